@@ -1,0 +1,1 @@
+//! Consuming the change stream: cursors, sinks, verification.

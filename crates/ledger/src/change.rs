@@ -1,0 +1,131 @@
+//! What the ledger says it did: the change stream.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    OperationId, Principal, Reason, Reference, ReservationId, ReservationState, Sku, StorefrontId, WarehouseId,
+};
+
+/// The places of a cell where units can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Bucket {
+    /// What a picker can count.
+    OnHand,
+    /// Sellable by all.
+    Free,
+    /// Ring-fenced for the change's storefront.
+    Pool,
+    /// Kept back by policy.
+    Safety,
+    /// In live holds.
+    Held,
+    /// Paid, not shipped.
+    Committed,
+    /// Not sellable.
+    Damaged,
+    /// Waiting for inspection.
+    QualityHold,
+    /// Promised and missing.
+    Deficit,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it; proto/holdfast/v1/changes.proto describes each")]
+pub enum ChangeKind {
+    Reserved,
+    Extended,
+    Committed,
+    Released,
+    Expired,
+    Shipped,
+    Cancelled,
+    Returned,
+    Received,
+    Adjusted,
+    Counted,
+    BucketMoved,
+    PolicySet,
+    PoolAllocated,
+}
+
+/// One effect on one cell and at most one pool, or on one reservation, or on one policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// 1, 2, 3, ... in its shard.
+    pub seq: u64,
+    /// How many changes its entry made.
+    pub entry_changes: u32,
+    /// Which of them this is, from 0.
+    pub entry_offset: u32,
+    /// The entry's index.
+    pub log_index: u64,
+    /// The entry's log time.
+    pub log_time_ms: u64,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// None for Extended.
+    pub sku: Option<Sku>,
+    /// None for Extended and PolicySet.
+    pub warehouse: Option<WarehouseId>,
+    /// The reservation's storefront, or whose pool or policy it is.
+    pub storefront: Option<StorefrontId>,
+    /// The buckets that moved, in order of [`Bucket`].
+    pub moves: Vec<BucketMove>,
+    /// The reservation's side.
+    pub reservation: Option<ReservationEffect>,
+    /// The policy's side.
+    pub policy: Option<PolicyEffect>,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// One bucket before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketMove {
+    /// Which.
+    pub bucket: Bucket,
+    /// Not 0.
+    pub delta: i64,
+    /// At least 0.
+    pub after: i64,
+}
+
+/// The reservation's side of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationEffect {
+    /// Which.
+    pub reservation_id: ReservationId,
+    /// Which line.
+    pub line: u32,
+    /// Its state after the operation.
+    pub state: ReservationState,
+    /// Until when the hold lives.
+    pub expires_at_ms: u64,
+    /// Units of the line asked for.
+    pub requested: i64,
+    /// Units of this line and warehouse that this change moved.
+    pub quantity: i64,
+}
+
+/// The policy's side of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyEffect {
+    /// May it take from free?
+    pub may_borrow: bool,
+    /// 0: no limit.
+    pub max_per_reservation: i64,
+}
+
+/// Why a change happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// None for expiry.
+    pub operation_id: Option<OperationId>,
+    /// None for expiry.
+    pub principal: Option<Principal>,
+    /// The caller's reason.
+    pub reason: Reason,
+    /// The caller's document; for expiry that of the Reserve.
+    pub reference: Reference,
+}

@@ -1,0 +1,223 @@
+//! What can be asked of the ledger.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Bucket, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, WarehouseId,
+};
+
+/// One Raft log entry: commands decided in this order at one log time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Milliseconds since the Unix epoch, stamped by the leader. An earlier time than the ledger's counts as the ledger's.
+    pub log_time_ms: u64,
+    /// What to do; empty for an entry that only lets time pass.
+    pub commands: Vec<Command>,
+}
+
+/// One mutating request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The same on every retry.
+    pub operation_id: OperationId,
+    /// Who asks. Not part of the body that a retry must repeat.
+    pub principal: Principal,
+    /// The caller's document.
+    pub reference: Reference,
+    /// The caller's reason.
+    pub reason: Reason,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What to do. Quantities are in base units; their ranges are checked by `apply`, not by the types.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Take stock for a buyer. The operation id becomes the reservation's id.
+    Reserve {
+        /// For whom.
+        storefront: StorefrontId,
+        /// 1 to 1024 lines; those of one SKU and source are added up.
+        lines: Vec<ReserveLine>,
+        /// 1 ms to 30 days.
+        ttl_ms: u64,
+        /// All or nothing, or best effort.
+        mode: ReserveMode,
+    },
+    /// Prolong a hold: it then ends `ttl_ms` after this entry, never earlier than before.
+    Extend {
+        /// Which.
+        reservation_id: ReservationId,
+        /// 1 ms to 30 days.
+        ttl_ms: u64,
+    },
+    /// Held units become committed.
+    Commit {
+        /// Which.
+        reservation_id: ReservationId,
+    },
+    /// Held units go back.
+    Release {
+        /// Which.
+        reservation_id: ReservationId,
+    },
+    /// Committed units leave.
+    Ship {
+        /// Which.
+        reservation_id: ReservationId,
+        /// Empty: everything committed.
+        lines: Vec<LineQuantity>,
+    },
+    /// Committed units go back.
+    Cancel {
+        /// Which.
+        reservation_id: ReservationId,
+        /// Empty: everything committed.
+        lines: Vec<LineQuantity>,
+    },
+    /// Goods come back.
+    Return {
+        /// Of a reservation, or not.
+        of: ReturnOf,
+        /// Where they go.
+        disposition: Disposition,
+    },
+    /// Goods arrive; a deficit is filled first.
+    Receive {
+        /// What.
+        sku: Sku,
+        /// Where.
+        warehouse: WarehouseId,
+        /// At least 1.
+        quantity: i64,
+    },
+    /// A correction. Down takes from free, then safety, then pools (in order of storefront name).
+    Adjust {
+        /// What.
+        sku: Sku,
+        /// Where.
+        warehouse: WarehouseId,
+        /// Not 0.
+        delta: i64,
+    },
+    /// A recount as of a change sequence number.
+    Count {
+        /// What.
+        sku: Sku,
+        /// Where.
+        warehouse: WarehouseId,
+        /// At least 0.
+        counted: i64,
+        /// None: now.
+        as_of_seq: Option<u64>,
+    },
+    /// Move units between free, safety, damaged and quality hold.
+    MoveBucket {
+        /// What.
+        sku: Sku,
+        /// Where.
+        warehouse: WarehouseId,
+        /// From.
+        from: Bucket,
+        /// To.
+        to: Bucket,
+        /// At least 1.
+        quantity: i64,
+    },
+    /// What a storefront may do with a SKU.
+    SetPolicy {
+        /// Which.
+        sku: Sku,
+        /// Whose.
+        storefront: StorefrontId,
+        /// May it take from free when its pool is empty? True where no policy was set.
+        may_borrow: bool,
+        /// 0: no limit.
+        max_per_reservation: i64,
+    },
+    /// Set a pool's size, taking from or giving to free.
+    AllocatePool {
+        /// What.
+        sku: Sku,
+        /// Where.
+        warehouse: WarehouseId,
+        /// Whose.
+        storefront: StorefrontId,
+        /// At least 0.
+        target: i64,
+    },
+}
+
+/// One line of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReserveLine {
+    /// What.
+    pub sku: Sku,
+    /// At least 1.
+    pub quantity: i64,
+    /// From where.
+    pub source: Source,
+}
+
+/// Which warehouses may fill a line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// Any: the one warehouse that can fill the whole line first (the first by name), else those with most.
+    Any,
+    /// Only this one.
+    Warehouse(WarehouseId),
+    /// These, in this order. 1 to 64, no name twice.
+    Preference(Vec<WarehouseId>),
+}
+
+/// What to do when not everything is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReserveMode {
+    /// Every line in full, or nothing.
+    AllOrNothing,
+    /// As much of each line as there is, at least one unit overall.
+    BestEffort,
+}
+
+/// Part of a reservation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineQuantity {
+    /// The line's number.
+    pub line: u32,
+    /// At least 1.
+    pub quantity: i64,
+    /// None: in the order of allocation.
+    pub warehouse: Option<WarehouseId>,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReturnOf {
+    /// Shipped units of a reservation, to the warehouse they left from.
+    Reservation {
+        /// Which.
+        reservation_id: ReservationId,
+        /// Empty: everything shipped that has not come back.
+        lines: Vec<LineQuantity>,
+    },
+    /// Goods of a sale that this ledger never saw.
+    Unreferenced {
+        /// What.
+        sku: Sku,
+        /// Where to.
+        warehouse: WarehouseId,
+        /// At least 1.
+        quantity: i64,
+    },
+}
+
+/// What happens to returned goods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Disposition {
+    /// Into free.
+    Restock,
+    /// Into damaged.
+    Damaged,
+    /// Into quality hold.
+    QualityHold,
+}

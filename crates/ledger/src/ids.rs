@@ -1,0 +1,182 @@
+//! The names of things: checked once when they are made, trusted afterwards.
+
+use serde::{Deserialize, Serialize};
+
+/// How many slots the SKUs are dealt into. A shard owns a contiguous range of slots.
+pub const SLOTS: u16 = 4096;
+
+/// A slot: `0..SLOTS`.
+pub type SlotNumber = u16;
+
+/// The slot of a SKU: the CRC-32 (IEEE 802.3) of its bytes modulo [`SLOTS`]. Part of the public contract.
+pub fn slot_of(sku: &Sku) -> SlotNumber {
+    (crc32fast::hash(sku.as_str().as_bytes()) % u32::from(SLOTS)) as SlotNumber
+}
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Nothing was given.
+    #[error("{what} is empty")]
+    Empty {
+        /// Which kind of name.
+        what: &'static str,
+    },
+    /// It is too long.
+    #[error("{what} has {bytes} bytes, at most {limit} are allowed")]
+    TooLong {
+        /// Which kind of name.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A byte is not allowed.
+    #[error("{what} has a character that is not allowed at byte {at}: allowed are letters, digits and {allowed}")]
+    BadCharacter {
+        /// Which kind of name.
+        what: &'static str,
+        /// Where.
+        at: usize,
+        /// The allowed punctuation.
+        allowed: &'static str,
+    },
+    /// Not 16 bytes, or not a version 7 or 8 UUID.
+    #[error("{what} must be 16 bytes holding a UUID of version 7 or 8")]
+    NotAUuid {
+        /// Which kind of id.
+        what: &'static str,
+    },
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $allowed:literal, empty: $empty:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The longest allowed name, in bytes.
+            pub const MAX_BYTES: usize = $max;
+
+            /// Checks and takes a name.
+            ///
+            /// # Errors
+            /// [`IdError`] says which rule is broken.
+            pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
+                let text = text.into();
+                check(&text, $what, $max, $allowed, $empty)?;
+                Ok(Self(text.into_boxed_str()))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.into()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+fn check(
+    text: &str,
+    what: &'static str,
+    limit: usize,
+    allowed: &'static str,
+    may_be_empty: bool,
+) -> Result<(), IdError> {
+    if text.is_empty() && !may_be_empty {
+        return Err(IdError::Empty { what });
+    }
+    if text.len() > limit {
+        return Err(IdError::TooLong { what, bytes: text.len(), limit });
+    }
+    match text.bytes().position(|b| !(b.is_ascii_alphanumeric() || allowed.as_bytes().contains(&b))) {
+        Some(at) => Err(IdError::BadCharacter { what, at, allowed }),
+        None => Ok(()),
+    }
+}
+
+text_id!(
+    /// A stock keeping unit. Compared byte for byte.
+    Sku, "sku", 64, "._:/-", empty: false
+);
+text_id!(
+    /// A place that holds stock.
+    WarehouseId, "warehouse", 32, "._:/-", empty: false
+);
+text_id!(
+    /// A channel that sells.
+    StorefrontId, "storefront", 32, "._:/-", empty: false
+);
+text_id!(
+    /// The caller's own document number. May be empty. Never personal data: `@` and blanks cannot be written.
+    Reference, "reference", 64, "._:/-#", empty: true
+);
+text_id!(
+    /// The caller's reason code. May be empty.
+    Reason, "reason", 32, "._:/-", empty: true
+);
+text_id!(
+    /// Who asked, as authenticated by the node.
+    Principal, "principal", 64, "._:/-#", empty: false
+);
+
+/// The id of one mutating operation: a UUID of version 7 (or 8 with the time in front, for feeds).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OperationId([u8; 16]);
+
+/// The id of a reservation is the operation id of its Reserve.
+pub type ReservationId = OperationId;
+
+impl OperationId {
+    /// Checks version and variant (RFC 9562) and takes the id.
+    ///
+    /// # Errors
+    /// [`IdError::NotAUuid`] when it is not 16 bytes or of another version.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, IdError> {
+        let error = IdError::NotAUuid { what: "operation_id" };
+        let id: [u8; 16] = bytes.try_into().map_err(|_| error.clone())?;
+        let version = id[6] >> 4;
+        let rfc_variant = id[8] >> 6 == 0b10;
+        if rfc_variant && (version == 7 || version == 8) { Ok(Self(id)) } else { Err(error) }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The time in its first 48 bits: milliseconds since the Unix epoch.
+    pub fn time_ms(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&self.0[..6]);
+        u64::from_be_bytes(bytes)
+    }
+}
+
+impl std::fmt::Display for OperationId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", uuid::Uuid::from_bytes(self.0))
+    }
+}

@@ -1,0 +1,22 @@
+//! The inventory ledger: a deterministic state machine.
+
+mod change;
+mod command;
+mod ids;
+mod ledger;
+mod outcome;
+mod query;
+
+pub use change::{Bucket, BucketMove, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect};
+pub use command::{
+    Action, Command, Disposition, Entry, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source,
+};
+pub use ids::{
+    IdError, OperationId, Principal, Reason, Reference, ReservationId, SLOTS, Sku, SlotNumber, StorefrontId,
+    WarehouseId, slot_of,
+};
+pub use ledger::{Applied, Ledger, LedgerOptions, Violation};
+pub use outcome::{Allocation, GrantedLine, Outcome, Position, Refusal, Shortage, Success};
+pub use query::{
+    AvailabilityView, CellView, LineView, PoolView, Query, QueryReply, ReservationState, ReservationView,
+};

@@ -1,0 +1,1 @@
+//! One process: services, router, peers, readiness, metrics.

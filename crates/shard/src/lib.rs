@@ -1,0 +1,1 @@
+//! One shard: an actor around one Raft group around one ledger state.

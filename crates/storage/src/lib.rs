@@ -1,0 +1,1 @@
+//! What is on disk: write-ahead log, snapshots, change log.

@@ -1,0 +1,1 @@
+//! What no single crate can show: real processes under faults, acceptance on real data.
