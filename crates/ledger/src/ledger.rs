@@ -15,6 +15,18 @@ pub struct LedgerOptions {
     pub shipped_retention_ms: u64,
 }
 
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        const HOUR_MS: u64 = 3_600_000;
+        Self {
+            operation_window_ms: 24 * HOUR_MS,
+            operation_lead_ms: HOUR_MS,
+            closed_retention_ms: 24 * HOUR_MS,
+            shipped_retention_ms: 90 * 24 * HOUR_MS,
+        }
+    }
+}
+
 /// What applying one entry did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {

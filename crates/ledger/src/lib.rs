@@ -1,6 +1,7 @@
 //! The inventory ledger: a deterministic state machine.
 
 mod change;
+mod codec;
 mod command;
 mod ids;
 mod ledger;
@@ -8,6 +9,9 @@ mod outcome;
 mod query;
 
 pub use change::{Bucket, BucketMove, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect};
+pub use codec::{
+    CodecError, decode_changes, decode_command, decode_entry, encode_changes, encode_command, encode_entry,
+};
 pub use command::{
     Action, Command, Disposition, Entry, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source,
 };

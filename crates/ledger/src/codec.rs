@@ -1,0 +1,103 @@
+//! Bytes of entries, changes and commands: one version byte, then postcard.
+//!
+//! The same bytes are written to the log, to the change log and to peers, so a version is never reinterpreted:
+//! a new layout gets a new number and the old one stays readable. Decoding checks every name, refuses trailing
+//! bytes, and never allocates more than the input can fill.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Change, Command, Entry};
+
+/// The version written now, and the only one there is.
+const VERSION: u8 = 1;
+
+/// Why bytes could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// There is not even a version byte.
+    #[error("{what}: no bytes")]
+    Empty {
+        /// What was expected.
+        what: &'static str,
+    },
+    /// Written by a newer program, or not ours.
+    #[error("{what}: version {version} is not known, this program reads version {VERSION}")]
+    UnknownVersion {
+        /// What was expected.
+        what: &'static str,
+        /// The version found.
+        version: u8,
+    },
+    /// The body is cut short or holds something that is not allowed.
+    #[error("{what}: malformed: {message}")]
+    Malformed {
+        /// What was expected.
+        what: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// Something follows the body.
+    #[error("{what}: {bytes} bytes too many")]
+    TrailingBytes {
+        /// What was expected.
+        what: &'static str,
+        /// How many.
+        bytes: usize,
+    },
+}
+
+/// The bytes of a log entry.
+pub fn encode_entry(entry: &Entry) -> Vec<u8> {
+    encode(entry)
+}
+
+/// Reads a log entry.
+///
+/// # Errors
+/// [`CodecError`] when the bytes are not exactly one entry of a known version.
+pub fn decode_entry(bytes: &[u8]) -> Result<Entry, CodecError> {
+    decode("entry", bytes)
+}
+
+/// The bytes of the changes of one entry.
+pub fn encode_changes(changes: &[Change]) -> Vec<u8> {
+    encode(changes)
+}
+
+/// Reads the changes of one entry.
+///
+/// # Errors
+/// [`CodecError`] when the bytes are not exactly one list of changes of a known version.
+pub fn decode_changes(bytes: &[u8]) -> Result<Vec<Change>, CodecError> {
+    decode("changes", bytes)
+}
+
+/// The bytes of one command.
+pub fn encode_command(command: &Command) -> Vec<u8> {
+    encode(command)
+}
+
+/// Reads one command.
+///
+/// # Errors
+/// [`CodecError`] when the bytes are not exactly one command of a known version.
+pub fn decode_command(bytes: &[u8]) -> Result<Command, CodecError> {
+    decode("command", bytes)
+}
+
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    postcard::to_extend(value, vec![VERSION]).expect("memory takes whatever these types write")
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
+    let (version, body) = bytes.split_first().ok_or(CodecError::Empty { what })?;
+    if *version != VERSION {
+        return Err(CodecError::UnknownVersion { what, version: *version });
+    }
+    let (value, rest) = postcard::take_from_bytes(body)
+        .map_err(|error| CodecError::Malformed { what, message: error.to_string() })?;
+    if !rest.is_empty() {
+        return Err(CodecError::TrailingBytes { what, bytes: rest.len() });
+    }
+    Ok(value)
+}
