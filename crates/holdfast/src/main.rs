@@ -1,2 +1,13 @@
-//! The one binary.
-fn main() {}
+//! `holdfast`: the one binary.
+
+mod cli;
+mod commands;
+mod context;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,46 @@
+//! What every command is given beside its own arguments.
+
+use std::sync::OnceLock;
+
+use holdfast_client::{Client, ClientOptions};
+
+use crate::output::Output;
+
+/// The cluster to talk to and the way to print.
+#[derive(Debug)]
+pub(crate) struct Context {
+    options: ClientOptions,
+    client: OnceLock<Client>,
+    /// Was JSON asked for? The same as `output.is_json()`.
+    pub(crate) json: bool,
+    /// Where results are printed.
+    pub(crate) output: Output,
+}
+
+impl Context {
+    pub(crate) fn new(options: ClientOptions, output: Output) -> Self {
+        Self {
+            options,
+            client: OnceLock::new(),
+            json: output.is_json(),
+            output,
+        }
+    }
+
+    /// The client, made when first asked for; it connects when first used.
+    ///
+    /// # Errors
+    /// When `--endpoints` holds no usable address.
+    pub(crate) fn client(&self) -> anyhow::Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Client::new(self.options.clone())?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// The options the client is made with, for commands that need a client of their own.
+    pub(crate) fn client_options(&self) -> &ClientOptions {
+        &self.options
+    }
+}
