@@ -1,1 +1,4 @@
 //! Consuming the change stream: cursors, sinks, verification.
+
+pub mod names;
+pub mod parquet;

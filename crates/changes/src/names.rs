@@ -1,0 +1,108 @@
+//! The words of the stream as text: the proto's enum names without their prefix, in lower case.
+
+use holdfast_proto::v1::{Bucket, ChangeKind, ReservationState};
+
+/// The name of a bucket: `on_hand`, `free`, ...
+pub fn bucket(bucket: Bucket) -> &'static str {
+    match bucket {
+        Bucket::Unspecified => "unspecified",
+        Bucket::OnHand => "on_hand",
+        Bucket::Free => "free",
+        Bucket::Pool => "pool",
+        Bucket::Safety => "safety",
+        Bucket::Held => "held",
+        Bucket::Committed => "committed",
+        Bucket::Damaged => "damaged",
+        Bucket::QualityHold => "quality_hold",
+        Bucket::Deficit => "deficit",
+    }
+}
+
+/// The name of a change's kind: `reserved`, `bucket_moved`, ...
+pub fn kind(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Unspecified => "unspecified",
+        ChangeKind::Reserved => "reserved",
+        ChangeKind::Extended => "extended",
+        ChangeKind::Committed => "committed",
+        ChangeKind::Released => "released",
+        ChangeKind::Expired => "expired",
+        ChangeKind::Shipped => "shipped",
+        ChangeKind::Cancelled => "cancelled",
+        ChangeKind::Returned => "returned",
+        ChangeKind::Received => "received",
+        ChangeKind::Adjusted => "adjusted",
+        ChangeKind::Counted => "counted",
+        ChangeKind::BucketMoved => "bucket_moved",
+        ChangeKind::PolicySet => "policy_set",
+        ChangeKind::PoolAllocated => "pool_allocated",
+    }
+}
+
+/// The name of a reservation's state: `held`, `committed`, ...
+pub fn state(state: ReservationState) -> &'static str {
+    match state {
+        ReservationState::Unspecified => "unspecified",
+        ReservationState::Prepared => "prepared",
+        ReservationState::Held => "held",
+        ReservationState::Committed => "committed",
+        ReservationState::Shipped => "shipped",
+        ReservationState::Released => "released",
+        ReservationState::Expired => "expired",
+        ReservationState::Cancelled => "cancelled",
+        ReservationState::Returned => "returned",
+    }
+}
+
+/// The bucket of a name.
+pub fn bucket_of(name: &str) -> Option<Bucket> {
+    Bucket::from_str_name(&format!("BUCKET_{}", name.to_ascii_uppercase()))
+}
+
+/// The kind of a name.
+pub fn kind_of(name: &str) -> Option<ChangeKind> {
+    ChangeKind::from_str_name(&format!("CHANGE_KIND_{}", name.to_ascii_uppercase()))
+}
+
+/// The state of a name.
+pub fn state_of(name: &str) -> Option<ReservationState> {
+    ReservationState::from_str_name(&format!("RESERVATION_STATE_{}", name.to_ascii_uppercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_the_protos_in_lower_case() {
+        for number in 0..=9 {
+            let value = Bucket::try_from(number).unwrap();
+            assert_eq!(
+                value.as_str_name(),
+                format!("BUCKET_{}", bucket(value).to_uppercase())
+            );
+            assert_eq!(bucket_of(bucket(value)), Some(value));
+        }
+        for number in 0..=14 {
+            let value = ChangeKind::try_from(number).unwrap();
+            assert_eq!(
+                value.as_str_name(),
+                format!("CHANGE_KIND_{}", kind(value).to_uppercase())
+            );
+            assert_eq!(kind_of(kind(value)), Some(value));
+        }
+        for number in 0..=8 {
+            let value = ReservationState::try_from(number).unwrap();
+            assert_eq!(
+                value.as_str_name(),
+                format!("RESERVATION_STATE_{}", state(value).to_uppercase())
+            );
+            assert_eq!(state_of(state(value)), Some(value));
+        }
+        assert!(Bucket::try_from(10).is_err() && ChangeKind::try_from(15).is_err());
+        assert!(
+            ReservationState::try_from(9).is_err(),
+            "a new value needs a name here"
+        );
+    }
+}

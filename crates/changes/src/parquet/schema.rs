@@ -1,0 +1,100 @@
+//! The columns of an archived change: the contract between the archive and `warehouse/`.
+//!
+//! One row is one change; the grain is `(shard, seq)`. Columns in order:
+//!
+//! | column | type | meaning |
+//! |---|---|---|
+//! | `shard` | INT32 | the shard |
+//! | `seq` | INT64 | 1, 2, 3, ... in the shard, without a gap |
+//! | `entry_changes` | INT32 | how many changes the log entry made |
+//! | `entry_offset` | INT32 | which of them this is, from 0 |
+//! | `log_index` | INT64 | the entry's index in the Raft log |
+//! | `log_time` | TIMESTAMP(ms, UTC) | the entry's log time |
+//! | `kind` | STRING | `reserved`, `extended`, `committed`, `released`, `expired`, `shipped`, `cancelled`, `returned`, `received`, `adjusted`, `counted`, `bucket_moved`, `policy_set`, `pool_allocated` |
+//! | `sku` | STRING, null | null for `extended` |
+//! | `warehouse` | STRING, null | null for `extended` and `policy_set` |
+//! | `storefront` | STRING, null | the reservation's, or whose pool or policy it is |
+//! | `B_delta` | INT64 | for each bucket B of [`BUCKETS`]: how much it moved, 0 when it did not |
+//! | `B_after` | INT64, null | and what it holds afterwards, null when it did not move |
+//! | `reservation_id` | STRING, null | UUID text; this and the next five are null together, when no reservation is concerned |
+//! | `line` | INT32, null | the reservation's line, 0 for `extended` |
+//! | `reservation_state` | STRING, null | after the operation: `held`, `committed`, `shipped`, `released`, `expired`, `cancelled`, `returned` |
+//! | `expires_at` | TIMESTAMP(ms, UTC), null | until when the hold lives |
+//! | `requested` | INT64, null | units of the line asked for, 0 for `extended` |
+//! | `quantity` | INT64, null | units of this line and warehouse that this change moved, 0 for `extended` |
+//! | `policy_may_borrow` | BOOLEAN, null | only for `policy_set` |
+//! | `policy_max_per_reservation` | INT64, null | only for `policy_set`; 0 means no limit |
+//! | `operation_id` | STRING, null | UUID text; null for expiry |
+//! | `principal` | STRING, null | who asked |
+//! | `reason` | STRING, null | the caller's code |
+//! | `reference` | STRING, null | the caller's document; for expiry that of the Reserve |
+//!
+//! For each bucket the delta comes right before the after-image: `on_hand_delta, on_hand_after, free_delta, ...`.
+//! `pool` is the pool of the row's `storefront`. An empty text in the stream is null here.
+//! A column is only ever added, at the end; none is renamed, retyped or removed.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use holdfast_proto::v1::Bucket;
+
+/// The buckets in the order of their columns, which is that of the proto's enum.
+pub const BUCKETS: [Bucket; 9] = [
+    Bucket::OnHand,
+    Bucket::Free,
+    Bucket::Pool,
+    Bucket::Safety,
+    Bucket::Held,
+    Bucket::Committed,
+    Bucket::Damaged,
+    Bucket::QualityHold,
+    Bucket::Deficit,
+];
+
+/// The columns as an Arrow schema.
+pub fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(build()));
+    SCHEMA.clone()
+}
+
+/// The type of both time columns.
+pub(super) fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+}
+
+fn build() -> Schema {
+    let required = |name: &str, data_type| Field::new(name, data_type, false);
+    let nullable = |name: &str, data_type| Field::new(name, data_type, true);
+    let mut fields = vec![
+        required("shard", DataType::Int32),
+        required("seq", DataType::Int64),
+        required("entry_changes", DataType::Int32),
+        required("entry_offset", DataType::Int32),
+        required("log_index", DataType::Int64),
+        required("log_time", timestamp()),
+        required("kind", DataType::Utf8),
+        nullable("sku", DataType::Utf8),
+        nullable("warehouse", DataType::Utf8),
+        nullable("storefront", DataType::Utf8),
+    ];
+    for bucket in BUCKETS {
+        let name = crate::names::bucket(bucket);
+        fields.push(required(&format!("{name}_delta"), DataType::Int64));
+        fields.push(nullable(&format!("{name}_after"), DataType::Int64));
+    }
+    fields.extend([
+        nullable("reservation_id", DataType::Utf8),
+        nullable("line", DataType::Int32),
+        nullable("reservation_state", DataType::Utf8),
+        nullable("expires_at", timestamp()),
+        nullable("requested", DataType::Int64),
+        nullable("quantity", DataType::Int64),
+        nullable("policy_may_borrow", DataType::Boolean),
+        nullable("policy_max_per_reservation", DataType::Int64),
+        nullable("operation_id", DataType::Utf8),
+        nullable("principal", DataType::Utf8),
+        nullable("reason", DataType::Utf8),
+        nullable("reference", DataType::Utf8),
+    ]);
+    Schema::new(fields)
+}
