@@ -1,0 +1,218 @@
+//! The sections of the configuration. The doc comment of a key is its manual: meaning, unit, range, default.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Who this node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSection {
+    /// The node's id in its cluster, at least 1. Never give the id of a lost node to a new one. Required.
+    pub node_id: u64,
+    /// The cluster's id, a UUID, the same on every node. Nodes of different clusters do not talk to each other.
+    /// Default: the nil UUID, which cannot tell two clusters apart; set it wherever more than one cluster exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<uuid::Uuid>,
+    /// The folder of the node's log, snapshots and changes, made if it is missing. It belongs to this node alone.
+    /// Required.
+    pub data_dir: PathBuf,
+}
+
+impl Default for NodeSection {
+    fn default() -> Self {
+        Self { node_id: 1, cluster_id: None, data_dir: PathBuf::from("holdfast-data") }
+    }
+}
+
+/// Where the node listens. Each is `host:port`; port 0 lets the system choose, which only suits tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenSection {
+    /// gRPC for clients. Default: `127.0.0.1:7301`.
+    pub client: String,
+    /// gRPC for the other nodes; keep it away from clients. Default: `127.0.0.1:7302`.
+    pub peer: String,
+    /// HTTP for `/metrics`, `/livez` and `/readyz`. Default: `127.0.0.1:7303`.
+    pub http: String,
+}
+
+impl Default for ListenSection {
+    fn default() -> Self {
+        Self {
+            client: "127.0.0.1:7301".to_owned(),
+            peer: "127.0.0.1:7302".to_owned(),
+            http: "127.0.0.1:7303".to_owned(),
+        }
+    }
+}
+
+/// One node of the cluster, as the others and the clients reach it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSection {
+    /// Its id. Required.
+    pub node_id: u64,
+    /// Where clients reach it: `host:port`. Required.
+    pub client_address: String,
+    /// Where the other nodes reach it: `host:port`. Required.
+    pub peer_address: String,
+}
+
+/// How the stock is dealt out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShardsSection {
+    /// How many shards the cluster has, 1 to 64: two to four for each core of a node. It is fixed when a node first
+    /// starts, and must be the same on every node. Default: 4.
+    pub count: u32,
+}
+
+impl Default for ShardsSection {
+    fn default() -> Self {
+        Self { count: 4 }
+    }
+}
+
+/// How replicas agree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RaftSection {
+    /// How often a leader says that it is there, in milliseconds, 5 to 10000. Default: 50.
+    pub heartbeat_ms: u64,
+    /// A follower that has heard nothing for this long, in milliseconds, may stand for election; the time is drawn
+    /// between this and `election_timeout_max_ms`. At least three times `heartbeat_ms`. Default: 250.
+    pub election_timeout_min_ms: u64,
+    /// See `election_timeout_min_ms`; more than it, at most 60000. Default: 500.
+    pub election_timeout_max_ms: u64,
+    /// Most commands in one log entry, 1 to 65536. Default: 512.
+    pub max_entry_commands: usize,
+    /// Most bytes of commands in one log entry, 65536 to 16777216. Default: 1048576.
+    pub max_entry_bytes: usize,
+    /// Most entries that a shard's leader has under way at a time, 1 to 64. Default: 4.
+    pub max_entries_in_flight: usize,
+    /// A replica writes a snapshot after this many entries, 100 to 100000000. Default: 50000.
+    pub snapshot_every_entries: u64,
+}
+
+impl Default for RaftSection {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 50,
+            election_timeout_min_ms: 250,
+            election_timeout_max_ms: 500,
+            max_entry_commands: 512,
+            max_entry_bytes: 1 << 20,
+            max_entries_in_flight: 4,
+            snapshot_every_entries: 50_000,
+        }
+    }
+}
+
+/// How long the ledger remembers, in log time. Fixed when a cluster is made, the same on every node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerSection {
+    /// How long an operation id is remembered, in milliseconds, 60000 to 2592000000. An older id is refused.
+    /// Default: 86400000 (24 h).
+    pub operation_window_ms: u64,
+    /// How far an operation id's time may lie ahead of the log's, in milliseconds, 1000 to 86400000.
+    /// Default: 3600000 (1 h).
+    pub operation_lead_ms: u64,
+    /// How long a closed reservation that never shipped is kept, in milliseconds, at least `operation_window_ms`.
+    /// Default: 86400000 (24 h).
+    pub closed_retention_ms: u64,
+    /// How long a shipped reservation is kept for returns, in milliseconds, at least `operation_window_ms`.
+    /// Default: 7776000000 (90 days).
+    pub shipped_retention_ms: u64,
+}
+
+impl Default for LedgerSection {
+    fn default() -> Self {
+        const HOUR_MS: u64 = 3_600_000;
+        Self {
+            operation_window_ms: 24 * HOUR_MS,
+            operation_lead_ms: HOUR_MS,
+            closed_retention_ms: 24 * HOUR_MS,
+            shipped_retention_ms: 90 * 24 * HOUR_MS,
+        }
+    }
+}
+
+/// How the log and the change log lie on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageSection {
+    /// The size of one segment of the node's write-ahead log, in bytes, 1048576 to 1073741824. Default: 67108864.
+    pub log_segment_bytes: u64,
+    /// The size of one segment of a shard's change log, in bytes, 1048576 to 1073741824. Default: 67108864.
+    pub change_segment_bytes: u64,
+}
+
+impl Default for StorageSection {
+    fn default() -> Self {
+        Self { log_segment_bytes: 64 << 20, change_segment_bytes: 64 << 20 }
+    }
+}
+
+/// How much a client may ask for. What a request may contain is part of the API and not configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSection {
+    /// How long a call without a deadline of its own may take, in milliseconds, 10 to 600000. Default: 5000.
+    pub default_deadline_ms: u64,
+    /// The longest deadline of a unary call, in milliseconds, at least `default_deadline_ms`, at most 600000; a longer
+    /// one is shortened to it. Default: 60000.
+    pub max_deadline_ms: u64,
+    /// Most commands that wait in one shard; more are refused as overloaded. 1 to 1000000. Default: 20000.
+    pub queue_limit_commands: usize,
+    /// Most calls under way on one connection, 1 to 65536; further ones wait. Default: 1024.
+    pub connection_calls: usize,
+    /// Most items of one batch stream under way; the stream is read no further until some are done. 1024 to 65536.
+    /// Default: 8192.
+    pub batch_items_in_flight: usize,
+    /// Most change streams served at a time, 1 to 65536. Default: 256.
+    pub change_streams: usize,
+    /// How long a stopping node waits for calls under way, in milliseconds, 0 to 600000. Default: 10000.
+    pub drain_ms: u64,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            default_deadline_ms: 5_000,
+            max_deadline_ms: 60_000,
+            queue_limit_commands: 20_000,
+            connection_calls: 1_024,
+            batch_items_in_flight: 8_192,
+            change_streams: 256,
+            drain_ms: 10_000,
+        }
+    }
+}
+
+/// What the node says about itself on standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSection {
+    /// `json` (one object a line) or `pretty` (for people). Default: `json`.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a list of `target=level` separated by commas. Default: `info`.
+    pub level: String,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, level: "info".to_owned() }
+    }
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Coloured text for people.
+    Pretty,
+}
