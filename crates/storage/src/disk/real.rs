@@ -1,0 +1,162 @@
+//! The file system of the machine.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, DiskFile};
+
+/// Name of the file in a data directory that a running node holds locked.
+pub const LOCK_FILE: &str = "holdfast.lock";
+
+/// Why a data directory could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// Another process works in it. Two would destroy each other's log.
+    #[error("data directory {directory} is in use by another process{holder}; stop it first, or choose another directory")]
+    InUse {
+        /// The directory.
+        directory: String,
+        /// ` (pid N)` when the other one wrote it down.
+        holder: String,
+    },
+    /// The directory cannot be made or used.
+    #[error("cannot use data directory {directory}: {source}")]
+    Io {
+        /// The directory.
+        directory: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// A directory of the machine's file system.
+#[derive(Debug)]
+pub struct RealDisk {
+    root: PathBuf,
+    /// Held while this value lives; `None` when read-only.
+    lock: Option<File>,
+}
+
+impl RealDisk {
+    /// Opens `root` for this process alone, making it if needed. The lock goes with the process, however that ends.
+    pub fn open(root: &Path) -> Result<RealDisk, DiskError> {
+        let failed = |source| DiskError::Io { directory: root.display().to_string(), source };
+        fs::create_dir_all(root).map_err(failed)?;
+        let path = root.join(LOCK_FILE);
+        let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(&path).unwrap_or_default();
+                let holder = pid.trim().parse::<u32>().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+                return Err(DiskError::InUse { directory: root.display().to_string(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        lock.set_len(0).map_err(failed)?;
+        lock.write_all_at(std::process::id().to_string().as_bytes(), 0).map_err(failed)?;
+        Ok(RealDisk { root: root.to_path_buf(), lock: Some(lock) })
+    }
+
+    /// Opens `root` to look at it. Takes no lock, so it works beside a running node; every change fails.
+    pub fn open_read_only(root: &Path) -> Result<RealDisk, DiskError> {
+        let failed = |source| DiskError::Io { directory: root.display().to_string(), source };
+        if !fs::metadata(root).map_err(failed)?.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        }
+        Ok(RealDisk { root: root.to_path_buf(), lock: None })
+    }
+
+    fn writable(&self, path: &str) -> io::Result<PathBuf> {
+        match self.lock {
+            Some(_) => Ok(self.root.join(path)),
+            None => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+        }
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.writable(path)?)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(self.lock.is_some()).open(self.root.join(path))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.writable(from)?, self.writable(to)?)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.writable(path)?)
+    }
+
+    fn create_dir(&self, path: &str) -> io::Result<()> {
+        let directory = self.writable(path)?;
+        fs::create_dir_all(&directory)?;
+        for ancestor in directory.ancestors().skip(1) {
+            File::open(ancestor)?.sync_all()?;
+            if ancestor == self.root {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.root.join(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        File::open(self.root.join(dir))?.sync_all()
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(bytes) => filled += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn size_bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn resize(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+}

@@ -1,0 +1,98 @@
+//! What can go wrong with the write-ahead log.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::GroupId;
+
+/// Why a call to [`Log`](crate::Log) did not do what was asked.
+///
+/// Cloneable, because one failed sync is told to everybody who waited for it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogError {
+    /// A write or sync failed. It is never retried: after a failed sync nobody knows what is on disk. Every later call gets the
+    /// same error and the node must stop.
+    #[error("the write-ahead log has failed and the node must stop: {operation} of {file}: {source}")]
+    Failed {
+        /// What was being done: `write`, `sync`, ...
+        operation: &'static str,
+        /// The file, relative to the data directory.
+        file: String,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
+    /// A file could not be read or prepared; nothing was changed by the call.
+    #[error("cannot {operation} {file}: {source}")]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// The file, relative to the data directory.
+        file: String,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+
+    /// Bytes that were once synced are not what was written. They are never served.
+    #[error(
+        "{file} is damaged at byte {offset}: {what}; restore this node from its peers (empty its data directory and give it a new node id)"
+    )]
+    Corrupt {
+        /// The file, relative to the data directory.
+        file: String,
+        /// Offset of the damaged record, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+
+    /// The file was written by another version of this program.
+    #[error("{file} has format version {found}, this program reads version {supported}; use the program that wrote it")]
+    UnknownVersion {
+        /// The file, relative to the data directory.
+        file: String,
+        /// The version in the file.
+        found: u32,
+        /// The version this program reads.
+        supported: u32,
+    },
+
+    /// The appended records do not continue the group's log.
+    #[error("group {group}: the next index is {expected}, not {index}; truncate first to overwrite")]
+    NotContiguous {
+        /// The group.
+        group: GroupId,
+        /// The index that must come next.
+        expected: u64,
+        /// The index that came.
+        index: u64,
+    },
+
+    /// The range was purged, or touches what was purged.
+    #[error("group {group}: index {index} was purged, the log is purged through {purged_through}")]
+    Purged {
+        /// The group.
+        group: GroupId,
+        /// The index asked for.
+        index: u64,
+        /// Everything up to here is gone.
+        purged_through: u64,
+    },
+
+    /// A record does not fit into a segment.
+    #[error("a record of {bytes} bytes is over the limit of {limit_bytes}")]
+    RecordTooLarge {
+        /// Payload size in bytes.
+        bytes: usize,
+        /// Largest payload in bytes.
+        limit_bytes: usize,
+    },
+
+    /// The options make no sense.
+    #[error("bad log options: {0}")]
+    BadOptions(String),
+
+    /// The log was closed.
+    #[error("the write-ahead log is closed")]
+    Closed,
+}

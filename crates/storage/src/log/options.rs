@@ -1,0 +1,62 @@
+//! How a log is set up, and what opening it found.
+
+use crate::GroupId;
+
+/// Settings of a [`Log`](crate::Log).
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// Size of one segment file in bytes; it is filled with zeros before it is used. 64 KiB to 1 GiB; default 64 MiB.
+    pub segment_bytes: u32,
+    /// Largest payload of one record in bytes; must fit in a segment. Default 16 MiB.
+    pub max_record_bytes: u32,
+    /// Bytes of the newest payloads that each group keeps in memory for readers. Default 32 MiB.
+    pub cache_bytes_per_group: usize,
+    /// Who writes and syncs. Default [`Writer::Thread`].
+    pub writer: Writer,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions {
+            segment_bytes: 64 << 20,
+            max_record_bytes: 16 << 20,
+            cache_bytes_per_group: 32 << 20,
+            writer: Writer::Thread,
+        }
+    }
+}
+
+/// Who writes and syncs the queue of a [`Log`](crate::Log).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// A thread of its own.
+    Thread,
+    /// The caller of [`Log::drain`](crate::Log::drain): no threads at all, so a simulation is deterministic.
+    Caller,
+}
+
+/// What opening a log found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogReport {
+    /// Segment files with records.
+    pub segments: usize,
+    /// Valid records in them, of any kind.
+    pub records: u64,
+    /// Their bytes, framing included.
+    pub bytes: u64,
+    /// Groups seen.
+    pub groups: Vec<GroupId>,
+    /// The unfinished end that a crash left, if any. It was never acknowledged and is gone now.
+    pub torn: Option<TornTail>,
+}
+
+/// An end of a file that a crash left unfinished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The file, relative to the data directory.
+    pub file: String,
+    /// Where the valid part ends, in bytes.
+    pub offset: u64,
+    /// How many bytes after it were neither zero nor left from an earlier use of the file.
+    pub bytes: u64,
+}
