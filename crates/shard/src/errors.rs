@@ -1,0 +1,116 @@
+//! What callers are told when there is no outcome.
+
+use holdfast_ledger::Refusal;
+use serde::{Deserialize, Serialize};
+
+/// Why a command has no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum SubmitError {
+    /// No leader was found before the deadline. The command had no effect.
+    #[error("the shard has no leader that this node can reach")]
+    NoLeader,
+    /// The queue is full. The command had no effect.
+    #[error("the shard is overloaded, try again in {retry_after_ms} ms")]
+    Overloaded {
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// It may or may not take effect: repeat it with the same operation id to learn which.
+    #[error("the outcome is unknown, repeat the request with the same operation id")]
+    OutcomeUnknown,
+    /// The deadline passed before it was proposed. The command had no effect.
+    #[error("the deadline passed before the command was proposed")]
+    Deadline,
+    /// This replica is stopping or dead. The command had no effect.
+    #[error("this replica of the shard has stopped")]
+    Stopped,
+}
+
+/// Why a query has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum QueryError {
+    /// The ledger refuses the question as malformed.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// No leader was found before the deadline.
+    #[error("the shard has no leader that this node can reach")]
+    NoLeader,
+    /// Too many reads are waiting.
+    #[error("the shard is overloaded, try again in {retry_after_ms} ms")]
+    Overloaded {
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The deadline passed before the read was confirmed.
+    #[error("the deadline passed before the read was confirmed")]
+    Deadline,
+    /// This replica is stopping or dead.
+    #[error("this replica of the shard has stopped")]
+    Stopped,
+}
+
+/// Why a replica did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The options do not fit together.
+    #[error("shard {shard}: {what}")]
+    Options {
+        /// Which shard.
+        shard: u32,
+        /// What is wrong.
+        what: String,
+    },
+    /// What is on disk cannot be used.
+    #[error("shard {shard}: cannot recover from disk: {what}")]
+    Recovery {
+        /// Which shard.
+        shard: u32,
+        /// What is wrong.
+        what: String,
+    },
+    /// Raft did not start.
+    #[error("shard {shard}: raft did not start: {what}")]
+    Raft {
+        /// Which shard.
+        shard: u32,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Why a message of a peer was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeerMessageError {
+    /// The bytes are not a message of a supported version.
+    #[error("malformed peer message: {0}")]
+    Malformed(String),
+    /// This replica is stopping or dead.
+    #[error("this replica of the shard has stopped")]
+    Stopped,
+    /// The snapshot broke off or is not what its header says.
+    #[error("the snapshot was not received: {0}")]
+    Snapshot(String),
+}
+
+/// Why leadership was not handed over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// Only the leader can hand over.
+    #[error("this replica does not lead the shard, ask node {leader:?}")]
+    NotLeader {
+        /// Who leads, as far as known.
+        leader: Option<u64>,
+    },
+    /// The node has no vote in this shard.
+    #[error("node {0} has no vote in this shard")]
+    NotAVoter(u64),
+    /// There is nobody to hand over to.
+    #[error("no other replica is close enough to take over")]
+    NobodyElse,
+    /// The other node did not take over in time.
+    #[error("node {0} did not take over in time")]
+    NotTaken(u64),
+    /// This replica is stopping or dead.
+    #[error("this replica of the shard has stopped")]
+    Stopped,
+}

@@ -1,0 +1,66 @@
+//! What a replica counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
+        /// Counts since this replica started; the node exports them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct ShardMetrics {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        /// The same, while they are counted.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: AtomicU64,)+
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> ShardMetrics {
+                ShardMetrics { $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Commands that callers on this node submitted.
+    commands_submitted,
+    /// Commands that this replica proposed as the leader.
+    commands_proposed,
+    /// Entries of commands that this replica proposed as the leader.
+    entries_proposed,
+    /// Empty entries proposed so that time passes for what is due.
+    time_entries_proposed,
+    /// Commands in all entries that this replica applied.
+    commands_applied,
+    /// Entries that this replica applied.
+    entries_applied,
+    /// Commands answered from a confirmed read, without a log write.
+    refused_from_read,
+    /// Commands refused because the queue was full.
+    commands_overloaded,
+    /// Commands whose outcome stayed unknown.
+    outcomes_unknown,
+    /// Requests sent to the leader on another node.
+    forwards_sent,
+    /// Requests of other nodes answered here.
+    forwards_served,
+    /// Queries answered linearizably here.
+    reads_confirmed,
+    /// Rounds to a quorum for them.
+    read_rounds,
+    /// Queries answered from this replica's state as it was.
+    reads_stale,
+    /// Snapshots built.
+    snapshots_built,
+    /// Snapshots received and installed.
+    snapshots_installed,
+    /// Messages of peers that could not be read.
+    malformed_messages,
+}
+
+pub(crate) fn add(counter: &AtomicU64, count: usize) {
+    counter.fetch_add(count as u64, Ordering::Relaxed);
+}

@@ -1,0 +1,117 @@
+//! What one replica of a shard is started with.
+
+use std::collections::BTreeSet;
+
+use holdfast_ledger::LedgerOptions;
+
+/// How a replica behaves. The same on every node of a cluster, but for `node_id`.
+#[derive(Debug, Clone)]
+pub struct ShardOptions {
+    /// Which shard; also the group id in the node's log.
+    pub shard: u32,
+    /// This node. Never used again after its disk was lost.
+    pub node_id: u64,
+    /// The nodes that have a vote, this one among them.
+    pub voters: BTreeSet<u64>,
+    /// What the ledger is made with. Read only when the shard is new: part of its state afterwards.
+    pub ledger: LedgerOptions,
+    /// How often a leader shows that it is alive, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// The shortest time without a leader before a replica stands for election, in milliseconds.
+    /// More than twice `heartbeat_ms`.
+    pub election_timeout_min_ms: u64,
+    /// The longest such time. More than the shortest, so that replicas do not stand at once.
+    pub election_timeout_max_ms: u64,
+    /// At most so many commands in one log entry.
+    pub max_entry_commands: usize,
+    /// At most about so many bytes of commands in one log entry (one command alone may be larger).
+    pub max_entry_bytes: usize,
+    /// At most so many entries proposed and not yet applied.
+    pub max_entries_in_flight: usize,
+    /// At most so many commands waiting for an entry; more are refused as overloaded.
+    pub queue_limit_commands: usize,
+    /// At most so many reads waiting for a confirmation; more are refused as overloaded.
+    pub queue_limit_reads: usize,
+    /// A snapshot is built after so many entries.
+    pub snapshot_every_entries: u64,
+    /// So many entries before a snapshot stay in the log, so that a replica that lags a little needs no snapshot.
+    pub keep_entries_for_laggards: u64,
+    /// At most so many requests to one peer without an answer.
+    pub max_appends_in_flight: usize,
+    /// Bytes in one chunk of a snapshot on its way to a peer.
+    pub snapshot_chunk_bytes: usize,
+    /// The largest snapshot accepted from a peer, in bytes.
+    pub max_snapshot_bytes: u64,
+}
+
+impl ShardOptions {
+    /// Sane values for everything but who and where.
+    pub fn new(shard: u32, node_id: u64, voters: BTreeSet<u64>, ledger: LedgerOptions) -> Self {
+        Self {
+            shard,
+            node_id,
+            voters,
+            ledger,
+            heartbeat_ms: 50,
+            election_timeout_min_ms: 250,
+            election_timeout_max_ms: 500,
+            max_entry_commands: 1024,
+            max_entry_bytes: 512 * 1024,
+            max_entries_in_flight: 8,
+            queue_limit_commands: 65_536,
+            queue_limit_reads: 16_384,
+            snapshot_every_entries: 20_000,
+            keep_entries_for_laggards: 5_000,
+            max_appends_in_flight: 16,
+            snapshot_chunk_bytes: 256 * 1024,
+            max_snapshot_bytes: 8 << 30,
+        }
+    }
+
+    /// Says what does not fit together.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = [
+            (self.heartbeat_ms, "heartbeat_ms"),
+            (self.max_entry_commands as u64, "max_entry_commands"),
+            (self.max_entry_bytes as u64, "max_entry_bytes"),
+            (self.max_entries_in_flight as u64, "max_entries_in_flight"),
+            (self.queue_limit_commands as u64, "queue_limit_commands"),
+            (self.queue_limit_reads as u64, "queue_limit_reads"),
+            (self.snapshot_every_entries, "snapshot_every_entries"),
+            (self.max_appends_in_flight as u64, "max_appends_in_flight"),
+            (self.snapshot_chunk_bytes as u64, "snapshot_chunk_bytes"),
+        ];
+        if let Some((_, name)) = positive.iter().find(|(value, _)| *value == 0) {
+            return Err(format!("{name} must be at least 1"));
+        }
+        if !self.voters.contains(&self.node_id) {
+            return Err(format!("node {} is not among the voters {:?}", self.node_id, self.voters));
+        }
+        if self.election_timeout_min_ms <= self.heartbeat_ms * 2 {
+            return Err(format!(
+                "election_timeout_min_ms is {}, it must be more than twice heartbeat_ms ({})",
+                self.election_timeout_min_ms, self.heartbeat_ms
+            ));
+        }
+        if self.election_timeout_max_ms <= self.election_timeout_min_ms {
+            return Err(format!(
+                "election_timeout_max_ms is {}, it must be more than election_timeout_min_ms ({})",
+                self.election_timeout_max_ms, self.election_timeout_min_ms
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Where a replica keeps what it must not forget.
+pub struct ShardStores {
+    /// The node's write-ahead log, shared by all its shards.
+    pub log: (),
+    /// This shard's snapshots.
+    pub snapshots: (),
+    /// This shard's changes.
+    pub changes: (),
+}

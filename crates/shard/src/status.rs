@@ -1,0 +1,68 @@
+//! What a replica says about itself.
+
+/// A replica's part in its Raft group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Proposes entries.
+    Leader,
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Stands for election.
+    Candidate,
+    /// Follows without a vote.
+    Learner,
+    /// Dead: violated invariant, failed disk, or stopped.
+    Stopped,
+}
+
+impl Role {
+    /// Its name in the public API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Learner => "learner",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The state of one replica, as it sees it. An index of 0 means none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// Of which shard.
+    pub shard: u32,
+    /// On which node.
+    pub node_id: u64,
+    /// Its part.
+    pub role: Role,
+    /// Who leads, as far as it knows.
+    pub leader: Option<u64>,
+    /// The nodes that have a vote.
+    pub voters: Vec<u64>,
+    /// The Raft term.
+    pub term: u64,
+    /// The last entry in its log.
+    pub last_log_index: u64,
+    /// The last entry known to be committed.
+    pub committed_index: u64,
+    /// The last entry applied.
+    pub applied_index: u64,
+    /// The last entry in its newest snapshot.
+    pub snapshot_index: u64,
+    /// The last entry removed from its log.
+    pub purged_index: u64,
+    /// Its oldest change; 0 when it has none.
+    pub first_seq: u64,
+    /// Its last change.
+    pub last_seq: u64,
+    /// Cells.
+    pub cells: u64,
+    /// Reservations that are held or committed.
+    pub live_reservations: u64,
+    /// Log time, milliseconds since the Unix epoch.
+    pub log_time_ms: u64,
+    /// Why it stopped, when it did.
+    pub stopped_because: Option<String>,
+}
