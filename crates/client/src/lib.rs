@@ -1,9 +1,59 @@
-//! The Rust client of a Holdfast cluster.
+//! The Rust client of a Holdfast cluster: typed, async, and stubborn in the right way.
+//!
+//! ```no_run
+//! use holdfast_client::{Client, ClientOptions, new_operation_id};
+//! use holdfast_proto::v1;
+//!
+//! # async fn example() -> Result<(), holdfast_client::ClientError> {
+//! let client = Client::new(ClientOptions::new(["http://127.0.0.1:7411", "http://127.0.0.1:7421"]))?;
+//! let granted = client
+//!     .reserve(v1::ReserveRequest {
+//!         operation: Some(v1::Operation { operation_id: new_operation_id(), ..Default::default() }),
+//!         storefront: "web".to_owned(),
+//!         lines: vec![v1::ReserveLine { sku: "SHIRT-1".to_owned(), quantity: 2, source: None }],
+//!         ttl_ms: 15 * 60 * 1000,
+//!         mode: v1::ReserveMode::AllOrNothing.into(),
+//!     })
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Client`] has one method for each RPC. A call is tried until there is an answer, a refusal that trying again
+//!   cannot change, or until its deadline; every attempt carries the same request and so the same operation id, and the
+//!   server applies an id once. That is why the **caller** makes the id ([`new_operation_id`], [`feed_operation_id`])
+//!   and keeps it: when a call ends in [`ClientError::Unknown`], calling again with it settles what happened.
+//! - Any node takes any request, but the leader of the SKU's shard answers fastest. The client asks for the topology when it
+//!   first needs it, goes straight to the leader, and asks again when somebody does not answer as it should.
+//!   Without a leader's address it goes round the endpoints.
+//! - [`Client::batch`] gives a [`BatchStream`]: many mutations in few messages, for high rates.
+//! - [`Client::tail_changes`] is the change stream of a shard; it goes on at another node after a failure.
+//! - [`ClientError`] says for each failure whether the request had no effect or may have had one.
+//!
+//! ```text
+//! Client ─ call ──> routes (who leads the SKU's shard?) ──> channels (one connection a node) ──> node
+//!            └─ on failure: doubt the routes, pause, try the next node, same operation id
+//! ```
+//!
+//! One thing to know about refusals: when an attempt got no answer and the retry is refused, the first attempt may, in
+//! theory, still reach the shard late. A hold that is made that way ends by its time to live.
+//!
+//! Start reading in `call.rs`, then `client.rs`; `batch/lane.rs` is the same idea for streams.
 
+mod batch;
+mod call;
+mod channels;
 mod client;
 mod error;
+mod ids;
 mod options;
+mod routes;
+mod tail;
 
+pub use batch::{BatchAnswer, BatchOptions, BatchStream, MAX_BATCH_ITEMS};
 pub use client::Client;
-pub use error::ClientError;
+pub use error::{ClientError, is_retryable, refusal_of};
+pub use holdfast_proto::v1;
+pub use ids::{feed_operation_id, id_bytes, new_operation_id, slot_of};
 pub use options::ClientOptions;
+pub use routes::shard_of;

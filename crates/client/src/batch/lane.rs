@@ -1,0 +1,324 @@
+//! One lane: one stream at a time to one node, and the items that wait for their answers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_proto::v1::batch_item::Request;
+use holdfast_proto::v1::batch_result::Result as Outcome;
+use holdfast_proto::v1::reservations_client::ReservationsClient;
+use holdfast_proto::v1::{BatchItem, BatchRequest, BatchResponse, BatchResult};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::{BatchAnswer, BatchOptions};
+use crate::call::{Backoff, give_up};
+use crate::client::{Client, MAX_ANSWER_BYTES};
+use crate::error::{Attempt, Effect};
+use crate::routes::Route;
+use crate::ClientError;
+
+/// Messages handed to the transport ahead: enough to keep it busy, few enough that items gather meanwhile.
+const MESSAGES_AHEAD: usize = 2;
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(20);
+
+/// An item on its way in.
+pub(super) struct Submitted {
+    pub(super) request: Request,
+    pub(super) deadline: Instant,
+    pub(super) answer: oneshot::Sender<Result<BatchAnswer, ClientError>>,
+    /// Given back when the item is answered.
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+struct Pending {
+    submitted: Submitted,
+    effect: Effect,
+    /// When to send it next; `None` while it is with the server.
+    due: Option<Instant>,
+    backoff: Backoff,
+    trouble: String,
+}
+
+/// Why a stream was left.
+enum Left {
+    Broken(Attempt),
+    /// Nobody submits any more and everything is answered.
+    Done,
+}
+
+pub(super) struct Lane {
+    client: Client,
+    options: Arc<BatchOptions>,
+    shard: Option<u32>,
+    incoming: mpsc::UnboundedReceiver<Submitted>,
+    closed: bool,
+    pending: BTreeMap<u64, Pending>,
+    /// Tags to send now, in order.
+    ready: VecDeque<u64>,
+    next_tag: u64,
+}
+
+impl Lane {
+    pub(super) fn new(
+        client: Client,
+        options: Arc<BatchOptions>,
+        shard: Option<u32>,
+        incoming: mpsc::UnboundedReceiver<Submitted>,
+    ) -> Self {
+        Self {
+            client,
+            options,
+            shard,
+            incoming,
+            closed: false,
+            pending: BTreeMap::new(),
+            ready: VecDeque::new(),
+            next_tag: 1,
+        }
+    }
+
+    /// Runs until everybody who could submit is gone and everything is answered.
+    pub(super) async fn run(mut self) {
+        let mut failed = None;
+        let mut backoff = self.new_backoff();
+        loop {
+            if self.pending.is_empty() {
+                match self.incoming.recv().await {
+                    Some(submitted) => self.take(submitted),
+                    None => return,
+                }
+            }
+            let deadline = Instant::now() + self.client.options().connect_timeout;
+            self.client.ask_topology_if_needed(deadline).await;
+            let route = self.shard.map_or(Route::Any, Route::Shard);
+            let address = self.client.choose(route, failed.as_deref());
+            let attempt = match self.open(&address).await {
+                Ok((requests, answers)) => {
+                    backoff = self.new_backoff();
+                    match self.serve(&address, requests, answers).await {
+                        Left::Done => return,
+                        Left::Broken(attempt) => attempt,
+                    }
+                }
+                Err(attempt) => attempt,
+            };
+            self.unsend(&attempt);
+            self.client.routes().doubt();
+            failed = Some(address);
+            self.expire();
+            tokio::time::sleep(backoff.next(Duration::ZERO)).await;
+            self.expire();
+        }
+    }
+
+    fn new_backoff(&self) -> Backoff {
+        let options = self.client.options();
+        Backoff::new(options.backoff_min, options.backoff_max)
+    }
+
+    async fn open(&self, address: &str) -> Result<(mpsc::Sender<BatchRequest>, Streaming<BatchResponse>), Attempt> {
+        let channel = self.client.channels().to(address).map_err(Attempt::Final)?;
+        let (requests, outgoing) = mpsc::channel(MESSAGES_AHEAD);
+        let mut client = ReservationsClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let opened = tokio::time::timeout(
+            self.client.options().attempt_timeout,
+            client.batch(ReceiverStream::new(outgoing)),
+        );
+        match opened.await {
+            Ok(Ok(response)) => Ok((requests, response.into_inner())),
+            // Nothing was sent yet: a stream that does not open has no effect.
+            Ok(Err(status)) => Err(without_effect(Attempt::from_status(&status, address))),
+            Err(_) => Err(without_effect(Attempt::timed_out(address))),
+        }
+    }
+
+    async fn serve(&mut self, address: &str, requests: mpsc::Sender<BatchRequest>, mut answers: Streaming<BatchResponse>) -> Left {
+        let mut tick = tokio::time::interval(TICK);
+        let mut heard = Instant::now();
+        let mut gather_until: Option<Instant> = None;
+        loop {
+            if self.closed && self.pending.is_empty() {
+                return Left::Done;
+            }
+            if self.ready.is_empty() {
+                gather_until = None;
+            } else if gather_until.is_none() {
+                gather_until = Some(Instant::now() + self.options.linger);
+            }
+            let full = self.ready.len() >= self.options.max_items;
+            let gathering = gather_until.filter(|until| !full && !self.options.linger.is_zero() && Instant::now() < *until);
+            tokio::select! {
+                biased;
+                answer = answers.message() => match answer {
+                    Ok(Some(answer)) => {
+                        heard = Instant::now();
+                        for result in answer.results {
+                            self.settle(result);
+                        }
+                    }
+                    Ok(None) => return Left::Broken(Attempt::Retry {
+                        effect: Effect::Unknown,
+                        retry_after_ms: 0,
+                        message: format!("{address} ended the stream"),
+                    }),
+                    Err(status) => return Left::Broken(Attempt::from_status(&status, address)),
+                },
+                submitted = self.incoming.recv(), if !self.closed && !full => match submitted {
+                    Some(submitted) => {
+                        self.take(submitted);
+                        while self.ready.len() < self.options.max_items {
+                            match self.incoming.try_recv() {
+                                Ok(submitted) => self.take(submitted),
+                                Err(_) => break,
+                            }
+                        }
+                    }
+                    None => self.closed = true,
+                },
+                slot = requests.reserve(), if !self.ready.is_empty() && gathering.is_none() => match slot {
+                    Ok(slot) => {
+                        if self.pending.values().all(|pending| pending.due.is_some()) {
+                            heard = Instant::now();
+                        }
+                        let message = self.next_message();
+                        if !message.items.is_empty() {
+                            slot.send(message);
+                        }
+                        gather_until = None;
+                    }
+                    Err(_) => return Left::Broken(Attempt::Retry {
+                        effect: Effect::Unknown,
+                        retry_after_ms: 0,
+                        message: format!("{address} closed the stream"),
+                    }),
+                },
+                () = tokio::time::sleep_until(gathering.unwrap_or(heard)), if gathering.is_some() => {}
+                _ = tick.tick() => {
+                    self.expire();
+                    self.wake();
+                    let silent = heard.elapsed() > self.client.options().attempt_timeout;
+                    if silent && self.pending.values().any(|pending| pending.due.is_none()) {
+                        return Left::Broken(Attempt::timed_out(address));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, submitted: Submitted) {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        let backoff = self.new_backoff();
+        self.pending.insert(
+            tag,
+            Pending {
+                submitted,
+                effect: Effect::None,
+                due: Some(Instant::now()),
+                backoff,
+                trouble: String::from("it was not sent"),
+            },
+        );
+        self.ready.push_back(tag);
+    }
+
+    fn next_message(&mut self) -> BatchRequest {
+        let mut items = Vec::with_capacity(self.ready.len().min(self.options.max_items));
+        while items.len() < self.options.max_items {
+            let Some(tag) = self.ready.pop_front() else { break };
+            // Gone when its deadline passed meanwhile.
+            if let Some(pending) = self.pending.get_mut(&tag) {
+                pending.due = None;
+                items.push(BatchItem {
+                    tag,
+                    request: Some(pending.submitted.request.clone()),
+                });
+            }
+        }
+        BatchRequest { items }
+    }
+
+    fn settle(&mut self, result: BatchResult) {
+        let Some(pending) = self.pending.get_mut(&result.tag) else { return };
+        let answer = match result.result {
+            Some(Outcome::Reserved(reserved)) => Ok(BatchAnswer::Reserved(reserved)),
+            Some(Outcome::Transitioned(transitioned)) => Ok(BatchAnswer::Transitioned(transitioned)),
+            Some(Outcome::Refused(refusal)) => match Attempt::from_refusal(refusal) {
+                Attempt::Final(error) => Err(error),
+                Attempt::Retry { effect, retry_after_ms, message } => {
+                    if effect == Effect::Unknown {
+                        pending.effect = Effect::Unknown;
+                    }
+                    pending.trouble = message;
+                    let pause = pending.backoff.next(Duration::from_millis(retry_after_ms));
+                    pending.due = Some(Instant::now() + pause);
+                    return;
+                }
+            },
+            None => Err(ClientError::Unexpected {
+                code: tonic::Code::Internal,
+                message: "a batch result without content".to_owned(),
+            }),
+        };
+        if let Some(pending) = self.pending.remove(&result.tag) {
+            // Nobody listens when the caller gave up.
+            let _ = pending.submitted.answer.send(answer);
+        }
+    }
+
+    /// Makes ready what has waited long enough.
+    fn wake(&mut self) {
+        let now = Instant::now();
+        let queued: std::collections::BTreeSet<u64> = self.ready.iter().copied().collect();
+        for (tag, pending) in &self.pending {
+            if pending.due.is_some_and(|due| due <= now) && !queued.contains(tag) {
+                self.ready.push_back(*tag);
+            }
+        }
+    }
+
+    /// After a broken stream: everything goes again, and what was with the server may have had an effect.
+    fn unsend(&mut self, attempt: &Attempt) {
+        let (effect, message) = match attempt {
+            Attempt::Final(error) => (Effect::Unknown, error.to_string()),
+            Attempt::Retry { effect, message, .. } => (*effect, message.clone()),
+        };
+        tracing::debug!(%message, unanswered = self.pending.len(), "a batch stream broke, sending again what has no answer");
+        self.ready.clear();
+        let now = Instant::now();
+        for (tag, pending) in &mut self.pending {
+            if pending.due.is_none() && effect == Effect::Unknown {
+                pending.effect = Effect::Unknown;
+            }
+            pending.trouble.clone_from(&message);
+            pending.due = Some(now);
+            self.ready.push_back(*tag);
+        }
+    }
+
+    /// Answers what is past its deadline.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let late = self.pending.extract_if(.., |_, pending| pending.submitted.deadline <= now);
+        for (_, pending) in late {
+            // What is with the server right now may take effect.
+            let effect = if pending.due.is_none() { Effect::Unknown } else { pending.effect };
+            let _ = pending.submitted.answer.send(Err(give_up(effect, pending.trouble)));
+        }
+    }
+}
+
+fn without_effect(attempt: Attempt) -> Attempt {
+    match attempt {
+        Attempt::Final(error) => Attempt::Final(error),
+        Attempt::Retry { retry_after_ms, message, .. } => Attempt::Retry {
+            effect: Effect::None,
+            retry_after_ms,
+            message,
+        },
+    }
+}

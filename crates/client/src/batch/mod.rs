@@ -1,0 +1,137 @@
+//! Many mutations over few messages: the way to reach high rates.
+//!
+//! Items are dealt into lanes, one for each shard, each with a stream of its own to the shard's leader; items whose
+//! shard is not known go over one more lane to any node. A lane collects items while a message is on its way,
+//! pairs results with items by tag, and after a broken stream sends every unanswered item again with its own operation id.
+
+mod lane;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_proto::v1::batch_item::Request;
+use holdfast_proto::v1::{ReserveResponse, TransitionResponse};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::routes::Route;
+use crate::ClientError;
+
+use lane::{Lane, Submitted};
+
+/// The most items one message may carry: a limit of the server.
+pub const MAX_BATCH_ITEMS: usize = 1024;
+
+/// How items are put together.
+#[derive(Debug, Clone)]
+pub struct BatchOptions {
+    /// Most items of one message, 1 to [`MAX_BATCH_ITEMS`].
+    pub max_items: usize,
+    /// How long the first item of a message waits for company. Zero sends what is there at once.
+    pub linger: Duration,
+    /// Most items without an answer; [`BatchStream::submit`] waits when there are as many.
+    pub max_in_flight: usize,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self {
+            max_items: 256,
+            linger: Duration::from_millis(1),
+            max_in_flight: 8192,
+        }
+    }
+}
+
+/// What an item was answered with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BatchAnswer {
+    /// A granted reservation.
+    Reserved(ReserveResponse),
+    /// A transition.
+    Transitioned(TransitionResponse),
+}
+
+/// A batching stream. Cheap to clone; ends when all clones are gone and everything is answered.
+#[derive(Debug, Clone)]
+pub struct BatchStream {
+    client: Client,
+    options: Arc<BatchOptions>,
+    in_flight: Arc<Semaphore>,
+    lanes: Arc<Mutex<BTreeMap<Option<u32>, mpsc::UnboundedSender<Submitted>>>>,
+}
+
+impl Client {
+    /// A batching stream. Connects when it is first used. Each item has the client's deadline.
+    pub fn batch(&self, options: BatchOptions) -> BatchStream {
+        let options = BatchOptions {
+            max_items: options.max_items.clamp(1, MAX_BATCH_ITEMS),
+            max_in_flight: options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS),
+            ..options
+        };
+        BatchStream {
+            client: self.clone(),
+            in_flight: Arc::new(Semaphore::new(options.max_in_flight)),
+            options: Arc::new(options),
+            lanes: Arc::default(),
+        }
+    }
+}
+
+impl BatchStream {
+    /// Sends one item and waits for its answer. Waits first while too many are unanswered. Drop the future and
+    /// the item is still sent; its answer is lost.
+    ///
+    /// # Errors
+    /// As for a single call: [`ClientError::Refused`], [`ClientError::Unavailable`] and [`ClientError::Unknown`].
+    pub async fn submit(&self, request: Request) -> Result<BatchAnswer, ClientError> {
+        let deadline = Instant::now() + self.client.options().deadline;
+        let permit = tokio::time::timeout_at(deadline, Arc::clone(&self.in_flight).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            return Err(ClientError::Unavailable {
+                message: "too many items are waiting for their answers".to_owned(),
+            });
+        };
+        if self.client.routes().topology().is_none() {
+            self.client.ask_topology_if_needed(deadline).await;
+        }
+        let shard = self.client.routes().shard(Route::of_item(Some(&request)));
+        let (answer, answered) = oneshot::channel();
+        self.send_to_lane(
+            shard,
+            Submitted {
+                request,
+                deadline,
+                answer,
+                _permit: permit,
+            },
+        );
+        answered.await.unwrap_or_else(|_| {
+            Err(ClientError::Unknown {
+                message: "the batch stream ended".to_owned(),
+            })
+        })
+    }
+
+    fn send_to_lane(&self, shard: Option<u32>, submitted: Submitted) {
+        let mut lanes = self.lanes.lock();
+        let lane = lanes.entry(shard).or_insert_with(|| self.start_lane(shard));
+        if let Err(mpsc::error::SendError(submitted)) = lane.send(submitted) {
+            // The lane's task is gone with its runtime; a new one may still be reached by this caller.
+            let lane = self.start_lane(shard);
+            let _ = lane.send(submitted);
+            lanes.insert(shard, lane);
+        }
+    }
+
+    fn start_lane(&self, shard: Option<u32>) -> mpsc::UnboundedSender<Submitted> {
+        // Unbounded, because the semaphore bounds it.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let lane = Lane::new(self.client.clone(), Arc::clone(&self.options), shard, receiver);
+        tokio::spawn(lane.run());
+        sender
+    }
+}

@@ -1,0 +1,123 @@
+//! Connections to nodes: one for each address, made when first needed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{ClientError, ClientOptions};
+
+/// A stream may have this much on its way; the default of 64 KiB would throttle batches.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// A peer that does not answer a ping this long is gone: its streams end, and the call goes elsewhere.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(crate) struct Channels {
+    endpoints: Vec<String>,
+    connect_timeout: Duration,
+    open: Mutex<BTreeMap<String, Channel>>,
+    turn: AtomicUsize,
+}
+
+impl Channels {
+    pub(crate) fn new(options: &ClientOptions) -> Result<Self, ClientError> {
+        let endpoints: Vec<String> = options
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.trim().trim_end_matches('/').to_owned())
+            .filter(|endpoint| !endpoint.is_empty())
+            .collect();
+        if endpoints.is_empty() {
+            return Err(ClientError::Options(
+                "no endpoint is given: name at least one node, as http://host:port".to_owned(),
+            ));
+        }
+        for endpoint in &endpoints {
+            parse(endpoint)?;
+        }
+        let first_turn = rand::random_range(0..endpoints.len());
+        Ok(Self {
+            endpoints,
+            connect_timeout: options.connect_timeout,
+            open: Mutex::new(BTreeMap::new()),
+            turn: AtomicUsize::new(first_turn),
+        })
+    }
+
+    /// The connection to this address.
+    pub(crate) fn to(&self, address: &str) -> Result<Channel, ClientError> {
+        let mut open = self.open.lock();
+        if let Some(channel) = open.get(address) {
+            return Ok(channel.clone());
+        }
+        let channel = parse(address)?
+            .connect_timeout(self.connect_timeout)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .connect_lazy();
+        open.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+
+    /// The next address in turn: the configured ones first, then those learnt, without `avoid` when there is another.
+    pub(crate) fn next(&self, learnt: &[String], avoid: Option<&str>) -> String {
+        let extra = learnt.iter().filter(|address| !self.endpoints.contains(address));
+        let all: Vec<&String> = self.endpoints.iter().chain(extra).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        (0..all.len())
+            .map(|step| all[turn.wrapping_add(step) % all.len()])
+            .find(|address| Some(address.as_str()) != avoid)
+            .unwrap_or(all[0])
+            .clone()
+    }
+}
+
+fn parse(endpoint: &str) -> Result<Endpoint, ClientError> {
+    let wrong = |why: &str| ClientError::Options(format!("endpoint {endpoint:?} is no address ({why}): write http://host:port"));
+    let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| wrong(&error.to_string()))?;
+    let uri = parsed.uri();
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err(wrong("https is not supported yet")),
+        _ => return Err(wrong("http:// is missing")),
+    }
+    if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() {
+        return Err(wrong("host or port is missing"));
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_that_is_no_address_is_refused_with_what_to_write() {
+        for bad in ["localhost:7411", "http://", "http://host", "https://host:1", "ftp://host:1", "http://ho st:1", ""] {
+            let error = Channels::new(&ClientOptions::new([bad])).unwrap_err();
+            assert!(error.to_string().contains("http://host:port"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_turn_goes_round_and_avoids_the_one_that_failed() {
+        let channels = Channels::new(&ClientOptions::new(["http://a:1", "http://b:1/"])).unwrap();
+        let learnt = ["http://b:1".to_owned(), "http://c:1".to_owned()];
+        let mut seen: Vec<String> = (0..3).map(|_| channels.next(&learnt, None)).collect();
+        seen.sort();
+        assert_eq!(seen, ["http://a:1", "http://b:1", "http://c:1"]);
+        for _ in 0..6 {
+            assert_ne!(channels.next(&learnt, Some("http://b:1")), "http://b:1");
+        }
+        let alone = Channels::new(&ClientOptions::new(["http://a:1"])).unwrap();
+        assert_eq!(alone.next(&[], Some("http://a:1")), "http://a:1");
+    }
+}

@@ -1,0 +1,75 @@
+//! Making operation ids, and finding a SKU's slot.
+
+use prost::bytes::Bytes;
+use uuid::Uuid;
+use xxhash_rust::xxh3::Xxh3;
+
+/// The longest time an id can carry: 48 bits of milliseconds.
+const MAX_TIME_MS: u64 = (1 << 48) - 1;
+
+/// A new operation id: a UUIDv7 of now. Make one for each operation and keep it for all its retries.
+pub fn new_operation_id() -> Bytes {
+    id_bytes(Uuid::now_v7())
+}
+
+/// The operation id of a document of a feed that has no ids of its own: a UUIDv8 whose first 48 bits are the
+/// event's time and whose rest is a hash of the source's name and the document's number. The same three
+/// always give the same id, so a document replayed has its effect once.
+///
+/// `time_ms` is milliseconds since the Unix epoch, at most 2^48 − 1 (the year 10889); larger ones are cut to that.
+pub fn feed_operation_id(time_ms: u64, source: &str, document: &str) -> Bytes {
+    let mut hasher = Xxh3::new();
+    // The length keeps ("ab", "c") and ("a", "bc") apart.
+    hasher.update(&(source.len() as u64).to_be_bytes());
+    hasher.update(source.as_bytes());
+    hasher.update(document.as_bytes());
+    let mut bytes = hasher.digest128().to_be_bytes();
+    bytes[..6].copy_from_slice(&time_ms.min(MAX_TIME_MS).to_be_bytes()[2..]);
+    id_bytes(Uuid::new_v8(bytes))
+}
+
+/// An id as it is sent.
+pub fn id_bytes(id: Uuid) -> Bytes {
+    Bytes::copy_from_slice(id.as_bytes())
+}
+
+/// The slot of a SKU: the CRC-32 (IEEE 802.3) of its bytes modulo `slots`. Part of the public contract.
+///
+/// `slots` is what `GetTopology` says, at least 1; 0 is taken as 1.
+pub fn slot_of(sku: &str, slots: u32) -> u32 {
+    crc32fast::hash(sku.as_bytes()) % slots.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_the_contract() {
+        // CRC-32 by an independent implementation (zlib): "123456789" is the check value of the standard.
+        assert_eq!(slot_of("123456789", u32::MAX), 0xCBF4_3926);
+        let vectors = [("SHIRT-1", 1533), ("85123A", 2457), ("A", 3723), (":./_-", 772), ("0000000000000000000000000000000000000000000000000000000000000000", 1227)];
+        for (sku, slot) in vectors {
+            assert_eq!(slot_of(sku, 4096), slot, "{sku}");
+        }
+    }
+
+    #[test]
+    fn a_document_always_gets_the_same_id_and_another_document_another() {
+        let id = feed_operation_id(1_700_000_000_123, "erp", "4711");
+        assert_eq!(id, feed_operation_id(1_700_000_000_123, "erp", "4711"));
+        assert_ne!(id, feed_operation_id(1_700_000_000_123, "erp", "4712"));
+        assert_ne!(id, feed_operation_id(1_700_000_000_123, "er", "p4711"));
+        let uuid = Uuid::from_slice(&id).unwrap();
+        assert_eq!(uuid.get_version_num(), 8);
+        assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
+        assert_eq!(u64::from_str_radix(&uuid.simple().to_string()[..12], 16).unwrap(), 1_700_000_000_123);
+    }
+
+    #[test]
+    fn new_ids_are_version_7_and_differ() {
+        let (one, two) = (new_operation_id(), new_operation_id());
+        assert_ne!(one, two);
+        assert_eq!(Uuid::from_slice(&one).unwrap().get_version_num(), 7);
+    }
+}

@@ -1,0 +1,189 @@
+//! What the client has learnt about the cluster: which node leads which shard.
+
+use std::time::{Duration, Instant};
+
+use holdfast_proto::v1;
+use parking_lot::RwLock;
+
+use crate::ids::slot_of;
+
+/// For whom a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    /// Any node will do.
+    Any,
+    /// The leader of this shard answers fastest.
+    Shard(u32),
+    /// The leader of this SKU's shard answers fastest.
+    Sku(&'a str),
+}
+
+impl<'a> Route<'a> {
+    pub(crate) fn of_lines(lines: &'a [v1::ReserveLine]) -> Self {
+        lines.first().map_or(Self::Any, |line| Self::Sku(&line.sku))
+    }
+
+    pub(crate) fn of_key(key: Option<&v1::ReservationKey>) -> Self {
+        key.and_then(|key| key.shard).map_or(Self::Any, Self::Shard)
+    }
+
+    pub(crate) fn of_return(what: Option<&'a v1::return_request::What>) -> Self {
+        match what {
+            Some(v1::return_request::What::Reservation(part)) => Self::of_key(part.reservation.as_ref()),
+            Some(v1::return_request::What::Unreferenced(goods)) => Self::Sku(&goods.sku),
+            None => Self::Any,
+        }
+    }
+
+    pub(crate) fn of_item(request: Option<&'a v1::batch_item::Request>) -> Self {
+        use v1::batch_item::Request;
+        match request {
+            Some(Request::Reserve(request)) => Self::of_lines(&request.lines),
+            Some(Request::Extend(request)) => Self::of_key(request.reservation.as_ref()),
+            Some(Request::Commit(request)) => Self::of_key(request.reservation.as_ref()),
+            Some(Request::Release(request)) => Self::of_key(request.reservation.as_ref()),
+            Some(Request::Ship(request)) => Self::of_key(request.reservation.as_ref()),
+            Some(Request::Cancel(request)) => Self::of_key(request.reservation.as_ref()),
+            Some(Request::Return(request)) => Self::of_return(request.what.as_ref()),
+            None => Self::Any,
+        }
+    }
+}
+
+/// The shard that has a SKU, by this topology.
+pub fn shard_of(topology: &v1::GetTopologyResponse, sku: &str) -> Option<u32> {
+    if topology.slots == 0 {
+        return None;
+    }
+    let slot = slot_of(sku, topology.slots);
+    let owner = topology
+        .shards
+        .iter()
+        .find(|shard| (shard.first_slot..=shard.last_slot).contains(&slot))?;
+    Some(owner.shard)
+}
+
+/// The last topology heard of.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    known: RwLock<Option<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    topology: v1::GetTopologyResponse,
+    at: Instant,
+    /// A call found it wrong.
+    doubted: bool,
+}
+
+impl Routes {
+    pub(crate) fn learn(&self, topology: v1::GetTopologyResponse) {
+        *self.known.write() = Some(Known {
+            topology,
+            at: Instant::now(),
+            doubted: false,
+        });
+    }
+
+    /// A leader did not answer as one: ask again before relying on it.
+    pub(crate) fn doubt(&self) {
+        if let Some(known) = self.known.write().as_mut() {
+            known.doubted = true;
+        }
+    }
+
+    /// Should the topology be asked for? Doubted ones at most every `doubt_pause`.
+    pub(crate) fn needs_asking(&self, max_age: Duration, doubt_pause: Duration) -> bool {
+        match self.known.read().as_ref() {
+            None => true,
+            Some(known) => known.at.elapsed() > if known.doubted { doubt_pause } else { max_age },
+        }
+    }
+
+    pub(crate) fn topology(&self) -> Option<v1::GetTopologyResponse> {
+        self.known.read().as_ref().map(|known| known.topology.clone())
+    }
+
+    pub(crate) fn shard(&self, route: Route<'_>) -> Option<u32> {
+        match route {
+            Route::Any => None,
+            Route::Shard(shard) => Some(shard),
+            Route::Sku(sku) => shard_of(&self.known.read().as_ref()?.topology, sku),
+        }
+    }
+
+    /// The address of the node that leads the shard, as `http://host:port`.
+    pub(crate) fn leader(&self, shard: u32) -> Option<String> {
+        let known = self.known.read();
+        let topology = &known.as_ref()?.topology;
+        let leader = topology.shards.iter().find(|candidate| candidate.shard == shard)?.leader_node_id;
+        let node = topology.nodes.iter().find(|node| node.node_id == leader)?;
+        usable_address(&node.client_address)
+    }
+
+    /// The addresses of all nodes.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let known = self.known.read();
+        let nodes = known.as_ref().map(|known| known.topology.nodes.as_slice()).unwrap_or_default();
+        nodes.iter().filter_map(|node| usable_address(&node.client_address)).collect()
+    }
+}
+
+/// A node that listens on all its interfaces may say so instead of where it is: that is no address.
+fn usable_address(client_address: &str) -> Option<String> {
+    let host = client_address.rsplit_once(':')?.0;
+    let wildcard = matches!(host, "" | "0.0.0.0" | "[::]" | "::");
+    (!wildcard).then(|| format!("http://{client_address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology() -> v1::GetTopologyResponse {
+        let node = |node_id: u64, client_address: &str| v1::Node {
+            node_id,
+            client_address: client_address.to_owned(),
+            reachable: true,
+        };
+        let shard = |shard: u32, leader_node_id: u64, first_slot: u32, last_slot: u32| v1::Shard {
+            shard,
+            leader_node_id,
+            voters: vec![1, 2],
+            first_slot,
+            last_slot,
+        };
+        v1::GetTopologyResponse {
+            nodes: vec![node(1, "127.0.0.1:7411"), node(2, "0.0.0.0:7411")],
+            shards: vec![shard(0, 1, 0, 2047), shard(1, 2, 2048, 4094)],
+            slots: 4096,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_sku_goes_to_the_shard_that_owns_its_slot() {
+        let topology = topology();
+        for sku in ["SHIRT-1", "85123A", "A", "HAT"] {
+            let expected = match slot_of(sku, 4096) {
+                0..=2047 => Some(0),
+                2048..=4094 => Some(1),
+                _ => None,
+            };
+            assert_eq!(shard_of(&topology, sku), expected);
+        }
+        assert_eq!(shard_of(&v1::GetTopologyResponse::default(), "A"), None);
+    }
+
+    #[test]
+    fn a_leader_without_a_usable_address_is_not_gone_to() {
+        let routes = Routes::default();
+        assert_eq!(routes.leader(0), None);
+        routes.learn(topology());
+        assert_eq!(routes.leader(0), Some("http://127.0.0.1:7411".to_owned()));
+        assert_eq!(routes.leader(1), None);
+        assert_eq!(routes.leader(7), None);
+        assert_eq!(routes.addresses(), ["http://127.0.0.1:7411"]);
+    }
+}
