@@ -21,7 +21,10 @@
 //! Start reading in `node.rs`, then follow one request from `services/reservations.rs`.
 
 pub mod config;
+pub mod errors;
+pub mod mapping;
 mod node;
+pub mod validation;
 
 pub use config::{ConfigError, NodeConfig};
 pub use node::{Node, StartError, StopError};

@@ -1,0 +1,313 @@
+//! The one table of reasons: which gRPC code, whether a retry can help, and what to do. `docs/errors.md` is its print.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use holdfast_proto::v1;
+use holdfast_proto::v1::Reason;
+use prost::Message as _;
+use tonic::{Code, Status};
+
+/// The type URL of a refusal inside the details of a gRPC status.
+pub const REFUSAL_TYPE_URL: &str = "type.googleapis.com/holdfast.v1.Refusal";
+
+/// What follows from a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// The reason.
+    pub reason: Reason,
+    /// The gRPC code it is sent with.
+    pub code: Code,
+    /// Can the same request, with the same operation id, succeed later without anything else changing?
+    pub retryable: bool,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What a caller should do.
+    pub advice: &'static str,
+}
+
+const fn rule(
+    reason: Reason,
+    code: Code,
+    retryable: bool,
+    meaning: &'static str,
+    advice: &'static str,
+) -> Rule {
+    Rule { reason, code, retryable, meaning, advice }
+}
+
+/// All reasons, in the order of their numbers.
+pub const RULES: [Rule; 19] = [
+    rule(
+        Reason::InvalidRequest,
+        Code::InvalidArgument,
+        false,
+        "The request is malformed; the message names the field and the rule.",
+        "Correct the request. Nothing happened; the operation id can be used again.",
+    ),
+    rule(
+        Reason::InsufficientStock,
+        Code::FailedPrecondition,
+        false,
+        "There is not enough stock; `shortages` says for which lines, and how much there was.",
+        "Offer less, another warehouse, or nothing. Nothing was taken; the operation id can be used again.",
+    ),
+    rule(
+        Reason::UnknownReservation,
+        Code::NotFound,
+        false,
+        "There is no such reservation: it never was, or it was closed so long ago that it is forgotten.",
+        "Check the id and the shard hint. After an unknown outcome of a Reserve, repeat the Reserve with its id.",
+    ),
+    rule(
+        Reason::WrongState,
+        Code::FailedPrecondition,
+        false,
+        "The reservation's state does not allow this, for example a commit after a release.",
+        "Read the reservation with GetReservation and decide anew.",
+    ),
+    rule(
+        Reason::Expired,
+        Code::FailedPrecondition,
+        false,
+        "The hold's time had run out; its units are sellable again.",
+        "Reserve again with a new operation id.",
+    ),
+    rule(
+        Reason::ExceedsLine,
+        Code::FailedPrecondition,
+        false,
+        "More units are named than the reservation's line has in the needed state.",
+        "Read the reservation with GetReservation and name at most what it has.",
+    ),
+    rule(
+        Reason::OperationIdReused,
+        Code::AlreadyExists,
+        false,
+        "This operation id was used before, with another request.",
+        "Give each operation an id of its own; repeat an id only with the very same request.",
+    ),
+    rule(
+        Reason::OperationIdTooOld,
+        Code::FailedPrecondition,
+        false,
+        "The operation id is older than the ledger's memory, so it could not tell a repetition from a first time.",
+        "Find out whether it took effect (GetReservation, or the change stream), then use a new id if it did not.",
+    ),
+    rule(
+        Reason::OperationIdFromFuture,
+        Code::InvalidArgument,
+        false,
+        "The operation id's time lies too far ahead of the shard's log time.",
+        "Correct the clock of the caller, then use a new id.",
+    ),
+    rule(
+        Reason::Overflow,
+        Code::OutOfRange,
+        false,
+        "The result would not fit a 64-bit quantity.",
+        "Check the quantity and its unit: quantities are whole base units.",
+    ),
+    rule(
+        Reason::LimitReached,
+        Code::ResourceExhausted,
+        false,
+        "A fixed limit of the shard is reached; the message says which.",
+        "Check the names you send (a new warehouse or storefront for each request?), or ask the operators.",
+    ),
+    rule(
+        Reason::SpansShards,
+        Code::Unimplemented,
+        false,
+        "The order's SKUs live in more than one shard; the message lists which lines belong together.",
+        "Send one reservation for each shard, each with an operation id of its own.",
+    ),
+    rule(
+        Reason::PositionInFuture,
+        Code::OutOfRange,
+        false,
+        "A count names a change that its shard has not made yet.",
+        "Take the position from the shard that holds the SKU, at the time of the count.",
+    ),
+    rule(
+        Reason::NoLeader,
+        Code::Unavailable,
+        true,
+        "No leader of the shard could be reached. Nothing was written.",
+        "Retry with the same operation id, after a short wait, on any node.",
+    ),
+    rule(
+        Reason::OutcomeUnknown,
+        Code::Unavailable,
+        true,
+        "The request may or may not take effect: its answer was lost.",
+        "Retry with the same operation id until there is an answer: it is applied at most once.",
+    ),
+    rule(
+        Reason::Overloaded,
+        Code::ResourceExhausted,
+        true,
+        "There is more work than can be queued. Nothing was written.",
+        "Wait `retry_after_ms`, then retry with the same operation id.",
+    ),
+    rule(
+        Reason::Deadline,
+        Code::DeadlineExceeded,
+        true,
+        "The deadline passed before there was an answer. The outcome is unknown.",
+        "Retry with the same operation id and a longer deadline: it is applied at most once.",
+    ),
+    rule(
+        Reason::PositionTooOld,
+        Code::FailedPrecondition,
+        false,
+        "A count names a change whose later movements are no longer kept.",
+        "Count again, or send the count without a position while nothing moves.",
+    ),
+    rule(
+        Reason::Internal,
+        Code::Internal,
+        false,
+        "A defect of the server; the message names it.",
+        "Report it with the message. To learn the outcome, repeat the request with the same operation id.",
+    ),
+];
+
+/// The rule of a reason. Whatever is not in the table counts as internal.
+pub fn rule_of(reason: Reason) -> &'static Rule {
+    const INTERNAL: &Rule = &RULES[RULES.len() - 1];
+    RULES.iter().find(|rule| rule.reason == reason).unwrap_or(INTERNAL)
+}
+
+/// A refusal without shortages.
+pub fn refusal(reason: Reason, message: impl Into<String>) -> v1::Refusal {
+    v1::Refusal { reason: reason.into(), message: message.into(), shortages: Vec::new(), retry_after_ms: 0 }
+}
+
+/// A refusal of a malformed request.
+pub fn invalid(message: impl Into<String>) -> v1::Refusal {
+    refusal(Reason::InvalidRequest, message)
+}
+
+/// The gRPC error that carries a refusal, in its code, its message and its details.
+pub fn status(refusal: v1::Refusal) -> Status {
+    let code = rule_of(refusal.reason()).code;
+    let message = refusal.message.clone();
+    let details = tonic_types::pb::Status {
+        code: code as i32,
+        message: message.clone(),
+        details: vec![prost_types::Any {
+            type_url: REFUSAL_TYPE_URL.to_owned(),
+            value: refusal.encode_to_vec(),
+        }],
+    };
+    Status::with_details(code, message, Bytes::from(details.encode_to_vec()))
+}
+
+/// The refusal inside a gRPC error, if it has one.
+pub fn refusal_in(status: &Status) -> Option<v1::Refusal> {
+    let details = tonic_types::pb::Status::decode(status.details()).ok()?;
+    let any = details.details.into_iter().find(|any| any.type_url == REFUSAL_TYPE_URL)?;
+    v1::Refusal::decode(any.value.as_slice()).ok()
+}
+
+/// The name of a gRPC code as in its specification.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+/// The text of `docs/errors.md`.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Errors\n\n\
+         Each refused request says why: in the gRPC code, in the message, and as a `holdfast.v1.Refusal` in the \
+         status details (`grpc-status-details-bin` holds a `google.rpc.Status`, whose details hold the refusal). Inside \
+         a batch the refusal is the item's result. This page is printed from the table in \
+         `crates/node/src/errors.rs`; a test keeps them equal.\n\n\
+         \"Retry\" says whether the same request with the same operation id can succeed later by itself. A retry is \
+         always safe: an operation id takes effect at most once.\n\n\
+         | reason | gRPC code | retry | what it means | what to do |\n\
+         |---|---|---|---|---|\n",
+    );
+    for rule in &RULES {
+        let retry = if rule.retryable { "yes" } else { "no" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {retry} | {} | {} |",
+            rule.reason.as_str_name(),
+            code_name(rule.code),
+            rule.meaning,
+            rule.advice
+        );
+    }
+    text.push_str(
+        "\nErrors without a refusal come from the gRPC layer itself: `UNIMPLEMENTED` for a method that does not exist, \
+         `RESOURCE_EXHAUSTED` or `OUT_OF_RANGE` for a message over 4 MiB, `INTERNAL` for bytes that are not the \
+         method's message (text that is not UTF-8 is one), `CANCELLED` or `DEADLINE_EXCEEDED` when the call's own deadline passed.\n",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_but_unspecified_has_exactly_one_rule_in_order() {
+        let reasons: Vec<i32> = RULES.iter().map(|rule| rule.reason as i32).collect();
+        let expected: Vec<i32> = (1..).take_while(|number| Reason::try_from(*number).is_ok()).collect();
+        assert_eq!(reasons, expected);
+    }
+
+    #[test]
+    fn the_codes_are_those_that_the_contract_promises() {
+        let contract = include_str!("../../../proto/holdfast/v1/common.proto");
+        for rule in &RULES {
+            let name = rule.reason.as_str_name();
+            let before = contract.split(&format!("  {name} = ")).next().expect("the reason is in the contract");
+            let comment = before.lines().last().expect("a comment stands before it");
+            let promised = format!("{}.", code_name(rule.code));
+            assert!(comment.ends_with(&promised), "{name}: the contract says `{comment}`, the table {promised}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_travels_in_the_details_of_its_status() {
+        let mut sent = refusal(Reason::Overloaded, "busy");
+        sent.retry_after_ms = 20;
+        sent.shortages.push(v1::LineShortage { line: 1, sku: "A".into(), requested: 2, available: 1 });
+        let status = status(sent.clone());
+        assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "busy"));
+        assert_eq!(refusal_in(&status), Some(sent));
+        assert_eq!(refusal_in(&Status::internal("x")), None);
+    }
+
+    #[test]
+    fn the_page_is_the_print_of_the_table() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, reference()).unwrap();
+        }
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(page == reference(), "docs/errors.md differs from the table: run this test with UPDATE_DOCS=1");
+    }
+}

@@ -1,0 +1,11 @@
+//! Between the public types and the ledger's: [`inbound`] checks and takes what a client sent, [`outbound`] says what
+//! the ledger answered. A public message that passed inbound breaks no rule of the contract that can be seen
+//! without the ledger's state.
+
+pub mod inbound;
+pub mod outbound;
+mod reserve;
+mod stock;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! The checkout's commands.
+
+use holdfast_ledger::{
+    Action, Disposition, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source, WarehouseId,
+};
+use holdfast_proto::v1;
+
+use super::inbound::Taken;
+use crate::validation::{self as check, Invalid};
+
+/// Checks and takes a Reserve.
+///
+/// # Errors
+/// [`Invalid`] names the field and the rule. So do all functions here.
+pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
+    let mode = match v1::ReserveMode::try_from(request.mode) {
+        Ok(v1::ReserveMode::Unspecified | v1::ReserveMode::AllOrNothing) => ReserveMode::AllOrNothing,
+        Ok(v1::ReserveMode::BestEffort) => ReserveMode::BestEffort,
+        Err(_) => return Err(check::unknown_value("mode", request.mode)),
+    };
+    let operation = check::operation(request.operation)?;
+    let storefront = check::storefront("storefront", request.storefront)?;
+    let ttl_ms = check::ttl_ms("ttl_ms", request.ttl_ms)?;
+    check::count("lines", request.lines.len(), 1, check::MAX_LINES)?;
+    let lines = request
+        .lines
+        .into_iter()
+        .enumerate()
+        .map(|(index, line)| reserve_line(line).map_err(|e| inside(&format!("lines[{index}]"), e)))
+        .collect::<Result<_, _>>()?;
+    Ok(Taken::new(operation, Action::Reserve { storefront, lines, ttl_ms, mode }))
+}
+
+fn inside(outer: &str, invalid: Invalid) -> Invalid {
+    Invalid { field: format!("{outer}.{}", invalid.field), ..invalid }
+}
+
+fn reserve_line(line: v1::ReserveLine) -> Result<ReserveLine, Invalid> {
+    Ok(ReserveLine {
+        sku: check::sku("sku", line.sku)?,
+        quantity: check::quantity("quantity", line.quantity)?,
+        source: source(line.source)?,
+    })
+}
+
+fn source(source: Option<v1::Source>) -> Result<Source, Invalid> {
+    match source.and_then(|source| source.kind) {
+        None => Ok(Source::Any),
+        Some(v1::source::Kind::Warehouse(name)) => {
+            Ok(Source::Warehouse(check::warehouse("source.warehouse", name)?))
+        }
+        Some(v1::source::Kind::Preference(list)) => {
+            const FIELD: &str = "source.preference.warehouses";
+            check::count(FIELD, list.warehouses.len(), 1, check::MAX_PREFERENCE)?;
+            let mut warehouses: Vec<WarehouseId> = Vec::with_capacity(list.warehouses.len());
+            for name in list.warehouses {
+                let warehouse = check::warehouse(FIELD, name)?;
+                if warehouses.contains(&warehouse) {
+                    return Err(Invalid::new(FIELD, format!("lists `{warehouse}` twice")));
+                }
+                warehouses.push(warehouse);
+            }
+            Ok(Source::Preference(warehouses))
+        }
+    }
+}
+
+/// Checks and takes an Extend.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
+pub fn extend(request: v1::ExtendRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let (reservation_id, shard) = check::reservation_key("reservation", request.reservation)?;
+    let ttl_ms = check::ttl_ms("ttl_ms", request.ttl_ms)?;
+    Ok(Taken::new(operation, Action::Extend { reservation_id, ttl_ms }).in_shard(shard))
+}
+
+/// Checks and takes a Commit.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
+pub fn commit(request: v1::CommitRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let (reservation_id, shard) = check::reservation_key("reservation", request.reservation)?;
+    Ok(Taken::new(operation, Action::Commit { reservation_id }).in_shard(shard))
+}
+
+/// Checks and takes a Release.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
+pub fn release(request: v1::ReleaseRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let (reservation_id, shard) = check::reservation_key("reservation", request.reservation)?;
+    Ok(Taken::new(operation, Action::Release { reservation_id }).in_shard(shard))
+}
+
+/// Checks and takes a Ship.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
+pub fn ship(request: v1::ShipRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let (reservation_id, shard) = check::reservation_key("reservation", request.reservation)?;
+    let lines = line_quantities("lines", request.lines)?;
+    Ok(Taken::new(operation, Action::Ship { reservation_id, lines }).in_shard(shard))
+}
+
+/// Checks and takes a Cancel.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
+pub fn cancel(request: v1::CancelRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let (reservation_id, shard) = check::reservation_key("reservation", request.reservation)?;
+    let lines = line_quantities("lines", request.lines)?;
+    Ok(Taken::new(operation, Action::Cancel { reservation_id, lines }).in_shard(shard))
+}
+
+/// Checks and takes a Return.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
+pub fn take_back(request: v1::ReturnRequest) -> Result<Taken, Invalid> {
+    let disposition = match v1::Disposition::try_from(request.disposition) {
+        Ok(v1::Disposition::Unspecified | v1::Disposition::Restock) => Disposition::Restock,
+        Ok(v1::Disposition::Damaged) => Disposition::Damaged,
+        Ok(v1::Disposition::QualityHold) => Disposition::QualityHold,
+        Err(_) => return Err(check::unknown_value("disposition", request.disposition)),
+    };
+    let operation = check::operation(request.operation)?;
+    match check::required("what", request.what)? {
+        v1::return_request::What::Reservation(what) => {
+            let (reservation_id, shard) = check::reservation_key("reservation.reservation", what.reservation)?;
+            let lines = line_quantities("reservation.lines", what.lines)?;
+            let of = ReturnOf::Reservation { reservation_id, lines };
+            Ok(Taken::new(operation, Action::Return { of, disposition }).in_shard(shard))
+        }
+        v1::return_request::What::Unreferenced(what) => {
+            let of = ReturnOf::Unreferenced {
+                sku: check::sku("unreferenced.sku", what.sku)?,
+                warehouse: check::warehouse("unreferenced.warehouse", what.warehouse)?,
+                quantity: check::quantity("unreferenced.quantity", what.quantity)?,
+            };
+            Ok(Taken::new(operation, Action::Return { of, disposition }))
+        }
+    }
+}
+
+fn line_quantities(field: &str, lines: Vec<v1::LineQuantity>) -> Result<Vec<LineQuantity>, Invalid> {
+    check::count(field, lines.len(), 0, check::MAX_LINES)?;
+    let take = |line: v1::LineQuantity| {
+        Ok(LineQuantity {
+            line: line.line,
+            quantity: check::quantity("quantity", line.quantity)?,
+            warehouse: check::optional_warehouse("warehouse", line.warehouse)?,
+        })
+    };
+    lines
+        .into_iter()
+        .enumerate()
+        .map(|(index, line)| take(line).map_err(|e| inside(&format!("{field}[{index}]"), e)))
+        .collect()
+}

@@ -1,0 +1,95 @@
+//! The warehouse's commands.
+
+use holdfast_ledger::{Action, Bucket};
+use holdfast_proto::v1;
+
+use super::inbound::Taken;
+use crate::validation::{self as check, Invalid};
+
+/// Checks and takes a Receive.
+///
+/// # Errors
+/// [`Invalid`] names the field and the rule. So do all functions here.
+pub fn receive(request: v1::ReceiveRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let sku = check::sku("sku", request.sku)?;
+    let warehouse = check::warehouse("warehouse", request.warehouse)?;
+    let quantity = check::quantity("quantity", request.quantity)?;
+    Ok(Taken::new(operation, Action::Receive { sku, warehouse, quantity }))
+}
+
+/// Checks and takes an Adjust.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
+pub fn adjust(request: v1::AdjustRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    if operation.reason.as_str().is_empty() {
+        return Err(Invalid::new("operation.reason", "is empty, a correction needs a reason"));
+    }
+    let sku = check::sku("sku", request.sku)?;
+    let warehouse = check::warehouse("warehouse", request.warehouse)?;
+    if request.delta == 0 {
+        return Err(Invalid::new("delta", "is 0, a correction adds or takes something"));
+    }
+    Ok(Taken::new(operation, Action::Adjust { sku, warehouse, delta: request.delta }))
+}
+
+/// Checks and takes a Count.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
+pub fn count(request: v1::CountRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let sku = check::sku("sku", request.sku)?;
+    let warehouse = check::warehouse("warehouse", request.warehouse)?;
+    let counted = check::not_negative("counted", request.counted)?;
+    Ok(Taken::new(operation, Action::Count { sku, warehouse, counted, as_of_seq: request.as_of_seq }))
+}
+
+/// Checks and takes a MoveBucket.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
+pub fn move_bucket(request: v1::MoveBucketRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let sku = check::sku("sku", request.sku)?;
+    let warehouse = check::warehouse("warehouse", request.warehouse)?;
+    let from = movable_bucket("from", request.from)?;
+    let to = movable_bucket("to", request.to)?;
+    if from == to {
+        return Err(Invalid::new("to", "is the same bucket as from"));
+    }
+    let quantity = check::quantity("quantity", request.quantity)?;
+    Ok(Taken::new(operation, Action::MoveBucket { sku, warehouse, from, to, quantity }))
+}
+
+fn movable_bucket(field: &str, value: i32) -> Result<Bucket, Invalid> {
+    match v1::Bucket::try_from(value) {
+        Ok(v1::Bucket::Free) => Ok(Bucket::Free),
+        Ok(v1::Bucket::Safety) => Ok(Bucket::Safety),
+        Ok(v1::Bucket::Damaged) => Ok(Bucket::Damaged),
+        Ok(v1::Bucket::QualityHold) => Ok(Bucket::QualityHold),
+        Ok(other) => Err(Invalid::new(
+            field,
+            format!("is {}, it must be FREE, SAFETY, DAMAGED or QUALITY_HOLD", other.as_str_name()),
+        )),
+        Err(_) => Err(check::unknown_value(field, value)),
+    }
+}
+
+/// Checks and takes a SetPolicy.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
+pub fn set_policy(request: v1::SetPolicyRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let sku = check::sku("sku", request.sku)?;
+    let storefront = check::storefront("storefront", request.storefront)?;
+    let max_per_reservation = check::not_negative("max_per_reservation", request.max_per_reservation)?;
+    let may_borrow = request.may_borrow;
+    Ok(Taken::new(operation, Action::SetPolicy { sku, storefront, may_borrow, max_per_reservation }))
+}
+
+/// Checks and takes an AllocatePool.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
+pub fn allocate_pool(request: v1::AllocatePoolRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    let sku = check::sku("sku", request.sku)?;
+    let warehouse = check::warehouse("warehouse", request.warehouse)?;
+    let storefront = check::storefront("storefront", request.storefront)?;
+    let target = check::not_negative("target", request.target)?;
+    Ok(Taken::new(operation, Action::AllocatePool { sku, warehouse, storefront, target }))
+}

@@ -1,0 +1,160 @@
+//! The rules for single fields. Each names the field it refuses, says which rule is broken, and panics on nothing.
+
+use holdfast_ledger::{
+    IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, WarehouseId,
+};
+use holdfast_proto::v1;
+use holdfast_shard::Freshness;
+
+/// Most lines of one request.
+pub const MAX_LINES: usize = 1_024;
+/// Most items of one message of a batch.
+pub const MAX_BATCH_ITEMS: usize = 1_024;
+/// Most SKUs of one availability check.
+pub const MAX_SKUS: usize = 256;
+/// Most warehouses of one preference list.
+pub const MAX_PREFERENCE: usize = 64;
+/// The longest time to live: 30 days.
+pub const MAX_TTL_MS: u64 = 2_592_000_000;
+/// The largest message that a client may send.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
+
+/// A field that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct Invalid {
+    /// Which field, as in the proto, with indexes: `lines[3].sku`.
+    pub field: String,
+    /// Which rule is broken.
+    pub message: String,
+}
+
+impl Invalid {
+    /// A broken rule.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl From<Invalid> for v1::Refusal {
+    fn from(invalid: Invalid) -> Self {
+        crate::errors::invalid(invalid.to_string())
+    }
+}
+
+/// What every mutating request carries, checked.
+pub struct CheckedOperation {
+    /// Its id.
+    pub operation_id: OperationId,
+    /// The caller's document.
+    pub reference: Reference,
+    /// The caller's reason.
+    pub reason: Reason,
+}
+
+fn named(field: &str) -> impl Fn(IdError) -> Invalid + '_ {
+    // The error names the kind of thing; the field says which one.
+    move |error| Invalid::new(field, error.to_string())
+}
+
+/// A message that must be there.
+pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Invalid> {
+    value.ok_or_else(|| Invalid::new(field, "is missing"))
+}
+
+/// The operation of a mutating request.
+pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, Invalid> {
+    let operation = required("operation", operation)?;
+    Ok(CheckedOperation {
+        operation_id: OperationId::from_slice(&operation.operation_id).map_err(named("operation.operation_id"))?,
+        reference: Reference::new(operation.reference).map_err(named("operation.reference"))?,
+        reason: Reason::new(operation.reason).map_err(named("operation.reason"))?,
+    })
+}
+
+/// Which reservation, and which shard has it, if the caller knows.
+pub fn reservation_key(
+    field: &str,
+    key: Option<v1::ReservationKey>,
+) -> Result<(ReservationId, Option<u32>), Invalid> {
+    let key = required(field, key)?;
+    Ok((reservation_id(&format!("{field}.reservation_id"), &key.reservation_id)?, key.shard))
+}
+
+/// The id of a reservation.
+pub fn reservation_id(field: &str, bytes: &[u8]) -> Result<ReservationId, Invalid> {
+    ReservationId::from_slice(bytes)
+        .map_err(|_| Invalid::new(field, "must be 16 bytes holding a UUID of version 7 or 8"))
+}
+
+/// A stock keeping unit.
+pub fn sku(field: &str, text: String) -> Result<Sku, Invalid> {
+    Sku::new(text).map_err(named(field))
+}
+
+/// A warehouse.
+pub fn warehouse(field: &str, text: String) -> Result<WarehouseId, Invalid> {
+    WarehouseId::new(text).map_err(named(field))
+}
+
+/// A warehouse, where empty means none in particular.
+pub fn optional_warehouse(field: &str, text: String) -> Result<Option<WarehouseId>, Invalid> {
+    if text.is_empty() { Ok(None) } else { warehouse(field, text).map(Some) }
+}
+
+/// A storefront.
+pub fn storefront(field: &str, text: String) -> Result<StorefrontId, Invalid> {
+    StorefrontId::new(text).map_err(named(field))
+}
+
+/// Units to move.
+pub fn quantity(field: &str, value: i64) -> Result<i64, Invalid> {
+    if value >= 1 { Ok(value) } else { Err(Invalid::new(field, format!("is {value}, it must be at least 1"))) }
+}
+
+/// Units to have.
+pub fn not_negative(field: &str, value: i64) -> Result<i64, Invalid> {
+    if value >= 0 { Ok(value) } else { Err(Invalid::new(field, format!("is {value}, it must be at least 0"))) }
+}
+
+/// A time to live.
+pub fn ttl_ms(field: &str, value: u64) -> Result<u64, Invalid> {
+    if (1..=MAX_TTL_MS).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Invalid::new(field, format!("is {value}, it must be from 1 to {MAX_TTL_MS} milliseconds")))
+    }
+}
+
+/// A list's length.
+pub fn count(field: &str, count: usize, least: usize, most: usize) -> Result<(), Invalid> {
+    if (least..=most).contains(&count) {
+        Ok(())
+    } else {
+        Err(Invalid::new(field, format!("has {count} entries, {least} to {most} are allowed")))
+    }
+}
+
+/// How fresh a read must be.
+pub fn freshness(field: &str, value: i32) -> Result<Freshness, Invalid> {
+    match v1::Consistency::try_from(value) {
+        Ok(v1::Consistency::Unspecified | v1::Consistency::Linearizable) => Ok(Freshness::Linearizable),
+        Ok(v1::Consistency::Stale) => Ok(Freshness::Stale),
+        Err(_) => Err(unknown_value(field, value)),
+    }
+}
+
+/// A value that the enum does not have.
+pub fn unknown_value(field: &str, value: i32) -> Invalid {
+    Invalid::new(field, format!("is {value}, which is none of the known values"))
+}
+
+/// Whoever asked: nobody is authenticated yet.
+pub fn anonymous() -> Principal {
+    static ANONYMOUS: std::sync::LazyLock<Option<Principal>> =
+        std::sync::LazyLock::new(|| Principal::new("anonymous").ok());
+    match ANONYMOUS.as_ref() {
+        Some(principal) => principal.clone(),
+        None => unreachable!("`anonymous` keeps the rules of a principal"),
+    }
+}
