@@ -1,0 +1,363 @@
+//! Three real nodes on loopback.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use holdfast_client::{Client, ClientOptions};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::wait_for;
+
+/// How many nodes a cluster has.
+const NODES: usize = 3;
+
+/// How many shards a cluster is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Shards(pub u32);
+
+/// Three `holdfast serve` processes and their data folders. Stopped and emptied when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: TempDir,
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    process: Option<Child>,
+    client_address: String,
+}
+
+impl Cluster {
+    /// Starts three nodes and waits until all are ready.
+    ///
+    /// # Errors
+    /// When a node does not become ready; the message has the end of its log.
+    pub async fn start(shards: Shards) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let ports = free_ports(NODES * 3)?;
+        let address = |node: usize, kind: usize| format!("127.0.0.1:{}", ports[node * 3 + kind]);
+        let peers: String = (0..NODES)
+            .map(|node| {
+                format!(
+                    "[[peers]]\nnode_id = {}\nclient_address = \"{}\"\npeer_address = \"{}\"\n\n",
+                    node + 1,
+                    address(node, 0),
+                    address(node, 1)
+                )
+            })
+            .collect();
+        for node in 0..NODES {
+            let text = format!(
+                "[node]\nnode_id = {id}\ndata_dir = \"{data}\"\n\n\
+                 [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n\n\
+                 [shards]\ncount = {count}\n\n\
+                 [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n\
+                 [storage]\nlog_segment_bytes = 4194304\nchange_segment_bytes = 4194304\n\n\
+                 [log]\nformat = \"pretty\"\nlevel = \"info\"\n\n{peers}",
+                id = node + 1,
+                data = folder.path().join(format!("node-{}", node + 1)).display(),
+                client = address(node, 0),
+                peer = address(node, 1),
+                http = address(node, 2),
+                count = shards.0,
+            );
+            std::fs::write(folder.path().join(format!("node-{}.toml", node + 1)), text)?;
+        }
+        let mut cluster = Self {
+            folder,
+            nodes: (0..NODES)
+                .map(|node| Node {
+                    process: None,
+                    client_address: address(node, 0),
+                })
+                .collect(),
+        };
+        for node in 0..NODES {
+            cluster.spawn(node)?;
+        }
+        cluster.ready().await?;
+        Ok(cluster)
+    }
+
+    /// How many nodes there are; they are named `0..len`.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Never: a cluster has nodes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The addresses of all nodes for clients.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.nodes
+            .iter()
+            .map(|node| format!("http://{}", node.client_address))
+            .collect()
+    }
+
+    /// The Rust client over all nodes.
+    ///
+    /// # Errors
+    /// When its options are wrong.
+    pub fn client(&self) -> Result<Client> {
+        let options = ClientOptions {
+            deadline: Duration::from_secs(30),
+            ..ClientOptions::new(self.endpoints())
+        };
+        Ok(Client::new(options)?)
+    }
+
+    /// A plain gRPC channel to one node, which forwards what is not its own.
+    ///
+    /// # Errors
+    /// When the address cannot be parsed.
+    pub fn channel(&self, node: usize) -> Result<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].client_address))?;
+        Ok(endpoint.tcp_nodelay(true).connect_lazy())
+    }
+
+    /// Starts a node that does not run, on its own data.
+    ///
+    /// # Errors
+    /// When it runs already or cannot be started.
+    pub fn spawn(&mut self, node: usize) -> Result<()> {
+        ensure!(self.nodes[node].process.is_none(), "node {node} runs already");
+        let path = self.folder.path().join(format!("node-{}", node + 1));
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path.with_extension("log"))?;
+        let process = Command::new(binary()?)
+            .args(["serve", "--config"])
+            .arg(path.with_extension("toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        self.nodes[node].process = Some(process);
+        Ok(())
+    }
+
+    /// Sends a signal to a node and waits until the process is gone.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn end(&mut self, node: usize, signal: Signal) -> Result<std::process::ExitStatus> {
+        let mut process = self.nodes[node].process.take().context("the node does not run")?;
+        kill(Pid::from_raw(process.id().cast_signed()), signal)?;
+        Ok(process.wait()?)
+    }
+
+    /// Kills all nodes with SIGKILL, one right after the other, before waiting for any.
+    ///
+    /// # Errors
+    /// When one does not run.
+    pub fn kill_all(&mut self) -> Result<()> {
+        for node in &self.nodes {
+            let process = node.process.as_ref().context("the node does not run")?;
+            kill(Pid::from_raw(process.id().cast_signed()), Signal::SIGKILL)?;
+        }
+        for node in &mut self.nodes {
+            if let Some(mut process) = node.process.take() {
+                process.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until every running node knows a leader for every shard and is itself ready.
+    ///
+    /// # Errors
+    /// When a node ends instead, or a minute passes.
+    pub async fn ready(&mut self) -> Result<()> {
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].process.is_none() {
+                continue;
+            }
+            let channel = self.channel(node)?;
+            let is_ready = wait_for(&format!("node {} is ready", node + 1), || {
+                let exited = self.nodes[node]
+                    .process
+                    .as_mut()
+                    .and_then(|process| process.try_wait().ok().flatten());
+                let channel = channel.clone();
+                async move {
+                    if exited.is_some() {
+                        return Some(false);
+                    }
+                    let request = tonic_health::pb::HealthCheckRequest::default();
+                    let answer = tonic_health::pb::health_client::HealthClient::new(channel)
+                        .check(request)
+                        .await;
+                    let serving = tonic_health::pb::health_check_response::ServingStatus::Serving as i32;
+                    answer
+                        .is_ok_and(|answer| answer.into_inner().status == serving)
+                        .then_some(true)
+                }
+            })
+            .await;
+            if !matches!(is_ready, Ok(true)) {
+                bail!(
+                    "node {} did not become ready; its log ends with:\n{}",
+                    node + 1,
+                    self.log_end(node)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The node that leads a shard, as the others see it.
+    ///
+    /// # Errors
+    /// When nobody knows one within a minute.
+    pub async fn leader(&self, shard: u32) -> Result<usize> {
+        let running: Vec<_> = (0..self.len())
+            .filter(|&node| self.nodes[node].process.is_some())
+            .collect();
+        let channels: Vec<_> = running
+            .iter()
+            .map(|&node| self.channel(node))
+            .collect::<Result<_>>()?;
+        wait_for("a leader that is known and runs", || async {
+            for channel in &channels {
+                let mut client = holdfast_proto::v1::cluster_client::ClusterClient::new(channel.clone());
+                let Ok(topology) = client
+                    .get_topology(holdfast_proto::v1::GetTopologyRequest {})
+                    .await
+                else {
+                    continue;
+                };
+                let topology = topology.into_inner();
+                let leader = topology
+                    .shards
+                    .iter()
+                    .find(|it| it.shard == shard)
+                    .map_or(0, |it| it.leader_node_id);
+                let leader = usize::try_from(leader).ok().and_then(|id| id.checked_sub(1));
+                if let Some(leader) = leader.filter(|leader| running.contains(leader)) {
+                    return Some(leader);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Runs the `holdfast` binary against this cluster.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn holdfast(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(Command::new(binary()?)
+            .args(arguments)
+            .env("HOLDFAST_ENDPOINTS", self.endpoints().join(","))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .output()?)
+    }
+
+    /// The same, and it must succeed: the last line it prints, as JSON.
+    ///
+    /// # Errors
+    /// When it fails or prints something else.
+    pub fn holdfast_json(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let output = self.holdfast(&[arguments, &["--json"]].concat())?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success(),
+            "holdfast {} ended with {}:\n{text}\n{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let line = text
+            .lines()
+            .rfind(|line| !line.trim().is_empty())
+            .context("it printed nothing")?;
+        serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))
+    }
+
+    /// `holdfast verify` on this cluster must find nothing.
+    ///
+    /// # Errors
+    /// With its findings otherwise.
+    pub fn verify(&self) -> Result<serde_json::Value> {
+        let report = self.holdfast_json(&["verify"])?;
+        ensure!(report["ok"] == true, "verify found something: {report}");
+        Ok(report)
+    }
+
+    /// A folder of this cluster for files of the test.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// What a node has logged.
+    pub fn log(&self, node: usize) -> String {
+        let path = self.folder.path().join(format!("node-{}.log", node + 1));
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    fn log_end(&self, node: usize) -> String {
+        let log = self.log(node);
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(mut process) = node.process.take() {
+                let _ = process.kill();
+                let _ = process.wait();
+            }
+        }
+    }
+}
+
+/// Ports that were free a moment ago.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let listeners: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    Ok(listeners
+        .iter()
+        .map(|listener| listener.local_addr().map(|address| address.port()))
+        .collect::<Result<_, _>>()?)
+}
+
+/// The binary under test: `HOLDFAST_BINARY`, or the one of this build, made anew if it is old.
+fn binary() -> Result<PathBuf> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("HOLDFAST_BINARY") {
+            return Ok(PathBuf::from(path));
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .args(["build", "--quiet", "--package", "holdfast"])
+            .status();
+        if !status.is_ok_and(|status| status.success()) {
+            return Err("the holdfast binary could not be built".to_owned());
+        }
+        let test = std::env::current_exe().map_err(|error| error.to_string())?;
+        let profile = test
+            .parent()
+            .and_then(|deps| deps.parent())
+            .ok_or("no target folder")?;
+        Ok(profile.join("holdfast"))
+    });
+    built.clone().map_err(anyhow::Error::msg)
+}

@@ -1,0 +1,96 @@
+//! A crowd of buyers that remembers what was acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use bytes::Bytes;
+use holdfast_client::Client;
+use tokio::task::JoinSet;
+
+use crate::requests;
+
+/// What the crowd saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Reservations that were granted: id and units.
+    pub granted: Vec<Bytes>,
+    /// Requests that were refused.
+    pub refused: u64,
+    /// Requests without an answer before their deadline, to be settled with the same id.
+    pub unknown: Vec<holdfast_proto::v1::ReserveRequest>,
+    /// The longest time between two grants.
+    pub longest_gap: Duration,
+}
+
+/// Buyers that reserve one unit after the other until they are told to stop.
+#[derive(Debug)]
+pub struct Crowd {
+    stop: Arc<AtomicBool>,
+    grants: Arc<AtomicU64>,
+    buyers: JoinSet<Seen>,
+}
+
+impl Crowd {
+    /// Starts `buyers` buyers of one unit each of `skus`, in turn.
+    pub fn start(client: &Client, buyers: usize, skus: &[String]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let grants = Arc::new(AtomicU64::new(0));
+        let skus: Arc<[String]> = skus.into();
+        let mut set = JoinSet::new();
+        for buyer in 0..buyers {
+            let (client, skus) = (client.clone(), skus.clone());
+            let (stop, grants) = (stop.clone(), grants.clone());
+            set.spawn(async move { buy(&client, &skus, buyer, &stop, &grants).await });
+        }
+        Self {
+            stop,
+            grants,
+            buyers: set,
+        }
+    }
+
+    /// How many reservations have been granted so far.
+    pub fn grants(&self) -> u64 {
+        self.grants.load(Ordering::Relaxed)
+    }
+
+    /// Lets every buyer finish what it is at, and takes together what they saw.
+    ///
+    /// # Errors
+    /// When a buyer panicked.
+    pub async fn stop(mut self) -> Result<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Seen::default();
+        while let Some(seen) = self.buyers.join_next().await {
+            let seen = seen?;
+            all.granted.extend(seen.granted);
+            all.refused += seen.refused;
+            all.unknown.extend(seen.unknown);
+            all.longest_gap = all.longest_gap.max(seen.longest_gap);
+        }
+        Ok(all)
+    }
+}
+
+async fn buy(client: &Client, skus: &[String], buyer: usize, stop: &AtomicBool, grants: &AtomicU64) -> Seen {
+    let mut seen = Seen::default();
+    let mut last_grant = Instant::now();
+    let mut turn = buyer;
+    while !stop.load(Ordering::Relaxed) {
+        turn += 1;
+        let request = requests::reserve(&skus[turn % skus.len()], 1);
+        match client.reserve(request.clone()).await {
+            Ok(_) => {
+                seen.granted.push(requests::id_of(request.operation.as_ref()));
+                seen.longest_gap = seen.longest_gap.max(last_grant.elapsed());
+                last_grant = Instant::now();
+                grants.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) if error.is_unknown() => seen.unknown.push(request),
+            Err(_) => seen.refused += 1,
+        }
+    }
+    seen
+}

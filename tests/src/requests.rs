@@ -1,0 +1,81 @@
+//! Requests as tests send them, each with a fresh operation id.
+
+use bytes::Bytes;
+use holdfast_client::new_operation_id;
+use holdfast_proto::v1;
+
+/// The only warehouse of most tests.
+pub const WAREHOUSE: &str = "LDN-1";
+
+/// The only storefront of most tests.
+pub const STOREFRONT: &str = "web";
+
+/// A fresh operation.
+pub fn operation() -> v1::Operation {
+    v1::Operation {
+        operation_id: new_operation_id(),
+        reference: String::new(),
+        reason: "test".to_owned(),
+    }
+}
+
+/// Goods arrive in [`WAREHOUSE`].
+pub fn receive(sku: &str, quantity: i64) -> v1::ReceiveRequest {
+    v1::ReceiveRequest {
+        operation: Some(operation()),
+        sku: sku.to_owned(),
+        warehouse: WAREHOUSE.to_owned(),
+        quantity,
+    }
+}
+
+/// Units of one SKU for a buyer, for ten minutes, all or nothing.
+pub fn reserve(sku: &str, quantity: i64) -> v1::ReserveRequest {
+    v1::ReserveRequest {
+        operation: Some(operation()),
+        storefront: STOREFRONT.to_owned(),
+        lines: vec![v1::ReserveLine {
+            sku: sku.to_owned(),
+            quantity,
+            source: None,
+        }],
+        ttl_ms: 600_000,
+        mode: v1::ReserveMode::AllOrNothing.into(),
+    }
+}
+
+/// A reservation without a hint where it is.
+pub fn key(reservation_id: &Bytes) -> Option<v1::ReservationKey> {
+    Some(v1::ReservationKey {
+        reservation_id: reservation_id.clone(),
+        shard: None,
+    })
+}
+
+/// The buyer has paid.
+pub fn commit(reservation_id: &Bytes) -> v1::CommitRequest {
+    v1::CommitRequest {
+        operation: Some(operation()),
+        reservation: key(reservation_id),
+    }
+}
+
+/// A linearizable look at a reservation.
+pub fn get(reservation_id: &Bytes) -> v1::GetReservationRequest {
+    v1::GetReservationRequest {
+        reservation: key(reservation_id),
+        consistency: v1::Consistency::Linearizable.into(),
+    }
+}
+
+/// The id of a request's operation.
+pub fn id_of(operation: Option<&v1::Operation>) -> Bytes {
+    operation
+        .map(|operation| operation.operation_id.clone())
+        .unwrap_or_default()
+}
+
+/// The refusal inside a gRPC error, if it carries one.
+pub fn refusal(status: &tonic::Status) -> Option<v1::Refusal> {
+    holdfast_client::refusal_of(status)
+}

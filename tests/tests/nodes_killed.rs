@@ -1,0 +1,144 @@
+//! What was acknowledged survives SIGKILL of the leader, and of all nodes at once.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use holdfast_client::Client;
+use holdfast_proto::v1;
+use holdfast_tests::load::{Crowd, Seen};
+use holdfast_tests::{Cluster, Shards, requests, wait_for};
+use nix::sys::signal::Signal;
+
+const STOCK: i64 = 1_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_acknowledged_reservation_is_there_once_after_all_nodes_were_killed() -> Result<()> {
+    let mut cluster = Cluster::start(Shards(2)).await?;
+    let client = cluster.client()?;
+    let skus = stock(&client, 8).await?;
+    let crowd = Crowd::start(&client, 32, &skus);
+    wait_for("500 grants", || async { (crowd.grants() >= 500).then_some(()) }).await?;
+    cluster.kill_all()?;
+    let before = crowd.grants();
+    for node in 0..cluster.len() {
+        cluster.spawn(node)?;
+    }
+    cluster.ready().await?;
+    wait_for("100 more grants", || async {
+        (crowd.grants() >= before + 100).then_some(())
+    })
+    .await?;
+    let seen = crowd.stop().await?;
+    account_for(&client, &skus, seen).await?;
+    cluster.verify()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_leader_loses_nothing_and_another_takes_over() -> Result<()> {
+    let mut cluster = Cluster::start(Shards(1)).await?;
+    let client = cluster.client()?;
+    let skus = stock(&client, 4).await?;
+    let crowd = Crowd::start(&client, 32, &skus);
+    for _ in 0..3 {
+        let before = crowd.grants();
+        wait_for("200 more grants", || async {
+            (crowd.grants() >= before + 200).then_some(())
+        })
+        .await?;
+        let leader = cluster.leader(0).await?;
+        cluster.end(leader, Signal::SIGKILL)?;
+        let at_kill = crowd.grants();
+        wait_for("grants without the old leader", || async {
+            (crowd.grants() >= at_kill + 100).then_some(())
+        })
+        .await?;
+        cluster.spawn(leader)?;
+        cluster.ready().await?;
+    }
+    let seen = crowd.stop().await?;
+    eprintln!(
+        "longest time without a grant for one buyer: {:?}",
+        seen.longest_gap
+    );
+    account_for(&client, &skus, seen).await?;
+    cluster.verify()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_asked_to_stop_hands_over_and_ends_well() -> Result<()> {
+    let mut cluster = Cluster::start(Shards(1)).await?;
+    let client = cluster.client()?;
+    let skus = stock(&client, 1).await?;
+    let leader = cluster.leader(0).await?;
+    let status = cluster.end(leader, Signal::SIGTERM)?;
+    ensure!(
+        status.success(),
+        "the node ended with {status}:\n{}",
+        cluster.log(leader)
+    );
+    client.reserve(requests::reserve(&skus[0], 1)).await?;
+    ensure!(cluster.leader(0).await? != leader);
+    Ok(())
+}
+
+async fn stock(client: &Client, skus: usize) -> Result<Vec<String>> {
+    let skus: Vec<_> = (0..skus).map(|sku| format!("SKU-{sku}")).collect();
+    for sku in &skus {
+        client.receive(requests::receive(sku, STOCK)).await?;
+    }
+    Ok(skus)
+}
+
+/// Each granted reservation is held, no two grants share an id, and the held units are exactly the granted ones plus those
+/// unknown ones that turn out to have been granted.
+async fn account_for(client: &Client, skus: &[String], seen: Seen) -> Result<()> {
+    let distinct: HashSet<_> = seen.granted.iter().collect();
+    ensure!(distinct.len() == seen.granted.len(), "an id was granted twice");
+    ensure!(!seen.granted.is_empty());
+
+    let settled: Vec<_> = futures::stream::iter(&seen.unknown)
+        .map(|request| client.reserve(request.clone()))
+        .buffered(32)
+        .try_collect()
+        .await?;
+
+    let granted = futures::stream::iter(&seen.granted)
+        .map(|id| async move {
+            let answer = client.get_reservation(requests::get(id)).await?;
+            let reservation = answer.reservation.unwrap_or_default();
+            ensure!(
+                reservation.state() == v1::ReservationState::Held,
+                "{reservation:?}"
+            );
+            Ok(reservation.lines.iter().map(|line| line.held).sum::<i64>())
+        })
+        .buffer_unordered(32)
+        .try_fold(0, |sum, held| async move { Ok(sum + held) })
+        .await?;
+
+    let mut held = 0;
+    for sku in skus {
+        let answer = client
+            .get_stock(v1::GetStockRequest {
+                sku: sku.clone(),
+                ..Default::default()
+            })
+            .await?;
+        for cell in answer.cells {
+            ensure!(
+                cell.on_hand == STOCK && cell.free + cell.held == STOCK,
+                "{cell:?}"
+            );
+            held += cell.held;
+        }
+    }
+    let settled = i64::try_from(settled.len())?;
+    ensure!(
+        held == granted + settled,
+        "{held} held, {granted} acknowledged, {settled} settled afterwards"
+    );
+    Ok(())
+}
