@@ -1,0 +1,26 @@
+-- What a change says a bucket holds afterwards is the sum of all deltas so far, and never negative; a change that says
+-- nothing about a bucket did not move it. A pool is followed per storefront.
+with sums as (
+
+    select
+        change_id,
+        {%- for bucket in buckets() %}
+        {{ bucket }}_delta,
+        {{ bucket }}_after,
+        sum({{ bucket }}_delta) over (
+            partition by cell_id{{ ', storefront' if bucket == 'pool' }} order by seq
+            rows between unbounded preceding and current row
+        ) as {{ bucket }}_sum{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('fct_stock_movements') }}
+
+)
+
+select *
+from sums
+where
+    {%- for bucket in buckets() %}
+    {{ 'or ' if not loop.first }}({{ bucket }}_after is not null and {{ bucket }}_after <> {{ bucket }}_sum)
+    or ({{ bucket }}_after is null and {{ bucket }}_delta <> 0)
+    or {{ bucket }}_after < 0
+    {%- endfor %}

@@ -1,0 +1,17 @@
+-- Along the sequence numbers of a shard neither log time nor log index falls.
+with steps as (
+
+    select
+        shard,
+        seq,
+        log_time,
+        log_index,
+        lag(log_time) over (partition by shard order by seq) as previous_time,
+        lag(log_index) over (partition by shard order by seq) as previous_index
+    from {{ ref('stg_changes') }}
+
+)
+
+select *
+from steps
+where log_time < previous_time or log_index < previous_index

@@ -1,0 +1,34 @@
+-- What the cells of a SKU hold for buyers is what its reservation lines say, unit by unit.
+with stock as (
+
+    select
+        sku,
+        sum(held) as held,
+        sum(committed) as committed
+    from {{ ref('stock_current') }}
+    group by sku
+
+),
+
+reservations as (
+
+    select
+        sku,
+        sum(held) as held,
+        sum(committed) as committed
+    from {{ ref('fct_reservations') }}
+    group by sku
+
+)
+
+select
+    coalesce(stock.sku, reservations.sku) as sku,
+    stock.held as stock_held,
+    reservations.held as reservations_held,
+    stock.committed as stock_committed,
+    reservations.committed as reservations_committed
+from stock
+full outer join reservations on stock.sku = reservations.sku
+where
+    coalesce(stock.held, 0) <> coalesce(reservations.held, 0)
+    or coalesce(stock.committed, 0) <> coalesce(reservations.committed, 0)

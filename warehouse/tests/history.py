@@ -1,0 +1,354 @@
+"""Histories to build the warehouse from: a small ledger of plain numbers that writes what it does as changes.
+
+It follows the words of `proto/holdfast/v1`, shares nothing with the real ledger, and keeps for itself what the marts
+must say at the end: stock, closing balances of each day, stockouts, and where each unit of each reservation line is.
+"""
+
+import datetime
+import random
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+BUCKETS = ["on_hand", "free", "pool", "safety", "held", "committed", "damaged", "quality_hold", "deficit"]
+START = datetime.datetime(2026, 3, 1, 20, 0, tzinfo=datetime.UTC)
+STOREFRONTS = ["web", "app"]
+
+
+@dataclass
+class Cell:
+    """Units of one SKU in one warehouse."""
+
+    on_hand: int = 0
+    free: int = 0
+    safety: int = 0
+    held: int = 0
+    committed: int = 0
+    damaged: int = 0
+    quality_hold: int = 0
+    deficit: int = 0
+    pools: dict = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def pool(self):
+        return sum(self.pools.values())
+
+    def balances(self):
+        return tuple(getattr(self, bucket) for bucket in BUCKETS)
+
+    def sellable(self):
+        return self.free + self.pool
+
+
+@dataclass
+class Allocation:
+    """Units of a reservation line from one warehouse, and where each is now."""
+
+    line: int
+    sku: str
+    warehouse: str
+    requested: int
+    from_pool: int
+    from_free: int
+    held: int = 0
+    committed: int = 0
+    shipped: int = 0
+    released: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    returned: int = 0
+
+    def granted(self):
+        return self.from_pool + self.from_free
+
+
+@dataclass
+class Reservation:
+    """A reservation as it stands."""
+
+    id: str
+    storefront: str
+    reference: str
+    expires_at: datetime.datetime
+    allocations: list
+    state: str = "held"
+
+
+class Shard:
+    """One shard: cells, reservations and the changes they made."""
+
+    def __init__(self, shard, random_source, skus, warehouses):
+        self.shard = shard
+        self.random = random_source
+        self.skus = skus
+        self.warehouses = warehouses
+        self.cells = {}
+        self.reservations = {}
+        self.changes = []
+        self.entry = []
+        self.log_index = 3
+        self.now = START
+        self.days = {}
+        self.sellable = {}
+        self.stockouts = []
+
+    def cell(self, sku, warehouse):
+        return self.cells.setdefault((sku, warehouse), Cell())
+
+    def change(self, kind, sku=None, warehouse=None, storefront=None, moves=None, reservation=None, allocation=None,
+               quantity=None, cause=True, **rest):
+        """Moves the units of one cell and records the change."""
+        row = dict.fromkeys(COLUMNS)
+        row.update(shard=self.shard, seq=len(self.changes) + len(self.entry) + 1, log_index=self.log_index,
+                   log_time=self.now, kind=kind, sku=sku, warehouse=warehouse, storefront=storefront, **rest)
+        for bucket in BUCKETS:
+            row[f"{bucket}_delta"] = 0
+        for bucket, delta in (moves or {}).items():
+            if delta == 0:
+                continue
+            cell = self.cell(sku, warehouse)
+            if bucket == "pool":
+                cell.pools[storefront] += delta
+                after = cell.pools[storefront]
+            else:
+                setattr(cell, bucket, getattr(cell, bucket) + delta)
+                after = getattr(cell, bucket)
+            assert after >= 0, (kind, bucket, after)
+            row[f"{bucket}_delta"], row[f"{bucket}_after"] = delta, after
+        if reservation:
+            row.update(reservation_id=reservation.id, line=allocation.line if allocation else 0,
+                       expires_at=reservation.expires_at, requested=allocation.requested if allocation else 0,
+                       quantity=quantity or 0, storefront=reservation.storefront, reference=reservation.reference)
+        if cause:
+            row.update(operation_id=self.uuid(), principal="anonymous", reason=rest.get("reason"))
+        self.entry.append((row, reservation))
+
+    def commit_entry(self):
+        """Ends the entry: its changes get their numbers, and the marts' truth is brought up to date."""
+        touched = []
+        for offset, (row, reservation) in enumerate(self.entry):
+            row.update(entry_changes=len(self.entry), entry_offset=offset)
+            if reservation:
+                row["reservation_state"] = row["reservation_state"] or reservation.state
+            self.changes.append(row)
+            if any(row[f"{bucket}_delta"] for bucket in BUCKETS):
+                touched.append((row["sku"], row["warehouse"], row["seq"]))
+        self.entry = []
+        self.log_index += self.random.choice([1, 1, 1, 3])
+        last_seq = {(sku, warehouse): seq for sku, warehouse, seq in touched}
+        for key, seq in last_seq.items():
+            cell = self.cells[key]
+            terms = cell.free + cell.pool + cell.safety + cell.held + cell.committed + cell.damaged + cell.quality_hold
+            assert cell.on_hand == terms - cell.deficit, key
+            self.days[(*key, self.now.date())] = cell.balances()
+            before, after = self.sellable.get(key), cell.sellable()
+            if after == 0 and before != 0:
+                self.stockouts.append([key, self.now, seq, None, None])
+            elif after > 0 and before == 0:
+                opened = next(s for s in reversed(self.stockouts) if s[0] == key)
+                opened[3:] = [self.now, seq]
+            self.sellable[key] = after
+
+    def uuid(self):
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+
+    def step(self):
+        """One log entry of one to three operations; expiry comes first, as in the ledger."""
+        self.now += datetime.timedelta(milliseconds=self.random.choice([0, 1, 250, 60_000, 900_000, 4_000_000]))
+        for reservation in list(self.reservations.values()):
+            if reservation.state == "held" and reservation.expires_at <= self.now:
+                self.give_back(reservation, "expired")
+        for _ in range(self.random.choice([1, 1, 2, 3])):
+            self.random.choice(OPERATIONS)(self)
+        if self.entry:
+            self.commit_entry()
+
+    # Operations. Each picks what it needs and does nothing when there is none of it.
+
+    def any_cell(self):
+        return self.random.choice(self.skus), self.random.choice(self.warehouses)
+
+    def any_reservation(self, *states):
+        found = [r for r in self.reservations.values() if r.state in states]
+        return self.random.choice(found) if found else None
+
+    def receive(self):
+        sku, warehouse = self.any_cell()
+        units = self.random.randint(1, 12)
+        filled = min(units, self.cell(sku, warehouse).deficit)
+        self.change("received", sku, warehouse, moves={"on_hand": units, "free": units - filled, "deficit": -filled})
+
+    def adjust(self):
+        sku, warehouse = self.any_cell()
+        cell = self.cell(sku, warehouse)
+        self.take_away("adjusted", sku, warehouse, min(self.random.randint(1, 4), cell.sellable() + cell.safety))
+
+    def take_away(self, kind, sku, warehouse, units, raises_deficit=0):
+        """Down: from free, then safety, then pools; a pool is a change of its own."""
+        cell = self.cell(sku, warehouse)
+        free = min(units, cell.free)
+        safety = min(units - free, cell.safety)
+        first = free + safety + raises_deficit
+        if first:
+            moves = {"on_hand": -first, "free": -free, "safety": -safety, "deficit": raises_deficit}
+            self.change(kind, sku, warehouse, moves=moves, reason="recount")
+        units -= free + safety
+        for storefront in sorted(cell.pools):
+            pooled = min(units, cell.pools[storefront])
+            if pooled:
+                self.change(kind, sku, warehouse, storefront, {"on_hand": -pooled, "pool": -pooled}, reason="recount")
+                units -= pooled
+
+    def count(self):
+        sku, warehouse = self.any_cell()
+        cell = self.cell(sku, warehouse)
+        lost = min(self.random.randint(0, 6), cell.on_hand - cell.damaged - cell.quality_hold)
+        takeable = cell.sellable() + cell.safety
+        if lost > 0:
+            self.take_away("counted", sku, warehouse, min(lost, takeable), max(0, lost - takeable))
+
+    def move_bucket(self):
+        sku, warehouse = self.any_cell()
+        source, target = self.random.sample(["free", "safety", "damaged", "quality_hold"], 2)
+        cell = self.cell(sku, warehouse)
+        units = min(self.random.randint(1, 3), getattr(cell, source))
+        if units and not cell.deficit:
+            self.change("bucket_moved", sku, warehouse, moves={source: -units, target: units})
+
+    def set_policy(self):
+        self.change("policy_set", self.random.choice(self.skus), storefront=self.random.choice(STOREFRONTS),
+                    policy_may_borrow=self.random.random() < 0.5, policy_max_per_reservation=self.random.randint(0, 5))
+
+    def allocate_pool(self):
+        sku, warehouse = self.any_cell()
+        storefront = self.random.choice(STOREFRONTS)
+        cell = self.cell(sku, warehouse)
+        pool = cell.pools[storefront]
+        delta = min(self.random.randint(0, 5) - pool, cell.free)
+        if delta:
+            self.change("pool_allocated", sku, warehouse, storefront, {"free": -delta, "pool": delta})
+
+    def reserve(self):
+        storefront = self.random.choice(STOREFRONTS)
+        lifetime = datetime.timedelta(seconds=self.random.choice([60, 7200, 400_000]))
+        reservation = Reservation(self.uuid(), storefront, f"order#{self.log_index}", self.now + lifetime, [])
+        for line, sku in enumerate(self.random.sample(self.skus, self.random.randint(1, 2))):
+            wanted = requested = self.random.randint(1, 6)
+            for warehouse in self.warehouses:
+                cell = self.cell(sku, warehouse)
+                pool = min(wanted, cell.pools[storefront])
+                free = min(wanted - pool, cell.free)
+                if pool + free:
+                    units = pool + free
+                    allocation = Allocation(line, sku, warehouse, requested, pool, free, held=units)
+                    reservation.allocations.append(allocation)
+                    self.change("reserved", sku, warehouse, storefront,
+                                {"pool": -pool, "free": -free, "held": units}, reservation, allocation, units)
+                    wanted -= units
+        if reservation.allocations:
+            self.reservations[reservation.id] = reservation
+
+    def extend(self):
+        if reservation := self.any_reservation("held"):
+            reservation.expires_at += datetime.timedelta(hours=3)
+            self.change("extended", reservation=reservation)
+            self.entry[-1][0]["reservation_state"] = "held"
+
+    def commit(self):
+        if reservation := self.any_reservation("held"):
+            reservation.state = "committed"
+            for allocation in reservation.allocations:
+                units, allocation.held, allocation.committed = allocation.held, 0, allocation.held
+                self.change("committed", allocation.sku, allocation.warehouse, None,
+                            {"held": -units, "committed": units}, reservation, allocation, units,
+                            reservation_state="committed")
+
+    def release(self):
+        if reservation := self.any_reservation("held"):
+            self.give_back(reservation, "released")
+
+    def give_back(self, reservation, kind):
+        reservation.state = kind
+        for allocation in reservation.allocations:
+            units, allocation.held = allocation.held, 0
+            setattr(allocation, kind, units)
+            self.sellable_again(kind, reservation, allocation, units, "held", units_of_pool=allocation.from_pool)
+
+    def sellable_again(self, kind, reservation, allocation, units, bucket, units_of_pool):
+        filled = min(units, self.cell(allocation.sku, allocation.warehouse).deficit)
+        pool = min(units - filled, units_of_pool)
+        moves = {bucket: -units, "deficit": -filled, "pool": pool, "free": units - filled - pool}
+        self.change(kind, allocation.sku, allocation.warehouse, reservation.storefront, moves, reservation, allocation,
+                    units, cause=kind != "expired", reservation_state=reservation.state)
+
+    def ship(self):
+        reservation = self.any_reservation("committed")
+        if not reservation:
+            return
+        for allocation in self.random.sample(reservation.allocations, self.random.randint(1, len(reservation.allocations))):
+            units = min(self.random.randint(1, 4), allocation.committed,
+                        self.cell(allocation.sku, allocation.warehouse).on_hand)
+            cell = self.cell(allocation.sku, allocation.warehouse)
+            if not units or cell.on_hand - units < cell.damaged + cell.quality_hold:
+                continue
+            allocation.committed -= units
+            allocation.shipped += units
+            if not any(a.committed for a in reservation.allocations):
+                reservation.state = "shipped"
+            self.change("shipped", allocation.sku, allocation.warehouse, None,
+                        {"on_hand": -units, "committed": -units}, reservation, allocation, units,
+                        reservation_state=reservation.state)
+
+    def cancel(self):
+        reservation = self.any_reservation("committed")
+        if not reservation:
+            return
+        allocation = self.random.choice(reservation.allocations)
+        units = min(self.random.randint(1, 4), allocation.committed)
+        if units:
+            allocation.committed -= units
+            allocation.cancelled += units
+            if not any(a.committed for a in reservation.allocations):
+                shipped = any(a.shipped for a in reservation.allocations)
+                reservation.state = "shipped" if shipped else "cancelled"
+            self.sellable_again("cancelled", reservation, allocation, units, "committed", units_of_pool=0)
+
+    def take_back(self):
+        """Shipped units come back, or foreign ones."""
+        reservation = self.any_reservation("shipped")
+        if not reservation or self.random.random() < 0.2:
+            sku, warehouse = self.any_cell()
+            self.change("returned", sku, warehouse, moves={"on_hand": 1, "quality_hold": 1})
+            return
+        allocation = self.random.choice(reservation.allocations)
+        units = min(2, allocation.shipped - allocation.returned)
+        if units:
+            allocation.returned += units
+            if all(a.returned == a.shipped for a in reservation.allocations):
+                reservation.state = "returned"
+            self.change("returned", allocation.sku, allocation.warehouse, None,
+                        {"on_hand": units, "damaged": units}, reservation, allocation, units,
+                        reservation_state=reservation.state)
+
+
+OPERATIONS = [Shard.receive] * 4 + [Shard.reserve] * 8 + [Shard.commit] * 4 + [Shard.ship] * 4 + [Shard.extend] * 2 + [
+    Shard.adjust, Shard.count, Shard.move_bucket, Shard.set_policy, Shard.allocate_pool, Shard.allocate_pool,
+    Shard.release, Shard.cancel, Shard.take_back, Shard.take_back]
+
+COLUMNS = (
+    ["shard", "seq", "entry_changes", "entry_offset", "log_index", "log_time", "kind", "sku", "warehouse", "storefront"]
+    + [f"{bucket}_{part}" for bucket in BUCKETS for part in ("delta", "after")]
+    + ["reservation_id", "line", "reservation_state", "expires_at", "requested", "quantity", "policy_may_borrow",
+       "policy_max_per_reservation", "operation_id", "principal", "reason", "reference"])
+
+
+def generate(seed=1, entries=400, shards=3, skus=5, warehouses=("BER", "NYC-1")):
+    """Shards with `entries` log entries each. One SKU is all digits, as many shops have them."""
+    result = []
+    for shard in range(shards):
+        names = [f"{shard}{number:04}" if number % 2 else f"S{shard}-{number}/a" for number in range(skus)]
+        one = Shard(shard, random.Random(f"{seed}/{shard}"), names, list(warehouses))
+        for _ in range(entries):
+            one.step()
+        result.append(one)
+    return result
