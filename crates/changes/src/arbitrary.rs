@@ -1,0 +1,92 @@
+//! Any change that can be written, for the tests of the formats.
+
+use holdfast_proto::v1;
+use proptest::prelude::*;
+
+/// Well-formed field by field; the fields need not make sense together.
+pub(crate) fn change() -> impl Strategy<Value = v1::Change> {
+    let place = (
+        any::<u16>(),
+        0..=i64::MAX as u64,
+        0..9u32,
+        0..9u32,
+        any::<u32>(),
+        0..=i64::MAX as u64,
+    );
+    let what = (0..=14i32, name(), name(), name());
+    (
+        place,
+        what,
+        moves(),
+        proptest::option::of(effect()),
+        proptest::option::of(policy()),
+        cause(),
+    )
+        .prop_map(|(place, what, moves, reservation, policy, cause)| v1::Change {
+            shard: place.0.into(),
+            seq: place.1,
+            entry_changes: place.2,
+            entry_offset: place.3,
+            log_index: place.4.into(),
+            log_time_ms: place.5,
+            kind: what.0,
+            sku: what.1,
+            warehouse: what.2,
+            storefront: what.3,
+            moves,
+            reservation,
+            policy,
+            cause: Some(cause),
+        })
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[A-Za-z0-9._:/-]{0,20}"
+}
+
+/// In the order of the buckets, as the ledger writes them.
+fn moves() -> impl Strategy<Value = Vec<v1::BucketMove>> {
+    proptest::collection::btree_map(1..=9i32, (any::<i64>(), any::<i64>()), 0..9).prop_map(|moves| {
+        let one = |(bucket, (delta, after))| v1::BucketMove { bucket, delta, after };
+        moves.into_iter().map(one).collect()
+    })
+}
+
+fn effect() -> impl Strategy<Value = v1::ReservationEffect> {
+    (
+        any::<[u8; 16]>(),
+        any::<u16>(),
+        0..=8i32,
+        0..=i64::MAX as u64,
+        any::<i64>(),
+        any::<i64>(),
+    )
+        .prop_map(
+            |(id, line, state, expires_at_ms, requested, quantity)| v1::ReservationEffect {
+                reservation_id: id.to_vec().into(),
+                line: line.into(),
+                state,
+                expires_at_ms,
+                requested,
+                quantity,
+            },
+        )
+}
+
+fn policy() -> impl Strategy<Value = v1::PolicyEffect> {
+    (any::<bool>(), any::<i64>()).prop_map(|(may_borrow, max_per_reservation)| v1::PolicyEffect {
+        may_borrow,
+        max_per_reservation,
+    })
+}
+
+fn cause() -> impl Strategy<Value = v1::Cause> {
+    (proptest::option::of(any::<[u8; 16]>()), name(), name(), name()).prop_map(
+        |(id, principal, reason, reference)| v1::Cause {
+            operation_id: id.map(|id| id.to_vec().into()).unwrap_or_default(),
+            principal,
+            reason,
+            reference,
+        },
+    )
+}

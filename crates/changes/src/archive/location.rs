@@ -1,0 +1,50 @@
+//! From what a person writes to an object store and a prefix in it.
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use url::Url;
+
+use super::ArchiveError;
+
+pub(super) fn open(place: &str) -> Result<(Arc<dyn ObjectStore>, Path), ArchiveError> {
+    let unusable = |reason: String| ArchiveError::Location {
+        place: place.to_owned(),
+        reason,
+    };
+    if place.is_empty() {
+        return Err(unusable("it is empty".into()));
+    }
+    if !place.contains("://") {
+        return folder(std::path::Path::new(place)).map_err(unusable);
+    }
+    let url = Url::parse(place).map_err(|error| unusable(error.to_string()))?;
+    match url.scheme() {
+        "file" => {
+            let path = url.to_file_path();
+            folder(&path.map_err(|()| unusable("it names no local folder".into()))?).map_err(unusable)
+        }
+        "s3" | "s3a" => bucket(&url).map_err(unusable),
+        other => Err(unusable(format!("{other}:// is not supported"))),
+    }
+}
+
+/// A folder whose files are synced before they count as written.
+fn folder(path: &std::path::Path) -> Result<(Arc<dyn ObjectStore>, Path), String> {
+    std::fs::create_dir_all(path).map_err(|error| error.to_string())?;
+    let store = LocalFileSystem::new_with_prefix(path).map_err(|error| error.to_string())?;
+    Ok((Arc::new(store.with_fsync(true)), Path::default()))
+}
+
+fn bucket(url: &Url) -> Result<(Arc<dyn ObjectStore>, Path), String> {
+    let name = url
+        .host_str()
+        .filter(|name| !name.is_empty())
+        .ok_or("it names no bucket")?;
+    let prefix = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
+    let store = AmazonS3Builder::from_env().with_bucket_name(name).build();
+    Ok((Arc::new(store.map_err(|error| error.to_string())?), prefix))
+}

@@ -1,0 +1,115 @@
+//! Cutting a shard's stream into files.
+
+use std::time::Duration;
+
+use holdfast_proto::v1::Change;
+use tokio::time::Instant;
+
+use super::{Archive, ArchiveError, Put};
+use crate::cursor::Cursors;
+
+/// When a file is closed: at the end of the entry that fills it, or when its oldest change has waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Rows at which a file is full, at least 1. One more entry may pass it.
+    pub rows: usize,
+    /// The longest that a change waits for its file.
+    pub age: Duration,
+}
+
+impl Default for Cut {
+    /// 131,072 rows or one minute: some megabytes, and the warehouse's three minutes are kept.
+    fn default() -> Self {
+        Self {
+            rows: 131_072,
+            age: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Writes the files of one shard, in order.
+#[derive(Debug)]
+pub struct Writer {
+    archive: Archive,
+    shard: u32,
+    cut: Cut,
+    cursor: Cursors,
+    pending: Vec<Change>,
+    /// When the oldest pending change came.
+    since: Option<Instant>,
+    written: Written,
+}
+
+/// What a writer has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// New files.
+    pub files: u64,
+    /// The changes in them.
+    pub changes: u64,
+}
+
+impl Writer {
+    pub(super) fn new(archive: Archive, shard: u32, last_seq: u64, cut: Cut) -> Self {
+        let mut cursor = Cursors::in_memory();
+        cursor.advance(shard, last_seq);
+        Self {
+            archive,
+            shard,
+            cut,
+            cursor,
+            pending: Vec::new(),
+            since: None,
+            written: Written::default(),
+        }
+    }
+
+    /// The next change needed: where to begin the stream.
+    pub fn next_seq(&self) -> u64 {
+        self.cursor.last_seq(self.shard) + 1
+    }
+
+    /// What was written so far.
+    pub fn written(&self) -> Written {
+        self.written
+    }
+
+    /// When [`Writer::flush`] is due; None while nothing waits.
+    pub fn due(&self) -> Option<Instant> {
+        self.since.map(|since| since + self.cut.age)
+    }
+
+    /// Takes a message of the shard's stream: whole entries. Writes each file that gets full.
+    ///
+    /// # Errors
+    /// A gap, a broken entry, a store that fails, a file that is there with other content. The writer is
+    /// then not to be used any more: make a new one, which goes on behind the last file.
+    pub async fn push(&mut self, changes: Vec<Change>) -> Result<(), ArchiveError> {
+        for change in self.cursor.admit(self.shard, changes)? {
+            let entry_ends = change.entry_offset + 1 == change.entry_changes;
+            self.since.get_or_insert_with(Instant::now);
+            self.pending.push(change);
+            if entry_ends && self.pending.len() >= self.cut.rows {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, if anything, as a file.
+    ///
+    /// # Errors
+    /// As [`Writer::push`].
+    pub async fn flush(&mut self) -> Result<(), ArchiveError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        if self.archive.put(&self.pending).await? == Put::Written {
+            self.written.files += 1;
+            self.written.changes += self.pending.len() as u64;
+        }
+        self.pending.clear();
+        self.since = None;
+        Ok(())
+    }
+}
