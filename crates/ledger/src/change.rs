@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    OperationId, Principal, Reason, Reference, ReservationId, ReservationState, Sku, StorefrontId, WarehouseId,
+    OperationId, Principal, Reason, Reference, ReservationId, ReservationState, Sku, StorefrontId,
+    WarehouseId,
 };
 
 /// The places of a cell where units can be.
@@ -31,7 +32,10 @@ pub enum Bucket {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names say it; proto/holdfast/v1/changes.proto describes each")]
+#[allow(
+    missing_docs,
+    reason = "the names say it; proto/holdfast/v1/changes.proto describes each"
+)]
 pub enum ChangeKind {
     Reserved,
     Extended,

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{Change, Command, Entry};
 
 /// The version written now, and the only one there is.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 /// Why bytes could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,12 +92,20 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
     let (version, body) = bytes.split_first().ok_or(CodecError::Empty { what })?;
     if *version != VERSION {
-        return Err(CodecError::UnknownVersion { what, version: *version });
+        return Err(CodecError::UnknownVersion {
+            what,
+            version: *version,
+        });
     }
-    let (value, rest) = postcard::take_from_bytes(body)
-        .map_err(|error| CodecError::Malformed { what, message: error.to_string() })?;
+    let (value, rest) = postcard::take_from_bytes(body).map_err(|error| CodecError::Malformed {
+        what,
+        message: error.to_string(),
+    })?;
     if !rest.is_empty() {
-        return Err(CodecError::TrailingBytes { what, bytes: rest.len() });
+        return Err(CodecError::TrailingBytes {
+            what,
+            bytes: rest.len(),
+        });
     }
     Ok(value)
 }

@@ -1,4 +1,6 @@
-//! The names of things: checked once when they are made, trusted afterwards.
+//! The names of things: checked once when they are made, trusted afterwards. Copying one is cheap.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +35,9 @@ pub enum IdError {
         limit: usize,
     },
     /// A byte is not allowed.
-    #[error("{what} has a character that is not allowed at byte {at}: allowed are letters, digits and {allowed}")]
+    #[error(
+        "{what} has a character that is not allowed at byte {at}: allowed are letters, digits and {allowed}"
+    )]
     BadCharacter {
         /// Which kind of name.
         what: &'static str,
@@ -55,7 +59,7 @@ macro_rules! text_id {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The longest allowed name, in bytes.
@@ -68,7 +72,7 @@ macro_rules! text_id {
             pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
                 let text = text.into();
                 check(&text, $what, $max, $allowed, $empty)?;
-                Ok(Self(text.into_boxed_str()))
+                Ok(Self(text.into()))
             }
 
             /// The name as text.
@@ -86,7 +90,7 @@ macro_rules! text_id {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0.into()
+                id.as_str().to_owned()
             }
         }
 
@@ -109,9 +113,16 @@ fn check(
         return Err(IdError::Empty { what });
     }
     if text.len() > limit {
-        return Err(IdError::TooLong { what, bytes: text.len(), limit });
+        return Err(IdError::TooLong {
+            what,
+            bytes: text.len(),
+            limit,
+        });
     }
-    match text.bytes().position(|b| !(b.is_ascii_alphanumeric() || allowed.as_bytes().contains(&b))) {
+    match text
+        .bytes()
+        .position(|b| !(b.is_ascii_alphanumeric() || allowed.as_bytes().contains(&b)))
+    {
         Some(at) => Err(IdError::BadCharacter { what, at, allowed }),
         None => Ok(()),
     }
@@ -142,9 +153,31 @@ text_id!(
     Principal, "principal", 64, "._:/-#", empty: false
 );
 
-/// The id of one mutating operation: a UUID of version 7 (or 8 with the time in front, for feeds).
+impl Default for Reference {
+    /// The empty reference.
+    fn default() -> Self {
+        Self(Arc::from(""))
+    }
+}
+
+impl Default for Reason {
+    /// The empty reason.
+    fn default() -> Self {
+        Self(Arc::from(""))
+    }
+}
+
+/// The id of one mutating operation: a UUID of version 7 (or 8 with the time in front, for feeds). Ids sort by their time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "[u8; 16]")]
 pub struct OperationId([u8; 16]);
+
+impl TryFrom<[u8; 16]> for OperationId {
+    type Error = IdError;
+    fn try_from(bytes: [u8; 16]) -> Result<Self, IdError> {
+        Self::from_slice(&bytes)
+    }
+}
 
 /// The id of a reservation is the operation id of its Reserve.
 pub type ReservationId = OperationId;
@@ -159,7 +192,11 @@ impl OperationId {
         let id: [u8; 16] = bytes.try_into().map_err(|_| error.clone())?;
         let version = id[6] >> 4;
         let rfc_variant = id[8] >> 6 == 0b10;
-        if rfc_variant && (version == 7 || version == 8) { Ok(Self(id)) } else { Err(error) }
+        if rfc_variant && (version == 7 || version == 8) {
+            Ok(Self(id))
+        } else {
+            Err(error)
+        }
     }
 
     /// The bytes.

@@ -3,6 +3,7 @@
 mod change;
 mod codec;
 mod command;
+mod hash;
 mod ids;
 mod ledger;
 mod outcome;

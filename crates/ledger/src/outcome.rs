@@ -116,7 +116,9 @@ pub enum Refusal {
     #[error("this operation id was used with another request")]
     OperationIdReused,
     /// The id is older than the operation window.
-    #[error("the operation id is from {id_time_ms}, older than the operation window, which begins at {window_start_ms}")]
+    #[error(
+        "the operation id is from {id_time_ms}, older than the operation window, which begins at {window_start_ms}"
+    )]
     OperationIdTooOld {
         /// The id's time.
         id_time_ms: u64,

@@ -127,7 +127,10 @@ pub struct ReservationView {
 
 /// One line: granted = held + committed + shipped + released + cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the field names are the states, see ReservationLine in the proto")]
+#[allow(
+    missing_docs,
+    reason = "the field names are the states, see ReservationLine in the proto"
+)]
 pub struct LineView {
     pub line: u32,
     pub sku: Sku,

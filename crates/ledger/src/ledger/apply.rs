@@ -1,0 +1,170 @@
+//! One entry: time passes, then each command is decided and executed in order.
+
+use crate::{Cause, ChangeKind, Command, Entry, Outcome, Position, Success, Violation};
+
+use super::{
+    Applied, Ledger,
+    decide::Plan,
+    operations::{Answer, Known, MAX_48_BITS, Record, ttl_of},
+    stock::Recording,
+};
+
+/// How many parts of ended holds an entry gives back, how many closed reservations and how many operation ids it forgets,
+/// beside twice the number of its commands: so what is due never grows faster than it is worked off.
+const SWEEP_PER_ENTRY: usize = 1024;
+
+impl Ledger {
+    /// Applies one entry at its index in the log, which is higher than that of any entry before. Deterministic.
+    ///
+    /// # Errors
+    /// [`Violation`] when an invariant does not hold: the shard must stop.
+    pub fn apply(&mut self, log_index: u64, entry: &Entry) -> Result<Applied, Violation> {
+        if self.log_index.is_some_and(|last| log_index <= last) || log_index > MAX_48_BITS {
+            return Err(Violation(format!(
+                "entry {log_index} cannot follow entry {:?}",
+                self.log_index
+            )));
+        }
+        self.log_index = Some(log_index);
+        self.log_time_ms = self.log_time_ms.max(entry.log_time_ms.min(MAX_48_BITS));
+        let mut recording = Recording::new(log_index, self.log_time_ms);
+        let budget = SWEEP_PER_ENTRY + 2 * entry.commands.len();
+        self.expire(&mut recording, budget)?;
+        self.forget(budget);
+        let mut outcomes = Vec::with_capacity(entry.commands.len());
+        for command in &entry.commands {
+            outcomes.push(self.run(&mut recording, command)?);
+        }
+        self.check_touched(&mut recording)?;
+        Ok(Applied {
+            outcomes,
+            changes: recording.into_changes(),
+        })
+    }
+
+    fn forget(&mut self, budget: usize) {
+        for _ in 0..budget {
+            match self.reservations.first_closed() {
+                Some((at, _)) if at <= self.log_time_ms => self.reservations.forget_first(),
+                _ => break,
+            }
+        }
+        self.operations.forget(self.log_time_ms, &self.options, budget);
+    }
+
+    fn run(&mut self, recording: &mut Recording, command: &Command) -> Result<Outcome, Violation> {
+        let now_ms = self.log_time_ms;
+        let fingerprint = match self.operations.look_up(command, now_ms, &self.options) {
+            Err(refusal) => return Ok(Err(refusal)),
+            Ok(Known::Before(record)) => return self.replay(command, record).map(Ok),
+            Ok(Known::New(fingerprint)) => fingerprint,
+        };
+        let plan = match self.decide(now_ms, command) {
+            Err(refusal) => return Ok(Err(refusal)),
+            Ok(plan) => plan,
+        };
+        let success = self.execute(recording, command, plan)?;
+        let answer = match &success {
+            Success::Reserved { .. } => Answer::Reserved,
+            Success::Stocked { .. } => Answer::Stocked,
+            Success::Transitioned {
+                state, expires_at_ms, ..
+            } => Answer::Transitioned {
+                state: *state,
+                expires_at_ms: *expires_at_ms,
+            },
+        };
+        let position = Position {
+            log_index: recording.log_index,
+            log_time_ms: now_ms,
+        };
+        self.operations.remember(command, fingerprint, position, answer);
+        Ok(Ok(success))
+    }
+
+    fn execute(
+        &mut self,
+        recording: &mut Recording,
+        command: &Command,
+        plan: Plan<'_>,
+    ) -> Result<Success, Violation> {
+        let cause = Cause {
+            operation_id: Some(command.operation_id),
+            principal: Some(command.principal.clone()),
+            reason: command.reason.clone(),
+            reference: command.reference.clone(),
+        };
+        let position = Position {
+            log_index: recording.log_index,
+            log_time_ms: recording.log_time_ms,
+        };
+        match plan {
+            Plan::Reserve(plan) => self.execute_reserve(recording, command, plan, &cause),
+            Plan::Hold(plan) => self.execute_hold(recording, plan, &cause),
+            Plan::Fulfilment(plan) => self.execute_fulfilment(recording, plan, &cause),
+            Plan::Stock(plan) => {
+                let is_return = plan.kind == ChangeKind::Returned;
+                let cell = self.execute_stock(recording, plan, &cause)?;
+                Ok(if is_return {
+                    Success::Transitioned {
+                        position,
+                        replayed: false,
+                        state: None,
+                        expires_at_ms: 0,
+                    }
+                } else {
+                    Success::Stocked {
+                        position,
+                        replayed: false,
+                        cell: Some(cell),
+                    }
+                })
+            }
+            Plan::Policy(plan) => {
+                self.policies.execute(&mut self.stock, recording, plan, &cause);
+                Ok(Success::Stocked {
+                    position,
+                    replayed: false,
+                    cell: None,
+                })
+            }
+        }
+    }
+
+    /// The first answer once more.
+    pub(crate) fn replay(&self, command: &Command, record: Record) -> Result<Success, Violation> {
+        let position = record.position();
+        let ttl_ms = ttl_of(command);
+        let replayed = true;
+        match record.answer(ttl_ms) {
+            Some(Answer::Reserved) => {
+                let id = &command.operation_id;
+                let forgotten = || Violation(format!("reservation {id} was forgotten before its operation"));
+                let reservation = self.reservations.get(id).ok_or_else(forgotten)?;
+                let expires_at_ms = position.log_time_ms.saturating_add(ttl_ms);
+                let lines = reservation.lines.iter().map(|line| self.granted(line)).collect();
+                Ok(Success::Reserved {
+                    position,
+                    replayed,
+                    expires_at_ms,
+                    lines,
+                })
+            }
+            Some(Answer::Stocked) => Ok(Success::Stocked {
+                position,
+                replayed,
+                cell: None,
+            }),
+            Some(Answer::Transitioned { state, expires_at_ms }) => Ok(Success::Transitioned {
+                position,
+                replayed,
+                state,
+                expires_at_ms,
+            }),
+            None => Err(Violation(format!(
+                "operation {} has an unknown answer",
+                command.operation_id
+            ))),
+        }
+    }
+}

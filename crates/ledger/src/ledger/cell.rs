@@ -1,0 +1,306 @@
+//! A cell: the stock of one SKU in one warehouse, and the only way to change it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Bucket, BucketMove};
+
+/// Units by bucket. At every moment
+/// `on_hand = free + sum of pools + safety + held + committed + damaged + quality_hold - deficit`,
+/// no term is negative, while `deficit > 0` there is nothing free, pooled or in safety, and the deficit is never more
+/// than what is promised (`held + committed`): what is damaged or waits for inspection is always really there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) warehouse: u16,
+    pub(crate) on_hand: i64,
+    pub(crate) free: i64,
+    /// In order of storefront name, none empty.
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) safety: i64,
+    pub(crate) held: i64,
+    pub(crate) committed: i64,
+    pub(crate) damaged: i64,
+    pub(crate) quality_hold: i64,
+    pub(crate) deficit: i64,
+    pub(crate) flows: Flows,
+}
+
+/// Units ring-fenced for one storefront.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pool {
+    pub(crate) storefront: u16,
+    pub(crate) quantity: i64,
+}
+
+/// Everything that ever moved `on_hand`, which equals
+/// `received + returned + transferred_in - transferred_out + adjusted - shipped`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Flows {
+    pub(crate) received: i64,
+    pub(crate) returned: i64,
+    pub(crate) transferred_in: i64,
+    pub(crate) transferred_out: i64,
+    /// By corrections and recounts; may be negative.
+    pub(crate) adjusted: i64,
+    pub(crate) shipped: i64,
+}
+
+/// Why `on_hand` moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Received,
+    Returned,
+    Adjusted,
+    Shipped,
+}
+
+/// One step of a cell: what each bucket gains or loses. Becomes one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Deltas {
+    pub(crate) on_hand: i64,
+    /// Set when `on_hand` moves.
+    pub(crate) flow: Option<Flow>,
+    pub(crate) free: i64,
+    /// The storefront's number and what its pool gains or loses.
+    pub(crate) pool: Option<(u16, i64)>,
+    pub(crate) safety: i64,
+    pub(crate) held: i64,
+    pub(crate) committed: i64,
+    pub(crate) damaged: i64,
+    pub(crate) quality_hold: i64,
+    pub(crate) deficit: i64,
+}
+
+/// Why a step was not taken. The cell is as before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StepError {
+    /// The only one that a command can cause; it is refused.
+    #[error("{0} would not fit 64 bits")]
+    Overflow(&'static str),
+    #[error("{0} would be negative")]
+    Negative(&'static str),
+    #[error("what goes into the buckets is not what comes into the warehouse")]
+    Unbalanced,
+}
+
+fn add(what: &'static str, value: i64, delta: i64) -> Result<i64, StepError> {
+    let sum = value.checked_add(delta).ok_or(StepError::Overflow(what))?;
+    if sum < 0 {
+        Err(StepError::Negative(what))
+    } else {
+        Ok(sum)
+    }
+}
+
+impl Deltas {
+    fn pool_delta(&self) -> i64 {
+        self.pool.map_or(0, |(_, delta)| delta)
+    }
+
+    fn is_balanced(&self) -> bool {
+        let buckets = [
+            self.free,
+            self.pool_delta(),
+            self.safety,
+            self.held,
+            self.committed,
+            self.damaged,
+            self.quality_hold,
+        ];
+        let sum: i128 = buckets.into_iter().map(i128::from).sum();
+        i128::from(self.on_hand) == sum - i128::from(self.deficit)
+            && (self.on_hand == 0 || self.flow.is_some())
+    }
+}
+
+impl Cell {
+    pub(crate) fn new(warehouse: u16) -> Self {
+        Self {
+            warehouse,
+            ..Self::default()
+        }
+    }
+
+    /// What is ring-fenced for a storefront. `ranks` is the order of the storefronts' names.
+    pub(crate) fn pool(&self, storefront: u16, ranks: &[u16]) -> i64 {
+        self.find_pool(storefront, ranks)
+            .map_or(0, |at| self.pools[at].quantity)
+    }
+
+    fn find_pool(&self, storefront: u16, ranks: &[u16]) -> Result<usize, usize> {
+        let rank = ranks[usize::from(storefront)];
+        self.pools
+            .binary_search_by_key(&rank, |pool| ranks[usize::from(pool.storefront)])
+    }
+
+    /// What can be shipped: the promised units that are really there.
+    pub(crate) fn shippable(&self) -> i64 {
+        self.on_hand - self.damaged - self.quality_hold
+    }
+
+    /// Takes one step, wholly or not at all.
+    pub(crate) fn step(&mut self, deltas: &Deltas, ranks: &[u16]) -> Result<(), StepError> {
+        if !deltas.is_balanced() {
+            return Err(StepError::Unbalanced);
+        }
+        let on_hand = add("on_hand", self.on_hand, deltas.on_hand)?;
+        let free = add("free", self.free, deltas.free)?;
+        let safety = add("safety", self.safety, deltas.safety)?;
+        let held = add("held", self.held, deltas.held)?;
+        let committed = add("committed", self.committed, deltas.committed)?;
+        let damaged = add("damaged", self.damaged, deltas.damaged)?;
+        let quality_hold = add("quality_hold", self.quality_hold, deltas.quality_hold)?;
+        let deficit = add("deficit", self.deficit, deltas.deficit)?;
+        let flows = match deltas.flow {
+            Some(flow) => Some(self.flows.plus(flow, deltas.on_hand)?),
+            None => None,
+        };
+        // The last thing that can fail, and it changes the pools only when it does not.
+        if let Some((storefront, delta)) = deltas.pool {
+            self.step_pool(storefront, delta, ranks)?;
+        }
+        if let Some(flows) = flows {
+            self.flows = flows;
+        }
+        self.on_hand = on_hand;
+        self.free = free;
+        self.safety = safety;
+        self.held = held;
+        self.committed = committed;
+        self.damaged = damaged;
+        self.quality_hold = quality_hold;
+        self.deficit = deficit;
+        Ok(())
+    }
+
+    fn step_pool(&mut self, storefront: u16, delta: i64, ranks: &[u16]) -> Result<(), StepError> {
+        match self.find_pool(storefront, ranks) {
+            Ok(at) => {
+                let quantity = add("pool", self.pools[at].quantity, delta)?;
+                if quantity == 0 {
+                    self.pools.remove(at);
+                } else {
+                    self.pools[at].quantity = quantity;
+                }
+            }
+            Err(at) => {
+                let quantity = add("pool", 0, delta)?;
+                if quantity > 0 {
+                    self.pools.insert(at, Pool { storefront, quantity });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The buckets that a step moved, after it was taken, in order of [`Bucket`].
+    pub(crate) fn moves(&self, deltas: &Deltas, ranks: &[u16]) -> Vec<BucketMove> {
+        let (storefront, pool_delta) = deltas.pool.unwrap_or_default();
+        let pool_after = if pool_delta == 0 {
+            0
+        } else {
+            self.pool(storefront, ranks)
+        };
+        let all = [
+            (Bucket::OnHand, deltas.on_hand, self.on_hand),
+            (Bucket::Free, deltas.free, self.free),
+            (Bucket::Pool, pool_delta, pool_after),
+            (Bucket::Safety, deltas.safety, self.safety),
+            (Bucket::Held, deltas.held, self.held),
+            (Bucket::Committed, deltas.committed, self.committed),
+            (Bucket::Damaged, deltas.damaged, self.damaged),
+            (Bucket::QualityHold, deltas.quality_hold, self.quality_hold),
+            (Bucket::Deficit, deltas.deficit, self.deficit),
+        ];
+        all.into_iter()
+            .filter(|(_, delta, _)| *delta != 0)
+            .map(|(bucket, delta, after)| BucketMove { bucket, delta, after })
+            .collect()
+    }
+
+    /// Units that become sellable: they fill the deficit first, the rest is free.
+    pub(crate) fn sellable(&self, quantity: i64) -> Deltas {
+        let filled = quantity.min(self.deficit);
+        Deltas {
+            deficit: -filled,
+            free: quantity - filled,
+            ..Deltas::default()
+        }
+    }
+
+    /// Promised units that go back to where they were taken from: they fill the deficit first, those from free
+    /// before those from the pool.
+    pub(crate) fn give_back(&self, storefront: u16, to_pool: i64, to_free: i64) -> Deltas {
+        let filled_by_free = to_free.min(self.deficit);
+        let filled_by_pool = to_pool.min(self.deficit - filled_by_free);
+        let pool = to_pool - filled_by_pool;
+        Deltas {
+            deficit: -(filled_by_free + filled_by_pool),
+            free: to_free - filled_by_free,
+            pool: (pool > 0).then_some((storefront, pool)),
+            ..Deltas::default()
+        }
+    }
+
+    /// Everything that must be true of a cell by itself.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let terms = [
+            self.on_hand,
+            self.free,
+            self.safety,
+            self.held,
+            self.committed,
+            self.damaged,
+            self.quality_hold,
+        ];
+        if terms.into_iter().any(|term| term < 0) || self.deficit < 0 {
+            return Err(format!("a bucket is negative: {self:?}"));
+        }
+        if self.pools.iter().any(|pool| pool.quantity <= 0) {
+            return Err(format!("an empty or negative pool: {self:?}"));
+        }
+        let pooled: i128 = self.pools.iter().map(|pool| i128::from(pool.quantity)).sum();
+        let buckets: i128 = terms[1..].iter().copied().map(i128::from).sum::<i128>() + pooled;
+        if i128::from(self.on_hand) != buckets - i128::from(self.deficit) {
+            return Err(format!("the buckets do not add up to on_hand: {self:?}"));
+        }
+        if self.deficit > 0 && (self.free > 0 || self.safety > 0 || !self.pools.is_empty()) {
+            return Err(format!("a deficit beside sellable stock: {self:?}"));
+        }
+        if i128::from(self.deficit) > i128::from(self.held) + i128::from(self.committed) {
+            return Err(format!("a deficit larger than what is promised: {self:?}"));
+        }
+        if self.flows.balance() != i128::from(self.on_hand) {
+            return Err(format!(
+                "on_hand is not what came in minus what went out: {self:?}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Flows {
+    fn balance(&self) -> i128 {
+        let into = [self.received, self.returned, self.transferred_in, self.adjusted];
+        let out = [self.transferred_out, self.shipped];
+        into.into_iter().map(i128::from).sum::<i128>() - out.into_iter().map(i128::from).sum::<i128>()
+    }
+
+    fn plus(&self, flow: Flow, on_hand: i64) -> Result<Self, StepError> {
+        let mut after = self.clone();
+        match flow {
+            Flow::Received => after.received = add("received", self.received, on_hand)?,
+            Flow::Returned => after.returned = add("returned", self.returned, on_hand)?,
+            Flow::Adjusted => {
+                after.adjusted = self
+                    .adjusted
+                    .checked_add(on_hand)
+                    .ok_or(StepError::Overflow("adjusted"))?;
+            }
+            Flow::Shipped => {
+                let gone = on_hand.checked_neg().ok_or(StepError::Overflow("shipped"))?;
+                after.shipped = add("shipped", self.shipped, gone)?;
+            }
+        }
+        Ok(after)
+    }
+}

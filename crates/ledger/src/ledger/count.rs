@@ -1,0 +1,78 @@
+//! Count: a recount, as of now or of an earlier change.
+//!
+//! Movements of `on_hand` after the named change are added to what was counted. More than the ledger knew is sellable (a
+//! deficit is filled first). Less is taken from free, safety and pools; then it is missing from what is promised and
+//! raises the deficit; only what is missing beyond that is taken from damaged and quality hold. So a promise that cannot be
+//! kept is never hidden behind goods that cannot be sold.
+
+use crate::{ChangeKind, Refusal, Sku, WarehouseId};
+
+use super::{
+    cell::{Deltas, Flow},
+    stock::Stock,
+    stocking::{Drained, StockPlan, at_least, cell_or_empty},
+};
+
+impl Stock {
+    pub(crate) fn decide_count<'a>(
+        &self,
+        sku: &'a Sku,
+        warehouse: &'a WarehouseId,
+        counted: i64,
+        as_of_seq: Option<u64>,
+    ) -> Result<StockPlan<'a>, Refusal> {
+        at_least("counted", counted, 0)?;
+        let moved_since = match as_of_seq {
+            Some(seq) => self.moved_since(sku, warehouse, seq)?,
+            None => 0,
+        };
+        let cell = cell_or_empty(self, sku, warehouse);
+        let on_hand = i64::try_from(i128::from(counted) + moved_since).map_err(|_| Refusal::Overflow)?;
+        if on_hand < 0 {
+            return Err(Refusal::InvalidRequest(format!(
+                "counted is {counted}, but {} units left since then, which could not have been there: count again",
+                -moved_since
+            )));
+        }
+        let flow = Some(Flow::Adjusted);
+        let found = on_hand - cell.on_hand;
+        let steps = if found >= 0 {
+            vec![Deltas {
+                on_hand: found,
+                flow,
+                ..cell.sellable(found)
+            }]
+        } else {
+            let mut drained = Drained::from(&cell, -found);
+            let unfulfilled = cell.held + cell.committed - cell.deficit;
+            let deficit = drained.rest.min(unfulfilled);
+            let damaged = (drained.rest - deficit).min(cell.damaged);
+            let quality_hold = drained.rest - deficit - damaged;
+            if let Some(last) = drained.steps.last_mut() {
+                last.on_hand -= drained.rest;
+                last.deficit = deficit;
+                last.damaged = -damaged;
+                last.quality_hold = -quality_hold;
+            }
+            drained.steps
+        };
+        self.plan(ChangeKind::Counted, sku, warehouse, &cell, steps)
+    }
+
+    fn moved_since(&self, sku: &Sku, warehouse: &WarehouseId, as_of_seq: u64) -> Result<i128, Refusal> {
+        let last_seq = self.last_seq;
+        if as_of_seq > last_seq {
+            return Err(Refusal::PositionInFuture { as_of_seq, last_seq });
+        }
+        let oldest_seq = self.movements.oldest_seq();
+        if as_of_seq < oldest_seq {
+            return Err(Refusal::PositionTooOld {
+                as_of_seq,
+                oldest_seq,
+            });
+        }
+        Ok(self
+            .find(sku, warehouse)
+            .map_or(0, |(key, _)| self.movements.since(as_of_seq, key)))
+    }
+}

@@ -1,0 +1,125 @@
+//! Which command is decided where.
+
+use crate::{Action, Bucket, Command, Refusal, ReturnOf};
+
+use super::{
+    Ledger,
+    fulfilment::{Fulfilment, FulfilmentPlan},
+    policies::{self, PolicyPlan},
+    reserve::ReservePlan,
+    stocking::StockPlan,
+    transitions::HoldPlan,
+};
+
+/// A command that will take effect, and how.
+pub(crate) enum Plan<'a> {
+    Reserve(ReservePlan<'a>),
+    Hold(HoldPlan),
+    Fulfilment(FulfilmentPlan),
+    Stock(StockPlan<'a>),
+    Policy(PolicyPlan<'a>),
+}
+
+impl Ledger {
+    /// Decides a command that was not applied before, at a log time. Changes nothing.
+    pub(crate) fn decide<'a>(&self, now_ms: u64, command: &'a Command) -> Result<Plan<'a>, Refusal> {
+        let stock = &self.stock;
+        match &command.action {
+            Action::Reserve {
+                storefront,
+                lines,
+                ttl_ms,
+                mode,
+            } => self
+                .decide_reserve(now_ms, storefront, lines, *ttl_ms, *mode)
+                .map(Plan::Reserve),
+            Action::Extend {
+                reservation_id,
+                ttl_ms,
+            } => self
+                .decide_extend(now_ms, *reservation_id, *ttl_ms)
+                .map(Plan::Hold),
+            Action::Commit { reservation_id } => self.decide_commit(now_ms, *reservation_id).map(Plan::Hold),
+            Action::Release { reservation_id } => {
+                self.decide_release(now_ms, *reservation_id).map(Plan::Hold)
+            }
+            Action::Ship {
+                reservation_id,
+                lines,
+            } => self
+                .decide_fulfilment(*reservation_id, Fulfilment::Ship, lines)
+                .map(Plan::Fulfilment),
+            Action::Cancel {
+                reservation_id,
+                lines,
+            } => self
+                .decide_fulfilment(*reservation_id, Fulfilment::Cancel, lines)
+                .map(Plan::Fulfilment),
+            Action::Return {
+                of:
+                    ReturnOf::Reservation {
+                        reservation_id,
+                        lines,
+                    },
+                disposition,
+            } => self
+                .decide_fulfilment(*reservation_id, Fulfilment::Return(*disposition), lines)
+                .map(Plan::Fulfilment),
+            Action::Return {
+                of:
+                    ReturnOf::Unreferenced {
+                        sku,
+                        warehouse,
+                        quantity,
+                    },
+                disposition,
+            } => stock
+                .decide_foreign_return(sku, warehouse, *quantity, *disposition)
+                .map(Plan::Stock),
+            Action::Receive {
+                sku,
+                warehouse,
+                quantity,
+            } => stock.decide_receive(sku, warehouse, *quantity).map(Plan::Stock),
+            Action::Adjust {
+                sku,
+                warehouse,
+                delta,
+            } => {
+                let reason_is_empty = command.reason.as_str().is_empty();
+                stock
+                    .decide_adjust(sku, warehouse, *delta, reason_is_empty)
+                    .map(Plan::Stock)
+            }
+            Action::Count {
+                sku,
+                warehouse,
+                counted,
+                as_of_seq,
+            } => stock
+                .decide_count(sku, warehouse, *counted, *as_of_seq)
+                .map(Plan::Stock),
+            Action::MoveBucket {
+                sku,
+                warehouse,
+                from,
+                to,
+                quantity,
+            } => {
+                let (from, to): (Bucket, Bucket) = (*from, *to);
+                stock
+                    .decide_move(sku, warehouse, from, to, *quantity)
+                    .map(Plan::Stock)
+            }
+            Action::SetPolicy { .. } => policies::decide(stock, &command.action),
+            Action::AllocatePool {
+                sku,
+                warehouse,
+                storefront,
+                target,
+            } => stock
+                .decide_pool(sku, warehouse, storefront, *target)
+                .map(Plan::Stock),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Ship, Cancel and Return of a reservation, in whole or in part.
+//!
+//! Parts are taken in the order in which lines and warehouses are named; a line without a warehouse in the order of its
+//! allocations. What is promised but missing (a deficit) cannot ship: a warehouse ships at most what it has beyond damaged
+//! goods and those that wait for inspection.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Cause, ChangeKind, Disposition, LineQuantity, Position, Refusal, ReservationEffect, ReservationId,
+    ReservationState, Shortage, Success, Violation,
+};
+
+use super::{
+    Ledger,
+    cell::{Cell, Deltas, Flow, StepError},
+    reservation::{Part, Reservation},
+    reserve::MAX_LINES,
+    stock::{CellKey, Recording, Step, Stock},
+    transitions::{give_back, vanished},
+};
+
+/// A decided Ship, Cancel or Return.
+pub(crate) struct FulfilmentPlan {
+    id: ReservationId,
+    what: Fulfilment,
+    /// By the places of a line and of its part in the reservation.
+    pieces: BTreeMap<(usize, usize), i64>,
+    state: ReservationState,
+}
+
+/// What happens to the units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fulfilment {
+    Ship,
+    Cancel,
+    Return(Disposition),
+}
+
+impl Fulfilment {
+    fn available(self, part: &Part) -> i64 {
+        match self {
+            Self::Ship | Self::Cancel => part.open,
+            Self::Return(_) => part.returnable(),
+        }
+    }
+
+    fn kind(self) -> ChangeKind {
+        match self {
+            Self::Ship => ChangeKind::Shipped,
+            Self::Cancel => ChangeKind::Cancelled,
+            Self::Return(_) => ChangeKind::Returned,
+        }
+    }
+}
+
+/// What goods that come in do to a cell.
+pub(crate) fn returned(cell: &Cell, quantity: i64, disposition: Disposition) -> Deltas {
+    let into = match disposition {
+        Disposition::Restock => cell.sellable(quantity),
+        Disposition::Damaged => Deltas {
+            damaged: quantity,
+            ..Deltas::default()
+        },
+        Disposition::QualityHold => Deltas {
+            quality_hold: quantity,
+            ..Deltas::default()
+        },
+    };
+    Deltas {
+        on_hand: quantity,
+        flow: Some(Flow::Returned),
+        ..into
+    }
+}
+
+fn shipped(quantity: i64) -> Deltas {
+    Deltas {
+        on_hand: -quantity,
+        flow: Some(Flow::Shipped),
+        committed: -quantity,
+        ..Deltas::default()
+    }
+}
+
+impl Ledger {
+    pub(crate) fn decide_fulfilment(
+        &self,
+        id: ReservationId,
+        what: Fulfilment,
+        lines: &[LineQuantity],
+    ) -> Result<FulfilmentPlan, Refusal> {
+        check_lines(lines)?;
+        let reservation = self.reservations.get(&id).ok_or(Refusal::UnknownReservation)?;
+        let after_commit = match what {
+            Fulfilment::Ship | Fulfilment::Cancel => reservation.state == ReservationState::Committed,
+            Fulfilment::Return(_) => reservation.parts().any(|part| part.returnable() > 0),
+        };
+        if !after_commit {
+            return Err(Refusal::WrongState {
+                state: reservation.state,
+            });
+        }
+        let pieces = if lines.is_empty() {
+            everything(reservation, what)
+        } else {
+            self.pick(reservation, what, lines)?
+        };
+        self.check_goods(reservation, what, &pieces)?;
+        let moved: i128 = pieces.values().copied().map(i128::from).sum();
+        let sum = |units: fn(&Part) -> i64| {
+            reservation
+                .parts()
+                .map(|part| i128::from(units(part)))
+                .sum::<i128>()
+        };
+        let (open, shipped, returned) = (
+            sum(|part| part.open),
+            sum(|part| part.shipped),
+            sum(|part| part.returned),
+        );
+        let state = match what {
+            Fulfilment::Ship => Reservation::state_after_commit(open - moved, shipped + moved, returned),
+            Fulfilment::Cancel => Reservation::state_after_commit(open - moved, shipped, returned),
+            Fulfilment::Return(_) => Reservation::state_after_commit(open, shipped, returned + moved),
+        };
+        Ok(FulfilmentPlan {
+            id,
+            what,
+            pieces,
+            state,
+        })
+    }
+
+    fn pick(
+        &self,
+        reservation: &Reservation,
+        what: Fulfilment,
+        wanted: &[LineQuantity],
+    ) -> Result<BTreeMap<(usize, usize), i64>, Refusal> {
+        let mut pieces: BTreeMap<(usize, usize), i64> = BTreeMap::new();
+        for LineQuantity {
+            line,
+            quantity,
+            warehouse,
+        } in wanted
+        {
+            let exceeds = |available| Refusal::ExceedsLine {
+                line: *line,
+                requested: *quantity,
+                available,
+            };
+            let Ok(at) = reservation.lines.binary_search_by_key(line, |line| line.number) else {
+                return Err(exceeds(0));
+            };
+            let only = match warehouse {
+                None => None,
+                Some(name) => Some(self.stock.warehouses.find(name).ok_or_else(|| exceeds(0))?),
+            };
+            let mut missing = *quantity;
+            for (place, part) in reservation.lines[at].parts.iter().enumerate() {
+                if missing == 0 || only.is_some_and(|only| only != part.warehouse) {
+                    continue;
+                }
+                let picked = pieces.get(&(at, place)).copied().unwrap_or(0);
+                let take = missing.min(what.available(part) - picked);
+                if take > 0 {
+                    pieces.insert((at, place), picked + take);
+                    missing -= take;
+                }
+            }
+            if missing > 0 {
+                return Err(exceeds(quantity - missing));
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Can the cells do it, all pieces together?
+    fn check_goods(
+        &self,
+        reservation: &Reservation,
+        what: Fulfilment,
+        pieces: &BTreeMap<(usize, usize), i64>,
+    ) -> Result<(), Refusal> {
+        let mut totals: BTreeMap<CellKey, i64> = BTreeMap::new();
+        let mut shortages = Vec::new();
+        for ((line, part), quantity) in pieces {
+            let line = &reservation.lines[*line];
+            let key = CellKey {
+                sku: line.sku,
+                warehouse: line.parts[*part].warehouse,
+            };
+            let total = totals.entry(key).or_default();
+            let there = self.stock.cell(key).map_or(0, Cell::shippable);
+            let available = there.saturating_sub(*total).max(0);
+            if what == Fulfilment::Ship && *quantity > available {
+                let sku = self.stock.skus.name(line.sku).clone();
+                shortages.push(Shortage {
+                    line: line.number,
+                    sku,
+                    requested: *quantity,
+                    available,
+                });
+            }
+            *total = total.checked_add(*quantity).ok_or(Refusal::Overflow)?;
+        }
+        if !shortages.is_empty() {
+            return Err(Refusal::InsufficientStock(shortages));
+        }
+        for (key, total) in totals {
+            let Some(cell) = self.stock.cell(key) else {
+                continue;
+            };
+            let deltas = match what {
+                Fulfilment::Ship => shipped(total),
+                Fulfilment::Return(disposition) => returned(cell, total, disposition),
+                Fulfilment::Cancel => continue,
+            };
+            self.stock.check_fits(cell, &[deltas])?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn execute_fulfilment(
+        &mut self,
+        recording: &mut Recording,
+        plan: FulfilmentPlan,
+        cause: &Cause,
+    ) -> Result<Success, Violation> {
+        let position = Position {
+            log_index: recording.log_index,
+            log_time_ms: recording.log_time_ms,
+        };
+        let state = Some(plan.state);
+        let id = plan.id;
+        let stock = &mut self.stock;
+        let done = self.reservations.update(&id, &self.options, |reservation| {
+            move_pieces(stock, recording, reservation, plan, cause)
+        });
+        done.ok_or_else(|| vanished(&id))??;
+        Ok(Success::Transitioned {
+            position,
+            replayed: false,
+            state,
+            expires_at_ms: 0,
+        })
+    }
+}
+
+fn move_pieces(
+    stock: &mut Stock,
+    recording: &mut Recording,
+    reservation: &mut Reservation,
+    plan: FulfilmentPlan,
+    cause: &Cause,
+) -> Result<(), Violation> {
+    let FulfilmentPlan {
+        id,
+        what,
+        pieces,
+        state,
+    } = plan;
+    reservation.state = state;
+    if !reservation.is_live() {
+        reservation.closed_at_ms = recording.log_time_ms.max(1);
+    }
+    let storefront = reservation.storefront;
+    for ((line, part), quantity) in pieces {
+        let line = &mut reservation.lines[line];
+        let part = &mut line.parts[part];
+        let cell = CellKey {
+            sku: line.sku,
+            warehouse: part.warehouse,
+        };
+        let deltas = match what {
+            Fulfilment::Ship => {
+                part.ship(quantity);
+                shipped(quantity)
+            }
+            Fulfilment::Cancel => {
+                part.cancelled += quantity;
+                Deltas {
+                    committed: -quantity,
+                    ..give_back(stock, cell, storefront, part, quantity)?
+                }
+            }
+            Fulfilment::Return(disposition) => {
+                part.returned += quantity;
+                let missing = || Violation(format!("there is no cell {cell:?}"));
+                returned(stock.cell(cell).ok_or_else(missing)?, quantity, disposition)
+            }
+        };
+        let effect = ReservationEffect {
+            reservation_id: id,
+            line: line.number,
+            state,
+            expires_at_ms: reservation.expires_at_ms,
+            requested: line.requested,
+            quantity,
+        };
+        let kind = what.kind();
+        let step = Step {
+            kind,
+            cell,
+            storefront: Some(storefront),
+            deltas,
+            reservation: Some(effect),
+            cause,
+        };
+        stock.step(recording, step)?;
+    }
+    Ok(())
+}
+
+fn everything(reservation: &Reservation, what: Fulfilment) -> BTreeMap<(usize, usize), i64> {
+    let mut pieces = BTreeMap::new();
+    for (at, line) in reservation.lines.iter().enumerate() {
+        for (place, part) in line.parts.iter().enumerate() {
+            let quantity = what.available(part);
+            if quantity > 0 {
+                pieces.insert((at, place), quantity);
+            }
+        }
+    }
+    pieces
+}
+
+fn check_lines(lines: &[LineQuantity]) -> Result<(), Refusal> {
+    let invalid = |message| Err(Refusal::InvalidRequest(message));
+    if lines.len() > MAX_LINES {
+        return invalid(format!(
+            "{} lines were named, at most {MAX_LINES} are allowed",
+            lines.len()
+        ));
+    }
+    match lines.iter().position(|line| line.quantity < 1) {
+        Some(at) => invalid(format!(
+            "lines[{at}].quantity is {}, it must be at least 1",
+            lines[at].quantity
+        )),
+        None => Ok(()),
+    }
+}
+
+impl Stock {
+    /// Would these steps fit in 64 bits?
+    pub(crate) fn check_fits(&self, cell: &Cell, steps: &[Deltas]) -> Result<(), Refusal> {
+        let mut trial = cell.clone();
+        for deltas in steps {
+            // Any other error is a mistake in deciding; executing the step then says which.
+            if let Err(StepError::Overflow(_)) = trial.step(deltas, self.storefronts.ranks()) {
+                return Err(Refusal::Overflow);
+            }
+        }
+        Ok(())
+    }
+}

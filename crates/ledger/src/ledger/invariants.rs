@@ -1,0 +1,161 @@
+//! What must be true after every entry. A wrong ledger must not go on.
+
+use std::collections::BTreeMap;
+
+use crate::{ReservationState, Violation};
+
+use super::{
+    Ledger,
+    operations::MAX_48_BITS,
+    stock::{CellKey, Recording},
+};
+
+impl Ledger {
+    /// Checks the cells and reservations that an entry touched: each by itself.
+    pub(crate) fn check_touched(&self, recording: &mut Recording) -> Result<(), Violation> {
+        recording.touched_cells.sort_unstable();
+        recording.touched_cells.dedup();
+        for key in &recording.touched_cells {
+            match self.stock.cell(*key) {
+                Some(cell) => cell.check().map_err(|error| self.cell_violation(*key, &error))?,
+                None => return Err(Violation(format!("there is no cell {key:?}"))),
+            }
+        }
+        recording.touched_reservations.sort_unstable();
+        recording.touched_reservations.dedup();
+        for id in &recording.touched_reservations {
+            if let Some(reservation) = self.reservations.get(id) {
+                reservation
+                    .check()
+                    .map_err(|error| Violation(format!("reservation {id}: {error}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks every invariant on the whole state.
+    ///
+    /// # Errors
+    /// [`Violation`] names the first one that does not hold.
+    pub fn check(&self) -> Result<(), Violation> {
+        self.check_cells()?;
+        self.reservations.check(&self.options).map_err(Violation)?;
+        self.check_promises()?;
+        self.policies
+            .check(self.stock.skus.len(), self.stock.storefronts.len())
+            .map_err(Violation)?;
+        let known = |key: CellKey| self.has_cell(key);
+        self.stock
+            .movements
+            .check(self.stock.last_seq, known)
+            .map_err(Violation)?;
+        for (id, record) in self.operations.iter() {
+            let answer = record
+                .answer(0)
+                .ok_or_else(|| Violation(format!("operation {id} has an unknown answer")))?;
+            if answer == super::operations::Answer::Reserved && self.reservations.get(id).is_none() {
+                return Err(Violation(format!(
+                    "operation {id} made a reservation that is not there"
+                )));
+            }
+        }
+        if self.log_time_ms > MAX_48_BITS || self.log_index.is_some_and(|index| index > MAX_48_BITS) {
+            return Err(Violation("log time or index beyond 48 bits".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn has_cell(&self, key: CellKey) -> bool {
+        usize::from(key.warehouse) < self.stock.warehouses.len() && self.stock.cell(key).is_some()
+    }
+
+    fn check_cells(&self) -> Result<(), Violation> {
+        let mut count = 0;
+        if self.stock.cells.len() != self.stock.skus.len() {
+            return Err(Violation(
+                "there are not as many SKUs as lists of cells".to_owned(),
+            ));
+        }
+        for (sku, cells) in self.stock.cells.iter().enumerate() {
+            let rank = |warehouse: u16| self.stock.warehouses.ranks().get(usize::from(warehouse));
+            let in_order = cells.is_sorted_by(|a, b| rank(a.warehouse) < rank(b.warehouse));
+            for cell in cells {
+                let key = CellKey {
+                    sku: sku as u32,
+                    warehouse: cell.warehouse,
+                };
+                if rank(cell.warehouse).is_none() || !in_order {
+                    return Err(Violation(format!("cell {key:?} is out of place")));
+                }
+                let pool_rank = |storefront: u16| self.stock.storefronts.ranks().get(usize::from(storefront));
+                let pools_in_order = cell
+                    .pools
+                    .is_sorted_by(|a, b| pool_rank(a.storefront) < pool_rank(b.storefront));
+                if !pools_in_order || cell.pools.iter().any(|pool| pool_rank(pool.storefront).is_none()) {
+                    return Err(self.cell_violation(key, "its pools are out of place"));
+                }
+                cell.check().map_err(|error| self.cell_violation(key, &error))?;
+                count += 1;
+            }
+        }
+        if count != self.stock.cell_count {
+            return Err(Violation(format!(
+                "{} cells are counted, there are {count}",
+                self.stock.cell_count
+            )));
+        }
+        Ok(())
+    }
+
+    /// Held and committed of each cell are what the live reservations have there.
+    fn check_promises(&self) -> Result<(), Violation> {
+        let mut promised: BTreeMap<CellKey, (i128, i128)> = BTreeMap::new();
+        for (id, reservation) in self.reservations.iter() {
+            if usize::from(reservation.storefront) >= self.stock.storefronts.len() {
+                return Err(Violation(format!("reservation {id} is of an unknown storefront")));
+            }
+            for line in &reservation.lines {
+                if line.sku as usize >= self.stock.skus.len() {
+                    return Err(Violation(format!("reservation {id} has an unknown SKU")));
+                }
+                for part in &line.parts {
+                    let key = CellKey {
+                        sku: line.sku,
+                        warehouse: part.warehouse,
+                    };
+                    if !self.has_cell(key) {
+                        return Err(Violation(format!(
+                            "reservation {id} has units in {key:?}, which is not there"
+                        )));
+                    }
+                    let units = promised.entry(key).or_default();
+                    if reservation.state == ReservationState::Held {
+                        units.0 += i128::from(part.open);
+                    } else {
+                        units.1 += i128::from(part.open);
+                    }
+                }
+            }
+        }
+        for (sku, cells) in self.stock.cells.iter().enumerate() {
+            for cell in cells {
+                let key = CellKey {
+                    sku: sku as u32,
+                    warehouse: cell.warehouse,
+                };
+                let expected = promised.get(&key).copied().unwrap_or_default();
+                if expected != (i128::from(cell.held), i128::from(cell.committed)) {
+                    let error = format!("reservations have {expected:?} (held, committed) of {cell:?}");
+                    return Err(self.cell_violation(key, &error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cell_violation(&self, key: CellKey, error: &str) -> Violation {
+        let sku = self.stock.skus.name(key.sku);
+        let warehouse = self.stock.warehouses.name(key.warehouse);
+        Violation(format!("{sku} in {warehouse}: {error}"))
+    }
+}

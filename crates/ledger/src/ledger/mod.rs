@@ -1,0 +1,141 @@
+//! The state of a shard and `apply`.
+//!
+//! Every command is first *decided* (a pure look at the state that may refuse) and then *executed* (which cannot
+//! refuse any more): so a refusal leaves nothing behind, and [`Ledger::preview`] is the decision alone.
+
+mod apply;
+mod cell;
+mod count;
+mod decide;
+mod fulfilment;
+mod invariants;
+mod movements;
+mod names;
+mod operations;
+mod policies;
+mod preview;
+mod query;
+mod reservation;
+mod reservations;
+mod reserve;
+mod snapshot;
+mod stock;
+mod stocking;
+#[cfg(test)]
+mod tests;
+mod transitions;
+
+use crate::{Change, Outcome};
+
+use operations::Operations;
+use policies::Policies;
+use reservations::Reservations;
+use stock::Stock;
+
+/// What is fixed when a shard is made. Part of the state: every replica has the same.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LedgerOptions {
+    /// How long an operation id is remembered, in log time. 24 h by default.
+    pub operation_window_ms: u64,
+    /// How far an operation id's time may lie ahead of log time. 1 h by default.
+    pub operation_lead_ms: u64,
+    /// How long a closed reservation that never shipped is kept. Less than the window counts as the window. 24 h by
+    /// default.
+    pub closed_retention_ms: u64,
+    /// How long a shipped reservation is kept, for returns. Less than the window counts as the window. 90 days by
+    /// default.
+    pub shipped_retention_ms: u64,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        const HOUR_MS: u64 = 3_600_000;
+        Self {
+            operation_window_ms: 24 * HOUR_MS,
+            operation_lead_ms: HOUR_MS,
+            closed_retention_ms: 24 * HOUR_MS,
+            shipped_retention_ms: 90 * 24 * HOUR_MS,
+        }
+    }
+}
+
+/// What applying one entry did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// One for each command, in order.
+    pub outcomes: Vec<Outcome>,
+    /// In order of their sequence numbers. Holds that ran out come first. Every successful command that was not a replay
+    /// has at least one.
+    pub changes: Vec<Change>,
+}
+
+/// An invariant does not hold: the shard must stop, and this state must not be used any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invariant violated: {0}")]
+pub struct Violation(pub String);
+
+/// The state of one shard.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    options: LedgerOptions,
+    /// Of the last applied entry; None at first.
+    log_index: Option<u64>,
+    log_time_ms: u64,
+    stock: Stock,
+    policies: Policies,
+    reservations: Reservations,
+    operations: Operations,
+}
+
+/// Forgetting is not urgent: it waits this long for an entry that comes anyway.
+const FORGETTING_MAY_WAIT_MS: u64 = 60_000;
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(options: LedgerOptions) -> Self {
+        Self {
+            options,
+            log_index: None,
+            log_time_ms: 0,
+            stock: Stock::new(),
+            policies: Policies::default(),
+            reservations: Reservations::default(),
+            operations: Operations::default(),
+        }
+    }
+
+    /// What was fixed when the shard was made.
+    pub fn options(&self) -> &LedgerOptions {
+        &self.options
+    }
+
+    /// Log time of the last applied entry; 0 at first.
+    pub fn log_time_ms(&self) -> u64 {
+        self.log_time_ms
+    }
+
+    /// The sequence number of the last change; 0 at first.
+    pub fn last_seq(&self) -> u64 {
+        self.stock.last_seq
+    }
+
+    /// When the leader should propose an entry, empty if there is nothing else: at the end of the next hold, and some
+    /// time after the next operation or closed reservation may be forgotten. None: nothing is waiting.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        let hold = self.reservations.first_hold().map(|(at, _)| at);
+        let later = |at: u64| at.saturating_add(FORGETTING_MAY_WAIT_MS);
+        let closed = self.reservations.first_closed().map(|(at, _)| later(at));
+        let operation = self.operations.first_due_ms(&self.options).map(later);
+        [hold, closed, operation].into_iter().flatten().min()
+    }
+
+    /// How many cells there are.
+    pub fn cell_count(&self) -> u64 {
+        self.stock.cell_count
+    }
+
+    /// How many reservations are held or committed.
+    pub fn live_reservation_count(&self) -> u64 {
+        self.reservations.live()
+    }
+}

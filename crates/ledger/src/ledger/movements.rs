@@ -1,0 +1,70 @@
+//! Recent movements of `on_hand`: a count as of a change re-applies those that came after it.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::stock::CellKey;
+
+/// How many movements of a shard are kept. A count that names an older position is refused.
+pub(crate) const KEPT_MOVEMENTS: usize = 100_000;
+
+/// In order of their changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Movements {
+    recent: VecDeque<Movement>,
+    /// The change of the last movement that was dropped; 0 when none was. The oldest position that a count may name.
+    dropped_seq: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Movement {
+    seq: u64,
+    cell: CellKey,
+    delta: i64,
+}
+
+impl Movements {
+    pub(crate) fn push(&mut self, seq: u64, cell: CellKey, delta: i64) {
+        if self.recent.len() == KEPT_MOVEMENTS
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.dropped_seq = oldest.seq;
+        }
+        self.recent.push_back(Movement { seq, cell, delta });
+    }
+
+    pub(crate) fn oldest_seq(&self) -> u64 {
+        self.dropped_seq
+    }
+
+    /// How much came into a cell after a change, on balance. `after_seq` is at least [`Self::oldest_seq`].
+    pub(crate) fn since(&self, after_seq: u64, cell: CellKey) -> i128 {
+        let first = self.recent.partition_point(|movement| movement.seq <= after_seq);
+        let later = self
+            .recent
+            .range(first..)
+            .filter(|movement| movement.cell == cell);
+        later.map(|movement| i128::from(movement.delta)).sum()
+    }
+
+    pub(crate) fn check(&self, last_seq: u64, known: impl Fn(CellKey) -> bool) -> Result<(), String> {
+        let ordered = self.recent.iter().is_sorted_by(|a, b| a.seq < b.seq);
+        let within = self
+            .recent
+            .front()
+            .is_none_or(|first| first.seq > self.dropped_seq)
+            && self.recent.back().map_or(self.dropped_seq, |last| last.seq) <= last_seq;
+        if !ordered || !within || self.recent.len() > KEPT_MOVEMENTS {
+            return Err("the recent movements are out of order".to_owned());
+        }
+        match self
+            .recent
+            .iter()
+            .find(|movement| movement.delta == 0 || !known(movement.cell))
+        {
+            Some(movement) => Err(format!("a movement of nothing or nowhere: {movement:?}")),
+            None => Ok(()),
+        }
+    }
+}

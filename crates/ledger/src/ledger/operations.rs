@@ -1,0 +1,256 @@
+//! The operations of the window: what a retry is answered with.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{Action, Command, LedgerOptions, OperationId, Position, Refusal, ReservationState};
+
+/// Log time and log indexes fit in 48 bits: the year 10889, and more entries than a disk can hold.
+pub(crate) const MAX_48_BITS: u64 = (1 << 48) - 1;
+
+/// Remembered operations by id. Ids sort by their time, so the first one is the first to be forgotten.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Operations(BTreeMap<OperationId, Record>);
+
+/// 24 bytes beside the 16 of the id: a fingerprint of 60 bits and the kind of answer in 4, the log index in 48, the log time
+/// in 48, and in the remaining 32 how much later than asked for an Extend found the hold to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record([u64; 3]);
+
+/// What a success said, as far as it cannot be found elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The rest is in the reservation.
+    Reserved,
+    /// A cell or a policy moved.
+    Stocked,
+    /// A transition; None for a return without a reservation.
+    Transitioned {
+        state: Option<ReservationState>,
+        expires_at_ms: u64,
+    },
+}
+
+/// What is known of an operation id.
+pub(crate) enum Known {
+    /// Nothing: decide it, and remember it under this fingerprint.
+    New(u64),
+    /// It took effect before.
+    Before(Record),
+}
+
+/// States by their place in the 4 bits, after the three answers without a state.
+const STATES: [ReservationState; 8] = [
+    ReservationState::Prepared,
+    ReservationState::Held,
+    ReservationState::Committed,
+    ReservationState::Shipped,
+    ReservationState::Released,
+    ReservationState::Expired,
+    ReservationState::Cancelled,
+    ReservationState::Returned,
+];
+const RESERVED: u64 = 0;
+const STOCKED: u64 = 1;
+const STATELESS: u64 = 2;
+const FIRST_STATE: u64 = 3;
+
+impl Record {
+    fn new(fingerprint: u64, position: Position, answer: Answer, ttl_ms: u64) -> Self {
+        let (kind, late_ms) = match answer {
+            Answer::Reserved => (RESERVED, 0),
+            Answer::Stocked => (STOCKED, 0),
+            Answer::Transitioned { state: None, .. } => (STATELESS, 0),
+            Answer::Transitioned {
+                state: Some(state),
+                expires_at_ms,
+            } => {
+                let place = STATES
+                    .iter()
+                    .position(|other| *other == state)
+                    .unwrap_or_default() as u64;
+                let asked_ms = position.log_time_ms.saturating_add(ttl_ms);
+                (FIRST_STATE + place, expires_at_ms.saturating_sub(asked_ms))
+            }
+        };
+        // A hold never ends more than 30 days after it was last prolonged, which is less than 32 bits.
+        let late_ms = late_ms.min(u64::from(u32::MAX));
+        Self([
+            fingerprint << 4 | kind,
+            position.log_index << 16 | late_ms >> 16,
+            position.log_time_ms << 16 | late_ms & 0xffff,
+        ])
+    }
+
+    fn fingerprint(self) -> u64 {
+        self.0[0] >> 4
+    }
+
+    pub(crate) fn position(self) -> Position {
+        Position {
+            log_index: self.0[1] >> 16,
+            log_time_ms: self.0[2] >> 16,
+        }
+    }
+
+    /// The answer; `ttl_ms` is what the command asks for. None for bytes that no operation writes.
+    pub(crate) fn answer(self, ttl_ms: u64) -> Option<Answer> {
+        let late_ms = (self.0[1] & 0xffff) << 16 | self.0[2] & 0xffff;
+        match self.0[0] & 0xf {
+            RESERVED => Some(Answer::Reserved),
+            STOCKED => Some(Answer::Stocked),
+            STATELESS => Some(Answer::Transitioned {
+                state: None,
+                expires_at_ms: 0,
+            }),
+            kind => {
+                let state = *STATES.get((kind - FIRST_STATE) as usize)?;
+                let held = state == ReservationState::Held;
+                let ends = self
+                    .position()
+                    .log_time_ms
+                    .saturating_add(ttl_ms)
+                    .saturating_add(late_ms);
+                Some(Answer::Transitioned {
+                    state: Some(state),
+                    expires_at_ms: if held { ends } else { 0 },
+                })
+            }
+        }
+    }
+}
+
+/// What a command asks for beyond the time of its entry; 0 where it does not matter.
+pub(crate) fn ttl_of(command: &Command) -> u64 {
+    match command.action {
+        Action::Reserve { ttl_ms, .. } | Action::Extend { ttl_ms, .. } => ttl_ms,
+        _ => 0,
+    }
+}
+
+/// 60 bits over everything that a retry must repeat.
+fn fingerprint(command: &Command) -> u64 {
+    let body = crate::codec::encode(&(&command.action, &command.reference, &command.reason));
+    xxh3_64(&body) >> 4
+}
+
+impl Operations {
+    /// Looks an id up at a log time.
+    pub(crate) fn look_up(
+        &self,
+        command: &Command,
+        now_ms: u64,
+        options: &LedgerOptions,
+    ) -> Result<Known, Refusal> {
+        let id = &command.operation_id;
+        let id_time_ms = id.time_ms();
+        let window_start_ms = now_ms.saturating_sub(options.operation_window_ms);
+        if id_time_ms < window_start_ms {
+            return Err(Refusal::OperationIdTooOld {
+                id_time_ms,
+                window_start_ms,
+            });
+        }
+        let fingerprint = fingerprint(command);
+        if let Some(record) = self.0.get(id) {
+            return if record.fingerprint() == fingerprint {
+                Ok(Known::Before(*record))
+            } else {
+                Err(Refusal::OperationIdReused)
+            };
+        }
+        let latest_ms = now_ms.saturating_add(options.operation_lead_ms);
+        if id_time_ms > latest_ms {
+            return Err(Refusal::OperationIdFromFuture {
+                id_time_ms,
+                latest_ms,
+            });
+        }
+        Ok(Known::New(fingerprint))
+    }
+
+    pub(crate) fn remember(
+        &mut self,
+        command: &Command,
+        fingerprint: u64,
+        position: Position,
+        answer: Answer,
+    ) {
+        let record = Record::new(fingerprint, position, answer, ttl_of(command));
+        self.0.insert(command.operation_id, record);
+    }
+
+    /// Forgets up to `budget` ids that are too old to be accepted again.
+    pub(crate) fn forget(&mut self, now_ms: u64, options: &LedgerOptions, budget: usize) {
+        let window_start_ms = now_ms.saturating_sub(options.operation_window_ms);
+        for _ in 0..budget {
+            match self.0.first_entry() {
+                Some(first) if first.key().time_ms() < window_start_ms => drop(first.remove()),
+                _ => return,
+            }
+        }
+    }
+
+    /// When the first id may be forgotten.
+    pub(crate) fn first_due_ms(&self, options: &LedgerOptions) -> Option<u64> {
+        let (id, _) = self.0.first_key_value()?;
+        Some(
+            id.time_ms()
+                .saturating_add(options.operation_window_ms)
+                .saturating_add(1),
+        )
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&OperationId, &Record)> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_kept_in_40_bytes() {
+        assert_eq!(size_of::<(OperationId, Record)>(), 40);
+    }
+
+    #[test]
+    fn a_record_gives_back_what_it_was_made_of() {
+        let position = Position {
+            log_index: MAX_48_BITS,
+            log_time_ms: MAX_48_BITS - 5,
+        };
+        let held = |expires_at_ms| Answer::Transitioned {
+            state: Some(ReservationState::Held),
+            expires_at_ms,
+        };
+        let mut answers = vec![
+            Answer::Reserved,
+            Answer::Stocked,
+            held(MAX_48_BITS + 2),
+            held(MAX_48_BITS + 2_592_000_000),
+        ];
+        answers.push(Answer::Transitioned {
+            state: None,
+            expires_at_ms: 0,
+        });
+        for state in STATES
+            .into_iter()
+            .filter(|state| *state != ReservationState::Held)
+        {
+            answers.push(Answer::Transitioned {
+                state: Some(state),
+                expires_at_ms: 0,
+            });
+        }
+        for answer in answers {
+            let record = Record::new(u64::MAX >> 4, position, answer, 7);
+            assert_eq!(record.fingerprint(), u64::MAX >> 4);
+            assert_eq!(record.position(), position);
+            assert_eq!(record.answer(7), Some(answer));
+        }
+    }
+}

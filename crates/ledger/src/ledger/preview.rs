@@ -1,0 +1,27 @@
+//! What a command would be answered with, without applying it.
+
+use crate::{Command, Outcome};
+
+use super::{Ledger, operations::Known};
+
+impl Ledger {
+    /// Would this command certainly be refused if it were the next to be applied, at `now_ms` (or at the ledger's log time
+    /// when that is later)? Used on a confirmed read to refuse without a log write. A known operation id is
+    /// answered with its replay.
+    ///
+    /// None: it has to go through the log, because it would take effect, or because a hold or a closed reservation is due
+    /// at that time and an entry would first give its units back or forget it.
+    pub fn preview(&self, now_ms: u64, command: &Command) -> Option<Outcome> {
+        let now_ms = self.log_time_ms.max(now_ms);
+        match self.operations.look_up(command, now_ms, &self.options) {
+            Err(refusal) => return Some(Err(refusal)),
+            Ok(Known::Before(record)) => return self.replay(command, record).ok().map(Ok),
+            Ok(Known::New(_)) => {}
+        }
+        let due = [self.reservations.first_hold(), self.reservations.first_closed()];
+        if due.into_iter().flatten().any(|(at, _)| at <= now_ms) {
+            return None;
+        }
+        self.decide(now_ms, command).err().map(Err)
+    }
+}

@@ -1,0 +1,146 @@
+//! Answers to queries.
+
+use crate::{
+    AvailabilityView, CellView, LineView, Query, QueryReply, Refusal, ReservationId, ReservationView, Sku,
+    StorefrontId, WarehouseId,
+};
+
+use super::{
+    Ledger,
+    reservation::{Line, Part},
+};
+
+/// The most cells of a page.
+const MAX_PAGE: u32 = 10_000;
+/// The most SKUs of one availability query.
+const MAX_SKUS: usize = 1024;
+
+impl Ledger {
+    /// Answers a query. An unknown SKU has no cells and nothing available; an unknown reservation is None.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidRequest`] when a limit is out of range.
+    pub fn query(&self, query: &Query) -> Result<QueryReply, Refusal> {
+        match query {
+            Query::Cells { sku, warehouse } => Ok(QueryReply::Cells(self.cells(sku, warehouse.as_ref()))),
+            Query::ListCells { after, limit } => {
+                if !(1..=MAX_PAGE).contains(limit) {
+                    return Err(Refusal::InvalidRequest(format!(
+                        "limit is {limit}, it must be 1 to {MAX_PAGE}"
+                    )));
+                }
+                Ok(QueryReply::Cells(
+                    self.list_cells(after.as_ref(), *limit as usize),
+                ))
+            }
+            Query::Reservation { reservation_id } => {
+                Ok(QueryReply::Reservation(self.reservation(reservation_id)))
+            }
+            Query::Availability { storefront, skus } => {
+                if skus.is_empty() || skus.len() > MAX_SKUS {
+                    return Err(Refusal::InvalidRequest(format!(
+                        "{} SKUs were asked for, it must be 1 to {MAX_SKUS}",
+                        skus.len()
+                    )));
+                }
+                Ok(QueryReply::Availability(
+                    skus.iter()
+                        .map(|sku| self.availability(storefront, sku))
+                        .collect(),
+                ))
+            }
+            Query::Digest => Ok(QueryReply::Digest(self.digest())),
+        }
+    }
+
+    fn cells(&self, sku: &Sku, warehouse: Option<&WarehouseId>) -> Vec<CellView> {
+        let Some(number) = self.stock.skus.find(sku) else {
+            return Vec::new();
+        };
+        match warehouse {
+            Some(warehouse) => {
+                let found = self.stock.find(sku, warehouse);
+                found
+                    .map(|(key, cell)| self.stock.view(key.sku, cell))
+                    .into_iter()
+                    .collect()
+            }
+            None => self
+                .stock
+                .cells_of(number)
+                .iter()
+                .map(|cell| self.stock.view(number, cell))
+                .collect(),
+        }
+    }
+
+    fn list_cells(&self, after: Option<&(Sku, WarehouseId)>, limit: usize) -> Vec<CellView> {
+        let skus = self.stock.skus.ordered_from(after.map(|(sku, _)| sku));
+        let all = skus.flat_map(|sku| self.stock.cells_of(sku).iter().map(move |cell| (sku, cell)));
+        let is_later = |sku: u32, warehouse: u16| match after {
+            None => true,
+            Some((last_sku, last_warehouse)) => {
+                let name = self.stock.skus.name(sku);
+                name > last_sku || self.stock.warehouses.name(warehouse) > last_warehouse
+            }
+        };
+        all.skip_while(|(sku, cell)| !is_later(*sku, cell.warehouse))
+            .take(limit)
+            .map(|(sku, cell)| self.stock.view(sku, cell))
+            .collect()
+    }
+
+    fn availability(&self, storefront: &StorefrontId, sku: &Sku) -> AvailabilityView {
+        let storefront = self.stock.storefronts.find(storefront);
+        let mut warehouses = Vec::new();
+        if let Some(number) = self.stock.skus.find(sku) {
+            let policy = self.policies.get(number, storefront);
+            for cell in self.stock.cells_of(number) {
+                let (pooled, free) = self.available(storefront, policy, cell);
+                if pooled + free > 0 {
+                    warehouses.push((self.stock.warehouses.name(cell.warehouse).clone(), pooled + free));
+                }
+            }
+        }
+        AvailabilityView {
+            sku: sku.clone(),
+            warehouses,
+        }
+    }
+
+    fn reservation(&self, id: &ReservationId) -> Option<ReservationView> {
+        let reservation = self.reservations.get(id)?;
+        let held = reservation.state == crate::ReservationState::Held;
+        Some(ReservationView {
+            reservation_id: *id,
+            storefront: self.stock.storefronts.name(reservation.storefront).clone(),
+            state: reservation.state,
+            created_at_ms: reservation.created_at_ms,
+            expires_at_ms: reservation.expires_at_ms,
+            reference: reservation.reference.clone(),
+            lines: reservation
+                .lines
+                .iter()
+                .map(|line| self.line(line, held))
+                .collect(),
+        })
+    }
+
+    fn line(&self, line: &Line, is_held: bool) -> LineView {
+        let sum = |units: fn(&Part) -> i64| line.parts.iter().map(units).sum::<i64>();
+        let open = sum(|part| part.open);
+        LineView {
+            line: line.number,
+            sku: self.stock.skus.name(line.sku).clone(),
+            requested: line.requested,
+            granted: sum(Part::granted),
+            held: if is_held { open } else { 0 },
+            committed: if is_held { 0 } else { open },
+            shipped: sum(|part| part.shipped),
+            released: sum(|part| part.released),
+            cancelled: sum(|part| part.cancelled),
+            returned: sum(|part| part.returned),
+            allocations: self.allocations(line),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A reservation, and where each of its units is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Reference, ReservationState};
+
+/// What was granted for one request. A closed one stays for a while: for retries of its operations, and for returns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reservation {
+    pub(crate) storefront: u16,
+    pub(crate) state: ReservationState,
+    pub(crate) created_at_ms: u64,
+    pub(crate) expires_at_ms: u64,
+    /// When it last entered or was moved in a closed state; 0 while it is open.
+    pub(crate) closed_at_ms: u64,
+    pub(crate) reference: Reference,
+    /// In order of their numbers.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// The units of one SKU and source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) number: u32,
+    pub(crate) sku: u32,
+    pub(crate) requested: i64,
+    /// In order of allocation, no warehouse twice.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// The units of a line from one warehouse:
+/// `from_pool + from_free = open + shipped + released + cancelled`, and `returned <= shipped`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) warehouse: u16,
+    /// Granted from the storefront's pool.
+    pub(crate) from_pool: i64,
+    /// Granted from free.
+    pub(crate) from_free: i64,
+    /// Held while the reservation is held, committed while it is committed.
+    pub(crate) open: i64,
+    /// How many of the open ones came from the pool. Those ship first, and go back last: what was taken last is
+    /// given back first.
+    pub(crate) open_from_pool: i64,
+    pub(crate) shipped: i64,
+    /// Released or expired.
+    pub(crate) released: i64,
+    pub(crate) cancelled: i64,
+    pub(crate) returned: i64,
+}
+
+impl Part {
+    pub(crate) fn new(warehouse: u16, from_pool: i64, from_free: i64) -> Self {
+        Self {
+            warehouse,
+            from_pool,
+            from_free,
+            open: from_pool + from_free,
+            open_from_pool: from_pool,
+            shipped: 0,
+            released: 0,
+            cancelled: 0,
+            returned: 0,
+        }
+    }
+
+    pub(crate) fn granted(&self) -> i64 {
+        self.from_pool + self.from_free
+    }
+
+    /// Units that can come back.
+    pub(crate) fn returnable(&self) -> i64 {
+        self.shipped - self.returned
+    }
+
+    /// Takes open units that leave.
+    pub(crate) fn ship(&mut self, quantity: i64) {
+        self.open -= quantity;
+        self.open_from_pool -= quantity.min(self.open_from_pool);
+        self.shipped += quantity;
+    }
+
+    /// Takes open units that go back; says how many of them to the pool and to free.
+    pub(crate) fn take_back(&mut self, quantity: i64) -> (i64, i64) {
+        let to_free = quantity.min(self.open - self.open_from_pool);
+        let to_pool = quantity - to_free;
+        self.open -= quantity;
+        self.open_from_pool -= to_pool;
+        (to_pool, to_free)
+    }
+}
+
+impl Reservation {
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.state, ReservationState::Held | ReservationState::Committed)
+    }
+
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.lines.iter().flat_map(|line| &line.parts)
+    }
+
+    /// The state of a reservation that was committed, from where its units are.
+    pub(crate) fn state_after_commit(open: i128, shipped: i128, returned: i128) -> ReservationState {
+        match (open, shipped) {
+            (1.., _) => ReservationState::Committed,
+            (_, 0) => ReservationState::Cancelled,
+            _ if shipped == returned => ReservationState::Returned,
+            _ => ReservationState::Shipped,
+        }
+    }
+
+    /// Everything that must be true of a reservation by itself.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.lines.is_empty() || !self.lines.is_sorted_by(|a, b| a.number < b.number) {
+            return Err("no lines, or not in order".to_owned());
+        }
+        let (mut open, mut shipped, mut released, mut cancelled, mut returned) =
+            (0i128, 0i128, 0i128, 0i128, 0i128);
+        for line in &self.lines {
+            let mut granted = 0i128;
+            for part in &line.parts {
+                part.check()?;
+                granted += i128::from(part.from_pool) + i128::from(part.from_free);
+                open += i128::from(part.open);
+                shipped += i128::from(part.shipped);
+                released += i128::from(part.released);
+                cancelled += i128::from(part.cancelled);
+                returned += i128::from(part.returned);
+            }
+            if line.requested < 1 || granted > i128::from(line.requested) {
+                return Err(format!("granted more than requested: {line:?}"));
+            }
+        }
+        let fits = match self.state {
+            ReservationState::Prepared => false,
+            ReservationState::Held => open > 0 && shipped + released + cancelled == 0,
+            ReservationState::Released | ReservationState::Expired => {
+                released > 0 && open + shipped + cancelled == 0
+            }
+            ReservationState::Committed => open > 0 && released == 0,
+            ReservationState::Shipped => open == 0 && released == 0 && shipped > returned,
+            ReservationState::Returned => open == 0 && released == 0 && shipped > 0 && shipped == returned,
+            ReservationState::Cancelled => open + released + shipped == 0 && cancelled > 0,
+        };
+        if !fits {
+            return Err(format!(
+                "{:?} with {open} open, {shipped} shipped, {released} released, {cancelled} cancelled, {returned} returned",
+                self.state
+            ));
+        }
+        if self.is_live() != (self.closed_at_ms == 0) {
+            return Err(format!("{:?} and closed at {}", self.state, self.closed_at_ms));
+        }
+        Ok(())
+    }
+}
+
+impl Part {
+    fn check(&self) -> Result<(), String> {
+        let all = [
+            self.from_pool,
+            self.from_free,
+            self.open,
+            self.open_from_pool,
+            self.shipped,
+            self.released,
+            self.cancelled,
+            self.returned,
+        ];
+        let granted = i128::from(self.from_pool) + i128::from(self.from_free);
+        let placed: i128 = [self.open, self.shipped, self.released, self.cancelled]
+            .into_iter()
+            .map(i128::from)
+            .sum();
+        let right = all.into_iter().all(|units| units >= 0)
+            && granted > 0
+            && granted == placed
+            && granted <= i128::from(i64::MAX)
+            && self.returned <= self.shipped
+            && self.open_from_pool <= self.open
+            && self.open_from_pool <= self.from_pool
+            && self.open - self.open_from_pool <= self.from_free;
+        if right {
+            Ok(())
+        } else {
+            Err(format!(
+                "the units of a line are not in exactly one state: {self:?}"
+            ))
+        }
+    }
+}

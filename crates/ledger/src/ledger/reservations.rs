@@ -1,0 +1,144 @@
+//! All reservations of a shard, and when each of them is due.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{LedgerOptions, ReservationId, ReservationState};
+
+use super::reservation::Reservation;
+
+/// Reservations by id. The queues and the count follow from them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reservations {
+    by_id: BTreeMap<ReservationId, Reservation>,
+    /// Held ones by the end of their hold.
+    holds: BTreeSet<(u64, ReservationId)>,
+    /// Closed ones by the first moment when they may be forgotten.
+    closed: BTreeSet<(u64, ReservationId)>,
+    live: u64,
+}
+
+impl Reservations {
+    pub(crate) fn get(&self, id: &ReservationId) -> Option<&Reservation> {
+        self.by_id.get(id)
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&ReservationId, &Reservation)> {
+        self.by_id.iter()
+    }
+
+    pub(crate) fn map(&self) -> &BTreeMap<ReservationId, Reservation> {
+        &self.by_id
+    }
+
+    pub(crate) fn live(&self) -> u64 {
+        self.live
+    }
+
+    pub(crate) fn insert(&mut self, id: ReservationId, reservation: Reservation, options: &LedgerOptions) {
+        self.enqueue(id, &reservation, options);
+        self.by_id.insert(id, reservation);
+    }
+
+    /// Changes a reservation in place; the queues follow. None when there is none.
+    pub(crate) fn update<R>(
+        &mut self,
+        id: &ReservationId,
+        options: &LedgerOptions,
+        change: impl FnOnce(&mut Reservation) -> R,
+    ) -> Option<R> {
+        let reservation = self.by_id.get_mut(id)?;
+        let before = due(id, reservation, options);
+        let was_live = reservation.is_live();
+        let result = change(reservation);
+        let after = due(id, reservation, options);
+        if was_live != reservation.is_live() {
+            if was_live { self.live -= 1 } else { self.live += 1 }
+        }
+        if before != after {
+            match before {
+                Due::Expiry(at) => drop(self.holds.remove(&(at, *id))),
+                Due::Forgetting(at) => drop(self.closed.remove(&(at, *id))),
+                Due::Never => {}
+            }
+            self.queue(*id, after);
+        }
+        Some(result)
+    }
+
+    /// The hold that ends first.
+    pub(crate) fn first_hold(&self) -> Option<(u64, ReservationId)> {
+        self.holds.first().copied()
+    }
+
+    /// The closed reservation that may be forgotten first.
+    pub(crate) fn first_closed(&self) -> Option<(u64, ReservationId)> {
+        self.closed.first().copied()
+    }
+
+    /// Forgets the closed reservation that is due first.
+    pub(crate) fn forget_first(&mut self) {
+        if let Some((_, id)) = self.closed.pop_first() {
+            self.by_id.remove(&id);
+        }
+    }
+
+    pub(crate) fn restore(by_id: BTreeMap<ReservationId, Reservation>, options: &LedgerOptions) -> Self {
+        let mut all = Self::default();
+        for (id, reservation) in &by_id {
+            all.enqueue(*id, reservation, options);
+        }
+        Self { by_id, ..all }
+    }
+
+    /// Do the queues and the count follow from the reservations?
+    pub(crate) fn check(&self, options: &LedgerOptions) -> Result<(), String> {
+        let mut expected = Self::default();
+        for (id, reservation) in &self.by_id {
+            reservation
+                .check()
+                .map_err(|error| format!("reservation {id}: {error}"))?;
+            expected.enqueue(*id, reservation, options);
+        }
+        if expected.holds != self.holds || expected.closed != self.closed || expected.live != self.live {
+            return Err("the queues do not follow from the reservations".to_owned());
+        }
+        Ok(())
+    }
+
+    fn enqueue(&mut self, id: ReservationId, reservation: &Reservation, options: &LedgerOptions) {
+        self.live += u64::from(reservation.is_live());
+        self.queue(id, due(&id, reservation, options));
+    }
+
+    fn queue(&mut self, id: ReservationId, due: Due) {
+        match due {
+            Due::Expiry(at) => drop(self.holds.insert((at, id))),
+            Due::Forgetting(at) => drop(self.closed.insert((at, id))),
+            Due::Never => {}
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Due {
+    Expiry(u64),
+    Forgetting(u64),
+    Never,
+}
+
+/// A closed reservation is kept for its retention, and as long as a retry of its Reserve would be answered.
+fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -> Due {
+    let retention_ms = match reservation.state {
+        ReservationState::Held => return Due::Expiry(reservation.expires_at_ms),
+        ReservationState::Prepared | ReservationState::Committed => return Due::Never,
+        ReservationState::Shipped | ReservationState::Returned => options.shipped_retention_ms,
+        ReservationState::Released | ReservationState::Expired | ReservationState::Cancelled => {
+            options.closed_retention_ms
+        }
+    };
+    let retained_until = reservation
+        .closed_at_ms
+        .saturating_add(retention_ms.max(options.operation_window_ms));
+    let answerable_until = id.time_ms().saturating_add(options.operation_window_ms);
+    Due::Forgetting(retained_until.max(answerable_until).saturating_add(1))
+}

@@ -1,0 +1,191 @@
+//! The whole state as bytes: one version byte, then postcard.
+//!
+//! The bytes are canonical: one state has exactly one encoding, and decoding refuses every other. Queues, ranks
+//! and counts are not in it; they follow from the rest.
+
+use std::collections::BTreeMap;
+
+use postcard::ser_flavors::Flavor;
+use serde::{Deserialize, Serialize};
+
+use crate::{LedgerOptions, ReservationId, Sku, StorefrontId, WarehouseId, codec};
+
+use super::{
+    Ledger,
+    cell::Cell,
+    movements::Movements,
+    names::{SkuNames, SmallNames},
+    operations::Operations,
+    policies::Policies,
+    reservation::Reservation,
+    reservations::Reservations,
+    stock::Stock,
+};
+
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    options: &'a LedgerOptions,
+    log_index: Option<u64>,
+    log_time_ms: u64,
+    last_seq: u64,
+    skus: Vec<&'a Sku>,
+    warehouses: Vec<&'a WarehouseId>,
+    storefronts: Vec<&'a StorefrontId>,
+    cells: &'a Vec<Vec<Cell>>,
+    movements: &'a Movements,
+    policies: &'a Policies,
+    reservations: &'a BTreeMap<ReservationId, Reservation>,
+    operations: &'a Operations,
+}
+
+/// The same fields in the same order.
+#[derive(Deserialize)]
+struct OwnedSnapshot {
+    options: LedgerOptions,
+    log_index: Option<u64>,
+    log_time_ms: u64,
+    last_seq: u64,
+    skus: Vec<Sku>,
+    warehouses: Vec<WarehouseId>,
+    storefronts: Vec<StorefrontId>,
+    cells: Vec<Vec<Cell>>,
+    movements: Movements,
+    policies: Policies,
+    reservations: BTreeMap<ReservationId, Reservation>,
+    operations: Operations,
+}
+
+impl Ledger {
+    fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            options: &self.options,
+            log_index: self.log_index,
+            log_time_ms: self.log_time_ms,
+            last_seq: self.stock.last_seq,
+            skus: self.stock.skus.iter().collect(),
+            warehouses: self.stock.warehouses.iter().collect(),
+            storefronts: self.stock.storefronts.iter().collect(),
+            cells: &self.stock.cells,
+            movements: &self.stock.movements,
+            policies: &self.policies,
+            reservations: self.reservations.map(),
+            operations: &self.operations,
+        }
+    }
+
+    /// The versioned, canonical snapshot.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(&self.snapshot())
+    }
+
+    /// BLAKE3 of the snapshot's bytes, without holding them. Equal on replicas that applied the same entries.
+    pub fn digest(&self) -> [u8; 32] {
+        let hashing = Hashing {
+            hasher: blake3::Hasher::new(),
+            waiting: vec![codec::VERSION],
+        };
+        postcard::serialize_with_flavor(&self.snapshot(), hashing)
+            .expect("a hasher takes whatever is written")
+    }
+
+    /// Reads a snapshot of any supported version and checks every invariant.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, or which invariant does not hold.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let snapshot: OwnedSnapshot = codec::decode("snapshot", bytes).map_err(|error| error.to_string())?;
+        let twice = |what: &str| format!("snapshot: {what} too many, or one of them twice");
+        let stock = Stock {
+            cell_count: snapshot.cells.iter().map(|cells| cells.len() as u64).sum(),
+            skus: SkuNames::restore(snapshot.skus).ok_or_else(|| twice("SKUs"))?,
+            warehouses: SmallNames::restore(snapshot.warehouses).ok_or_else(|| twice("warehouses"))?,
+            storefronts: SmallNames::restore(snapshot.storefronts).ok_or_else(|| twice("storefronts"))?,
+            cells: snapshot.cells,
+            movements: snapshot.movements,
+            last_seq: snapshot.last_seq,
+        };
+        let ledger = Self {
+            reservations: Reservations::restore(snapshot.reservations, &snapshot.options),
+            options: snapshot.options,
+            log_index: snapshot.log_index,
+            log_time_ms: snapshot.log_time_ms,
+            stock,
+            policies: snapshot.policies,
+            operations: snapshot.operations,
+        };
+        ledger
+            .check()
+            .map_err(|violation| format!("snapshot: {violation}"))?;
+        let comparing = Comparing {
+            rest: bytes.get(1..).unwrap_or_default(),
+        };
+        match postcard::serialize_with_flavor(&ledger.snapshot(), comparing) {
+            Ok(true) => Ok(ledger),
+            _ => Err("snapshot: not in the one form that is written".to_owned()),
+        }
+    }
+}
+
+/// Feeds a hasher in large pieces.
+struct Hashing {
+    hasher: blake3::Hasher,
+    waiting: Vec<u8>,
+}
+
+const PIECE_BYTES: usize = 64 * 1024;
+
+impl Hashing {
+    fn flush_if_full(&mut self) {
+        if self.waiting.len() >= PIECE_BYTES {
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
+        }
+    }
+}
+
+impl Flavor for Hashing {
+    type Output = [u8; 32];
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.waiting.push(byte);
+        self.flush_if_full();
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.waiting.extend_from_slice(bytes);
+        self.flush_if_full();
+        Ok(())
+    }
+
+    fn finalize(mut self) -> postcard::Result<[u8; 32]> {
+        self.hasher.update(&self.waiting);
+        Ok(self.hasher.finalize().into())
+    }
+}
+
+/// Compares what is written with bytes that are there already; fails at the first difference.
+struct Comparing<'a> {
+    rest: &'a [u8],
+}
+
+impl Flavor for Comparing<'_> {
+    /// Was everything there compared?
+    type Output = bool;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.rest = self
+            .rest
+            .strip_prefix(bytes)
+            .ok_or(postcard::Error::SerializeBufferFull)?;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<bool> {
+        Ok(self.rest.is_empty())
+    }
+}

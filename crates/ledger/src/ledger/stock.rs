@@ -1,0 +1,264 @@
+//! All cells of a shard, and the recording of what happens to them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Cause, CellView, Change, ChangeKind, PolicyEffect, PoolView, Refusal, ReservationEffect, ReservationId,
+    Sku, StorefrontId, Violation, WarehouseId,
+};
+
+use super::{
+    cell::{Cell, Deltas},
+    movements::Movements,
+    names::{MAX_SMALL_NAMES, SkuNames, SmallNames},
+};
+
+/// Cells by SKU, with the names and the numbering of changes.
+#[derive(Debug, Clone)]
+pub(crate) struct Stock {
+    pub(crate) skus: SkuNames,
+    pub(crate) warehouses: SmallNames<WarehouseId>,
+    pub(crate) storefronts: SmallNames<StorefrontId>,
+    /// By SKU number; each in order of warehouse name.
+    pub(crate) cells: Vec<Vec<Cell>>,
+    pub(crate) cell_count: u64,
+    pub(crate) movements: Movements,
+    pub(crate) last_seq: u64,
+}
+
+/// Which cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct CellKey {
+    pub(crate) sku: u32,
+    pub(crate) warehouse: u16,
+}
+
+/// What one entry did so far.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    pub(crate) log_index: u64,
+    pub(crate) log_time_ms: u64,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) touched_cells: Vec<CellKey>,
+    pub(crate) touched_reservations: Vec<ReservationId>,
+}
+
+/// One effect, before it has a number.
+pub(crate) struct Step<'a> {
+    pub(crate) kind: ChangeKind,
+    pub(crate) cell: CellKey,
+    pub(crate) storefront: Option<u16>,
+    pub(crate) deltas: Deltas,
+    pub(crate) reservation: Option<ReservationEffect>,
+    pub(crate) cause: &'a Cause,
+}
+
+impl Recording {
+    pub(crate) fn new(log_index: u64, log_time_ms: u64) -> Self {
+        Self {
+            log_index,
+            log_time_ms,
+            changes: Vec::new(),
+            touched_cells: Vec::new(),
+            touched_reservations: Vec::new(),
+        }
+    }
+
+    /// The changes, each knowing how many there are.
+    pub(crate) fn into_changes(mut self) -> Vec<Change> {
+        let count = self.changes.len() as u32;
+        for (offset, change) in self.changes.iter_mut().enumerate() {
+            change.entry_changes = count;
+            change.entry_offset = offset as u32;
+        }
+        self.changes
+    }
+}
+
+impl Stock {
+    pub(crate) fn new() -> Self {
+        Self {
+            skus: SkuNames::new(),
+            warehouses: SmallNames::new(),
+            storefronts: SmallNames::new(),
+            cells: Vec::new(),
+            cell_count: 0,
+            movements: Movements::default(),
+            last_seq: 0,
+        }
+    }
+
+    pub(crate) fn find(&self, sku: &Sku, warehouse: &WarehouseId) -> Option<(CellKey, &Cell)> {
+        let key = CellKey {
+            sku: self.skus.find(sku)?,
+            warehouse: self.warehouses.find(warehouse)?,
+        };
+        Some((key, self.cell(key)?))
+    }
+
+    pub(crate) fn cell(&self, key: CellKey) -> Option<&Cell> {
+        let cells = self.cells.get(key.sku as usize)?;
+        let at = self.place(cells, key.warehouse).ok()?;
+        Some(&cells[at])
+    }
+
+    /// The cells of a SKU in order of warehouse name.
+    pub(crate) fn cells_of(&self, sku: u32) -> &[Cell] {
+        self.cells.get(sku as usize).map_or(&[], Vec::as_slice)
+    }
+
+    fn place(&self, cells: &[Cell], warehouse: u16) -> Result<usize, usize> {
+        let rank = self.warehouses.rank(warehouse);
+        cells.binary_search_by_key(&rank, |cell| self.warehouses.rank(cell.warehouse))
+    }
+
+    /// Is there room for names that may be new?
+    pub(crate) fn check_room(
+        &self,
+        sku: Option<&Sku>,
+        warehouse: Option<&WarehouseId>,
+        storefront: Option<&StorefrontId>,
+    ) -> Result<(), Refusal> {
+        let small = MAX_SMALL_NAMES as u64;
+        let limit = |what: &str, limit| {
+            Err(Refusal::LimitReached {
+                what: what.to_owned(),
+                limit,
+            })
+        };
+        if sku.is_some_and(|sku| !self.skus.has_room() && self.skus.find(sku).is_none()) {
+            return limit("SKUs", u64::from(u32::MAX));
+        }
+        if warehouse.is_some_and(|name| !self.warehouses.has_room_for(name)) {
+            return limit("warehouses", small);
+        }
+        if storefront.is_some_and(|name| !self.storefronts.has_room_for(name)) {
+            return limit("storefronts", small);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn intern_sku(&mut self, sku: &Sku) -> u32 {
+        let number = self.skus.intern(sku);
+        if self.cells.len() <= number as usize {
+            self.cells.resize_with(number as usize + 1, Vec::new);
+        }
+        number
+    }
+
+    /// The key of a cell, which is made when it is new.
+    pub(crate) fn ensure(&mut self, sku: &Sku, warehouse: &WarehouseId) -> CellKey {
+        let key = CellKey {
+            sku: self.intern_sku(sku),
+            warehouse: self.warehouses.intern(warehouse),
+        };
+        if let Err(at) = self.place(self.cells_of(key.sku), key.warehouse) {
+            self.cells[key.sku as usize].insert(at, Cell::new(key.warehouse));
+            self.cell_count += 1;
+        }
+        key
+    }
+
+    /// Takes one step and records it as a change. A command is decided so that its steps cannot fail: a failure
+    /// is a violation.
+    pub(crate) fn step(&mut self, recording: &mut Recording, step: Step<'_>) -> Result<(), Violation> {
+        let Step {
+            kind,
+            cell: key,
+            storefront,
+            deltas,
+            reservation,
+            cause,
+        } = step;
+        let missing = || Violation(format!("there is no cell {key:?}"));
+        let at = self
+            .cells
+            .get(key.sku as usize)
+            .and_then(|cells| self.place(cells, key.warehouse).ok());
+        let at = at.ok_or_else(missing)?;
+        let cell = &mut self.cells[key.sku as usize][at];
+        let ranks = self.storefronts.ranks();
+        cell.step(&deltas, ranks).map_err(|error| {
+            Violation(format!(
+                "{kind:?} cannot be done: {error} ({deltas:?} on {cell:?})"
+            ))
+        })?;
+        let moves = cell.moves(&deltas, ranks);
+        self.last_seq += 1;
+        if deltas.on_hand != 0 {
+            self.movements.push(self.last_seq, key, deltas.on_hand);
+        }
+        if let Some(effect) = &reservation {
+            recording.touched_reservations.push(effect.reservation_id);
+        }
+        recording.touched_cells.push(key);
+        recording.changes.push(Change {
+            seq: self.last_seq,
+            entry_changes: 0,
+            entry_offset: 0,
+            log_index: recording.log_index,
+            log_time_ms: recording.log_time_ms,
+            kind,
+            sku: Some(self.skus.name(key.sku).clone()),
+            warehouse: Some(self.warehouses.name(key.warehouse).clone()),
+            storefront: storefront.map(|number| self.storefronts.name(number).clone()),
+            moves,
+            reservation,
+            policy: None,
+            cause: cause.clone(),
+        });
+        Ok(())
+    }
+
+    /// Records a change that moves no units.
+    pub(crate) fn note(
+        &mut self,
+        recording: &mut Recording,
+        kind: ChangeKind,
+        sku: Option<Sku>,
+        storefront: StorefrontId,
+        effect: (Option<ReservationEffect>, Option<PolicyEffect>),
+        cause: &Cause,
+    ) {
+        let (reservation, policy) = effect;
+        if let Some(effect) = &reservation {
+            recording.touched_reservations.push(effect.reservation_id);
+        }
+        self.last_seq += 1;
+        recording.changes.push(Change {
+            seq: self.last_seq,
+            entry_changes: 0,
+            entry_offset: 0,
+            log_index: recording.log_index,
+            log_time_ms: recording.log_time_ms,
+            kind,
+            sku,
+            warehouse: None,
+            storefront: Some(storefront),
+            moves: Vec::new(),
+            reservation,
+            policy,
+            cause: cause.clone(),
+        });
+    }
+
+    pub(crate) fn view(&self, sku: u32, cell: &Cell) -> CellView {
+        let pool = |pool: &super::cell::Pool| PoolView {
+            storefront: self.storefronts.name(pool.storefront).clone(),
+            quantity: pool.quantity,
+        };
+        CellView {
+            sku: self.skus.name(sku).clone(),
+            warehouse: self.warehouses.name(cell.warehouse).clone(),
+            on_hand: cell.on_hand,
+            free: cell.free,
+            pools: cell.pools.iter().map(pool).collect(),
+            safety: cell.safety,
+            held: cell.held,
+            committed: cell.committed,
+            damaged: cell.damaged,
+            quality_hold: cell.quality_hold,
+            deficit: cell.deficit,
+        }
+    }
+}

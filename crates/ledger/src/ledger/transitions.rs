@@ -1,0 +1,236 @@
+//! Extend, Commit, Release, and the end of a hold.
+//!
+//! A hold that ends at or before log time can no longer be extended, committed or released, even when the sweep that gives
+//! its units back has not reached it.
+
+use crate::{
+    Cause, ChangeKind, Position, Reason, Refusal, ReservationEffect, ReservationId, ReservationState,
+    Success, Violation,
+};
+
+use super::{
+    Ledger,
+    cell::Deltas,
+    reservation::{Part, Reservation},
+    reserve::ends_at,
+    stock::{CellKey, Recording, Step, Stock},
+};
+
+/// A decided transition of a whole hold.
+pub(crate) enum HoldPlan {
+    Extend { id: ReservationId, expires_at_ms: u64 },
+    Commit { id: ReservationId },
+    Release { id: ReservationId },
+}
+
+impl Ledger {
+    pub(crate) fn decide_extend(
+        &self,
+        now_ms: u64,
+        id: ReservationId,
+        ttl_ms: u64,
+    ) -> Result<HoldPlan, Refusal> {
+        let ends = ends_at(now_ms, ttl_ms)?;
+        let expires_at_ms = self.find_hold(now_ms, &id)?.expires_at_ms.max(ends);
+        Ok(HoldPlan::Extend { id, expires_at_ms })
+    }
+
+    pub(crate) fn decide_commit(&self, now_ms: u64, id: ReservationId) -> Result<HoldPlan, Refusal> {
+        self.find_hold(now_ms, &id).map(|_| HoldPlan::Commit { id })
+    }
+
+    pub(crate) fn decide_release(&self, now_ms: u64, id: ReservationId) -> Result<HoldPlan, Refusal> {
+        self.find_hold(now_ms, &id).map(|_| HoldPlan::Release { id })
+    }
+
+    fn find_hold(&self, now_ms: u64, id: &ReservationId) -> Result<&Reservation, Refusal> {
+        let reservation = self.reservations.get(id).ok_or(Refusal::UnknownReservation)?;
+        let expired_at_ms = reservation.expires_at_ms;
+        match reservation.state {
+            ReservationState::Held if expired_at_ms > now_ms => Ok(reservation),
+            ReservationState::Held | ReservationState::Expired => Err(Refusal::Expired { expired_at_ms }),
+            state => Err(Refusal::WrongState { state }),
+        }
+    }
+
+    pub(crate) fn execute_hold(
+        &mut self,
+        recording: &mut Recording,
+        plan: HoldPlan,
+        cause: &Cause,
+    ) -> Result<Success, Violation> {
+        let position = Position {
+            log_index: recording.log_index,
+            log_time_ms: recording.log_time_ms,
+        };
+        let (state, expires_at_ms) = match plan {
+            HoldPlan::Extend { id, expires_at_ms } => {
+                self.extend(recording, id, expires_at_ms, cause)?;
+                (ReservationState::Held, expires_at_ms)
+            }
+            HoldPlan::Commit { id } => {
+                self.end_hold(recording, id, ChangeKind::Committed, cause)?;
+                (ReservationState::Committed, 0)
+            }
+            HoldPlan::Release { id } => {
+                self.end_hold(recording, id, ChangeKind::Released, cause)?;
+                (ReservationState::Released, 0)
+            }
+        };
+        Ok(Success::Transitioned {
+            position,
+            replayed: false,
+            state: Some(state),
+            expires_at_ms,
+        })
+    }
+
+    fn extend(
+        &mut self,
+        recording: &mut Recording,
+        reservation_id: ReservationId,
+        expires_at_ms: u64,
+        cause: &Cause,
+    ) -> Result<(), Violation> {
+        let storefront = self
+            .reservations
+            .update(&reservation_id, &self.options, |reservation| {
+                reservation.expires_at_ms = expires_at_ms;
+                reservation.storefront
+            })
+            .ok_or_else(|| vanished(&reservation_id))?;
+        let effect = ReservationEffect {
+            reservation_id,
+            line: 0,
+            state: ReservationState::Held,
+            expires_at_ms,
+            requested: 0,
+            quantity: 0,
+        };
+        let storefront = self.stock.storefronts.name(storefront).clone();
+        self.stock.note(
+            recording,
+            ChangeKind::Extended,
+            None,
+            storefront,
+            (Some(effect), None),
+            cause,
+        );
+        Ok(())
+    }
+
+    /// Gives the units of up to `budget` parts of ended holds back; at least one hold when one has ended.
+    pub(crate) fn expire(&mut self, recording: &mut Recording, budget: usize) -> Result<(), Violation> {
+        let mut parts = 0;
+        while parts < budget {
+            let id = match self.reservations.first_hold() {
+                Some((at, id)) if at <= recording.log_time_ms => id,
+                _ => return Ok(()),
+            };
+            let reservation = self.reservations.get(&id).ok_or_else(|| vanished(&id))?;
+            let cause = Cause {
+                operation_id: None,
+                principal: None,
+                reason: Reason::default(),
+                reference: reservation.reference.clone(),
+            };
+            parts += reservation.parts().count();
+            self.end_hold(recording, id, ChangeKind::Expired, &cause)?;
+        }
+        Ok(())
+    }
+
+    /// Every held unit is committed or goes back.
+    fn end_hold(
+        &mut self,
+        recording: &mut Recording,
+        id: ReservationId,
+        kind: ChangeKind,
+        cause: &Cause,
+    ) -> Result<(), Violation> {
+        let now_ms = recording.log_time_ms;
+        let stock = &mut self.stock;
+        let ended = self.reservations.update(&id, &self.options, |reservation| {
+            reservation.state = match kind {
+                ChangeKind::Committed => ReservationState::Committed,
+                ChangeKind::Expired => ReservationState::Expired,
+                _ => ReservationState::Released,
+            };
+            if kind != ChangeKind::Committed {
+                reservation.closed_at_ms = now_ms.max(1);
+            }
+            end_parts(stock, recording, id, reservation, kind, cause)
+        });
+        ended.ok_or_else(|| vanished(&id))?
+    }
+}
+
+fn end_parts(
+    stock: &mut Stock,
+    recording: &mut Recording,
+    reservation_id: ReservationId,
+    reservation: &mut Reservation,
+    kind: ChangeKind,
+    cause: &Cause,
+) -> Result<(), Violation> {
+    let storefront = reservation.storefront;
+    for line in &mut reservation.lines {
+        for part in &mut line.parts {
+            let cell = CellKey {
+                sku: line.sku,
+                warehouse: part.warehouse,
+            };
+            let quantity = part.open;
+            let deltas = if kind == ChangeKind::Committed {
+                Deltas {
+                    held: -quantity,
+                    committed: quantity,
+                    ..Deltas::default()
+                }
+            } else {
+                part.released = quantity;
+                Deltas {
+                    held: -quantity,
+                    ..give_back(stock, cell, storefront, part, quantity)?
+                }
+            };
+            let effect = ReservationEffect {
+                reservation_id,
+                line: line.number,
+                state: reservation.state,
+                expires_at_ms: reservation.expires_at_ms,
+                requested: line.requested,
+                quantity,
+            };
+            let step = Step {
+                kind,
+                cell,
+                storefront: Some(storefront),
+                deltas,
+                reservation: Some(effect),
+                cause,
+            };
+            stock.step(recording, step)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes open units of a part back; what the cell's pool, free and deficit get of them.
+pub(crate) fn give_back(
+    stock: &Stock,
+    cell: CellKey,
+    storefront: u16,
+    part: &mut Part,
+    quantity: i64,
+) -> Result<Deltas, Violation> {
+    let (to_pool, to_free) = part.take_back(quantity);
+    let cell = stock
+        .cell(cell)
+        .ok_or_else(|| Violation(format!("there is no cell {cell:?}")))?;
+    Ok(cell.give_back(storefront, to_pool, to_free))
+}
+
+pub(crate) fn vanished(id: &ReservationId) -> Violation {
+    Violation(format!("reservation {id} was decided upon and is not there"))
+}
