@@ -1,18 +1,52 @@
-//! The write-ahead log.
-mod error;
-mod options;
+//! The node's write-ahead log, shared by all its Raft groups.
+//!
+//! ```text
+//!  append ─> group in memory (readable) ─> queue ─┐
+//!  append ─> group in memory (readable) ─> queue ─┼─> writer: takes all ─> one write ─> one sync ─> callbacks
+//!  vote   ─> group in memory            ─> queue ─┘
+//! ```
+//!
+//! Whoever comes while a sync runs shares the next one. A record is acknowledged only by the callback right after the sync that
+//! covers it; after a failed write or sync nothing is acknowledged ever again.
 
+mod core;
+mod error;
+mod group;
+mod options;
+mod preparer;
+mod reclaim;
+mod record;
+mod recover;
+mod segment;
+mod shared;
+
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
+use self::core::{Core, Start};
+use self::group::Found;
+use self::preparer::Preparer;
+use self::record::{Header, Place};
+use self::shared::{Request, Shared, Write};
 pub use error::LogError;
 pub use options::{LogOptions, LogReport, TornTail, Writer};
 
-use crate::{Disk, GroupId};
+use crate::{Disk, DiskFile, GroupId};
+
+/// Where the segments are, below the data directory.
+const DIRECTORY: &str = "log";
+
+/// Largest vote, commit position or purge marker in bytes. They are repeated in every segment.
+const MAX_MARKER_BYTES: usize = 1024;
 
 /// Called once: with `Ok` right after the data sync that made the call's records durable, or with the error.
+///
+/// It runs on the writer thread and holds up everybody's next sync: hand over and return. It may call the log.
 pub type Synced = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 
 /// One entry of a group's log.
@@ -20,7 +54,7 @@ pub type Synced = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 pub struct LogRecord {
     /// Position in the group's log.
     pub index: u64,
-    /// The entry, opaque here.
+    /// The entry, opaque here. At most `max_record_bytes`.
     pub payload: Bytes,
 }
 
@@ -31,53 +65,375 @@ pub struct GroupState {
     pub first_index: Option<u64>,
     /// Last readable index; `None` when there are no entries.
     pub last_index: Option<u64>,
-    /// Everything up to here was purged.
+    /// Everything up to here was purged. May be past the last entry that ever was here (after a snapshot).
     pub purged_through: Option<u64>,
     /// What the caller gave with the last purge.
     pub purge_marker: Option<Bytes>,
     /// The last saved vote.
     pub vote: Option<Bytes>,
-    /// The last saved commit position.
+    /// The last saved commit position. After a crash it may be older than what was saved, never newer than the entries.
     pub committed: Option<Bytes>,
 }
 
-/// The node's write-ahead log; a cheap handle.
+/// A handle to the node's write-ahead log; clones share it.
+///
+/// Calls return at once and never wait for the disk, but for [`Log::read`] of what is no longer in memory. How much may be queued
+/// is up to the callers: a Raft group bounds its entries in flight.
 #[derive(Clone)]
-pub struct Log {}
+pub struct Log {
+    inner: Arc<Inner>,
+}
 
-#[allow(unused_variables, missing_docs)]
+struct Inner {
+    shared: Arc<Shared>,
+    max_record_bytes: usize,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The writer, when it has no thread of its own.
+    core: Mutex<Option<Core>>,
+}
+
 impl Log {
+    /// Opens the log on `disk`, checks every record, cuts a torn tail and gets ready to write.
+    ///
+    /// # Errors
+    /// `Corrupt` names the file and offset of damage; the log is not touched then. `UnknownVersion`, `BadOptions` and `Io`.
     pub fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<(Log, LogReport), LogError> {
-        Err(LogError::Closed)
+        options.check()?;
+        let in_directory = |operation| move |error| LogError::io(operation, DIRECTORY.to_string(), error);
+        disk.create_dir(DIRECTORY).map_err(in_directory("create"))?;
+        let found = recover::recover(&*disk, options.cache_bytes_per_group)?;
+        recover::remove_useless(&*disk, &found.useless).map_err(in_directory("clean"))?;
+
+        let shared = Arc::new(Shared::default());
+        *shared.files.write() = found.files;
+        let groups = found.groups.into_iter().map(|(id, group)| (id, Arc::new(Mutex::new(group))));
+        *shared.groups.write() = groups.collect();
+
+        let start = match found.open_end {
+            Some(offset) => {
+                let segment = found.last_segment;
+                let path = segment::path(segment);
+                let file = disk.open(&path).map_err(|error| LogError::io("open", path.clone(), error))?;
+                let torn_bytes = found.report.torn.as_ref().map_or(0, |torn| torn.bytes);
+                clear(&*file, offset, torn_bytes).map_err(|error| LogError::io("repair", path, error))?;
+                Start::Continue { segment, file, offset }
+            }
+            None => Start::New { segment: found.last_segment + 1 },
+        };
+        if let Some(torn) = &found.report.torn {
+            tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "cut a torn log tail");
+        }
+        let threaded = options.writer == Writer::Thread;
+        let preparer = Preparer::new(disk.clone(), options.segment_bytes, threaded).map_err(in_directory("prepare"))?;
+        let max_record_bytes = options.max_record_bytes as usize;
+        let core = Core::start(disk, options, shared.clone(), preparer, start)?;
+
+        let inner = Inner { shared, max_record_bytes, thread: Mutex::new(None), core: Mutex::new(None) };
+        if threaded {
+            let shared = inner.shared.clone();
+            let thread = thread::Builder::new().name("log-writer".to_string());
+            let thread = thread.spawn(move || write_until_closed(core, &shared)).map_err(in_directory("write"))?;
+            *inner.thread.lock() = Some(thread);
+        } else {
+            *inner.core.lock() = Some(core);
+        }
+        Ok((Log { inner: Arc::new(inner) }, found.report))
     }
+
+    /// Appends entries that continue the group's log. They are readable when this returns and durable when `synced` is called.
+    ///
+    /// The first entry of a group may have any index; later ones follow the last entry, or the last purged one.
+    ///
+    /// # Errors
+    /// `NotContiguous`, `RecordTooLarge`, `Closed`, or the log's failure. Nothing was queued then and `synced` is not called.
     pub fn append(&self, group: GroupId, records: Vec<LogRecord>, synced: Synced) -> Result<(), LogError> {
-        Err(LogError::Closed)
+        for record in &records {
+            check_size(record.payload.len(), self.inner.max_record_bytes)?;
+        }
+        let memory = self.inner.shared.group(group);
+        let mut state = memory.lock();
+        state.check_append(group, &records)?;
+        let mut queue = self.inner.shared.queue.lock();
+        queue.check_open()?;
+        let ticket = queue.next_ticket;
+        queue.next_ticket += 1;
+        state.append(ticket, &records);
+        let write = Write::Append { ticket, records };
+        queue.requests.push(Request { group, memory: memory.clone(), write, synced: Some(synced) });
+        drop(queue);
+        self.inner.shared.wake.notify_one();
+        Ok(())
     }
+
+    /// Removes the entries from `index` on; they are unreadable when this returns.
+    ///
+    /// # Errors
+    /// `Purged` if `index` was purged, `Closed`, or the log's failure. Nothing was queued then and `synced` is not called.
     pub fn truncate_from(&self, group: GroupId, index: u64, synced: Synced) -> Result<(), LogError> {
-        Err(LogError::Closed)
+        let memory = self.inner.shared.group(group);
+        let mut state = memory.lock();
+        state.check_not_purged(group, index)?;
+        self.push(group, &memory, Write::Truncate { index }, synced)?;
+        state.truncate_from(index);
+        Ok(())
     }
+
+    /// Removes the entries through `index`, which may be past the last one. `marker` (at most 1024 bytes) is handed back in
+    /// [`GroupState::purge_marker`]. Purging less than was purged before changes nothing.
+    ///
+    /// # Errors
+    /// `RecordTooLarge`, `Closed`, or the log's failure. Nothing was queued then and `synced` is not called.
     pub fn purge_through(&self, group: GroupId, index: u64, marker: Bytes, synced: Synced) -> Result<(), LogError> {
-        Err(LogError::Closed)
+        check_size(marker.len(), MAX_MARKER_BYTES)?;
+        let memory = self.inner.shared.group(group);
+        let mut state = memory.lock();
+        self.push(group, &memory, Write::Purge { index, marker: marker.clone() }, synced)?;
+        state.purge_through(index, marker);
+        Ok(())
     }
+
+    /// Keeps the group's vote (at most 1024 bytes).
+    ///
+    /// # Errors
+    /// `RecordTooLarge`, `Closed`, or the log's failure. Nothing was queued then and `synced` is not called.
     pub fn save_vote(&self, group: GroupId, vote: Bytes, synced: Synced) -> Result<(), LogError> {
-        Err(LogError::Closed)
+        check_size(vote.len(), MAX_MARKER_BYTES)?;
+        let memory = self.inner.shared.group(group);
+        let mut state = memory.lock();
+        self.push(group, &memory, Write::Vote(vote.clone()), synced)?;
+        state.vote = Some(vote);
+        Ok(())
     }
+
+    /// Keeps the group's commit position (at most 1024 bytes). It becomes durable with the next sync, whenever that is.
+    ///
+    /// # Errors
+    /// `RecordTooLarge`, `Closed`, or the log's failure.
     pub fn save_committed(&self, group: GroupId, committed: Bytes) -> Result<(), LogError> {
-        Err(LogError::Closed)
+        check_size(committed.len(), MAX_MARKER_BYTES)?;
+        let memory = self.inner.shared.group(group);
+        let mut state = memory.lock();
+        let mut queue = self.inner.shared.queue.lock();
+        queue.check_open()?;
+        queue.committed.insert(group, committed.clone());
+        state.committed = Some(committed);
+        Ok(())
     }
+
+    fn push(&self, group: GroupId, memory: &Arc<Mutex<group::Group>>, write: Write, synced: Synced) -> Result<(), LogError> {
+        let mut queue = self.inner.shared.queue.lock();
+        queue.check_open()?;
+        queue.requests.push(Request { group, memory: memory.clone(), write, synced: Some(synced) });
+        drop(queue);
+        self.inner.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// The entries of `range` in order: at least one if it is there, and no more than `max_bytes` of payload otherwise.
+    /// What is past the last entry is left out.
+    ///
+    /// # Errors
+    /// `Purged` if the range begins in what was purged; `Corrupt` if a record on disk is not what was written; the log's failure.
     pub fn read(&self, group: GroupId, range: Range<u64>, max_bytes: usize) -> Result<Vec<LogRecord>, LogError> {
-        Err(LogError::Closed)
+        if let Some(failure) = self.failed() {
+            return Err(failure);
+        }
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let memory = self.inner.shared.group(group);
+        loop {
+            let found = {
+                let state = memory.lock();
+                state.check_not_purged(group, range.start)?;
+                state.find(range.clone(), max_bytes)
+            };
+            let mut records = Vec::with_capacity(found.len());
+            let mut overtaken = false;
+            for found in found {
+                let (index, payload_bytes, place) = match found {
+                    Found::InMemory(record) => {
+                        records.push(record);
+                        continue;
+                    }
+                    Found::OnDisk { index, payload_bytes, place } => (index, payload_bytes, place),
+                };
+                let file = self.inner.shared.files.read().get(&place.segment).cloned();
+                let payload = file.map(|file| read_payload(&*file, place, payload_bytes));
+                match payload {
+                    Some(Ok(payload)) => records.push(LogRecord { index, payload }),
+                    // Its segment may have been given up or used again since the place was looked up.
+                    failed if memory.lock().entries.get(&index).and_then(|slot| slot.place) == Some(place) => {
+                        let what = format!("entry {index} of group {group} is in no segment");
+                        let file = segment::path(place.segment);
+                        let missing = LogError::Corrupt { file, offset: u64::from(place.offset), what };
+                        return Err(failed.and_then(Result::err).unwrap_or(missing));
+                    }
+                    _ => {
+                        overtaken = true;
+                        break;
+                    }
+                }
+            }
+            if !overtaken {
+                return Ok(records);
+            }
+        }
     }
+
+    /// What the log holds for the group; empty for a group that never wrote.
     pub fn state(&self, group: GroupId) -> GroupState {
-        GroupState::default()
+        self.inner.shared.groups.read().get(&group).map(|group| group.lock().state()).unwrap_or_default()
     }
+
+    /// The failed write or sync that ended this log. The node must stop then.
     pub fn failed(&self) -> Option<LogError> {
-        None
+        self.inner.shared.queue.lock().failure.clone()
     }
-    /// Calls back once when the log fails (at once if it has).
-    pub fn on_failure(&self, notify: Box<dyn FnOnce(LogError) + Send>) {}
-    pub fn drain(&self) {}
+
+    /// Calls `notify` when the log fails, at once if it has. It runs on the writer thread.
+    pub fn on_failure(&self, notify: Box<dyn FnOnce(LogError) + Send>) {
+        let failure = {
+            let mut queue = self.inner.shared.queue.lock();
+            match queue.failure.clone() {
+                Some(failure) => failure,
+                None => return queue.on_failure.push(notify),
+            }
+        };
+        notify(failure);
+    }
+
+    /// Writes and syncs all that is queued, on this thread. Does nothing when the log has a [`Writer::Thread`].
+    pub fn drain(&self) {
+        let mut core = self.inner.core.lock();
+        if let Some(core) = core.as_mut() {
+            while write_batch(core, &self.inner.shared) {}
+        }
+    }
+
+    /// Writes and syncs all that is queued, marks the end as synced, and stops. Other handles get `Closed` from now on.
+    ///
+    /// # Errors
+    /// The log's failure.
     pub fn close(self) -> Result<(), LogError> {
-        Err(LogError::Closed)
+        self.inner.stop();
+        let core = self.inner.core.lock().take();
+        if let Some(core) = core {
+            finish(core, &self.inner.shared);
+        }
+        match self.failed() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
     }
+}
+
+impl Inner {
+    /// Has the writer thread write what is queued and end.
+    fn stop(&self) {
+        self.shared.queue.lock().closing = true;
+        self.shared.wake.notify_one();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A writer that dies without a word would leave its callers waiting for ever.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let source = io::Error::other("the writer thread panicked");
+            self.0.fail(&LogError::failed("write", DIRECTORY.to_string(), source));
+        }
+    }
+}
+
+fn write_until_closed(mut core: Core, shared: &Shared) {
+    let _guard = FailOnPanic(shared);
+    loop {
+        let more = write_batch(&mut core, shared);
+        let mut queue = shared.queue.lock();
+        while !more && queue.requests.is_empty() && !queue.closing && queue.failure.is_none() {
+            shared.wake.wait(&mut queue);
+        }
+        if queue.closing || queue.failure.is_some() {
+            break;
+        }
+    }
+    finish(core, shared);
+}
+
+/// Writes all that is queued. Returns whether there is more to do at once.
+fn write_batch(core: &mut Core, shared: &Shared) -> bool {
+    let (requests, committed) = {
+        let mut queue = shared.queue.lock();
+        if queue.failure.is_some() || queue.requests.is_empty() && !queue.closing {
+            (Vec::new(), Default::default())
+        } else {
+            (std::mem::take(&mut queue.requests), std::mem::take(&mut queue.committed))
+        }
+    };
+    let wrote = !requests.is_empty() || !committed.is_empty();
+    if wrote && let Err(error) = core.run(requests, committed) {
+        shared.fail(&error);
+        return false;
+    }
+    match core.reclaim() {
+        Ok(more) => more || wrote && !shared.queue.lock().requests.is_empty(),
+        Err(error) => {
+            shared.fail(&error);
+            false
+        }
+    }
+}
+
+fn finish(mut core: Core, shared: &Shared) {
+    while write_batch(&mut core, shared) {}
+    if shared.queue.lock().failure.is_none()
+        && let Err(error) = core.mark_synced()
+    {
+        shared.fail(&error);
+    }
+}
+
+fn check_size(bytes: usize, limit_bytes: usize) -> Result<(), LogError> {
+    if bytes > limit_bytes { Err(LogError::RecordTooLarge { bytes, limit_bytes }) } else { Ok(()) }
+}
+
+/// Overwrites a torn tail with zeros: left there, its intact records could follow a later end by chance. Syncs in any case,
+/// because what was read may so far have been in memory only.
+fn clear(file: &dyn DiskFile, offset: u32, bytes: u64) -> io::Result<()> {
+    const STEP: u64 = 1 << 20;
+    let end = (u64::from(offset) + bytes).min(file.size_bytes()?);
+    let mut offset = u64::from(offset);
+    while offset < end {
+        let step = STEP.min(end - offset);
+        file.write_at(&vec![0; step as usize], offset)?;
+        offset += step;
+    }
+    file.sync_data()
+}
+
+/// Reads one record from disk and checks it.
+fn read_payload(file: &dyn DiskFile, place: Place, payload_bytes: u32) -> Result<Bytes, LogError> {
+    let mut bytes = vec![0; record::record_bytes(payload_bytes as usize)];
+    let path = || segment::path(place.segment);
+    file.read_at(&mut bytes, u64::from(place.offset)).map_err(|error| LogError::io("read", path(), error))?;
+    let header = Header::plausible(&bytes, place);
+    if !header.is_some_and(|header| header.payload_bytes == payload_bytes && header.matches(&bytes, place)) {
+        let what = "the record's checksum does not match".to_string();
+        return Err(LogError::Corrupt { file: path(), offset: u64::from(place.offset), what });
+    }
+    let start = record::HEADER_BYTES;
+    Ok(Bytes::from(bytes).slice(start..start + payload_bytes as usize))
 }

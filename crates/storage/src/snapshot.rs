@@ -1,10 +1,47 @@
-//! Snapshots of one group.
+//! Snapshots of one group: written beside the old ones, checked block by block when read.
+//!
+//! ```text
+//!  begin ─> <number>.tmp: header, meta, blocks ... ─> finish: end block, sync, rename to <number>.snap, sync the directory
+//! ```
+//!
+//! The newest two are kept, so that a damaged newest one is not the only one. A file is a run of blocks:
+//!
+//! ```text
+//!  | CRC-32 | length | kind | number of the block | content |
+//! ```
+//!
+//! The checksum covers all that follows it. The first block is the meta, then come the content and, last, the total size.
+
+mod read;
+mod write;
+
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+
+pub use read::SnapshotReader;
+pub use write::SnapshotWriter;
 
 use crate::{Disk, GroupId};
+
+/// Where the snapshots of all groups are, below the data directory.
+pub(crate) const DIRECTORY: &str = "snapshots";
+
+const MAGIC: &[u8; 8] = b"HFSNAPSH";
+const VERSION: u32 = 1;
+/// Magic, version, checksum of both.
+const FILE_HEADER_BYTES: usize = 16;
+const BLOCK_HEADER_BYTES: usize = 24;
+/// Content bytes of a full block.
+const BLOCK_BYTES: usize = 256 << 10;
+/// How many finished snapshots are kept.
+const KEPT: usize = 2;
+
+const META: u32 = 1;
+const CONTENT: u32 = 2;
+const END: u32 = 3;
 
 /// Why a snapshot could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +56,7 @@ pub enum SnapshotError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// The file is not what was written.
+    /// The file is not what was written; none of it may be used.
     #[error("{file} is damaged at byte {offset}: {what}")]
     Corrupt {
         /// The file, relative to the data directory.
@@ -29,7 +66,7 @@ pub enum SnapshotError {
         /// What is wrong.
         what: String,
     },
-    /// Written by another version.
+    /// Written by another version of this program.
     #[error("{file} has format version {found}, this program reads version {supported}; use the program that wrote it")]
     UnknownVersion {
         /// The file, relative to the data directory.
@@ -39,12 +76,27 @@ pub enum SnapshotError {
         /// The version this program reads.
         supported: u32,
     },
+    /// The meta does not fit into its block.
+    #[error("a snapshot's meta of {bytes} bytes is over the limit of {limit_bytes}")]
+    MetaTooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        limit_bytes: usize,
+    },
+}
+
+impl SnapshotError {
+    fn io(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> SnapshotError {
+        let file = file.to_string();
+        move |source| SnapshotError::Io { operation, file, source }
+    }
 }
 
 /// A finished snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotFile {
-    /// Number of the snapshot, growing.
+    /// Number of the snapshot in its group, growing.
     pub number: u64,
     /// What the caller gave to [`SnapshotStore::begin`].
     pub meta: Bytes,
@@ -52,60 +104,147 @@ pub struct SnapshotFile {
     pub bytes: u64,
 }
 
-/// The snapshots of one group; a cheap handle.
+/// A handle to the snapshots of one group; clones share it.
 #[derive(Clone)]
-pub struct SnapshotStore {}
-
-/// A snapshot being written.
-pub struct SnapshotWriter {}
-
-/// A snapshot being read.
-pub struct SnapshotReader {}
-
-#[allow(unused_variables, missing_docs)]
-impl SnapshotStore {
-    pub fn open(disk: Arc<dyn Disk>, group: GroupId) -> Result<SnapshotStore, SnapshotError> {
-        Ok(SnapshotStore {})
-    }
-    pub fn begin(&self, meta: Bytes) -> Result<SnapshotWriter, SnapshotError> {
-        Ok(SnapshotWriter {})
-    }
-    pub fn list(&self) -> Vec<u64> {
-        Vec::new()
-    }
-    pub fn latest(&self) -> Result<Option<SnapshotFile>, SnapshotError> {
-        Ok(None)
-    }
-    pub fn open_latest(&self) -> Result<Option<SnapshotReader>, SnapshotError> {
-        Ok(None)
-    }
-    /// Opens the snapshot before the newest, to fall back on.
-    pub fn open_previous(&self) -> Result<Option<SnapshotReader>, SnapshotError> {
-        Ok(None)
-    }
+pub struct SnapshotStore {
+    inner: Arc<Inner>,
 }
 
-#[allow(unused_variables, missing_docs)]
-impl SnapshotWriter {
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+struct Inner {
+    disk: Arc<dyn Disk>,
+    directory: String,
+    numbers: Mutex<Numbers>,
+}
+
+struct Numbers {
+    /// Finished snapshots, oldest first.
+    finished: Vec<u64>,
+    /// The number the next one begun will have.
+    next: u64,
+}
+
+impl SnapshotStore {
+    /// Opens the group's snapshots and throws away half-written ones. Reads no content.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn open(disk: Arc<dyn Disk>, group: GroupId) -> Result<SnapshotStore, SnapshotError> {
+        let directory = format!("{DIRECTORY}/{group}");
+        disk.create_dir(&directory).map_err(SnapshotError::io("create", &directory))?;
+        for name in disk.list(&directory).map_err(SnapshotError::io("list", &directory))? {
+            if name.ends_with(".tmp") {
+                let path = format!("{directory}/{name}");
+                disk.remove(&path).map_err(SnapshotError::io("remove", &path))?;
+            }
+        }
+        let finished = finished(&*disk, &directory)?;
+        let next = finished.last().map_or(1, |number| number + 1);
+        let numbers = Mutex::new(Numbers { finished, next });
+        Ok(SnapshotStore { inner: Arc::new(Inner { disk, directory, numbers }) })
+    }
+
+    /// Begins a new snapshot. `meta` (at most 256 KiB) says what it is of. Nothing is visible before [`SnapshotWriter::finish`];
+    /// dropping the writer throws it away.
+    ///
+    /// # Errors
+    /// `Io`, `MetaTooLarge`.
+    pub fn begin(&self, meta: Bytes) -> Result<SnapshotWriter, SnapshotError> {
+        if meta.len() > BLOCK_BYTES {
+            return Err(SnapshotError::MetaTooLarge { bytes: meta.len(), limit_bytes: BLOCK_BYTES });
+        }
+        let number = {
+            let mut numbers = self.inner.numbers.lock();
+            numbers.next += 1;
+            numbers.next - 1
+        };
+        SnapshotWriter::new(self.clone(), number, meta)
+    }
+
+    /// Numbers of the finished snapshots, oldest first.
+    pub fn list(&self) -> Vec<u64> {
+        self.inner.numbers.lock().finished.clone()
+    }
+
+    /// The newest snapshot, its content unread; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Corrupt` when its meta or its end is not what was written, `UnknownVersion`, `Io`.
+    pub fn latest(&self) -> Result<Option<SnapshotFile>, SnapshotError> {
+        Ok(self.open_latest()?.map(|reader| reader.file().clone()))
+    }
+
+    /// Opens the newest snapshot; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`SnapshotStore::latest`]. The caller decides whether to fall back to [`SnapshotStore::open_previous`].
+    pub fn open_latest(&self) -> Result<Option<SnapshotReader>, SnapshotError> {
+        self.open_from_end(0)
+    }
+
+    /// Opens the one before the newest; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`SnapshotStore::latest`].
+    pub fn open_previous(&self) -> Result<Option<SnapshotReader>, SnapshotError> {
+        self.open_from_end(1)
+    }
+
+    fn open_from_end(&self, back: usize) -> Result<Option<SnapshotReader>, SnapshotError> {
+        // Under the lock, so that no finishing writer removes the file in between. Once open it may go.
+        let numbers = self.inner.numbers.lock();
+        let Some(number) = numbers.finished.iter().rev().nth(back).copied() else { return Ok(None) };
+        SnapshotReader::open(&*self.inner.disk, &self.inner.directory, number).map(Some)
+    }
+
+    /// Makes a finished file the newest snapshot and removes those that are too many.
+    fn publish(&self, number: u64, temporary: &str) -> Result<(), SnapshotError> {
+        let Inner { disk, directory, numbers } = &*self.inner;
+        let mut numbers = numbers.lock();
+        let path = path(directory, number);
+        disk.rename(temporary, &path).map_err(SnapshotError::io("rename", temporary))?;
+        disk.sync_dir(directory).map_err(SnapshotError::io("sync", directory))?;
+        numbers.finished.push(number);
+        numbers.finished.sort_unstable();
+        while numbers.finished.len() > KEPT {
+            let old = self::path(directory, numbers.finished[0]);
+            disk.remove(&old).map_err(SnapshotError::io("remove", &old))?;
+            numbers.finished.remove(0);
+        }
         Ok(())
     }
-    pub fn finish(self) -> Result<SnapshotFile, SnapshotError> {
-        Ok(SnapshotFile { number: 0, meta: Bytes::new(), bytes: 0 })
-    }
 }
 
-#[allow(unused_variables, missing_docs)]
-impl SnapshotReader {
-    pub fn file(&self) -> SnapshotFile {
-        SnapshotFile { number: 0, meta: Bytes::new(), bytes: 0 }
-    }
-    /// The next checked block, `None` at the end.
-    pub fn next_block(&mut self) -> Result<Option<Bytes>, SnapshotError> {
-        Ok(None)
-    }
-    /// All content that is left.
-    pub fn read_to_end(&mut self) -> Result<Vec<u8>, SnapshotError> {
-        Ok(Vec::new())
-    }
+fn path(directory: &str, number: u64) -> String {
+    format!("{directory}/{number:020}.snap")
 }
+
+/// Numbers of the finished snapshots in a directory, oldest first.
+pub(crate) fn finished(disk: &dyn Disk, directory: &str) -> Result<Vec<u64>, SnapshotError> {
+    let names = disk.list(directory).map_err(SnapshotError::io("list", directory))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.strip_suffix(".snap")?.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn file_header() -> [u8; FILE_HEADER_BYTES] {
+    let mut header = [0; FILE_HEADER_BYTES];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    let checksum = crc32fast::hash(&header[..12]);
+    header[12..].copy_from_slice(&checksum.to_le_bytes());
+    header
+}
+
+fn encode_block(kind: u32, number: u64, content: &[u8]) -> Vec<u8> {
+    let mut block = Vec::with_capacity(BLOCK_HEADER_BYTES + content.len());
+    block.extend_from_slice(&[0; 4]);
+    block.extend_from_slice(&(content.len() as u32).to_le_bytes());
+    block.extend_from_slice(&kind.to_le_bytes());
+    block.extend_from_slice(&[0; 4]);
+    block.extend_from_slice(&number.to_le_bytes());
+    block.extend_from_slice(content);
+    let checksum = crc32fast::hash(&block[4..]);
+    block[..4].copy_from_slice(&checksum.to_le_bytes());
+    block
+}
+

@@ -96,3 +96,13 @@ pub enum LogError {
     #[error("the write-ahead log is closed")]
     Closed,
 }
+
+impl LogError {
+    pub(super) fn io(operation: &'static str, file: String, source: io::Error) -> LogError {
+        LogError::Io { operation, file, source: Arc::new(source) }
+    }
+
+    pub(super) fn failed(operation: &'static str, file: String, source: io::Error) -> LogError {
+        LogError::Failed { operation, file, source: Arc::new(source) }
+    }
+}

@@ -1,5 +1,8 @@
 //! How a log is set up, and what opening it found.
 
+use super::LogError;
+use super::record::record_bytes;
+use super::segment::RECORDS_START;
 use crate::GroupId;
 
 /// Settings of a [`Log`](crate::Log).
@@ -7,7 +10,7 @@ use crate::GroupId;
 pub struct LogOptions {
     /// Size of one segment file in bytes; it is filled with zeros before it is used. 64 KiB to 1 GiB; default 64 MiB.
     pub segment_bytes: u32,
-    /// Largest payload of one record in bytes; must fit in a segment. Default 16 MiB.
+    /// Largest payload of one record in bytes; two must fit in a segment. Default 16 MiB.
     pub max_record_bytes: u32,
     /// Bytes of the newest payloads that each group keeps in memory for readers. Default 32 MiB.
     pub cache_bytes_per_group: usize,
@@ -23,6 +26,21 @@ impl Default for LogOptions {
             cache_bytes_per_group: 32 << 20,
             writer: Writer::Thread,
         }
+    }
+}
+
+impl LogOptions {
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        if !(64 << 10..=1 << 30).contains(&self.segment_bytes) {
+            let message = format!("segment_bytes is {}, must be 65536 to 1073741824", self.segment_bytes);
+            return Err(LogError::BadOptions(message));
+        }
+        let limit = self.segment_bytes as usize / 2 - RECORDS_START as usize;
+        if record_bytes(self.max_record_bytes as usize) > limit {
+            let message = format!("max_record_bytes {} is over half of segment_bytes", self.max_record_bytes);
+            return Err(LogError::BadOptions(message));
+        }
+        Ok(())
     }
 }
 

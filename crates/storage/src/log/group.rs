@@ -1,0 +1,254 @@
+//! What is in memory of one group's log.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::record::{Place, record_bytes};
+use super::{GroupState, LogError, LogRecord};
+use crate::GroupId;
+
+/// One entry: in memory, on disk, or both.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    /// Which append brought it; tells it from an older entry with the same index.
+    pub(super) ticket: u64,
+    pub(super) payload_bytes: u32,
+    /// Where it is on disk; `None` while it waits in the queue.
+    pub(super) place: Option<Place>,
+    /// Always there while `place` is `None`.
+    pub(super) payload: Option<Bytes>,
+}
+
+/// Live entries of a group in one segment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Live {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
+
+/// One group: all its live entries and where they are. Memory runs ahead of the disk by what is queued.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) entries: BTreeMap<u64, Slot>,
+    pub(super) purged_through: Option<u64>,
+    pub(super) purge_marker: Option<Bytes>,
+    pub(super) vote: Option<Bytes>,
+    pub(super) committed: Option<Bytes>,
+    /// Live entries by the segment they are in. An entry that is not written yet is in none.
+    live: BTreeMap<u32, Live>,
+    cached_bytes: usize,
+    /// Payloads below this index were dropped from memory.
+    cached_from: u64,
+}
+
+/// What a read found: payloads in memory and places to look them up.
+pub(super) enum Found {
+    InMemory(LogRecord),
+    OnDisk { index: u64, payload_bytes: u32, place: Place },
+}
+
+impl Group {
+    pub(super) fn state(&self) -> GroupState {
+        GroupState {
+            first_index: self.entries.first_key_value().map(|(index, _)| *index),
+            last_index: self.last_index(),
+            purged_through: self.purged_through,
+            purge_marker: self.purge_marker.clone(),
+            vote: self.vote.clone(),
+            committed: self.committed.clone(),
+        }
+    }
+
+    fn last_index(&self) -> Option<u64> {
+        self.entries.last_key_value().map(|(index, _)| *index)
+    }
+
+    /// Fails unless the records continue this log without a gap.
+    pub(super) fn check_append(&self, group: GroupId, records: &[LogRecord]) -> Result<(), LogError> {
+        let Some(first) = records.first() else { return Ok(()) };
+        let mut expected = self.last_index().or(self.purged_through).map_or(first.index, |last| last.saturating_add(1));
+        for record in records {
+            if record.index != expected {
+                return Err(LogError::NotContiguous { group, expected, index: record.index });
+            }
+            expected = expected.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_not_purged(&self, group: GroupId, index: u64) -> Result<(), LogError> {
+        match self.purged_through {
+            Some(purged_through) if index <= purged_through => {
+                Err(LogError::Purged { group, index, purged_through })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn append(&mut self, ticket: u64, records: &[LogRecord]) {
+        for record in records {
+            self.cached_bytes += record.payload.len();
+            self.cached_from = self.cached_from.min(record.index);
+            let payload_bytes = record.payload.len() as u32;
+            let slot = Slot { ticket, payload_bytes, place: None, payload: Some(record.payload.clone()) };
+            self.entries.insert(record.index, slot);
+        }
+    }
+
+    pub(super) fn truncate_from(&mut self, index: u64) {
+        let gone = self.entries.split_off(&index);
+        self.forget(gone);
+    }
+
+    pub(super) fn purge_through(&mut self, index: u64, marker: Bytes) {
+        if self.purged_through.is_some_and(|purged| purged > index) {
+            return;
+        }
+        let kept = index.checked_add(1).map(|next| self.entries.split_off(&next)).unwrap_or_default();
+        let gone = std::mem::replace(&mut self.entries, kept);
+        self.forget(gone);
+        self.purged_through = Some(index);
+        self.purge_marker = Some(marker);
+    }
+
+    fn forget(&mut self, gone: BTreeMap<u64, Slot>) {
+        for slot in gone.into_values() {
+            self.cached_bytes -= slot.payload.as_ref().map_or(0, Bytes::len);
+            self.leave(&slot);
+        }
+    }
+
+    fn leave(&mut self, slot: &Slot) {
+        let Some(place) = slot.place else { return };
+        let Some(live) = self.live.get_mut(&place.segment) else { return };
+        live.records -= 1;
+        live.bytes -= record_bytes(slot.payload_bytes as usize) as u64;
+        if live.records == 0 {
+            self.live.remove(&place.segment);
+        }
+    }
+
+    fn enter(&mut self, place: Place, payload_bytes: u32) {
+        let live = self.live.entry(place.segment).or_default();
+        live.records += 1;
+        live.bytes += record_bytes(payload_bytes as usize) as u64;
+    }
+
+    /// Notes that the entry which `ticket` appended is on disk now.
+    pub(super) fn written(&mut self, index: u64, ticket: u64, place: Place) {
+        let Some(slot) = self.entries.get_mut(&index) else { return };
+        if slot.ticket == ticket && slot.place.is_none() {
+            slot.place = Some(place);
+            let payload_bytes = slot.payload_bytes;
+            self.enter(place, payload_bytes);
+        }
+    }
+
+    /// Notes that an entry was copied, unless it has gone meanwhile.
+    pub(super) fn moved(&mut self, index: u64, from: Place, to: Place) {
+        let Some(slot) = self.entries.get_mut(&index) else { return };
+        if slot.place == Some(from) {
+            let old = slot.clone();
+            slot.place = Some(to);
+            self.leave(&old);
+            self.enter(to, old.payload_bytes);
+        }
+    }
+
+    /// Puts an entry found on disk. Returns the place it replaced.
+    pub(super) fn recovered(&mut self, index: u64, place: Place, payload: &[u8], cache_bytes: usize) -> Option<Place> {
+        let payload_bytes = payload.len() as u32;
+        let payload = (payload.len() <= cache_bytes).then(|| Bytes::copy_from_slice(payload));
+        self.cached_bytes += payload.as_ref().map_or(0, Bytes::len);
+        self.cached_from = self.cached_from.min(index);
+        let old = self.entries.insert(index, Slot { ticket: 0, payload_bytes, place: Some(place), payload });
+        if let Some(old) = &old {
+            self.cached_bytes -= old.payload.as_ref().map_or(0, Bytes::len);
+            self.leave(old);
+        }
+        self.enter(place, payload_bytes);
+        self.shrink_cache(cache_bytes);
+        old.and_then(|slot| slot.place)
+    }
+
+    /// Drops the oldest payloads that are on disk until the rest fits into `cache_bytes`.
+    pub(super) fn shrink_cache(&mut self, cache_bytes: usize) {
+        if self.cached_bytes <= cache_bytes {
+            return;
+        }
+        for (index, slot) in self.entries.range_mut(self.cached_from..) {
+            if self.cached_bytes <= cache_bytes || slot.place.is_none() {
+                break;
+            }
+            self.cached_bytes -= slot.payload.take().map_or(0, |payload| payload.len());
+            self.cached_from = index + 1;
+        }
+    }
+
+    /// Entries of the range, at least one if there is one, and no more than fit into `max_bytes`.
+    pub(super) fn find(&self, range: Range<u64>, max_bytes: usize) -> Vec<Found> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        if range.start >= range.end {
+            return found;
+        }
+        for (index, slot) in self.entries.range(range) {
+            bytes += slot.payload_bytes as usize;
+            if bytes > max_bytes && !found.is_empty() {
+                break;
+            }
+            match (&slot.payload, slot.place) {
+                (Some(payload), _) => {
+                    found.push(Found::InMemory(LogRecord { index: *index, payload: payload.clone() }));
+                }
+                (None, Some(place)) => {
+                    found.push(Found::OnDisk { index: *index, payload_bytes: slot.payload_bytes, place });
+                }
+                (None, None) => break,
+            }
+        }
+        found
+    }
+
+    /// Live entries in this segment.
+    pub(super) fn live_in(&self, segment: u32) -> Live {
+        self.live.get(&segment).copied().unwrap_or_default()
+    }
+
+    /// The oldest segment with a live entry.
+    pub(super) fn oldest_segment(&self) -> Option<u32> {
+        self.live.first_key_value().map(|(segment, _)| *segment)
+    }
+
+    /// Up to `max_bytes` of the live entries in this segment, at least one.
+    pub(super) fn entries_in(&self, segment: u32, max_bytes: usize) -> Vec<(u64, u32, Place)> {
+        let mut left = self.live_in(segment).records;
+        let mut bytes = 0;
+        let mut found = Vec::new();
+        for (index, slot) in &self.entries {
+            if left == 0 || (bytes >= max_bytes && !found.is_empty()) {
+                break;
+            }
+            if let Some(place) = slot.place.filter(|place| place.segment == segment) {
+                found.push((*index, slot.payload_bytes, place));
+                bytes += slot.payload_bytes as usize;
+                left -= 1;
+            }
+        }
+        found
+    }
+
+    /// The first index that should be there and is not.
+    pub(super) fn first_missing(&self) -> Option<u64> {
+        let mut expected = self.purged_through.map(|purged| purged.saturating_add(1));
+        for index in self.entries.keys() {
+            if expected.is_some_and(|expected| expected != *index) {
+                return expected;
+            }
+            expected = Some(index.saturating_add(1));
+        }
+        None
+    }
+}

@@ -1,0 +1,221 @@
+//! Reading a log again after a start: every record is checked, in order, one at a time.
+//!
+//! ```text
+//!  older segments:  valid records, then a seal         anything else is damage
+//!  last segment:    valid records, then the end        the end may be torn
+//!  after the last:  prepared, never acknowledged       thrown away
+//! ```
+//!
+//! The end is where no valid record follows. An invalid record is a torn tail only if nobody who was written later knew it
+//! to be synced: no later record of the segment says `synced through` past it, and no later segment has any record (a segment
+//! is written only after the one before it was synced to its seal). Otherwise it was acknowledged once, and is damage.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::group::Group;
+use super::record::{Header, Kind, Place};
+use super::segment::{self, HeaderPage, RECORDS_START, Scanner};
+use super::{DIRECTORY, LogError, LogReport, TornTail};
+use crate::{Disk, DiskFile, GroupId};
+
+/// A log as it was found.
+pub(super) struct Recovered {
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    /// Segments with records, oldest first.
+    pub(super) files: BTreeMap<u32, Arc<dyn DiskFile>>,
+    /// Where the valid records of the last segment end; `None` if that is sealed or there are none.
+    pub(super) open_end: Option<u32>,
+    /// Files of no use: half-made ones, and segments after the last with records.
+    pub(super) useless: Vec<String>,
+    /// The highest segment id that has records, 0 if none has.
+    pub(super) last_segment: u32,
+    pub(super) report: LogReport,
+}
+
+/// How the records of one segment end.
+enum End {
+    Sealed,
+    Open { offset: u32, torn_bytes: u64 },
+}
+
+/// Scans the log. Changes nothing on disk.
+pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, LogError> {
+    let names = disk.list(DIRECTORY).map_err(|error| LogError::io("list", DIRECTORY.to_string(), error))?;
+    let mut found = Recovered {
+        groups: BTreeMap::new(),
+        files: BTreeMap::new(),
+        open_end: None,
+        useless: Vec::new(),
+        last_segment: 0,
+        report: LogReport::default(),
+    };
+    let mut ids: Vec<u32> = Vec::new();
+    for name in names {
+        match segment::id_of(&name) {
+            Some(id) => ids.push(id),
+            None if name.ends_with(".tmp") => found.useless.push(format!("{DIRECTORY}/{name}")),
+            None => {}
+        }
+    }
+    ids.sort_unstable();
+    for (position, id) in ids.iter().copied().enumerate() {
+        let later = &ids[position + 1..];
+        if position > 0 && ids[position - 1] + 1 != id {
+            let what = "the file does not exist, but later ones do".to_string();
+            return Err(LogError::Corrupt { file: segment::path(ids[position - 1] + 1), offset: 0, what });
+        }
+        let path = segment::path(id);
+        let file = disk.open(&path).map_err(|error| LogError::io("open", path.clone(), error))?;
+        let records_before = found.report.records;
+        let end = read_segment(&*file, id, cache_bytes, &mut found)?;
+        let has_records = found.report.records > records_before;
+        if has_records {
+            found.files.insert(id, file);
+            found.last_segment = id;
+            found.report.segments += 1;
+        }
+        let End::Open { offset, torn_bytes } = end else { continue };
+        for later_id in later.iter().copied() {
+            if has_valid_record(disk, later_id)? {
+                let what = "its records end here without a seal, but later segments have records".to_string();
+                return Err(LogError::Corrupt { file: path, offset: u64::from(offset), what });
+            }
+        }
+        if torn_bytes > 0 {
+            found.report.torn = Some(TornTail { file: path, offset: u64::from(offset), bytes: torn_bytes });
+        }
+        if has_records {
+            found.open_end = Some(offset);
+        } else {
+            found.useless.push(segment::path(id));
+        }
+        found.useless.extend(later.iter().copied().map(segment::path));
+        break;
+    }
+    check_groups(&found)?;
+    found.report.groups = found.groups.keys().copied().collect();
+    Ok(found)
+}
+
+fn check_groups(found: &Recovered) -> Result<(), LogError> {
+    for (group, state) in &found.groups {
+        if let Some(index) = state.first_missing() {
+            let what = format!("entry {index} of group {group} is in no segment");
+            return Err(LogError::Corrupt { file: DIRECTORY.to_string(), offset: 0, what });
+        }
+    }
+    Ok(())
+}
+
+fn read_segment(
+    file: &dyn DiskFile,
+    id: u32,
+    cache_bytes: usize,
+    found: &mut Recovered,
+) -> Result<End, LogError> {
+    let path = segment::path(id);
+    let page = segment::read_header_page(file, id).map_err(|error| LogError::io("read", path.clone(), error))?;
+    let recycled = match page {
+        HeaderPage::Good { recycled } => recycled,
+        HeaderPage::OtherVersion(found) => {
+            return Err(LogError::UnknownVersion { file: path, found, supported: segment::VERSION });
+        }
+        HeaderPage::Damaged => {
+            if Scanner::new(file, id)?.skip_to_valid()?.is_some() {
+                return Err(LogError::Corrupt { file: path, offset: 0, what: "its header is not one".to_string() });
+            }
+            return Ok(End::Open { offset: RECORDS_START, torn_bytes: 0 });
+        }
+    };
+    let mut scanner = Scanner::new(file, id)?;
+    let mut sealed = false;
+    while let Some((header, place, payload)) = scanner.next()? {
+        found.report.records += 1;
+        found.report.bytes += header.record_bytes() as u64;
+        apply(header, place, payload, cache_bytes, &mut found.groups)?;
+        if header.kind == Kind::Seal {
+            sealed = true;
+            break;
+        }
+    }
+    if sealed {
+        return Ok(End::Sealed);
+    }
+    let offset = scanner.offset();
+    Ok(End::Open { offset, torn_bytes: torn_bytes(scanner, recycled)? })
+}
+
+/// How much lies behind the end of the valid records. Fails if any of it was synced once.
+fn torn_bytes(mut scanner: Scanner<'_>, recycled: bool) -> Result<u64, LogError> {
+    let end = scanner.place();
+    let (header, not_zero) = scanner.remains_here()?;
+    let mut torn_through = u64::from(end.offset);
+    if let Some(header) = header {
+        torn_through += header.record_bytes() as u64;
+    } else if not_zero && !recycled {
+        torn_through += super::record::HEADER_BYTES as u64;
+    }
+    while let Some(later) = scanner.skip_to_valid()? {
+        if later.synced_through > end.offset {
+            let what = "the record's checksum does not match, and later records know it was synced".to_string();
+            return Err(LogError::Corrupt { file: segment::path(end.segment), offset: u64::from(end.offset), what });
+        }
+        scanner.next()?;
+        torn_through = torn_through.max(u64::from(scanner.offset()));
+    }
+    Ok(torn_through - u64::from(end.offset))
+}
+
+fn has_valid_record(disk: &dyn Disk, id: u32) -> Result<bool, LogError> {
+    let path = segment::path(id);
+    let file = disk.open(&path).map_err(|error| LogError::io("open", path, error))?;
+    Ok(Scanner::new(&*file, id)?.skip_to_valid()?.is_some())
+}
+
+fn apply(
+    header: Header,
+    place: Place,
+    payload: &[u8],
+    cache_bytes: usize,
+    groups: &mut BTreeMap<GroupId, Group>,
+) -> Result<(), LogError> {
+    if matches!(header.kind, Kind::Mark | Kind::Seal) {
+        return Ok(());
+    }
+    let group = groups.entry(header.group).or_default();
+    let purged = group.purged_through.is_some_and(|purged| header.index <= purged);
+    match header.kind {
+        Kind::Entry | Kind::Moved if purged => {}
+        Kind::Entry => {
+            if group.recovered(header.index, place, payload, cache_bytes).is_some() {
+                let what = format!("entry {} of group {} is there twice", header.index, header.group);
+                let file = segment::path(place.segment);
+                return Err(LogError::Corrupt { file, offset: u64::from(place.offset), what });
+            }
+        }
+        Kind::Moved => {
+            group.recovered(header.index, place, payload, cache_bytes);
+        }
+        Kind::Truncate => group.truncate_from(header.index),
+        Kind::Purge => group.purge_through(header.index, Bytes::copy_from_slice(payload)),
+        Kind::Vote => group.vote = Some(Bytes::copy_from_slice(payload)),
+        Kind::Committed => group.committed = Some(Bytes::copy_from_slice(payload)),
+        Kind::Mark | Kind::Seal => {}
+    }
+    Ok(())
+}
+
+/// Removes what recovery found to be of no use, and makes that durable.
+pub(super) fn remove_useless(disk: &dyn Disk, paths: &[String]) -> io::Result<()> {
+    for path in paths {
+        disk.remove(path)?;
+    }
+    if !paths.is_empty() {
+        disk.sync_dir(DIRECTORY)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! What the callers of a log and its writer share: the groups in memory, the open files, and the queue between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use super::group::Group;
+use super::{LogError, LogRecord, Synced};
+use crate::{DiskFile, GroupId};
+
+/// What is to be written.
+pub(super) enum Write {
+    Append { ticket: u64, records: Vec<LogRecord> },
+    Truncate { index: u64 },
+    Purge { index: u64, marker: Bytes },
+    Vote(Bytes),
+}
+
+/// One write and who waits for it.
+pub(super) struct Request {
+    pub(super) group: GroupId,
+    pub(super) memory: Arc<Mutex<Group>>,
+    pub(super) write: Write,
+    pub(super) synced: Option<Synced>,
+}
+
+/// What waits to be written, in order.
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) requests: Vec<Request>,
+    /// Commit positions, newest only. They come after all requests and wake nobody.
+    pub(super) committed: BTreeMap<GroupId, Bytes>,
+    pub(super) next_ticket: u64,
+    pub(super) closing: bool,
+    pub(super) failure: Option<LogError>,
+    pub(super) on_failure: Vec<Box<dyn FnOnce(LogError) + Send>>,
+}
+
+impl Queue {
+    pub(super) fn check_open(&self) -> Result<(), LogError> {
+        match &self.failure {
+            Some(failure) => Err(failure.clone()),
+            None if self.closing => Err(LogError::Closed),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Lock order: a group, then the queue or the files. No lock is held while a callback runs.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) groups: RwLock<BTreeMap<GroupId, Arc<Mutex<Group>>>>,
+    /// The segments, oldest first.
+    pub(super) files: RwLock<BTreeMap<u32, Arc<dyn DiskFile>>>,
+    pub(super) queue: Mutex<Queue>,
+    pub(super) wake: Condvar,
+}
+
+impl Shared {
+    pub(super) fn group(&self, group: GroupId) -> Arc<Mutex<Group>> {
+        if let Some(found) = self.groups.read().get(&group) {
+            return found.clone();
+        }
+        self.groups.write().entry(group).or_default().clone()
+    }
+
+    /// Nothing may be written any more: tells everybody who waits, and everybody who comes.
+    pub(super) fn fail(&self, error: &LogError) {
+        let (requests, notify) = {
+            let mut queue = self.queue.lock();
+            queue.failure.get_or_insert_with(|| error.clone());
+            (std::mem::take(&mut queue.requests), std::mem::take(&mut queue.on_failure))
+        };
+        for synced in requests.into_iter().filter_map(|request| request.synced) {
+            synced(Err(error.clone()));
+        }
+        for notify in notify {
+            notify(error.clone());
+        }
+    }
+}

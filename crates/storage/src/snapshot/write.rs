@@ -1,0 +1,96 @@
+//! Writing one snapshot.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    BLOCK_BYTES, CONTENT, END, FILE_HEADER_BYTES, META, SnapshotError, SnapshotFile, SnapshotStore, encode_block,
+    file_header,
+};
+use crate::DiskFile;
+
+/// A snapshot being written. Dropped before [`SnapshotWriter::finish`], it leaves nothing.
+pub struct SnapshotWriter {
+    store: SnapshotStore,
+    file: Arc<dyn DiskFile>,
+    temporary: String,
+    snapshot: SnapshotFile,
+    block: Vec<u8>,
+    blocks: u64,
+    offset: u64,
+    finished: bool,
+}
+
+impl SnapshotWriter {
+    pub(super) fn new(store: SnapshotStore, number: u64, meta: Bytes) -> Result<SnapshotWriter, SnapshotError> {
+        let temporary = format!("{}/{number:020}.tmp", store.inner.directory);
+        let file = store.inner.disk.create(&temporary).map_err(SnapshotError::io("create", &temporary))?;
+        let snapshot = SnapshotFile { number, meta: meta.clone(), bytes: 0 };
+        let offset = FILE_HEADER_BYTES as u64;
+        let block = Vec::with_capacity(BLOCK_BYTES);
+        let mut writer = SnapshotWriter { store, file, temporary, snapshot, block, blocks: 0, offset, finished: false };
+        let header = writer.file.write_at(&file_header(), 0);
+        header.map_err(SnapshotError::io("write", &writer.temporary))?;
+        writer.put(META, &meta)?;
+        Ok(writer)
+    }
+
+    /// Appends content, of any length.
+    ///
+    /// # Errors
+    /// `Io`; the snapshot is useless then.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), SnapshotError> {
+        self.snapshot.bytes += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let room = BLOCK_BYTES - self.block.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.block.extend_from_slice(now);
+            bytes = later;
+            if self.block.len() == BLOCK_BYTES {
+                self.put_content()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the snapshot durable and the newest one; the one before it is kept.
+    ///
+    /// # Errors
+    /// `Io`; the older snapshots are still there then.
+    pub fn finish(mut self) -> Result<SnapshotFile, SnapshotError> {
+        if !self.block.is_empty() {
+            self.put_content()?;
+        }
+        self.put(END, &self.snapshot.bytes.to_le_bytes())?;
+        self.file.sync_data().map_err(SnapshotError::io("sync", &self.temporary))?;
+        self.store.publish(self.snapshot.number, &self.temporary)?;
+        self.finished = true;
+        Ok(self.snapshot.clone())
+    }
+
+    fn put_content(&mut self) -> Result<(), SnapshotError> {
+        let block = std::mem::take(&mut self.block);
+        self.put(CONTENT, &block)?;
+        self.block = block;
+        self.block.clear();
+        Ok(())
+    }
+
+    fn put(&mut self, kind: u32, content: &[u8]) -> Result<(), SnapshotError> {
+        let block = encode_block(kind, self.blocks, content);
+        self.file.write_at(&block, self.offset).map_err(SnapshotError::io("write", &self.temporary))?;
+        self.blocks += 1;
+        self.offset += block.len() as u64;
+        Ok(())
+    }
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What cannot be removed now is removed at the next start.
+            let _ = self.store.inner.disk.remove(&self.temporary);
+        }
+    }
+}
