@@ -1,10 +1,33 @@
-//! The change log of one group.
-use std::io;
+//! The change log of one group: every change its ledger made, numbered without a gap, in segments that are never deleted.
+//!
+//! It is derived: the state machine can make the records again from the log or a snapshot. So appends are not synced one by one; they
+//! are before a snapshot lets go of the log. What a crash tore off is cut when the log is opened, and appended again.
+//!
+//! After a snapshot from a peer was installed, changes may be missing in the middle ([`ChangeLog::reset_to`]); those are read from
+//! a peer that has them.
+
+mod error;
+mod recover;
+mod segment;
+mod state;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use crate::{Disk, GroupId, TornTail};
+pub use error::ChangeLogError;
+
+use self::recover::Recovered;
+use self::segment::{HEADER_BYTES, Scanned, Scanner, SegmentHeader};
+use self::state::{Cursor, Index, Segment, State};
+use crate::{Disk, DiskFile, GroupId, TornTail};
+
+/// Where the change logs of all groups are, below the data directory.
+pub(crate) const DIRECTORY: &str = "changes";
+
+/// How many full segments have their index in memory.
+const INDEXES_KEPT: usize = 64;
 
 /// The changes of one log entry, delivered together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,102 +68,349 @@ pub struct ChangeLogReport {
     pub torn: Option<TornTail>,
 }
 
-/// Why a change log did not do what was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ChangeLogError {
-    /// The operating system refused. After a failed write or sync the change log takes no more.
-    #[error("cannot {operation} {file}: {source}")]
-    Io {
-        /// What was being done.
-        operation: &'static str,
-        /// The file, relative to the data directory.
-        file: String,
-        /// What the operating system said.
-        source: Arc<io::Error>,
-    },
-    /// Bytes are not what was written; never served.
-    #[error("{file} is damaged at byte {offset}: {what}")]
-    Corrupt {
-        /// The file, relative to the data directory.
-        file: String,
-        /// Offset in bytes.
-        offset: u64,
-        /// What is wrong.
-        what: String,
-    },
-    /// Written by another version.
-    #[error("{file} has format version {found}, this program reads version {supported}; use the program that wrote it")]
-    UnknownVersion {
-        /// The file, relative to the data directory.
-        file: String,
-        /// The version in the file.
-        found: u32,
-        /// The version this program reads.
-        supported: u32,
-    },
-    /// A record does not continue the sequence.
-    #[error("the next change has sequence number {expected}, not {first_seq}")]
-    NotContiguous {
-        /// What must come next.
-        expected: u64,
-        /// What came.
-        first_seq: u64,
-    },
-    /// A record at or below the end differs from what is stored: this replica has diverged.
-    #[error("changes {first_seq}..={last_seq} differ from what is stored under these numbers")]
-    Diverged {
-        /// First sequence number.
-        first_seq: u64,
-        /// Last sequence number.
-        last_seq: u64,
-    },
-    /// This replica does not have these changes; a peer does.
-    #[error("changes {missing_from}..{next_seq} are not on this replica")]
-    Gap {
-        /// First sequence number that is missing.
-        missing_from: u64,
-        /// First sequence number that is there again.
-        next_seq: u64,
-    },
-    /// A record over the limit.
-    #[error("a change record of {bytes} bytes is over the limit of {limit_bytes}")]
-    RecordTooLarge {
-        /// Payload size in bytes.
-        bytes: usize,
-        /// Largest payload in bytes.
-        limit_bytes: usize,
-    },
+/// A handle to the change log of one group; clones share it. One appends, many read.
+#[derive(Clone)]
+pub struct ChangeLog {
+    inner: Arc<Inner>,
 }
 
-/// The change log of one group; a cheap handle.
-#[derive(Clone)]
-pub struct ChangeLog {}
+struct Inner {
+    disk: Arc<dyn Disk>,
+    directory: String,
+    options: ChangeLogOptions,
+    state: Mutex<State>,
+    /// One sync at a time.
+    syncing: Mutex<()>,
+}
 
-#[allow(unused_variables, missing_docs)]
 impl ChangeLog {
+    /// Opens the group's change log, making it if needed, and cuts a torn tail.
+    ///
+    /// # Errors
+    /// `Io`, `UnknownVersion`. Damage is not an error here but when it is read.
     pub fn open(
         disk: Arc<dyn Disk>,
         group: GroupId,
         options: ChangeLogOptions,
     ) -> Result<(ChangeLog, ChangeLogReport), ChangeLogError> {
-        Ok((ChangeLog {}, ChangeLogReport::default()))
+        let directory = format!("{DIRECTORY}/{group}");
+        disk.create_dir(&directory).map_err(ChangeLogError::io("create", &directory))?;
+        let Recovered { state, useless, report } = recover::recover(&*disk, &directory, options.index_every_bytes)?;
+        for path in &useless {
+            disk.remove(path).map_err(ChangeLogError::io("remove", path))?;
+        }
+        let state = match state {
+            Some(state) => state,
+            None => {
+                let header = SegmentHeader { first_seq: 1, synced_seq: 0, gap_from: 0 };
+                let mut segment = Segment::new(&directory, header, None);
+                let file = segment::create(&*disk, &segment.path, header);
+                segment.file = Some(file.map_err(ChangeLogError::io("create", &segment.path))?);
+                segment.index = Some(Arc::default());
+                State {
+                    segments: vec![segment],
+                    end: HEADER_BYTES as u64,
+                    last_seq: 0,
+                    synced_seq: 0,
+                    unsynced_from: 0,
+                    replay: None,
+                    failure: None,
+                }
+            }
+        };
+        if let (Some(torn), Some(last)) = (&report.torn, state.segments.last()) {
+            tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "cut a torn change log tail");
+            if let Some(file) = &last.file {
+                file.resize(state.end).map_err(ChangeLogError::io("cut", &last.path))?;
+            }
+        }
+        let inner = Inner { disk, directory, options, state: Mutex::new(state), syncing: Mutex::new(()) };
+        let log = ChangeLog { inner: Arc::new(inner) };
+        // What was read may so far have been in memory only.
+        log.sync()?;
+        Ok((log, report))
     }
+
+    /// Appends the changes of one log entry; readable when this returns, durable after the next [`ChangeLog::sync`].
+    ///
+    /// A record that is stored already is compared and skipped.
+    ///
+    /// # Errors
+    /// `NotContiguous`, `Diverged`, `RecordTooLarge`; `Gap` or `Corrupt` when the record to compare with is not there.
+    /// After `Io` nothing more can be appended.
     pub fn append(&self, record: ChangeRecord) -> Result<(), ChangeLogError> {
+        let limit_bytes = self.inner.options.max_record_bytes as usize;
+        let mut state = self.inner.state.lock();
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
+        if record.payload.len() > limit_bytes {
+            return Err(ChangeLogError::RecordTooLarge { bytes: record.payload.len(), limit_bytes });
+        }
+        let expected = state.last_seq + 1;
+        if record.first_seq == 0 || record.first_seq > expected || record.last_seq < record.first_seq {
+            return Err(ChangeLogError::NotContiguous { expected, first_seq: record.first_seq });
+        }
+        if record.first_seq < expected {
+            return self.compare(&mut state, &record);
+        }
+        self.write(&mut state, &record).inspect_err(|error| state.failure = Some(error.clone()))
+    }
+
+    fn write(&self, state: &mut State, record: &ChangeRecord) -> Result<(), ChangeLogError> {
+        let full = state.end >= u64::from(self.inner.options.segment_bytes);
+        if full {
+            let header = SegmentHeader { first_seq: record.first_seq, synced_seq: state.synced_seq, gap_from: 0 };
+            self.begin_segment(state, header)?;
+        }
+        let Some(segment) = state.segments.last_mut() else { return Ok(()) };
+        let file = open_file(&*self.inner.disk, segment)?;
+        let bytes = segment::encode(record, state.end, state.synced_seq);
+        file.write_at(&bytes, state.end).map_err(ChangeLogError::io("write", &segment.path))?;
+        let index = Arc::make_mut(segment.index.get_or_insert_default());
+        index.note(record.first_seq, state.end, self.inner.options.index_every_bytes);
+        state.end += bytes.len() as u64;
+        state.last_seq = record.last_seq;
+        state.unsynced_from = state.unsynced_from.min(state.segments.len() - 1);
         Ok(())
     }
+
+    fn begin_segment(&self, state: &mut State, header: SegmentHeader) -> Result<(), ChangeLogError> {
+        let mut segment = Segment::new(&self.inner.directory, header, None);
+        let file = segment::create(&*self.inner.disk, &segment.path, header);
+        segment.file = Some(file.map_err(ChangeLogError::io("create", &segment.path))?);
+        segment.index = Some(Arc::default());
+        state.segments.push(segment);
+        state.end = HEADER_BYTES as u64;
+        state.unsynced_from = state.unsynced_from.min(state.segments.len() - 1);
+        Ok(())
+    }
+
+    /// Checks that the record is what is stored under its numbers.
+    fn compare(&self, state: &mut State, record: &ChangeRecord) -> Result<(), ChangeLogError> {
+        let diverged = ChangeLogError::Diverged { first_seq: record.first_seq, last_seq: record.last_seq };
+        state.check_gap(record.first_seq)?;
+        let cursor = match state.replay.filter(|cursor| cursor.seq == record.first_seq) {
+            Some(cursor) => cursor,
+            None => self.look_up(state, record.first_seq)?,
+        };
+        let stored = self.read_at(state, cursor)?;
+        let (segment, stored) = match stored {
+            Some(stored) => (cursor.segment, stored),
+            // The cursor is at the end of its segment.
+            None => {
+                let next = self.look_up(state, record.first_seq)?;
+                let stored = self.read_at(state, next)?;
+                (next.segment, stored.ok_or_else(|| diverged.clone())?)
+            }
+        };
+        if stored.record != *record {
+            return Err(diverged);
+        }
+        state.replay = Some(Cursor { seq: record.last_seq + 1, segment, offset: stored.end });
+        Ok(())
+    }
+
+    fn read_at(&self, state: &mut State, cursor: Cursor) -> Result<Option<Scanned>, ChangeLogError> {
+        let limit = self.limit(state, cursor.segment)?;
+        let segment = &mut state.segments[cursor.segment];
+        let file = open_file(&*self.inner.disk, segment)?;
+        let mut scanner = Scanner::new(&*file, &segment.path, cursor.offset, limit);
+        if scanner.at_end() {
+            return Ok(None);
+        }
+        match scanner.next()? {
+            Some(scanned) => Ok(Some(scanned)),
+            None => Err(damaged(&segment.path, cursor.offset)),
+        }
+    }
+
+    /// Finds the record that has this change.
+    fn look_up(&self, state: &mut State, seq: u64) -> Result<Cursor, ChangeLogError> {
+        state.check_gap(seq)?;
+        let position = state.segment_of(seq).unwrap_or(0);
+        let index = self.index(state, position)?;
+        let limit = self.limit(state, position)?;
+        let segment = &mut state.segments[position];
+        let file = open_file(&*self.inner.disk, segment)?;
+        let mut scanner = Scanner::new(&*file, &segment.path, index.before(seq), limit);
+        while !scanner.at_end() {
+            let offset = scanner.offset;
+            match scanner.next()? {
+                Some(scanned) if scanned.record.last_seq < seq => {}
+                Some(scanned) if scanned.record.first_seq <= seq => return Ok(Cursor { seq, segment: position, offset }),
+                _ => return Err(damaged(&segment.path, offset)),
+            }
+        }
+        Err(damaged(&segment.path, scanner.offset))
+    }
+
+    /// Where the records of a segment end.
+    fn limit(&self, state: &mut State, position: usize) -> Result<u64, ChangeLogError> {
+        if position + 1 == state.segments.len() {
+            return Ok(state.end);
+        }
+        let segment = &mut state.segments[position];
+        let file = open_file(&*self.inner.disk, segment)?;
+        file.size_bytes().map_err(ChangeLogError::io("read", &segment.path))
+    }
+
+    /// The index of a segment, read from the segment if it is not in memory.
+    fn index(&self, state: &mut State, position: usize) -> Result<Arc<Index>, ChangeLogError> {
+        if let Some(index) = &state.segments[position].index {
+            return Ok(index.clone());
+        }
+        let limit = self.limit(state, position)?;
+        let segment = &mut state.segments[position];
+        let file = open_file(&*self.inner.disk, segment)?;
+        let mut index = Index::default();
+        let mut scanner = Scanner::new(&*file, &segment.path, HEADER_BYTES as u64, limit);
+        while let Some(scanned) = scanner.next_after_damage()? {
+            index.note_scanned(&scanned, self.inner.options.index_every_bytes);
+        }
+        let index = Arc::new(index);
+        segment.index = Some(index.clone());
+        let active = state.segments.len() - 1;
+        let indexed = state.segments[..active].iter().filter(|segment| segment.index.is_some()).count();
+        if indexed > INDEXES_KEPT
+            && let Some(other) = state.segments[..active]
+                .iter_mut()
+                .enumerate()
+                .find(|(other, segment)| *other != position && segment.index.is_some())
+        {
+            other.1.index = None;
+        }
+        Ok(index)
+    }
+
+    /// The records from the one that has change `from_seq` on: at least one if it is there, otherwise no more than `max_bytes`
+    /// of payload. Empty when `from_seq` is past the last change. Stops before a gap.
+    ///
+    /// # Errors
+    /// `Gap` when this replica lacks the change, `Corrupt` when it is not what was written: ask a peer. `Io`.
     pub fn read(&self, from_seq: u64, max_bytes: usize) -> Result<Vec<ChangeRecord>, ChangeLogError> {
-        Ok(Vec::new())
+        let mut records: Vec<ChangeRecord> = Vec::new();
+        let mut bytes = 0;
+        let mut next_seq = from_seq.max(1);
+        loop {
+            let (file, path, start, limit) = {
+                let mut state = self.inner.state.lock();
+                if next_seq > state.last_seq {
+                    return Ok(records);
+                }
+                if let Err(gap) = state.check_gap(next_seq) {
+                    return if records.is_empty() { Err(gap) } else { Ok(records) };
+                }
+                let position = state.segment_of(next_seq).unwrap_or(0);
+                let start = self.index(&mut state, position)?.before(next_seq);
+                let limit = self.limit(&mut state, position)?;
+                let segment = &mut state.segments[position];
+                (open_file(&*self.inner.disk, segment)?, segment.path.clone(), start, limit)
+            };
+            let mut scanner = Scanner::new(&*file, &path, start, limit);
+            let before = next_seq;
+            while !scanner.at_end() {
+                let offset = scanner.offset;
+                let Some(scanned) = scanner.next()?.filter(|scanned| scanned.record.first_seq <= next_seq) else {
+                    return if records.is_empty() { Err(damaged(&path, offset)) } else { Ok(records) };
+                };
+                if scanned.record.last_seq < next_seq {
+                    continue;
+                }
+                bytes += scanned.record.payload.len();
+                if bytes > max_bytes && !records.is_empty() {
+                    return Ok(records);
+                }
+                next_seq = scanned.record.last_seq + 1;
+                records.push(scanned.record);
+            }
+            if next_seq == before {
+                return if records.is_empty() { Err(damaged(&path, limit)) } else { Ok(records) };
+            }
+        }
     }
+
+    /// The first change of the newest run without a gap; one more than [`ChangeLog::last_seq`] if that run is empty.
     pub fn first_seq(&self) -> u64 {
-        1
+        self.inner.state.lock().first_seq()
     }
+
+    /// The last change; 0 when there never was one.
     pub fn last_seq(&self) -> u64 {
-        0
+        self.inner.state.lock().last_seq
     }
+
+    /// Makes all that was appended durable. Blocks on the disk; appends and reads go on meanwhile.
+    ///
+    /// # Errors
+    /// `Io`; nothing more can be appended then.
     pub fn sync(&self) -> Result<(), ChangeLogError> {
+        let _one_at_a_time = self.inner.syncing.lock();
+        let (files, from, through, last_seq) = {
+            let state = self.inner.state.lock();
+            if let Some(failure) = &state.failure {
+                return Err(failure.clone());
+            }
+            let from = state.unsynced_from;
+            let unsynced = state.segments.get(from..).unwrap_or_default();
+            let files: Vec<(String, Arc<dyn DiskFile>)> =
+                unsynced.iter().filter_map(|segment| Some((segment.path.clone(), segment.file.clone()?))).collect();
+            (files, from, state.segments.len(), state.last_seq)
+        };
+        let synced = files
+            .iter()
+            .try_for_each(|(path, file)| file.sync_data().map_err(ChangeLogError::io("sync", path)))
+            .and_then(|()| {
+                let directory = &self.inner.directory;
+                self.inner.disk.sync_dir(directory).map_err(ChangeLogError::io("sync", directory))
+            });
+        let mut state = self.inner.state.lock();
+        if let Err(error) = synced {
+            state.failure = Some(error.clone());
+            return Err(error);
+        }
+        state.synced_seq = state.synced_seq.max(last_seq);
+        // The last of them may have been written to since; it stays to be synced.
+        state.unsynced_from = through - 1;
+        for segment in &mut state.segments[from.min(through - 1)..through - 1] {
+            segment.file = None;
+        }
         Ok(())
     }
+
+    /// Goes on with `next_seq` after a snapshot that includes all changes before it was installed. What is missing in between is
+    /// a gap; older history stays readable. Durable when this returns. Does nothing if nothing is missing.
+    ///
+    /// # Errors
+    /// `Io`; nothing more can be appended then.
     pub fn reset_to(&self, next_seq: u64) -> Result<(), ChangeLogError> {
-        Ok(())
+        if next_seq <= self.last_seq() + 1 {
+            return Ok(());
+        }
+        self.sync()?;
+        {
+            let mut state = self.inner.state.lock();
+            let gap_from = state.last_seq + 1;
+            let header = SegmentHeader { first_seq: next_seq, synced_seq: next_seq - 1, gap_from };
+            if let Err(error) = self.begin_segment(&mut state, header) {
+                state.failure = Some(error.clone());
+                return Err(error);
+            }
+            state.last_seq = next_seq - 1;
+            state.replay = None;
+        }
+        self.sync()
     }
+}
+
+/// The segment's file, opened if it is not.
+fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dyn DiskFile>, ChangeLogError> {
+    match &segment.file {
+        Some(file) => Ok(file.clone()),
+        None => disk.open(&segment.path).map_err(ChangeLogError::io("open", &segment.path)),
+    }
+}
+
+fn damaged(path: &str, offset: u64) -> ChangeLogError {
+    ChangeLogError::corrupt(path, offset, "the record there is not what was written")
 }

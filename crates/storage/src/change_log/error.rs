@@ -1,0 +1,82 @@
+//! What can go wrong with a change log.
+
+use std::io;
+use std::sync::Arc;
+
+/// Why a change log did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ChangeLogError {
+    /// The operating system refused. After a failed write or sync the change log takes no more.
+    #[error("cannot {operation} {file}: {source}")]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// The file, relative to the data directory.
+        file: String,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// Bytes are not what was written; never served.
+    #[error("{file} is damaged at byte {offset}: {what}")]
+    Corrupt {
+        /// The file, relative to the data directory.
+        file: String,
+        /// Offset in bytes.
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// Written by another version.
+    #[error("{file} has format version {found}, this program reads version {supported}; use the program that wrote it")]
+    UnknownVersion {
+        /// The file, relative to the data directory.
+        file: String,
+        /// The version in the file.
+        found: u32,
+        /// The version this program reads.
+        supported: u32,
+    },
+    /// A record does not continue the sequence.
+    #[error("the next change has sequence number {expected}, not {first_seq}")]
+    NotContiguous {
+        /// What must come next.
+        expected: u64,
+        /// What came.
+        first_seq: u64,
+    },
+    /// A record at or below the end differs from what is stored: this replica has diverged.
+    #[error("changes {first_seq}..={last_seq} differ from what is stored under these numbers")]
+    Diverged {
+        /// First sequence number.
+        first_seq: u64,
+        /// Last sequence number.
+        last_seq: u64,
+    },
+    /// This replica does not have these changes; a peer does.
+    #[error("changes {missing_from}..{next_seq} are not on this replica")]
+    Gap {
+        /// First sequence number that is missing.
+        missing_from: u64,
+        /// First sequence number that is there again.
+        next_seq: u64,
+    },
+    /// A record over the limit.
+    #[error("a change record of {bytes} bytes is over the limit of {limit_bytes}")]
+    RecordTooLarge {
+        /// Payload size in bytes.
+        bytes: usize,
+        /// Largest payload in bytes.
+        limit_bytes: usize,
+    },
+}
+
+impl ChangeLogError {
+    pub(super) fn io(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> ChangeLogError {
+        let file = file.to_string();
+        move |source| ChangeLogError::Io { operation, file, source: Arc::new(source) }
+    }
+
+    pub(super) fn corrupt(file: &str, offset: u64, what: &str) -> ChangeLogError {
+        ChangeLogError::Corrupt { file: file.to_string(), offset, what: what.to_string() }
+    }
+}

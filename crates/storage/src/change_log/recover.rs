@@ -1,0 +1,154 @@
+//! Opening a change log: only what was written after the last known sync is read.
+
+use std::sync::Arc;
+
+use super::segment::{HEADER_BYTES, Scanned, Scanner, SegmentHeader, first_seq_of};
+use super::state::{Index, Segment, State};
+use super::{ChangeLogError, ChangeLogReport};
+use crate::{Disk, DiskFile, TornTail};
+
+/// A segment file as it was found.
+struct Candidate {
+    path: String,
+    /// As its name says.
+    first_seq: u64,
+    header: Option<SegmentHeader>,
+    file: Arc<dyn DiskFile>,
+    size: u64,
+}
+
+/// What scanning the end of the log found.
+struct End {
+    last_seq: u64,
+    /// Position of the segment the records end in, and the offset there.
+    segment: usize,
+    offset: u64,
+    indexes: Vec<Index>,
+}
+
+/// A change log as it was found; nothing on disk was changed yet.
+pub(super) struct Recovered {
+    /// `None` when there is no usable segment at all.
+    pub(super) state: Option<State>,
+    /// Files to remove: they hold nothing but a torn tail.
+    pub(super) useless: Vec<String>,
+    pub(super) report: ChangeLogReport,
+}
+
+pub(super) fn recover(disk: &dyn Disk, directory: &str, index_every: u32) -> Result<Recovered, ChangeLogError> {
+    let mut found = candidates(disk, directory)?;
+    let synced_seq = found.iter().filter_map(|segment| Some(segment.header?.synced_seq)).max().unwrap_or(0);
+    let scan_from = found.partition_point(|segment| segment.first_seq <= synced_seq + 1).saturating_sub(1);
+    let mut report = ChangeLogReport { segments: found.len(), torn: None };
+    if found.is_empty() {
+        return Ok(Recovered { state: None, useless: Vec::new(), report });
+    }
+    let end = scan(&found, scan_from, index_every)?;
+    let cut_bytes = (found[end.segment].size.saturating_sub(end.offset))
+        + found[end.segment + 1..].iter().map(|segment| segment.size).sum::<u64>();
+    if cut_bytes > 0 {
+        report.torn =
+            Some(TornTail { file: found[end.segment].path.clone(), offset: end.offset, bytes: cut_bytes });
+    }
+    // A segment whose very header is torn goes too.
+    let kept = if end.offset < HEADER_BYTES as u64 { end.segment } else { end.segment + 1 };
+    let useless: Vec<String> = found.drain(kept..).map(|segment| segment.path).collect();
+    report.segments = kept;
+    let Some(last) = found.last() else { return Ok(Recovered { state: None, useless, report }) };
+    let offset = if kept == end.segment { last.size } else { end.offset };
+
+    let mut segments: Vec<Segment> = Vec::new();
+    for segment in &found {
+        let gap_from = segment.header.map_or(0, |header| header.gap_from);
+        let header = SegmentHeader { first_seq: segment.first_seq, synced_seq: 0, gap_from };
+        segments.push(Segment::new(directory, header, None));
+    }
+    for (position, index) in end.indexes.into_iter().enumerate() {
+        if let Some(segment) = segments.get_mut(scan_from + position) {
+            segment.index = Some(Arc::new(index));
+            segment.file = Some(found[scan_from + position].file.clone());
+        }
+    }
+    let state = State {
+        segments,
+        end: offset,
+        last_seq: end.last_seq,
+        synced_seq: synced_seq.min(end.last_seq),
+        unsynced_from: scan_from,
+        replay: None,
+        failure: None,
+    };
+    Ok(Recovered { state: Some(state), useless, report })
+}
+
+fn candidates(disk: &dyn Disk, directory: &str) -> Result<Vec<Candidate>, ChangeLogError> {
+    let mut found = Vec::new();
+    for name in disk.list(directory).map_err(ChangeLogError::io("list", directory))? {
+        let Some(first_seq) = first_seq_of(&name) else { continue };
+        let path = format!("{directory}/{name}");
+        let file = disk.open(&path).map_err(ChangeLogError::io("open", &path))?;
+        let size = file.size_bytes().map_err(ChangeLogError::io("read", &path))?;
+        let header = SegmentHeader::read(&*file, &path)?.filter(|header| header.first_seq == first_seq);
+        found.push(Candidate { path, first_seq, header, file, size });
+    }
+    Ok(found)
+}
+
+/// Reads the segments from `scan_from` on and finds where the log ends.
+///
+/// Where a record is not what was written: if something later knows that it was synced, it is damage, which reading it will
+/// report, and the log goes on behind it. Otherwise the log ends there.
+fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, ChangeLogError> {
+    let mut last_seq = found[scan_from].first_seq - 1;
+    let mut indexes = Vec::new();
+    for (position, segment) in found.iter().enumerate().skip(scan_from) {
+        let usable = segment.header.is_some() && (segment.header.is_some_and(|h| h.gap_from > 0) || segment.first_seq == last_seq + 1);
+        if !usable && !known_synced(found, position, 0, last_seq)? {
+            return Ok(End { last_seq, segment: position, offset: 0, indexes });
+        }
+        last_seq = segment.first_seq - 1;
+        let mut index = Index::default();
+        let mut scanner = Scanner::new(&*segment.file, &segment.path, HEADER_BYTES as u64, segment.size);
+        let mut end = scanner.offset;
+        while !scanner.at_end() {
+            let expected = last_seq + 1;
+            let next = scanner.next()?.filter(|scanned| scanned.record.first_seq == expected);
+            let next = match next {
+                Some(next) => Some(next),
+                None if known_synced(found, position, end, last_seq)? => {
+                    scanner.offset = end;
+                    scanner.next_after_damage()?
+                }
+                None => {
+                    indexes.push(index);
+                    return Ok(End { last_seq, segment: position, offset: end, indexes });
+                }
+            };
+            let Some(scanned) = next else { break };
+            index.note_scanned(&scanned, index_every);
+            last_seq = scanned.record.last_seq;
+            end = scanned.end;
+        }
+        indexes.push(index);
+    }
+    let position = found.len() - 1;
+    Ok(End { last_seq, segment: position, offset: found[position].size.max(HEADER_BYTES as u64), indexes })
+}
+
+/// Whether anything behind this place says that changes after `seq` were synced.
+fn known_synced(found: &[Candidate], position: usize, offset: u64, seq: u64) -> Result<bool, ChangeLogError> {
+    let knows = |scanned: &Scanned| scanned.synced_seq > seq;
+    for (behind, segment) in found[position..].iter().enumerate() {
+        if (behind > 0 || offset == 0) && segment.header.is_some_and(|header| header.synced_seq > seq) {
+            return Ok(true);
+        }
+        let start = if behind == 0 { offset.max(HEADER_BYTES as u64) } else { HEADER_BYTES as u64 };
+        let mut scanner = Scanner::new(&*segment.file, &segment.path, start, segment.size);
+        while let Some(scanned) = scanner.next_after_damage()? {
+            if knows(&scanned) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,98 @@
+//! What is in memory of a change log.
+
+use std::sync::Arc;
+
+use super::ChangeLogError;
+use super::segment::{HEADER_BYTES, Scanned, SegmentHeader, file_name};
+use crate::DiskFile;
+
+/// One segment.
+pub(super) struct Segment {
+    pub(super) first_seq: u64,
+    /// Changes from here to `first_seq` are missing; 0 when none are.
+    pub(super) gap_from: u64,
+    pub(super) path: String,
+    /// Kept open while it is written and not yet synced.
+    pub(super) file: Option<Arc<dyn DiskFile>>,
+    pub(super) index: Option<Arc<Index>>,
+}
+
+impl Segment {
+    pub(super) fn new(directory: &str, header: SegmentHeader, file: Option<Arc<dyn DiskFile>>) -> Segment {
+        let path = format!("{directory}/{}", file_name(header.first_seq));
+        let index = file.is_some().then(|| Arc::new(Index::default()));
+        Segment { first_seq: header.first_seq, gap_from: header.gap_from, path, file, index }
+    }
+}
+
+/// Every so many bytes, where a record starts: `(first_seq, offset)`, ascending.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    points: Vec<(u64, u64)>,
+}
+
+impl Index {
+    pub(super) fn note(&mut self, first_seq: u64, offset: u64, every_bytes: u32) {
+        let due = self.points.last().is_none_or(|(_, last)| offset >= last + u64::from(every_bytes));
+        if due {
+            self.points.push((first_seq, offset));
+        }
+    }
+
+    pub(super) fn note_scanned(&mut self, scanned: &Scanned, every_bytes: u32) {
+        self.note(scanned.record.first_seq, scanned.offset, every_bytes);
+    }
+
+    /// Where to start looking for a change.
+    pub(super) fn before(&self, seq: u64) -> u64 {
+        let after = self.points.partition_point(|(first_seq, _)| *first_seq <= seq);
+        after.checked_sub(1).map_or(HEADER_BYTES as u64, |point| self.points[point].1)
+    }
+}
+
+/// Where the stored record is that the next repeated append must equal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor {
+    pub(super) seq: u64,
+    pub(super) segment: usize,
+    pub(super) offset: u64,
+}
+
+pub(super) struct State {
+    /// Oldest first, never empty.
+    pub(super) segments: Vec<Segment>,
+    /// Where the next record of the last segment goes.
+    pub(super) end: u64,
+    pub(super) last_seq: u64,
+    /// Changes through this one are durable.
+    pub(super) synced_seq: u64,
+    /// Segments from this one on have unsynced bytes or names.
+    pub(super) unsynced_from: usize,
+    pub(super) replay: Option<Cursor>,
+    /// A write or sync failed: nothing may be written any more.
+    pub(super) failure: Option<ChangeLogError>,
+}
+
+impl State {
+    /// Position of the segment that has this change, if any has.
+    pub(super) fn segment_of(&self, seq: u64) -> Option<usize> {
+        self.segments.partition_point(|segment| segment.first_seq <= seq).checked_sub(1)
+    }
+
+    /// The first change of the newest run without a gap.
+    pub(super) fn first_seq(&self) -> u64 {
+        let newest_gap = self.segments.iter().rev().find(|segment| segment.gap_from > 0);
+        newest_gap.or(self.segments.first()).map_or(1, |segment| segment.first_seq)
+    }
+
+    /// Fails if this change is in a gap.
+    pub(super) fn check_gap(&self, seq: u64) -> Result<(), ChangeLogError> {
+        let next = self.segments.iter().find(|segment| segment.first_seq > seq);
+        match next {
+            Some(next) if next.gap_from > 0 && seq >= next.gap_from => {
+                Err(ChangeLogError::Gap { missing_from: seq, next_seq: next.first_seq })
+            }
+            _ => Ok(()),
+        }
+    }
+}
