@@ -8,12 +8,18 @@ use holdfast_client::ClientOptions;
 
 use crate::commands::Command;
 use crate::context::Context;
-use crate::failure;
 use crate::output::Output;
+use crate::{failure, logs};
 
 /// An inventory ledger that cannot oversell.
 #[derive(Debug, Parser)]
-#[command(name = "holdfast", version, about, propagate_version = true)]
+#[command(
+    name = "holdfast",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Examples:\n  holdfast dev\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100\n  holdfast reserve SHIRT-1=2\n\nExit codes: 0 it worked, 1 it was refused or failed, 2 the arguments were wrong."
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -23,6 +29,7 @@ pub(crate) struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Nodes to talk to, as http://host:port, separated by commas
     #[arg(
@@ -30,37 +37,35 @@ pub(crate) struct GlobalArgs {
         global = true,
         env = "HOLDFAST_ENDPOINTS",
         value_delimiter = ',',
-        default_value = "http://127.0.0.1:7411,http://127.0.0.1:7421,http://127.0.0.1:7431",
-        help_heading = "Global options"
+        value_name = "URL,...",
+        default_value = "http://127.0.0.1:7411,http://127.0.0.1:7421,http://127.0.0.1:7431"
     )]
-    pub(crate) endpoints: Vec<String>,
+    endpoints: Vec<String>,
     /// Answer in JSON, errors too
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub(crate) json: bool,
+    #[arg(long, global = true)]
+    json: bool,
     /// How long one call may take with all its retries, in milliseconds
     #[arg(
         long,
         global = true,
+        value_name = "MS",
         default_value_t = 10_000,
-        value_parser = clap::value_parser!(u64).range(1..=3_600_000),
-        help_heading = "Global options"
+        value_parser = clap::value_parser!(u64).range(1..=3_600_000)
     )]
-    pub(crate) deadline_ms: u64,
-    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as holdfast=debug
-    #[arg(
-        long,
-        global = true,
-        env = "HOLDFAST_LOG",
-        default_value = "warn",
-        help_heading = "Global options"
-    )]
-    pub(crate) log_level: String,
+    deadline_ms: u64,
+    /// What to log on stderr: error, warn, info, debug, trace, or a list such as warn,holdfast_client=debug.
+    /// Without it, warnings; `serve` logs what its configuration says
+    #[arg(long, global = true, env = "HOLDFAST_LOG", value_name = "LEVEL")]
+    log_level: Option<String>,
 }
 
 /// Parses the arguments, runs the command, prints its failure. The exit code is 0 when it worked, 1 when
 /// it was refused or failed, and 2 when the arguments were wrong.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::report_parsing(&error, std::env::args_os()),
+    };
     let json = cli.global.json;
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,15 +74,105 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let context = Context::new(
-        ClientOptions {
-            deadline: Duration::from_millis(cli.global.deadline_ms),
-            ..ClientOptions::new(cli.global.endpoints)
-        },
-        Output::new(cli.global.json),
-    );
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(cli.command.run(&context))
+    if !cli.command.logs_by_configuration() {
+        logs::start(cli.global.log_level.as_deref().unwrap_or("warn"), logs::Format::Pretty)?;
+    }
+    let options = ClientOptions {
+        deadline: Duration::from_millis(cli.global.deadline_ms),
+        ..ClientOptions::new(cli.global.endpoints)
+    };
+    let context = Context::new(options, Output::new(cli.global.json), cli.global.log_level);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(Box::pin(cli.command.run(&context)));
+    // A command that is done waits for nobody: what is still running has been told to stop.
+    runtime.shutdown_background();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Every command and subcommand, with its path.
+    fn all_commands() -> Vec<(String, clap::Command)> {
+        let mut root = Cli::command();
+        root.build();
+        let mut all = Vec::new();
+        let mut todo = vec![(String::new(), root)];
+        while let Some((path, command)) = todo.pop() {
+            let path = format!("{path} {}", command.get_name()).trim().to_owned();
+            for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+                todo.push((path.clone(), child.clone()));
+            }
+            all.push((path, command));
+        }
+        all
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_summary_and_an_example_that_parses() {
+        for (path, command) in all_commands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.contains('\n'), "{path}: {about:?}");
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  holdfast ")).collect();
+            assert!(!examples.is_empty(), "{path} has no example");
+            for example in examples {
+                let line = example.split(" > ").next().unwrap_or_default();
+                let arguments = line.split_whitespace();
+                let parsed = Cli::try_parse_from(std::iter::once("holdfast").chain(arguments));
+                assert!(parsed.is_ok(), "{path}: {example}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn every_mutation_takes_an_id_a_reference_and_a_reason() {
+        for path in [
+            "reserve", "commit", "release", "extend", "ship", "cancel", "return", "stock receive", "stock adjust",
+            "stock count", "stock move", "stock policy", "stock pool",
+        ] {
+            let (_, command) = all_commands()
+                .into_iter()
+                .find(|(name, _)| *name == format!("holdfast {path}"))
+                .unwrap_or_else(|| panic!("no command {path}"));
+            for wanted in ["operation-id", "reference", "reason"] {
+                assert!(command.get_arguments().any(|argument| argument.get_long() == Some(wanted)), "{path} --{wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn malformed_arguments_are_usage_errors_that_name_what_is_wrong() {
+        for (line, says) in [
+            ("reserve", "SKU=QTY"),
+            ("reserve SHIRT-1", "SKU=QTY"),
+            ("reserve SHIRT-1=0", "at least 1"),
+            ("reserve SHIRT-1=-4", "at least 1"),
+            ("reserve SHIRT-1=99999999999999999999", "too large"),
+            ("reserve SHIRT-1=1 --ttl soon", "15m"),
+            ("reserve SHIRT-1=1 --warehouse A --prefer B", "--prefer"),
+            ("commit not-a-uuid", "not-a-uuid"),
+            ("ship 01936f3e-6a00-7000-8000-000000000001 --line 1", "LINE=QTY"),
+            ("return", "RESERVATION"),
+            ("return --sku A", "--warehouse"),
+            ("return 01936f3e-6a00-7000-8000-000000000001 --sku A --warehouse B --quantity 1", "--sku"),
+            ("stock receive A --warehouse B --quantity -1", "at least 1"),
+            ("stock count A --warehouse B --counted -1", "-1"),
+            ("stock move A --warehouse B --quantity 1 --from held --to free", "quality-hold"),
+            ("--deadline-ms 0 cluster status", "0"),
+            ("no-such-command", "no-such-command"),
+        ] {
+            let error = Cli::try_parse_from(std::iter::once("holdfast").chain(line.split_whitespace())).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(says), "{line}: {error}");
+        }
+    }
 }

@@ -15,15 +15,18 @@ pub(crate) struct Context {
     pub(crate) json: bool,
     /// Where results are printed.
     pub(crate) output: Output,
+    /// The log filter that was asked for on the command line.
+    pub(crate) log_level: Option<String>,
 }
 
 impl Context {
-    pub(crate) fn new(options: ClientOptions, output: Output) -> Self {
+    pub(crate) fn new(options: ClientOptions, output: Output, log_level: Option<String>) -> Self {
         Self {
             options,
             client: OnceLock::new(),
             json: output.is_json(),
             output,
+            log_level,
         }
     }
 

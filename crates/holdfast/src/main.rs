@@ -1,10 +1,27 @@
-//! `holdfast`: the one binary.
+//! `holdfast`: the one binary. It runs a node (`serve`), a cluster to try things out (`dev`), and everything that
+//! people and scripts ask of a cluster.
+//!
+//! - [`cli`] is the command line: global options, exit codes, and the tests that every command has a summary and examples.
+//! - [`commands`] has a module for each command: its arguments and an `async fn run(args, context)`.
+//! - [`context`] is what each command gets: the client (connected when first used) and the way to print.
+//! - [`arguments`] are those that several commands share; [`render`] turns answers into JSON and rows of tables;
+//!   [`output`] prints them; [`failure`] says what went wrong, and what to do about it.
+//!
+//! Results go to stdout, everything else to stderr. With `--json` results are JSON, one object a line, with the field
+//! names of `proto/holdfast/v1`; errors are too. Exit codes: 0 it worked, 1 it was refused or failed, 2 the arguments
+//! were wrong.
+//!
+//! Start reading in `cli.rs`, then follow `commands/reservation/reserve.rs` for a command from its arguments to its output.
 
+mod arguments;
+mod catalogue;
 mod cli;
 mod commands;
 mod context;
 mod failure;
+mod logs;
 mod output;
+mod render;
 
 use std::process::ExitCode;
 

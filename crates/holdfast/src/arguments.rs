@@ -1,0 +1,172 @@
+//! Arguments that several commands take, and how their values are read.
+
+use std::time::Duration;
+
+use holdfast_client::{ClientError, id_bytes, v1};
+use uuid::Uuid;
+
+use crate::failure::FailedOperation;
+
+/// What every mutation takes.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Operation")]
+pub(crate) struct OperationArgs {
+    /// The operation's id, a UUID of version 7 or 8; made when left out. Give it again to repeat an operation safely
+    #[arg(long, value_name = "UUID")]
+    operation_id: Option<Uuid>,
+    /// Your own document: order number, delivery note. Never a name, an address or an e-mail
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reference: String,
+    /// Why, as a code of yours, such as damaged
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+impl OperationArgs {
+    /// Fixes the id.
+    pub(crate) fn start(self) -> Operation {
+        Operation {
+            id: self.operation_id.unwrap_or_else(Uuid::now_v7),
+            reference: self.reference,
+            reason: self.reason,
+        }
+    }
+
+    pub(crate) fn has_reason(&self) -> bool {
+        !self.reason.is_empty()
+    }
+}
+
+/// An operation with its id.
+#[derive(Debug, Clone)]
+pub(crate) struct Operation {
+    /// Its id.
+    pub(crate) id: Uuid,
+    reference: String,
+    reason: String,
+}
+
+impl Operation {
+    /// As it is sent.
+    pub(crate) fn message(&self) -> Option<v1::Operation> {
+        Some(v1::Operation {
+            operation_id: id_bytes(self.id),
+            reference: self.reference.clone(),
+            reason: self.reason.clone(),
+        })
+    }
+
+    /// The error of this operation.
+    pub(crate) fn failed(&self, source: ClientError) -> FailedOperation {
+        FailedOperation { operation_id: self.id, source }
+    }
+}
+
+/// Names a reservation.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ReservationArgs {
+    /// The reservation's id: the operation id of its reserve
+    #[arg(value_name = "RESERVATION")]
+    pub(crate) reservation: Uuid,
+    /// The shard that has it, when you know it; otherwise every shard is asked
+    #[arg(long)]
+    pub(crate) shard: Option<u32>,
+}
+
+impl ReservationArgs {
+    /// As it is sent.
+    pub(crate) fn key(&self) -> Option<v1::ReservationKey> {
+        Some(v1::ReservationKey {
+            reservation_id: id_bytes(self.reservation),
+            shard: self.shard,
+        })
+    }
+}
+
+/// A time to live such as 15m, in milliseconds.
+pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
+    let duration = duration(text)?;
+    u64::try_from(duration.as_millis()).map_err(|_| "is too long".to_owned())
+}
+
+/// A duration such as 90s, 15m or 1h30m.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}: write a number and a unit, such as 90s, 15m or 1h30m"))
+}
+
+/// A whole number of at least 1.
+pub(crate) fn units(text: &str) -> Result<i64, String> {
+    match text.parse::<i64>() {
+        Ok(units) if units >= 1 => Ok(units),
+        Ok(units) => Err(format!("{units} is not allowed: quantities are whole base units, at least 1")),
+        Err(error) => Err(format!("{error}: quantities are whole base units, at least 1")),
+    }
+}
+
+/// One line of an order: SKU=QTY.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OrderLine {
+    pub(crate) sku: String,
+    pub(crate) quantity: i64,
+}
+
+/// Reads SKU=QTY.
+pub(crate) fn order_line(text: &str) -> Result<OrderLine, String> {
+    let (sku, quantity) = text.rsplit_once('=').ok_or("write SKU=QTY, such as SHIRT-1=2")?;
+    if sku.is_empty() {
+        return Err("the SKU is missing: write SKU=QTY, such as SHIRT-1=2".to_owned());
+    }
+    Ok(OrderLine { sku: sku.to_owned(), quantity: units(quantity)? })
+}
+
+/// Reads LINE=QTY or LINE=QTY@WAREHOUSE.
+pub(crate) fn line_quantity(text: &str) -> Result<v1::LineQuantity, String> {
+    const HOW: &str = "write LINE=QTY or LINE=QTY@WAREHOUSE, such as 0=2@LONDON; lines are counted from 0";
+    let (line, rest) = text.split_once('=').ok_or(HOW)?;
+    let (quantity, warehouse) = rest.split_once('@').map_or((rest, ""), |(quantity, warehouse)| (quantity, warehouse));
+    if rest.ends_with('@') {
+        return Err(format!("the warehouse is missing: {HOW}"));
+    }
+    Ok(v1::LineQuantity {
+        line: line.parse().map_err(|error| format!("{error}: {HOW}"))?,
+        quantity: units(quantity)?,
+        warehouse: warehouse.to_owned(),
+    })
+}
+
+/// The consistency of a read.
+pub(crate) fn consistency(stale: bool) -> i32 {
+    if stale { v1::Consistency::Stale } else { v1::Consistency::Linearizable }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_lines_are_read_and_malformed_ones_refused() {
+        assert_eq!(order_line("A=B=2"), Ok(OrderLine { sku: "A=B".to_owned(), quantity: 2 }));
+        for bad in ["A", "=1", "A=", "A=0", "A=-1", "A=1.5", "A=9223372036854775808", "A=x"] {
+            assert!(order_line(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn line_quantities_are_read_and_malformed_ones_refused() {
+        let line = |line, quantity, warehouse: &str| v1::LineQuantity { line, quantity, warehouse: warehouse.to_owned() };
+        assert_eq!(line_quantity("0=2"), Ok(line(0, 2, "")));
+        assert_eq!(line_quantity("3=2@LONDON"), Ok(line(3, 2, "LONDON")));
+        for bad in ["", "0", "x=1", "0=0", "0=1@", "-1=1", "0=@A"] {
+            assert!(line_quantity(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_and_malformed_ones_refused() {
+        assert_eq!(duration_ms("15m"), Ok(900_000));
+        assert_eq!(duration_ms("1h30m"), Ok(5_400_000));
+        for bad in ["", "15", "m", "-1s", "1e30 days"] {
+            assert!(duration_ms(bad).is_err(), "{bad}");
+        }
+    }
+}

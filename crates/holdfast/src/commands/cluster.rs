@@ -1,0 +1,204 @@
+//! `holdfast cluster`: who is there and who leads.
+
+use clap::Subcommand;
+use futures::future::join_all;
+use holdfast_client::{Client, ClientError, v1};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::render;
+
+/// Arguments of `holdfast cluster`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast cluster status\n  holdfast cluster transfer-leader 0 --to 2")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    /// Show nodes, shards, leaders, and how far each replica is
+    Status(StatusArgs),
+    /// Hand a shard's leadership to another node
+    TransferLeader(TransferArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast cluster status\n  holdfast cluster status --json")]
+struct StatusArgs {}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast cluster transfer-leader 0\n  holdfast cluster transfer-leader 0 --to 2")]
+struct TransferArgs {
+    /// Of which shard
+    shard: u32,
+    /// To which node; without it, the cluster chooses
+    #[arg(long, value_name = "NODE", default_value_t = 0, hide_default_value = true)]
+    to: u64,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    match args.command {
+        ClusterCommand::Status(StatusArgs {}) => status(context).await,
+        ClusterCommand::TransferLeader(args) => transfer(&args, context).await,
+    }
+}
+
+async fn transfer(args: &TransferArgs, context: &Context) -> anyhow::Result<()> {
+    let request = v1::TransferLeaderRequest { shard: args.shard, to_node_id: args.to };
+    let answer = context.client()?.transfer_leader(request).await?;
+    if context.json {
+        context.output.json(&json!({ "shard": args.shard, "leader_node_id": answer.leader_node_id }))?;
+    } else {
+        context.output.line(format!("shard {} is led by node {}", args.shard, answer.leader_node_id))?;
+    }
+    Ok(())
+}
+
+type NodeStatus = (v1::Node, Result<v1::GetNodeStatusResponse, ClientError>);
+
+async fn status(context: &Context) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let topology = client.refresh_topology().await?;
+    let statuses = join_all(topology.nodes.iter().map(|node| ask(client, node))).await;
+    if context.json {
+        context.output.json(&status_json(&topology, &statuses))?;
+        return Ok(());
+    }
+    context.output.line(format!("cluster {}, as node {} sees it", render::id(&topology.cluster_id), topology.node_id))?;
+    context.output.line("")?;
+    let nodes: Vec<Vec<String>> = statuses.iter().map(|(node, status)| node_row(&topology, node, status)).collect();
+    context.output.table(&["NODE", "ADDRESS", "STATE", "LEADS", "VERSION", "UP"], &nodes)?;
+    context.output.line("")?;
+    let shards: Vec<Vec<String>> = topology.shards.iter().map(|shard| shard_row(shard, &statuses)).collect();
+    context.output.table(
+        &["SHARD", "LEADER", "TERM", "COMMITTED", "CHANGES", "CELLS", "LIVE RESERVATIONS", "BEHIND", "SLOTS"],
+        &shards,
+    )?;
+    let leaderless = topology.shards.iter().filter(|shard| shard.leader_node_id == 0).count();
+    if leaderless > 0 {
+        context.output.note(format!("{leaderless} of {} shards have no leader: they refuse writes until a majority of their nodes is there", topology.shards.len()));
+    }
+    Ok(())
+}
+
+async fn ask(client: &Client, node: &v1::Node) -> NodeStatus {
+    let status = client.get_node_status(&format!("http://{}", node.client_address)).await;
+    (node.clone(), status)
+}
+
+fn node_row(
+    topology: &v1::GetTopologyResponse,
+    node: &v1::Node,
+    status: &Result<v1::GetNodeStatusResponse, ClientError>,
+) -> Vec<String> {
+    let leads = topology.shards.iter().filter(|shard| shard.leader_node_id == node.node_id).count();
+    let (state, version, up) = match status {
+        Ok(status) => ("up", status.version.clone(), uptime(status.uptime_ms)),
+        Err(_) => ("down", "-".to_owned(), "-".to_owned()),
+    };
+    vec![
+        node.node_id.to_string(),
+        node.client_address.clone(),
+        state.to_owned(),
+        leads.to_string(),
+        version,
+        up,
+    ]
+}
+
+fn uptime(uptime_ms: u64) -> String {
+    humantime::format_duration(std::time::Duration::from_secs(uptime_ms / 1000)).to_string()
+}
+
+fn shard_row(shard: &v1::Shard, statuses: &[NodeStatus]) -> Vec<String> {
+    let replicas: Vec<(u64, &v1::ReplicaStatus)> = statuses
+        .iter()
+        .filter_map(|(node, status)| Some((node.node_id, status.as_ref().ok()?)))
+        .filter_map(|(node_id, status)| Some((node_id, status.replicas.iter().find(|r| r.shard == shard.shard)?)))
+        .collect();
+    let leader = replicas.iter().find(|(node_id, _)| *node_id == shard.leader_node_id).map(|(_, replica)| *replica);
+    let or_dash = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    let behind: Vec<String> = replicas
+        .iter()
+        .filter_map(|(node_id, replica)| {
+            let entries = leader?.committed_index.saturating_sub(replica.applied_index);
+            (entries > 0).then(|| format!("node {node_id}: {entries}"))
+        })
+        .collect();
+    vec![
+        shard.shard.to_string(),
+        if shard.leader_node_id == 0 { "none".to_owned() } else { format!("node {}", shard.leader_node_id) },
+        or_dash(leader.map(|replica| replica.term)),
+        or_dash(leader.map(|replica| replica.committed_index)),
+        or_dash(leader.map(|replica| replica.change_seq)),
+        or_dash(leader.map(|replica| replica.cells)),
+        or_dash(leader.map(|replica| replica.live_reservations)),
+        if behind.is_empty() { "-".to_owned() } else { behind.join(", ") },
+        format!("{}..={}", shard.first_slot, shard.last_slot),
+    ]
+}
+
+fn status_json(topology: &v1::GetTopologyResponse, statuses: &[NodeStatus]) -> Value {
+    let nodes: Vec<Value> = statuses
+        .iter()
+        .map(|(node, status)| {
+            json!({
+                "node_id": node.node_id,
+                "client_address": node.client_address,
+                "reachable": node.reachable,
+                "status": status.as_ref().ok().map(node_status_json),
+                "error": status.as_ref().err().map(ToString::to_string),
+            })
+        })
+        .collect();
+    let shards: Vec<Value> = topology
+        .shards
+        .iter()
+        .map(|shard| {
+            json!({
+                "shard": shard.shard,
+                "leader_node_id": shard.leader_node_id,
+                "voters": shard.voters,
+                "first_slot": shard.first_slot,
+                "last_slot": shard.last_slot,
+            })
+        })
+        .collect();
+    json!({
+        "cluster_id": render::id(&topology.cluster_id),
+        "node_id": topology.node_id,
+        "slots": topology.slots,
+        "nodes": nodes,
+        "shards": shards,
+    })
+}
+
+fn node_status_json(status: &v1::GetNodeStatusResponse) -> Value {
+    let replicas: Vec<Value> = status
+        .replicas
+        .iter()
+        .map(|replica| {
+            json!({
+                "shard": replica.shard,
+                "role": replica.role,
+                "term": replica.term,
+                "last_log_index": replica.last_log_index,
+                "committed_index": replica.committed_index,
+                "applied_index": replica.applied_index,
+                "snapshot_index": replica.snapshot_index,
+                "change_seq": replica.change_seq,
+                "cells": replica.cells,
+                "live_reservations": replica.live_reservations,
+                "log_time_ms": replica.log_time_ms,
+            })
+        })
+        .collect();
+    json!({
+        "version": status.version,
+        "uptime_ms": status.uptime_ms,
+        "wall_clock_ms": status.wall_clock_ms,
+        "replicas": replicas,
+    })
+}

@@ -1,0 +1,205 @@
+//! The data folder of `holdfast dev`: what is in it, and that it is ours.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use holdfast_node::NodeConfig;
+use holdfast_node::config::{ListenSection, LogFormat, LogSection, NodeSection, PeerSection, ShardsSection};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The file that says that a folder is ours.
+const MARKER: &str = "holdfast-dev.toml";
+
+/// What a folder was made with, and what may not change while it has data.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Marker {
+    nodes: u64,
+    shards: u32,
+    cluster_id: Uuid,
+}
+
+/// The cluster that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    pub(super) nodes: u64,
+    pub(super) shards: u32,
+    pub(super) base_port: u16,
+}
+
+/// One node: where its files are and where it listens.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) node_id: u64,
+    pub(super) client_address: String,
+    pub(super) peer_address: String,
+    pub(super) http_address: String,
+    pub(super) config: PathBuf,
+    pub(super) data: PathBuf,
+    pub(super) log: PathBuf,
+}
+
+impl Member {
+    /// The last lines of its log.
+    pub(super) fn log_end(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(10)..].join("\n")
+    }
+}
+
+/// Makes the folder ready, with a configuration for each node.
+///
+/// # Errors
+/// When the folder has things in it that this command did not put there, or was made for another cluster.
+pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Vec<Member>> {
+    let marker = own(folder, layout, fresh)?;
+    let folder = folder
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", folder.display()))?;
+    let members: Vec<Member> = (1..=marker.nodes).map(|node_id| member(&folder, layout.base_port, node_id)).collect();
+    let peers: Vec<PeerSection> = members
+        .iter()
+        .map(|member| PeerSection {
+            node_id: member.node_id,
+            client_address: member.client_address.clone(),
+            peer_address: member.peer_address.clone(),
+        })
+        .collect();
+    for member in &members {
+        let config = NodeConfig {
+            node: NodeSection {
+                node_id: member.node_id,
+                cluster_id: Some(marker.cluster_id),
+                data_dir: member.data.clone(),
+            },
+            listen: ListenSection {
+                client: member.client_address.clone(),
+                peer: member.peer_address.clone(),
+                http: member.http_address.clone(),
+            },
+            peers: peers.clone(),
+            shards: ShardsSection { count: marker.shards },
+            log: LogSection { format: LogFormat::Pretty, level: "info".to_owned() },
+            ..NodeConfig::default()
+        };
+        let text = toml::to_string(&config).context("cannot write the configuration as TOML")?;
+        write(&member.config, &text)?;
+    }
+    Ok(members)
+}
+
+fn member(folder: &Path, base_port: u16, node_id: u64) -> Member {
+    // In range: at most 7 nodes, and the base port is at most 65400.
+    let port = u64::from(base_port) + (node_id - 1) * 10;
+    Member {
+        node_id,
+        client_address: format!("127.0.0.1:{port}"),
+        peer_address: format!("127.0.0.1:{}", port + 1),
+        http_address: format!("127.0.0.1:{}", port + 2),
+        config: folder.join(format!("node-{node_id}.toml")),
+        data: folder.join(format!("node-{node_id}")),
+        log: folder.join(format!("node-{node_id}.log")),
+    }
+}
+
+/// Finds or makes the marker, empties the folder when that is asked for.
+fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    let path = folder.join(MARKER);
+    let found = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(toml::from_str::<Marker>(&text).with_context(|| format!("{} is damaged", path.display()))?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let empty = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot read the folder {}", folder.display()))?
+        .next()
+        .is_none();
+    match found {
+        None if !empty => bail!(
+            "{} has files in it and was not made by `holdfast dev` (it has no {MARKER}): nothing was touched. Choose another --data-dir",
+            folder.display()
+        ),
+        Some(_) if fresh => clear(folder)?,
+        Some(marker) => {
+            if (marker.nodes, marker.shards) != (layout.nodes, layout.shards) {
+                bail!(
+                    "{} was made with --nodes {} --shards {}: say so, or start anew with --fresh, which throws its data away",
+                    folder.display(),
+                    marker.nodes,
+                    marker.shards
+                );
+            }
+            return Ok(marker);
+        }
+        None => {}
+    }
+    let marker = Marker { nodes: layout.nodes, shards: layout.shards, cluster_id: Uuid::now_v7() };
+    let text = toml::to_string(&marker).context("cannot write the marker as TOML")?;
+    write(&path, &format!("# Made by `holdfast dev`, which empties this folder when it is told --fresh.\n{text}"))?;
+    Ok(marker)
+}
+
+/// Removes all but the marker, and that last: a folder that was emptied halfway is still known as ours.
+fn clear(folder: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_name() == MARKER {
+            continue;
+        }
+        let removed = if entry.file_type()?.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    std::fs::remove_file(folder.join(MARKER)).with_context(|| format!("cannot remove {MARKER}"))
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout = Layout { nodes: 3, shards: 4, base_port: 7411 };
+
+    #[test]
+    fn the_configurations_written_are_valid_and_agree_on_the_cluster() {
+        let folder = tempfile::tempdir().unwrap();
+        let members = prepare(&folder.path().join("a/b"), LAYOUT, false).unwrap();
+        let configs: Vec<NodeConfig> = members.iter().map(|member| NodeConfig::load(&member.config).unwrap()).collect();
+        assert_eq!(configs.len(), 3);
+        assert_eq!(configs[2].listen.client, "127.0.0.1:7431");
+        assert!(configs.iter().all(|config| config.peers == configs[0].peers));
+        assert!(configs.iter().all(|config| config.node.cluster_id == configs[0].node.cluster_id));
+        let again = prepare(&folder.path().join("a/b"), LAYOUT, false).unwrap();
+        assert_eq!(NodeConfig::load(&again[0].config).unwrap(), configs[0]);
+    }
+
+    #[test]
+    fn fresh_empties_our_folder_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let members = prepare(folder.path(), LAYOUT, true).unwrap();
+        std::fs::create_dir(&members[0].data).unwrap();
+        prepare(folder.path(), LAYOUT, true).unwrap();
+        assert!(!members[0].data.exists());
+
+        let other = tempfile::tempdir().unwrap();
+        std::fs::write(other.path().join("precious"), "x").unwrap();
+        let error = prepare(other.path(), LAYOUT, true).unwrap_err();
+        assert!(error.to_string().contains("--data-dir"), "{error}");
+        assert!(other.path().join("precious").exists());
+    }
+
+    #[test]
+    fn a_folder_of_another_cluster_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path(), LAYOUT, false).unwrap();
+        let error = prepare(folder.path(), Layout { shards: 2, ..LAYOUT }, false).unwrap_err();
+        assert!(error.to_string().contains("--shards 4"), "{error}");
+        prepare(folder.path(), Layout { shards: 2, ..LAYOUT }, true).unwrap();
+    }
+}

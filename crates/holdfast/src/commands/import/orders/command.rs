@@ -1,0 +1,253 @@
+//! `holdfast import orders`, from its arguments to its summary.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context as _;
+use holdfast_client::{Client, v1};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::applied::{Applied, scan};
+use super::args::{Args, Mode};
+use super::book::Book;
+use super::identity::Source;
+use super::plan::plan;
+use super::progress::Progress;
+use super::reject::write_rejects;
+use super::requests::Requests;
+use super::rows::{FileRows, read_rows};
+use super::run::Run;
+use super::state::{Options, State};
+use super::summary::Account;
+use super::target::{Cluster, Target};
+use crate::context::Context;
+use crate::output::Output;
+
+/// The largest file taken, in bytes: it is held in memory.
+const MAX_FILE_BYTES: u64 = 1 << 30;
+
+/// An older epoch is not used for new operations: ids must lie within the cluster's operation window (24 h by default),
+/// also those at the end of a long run.
+const MAX_EPOCH_AGE_MS: u64 = 12 * 60 * 60 * 1000;
+
+/// How often the state is saved while operations are on their way.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+
+/// Runs the command.
+///
+/// # Errors
+/// When the file cannot be read or is no table of orders, when another import has the state or rejects file, when the
+/// cluster gives no outcome, or when it was interrupted.
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let options = args.options()?;
+    let content = read_content(&args.file)?;
+    let source = Source::of_content(&content);
+    let file = read_rows(&content[..]).with_context(|| format!("cannot import {}", args.file.display()))?;
+    drop(content);
+
+    let client = context.client()?;
+    let topology = client.refresh_topology().await?;
+    check_whole(&topology)?;
+    let plan = plan(&file, &topology, &args.plan_options(&options));
+    let cluster = hex_of(&topology.cluster_id);
+    let paths = Paths::choose(&args, &source, &cluster)?;
+    let (mut state, applied) = begin(client, &source, &cluster, &options, &paths.state, context.output).await?;
+
+    let run = Run {
+        target: &Cluster::new(client.clone()),
+        rows: &file.rows,
+        plan: &plan,
+        requests: Requests {
+            source: &source,
+            epoch_ms: state.epoch_ms,
+            warehouses: &options.warehouses,
+            storefront: &options.storefront,
+            best_effort: args.mode == Mode::BestEffort,
+        },
+        applied: &applied,
+        stop: CancellationToken::new(),
+        book: Mutex::new(book_of(&file, &state)),
+    };
+    // Before anything is sent: a state that cannot be kept or a rejects file that cannot be written ends it here.
+    state.save(&paths.state)?;
+    write_rejects(&paths.rejects, &plan.rejects)?;
+    let outcome = drive(&run, &mut state, &paths, context.output).await;
+    state.finished = outcome.is_ok() && !run.stop.is_cancelled();
+    state.refused = run.with_book(|book| book.refusals(&file.rows));
+    state.save(&paths.state)?;
+    let rejects = run.with_book(|book| book.rejects(&file.rows, &plan.rejects));
+    write_rejects(&paths.rejects, &rejects)?;
+
+    let summary = run.with_book(|book| {
+        let account = Account {
+            file: &args.file,
+            source: source.hash(),
+            rows_read: file.count(),
+            finished: state.finished,
+            plan: &plan,
+            book,
+            rejects: &rejects,
+            rejects_file: &paths.rejects,
+            state_file: &paths.state,
+            elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        account.summary()
+    });
+    if context.json {
+        context.output.json(&summary)?;
+    } else {
+        summary.lines().iter().try_for_each(|line| context.output.line(line))?;
+    }
+    outcome.context("the import stopped; run the same command again to go on")?;
+    anyhow::ensure!(state.finished, "interrupted; run the same command again to go on");
+    Ok(())
+}
+
+/// The files that an import writes.
+struct Paths {
+    state: PathBuf,
+    rejects: PathBuf,
+}
+
+impl Paths {
+    fn choose(args: &Args, source: &Source, cluster: &str) -> anyhow::Result<Self> {
+        let default_state = || {
+            let stem = args.file.file_stem().unwrap_or_default().to_string_lossy();
+            let cluster = cluster.get(..8).unwrap_or(cluster);
+            Path::new("data/imports").join(format!("{stem}-{}-{cluster}.json", source.short()))
+        };
+        let state = args.state.clone().unwrap_or_else(default_state);
+        let rejects = args.rejects.clone().unwrap_or_else(|| state.with_extension("rejects.csv"));
+        let absolute = |path: &Path| {
+            std::path::absolute(path).with_context(|| format!("{:?} is no file name", path.display().to_string()))
+        };
+        let (orders, state_file, rejects_file) = (absolute(&args.file)?, absolute(&state)?, absolute(&rejects)?);
+        anyhow::ensure!(
+            orders != state_file && orders != rejects_file && state_file != rejects_file,
+            "the order file, --state and --rejects must be three files"
+        );
+        Ok(Self { state, rejects })
+    }
+}
+
+/// The state to go on with, and what earlier runs did.
+async fn begin(
+    client: &Client,
+    source: &Source,
+    cluster: &str,
+    options: &Options,
+    path: &Path,
+    output: Output,
+) -> anyhow::Result<(State, Applied)> {
+    let known = State::load(path, source.hash(), cluster, options)?;
+    let positions = client.get_positions(v1::GetPositionsRequest {}).await?;
+    let now_ms = now_ms()?;
+    let (mut state, applied) = match known {
+        Some(state) => {
+            let applied = scan(client, source, &state.from_seq, &positions).await?;
+            (state, applied)
+        }
+        None => {
+            output.note("no state file: looking through the change stream for an earlier import of this file");
+            let mut from_seq = Default::default();
+            let applied = scan(client, source, &from_seq, &positions).await?;
+            if applied.len() == 0 {
+                from_seq = positions.shards.iter().map(|position| (position.shard, position.last_seq + 1)).collect();
+            }
+            let epoch_ms = applied.latest_epoch_ms().unwrap_or(now_ms);
+            (State::new(source.hash(), cluster, options.clone(), epoch_ms, from_seq), applied)
+        }
+    };
+    if applied.len() > 0 {
+        output.note(format!("{} operations of this file were applied by an earlier run", applied.len()));
+    }
+    if now_ms.saturating_sub(state.epoch_ms) > MAX_EPOCH_AGE_MS {
+        // What took effect is known from the change stream, and nothing that was sent so long ago is still on its way.
+        output.note("the earlier run is long ago: what it did not come to gets new operation ids");
+        state.epoch_ms = now_ms;
+    }
+    state.finished = false;
+    Ok((state, applied))
+}
+
+/// Runs the plan, shows how far it is, saves the state now and then, and stops it when asked to.
+async fn drive<T: Target>(run: &Run<'_, T>, state: &mut State, paths: &Paths, output: Output) -> anyhow::Result<()> {
+    let progress = Progress::new(output, run.plan.shards.values().map(|steps| steps.len() as u64).sum());
+    let mut show = tokio::time::interval(progress.interval());
+    show.reset();
+    let mut save = tokio::time::interval(SAVE_EVERY);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut work = pin!(run.run());
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = show.tick() => progress.show(run.with_book(|book| book.steps_done)),
+            _ = save.tick() => {
+                let refused = run.with_book(|book| book.refusals(run.rows));
+                if refused != state.refused {
+                    state.refused = refused;
+                    state.save(&paths.state)?;
+                }
+            }
+            _ = interrupt.recv() => stop(run, output)?,
+            _ = terminate.recv() => stop(run, output)?,
+        }
+    }
+}
+
+/// The first time: stop after the operations in flight. The second time: at once.
+fn stop<T>(run: &Run<'_, T>, output: Output) -> anyhow::Result<()> {
+    anyhow::ensure!(!run.stop.is_cancelled(), "stopped at once; the next run settles the operations in flight");
+    run.stop.cancel();
+    output.note("stopping after the operations in flight; once more to stop at once");
+    Ok(())
+}
+
+/// A book that knows the refusals of earlier runs.
+fn book_of(file: &FileRows, state: &State) -> Book {
+    let mut book = Book::new(file.rows.len());
+    for (index, row) in file.rows.iter().enumerate() {
+        if let Some(refused) = state.refused.get(&row.number) {
+            book.refuse(index, refused.reason, refused.detail.clone());
+        }
+    }
+    book
+}
+
+fn read_content(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let cannot = || format!("cannot read {}", path.display());
+    let metadata = std::fs::metadata(path).with_context(cannot)?;
+    anyhow::ensure!(!metadata.is_dir(), "{} is a folder, not a file of orders", path.display());
+    anyhow::ensure!(
+        metadata.len() <= MAX_FILE_BYTES,
+        "{} has {} bytes, at most {MAX_FILE_BYTES} are allowed; split it between two invoices",
+        path.display(),
+        metadata.len()
+    );
+    std::fs::read(path).with_context(cannot)
+}
+
+/// Every slot has a shard; otherwise rows would be rejected for what is only a moment's ignorance.
+fn check_whole(topology: &v1::GetTopologyResponse) -> anyhow::Result<()> {
+    let owned: u64 = topology.shards.iter().map(|shard| u64::from(shard.last_slot.saturating_sub(shard.first_slot)) + 1).sum();
+    anyhow::ensure!(
+        topology.slots > 0 && owned == u64::from(topology.slots),
+        "the cluster's topology is not whole: {owned} of {} slots have a shard",
+        topology.slots
+    );
+    Ok(())
+}
+
+fn now_ms() -> anyhow::Result<u64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("this machine's clock is before 1970")?;
+    Ok(u64::try_from(since.as_millis())?)
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

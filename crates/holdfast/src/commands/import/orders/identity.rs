@@ -1,0 +1,87 @@
+//! The ids of an import's operations: they follow from the file's content, so importing it again means the same ones.
+
+use holdfast_client::feed_operation_id;
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// What an operation id says beside its time: a hash of source and document.
+pub(super) type Tail = [u8; 10];
+
+/// Who the feed is: a hash of the file's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    hash: String,
+}
+
+impl Source {
+    /// The source of this content.
+    pub(super) fn of_content(content: &[u8]) -> Self {
+        Self { hash: format!("{:032x}", xxh3_128(content)) }
+    }
+
+    /// The hash, 32 hexadecimal digits.
+    pub(super) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Its first 8 digits, for names.
+    pub(super) fn short(&self) -> &str {
+        &self.hash[..8]
+    }
+
+    /// The reason that marks every operation of this import in the change stream.
+    pub(super) fn reason(&self) -> String {
+        format!("import.{}", self.short())
+    }
+
+    /// The operation id of a document, for an import that began at `epoch_ms`.
+    pub(super) fn operation_id(&self, epoch_ms: u64, document: &str) -> Bytes {
+        feed_operation_id(epoch_ms, &self.hash, document)
+    }
+
+    /// What the ids of a document have in common whenever the import began.
+    pub(super) fn tail(&self, document: &str) -> Tail {
+        tail_of(&self.operation_id(0, document)).unwrap_or_default()
+    }
+}
+
+/// The tail of an operation id; nothing when it is not 16 bytes long.
+pub(super) fn tail_of(operation_id: &[u8]) -> Option<Tail> {
+    <[u8; 16]>::try_from(operation_id).ok()?[6..].try_into().ok()
+}
+
+/// The time of an operation id, in milliseconds since the Unix epoch; nothing when it is not 16 bytes long.
+pub(super) fn time_of(operation_id: &[u8]) -> Option<u64> {
+    let id = <[u8; 16]>::try_from(operation_id).ok()?;
+    let mut time = [0; 8];
+    time[2..].copy_from_slice(&id[..6]);
+    Some(u64::from_be_bytes(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_content_gives_the_same_ids_and_only_the_epoch_changes_the_front() {
+        let source = Source::of_content(b"orders");
+        assert_eq!(source, Source::of_content(b"orders"));
+        let (early, late) = (source.operation_id(1_000, "1/0"), source.operation_id(2_000, "1/0"));
+        assert_eq!((time_of(&early), time_of(&late)), (Some(1_000), Some(2_000)));
+        assert_eq!(tail_of(&early), Some(source.tail("1/0")));
+        assert_eq!(tail_of(&late), Some(source.tail("1/0")));
+        assert_ne!(source.tail("1/0"), source.tail("1/1"));
+        assert_ne!(source.tail("1/0"), Source::of_content(b"other").tail("1/0"));
+    }
+
+    #[test]
+    fn the_reason_fits_the_ledger() {
+        let reason = format!("{}.initial-stock", Source::of_content(b"orders").reason());
+        assert!(holdfast_ledger::Reason::new(reason).is_ok());
+    }
+
+    #[test]
+    fn ids_of_another_length_are_nothing() {
+        assert_eq!((tail_of(&[]), time_of(&[0; 15])), (None, None));
+    }
+}

@@ -1,0 +1,63 @@
+//! How much has to be there before the first order.
+
+use std::collections::BTreeMap;
+
+use super::plan::InitialStock;
+use super::rows::Row;
+use super::steps::{Sale, Step};
+
+/// The receipts that stock the cells of one shard for these steps: for each SKU and warehouse what the steps need at their
+/// peak in this order, or a share of it. In order of SKU, then warehouse.
+pub(super) fn receipts(steps: &[Step], sales: &[Sale], rows: &[Row], initial: InitialStock) -> Vec<Step> {
+    let share = match initial {
+        InitialStock::Enough => 1.0,
+        InitialStock::Share(share) => share,
+        InitialStock::None => return Vec::new(),
+    };
+    let mut cells: BTreeMap<(&str, usize), Balance> = BTreeMap::new();
+    let mut moved = |sku, warehouse, units| cells.entry((sku, warehouse)).or_default().add(units);
+    for step in steps {
+        match step {
+            Step::Receive { .. } | Step::Ship { .. } => {}
+            Step::Sell { sale } => {
+                let sale = &sales[*sale];
+                for line in &sale.lines {
+                    moved(line.sku.as_str(), sale.warehouse, -line.quantity);
+                }
+            }
+            Step::Cancel { sale, line, quantity, .. } | Step::Return { sale, line, quantity, .. } => {
+                let sale = &sales[*sale];
+                moved(sale.lines[*line].sku.as_str(), sale.warehouse, *quantity);
+            }
+            Step::ReturnUnreferenced { row, warehouse, quantity } => {
+                moved(rows[*row].stock_code.as_str(), *warehouse, *quantity);
+            }
+            Step::Adjust { row, warehouse, delta } => moved(rows[*row].stock_code.as_str(), *warehouse, *delta),
+        }
+    }
+    cells
+        .into_iter()
+        .filter(|(_, balance)| balance.lowest < 0)
+        .map(|((sku, warehouse), balance)| (sku, warehouse, share_of(-balance.lowest, share)))
+        .filter(|(_, _, quantity)| *quantity > 0)
+        .map(|(sku, warehouse, quantity)| Step::Receive { sku: sku.to_owned(), warehouse, quantity })
+        .collect()
+}
+
+#[derive(Default)]
+struct Balance {
+    now: i64,
+    lowest: i64,
+}
+
+impl Balance {
+    fn add(&mut self, units: i64) {
+        self.now += units;
+        self.lowest = self.lowest.min(self.now);
+    }
+}
+
+/// `share` of `units`, rounded up; never more than `units`.
+fn share_of(units: i64, share: f64) -> i64 {
+    ((units as f64 * share).ceil() as i64).clamp(0, units)
+}

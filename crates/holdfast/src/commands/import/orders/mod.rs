@@ -1,0 +1,41 @@
+//! `holdfast import orders`: a shop's order lines become operations of the ledger.
+//!
+//! ```text
+//! file ─ rows ─ classify ─ plan (matching, initial_stock) ─> steps of each shard, cut into waves
+//!                                                                 │
+//! change stream ─ applied ──────────┐                             ▼
+//! state file ─ state ───────────────┴─────────────> run ─ shard_run ─ shard_waves ─ requests ─> target
+//!                                                                 │
+//!                               rejects file, summary <─ book <───┘
+//! ```
+//!
+//! Everything up to the plan follows from the file, the options and the shards alone, without a cluster's answer; that is
+//! why an import can be interrupted anywhere and run any number of times. `docs/import-orders.md` says what becomes of
+//! each kind of row. Start reading in `plan.rs`, then `shard_run.rs`.
+
+mod applied;
+mod args;
+mod book;
+mod classify;
+mod command;
+mod files;
+mod identity;
+mod initial_stock;
+mod matching;
+mod plan;
+mod progress;
+mod reject;
+mod requests;
+mod rows;
+mod run;
+mod shard_run;
+mod shard_waves;
+mod state;
+mod steps;
+mod summary;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use args::Args;
+pub(crate) use command::run;

@@ -1,0 +1,227 @@
+//! From rows to steps: what each shard is asked to do, in the order of the file.
+//!
+//! The plan follows from the file, the options and the shards alone, so every run of an import makes the same one;
+//! that is what lets a resumed import know what each operation it finds in the change stream was for.
+//!
+//! Rows of one invoice make one order: one reservation for each shard that has some of its SKUs. An order ships when the
+//! file reaches a row of another day, so a cancellation on the day of the sale cancels it and a later one returns it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use holdfast_client::{shard_of, v1};
+
+use super::classify::{Class, classify};
+use super::initial_stock::receipts;
+use super::matching::OpenSales;
+use super::reject::{Reject, RejectReason};
+use super::rows::{FileRows, Row};
+use super::steps::{Sale, SaleLine, Step};
+
+/// Most lines that one reservation may have; a longer order becomes several.
+pub(super) const MAX_LINES: usize = 1024;
+
+/// What shapes a plan beside the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PlanOptions {
+    /// How many warehouses the invoices are dealt out to, in turn. At least 1.
+    pub(super) warehouses: usize,
+    /// How much stock there is before the first order.
+    pub(super) initial_stock: InitialStock,
+    /// More codes that are no goods, in upper case.
+    pub(super) not_stock: Vec<String>,
+}
+
+/// How much stock is received before the first order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum InitialStock {
+    /// What the file needs at its peak, so that nothing is refused.
+    Enough,
+    /// This share (0 to 1) of what it needs, rounded up: a real sell-out happens.
+    Share(f64),
+    /// Nothing: what the ledger has must do.
+    None,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The steps of each shard, in the order in which they must be decided.
+    pub(super) shards: BTreeMap<u32, Vec<Step>>,
+    /// The reservations.
+    pub(super) sales: Vec<Sale>,
+    /// The rows that are nothing for the ledger, in file order.
+    pub(super) rejects: Vec<Reject>,
+    /// Invoices with at least one sale row.
+    pub(super) orders: u64,
+}
+
+/// Plans an import.
+pub(super) fn plan(file: &FileRows, topology: &v1::GetTopologyResponse, options: &PlanOptions) -> Plan {
+    let mut planner = Planner {
+        rows: &file.rows,
+        topology,
+        shards: BTreeMap::new(),
+        sales: Vec::new(),
+        rejects: file.malformed.clone(),
+        open: OpenSales::default(),
+        unshipped: BTreeMap::new(),
+        day: "",
+    };
+    let mut orders = 0;
+    for (number, document) in documents(&file.rows).into_iter().enumerate() {
+        let classified = planner.classify(document, &options.not_stock);
+        let Some((first, ..)) = classified.first() else { continue };
+        planner.turn_day(&file.rows[*first].day);
+        let warehouse = number % options.warehouses.max(1);
+        let sold: Vec<(usize, u32)> = classified
+            .iter()
+            .filter(|(_, class, _)| *class == Class::Sale)
+            .map(|(row, _, shard)| (*row, *shard))
+            .collect();
+        if !sold.is_empty() {
+            orders += 1;
+            planner.sell(&sold, warehouse);
+        }
+        for (row, class, shard) in classified {
+            match class {
+                Class::Sale => {}
+                Class::Back => planner.take_back(row, shard, warehouse),
+                Class::WrittenOff | Class::Found => {
+                    let delta = file.rows[row].quantity;
+                    planner.push(shard, Step::Adjust { row, warehouse, delta });
+                }
+            }
+        }
+    }
+    planner.ship_all();
+    let Planner { mut shards, sales, mut rejects, .. } = planner;
+    rejects.sort_by_key(|reject| reject.row);
+    for steps in shards.values_mut() {
+        let received = receipts(steps, &sales, &file.rows, options.initial_stock);
+        steps.splice(0..0, received);
+    }
+    Plan { shards, sales, rejects, orders }
+}
+
+/// The rows of each invoice, invoices in the order in which they first appear.
+fn documents(rows: &[Row]) -> Vec<Vec<usize>> {
+    let mut documents: Vec<Vec<usize>> = Vec::new();
+    let mut by_invoice: HashMap<&str, usize> = HashMap::new();
+    for (index, row) in rows.iter().enumerate() {
+        let document = *by_invoice.entry(&row.invoice).or_insert(documents.len());
+        if document == documents.len() {
+            documents.push(Vec::new());
+        }
+        documents[document].push(index);
+    }
+    documents
+}
+
+struct Planner<'a> {
+    rows: &'a [Row],
+    topology: &'a v1::GetTopologyResponse,
+    shards: BTreeMap<u32, Vec<Step>>,
+    sales: Vec<Sale>,
+    rejects: Vec<Reject>,
+    open: OpenSales,
+    /// Sales of the current day, with the units that nobody has cancelled.
+    unshipped: BTreeMap<usize, i64>,
+    day: &'a str,
+}
+
+impl<'a> Planner<'a> {
+    fn push(&mut self, shard: u32, step: Step) {
+        self.shards.entry(shard).or_default().push(step);
+    }
+
+    /// The rows of a document that are something for the ledger, each with its class and shard.
+    fn classify(&mut self, document: Vec<usize>, not_stock: &[String]) -> Vec<(usize, Class, u32)> {
+        let alone = document.len() == 1;
+        let mut classified = Vec::with_capacity(document.len());
+        for index in document {
+            let row = &self.rows[index];
+            let decided = classify(row, alone, not_stock).and_then(|class| {
+                let shard = shard_of(self.topology, &row.stock_code);
+                let shard = shard.ok_or_else(|| row.reject(RejectReason::BadStockCode, "no shard has it"))?;
+                Ok((index, class, shard))
+            });
+            match decided {
+                Ok(row) => classified.push(row),
+                Err(reject) => self.rejects.push(reject),
+            }
+        }
+        classified
+    }
+
+    fn turn_day(&mut self, day: &'a str) {
+        if self.day != day {
+            self.ship_all();
+            self.day = day;
+        }
+    }
+
+    fn ship_all(&mut self) {
+        for (sale, units) in std::mem::take(&mut self.unshipped) {
+            if units > 0 {
+                self.push(self.sales[sale].shard, Step::Ship { sale });
+            }
+        }
+    }
+
+    /// One reservation for each shard, or more where a shard has too many lines.
+    fn sell(&mut self, sold: &[(usize, u32)], warehouse: usize) {
+        let mut by_shard: BTreeMap<u32, Vec<SaleLine>> = BTreeMap::new();
+        let mut line_of: HashMap<&str, usize> = HashMap::new();
+        for (index, shard) in sold {
+            let row = &self.rows[*index];
+            let lines = by_shard.entry(*shard).or_default();
+            let line = *line_of.entry(&row.stock_code).or_insert(lines.len());
+            if line == lines.len() {
+                lines.push(SaleLine { sku: row.stock_code.clone(), quantity: 0, rows: Vec::new() });
+            }
+            lines[line].quantity += row.quantity;
+            lines[line].rows.push(*index);
+        }
+        for (shard, lines) in by_shard {
+            for (part, lines) in lines.chunks(MAX_LINES).enumerate() {
+                self.add_sale(shard, part, warehouse, lines.to_vec());
+            }
+        }
+    }
+
+    fn add_sale(&mut self, shard: u32, part: usize, warehouse: usize, lines: Vec<SaleLine>) {
+        let sale = self.sales.len();
+        for (line, SaleLine { sku, quantity, rows }) in lines.iter().enumerate() {
+            // All rows of an invoice have one customer; if a feed mixes them, the first one counts.
+            if let Some(customer) = self.rows[rows[0]].customer {
+                self.open.add(customer, sku, sale, line, *quantity);
+            }
+        }
+        let invoice = self.rows[lines[0].rows[0]].invoice.clone();
+        self.unshipped.insert(sale, lines.iter().map(|line| line.quantity).sum());
+        self.sales.push(Sale { shard, invoice, part, warehouse, lines });
+        self.push(shard, Step::Sell { sale });
+    }
+
+    fn take_back(&mut self, row: usize, shard: u32, warehouse: usize) {
+        let quantity = -self.rows[row].quantity;
+        let found = self.rows[row]
+            .customer
+            .and_then(|customer| self.open.take(customer, &self.rows[row].stock_code, quantity));
+        let step = match found {
+            None => Step::ReturnUnreferenced { row, warehouse, quantity },
+            Some((sale, line)) => match self.unshipped.get_mut(&sale) {
+                Some(units) => {
+                    *units -= quantity;
+                    Step::Cancel { row, sale, line, quantity }
+                }
+                None => Step::Return { row, sale, line, quantity },
+            },
+        };
+        self.push(shard, step);
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,180 @@
+//! One shard's part of a run.
+//!
+//! What an earlier run did is known from the change stream, except for refusals, which leave no trace in it. But waves are
+//! finished in order: a step without a trace in a wave before the last one with a trace was refused, and stays so.
+
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use holdfast_client::{ClientError, v1};
+
+use super::identity::tail_of;
+use super::reject::RejectReason;
+use super::requests::{row_document, sale_document, stock_document};
+use super::run::Run;
+use super::steps::{Step, waves};
+use super::target::{Answer, Request, Target};
+
+/// What became of a sale.
+pub(super) enum Sold {
+    /// It has a reservation, with these units for each line.
+    Granted { reservation_id: Bytes, units: Vec<i64> },
+    /// It has none.
+    Refused,
+}
+
+/// How an operation came out.
+pub(super) enum Outcome {
+    /// It took effect, now or before, under this id; a Reserve granted these units of these lines.
+    Done { operation_id: Bytes, granted: Vec<(u32, i64)> },
+    /// It had no effect.
+    Refused(Box<v1::Refusal>),
+}
+
+/// The steps of one shard on their way.
+pub(super) struct ShardRun<'a, T> {
+    pub(super) run: &'a Run<'a, T>,
+    shard: u32,
+    steps: &'a [Step],
+    pub(super) sold: HashMap<usize, Sold>,
+}
+
+impl<'a, T: Target> ShardRun<'a, T> {
+    pub(super) fn new(run: &'a Run<'a, T>, shard: u32, steps: &'a [Step]) -> Self {
+        Self { run, shard, steps, sold: HashMap::new() }
+    }
+
+    /// Takes wave after wave.
+    ///
+    /// # Errors
+    /// An operation without an outcome, or one refused in a way that makes going on pointless.
+    pub(super) async fn run(mut self) -> anyhow::Result<()> {
+        let steps = self.steps;
+        let waves = waves(steps, |row| self.run.rows[row].stock_code.as_str());
+        let last_begun = waves.iter().rposition(|wave| steps[wave.clone()].iter().any(|step| self.has_trace(step)));
+        for (number, wave) in waves.into_iter().enumerate() {
+            if self.run.stop.is_cancelled() {
+                break;
+            }
+            let steps = &steps[wave];
+            let settled_before = last_begun.is_some_and(|last| number < last);
+            let done = match &steps[0] {
+                Step::Receive { .. } => self.receive(steps).await,
+                Step::Sell { .. } => self.sell(steps, settled_before).await,
+                Step::Ship { .. } => self.ship(steps).await,
+                Step::Cancel { .. } | Step::Return { .. } | Step::ReturnUnreferenced { .. } => {
+                    self.take_back(steps, settled_before).await
+                }
+                Step::Adjust { .. } => self.adjust(steps, settled_before).await,
+            };
+            done.with_context(|| format!("shard {}", self.shard))?;
+            self.run.with_book(|book| book.steps_done += steps.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Does the change stream show that this step was begun?
+    fn has_trace(&self, step: &Step) -> bool {
+        let rows = self.run.rows;
+        let sale = |sale: &usize, operation| sale_document(&self.run.plan.sales[*sale], operation);
+        match step {
+            Step::Receive { sku, warehouse, .. } => {
+                self.is_applied(&stock_document(sku, &self.run.requests.warehouses[*warehouse]))
+            }
+            Step::Sell { sale: number } => self.is_applied(&sale(number, "reserve")),
+            Step::Ship { sale: number } => self.is_applied(&sale(number, "ship")),
+            Step::Cancel { row, .. } => self.is_applied(&row_document(&rows[*row], "cancel")),
+            Step::Return { row, .. } | Step::ReturnUnreferenced { row, .. } => {
+                self.is_applied(&row_document(&rows[*row], "return"))
+                    || self.is_applied(&row_document(&rows[*row], "return-unreferenced"))
+            }
+            Step::Adjust { row, .. } => self.is_applied(&row_document(&rows[*row], "adjust")),
+        }
+    }
+
+    fn is_applied(&self, document: &str) -> bool {
+        self.run.applied.get(&self.run.requests.source.tail(document)).is_some()
+    }
+
+    /// Is this row one that an earlier run had refused? `settled_before`: its wave was finished by an earlier run.
+    pub(super) fn was_refused(&self, step: &Step, row: usize, settled_before: bool) -> bool {
+        if self.has_trace(step) {
+            return false;
+        }
+        self.run.with_book(|book| {
+            if book.refusal_of(row).is_none() && settled_before {
+                let detail = "refused by an earlier run; the state file that knew more is lost";
+                book.refuse(row, RejectReason::InsufficientStock, detail);
+            }
+            book.refusal_of(row).is_some()
+        })
+    }
+
+    /// Sends what has not taken effect yet; the outcomes come in the order of the requests.
+    ///
+    /// # Errors
+    /// The first operation without an outcome, or refused in a way that makes going on pointless.
+    pub(super) async fn perform(&self, requests: Vec<Request>) -> anyhow::Result<Vec<Outcome>> {
+        let done_before = |request: &Request| {
+            let before = self.run.applied.get(&tail_of(&request.operation_id())?)?;
+            let granted = before.granted.iter().map(|(line, units)| (*line, *units)).collect();
+            Some(Outcome::Done { operation_id: before.operation_id.clone(), granted })
+        };
+        let before: Vec<Option<Outcome>> = requests.iter().map(done_before).collect();
+        let to_send = requests.into_iter().zip(&before).filter(|(_, before)| before.is_none());
+        let to_send: Vec<Request> = to_send.map(|(request, _)| request).collect();
+        let skipped = before.len() - to_send.len();
+        let ids: Vec<Bytes> = to_send.iter().map(Request::operation_id).collect();
+        let answers = if to_send.is_empty() { Vec::new() } else { self.run.target.submit(to_send).await };
+        self.run.with_book(|book| book.operations.skipped += skipped as u64);
+        let mut answers = ids.into_iter().zip(answers);
+        let mut outcomes = Vec::with_capacity(before.len());
+        for before in before {
+            outcomes.push(match before {
+                Some(done) => done,
+                None => {
+                    let (id, answer) = answers.next().context("an operation was not answered")?;
+                    self.outcome(id, answer)?
+                }
+            });
+        }
+        Ok(outcomes)
+    }
+
+    fn outcome(&self, operation_id: Bytes, answer: Result<Answer, ClientError>) -> anyhow::Result<Outcome> {
+        match answer {
+            Ok(Answer { replayed, granted }) => {
+                self.run.with_book(|book| {
+                    let count = if replayed { &mut book.operations.replayed } else { &mut book.operations.applied };
+                    *count += 1;
+                });
+                Ok(Outcome::Done { operation_id, granted })
+            }
+            Err(ClientError::Refused(refusal)) => {
+                if let Some(advice) = ends_the_import(refusal.reason()) {
+                    return Err(ClientError::Refused(refusal)).context(advice);
+                }
+                self.run.with_book(|book| book.operations.refused += 1);
+                Ok(Outcome::Refused(refusal))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Refusals that all later operations would meet too, with what to do.
+fn ends_the_import(reason: v1::Reason) -> Option<&'static str> {
+    match reason {
+        v1::Reason::OperationIdReused => {
+            Some("this file was imported with other options before, which cannot be changed afterwards")
+        }
+        v1::Reason::OperationIdTooOld => {
+            Some("the import took longer than the operation window; run the same command again to go on")
+        }
+        v1::Reason::OperationIdFromFuture => Some("this machine's clock is ahead of the cluster's; set it right"),
+        v1::Reason::SpansShards => Some("the shards are not as the topology told; run the same command again"),
+        v1::Reason::Internal => Some("the cluster has a defect"),
+        _ => None,
+    }
+}

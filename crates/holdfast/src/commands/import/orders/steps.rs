@@ -1,0 +1,180 @@
+//! The steps of an import, and how they are cut into waves.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// Most steps that one shard has in flight.
+pub(super) const MAX_WAVE: usize = 64;
+
+/// Rows of one invoice in one shard: one reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sale {
+    /// The shard of all its SKUs.
+    pub(super) shard: u32,
+    /// The invoice number.
+    pub(super) invoice: String,
+    /// 0, or more when the invoice has more lines in this shard than a reservation may have.
+    pub(super) part: usize,
+    /// The warehouse it is dealt to, as an index into the warehouses.
+    pub(super) warehouse: usize,
+    /// Its lines, no SKU twice.
+    pub(super) lines: Vec<SaleLine>,
+}
+
+/// All rows of one SKU in a sale, added up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SaleLine {
+    /// What.
+    pub(super) sku: String,
+    /// Units of all its rows.
+    pub(super) quantity: i64,
+    /// The rows, as indices into the file's rows.
+    pub(super) rows: Vec<usize>,
+}
+
+/// One thing to ask of a shard. Rows and sales are indices into the file's rows and the plan's sales.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Initial stock arrives.
+    Receive {
+        /// What.
+        sku: String,
+        /// Where.
+        warehouse: usize,
+        /// At least 1.
+        quantity: i64,
+    },
+    /// Reserve, then commit.
+    Sell {
+        /// Which.
+        sale: usize,
+    },
+    /// Whatever is still committed leaves.
+    Ship {
+        /// Which.
+        sale: usize,
+    },
+    /// Units of a sale that has not shipped go back.
+    Cancel {
+        /// Because of this row.
+        row: usize,
+        /// Of this sale.
+        sale: usize,
+        /// And this line of it.
+        line: usize,
+        /// At least 1.
+        quantity: i64,
+    },
+    /// Units of a sale that has shipped come back.
+    Return {
+        /// Because of this row.
+        row: usize,
+        /// Of this sale.
+        sale: usize,
+        /// And this line of it.
+        line: usize,
+        /// At least 1.
+        quantity: i64,
+    },
+    /// Units come back whose sale is not in the file.
+    ReturnUnreferenced {
+        /// Because of this row.
+        row: usize,
+        /// Where to.
+        warehouse: usize,
+        /// At least 1.
+        quantity: i64,
+    },
+    /// Stock was written off (negative) or found.
+    Adjust {
+        /// Because of this row.
+        row: usize,
+        /// Where.
+        warehouse: usize,
+        /// Not 0.
+        delta: i64,
+    },
+}
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Receive,
+    Sell,
+    Ship,
+    Back,
+    Adjust,
+}
+
+impl Step {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Receive { .. } => Kind::Receive,
+            Self::Sell { .. } => Kind::Sell,
+            Self::Ship { .. } => Kind::Ship,
+            Self::Cancel { .. } | Self::Return { .. } | Self::ReturnUnreferenced { .. } => Kind::Back,
+            Self::Adjust { .. } => Kind::Adjust,
+        }
+    }
+}
+
+/// Cuts a shard's steps into waves: a wave is finished before the next one begins, and the steps of one wave go out
+/// together. A wave holds steps of one kind, so that nothing in it can give stock to a sale in it; adjustments of one SKU
+/// never share a wave. `sku_of` names the SKU of a row.
+pub(super) fn waves<'a>(steps: &[Step], sku_of: impl Fn(usize) -> &'a str) -> Vec<Range<usize>> {
+    let mut waves = Vec::new();
+    let mut start = 0;
+    let mut adjusted = HashSet::new();
+    for (index, step) in steps.iter().enumerate() {
+        let same_sku = match step {
+            Step::Adjust { row, .. } => !adjusted.insert(sku_of(*row)),
+            _ => false,
+        };
+        if index > start && (steps[start].kind() != step.kind() || index - start == MAX_WAVE || same_sku) {
+            waves.push(start..index);
+            start = index;
+            adjusted.clear();
+            if let Step::Adjust { row, .. } = step {
+                adjusted.insert(sku_of(*row));
+            }
+        }
+    }
+    if start < steps.len() {
+        waves.push(start..steps.len());
+    }
+    waves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adjust(row: usize) -> Step {
+        Step::Adjust { row, warehouse: 0, delta: -1 }
+    }
+
+    #[test]
+    fn a_wave_holds_one_kind_and_never_adjusts_a_sku_twice() {
+        let back = Step::ReturnUnreferenced { row: 0, warehouse: 0, quantity: 1 };
+        let steps = [
+            Step::Sell { sale: 0 },
+            Step::Sell { sale: 1 },
+            back.clone(),
+            Step::Return { row: 1, sale: 0, line: 0, quantity: 1 },
+            adjust(0),
+            adjust(1),
+            adjust(2),
+            adjust(2),
+            Step::Ship { sale: 0 },
+        ];
+        // Rows 0 and 2 are of one SKU.
+        let waves = waves(&steps, |row| if row == 1 { "B" } else { "A" });
+        assert_eq!(waves, [0..2, 2..4, 4..6, 6..7, 7..8, 8..9]);
+    }
+
+    #[test]
+    fn a_wave_is_bounded_and_the_waves_cover_every_step_once() {
+        let steps = vec![Step::Sell { sale: 0 }; 2 * MAX_WAVE + 1];
+        let waves = waves(&steps, |_| "A");
+        assert_eq!(waves, [0..MAX_WAVE, MAX_WAVE..2 * MAX_WAVE, 2 * MAX_WAVE..2 * MAX_WAVE + 1]);
+    }
+}

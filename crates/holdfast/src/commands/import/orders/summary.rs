@@ -1,0 +1,142 @@
+//! What an import came to, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::book::{Book, Operations, Units};
+use super::plan::Plan;
+use super::reject::Reject;
+
+/// The account of an import. `rows_read = rows_imported + rows_rejected + rows_pending`, and nothing is pending at the end.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Summary {
+    /// The file.
+    pub(super) file: String,
+    /// The hash of its content.
+    pub(super) source: String,
+    /// Was every row settled?
+    pub(super) finished: bool,
+    /// Rows of the file.
+    pub(super) rows_read: u64,
+    /// Rows that are in the ledger in full.
+    pub(super) rows_imported: u64,
+    /// Rows in the rejects file.
+    pub(super) rows_rejected: u64,
+    /// Rows that an interrupted import has not come to.
+    pub(super) rows_pending: u64,
+    /// Rejected rows by reason.
+    pub(super) rejected: BTreeMap<&'static str, u64>,
+    /// Invoices that sell.
+    pub(super) orders: u64,
+    /// Shards that they are spread over.
+    pub(super) shards: u64,
+    /// Reservations granted: one for each shard of an invoice.
+    pub(super) reservations: u64,
+    /// Reservations refused.
+    pub(super) reservations_refused: u64,
+    /// Units moved, in this run or an earlier one.
+    pub(super) units: Units,
+    /// What this run did.
+    pub(super) operations: Operations,
+    /// Where the rejected rows are.
+    pub(super) rejects_file: String,
+    /// Where the state is.
+    pub(super) state_file: String,
+    /// How long this run took.
+    pub(super) elapsed_ms: u64,
+}
+
+/// What a summary is made of.
+pub(super) struct Account<'a> {
+    pub(super) file: &'a Path,
+    pub(super) source: &'a str,
+    pub(super) rows_read: u64,
+    pub(super) finished: bool,
+    pub(super) plan: &'a Plan,
+    pub(super) book: &'a Book,
+    pub(super) rejects: &'a [Reject],
+    pub(super) rejects_file: &'a Path,
+    pub(super) state_file: &'a Path,
+    pub(super) elapsed_ms: u64,
+}
+
+impl Account<'_> {
+    /// Adds it up.
+    ///
+    /// # Panics
+    /// When the rows do not add up: an account that loses rows must not be given out.
+    pub(super) fn summary(&self) -> Summary {
+        let rows_imported = self.book.imported();
+        let rows_rejected = self.rejects.len() as u64;
+        let settled = rows_imported + rows_rejected;
+        assert!(settled <= self.rows_read, "{settled} rows were settled, {} were read", self.rows_read);
+        assert!(!self.finished || settled == self.rows_read, "{settled} of {} rows were settled", self.rows_read);
+        let mut rejected: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for reject in self.rejects {
+            *rejected.entry(reject.reason.code()).or_default() += 1;
+        }
+        Summary {
+            file: self.file.display().to_string(),
+            source: self.source.to_owned(),
+            finished: self.finished,
+            rows_read: self.rows_read,
+            rows_imported,
+            rows_rejected,
+            rows_pending: self.rows_read - settled,
+            rejected,
+            orders: self.plan.orders,
+            shards: self.plan.shards.len() as u64,
+            reservations: self.book.reservations,
+            reservations_refused: self.book.reservations_refused,
+            units: self.book.units,
+            operations: self.book.operations,
+            rejects_file: self.rejects_file.display().to_string(),
+            state_file: self.state_file.display().to_string(),
+            elapsed_ms: self.elapsed_ms,
+        }
+    }
+}
+
+impl Summary {
+    /// Did this run change nothing because everything had been imported before?
+    pub(super) fn was_imported_before(&self) -> bool {
+        self.finished && self.operations.applied == 0 && self.operations.skipped + self.operations.replayed > 0
+    }
+
+    /// For people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let Units { received, sold, cancelled, returned, adjusted_up, adjusted_down } = self.units;
+        let Operations { applied, replayed, skipped, refused } = self.operations;
+        let mut lines = vec![
+            format!("rows          {} read: {} imported, {} rejected", self.rows_read, self.rows_imported, self.rows_rejected),
+        ];
+        if self.rows_pending > 0 {
+            lines[0].push_str(&format!(", {} not done yet", self.rows_pending));
+        }
+        for (reason, rows) in &self.rejected {
+            lines.push(format!("  {rows:>10}  {reason}"));
+        }
+        lines.push(format!(
+            "orders        {} as {} reservations granted and {} refused: one for each of up to {} shards an order touches \
+             (orders that span shards are not built yet)",
+            self.orders, self.reservations, self.reservations_refused, self.shards
+        ));
+        lines.push(format!(
+            "units         {sold} sold, {cancelled} cancelled, {returned} returned, {adjusted_up} found, \
+             {adjusted_down} written off, {received} initial stock"
+        ));
+        lines.push(format!(
+            "operations    {applied} applied, {replayed} replayed, {skipped} skipped (applied by an earlier run), {refused} refused"
+        ));
+        lines.push(format!("rejected rows {}", self.rejects_file));
+        lines.push(format!("state         {}", self.state_file));
+        lines.push(format!("elapsed       {}.{:01} s", self.elapsed_ms / 1000, self.elapsed_ms % 1000 / 100));
+        if self.was_imported_before() {
+            lines.push("nothing changed: this file had been imported before".to_owned());
+        }
+        lines
+    }
+}
+

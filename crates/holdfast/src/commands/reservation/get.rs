@@ -1,0 +1,100 @@
+//! `holdfast get`: one reservation as it stands.
+
+use holdfast_client::v1;
+use serde_json::{Value, json};
+
+use crate::arguments::{ReservationArgs, consistency};
+use crate::context::Context;
+use crate::render;
+
+/// Arguments of `holdfast get`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast get 01936f3e-6a00-7000-8000-000000000001")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    reservation: ReservationArgs,
+    /// Take what the asked node knows, without asking a quorum
+    #[arg(long)]
+    stale: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let request = v1::GetReservationRequest {
+        reservation: args.reservation.key(),
+        consistency: consistency(args.stale),
+    };
+    let answer = context.client()?.get_reservation(request).await?;
+    let reservation = answer
+        .reservation
+        .ok_or_else(|| anyhow::anyhow!("the answer holds no reservation"))?;
+    if context.json {
+        let lines: Vec<Value> = reservation.lines.iter().map(line_json).collect();
+        context.output.json(&json!({
+            "read": render::read(answer.read.as_ref()),
+            "reservation": {
+                "reservation_id": render::id(&reservation.reservation_id),
+                "storefront": reservation.storefront,
+                "state": render::state(reservation.state()),
+                "created_at_ms": reservation.created_at_ms,
+                "expires_at_ms": reservation.expires_at_ms,
+                "reference": reservation.reference,
+                "lines": lines,
+                "shard": reservation.shard,
+            },
+        }))?;
+        return Ok(());
+    }
+    context.output.table(
+        &["RESERVATION", "STATE", "STOREFRONT", "CREATED", "EXPIRES", "REFERENCE", "SHARD"],
+        &[vec![
+            render::id(&reservation.reservation_id),
+            render::state(reservation.state()).to_owned(),
+            reservation.storefront.clone(),
+            render::time(reservation.created_at_ms),
+            render::time(reservation.expires_at_ms),
+            if reservation.reference.is_empty() { "-".to_owned() } else { reservation.reference.clone() },
+            reservation.shard.to_string(),
+        ]],
+    )?;
+    context.output.line("")?;
+    let rows: Vec<Vec<String>> = reservation.lines.iter().map(line_row).collect();
+    context.output.table(
+        &["LINE", "SKU", "REQUESTED", "GRANTED", "HELD", "COMMITTED", "SHIPPED", "RELEASED", "CANCELLED", "RETURNED", "FROM"],
+        &rows,
+    )?;
+    context.output.note(render::read_note(answer.read.as_ref()));
+    Ok(())
+}
+
+fn line_json(line: &v1::ReservationLine) -> Value {
+    json!({
+        "line": line.line,
+        "sku": line.sku,
+        "requested": line.requested,
+        "granted": line.granted,
+        "held": line.held,
+        "committed": line.committed,
+        "shipped": line.shipped,
+        "released": line.released,
+        "cancelled": line.cancelled,
+        "returned": line.returned,
+        "allocations": render::allocations(&line.allocations),
+    })
+}
+
+fn line_row(line: &v1::ReservationLine) -> Vec<String> {
+    let units = [
+        line.requested,
+        line.granted,
+        line.held,
+        line.committed,
+        line.shipped,
+        line.released,
+        line.cancelled,
+        line.returned,
+    ];
+    let mut row = vec![line.line.to_string(), line.sku.clone()];
+    row.extend(units.map(|units| units.to_string()));
+    row.push(render::allocations_text(&line.allocations));
+    row
+}

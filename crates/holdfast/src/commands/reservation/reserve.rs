@@ -1,0 +1,110 @@
+//! `holdfast reserve`: takes stock for a buyer.
+
+use clap::ValueEnum;
+use holdfast_client::v1;
+use serde_json::{Value, json};
+
+use crate::arguments::{OperationArgs, OrderLine, duration_ms, order_line};
+use crate::context::Context;
+use crate::render;
+
+/// What to do when not everything is there.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Mode {
+    /// Every line in full, or nothing
+    AllOrNothing,
+    /// As much of each line as there is
+    BestEffort,
+}
+
+/// Arguments of `holdfast reserve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast reserve SHIRT-1=2 --storefront web --reference order-1001\n  holdfast reserve SHIRT-1=2 HAT=1 --ttl 5m --mode best-effort\n  holdfast reserve SHIRT-1=2 --prefer LONDON,LEEDS")]
+pub(crate) struct Args {
+    /// What and how many
+    #[arg(value_name = "SKU=QTY", required = true, value_parser = order_line)]
+    lines: Vec<OrderLine>,
+    /// For whom
+    #[arg(long, default_value = "web")]
+    storefront: String,
+    /// How long the hold lives
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration_ms)]
+    ttl: u64,
+    /// What to do when not everything is there
+    #[arg(long, value_enum, default_value_t = Mode::AllOrNothing)]
+    mode: Mode,
+    /// Only from this warehouse
+    #[arg(long, conflicts_with = "prefer")]
+    warehouse: Option<String>,
+    /// Only from these warehouses, in this order
+    #[arg(long, value_name = "WAREHOUSE,...", value_delimiter = ',')]
+    prefer: Vec<String>,
+    #[command(flatten)]
+    operation: OperationArgs,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let kind = match args.warehouse {
+        Some(warehouse) => Some(v1::source::Kind::Warehouse(warehouse)),
+        None if !args.prefer.is_empty() => Some(v1::source::Kind::Preference(v1::WarehouseList { warehouses: args.prefer })),
+        None => None,
+    };
+    let source = kind.map(|kind| v1::Source { kind: Some(kind) });
+    let mode = match args.mode {
+        Mode::AllOrNothing => v1::ReserveMode::AllOrNothing,
+        Mode::BestEffort => v1::ReserveMode::BestEffort,
+    };
+    let lines = args.lines.into_iter().map(|line| v1::ReserveLine {
+        sku: line.sku,
+        quantity: line.quantity,
+        source: source.clone(),
+    });
+    let operation = args.operation.start();
+    let request = v1::ReserveRequest {
+        operation: operation.message(),
+        storefront: args.storefront,
+        lines: lines.collect(),
+        ttl_ms: args.ttl,
+        mode: mode.into(),
+    };
+    let granted = context.client()?.reserve(request).await.map_err(|error| operation.failed(error))?;
+    let id = operation.id.to_string();
+    if context.json {
+        let lines: Vec<Value> = granted.lines.iter().map(line_json).collect();
+        context.output.json(&json!({
+            "reservation_id": id,
+            "receipt": render::receipt(granted.receipt.as_ref()),
+            "expires_at_ms": granted.expires_at_ms,
+            "lines": lines,
+        }))?;
+        return Ok(());
+    }
+    context.output.line(format!("reservation {id}"))?;
+    context.output.line(format!("held until {}, {}", render::time(granted.expires_at_ms), render::receipt_note(granted.receipt.as_ref())))?;
+    let rows: Vec<Vec<String>> = granted
+        .lines
+        .iter()
+        .map(|line| {
+            vec![
+                line.line.to_string(),
+                line.sku.clone(),
+                line.requested.to_string(),
+                line.granted.to_string(),
+                render::allocations_text(&line.allocations),
+            ]
+        })
+        .collect();
+    context.output.table(&["LINE", "SKU", "REQUESTED", "GRANTED", "FROM"], &rows)?;
+    context.output.note(format!("next: holdfast commit {id}"));
+    Ok(())
+}
+
+fn line_json(line: &v1::GrantedLine) -> Value {
+    json!({
+        "line": line.line,
+        "sku": line.sku,
+        "requested": line.requested,
+        "granted": line.granted,
+        "allocations": render::allocations(&line.allocations),
+    })
+}

@@ -1,0 +1,71 @@
+//! `holdfast serve`: one node.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use holdfast_node::config::LogFormat;
+use holdfast_node::{Node, NodeConfig};
+use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::context::Context;
+use crate::logs;
+
+/// Arguments of `holdfast serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\n`holdfast config reference` prints every key of the configuration.")]
+pub(crate) struct Args {
+    /// The node's configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Stop gracefully when standard input ends: for whoever runs nodes as children
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let config = NodeConfig::load(&args.config)?;
+    let format = match config.log.format {
+        LogFormat::Json => logs::Format::Json,
+        LogFormat::Pretty => logs::Format::Pretty,
+    };
+    logs::start(context.log_level.as_deref().unwrap_or(&config.log.level), format)?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let node_id = config.node.node_id;
+    let node = Node::start(config).await?;
+    tracing::info!(
+        node_id,
+        client = %node.client_address(),
+        peer = %node.peer_address(),
+        http = %node.http_address(),
+        "node started"
+    );
+    let why = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        () = stdin_ended(args.stop_with_stdin) => "the end of standard input",
+        reason = node.fatal() => {
+            tracing::error!(node_id, %reason, "the node must not go on");
+            // The log may be what failed, so the shards cannot be closed in order; what was acknowledged is on the disk.
+            anyhow::bail!("node {node_id} stopped, because it must not go on: {reason}");
+        }
+    };
+    tracing::info!(node_id, why, "stopping");
+    tokio::select! {
+        stopped = node.stop() => stopped?,
+        _ = interrupt.recv() => anyhow::bail!("node {node_id} was interrupted again before it had stopped"),
+    }
+    tracing::info!(node_id, "node stopped");
+    Ok(())
+}
+
+/// Waits until standard input ends; forever when that is not asked for.
+async fn stdin_ended(wanted: bool) {
+    if !wanted {
+        return std::future::pending().await;
+    }
+    let mut stdin = tokio::io::stdin();
+    let mut ignored = [0; 64];
+    while matches!(stdin.read(&mut ignored).await, Ok(1..)) {}
+}

@@ -1,0 +1,222 @@
+//! Movements and policies of cells.
+
+use clap::ValueEnum;
+use holdfast_client::{ClientError, v1};
+use serde_json::json;
+
+use crate::arguments::{Operation, OperationArgs, units};
+use crate::context::Context;
+use crate::failure::Usage;
+use crate::render;
+
+/// Names a cell.
+#[derive(Debug, clap::Args)]
+pub(super) struct CellArgs {
+    /// What
+    sku: String,
+    /// Where
+    #[arg(long)]
+    warehouse: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --reference delivery-4711")]
+pub(super) struct ReceiveArgs {
+    #[command(flatten)]
+    cell: CellArgs,
+    /// How many base units, at least 1
+    #[arg(long, value_parser = units, allow_negative_numbers = true)]
+    quantity: i64,
+    #[command(flatten)]
+    operation: OperationArgs,
+}
+
+pub(super) async fn receive(args: ReceiveArgs, context: &Context) -> anyhow::Result<()> {
+    let operation = args.operation.start();
+    let request = v1::ReceiveRequest {
+        operation: operation.message(),
+        sku: args.cell.sku,
+        warehouse: args.cell.warehouse,
+        quantity: args.quantity,
+    };
+    report(context, &operation, context.client()?.receive(request).await)
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast stock adjust SHIRT-1 --warehouse LONDON --delta -3 --reason stolen\n  holdfast stock adjust SHIRT-1 --warehouse LONDON --delta 3 --reason found")]
+pub(super) struct AdjustArgs {
+    #[command(flatten)]
+    cell: CellArgs,
+    /// Units to add (positive) or take (negative), not 0
+    #[arg(long, allow_negative_numbers = true)]
+    delta: i64,
+    #[command(flatten)]
+    operation: OperationArgs,
+}
+
+pub(super) async fn adjust(args: AdjustArgs, context: &Context) -> anyhow::Result<()> {
+    if !args.operation.has_reason() {
+        return Err(Usage("an adjustment needs a reason: add --reason, such as --reason stolen".to_owned()).into());
+    }
+    let operation = args.operation.start();
+    let request = v1::AdjustRequest {
+        operation: operation.message(),
+        sku: args.cell.sku,
+        warehouse: args.cell.warehouse,
+        delta: args.delta,
+    };
+    report(context, &operation, context.client()?.adjust(request).await)
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast stock count SHIRT-1 --warehouse LONDON --counted 97\n  holdfast stock count SHIRT-1 --warehouse LONDON --counted 97 --as-of-seq 1042")]
+pub(super) struct CountArgs {
+    #[command(flatten)]
+    cell: CellArgs,
+    /// What was counted, at least 0
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
+    counted: i64,
+    /// The shard's change sequence number when it was counted (`stock get` shows it); movements since are re-applied
+    #[arg(long)]
+    as_of_seq: Option<u64>,
+    #[command(flatten)]
+    operation: OperationArgs,
+}
+
+pub(super) async fn count(args: CountArgs, context: &Context) -> anyhow::Result<()> {
+    let operation = args.operation.start();
+    let request = v1::CountRequest {
+        operation: operation.message(),
+        sku: args.cell.sku,
+        warehouse: args.cell.warehouse,
+        counted: args.counted,
+        as_of_seq: args.as_of_seq,
+    };
+    report(context, &operation, context.client()?.count(request).await)
+}
+
+/// A bucket that units can be moved between.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum MovableBucket {
+    Free,
+    Safety,
+    Damaged,
+    QualityHold,
+}
+
+impl MovableBucket {
+    fn message(self) -> i32 {
+        match self {
+            Self::Free => v1::Bucket::Free,
+            Self::Safety => v1::Bucket::Safety,
+            Self::Damaged => v1::Bucket::Damaged,
+            Self::QualityHold => v1::Bucket::QualityHold,
+        }
+        .into()
+    }
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast stock move SHIRT-1 --warehouse LONDON --quantity 2 --from free --to damaged --reason torn")]
+pub(super) struct MoveArgs {
+    #[command(flatten)]
+    cell: CellArgs,
+    /// How many base units, at least 1
+    #[arg(long, value_parser = units, allow_negative_numbers = true)]
+    quantity: i64,
+    /// Out of which bucket
+    #[arg(long)]
+    from: MovableBucket,
+    /// Into which bucket
+    #[arg(long)]
+    to: MovableBucket,
+    #[command(flatten)]
+    operation: OperationArgs,
+}
+
+pub(super) async fn move_bucket(args: MoveArgs, context: &Context) -> anyhow::Result<()> {
+    let operation = args.operation.start();
+    let request = v1::MoveBucketRequest {
+        operation: operation.message(),
+        sku: args.cell.sku,
+        warehouse: args.cell.warehouse,
+        from: args.from.message(),
+        to: args.to.message(),
+        quantity: args.quantity,
+    };
+    report(context, &operation, context.client()?.move_bucket(request).await)
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast stock policy SHIRT-1 --storefront outlet --may-borrow false\n  holdfast stock policy SHIRT-1 --storefront web --max-per-reservation 2")]
+pub(super) struct PolicyArgs {
+    /// Which SKU
+    sku: String,
+    /// Which storefront
+    #[arg(long)]
+    storefront: String,
+    /// May it take free stock when its pool is empty?
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    may_borrow: bool,
+    /// Most units of this SKU that one reservation may ask for; 0 means no limit
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
+    max_per_reservation: i64,
+    #[command(flatten)]
+    operation: OperationArgs,
+}
+
+pub(super) async fn set_policy(args: PolicyArgs, context: &Context) -> anyhow::Result<()> {
+    let operation = args.operation.start();
+    let request = v1::SetPolicyRequest {
+        operation: operation.message(),
+        sku: args.sku,
+        storefront: args.storefront,
+        may_borrow: args.may_borrow,
+        max_per_reservation: args.max_per_reservation,
+    };
+    report(context, &operation, context.client()?.set_policy(request).await)
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast stock pool SHIRT-1 --warehouse LONDON --target 20 --storefront outlet")]
+pub(super) struct PoolArgs {
+    #[command(flatten)]
+    cell: CellArgs,
+    /// Units the pool shall have, at least 0
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
+    target: i64,
+    /// For whom
+    #[arg(long)]
+    storefront: String,
+    #[command(flatten)]
+    operation: OperationArgs,
+}
+
+pub(super) async fn allocate_pool(args: PoolArgs, context: &Context) -> anyhow::Result<()> {
+    let operation = args.operation.start();
+    let request = v1::AllocatePoolRequest {
+        operation: operation.message(),
+        sku: args.cell.sku,
+        warehouse: args.cell.warehouse,
+        storefront: args.storefront,
+        target: args.target,
+    };
+    report(context, &operation, context.client()?.allocate_pool(request).await)
+}
+
+fn report(context: &Context, operation: &Operation, answer: Result<v1::StockResponse, ClientError>) -> anyhow::Result<()> {
+    let answer = answer.map_err(|error| operation.failed(error))?;
+    if context.json {
+        context.output.json(&json!({
+            "operation_id": operation.id.to_string(),
+            "receipt": render::receipt(answer.receipt.as_ref()),
+            "cell": answer.cell.as_ref().map(render::cell),
+        }))?;
+        return Ok(());
+    }
+    context.output.line(format!("done: {}, operation {}", render::receipt_note(answer.receipt.as_ref()), operation.id))?;
+    if let Some(cell) = &answer.cell {
+        context.output.table(&render::CELL_HEADERS, &[render::cell_row(cell)])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Answers as JSON values and as rows of tables. JSON fields are those of `proto/holdfast/v1`; ids are UUID text,
+//! enums their names in lower case.
+
+use holdfast_changes::names;
+use holdfast_client::v1;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// An id as text; what is no UUID is shown as hexadecimal digits.
+pub(crate) fn id(bytes: &[u8]) -> String {
+    Uuid::from_slice(bytes).map_or_else(|_| bytes.iter().map(|byte| format!("{byte:02x}")).collect(), |id| id.to_string())
+}
+
+/// Where and how a mutation was decided.
+pub(crate) fn receipt(receipt: Option<&v1::Receipt>) -> Value {
+    json!({
+        "position": receipt.and_then(|receipt| receipt.position).map(position),
+        "replayed": receipt.is_some_and(|receipt| receipt.replayed),
+    })
+}
+
+fn position(position: v1::Position) -> Value {
+    json!({
+        "shard": position.shard,
+        "log_index": position.log_index,
+        "log_time_ms": position.log_time_ms,
+    })
+}
+
+/// From where a read was answered.
+pub(crate) fn read(read: Option<&v1::ReadPosition>) -> Value {
+    json!({
+        "position": read.and_then(|read| read.position).map(position),
+        "age_ms": read.map_or(0, |read| read.age_ms),
+        "change_seq": read.map_or(0, |read| read.change_seq),
+    })
+}
+
+/// Like [`read`], for people.
+pub(crate) fn read_note(read: Option<&v1::ReadPosition>) -> String {
+    let Some((read, position)) = read.and_then(|read| Some((read, read.position?))) else {
+        return String::new();
+    };
+    let age = match read.age_ms {
+        0 => String::new(),
+        age_ms => format!(", {age_ms} ms old"),
+    };
+    format!("shard {}, change {}, log index {}{age}", position.shard, read.change_seq, position.log_index)
+}
+
+/// Like [`receipt`], for people.
+pub(crate) fn receipt_note(receipt: Option<&v1::Receipt>) -> String {
+    let position = receipt.and_then(|receipt| receipt.position).unwrap_or_default();
+    let replayed = match receipt.is_some_and(|receipt| receipt.replayed) {
+        true => " (this operation id had taken effect before; nothing happened now)",
+        false => "",
+    };
+    format!("shard {}, log index {}{replayed}", position.shard, position.log_index)
+}
+
+/// One cell.
+pub(crate) fn cell(cell: &v1::Cell) -> Value {
+    let pools: Vec<Value> = cell
+        .pools
+        .iter()
+        .map(|pool| json!({ "storefront": pool.storefront, "quantity": pool.quantity }))
+        .collect();
+    json!({
+        "sku": cell.sku,
+        "warehouse": cell.warehouse,
+        "on_hand": cell.on_hand,
+        "free": cell.free,
+        "pools": pools,
+        "safety": cell.safety,
+        "held": cell.held,
+        "committed": cell.committed,
+        "damaged": cell.damaged,
+        "quality_hold": cell.quality_hold,
+        "deficit": cell.deficit,
+    })
+}
+
+/// The headers of [`cell_row`].
+pub(crate) const CELL_HEADERS: [&str; 11] = [
+    "SKU", "WAREHOUSE", "ON HAND", "FREE", "POOLS", "SAFETY", "HELD", "COMMITTED", "DAMAGED", "QUALITY HOLD", "DEFICIT",
+];
+
+/// One cell as a row.
+pub(crate) fn cell_row(cell: &v1::Cell) -> Vec<String> {
+    let pools: Vec<String> = cell.pools.iter().map(|pool| format!("{}={}", pool.storefront, pool.quantity)).collect();
+    vec![
+        cell.sku.clone(),
+        cell.warehouse.clone(),
+        cell.on_hand.to_string(),
+        cell.free.to_string(),
+        if pools.is_empty() { "-".to_owned() } else { pools.join(" ") },
+        cell.safety.to_string(),
+        cell.held.to_string(),
+        cell.committed.to_string(),
+        cell.damaged.to_string(),
+        cell.quality_hold.to_string(),
+        cell.deficit.to_string(),
+    ]
+}
+
+/// From where units were taken.
+pub(crate) fn allocations(allocations: &[v1::Allocation]) -> Value {
+    allocations
+        .iter()
+        .map(|taken| json!({ "warehouse": taken.warehouse, "from_pool": taken.from_pool, "from_free": taken.from_free }))
+        .collect()
+}
+
+/// Like [`allocations`], for people.
+pub(crate) fn allocations_text(allocations: &[v1::Allocation]) -> String {
+    let parts: Vec<String> = allocations
+        .iter()
+        .map(|taken| match taken.from_pool {
+            0 => format!("{}={}", taken.warehouse, taken.from_free),
+            from_pool => format!("{}={} ({from_pool} of the pool)", taken.warehouse, from_pool.saturating_add(taken.from_free)),
+        })
+        .collect();
+    if parts.is_empty() { "-".to_owned() } else { parts.join(" ") }
+}
+
+/// The name of a state.
+pub(crate) fn state(state: v1::ReservationState) -> &'static str {
+    names::state(state)
+}
+
+/// Log time as UTC, to the millisecond.
+pub(crate) fn time(time_ms: u64) -> String {
+    // The latest time that can be written: the end of the year 9999.
+    const LATEST_MS: u64 = 253_402_300_799_999;
+    if time_ms == 0 {
+        return "-".to_owned();
+    }
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time_ms.min(LATEST_MS));
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_utc_and_no_time_is_a_dash() {
+        assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(time(0), "-");
+        assert_eq!(time(u64::MAX), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn an_id_is_a_uuid_or_its_bytes() {
+        assert_eq!(id(&[0; 16]), "00000000-0000-0000-0000-000000000000");
+        assert_eq!(id(&[0xab, 1]), "ab01");
+    }
+}
