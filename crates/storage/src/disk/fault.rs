@@ -1,39 +1,424 @@
-//! A disk in memory that fails on demand.
+//! A disk in memory that does what real ones do at the worst moment.
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
 use super::{Disk, DiskFile};
 
-/// A disk in memory that loses what was not synced.
-#[derive(Clone)]
-pub struct FaultDisk {}
+const SECTOR_BYTES: usize = 512;
 
-#[allow(unused_variables, missing_docs)]
-impl FaultDisk {
-    pub fn new(seed: u64) -> FaultDisk {
-        FaultDisk {}
+/// A disk in memory. What was not synced may be lost, in whole or in part, at the next [`FaultDisk::crash`].
+///
+/// The same seed and the same calls give the same losses. Clones are the same disk.
+#[derive(Clone)]
+pub struct FaultDisk {
+    platter: Arc<Mutex<Platter>>,
+    /// Handles from before a crash are dead.
+    boot: u64,
+}
+
+struct Platter {
+    random: SmallRng,
+    boot: u64,
+    files: BTreeMap<u64, FileData>,
+    next_file: u64,
+    /// What programs see.
+    names: BTreeMap<String, u64>,
+    /// What is there after a crash.
+    durable_names: BTreeMap<String, u64>,
+    unsynced_names: Vec<NameChange>,
+    directories: BTreeSet<String>,
+    syncs: u64,
+    failing_sync: Option<u64>,
+    writes: u64,
+    failing_write: Option<u64>,
+    capacity_bytes: Option<u64>,
+}
+
+#[derive(Default, Clone)]
+struct FileData {
+    current: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    Resize { bytes: usize },
+}
+
+enum NameChange {
+    Add(String, u64),
+    Rename(String, String),
+    Remove(String),
+}
+
+impl NameChange {
+    fn directory(&self) -> &str {
+        let (NameChange::Add(path, _) | NameChange::Rename(path, _) | NameChange::Remove(path)) = self;
+        directory_of(path)
+    }
+
+    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            NameChange::Add(path, file) => {
+                names.insert(path.clone(), *file);
+            }
+            NameChange::Rename(from, to) => {
+                if let Some(file) = names.remove(from) {
+                    names.insert(to.clone(), file);
+                }
+            }
+            NameChange::Remove(path) => {
+                names.remove(path);
+            }
+        }
     }
 }
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Change::Write { offset, bytes } => write_into(content, *offset, bytes),
+            Change::Resize { bytes } => content.resize(*bytes, 0),
+        }
+    }
+}
+
+fn write_into(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if content.len() < end {
+        content.resize(end, 0);
+    }
+    content[offset..end].copy_from_slice(bytes);
+}
+
+fn directory_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+impl FaultDisk {
+    /// An empty disk.
+    pub fn new(seed: u64) -> FaultDisk {
+        let platter = Platter {
+            random: SmallRng::seed_from_u64(seed),
+            boot: 0,
+            files: BTreeMap::new(),
+            next_file: 0,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            unsynced_names: Vec::new(),
+            directories: BTreeSet::new(),
+            syncs: 0,
+            failing_sync: None,
+            writes: 0,
+            failing_write: None,
+            capacity_bytes: None,
+        };
+        FaultDisk { platter: Arc::new(Mutex::new(platter)), boot: 0 }
+    }
+
+    /// Cuts the power and starts again: this handle and its files are dead, the returned one sees what was left.
+    ///
+    /// Of each file's unsynced writes, nothing, all, a prefix torn at any byte, or any sectors are left; of each directory's
+    /// unsynced names, a prefix. Faults asked for are forgotten.
+    pub fn crash(&self) -> FaultDisk {
+        let mut platter = self.platter.lock();
+        let Platter { random, files, names, durable_names, unsynced_names, .. } = &mut *platter;
+        let mut kept: BTreeMap<String, bool> = BTreeMap::new();
+        for change in unsynced_names.drain(..) {
+            let keep = kept.entry(change.directory().to_string()).or_insert(true);
+            *keep = *keep && random.random_bool(0.7);
+            if *keep {
+                change.apply(durable_names);
+            }
+        }
+        *names = durable_names.clone();
+        let reachable: BTreeSet<u64> = names.values().copied().collect();
+        files.retain(|file, _| reachable.contains(file));
+        for file in files.values_mut() {
+            file.crash(random);
+        }
+        platter.failing_sync = None;
+        platter.failing_write = None;
+        platter.capacity_bytes = None;
+        platter.boot += 1;
+        FaultDisk { platter: self.platter.clone(), boot: platter.boot }
+    }
+
+    /// Makes the sync after the next `syncs` ones fail, once. Like Linux, it forgets an arbitrary part of what should have been
+    /// synced, and later syncs succeed without it.
+    pub fn fail_sync_after(&self, syncs: u64) {
+        let mut platter = self.platter.lock();
+        platter.failing_sync = Some(platter.syncs + syncs);
+    }
+
+    /// Makes the write after the next `writes` ones fail, once, with nothing written.
+    pub fn fail_write_after(&self, writes: u64) {
+        let mut platter = self.platter.lock();
+        platter.failing_write = Some(platter.writes + writes);
+    }
+
+    /// Limits the sum of all file sizes; growing over it fails with `StorageFull`. `None` lifts the limit.
+    pub fn set_capacity_bytes(&self, bytes: Option<u64>) {
+        self.platter.lock().capacity_bytes = bytes;
+    }
+
+    /// Turns over one bit of a file, silently. Returns whether the file has that byte.
+    pub fn flip_bit(&self, path: &str, offset: u64, bit: u8) -> bool {
+        let mut platter = self.platter.lock();
+        let Some(file) = platter.file(path) else { return false };
+        let Some(byte) = file.current.get_mut(offset as usize) else { return false };
+        *byte ^= 1 << (bit % 8);
+        if let Some(byte) = file.durable.get_mut(offset as usize) {
+            *byte ^= 1 << (bit % 8);
+        }
+        true
+    }
+
+    /// The content of a file as programs see it.
+    pub fn content(&self, path: &str) -> Option<Vec<u8>> {
+        Some(self.platter.lock().file(path)?.current.clone())
+    }
+
+    /// Replaces the content of a file, durably; makes it if needed.
+    pub fn set_content(&self, path: &str, content: Vec<u8>) {
+        let mut platter = self.platter.lock();
+        let file = FileData { durable: content.clone(), current: content, unsynced: Vec::new() };
+        let number = platter.next_file;
+        platter.next_file += 1;
+        platter.files.insert(number, file);
+        platter.names.insert(path.to_string(), number);
+        platter.durable_names.insert(path.to_string(), number);
+    }
+
+    /// Paths of all files, sorted.
+    pub fn paths(&self) -> Vec<String> {
+        self.platter.lock().names.keys().cloned().collect()
+    }
+
+    /// Successful data syncs so far.
+    pub fn syncs(&self) -> u64 {
+        self.platter.lock().syncs
+    }
+
+    fn alive(&self) -> io::Result<parking_lot::MutexGuard<'_, Platter>> {
+        let platter = self.platter.lock();
+        if platter.boot != self.boot {
+            return Err(io::Error::other("the power was cut"));
+        }
+        Ok(platter)
+    }
+
+    fn handle(&self, file: u64) -> Arc<dyn DiskFile> {
+        Arc::new(FaultFile { disk: self.clone(), file })
+    }
+}
+
+impl FileData {
+    fn crash(&mut self, random: &mut SmallRng) {
+        let changes = std::mem::take(&mut self.unsynced);
+        match random.random_range(0..4) {
+            0 => {}
+            1 => changes.iter().for_each(|change| change.apply(&mut self.durable)),
+            2 => self.keep_prefix(&changes, random),
+            _ => self.keep_sectors(&changes, random),
+        }
+        self.current = self.durable.clone();
+    }
+
+    fn keep_prefix(&mut self, changes: &[Change], random: &mut SmallRng) {
+        let whole = random.random_range(0..=changes.len());
+        changes[..whole].iter().for_each(|change| change.apply(&mut self.durable));
+        if let Some(Change::Write { offset, bytes }) = changes.get(whole) {
+            let torn = random.random_range(0..=bytes.len());
+            write_into(&mut self.durable, *offset, &bytes[..torn]);
+        }
+    }
+
+    fn keep_sectors(&mut self, changes: &[Change], random: &mut SmallRng) {
+        for change in changes {
+            let Change::Write { offset, bytes } = change else { continue };
+            let mut start = 0;
+            while start < bytes.len() {
+                let sector_end = (offset + start + 1).next_multiple_of(SECTOR_BYTES) - offset;
+                let end = sector_end.min(bytes.len());
+                if random.random_bool(0.5) {
+                    write_into(&mut self.durable, offset + start, &bytes[start..end]);
+                }
+                start = end;
+            }
+        }
+    }
+}
+
+impl Platter {
+    fn file(&mut self, path: &str) -> Option<&mut FileData> {
+        let number = self.names.get(path)?;
+        self.files.get_mut(number)
+    }
+
+    fn data(&mut self, file: u64) -> io::Result<&mut FileData> {
+        self.files.get_mut(&file).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn check_capacity(&self, file: u64, size: usize) -> io::Result<()> {
+        let others: u64 =
+            self.files.iter().filter(|(number, _)| **number != file).map(|(_, data)| data.current.len() as u64).sum();
+        match self.capacity_bytes {
+            Some(capacity) if others + size as u64 > capacity => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn rename(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.unsynced_names.push(change);
+    }
+}
+
 impl Disk for FaultDisk {
-    fn create(&self, _: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut platter = self.alive()?;
+        if platter.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if !platter.directories.contains(directory_of(path)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let file = platter.next_file;
+        platter.next_file += 1;
+        platter.files.insert(file, FileData::default());
+        platter.rename(NameChange::Add(path.to_string(), file));
+        Ok(self.handle(file))
     }
-    fn open(&self, _: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Err(io::ErrorKind::Unsupported.into())
+
+    fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let platter = self.alive()?;
+        let file = platter.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.handle(file))
     }
-    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut platter = self.alive()?;
+        if !platter.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        platter.rename(NameChange::Rename(from.to_string(), to.to_string()));
         Ok(())
     }
-    fn remove(&self, _: &str) -> io::Result<()> {
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let mut platter = self.alive()?;
+        if !platter.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        platter.rename(NameChange::Remove(path.to_string()));
         Ok(())
     }
-    fn create_dir(&self, _: &str) -> io::Result<()> {
+
+    fn create_dir(&self, path: &str) -> io::Result<()> {
+        let mut platter = self.alive()?;
+        let mut directory = path;
+        while !directory.is_empty() {
+            platter.directories.insert(directory.to_string());
+            directory = directory_of(directory);
+        }
         Ok(())
     }
-    fn list(&self, _: &str) -> io::Result<Vec<String>> {
-        Ok(Vec::new())
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let platter = self.alive()?;
+        let prefix = format!("{dir}/");
+        let children = platter.names.keys().chain(&platter.directories).filter_map(|path| path.strip_prefix(&prefix));
+        let names: BTreeSet<String> =
+            children.filter(|name| !name.contains('/')).map(str::to_string).collect();
+        Ok(names.into_iter().collect())
     }
-    fn sync_dir(&self, _: &str) -> io::Result<()> {
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        let mut platter = self.alive()?;
+        let Platter { durable_names, unsynced_names, .. } = &mut *platter;
+        unsynced_names.retain(|change| {
+            let synced = change.directory() == dir;
+            if synced {
+                change.apply(durable_names);
+            }
+            !synced
+        });
+        Ok(())
+    }
+}
+
+struct FaultFile {
+    disk: FaultDisk,
+    file: u64,
+}
+
+impl DiskFile for FaultFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut platter = self.disk.alive()?;
+        let content = &platter.data(self.file)?.current;
+        let start = content.len().min(offset as usize);
+        let bytes = buffer.len().min(content.len() - start);
+        buffer[..bytes].copy_from_slice(&content[start..start + bytes]);
+        Ok(bytes)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut platter = self.disk.alive()?;
+        if platter.failing_write == Some(platter.writes) {
+            platter.failing_write = None;
+            return Err(io::Error::other("the disk was told to fail this write"));
+        }
+        let size = platter.data(self.file)?.current.len();
+        let grown = offset as usize + bytes.len();
+        if grown > size {
+            platter.check_capacity(self.file, grown)?;
+        }
+        platter.writes += 1;
+        let data = platter.data(self.file)?;
+        let change = Change::Write { offset: offset as usize, bytes: bytes.to_vec() };
+        change.apply(&mut data.current);
+        data.unsynced.push(change);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut platter = self.disk.alive()?;
+        if platter.failing_sync == Some(platter.syncs) {
+            platter.failing_sync = None;
+            let Platter { random, files, .. } = &mut *platter;
+            if let Some(data) = files.get_mut(&self.file) {
+                data.unsynced.retain(|_| random.random_bool(0.5));
+            }
+            return Err(io::Error::other("the disk was told to fail this sync"));
+        }
+        platter.syncs += 1;
+        let data = platter.data(self.file)?;
+        for change in std::mem::take(&mut data.unsynced) {
+            change.apply(&mut data.durable);
+        }
+        Ok(())
+    }
+
+    fn size_bytes(&self) -> io::Result<u64> {
+        Ok(self.disk.alive()?.data(self.file)?.current.len() as u64)
+    }
+
+    fn resize(&self, bytes: u64) -> io::Result<()> {
+        let mut platter = self.disk.alive()?;
+        platter.check_capacity(self.file, bytes as usize)?;
+        let data = platter.data(self.file)?;
+        let change = Change::Resize { bytes: bytes as usize };
+        change.apply(&mut data.current);
+        data.unsynced.push(change);
         Ok(())
     }
 }
