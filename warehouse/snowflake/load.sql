@@ -1,0 +1,87 @@
+-- Snowflake: the landing tables of the archive and of the ledger's stock, and how files come into them. Run once by an
+-- administrator, with the storage integration's and the bucket's own names put in. dbt reads these tables as its sources.
+-- Columns and types: crates/changes/src/parquet/schema.rs. Times are UTC.
+create database if not exists holdfast;
+create schema if not exists holdfast.raw;
+
+create table if not exists holdfast.raw.ledger_changes (
+    shard integer not null,
+    seq bigint not null,
+    entry_changes integer not null,
+    entry_offset integer not null,
+    log_index bigint not null,
+    log_time timestamp_ntz not null,
+    kind varchar not null,
+    sku varchar,
+    warehouse varchar,
+    storefront varchar,
+    on_hand_delta bigint not null,
+    on_hand_after bigint,
+    free_delta bigint not null,
+    free_after bigint,
+    pool_delta bigint not null,
+    pool_after bigint,
+    safety_delta bigint not null,
+    safety_after bigint,
+    held_delta bigint not null,
+    held_after bigint,
+    committed_delta bigint not null,
+    committed_after bigint,
+    damaged_delta bigint not null,
+    damaged_after bigint,
+    quality_hold_delta bigint not null,
+    quality_hold_after bigint,
+    deficit_delta bigint not null,
+    deficit_after bigint,
+    reservation_id varchar,
+    line integer,
+    reservation_state varchar,
+    expires_at timestamp_ntz,
+    requested bigint,
+    quantity bigint,
+    policy_may_borrow boolean,
+    policy_max_per_reservation bigint,
+    operation_id varchar,
+    principal varchar,
+    reason varchar,
+    reference varchar
+);
+
+create table if not exists holdfast.raw.ledger_stock (
+    shard integer not null,
+    change_seq bigint not null,
+    sku varchar not null,
+    warehouse varchar not null,
+    on_hand bigint not null,
+    free bigint not null,
+    pool bigint not null,
+    safety bigint not null,
+    held bigint not null,
+    committed bigint not null,
+    damaged bigint not null,
+    quality_hold bigint not null,
+    deficit bigint not null
+);
+
+create file format if not exists holdfast.raw.parquet_files type = parquet;
+
+create file format if not exists holdfast.raw.csv_files type = csv skip_header = 1;
+
+create stage if not exists holdfast.raw.archive
+    url = 's3://my-bucket/holdfast/'
+    storage_integration = my_integration
+    file_format = holdfast.raw.parquet_files;
+
+-- Snowpipe loads each new file; a file loaded twice does no harm, stg_changes takes each change once.
+create pipe if not exists holdfast.raw.changes_pipe auto_ingest = true as
+copy into holdfast.raw.ledger_changes
+from @holdfast.raw.archive/changes/
+match_by_column_name = case_insensitive;
+
+-- Before each build, replace what the ledger said about its stock the time before.
+truncate table holdfast.raw.ledger_stock;
+
+copy into holdfast.raw.ledger_stock
+from @holdfast.raw.archive/ledger_stock.csv
+file_format = (format_name = 'holdfast.raw.csv_files')
+force = true;

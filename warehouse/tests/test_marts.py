@@ -1,0 +1,121 @@
+"""The marts say what the generator knows, and building in parts gives what building at once gives."""
+
+import datetime
+import json
+
+import archive
+import history
+from conftest import Warehouse, bad
+
+BALANCES = ", ".join(history.BUCKETS)
+MARTS = ["fct_stock_movements", "fct_reservations", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stockouts"]
+TABLES = ["staging.stg_changes", "intermediate.int_stock_days", "intermediate.int_sellable_levels", *(f"marts.{mart}" for mart in MARTS)]
+
+
+def naive(moment):
+    return moment and moment.replace(tzinfo=None)
+
+
+def test_the_generated_history_has_every_kind_and_every_hard_case(shards):
+    changes = [change for shard in shards for change in shard.changes]
+    assert {change["kind"] for change in changes} == {
+        "reserved", "extended", "committed", "released", "expired", "shipped", "cancelled", "returned", "received", "adjusted",
+        "counted", "bucket_moved", "policy_set", "pool_allocated"}
+    assert any(change["deficit_delta"] > 0 for change in changes) and any(change["deficit_delta"] < 0 for change in changes)
+    assert any(change["pool_delta"] and change["free_delta"] for change in changes)
+    assert len({change["log_time"].date() for change in changes}) > 3
+    lines = [a for shard in shards for r in shard.reservations.values() for a in r.allocations]
+    assert any(a.shipped and a.committed for a in lines) and any(a.cancelled and a.shipped for a in lines)
+    assert any(stockout[3] is None for shard in shards for stockout in shard.stockouts)
+
+
+def test_stock_current_is_the_stock_that_the_history_left(built, shards):
+    expected = sorted((sku, warehouse, *cell.balances(), cell.sellable())
+                      for shard in shards for (sku, warehouse), cell in shard.cells.items() if (sku, warehouse) in shard.sellable)
+    assert built.rows(f"select sku, warehouse, {BALANCES}, sellable from marts.stock_current order by sku, warehouse") == expected
+
+
+def test_stock_daily_has_the_closing_balances_of_every_day(built, shards):
+    last_day = max(day for shard in shards for (_, _, day) in shard.days)
+    expected = []
+    for shard in shards:
+        for sku, warehouse in shard.sellable:
+            days = {day: balances for (s, w, day), balances in shard.days.items() if (s, w) == (sku, warehouse)}
+            day, balances = min(days), None
+            while day <= last_day:
+                balances = days.get(day, balances)
+                expected.append((sku, warehouse, day, *balances))
+                day += datetime.timedelta(days=1)
+    found = built.rows(f"select sku, warehouse, stock_date, {BALANCES} from marts.stock_daily order by sku, warehouse, stock_date")
+    assert found == sorted(expected)
+
+
+def test_stockouts_are_the_times_with_nothing_sellable(built, shards):
+    expected = sorted((*key, naive(started), started_seq, naive(ended), ended_seq)
+                      for shard in shards for key, started, started_seq, ended, ended_seq in shard.stockouts)
+    found = built.rows("select sku, warehouse, started_at, started_seq, ended_at, ended_seq from marts.stockouts")
+    assert sorted(found) == expected
+    durations = built.rows("select started_at, ended_at, duration_ms from marts.stockouts where ended_at is not null")
+    assert durations and all((ended - started) / datetime.timedelta(milliseconds=1) == ms for started, ended, ms in durations)
+
+
+def test_each_reservation_line_says_where_its_units_are(built, shards):
+    places = ["held", "committed", "shipped", "released", "expired", "cancelled", "returned"]
+    expected = {}
+    for shard in shards:
+        for reservation in shard.reservations.values():
+            for allocation in reservation.allocations:
+                line = expected.setdefault((reservation.id, allocation.line), {
+                    "sku": allocation.sku, "storefront": reservation.storefront, "reference": reservation.reference,
+                    "state": reservation.state, "expires_at": naive(reservation.expires_at),
+                    "requested": allocation.requested, "warehouses": 0, "granted": 0, **dict.fromkeys(places, 0)})
+                line["warehouses"] += 1
+                line["granted"] += allocation.granted()
+                for place in places:
+                    line[place] += getattr(allocation, place)
+    columns = list(next(iter(expected.values())))
+    found = built.rows(f"select reservation_id, line, {', '.join(columns)} from marts.fct_reservations")
+    assert {(row[0], row[1]): dict(zip(columns, row[2:])) for row in found} == expected
+
+
+def test_every_change_that_moved_stock_is_a_movement_and_no_other(built, shards):
+    expected = sorted((shard.shard, change["seq"], naive(change["log_time"]), change["kind"])
+                      for shard in shards for change in shard.changes if any(change[f"{b}_delta"] for b in history.BUCKETS))
+    assert built.rows("select shard, seq, log_time, kind from marts.fct_stock_movements order by shard, seq") == expected
+
+
+def test_skus_and_warehouses_are_listed_once(built, shards):
+    assert built.rows("select sku, warehouses from marts.dim_sku order by sku") == sorted(
+        (sku, len([w for s, w in shard.sellable if s == sku])) for shard in shards for sku in {s for s, _ in shard.sellable})
+    assert built.rows("select warehouse from marts.dim_warehouse order by warehouse") == [("BER",), ("NYC-1",)]
+
+
+def test_every_column_is_described_and_every_described_column_exists(built):
+
+
+
+    manifest = json.loads((built.folder / "duckdb" / "manifest.json").read_text())
+    for node in manifest["nodes"].values():
+        if node["resource_type"] != "model":
+            continue
+        found = {row[0] for row in built.rows(
+            f"select column_name from information_schema.columns where table_schema = '{node['schema']}' and table_name = '{node['name']}'")}
+        described = {name for name, column in node["columns"].items() if column["description"].strip()}
+        assert node["description"] and described == found, node["name"]
+
+
+def test_building_in_parts_gives_the_same_as_building_at_once(built, shards, tmp_path):
+    at_once = {table: built.table(table) for table in TABLES}
+    warehouse = Warehouse(built.folder)
+    warehouse.clear()
+    pieces = [archive.whole_entries(shard.changes, 97) for shard in shards]
+    # The shards do not advance together, one starts late, and a run without anything new comes in between.
+    for cut in [(3, 2, 0), (3, 2, 0), (4, 6, 1), (99, 99, 99)]:
+        for rows, files in zip(pieces, cut):
+            for piece in rows[:files]:
+                archive.write_changes(warehouse.changes, piece)
+        archive.write_ledger_stock(warehouse.ledger_stock, archive.ledger_rows(shards))
+        assert bad(warehouse.dbt("run")) == set()
+    assert bad(warehouse.dbt("test", "--select", "test_type:singular")) == set()
+    for table in TABLES:
+        assert warehouse.table(table) == at_once[table], table

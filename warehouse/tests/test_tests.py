@@ -1,0 +1,148 @@
+"""What is wrong in the input fails the build, and the test that fails is the one that says why."""
+
+import copy
+
+import pytest
+
+import archive
+import history
+from conftest import Warehouse, bad
+
+RECONCILIATION = "assert_stock_current_equals_the_ledger"
+
+
+@pytest.fixture(scope="module")
+def small():
+    return history.generate(seed=3, entries=90, shards=2)
+
+
+@pytest.fixture
+def warehouse(folder, small):
+    """Input of a small history without a fault, not built."""
+    warehouse = Warehouse(folder)
+    warehouse.clear()
+    archive.write_history(warehouse.changes, small, about=40)
+    archive.write_ledger_stock(warehouse.ledger_stock, archive.ledger_rows(small))
+    return warehouse
+
+
+def failures(warehouse):
+    """What fails in a build without the not_null tests, which take most of its time and have a test of their own here."""
+    return bad(warehouse.build("--exclude", "test_name:not_null"))
+
+
+def with_change(warehouse, small, shard, pick, **values):
+    """Writes the archive of a shard again, with one change altered."""
+    rows = copy.deepcopy(small[shard].changes)
+    altered = next(row for row in rows if pick(row))
+    altered.update(values)
+    for path in (warehouse.changes / f"shard={shard:04}").iterdir():
+        path.unlink()
+    archive.write_changes(warehouse.changes, rows)
+    return altered
+
+
+def test_sound_input_builds_and_one_unit_of_difference_either_way_fails_reconciliation(warehouse, small):
+    assert failures(warehouse) == set()
+
+    def reconcile():
+        return bad(warehouse.build("--select", "stg_ledger_stock", "--indirect-selection", "eager", "--exclude", "test_name:not_null"))
+
+    sound = archive.ledger_rows(small)
+    assert reconcile() == set()
+    columns = archive.LEDGER_COLUMNS
+    for number, bucket in enumerate(history.BUCKETS):
+        rows = copy.deepcopy(sound)
+        rows[number % len(rows)][columns.index(bucket)] += 1 if number % 2 else -1
+        archive.write_ledger_stock(warehouse.ledger_stock, rows)
+        assert reconcile() == {RECONCILIATION}, bucket
+
+    with_units = next(index for index, row in enumerate(sound) if row[columns.index("on_hand")] > 0)
+    archive.write_ledger_stock(warehouse.ledger_stock, sound[:with_units] + sound[with_units + 1:])
+    assert reconcile() == {RECONCILIATION}, "a cell that the ledger does not have"
+
+    extra = [0, len(small[0].changes), "never-moved", "BER", 1, 1, 0, 0, 0, 0, 0, 0, 0]
+    archive.write_ledger_stock(warehouse.ledger_stock, sound + [extra])
+    assert reconcile() == {RECONCILIATION}, "a cell that the history does not have"
+
+    archive.write_ledger_stock(warehouse.ledger_stock, [])
+    assert "assert_history_reaches_the_ledger" in reconcile(), "nothing to reconcile with"
+
+
+def test_a_ledger_asked_before_the_last_changes_is_reconciled_as_of_then(warehouse, small):
+    earlier = history.generate(seed=3, entries=70, shards=2)
+    assert [len(shard.changes) for shard in earlier] < [len(shard.changes) for shard in small]
+    archive.write_ledger_stock(warehouse.ledger_stock, archive.ledger_rows(earlier))
+    assert failures(warehouse) == set()
+
+
+def test_a_missing_file_is_a_gap_and_what_lies_behind_it_waits_until_it_arrives(warehouse, small):
+    pieces = archive.whole_entries(small[1].changes, 40)
+    missing = sorted((warehouse.changes / "shard=0001").iterdir())[1]
+    kept = missing.rename(warehouse.folder / missing.name)
+    assert "assert_history_has_no_gap" in failures(warehouse)
+    assert warehouse.rows("select max(seq) from staging.stg_changes where shard = 1") == [(len(pieces[0]),)]
+    kept.rename(missing)
+    assert failures(warehouse) == set()
+    assert warehouse.rows("select max(seq) from staging.stg_changes where shard = 1") == [(len(small[1].changes),)]
+
+
+def test_a_missing_end_is_found_because_the_ledger_is_ahead(warehouse):
+    sorted((warehouse.changes / "shard=0001").iterdir())[-1].unlink()
+    assert "assert_history_reaches_the_ledger" in failures(warehouse)
+
+
+def test_half_an_entry_is_not_loaded(warehouse, small):
+    shard = small[0]
+    cut = next(index for index, row in enumerate(shard.changes) if row["entry_changes"] > 1 and index > 50) + 1
+    for path in (warehouse.changes / "shard=0000").iterdir():
+        path.unlink()
+    archive.write_changes(warehouse.changes, shard.changes[:cut])
+    assert "assert_history_has_no_gap" in failures(warehouse)
+    whole = cut - 1 - shard.changes[cut - 1]["entry_offset"]
+    assert warehouse.rows("select max(seq) from staging.stg_changes where shard = 0") == [(whole,)]
+
+
+def test_changes_delivered_twice_count_once(warehouse, small):
+    archive.write_changes(warehouse.changes, small[0].changes[5:50])
+    archive.write_changes(warehouse.changes, small[1].changes)
+    assert failures(warehouse) == set()
+    assert warehouse.rows("select count(*) from staging.stg_changes") == [(sum(len(shard.changes) for shard in small),)]
+
+
+def test_one_number_with_two_contents_fails_the_uniqueness_of_changes(warehouse, small):
+    other = copy.deepcopy(small[0].changes[10])
+    other["principal"] = "someone-else"
+    archive.write_changes(warehouse.changes, [other])
+    assert "unique_stg_changes_change_id" in failures(warehouse)
+
+
+def test_an_altered_delta_breaks_the_equation(warehouse, small):
+    altered = next(row for row in small[0].changes if row["kind"] == "received")
+    with_change(warehouse, small, 0, lambda row: row["seq"] == altered["seq"], on_hand_delta=altered["on_hand_delta"] + 1)
+    found = failures(warehouse)
+    assert "assert_entries_keep_the_equation" in found and "assert_after_images_follow_from_deltas" in found
+
+
+def test_an_altered_after_image_does_not_follow_from_the_deltas(warehouse, small):
+    altered = next(row for row in small[0].changes[20:] if row["free_delta"])
+    with_change(warehouse, small, 0, lambda row: row["seq"] == altered["seq"], free_after=altered["free_after"] + 1)
+    assert failures(warehouse) == {"assert_after_images_follow_from_deltas"}
+
+
+def test_a_reservation_that_says_other_units_than_its_buckets_is_found(warehouse, small):
+    altered = next(row for row in small[0].changes if row["kind"] == "committed")
+    with_change(warehouse, small, 0, lambda row: row["seq"] == altered["seq"], quantity=altered["quantity"] + 1)
+    assert "assert_reservation" in " ".join(failures(warehouse))
+
+
+def test_an_unknown_kind_and_a_missing_value_are_found(warehouse, small):
+    with_change(warehouse, small, 0, lambda row: row["kind"] == "policy_set", kind="quarantined", log_index=None)
+    found = bad(warehouse.build("--select", "stg_changes"))
+    assert "not_null_stg_changes_log_index" in found
+    assert any(name.startswith("accepted_values_stg_changes_kind") for name in found)
+
+
+def test_a_log_time_that_goes_back_is_found(warehouse, small):
+    with_change(warehouse, small, 1, lambda row: row["seq"] == len(small[1].changes), log_time=history.START)
+    assert "assert_log_never_goes_back" in failures(warehouse)
