@@ -1,18 +1,26 @@
 //! Reading a shard's changes from this replica's change log.
 
 use holdfast_ledger::Change;
+use holdfast_storage::ChangeLog;
 use tokio::sync::watch;
+
+use crate::codec;
 
 /// A shard's changes as far as this replica has applied them. Cheap to clone.
 #[derive(Clone)]
 pub struct ChangeReader {
+    changes: ChangeLog,
     last_seq: watch::Receiver<u64>,
 }
 
 impl ChangeReader {
-    /// The oldest change kept here; 0 when there is none.
+    pub(crate) fn new(changes: ChangeLog, last_seq: watch::Receiver<u64>) -> Self {
+        Self { changes, last_seq }
+    }
+
+    /// The oldest change kept here; one more than [`Self::last_seq`] when there is none.
     pub fn first_seq(&self) -> u64 {
-        0
+        self.changes.first_seq()
     }
 
     /// The last change applied here; 0 when there is none.
@@ -26,8 +34,23 @@ impl ChangeReader {
     /// # Errors
     /// See [`ChangeReadError`].
     pub fn read(&self, from_seq: u64, max_bytes: usize) -> Result<Vec<Change>, ChangeReadError> {
-        let _ = (from_seq, max_bytes);
-        Err(ChangeReadError::Stopped)
+        let from_seq = from_seq.max(1);
+        let first_seq = self.first_seq();
+        if from_seq < first_seq {
+            return Err(ChangeReadError::NotHere { first_seq });
+        }
+        if from_seq > self.changes.last_seq() {
+            return Ok(Vec::new());
+        }
+        let storage = |what: String| ChangeReadError::Storage(what);
+        let records = self.changes.read(from_seq, max_bytes).map_err(|error| storage(error.to_string()))?;
+        let mut changes = Vec::new();
+        for record in records {
+            let entry: Vec<Change> =
+                codec::decode(&record.payload).map_err(|error| storage(error.to_string()))?;
+            changes.extend(entry);
+        }
+        Ok(changes)
     }
 
     /// Waits until there is a change after `seq` and returns the last one.

@@ -9,6 +9,9 @@ use futures::stream::BoxStream;
 use holdfast_ledger::{Command, Outcome, Query};
 use tokio::time::Instant;
 
+use crate::leadership;
+use crate::replica::{self, Replica};
+use crate::route;
 use crate::{
     Answer, ChangeReader, Freshness, PeerMessageError, PeerTransport, QueryError, ReplicaStatus, ShardMetrics,
     ShardOptions, ShardStores, StartError, SubmitError, TransferError,
@@ -23,26 +26,28 @@ pub async fn start(
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
 ) -> Result<ShardHandle, StartError> {
-    let _ = (stores, transport);
-    Err(StartError::Raft { shard: options.shard, what: "not built".into() })
+    let replica = replica::start(options, stores, transport).await?;
+    Ok(ShardHandle { replica: Arc::new(replica) })
 }
 
-/// One replica of a shard on this node, whether it leads or not. Cheap to clone.
+/// One replica of a shard on this node, whether it leads or not. Cheap to clone. The replica ends with
+/// [`Self::stop`], or unclean with its last handle.
 #[derive(Clone)]
-pub struct ShardHandle {}
+pub struct ShardHandle {
+    replica: Arc<Replica>,
+}
 
 impl ShardHandle {
     /// Which shard.
     pub fn shard(&self) -> u32 {
-        0
+        self.replica.options.shard
     }
 
-    /// Has commands decided, here or at the leader on another node. One result for each, in their order; each is decided
-    /// on its own, and they may land in different entries. Retries with the same operation ids until the deadline.
-    /// Dropping the future takes nothing back.
+    /// Has commands decided, here or at the leader on another node. One result for each, in their order. The commands of
+    /// one call are decided in their order, but other callers' may be decided between them. Asks again with the same
+    /// operation ids until the deadline. Dropping the future takes nothing back.
     pub async fn submit(&self, commands: Vec<Command>, deadline: Instant) -> Vec<Result<Outcome, SubmitError>> {
-        let _ = deadline;
-        commands.iter().map(|_| Err(SubmitError::Stopped)).collect()
+        route::submit(&self.replica, commands, deadline).await
     }
 
     /// Answers a query, here or at the leader on another node.
@@ -50,38 +55,37 @@ impl ShardHandle {
     /// # Errors
     /// See [`QueryError`].
     pub async fn query(&self, query: Query, freshness: Freshness, deadline: Instant) -> Result<Answer, QueryError> {
-        let _ = (query, freshness, deadline);
-        Err(QueryError::Stopped)
+        route::query(&self.replica, query, freshness, deadline).await
     }
 
     /// How this replica stands.
     pub fn status(&self) -> ReplicaStatus {
-        unreachable!("no handle exists yet")
+        self.replica.status()
     }
 
     /// Who leads, as far as this replica knows.
     pub fn leader(&self) -> Option<u64> {
-        None
+        *self.replica.leader.borrow()
     }
 
     /// What this replica counted.
     pub fn metrics(&self) -> ShardMetrics {
-        ShardMetrics::default()
+        self.replica.counters.snapshot()
     }
 
     /// The changes, from this replica.
     pub fn changes(&self) -> ChangeReader {
-        unreachable!("no handle exists yet")
+        ChangeReader::new(self.replica.changes.clone(), self.replica.last_seq.clone())
     }
 
-    /// Takes a Raft message that a peer sent with [`PeerTransport::raft`]. Messages of one peer must be handed over in
-    /// the order in which they came, without waiting for the answer to the one before.
-    ///
-    /// # Errors
-    /// See [`PeerMessageError`].
-    pub async fn handle_raft(&self, payload: Bytes) -> Result<Bytes, PeerMessageError> {
-        let _ = payload;
-        Err(PeerMessageError::Stopped)
+    /// Takes a Raft message that a peer sent with [`PeerTransport::raft`]. It is handed over before this function returns;
+    /// the future is the answer. Call it in the order in which the peer's messages came, and do not wait for one answer
+    /// before the next call.
+    pub fn handle_raft(
+        &self,
+        payload: Bytes,
+    ) -> impl Future<Output = Result<Bytes, PeerMessageError>> + Send + use<> {
+        self.replica.inbound.raft(&payload)
     }
 
     /// Takes a snapshot that a peer sent with [`PeerTransport::snapshot`].
@@ -93,14 +97,12 @@ impl ShardHandle {
         header: Bytes,
         data: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> Result<Bytes, PeerMessageError> {
-        let _ = (header, data);
-        Err(PeerMessageError::Stopped)
+        self.replica.inbound.snapshot(&header, data).await
     }
 
     /// Takes a request that a peer sent with [`PeerTransport::forward`]. Errors travel inside the answer.
     pub async fn handle_forward(&self, payload: Bytes) -> Bytes {
-        let _ = payload;
-        Bytes::new()
+        route::serve(&self.replica, &payload).await
     }
 
     /// Hands leadership to `to`, or to the replica that is closest. Returns the new leader.
@@ -108,16 +110,28 @@ impl ShardHandle {
     /// # Errors
     /// See [`TransferError`].
     pub async fn transfer_leader(&self, to: Option<u64>) -> Result<u64, TransferError> {
-        let _ = to;
-        Err(TransferError::Stopped)
+        leadership::transfer(&self.replica, to).await
     }
 
     /// Resolves with the reason when this replica is dead (violated invariant, failed disk): the node must stop.
     /// Never resolves after an ordinary [`Self::stop`].
-    pub fn fatal(&self) -> impl Future<Output = String> + Send + 'static {
-        std::future::pending()
+    pub fn fatal(&self) -> impl Future<Output = String> + Send + use<> {
+        self.replica.health.wait()
     }
 
     /// Hands over leadership if it leads, then stops. Idempotent.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        if self.replica.leads() && !self.replica.is_stopped() {
+            if let Err(error) = leadership::transfer(&self.replica, None).await {
+                tracing::info!(shard = self.shard(), %error, "leadership was not handed over");
+            }
+        }
+        self.replica.stopper.stop().await;
+    }
+
+    /// Stops without handing over, as a crash would.
+    #[cfg(test)]
+    pub(crate) async fn halt(&self) {
+        self.replica.stopper.stop().await;
+    }
 }

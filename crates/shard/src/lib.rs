@@ -1,11 +1,24 @@
 //! One shard: an actor around one Raft group around one ledger state.
 
 mod change_reader;
+mod clock;
+mod codec;
 mod errors;
+mod forward;
 mod handle;
+mod health;
+mod leadership;
+mod log_store;
 mod metrics;
 mod options;
+mod peer;
+mod proposer;
+mod raft_types;
 mod read;
+mod read_gate;
+mod replica;
+mod route;
+mod state_machine;
 mod status;
 mod transport;
 

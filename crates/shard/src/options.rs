@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_ledger::LedgerOptions;
+use holdfast_storage::{ChangeLog, Log, SnapshotStore};
 
 /// How a replica behaves. The same on every node of a cluster, but for `node_id`.
 #[derive(Debug, Clone)]
@@ -109,9 +110,9 @@ impl ShardOptions {
 /// Where a replica keeps what it must not forget.
 pub struct ShardStores {
     /// The node's write-ahead log, shared by all its shards.
-    pub log: (),
+    pub log: Log,
     /// This shard's snapshots.
-    pub snapshots: (),
+    pub snapshots: SnapshotStore,
     /// This shard's changes.
-    pub changes: (),
+    pub changes: ChangeLog,
 }

@@ -1,0 +1,40 @@
+//! Handing leadership over.
+
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+
+use crate::TransferError;
+use crate::replica::Replica;
+
+pub(crate) async fn transfer(replica: &Replica, to: Option<u64>) -> Result<u64, TransferError> {
+    if replica.is_stopped() {
+        return Err(TransferError::Stopped);
+    }
+    let own_id = replica.options.node_id;
+    let to = match to {
+        Some(to) if !replica.options.voters.contains(&to) => return Err(TransferError::NotAVoter(to)),
+        _ if !replica.leads() => return Err(TransferError::NotLeader { leader: *replica.leader.borrow() }),
+        Some(to) if to == own_id => return Ok(own_id),
+        Some(to) => to,
+        None => closest(replica).ok_or(TransferError::NobodyElse)?,
+    };
+    replica.raft.trigger().transfer_leader(to).await.map_err(|_| TransferError::Stopped)?;
+    let patience = Duration::from_millis(replica.options.election_timeout_max_ms * 2);
+    let mut leader = replica.leader.clone();
+    let taken = leader.wait_for(|leader| leader.is_some_and(|leader| leader != own_id));
+    match tokio::time::timeout(patience, taken).await {
+        Ok(Ok(leader)) => leader.ok_or(TransferError::NotTaken(to)),
+        Ok(Err(_)) => Err(TransferError::Stopped),
+        Err(_) => Err(TransferError::NotTaken(to)),
+    }
+}
+
+/// The follower whose log has most of ours; of several the one heard from last.
+fn closest(replica: &Replica) -> Option<u64> {
+    let metrics = replica.raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let heard = |node: &u64| metrics.heartbeat.as_ref().and_then(|heard| heard.get(node).copied().flatten().map(|at| *at));
+    let followers = metrics.replication.as_ref()?.iter().filter(|(node, _)| **node != replica.options.node_id);
+    followers.max_by_key(|(node, matched)| (**matched, heard(node))).map(|(node, _)| *node)
+}

@@ -1,0 +1,203 @@
+//! openraft's log in the node's write-ahead log.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+
+use bytes::Bytes;
+use futures::Stream;
+use holdfast_storage::{GroupId, Log, LogError, LogRecord, Synced};
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::{LogState, OptionalSend, RaftLogReader};
+use tokio::sync::oneshot;
+
+use crate::codec;
+use crate::raft_types::{LogId, RaftEntry, Types, Vote};
+
+/// At most about so many bytes of entries are read, and sent to a peer, at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// One group's part of the node's log. Reader and writer are the same; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    log: Log,
+    group: GroupId,
+}
+
+impl LogStore {
+    pub(crate) fn new(log: Log, group: GroupId) -> Self {
+        Self { log, group }
+    }
+
+    /// Entries from `start` on, before `end`: as many as fit, at least one if there is one.
+    fn read_some(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
+        let state = self.log.state(self.group);
+        let (Some(first), Some(last)) = (state.first_index, state.last_index) else {
+            return Ok(Vec::new());
+        };
+        let start = start.max(first);
+        let end = end.min(last.saturating_add(1));
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        let records = self.log.read(self.group, start..end, READ_BYTES).map_err(io::Error::other)?;
+        if records.is_empty() {
+            return Err(io::Error::other(format!("log of group {}: entry {start} is missing", self.group)));
+        }
+        records.iter().enumerate().map(|(offset, record)| read_record(record, start + offset as u64)).collect()
+    }
+
+    fn read_all(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
+        let mut entries = self.read_some(start, end)?;
+        while let Some(last) = entries.last() {
+            let more = self.read_some(last.log_id.index + 1, end)?;
+            if more.is_empty() {
+                break;
+            }
+            entries.extend(more);
+        }
+        Ok(entries)
+    }
+
+    /// Hands over work that calls back once it is on disk, and waits for that.
+    async fn synced(&self, work: impl FnOnce(Synced) -> Result<(), LogError>) -> io::Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        let synced: Synced = Box::new(move |result| {
+            sender.send(result).ok();
+        });
+        work(synced).map_err(io::Error::other)?;
+        match receiver.await {
+            Ok(result) => result.map_err(io::Error::other),
+            Err(_) => Err(io::Error::other("the log was closed before the sync")),
+        }
+    }
+}
+
+fn read_record(record: &LogRecord, expected_index: u64) -> io::Result<RaftEntry> {
+    let entry: RaftEntry = codec::decode(&record.payload)?;
+    if record.index == expected_index && entry.log_id.index == expected_index {
+        Ok(entry)
+    } else {
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("entry {} of the log is stored at {}", entry.log_id.index, record.index),
+        ))
+    }
+}
+
+fn read_optional<T: serde::de::DeserializeOwned>(bytes: Option<Bytes>) -> io::Result<Option<T>> {
+    bytes.map(|bytes| codec::decode(&bytes)).transpose().map_err(io::Error::from)
+}
+
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(start) => start.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(end) => end.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<RaftEntry>> {
+        let (start, end) = bounds(&range);
+        self.read_all(start, end)
+    }
+
+    /// In portions, so that a long replay does not hold everything in memory.
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<RaftEntry>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = bounds(&range);
+        let portions = futures::stream::unfold(Some((self.clone(), start)), move |state| async move {
+            let (store, start) = state?;
+            match store.read_some(start, end) {
+                Ok(entries) if entries.is_empty() => None,
+                Ok(entries) => {
+                    let next = start.max(entries.last().map_or(start, |last| last.log_id.index + 1));
+                    Some((entries.into_iter().map(Ok).collect(), Some((store, next))))
+                }
+                Err(error) => Some((vec![Err(error)], None)),
+            }
+        });
+        Box::pin(futures::StreamExt::flat_map(portions, futures::stream::iter))
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        read_optional(self.log.state(self.group).vote)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
+        self.read_some(start, end)
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
+        let state = self.log.state(self.group);
+        let last_purged_log_id: Option<LogId> = read_optional(state.purge_marker)?;
+        let last_log_id = match state.last_index {
+            Some(last) => self.read_some(last, last + 1)?.pop().map(|entry| entry.log_id),
+            None => last_purged_log_id,
+        };
+        Ok(LogState { last_purged_log_id, last_log_id })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let vote = codec::encode(vote)?;
+        self.synced(|synced| self.log.save_vote(self.group, vote, synced)).await
+    }
+
+    /// openraft waits for this on every commit, so it must not wait for a sync.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        let committed = codec::encode(&committed)?;
+        self.log.save_committed(self.group, committed).map_err(io::Error::other)
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(read_optional::<Option<LogId>>(self.log.state(self.group).committed)?.flatten())
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = RaftEntry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let records = entries
+            .into_iter()
+            .map(|entry| Ok(LogRecord { index: entry.log_id.index, payload: codec::encode(&entry)? }))
+            .collect::<io::Result<Vec<_>>>()?;
+        // The one place where an append is reported as durable.
+        let synced: Synced = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));
+        self.log.append(self.group, records, synced).map_err(io::Error::other)
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
+        let from = last_log_id.map_or(0, |last| last.index + 1);
+        self.synced(|synced| self.log.truncate_from(self.group, from, synced)).await
+    }
+
+    /// Not waited for: an entry too many after a crash does no harm, and a failure is told to the next append.
+    async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
+        let marker = codec::encode(&log_id)?;
+        self.log.purge_through(self.group, log_id.index, marker, Box::new(|_| ())).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests;

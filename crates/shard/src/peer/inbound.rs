@@ -1,0 +1,121 @@
+//! Messages from peers, handed to Raft.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, Either};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use openraft::raft::AppendEntriesResponse;
+use parking_lot::Mutex;
+
+use super::message::{RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader};
+use crate::clock::wall_clock_ms;
+use crate::metrics::{Counters, add};
+use crate::raft_types::{Raft, Types};
+use crate::read::Freshest;
+use crate::state_machine::{SnapshotData, blocking};
+use crate::{PeerMessageError, codec};
+
+/// The receiving side of a replica.
+#[derive(Clone)]
+pub(crate) struct Inbound {
+    raft: Raft,
+    freshest: Arc<Mutex<Freshest>>,
+    counters: Arc<Counters>,
+    max_snapshot_bytes: u64,
+}
+
+impl Inbound {
+    pub(crate) fn new(
+        raft: Raft,
+        freshest: Arc<Mutex<Freshest>>,
+        counters: Arc<Counters>,
+        max_snapshot_bytes: u64,
+    ) -> Self {
+        Self { raft, freshest, counters, max_snapshot_bytes }
+    }
+
+    fn malformed(&self, what: impl std::fmt::Display) -> PeerMessageError {
+        add(&self.counters.malformed_messages, 1);
+        PeerMessageError::Malformed(what.to_string())
+    }
+
+    /// Hands a message to Raft before it returns, so that messages keep their order; the future is the answer.
+    pub(crate) fn raft(
+        &self,
+        payload: &[u8],
+    ) -> impl Future<Output = Result<Bytes, PeerMessageError>> + Send + use<> {
+        let request = match codec::decode::<RaftRequest>(payload) {
+            Ok(request) => request,
+            Err(error) => return Either::Left(std::future::ready(Err(self.malformed(error)))),
+        };
+        let mut answer: BoxFuture<'static, _> = self.clone().answer(request).boxed();
+        match (&mut answer).now_or_never() {
+            Some(done) => Either::Left(std::future::ready(done)),
+            None => Either::Right(answer),
+        }
+    }
+
+    async fn answer(self, request: RaftRequest) -> Result<Bytes, PeerMessageError> {
+        let body = match request {
+            RaftRequest::Append(request) => {
+                let leader_commit = request.leader_commit.map_or(0, |commit| commit.index);
+                let response = self.raft.append_entries(request).await.map_err(|_| PeerMessageError::Stopped)?;
+                if matches!(response, AppendEntriesResponse::Success) {
+                    self.freshest.lock().heard(leader_commit);
+                }
+                RaftReplyBody::Append(response)
+            }
+            RaftRequest::Vote(request) => {
+                RaftReplyBody::Vote(self.raft.vote(request).await.map_err(|_| PeerMessageError::Stopped)?)
+            }
+            RaftRequest::TransferLeader(request) => RaftReplyBody::TransferLeader(
+                self.raft.handle_transfer_leader(request).await.map_err(|_| PeerMessageError::Stopped)?,
+            ),
+        };
+        let reply = RaftReply { wall_clock_ms: wall_clock_ms(), body };
+        codec::encode(&reply).map_err(|error| PeerMessageError::Malformed(error.to_string()))
+    }
+
+    /// Receives a snapshot whole and checks it before Raft hears of it.
+    pub(crate) async fn snapshot(
+        &self,
+        header: &[u8],
+        mut data: BoxStream<'static, Result<Bytes, io::Error>>,
+    ) -> Result<Bytes, PeerMessageError> {
+        let header: SnapshotHeader = codec::decode(header).map_err(|error| self.malformed(error))?;
+        if header.bytes > self.max_snapshot_bytes {
+            return Err(PeerMessageError::Snapshot(format!(
+                "{} bytes are over the limit of {}",
+                header.bytes, self.max_snapshot_bytes
+            )));
+        }
+        let mut bytes: Vec<u8> = Vec::new();
+        while let Some(chunk) = data.next().await {
+            let chunk = chunk.map_err(|error| PeerMessageError::Snapshot(error.to_string()))?;
+            if bytes.len() as u64 + chunk.len() as u64 > header.bytes {
+                return Err(PeerMessageError::Snapshot(format!("longer than the {} bytes announced", header.bytes)));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if bytes.len() as u64 != header.bytes {
+            return Err(PeerMessageError::Snapshot(format!(
+                "ended after {} of {} bytes",
+                bytes.len(),
+                header.bytes
+            )));
+        }
+        let received = blocking(move || SnapshotData::received(Bytes::from(bytes))).await;
+        let received = received.map_err(|error| PeerMessageError::Snapshot(error.to_string()))?;
+        let snapshot = openraft::type_config::alias::SnapshotOf::<Types, SnapshotData> { meta: header.meta, snapshot: received };
+        let reply = self
+            .raft
+            .install_full_snapshot(header.vote, snapshot)
+            .await
+            .map_err(|_| PeerMessageError::Stopped)?;
+        codec::encode(&reply).map_err(|error| PeerMessageError::Malformed(error.to_string()))
+    }
+}

@@ -1,0 +1,256 @@
+//! Messages to peers: openraft's network over a [`PeerTransport`].
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::Either;
+use futures::{FutureExt, Stream, StreamExt, stream};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption};
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest,
+    VoteResponse,
+};
+use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2, StorageError};
+
+use super::message::{RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader, SnapshotReply};
+use crate::clock::LogClock;
+use crate::codec;
+use crate::raft_types::{RaftEntry, Types, Vote};
+use crate::state_machine::SnapshotData;
+use crate::{PeerTransport, TransportError};
+
+type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotData>;
+
+/// How long after a peer could not be reached it is tried again.
+const RETRY_UNREACHABLE: Duration = Duration::from_millis(50);
+
+/// What is the same for all peers.
+#[derive(Debug, Clone)]
+pub(crate) struct NetworkOptions {
+    pub(crate) shard: u32,
+    pub(crate) max_appends_in_flight: usize,
+    /// An append without an answer for so long counts as lost.
+    pub(crate) append_timeout: Duration,
+    pub(crate) snapshot_chunk_bytes: usize,
+}
+
+/// Makes a [`Peer`] for each voter.
+#[derive(Clone)]
+pub(crate) struct Network {
+    options: NetworkOptions,
+    transport: Arc<dyn PeerTransport>,
+    clock: LogClock,
+}
+
+impl Network {
+    pub(crate) fn new(options: NetworkOptions, transport: Arc<dyn PeerTransport>, clock: LogClock) -> Self {
+        Self { options, transport, clock }
+    }
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, _node: &openraft::EmptyNode) -> Peer {
+        Peer { node: target, network: self.clone() }
+    }
+}
+
+/// One peer.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    node: u64,
+    network: Network,
+}
+
+impl Peer {
+    /// The request is handed to the transport before this returns, so that requests keep their order.
+    fn send(
+        &self,
+        request: &RaftRequest,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<RaftReplyBody, RPCError<Types>>> + Send + use<> {
+        let payload = match codec::encode(request) {
+            Ok(payload) => payload,
+            Err(error) => return Either::Left(std::future::ready(Err(network_error(&error)))),
+        };
+        let answer = self.network.transport.raft(self.node, self.network.options.shard, payload);
+        let (node, clock) = (self.node, self.network.clock.clone());
+        Either::Right(async move {
+            let reply = match tokio::time::timeout(timeout, answer).await {
+                Ok(answer) => answer.map_err(transport_error)?,
+                Err(elapsed) => return Err(network_error(&elapsed)),
+            };
+            let reply: RaftReply = codec::decode(&reply).map_err(|error| network_error(&error))?;
+            clock.observe(node, reply.wall_clock_ms);
+            Ok(reply.body)
+        })
+    }
+
+    /// Sends one append; the answer says up to where the peer's log is the same as ours.
+    fn send_append(
+        &self,
+        request: AppendEntriesRequest<Types>,
+    ) -> impl Future<Output = Result<StreamAppendResult<Types>, RPCError<Types>>> + Send + use<> {
+        let first = request.prev_log_id;
+        let last = request.entries.last().map(|entry: &RaftEntry| entry.log_id).or(first);
+        let reply = self.send(&RaftRequest::Append(request), self.network.options.append_timeout);
+        async move {
+            match reply.await? {
+                // Without a log id before it, an append cannot conflict: openraft would panic on such an answer.
+                RaftReplyBody::Append(AppendEntriesResponse::Conflict) if first.is_none() => {
+                    Err(network_error(&io::Error::other("the peer reports a conflict before the first entry")))
+                }
+                RaftReplyBody::Append(response) => Ok(response.into_stream_result(first, last)),
+                other => Err(unexpected(&other)),
+            }
+        }
+    }
+}
+
+fn network_error(error: &(impl std::error::Error + 'static)) -> RPCError<Types> {
+    RPCError::Network(NetworkError::new(error))
+}
+
+fn transport_error(error: TransportError) -> RPCError<Types> {
+    match &error {
+        TransportError::NotSent(_) => RPCError::Unreachable(Unreachable::new(&error)),
+        TransportError::Unknown(_) => network_error(&error),
+    }
+}
+
+fn unexpected(body: &RaftReplyBody) -> RPCError<Types> {
+    network_error(&io::Error::other(format!("the peer answered something else: {body:?}")))
+}
+
+impl RaftNetworkV2<Types> for Peer {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        match self.send(&RaftRequest::Append(rpc), option.hard_ttl()).await? {
+            RaftReplyBody::Append(response) => Ok(response),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Several requests in flight, answers in order. openraft ends the stream at the first error.
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        let peer = self.clone();
+        let in_flight = self.network.options.max_appends_in_flight;
+        let answers = input.map(move |request| peer.send_append(request)).buffered(in_flight);
+        let answers: BoxStream<'s, _> = Box::pin(answers);
+        Box::pin(std::future::ready(Ok(answers)))
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        match self.send(&RaftRequest::Vote(rpc), option.hard_ttl()).await? {
+            RaftReplyBody::Vote(response) => Ok(response),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let SnapshotData::Stored(reader) = snapshot.snapshot else {
+            let error = AnyError::error("a snapshot that was only received is not sent on");
+            return Err(StreamingError::StorageError(StorageError::read_snapshot(
+                None,
+                <Types as openraft::type_config::TypeConfigExt>::err_from_error(&error),
+            )));
+        };
+        let header = SnapshotHeader { vote, meta: snapshot.meta, bytes: reader.file().bytes };
+        let header = codec::encode(&header).map_err(|error| network_error(&error))?;
+        let options = &self.network.options;
+        let data = blocks(reader, options.snapshot_chunk_bytes).boxed();
+        let sending = self.network.transport.snapshot(self.node, options.shard, header, data);
+        let sending = tokio::time::timeout(option.hard_ttl(), sending);
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = sending => {
+                let reply = sent.map_err(|elapsed| network_error(&elapsed))?.map_err(transport_error)?;
+                let reply: SnapshotReply = codec::decode(&reply).map_err(|error| network_error(&error))?;
+                Ok(reply)
+            }
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        match self.send(&RaftRequest::TransferLeader(req), option.hard_ttl()).await? {
+            RaftReplyBody::TransferLeader(response) => Ok(response),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(RETRY_UNREACHABLE)))
+    }
+}
+
+/// A stored snapshot in chunks, read away from the shard's thread. Ends with the error when a block is damaged.
+fn blocks(
+    reader: holdfast_storage::SnapshotReader,
+    chunk_bytes: usize,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let blocks = stream::unfold(Some(reader), |reader| {
+        async move {
+            let mut reader = reader?;
+            let read = tokio::task::spawn_blocking(move || {
+                let block = reader.next_block();
+                (reader, block)
+            });
+            match read.await {
+                Ok((reader, Ok(Some(block)))) => Some((Ok(block), Some(reader))),
+                Ok((_, Ok(None))) => None,
+                Ok((_, Err(error))) => Some((Err(io::Error::other(error)), None)),
+                Err(error) => Some((Err(io::Error::other(error)), None)),
+            }
+        }
+        .boxed()
+    });
+    blocks.flat_map(move |block| {
+        let chunks = match block {
+            Ok(block) => split(block, chunk_bytes).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        stream::iter(chunks)
+    })
+}
+
+fn split(mut block: Bytes, chunk_bytes: usize) -> Vec<Bytes> {
+    let mut chunks = Vec::new();
+    while block.len() > chunk_bytes {
+        chunks.push(block.split_to(chunk_bytes));
+    }
+    chunks.push(block);
+    chunks
+}

@@ -1,0 +1,341 @@
+//! The shard's actor: many submissions in, few log entries out.
+
+mod batch;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use openraft::errors::ClientWriteError;
+use openraft::impls::ProgressResponder;
+use openraft::raft::ClientWriteResult;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+pub(crate) use batch::CommandReply;
+use batch::{Batch, Item};
+
+use crate::clock::LogClock;
+use crate::health::Health;
+use crate::metrics::{Counters, add};
+use crate::raft_types::{EncodedCommand, EntryBytes, Raft, Types};
+use crate::read_gate::{NotConfirmed, ReadGate};
+use crate::state_machine::{SharedState, View};
+
+/// How often the leader looks whether something is due.
+const TICK: Duration = Duration::from_millis(25);
+
+/// With so many entries in flight, the next one waits until it is worth its wake-ups.
+const EAGER_ENTRIES: usize = 2;
+
+/// So many commands are worth one more entry in flight.
+const WORTHWHILE_COMMANDS: usize = 64;
+
+/// What overloaded callers are told to wait.
+pub(crate) const RETRY_AFTER_MS: u64 = 50;
+
+/// Bounds of the actor.
+#[derive(Debug, Clone)]
+pub(crate) struct ProposerOptions {
+    pub(crate) node_id: u64,
+    pub(crate) max_entry_commands: usize,
+    pub(crate) max_entry_bytes: usize,
+    pub(crate) max_entries_in_flight: usize,
+    pub(crate) queue_limit_commands: usize,
+}
+
+/// The actor. Only a leader's proposer has anything to do.
+pub(crate) struct Proposer {
+    parts: ProposerParts,
+    work: Work,
+}
+
+/// What waits where.
+#[derive(Default)]
+struct Work {
+    queue: VecDeque<Item>,
+    confirming: usize,
+    entries_in_flight: usize,
+    pump_scheduled: bool,
+    stopping: bool,
+}
+
+/// What the actor is made of.
+pub(crate) struct ProposerParts {
+    pub(crate) options: ProposerOptions,
+    pub(crate) raft: Raft,
+    pub(crate) gate: ReadGate,
+    pub(crate) state: SharedState,
+    pub(crate) view: watch::Receiver<View>,
+    pub(crate) leader: watch::Receiver<Option<u64>>,
+    pub(crate) clock: LogClock,
+    pub(crate) health: Health,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Some commands of one caller.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Submit {
+    pub(crate) commands: Arc<Vec<EncodedCommand>>,
+    /// Which of them: indexes, in order.
+    pub(crate) open: Vec<usize>,
+    pub(crate) deadline: Instant,
+    /// Gets one reply for each.
+    pub(crate) reply: oneshot::Sender<Vec<(usize, CommandReply)>>,
+}
+
+/// Takes nothing more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StopProposing;
+
+impl Proposer {
+    pub(crate) fn new(parts: ProposerParts) -> Self {
+        Self { parts, work: Work::default() }
+    }
+
+    fn leads(&self) -> bool {
+        *self.parts.leader.borrow() == Some(self.parts.options.node_id)
+    }
+
+    /// Everybody who has sent something by now gets into the same entry, so the pump runs behind the mailbox.
+    fn schedule_pump(&mut self, ctx: &mut Context<Self>) {
+        if !self.work.pump_scheduled {
+            self.work.pump_scheduled = true;
+            ctx.spawn(std::future::ready(()).into_actor(self).map(|(), actor, ctx| {
+                actor.work.pump_scheduled = false;
+                actor.pump(ctx);
+            }));
+        }
+    }
+
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        if self.work.stopping || !self.leads() {
+            self.work.queue.drain(..).for_each(|item| item.answer(CommandReply::NotProposed));
+            return;
+        }
+        while self.wants_entry() {
+            let items = self.take_items();
+            let (to_log, to_confirm) = self.sort_out(items);
+            if !to_log.is_empty() {
+                self.propose(to_log, ctx);
+            }
+            if !to_confirm.is_empty() {
+                self.confirm(to_confirm, ctx);
+            }
+        }
+    }
+
+    fn wants_entry(&self) -> bool {
+        let waiting = self.work.queue.len();
+        let in_flight = self.work.entries_in_flight;
+        waiting > 0
+            && in_flight < self.parts.options.max_entries_in_flight
+            && (in_flight < EAGER_ENTRIES || waiting >= WORTHWHILE_COMMANDS)
+    }
+
+    /// As many waiting commands as one entry may hold; those nobody waits for are dropped, they were never proposed.
+    fn take_items(&mut self) -> Vec<Item> {
+        let now = Instant::now();
+        let mut items: Vec<Item> = Vec::new();
+        let mut bytes = 0;
+        while let Some(item) = self.work.queue.pop_front() {
+            if item.is_abandoned(now) {
+                item.answer(CommandReply::NotProposed);
+                continue;
+            }
+            bytes += item.encoded().bytes.len();
+            let full = items.len() >= self.parts.options.max_entry_commands
+                || (bytes > self.parts.options.max_entry_bytes && !items.is_empty());
+            if full {
+                self.work.queue.push_front(item);
+                break;
+            }
+            items.push(item);
+        }
+        items
+    }
+
+    /// Which commands go to the log, and which will probably be answered from a confirmed read. The commands of one batch
+    /// keep their order: behind one in the log all go to the log, behind one that waits for a read all wait.
+    fn sort_out(&self, items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
+        // While a snapshot is installed the ledger is locked; then everything goes to the log.
+        let Ok(state) = self.parts.state.try_read() else { return (items, Vec::new()) };
+        let now_ms = self.parts.clock.peek(state.ledger.log_time_ms());
+        let (mut to_log, mut to_confirm) = (Vec::with_capacity(items.len()), Vec::new());
+        for item in items {
+            let batch = &item.batch;
+            let has_to_wait = batch.confirming.get() > 0;
+            let answerable =
+                || has_to_wait || state.ledger.preview(now_ms, item.command()).is_some();
+            if !batch.in_log.get() && answerable() {
+                batch.confirming.set(batch.confirming.get() + 1);
+                to_confirm.push(item);
+            } else {
+                batch.in_log.set(true);
+                to_log.push(item);
+            }
+        }
+        (to_log, to_confirm)
+    }
+
+    fn propose(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
+        let applied_ms = self.parts.view.borrow().log_time_ms;
+        let stamp = self.parts.clock.stamp(applied_ms);
+        let entry = match EntryBytes::join(stamp, items.iter().map(Item::encoded)) {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::error!(%error, "an entry cannot be written");
+                items.into_iter().for_each(|item| item.answer(CommandReply::NotProposed));
+                return;
+            }
+        };
+        let counter =
+            if items.is_empty() { &self.parts.counters.time_entries_proposed } else { &self.parts.counters.entries_proposed };
+        add(counter, 1);
+        add(&self.parts.counters.commands_proposed, items.len());
+        self.work.entries_in_flight += 1;
+        let raft = self.parts.raft.clone();
+        let proposal = async move {
+            let (responder, result) = ProgressResponder::complete_only();
+            match raft.client_write_ff(entry, Some(responder)).await {
+                Ok(()) => Proposed::Answered(result.await.ok()),
+                Err(_) => Proposed::NotTaken,
+            }
+        };
+        ctx.spawn(proposal.into_actor(self).map(move |proposed, actor, ctx| {
+            actor.work.entries_in_flight -= 1;
+            answer_all(items, proposed);
+            actor.schedule_pump(ctx);
+        }));
+    }
+
+    /// Answers from the ledger once it is certain that nothing acknowledged is missing in it.
+    fn confirm(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
+        self.work.confirming += items.len();
+        let (gate, state) = (self.parts.gate.clone(), Arc::clone(&self.parts.state));
+        let round = async move {
+            gate.confirm().await?;
+            Ok(state.read_owned().await)
+        };
+        ctx.spawn(round.into_actor(self).map(move |confirmed, actor, ctx| {
+            actor.work.confirming -= items.len();
+            let mut to_log = Vec::new();
+            for item in items {
+                let batch = &item.batch;
+                batch.confirming.set(batch.confirming.get() - 1);
+                let reply = match &confirmed {
+                    Ok(_) if batch.in_log.get() => None,
+                    Ok(state) => {
+                        let now_ms = actor.parts.clock.peek(state.ledger.log_time_ms());
+                        state.ledger.preview(now_ms, item.command()).map(CommandReply::Decided)
+                    }
+                    Err(NotConfirmed::Overloaded) => {
+                        Some(CommandReply::Overloaded { retry_after_ms: RETRY_AFTER_MS })
+                    }
+                    Err(NotConfirmed::NotLeader(_) | NotConfirmed::NoQuorum | NotConfirmed::Stopped) => {
+                        Some(CommandReply::NotProposed)
+                    }
+                };
+                match reply {
+                    Some(reply) => {
+                        if matches!(reply, CommandReply::Decided(_)) {
+                            add(&actor.parts.counters.refused_from_read, 1);
+                        }
+                        item.answer(reply);
+                    }
+                    None => {
+                        batch.in_log.set(true);
+                        to_log.push(item);
+                    }
+                }
+            }
+            to_log.into_iter().rev().for_each(|item| actor.work.queue.push_front(item));
+            actor.schedule_pump(ctx);
+        }));
+    }
+
+    /// Lets time pass when nobody else does and something is due.
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.schedule_pump(ctx);
+        let idle = self.work.queue.is_empty() && self.work.entries_in_flight == 0 && !self.work.stopping;
+        if idle && self.leads() {
+            let view = *self.parts.view.borrow();
+            let now_ms = self.parts.clock.peek(view.log_time_ms);
+            if view.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms) {
+                self.propose(Vec::new(), ctx);
+            }
+        }
+    }
+}
+
+/// What became of one entry.
+enum Proposed {
+    /// Raft did not take it.
+    NotTaken,
+    /// Raft's answer; none when Raft ended first.
+    Answered(Option<ClientWriteResult<Types>>),
+}
+
+fn answer_all(items: Vec<Item>, proposed: Proposed) {
+    let every = |reply: CommandReply| move |item: Item| item.answer(reply.clone());
+    match proposed {
+        Proposed::Answered(Some(Ok(response))) if response.data.0.len() == items.len() => {
+            for (item, outcome) in items.into_iter().zip(response.data.0) {
+                item.answer(CommandReply::Decided(outcome));
+            }
+        }
+        Proposed::NotTaken | Proposed::Answered(Some(Err(ClientWriteError::ForwardToLeader(_)))) => {
+            items.into_iter().for_each(every(CommandReply::NotProposed));
+        }
+        Proposed::Answered(_) => items.into_iter().for_each(every(CommandReply::Unknown)),
+    }
+}
+
+impl Actor for Proposer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_interval(TICK, Self::tick);
+    }
+}
+
+impl Handler<Submit> for Proposer {
+    type Result = ();
+
+    fn handle(&mut self, submit: Submit, ctx: &mut Context<Self>) {
+        let count = submit.open.len();
+        let items = Batch::items(submit.commands, &submit.open, submit.deadline, submit.reply);
+        let waiting = self.work.queue.len() + self.work.confirming;
+        if self.work.stopping {
+            items.into_iter().for_each(|item| item.answer(CommandReply::NotProposed));
+        } else if waiting + count > self.parts.options.queue_limit_commands {
+            add(&self.parts.counters.commands_overloaded, count);
+            let reply = CommandReply::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+            items.into_iter().for_each(|item| item.answer(reply.clone()));
+        } else {
+            self.work.queue.extend(items);
+            self.schedule_pump(ctx);
+        }
+    }
+}
+
+impl Handler<StopProposing> for Proposer {
+    type Result = ();
+
+    fn handle(&mut self, _: StopProposing, ctx: &mut Context<Self>) {
+        self.work.stopping = true;
+        self.pump(ctx);
+    }
+}
+
+impl Drop for Proposer {
+    fn drop(&mut self) {
+        // A panic ends only the actor: the rest would go on without it.
+        if std::thread::panicking() {
+            self.parts.health.fail("the shard's actor panicked");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The types that openraft is built with here.
+
+use std::fmt;
+
+use bytes::Bytes;
+use holdfast_ledger::{Command, Entry, Outcome};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, CodecError};
+
+openraft::declare_raft_types!(
+    /// One shard's Raft group.
+    pub(crate) Types:
+        D = EntryBytes,
+        R = Outcomes,
+        NodeId = u64,
+        Node = openraft::EmptyNode,
+);
+
+pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
+pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
+pub(crate) type RaftEntry = openraft::type_config::alias::EntryOf<Types>;
+pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
+pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
+pub(crate) type Raft = openraft::Raft<Types, crate::state_machine::StateMachine>;
+
+/// A ledger entry as the leader wrote it. It stays bytes on its way through log and network and is read once on each
+/// replica, when it is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EntryBytes(Bytes);
+
+impl EntryBytes {
+    /// Puts commands that are already written into an entry; the same bytes as [`codec::encode`] of [`Entry`].
+    pub(crate) fn join<'a>(
+        log_time_ms: u64,
+        commands: impl ExactSizeIterator<Item = &'a EncodedCommand>,
+    ) -> Result<Self, CodecError> {
+        let head = (log_time_ms, commands.len() as u64);
+        let mut bytes =
+            postcard::to_extend(&head, vec![codec::VERSION]).map_err(CodecError::NotWritable)?;
+        for command in commands {
+            bytes.extend_from_slice(&command.bytes);
+        }
+        Ok(Self(Bytes::from(bytes)))
+    }
+
+    pub(crate) fn read(&self) -> Result<Entry, CodecError> {
+        codec::decode(&self.0)
+    }
+}
+
+impl fmt::Display for EntryBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry of {} bytes", self.0.len())
+    }
+}
+
+/// What became of an entry's commands, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outcomes(pub(crate) Vec<Outcome>);
+
+/// A command and its bytes, written once where it was submitted.
+#[derive(Debug)]
+pub(crate) struct EncodedCommand {
+    pub(crate) command: Command,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl EncodedCommand {
+    /// Its bytes are empty when it cannot be written, which no command made of its types can be.
+    pub(crate) fn new(command: Command) -> Self {
+        let bytes = postcard::to_stdvec(&command).unwrap_or_default();
+        Self { command, bytes }
+    }
+}

@@ -1,0 +1,93 @@
+//! One running replica: what its handle shares with its thread.
+
+mod run;
+
+use std::sync::Arc;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use actix::Addr;
+use holdfast_storage::ChangeLog;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub(crate) use run::{Stopper, start};
+
+use crate::clock::LogClock;
+use crate::health::Health;
+use crate::metrics::Counters;
+use crate::peer::Inbound;
+use crate::proposer::Proposer;
+use crate::raft_types::Raft;
+use crate::read::Freshest;
+use crate::read_gate::ReadGate;
+use crate::state_machine::{SharedState, View};
+use crate::{PeerTransport, ReplicaStatus, Role, ShardOptions};
+
+/// The shared ends of a replica.
+pub(crate) struct Replica {
+    pub(crate) options: ShardOptions,
+    pub(crate) transport: Arc<dyn PeerTransport>,
+    pub(crate) raft: Raft,
+    pub(crate) inbound: Inbound,
+    pub(crate) proposer: Addr<Proposer>,
+    pub(crate) gate: ReadGate,
+    pub(crate) state: SharedState,
+    pub(crate) view: watch::Receiver<View>,
+    pub(crate) last_seq: watch::Receiver<u64>,
+    pub(crate) leader: watch::Receiver<Option<u64>>,
+    pub(crate) changes: ChangeLog,
+    pub(crate) clock: LogClock,
+    pub(crate) health: Health,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) freshest: Arc<Mutex<Freshest>>,
+    pub(crate) stopper: Stopper,
+}
+
+impl Replica {
+    pub(crate) fn leads(&self) -> bool {
+        *self.leader.borrow() == Some(self.options.node_id)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopper.is_stopped() || self.health.is_dead()
+    }
+
+    pub(crate) fn status(&self) -> ReplicaStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let view = *self.view.borrow();
+        let stopped_because = match self.health.failure() {
+            Some(why) => Some(why),
+            None if self.stopper.is_stopped() => Some("it was told to".into()),
+            None => None,
+        };
+        let role = match metrics.state {
+            _ if stopped_because.is_some() => Role::Stopped,
+            openraft::ServerState::Leader => Role::Leader,
+            openraft::ServerState::Follower => Role::Follower,
+            openraft::ServerState::Candidate => Role::Candidate,
+            openraft::ServerState::Learner => Role::Learner,
+            openraft::ServerState::Shutdown => Role::Stopped,
+        };
+        let index = |log_id: Option<crate::raft_types::LogId>| log_id.map_or(0, |log_id| log_id.index);
+        ReplicaStatus {
+            shard: self.options.shard,
+            node_id: self.options.node_id,
+            role,
+            leader: *self.leader.borrow(),
+            voters: metrics.membership_config.membership().voter_ids().collect(),
+            term: metrics.current_term,
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            committed_index: index(metrics.cluster_committed.max(metrics.local_committed)),
+            applied_index: view.applied_index,
+            snapshot_index: index(metrics.snapshot),
+            purged_index: index(metrics.purged),
+            first_seq: self.changes.first_seq(),
+            last_seq: *self.last_seq.borrow(),
+            cells: view.cells,
+            live_reservations: view.live_reservations,
+            log_time_ms: view.log_time_ms,
+            stopped_because,
+        }
+    }
+}

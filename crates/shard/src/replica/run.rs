@@ -1,0 +1,301 @@
+//! The thread of a replica: an actix arbiter on which its Raft group, its actor and its timers live.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use actix::Actor;
+use openraft::errors::{Fatal, InitializeError, RaftError};
+use openraft::{Config, EmptyNode, SnapshotPolicy};
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::Replica;
+use crate::clock::LogClock;
+use crate::health::Health;
+use crate::log_store::LogStore;
+use crate::metrics::Counters;
+use crate::peer::{Inbound, Network, NetworkOptions};
+use crate::proposer::{Proposer, ProposerOptions, ProposerParts, StopProposing};
+use crate::raft_types::Raft;
+use crate::read_gate::ReadGate;
+use crate::state_machine::StateMachine;
+use crate::{PeerTransport, ShardOptions, ShardStores, StartError};
+
+/// Submissions that wait for the actor to look at them; each holds one or many commands.
+const MAILBOX_MESSAGES: usize = 16_384;
+
+/// How long a snapshot may take on its way.
+const SNAPSHOT_TIMEOUT_MS: u64 = 10 * 60 * 1000;
+
+/// Ends a replica's thread.
+pub(crate) struct Stopper {
+    stop: watch::Sender<bool>,
+    /// Closed when the thread is at its end.
+    ended: watch::Receiver<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Stopper {
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Stops Raft and ends the thread. Idempotent.
+    pub(crate) async fn stop(&self) {
+        self.stop.send_replace(true);
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            // A panic of the thread was already reported by what panicked.
+            tokio::task::spawn_blocking(move || thread.join().ok()).await.ok();
+        }
+    }
+}
+
+/// Starts the thread and waits until the replica is recovered.
+pub(crate) async fn start(
+    options: ShardOptions,
+    stores: ShardStores,
+    transport: Arc<dyn PeerTransport>,
+) -> Result<Replica, StartError> {
+    let shard = options.shard;
+    options.check().map_err(|what| StartError::Options { shard, what })?;
+    let (ready, built) = oneshot::channel();
+    let (stop, stopped) = watch::channel(false);
+    let (end, ended) = watch::channel(());
+    let thread = std::thread::Builder::new().name(format!("shard-{shard}")).spawn(move || {
+        run(options, stores, transport, ready, stopped);
+        drop(end);
+    });
+    let thread = thread.map_err(|error| StartError::Raft { shard, what: error.to_string() })?;
+    let stopper = Stopper { stop, ended, thread: Mutex::new(Some(thread)) };
+    match built.await {
+        Ok(built) => built.map(|build| build(stopper)),
+        Err(_) => Err(StartError::Raft { shard, what: "its thread ended".into() }),
+    }
+}
+
+/// A replica that only lacks what ends it.
+type Unfinished = Box<dyn FnOnce(Stopper) -> Replica + Send>;
+
+fn run(
+    options: ShardOptions,
+    stores: ShardStores,
+    transport: Arc<dyn PeerTransport>,
+    ready: oneshot::Sender<Result<Unfinished, StartError>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let shard = options.shard;
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            ready.send(Err(StartError::Raft { shard, what: error.to_string() })).ok();
+            return;
+        }
+    };
+    let system = actix::System::with_tokio_rt(|| runtime);
+    system.block_on(async move {
+        match build(options, stores, transport).await {
+            Ok(replica) => {
+                let (raft, proposer) = (replica.raft.clone(), replica.proposer.clone());
+                ready.send(Ok(Box::new(move |stopper| replica.finish(stopper)))).ok();
+                stopped.wait_for(|stop| *stop).await.ok();
+                proposer.send(StopProposing).await.ok();
+                if let Err(error) = raft.shutdown().await {
+                    tracing::warn!(shard, %error, "raft did not end cleanly");
+                }
+            }
+            Err(error) => {
+                ready.send(Err(error)).ok();
+            }
+        }
+    });
+}
+
+/// [`Replica`] without its [`Stopper`].
+struct Parts {
+    options: ShardOptions,
+    stores_changes: holdfast_storage::ChangeLog,
+    transport: Arc<dyn PeerTransport>,
+    raft: Raft,
+    inbound: Inbound,
+    proposer: actix::Addr<Proposer>,
+    gate: ReadGate,
+    ends: crate::state_machine::StateMachineEnds,
+    leader: watch::Receiver<Option<u64>>,
+    clock: LogClock,
+    health: Health,
+    counters: Arc<Counters>,
+    freshest: Arc<Mutex<crate::read::Freshest>>,
+}
+
+fn raft_config(options: &ShardOptions) -> Config {
+    Config {
+        cluster_name: format!("shard-{}", options.shard),
+        heartbeat_interval: options.heartbeat_ms,
+        election_timeout_min: options.election_timeout_min_ms,
+        election_timeout_max: options.election_timeout_max_ms,
+        install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every_entries),
+        max_in_snapshot_log_to_keep: options.keep_entries_for_laggards,
+        // A replica behind by less than what the log keeps is caught up from the log.
+        replication_lag_threshold: options.keep_entries_for_laggards.max(1),
+        // Its default would grant every vote here.
+        enable_pre_vote: Some(false),
+        ..Config::default()
+    }
+}
+
+async fn build(
+    options: ShardOptions,
+    stores: ShardStores,
+    transport: Arc<dyn PeerTransport>,
+) -> Result<Parts, StartError> {
+    let shard = options.shard;
+    let recovery = |error: std::io::Error| StartError::Recovery { shard, what: error.to_string() };
+    let raft_error = |what: String| StartError::Raft { shard, what };
+    let config = raft_config(&options)
+        .validate()
+        .map_err(|error| StartError::Options { shard, what: error.to_string() })?;
+    let health = Health::new(shard);
+    let counters = Arc::new(Counters::default());
+    let clock = LogClock::default();
+    let failing = health.clone();
+    stores.log.on_failure(Box::new(move |error| failing.fail(error.to_string())));
+
+    let (machine, ends) = StateMachine::recover(
+        options.ledger.clone(),
+        stores.snapshots,
+        stores.changes.clone(),
+        health.clone(),
+        Arc::clone(&counters),
+    )
+    .map_err(recovery)?;
+    let network_options = NetworkOptions {
+        shard,
+        max_appends_in_flight: options.max_appends_in_flight,
+        append_timeout: Duration::from_millis(options.election_timeout_max_ms),
+        snapshot_chunk_bytes: options.snapshot_chunk_bytes,
+    };
+    let network = Network::new(network_options, Arc::clone(&transport), clock.clone());
+    let log_store = LogStore::new(stores.log, shard);
+    let raft = Raft::new(options.node_id, Arc::new(config), network, log_store, machine)
+        .await
+        .map_err(|error| raft_error(error.to_string()))?;
+    if let Err(error) = join_group(&raft, &options).await {
+        raft.shutdown().await.ok();
+        return Err(error);
+    }
+
+    let (leader_sender, leader) = watch::channel(None);
+    actix::spawn(watch_raft(raft.clone(), leader_sender, health.clone()));
+    let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
+    actix::spawn(confirming);
+    let parts = ProposerParts {
+        options: ProposerOptions {
+            node_id: options.node_id,
+            max_entry_commands: options.max_entry_commands,
+            max_entry_bytes: options.max_entry_bytes,
+            max_entries_in_flight: options.max_entries_in_flight,
+            queue_limit_commands: options.queue_limit_commands,
+        },
+        raft: raft.clone(),
+        gate: gate.clone(),
+        state: Arc::clone(&ends.state),
+        view: ends.view.clone(),
+        leader: leader.clone(),
+        clock: clock.clone(),
+        health: health.clone(),
+        counters: Arc::clone(&counters),
+    };
+    let proposer = Proposer::create(|ctx| {
+        ctx.set_mailbox_capacity(MAILBOX_MESSAGES);
+        Proposer::new(parts)
+    });
+    let freshest = Arc::default();
+    let inbound =
+        Inbound::new(raft.clone(), Arc::clone(&freshest), Arc::clone(&counters), options.max_snapshot_bytes);
+    Ok(Parts {
+        options,
+        stores_changes: stores.changes,
+        transport,
+        raft,
+        inbound,
+        proposer,
+        gate,
+        ends,
+        leader,
+        clock,
+        health,
+        counters,
+        freshest,
+    })
+}
+
+/// On an empty log every replica writes the same first entry; afterwards the voters must be those of the log.
+async fn join_group(raft: &Raft, options: &ShardOptions) -> Result<(), StartError> {
+    let shard = options.shard;
+    let failed = |what: String| StartError::Raft { shard, what };
+    if !raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
+        let voters: BTreeMap<u64, EmptyNode> =
+            options.voters.iter().map(|node| (*node, EmptyNode::default())).collect();
+        match raft.initialize(voters).await {
+            // A peer was faster: its first entry is here already.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(error) => return Err(failed(error.to_string())),
+        }
+    }
+    let voters: std::collections::BTreeSet<u64> = raft.voter_ids().collect();
+    if !voters.is_empty() && voters != options.voters {
+        return Err(StartError::Options {
+            shard,
+            what: format!("the voters are {:?} but the log on disk says {voters:?}", options.voters),
+        });
+    }
+    Ok(())
+}
+
+/// Tells who leads, and when Raft has died.
+async fn watch_raft(raft: Raft, leader: watch::Sender<Option<u64>>, health: Health) {
+    let mut server = raft.server_metrics();
+    loop {
+        let current = server.borrow_and_update().current_leader;
+        leader.send_if_modified(|last| std::mem::replace(last, current) != current);
+        if server.changed().await.is_err() {
+            break;
+        }
+    }
+    leader.send_replace(None);
+    let state = raft.metrics().borrow_watched().running_state.clone();
+    match state {
+        Ok(()) | Err(Fatal::Stopped) => {}
+        Err(fatal) => health.fail(format!("raft: {fatal}")),
+    }
+}
+
+impl Parts {
+    fn finish(self, stopper: Stopper) -> Replica {
+        Replica {
+            options: self.options,
+            transport: self.transport,
+            raft: self.raft,
+            inbound: self.inbound,
+            proposer: self.proposer,
+            gate: self.gate,
+            state: self.ends.state,
+            view: self.ends.view,
+            last_seq: self.ends.last_seq,
+            leader: self.leader,
+            changes: self.stores_changes,
+            clock: self.clock,
+            health: self.health,
+            counters: self.counters,
+            freshest: self.freshest,
+            stopper,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Questions on their way to an answer.
+
+use std::sync::Arc;
+
+use openraft::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver;
+use holdfast_ledger::{Position, Query};
+use tokio::time::Instant;
+
+use super::{Route, submit::millis};
+use crate::forward::{ForwardReply, ForwardRequest};
+use crate::metrics::add;
+use crate::proposer::RETRY_AFTER_MS;
+use crate::read_gate::NotConfirmed;
+use crate::replica::Replica;
+use crate::state_machine::State;
+use crate::{Answer, Freshness, QueryError, codec};
+
+pub(crate) async fn query(
+    replica: &Replica,
+    query: Query,
+    freshness: Freshness,
+    deadline: Instant,
+) -> Result<Answer, QueryError> {
+    match freshness {
+        Freshness::Stale => stale(replica, query).await,
+        Freshness::Linearizable => linearizable(replica, query, deadline).await,
+    }
+}
+
+async fn stale(replica: &Replica, query: Query) -> Result<Answer, QueryError> {
+    if replica.is_stopped() {
+        return Err(QueryError::Stopped);
+    }
+    let age_ms = age_ms(replica);
+    add(&replica.counters.reads_stale, 1);
+    answer(replica, query, age_ms).await
+}
+
+async fn linearizable(replica: &Replica, query: Query, deadline: Instant) -> Result<Answer, QueryError> {
+    let mut route = Route::new(replica);
+    let mut leader_seen = false;
+    while Instant::now() < deadline {
+        if replica.is_stopped() {
+            return Err(QueryError::Stopped);
+        }
+        if let Some(node) = route.next() {
+            leader_seen = true;
+            let asked = async {
+                if node == replica.options.node_id {
+                    confirmed(replica, &query, deadline).await
+                } else {
+                    ask_there(replica, node, &query, deadline).await
+                }
+            };
+            let said = tokio::select! {
+                said = asked => said,
+                () = route.deposed(node) => Said::Nothing,
+                () = tokio::time::sleep_until(deadline) => break,
+            };
+            match said {
+                Said::Answer(answer) => return answer,
+                Said::NotLeader(leader) => route.not_leader(node, leader),
+                Said::Nothing => {}
+            }
+        }
+        route.pause(deadline).await;
+    }
+    Err(if leader_seen { QueryError::Deadline } else { QueryError::NoLeader })
+}
+
+/// What the one who was asked said.
+pub(super) enum Said {
+    Answer(Result<Answer, QueryError>),
+    NotLeader(Option<u64>),
+    Nothing,
+}
+
+/// Answers here, once it is certain that nothing acknowledged is missing.
+pub(super) async fn confirmed(replica: &Replica, query: &Query, deadline: Instant) -> Said {
+    let confirmed = tokio::time::timeout_at(deadline, replica.gate.confirm()).await;
+    match confirmed {
+        Ok(Ok(())) => {
+            add(&replica.counters.reads_confirmed, 1);
+            Said::Answer(answer(replica, query.clone(), 0).await)
+        }
+        Ok(Err(NotConfirmed::NotLeader(leader))) => Said::NotLeader(leader),
+        Ok(Err(NotConfirmed::NoQuorum)) | Err(_) => Said::Nothing,
+        Ok(Err(NotConfirmed::Overloaded)) => {
+            Said::Answer(Err(QueryError::Overloaded { retry_after_ms: RETRY_AFTER_MS }))
+        }
+        Ok(Err(NotConfirmed::Stopped)) => Said::Answer(Err(QueryError::Stopped)),
+    }
+}
+
+async fn ask_there(replica: &Replica, node: u64, query: &Query, deadline: Instant) -> Said {
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    let request = ForwardRequest::Query { query: query.clone(), timeout_ms: millis(timeout) };
+    let Ok(payload) = codec::encode(&request) else { return Said::Nothing };
+    add(&replica.counters.forwards_sent, 1);
+    let answer = replica.transport.forward(node, replica.options.shard, payload, timeout).await;
+    match answer.map(|answer| codec::decode::<ForwardReply>(&answer)) {
+        // It stops, we do not: somebody else will lead.
+        Ok(Ok(ForwardReply::Query(Err(QueryError::Stopped | QueryError::Deadline)))) => Said::Nothing,
+        Ok(Ok(ForwardReply::Query(answer))) => Said::Answer(answer),
+        Ok(Ok(ForwardReply::NotLeader { leader })) => Said::NotLeader(leader),
+        Ok(_) | Err(_) => Said::Nothing,
+    }
+}
+
+/// Asks the ledger as it is. The digest of a large ledger takes long, so it is made where blocking is allowed.
+async fn answer(replica: &Replica, query: Query, age_ms: u64) -> Result<Answer, QueryError> {
+    if matches!(query, Query::Digest) {
+        let state = Arc::clone(&replica.state).read_owned().await;
+        let digest = tokio::task::spawn_blocking(move || read(&state, &query, age_ms)).await;
+        digest.unwrap_or(Err(QueryError::Stopped))
+    } else {
+        read(&*replica.state.read().await, &query, age_ms)
+    }
+}
+
+fn read(state: &State, query: &Query, age_ms: u64) -> Result<Answer, QueryError> {
+    let reply = state.ledger.query(query).map_err(QueryError::Refused)?;
+    let log_index = state.applied.map_or(0, |applied| applied.index);
+    let position = Position { log_index, log_time_ms: state.ledger.log_time_ms() };
+    Ok(Answer { reply, position, last_seq: state.ledger.last_seq(), age_ms })
+}
+
+/// For how long this replica cannot rule out that it misses something.
+fn age_ms(replica: &Replica) -> u64 {
+    let age = if replica.leads() {
+        let acked = replica.raft.metrics().borrow_watched().last_quorum_acked;
+        acked.map(|acked| acked.elapsed())
+    } else {
+        let applied_index = replica.view.borrow().applied_index;
+        replica.freshest.lock().complete_at(applied_index).map(|at| at.elapsed())
+    };
+    age.map_or(u64::MAX, millis)
+}

@@ -1,0 +1,76 @@
+//! Requests that other replicas forwarded to this one because it leads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_ledger::Command;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::query::{Said, confirmed};
+use crate::forward::{ForwardReply, ForwardRequest};
+use crate::metrics::add;
+use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
+use crate::raft_types::EncodedCommand;
+use crate::replica::Replica;
+use crate::{QueryError, codec};
+
+/// No forwarded request waits longer, whatever it says.
+const MAX_TIMEOUT_MS: u64 = 60_000;
+
+pub(crate) async fn serve(replica: &Replica, payload: &[u8]) -> Bytes {
+    let reply = match codec::decode::<ForwardRequest>(payload) {
+        Ok(request) => answer(replica, request).await,
+        Err(error) => {
+            add(&replica.counters.malformed_messages, 1);
+            ForwardReply::Malformed(error.to_string())
+        }
+    };
+    // An answer that cannot be written reads as one that did not come.
+    codec::encode(&reply).unwrap_or_default()
+}
+
+async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
+    if replica.is_stopped() || !replica.leads() {
+        return ForwardReply::NotLeader { leader: *replica.leader.borrow() };
+    }
+    add(&replica.counters.forwards_served, 1);
+    let deadline =
+        |timeout_ms: u64| Instant::now() + Duration::from_millis(timeout_ms.min(MAX_TIMEOUT_MS));
+    match request {
+        ForwardRequest::Submit { commands, timeout_ms } => {
+            ForwardReply::Submit(submit(replica, commands, deadline(timeout_ms)).await)
+        }
+        ForwardRequest::Query { query, timeout_ms } => {
+            match confirmed(replica, &query, deadline(timeout_ms)).await {
+                Said::Answer(answer) => ForwardReply::Query(answer),
+                Said::NotLeader(leader) => ForwardReply::NotLeader { leader },
+                Said::Nothing => ForwardReply::Query(Err(QueryError::Deadline)),
+            }
+        }
+    }
+}
+
+/// One attempt: the caller's replica is the one that tries again.
+async fn submit(replica: &Replica, commands: Vec<Command>, deadline: Instant) -> Vec<CommandReply> {
+    let count = commands.len();
+    if count == 0 {
+        return Vec::new();
+    }
+    let commands = Arc::new(commands.into_iter().map(EncodedCommand::new).collect::<Vec<_>>());
+    let (reply, replies) = oneshot::channel();
+    let submit = Submit { commands, open: (0..count).collect(), deadline, reply };
+    if replica.proposer.try_send(submit).is_err() {
+        return vec![CommandReply::Overloaded { retry_after_ms: RETRY_AFTER_MS }; count];
+    }
+    let mut answers = vec![CommandReply::Unknown; count];
+    if let Ok(Ok(replies)) = tokio::time::timeout_at(deadline, replies).await {
+        for (index, reply) in replies {
+            if let Some(answer) = answers.get_mut(index) {
+                *answer = reply;
+            }
+        }
+    }
+    answers
+}

@@ -1,0 +1,208 @@
+//! Commands on their way to a decision.
+//!
+//! Asking again is always safe: a command that took effect is known by its operation id and answered with its first
+//! outcome. What was perhaps proposed and not answered is remembered, so that a caller whose time is up hears the truth.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::SendError;
+use holdfast_ledger::{Command, Outcome, Refusal};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Route;
+use crate::forward::{ForwardReply, ForwardRequest};
+use crate::metrics::add;
+use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
+use crate::raft_types::EncodedCommand;
+use crate::replica::Replica;
+use crate::{SubmitError, TransportError, codec};
+
+/// The largest command, in bytes as it is stored: an order of 1,024 lines with preference lists of usual length.
+pub(crate) const MAX_COMMAND_BYTES: usize = 1 << 20;
+
+/// At most about so many bytes of commands are forwarded in one message.
+const MAX_FORWARD_BYTES: usize = 2 << 20;
+
+/// The leader's own time limit is a little shorter than ours, so that its answer arrives.
+const ANSWER_TRAVELS: Duration = Duration::from_millis(5);
+
+struct Pending {
+    commands: Arc<Vec<EncodedCommand>>,
+    results: Vec<Option<Result<Outcome, SubmitError>>>,
+    /// Perhaps proposed, not answered.
+    uncertain: Vec<bool>,
+    leader_seen: bool,
+}
+
+pub(crate) async fn submit(
+    replica: &Replica,
+    commands: Vec<Command>,
+    deadline: Instant,
+) -> Vec<Result<Outcome, SubmitError>> {
+    add(&replica.counters.commands_submitted, commands.len());
+    let mut pending = Pending::new(commands);
+    let mut route = Route::new(replica);
+    loop {
+        let open = pending.open();
+        if open.is_empty() || Instant::now() >= deadline || replica.is_stopped() {
+            break;
+        }
+        let progress = match route.next() {
+            Some(node) if node == replica.options.node_id => {
+                pending.leader_seen = true;
+                pending.ask_here(replica, &route, open, deadline).await
+            }
+            Some(node) => {
+                pending.leader_seen = true;
+                pending.ask_there(replica, &mut route, node, &open, deadline).await
+            }
+            None => false,
+        };
+        if !progress {
+            route.pause(deadline).await;
+        }
+    }
+    let (results, unknown) = pending.finish(replica.is_stopped());
+    add(&replica.counters.outcomes_unknown, unknown);
+    results
+}
+
+impl Pending {
+    fn new(commands: Vec<Command>) -> Self {
+        let commands: Vec<EncodedCommand> = commands.into_iter().map(EncodedCommand::new).collect();
+        let results = commands.iter().map(|command| refuse_size(command.bytes.len())).collect();
+        let uncertain = vec![false; commands.len()];
+        Self { commands: Arc::new(commands), results, uncertain, leader_seen: false }
+    }
+
+    fn open(&self) -> Vec<usize> {
+        let open = self.results.iter().enumerate().filter(|(_, result)| result.is_none());
+        open.map(|(index, _)| index).collect()
+    }
+
+    /// Takes note of replies; false when none of them decided anything.
+    fn take(&mut self, replies: impl IntoIterator<Item = (usize, CommandReply)>) -> bool {
+        let mut progress = false;
+        for (index, reply) in replies {
+            let Some(result) = self.results.get_mut(index) else { continue };
+            match reply {
+                CommandReply::Decided(outcome) => *result = Some(Ok(outcome)),
+                CommandReply::Unknown => self.uncertain[index] = true,
+                CommandReply::NotProposed => continue,
+                CommandReply::Overloaded { retry_after_ms } => {
+                    *result = Some(Err(match self.uncertain[index] {
+                        true => SubmitError::OutcomeUnknown,
+                        false => SubmitError::Overloaded { retry_after_ms },
+                    }));
+                }
+            }
+            progress |= result.is_some();
+        }
+        progress
+    }
+
+    fn all_uncertain(&mut self, open: &[usize]) -> bool {
+        self.take(open.iter().map(|index| (*index, CommandReply::Unknown)))
+    }
+
+    async fn ask_here(&mut self, replica: &Replica, route: &Route, open: Vec<usize>, deadline: Instant) -> bool {
+        let (reply, replies) = oneshot::channel();
+        let submit = Submit { commands: Arc::clone(&self.commands), open: open.clone(), deadline, reply };
+        match replica.proposer.try_send(submit) {
+            Ok(()) => {}
+            Err(SendError::Full(_)) => {
+                add(&replica.counters.commands_overloaded, open.len());
+                let overloaded = CommandReply::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+                return self.take(open.into_iter().map(|index| (index, overloaded.clone())));
+            }
+            Err(SendError::Closed(_)) => return false,
+        }
+        tokio::select! {
+            replies = replies => match replies {
+                Ok(replies) => self.take(replies),
+                Err(_) => self.all_uncertain(&open),
+            },
+            () = tokio::time::sleep_until(deadline) => self.all_uncertain(&open),
+            () = route.deposed(replica.options.node_id) => self.all_uncertain(&open),
+        }
+    }
+
+    async fn ask_there(
+        &mut self,
+        replica: &Replica,
+        route: &mut Route,
+        node: u64,
+        open: &[usize],
+        deadline: Instant,
+    ) -> bool {
+        let mut bytes = 0;
+        let fits = |index: &&usize| {
+            bytes += self.commands[**index].bytes.len();
+            bytes <= MAX_FORWARD_BYTES
+        };
+        let sent: Vec<usize> = open.iter().take_while(fits).copied().collect();
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        let request = ForwardRequest::Submit {
+            commands: sent.iter().map(|index| self.commands[*index].command.clone()).collect(),
+            timeout_ms: millis(timeout.saturating_sub(ANSWER_TRAVELS)),
+        };
+        let Ok(payload) = codec::encode(&request) else { return false };
+        add(&replica.counters.forwards_sent, 1);
+        let answer = replica.transport.forward(node, replica.options.shard, payload, timeout);
+        let answer = tokio::select! {
+            answer = answer => answer,
+            () = tokio::time::sleep_until(deadline) => return self.all_uncertain(&sent),
+            () = route.deposed(node) => return self.all_uncertain(&sent),
+        };
+        match answer.map(|answer| codec::decode::<ForwardReply>(&answer)) {
+            Ok(Ok(ForwardReply::Submit(replies))) if replies.len() == sent.len() => {
+                self.take(sent.into_iter().zip(replies))
+            }
+            Ok(Ok(ForwardReply::NotLeader { leader })) => {
+                route.not_leader(node, leader);
+                false
+            }
+            Err(TransportError::NotSent(_)) | Ok(Ok(ForwardReply::Malformed(_))) => false,
+            Ok(_) | Err(TransportError::Unknown(_)) => self.all_uncertain(&sent),
+        }
+    }
+
+    fn finish(self, stopped: bool) -> (Vec<Result<Outcome, SubmitError>>, usize) {
+        let mut unknown = 0;
+        let without = |uncertain: bool| {
+            if uncertain {
+                unknown += 1;
+                SubmitError::OutcomeUnknown
+            } else if stopped {
+                SubmitError::Stopped
+            } else if self.leader_seen {
+                SubmitError::Deadline
+            } else {
+                SubmitError::NoLeader
+            }
+        };
+        let mut without = without;
+        let results = self
+            .results
+            .into_iter()
+            .zip(self.uncertain)
+            .map(|(result, uncertain)| result.unwrap_or_else(|| Err(without(uncertain))))
+            .collect();
+        (results, unknown)
+    }
+}
+
+fn refuse_size(bytes: usize) -> Option<Result<Outcome, SubmitError>> {
+    let what = match bytes {
+        0 => "the request cannot be stored".to_string(),
+        1..=MAX_COMMAND_BYTES => return None,
+        _ => format!("the request takes {bytes} bytes, at most {MAX_COMMAND_BYTES} are allowed; split it"),
+    };
+    Some(Ok(Err(Refusal::InvalidRequest(what))))
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
