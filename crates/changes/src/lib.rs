@@ -5,6 +5,7 @@ pub mod cursor;
 pub mod json;
 pub mod names;
 pub mod parquet;
+pub mod verify;
 
 #[cfg(test)]
 mod arbitrary;

@@ -1,0 +1,263 @@
+//! Proving a ledger right from its changes alone, by arithmetic of its own.
+//!
+//! ```text
+//!   Change ──> Sequence      nothing lost, repeated, out of order; entries whole; log time never back
+//!      └─────> Step          every field understood ([`Check::Malformed`] otherwise)
+//!                ├──> movement      each kind moves only what it may, as much as it says
+//!                ├──> Cells         after = before + delta; the equation; nothing negative or oversold
+//!                ├──> Reservations  one legal life each, units in one place, no early expiry
+//!                ├──> Operations    none takes effect twice
+//!                └──> Returns       no more comes back than was shipped
+//! ```
+//!
+//! A [`Verifier`] takes one shard after the other: [`Verifier::shard`] gives a [`ShardReplay`], which
+//! [observes](ShardReplay::observe) changes, may [compare](ShardReplay::compare_live) live cells as of the last
+//! one, and is [ended](ShardReplay::end). [`Verifier::finish`] gives the [`Report`].
+//!
+//! Nothing here knows how the ledger decides; only what must be true of its changes. Memory holds the cells and
+//! the open reservations of one shard. What is only needed at the end (operation ids, shipments, returns) waits
+//! on disk, in partitions, in temporary files of the folder named by `TMPDIR`.
+
+mod cells;
+mod finding;
+mod movement;
+mod operations;
+mod report;
+mod reservations;
+mod returns;
+mod sequence;
+mod spill;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+use holdfast_proto::v1::{self, Change};
+
+use cells::Cells;
+use finding::Findings;
+use operations::Operations;
+use reservations::Reservations;
+use returns::Returns;
+use sequence::{Placed, Sequence};
+use step::Step;
+
+pub use finding::{Check, Finding, KEPT_OF_ONE_CHECK};
+pub use report::{Report, ShardReport};
+
+/// The temporary files failed: nothing can be said about the ledger.
+#[derive(Debug, thiserror::Error)]
+#[error("temporary file in {}: {source}", folder.display())]
+pub struct SpillError {
+    folder: std::path::PathBuf,
+    source: std::io::Error,
+}
+
+impl From<std::io::Error> for SpillError {
+    fn from(source: std::io::Error) -> Self {
+        Self {
+            folder: std::env::temp_dir(),
+            source,
+        }
+    }
+}
+
+/// What is verified over all shards.
+#[derive(Debug)]
+pub struct Verifier {
+    findings: Findings,
+    operations: Operations,
+    returns: Returns,
+    shards: Vec<ShardReport>,
+    oversold_units: u64,
+    lost_changes: u64,
+}
+
+impl Verifier {
+    /// Nothing verified yet.
+    ///
+    /// # Errors
+    /// The temporary files cannot be made.
+    pub fn new() -> Result<Self, SpillError> {
+        Ok(Self {
+            findings: Findings::default(),
+            operations: Operations::new()?,
+            returns: Returns::new()?,
+            shards: Vec::new(),
+            oversold_units: 0,
+            lost_changes: 0,
+        })
+    }
+
+    /// Begins a shard at its first change.
+    pub fn shard(&mut self, shard: u32) -> ShardReplay<'_> {
+        ShardReplay {
+            verifier: self,
+            shard,
+            sequence: Sequence::default(),
+            cells: Cells::default(),
+            reservations: Reservations::default(),
+            compared_cells: None,
+        }
+    }
+
+    /// Does what needs all shards, and says what was found.
+    ///
+    /// # Errors
+    /// The temporary files cannot be read.
+    pub fn finish(mut self) -> Result<Report, SpillError> {
+        self.operations.finish(&mut self.findings)?;
+        self.returns.finish(&mut self.findings)?;
+        let (findings, counts) = self.findings.into_parts();
+        Ok(Report {
+            ok: counts.is_empty(),
+            changes: self.shards.iter().map(|shard| shard.changes).sum(),
+            reservations: self.shards.iter().map(|shard| shard.reservations).sum(),
+            shards: self.shards,
+            oversold_units: self.oversold_units,
+            lost_changes: self.lost_changes,
+            counts,
+            findings,
+        })
+    }
+}
+
+/// The replay of one shard.
+#[derive(Debug)]
+pub struct ShardReplay<'v> {
+    verifier: &'v mut Verifier,
+    shard: u32,
+    sequence: Sequence,
+    cells: Cells,
+    reservations: Reservations,
+    compared_cells: Option<u64>,
+}
+
+/// What a replay keeps in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retained {
+    /// Cells.
+    pub cells: usize,
+    /// Open reservations now.
+    pub open_reservations: usize,
+    /// The most that were open at a time.
+    pub most_open_reservations: usize,
+}
+
+impl ShardReplay<'_> {
+    /// Takes the next change.
+    ///
+    /// # Errors
+    /// The temporary files cannot be written. What is wrong with the change is a finding, not an error.
+    pub fn observe(&mut self, change: &Change) -> Result<(), SpillError> {
+        let Verifier {
+            findings,
+            operations,
+            returns,
+            ..
+        } = &mut *self.verifier;
+        let (shard, seq) = (self.shard, change.seq);
+        if change.shard != shard {
+            findings.add(Check::Malformed, shard, seq, || {
+                format!("it is of shard {}", change.shard)
+            });
+            return Ok(());
+        }
+        let before = self.sequence.last_seq;
+        let Placed::Next { begins, ends } = self.sequence.place(shard, change, findings) else {
+            return Ok(());
+        };
+        if begins {
+            self.reservations.end_run(shard, findings);
+            self.cells.end_entry(shard, before, findings);
+        }
+        match Step::of(change) {
+            Ok(step) => {
+                if let Some(fault) = movement::fault(&step) {
+                    findings.add(Check::WrongMovement, shard, seq, || fault);
+                }
+                let cell = self.cells.key(change);
+                self.cells.replay(&step, findings);
+                self.reservations.observe(&step, cell, findings);
+                operations.observe(&step, cell, findings)?;
+                returns.observe(&step, cell)?;
+            }
+            Err(fault) => findings.add(Check::Malformed, shard, seq, || fault),
+        }
+        if ends {
+            self.reservations.end_run(shard, findings);
+            self.cells.end_entry(shard, seq, findings);
+        }
+        Ok(())
+    }
+
+    /// The last change taken.
+    pub fn last_seq(&self) -> u64 {
+        self.sequence.last_seq
+    }
+
+    /// Says that changes up to this one should have come. Whatever is missing at the end is lost.
+    pub fn expect_through(&mut self, last_seq: u64) {
+        let replayed = self.sequence.last_seq;
+        if replayed < last_seq {
+            self.sequence.lost += last_seq - replayed;
+            self.verifier.findings.add(Check::Lost, self.shard, last_seq, || {
+                format!("the stream ends at change {replayed}, the shard has {last_seq}")
+            });
+        }
+    }
+
+    /// Compares live cells that were read at a change; the replay must stand at exactly that change, or it is a
+    /// finding. Each cell of the shard comes once, in any order.
+    pub fn compare_live(&mut self, at_seq: u64, cells: &[v1::Cell]) {
+        let findings = &mut self.verifier.findings;
+        if at_seq != self.sequence.last_seq {
+            let replayed = self.sequence.last_seq;
+            findings.add(Check::LiveStockDiffers, self.shard, at_seq, || {
+                format!("the live stock stands at change {at_seq}, the changes end at {replayed}")
+            });
+            return;
+        }
+        for cell in cells {
+            self.cells.compare_live(cell, self.shard, at_seq, findings);
+        }
+    }
+
+    /// Says that all live cells were compared: what the replay has beyond them is a finding.
+    pub fn end_live(&mut self) {
+        let findings = &mut self.verifier.findings;
+        self.compared_cells = Some(self.cells.end_live(self.shard, self.sequence.last_seq, findings));
+    }
+
+    /// What is in memory.
+    pub fn retained(&self) -> Retained {
+        Retained {
+            cells: self.cells.len(),
+            open_reservations: self.reservations.open(),
+            most_open_reservations: self.reservations.most_open,
+        }
+    }
+
+    /// The shard's changes are over.
+    pub fn end(mut self) {
+        let findings = &mut self.verifier.findings;
+        self.reservations.end_run(self.shard, findings);
+        self.cells.end_entry(self.shard, self.sequence.last_seq, findings);
+        self.sequence.end(self.shard, findings);
+        self.cells
+            .compare_promises(self.reservations.promised(), self.shard, findings);
+        self.verifier.oversold_units += self.cells.oversold();
+        self.verifier.lost_changes += self.sequence.lost;
+        self.verifier.shards.push(ShardReport {
+            shard: self.shard,
+            last_seq: self.sequence.last_seq,
+            changes: self.sequence.changes,
+            entries: self.sequence.entries,
+            log_time_ms: self.sequence.log_time_ms(),
+            cells: self.cells.len() as u64,
+            reservations: self.reservations.granted,
+            open_reservations: self.reservations.open() as u64,
+            compared_cells: self.compared_cells,
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! No operation takes effect twice. An operation's changes stand next to each other in one entry; if its id turns
+//! up again anywhere else in the shard, or does the same thing to the same place again, it was doubled.
+
+use std::collections::HashSet;
+
+use holdfast_proto::v1::ChangeKind;
+
+use super::cells::CellKey;
+use super::finding::{Check, Findings};
+use super::spill::Spill;
+use super::step::{Id, Step};
+
+const KEY: usize = 4 + 16;
+const RECORD: usize = KEY + 8;
+
+/// Shard and id, then the first change.
+#[derive(Debug)]
+pub(super) struct Operations {
+    seen: Spill<KEY, RECORD>,
+    current: Option<(u32, Id, u64)>,
+    /// What the current operation did.
+    effects: HashSet<Effect>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Effect {
+    kind: ChangeKind,
+    cell: CellKey,
+    storefront: String,
+}
+
+impl Operations {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            seen: Spill::new()?,
+            current: None,
+            effects: HashSet::new(),
+        })
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        step: &Step<'_>,
+        cell: CellKey,
+        findings: &mut Findings,
+    ) -> std::io::Result<()> {
+        let change = step.change;
+        let Some(id) = step.operation else {
+            self.current = None;
+            return Ok(());
+        };
+        let current = (change.shard, id, change.log_index);
+        if self.current != Some(current) {
+            self.current = Some(current);
+            self.effects.clear();
+            let mut record = [0; RECORD];
+            record[..4].copy_from_slice(&change.shard.to_be_bytes());
+            record[4..KEY].copy_from_slice(&id);
+            record[KEY..].copy_from_slice(&change.seq.to_be_bytes());
+            self.seen.push(&record)?;
+        }
+        // What happens twice to a reservation is found by where its units are.
+        if step.reservation.is_none() {
+            let effect = Effect {
+                kind: step.kind,
+                cell,
+                storefront: change.storefront.clone(),
+            };
+            if !self.effects.insert(effect) {
+                findings.add(Check::OperationTwice, change.shard, change.seq, || {
+                    format!("operation {} did the same twice", uuid::Uuid::from_bytes(id))
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at everything that was kept on disk.
+    pub(super) fn finish(self, findings: &mut Findings) -> std::io::Result<()> {
+        self.seen.drain(|records| {
+            for pair in records.windows(2).filter(|pair| pair[0][..KEY] == pair[1][..KEY]) {
+                let [first, again] = [pair[0], pair[1]].map(|record| number(&record[KEY..]));
+                let shard = number(&pair[0][..4]) as u32;
+                findings.add(Check::OperationTwice, shard, again, || {
+                    let id = uuid::Uuid::from_slice(&pair[0][4..KEY]).unwrap_or_default();
+                    format!("operation {id} took effect at change {first} and again at change {again}")
+                });
+            }
+        })
+    }
+}
+
+/// A number of up to eight bytes, most significant first.
+pub(super) fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}

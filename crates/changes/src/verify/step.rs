@@ -1,0 +1,158 @@
+//! A change, understood: checked field by field, with ids as arrays and moves by bucket.
+
+use holdfast_proto::v1::{Bucket, Change, ChangeKind, ReservationState};
+
+use crate::parquet::schema::BUCKETS;
+
+/// 16 bytes of a UUID.
+pub(super) type Id = [u8; 16];
+
+/// The place of a bucket in [`Step::moves`].
+pub(super) fn place(bucket: Bucket) -> usize {
+    // BUCKETS is in the order of the enum, whose first value is `unspecified`.
+    (bucket as usize).saturating_sub(1)
+}
+
+/// What one change says.
+#[derive(Debug, Clone)]
+pub(super) struct Step<'a> {
+    pub(super) change: &'a Change,
+    pub(super) kind: ChangeKind,
+    /// By [`place`].
+    pub(super) moves: [Option<Moved>; BUCKETS.len()],
+    pub(super) reservation: Option<Effect>,
+    pub(super) operation: Option<Id>,
+}
+
+/// One bucket's move.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moved {
+    pub(super) delta: i64,
+    pub(super) after: i64,
+}
+
+/// The reservation's side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effect {
+    pub(super) id: Id,
+    pub(super) line: u32,
+    pub(super) state: ReservationState,
+    pub(super) expires_at_ms: u64,
+    pub(super) requested: i64,
+    pub(super) quantity: i64,
+}
+
+impl<'a> Step<'a> {
+    /// Understands a change, or says why not.
+    pub(super) fn of(change: &'a Change) -> Result<Self, String> {
+        let kind = ChangeKind::try_from(change.kind).map_err(|_| format!("unknown kind {}", change.kind))?;
+        let (cell, storefront) = (
+            !change.sku.is_empty() && !change.warehouse.is_empty(),
+            &change.storefront,
+        );
+        let named = match kind {
+            ChangeKind::Unspecified => return Err("a change without a kind".into()),
+            ChangeKind::Extended => change.sku.is_empty() && change.warehouse.is_empty(),
+            ChangeKind::PolicySet => {
+                !change.sku.is_empty() && change.warehouse.is_empty() && !storefront.is_empty()
+            }
+            ChangeKind::PoolAllocated => cell && !storefront.is_empty(),
+            _ => cell,
+        };
+        if !named {
+            return Err("its sku, warehouse and storefront do not fit its kind".into());
+        }
+        let moves = moves(change)?;
+        if moves[place(Bucket::Pool)].is_some() && storefront.is_empty() {
+            return Err("a pool moves and no storefront is named".into());
+        }
+        if (kind == ChangeKind::PolicySet) != change.policy.is_some() {
+            return Err("its policy does not fit its kind".into());
+        }
+        let reservation = effect(change, kind)?;
+        let operation_id = change.cause.as_ref().map_or(&[][..], |cause| &cause.operation_id);
+        let operation = match (kind, operation_id.len()) {
+            (ChangeKind::Expired, 0) => None,
+            (ChangeKind::Expired, _) => return Err("an expiry names an operation".into()),
+            _ => Some(
+                operation_id
+                    .try_into()
+                    .map_err(|_| "its operation id is not 16 bytes".to_owned())?,
+            ),
+        };
+        Ok(Self {
+            change,
+            kind,
+            moves,
+            reservation,
+            operation,
+        })
+    }
+
+    /// How much a bucket moved.
+    pub(super) fn delta(&self, bucket: Bucket) -> i64 {
+        self.moves[place(bucket)].map_or(0, |moved| moved.delta)
+    }
+}
+
+fn moves(change: &Change) -> Result<[Option<Moved>; BUCKETS.len()], String> {
+    let mut moves = [None; BUCKETS.len()];
+    for one in &change.moves {
+        let bucket = Bucket::try_from(one.bucket)
+            .ok()
+            .filter(|bucket| *bucket != Bucket::Unspecified);
+        let bucket = bucket.ok_or_else(|| format!("unknown bucket {}", one.bucket))?;
+        let name = crate::names::bucket(bucket);
+        if one.delta == 0 {
+            return Err(format!("{name} moves by nothing"));
+        }
+        let moved = Moved {
+            delta: one.delta,
+            after: one.after,
+        };
+        if moves[place(bucket)].replace(moved).is_some() {
+            return Err(format!("{name} moves twice"));
+        }
+    }
+    Ok(moves)
+}
+
+fn effect(change: &Change, kind: ChangeKind) -> Result<Option<Effect>, String> {
+    use ChangeKind::{Cancelled, Committed, Expired, Extended, Released, Reserved, Returned, Shipped};
+    let needed = matches!(
+        kind,
+        Reserved | Extended | Committed | Released | Expired | Shipped | Cancelled
+    );
+    let Some(effect) = &change.reservation else {
+        return if needed {
+            Err("it names no reservation".into())
+        } else {
+            Ok(None)
+        };
+    };
+    if !needed && kind != Returned {
+        return Err("it names a reservation, which does not fit its kind".into());
+    }
+    let id = effect.reservation_id.as_ref().try_into();
+    Ok(Some(Effect {
+        id: id.map_err(|_| "its reservation id is not 16 bytes".to_owned())?,
+        line: effect.line,
+        state: ReservationState::try_from(effect.state)
+            .map_err(|_| format!("unknown reservation state {}", effect.state))?,
+        expires_at_ms: effect.expires_at_ms,
+        requested: effect.requested,
+        quantity: effect.quantity,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bucket_has_the_place_of_its_column() {
+        for (at, bucket) in BUCKETS.into_iter().enumerate() {
+            assert_eq!(place(bucket), at);
+        }
+    }
+}
