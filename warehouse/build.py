@@ -55,6 +55,10 @@ def stop(message):
 def run_dbt(args, changes, ledger_stock, database, work):
     """Runs dbt in a process of its own; everything it writes beside the database lands in `work`."""
     work.mkdir(parents=True, exist_ok=True)
+    if changes.startswith("s3://"):
+        import duckdb_extensions
+
+        duckdb_extensions.import_extension("httpfs")
     variables = {"changes_path": changes, "ledger_stock_path": str(ledger_stock)}
     command = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "build", "--project-dir", environment.HERE, "--profiles-dir", environment.HERE,
                "--target", "duckdb_s3" if changes.startswith("s3://") else "duckdb", "--vars", json.dumps(variables),

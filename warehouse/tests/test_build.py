@@ -1,0 +1,74 @@
+"""`build.py` as people and the demo call it: a process, a report, an exit status."""
+
+import json
+import os
+import subprocess
+import sys
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+import archive
+import history
+from conftest import PROJECT
+
+
+@pytest.fixture(scope="module")
+def small():
+    return history.generate(seed=11, entries=40, shards=2)
+
+
+def run_build(changes, ledger_stock, database, *options, **settings):
+    command = [sys.executable, PROJECT / "build.py", "--changes", changes, "--ledger-stock", ledger_stock, "--database", database, *options]
+    return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True)
+
+
+def test_one_unit_too_many_fails_the_build_and_its_cell_is_named(tmp_path, small):
+    archive.write_history(tmp_path / "changes", small)
+    rows = archive.ledger_rows(small)
+    rows[3][archive.LEDGER_COLUMNS.index("free")] += 1
+    ledger_stock = archive.write_ledger_stock(tmp_path / "ledger_stock.csv", rows)
+    done = run_build(tmp_path, ledger_stock, tmp_path / "warehouse.duckdb", "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert not report["ok"] and report["failed"][0].startswith("assert_stock_current_equals_the_ledger")
+    assert f"{rows[3][2]}@{rows[3][3]}" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["no changes", "no folder", "no ledger stock", "a quote in the path"])
+def test_wrong_arguments_say_what_to_do_and_build_nothing(tmp_path, small, what):
+    folder = tmp_path / ("it's" if what == "a quote in the path" else "changes")
+    if what in ("no ledger stock", "a quote in the path"):
+        archive.write_history(folder, small[:1])
+    elif what == "no changes":
+        folder.mkdir()
+    ledger_stock = tmp_path / "ledger_stock.csv"
+    if what != "no ledger stock":
+        archive.write_ledger_stock(ledger_stock, archive.ledger_rows(small))
+    done = run_build(folder, ledger_stock, tmp_path / "warehouse.duckdb")
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "warehouse.duckdb").exists()
+
+
+def test_an_archive_in_an_object_store_is_built_and_its_rows_are_reported(tmp_path, small):
+    archive.write_history(tmp_path / "changes", small)
+    ledger_stock = archive.write_ledger_stock(tmp_path / "ledger_stock.csv", archive.ledger_rows(small))
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
+        s3 = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1")
+        s3.create_bucket(Bucket="archive")
+        for path in (tmp_path / "changes").rglob("*.parquet"):
+            s3.upload_file(str(path), "archive", f"holdfast/{path.relative_to(tmp_path)}")
+        done = run_build("s3://archive/holdfast/changes", ledger_stock, tmp_path / "warehouse.duckdb", "--json", AWS_ENDPOINT_URL=endpoint, **keys)
+    finally:
+        server.stop()
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["ok"] and report["failed"] == []
+    assert report["changes"] == sum(len(shard.changes) for shard in small)
+    assert report["rows"]["stock_current"] == sum(len(shard.sellable) for shard in small)
+    assert report["rows"]["stockouts"] == sum(len(shard.stockouts) for shard in small)
