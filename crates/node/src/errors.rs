@@ -11,6 +11,11 @@ use tonic::{Code, Status};
 /// The type URL of a refusal inside the details of a gRPC status.
 pub const REFUSAL_TYPE_URL: &str = "type.googleapis.com/holdfast.v1.Refusal";
 
+/// The longest message of a gRPC error, and the largest refusal in its details. Both travel in HTTP/2 headers, of which
+/// most clients take 16 KiB in all.
+const MAX_MESSAGE_BYTES: usize = 1_500;
+const MAX_REFUSAL_BYTES: usize = 4_096;
+
 /// What follows from a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
@@ -189,9 +194,19 @@ pub fn invalid(message: impl Into<String>) -> v1::Refusal {
     refusal(Reason::InvalidRequest, message)
 }
 
-/// The gRPC error that carries a refusal, in its code, its message and its details.
-pub fn status(refusal: v1::Refusal) -> Status {
+/// The gRPC error that carries a refusal, in its code, its message and its details. A long list of shortages is cut, and
+/// the message says so; the results of a batch are not cut.
+pub fn status(mut refusal: v1::Refusal) -> Status {
     let code = rule_of(refusal.reason()).code;
+    if refusal.message.len() > MAX_MESSAGE_BYTES {
+        refusal.message.truncate(refusal.message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        refusal.message.push_str(" ...");
+    }
+    let shortages = refusal.shortages.len();
+    while refusal.encoded_len() > MAX_REFUSAL_BYTES && refusal.shortages.pop().is_some() {}
+    if refusal.shortages.len() < shortages {
+        let _ = write!(refusal.message, " (the first {} of {shortages} shortages are listed)", refusal.shortages.len());
+    }
     let message = refusal.message.clone();
     let details = tonic_types::pb::Status {
         code: code as i32,
@@ -299,6 +314,17 @@ mod tests {
         assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "busy"));
         assert_eq!(refusal_in(&status), Some(sent));
         assert_eq!(refusal_in(&Status::internal("x")), None);
+    }
+
+    #[test]
+    fn a_long_refusal_is_cut_to_what_headers_can_carry() {
+        let mut sent = refusal(Reason::InsufficientStock, "é".repeat(10_000));
+        let shortage = v1::LineShortage { line: 1, sku: "S".repeat(64), requested: i64::MAX, available: i64::MAX };
+        sent.shortages = vec![shortage; 1024];
+        let status = status(sent);
+        assert!(status.details().len() < 7_000 && status.message().len() < 2_000);
+        assert!(status.message().contains("of 1024 shortages"));
+        assert!(!refusal_in(&status).expect("it can be read").shortages.is_empty());
     }
 
     #[test]

@@ -20,11 +20,21 @@
 //!
 //! Start reading in `node.rs`, then follow one request from `services/reservations.rs`.
 
+mod api;
+mod clock;
 pub mod config;
 pub mod errors;
+mod http;
 pub mod mapping;
+pub mod metrics;
 mod node;
+pub mod peers;
+mod router;
+mod services;
+mod stores;
+mod tasks;
 pub mod validation;
 
 pub use config::{ConfigError, NodeConfig};
-pub use node::{Node, StartError, StopError};
+pub use node::{Listeners, Node, StartError, StopError};
+pub use stores::StoresError;

@@ -1,8 +1,37 @@
 //! Starting and stopping one node.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use holdfast_ledger::LedgerOptions;
+use holdfast_proto::peer::peer_server::PeerServer;
+use holdfast_shard::{PeerTransport, Role, ShardHandle, ShardOptions};
+use holdfast_storage::Log;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
 
 use crate::NodeConfig;
+use crate::api::Api;
+use crate::config::PeerSection;
+use crate::http::HttpHandle;
+use crate::metrics::Metrics;
+use crate::peers::{Identity, MAX_PEER_MESSAGE_BYTES, PeerAddressError, PeerService, Peers};
+use crate::router::Router;
+use crate::services;
+use crate::stores::{self, Stores, StoresError};
+use crate::tasks::Tasks;
+
+/// How often readiness is looked at, to tell the health service.
+const READINESS_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a stopping node waits for another to take over a shard.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a stopping node waits for its own tasks.
+const TASKS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +39,33 @@ pub enum StartError {
     /// The configuration cannot work.
     #[error(transparent)]
     Config(#[from] crate::ConfigError),
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address} ({key}): {source}; is another process there, or is the address not of this machine?")]
+    Listen {
+        /// Which key of the configuration.
+        key: &'static str,
+        /// Its value.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Stores(#[from] StoresError),
+    /// A peer's address cannot be one.
+    #[error(transparent)]
+    Peers(#[from] PeerAddressError),
+    /// A replica did not start.
+    #[error(transparent)]
+    Shard(#[from] holdfast_shard::StartError),
+    /// A server did not start.
+    #[error("the {server} server did not start: {message}")]
+    Server {
+        /// Which.
+        server: &'static str,
+        /// Why.
+        message: String,
+    },
 }
 
 /// Why a node did not stop cleanly. Nothing acknowledged is lost: the log was synced before each answer.
@@ -17,22 +73,118 @@ pub enum StartError {
 #[error("the node did not stop cleanly: {0}")]
 pub struct StopError(pub String);
 
-/// A running node.
+/// The bound ports of a node. [`Node::start`] binds them itself; tests bind them first, so that nodes can know each
+/// other's ports before any of them starts.
+#[derive(Debug)]
+pub struct Listeners {
+    client: TcpListener,
+    peer: TcpListener,
+    http: TcpListener,
+}
+
+fn bind(key: &'static str, address: &str) -> Result<TcpListener, StartError> {
+    let error = |source| StartError::Listen { key, address: address.to_owned(), source };
+    let listener = TcpListener::bind(address).map_err(error)?;
+    listener.set_nonblocking(true).map_err(error)?;
+    Ok(listener)
+}
+
+fn address_of(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen { key, address: String::new(), source })
+}
+
+impl Listeners {
+    /// Binds the ports that the configuration names.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`] says which one cannot be bound.
+    pub fn bind(config: &NodeConfig) -> Result<Self, StartError> {
+        Ok(Self {
+            client: bind("listen.client", &config.listen.client)?,
+            peer: bind("listen.peer", &config.listen.peer)?,
+            http: bind("listen.http", &config.listen.http)?,
+        })
+    }
+
+    /// Where clients will reach the node.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn client_address(&self) -> Result<SocketAddr, StartError> {
+        address_of("listen.client", &self.client)
+    }
+
+    /// Where the other nodes will reach it.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn peer_address(&self) -> Result<SocketAddr, StartError> {
+        address_of("listen.peer", &self.peer)
+    }
+}
+
+/// A running node. Dropping it without [`Node::stop`] stops nothing in good order.
 pub struct Node {
+    api: Arc<Api>,
     client_address: SocketAddr,
     peer_address: SocketAddr,
     http_address: SocketAddr,
+    log: Log,
+    http: HttpHandle,
+    client_server: JoinHandle<Result<(), tonic::transport::Error>>,
+    fatal: watch::Receiver<Option<String>>,
+    /// Ends the peers' streams and servers, after the shards are stopped.
+    peers_stopping: CancellationToken,
 }
 
-#[allow(clippy::todo, unused)]
+/// What is started on the way and has to be ended when a later step fails.
+struct Begun {
+    peers_stopping: CancellationToken,
+    shards: Vec<ShardHandle>,
+    log: Option<Log>,
+}
+
+impl Begun {
+    async fn undo(self) {
+        for shard in &self.shards {
+            shard.stop().await;
+        }
+        self.peers_stopping.cancel();
+        if let Some(log) = self.log {
+            let closed = tokio::task::spawn_blocking(move || log.close()).await;
+            if !matches!(closed, Ok(Ok(()))) {
+                tracing::warn!("the log was not closed cleanly after a failed start");
+            }
+        }
+    }
+}
+
 impl Node {
     /// Starts a node in the current tokio runtime and returns when it listens. It is ready a moment later: see
     /// [`Node::ready`].
     ///
     /// # Errors
     /// [`StartError`] says what stands in the way: the configuration, a port, the data folder.
-    pub async fn start(config: NodeConfig) -> Result<Node, StartError> {
-        todo!()
+    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
+        config.validate()?;
+        let listeners = Listeners::bind(&config)?;
+        Self::start_on(config, listeners).await
+    }
+
+    /// As [`Node::start`], on ports that are bound already.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_on(config: NodeConfig, listeners: Listeners) -> Result<Self, StartError> {
+        config.validate()?;
+        let mut begun = Begun { peers_stopping: CancellationToken::new(), shards: Vec::new(), log: None };
+        match begin(config, listeners, &mut begun).await {
+            Ok(node) => Ok(node),
+            Err(error) => {
+                begun.undo().await;
+                Err(error)
+            }
+        }
     }
 
     /// Where clients reach it.
@@ -50,19 +202,31 @@ impl Node {
         self.http_address
     }
 
+    /// Its id in the cluster.
+    pub fn node_id(&self) -> u64 {
+        self.api.identity.node_id
+    }
+
     /// Is every replica caught up, and does every shard have a leader?
     pub fn is_ready(&self) -> bool {
-        todo!()
+        self.api.not_ready_because().is_none()
     }
 
-    /// Waits until [`Node::is_ready`].
+    /// Waits until [`Node::is_ready`]. Without a quorum that may be long.
     pub async fn ready(&self) {
-        todo!()
+        while !self.is_ready() {
+            tokio::time::sleep(READINESS_INTERVAL / 5).await;
+        }
     }
 
-    /// Waits until the node must not go on (a replica died, the log failed), and says why. Stop the process then.
+    /// Waits until the node must not go on (a replica died, the log failed, a part of it panicked), and says why. Stop the
+    /// process then. Never returns otherwise.
     pub async fn fatal(&self) -> String {
-        todo!()
+        let mut fatal = self.fatal.clone();
+        match fatal.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Stops gracefully: no longer ready, leads nothing, finishes what it has taken, closes shards and log.
@@ -70,6 +234,262 @@ impl Node {
     /// # Errors
     /// [`StopError`] when something did not end in time or the log could not be closed.
     pub async fn stop(self) -> Result<(), StopError> {
-        todo!()
+        let mut problems = Vec::new();
+        self.api.leaving.store(true, Ordering::Relaxed);
+        tracing::info!("stopping: handing leadership over");
+        futures::future::join_all(self.api.router.shards().iter().map(hand_over)).await;
+
+        tracing::info!("stopping: finishing calls under way");
+        self.api.stopping.cancel();
+        let drain = Duration::from_millis(self.api.limits.drain_ms);
+        let mut server = self.client_server;
+        match tokio::time::timeout(drain, &mut server).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => problems.push(format!("the client server failed: {error}")),
+            Ok(Err(error)) => problems.push(format!("the client server failed: {error}")),
+            Err(_) => {
+                // Their outcome is unknown to the callers, who retry with the same ids.
+                tracing::warn!(drain_ms = self.api.limits.drain_ms, "calls under way were cut off");
+                server.abort();
+            }
+        }
+
+        tracing::info!("stopping: closing shards and log");
+        futures::future::join_all(self.api.router.shards().iter().map(ShardHandle::stop)).await;
+        self.peers_stopping.cancel();
+        self.http.stop().await;
+        if !self.api.tasks.finish(TASKS_PATIENCE).await {
+            problems.push("some tasks did not end".to_owned());
+        }
+        let log = self.log;
+        match tokio::task::spawn_blocking(move || log.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => problems.push(error.to_string()),
+            Err(error) => problems.push(error.to_string()),
+        }
+        if problems.is_empty() { Ok(()) } else { Err(StopError(problems.join("; "))) }
     }
+}
+
+async fn hand_over(shard: &ShardHandle) {
+    let status = shard.status();
+    if status.role != Role::Leader || status.voters.len() < 2 {
+        return;
+    }
+    match tokio::time::timeout(HANDOVER_PATIENCE, shard.transfer_leader(None)).await {
+        Ok(Ok(to)) => tracing::info!(shard = status.shard, to, "leadership handed over"),
+        Ok(Err(error)) => tracing::warn!(shard = status.shard, %error, "leadership was not handed over"),
+        Err(_) => tracing::warn!(shard = status.shard, "leadership was not handed over in time"),
+    }
+}
+
+/// This node's own entry may name port 0: fill in what was bound.
+fn nodes_with_ports(config: &NodeConfig, client: SocketAddr, peer: SocketAddr) -> Vec<PeerSection> {
+    let fill = |address: &str, bound: SocketAddr| match address.rsplit_once(':') {
+        Some((host, "0")) => format!("{host}:{}", bound.port()),
+        _ => address.to_owned(),
+    };
+    let mut nodes = config.cluster_nodes();
+    for node in nodes.iter_mut().filter(|node| node.node_id == config.node.node_id) {
+        node.client_address = fill(&node.client_address, client);
+        node.peer_address = fill(&node.peer_address, peer);
+    }
+    nodes
+}
+
+fn shard_options(config: &NodeConfig, shard: u32, voters: &[PeerSection]) -> ShardOptions {
+    let (raft, ledger) = (&config.raft, &config.ledger);
+    let ledger = LedgerOptions {
+        operation_window_ms: ledger.operation_window_ms,
+        operation_lead_ms: ledger.operation_lead_ms,
+        closed_retention_ms: ledger.closed_retention_ms,
+        shipped_retention_ms: ledger.shipped_retention_ms,
+    };
+    let voters = voters.iter().map(|node| node.node_id).collect();
+    ShardOptions {
+        heartbeat_ms: raft.heartbeat_ms,
+        election_timeout_min_ms: raft.election_timeout_min_ms,
+        election_timeout_max_ms: raft.election_timeout_max_ms,
+        max_entry_commands: raft.max_entry_commands,
+        max_entry_bytes: raft.max_entry_bytes,
+        max_entries_in_flight: raft.max_entries_in_flight,
+        snapshot_every_entries: raft.snapshot_every_entries,
+        queue_limit_commands: config.limits.queue_limit_commands,
+        ..ShardOptions::new(shard, config.node.node_id, voters, ledger)
+    }
+}
+
+async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> Result<Node, StartError> {
+    let client_address = listeners.client_address()?;
+    let peer_address = listeners.peer_address()?;
+    let http_address = address_of("listen.http", &listeners.http)?;
+    let identity =
+        Identity { cluster_id: config.node.cluster_id.unwrap_or_default(), node_id: config.node.node_id };
+    let nodes = nodes_with_ports(&config, client_address, peer_address);
+    let (tasks, panics) = Tasks::new();
+    let (fatal, fatal_seen) = watch::channel(None);
+
+    let Stores { log, shards: shard_stores } = stores::open(&config).await?;
+    begun.log = Some(log.clone());
+    let peers = Peers::start(identity, &nodes, &tasks, &begun.peers_stopping)?;
+    let transport: Arc<dyn PeerTransport> = Arc::new(peers.clone());
+    for (shard, stores) in (0..).zip(shard_stores) {
+        let options = shard_options(&config, shard, &nodes);
+        begun.shards.push(holdfast_shard::start(options, stores, Arc::clone(&transport)).await?);
+    }
+    let shards: Arc<[ShardHandle]> = begun.shards.clone().into();
+    watch_for_the_end(&tasks, &begun.peers_stopping, &shards, &log, panics, fatal);
+
+    let api = Arc::new(Api {
+        identity,
+        nodes,
+        limits: config.limits.clone(),
+        router: Router::new(Arc::clone(&shards)),
+        peers,
+        metrics: Metrics::new(identity.node_id, Arc::clone(&shards)),
+        tasks: tasks.clone(),
+        started: Instant::now(),
+        change_streams: Arc::new(Semaphore::new(config.limits.change_streams)),
+        leaving: AtomicBool::new(false),
+        stopping: CancellationToken::new(),
+    });
+    serve_peers(listeners.peer, identity, shards, &tasks, &begun.peers_stopping)?;
+    let client_server = serve_clients(listeners.client, &config, &api, &begun.peers_stopping)?;
+    let http = crate::http::start(listeners.http, Arc::clone(&api))
+        .await
+        .map_err(|error| StartError::Server { server: "http", message: error.to_string() })?;
+    tracing::info!(node_id = identity.node_id, %client_address, %peer_address, %http_address, "listening");
+    Ok(Node {
+        api,
+        client_address,
+        peer_address,
+        http_address,
+        log,
+        http,
+        client_server,
+        fatal: fatal_seen,
+        peers_stopping: begun.peers_stopping.clone(),
+    })
+}
+
+/// Notices what the node must not survive: a dead replica, a failed log, a panic.
+fn watch_for_the_end(
+    tasks: &Tasks,
+    stopping: &CancellationToken,
+    shards: &Arc<[ShardHandle]>,
+    log: &Log,
+    mut panics: mpsc::UnboundedReceiver<String>,
+    fatal: watch::Sender<Option<String>>,
+) {
+    let (log_failed, mut log_failure) = mpsc::unbounded_channel();
+    log.on_failure(Box::new(move |error| {
+        // Nobody listens any more only when the node is gone.
+        let _ = log_failed.send(error.to_string());
+    }));
+    let shards = Arc::clone(shards);
+    let stopping = stopping.clone();
+    tasks.spawn("watch for the end", async move {
+        let dead: Vec<_> = shards
+            .iter()
+            .map(|shard| {
+                let (number, fatal) = (shard.shard(), shard.fatal());
+                Box::pin(async move { format!("the replica of shard {number} died: {}", fatal.await) })
+            })
+            .collect();
+        let reason = tokio::select! {
+            (reason, _, _) = futures::future::select_all(dead) => reason,
+            Some(reason) = panics.recv() => reason,
+            Some(reason) = log_failure.recv() => reason,
+            () = stopping.cancelled() => return,
+        };
+        tracing::error!(reason, "this node must stop");
+        fatal.send_replace(Some(reason));
+        // Keeps the sender, so that whoever asks later still learns it.
+        stopping.cancelled().await;
+    });
+}
+
+fn incoming(listener: TcpListener, server: &'static str) -> Result<TcpIncoming, StartError> {
+    let listener = tokio::net::TcpListener::from_std(listener)
+        .map_err(|error| StartError::Server { server, message: error.to_string() })?;
+    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
+}
+
+fn serve_peers(
+    listener: TcpListener,
+    identity: Identity,
+    shards: Arc<[ShardHandle]>,
+    tasks: &Tasks,
+    stopping: &CancellationToken,
+) -> Result<(), StartError> {
+    let incoming = incoming(listener, "peer")?;
+    let service = PeerService::new(identity, shards, tasks.clone(), stopping.clone());
+    let service = PeerServer::new(service)
+        .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(16 << 20)
+        .initial_connection_window_size(32 << 20)
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
+    tasks.spawn("peer server", async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the peer server ended");
+        }
+    });
+    Ok(())
+}
+
+fn serve_clients(
+    listener: TcpListener,
+    config: &NodeConfig,
+    api: &Arc<Api>,
+    stopping: &CancellationToken,
+) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
+    let incoming = incoming(listener, "client")?;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    report_health(api, reporter, stopping.clone());
+    let mut others = tonic::service::Routes::builder();
+    others.add_service(health);
+    let routes = services::routes(Arc::clone(api), others)
+        .map_err(|error| StartError::Server { server: "client", message: error.to_string() })?;
+    let server = tonic::transport::Server::builder()
+        .concurrency_limit_per_connection(config.limits.connection_calls)
+        .max_concurrent_streams(u32::try_from(config.limits.connection_calls).unwrap_or(u32::MAX))
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
+    Ok(tokio::spawn(server))
+}
+
+/// Keeps the gRPC health service saying what [`Api::not_ready_because`] says.
+fn report_health(api: &Arc<Api>, reporter: tonic_health::server::HealthReporter, stopping: CancellationToken) {
+    let task_api = Arc::clone(api);
+    api.tasks.spawn("readiness", async move {
+        let mut told: Option<Option<String>> = None;
+        loop {
+            let why = task_api.not_ready_because();
+            if told.as_ref() != Some(&why) {
+                let status = match &why {
+                    None => tonic_health::ServingStatus::Serving,
+                    Some(_) => tonic_health::ServingStatus::NotServing,
+                };
+                for service in services::names().into_iter().chain([""]) {
+                    reporter.set_service_status(service, status).await;
+                }
+                match &why {
+                    None => tracing::info!("ready"),
+                    Some(why) => tracing::info!(why, "not ready"),
+                }
+                told = Some(why);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(READINESS_INTERVAL) => {}
+                () = stopping.cancelled() => return,
+            }
+        }
+    });
 }

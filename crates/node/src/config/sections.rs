@@ -85,13 +85,13 @@ pub struct RaftSection {
     pub election_timeout_min_ms: u64,
     /// See `election_timeout_min_ms`; more than it, at most 60000. Default: 500.
     pub election_timeout_max_ms: u64,
-    /// Most commands in one log entry, 1 to 65536. Default: 512.
+    /// Most commands in one log entry, 1 to 65536. Default: 1024.
     pub max_entry_commands: usize,
-    /// Most bytes of commands in one log entry, 65536 to 16777216. Default: 1048576.
+    /// Most bytes of commands in one log entry, 65536 to 8388608. Default: 524288.
     pub max_entry_bytes: usize,
-    /// Most entries that a shard's leader has under way at a time, 1 to 64. Default: 4.
+    /// Most entries that a shard's leader has under way at a time, 1 to 64. Default: 8.
     pub max_entries_in_flight: usize,
-    /// A replica writes a snapshot after this many entries, 100 to 100000000. Default: 50000.
+    /// A replica writes a snapshot after this many entries, 100 to 100000000. Default: 20000.
     pub snapshot_every_entries: u64,
 }
 
@@ -101,10 +101,10 @@ impl Default for RaftSection {
             heartbeat_ms: 50,
             election_timeout_min_ms: 250,
             election_timeout_max_ms: 500,
-            max_entry_commands: 512,
-            max_entry_bytes: 1 << 20,
-            max_entries_in_flight: 4,
-            snapshot_every_entries: 50_000,
+            max_entry_commands: 1_024,
+            max_entry_bytes: 512 << 10,
+            max_entries_in_flight: 8,
+            snapshot_every_entries: 20_000,
         }
     }
 }
@@ -143,7 +143,7 @@ impl Default for LedgerSection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StorageSection {
-    /// The size of one segment of the node's write-ahead log, in bytes, 1048576 to 1073741824. Default: 67108864.
+    /// The size of one segment of the node's write-ahead log, in bytes, 33554432 to 1073741824. Default: 67108864.
     pub log_segment_bytes: u64,
     /// The size of one segment of a shard's change log, in bytes, 1048576 to 1073741824. Default: 67108864.
     pub change_segment_bytes: u64,
@@ -164,7 +164,7 @@ pub struct LimitsSection {
     /// The longest deadline of a unary call, in milliseconds, at least `default_deadline_ms`, at most 600000; a longer
     /// one is shortened to it. Default: 60000.
     pub max_deadline_ms: u64,
-    /// Most commands that wait in one shard; more are refused as overloaded. 1 to 1000000. Default: 20000.
+    /// Most commands that wait in one shard; more are refused as overloaded. 1 to 1000000. Default: 65536.
     pub queue_limit_commands: usize,
     /// Most calls under way on one connection, 1 to 65536; further ones wait. Default: 1024.
     pub connection_calls: usize,
@@ -182,7 +182,7 @@ impl Default for LimitsSection {
         Self {
             default_deadline_ms: 5_000,
             max_deadline_ms: 60_000,
-            queue_limit_commands: 20_000,
+            queue_limit_commands: 65_536,
             connection_calls: 1_024,
             batch_items_in_flight: 8_192,
             change_streams: 256,

@@ -94,7 +94,7 @@ impl NodeConfig {
             ));
         }
         check_range(problems, "raft.max_entry_commands", raft.max_entry_commands as u64, 1..=65_536);
-        check_range(problems, "raft.max_entry_bytes", raft.max_entry_bytes as u64, 65_536..=16_777_216);
+        check_range(problems, "raft.max_entry_bytes", raft.max_entry_bytes as u64, 65_536..=8_388_608);
         check_range(problems, "raft.max_entries_in_flight", raft.max_entries_in_flight as u64, 1..=64);
         check_range(problems, "raft.snapshot_every_entries", raft.snapshot_every_entries, 100..=100_000_000);
 
@@ -116,7 +116,7 @@ impl NodeConfig {
 
     fn check_limits(&self, problems: &mut Vec<String>) {
         let storage = &self.storage;
-        check_range(problems, "storage.log_segment_bytes", storage.log_segment_bytes, 1 << 20..=1 << 30);
+        check_range(problems, "storage.log_segment_bytes", storage.log_segment_bytes, 32 << 20..=1 << 30);
         check_range(problems, "storage.change_segment_bytes", storage.change_segment_bytes, 1 << 20..=1 << 30);
         let limits = &self.limits;
         check_range(problems, "limits.default_deadline_ms", limits.default_deadline_ms, 10..=600_000);

@@ -1,0 +1,264 @@
+//! What all services share: the router, deadlines, counting, and the way of one command.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use holdfast_ledger::{Action, Query, QueryReply, Success};
+use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_shard::{Answer, Freshness, Role, SubmitError};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Response, Status};
+
+use crate::config::{LimitsSection, PeerSection};
+use crate::errors;
+use crate::mapping::inbound::Taken;
+use crate::mapping::outbound;
+use crate::metrics::Metrics;
+use crate::peers::{Identity, Peers};
+use crate::router::Router;
+use crate::tasks::Tasks;
+use crate::validation::Invalid;
+
+/// Set by a node on what it asks of another node's client port, so that nothing travels in a circle.
+pub(crate) const PROXIED: &str = "holdfast-proxied";
+
+/// A replica this many committed entries behind is still caught up.
+const CAUGHT_UP_ENTRIES: u64 = 1_000;
+
+/// The part of a call's time that is kept for the way of the answer.
+const ANSWER_TIME: Duration = Duration::from_millis(10);
+
+/// What all services share.
+pub(crate) struct Api {
+    pub(crate) identity: Identity,
+    pub(crate) nodes: Vec<PeerSection>,
+    pub(crate) limits: LimitsSection,
+    pub(crate) router: Router,
+    pub(crate) peers: Peers,
+    pub(crate) metrics: Metrics,
+    pub(crate) tasks: Tasks,
+    pub(crate) started: Instant,
+    /// Free places for change streams.
+    pub(crate) change_streams: Arc<Semaphore>,
+    /// The node is about to stop: it is not ready any more, but still answers.
+    pub(crate) leaving: AtomicBool,
+    /// Long streams must end.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Api {
+    /// Counts and times a unary call, and turns a refusal into a gRPC error.
+    pub(crate) async fn unary<T>(
+        &self,
+        method: &'static str,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<Response<T>, Status> {
+        let call = CallGuard::begin(self, method);
+        match work.await {
+            Ok(answer) => {
+                call.end(Code::Ok);
+                Ok(Response::new(answer))
+            }
+            Err(refusal) => {
+                let status = self.refused(method, refusal);
+                call.end(status.code());
+                Err(status)
+            }
+        }
+    }
+
+    /// Counts a refusal and turns it into a gRPC error.
+    pub(crate) fn refused(&self, method: &'static str, refusal: Refusal) -> Status {
+        let reason = refusal.reason();
+        self.metrics.refused(reason);
+        if reason == Reason::Internal {
+            tracing::error!(method, message = refusal.message, "defect");
+        } else {
+            tracing::debug!(method, reason = reason.as_str_name(), message = refusal.message, "refused");
+        }
+        errors::status(refusal)
+    }
+
+    /// Until when a call is worth working on: its own deadline within limits, less the time for the answer.
+    pub(crate) fn deadline(&self, metadata: &MetadataMap) -> Instant {
+        let limit = Duration::from_millis(self.limits.max_deadline_ms);
+        let default = Duration::from_millis(self.limits.default_deadline_ms);
+        let timeout = metadata
+            .get("grpc-timeout")
+            .and_then(|value| value.to_str().ok())
+            .and_then(grpc_timeout)
+            .unwrap_or(default)
+            .min(limit);
+        Instant::now() + timeout.saturating_sub(ANSWER_TIME.min(timeout / 5))
+    }
+
+    /// Has one command decided by its shard. Returns the shard.
+    pub(crate) async fn decide(
+        &self,
+        taken: Result<Taken, Invalid>,
+        deadline: Instant,
+    ) -> Result<(u32, Success), Refusal> {
+        let taken = taken?;
+        let shard = self.router.shard_of_command(&taken, deadline).await?;
+        let mut results = self.submit(shard, vec![taken], deadline).await;
+        match results.pop() {
+            Some(result) => result.map(|success| (shard, success)),
+            None => Err(errors::refusal(Reason::Internal, "the shard gave no result")),
+        }
+    }
+
+    /// Has commands of one shard decided together: one result for each, in order.
+    pub(crate) async fn submit(
+        &self,
+        shard: u32,
+        taken: Vec<Taken>,
+        deadline: Instant,
+    ) -> Vec<Result<Success, Refusal>> {
+        // What a Reserve makes is found again without asking all shards.
+        let made: Vec<_> = taken
+            .iter()
+            .map(|taken| matches!(taken.command.action, Action::Reserve { .. }).then_some(taken.command.operation_id))
+            .collect();
+        let commands = taken.into_iter().map(|taken| taken.command).collect();
+        let results = self.router.handle(shard).submit(commands, deadline).await;
+        if results.len() != made.len() {
+            let refusal = errors::refusal(Reason::Internal, "the shard gave another number of results");
+            return vec![Err(refusal); made.len()];
+        }
+        results
+            .into_iter()
+            .zip(made)
+            .map(|(result, made)| match result {
+                Ok(Ok(success)) => {
+                    if let Some(id) = made {
+                        self.router.remember(id, shard);
+                    }
+                    if is_replayed(&success) {
+                        self.metrics.replayed();
+                    }
+                    Ok(success)
+                }
+                Ok(Err(refusal)) => Err(outbound::refusal(refusal)),
+                Err(SubmitError::Stopped) if !self.leaving.load(Ordering::Relaxed) => {
+                    Err(errors::refusal(Reason::NoLeader, format!("the replica of shard {shard} has stopped")))
+                }
+                Err(error) => Err(outbound::submit_error(shard, &error)),
+            })
+            .collect()
+    }
+
+    /// Asks one shard.
+    pub(crate) async fn query(
+        &self,
+        shard: u32,
+        query: Query,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Result<Answer, Refusal> {
+        let answer = self.router.handle(shard).query(query, freshness, deadline).await;
+        answer.map_err(|error| outbound::query_error(shard, error))
+    }
+
+    /// Why this node should get no traffic, if so.
+    pub(crate) fn not_ready_because(&self) -> Option<String> {
+        if self.leaving.load(Ordering::Relaxed) {
+            return Some("the node is stopping".to_owned());
+        }
+        self.router.shards().iter().find_map(|shard| {
+            let status = shard.status();
+            let number = status.shard;
+            if status.role == Role::Stopped {
+                Some(format!("the replica of shard {number} has stopped"))
+            } else if status.leader.is_none() {
+                Some(format!("shard {number} has no leader that this node knows of"))
+            } else if status.applied_index + CAUGHT_UP_ENTRIES < status.committed_index {
+                let behind = status.committed_index - status.applied_index;
+                Some(format!("the replica of shard {number} is {behind} entries behind"))
+            } else {
+                None
+            }
+        })
+    }
+}
+
+/// An answer of another kind than its question asks for.
+pub(crate) fn wrong_reply(reply: &QueryReply) -> Refusal {
+    let kind = match reply {
+        QueryReply::Cells(_) => "cells",
+        QueryReply::Reservation(_) => "a reservation",
+        QueryReply::Availability(_) => "availability",
+        QueryReply::Digest(_) => "a digest",
+    };
+    errors::refusal(Reason::Internal, format!("the shard answered another question, with {kind}"))
+}
+
+fn is_replayed(success: &Success) -> bool {
+    match success {
+        Success::Reserved { replayed, .. }
+        | Success::Transitioned { replayed, .. }
+        | Success::Stocked { replayed, .. } => *replayed,
+    }
+}
+
+/// A call that is counted even when its caller goes away.
+pub(crate) struct CallGuard<'a> {
+    api: &'a Api,
+    method: &'static str,
+    began: Instant,
+    code: Code,
+}
+
+impl<'a> CallGuard<'a> {
+    pub(crate) fn begin(api: &'a Api, method: &'static str) -> Self {
+        api.metrics.call_began(method);
+        Self { api, method, began: Instant::now(), code: Code::Cancelled }
+    }
+
+    pub(crate) fn end(mut self, code: Code) {
+        self.code = code;
+    }
+}
+
+impl Drop for CallGuard<'_> {
+    fn drop(&mut self) {
+        self.api.metrics.call_ended(self.method, self.code, self.began.elapsed());
+    }
+}
+
+/// Reads a `grpc-timeout` header: at most eight digits and a unit.
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3_600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_header_is_read_or_ignored() {
+        assert_eq!(grpc_timeout("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(grpc_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(grpc_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for bad in ["", "S", "5", "5s", "-5S", "123456789S", "5é", "é"] {
+            assert_eq!(grpc_timeout(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! `/metrics`, `/livez` and `/readyz`, on a thread of their own: a node too busy to answer here has no thread left.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use tokio::sync::oneshot;
+
+use crate::api::Api;
+
+/// The running HTTP server.
+pub(crate) struct HttpHandle {
+    server: actix_web::dev::ServerHandle,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// Serves on a bound listener until it is stopped.
+///
+/// # Errors
+/// The listener or the thread cannot be used.
+pub(crate) async fn start(listener: TcpListener, api: Arc<Api>) -> std::io::Result<HttpHandle> {
+    let (started, starting) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
+        actix_web::rt::System::new().block_on(async move {
+            let server = HttpServer::new(move || {
+                App::new()
+                    .app_data(web::Data::from(Arc::clone(&api)))
+                    .route("/metrics", web::get().to(metrics))
+                    .route("/livez", web::get().to(livez))
+                    .route("/readyz", web::get().to(readyz))
+            })
+            .workers(1)
+            .disable_signals()
+            .shutdown_timeout(1)
+            .listen(listener)
+            .map(HttpServer::run);
+            match server {
+                Ok(server) => {
+                    // Whoever started us may have given up; then there is nobody to stop us either.
+                    if started.send(Ok(server.handle())).is_ok()
+                        && let Err(error) = server.await
+                    {
+                        tracing::error!(%error, "the http server ended");
+                    }
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
+        });
+    })?;
+    let server = starting.await.map_err(|_| std::io::Error::other("the http thread ended"))??;
+    Ok(HttpHandle { server, thread })
+}
+
+impl HttpHandle {
+    /// Stops serving and waits for the thread.
+    pub(crate) async fn stop(self) {
+        self.server.stop(true).await;
+        // Joining blocks for a moment, so not on this runtime's threads.
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::warn!("the http thread did not end cleanly");
+        }
+    }
+}
+
+async fn metrics(api: web::Data<Api>) -> HttpResponse {
+    match api.metrics.print() {
+        Ok(text) => HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(text),
+        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
+    }
+}
+
+/// Alive means that the process answers; a node without a quorum is alive, and restarting it would not help.
+async fn livez() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("alive\n")
+}
+
+async fn readyz(api: web::Data<Api>) -> HttpResponse {
+    match api.not_ready_because() {
+        None => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
+        Some(why) => HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("{why}\n")),
+    }
+}

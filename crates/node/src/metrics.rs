@@ -1,0 +1,238 @@
+//! What `/metrics` shows. Every metric is defined here, once: name, unit, help, labels.
+//!
+//! Labels have few values: methods of the API, gRPC codes, reasons, shards, roles. Never a SKU or a caller.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_proto::v1::Reason;
+use holdfast_shard::{ReplicaStatus, Role, ShardHandle, ShardMetrics};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use tonic::Code;
+
+use crate::errors;
+
+/// 0.1 ms to 13 s, doubling.
+fn latency_buckets() -> Histogram {
+    Histogram::new((0..18).map(|power| 0.000_1 * f64::from(1_u32 << power)))
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabels {
+    method: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    method: &'static str,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShardLabels {
+    shard: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoleLabels {
+    shard: u32,
+    role: &'static str,
+}
+
+/// What the services count. Replicas are looked at when someone asks.
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    durations: Family<MethodLabels, Histogram, fn() -> Histogram>,
+    under_way: Family<MethodLabels, Gauge>,
+    refusals: Family<ReasonLabels, Counter>,
+    replays: Counter,
+    batch_items: Counter,
+    change_streams: Gauge,
+    changes_sent: Counter,
+}
+
+impl Metrics {
+    /// All metrics of one node.
+    pub fn new(node_id: u64, shards: Arc<[ShardHandle]>) -> Self {
+        let mut registry = Registry::with_prefix("holdfast");
+        let build = Info::new(vec![
+            ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("node_id".to_owned(), node_id.to_string()),
+        ]);
+        registry.register("node", "The version and id of this node", build);
+
+        let calls = Family::default();
+        registry.register("calls", "Calls that ended, by method and gRPC code", calls.clone());
+        let durations: Family<MethodLabels, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(latency_buckets);
+        registry.register_with_unit(
+            "call_duration",
+            "Time from the arrival of a unary call to its answer",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        let under_way = Family::default();
+        registry.register("calls_under_way", "Calls that have not ended", under_way.clone());
+        let refusals = Family::default();
+        registry.register("refusals", "Requests and batch items without effect, by reason", refusals.clone());
+        let replays = Counter::default();
+        registry.register("replays", "Operations answered with their first outcome", replays.clone());
+        let batch_items = Counter::default();
+        registry.register("batch_items", "Items of batches that were answered", batch_items.clone());
+        let change_streams = Gauge::default();
+        registry.register("change_streams", "Change streams being served", change_streams.clone());
+        let changes_sent = Counter::default();
+        registry.register("changes_sent", "Changes sent to consumers", changes_sent.clone());
+        registry.register_collector(Box::new(Replicas { shards }));
+        Self {
+            registry,
+            calls,
+            durations,
+            under_way,
+            refusals,
+            replays,
+            batch_items,
+            change_streams,
+            changes_sent,
+        }
+    }
+
+    /// A call began; it ends with [`Metrics::call_ended`].
+    pub fn call_began(&self, method: &'static str) {
+        self.under_way.get_or_create(&MethodLabels { method }).inc();
+    }
+
+    /// A call ended.
+    pub fn call_ended(&self, method: &'static str, code: Code, duration: Duration) {
+        self.under_way.get_or_create(&MethodLabels { method }).dec();
+        self.calls.get_or_create(&CallLabels { method, code: errors::code_name(code) }).inc();
+        self.durations.get_or_create(&MethodLabels { method }).observe(duration.as_secs_f64());
+    }
+
+    /// A request or an item of a batch had no effect.
+    pub fn refused(&self, reason: Reason) {
+        self.refusals.get_or_create(&ReasonLabels { reason: reason.as_str_name() }).inc();
+    }
+
+    /// An operation was answered with its first outcome.
+    pub fn replayed(&self) {
+        self.replays.inc();
+    }
+
+    /// Items of a batch were answered.
+    pub fn batch_items(&self, count: usize) {
+        self.batch_items.inc_by(count as u64);
+    }
+
+    /// A change stream began (1) or ended (-1).
+    pub fn change_streams(&self, difference: i64) {
+        self.change_streams.inc_by(difference);
+    }
+
+    /// Changes were sent to a consumer.
+    pub fn changes_sent(&self, count: usize) {
+        self.changes_sent.inc_by(count as u64);
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Formatting failed, which a String does not do.
+    pub fn print(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+struct GaugeOf<T>(&'static str, &'static str, fn(&T) -> u64);
+
+const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 11] = [
+    GaugeOf("replica_leads", "1 where this replica leads its shard", |s| u64::from(s.role == Role::Leader)),
+    GaugeOf("replica_leader_node", "The node that leads, as far as known; 0 where unknown", |s| s.leader.unwrap_or(0)),
+    GaugeOf("replica_term", "The Raft term", |s| s.term),
+    GaugeOf("replica_last_log_index", "The last entry in the replica's log", |s| s.last_log_index),
+    GaugeOf("replica_committed_index", "The last entry known to be committed", |s| s.committed_index),
+    GaugeOf("replica_applied_index", "The last entry applied", |s| s.applied_index),
+    GaugeOf("replica_snapshot_index", "The last entry in the newest snapshot", |s| s.snapshot_index),
+    GaugeOf("replica_change_seq", "The last change", |s| s.last_seq),
+    GaugeOf("replica_cells", "Cells", |s| s.cells),
+    GaugeOf("replica_live_reservations", "Reservations that are held or committed", |s| s.live_reservations),
+    GaugeOf("replica_log_time_ms", "Log time, milliseconds since the Unix epoch", |s| s.log_time_ms),
+];
+
+const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 17] = [
+    GaugeOf("shard_commands_submitted", "Commands that callers on this node submitted", |m| m.commands_submitted),
+    GaugeOf("shard_commands_proposed", "Commands proposed by this replica as the leader", |m| m.commands_proposed),
+    GaugeOf("shard_entries_proposed", "Entries proposed by this replica as the leader", |m| m.entries_proposed),
+    GaugeOf("shard_time_entries_proposed", "Empty entries proposed so that time passes", |m| m.time_entries_proposed),
+    GaugeOf("shard_commands_applied", "Commands applied", |m| m.commands_applied),
+    GaugeOf("shard_entries_applied", "Entries applied", |m| m.entries_applied),
+    GaugeOf("shard_refused_from_read", "Commands answered from a confirmed read", |m| m.refused_from_read),
+    GaugeOf("shard_commands_overloaded", "Commands refused because the queue was full", |m| m.commands_overloaded),
+    GaugeOf("shard_outcomes_unknown", "Commands whose outcome stayed unknown", |m| m.outcomes_unknown),
+    GaugeOf("shard_forwards_sent", "Requests sent to the leader on another node", |m| m.forwards_sent),
+    GaugeOf("shard_forwards_served", "Requests of other nodes answered here", |m| m.forwards_served),
+    GaugeOf("shard_reads_confirmed", "Queries answered linearizably", |m| m.reads_confirmed),
+    GaugeOf("shard_read_rounds", "Rounds to a quorum for them", |m| m.read_rounds),
+    GaugeOf("shard_reads_stale", "Queries answered from the replica as it was", |m| m.reads_stale),
+    GaugeOf("shard_snapshots_built", "Snapshots built", |m| m.snapshots_built),
+    GaugeOf("shard_snapshots_installed", "Snapshots received and installed", |m| m.snapshots_installed),
+    GaugeOf("shard_malformed_messages", "Messages of peers that could not be read", |m| m.malformed_messages),
+];
+
+/// Looks at the replicas when asked.
+struct Replicas {
+    shards: Arc<[ShardHandle]>,
+}
+
+impl fmt::Debug for Replicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replicas").field("shards", &self.shards.len()).finish()
+    }
+}
+
+impl Collector for Replicas {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let replicas: Vec<(ReplicaStatus, ShardMetrics)> =
+            self.shards.iter().map(|shard| (shard.status(), shard.metrics())).collect();
+
+        let gauge = ConstGauge::new(1_i64);
+        let mut family =
+            encoder.encode_descriptor("replica_role", "The role of the replica", None, gauge.metric_type())?;
+        for (status, _) in &replicas {
+            let labels = RoleLabels { shard: status.shard, role: status.role.as_str() };
+            gauge.encode(family.encode_family(&labels)?)?;
+        }
+        for GaugeOf(name, help, value) in REPLICA_GAUGES {
+            let mut family = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            for (status, _) in &replicas {
+                let value = ConstGauge::new(i64::try_from(value(status)).unwrap_or(i64::MAX));
+                value.encode(family.encode_family(&ShardLabels { shard: status.shard })?)?;
+            }
+        }
+        for GaugeOf(name, help, value) in SHARD_COUNTERS {
+            let kind = ConstCounter::new(0_u64).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (status, metrics) in &replicas {
+                let labels = ShardLabels { shard: status.shard };
+                ConstCounter::new(value(metrics)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}

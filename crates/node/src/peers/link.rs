@@ -1,0 +1,223 @@
+//! One long-lived Raft stream to one peer, shared by all shards: requests go out in the order of the calls, answers come
+//! back in any order and are paired by number.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_proto::peer::RaftMessage;
+use holdfast_proto::peer::peer_client::PeerClient;
+use holdfast_shard::TransportError;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Streaming};
+
+use super::identity::Greeting;
+use super::{CONNECT_TIMEOUT, MAX_PEER_MESSAGE_BYTES};
+use crate::tasks::Tasks;
+
+/// Most messages waiting to be written to one peer. A peer this far behind is told so, not buffered for.
+const QUEUE_MESSAGES: usize = 4_096;
+/// The first and the longest wait before a connection is tried again.
+const BACKOFF_MS: (u64, u64) = (20, 500);
+
+type Answer = oneshot::Sender<Result<Bytes, TransportError>>;
+
+struct Call {
+    shard: u32,
+    payload: Bytes,
+    answer: Answer,
+}
+
+/// The sending side, held by the transport.
+pub(super) struct Link {
+    calls: mpsc::Sender<Call>,
+}
+
+impl Link {
+    pub(super) fn start(
+        greeting: Greeting,
+        peer: u64,
+        endpoint: Endpoint,
+        connected: Arc<AtomicBool>,
+        tasks: &Tasks,
+        stopping: CancellationToken,
+    ) -> Self {
+        let (calls, queue) = mpsc::channel(QUEUE_MESSAGES);
+        tasks.spawn("peer link", async move {
+            tokio::select! {
+                () = keep_up(greeting, peer, endpoint, connected, queue) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        Self { calls }
+    }
+
+    /// Queues the message at once, in the order of the calls; the future waits for the answer.
+    pub(super) fn call(
+        &self,
+        shard: u32,
+        payload: Bytes,
+    ) -> impl Future<Output = Result<Bytes, TransportError>> + Send + 'static {
+        let (answer, answered) = oneshot::channel();
+        let queued = self.calls.try_send(Call { shard, payload, answer });
+        async move {
+            match queued {
+                Ok(()) => {
+                    // A link that ends drops what it had: whether that was sent is not known any more.
+                    answered.await.unwrap_or_else(|_| Err(TransportError::Unknown("the node is stopping".to_owned())))
+                }
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    Err(TransportError::NotSent("the peer is too far behind".to_owned()))
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => {
+                    Err(TransportError::NotSent("the node is stopping".to_owned()))
+                }
+            }
+        }
+    }
+}
+
+struct Stream {
+    requests: mpsc::Sender<RaftMessage>,
+    answers: Streaming<RaftMessage>,
+}
+
+/// Connects, serves, and connects again, until the [`Link`] is gone.
+async fn keep_up(
+    greeting: Greeting,
+    peer: u64,
+    endpoint: Endpoint,
+    connected: Arc<AtomicBool>,
+    mut queue: mpsc::Receiver<Call>,
+) {
+    let mut backoff_ms = BACKOFF_MS.0;
+    let mut reported = false;
+    loop {
+        let why = {
+            let connecting = connect(greeting, &endpoint);
+            tokio::pin!(connecting);
+            let result = loop {
+                tokio::select! {
+                    result = &mut connecting => break result,
+                    call = queue.recv() => match call {
+                        Some(call) => refuse(call, "connecting"),
+                        None => return,
+                    },
+                }
+            };
+            match result {
+                Ok(stream) => {
+                    tracing::info!(peer, "connected to peer");
+                    connected.store(true, Ordering::Relaxed);
+                    (backoff_ms, reported) = (BACKOFF_MS.0, false);
+                    let why = serve(stream, &mut queue).await;
+                    connected.store(false, Ordering::Relaxed);
+                    match why {
+                        Some(why) => why,
+                        None => return,
+                    }
+                }
+                Err(why) => why,
+            }
+        };
+        // Said once for each outage, not at each attempt.
+        if reported {
+            tracing::debug!(peer, why, "still no connection to peer");
+        } else {
+            tracing::warn!(peer, why, "no connection to peer");
+            reported = true;
+        }
+        let pause = tokio::time::sleep(Duration::from_millis(backoff_ms));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                call = queue.recv() => match call {
+                    Some(call) => refuse(call, &why),
+                    None => return,
+                },
+            }
+        }
+        backoff_ms = (backoff_ms * 2).min(BACKOFF_MS.1);
+    }
+}
+
+fn refuse(call: Call, why: &str) {
+    // A caller that no longer waits needs no answer.
+    let _ = call.answer.send(Err(TransportError::NotSent(why.to_owned())));
+}
+
+async fn connect(greeting: Greeting, endpoint: &Endpoint) -> Result<Stream, String> {
+    let attempt = async {
+        let channel: Channel = endpoint.connect().await.map_err(|e| chain(&e))?;
+        let mut client = PeerClient::new(channel)
+            .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
+        let (requests, outgoing) = mpsc::channel(QUEUE_MESSAGES);
+        let request = greeting.stamp(Request::new(ReceiverStream::new(outgoing)));
+        let answers = client.raft(request).await.map_err(|status| status.message().to_owned())?.into_inner();
+        Ok(Stream { requests, answers })
+    };
+    match tokio::time::timeout(CONNECT_TIMEOUT * 2, attempt).await {
+        Ok(result) => result,
+        Err(_) => Err("connecting took too long".to_owned()),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Serves one connection until it breaks (and says why) or the link ends (None).
+async fn serve(mut stream: Stream, queue: &mut mpsc::Receiver<Call>) -> Option<String> {
+    let mut waiting: HashMap<u64, Answer> = HashMap::new();
+    let mut next_id: u64 = 0;
+    let why = loop {
+        tokio::select! {
+            call = queue.recv() => {
+                let Some(Call { shard, payload, answer }) = call else { return None };
+                next_id += 1;
+                match stream.requests.try_send(RaftMessage { request_id: next_id, shard, payload }) {
+                    Ok(()) => { waiting.insert(next_id, answer); }
+                    Err(_) => {
+                        let _ = answer.send(Err(TransportError::NotSent("the peer is too far behind".to_owned())));
+                    }
+                }
+                if waiting.len() > QUEUE_MESSAGES {
+                    // Callers whose time ran out left their entry behind.
+                    waiting.retain(|_, answer| !answer.is_closed());
+                }
+            }
+            answer = stream.answers.message() => match answer {
+                Ok(Some(message)) => {
+                    if let Some(answer) = waiting.remove(&message.request_id) {
+                        let result = if message.payload.is_empty() {
+                            Err(TransportError::Unknown("the peer could not answer".to_owned()))
+                        } else {
+                            Ok(message.payload)
+                        };
+                        let _ = answer.send(result);
+                    }
+                }
+                Ok(None) => break "the peer closed the connection".to_owned(),
+                Err(status) => break status.message().to_owned(),
+            },
+        }
+    };
+    for (_, answer) in waiting {
+        let _ = answer.send(Err(TransportError::Unknown(format!("the connection broke: {why}"))));
+    }
+    Some(why)
+}

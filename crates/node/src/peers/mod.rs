@@ -1,0 +1,247 @@
+//! The other nodes: Raft messages, snapshots and forwarded requests, to them ([`Peers`]) and from them
+//! ([`PeerService`]).
+//!
+//! Each peer has one long-lived Raft stream that all shards share, on a connection of its own so that a snapshot or a
+//! forwarded batch never delays a heartbeat; a second connection carries forwarded requests and snapshots. A
+//! third, to the peer's client port, serves reads that only the peer can answer. A peer that is down is refused at
+//! once, without waiting, and tried again in the background.
+
+mod identity;
+mod link;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use holdfast_proto::peer::peer_client::PeerClient;
+use holdfast_proto::peer::{ForwardRequest, SnapshotChunk};
+use holdfast_shard::{PeerTransport, TransportError};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+pub use identity::Identity;
+pub use server::PeerService;
+
+use crate::config::PeerSection;
+use crate::tasks::Tasks;
+
+/// The largest message between peers: several full entries fit, and one of the largest client message.
+pub const MAX_PEER_MESSAGE_BYTES: usize = 64 << 20;
+
+/// How long a connection may take to come up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection on which a ping is not answered in this time is given up.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// The longest a snapshot's transfer may take.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Chunks of a snapshot read ahead of the connection.
+const SNAPSHOT_CHUNKS: usize = 4;
+
+/// Why the connections to the peers could not be prepared.
+#[derive(Debug, thiserror::Error)]
+#[error("the address `{address}` of node {node_id} is not usable: {source}; write host:port")]
+pub struct PeerAddressError {
+    /// Of which node.
+    pub node_id: u64,
+    /// The address.
+    pub address: String,
+    /// What is wrong.
+    pub source: tonic::transport::Error,
+}
+
+/// Everything needed to speak to one other node.
+struct Peer {
+    link: link::Link,
+    calls: PeerClient<Channel>,
+    clients: Channel,
+    connected: Arc<AtomicBool>,
+}
+
+/// The connections to all other nodes. Cheap to clone.
+#[derive(Clone)]
+pub struct Peers {
+    identity: Identity,
+    peers: Arc<BTreeMap<u64, Peer>>,
+}
+
+fn endpoint(node_id: u64, address: &str) -> Result<Endpoint, PeerAddressError> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|source| PeerAddressError { node_id, address: address.to_owned(), source })?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(16 << 20)
+        .initial_connection_window_size(32 << 20))
+}
+
+impl Peers {
+    /// Prepares the connections and starts to keep up the Raft streams, until `stopping` is cancelled.
+    ///
+    /// # Errors
+    /// [`PeerAddressError`] when an address cannot be one.
+    pub(crate) fn start(
+        identity: Identity,
+        nodes: &[PeerSection],
+        tasks: &Tasks,
+        stopping: &CancellationToken,
+    ) -> Result<Self, PeerAddressError> {
+        let mut peers = BTreeMap::new();
+        for node in nodes.iter().filter(|node| node.node_id != identity.node_id) {
+            let to_peer = endpoint(node.node_id, &node.peer_address)?;
+            let connected = Arc::new(AtomicBool::new(false));
+            let link = link::Link::start(
+                identity.to(node.node_id),
+                node.node_id,
+                to_peer.clone(),
+                Arc::clone(&connected),
+                tasks,
+                stopping.clone(),
+            );
+            let calls = PeerClient::new(to_peer.connect_lazy())
+                .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
+            let clients = endpoint(node.node_id, &node.client_address)?.connect_lazy();
+            peers.insert(node.node_id, Peer { link, calls, clients, connected });
+        }
+        Ok(Self { identity, peers: Arc::new(peers) })
+    }
+
+    /// Is the Raft stream to this node up? True for this node itself.
+    pub fn is_reachable(&self, node_id: u64) -> bool {
+        node_id == self.identity.node_id
+            || self.peers.get(&node_id).is_some_and(|peer| peer.connected.load(Ordering::Relaxed))
+    }
+
+    /// The other nodes.
+    pub fn ids(&self) -> impl Iterator<Item = u64> + '_ {
+        self.peers.keys().copied()
+    }
+
+    /// A connection to another node's client port, made when it is first used.
+    pub fn client_channel(&self, node_id: u64) -> Option<Channel> {
+        self.peers.get(&node_id).map(|peer| peer.clients.clone())
+    }
+
+    fn unknown_peer<T: Send + 'static>(to: u64) -> BoxFuture<'static, Result<T, TransportError>> {
+        futures::future::ready(Err(TransportError::NotSent(format!("node {to} is not in the configuration")))).boxed()
+    }
+}
+
+/// Whether a failed call may have had an effect. It had none when no connection came up, and when the peer's
+/// service refused before it handed the message over (these codes it uses for nothing else).
+fn transport_error(status: &Status) -> TransportError {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<tonic::ConnectError>() {
+            return TransportError::NotSent(format!("cannot connect: {status}"));
+        }
+        source = error.source();
+    }
+    match status.code() {
+        Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented => {
+            TransportError::NotSent(status.message().to_owned())
+        }
+        _ => TransportError::Unknown(status.to_string()),
+    }
+}
+
+/// Sends chunks as they are read. When the data breaks off the call is given up while its stream is still open, so the
+/// receiver can never take the part for the whole.
+async fn send_snapshot(
+    mut client: PeerClient<Channel>,
+    greeting: identity::Greeting,
+    first: SnapshotChunk,
+    mut data: BoxStream<'static, Result<Bytes, io::Error>>,
+) -> Result<Bytes, TransportError> {
+    let shard = first.shard;
+    let (chunks, outgoing) = mpsc::channel(SNAPSHOT_CHUNKS);
+    let call = client.install_snapshot(greeting.stamp(Request::new(ReceiverStream::new(outgoing))));
+    let call = tokio::time::timeout(SNAPSHOT_TIMEOUT, call);
+    let read = async move {
+        let mut chunk = first;
+        // A closed channel means that the call has ended; its answer says why.
+        while chunks.send(chunk).await.is_ok() {
+            chunk = match data.next().await {
+                Some(Ok(data)) => SnapshotChunk { shard, header: Bytes::new(), data },
+                Some(Err(error)) => return Err((error, chunks)),
+                None => break,
+            };
+        }
+        Ok(())
+    };
+    tokio::pin!(call, read);
+    let answer = tokio::select! {
+        answer = &mut call => answer,
+        read = &mut read => match read {
+            Ok(()) => call.await,
+            Err((error, _still_open)) => {
+                return Err(TransportError::NotSent(format!("the snapshot could not be read: {error}")));
+            }
+        },
+    };
+    match answer {
+        Ok(Ok(installed)) => Ok(installed.into_inner().payload),
+        Ok(Err(status)) => Err(transport_error(&status)),
+        Err(_) => Err(TransportError::Unknown("the snapshot took too long".to_owned())),
+    }
+}
+
+impl PeerTransport for Peers {
+    fn raft(&self, to: u64, shard: u32, payload: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        match self.peers.get(&to) {
+            Some(peer) => peer.link.call(shard, payload).boxed(),
+            None => Self::unknown_peer(to),
+        }
+    }
+
+    fn snapshot(
+        &self,
+        to: u64,
+        shard: u32,
+        header: Bytes,
+        data: BoxStream<'static, Result<Bytes, io::Error>>,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let Some(peer) = self.peers.get(&to) else { return Self::unknown_peer(to) };
+        let first = SnapshotChunk { shard, header, data: Bytes::new() };
+        send_snapshot(peer.calls.clone(), self.identity.to(to), first, data).boxed()
+    }
+
+    fn forward(
+        &self,
+        to: u64,
+        shard: u32,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let Some(peer) = self.peers.get(&to) else { return Self::unknown_peer(to) };
+        let mut client = peer.calls.clone();
+        let request = self.identity.to(to).stamp(Request::new(ForwardRequest { shard, payload }));
+        async move {
+            match tokio::time::timeout(timeout, client.forward(request)).await {
+                Ok(Ok(answer)) => Ok(answer.into_inner().payload),
+                Ok(Err(status)) => Err(transport_error(&status)),
+                Err(_) => Err(TransportError::Unknown("no answer in time".to_owned())),
+            }
+        }
+        .boxed()
+    }
+}

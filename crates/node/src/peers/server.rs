@@ -1,0 +1,171 @@
+//! What other nodes ask of this one.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use holdfast_proto::peer::peer_server::Peer;
+use holdfast_proto::peer::{
+    ForwardRequest, ForwardResponse, RaftMessage, SnapshotChunk, SnapshotInstalled,
+};
+use holdfast_shard::{PeerMessageError, ShardHandle};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Identity;
+use crate::tasks::Tasks;
+
+/// Most answers waiting to be written to one peer; its requests are read no further until it takes them.
+const ANSWERS: usize = 1_024;
+/// Most Raft messages of one peer under way.
+const MESSAGES_IN_FLIGHT: usize = 4_096;
+
+/// The peers' side of this node's shards.
+#[derive(Clone)]
+pub struct PeerService {
+    identity: Identity,
+    shards: Arc<[ShardHandle]>,
+    tasks: Tasks,
+    stopping: CancellationToken,
+}
+
+impl PeerService {
+    /// Serves these shards until `stopping` is cancelled.
+    pub(crate) fn new(
+        identity: Identity,
+        shards: Arc<[ShardHandle]>,
+        tasks: Tasks,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { identity, shards, tasks, stopping }
+    }
+
+    fn shard(&self, shard: u32) -> Result<&ShardHandle, Status> {
+        self.shards.get(shard as usize).ok_or_else(|| {
+            Status::invalid_argument(format!(
+                "there is no shard {shard}, this node has {}: shards.count must be the same on every node",
+                self.shards.len()
+            ))
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    type RaftStream = ReceiverStream<Result<RaftMessage, Status>>;
+
+    async fn raft(
+        &self,
+        request: Request<Streaming<RaftMessage>>,
+    ) -> Result<Response<Self::RaftStream>, Status> {
+        let from = self.identity.check(request.metadata())?;
+        let (answers, outgoing) = mpsc::channel(ANSWERS);
+        let service = self.clone();
+        let messages = request.into_inner();
+        self.tasks.spawn("raft stream", async move {
+            let stopping = service.stopping.clone();
+            tokio::select! {
+                () = serve_raft(&service, from, messages, answers) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<SnapshotChunk>>,
+    ) -> Result<Response<SnapshotInstalled>, Status> {
+        let from = self.identity.check(request.metadata())?;
+        let mut chunks = request.into_inner();
+        let first = chunks
+            .message()
+            .await?
+            .ok_or_else(|| Status::invalid_argument("a snapshot begins with a chunk that has a header"))?;
+        let shard = self.shard(first.shard)?;
+        tracing::info!(from, shard = first.shard, "receiving a snapshot");
+        let begin = futures::stream::once(futures::future::ready(Ok(first.data)));
+        let rest = chunks.map(|chunk| match chunk {
+            Ok(chunk) => Ok(chunk.data),
+            Err(status) => Err(io::Error::other(status.message().to_owned())),
+        });
+        let data = begin.chain(rest).filter(|chunk| {
+            let empty = matches!(chunk, Ok(data) if data.is_empty());
+            futures::future::ready(!empty)
+        });
+        let payload = shard.handle_snapshot(first.header, data.boxed()).await.map_err(peer_message_status)?;
+        Ok(Response::new(SnapshotInstalled { payload }))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<ForwardRequest>,
+    ) -> Result<Response<ForwardResponse>, Status> {
+        self.identity.check(request.metadata())?;
+        let request = request.into_inner();
+        let payload = self.shard(request.shard)?.handle_forward(request.payload).await;
+        Ok(Response::new(ForwardResponse { payload }))
+    }
+}
+
+fn peer_message_status(error: PeerMessageError) -> Status {
+    match error {
+        // These are said before anything is done; the sender may count on that.
+        PeerMessageError::Malformed(_) => Status::invalid_argument(error.to_string()),
+        PeerMessageError::Stopped => Status::failed_precondition(error.to_string()),
+        PeerMessageError::Snapshot(_) => Status::aborted(error.to_string()),
+    }
+}
+
+/// Hands messages over in the order in which they came, without waiting for answers. A new future in the set is
+/// polled before older ones are polled again, in the order of its arrival, which is what hands it over.
+async fn serve_raft(
+    service: &PeerService,
+    from: u64,
+    mut messages: Streaming<RaftMessage>,
+    answers: mpsc::Sender<Result<RaftMessage, Status>>,
+) {
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            message = messages.message(), if under_way.len() < MESSAGES_IN_FLIGHT => {
+                let RaftMessage { request_id, shard, payload } = match message {
+                    Ok(Some(message)) => message,
+                    Ok(None) => return,
+                    Err(status) => {
+                        tracing::debug!(from, message = status.message(), "raft stream broke");
+                        return;
+                    }
+                };
+                let handle = match service.shard(shard) {
+                    Ok(handle) => handle.clone(),
+                    Err(status) => {
+                        // A cluster that disagrees about its shards cannot work: end the stream with the reason.
+                        let _ = answers.send(Err(status)).await;
+                        return;
+                    }
+                };
+                under_way.push(async move {
+                    let payload = match handle.handle_raft(payload).await {
+                        Ok(payload) => payload,
+                        Err(error) => {
+                            tracing::debug!(from, shard, %error, "raft message was not answered");
+                            // Empty: there is no answer. Every real one has a version byte.
+                            Bytes::new()
+                        }
+                    };
+                    RaftMessage { request_id, shard, payload }
+                });
+            }
+            Some(answer) = under_way.next(), if !under_way.is_empty() => {
+                if answers.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

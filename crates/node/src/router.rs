@@ -1,0 +1,241 @@
+//! Which shard a request is for.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use holdfast_ledger::{Action, Query, QueryReply, ReservationId, ReserveLine, ReturnOf, SLOTS, Sku, slot_of};
+use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_shard::{Freshness, ShardHandle};
+use lru::LruCache;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::errors;
+use crate::mapping::inbound::Taken;
+use crate::mapping::outbound;
+
+/// How many reservations a node remembers the shard of. About 100 bytes each.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+/// The longest list of lines in a message; a longer one is cut.
+const MAX_SPLIT_BYTES: usize = 1_000;
+
+/// Finds shards. Shared by all services.
+pub struct Router {
+    shards: Arc<[ShardHandle]>,
+    /// Where reservations are that this node has seen. A reservation never moves, so this is never wrong.
+    located: Mutex<LruCache<ReservationId, u32>>,
+}
+
+/// The shard that owns a slot, of `shard_count`: shard s owns slots from s·4096/n up to (s+1)·4096/n.
+pub fn shard_of_slot(slot: u16, shard_count: u32) -> u32 {
+    ((u32::from(slot) + 1) * shard_count - 1) / u32::from(SLOTS)
+}
+
+/// The first and the last slot of a shard, of `shard_count`.
+pub fn slots_of_shard(shard: u32, shard_count: u32) -> (u32, u32) {
+    let first = |shard: u32| shard * u32::from(SLOTS) / shard_count;
+    (first(shard), first(shard + 1) - 1)
+}
+
+impl Router {
+    /// A router over all shards, in order of their numbers.
+    pub fn new(shards: Arc<[ShardHandle]>) -> Self {
+        Self { shards, located: Mutex::new(LruCache::new(REMEMBERED)) }
+    }
+
+    /// All shards, in order.
+    pub fn shards(&self) -> &Arc<[ShardHandle]> {
+        &self.shards
+    }
+
+    fn shard_count(&self) -> u32 {
+        self.shards.len() as u32
+    }
+
+    /// The shard with this number.
+    ///
+    /// # Errors
+    /// A refusal that names `field` when there is none.
+    pub fn shard(&self, field: &str, shard: u32) -> Result<&ShardHandle, Refusal> {
+        self.shards.get(shard as usize).ok_or_else(|| {
+            errors::invalid(format!("{field}: there is no shard {shard}, this cluster has {}", self.shard_count()))
+        })
+    }
+
+    /// The shard of a SKU.
+    pub fn shard_of(&self, sku: &Sku) -> u32 {
+        shard_of_slot(slot_of(sku), self.shard_count())
+    }
+
+    /// The handle of a shard whose number came from this router.
+    pub fn handle(&self, shard: u32) -> &ShardHandle {
+        &self.shards[shard as usize]
+    }
+
+    /// The shard of a command, where that is known without asking anyone.
+    ///
+    /// # Errors
+    /// The lines span shards, or the hint names no shard.
+    pub fn known_shard(&self, taken: &Taken) -> Result<Option<u32>, Refusal> {
+        match &taken.command.action {
+            Action::Reserve { lines, .. } => self.shard_of_lines(lines).map(Some),
+            Action::Extend { reservation_id, .. }
+            | Action::Commit { reservation_id }
+            | Action::Release { reservation_id }
+            | Action::Ship { reservation_id, .. }
+            | Action::Cancel { reservation_id, .. }
+            | Action::Return { of: ReturnOf::Reservation { reservation_id, .. }, .. } => {
+                self.located_shard(reservation_id, taken.shard_hint)
+            }
+            Action::Return { of: ReturnOf::Unreferenced { sku, .. }, .. }
+            | Action::Receive { sku, .. }
+            | Action::Adjust { sku, .. }
+            | Action::Count { sku, .. }
+            | Action::MoveBucket { sku, .. }
+            | Action::SetPolicy { sku, .. }
+            | Action::AllocatePool { sku, .. } => Ok(Some(self.shard_of(sku))),
+        }
+    }
+
+    /// The shard of a command; asks all shards for its reservation if need be.
+    ///
+    /// # Errors
+    /// As [`Router::known_shard`], and when no shard has the reservation, or one that may have it does not answer.
+    pub async fn shard_of_command(&self, taken: &Taken, deadline: Instant) -> Result<u32, Refusal> {
+        if let Some(shard) = self.known_shard(taken)? {
+            return Ok(shard);
+        }
+        match &taken.command.action {
+            Action::Extend { reservation_id, .. }
+            | Action::Commit { reservation_id }
+            | Action::Release { reservation_id }
+            | Action::Ship { reservation_id, .. }
+            | Action::Cancel { reservation_id, .. }
+            | Action::Return { of: ReturnOf::Reservation { reservation_id, .. }, .. } => {
+                self.find_reservation(*reservation_id, deadline).await
+            }
+            _ => Err(errors::refusal(Reason::Internal, "the shard of a SKU is always known")),
+        }
+    }
+
+    /// The shard of a reservation, where the caller or this node knows it.
+    ///
+    /// # Errors
+    /// The hint names no shard.
+    pub fn located_shard(&self, id: &ReservationId, hint: Option<u32>) -> Result<Option<u32>, Refusal> {
+        match hint {
+            Some(hint) => self.shard("reservation.shard", hint).map(|_| Some(hint)),
+            None if self.shard_count() == 1 => Ok(Some(0)),
+            None => Ok(self.located.lock().get(id).copied()),
+        }
+    }
+
+    /// Remembers where a reservation is.
+    pub fn remember(&self, id: ReservationId, shard: u32) {
+        self.located.lock().put(id, shard);
+    }
+
+    /// Asks every shard for a reservation.
+    ///
+    /// # Errors
+    /// No shard has it; or none that answered has it, and another did not answer.
+    pub async fn find_reservation(&self, id: ReservationId, deadline: Instant) -> Result<u32, Refusal> {
+        let mut asked: FuturesUnordered<_> = self
+            .shards
+            .iter()
+            .map(|handle| async move {
+                let query = Query::Reservation { reservation_id: id };
+                (handle.shard(), handle.query(query, Freshness::Linearizable, deadline).await)
+            })
+            .collect();
+        let mut unanswered = None;
+        while let Some((shard, answer)) = asked.next().await {
+            match answer.map(|answer| answer.reply) {
+                Ok(QueryReply::Reservation(Some(_))) => {
+                    self.remember(id, shard);
+                    return Ok(shard);
+                }
+                Ok(_) => {}
+                Err(error) => unanswered = Some(outbound::query_error(shard, error)),
+            }
+        }
+        Err(unanswered
+            .unwrap_or_else(|| errors::refusal(Reason::UnknownReservation, "no shard has this reservation")))
+    }
+
+    fn shard_of_lines(&self, lines: &[ReserveLine]) -> Result<u32, Refusal> {
+        let mut by_shard: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (index, line) in lines.iter().enumerate() {
+            by_shard.entry(self.shard_of(&line.sku)).or_default().push(index);
+        }
+        match by_shard.keys().next() {
+            Some(shard) if by_shard.len() == 1 => Ok(*shard),
+            Some(_) => Err(errors::refusal(Reason::SpansShards, describe_split(&by_shard))),
+            None => Err(errors::invalid("lines: has 0 entries")),
+        }
+    }
+}
+
+/// Says which lines belong to which shard, with runs of lines as ranges.
+fn describe_split(by_shard: &BTreeMap<u32, Vec<usize>>) -> String {
+    let mut text = String::from("send one reservation for each shard:");
+    for (position, (shard, lines)) in by_shard.iter().enumerate() {
+        let separator = if position == 0 { "" } else { ";" };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{separator} shard {shard} has lines ");
+        for (position, run) in lines.chunk_by(|a, b| a + 1 == *b).enumerate() {
+            let separator = if position == 0 { "" } else { "," };
+            let _ = match run {
+                [one] => write!(text, "{separator}{one}"),
+                [first, .., last] => write!(text, "{separator}{first}-{last}"),
+                [] => Ok(()),
+            };
+            if text.len() > MAX_SPLIT_BYTES {
+                text.push_str(" ... (cut: the shard of a SKU follows from its slot, see GetTopology)");
+                return text;
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_belongs_to_the_shard_whose_range_holds_it() {
+        for shard_count in 1..=64 {
+            let mut next = 0;
+            for shard in 0..shard_count {
+                let (first, last) = slots_of_shard(shard, shard_count);
+                assert_eq!(first, next);
+                for slot in first..=last {
+                    assert_eq!(shard_of_slot(slot as u16, shard_count), shard, "slot {slot} of {shard_count}");
+                }
+                next = last + 1;
+            }
+            assert_eq!(next, u32::from(SLOTS));
+        }
+    }
+
+    #[test]
+    fn a_split_names_every_line_once() {
+        let by_shard = BTreeMap::from([(0, vec![0, 1, 2, 5]), (3, vec![3]), (4, vec![4, 6])]);
+        assert_eq!(
+            describe_split(&by_shard),
+            "send one reservation for each shard: shard 0 has lines 0-2,5; shard 3 has lines 3; shard 4 has lines 4,6"
+        );
+    }
+
+    #[test]
+    fn a_long_split_is_cut() {
+        let by_shard = BTreeMap::from([(0, (0..1024).step_by(2).collect()), (1, (1..1024).step_by(2).collect())]);
+        let text = describe_split(&by_shard);
+        assert!(text.len() < MAX_SPLIT_BYTES + 200 && text.contains("(cut"));
+    }
+}

@@ -1,0 +1,72 @@
+//! What a storefront could sell.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures::future::try_join_all;
+use holdfast_ledger::{Query, QueryReply, Sku};
+use holdfast_proto::v1;
+use holdfast_proto::v1::availability_server::Availability;
+use tonic::{Request, Response, Status};
+
+use super::Service;
+use crate::api::wrong_reply;
+use crate::mapping::outbound;
+use crate::validation::{self, Invalid, MAX_SKUS};
+
+fn skus(names: Vec<String>) -> Result<Vec<Sku>, Invalid> {
+    validation::count("skus", names.len(), 1, MAX_SKUS)?;
+    let mut seen = HashSet::with_capacity(names.len());
+    let mut skus = Vec::with_capacity(names.len());
+    for (index, name) in names.into_iter().enumerate() {
+        let field = format!("skus[{index}]");
+        let sku = validation::sku(&field, name)?;
+        if !seen.insert(sku.clone()) {
+            return Err(Invalid::new(field, format!("`{sku}` is asked for twice")));
+        }
+        skus.push(sku);
+    }
+    Ok(skus)
+}
+
+#[tonic::async_trait]
+impl Availability for Service {
+    async fn check_availability(
+        &self,
+        request: Request<v1::CheckAvailabilityRequest>,
+    ) -> Result<Response<v1::CheckAvailabilityResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let request = request.into_inner();
+        self.api
+            .unary("CheckAvailability", async {
+                let freshness = validation::freshness("consistency", request.consistency)?;
+                let storefront = validation::storefront("storefront", request.storefront)?;
+                let skus = skus(request.skus)?;
+                let mut by_shard: BTreeMap<u32, Vec<Sku>> = BTreeMap::new();
+                for sku in &skus {
+                    by_shard.entry(self.api.router.shard_of(sku)).or_default().push(sku.clone());
+                }
+                let asked = by_shard.into_iter().map(|(shard, skus)| {
+                    let storefront = storefront.clone();
+                    async move {
+                        let query = Query::Availability { storefront, skus };
+                        let answer = self.api.query(shard, query, freshness, deadline).await?;
+                        let read = outbound::read_position(shard, &answer);
+                        match answer.reply {
+                            QueryReply::Availability(views) => Ok((read, views)),
+                            other => Err(wrong_reply(&other)),
+                        }
+                    }
+                });
+                let mut found: BTreeMap<String, v1::SkuAvailability> = BTreeMap::new();
+                for (read, views) in try_join_all(asked).await? {
+                    for view in views {
+                        let view = outbound::availability(read, view);
+                        found.insert(view.sku.clone(), view);
+                    }
+                }
+                let skus = skus.iter().filter_map(|sku| found.remove(sku.as_str())).collect();
+                Ok(v1::CheckAvailabilityResponse { skus })
+            })
+            .await
+    }
+}

@@ -1,0 +1,258 @@
+//! The change stream.
+
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use holdfast_ledger::{Change, Query, ReservationId, Sku};
+use holdfast_proto::v1::changes_client::ChangesClient;
+use holdfast_proto::v1::changes_server::Changes;
+use holdfast_proto::v1::{self, Reason, Refusal};
+use holdfast_shard::{ChangeReadError, ChangeReader, Freshness};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::{Request, Response, Status};
+
+use super::Service;
+use crate::api::{Api, PROXIED};
+use crate::errors;
+use crate::mapping::outbound;
+use crate::validation;
+
+/// Changes read from the change log at a time, in stored bytes; a message is about as large, or one entry.
+const READ_BYTES: usize = 512 << 10;
+/// The largest message taken from another node: one entry can have many changes.
+const MAX_PROXIED_BYTES: usize = 256 << 20;
+/// Most messages waiting to be written to the consumer.
+const ANSWERS: usize = 4;
+
+type Answers = mpsc::Sender<Result<v1::TailChangesResponse, Status>>;
+
+/// Which changes a consumer wants.
+struct Filter {
+    reservation_id: Option<ReservationId>,
+    sku: Option<Sku>,
+}
+
+impl Filter {
+    fn lets_through(&self, change: &Change) -> bool {
+        let reservation = change.reservation.as_ref().map(|effect| effect.reservation_id);
+        self.reservation_id.is_none_or(|id| reservation == Some(id))
+            && self.sku.as_ref().is_none_or(|sku| change.sku.as_ref() == Some(sku))
+    }
+}
+
+/// One consumer's stream.
+struct Tail {
+    api: Arc<Api>,
+    request: v1::TailChangesRequest,
+    filter: Filter,
+    /// Another node asks for its client: answer from here or not at all.
+    proxied: bool,
+    answers: Answers,
+}
+
+/// Why a stream ends before its time.
+enum End {
+    /// The consumer is gone.
+    Gone,
+    /// The consumer is told.
+    Told(Status),
+}
+
+impl Tail {
+    async fn serve(self) {
+        self.api.metrics.change_streams(1);
+        let end = tokio::select! {
+            end = self.run() => end,
+            () = self.answers.closed() => Err(End::Gone),
+            () = self.api.stopping.cancelled() => {
+                let message = "the node is stopping: resume on another node";
+                Err(End::Told(self.api.refused("TailChanges", errors::refusal(Reason::NoLeader, message))))
+            }
+        };
+        if let Err(End::Told(status)) = end {
+            let _ = self.answers.send(Err(status)).await;
+        }
+        self.api.metrics.change_streams(-1);
+    }
+
+    async fn run(&self) -> Result<(), End> {
+        let reader = self.api.router.handle(self.request.shard).changes();
+        let mut from_seq = self.request.from_seq.max(1);
+        loop {
+            match read(&reader, from_seq).await {
+                Ok(changes) if changes.is_empty() => {
+                    if !self.request.follow {
+                        return Ok(());
+                    }
+                    reader.wait_past(from_seq - 1).await.map_err(|error| self.told(&error))?;
+                }
+                Ok(changes) => from_seq = self.pass_on(changes, from_seq).await?,
+                Err(ChangeReadError::NotHere { .. }) if !self.proxied => {
+                    from_seq = self.from_peers(from_seq).await?;
+                }
+                Err(error) => return Err(self.told(&error)),
+            }
+        }
+    }
+
+    /// Sends what passes the filter, and returns the next sequence number.
+    async fn pass_on(&self, changes: Vec<Change>, from_seq: u64) -> Result<u64, End> {
+        let shard = self.request.shard;
+        let through_seq = changes.last().map_or(from_seq - 1, |change| change.seq);
+        let changes: Vec<v1::Change> = changes
+            .into_iter()
+            .filter(|change| self.filter.lets_through(change))
+            .map(|change| outbound::change(shard, change))
+            .collect();
+        self.api.metrics.changes_sent(changes.len());
+        let message = v1::TailChangesResponse { changes, through_seq };
+        self.answers.send(Ok(message)).await.map_err(|_| End::Gone)?;
+        Ok(through_seq + 1)
+    }
+
+    /// Passes on what another node has of the changes that are not here, and returns the next sequence number.
+    async fn from_peers(&self, from_seq: u64) -> Result<u64, End> {
+        for node_id in self.api.peers.ids() {
+            let Some(channel) = self.api.peers.client_channel(node_id) else { continue };
+            let mut client = ChangesClient::new(channel).max_decoding_message_size(MAX_PROXIED_BYTES);
+            let request = v1::TailChangesRequest { from_seq, follow: false, ..self.request.clone() };
+            let mut request = Request::new(request);
+            request.metadata_mut().insert(PROXIED, AsciiMetadataValue::from_static("1"));
+            let mut stream = match client.tail_changes(request).await {
+                Ok(response) => response.into_inner(),
+                Err(status) => {
+                    tracing::debug!(node_id, message = status.message(), "peer does not serve changes");
+                    continue;
+                }
+            };
+            let mut next_seq = from_seq;
+            loop {
+                match stream.message().await {
+                    Ok(Some(message)) => {
+                        next_seq = message.through_seq + 1;
+                        self.api.metrics.changes_sent(message.changes.len());
+                        self.answers.send(Ok(message)).await.map_err(|_| End::Gone)?;
+                    }
+                    Ok(None) => break,
+                    Err(status) => {
+                        tracing::debug!(node_id, message = status.message(), "peer stopped serving changes");
+                        break;
+                    }
+                }
+            }
+            if next_seq > from_seq {
+                return Ok(next_seq);
+            }
+        }
+        let message = format!("changes from {from_seq} on are on no node that can be reached; try again");
+        Err(End::Told(self.api.refused("TailChanges", errors::refusal(Reason::NoLeader, message))))
+    }
+
+    fn told(&self, error: &ChangeReadError) -> End {
+        let reason = match error {
+            ChangeReadError::NotHere { .. } | ChangeReadError::Stopped => Reason::NoLeader,
+            ChangeReadError::Storage(_) => Reason::Internal,
+        };
+        let message = format!("shard {}: {error}", self.request.shard);
+        End::Told(self.api.refused("TailChanges", errors::refusal(reason, message)))
+    }
+}
+
+async fn read(reader: &ChangeReader, from_seq: u64) -> Result<Vec<Change>, ChangeReadError> {
+    let reader = reader.clone();
+    // It reads from disk.
+    match tokio::task::spawn_blocking(move || reader.read(from_seq, READ_BYTES)).await {
+        Ok(result) => result,
+        Err(error) => Err(ChangeReadError::Storage(error.to_string())),
+    }
+}
+
+#[tonic::async_trait]
+impl Changes for Service {
+    type TailChangesStream = ReceiverStream<Result<v1::TailChangesResponse, Status>>;
+
+    async fn tail_changes(
+        &self,
+        request: Request<v1::TailChangesRequest>,
+    ) -> Result<Response<Self::TailChangesStream>, Status> {
+        let proxied = request.metadata().contains_key(PROXIED);
+        let request = request.into_inner();
+        self.api
+            .unary("TailChanges", async {
+                self.api.router.shard("shard", request.shard)?;
+                let reservation_id = match request.reservation_id.as_ref() {
+                    [] => None,
+                    bytes => Some(validation::reservation_id("reservation_id", bytes)?),
+                };
+                let sku = match request.sku.as_str() {
+                    "" => None,
+                    name => Some(validation::sku("sku", name.to_owned())?),
+                };
+                let place = Arc::clone(&self.api.change_streams).try_acquire_owned().map_err(|_| Refusal {
+                    retry_after_ms: 1_000,
+                    ..errors::refusal(
+                        Reason::Overloaded,
+                        format!("this node serves its limit of {} change streams", self.api.limits.change_streams),
+                    )
+                })?;
+                let (answers, outgoing) = mpsc::channel(ANSWERS);
+                let filter = Filter { reservation_id, sku };
+                let tail = Tail { api: Arc::clone(&self.api), request, filter, proxied, answers };
+                self.api.tasks.spawn("change stream", async move {
+                    tail.serve().await;
+                    drop(place);
+                });
+                Ok(ReceiverStream::new(outgoing))
+            })
+            .await
+    }
+
+    async fn get_positions(
+        &self,
+        request: Request<v1::GetPositionsRequest>,
+    ) -> Result<Response<v1::GetPositionsResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let proxied = request.metadata().contains_key(PROXIED);
+        self.api
+            .unary("GetPositions", async {
+                let positions = self.api.router.shards().iter().map(|handle| async move {
+                    let shard = handle.shard();
+                    // The smallest question there is: what counts is the position it is answered at.
+                    let query = Query::ListCells { after: None, limit: 1 };
+                    let answer = self.api.query(shard, query, Freshness::Linearizable, deadline).await?;
+                    let kept_from = handle.changes().first_seq();
+                    Ok::<_, Refusal>(v1::ShardPosition {
+                        shard,
+                        // Without any change here, the next one is the first that can be served.
+                        first_seq: if kept_from == 0 { answer.last_seq + 1 } else { kept_from },
+                        last_seq: answer.last_seq,
+                        log_time_ms: answer.position.log_time_ms,
+                    })
+                });
+                let mut shards = try_join_all(positions).await?;
+                if !proxied && shards.iter().any(|position| position.first_seq > 1) {
+                    self.look_for_older(&mut shards).await;
+                }
+                Ok(v1::GetPositionsResponse { shards })
+            })
+            .await
+    }
+}
+
+impl Service {
+    /// Lowers each first sequence number to the lowest that a reachable node can serve.
+    async fn look_for_older(&self, shards: &mut [v1::ShardPosition]) {
+        for node_id in self.api.peers.ids() {
+            let Some(channel) = self.api.peers.client_channel(node_id) else { continue };
+            let mut request = Request::new(v1::GetPositionsRequest {});
+            request.metadata_mut().insert(PROXIED, AsciiMetadataValue::from_static("1"));
+            request.set_timeout(std::time::Duration::from_secs(1));
+            let Ok(response) = ChangesClient::new(channel).get_positions(request).await else { continue };
+            for (mine, other) in shards.iter_mut().zip(response.into_inner().shards) {
+                mine.first_seq = mine.first_seq.min(other.first_seq);
+            }
+        }
+    }
+}

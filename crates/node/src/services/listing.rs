@@ -1,0 +1,234 @@
+//! All cells of a shard at one position, although they are read in pages while the shard goes on.
+//!
+//! ```text
+//! page 1 at change 100 ── page 2 at change 140 ── digest at change 170
+//!        └── + changes 101..=170 of its cells ┐
+//!                              └── + 141..=170 ┴──> all cells at change 170
+//! ```
+//! Changes carry after-images of every bucket they moved, so rolling a page forward is only writing them over it.
+//! Everything is read from this node's replica; a linearizable listing first waits until the replica has applied what a
+//! quorum confirmed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast_ledger::{
+    Bucket, CellView, Change, PoolView, Query, QueryReply, Sku, StorefrontId, WarehouseId,
+};
+use holdfast_proto::v1::{self, Reason, Refusal};
+use holdfast_shard::{Answer, Freshness};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::api::{Api, wrong_reply};
+use crate::errors;
+use crate::mapping::outbound;
+
+/// Cells in one page from the shard.
+const PAGE_CELLS: u32 = 10_000;
+/// Cells in one message to the client: well below 4 MiB, even with many pools.
+const MESSAGE_CELLS: usize = 1_000;
+/// Bytes of changes read at a time.
+const CHANGE_BYTES: usize = 1 << 20;
+
+type Key = (Sku, WarehouseId);
+type Answers = mpsc::Sender<Result<v1::ListStockResponse, Status>>;
+
+/// Serves one listing in the background, shard by shard.
+pub(super) fn start(
+    api: &Arc<Api>,
+    shards: Vec<u32>,
+    freshness: Freshness,
+    deadline: Instant,
+) -> ReceiverStream<Result<v1::ListStockResponse, Status>> {
+    let (answers, outgoing) = mpsc::channel(4);
+    let api = Arc::clone(api);
+    api.tasks.clone().spawn("stock listing", async move {
+        for shard in shards {
+            let listed = tokio::select! {
+                listed = list(&api, shard, freshness, deadline) => listed,
+                () = answers.closed() => return,
+            };
+            let sent = match listed {
+                Ok(listing) => send(&answers, listing).await,
+                Err(refusal) => {
+                    let _ = answers.send(Err(api.refused("ListStock", refusal))).await;
+                    return;
+                }
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(outgoing)
+}
+
+struct Listing {
+    read: v1::ReadPosition,
+    cells: Vec<CellView>,
+    digest: [u8; 32],
+}
+
+async fn send(answers: &Answers, listing: Listing) -> Result<(), mpsc::error::SendError<Result<v1::ListStockResponse, Status>>> {
+    let Listing { read, cells, digest } = listing;
+    let mut cells = cells.into_iter().map(outbound::cell).peekable();
+    loop {
+        let message: Vec<v1::Cell> = cells.by_ref().take(MESSAGE_CELLS).collect();
+        let last = cells.peek().is_none();
+        let state_digest = if last { bytes::Bytes::copy_from_slice(&digest) } else { bytes::Bytes::new() };
+        answers.send(Ok(v1::ListStockResponse { read: Some(read), cells: message, state_digest })).await?;
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+async fn list(api: &Api, shard: u32, freshness: Freshness, deadline: Instant) -> Result<Listing, Refusal> {
+    if freshness == Freshness::Linearizable {
+        wait_until_confirmed(api, shard, deadline).await?;
+    }
+    let mut pages = Pages::default();
+    loop {
+        let query = Query::ListCells { after: pages.last_key(), limit: PAGE_CELLS };
+        let answer = api.query(shard, query, Freshness::Stale, deadline).await?;
+        let QueryReply::Cells(cells) = answer.reply else { return Err(wrong_reply(&answer.reply)) };
+        let last = cells.len() < PAGE_CELLS as usize;
+        pages.add(cells, answer.last_seq, last);
+        if last {
+            break;
+        }
+    }
+    let answer = api.query(shard, Query::Digest, Freshness::Stale, deadline).await?;
+    let QueryReply::Digest(digest) = answer.reply else { return Err(wrong_reply(&answer.reply)) };
+    roll_forward(api, shard, &mut pages, answer.last_seq).await?;
+    let age_ms = if freshness == Freshness::Linearizable { 0 } else { answer.age_ms };
+    let read = outbound::read_position(shard, &Answer { age_ms, ..answer });
+    Ok(Listing { read, cells: pages.cells.into_values().collect(), digest })
+}
+
+/// Waits until this node's replica has applied everything that was acknowledged before the call.
+async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instant) -> Result<(), Refusal> {
+    let query = Query::ListCells { after: None, limit: 1 };
+    let confirmed = api.query(shard, query, Freshness::Linearizable, deadline).await?.last_seq;
+    if confirmed == 0 {
+        return Ok(());
+    }
+    let changes = api.router.handle(shard).changes();
+    match tokio::time::timeout_at(deadline, changes.wait_past(confirmed - 1)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}"))),
+        Err(_) => Err(errors::refusal(
+            Reason::Deadline,
+            format!("the replica of shard {shard} on this node did not catch up in time: ask another node"),
+        )),
+    }
+}
+
+async fn roll_forward(api: &Api, shard: u32, pages: &mut Pages, through_seq: u64) -> Result<(), Refusal> {
+    let mut from_seq = pages.oldest_seq().saturating_add(1);
+    while from_seq <= through_seq {
+        let reader = api.router.handle(shard).changes();
+        let read = tokio::task::spawn_blocking(move || reader.read(from_seq, CHANGE_BYTES)).await;
+        let changes = match read {
+            Ok(Ok(changes)) => changes,
+            Ok(Err(error)) => {
+                return Err(errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}; try again")));
+            }
+            Err(error) => return Err(errors::refusal(Reason::Internal, error.to_string())),
+        };
+        let Some(last) = changes.last() else {
+            let message = format!("shard {shard}: change {from_seq} was applied and cannot be read");
+            return Err(errors::refusal(Reason::Internal, message));
+        };
+        from_seq = last.seq + 1;
+        for change in &changes {
+            pages.apply(change, through_seq);
+        }
+    }
+    Ok(())
+}
+
+/// Cells read in pages, each page at a position of its own.
+#[derive(Default)]
+struct Pages {
+    cells: BTreeMap<Key, CellView>,
+    /// For each page: the last key it covers (None: to the end), and the last change it contains.
+    covered: Vec<(Option<Key>, u64)>,
+}
+
+impl Pages {
+    fn last_key(&self) -> Option<Key> {
+        self.cells.keys().next_back().cloned()
+    }
+
+    fn add(&mut self, cells: Vec<CellView>, seq: u64, last: bool) {
+        for cell in cells {
+            self.cells.insert((cell.sku.clone(), cell.warehouse.clone()), cell);
+        }
+        let upper = if last { None } else { self.last_key() };
+        self.covered.push((upper, seq));
+    }
+
+    fn oldest_seq(&self) -> u64 {
+        self.covered.iter().map(|(_, seq)| *seq).min().unwrap_or(0)
+    }
+
+    /// The last change contained in the page that covers this key.
+    fn seq_at(&self, key: &Key) -> u64 {
+        let page = self.covered.partition_point(|(upper, _)| upper.as_ref().is_some_and(|upper| upper < key));
+        self.covered.get(page).map_or(0, |(_, seq)| *seq)
+    }
+
+    fn apply(&mut self, change: &Change, through_seq: u64) {
+        let (Some(sku), Some(warehouse)) = (&change.sku, &change.warehouse) else { return };
+        let key = (sku.clone(), warehouse.clone());
+        if change.seq > through_seq || change.seq <= self.seq_at(&key) {
+            return;
+        }
+        let cell = self.cells.entry(key).or_insert_with(|| CellView {
+            sku: sku.clone(),
+            warehouse: warehouse.clone(),
+            on_hand: 0,
+            free: 0,
+            pools: Vec::new(),
+            safety: 0,
+            held: 0,
+            committed: 0,
+            damaged: 0,
+            quality_hold: 0,
+            deficit: 0,
+        });
+        for moved in &change.moves {
+            match moved.bucket {
+                Bucket::OnHand => cell.on_hand = moved.after,
+                Bucket::Free => cell.free = moved.after,
+                Bucket::Safety => cell.safety = moved.after,
+                Bucket::Held => cell.held = moved.after,
+                Bucket::Committed => cell.committed = moved.after,
+                Bucket::Damaged => cell.damaged = moved.after,
+                Bucket::QualityHold => cell.quality_hold = moved.after,
+                Bucket::Deficit => cell.deficit = moved.after,
+                Bucket::Pool => {
+                    if let Some(storefront) = &change.storefront {
+                        set_pool(&mut cell.pools, storefront, moved.after);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Pools stay in order of their storefront; an empty pool is not listed.
+fn set_pool(pools: &mut Vec<PoolView>, storefront: &StorefrontId, quantity: i64) {
+    match pools.binary_search_by(|pool| pool.storefront.cmp(storefront)) {
+        Ok(at) if quantity == 0 => {
+            pools.remove(at);
+        }
+        Ok(at) => pools[at].quantity = quantity,
+        Err(_) if quantity == 0 => {}
+        Err(at) => pools.insert(at, PoolView { storefront: storefront.clone(), quantity }),
+    }
+}

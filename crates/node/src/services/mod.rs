@@ -1,0 +1,84 @@
+//! The public API, one file for each service of `proto/holdfast/v1`. A method checks, asks a shard, and answers; what they
+//! share is in `api.rs`.
+
+mod availability;
+mod batch;
+mod changes;
+mod cluster;
+mod listing;
+mod reservations;
+mod stock;
+
+use std::sync::Arc;
+
+use holdfast_proto::v1::availability_server::AvailabilityServer;
+use holdfast_proto::v1::changes_server::ChangesServer;
+use holdfast_proto::v1::cluster_server::ClusterServer;
+use holdfast_proto::v1::reservations_server::ReservationsServer;
+use holdfast_proto::v1::stock_server::StockServer;
+use prost::Message as _;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+
+use crate::api::Api;
+use crate::validation::MAX_MESSAGE_BYTES;
+
+/// All public services, each answering from the same [`Api`].
+#[derive(Clone)]
+pub(crate) struct Service {
+    api: Arc<Api>,
+}
+
+/// The names under which the services report their health.
+pub(crate) fn names() -> [&'static str; 5] {
+    [
+        ReservationsServer::<Service>::NAME,
+        StockServer::<Service>::NAME,
+        AvailabilityServer::<Service>::NAME,
+        ChangesServer::<Service>::NAME,
+        ClusterServer::<Service>::NAME,
+    ]
+}
+
+/// The public services, their reflection, and `others`.
+///
+/// # Errors
+/// The compiled contract is not readable, which is a defect of the build.
+pub(crate) fn routes(
+    api: Arc<Api>,
+    mut others: RoutesBuilder,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let service = Service { api };
+    others
+        .add_service(ReservationsServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(StockServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(AvailabilityServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(ChangesServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(ClusterServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(
+            tonic_reflection::server::Builder::configure()
+                .register_file_descriptor_set(public_contract()?)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .build_v1()?,
+        );
+    Ok(others.routes())
+}
+
+/// The contract without what only nodes say to each other.
+fn public_contract() -> Result<prost_types::FileDescriptorSet, prost::DecodeError> {
+    let mut contract = prost_types::FileDescriptorSet::decode(holdfast_proto::DESCRIPTORS)?;
+    contract.file.retain(|file| file.package() != "holdfast.peer.v1");
+    Ok(contract)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reflection_shows_the_public_contract_only() {
+        let packages: std::collections::BTreeSet<String> =
+            public_contract().unwrap().file.iter().map(|file| file.package().to_owned()).collect();
+        assert_eq!(packages, ["holdfast.v1".to_owned()].into());
+    }
+}

@@ -1,0 +1,133 @@
+//! The checkout's side.
+
+use holdfast_ledger::{Query, QueryReply};
+use holdfast_proto::v1::reservations_server::Reservations;
+use holdfast_proto::v1::{self, Reason};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Service, batch};
+use crate::api::wrong_reply;
+use crate::errors;
+use crate::mapping::inbound::{self, Taken};
+use crate::mapping::outbound;
+use crate::validation::{self, Invalid};
+
+impl Service {
+    async fn transition<M>(
+        &self,
+        method: &'static str,
+        request: Request<M>,
+        take: fn(M) -> Result<Taken, Invalid>,
+    ) -> Result<Response<v1::TransitionResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let taken = take(request.into_inner());
+        self.api
+            .unary(method, async {
+                let (shard, success) = self.api.decide(taken, deadline).await?;
+                outbound::transitioned(shard, success)
+            })
+            .await
+    }
+}
+
+#[tonic::async_trait]
+impl Reservations for Service {
+    type BatchStream = ReceiverStream<Result<v1::BatchResponse, Status>>;
+
+    async fn reserve(
+        &self,
+        request: Request<v1::ReserveRequest>,
+    ) -> Result<Response<v1::ReserveResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let taken = inbound::reserve(request.into_inner());
+        self.api
+            .unary("Reserve", async {
+                let (shard, success) = self.api.decide(taken, deadline).await?;
+                outbound::reserved(shard, success)
+            })
+            .await
+    }
+
+    async fn extend(
+        &self,
+        request: Request<v1::ExtendRequest>,
+    ) -> Result<Response<v1::TransitionResponse>, Status> {
+        self.transition("Extend", request, inbound::extend).await
+    }
+
+    async fn commit(
+        &self,
+        request: Request<v1::CommitRequest>,
+    ) -> Result<Response<v1::TransitionResponse>, Status> {
+        self.transition("Commit", request, inbound::commit).await
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<Response<v1::TransitionResponse>, Status> {
+        self.transition("Release", request, inbound::release).await
+    }
+
+    async fn ship(
+        &self,
+        request: Request<v1::ShipRequest>,
+    ) -> Result<Response<v1::TransitionResponse>, Status> {
+        self.transition("Ship", request, inbound::ship).await
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::TransitionResponse>, Status> {
+        self.transition("Cancel", request, inbound::cancel).await
+    }
+
+    async fn r#return(
+        &self,
+        request: Request<v1::ReturnRequest>,
+    ) -> Result<Response<v1::TransitionResponse>, Status> {
+        self.transition("Return", request, inbound::take_back).await
+    }
+
+    async fn get_reservation(
+        &self,
+        request: Request<v1::GetReservationRequest>,
+    ) -> Result<Response<v1::GetReservationResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let request = request.into_inner();
+        self.api
+            .unary("GetReservation", async {
+                let freshness = validation::freshness("consistency", request.consistency)?;
+                let (reservation_id, hint) = validation::reservation_key("reservation", request.reservation)?;
+                let shard = match self.api.router.located_shard(&reservation_id, hint)? {
+                    Some(shard) => shard,
+                    None => self.api.router.find_reservation(reservation_id, deadline).await?,
+                };
+                let answer =
+                    self.api.query(shard, Query::Reservation { reservation_id }, freshness, deadline).await?;
+                let read = Some(outbound::read_position(shard, &answer));
+                match answer.reply {
+                    QueryReply::Reservation(Some(view)) => {
+                        let reservation = Some(outbound::reservation(shard, view));
+                        Ok(v1::GetReservationResponse { read, reservation })
+                    }
+                    QueryReply::Reservation(None) => Err(errors::refusal(
+                        Reason::UnknownReservation,
+                        format!("shard {shard} has no such reservation"),
+                    )),
+                    other => Err(wrong_reply(&other)),
+                }
+            })
+            .await
+    }
+
+    async fn batch(
+        &self,
+        request: Request<Streaming<v1::BatchRequest>>,
+    ) -> Result<Response<Self::BatchStream>, Status> {
+        let messages = request.into_inner();
+        self.api.unary("Batch", async { Ok(batch::start(&self.api, messages)) }).await
+    }
+}

@@ -1,0 +1,116 @@
+//! The warehouse's side.
+
+use holdfast_ledger::{Query, QueryReply};
+use holdfast_proto::v1;
+use holdfast_proto::v1::stock_server::Stock;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{Service, listing};
+use crate::api::wrong_reply;
+use crate::mapping::inbound::{self, Taken};
+use crate::mapping::outbound;
+use crate::validation::{self, Invalid};
+
+impl Service {
+    async fn stocking<M>(
+        &self,
+        method: &'static str,
+        request: Request<M>,
+        take: fn(M) -> Result<Taken, Invalid>,
+    ) -> Result<Response<v1::StockResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let taken = take(request.into_inner());
+        self.api
+            .unary(method, async {
+                let (shard, success) = self.api.decide(taken, deadline).await?;
+                outbound::stocked(shard, success)
+            })
+            .await
+    }
+}
+
+#[tonic::async_trait]
+impl Stock for Service {
+    type ListStockStream = ReceiverStream<Result<v1::ListStockResponse, Status>>;
+
+    async fn receive(&self, request: Request<v1::ReceiveRequest>) -> Result<Response<v1::StockResponse>, Status> {
+        self.stocking("Receive", request, inbound::receive).await
+    }
+
+    async fn adjust(&self, request: Request<v1::AdjustRequest>) -> Result<Response<v1::StockResponse>, Status> {
+        self.stocking("Adjust", request, inbound::adjust).await
+    }
+
+    async fn count(&self, request: Request<v1::CountRequest>) -> Result<Response<v1::StockResponse>, Status> {
+        self.stocking("Count", request, inbound::count).await
+    }
+
+    async fn move_bucket(
+        &self,
+        request: Request<v1::MoveBucketRequest>,
+    ) -> Result<Response<v1::StockResponse>, Status> {
+        self.stocking("MoveBucket", request, inbound::move_bucket).await
+    }
+
+    async fn set_policy(
+        &self,
+        request: Request<v1::SetPolicyRequest>,
+    ) -> Result<Response<v1::StockResponse>, Status> {
+        self.stocking("SetPolicy", request, inbound::set_policy).await
+    }
+
+    async fn allocate_pool(
+        &self,
+        request: Request<v1::AllocatePoolRequest>,
+    ) -> Result<Response<v1::StockResponse>, Status> {
+        self.stocking("AllocatePool", request, inbound::allocate_pool).await
+    }
+
+    async fn get_stock(
+        &self,
+        request: Request<v1::GetStockRequest>,
+    ) -> Result<Response<v1::GetStockResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let request = request.into_inner();
+        self.api
+            .unary("GetStock", async {
+                let freshness = validation::freshness("consistency", request.consistency)?;
+                let sku = validation::sku("sku", request.sku)?;
+                let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
+                let shard = self.api.router.shard_of(&sku);
+                let answer =
+                    self.api.query(shard, Query::Cells { sku, warehouse }, freshness, deadline).await?;
+                let read = Some(outbound::read_position(shard, &answer));
+                match answer.reply {
+                    QueryReply::Cells(cells) => {
+                        let cells = cells.into_iter().map(outbound::cell).collect();
+                        Ok(v1::GetStockResponse { read, cells })
+                    }
+                    other => Err(wrong_reply(&other)),
+                }
+            })
+            .await
+    }
+
+    async fn list_stock(
+        &self,
+        request: Request<v1::ListStockRequest>,
+    ) -> Result<Response<Self::ListStockStream>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let request = request.into_inner();
+        self.api
+            .unary("ListStock", async {
+                let freshness = validation::freshness("consistency", request.consistency)?;
+                let shards = match request.shard {
+                    Some(shard) => {
+                        self.api.router.shard("shard", shard)?;
+                        vec![shard]
+                    }
+                    None => (0..self.api.router.shards().len() as u32).collect(),
+                };
+                Ok(listing::start(&self.api, shards, freshness, deadline))
+            })
+            .await
+    }
+}
