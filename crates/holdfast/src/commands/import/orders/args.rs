@@ -9,8 +9,8 @@ use holdfast_ledger::{StorefrontId, WarehouseId};
 use super::plan::{InitialStock, PlanOptions};
 use super::state::Options;
 
-/// Most warehouses that orders can be dealt out to: as many as a preference list may name.
-const MAX_WAREHOUSES: usize = 64;
+/// Most warehouses that orders can be dealt out to: every line of an order names all of them.
+const MAX_WAREHOUSES: usize = 16;
 
 /// Arguments of `holdfast import orders`.
 #[derive(Debug, clap::Args)]

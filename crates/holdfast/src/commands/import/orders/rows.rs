@@ -11,6 +11,8 @@ use super::reject::{Reject, RejectReason};
 /// Most units of one row. A feed that sells more in one line is broken, and sums stay far from overflow.
 pub(super) const MAX_UNITS: i64 = 1_000_000_000;
 
+const MIN_UNITS: i64 = -MAX_UNITS;
+
 const COLUMNS: [&str; 8] =
     ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"];
 
@@ -177,7 +179,7 @@ impl Columns {
             .map_err(|_| "not a whole number".to_owned())
             .and_then(|quantity| match quantity {
                 0 => Err("the quantity is 0".to_owned()),
-                -MAX_UNITS..=MAX_UNITS => Ok(quantity),
+                MIN_UNITS..=MAX_UNITS => Ok(quantity),
                 _ => Err(format!("more than {MAX_UNITS} units in one row")),
             })
             .map_err(|detail| refuse(RejectReason::BadQuantity, detail))?;

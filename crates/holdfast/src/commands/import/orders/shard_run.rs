@@ -51,7 +51,12 @@ impl<'a, T: Target> ShardRun<'a, T> {
     /// An operation without an outcome, or one refused in a way that makes going on pointless.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
         let steps = self.steps;
-        let waves = waves(steps, |row| self.run.rows[row].stock_code.as_str());
+        let names_of_line = 1 + self.run.requests.warehouses.len();
+        let waves = waves(
+            steps,
+            |row| self.run.rows[row].stock_code.as_str(),
+            |sale| self.run.plan.sales[sale].lines.len() * names_of_line,
+        );
         let last_begun = waves.iter().rposition(|wave| steps[wave.clone()].iter().any(|step| self.has_trace(step)));
         for (number, wave) in waves.into_iter().enumerate() {
             if self.run.stop.is_cancelled() {

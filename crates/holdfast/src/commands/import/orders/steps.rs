@@ -6,6 +6,10 @@ use std::ops::Range;
 /// Most steps that one shard has in flight.
 pub(super) const MAX_WAVE: usize = 64;
 
+/// Most names (SKUs, warehouses) that the sales of one wave send together, so that a message stays far below the server's limit.
+/// A single sale may have more.
+pub(super) const MAX_WAVE_NAMES: usize = 1 << 15;
+
 /// Rows of one invoice in one shard: one reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sale {
@@ -119,24 +123,32 @@ impl Step {
 
 /// Cuts a shard's steps into waves: a wave is finished before the next one begins, and the steps of one wave go out
 /// together. A wave holds steps of one kind, so that nothing in it can give stock to a sale in it; adjustments of one SKU
-/// never share a wave. `sku_of` names the SKU of a row.
-pub(super) fn waves<'a>(steps: &[Step], sku_of: impl Fn(usize) -> &'a str) -> Vec<Range<usize>> {
+/// never share a wave. `sku_of` names the SKU of a row, `names_of` says how many names a sale sends.
+pub(super) fn waves<'a>(
+    steps: &[Step],
+    sku_of: impl Fn(usize) -> &'a str,
+    names_of: impl Fn(usize) -> usize,
+) -> Vec<Range<usize>> {
     let mut waves = Vec::new();
     let mut start = 0;
     let mut adjusted = HashSet::new();
+    let mut names = 0;
     for (index, step) in steps.iter().enumerate() {
-        let same_sku = match step {
-            Step::Adjust { row, .. } => !adjusted.insert(sku_of(*row)),
-            _ => false,
+        let (sku, more_names) = match step {
+            Step::Adjust { row, .. } => (Some(sku_of(*row)), 0),
+            Step::Sell { sale } => (None, names_of(*sale)),
+            _ => (None, 0),
         };
-        if index > start && (steps[start].kind() != step.kind() || index - start == MAX_WAVE || same_sku) {
+        let full = index - start == MAX_WAVE || names + more_names > MAX_WAVE_NAMES;
+        let again = sku.is_some_and(|sku| adjusted.contains(sku));
+        if index > start && (steps[start].kind() != step.kind() || full || again) {
             waves.push(start..index);
             start = index;
             adjusted.clear();
-            if let Step::Adjust { row, .. } = step {
-                adjusted.insert(sku_of(*row));
-            }
+            names = 0;
         }
+        adjusted.extend(sku);
+        names += more_names;
     }
     if start < steps.len() {
         waves.push(start..steps.len());
@@ -167,14 +179,17 @@ mod tests {
             Step::Ship { sale: 0 },
         ];
         // Rows 0 and 2 are of one SKU.
-        let waves = waves(&steps, |row| if row == 1 { "B" } else { "A" });
+        let waves = waves(&steps, |row| if row == 1 { "B" } else { "A" }, |_| 1);
         assert_eq!(waves, [0..2, 2..4, 4..6, 6..7, 7..8, 8..9]);
     }
 
     #[test]
     fn a_wave_is_bounded_and_the_waves_cover_every_step_once() {
         let steps = vec![Step::Sell { sale: 0 }; 2 * MAX_WAVE + 1];
-        let waves = waves(&steps, |_| "A");
-        assert_eq!(waves, [0..MAX_WAVE, MAX_WAVE..2 * MAX_WAVE, 2 * MAX_WAVE..2 * MAX_WAVE + 1]);
+        let by_count = waves(&steps, |_| "A", |_| 1);
+        assert_eq!(by_count, [0..MAX_WAVE, MAX_WAVE..2 * MAX_WAVE, 2 * MAX_WAVE..2 * MAX_WAVE + 1]);
+        let by_names = waves(&steps[..4], |_| "A", |_| MAX_WAVE_NAMES / 2);
+        assert_eq!(by_names, [0..2, 2..4]);
+        assert_eq!(waves(&steps[..2], |_| "A", |_| MAX_WAVE_NAMES + 1), [0..1, 1..2]);
     }
 }

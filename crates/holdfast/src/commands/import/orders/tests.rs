@@ -1,1 +1,333 @@
-//! x
+//! Whole imports against real ledgers in memory: what they come to, and that being cut off anywhere changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use holdfast_client::{ClientError, v1};
+use holdfast_ledger::{CellView, Entry, Ledger, LedgerOptions, Query, QueryReply, Success};
+use holdfast_node::mapping::{inbound, outbound};
+use tokio_util::sync::CancellationToken;
+
+use super::applied::Applied;
+use super::book::{Book, Refused};
+use super::identity::Source;
+use super::plan::{InitialStock, Plan, PlanOptions, plan};
+use super::reject::Reject;
+use super::requests::Requests;
+use super::rows::{FileRows, read_rows};
+use super::run::Run;
+use super::target::{Answer, Request, Target};
+
+mod ledgers;
+
+use ledgers::Ledgers;
+
+const BEGAN_MS: u64 = 1_900_000_000_000;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// One import of the fixture, as often as one likes.
+struct Import {
+    file: FileRows,
+    source: Source,
+    plan: Plan,
+    warehouses: Vec<String>,
+    best_effort: bool,
+    ledgers: Ledgers,
+    epoch_ms: u64,
+    /// What the state file would remember.
+    refused: BTreeMap<u64, Refused>,
+}
+
+impl Import {
+    fn new(content: &[u8], initial_stock: InitialStock, warehouses: &[&str], best_effort: bool) -> Self {
+        let file = read_rows(content).unwrap();
+        let ledgers = Ledgers::new(3, BEGAN_MS);
+        let options = PlanOptions { warehouses: warehouses.len(), initial_stock, not_stock: Vec::new() };
+        Self {
+            plan: plan(&file, &ledgers.topology(), &options),
+            source: Source::of_content(content),
+            file,
+            warehouses: warehouses.iter().map(|name| (*name).to_owned()).collect(),
+            best_effort,
+            ledgers,
+            epoch_ms: BEGAN_MS,
+            refused: BTreeMap::new(),
+        }
+    }
+
+    fn fixture(initial_stock: InitialStock) -> Self {
+        Self::new(&fixture(), initial_stock, &["UK-1"], false)
+    }
+
+    /// Runs it as the command does: the change stream is looked through first, the refusals of earlier runs are known.
+    async fn run(&mut self) -> (anyhow::Result<()>, Book) {
+        let mut applied = Applied::default();
+        let reason = self.source.reason();
+        self.ledgers.changes().iter().for_each(|change| applied.note(change, &reason));
+        let mut book = Book::new(self.file.rows.len());
+        for (index, row) in self.file.rows.iter().enumerate() {
+            if let Some(refused) = self.refused.get(&row.number) {
+                book.refuse(index, refused.reason, refused.detail.clone());
+            }
+        }
+        let run = Run {
+            target: &self.ledgers,
+            rows: &self.file.rows,
+            plan: &self.plan,
+            requests: Requests {
+                source: &self.source,
+                epoch_ms: self.epoch_ms,
+                warehouses: &self.warehouses,
+                storefront: "online",
+                best_effort: self.best_effort,
+            },
+            applied: &applied,
+            stop: CancellationToken::new(),
+            book: Mutex::new(book),
+        };
+        let done = run.run().await;
+        let book = run.book.into_inner().unwrap();
+        self.refused = book.refusals(&self.file.rows);
+        (done, book)
+    }
+
+    async fn run_to_the_end(&mut self) -> Book {
+        let (done, book) = self.run().await;
+        done.unwrap();
+        assert_eq!(book.imported() + self.rejects(&book).len() as u64, self.file.count());
+        book
+    }
+
+    fn rejects(&self, book: &Book) -> Vec<Reject> {
+        book.rejects(&self.file.rows, &self.plan.rejects)
+    }
+
+    fn rejected(&self, book: &Book) -> Vec<(u64, &'static str)> {
+        self.rejects(book).iter().map(|reject| (reject.row, reject.reason.code())).collect()
+    }
+}
+
+fn fixture() -> Vec<u8> {
+    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/orders/orders.csv")).unwrap()
+}
+
+fn lines(lines: &[&str]) -> Vec<u8> {
+    let header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country";
+    [&[header], lines].concat().join("\n").into_bytes()
+}
+
+/// By hand from the fixture: what each SKU's stock on hand changed by.
+const FIXTURE_MOVES: [(&str, i64); 13] = [
+    ("10001", -6 - 13 + 4 - 48),
+    ("10002A", -6 + 5),
+    ("10003", -1),
+    ("10004", -7),
+    ("10005", -12 + 2),
+    ("10006", 0),
+    ("10007", -24),
+    ("10008", -144 - 72 + 72 + 100 + 100 - 20),
+    ("10009", 30 - 12),
+    ("10010", -12),
+    ("10011", -6),
+    ("10012", -6),
+    ("10099", 3),
+];
+
+#[tokio::test]
+async fn every_row_of_the_fixture_is_settled_as_written_down_by_hand() {
+    let mut import = Import::fixture(InitialStock::Enough);
+    let book = import.run_to_the_end().await;
+    let by_hand = [
+        (5, "not_stock"),
+        (11, "not_stock"),
+        (18, "not_stock"),
+        (24, "not_stock"),
+        (25, "bad_quantity"),
+        (26, "bad_quantity"),
+        (27, "wrong_number_of_fields"),
+        (28, "not_utf8"),
+        (29, "bad_stock_code"),
+        (38, "bad_quantity"),
+    ];
+    assert_eq!(import.rejected(&book), by_hand);
+    assert_eq!(book.imported(), 38 - 10);
+    let units = book.units;
+    assert_eq!(units.sold, 6 + 6 + 1 + 13 + 2 + 12 + 1 + 24 + 144 + 12 + 12 + 48 + 72 + 6 + 6);
+    assert_eq!((units.cancelled, units.returned), (4 + 1 + 72, 5 + 3 + 2 + 100 + 100));
+    assert_eq!((units.adjusted_up, units.adjusted_down), (30, 7 + 20));
+    let received = import.ledgers.received();
+    let moved: BTreeMap<String, i64> = import
+        .ledgers
+        .cells()
+        .into_iter()
+        .map(|cell| (cell.sku.as_str().to_owned(), cell.on_hand - received.get(cell.sku.as_str()).unwrap_or(&0)))
+        .collect();
+    let mut expected: BTreeMap<String, i64> =
+        FIXTURE_MOVES.into_iter().map(|(sku, units)| (sku.to_owned(), units)).collect();
+    expected.insert("DCGS0009".to_owned(), -2);
+    assert_eq!(moved, expected);
+    // Enough is just enough: at some moment nothing is left of what was received, and nothing stays promised.
+    assert!(import.ledgers.cells().iter().all(|cell| cell.held == 0 && cell.committed == 0));
+}
+
+#[tokio::test]
+async fn importing_again_changes_nothing_with_and_without_the_state_file() {
+    for stock in [InitialStock::Enough, InitialStock::Share(0.5)] {
+        let mut import = Import::fixture(stock);
+        let first = import.run_to_the_end().await;
+        let (digests, changes) = (import.ledgers.digests(), import.ledgers.changes().len());
+        for lose_the_state in [false, true] {
+            if lose_the_state {
+                import.refused.clear();
+            }
+            let again = import.run_to_the_end().await;
+            assert_eq!(again.operations.applied + again.operations.replayed, 0);
+            assert_eq!(import.ledgers.changes().len(), changes);
+            assert_eq!(import.ledgers.digests(), digests);
+            assert_eq!((again.units, again.imported()), (first.units, first.imported()));
+            assert_eq!(again.reservations, first.reservations);
+        }
+    }
+}
+
+#[tokio::test]
+async fn sending_everything_again_is_only_replayed() {
+    let mut import = Import::fixture(InitialStock::Enough);
+    let first = import.run_to_the_end().await;
+    let digests = import.ledgers.digests();
+    // As if the change stream could not be read: the ids alone make it safe.
+    import.ledgers.hide_changes();
+    let again = import.run_to_the_end().await;
+    assert_eq!((again.operations.applied, again.operations.replayed), (0, first.operations.applied));
+    assert_eq!(import.ledgers.digests(), digests);
+    assert_eq!(again.units, first.units);
+}
+
+#[tokio::test]
+async fn an_import_cut_off_anywhere_ends_as_if_it_had_not_been() {
+    for stock in [InitialStock::Enough, InitialStock::Share(0.5)] {
+        let mut whole = Import::fixture(stock);
+        let expected = whole.run_to_the_end().await;
+        let all = expected.operations.applied + expected.operations.refused;
+        for cut in 0..all {
+            for (lose_the_state, lose_the_answer) in [(false, false), (false, true), (true, false), (true, true)] {
+                let mut import = Import::fixture(stock);
+                import.ledgers.cut_off_after(cut, lose_the_answer);
+                assert!(import.run().await.0.is_err(), "cut {cut}");
+                import.ledgers.mend();
+                if lose_the_state {
+                    import.refused.clear();
+                }
+                let book = import.run_to_the_end().await;
+                assert_eq!(import.rejected(&book), whole.rejected(&expected), "cut {cut}");
+                assert_eq!(book.units, expected.units, "cut {cut}");
+                assert_eq!(import.ledgers.cells(), whole.ledgers.cells(), "cut {cut}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_import_resumed_after_the_operation_window_gets_new_ids_and_does_nothing_twice() {
+    let mut whole = Import::fixture(InitialStock::Enough);
+    let expected = whole.run_to_the_end().await;
+    for cut in 0..expected.operations.applied {
+        let mut import = Import::fixture(InitialStock::Enough);
+        import.ledgers.cut_off_after(cut, true);
+        assert!(import.run().await.0.is_err());
+        import.ledgers.mend();
+        // Holds of an import live for a week.
+        import.ledgers.pass(3 * DAY_MS);
+        import.epoch_ms += 3 * DAY_MS;
+        let book = import.run_to_the_end().await;
+        assert_eq!((book.units, book.imported()), (expected.units, expected.imported()), "cut {cut}");
+        assert_eq!(import.ledgers.cells(), whole.ledgers.cells(), "cut {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_return_of_a_sale_that_the_ledger_has_forgotten_still_comes_back() {
+    let content = lines(&["1,A1,,5,2031-03-01,1.0,7,X", "C2,A1,,-2,2031-03-02,1.0,7,X"]);
+    let mut import = Import::new(&content, InitialStock::Enough, &["UK-1"], false);
+    // Receive, reserve, commit, ship.
+    import.ledgers.cut_off_after(4, false);
+    assert!(import.run().await.0.is_err());
+    import.ledgers.mend();
+    import.ledgers.pass(200 * DAY_MS);
+    import.epoch_ms += 200 * DAY_MS;
+    let book = import.run_to_the_end().await;
+    assert_eq!((book.units.returned, book.operations.refused), (2, 1));
+    assert_eq!(import.ledgers.cells()[0].on_hand, 2);
+    let again = import.run_to_the_end().await;
+    assert_eq!((again.operations.applied, again.units), (0, book.units));
+}
+
+#[tokio::test]
+async fn a_sale_without_stock_is_refused_with_what_there_was_and_so_is_its_cancellation() {
+    let content = lines(&[
+        "1,A1,,5,2031-03-01,1.0,7,X",
+        "2,A1,,5,2031-03-01,1.0,8,X",
+        "C3,A1,,-1,2031-03-01,1.0,8,X",
+        "4,A1,,-3,2031-03-01,0.0,,X",
+        "C5,A1,,-5,2031-03-02,1.0,7,X",
+    ]);
+    // The file needs 12, so 6 are there.
+    let mut import = Import::new(&content, InitialStock::Share(0.5), &["UK-1"], false);
+    let book = import.run_to_the_end().await;
+    assert_eq!(
+        import.rejected(&book),
+        [(2, "insufficient_stock"), (3, "cancels_refused_sale"), (4, "insufficient_stock")]
+    );
+    let rejects = import.rejects(&book);
+    assert_eq!(rejects[0].detail, "asked for 5, available 1");
+    assert_eq!(rejects[2].detail, "asked for 3, available 1");
+    assert_eq!(import.ledgers.cells()[0].on_hand, 6);
+}
+
+#[tokio::test]
+async fn best_effort_fills_rows_in_file_order() {
+    let content = lines(&[
+        "1,A1,,4,2031-03-01,1.0,7,X",
+        "1,A1,,4,2031-03-01,1.0,7,X",
+        "1,A1,,4,2031-03-01,1.0,7,X",
+        "C2,A1,,-7,2031-03-02,1.0,7,X",
+        "C2,A1,,-2,2031-03-02,1.0,7,X",
+    ]);
+    let mut import = Import::new(&content, InitialStock::Share(0.5), &["UK-1"], true);
+    let book = import.run_to_the_end().await;
+    assert_eq!(
+        import.rejected(&book),
+        [(2, "partly_filled"), (3, "insufficient_stock"), (4, "cancels_refused_sale")]
+    );
+    assert_eq!((book.units.sold, book.units.returned), (6, 2));
+    let again = import.run_to_the_end().await;
+    assert_eq!((again.operations.applied, again.units), (0, book.units));
+    assert_eq!(import.rejected(&again), import.rejected(&book));
+}
+
+#[tokio::test]
+async fn with_several_warehouses_enough_is_enough_in_each() {
+    let mut import = Import::new(&fixture(), InitialStock::Enough, &["UK-1", "UK-2", "DE-1"], false);
+    let book = import.run_to_the_end().await;
+    assert_eq!(book.operations.refused, 0);
+    assert!(import.ledgers.cells().iter().any(|cell| cell.warehouse.as_str() == "DE-1"));
+}
+
+#[tokio::test]
+async fn neither_customers_nor_descriptions_are_sent() {
+    let content = lines(&[
+        "1,A1,SECRET NOTE,5,2031-03-01,1.0,CUSTOMER-77,SECRET COUNTRY",
+        "C2,A1,SECRET NOTE,-5,2031-03-01,1.0,CUSTOMER-77,SECRET COUNTRY",
+        "3,A1,SECRET NOTE,-5,2031-03-01,0.0,,SECRET COUNTRY",
+    ]);
+    let mut import = Import::new(&content, InitialStock::Enough, &["UK-1"], false);
+    import.run_to_the_end().await;
+    let sent = import.ledgers.sent();
+    assert_eq!(sent.len(), 5);
+    let text = format!("{sent:?}{:?}", import.refused);
+    assert!(!text.contains("SECRET") && !text.contains("CUSTOMER"), "{text}");
+    // What travels is the invoice number, and a reason that marks the import.
+    assert!(sent.iter().all(|request| {
+        request.operation().is_some_and(|operation| operation.reason.starts_with(&import.source.reason()))
+    }));
+}
