@@ -1,2 +1,40 @@
-//! The commands of the project.
-fn main() {}
+//! The commands of the project, for people who build it or try it.
+//!
+//! `cargo xtask demo` shows the whole system at work, `cargo xtask test` proves it. Each installs what it needs by
+//! package name, says what it is doing, and can be run again. Start reading in `demo.rs`.
+
+mod acknowledged;
+mod cluster;
+mod demo;
+mod needs;
+mod report;
+mod steps;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The commands of the Holdfast project", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Three nodes, a flash sale, a killed leader, a verified change stream and a warehouse, in one run.
+    #[command(
+        after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --buyers 256 --sale-seconds 40\n  cargo xtask demo --orders orders.csv"
+    )]
+    Demo(demo::Args),
+    /// Everything that proves Holdfast: unit, property, real-process and warehouse tests.
+    #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only rust")]
+    Test(test::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+    }
+}

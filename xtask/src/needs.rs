@@ -1,0 +1,55 @@
+//! What a bare machine lacks, and installing it by package name.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::steps;
+
+/// Makes sure that a Python of at least 3.11 with `venv` is there: the warehouse is built with it.
+pub(crate) fn python() -> Result<()> {
+    let has_python = succeeds(
+        "python3",
+        &["-c", "import sys; sys.exit(sys.version_info < (3, 11))"],
+    );
+    if !has_python {
+        install(&["python3"]).context("the warehouse needs Python 3.11 or newer")?;
+    }
+    if !succeeds("python3", &["-c", "import venv, ensurepip"]) {
+        install(&["python3-venv"]).context("the warehouse needs Python's venv module")?;
+    }
+    Ok(())
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    if !succeeds("apt-get", &["--version"]) {
+        bail!(
+            "please install {} with this system's package manager and run the command again",
+            packages.join(", ")
+        );
+    }
+    let as_root = succeeds("sh", &["-c", "test \"$(id -u)\" = 0"]);
+    let prefix: &[&str] = if as_root { &[] } else { &["sudo"] };
+    for arguments in [
+        &["update"][..],
+        &[&["install", "--yes", "--no-install-recommends"], packages].concat(),
+    ] {
+        let words = [prefix, &["apt-get"], arguments].concat();
+        steps::run(
+            Command::new(words[0])
+                .args(&words[1..])
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )?;
+    }
+    Ok(())
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}

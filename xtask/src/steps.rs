@@ -1,0 +1,61 @@
+//! Saying what is done, and doing it with other programs.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The root of the checkout.
+pub(crate) fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or(manifest.clone(), PathBuf::from)
+}
+
+/// Tells the person at the terminal what comes now.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "==> {text}");
+}
+
+/// Runs a program to its end; its output goes where ours goes.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    let status = command
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("could not start: {shown}"))?;
+    if !status.success() {
+        bail!("{shown}\nfailed with {status}");
+    }
+    Ok(())
+}
+
+/// Runs a program to its end and takes what it prints on standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = show(command);
+    let output = command
+        .current_dir(root())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("could not start: {shown}"))?;
+    let text = String::from_utf8(output.stdout).context("the output is not UTF-8")?;
+    if !output.status.success() {
+        bail!("{shown}\nfailed with {}:\n{text}", output.status);
+    }
+    Ok(text)
+}
+
+/// The cargo that started this task.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn show(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(
+        command
+            .get_args()
+            .map(|argument| argument.to_string_lossy().into_owned()),
+    );
+    words.join(" ")
+}
