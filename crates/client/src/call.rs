@@ -7,10 +7,13 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use crate::ClientError;
 use crate::client::Client;
 use crate::error::{Attempt, Effect};
 use crate::routes::Route;
-use crate::ClientError;
+
+/// An attempt is not begun with less time left than this: it would only turn "no effect" into "unknown".
+const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
 
 /// Can an attempt without an answer have changed something?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +94,7 @@ impl Client {
             self.routes().doubt();
             failed = Some(address);
             let pause = backoff.next(Duration::from_millis(retry_after_ms));
-            if Instant::now() + pause >= deadline {
+            if Instant::now() + pause + LEAST_ATTEMPT >= deadline {
                 return Err(give_up(effect, message));
             }
             tokio::time::sleep(pause).await;
@@ -100,7 +103,10 @@ impl Client {
 
     /// The leader when it is known and has not just failed, otherwise the next in turn: any node forwards.
     pub(crate) fn choose(&self, route: Route<'_>, failed: Option<&str>) -> String {
-        let leader = self.routes().shard(route).and_then(|shard| self.routes().leader(shard));
+        let leader = self
+            .routes()
+            .shard(route)
+            .and_then(|shard| self.routes().leader(shard));
         match leader {
             Some(leader) if Some(leader.as_str()) != failed => leader,
             _ => self.channels().next(&self.routes().addresses(), failed),
@@ -125,7 +131,10 @@ mod tests {
         let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(40));
         for step_ms in [10, 20, 40, 40] {
             let pause = backoff.next(Duration::ZERO);
-            assert!(pause >= Duration::from_millis(step_ms / 2) && pause <= Duration::from_millis(step_ms), "{pause:?}");
+            assert!(
+                pause >= Duration::from_millis(step_ms / 2) && pause <= Duration::from_millis(step_ms),
+                "{pause:?}"
+            );
         }
         assert!(backoff.next(Duration::from_millis(700)) == Duration::from_millis(700));
     }

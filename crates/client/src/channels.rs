@@ -81,7 +81,11 @@ impl Channels {
 }
 
 fn parse(endpoint: &str) -> Result<Endpoint, ClientError> {
-    let wrong = |why: &str| ClientError::Options(format!("endpoint {endpoint:?} is no address ({why}): write http://host:port"));
+    let wrong = |why: &str| {
+        ClientError::Options(format!(
+            "endpoint {endpoint:?} is no address ({why}): write http://host:port"
+        ))
+    };
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| wrong(&error.to_string()))?;
     let uri = parsed.uri();
     match uri.scheme_str() {
@@ -101,7 +105,15 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_no_address_is_refused_with_what_to_write() {
-        for bad in ["localhost:7411", "http://", "http://host", "https://host:1", "ftp://host:1", "http://ho st:1", ""] {
+        for bad in [
+            "localhost:7411",
+            "http://",
+            "http://host",
+            "https://host:1",
+            "ftp://host:1",
+            "http://ho st:1",
+            "",
+        ] {
             let error = Channels::new(&ClientOptions::new([bad])).unwrap_err();
             assert!(error.to_string().contains("http://host:port"), "{bad}: {error}");
         }

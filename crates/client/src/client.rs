@@ -111,7 +111,9 @@ impl Client {
         let mut backoff = crate::call::Backoff::new(self.options.backoff_min, self.options.backoff_max);
         let mut failed = None;
         loop {
-            let address = self.channels().next(&self.routes().addresses(), failed.as_deref());
+            let address = self
+                .channels()
+                .next(&self.routes().addresses(), failed.as_deref());
             match self.ask_topology(&address, deadline).await {
                 Ok(topology) => return Ok(topology),
                 Err(message) => {
@@ -139,7 +141,10 @@ impl Client {
 
     /// One try, by one caller at a time: a call that finds no better topology goes on without.
     pub(crate) async fn ask_topology_if_needed(&self, deadline: Instant) {
-        if !self.routes().needs_asking(self.options.topology_max_age, DOUBT_PAUSE) {
+        if !self
+            .routes()
+            .needs_asking(self.options.topology_max_age, DOUBT_PAUSE)
+        {
             return;
         }
         // The first callers wait for it, later ones have something to go on with.
@@ -148,7 +153,11 @@ impl Client {
         } else {
             self.shared.asking.try_lock().ok()
         };
-        if guard.is_some() && self.routes().needs_asking(self.options.topology_max_age, DOUBT_PAUSE) {
+        if guard.is_some()
+            && self
+                .routes()
+                .needs_asking(self.options.topology_max_age, DOUBT_PAUSE)
+        {
             let address = self.channels().next(&self.routes().addresses(), None);
             if let Err(message) = self.ask_topology(&address, deadline).await {
                 tracing::debug!(%message, "could not ask for the topology");
@@ -156,7 +165,11 @@ impl Client {
         }
     }
 
-    async fn ask_topology(&self, address: &str, deadline: Instant) -> Result<v1::GetTopologyResponse, String> {
+    async fn ask_topology(
+        &self,
+        address: &str,
+        deadline: Instant,
+    ) -> Result<v1::GetTopologyResponse, String> {
         let channel = self.channels().to(address).map_err(|error| error.to_string())?;
         let wait = self
             .options

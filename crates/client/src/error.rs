@@ -121,7 +121,12 @@ impl Attempt {
         let of_transport = status.source().is_some();
         let may_pass = matches!(
             status.code(),
-            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Unknown | Code::Aborted
+            Code::Unavailable
+                | Code::Cancelled
+                | Code::DeadlineExceeded
+                | Code::ResourceExhausted
+                | Code::Unknown
+                | Code::Aborted
         );
         if !of_transport && !may_pass {
             return Self::Final(ClientError::Unexpected {
@@ -130,7 +135,11 @@ impl Attempt {
             });
         }
         Self::Retry {
-            effect: if never_connected(status) { Effect::None } else { Effect::Unknown },
+            effect: if never_connected(status) {
+                Effect::None
+            } else {
+                Effect::Unknown
+            },
             retry_after_ms: 0,
             message: format!("{address}: {}", innermost(status)),
         }

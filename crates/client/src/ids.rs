@@ -48,7 +48,16 @@ mod tests {
     fn slots_are_those_of_the_contract() {
         // CRC-32 by an independent implementation (zlib): "123456789" is the check value of the standard.
         assert_eq!(slot_of("123456789", u32::MAX), 0xCBF4_3926);
-        let vectors = [("SHIRT-1", 1533), ("85123A", 2457), ("A", 3723), (":./_-", 772), ("0000000000000000000000000000000000000000000000000000000000000000", 1227)];
+        let vectors = [
+            ("SHIRT-1", 1533),
+            ("85123A", 2457),
+            ("A", 3723),
+            (":./_-", 772),
+            (
+                "0000000000000000000000000000000000000000000000000000000000000000",
+                1227,
+            ),
+        ];
         for (sku, slot) in vectors {
             assert_eq!(slot_of(sku, 4096), slot, "{sku}");
         }
@@ -63,7 +72,10 @@ mod tests {
         let uuid = Uuid::from_slice(&id).unwrap();
         assert_eq!(uuid.get_version_num(), 8);
         assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
-        assert_eq!(u64::from_str_radix(&uuid.simple().to_string()[..12], 16).unwrap(), 1_700_000_000_123);
+        assert_eq!(
+            u64::from_str_radix(&uuid.simple().to_string()[..12], 16).unwrap(),
+            1_700_000_000_123
+        );
     }
 
     #[test]

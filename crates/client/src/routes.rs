@@ -117,7 +117,11 @@ impl Routes {
     pub(crate) fn leader(&self, shard: u32) -> Option<String> {
         let known = self.known.read();
         let topology = &known.as_ref()?.topology;
-        let leader = topology.shards.iter().find(|candidate| candidate.shard == shard)?.leader_node_id;
+        let leader = topology
+            .shards
+            .iter()
+            .find(|candidate| candidate.shard == shard)?
+            .leader_node_id;
         let node = topology.nodes.iter().find(|node| node.node_id == leader)?;
         usable_address(&node.client_address)
     }
@@ -125,8 +129,14 @@ impl Routes {
     /// The addresses of all nodes.
     pub(crate) fn addresses(&self) -> Vec<String> {
         let known = self.known.read();
-        let nodes = known.as_ref().map(|known| known.topology.nodes.as_slice()).unwrap_or_default();
-        nodes.iter().filter_map(|node| usable_address(&node.client_address)).collect()
+        let nodes = known
+            .as_ref()
+            .map(|known| known.topology.nodes.as_slice())
+            .unwrap_or_default();
+        nodes
+            .iter()
+            .filter_map(|node| usable_address(&node.client_address))
+            .collect()
     }
 }
 

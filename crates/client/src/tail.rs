@@ -9,11 +9,11 @@ use holdfast_proto::v1::stock_client::StockClient;
 use tokio::time::Instant;
 use tonic::{Request, Streaming};
 
+use crate::ClientError;
 use crate::call::{Backoff, give_up};
 use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::error::{Attempt, Effect};
 use crate::routes::Route;
-use crate::ClientError;
 
 impl Client {
     /// The changes of a shard from `from_seq` on (0 and 1: from the beginning), in order. With `follow` it waits for new
@@ -71,10 +71,17 @@ impl Client {
         }
     }
 
-    async fn open_tail(&self, address: &str, request: v1::TailChangesRequest) -> Result<Streaming<v1::TailChangesResponse>, Attempt> {
+    async fn open_tail(
+        &self,
+        address: &str,
+        request: v1::TailChangesRequest,
+    ) -> Result<Streaming<v1::TailChangesResponse>, Attempt> {
         let channel = self.channels().to(address).map_err(Attempt::Final)?;
         let mut client = ChangesClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let opened = tokio::time::timeout(self.options().attempt_timeout, client.tail_changes(Request::new(request)));
+        let opened = tokio::time::timeout(
+            self.options().attempt_timeout,
+            client.tail_changes(Request::new(request)),
+        );
         match opened.await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(Attempt::from_status(&status, address)),
@@ -120,10 +127,17 @@ impl Client {
         }
     }
 
-    async fn open_list(&self, address: &str, request: v1::ListStockRequest) -> Result<Streaming<v1::ListStockResponse>, Attempt> {
+    async fn open_list(
+        &self,
+        address: &str,
+        request: v1::ListStockRequest,
+    ) -> Result<Streaming<v1::ListStockResponse>, Attempt> {
         let channel = self.channels().to(address).map_err(Attempt::Final)?;
         let mut client = StockClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let opened = tokio::time::timeout(self.options().attempt_timeout, client.list_stock(Request::new(request)));
+        let opened = tokio::time::timeout(
+            self.options().attempt_timeout,
+            client.list_stock(Request::new(request)),
+        );
         match opened.await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(Attempt::from_status(&status, address)),
@@ -172,7 +186,11 @@ impl<'a> Patience<'a> {
     async fn pause(&mut self, attempt: Attempt, address: String) -> Result<(), ClientError> {
         let (retry_after_ms, message) = match attempt {
             Attempt::Final(error) => return Err(error),
-            Attempt::Retry { retry_after_ms, message, .. } => (retry_after_ms, message),
+            Attempt::Retry {
+                retry_after_ms,
+                message,
+                ..
+            } => (retry_after_ms, message),
         };
         // A stream that was quiet for long and broke now gets its full patience from now on.
         if self.failed.is_none() {

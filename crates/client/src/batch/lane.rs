@@ -14,11 +14,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::{BatchAnswer, BatchOptions};
+use crate::ClientError;
 use crate::call::{Backoff, give_up};
 use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::error::{Attempt, Effect};
 use crate::routes::Route;
-use crate::ClientError;
 
 /// Messages handed to the transport ahead: enough to keep it busy, few enough that items gather meanwhile.
 const MESSAGES_AHEAD: usize = 2;
@@ -120,7 +120,10 @@ impl Lane {
         Backoff::new(options.backoff_min, options.backoff_max)
     }
 
-    async fn open(&self, address: &str) -> Result<(mpsc::Sender<BatchRequest>, Streaming<BatchResponse>), Attempt> {
+    async fn open(
+        &self,
+        address: &str,
+    ) -> Result<(mpsc::Sender<BatchRequest>, Streaming<BatchResponse>), Attempt> {
         let channel = self.client.channels().to(address).map_err(Attempt::Final)?;
         let (requests, outgoing) = mpsc::channel(MESSAGES_AHEAD);
         let mut client = ReservationsClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
@@ -136,7 +139,12 @@ impl Lane {
         }
     }
 
-    async fn serve(&mut self, address: &str, requests: mpsc::Sender<BatchRequest>, mut answers: Streaming<BatchResponse>) -> Left {
+    async fn serve(
+        &mut self,
+        address: &str,
+        requests: mpsc::Sender<BatchRequest>,
+        mut answers: Streaming<BatchResponse>,
+    ) -> Left {
         let mut tick = tokio::time::interval(TICK);
         let mut heard = Instant::now();
         let mut gather_until: Option<Instant> = None;
@@ -150,7 +158,8 @@ impl Lane {
                 gather_until = Some(Instant::now() + self.options.linger);
             }
             let full = self.ready.len() >= self.options.max_items;
-            let gathering = gather_until.filter(|until| !full && !self.options.linger.is_zero() && Instant::now() < *until);
+            let gathering = gather_until
+                .filter(|until| !full && !self.options.linger.is_zero() && Instant::now() < *until);
             tokio::select! {
                 biased;
                 answer = answers.message() => match answer {
@@ -243,13 +252,19 @@ impl Lane {
     }
 
     fn settle(&mut self, result: BatchResult) {
-        let Some(pending) = self.pending.get_mut(&result.tag) else { return };
+        let Some(pending) = self.pending.get_mut(&result.tag) else {
+            return;
+        };
         let answer = match result.result {
             Some(Outcome::Reserved(reserved)) => Ok(BatchAnswer::Reserved(reserved)),
             Some(Outcome::Transitioned(transitioned)) => Ok(BatchAnswer::Transitioned(transitioned)),
             Some(Outcome::Refused(refusal)) => match Attempt::from_refusal(refusal) {
                 Attempt::Final(error) => Err(error),
-                Attempt::Retry { effect, retry_after_ms, message } => {
+                Attempt::Retry {
+                    effect,
+                    retry_after_ms,
+                    message,
+                } => {
                     if effect == Effect::Unknown {
                         pending.effect = Effect::Unknown;
                     }
@@ -303,11 +318,20 @@ impl Lane {
     /// Answers what is past its deadline.
     fn expire(&mut self) {
         let now = Instant::now();
-        let late = self.pending.extract_if(.., |_, pending| pending.submitted.deadline <= now);
+        let late = self
+            .pending
+            .extract_if(.., |_, pending| pending.submitted.deadline <= now);
         for (_, pending) in late {
             // What is with the server right now may take effect.
-            let effect = if pending.due.is_none() { Effect::Unknown } else { pending.effect };
-            let _ = pending.submitted.answer.send(Err(give_up(effect, pending.trouble)));
+            let effect = if pending.due.is_none() {
+                Effect::Unknown
+            } else {
+                pending.effect
+            };
+            let _ = pending
+                .submitted
+                .answer
+                .send(Err(give_up(effect, pending.trouble)));
         }
     }
 }
@@ -315,7 +339,11 @@ impl Lane {
 fn without_effect(attempt: Attempt) -> Attempt {
     match attempt {
         Attempt::Final(error) => Attempt::Final(error),
-        Attempt::Retry { retry_after_ms, message, .. } => Attempt::Retry {
+        Attempt::Retry {
+            retry_after_ms,
+            message,
+            ..
+        } => Attempt::Retry {
             effect: Effect::None,
             retry_after_ms,
             message,

@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::ClientError;
 use crate::client::Client;
 use crate::routes::Route;
-use crate::ClientError;
 
 use lane::{Lane, Submitted};
 
