@@ -30,3 +30,6 @@ pub use options::{ShardOptions, ShardStores};
 pub use read::{Answer, Freshness};
 pub use status::{ReplicaStatus, Role};
 pub use transport::{PeerTransport, TransportError};
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 
 pub(crate) use run::{Stopper, start};
 
-use crate::clock::LogClock;
 use crate::health::Health;
 use crate::metrics::Counters;
 use crate::peer::Inbound;
@@ -36,7 +35,6 @@ pub(crate) struct Replica {
     pub(crate) last_seq: watch::Receiver<u64>,
     pub(crate) leader: watch::Receiver<Option<u64>>,
     pub(crate) changes: ChangeLog,
-    pub(crate) clock: LogClock,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
     pub(crate) freshest: Arc<Mutex<Freshest>>,

@@ -1,0 +1,7 @@
+//! Clusters of three replicas in one process, with faults.
+
+mod cluster;
+mod commands;
+mod deciding;
+mod faults;
+mod recovery;

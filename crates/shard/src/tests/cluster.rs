@@ -1,0 +1,317 @@
+//! Three replicas, a network between them that can be cut, and disks that can crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use holdfast_ledger::{CellView, Command, LedgerOptions, Query, QueryReply};
+use holdfast_storage::{
+    ChangeLog, ChangeLogOptions, Disk, FaultDisk, Log, LogOptions, RealDisk, SnapshotStore,
+};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::commands::{SubmitResult, cells, one_cell};
+use crate::{
+    Answer, Freshness, PeerTransport, ShardHandle, ShardOptions, ShardStores, TransportError, start,
+};
+
+const SHARD: u32 = 3;
+
+/// Longer than anything here takes; whoever waits so long has found a bug.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) fn deadline() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+pub(super) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let give_up = deadline();
+    while !condition() {
+        assert!(Instant::now() < give_up, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Who can be reached, and which ways are cut.
+#[derive(Default)]
+pub(super) struct Net {
+    nodes: Mutex<BTreeMap<u64, ShardHandle>>,
+    cut: Mutex<BTreeSet<(u64, u64)>>,
+}
+
+impl Net {
+    fn node(&self, to: u64) -> Result<ShardHandle, TransportError> {
+        self.nodes.lock().get(&to).cloned().ok_or_else(|| TransportError::NotSent("it is down".into()))
+    }
+
+    fn is_cut(&self, from: u64, to: u64) -> bool {
+        self.cut.lock().contains(&(from, to))
+    }
+
+    /// Nothing gets to or from this node any more.
+    pub(super) fn isolate(&self, node: u64) {
+        let mut cut = self.cut.lock();
+        for other in 1..=3 {
+            cut.insert((node, other));
+            cut.insert((other, node));
+        }
+    }
+
+    pub(super) fn heal(&self) {
+        self.cut.lock().clear();
+    }
+}
+
+struct Wire {
+    from: u64,
+    net: Arc<Net>,
+}
+
+impl Wire {
+    /// Carries a question and its answer, unless the way there or back is cut.
+    fn carry<F>(&self, to: u64, ask: impl FnOnce(ShardHandle) -> F) -> BoxFuture<'static, Result<Bytes, TransportError>>
+    where
+        F: Future<Output = Result<Bytes, TransportError>> + Send + 'static,
+    {
+        let (from, net) = (self.from, Arc::clone(&self.net));
+        let lost = || TransportError::Unknown("the wire is cut".into());
+        if net.is_cut(from, to) {
+            // A real network tells after a while, if ever.
+            return async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(lost())
+            }
+            .boxed();
+        }
+        match net.node(to) {
+            Ok(node) => {
+                let answer = ask(node);
+                async move {
+                    let answer = answer.await;
+                    if net.is_cut(to, from) { Err(lost()) } else { answer }
+                }
+                .boxed()
+            }
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+}
+
+fn unknown(error: crate::PeerMessageError) -> TransportError {
+    TransportError::Unknown(error.to_string())
+}
+
+impl PeerTransport for Wire {
+    fn raft(&self, to: u64, shard: u32, payload: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        assert_eq!(shard, SHARD);
+        self.carry(to, |node| node.handle_raft(payload).map(|answer| answer.map_err(unknown)))
+    }
+
+    fn snapshot(
+        &self,
+        to: u64,
+        _shard: u32,
+        header: Bytes,
+        data: BoxStream<'static, Result<Bytes, io::Error>>,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        self.carry(to, |node| async move { node.handle_snapshot(header, data).await.map_err(unknown) })
+    }
+
+    fn forward(
+        &self,
+        to: u64,
+        _shard: u32,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        self.carry(to, move |node| async move {
+            let answer = tokio::time::timeout(timeout, node.handle_forward(payload)).await;
+            answer.map_err(|_| TransportError::Unknown("no answer in time".into()))
+        })
+    }
+}
+
+/// Where a node keeps its files.
+enum TestDisk {
+    Memory(FaultDisk),
+    Folder(tempfile::TempDir),
+}
+
+pub(super) struct Cluster {
+    pub(super) net: Arc<Net>,
+    options: ShardOptions,
+    disks: BTreeMap<u64, TestDisk>,
+    logs: BTreeMap<u64, Log>,
+}
+
+fn small_options() -> ShardOptions {
+    let voters = BTreeSet::from([1, 2, 3]);
+    ShardOptions::new(SHARD, 1, voters, LedgerOptions::default())
+}
+
+impl Cluster {
+    /// Three nodes on disks in memory.
+    pub(super) async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    pub(super) async fn start_with(change: impl FnOnce(&mut ShardOptions)) -> Self {
+        let disks = (1..=3).map(|node| (node, TestDisk::Memory(FaultDisk::new(node)))).collect();
+        Self::start_on(disks, change).await
+    }
+
+    /// Three nodes on real folders.
+    pub(super) async fn start_in_folders() -> Self {
+        let disks = (1..=3).map(|node| (node, TestDisk::Folder(tempfile::tempdir().unwrap()))).collect();
+        Self::start_on(disks, |_| ()).await
+    }
+
+    async fn start_on(disks: BTreeMap<u64, TestDisk>, change: impl FnOnce(&mut ShardOptions)) -> Self {
+        let mut options = small_options();
+        change(&mut options);
+        let mut cluster = Self { net: Arc::default(), options, disks, logs: BTreeMap::new() };
+        for node in 1..=3 {
+            cluster.start_node(node).await;
+        }
+        cluster
+    }
+
+    pub(super) async fn start_node(&mut self, node: u64) -> ShardHandle {
+        let disk: Arc<dyn Disk> = match &self.disks[&node] {
+            TestDisk::Memory(disk) => Arc::new(disk.clone()),
+            TestDisk::Folder(folder) => Arc::new(RealDisk::open(folder.path()).unwrap()),
+        };
+        let log_options = LogOptions { segment_bytes: 4 << 20, max_record_bytes: 3 << 19, ..LogOptions::default() };
+        let (log, _) = Log::open(Arc::clone(&disk), log_options).unwrap();
+        let snapshots = SnapshotStore::open(Arc::clone(&disk), SHARD).unwrap();
+        let (changes, _) = ChangeLog::open(disk, SHARD, ChangeLogOptions::default()).unwrap();
+        let stores = ShardStores { log: log.clone(), snapshots, changes };
+        let options = ShardOptions { node_id: node, ..self.options.clone() };
+        let wire = Wire { from: node, net: Arc::clone(&self.net) };
+        let handle = start(options, stores, Arc::new(wire)).await.unwrap();
+        self.net.nodes.lock().insert(node, handle.clone());
+        self.logs.insert(node, log);
+        handle
+    }
+
+    pub(super) fn node(&self, node: u64) -> ShardHandle {
+        self.net.node(node).unwrap()
+    }
+
+    pub(super) fn running(&self) -> Vec<ShardHandle> {
+        self.net.nodes.lock().values().cloned().collect()
+    }
+
+    /// Shuts a node down in good order.
+    pub(super) async fn stop_node(&mut self, node: u64) {
+        let handle = self.node(node);
+        handle.stop().await;
+        self.net.nodes.lock().remove(&node);
+        self.logs.remove(&node).unwrap().close().unwrap();
+    }
+
+    /// A node loses power: what was not synced may be gone.
+    pub(super) async fn crash_node(&mut self, node: u64) {
+        let handle = self.net.nodes.lock().remove(&node).unwrap();
+        if let Some(TestDisk::Memory(disk)) = self.disks.get_mut(&node) {
+            *disk = disk.crash();
+        }
+        handle.halt().await;
+        self.logs.remove(&node).unwrap().close().ok();
+    }
+
+    pub(super) fn fault_disk(&self, node: u64) -> FaultDisk {
+        match &self.disks[&node] {
+            TestDisk::Memory(disk) => disk.clone(),
+            TestDisk::Folder(_) => panic!("node {node} is on a real disk"),
+        }
+    }
+
+    /// Waits until all running nodes agree on a leader that runs.
+    pub(super) async fn leader(&self) -> u64 {
+        let mut found = None;
+        eventually("there is a leader", || {
+            let running = self.running();
+            let mut leaders = running.iter().map(ShardHandle::leader);
+            found = leaders.next().flatten().filter(|leader| self.net.nodes.lock().contains_key(leader));
+            found.is_some() && leaders.all(|leader| leader == found)
+        })
+        .await;
+        found.unwrap()
+    }
+
+    pub(super) async fn follower(&self) -> u64 {
+        let leader = self.leader().await;
+        self.running().iter().map(|node| node.status().node_id).find(|node| *node != leader).unwrap()
+    }
+
+    pub(super) async fn submit(&self, node: u64, command: Command) -> SubmitResult {
+        self.node(node).submit(vec![command], deadline()).await.pop().unwrap()
+    }
+
+    /// One command through any node; it must succeed.
+    pub(super) async fn must(&self, command: Command) {
+        let node = self.running().remove(0).status().node_id;
+        let result = self.submit(node, command).await;
+        assert!(matches!(result, Ok(Ok(_))), "{result:?}");
+    }
+
+    pub(super) async fn read(&self, node: u64, query: Query) -> Answer {
+        self.node(node).query(query, Freshness::Linearizable, deadline()).await.unwrap()
+    }
+
+    pub(super) async fn cell(&self, node: u64, name: &str) -> CellView {
+        one_cell(self.read(node, cells(name)).await.reply)
+    }
+
+    /// Waits until all running replicas have applied the same, and checks that they are the same.
+    pub(super) async fn agree(&self) {
+        let running = self.running();
+        eventually("all replicas are equally far", || {
+            let far: BTreeSet<u64> = running.iter().map(|node| node.status().applied_index).collect();
+            let last = running.iter().map(|node| node.status().last_log_index).max();
+            far.len() == 1 && far.first().copied() == last
+        })
+        .await;
+        let mut digests = BTreeSet::new();
+        for node in &running {
+            let answer = node.query(Query::Digest, Freshness::Stale, deadline()).await.unwrap();
+            let QueryReply::Digest(digest) = answer.reply else { panic!("not a digest") };
+            digests.insert((digest, answer.last_seq));
+        }
+        assert_eq!(digests.len(), 1, "the replicas differ");
+        for node in &running {
+            check_changes(node);
+        }
+    }
+
+    pub(super) async fn stop(mut self) {
+        let nodes: Vec<u64> = self.net.nodes.lock().keys().copied().collect();
+        for node in nodes {
+            self.stop_node(node).await;
+        }
+    }
+}
+
+/// Every change from the first one that is here to the last: no gap, entries whole.
+pub(super) fn check_changes(node: &ShardHandle) {
+    let reader = node.changes();
+    let mut next = reader.first_seq();
+    let last = node.status().last_seq;
+    while next <= last {
+        let changes = reader.read(next, 4096).unwrap();
+        assert!(!changes.is_empty(), "nothing at {next} of {last}");
+        for change in &changes {
+            assert_eq!(change.seq, next, "a gap");
+            next += 1;
+        }
+        let end = changes.last().unwrap();
+        assert_eq!(end.entry_offset + 1, end.entry_changes, "a torn entry");
+    }
+}

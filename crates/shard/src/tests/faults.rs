@@ -1,0 +1,1 @@
+//! Leaders, networks and disks that fail.

@@ -1,0 +1,1 @@
+//! Coming back: from disk, from a snapshot, from peers.
