@@ -1,0 +1,11 @@
+{# None of these columns is ever null. One query for a whole model: a test for each column would take most of a build. #}
+{% test no_nulls(model, columns) %}
+
+select *
+from {{ model }}
+where
+    {%- for column in columns %}
+    {{ 'or ' if not loop.first }}{{ column }} is null
+    {%- endfor %}
+
+{% endtest %}
