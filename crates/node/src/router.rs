@@ -24,31 +24,31 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 const MAX_SPLIT_BYTES: usize = 1_000;
 
 /// Finds shards. Shared by all services.
-pub struct Router {
+pub(crate) struct Router {
     shards: Arc<[ShardHandle]>,
     /// Where reservations are that this node has seen. A reservation never moves, so this is never wrong.
     located: Mutex<LruCache<ReservationId, u32>>,
 }
 
 /// The shard that owns a slot, of `shard_count`: shard s owns slots from s·4096/n up to (s+1)·4096/n.
-pub fn shard_of_slot(slot: u16, shard_count: u32) -> u32 {
+pub(crate) fn shard_of_slot(slot: u16, shard_count: u32) -> u32 {
     ((u32::from(slot) + 1) * shard_count - 1) / u32::from(SLOTS)
 }
 
 /// The first and the last slot of a shard, of `shard_count`.
-pub fn slots_of_shard(shard: u32, shard_count: u32) -> (u32, u32) {
+pub(crate) fn slots_of_shard(shard: u32, shard_count: u32) -> (u32, u32) {
     let first = |shard: u32| shard * u32::from(SLOTS) / shard_count;
     (first(shard), first(shard + 1) - 1)
 }
 
 impl Router {
     /// A router over all shards, in order of their numbers.
-    pub fn new(shards: Arc<[ShardHandle]>) -> Self {
+    pub(crate) fn new(shards: Arc<[ShardHandle]>) -> Self {
         Self { shards, located: Mutex::new(LruCache::new(REMEMBERED)) }
     }
 
     /// All shards, in order.
-    pub fn shards(&self) -> &Arc<[ShardHandle]> {
+    pub(crate) fn shards(&self) -> &Arc<[ShardHandle]> {
         &self.shards
     }
 
@@ -60,19 +60,19 @@ impl Router {
     ///
     /// # Errors
     /// A refusal that names `field` when there is none.
-    pub fn shard(&self, field: &str, shard: u32) -> Result<&ShardHandle, Refusal> {
+    pub(crate) fn shard(&self, field: &str, shard: u32) -> Result<&ShardHandle, Refusal> {
         self.shards.get(shard as usize).ok_or_else(|| {
             errors::invalid(format!("{field}: there is no shard {shard}, this cluster has {}", self.shard_count()))
         })
     }
 
     /// The shard of a SKU.
-    pub fn shard_of(&self, sku: &Sku) -> u32 {
+    pub(crate) fn shard_of(&self, sku: &Sku) -> u32 {
         shard_of_slot(slot_of(sku), self.shard_count())
     }
 
     /// The handle of a shard whose number came from this router.
-    pub fn handle(&self, shard: u32) -> &ShardHandle {
+    pub(crate) fn handle(&self, shard: u32) -> &ShardHandle {
         &self.shards[shard as usize]
     }
 
@@ -80,7 +80,7 @@ impl Router {
     ///
     /// # Errors
     /// The lines span shards, or the hint names no shard.
-    pub fn known_shard(&self, taken: &Taken) -> Result<Option<u32>, Refusal> {
+    pub(crate) fn known_shard(&self, taken: &Taken) -> Result<Option<u32>, Refusal> {
         match &taken.command.action {
             Action::Reserve { lines, .. } => self.shard_of_lines(lines).map(Some),
             Action::Extend { reservation_id, .. }
@@ -105,7 +105,7 @@ impl Router {
     ///
     /// # Errors
     /// As [`Router::known_shard`], and when no shard has the reservation, or one that may have it does not answer.
-    pub async fn shard_of_command(&self, taken: &Taken, deadline: Instant) -> Result<u32, Refusal> {
+    pub(crate) async fn shard_of_command(&self, taken: &Taken, deadline: Instant) -> Result<u32, Refusal> {
         if let Some(shard) = self.known_shard(taken)? {
             return Ok(shard);
         }
@@ -126,7 +126,7 @@ impl Router {
     ///
     /// # Errors
     /// The hint names no shard.
-    pub fn located_shard(&self, id: &ReservationId, hint: Option<u32>) -> Result<Option<u32>, Refusal> {
+    pub(crate) fn located_shard(&self, id: &ReservationId, hint: Option<u32>) -> Result<Option<u32>, Refusal> {
         match hint {
             Some(hint) => self.shard("reservation.shard", hint).map(|_| Some(hint)),
             None if self.shard_count() == 1 => Ok(Some(0)),
@@ -135,7 +135,7 @@ impl Router {
     }
 
     /// Remembers where a reservation is.
-    pub fn remember(&self, id: ReservationId, shard: u32) {
+    pub(crate) fn remember(&self, id: ReservationId, shard: u32) {
         self.located.lock().put(id, shard);
     }
 
@@ -143,7 +143,7 @@ impl Router {
     ///
     /// # Errors
     /// No shard has it; or none that answered has it, and another did not answer.
-    pub async fn find_reservation(&self, id: ReservationId, deadline: Instant) -> Result<u32, Refusal> {
+    pub(crate) async fn find_reservation(&self, id: ReservationId, deadline: Instant) -> Result<u32, Refusal> {
         let mut asked: FuturesUnordered<_> = self
             .shards
             .iter()

@@ -94,7 +94,9 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     NodeFacts::open(&facts_folder(path))?.establish(&facts_of(config))?;
 
     let segment_bytes = u32::try_from(config.storage.log_segment_bytes).unwrap_or(u32::MAX);
-    let options = LogOptions { segment_bytes, ..LogOptions::default() };
+    // Twice the largest entry that the configuration and the API allow: a full one and one more command.
+    let max_record_bytes = LogOptions::default().max_record_bytes.min(segment_bytes / 4);
+    let options = LogOptions { segment_bytes, max_record_bytes, ..LogOptions::default() };
     let (log, report) = Log::open(Arc::clone(&disk), options)?;
     tracing::info!(?report, "log opened");
 

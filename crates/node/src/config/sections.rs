@@ -87,7 +87,7 @@ pub struct RaftSection {
     pub election_timeout_max_ms: u64,
     /// Most commands in one log entry, 1 to 65536. Default: 1024.
     pub max_entry_commands: usize,
-    /// Most bytes of commands in one log entry, 65536 to 8388608. Default: 524288.
+    /// Most bytes of commands in one log entry, 65536 to 4194304. Default: 524288.
     pub max_entry_bytes: usize,
     /// Most entries that a shard's leader has under way at a time, 1 to 64. Default: 8.
     pub max_entries_in_flight: usize,

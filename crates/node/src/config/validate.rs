@@ -94,7 +94,7 @@ impl NodeConfig {
             ));
         }
         check_range(problems, "raft.max_entry_commands", raft.max_entry_commands as u64, 1..=65_536);
-        check_range(problems, "raft.max_entry_bytes", raft.max_entry_bytes as u64, 65_536..=8_388_608);
+        check_range(problems, "raft.max_entry_bytes", raft.max_entry_bytes as u64, 65_536..=4_194_304);
         check_range(problems, "raft.max_entries_in_flight", raft.max_entries_in_flight as u64, 1..=64);
         check_range(problems, "raft.snapshot_every_entries", raft.snapshot_every_entries, 100..=100_000_000);
 

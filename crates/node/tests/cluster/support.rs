@@ -1,0 +1,230 @@
+//! Three nodes in one process, speaking real gRPC over loopback.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_node::config::{NodeSection, PeerSection};
+use holdfast_node::{Listeners, Node, NodeConfig, errors};
+use holdfast_proto::v1;
+use holdfast_proto::v1::changes_client::ChangesClient;
+use holdfast_proto::v1::cluster_client::ClusterClient;
+use holdfast_proto::v1::reservations_client::ReservationsClient;
+use holdfast_proto::v1::stock_client::StockClient;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long a condition may take to come true before its test fails. Never waited for in full otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct TestCluster {
+    pub nodes: Vec<Option<Node>>,
+    configs: Vec<NodeConfig>,
+    _folder: tempfile::TempDir,
+}
+
+impl TestCluster {
+    /// Three nodes that are ready.
+    pub async fn start() -> Self {
+        Self::start_with(3, |_| {}).await
+    }
+
+    pub async fn start_with(count: u64, change: impl Fn(&mut NodeConfig)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut configs = Vec::new();
+        let mut listeners = Vec::new();
+        for node_id in 1..=count {
+            let mut config = NodeConfig {
+                node: NodeSection {
+                    node_id,
+                    cluster_id: Some(uuid::Uuid::from_u128(7)),
+                    data_dir: folder.path().join(format!("node-{node_id}")),
+                },
+                ..NodeConfig::default()
+            };
+            config.listen.client = "127.0.0.1:0".to_owned();
+            config.listen.peer = "127.0.0.1:0".to_owned();
+            config.listen.http = "127.0.0.1:0".to_owned();
+            // Three nodes share this machine with other tests: no election because a thread waited for a core.
+            config.raft.heartbeat_ms = 100;
+            config.raft.election_timeout_min_ms = 600;
+            config.raft.election_timeout_max_ms = 1_200;
+            config.storage.log_segment_bytes = 32 << 20;
+            config.limits.default_deadline_ms = 30_000;
+            change(&mut config);
+            listeners.push(Listeners::bind(&config).unwrap());
+            configs.push(config);
+        }
+        let peers: Vec<PeerSection> = configs
+            .iter()
+            .zip(&listeners)
+            .map(|(config, bound)| PeerSection {
+                node_id: config.node.node_id,
+                client_address: bound.client_address().unwrap().to_string(),
+                peer_address: bound.peer_address().unwrap().to_string(),
+            })
+            .collect();
+        let mut nodes = Vec::new();
+        for ((config, bound), peer) in configs.iter_mut().zip(listeners).zip(&peers) {
+            config.peers.clone_from(&peers);
+            // Where a restarted node is found again.
+            config.listen.client.clone_from(&peer.client_address);
+            config.listen.peer.clone_from(&peer.peer_address);
+            nodes.push(Some(Node::start_on(config.clone(), bound).await.unwrap()));
+        }
+        let cluster = Self { nodes, configs, _folder: folder };
+        cluster.ready().await;
+        cluster
+    }
+
+    /// Waits until all running nodes are ready.
+    pub async fn ready(&self) {
+        for node in self.nodes.iter().flatten() {
+            within_patience("the node is ready", node.ready()).await;
+        }
+    }
+
+    pub fn config(&self, index: usize) -> NodeConfig {
+        self.configs[index].clone()
+    }
+
+    pub fn node(&self, index: usize) -> &Node {
+        self.nodes[index].as_ref().expect("the node runs")
+    }
+
+    pub async fn stop(&mut self, index: usize) {
+        let node = self.nodes[index].take().expect("the node runs");
+        within_patience("the node stops", node.stop()).await.unwrap();
+    }
+
+    pub async fn stop_all(mut self) {
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].is_some() {
+                self.stop(index).await;
+            }
+        }
+    }
+
+    pub async fn start_again(&mut self, index: usize) {
+        self.nodes[index] = Some(Node::start(self.configs[index].clone()).await.unwrap());
+    }
+
+    pub fn channel(&self, index: usize) -> Channel {
+        let address = self.node(index).client_address();
+        Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true).connect_lazy()
+    }
+
+    pub fn reservations(&self, index: usize) -> ReservationsClient<Channel> {
+        ReservationsClient::new(self.channel(index))
+    }
+
+    pub fn stock(&self, index: usize) -> StockClient<Channel> {
+        StockClient::new(self.channel(index))
+    }
+
+    pub fn changes(&self, index: usize) -> ChangesClient<Channel> {
+        ChangesClient::new(self.channel(index))
+    }
+
+    pub fn cluster(&self, index: usize) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel(index))
+    }
+
+    pub async fn receive(&self, index: usize, sku: &str, quantity: i64) -> v1::StockResponse {
+        let request =
+            v1::ReceiveRequest { operation: operation(), sku: sku.into(), warehouse: "W1".into(), quantity };
+        self.stock(index).receive(request).await.unwrap().into_inner()
+    }
+
+    pub async fn cell(&self, index: usize, sku: &str) -> v1::Cell {
+        let request = v1::GetStockRequest { sku: sku.into(), ..Default::default() };
+        self.stock(index).get_stock(request).await.unwrap().into_inner().cells.remove(0)
+    }
+
+    pub async fn topology(&self, index: usize) -> v1::GetTopologyResponse {
+        self.cluster(index).get_topology(v1::GetTopologyRequest {}).await.unwrap().into_inner()
+    }
+
+    /// All changes of a shard, as this node serves them.
+    pub async fn all_changes(&self, index: usize, shard: u32) -> Vec<v1::Change> {
+        let request = v1::TailChangesRequest { shard, ..Default::default() };
+        let mut stream = self.changes(index).tail_changes(request).await.unwrap().into_inner();
+        let mut changes = Vec::new();
+        while let Some(message) = stream.message().await.unwrap() {
+            changes.extend(message.changes);
+        }
+        changes
+    }
+}
+
+pub async fn within_patience<T>(what: &str, condition: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, condition).await {
+        Ok(value) => value,
+        Err(_) => panic!("not in time: {what}"),
+    }
+}
+
+/// Tries until it succeeds.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl Fn() -> F) -> T {
+    within_patience(what, async {
+        loop {
+            if let Some(value) = attempt().await {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+pub fn id() -> Bytes {
+    Bytes::copy_from_slice(uuid::Uuid::now_v7().as_bytes())
+}
+
+pub fn operation() -> Option<v1::Operation> {
+    operation_with(id())
+}
+
+pub fn operation_with(operation_id: Bytes) -> Option<v1::Operation> {
+    Some(v1::Operation { operation_id, reference: "order-1".into(), reason: "test".into() })
+}
+
+pub fn key(reservation_id: &Bytes) -> Option<v1::ReservationKey> {
+    Some(v1::ReservationKey { reservation_id: reservation_id.clone(), shard: None })
+}
+
+pub fn reserve(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::ReserveRequest {
+    v1::ReserveRequest {
+        operation: operation_with(operation_id.clone()),
+        storefront: "web".into(),
+        lines: vec![v1::ReserveLine { sku: sku.into(), quantity, source: None }],
+        ttl_ms: 600_000,
+        mode: v1::ReserveMode::AllOrNothing.into(),
+    }
+}
+
+/// The reason in a refused call.
+pub fn reason(status: &Status) -> v1::Reason {
+    match errors::refusal_in(status) {
+        Some(refusal) => refusal.reason(),
+        None => panic!("no refusal in {status:?}"),
+    }
+}
+
+/// Retries what certainly or possibly had no effect, with the same operation id, as a client does.
+pub async fn retried<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
+    call: impl Fn() -> F,
+) -> Result<T, Status> {
+    within_patience("the call is decided", async {
+        loop {
+            match call().await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => match errors::refusal_in(&status) {
+                    Some(refusal) if !errors::rule_of(refusal.reason()).retryable => return Err(status),
+                    _ => tokio::time::sleep(Duration::from_millis(20)).await,
+                },
+            }
+        }
+    })
+    .await
+}
