@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod cursor;
+pub mod explain;
 pub mod json;
 pub mod names;
 pub mod parquet;

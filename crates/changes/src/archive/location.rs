@@ -10,7 +10,14 @@ use url::Url;
 
 use super::ArchiveError;
 
-pub(super) fn open(place: &str) -> Result<(Arc<dyn ObjectStore>, Path), ArchiveError> {
+/// What to do about a folder that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Folder {
+    Make,
+    MustExist,
+}
+
+pub(super) fn open(place: &str, missing: Folder) -> Result<(Arc<dyn ObjectStore>, Path), ArchiveError> {
     let unusable = |reason: String| ArchiveError::Location {
         place: place.to_owned(),
         reason,
@@ -19,13 +26,17 @@ pub(super) fn open(place: &str) -> Result<(Arc<dyn ObjectStore>, Path), ArchiveE
         return Err(unusable("it is empty".into()));
     }
     if !place.contains("://") {
-        return folder(std::path::Path::new(place)).map_err(unusable);
+        return folder(std::path::Path::new(place), missing).map_err(unusable);
     }
     let url = Url::parse(place).map_err(|error| unusable(error.to_string()))?;
     match url.scheme() {
         "file" => {
             let path = url.to_file_path();
-            folder(&path.map_err(|()| unusable("it names no local folder".into()))?).map_err(unusable)
+            folder(
+                &path.map_err(|()| unusable("it names no local folder".into()))?,
+                missing,
+            )
+            .map_err(unusable)
         }
         "s3" | "s3a" => bucket(&url).map_err(unusable),
         other => Err(unusable(format!("{other}:// is not supported"))),
@@ -33,8 +44,12 @@ pub(super) fn open(place: &str) -> Result<(Arc<dyn ObjectStore>, Path), ArchiveE
 }
 
 /// A folder whose files are synced before they count as written.
-fn folder(path: &std::path::Path) -> Result<(Arc<dyn ObjectStore>, Path), String> {
-    std::fs::create_dir_all(path).map_err(|error| error.to_string())?;
+fn folder(path: &std::path::Path, missing: Folder) -> Result<(Arc<dyn ObjectStore>, Path), String> {
+    if missing == Folder::Make {
+        std::fs::create_dir_all(path).map_err(|error| error.to_string())?;
+    } else if !path.is_dir() {
+        return Err("there is no such folder".into());
+    }
     let store = LocalFileSystem::new_with_prefix(path).map_err(|error| error.to_string())?;
     Ok((Arc::new(store.with_fsync(true)), Path::default()))
 }

@@ -58,7 +58,16 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Location`]: the place is not understood or not usable.
     pub fn open(place: &str, format: Format) -> Result<Self, ArchiveError> {
-        let (store, prefix) = location::open(place)?;
+        let (store, prefix) = location::open(place, location::Folder::Make)?;
+        Ok(Self::new(store, prefix, format))
+    }
+
+    /// Like [`Archive::open`], for reading: a folder that is not there is an error, and is not made.
+    ///
+    /// # Errors
+    /// As [`Archive::open`].
+    pub fn open_existing(place: &str, format: Format) -> Result<Self, ArchiveError> {
+        let (store, prefix) = location::open(place, location::Folder::MustExist)?;
         Ok(Self::new(store, prefix, format))
     }
 

@@ -245,6 +245,15 @@ async fn a_folder_works_by_path_and_by_url_and_in_both_formats() {
 }
 
 #[test]
+fn a_folder_to_read_from_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("lake");
+    let error = Archive::open_existing(&missing.display().to_string(), Format::Parquet).unwrap_err();
+    assert!(matches!(error, ArchiveError::Location { .. }), "{error}");
+    assert!(!missing.exists());
+}
+
+#[test]
 fn a_place_that_is_not_understood_is_told() {
     for place in ["", "ftp://host/x", "s3://", "file://host/x"] {
         let error = Archive::open(place, Format::Parquet).unwrap_err();

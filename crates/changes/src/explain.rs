@@ -1,0 +1,227 @@
+//! What happened to one reservation, told for people and for programs.
+
+use holdfast_proto::v1::{BucketMove, Change, ChangeKind};
+use serde::Serialize;
+
+use crate::names;
+
+/// One decision about a reservation, as one of its changes tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// When, in log time: milliseconds since the Unix epoch.
+    pub log_time_ms: u64,
+    /// `reserved`, `committed`, ...
+    pub kind: &'static str,
+    /// The shard that decided.
+    pub shard: u32,
+    /// The change.
+    pub seq: u64,
+    /// The entry in the shard's log.
+    pub log_index: u64,
+    /// The line; none for an extension.
+    pub line: Option<u32>,
+    /// What.
+    pub sku: Option<String>,
+    /// Where.
+    pub warehouse: Option<String>,
+    /// The units of the line that moved.
+    pub quantity: i64,
+    /// The reservation's state afterwards.
+    pub state: &'static str,
+    /// Until when the hold lives.
+    pub expires_at_ms: u64,
+    /// The buckets of the cell that moved.
+    pub buckets: Vec<BucketChange>,
+    /// The operation; none for an expiry.
+    pub operation_id: Option<String>,
+    /// Who asked.
+    pub principal: Option<String>,
+    /// The caller's reason.
+    pub reason: Option<String>,
+    /// The caller's document.
+    pub reference: Option<String>,
+    /// All of it in a sentence.
+    pub sentence: String,
+}
+
+/// One bucket before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BucketChange {
+    /// Which; `pool` is that of the reservation's storefront.
+    pub bucket: &'static str,
+    /// What it held.
+    pub before: i64,
+    /// What it holds afterwards.
+    pub after: i64,
+}
+
+/// Tells a change of a reservation; None when it is about none.
+pub fn decision(change: &Change) -> Option<Decision> {
+    let effect = change.reservation.as_ref()?;
+    let cause = change.cause.clone().unwrap_or_default();
+    let kind = change.kind();
+    let line = (kind != ChangeKind::Extended).then_some(effect.line);
+    let moved = |one: &BucketMove| BucketChange {
+        bucket: names::bucket(one.bucket()),
+        before: one.after.wrapping_sub(one.delta),
+        after: one.after,
+    };
+    let buckets = change.moves.iter().map(moved).collect();
+    let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let operation_id = uuid::Uuid::from_slice(&cause.operation_id)
+        .ok()
+        .map(|id| id.to_string());
+    let mut decision = Decision {
+        log_time_ms: change.log_time_ms,
+        kind: names::kind(kind),
+        shard: change.shard,
+        seq: change.seq,
+        log_index: change.log_index,
+        line,
+        sku: filled(&change.sku),
+        warehouse: filled(&change.warehouse),
+        quantity: effect.quantity,
+        state: names::state(effect.state()),
+        expires_at_ms: effect.expires_at_ms,
+        buckets,
+        operation_id,
+        principal: filled(&cause.principal),
+        reason: filled(&cause.reason),
+        reference: filled(&cause.reference),
+        sentence: String::new(),
+    };
+    decision.sentence = sentence(kind, change, &decision);
+    Some(decision)
+}
+
+fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
+    let units = match decision.quantity {
+        1 => "1 unit".to_owned(),
+        quantity => format!("{quantity} units"),
+    };
+    let (sku, warehouse, storefront) = (&change.sku, &change.warehouse, &change.storefront);
+    let what = format!("{units} of {sku} in {warehouse}");
+    let asked = change.reservation.as_ref().map_or(0, |effect| effect.requested);
+    let told = match kind {
+        ChangeKind::Reserved if asked == decision.quantity => format!("{what} were taken for {storefront}"),
+        ChangeKind::Reserved => format!("{what} were taken for {storefront}, of {asked} asked for"),
+        ChangeKind::Extended => "the hold was prolonged, no units moved".to_owned(),
+        ChangeKind::Committed => format!("{what} were paid and promised"),
+        ChangeKind::Released => format!("{what} were given back by their holder"),
+        ChangeKind::Expired => format!("{what} went back because the hold's time ran out"),
+        ChangeKind::Shipped => format!("{what} left the warehouse"),
+        ChangeKind::Cancelled => format!("{what} were cancelled and went back"),
+        ChangeKind::Returned => format!("{what} came back"),
+        other => format!("{what}: {}", names::kind(other)),
+    };
+    let told = if decision.quantity == 1 {
+        told.replace(" were ", " was ")
+    } else {
+        told
+    };
+    let moved = |one: &BucketChange| format!("{} {} -> {}", one.bucket, one.before, one.after);
+    let moves: Vec<String> = decision.buckets.iter().map(moved).collect();
+    let mut sentence = told;
+    if !moves.is_empty() {
+        sentence.push_str(&format!(": {}", moves.join(", ")));
+    }
+    let by = match (&decision.principal, &decision.operation_id) {
+        (Some(principal), Some(operation)) => format!("; asked by {principal} in operation {operation}"),
+        (None, Some(operation)) => format!("; asked in operation {operation}"),
+        _ => "; nobody asked, it follows from log time".to_owned(),
+    };
+    sentence.push_str(&by);
+    for (name, text) in [("reference", &decision.reference), ("reason", &decision.reason)] {
+        if let Some(text) = text {
+            sentence.push_str(&format!(", {name} {text}"));
+        }
+    }
+    sentence
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_proto::v1::{Bucket, Cause, ReservationEffect, ReservationState};
+
+    use super::*;
+
+    fn change(
+        kind: ChangeKind,
+        state: ReservationState,
+        quantity: i64,
+        moves: &[(Bucket, i64, i64)],
+    ) -> Change {
+        let moved = |(bucket, delta, after): &(Bucket, i64, i64)| BucketMove {
+            bucket: (*bucket).into(),
+            delta: *delta,
+            after: *after,
+        };
+        Change {
+            shard: 2,
+            seq: 17,
+            log_index: 30,
+            log_time_ms: 1_700_000_000_000,
+            kind: kind.into(),
+            sku: "SHIRT".into(),
+            warehouse: "EAST".into(),
+            storefront: "web".into(),
+            moves: moves.iter().map(moved).collect(),
+            reservation: Some(ReservationEffect {
+                reservation_id: vec![1; 16].into(),
+                line: 0,
+                state: state.into(),
+                expires_at_ms: 1_700_000_060_000,
+                requested: 3,
+                quantity,
+            }),
+            cause: Some(Cause {
+                operation_id: vec![1; 16].into(),
+                principal: "anonymous".into(),
+                reference: "order#1".into(),
+                ..Cause::default()
+            }),
+            ..Change::default()
+        }
+    }
+
+    #[test]
+    fn a_reserve_says_what_was_taken_from_where_and_why() {
+        let moves = [(Bucket::Free, -2, 8), (Bucket::Held, 2, 2)];
+        let decision = decision(&change(ChangeKind::Reserved, ReservationState::Held, 2, &moves)).unwrap();
+        assert_eq!(
+            decision.sentence,
+            "2 units of SHIRT in EAST were taken for web, of 3 asked for: free 10 -> 8, held 0 -> 2; asked by \
+             anonymous in operation 01010101-0101-0101-0101-010101010101, reference order#1"
+        );
+        assert_eq!(
+            (decision.kind, decision.state, decision.line),
+            ("reserved", "held", Some(0))
+        );
+        let before: Vec<i64> = decision.buckets.iter().map(|bucket| bucket.before).collect();
+        assert_eq!(before, [10, 0]);
+    }
+
+    #[test]
+    fn an_expiry_says_that_nobody_asked() {
+        let moves = [(Bucket::Free, 1, 9), (Bucket::Held, -1, 1)];
+        let mut expired = change(ChangeKind::Expired, ReservationState::Expired, 1, &moves);
+        expired.cause = Some(Cause {
+            reference: "order#1".into(),
+            ..Cause::default()
+        });
+        let decision = decision(&expired).unwrap();
+        assert_eq!(
+            decision.sentence,
+            "1 unit of SHIRT in EAST went back because the hold's time ran out: free 8 -> 9, held 2 -> 1; \
+             nobody asked, it follows from log time, reference order#1"
+        );
+        assert_eq!(decision.operation_id, None);
+    }
+
+    #[test]
+    fn a_change_of_no_reservation_is_no_decision() {
+        let mut received = change(ChangeKind::Received, ReservationState::Held, 1, &[]);
+        received.reservation = None;
+        assert_eq!(decision(&received), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! `holdfast changes export`: changes into files that are written once.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use futures::TryStreamExt as _;
+use futures::future::try_join_all;
+use holdfast_changes::archive::{Archive, Cut, Format, Writer};
+use holdfast_client::{Client, v1};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::streams;
+use crate::arguments::duration;
+use crate::context::Context;
+
+/// Arguments of `holdfast changes export`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Files are named by shard and range of changes, and written once:
+  changes/shard=0003/0003-00000000000000000001-00000000000000004096.parquet
+Running it again goes on behind the last file. An object store takes its credentials, region and endpoint from
+the AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT variables (AWS_ALLOW_HTTP=true for http).
+
+Examples:
+  holdfast changes export --to ./lake --format parquet
+  holdfast changes export --to s3://bucket/holdfast --format parquet --follow"
+)]
+pub(crate) struct Args {
+    /// A folder, file:///folder or s3://bucket/prefix
+    #[arg(long, value_name = "URL|FOLDER")]
+    to: String,
+    /// How the files are written
+    #[arg(long, value_enum, default_value = "parquet")]
+    format: FormatName,
+    /// Only this shard
+    #[arg(long)]
+    shard: Option<u32>,
+    /// Go on with new changes until stopped
+    #[arg(long)]
+    follow: bool,
+    /// Close a file at the end of the entry that fills this many rows
+    #[arg(long, value_name = "ROWS", default_value_t = Cut::default().rows as u64, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rows_per_file: u64,
+    /// With --follow: close a file when its oldest change has waited this long
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    max_wait: Duration,
+}
+
+/// The formats by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatName {
+    /// For the warehouse
+    Parquet,
+    /// One JSON line for each change
+    Jsonl,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Parquet => Self::Parquet,
+            FormatName::Jsonl => Self::Jsonl,
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let archive = Archive::open(&args.to, args.format.into())?;
+    let positions = streams::positions(client, args.shard).await?;
+    let cut = Cut {
+        rows: usize::try_from(args.rows_per_file)?,
+        age: args.max_wait,
+    };
+    let stop = CancellationToken::new();
+    let progress = progress();
+    let shards = positions.iter().map(|position| async {
+        let mut writer = archive.writer(position.shard, cut).await?;
+        let until = (!args.follow).then_some(position.last_seq);
+        export(client, position.shard, until, &mut writer, &stop, &progress).await?;
+        anyhow::Ok((position.shard, writer))
+    });
+    let writers = stop_when_asked(try_join_all(shards), &stop).await?;
+    progress.finish_and_clear();
+    report(&writers, &args, context)
+}
+
+/// Runs the export; asked to stop, it lets what waits be written first.
+async fn stop_when_asked<T>(exported: impl Future<Output = T>, stop: &CancellationToken) -> T {
+    let mut exported = std::pin::pin!(exported);
+    tokio::select! {
+        done = &mut exported => return done,
+        _ = streams::stop_requested() => stop.cancel(),
+    }
+    exported.await
+}
+
+async fn export(
+    client: &Client,
+    shard: u32,
+    until: Option<u64>,
+    writer: &mut Writer,
+    stop: &CancellationToken,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    let request = v1::TailChangesRequest {
+        shard,
+        from_seq: writer.next_seq(),
+        ..v1::TailChangesRequest::default()
+    };
+    let mut messages = match until {
+        Some(last_seq) => streams::through(client, request, last_seq),
+        None => streams::following(client, request),
+    };
+    loop {
+        let due = writer.due().filter(|_| until.is_none());
+        let flush_is_due = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            message = messages.try_next() => match message? {
+                Some(message) => {
+                    progress.inc(message.changes.len() as u64);
+                    writer.push(message.changes).await?;
+                }
+                None => break,
+            },
+            () = flush_is_due => writer.flush().await?,
+            () = stop.cancelled() => break,
+        }
+    }
+    Ok(writer.flush().await?)
+}
+
+fn progress() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {human_pos} changes archived, {per_sec}");
+    ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+}
+
+fn report(writers: &[(u32, Writer)], args: &Args, context: &Context) -> anyhow::Result<()> {
+    let files: u64 = writers.iter().map(|(_, writer)| writer.written().files).sum();
+    let changes: u64 = writers.iter().map(|(_, writer)| writer.written().changes).sum();
+    if context.json {
+        let shards: Vec<_> = writers
+            .iter()
+            .map(|(shard, writer)| {
+                let written = writer.written();
+                let through_seq = writer.next_seq() - 1;
+                json!({
+                    "shard": shard, "through_seq": through_seq,
+                    "files": written.files, "changes": written.changes,
+                })
+            })
+            .collect();
+        let value = json!({ "to": args.to, "files": files, "changes": changes, "shards": shards });
+        context.output.json(&value)?;
+        return Ok(());
+    }
+    for (shard, writer) in writers {
+        let through = writer.next_seq() - 1;
+        let written = writer.written();
+        context.output.line(format!(
+            "shard {shard}: through change {through}, {} new in {} files",
+            written.changes, written.files
+        ))?;
+    }
+    context.output.line(format!(
+        "{changes} changes in {files} new files below {}",
+        args.to
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Reading the streams of shards, up to a point or for ever.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use holdfast_client::{Client, v1};
+
+/// Whole entries' worth of changes, in order.
+pub(crate) type Messages = BoxStream<'static, anyhow::Result<v1::TailChangesResponse>>;
+
+/// Where the stream of each shard stands, of all shards or one.
+///
+/// # Errors
+/// When there is no such shard, or nobody answers.
+pub(crate) async fn positions(client: &Client, shard: Option<u32>) -> anyhow::Result<Vec<v1::ShardPosition>> {
+    let mut shards = client.get_positions(v1::GetPositionsRequest {}).await?.shards;
+    if let Some(shard) = shard {
+        let count = shards.len();
+        shards.retain(|position| position.shard == shard);
+        if shards.is_empty() {
+            bail!("there is no shard {shard}: this cluster has {count}, counted from 0");
+        }
+    }
+    Ok(shards)
+}
+
+/// The changes that a request asks for, through the end of the entry of `last_seq`; nothing when they begin behind it.
+///
+/// The answering replica may be behind, so the stream is followed until it is there. It is an error when it does not
+/// move for as long as the client's deadline.
+pub(crate) fn through(client: &Client, request: v1::TailChangesRequest, last_seq: u64) -> Messages {
+    let shard = request.shard;
+    let mut next_seq = request.from_seq.max(1);
+    let patience = client.options().deadline;
+    let messages = client.tail_changes_matching(v1::TailChangesRequest {
+        follow: true,
+        ..request
+    });
+    let bounded = with_patience(messages.map_err(anyhow::Error::from), patience);
+    let state = (Box::pin(bounded), next_seq > last_seq);
+    futures::stream::try_unfold(state, move |(mut messages, done)| async move {
+        if done {
+            return Ok(None);
+        }
+        let message = messages.try_next().await.with_context(|| {
+            format!(
+                "the stream of shard {shard} does not reach change {last_seq}, it stands before {next_seq}"
+            )
+        })?;
+        let Some(message) = message else { return Ok(None) };
+        next_seq = next_seq.max(message.through_seq.saturating_add(1));
+        let done = next_seq > last_seq;
+        Ok(Some((message, (messages, done))))
+    })
+    .boxed()
+}
+
+/// The changes that a request asks for, and new ones for ever.
+pub(crate) fn following(client: &Client, request: v1::TailChangesRequest) -> Messages {
+    let messages = client.tail_changes_matching(v1::TailChangesRequest {
+        follow: true,
+        ..request
+    });
+    messages.map_err(anyhow::Error::from).boxed()
+}
+
+fn with_patience<S>(
+    messages: S,
+    patience: Duration,
+) -> impl futures::Stream<Item = anyhow::Result<v1::TailChangesResponse>>
+where
+    S: futures::Stream<Item = anyhow::Result<v1::TailChangesResponse>> + Send + 'static,
+{
+    futures::stream::unfold(Box::pin(messages), move |mut messages| async move {
+        let next = match tokio::time::timeout(patience, pin!(messages.next())).await {
+            Ok(next) => next?,
+            Err(_) => Err(anyhow::anyhow!("nothing came for {} s", patience.as_secs())),
+        };
+        Some((next, messages))
+    })
+}
+
+/// Ends when the user or the system asks the process to stop.
+pub(crate) async fn stop_requested() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,35 @@
+//! The archive instead of the streams.
+
+use holdfast_changes::archive::{Archive, Format};
+use holdfast_changes::verify::Verifier;
+use indicatif::ProgressBar;
+
+pub(super) async fn verify(
+    place: &str,
+    shard: Option<u32>,
+    verifier: &mut Verifier,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    let archive = Archive::open_existing(place, Format::Parquet)?;
+    let mut shards = archive.shards().await?;
+    shards.retain(|one| shard.is_none_or(|wanted| wanted == *one));
+    anyhow::ensure!(
+        !shards.is_empty(),
+        "there are no archived changes of it in {place}"
+    );
+    for shard in shards {
+        progress.set_message(format!("shard {shard}"));
+        let files = archive.files(shard).await?;
+        progress.inc_length(files.last().map_or(0, |file| file.last_seq));
+        let mut replay = verifier.shard(shard);
+        for file in files {
+            let changes = archive.read(&file).await?;
+            for change in &changes {
+                replay.observe(change)?;
+            }
+            progress.inc(changes.len() as u64);
+        }
+        replay.end();
+    }
+    Ok(())
+}
