@@ -1,4 +1,42 @@
 //! The inventory ledger: a deterministic state machine.
+//!
+//! One [`Ledger`] is the state of one shard: the stock of its SKUs in all warehouses, the reservations on it, and what is
+//! needed to answer a retry. It changes only by [`Ledger::apply`], which takes one [`Entry`] of the shard's log, and is the
+//! same on every replica: there is no clock, no randomness, no I/O, no floating point and no unordered iteration in
+//! here, and time is what the entries say.
+//!
+//! ```text
+//! Entry { log time, commands } ──> apply ──> Applied { an Outcome for each command, Changes }
+//!                                    │
+//!                          cells, pools, policies, reservations, operation ids
+//! ```
+//!
+//! # The parts
+//! - **Cells** (`ledger/cell.rs`): one SKU in one warehouse, units by [`Bucket`]. The only way to move units is a step that
+//!   adds up: what comes into the warehouse is what comes into the buckets. Each step is one [`Change`].
+//! - **Reservations** (`ledger/reservation.rs`): lines and their parts, where each granted unit is in exactly one state.
+//! - **Commands** ([`Action`]): each is *decided* without changing anything (and may be refused with a [`Refusal`]), then
+//!   *executed* (which cannot be refused). So a refusal leaves nothing behind, and [`Ledger::preview`] can refuse without a
+//!   log write. One file for each family: `reserve`, `transitions` (extend, commit, release, expiry), `fulfilment` (ship,
+//!   cancel, return), `stocking` (receive, adjust, move, pools), `count`, `policies`.
+//! - **Operation ids** (`ledger/operations.rs`): what took effect is remembered for the operation window, so the
+//!   same id with the same body is answered alike and never takes effect twice; an older id is refused.
+//! - **Invariants** (`ledger/invariants.rs`): checked for what an entry touched, and for everything in [`Ledger::check`].
+//!   A [`Violation`] means that this state must not be used any more.
+//! - **Snapshots** (`ledger/snapshot.rs`): the whole state as canonical bytes; [`Ledger::digest`] is their BLAKE3.
+//! - **Bytes** (`codec.rs`): entries, changes and commands, with a version in front.
+//!
+//! # Where units go
+//! `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit`. Reserving moves units from the
+//! storefront's pool and from free to held, committing to committed; shipping takes them out. What is given back goes
+//! to where it was taken from. A deficit (promised units that a recount did not find) is filled first by whatever becomes
+//! sellable: receipts, restocked returns, released and cancelled units.
+//!
+//! # Where to start reading
+//! [`Action`] for what can be asked, `ledger/apply.rs` for the way of one entry, then one family of commands. The claims
+//! that hold for every log are in `tests/properties`, against a second ledger written naively.
+
+#![warn(clippy::float_arithmetic)]
 
 mod change;
 mod codec;

@@ -12,7 +12,9 @@ use crate::{Sku, hash::FixedState};
 #[derive(Debug, Clone)]
 pub(crate) struct SmallNames<T> {
     names: IndexSet<T, FixedState>,
-    /// By number: its place among the sorted names. Adding a name never changes the relative order of others.
+    /// All numbers in order of name.
+    ordered: Vec<u16>,
+    /// By number: its place in `ordered`. Adding a name never changes the relative order of others.
     ranks: Vec<u16>,
 }
 
@@ -23,6 +25,7 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
     pub(crate) fn new() -> Self {
         Self {
             names: IndexSet::with_hasher(FixedState),
+            ordered: Vec::new(),
             ranks: Vec::new(),
         }
     }
@@ -45,14 +48,17 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
             return number;
         }
         debug_assert!(self.has_room_for(name));
-        let rank = self.names.iter().filter(|other| *other < name).count() as u16;
-        for other in &mut self.ranks {
-            if *other >= rank {
-                *other += 1;
-            }
+        let names = &self.names;
+        let rank = self
+            .ordered
+            .partition_point(|other| names[usize::from(*other)] < *name);
+        for later in &self.ordered[rank..] {
+            self.ranks[usize::from(*later)] += 1;
         }
-        self.ranks.push(rank);
-        self.names.insert_full(name.clone()).0 as u16
+        let number = self.names.insert_full(name.clone()).0 as u16;
+        self.ordered.insert(rank, number);
+        self.ranks.push(rank as u16);
+        number
     }
 
     pub(crate) fn ranks(&self) -> &[u16] {
@@ -79,13 +85,17 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
         if names.len() != count || count > MAX_SMALL_NAMES {
             return None;
         }
-        let mut sorted: Vec<u16> = (0..count as u16).collect();
-        sorted.sort_unstable_by(|a, b| names[usize::from(*a)].cmp(&names[usize::from(*b)]));
+        let mut ordered: Vec<u16> = (0..count as u16).collect();
+        ordered.sort_unstable_by(|a, b| names[usize::from(*a)].cmp(&names[usize::from(*b)]));
         let mut ranks = vec![0; count];
-        for (rank, number) in sorted.into_iter().enumerate() {
-            ranks[usize::from(number)] = rank as u16;
+        for (rank, number) in ordered.iter().enumerate() {
+            ranks[usize::from(*number)] = rank as u16;
         }
-        Some(Self { names, ranks })
+        Some(Self {
+            names,
+            ordered,
+            ranks,
+        })
     }
 }
 

@@ -1,5 +1,10 @@
 //! Small stories, one claim each. The property tests in `tests/` do the rest.
 
+mod deficit;
+mod edges;
+mod reserving;
+mod time;
+
 use crate::*;
 
 /// A ledger with a log of its own making.
@@ -136,6 +141,16 @@ impl Story {
             self.reserve_command(vec![line(name, quantity, Source::Any)], ReserveMode::AllOrNothing);
         self.send(&command).unwrap();
         command.operation_id
+    }
+
+    pub(crate) fn pool(&mut self, name: &str, at: &str, whose: &str, target: i64) -> Outcome {
+        let (sku, warehouse, storefront) = (sku(name), warehouse(at), storefront(whose));
+        self.act(Action::AllocatePool {
+            sku,
+            warehouse,
+            storefront,
+            target,
+        })
     }
 
     pub(crate) fn commit(&mut self, reservation_id: ReservationId) -> Outcome {

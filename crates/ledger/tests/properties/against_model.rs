@@ -1,0 +1,209 @@
+//! The ledger and a naive model of it give the same answers and have the same units.
+
+use std::collections::BTreeMap;
+
+use holdfast_ledger::*;
+use proptest::prelude::*;
+
+use crate::{
+    generate::{DraftEntry, STOREFRONTS, Writer, log, options},
+    model::{Model, Place},
+};
+
+/// What was wrong with a request is for people; that it was wrong is what counts.
+fn comparable(outcome: Outcome) -> Outcome {
+    match outcome {
+        Err(Refusal::InvalidRequest(_)) => Err(Refusal::InvalidRequest(String::new())),
+        Err(Refusal::PositionInFuture { as_of_seq, .. }) => Err(Refusal::PositionInFuture {
+            as_of_seq,
+            last_seq: 0,
+        }),
+        other => other,
+    }
+}
+
+/// The cells as a consumer of the change stream knows them.
+#[derive(Default)]
+struct Shadow {
+    seq: u64,
+    buckets: BTreeMap<(Sku, WarehouseId, Bucket, Option<StorefrontId>), i64>,
+}
+
+impl Shadow {
+    fn take(&mut self, changes: &[Change], log_index: u64, log_time_ms: u64) {
+        for (offset, change) in changes.iter().enumerate() {
+            self.seq += 1;
+            assert_eq!(change.seq, self.seq);
+            assert_eq!(
+                (change.entry_offset as usize, change.entry_changes as usize),
+                (offset, changes.len())
+            );
+            assert_eq!((change.log_index, change.log_time_ms), (log_index, log_time_ms));
+            assert!(
+                change.moves.is_sorted_by(|a, b| a.bucket < b.bucket),
+                "{change:?}"
+            );
+            let mut into_buckets = 0;
+            let mut into_warehouse = 0;
+            for BucketMove { bucket, delta, after } in &change.moves {
+                assert!(*delta != 0 && *after >= 0, "{change:?}");
+                match bucket {
+                    Bucket::OnHand => into_warehouse += delta,
+                    Bucket::Deficit => into_buckets -= delta,
+                    _ => into_buckets += delta,
+                }
+                let storefront = change.storefront.clone().filter(|_| *bucket == Bucket::Pool);
+                let key = (
+                    change.sku.clone().unwrap(),
+                    change.warehouse.clone().unwrap(),
+                    *bucket,
+                    storefront,
+                );
+                let value = self.buckets.entry(key).or_default();
+                *value += delta;
+                assert_eq!(value, after, "{change:?}");
+            }
+            assert_eq!(into_buckets, into_warehouse, "{change:?}");
+        }
+    }
+
+    fn compare(&self, cells: &[CellView]) {
+        let mut known: BTreeMap<_, i64> = BTreeMap::new();
+        for cell in cells {
+            let at = |bucket, storefront| (cell.sku.clone(), cell.warehouse.clone(), bucket, storefront);
+            for (bucket, value) in [
+                (Bucket::OnHand, cell.on_hand),
+                (Bucket::Free, cell.free),
+                (Bucket::Safety, cell.safety),
+                (Bucket::Held, cell.held),
+                (Bucket::Committed, cell.committed),
+                (Bucket::Damaged, cell.damaged),
+                (Bucket::QualityHold, cell.quality_hold),
+                (Bucket::Deficit, cell.deficit),
+            ] {
+                known.insert(at(bucket, None), value);
+            }
+            for pool in &cell.pools {
+                known.insert(at(Bucket::Pool, Some(pool.storefront.clone())), pool.quantity);
+            }
+        }
+        known.retain(|_, value| *value != 0);
+        let mut told = self.buckets.clone();
+        told.retain(|_, value| *value != 0);
+        assert_eq!(
+            told, known,
+            "the change stream tells another story than the cells"
+        );
+    }
+}
+
+fn cells_of(ledger: &Ledger) -> Vec<CellView> {
+    let mut all: Vec<CellView> = Vec::new();
+    loop {
+        let after = all.last().map(|cell| (cell.sku.clone(), cell.warehouse.clone()));
+        match ledger.query(&Query::ListCells { after, limit: 5 }).unwrap() {
+            QueryReply::Cells(page) if page.is_empty() => return all,
+            QueryReply::Cells(page) => all.extend(page),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn compare(ledger: &Ledger, model: &Model) {
+    let cells = cells_of(ledger);
+    let expected: Vec<CellView> = model.cells.keys().map(|key| model.view(key)).collect();
+    assert_eq!(cells, expected);
+    let live = [ReservationState::Held, ReservationState::Committed];
+    let live = model
+        .reservations
+        .values()
+        .filter(|r| live.contains(&r.state))
+        .count();
+    assert_eq!(ledger.live_reservation_count(), live as u64);
+    for (id, reservation) in &model.reservations {
+        let lines = reservation.lines.iter().map(|line| LineView {
+            line: line.number,
+            sku: line.sku.clone(),
+            requested: line.requested,
+            granted: line.units.len() as i64,
+            held: line.count(Place::Held),
+            committed: line.count(Place::Committed),
+            shipped: line.count(Place::Shipped) + line.count(Place::Returned),
+            released: line.count(Place::Released),
+            cancelled: line.count(Place::Cancelled),
+            returned: line.count(Place::Returned),
+            allocations: line.allocations(),
+        });
+        let expected = ReservationView {
+            reservation_id: *id,
+            storefront: reservation.storefront.clone(),
+            state: reservation.state,
+            created_at_ms: reservation.created_at_ms,
+            expires_at_ms: reservation.expires_at_ms,
+            reference: reservation.reference.clone(),
+            lines: lines.collect(),
+        };
+        let found = ledger.query(&Query::Reservation { reservation_id: *id }).unwrap();
+        assert_eq!(found, QueryReply::Reservation(Some(expected)));
+    }
+    for name in STOREFRONTS {
+        let storefront = StorefrontId::new(name).unwrap();
+        for (sku, _) in model.cells.keys() {
+            let (may_borrow, _) = model
+                .policies
+                .get(&(sku.clone(), storefront.clone()))
+                .copied()
+                .unwrap_or((true, 0));
+            let mut warehouses = Vec::new();
+            for ((_, warehouse), cell) in model.cells.iter().filter(|(key, _)| key.0 == *sku) {
+                let pooled = cell.pools.get(&storefront).copied().unwrap_or(0);
+                let units = pooled + if may_borrow { cell.free } else { 0 };
+                if units > 0 {
+                    warehouses.push((warehouse.clone(), units));
+                }
+            }
+            let query = Query::Availability {
+                storefront: storefront.clone(),
+                skus: vec![sku.clone()],
+            };
+            let expected = vec![AvailabilityView {
+                sku: sku.clone(),
+                warehouses,
+            }];
+            assert_eq!(ledger.query(&query).unwrap(), QueryReply::Availability(expected));
+        }
+    }
+}
+
+fn run(drafts: &[DraftEntry]) {
+    let mut ledger = Ledger::new(options());
+    let mut model = Model::new(options());
+    let mut shadow = Shadow::default();
+    let mut writer = Writer::new();
+    for draft in drafts {
+        let entry = writer.entry(draft);
+        let expected = model.apply(writer.index, &entry);
+        let applied = ledger.apply(writer.index, &entry).unwrap();
+        assert_eq!(applied.outcomes.len(), expected.len());
+        for ((outcome, expected), command) in applied.outcomes.iter().zip(expected).zip(&entry.commands) {
+            assert_eq!(comparable(outcome.clone()), comparable(expected), "{command:?}");
+        }
+        ledger.check().unwrap();
+        shadow.take(&applied.changes, writer.index, model.now_ms);
+        assert_eq!(ledger.last_seq(), shadow.seq);
+        assert_eq!(ledger.log_time_ms(), model.now_ms);
+        shadow.compare(&cells_of(&ledger));
+        model.mark(ledger.last_seq());
+        writer.learn(&entry, &applied.outcomes, ledger.last_seq());
+        compare(&ledger, &model);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_log_gives_the_answers_and_the_units_of_the_naive_model(drafts in log(40)) {
+        run(&drafts);
+    }
+}

@@ -1,0 +1,124 @@
+//! Bytes come back as they were, and anything else is an error, never a panic.
+
+use holdfast_ledger::*;
+use proptest::{collection::vec, prelude::*};
+
+use crate::generate::{DraftEntry, Writer, log, options};
+
+fn written(drafts: &[DraftEntry]) -> (Vec<Entry>, Vec<Vec<Change>>, Ledger) {
+    let mut writer = Writer::new();
+    let mut ledger = Ledger::new(options());
+    let (mut entries, mut changes) = (Vec::new(), Vec::new());
+    for draft in drafts {
+        let entry = writer.entry(draft);
+        let applied = ledger.apply(writer.index, &entry).unwrap();
+        writer.learn(&entry, &applied.outcomes, ledger.last_seq());
+        changes.push(applied.changes);
+        entries.push(entry);
+    }
+    (entries, changes, ledger)
+}
+
+/// Reads everything from bytes that may be anything. What is accepted is written as it was read.
+fn read_all(bytes: &[u8]) {
+    if let Ok(entry) = decode_entry(bytes) {
+        assert_eq!(decode_entry(&encode_entry(&entry)), Ok(entry));
+    }
+    if let Ok(changes) = decode_changes(bytes) {
+        assert_eq!(decode_changes(&encode_changes(&changes)), Ok(changes));
+    }
+    if let Ok(command) = decode_command(bytes) {
+        assert_eq!(decode_command(&encode_command(&command)), Ok(command));
+    }
+    if let Ok(mut ledger) = Ledger::decode(bytes) {
+        assert_eq!(ledger.encode(), bytes);
+        ledger.check().unwrap();
+        // It may be at the end of its log; but it works or says so.
+        let _ = ledger.apply(
+            1 << 47,
+            &Entry {
+                log_time_ms: 1 << 47,
+                commands: Vec::new(),
+            },
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_read_again(drafts in log(12)) {
+        let (entries, changes, _) = written(&drafts);
+        for entry in entries {
+            prop_assert_eq!(decode_entry(&encode_entry(&entry)), Ok(entry.clone()));
+            for command in entry.commands {
+                prop_assert_eq!(decode_command(&encode_command(&command)), Ok(command));
+            }
+        }
+        for changes in changes {
+            prop_assert_eq!(decode_changes(&encode_changes(&changes)), Ok(changes));
+        }
+    }
+
+    #[test]
+    fn truncated_bytes_are_refused(drafts in log(6)) {
+        let (entries, changes, ledger) = written(&drafts);
+        for bytes in entries.iter().map(encode_entry).take(3) {
+            for end in 0..bytes.len() {
+                prop_assert!(decode_entry(&bytes[..end]).is_err());
+            }
+        }
+        for bytes in changes.iter().map(|changes| encode_changes(changes)).take(3) {
+            for end in 0..bytes.len() {
+                prop_assert!(decode_changes(&bytes[..end]).is_err());
+            }
+        }
+        let bytes = ledger.encode();
+        for end in (0..bytes.len()).step_by(1 + bytes.len() / 200) {
+            prop_assert!(Ledger::decode(&bytes[..end]).is_err());
+        }
+        prop_assert!(Ledger::decode(&[&bytes[..], &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn flipped_bytes_are_refused_or_another_valid_value(
+        drafts in log(8),
+        flips in vec((any::<prop::sample::Index>(), 1..=255_u8), 1..40),
+    ) {
+        let (entries, changes, ledger) = written(&drafts);
+        let mut all: Vec<Vec<u8>> = entries.iter().map(encode_entry).collect();
+        all.extend(changes.iter().map(|changes| encode_changes(changes)));
+        all.push(ledger.encode());
+        for bytes in all {
+            for (at, flip) in &flips {
+                let mut bytes = bytes.clone();
+                let at = at.index(bytes.len());
+                bytes[at] ^= flip;
+                read_all(&bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused(mut bytes in vec(any::<u8>(), 0..300)) {
+        read_all(&bytes);
+        if let Some(version) = bytes.first_mut() {
+            *version = 1;
+        }
+        read_all(&bytes);
+    }
+}
+
+#[test]
+fn a_hostile_length_does_not_allocate() {
+    for prefix in 0..40 {
+        let mut bytes = vec![1];
+        bytes.extend(std::iter::repeat_n(0, prefix));
+        bytes.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+        read_all(&bytes);
+        assert!(decode_entry(&bytes).is_err());
+        assert!(decode_changes(&bytes).is_err());
+        assert!(Ledger::decode(&bytes).is_err());
+    }
+}

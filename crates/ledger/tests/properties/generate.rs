@@ -1,0 +1,424 @@
+//! Logs that mean something: few names, small quantities, ids and reservations that come again.
+
+use holdfast_ledger::*;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+/// Short times, so that a log of a minute sees everything expire and be forgotten.
+pub(crate) fn options() -> LedgerOptions {
+    LedgerOptions {
+        operation_window_ms: 10_000,
+        operation_lead_ms: 1_000,
+        closed_retention_ms: 4_000,
+        shipped_retention_ms: 25_000,
+    }
+}
+
+/// A command before it knows which reservations there are.
+#[derive(Debug, Clone)]
+pub(crate) enum Draft {
+    New {
+        /// Added to the entry's time; mostly 0.
+        id_offset_ms: i64,
+        reason: &'static str,
+        action: DraftAction,
+    },
+    /// An earlier command again, counted from the last; with another reference if `changed`.
+    Again { back: usize, changed: bool },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum DraftAction {
+    Ready(Action),
+    /// On a reservation, counted from the last; `usize::MAX` is one that never was.
+    On(usize, Transition),
+    /// A count as of the end of an earlier entry, counted from the last one; one too many is the future.
+    Count {
+        sku: Sku,
+        warehouse: WarehouseId,
+        counted: i64,
+        entries_back: usize,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Transition {
+    Extend(u64),
+    Commit,
+    Release,
+    Ship(Vec<LineQuantity>),
+    Cancel(Vec<LineQuantity>),
+    Return(Vec<LineQuantity>, Disposition),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct DraftEntry {
+    pub(crate) later_ms: i64,
+    pub(crate) drafts: Vec<Draft>,
+}
+
+pub(crate) const SKUS: [&str; 3] = ["tea", "cup", "pot"];
+pub(crate) const WAREHOUSES: [&str; 4] = ["north", "east", "west", "a"];
+pub(crate) const STOREFRONTS: [&str; 3] = ["web", "app", "kiosk"];
+
+fn sku() -> impl Strategy<Value = Sku> {
+    select(&SKUS[..]).prop_map(|name| Sku::new(name).unwrap())
+}
+
+fn warehouse() -> impl Strategy<Value = WarehouseId> {
+    select(&WAREHOUSES[..]).prop_map(|name| WarehouseId::new(name).unwrap())
+}
+
+fn storefront() -> impl Strategy<Value = StorefrontId> {
+    select(&STOREFRONTS[..]).prop_map(|name| StorefrontId::new(name).unwrap())
+}
+
+fn quantity() -> impl Strategy<Value = i64> {
+    prop_oneof![60 => 1..8_i64, 1 => -1..1_i64]
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    prop_oneof![
+        4 => Just(Source::Any),
+        2 => warehouse().prop_map(Source::Warehouse),
+        2 => vec(warehouse(), 1..4).prop_map(Source::Preference),
+    ]
+}
+
+fn reserve() -> impl Strategy<Value = Action> {
+    let line = (sku(), quantity(), source()).prop_map(|(sku, quantity, source)| ReserveLine {
+        sku,
+        quantity,
+        source,
+    });
+    let mode = prop_oneof![Just(ReserveMode::AllOrNothing), Just(ReserveMode::BestEffort)];
+    (
+        storefront(),
+        vec(line, 1..5),
+        prop_oneof![1 => 1..3_000_u64, 4 => 3_000..20_000_u64],
+        mode,
+    )
+        .prop_map(|(storefront, lines, ttl_ms, mode)| Action::Reserve {
+            storefront,
+            lines,
+            ttl_ms,
+            mode,
+        })
+}
+
+fn disposition() -> impl Strategy<Value = Disposition> {
+    select(vec![
+        Disposition::Restock,
+        Disposition::Damaged,
+        Disposition::QualityHold,
+    ])
+}
+
+fn lines() -> impl Strategy<Value = Vec<LineQuantity>> {
+    let line = (
+        0..4_u32,
+        prop_oneof![20 => 1..4_i64, 1 => Just(0)],
+        option::weighted(0.3, warehouse()),
+    )
+        .prop_map(|(line, quantity, warehouse)| LineQuantity {
+            line,
+            quantity,
+            warehouse,
+        });
+    prop_oneof![3 => Just(Vec::new()), 4 => vec(line, 1..3)]
+}
+
+fn transition() -> impl Strategy<Value = Transition> {
+    prop_oneof![
+        2 => (0..9_000_u64).prop_map(Transition::Extend),
+        7 => Just(Transition::Commit),
+        2 => Just(Transition::Release),
+        7 => lines().prop_map(Transition::Ship),
+        4 => lines().prop_map(Transition::Cancel),
+        6 => (lines(), disposition()).prop_map(|(lines, to)| Transition::Return(lines, to)),
+    ]
+}
+
+fn movement() -> impl Strategy<Value = Action> {
+    let bucket = || {
+        select(vec![
+            Bucket::Free,
+            Bucket::Free,
+            Bucket::Safety,
+            Bucket::Damaged,
+            Bucket::QualityHold,
+            Bucket::Held,
+        ])
+    };
+    prop_oneof![
+        8 => (sku(), warehouse(), prop_oneof![50 => 1..25_i64, 1 => -1..1_i64])
+            .prop_map(|(sku, warehouse, quantity)| Action::Receive { sku, warehouse, quantity }),
+        2 => (sku(), warehouse(), -9..9_i64)
+            .prop_map(|(sku, warehouse, delta)| Action::Adjust { sku, warehouse, delta }),
+        2 => (sku(), warehouse(), prop_oneof![1 => Just(-1), 12 => 0..3_i64, 12 => 3..20_i64]).prop_map(|(sku, warehouse, counted)| Action::Count {
+            sku, warehouse, counted, as_of_seq: None
+        }),
+        3 => (sku(), warehouse(), bucket(), bucket(), quantity()).prop_map(
+            |(sku, warehouse, from, to, quantity)| Action::MoveBucket { sku, warehouse, from, to, quantity }
+        ),
+        1 => (sku(), storefront(), any::<bool>(), prop_oneof![3 => Just(0), 2 => 1..6_i64, 1 => Just(-1)]).prop_map(
+            |(sku, storefront, may_borrow, max_per_reservation)| Action::SetPolicy {
+                sku, storefront, may_borrow, max_per_reservation
+            }
+        ),
+        3 => (sku(), warehouse(), storefront(), -1..7_i64).prop_map(|(sku, warehouse, storefront, target)| {
+            Action::AllocatePool { sku, warehouse, storefront, target }
+        }),
+        1 => (sku(), warehouse(), quantity(), disposition()).prop_map(|(sku, warehouse, quantity, disposition)| {
+            Action::Return { of: ReturnOf::Unreferenced { sku, warehouse, quantity }, disposition }
+        }),
+    ]
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let action = prop_oneof![
+        8 => reserve().prop_map(DraftAction::Ready),
+        12 => (prop_oneof![30 => 0..5_usize, 1 => Just(usize::MAX)], transition()).prop_map(|(back, what)| DraftAction::On(back, what)),
+        8 => movement().prop_map(DraftAction::Ready),
+        2 => (sku(), warehouse(), 0..12_i64, 0..8_usize).prop_map(|(sku, warehouse, counted, entries_back)| {
+            DraftAction::Count { sku, warehouse, counted, entries_back }
+        }),
+    ];
+    let offset = prop_oneof![40 => Just(0), 3 => -1_000..1_500_i64, 1 => -12_000..-9_000_i64];
+    let reason = prop_oneof![9 => Just("test"), 1 => Just("")];
+    prop_oneof![
+        9 => (offset, reason, action)
+            .prop_map(|(id_offset_ms, reason, action)| Draft::New { id_offset_ms, reason, action }),
+        1 => (0..30_usize, proptest::bool::weighted(0.3)).prop_map(|(back, changed)| Draft::Again { back, changed }),
+    ]
+}
+
+/// A log; `writer` makes its entries one by one.
+pub(crate) fn log(entries: usize) -> impl Strategy<Value = Vec<DraftEntry>> {
+    let later = prop_oneof![16 => 0..400_i64, 3 => 400..4_000_i64, 1 => -500..0_i64, 1 => 9_000..30_000_i64];
+    let entry = (later, vec(draft(), 0..7)).prop_map(|(later_ms, drafts)| DraftEntry { later_ms, drafts });
+    (deliveries(), vec(entry, 1..entries)).prop_map(|(first, rest)| [vec![first], rest].concat())
+}
+
+/// Something to sell, in two warehouses of each SKU.
+fn deliveries() -> impl Strategy<Value = DraftEntry> {
+    vec(1..30_i64, 2 * SKUS.len()).prop_map(|quantities| {
+        let drafts = quantities.into_iter().enumerate().map(|(number, quantity)| {
+            let sku = Sku::new(SKUS[number % SKUS.len()]).unwrap();
+            let warehouse = WarehouseId::new(WAREHOUSES[number / SKUS.len()]).unwrap();
+            let action = DraftAction::Ready(Action::Receive {
+                sku,
+                warehouse,
+                quantity,
+            });
+            Draft::New {
+                id_offset_ms: 0,
+                reason: "test",
+                action,
+            }
+        });
+        DraftEntry {
+            later_ms: 0,
+            drafts: drafts.collect(),
+        }
+    })
+}
+
+/// Turns drafts into entries, knowing what was sent before.
+pub(crate) struct Writer {
+    pub(crate) index: u64,
+    now_ms: i64,
+    number: u64,
+    commands: Vec<Command>,
+    /// In order of their making, with the last known state (a hold may have ended since).
+    reservations: Vec<(ReservationId, ReservationState)>,
+    /// The last change after each entry.
+    marks: Vec<u64>,
+}
+
+pub(crate) fn id_at(time_ms: u64, number: u64) -> OperationId {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&time_ms.to_be_bytes()[2..]);
+    bytes[6] = 0x70;
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    bytes[8] = 0x80 | bytes[8] & 0x3f;
+    OperationId::from_slice(&bytes).unwrap()
+}
+
+/// Some element counted from the last.
+fn back<T: Clone>(list: &[T], back: usize) -> Option<T> {
+    list.iter().rev().nth(back % list.len().max(1)).cloned()
+}
+
+impl Writer {
+    pub(crate) fn new() -> Self {
+        let now_ms = 1_800_000_000_000;
+        Self {
+            index: 0,
+            now_ms,
+            number: 0,
+            commands: Vec::new(),
+            reservations: Vec::new(),
+            marks: vec![0],
+        }
+    }
+
+    /// Learns what came of the last entry: later drafts are about reservations that were granted, and mostly about those
+    /// that are still open.
+    pub(crate) fn learn(&mut self, entry: &Entry, outcomes: &[Outcome], last_seq: u64) {
+        self.marks.push(last_seq);
+        for (command, outcome) in entry.commands.iter().zip(outcomes) {
+            match (outcome, &command.action) {
+                (Ok(Success::Reserved { replayed: false, .. }), _) => {
+                    self.reservations
+                        .push((command.operation_id, ReservationState::Held));
+                }
+                (
+                    Ok(Success::Transitioned {
+                        state: Some(now),
+                        replayed: false,
+                        ..
+                    }),
+                    Action::Commit { reservation_id }
+                    | Action::Release { reservation_id }
+                    | Action::Ship { reservation_id, .. }
+                    | Action::Cancel { reservation_id, .. }
+                    | Action::Return {
+                        of: ReturnOf::Reservation { reservation_id, .. },
+                        ..
+                    },
+                ) => {
+                    let found = self.reservations.iter_mut().find(|(id, _)| id == reservation_id);
+                    found.unwrap().1 = *now;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Mostly one whose state allows the transition.
+    fn pick(&self, steps: usize, transition: &Transition) -> Option<ReservationId> {
+        if steps == usize::MAX {
+            return None;
+        }
+        let fits = |state| match transition {
+            _ if steps == 4 => true,
+            Transition::Extend(_) | Transition::Commit | Transition::Release => {
+                state == ReservationState::Held
+            }
+            Transition::Ship(_) | Transition::Cancel(_) => state == ReservationState::Committed,
+            Transition::Return(..) => {
+                matches!(state, ReservationState::Committed | ReservationState::Shipped)
+            }
+        };
+        let fitting: Vec<_> = self
+            .reservations
+            .iter()
+            .filter(|(_, state)| fits(*state))
+            .collect();
+        back(&fitting, steps)
+            .or(self.reservations.last())
+            .map(|(id, _)| *id)
+    }
+
+    pub(crate) fn entry(&mut self, draft: &DraftEntry) -> Entry {
+        self.now_ms += draft.later_ms;
+        self.index += 1;
+        let commands = draft.drafts.iter().map(|draft| self.command(draft)).collect();
+        Entry {
+            log_time_ms: self.now_ms as u64,
+            commands,
+        }
+    }
+
+    fn command(&mut self, draft: &Draft) -> Command {
+        let command = match draft {
+            Draft::Again { back: steps, changed } if !self.commands.is_empty() => {
+                let mut command = back(&self.commands, *steps).unwrap();
+                if *changed {
+                    command.reference = Reference::new("another").unwrap();
+                }
+                command
+            }
+            Draft::Again { .. } => self.write(
+                0,
+                "test",
+                Action::Commit {
+                    reservation_id: id_at(0, 0),
+                },
+            ),
+            Draft::New {
+                id_offset_ms,
+                reason,
+                action,
+            } => {
+                let action = self.action(action);
+                self.write(*id_offset_ms, reason, action)
+            }
+        };
+        self.commands.push(command.clone());
+        command
+    }
+
+    fn write(&mut self, id_offset_ms: i64, reason: &str, action: Action) -> Command {
+        self.number += 1;
+        Command {
+            operation_id: id_at((self.now_ms + id_offset_ms) as u64, self.number),
+            principal: Principal::new("tester").unwrap(),
+            reference: Reference::new(format!("doc-{}", self.number)).unwrap(),
+            reason: Reason::new(reason).unwrap(),
+            action,
+        }
+    }
+
+    fn action(&self, draft: &DraftAction) -> Action {
+        match draft {
+            DraftAction::Ready(action) => action.clone(),
+            DraftAction::Count {
+                sku,
+                warehouse,
+                counted,
+                entries_back,
+            } => {
+                let last = self.marks.last().copied().unwrap_or(0);
+                let as_of_seq = if *entries_back == 0 {
+                    last + 1000
+                } else {
+                    back(&self.marks, entries_back - 1).unwrap_or(0)
+                };
+                let (sku, warehouse) = (sku.clone(), warehouse.clone());
+                Action::Count {
+                    sku,
+                    warehouse,
+                    counted: *counted,
+                    as_of_seq: Some(as_of_seq),
+                }
+            }
+            DraftAction::On(steps, transition) => {
+                let reservation_id = self.pick(*steps, transition).unwrap_or(id_at(1, 1));
+                match transition.clone() {
+                    Transition::Extend(ttl_ms) => Action::Extend {
+                        reservation_id,
+                        ttl_ms,
+                    },
+                    Transition::Commit => Action::Commit { reservation_id },
+                    Transition::Release => Action::Release { reservation_id },
+                    Transition::Ship(lines) => Action::Ship {
+                        reservation_id,
+                        lines,
+                    },
+                    Transition::Cancel(lines) => Action::Cancel {
+                        reservation_id,
+                        lines,
+                    },
+                    Transition::Return(lines, disposition) => Action::Return {
+                        of: ReturnOf::Reservation {
+                            reservation_id,
+                            lines,
+                        },
+                        disposition,
+                    },
+                }
+            }
+        }
+    }
+}
