@@ -43,7 +43,10 @@ impl ChangeReader {
             return Ok(Vec::new());
         }
         let storage = |what: String| ChangeReadError::Storage(what);
-        let records = self.changes.read(from_seq, max_bytes).map_err(|error| storage(error.to_string()))?;
+        let records = self
+            .changes
+            .read(from_seq, max_bytes)
+            .map_err(|error| storage(error.to_string()))?;
         let mut changes = Vec::new();
         for record in records {
             let entry: Vec<Change> =
@@ -59,7 +62,10 @@ impl ChangeReader {
     /// [`ChangeReadError::Stopped`] when the replica ends.
     pub async fn wait_past(&self, seq: u64) -> Result<u64, ChangeReadError> {
         let mut last_seq = self.last_seq.clone();
-        let reached = last_seq.wait_for(|last| *last > seq).await.map_err(|_| ChangeReadError::Stopped)?;
+        let reached = last_seq
+            .wait_for(|last| *last > seq)
+            .await
+            .map_err(|_| ChangeReadError::Stopped)?;
         Ok(*reached)
     }
 }

@@ -45,7 +45,10 @@ impl LogClock {
 
     fn peek_at(&self, applied_ms: u64, own_wall_ms: u64) -> u64 {
         let inner = self.0.lock();
-        inner.agreed_ms(own_wall_ms).max(inner.last_stamped_ms).max(applied_ms)
+        inner
+            .agreed_ms(own_wall_ms)
+            .max(inner.last_stamped_ms)
+            .max(applied_ms)
     }
 
     /// Stamps an entry: never earlier than the one before, nor than what is applied.
@@ -78,7 +81,11 @@ mod tests {
         let far_ahead = wall_clock_ms() + 1_000_000;
         let first = clock.stamp(far_ahead);
         assert_eq!(first, far_ahead);
-        assert_eq!(clock.stamp(0), far_ahead, "the wall clock is behind, log time stays");
+        assert_eq!(
+            clock.stamp(0),
+            far_ahead,
+            "the wall clock is behind, log time stays"
+        );
         assert!(clock.stamp(far_ahead + 1) > far_ahead);
     }
 

@@ -46,5 +46,12 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
         return Err(CodecError::Version(*version));
     }
     let (value, rest) = postcard::take_from_bytes(body).map_err(CodecError::Malformed)?;
-    if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(CodecError::Trailing(rest.len()))
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,9 @@ pub(crate) enum ForwardReply {
     Submit(Vec<CommandReply>),
     Query(Result<Answer, QueryError>),
     /// It does not lead; perhaps it knows who does. Nothing was done.
-    NotLeader { leader: Option<u64> },
+    NotLeader {
+        leader: Option<u64>,
+    },
     /// It does not understand the request. Nothing was done.
     Malformed(String),
 }

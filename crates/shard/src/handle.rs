@@ -13,8 +13,8 @@ use crate::leadership;
 use crate::replica::{self, Replica};
 use crate::route;
 use crate::{
-    Answer, ChangeReader, Freshness, PeerMessageError, PeerTransport, QueryError, ReplicaStatus, ShardMetrics,
-    ShardOptions, ShardStores, StartError, SubmitError, TransferError,
+    Answer, ChangeReader, Freshness, PeerMessageError, PeerTransport, QueryError, ReplicaStatus,
+    ShardMetrics, ShardOptions, ShardStores, StartError, SubmitError, TransferError,
 };
 
 /// Recovers a replica from its stores and starts it on a thread of its own.
@@ -27,7 +27,9 @@ pub async fn start(
     transport: Arc<dyn PeerTransport>,
 ) -> Result<ShardHandle, StartError> {
     let replica = replica::start(options, stores, transport).await?;
-    Ok(ShardHandle { replica: Arc::new(replica) })
+    Ok(ShardHandle {
+        replica: Arc::new(replica),
+    })
 }
 
 /// One replica of a shard on this node, whether it leads or not. Cheap to clone. The replica ends with
@@ -46,7 +48,11 @@ impl ShardHandle {
     /// Has commands decided, here or at the leader on another node. One result for each, in their order. The commands of
     /// one call are decided in their order, but other callers' may be decided between them. Asks again with the same
     /// operation ids until the deadline. Dropping the future takes nothing back.
-    pub async fn submit(&self, commands: Vec<Command>, deadline: Instant) -> Vec<Result<Outcome, SubmitError>> {
+    pub async fn submit(
+        &self,
+        commands: Vec<Command>,
+        deadline: Instant,
+    ) -> Vec<Result<Outcome, SubmitError>> {
         route::submit(&self.replica, commands, deadline).await
     }
 
@@ -54,7 +60,12 @@ impl ShardHandle {
     ///
     /// # Errors
     /// See [`QueryError`].
-    pub async fn query(&self, query: Query, freshness: Freshness, deadline: Instant) -> Result<Answer, QueryError> {
+    pub async fn query(
+        &self,
+        query: Query,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Result<Answer, QueryError> {
         route::query(&self.replica, query, freshness, deadline).await
     }
 
@@ -133,5 +144,12 @@ impl ShardHandle {
     #[cfg(test)]
     pub(crate) async fn halt(&self) {
         self.replica.stopper.stop().await;
+    }
+
+    /// Has the ledger apply an entry that is not in the log.
+    #[cfg(test)]
+    pub(crate) async fn break_ledger(&self, entry: &holdfast_ledger::Entry) {
+        let mut state = self.replica.state.write().await;
+        state.ledger.apply(1 << 40, entry).unwrap();
     }
 }

@@ -13,7 +13,10 @@ pub(crate) struct Health {
 
 impl Health {
     pub(crate) fn new(shard: u32) -> Self {
-        Self { shard, dead: Arc::new(watch::Sender::new(None)) }
+        Self {
+            shard,
+            dead: Arc::new(watch::Sender::new(None)),
+        }
     }
 
     /// This replica is dead: a violated invariant, a failed disk, a panic.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 
 use crate::TransferError;
@@ -14,12 +15,21 @@ pub(crate) async fn transfer(replica: &Replica, to: Option<u64>) -> Result<u64, 
     let own_id = replica.options.node_id;
     let to = match to {
         Some(to) if !replica.options.voters.contains(&to) => return Err(TransferError::NotAVoter(to)),
-        _ if !replica.leads() => return Err(TransferError::NotLeader { leader: *replica.leader.borrow() }),
+        _ if !replica.leads() => {
+            return Err(TransferError::NotLeader {
+                leader: *replica.leader.borrow(),
+            });
+        }
         Some(to) if to == own_id => return Ok(own_id),
         Some(to) => to,
         None => closest(replica).ok_or(TransferError::NobodyElse)?,
     };
-    replica.raft.trigger().transfer_leader(to).await.map_err(|_| TransferError::Stopped)?;
+    replica
+        .raft
+        .trigger()
+        .transfer_leader(to)
+        .await
+        .map_err(|_| TransferError::Stopped)?;
     let patience = Duration::from_millis(replica.options.election_timeout_max_ms * 2);
     let mut leader = replica.leader.clone();
     let taken = leader.wait_for(|leader| leader.is_some_and(|leader| leader != own_id));
@@ -30,11 +40,24 @@ pub(crate) async fn transfer(replica: &Replica, to: Option<u64>) -> Result<u64, 
     }
 }
 
-/// The follower whose log has most of ours; of several the one heard from last.
+/// The follower whose log has most of ours, among those heard from lately.
 fn closest(replica: &Replica) -> Option<u64> {
     let metrics = replica.raft.metrics();
     let metrics = metrics.borrow_watched();
-    let heard = |node: &u64| metrics.heartbeat.as_ref().and_then(|heard| heard.get(node).copied().flatten().map(|at| *at));
-    let followers = metrics.replication.as_ref()?.iter().filter(|(node, _)| **node != replica.options.node_id);
-    followers.max_by_key(|(node, matched)| (**matched, heard(node))).map(|(node, _)| *node)
+    let lately = Duration::from_millis(replica.options.election_timeout_max_ms);
+    let is_near = |node: &u64| {
+        let heard = metrics
+            .heartbeat
+            .as_ref()
+            .and_then(|heard| heard.get(node).copied().flatten());
+        *node != replica.options.node_id && heard.is_some_and(|at| at.elapsed() < lately)
+    };
+    let followers = metrics
+        .replication
+        .as_ref()?
+        .iter()
+        .filter(|(node, _)| is_near(node));
+    followers
+        .max_by_key(|(_, matched)| **matched)
+        .map(|(node, _)| *node)
 }

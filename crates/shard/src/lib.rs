@@ -1,4 +1,41 @@
 //! One shard: an actor around one Raft group around one ledger state.
+//!
+//! A shard owns a part of the SKUs. Each node of a cluster has a replica of it; one replica leads. This crate makes a replica
+//! out of a ledger ([`holdfast_ledger`]), what a node keeps on disk ([`holdfast_storage`]) and Raft (openraft), and gives
+//! the node a [`ShardHandle`] that looks the same whether its replica leads or not.
+//!
+//! # The way of a command
+//! ```text
+//! ShardHandle::submit ── route ──> Proposer ──────> Raft ──────> LogStore ── one sync for all shards of the node
+//!    (any replica)         │      (the actor:        │  └─ Peer ──> PeerTransport ──> Inbound ──> Raft of the others
+//!                          │       many commands,    v
+//!      another leads: PeerTransport::forward    StateMachine ──> Ledger ──> outcomes ──> back to each caller
+//!                                                              └──────────> ChangeLog ──> ChangeReader
+//! ```
+//! 1. **`route`** finds the leader, here or on another node, and asks again until the caller's deadline. That is safe because a
+//!    command that took effect is recognised by its operation id and answered with its first outcome. A caller whose time
+//!    is up hears whether its command certainly had no effect or whether that is unknown.
+//! 2. **`proposer`** is the actor. It drains everything that waits into one log entry, keeps a few entries in flight and stamps
+//!    each with log time (`clock`). A command that would be refused, or was applied before, is answered from a
+//!    confirmed read (`read_gate`) and costs no log write. When a hold is due and nobody writes, it proposes an empty entry.
+//! 3. **`log_store`** keeps Raft's log and vote in the node's write-ahead log. An append is reported as durable in one place,
+//!    right after the data sync, so nothing is acknowledged before a quorum has synced it.
+//! 4. **`state_machine`** applies entries to the ledger, answers with the outcomes and writes the changes. Its folder has the
+//!    snapshots: built beside the running shard, the changes synced first, and only then may the log be purged.
+//! 5. **`peer`** is what replicas say to each other, several appends in flight, answers in order.
+//!
+//! # Rules that hold here
+//! - Each replica has a thread of its own, an actix arbiter; Raft's tasks live on it. Nothing on it may block, so disk work goes
+//!   through the log's writer thread or `spawn_blocking`, and the ledger's lock is an asynchronous one.
+//! - The ledger is written by the state machine alone.
+//! - A violated invariant, a failed sync or a panic kills the replica: [`ShardHandle::fatal`] resolves and the node must stop. A
+//!   wrong ledger must not go on, and after a failed sync nobody knows what is on disk.
+//! - Everything written or sent is postcard behind a version byte (`codec`).
+//! - Openraft's pre-vote stays off: its default network grants every one.
+//!
+//! # Where to start reading
+//! [`handle`](ShardHandle) for what the node sees, `proposer.rs` for what makes it fast, `route/submit.rs` for what makes it safe
+//! to ask again, and `tests/` for three replicas in one process with cut wires and crashing disks.
 
 mod change_reader;
 mod clock;

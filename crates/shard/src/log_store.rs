@@ -40,11 +40,21 @@ impl LogStore {
         if start >= end {
             return Ok(Vec::new());
         }
-        let records = self.log.read(self.group, start..end, READ_BYTES).map_err(io::Error::other)?;
+        let records = self
+            .log
+            .read(self.group, start..end, READ_BYTES)
+            .map_err(io::Error::other)?;
         if records.is_empty() {
-            return Err(io::Error::other(format!("log of group {}: entry {start} is missing", self.group)));
+            return Err(io::Error::other(format!(
+                "log of group {}: entry {start} is missing",
+                self.group
+            )));
         }
-        records.iter().enumerate().map(|(offset, record)| read_record(record, start + offset as u64)).collect()
+        records
+            .iter()
+            .enumerate()
+            .map(|(offset, record)| read_record(record, start + offset as u64))
+            .collect()
     }
 
     fn read_all(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
@@ -80,13 +90,19 @@ fn read_record(record: &LogRecord, expected_index: u64) -> io::Result<RaftEntry>
     } else {
         Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("entry {} of the log is stored at {}", entry.log_id.index, record.index),
+            format!(
+                "entry {} of the log is stored at {}",
+                entry.log_id.index, record.index
+            ),
         ))
     }
 }
 
 fn read_optional<T: serde::de::DeserializeOwned>(bytes: Option<Bytes>) -> io::Result<Option<T>> {
-    bytes.map(|bytes| codec::decode(&bytes)).transpose().map_err(io::Error::from)
+    bytes
+        .map(|bytes| codec::decode(&bytes))
+        .transpose()
+        .map_err(io::Error::from)
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
@@ -113,7 +129,10 @@ impl RaftLogReader<Types> for LogStore {
     }
 
     /// In portions, so that a long replay does not hold everything in memory.
-    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<RaftEntry>> + OptionalSend
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<RaftEntry>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
@@ -151,7 +170,10 @@ impl RaftLogStorage<Types> for LogStore {
             Some(last) => self.read_some(last, last + 1)?.pop().map(|entry| entry.log_id),
             None => last_purged_log_id,
         };
-        Ok(LogState { last_purged_log_id, last_log_id })
+        Ok(LogState {
+            last_purged_log_id,
+            last_log_id,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -160,13 +182,16 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = codec::encode(vote)?;
-        self.synced(|synced| self.log.save_vote(self.group, vote, synced)).await
+        self.synced(|synced| self.log.save_vote(self.group, vote, synced))
+            .await
     }
 
     /// openraft waits for this on every commit, so it must not wait for a sync.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         let committed = codec::encode(&committed)?;
-        self.log.save_committed(self.group, committed).map_err(io::Error::other)
+        self.log
+            .save_committed(self.group, committed)
+            .map_err(io::Error::other)
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -180,22 +205,32 @@ impl RaftLogStorage<Types> for LogStore {
     {
         let records = entries
             .into_iter()
-            .map(|entry| Ok(LogRecord { index: entry.log_id.index, payload: codec::encode(&entry)? }))
+            .map(|entry| {
+                Ok(LogRecord {
+                    index: entry.log_id.index,
+                    payload: codec::encode(&entry)?,
+                })
+            })
             .collect::<io::Result<Vec<_>>>()?;
         // The one place where an append is reported as durable.
         let synced: Synced = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));
-        self.log.append(self.group, records, synced).map_err(io::Error::other)
+        self.log
+            .append(self.group, records, synced)
+            .map_err(io::Error::other)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
         let from = last_log_id.map_or(0, |last| last.index + 1);
-        self.synced(|synced| self.log.truncate_from(self.group, from, synced)).await
+        self.synced(|synced| self.log.truncate_from(self.group, from, synced))
+            .await
     }
 
     /// Not waited for: an entry too many after a crash does no harm, and a failure is told to the next append.
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
         let marker = codec::encode(&log_id)?;
-        self.log.purge_through(self.group, log_id.index, marker, Box::new(|_| ())).map_err(io::Error::other)
+        self.log
+            .purge_through(self.group, log_id.index, marker, Box::new(|_| ()))
+            .map_err(io::Error::other)
     }
 }
 

@@ -89,7 +89,10 @@ impl ShardOptions {
             return Err(format!("{name} must be at least 1"));
         }
         if !self.voters.contains(&self.node_id) {
-            return Err(format!("node {} is not among the voters {:?}", self.node_id, self.voters));
+            return Err(format!(
+                "node {} is not among the voters {:?}",
+                self.node_id, self.voters
+            ));
         }
         if self.election_timeout_min_ms <= self.heartbeat_ms * 2 {
             return Err(format!(

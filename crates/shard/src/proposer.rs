@@ -93,7 +93,10 @@ pub(crate) struct StopProposing;
 
 impl Proposer {
     pub(crate) fn new(parts: ProposerParts) -> Self {
-        Self { parts, work: Work::default() }
+        Self {
+            parts,
+            work: Work::default(),
+        }
     }
 
     fn leads(&self) -> bool {
@@ -113,7 +116,10 @@ impl Proposer {
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
         if self.work.stopping || !self.leads() {
-            self.work.queue.drain(..).for_each(|item| item.answer(CommandReply::NotProposed));
+            self.work
+                .queue
+                .drain(..)
+                .for_each(|item| item.answer(CommandReply::NotProposed));
             return;
         }
         while self.wants_entry() {
@@ -162,14 +168,15 @@ impl Proposer {
     /// keep their order: behind one in the log all go to the log, behind one that waits for a read all wait.
     fn sort_out(&self, items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
         // While a snapshot is installed the ledger is locked; then everything goes to the log.
-        let Ok(state) = self.parts.state.try_read() else { return (items, Vec::new()) };
+        let Ok(state) = self.parts.state.try_read() else {
+            return (items, Vec::new());
+        };
         let now_ms = self.parts.clock.peek(state.ledger.log_time_ms());
         let (mut to_log, mut to_confirm) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             let batch = &item.batch;
             let has_to_wait = batch.confirming.get() > 0;
-            let answerable =
-                || has_to_wait || state.ledger.preview(now_ms, item.command()).is_some();
+            let answerable = || has_to_wait || state.ledger.preview(now_ms, item.command()).is_some();
             if !batch.in_log.get() && answerable() {
                 batch.confirming.set(batch.confirming.get() + 1);
                 to_confirm.push(item);
@@ -188,12 +195,17 @@ impl Proposer {
             Ok(entry) => entry,
             Err(error) => {
                 tracing::error!(%error, "an entry cannot be written");
-                items.into_iter().for_each(|item| item.answer(CommandReply::NotProposed));
+                items
+                    .into_iter()
+                    .for_each(|item| item.answer(CommandReply::NotProposed));
                 return;
             }
         };
-        let counter =
-            if items.is_empty() { &self.parts.counters.time_entries_proposed } else { &self.parts.counters.entries_proposed };
+        let counter = if items.is_empty() {
+            &self.parts.counters.time_entries_proposed
+        } else {
+            &self.parts.counters.entries_proposed
+        };
         add(counter, 1);
         add(&self.parts.counters.commands_proposed, items.len());
         self.work.entries_in_flight += 1;
@@ -230,11 +242,14 @@ impl Proposer {
                     Ok(_) if batch.in_log.get() => None,
                     Ok(state) => {
                         let now_ms = actor.parts.clock.peek(state.ledger.log_time_ms());
-                        state.ledger.preview(now_ms, item.command()).map(CommandReply::Decided)
+                        state
+                            .ledger
+                            .preview(now_ms, item.command())
+                            .map(CommandReply::Decided)
                     }
-                    Err(NotConfirmed::Overloaded) => {
-                        Some(CommandReply::Overloaded { retry_after_ms: RETRY_AFTER_MS })
-                    }
+                    Err(NotConfirmed::Overloaded) => Some(CommandReply::Overloaded {
+                        retry_after_ms: RETRY_AFTER_MS,
+                    }),
                     Err(NotConfirmed::NotLeader(_) | NotConfirmed::NoQuorum | NotConfirmed::Stopped) => {
                         Some(CommandReply::NotProposed)
                     }
@@ -252,7 +267,10 @@ impl Proposer {
                     }
                 }
             }
-            to_log.into_iter().rev().for_each(|item| actor.work.queue.push_front(item));
+            to_log
+                .into_iter()
+                .rev()
+                .for_each(|item| actor.work.queue.push_front(item));
             actor.schedule_pump(ctx);
         }));
     }
@@ -310,10 +328,14 @@ impl Handler<Submit> for Proposer {
         let items = Batch::items(submit.commands, &submit.open, submit.deadline, submit.reply);
         let waiting = self.work.queue.len() + self.work.confirming;
         if self.work.stopping {
-            items.into_iter().for_each(|item| item.answer(CommandReply::NotProposed));
+            items
+                .into_iter()
+                .for_each(|item| item.answer(CommandReply::NotProposed));
         } else if waiting + count > self.parts.options.queue_limit_commands {
             add(&self.parts.counters.commands_overloaded, count);
-            let reply = CommandReply::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+            let reply = CommandReply::Overloaded {
+                retry_after_ms: RETRY_AFTER_MS,
+            };
             items.into_iter().for_each(|item| item.answer(reply.clone()));
         } else {
             self.work.queue.extend(items);

@@ -36,8 +36,7 @@ impl EntryBytes {
         commands: impl ExactSizeIterator<Item = &'a EncodedCommand>,
     ) -> Result<Self, CodecError> {
         let head = (log_time_ms, commands.len() as u64);
-        let mut bytes =
-            postcard::to_extend(&head, vec![codec::VERSION]).map_err(CodecError::NotWritable)?;
+        let mut bytes = postcard::to_extend(&head, vec![codec::VERSION]).map_err(CodecError::NotWritable)?;
         for command in commands {
             bytes.extend_from_slice(&command.bytes);
         }

@@ -66,7 +66,9 @@ async fn confirm_all(
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(NotConfirmed::NotLeader(forward.leader_id))
             }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(NotConfirmed::NoQuorum),
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(NotConfirmed::NoQuorum)
+            }
             Err(RaftError::Fatal(_)) => Err(NotConfirmed::Stopped),
         };
         for waiter in waiting {

@@ -4,9 +4,9 @@ mod run;
 
 use std::sync::Arc;
 
-use openraft::async_runtime::watch::WatchReceiver;
 use actix::Addr;
 use holdfast_storage::ChangeLog;
+use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 

@@ -27,7 +27,11 @@ struct Route {
 
 impl Route {
     fn new(replica: &Replica) -> Self {
-        Self { own_id: replica.options.node_id, leader: replica.leader.clone(), hint: None }
+        Self {
+            own_id: replica.options.node_id,
+            leader: replica.leader.clone(),
+            hint: None,
+        }
     }
 
     /// The node to ask next.
@@ -52,7 +56,11 @@ impl Route {
     /// Resolves when `asked` is known not to lead any more.
     async fn deposed(&self, asked: u64) {
         let mut leader = self.leader.clone();
-        if leader.wait_for(|leader| leader.is_some_and(|leader| leader != asked)).await.is_err() {
+        if leader
+            .wait_for(|leader| leader.is_some_and(|leader| leader != asked))
+            .await
+            .is_err()
+        {
             std::future::pending::<()>().await;
         }
     }

@@ -82,9 +82,11 @@ impl StateMachine {
         counters: Arc<Counters>,
     ) -> io::Result<(Self, StateMachineEnds)> {
         let state = match snapshot::read_latest(&snapshots)? {
-            Some((meta, ledger)) => {
-                State { ledger, applied: meta.last_log_id, membership: meta.last_membership }
-            }
+            Some((meta, ledger)) => State {
+                ledger,
+                applied: meta.last_log_id,
+                membership: meta.last_membership,
+            },
             None => State {
                 ledger: Ledger::new(options),
                 applied: None,
@@ -100,7 +102,18 @@ impl StateMachine {
             view: view.subscribe(),
             last_seq: last_seq.subscribe(),
         };
-        Ok((Self { state, snapshots, changes, view, last_seq, health, counters }, ends))
+        Ok((
+            Self {
+                state,
+                snapshots,
+                changes,
+                view,
+                last_seq,
+                health,
+                counters,
+            },
+            ends,
+        ))
     }
 
     fn publish(&self, view: View) {
@@ -141,7 +154,12 @@ impl StateMachine {
         if let (Some(first), Some(last)) = (changes.first(), changes.last()) {
             let (first_seq, last_seq) = (first.seq, last.seq);
             let payload = codec::encode(&changes)?;
-            let record = ChangeRecord { first_seq, last_seq, log_index, payload };
+            let record = ChangeRecord {
+                first_seq,
+                last_seq,
+                log_index,
+                payload,
+            };
             self.changes.append(record).map_err(io::Error::other)?;
         }
         add(&self.counters.commands_applied, work.commands.len());
@@ -173,7 +191,9 @@ impl StateMachine {
 /// After a snapshot was installed, its changes are not here; the change log goes on behind them.
 fn skip_changes_in_snapshot(changes: &ChangeLog, ledger: &Ledger) -> io::Result<()> {
     if changes.last_seq() < ledger.last_seq() {
-        changes.reset_to(ledger.last_seq() + 1).map_err(io::Error::other)?;
+        changes
+            .reset_to(ledger.last_seq() + 1)
+            .map_err(io::Error::other)?;
     }
     Ok(())
 }

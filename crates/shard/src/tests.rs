@@ -4,4 +4,5 @@ mod cluster;
 mod commands;
 mod deciding;
 mod faults;
+mod load;
 mod recovery;

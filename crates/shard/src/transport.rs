@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 /// Carries bytes of this crate to the same shard on another node, where the matching `handle_…` function of
-/// [`crate::ShardHandle`] takes them. It must not look into them.
+/// [`crate::ShardHandle`] takes them. It must not look into them. Payloads and answers have at most 4 MiB.
 pub trait PeerTransport: Send + Sync + 'static {
     /// One Raft message and its answer. Many are in flight at once. Messages to one node must arrive in the order of
     /// the calls (the order in which this function is called, not in which its futures are polled);

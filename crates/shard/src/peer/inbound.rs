@@ -35,7 +35,12 @@ impl Inbound {
         counters: Arc<Counters>,
         max_snapshot_bytes: u64,
     ) -> Self {
-        Self { raft, freshest, counters, max_snapshot_bytes }
+        Self {
+            raft,
+            freshest,
+            counters,
+            max_snapshot_bytes,
+        }
     }
 
     fn malformed(&self, what: impl std::fmt::Display) -> PeerMessageError {
@@ -63,20 +68,33 @@ impl Inbound {
         let body = match request {
             RaftRequest::Append(request) => {
                 let leader_commit = request.leader_commit.map_or(0, |commit| commit.index);
-                let response = self.raft.append_entries(request).await.map_err(|_| PeerMessageError::Stopped)?;
+                let response = self
+                    .raft
+                    .append_entries(request)
+                    .await
+                    .map_err(|_| PeerMessageError::Stopped)?;
                 if matches!(response, AppendEntriesResponse::Success) {
                     self.freshest.lock().heard(leader_commit);
                 }
                 RaftReplyBody::Append(response)
             }
-            RaftRequest::Vote(request) => {
-                RaftReplyBody::Vote(self.raft.vote(request).await.map_err(|_| PeerMessageError::Stopped)?)
-            }
+            RaftRequest::Vote(request) => RaftReplyBody::Vote(
+                self.raft
+                    .vote(request)
+                    .await
+                    .map_err(|_| PeerMessageError::Stopped)?,
+            ),
             RaftRequest::TransferLeader(request) => RaftReplyBody::TransferLeader(
-                self.raft.handle_transfer_leader(request).await.map_err(|_| PeerMessageError::Stopped)?,
+                self.raft
+                    .handle_transfer_leader(request)
+                    .await
+                    .map_err(|_| PeerMessageError::Stopped)?,
             ),
         };
-        let reply = RaftReply { wall_clock_ms: wall_clock_ms(), body };
+        let reply = RaftReply {
+            wall_clock_ms: wall_clock_ms(),
+            body,
+        };
         codec::encode(&reply).map_err(|error| PeerMessageError::Malformed(error.to_string()))
     }
 
@@ -97,7 +115,10 @@ impl Inbound {
         while let Some(chunk) = data.next().await {
             let chunk = chunk.map_err(|error| PeerMessageError::Snapshot(error.to_string()))?;
             if bytes.len() as u64 + chunk.len() as u64 > header.bytes {
-                return Err(PeerMessageError::Snapshot(format!("longer than the {} bytes announced", header.bytes)));
+                return Err(PeerMessageError::Snapshot(format!(
+                    "longer than the {} bytes announced",
+                    header.bytes
+                )));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -110,7 +131,10 @@ impl Inbound {
         }
         let received = blocking(move || SnapshotData::received(Bytes::from(bytes))).await;
         let received = received.map_err(|error| PeerMessageError::Snapshot(error.to_string()))?;
-        let snapshot = openraft::type_config::alias::SnapshotOf::<Types, SnapshotData> { meta: header.meta, snapshot: received };
+        let snapshot = openraft::type_config::alias::SnapshotOf::<Types, SnapshotData> {
+            meta: header.meta,
+            snapshot: received,
+        };
         let reply = self
             .raft
             .install_full_snapshot(header.vote, snapshot)

@@ -11,11 +11,11 @@ use futures::{FutureExt, Stream, StreamExt, stream};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{Backoff, RPCOption};
-use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, VoteRequest,
     VoteResponse,
 };
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2, StorageError};
 
 use super::message::{RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader, SnapshotReply};
@@ -50,7 +50,11 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(options: NetworkOptions, transport: Arc<dyn PeerTransport>, clock: LogClock) -> Self {
-        Self { options, transport, clock }
+        Self {
+            options,
+            transport,
+            clock,
+        }
     }
 }
 
@@ -58,7 +62,10 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &openraft::EmptyNode) -> Peer {
-        Peer { node: target, network: self.clone() }
+        Peer {
+            node: target,
+            network: self.clone(),
+        }
     }
 }
 
@@ -80,7 +87,10 @@ impl Peer {
             Ok(payload) => payload,
             Err(error) => return Either::Left(std::future::ready(Err(network_error(&error)))),
         };
-        let answer = self.network.transport.raft(self.node, self.network.options.shard, payload);
+        let answer = self
+            .network
+            .transport
+            .raft(self.node, self.network.options.shard, payload);
         let (node, clock) = (self.node, self.network.clock.clone());
         Either::Right(async move {
             let reply = match tokio::time::timeout(timeout, answer).await {
@@ -99,13 +109,19 @@ impl Peer {
         request: AppendEntriesRequest<Types>,
     ) -> impl Future<Output = Result<StreamAppendResult<Types>, RPCError<Types>>> + Send + use<> {
         let first = request.prev_log_id;
-        let last = request.entries.last().map(|entry: &RaftEntry| entry.log_id).or(first);
+        let last = request
+            .entries
+            .last()
+            .map(|entry: &RaftEntry| entry.log_id)
+            .or(first);
         let reply = self.send(&RaftRequest::Append(request), self.network.options.append_timeout);
         async move {
             match reply.await? {
                 // Without a log id before it, an append cannot conflict: openraft would panic on such an answer.
                 RaftReplyBody::Append(AppendEntriesResponse::Conflict) if first.is_none() => {
-                    Err(network_error(&io::Error::other("the peer reports a conflict before the first entry")))
+                    Err(network_error(&io::Error::other(
+                        "the peer reports a conflict before the first entry",
+                    )))
                 }
                 RaftReplyBody::Append(response) => Ok(response.into_stream_result(first, last)),
                 other => Err(unexpected(&other)),
@@ -126,7 +142,9 @@ fn transport_error(error: TransportError) -> RPCError<Types> {
 }
 
 fn unexpected(body: &RaftReplyBody) -> RPCError<Types> {
-    network_error(&io::Error::other(format!("the peer answered something else: {body:?}")))
+    network_error(&io::Error::other(format!(
+        "the peer answered something else: {body:?}"
+    )))
 }
 
 impl RaftNetworkV2<Types> for Peer {
@@ -148,13 +166,18 @@ impl RaftNetworkV2<Types> for Peer {
         &'s mut self,
         input: S,
         _option: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>>
+    ) -> BoxFuture<
+        's,
+        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
+    >
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         let peer = self.clone();
         let in_flight = self.network.options.max_appends_in_flight;
-        let answers = input.map(move |request| peer.send_append(request)).buffered(in_flight);
+        let answers = input
+            .map(move |request| peer.send_append(request))
+            .buffered(in_flight);
         let answers: BoxStream<'s, _> = Box::pin(answers);
         Box::pin(std::future::ready(Ok(answers)))
     }
@@ -184,11 +207,18 @@ impl RaftNetworkV2<Types> for Peer {
                 <Types as openraft::type_config::TypeConfigExt>::err_from_error(&error),
             )));
         };
-        let header = SnapshotHeader { vote, meta: snapshot.meta, bytes: reader.file().bytes };
+        let header = SnapshotHeader {
+            vote,
+            meta: snapshot.meta,
+            bytes: reader.file().bytes,
+        };
         let header = codec::encode(&header).map_err(|error| network_error(&error))?;
         let options = &self.network.options;
         let data = blocks(reader, options.snapshot_chunk_bytes).boxed();
-        let sending = self.network.transport.snapshot(self.node, options.shard, header, data);
+        let sending = self
+            .network
+            .transport
+            .snapshot(self.node, options.shard, header, data);
         let sending = tokio::time::timeout(option.hard_ttl(), sending);
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
@@ -205,7 +235,10 @@ impl RaftNetworkV2<Types> for Peer {
         req: TransferLeaderRequest<Types>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        match self.send(&RaftRequest::TransferLeader(req), option.hard_ttl()).await? {
+        match self
+            .send(&RaftRequest::TransferLeader(req), option.hard_ttl())
+            .await?
+        {
             RaftReplyBody::TransferLeader(response) => Ok(response),
             other => Err(unexpected(&other)),
         }

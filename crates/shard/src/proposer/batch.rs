@@ -59,8 +59,11 @@ impl Batch {
         deadline: Instant,
         reply: oneshot::Sender<Vec<(usize, CommandReply)>>,
     ) -> Vec<Item> {
-        let progress =
-            Progress { replies: Vec::with_capacity(open.len()), open: open.len(), reply: Some(reply) };
+        let progress = Progress {
+            replies: Vec::with_capacity(open.len()),
+            open: open.len(),
+            reply: Some(reply),
+        };
         let batch = Rc::new(Self {
             commands,
             deadline,
@@ -68,7 +71,12 @@ impl Batch {
             in_log: Cell::new(false),
             confirming: Cell::new(0),
         });
-        open.iter().map(|index| Item { batch: Rc::clone(&batch), index: *index }).collect()
+        open.iter()
+            .map(|index| Item {
+                batch: Rc::clone(&batch),
+                index: *index,
+            })
+            .collect()
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use openraft::async_runtime::watch::WatchReceiver;
 use actix::Actor;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{Fatal, InitializeError, RaftError};
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use parking_lot::Mutex;
@@ -63,19 +63,33 @@ pub(crate) async fn start(
     transport: Arc<dyn PeerTransport>,
 ) -> Result<Replica, StartError> {
     let shard = options.shard;
-    options.check().map_err(|what| StartError::Options { shard, what })?;
+    options
+        .check()
+        .map_err(|what| StartError::Options { shard, what })?;
     let (ready, built) = oneshot::channel();
     let (stop, stopped) = watch::channel(false);
     let (end, ended) = watch::channel(());
-    let thread = std::thread::Builder::new().name(format!("shard-{shard}")).spawn(move || {
-        run(options, stores, transport, ready, stopped);
-        drop(end);
-    });
-    let thread = thread.map_err(|error| StartError::Raft { shard, what: error.to_string() })?;
-    let stopper = Stopper { stop, ended, thread: Mutex::new(Some(thread)) };
+    let thread = std::thread::Builder::new()
+        .name(format!("shard-{shard}"))
+        .spawn(move || {
+            run(options, stores, transport, ready, stopped);
+            drop(end);
+        });
+    let thread = thread.map_err(|error| StartError::Raft {
+        shard,
+        what: error.to_string(),
+    })?;
+    let stopper = Stopper {
+        stop,
+        ended,
+        thread: Mutex::new(Some(thread)),
+    };
     match built.await {
         Ok(built) => built.map(|build| build(stopper)),
-        Err(_) => Err(StartError::Raft { shard, what: "its thread ended".into() }),
+        Err(_) => Err(StartError::Raft {
+            shard,
+            what: "its thread ended".into(),
+        }),
     }
 }
 
@@ -93,7 +107,12 @@ fn run(
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            ready.send(Err(StartError::Raft { shard, what: error.to_string() })).ok();
+            ready
+                .send(Err(StartError::Raft {
+                    shard,
+                    what: error.to_string(),
+                }))
+                .ok();
             return;
         }
     };
@@ -102,7 +121,9 @@ fn run(
         match build(options, stores, transport).await {
             Ok(replica) => {
                 let (raft, proposer) = (replica.raft.clone(), replica.proposer.clone());
-                ready.send(Ok(Box::new(move |stopper| replica.finish(stopper)))).ok();
+                ready
+                    .send(Ok(Box::new(move |stopper| replica.finish(stopper))))
+                    .ok();
                 stopped.wait_for(|stop| *stop).await.ok();
                 proposer.send(StopProposing).await.ok();
                 if let Err(error) = raft.shutdown().await {
@@ -155,16 +176,24 @@ async fn build(
     transport: Arc<dyn PeerTransport>,
 ) -> Result<Parts, StartError> {
     let shard = options.shard;
-    let recovery = |error: std::io::Error| StartError::Recovery { shard, what: error.to_string() };
+    let recovery = |error: std::io::Error| StartError::Recovery {
+        shard,
+        what: error.to_string(),
+    };
     let raft_error = |what: String| StartError::Raft { shard, what };
     let config = raft_config(&options)
         .validate()
-        .map_err(|error| StartError::Options { shard, what: error.to_string() })?;
+        .map_err(|error| StartError::Options {
+            shard,
+            what: error.to_string(),
+        })?;
     let health = Health::new(shard);
     let counters = Arc::new(Counters::default());
     let clock = LogClock::default();
     let failing = health.clone();
-    stores.log.on_failure(Box::new(move |error| failing.fail(error.to_string())));
+    stores
+        .log
+        .on_failure(Box::new(move |error| failing.fail(error.to_string())));
 
     let (machine, ends) = StateMachine::recover(
         options.ledger.clone(),
@@ -216,8 +245,12 @@ async fn build(
         Proposer::new(parts)
     });
     let freshest = Arc::default();
-    let inbound =
-        Inbound::new(raft.clone(), Arc::clone(&freshest), Arc::clone(&counters), options.max_snapshot_bytes);
+    let inbound = Inbound::new(
+        raft.clone(),
+        Arc::clone(&freshest),
+        Arc::clone(&counters),
+        options.max_snapshot_bytes,
+    );
     Ok(Parts {
         options,
         stores_changes: stores.changes,
@@ -238,9 +271,16 @@ async fn build(
 async fn join_group(raft: &Raft, options: &ShardOptions) -> Result<(), StartError> {
     let shard = options.shard;
     let failed = |what: String| StartError::Raft { shard, what };
-    if !raft.is_initialized().await.map_err(|error| failed(error.to_string()))? {
-        let voters: BTreeMap<u64, EmptyNode> =
-            options.voters.iter().map(|node| (*node, EmptyNode::default())).collect();
+    if !raft
+        .is_initialized()
+        .await
+        .map_err(|error| failed(error.to_string()))?
+    {
+        let voters: BTreeMap<u64, EmptyNode> = options
+            .voters
+            .iter()
+            .map(|node| (*node, EmptyNode::default()))
+            .collect();
         match raft.initialize(voters).await {
             // A peer was faster: its first entry is here already.
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
@@ -251,7 +291,10 @@ async fn join_group(raft: &Raft, options: &ShardOptions) -> Result<(), StartErro
     if !voters.is_empty() && voters != options.voters {
         return Err(StartError::Options {
             shard,
-            what: format!("the voters are {:?} but the log on disk says {voters:?}", options.voters),
+            what: format!(
+                "the voters are {:?} but the log on disk says {voters:?}",
+                options.voters
+            ),
         });
     }
     Ok(())

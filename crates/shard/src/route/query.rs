@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use holdfast_ledger::{Position, Query};
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
-use holdfast_ledger::{Position, Query};
 use tokio::time::Instant;
 
 use super::{Route, submit::millis};
@@ -66,7 +66,11 @@ async fn linearizable(replica: &Replica, query: Query, deadline: Instant) -> Res
         }
         route.pause(deadline).await;
     }
-    Err(if leader_seen { QueryError::Deadline } else { QueryError::NoLeader })
+    Err(if leader_seen {
+        QueryError::Deadline
+    } else {
+        QueryError::NoLeader
+    })
 }
 
 /// What the one who was asked said.
@@ -86,19 +90,27 @@ pub(super) async fn confirmed(replica: &Replica, query: &Query, deadline: Instan
         }
         Ok(Err(NotConfirmed::NotLeader(leader))) => Said::NotLeader(leader),
         Ok(Err(NotConfirmed::NoQuorum)) | Err(_) => Said::Nothing,
-        Ok(Err(NotConfirmed::Overloaded)) => {
-            Said::Answer(Err(QueryError::Overloaded { retry_after_ms: RETRY_AFTER_MS }))
-        }
+        Ok(Err(NotConfirmed::Overloaded)) => Said::Answer(Err(QueryError::Overloaded {
+            retry_after_ms: RETRY_AFTER_MS,
+        })),
         Ok(Err(NotConfirmed::Stopped)) => Said::Answer(Err(QueryError::Stopped)),
     }
 }
 
 async fn ask_there(replica: &Replica, node: u64, query: &Query, deadline: Instant) -> Said {
     let timeout = deadline.saturating_duration_since(Instant::now());
-    let request = ForwardRequest::Query { query: query.clone(), timeout_ms: millis(timeout) };
-    let Ok(payload) = codec::encode(&request) else { return Said::Nothing };
+    let request = ForwardRequest::Query {
+        query: query.clone(),
+        timeout_ms: millis(timeout),
+    };
+    let Ok(payload) = codec::encode(&request) else {
+        return Said::Nothing;
+    };
     add(&replica.counters.forwards_sent, 1);
-    let answer = replica.transport.forward(node, replica.options.shard, payload, timeout).await;
+    let answer = replica
+        .transport
+        .forward(node, replica.options.shard, payload, timeout)
+        .await;
     match answer.map(|answer| codec::decode::<ForwardReply>(&answer)) {
         // It stops, we do not: somebody else will lead.
         Ok(Ok(ForwardReply::Query(Err(QueryError::Stopped | QueryError::Deadline)))) => Said::Nothing,
@@ -122,8 +134,16 @@ async fn answer(replica: &Replica, query: Query, age_ms: u64) -> Result<Answer, 
 fn read(state: &State, query: &Query, age_ms: u64) -> Result<Answer, QueryError> {
     let reply = state.ledger.query(query).map_err(QueryError::Refused)?;
     let log_index = state.applied.map_or(0, |applied| applied.index);
-    let position = Position { log_index, log_time_ms: state.ledger.log_time_ms() };
-    Ok(Answer { reply, position, last_seq: state.ledger.last_seq(), age_ms })
+    let position = Position {
+        log_index,
+        log_time_ms: state.ledger.log_time_ms(),
+    };
+    Ok(Answer {
+        reply,
+        position,
+        last_seq: state.ledger.last_seq(),
+        age_ms,
+    })
 }
 
 /// For how long this replica cannot rule out that it misses something.
@@ -133,7 +153,11 @@ fn age_ms(replica: &Replica) -> u64 {
         acked.map(|acked| acked.elapsed())
     } else {
         let applied_index = replica.view.borrow().applied_index;
-        replica.freshest.lock().complete_at(applied_index).map(|at| at.elapsed())
+        replica
+            .freshest
+            .lock()
+            .complete_at(applied_index)
+            .map(|at| at.elapsed())
     };
     age.map_or(u64::MAX, millis)
 }

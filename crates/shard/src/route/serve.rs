@@ -33,11 +33,12 @@ pub(crate) async fn serve(replica: &Replica, payload: &[u8]) -> Bytes {
 
 async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
     if replica.is_stopped() || !replica.leads() {
-        return ForwardReply::NotLeader { leader: *replica.leader.borrow() };
+        return ForwardReply::NotLeader {
+            leader: *replica.leader.borrow(),
+        };
     }
     add(&replica.counters.forwards_served, 1);
-    let deadline =
-        |timeout_ms: u64| Instant::now() + Duration::from_millis(timeout_ms.min(MAX_TIMEOUT_MS));
+    let deadline = |timeout_ms: u64| Instant::now() + Duration::from_millis(timeout_ms.min(MAX_TIMEOUT_MS));
     match request {
         ForwardRequest::Submit { commands, timeout_ms } => {
             ForwardReply::Submit(submit(replica, commands, deadline(timeout_ms)).await)
@@ -60,9 +61,19 @@ async fn submit(replica: &Replica, commands: Vec<Command>, deadline: Instant) ->
     }
     let commands = Arc::new(commands.into_iter().map(EncodedCommand::new).collect::<Vec<_>>());
     let (reply, replies) = oneshot::channel();
-    let submit = Submit { commands, open: (0..count).collect(), deadline, reply };
+    let submit = Submit {
+        commands,
+        open: (0..count).collect(),
+        deadline,
+        reply,
+    };
     if replica.proposer.try_send(submit).is_err() {
-        return vec![CommandReply::Overloaded { retry_after_ms: RETRY_AFTER_MS }; count];
+        return vec![
+            CommandReply::Overloaded {
+                retry_after_ms: RETRY_AFTER_MS
+            };
+            count
+        ];
     }
     let mut answers = vec![CommandReply::Unknown; count];
     if let Ok(Ok(replies)) = tokio::time::timeout_at(deadline, replies).await {

@@ -56,7 +56,9 @@ pub(crate) async fn submit(
             }
             Some(node) => {
                 pending.leader_seen = true;
-                pending.ask_there(replica, &mut route, node, &open, deadline).await
+                pending
+                    .ask_there(replica, &mut route, node, &open, deadline)
+                    .await
             }
             None => false,
         };
@@ -72,13 +74,25 @@ pub(crate) async fn submit(
 impl Pending {
     fn new(commands: Vec<Command>) -> Self {
         let commands: Vec<EncodedCommand> = commands.into_iter().map(EncodedCommand::new).collect();
-        let results = commands.iter().map(|command| refuse_size(command.bytes.len())).collect();
+        let results = commands
+            .iter()
+            .map(|command| refuse_size(command.bytes.len()))
+            .collect();
         let uncertain = vec![false; commands.len()];
-        Self { commands: Arc::new(commands), results, uncertain, leader_seen: false }
+        Self {
+            commands: Arc::new(commands),
+            results,
+            uncertain,
+            leader_seen: false,
+        }
     }
 
     fn open(&self) -> Vec<usize> {
-        let open = self.results.iter().enumerate().filter(|(_, result)| result.is_none());
+        let open = self
+            .results
+            .iter()
+            .enumerate()
+            .filter(|(_, result)| result.is_none());
         open.map(|(index, _)| index).collect()
     }
 
@@ -86,7 +100,9 @@ impl Pending {
     fn take(&mut self, replies: impl IntoIterator<Item = (usize, CommandReply)>) -> bool {
         let mut progress = false;
         for (index, reply) in replies {
-            let Some(result) = self.results.get_mut(index) else { continue };
+            let Some(result) = self.results.get_mut(index) else {
+                continue;
+            };
             match reply {
                 CommandReply::Decided(outcome) => *result = Some(Ok(outcome)),
                 CommandReply::Unknown => self.uncertain[index] = true,
@@ -107,14 +123,27 @@ impl Pending {
         self.take(open.iter().map(|index| (*index, CommandReply::Unknown)))
     }
 
-    async fn ask_here(&mut self, replica: &Replica, route: &Route, open: Vec<usize>, deadline: Instant) -> bool {
+    async fn ask_here(
+        &mut self,
+        replica: &Replica,
+        route: &Route,
+        open: Vec<usize>,
+        deadline: Instant,
+    ) -> bool {
         let (reply, replies) = oneshot::channel();
-        let submit = Submit { commands: Arc::clone(&self.commands), open: open.clone(), deadline, reply };
+        let submit = Submit {
+            commands: Arc::clone(&self.commands),
+            open: open.clone(),
+            deadline,
+            reply,
+        };
         match replica.proposer.try_send(submit) {
             Ok(()) => {}
             Err(SendError::Full(_)) => {
                 add(&replica.counters.commands_overloaded, open.len());
-                let overloaded = CommandReply::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+                let overloaded = CommandReply::Overloaded {
+                    retry_after_ms: RETRY_AFTER_MS,
+                };
                 return self.take(open.into_iter().map(|index| (index, overloaded.clone())));
             }
             Err(SendError::Closed(_)) => return false,
@@ -145,12 +174,19 @@ impl Pending {
         let sent: Vec<usize> = open.iter().take_while(fits).copied().collect();
         let timeout = deadline.saturating_duration_since(Instant::now());
         let request = ForwardRequest::Submit {
-            commands: sent.iter().map(|index| self.commands[*index].command.clone()).collect(),
+            commands: sent
+                .iter()
+                .map(|index| self.commands[*index].command.clone())
+                .collect(),
             timeout_ms: millis(timeout.saturating_sub(ANSWER_TRAVELS)),
         };
-        let Ok(payload) = codec::encode(&request) else { return false };
+        let Ok(payload) = codec::encode(&request) else {
+            return false;
+        };
         add(&replica.counters.forwards_sent, 1);
-        let answer = replica.transport.forward(node, replica.options.shard, payload, timeout);
+        let answer = replica
+            .transport
+            .forward(node, replica.options.shard, payload, timeout);
         let answer = tokio::select! {
             answer = answer => answer,
             () = tokio::time::sleep_until(deadline) => return self.all_uncertain(&sent),

@@ -33,13 +33,20 @@ impl SnapshotData {
     /// Reads what a peer sent and checks every invariant.
     pub(crate) fn received(bytes: Bytes) -> io::Result<Self> {
         let ledger = decode_ledger(&bytes)?;
-        Ok(Self::Received { ledger: Box::new(ledger), bytes })
+        Ok(Self::Received {
+            ledger: Box::new(ledger),
+            bytes,
+        })
     }
 }
 
 fn decode_ledger(bytes: &[u8]) -> io::Result<Ledger> {
-    Ledger::decode(bytes)
-        .map_err(|what| io::Error::new(io::ErrorKind::InvalidData, format!("not a ledger snapshot: {what}")))
+    Ledger::decode(bytes).map_err(|what| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("not a ledger snapshot: {what}"),
+        )
+    })
 }
 
 /// Runs disk work away from the shard's thread.
@@ -57,13 +64,20 @@ fn read_meta(bytes: &[u8]) -> io::Result<SnapshotMeta> {
 }
 
 pub(super) fn open_latest(snapshots: &SnapshotStore) -> io::Result<Option<Snapshot>> {
-    let Some(reader) = snapshots.open_latest().map_err(io::Error::other)? else { return Ok(None) };
+    let Some(reader) = snapshots.open_latest().map_err(io::Error::other)? else {
+        return Ok(None);
+    };
     let meta = read_meta(&reader.file().meta)?;
-    Ok(Some(Snapshot { meta, snapshot: SnapshotData::Stored(reader) }))
+    Ok(Some(Snapshot {
+        meta,
+        snapshot: SnapshotData::Stored(reader),
+    }))
 }
 
 pub(super) fn read_latest(snapshots: &SnapshotStore) -> io::Result<Option<(SnapshotMeta, Ledger)>> {
-    let Some(mut reader) = snapshots.open_latest().map_err(io::Error::other)? else { return Ok(None) };
+    let Some(mut reader) = snapshots.open_latest().map_err(io::Error::other)? else {
+        return Ok(None);
+    };
     let meta = read_meta(&reader.file().meta)?;
     let bytes = reader.read_to_end().map_err(io::Error::other)?;
     Ok(Some((meta, decode_ledger(&bytes)?)))
@@ -112,7 +126,13 @@ impl SnapshotBuilder {
         health: Health,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { state, snapshots, changes, health, counters }
+        Self {
+            state,
+            snapshots,
+            changes,
+            health,
+            counters,
+        }
     }
 }
 
@@ -122,7 +142,10 @@ fn build(state: &SharedState, snapshots: &SnapshotStore, changes: &ChangeLog) ->
     let (meta, bytes) = {
         let state = state.blocking_read();
         state.ledger.check().map_err(io::Error::other)?;
-        let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() };
+        let meta = SnapshotMeta {
+            last_log_id: state.applied,
+            last_membership: state.membership.clone(),
+        };
         (meta, state.ledger.encode())
     };
     changes.sync().map_err(io::Error::other)?;
@@ -134,8 +157,11 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let (state, snapshots, changes) =
-            (Arc::clone(&self.state), self.snapshots.clone(), self.changes.clone());
+        let (state, snapshots, changes) = (
+            Arc::clone(&self.state),
+            self.snapshots.clone(),
+            self.changes.clone(),
+        );
         let result = blocking(move || build(&state, &snapshots, &changes)).await;
         match &result {
             Ok(_) => add(&self.counters.snapshots_built, 1),

@@ -47,7 +47,17 @@ pub(super) struct Net {
 
 impl Net {
     fn node(&self, to: u64) -> Result<ShardHandle, TransportError> {
-        self.nodes.lock().get(&to).cloned().ok_or_else(|| TransportError::NotSent("it is down".into()))
+        self.nodes
+            .lock()
+            .get(&to)
+            .cloned()
+            .ok_or_else(|| TransportError::NotSent("it is down".into()))
+    }
+
+    /// One of the running nodes.
+    pub(super) fn any(&self, number: usize) -> Option<ShardHandle> {
+        let nodes = self.nodes.lock();
+        nodes.values().nth(number % nodes.len().max(1)).cloned()
     }
 
     fn is_cut(&self, from: u64, to: u64) -> bool {
@@ -75,7 +85,11 @@ struct Wire {
 
 impl Wire {
     /// Carries a question and its answer, unless the way there or back is cut.
-    fn carry<F>(&self, to: u64, ask: impl FnOnce(ShardHandle) -> F) -> BoxFuture<'static, Result<Bytes, TransportError>>
+    fn carry<F>(
+        &self,
+        to: u64,
+        ask: impl FnOnce(ShardHandle) -> F,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>>
     where
         F: Future<Output = Result<Bytes, TransportError>> + Send + 'static,
     {
@@ -110,7 +124,9 @@ fn unknown(error: crate::PeerMessageError) -> TransportError {
 impl PeerTransport for Wire {
     fn raft(&self, to: u64, shard: u32, payload: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         assert_eq!(shard, SHARD);
-        self.carry(to, |node| node.handle_raft(payload).map(|answer| answer.map_err(unknown)))
+        self.carry(to, |node| {
+            node.handle_raft(payload).map(|answer| answer.map_err(unknown))
+        })
     }
 
     fn snapshot(
@@ -120,7 +136,9 @@ impl PeerTransport for Wire {
         header: Bytes,
         data: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        self.carry(to, |node| async move { node.handle_snapshot(header, data).await.map_err(unknown) })
+        self.carry(to, |node| async move {
+            node.handle_snapshot(header, data).await.map_err(unknown)
+        })
     }
 
     fn forward(
@@ -162,20 +180,29 @@ impl Cluster {
     }
 
     pub(super) async fn start_with(change: impl FnOnce(&mut ShardOptions)) -> Self {
-        let disks = (1..=3).map(|node| (node, TestDisk::Memory(FaultDisk::new(node)))).collect();
+        let disks = (1..=3)
+            .map(|node| (node, TestDisk::Memory(FaultDisk::new(node))))
+            .collect();
         Self::start_on(disks, change).await
     }
 
     /// Three nodes on real folders.
     pub(super) async fn start_in_folders() -> Self {
-        let disks = (1..=3).map(|node| (node, TestDisk::Folder(tempfile::tempdir().unwrap()))).collect();
+        let disks = (1..=3)
+            .map(|node| (node, TestDisk::Folder(tempfile::tempdir().unwrap())))
+            .collect();
         Self::start_on(disks, |_| ()).await
     }
 
     async fn start_on(disks: BTreeMap<u64, TestDisk>, change: impl FnOnce(&mut ShardOptions)) -> Self {
         let mut options = small_options();
         change(&mut options);
-        let mut cluster = Self { net: Arc::default(), options, disks, logs: BTreeMap::new() };
+        let mut cluster = Self {
+            net: Arc::default(),
+            options,
+            disks,
+            logs: BTreeMap::new(),
+        };
         for node in 1..=3 {
             cluster.start_node(node).await;
         }
@@ -187,13 +214,27 @@ impl Cluster {
             TestDisk::Memory(disk) => Arc::new(disk.clone()),
             TestDisk::Folder(folder) => Arc::new(RealDisk::open(folder.path()).unwrap()),
         };
-        let log_options = LogOptions { segment_bytes: 4 << 20, max_record_bytes: 3 << 19, ..LogOptions::default() };
+        let log_options = LogOptions {
+            segment_bytes: 4 << 20,
+            max_record_bytes: 3 << 19,
+            ..LogOptions::default()
+        };
         let (log, _) = Log::open(Arc::clone(&disk), log_options).unwrap();
         let snapshots = SnapshotStore::open(Arc::clone(&disk), SHARD).unwrap();
         let (changes, _) = ChangeLog::open(disk, SHARD, ChangeLogOptions::default()).unwrap();
-        let stores = ShardStores { log: log.clone(), snapshots, changes };
-        let options = ShardOptions { node_id: node, ..self.options.clone() };
-        let wire = Wire { from: node, net: Arc::clone(&self.net) };
+        let stores = ShardStores {
+            log: log.clone(),
+            snapshots,
+            changes,
+        };
+        let options = ShardOptions {
+            node_id: node,
+            ..self.options.clone()
+        };
+        let wire = Wire {
+            from: node,
+            net: Arc::clone(&self.net),
+        };
         let handle = start(options, stores, Arc::new(wire)).await.unwrap();
         self.net.nodes.lock().insert(node, handle.clone());
         self.logs.insert(node, log);
@@ -239,7 +280,10 @@ impl Cluster {
         eventually("there is a leader", || {
             let running = self.running();
             let mut leaders = running.iter().map(ShardHandle::leader);
-            found = leaders.next().flatten().filter(|leader| self.net.nodes.lock().contains_key(leader));
+            found = leaders
+                .next()
+                .flatten()
+                .filter(|leader| self.net.nodes.lock().contains_key(leader));
             found.is_some() && leaders.all(|leader| leader == found)
         })
         .await;
@@ -248,11 +292,19 @@ impl Cluster {
 
     pub(super) async fn follower(&self) -> u64 {
         let leader = self.leader().await;
-        self.running().iter().map(|node| node.status().node_id).find(|node| *node != leader).unwrap()
+        self.running()
+            .iter()
+            .map(|node| node.status().node_id)
+            .find(|node| *node != leader)
+            .unwrap()
     }
 
     pub(super) async fn submit(&self, node: u64, command: Command) -> SubmitResult {
-        self.node(node).submit(vec![command], deadline()).await.pop().unwrap()
+        self.node(node)
+            .submit(vec![command], deadline())
+            .await
+            .pop()
+            .unwrap()
     }
 
     /// One command through any node; it must succeed.
@@ -263,7 +315,10 @@ impl Cluster {
     }
 
     pub(super) async fn read(&self, node: u64, query: Query) -> Answer {
-        self.node(node).query(query, Freshness::Linearizable, deadline()).await.unwrap()
+        self.node(node)
+            .query(query, Freshness::Linearizable, deadline())
+            .await
+            .unwrap()
     }
 
     pub(super) async fn cell(&self, node: u64, name: &str) -> CellView {
@@ -281,8 +336,13 @@ impl Cluster {
         .await;
         let mut digests = BTreeSet::new();
         for node in &running {
-            let answer = node.query(Query::Digest, Freshness::Stale, deadline()).await.unwrap();
-            let QueryReply::Digest(digest) = answer.reply else { panic!("not a digest") };
+            let answer = node
+                .query(Query::Digest, Freshness::Stale, deadline())
+                .await
+                .unwrap();
+            let QueryReply::Digest(digest) = answer.reply else {
+                panic!("not a digest")
+            };
             digests.insert((digest, answer.last_seq));
         }
         assert_eq!(digests.len(), 1, "the replicas differ");

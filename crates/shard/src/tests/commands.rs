@@ -1,8 +1,8 @@
 //! Short ways to say what to do, and to see what came of it.
 
 use holdfast_ledger::{
-    Action, CellView, Command, OperationId, Outcome, Principal, Query, QueryReply, ReserveLine, ReserveMode, Sku,
-    Source, StorefrontId, Success, WarehouseId,
+    Action, CellView, Command, OperationId, Outcome, Principal, Query, QueryReply, ReserveLine, ReserveMode,
+    Sku, Source, StorefrontId, Success, WarehouseId,
 };
 
 use crate::SubmitError;
@@ -32,11 +32,22 @@ pub(super) fn command(operation_id: OperationId, action: Action) -> Command {
 }
 
 pub(super) fn receive(name: &str, quantity: i64) -> Command {
-    command(new_id(), Action::Receive { sku: sku(name), warehouse: warehouse(), quantity })
+    command(
+        new_id(),
+        Action::Receive {
+            sku: sku(name),
+            warehouse: warehouse(),
+            quantity,
+        },
+    )
 }
 
 pub(super) fn reserve(name: &str, quantity: i64, ttl_ms: u64) -> Command {
-    let line = ReserveLine { sku: sku(name), quantity, source: Source::Any };
+    let line = ReserveLine {
+        sku: sku(name),
+        quantity,
+        source: Source::Any,
+    };
     let action = Action::Reserve {
         storefront: StorefrontId::new("web").unwrap(),
         lines: vec![line],
@@ -47,7 +58,10 @@ pub(super) fn reserve(name: &str, quantity: i64, ttl_ms: u64) -> Command {
 }
 
 pub(super) fn cells(name: &str) -> Query {
-    Query::Cells { sku: sku(name), warehouse: None }
+    Query::Cells {
+        sku: sku(name),
+        warehouse: None,
+    }
 }
 
 pub(super) fn one_cell(reply: QueryReply) -> CellView {

@@ -1,1 +1,253 @@
 //! Leaders, networks and disks that fail.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::join_all;
+use holdfast_ledger::{Action, ChangeKind, Entry, Query, QueryReply, Refusal};
+use tokio::time::Instant;
+
+use super::cluster::{Cluster, PATIENCE, deadline, eventually};
+use super::commands::{cells, command, new_id, receive, reserve, success};
+use super::load::Load;
+use crate::{Freshness, QueryError, Role, SubmitError, TransferError};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_leader_stops_writes_go_on_and_nothing_acknowledged_is_lost() {
+    let mut cluster = Cluster::start().await;
+    let load = Load::start(&cluster).await;
+    let leader = cluster.leader().await;
+    cluster.stop_node(leader).await;
+    load.goes_on().await;
+    cluster.start_node(leader).await;
+    load.goes_on().await;
+    load.settle(&cluster).await;
+    cluster.agree().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_leader_loses_power_writes_go_on_and_nothing_acknowledged_is_lost() {
+    let mut cluster = Cluster::start().await;
+    let load = Load::start(&cluster).await;
+    for _ in 0..3 {
+        let leader = cluster.leader().await;
+        cluster.crash_node(leader).await;
+        load.goes_on().await;
+        cluster.start_node(leader).await;
+        load.goes_on().await;
+    }
+    load.settle(&cluster).await;
+    cluster.agree().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_cut_off_grants_nothing_and_the_majority_goes_on() {
+    let cluster = Cluster::start().await;
+    let load = Load::start(&cluster).await;
+    let old = cluster.leader().await;
+    cluster.net.isolate(old);
+    let order = reserve("tea", 1, 600_000);
+    let soon = Instant::now() + Duration::from_millis(1_500);
+    let alone = cluster.node(old).submit(vec![order.clone()], soon).await;
+    assert!(
+        matches!(alone[0], Err(SubmitError::OutcomeUnknown | SubmitError::Deadline)),
+        "{alone:?}"
+    );
+    let soon = Instant::now() + Duration::from_millis(300);
+    let read = cluster
+        .node(old)
+        .query(cells("tea"), Freshness::Linearizable, soon)
+        .await;
+    assert!(
+        matches!(read, Err(QueryError::Deadline | QueryError::NoLeader)),
+        "{read:?}"
+    );
+    load.goes_on().await;
+    cluster.net.heal();
+    load.goes_on().await;
+    let found = cluster
+        .read(
+            old,
+            Query::Reservation {
+                reservation_id: order.operation_id,
+            },
+        )
+        .await;
+    assert_eq!(
+        found.reply,
+        QueryReply::Reservation(None),
+        "what the lonely leader proposed was overwritten"
+    );
+    load.settle(&cluster).await;
+    cluster.agree().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_expires_once_across_a_leader_change() {
+    let mut cluster = Cluster::start().await;
+    cluster.must(receive("tea", 5)).await;
+    let order = reserve("tea", 5, 1_500);
+    cluster.must(order.clone()).await;
+    let leader = cluster.leader().await;
+    cluster.crash_node(leader).await;
+    let other = cluster.leader().await;
+    let node = cluster.node(other);
+    eventually("the hold has ended", || node.status().live_reservations == 0).await;
+    let commit = command(
+        new_id(),
+        Action::Commit {
+            reservation_id: order.operation_id,
+        },
+    );
+    assert!(matches!(
+        cluster.submit(other, commit).await,
+        Ok(Err(Refusal::Expired { .. }))
+    ));
+    cluster.start_node(leader).await;
+    cluster.agree().await;
+    let cell = cluster.cell(leader, "tea").await;
+    assert_eq!((cell.free, cell.held), (5, 0));
+    let changes = cluster.node(leader).changes().read(1, 1 << 20).unwrap();
+    let expired = changes.iter().filter(|change| change.kind == ChangeKind::Expired);
+    assert_eq!(expired.count(), 1);
+    assert!(
+        changes
+            .windows(2)
+            .all(|pair| pair[0].log_time_ms <= pair[1].log_time_ms),
+        "log time went back"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_there_is_no_leader_and_no_effect() {
+    let mut cluster = Cluster::start().await;
+    cluster.must(receive("tea", 5)).await;
+    for node in [1, 2] {
+        cluster.crash_node(node).await;
+    }
+    let soon = Instant::now() + Duration::from_millis(1_200);
+    let result = cluster
+        .node(3)
+        .submit(vec![reserve("tea", 1, 600_000)], soon)
+        .await;
+    assert!(result[0].is_err(), "{result:?}");
+    let stale = cluster
+        .node(3)
+        .query(cells("tea"), Freshness::Stale, deadline())
+        .await
+        .unwrap();
+    assert_eq!(super::commands::one_cell(stale.reply).free, 5);
+    for node in [1, 2] {
+        cluster.start_node(node).await;
+    }
+    cluster.must(reserve("tea", 1, 600_000)).await;
+    cluster.agree().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_stops_the_replica_and_the_others_go_on() {
+    let mut cluster = Cluster::start().await;
+    let load = Load::start(&cluster).await;
+    let leader = cluster.leader().await;
+    let node = cluster.node(leader);
+    cluster.fault_disk(leader).fail_sync_after(0);
+    let why = tokio::time::timeout(PATIENCE, node.fatal())
+        .await
+        .expect("the replica dies");
+    assert!(why.contains("sync"), "{why}");
+    assert_eq!(node.status().role, Role::Stopped);
+    assert!(node.status().stopped_because.is_some());
+    let refused = node.submit(vec![reserve("tea", 1, 600_000)], deadline()).await;
+    assert_eq!(refused, vec![Err(SubmitError::Stopped)]);
+    drop(node);
+    cluster.crash_node(leader).await;
+    load.goes_on().await;
+    cluster.start_node(leader).await;
+    load.settle(&cluster).await;
+    cluster.agree().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_violated_invariant_stops_the_replica_and_the_others_go_on() {
+    let mut cluster = Cluster::start().await;
+    cluster.must(receive("tea", 5)).await;
+    cluster.agree().await;
+    let broken = cluster.follower().await;
+    let node = cluster.node(broken);
+    // The ledger takes an entry that no log holds: the next real one cannot follow it.
+    node.break_ledger(&Entry {
+        log_time_ms: 0,
+        commands: Vec::new(),
+    })
+    .await;
+    cluster.must(receive("tea", 5)).await;
+    let why = tokio::time::timeout(PATIENCE, node.fatal())
+        .await
+        .expect("the replica dies");
+    assert!(why.contains("invariant violated"), "{why}");
+    assert_eq!(node.status().role, Role::Stopped);
+    let stale = node.query(cells("tea"), Freshness::Stale, deadline()).await;
+    assert_eq!(stale, Err(QueryError::Stopped), "a wrong ledger must not be read");
+    drop(node);
+    cluster.crash_node(broken).await;
+    cluster.must(receive("tea", 5)).await;
+    // Its disk is right: the log tells the same as ever.
+    cluster.start_node(broken).await;
+    cluster.agree().await;
+    assert_eq!(cluster.cell(broken, "tea").await.free, 15);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_on_demand() {
+    let cluster = Cluster::start().await;
+    let load = Load::start(&cluster).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    assert_eq!(
+        cluster.node(follower).transfer_leader(None).await,
+        Err(TransferError::NotLeader { leader: Some(leader) })
+    );
+    assert_eq!(
+        cluster.node(leader).transfer_leader(Some(9)).await,
+        Err(TransferError::NotAVoter(9))
+    );
+    assert_eq!(
+        cluster.node(leader).transfer_leader(Some(leader)).await,
+        Ok(leader)
+    );
+    assert_eq!(
+        cluster.node(leader).transfer_leader(Some(follower)).await,
+        Ok(follower)
+    );
+    load.goes_on().await;
+    load.settle(&cluster).await;
+    cluster.agree().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_from_a_peer_is_refused_and_changes_nothing() {
+    let cluster = Cluster::start().await;
+    cluster.must(receive("tea", 5)).await;
+    let node = cluster.node(1);
+    for garbage in [&b""[..], b"\x00", b"\x01", b"\x01\xff\xff\xff\xff\xff", &[7; 300]] {
+        let garbage = Bytes::from_static(garbage);
+        assert!(node.handle_raft(garbage.clone()).await.is_err());
+        let data = futures::stream::iter([Ok(garbage.clone())]).boxed();
+        assert!(node.handle_snapshot(garbage.clone(), data).await.is_err());
+        let answer = node.handle_forward(garbage).await;
+        assert!(!answer.is_empty());
+    }
+    assert!(node.metrics().malformed_messages >= 15);
+    let results = join_all((1..=3).map(|to| cluster.submit(to, reserve("tea", 1, 600_000)))).await;
+    assert!(results.iter().all(|result| success(result).is_some()));
+    cluster.agree().await;
+    cluster.stop().await;
+}
