@@ -21,7 +21,7 @@ pub use error::ChangeLogError;
 use self::recover::Recovered;
 use self::segment::{HEADER_BYTES, Scanned, Scanner, SegmentHeader};
 use self::state::{Cursor, Index, Segment, State};
-use crate::{Disk, DiskFile, GroupId, TornTail};
+use crate::{Disk, DiskFile, GroupId, Report, TornTail};
 
 /// Where the change logs of all groups are, below the data directory.
 pub(crate) const DIRECTORY: &str = "changes";
@@ -403,6 +403,14 @@ impl ChangeLog {
     }
 }
 
+/// Reads a group's change log for a report.
+pub(crate) fn inspect(disk: &dyn Disk, group: GroupId, report: &mut Report) {
+    let directory = format!("{DIRECTORY}/{group}");
+    if let Err(error) = recover::inspect(disk, group, &directory, report) {
+        report.damage.push(error.to_string());
+    }
+}
+
 /// The segment's file, opened if it is not.
 fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dyn DiskFile>, ChangeLogError> {
     match &segment.file {
@@ -414,3 +422,6 @@ fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dyn DiskFile>
 fn damaged(path: &str, offset: u64) -> ChangeLogError {
     ChangeLogError::corrupt(path, offset, "the record there is not what was written")
 }
+
+#[cfg(test)]
+mod tests;

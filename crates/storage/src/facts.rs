@@ -1,22 +1,39 @@
-//! What a node must never forget about itself.
-use std::path::Path;
+//! What a node must never forget about itself: which node of which cluster it is, and how that cluster was cut into shards.
+//!
+//! Kept in sled. Its `flush` ends in `sync_file_range` on Linux, which does not survive a power loss; so after every flush we
+//! sync the files in its directory, and the directory, ourselves. The facts are written once, when a data directory is first
+//! used, and never on the path of a request.
 
-/// Who a node is. Set once.
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Who a node is. Set once in the life of a data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Number of the node in its cluster.
+    /// Number of the node in its cluster. Never reused for an empty data directory.
     pub node_id: u64,
     /// Name of the cluster.
     pub cluster_id: String,
-    /// Shards in the cluster.
+    /// How many shards the cluster was made with.
     pub shard_count: u32,
 }
+
+/// Version of everything in a data directory taken together.
+const FORMAT_VERSION: u32 = 1;
+
+const NODE_ID: &str = "node id";
+const CLUSTER_ID: &str = "cluster id";
+const SHARD_COUNT: &str = "shard count";
+const VERSION: &str = "format version";
 
 /// Why the facts could not be read or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
     /// The configuration says something else than the data directory.
-    #[error("{directory} belongs to {fact} {stored}, the configuration says {configured}; use the right data directory or correct the configuration")]
+    #[error(
+        "{directory} belongs to {fact} {stored}, the configuration says {configured}; use the right data directory or correct the configuration"
+    )]
     Mismatch {
         /// The directory.
         directory: String,
@@ -26,6 +43,14 @@ pub enum FactsError {
         stored: String,
         /// What is configured.
         configured: String,
+    },
+    /// Some facts are there and some are not, or one is not what it should be.
+    #[error("the facts in {directory} are damaged: {fact} is missing or not readable; restore this node from its peers")]
+    Damaged {
+        /// The directory.
+        directory: String,
+        /// Which fact.
+        fact: &'static str,
     },
     /// The store cannot be read or written.
     #[error("cannot {operation} {directory}: {source}")]
@@ -39,20 +64,144 @@ pub enum FactsError {
     },
 }
 
-/// A node's facts.
-pub struct NodeFacts {}
+/// The facts of the node that owns a data directory.
+pub struct NodeFacts {
+    directory: PathBuf,
+    store: sled::Db,
+}
 
-#[allow(unused_variables, missing_docs)]
 impl NodeFacts {
-    pub fn open(dir: &Path) -> Result<NodeFacts, FactsError> {
-        Ok(NodeFacts {})
+    /// Opens the facts in `directory` (made if needed), which must hold nothing else.
+    ///
+    /// # Errors
+    /// `Store`, also when another process has it open.
+    pub fn open(directory: &Path) -> Result<NodeFacts, FactsError> {
+        let config = sled::Config::new().path(directory).flush_every_ms(None).cache_capacity(1 << 20);
+        let store = config.open().map_err(store_error("open", directory))?;
+        Ok(NodeFacts { directory: directory.to_path_buf(), store })
     }
-    /// What is stored, `None` in a new directory.
+
+    /// What is stored; `None` in a new directory.
+    ///
+    /// # Errors
+    /// `Damaged`, `Store`, and `Mismatch` when another format version wrote the directory.
     pub fn get(&self) -> Result<Option<Facts>, FactsError> {
-        Ok(None)
+        if self.store.is_empty() {
+            return Ok(None);
+        }
+        let version = self.number(VERSION)?;
+        if version != u64::from(FORMAT_VERSION) {
+            return Err(self.mismatch(VERSION, &version, &FORMAT_VERSION));
+        }
+        let cluster_id = String::from_utf8(self.bytes(CLUSTER_ID)?).map_err(|_| self.damaged(CLUSTER_ID))?;
+        let shard_count = u32::try_from(self.number(SHARD_COUNT)?).map_err(|_| self.damaged(SHARD_COUNT))?;
+        Ok(Some(Facts { node_id: self.number(NODE_ID)?, cluster_id, shard_count }))
     }
-    /// Stores the facts in a new directory; in a used one, fails unless they are the same.
+
+    /// Stores the facts in a new directory, durably; in a used one, checks that they are the same and changes nothing.
+    ///
+    /// # Errors
+    /// `Mismatch` says which fact differs; otherwise as [`NodeFacts::get`].
     pub fn establish(&self, configured: &Facts) -> Result<(), FactsError> {
+        let Some(stored) = self.get()? else { return self.store(configured) };
+        if stored.cluster_id != configured.cluster_id {
+            return Err(self.mismatch(CLUSTER_ID, &stored.cluster_id, &configured.cluster_id));
+        }
+        if stored.node_id != configured.node_id {
+            return Err(self.mismatch(NODE_ID, &stored.node_id, &configured.node_id));
+        }
+        if stored.shard_count != configured.shard_count {
+            return Err(self.mismatch(SHARD_COUNT, &stored.shard_count, &configured.shard_count));
+        }
         Ok(())
+    }
+
+    fn store(&self, facts: &Facts) -> Result<(), FactsError> {
+        let mut batch = sled::Batch::default();
+        batch.insert(VERSION, &u64::from(FORMAT_VERSION).to_le_bytes());
+        batch.insert(NODE_ID, &facts.node_id.to_le_bytes());
+        batch.insert(CLUSTER_ID, facts.cluster_id.as_bytes());
+        batch.insert(SHARD_COUNT, &u64::from(facts.shard_count).to_le_bytes());
+        self.store.apply_batch(batch).map_err(store_error("write", &self.directory))?;
+        self.store.flush().map_err(store_error("flush", &self.directory))?;
+        sync_tree(&self.directory).map_err(sled::Error::from).map_err(store_error("sync", &self.directory))
+    }
+
+    fn bytes(&self, fact: &'static str) -> Result<Vec<u8>, FactsError> {
+        let found = self.store.get(fact).map_err(store_error("read", &self.directory))?;
+        found.map(|bytes| bytes.to_vec()).ok_or_else(|| self.damaged(fact))
+    }
+
+    fn number(&self, fact: &'static str) -> Result<u64, FactsError> {
+        let bytes = self.bytes(fact)?.try_into().map_err(|_| self.damaged(fact))?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn damaged(&self, fact: &'static str) -> FactsError {
+        FactsError::Damaged { directory: self.directory.display().to_string(), fact }
+    }
+
+    fn mismatch(&self, fact: &'static str, stored: &dyn ToString, configured: &dyn ToString) -> FactsError {
+        let directory = self.directory.display().to_string();
+        FactsError::Mismatch { directory, fact, stored: stored.to_string(), configured: configured.to_string() }
+    }
+}
+
+fn store_error(operation: &'static str, directory: &Path) -> impl FnOnce(sled::Error) -> FactsError {
+    let directory = directory.display().to_string();
+    move |source| FactsError::Store { operation, directory, source }
+}
+
+/// Syncs every file below a directory, the directories, and the name of the directory itself.
+fn sync_tree(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() { sync_tree(&path)? } else { File::open(&path)?.sync_all()? }
+    }
+    File::open(directory)?.sync_all()?;
+    match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Facts, FactsError, NodeFacts};
+
+    fn facts() -> Facts {
+        Facts { node_id: 2, cluster_id: "prod-eu".to_string(), shard_count: 4 }
+    }
+
+    #[test]
+    fn facts_are_set_once_and_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("facts");
+        let store = NodeFacts::open(&path).unwrap();
+        assert_eq!(store.get().unwrap(), None);
+        store.establish(&facts()).unwrap();
+        drop(store);
+        let store = NodeFacts::open(&path).unwrap();
+        assert_eq!(store.get().unwrap(), Some(facts()));
+        store.establish(&facts()).unwrap();
+    }
+
+    #[test]
+    fn other_facts_are_refused_and_change_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = NodeFacts::open(directory.path()).unwrap();
+        store.establish(&facts()).unwrap();
+        let others = [
+            ("node id", Facts { node_id: 3, ..facts() }),
+            ("cluster id", Facts { cluster_id: "test".to_string(), ..facts() }),
+            ("shard count", Facts { shard_count: 8, ..facts() }),
+        ];
+        for (name, other) in others {
+            match store.establish(&other) {
+                Err(FactsError::Mismatch { fact, .. }) => assert_eq!(fact, name),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(store.get().unwrap(), Some(facts()));
     }
 }

@@ -10,7 +10,7 @@ mod snapshot;
 pub use change_log::{ChangeLog, ChangeLogError, ChangeLogOptions, ChangeLogReport, ChangeRecord};
 pub use disk::{Disk, DiskError, DiskFile, FaultDisk, LOCK_FILE, RealDisk};
 pub use facts::{Facts, FactsError, NodeFacts};
-pub use inspect::{Report, inspect};
+pub use inspect::{ChangeLogContents, GroupContents, LogContents, Report, SnapshotContents, inspect};
 pub use log::{GroupState, Log, LogError, LogOptions, LogRecord, LogReport, Synced, TornTail, Writer};
 pub use snapshot::{SnapshotError, SnapshotFile, SnapshotReader, SnapshotStore, SnapshotWriter};
 

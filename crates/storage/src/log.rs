@@ -36,7 +36,7 @@ use self::shared::{Request, Shared, Write};
 pub use error::LogError;
 pub use options::{LogOptions, LogReport, TornTail, Writer};
 
-use crate::{Disk, DiskFile, GroupId};
+use crate::{Disk, DiskFile, GroupContents, GroupId, LogContents, Report};
 
 /// Where the segments are, below the data directory.
 const DIRECTORY: &str = "log";
@@ -114,8 +114,7 @@ impl Log {
                 let segment = found.last_segment;
                 let path = segment::path(segment);
                 let file = disk.open(&path).map_err(|error| LogError::io("open", path.clone(), error))?;
-                let torn_bytes = found.report.torn.as_ref().map_or(0, |torn| torn.bytes);
-                clear(&*file, offset, torn_bytes).map_err(|error| LogError::io("repair", path, error))?;
+                clear(&*file, offset, found.clear_bytes).map_err(|error| LogError::io("repair", path, error))?;
                 Start::Continue { segment, file, offset }
             }
             None => Start::New { segment: found.last_segment + 1 },
@@ -346,6 +345,28 @@ impl Drop for Inner {
     }
 }
 
+/// Scans the log for a report.
+pub(crate) fn inspect(disk: &dyn Disk, report: &mut Report) {
+    let found = match recover::recover(disk, 0) {
+        Ok(found) => found,
+        Err(error) => return report.damage.push(error.to_string()),
+    };
+    if let Some(torn) = &found.report.torn {
+        report.torn.push(format!("{} from byte {} on, {} bytes", torn.file, torn.offset, torn.bytes));
+    }
+    let groups = found.groups.iter().map(|(group, contents)| {
+        let state = contents.state();
+        GroupContents {
+            group: *group,
+            first_index: state.first_index,
+            last_index: state.last_index,
+            purged_through: state.purged_through,
+        }
+    });
+    let LogReport { segments, records, bytes, .. } = found.report;
+    report.log = Some(LogContents { segments, records, bytes, groups: groups.collect() });
+}
+
 /// A writer that dies without a word would leave its callers waiting for ever.
 struct FailOnPanic<'a>(&'a Shared);
 
@@ -437,3 +458,6 @@ fn read_payload(file: &dyn DiskFile, place: Place, payload_bytes: u32) -> Result
     let start = record::HEADER_BYTES;
     Ok(Bytes::from(bytes).slice(start..start + payload_bytes as usize))
 }
+
+#[cfg(test)]
+mod tests;

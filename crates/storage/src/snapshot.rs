@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 pub use read::SnapshotReader;
 pub use write::SnapshotWriter;
 
-use crate::{Disk, GroupId};
+use crate::{Disk, GroupId, Report, SnapshotContents};
 
 /// Where the snapshots of all groups are, below the data directory.
 pub(crate) const DIRECTORY: &str = "snapshots";
@@ -214,12 +214,35 @@ impl SnapshotStore {
     }
 }
 
+/// Reads all snapshots of a group for a report.
+pub(crate) fn inspect(disk: &dyn Disk, group: GroupId, report: &mut Report) {
+    let directory = format!("{DIRECTORY}/{group}");
+    let numbers = match finished(disk, &directory) {
+        Ok(numbers) => numbers,
+        Err(error) => return report.damage.push(error.to_string()),
+    };
+    for number in numbers {
+        let mut bytes = 0;
+        let mut read = || -> Result<(), SnapshotError> {
+            let mut reader = SnapshotReader::open(disk, &directory, number)?;
+            while let Some(block) = reader.next_block()? {
+                bytes += block.len() as u64;
+            }
+            Ok(())
+        };
+        if let Err(error) = read() {
+            report.damage.push(error.to_string());
+        }
+        report.snapshots.push(SnapshotContents { group, number, bytes });
+    }
+}
+
 fn path(directory: &str, number: u64) -> String {
     format!("{directory}/{number:020}.snap")
 }
 
 /// Numbers of the finished snapshots in a directory, oldest first.
-pub(crate) fn finished(disk: &dyn Disk, directory: &str) -> Result<Vec<u64>, SnapshotError> {
+fn finished(disk: &dyn Disk, directory: &str) -> Result<Vec<u64>, SnapshotError> {
     let names = disk.list(directory).map_err(SnapshotError::io("list", directory))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.strip_suffix(".snap")?.parse().ok()).collect();
     numbers.sort_unstable();
@@ -248,3 +271,6 @@ fn encode_block(kind: u32, number: u64, content: &[u8]) -> Vec<u8> {
     block
 }
 
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::segment::{HEADER_BYTES, Scanned, Scanner, SegmentHeader, first_seq_of};
 use super::state::{Index, Segment, State};
 use super::{ChangeLogError, ChangeLogReport};
-use crate::{Disk, DiskFile, TornTail};
+use crate::{ChangeLogContents, Disk, DiskFile, GroupId, Report, TornTail};
 
 /// A segment file as it was found.
 struct Candidate {
@@ -133,6 +133,52 @@ fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, 
     }
     let position = found.len() - 1;
     Ok(End { last_seq, segment: position, offset: found[position].size.max(HEADER_BYTES as u64), indexes })
+}
+
+/// Reads every segment of a group's change log for a report.
+pub(super) fn inspect(disk: &dyn Disk, group: GroupId, directory: &str, report: &mut Report) -> Result<(), ChangeLogError> {
+    let found = candidates(disk, directory)?;
+    let mut contents = ChangeLogContents {
+        group,
+        segments: found.len(),
+        records: 0,
+        bytes: found.iter().map(|segment| segment.size).sum(),
+        first_seq: 0,
+        last_seq: 0,
+        gaps: Vec::new(),
+    };
+    for (position, segment) in found.iter().enumerate() {
+        if let Some(header) = segment.header.filter(|header| header.gap_from > 0) {
+            contents.gaps.push((header.gap_from, header.first_seq));
+        } else if segment.header.is_none() && known_synced(&found, position, 0, segment.first_seq - 1)? {
+            report.damage.push(format!("{} is damaged at byte 0: its header is not one", segment.path));
+        }
+        let mut scanner = Scanner::new(&*segment.file, &segment.path, HEADER_BYTES as u64, segment.size);
+        let mut last_seq = segment.first_seq - 1;
+        while !scanner.at_end() {
+            let (here, expected) = (scanner.offset, last_seq + 1);
+            let mut next = scanner.next()?.filter(|scanned| scanned.record.first_seq == expected);
+            if next.is_none() {
+                if known_synced(&found, position, here, last_seq)? {
+                    report.damage.push(format!("{} is damaged at byte {here}: change {expected} is lost", segment.path));
+                } else {
+                    report.torn.push(format!("{} from byte {here} on, {} bytes", segment.path, segment.size - here));
+                    break;
+                }
+                scanner.offset = here;
+                next = scanner.next_after_damage()?;
+            }
+            let Some(scanned) = next else { break };
+            contents.records += 1;
+            last_seq = scanned.record.last_seq;
+            contents.last_seq = last_seq;
+            if contents.first_seq == 0 {
+                contents.first_seq = scanned.record.first_seq;
+            }
+        }
+    }
+    report.change_logs.push(contents);
+    Ok(())
 }
 
 /// Whether anything behind this place says that changes after `seq` were synced.

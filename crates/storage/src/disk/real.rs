@@ -71,6 +71,12 @@ impl RealDisk {
         Ok(RealDisk { root: root.to_path_buf(), lock: None })
     }
 
+    /// Whether a node has the directory open now.
+    pub(crate) fn in_use(&self) -> bool {
+        let lock = File::open(self.root.join(LOCK_FILE));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     fn writable(&self, path: &str) -> io::Result<PathBuf> {
         match self.lock {
             Some(_) => Ok(self.root.join(path)),

@@ -29,6 +29,8 @@ pub(super) struct Recovered {
     pub(super) files: BTreeMap<u32, Arc<dyn DiskFile>>,
     /// Where the valid records of the last segment end; `None` if that is sealed or there are none.
     pub(super) open_end: Option<u32>,
+    /// How many bytes behind `open_end` must be overwritten with zeros, so that nothing torn is found there later.
+    pub(super) clear_bytes: u64,
     /// Files of no use: half-made ones, and segments after the last with records.
     pub(super) useless: Vec<String>,
     /// The highest segment id that has records, 0 if none has.
@@ -39,7 +41,7 @@ pub(super) struct Recovered {
 /// How the records of one segment end.
 enum End {
     Sealed,
-    Open { offset: u32, torn_bytes: u64 },
+    Open { offset: u32, torn_bytes: u64, clear_bytes: u64 },
 }
 
 /// Scans the log. Changes nothing on disk.
@@ -49,6 +51,7 @@ pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, 
         groups: BTreeMap::new(),
         files: BTreeMap::new(),
         open_end: None,
+        clear_bytes: 0,
         useless: Vec::new(),
         last_segment: 0,
         report: LogReport::default(),
@@ -78,7 +81,7 @@ pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, 
             found.last_segment = id;
             found.report.segments += 1;
         }
-        let End::Open { offset, torn_bytes } = end else { continue };
+        let End::Open { offset, torn_bytes, clear_bytes } = end else { continue };
         for later_id in later.iter().copied() {
             if has_valid_record(disk, later_id)? {
                 let what = "its records end here without a seal, but later segments have records".to_string();
@@ -90,6 +93,7 @@ pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, 
         }
         if has_records {
             found.open_end = Some(offset);
+            found.clear_bytes = clear_bytes;
         } else {
             found.useless.push(segment::path(id));
         }
@@ -128,36 +132,36 @@ fn read_segment(
             if Scanner::new(file, id)?.skip_to_valid()?.is_some() {
                 return Err(LogError::Corrupt { file: path, offset: 0, what: "its header is not one".to_string() });
             }
-            return Ok(End::Open { offset: RECORDS_START, torn_bytes: 0 });
+            return Ok(End::Open { offset: RECORDS_START, torn_bytes: 0, clear_bytes: 0 });
         }
     };
     let mut scanner = Scanner::new(file, id)?;
-    let mut sealed = false;
+    let mut last = None;
     while let Some((header, place, payload)) = scanner.next()? {
         found.report.records += 1;
         found.report.bytes += header.record_bytes() as u64;
         apply(header, place, payload, cache_bytes, &mut found.groups)?;
+        last = Some(header.kind);
         if header.kind == Kind::Seal {
-            sealed = true;
-            break;
+            return Ok(End::Sealed);
         }
     }
-    if sealed {
-        return Ok(End::Sealed);
-    }
     let offset = scanner.offset();
-    Ok(End::Open { offset, torn_bytes: torn_bytes(scanner, recycled)? })
+    let behind = scanner.size_bytes() - u64::from(offset).min(scanner.size_bytes());
+    let torn_bytes = torn_bytes(scanner, recycled)?;
+    // What a recycled file has behind its end tells nothing, unless it was closed.
+    let clear_bytes = if recycled && last != Some(Kind::Mark) { behind } else { torn_bytes };
+    Ok(End::Open { offset, torn_bytes, clear_bytes })
 }
 
 /// How much lies behind the end of the valid records. Fails if any of it was synced once.
 fn torn_bytes(mut scanner: Scanner<'_>, recycled: bool) -> Result<u64, LogError> {
     let end = scanner.place();
-    let (header, not_zero) = scanner.remains_here()?;
     let mut torn_through = u64::from(end.offset);
-    if let Some(header) = header {
+    if !recycled {
+        torn_through = scanner.zeros_from()?;
+    } else if let Some(header) = scanner.remains_here()? {
         torn_through += header.record_bytes() as u64;
-    } else if not_zero && !recycled {
-        torn_through += super::record::HEADER_BYTES as u64;
     }
     while let Some(later) = scanner.skip_to_valid()? {
         if later.synced_through > end.offset {

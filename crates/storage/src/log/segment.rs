@@ -147,9 +147,19 @@ impl<'a> Scanner<'a> {
         Ok(Some((header, place, &self.buffer[start..start + header.payload_bytes as usize])))
     }
 
-    /// Skips to the next place behind this one where a valid record starts and returns its header; `next` then reads it.
+    /// Skips to the next place from this one on where a valid record starts and returns its header; `next` then reads it.
     pub(super) fn skip_to_valid(&mut self) -> Result<Option<Header>, LogError> {
+        let segment = self.segment.to_le_bytes();
         while self.offset + HEADER_BYTES as u64 <= self.size_bytes {
+            self.fill(HEADER_BYTES)?;
+            let start = (self.offset - self.buffer_offset) as usize;
+            let Some(bytes) = self.buffer.get(start..).filter(|bytes| bytes.len() >= HEADER_BYTES) else { break };
+            let places = bytes.chunks_exact(ALIGNMENT).skip(1);
+            let Some(candidate) = places.clone().position(|chunk| chunk[..4] == segment) else {
+                self.offset += (places.len() * ALIGNMENT) as u64;
+                continue;
+            };
+            self.offset += (candidate * ALIGNMENT) as u64;
             if let Some(header) = self.valid_here()? {
                 return Ok(Some(header));
             }
@@ -158,12 +168,36 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// A header that could be one, and the bytes that are not zero, at this place.
-    pub(super) fn remains_here(&mut self) -> Result<(Option<Header>, bool), LogError> {
+    /// The header at this place, if it could be one of this segment.
+    pub(super) fn remains_here(&mut self) -> Result<Option<Header>, LogError> {
         self.fill(HEADER_BYTES)?;
         let start = (self.offset - self.buffer_offset) as usize;
-        let bytes = &self.buffer[start..self.buffer.len().min(start + HEADER_BYTES)];
-        Ok((Header::plausible(bytes, self.place()), bytes.iter().any(|byte| *byte != 0)))
+        Ok(Header::plausible(&self.buffer[start..], self.place()))
+    }
+
+    /// Where the bytes from this place on are zero to the end of the file.
+    pub(super) fn zeros_from(&mut self) -> Result<u64, LogError> {
+        let (mut zeros_from, here) = (self.offset, self.offset);
+        while self.offset < self.size_bytes {
+            self.fill(1)?;
+            let start = (self.offset - self.buffer_offset) as usize;
+            let bytes = &self.buffer[start..];
+            if bytes.is_empty() {
+                break;
+            }
+            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+                zeros_from = self.offset + last as u64 + 1;
+            }
+            self.offset += bytes.len() as u64;
+        }
+        self.offset = here;
+        self.buffer.clear();
+        self.buffer_offset = here;
+        Ok(zeros_from)
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     fn valid_here(&mut self) -> Result<Option<Header>, LogError> {
