@@ -236,7 +236,8 @@ calls! {
     /// Takes goods back.
     Mutation ReservationsClient.r#return(ReturnRequest) -> TransitionResponse by |r| Route::of_return(r.what.as_ref());
     /// One reservation as it stands.
-    Read ReservationsClient.get_reservation(GetReservationRequest) -> GetReservationResponse by |r| Route::of_key(r.reservation.as_ref());
+    Read ReservationsClient.get_reservation(GetReservationRequest) -> GetReservationResponse
+        by |r| Route::of_key(r.reservation.as_ref()).unless_stale(r.consistency);
     /// Goods arrive.
     Mutation StockClient.receive(ReceiveRequest) -> StockResponse by |r| Route::Sku(&r.sku);
     /// A correction.
@@ -250,10 +251,10 @@ calls! {
     /// Sets the size of a storefront's pool.
     Mutation StockClient.allocate_pool(AllocatePoolRequest) -> StockResponse by |r| Route::Sku(&r.sku);
     /// The cells of one SKU.
-    Read StockClient.get_stock(GetStockRequest) -> GetStockResponse by |r| Route::Sku(&r.sku);
+    Read StockClient.get_stock(GetStockRequest) -> GetStockResponse by |r| Route::Sku(&r.sku).unless_stale(r.consistency);
     /// What a storefront could sell now.
     Read AvailabilityClient.check_availability(CheckAvailabilityRequest) -> CheckAvailabilityResponse
-        by |r| r.skus.first().map_or(Route::Any, |sku| Route::Sku(sku));
+        by |r| r.skus.first().map_or(Route::Any, |sku| Route::Sku(sku)).unless_stale(r.consistency);
     /// Where each shard's change stream begins and ends.
     Read ChangesClient.get_positions(GetPositionsRequest) -> GetPositionsResponse by any;
     /// Hands a shard's leadership over. Not retried into a second handover: the answer says who leads.

@@ -19,6 +19,15 @@ pub(crate) enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
+    /// A stale read is any node's to answer: spread it.
+    pub(crate) fn unless_stale(self, consistency: i32) -> Self {
+        if consistency == i32::from(v1::Consistency::Stale) {
+            Self::Any
+        } else {
+            self
+        }
+    }
+
     pub(crate) fn of_lines(lines: &'a [v1::ReserveLine]) -> Self {
         lines.first().map_or(Self::Any, |line| Self::Sku(&line.sku))
     }

@@ -37,10 +37,20 @@ pub(super) struct Submitted {
 struct Pending {
     submitted: Submitted,
     effect: Effect,
-    /// When to send it next; `None` while it is with the server.
-    due: Option<Instant>,
+    place: Place,
     backoff: Backoff,
     trouble: String,
+}
+
+/// Where an unanswered item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the queue of what goes next.
+    Ready,
+    /// With the server.
+    Sent,
+    /// Refused for the moment; goes again then.
+    Waiting(Instant),
 }
 
 /// Why a stream was left.
@@ -60,6 +70,8 @@ pub(super) struct Lane {
     /// Tags to send now, in order.
     ready: VecDeque<u64>,
     next_tag: u64,
+    /// How many are [`Place::Sent`].
+    sent: usize,
 }
 
 impl Lane {
@@ -78,6 +90,7 @@ impl Lane {
             pending: BTreeMap::new(),
             ready: VecDeque::new(),
             next_tag: 1,
+            sent: 0,
         }
     }
 
@@ -190,7 +203,7 @@ impl Lane {
                 },
                 slot = requests.reserve(), if !self.ready.is_empty() && gathering.is_none() => match slot {
                     Ok(slot) => {
-                        if self.pending.values().all(|pending| pending.due.is_some()) {
+                        if self.sent == 0 {
                             heard = Instant::now();
                         }
                         let message = self.next_message();
@@ -210,7 +223,7 @@ impl Lane {
                     self.expire();
                     self.wake();
                     let silent = heard.elapsed() > self.client.options().attempt_timeout;
-                    if silent && self.pending.values().any(|pending| pending.due.is_none()) {
+                    if silent && self.sent > 0 {
                         return Left::Broken(Attempt::timed_out(address));
                     }
                 }
@@ -227,7 +240,7 @@ impl Lane {
             Pending {
                 submitted,
                 effect: Effect::None,
-                due: Some(Instant::now()),
+                place: Place::Ready,
                 backoff,
                 trouble: String::from("it was not sent"),
             },
@@ -241,7 +254,8 @@ impl Lane {
             let Some(tag) = self.ready.pop_front() else { break };
             // Gone when its deadline passed meanwhile.
             if let Some(pending) = self.pending.get_mut(&tag) {
-                pending.due = None;
+                pending.place = Place::Sent;
+                self.sent += 1;
                 items.push(BatchItem {
                     tag,
                     request: Some(pending.submitted.request.clone()),
@@ -255,6 +269,9 @@ impl Lane {
         let Some(pending) = self.pending.get_mut(&result.tag) else {
             return;
         };
+        if pending.place == Place::Sent {
+            self.sent -= 1;
+        }
         let answer = match result.result {
             Some(Outcome::Reserved(reserved)) => Ok(BatchAnswer::Reserved(reserved)),
             Some(Outcome::Transitioned(transitioned)) => Ok(BatchAnswer::Transitioned(transitioned)),
@@ -270,7 +287,7 @@ impl Lane {
                     }
                     pending.trouble = message;
                     let pause = pending.backoff.next(Duration::from_millis(retry_after_ms));
-                    pending.due = Some(Instant::now() + pause);
+                    pending.place = Place::Waiting(Instant::now() + pause);
                     return;
                 }
             },
@@ -288,9 +305,9 @@ impl Lane {
     /// Makes ready what has waited long enough.
     fn wake(&mut self) {
         let now = Instant::now();
-        let queued: std::collections::BTreeSet<u64> = self.ready.iter().copied().collect();
-        for (tag, pending) in &self.pending {
-            if pending.due.is_some_and(|due| due <= now) && !queued.contains(tag) {
+        for (tag, pending) in &mut self.pending {
+            if matches!(pending.place, Place::Waiting(until) if until <= now) {
+                pending.place = Place::Ready;
                 self.ready.push_back(*tag);
             }
         }
@@ -304,13 +321,13 @@ impl Lane {
         };
         tracing::debug!(%message, unanswered = self.pending.len(), "a batch stream broke, sending again what has no answer");
         self.ready.clear();
-        let now = Instant::now();
+        self.sent = 0;
         for (tag, pending) in &mut self.pending {
-            if pending.due.is_none() && effect == Effect::Unknown {
+            if pending.place == Place::Sent && effect == Effect::Unknown {
                 pending.effect = Effect::Unknown;
             }
             pending.trouble.clone_from(&message);
-            pending.due = Some(now);
+            pending.place = Place::Ready;
             self.ready.push_back(*tag);
         }
     }
@@ -323,7 +340,8 @@ impl Lane {
             .extract_if(.., |_, pending| pending.submitted.deadline <= now);
         for (_, pending) in late {
             // What is with the server right now may take effect.
-            let effect = if pending.due.is_none() {
+            let effect = if pending.place == Place::Sent {
+                self.sent -= 1;
                 Effect::Unknown
             } else {
                 pending.effect
