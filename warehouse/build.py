@@ -18,6 +18,8 @@ import environment
 
 MARTS = ["fct_stock_movements", "fct_reservations", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stockouts"]
 
+LEDGER_STOCK_HEADER = "shard,change_seq,sku,warehouse,on_hand,free,pool,safety,held,committed,damaged,quality_hold,deficit"
+
 
 def arguments(argv):
     parser = argparse.ArgumentParser(
@@ -109,6 +111,9 @@ def main(argv):
     ledger_stock = Path(args.ledger_stock).resolve()
     if not ledger_stock.is_file():
         stop(f"--ledger-stock: {args.ledger_stock} is not a file; write it with `holdfast stock list --format csv`")
+    with ledger_stock.open(encoding="utf-8", errors="replace") as file:
+        if file.readline(1000).strip() != LEDGER_STOCK_HEADER:
+            stop(f"--ledger-stock: {args.ledger_stock} does not begin with the line {LEDGER_STOCK_HEADER}")
     database = Path(args.database).resolve()
     for path in (changes, str(ledger_stock)):
         if set(path) & set("'{}*?["):

@@ -10,5 +10,5 @@ where
     or {{ units }} < 0
     {%- endfor %}
     -- A state that says nothing is left has nothing left.
-    or (state <> 'held' and held > 0)
+    or (state not in ('prepared', 'held') and held > 0)
     or (state in ('shipped', 'returned', 'released', 'expired', 'cancelled') and committed > 0)

@@ -36,16 +36,18 @@ def test_one_unit_too_many_fails_the_build_and_its_cell_is_named(tmp_path, small
     assert f"{rows[3][2]}@{rows[3][3]}" in done.stderr
 
 
-@pytest.mark.parametrize("what", ["no changes", "no folder", "no ledger stock", "a quote in the path"])
+@pytest.mark.parametrize("what", ["no changes", "no folder", "no ledger stock", "other columns", "a quote in the path"])
 def test_wrong_arguments_say_what_to_do_and_build_nothing(tmp_path, small, what):
     folder = tmp_path / ("it's" if what == "a quote in the path" else "changes")
-    if what in ("no ledger stock", "a quote in the path"):
+    if what in ("no ledger stock", "other columns", "a quote in the path"):
         archive.write_history(folder, small[:1])
     elif what == "no changes":
         folder.mkdir()
     ledger_stock = tmp_path / "ledger_stock.csv"
     if what != "no ledger stock":
         archive.write_ledger_stock(ledger_stock, archive.ledger_rows(small))
+    if what == "other columns":
+        ledger_stock.write_text(ledger_stock.read_text().replace("on_hand,free", "free,on_hand"))
     done = run_build(folder, ledger_stock, tmp_path / "warehouse.duckdb")
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not (tmp_path / "warehouse.duckdb").exists()
