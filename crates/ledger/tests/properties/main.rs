@@ -1,7 +1,12 @@
 //! Claims that hold for any log of commands.
 
+#[cfg(test)]
 mod against_model;
+#[cfg(test)]
 mod bytes;
+#[cfg(test)]
 mod generate;
+#[cfg(test)]
 mod logs;
+#[cfg(test)]
 mod model;

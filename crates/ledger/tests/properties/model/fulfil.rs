@@ -1,0 +1,159 @@
+//! Ship, Cancel and Return, unit by unit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_ledger::*;
+
+use super::{Key, Model, Place, Reservation, invalid};
+
+impl Model {
+    pub(super) fn fulfil(
+        &mut self,
+        id: &ReservationId,
+        wanted: &[LineQuantity],
+        to: Place,
+        disposition: Option<Disposition>,
+    ) -> Result<ReservationState, Refusal> {
+        if wanted.len() > 1024 || wanted.iter().any(|line| line.quantity < 1) {
+            return invalid();
+        }
+        let mut reservation = self
+            .reservations
+            .get(id)
+            .ok_or(Refusal::UnknownReservation)?
+            .clone();
+        let from = if to == Place::Returned {
+            Place::Shipped
+        } else {
+            Place::Committed
+        };
+        if !reservation
+            .lines
+            .iter()
+            .flat_map(|line| &line.units)
+            .any(|unit| unit.place == from)
+        {
+            return Err(Refusal::WrongState {
+                state: reservation.state,
+            });
+        }
+        let mut picked: BTreeSet<(usize, usize)> = BTreeSet::new();
+        for want in wanted {
+            let mut found = 0;
+            if let Some(at) = reservation.lines.iter().position(|line| line.number == want.line) {
+                let line = &reservation.lines[at];
+                for warehouse in line.warehouses() {
+                    if want.warehouse.as_ref().is_some_and(|only| *only != warehouse) {
+                        continue;
+                    }
+                    let mut here: Vec<usize> = (0..line.units.len())
+                        .filter(|unit| line.units[*unit].warehouse == warehouse)
+                        .collect();
+                    if to == Place::Cancelled {
+                        here.reverse();
+                    }
+                    for unit in here {
+                        let open = line.units[unit].place == from && !picked.contains(&(at, unit));
+                        if open && found < want.quantity {
+                            picked.insert((at, unit));
+                            found += 1;
+                        }
+                    }
+                }
+            }
+            if found < want.quantity {
+                return Err(Refusal::ExceedsLine {
+                    line: want.line,
+                    requested: want.quantity,
+                    available: found,
+                });
+            }
+        }
+        if wanted.is_empty() {
+            for (at, line) in reservation.lines.iter().enumerate() {
+                let open = (0..line.units.len()).filter(|unit| line.units[*unit].place == from);
+                picked.extend(open.map(|unit| (at, unit)));
+            }
+        }
+        if to == Place::Shipped {
+            self.check_goods(&reservation, &picked)?;
+        }
+        for (at, line) in reservation.lines.iter_mut().enumerate() {
+            for warehouse in line.warehouses() {
+                let key = (line.sku.clone(), warehouse.clone());
+                for (number, unit) in line.units.iter_mut().enumerate().rev() {
+                    if unit.warehouse != warehouse || !picked.contains(&(at, number)) {
+                        continue;
+                    }
+                    unit.place = to;
+                    let cell = self.cells.get_mut(&key).unwrap();
+                    match (to, disposition) {
+                        (Place::Shipped, _) => cell.on_hand -= 1,
+                        (Place::Cancelled, _) => cell.give_back(unit.from_pool, &reservation.storefront),
+                        (_, Some(disposition)) => cell.bring_back(1, disposition),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
+        let all: Vec<Place> = reservation
+            .lines
+            .iter()
+            .flat_map(|line| &line.units)
+            .map(|unit| unit.place)
+            .collect();
+        reservation.state = if all.contains(&Place::Committed) {
+            ReservationState::Committed
+        } else if all.contains(&Place::Shipped) {
+            ReservationState::Shipped
+        } else if all.contains(&Place::Returned) {
+            ReservationState::Returned
+        } else {
+            ReservationState::Cancelled
+        };
+        if reservation.state != ReservationState::Committed {
+            reservation.closed_at_ms = self.now_ms;
+        }
+        let state = reservation.state;
+        self.reservations.insert(*id, reservation);
+        Ok(state)
+    }
+
+    /// Are the goods really there, line by line?
+    fn check_goods(
+        &self,
+        reservation: &Reservation,
+        picked: &BTreeSet<(usize, usize)>,
+    ) -> Result<(), Refusal> {
+        let mut left: BTreeMap<Key, i64> = self
+            .cells
+            .iter()
+            .map(|(key, cell)| (key.clone(), cell.on_hand - cell.damaged - cell.quality_hold))
+            .collect();
+        let mut shortages = Vec::new();
+        for (at, line) in reservation.lines.iter().enumerate() {
+            for warehouse in line.warehouses() {
+                let of_line = picked.iter().filter(|(other, _)| *other == at);
+                let requested = of_line
+                    .filter(|(_, unit)| line.units[*unit].warehouse == warehouse)
+                    .count() as i64;
+                let left = left.get_mut(&(line.sku.clone(), warehouse)).unwrap();
+                let available = (*left).max(0);
+                if requested > available {
+                    shortages.push(Shortage {
+                        line: line.number,
+                        sku: line.sku.clone(),
+                        requested,
+                        available,
+                    });
+                }
+                *left -= requested;
+            }
+        }
+        if shortages.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::InsufficientStock(shortages))
+        }
+    }
+}

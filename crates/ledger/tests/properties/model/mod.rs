@@ -1,0 +1,409 @@
+//! A second ledger, written without looking at the first: plain maps of names and numbers, every reserved unit a thing of
+//! its own, whole states copied where that is simpler. Slow and short.
+
+mod fulfil;
+mod reserve;
+mod stock;
+
+use std::collections::BTreeMap;
+
+use holdfast_ledger::*;
+
+pub(crate) type Key = (Sku, WarehouseId);
+
+#[derive(Clone, Default)]
+pub(crate) struct Cell {
+    pub(crate) on_hand: i64,
+    pub(crate) free: i64,
+    pub(crate) safety: i64,
+    pub(crate) damaged: i64,
+    pub(crate) quality_hold: i64,
+    pub(crate) deficit: i64,
+    pub(crate) pools: BTreeMap<StorefrontId, i64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Held,
+    Committed,
+    Shipped,
+    Released,
+    Cancelled,
+    Returned,
+}
+
+#[derive(Clone)]
+pub(crate) struct Unit {
+    pub(crate) warehouse: WarehouseId,
+    pub(crate) from_pool: bool,
+    pub(crate) place: Place,
+}
+
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(crate) number: u32,
+    pub(crate) sku: Sku,
+    pub(crate) requested: i64,
+    pub(crate) units: Vec<Unit>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Reservation {
+    pub(crate) storefront: StorefrontId,
+    pub(crate) state: ReservationState,
+    pub(crate) created_at_ms: u64,
+    pub(crate) expires_at_ms: u64,
+    pub(crate) closed_at_ms: u64,
+    pub(crate) reference: Reference,
+    pub(crate) lines: Vec<Line>,
+}
+
+pub(crate) struct Model {
+    pub(crate) options: LedgerOptions,
+    pub(crate) now_ms: u64,
+    pub(crate) cells: BTreeMap<Key, Cell>,
+    pub(crate) policies: BTreeMap<(Sku, StorefrontId), (bool, i64)>,
+    pub(crate) reservations: BTreeMap<ReservationId, Reservation>,
+    done: BTreeMap<OperationId, (Action, Reference, Reason, Success)>,
+    /// What was on hand at the end of each entry, by the last change's number then.
+    on_hand_at: BTreeMap<u64, BTreeMap<Key, i64>>,
+    position: Position,
+}
+
+pub(super) fn invalid<T>() -> Result<T, Refusal> {
+    Err(Refusal::InvalidRequest(String::new()))
+}
+
+pub(super) fn short<T>(sku: &Sku, requested: i64, available: i64) -> Result<T, Refusal> {
+    Err(Refusal::InsufficientStock(vec![Shortage {
+        line: 0,
+        sku: sku.clone(),
+        requested,
+        available,
+    }]))
+}
+
+impl Model {
+    pub(crate) fn new(options: LedgerOptions) -> Self {
+        Self {
+            options,
+            now_ms: 0,
+            cells: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            done: BTreeMap::new(),
+            on_hand_at: BTreeMap::from([(0, BTreeMap::new())]),
+            position: Position {
+                log_index: 0,
+                log_time_ms: 0,
+            },
+        }
+    }
+
+    pub(crate) fn apply(&mut self, log_index: u64, entry: &Entry) -> Vec<Outcome> {
+        self.now_ms = self.now_ms.max(entry.log_time_ms);
+        self.position = Position {
+            log_index,
+            log_time_ms: self.now_ms,
+        };
+        self.let_time_pass();
+        entry.commands.iter().map(|command| self.run(command)).collect()
+    }
+
+    /// Remembers what is on hand as of a change.
+    pub(crate) fn mark(&mut self, last_seq: u64) {
+        let on_hand = self
+            .cells
+            .iter()
+            .map(|(key, cell)| (key.clone(), cell.on_hand))
+            .collect();
+        self.on_hand_at.insert(last_seq, on_hand);
+    }
+
+    fn let_time_pass(&mut self) {
+        let mut ended: Vec<(u64, ReservationId)> = self
+            .reservations
+            .iter()
+            .filter(|(_, r)| r.state == ReservationState::Held && r.expires_at_ms <= self.now_ms)
+            .map(|(id, r)| (r.expires_at_ms, *id))
+            .collect();
+        ended.sort();
+        for (_, id) in ended {
+            self.free_all(&id, ReservationState::Expired);
+        }
+        let now_ms = self.now_ms;
+        let options = self.options.clone();
+        self.reservations.retain(|id, r| {
+            let kept_ms = match r.state {
+                ReservationState::Shipped | ReservationState::Returned => options.shipped_retention_ms,
+                ReservationState::Released | ReservationState::Expired | ReservationState::Cancelled => {
+                    options.closed_retention_ms
+                }
+                _ => return true,
+            };
+            let kept_ms = kept_ms.max(options.operation_window_ms);
+            r.closed_at_ms + kept_ms >= now_ms || id.time_ms() + options.operation_window_ms >= now_ms
+        });
+    }
+
+    fn run(&mut self, command: &Command) -> Outcome {
+        let id_time_ms = command.operation_id.time_ms();
+        let window_start_ms = self.now_ms.saturating_sub(self.options.operation_window_ms);
+        if id_time_ms < window_start_ms {
+            return Err(Refusal::OperationIdTooOld {
+                id_time_ms,
+                window_start_ms,
+            });
+        }
+        if let Some((action, reference, reason, first)) = self.done.get(&command.operation_id) {
+            if (action, reference, reason) != (&command.action, &command.reference, &command.reason) {
+                return Err(Refusal::OperationIdReused);
+            }
+            let mut again = first.clone();
+            match &mut again {
+                Success::Reserved { replayed, .. } | Success::Transitioned { replayed, .. } => {
+                    *replayed = true
+                }
+                Success::Stocked { replayed, cell, .. } => {
+                    *replayed = true;
+                    *cell = None;
+                }
+            }
+            return Ok(again);
+        }
+        let latest_ms = self.now_ms + self.options.operation_lead_ms;
+        if id_time_ms > latest_ms {
+            return Err(Refusal::OperationIdFromFuture {
+                id_time_ms,
+                latest_ms,
+            });
+        }
+        let success = self.act(command)?;
+        let kept = (
+            command.action.clone(),
+            command.reference.clone(),
+            command.reason.clone(),
+            success.clone(),
+        );
+        self.done.insert(command.operation_id, kept);
+        Ok(success)
+    }
+
+    fn act(&mut self, command: &Command) -> Outcome {
+        let position = self.position;
+        let moved = |state, expires_at_ms| Success::Transitioned {
+            position,
+            replayed: false,
+            state,
+            expires_at_ms,
+        };
+        match &command.action {
+            Action::Reserve {
+                storefront,
+                lines,
+                ttl_ms,
+                mode,
+            } => self.reserve(command, storefront, lines, *ttl_ms, *mode),
+            Action::Extend {
+                reservation_id,
+                ttl_ms,
+            } => {
+                if !(1..=2_592_000_000).contains(ttl_ms) {
+                    return invalid();
+                }
+                self.check_held(reservation_id)?;
+                let ends = self.now_ms + ttl_ms;
+                let reservation = self.reservations.get_mut(reservation_id).unwrap();
+                reservation.expires_at_ms = reservation.expires_at_ms.max(ends);
+                Ok(moved(Some(ReservationState::Held), reservation.expires_at_ms))
+            }
+            Action::Commit { reservation_id } => {
+                self.check_held(reservation_id)?;
+                let reservation = self.reservations.get_mut(reservation_id).unwrap();
+                reservation.state = ReservationState::Committed;
+                for unit in reservation.lines.iter_mut().flat_map(|line| &mut line.units) {
+                    unit.place = Place::Committed;
+                }
+                Ok(moved(Some(ReservationState::Committed), 0))
+            }
+            Action::Release { reservation_id } => {
+                self.check_held(reservation_id)?;
+                self.free_all(reservation_id, ReservationState::Released);
+                Ok(moved(Some(ReservationState::Released), 0))
+            }
+            Action::Ship {
+                reservation_id,
+                lines,
+            } => self
+                .fulfil(reservation_id, lines, Place::Shipped, None)
+                .map(|state| moved(Some(state), 0)),
+            Action::Cancel {
+                reservation_id,
+                lines,
+            } => self
+                .fulfil(reservation_id, lines, Place::Cancelled, None)
+                .map(|state| moved(Some(state), 0)),
+            Action::Return {
+                of:
+                    ReturnOf::Reservation {
+                        reservation_id,
+                        lines,
+                    },
+                disposition,
+            } => self
+                .fulfil(reservation_id, lines, Place::Returned, Some(*disposition))
+                .map(|state| moved(Some(state), 0)),
+            Action::Return {
+                of:
+                    ReturnOf::Unreferenced {
+                        sku,
+                        warehouse,
+                        quantity,
+                    },
+                disposition,
+            } => {
+                if *quantity < 1 {
+                    return invalid();
+                }
+                self.bring_back(&(sku.clone(), warehouse.clone()), *quantity, *disposition);
+                Ok(moved(None, 0))
+            }
+            Action::SetPolicy {
+                sku,
+                storefront,
+                may_borrow,
+                max_per_reservation,
+            } => {
+                if *max_per_reservation < 0 {
+                    return invalid();
+                }
+                self.policies.insert(
+                    (sku.clone(), storefront.clone()),
+                    (*may_borrow, *max_per_reservation),
+                );
+                Ok(Success::Stocked {
+                    position,
+                    replayed: false,
+                    cell: None,
+                })
+            }
+            Action::Receive { sku, warehouse, .. }
+            | Action::Adjust { sku, warehouse, .. }
+            | Action::Count { sku, warehouse, .. }
+            | Action::MoveBucket { sku, warehouse, .. }
+            | Action::AllocatePool { sku, warehouse, .. } => {
+                let key = (sku.clone(), warehouse.clone());
+                let mut cell = self.cells.get(&key).cloned().unwrap_or_default();
+                self.stock(&mut cell, &key, command)?;
+                self.cells.insert(key.clone(), cell);
+                Ok(Success::Stocked {
+                    position,
+                    replayed: false,
+                    cell: Some(self.view(&key)),
+                })
+            }
+        }
+    }
+
+    fn check_held(&self, id: &ReservationId) -> Result<(), Refusal> {
+        let reservation = self.reservations.get(id).ok_or(Refusal::UnknownReservation)?;
+        match reservation.state {
+            ReservationState::Held => Ok(()),
+            ReservationState::Expired => Err(Refusal::Expired {
+                expired_at_ms: reservation.expires_at_ms,
+            }),
+            state => Err(Refusal::WrongState { state }),
+        }
+    }
+
+    fn free_all(&mut self, id: &ReservationId, state: ReservationState) {
+        let reservation = self.reservations.get_mut(id).unwrap();
+        reservation.state = state;
+        reservation.closed_at_ms = self.now_ms;
+        for line in &mut reservation.lines {
+            for unit in line.units.iter_mut().rev() {
+                unit.place = Place::Released;
+                let cell = self
+                    .cells
+                    .get_mut(&(line.sku.clone(), unit.warehouse.clone()))
+                    .unwrap();
+                cell.give_back(unit.from_pool, &reservation.storefront);
+            }
+        }
+    }
+
+    pub(super) fn bring_back(&mut self, key: &Key, quantity: i64, disposition: Disposition) {
+        self.cells
+            .entry(key.clone())
+            .or_default()
+            .bring_back(quantity, disposition);
+    }
+
+    pub(crate) fn promised(&self, key: &Key, place: Place) -> i64 {
+        let lines = self
+            .reservations
+            .values()
+            .flat_map(|r| &r.lines)
+            .filter(|line| line.sku == key.0);
+        lines
+            .flat_map(|line| &line.units)
+            .filter(|unit| unit.warehouse == key.1 && unit.place == place)
+            .count() as i64
+    }
+
+    pub(crate) fn view(&self, key: &Key) -> CellView {
+        let cell = &self.cells[key];
+        let pools = cell.pools.iter().filter(|(_, quantity)| **quantity > 0);
+        CellView {
+            sku: key.0.clone(),
+            warehouse: key.1.clone(),
+            on_hand: cell.on_hand,
+            free: cell.free,
+            pools: pools
+                .map(|(name, units)| PoolView {
+                    storefront: name.clone(),
+                    quantity: *units,
+                })
+                .collect(),
+            safety: cell.safety,
+            held: self.promised(key, Place::Held),
+            committed: self.promised(key, Place::Committed),
+            damaged: cell.damaged,
+            quality_hold: cell.quality_hold,
+            deficit: cell.deficit,
+        }
+    }
+}
+
+impl Line {
+    /// In order of allocation.
+    pub(crate) fn warehouses(&self) -> Vec<WarehouseId> {
+        let mut list: Vec<WarehouseId> = Vec::new();
+        for unit in &self.units {
+            if !list.contains(&unit.warehouse) {
+                list.push(unit.warehouse.clone());
+            }
+        }
+        list
+    }
+
+    pub(crate) fn count(&self, place: Place) -> i64 {
+        self.units.iter().filter(|unit| unit.place == place).count() as i64
+    }
+
+    pub(crate) fn allocations(&self) -> Vec<Allocation> {
+        let of = |warehouse: &WarehouseId, pool: bool| {
+            self.units
+                .iter()
+                .filter(|u| u.warehouse == *warehouse && u.from_pool == pool)
+                .count() as i64
+        };
+        let list = self.warehouses().into_iter();
+        list.map(|warehouse| Allocation {
+            from_pool: of(&warehouse, true),
+            from_free: of(&warehouse, false),
+            warehouse,
+        })
+        .collect()
+    }
+}
