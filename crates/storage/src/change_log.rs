@@ -55,7 +55,11 @@ pub struct ChangeLogOptions {
 
 impl Default for ChangeLogOptions {
     fn default() -> Self {
-        ChangeLogOptions { segment_bytes: 64 << 20, max_record_bytes: 16 << 20, index_every_bytes: 64 << 10 }
+        ChangeLogOptions {
+            segment_bytes: 64 << 20,
+            max_record_bytes: 16 << 20,
+            index_every_bytes: 64 << 10,
+        }
     }
 }
 
@@ -94,15 +98,24 @@ impl ChangeLog {
         options: ChangeLogOptions,
     ) -> Result<(ChangeLog, ChangeLogReport), ChangeLogError> {
         let directory = format!("{DIRECTORY}/{group}");
-        disk.create_dir(&directory).map_err(ChangeLogError::io("create", &directory))?;
-        let Recovered { state, useless, report } = recover::recover(&*disk, &directory, options.index_every_bytes)?;
+        disk.create_dir(&directory)
+            .map_err(ChangeLogError::io("create", &directory))?;
+        let Recovered {
+            state,
+            useless,
+            report,
+        } = recover::recover(&*disk, &directory, options.index_every_bytes)?;
         for path in &useless {
             disk.remove(path).map_err(ChangeLogError::io("remove", path))?;
         }
         let state = match state {
             Some(state) => state,
             None => {
-                let header = SegmentHeader { first_seq: 1, synced_seq: 0, gap_from: 0 };
+                let header = SegmentHeader {
+                    first_seq: 1,
+                    synced_seq: 0,
+                    gap_from: 0,
+                };
                 let mut segment = Segment::new(&directory, header, None);
                 let file = segment::create(&*disk, &segment.path, header);
                 segment.file = Some(file.map_err(ChangeLogError::io("create", &segment.path))?);
@@ -119,13 +132,27 @@ impl ChangeLog {
             }
         };
         if let (Some(torn), Some(last)) = (&report.torn, state.segments.last()) {
-            tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "cut a torn change log tail");
+            tracing::warn!(
+                file = torn.file,
+                offset = torn.offset,
+                bytes = torn.bytes,
+                "cut a torn change log tail"
+            );
             if let Some(file) = &last.file {
-                file.resize(state.end).map_err(ChangeLogError::io("cut", &last.path))?;
+                file.resize(state.end)
+                    .map_err(ChangeLogError::io("cut", &last.path))?;
             }
         }
-        let inner = Inner { disk, directory, options, state: Mutex::new(state), syncing: Mutex::new(()) };
-        let log = ChangeLog { inner: Arc::new(inner) };
+        let inner = Inner {
+            disk,
+            directory,
+            options,
+            state: Mutex::new(state),
+            syncing: Mutex::new(()),
+        };
+        let log = ChangeLog {
+            inner: Arc::new(inner),
+        };
         // What was read may so far have been in memory only.
         log.sync()?;
         Ok((log, report))
@@ -145,28 +172,42 @@ impl ChangeLog {
             return Err(failure.clone());
         }
         if record.payload.len() > limit_bytes {
-            return Err(ChangeLogError::RecordTooLarge { bytes: record.payload.len(), limit_bytes });
+            return Err(ChangeLogError::RecordTooLarge {
+                bytes: record.payload.len(),
+                limit_bytes,
+            });
         }
         let expected = state.last_seq + 1;
         if record.first_seq == 0 || record.first_seq > expected || record.last_seq < record.first_seq {
-            return Err(ChangeLogError::NotContiguous { expected, first_seq: record.first_seq });
+            return Err(ChangeLogError::NotContiguous {
+                expected,
+                first_seq: record.first_seq,
+            });
         }
         if record.first_seq < expected {
             return self.compare(&mut state, &record);
         }
-        self.write(&mut state, &record).inspect_err(|error| state.failure = Some(error.clone()))
+        self.write(&mut state, &record)
+            .inspect_err(|error| state.failure = Some(error.clone()))
     }
 
     fn write(&self, state: &mut State, record: &ChangeRecord) -> Result<(), ChangeLogError> {
         let full = state.end >= u64::from(self.inner.options.segment_bytes);
         if full {
-            let header = SegmentHeader { first_seq: record.first_seq, synced_seq: state.synced_seq, gap_from: 0 };
+            let header = SegmentHeader {
+                first_seq: record.first_seq,
+                synced_seq: state.synced_seq,
+                gap_from: 0,
+            };
             self.begin_segment(state, header)?;
         }
-        let Some(segment) = state.segments.last_mut() else { return Ok(()) };
+        let Some(segment) = state.segments.last_mut() else {
+            return Ok(());
+        };
         let file = open_file(&*self.inner.disk, segment)?;
         let bytes = segment::encode(record, state.end, state.synced_seq);
-        file.write_at(&bytes, state.end).map_err(ChangeLogError::io("write", &segment.path))?;
+        file.write_at(&bytes, state.end)
+            .map_err(ChangeLogError::io("write", &segment.path))?;
         let index = Arc::make_mut(segment.index.get_or_insert_default());
         index.note(record.first_seq, state.end, self.inner.options.index_every_bytes);
         state.end += bytes.len() as u64;
@@ -188,7 +229,10 @@ impl ChangeLog {
 
     /// Checks that the record is what is stored under its numbers.
     fn compare(&self, state: &mut State, record: &ChangeRecord) -> Result<(), ChangeLogError> {
-        let diverged = ChangeLogError::Diverged { first_seq: record.first_seq, last_seq: record.last_seq };
+        let diverged = ChangeLogError::Diverged {
+            first_seq: record.first_seq,
+            last_seq: record.last_seq,
+        };
         state.check_gap(record.first_seq)?;
         let cursor = match state.replay.filter(|cursor| cursor.seq == record.first_seq) {
             Some(cursor) => cursor,
@@ -207,7 +251,11 @@ impl ChangeLog {
         if stored.record != *record {
             return Err(diverged);
         }
-        state.replay = Some(Cursor { seq: record.last_seq + 1, segment, offset: stored.end });
+        state.replay = Some(Cursor {
+            seq: record.last_seq + 1,
+            segment,
+            offset: stored.end,
+        });
         Ok(())
     }
 
@@ -238,7 +286,13 @@ impl ChangeLog {
             let offset = scanner.offset;
             match scanner.next()? {
                 Some(scanned) if scanned.record.last_seq < seq => {}
-                Some(scanned) if scanned.record.first_seq <= seq => return Ok(Cursor { seq, segment: position, offset }),
+                Some(scanned) if scanned.record.first_seq <= seq => {
+                    return Ok(Cursor {
+                        seq,
+                        segment: position,
+                        offset,
+                    });
+                }
                 _ => return Err(damaged(&segment.path, offset)),
             }
         }
@@ -252,7 +306,8 @@ impl ChangeLog {
         }
         let segment = &mut state.segments[position];
         let file = open_file(&*self.inner.disk, segment)?;
-        file.size_bytes().map_err(ChangeLogError::io("read", &segment.path))
+        file.size_bytes()
+            .map_err(ChangeLogError::io("read", &segment.path))
     }
 
     /// The index of a segment, read from the segment if it is not in memory.
@@ -263,24 +318,18 @@ impl ChangeLog {
         let limit = self.limit(state, position)?;
         let segment = &mut state.segments[position];
         let file = open_file(&*self.inner.disk, segment)?;
+        let index = self.build_index(&*file, &segment.path, limit)?;
+        state.keep_index(position, index.clone(), INDEXES_KEPT);
+        Ok(index)
+    }
+
+    fn build_index(&self, file: &dyn DiskFile, path: &str, limit: u64) -> Result<Arc<Index>, ChangeLogError> {
         let mut index = Index::default();
-        let mut scanner = Scanner::new(&*file, &segment.path, HEADER_BYTES as u64, limit);
+        let mut scanner = Scanner::new(file, path, HEADER_BYTES as u64, limit);
         while let Some(scanned) = scanner.next_after_damage()? {
             index.note_scanned(&scanned, self.inner.options.index_every_bytes);
         }
-        let index = Arc::new(index);
-        segment.index = Some(index.clone());
-        let active = state.segments.len() - 1;
-        let indexed = state.segments[..active].iter().filter(|segment| segment.index.is_some()).count();
-        if indexed > INDEXES_KEPT
-            && let Some(other) = state.segments[..active]
-                .iter_mut()
-                .enumerate()
-                .find(|(other, segment)| *other != position && segment.index.is_some())
-        {
-            other.1.index = None;
-        }
-        Ok(index)
+        Ok(Arc::new(index))
     }
 
     /// The records from the one that has change `from_seq` on: at least one if it is there, otherwise no more than `max_bytes`
@@ -293,7 +342,7 @@ impl ChangeLog {
         let mut bytes = 0;
         let mut next_seq = from_seq.max(1);
         loop {
-            let (file, path, start, limit) = {
+            let (position, file, path, index, limit) = {
                 let mut state = self.inner.state.lock();
                 if next_seq > state.last_seq {
                     return Ok(records);
@@ -302,17 +351,35 @@ impl ChangeLog {
                     return if records.is_empty() { Err(gap) } else { Ok(records) };
                 }
                 let position = state.segment_of(next_seq).unwrap_or(0);
-                let start = self.index(&mut state, position)?.before(next_seq);
                 let limit = self.limit(&mut state, position)?;
                 let segment = &mut state.segments[position];
-                (open_file(&*self.inner.disk, segment)?, segment.path.clone(), start, limit)
+                let file = open_file(&*self.inner.disk, segment)?;
+                (position, file, segment.path.clone(), segment.index.clone(), limit)
             };
-            let mut scanner = Scanner::new(&*file, &path, start, limit);
+            let index = match index {
+                Some(index) => index,
+                None => {
+                    let index = self.build_index(&*file, &path, limit)?;
+                    self.inner
+                        .state
+                        .lock()
+                        .keep_index(position, index.clone(), INDEXES_KEPT);
+                    index
+                }
+            };
+            let mut scanner = Scanner::new(&*file, &path, index.before(next_seq), limit);
             let before = next_seq;
             while !scanner.at_end() {
                 let offset = scanner.offset;
-                let Some(scanned) = scanner.next()?.filter(|scanned| scanned.record.first_seq <= next_seq) else {
-                    return if records.is_empty() { Err(damaged(&path, offset)) } else { Ok(records) };
+                let Some(scanned) = scanner
+                    .next()?
+                    .filter(|scanned| scanned.record.first_seq <= next_seq)
+                else {
+                    return if records.is_empty() {
+                        Err(damaged(&path, offset))
+                    } else {
+                        Ok(records)
+                    };
                 };
                 if scanned.record.last_seq < next_seq {
                     continue;
@@ -325,7 +392,11 @@ impl ChangeLog {
                 records.push(scanned.record);
             }
             if next_seq == before {
-                return if records.is_empty() { Err(damaged(&path, limit)) } else { Ok(records) };
+                return if records.is_empty() {
+                    Err(damaged(&path, limit))
+                } else {
+                    Ok(records)
+                };
             }
         }
     }
@@ -353,8 +424,10 @@ impl ChangeLog {
             }
             let from = state.unsynced_from;
             let unsynced = state.segments.get(from..).unwrap_or_default();
-            let files: Vec<(String, Arc<dyn DiskFile>)> =
-                unsynced.iter().filter_map(|segment| Some((segment.path.clone(), segment.file.clone()?))).collect();
+            let files: Vec<(String, Arc<dyn DiskFile>)> = unsynced
+                .iter()
+                .filter_map(|segment| Some((segment.path.clone(), segment.file.clone()?)))
+                .collect();
             (files, from, state.segments.len(), state.last_seq)
         };
         let synced = files
@@ -362,7 +435,10 @@ impl ChangeLog {
             .try_for_each(|(path, file)| file.sync_data().map_err(ChangeLogError::io("sync", path)))
             .and_then(|()| {
                 let directory = &self.inner.directory;
-                self.inner.disk.sync_dir(directory).map_err(ChangeLogError::io("sync", directory))
+                self.inner
+                    .disk
+                    .sync_dir(directory)
+                    .map_err(ChangeLogError::io("sync", directory))
             });
         let mut state = self.inner.state.lock();
         if let Err(error) = synced {
@@ -391,7 +467,11 @@ impl ChangeLog {
         {
             let mut state = self.inner.state.lock();
             let gap_from = state.last_seq + 1;
-            let header = SegmentHeader { first_seq: next_seq, synced_seq: next_seq - 1, gap_from };
+            let header = SegmentHeader {
+                first_seq: next_seq,
+                synced_seq: next_seq - 1,
+                gap_from,
+            };
             if let Err(error) = self.begin_segment(&mut state, header) {
                 state.failure = Some(error.clone());
                 return Err(error);
@@ -415,7 +495,9 @@ pub(crate) fn inspect(disk: &dyn Disk, group: GroupId, report: &mut Report) {
 fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dyn DiskFile>, ChangeLogError> {
     match &segment.file {
         Some(file) => Ok(file.clone()),
-        None => disk.open(&segment.path).map_err(ChangeLogError::io("open", &segment.path)),
+        None => disk
+            .open(&segment.path)
+            .map_err(ChangeLogError::io("open", &segment.path)),
     }
 }
 

@@ -45,7 +45,9 @@ pub enum FactsError {
         configured: String,
     },
     /// Some facts are there and some are not, or one is not what it should be.
-    #[error("the facts in {directory} are damaged: {fact} is missing or not readable; restore this node from its peers")]
+    #[error(
+        "the facts in {directory} are damaged: {fact} is missing or not readable; restore this node from its peers"
+    )]
     Damaged {
         /// The directory.
         directory: String,
@@ -76,9 +78,15 @@ impl NodeFacts {
     /// # Errors
     /// `Store`, also when another process has it open.
     pub fn open(directory: &Path) -> Result<NodeFacts, FactsError> {
-        let config = sled::Config::new().path(directory).flush_every_ms(None).cache_capacity(1 << 20);
+        let config = sled::Config::new()
+            .path(directory)
+            .flush_every_ms(None)
+            .cache_capacity(1 << 20);
         let store = config.open().map_err(store_error("open", directory))?;
-        Ok(NodeFacts { directory: directory.to_path_buf(), store })
+        Ok(NodeFacts {
+            directory: directory.to_path_buf(),
+            store,
+        })
     }
 
     /// What is stored; `None` in a new directory.
@@ -95,7 +103,11 @@ impl NodeFacts {
         }
         let cluster_id = String::from_utf8(self.bytes(CLUSTER_ID)?).map_err(|_| self.damaged(CLUSTER_ID))?;
         let shard_count = u32::try_from(self.number(SHARD_COUNT)?).map_err(|_| self.damaged(SHARD_COUNT))?;
-        Ok(Some(Facts { node_id: self.number(NODE_ID)?, cluster_id, shard_count }))
+        Ok(Some(Facts {
+            node_id: self.number(NODE_ID)?,
+            cluster_id,
+            shard_count,
+        }))
     }
 
     /// Stores the facts in a new directory, durably; in a used one, checks that they are the same and changes nothing.
@@ -103,7 +115,9 @@ impl NodeFacts {
     /// # Errors
     /// `Mismatch` says which fact differs; otherwise as [`NodeFacts::get`].
     pub fn establish(&self, configured: &Facts) -> Result<(), FactsError> {
-        let Some(stored) = self.get()? else { return self.store(configured) };
+        let Some(stored) = self.get()? else {
+            return self.store(configured);
+        };
         if stored.cluster_id != configured.cluster_id {
             return Err(self.mismatch(CLUSTER_ID, &stored.cluster_id, &configured.cluster_id));
         }
@@ -122,14 +136,25 @@ impl NodeFacts {
         batch.insert(NODE_ID, &facts.node_id.to_le_bytes());
         batch.insert(CLUSTER_ID, facts.cluster_id.as_bytes());
         batch.insert(SHARD_COUNT, &u64::from(facts.shard_count).to_le_bytes());
-        self.store.apply_batch(batch).map_err(store_error("write", &self.directory))?;
-        self.store.flush().map_err(store_error("flush", &self.directory))?;
-        sync_tree(&self.directory).map_err(sled::Error::from).map_err(store_error("sync", &self.directory))
+        self.store
+            .apply_batch(batch)
+            .map_err(store_error("write", &self.directory))?;
+        self.store
+            .flush()
+            .map_err(store_error("flush", &self.directory))?;
+        sync_tree(&self.directory)
+            .map_err(sled::Error::from)
+            .map_err(store_error("sync", &self.directory))
     }
 
     fn bytes(&self, fact: &'static str) -> Result<Vec<u8>, FactsError> {
-        let found = self.store.get(fact).map_err(store_error("read", &self.directory))?;
-        found.map(|bytes| bytes.to_vec()).ok_or_else(|| self.damaged(fact))
+        let found = self
+            .store
+            .get(fact)
+            .map_err(store_error("read", &self.directory))?;
+        found
+            .map(|bytes| bytes.to_vec())
+            .ok_or_else(|| self.damaged(fact))
     }
 
     fn number(&self, fact: &'static str) -> Result<u64, FactsError> {
@@ -138,25 +163,41 @@ impl NodeFacts {
     }
 
     fn damaged(&self, fact: &'static str) -> FactsError {
-        FactsError::Damaged { directory: self.directory.display().to_string(), fact }
+        FactsError::Damaged {
+            directory: self.directory.display().to_string(),
+            fact,
+        }
     }
 
     fn mismatch(&self, fact: &'static str, stored: &dyn ToString, configured: &dyn ToString) -> FactsError {
         let directory = self.directory.display().to_string();
-        FactsError::Mismatch { directory, fact, stored: stored.to_string(), configured: configured.to_string() }
+        FactsError::Mismatch {
+            directory,
+            fact,
+            stored: stored.to_string(),
+            configured: configured.to_string(),
+        }
     }
 }
 
 fn store_error(operation: &'static str, directory: &Path) -> impl FnOnce(sled::Error) -> FactsError {
     let directory = directory.display().to_string();
-    move |source| FactsError::Store { operation, directory, source }
+    move |source| FactsError::Store {
+        operation,
+        directory,
+        source,
+    }
 }
 
 /// Syncs every file below a directory, the directories, and the name of the directory itself.
 fn sync_tree(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.is_dir() { sync_tree(&path)? } else { File::open(&path)?.sync_all()? }
+        if path.is_dir() {
+            sync_tree(&path)?
+        } else {
+            File::open(&path)?.sync_all()?
+        }
     }
     File::open(directory)?.sync_all()?;
     match directory.parent() {
@@ -170,7 +211,11 @@ mod tests {
     use super::{Facts, FactsError, NodeFacts};
 
     fn facts() -> Facts {
-        Facts { node_id: 2, cluster_id: "prod-eu".to_string(), shard_count: 4 }
+        Facts {
+            node_id: 2,
+            cluster_id: "prod-eu".to_string(),
+            shard_count: 4,
+        }
     }
 
     #[test]
@@ -192,9 +237,27 @@ mod tests {
         let store = NodeFacts::open(directory.path()).unwrap();
         store.establish(&facts()).unwrap();
         let others = [
-            ("node id", Facts { node_id: 3, ..facts() }),
-            ("cluster id", Facts { cluster_id: "test".to_string(), ..facts() }),
-            ("shard count", Facts { shard_count: 8, ..facts() }),
+            (
+                "node id",
+                Facts {
+                    node_id: 3,
+                    ..facts()
+                },
+            ),
+            (
+                "cluster id",
+                Facts {
+                    cluster_id: "test".to_string(),
+                    ..facts()
+                },
+            ),
+            (
+                "shard count",
+                Facts {
+                    shard_count: 8,
+                    ..facts()
+                },
+            ),
         ];
         for (name, other) in others {
             match store.establish(&other) {

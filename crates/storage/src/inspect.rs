@@ -88,7 +88,10 @@ pub struct ChangeLogContents {
 pub fn inspect(directory: &Path) -> Result<Report, DiskError> {
     let disk = RealDisk::open_read_only(directory)?;
     let in_use = disk.in_use();
-    Ok(Report { in_use, ..inspect_disk(Arc::new(disk)) })
+    Ok(Report {
+        in_use,
+        ..inspect_disk(Arc::new(disk))
+    })
 }
 
 /// As [`inspect`], for any disk.
@@ -115,5 +118,138 @@ fn groups(disk: &dyn Disk, directory: &str, report: &mut Report) -> Vec<GroupId>
             report.damage.push(format!("cannot list {directory}: {error}"));
             Vec::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::{Report, inspect};
+    use crate::{
+        ChangeLog, ChangeLogOptions, ChangeRecord, DiskError, Log, LogOptions, LogRecord, RealDisk,
+        SnapshotStore,
+    };
+
+    fn fill(directory: &std::path::Path) -> Arc<RealDisk> {
+        let disk = Arc::new(RealDisk::open(directory).unwrap());
+        let options = LogOptions {
+            segment_bytes: 64 << 10,
+            max_record_bytes: 1 << 10,
+            ..LogOptions::default()
+        };
+        let (log, _) = Log::open(disk.clone(), options).unwrap();
+        let payload = Bytes::from_static(b"an entry");
+        log.append(
+            2,
+            vec![LogRecord {
+                index: 7,
+                payload: payload.clone(),
+            }],
+            Box::new(|_| {}),
+        )
+        .unwrap();
+        log.close().unwrap();
+        let mut snapshot = SnapshotStore::open(disk.clone(), 2)
+            .unwrap()
+            .begin(Bytes::new())
+            .unwrap();
+        snapshot.write(b"content").unwrap();
+        snapshot.finish().unwrap();
+        let (changes, _) = ChangeLog::open(disk.clone(), 2, ChangeLogOptions::default()).unwrap();
+        for seq in 1..4 {
+            let record = ChangeRecord {
+                first_seq: seq,
+                last_seq: seq,
+                log_index: 7,
+                payload: payload.clone(),
+            };
+            changes.append(record).unwrap();
+            changes.sync().unwrap();
+        }
+        changes.reset_to(10).unwrap();
+        disk
+    }
+
+    #[test]
+    fn a_healthy_directory_has_ranges_and_no_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = fill(directory.path());
+        assert!(inspect(directory.path()).unwrap().in_use);
+        drop(disk);
+        let Report {
+            in_use,
+            log,
+            snapshots,
+            change_logs,
+            torn,
+            damage,
+        } = inspect(directory.path()).unwrap();
+        assert!(!in_use);
+        assert_eq!((torn, damage), (vec![], vec![]));
+        let log = log.unwrap();
+        assert_eq!(
+            (
+                log.groups[0].group,
+                log.groups[0].first_index,
+                log.groups[0].last_index
+            ),
+            (2, Some(7), Some(7))
+        );
+        assert_eq!((snapshots[0].group, snapshots[0].bytes), (2, 7));
+        assert_eq!(
+            (
+                change_logs[0].first_seq,
+                change_logs[0].last_seq,
+                change_logs[0].records
+            ),
+            (1, 3, 3)
+        );
+        assert_eq!(change_logs[0].gaps, [(4, 10)]);
+    }
+
+    #[test]
+    fn damage_is_named_and_nothing_is_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(fill(directory.path()));
+        let files = [
+            "log/0000000001.wal",
+            "snapshots/2/00000000000000000001.snap",
+            "changes/2/00000000000000000001.changes",
+        ];
+        for (file, offset) in files.into_iter().zip([4096 + 32 + 34, 50, 110]) {
+            let path = directory.path().join(file);
+            let mut content = fs::read(&path).unwrap();
+            content[offset] ^= 16;
+            fs::write(&path, &content).unwrap();
+            let report = inspect(directory.path()).unwrap();
+            assert!(
+                report.damage.iter().any(|line| line.contains(file)),
+                "{file}: {:?}",
+                report.damage
+            );
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+        assert_eq!(inspect(directory.path()).unwrap().damage.len(), 3);
+    }
+
+    #[test]
+    fn a_second_process_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(directory.path()).unwrap();
+        match RealDisk::open(directory.path()) {
+            Err(error @ DiskError::InUse { .. }) => {
+                let message = error.to_string();
+                assert!(message.contains(directory.path().to_str().unwrap()), "{message}");
+                assert!(message.contains(&std::process::id().to_string()), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(disk);
+        RealDisk::open(directory.path()).unwrap();
+        assert!(inspect(&directory.path().join("missing")).is_err());
     }
 }

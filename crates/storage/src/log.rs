@@ -106,37 +106,67 @@ impl Log {
 
         let shared = Arc::new(Shared::default());
         *shared.files.write() = found.files;
-        let groups = found.groups.into_iter().map(|(id, group)| (id, Arc::new(Mutex::new(group))));
+        let groups = found
+            .groups
+            .into_iter()
+            .map(|(id, group)| (id, Arc::new(Mutex::new(group))));
         *shared.groups.write() = groups.collect();
 
         let start = match found.open_end {
             Some(offset) => {
                 let segment = found.last_segment;
                 let path = segment::path(segment);
-                let file = disk.open(&path).map_err(|error| LogError::io("open", path.clone(), error))?;
-                clear(&*file, offset, found.clear_bytes).map_err(|error| LogError::io("repair", path, error))?;
-                Start::Continue { segment, file, offset }
+                let file = disk
+                    .open(&path)
+                    .map_err(|error| LogError::io("open", path.clone(), error))?;
+                clear(&*file, offset, found.clear_bytes)
+                    .map_err(|error| LogError::io("repair", path, error))?;
+                Start::Continue {
+                    segment,
+                    file,
+                    offset,
+                }
             }
-            None => Start::New { segment: found.last_segment + 1 },
+            None => Start::New {
+                segment: found.last_segment + 1,
+            },
         };
         if let Some(torn) = &found.report.torn {
-            tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "cut a torn log tail");
+            tracing::warn!(
+                file = torn.file,
+                offset = torn.offset,
+                bytes = torn.bytes,
+                "cut a torn log tail"
+            );
         }
         let threaded = options.writer == Writer::Thread;
-        let preparer = Preparer::new(disk.clone(), options.segment_bytes, threaded).map_err(in_directory("prepare"))?;
+        let preparer =
+            Preparer::new(disk.clone(), options.segment_bytes, threaded).map_err(in_directory("prepare"))?;
         let max_record_bytes = options.max_record_bytes as usize;
         let core = Core::start(disk, options, shared.clone(), preparer, start)?;
 
-        let inner = Inner { shared, max_record_bytes, thread: Mutex::new(None), core: Mutex::new(None) };
+        let inner = Inner {
+            shared,
+            max_record_bytes,
+            thread: Mutex::new(None),
+            core: Mutex::new(None),
+        };
         if threaded {
             let shared = inner.shared.clone();
             let thread = thread::Builder::new().name("log-writer".to_string());
-            let thread = thread.spawn(move || write_until_closed(core, &shared)).map_err(in_directory("write"))?;
+            let thread = thread
+                .spawn(move || write_until_closed(core, &shared))
+                .map_err(in_directory("write"))?;
             *inner.thread.lock() = Some(thread);
         } else {
             *inner.core.lock() = Some(core);
         }
-        Ok((Log { inner: Arc::new(inner) }, found.report))
+        Ok((
+            Log {
+                inner: Arc::new(inner),
+            },
+            found.report,
+        ))
     }
 
     /// Appends entries that continue the group's log. They are readable when this returns and durable when `synced` is called.
@@ -158,7 +188,12 @@ impl Log {
         queue.next_ticket += 1;
         state.append(ticket, &records);
         let write = Write::Append { ticket, records };
-        queue.requests.push(Request { group, memory: memory.clone(), write, synced: Some(synced) });
+        queue.requests.push(Request {
+            group,
+            memory: memory.clone(),
+            write,
+            synced: Some(synced),
+        });
         drop(queue);
         self.inner.shared.wake.notify_one();
         Ok(())
@@ -182,11 +217,25 @@ impl Log {
     ///
     /// # Errors
     /// `RecordTooLarge`, `Closed`, or the log's failure. Nothing was queued then and `synced` is not called.
-    pub fn purge_through(&self, group: GroupId, index: u64, marker: Bytes, synced: Synced) -> Result<(), LogError> {
+    pub fn purge_through(
+        &self,
+        group: GroupId,
+        index: u64,
+        marker: Bytes,
+        synced: Synced,
+    ) -> Result<(), LogError> {
         check_size(marker.len(), MAX_MARKER_BYTES)?;
         let memory = self.inner.shared.group(group);
         let mut state = memory.lock();
-        self.push(group, &memory, Write::Purge { index, marker: marker.clone() }, synced)?;
+        self.push(
+            group,
+            &memory,
+            Write::Purge {
+                index,
+                marker: marker.clone(),
+            },
+            synced,
+        )?;
         state.purge_through(index, marker);
         Ok(())
     }
@@ -219,10 +268,21 @@ impl Log {
         Ok(())
     }
 
-    fn push(&self, group: GroupId, memory: &Arc<Mutex<group::Group>>, write: Write, synced: Synced) -> Result<(), LogError> {
+    fn push(
+        &self,
+        group: GroupId,
+        memory: &Arc<Mutex<group::Group>>,
+        write: Write,
+        synced: Synced,
+    ) -> Result<(), LogError> {
         let mut queue = self.inner.shared.queue.lock();
         queue.check_open()?;
-        queue.requests.push(Request { group, memory: memory.clone(), write, synced: Some(synced) });
+        queue.requests.push(Request {
+            group,
+            memory: memory.clone(),
+            write,
+            synced: Some(synced),
+        });
         drop(queue);
         self.inner.shared.wake.notify_one();
         Ok(())
@@ -233,7 +293,12 @@ impl Log {
     ///
     /// # Errors
     /// `Purged` if the range begins in what was purged; `Corrupt` if a record on disk is not what was written; the log's failure.
-    pub fn read(&self, group: GroupId, range: Range<u64>, max_bytes: usize) -> Result<Vec<LogRecord>, LogError> {
+    pub fn read(
+        &self,
+        group: GroupId,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<LogRecord>, LogError> {
         if let Some(failure) = self.failed() {
             return Err(failure);
         }
@@ -255,17 +320,27 @@ impl Log {
                         records.push(record);
                         continue;
                     }
-                    Found::OnDisk { index, payload_bytes, place } => (index, payload_bytes, place),
+                    Found::OnDisk {
+                        index,
+                        payload_bytes,
+                        place,
+                    } => (index, payload_bytes, place),
                 };
                 let file = self.inner.shared.files.read().get(&place.segment).cloned();
                 let payload = file.map(|file| read_payload(&*file, place, payload_bytes));
                 match payload {
                     Some(Ok(payload)) => records.push(LogRecord { index, payload }),
                     // Its segment may have been given up or used again since the place was looked up.
-                    failed if memory.lock().entries.get(&index).and_then(|slot| slot.place) == Some(place) => {
+                    failed
+                        if memory.lock().entries.get(&index).and_then(|slot| slot.place) == Some(place) =>
+                    {
                         let what = format!("entry {index} of group {group} is in no segment");
                         let file = segment::path(place.segment);
-                        let missing = LogError::Corrupt { file, offset: u64::from(place.offset), what };
+                        let missing = LogError::Corrupt {
+                            file,
+                            offset: u64::from(place.offset),
+                            what,
+                        };
                         return Err(failed.and_then(Result::err).unwrap_or(missing));
                     }
                     _ => {
@@ -282,7 +357,13 @@ impl Log {
 
     /// What the log holds for the group; empty for a group that never wrote.
     pub fn state(&self, group: GroupId) -> GroupState {
-        self.inner.shared.groups.read().get(&group).map(|group| group.lock().state()).unwrap_or_default()
+        self.inner
+            .shared
+            .groups
+            .read()
+            .get(&group)
+            .map(|group| group.lock().state())
+            .unwrap_or_default()
     }
 
     /// The failed write or sync that ended this log. The node must stop then.
@@ -352,7 +433,10 @@ pub(crate) fn inspect(disk: &dyn Disk, report: &mut Report) {
         Err(error) => return report.damage.push(error.to_string()),
     };
     if let Some(torn) = &found.report.torn {
-        report.torn.push(format!("{} from byte {} on, {} bytes", torn.file, torn.offset, torn.bytes));
+        report.torn.push(format!(
+            "{} from byte {} on, {} bytes",
+            torn.file, torn.offset, torn.bytes
+        ));
     }
     let groups = found.groups.iter().map(|(group, contents)| {
         let state = contents.state();
@@ -363,8 +447,18 @@ pub(crate) fn inspect(disk: &dyn Disk, report: &mut Report) {
             purged_through: state.purged_through,
         }
     });
-    let LogReport { segments, records, bytes, .. } = found.report;
-    report.log = Some(LogContents { segments, records, bytes, groups: groups.collect() });
+    let LogReport {
+        segments,
+        records,
+        bytes,
+        ..
+    } = found.report;
+    report.log = Some(LogContents {
+        segments,
+        records,
+        bytes,
+        groups: groups.collect(),
+    });
 }
 
 /// A writer that dies without a word would leave its callers waiting for ever.
@@ -374,7 +468,8 @@ impl Drop for FailOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             let source = io::Error::other("the writer thread panicked");
-            self.0.fail(&LogError::failed("write", DIRECTORY.to_string(), source));
+            self.0
+                .fail(&LogError::failed("write", DIRECTORY.to_string(), source));
         }
     }
 }
@@ -401,7 +496,10 @@ fn write_batch(core: &mut Core, shared: &Shared) -> bool {
         if queue.failure.is_some() || queue.requests.is_empty() && !queue.closing {
             (Vec::new(), Default::default())
         } else {
-            (std::mem::take(&mut queue.requests), std::mem::take(&mut queue.committed))
+            (
+                std::mem::take(&mut queue.requests),
+                std::mem::take(&mut queue.committed),
+            )
         }
     };
     let wrote = !requests.is_empty() || !committed.is_empty();
@@ -428,7 +526,11 @@ fn finish(mut core: Core, shared: &Shared) {
 }
 
 fn check_size(bytes: usize, limit_bytes: usize) -> Result<(), LogError> {
-    if bytes > limit_bytes { Err(LogError::RecordTooLarge { bytes, limit_bytes }) } else { Ok(()) }
+    if bytes > limit_bytes {
+        Err(LogError::RecordTooLarge { bytes, limit_bytes })
+    } else {
+        Ok(())
+    }
 }
 
 /// Overwrites a torn tail with zeros: left there, its intact records could follow a later end by chance. Syncs in any case,
@@ -449,11 +551,16 @@ fn clear(file: &dyn DiskFile, offset: u32, bytes: u64) -> io::Result<()> {
 fn read_payload(file: &dyn DiskFile, place: Place, payload_bytes: u32) -> Result<Bytes, LogError> {
     let mut bytes = vec![0; record::record_bytes(payload_bytes as usize)];
     let path = || segment::path(place.segment);
-    file.read_at(&mut bytes, u64::from(place.offset)).map_err(|error| LogError::io("read", path(), error))?;
+    file.read_at(&mut bytes, u64::from(place.offset))
+        .map_err(|error| LogError::io("read", path(), error))?;
     let header = Header::plausible(&bytes, place);
     if !header.is_some_and(|header| header.payload_bytes == payload_bytes && header.matches(&bytes, place)) {
         let what = "the record's checksum does not match".to_string();
-        return Err(LogError::Corrupt { file: path(), offset: u64::from(place.offset), what });
+        return Err(LogError::Corrupt {
+            file: path(),
+            offset: u64::from(place.offset),
+            what,
+        });
     }
     let start = record::HEADER_BYTES;
     Ok(Bytes::from(bytes).slice(start..start + payload_bytes as usize))

@@ -7,7 +7,7 @@
 //! The newest two are kept, so that a damaged newest one is not the only one. A file is a run of blocks:
 //!
 //! ```text
-//!  | CRC-32 | length | kind | number of the block | content |
+//!  | CRC-32 | length | kind | zeros | number of the block | content |
 //! ```
 //!
 //! The checksum covers all that follows it. The first block is the meta, then come the content and, last, the total size.
@@ -67,7 +67,9 @@ pub enum SnapshotError {
         what: String,
     },
     /// Written by another version of this program.
-    #[error("{file} has format version {found}, this program reads version {supported}; use the program that wrote it")]
+    #[error(
+        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
+    )]
     UnknownVersion {
         /// The file, relative to the data directory.
         file: String,
@@ -89,7 +91,11 @@ pub enum SnapshotError {
 impl SnapshotError {
     fn io(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> SnapshotError {
         let file = file.to_string();
-        move |source| SnapshotError::Io { operation, file, source }
+        move |source| SnapshotError::Io {
+            operation,
+            file,
+            source,
+        }
     }
 }
 
@@ -130,8 +136,12 @@ impl SnapshotStore {
     /// `Io`.
     pub fn open(disk: Arc<dyn Disk>, group: GroupId) -> Result<SnapshotStore, SnapshotError> {
         let directory = format!("{DIRECTORY}/{group}");
-        disk.create_dir(&directory).map_err(SnapshotError::io("create", &directory))?;
-        for name in disk.list(&directory).map_err(SnapshotError::io("list", &directory))? {
+        disk.create_dir(&directory)
+            .map_err(SnapshotError::io("create", &directory))?;
+        for name in disk
+            .list(&directory)
+            .map_err(SnapshotError::io("list", &directory))?
+        {
             if name.ends_with(".tmp") {
                 let path = format!("{directory}/{name}");
                 disk.remove(&path).map_err(SnapshotError::io("remove", &path))?;
@@ -140,7 +150,13 @@ impl SnapshotStore {
         let finished = finished(&*disk, &directory)?;
         let next = finished.last().map_or(1, |number| number + 1);
         let numbers = Mutex::new(Numbers { finished, next });
-        Ok(SnapshotStore { inner: Arc::new(Inner { disk, directory, numbers }) })
+        Ok(SnapshotStore {
+            inner: Arc::new(Inner {
+                disk,
+                directory,
+                numbers,
+            }),
+        })
     }
 
     /// Begins a new snapshot. `meta` (at most 256 KiB) says what it is of. Nothing is visible before [`SnapshotWriter::finish`];
@@ -150,7 +166,10 @@ impl SnapshotStore {
     /// `Io`, `MetaTooLarge`.
     pub fn begin(&self, meta: Bytes) -> Result<SnapshotWriter, SnapshotError> {
         if meta.len() > BLOCK_BYTES {
-            return Err(SnapshotError::MetaTooLarge { bytes: meta.len(), limit_bytes: BLOCK_BYTES });
+            return Err(SnapshotError::MetaTooLarge {
+                bytes: meta.len(),
+                limit_bytes: BLOCK_BYTES,
+            });
         }
         let number = {
             let mut numbers = self.inner.numbers.lock();
@@ -192,17 +211,25 @@ impl SnapshotStore {
     fn open_from_end(&self, back: usize) -> Result<Option<SnapshotReader>, SnapshotError> {
         // Under the lock, so that no finishing writer removes the file in between. Once open it may go.
         let numbers = self.inner.numbers.lock();
-        let Some(number) = numbers.finished.iter().rev().nth(back).copied() else { return Ok(None) };
+        let Some(number) = numbers.finished.iter().rev().nth(back).copied() else {
+            return Ok(None);
+        };
         SnapshotReader::open(&*self.inner.disk, &self.inner.directory, number).map(Some)
     }
 
     /// Makes a finished file the newest snapshot and removes those that are too many.
     fn publish(&self, number: u64, temporary: &str) -> Result<(), SnapshotError> {
-        let Inner { disk, directory, numbers } = &*self.inner;
+        let Inner {
+            disk,
+            directory,
+            numbers,
+        } = &*self.inner;
         let mut numbers = numbers.lock();
         let path = path(directory, number);
-        disk.rename(temporary, &path).map_err(SnapshotError::io("rename", temporary))?;
-        disk.sync_dir(directory).map_err(SnapshotError::io("sync", directory))?;
+        disk.rename(temporary, &path)
+            .map_err(SnapshotError::io("rename", temporary))?;
+        disk.sync_dir(directory)
+            .map_err(SnapshotError::io("sync", directory))?;
         numbers.finished.push(number);
         numbers.finished.sort_unstable();
         while numbers.finished.len() > KEPT {
@@ -243,8 +270,13 @@ fn path(directory: &str, number: u64) -> String {
 
 /// Numbers of the finished snapshots in a directory, oldest first.
 fn finished(disk: &dyn Disk, directory: &str) -> Result<Vec<u64>, SnapshotError> {
-    let names = disk.list(directory).map_err(SnapshotError::io("list", directory))?;
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.strip_suffix(".snap")?.parse().ok()).collect();
+    let names = disk
+        .list(directory)
+        .map_err(SnapshotError::io("list", directory))?;
+    let mut numbers: Vec<u64> = names
+        .iter()
+        .filter_map(|name| name.strip_suffix(".snap")?.parse().ok())
+        .collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
@@ -258,19 +290,17 @@ fn file_header() -> [u8; FILE_HEADER_BYTES] {
     header
 }
 
-fn encode_block(kind: u32, number: u64, content: &[u8]) -> Vec<u8> {
-    let mut block = Vec::with_capacity(BLOCK_HEADER_BYTES + content.len());
-    block.extend_from_slice(&[0; 4]);
-    block.extend_from_slice(&(content.len() as u32).to_le_bytes());
-    block.extend_from_slice(&kind.to_le_bytes());
-    block.extend_from_slice(&[0; 4]);
-    block.extend_from_slice(&number.to_le_bytes());
-    block.extend_from_slice(content);
-    let checksum = crc32fast::hash(&block[4..]);
-    block[..4].copy_from_slice(&checksum.to_le_bytes());
-    block
+fn block_header(kind: u32, number: u64, content: &[u8]) -> [u8; BLOCK_HEADER_BYTES] {
+    let mut header = [0; BLOCK_HEADER_BYTES];
+    header[4..8].copy_from_slice(&(content.len() as u32).to_le_bytes());
+    header[8..12].copy_from_slice(&kind.to_le_bytes());
+    header[16..24].copy_from_slice(&number.to_le_bytes());
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&header[4..]);
+    checksum.update(content);
+    header[..4].copy_from_slice(&checksum.finalize().to_le_bytes());
+    header
 }
-
 
 #[cfg(test)]
 mod tests;

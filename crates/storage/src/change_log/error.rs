@@ -27,7 +27,9 @@ pub enum ChangeLogError {
         what: String,
     },
     /// Written by another version.
-    #[error("{file} has format version {found}, this program reads version {supported}; use the program that wrote it")]
+    #[error(
+        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
+    )]
     UnknownVersion {
         /// The file, relative to the data directory.
         file: String,
@@ -73,10 +75,18 @@ pub enum ChangeLogError {
 impl ChangeLogError {
     pub(super) fn io(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> ChangeLogError {
         let file = file.to_string();
-        move |source| ChangeLogError::Io { operation, file, source: Arc::new(source) }
+        move |source| ChangeLogError::Io {
+            operation,
+            file,
+            source: Arc::new(source),
+        }
     }
 
     pub(super) fn corrupt(file: &str, offset: u64, what: &str) -> ChangeLogError {
-        ChangeLogError::Corrupt { file: file.to_string(), offset, what: what.to_string() }
+        ChangeLogError::Corrupt {
+            file: file.to_string(),
+            offset,
+            what: what.to_string(),
+        }
     }
 }

@@ -35,32 +35,73 @@ pub(super) struct Recovered {
     pub(super) report: ChangeLogReport,
 }
 
-pub(super) fn recover(disk: &dyn Disk, directory: &str, index_every: u32) -> Result<Recovered, ChangeLogError> {
+pub(super) fn recover(
+    disk: &dyn Disk,
+    directory: &str,
+    index_every: u32,
+) -> Result<Recovered, ChangeLogError> {
     let mut found = candidates(disk, directory)?;
-    let synced_seq = found.iter().filter_map(|segment| Some(segment.header?.synced_seq)).max().unwrap_or(0);
-    let scan_from = found.partition_point(|segment| segment.first_seq <= synced_seq + 1).saturating_sub(1);
-    let mut report = ChangeLogReport { segments: found.len(), torn: None };
+    let synced_seq = found
+        .iter()
+        .filter_map(|segment| Some(segment.header?.synced_seq))
+        .max()
+        .unwrap_or(0);
+    let scan_from = found
+        .partition_point(|segment| segment.first_seq <= synced_seq + 1)
+        .saturating_sub(1);
+    let mut report = ChangeLogReport {
+        segments: found.len(),
+        torn: None,
+    };
     if found.is_empty() {
-        return Ok(Recovered { state: None, useless: Vec::new(), report });
+        return Ok(Recovered {
+            state: None,
+            useless: Vec::new(),
+            report,
+        });
     }
     let end = scan(&found, scan_from, index_every)?;
     let cut_bytes = (found[end.segment].size.saturating_sub(end.offset))
-        + found[end.segment + 1..].iter().map(|segment| segment.size).sum::<u64>();
+        + found[end.segment + 1..]
+            .iter()
+            .map(|segment| segment.size)
+            .sum::<u64>();
     if cut_bytes > 0 {
-        report.torn =
-            Some(TornTail { file: found[end.segment].path.clone(), offset: end.offset, bytes: cut_bytes });
+        report.torn = Some(TornTail {
+            file: found[end.segment].path.clone(),
+            offset: end.offset,
+            bytes: cut_bytes,
+        });
     }
     // A segment whose very header is torn goes too.
-    let kept = if end.offset < HEADER_BYTES as u64 { end.segment } else { end.segment + 1 };
+    let kept = if end.offset < HEADER_BYTES as u64 {
+        end.segment
+    } else {
+        end.segment + 1
+    };
     let useless: Vec<String> = found.drain(kept..).map(|segment| segment.path).collect();
     report.segments = kept;
-    let Some(last) = found.last() else { return Ok(Recovered { state: None, useless, report }) };
-    let offset = if kept == end.segment { last.size } else { end.offset };
+    let Some(last) = found.last() else {
+        return Ok(Recovered {
+            state: None,
+            useless,
+            report,
+        });
+    };
+    let offset = if kept == end.segment {
+        last.size
+    } else {
+        end.offset
+    };
 
     let mut segments: Vec<Segment> = Vec::new();
     for segment in &found {
         let gap_from = segment.header.map_or(0, |header| header.gap_from);
-        let header = SegmentHeader { first_seq: segment.first_seq, synced_seq: 0, gap_from };
+        let header = SegmentHeader {
+            first_seq: segment.first_seq,
+            synced_seq: 0,
+            gap_from,
+        };
         segments.push(Segment::new(directory, header, None));
     }
     for (position, index) in end.indexes.into_iter().enumerate() {
@@ -78,18 +119,33 @@ pub(super) fn recover(disk: &dyn Disk, directory: &str, index_every: u32) -> Res
         replay: None,
         failure: None,
     };
-    Ok(Recovered { state: Some(state), useless, report })
+    Ok(Recovered {
+        state: Some(state),
+        useless,
+        report,
+    })
 }
 
 fn candidates(disk: &dyn Disk, directory: &str) -> Result<Vec<Candidate>, ChangeLogError> {
     let mut found = Vec::new();
-    for name in disk.list(directory).map_err(ChangeLogError::io("list", directory))? {
-        let Some(first_seq) = first_seq_of(&name) else { continue };
+    for name in disk
+        .list(directory)
+        .map_err(ChangeLogError::io("list", directory))?
+    {
+        let Some(first_seq) = first_seq_of(&name) else {
+            continue;
+        };
         let path = format!("{directory}/{name}");
         let file = disk.open(&path).map_err(ChangeLogError::io("open", &path))?;
         let size = file.size_bytes().map_err(ChangeLogError::io("read", &path))?;
         let header = SegmentHeader::read(&*file, &path)?.filter(|header| header.first_seq == first_seq);
-        found.push(Candidate { path, first_seq, header, file, size });
+        found.push(Candidate {
+            path,
+            first_seq,
+            header,
+            file,
+            size,
+        });
     }
     Ok(found)
 }
@@ -102,9 +158,15 @@ fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, 
     let mut last_seq = found[scan_from].first_seq - 1;
     let mut indexes = Vec::new();
     for (position, segment) in found.iter().enumerate().skip(scan_from) {
-        let usable = segment.header.is_some() && (segment.header.is_some_and(|h| h.gap_from > 0) || segment.first_seq == last_seq + 1);
+        let usable = segment.header.is_some()
+            && (segment.header.is_some_and(|h| h.gap_from > 0) || segment.first_seq == last_seq + 1);
         if !usable && !known_synced(found, position, 0, last_seq)? {
-            return Ok(End { last_seq, segment: position, offset: 0, indexes });
+            return Ok(End {
+                last_seq,
+                segment: position,
+                offset: 0,
+                indexes,
+            });
         }
         last_seq = segment.first_seq - 1;
         let mut index = Index::default();
@@ -112,7 +174,9 @@ fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, 
         let mut end = scanner.offset;
         while !scanner.at_end() {
             let expected = last_seq + 1;
-            let next = scanner.next()?.filter(|scanned| scanned.record.first_seq == expected);
+            let next = scanner
+                .next()?
+                .filter(|scanned| scanned.record.first_seq == expected);
             let next = match next {
                 Some(next) => Some(next),
                 None if known_synced(found, position, end, last_seq)? => {
@@ -121,7 +185,12 @@ fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, 
                 }
                 None => {
                     indexes.push(index);
-                    return Ok(End { last_seq, segment: position, offset: end, indexes });
+                    return Ok(End {
+                        last_seq,
+                        segment: position,
+                        offset: end,
+                        indexes,
+                    });
                 }
             };
             let Some(scanned) = next else { break };
@@ -132,11 +201,21 @@ fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, 
         indexes.push(index);
     }
     let position = found.len() - 1;
-    Ok(End { last_seq, segment: position, offset: found[position].size.max(HEADER_BYTES as u64), indexes })
+    Ok(End {
+        last_seq,
+        segment: position,
+        offset: found[position].size.max(HEADER_BYTES as u64),
+        indexes,
+    })
 }
 
 /// Reads every segment of a group's change log for a report.
-pub(super) fn inspect(disk: &dyn Disk, group: GroupId, directory: &str, report: &mut Report) -> Result<(), ChangeLogError> {
+pub(super) fn inspect(
+    disk: &dyn Disk,
+    group: GroupId,
+    directory: &str,
+    report: &mut Report,
+) -> Result<(), ChangeLogError> {
     let found = candidates(disk, directory)?;
     let mut contents = ChangeLogContents {
         group,
@@ -151,18 +230,30 @@ pub(super) fn inspect(disk: &dyn Disk, group: GroupId, directory: &str, report: 
         if let Some(header) = segment.header.filter(|header| header.gap_from > 0) {
             contents.gaps.push((header.gap_from, header.first_seq));
         } else if segment.header.is_none() && known_synced(&found, position, 0, segment.first_seq - 1)? {
-            report.damage.push(format!("{} is damaged at byte 0: its header is not one", segment.path));
+            report.damage.push(format!(
+                "{} is damaged at byte 0: its header is not one",
+                segment.path
+            ));
         }
         let mut scanner = Scanner::new(&*segment.file, &segment.path, HEADER_BYTES as u64, segment.size);
         let mut last_seq = segment.first_seq - 1;
         while !scanner.at_end() {
             let (here, expected) = (scanner.offset, last_seq + 1);
-            let mut next = scanner.next()?.filter(|scanned| scanned.record.first_seq == expected);
+            let mut next = scanner
+                .next()?
+                .filter(|scanned| scanned.record.first_seq == expected);
             if next.is_none() {
                 if known_synced(&found, position, here, last_seq)? {
-                    report.damage.push(format!("{} is damaged at byte {here}: change {expected} is lost", segment.path));
+                    report.damage.push(format!(
+                        "{} is damaged at byte {here}: change {expected} is lost",
+                        segment.path
+                    ));
                 } else {
-                    report.torn.push(format!("{} from byte {here} on, {} bytes", segment.path, segment.size - here));
+                    report.torn.push(format!(
+                        "{} from byte {here} on, {} bytes",
+                        segment.path,
+                        segment.size - here
+                    ));
                     break;
                 }
                 scanner.offset = here;
@@ -188,7 +279,11 @@ fn known_synced(found: &[Candidate], position: usize, offset: u64, seq: u64) -> 
         if (behind > 0 || offset == 0) && segment.header.is_some_and(|header| header.synced_seq > seq) {
             return Ok(true);
         }
-        let start = if behind == 0 { offset.max(HEADER_BYTES as u64) } else { HEADER_BYTES as u64 };
+        let start = if behind == 0 {
+            offset.max(HEADER_BYTES as u64)
+        } else {
+            HEADER_BYTES as u64
+        };
         let mut scanner = Scanner::new(&*segment.file, &segment.path, start, segment.size);
         while let Some(scanned) = scanner.next_after_damage()? {
             if knows(&scanned) {

@@ -50,15 +50,23 @@ impl SegmentHeader {
     /// Reads a segment's header; `None` when it is not what was written.
     pub(super) fn read(file: &dyn DiskFile, path: &str) -> Result<Option<SegmentHeader>, ChangeLogError> {
         let mut bytes = [0; HEADER_BYTES];
-        file.read_at(&mut bytes, 0).map_err(ChangeLogError::io("read", path))?;
-        let header =
-            SegmentHeader { first_seq: u64_at(&bytes, 16), synced_seq: u64_at(&bytes, 24), gap_from: u64_at(&bytes, 32) };
+        file.read_at(&mut bytes, 0)
+            .map_err(ChangeLogError::io("read", path))?;
+        let header = SegmentHeader {
+            first_seq: u64_at(&bytes, 16),
+            synced_seq: u64_at(&bytes, 24),
+            gap_from: u64_at(&bytes, 32),
+        };
         if header.encode() == bytes {
             return Ok(Some(header));
         }
         let found = u32_at(&bytes, 8);
         if &bytes[..8] == MAGIC && crc32fast::hash(&bytes[..40]) == u32_at(&bytes, 40) && found != VERSION {
-            return Err(ChangeLogError::UnknownVersion { file: path.to_string(), found, supported: VERSION });
+            return Err(ChangeLogError::UnknownVersion {
+                file: path.to_string(),
+                found,
+                supported: VERSION,
+            });
         }
         Ok(None)
     }
@@ -139,7 +147,14 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(file: &'a dyn DiskFile, path: &'a str, offset: u64, limit: u64) -> Scanner<'a> {
-        Scanner { file, path, limit, offset, buffer: Bytes::new(), buffer_offset: offset }
+        Scanner {
+            file,
+            path,
+            limit,
+            offset,
+            buffer: Bytes::new(),
+            buffer_offset: offset,
+        }
     }
 
     pub(super) fn at_end(&self) -> bool {
@@ -169,7 +184,9 @@ impl<'a> Scanner<'a> {
     fn valid_here(&mut self) -> Result<Option<Scanned>, ChangeLogError> {
         self.fill(RECORD_HEADER_BYTES)?;
         let start = (self.offset - self.buffer_offset) as usize;
-        let Some(header) = self.buffer.get(start..start + RECORD_HEADER_BYTES) else { return Ok(None) };
+        let Some(header) = self.buffer.get(start..start + RECORD_HEADER_BYTES) else {
+            return Ok(None);
+        };
         let (first_seq, last_seq, synced_seq) = (u64_at(header, 8), u64_at(header, 16), u64_at(header, 32));
         let (payload_bytes, log_index) = (u32_at(header, 4) as usize, u64_at(header, 24));
         let size = record_bytes(payload_bytes);
@@ -179,14 +196,26 @@ impl<'a> Scanner<'a> {
         }
         self.fill(size)?;
         let start = (self.offset - self.buffer_offset) as usize;
-        let Some(bytes) = self.buffer.get(start..start + size) else { return Ok(None) };
+        let Some(bytes) = self.buffer.get(start..start + size) else {
+            return Ok(None);
+        };
         if checksum(bytes, self.offset) != u32_at(bytes, 0) {
             return Ok(None);
         }
         let payload_start = start + RECORD_HEADER_BYTES;
         let payload = Bytes::copy_from_slice(&self.buffer[payload_start..payload_start + payload_bytes]);
-        let record = ChangeRecord { first_seq, last_seq, log_index, payload };
-        Ok(Some(Scanned { record, synced_seq, offset: self.offset, end: self.offset + size as u64 }))
+        let record = ChangeRecord {
+            first_seq,
+            last_seq,
+            log_index,
+            payload,
+        };
+        Ok(Some(Scanned {
+            record,
+            synced_seq,
+            offset: self.offset,
+            end: self.offset + size as u64,
+        }))
     }
 
     fn fill(&mut self, bytes: usize) -> Result<(), ChangeLogError> {
@@ -197,7 +226,10 @@ impl<'a> Scanner<'a> {
         let left = self.limit.saturating_sub(self.offset);
         let wanted = (bytes.max(SCAN_BYTES) as u64).min(left) as usize;
         let mut buffer = vec![0; wanted];
-        let read = self.file.read_at(&mut buffer, self.offset).map_err(ChangeLogError::io("read", self.path))?;
+        let read = self
+            .file
+            .read_at(&mut buffer, self.offset)
+            .map_err(ChangeLogError::io("read", self.path))?;
         buffer.truncate(read);
         self.buffer = Bytes::from(buffer);
         self.buffer_offset = self.offset;

@@ -21,7 +21,13 @@ impl Segment {
     pub(super) fn new(directory: &str, header: SegmentHeader, file: Option<Arc<dyn DiskFile>>) -> Segment {
         let path = format!("{directory}/{}", file_name(header.first_seq));
         let index = file.is_some().then(|| Arc::new(Index::default()));
-        Segment { first_seq: header.first_seq, gap_from: header.gap_from, path, file, index }
+        Segment {
+            first_seq: header.first_seq,
+            gap_from: header.gap_from,
+            path,
+            file,
+            index,
+        }
     }
 }
 
@@ -33,7 +39,10 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn note(&mut self, first_seq: u64, offset: u64, every_bytes: u32) {
-        let due = self.points.last().is_none_or(|(_, last)| offset >= last + u64::from(every_bytes));
+        let due = self
+            .points
+            .last()
+            .is_none_or(|(_, last)| offset >= last + u64::from(every_bytes));
         if due {
             self.points.push((first_seq, offset));
         }
@@ -46,7 +55,9 @@ impl Index {
     /// Where to start looking for a change.
     pub(super) fn before(&self, seq: u64) -> u64 {
         let after = self.points.partition_point(|(first_seq, _)| *first_seq <= seq);
-        after.checked_sub(1).map_or(HEADER_BYTES as u64, |point| self.points[point].1)
+        after
+            .checked_sub(1)
+            .map_or(HEADER_BYTES as u64, |point| self.points[point].1)
     }
 }
 
@@ -76,22 +87,43 @@ pub(super) struct State {
 impl State {
     /// Position of the segment that has this change, if any has.
     pub(super) fn segment_of(&self, seq: u64) -> Option<usize> {
-        self.segments.partition_point(|segment| segment.first_seq <= seq).checked_sub(1)
+        self.segments
+            .partition_point(|segment| segment.first_seq <= seq)
+            .checked_sub(1)
+    }
+
+    /// Keeps the index of a segment that is full, and of no more than `most` others like it.
+    pub(super) fn keep_index(&mut self, position: usize, index: Arc<Index>, most: usize) {
+        let active = self.segments.len() - 1;
+        self.segments[position].index.get_or_insert(index);
+        let full = &mut self.segments[..active];
+        if full.iter().filter(|segment| segment.index.is_some()).count() > most {
+            let mut others = full
+                .iter_mut()
+                .enumerate()
+                .filter(|(other, _)| *other != position);
+            if let Some((_, other)) = others.find(|(_, segment)| segment.index.is_some()) {
+                other.index = None;
+            }
+        }
     }
 
     /// The first change of the newest run without a gap.
     pub(super) fn first_seq(&self) -> u64 {
         let newest_gap = self.segments.iter().rev().find(|segment| segment.gap_from > 0);
-        newest_gap.or(self.segments.first()).map_or(1, |segment| segment.first_seq)
+        newest_gap
+            .or(self.segments.first())
+            .map_or(1, |segment| segment.first_seq)
     }
 
     /// Fails if this change is in a gap.
     pub(super) fn check_gap(&self, seq: u64) -> Result<(), ChangeLogError> {
         let next = self.segments.iter().find(|segment| segment.first_seq > seq);
         match next {
-            Some(next) if next.gap_from > 0 && seq >= next.gap_from => {
-                Err(ChangeLogError::Gap { missing_from: seq, next_seq: next.first_seq })
-            }
+            Some(next) if next.gap_from > 0 && seq >= next.gap_from => Err(ChangeLogError::Gap {
+                missing_from: seq,
+                next_seq: next.first_seq,
+            }),
             _ => Ok(()),
         }
     }

@@ -10,7 +10,11 @@ use crate::FaultDisk;
 use crate::inspect::inspect_disk;
 
 fn options() -> ChangeLogOptions {
-    ChangeLogOptions { segment_bytes: 1000, max_record_bytes: 500, index_every_bytes: 200 }
+    ChangeLogOptions {
+        segment_bytes: 1000,
+        max_record_bytes: 500,
+        index_every_bytes: 200,
+    }
 }
 
 fn open(disk: &FaultDisk) -> (ChangeLog, ChangeLogReport) {
@@ -21,7 +25,12 @@ fn open(disk: &FaultDisk) -> (ChangeLog, ChangeLogReport) {
 fn record(first_seq: u64) -> ChangeRecord {
     let last_seq = first_seq + first_seq % 3;
     let payload = Bytes::from(vec![first_seq as u8; 20 + (first_seq * 7 % 90) as usize]);
-    ChangeRecord { first_seq, last_seq, log_index: first_seq + 100, payload }
+    ChangeRecord {
+        first_seq,
+        last_seq,
+        log_index: first_seq + 100,
+        payload,
+    }
 }
 
 /// All entries from change `first` to the first one that ends at or after `through`.
@@ -36,7 +45,9 @@ fn run(first: u64, through: u64) -> Vec<ChangeRecord> {
 }
 
 fn append(log: &ChangeLog, records: &[ChangeRecord]) {
-    records.iter().for_each(|record| log.append(record.clone()).unwrap());
+    records
+        .iter()
+        .for_each(|record| log.append(record.clone()).unwrap());
 }
 
 fn read_all(log: &ChangeLog, from_seq: u64) -> Result<Vec<ChangeRecord>, ChangeLogError> {
@@ -44,7 +55,9 @@ fn read_all(log: &ChangeLog, from_seq: u64) -> Result<Vec<ChangeRecord>, ChangeL
     let mut next = from_seq;
     loop {
         let records = log.read(next, 300)?;
-        let Some(last) = records.last() else { return Ok(all) };
+        let Some(last) = records.last() else {
+            return Ok(all);
+        };
         next = last.last_seq + 1;
         all.extend(records);
     }
@@ -63,7 +76,11 @@ fn changes_are_read_from_any_place_over_segments() {
         assert_eq!(log.first_seq(), 1);
         assert_eq!(log.last_seq(), records.last().unwrap().last_seq);
         for from in 0..=log.last_seq() {
-            let expected: Vec<_> = records.iter().filter(|record| record.last_seq >= from).cloned().collect();
+            let expected: Vec<_> = records
+                .iter()
+                .filter(|record| record.last_seq >= from)
+                .cloned()
+                .collect();
             assert_eq!(read_all(&log, from).unwrap(), expected);
         }
         assert_eq!(log.read(5, 0).unwrap().len(), 1);
@@ -82,9 +99,15 @@ fn a_replayed_record_is_compared_and_skipped() {
     append(&log, &records[3..9]);
     assert_eq!(disk.paths(), paths);
     assert_eq!(read_all(&log, 1).unwrap(), records);
-    let other = ChangeRecord { payload: Bytes::from_static(b"other"), ..records[5].clone() };
+    let other = ChangeRecord {
+        payload: Bytes::from_static(b"other"),
+        ..records[5].clone()
+    };
     assert!(matches!(log.append(other), Err(ChangeLogError::Diverged { .. })));
-    let longer = ChangeRecord { last_seq: log.last_seq() + 1, ..records[5].clone() };
+    let longer = ChangeRecord {
+        last_seq: log.last_seq() + 1,
+        ..records[5].clone()
+    };
     assert!(matches!(log.append(longer), Err(ChangeLogError::Diverged { .. })));
     append(&log, &[record(log.last_seq() + 1)]);
 }
@@ -96,13 +119,31 @@ fn what_does_not_continue_the_sequence_is_refused() {
     let next = log.last_seq() + 1;
     for wrong in [
         record(next + 1),
-        ChangeRecord { first_seq: 0, ..record(1) },
-        ChangeRecord { last_seq: next - 1, ..record(next) },
+        ChangeRecord {
+            first_seq: 0,
+            ..record(1)
+        },
+        ChangeRecord {
+            last_seq: next - 1,
+            ..record(next)
+        },
     ] {
-        assert!(matches!(log.append(wrong), Err(ChangeLogError::NotContiguous { .. })));
+        assert!(matches!(
+            log.append(wrong),
+            Err(ChangeLogError::NotContiguous { .. })
+        ));
     }
-    let large = ChangeRecord { payload: Bytes::from(vec![0; 501]), ..record(next) };
-    assert!(matches!(log.append(large), Err(ChangeLogError::RecordTooLarge { bytes: 501, limit_bytes: 500 })));
+    let large = ChangeRecord {
+        payload: Bytes::from(vec![0; 501]),
+        ..record(next)
+    };
+    assert!(matches!(
+        log.append(large),
+        Err(ChangeLogError::RecordTooLarge {
+            bytes: 501,
+            limit_bytes: 500
+        })
+    ));
     append(&log, &[record(next)]);
 }
 
@@ -130,7 +171,9 @@ fn after_a_snapshot_older_history_is_readable_up_to_the_gap() {
         assert_eq!(log.read(1, usize::MAX).unwrap(), old);
         for seq in [gap_from, 700, 999] {
             let gap = log.read(seq, 100);
-            assert!(matches!(gap, Err(ChangeLogError::Gap { missing_from, next_seq: 1000 }) if missing_from == seq));
+            assert!(
+                matches!(gap, Err(ChangeLogError::Gap { missing_from, next_seq: 1000 }) if missing_from == seq)
+            );
         }
         assert!(matches!(log.append(record(700)), Err(ChangeLogError::Gap { .. })));
     }
@@ -168,17 +211,26 @@ fn every_flipped_bit_is_found_or_in_the_unsynced_tail() {
         for offset in 0..original.len() {
             let bit = (offset % 8) as u8;
             let copy = FaultDisk::new(1);
-            disk.paths().iter().for_each(|path| copy.set_content(path, disk.content(path).unwrap()));
+            disk.paths()
+                .iter()
+                .for_each(|path| copy.set_content(path, disk.content(path).unwrap()));
             copy.flip_bit(&path, offset as u64, bit);
             let damage = inspect_disk(Arc::new(copy.clone())).damage;
             let (log, report) = open(&copy);
             match read_all(&log, 1) {
                 // A header's bit may not matter to what is read.
                 Ok(read) if offset < 64 => assert!(read == records || report.torn.is_some()),
-                Ok(read) => assert!(records.starts_with(&read) && read.last().unwrap().last_seq >= synced && report.torn.is_some()),
+                Ok(read) => assert!(
+                    records.starts_with(&read)
+                        && read.last().unwrap().last_seq >= synced
+                        && report.torn.is_some()
+                ),
                 Err(ChangeLogError::Corrupt { file, .. }) => {
                     assert_eq!(file, path);
-                    assert!(damage.iter().any(|line| line.contains(&path)), "{damage:?}");
+                    assert!(
+                        damage.iter().any(|line| line.contains(&path)),
+                        "{path} byte {offset}: {damage:?}"
+                    );
                 }
                 Err(error) => panic!("{path} byte {offset}: {error}"),
             }

@@ -121,7 +121,10 @@ impl FaultDisk {
             failing_write: None,
             capacity_bytes: None,
         };
-        FaultDisk { platter: Arc::new(Mutex::new(platter)), boot: 0 }
+        FaultDisk {
+            platter: Arc::new(Mutex::new(platter)),
+            boot: 0,
+        }
     }
 
     /// Cuts the power and starts again: this handle and its files are dead, the returned one sees what was left.
@@ -130,7 +133,14 @@ impl FaultDisk {
     /// unsynced names, a prefix. Faults asked for are forgotten.
     pub fn crash(&self) -> FaultDisk {
         let mut platter = self.platter.lock();
-        let Platter { random, files, names, durable_names, unsynced_names, .. } = &mut *platter;
+        let Platter {
+            random,
+            files,
+            names,
+            durable_names,
+            unsynced_names,
+            ..
+        } = &mut *platter;
         let mut kept: BTreeMap<String, bool> = BTreeMap::new();
         for change in unsynced_names.drain(..) {
             let keep = kept.entry(change.directory().to_string()).or_insert(true);
@@ -149,7 +159,10 @@ impl FaultDisk {
         platter.failing_write = None;
         platter.capacity_bytes = None;
         platter.boot += 1;
-        FaultDisk { platter: self.platter.clone(), boot: platter.boot }
+        FaultDisk {
+            platter: self.platter.clone(),
+            boot: platter.boot,
+        }
     }
 
     /// Makes the sync after the next `syncs` ones fail, once. Like Linux, it forgets an arbitrary part of what should have been
@@ -173,8 +186,12 @@ impl FaultDisk {
     /// Turns over one bit of a file, silently. Returns whether the file has that byte.
     pub fn flip_bit(&self, path: &str, offset: u64, bit: u8) -> bool {
         let mut platter = self.platter.lock();
-        let Some(file) = platter.file(path) else { return false };
-        let Some(byte) = file.current.get_mut(offset as usize) else { return false };
+        let Some(file) = platter.file(path) else {
+            return false;
+        };
+        let Some(byte) = file.current.get_mut(offset as usize) else {
+            return false;
+        };
         *byte ^= 1 << (bit % 8);
         if let Some(byte) = file.durable.get_mut(offset as usize) {
             *byte ^= 1 << (bit % 8);
@@ -190,10 +207,15 @@ impl FaultDisk {
     /// Replaces the content of a file, durably; makes it if needed.
     pub fn set_content(&self, path: &str, content: Vec<u8>) {
         let mut platter = self.platter.lock();
-        let file = FileData { durable: content.clone(), current: content, unsynced: Vec::new() };
+        let file = FileData {
+            durable: content.clone(),
+            current: content,
+            unsynced: Vec::new(),
+        };
         let number = platter.next_file;
         platter.next_file += 1;
         platter.files.insert(number, file);
+        platter.make_directory(directory_of(path));
         platter.names.insert(path.to_string(), number);
         platter.durable_names.insert(path.to_string(), number);
     }
@@ -217,7 +239,10 @@ impl FaultDisk {
     }
 
     fn handle(&self, file: u64) -> Arc<dyn DiskFile> {
-        Arc::new(FaultFile { disk: self.clone(), file })
+        Arc::new(FaultFile {
+            disk: self.clone(),
+            file,
+        })
     }
 }
 
@@ -235,7 +260,9 @@ impl FileData {
 
     fn keep_prefix(&mut self, changes: &[Change], random: &mut SmallRng) {
         let whole = random.random_range(0..=changes.len());
-        changes[..whole].iter().for_each(|change| change.apply(&mut self.durable));
+        changes[..whole]
+            .iter()
+            .for_each(|change| change.apply(&mut self.durable));
         if let Some(Change::Write { offset, bytes }) = changes.get(whole) {
             let torn = random.random_range(0..=bytes.len());
             write_into(&mut self.durable, *offset, &bytes[..torn]);
@@ -244,7 +271,9 @@ impl FileData {
 
     fn keep_sectors(&mut self, changes: &[Change], random: &mut SmallRng) {
         for change in changes {
-            let Change::Write { offset, bytes } = change else { continue };
+            let Change::Write { offset, bytes } = change else {
+                continue;
+            };
             let mut start = 0;
             while start < bytes.len() {
                 let sector_end = (offset + start + 1).next_multiple_of(SECTOR_BYTES) - offset;
@@ -265,15 +294,28 @@ impl Platter {
     }
 
     fn data(&mut self, file: u64) -> io::Result<&mut FileData> {
-        self.files.get_mut(&file).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.files
+            .get_mut(&file)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn check_capacity(&self, file: u64, size: usize) -> io::Result<()> {
-        let others: u64 =
-            self.files.iter().filter(|(number, _)| **number != file).map(|(_, data)| data.current.len() as u64).sum();
+        let named = self.names.values().filter(|number| **number != file);
+        let others: u64 = named
+            .filter_map(|number| self.files.get(number))
+            .map(|data| data.current.len() as u64)
+            .sum();
         match self.capacity_bytes {
             Some(capacity) if others + size as u64 > capacity => Err(io::ErrorKind::StorageFull.into()),
             _ => Ok(()),
+        }
+    }
+
+    fn make_directory(&mut self, path: &str) {
+        let mut directory = path;
+        while !directory.is_empty() {
+            self.directories.insert(directory.to_string());
+            directory = directory_of(directory);
         }
     }
 
@@ -324,27 +366,32 @@ impl Disk for FaultDisk {
     }
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
-        let mut platter = self.alive()?;
-        let mut directory = path;
-        while !directory.is_empty() {
-            platter.directories.insert(directory.to_string());
-            directory = directory_of(directory);
-        }
+        self.alive()?.make_directory(path);
         Ok(())
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         let platter = self.alive()?;
         let prefix = format!("{dir}/");
-        let children = platter.names.keys().chain(&platter.directories).filter_map(|path| path.strip_prefix(&prefix));
-        let names: BTreeSet<String> =
-            children.filter(|name| !name.contains('/')).map(str::to_string).collect();
+        let children = platter
+            .names
+            .keys()
+            .chain(&platter.directories)
+            .filter_map(|path| path.strip_prefix(&prefix));
+        let names: BTreeSet<String> = children
+            .filter(|name| !name.contains('/'))
+            .map(str::to_string)
+            .collect();
         Ok(names.into_iter().collect())
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         let mut platter = self.alive()?;
-        let Platter { durable_names, unsynced_names, .. } = &mut *platter;
+        let Platter {
+            durable_names,
+            unsynced_names,
+            ..
+        } = &mut *platter;
         unsynced_names.retain(|change| {
             let synced = change.directory() == dir;
             if synced {
@@ -384,7 +431,10 @@ impl DiskFile for FaultFile {
         }
         platter.writes += 1;
         let data = platter.data(self.file)?;
-        let change = Change::Write { offset: offset as usize, bytes: bytes.to_vec() };
+        let change = Change::Write {
+            offset: offset as usize,
+            bytes: bytes.to_vec(),
+        };
         change.apply(&mut data.current);
         data.unsynced.push(change);
         Ok(())
@@ -416,7 +466,9 @@ impl DiskFile for FaultFile {
         let mut platter = self.disk.alive()?;
         platter.check_capacity(self.file, bytes as usize)?;
         let data = platter.data(self.file)?;
-        let change = Change::Resize { bytes: bytes as usize };
+        let change = Change::Resize {
+            bytes: bytes as usize,
+        };
         change.apply(&mut data.current);
         data.unsynced.push(change);
         Ok(())

@@ -15,7 +15,9 @@ pub const LOCK_FILE: &str = "holdfast.lock";
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// Another process works in it. Two would destroy each other's log.
-    #[error("data directory {directory} is in use by another process{holder}; stop it first, or choose another directory")]
+    #[error(
+        "data directory {directory} is in use by another process{holder}; stop it first, or choose another directory"
+    )]
     InUse {
         /// The directory.
         directory: String,
@@ -43,32 +45,57 @@ pub struct RealDisk {
 impl RealDisk {
     /// Opens `root` for this process alone, making it if needed. The lock goes with the process, however that ends.
     pub fn open(root: &Path) -> Result<RealDisk, DiskError> {
-        let failed = |source| DiskError::Io { directory: root.display().to_string(), source };
+        let failed = |source| DiskError::Io {
+            directory: root.display().to_string(),
+            source,
+        };
         fs::create_dir_all(root).map_err(failed)?;
         let path = root.join(LOCK_FILE);
-        let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
         let lock = lock.map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = fs::read_to_string(&path).unwrap_or_default();
-                let holder = pid.trim().parse::<u32>().map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-                return Err(DiskError::InUse { directory: root.display().to_string(), holder });
+                let holder = pid
+                    .trim()
+                    .parse::<u32>()
+                    .map(|pid| format!(" (pid {pid})"))
+                    .unwrap_or_default();
+                return Err(DiskError::InUse {
+                    directory: root.display().to_string(),
+                    holder,
+                });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         lock.set_len(0).map_err(failed)?;
-        lock.write_all_at(std::process::id().to_string().as_bytes(), 0).map_err(failed)?;
-        Ok(RealDisk { root: root.to_path_buf(), lock: Some(lock) })
+        lock.write_all_at(std::process::id().to_string().as_bytes(), 0)
+            .map_err(failed)?;
+        Ok(RealDisk {
+            root: root.to_path_buf(),
+            lock: Some(lock),
+        })
     }
 
     /// Opens `root` to look at it. Takes no lock, so it works beside a running node; every change fails.
     pub fn open_read_only(root: &Path) -> Result<RealDisk, DiskError> {
-        let failed = |source| DiskError::Io { directory: root.display().to_string(), source };
+        let failed = |source| DiskError::Io {
+            directory: root.display().to_string(),
+            source,
+        };
         if !fs::metadata(root).map_err(failed)?.is_dir() {
             return Err(failed(io::ErrorKind::NotADirectory.into()));
         }
-        Ok(RealDisk { root: root.to_path_buf(), lock: None })
+        Ok(RealDisk {
+            root: root.to_path_buf(),
+            lock: None,
+        })
     }
 
     /// Whether a node has the directory open now.
@@ -87,12 +114,19 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.writable(path)?)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.writable(path)?)?;
         Ok(Arc::new(RealFile(file)))
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(self.lock.is_some()).open(self.root.join(path))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(self.lock.is_some())
+            .open(self.root.join(path))?;
         Ok(Arc::new(RealFile(file)))
     }
 

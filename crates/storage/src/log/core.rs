@@ -45,7 +45,11 @@ pub(super) struct Core {
 /// Where writing goes on.
 pub(super) enum Start {
     /// In the last segment, at this offset.
-    Continue { segment: u32, file: Arc<dyn DiskFile>, offset: u32 },
+    Continue {
+        segment: u32,
+        file: Arc<dyn DiskFile>,
+        offset: u32,
+    },
     /// In a new segment.
     New { segment: u32 },
 }
@@ -59,7 +63,11 @@ impl Core {
         start: Start,
     ) -> Result<Core, LogError> {
         let (active, file, offset) = match start {
-            Start::Continue { segment, file, offset } => (segment, file, offset),
+            Start::Continue {
+                segment,
+                file,
+                offset,
+            } => (segment, file, offset),
             Start::New { segment } => {
                 let file = preparer.take(segment, &mut None);
                 let file = file.map_err(|error| LogError::io("prepare", segment::path(segment), error))?;
@@ -71,7 +79,14 @@ impl Core {
         for (id, group) in &*shared.groups.read() {
             let state = group.lock().state();
             let purge = state.purged_through.zip(state.purge_marker);
-            kept.insert(*id, Kept { vote: state.vote, committed: state.committed, purge });
+            kept.insert(
+                *id,
+                Kept {
+                    vote: state.vote,
+                    committed: state.committed,
+                    purge,
+                },
+            );
         }
         let mut core = Core {
             disk,
@@ -97,7 +112,11 @@ impl Core {
     }
 
     /// Writes and syncs everything in the batch, then tells who waited. After an error nothing may be written any more.
-    pub(super) fn run(&mut self, mut requests: Vec<Request>, committed: BTreeMap<GroupId, Bytes>) -> Result<(), LogError> {
+    pub(super) fn run(
+        &mut self,
+        mut requests: Vec<Request>,
+        committed: BTreeMap<GroupId, Bytes>,
+    ) -> Result<(), LogError> {
         let mut places = Vec::new();
         if let Err(error) = self.write_all(&requests, committed, &mut places) {
             self.shared.fail(&error);
@@ -111,7 +130,9 @@ impl Core {
         }
         let mut places = places.into_iter();
         for request in &requests {
-            let Write::Append { ticket, records } = &request.write else { continue };
+            let Write::Append { ticket, records } = &request.write else {
+                continue;
+            };
             let mut group = request.memory.lock();
             for (record, place) in records.iter().zip(&mut places) {
                 group.written(record.index, *ticket, place);
@@ -160,7 +181,13 @@ impl Core {
     }
 
     /// Encodes a record behind the others. Goes on to the next segment if this one is full.
-    pub(super) fn put(&mut self, kind: Kind, group: GroupId, index: u64, payload: &[u8]) -> Result<Place, LogError> {
+    pub(super) fn put(
+        &mut self,
+        kind: Kind,
+        group: GroupId,
+        index: u64,
+        payload: &[u8],
+    ) -> Result<Place, LogError> {
         let needed = record_bytes(payload.len()) + HEADER_BYTES;
         if self.end_offset() as usize + needed > self.options.segment_bytes as usize {
             self.next_segment()?;
@@ -169,8 +196,19 @@ impl Core {
     }
 
     fn encode(&mut self, kind: Kind, group: GroupId, index: u64, payload: &[u8]) -> Place {
-        let place = Place { segment: self.active, offset: self.end_offset() };
-        record::encode(&mut self.buffer, place, self.synced_through, kind, group, index, payload);
+        let place = Place {
+            segment: self.active,
+            offset: self.end_offset(),
+        };
+        record::encode(
+            &mut self.buffer,
+            place,
+            self.synced_through,
+            kind,
+            group,
+            index,
+            payload,
+        );
         place
     }
 

@@ -47,7 +47,9 @@ pub enum LogError {
     },
 
     /// The file was written by another version of this program.
-    #[error("{file} has format version {found}, this program reads version {supported}; use the program that wrote it")]
+    #[error(
+        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
+    )]
     UnknownVersion {
         /// The file, relative to the data directory.
         file: String,
@@ -99,10 +101,18 @@ pub enum LogError {
 
 impl LogError {
     pub(super) fn io(operation: &'static str, file: String, source: io::Error) -> LogError {
-        LogError::Io { operation, file, source: Arc::new(source) }
+        LogError::Io {
+            operation,
+            file,
+            source: Arc::new(source),
+        }
     }
 
     pub(super) fn failed(operation: &'static str, file: String, source: io::Error) -> LogError {
-        LogError::Failed { operation, file, source: Arc::new(source) }
+        LogError::Failed {
+            operation,
+            file,
+            source: Arc::new(source),
+        }
     }
 }

@@ -46,7 +46,11 @@ pub(super) struct Group {
 /// What a read found: payloads in memory and places to look them up.
 pub(super) enum Found {
     InMemory(LogRecord),
-    OnDisk { index: u64, payload_bytes: u32, place: Place },
+    OnDisk {
+        index: u64,
+        payload_bytes: u32,
+        place: Place,
+    },
 }
 
 impl Group {
@@ -67,11 +71,20 @@ impl Group {
 
     /// Fails unless the records continue this log without a gap.
     pub(super) fn check_append(&self, group: GroupId, records: &[LogRecord]) -> Result<(), LogError> {
-        let Some(first) = records.first() else { return Ok(()) };
-        let mut expected = self.last_index().or(self.purged_through).map_or(first.index, |last| last.saturating_add(1));
+        let Some(first) = records.first() else {
+            return Ok(());
+        };
+        let mut expected = self
+            .last_index()
+            .or(self.purged_through)
+            .map_or(first.index, |last| last.saturating_add(1));
         for record in records {
             if record.index != expected {
-                return Err(LogError::NotContiguous { group, expected, index: record.index });
+                return Err(LogError::NotContiguous {
+                    group,
+                    expected,
+                    index: record.index,
+                });
             }
             expected = expected.saturating_add(1);
         }
@@ -80,9 +93,11 @@ impl Group {
 
     pub(super) fn check_not_purged(&self, group: GroupId, index: u64) -> Result<(), LogError> {
         match self.purged_through {
-            Some(purged_through) if index <= purged_through => {
-                Err(LogError::Purged { group, index, purged_through })
-            }
+            Some(purged_through) if index <= purged_through => Err(LogError::Purged {
+                group,
+                index,
+                purged_through,
+            }),
             _ => Ok(()),
         }
     }
@@ -92,7 +107,12 @@ impl Group {
             self.cached_bytes += record.payload.len();
             self.cached_from = self.cached_from.min(record.index);
             let payload_bytes = record.payload.len() as u32;
-            let slot = Slot { ticket, payload_bytes, place: None, payload: Some(record.payload.clone()) };
+            let slot = Slot {
+                ticket,
+                payload_bytes,
+                place: None,
+                payload: Some(record.payload.clone()),
+            };
             self.entries.insert(record.index, slot);
         }
     }
@@ -106,7 +126,10 @@ impl Group {
         if self.purged_through.is_some_and(|purged| purged > index) {
             return;
         }
-        let kept = index.checked_add(1).map(|next| self.entries.split_off(&next)).unwrap_or_default();
+        let kept = index
+            .checked_add(1)
+            .map(|next| self.entries.split_off(&next))
+            .unwrap_or_default();
         let gone = std::mem::replace(&mut self.entries, kept);
         self.forget(gone);
         self.purged_through = Some(index);
@@ -122,7 +145,9 @@ impl Group {
 
     fn leave(&mut self, slot: &Slot) {
         let Some(place) = slot.place else { return };
-        let Some(live) = self.live.get_mut(&place.segment) else { return };
+        let Some(live) = self.live.get_mut(&place.segment) else {
+            return;
+        };
         live.records -= 1;
         live.bytes -= record_bytes(slot.payload_bytes as usize) as u64;
         if live.records == 0 {
@@ -138,7 +163,9 @@ impl Group {
 
     /// Notes that the entry which `ticket` appended is on disk now.
     pub(super) fn written(&mut self, index: u64, ticket: u64, place: Place) {
-        let Some(slot) = self.entries.get_mut(&index) else { return };
+        let Some(slot) = self.entries.get_mut(&index) else {
+            return;
+        };
         if slot.ticket == ticket && slot.place.is_none() {
             slot.place = Some(place);
             let payload_bytes = slot.payload_bytes;
@@ -148,7 +175,9 @@ impl Group {
 
     /// Notes that an entry was copied, unless it has gone meanwhile.
     pub(super) fn moved(&mut self, index: u64, from: Place, to: Place) {
-        let Some(slot) = self.entries.get_mut(&index) else { return };
+        let Some(slot) = self.entries.get_mut(&index) else {
+            return;
+        };
         if slot.place == Some(from) {
             let old = slot.clone();
             slot.place = Some(to);
@@ -158,12 +187,26 @@ impl Group {
     }
 
     /// Puts an entry found on disk. Returns the place it replaced.
-    pub(super) fn recovered(&mut self, index: u64, place: Place, payload: &[u8], cache_bytes: usize) -> Option<Place> {
+    pub(super) fn recovered(
+        &mut self,
+        index: u64,
+        place: Place,
+        payload: &[u8],
+        cache_bytes: usize,
+    ) -> Option<Place> {
         let payload_bytes = payload.len() as u32;
         let payload = (payload.len() <= cache_bytes).then(|| Bytes::copy_from_slice(payload));
         self.cached_bytes += payload.as_ref().map_or(0, Bytes::len);
         self.cached_from = self.cached_from.min(index);
-        let old = self.entries.insert(index, Slot { ticket: 0, payload_bytes, place: Some(place), payload });
+        let old = self.entries.insert(
+            index,
+            Slot {
+                ticket: 0,
+                payload_bytes,
+                place: Some(place),
+                payload,
+            },
+        );
         if let Some(old) = &old {
             self.cached_bytes -= old.payload.as_ref().map_or(0, Bytes::len);
             self.leave(old);
@@ -201,10 +244,17 @@ impl Group {
             }
             match (&slot.payload, slot.place) {
                 (Some(payload), _) => {
-                    found.push(Found::InMemory(LogRecord { index: *index, payload: payload.clone() }));
+                    found.push(Found::InMemory(LogRecord {
+                        index: *index,
+                        payload: payload.clone(),
+                    }));
                 }
                 (None, Some(place)) => {
-                    found.push(Found::OnDisk { index: *index, payload_bytes: slot.payload_bytes, place });
+                    found.push(Found::OnDisk {
+                        index: *index,
+                        payload_bytes: slot.payload_bytes,
+                        place,
+                    });
                 }
                 (None, None) => break,
             }

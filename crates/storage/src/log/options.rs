@@ -32,12 +32,18 @@ impl Default for LogOptions {
 impl LogOptions {
     pub(super) fn check(&self) -> Result<(), LogError> {
         if !(64 << 10..=1 << 30).contains(&self.segment_bytes) {
-            let message = format!("segment_bytes is {}, must be 65536 to 1073741824", self.segment_bytes);
+            let message = format!(
+                "segment_bytes is {}, must be 65536 to 1073741824",
+                self.segment_bytes
+            );
             return Err(LogError::BadOptions(message));
         }
         let limit = self.segment_bytes as usize / 2 - RECORDS_START as usize;
         if record_bytes(self.max_record_bytes as usize) > limit {
-            let message = format!("max_record_bytes {} is over half of segment_bytes", self.max_record_bytes);
+            let message = format!(
+                "max_record_bytes {} is over half of segment_bytes",
+                self.max_record_bytes
+            );
             return Err(LogError::BadOptions(message));
         }
         Ok(())

@@ -30,14 +30,31 @@ struct Helper {
 
 impl Preparer {
     pub(super) fn new(disk: Arc<dyn Disk>, segment_bytes: u32, threaded: bool) -> io::Result<Preparer> {
-        let thread = if threaded { Some(Helper::start(disk.clone(), segment_bytes)?) } else { None };
-        Ok(Preparer { disk, segment_bytes, thread, asked_for: None })
+        let thread = if threaded {
+            Some(Helper::start(disk.clone(), segment_bytes)?)
+        } else {
+            None
+        };
+        Ok(Preparer {
+            disk,
+            segment_bytes,
+            thread,
+            asked_for: None,
+        })
     }
 
     /// Starts making segment `id`. Without a thread, nothing happens before it is taken.
     pub(super) fn request(&mut self, id: u32, recycle: &mut Option<String>) {
-        let Some(jobs) = self.thread.as_ref().and_then(|helper| helper.jobs.as_ref()) else { return };
-        if jobs.send(Job { id, recycle: recycle.take() }).is_ok() {
+        let Some(jobs) = self.thread.as_ref().and_then(|helper| helper.jobs.as_ref()) else {
+            return;
+        };
+        if jobs
+            .send(Job {
+                id,
+                recycle: recycle.take(),
+            })
+            .is_ok()
+        {
             self.asked_for = Some(id);
         }
     }
@@ -61,15 +78,21 @@ impl Helper {
     fn start(disk: Arc<dyn Disk>, segment_bytes: u32) -> io::Result<Helper> {
         let (jobs, inbox) = channel::<Job>();
         let (outbox, results) = channel();
-        let thread = thread::Builder::new().name("log-prepare".to_string()).spawn(move || {
-            for job in inbox {
-                let made = segment::prepare(&*disk, job.id, segment_bytes, job.recycle.as_deref());
-                if outbox.send(made).is_err() {
-                    return;
+        let thread = thread::Builder::new()
+            .name("log-prepare".to_string())
+            .spawn(move || {
+                for job in inbox {
+                    let made = segment::prepare(&*disk, job.id, segment_bytes, job.recycle.as_deref());
+                    if outbox.send(made).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
-        Ok(Helper { jobs: Some(jobs), results, thread: Some(thread) })
+            })?;
+        Ok(Helper {
+            jobs: Some(jobs),
+            results,
+            thread: Some(thread),
+        })
     }
 }
 

@@ -27,26 +27,45 @@ impl Core {
         if self.reclaim_stopped_in == self.active {
             return Ok(false);
         }
-        let Some(oldest) = self.oldest() else { return Ok(false) };
-        let groups: Vec<(GroupId, Arc<Mutex<Group>>)> =
-            self.shared.groups.read().iter().map(|(id, group)| (*id, group.clone())).collect();
-        let needed = groups.iter().filter_map(|(_, group)| group.lock().oldest_segment()).min();
+        let Some(oldest) = self.oldest() else {
+            return Ok(false);
+        };
+        let groups: Vec<(GroupId, Arc<Mutex<Group>>)> = self
+            .shared
+            .groups
+            .read()
+            .iter()
+            .map(|(id, group)| (*id, group.clone()))
+            .collect();
+        let needed = groups
+            .iter()
+            .filter_map(|(_, group)| group.lock().oldest_segment())
+            .min();
         let needed = needed.unwrap_or(self.active).min(self.active);
         // Memory runs ahead of the disk: what made a segment unneeded may still be in the queue. Whatever was in the queue
         // when `condemned_below` was noted has been written since.
         let written = self.shared.queue.lock().requests.is_empty();
-        let removable = if written { needed } else { self.condemned_below.min(needed) };
+        let removable = if written {
+            needed
+        } else {
+            self.condemned_below.min(needed)
+        };
         self.condemned_below = needed;
         for id in oldest..removable {
             if !self.remove(id) {
                 return Ok(false);
             }
         }
-        let Some(oldest) = self.oldest() else { return Ok(false) };
+        let Some(oldest) = self.oldest() else {
+            return Ok(false);
+        };
         if self.active - oldest < OLD_SEGMENTS {
             return Ok(false);
         }
-        let live: u64 = groups.iter().map(|(_, group)| group.lock().live_in(oldest).bytes).sum();
+        let live: u64 = groups
+            .iter()
+            .map(|(_, group)| group.lock().live_in(oldest).bytes)
+            .sum();
         if live == 0 || live > u64::from(self.options.segment_bytes) / MOVE_BELOW_SHARE {
             return Ok(false);
         }
@@ -83,7 +102,9 @@ impl Core {
     }
 
     fn move_from(&mut self, segment: u32, groups: &[(GroupId, Arc<Mutex<Group>>)]) -> Result<bool, LogError> {
-        let Some(file) = self.shared.files.read().get(&segment).cloned() else { return Ok(false) };
+        let Some(file) = self.shared.files.read().get(&segment).cloned() else {
+            return Ok(false);
+        };
         let mut moved: Vec<(&Mutex<Group>, u64, Place, Place)> = Vec::new();
         let mut left = MOVE_BYTES;
         for (id, group) in groups {

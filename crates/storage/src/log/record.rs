@@ -42,7 +42,9 @@ pub(super) enum Kind {
 impl Kind {
     fn from_number(number: u32) -> Option<Kind> {
         use Kind::{Committed, Entry, Mark, Moved, Purge, Seal, Truncate, Vote};
-        [Entry, Truncate, Purge, Vote, Committed, Moved, Mark, Seal].into_iter().find(|kind| *kind as u32 == number)
+        [Entry, Truncate, Purge, Vote, Committed, Moved, Mark, Seal]
+            .into_iter()
+            .find(|kind| *kind as u32 == number)
     }
 }
 
@@ -68,7 +70,8 @@ impl Header {
     /// Reads a header if it could be one at `place`. Cheap; says nothing about the checksum.
     pub(super) fn plausible(bytes: &[u8], place: Place) -> Option<Header> {
         let header = bytes.get(..HEADER_BYTES)?;
-        let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let number =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         if number(8) != place.segment || number(12) > place.offset {
             return None;
         }

@@ -41,12 +41,18 @@ pub(super) struct Recovered {
 /// How the records of one segment end.
 enum End {
     Sealed,
-    Open { offset: u32, torn_bytes: u64, clear_bytes: u64 },
+    Open {
+        offset: u32,
+        torn_bytes: u64,
+        clear_bytes: u64,
+    },
 }
 
 /// Scans the log. Changes nothing on disk.
 pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, LogError> {
-    let names = disk.list(DIRECTORY).map_err(|error| LogError::io("list", DIRECTORY.to_string(), error))?;
+    let names = disk
+        .list(DIRECTORY)
+        .map_err(|error| LogError::io("list", DIRECTORY.to_string(), error))?;
     let mut found = Recovered {
         groups: BTreeMap::new(),
         files: BTreeMap::new(),
@@ -69,10 +75,16 @@ pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, 
         let later = &ids[position + 1..];
         if position > 0 && ids[position - 1] + 1 != id {
             let what = "the file does not exist, but later ones do".to_string();
-            return Err(LogError::Corrupt { file: segment::path(ids[position - 1] + 1), offset: 0, what });
+            return Err(LogError::Corrupt {
+                file: segment::path(ids[position - 1] + 1),
+                offset: 0,
+                what,
+            });
         }
         let path = segment::path(id);
-        let file = disk.open(&path).map_err(|error| LogError::io("open", path.clone(), error))?;
+        let file = disk
+            .open(&path)
+            .map_err(|error| LogError::io("open", path.clone(), error))?;
         let records_before = found.report.records;
         let end = read_segment(&*file, id, cache_bytes, &mut found)?;
         let has_records = found.report.records > records_before;
@@ -81,15 +93,30 @@ pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, 
             found.last_segment = id;
             found.report.segments += 1;
         }
-        let End::Open { offset, torn_bytes, clear_bytes } = end else { continue };
+        let End::Open {
+            offset,
+            torn_bytes,
+            clear_bytes,
+        } = end
+        else {
+            continue;
+        };
         for later_id in later.iter().copied() {
             if has_valid_record(disk, later_id)? {
                 let what = "its records end here without a seal, but later segments have records".to_string();
-                return Err(LogError::Corrupt { file: path, offset: u64::from(offset), what });
+                return Err(LogError::Corrupt {
+                    file: path,
+                    offset: u64::from(offset),
+                    what,
+                });
             }
         }
         if torn_bytes > 0 {
-            found.report.torn = Some(TornTail { file: path, offset: u64::from(offset), bytes: torn_bytes });
+            found.report.torn = Some(TornTail {
+                file: path,
+                offset: u64::from(offset),
+                bytes: torn_bytes,
+            });
         }
         if has_records {
             found.open_end = Some(offset);
@@ -109,7 +136,11 @@ fn check_groups(found: &Recovered) -> Result<(), LogError> {
     for (group, state) in &found.groups {
         if let Some(index) = state.first_missing() {
             let what = format!("entry {index} of group {group} is in no segment");
-            return Err(LogError::Corrupt { file: DIRECTORY.to_string(), offset: 0, what });
+            return Err(LogError::Corrupt {
+                file: DIRECTORY.to_string(),
+                offset: 0,
+                what,
+            });
         }
     }
     Ok(())
@@ -122,17 +153,30 @@ fn read_segment(
     found: &mut Recovered,
 ) -> Result<End, LogError> {
     let path = segment::path(id);
-    let page = segment::read_header_page(file, id).map_err(|error| LogError::io("read", path.clone(), error))?;
+    let page =
+        segment::read_header_page(file, id).map_err(|error| LogError::io("read", path.clone(), error))?;
     let recycled = match page {
         HeaderPage::Good { recycled } => recycled,
         HeaderPage::OtherVersion(found) => {
-            return Err(LogError::UnknownVersion { file: path, found, supported: segment::VERSION });
+            return Err(LogError::UnknownVersion {
+                file: path,
+                found,
+                supported: segment::VERSION,
+            });
         }
         HeaderPage::Damaged => {
             if Scanner::new(file, id)?.skip_to_valid()?.is_some() {
-                return Err(LogError::Corrupt { file: path, offset: 0, what: "its header is not one".to_string() });
+                return Err(LogError::Corrupt {
+                    file: path,
+                    offset: 0,
+                    what: "its header is not one".to_string(),
+                });
             }
-            return Ok(End::Open { offset: RECORDS_START, torn_bytes: 0, clear_bytes: 0 });
+            return Ok(End::Open {
+                offset: RECORDS_START,
+                torn_bytes: 0,
+                clear_bytes: 0,
+            });
         }
     };
     let mut scanner = Scanner::new(file, id)?;
@@ -150,8 +194,16 @@ fn read_segment(
     let behind = scanner.size_bytes() - u64::from(offset).min(scanner.size_bytes());
     let torn_bytes = torn_bytes(scanner, recycled)?;
     // What a recycled file has behind its end tells nothing, unless it was closed.
-    let clear_bytes = if recycled && last != Some(Kind::Mark) { behind } else { torn_bytes };
-    Ok(End::Open { offset, torn_bytes, clear_bytes })
+    let clear_bytes = if recycled && last != Some(Kind::Mark) {
+        behind
+    } else {
+        torn_bytes
+    };
+    Ok(End::Open {
+        offset,
+        torn_bytes,
+        clear_bytes,
+    })
 }
 
 /// How much lies behind the end of the valid records. Fails if any of it was synced once.
@@ -165,8 +217,13 @@ fn torn_bytes(mut scanner: Scanner<'_>, recycled: bool) -> Result<u64, LogError>
     }
     while let Some(later) = scanner.skip_to_valid()? {
         if later.synced_through > end.offset {
-            let what = "the record's checksum does not match, and later records know it was synced".to_string();
-            return Err(LogError::Corrupt { file: segment::path(end.segment), offset: u64::from(end.offset), what });
+            let what =
+                "the record's checksum does not match, and later records know it was synced".to_string();
+            return Err(LogError::Corrupt {
+                file: segment::path(end.segment),
+                offset: u64::from(end.offset),
+                what,
+            });
         }
         scanner.next()?;
         torn_through = torn_through.max(u64::from(scanner.offset()));
@@ -176,7 +233,9 @@ fn torn_bytes(mut scanner: Scanner<'_>, recycled: bool) -> Result<u64, LogError>
 
 fn has_valid_record(disk: &dyn Disk, id: u32) -> Result<bool, LogError> {
     let path = segment::path(id);
-    let file = disk.open(&path).map_err(|error| LogError::io("open", path, error))?;
+    let file = disk
+        .open(&path)
+        .map_err(|error| LogError::io("open", path, error))?;
     Ok(Scanner::new(&*file, id)?.skip_to_valid()?.is_some())
 }
 
@@ -195,10 +254,17 @@ fn apply(
     match header.kind {
         Kind::Entry | Kind::Moved if purged => {}
         Kind::Entry => {
-            if group.recovered(header.index, place, payload, cache_bytes).is_some() {
+            if group
+                .recovered(header.index, place, payload, cache_bytes)
+                .is_some()
+            {
                 let what = format!("entry {} of group {} is there twice", header.index, header.group);
                 let file = segment::path(place.segment);
-                return Err(LogError::Corrupt { file, offset: u64::from(place.offset), what });
+                return Err(LogError::Corrupt {
+                    file,
+                    offset: u64::from(place.offset),
+                    what,
+                });
             }
         }
         Kind::Moved => {

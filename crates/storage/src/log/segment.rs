@@ -78,7 +78,9 @@ pub(super) fn prepare(
 ) -> io::Result<Arc<dyn DiskFile>> {
     let temporary = recycle.map_or_else(|| format!("{DIRECTORY}/{id:010}.tmp"), str::to_string);
     let used = match recycle {
-        Some(path) => Some(disk.open(path)?).filter(|file| file.size_bytes().ok() == Some(u64::from(segment_bytes))),
+        Some(path) => {
+            Some(disk.open(path)?).filter(|file| file.size_bytes().ok() == Some(u64::from(segment_bytes)))
+        }
         None => None,
     };
     let recycled = used.is_some();
@@ -123,10 +125,19 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(file: &'a dyn DiskFile, segment: u32) -> Result<Scanner<'a>, LogError> {
-        let size_bytes = file.size_bytes().map_err(|error| LogError::io("read", path(segment), error))?;
+        let size_bytes = file
+            .size_bytes()
+            .map_err(|error| LogError::io("read", path(segment), error))?;
         let offset = u64::from(RECORDS_START);
         let size_bytes = size_bytes.min(u64::from(u32::MAX));
-        Ok(Scanner { file, segment, size_bytes, offset, buffer: Vec::new(), buffer_offset: offset })
+        Ok(Scanner {
+            file,
+            segment,
+            size_bytes,
+            offset,
+            buffer: Vec::new(),
+            buffer_offset: offset,
+        })
     }
 
     /// Where the next record starts, or where the valid ones end.
@@ -135,16 +146,25 @@ impl<'a> Scanner<'a> {
     }
 
     pub(super) fn place(&self) -> Place {
-        Place { segment: self.segment, offset: self.offset as u32 }
+        Place {
+            segment: self.segment,
+            offset: self.offset as u32,
+        }
     }
 
     /// The next record: its header, its place and its payload. `None` when no valid record starts here.
     pub(super) fn next(&mut self) -> Result<Option<(Header, Place, &[u8])>, LogError> {
-        let Some(header) = self.valid_here()? else { return Ok(None) };
+        let Some(header) = self.valid_here()? else {
+            return Ok(None);
+        };
         let place = self.place();
         let start = (self.offset - self.buffer_offset) as usize + HEADER_BYTES;
         self.offset += header.record_bytes() as u64;
-        Ok(Some((header, place, &self.buffer[start..start + header.payload_bytes as usize])))
+        Ok(Some((
+            header,
+            place,
+            &self.buffer[start..start + header.payload_bytes as usize],
+        )))
     }
 
     /// Skips to the next place from this one on where a valid record starts and returns its header; `next` then reads it.
@@ -153,7 +173,13 @@ impl<'a> Scanner<'a> {
         while self.offset + HEADER_BYTES as u64 <= self.size_bytes {
             self.fill(HEADER_BYTES)?;
             let start = (self.offset - self.buffer_offset) as usize;
-            let Some(bytes) = self.buffer.get(start..).filter(|bytes| bytes.len() >= HEADER_BYTES) else { break };
+            let Some(bytes) = self
+                .buffer
+                .get(start..)
+                .filter(|bytes| bytes.len() >= HEADER_BYTES)
+            else {
+                break;
+            };
             let places = bytes.chunks_exact(ALIGNMENT).skip(1);
             let Some(candidate) = places.clone().position(|chunk| chunk[..4] == segment) else {
                 self.offset += (places.len() * ALIGNMENT) as u64;
@@ -203,14 +229,18 @@ impl<'a> Scanner<'a> {
     fn valid_here(&mut self) -> Result<Option<Header>, LogError> {
         self.fill(HEADER_BYTES)?;
         let start = (self.offset - self.buffer_offset) as usize;
-        let Some(header) = Header::plausible(&self.buffer[start..], self.place()) else { return Ok(None) };
+        let Some(header) = Header::plausible(&self.buffer[start..], self.place()) else {
+            return Ok(None);
+        };
         if header.record_bytes() as u64 > self.size_bytes.saturating_sub(self.offset) {
             return Ok(None);
         }
         self.fill(header.record_bytes())?;
         let start = (self.offset - self.buffer_offset) as usize;
         let record = self.buffer.get(start..start + header.record_bytes());
-        Ok(record.is_some_and(|record| header.matches(record, self.place())).then_some(header))
+        Ok(record
+            .is_some_and(|record| header.matches(record, self.place()))
+            .then_some(header))
     }
 
     /// Has at least `bytes` from the current offset in the buffer, or what the file has left.

@@ -71,7 +71,10 @@ impl Shared {
         let (requests, notify) = {
             let mut queue = self.queue.lock();
             queue.failure.get_or_insert_with(|| error.clone());
-            (std::mem::take(&mut queue.requests), std::mem::take(&mut queue.on_failure))
+            (
+                std::mem::take(&mut queue.requests),
+                std::mem::take(&mut queue.on_failure),
+            )
         };
         for synced in requests.into_iter().filter_map(|request| request.synced) {
             synced(Err(error.clone()));

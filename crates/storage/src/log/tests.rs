@@ -30,7 +30,10 @@ fn open(disk: &FaultDisk) -> (Log, LogReport) {
 
 fn record(index: u64, bytes: usize) -> LogRecord {
     let content = format!("entry {index} ");
-    LogRecord { index, payload: Bytes::from(content.bytes().cycle().take(bytes).collect::<Vec<u8>>()) }
+    LogRecord {
+        index,
+        payload: Bytes::from(content.bytes().cycle().take(bytes).collect::<Vec<u8>>()),
+    }
 }
 
 fn records(range: Range<u64>, bytes: usize) -> Vec<LogRecord> {
@@ -54,7 +57,9 @@ fn told() -> (Synced, Arc<Mutex<Option<Result<(), LogError>>>>) {
 
 fn read_all(log: &Log, group: GroupId) -> Vec<LogRecord> {
     let state = log.state(group);
-    let (Some(first), Some(last)) = (state.first_index, state.last_index) else { return Vec::new() };
+    let (Some(first), Some(last)) = (state.first_index, state.last_index) else {
+        return Vec::new();
+    };
     log.read(group, first..last + 1, usize::MAX).unwrap()
 }
 
@@ -78,7 +83,8 @@ fn everything_is_there_after_a_close() {
     log.append(1, records(5..10, 100), ignore()).unwrap();
     log.append(2, records(0..4, 100), ignore()).unwrap();
     log.truncate_from(1, 8, ignore()).unwrap();
-    log.purge_through(2, 1, Bytes::from_static(b"marker"), ignore()).unwrap();
+    log.purge_through(2, 1, Bytes::from_static(b"marker"), ignore())
+        .unwrap();
     log.save_vote(1, Bytes::from_static(b"vote"), ignore()).unwrap();
     log.save_committed(2, Bytes::from_static(b"committed")).unwrap();
     let states = [log.state(1), log.state(2)];
@@ -125,19 +131,42 @@ fn many_waiting_groups_share_one_sync() {
 fn what_does_not_continue_the_log_is_refused_and_changes_nothing() {
     let (log, _) = open(&FaultDisk::new(1));
     log.append(1, records(3..6, 10), ignore()).unwrap();
-    for wrong in [records(5..6, 10), records(7..8, 10), vec![record(6, 10), record(8, 10)]] {
-        assert!(matches!(log.append(1, wrong, ignore()), Err(LogError::NotContiguous { group: 1, .. })));
+    for wrong in [
+        records(5..6, 10),
+        records(7..8, 10),
+        vec![record(6, 10), record(8, 10)],
+    ] {
+        assert!(matches!(
+            log.append(1, wrong, ignore()),
+            Err(LogError::NotContiguous { group: 1, .. })
+        ));
     }
     let large = log.append(1, records(6..7, (16 << 10) + 1), ignore());
-    assert!(matches!(large, Err(LogError::RecordTooLarge { bytes: 16385, limit_bytes: 16384 })));
+    assert!(matches!(
+        large,
+        Err(LogError::RecordTooLarge {
+            bytes: 16385,
+            limit_bytes: 16384
+        })
+    ));
     let vote = log.save_vote(1, Bytes::from(vec![0; 1025]), ignore());
     assert!(matches!(vote, Err(LogError::RecordTooLarge { .. })));
     assert_eq!(read_all(&log, 1), records(3..6, 10));
 
     log.purge_through(1, 9, Bytes::new(), ignore()).unwrap();
     assert_eq!(log.state(1).last_index, None);
-    assert!(matches!(log.append(1, records(9..10, 1), ignore()), Err(LogError::NotContiguous { expected: 10, .. })));
-    assert!(matches!(log.truncate_from(1, 9, ignore()), Err(LogError::Purged { index: 9, purged_through: 9, .. })));
+    assert!(matches!(
+        log.append(1, records(9..10, 1), ignore()),
+        Err(LogError::NotContiguous { expected: 10, .. })
+    ));
+    assert!(matches!(
+        log.truncate_from(1, 9, ignore()),
+        Err(LogError::Purged {
+            index: 9,
+            purged_through: 9,
+            ..
+        })
+    ));
     assert!(matches!(log.read(1, 9..11, 100), Err(LogError::Purged { .. })));
     log.append(1, records(10..11, 1), ignore()).unwrap();
 }
@@ -161,7 +190,11 @@ fn a_failed_sync_is_told_to_all_who_wait_and_all_who_come() {
         let (log, _) = open(&disk);
         let (noticed, failure) = told();
         log.on_failure(Box::new(move |error| noticed(Err(error))));
-        if writes_fail { disk.fail_write_after(0) } else { disk.fail_sync_after(0) }
+        if writes_fail {
+            disk.fail_write_after(0)
+        } else {
+            disk.fail_sync_after(0)
+        }
         let (first, first_result) = told();
         let (second, second_result) = told();
         log.append(1, records(0..1, 10), first).unwrap();
@@ -172,7 +205,10 @@ fn a_failed_sync_is_told_to_all_who_wait_and_all_who_come() {
         }
         assert!(log.failed().is_some());
         // The disk would work again, the log does not.
-        assert!(matches!(log.append(1, records(1..2, 10), ignore()), Err(LogError::Failed { .. })));
+        assert!(matches!(
+            log.append(1, records(1..2, 10), ignore()),
+            Err(LogError::Failed { .. })
+        ));
         assert!(matches!(log.read(1, 0..1, 100), Err(LogError::Failed { .. })));
         let (late, late_result) = told();
         log.on_failure(Box::new(move |error| late(Err(error))));
@@ -189,7 +225,8 @@ fn a_full_disk_fails_the_log_and_loses_nothing_acknowledged() {
     let mut acknowledged = 0;
     while log.failed().is_none() {
         let (synced, result) = told();
-        log.append(1, records(acknowledged..acknowledged + 1, 5000), synced).unwrap();
+        log.append(1, records(acknowledged..acknowledged + 1, 5000), synced)
+            .unwrap();
         log.drain();
         if matches!(*result.lock(), Some(Ok(()))) {
             acknowledged += 1;
@@ -203,8 +240,14 @@ fn a_full_disk_fails_the_log_and_loses_nothing_acknowledged() {
 #[test]
 fn bad_options_are_refused() {
     for options in [
-        LogOptions { segment_bytes: 4096, ..options() },
-        LogOptions { max_record_bytes: 40 << 10, ..options() },
+        LogOptions {
+            segment_bytes: 4096,
+            ..options()
+        },
+        LogOptions {
+            max_record_bytes: 40 << 10,
+            ..options()
+        },
     ] {
         let opened = Log::open(Arc::new(FaultDisk::new(1)), options);
         assert!(matches!(opened, Err(LogError::BadOptions(_))));

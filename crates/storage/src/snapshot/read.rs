@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    BLOCK_BYTES, BLOCK_HEADER_BYTES, CONTENT, END, FILE_HEADER_BYTES, MAGIC, META, SnapshotError, SnapshotFile, VERSION,
-    encode_block, file_header, path,
+    BLOCK_BYTES, BLOCK_HEADER_BYTES, CONTENT, END, FILE_HEADER_BYTES, MAGIC, META, SnapshotError,
+    SnapshotFile, VERSION, block_header, file_header, path,
 };
 use crate::{Disk, DiskFile};
 
@@ -25,12 +25,28 @@ pub struct SnapshotReader {
 
 impl SnapshotReader {
     /// Opens a finished snapshot; checks its header, meta and end.
-    pub(crate) fn open(disk: &dyn Disk, directory: &str, number: u64) -> Result<SnapshotReader, SnapshotError> {
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        directory: &str,
+        number: u64,
+    ) -> Result<SnapshotReader, SnapshotError> {
         let path = path(directory, number);
         let file = disk.open(&path).map_err(SnapshotError::io("open", &path))?;
         let offset = FILE_HEADER_BYTES as u64;
-        let snapshot = SnapshotFile { number, meta: Bytes::new(), bytes: 0 };
-        let mut reader = SnapshotReader { file, path, snapshot, block: 0, offset, given: 0, ended: false };
+        let snapshot = SnapshotFile {
+            number,
+            meta: Bytes::new(),
+            bytes: 0,
+        };
+        let mut reader = SnapshotReader {
+            file,
+            path,
+            snapshot,
+            block: 0,
+            offset,
+            given: 0,
+            ended: false,
+        };
         reader.check_file_header()?;
         reader.snapshot.bytes = reader.total_bytes()?;
         let (kind, meta) = reader.read_block()?;
@@ -83,13 +99,22 @@ impl SnapshotReader {
 
     fn check_file_header(&self) -> Result<(), SnapshotError> {
         let mut header = [0; FILE_HEADER_BYTES];
-        self.file.read_at(&mut header, 0).map_err(SnapshotError::io("read", &self.path))?;
+        self.file
+            .read_at(&mut header, 0)
+            .map_err(SnapshotError::io("read", &self.path))?;
         if header == file_header() {
             return Ok(());
         }
         let found = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-        if &header[..8] == MAGIC && crc32fast::hash(&header[..12]).to_le_bytes() == header[12..] && found != VERSION {
-            return Err(SnapshotError::UnknownVersion { file: self.path.clone(), found, supported: VERSION });
+        if &header[..8] == MAGIC
+            && crc32fast::hash(&header[..12]).to_le_bytes() == header[12..]
+            && found != VERSION
+        {
+            return Err(SnapshotError::UnknownVersion {
+                file: self.path.clone(),
+                found,
+                supported: VERSION,
+            });
         }
         Err(self.corrupt(0, "its header is not one"))
     }
@@ -97,15 +122,24 @@ impl SnapshotReader {
     /// The content size that the end block, last in the file, says.
     fn total_bytes(&self) -> Result<u64, SnapshotError> {
         let end_bytes = (BLOCK_HEADER_BYTES + 8) as u64;
-        let size = self.file.size_bytes().map_err(SnapshotError::io("read", &self.path))?;
-        let Some(start) = size.checked_sub(end_bytes).filter(|start| *start >= FILE_HEADER_BYTES as u64) else {
+        let size = self
+            .file
+            .size_bytes()
+            .map_err(SnapshotError::io("read", &self.path))?;
+        let Some(start) = size
+            .checked_sub(end_bytes)
+            .filter(|start| *start >= FILE_HEADER_BYTES as u64)
+        else {
             return Err(self.corrupt(size, "the file is cut short"));
         };
         let mut end = [0; BLOCK_HEADER_BYTES + 8];
-        self.file.read_at(&mut end, start).map_err(SnapshotError::io("read", &self.path))?;
+        self.file
+            .read_at(&mut end, start)
+            .map_err(SnapshotError::io("read", &self.path))?;
         let mut number = [0; 8];
         number.copy_from_slice(&end[16..24]);
-        if encode_block(END, u64::from_le_bytes(number), &end[BLOCK_HEADER_BYTES..]) != end {
+        let header = block_header(END, u64::from_le_bytes(number), &end[BLOCK_HEADER_BYTES..]);
+        if header != end[..BLOCK_HEADER_BYTES] {
             return Err(self.corrupt(start, "its end is not one"));
         }
         let mut total = [0; 8];
@@ -115,16 +149,23 @@ impl SnapshotReader {
 
     fn read_block(&mut self) -> Result<(u32, Bytes), SnapshotError> {
         let mut header = [0; BLOCK_HEADER_BYTES];
-        let read = self.file.read_at(&mut header, self.offset).map_err(SnapshotError::io("read", &self.path))?;
-        let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let read = self
+            .file
+            .read_at(&mut header, self.offset)
+            .map_err(SnapshotError::io("read", &self.path))?;
+        let number =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let (length, kind) = (number(4) as usize, number(8));
         if read < BLOCK_HEADER_BYTES || length > BLOCK_BYTES {
             return Err(self.corrupt(self.offset, "the block's header is not one"));
         }
         let mut content = vec![0; length];
         let content_offset = self.offset + BLOCK_HEADER_BYTES as u64;
-        let read = self.file.read_at(&mut content, content_offset).map_err(SnapshotError::io("read", &self.path))?;
-        if read < length || encode_block(kind, self.block, &content)[..BLOCK_HEADER_BYTES] != header {
+        let read = self
+            .file
+            .read_at(&mut content, content_offset)
+            .map_err(SnapshotError::io("read", &self.path))?;
+        if read < length || block_header(kind, self.block, &content) != header {
             return Err(self.corrupt(self.offset, "the block's checksum does not match"));
         }
         self.block += 1;
@@ -133,6 +174,10 @@ impl SnapshotReader {
     }
 
     fn corrupt(&self, offset: u64, what: &str) -> SnapshotError {
-        SnapshotError::Corrupt { file: self.path.clone(), offset, what: what.to_string() }
+        SnapshotError::Corrupt {
+            file: self.path.clone(),
+            offset,
+            what: what.to_string(),
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    BLOCK_BYTES, CONTENT, END, FILE_HEADER_BYTES, META, SnapshotError, SnapshotFile, SnapshotStore, encode_block,
-    file_header,
+    BLOCK_BYTES, CONTENT, END, FILE_HEADER_BYTES, META, SnapshotError, SnapshotFile, SnapshotStore,
+    block_header, file_header,
 };
 use crate::DiskFile;
 
@@ -23,13 +23,34 @@ pub struct SnapshotWriter {
 }
 
 impl SnapshotWriter {
-    pub(super) fn new(store: SnapshotStore, number: u64, meta: Bytes) -> Result<SnapshotWriter, SnapshotError> {
+    pub(super) fn new(
+        store: SnapshotStore,
+        number: u64,
+        meta: Bytes,
+    ) -> Result<SnapshotWriter, SnapshotError> {
         let temporary = format!("{}/{number:020}.tmp", store.inner.directory);
-        let file = store.inner.disk.create(&temporary).map_err(SnapshotError::io("create", &temporary))?;
-        let snapshot = SnapshotFile { number, meta: meta.clone(), bytes: 0 };
+        let file = store
+            .inner
+            .disk
+            .create(&temporary)
+            .map_err(SnapshotError::io("create", &temporary))?;
+        let snapshot = SnapshotFile {
+            number,
+            meta: meta.clone(),
+            bytes: 0,
+        };
         let offset = FILE_HEADER_BYTES as u64;
         let block = Vec::with_capacity(BLOCK_BYTES);
-        let mut writer = SnapshotWriter { store, file, temporary, snapshot, block, blocks: 0, offset, finished: false };
+        let mut writer = SnapshotWriter {
+            store,
+            file,
+            temporary,
+            snapshot,
+            block,
+            blocks: 0,
+            offset,
+            finished: false,
+        };
         let header = writer.file.write_at(&file_header(), 0);
         header.map_err(SnapshotError::io("write", &writer.temporary))?;
         writer.put(META, &meta)?;
@@ -63,7 +84,9 @@ impl SnapshotWriter {
             self.put_content()?;
         }
         self.put(END, &self.snapshot.bytes.to_le_bytes())?;
-        self.file.sync_data().map_err(SnapshotError::io("sync", &self.temporary))?;
+        self.file
+            .sync_data()
+            .map_err(SnapshotError::io("sync", &self.temporary))?;
         self.store.publish(self.snapshot.number, &self.temporary)?;
         self.finished = true;
         Ok(self.snapshot.clone())
@@ -78,10 +101,13 @@ impl SnapshotWriter {
     }
 
     fn put(&mut self, kind: u32, content: &[u8]) -> Result<(), SnapshotError> {
-        let block = encode_block(kind, self.blocks, content);
-        self.file.write_at(&block, self.offset).map_err(SnapshotError::io("write", &self.temporary))?;
+        let header = block_header(kind, self.blocks, content);
+        let content_offset = self.offset + header.len() as u64;
+        let written = self.file.write_at(&header, self.offset);
+        let written = written.and_then(|()| self.file.write_at(content, content_offset));
+        written.map_err(SnapshotError::io("write", &self.temporary))?;
         self.blocks += 1;
-        self.offset += block.len() as u64;
+        self.offset = content_offset + content.len() as u64;
         Ok(())
     }
 }

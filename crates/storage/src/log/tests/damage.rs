@@ -13,12 +13,13 @@ use crate::FaultDisk;
 fn small_log() -> FaultDisk {
     let disk = FaultDisk::new(1);
     let (log, _) = open(&disk);
-    for index in 0..6 {
+    for index in 0..3 {
         log.append(1, records(index..index + 1, 37), ignore()).unwrap();
-        log.save_vote(1, Bytes::from(vec![index as u8; 5]), ignore()).unwrap();
+        log.save_vote(1, Bytes::from(vec![index as u8; 5]), ignore())
+            .unwrap();
         log.drain();
     }
-    log.append(2, records(0..3, 64), ignore()).unwrap();
+    log.append(2, records(0..2, 64), ignore()).unwrap();
     log.close().unwrap();
     disk
 }
@@ -40,10 +41,10 @@ fn every_flipped_bit_of_a_closed_log_is_found() {
     let end = end_of_records(&original);
     // The last record is the mark of the close; it holds nothing.
     let mark = (end - 1) / 8 * 8 + 8 - 32;
-    for offset in 0..end {
-        // Of the header page, one bit of each byte; of the records, all.
-        for bit in if offset < 4096 { offset % 8..offset % 8 + 1 } else { 0..8 } {
-            let bit = bit as u8;
+    // Of the zeros that fill the header page, a sample.
+    let in_header = (0..32).chain((32..4088).step_by(127)).chain(4088..4096);
+    for offset in in_header.chain(4096..end) {
+        for bit in 0..8 {
             disk.set_content(&path, original.clone());
             assert!(disk.flip_bit(&path, offset as u64, bit));
             match opened(&disk) {
@@ -55,8 +56,8 @@ fn every_flipped_bit_of_a_closed_log_is_found() {
                 Err(error) => panic!("byte {offset} bit {bit}: {error}"),
                 Ok(log) => {
                     assert!(offset >= mark, "byte {offset} bit {bit} went unseen");
-                    assert_eq!(read_all(&log, 1), records(0..6, 37));
-                    assert_eq!(read_all(&log, 2), records(0..3, 64));
+                    assert_eq!(read_all(&log, 1), records(0..3, 37));
+                    assert_eq!(read_all(&log, 2), records(0..2, 64));
                 }
             }
         }
@@ -76,8 +77,8 @@ fn a_log_cut_anywhere_gives_a_prefix_or_an_error() {
             }
             disk.set_content(&path, content);
             let Ok(log) = opened(&disk) else { continue };
-            assert!(records(0..6, 37).starts_with(&read_all(&log, 1)));
-            assert!(records(0..3, 64).starts_with(&read_all(&log, 2)));
+            assert!(records(0..3, 37).starts_with(&read_all(&log, 1)));
+            assert!(records(0..2, 64).starts_with(&read_all(&log, 2)));
             let next = log.state(1).last_index.map_or(0, |last| last + 1);
             log.append(1, records(next..next + 1, 10), ignore()).unwrap();
             log.close().unwrap();
@@ -148,7 +149,14 @@ fn another_version_is_refused_and_not_touched() {
     let checksum = crc32fast::hash(&content[..4092]);
     content[4092..4096].copy_from_slice(&checksum.to_le_bytes());
     disk.set_content(&path, content.clone());
-    assert!(matches!(opened(&disk), Err(LogError::UnknownVersion { found: 2, supported: 1, .. })));
+    assert!(matches!(
+        opened(&disk),
+        Err(LogError::UnknownVersion {
+            found: 2,
+            supported: 1,
+            ..
+        })
+    ));
     assert_eq!(disk.content(&path).unwrap(), content);
 }
 
@@ -196,8 +204,8 @@ proptest! {
         content[start..end].copy_from_slice(&garbage[..end - start]);
         disk.set_content(&path, content);
         if let Ok(log) = opened(&disk) {
-            prop_assert!(records(0..6, 37).starts_with(&read_all(&log, 1)));
-            prop_assert!(records(0..3, 64).starts_with(&read_all(&log, 2)));
+            prop_assert!(records(0..3, 37).starts_with(&read_all(&log, 1)));
+            prop_assert!(records(0..2, 64).starts_with(&read_all(&log, 2)));
         }
     }
 
@@ -206,7 +214,7 @@ proptest! {
         let disk = small_log();
         disk.set_content(&segment::path(id), garbage);
         if let Ok(log) = opened(&disk) {
-            prop_assert!(records(0..6, 37).starts_with(&read_all(&log, 1)));
+            prop_assert!(records(0..3, 37).starts_with(&read_all(&log, 1)));
         }
     }
 }

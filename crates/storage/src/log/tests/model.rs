@@ -16,18 +16,38 @@ const GROUPS: GroupId = 3;
 
 #[derive(Debug, Clone)]
 enum Call {
-    Append { group: GroupId, sizes: Vec<usize> },
-    Truncate { group: GroupId, back: u64 },
-    Purge { group: GroupId, share_percent: u64 },
-    PurgePastEnd { group: GroupId },
-    Vote { group: GroupId },
-    Committed { group: GroupId },
+    Append {
+        group: GroupId,
+        sizes: Vec<usize>,
+    },
+    Truncate {
+        group: GroupId,
+        back: u64,
+    },
+    Purge {
+        group: GroupId,
+        share_percent: u64,
+    },
+    PurgePastEnd {
+        group: GroupId,
+    },
+    Vote {
+        group: GroupId,
+    },
+    Committed {
+        group: GroupId,
+    },
     Drain,
     /// Drains while the n-th sync fails, or the n-th write, then cuts the power.
-    FailAndCrash { after: u64, write: bool },
+    FailAndCrash {
+        after: u64,
+        write: bool,
+    },
     Crash,
     /// Cuts the power while the log is being opened after a cut.
-    CrashTwice { after: u64 },
+    CrashTwice {
+        after: u64,
+    },
     CloseAndOpen,
 }
 
@@ -71,10 +91,18 @@ type ModelState = BTreeMap<GroupId, ModelGroup>;
 fn apply(state: &mut ModelState, step: &Step) {
     match step {
         Step::Entry(group, record) => {
-            state.entry(*group).or_default().entries.insert(record.index, record.payload.clone());
+            state
+                .entry(*group)
+                .or_default()
+                .entries
+                .insert(record.index, record.payload.clone());
         }
         Step::Truncate(group, index) => {
-            state.entry(*group).or_default().entries.retain(|there, _| there < index);
+            state
+                .entry(*group)
+                .or_default()
+                .entries
+                .retain(|there, _| there < index);
         }
         Step::Purge(group, index, marker) => {
             let group = state.entry(*group).or_default();
@@ -102,12 +130,26 @@ impl Model {
         let (log, _) = open(&disk);
         let (acknowledged, pending) = Default::default();
         let committed = (0..GROUPS).map(|group| (group, vec![None])).collect();
-        Model { disk, log, acknowledged, pending, committed, counter: 0 }
+        Model {
+            disk,
+            log,
+            acknowledged,
+            pending,
+            committed,
+            counter: 0,
+        }
     }
 
     fn unique(&mut self, bytes: usize) -> Bytes {
         self.counter += 1;
-        Bytes::from(self.counter.to_le_bytes().into_iter().cycle().take(bytes + 8).collect::<Vec<u8>>())
+        Bytes::from(
+            self.counter
+                .to_le_bytes()
+                .into_iter()
+                .cycle()
+                .take(bytes + 8)
+                .collect::<Vec<u8>>(),
+        )
     }
 
     fn now(&self) -> ModelState {
@@ -124,17 +166,28 @@ impl Model {
         match call {
             Call::Append { group, sizes } => {
                 let state = self.group(group);
-                let last = state.entries.keys().next_back().copied().or(state.purge.map(|(index, _)| index));
+                let last = state
+                    .entries
+                    .keys()
+                    .next_back()
+                    .copied()
+                    .or(state.purge.map(|(index, _)| index));
                 let first = last.map_or(0, |last| last + 1);
                 let mut records = Vec::new();
                 for (index, size) in (first..).zip(sizes) {
-                    records.push(LogRecord { index, payload: self.unique(size) });
+                    records.push(LogRecord {
+                        index,
+                        payload: self.unique(size),
+                    });
                 }
-                self.pending.extend(records.iter().map(|record| Step::Entry(group, record.clone())));
+                self.pending
+                    .extend(records.iter().map(|record| Step::Entry(group, record.clone())));
                 self.log.append(group, records, ignore()).unwrap();
             }
             Call::Truncate { group, back } => {
-                let Some(last) = self.group(group).entries.keys().next_back().copied() else { return };
+                let Some(last) = self.group(group).entries.keys().next_back().copied() else {
+                    return;
+                };
                 let first = self.group(group).entries.keys().next().copied().unwrap_or(last);
                 let index = last.saturating_sub(back).max(first);
                 self.pending.push(Step::Truncate(group, index));
@@ -142,14 +195,22 @@ impl Model {
             }
             Call::Purge { group, share_percent } => {
                 let entries = self.group(group).entries;
-                let Some(through) = entries.keys().nth((entries.len() * share_percent as usize / 101).max(1)) else {
+                let Some(through) = entries
+                    .keys()
+                    .nth((entries.len() * share_percent as usize / 101).max(1))
+                else {
                     return;
                 };
                 self.purge(group, *through);
             }
             Call::PurgePastEnd { group } => {
                 let state = self.group(group);
-                let last = state.entries.keys().next_back().copied().or(state.purge.map(|(index, _)| index));
+                let last = state
+                    .entries
+                    .keys()
+                    .next_back()
+                    .copied()
+                    .or(state.purge.map(|(index, _)| index));
                 self.purge(group, last.unwrap_or(0) + 10);
             }
             Call::Vote { group } => {
@@ -159,7 +220,10 @@ impl Model {
             }
             Call::Committed { group } => {
                 let committed = self.unique(0);
-                self.committed.entry(group).or_default().push(Some(committed.clone()));
+                self.committed
+                    .entry(group)
+                    .or_default()
+                    .push(Some(committed.clone()));
                 self.log.save_committed(group, committed).unwrap();
             }
             Call::Drain => {
@@ -168,7 +232,11 @@ impl Model {
                 self.all_acknowledged(had_requests);
             }
             Call::FailAndCrash { after, write } => {
-                if write { self.disk.fail_write_after(after) } else { self.disk.fail_sync_after(after) }
+                if write {
+                    self.disk.fail_write_after(after)
+                } else {
+                    self.disk.fail_sync_after(after)
+                }
                 let (synced, result) = told();
                 // A barrier: an append of nothing is told when all before it is durable.
                 self.log.append(0, Vec::new(), synced).unwrap();
@@ -221,9 +289,18 @@ impl Model {
         let mut found = ModelState::new();
         for group in 0..GROUPS {
             let state = log.state(group);
-            let entries = read_all(log, group).into_iter().map(|record| (record.index, record.payload));
+            let entries = read_all(log, group)
+                .into_iter()
+                .map(|record| (record.index, record.payload));
             let purge = state.purged_through.zip(state.purge_marker);
-            found.insert(group, ModelGroup { entries: entries.collect(), purge, vote: state.vote });
+            found.insert(
+                group,
+                ModelGroup {
+                    entries: entries.collect(),
+                    purge,
+                    vote: state.vote,
+                },
+            );
         }
         found
     }
@@ -237,7 +314,9 @@ impl Model {
         }
         let mut steps = self.pending.iter();
         while state != found {
-            let step = steps.next().expect("what was recovered is no prefix of what was written");
+            let step = steps
+                .next()
+                .expect("what was recovered is no prefix of what was written");
             apply(&mut state, step);
         }
         for group in 0..GROUPS {

@@ -8,7 +8,10 @@ use crate::FaultDisk;
 
 fn segments(disk: &FaultDisk) -> Vec<u32> {
     let paths = disk.paths();
-    paths.iter().filter_map(|path| segment::id_of(path.strip_prefix("log/")?)).collect()
+    paths
+        .iter()
+        .filter_map(|path| segment::id_of(path.strip_prefix("log/")?))
+        .collect()
 }
 
 /// Appends to group 1 and purges all but the last few entries, as a busy group does.
@@ -16,7 +19,8 @@ fn busy(log: &Log, from: u64, entries: u64) -> u64 {
     for index in from..from + entries {
         log.append(1, vec![record(index, 4000)], ignore()).unwrap();
         if index % 8 == 7 {
-            log.purge_through(1, index - 4, Bytes::from_static(b"p"), ignore()).unwrap();
+            log.purge_through(1, index - 4, Bytes::from_static(b"p"), ignore())
+                .unwrap();
         }
         log.drain();
     }
@@ -42,7 +46,8 @@ fn a_lagging_group_does_not_pin_old_segments() {
     let (log, _) = open(&disk);
     log.append(2, records(0..5, 700), ignore()).unwrap();
     log.save_vote(2, Bytes::from_static(b"vote"), ignore()).unwrap();
-    log.purge_through(3, 9, Bytes::from_static(b"marker"), ignore()).unwrap();
+    log.purge_through(3, 9, Bytes::from_static(b"marker"), ignore())
+        .unwrap();
     let next = busy(&log, 0, 100);
     log.append(2, records(5..7, 700), ignore()).unwrap();
     log.truncate_from(2, 6, ignore()).unwrap();

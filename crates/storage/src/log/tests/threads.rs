@@ -11,7 +11,10 @@ use super::{Log, LogError, LogOptions, ignore, options, read_all, record, record
 use crate::{FaultDisk, RealDisk, Writer};
 
 fn threaded() -> LogOptions {
-    LogOptions { writer: Writer::Thread, ..options() }
+    LogOptions {
+        writer: Writer::Thread,
+        ..options()
+    }
 }
 
 #[test]
@@ -29,14 +32,21 @@ fn many_callers_are_all_told_and_all_is_there_after_a_restart() {
                     let synced = Box::new(move |result| told.send(result).unwrap());
                     log.append(group, vec![record(index, 500)], synced).unwrap();
                     if index % 50 == 49 {
-                        log.purge_through(group, index - 20, Bytes::from_static(b"m"), ignore()).unwrap();
+                        log.purge_through(group, index - 20, Bytes::from_static(b"m"), ignore())
+                            .unwrap();
                     }
-                    assert_eq!(log.read(group, index..index + 1, 1).unwrap(), [record(index, 500)]);
+                    assert_eq!(
+                        log.read(group, index..index + 1, 1).unwrap(),
+                        [record(index, 500)]
+                    );
                 }
                 drop(told);
                 assert_eq!(results.iter().map(Result::unwrap).count(), 300);
                 // From disk: the cache is smaller than this.
-                assert_eq!(log.read(group, 280..300, usize::MAX).unwrap(), records(280..300, 500));
+                assert_eq!(
+                    log.read(group, 280..300, usize::MAX).unwrap(),
+                    records(280..300, 500)
+                );
             })
         })
         .collect();
@@ -70,7 +80,13 @@ fn a_callback_may_call_the_log() {
     let again = log.clone();
     let synced = Box::new(move |first: Result<(), LogError>| {
         first.unwrap();
-        again.append(1, records(1..2, 10), Box::new(move |second| told.send(second).unwrap())).unwrap();
+        again
+            .append(
+                1,
+                records(1..2, 10),
+                Box::new(move |second| told.send(second).unwrap()),
+            )
+            .unwrap();
     });
     log.append(1, records(0..1, 10), synced).unwrap();
     result.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
@@ -88,7 +104,10 @@ fn a_failed_sync_is_noticed() {
         index += 1;
         thread::yield_now();
     }
-    assert!(matches!(failure.recv_timeout(Duration::from_secs(30)), Ok(LogError::Failed { .. })));
+    assert!(matches!(
+        failure.recv_timeout(Duration::from_secs(30)),
+        Ok(LogError::Failed { .. })
+    ));
     assert!(log.failed().is_some());
 }
 
@@ -97,5 +116,8 @@ fn a_closed_log_takes_nothing() {
     let (log, _) = Log::open(Arc::new(FaultDisk::new(1)), threaded()).unwrap();
     let other = log.clone();
     log.close().unwrap();
-    assert!(matches!(other.append(1, records(0..1, 1), ignore()), Err(LogError::Closed)));
+    assert!(matches!(
+        other.append(1, records(0..1, 1), ignore()),
+        Err(LogError::Closed)
+    ));
 }
