@@ -58,7 +58,10 @@ impl Operation {
 
     /// The error of this operation.
     pub(crate) fn failed(&self, source: ClientError) -> FailedOperation {
-        FailedOperation { operation_id: self.id, source }
+        FailedOperation {
+            operation_id: self.id,
+            source,
+        }
     }
 }
 
@@ -91,14 +94,17 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
 
 /// A duration such as 90s, 15m or 1h30m.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}: write a number and a unit, such as 90s, 15m or 1h30m"))
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}: write a number and a unit, such as 90s, 15m or 1h30m"))
 }
 
 /// A whole number of at least 1.
 pub(crate) fn units(text: &str) -> Result<i64, String> {
     match text.parse::<i64>() {
         Ok(units) if units >= 1 => Ok(units),
-        Ok(units) => Err(format!("{units} is not allowed: quantities are whole base units, at least 1")),
+        Ok(units) => Err(format!(
+            "{units} is not allowed: quantities are whole base units, at least 1"
+        )),
         Err(error) => Err(format!("{error}: quantities are whole base units, at least 1")),
     }
 }
@@ -116,14 +122,19 @@ pub(crate) fn order_line(text: &str) -> Result<OrderLine, String> {
     if sku.is_empty() {
         return Err("the SKU is missing: write SKU=QTY, such as SHIRT-1=2".to_owned());
     }
-    Ok(OrderLine { sku: sku.to_owned(), quantity: units(quantity)? })
+    Ok(OrderLine {
+        sku: sku.to_owned(),
+        quantity: units(quantity)?,
+    })
 }
 
 /// Reads LINE=QTY or LINE=QTY@WAREHOUSE.
 pub(crate) fn line_quantity(text: &str) -> Result<v1::LineQuantity, String> {
     const HOW: &str = "write LINE=QTY or LINE=QTY@WAREHOUSE, such as 0=2@LONDON; lines are counted from 0";
     let (line, rest) = text.split_once('=').ok_or(HOW)?;
-    let (quantity, warehouse) = rest.split_once('@').map_or((rest, ""), |(quantity, warehouse)| (quantity, warehouse));
+    let (quantity, warehouse) = rest
+        .split_once('@')
+        .map_or((rest, ""), |(quantity, warehouse)| (quantity, warehouse));
     if rest.ends_with('@') {
         return Err(format!("the warehouse is missing: {HOW}"));
     }
@@ -136,7 +147,12 @@ pub(crate) fn line_quantity(text: &str) -> Result<v1::LineQuantity, String> {
 
 /// The consistency of a read.
 pub(crate) fn consistency(stale: bool) -> i32 {
-    if stale { v1::Consistency::Stale } else { v1::Consistency::Linearizable }.into()
+    if stale {
+        v1::Consistency::Stale
+    } else {
+        v1::Consistency::Linearizable
+    }
+    .into()
 }
 
 #[cfg(test)]
@@ -145,15 +161,34 @@ mod tests {
 
     #[test]
     fn order_lines_are_read_and_malformed_ones_refused() {
-        assert_eq!(order_line("A=B=2"), Ok(OrderLine { sku: "A=B".to_owned(), quantity: 2 }));
-        for bad in ["A", "=1", "A=", "A=0", "A=-1", "A=1.5", "A=9223372036854775808", "A=x"] {
+        assert_eq!(
+            order_line("A=B=2"),
+            Ok(OrderLine {
+                sku: "A=B".to_owned(),
+                quantity: 2
+            })
+        );
+        for bad in [
+            "A",
+            "=1",
+            "A=",
+            "A=0",
+            "A=-1",
+            "A=1.5",
+            "A=9223372036854775808",
+            "A=x",
+        ] {
             assert!(order_line(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn line_quantities_are_read_and_malformed_ones_refused() {
-        let line = |line, quantity, warehouse: &str| v1::LineQuantity { line, quantity, warehouse: warehouse.to_owned() };
+        let line = |line, quantity, warehouse: &str| v1::LineQuantity {
+            line,
+            quantity,
+            warehouse: warehouse.to_owned(),
+        };
         assert_eq!(line_quantity("0=2"), Ok(line(0, 2, "")));
         assert_eq!(line_quantity("3=2@LONDON"), Ok(line(3, 2, "LONDON")));
         for bad in ["", "0", "x=1", "0=0", "0=1@", "-1=1", "0=@A"] {

@@ -16,7 +16,6 @@ use crate::{failure, logs};
 #[command(
     name = "holdfast",
     version,
-    about,
     propagate_version = true,
     after_help = "Examples:\n  holdfast dev\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100\n  holdfast reserve SHIRT-1=2\n\nExit codes: 0 it worked, 1 it was refused or failed, 2 the arguments were wrong."
 )]
@@ -75,7 +74,10 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     if !cli.command.logs_by_configuration() {
-        logs::start(cli.global.log_level.as_deref().unwrap_or("warn"), logs::Format::Pretty)?;
+        logs::start(
+            cli.global.log_level.as_deref().unwrap_or("warn"),
+            logs::Format::Pretty,
+        )?;
     }
     let options = ClientOptions {
         deadline: Duration::from_millis(cli.global.deadline_ms),
@@ -103,7 +105,10 @@ mod tests {
         let mut todo = vec![(String::new(), root)];
         while let Some((path, command)) = todo.pop() {
             let path = format!("{path} {}", command.get_name()).trim().to_owned();
-            for child in command.get_subcommands().filter(|child| child.get_name() != "help") {
+            for child in command
+                .get_subcommands()
+                .filter(|child| child.get_name() != "help")
+            {
                 todo.push((path.clone(), child.clone()));
             }
             all.push((path, command));
@@ -121,8 +126,14 @@ mod tests {
         for (path, command) in all_commands() {
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
             assert!(!about.is_empty() && !about.contains('\n'), "{path}: {about:?}");
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  holdfast ")).collect();
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let examples: Vec<&str> = help
+                .lines()
+                .filter_map(|line| line.strip_prefix("  holdfast "))
+                .collect();
             assert!(!examples.is_empty(), "{path} has no example");
             for example in examples {
                 let line = example.split(" > ").next().unwrap_or_default();
@@ -136,15 +147,31 @@ mod tests {
     #[test]
     fn every_mutation_takes_an_id_a_reference_and_a_reason() {
         for path in [
-            "reserve", "commit", "release", "extend", "ship", "cancel", "return", "stock receive", "stock adjust",
-            "stock count", "stock move", "stock policy", "stock pool",
+            "reserve",
+            "commit",
+            "release",
+            "extend",
+            "ship",
+            "cancel",
+            "return",
+            "stock receive",
+            "stock adjust",
+            "stock count",
+            "stock move",
+            "stock policy",
+            "stock pool",
         ] {
             let (_, command) = all_commands()
                 .into_iter()
                 .find(|(name, _)| *name == format!("holdfast {path}"))
                 .unwrap_or_else(|| panic!("no command {path}"));
             for wanted in ["operation-id", "reference", "reason"] {
-                assert!(command.get_arguments().any(|argument| argument.get_long() == Some(wanted)), "{path} --{wanted}");
+                assert!(
+                    command
+                        .get_arguments()
+                        .any(|argument| argument.get_long() == Some(wanted)),
+                    "{path} --{wanted}"
+                );
             }
         }
     }
@@ -163,14 +190,21 @@ mod tests {
             ("ship 01936f3e-6a00-7000-8000-000000000001 --line 1", "LINE=QTY"),
             ("return", "RESERVATION"),
             ("return --sku A", "--warehouse"),
-            ("return 01936f3e-6a00-7000-8000-000000000001 --sku A --warehouse B --quantity 1", "--sku"),
+            (
+                "return 01936f3e-6a00-7000-8000-000000000001 --sku A --warehouse B --quantity 1",
+                "--sku",
+            ),
             ("stock receive A --warehouse B --quantity -1", "at least 1"),
             ("stock count A --warehouse B --counted -1", "-1"),
-            ("stock move A --warehouse B --quantity 1 --from held --to free", "quality-hold"),
+            (
+                "stock move A --warehouse B --quantity 1 --from held --to free",
+                "quality-hold",
+            ),
             ("--deadline-ms 0 cluster status", "0"),
             ("no-such-command", "no-such-command"),
         ] {
-            let error = Cli::try_parse_from(std::iter::once("holdfast").chain(line.split_whitespace())).unwrap_err();
+            let error =
+                Cli::try_parse_from(std::iter::once("holdfast").chain(line.split_whitespace())).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
             assert!(error.to_string().contains(says), "{line}: {error}");
         }

@@ -41,9 +41,4 @@ impl Context {
         let client = Client::new(self.options.clone())?;
         Ok(self.client.get_or_init(|| client))
     }
-
-    /// The options the client is made with, for commands that need a client of their own.
-    pub(crate) fn client_options(&self) -> &ClientOptions {
-        &self.options
-    }
 }

@@ -27,7 +27,11 @@ pub(crate) struct FailedOperation {
 /// Prints the failure as one paragraph, or as one JSON object, on stderr. Exit code 1, or 2 for [`Usage`].
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     let mut err = std::io::stderr().lock();
-    let text = if json { to_json(error).to_string() } else { format!("error: {}", paragraph(error)) };
+    let text = if json {
+        to_json(error).to_string()
+    } else {
+        format!("error: {}", paragraph(error))
+    };
     // Nobody is left to tell when stderr is closed; the exit code still says it.
     let _ = writeln!(err, "{text}");
     ExitCode::from(if is_usage(error) { 2 } else { 1 })
@@ -36,7 +40,9 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
 /// Prints what clap found wrong, or the help that was asked for. Exit code 2, or 0 for help.
 pub(crate) fn report_parsing(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
-    let wants_json = arguments.take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let wants_json = arguments
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == "--json");
     if code != 0 && wants_json {
         let text = error.render().to_string();
         let message = text.trim().trim_start_matches("error: ");
@@ -57,7 +63,9 @@ fn client_error(error: &anyhow::Error) -> Option<&ClientError> {
 }
 
 fn operation_id(error: &anyhow::Error) -> Option<Uuid> {
-    let failed = error.chain().find_map(|cause| cause.downcast_ref::<FailedOperation>())?;
+    let failed = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<FailedOperation>())?;
     Some(failed.operation_id)
 }
 
@@ -87,7 +95,12 @@ fn refused(refusal: &v1::Refusal) -> String {
         let lines: Vec<String> = refusal
             .shortages
             .iter()
-            .map(|short| format!("line {} {}: {} requested, {} available", short.line, short.sku, short.requested, short.available))
+            .map(|short| {
+                format!(
+                    "line {} {}: {} requested, {} available",
+                    short.line, short.sku, short.requested, short.available
+                )
+            })
             .collect();
         text.push_str(&format!(" [{}]", lines.join("; ")));
     }
@@ -156,7 +169,12 @@ mod tests {
             source: ClientError::Refused(Box::new(v1::Refusal {
                 reason: v1::Reason::InsufficientStock.into(),
                 message: "not enough stock".to_owned(),
-                shortages: vec![v1::LineShortage { line: 0, sku: "HAT".to_owned(), requested: 5, available: 2 }],
+                shortages: vec![v1::LineShortage {
+                    line: 0,
+                    sku: "HAT".to_owned(),
+                    requested: 5,
+                    available: 2,
+                }],
                 retry_after_ms: 0,
             })),
         }
@@ -166,7 +184,12 @@ mod tests {
     #[test]
     fn a_refusal_says_reason_shortage_and_advice() {
         let text = paragraph(&out_of_stock().context("while selling"));
-        for part in ["insufficient_stock", "not enough stock", "HAT: 5 requested, 2 available", "Offer less"] {
+        for part in [
+            "insufficient_stock",
+            "not enough stock",
+            "HAT: 5 requested, 2 available",
+            "Offer less",
+        ] {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains('\n'));
@@ -178,15 +201,31 @@ mod tests {
 
     #[test]
     fn an_unknown_outcome_says_how_to_learn_it() {
-        let source = ClientError::Unknown { message: "no answer".to_owned() };
-        let text = paragraph(&FailedOperation { operation_id: Uuid::nil(), source }.into());
-        assert!(text.contains("--operation-id 00000000-0000-0000-0000-000000000000"), "{text}");
+        let source = ClientError::Unknown {
+            message: "no answer".to_owned(),
+        };
+        let text = paragraph(
+            &FailedOperation {
+                operation_id: Uuid::nil(),
+                source,
+            }
+            .into(),
+        );
+        assert!(
+            text.contains("--operation-id 00000000-0000-0000-0000-000000000000"),
+            "{text}"
+        );
     }
 
     #[test]
     fn the_client_retries_exactly_what_the_table_calls_retryable() {
         for rule in &holdfast_node::errors::RULES {
-            assert_eq!(holdfast_client::is_retryable(rule.reason), rule.retryable, "{:?}", rule.reason);
+            assert_eq!(
+                holdfast_client::is_retryable(rule.reason),
+                rule.retryable,
+                "{:?}",
+                rule.reason
+            );
         }
     }
 }

@@ -17,9 +17,12 @@ pub(crate) enum Format {
 /// # Errors
 /// When the filter is none.
 pub(crate) fn start(filter: &str, format: Format) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .with_context(|| format!("the log level {filter:?} is not valid: write error, warn, info, debug or trace"))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("the log level {filter:?} is not valid: write error, warn, info, debug or trace")
+    })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match format {
         Format::Json => subscriber.json().flatten_event(true).init(),
         Format::Pretty => {

@@ -58,7 +58,10 @@ impl Output {
 fn render_table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let is_number = |text: &str| {
         let digits = text.strip_prefix('-').unwrap_or(text);
-        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b',')
+        !digits.is_empty()
+            && digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b == b'.' || b == b',')
     };
     let cell = |row: &Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
     let columns: Vec<(usize, bool)> = headers
@@ -72,7 +75,10 @@ fn render_table(headers: &[&str], rows: &[Vec<String>]) -> String {
                 .chain([header.chars().count()])
                 .max()
                 .unwrap_or(0);
-            let numeric = !rows.is_empty() && cells.clone().all(|text| text.is_empty() || text == "-" || is_number(&text));
+            let numeric = !rows.is_empty()
+                && cells
+                    .clone()
+                    .all(|text| text.is_empty() || text == "-" || is_number(&text));
             (width, numeric)
         })
         .collect();

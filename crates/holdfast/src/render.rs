@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 /// An id as text; what is no UUID is shown as hexadecimal digits.
 pub(crate) fn id(bytes: &[u8]) -> String {
-    Uuid::from_slice(bytes).map_or_else(|_| bytes.iter().map(|byte| format!("{byte:02x}")).collect(), |id| id.to_string())
+    Uuid::from_slice(bytes).map_or_else(
+        |_| bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        |id| id.to_string(),
+    )
 }
 
 /// Where and how a mutation was decided.
@@ -45,7 +48,10 @@ pub(crate) fn read_note(read: Option<&v1::ReadPosition>) -> String {
         0 => String::new(),
         age_ms => format!(", {age_ms} ms old"),
     };
-    format!("shard {}, change {}, log index {}{age}", position.shard, read.change_seq, position.log_index)
+    format!(
+        "shard {}, change {}, log index {}{age}",
+        position.shard, read.change_seq, position.log_index
+    )
 }
 
 /// Like [`receipt`], for people.
@@ -55,7 +61,10 @@ pub(crate) fn receipt_note(receipt: Option<&v1::Receipt>) -> String {
         true => " (this operation id had taken effect before; nothing happened now)",
         false => "",
     };
-    format!("shard {}, log index {}{replayed}", position.shard, position.log_index)
+    format!(
+        "shard {}, log index {}{replayed}",
+        position.shard, position.log_index
+    )
 }
 
 /// One cell.
@@ -82,18 +91,36 @@ pub(crate) fn cell(cell: &v1::Cell) -> Value {
 
 /// The headers of [`cell_row`].
 pub(crate) const CELL_HEADERS: [&str; 11] = [
-    "SKU", "WAREHOUSE", "ON HAND", "FREE", "POOLS", "SAFETY", "HELD", "COMMITTED", "DAMAGED", "QUALITY HOLD", "DEFICIT",
+    "SKU",
+    "WAREHOUSE",
+    "ON HAND",
+    "FREE",
+    "POOLS",
+    "SAFETY",
+    "HELD",
+    "COMMITTED",
+    "DAMAGED",
+    "QUALITY HOLD",
+    "DEFICIT",
 ];
 
 /// One cell as a row.
 pub(crate) fn cell_row(cell: &v1::Cell) -> Vec<String> {
-    let pools: Vec<String> = cell.pools.iter().map(|pool| format!("{}={}", pool.storefront, pool.quantity)).collect();
+    let pools: Vec<String> = cell
+        .pools
+        .iter()
+        .map(|pool| format!("{}={}", pool.storefront, pool.quantity))
+        .collect();
     vec![
         cell.sku.clone(),
         cell.warehouse.clone(),
         cell.on_hand.to_string(),
         cell.free.to_string(),
-        if pools.is_empty() { "-".to_owned() } else { pools.join(" ") },
+        if pools.is_empty() {
+            "-".to_owned()
+        } else {
+            pools.join(" ")
+        },
         cell.safety.to_string(),
         cell.held.to_string(),
         cell.committed.to_string(),
@@ -117,10 +144,18 @@ pub(crate) fn allocations_text(allocations: &[v1::Allocation]) -> String {
         .iter()
         .map(|taken| match taken.from_pool {
             0 => format!("{}={}", taken.warehouse, taken.from_free),
-            from_pool => format!("{}={} ({from_pool} of the pool)", taken.warehouse, from_pool.saturating_add(taken.from_free)),
+            from_pool => format!(
+                "{}={} ({from_pool} of the pool)",
+                taken.warehouse,
+                from_pool.saturating_add(taken.from_free)
+            ),
         })
         .collect();
-    if parts.is_empty() { "-".to_owned() } else { parts.join(" ") }
+    if parts.is_empty() {
+        "-".to_owned()
+    } else {
+        parts.join(" ")
+    }
 }
 
 /// The name of a state.

@@ -43,7 +43,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 .iter()
                 .map(|place| format!("{}={}", place.warehouse, place.available))
                 .collect();
-            let places = if places.is_empty() { "-".to_owned() } else { places.join(" ") };
+            let places = if places.is_empty() {
+                "-".to_owned()
+            } else {
+                places.join(" ")
+            };
             vec![sku.sku.clone(), sku.available.to_string(), places]
         })
         .collect();

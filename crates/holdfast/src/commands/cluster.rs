@@ -29,7 +29,9 @@ enum ClusterCommand {
 struct StatusArgs {}
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast cluster transfer-leader 0\n  holdfast cluster transfer-leader 0 --to 2")]
+#[command(
+    after_help = "Examples:\n  holdfast cluster transfer-leader 0\n  holdfast cluster transfer-leader 0 --to 2"
+)]
 struct TransferArgs {
     /// Of which shard
     shard: u32,
@@ -46,12 +48,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 }
 
 async fn transfer(args: &TransferArgs, context: &Context) -> anyhow::Result<()> {
-    let request = v1::TransferLeaderRequest { shard: args.shard, to_node_id: args.to };
+    let request = v1::TransferLeaderRequest {
+        shard: args.shard,
+        to_node_id: args.to,
+    };
     let answer = context.client()?.transfer_leader(request).await?;
     if context.json {
-        context.output.json(&json!({ "shard": args.shard, "leader_node_id": answer.leader_node_id }))?;
+        context
+            .output
+            .json(&json!({ "shard": args.shard, "leader_node_id": answer.leader_node_id }))?;
     } else {
-        context.output.line(format!("shard {} is led by node {}", args.shard, answer.leader_node_id))?;
+        context.output.line(format!(
+            "shard {} is led by node {}",
+            args.shard, answer.leader_node_id
+        ))?;
     }
     Ok(())
 }
@@ -66,17 +76,44 @@ async fn status(context: &Context) -> anyhow::Result<()> {
         context.output.json(&status_json(&topology, &statuses))?;
         return Ok(());
     }
-    context.output.line(format!("cluster {}, as node {} sees it", render::id(&topology.cluster_id), topology.node_id))?;
+    context.output.line(format!(
+        "cluster {}, as node {} sees it",
+        render::id(&topology.cluster_id),
+        topology.node_id
+    ))?;
     context.output.line("")?;
-    let nodes: Vec<Vec<String>> = statuses.iter().map(|(node, status)| node_row(&topology, node, status)).collect();
-    context.output.table(&["NODE", "ADDRESS", "STATE", "LEADS", "VERSION", "UP"], &nodes)?;
+    let nodes: Vec<Vec<String>> = statuses
+        .iter()
+        .map(|(node, status)| node_row(&topology, node, status))
+        .collect();
+    context
+        .output
+        .table(&["NODE", "ADDRESS", "STATE", "LEADS", "VERSION", "UP"], &nodes)?;
     context.output.line("")?;
-    let shards: Vec<Vec<String>> = topology.shards.iter().map(|shard| shard_row(shard, &statuses)).collect();
+    let shards: Vec<Vec<String>> = topology
+        .shards
+        .iter()
+        .map(|shard| shard_row(shard, &statuses))
+        .collect();
     context.output.table(
-        &["SHARD", "LEADER", "TERM", "COMMITTED", "CHANGES", "CELLS", "LIVE RESERVATIONS", "BEHIND", "SLOTS"],
+        &[
+            "SHARD",
+            "LEADER",
+            "TERM",
+            "COMMITTED",
+            "CHANGES",
+            "CELLS",
+            "LIVE RESERVATIONS",
+            "BEHIND",
+            "SLOTS",
+        ],
         &shards,
     )?;
-    let leaderless = topology.shards.iter().filter(|shard| shard.leader_node_id == 0).count();
+    let leaderless = topology
+        .shards
+        .iter()
+        .filter(|shard| shard.leader_node_id == 0)
+        .count();
     if leaderless > 0 {
         context.output.note(format!("{leaderless} of {} shards have no leader: they refuse writes until a majority of their nodes is there", topology.shards.len()));
     }
@@ -84,7 +121,9 @@ async fn status(context: &Context) -> anyhow::Result<()> {
 }
 
 async fn ask(client: &Client, node: &v1::Node) -> NodeStatus {
-    let status = client.get_node_status(&format!("http://{}", node.client_address)).await;
+    let status = client
+        .get_node_status(&format!("http://{}", node.client_address))
+        .await;
     (node.clone(), status)
 }
 
@@ -93,7 +132,11 @@ fn node_row(
     node: &v1::Node,
     status: &Result<v1::GetNodeStatusResponse, ClientError>,
 ) -> Vec<String> {
-    let leads = topology.shards.iter().filter(|shard| shard.leader_node_id == node.node_id).count();
+    let leads = topology
+        .shards
+        .iter()
+        .filter(|shard| shard.leader_node_id == node.node_id)
+        .count();
     let (state, version, up) = match status {
         Ok(status) => ("up", status.version.clone(), uptime(status.uptime_ms)),
         Err(_) => ("down", "-".to_owned(), "-".to_owned()),
@@ -116,9 +159,14 @@ fn shard_row(shard: &v1::Shard, statuses: &[NodeStatus]) -> Vec<String> {
     let replicas: Vec<(u64, &v1::ReplicaStatus)> = statuses
         .iter()
         .filter_map(|(node, status)| Some((node.node_id, status.as_ref().ok()?)))
-        .filter_map(|(node_id, status)| Some((node_id, status.replicas.iter().find(|r| r.shard == shard.shard)?)))
+        .filter_map(|(node_id, status)| {
+            Some((node_id, status.replicas.iter().find(|r| r.shard == shard.shard)?))
+        })
         .collect();
-    let leader = replicas.iter().find(|(node_id, _)| *node_id == shard.leader_node_id).map(|(_, replica)| *replica);
+    let leader = replicas
+        .iter()
+        .find(|(node_id, _)| *node_id == shard.leader_node_id)
+        .map(|(_, replica)| *replica);
     let or_dash = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     let behind: Vec<String> = replicas
         .iter()
@@ -129,13 +177,21 @@ fn shard_row(shard: &v1::Shard, statuses: &[NodeStatus]) -> Vec<String> {
         .collect();
     vec![
         shard.shard.to_string(),
-        if shard.leader_node_id == 0 { "none".to_owned() } else { format!("node {}", shard.leader_node_id) },
+        if shard.leader_node_id == 0 {
+            "none".to_owned()
+        } else {
+            format!("node {}", shard.leader_node_id)
+        },
         or_dash(leader.map(|replica| replica.term)),
         or_dash(leader.map(|replica| replica.committed_index)),
         or_dash(leader.map(|replica| replica.change_seq)),
         or_dash(leader.map(|replica| replica.cells)),
         or_dash(leader.map(|replica| replica.live_reservations)),
-        if behind.is_empty() { "-".to_owned() } else { behind.join(", ") },
+        if behind.is_empty() {
+            "-".to_owned()
+        } else {
+            behind.join(", ")
+        },
         format!("{}..={}", shard.first_slot, shard.last_slot),
     ]
 }

@@ -10,7 +10,9 @@ use crate::context::Context;
 
 /// Arguments of `holdfast config`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast config check node-1.toml\n  holdfast config reference > node-1.toml")]
+#[command(
+    after_help = "Examples:\n  holdfast config check node-1.toml\n  holdfast config reference > node-1.toml"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: ConfigCommand,
@@ -40,7 +42,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ConfigCommand::Check(args) => check(&args, context),
         ConfigCommand::Reference(ReferenceArgs {}) => {
             if context.json {
-                context.output.json(&json!({ "reference": config::reference() }))?;
+                context
+                    .output
+                    .json(&json!({ "reference": config::reference() }))?;
             } else {
                 context.output.line(config::reference().trim_end())?;
             }

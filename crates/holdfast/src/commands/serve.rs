@@ -13,7 +13,9 @@ use crate::logs;
 
 /// Arguments of `holdfast serve`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\n`holdfast config reference` prints every key of the configuration.")]
+#[command(
+    after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\n`holdfast config reference` prints every key of the configuration."
+)]
 pub(crate) struct Args {
     /// The node's configuration
     #[arg(long, value_name = "FILE")]

@@ -11,11 +11,14 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
-use crate::output::Output;
 use super::folder::Member;
+use crate::output::Output;
 
 /// How long a node may take to stop: longer than it waits for calls under way.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// Lines with one of these are shown even when not everything is.
+const LOUD: [&str; 4] = ["WARN", "ERROR", "error:", "panicked"];
 
 /// All children.
 #[derive(Debug)]
@@ -42,7 +45,11 @@ struct Death {
 impl Default for Children {
     fn default() -> Self {
         let (tell_death, deaths) = mpsc::unbounded_channel();
-        Self { running: Vec::new(), deaths, tell_death }
+        Self {
+            running: Vec::new(),
+            deaths,
+            tell_death,
+        }
     }
 }
 
@@ -69,17 +76,41 @@ impl Children {
             .kill_on_drop(true)
             .spawn()
             .context("cannot start a node")?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).context("a node ended at once")?;
-        self.running.push(Running { node_id: member.node_id, pid: Pid::from_raw(pid), _stdin: child.stdin.take() });
+        let pid = child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .context("a node ended at once")?;
+        self.running.push(Running {
+            node_id: member.node_id,
+            pid: Pid::from_raw(pid),
+            _stdin: child.stdin.take(),
+        });
         let pipes = (child.stdout.take(), child.stderr.take());
-        let echo = Echo { prefix: format!("node {} | ", member.node_id), all: verbose, output };
-        tokio::spawn(follow(child, pipes, log, echo, member.clone(), self.tell_death.clone()));
+        let echo = Echo {
+            prefix: format!("node {} | ", member.node_id),
+            all: verbose,
+            output,
+        };
+        tokio::spawn(follow(
+            child,
+            pipes,
+            log,
+            echo,
+            member.clone(),
+            self.tell_death.clone(),
+        ));
         Ok(())
     }
 
     /// The process id of a node that runs.
     pub(super) fn pid(&self, node_id: u64) -> Option<i32> {
-        Some(self.running.iter().find(|running| running.node_id == node_id)?.pid.as_raw())
+        Some(
+            self.running
+                .iter()
+                .find(|running| running.node_id == node_id)?
+                .pid
+                .as_raw(),
+        )
     }
 
     /// How many run.
@@ -91,7 +122,8 @@ impl Children {
     pub(super) async fn next_death(&mut self) -> (Member, String) {
         match self.deaths.recv().await {
             Some(death) => {
-                self.running.retain(|running| running.node_id != death.member.node_id);
+                self.running
+                    .retain(|running| running.node_id != death.member.node_id);
                 (death.member, death.how)
             }
             // We hold a sender, so the channel stays open.
@@ -124,11 +156,19 @@ impl Children {
     /// # Errors
     /// Names them.
     pub(super) fn kill(&self) -> anyhow::Result<()> {
-        let left: Vec<String> = self.running.iter().map(|running| running.node_id.to_string()).collect();
+        let left: Vec<String> = self
+            .running
+            .iter()
+            .map(|running| running.node_id.to_string())
+            .collect();
         for running in &self.running {
             let _ = kill(running.pid, Signal::SIGKILL);
         }
-        if left.is_empty() { Ok(()) } else { anyhow::bail!("killed what did not stop: nodes {}", left.join(", ")) }
+        if left.is_empty() {
+            Ok(())
+        } else {
+            anyhow::bail!("killed what did not stop: nodes {}", left.join(", "))
+        }
     }
 }
 
@@ -178,7 +218,7 @@ async fn copy_lines(from: impl AsyncRead + Unpin, mut log: &std::fs::File, echo:
                 // A full disk must not stop the node from being read; the node says so itself.
                 let _ = log.write_all(&line);
                 let text = String::from_utf8_lossy(&line);
-                if echo.all || text.contains("WARN") || text.contains("ERROR") || text.contains("error:") || text.contains("panicked") {
+                if echo.all || LOUD.iter().any(|word| text.contains(word)) {
                     echo.output.note(format!("{}{}", echo.prefix, text.trim_end()));
                 }
             }

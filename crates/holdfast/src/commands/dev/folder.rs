@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use holdfast_node::NodeConfig;
-use holdfast_node::config::{ListenSection, LogFormat, LogSection, NodeSection, PeerSection, ShardsSection};
+use holdfast_node::config::{
+    ListenSection, LogFormat, LogSection, NodeSection, PeerSection, RaftSection, ShardsSection,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -58,7 +60,9 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
     let folder = folder
         .canonicalize()
         .with_context(|| format!("cannot find {}", folder.display()))?;
-    let members: Vec<Member> = (1..=marker.nodes).map(|node_id| member(&folder, layout.base_port, node_id)).collect();
+    let members: Vec<Member> = (1..=marker.nodes)
+        .map(|node_id| member(&folder, layout.base_port, node_id))
+        .collect();
     let peers: Vec<PeerSection> = members
         .iter()
         .map(|member| PeerSection {
@@ -81,13 +85,28 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
             },
             peers: peers.clone(),
             shards: ShardsSection { count: marker.shards },
-            log: LogSection { format: LogFormat::Pretty, level: "info".to_owned() },
+            raft: patient(),
+            // Raft tells of each heartbeat that a dead node misses; the node says itself that a peer is gone.
+            log: LogSection {
+                format: LogFormat::Pretty,
+                level: "info,openraft=error".to_owned(),
+            },
             ..NodeConfig::default()
         };
         let text = toml::to_string(&config).context("cannot write the configuration as TOML")?;
         write(&member.config, &text)?;
     }
     Ok(members)
+}
+
+/// Nodes that share one machine with everything else that runs there must wait longer before they call each other dead.
+fn patient() -> RaftSection {
+    RaftSection {
+        heartbeat_ms: 100,
+        election_timeout_min_ms: 400,
+        election_timeout_max_ms: 800,
+        ..RaftSection::default()
+    }
 }
 
 fn member(folder: &Path, base_port: u16, node_id: u64) -> Member {
@@ -106,10 +125,13 @@ fn member(folder: &Path, base_port: u16, node_id: u64) -> Member {
 
 /// Finds or makes the marker, empties the folder when that is asked for.
 fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let path = folder.join(MARKER);
     let found = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(toml::from_str::<Marker>(&text).with_context(|| format!("{} is damaged", path.display()))?),
+        Ok(text) => {
+            Some(toml::from_str::<Marker>(&text).with_context(|| format!("{} is damaged", path.display()))?)
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
@@ -136,9 +158,16 @@ fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
         }
         None => {}
     }
-    let marker = Marker { nodes: layout.nodes, shards: layout.shards, cluster_id: Uuid::now_v7() };
+    let marker = Marker {
+        nodes: layout.nodes,
+        shards: layout.shards,
+        cluster_id: Uuid::now_v7(),
+    };
     let text = toml::to_string(&marker).context("cannot write the marker as TOML")?;
-    write(&path, &format!("# Made by `holdfast dev`, which empties this folder when it is told --fresh.\n{text}"))?;
+    write(
+        &path,
+        &format!("# Made by `holdfast dev`, which empties this folder when it is told --fresh.\n{text}"),
+    )?;
     Ok(marker)
 }
 
@@ -150,7 +179,11 @@ fn clear(folder: &Path) -> anyhow::Result<()> {
         if entry.file_name() == MARKER {
             continue;
         }
-        let removed = if entry.file_type()?.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed = if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
         removed.with_context(|| format!("cannot remove {}", path.display()))?;
     }
     std::fs::remove_file(folder.join(MARKER)).with_context(|| format!("cannot remove {MARKER}"))
@@ -164,17 +197,28 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout = Layout { nodes: 3, shards: 4, base_port: 7411 };
+    const LAYOUT: Layout = Layout {
+        nodes: 3,
+        shards: 4,
+        base_port: 7411,
+    };
 
     #[test]
     fn the_configurations_written_are_valid_and_agree_on_the_cluster() {
         let folder = tempfile::tempdir().unwrap();
         let members = prepare(&folder.path().join("a/b"), LAYOUT, false).unwrap();
-        let configs: Vec<NodeConfig> = members.iter().map(|member| NodeConfig::load(&member.config).unwrap()).collect();
+        let configs: Vec<NodeConfig> = members
+            .iter()
+            .map(|member| NodeConfig::load(&member.config).unwrap())
+            .collect();
         assert_eq!(configs.len(), 3);
         assert_eq!(configs[2].listen.client, "127.0.0.1:7431");
         assert!(configs.iter().all(|config| config.peers == configs[0].peers));
-        assert!(configs.iter().all(|config| config.node.cluster_id == configs[0].node.cluster_id));
+        assert!(
+            configs
+                .iter()
+                .all(|config| config.node.cluster_id == configs[0].node.cluster_id)
+        );
         let again = prepare(&folder.path().join("a/b"), LAYOUT, false).unwrap();
         assert_eq!(NodeConfig::load(&again[0].config).unwrap(), configs[0]);
     }

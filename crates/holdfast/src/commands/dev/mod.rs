@@ -25,7 +25,9 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// Arguments of `holdfast dev`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast dev\n  holdfast dev --fresh --shards 2\n  holdfast dev --json --data-dir /tmp/holdfast-dev --base-port 8411\n\nCtrl-C stops the nodes; their data stays for the next time. A node that dies is not started again by itself:\n`holdfast serve --config data/dev/node-1.toml` does that.")]
+#[command(
+    after_help = "Examples:\n  holdfast dev\n  holdfast dev --fresh --shards 2\n  holdfast dev --json --data-dir /tmp/holdfast-dev --base-port 8411\n\nCtrl-C stops the nodes; their data stays for the next time. A node that dies is not started again by itself:\n`holdfast serve --config data/dev/node-1.toml` does that."
+)]
 pub(crate) struct Args {
     /// Where the nodes keep configuration, data and logs
     #[arg(long, value_name = "FOLDER", default_value = "data/dev")]
@@ -49,14 +51,22 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let mut stop = StopSignals::listen()?;
-    let layout = Layout { nodes: args.nodes, shards: args.shards, base_port: args.base_port };
+    let layout = Layout {
+        nodes: args.nodes,
+        shards: args.shards,
+        base_port: args.base_port,
+    };
     let members = folder::prepare(&args.data_dir, layout, args.fresh)?;
     let output = context.output;
     let mut children = Children::default();
     for member in &members {
         children.start(member, args.verbose, output)?;
     }
-    output.note(format!("{} nodes are starting, their data is in {}", members.len(), args.data_dir.display()));
+    output.note(format!(
+        "{} nodes are starting, their data is in {}",
+        members.len(),
+        args.data_dir.display()
+    ));
     let ended = tokio::select! {
         ended = watch(&mut children, &members, &args, output) => ended,
         () = stop.wait() => {
@@ -72,7 +82,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 }
 
 /// Waits until the nodes are ready, says so, and then until all of them have died.
-async fn watch(children: &mut Children, members: &[Member], args: &Args, output: Output) -> anyhow::Result<()> {
+async fn watch(
+    children: &mut Children,
+    members: &[Member],
+    args: &Args,
+    output: Output,
+) -> anyhow::Result<()> {
     tokio::select! {
         ready = ready(members) => ready?,
         (member, how) = children.next_death() => {
@@ -85,7 +100,9 @@ async fn watch(children: &mut Children, members: &[Member], args: &Args, output:
         let left = children.alive();
         if output.is_json() {
             // Whoever reads may have taken the first line only.
-            let _ = output.json(&json!({ "event": "node_died", "node_id": member.node_id, "status": how, "alive": left }));
+            let _ = output.json(
+                &json!({ "event": "node_died", "node_id": member.node_id, "status": how, "alive": left }),
+            );
         }
         output.note(format!(
             "node {} died ({how}), {left} of {} are left; start it again with: holdfast serve --config {}",
@@ -94,7 +111,10 @@ async fn watch(children: &mut Children, members: &[Member], args: &Args, output:
             member.config.display()
         ));
         if left == 0 {
-            anyhow::bail!("all nodes have died; their logs are in {}", args.data_dir.display());
+            anyhow::bail!(
+                "all nodes have died; their logs are in {}",
+                args.data_dir.display()
+            );
         }
     }
 }
@@ -103,17 +123,28 @@ async fn watch(children: &mut Children, members: &[Member], args: &Args, output:
 async fn ready(members: &[Member]) -> anyhow::Result<()> {
     let deadline = Instant::now() + READY_WITHIN;
     for member in members {
-        let client = Client::new(ClientOptions::new([format!("http://{}", member.client_address)]))?.with_deadline(Duration::from_secs(1));
+        let client = Client::new(ClientOptions::new([format!("http://{}", member.client_address)]))?
+            .with_deadline(Duration::from_secs(1));
         loop {
             let waiting_for = match client.refresh_topology().await {
-                Ok(topology) => match topology.shards.iter().filter(|shard| shard.leader_node_id == 0).count() {
+                Ok(topology) => match topology
+                    .shards
+                    .iter()
+                    .filter(|shard| shard.leader_node_id == 0)
+                    .count()
+                {
                     0 if !topology.shards.is_empty() => break,
                     leaderless => format!("{leaderless} shards have no leader yet"),
                 },
                 Err(error) => error.to_string(),
             };
             if Instant::now() > deadline {
-                anyhow::bail!("node {} is not ready after {} s: {waiting_for}; its log is {}", member.node_id, READY_WITHIN.as_secs(), member.log.display());
+                anyhow::bail!(
+                    "node {} is not ready after {} s: {waiting_for}; its log is {}",
+                    member.node_id,
+                    READY_WITHIN.as_secs(),
+                    member.log.display()
+                );
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
@@ -146,7 +177,9 @@ fn announce(children: &Children, members: &[Member], args: &Args, output: Output
         .map(|member| {
             vec![
                 member.node_id.to_string(),
-                children.pid(member.node_id).map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+                children
+                    .pid(member.node_id)
+                    .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
                 member.client_address.clone(),
                 format!("http://{}/metrics", member.http_address),
                 member.log.display().to_string(),
@@ -155,7 +188,10 @@ fn announce(children: &Children, members: &[Member], args: &Args, output: Output
         .collect();
     output.line("")?;
     output.table(&["NODE", "PID", "CLIENTS", "METRICS", "LOG"], &rows)?;
-    let endpoints: Vec<String> = members.iter().map(|member| format!("http://{}", member.client_address)).collect();
+    let endpoints: Vec<String> = members
+        .iter()
+        .map(|member| format!("http://{}", member.client_address))
+        .collect();
     output.line("\nReady. Try, in another terminal:")?;
     if args.base_port != 7411 {
         output.line(format!("  export HOLDFAST_ENDPOINTS={}", endpoints.join(",")))?;

@@ -45,21 +45,45 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         return Ok(());
     }
     context.output.table(
-        &["RESERVATION", "STATE", "STOREFRONT", "CREATED", "EXPIRES", "REFERENCE", "SHARD"],
+        &[
+            "RESERVATION",
+            "STATE",
+            "STOREFRONT",
+            "CREATED",
+            "EXPIRES",
+            "REFERENCE",
+            "SHARD",
+        ],
         &[vec![
             render::id(&reservation.reservation_id),
             render::state(reservation.state()).to_owned(),
             reservation.storefront.clone(),
             render::time(reservation.created_at_ms),
             render::time(reservation.expires_at_ms),
-            if reservation.reference.is_empty() { "-".to_owned() } else { reservation.reference.clone() },
+            if reservation.reference.is_empty() {
+                "-".to_owned()
+            } else {
+                reservation.reference.clone()
+            },
             reservation.shard.to_string(),
         ]],
     )?;
     context.output.line("")?;
     let rows: Vec<Vec<String>> = reservation.lines.iter().map(line_row).collect();
     context.output.table(
-        &["LINE", "SKU", "REQUESTED", "GRANTED", "HELD", "COMMITTED", "SHIPPED", "RELEASED", "CANCELLED", "RETURNED", "FROM"],
+        &[
+            "LINE",
+            "SKU",
+            "REQUESTED",
+            "GRANTED",
+            "HELD",
+            "COMMITTED",
+            "SHIPPED",
+            "RELEASED",
+            "CANCELLED",
+            "RETURNED",
+            "FROM",
+        ],
         &rows,
     )?;
     context.output.note(render::read_note(answer.read.as_ref()));

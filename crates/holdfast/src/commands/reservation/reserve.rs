@@ -19,7 +19,9 @@ enum Mode {
 
 /// Arguments of `holdfast reserve`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast reserve SHIRT-1=2 --storefront web --reference order-1001\n  holdfast reserve SHIRT-1=2 HAT=1 --ttl 5m --mode best-effort\n  holdfast reserve SHIRT-1=2 --prefer LONDON,LEEDS")]
+#[command(
+    after_help = "Examples:\n  holdfast reserve SHIRT-1=2 --storefront web --reference order-1001\n  holdfast reserve SHIRT-1=2 HAT=1 --ttl 5m --mode best-effort\n  holdfast reserve SHIRT-1=2 --prefer LONDON,LEEDS"
+)]
 pub(crate) struct Args {
     /// What and how many
     #[arg(value_name = "SKU=QTY", required = true, value_parser = order_line)]
@@ -46,7 +48,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let kind = match args.warehouse {
         Some(warehouse) => Some(v1::source::Kind::Warehouse(warehouse)),
-        None if !args.prefer.is_empty() => Some(v1::source::Kind::Preference(v1::WarehouseList { warehouses: args.prefer })),
+        None if !args.prefer.is_empty() => Some(v1::source::Kind::Preference(v1::WarehouseList {
+            warehouses: args.prefer,
+        })),
         None => None,
     };
     let source = kind.map(|kind| v1::Source { kind: Some(kind) });
@@ -67,7 +71,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ttl_ms: args.ttl,
         mode: mode.into(),
     };
-    let granted = context.client()?.reserve(request).await.map_err(|error| operation.failed(error))?;
+    let granted = context
+        .client()?
+        .reserve(request)
+        .await
+        .map_err(|error| operation.failed(error))?;
     let id = operation.id.to_string();
     if context.json {
         let lines: Vec<Value> = granted.lines.iter().map(line_json).collect();
@@ -80,7 +88,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         return Ok(());
     }
     context.output.line(format!("reservation {id}"))?;
-    context.output.line(format!("held until {}, {}", render::time(granted.expires_at_ms), render::receipt_note(granted.receipt.as_ref())))?;
+    context.output.line(format!(
+        "held until {}, {}",
+        render::time(granted.expires_at_ms),
+        render::receipt_note(granted.receipt.as_ref())
+    ))?;
     let rows: Vec<Vec<String>> = granted
         .lines
         .iter()
@@ -94,7 +106,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    context.output.table(&["LINE", "SKU", "REQUESTED", "GRANTED", "FROM"], &rows)?;
+    context
+        .output
+        .table(&["LINE", "SKU", "REQUESTED", "GRANTED", "FROM"], &rows)?;
     context.output.note(format!("next: holdfast commit {id}"));
     Ok(())
 }

@@ -22,7 +22,9 @@ enum Disposition {
 
 /// Arguments of `holdfast return`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast return 01936f3e-6a00-7000-8000-000000000001 --line 0=1 --disposition damaged\n  holdfast return --sku SHIRT-1 --warehouse LONDON --quantity 1")]
+#[command(
+    after_help = "Examples:\n  holdfast return 01936f3e-6a00-7000-8000-000000000001 --line 0=1 --disposition damaged\n  holdfast return --sku SHIRT-1 --warehouse LONDON --quantity 1"
+)]
 pub(crate) struct Args {
     /// The reservation that the goods were shipped for; left out when this ledger never saw the sale
     #[arg(value_name = "RESERVATION", required_unless_present = "sku", conflicts_with_all = ["sku", "warehouse", "quantity"])]
@@ -52,7 +54,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let what = match args.reservation {
         Some(reservation) => v1::return_request::What::Reservation(v1::ReservationReturn {
-            reservation: Some(v1::ReservationKey { reservation_id: id_bytes(reservation), shard: args.shard }),
+            reservation: Some(v1::ReservationKey {
+                reservation_id: id_bytes(reservation),
+                shard: args.shard,
+            }),
             lines: args.lines,
         }),
         None => v1::return_request::What::Unreferenced(v1::UnreferencedReturn {

@@ -19,13 +19,18 @@ pub(crate) struct CommitArgs {
 
 pub(crate) async fn commit(args: CommitArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::CommitRequest { operation: operation.message(), reservation: args.reservation.key() };
+    let request = v1::CommitRequest {
+        operation: operation.message(),
+        reservation: args.reservation.key(),
+    };
     report(context, &operation, context.client()?.commit(request).await)
 }
 
 /// Arguments of `holdfast release`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast release 01936f3e-6a00-7000-8000-000000000001 --reason changed-mind")]
+#[command(
+    after_help = "Examples:\n  holdfast release 01936f3e-6a00-7000-8000-000000000001 --reason changed-mind"
+)]
 pub(crate) struct ReleaseArgs {
     #[command(flatten)]
     reservation: ReservationArgs,
@@ -35,7 +40,10 @@ pub(crate) struct ReleaseArgs {
 
 pub(crate) async fn release(args: ReleaseArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::ReleaseRequest { operation: operation.message(), reservation: args.reservation.key() };
+    let request = v1::ReleaseRequest {
+        operation: operation.message(),
+        reservation: args.reservation.key(),
+    };
     report(context, &operation, context.client()?.release(request).await)
 }
 
@@ -64,7 +72,9 @@ pub(crate) async fn extend(args: ExtendArgs, context: &Context) -> anyhow::Resul
 
 /// Arguments of `holdfast ship`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast ship 01936f3e-6a00-7000-8000-000000000001\n  holdfast ship 01936f3e-6a00-7000-8000-000000000001 --line 0=1@LONDON")]
+#[command(
+    after_help = "Examples:\n  holdfast ship 01936f3e-6a00-7000-8000-000000000001\n  holdfast ship 01936f3e-6a00-7000-8000-000000000001 --line 0=1@LONDON"
+)]
 pub(crate) struct ShipArgs {
     #[command(flatten)]
     reservation: ReservationArgs,
@@ -87,7 +97,9 @@ pub(crate) async fn ship(args: ShipArgs, context: &Context) -> anyhow::Result<()
 
 /// Arguments of `holdfast cancel`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast cancel 01936f3e-6a00-7000-8000-000000000001 --line 0=1 --reason changed-mind")]
+#[command(
+    after_help = "Examples:\n  holdfast cancel 01936f3e-6a00-7000-8000-000000000001 --line 0=1 --reason changed-mind"
+)]
 pub(crate) struct CancelArgs {
     #[command(flatten)]
     reservation: ReservationArgs,
@@ -130,6 +142,8 @@ pub(super) fn report(
         (state, expires_at_ms) => format!("{} until {}", render::state(state), render::time(expires_at_ms)),
     };
     let note = render::receipt_note(answer.receipt.as_ref());
-    context.output.line(format!("{state}: {note}, operation {}", operation.id))?;
+    context
+        .output
+        .line(format!("{state}: {note}, operation {}", operation.id))?;
     Ok(())
 }

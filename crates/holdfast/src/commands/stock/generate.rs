@@ -16,7 +16,9 @@ use crate::failure::{FailedOperation, Usage};
 
 /// Arguments of `holdfast stock generate`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast stock generate --skus 10000 --warehouses 5 --hot 3\n  holdfast stock generate --skus 100 --warehouses 1 --run-id 1764000000000\n\nRun again with the same --run-id within the operation window (24 h) and nothing is received twice.")]
+#[command(
+    after_help = "Examples:\n  holdfast stock generate --skus 10000 --warehouses 5 --hot 3\n  holdfast stock generate --skus 100 --warehouses 1 --run-id 1764000000000\n\nRun again with the same --run-id within the operation window (24 h) and nothing is received twice."
+)]
 pub(super) struct Args {
     /// How many SKUs: SKU-000001, SKU-000002, ...
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=20_000_000))]
@@ -48,7 +50,13 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let run_id = args.run_id.unwrap_or_else(now_ms);
     let started = Instant::now();
     let cells = u64::from(args.skus) * u64::from(args.warehouses);
-    let work = Arc::new(Work { args, run_id, cells, next: AtomicU64::new(0), replayed: AtomicU64::new(0) });
+    let work = Arc::new(Work {
+        args,
+        run_id,
+        cells,
+        next: AtomicU64::new(0),
+        replayed: AtomicU64::new(0),
+    });
     let client = context.client()?;
     let mut workers = JoinSet::new();
     for _ in 0..u64::from(work.args.concurrency).min(cells) {
@@ -101,7 +109,11 @@ async fn receive_cells(client: Client, work: Arc<Work>) -> Result<(), FailedOper
         let warehouse_index = u32::try_from(cell % warehouses).unwrap_or(u32::MAX);
         let sku = catalogue::sku(sku_index);
         let warehouse = catalogue::warehouse(warehouse_index);
-        let quantity = if sku_index < work.args.hot { work.args.hot_quantity } else { work.args.quantity };
+        let quantity = if sku_index < work.args.hot {
+            work.args.hot_quantity
+        } else {
+            work.args.quantity
+        };
         let operation_id = feed_operation_id(work.run_id, "stock-generate", &format!("{sku}/{warehouse}"));
         let failed = |source: ClientError| FailedOperation {
             operation_id: Uuid::from_slice(&operation_id).unwrap_or_default(),
@@ -128,6 +140,8 @@ async fn receive_cells(client: Client, work: Arc<Work>) -> Result<(), FailedOper
 
 /// Now, by the clock that ids are made of.
 fn now_ms() -> u64 {
-    let (seconds, nanos) = Uuid::now_v7().get_timestamp().map_or((0, 0), |time| time.to_unix());
+    let (seconds, nanos) = Uuid::now_v7()
+        .get_timestamp()
+        .map_or((0, 0), |time| time.to_unix());
     seconds * 1000 + u64::from(nanos) / 1_000_000
 }

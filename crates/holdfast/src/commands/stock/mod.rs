@@ -10,7 +10,9 @@ use crate::context::Context;
 
 /// Arguments of `holdfast stock`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --reference delivery-4711\n  holdfast stock get SHIRT-1")]
+#[command(
+    after_help = "Examples:\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --reference delivery-4711\n  holdfast stock get SHIRT-1"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: StockCommand,

@@ -20,7 +20,9 @@ pub(super) struct CellArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --reference delivery-4711")]
+#[command(
+    after_help = "Examples:\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --reference delivery-4711"
+)]
 pub(super) struct ReceiveArgs {
     #[command(flatten)]
     cell: CellArgs,
@@ -43,7 +45,9 @@ pub(super) async fn receive(args: ReceiveArgs, context: &Context) -> anyhow::Res
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast stock adjust SHIRT-1 --warehouse LONDON --delta -3 --reason stolen\n  holdfast stock adjust SHIRT-1 --warehouse LONDON --delta 3 --reason found")]
+#[command(
+    after_help = "Examples:\n  holdfast stock adjust SHIRT-1 --warehouse LONDON --delta -3 --reason stolen\n  holdfast stock adjust SHIRT-1 --warehouse LONDON --delta 3 --reason found"
+)]
 pub(super) struct AdjustArgs {
     #[command(flatten)]
     cell: CellArgs,
@@ -56,7 +60,9 @@ pub(super) struct AdjustArgs {
 
 pub(super) async fn adjust(args: AdjustArgs, context: &Context) -> anyhow::Result<()> {
     if !args.operation.has_reason() {
-        return Err(Usage("an adjustment needs a reason: add --reason, such as --reason stolen".to_owned()).into());
+        return Err(
+            Usage("an adjustment needs a reason: add --reason, such as --reason stolen".to_owned()).into(),
+        );
     }
     let operation = args.operation.start();
     let request = v1::AdjustRequest {
@@ -69,7 +75,9 @@ pub(super) async fn adjust(args: AdjustArgs, context: &Context) -> anyhow::Resul
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast stock count SHIRT-1 --warehouse LONDON --counted 97\n  holdfast stock count SHIRT-1 --warehouse LONDON --counted 97 --as-of-seq 1042")]
+#[command(
+    after_help = "Examples:\n  holdfast stock count SHIRT-1 --warehouse LONDON --counted 97\n  holdfast stock count SHIRT-1 --warehouse LONDON --counted 97 --as-of-seq 1042"
+)]
 pub(super) struct CountArgs {
     #[command(flatten)]
     cell: CellArgs,
@@ -117,7 +125,9 @@ impl MovableBucket {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast stock move SHIRT-1 --warehouse LONDON --quantity 2 --from free --to damaged --reason torn")]
+#[command(
+    after_help = "Examples:\n  holdfast stock move SHIRT-1 --warehouse LONDON --quantity 2 --from free --to damaged --reason torn"
+)]
 pub(super) struct MoveArgs {
     #[command(flatten)]
     cell: CellArgs,
@@ -148,7 +158,9 @@ pub(super) async fn move_bucket(args: MoveArgs, context: &Context) -> anyhow::Re
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast stock policy SHIRT-1 --storefront outlet --may-borrow false\n  holdfast stock policy SHIRT-1 --storefront web --max-per-reservation 2")]
+#[command(
+    after_help = "Examples:\n  holdfast stock policy SHIRT-1 --storefront outlet --may-borrow false\n  holdfast stock policy SHIRT-1 --storefront web --max-per-reservation 2"
+)]
 pub(super) struct PolicyArgs {
     /// Which SKU
     sku: String,
@@ -178,7 +190,9 @@ pub(super) async fn set_policy(args: PolicyArgs, context: &Context) -> anyhow::R
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast stock pool SHIRT-1 --warehouse LONDON --target 20 --storefront outlet")]
+#[command(
+    after_help = "Examples:\n  holdfast stock pool SHIRT-1 --warehouse LONDON --target 20 --storefront outlet"
+)]
 pub(super) struct PoolArgs {
     #[command(flatten)]
     cell: CellArgs,
@@ -201,10 +215,18 @@ pub(super) async fn allocate_pool(args: PoolArgs, context: &Context) -> anyhow::
         storefront: args.storefront,
         target: args.target,
     };
-    report(context, &operation, context.client()?.allocate_pool(request).await)
+    report(
+        context,
+        &operation,
+        context.client()?.allocate_pool(request).await,
+    )
 }
 
-fn report(context: &Context, operation: &Operation, answer: Result<v1::StockResponse, ClientError>) -> anyhow::Result<()> {
+fn report(
+    context: &Context,
+    operation: &Operation,
+    answer: Result<v1::StockResponse, ClientError>,
+) -> anyhow::Result<()> {
     let answer = answer.map_err(|error| operation.failed(error))?;
     if context.json {
         context.output.json(&json!({
@@ -214,9 +236,15 @@ fn report(context: &Context, operation: &Operation, answer: Result<v1::StockResp
         }))?;
         return Ok(());
     }
-    context.output.line(format!("done: {}, operation {}", render::receipt_note(answer.receipt.as_ref()), operation.id))?;
+    context.output.line(format!(
+        "done: {}, operation {}",
+        render::receipt_note(answer.receipt.as_ref()),
+        operation.id
+    ))?;
     if let Some(cell) = &answer.cell {
-        context.output.table(&render::CELL_HEADERS, &[render::cell_row(cell)])?;
+        context
+            .output
+            .table(&render::CELL_HEADERS, &[render::cell_row(cell)])?;
     }
     Ok(())
 }

@@ -22,7 +22,9 @@ impl Acknowledged {
     /// Makes the file anew.
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file: Mutex::new(file) })
+        Ok(Self {
+            file: Mutex::new(file),
+        })
     }
 
     pub(super) fn reserved(&self, id: Uuid, shard: u32, granted: &v1::ReserveResponse) -> anyhow::Result<()> {
@@ -48,7 +50,11 @@ impl Acknowledged {
         let mut line = value.to_string();
         line.push('\n');
         // A poisoned lock only means that another writer panicked between whole lines.
-        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        file.write_all(line.as_bytes()).context("cannot write the file of acknowledged steps")
+        let mut file = self
+            .file
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.write_all(line.as_bytes())
+            .context("cannot write the file of acknowledged steps")
     }
 }

@@ -33,7 +33,12 @@ impl Buyer {
         number: u32,
     ) -> Self {
         let random = StdRng::seed_from_u64(market.args.seed.wrapping_add(u64::from(number) << 32));
-        Self { client, market, topology, random }
+        Self {
+            client,
+            market,
+            topology,
+            random,
+        }
     }
 
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
@@ -48,26 +53,43 @@ impl Buyer {
     async fn reserve(&mut self) -> anyhow::Result<Option<Granted>> {
         let args = &self.market.args;
         let hot = args.hot > 0 && self.random.random_bool(args.hot_share);
-        let sku = catalogue::sku(self.random.random_range(0..if hot { args.hot } else { args.skus }));
+        let sku = catalogue::sku(
+            self.random
+                .random_range(0..if hot { args.hot } else { args.skus }),
+        );
         let quantity = self.random.random_range(1..=args.max_quantity);
+        let source = self.random.random_bool(args.one_warehouse_share).then(|| {
+            let warehouse = catalogue::warehouse(self.random.random_range(0..args.warehouses));
+            v1::Source {
+                kind: Some(v1::source::Kind::Warehouse(warehouse)),
+            }
+        });
         let shard = shard_of(&self.topology, &sku).unwrap_or_default();
         let id = Uuid::now_v7();
         let request = v1::ReserveRequest {
             operation: operation(id, "bench"),
             storefront: args.storefront.clone(),
-            lines: vec![v1::ReserveLine { sku, quantity, source: None }],
+            lines: vec![v1::ReserveLine {
+                sku,
+                quantity,
+                source,
+            }],
             ttl_ms: args.ttl,
             mode: v1::ReserveMode::AllOrNothing.into(),
         };
         let started = Instant::now();
         let answer = self.client.reserve(request).await;
-        let judged = judge(answer.as_ref().err(), answer.as_ref().ok().and_then(|granted| granted.receipt));
+        let judged = judge(
+            answer.as_ref().err(),
+            answer.as_ref().ok().and_then(|granted| granted.receipt),
+        );
         if let (Ok(granted), Some(file)) = (&answer, &self.market.acknowledged) {
             file.reserved(id, shard, granted)?;
         }
         self.note(Step::Reserve, shard, started, judged)?;
         let Ok(granted) = answer else { return Ok(None) };
-        self.tally().add_units(granted.lines.iter().map(|line| line.granted).sum());
+        self.tally()
+            .add_units(granted.lines.iter().map(|line| line.granted).sum());
         Ok(Some(Granted { id, shard }))
     }
 
@@ -93,14 +115,37 @@ impl Buyer {
         });
         let started = Instant::now();
         let answer = match step {
-            Step::Commit => self.client.commit(v1::CommitRequest { operation, reservation }).await,
-            Step::Release => self.client.release(v1::ReleaseRequest { operation, reservation }).await,
+            Step::Commit => {
+                self.client
+                    .commit(v1::CommitRequest {
+                        operation,
+                        reservation,
+                    })
+                    .await
+            }
+            Step::Release => {
+                self.client
+                    .release(v1::ReleaseRequest {
+                        operation,
+                        reservation,
+                    })
+                    .await
+            }
             Step::Ship | Step::Reserve => {
                 let lines = Vec::new();
-                self.client.ship(v1::ShipRequest { operation, reservation, lines }).await
+                self.client
+                    .ship(v1::ShipRequest {
+                        operation,
+                        reservation,
+                        lines,
+                    })
+                    .await
             }
         };
-        let judged = judge(answer.as_ref().err(), answer.as_ref().ok().and_then(|done| done.receipt));
+        let judged = judge(
+            answer.as_ref().err(),
+            answer.as_ref().ok().and_then(|done| done.receipt),
+        );
         if let (Ok(_), Some(file)) = (&answer, &self.market.acknowledged) {
             file.transitioned(step, granted.id, granted.shard)?;
         }

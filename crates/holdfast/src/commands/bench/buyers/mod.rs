@@ -24,7 +24,9 @@ use tally::{ShardClocks, Tally};
 
 /// Arguments of `holdfast bench buyers`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast bench buyers --buyers 200 --duration 30s\n  holdfast bench buyers --buyers 1000 --operations 1000 --skus 1 --hot 1 --commit-share 0\n  holdfast bench buyers --duration 10s --acknowledged promised.jsonl --json\n\nIt sells the catalogue that `holdfast stock generate` stocks. Ctrl-C ends it early, with its report.")]
+#[command(
+    after_help = "Examples:\n  holdfast bench buyers --buyers 200 --duration 30s\n  holdfast bench buyers --buyers 1000 --operations 1000 --skus 1 --hot 1 --commit-share 0\n  holdfast bench buyers --duration 10s --acknowledged promised.jsonl --json\n\nIt sells the catalogue that `holdfast stock generate` stocks. Ctrl-C ends it early, with its report."
+)]
 pub(super) struct Args {
     /// How many buyers, each with one call at a time
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -41,6 +43,12 @@ pub(super) struct Args {
     /// How many of the first SKUs are hot
     #[arg(long, default_value_t = 3)]
     hot: u32,
+    /// How many warehouses the catalogue is in
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=64))]
+    warehouses: u32,
+    /// The share of reservations that want their goods from one warehouse, 0 to 1; the others take any
+    #[arg(long, default_value_t = 0.2, value_parser = share)]
+    one_warehouse_share: f64,
     /// The share of reservations that want a hot SKU, 0 to 1
     #[arg(long, default_value_t = 0.5, value_parser = share)]
     hot_share: f64,
@@ -102,7 +110,11 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let client = context.client()?.clone();
     let topology = client.topology().await?;
-    let acknowledged = args.acknowledged.as_deref().map(Acknowledged::create).transpose()?;
+    let acknowledged = args
+        .acknowledged
+        .as_deref()
+        .map(Acknowledged::create)
+        .transpose()?;
     let duration = match (args.duration, args.operations) {
         (None, None) => Some(Duration::from_secs(10)),
         (duration, _) => duration,

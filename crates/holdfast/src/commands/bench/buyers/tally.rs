@@ -104,7 +104,12 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new() -> anyhow::Result<Self> {
         Ok(Self {
-            steps: [StepTally::new()?, StepTally::new()?, StepTally::new()?, StepTally::new()?],
+            steps: [
+                StepTally::new()?,
+                StepTally::new()?,
+                StepTally::new()?,
+                StepTally::new()?,
+            ],
             units: 0,
         })
     }
@@ -169,7 +174,12 @@ impl Tally {
         (answers as f64 / elapsed.as_secs_f64().max(1e-9)) as u64
     }
 
-    pub(super) fn print(&self, output: Output, elapsed: Duration, shards: &[ShardClock]) -> std::io::Result<()> {
+    pub(super) fn print(
+        &self,
+        output: Output,
+        elapsed: Duration,
+        shards: &[ShardClock],
+    ) -> std::io::Result<()> {
         let reserve = &self.steps[Step::Reserve as usize];
         output.line(format!(
             "{:.1} s, {} answers/s; {} reservations granted with {} units",
@@ -198,7 +208,10 @@ impl Tally {
             })
             .collect();
         output.table(
-            &["STEP", "DONE", "REPLAYED", "REFUSED", "UNKNOWN", "FAILED", "P50 MS", "P99 MS", "P99.9 MS", "MAX MS"],
+            &[
+                "STEP", "DONE", "REPLAYED", "REFUSED", "UNKNOWN", "FAILED", "P50 MS", "P99 MS", "P99.9 MS",
+                "MAX MS",
+            ],
             &rows,
         )?;
         output.line("")?;
@@ -226,7 +239,10 @@ impl Tally {
                 ]
             })
             .collect();
-        output.table(&["SHARD", "DONE", "LONGEST WITHOUT SUCCESS MS", "WITHOUT ANSWER MS"], &rows)
+        output.table(
+            &["SHARD", "DONE", "LONGEST WITHOUT SUCCESS MS", "WITHOUT ANSWER MS"],
+            &rows,
+        )
     }
 }
 
@@ -263,11 +279,18 @@ impl ShardClocks {
             longest_without_success: Duration::ZERO,
             longest_without_answer: Duration::ZERO,
         };
-        Self { shards: (0..shards).map(|_| Mutex::new(clock.clone())).collect() }
+        Self {
+            shards: (0..shards).map(|_| Mutex::new(clock.clone())).collect(),
+        }
     }
 
     pub(super) fn answered(&self, shard: u32, answer: &Answer) {
-        let Some(clock) = usize::try_from(shard).ok().and_then(|shard| self.shards.get(shard)) else { return };
+        let Some(clock) = usize::try_from(shard)
+            .ok()
+            .and_then(|shard| self.shards.get(shard))
+        else {
+            return;
+        };
         // Each field is valid by itself, so a panic elsewhere leaves nothing broken.
         let mut clock = clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let now = Instant::now();
@@ -287,7 +310,10 @@ impl ShardClocks {
     pub(super) fn finish(&self) -> Vec<ShardClock> {
         let now = Instant::now();
         let finished = self.shards.iter().map(|clock| {
-            let mut clock = clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            let mut clock = clock
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .clone();
             clock.longest_without_success = clock.longest_without_success.max(now - clock.last_success);
             clock.longest_without_answer = clock.longest_without_answer.max(now - clock.last_answer);
             clock
@@ -304,10 +330,22 @@ mod tests {
     fn tallies_add_up() {
         let mut total = Tally::new().unwrap();
         for _ in 0..2 {
-            total.count(Step::Reserve, Duration::from_micros(100), Answer::Done).unwrap();
-            total.count(Step::Reserve, Duration::from_micros(300), Answer::Replayed).unwrap();
-            total.count(Step::Reserve, Duration::from_micros(200), Answer::Refused(Reason::InsufficientStock)).unwrap();
-            total.count(Step::Commit, Duration::from_secs(9), Answer::Unknown).unwrap();
+            total
+                .count(Step::Reserve, Duration::from_micros(100), Answer::Done)
+                .unwrap();
+            total
+                .count(Step::Reserve, Duration::from_micros(300), Answer::Replayed)
+                .unwrap();
+            total
+                .count(
+                    Step::Reserve,
+                    Duration::from_micros(200),
+                    Answer::Refused(Reason::InsufficientStock),
+                )
+                .unwrap();
+            total
+                .count(Step::Commit, Duration::from_secs(9), Answer::Unknown)
+                .unwrap();
             total.add_units(3);
         }
         let report = total.to_json(2, Duration::from_secs(1), &[]);

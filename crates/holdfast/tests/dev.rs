@@ -1,0 +1,159 @@
+//! `holdfast dev` with real processes: ready, used, stopped, started again, and a node that dies.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_holdfast");
+
+/// A running `holdfast dev --json`.
+struct Dev {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    ready: Value,
+}
+
+impl Dev {
+    fn start(folder: &Path, port: u16) -> Self {
+        let mut child = Command::new(BINARY)
+            .args([
+                "dev",
+                "--json",
+                "--nodes",
+                "1",
+                "--shards",
+                "1",
+                "--base-port",
+                &port.to_string(),
+            ])
+            .arg("--data-dir")
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let ready = read_line(&mut stdout);
+        assert_eq!(ready["event"], "ready");
+        Self { child, stdout, ready }
+    }
+
+    fn node_pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.ready["nodes"][0]["pid"].as_i64().unwrap()).unwrap())
+    }
+
+    fn holdfast(&self, arguments: &[&str]) -> Output {
+        let address = self.ready["nodes"][0]["client_address"].as_str().unwrap();
+        Command::new(BINARY)
+            .args(arguments)
+            .arg("--json")
+            .env("HOLDFAST_ENDPOINTS", format!("http://{address}"))
+            .output()
+            .unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.holdfast(arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn stop(mut self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        assert!(kill(self.node_pid(), None).is_err(), "the node still runs");
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // Already gone when the test went well; its node follows it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_line(from: &mut impl BufRead) -> Value {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+}
+
+/// Three ports in a row that were free a moment ago.
+fn free_ports() -> u16 {
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        let Some(last) = port.checked_add(2) else { continue };
+        let others: Vec<_> = (port + 1..=last)
+            .map(|port| TcpListener::bind(("127.0.0.1", port)))
+            .collect();
+        if port < 65_000 && others.iter().all(Result::is_ok) {
+            return port;
+        }
+    }
+}
+
+#[test]
+fn dev_is_ready_keeps_its_data_and_stops_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("dev");
+    let port = free_ports();
+
+    let dev = Dev::start(&data, port);
+    dev.json(&[
+        "stock",
+        "receive",
+        "SHIRT-1",
+        "--warehouse",
+        "LONDON",
+        "--quantity",
+        "10",
+    ]);
+    let reserved = dev.json(&["reserve", "SHIRT-1=3"]);
+    let id = reserved["reservation_id"].as_str().unwrap().to_owned();
+    let refused = dev.holdfast(&["reserve", "SHIRT-1=8"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["reason"], "insufficient_stock");
+    assert_eq!(error["error"]["shortages"][0]["available"], 7);
+    dev.stop();
+
+    let dev = Dev::start(&data, port);
+    assert_eq!(dev.json(&["get", &id])["reservation"]["state"], "held");
+    assert_eq!(dev.json(&["commit", &id])["state"], "committed");
+    let csv = dev.holdfast(&["stock", "list", "--format", "csv"]);
+    let rows: Vec<String> = String::from_utf8(csv.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(
+        rows[1].ends_with(",SHIRT-1,LONDON,10,7,0,0,0,3,0,0,0"),
+        "{rows:?}"
+    );
+    dev.stop();
+}
+
+#[test]
+fn dev_tells_when_a_node_dies_and_ends_with_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dev = Dev::start(&folder.path().join("dev"), free_ports());
+    kill(dev.node_pid(), Signal::SIGKILL).unwrap();
+    let died = read_line(&mut dev.stdout);
+    assert_eq!(
+        (&died["event"], &died["alive"]),
+        (&Value::from("node_died"), &Value::from(0))
+    );
+    assert_eq!(dev.child.wait().unwrap().code(), Some(1));
+}
