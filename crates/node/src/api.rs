@@ -30,6 +30,10 @@ pub(crate) const PROXIED: &str = "holdfast-proxied";
 /// A replica this many committed entries behind is still caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
 
+/// A replica that is cut off from its leader, or from its quorum if it leads, for this many of the longest election timeouts
+/// has missed more than one election.
+pub(crate) const CUT_OFF_TIMEOUTS: u64 = 3;
+
 /// The part of a call's time that is kept for the way of the answer.
 const ANSWER_TIME: Duration = Duration::from_millis(10);
 
@@ -43,6 +47,8 @@ pub(crate) struct Api {
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
     pub(crate) started: Instant,
+    /// A replica that has heard nothing for this long is not ready.
+    pub(crate) cut_off_after_ms: u64,
     /// Free places for change streams.
     pub(crate) change_streams: Arc<Semaphore>,
     /// The node is about to stop: it is not ready any more, but still answers.
@@ -176,6 +182,8 @@ impl Api {
                 Some(format!("the replica of shard {number} has stopped"))
             } else if status.leader.is_none() {
                 Some(format!("shard {number} has no leader that this node knows of"))
+            } else if status.voters.len() > 1 && status.age_ms > self.cut_off_after_ms {
+                Some(format!("the replica of shard {number} is cut off from a quorum"))
             } else if status.applied_index + CAUGHT_UP_ENTRIES < status.committed_index {
                 let behind = status.committed_index - status.applied_index;
                 Some(format!("the replica of shard {number} is {behind} entries behind"))

@@ -23,6 +23,7 @@
 mod api;
 mod clock;
 pub mod config;
+pub mod doctor;
 pub mod errors;
 mod http;
 pub mod mapping;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::NodeConfig;
-use crate::api::Api;
+use crate::api::{Api, CUT_OFF_TIMEOUTS};
 use crate::config::PeerSection;
 use crate::http::HttpHandle;
 use crate::metrics::Metrics;
@@ -349,6 +349,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         metrics: Metrics::new(identity.node_id, Arc::clone(&shards)),
         tasks: tasks.clone(),
         started: Instant::now(),
+        cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
         change_streams: Arc::new(Semaphore::new(config.limits.change_streams)),
         leaving: AtomicBool::new(false),
         stopping: CancellationToken::new(),

@@ -1,0 +1,189 @@
+use bytes::Bytes;
+use holdfast_ledger::{Action, ReserveMode, Source};
+use holdfast_proto::v1;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::inbound::{self, Taken};
+use crate::validation::Invalid;
+
+fn operation() -> Option<v1::Operation> {
+    let operation_id = Bytes::copy_from_slice(uuid::Uuid::now_v7().as_bytes());
+    Some(v1::Operation { operation_id, reference: "order#1".into(), reason: "sale".into() })
+}
+
+/// Decodes and takes; says whether the bytes were a message at all.
+fn taken<M: Message + Default>(bytes: &[u8], take: fn(M) -> Result<Taken, Invalid>) -> Option<Result<Taken, Invalid>> {
+    M::decode(bytes).ok().map(take)
+}
+
+/// Every mutating request.
+fn take_as_every_request(bytes: &[u8]) -> Vec<Result<Taken, Invalid>> {
+    let mut results: Vec<_> = [
+        taken(bytes, inbound::reserve),
+        taken(bytes, inbound::extend),
+        taken(bytes, inbound::commit),
+        taken(bytes, inbound::release),
+        taken(bytes, inbound::ship),
+        taken(bytes, inbound::cancel),
+        taken(bytes, inbound::take_back),
+        taken(bytes, inbound::receive),
+        taken(bytes, inbound::adjust),
+        taken(bytes, inbound::count),
+        taken(bytes, inbound::move_bucket),
+        taken(bytes, inbound::set_policy),
+        taken(bytes, inbound::allocate_pool),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if let Ok(batch) = v1::BatchRequest::decode(bytes) {
+        results.extend(batch.items.into_iter().map(|item| inbound::batch_item(item.request)));
+    }
+    results
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![".{0,70}", "[A-Za-z0-9._:/-]{1,64}", Just(String::new())]
+}
+
+prop_compose! {
+    fn any_operation()(
+        operation_id in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..20),
+            Just(uuid::Uuid::now_v7().as_bytes().to_vec()),
+        ],
+        reference in any_text(),
+        reason in any_text(),
+    ) -> v1::Operation {
+        v1::Operation { operation_id: operation_id.into(), reference, reason }
+    }
+}
+
+fn any_source() -> impl Strategy<Value = v1::Source> {
+    let list = prop::collection::vec(any_text(), 0..70);
+    prop_oneof![
+        Just(v1::Source { kind: None }),
+        any_text().prop_map(|name| v1::Source { kind: Some(v1::source::Kind::Warehouse(name)) }),
+        list.prop_map(|warehouses| v1::Source {
+            kind: Some(v1::source::Kind::Preference(v1::WarehouseList { warehouses }))
+        }),
+    ]
+}
+
+prop_compose! {
+    fn any_reserve()(
+        operation in prop::option::of(any_operation()),
+        storefront in any_text(),
+        lines in prop::collection::vec((any_text(), any::<i64>(), prop::option::of(any_source())), 0..5),
+        ttl_ms in any::<u64>(),
+        mode in any::<i32>(),
+    ) -> v1::ReserveRequest {
+        let lines = lines.into_iter().map(|(sku, quantity, source)| v1::ReserveLine { sku, quantity, source });
+        v1::ReserveRequest { operation, storefront, lines: lines.collect(), ttl_ms, mode }
+    }
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics_and_a_refusal_names_its_field(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        for result in take_as_every_request(&bytes) {
+            if let Err(invalid) = result {
+                prop_assert!(!invalid.field.is_empty() && !invalid.message.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn truncated_and_flipped_messages_never_panic(
+        request in any_reserve(), cut in any::<prop::sample::Index>(), flip in any::<prop::sample::Index>(),
+    ) {
+        let bytes = request.encode_to_vec();
+        if !bytes.is_empty() {
+            take_as_every_request(&bytes[..cut.index(bytes.len())]);
+            let mut flipped = bytes.clone();
+            flipped[flip.index(bytes.len())] ^= 0x10;
+            take_as_every_request(&flipped);
+        }
+    }
+
+    #[test]
+    fn what_passes_keeps_every_rule(request in any_reserve()) {
+        if let Ok(taken) = inbound::reserve(request.clone()) {
+            let Action::Reserve { storefront, lines, ttl_ms, .. } = taken.command.action else {
+                return Err(TestCaseError::fail("another action"));
+            };
+            prop_assert_eq!(storefront.as_str(), &request.storefront);
+            prop_assert_eq!(lines.len(), request.lines.len());
+            prop_assert!((1..=2_592_000_000).contains(&ttl_ms));
+            for (line, sent) in lines.iter().zip(&request.lines) {
+                prop_assert!(line.quantity >= 1 && line.quantity == sent.quantity && line.sku.as_str() == sent.sku);
+                if let Source::Preference(list) = &line.source {
+                    prop_assert!((1..=64).contains(&list.len()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_good_reserve_arrives_as_it_was_sent() {
+    let request = v1::ReserveRequest {
+        operation: operation(),
+        storefront: "web".into(),
+        lines: vec![v1::ReserveLine {
+            sku: "A".into(),
+            quantity: 2,
+            source: Some(v1::Source { kind: Some(v1::source::Kind::Warehouse("W1".into())) }),
+        }],
+        ttl_ms: 900_000,
+        mode: v1::ReserveMode::BestEffort.into(),
+    };
+    let sent = request.operation.clone().unwrap();
+    let taken = inbound::reserve(request).unwrap();
+    assert_eq!(taken.command.operation_id.as_bytes().as_slice(), sent.operation_id.as_ref());
+    assert_eq!(taken.command.principal.as_str(), "anonymous");
+    assert_eq!((taken.command.reference.as_str(), taken.command.reason.as_str()), ("order#1", "sale"));
+    let Action::Reserve { lines, mode, .. } = taken.command.action else { panic!("another action") };
+    assert_eq!(mode, ReserveMode::BestEffort);
+    assert!(matches!(&lines[0].source, Source::Warehouse(name) if name.as_str() == "W1"));
+}
+
+#[test]
+fn stock_rules_are_kept_at_their_edges() {
+    let receive = |quantity| {
+        inbound::receive(v1::ReceiveRequest {
+            operation: operation(),
+            sku: "A".into(),
+            warehouse: "W".into(),
+            quantity,
+        })
+    };
+    assert!(receive(1).is_ok() && receive(i64::MAX).is_ok());
+    assert_eq!(receive(0).unwrap_err().field, "quantity");
+    let adjust = |delta, reason: &str| {
+        inbound::adjust(v1::AdjustRequest {
+            operation: operation().map(|operation| v1::Operation { reason: reason.into(), ..operation }),
+            sku: "A".into(),
+            warehouse: "W".into(),
+            delta,
+        })
+    };
+    assert!(adjust(-1, "shrinkage").is_ok() && adjust(i64::MIN, "x").is_ok());
+    assert_eq!(adjust(0, "x").unwrap_err().field, "delta");
+    assert_eq!(adjust(1, "").unwrap_err().field, "operation.reason");
+    let move_bucket = |from: v1::Bucket, to: v1::Bucket| {
+        inbound::move_bucket(v1::MoveBucketRequest {
+            operation: operation(),
+            sku: "A".into(),
+            warehouse: "W".into(),
+            from: from.into(),
+            to: to.into(),
+            quantity: 1,
+        })
+    };
+    assert!(move_bucket(v1::Bucket::Free, v1::Bucket::Damaged).is_ok());
+    assert_eq!(move_bucket(v1::Bucket::Free, v1::Bucket::Free).unwrap_err().field, "to");
+    assert_eq!(move_bucket(v1::Bucket::Held, v1::Bucket::Free).unwrap_err().field, "from");
+    assert_eq!(move_bucket(v1::Bucket::Free, v1::Bucket::Unspecified).unwrap_err().field, "to");
+}

@@ -121,8 +121,7 @@ fn peer_message_status(error: PeerMessageError) -> Status {
     }
 }
 
-/// Hands messages over in the order in which they came, without waiting for answers. A new future in the set is
-/// polled before older ones are polled again, in the order of its arrival, which is what hands it over.
+/// Hands messages over in the order in which they came, without waiting for answers.
 async fn serve_raft(
     service: &PeerService,
     from: u64,
@@ -149,8 +148,10 @@ async fn serve_raft(
                         return;
                     }
                 };
+                // Hands it over before the next message is read.
+                let answered = handle.handle_raft(payload);
                 under_way.push(async move {
-                    let payload = match handle.handle_raft(payload).await {
+                    let payload = match answered.await {
                         Ok(payload) => payload,
                         Err(error) => {
                             tracing::debug!(from, shard, %error, "raft message was not answered");

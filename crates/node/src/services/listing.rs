@@ -232,3 +232,84 @@ fn set_pool(pools: &mut Vec<PoolView>, storefront: &StorefrontId, quantity: i64)
         Err(at) => pools.insert(at, PoolView { storefront: storefront.clone(), quantity }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_ledger::{BucketMove, Cause, ChangeKind, Reason as CauseReason, Reference};
+
+    use super::*;
+
+    fn key(sku: &str) -> Key {
+        (Sku::new(sku).unwrap(), WarehouseId::new("W").unwrap())
+    }
+
+    fn cell(sku: &str, free: i64) -> CellView {
+        let mut pages = Pages::default();
+        pages.add(Vec::new(), 0, true);
+        pages.apply(&change(1, sku, Bucket::Free, free, None), 1);
+        pages.cells.into_values().next().unwrap()
+    }
+
+    fn change(seq: u64, sku: &str, bucket: Bucket, after: i64, storefront: Option<&str>) -> Change {
+        let (sku, warehouse) = key(sku);
+        Change {
+            seq,
+            entry_changes: 1,
+            entry_offset: 0,
+            log_index: seq,
+            log_time_ms: 0,
+            kind: ChangeKind::Received,
+            sku: Some(sku),
+            warehouse: Some(warehouse),
+            storefront: storefront.map(|name| StorefrontId::new(name).unwrap()),
+            moves: vec![BucketMove { bucket, delta: 1, after }],
+            reservation: None,
+            policy: None,
+            cause: Cause {
+                operation_id: None,
+                principal: None,
+                reason: CauseReason::new("").unwrap(),
+                reference: Reference::new("").unwrap(),
+            },
+        }
+    }
+
+    #[test]
+    fn pages_read_at_different_moments_become_one() {
+        let mut pages = Pages::default();
+        pages.add(vec![cell("A", 1), cell("C", 1)], 10, false);
+        pages.add(vec![cell("D", 5)], 20, true);
+        assert_eq!(pages.oldest_seq(), 10);
+        for change in [
+            change(10, "A", Bucket::Free, 99, None),
+            change(11, "A", Bucket::Free, 2, None),
+            // Made between the pages, in the part that the first page covers.
+            change(12, "B", Bucket::OnHand, 7, None),
+            // The second page contains it already, and what came after it.
+            change(15, "D", Bucket::Free, 99, None),
+            change(21, "D", Bucket::Free, 6, None),
+            // Beyond the last page's last cell.
+            change(22, "E", Bucket::Free, 8, None),
+            // After the moment that is listed.
+            change(26, "A", Bucket::Free, 99, None),
+        ] {
+            pages.apply(&change, 25);
+        }
+        let free: Vec<(&str, i64, i64)> =
+            pages.cells.values().map(|cell| (cell.sku.as_str(), cell.on_hand, cell.free)).collect();
+        assert_eq!(free, [("A", 0, 2), ("B", 7, 0), ("C", 0, 1), ("D", 0, 6), ("E", 0, 8)]);
+    }
+
+    #[test]
+    fn pools_follow_their_storefront_in_order() {
+        let mut pages = Pages::default();
+        pages.add(Vec::new(), 0, true);
+        for (seq, storefront, after) in [(1, "web", 3), (2, "app", 4), (3, "web", 5), (4, "app", 0)] {
+            pages.apply(&change(seq, "A", Bucket::Pool, after, Some(storefront)), 9);
+        }
+        let cell = &pages.cells[&key("A")];
+        let pools: Vec<(&str, i64)> =
+            cell.pools.iter().map(|pool| (pool.storefront.as_str(), pool.quantity)).collect();
+        assert_eq!(pools, [("web", 5)]);
+    }
+}

@@ -15,21 +15,21 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 /// How long a condition may take to come true before its test fails. Never waited for in full otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct TestCluster {
-    pub nodes: Vec<Option<Node>>,
+pub(crate) struct TestCluster {
+    pub(crate) nodes: Vec<Option<Node>>,
     configs: Vec<NodeConfig>,
     _folder: tempfile::TempDir,
 }
 
 impl TestCluster {
     /// Three nodes that are ready.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(3, |_| {}).await
     }
 
-    pub async fn start_with(count: u64, change: impl Fn(&mut NodeConfig)) -> Self {
+    pub(crate) async fn start_with(count: u64, change: impl Fn(&mut NodeConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut configs = Vec::new();
         let mut listeners = Vec::new();
@@ -78,26 +78,26 @@ impl TestCluster {
     }
 
     /// Waits until all running nodes are ready.
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         for node in self.nodes.iter().flatten() {
             within_patience("the node is ready", node.ready()).await;
         }
     }
 
-    pub fn config(&self, index: usize) -> NodeConfig {
+    pub(crate) fn config(&self, index: usize) -> NodeConfig {
         self.configs[index].clone()
     }
 
-    pub fn node(&self, index: usize) -> &Node {
+    pub(crate) fn node(&self, index: usize) -> &Node {
         self.nodes[index].as_ref().expect("the node runs")
     }
 
-    pub async fn stop(&mut self, index: usize) {
+    pub(crate) async fn stop(&mut self, index: usize) {
         let node = self.nodes[index].take().expect("the node runs");
         within_patience("the node stops", node.stop()).await.unwrap();
     }
 
-    pub async fn stop_all(mut self) {
+    pub(crate) async fn stop_all(mut self) {
         for index in 0..self.nodes.len() {
             if self.nodes[index].is_some() {
                 self.stop(index).await;
@@ -105,48 +105,48 @@ impl TestCluster {
         }
     }
 
-    pub async fn start_again(&mut self, index: usize) {
+    pub(crate) async fn start_again(&mut self, index: usize) {
         self.nodes[index] = Some(Node::start(self.configs[index].clone()).await.unwrap());
     }
 
-    pub fn channel(&self, index: usize) -> Channel {
+    pub(crate) fn channel(&self, index: usize) -> Channel {
         let address = self.node(index).client_address();
         Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true).connect_lazy()
     }
 
-    pub fn reservations(&self, index: usize) -> ReservationsClient<Channel> {
+    pub(crate) fn reservations(&self, index: usize) -> ReservationsClient<Channel> {
         ReservationsClient::new(self.channel(index))
     }
 
-    pub fn stock(&self, index: usize) -> StockClient<Channel> {
+    pub(crate) fn stock(&self, index: usize) -> StockClient<Channel> {
         StockClient::new(self.channel(index))
     }
 
-    pub fn changes(&self, index: usize) -> ChangesClient<Channel> {
+    pub(crate) fn changes(&self, index: usize) -> ChangesClient<Channel> {
         ChangesClient::new(self.channel(index))
     }
 
-    pub fn cluster(&self, index: usize) -> ClusterClient<Channel> {
+    pub(crate) fn cluster(&self, index: usize) -> ClusterClient<Channel> {
         ClusterClient::new(self.channel(index))
     }
 
-    pub async fn receive(&self, index: usize, sku: &str, quantity: i64) -> v1::StockResponse {
+    pub(crate) async fn receive(&self, index: usize, sku: &str, quantity: i64) -> v1::StockResponse {
         let request =
             v1::ReceiveRequest { operation: operation(), sku: sku.into(), warehouse: "W1".into(), quantity };
         self.stock(index).receive(request).await.unwrap().into_inner()
     }
 
-    pub async fn cell(&self, index: usize, sku: &str) -> v1::Cell {
+    pub(crate) async fn cell(&self, index: usize, sku: &str) -> v1::Cell {
         let request = v1::GetStockRequest { sku: sku.into(), ..Default::default() };
         self.stock(index).get_stock(request).await.unwrap().into_inner().cells.remove(0)
     }
 
-    pub async fn topology(&self, index: usize) -> v1::GetTopologyResponse {
+    pub(crate) async fn topology(&self, index: usize) -> v1::GetTopologyResponse {
         self.cluster(index).get_topology(v1::GetTopologyRequest {}).await.unwrap().into_inner()
     }
 
     /// All changes of a shard, as this node serves them.
-    pub async fn all_changes(&self, index: usize, shard: u32) -> Vec<v1::Change> {
+    pub(crate) async fn all_changes(&self, index: usize, shard: u32) -> Vec<v1::Change> {
         let request = v1::TailChangesRequest { shard, ..Default::default() };
         let mut stream = self.changes(index).tail_changes(request).await.unwrap().into_inner();
         let mut changes = Vec::new();
@@ -157,7 +157,7 @@ impl TestCluster {
     }
 }
 
-pub async fn within_patience<T>(what: &str, condition: impl Future<Output = T>) -> T {
+pub(crate) async fn within_patience<T>(what: &str, condition: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, condition).await {
         Ok(value) => value,
         Err(_) => panic!("not in time: {what}"),
@@ -165,7 +165,7 @@ pub async fn within_patience<T>(what: &str, condition: impl Future<Output = T>) 
 }
 
 /// Tries until it succeeds.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl Fn() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl Fn() -> F) -> T {
     within_patience(what, async {
         loop {
             if let Some(value) = attempt().await {
@@ -177,23 +177,23 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: i
     .await
 }
 
-pub fn id() -> Bytes {
+pub(crate) fn id() -> Bytes {
     Bytes::copy_from_slice(uuid::Uuid::now_v7().as_bytes())
 }
 
-pub fn operation() -> Option<v1::Operation> {
+pub(crate) fn operation() -> Option<v1::Operation> {
     operation_with(id())
 }
 
-pub fn operation_with(operation_id: Bytes) -> Option<v1::Operation> {
+pub(crate) fn operation_with(operation_id: Bytes) -> Option<v1::Operation> {
     Some(v1::Operation { operation_id, reference: "order-1".into(), reason: "test".into() })
 }
 
-pub fn key(reservation_id: &Bytes) -> Option<v1::ReservationKey> {
+pub(crate) fn key(reservation_id: &Bytes) -> Option<v1::ReservationKey> {
     Some(v1::ReservationKey { reservation_id: reservation_id.clone(), shard: None })
 }
 
-pub fn reserve(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::ReserveRequest {
+pub(crate) fn reserve(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::ReserveRequest {
     v1::ReserveRequest {
         operation: operation_with(operation_id.clone()),
         storefront: "web".into(),
@@ -204,7 +204,7 @@ pub fn reserve(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::ReserveReq
 }
 
 /// The reason in a refused call.
-pub fn reason(status: &Status) -> v1::Reason {
+pub(crate) fn reason(status: &Status) -> v1::Reason {
     match errors::refusal_in(status) {
         Some(refusal) => refusal.reason(),
         None => panic!("no refusal in {status:?}"),
@@ -212,7 +212,7 @@ pub fn reason(status: &Status) -> v1::Reason {
 }
 
 /// Retries what certainly or possibly had no effect, with the same operation id, as a client does.
-pub async fn retried<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
+pub(crate) async fn retried<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
     call: impl Fn() -> F,
 ) -> Result<T, Status> {
     within_patience("the call is decided", async {

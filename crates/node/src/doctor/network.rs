@@ -1,0 +1,163 @@
+//! Ports, peers and clocks.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use futures::future::join_all;
+use holdfast_proto::v1;
+use holdfast_proto::v1::cluster_client::ClusterClient;
+use tokio::net::TcpStream;
+use tonic::transport::Endpoint;
+
+use super::{Area, Finding};
+use crate::NodeConfig;
+use crate::clock::wall_clock_ms;
+use crate::config::PeerSection;
+
+/// How long to wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A difference of clocks worth a look, and one that is a problem: log time follows the leader's clock, so holds end
+/// that much too late after a change of leaders.
+const SKEW_WARNING_MS: u64 = 250;
+const SKEW_PROBLEM_MS: u64 = 2_000;
+
+/// What a node said about itself.
+struct Seen {
+    node_id: u64,
+    cluster_id: Vec<u8>,
+    /// How far its clock is ahead of ours (negative: behind), less what the round trip can explain.
+    skew_ms: i64,
+}
+
+pub(super) async fn examine(config: &NodeConfig) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let own_id = config.node.node_id;
+    let own = ask(&config.listen.client).await;
+    let runs = matches!(&own, Ok(seen) if seen.node_id == own_id);
+    for (key, address) in [
+        ("listen.client", &config.listen.client),
+        ("listen.peer", &config.listen.peer),
+        ("listen.http", &config.listen.http),
+    ] {
+        findings.push(port(key, address, runs));
+    }
+    let others = config.cluster_nodes().into_iter().filter(|node| node.node_id != own_id);
+    let examined = others.map(|node| async move { peer(config, &node).await });
+    findings.extend(join_all(examined).await.into_iter().flatten());
+    findings
+}
+
+fn port(key: &str, address: &str, runs: bool) -> Finding {
+    match std::net::TcpListener::bind(address) {
+        Ok(_) => Finding::good(Area::Ports, format!("{key} {address} is free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse && runs => {
+            Finding::good(Area::Ports, format!("{key} {address} is in use while this node runs"))
+        }
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::problem(
+            Area::Ports,
+            format!("{key} {address} is in use, and this node does not answer"),
+            "stop the other process, or choose another port",
+        ),
+        Err(error) => Finding::problem(
+            Area::Ports,
+            format!("{key} {address} cannot be listened on: {error}"),
+            "use an address of this machine, and a port above 1023 or a privilege for it",
+        ),
+    }
+}
+
+async fn peer(config: &NodeConfig, node: &PeerSection) -> Vec<Finding> {
+    let id = node.node_id;
+    let mut findings = Vec::new();
+    match tokio::time::timeout(PATIENCE, TcpStream::connect(&node.peer_address)).await {
+        Ok(Ok(_)) => findings.push(Finding::good(
+            Area::Peers,
+            format!("node {id} can be reached at {} for peers", node.peer_address),
+        )),
+        Ok(Err(error)) => findings.push(unreachable(node, &node.peer_address, &error.to_string())),
+        Err(_) => findings.push(unreachable(node, &node.peer_address, "no answer in time")),
+    }
+    let seen = match ask(&node.client_address).await {
+        Ok(seen) => seen,
+        Err(why) => {
+            findings.push(unreachable(node, &node.client_address, &why));
+            return findings;
+        }
+    };
+    let cluster_id = config.node.cluster_id.unwrap_or_default();
+    if seen.node_id != id {
+        findings.push(Finding::problem(
+            Area::Peers,
+            format!("at {} is node {}, not node {id}", node.client_address, seen.node_id),
+            "correct the addresses in peers",
+        ));
+    } else if seen.cluster_id != cluster_id.as_bytes() {
+        findings.push(Finding::problem(
+            Area::Peers,
+            format!("node {id} belongs to another cluster than {cluster_id}"),
+            "correct node.cluster_id or the addresses in peers",
+        ));
+    } else {
+        findings.push(Finding::good(
+            Area::Peers,
+            format!("node {id} can be reached at {} for clients", node.client_address),
+        ));
+    }
+    findings.push(clock(id, seen.skew_ms));
+    findings
+}
+
+fn unreachable(node: &PeerSection, address: &str, why: &str) -> Finding {
+    Finding::warning(
+        Area::Peers,
+        format!("node {} cannot be reached at {address}: {why}", node.node_id),
+        "start it, or check its address and what filters the network between",
+    )
+}
+
+/// What a difference of clocks means.
+pub(super) fn clock(node_id: u64, skew_ms: i64) -> Finding {
+    let direction = if skew_ms < 0 { "behind" } else { "ahead of" };
+    let message = format!("the clock of node {node_id} is {} ms {direction} this machine's", skew_ms.unsigned_abs());
+    let advice = "keep the clocks of all nodes with NTP or PTP";
+    match skew_ms.unsigned_abs() {
+        0..SKEW_WARNING_MS => Finding::good(Area::Clock, message),
+        SKEW_WARNING_MS..SKEW_PROBLEM_MS => Finding::warning(Area::Clock, message, advice),
+        _ => Finding::problem(Area::Clock, message, advice),
+    }
+}
+
+/// How far a clock is ahead that showed `shown` at some moment between `before` and `after` of ours.
+pub(super) fn skew(before: u64, shown: u64, after: u64) -> i64 {
+    let difference = |a: u64, b: u64| i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX);
+    if shown < before {
+        -difference(before, shown)
+    } else if shown > after {
+        difference(shown, after)
+    } else {
+        0
+    }
+}
+
+/// Asks whoever is at a client address who it is.
+async fn ask(address: &str) -> Result<Seen, String> {
+    let asked = async {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
+        let channel = endpoint.connect().await.map_err(|e| e.to_string())?;
+        let mut client = ClusterClient::new(channel);
+        let topology = client.get_topology(v1::GetTopologyRequest {}).await.map_err(|e| e.message().to_owned())?;
+        let before = wall_clock_ms();
+        let status = client.get_node_status(v1::GetNodeStatusRequest {}).await.map_err(|e| e.message().to_owned())?;
+        let after = wall_clock_ms();
+        let status = status.into_inner();
+        Ok(Seen {
+            node_id: status.node_id,
+            cluster_id: topology.into_inner().cluster_id.to_vec(),
+            skew_ms: skew(before, status.wall_clock_ms, after),
+        })
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(result) => result,
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
