@@ -30,12 +30,12 @@ struct Effect {
 }
 
 impl Operations {
-    pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            seen: Spill::new()?,
+    pub(super) fn new() -> Self {
+        Self {
+            seen: Spill::new(),
             current: None,
             effects: HashSet::new(),
-        })
+        }
     }
 
     pub(super) fn observe(

@@ -28,8 +28,8 @@ pub(super) struct Returns {
 }
 
 impl Returns {
-    pub(super) fn new() -> std::io::Result<Self> {
-        Ok(Self { moves: Spill::new()? })
+    pub(super) fn new() -> Self {
+        Self { moves: Spill::new() }
     }
 
     pub(super) fn observe(&mut self, step: &Step<'_>, cell: CellKey) -> std::io::Result<()> {

@@ -458,7 +458,7 @@ fn live_stock_that_differs_is_told_cell_by_cell() {
 #[test]
 fn live_stock_of_another_moment_is_not_compared() {
     let world = sale();
-    let mut verifier = Verifier::new().unwrap();
+    let mut verifier = Verifier::new();
     let mut shard = verifier.shard(SHARD);
     for change in &world.history {
         shard.observe(change).unwrap();

@@ -13,7 +13,7 @@ use world::{SHARD, World};
 
 /// Verifies a history that should have so many changes, with or without live stock.
 fn verify(history: &[Change], last_seq: u64, live: Option<&[v1::Cell]>) -> Report {
-    let mut verifier = Verifier::new().unwrap();
+    let mut verifier = Verifier::new();
     let mut shard = verifier.shard(SHARD);
     for change in history {
         shard.observe(change).unwrap();
@@ -79,7 +79,7 @@ fn what_the_report_counts_is_what_the_history_has() {
 
 #[test]
 fn several_shards_are_verified_one_after_the_other() {
-    let mut verifier = Verifier::new().unwrap();
+    let mut verifier = Verifier::new();
     let mut changes = 0;
     for shard in 0..3 {
         let mut history = random(shard.into(), 100).history;
@@ -102,7 +102,7 @@ fn several_shards_are_verified_one_after_the_other() {
 /// Half a million reservations of which at most 64 are open: what is retained follows the 64.
 #[test]
 fn a_million_changes_retain_only_cells_and_open_reservations() {
-    let mut verifier = Verifier::new().unwrap();
+    let mut verifier = Verifier::new();
     let mut shard = verifier.shard(SHARD);
     let mut world = World::new();
     let mut dice = Dice(1);

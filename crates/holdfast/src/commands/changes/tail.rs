@@ -58,6 +58,13 @@ impl Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    match tail(args, context).await {
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        done => done,
+    }
+}
+
+async fn tail(args: Args, context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
     let positions = streams::positions(client, args.shard).await?;
     let mut cursors = match &args.cursor {
@@ -106,10 +113,20 @@ fn print(shard: u32, message: v1::TailChangesResponse, cursors: Option<&mut Curs
     Ok(())
 }
 
+/// Whole messages at a time, so that a cursor never stands inside one.
 fn write(changes: &[v1::Change]) -> anyhow::Result<()> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut lines = String::new();
     for change in changes {
-        writeln!(out, "{}", json::encode(change)?)?;
+        lines.push_str(&json::encode(change)?);
+        lines.push('\n');
     }
+    let mut out = std::io::stdout().lock();
+    out.write_all(lines.as_bytes())?;
     Ok(out.flush()?)
+}
+
+/// Nobody reads on, as with `| head`: an end like any other.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

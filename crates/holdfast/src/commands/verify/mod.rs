@@ -31,7 +31,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let mut verifier = Verifier::new()?;
+    let mut verifier = Verifier::new();
     let progress = progress();
     match &args.archive {
         Some(place) => archived::verify(place, args.shard, &mut verifier, &progress).await?,
