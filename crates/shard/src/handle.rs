@@ -10,7 +10,7 @@ use holdfast_ledger::{Command, Outcome, Query};
 use tokio::time::Instant;
 
 use crate::leadership;
-use crate::replica::{self, Replica};
+use crate::replica::{self, Replica, Stopper};
 use crate::route;
 use crate::{
     Answer, ChangeReader, Freshness, PeerMessageError, PeerTransport, QueryError, ReplicaStatus,
@@ -26,9 +26,10 @@ pub async fn start(
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
 ) -> Result<ShardHandle, StartError> {
-    let replica = replica::start(options, stores, transport).await?;
+    let (replica, stopper) = replica::start(options, stores, transport).await?;
     Ok(ShardHandle {
         replica: Arc::new(replica),
+        stopper: Arc::new(stopper),
     })
 }
 
@@ -37,6 +38,7 @@ pub async fn start(
 #[derive(Clone)]
 pub struct ShardHandle {
     replica: Arc<Replica>,
+    stopper: Arc<Stopper>,
 }
 
 impl ShardHandle {
@@ -132,18 +134,19 @@ impl ShardHandle {
 
     /// Hands over leadership if it leads, then stops. Idempotent.
     pub async fn stop(&self) {
-        if self.replica.leads() && !self.replica.is_stopped() {
-            if let Err(error) = leadership::transfer(&self.replica, None).await {
-                tracing::info!(shard = self.shard(), %error, "leadership was not handed over");
-            }
+        if self.replica.leads()
+            && !self.replica.is_stopped()
+            && let Err(error) = leadership::transfer(&self.replica, None).await
+        {
+            tracing::info!(shard = self.shard(), %error, "leadership was not handed over");
         }
-        self.replica.stopper.stop().await;
+        self.stopper.stop().await;
     }
 
     /// Stops without handing over, as a crash would.
     #[cfg(test)]
     pub(crate) async fn halt(&self) {
-        self.replica.stopper.stop().await;
+        self.stopper.stop().await;
     }
 
     /// Has the ledger apply an entry that is not in the log.

@@ -2,7 +2,7 @@
 
 mod batch;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +56,11 @@ pub(crate) struct Proposer {
 struct Work {
     queue: VecDeque<Item>,
     confirming: usize,
-    entries_in_flight: usize,
+    /// Numbers of the proposals that are not answered.
+    in_flight: BTreeSet<u64>,
+    last_proposal: u64,
+    /// Commands for a confirmed read, once every proposal up to a number is answered.
+    after_proposals: Vec<(u64, Vec<Item>)>,
     pump_scheduled: bool,
     stopping: bool,
 }
@@ -116,10 +120,7 @@ impl Proposer {
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
         if self.work.stopping || !self.leads() {
-            self.work
-                .queue
-                .drain(..)
-                .for_each(|item| item.answer(CommandReply::NotProposed));
+            self.give_up();
             return;
         }
         while self.wants_entry() {
@@ -134,9 +135,19 @@ impl Proposer {
         }
     }
 
+    /// Somebody else leads: nothing that waits here was proposed.
+    fn give_up(&mut self) {
+        let confirming = self.work.after_proposals.drain(..).flat_map(|(_, items)| items);
+        let confirming: Vec<Item> = confirming.collect();
+        self.work.confirming -= confirming.len();
+        for item in self.work.queue.drain(..).chain(confirming) {
+            item.answer(CommandReply::NotProposed);
+        }
+    }
+
     fn wants_entry(&self) -> bool {
         let waiting = self.work.queue.len();
-        let in_flight = self.work.entries_in_flight;
+        let in_flight = self.work.in_flight.len();
         waiting > 0
             && in_flight < self.parts.options.max_entries_in_flight
             && (in_flight < EAGER_ENTRIES || waiting >= WORTHWHILE_COMMANDS)
@@ -208,7 +219,9 @@ impl Proposer {
         };
         add(counter, 1);
         add(&self.parts.counters.commands_proposed, items.len());
-        self.work.entries_in_flight += 1;
+        self.work.last_proposal += 1;
+        let number = self.work.last_proposal;
+        self.work.in_flight.insert(number);
         let raft = self.parts.raft.clone();
         let proposal = async move {
             let (responder, result) = ProgressResponder::complete_only();
@@ -218,15 +231,36 @@ impl Proposer {
             }
         };
         ctx.spawn(proposal.into_actor(self).map(move |proposed, actor, ctx| {
-            actor.work.entries_in_flight -= 1;
+            actor.work.in_flight.remove(&number);
             answer_all(items, proposed);
+            actor.confirm_what_may_be(ctx);
             actor.schedule_pump(ctx);
         }));
     }
 
-    /// Answers from the ledger once it is certain that nothing acknowledged is missing in it.
+    /// Answers from the ledger, later: perhaps an earlier attempt at one of the commands is in flight, and a caller who
+    /// repeats it must not be refused while that takes effect.
     fn confirm(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
         self.work.confirming += items.len();
+        self.work.after_proposals.push((self.work.last_proposal, items));
+        self.confirm_what_may_be(ctx);
+    }
+
+    fn confirm_what_may_be(&mut self, ctx: &mut Context<Self>) {
+        let answered = self.work.in_flight.first().map_or(u64::MAX, |oldest| oldest - 1);
+        let ready: Vec<Item> = self
+            .work
+            .after_proposals
+            .extract_if(.., |(after, _)| *after <= answered)
+            .flat_map(|(_, items)| items)
+            .collect();
+        if !ready.is_empty() {
+            self.confirm_now(ready, ctx);
+        }
+    }
+
+    /// Answers from the ledger once it is certain that nothing acknowledged is missing in it.
+    fn confirm_now(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
         let (gate, state) = (self.parts.gate.clone(), Arc::clone(&self.parts.state));
         let round = async move {
             gate.confirm().await?;
@@ -278,7 +312,7 @@ impl Proposer {
     /// Lets time pass when nobody else does and something is due.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.schedule_pump(ctx);
-        let idle = self.work.queue.is_empty() && self.work.entries_in_flight == 0 && !self.work.stopping;
+        let idle = self.work.queue.is_empty() && self.work.in_flight.is_empty() && !self.work.stopping;
         if idle && self.leads() {
             let view = *self.parts.view.borrow();
             let now_ms = self.parts.clock.peek(view.log_time_ms);

@@ -38,7 +38,7 @@ pub(crate) struct Replica {
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
     pub(crate) freshest: Arc<Mutex<Freshest>>,
-    pub(crate) stopper: Stopper,
+    pub(crate) stopped: watch::Receiver<bool>,
 }
 
 impl Replica {
@@ -46,17 +46,24 @@ impl Replica {
         *self.leader.borrow() == Some(self.options.node_id)
     }
 
+    fn was_told_to_stop(&self) -> bool {
+        // When nobody is left who could tell, it stops too.
+        *self.stopped.borrow() || self.stopped.has_changed().is_err()
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopper.is_stopped() || self.health.is_dead()
+        self.was_told_to_stop() || self.health.is_dead()
     }
 
     pub(crate) fn status(&self) -> ReplicaStatus {
+        // Before the metrics are borrowed: it borrows them too.
+        let age_ms = crate::route::age_ms(self);
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let view = *self.view.borrow();
         let stopped_because = match self.health.failure() {
             Some(why) => Some(why),
-            None if self.stopper.is_stopped() => Some("it was told to".into()),
+            None if self.was_told_to_stop() => Some("it was told to".into()),
             None => None,
         };
         let role = match metrics.state {
@@ -85,6 +92,7 @@ impl Replica {
             cells: view.cells,
             live_reservations: view.live_reservations,
             log_time_ms: view.log_time_ms,
+            age_ms,
             stopped_because,
         }
     }

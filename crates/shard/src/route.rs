@@ -4,7 +4,7 @@ mod query;
 mod serve;
 mod submit;
 
-pub(crate) use query::query;
+pub(crate) use query::{age_ms, query};
 pub(crate) use serve::serve;
 pub(crate) use submit::submit;
 

@@ -63,6 +63,9 @@ pub struct ReplicaStatus {
     pub live_reservations: u64,
     /// Log time, milliseconds since the Unix epoch.
     pub log_time_ms: u64,
+    /// For how long, in milliseconds, it cannot rule out that it misses something: since a quorum acknowledged it as the
+    /// leader, or since it last heard from one. [`u64::MAX`] when that never was.
+    pub age_ms: u64,
     /// Why it stopped, when it did.
     pub stopped_because: Option<String>,
 }

@@ -39,10 +39,6 @@ pub(crate) struct Stopper {
 }
 
 impl Stopper {
-    pub(crate) fn is_stopped(&self) -> bool {
-        *self.stop.borrow()
-    }
-
     /// Stops Raft and ends the thread. Idempotent.
     pub(crate) async fn stop(&self) {
         self.stop.send_replace(true);
@@ -61,7 +57,7 @@ pub(crate) async fn start(
     options: ShardOptions,
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
-) -> Result<Replica, StartError> {
+) -> Result<(Replica, Stopper), StartError> {
     let shard = options.shard;
     options
         .check()
@@ -85,7 +81,7 @@ pub(crate) async fn start(
         thread: Mutex::new(Some(thread)),
     };
     match built.await {
-        Ok(built) => built.map(|build| build(stopper)),
+        Ok(built) => built.map(|replica| (replica, stopper)),
         Err(_) => Err(StartError::Raft {
             shard,
             what: "its thread ended".into(),
@@ -93,14 +89,11 @@ pub(crate) async fn start(
     }
 }
 
-/// A replica that only lacks what ends it.
-type Unfinished = Box<dyn FnOnce(Stopper) -> Replica + Send>;
-
 fn run(
     options: ShardOptions,
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
-    ready: oneshot::Sender<Result<Unfinished, StartError>>,
+    ready: oneshot::Sender<Result<Replica, StartError>>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let shard = options.shard;
@@ -118,12 +111,10 @@ fn run(
     };
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async move {
-        match build(options, stores, transport).await {
+        match build(options, stores, transport, stopped.clone()).await {
             Ok(replica) => {
                 let (raft, proposer) = (replica.raft.clone(), replica.proposer.clone());
-                ready
-                    .send(Ok(Box::new(move |stopper| replica.finish(stopper))))
-                    .ok();
+                ready.send(Ok(replica)).ok();
                 stopped.wait_for(|stop| *stop).await.ok();
                 proposer.send(StopProposing).await.ok();
                 if let Err(error) = raft.shutdown().await {
@@ -135,22 +126,6 @@ fn run(
             }
         }
     });
-}
-
-/// [`Replica`] without its [`Stopper`].
-struct Parts {
-    options: ShardOptions,
-    stores_changes: holdfast_storage::ChangeLog,
-    transport: Arc<dyn PeerTransport>,
-    raft: Raft,
-    inbound: Inbound,
-    proposer: actix::Addr<Proposer>,
-    gate: ReadGate,
-    ends: crate::state_machine::StateMachineEnds,
-    leader: watch::Receiver<Option<u64>>,
-    health: Health,
-    counters: Arc<Counters>,
-    freshest: Arc<Mutex<crate::read::Freshest>>,
 }
 
 fn raft_config(options: &ShardOptions) -> Config {
@@ -174,7 +149,8 @@ async fn build(
     options: ShardOptions,
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
-) -> Result<Parts, StartError> {
+    stopped: watch::Receiver<bool>,
+) -> Result<Replica, StartError> {
     let shard = options.shard;
     let recovery = |error: std::io::Error| StartError::Recovery {
         shard,
@@ -251,19 +227,22 @@ async fn build(
         Arc::clone(&counters),
         options.max_snapshot_bytes,
     );
-    Ok(Parts {
+    Ok(Replica {
         options,
-        stores_changes: stores.changes,
         transport,
         raft,
         inbound,
         proposer,
         gate,
-        ends,
+        state: ends.state,
+        view: ends.view,
+        last_seq: ends.last_seq,
         leader,
+        changes: stores.changes,
         health,
         counters,
         freshest,
+        stopped,
     })
 }
 
@@ -315,27 +294,5 @@ async fn watch_raft(raft: Raft, leader: watch::Sender<Option<u64>>, health: Heal
     match state {
         Ok(()) | Err(Fatal::Stopped) => {}
         Err(fatal) => health.fail(format!("raft: {fatal}")),
-    }
-}
-
-impl Parts {
-    fn finish(self, stopper: Stopper) -> Replica {
-        Replica {
-            options: self.options,
-            transport: self.transport,
-            raft: self.raft,
-            inbound: self.inbound,
-            proposer: self.proposer,
-            gate: self.gate,
-            state: self.ends.state,
-            view: self.ends.view,
-            last_seq: self.ends.last_seq,
-            leader: self.leader,
-            changes: self.stores_changes,
-            health: self.health,
-            counters: self.counters,
-            freshest: self.freshest,
-            stopper,
-        }
     }
 }

@@ -147,7 +147,7 @@ fn read(state: &State, query: &Query, age_ms: u64) -> Result<Answer, QueryError>
 }
 
 /// For how long this replica cannot rule out that it misses something.
-fn age_ms(replica: &Replica) -> u64 {
+pub(crate) fn age_ms(replica: &Replica) -> u64 {
     let age = if replica.leads() {
         let acked = replica.raft.metrics().borrow_watched().last_quorum_acked;
         acked.map(|acked| acked.elapsed())

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 use super::commands::{SubmitResult, cells, one_cell};
 use crate::{
-    Answer, Freshness, PeerTransport, ShardHandle, ShardOptions, ShardStores, TransportError, start,
+    Answer, Freshness, PeerTransport, ShardHandle, ShardOptions, ShardStores, StartError, TransportError,
+    start,
 };
 
 const SHARD: u32 = 3;
@@ -163,7 +164,7 @@ enum TestDisk {
 
 pub(super) struct Cluster {
     pub(super) net: Arc<Net>,
-    options: ShardOptions,
+    pub(super) options: ShardOptions,
     disks: BTreeMap<u64, TestDisk>,
     logs: BTreeMap<u64, Log>,
 }
@@ -210,6 +211,10 @@ impl Cluster {
     }
 
     pub(super) async fn start_node(&mut self, node: u64) -> ShardHandle {
+        self.try_start_node(node).await.unwrap()
+    }
+
+    pub(super) async fn try_start_node(&mut self, node: u64) -> Result<ShardHandle, StartError> {
         let disk: Arc<dyn Disk> = match &self.disks[&node] {
             TestDisk::Memory(disk) => Arc::new(disk.clone()),
             TestDisk::Folder(folder) => Arc::new(RealDisk::open(folder.path()).unwrap()),
@@ -235,10 +240,16 @@ impl Cluster {
             from: node,
             net: Arc::clone(&self.net),
         };
-        let handle = start(options, stores, Arc::new(wire)).await.unwrap();
+        let handle = match start(options, stores, Arc::new(wire)).await {
+            Ok(handle) => handle,
+            Err(error) => {
+                log.close().unwrap();
+                return Err(error);
+            }
+        };
         self.net.nodes.lock().insert(node, handle.clone());
         self.logs.insert(node, log);
-        handle
+        Ok(handle)
     }
 
     pub(super) fn node(&self, node: u64) -> ShardHandle {

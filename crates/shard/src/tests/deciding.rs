@@ -253,3 +253,44 @@ async fn a_stale_read_says_how_old_it_is() {
     }
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_repeated_while_it_is_in_flight_is_not_refused() {
+    let cluster = Cluster::start().await;
+    for round in 0..10 {
+        let name = format!("lamp-{round}");
+        cluster.must(receive(&name, 1)).await;
+        let first = reserve(&name, 1, 600_000);
+        cluster.must(first.clone()).await;
+        let leader = cluster.leader().await;
+        let node = cluster.node(leader);
+        let proposed = node.metrics().commands_proposed;
+        cluster.net.isolate(leader);
+        // Gives the only unit back and takes it again; sold out until this is committed.
+        let release = command(
+            new_id(),
+            Action::Release {
+                reservation_id: first.operation_id,
+            },
+        );
+        let order = reserve(&name, 1, 600_000);
+        let both = node.submit(vec![release, order.clone()], deadline());
+        let repeated = async {
+            eventually("it is in flight", || {
+                node.metrics().commands_proposed >= proposed + 2
+            })
+            .await;
+            let again = node.submit(vec![order], deadline());
+            let healing = async {
+                tokio::task::yield_now().await;
+                cluster.net.heal();
+            };
+            futures::join!(again, healing).0
+        };
+        let (both, repeated) = futures::join!(both, repeated);
+        assert!(success(&both[1]).is_some(), "{both:?}");
+        assert!(success(&repeated[0]).is_some(), "{repeated:?}");
+    }
+    cluster.agree().await;
+    cluster.stop().await;
+}

@@ -127,6 +127,7 @@ async fn a_hold_expires_once_across_a_leader_change() {
 async fn without_a_quorum_there_is_no_leader_and_no_effect() {
     let mut cluster = Cluster::start().await;
     cluster.must(receive("tea", 5)).await;
+    cluster.agree().await;
     for node in [1, 2] {
         cluster.crash_node(node).await;
     }

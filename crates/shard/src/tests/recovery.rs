@@ -5,7 +5,7 @@ use holdfast_ledger::{Query, QueryReply};
 use super::cluster::{Cluster, check_changes, eventually};
 use super::commands::{receive, reserve, success, was_replayed};
 use super::load::Load;
-use crate::ChangeReadError;
+use crate::{ChangeReadError, StartError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_all_three_were_stopped_everything_is_there() {
@@ -120,4 +120,23 @@ async fn followers_of_the_change_stream_are_woken_on_every_replica() {
     assert_eq!(digest.last_seq, 1);
     cluster.stop().await;
     assert_eq!(last_of_all.wait_past(1).await, Err(ChangeReadError::Stopped));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_voters_than_those_of_the_log_are_refused() {
+    let mut cluster = Cluster::start().await;
+    cluster.must(receive("tea", 1)).await;
+    cluster.agree().await;
+    cluster.stop_node(2).await;
+    cluster.options.voters.insert(4);
+    let refused = cluster.try_start_node(2).await;
+    assert!(
+        matches!(refused, Err(StartError::Options { .. })),
+        "{:?}",
+        refused.err()
+    );
+    cluster.options.voters.remove(&4);
+    cluster.start_node(2).await;
+    cluster.agree().await;
+    cluster.stop().await;
 }
