@@ -17,6 +17,7 @@ mod preparer;
 mod reclaim;
 mod record;
 mod recover;
+mod run;
 mod segment;
 mod shared;
 
@@ -32,6 +33,7 @@ use self::core::{Core, Start};
 use self::group::Found;
 use self::preparer::Preparer;
 use self::record::{Header, Place};
+use self::run::{finish, write_batch, write_until_closed};
 use self::shared::{Request, Shared, Write};
 pub use error::LogError;
 pub use options::{LogOptions, LogReport, TornTail, Writer};
@@ -459,70 +461,6 @@ pub(crate) fn inspect(disk: &dyn Disk, report: &mut Report) {
         bytes,
         groups: groups.collect(),
     });
-}
-
-/// A writer that dies without a word would leave its callers waiting for ever.
-struct FailOnPanic<'a>(&'a Shared);
-
-impl Drop for FailOnPanic<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let source = io::Error::other("the writer thread panicked");
-            self.0
-                .fail(&LogError::failed("write", DIRECTORY.to_string(), source));
-        }
-    }
-}
-
-fn write_until_closed(mut core: Core, shared: &Shared) {
-    let _guard = FailOnPanic(shared);
-    loop {
-        let more = write_batch(&mut core, shared);
-        let mut queue = shared.queue.lock();
-        while !more && queue.requests.is_empty() && !queue.closing && queue.failure.is_none() {
-            shared.wake.wait(&mut queue);
-        }
-        if queue.closing || queue.failure.is_some() {
-            break;
-        }
-    }
-    finish(core, shared);
-}
-
-/// Writes all that is queued. Returns whether there is more to do at once.
-fn write_batch(core: &mut Core, shared: &Shared) -> bool {
-    let (requests, committed) = {
-        let mut queue = shared.queue.lock();
-        if queue.failure.is_some() || queue.requests.is_empty() && !queue.closing {
-            (Vec::new(), Default::default())
-        } else {
-            (
-                std::mem::take(&mut queue.requests),
-                std::mem::take(&mut queue.committed),
-            )
-        }
-    };
-    let wrote = !requests.is_empty() || !committed.is_empty();
-    if wrote && let Err(error) = core.run(requests, committed) {
-        shared.fail(&error);
-        return false;
-    }
-    match core.reclaim() {
-        Ok(more) => more || wrote && !shared.queue.lock().requests.is_empty(),
-        Err(error) => {
-            shared.fail(&error);
-            false
-        }
-    }
-}
-
-fn finish(mut core: Core, shared: &Shared) {
-    while write_batch(&mut core, shared) {}
-    if shared.queue.lock().failure.is_none()
-        && let Err(error) = core.mark_synced()
-    {
-        shared.fail(&error);
-    }
 }
 
 fn check_size(bytes: usize, limit_bytes: usize) -> Result<(), LogError> {

@@ -1,0 +1,72 @@
+//! When the writer writes: as soon as something is queued, and until it is told to stop.
+
+use std::io;
+use std::thread;
+
+use super::core::Core;
+use super::shared::Shared;
+use super::{DIRECTORY, LogError};
+
+/// A writer that dies without a word would leave its callers waiting for ever.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let source = io::Error::other("the writer thread panicked");
+            self.0
+                .fail(&LogError::failed("write", DIRECTORY.to_string(), source));
+        }
+    }
+}
+
+pub(super) fn write_until_closed(mut core: Core, shared: &Shared) {
+    let _guard = FailOnPanic(shared);
+    loop {
+        let more = write_batch(&mut core, shared);
+        let mut queue = shared.queue.lock();
+        while !more && queue.requests.is_empty() && !queue.closing && queue.failure.is_none() {
+            shared.wake.wait(&mut queue);
+        }
+        if queue.closing || queue.failure.is_some() {
+            break;
+        }
+    }
+    finish(core, shared);
+}
+
+/// Writes all that is queued. Returns whether there is more to do at once.
+pub(super) fn write_batch(core: &mut Core, shared: &Shared) -> bool {
+    let (requests, committed) = {
+        let mut queue = shared.queue.lock();
+        if queue.failure.is_some() || queue.requests.is_empty() && !queue.closing {
+            (Vec::new(), Default::default())
+        } else {
+            (
+                std::mem::take(&mut queue.requests),
+                std::mem::take(&mut queue.committed),
+            )
+        }
+    };
+    let wrote = !requests.is_empty() || !committed.is_empty();
+    if wrote && let Err(error) = core.run(requests, committed) {
+        shared.fail(&error);
+        return false;
+    }
+    match core.reclaim() {
+        Ok(more) => more || wrote && !shared.queue.lock().requests.is_empty(),
+        Err(error) => {
+            shared.fail(&error);
+            false
+        }
+    }
+}
+
+pub(super) fn finish(mut core: Core, shared: &Shared) {
+    while write_batch(&mut core, shared) {}
+    if shared.queue.lock().failure.is_none()
+        && let Err(error) = core.mark_synced()
+    {
+        shared.fail(&error);
+    }
+}
