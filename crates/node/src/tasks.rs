@@ -10,20 +10,20 @@ use tokio_util::task::TaskTracker;
 
 /// Spawns tasks and waits for them. Cheap to clone.
 #[derive(Clone)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     tracker: TaskTracker,
     panics: mpsc::UnboundedSender<String>,
 }
 
 impl Tasks {
     /// No tasks yet; the receiver gets a sentence for each task that panics.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<String>) {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<String>) {
         let (panics, received) = mpsc::unbounded_channel();
         (Self { tracker: TaskTracker::new(), panics }, received)
     }
 
     /// Starts a task in the current tokio runtime.
-    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let panics = self.panics.clone();
         self.tracker.spawn(async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
@@ -34,7 +34,7 @@ impl Tasks {
     }
 
     /// Waits for all tasks, at most this long. False: some are still running.
-    pub async fn finish(&self, patience: Duration) -> bool {
+    pub(crate) async fn finish(&self, patience: Duration) -> bool {
         self.tracker.close();
         tokio::time::timeout(patience, self.tracker.wait()).await.is_ok()
     }
