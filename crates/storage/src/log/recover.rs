@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use super::group::Group;
 use super::record::{Header, Kind, Place};
-use super::segment::{self, HeaderPage, RECORDS_START, Scanner};
+use super::segment::{self, HeaderPage, RECORDS_START, Scanned, Scanner};
 use super::{DIRECTORY, LogError, LogReport, TornTail};
 use crate::{Disk, DiskFile, GroupId};
 
@@ -181,7 +181,12 @@ fn read_segment(
     };
     let mut scanner = Scanner::new(file, id)?;
     let mut last = None;
-    while let Some((header, place, payload)) = scanner.next()? {
+    while let Some(Scanned {
+        header,
+        place,
+        payload,
+    }) = scanner.next()?
+    {
         found.report.records += 1;
         found.report.bytes += header.record_bytes() as u64;
         apply(header, place, payload, cache_bytes, &mut found.groups)?;

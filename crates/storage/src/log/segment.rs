@@ -113,6 +113,13 @@ fn zero_filled(disk: &dyn Disk, path: &str, bytes: u32) -> io::Result<Arc<dyn Di
     Ok(file)
 }
 
+/// A valid record.
+pub(super) struct Scanned<'a> {
+    pub(super) header: Header,
+    pub(super) place: Place,
+    pub(super) payload: &'a [u8],
+}
+
 /// Reads the records of one segment in order, holding no more than one record or a megabyte in memory.
 pub(super) struct Scanner<'a> {
     file: &'a dyn DiskFile,
@@ -152,19 +159,20 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The next record: its header, its place and its payload. `None` when no valid record starts here.
-    pub(super) fn next(&mut self) -> Result<Option<(Header, Place, &[u8])>, LogError> {
+    /// The next record. `None` when no valid record starts here.
+    pub(super) fn next(&mut self) -> Result<Option<Scanned<'_>>, LogError> {
         let Some(header) = self.valid_here()? else {
             return Ok(None);
         };
         let place = self.place();
         let start = (self.offset - self.buffer_offset) as usize + HEADER_BYTES;
         self.offset += header.record_bytes() as u64;
-        Ok(Some((
+        let payload = &self.buffer[start..start + header.payload_bytes as usize];
+        Ok(Some(Scanned {
             header,
             place,
-            &self.buffer[start..start + header.payload_bytes as usize],
-        )))
+            payload,
+        }))
     }
 
     /// Skips to the next place from this one on where a valid record starts and returns its header; `next` then reads it.

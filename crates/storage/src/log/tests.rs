@@ -44,8 +44,10 @@ fn ignore() -> Synced {
     Box::new(|_| {})
 }
 
+type Told = Arc<Mutex<Option<Result<(), LogError>>>>;
+
 /// A callback and where its result will be.
-fn told() -> (Synced, Arc<Mutex<Option<Result<(), LogError>>>>) {
+fn told() -> (Synced, Told) {
     let result = Arc::new(Mutex::new(None));
     let told = result.clone();
     let synced = move |outcome| {

@@ -51,10 +51,10 @@ enum Call {
     CloseAndOpen,
 }
 
-fn calls() -> impl Strategy<Value = Vec<Call>> {
+fn calls(most_calls: usize, most_bytes: usize) -> impl Strategy<Value = Vec<Call>> {
     let group = 0..GROUPS;
     let call = prop_oneof![
-        8 => (group.clone(), prop::collection::vec(0usize..4000, 1..6))
+        8 => (group.clone(), prop::collection::vec(0..most_bytes, 1..6))
             .prop_map(|(group, sizes)| Call::Append { group, sizes }),
         2 => (group.clone(), 1u64..8).prop_map(|(group, back)| Call::Truncate { group, back }),
         2 => (group.clone(), 1u64..101).prop_map(|(group, share_percent)| Call::Purge { group, share_percent }),
@@ -67,7 +67,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
         1 => (0u64..6).prop_map(|after| Call::CrashTwice { after }),
         1 => Just(Call::CloseAndOpen),
     ];
-    prop::collection::vec(call, 1..80)
+    prop::collection::vec(call, 1..most_calls)
 }
 
 /// One record on disk.
@@ -331,16 +331,35 @@ impl Model {
     }
 }
 
+fn run(seed: u64, calls: Vec<Call>) {
+    let not_empty = |state: ModelState| -> ModelState {
+        state
+            .into_iter()
+            .filter(|(_, group)| *group != ModelGroup::default())
+            .collect()
+    };
+    let mut model = Model::new(seed);
+    for call in calls {
+        model.call(call);
+        assert_eq!(not_empty(model.now()), not_empty(Model::found(&model.log)));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_was_acknowledged_survives_and_the_rest_is_a_prefix(seed in any::<u64>(), calls in calls()) {
-        let mut model = Model::new(seed);
-        for call in calls {
-            model.call(call);
-            prop_assert_eq!(model.now().into_iter().filter(|(_, group)| *group != ModelGroup::default()).collect::<ModelState>(),
-                Model::found(&model.log).into_iter().filter(|(_, group)| *group != ModelGroup::default()).collect::<ModelState>());
-        }
+    fn what_was_acknowledged_survives_and_the_rest_is_a_prefix(seed in any::<u64>(), calls in calls(80, 4000)) {
+        run(seed, calls);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+
+    /// As above, with enough bytes that segments are given up, used again, and moved from.
+    #[test]
+    fn it_holds_over_many_segments(seed in any::<u64>(), calls in calls(400, 9000)) {
+        run(seed, calls);
     }
 }
