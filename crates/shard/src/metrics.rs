@@ -27,9 +27,9 @@ macro_rules! counters {
 counters! {
     /// Commands that callers on this node submitted.
     commands_submitted,
-    /// Commands that this replica proposed as the leader.
+    /// Commands that this replica handed to Raft as the leader, counted again when they are tried again.
     commands_proposed,
-    /// Entries of commands that this replica proposed as the leader.
+    /// Entries of commands that this replica handed to Raft as the leader.
     entries_proposed,
     /// Empty entries proposed so that time passes for what is due.
     time_entries_proposed,

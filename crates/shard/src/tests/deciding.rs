@@ -36,9 +36,13 @@ async fn many_commands_share_few_entries() {
             .all(|result| success(result).is_some())
     );
     let after = node.metrics();
-    assert_eq!(after.commands_proposed - before.commands_proposed, 1_000);
+    // More than 1,000 when leadership was lost on the way: then some were proposed again.
+    let commands = after.commands_proposed - before.commands_proposed;
     let entries = after.entries_proposed - before.entries_proposed;
-    assert!(entries <= 100, "{entries} entries for 1000 concurrent commands");
+    assert!(
+        entries > 0 && entries * 10 <= commands,
+        "{entries} entries for {commands} concurrent commands"
+    );
     cluster.stop().await;
 }
 
