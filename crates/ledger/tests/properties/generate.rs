@@ -199,26 +199,41 @@ pub(crate) fn log(entries: usize) -> impl Strategy<Value = Vec<DraftEntry>> {
     (deliveries(), vec(entry, 1..entries)).prop_map(|(first, rest)| [vec![first], rest].concat())
 }
 
-/// Something to sell, in two warehouses of each SKU.
+/// Something to sell, in two warehouses of each SKU; in one of them some of it is for one storefront.
 fn deliveries() -> impl Strategy<Value = DraftEntry> {
-    vec(1..30_i64, 2 * SKUS.len()).prop_map(|quantities| {
-        let drafts = quantities.into_iter().enumerate().map(|(number, quantity)| {
+    let pools = vec((storefront(), 0..6_i64), SKUS.len());
+    (vec(4..30_i64, 2 * SKUS.len()), pools).prop_map(|(quantities, pools)| {
+        let place = |number: usize| {
             let sku = Sku::new(SKUS[number % SKUS.len()]).unwrap();
-            let warehouse = WarehouseId::new(WAREHOUSES[number / SKUS.len()]).unwrap();
-            let action = DraftAction::Ready(Action::Receive {
+            (sku, WarehouseId::new(WAREHOUSES[number / SKUS.len()]).unwrap())
+        };
+        let receive = |(number, quantity)| {
+            let (sku, warehouse) = place(number);
+            Action::Receive {
                 sku,
                 warehouse,
                 quantity,
-            });
-            Draft::New {
-                id_offset_ms: 0,
-                reason: "test",
-                action,
             }
-        });
+        };
+        let allocate = |(number, (storefront, target))| {
+            let (sku, warehouse) = place(number);
+            Action::AllocatePool {
+                sku,
+                warehouse,
+                storefront,
+                target,
+            }
+        };
+        let actions = quantities.into_iter().enumerate().map(receive);
+        let actions = actions.chain(pools.into_iter().enumerate().map(allocate));
+        let draft = |action| Draft::New {
+            id_offset_ms: 0,
+            reason: "test",
+            action: DraftAction::Ready(action),
+        };
         DraftEntry {
             later_ms: 0,
-            drafts: drafts.collect(),
+            drafts: actions.map(draft).collect(),
         }
     })
 }
