@@ -1,5 +1,7 @@
 //! The binary without a cluster: exit codes, and what it says.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use std::process::{Command, Output};
 
 fn holdfast(arguments: &[&str]) -> Output {

@@ -1,5 +1,7 @@
 //! `holdfast dev` with real processes: ready, used, stopped, started again, and a node that dies.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
@@ -126,6 +128,8 @@ fn dev_is_ready_keeps_its_data_and_stops_when_told() {
     let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
     assert_eq!(error["error"]["reason"], "insufficient_stock");
     assert_eq!(error["error"]["shortages"][0]["available"], 7);
+    let config = dev.ready["nodes"][0]["config"].as_str().unwrap().to_owned();
+    assert_eq!(dev.json(&["doctor", "--config", &config])["problems"], 0);
     dev.stop();
 
     let dev = Dev::start(&data, port);

@@ -1,6 +1,7 @@
 //! Nodes that do what a test tells them to.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::collections::VecDeque;
 use std::pin::Pin;
