@@ -60,7 +60,7 @@ impl Cluster {
                  [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n\n\
                  [shards]\ncount = {count}\n\n\
                  [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n\
-                 [storage]\nlog_segment_bytes = 4194304\nchange_segment_bytes = 4194304\n\n\
+                 [storage]\nlog_segment_bytes = 33554432\nchange_segment_bytes = 4194304\n\n\
                  [log]\nformat = \"pretty\"\nlevel = \"info\"\n\n{peers}",
                 id = node + 1,
                 data = folder.path().join(format!("node-{}", node + 1)).display(),
@@ -267,7 +267,22 @@ impl Cluster {
             .output()?)
     }
 
-    /// The same, and it must succeed: the last line it prints, as JSON.
+    /// Starts the `holdfast` binary against this cluster and leaves it running.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_holdfast(&self, arguments: &[&str]) -> Result<Child> {
+        Ok(Command::new(binary()?)
+            .args(arguments)
+            .env("HOLDFAST_ENDPOINTS", self.endpoints().join(","))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?)
+    }
+
+    /// Runs the `holdfast` binary to its end; it must succeed: the last line it prints, as JSON.
     ///
     /// # Errors
     /// When it fails or prints something else.

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use bytes::Bytes;
 use futures::StreamExt as _;
 use holdfast_client::{Client, v1};
-use bytes::Bytes;
 
 use super::identity::{Source, Tail, tail_of, time_of};
 
@@ -32,8 +32,13 @@ impl Applied {
     pub(super) fn note(&mut self, change: &v1::Change, reason: &str) {
         let Some(cause) = &change.cause else { return };
         // Expiry repeats the Reserve's reason, without an operation.
-        let of_this_source = cause.reason.strip_prefix(reason).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        let (true, Some(tail)) = (of_this_source, tail_of(&cause.operation_id)) else { return };
+        let of_this_source = cause
+            .reason
+            .strip_prefix(reason)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let (true, Some(tail)) = (of_this_source, tail_of(&cause.operation_id)) else {
+            return;
+        };
         self.latest_ms = self.latest_ms.max(time_of(&cause.operation_id));
         let operation = self.operations.entry(tail).or_default();
         operation.operation_id = cause.operation_id.clone();
@@ -80,7 +85,10 @@ pub(super) async fn scan(
         // It follows until the position read before: a replica that lags must not hide operations.
         while let Some(answer) = changes.next().await {
             let answer = answer?;
-            answer.changes.iter().for_each(|change| applied.note(change, &reason));
+            answer
+                .changes
+                .iter()
+                .for_each(|change| applied.note(change, &reason));
             if answer.through_seq >= position.last_seq {
                 break;
             }
@@ -96,8 +104,16 @@ mod tests {
     fn change(operation_id: Bytes, reason: &str, line: u32, quantity: i64) -> v1::Change {
         v1::Change {
             kind: v1::ChangeKind::Reserved.into(),
-            reservation: Some(v1::ReservationEffect { line, quantity, ..Default::default() }),
-            cause: Some(v1::Cause { operation_id, reason: reason.to_owned(), ..Default::default() }),
+            reservation: Some(v1::ReservationEffect {
+                line,
+                quantity,
+                ..Default::default()
+            }),
+            cause: Some(v1::Cause {
+                operation_id,
+                reason: reason.to_owned(),
+                ..Default::default()
+            }),
             ..Default::default()
         }
     }
@@ -110,8 +126,19 @@ mod tests {
         applied.note(&change(id.clone(), &source.reason(), 0, 3), &source.reason());
         applied.note(&change(id.clone(), &source.reason(), 0, 2), &source.reason());
         applied.note(&change(id.clone(), &source.reason(), 1, 7), &source.reason());
-        applied.note(&change(source.operation_id(9_000, "x"), "import.other", 0, 1), &source.reason());
-        applied.note(&change(source.operation_id(9_000, "y"), &format!("{}0", source.reason()), 0, 1), &source.reason());
+        applied.note(
+            &change(source.operation_id(9_000, "x"), "import.other", 0, 1),
+            &source.reason(),
+        );
+        applied.note(
+            &change(
+                source.operation_id(9_000, "y"),
+                &format!("{}0", source.reason()),
+                0,
+                1,
+            ),
+            &source.reason(),
+        );
         applied.note(&change(Bytes::new(), &source.reason(), 0, 1), &source.reason());
         assert_eq!((applied.len(), applied.latest_epoch_ms()), (1, Some(5_000)));
         let operation = applied.get(&source.tail("1/0/0/reserve")).unwrap();

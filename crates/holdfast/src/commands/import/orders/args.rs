@@ -64,13 +64,23 @@ impl Args {
     /// When a name is none.
     pub(super) fn options(&self) -> anyhow::Result<Options> {
         let count = self.warehouses.len();
-        anyhow::ensure!(count <= MAX_WAREHOUSES, "{count} warehouses, at most {MAX_WAREHOUSES} are allowed");
+        anyhow::ensure!(
+            count <= MAX_WAREHOUSES,
+            "{count} warehouses, at most {MAX_WAREHOUSES} are allowed"
+        );
         for (index, name) in self.warehouses.iter().enumerate() {
             WarehouseId::new(name.as_str())?;
-            anyhow::ensure!(!self.warehouses[..index].contains(name), "warehouse {name} is named twice");
+            anyhow::ensure!(
+                !self.warehouses[..index].contains(name),
+                "warehouse {name} is named twice"
+            );
         }
         StorefrontId::new(self.storefront.as_str())?;
-        let mut not_stock: Vec<String> = self.not_stock.iter().map(|code| code.trim().to_ascii_uppercase()).collect();
+        let mut not_stock: Vec<String> = self
+            .not_stock
+            .iter()
+            .map(|code| code.trim().to_ascii_uppercase())
+            .collect();
         not_stock.sort();
         not_stock.dedup();
         let mode = match self.mode {
@@ -131,7 +141,16 @@ mod tests {
         for text in ["enough", "none", "share:0.8", "share:0", "share:1"] {
             assert_eq!(text.parse::<InitialStock>().unwrap().to_string(), text);
         }
-        for text in ["", "lots", "share", "share:", "share:1.01", "share:-0.1", "share:NaN", "enough:1"] {
+        for text in [
+            "",
+            "lots",
+            "share",
+            "share:",
+            "share:1.01",
+            "share:-0.1",
+            "share:NaN",
+            "enough:1",
+        ] {
             assert!(text.parse::<InitialStock>().is_err(), "{text}");
         }
     }

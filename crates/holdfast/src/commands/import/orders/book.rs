@@ -90,7 +90,10 @@ impl Book {
 
     /// The ledger refused the row, or a part of it.
     pub(super) fn refuse(&mut self, row: usize, reason: RejectReason, detail: impl Into<String>) {
-        self.rows[row] = RowState::Refused(Refused { reason, detail: detail.into() });
+        self.rows[row] = RowState::Refused(Refused {
+            reason,
+            detail: detail.into(),
+        });
     }
 
     /// The rows that are in the ledger in full.
@@ -109,7 +112,9 @@ impl Book {
     /// The refused rows by row number, for the state file.
     pub(super) fn refusals(&self, rows: &[Row]) -> BTreeMap<u64, Refused> {
         let numbered = rows.iter().enumerate();
-        numbered.filter_map(|(index, row)| Some((row.number, self.refusal_of(index)?.clone()))).collect()
+        numbered
+            .filter_map(|(index, row)| Some((row.number, self.refusal_of(index)?.clone())))
+            .collect()
     }
 
     /// All rejects in file order: those of the plan and those of the ledger.

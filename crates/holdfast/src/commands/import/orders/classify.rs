@@ -4,8 +4,19 @@ use super::reject::{Reject, RejectReason};
 use super::rows::Row;
 
 /// Codes that are no goods: fees, postage, corrections of the bill. Compared in upper case.
-pub(super) const NOT_STOCK: [&str; 11] =
-    ["AMAZONFEE", "B", "BANK CHARGES", "C2", "C3", "CRUK", "D", "DOT", "M", "POST", "S"];
+pub(super) const NOT_STOCK: [&str; 11] = [
+    "AMAZONFEE",
+    "B",
+    "BANK CHARGES",
+    "C2",
+    "C3",
+    "CRUK",
+    "D",
+    "DOT",
+    "M",
+    "POST",
+    "S",
+];
 
 /// How gift vouchers begin.
 pub(super) const NOT_STOCK_PREFIX: &str = "GIFT_";
@@ -34,16 +45,20 @@ pub(super) fn classify(row: &Row, alone: bool, also_not_stock: &[String]) -> Res
         || code.starts_with(NOT_STOCK_PREFIX)
         || also_not_stock.iter().any(|other| other == code);
     if not_stock {
-        return Err(row.reject(RejectReason::NotStock, "a fee, postage, voucher or correction of the bill"));
+        return Err(row.reject(
+            RejectReason::NotStock,
+            "a fee, postage, voucher or correction of the bill",
+        ));
     }
     if let Err(error) = holdfast_ledger::Sku::new(code) {
         return Err(row.reject(RejectReason::BadStockCode, error.to_string()));
     }
     let cancels = row.invoice.starts_with('C');
     match (cancels, row.quantity > 0) {
-        (true, true) => {
-            Err(row.reject(RejectReason::BadQuantity, "an invoice that starts with C takes goods back, this row sells"))
-        }
+        (true, true) => Err(row.reject(
+            RejectReason::BadQuantity,
+            "an invoice that starts with C takes goods back, this row sells",
+        )),
         (true, false) => Ok(Class::Back),
         (false, false) => Ok(Class::WrittenOff),
         // A write-off the other way round: nobody bought it, nobody paid, it stands alone.
@@ -74,12 +89,36 @@ mod tests {
             ("1,85123A,found,6,2010-12-01,0.0,,X", true, Ok(Class::Found)),
             ("1,85123A,,6,2010-12-01,0.0,,X", false, Ok(Class::Sale)),
             ("1,85123A,,6,2010-12-01,0.0,1,X", true, Ok(Class::Sale)),
-            ("C1,85123A,,6,2010-12-01,2.55,1,X", true, Err(RejectReason::BadQuantity)),
-            ("1,8512 3A,,6,2010-12-01,2.55,1,X", true, Err(RejectReason::BadStockCode)),
-            ("C1,D,Discount,-1,2010-12-01,27.5,1,X", true, Err(RejectReason::NotStock)),
-            ("1,m,Manual,1,2010-12-01,2.55,1,X", true, Err(RejectReason::NotStock)),
-            ("1,BANK CHARGES,,1,2010-12-01,2.55,1,X", true, Err(RejectReason::NotStock)),
-            ("1,gift_0001_40,,1,2010-12-01,2.55,1,X", true, Err(RejectReason::NotStock)),
+            (
+                "C1,85123A,,6,2010-12-01,2.55,1,X",
+                true,
+                Err(RejectReason::BadQuantity),
+            ),
+            (
+                "1,8512 3A,,6,2010-12-01,2.55,1,X",
+                true,
+                Err(RejectReason::BadStockCode),
+            ),
+            (
+                "C1,D,Discount,-1,2010-12-01,27.5,1,X",
+                true,
+                Err(RejectReason::NotStock),
+            ),
+            (
+                "1,m,Manual,1,2010-12-01,2.55,1,X",
+                true,
+                Err(RejectReason::NotStock),
+            ),
+            (
+                "1,BANK CHARGES,,1,2010-12-01,2.55,1,X",
+                true,
+                Err(RejectReason::NotStock),
+            ),
+            (
+                "1,gift_0001_40,,1,2010-12-01,2.55,1,X",
+                true,
+                Err(RejectReason::NotStock),
+            ),
             ("1,pads,,1,2010-12-01,2.55,1,X", true, Err(RejectReason::NotStock)),
         ];
         for (line, alone, expected) in cases {

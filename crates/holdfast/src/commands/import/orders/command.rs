@@ -24,6 +24,7 @@ use super::state::{Options, State};
 use super::summary::Account;
 use super::target::{Cluster, Target};
 use crate::context::Context;
+use crate::failure::Usage;
 use crate::output::Output;
 
 /// The largest file taken, in bytes: it is held in memory.
@@ -43,7 +44,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// cluster gives no outcome, or when it was interrupted.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let started = Instant::now();
-    let options = args.options()?;
+    let options = args.options().map_err(|error| Usage(error.to_string()))?;
     let content = read_content(&args.file)?;
     let source = Source::of_content(&content);
     let file = read_rows(&content[..]).with_context(|| format!("cannot import {}", args.file.display()))?;
@@ -55,7 +56,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let plan = plan(&file, &topology, &args.plan_options(&options));
     let cluster = hex_of(&topology.cluster_id);
     let paths = Paths::choose(&args, &source, &cluster)?;
-    let (mut state, applied) = begin(client, &source, &cluster, &options, &paths.state, context.output).await?;
+    let (mut state, applied) =
+        begin(client, &source, &cluster, &options, &paths.state, context.output).await?;
 
     let run = Run {
         target: &Cluster::new(client.clone()),
@@ -100,7 +102,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if context.json {
         context.output.json(&summary)?;
     } else {
-        summary.lines().iter().try_for_each(|line| context.output.line(line))?;
+        summary
+            .lines()
+            .iter()
+            .try_for_each(|line| context.output.line(line))?;
     }
     outcome.context("the import stopped; run the same command again to go on")?;
     anyhow::ensure!(state.finished, "interrupted; run the same command again to go on");
@@ -121,11 +126,16 @@ impl Paths {
             Path::new("data/imports").join(format!("{stem}-{}-{cluster}.json", source.short()))
         };
         let state = args.state.clone().unwrap_or_else(default_state);
-        let rejects = args.rejects.clone().unwrap_or_else(|| state.with_extension("rejects.csv"));
+        let rejects = args
+            .rejects
+            .clone()
+            .unwrap_or_else(|| state.with_extension("rejects.csv"));
         let absolute = |path: &Path| {
-            std::path::absolute(path).with_context(|| format!("{:?} is no file name", path.display().to_string()))
+            std::path::absolute(path)
+                .with_context(|| format!("{:?} is no file name", path.display().to_string()))
         };
-        let (orders, state_file, rejects_file) = (absolute(&args.file)?, absolute(&state)?, absolute(&rejects)?);
+        let (orders, state_file, rejects_file) =
+            (absolute(&args.file)?, absolute(&state)?, absolute(&rejects)?);
         anyhow::ensure!(
             orders != state_file && orders != rejects_file && state_file != rejects_file,
             "the order file, --state and --rejects must be three files"
@@ -152,18 +162,29 @@ async fn begin(
             (state, applied)
         }
         None => {
-            output.note("no state file: looking through the change stream for an earlier import of this file");
+            output
+                .note("no state file: looking through the change stream for an earlier import of this file");
             let mut from_seq = Default::default();
             let applied = scan(client, source, &from_seq, &positions).await?;
             if applied.len() == 0 {
-                from_seq = positions.shards.iter().map(|position| (position.shard, position.last_seq + 1)).collect();
+                from_seq = positions
+                    .shards
+                    .iter()
+                    .map(|position| (position.shard, position.last_seq + 1))
+                    .collect();
             }
             let epoch_ms = applied.latest_epoch_ms().unwrap_or(now_ms);
-            (State::new(source.hash(), cluster, options.clone(), epoch_ms, from_seq), applied)
+            (
+                State::new(source.hash(), cluster, options.clone(), epoch_ms, from_seq),
+                applied,
+            )
         }
     };
     if applied.len() > 0 {
-        output.note(format!("{} operations of this file were applied by an earlier run", applied.len()));
+        output.note(format!(
+            "{} operations of this file were applied by an earlier run",
+            applied.len()
+        ));
     }
     if now_ms.saturating_sub(state.epoch_ms) > MAX_EPOCH_AGE_MS {
         // What took effect is known from the change stream, and nothing that was sent so long ago is still on its way.
@@ -175,8 +196,16 @@ async fn begin(
 }
 
 /// Runs the plan, shows how far it is, saves the state now and then, and stops it when asked to.
-async fn drive<T: Target>(run: &Run<'_, T>, state: &mut State, paths: &Paths, output: Output) -> anyhow::Result<()> {
-    let progress = Progress::new(output, run.plan.shards.values().map(|steps| steps.len() as u64).sum());
+async fn drive<T: Target>(
+    run: &Run<'_, T>,
+    state: &mut State,
+    paths: &Paths,
+    output: Output,
+) -> anyhow::Result<()> {
+    let progress = Progress::new(
+        output,
+        run.plan.shards.values().map(|steps| steps.len() as u64).sum(),
+    );
     let mut show = tokio::time::interval(progress.interval());
     show.reset();
     let mut save = tokio::time::interval(SAVE_EVERY);
@@ -202,7 +231,10 @@ async fn drive<T: Target>(run: &Run<'_, T>, state: &mut State, paths: &Paths, ou
 
 /// The first time: stop after the operations in flight. The second time: at once.
 fn stop<T>(run: &Run<'_, T>, output: Output) -> anyhow::Result<()> {
-    anyhow::ensure!(!run.stop.is_cancelled(), "stopped at once; the next run settles the operations in flight");
+    anyhow::ensure!(
+        !run.stop.is_cancelled(),
+        "stopped at once; the next run settles the operations in flight"
+    );
     run.stop.cancel();
     output.note("stopping after the operations in flight; once more to stop at once");
     Ok(())
@@ -222,7 +254,11 @@ fn book_of(file: &FileRows, state: &State) -> Book {
 fn read_content(path: &Path) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let metadata = std::fs::metadata(path).with_context(cannot)?;
-    anyhow::ensure!(!metadata.is_dir(), "{} is a folder, not a file of orders", path.display());
+    anyhow::ensure!(
+        !metadata.is_dir(),
+        "{} is a folder, not a file of orders",
+        path.display()
+    );
     anyhow::ensure!(
         metadata.len() <= MAX_FILE_BYTES,
         "{} has {} bytes, at most {MAX_FILE_BYTES} are allowed; split it between two invoices",
@@ -234,7 +270,11 @@ fn read_content(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// Every slot has a shard; otherwise rows would be rejected for what is only a moment's ignorance.
 fn check_whole(topology: &v1::GetTopologyResponse) -> anyhow::Result<()> {
-    let owned: u64 = topology.shards.iter().map(|shard| u64::from(shard.last_slot.saturating_sub(shard.first_slot)) + 1).sum();
+    let owned: u64 = topology
+        .shards
+        .iter()
+        .map(|shard| u64::from(shard.last_slot.saturating_sub(shard.first_slot)) + 1)
+        .sum();
     anyhow::ensure!(
         topology.slots > 0 && owned == u64::from(topology.slots),
         "the cluster's topology is not whole: {owned} of {} slots have a shard",
@@ -244,7 +284,9 @@ fn check_whole(topology: &v1::GetTopologyResponse) -> anyhow::Result<()> {
 }
 
 fn now_ms() -> anyhow::Result<u64> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("this machine's clock is before 1970")?;
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .context("this machine's clock is before 1970")?;
     Ok(u64::try_from(since.as_millis())?)
 }
 

@@ -1,7 +1,7 @@
 //! The ids of an import's operations: they follow from the file's content, so importing it again means the same ones.
 
-use holdfast_client::feed_operation_id;
 use bytes::Bytes;
+use holdfast_client::feed_operation_id;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// What an operation id says beside its time: a hash of source and document.
@@ -16,7 +16,9 @@ pub(super) struct Source {
 impl Source {
     /// The source of this content.
     pub(super) fn of_content(content: &[u8]) -> Self {
-        Self { hash: format!("{:032x}", xxh3_128(content)) }
+        Self {
+            hash: format!("{:032x}", xxh3_128(content)),
+        }
     }
 
     /// The hash, 32 hexadecimal digits.
@@ -66,7 +68,10 @@ mod tests {
     fn the_same_content_gives_the_same_ids_and_only_the_epoch_changes_the_front() {
         let source = Source::of_content(b"orders");
         assert_eq!(source, Source::of_content(b"orders"));
-        let (early, late) = (source.operation_id(1_000, "1/0"), source.operation_id(2_000, "1/0"));
+        let (early, late) = (
+            source.operation_id(1_000, "1/0"),
+            source.operation_id(2_000, "1/0"),
+        );
         assert_eq!((time_of(&early), time_of(&late)), (Some(1_000), Some(2_000)));
         assert_eq!(tail_of(&early), Some(source.tail("1/0")));
         assert_eq!(tail_of(&late), Some(source.tail("1/0")));

@@ -25,14 +25,27 @@ pub(super) fn receipts(steps: &[Step], sales: &[Sale], rows: &[Row], initial: In
                     moved(line.sku.as_str(), sale.warehouse, -line.quantity);
                 }
             }
-            Step::Cancel { sale, line, quantity, .. } | Step::Return { sale, line, quantity, .. } => {
+            Step::Cancel {
+                sale, line, quantity, ..
+            }
+            | Step::Return {
+                sale, line, quantity, ..
+            } => {
                 let sale = &sales[*sale];
                 moved(sale.lines[*line].sku.as_str(), sale.warehouse, *quantity);
             }
-            Step::ReturnUnreferenced { row, warehouse, quantity } => {
+            Step::ReturnUnreferenced {
+                row,
+                warehouse,
+                quantity,
+            } => {
                 moved(rows[*row].stock_code.as_str(), *warehouse, *quantity);
             }
-            Step::Adjust { row, warehouse, delta } => moved(rows[*row].stock_code.as_str(), *warehouse, *delta),
+            Step::Adjust {
+                row,
+                warehouse,
+                delta,
+            } => moved(rows[*row].stock_code.as_str(), *warehouse, *delta),
         }
     }
     cells
@@ -40,7 +53,11 @@ pub(super) fn receipts(steps: &[Step], sales: &[Sale], rows: &[Row], initial: In
         .filter(|(_, balance)| balance.lowest < 0)
         .map(|((sku, warehouse), balance)| (sku, warehouse, share_of(-balance.lowest, share)))
         .filter(|(_, _, quantity)| *quantity > 0)
-        .map(|(sku, warehouse, quantity)| Step::Receive { sku: sku.to_owned(), warehouse, quantity })
+        .map(|(sku, warehouse, quantity)| Step::Receive {
+            sku: sku.to_owned(),
+            warehouse,
+            quantity,
+        })
         .collect()
 }
 

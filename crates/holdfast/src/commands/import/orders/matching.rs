@@ -22,8 +22,17 @@ struct OpenLine {
 impl OpenSales {
     /// Notes a sale line.
     pub(super) fn add(&mut self, customer: Customer, sku: &str, sale: usize, line: usize, quantity: i64) {
-        let lines = self.lines.entry(customer).or_default().entry(sku.to_owned()).or_default();
-        lines.push(OpenLine { sale, line, left: quantity });
+        let lines = self
+            .lines
+            .entry(customer)
+            .or_default()
+            .entry(sku.to_owned())
+            .or_default();
+        lines.push(OpenLine {
+            sale,
+            line,
+            left: quantity,
+        });
     }
 
     /// The latest sale of this SKU to this customer with at least this many units left, as (sale, line); the units

@@ -70,7 +70,9 @@ pub(super) fn plan(file: &FileRows, topology: &v1::GetTopologyResponse, options:
     let mut orders = 0;
     for (number, document) in documents(&file.rows).into_iter().enumerate() {
         let classified = planner.classify(document, &options.not_stock);
-        let Some((first, ..)) = classified.first() else { continue };
+        let Some((first, ..)) = classified.first() else {
+            continue;
+        };
         planner.turn_day(&file.rows[*first].day);
         let warehouse = number % options.warehouses.max(1);
         let sold: Vec<(usize, u32)> = classified
@@ -88,19 +90,36 @@ pub(super) fn plan(file: &FileRows, topology: &v1::GetTopologyResponse, options:
                 Class::Back => planner.take_back(row, shard, warehouse),
                 Class::WrittenOff | Class::Found => {
                     let delta = file.rows[row].quantity;
-                    planner.push(shard, Step::Adjust { row, warehouse, delta });
+                    planner.push(
+                        shard,
+                        Step::Adjust {
+                            row,
+                            warehouse,
+                            delta,
+                        },
+                    );
                 }
             }
         }
     }
     planner.ship_all();
-    let Planner { mut shards, sales, mut rejects, .. } = planner;
+    let Planner {
+        mut shards,
+        sales,
+        mut rejects,
+        ..
+    } = planner;
     rejects.sort_by_key(|reject| reject.row);
     for steps in shards.values_mut() {
         let received = receipts(steps, &sales, &file.rows, options.initial_stock);
         steps.splice(0..0, received);
     }
-    Plan { shards, sales, rejects, orders }
+    Plan {
+        shards,
+        sales,
+        rejects,
+        orders,
+    }
 }
 
 /// The rows of each invoice, invoices in the order in which they first appear.
@@ -177,7 +196,11 @@ impl<'a> Planner<'a> {
             let lines = by_shard.entry(*shard).or_default();
             let line = *line_of.entry(&row.stock_code).or_insert(lines.len());
             if line == lines.len() {
-                lines.push(SaleLine { sku: row.stock_code.clone(), quantity: 0, rows: Vec::new() });
+                lines.push(SaleLine {
+                    sku: row.stock_code.clone(),
+                    quantity: 0,
+                    rows: Vec::new(),
+                });
             }
             lines[line].quantity += row.quantity;
             lines[line].rows.push(*index);
@@ -198,8 +221,15 @@ impl<'a> Planner<'a> {
             }
         }
         let invoice = self.rows[lines[0].rows[0]].invoice.clone();
-        self.unshipped.insert(sale, lines.iter().map(|line| line.quantity).sum());
-        self.sales.push(Sale { shard, invoice, part, warehouse, lines });
+        self.unshipped
+            .insert(sale, lines.iter().map(|line| line.quantity).sum());
+        self.sales.push(Sale {
+            shard,
+            invoice,
+            part,
+            warehouse,
+            lines,
+        });
         self.push(shard, Step::Sell { sale });
     }
 
@@ -209,13 +239,27 @@ impl<'a> Planner<'a> {
             .customer
             .and_then(|customer| self.open.take(customer, &self.rows[row].stock_code, quantity));
         let step = match found {
-            None => Step::ReturnUnreferenced { row, warehouse, quantity },
+            None => Step::ReturnUnreferenced {
+                row,
+                warehouse,
+                quantity,
+            },
             Some((sale, line)) => match self.unshipped.get_mut(&sale) {
                 Some(units) => {
                     *units -= quantity;
-                    Step::Cancel { row, sale, line, quantity }
+                    Step::Cancel {
+                        row,
+                        sale,
+                        line,
+                        quantity,
+                    }
                 }
-                None => Step::Return { row, sale, line, quantity },
+                None => Step::Return {
+                    row,
+                    sale,
+                    line,
+                    quantity,
+                },
             },
         };
         self.push(shard, step);

@@ -4,13 +4,20 @@ use crate::commands::import::orders::rows::read_rows;
 const HEADER: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
 
 fn shards(ranges: &[(u32, u32)]) -> v1::GetTopologyResponse {
-    let shards = ranges.iter().zip(0..).map(|((first_slot, last_slot), shard)| v1::Shard {
-        shard,
-        first_slot: *first_slot,
-        last_slot: *last_slot,
+    let shards = ranges
+        .iter()
+        .zip(0..)
+        .map(|((first_slot, last_slot), shard)| v1::Shard {
+            shard,
+            first_slot: *first_slot,
+            last_slot: *last_slot,
+            ..Default::default()
+        });
+    v1::GetTopologyResponse {
+        shards: shards.collect(),
+        slots: 4096,
         ..Default::default()
-    });
-    v1::GetTopologyResponse { shards: shards.collect(), slots: 4096, ..Default::default() }
+    }
 }
 
 fn one_shard() -> v1::GetTopologyResponse {
@@ -18,7 +25,11 @@ fn one_shard() -> v1::GetTopologyResponse {
 }
 
 fn options(initial_stock: InitialStock, warehouses: usize) -> PlanOptions {
-    PlanOptions { warehouses, initial_stock, not_stock: Vec::new() }
+    PlanOptions {
+        warehouses,
+        initial_stock,
+        not_stock: Vec::new(),
+    }
 }
 
 /// Lines are `invoice,code,quantity,day of December,price,customer`.
@@ -26,8 +37,12 @@ fn file(lines: &[&str]) -> FileRows {
     let mut text = HEADER.to_owned();
     for line in lines {
         let fields: Vec<&str> = line.split(',').collect();
-        let [invoice, code, quantity, day, price, customer] = fields[..] else { panic!("{line}") };
-        text.push_str(&format!("{invoice},{code},,{quantity},2010-12-{day} 10:00:00,{price},{customer},X\n"));
+        let [invoice, code, quantity, day, price, customer] = fields[..] else {
+            panic!("{line}")
+        };
+        text.push_str(&format!(
+            "{invoice},{code},,{quantity},2010-12-{day} 10:00:00,{price},{customer},X\n"
+        ));
     }
     read_rows(text.as_bytes()).unwrap()
 }
@@ -40,12 +55,21 @@ fn steps(lines: &[&str]) -> Vec<Step> {
 #[test]
 fn rows_of_one_invoice_become_one_order_and_rows_of_one_sku_one_line() {
     let plan = plan(
-        &file(&["1,A1,2,01,1.0,7", "1,b2,3,01,1.0,7", "1,a1,4,01,1.0,7", "2,A1,1,01,1.0,8"]),
+        &file(&[
+            "1,A1,2,01,1.0,7",
+            "1,b2,3,01,1.0,7",
+            "1,a1,4,01,1.0,7",
+            "2,A1,1,01,1.0,8",
+        ]),
         &one_shard(),
         &options(InitialStock::None, 1),
     );
     assert_eq!((plan.orders, plan.sales.len()), (2, 2));
-    let line = |sku: &str, quantity, rows: &[usize]| SaleLine { sku: sku.into(), quantity, rows: rows.into() };
+    let line = |sku: &str, quantity, rows: &[usize]| SaleLine {
+        sku: sku.into(),
+        quantity,
+        rows: rows.into(),
+    };
     assert_eq!(plan.sales[0].lines, [line("A1", 6, &[0, 2]), line("B2", 3, &[1])]);
     assert_eq!(plan.sales[1].lines, [line("A1", 1, &[3])]);
 }
@@ -58,17 +82,27 @@ fn an_order_has_one_reservation_for_each_shard_of_its_skus() {
     let plan = plan(&file(&lines), &halves, &options(InitialStock::None, 1));
     assert_eq!((plan.orders, plan.sales.len()), (1, 2));
     for sale in &plan.sales {
-        assert!(sale.lines.iter().all(|line| shard_of(&halves, &line.sku) == Some(sale.shard)));
+        assert!(
+            sale.lines
+                .iter()
+                .all(|line| shard_of(&halves, &line.sku) == Some(sale.shard))
+        );
     }
     assert_eq!(plan.sales.iter().map(|sale| sale.lines.len()).sum::<usize>(), 40);
 }
 
 #[test]
 fn an_order_longer_than_a_reservation_may_be_becomes_several() {
-    let lines: Vec<String> = (0..MAX_LINES + 1).map(|sku| format!("1,SKU-{sku},1,01,1.0,7")).collect();
+    let lines: Vec<String> = (0..MAX_LINES + 1)
+        .map(|sku| format!("1,SKU-{sku},1,01,1.0,7"))
+        .collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let plan = plan(&file(&lines), &one_shard(), &options(InitialStock::None, 1));
-    let parts: Vec<(usize, usize)> = plan.sales.iter().map(|sale| (sale.part, sale.lines.len())).collect();
+    let parts: Vec<(usize, usize)> = plan
+        .sales
+        .iter()
+        .map(|sale| (sale.part, sale.lines.len()))
+        .collect();
     assert_eq!(parts, [(0, MAX_LINES), (1, 1)]);
 }
 
@@ -79,9 +113,19 @@ fn a_cancellation_on_the_day_of_the_sale_cancels_and_a_later_one_returns() {
         steps,
         [
             Step::Sell { sale: 0 },
-            Step::Cancel { row: 1, sale: 0, line: 0, quantity: 2 },
+            Step::Cancel {
+                row: 1,
+                sale: 0,
+                line: 0,
+                quantity: 2
+            },
             Step::Ship { sale: 0 },
-            Step::Return { row: 2, sale: 0, line: 0, quantity: 1 },
+            Step::Return {
+                row: 2,
+                sale: 0,
+                line: 0,
+                quantity: 1
+            },
         ]
     );
 }
@@ -93,7 +137,12 @@ fn a_sale_cancelled_in_full_never_ships() {
         steps,
         [
             Step::Sell { sale: 0 },
-            Step::Cancel { row: 1, sale: 0, line: 0, quantity: 5 },
+            Step::Cancel {
+                row: 1,
+                sale: 0,
+                line: 0,
+                quantity: 5
+            },
             Step::Sell { sale: 1 },
             Step::Ship { sale: 1 },
         ]
@@ -105,13 +154,26 @@ fn a_cancellation_finds_the_latest_sale_of_its_customer_with_enough_units() {
     let sold = ["1,A1,5,01,1.0,7", "2,A1,2,01,1.0,7", "3,A1,9,01,1.0,8"];
     let taken_back = |line: &str| {
         let lines = [&sold[..], &[line]].concat();
-        steps(&lines).into_iter().rev().find(|step| !matches!(step, Step::Ship { .. })).unwrap()
+        steps(&lines)
+            .into_iter()
+            .rev()
+            .find(|step| !matches!(step, Step::Ship { .. }))
+            .unwrap()
     };
-    let cancel = |sale, quantity| Step::Cancel { row: 3, sale, line: 0, quantity };
+    let cancel = |sale, quantity| Step::Cancel {
+        row: 3,
+        sale,
+        line: 0,
+        quantity,
+    };
     assert_eq!(taken_back("C4,A1,-2,01,1.0,7"), cancel(1, 2));
     assert_eq!(taken_back("C4,A1,-3,01,1.0,7"), cancel(0, 3));
     assert_eq!(taken_back("C4,A1,-9,01,1.0,8"), cancel(2, 9));
-    let unreferenced = |quantity| Step::ReturnUnreferenced { row: 3, warehouse: 0, quantity };
+    let unreferenced = |quantity| Step::ReturnUnreferenced {
+        row: 3,
+        warehouse: 0,
+        quantity,
+    };
     assert_eq!(taken_back("C4,A1,-6,01,1.0,7"), unreferenced(6));
     assert_eq!(taken_back("C4,A1,-1,01,1.0,9"), unreferenced(1));
     assert_eq!(taken_back("C4,A1,-1,01,1.0,"), unreferenced(1));
@@ -127,13 +189,29 @@ fn units_are_taken_back_once() {
 
 #[test]
 fn enough_is_the_peak_in_file_order_not_the_sum() {
-    let file = file(&["1,A1,5,01,1.0,7", "C2,A1,-4,02,1.0,7", "3,A1,4,02,1.0,8", "4,A1,-1,02,0.0,", "5,B1,3,02,0.0,"]);
+    let file = file(&[
+        "1,A1,5,01,1.0,7",
+        "C2,A1,-4,02,1.0,7",
+        "3,A1,4,02,1.0,8",
+        "4,A1,-1,02,0.0,",
+        "5,B1,3,02,0.0,",
+    ]);
     let received = |initial| {
         let plan = plan(&file, &one_shard(), &options(initial, 1));
-        plan.shards[&0].iter().filter(|step| matches!(step, Step::Receive { .. })).cloned().collect::<Vec<_>>()
+        plan.shards[&0]
+            .iter()
+            .filter(|step| matches!(step, Step::Receive { .. }))
+            .cloned()
+            .collect::<Vec<_>>()
     };
     // A1: -5, +4, -4, -1 is 6 at the lowest; B1 was found, so it needs nothing.
-    let stock = |quantity| [Step::Receive { sku: "A1".into(), warehouse: 0, quantity }];
+    let stock = |quantity| {
+        [Step::Receive {
+            sku: "A1".into(),
+            warehouse: 0,
+            quantity,
+        }]
+    };
     assert_eq!(received(InitialStock::Enough), stock(6));
     assert_eq!(received(InitialStock::Share(0.5)), stock(3));
     assert_eq!(received(InitialStock::Share(0.51)), stock(4));
@@ -144,13 +222,22 @@ fn enough_is_the_peak_in_file_order_not_the_sum() {
 #[test]
 fn invoices_are_dealt_out_to_the_warehouses_in_turn() {
     let plan = plan(
-        &file(&["1,A1,5,01,1.0,7", "2,A1,2,01,1.0,7", "3,A1,1,01,1.0,7", "C4,A1,-2,01,1.0,7"]),
+        &file(&[
+            "1,A1,5,01,1.0,7",
+            "2,A1,2,01,1.0,7",
+            "3,A1,1,01,1.0,7",
+            "C4,A1,-2,01,1.0,7",
+        ]),
         &one_shard(),
         &options(InitialStock::Enough, 2),
     );
     let dealt: Vec<usize> = plan.sales.iter().map(|sale| sale.warehouse).collect();
     assert_eq!(dealt, [0, 1, 0]);
-    let stock = |warehouse, quantity| Step::Receive { sku: "A1".into(), warehouse, quantity };
+    let stock = |warehouse, quantity| Step::Receive {
+        sku: "A1".into(),
+        warehouse,
+        quantity,
+    };
     assert_eq!(plan.shards[&0][..2], [stock(0, 6), stock(1, 2)]);
 }
 
@@ -169,7 +256,12 @@ fn every_row_is_rejected_or_in_exactly_one_step() {
     ]);
     let plan = plan(&file, &one_shard(), &options(InitialStock::Enough, 1));
     let mut seen: Vec<u64> = plan.rejects.iter().map(|reject| reject.row).collect();
-    let sold = plan.sales.iter().flat_map(|sale| &sale.lines).flat_map(|line| &line.rows).copied();
+    let sold = plan
+        .sales
+        .iter()
+        .flat_map(|sale| &sale.lines)
+        .flat_map(|line| &line.rows)
+        .copied();
     let others = plan.shards.values().flatten().filter_map(|step| match step {
         Step::Receive { .. } | Step::Sell { .. } | Step::Ship { .. } => None,
         Step::Cancel { row, .. }

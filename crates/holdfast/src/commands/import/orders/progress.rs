@@ -22,7 +22,9 @@ impl Progress {
     pub(super) fn new(output: Output, steps: u64) -> Self {
         let bar = (!output.is_json() && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} % {pos}/{len} steps, {eta} left") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{bar:30} {percent:>3} % {pos}/{len} steps, {eta} left")
+            {
                 bar.set_style(style);
             }
             bar

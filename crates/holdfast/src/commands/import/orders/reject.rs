@@ -79,7 +79,15 @@ pub(super) struct Reject {
     pub(super) quantity: String,
 }
 
-const HEADER: [&str; 7] = ["row", "line", "reason", "detail", "InvoiceNo", "StockCode", "Quantity"];
+const HEADER: [&str; 7] = [
+    "row",
+    "line",
+    "reason",
+    "detail",
+    "InvoiceNo",
+    "StockCode",
+    "Quantity",
+];
 
 /// Writes the rejects as CSV, in the order given, replacing an older rejects file in one step.
 ///
@@ -114,7 +122,6 @@ pub(super) fn write_rejects(path: &Path, rejects: &[Reject]) -> anyhow::Result<(
     .with_context(|| format!("cannot write the rejects file {}", path.display()))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +133,10 @@ mod tests {
         std::fs::write(&orders, "InvoiceNo,StockCode\n1,A\n").unwrap();
         let error = write_rejects(&orders, &[]).unwrap_err().to_string();
         assert!(error.contains("--rejects"), "{error}");
-        assert_eq!(std::fs::read_to_string(&orders).unwrap(), "InvoiceNo,StockCode\n1,A\n");
+        assert_eq!(
+            std::fs::read_to_string(&orders).unwrap(),
+            "InvoiceNo,StockCode\n1,A\n"
+        );
     }
 
     #[test]
@@ -145,6 +155,9 @@ mod tests {
         write_rejects(&path, &[]).unwrap();
         write_rejects(&path, &[reject]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.ends_with("7,8,not_stock,\"a, \"\"b\"\"\",1,POST,1\n"), "{text}");
+        assert!(
+            text.ends_with("7,8,not_stock,\"a, \"\"b\"\"\",1,POST,1\n"),
+            "{text}"
+        );
     }
 }

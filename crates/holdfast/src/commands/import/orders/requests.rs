@@ -75,9 +75,15 @@ impl Requests<'_> {
         let lines = sale.lines.iter().map(|line| v1::ReserveLine {
             sku: line.sku.clone(),
             quantity: line.quantity,
-            source: Some(v1::Source { kind: Some(source.clone()) }),
+            source: Some(v1::Source {
+                kind: Some(source.clone()),
+            }),
         });
-        let mode = if self.best_effort { v1::ReserveMode::BestEffort } else { v1::ReserveMode::AllOrNothing };
+        let mode = if self.best_effort {
+            v1::ReserveMode::BestEffort
+        } else {
+            v1::ReserveMode::AllOrNothing
+        };
         Request::Reservation(Item::Reserve(v1::ReserveRequest {
             operation: self.operation(&sale_document(sale, "reserve"), &sale.invoice, ""),
             storefront: self.storefront.to_owned(),
@@ -102,7 +108,14 @@ impl Requests<'_> {
         }))
     }
 
-    pub(super) fn cancel(&self, row: &Row, sale: &Sale, reservation_id: &Bytes, line: usize, quantity: i64) -> Request {
+    pub(super) fn cancel(
+        &self,
+        row: &Row,
+        sale: &Sale,
+        reservation_id: &Bytes,
+        line: usize,
+        quantity: i64,
+    ) -> Request {
         Request::Reservation(Item::Cancel(v1::CancelRequest {
             operation: self.operation(&row_document(row, "cancel"), &row.invoice, ""),
             reservation: key(sale, reservation_id),
@@ -110,8 +123,18 @@ impl Requests<'_> {
         }))
     }
 
-    pub(super) fn give_back(&self, row: &Row, sale: &Sale, reservation_id: &Bytes, line: usize, quantity: i64) -> Request {
-        let part = v1::ReservationReturn { reservation: key(sale, reservation_id), lines: line_quantity(line, quantity) };
+    pub(super) fn give_back(
+        &self,
+        row: &Row,
+        sale: &Sale,
+        reservation_id: &Bytes,
+        line: usize,
+        quantity: i64,
+    ) -> Request {
+        let part = v1::ReservationReturn {
+            reservation: key(sale, reservation_id),
+            lines: line_quantity(line, quantity),
+        };
         Request::Reservation(Item::Return(v1::ReturnRequest {
             operation: self.operation(&row_document(row, "return"), &row.invoice, ""),
             what: Some(v1::return_request::What::Reservation(part)),
@@ -144,10 +167,17 @@ impl Requests<'_> {
 }
 
 fn key(sale: &Sale, reservation_id: &Bytes) -> Option<v1::ReservationKey> {
-    Some(v1::ReservationKey { reservation_id: reservation_id.clone(), shard: Some(sale.shard) })
+    Some(v1::ReservationKey {
+        reservation_id: reservation_id.clone(),
+        shard: Some(sale.shard),
+    })
 }
 
 fn line_quantity(line: usize, quantity: i64) -> Vec<v1::LineQuantity> {
     let line = u32::try_from(line).unwrap_or(u32::MAX);
-    vec![v1::LineQuantity { line, quantity, warehouse: String::new() }]
+    vec![v1::LineQuantity {
+        line,
+        quantity,
+        warehouse: String::new(),
+    }]
 }

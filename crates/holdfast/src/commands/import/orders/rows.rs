@@ -13,8 +13,16 @@ pub(super) const MAX_UNITS: i64 = 1_000_000_000;
 
 const MIN_UNITS: i64 = -MAX_UNITS;
 
-const COLUMNS: [&str; 8] =
-    ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"];
+const COLUMNS: [&str; 8] = [
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+    "Country",
+];
 
 /// A customer, as a number given out while the file is read: it says only which rows have the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,8 +116,15 @@ struct Columns {
 
 impl Columns {
     fn find(header: &ByteRecord) -> anyhow::Result<Self> {
-        let position = |name: &str| header.iter().position(|field| field.trim_ascii() == name.as_bytes());
-        let missing: Vec<&str> = COLUMNS.into_iter().filter(|name| position(name).is_none()).collect();
+        let position = |name: &str| {
+            header
+                .iter()
+                .position(|field| field.trim_ascii() == name.as_bytes())
+        };
+        let missing: Vec<&str> = COLUMNS
+            .into_iter()
+            .filter(|name| position(name).is_none())
+            .collect();
         anyhow::ensure!(
             missing.is_empty(),
             "the header lacks the columns {}; expected are {}",
@@ -149,7 +164,10 @@ impl Columns {
             let mut detail = format!("{} fields, the header has {}", record.len(), self.count);
             if end > line + 1 {
                 // A quote that is never closed swallows the lines after it.
-                detail.push_str(&format!("; it reaches from line {line} to line {}: is a quote left open?", end - 1));
+                detail.push_str(&format!(
+                    "; it reaches from line {line} to line {}: is a quote left open?",
+                    end - 1
+                ));
             }
             return Err(Reject { detail, ..blank });
         }
@@ -162,17 +180,32 @@ impl Columns {
             quantity: lossy(self.quantity),
             ..blank.clone()
         };
-        if let Some(column) = record.iter().position(|field| std::str::from_utf8(field).is_err()) {
-            return Err(refuse(RejectReason::NotUtf8, format!("field {} is not UTF-8", column + 1)));
+        if let Some(column) = record
+            .iter()
+            .position(|field| std::str::from_utf8(field).is_err())
+        {
+            return Err(refuse(
+                RejectReason::NotUtf8,
+                format!("field {} is not UTF-8", column + 1),
+            ));
         }
         let invoice = lossy(self.invoice).to_ascii_uppercase();
         holdfast_ledger::Reference::new(invoice.clone())
             .map_err(|error| error.to_string())
-            .and_then(|_| if invoice.is_empty() { Err("the invoice number is empty".to_owned()) } else { Ok(()) })
+            .and_then(|_| {
+                if invoice.is_empty() {
+                    Err("the invoice number is empty".to_owned())
+                } else {
+                    Ok(())
+                }
+            })
             .map_err(|detail| refuse(RejectReason::BadInvoice, detail))?;
         let stock_code = lossy(self.stock_code).to_ascii_uppercase();
         if stock_code.is_empty() {
-            return Err(refuse(RejectReason::BadStockCode, "the stock code is empty".to_owned()));
+            return Err(refuse(
+                RejectReason::BadStockCode,
+                "the stock code is empty".to_owned(),
+            ));
         }
         let quantity = lossy(self.quantity)
             .parse::<i64>()
@@ -185,7 +218,10 @@ impl Columns {
             .map_err(|detail| refuse(RejectReason::BadQuantity, detail))?;
         let date = lossy(self.date);
         let day = day_of(&date).ok_or_else(|| {
-            refuse(RejectReason::BadDate, "the date is not like 2010-12-01 08:26:00 or 12/1/2010 8:26".to_owned())
+            refuse(
+                RejectReason::BadDate,
+                "the date is not like 2010-12-01 08:26:00 or 12/1/2010 8:26".to_owned(),
+            )
         })?;
         let price = lossy(self.price)
             .parse::<f64>()

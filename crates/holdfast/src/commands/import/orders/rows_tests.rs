@@ -20,11 +20,27 @@ fn a_row_is_read_with_its_number_and_its_line() {
          C536366, 22139 ,,-2,12/1/2010 8:28,0.0,,X\n",
     );
     assert!(file.malformed.is_empty());
-    let [first, second] = &file.rows[..] else { panic!("two rows") };
-    assert_eq!((first.number, first.line, first.stock_code.as_str(), first.quantity), (1, 2, "85123A", 6));
+    let [first, second] = &file.rows[..] else {
+        panic!("two rows")
+    };
+    assert_eq!(
+        (
+            first.number,
+            first.line,
+            first.stock_code.as_str(),
+            first.quantity
+        ),
+        (1, 2, "85123A", 6)
+    );
     assert_eq!((first.day.as_str(), first.free_of_charge), ("2010-12-01", false));
-    assert_eq!((second.number, second.line, second.stock_code.as_str()), (2, 4, "22139"));
-    assert_eq!((second.day.as_str(), second.free_of_charge, second.customer), ("12/1/2010", true, None));
+    assert_eq!(
+        (second.number, second.line, second.stock_code.as_str()),
+        (2, 4, "22139")
+    );
+    assert_eq!(
+        (second.day.as_str(), second.free_of_charge, second.customer),
+        ("12/1/2010", true, None)
+    );
 }
 
 #[test]
@@ -50,8 +66,13 @@ fn columns_are_found_by_name_and_a_byte_order_mark_is_skipped() {
 
 #[test]
 fn a_header_without_a_column_is_an_error_that_names_it() {
-    let error = read_rows("InvoiceNo,StockCode\n".as_bytes()).unwrap_err().to_string();
-    assert!(error.contains("Quantity") && !error.contains("lacks the columns InvoiceNo"), "{error}");
+    let error = read_rows("InvoiceNo,StockCode\n".as_bytes())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("Quantity") && !error.contains("lacks the columns InvoiceNo"),
+        "{error}"
+    );
     assert!(read_rows("".as_bytes()).is_err());
 }
 
@@ -61,13 +82,22 @@ fn bad_fields_are_rejected_with_their_reason() {
         ("1,A1,,1,2010-12-01,1,X\n", RejectReason::WrongNumberOfFields),
         (",A1,,1,2010-12-01,1,,X\n", RejectReason::BadInvoice),
         ("a b,A1,,1,2010-12-01,1,,X\n", RejectReason::BadInvoice),
-        ("someone@example.org,A1,,1,2010-12-01,1,,X\n", RejectReason::BadInvoice),
+        (
+            "someone@example.org,A1,,1,2010-12-01,1,,X\n",
+            RejectReason::BadInvoice,
+        ),
         ("1,,,1,2010-12-01,1,,X\n", RejectReason::BadStockCode),
         ("1,A1,,,2010-12-01,1,,X\n", RejectReason::BadQuantity),
         ("1,A1,,1.5,2010-12-01,1,,X\n", RejectReason::BadQuantity),
         ("1,A1,,0,2010-12-01,1,,X\n", RejectReason::BadQuantity),
-        ("1,A1,,99999999999999999999,2010-12-01,1,,X\n", RejectReason::BadQuantity),
-        ("1,A1,,-9223372036854775808,2010-12-01,1,,X\n", RejectReason::BadQuantity),
+        (
+            "1,A1,,99999999999999999999,2010-12-01,1,,X\n",
+            RejectReason::BadQuantity,
+        ),
+        (
+            "1,A1,,-9223372036854775808,2010-12-01,1,,X\n",
+            RejectReason::BadQuantity,
+        ),
         ("1,A1,,1,,1,,X\n", RejectReason::BadDate),
         ("1,A1,,1,yesterday,1,,X\n", RejectReason::BadDate),
         ("1,A1,,1,2010-12-01,free,,X\n", RejectReason::BadPrice),
@@ -83,7 +113,10 @@ fn bytes_that_are_not_utf8_reject_the_row_and_the_rest_goes_on() {
     let mut file = HEADER.as_bytes().to_vec();
     file.extend_from_slice(b"1,A1,voucher \xa340,1,2010-12-01,1,,X\n2,A1,,1,2010-12-01,1,,X\n");
     let file = read_rows(&file[..]).unwrap();
-    assert_eq!((file.malformed[0].reason, file.malformed[0].row), (RejectReason::NotUtf8, 1));
+    assert_eq!(
+        (file.malformed[0].reason, file.malformed[0].row),
+        (RejectReason::NotUtf8, 1)
+    );
     assert_eq!(file.rows[0].number, 2);
 }
 

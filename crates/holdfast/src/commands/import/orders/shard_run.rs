@@ -27,7 +27,10 @@ pub(super) enum Sold {
 /// How an operation came out.
 pub(super) enum Outcome {
     /// It took effect, now or before, under this id; a Reserve granted these units of these lines.
-    Done { operation_id: Bytes, granted: Vec<(u32, i64)> },
+    Done {
+        operation_id: Bytes,
+        granted: Vec<(u32, i64)>,
+    },
     /// It had no effect.
     Refused(Box<v1::Refusal>),
 }
@@ -42,7 +45,12 @@ pub(super) struct ShardRun<'a, T> {
 
 impl<'a, T: Target> ShardRun<'a, T> {
     pub(super) fn new(run: &'a Run<'a, T>, shard: u32, steps: &'a [Step]) -> Self {
-        Self { run, shard, steps, sold: HashMap::new() }
+        Self {
+            run,
+            shard,
+            steps,
+            sold: HashMap::new(),
+        }
     }
 
     /// Takes wave after wave.
@@ -57,7 +65,9 @@ impl<'a, T: Target> ShardRun<'a, T> {
             |row| self.run.rows[row].stock_code.as_str(),
             |sale| self.run.plan.sales[sale].lines.len() * names_of_line,
         );
-        let last_begun = waves.iter().rposition(|wave| steps[wave.clone()].iter().any(|step| self.has_trace(step)));
+        let last_begun = waves
+            .iter()
+            .rposition(|wave| steps[wave.clone()].iter().any(|step| self.has_trace(step)));
         for (number, wave) in waves.into_iter().enumerate() {
             if self.run.stop.is_cancelled() {
                 break;
@@ -99,7 +109,10 @@ impl<'a, T: Target> ShardRun<'a, T> {
     }
 
     fn is_applied(&self, document: &str) -> bool {
-        self.run.applied.get(&self.run.requests.source.tail(document)).is_some()
+        self.run
+            .applied
+            .get(&self.run.requests.source.tail(document))
+            .is_some()
     }
 
     /// Is this row one that an earlier run had refused? `settled_before`: its wave was finished by an earlier run.
@@ -123,16 +136,31 @@ impl<'a, T: Target> ShardRun<'a, T> {
     pub(super) async fn perform(&self, requests: Vec<Request>) -> anyhow::Result<Vec<Outcome>> {
         let done_before = |request: &Request| {
             let before = self.run.applied.get(&tail_of(&request.operation_id())?)?;
-            let granted = before.granted.iter().map(|(line, units)| (*line, *units)).collect();
-            Some(Outcome::Done { operation_id: before.operation_id.clone(), granted })
+            let granted = before
+                .granted
+                .iter()
+                .map(|(line, units)| (*line, *units))
+                .collect();
+            Some(Outcome::Done {
+                operation_id: before.operation_id.clone(),
+                granted,
+            })
         };
         let before: Vec<Option<Outcome>> = requests.iter().map(done_before).collect();
-        let to_send = requests.into_iter().zip(&before).filter(|(_, before)| before.is_none());
+        let to_send = requests
+            .into_iter()
+            .zip(&before)
+            .filter(|(_, before)| before.is_none());
         let to_send: Vec<Request> = to_send.map(|(request, _)| request).collect();
         let skipped = before.len() - to_send.len();
         let ids: Vec<Bytes> = to_send.iter().map(Request::operation_id).collect();
-        let answers = if to_send.is_empty() { Vec::new() } else { self.run.target.submit(to_send).await };
-        self.run.with_book(|book| book.operations.skipped += skipped as u64);
+        let answers = if to_send.is_empty() {
+            Vec::new()
+        } else {
+            self.run.target.submit(to_send).await
+        };
+        self.run
+            .with_book(|book| book.operations.skipped += skipped as u64);
         let mut answers = ids.into_iter().zip(answers);
         let mut outcomes = Vec::with_capacity(before.len());
         for before in before {
@@ -151,10 +179,17 @@ impl<'a, T: Target> ShardRun<'a, T> {
         match answer {
             Ok(Answer { replayed, granted }) => {
                 self.run.with_book(|book| {
-                    let count = if replayed { &mut book.operations.replayed } else { &mut book.operations.applied };
+                    let count = if replayed {
+                        &mut book.operations.replayed
+                    } else {
+                        &mut book.operations.applied
+                    };
                     *count += 1;
                 });
-                Ok(Outcome::Done { operation_id, granted })
+                Ok(Outcome::Done {
+                    operation_id,
+                    granted,
+                })
             }
             Err(ClientError::Refused(refusal)) => {
                 if let Some(advice) = ends_the_import(refusal.reason()) {
@@ -177,8 +212,12 @@ fn ends_the_import(reason: v1::Reason) -> Option<&'static str> {
         v1::Reason::OperationIdTooOld => {
             Some("the import took longer than the operation window; run the same command again to go on")
         }
-        v1::Reason::OperationIdFromFuture => Some("this machine's clock is ahead of the cluster's; set it right"),
-        v1::Reason::SpansShards => Some("the shards are not as the topology told; run the same command again"),
+        v1::Reason::OperationIdFromFuture => {
+            Some("this machine's clock is ahead of the cluster's; set it right")
+        }
+        v1::Reason::SpansShards => {
+            Some("the shards are not as the topology told; run the same command again")
+        }
         v1::Reason::Internal => Some("the cluster has a defect"),
         _ => None,
     }

@@ -75,11 +75,18 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be read, is damaged, or is not of this file, cluster or these options.
-    pub(super) fn load(path: &Path, source: &str, cluster: &str, options: &Options) -> anyhow::Result<Option<Self>> {
+    pub(super) fn load(
+        path: &Path,
+        source: &str,
+        cluster: &str,
+        options: &Options,
+    ) -> anyhow::Result<Option<Self>> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read the state file {}", path.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read the state file {}", path.display()));
+            }
         };
         let state: Self = serde_json::from_slice(&bytes).with_context(|| {
             format!(
@@ -159,7 +166,13 @@ mod tests {
 
     fn state() -> State {
         let mut state = State::new("abc", "c1", options(), 5, BTreeMap::from([(0, 1), (1, 9)]));
-        state.refused.insert(7, Refused { reason: RejectReason::InsufficientStock, detail: "2 of 3".into() });
+        state.refused.insert(
+            7,
+            Refused {
+                reason: RejectReason::InsufficientStock,
+                detail: "2 of 3".into(),
+            },
+        );
         state
     }
 
@@ -169,7 +182,10 @@ mod tests {
         let path = folder.path().join("imports/state.json");
         assert_eq!(State::load(&path, "abc", "c1", &options()).unwrap(), None);
         state().save(&path).unwrap();
-        assert_eq!(State::load(&path, "abc", "c1", &options()).unwrap(), Some(state()));
+        assert_eq!(
+            State::load(&path, "abc", "c1", &options()).unwrap(),
+            Some(state())
+        );
     }
 
     #[test]
@@ -177,10 +193,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         state().save(&path).unwrap();
-        let refused = |source, cluster, options: &Options| State::load(&path, source, cluster, options).unwrap_err().to_string();
+        let refused = |source, cluster, options: &Options| {
+            State::load(&path, source, cluster, options)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(refused("other", "c1", &options()).contains("another file"));
         assert!(refused("abc", "c2", &options()).contains("another cluster"));
-        let other = Options { initial_stock: "none".into(), ..options() };
+        let other = Options {
+            initial_stock: "none".into(),
+            ..options()
+        };
         assert!(refused("abc", "c1", &other).contains("--initial-stock enough"));
     }
 

@@ -161,17 +161,30 @@ mod tests {
     use super::*;
 
     fn adjust(row: usize) -> Step {
-        Step::Adjust { row, warehouse: 0, delta: -1 }
+        Step::Adjust {
+            row,
+            warehouse: 0,
+            delta: -1,
+        }
     }
 
     #[test]
     fn a_wave_holds_one_kind_and_never_adjusts_a_sku_twice() {
-        let back = Step::ReturnUnreferenced { row: 0, warehouse: 0, quantity: 1 };
+        let back = Step::ReturnUnreferenced {
+            row: 0,
+            warehouse: 0,
+            quantity: 1,
+        };
         let steps = [
             Step::Sell { sale: 0 },
             Step::Sell { sale: 1 },
             back.clone(),
-            Step::Return { row: 1, sale: 0, line: 0, quantity: 1 },
+            Step::Return {
+                row: 1,
+                sale: 0,
+                line: 0,
+                quantity: 1,
+            },
             adjust(0),
             adjust(1),
             adjust(2),
@@ -187,7 +200,14 @@ mod tests {
     fn a_wave_is_bounded_and_the_waves_cover_every_step_once() {
         let steps = vec![Step::Sell { sale: 0 }; 2 * MAX_WAVE + 1];
         let by_count = waves(&steps, |_| "A", |_| 1);
-        assert_eq!(by_count, [0..MAX_WAVE, MAX_WAVE..2 * MAX_WAVE, 2 * MAX_WAVE..2 * MAX_WAVE + 1]);
+        assert_eq!(
+            by_count,
+            [
+                0..MAX_WAVE,
+                MAX_WAVE..2 * MAX_WAVE,
+                2 * MAX_WAVE..2 * MAX_WAVE + 1
+            ]
+        );
         let by_names = waves(&steps[..4], |_| "A", |_| MAX_WAVE_NAMES / 2);
         assert_eq!(by_names, [0..2, 2..4]);
         assert_eq!(waves(&steps[..2], |_| "A", |_| MAX_WAVE_NAMES + 1), [0..1, 1..2]);

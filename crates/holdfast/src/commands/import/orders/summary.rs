@@ -71,8 +71,16 @@ impl Account<'_> {
         let rows_imported = self.book.imported();
         let rows_rejected = self.rejects.len() as u64;
         let settled = rows_imported + rows_rejected;
-        assert!(settled <= self.rows_read, "{settled} rows were settled, {} were read", self.rows_read);
-        assert!(!self.finished || settled == self.rows_read, "{settled} of {} rows were settled", self.rows_read);
+        assert!(
+            settled <= self.rows_read,
+            "{settled} rows were settled, {} were read",
+            self.rows_read
+        );
+        assert!(
+            !self.finished || settled == self.rows_read,
+            "{settled} of {} rows were settled",
+            self.rows_read
+        );
         let mut rejected: BTreeMap<&'static str, u64> = BTreeMap::new();
         for reject in self.rejects {
             *rejected.entry(reject.reason.code()).or_default() += 1;
@@ -102,16 +110,31 @@ impl Account<'_> {
 impl Summary {
     /// Did this run change nothing because everything had been imported before?
     pub(super) fn was_imported_before(&self) -> bool {
-        self.finished && self.operations.applied == 0 && self.operations.skipped + self.operations.replayed > 0
+        self.finished
+            && self.operations.applied == 0
+            && self.operations.skipped + self.operations.replayed > 0
     }
 
     /// For people.
     pub(super) fn lines(&self) -> Vec<String> {
-        let Units { received, sold, cancelled, returned, adjusted_up, adjusted_down } = self.units;
-        let Operations { applied, replayed, skipped, refused } = self.operations;
-        let mut lines = vec![
-            format!("rows          {} read: {} imported, {} rejected", self.rows_read, self.rows_imported, self.rows_rejected),
-        ];
+        let Units {
+            received,
+            sold,
+            cancelled,
+            returned,
+            adjusted_up,
+            adjusted_down,
+        } = self.units;
+        let Operations {
+            applied,
+            replayed,
+            skipped,
+            refused,
+        } = self.operations;
+        let mut lines = vec![format!(
+            "rows          {} read: {} imported, {} rejected",
+            self.rows_read, self.rows_imported, self.rows_rejected
+        )];
         if self.rows_pending > 0 {
             lines[0].push_str(&format!(", {} not done yet", self.rows_pending));
         }
@@ -132,11 +155,14 @@ impl Summary {
         ));
         lines.push(format!("rejected rows {}", self.rejects_file));
         lines.push(format!("state         {}", self.state_file));
-        lines.push(format!("elapsed       {}.{:01} s", self.elapsed_ms / 1000, self.elapsed_ms % 1000 / 100));
+        lines.push(format!(
+            "elapsed       {}.{:01} s",
+            self.elapsed_ms / 1000,
+            self.elapsed_ms % 1000 / 100
+        ));
         if self.was_imported_before() {
             lines.push("nothing changed: this file had been imported before".to_owned());
         }
         lines
     }
 }
-

@@ -36,7 +36,9 @@ impl Request {
 
     /// The operation's id.
     pub(super) fn operation_id(&self) -> Bytes {
-        self.operation().map(|operation| operation.operation_id.clone()).unwrap_or_default()
+        self.operation()
+            .map(|operation| operation.operation_id.clone())
+            .unwrap_or_default()
     }
 }
 

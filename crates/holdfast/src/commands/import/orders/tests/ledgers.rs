@@ -20,7 +20,9 @@ struct Inner {
 impl Ledgers {
     pub(super) fn new(shards: usize, now_ms: u64) -> Self {
         Self(Mutex::new(Inner {
-            shards: (0..shards).map(|_| Ledger::new(LedgerOptions::default())).collect(),
+            shards: (0..shards)
+                .map(|_| Ledger::new(LedgerOptions::default()))
+                .collect(),
             log_index: 0,
             now_ms,
             changes: Vec::new(),
@@ -38,7 +40,11 @@ impl Ledgers {
             last_slot: (shard + 1) * 4096 / count - 1,
             ..Default::default()
         });
-        v1::GetTopologyResponse { shards: shards.collect(), slots: 4096, ..Default::default() }
+        v1::GetTopologyResponse {
+            shards: shards.collect(),
+            slots: 4096,
+            ..Default::default()
+        }
     }
 
     /// Answers so many requests more, then none.
@@ -60,7 +66,15 @@ impl Ledgers {
             inner.log_index += 1;
             let (log_index, log_time_ms) = (inner.log_index, inner.now_ms);
             for ledger in &mut inner.shards {
-                ledger.apply(log_index, &Entry { log_time_ms, commands: Vec::new() }).unwrap();
+                ledger
+                    .apply(
+                        log_index,
+                        &Entry {
+                            log_time_ms,
+                            commands: Vec::new(),
+                        },
+                    )
+                    .unwrap();
             }
         }
     }
@@ -79,13 +93,20 @@ impl Ledgers {
 
     pub(super) fn cells(&self) -> Vec<CellView> {
         let inner = self.0.lock().unwrap();
-        let all = Query::ListCells { after: None, limit: 10_000 };
+        let all = Query::ListCells {
+            after: None,
+            limit: 10_000,
+        };
         let listed = inner.shards.iter().map(|ledger| ledger.query(&all).unwrap());
-        listed.flat_map(|reply| if let QueryReply::Cells(cells) = reply { cells } else { panic!("cells") }).collect()
-    }
-
-    pub(super) fn digests(&self) -> Vec<QueryReply> {
-        self.0.lock().unwrap().shards.iter().map(|ledger| ledger.query(&Query::Digest).unwrap()).collect()
+        listed
+            .flat_map(|reply| {
+                if let QueryReply::Cells(cells) = reply {
+                    cells
+                } else {
+                    panic!("cells")
+                }
+            })
+            .collect()
     }
 
     /// Units received by SKU, from the requests alone.
@@ -103,13 +124,18 @@ impl Ledgers {
 impl Target for Ledgers {
     async fn submit(&self, requests: Vec<Request>) -> Vec<Result<Answer, ClientError>> {
         tokio::task::yield_now().await;
-        requests.into_iter().map(|request| self.0.lock().unwrap().answer(request)).collect()
+        requests
+            .into_iter()
+            .map(|request| self.0.lock().unwrap().answer(request))
+            .collect()
     }
 }
 
 impl Inner {
     fn answer(&mut self, request: Request) -> Result<Answer, ClientError> {
-        let cut_off = || ClientError::Unknown { message: "cut off".to_owned() };
+        let cut_off = || ClientError::Unknown {
+            message: "cut off".to_owned(),
+        };
         if let Some(left) = &mut self.left {
             if *left == 0 {
                 if std::mem::take(&mut self.lose_the_answer) {
@@ -133,17 +159,29 @@ impl Inner {
         let taken = taken.map_err(|invalid| refused(invalid.into()))?;
         self.log_index += 1;
         let (log_index, log_time_ms) = (self.log_index, self.now_ms);
-        let shard = taken.shard_hint.unwrap_or_else(|| self.shard_of(&taken.command.action));
-        let entry = Entry { log_time_ms, commands: vec![taken.command] };
+        let shard = taken
+            .shard_hint
+            .unwrap_or_else(|| self.shard_of(&taken.command.action));
+        let entry = Entry {
+            log_time_ms,
+            commands: vec![taken.command],
+        };
         let mut applied = self.shards[shard as usize].apply(log_index, &entry).unwrap();
-        self.changes.extend(applied.changes.into_iter().map(|change| outbound::change(shard, change)));
+        self.changes.extend(
+            applied
+                .changes
+                .into_iter()
+                .map(|change| outbound::change(shard, change)),
+        );
         match applied.outcomes.remove(0) {
-            Ok(Success::Reserved { replayed, lines, .. }) => {
-                Ok(Answer { replayed, granted: lines.into_iter().map(|line| (line.line, line.granted)).collect() })
-            }
-            Ok(Success::Transitioned { replayed, .. } | Success::Stocked { replayed, .. }) => {
-                Ok(Answer { replayed, granted: Vec::new() })
-            }
+            Ok(Success::Reserved { replayed, lines, .. }) => Ok(Answer {
+                replayed,
+                granted: lines.into_iter().map(|line| (line.line, line.granted)).collect(),
+            }),
+            Ok(Success::Transitioned { replayed, .. } | Success::Stocked { replayed, .. }) => Ok(Answer {
+                replayed,
+                granted: Vec::new(),
+            }),
             Err(refusal) => Err(refused(outbound::refusal(refusal))),
         }
     }
@@ -153,10 +191,15 @@ impl Inner {
         let sku = match action {
             Action::Reserve { lines, .. } => &lines[0].sku,
             Action::Receive { sku, .. } | Action::Adjust { sku, .. } => sku,
-            Action::Return { of: ReturnOf::Unreferenced { sku, .. }, .. } => sku,
+            Action::Return {
+                of: ReturnOf::Unreferenced { sku, .. },
+                ..
+            } => sku,
             other => panic!("{other:?} has no shard"),
         };
         let count = self.shards.len() as u32;
-        (0..count).find(|shard| u32::from(slot_of(sku)) < (shard + 1) * 4096 / count).unwrap()
+        (0..count)
+            .find(|shard| u32::from(slot_of(sku)) < (shard + 1) * 4096 / count)
+            .unwrap()
     }
 }
