@@ -85,7 +85,12 @@ impl Api {
         if reason == Reason::Internal {
             tracing::error!(method, message = refusal.message, "defect");
         } else {
-            tracing::debug!(method, reason = reason.as_str_name(), message = refusal.message, "refused");
+            tracing::debug!(
+                method,
+                reason = reason.as_str_name(),
+                message = refusal.message,
+                "refused"
+            );
         }
         errors::status(refusal)
     }
@@ -128,7 +133,9 @@ impl Api {
         // What a Reserve makes is found again without asking all shards.
         let made: Vec<_> = taken
             .iter()
-            .map(|taken| matches!(taken.command.action, Action::Reserve { .. }).then_some(taken.command.operation_id))
+            .map(|taken| {
+                matches!(taken.command.action, Action::Reserve { .. }).then_some(taken.command.operation_id)
+            })
             .collect();
         let commands = taken.into_iter().map(|taken| taken.command).collect();
         let results = self.router.handle(shard).submit(commands, deadline).await;
@@ -150,9 +157,10 @@ impl Api {
                     Ok(success)
                 }
                 Ok(Err(refusal)) => Err(outbound::refusal(refusal)),
-                Err(SubmitError::Stopped) if !self.leaving.load(Ordering::Relaxed) => {
-                    Err(errors::refusal(Reason::NoLeader, format!("the replica of shard {shard} has stopped")))
-                }
+                Err(SubmitError::Stopped) if !self.leaving.load(Ordering::Relaxed) => Err(errors::refusal(
+                    Reason::NoLeader,
+                    format!("the replica of shard {shard} has stopped"),
+                )),
                 Err(error) => Err(outbound::submit_error(shard, &error)),
             })
             .collect()
@@ -186,7 +194,9 @@ impl Api {
                 Some(format!("the replica of shard {number} is cut off from a quorum"))
             } else if status.applied_index + CAUGHT_UP_ENTRIES < status.committed_index {
                 let behind = status.committed_index - status.applied_index;
-                Some(format!("the replica of shard {number} is {behind} entries behind"))
+                Some(format!(
+                    "the replica of shard {number} is {behind} entries behind"
+                ))
             } else {
                 None
             }
@@ -202,7 +212,10 @@ pub(crate) fn wrong_reply(reply: &QueryReply) -> Refusal {
         QueryReply::Availability(_) => "availability",
         QueryReply::Digest(_) => "a digest",
     };
-    errors::refusal(Reason::Internal, format!("the shard answered another question, with {kind}"))
+    errors::refusal(
+        Reason::Internal,
+        format!("the shard answered another question, with {kind}"),
+    )
 }
 
 fn is_replayed(success: &Success) -> bool {
@@ -224,7 +237,12 @@ pub(crate) struct CallGuard<'a> {
 impl<'a> CallGuard<'a> {
     pub(crate) fn begin(api: &'a Api, method: &'static str) -> Self {
         api.metrics.call_began(method);
-        Self { api, method, began: Instant::now(), code: Code::Cancelled }
+        Self {
+            api,
+            method,
+            began: Instant::now(),
+            code: Code::Cancelled,
+        }
     }
 
     pub(crate) fn end(mut self, code: Code) {
@@ -234,7 +252,9 @@ impl<'a> CallGuard<'a> {
 
 impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
-        self.api.metrics.call_ended(self.method, self.code, self.began.elapsed());
+        self.api
+            .metrics
+            .call_ended(self.method, self.code, self.began.elapsed());
     }
 }
 
@@ -264,7 +284,10 @@ mod tests {
     fn a_timeout_header_is_read_or_ignored() {
         assert_eq!(grpc_timeout("5S"), Some(Duration::from_secs(5)));
         assert_eq!(grpc_timeout("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(grpc_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        assert_eq!(
+            grpc_timeout("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3_600))
+        );
         for bad in ["", "S", "5", "5s", "-5S", "123456789S", "5é", "é"] {
             assert_eq!(grpc_timeout(bad), None, "{bad}");
         }

@@ -38,7 +38,13 @@ const fn rule(
     meaning: &'static str,
     advice: &'static str,
 ) -> Rule {
-    Rule { reason, code, retryable, meaning, advice }
+    Rule {
+        reason,
+        code,
+        retryable,
+        meaning,
+        advice,
+    }
 }
 
 /// All reasons, in the order of their numbers.
@@ -181,12 +187,20 @@ pub const RULES: [Rule; 19] = [
 /// The rule of a reason. Whatever is not in the table counts as internal.
 pub fn rule_of(reason: Reason) -> &'static Rule {
     const INTERNAL: &Rule = &RULES[RULES.len() - 1];
-    RULES.iter().find(|rule| rule.reason == reason).unwrap_or(INTERNAL)
+    RULES
+        .iter()
+        .find(|rule| rule.reason == reason)
+        .unwrap_or(INTERNAL)
 }
 
 /// A refusal without shortages.
 pub fn refusal(reason: Reason, message: impl Into<String>) -> v1::Refusal {
-    v1::Refusal { reason: reason.into(), message: message.into(), shortages: Vec::new(), retry_after_ms: 0 }
+    v1::Refusal {
+        reason: reason.into(),
+        message: message.into(),
+        shortages: Vec::new(),
+        retry_after_ms: 0,
+    }
 }
 
 /// A refusal of a malformed request.
@@ -199,13 +213,19 @@ pub fn invalid(message: impl Into<String>) -> v1::Refusal {
 pub fn status(mut refusal: v1::Refusal) -> Status {
     let code = rule_of(refusal.reason()).code;
     if refusal.message.len() > MAX_MESSAGE_BYTES {
-        refusal.message.truncate(refusal.message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        refusal
+            .message
+            .truncate(refusal.message.floor_char_boundary(MAX_MESSAGE_BYTES));
         refusal.message.push_str(" ...");
     }
     let shortages = refusal.shortages.len();
     while refusal.encoded_len() > MAX_REFUSAL_BYTES && refusal.shortages.pop().is_some() {}
     if refusal.shortages.len() < shortages {
-        let _ = write!(refusal.message, " (the first {} of {shortages} shortages are listed)", refusal.shortages.len());
+        let _ = write!(
+            refusal.message,
+            " (the first {} of {shortages} shortages are listed)",
+            refusal.shortages.len()
+        );
     }
     let message = refusal.message.clone();
     let details = tonic_types::pb::Status {
@@ -222,7 +242,10 @@ pub fn status(mut refusal: v1::Refusal) -> Status {
 /// The refusal inside a gRPC error, if it has one.
 pub fn refusal_in(status: &Status) -> Option<v1::Refusal> {
     let details = tonic_types::pb::Status::decode(status.details()).ok()?;
-    let any = details.details.into_iter().find(|any| any.type_url == REFUSAL_TYPE_URL)?;
+    let any = details
+        .details
+        .into_iter()
+        .find(|any| any.type_url == REFUSAL_TYPE_URL)?;
     v1::Refusal::decode(any.value.as_slice()).ok()
 }
 
@@ -289,7 +312,9 @@ mod tests {
     #[test]
     fn every_reason_but_unspecified_has_exactly_one_rule_in_order() {
         let reasons: Vec<i32> = RULES.iter().map(|rule| rule.reason as i32).collect();
-        let expected: Vec<i32> = (1..).take_while(|number| Reason::try_from(*number).is_ok()).collect();
+        let expected: Vec<i32> = (1..)
+            .take_while(|number| Reason::try_from(*number).is_ok())
+            .collect();
         assert_eq!(reasons, expected);
     }
 
@@ -298,10 +323,16 @@ mod tests {
         let contract = include_str!("../../../proto/holdfast/v1/common.proto");
         for rule in &RULES {
             let name = rule.reason.as_str_name();
-            let before = contract.split(&format!("  {name} = ")).next().expect("the reason is in the contract");
+            let before = contract
+                .split(&format!("  {name} = "))
+                .next()
+                .expect("the reason is in the contract");
             let comment = before.lines().last().expect("a comment stands before it");
             let promised = format!("{}.", code_name(rule.code));
-            assert!(comment.ends_with(&promised), "{name}: the contract says `{comment}`, the table {promised}");
+            assert!(
+                comment.ends_with(&promised),
+                "{name}: the contract says `{comment}`, the table {promised}"
+            );
         }
     }
 
@@ -309,9 +340,17 @@ mod tests {
     fn a_refusal_travels_in_the_details_of_its_status() {
         let mut sent = refusal(Reason::Overloaded, "busy");
         sent.retry_after_ms = 20;
-        sent.shortages.push(v1::LineShortage { line: 1, sku: "A".into(), requested: 2, available: 1 });
+        sent.shortages.push(v1::LineShortage {
+            line: 1,
+            sku: "A".into(),
+            requested: 2,
+            available: 1,
+        });
         let status = status(sent.clone());
-        assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "busy"));
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::ResourceExhausted, "busy")
+        );
         assert_eq!(refusal_in(&status), Some(sent));
         assert_eq!(refusal_in(&Status::internal("x")), None);
     }
@@ -319,7 +358,12 @@ mod tests {
     #[test]
     fn a_long_refusal_is_cut_to_what_headers_can_carry() {
         let mut sent = refusal(Reason::InsufficientStock, "é".repeat(10_000));
-        let shortage = v1::LineShortage { line: 1, sku: "S".repeat(64), requested: i64::MAX, available: i64::MAX };
+        let shortage = v1::LineShortage {
+            line: 1,
+            sku: "S".repeat(64),
+            requested: i64::MAX,
+            available: i64::MAX,
+        };
         sent.shortages = vec![shortage; 1024];
         let status = status(sent);
         assert!(status.details().len() < 7_000 && status.message().len() < 2_000);
@@ -334,6 +378,9 @@ mod tests {
             std::fs::write(&path, reference()).unwrap();
         }
         let page = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(page == reference(), "docs/errors.md differs from the table: run this test with UPDATE_DOCS=1");
+        assert!(
+            page == reference(),
+            "docs/errors.md differs from the table: run this test with UPDATE_DOCS=1"
+        );
     }
 }

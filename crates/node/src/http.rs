@@ -20,36 +20,40 @@ pub(crate) struct HttpHandle {
 /// The listener or the thread cannot be used.
 pub(crate) async fn start(listener: TcpListener, api: Arc<Api>) -> std::io::Result<HttpHandle> {
     let (started, starting) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
-        actix_web::rt::System::new().block_on(async move {
-            let server = HttpServer::new(move || {
-                App::new()
-                    .app_data(web::Data::from(Arc::clone(&api)))
-                    .route("/metrics", web::get().to(metrics))
-                    .route("/livez", web::get().to(livez))
-                    .route("/readyz", web::get().to(readyz))
-            })
-            .workers(1)
-            .disable_signals()
-            .shutdown_timeout(1)
-            .listen(listener)
-            .map(HttpServer::run);
-            match server {
-                Ok(server) => {
-                    // Whoever started us may have given up; then there is nobody to stop us either.
-                    if started.send(Ok(server.handle())).is_ok()
-                        && let Err(error) = server.await
-                    {
-                        tracing::error!(%error, "the http server ended");
+    let thread = std::thread::Builder::new()
+        .name("http".to_owned())
+        .spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let server = HttpServer::new(move || {
+                    App::new()
+                        .app_data(web::Data::from(Arc::clone(&api)))
+                        .route("/metrics", web::get().to(metrics))
+                        .route("/livez", web::get().to(livez))
+                        .route("/readyz", web::get().to(readyz))
+                })
+                .workers(1)
+                .disable_signals()
+                .shutdown_timeout(1)
+                .listen(listener)
+                .map(HttpServer::run);
+                match server {
+                    Ok(server) => {
+                        // Whoever started us may have given up; then there is nobody to stop us either.
+                        if started.send(Ok(server.handle())).is_ok()
+                            && let Err(error) = server.await
+                        {
+                            tracing::error!(%error, "the http server ended");
+                        }
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
                     }
                 }
-                Err(error) => {
-                    let _ = started.send(Err(error));
-                }
-            }
-        });
-    })?;
-    let server = starting.await.map_err(|_| std::io::Error::other("the http thread ended"))??;
+            });
+        })?;
+    let server = starting
+        .await
+        .map_err(|_| std::io::Error::other("the http thread ended"))??;
     Ok(HttpHandle { server, thread })
 }
 
@@ -82,6 +86,8 @@ async fn livez() -> HttpResponse {
 async fn readyz(api: web::Data<Api>) -> HttpResponse {
     match api.not_ready_because() {
         None => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
-        Some(why) => HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("{why}\n")),
+        Some(why) => HttpResponse::ServiceUnavailable()
+            .content_type("text/plain")
+            .body(format!("{why}\n")),
     }
 }

@@ -1,7 +1,7 @@
 //! One process of a Holdfast cluster: its configuration, its gRPC services, its router, its peers, its metrics.
 //!
-//! A node holds one replica of every shard. Any node takes any request: the [`services`] check what a client
-//! sent ([`validation`], then [`mapping`] into the ledger's types), the [`router`] finds the shard, and the shard's handle
+//! A node holds one replica of every shard. Any node takes any request: the services check what a client
+//! sent ([`validation`], then [`mapping`] into the ledger's types), the router finds the shard, and the shard's handle
 //! decides it here or forwards it to the node that leads the shard, through [`peers`]. What comes back, good or bad, is
 //! turned into the public types by [`mapping`] and [`errors`].
 //!
@@ -15,7 +15,7 @@
 //! - [`Node`] starts everything in order, and stops it in the reverse order: first it is no longer ready, then it
 //!   leads nothing, then it finishes what it has taken, then its shards and its log are closed.
 //! - [`errors`] has the one table from a refusal's reason to a gRPC code, whether to retry, and what to do about it.
-//! - [`metrics`] has the one list of what `/metrics` shows; [`http`] serves it with `/livez` and `/readyz`.
+//! - [`metrics`] has the one list of what `/metrics` shows; `http.rs` serves it with `/livez` and `/readyz`.
 //! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
 //!
 //! Start reading in `node.rs`, then follow one request from `services/reservations.rs`.

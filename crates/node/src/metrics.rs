@@ -76,7 +76,11 @@ impl Metrics {
         registry.register("node", "The version and id of this node", build);
 
         let calls = Family::default();
-        registry.register("calls", "Calls that ended, by method and gRPC code", calls.clone());
+        registry.register(
+            "calls",
+            "Calls that ended, by method and gRPC code",
+            calls.clone(),
+        );
         let durations: Family<MethodLabels, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(latency_buckets);
         registry.register_with_unit(
@@ -88,13 +92,29 @@ impl Metrics {
         let under_way = Family::default();
         registry.register("calls_under_way", "Calls that have not ended", under_way.clone());
         let refusals = Family::default();
-        registry.register("refusals", "Requests and batch items without effect, by reason", refusals.clone());
+        registry.register(
+            "refusals",
+            "Requests and batch items without effect, by reason",
+            refusals.clone(),
+        );
         let replays = Counter::default();
-        registry.register("replays", "Operations answered with their first outcome", replays.clone());
+        registry.register(
+            "replays",
+            "Operations answered with their first outcome",
+            replays.clone(),
+        );
         let batch_items = Counter::default();
-        registry.register("batch_items", "Items of batches that were answered", batch_items.clone());
+        registry.register(
+            "batch_items",
+            "Items of batches that were answered",
+            batch_items.clone(),
+        );
         let change_streams = Gauge::default();
-        registry.register("change_streams", "Change streams being served", change_streams.clone());
+        registry.register(
+            "change_streams",
+            "Change streams being served",
+            change_streams.clone(),
+        );
         let changes_sent = Counter::default();
         registry.register("changes_sent", "Changes sent to consumers", changes_sent.clone());
         registry.register_collector(Box::new(Replicas { shards }));
@@ -119,13 +139,24 @@ impl Metrics {
     /// A call ended.
     pub fn call_ended(&self, method: &'static str, code: Code, duration: Duration) {
         self.under_way.get_or_create(&MethodLabels { method }).dec();
-        self.calls.get_or_create(&CallLabels { method, code: errors::code_name(code) }).inc();
-        self.durations.get_or_create(&MethodLabels { method }).observe(duration.as_secs_f64());
+        self.calls
+            .get_or_create(&CallLabels {
+                method,
+                code: errors::code_name(code),
+            })
+            .inc();
+        self.durations
+            .get_or_create(&MethodLabels { method })
+            .observe(duration.as_secs_f64());
     }
 
     /// A request or an item of a batch had no effect.
     pub fn refused(&self, reason: Reason) {
-        self.refusals.get_or_create(&ReasonLabels { reason: reason.as_str_name() }).inc();
+        self.refusals
+            .get_or_create(&ReasonLabels {
+                reason: reason.as_str_name(),
+            })
+            .inc();
     }
 
     /// An operation was answered with its first outcome.
@@ -162,37 +193,119 @@ impl Metrics {
 struct GaugeOf<T>(&'static str, &'static str, fn(&T) -> u64);
 
 const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 11] = [
-    GaugeOf("replica_leads", "1 where this replica leads its shard", |s| u64::from(s.role == Role::Leader)),
-    GaugeOf("replica_leader_node", "The node that leads, as far as known; 0 where unknown", |s| s.leader.unwrap_or(0)),
+    GaugeOf("replica_leads", "1 where this replica leads its shard", |s| {
+        u64::from(s.role == Role::Leader)
+    }),
+    GaugeOf(
+        "replica_leader_node",
+        "The node that leads, as far as known; 0 where unknown",
+        |s| s.leader.unwrap_or(0),
+    ),
     GaugeOf("replica_term", "The Raft term", |s| s.term),
-    GaugeOf("replica_last_log_index", "The last entry in the replica's log", |s| s.last_log_index),
-    GaugeOf("replica_committed_index", "The last entry known to be committed", |s| s.committed_index),
-    GaugeOf("replica_applied_index", "The last entry applied", |s| s.applied_index),
-    GaugeOf("replica_snapshot_index", "The last entry in the newest snapshot", |s| s.snapshot_index),
+    GaugeOf(
+        "replica_last_log_index",
+        "The last entry in the replica's log",
+        |s| s.last_log_index,
+    ),
+    GaugeOf(
+        "replica_committed_index",
+        "The last entry known to be committed",
+        |s| s.committed_index,
+    ),
+    GaugeOf("replica_applied_index", "The last entry applied", |s| {
+        s.applied_index
+    }),
+    GaugeOf(
+        "replica_snapshot_index",
+        "The last entry in the newest snapshot",
+        |s| s.snapshot_index,
+    ),
     GaugeOf("replica_change_seq", "The last change", |s| s.last_seq),
     GaugeOf("replica_cells", "Cells", |s| s.cells),
-    GaugeOf("replica_live_reservations", "Reservations that are held or committed", |s| s.live_reservations),
-    GaugeOf("replica_log_time_ms", "Log time, milliseconds since the Unix epoch", |s| s.log_time_ms),
+    GaugeOf(
+        "replica_live_reservations",
+        "Reservations that are held or committed",
+        |s| s.live_reservations,
+    ),
+    GaugeOf(
+        "replica_log_time_ms",
+        "Log time, milliseconds since the Unix epoch",
+        |s| s.log_time_ms,
+    ),
 ];
 
 const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 17] = [
-    GaugeOf("shard_commands_submitted", "Commands that callers on this node submitted", |m| m.commands_submitted),
-    GaugeOf("shard_commands_proposed", "Commands proposed by this replica as the leader", |m| m.commands_proposed),
-    GaugeOf("shard_entries_proposed", "Entries proposed by this replica as the leader", |m| m.entries_proposed),
-    GaugeOf("shard_time_entries_proposed", "Empty entries proposed so that time passes", |m| m.time_entries_proposed),
-    GaugeOf("shard_commands_applied", "Commands applied", |m| m.commands_applied),
+    GaugeOf(
+        "shard_commands_submitted",
+        "Commands that callers on this node submitted",
+        |m| m.commands_submitted,
+    ),
+    GaugeOf(
+        "shard_commands_proposed",
+        "Commands proposed by this replica as the leader",
+        |m| m.commands_proposed,
+    ),
+    GaugeOf(
+        "shard_entries_proposed",
+        "Entries proposed by this replica as the leader",
+        |m| m.entries_proposed,
+    ),
+    GaugeOf(
+        "shard_time_entries_proposed",
+        "Empty entries proposed so that time passes",
+        |m| m.time_entries_proposed,
+    ),
+    GaugeOf("shard_commands_applied", "Commands applied", |m| {
+        m.commands_applied
+    }),
     GaugeOf("shard_entries_applied", "Entries applied", |m| m.entries_applied),
-    GaugeOf("shard_refused_from_read", "Commands answered from a confirmed read", |m| m.refused_from_read),
-    GaugeOf("shard_commands_overloaded", "Commands refused because the queue was full", |m| m.commands_overloaded),
-    GaugeOf("shard_outcomes_unknown", "Commands whose outcome stayed unknown", |m| m.outcomes_unknown),
-    GaugeOf("shard_forwards_sent", "Requests sent to the leader on another node", |m| m.forwards_sent),
-    GaugeOf("shard_forwards_served", "Requests of other nodes answered here", |m| m.forwards_served),
-    GaugeOf("shard_reads_confirmed", "Queries answered linearizably", |m| m.reads_confirmed),
-    GaugeOf("shard_read_rounds", "Rounds to a quorum for them", |m| m.read_rounds),
-    GaugeOf("shard_reads_stale", "Queries answered from the replica as it was", |m| m.reads_stale),
+    GaugeOf(
+        "shard_refused_from_read",
+        "Commands answered from a confirmed read",
+        |m| m.refused_from_read,
+    ),
+    GaugeOf(
+        "shard_commands_overloaded",
+        "Commands refused because the queue was full",
+        |m| m.commands_overloaded,
+    ),
+    GaugeOf(
+        "shard_outcomes_unknown",
+        "Commands whose outcome stayed unknown",
+        |m| m.outcomes_unknown,
+    ),
+    GaugeOf(
+        "shard_forwards_sent",
+        "Requests sent to the leader on another node",
+        |m| m.forwards_sent,
+    ),
+    GaugeOf(
+        "shard_forwards_served",
+        "Requests of other nodes answered here",
+        |m| m.forwards_served,
+    ),
+    GaugeOf("shard_reads_confirmed", "Queries answered linearizably", |m| {
+        m.reads_confirmed
+    }),
+    GaugeOf("shard_read_rounds", "Rounds to a quorum for them", |m| {
+        m.read_rounds
+    }),
+    GaugeOf(
+        "shard_reads_stale",
+        "Queries answered from the replica as it was",
+        |m| m.reads_stale,
+    ),
     GaugeOf("shard_snapshots_built", "Snapshots built", |m| m.snapshots_built),
-    GaugeOf("shard_snapshots_installed", "Snapshots received and installed", |m| m.snapshots_installed),
-    GaugeOf("shard_malformed_messages", "Messages of peers that could not be read", |m| m.malformed_messages),
+    GaugeOf(
+        "shard_snapshots_installed",
+        "Snapshots received and installed",
+        |m| m.snapshots_installed,
+    ),
+    GaugeOf(
+        "shard_malformed_messages",
+        "Messages of peers that could not be read",
+        |m| m.malformed_messages,
+    ),
 ];
 
 /// Looks at the replicas when asked.
@@ -202,20 +315,32 @@ struct Replicas {
 
 impl fmt::Debug for Replicas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replicas").field("shards", &self.shards.len()).finish()
+        f.debug_struct("Replicas")
+            .field("shards", &self.shards.len())
+            .finish()
     }
 }
 
 impl Collector for Replicas {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let replicas: Vec<(ReplicaStatus, ShardMetrics)> =
-            self.shards.iter().map(|shard| (shard.status(), shard.metrics())).collect();
+        let replicas: Vec<(ReplicaStatus, ShardMetrics)> = self
+            .shards
+            .iter()
+            .map(|shard| (shard.status(), shard.metrics()))
+            .collect();
 
         let gauge = ConstGauge::new(1_i64);
-        let mut family =
-            encoder.encode_descriptor("replica_role", "The role of the replica", None, gauge.metric_type())?;
+        let mut family = encoder.encode_descriptor(
+            "replica_role",
+            "The role of the replica",
+            None,
+            gauge.metric_type(),
+        )?;
         for (status, _) in &replicas {
-            let labels = RoleLabels { shard: status.shard, role: status.role.as_str() };
+            let labels = RoleLabels {
+                shard: status.shard,
+                role: status.role.as_str(),
+            };
             gauge.encode(family.encode_family(&labels)?)?;
         }
         for GaugeOf(name, help, value) in REPLICA_GAUGES {

@@ -40,7 +40,9 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] crate::ConfigError),
     /// A port cannot be listened on.
-    #[error("cannot listen on {address} ({key}): {source}; is another process there, or is the address not of this machine?")]
+    #[error(
+        "cannot listen on {address} ({key}): {source}; is another process there, or is the address not of this machine?"
+    )]
     Listen {
         /// Which key of the configuration.
         key: &'static str,
@@ -83,14 +85,22 @@ pub struct Listeners {
 }
 
 fn bind(key: &'static str, address: &str) -> Result<TcpListener, StartError> {
-    let error = |source| StartError::Listen { key, address: address.to_owned(), source };
+    let error = |source| StartError::Listen {
+        key,
+        address: address.to_owned(),
+        source,
+    };
     let listener = TcpListener::bind(address).map_err(error)?;
     listener.set_nonblocking(true).map_err(error)?;
     Ok(listener)
 }
 
 fn address_of(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|source| StartError::Listen { key, address: String::new(), source })
+    listener.local_addr().map_err(|source| StartError::Listen {
+        key,
+        address: String::new(),
+        source,
+    })
 }
 
 impl Listeners {
@@ -177,7 +187,11 @@ impl Node {
     /// As [`Node::start`].
     pub async fn start_on(config: NodeConfig, listeners: Listeners) -> Result<Self, StartError> {
         config.validate()?;
-        let mut begun = Begun { peers_stopping: CancellationToken::new(), shards: Vec::new(), log: None };
+        let mut begun = Begun {
+            peers_stopping: CancellationToken::new(),
+            shards: Vec::new(),
+            log: None,
+        };
         match begin(config, listeners, &mut begun).await {
             Ok(node) => Ok(node),
             Err(error) => {
@@ -249,7 +263,10 @@ impl Node {
             Ok(Err(error)) => problems.push(format!("the client server failed: {error}")),
             Err(_) => {
                 // Their outcome is unknown to the callers, who retry with the same ids.
-                tracing::warn!(drain_ms = self.api.limits.drain_ms, "calls under way were cut off");
+                tracing::warn!(
+                    drain_ms = self.api.limits.drain_ms,
+                    "calls under way were cut off"
+                );
                 server.abort();
             }
         }
@@ -267,7 +284,11 @@ impl Node {
             Ok(Err(error)) => problems.push(error.to_string()),
             Err(error) => problems.push(error.to_string()),
         }
-        if problems.is_empty() { Ok(()) } else { Err(StopError(problems.join("; "))) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(StopError(problems.join("; ")))
+        }
     }
 }
 
@@ -290,7 +311,10 @@ fn nodes_with_ports(config: &NodeConfig, client: SocketAddr, peer: SocketAddr) -
         _ => address.to_owned(),
     };
     let mut nodes = config.cluster_nodes();
-    for node in nodes.iter_mut().filter(|node| node.node_id == config.node.node_id) {
+    for node in nodes
+        .iter_mut()
+        .filter(|node| node.node_id == config.node.node_id)
+    {
         node.client_address = fill(&node.client_address, client);
         node.peer_address = fill(&node.peer_address, peer);
     }
@@ -323,19 +347,26 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let client_address = listeners.client_address()?;
     let peer_address = listeners.peer_address()?;
     let http_address = address_of("listen.http", &listeners.http)?;
-    let identity =
-        Identity { cluster_id: config.node.cluster_id.unwrap_or_default(), node_id: config.node.node_id };
+    let identity = Identity {
+        cluster_id: config.node.cluster_id.unwrap_or_default(),
+        node_id: config.node.node_id,
+    };
     let nodes = nodes_with_ports(&config, client_address, peer_address);
     let (tasks, panics) = Tasks::new();
     let (fatal, fatal_seen) = watch::channel(None);
 
-    let Stores { log, shards: shard_stores } = stores::open(&config).await?;
+    let Stores {
+        log,
+        shards: shard_stores,
+    } = stores::open(&config).await?;
     begun.log = Some(log.clone());
     let peers = Peers::start(identity, &nodes, &tasks, &begun.peers_stopping)?;
     let transport: Arc<dyn PeerTransport> = Arc::new(peers.clone());
     for (shard, stores) in (0..).zip(shard_stores) {
         let options = shard_options(&config, shard, &nodes);
-        begun.shards.push(holdfast_shard::start(options, stores, Arc::clone(&transport)).await?);
+        begun
+            .shards
+            .push(holdfast_shard::start(options, stores, Arc::clone(&transport)).await?);
     }
     let shards: Arc<[ShardHandle]> = begun.shards.clone().into();
     watch_for_the_end(&tasks, &begun.peers_stopping, &shards, &log, panics, fatal);
@@ -352,13 +383,17 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
         change_streams: Arc::new(Semaphore::new(config.limits.change_streams)),
         leaving: AtomicBool::new(false),
-        stopping: CancellationToken::new(),
+        // A child, so that a start that fails later ends what was begun here too.
+        stopping: begun.peers_stopping.child_token(),
     });
     serve_peers(listeners.peer, identity, shards, &tasks, &begun.peers_stopping)?;
     let client_server = serve_clients(listeners.client, &config, &api, &begun.peers_stopping)?;
     let http = crate::http::start(listeners.http, Arc::clone(&api))
         .await
-        .map_err(|error| StartError::Server { server: "http", message: error.to_string() })?;
+        .map_err(|error| StartError::Server {
+            server: "http",
+            message: error.to_string(),
+        })?;
     tracing::info!(node_id = identity.node_id, %client_address, %peer_address, %http_address, "listening");
     Ok(Node {
         api,
@@ -411,8 +446,10 @@ fn watch_for_the_end(
 }
 
 fn incoming(listener: TcpListener, server: &'static str) -> Result<TcpIncoming, StartError> {
-    let listener = tokio::net::TcpListener::from_std(listener)
-        .map_err(|error| StartError::Server { server, message: error.to_string() })?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| StartError::Server {
+        server,
+        message: error.to_string(),
+    })?;
     Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
 }
 
@@ -453,8 +490,10 @@ fn serve_clients(
     report_health(api, reporter, stopping.clone());
     let mut others = tonic::service::Routes::builder();
     others.add_service(health);
-    let routes = services::routes(Arc::clone(api), others)
-        .map_err(|error| StartError::Server { server: "client", message: error.to_string() })?;
+    let routes = services::routes(Arc::clone(api), others).map_err(|error| StartError::Server {
+        server: "client",
+        message: error.to_string(),
+    })?;
     let server = tonic::transport::Server::builder()
         .concurrency_limit_per_connection(config.limits.connection_calls)
         .max_concurrent_streams(u32::try_from(config.limits.connection_calls).unwrap_or(u32::MAX))
@@ -467,7 +506,11 @@ fn serve_clients(
 }
 
 /// Keeps the gRPC health service saying what [`Api::not_ready_because`] says.
-fn report_health(api: &Arc<Api>, reporter: tonic_health::server::HealthReporter, stopping: CancellationToken) {
+fn report_health(
+    api: &Arc<Api>,
+    reporter: tonic_health::server::HealthReporter,
+    stopping: CancellationToken,
+) {
     let task_api = Arc::clone(api);
     api.tasks.spawn("readiness", async move {
         let mut told: Option<Option<String>> = None;

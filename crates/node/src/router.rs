@@ -44,7 +44,10 @@ pub(crate) fn slots_of_shard(shard: u32, shard_count: u32) -> (u32, u32) {
 impl Router {
     /// A router over all shards, in order of their numbers.
     pub(crate) fn new(shards: Arc<[ShardHandle]>) -> Self {
-        Self { shards, located: Mutex::new(LruCache::new(REMEMBERED)) }
+        Self {
+            shards,
+            located: Mutex::new(LruCache::new(REMEMBERED)),
+        }
     }
 
     /// All shards, in order.
@@ -62,7 +65,10 @@ impl Router {
     /// A refusal that names `field` when there is none.
     pub(crate) fn shard(&self, field: &str, shard: u32) -> Result<&ShardHandle, Refusal> {
         self.shards.get(shard as usize).ok_or_else(|| {
-            errors::invalid(format!("{field}: there is no shard {shard}, this cluster has {}", self.shard_count()))
+            errors::invalid(format!(
+                "{field}: there is no shard {shard}, this cluster has {}",
+                self.shard_count()
+            ))
         })
     }
 
@@ -88,10 +94,14 @@ impl Router {
             | Action::Release { reservation_id }
             | Action::Ship { reservation_id, .. }
             | Action::Cancel { reservation_id, .. }
-            | Action::Return { of: ReturnOf::Reservation { reservation_id, .. }, .. } => {
-                self.located_shard(reservation_id, taken.shard_hint)
+            | Action::Return {
+                of: ReturnOf::Reservation { reservation_id, .. },
+                ..
+            } => self.located_shard(reservation_id, taken.shard_hint),
+            Action::Return {
+                of: ReturnOf::Unreferenced { sku, .. },
+                ..
             }
-            Action::Return { of: ReturnOf::Unreferenced { sku, .. }, .. }
             | Action::Receive { sku, .. }
             | Action::Adjust { sku, .. }
             | Action::Count { sku, .. }
@@ -115,10 +125,14 @@ impl Router {
             | Action::Release { reservation_id }
             | Action::Ship { reservation_id, .. }
             | Action::Cancel { reservation_id, .. }
-            | Action::Return { of: ReturnOf::Reservation { reservation_id, .. }, .. } => {
-                self.find_reservation(*reservation_id, deadline).await
-            }
-            _ => Err(errors::refusal(Reason::Internal, "the shard of a SKU is always known")),
+            | Action::Return {
+                of: ReturnOf::Reservation { reservation_id, .. },
+                ..
+            } => self.find_reservation(*reservation_id, deadline).await,
+            _ => Err(errors::refusal(
+                Reason::Internal,
+                "the shard of a SKU is always known",
+            )),
         }
     }
 
@@ -126,7 +140,11 @@ impl Router {
     ///
     /// # Errors
     /// The hint names no shard.
-    pub(crate) fn located_shard(&self, id: &ReservationId, hint: Option<u32>) -> Result<Option<u32>, Refusal> {
+    pub(crate) fn located_shard(
+        &self,
+        id: &ReservationId,
+        hint: Option<u32>,
+    ) -> Result<Option<u32>, Refusal> {
         match hint {
             Some(hint) => self.shard("reservation.shard", hint).map(|_| Some(hint)),
             None if self.shard_count() == 1 => Ok(Some(0)),
@@ -143,13 +161,20 @@ impl Router {
     ///
     /// # Errors
     /// No shard has it; or none that answered has it, and another did not answer.
-    pub(crate) async fn find_reservation(&self, id: ReservationId, deadline: Instant) -> Result<u32, Refusal> {
+    pub(crate) async fn find_reservation(
+        &self,
+        id: ReservationId,
+        deadline: Instant,
+    ) -> Result<u32, Refusal> {
         let mut asked: FuturesUnordered<_> = self
             .shards
             .iter()
             .map(|handle| async move {
                 let query = Query::Reservation { reservation_id: id };
-                (handle.shard(), handle.query(query, Freshness::Linearizable, deadline).await)
+                (
+                    handle.shard(),
+                    handle.query(query, Freshness::Linearizable, deadline).await,
+                )
             })
             .collect();
         let mut unanswered = None;
@@ -215,7 +240,11 @@ mod tests {
                 let (first, last) = slots_of_shard(shard, shard_count);
                 assert_eq!(first, next);
                 for slot in first..=last {
-                    assert_eq!(shard_of_slot(slot as u16, shard_count), shard, "slot {slot} of {shard_count}");
+                    assert_eq!(
+                        shard_of_slot(slot as u16, shard_count),
+                        shard,
+                        "slot {slot} of {shard_count}"
+                    );
                 }
                 next = last + 1;
             }
@@ -234,7 +263,10 @@ mod tests {
 
     #[test]
     fn a_long_split_is_cut() {
-        let by_shard = BTreeMap::from([(0, (0..1024).step_by(2).collect()), (1, (1..1024).step_by(2).collect())]);
+        let by_shard = BTreeMap::from([
+            (0, (0..1024).step_by(2).collect()),
+            (1, (1..1024).step_by(2).collect()),
+        ]);
         let text = describe_split(&by_shard);
         assert!(text.len() < MAX_SPLIT_BYTES + 200 && text.contains("(cut"));
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use holdfast_shard::ShardStores;
 use holdfast_storage::{
-    ChangeLog, ChangeLogError, ChangeLogOptions, Disk, DiskError, Facts, FactsError, Log, LogError, LogOptions,
-    NodeFacts, RealDisk, SnapshotError, SnapshotStore,
+    ChangeLog, ChangeLogError, ChangeLogOptions, Disk, DiskError, Facts, FactsError, Log, LogError,
+    LogOptions, NodeFacts, RealDisk, SnapshotError, SnapshotStore,
 };
 
 use crate::NodeConfig;
@@ -87,8 +87,10 @@ pub(crate) async fn open(config: &NodeConfig) -> Result<Stores, StoresError> {
 
 fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     let path = &config.node.data_dir;
-    std::fs::create_dir_all(path)
-        .map_err(|source| StoresError::Folder { path: path.clone(), source })?;
+    std::fs::create_dir_all(path).map_err(|source| StoresError::Folder {
+        path: path.clone(),
+        source,
+    })?;
     // Takes the folder's lock: two processes never share one.
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(path)?);
     NodeFacts::open(&facts_folder(path))?.establish(&facts_of(config))?;
@@ -96,7 +98,11 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     let segment_bytes = u32::try_from(config.storage.log_segment_bytes).unwrap_or(u32::MAX);
     // Twice the largest entry that the configuration and the API allow: a full one and one more command.
     let max_record_bytes = LogOptions::default().max_record_bytes.min(segment_bytes / 4);
-    let options = LogOptions { segment_bytes, max_record_bytes, ..LogOptions::default() };
+    let options = LogOptions {
+        segment_bytes,
+        max_record_bytes,
+        ..LogOptions::default()
+    };
     let (log, report) = Log::open(Arc::clone(&disk), options)?;
     tracing::info!(?report, "log opened");
 
@@ -105,11 +111,18 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
         let snapshots = SnapshotStore::open(Arc::clone(&disk), shard)
             .map_err(|source| StoresError::Snapshots { shard, source })?;
         let segment_bytes = u32::try_from(config.storage.change_segment_bytes).unwrap_or(u32::MAX);
-        let options = ChangeLogOptions { segment_bytes, ..ChangeLogOptions::default() };
+        let options = ChangeLogOptions {
+            segment_bytes,
+            ..ChangeLogOptions::default()
+        };
         let (changes, report) = ChangeLog::open(Arc::clone(&disk), shard, options)
             .map_err(|source| StoresError::Changes { shard, source })?;
         tracing::info!(shard, ?report, "change log opened");
-        shards.push(ShardStores { log: log.clone(), snapshots, changes });
+        shards.push(ShardStores {
+            log: log.clone(),
+            snapshots,
+            changes,
+        });
     }
     Ok(Stores { log, shards })
 }

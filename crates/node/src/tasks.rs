@@ -19,7 +19,13 @@ impl Tasks {
     /// No tasks yet; the receiver gets a sentence for each task that panics.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<String>) {
         let (panics, received) = mpsc::unbounded_channel();
-        (Self { tracker: TaskTracker::new(), panics }, received)
+        (
+            Self {
+                tracker: TaskTracker::new(),
+                panics,
+            },
+            received,
+        )
     }
 
     /// Starts a task in the current tokio runtime.

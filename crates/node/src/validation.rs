@@ -32,7 +32,10 @@ pub struct Invalid {
 impl Invalid {
     /// A broken rule.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -66,7 +69,8 @@ pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Invalid> {
 pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, Invalid> {
     let operation = required("operation", operation)?;
     Ok(CheckedOperation {
-        operation_id: OperationId::from_slice(&operation.operation_id).map_err(named("operation.operation_id"))?,
+        operation_id: OperationId::from_slice(&operation.operation_id)
+            .map_err(named("operation.operation_id"))?,
         reference: Reference::new(operation.reference).map_err(named("operation.reference"))?,
         reason: Reason::new(operation.reason).map_err(named("operation.reason"))?,
     })
@@ -78,7 +82,10 @@ pub fn reservation_key(
     key: Option<v1::ReservationKey>,
 ) -> Result<(ReservationId, Option<u32>), Invalid> {
     let key = required(field, key)?;
-    Ok((reservation_id(&format!("{field}.reservation_id"), &key.reservation_id)?, key.shard))
+    Ok((
+        reservation_id(&format!("{field}.reservation_id"), &key.reservation_id)?,
+        key.shard,
+    ))
 }
 
 /// The id of a reservation.
@@ -99,7 +106,11 @@ pub fn warehouse(field: &str, text: String) -> Result<WarehouseId, Invalid> {
 
 /// A warehouse, where empty means none in particular.
 pub fn optional_warehouse(field: &str, text: String) -> Result<Option<WarehouseId>, Invalid> {
-    if text.is_empty() { Ok(None) } else { warehouse(field, text).map(Some) }
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        warehouse(field, text).map(Some)
+    }
 }
 
 /// A storefront.
@@ -109,12 +120,20 @@ pub fn storefront(field: &str, text: String) -> Result<StorefrontId, Invalid> {
 
 /// Units to move.
 pub fn quantity(field: &str, value: i64) -> Result<i64, Invalid> {
-    if value >= 1 { Ok(value) } else { Err(Invalid::new(field, format!("is {value}, it must be at least 1"))) }
+    if value >= 1 {
+        Ok(value)
+    } else {
+        Err(Invalid::new(field, format!("is {value}, it must be at least 1")))
+    }
 }
 
 /// Units to have.
 pub fn not_negative(field: &str, value: i64) -> Result<i64, Invalid> {
-    if value >= 0 { Ok(value) } else { Err(Invalid::new(field, format!("is {value}, it must be at least 0"))) }
+    if value >= 0 {
+        Ok(value)
+    } else {
+        Err(Invalid::new(field, format!("is {value}, it must be at least 0")))
+    }
 }
 
 /// A time to live.
@@ -122,7 +141,10 @@ pub fn ttl_ms(field: &str, value: u64) -> Result<u64, Invalid> {
     if (1..=MAX_TTL_MS).contains(&value) {
         Ok(value)
     } else {
-        Err(Invalid::new(field, format!("is {value}, it must be from 1 to {MAX_TTL_MS} milliseconds")))
+        Err(Invalid::new(
+            field,
+            format!("is {value}, it must be from 1 to {MAX_TTL_MS} milliseconds"),
+        ))
     }
 }
 
@@ -131,7 +153,10 @@ pub fn count(field: &str, count: usize, least: usize, most: usize) -> Result<(),
     if (least..=most).contains(&count) {
         Ok(())
     } else {
-        Err(Invalid::new(field, format!("has {count} entries, {least} to {most} are allowed")))
+        Err(Invalid::new(
+            field,
+            format!("has {count} entries, {least} to {most} are allowed"),
+        ))
     }
 }
 

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use reference::reference;
 pub use sections::{
-    LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection, PeerSection, RaftSection,
-    ShardsSection, StorageSection,
+    LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection, PeerSection,
+    RaftSection, ShardsSection, StorageSection,
 };
 
 /// The prefix of the environment variables that override the file.
@@ -102,8 +102,10 @@ impl NodeConfig {
     /// # Errors
     /// [`ConfigError`] says which file or variable, and what is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
         // Variables that are not UTF-8 cannot be ours: all our names and values are text.
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -119,8 +121,10 @@ impl NodeConfig {
         origin: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let parse_error =
-            |e: toml::de::Error| ConfigError::Parse { origin: origin.to_owned(), message: e.to_string() };
+        let parse_error = |e: toml::de::Error| ConfigError::Parse {
+            origin: origin.to_owned(),
+            message: e.to_string(),
+        };
         // Once without overrides, so that a message can point at the line of the file.
         let mut table: toml::Table = toml::from_str(text).map_err(parse_error)?;
         if overrides::apply(&mut table, environment)? == 0 {

@@ -13,8 +13,10 @@ pub(super) fn apply(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<usize, ConfigError> {
     let defaults = Table::try_from(NodeConfig::default()).unwrap_or_default();
-    let mut found: Vec<(String, String)> =
-        environment.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
+    let mut found: Vec<(String, String)> = environment
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(ENV_PREFIX))
+        .collect();
     found.sort();
     for (name, value) in &found {
         apply_one(table, &defaults, name, value)?;
@@ -23,9 +25,14 @@ pub(super) fn apply(
 }
 
 fn apply_one(table: &mut Table, defaults: &Table, name: &str, value: &str) -> Result<(), ConfigError> {
-    let unknown = |message: String| ConfigError::UnknownOverride { name: name.to_owned(), message };
-    let path: Vec<String> =
-        name[ENV_PREFIX.len()..].split("__").map(str::to_ascii_lowercase).collect();
+    let unknown = |message: String| ConfigError::UnknownOverride {
+        name: name.to_owned(),
+        message,
+    };
+    let path: Vec<String> = name[ENV_PREFIX.len()..]
+        .split("__")
+        .map(str::to_ascii_lowercase)
+        .collect();
     match path.as_slice() {
         [list] if list == "peers" => {
             table.insert(list.clone(), parse_toml(name, value)?);
@@ -33,7 +40,10 @@ fn apply_one(table: &mut Table, defaults: &Table, name: &str, value: &str) -> Re
         }
         [section, key] => {
             let Some(known) = defaults.get(section).and_then(Value::as_table) else {
-                return Err(unknown(format!("there is no section `{section}`; {}", sections(defaults))));
+                return Err(unknown(format!(
+                    "there is no section `{section}`; {}",
+                    sections(defaults)
+                )));
             };
             let parsed = match known.get(key) {
                 Some(Value::String(_)) => Value::String(value.to_owned()),
@@ -43,10 +53,15 @@ fn apply_one(table: &mut Table, defaults: &Table, name: &str, value: &str) -> Re
                 }
                 None => {
                     let keys: Vec<&str> = known.keys().map(String::as_str).collect();
-                    return Err(unknown(format!("section `{section}` has the keys {}", keys.join(", "))));
+                    return Err(unknown(format!(
+                        "section `{section}` has the keys {}",
+                        keys.join(", ")
+                    )));
                 }
             };
-            let section_table = table.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
+            let section_table = table
+                .entry(section.clone())
+                .or_insert_with(|| Value::Table(Table::new()));
             let Some(section_table) = section_table.as_table_mut() else {
                 return Err(ConfigError::BadOverride {
                     name: name.to_owned(),
@@ -64,15 +79,25 @@ fn apply_one(table: &mut Table, defaults: &Table, name: &str, value: &str) -> Re
 }
 
 fn sections(defaults: &Table) -> String {
-    let names: Vec<&str> = defaults.iter().filter(|(_, v)| v.is_table()).map(|(k, _)| k.as_str()).collect();
+    let names: Vec<&str> = defaults
+        .iter()
+        .filter(|(_, v)| v.is_table())
+        .map(|(k, _)| k.as_str())
+        .collect();
     format!("the sections are {}", names.join(", "))
 }
 
 fn parse_toml(name: &str, value: &str) -> Result<Value, ConfigError> {
-    let bad = |message: String| ConfigError::BadOverride { name: name.to_owned(), message };
-    let mut table: Table = toml::from_str(&format!("value = {value}")).map_err(|e| bad(e.message().to_owned()))?;
+    let bad = |message: String| ConfigError::BadOverride {
+        name: name.to_owned(),
+        message,
+    };
+    let mut table: Table =
+        toml::from_str(&format!("value = {value}")).map_err(|e| bad(e.message().to_owned()))?;
     if table.len() != 1 {
         return Err(bad("only one value is expected".to_owned()));
     }
-    table.remove("value").ok_or_else(|| bad("no value was given".to_owned()))
+    table
+        .remove("value")
+        .ok_or_else(|| bad("no value was given".to_owned()))
 }

@@ -21,7 +21,11 @@ pub struct NodeSection {
 
 impl Default for NodeSection {
     fn default() -> Self {
-        Self { node_id: 1, cluster_id: None, data_dir: PathBuf::from("holdfast-data") }
+        Self {
+            node_id: 1,
+            cluster_id: None,
+            data_dir: PathBuf::from("holdfast-data"),
+        }
     }
 }
 
@@ -151,7 +155,10 @@ pub struct StorageSection {
 
 impl Default for StorageSection {
     fn default() -> Self {
-        Self { log_segment_bytes: 64 << 20, change_segment_bytes: 64 << 20 }
+        Self {
+            log_segment_bytes: 64 << 20,
+            change_segment_bytes: 64 << 20,
+        }
     }
 }
 
@@ -203,7 +210,10 @@ pub struct LogSection {
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { format: LogFormat::Json, level: "info".to_owned() }
+        Self {
+            format: LogFormat::Json,
+            level: "info".to_owned(),
+        }
     }
 }
 

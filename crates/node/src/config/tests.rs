@@ -3,7 +3,9 @@ use super::*;
 const MINIMAL: &str = "[node]\nnode_id = 1\ndata_dir = \"/tmp/x\"\n";
 
 fn parse(text: &str, environment: &[(&str, &str)]) -> Result<NodeConfig, ConfigError> {
-    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let environment = environment
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
     NodeConfig::parse(text, "test", environment)
 }
 
@@ -20,7 +22,10 @@ fn the_reference_parses_to_the_defaults_and_names_every_key() {
     assert!(reference().contains("# [[peers]]") && reference().contains("# cluster_id ="));
     written.remove("peers");
     defaults.remove("peers");
-    assert_eq!(written, defaults, "a key is missing from the reference or has another value");
+    assert_eq!(
+        written, defaults,
+        "a key is missing from the reference or has another value"
+    );
 }
 
 #[test]
@@ -28,7 +33,11 @@ fn the_commented_peers_and_cluster_id_of_the_reference_are_valid_too() {
     let uncommented: String = reference()
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(rest) if rest.starts_with("[[peers]]") || rest.contains(" = \"") || rest == "node_id = 1" => rest,
+            Some(rest)
+                if rest.starts_with("[[peers]]") || rest.contains(" = \"") || rest == "node_id = 1" =>
+            {
+                rest
+            }
             _ => line,
         })
         .map(|line| format!("{line}\n"))
@@ -56,10 +65,16 @@ fn the_environment_overrides_the_file_and_supplies_what_is_required() {
     let environment = [
         ("HOLDFAST__NODE__NODE_ID", "7"),
         ("HOLDFAST__NODE__DATA_DIR", "/data"),
-        ("HOLDFAST__NODE__CLUSTER_ID", "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d"),
+        (
+            "HOLDFAST__NODE__CLUSTER_ID",
+            "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d",
+        ),
         ("HOLDFAST__RAFT__HEARTBEAT_MS", "20"),
         ("HOLDFAST__LOG__FORMAT", "pretty"),
-        ("HOLDFAST__PEERS", "[{node_id = 7, client_address = \"a:1\", peer_address = \"a:2\"}]"),
+        (
+            "HOLDFAST__PEERS",
+            "[{node_id = 7, client_address = \"a:1\", peer_address = \"a:2\"}]",
+        ),
         ("HOME", "/root"),
     ];
     let config = parse("", &environment).unwrap();
@@ -83,7 +98,10 @@ fn unknown_and_bad_overrides_are_errors_that_name_the_variable() {
         ("HOLDFAST__", "", "SECTION__KEY"),
     ] {
         let text = message(parse(MINIMAL, &[(name, value)]));
-        assert!(text.contains(name) && text.contains(expected), "{name}={value}: {text}");
+        assert!(
+            text.contains(name) && text.contains(expected),
+            "{name}={value}: {text}"
+        );
     }
     assert!(message(parse(MINIMAL, &[("HOLDFAST__RAFT__HEARTBEAT_MS", "\"20\"")])).contains("heartbeat_ms"));
     assert!(message(parse(MINIMAL, &[("HOLDFAST__LOG__FORMAT", "xml")])).contains("xml"));

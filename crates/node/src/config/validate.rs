@@ -7,19 +7,30 @@ use super::{ConfigError, NodeConfig};
 
 /// A port below or at 65535, a host before it.
 fn check_address(problems: &mut Vec<String>, key: &str, address: &str, port_zero_allowed: bool) {
-    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    let port = address
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())
+        .map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(0)) if !port_zero_allowed => {
-            problems.push(format!("{key} is `{address}`: others cannot reach port 0, write the real port"));
+            problems.push(format!(
+                "{key} is `{address}`: others cannot reach port 0, write the real port"
+            ));
         }
         Some(Ok(_)) => {}
-        _ => problems.push(format!("{key} is `{address}`: write host:port, for example 10.0.0.1:7301")),
+        _ => problems.push(format!(
+            "{key} is `{address}`: write host:port, for example 10.0.0.1:7301"
+        )),
     }
 }
 
 fn check_range(problems: &mut Vec<String>, key: &str, value: u64, range: RangeInclusive<u64>) {
     if !range.contains(&value) {
-        problems.push(format!("{key} is {value}: choose a value from {} to {}", range.start(), range.end()));
+        problems.push(format!(
+            "{key} is {value}: choose a value from {} to {}",
+            range.start(),
+            range.end()
+        ));
     }
 }
 
@@ -33,7 +44,11 @@ impl NodeConfig {
         self.check_identity(&mut problems);
         self.check_timing(&mut problems);
         self.check_limits(&mut problems);
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems)) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::Invalid(problems))
+        }
     }
 
     fn check_identity(&self, problems: &mut Vec<String>) {
@@ -42,7 +57,8 @@ impl NodeConfig {
             problems.push("node.node_id is 0: node ids begin at 1".to_owned());
         }
         if self.node.data_dir.as_os_str().is_empty() {
-            problems.push("node.data_dir is empty: name the folder that shall hold this node's data".to_owned());
+            problems
+                .push("node.data_dir is empty: name the folder that shall hold this node's data".to_owned());
         }
         check_address(problems, "listen.client", &self.listen.client, true);
         check_address(problems, "listen.peer", &self.listen.peer, true);
@@ -57,23 +73,38 @@ impl NodeConfig {
                 problems.push(format!("{key}.node_id is 0: node ids begin at 1"));
             }
             if !ids.insert(peer.node_id) {
-                problems.push(format!("{key}.node_id {} is listed twice: list each node once", peer.node_id));
+                problems.push(format!(
+                    "{key}.node_id {} is listed twice: list each node once",
+                    peer.node_id
+                ));
             }
             // This node's own entry may follow a port 0 in `listen`; it is filled in when the port is known.
             let own = peer.node_id == node_id;
-            check_address(problems, &format!("{key}.client_address"), &peer.client_address, own);
+            check_address(
+                problems,
+                &format!("{key}.client_address"),
+                &peer.client_address,
+                own,
+            );
             check_address(problems, &format!("{key}.peer_address"), &peer.peer_address, own);
             for address in [&peer.client_address, &peer.peer_address] {
                 if !address.ends_with(":0") && !addresses.insert(address.clone()) {
-                    problems.push(format!("{key} has the address `{address}` that is listed before: use another"));
+                    problems.push(format!(
+                        "{key} has the address `{address}` that is listed before: use another"
+                    ));
                 }
             }
         }
         if !self.peers.is_empty() && !ids.contains(&node_id) {
-            problems.push(format!("peers does not list this node: add an entry with node_id = {node_id}"));
+            problems.push(format!(
+                "peers does not list this node: add an entry with node_id = {node_id}"
+            ));
         }
         if self.peers.len() > 7 {
-            problems.push(format!("peers lists {} nodes: at most 7 can vote", self.peers.len()));
+            problems.push(format!(
+                "peers lists {} nodes: at most 7 can vote",
+                self.peers.len()
+            ));
         }
     }
 
@@ -87,20 +118,52 @@ impl NodeConfig {
                 raft.heartbeat_ms.saturating_mul(3)
             ));
         }
-        if raft.election_timeout_max_ms <= raft.election_timeout_min_ms || raft.election_timeout_max_ms > 60_000 {
+        if raft.election_timeout_max_ms <= raft.election_timeout_min_ms
+            || raft.election_timeout_max_ms > 60_000
+        {
             problems.push(format!(
                 "raft.election_timeout_max_ms is {}: choose more than raft.election_timeout_min_ms ({}) and at most 60000",
                 raft.election_timeout_max_ms, raft.election_timeout_min_ms
             ));
         }
-        check_range(problems, "raft.max_entry_commands", raft.max_entry_commands as u64, 1..=65_536);
-        check_range(problems, "raft.max_entry_bytes", raft.max_entry_bytes as u64, 65_536..=4_194_304);
-        check_range(problems, "raft.max_entries_in_flight", raft.max_entries_in_flight as u64, 1..=64);
-        check_range(problems, "raft.snapshot_every_entries", raft.snapshot_every_entries, 100..=100_000_000);
+        check_range(
+            problems,
+            "raft.max_entry_commands",
+            raft.max_entry_commands as u64,
+            1..=65_536,
+        );
+        check_range(
+            problems,
+            "raft.max_entry_bytes",
+            raft.max_entry_bytes as u64,
+            65_536..=4_194_304,
+        );
+        check_range(
+            problems,
+            "raft.max_entries_in_flight",
+            raft.max_entries_in_flight as u64,
+            1..=64,
+        );
+        check_range(
+            problems,
+            "raft.snapshot_every_entries",
+            raft.snapshot_every_entries,
+            100..=100_000_000,
+        );
 
         let ledger = &self.ledger;
-        check_range(problems, "ledger.operation_window_ms", ledger.operation_window_ms, 60_000..=2_592_000_000);
-        check_range(problems, "ledger.operation_lead_ms", ledger.operation_lead_ms, 1_000..=86_400_000);
+        check_range(
+            problems,
+            "ledger.operation_window_ms",
+            ledger.operation_window_ms,
+            60_000..=2_592_000_000,
+        );
+        check_range(
+            problems,
+            "ledger.operation_lead_ms",
+            ledger.operation_lead_ms,
+            1_000..=86_400_000,
+        );
         for (key, value) in [
             ("ledger.closed_retention_ms", ledger.closed_retention_ms),
             ("ledger.shipped_retention_ms", ledger.shipped_retention_ms),
@@ -116,24 +179,67 @@ impl NodeConfig {
 
     fn check_limits(&self, problems: &mut Vec<String>) {
         let storage = &self.storage;
-        check_range(problems, "storage.log_segment_bytes", storage.log_segment_bytes, 32 << 20..=1 << 30);
-        check_range(problems, "storage.change_segment_bytes", storage.change_segment_bytes, 1 << 20..=1 << 30);
+        check_range(
+            problems,
+            "storage.log_segment_bytes",
+            storage.log_segment_bytes,
+            32 << 20..=1 << 30,
+        );
+        check_range(
+            problems,
+            "storage.change_segment_bytes",
+            storage.change_segment_bytes,
+            1 << 20..=1 << 30,
+        );
         let limits = &self.limits;
-        check_range(problems, "limits.default_deadline_ms", limits.default_deadline_ms, 10..=600_000);
-        check_range(problems, "limits.max_deadline_ms", limits.max_deadline_ms, 10..=600_000);
+        check_range(
+            problems,
+            "limits.default_deadline_ms",
+            limits.default_deadline_ms,
+            10..=600_000,
+        );
+        check_range(
+            problems,
+            "limits.max_deadline_ms",
+            limits.max_deadline_ms,
+            10..=600_000,
+        );
         if limits.max_deadline_ms < limits.default_deadline_ms {
             problems.push(format!(
                 "limits.max_deadline_ms is {}: choose at least limits.default_deadline_ms ({})",
                 limits.max_deadline_ms, limits.default_deadline_ms
             ));
         }
-        check_range(problems, "limits.queue_limit_commands", limits.queue_limit_commands as u64, 1..=1_000_000);
-        check_range(problems, "limits.connection_calls", limits.connection_calls as u64, 1..=65_536);
-        check_range(problems, "limits.batch_items_in_flight", limits.batch_items_in_flight as u64, 1_024..=65_536);
-        check_range(problems, "limits.change_streams", limits.change_streams as u64, 1..=65_536);
+        check_range(
+            problems,
+            "limits.queue_limit_commands",
+            limits.queue_limit_commands as u64,
+            1..=1_000_000,
+        );
+        check_range(
+            problems,
+            "limits.connection_calls",
+            limits.connection_calls as u64,
+            1..=65_536,
+        );
+        check_range(
+            problems,
+            "limits.batch_items_in_flight",
+            limits.batch_items_in_flight as u64,
+            1_024..=65_536,
+        );
+        check_range(
+            problems,
+            "limits.change_streams",
+            limits.change_streams as u64,
+            1..=65_536,
+        );
         check_range(problems, "limits.drain_ms", limits.drain_ms, 0..=600_000);
         if let Err(e) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
-            problems.push(format!("log.level is `{}`: {e}; write error, warn, info, debug or trace", self.log.level));
+            problems.push(format!(
+                "log.level is `{}`: {e}; write error, warn, info, debug or trace",
+                self.log.level
+            ));
         }
     }
 }

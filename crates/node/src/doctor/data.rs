@@ -58,15 +58,25 @@ fn contents(path: &str, report: &Report) -> Vec<Finding> {
         .collect();
     if report.damage.is_empty() {
         let records = report.log.as_ref().map_or(0, |log| log.records);
-        let in_use = if report.in_use { ", in use by a running node" } else { "" };
+        let in_use = if report.in_use {
+            ", in use by a running node"
+        } else {
+            ""
+        };
         findings.push(Finding::good(
             Area::Disk,
-            format!("{path} is sound: {records} log records, {} snapshots{in_use}", report.snapshots.len()),
+            format!(
+                "{path} is sound: {records} log records, {} snapshots{in_use}",
+                report.snapshots.len()
+            ),
         ));
     }
     if !report.in_use {
         findings.extend(report.torn.iter().map(|torn| {
-            Finding::good(Area::Disk, format!("left by a crash, never acknowledged, cut at the next start: {torn}"))
+            Finding::good(
+                Area::Disk,
+                format!("left by a crash, never acknowledged, cut at the next start: {torn}"),
+            )
         }));
     }
     findings
@@ -87,8 +97,10 @@ fn facts(config: &NodeConfig) -> Option<Finding> {
             "name the right data folder, or correct the configuration; never give a node another node's folder",
         ),
         Ok(_) => Finding::good(Area::Disk, "the data folder belongs to this node"),
-        Err(error) => {
-            Finding::problem(Area::Disk, error.to_string(), "check the folder's owner and permissions, and the disk")
-        }
+        Err(error) => Finding::problem(
+            Area::Disk,
+            error.to_string(),
+            "check the folder's owner and permissions, and the disk",
+        ),
     })
 }

@@ -56,15 +56,30 @@ pub struct Finding {
 
 impl Finding {
     fn good(area: Area, message: impl Into<String>) -> Self {
-        Self { area, severity: Severity::Good, message: message.into(), advice: String::new() }
+        Self {
+            area,
+            severity: Severity::Good,
+            message: message.into(),
+            advice: String::new(),
+        }
     }
 
     fn warning(area: Area, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { area, severity: Severity::Warning, message: message.into(), advice: advice.into() }
+        Self {
+            area,
+            severity: Severity::Warning,
+            message: message.into(),
+            advice: advice.into(),
+        }
     }
 
     fn problem(area: Area, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { area, severity: Severity::Problem, message: message.into(), advice: advice.into() }
+        Self {
+            area,
+            severity: Severity::Problem,
+            message: message.into(),
+            advice: advice.into(),
+        }
     }
 }
 
@@ -94,7 +109,11 @@ impl fmt::Display for Area {
 pub async fn examine(config: &NodeConfig) -> Vec<Finding> {
     let mut findings = vec![match config.validate() {
         Ok(()) => Finding::good(Area::Configuration, "the configuration is valid"),
-        Err(error) => Finding::problem(Area::Configuration, error.to_string(), "correct the configuration"),
+        Err(error) => Finding::problem(
+            Area::Configuration,
+            error.to_string(),
+            "correct the configuration",
+        ),
     }];
     findings.extend(data::examine(config).await);
     findings.extend(network::examine(config).await);

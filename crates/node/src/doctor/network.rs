@@ -41,7 +41,10 @@ pub(super) async fn examine(config: &NodeConfig) -> Vec<Finding> {
     ] {
         findings.push(port(key, address, runs));
     }
-    let others = config.cluster_nodes().into_iter().filter(|node| node.node_id != own_id);
+    let others = config
+        .cluster_nodes()
+        .into_iter()
+        .filter(|node| node.node_id != own_id);
     let examined = others.map(|node| async move { peer(config, &node).await });
     findings.extend(join_all(examined).await.into_iter().flatten());
     findings
@@ -50,9 +53,10 @@ pub(super) async fn examine(config: &NodeConfig) -> Vec<Finding> {
 fn port(key: &str, address: &str, runs: bool) -> Finding {
     match std::net::TcpListener::bind(address) {
         Ok(_) => Finding::good(Area::Ports, format!("{key} {address} is free")),
-        Err(error) if error.kind() == ErrorKind::AddrInUse && runs => {
-            Finding::good(Area::Ports, format!("{key} {address} is in use while this node runs"))
-        }
+        Err(error) if error.kind() == ErrorKind::AddrInUse && runs => Finding::good(
+            Area::Ports,
+            format!("{key} {address} is in use while this node runs"),
+        ),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Finding::problem(
             Area::Ports,
             format!("{key} {address} is in use, and this node does not answer"),
@@ -88,7 +92,10 @@ async fn peer(config: &NodeConfig, node: &PeerSection) -> Vec<Finding> {
     if seen.node_id != id {
         findings.push(Finding::problem(
             Area::Peers,
-            format!("at {} is node {}, not node {id}", node.client_address, seen.node_id),
+            format!(
+                "at {} is node {}, not node {id}",
+                node.client_address, seen.node_id
+            ),
             "correct the addresses in peers",
         ));
     } else if seen.cluster_id != cluster_id.as_bytes() {
@@ -118,7 +125,10 @@ fn unreachable(node: &PeerSection, address: &str, why: &str) -> Finding {
 /// What a difference of clocks means.
 pub(super) fn clock(node_id: u64, skew_ms: i64) -> Finding {
     let direction = if skew_ms < 0 { "behind" } else { "ahead of" };
-    let message = format!("the clock of node {node_id} is {} ms {direction} this machine's", skew_ms.unsigned_abs());
+    let message = format!(
+        "the clock of node {node_id} is {} ms {direction} this machine's",
+        skew_ms.unsigned_abs()
+    );
     let advice = "keep the clocks of all nodes with NTP or PTP";
     match skew_ms.unsigned_abs() {
         0..SKEW_WARNING_MS => Finding::good(Area::Clock, message),
@@ -145,9 +155,15 @@ async fn ask(address: &str) -> Result<Seen, String> {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
         let channel = endpoint.connect().await.map_err(|e| e.to_string())?;
         let mut client = ClusterClient::new(channel);
-        let topology = client.get_topology(v1::GetTopologyRequest {}).await.map_err(|e| e.message().to_owned())?;
+        let topology = client
+            .get_topology(v1::GetTopologyRequest {})
+            .await
+            .map_err(|e| e.message().to_owned())?;
         let before = wall_clock_ms();
-        let status = client.get_node_status(v1::GetNodeStatusRequest {}).await.map_err(|e| e.message().to_owned())?;
+        let status = client
+            .get_node_status(v1::GetNodeStatusRequest {})
+            .await
+            .map_err(|e| e.message().to_owned())?;
         let after = wall_clock_ms();
         let status = status.into_inner();
         Ok(Seen {

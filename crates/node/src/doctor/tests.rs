@@ -3,7 +3,11 @@ use crate::config::{NodeSection, PeerSection};
 
 fn config(folder: &std::path::Path) -> NodeConfig {
     let mut config = NodeConfig {
-        node: NodeSection { node_id: 1, cluster_id: None, data_dir: folder.join("data") },
+        node: NodeSection {
+            node_id: 1,
+            cluster_id: None,
+            data_dir: folder.join("data"),
+        },
         ..NodeConfig::default()
     };
     config.listen.client = "127.0.0.1:0".to_owned();
@@ -13,7 +17,11 @@ fn config(folder: &std::path::Path) -> NodeConfig {
 }
 
 fn worst(findings: &[Finding], area: Area) -> Option<Severity> {
-    findings.iter().filter(|finding| finding.area == area).map(|finding| finding.severity).max()
+    findings
+        .iter()
+        .filter(|finding| finding.area == area)
+        .map(|finding| finding.severity)
+        .max()
 }
 
 #[tokio::test]
@@ -27,14 +35,31 @@ async fn a_port_in_use_by_a_stranger_and_a_peer_that_is_down_are_found_with_advi
         listener.local_addr().unwrap().to_string()
     };
     config.peers = vec![
-        PeerSection { node_id: 1, client_address: "h:1".into(), peer_address: "h:2".into() },
-        PeerSection { node_id: 2, client_address: down.clone(), peer_address: down },
+        PeerSection {
+            node_id: 1,
+            client_address: "h:1".into(),
+            peer_address: "h:2".into(),
+        },
+        PeerSection {
+            node_id: 2,
+            client_address: down.clone(),
+            peer_address: down,
+        },
     ];
     let findings = examine(&config).await;
     assert_eq!(worst(&findings, Area::Ports), Some(Severity::Problem));
     assert_eq!(worst(&findings, Area::Peers), Some(Severity::Warning));
-    assert_eq!(worst(&findings, Area::Disk), Some(Severity::Warning), "the folder does not exist");
-    assert!(findings.iter().filter(|f| f.severity > Severity::Good).all(|f| !f.advice.is_empty()));
+    assert_eq!(
+        worst(&findings, Area::Disk),
+        Some(Severity::Warning),
+        "the folder does not exist"
+    );
+    assert!(
+        findings
+            .iter()
+            .filter(|f| f.severity > Severity::Good)
+            .all(|f| !f.advice.is_empty())
+    );
 }
 
 #[tokio::test]

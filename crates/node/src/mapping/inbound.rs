@@ -20,9 +20,22 @@ pub struct Taken {
 
 impl Taken {
     pub(super) fn new(operation: CheckedOperation, action: Action) -> Self {
-        let CheckedOperation { operation_id, reference, reason } = operation;
+        let CheckedOperation {
+            operation_id,
+            reference,
+            reason,
+        } = operation;
         let principal = validation::anonymous();
-        Self { command: Command { operation_id, principal, reference, reason, action }, shard_hint: None }
+        Self {
+            command: Command {
+                operation_id,
+                principal,
+                reference,
+                reason,
+                action,
+            },
+            shard_hint: None,
+        }
     }
 
     pub(super) fn in_shard(self, shard_hint: Option<u32>) -> Self {

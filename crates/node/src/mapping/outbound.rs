@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use holdfast_ledger::{
-    Allocation, AvailabilityView, Bucket, CellView, Change, ChangeKind, GrantedLine, LineView, Position, Refusal,
-    ReservationState, ReservationView, Success,
+    Allocation, AvailabilityView, Bucket, CellView, Change, ChangeKind, GrantedLine, LineView, Position,
+    Refusal, ReservationState, ReservationView, Success,
 };
 use holdfast_proto::v1;
 use holdfast_shard::{Answer, QueryError, SubmitError};
@@ -13,11 +13,18 @@ use crate::errors;
 
 /// A position in a shard.
 pub fn position(shard: u32, position: Position) -> v1::Position {
-    v1::Position { shard, log_index: position.log_index, log_time_ms: position.log_time_ms }
+    v1::Position {
+        shard,
+        log_index: position.log_index,
+        log_time_ms: position.log_time_ms,
+    }
 }
 
 fn receipt(shard: u32, at: Position, replayed: bool) -> Option<v1::Receipt> {
-    Some(v1::Receipt { position: Some(position(shard, at)), replayed })
+    Some(v1::Receipt {
+        position: Some(position(shard, at)),
+        replayed,
+    })
 }
 
 /// From where an answer was read.
@@ -31,13 +38,21 @@ pub fn read_position(shard: u32, answer: &Answer) -> v1::ReadPosition {
 
 /// A success is of the kind that its command asks for; another kind is a defect.
 fn wrong_kind(success: &Success) -> v1::Refusal {
-    errors::refusal(Reason::Internal, format!("the ledger answered with another kind of success: {success:?}"))
+    errors::refusal(
+        Reason::Internal,
+        format!("the ledger answered with another kind of success: {success:?}"),
+    )
 }
 
 /// The answer to a Reserve.
 pub fn reserved(shard: u32, success: Success) -> Result<v1::ReserveResponse, v1::Refusal> {
     match success {
-        Success::Reserved { position, replayed, expires_at_ms, lines } => Ok(v1::ReserveResponse {
+        Success::Reserved {
+            position,
+            replayed,
+            expires_at_ms,
+            lines,
+        } => Ok(v1::ReserveResponse {
             receipt: receipt(shard, position, replayed),
             expires_at_ms,
             lines: lines.into_iter().map(granted_line).collect(),
@@ -49,9 +64,16 @@ pub fn reserved(shard: u32, success: Success) -> Result<v1::ReserveResponse, v1:
 /// The answer to what moves a reservation on.
 pub fn transitioned(shard: u32, success: Success) -> Result<v1::TransitionResponse, v1::Refusal> {
     match success {
-        Success::Transitioned { position, replayed, state, expires_at_ms } => Ok(v1::TransitionResponse {
+        Success::Transitioned {
+            position,
+            replayed,
+            state,
+            expires_at_ms,
+        } => Ok(v1::TransitionResponse {
             receipt: receipt(shard, position, replayed),
-            state: state.map_or(v1::ReservationState::Unspecified, reservation_state).into(),
+            state: state
+                .map_or(v1::ReservationState::Unspecified, reservation_state)
+                .into(),
             expires_at_ms,
         }),
         other => Err(wrong_kind(&other)),
@@ -61,9 +83,14 @@ pub fn transitioned(shard: u32, success: Success) -> Result<v1::TransitionRespon
 /// The answer to a command on stock.
 pub fn stocked(shard: u32, success: Success) -> Result<v1::StockResponse, v1::Refusal> {
     match success {
-        Success::Stocked { position, replayed, cell: after } => {
-            Ok(v1::StockResponse { receipt: receipt(shard, position, replayed), cell: after.map(cell) })
-        }
+        Success::Stocked {
+            position,
+            replayed,
+            cell: after,
+        } => Ok(v1::StockResponse {
+            receipt: receipt(shard, position, replayed),
+            cell: after.map(cell),
+        }),
         other => Err(wrong_kind(&other)),
     }
 }
@@ -76,7 +103,10 @@ pub fn batch_result(tag: u64, shard: u32, result: Result<Success, v1::Refusal>) 
         Ok(success) => transitioned(shard, success).map(Kind::Transitioned),
         Err(refusal) => Err(refusal),
     };
-    v1::BatchResult { tag, result: Some(result.unwrap_or_else(Kind::Refused)) }
+    v1::BatchResult {
+        tag,
+        result: Some(result.unwrap_or_else(Kind::Refused)),
+    }
 }
 
 fn granted_line(line: GrantedLine) -> v1::GrantedLine {
@@ -107,7 +137,10 @@ pub fn cell(cell: CellView) -> v1::Cell {
         pools: cell
             .pools
             .into_iter()
-            .map(|pool| v1::Pool { storefront: pool.storefront.into(), quantity: pool.quantity })
+            .map(|pool| v1::Pool {
+                storefront: pool.storefront.into(),
+                quantity: pool.quantity,
+            })
             .collect(),
         safety: cell.safety,
         held: cell.held,
@@ -120,14 +153,20 @@ pub fn cell(cell: CellView) -> v1::Cell {
 
 /// What could be sold of one SKU. The sum over warehouses saturates: it is information, nothing is decided from it.
 pub fn availability(read: v1::ReadPosition, view: AvailabilityView) -> v1::SkuAvailability {
-    let available = view.warehouses.iter().fold(0_i64, |sum, (_, units)| sum.saturating_add(*units));
+    let available = view
+        .warehouses
+        .iter()
+        .fold(0_i64, |sum, (_, units)| sum.saturating_add(*units));
     v1::SkuAvailability {
         sku: view.sku.into(),
         available,
         warehouses: view
             .warehouses
             .into_iter()
-            .map(|(warehouse, available)| v1::WarehouseAvailability { warehouse: warehouse.into(), available })
+            .map(|(warehouse, available)| v1::WarehouseAvailability {
+                warehouse: warehouse.into(),
+                available,
+            })
             .collect(),
         read: Some(read),
     }
@@ -218,7 +257,10 @@ pub fn submit_error(shard: u32, error: &SubmitError) -> v1::Refusal {
         SubmitError::OutcomeUnknown => (Reason::OutcomeUnknown, 0),
         SubmitError::Deadline => (Reason::Deadline, 0),
     };
-    v1::Refusal { retry_after_ms, ..errors::refusal(reason, format!("shard {shard}: {error}")) }
+    v1::Refusal {
+        retry_after_ms,
+        ..errors::refusal(reason, format!("shard {shard}: {error}"))
+    }
 }
 
 /// Why a query has no answer.
@@ -230,7 +272,10 @@ pub fn query_error(shard: u32, error: QueryError) -> v1::Refusal {
         QueryError::Overloaded { retry_after_ms } => (Reason::Overloaded, retry_after_ms),
         QueryError::Deadline => (Reason::Deadline, 0),
     };
-    v1::Refusal { retry_after_ms, ..errors::refusal(reason, message) }
+    v1::Refusal {
+        retry_after_ms,
+        ..errors::refusal(reason, message)
+    }
 }
 
 fn change_kind(kind: ChangeKind) -> v1::ChangeKind {

@@ -28,11 +28,22 @@ pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
         .enumerate()
         .map(|(index, line)| reserve_line(line).map_err(|e| inside(&format!("lines[{index}]"), e)))
         .collect::<Result<_, _>>()?;
-    Ok(Taken::new(operation, Action::Reserve { storefront, lines, ttl_ms, mode }))
+    Ok(Taken::new(
+        operation,
+        Action::Reserve {
+            storefront,
+            lines,
+            ttl_ms,
+            mode,
+        },
+    ))
 }
 
 fn inside(outer: &str, invalid: Invalid) -> Invalid {
-    Invalid { field: format!("{outer}.{}", invalid.field), ..invalid }
+    Invalid {
+        field: format!("{outer}.{}", invalid.field),
+        ..invalid
+    }
 }
 
 fn reserve_line(line: v1::ReserveLine) -> Result<ReserveLine, Invalid> {
@@ -71,7 +82,14 @@ pub fn extend(request: v1::ExtendRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     let (reservation_id, shard) = check::reservation_key("reservation", request.reservation)?;
     let ttl_ms = check::ttl_ms("ttl_ms", request.ttl_ms)?;
-    Ok(Taken::new(operation, Action::Extend { reservation_id, ttl_ms }).in_shard(shard))
+    Ok(Taken::new(
+        operation,
+        Action::Extend {
+            reservation_id,
+            ttl_ms,
+        },
+    )
+    .in_shard(shard))
 }
 
 /// Checks and takes a Commit.
@@ -96,7 +114,14 @@ pub fn ship(request: v1::ShipRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     let (reservation_id, shard) = check::reservation_key("reservation", request.reservation)?;
     let lines = line_quantities("lines", request.lines)?;
-    Ok(Taken::new(operation, Action::Ship { reservation_id, lines }).in_shard(shard))
+    Ok(Taken::new(
+        operation,
+        Action::Ship {
+            reservation_id,
+            lines,
+        },
+    )
+    .in_shard(shard))
 }
 
 /// Checks and takes a Cancel.
@@ -105,7 +130,14 @@ pub fn cancel(request: v1::CancelRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     let (reservation_id, shard) = check::reservation_key("reservation", request.reservation)?;
     let lines = line_quantities("lines", request.lines)?;
-    Ok(Taken::new(operation, Action::Cancel { reservation_id, lines }).in_shard(shard))
+    Ok(Taken::new(
+        operation,
+        Action::Cancel {
+            reservation_id,
+            lines,
+        },
+    )
+    .in_shard(shard))
 }
 
 /// Checks and takes a Return.
@@ -120,9 +152,13 @@ pub fn take_back(request: v1::ReturnRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     match check::required("what", request.what)? {
         v1::return_request::What::Reservation(what) => {
-            let (reservation_id, shard) = check::reservation_key("reservation.reservation", what.reservation)?;
+            let (reservation_id, shard) =
+                check::reservation_key("reservation.reservation", what.reservation)?;
             let lines = line_quantities("reservation.lines", what.lines)?;
-            let of = ReturnOf::Reservation { reservation_id, lines };
+            let of = ReturnOf::Reservation {
+                reservation_id,
+                lines,
+            };
             Ok(Taken::new(operation, Action::Return { of, disposition }).in_shard(shard))
         }
         v1::return_request::What::Unreferenced(what) => {

@@ -15,7 +15,14 @@ pub fn receive(request: v1::ReceiveRequest) -> Result<Taken, Invalid> {
     let sku = check::sku("sku", request.sku)?;
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
     let quantity = check::quantity("quantity", request.quantity)?;
-    Ok(Taken::new(operation, Action::Receive { sku, warehouse, quantity }))
+    Ok(Taken::new(
+        operation,
+        Action::Receive {
+            sku,
+            warehouse,
+            quantity,
+        },
+    ))
 }
 
 /// Checks and takes an Adjust.
@@ -23,14 +30,27 @@ pub fn receive(request: v1::ReceiveRequest) -> Result<Taken, Invalid> {
 pub fn adjust(request: v1::AdjustRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     if operation.reason.as_str().is_empty() {
-        return Err(Invalid::new("operation.reason", "is empty, a correction needs a reason"));
+        return Err(Invalid::new(
+            "operation.reason",
+            "is empty, a correction needs a reason",
+        ));
     }
     let sku = check::sku("sku", request.sku)?;
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
     if request.delta == 0 {
-        return Err(Invalid::new("delta", "is 0, a correction adds or takes something"));
+        return Err(Invalid::new(
+            "delta",
+            "is 0, a correction adds or takes something",
+        ));
     }
-    Ok(Taken::new(operation, Action::Adjust { sku, warehouse, delta: request.delta }))
+    Ok(Taken::new(
+        operation,
+        Action::Adjust {
+            sku,
+            warehouse,
+            delta: request.delta,
+        },
+    ))
 }
 
 /// Checks and takes a Count.
@@ -40,7 +60,15 @@ pub fn count(request: v1::CountRequest) -> Result<Taken, Invalid> {
     let sku = check::sku("sku", request.sku)?;
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
     let counted = check::not_negative("counted", request.counted)?;
-    Ok(Taken::new(operation, Action::Count { sku, warehouse, counted, as_of_seq: request.as_of_seq }))
+    Ok(Taken::new(
+        operation,
+        Action::Count {
+            sku,
+            warehouse,
+            counted,
+            as_of_seq: request.as_of_seq,
+        },
+    ))
 }
 
 /// Checks and takes a MoveBucket.
@@ -55,7 +83,16 @@ pub fn move_bucket(request: v1::MoveBucketRequest) -> Result<Taken, Invalid> {
         return Err(Invalid::new("to", "is the same bucket as from"));
     }
     let quantity = check::quantity("quantity", request.quantity)?;
-    Ok(Taken::new(operation, Action::MoveBucket { sku, warehouse, from, to, quantity }))
+    Ok(Taken::new(
+        operation,
+        Action::MoveBucket {
+            sku,
+            warehouse,
+            from,
+            to,
+            quantity,
+        },
+    ))
 }
 
 fn movable_bucket(field: &str, value: i32) -> Result<Bucket, Invalid> {
@@ -66,7 +103,10 @@ fn movable_bucket(field: &str, value: i32) -> Result<Bucket, Invalid> {
         Ok(v1::Bucket::QualityHold) => Ok(Bucket::QualityHold),
         Ok(other) => Err(Invalid::new(
             field,
-            format!("is {}, it must be FREE, SAFETY, DAMAGED or QUALITY_HOLD", other.as_str_name()),
+            format!(
+                "is {}, it must be FREE, SAFETY, DAMAGED or QUALITY_HOLD",
+                other.as_str_name()
+            ),
         )),
         Err(_) => Err(check::unknown_value(field, value)),
     }
@@ -80,7 +120,15 @@ pub fn set_policy(request: v1::SetPolicyRequest) -> Result<Taken, Invalid> {
     let storefront = check::storefront("storefront", request.storefront)?;
     let max_per_reservation = check::not_negative("max_per_reservation", request.max_per_reservation)?;
     let may_borrow = request.may_borrow;
-    Ok(Taken::new(operation, Action::SetPolicy { sku, storefront, may_borrow, max_per_reservation }))
+    Ok(Taken::new(
+        operation,
+        Action::SetPolicy {
+            sku,
+            storefront,
+            may_borrow,
+            max_per_reservation,
+        },
+    ))
 }
 
 /// Checks and takes an AllocatePool.
@@ -91,5 +139,13 @@ pub fn allocate_pool(request: v1::AllocatePoolRequest) -> Result<Taken, Invalid>
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
     let storefront = check::storefront("storefront", request.storefront)?;
     let target = check::not_negative("target", request.target)?;
-    Ok(Taken::new(operation, Action::AllocatePool { sku, warehouse, storefront, target }))
+    Ok(Taken::new(
+        operation,
+        Action::AllocatePool {
+            sku,
+            warehouse,
+            storefront,
+            target,
+        },
+    ))
 }

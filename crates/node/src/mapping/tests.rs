@@ -9,11 +9,18 @@ use crate::validation::Invalid;
 
 fn operation() -> Option<v1::Operation> {
     let operation_id = Bytes::copy_from_slice(uuid::Uuid::now_v7().as_bytes());
-    Some(v1::Operation { operation_id, reference: "order#1".into(), reason: "sale".into() })
+    Some(v1::Operation {
+        operation_id,
+        reference: "order#1".into(),
+        reason: "sale".into(),
+    })
 }
 
 /// Decodes and takes; says whether the bytes were a message at all.
-fn taken<M: Message + Default>(bytes: &[u8], take: fn(M) -> Result<Taken, Invalid>) -> Option<Result<Taken, Invalid>> {
+fn taken<M: Message + Default>(
+    bytes: &[u8],
+    take: fn(M) -> Result<Taken, Invalid>,
+) -> Option<Result<Taken, Invalid>> {
     M::decode(bytes).ok().map(take)
 }
 
@@ -38,7 +45,12 @@ fn take_as_every_request(bytes: &[u8]) -> Vec<Result<Taken, Invalid>> {
     .flatten()
     .collect();
     if let Ok(batch) = v1::BatchRequest::decode(bytes) {
-        results.extend(batch.items.into_iter().map(|item| inbound::batch_item(item.request)));
+        results.extend(
+            batch
+                .items
+                .into_iter()
+                .map(|item| inbound::batch_item(item.request)),
+        );
     }
     results
 }
@@ -64,7 +76,9 @@ fn any_source() -> impl Strategy<Value = v1::Source> {
     let list = prop::collection::vec(any_text(), 0..70);
     prop_oneof![
         Just(v1::Source { kind: None }),
-        any_text().prop_map(|name| v1::Source { kind: Some(v1::source::Kind::Warehouse(name)) }),
+        any_text().prop_map(|name| v1::Source {
+            kind: Some(v1::source::Kind::Warehouse(name))
+        }),
         list.prop_map(|warehouses| v1::Source {
             kind: Some(v1::source::Kind::Preference(v1::WarehouseList { warehouses }))
         }),
@@ -134,17 +148,27 @@ fn a_good_reserve_arrives_as_it_was_sent() {
         lines: vec![v1::ReserveLine {
             sku: "A".into(),
             quantity: 2,
-            source: Some(v1::Source { kind: Some(v1::source::Kind::Warehouse("W1".into())) }),
+            source: Some(v1::Source {
+                kind: Some(v1::source::Kind::Warehouse("W1".into())),
+            }),
         }],
         ttl_ms: 900_000,
         mode: v1::ReserveMode::BestEffort.into(),
     };
     let sent = request.operation.clone().unwrap();
     let taken = inbound::reserve(request).unwrap();
-    assert_eq!(taken.command.operation_id.as_bytes().as_slice(), sent.operation_id.as_ref());
+    assert_eq!(
+        taken.command.operation_id.as_bytes().as_slice(),
+        sent.operation_id.as_ref()
+    );
     assert_eq!(taken.command.principal.as_str(), "anonymous");
-    assert_eq!((taken.command.reference.as_str(), taken.command.reason.as_str()), ("order#1", "sale"));
-    let Action::Reserve { lines, mode, .. } = taken.command.action else { panic!("another action") };
+    assert_eq!(
+        (taken.command.reference.as_str(), taken.command.reason.as_str()),
+        ("order#1", "sale")
+    );
+    let Action::Reserve { lines, mode, .. } = taken.command.action else {
+        panic!("another action")
+    };
     assert_eq!(mode, ReserveMode::BestEffort);
     assert!(matches!(&lines[0].source, Source::Warehouse(name) if name.as_str() == "W1"));
 }
@@ -163,7 +187,10 @@ fn stock_rules_are_kept_at_their_edges() {
     assert_eq!(receive(0).unwrap_err().field, "quantity");
     let adjust = |delta, reason: &str| {
         inbound::adjust(v1::AdjustRequest {
-            operation: operation().map(|operation| v1::Operation { reason: reason.into(), ..operation }),
+            operation: operation().map(|operation| v1::Operation {
+                reason: reason.into(),
+                ..operation
+            }),
             sku: "A".into(),
             warehouse: "W".into(),
             delta,
@@ -183,7 +210,18 @@ fn stock_rules_are_kept_at_their_edges() {
         })
     };
     assert!(move_bucket(v1::Bucket::Free, v1::Bucket::Damaged).is_ok());
-    assert_eq!(move_bucket(v1::Bucket::Free, v1::Bucket::Free).unwrap_err().field, "to");
-    assert_eq!(move_bucket(v1::Bucket::Held, v1::Bucket::Free).unwrap_err().field, "from");
-    assert_eq!(move_bucket(v1::Bucket::Free, v1::Bucket::Unspecified).unwrap_err().field, "to");
+    assert_eq!(
+        move_bucket(v1::Bucket::Free, v1::Bucket::Free).unwrap_err().field,
+        "to"
+    );
+    assert_eq!(
+        move_bucket(v1::Bucket::Held, v1::Bucket::Free).unwrap_err().field,
+        "from"
+    );
+    assert_eq!(
+        move_bucket(v1::Bucket::Free, v1::Bucket::Unspecified)
+            .unwrap_err()
+            .field,
+        "to"
+    );
 }

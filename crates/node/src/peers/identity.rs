@@ -26,12 +26,20 @@ pub(super) struct Greeting {
 
 impl Identity {
     pub(super) fn to(self, node_id: u64) -> Greeting {
-        Greeting { identity: self, to: node_id }
+        Greeting {
+            identity: self,
+            to: node_id,
+        }
     }
 
     /// Checks a greeting, and says from which node it is.
     pub(super) fn check(&self, metadata: &MetadataMap) -> Result<u64, Status> {
-        let text = |key: &str| metadata.get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let text = |key: &str| {
+            metadata
+                .get(key)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
         let number = |key: &str| text(key).parse::<u64>().unwrap_or_default();
         if text(CLUSTER) != self.cluster_id.to_string() {
             return Err(Status::failed_precondition(format!(
@@ -49,7 +57,9 @@ impl Identity {
             )));
         }
         match number(FROM) {
-            0 => Err(Status::failed_precondition("the caller does not say which node it is")),
+            0 => Err(Status::failed_precondition(
+                "the caller does not say which node it is",
+            )),
             from if from == self.node_id => Err(Status::failed_precondition(format!(
                 "two nodes call themselves {from}: give each its own node.node_id"
             ))),
@@ -65,8 +75,12 @@ impl Greeting {
         if let Ok(cluster) = AsciiMetadataValue::try_from(cluster) {
             request.metadata_mut().insert(CLUSTER, cluster);
         }
-        request.metadata_mut().insert(FROM, AsciiMetadataValue::from(self.identity.node_id));
-        request.metadata_mut().insert(TO, AsciiMetadataValue::from(self.to));
+        request
+            .metadata_mut()
+            .insert(FROM, AsciiMetadataValue::from(self.identity.node_id));
+        request
+            .metadata_mut()
+            .insert(TO, AsciiMetadataValue::from(self.to));
         request
     }
 }

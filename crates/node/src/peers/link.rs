@@ -65,12 +65,18 @@ impl Link {
         payload: Bytes,
     ) -> impl Future<Output = Result<Bytes, TransportError>> + Send + 'static {
         let (answer, answered) = oneshot::channel();
-        let queued = self.calls.try_send(Call { shard, payload, answer });
+        let queued = self.calls.try_send(Call {
+            shard,
+            payload,
+            answer,
+        });
         async move {
             match queued {
                 Ok(()) => {
                     // A link that ends drops what it had: whether that was sent is not known any more.
-                    answered.await.unwrap_or_else(|_| Err(TransportError::Unknown("the node is stopping".to_owned())))
+                    answered
+                        .await
+                        .unwrap_or_else(|_| Err(TransportError::Unknown("the node is stopping".to_owned())))
                 }
                 Err(mpsc::error::TrySendError::Full(_)) => {
                     Err(TransportError::NotSent("the peer is too far behind".to_owned()))
@@ -161,7 +167,11 @@ async fn connect(greeting: Greeting, endpoint: &Endpoint) -> Result<Stream, Stri
             .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
         let (requests, outgoing) = mpsc::channel(QUEUE_MESSAGES);
         let request = greeting.stamp(Request::new(ReceiverStream::new(outgoing)));
-        let answers = client.raft(request).await.map_err(|status| status.message().to_owned())?.into_inner();
+        let answers = client
+            .raft(request)
+            .await
+            .map_err(|status| status.message().to_owned())?
+            .into_inner();
         Ok(Stream { requests, answers })
     };
     match tokio::time::timeout(CONNECT_TIMEOUT * 2, attempt).await {
@@ -187,7 +197,7 @@ async fn serve(mut stream: Stream, queue: &mut mpsc::Receiver<Call>) -> Option<S
     let why = loop {
         tokio::select! {
             call = queue.recv() => {
-                let Some(Call { shard, payload, answer }) = call else { return None };
+                let Call { shard, payload, answer } = call?;
                 next_id += 1;
                 match stream.requests.try_send(RaftMessage { request_id: next_id, shard, payload }) {
                     Ok(()) => { waiting.insert(next_id, answer); }
@@ -217,7 +227,9 @@ async fn serve(mut stream: Stream, queue: &mut mpsc::Receiver<Call>) -> Option<S
         }
     };
     for (_, answer) in waiting {
-        let _ = answer.send(Err(TransportError::Unknown(format!("the connection broke: {why}"))));
+        let _ = answer.send(Err(TransportError::Unknown(format!(
+            "the connection broke: {why}"
+        ))));
     }
     Some(why)
 }

@@ -81,8 +81,11 @@ pub struct Peers {
 }
 
 fn endpoint(node_id: u64, address: &str) -> Result<Endpoint, PeerAddressError> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|source| PeerAddressError { node_id, address: address.to_owned(), source })?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|source| PeerAddressError {
+        node_id,
+        address: address.to_owned(),
+        source,
+    })?;
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
@@ -120,15 +123,29 @@ impl Peers {
                 .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
             let clients = endpoint(node.node_id, &node.client_address)?.connect_lazy();
-            peers.insert(node.node_id, Peer { link, calls, clients, connected });
+            peers.insert(
+                node.node_id,
+                Peer {
+                    link,
+                    calls,
+                    clients,
+                    connected,
+                },
+            );
         }
-        Ok(Self { identity, peers: Arc::new(peers) })
+        Ok(Self {
+            identity,
+            peers: Arc::new(peers),
+        })
     }
 
     /// Is the Raft stream to this node up? True for this node itself.
     pub fn is_reachable(&self, node_id: u64) -> bool {
         node_id == self.identity.node_id
-            || self.peers.get(&node_id).is_some_and(|peer| peer.connected.load(Ordering::Relaxed))
+            || self
+                .peers
+                .get(&node_id)
+                .is_some_and(|peer| peer.connected.load(Ordering::Relaxed))
     }
 
     /// The other nodes.
@@ -142,7 +159,10 @@ impl Peers {
     }
 
     fn unknown_peer<T: Send + 'static>(to: u64) -> BoxFuture<'static, Result<T, TransportError>> {
-        futures::future::ready(Err(TransportError::NotSent(format!("node {to} is not in the configuration")))).boxed()
+        futures::future::ready(Err(TransportError::NotSent(format!(
+            "node {to} is not in the configuration"
+        ))))
+        .boxed()
     }
 }
 
@@ -181,7 +201,11 @@ async fn send_snapshot(
         // A closed channel means that the call has ended; its answer says why.
         while chunks.send(chunk).await.is_ok() {
             chunk = match data.next().await {
-                Some(Ok(data)) => SnapshotChunk { shard, header: Bytes::new(), data },
+                Some(Ok(data)) => SnapshotChunk {
+                    shard,
+                    header: Bytes::new(),
+                    data,
+                },
                 Some(Err(error)) => return Err((error, chunks)),
                 None => break,
             };
@@ -220,8 +244,14 @@ impl PeerTransport for Peers {
         header: Bytes,
         data: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let Some(peer) = self.peers.get(&to) else { return Self::unknown_peer(to) };
-        let first = SnapshotChunk { shard, header, data: Bytes::new() };
+        let Some(peer) = self.peers.get(&to) else {
+            return Self::unknown_peer(to);
+        };
+        let first = SnapshotChunk {
+            shard,
+            header,
+            data: Bytes::new(),
+        };
         send_snapshot(peer.calls.clone(), self.identity.to(to), first, data).boxed()
     }
 
@@ -232,9 +262,14 @@ impl PeerTransport for Peers {
         payload: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let Some(peer) = self.peers.get(&to) else { return Self::unknown_peer(to) };
+        let Some(peer) = self.peers.get(&to) else {
+            return Self::unknown_peer(to);
+        };
         let mut client = peer.calls.clone();
-        let request = self.identity.to(to).stamp(Request::new(ForwardRequest { shard, payload }));
+        let request = self
+            .identity
+            .to(to)
+            .stamp(Request::new(ForwardRequest { shard, payload }));
         async move {
             match tokio::time::timeout(timeout, client.forward(request)).await {
                 Ok(Ok(answer)) => Ok(answer.into_inner().payload),

@@ -7,9 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use holdfast_proto::peer::peer_server::Peer;
-use holdfast_proto::peer::{
-    ForwardRequest, ForwardResponse, RaftMessage, SnapshotChunk, SnapshotInstalled,
-};
+use holdfast_proto::peer::{ForwardRequest, ForwardResponse, RaftMessage, SnapshotChunk, SnapshotInstalled};
 use holdfast_shard::{PeerMessageError, ShardHandle};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -41,7 +39,12 @@ impl PeerService {
         tasks: Tasks,
         stopping: CancellationToken,
     ) -> Self {
-        Self { identity, shards, tasks, stopping }
+        Self {
+            identity,
+            shards,
+            tasks,
+            stopping,
+        }
     }
 
     fn shard(&self, shard: u32) -> Result<&ShardHandle, Status> {
@@ -97,14 +100,14 @@ impl Peer for PeerService {
             let empty = matches!(chunk, Ok(data) if data.is_empty());
             futures::future::ready(!empty)
         });
-        let payload = shard.handle_snapshot(first.header, data.boxed()).await.map_err(peer_message_status)?;
+        let payload = shard
+            .handle_snapshot(first.header, data.boxed())
+            .await
+            .map_err(peer_message_status)?;
         Ok(Response::new(SnapshotInstalled { payload }))
     }
 
-    async fn forward(
-        &self,
-        request: Request<ForwardRequest>,
-    ) -> Result<Response<ForwardResponse>, Status> {
+    async fn forward(&self, request: Request<ForwardRequest>) -> Result<Response<ForwardResponse>, Status> {
         self.identity.check(request.metadata())?;
         let request = request.into_inner();
         let payload = self.shard(request.shard)?.handle_forward(request.payload).await;

@@ -21,7 +21,10 @@ struct Fake {
 impl PeerApi for Fake {
     type RaftStream = ReceiverStream<Result<RaftMessage, Status>>;
 
-    async fn raft(&self, request: Request<Streaming<RaftMessage>>) -> Result<Response<Self::RaftStream>, Status> {
+    async fn raft(
+        &self,
+        request: Request<Streaming<RaftMessage>>,
+    ) -> Result<Response<Self::RaftStream>, Status> {
         self.identity.check(request.metadata())?;
         let mut messages = request.into_inner();
         let (answers, outgoing) = mpsc::channel(16);
@@ -49,7 +52,11 @@ impl PeerApi for Fake {
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<SnapshotInstalled>, Status> {
         let mut chunks = request.into_inner();
-        let header = chunks.message().await?.map(|chunk| chunk.header).unwrap_or_default();
+        let header = chunks
+            .message()
+            .await?
+            .map(|chunk| chunk.header)
+            .unwrap_or_default();
         while let Some(chunk) = chunks.message().await? {
             self.snapshot_bytes.fetch_add(chunk.data.len(), Ordering::Relaxed);
         }
@@ -75,23 +82,38 @@ struct Pair {
 }
 
 fn identity(node_id: u64) -> Identity {
-    Identity { cluster_id: Uuid::from_u128(1), node_id }
+    Identity {
+        cluster_id: Uuid::from_u128(1),
+        node_id,
+    }
 }
 
 /// Node 1, connected to a fake node 2 that believes to be `fake`.
 async fn pair(fake: Identity) -> Pair {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let fake = Fake { identity: fake, snapshot_bytes: Arc::default() };
+    let fake = Fake {
+        identity: fake,
+        snapshot_bytes: Arc::default(),
+    };
     let stopping = CancellationToken::new();
     let server = tonic::transport::Server::builder()
         .add_service(PeerServer::new(fake.clone()))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), stopping.clone().cancelled_owned());
     tokio::spawn(server);
     let (tasks, _) = Tasks::new();
-    let nodes = [PeerSection { node_id: TO, client_address: address.clone(), peer_address: address }];
+    let nodes = [PeerSection {
+        node_id: TO,
+        client_address: address.clone(),
+        peer_address: address,
+    }];
     let peers = Peers::start(identity(1), &nodes, &tasks, &stopping).unwrap();
-    Pair { peers, fake, stopping, _tasks: tasks }
+    Pair {
+        peers,
+        fake,
+        stopping,
+        _tasks: tasks,
+    }
 }
 
 async fn connected(peers: &Peers) {
@@ -136,7 +158,11 @@ async fn what_was_under_way_when_the_stream_breaks_is_unknown_and_the_link_comes
 #[tokio::test]
 async fn a_peer_that_is_down_unknown_or_somebody_else_is_told_at_once_and_nothing_was_sent() {
     let somebody_else = pair(identity(3)).await;
-    let other_cluster = pair(Identity { cluster_id: Uuid::from_u128(9), node_id: TO }).await;
+    let other_cluster = pair(Identity {
+        cluster_id: Uuid::from_u128(9),
+        node_id: TO,
+    })
+    .await;
     for pair in [somebody_else, other_cluster] {
         let answer = pair.peers.raft(TO, 0, Bytes::from_static(b"one")).await;
         assert!(matches!(answer, Err(TransportError::NotSent(_))), "{answer:?}");
@@ -153,8 +179,13 @@ async fn a_peer_that_is_down_unknown_or_somebody_else_is_told_at_once_and_nothin
     }];
     let stopping = CancellationToken::new();
     let down = Peers::start(identity(1), &nodes, &tasks, &stopping).unwrap();
-    let forwarded = down.forward(TO, 0, Bytes::from_static(b"x"), Duration::from_secs(30)).await;
-    assert!(matches!(forwarded, Err(TransportError::NotSent(_))), "{forwarded:?}");
+    let forwarded = down
+        .forward(TO, 0, Bytes::from_static(b"x"), Duration::from_secs(30))
+        .await;
+    assert!(
+        matches!(forwarded, Err(TransportError::NotSent(_))),
+        "{forwarded:?}"
+    );
     let message = down.raft(TO, 0, Bytes::from_static(b"x")).await;
     assert!(matches!(message, Err(TransportError::NotSent(_))), "{message:?}");
     stopping.cancel();
@@ -165,12 +196,22 @@ async fn a_forward_tells_what_certainly_had_no_effect_from_what_may_have() {
     let pair = pair(identity(TO)).await;
     let forward = |text: &'static str, timeout_ms| {
         let payload = Bytes::from_static(text.as_bytes());
-        pair.peers.forward(TO, 0, payload, Duration::from_millis(timeout_ms))
+        pair.peers
+            .forward(TO, 0, payload, Duration::from_millis(timeout_ms))
     };
     assert_eq!(forward("ok", 30_000).await, Ok(Bytes::from_static(b"ok")));
-    assert!(matches!(forward("refuse", 30_000).await, Err(TransportError::NotSent(_))));
-    assert!(matches!(forward("fail", 30_000).await, Err(TransportError::Unknown(_))));
-    assert!(matches!(forward("hang", 50).await, Err(TransportError::Unknown(_))));
+    assert!(matches!(
+        forward("refuse", 30_000).await,
+        Err(TransportError::NotSent(_))
+    ));
+    assert!(matches!(
+        forward("fail", 30_000).await,
+        Err(TransportError::Unknown(_))
+    ));
+    assert!(matches!(
+        forward("hang", 50).await,
+        Err(TransportError::Unknown(_))
+    ));
     pair.stopping.cancel();
 }
 
@@ -179,13 +220,22 @@ async fn a_snapshot_arrives_whole_or_is_given_up() {
     let pair = pair(identity(TO)).await;
     let chunk = Bytes::from(vec![7; 100_000]);
     let whole = futures::stream::repeat(chunk.clone()).take(20).map(Ok).boxed();
-    let installed = pair.peers.snapshot(TO, 0, Bytes::from_static(b"header"), whole).await;
+    let installed = pair
+        .peers
+        .snapshot(TO, 0, Bytes::from_static(b"header"), whole)
+        .await;
     assert_eq!(installed, Ok(Bytes::from_static(b"header")));
     assert_eq!(pair.fake.snapshot_bytes.load(Ordering::Relaxed), 2_000_000);
 
     let broken = vec![Ok(chunk), Err(io::Error::other("a flipped bit"))];
     let broken = futures::stream::iter(broken).boxed();
-    let given_up = pair.peers.snapshot(TO, 0, Bytes::from_static(b"header"), broken).await;
-    assert!(matches!(&given_up, Err(TransportError::NotSent(why)) if why.contains("flipped")), "{given_up:?}");
+    let given_up = pair
+        .peers
+        .snapshot(TO, 0, Bytes::from_static(b"header"), broken)
+        .await;
+    assert!(
+        matches!(&given_up, Err(TransportError::NotSent(why)) if why.contains("flipped")),
+        "{given_up:?}"
+    );
     pair.stopping.cancel();
 }

@@ -43,7 +43,10 @@ impl Availability for Service {
                 let skus = skus(request.skus)?;
                 let mut by_shard: BTreeMap<u32, Vec<Sku>> = BTreeMap::new();
                 for sku in &skus {
-                    by_shard.entry(self.api.router.shard_of(sku)).or_default().push(sku.clone());
+                    by_shard
+                        .entry(self.api.router.shard_of(sku))
+                        .or_default()
+                        .push(sku.clone());
                 }
                 let asked = by_shard.into_iter().map(|(shard, skus)| {
                     let storefront = storefront.clone();

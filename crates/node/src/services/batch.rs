@@ -27,7 +27,8 @@ pub(super) fn start(
     messages: Streaming<v1::BatchRequest>,
 ) -> ReceiverStream<Result<v1::BatchResponse, Status>> {
     let (answers, outgoing) = mpsc::channel(ANSWERS);
-    api.tasks.spawn("batch stream", serve(Arc::clone(api), messages, answers));
+    api.tasks
+        .spawn("batch stream", serve(Arc::clone(api), messages, answers));
     ReceiverStream::new(outgoing)
 }
 
@@ -61,7 +62,9 @@ async fn serve(api: Arc<Api>, mut messages: Streaming<v1::BatchRequest>, answers
             return;
         }
         // One permit for each item: the client is read no further while too many are under way.
-        let Ok(permit) = Arc::clone(&places).acquire_many_owned(items.len() as u32).await else { return };
+        let Ok(permit) = Arc::clone(&places).acquire_many_owned(items.len() as u32).await else {
+            return;
+        };
         let deadline = Instant::now() + Duration::from_millis(api.limits.default_deadline_ms);
         dispatch(&api, items, permit, deadline, &answers);
     }
@@ -96,7 +99,8 @@ fn dispatch(
                 group.push(taken);
             }
             Ok((None, taken)) => {
-                let (task_api, task_answers, permit) = (Arc::clone(api), answers.clone(), Arc::clone(&permit));
+                let (task_api, task_answers, permit) =
+                    (Arc::clone(api), answers.clone(), Arc::clone(&permit));
                 api.tasks.spawn("batch item", async move {
                     let result = task_api.decide(Ok(taken), deadline).await;
                     let result = match result {

@@ -38,7 +38,10 @@ impl Filter {
     fn lets_through(&self, change: &Change) -> bool {
         let reservation = change.reservation.as_ref().map(|effect| effect.reservation_id);
         self.reservation_id.is_none_or(|id| reservation == Some(id))
-            && self.sku.as_ref().is_none_or(|sku| change.sku.as_ref() == Some(sku))
+            && self
+                .sku
+                .as_ref()
+                .is_none_or(|sku| change.sku.as_ref() == Some(sku))
     }
 }
 
@@ -86,11 +89,14 @@ impl Tail {
                     if !self.request.follow {
                         return Ok(());
                     }
-                    reader.wait_past(from_seq - 1).await.map_err(|error| self.told(&error))?;
+                    reader
+                        .wait_past(from_seq - 1)
+                        .await
+                        .map_err(|error| self.told(&error))?;
                 }
                 Ok(changes) => from_seq = self.pass_on(changes, from_seq).await?,
                 Err(ChangeReadError::NotHere { .. }) if !self.proxied => {
-                    from_seq = self.from_peers(from_seq).await?;
+                    from_seq = self.pass_on_from_peers(from_seq).await?;
                 }
                 Err(error) => return Err(self.told(&error)),
             }
@@ -113,13 +119,21 @@ impl Tail {
     }
 
     /// Passes on what another node has of the changes that are not here, and returns the next sequence number.
-    async fn from_peers(&self, from_seq: u64) -> Result<u64, End> {
+    async fn pass_on_from_peers(&self, from_seq: u64) -> Result<u64, End> {
         for node_id in self.api.peers.ids() {
-            let Some(channel) = self.api.peers.client_channel(node_id) else { continue };
+            let Some(channel) = self.api.peers.client_channel(node_id) else {
+                continue;
+            };
             let mut client = ChangesClient::new(channel).max_decoding_message_size(MAX_PROXIED_BYTES);
-            let request = v1::TailChangesRequest { from_seq, follow: false, ..self.request.clone() };
+            let request = v1::TailChangesRequest {
+                from_seq,
+                follow: false,
+                ..self.request.clone()
+            };
             let mut request = Request::new(request);
-            request.metadata_mut().insert(PROXIED, AsciiMetadataValue::from_static("1"));
+            request
+                .metadata_mut()
+                .insert(PROXIED, AsciiMetadataValue::from_static("1"));
             let mut stream = match client.tail_changes(request).await {
                 Ok(response) => response.into_inner(),
                 Err(status) => {
@@ -137,7 +151,11 @@ impl Tail {
                     }
                     Ok(None) => break,
                     Err(status) => {
-                        tracing::debug!(node_id, message = status.message(), "peer stopped serving changes");
+                        tracing::debug!(
+                            node_id,
+                            message = status.message(),
+                            "peer stopped serving changes"
+                        );
                         break;
                     }
                 }
@@ -147,7 +165,10 @@ impl Tail {
             }
         }
         let message = format!("changes from {from_seq} on are on no node that can be reached; try again");
-        Err(End::Told(self.api.refused("TailChanges", errors::refusal(Reason::NoLeader, message))))
+        Err(End::Told(self.api.refused(
+            "TailChanges",
+            errors::refusal(Reason::NoLeader, message),
+        )))
     }
 
     fn told(&self, error: &ChangeReadError) -> End {
@@ -190,16 +211,27 @@ impl Changes for Service {
                     "" => None,
                     name => Some(validation::sku("sku", name.to_owned())?),
                 };
-                let place = Arc::clone(&self.api.change_streams).try_acquire_owned().map_err(|_| Refusal {
-                    retry_after_ms: 1_000,
-                    ..errors::refusal(
-                        Reason::Overloaded,
-                        format!("this node serves its limit of {} change streams", self.api.limits.change_streams),
-                    )
-                })?;
+                let place = Arc::clone(&self.api.change_streams)
+                    .try_acquire_owned()
+                    .map_err(|_| Refusal {
+                        retry_after_ms: 1_000,
+                        ..errors::refusal(
+                            Reason::Overloaded,
+                            format!(
+                                "this node serves its limit of {} change streams",
+                                self.api.limits.change_streams
+                            ),
+                        )
+                    })?;
                 let (answers, outgoing) = mpsc::channel(ANSWERS);
                 let filter = Filter { reservation_id, sku };
-                let tail = Tail { api: Arc::clone(&self.api), request, filter, proxied, answers };
+                let tail = Tail {
+                    api: Arc::clone(&self.api),
+                    request,
+                    filter,
+                    proxied,
+                    answers,
+                };
                 self.api.tasks.spawn("change stream", async move {
                     tail.serve().await;
                     drop(place);
@@ -220,13 +252,23 @@ impl Changes for Service {
                 let positions = self.api.router.shards().iter().map(|handle| async move {
                     let shard = handle.shard();
                     // The smallest question there is: what counts is the position it is answered at.
-                    let query = Query::ListCells { after: None, limit: 1 };
-                    let answer = self.api.query(shard, query, Freshness::Linearizable, deadline).await?;
+                    let query = Query::ListCells {
+                        after: None,
+                        limit: 1,
+                    };
+                    let answer = self
+                        .api
+                        .query(shard, query, Freshness::Linearizable, deadline)
+                        .await?;
                     let kept_from = handle.changes().first_seq();
                     Ok::<_, Refusal>(v1::ShardPosition {
                         shard,
                         // Without any change here, the next one is the first that can be served.
-                        first_seq: if kept_from == 0 { answer.last_seq + 1 } else { kept_from },
+                        first_seq: if kept_from == 0 {
+                            answer.last_seq + 1
+                        } else {
+                            kept_from
+                        },
                         last_seq: answer.last_seq,
                         log_time_ms: answer.position.log_time_ms,
                     })
@@ -245,11 +287,17 @@ impl Service {
     /// Lowers each first sequence number to the lowest that a reachable node can serve.
     async fn look_for_older(&self, shards: &mut [v1::ShardPosition]) {
         for node_id in self.api.peers.ids() {
-            let Some(channel) = self.api.peers.client_channel(node_id) else { continue };
+            let Some(channel) = self.api.peers.client_channel(node_id) else {
+                continue;
+            };
             let mut request = Request::new(v1::GetPositionsRequest {});
-            request.metadata_mut().insert(PROXIED, AsciiMetadataValue::from_static("1"));
+            request
+                .metadata_mut()
+                .insert(PROXIED, AsciiMetadataValue::from_static("1"));
             request.set_timeout(std::time::Duration::from_secs(1));
-            let Ok(response) = ChangesClient::new(channel).get_positions(request).await else { continue };
+            let Ok(response) = ChangesClient::new(channel).get_positions(request).await else {
+                continue;
+            };
             for (mine, other) in shards.iter_mut().zip(response.into_inner().shards) {
                 mine.first_seq = mine.first_seq.min(other.first_seq);
             }

@@ -80,7 +80,13 @@ impl Cluster for Service {
                     node_id: self.api.identity.node_id,
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     uptime_ms: u64::try_from(self.api.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    replicas: self.api.router.shards().iter().map(|shard| replica(shard.status())).collect(),
+                    replicas: self
+                        .api
+                        .router
+                        .shards()
+                        .iter()
+                        .map(|shard| replica(shard.status()))
+                        .collect(),
                     wall_clock_ms: clock::wall_clock_ms(),
                 })
             })
@@ -106,7 +112,9 @@ impl Cluster for Service {
                     Ok(leader_node_id) => Ok(v1::TransferLeaderResponse { leader_node_id }),
                     // It leads already, or it is for another node to hand over.
                     Err(TransferError::NotLeader { leader: Some(leader) }) if Some(leader) == to => {
-                        Ok(v1::TransferLeaderResponse { leader_node_id: leader })
+                        Ok(v1::TransferLeaderResponse {
+                            leader_node_id: leader,
+                        })
                     }
                     Err(TransferError::NotLeader { leader: Some(leader) }) if !proxied => {
                         self.ask_leader(leader, request).await
@@ -125,10 +133,15 @@ impl Service {
         request: v1::TransferLeaderRequest,
     ) -> Result<v1::TransferLeaderResponse, v1::Refusal> {
         let Some(channel) = self.api.peers.client_channel(leader) else {
-            return Err(errors::refusal(Reason::NoLeader, format!("this node does not know node {leader}")));
+            return Err(errors::refusal(
+                Reason::NoLeader,
+                format!("this node does not know node {leader}"),
+            ));
         };
         let mut request = Request::new(request);
-        request.metadata_mut().insert(PROXIED, AsciiMetadataValue::from_static("1"));
+        request
+            .metadata_mut()
+            .insert(PROXIED, AsciiMetadataValue::from_static("1"));
         match ClusterClient::new(channel).transfer_leader(request).await {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => Err(errors::refusal_in(&status).unwrap_or_else(|| {
@@ -141,7 +154,9 @@ impl Service {
 fn transfer_refusal(error: &TransferError) -> v1::Refusal {
     let reason = match error {
         TransferError::NotAVoter(_) => Reason::InvalidRequest,
-        TransferError::NotLeader { .. } | TransferError::NobodyElse | TransferError::Stopped => Reason::NoLeader,
+        TransferError::NotLeader { .. } | TransferError::NobodyElse | TransferError::Stopped => {
+            Reason::NoLeader
+        }
         TransferError::NotTaken(_) => Reason::OutcomeUnknown,
     };
     errors::refusal(reason, error.to_string())

@@ -72,14 +72,27 @@ struct Listing {
     digest: [u8; 32],
 }
 
-async fn send(answers: &Answers, listing: Listing) -> Result<(), mpsc::error::SendError<Result<v1::ListStockResponse, Status>>> {
+async fn send(
+    answers: &Answers,
+    listing: Listing,
+) -> Result<(), mpsc::error::SendError<Result<v1::ListStockResponse, Status>>> {
     let Listing { read, cells, digest } = listing;
     let mut cells = cells.into_iter().map(outbound::cell).peekable();
     loop {
         let message: Vec<v1::Cell> = cells.by_ref().take(MESSAGE_CELLS).collect();
         let last = cells.peek().is_none();
-        let state_digest = if last { bytes::Bytes::copy_from_slice(&digest) } else { bytes::Bytes::new() };
-        answers.send(Ok(v1::ListStockResponse { read: Some(read), cells: message, state_digest })).await?;
+        let state_digest = if last {
+            bytes::Bytes::copy_from_slice(&digest)
+        } else {
+            bytes::Bytes::new()
+        };
+        answers
+            .send(Ok(v1::ListStockResponse {
+                read: Some(read),
+                cells: message,
+                state_digest,
+            }))
+            .await?;
         if last {
             return Ok(());
         }
@@ -92,34 +105,60 @@ async fn list(api: &Api, shard: u32, freshness: Freshness, deadline: Instant) ->
     }
     let mut pages = Pages::default();
     loop {
-        let query = Query::ListCells { after: pages.last_key(), limit: PAGE_CELLS };
+        let query = Query::ListCells {
+            after: pages.last_key(),
+            limit: PAGE_CELLS,
+        };
         let answer = api.query(shard, query, Freshness::Stale, deadline).await?;
-        let QueryReply::Cells(cells) = answer.reply else { return Err(wrong_reply(&answer.reply)) };
+        let QueryReply::Cells(cells) = answer.reply else {
+            return Err(wrong_reply(&answer.reply));
+        };
         let last = cells.len() < PAGE_CELLS as usize;
         pages.add(cells, answer.last_seq, last);
         if last {
             break;
         }
     }
-    let answer = api.query(shard, Query::Digest, Freshness::Stale, deadline).await?;
-    let QueryReply::Digest(digest) = answer.reply else { return Err(wrong_reply(&answer.reply)) };
+    let answer = api
+        .query(shard, Query::Digest, Freshness::Stale, deadline)
+        .await?;
+    let QueryReply::Digest(digest) = answer.reply else {
+        return Err(wrong_reply(&answer.reply));
+    };
     roll_forward(api, shard, &mut pages, answer.last_seq).await?;
-    let age_ms = if freshness == Freshness::Linearizable { 0 } else { answer.age_ms };
+    let age_ms = if freshness == Freshness::Linearizable {
+        0
+    } else {
+        answer.age_ms
+    };
     let read = outbound::read_position(shard, &Answer { age_ms, ..answer });
-    Ok(Listing { read, cells: pages.cells.into_values().collect(), digest })
+    Ok(Listing {
+        read,
+        cells: pages.cells.into_values().collect(),
+        digest,
+    })
 }
 
 /// Waits until this node's replica has applied everything that was acknowledged before the call.
 async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instant) -> Result<(), Refusal> {
-    let query = Query::ListCells { after: None, limit: 1 };
-    let confirmed = api.query(shard, query, Freshness::Linearizable, deadline).await?.last_seq;
+    let query = Query::ListCells {
+        after: None,
+        limit: 1,
+    };
+    let confirmed = api
+        .query(shard, query, Freshness::Linearizable, deadline)
+        .await?
+        .last_seq;
     if confirmed == 0 {
         return Ok(());
     }
     let changes = api.router.handle(shard).changes();
     match tokio::time::timeout_at(deadline, changes.wait_past(confirmed - 1)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}"))),
+        Ok(Err(error)) => Err(errors::refusal(
+            Reason::NoLeader,
+            format!("shard {shard}: {error}"),
+        )),
         Err(_) => Err(errors::refusal(
             Reason::Deadline,
             format!("the replica of shard {shard} on this node did not catch up in time: ask another node"),
@@ -135,7 +174,10 @@ async fn roll_forward(api: &Api, shard: u32, pages: &mut Pages, through_seq: u64
         let changes = match read {
             Ok(Ok(changes)) => changes,
             Ok(Err(error)) => {
-                return Err(errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}; try again")));
+                return Err(errors::refusal(
+                    Reason::NoLeader,
+                    format!("shard {shard}: {error}; try again"),
+                ));
             }
             Err(error) => return Err(errors::refusal(Reason::Internal, error.to_string())),
         };
@@ -166,7 +208,8 @@ impl Pages {
 
     fn add(&mut self, cells: Vec<CellView>, seq: u64, last: bool) {
         for cell in cells {
-            self.cells.insert((cell.sku.clone(), cell.warehouse.clone()), cell);
+            self.cells
+                .insert((cell.sku.clone(), cell.warehouse.clone()), cell);
         }
         let upper = if last { None } else { self.last_key() };
         self.covered.push((upper, seq));
@@ -178,12 +221,16 @@ impl Pages {
 
     /// The last change contained in the page that covers this key.
     fn seq_at(&self, key: &Key) -> u64 {
-        let page = self.covered.partition_point(|(upper, _)| upper.as_ref().is_some_and(|upper| upper < key));
+        let page = self
+            .covered
+            .partition_point(|(upper, _)| upper.as_ref().is_some_and(|upper| upper < key));
         self.covered.get(page).map_or(0, |(_, seq)| *seq)
     }
 
     fn apply(&mut self, change: &Change, through_seq: u64) {
-        let (Some(sku), Some(warehouse)) = (&change.sku, &change.warehouse) else { return };
+        let (Some(sku), Some(warehouse)) = (&change.sku, &change.warehouse) else {
+            return;
+        };
         let key = (sku.clone(), warehouse.clone());
         if change.seq > through_seq || change.seq <= self.seq_at(&key) {
             return;
@@ -229,7 +276,13 @@ fn set_pool(pools: &mut Vec<PoolView>, storefront: &StorefrontId, quantity: i64)
         }
         Ok(at) => pools[at].quantity = quantity,
         Err(_) if quantity == 0 => {}
-        Err(at) => pools.insert(at, PoolView { storefront: storefront.clone(), quantity }),
+        Err(at) => pools.insert(
+            at,
+            PoolView {
+                storefront: storefront.clone(),
+                quantity,
+            },
+        ),
     }
 }
 
@@ -262,7 +315,11 @@ mod tests {
             sku: Some(sku),
             warehouse: Some(warehouse),
             storefront: storefront.map(|name| StorefrontId::new(name).unwrap()),
-            moves: vec![BucketMove { bucket, delta: 1, after }],
+            moves: vec![BucketMove {
+                bucket,
+                delta: 1,
+                after,
+            }],
             reservation: None,
             policy: None,
             cause: Cause {
@@ -295,9 +352,15 @@ mod tests {
         ] {
             pages.apply(&change, 25);
         }
-        let free: Vec<(&str, i64, i64)> =
-            pages.cells.values().map(|cell| (cell.sku.as_str(), cell.on_hand, cell.free)).collect();
-        assert_eq!(free, [("A", 0, 2), ("B", 7, 0), ("C", 0, 1), ("D", 0, 6), ("E", 0, 8)]);
+        let free: Vec<(&str, i64, i64)> = pages
+            .cells
+            .values()
+            .map(|cell| (cell.sku.as_str(), cell.on_hand, cell.free))
+            .collect();
+        assert_eq!(
+            free,
+            [("A", 0, 2), ("B", 7, 0), ("C", 0, 1), ("D", 0, 6), ("E", 0, 8)]
+        );
     }
 
     #[test]
@@ -308,8 +371,11 @@ mod tests {
             pages.apply(&change(seq, "A", Bucket::Pool, after, Some(storefront)), 9);
         }
         let cell = &pages.cells[&key("A")];
-        let pools: Vec<(&str, i64)> =
-            cell.pools.iter().map(|pool| (pool.storefront.as_str(), pool.quantity)).collect();
+        let pools: Vec<(&str, i64)> = cell
+            .pools
+            .iter()
+            .map(|pool| (pool.storefront.as_str(), pool.quantity))
+            .collect();
         assert_eq!(pools, [("web", 5)]);
     }
 }

@@ -77,8 +77,12 @@ mod tests {
 
     #[test]
     fn reflection_shows_the_public_contract_only() {
-        let packages: std::collections::BTreeSet<String> =
-            public_contract().unwrap().file.iter().map(|file| file.package().to_owned()).collect();
+        let packages: std::collections::BTreeSet<String> = public_contract()
+            .unwrap()
+            .file
+            .iter()
+            .map(|file| file.package().to_owned())
+            .collect();
         assert_eq!(packages, ["holdfast.v1".to_owned()].into());
     }
 }

@@ -105,8 +105,10 @@ impl Reservations for Service {
                     Some(shard) => shard,
                     None => self.api.router.find_reservation(reservation_id, deadline).await?,
                 };
-                let answer =
-                    self.api.query(shard, Query::Reservation { reservation_id }, freshness, deadline).await?;
+                let answer = self
+                    .api
+                    .query(shard, Query::Reservation { reservation_id }, freshness, deadline)
+                    .await?;
                 let read = Some(outbound::read_position(shard, &answer));
                 match answer.reply {
                     QueryReply::Reservation(Some(view)) => {
@@ -128,6 +130,8 @@ impl Reservations for Service {
         request: Request<Streaming<v1::BatchRequest>>,
     ) -> Result<Response<Self::BatchStream>, Status> {
         let messages = request.into_inner();
-        self.api.unary("Batch", async { Ok(batch::start(&self.api, messages)) }).await
+        self.api
+            .unary("Batch", async { Ok(batch::start(&self.api, messages)) })
+            .await
     }
 }

@@ -34,11 +34,17 @@ impl Service {
 impl Stock for Service {
     type ListStockStream = ReceiverStream<Result<v1::ListStockResponse, Status>>;
 
-    async fn receive(&self, request: Request<v1::ReceiveRequest>) -> Result<Response<v1::StockResponse>, Status> {
+    async fn receive(
+        &self,
+        request: Request<v1::ReceiveRequest>,
+    ) -> Result<Response<v1::StockResponse>, Status> {
         self.stocking("Receive", request, inbound::receive).await
     }
 
-    async fn adjust(&self, request: Request<v1::AdjustRequest>) -> Result<Response<v1::StockResponse>, Status> {
+    async fn adjust(
+        &self,
+        request: Request<v1::AdjustRequest>,
+    ) -> Result<Response<v1::StockResponse>, Status> {
         self.stocking("Adjust", request, inbound::adjust).await
     }
 
@@ -64,7 +70,8 @@ impl Stock for Service {
         &self,
         request: Request<v1::AllocatePoolRequest>,
     ) -> Result<Response<v1::StockResponse>, Status> {
-        self.stocking("AllocatePool", request, inbound::allocate_pool).await
+        self.stocking("AllocatePool", request, inbound::allocate_pool)
+            .await
     }
 
     async fn get_stock(
@@ -79,8 +86,10 @@ impl Stock for Service {
                 let sku = validation::sku("sku", request.sku)?;
                 let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
                 let shard = self.api.router.shard_of(&sku);
-                let answer =
-                    self.api.query(shard, Query::Cells { sku, warehouse }, freshness, deadline).await?;
+                let answer = self
+                    .api
+                    .query(shard, Query::Cells { sku, warehouse }, freshness, deadline)
+                    .await?;
                 let read = Some(outbound::read_position(shard, &answer));
                 match answer.reply {
                     QueryReply::Cells(cells) => {

@@ -75,7 +75,10 @@ async fn one_operation_id_sent_fifty_times_has_one_effect_and_fifty_equal_answer
 
     let other_body = reserve(&operation_id, "A", 8);
     let status = cluster.reservations(1).reserve(other_body).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status)), (Code::AlreadyExists, Reason::OperationIdReused));
+    assert_eq!(
+        (status.code(), reason(&status)),
+        (Code::AlreadyExists, Reason::OperationIdReused)
+    );
     assert_eq!(cluster.cell(0, "A").await.held, 7);
     cluster.stop_all().await;
 }
@@ -92,13 +95,24 @@ async fn listed_stock_is_one_moment_of_each_shard_while_it_goes_on() {
         let mut n = 0;
         while !*stopped.borrow() {
             n += 1;
-            client.reserve(reserve(&id(), &format!("SKU-{}", n % 40), 1)).await.unwrap();
+            client
+                .reserve(reserve(&id(), &format!("SKU-{}", n % 40), 1))
+                .await
+                .unwrap();
         }
         n
     });
     for index in 0..3 {
-        let request = v1::ListStockRequest { shard: None, consistency: 0 };
-        let mut stream = cluster.stock(index).list_stock(request).await.unwrap().into_inner();
+        let request = v1::ListStockRequest {
+            shard: None,
+            consistency: 0,
+        };
+        let mut stream = cluster
+            .stock(index)
+            .list_stock(request)
+            .await
+            .unwrap()
+            .into_inner();
         let (mut cells, mut digests) = (0, 0);
         while let Some(message) = stream.message().await.unwrap() {
             let read = message.read.unwrap();

@@ -1,5 +1,7 @@
 //! Claims about three nodes, proved over real gRPC on loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod changes;
 mod concurrency;
 mod malformed;

@@ -73,7 +73,10 @@ async fn send_raw(cluster: &TestCluster, method: &str, message: Bytes) -> Result
     grpc.ready().await.unwrap();
     let path = format!("/holdfast.v1.{method}").parse().unwrap();
     let messages = futures::stream::iter([message]);
-    let mut answers = grpc.streaming(Request::new(messages), path, Raw).await?.into_inner();
+    let mut answers = grpc
+        .streaming(Request::new(messages), path, Raw)
+        .await?
+        .into_inner();
     let mut count = 0;
     while answers.message().await?.is_some() {
         count += 1;
@@ -89,8 +92,13 @@ async fn bytes_that_are_no_message_are_refused_by_every_method() {
     for method in METHODS {
         let status = send_raw(&cluster, method, truncated.clone()).await.unwrap_err();
         assert_eq!(status.code(), Code::Internal, "{method}: {status:?}");
-        let status = send_raw(&cluster, method, Bytes::from(vec![0; 5 << 20])).await.unwrap_err();
-        assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{method}: {status:?}");
+        let status = send_raw(&cluster, method, Bytes::from(vec![0; 5 << 20]))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted),
+            "{method}: {status:?}"
+        );
     }
     // Field 2 of a Receive is its SKU, of a Reserve its storefront.
     for method in ["Stock/Receive", "Stock/GetStock", "Reservations/Reserve"] {
@@ -99,7 +107,9 @@ async fn bytes_that_are_no_message_are_refused_by_every_method() {
         let status = send_raw(&cluster, method, not_text).await.unwrap_err();
         assert_eq!(status.code(), Code::Internal, "{method}: {status:?}");
     }
-    let status = send_raw(&cluster, "Stock/Destroy", Bytes::new()).await.unwrap_err();
+    let status = send_raw(&cluster, "Stock/Destroy", Bytes::new())
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented);
     cluster.stop_all().await;
 }
@@ -123,7 +133,11 @@ async fn an_empty_message_is_refused_by_every_method_that_needs_something() {
             assert_eq!(reason(&answer.unwrap_err()), Reason::NoLeader);
         } else {
             let status = answer.unwrap_err();
-            assert_eq!((status.code(), reason(&status)), (Code::InvalidArgument, Reason::InvalidRequest), "{method}");
+            assert_eq!(
+                (status.code(), reason(&status)),
+                (Code::InvalidArgument, Reason::InvalidRequest),
+                "{method}"
+            );
         }
     }
     cluster.stop_all().await;
@@ -132,34 +146,87 @@ async fn an_empty_message_is_refused_by_every_method_that_needs_something() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_breaks_a_rule_is_refused_with_its_field_and_changes_nothing() {
     let cluster = TestCluster::start_with(1, |_| {}).await;
-    let shard = cluster.receive(0, "A", 10).await.receipt.unwrap().position.unwrap().shard;
+    let shard = cluster
+        .receive(0, "A", 10)
+        .await
+        .receipt
+        .unwrap()
+        .position
+        .unwrap()
+        .shard;
     let good = || reserve(&id(), "A", 1);
-    let line = |sku: &str, quantity| v1::ReserveLine { sku: sku.into(), quantity, source: None };
-    let with_line = |line| v1::ReserveRequest { lines: vec![line], ..good() };
+    let line = |sku: &str, quantity| v1::ReserveLine {
+        sku: sku.into(),
+        quantity,
+        source: None,
+    };
+    let with_line = |line| v1::ReserveRequest {
+        lines: vec![line],
+        ..good()
+    };
     let operation_id = |bytes: &[u8]| v1::ReserveRequest {
         operation: operation_with(Bytes::copy_from_slice(bytes)),
         ..good()
     };
     let reference = |text: &str| v1::ReserveRequest {
-        operation: operation().map(|operation| v1::Operation { reference: text.into(), ..operation }),
+        operation: operation().map(|operation| v1::Operation {
+            reference: text.into(),
+            ..operation
+        }),
         ..good()
     };
     let preference = |names: &[&str]| {
         let warehouses = names.iter().map(|name| (*name).to_owned()).collect();
         let kind = v1::source::Kind::Preference(v1::WarehouseList { warehouses });
-        with_line(v1::ReserveLine { source: Some(v1::Source { kind: Some(kind) }), ..line("A", 1) })
+        with_line(v1::ReserveLine {
+            source: Some(v1::Source { kind: Some(kind) }),
+            ..line("A", 1)
+        })
     };
     let requests = [
-        ("operation:", v1::ReserveRequest { operation: None, ..good() }),
+        (
+            "operation:",
+            v1::ReserveRequest {
+                operation: None,
+                ..good()
+            },
+        ),
         ("operation.operation_id", operation_id(&[])),
         ("operation.operation_id", operation_id(&[1; 17])),
-        ("operation.operation_id", operation_id(uuid::Uuid::nil().as_bytes())),
+        (
+            "operation.operation_id",
+            operation_id(uuid::Uuid::nil().as_bytes()),
+        ),
         ("operation.reference", reference("a@b.example")),
         ("operation.reference", reference(&"r".repeat(65))),
-        ("storefront", v1::ReserveRequest { storefront: String::new(), ..good() }),
-        ("storefront", v1::ReserveRequest { storefront: "s".repeat(33), ..good() }),
-        ("lines:", v1::ReserveRequest { lines: vec![], ..good() }),
-        ("lines:", v1::ReserveRequest { lines: vec![line("A", 1); 1_025], ..good() }),
+        (
+            "storefront",
+            v1::ReserveRequest {
+                storefront: String::new(),
+                ..good()
+            },
+        ),
+        (
+            "storefront",
+            v1::ReserveRequest {
+                storefront: "s".repeat(33),
+                ..good()
+            },
+        ),
+        (
+            "lines:",
+            v1::ReserveRequest {
+                lines: vec![],
+                ..good()
+            },
+        ),
+        (
+            "lines:",
+            v1::ReserveRequest {
+                lines: vec![line("A", 1); 1_025],
+                ..good()
+            },
+        ),
         ("lines[0].sku", with_line(line("", 1))),
         ("lines[0].sku", with_line(line(&"S".repeat(65), 1))),
         ("lines[0].sku", with_line(line("blank here", 1))),
@@ -168,20 +235,37 @@ async fn what_breaks_a_rule_is_refused_with_its_field_and_changes_nothing() {
         ("lines[0].source.preference", preference(&[])),
         ("lines[0].source.preference", preference(&["W", "W"])),
         ("ttl_ms", v1::ReserveRequest { ttl_ms: 0, ..good() }),
-        ("ttl_ms", v1::ReserveRequest { ttl_ms: u64::MAX, ..good() }),
+        (
+            "ttl_ms",
+            v1::ReserveRequest {
+                ttl_ms: u64::MAX,
+                ..good()
+            },
+        ),
         ("mode", v1::ReserveRequest { mode: 77, ..good() }),
     ];
     for (field, request) in requests {
         let status = cluster.reservations(0).reserve(request).await.unwrap_err();
-        assert_eq!((status.code(), reason(&status)), (Code::InvalidArgument, Reason::InvalidRequest), "{field}");
-        assert!(status.message().starts_with(field), "`{field}` is not named in `{}`", status.message());
+        assert_eq!(
+            (status.code(), reason(&status)),
+            (Code::InvalidArgument, Reason::InvalidRequest),
+            "{field}"
+        );
+        assert!(
+            status.message().starts_with(field),
+            "`{field}` is not named in `{}`",
+            status.message()
+        );
     }
 
     // Well formed, and impossible: each of its own reason.
     let mut too_much = with_line(line("A", i64::MAX));
     too_much.lines.push(line("A", i64::MAX));
     let status = cluster.reservations(0).reserve(too_much).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status)), (Code::OutOfRange, Reason::Overflow));
+    assert_eq!(
+        (status.code(), reason(&status)),
+        (Code::OutOfRange, Reason::Overflow)
+    );
     let many = v1::ReceiveRequest {
         operation: operation(),
         sku: "A".into(),
@@ -189,15 +273,38 @@ async fn what_breaks_a_rule_is_refused_with_its_field_and_changes_nothing() {
         quantity: i64::MAX,
     };
     let status = cluster.stock(0).receive(many).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status)), (Code::OutOfRange, Reason::Overflow));
-    let unknown = v1::GetReservationRequest { reservation: key(&id()), consistency: 0 };
-    let status = cluster.reservations(0).get_reservation(unknown).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status)), (Code::NotFound, Reason::UnknownReservation));
-    let no_shard = v1::ReservationKey { reservation_id: id(), shard: Some(64) };
-    let hinted = v1::GetReservationRequest { reservation: Some(no_shard), consistency: 0 };
+    assert_eq!(
+        (status.code(), reason(&status)),
+        (Code::OutOfRange, Reason::Overflow)
+    );
+    let unknown = v1::GetReservationRequest {
+        reservation: key(&id()),
+        consistency: 0,
+    };
+    let status = cluster
+        .reservations(0)
+        .get_reservation(unknown)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (status.code(), reason(&status)),
+        (Code::NotFound, Reason::UnknownReservation)
+    );
+    let no_shard = v1::ReservationKey {
+        reservation_id: id(),
+        shard: Some(64),
+    };
+    let hinted = v1::GetReservationRequest {
+        reservation: Some(no_shard),
+        consistency: 0,
+    };
     let status = cluster.reservations(0).get_reservation(hinted).await.unwrap_err();
     assert_eq!(reason(&status), Reason::InvalidRequest);
-    let no_consistency = v1::GetStockRequest { sku: "A".into(), consistency: -5, ..Default::default() };
+    let no_consistency = v1::GetStockRequest {
+        sku: "A".into(),
+        consistency: -5,
+        ..Default::default()
+    };
     let status = cluster.stock(0).get_stock(no_consistency).await.unwrap_err();
     assert_eq!(reason(&status), Reason::InvalidRequest);
     let twice = v1::CheckAvailabilityRequest {
@@ -211,6 +318,10 @@ async fn what_breaks_a_rule_is_refused_with_its_field_and_changes_nothing() {
         .unwrap_err();
     assert_eq!(reason(&status), Reason::InvalidRequest);
 
-    assert_eq!(cluster.all_changes(0, shard).await.len(), 1, "something had an effect");
+    assert_eq!(
+        cluster.all_changes(0, shard).await.len(),
+        1,
+        "something had an effect"
+    );
     cluster.stop_all().await;
 }

@@ -8,11 +8,22 @@ use crate::support::*;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_go_on_after_the_leader_stops_and_it_comes_back_with_everything() {
     let mut cluster = TestCluster::start().await;
-    let shard = cluster.receive(0, "A", 1_000).await.receipt.unwrap().position.unwrap().shard;
+    let shard = cluster
+        .receive(0, "A", 1_000)
+        .await
+        .receipt
+        .unwrap()
+        .position
+        .unwrap()
+        .shard;
     let mut acknowledged = Vec::new();
     for _ in 0..20 {
         let reservation = id();
-        cluster.reservations(0).reserve(reserve(&reservation, "A", 1)).await.unwrap();
+        cluster
+            .reservations(0)
+            .reserve(reserve(&reservation, "A", 1))
+            .await
+            .unwrap();
         acknowledged.push(reservation);
     }
     let leader = cluster.topology(0).await.shards[shard as usize].leader_node_id;
@@ -33,8 +44,16 @@ async fn writes_go_on_after_the_leader_stops_and_it_comes_back_with_everything()
     cluster.start_again(leader).await;
     cluster.ready().await;
     for reservation in &acknowledged {
-        let request = v1::GetReservationRequest { reservation: key(reservation), consistency: 0 };
-        let found = cluster.reservations(leader).get_reservation(request).await.unwrap().into_inner();
+        let request = v1::GetReservationRequest {
+            reservation: key(reservation),
+            consistency: 0,
+        };
+        let found = cluster
+            .reservations(leader)
+            .get_reservation(request)
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(found.reservation.unwrap().state(), v1::ReservationState::Held);
     }
     let changes = eventually("the replica has caught up", || async {
@@ -50,7 +69,11 @@ async fn a_whole_cluster_comes_back_from_its_disks() {
     let mut cluster = TestCluster::start().await;
     cluster.receive(0, "A", 50).await;
     let reservation = id();
-    cluster.reservations(1).reserve(reserve(&reservation, "A", 5)).await.unwrap();
+    cluster
+        .reservations(1)
+        .reserve(reserve(&reservation, "A", 5))
+        .await
+        .unwrap();
     for index in 0..3 {
         cluster.stop(index).await;
     }
@@ -61,7 +84,12 @@ async fn a_whole_cluster_comes_back_from_its_disks() {
     let cell = cluster.cell(2, "A").await;
     assert_eq!((cell.on_hand, cell.free, cell.held), (50, 45, 5));
     // The same request again is answered with its first outcome.
-    let again = cluster.reservations(2).reserve(reserve(&reservation, "A", 5)).await.unwrap().into_inner();
+    let again = cluster
+        .reservations(2)
+        .reserve(reserve(&reservation, "A", 5))
+        .await
+        .unwrap()
+        .into_inner();
     assert!(again.receipt.unwrap().replayed);
     cluster.stop_all().await;
 }

@@ -72,7 +72,11 @@ impl TestCluster {
             config.listen.peer.clone_from(&peer.peer_address);
             nodes.push(Some(Node::start_on(config.clone(), bound).await.unwrap()));
         }
-        let cluster = Self { nodes, configs, _folder: folder };
+        let cluster = Self {
+            nodes,
+            configs,
+            _folder: folder,
+        };
         cluster.ready().await;
         cluster
     }
@@ -111,7 +115,10 @@ impl TestCluster {
 
     pub(crate) fn channel(&self, index: usize) -> Channel {
         let address = self.node(index).client_address();
-        Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true).connect_lazy()
+        Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .tcp_nodelay(true)
+            .connect_lazy()
     }
 
     pub(crate) fn reservations(&self, index: usize) -> ReservationsClient<Channel> {
@@ -131,24 +138,49 @@ impl TestCluster {
     }
 
     pub(crate) async fn receive(&self, index: usize, sku: &str, quantity: i64) -> v1::StockResponse {
-        let request =
-            v1::ReceiveRequest { operation: operation(), sku: sku.into(), warehouse: "W1".into(), quantity };
+        let request = v1::ReceiveRequest {
+            operation: operation(),
+            sku: sku.into(),
+            warehouse: "W1".into(),
+            quantity,
+        };
         self.stock(index).receive(request).await.unwrap().into_inner()
     }
 
     pub(crate) async fn cell(&self, index: usize, sku: &str) -> v1::Cell {
-        let request = v1::GetStockRequest { sku: sku.into(), ..Default::default() };
-        self.stock(index).get_stock(request).await.unwrap().into_inner().cells.remove(0)
+        let request = v1::GetStockRequest {
+            sku: sku.into(),
+            ..Default::default()
+        };
+        self.stock(index)
+            .get_stock(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .cells
+            .remove(0)
     }
 
     pub(crate) async fn topology(&self, index: usize) -> v1::GetTopologyResponse {
-        self.cluster(index).get_topology(v1::GetTopologyRequest {}).await.unwrap().into_inner()
+        self.cluster(index)
+            .get_topology(v1::GetTopologyRequest {})
+            .await
+            .unwrap()
+            .into_inner()
     }
 
     /// All changes of a shard, as this node serves them.
     pub(crate) async fn all_changes(&self, index: usize, shard: u32) -> Vec<v1::Change> {
-        let request = v1::TailChangesRequest { shard, ..Default::default() };
-        let mut stream = self.changes(index).tail_changes(request).await.unwrap().into_inner();
+        let request = v1::TailChangesRequest {
+            shard,
+            ..Default::default()
+        };
+        let mut stream = self
+            .changes(index)
+            .tail_changes(request)
+            .await
+            .unwrap()
+            .into_inner();
         let mut changes = Vec::new();
         while let Some(message) = stream.message().await.unwrap() {
             changes.extend(message.changes);
@@ -186,18 +218,29 @@ pub(crate) fn operation() -> Option<v1::Operation> {
 }
 
 pub(crate) fn operation_with(operation_id: Bytes) -> Option<v1::Operation> {
-    Some(v1::Operation { operation_id, reference: "order-1".into(), reason: "test".into() })
+    Some(v1::Operation {
+        operation_id,
+        reference: "order-1".into(),
+        reason: "test".into(),
+    })
 }
 
 pub(crate) fn key(reservation_id: &Bytes) -> Option<v1::ReservationKey> {
-    Some(v1::ReservationKey { reservation_id: reservation_id.clone(), shard: None })
+    Some(v1::ReservationKey {
+        reservation_id: reservation_id.clone(),
+        shard: None,
+    })
 }
 
 pub(crate) fn reserve(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::ReserveRequest {
     v1::ReserveRequest {
         operation: operation_with(operation_id.clone()),
         storefront: "web".into(),
-        lines: vec![v1::ReserveLine { sku: sku.into(), quantity, source: None }],
+        lines: vec![v1::ReserveLine {
+            sku: sku.into(),
+            quantity,
+            source: None,
+        }],
         ttl_ms: 600_000,
         mode: v1::ReserveMode::AllOrNothing.into(),
     }

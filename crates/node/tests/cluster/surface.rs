@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use holdfast_node::errors;
 use holdfast_proto::v1;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::*;
 
@@ -27,8 +28,15 @@ async fn a_node_without_a_quorum_is_alive_and_not_ready() {
     assert_eq!(get(http, "/livez").await.0, 200);
     assert_eq!(get(http, "/readyz").await.0, 200);
     let health = async |service: &str| {
-        let request = HealthCheckRequest { service: service.to_owned() };
-        HealthClient::new(cluster.channel(0)).check(request).await.unwrap().into_inner().status()
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        HealthClient::new(cluster.channel(0))
+            .check(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .status()
     };
     eventually("health is told", || async {
         (health("holdfast.v1.Reservations").await == ServingStatus::Serving).then_some(())
@@ -38,12 +46,21 @@ async fn a_node_without_a_quorum_is_alive_and_not_ready() {
 
     cluster.stop(1).await;
     cluster.stop(2).await;
-    eventually("node 1 knows that it has no leader", || async { (get(http, "/readyz").await.0 == 503).then_some(()) })
-        .await;
+    eventually("node 1 knows that it has no leader", || async {
+        (get(http, "/readyz").await.0 == 503).then_some(())
+    })
+    .await;
     assert_eq!(get(http, "/livez").await.0, 200);
+    // Nothing can be decided: the caller learns that, and that a retry makes sense, before its own time is over.
+    let mut request = tonic::Request::new(reserve(&id(), "A", 1));
+    request.set_timeout(std::time::Duration::from_secs(2));
+    let status = cluster.reservations(0).reserve(request).await.unwrap_err();
+    assert!(errors::rule_of(reason(&status)).retryable, "{status:?}");
     let health = HealthClient::new(cluster.channel(0));
     eventually("health says so", || async {
-        let request = HealthCheckRequest { service: String::new() };
+        let request = HealthCheckRequest {
+            service: String::new(),
+        };
         let status = health.clone().check(request).await.unwrap().into_inner().status();
         (status == ServingStatus::NotServing).then_some(())
     })
@@ -57,9 +74,17 @@ async fn metrics_tell_calls_refusals_replays_and_replicas() {
     cluster.receive(0, "A", 1).await;
     let reservation = id();
     for _ in 0..2 {
-        cluster.reservations(0).reserve(reserve(&reservation, "A", 1)).await.unwrap();
+        cluster
+            .reservations(0)
+            .reserve(reserve(&reservation, "A", 1))
+            .await
+            .unwrap();
     }
-    cluster.reservations(0).reserve(reserve(&id(), "A", 1)).await.unwrap_err();
+    cluster
+        .reservations(0)
+        .reserve(reserve(&id(), "A", 1))
+        .await
+        .unwrap_err();
     let (code, text) = get(cluster.node(0).http_address(), "/metrics").await;
     assert_eq!(code, 200);
     for line in [
@@ -83,12 +108,27 @@ async fn the_topology_names_all_and_leadership_can_be_handed_over_through_any_no
     let cluster = TestCluster::start().await;
     let topology = eventually("all nodes are heard from", || async {
         let topology = cluster.topology(1).await;
-        topology.nodes.iter().all(|node| node.reachable).then_some(topology)
+        topology
+            .nodes
+            .iter()
+            .all(|node| node.reachable)
+            .then_some(topology)
     })
     .await;
-    assert_eq!((topology.node_id, topology.nodes.len(), topology.shards.len(), topology.slots), (2, 3, 4, 4096));
+    assert_eq!(
+        (
+            topology.node_id,
+            topology.nodes.len(),
+            topology.shards.len(),
+            topology.slots
+        ),
+        (2, 3, 4, 4096)
+    );
     assert_eq!(topology.cluster_id.as_ref(), uuid::Uuid::from_u128(7).as_bytes());
-    assert_eq!((topology.shards[3].first_slot, topology.shards[3].last_slot), (3072, 4095));
+    assert_eq!(
+        (topology.shards[3].first_slot, topology.shards[3].last_slot),
+        (3072, 4095)
+    );
 
     for index in 0..3 {
         let leader = eventually("shard 0 has a leader", || async {
@@ -105,7 +145,12 @@ async fn the_topology_names_all_and_leadership_can_be_handed_over_through_any_no
         .unwrap();
         assert_eq!(led.leader_node_id, to_node_id);
     }
-    let status = cluster.cluster(0).get_node_status(v1::GetNodeStatusRequest {}).await.unwrap().into_inner();
+    let status = cluster
+        .cluster(0)
+        .get_node_status(v1::GetNodeStatusRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!((status.node_id, status.replicas.len()), (1, 4));
     assert!(status.wall_clock_ms > 1_700_000_000_000);
     cluster.stop_all().await;
