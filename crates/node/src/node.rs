@@ -1,33 +1,32 @@
 //! Starting and stopping one node.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_ledger::LedgerOptions;
-use holdfast_proto::peer::peer_server::PeerServer;
 use holdfast_shard::{PeerTransport, Role, ShardHandle, ShardOptions};
 use holdfast_storage::Log;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use crate::NodeConfig;
 use crate::api::{Api, CUT_OFF_TIMEOUTS};
 use crate::config::PeerSection;
 use crate::http::HttpHandle;
+use crate::listeners::Listeners;
 use crate::metrics::Metrics;
-use crate::peers::{Identity, MAX_PEER_MESSAGE_BYTES, PeerAddressError, PeerService, Peers};
+use crate::peers::{Identity, PeerAddressError, Peers};
 use crate::router::Router;
-use crate::services;
+use crate::servers::{serve_clients, serve_peers};
 use crate::stores::{self, Stores, StoresError};
 use crate::tasks::Tasks;
 
-/// How often readiness is looked at, to tell the health service.
-const READINESS_INTERVAL: Duration = Duration::from_millis(50);
+/// How often [`Node::ready`] looks.
+const READINESS_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a stopping node waits for another to take over a shard.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a stopping node waits for its own tasks.
@@ -74,64 +73,6 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 #[error("the node did not stop cleanly: {0}")]
 pub struct StopError(pub String);
-
-/// The bound ports of a node. [`Node::start`] binds them itself; tests bind them first, so that nodes can know each
-/// other's ports before any of them starts.
-#[derive(Debug)]
-pub struct Listeners {
-    client: TcpListener,
-    peer: TcpListener,
-    http: TcpListener,
-}
-
-fn bind(key: &'static str, address: &str) -> Result<TcpListener, StartError> {
-    let error = |source| StartError::Listen {
-        key,
-        address: address.to_owned(),
-        source,
-    };
-    let listener = TcpListener::bind(address).map_err(error)?;
-    listener.set_nonblocking(true).map_err(error)?;
-    Ok(listener)
-}
-
-fn address_of(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|source| StartError::Listen {
-        key,
-        address: String::new(),
-        source,
-    })
-}
-
-impl Listeners {
-    /// Binds the ports that the configuration names.
-    ///
-    /// # Errors
-    /// [`StartError::Listen`] says which one cannot be bound.
-    pub fn bind(config: &NodeConfig) -> Result<Self, StartError> {
-        Ok(Self {
-            client: bind("listen.client", &config.listen.client)?,
-            peer: bind("listen.peer", &config.listen.peer)?,
-            http: bind("listen.http", &config.listen.http)?,
-        })
-    }
-
-    /// Where clients will reach the node.
-    ///
-    /// # Errors
-    /// The system does not say.
-    pub fn client_address(&self) -> Result<SocketAddr, StartError> {
-        address_of("listen.client", &self.client)
-    }
-
-    /// Where the other nodes will reach it.
-    ///
-    /// # Errors
-    /// The system does not say.
-    pub fn peer_address(&self) -> Result<SocketAddr, StartError> {
-        address_of("listen.peer", &self.peer)
-    }
-}
 
 /// A running node. Dropping it without [`Node::stop`] stops nothing in good order.
 pub struct Node {
@@ -229,7 +170,7 @@ impl Node {
     /// Waits until [`Node::is_ready`]. Without a quorum that may be long.
     pub async fn ready(&self) {
         while !self.is_ready() {
-            tokio::time::sleep(READINESS_INTERVAL / 5).await;
+            tokio::time::sleep(READINESS_INTERVAL).await;
         }
     }
 
@@ -346,7 +287,7 @@ fn shard_options(config: &NodeConfig, shard: u32, voters: &[PeerSection]) -> Sha
 async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> Result<Node, StartError> {
     let client_address = listeners.client_address()?;
     let peer_address = listeners.peer_address()?;
-    let http_address = address_of("listen.http", &listeners.http)?;
+    let http_address = listeners.http_address()?;
     let identity = Identity {
         cluster_id: config.node.cluster_id.unwrap_or_default(),
         node_id: config.node.node_id,
@@ -442,98 +383,5 @@ fn watch_for_the_end(
         fatal.send_replace(Some(reason));
         // Keeps the sender, so that whoever asks later still learns it.
         stopping.cancelled().await;
-    });
-}
-
-fn incoming(listener: TcpListener, server: &'static str) -> Result<TcpIncoming, StartError> {
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| StartError::Server {
-        server,
-        message: error.to_string(),
-    })?;
-    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
-}
-
-fn serve_peers(
-    listener: TcpListener,
-    identity: Identity,
-    shards: Arc<[ShardHandle]>,
-    tasks: &Tasks,
-    stopping: &CancellationToken,
-) -> Result<(), StartError> {
-    let incoming = incoming(listener, "peer")?;
-    let service = PeerService::new(identity, shards, tasks.clone(), stopping.clone());
-    let service = PeerServer::new(service)
-        .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
-    let server = tonic::transport::Server::builder()
-        .initial_stream_window_size(16 << 20)
-        .initial_connection_window_size(32 << 20)
-        .http2_keepalive_interval(Some(Duration::from_secs(5)))
-        .add_service(service)
-        .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
-    tasks.spawn("peer server", async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the peer server ended");
-        }
-    });
-    Ok(())
-}
-
-fn serve_clients(
-    listener: TcpListener,
-    config: &NodeConfig,
-    api: &Arc<Api>,
-    stopping: &CancellationToken,
-) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
-    let incoming = incoming(listener, "client")?;
-    let (reporter, health) = tonic_health::server::health_reporter();
-    report_health(api, reporter, stopping.clone());
-    let mut others = tonic::service::Routes::builder();
-    others.add_service(health);
-    let routes = services::routes(Arc::clone(api), others).map_err(|error| StartError::Server {
-        server: "client",
-        message: error.to_string(),
-    })?;
-    let server = tonic::transport::Server::builder()
-        .concurrency_limit_per_connection(config.limits.connection_calls)
-        .max_concurrent_streams(u32::try_from(config.limits.connection_calls).unwrap_or(u32::MAX))
-        .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(16 << 20)
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
-    Ok(tokio::spawn(server))
-}
-
-/// Keeps the gRPC health service saying what [`Api::not_ready_because`] says.
-fn report_health(
-    api: &Arc<Api>,
-    reporter: tonic_health::server::HealthReporter,
-    stopping: CancellationToken,
-) {
-    let task_api = Arc::clone(api);
-    api.tasks.spawn("readiness", async move {
-        let mut told: Option<Option<String>> = None;
-        loop {
-            let why = task_api.not_ready_because();
-            if told.as_ref() != Some(&why) {
-                let status = match &why {
-                    None => tonic_health::ServingStatus::Serving,
-                    Some(_) => tonic_health::ServingStatus::NotServing,
-                };
-                for service in services::names().into_iter().chain([""]) {
-                    reporter.set_service_status(service, status).await;
-                }
-                match &why {
-                    None => tracing::info!("ready"),
-                    Some(why) => tracing::info!(why, "not ready"),
-                }
-                told = Some(why);
-            }
-            tokio::select! {
-                () = tokio::time::sleep(READINESS_INTERVAL) => {}
-                () = stopping.cancelled() => return,
-            }
-        }
     });
 }

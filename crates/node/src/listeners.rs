@@ -1,0 +1,67 @@
+//! The ports of a node.
+
+use std::net::{SocketAddr, TcpListener};
+
+use crate::{NodeConfig, StartError};
+
+/// The bound ports of a node. [`Node::start`] binds them itself; tests bind them first, so that nodes can know each
+/// other's ports before any of them starts.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(crate) client: TcpListener,
+    pub(crate) peer: TcpListener,
+    pub(crate) http: TcpListener,
+}
+
+fn bind(key: &'static str, address: &str) -> Result<TcpListener, StartError> {
+    let error = |source| StartError::Listen {
+        key,
+        address: address.to_owned(),
+        source,
+    };
+    let listener = TcpListener::bind(address).map_err(error)?;
+    listener.set_nonblocking(true).map_err(error)?;
+    Ok(listener)
+}
+
+fn address_of(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen {
+        key,
+        address: String::new(),
+        source,
+    })
+}
+
+impl Listeners {
+    /// Binds the ports that the configuration names.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`] says which one cannot be bound.
+    pub fn bind(config: &NodeConfig) -> Result<Self, StartError> {
+        Ok(Self {
+            client: bind("listen.client", &config.listen.client)?,
+            peer: bind("listen.peer", &config.listen.peer)?,
+            http: bind("listen.http", &config.listen.http)?,
+        })
+    }
+
+    /// Where clients will reach the node.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn client_address(&self) -> Result<SocketAddr, StartError> {
+        address_of("listen.client", &self.client)
+    }
+
+    /// Where the other nodes will reach it.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn peer_address(&self) -> Result<SocketAddr, StartError> {
+        address_of("listen.peer", &self.peer)
+    }
+
+    pub(crate) fn http_address(&self) -> Result<SocketAddr, StartError> {
+        address_of("listen.http", &self.http)
+    }
+}

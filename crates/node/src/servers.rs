@@ -1,0 +1,112 @@
+//! The gRPC servers: one for clients, one for the other nodes.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_proto::peer::peer_server::PeerServer;
+use holdfast_shard::ShardHandle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+
+use crate::api::Api;
+use crate::peers::{Identity, MAX_PEER_MESSAGE_BYTES, PeerService};
+use crate::tasks::Tasks;
+use crate::{NodeConfig, StartError, services};
+
+/// How often readiness is looked at, to tell the health service.
+const READINESS_INTERVAL: Duration = Duration::from_millis(50);
+
+fn incoming(listener: TcpListener, server: &'static str) -> Result<TcpIncoming, StartError> {
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| StartError::Server {
+        server,
+        message: error.to_string(),
+    })?;
+    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
+}
+
+pub(crate) fn serve_peers(
+    listener: TcpListener,
+    identity: Identity,
+    shards: Arc<[ShardHandle]>,
+    tasks: &Tasks,
+    stopping: &CancellationToken,
+) -> Result<(), StartError> {
+    let incoming = incoming(listener, "peer")?;
+    let service = PeerService::new(identity, shards, tasks.clone(), stopping.clone());
+    let service = PeerServer::new(service)
+        .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
+    let server = tonic::transport::Server::builder()
+        .initial_stream_window_size(16 << 20)
+        .initial_connection_window_size(32 << 20)
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
+    tasks.spawn("peer server", async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the peer server ended");
+        }
+    });
+    Ok(())
+}
+
+pub(crate) fn serve_clients(
+    listener: TcpListener,
+    config: &NodeConfig,
+    api: &Arc<Api>,
+    stopping: &CancellationToken,
+) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
+    let incoming = incoming(listener, "client")?;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    report_health(api, reporter, stopping.clone());
+    let mut others = tonic::service::Routes::builder();
+    others.add_service(health);
+    let routes = services::routes(Arc::clone(api), others).map_err(|error| StartError::Server {
+        server: "client",
+        message: error.to_string(),
+    })?;
+    let server = tonic::transport::Server::builder()
+        .concurrency_limit_per_connection(config.limits.connection_calls)
+        .max_concurrent_streams(u32::try_from(config.limits.connection_calls).unwrap_or(u32::MAX))
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(16 << 20)
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
+    Ok(tokio::spawn(server))
+}
+
+/// Keeps the gRPC health service saying what [`Api::not_ready_because`] says.
+fn report_health(
+    api: &Arc<Api>,
+    reporter: tonic_health::server::HealthReporter,
+    stopping: CancellationToken,
+) {
+    let task_api = Arc::clone(api);
+    api.tasks.spawn("readiness", async move {
+        let mut told: Option<Option<String>> = None;
+        loop {
+            let why = task_api.not_ready_because();
+            if told.as_ref() != Some(&why) {
+                let status = match &why {
+                    None => tonic_health::ServingStatus::Serving,
+                    Some(_) => tonic_health::ServingStatus::NotServing,
+                };
+                for service in services::names().into_iter().chain([""]) {
+                    reporter.set_service_status(service, status).await;
+                }
+                match &why {
+                    None => tracing::info!("ready"),
+                    Some(why) => tracing::info!(why, "not ready"),
+                }
+                told = Some(why);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(READINESS_INTERVAL) => {}
+                () = stopping.cancelled() => return,
+            }
+        }
+    });
+}
