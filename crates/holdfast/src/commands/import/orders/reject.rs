@@ -95,7 +95,7 @@ const HEADER: [&str; 7] = [
 /// When the file cannot be written, or when something else than a rejects file is there; it then stays.
 pub(super) fn write_rejects(path: &Path, rejects: &[Reject]) -> anyhow::Result<()> {
     if path.is_file() {
-        let old = csv::Reader::from_path(path).and_then(|mut old| Ok(old.headers()? == &HEADER[..]));
+        let old = csv::Reader::from_path(path).and_then(|mut old| Ok(*old.headers()? == HEADER[..]));
         anyhow::ensure!(
             matches!(old, Ok(true)),
             "{} is there and is no rejects file; choose another with --rejects",
