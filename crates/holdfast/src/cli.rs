@@ -9,7 +9,7 @@ use holdfast_client::ClientOptions;
 use crate::commands::Command;
 use crate::context::Context;
 use crate::output::Output;
-use crate::{failure, logs};
+use crate::{failure, logs, output};
 
 /// An inventory ledger that cannot oversell.
 #[derive(Debug, Parser)]
@@ -68,6 +68,8 @@ pub(crate) fn main() -> ExitCode {
     let json = cli.global.json;
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has seen enough, like `head`.
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error, json),
     }
 }

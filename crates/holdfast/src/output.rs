@@ -55,6 +55,15 @@ impl Output {
     }
 }
 
+/// Did it fail because nobody reads our output any more? The network's own broken pipes are told as
+/// client errors, so they are not taken for this.
+pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 fn render_table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let is_number = |text: &str| {
         let digits = text.strip_prefix('-').unwrap_or(text);

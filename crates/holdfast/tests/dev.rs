@@ -49,12 +49,15 @@ impl Dev {
         Pid::from_raw(i32::try_from(self.ready["nodes"][0]["pid"].as_i64().unwrap()).unwrap())
     }
 
+    fn client_address(&self) -> &str {
+        self.ready["nodes"][0]["client_address"].as_str().unwrap()
+    }
+
     fn holdfast(&self, arguments: &[&str]) -> Output {
-        let address = self.ready["nodes"][0]["client_address"].as_str().unwrap();
         Command::new(BINARY)
             .args(arguments)
             .arg("--json")
-            .env("HOLDFAST_ENDPOINTS", format!("http://{address}"))
+            .env("HOLDFAST_ENDPOINTS", format!("http://{}", self.client_address()))
             .output()
             .unwrap()
     }
@@ -128,6 +131,21 @@ fn dev_is_ready_keeps_its_data_and_stops_when_told() {
     let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
     assert_eq!(error["error"]["reason"], "insufficient_stock");
     assert_eq!(error["error"]["shortages"][0]["available"], 7);
+    let mut listing = Command::new(BINARY)
+        .args(["stock", "list", "--json"])
+        .env("HOLDFAST_ENDPOINTS", format!("http://{}", dev.client_address()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Nobody reads its output.
+    drop(listing.stdout.take());
+    let listing = listing.wait_with_output().unwrap();
+    assert!(
+        listing.status.success() && listing.stderr.is_empty(),
+        "{listing:?}"
+    );
+
     let config = dev.ready["nodes"][0]["config"].as_str().unwrap().to_owned();
     assert_eq!(dev.json(&["doctor", "--config", &config])["problems"], 0);
     dev.stop();

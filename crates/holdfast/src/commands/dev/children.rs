@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -26,6 +28,8 @@ pub(super) struct Children {
     running: Vec<Running>,
     deaths: mpsc::UnboundedReceiver<Death>,
     tell_death: mpsc::UnboundedSender<Death>,
+    /// All stop at once, so none can hand its leadership over: that they say so is no news.
+    stopping: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -49,6 +53,7 @@ impl Default for Children {
             running: Vec::new(),
             deaths,
             tell_death,
+            stopping: Arc::default(),
         }
     }
 }
@@ -89,6 +94,7 @@ impl Children {
         let echo = Echo {
             prefix: format!("node {} | ", member.node_id),
             all: verbose,
+            stopping: Arc::clone(&self.stopping),
             output,
         };
         tokio::spawn(follow(
@@ -136,6 +142,7 @@ impl Children {
     /// # Errors
     /// When a node had to be killed.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
+        self.stopping.store(true, Ordering::Relaxed);
         for running in &self.running {
             // It may have ended by itself meanwhile.
             let _ = kill(running.pid, Signal::SIGTERM);
@@ -177,6 +184,7 @@ impl Children {
 struct Echo {
     prefix: String,
     all: bool,
+    stopping: Arc<AtomicBool>,
     output: Output,
 }
 
@@ -218,7 +226,9 @@ async fn copy_lines(from: impl AsyncRead + Unpin, mut log: &std::fs::File, echo:
                 // A full disk must not stop the node from being read; the node says so itself.
                 let _ = log.write_all(&line);
                 let text = String::from_utf8_lossy(&line);
-                if echo.all || LOUD.iter().any(|word| text.contains(word)) {
+                let loud =
+                    !echo.stopping.load(Ordering::Relaxed) && LOUD.iter().any(|word| text.contains(word));
+                if echo.all || loud {
                     echo.output.note(format!("{}{}", echo.prefix, text.trim_end()));
                 }
             }

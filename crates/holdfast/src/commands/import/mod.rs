@@ -8,6 +8,7 @@ use crate::context::Context;
 
 /// Arguments of `holdfast import`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  holdfast import orders orders.csv")]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Import,
