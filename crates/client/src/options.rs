@@ -1,3 +1,5 @@
+//! Where the cluster is, and how long to try.
+
 use std::time::Duration;
 
 /// Where the cluster is, and how long to try.
