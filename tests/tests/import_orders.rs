@@ -376,7 +376,7 @@ fn stock_current(cluster: &Cluster) -> Result<Units> {
     );
     let query = "import duckdb, json, sys\n\
                  rows = duckdb.connect(sys.argv[1], read_only=True).execute(\n\
-                 'select sku, sum(on_hand)::bigint from stock_current group by sku').fetchall()\n\
+                 'select sku, sum(on_hand)::bigint from marts.stock_current group by sku').fetchall()\n\
                  print(json.dumps(dict(rows)))";
     let rows = Command::new(root.join("target/warehouse-venv/bin/python"))
         .args(["-c", query])

@@ -283,7 +283,10 @@ fn check_whole(topology: &v1::GetTopologyResponse) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "an import's epoch is the caller's time, as in every operation id")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an import's epoch is the caller's time, as in every operation id"
+)]
 fn now_ms() -> anyhow::Result<u64> {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -18,7 +18,7 @@ use super::target::{Answer, Request, Target};
 
 /// What became of a sale.
 pub(super) enum Sold {
-    /// It has a reservation, with these units for each line.
+    /// It has a reservation, with these units for each line that nobody has taken back.
     Granted { reservation_id: Bytes, units: Vec<i64> },
     /// It has none.
     Refused,

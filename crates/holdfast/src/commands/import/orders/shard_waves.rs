@@ -126,48 +126,41 @@ impl<T: Target> ShardRun<'_, T> {
         let mut wanted = Vec::new();
         let mut requests = Vec::new();
         for step in steps {
-            let (Step::Cancel { row, .. } | Step::Return { row, .. } | Step::ReturnUnreferenced { row, .. }) =
-                step
-            else {
+            let Some((row, quantity)) = taken_back(step) else {
                 continue;
             };
-            match self.take_back_request(step) {
-                Err(detail) => self
-                    .run
-                    .with_book(|book| book.refuse(*row, RejectReason::CancelsRefusedSale, detail)),
-                Ok(request) => {
-                    if !self.was_refused(step, *row, settled_before) {
-                        requests.push(request);
-                        wanted.push(step);
-                    }
-                }
+            let units = self.units_to_take(step);
+            if units == 0 {
+                let detail = "what it takes back was refused";
+                self.run
+                    .with_book(|book| book.refuse(row, RejectReason::CancelsRefusedSale, detail));
+            } else if !self.was_refused(step, row, settled_before) {
+                requests.extend(self.take_back_request(step, units));
+                wanted.push((step, row, units, quantity));
             }
         }
         let mut forgotten = Vec::new();
-        for (step, outcome) in wanted.into_iter().zip(self.perform(requests).await?) {
-            match (step, outcome) {
-                (step, Outcome::Done { .. }) => self.took_back(step),
-                // It shipped so long ago that the ledger no longer knows it: the goods are back all the same.
-                (
-                    Step::Return {
-                        row, sale, quantity, ..
-                    },
-                    Outcome::Refused(refusal),
-                ) if refusal.reason() == v1::Reason::UnknownReservation => {
-                    forgotten.push((step, (*row, self.sale(*sale).warehouse, *quantity)));
-                }
-                (step, Outcome::Refused(refusal)) => self.refuse_step(step, &refusal),
+        for ((step, row, units, quantity), outcome) in wanted.into_iter().zip(self.perform(requests).await?) {
+            match outcome {
+                Outcome::Done { .. } => self.took_back(step, row, units, quantity),
+                Outcome::Refused(refusal) => match step {
+                    // It shipped so long ago that the ledger no longer knows it: the goods are back all the same.
+                    Step::Return { sale, .. } if refusal.reason() == v1::Reason::UnknownReservation => {
+                        forgotten.push((step, row, units, quantity, self.sale(*sale).warehouse));
+                    }
+                    _ => self.refuse_step(step, &refusal),
+                },
             }
         }
-        let requests = forgotten.iter().map(|(_, (row, warehouse, quantity))| {
+        let requests = forgotten.iter().map(|(_, row, units, _, warehouse)| {
             self.run
                 .requests
-                .give_back_unreferenced(&self.run.rows[*row], *warehouse, *quantity)
+                .give_back_unreferenced(&self.run.rows[*row], *warehouse, *units)
         });
         let outcomes = self.perform(requests.collect()).await?;
-        for ((step, _), outcome) in forgotten.into_iter().zip(outcomes) {
+        for ((step, row, units, quantity, _), outcome) in forgotten.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Done { .. } => self.took_back(step),
+                Outcome::Done { .. } => self.took_back(step, row, units, quantity),
                 Outcome::Refused(refusal) => self.refuse_step(step, &refusal),
             }
         }
@@ -209,66 +202,65 @@ impl<T: Target> ShardRun<'_, T> {
         &self.run.plan.sales[number]
     }
 
-    /// The request of a cancellation or return, or why there is nothing to take back.
-    fn take_back_request(&self, step: &Step) -> Result<Request, String> {
-        let requests = &self.run.requests;
-        let (row, number, line, quantity, shipped) = match step {
+    /// How many of a step's units can be taken back: not more than its sale got and still has. They are then gone from it.
+    fn units_to_take(&mut self, step: &Step) -> i64 {
+        match step {
             Step::Cancel {
-                row,
-                sale,
-                line,
-                quantity,
-            } => (*row, *sale, *line, *quantity, false),
-            Step::Return {
-                row,
-                sale,
-                line,
-                quantity,
-            } => (*row, *sale, *line, *quantity, true),
-            Step::ReturnUnreferenced {
-                row,
-                warehouse,
-                quantity,
+                sale, line, quantity, ..
+            }
+            | Step::Return {
+                sale, line, quantity, ..
             } => {
-                return Ok(requests.give_back_unreferenced(&self.run.rows[*row], *warehouse, *quantity));
+                let Some(Sold::Granted { units, .. }) = self.sold.get_mut(sale) else {
+                    return 0;
+                };
+                let Some(left) = units.get_mut(*line) else {
+                    return 0;
+                };
+                let taken = (*quantity).min(*left);
+                *left -= taken;
+                taken
             }
-            Step::Receive { .. } | Step::Sell { .. } | Step::Ship { .. } | Step::Adjust { .. } => {
-                return Err("nothing to take back".to_owned());
-            }
-        };
-        let sale = self.sale(number);
-        let row = &self.run.rows[row];
-        match self.sold.get(&number) {
-            Some(Sold::Granted {
-                reservation_id,
-                units,
-            }) if units.get(line).is_some_and(|units| *units >= quantity) => Ok(if shipped {
-                requests.give_back(row, sale, reservation_id, line, quantity)
-            } else {
-                requests.cancel(row, sale, reservation_id, line, quantity)
-            }),
-            Some(Sold::Granted { units, .. }) => {
-                let units = units.get(line).copied().unwrap_or_default();
-                Err(format!("invoice {} got only {units} units", sale.invoice))
-            }
-            Some(Sold::Refused) | None => Err(format!(
-                "invoice {} was refused, so nothing can come back",
-                sale.invoice
-            )),
+            Step::ReturnUnreferenced { quantity, .. } => *quantity,
+            Step::Receive { .. } | Step::Sell { .. } | Step::Ship { .. } | Step::Adjust { .. } => 0,
         }
     }
 
-    fn took_back(&self, step: &Step) {
-        self.run.with_book(|book| match step {
-            Step::Cancel { row, quantity, .. } => {
-                book.import(*row);
-                book.units.cancelled += quantity;
+    fn take_back_request(&self, step: &Step, units: i64) -> Option<Request> {
+        let requests = &self.run.requests;
+        let reservation_of = |sale: &usize| match self.sold.get(sale) {
+            Some(Sold::Granted { reservation_id, .. }) => Some((self.sale(*sale), reservation_id)),
+            Some(Sold::Refused) | None => None,
+        };
+        match step {
+            Step::Cancel { row, sale, line, .. } => {
+                let (sale, id) = reservation_of(sale)?;
+                Some(requests.cancel(&self.run.rows[*row], sale, id, *line, units))
             }
-            Step::Return { row, quantity, .. } | Step::ReturnUnreferenced { row, quantity, .. } => {
-                book.import(*row);
-                book.units.returned += quantity;
+            Step::Return { row, sale, line, .. } => {
+                let (sale, id) = reservation_of(sale)?;
+                Some(requests.give_back(&self.run.rows[*row], sale, id, *line, units))
             }
-            Step::Receive { .. } | Step::Sell { .. } | Step::Ship { .. } | Step::Adjust { .. } => {}
+            Step::ReturnUnreferenced { row, warehouse, .. } => {
+                Some(requests.give_back_unreferenced(&self.run.rows[*row], *warehouse, units))
+            }
+            Step::Receive { .. } | Step::Sell { .. } | Step::Ship { .. } | Step::Adjust { .. } => None,
+        }
+    }
+
+    fn took_back(&self, step: &Step, row: usize, units: i64, quantity: i64) {
+        self.run.with_book(|book| {
+            if matches!(step, Step::Cancel { .. }) {
+                book.units.cancelled += units;
+            } else {
+                book.units.returned += units;
+            }
+            if units == quantity {
+                book.import(row);
+            } else {
+                let detail = format!("took back {units} of {quantity} units, the sale got no more");
+                book.refuse(row, RejectReason::PartlyFilled, detail);
+            }
         });
     }
 
@@ -383,5 +375,15 @@ impl<T: Target> ShardRun<'_, T> {
             ),
         };
         self.run.with_book(|book| book.refuse(*row, reason, detail));
+    }
+}
+
+/// The row of a cancellation or return, and its units.
+fn taken_back(step: &Step) -> Option<(usize, i64)> {
+    match step {
+        Step::Cancel { row, quantity, .. }
+        | Step::Return { row, quantity, .. }
+        | Step::ReturnUnreferenced { row, quantity, .. } => Some((*row, *quantity)),
+        Step::Receive { .. } | Step::Sell { .. } | Step::Ship { .. } | Step::Adjust { .. } => None,
     }
 }

@@ -244,15 +244,20 @@ async fn sending_everything_again_is_only_replayed() {
 
 #[tokio::test]
 async fn an_import_cut_off_anywhere_ends_as_if_it_had_not_been() {
-    for stock in [InitialStock::Enough, InitialStock::Share(0.5)] {
-        let mut whole = Import::fixture(stock);
+    for (stock, best_effort) in [
+        (InitialStock::Enough, false),
+        (InitialStock::Share(0.5), false),
+        (InitialStock::Share(0.5), true),
+    ] {
+        let fixture = || Import::new(&fixture(), stock, &["UK-1"], best_effort);
+        let mut whole = fixture();
         let expected = whole.run_to_the_end().await;
         let all = expected.operations.applied + expected.operations.refused;
         for cut in 0..all {
             for (lose_the_state, lose_the_answer) in
                 [(false, false), (false, true), (true, false), (true, true)]
             {
-                let mut import = Import::fixture(stock);
+                let mut import = fixture();
                 import.ledgers.cut_off_after(cut, lose_the_answer);
                 assert!(import.run().await.0.is_err(), "cut {cut}");
                 import.ledgers.mend();
@@ -349,13 +354,27 @@ async fn best_effort_fills_rows_in_file_order() {
         [
             (2, "partly_filled"),
             (3, "insufficient_stock"),
-            (4, "cancels_refused_sale")
+            (4, "partly_filled"),
+            (5, "cancels_refused_sale")
         ]
     );
-    assert_eq!((book.units.sold, book.units.returned), (6, 2));
+    assert_eq!((book.units.sold, book.units.returned), (6, 6));
     let again = import.run_to_the_end().await;
     assert_eq!((again.operations.applied, again.units), (0, book.units));
     assert_eq!(import.rejected(&again), import.rejected(&book));
+}
+
+#[tokio::test]
+async fn with_best_effort_a_sale_cancelled_in_full_leaves_nothing_committed() {
+    let content = lines(&["1,A1,,9,2031-03-01,1.0,7,X", "C2,A1,,-9,2031-03-01,1.0,7,X"]);
+    let mut import = Import::new(&content, InitialStock::Share(0.5), &["UK-1"], true);
+    let book = import.run_to_the_end().await;
+    assert_eq!(
+        import.rejected(&book),
+        [(1, "partly_filled"), (2, "partly_filled")]
+    );
+    let cell = &import.ledgers.cells()[0];
+    assert_eq!((cell.on_hand, cell.free, cell.committed), (5, 5, 0));
 }
 
 #[tokio::test]
