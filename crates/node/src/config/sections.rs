@@ -204,7 +204,7 @@ impl Default for LimitsSection {
 pub struct LogSection {
     /// `json` (one object a line) or `pretty` (for people). Default: `json`.
     pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a list of `target=level` separated by commas. Default: `info`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a list of `target=level` separated by commas. Default: `info,openraft=error`, because openraft warns of every heartbeat to a node that is down.
     pub level: String,
 }
 
@@ -212,7 +212,7 @@ impl Default for LogSection {
     fn default() -> Self {
         Self {
             format: LogFormat::Json,
-            level: "info".to_owned(),
+            level: "info,openraft=error".to_owned(),
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::context::Context;
 
 /// Arguments of `holdfast verify`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "It reads only the change streams, adds them up by arithmetic of its own, and says whether anything was
+#[command(
+    after_help = "It reads only the change streams, adds them up by arithmetic of its own, and says whether anything was
 oversold, lost, doubled or out of sequence. Then it compares each cell with the live stock, at exactly the same
 change. The cluster may be at work meanwhile. The exit code is 1 when anything was found. What does not fit into
 memory waits in temporary files below TMPDIR.
@@ -19,7 +20,8 @@ memory waits in temporary files below TMPDIR.
 Examples:
   holdfast verify
   holdfast verify --json
-  holdfast verify --archive ./lake")]
+  holdfast verify --archive ./lake"
+)]
 pub(crate) struct Args {
     /// Only this shard
     #[arg(long)]
@@ -63,6 +65,9 @@ fn print(report: &Report, context: &Context) -> anyhow::Result<()> {
         context.output.line(report.to_string())?;
     }
     let found: u64 = report.counts.values().sum();
-    anyhow::ensure!(report.ok, "verification found {found} things that are not as they have to be");
+    anyhow::ensure!(
+        report.ok,
+        "verification found {found} things that are not as they have to be"
+    );
     Ok(())
 }
