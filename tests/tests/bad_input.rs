@@ -311,7 +311,7 @@ async fn stock_cases(cluster: &Cluster) -> Result<Vec<Case>> {
     cases.push((
         "adjust by the smallest number",
         node.adjust(adjust(i64::MIN)).await.map(drop),
-        Code::FailedPrecondition,
+        Code::OutOfRange,
     ));
     let count = |counted, as_of_seq| v1::CountRequest {
         operation: operation(),

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         steps::say("building the tests and the holdfast binary they start");
         steps::run(steps::cargo().args(["build", "--workspace", "--all-targets"]))?;
         steps::say("unit, property and real-process tests");
-        steps::run(steps::cargo().args(["test", "--workspace"]))?;
+        steps::run(steps::cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
     }
     if wanted(Part::Warehouse) {
         steps::say("warehouse tests");

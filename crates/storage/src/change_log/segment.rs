@@ -50,8 +50,13 @@ impl SegmentHeader {
     /// Reads a segment's header; `None` when it is not what was written.
     pub(super) fn read(file: &dyn DiskFile, path: &str) -> Result<Option<SegmentHeader>, ChangeLogError> {
         let mut bytes = [0; HEADER_BYTES];
-        file.read_at(&mut bytes, 0)
+        let read = file
+            .read_at(&mut bytes, 0)
             .map_err(ChangeLogError::io("read", path))?;
+        // The end of a header is zeros: one that was torn there would look whole, and records would begin inside it.
+        if read < HEADER_BYTES {
+            return Ok(None);
+        }
         let header = SegmentHeader {
             first_seq: u64_at(&bytes, 16),
             synced_seq: u64_at(&bytes, 24),

@@ -346,3 +346,29 @@ proptest! {
         }
     }
 }
+
+/// Found by `what_was_synced_survives_and_the_rest_is_a_prefix`; its seed is kept beside it.
+#[test]
+fn a_segment_whose_header_lost_only_zeros_is_made_anew() {
+    let records = run(1, 40);
+    for length in 44..64 {
+        let disk = FaultDisk::new(1);
+        let log = log_of(&disk);
+        append(&log, &records);
+        drop(log);
+        let path = disk.paths().pop().unwrap();
+        let original = disk.content(&path).unwrap();
+        disk.set_content(&path, original[..length].to_vec());
+        let log = log_of(&disk);
+        let kept = read_all(&log, 1).unwrap().len();
+        append(&log, &records[kept..]);
+        log.sync().unwrap();
+        drop(log);
+        let disk = disk.crash();
+        assert_eq!(
+            read_all(&log_of(&disk), 1).unwrap(),
+            records,
+            "cut to {length} bytes"
+        );
+    }
+}
