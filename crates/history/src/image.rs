@@ -1,0 +1,104 @@
+//! What the buckets of one cell hold.
+
+use std::collections::BTreeMap;
+
+use holdfast_proto::v1::{self, Bucket, Change};
+
+/// A cell by its after-images.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Image {
+    buckets: BTreeMap<Bucket, i64>,
+    /// By storefront.
+    pools: BTreeMap<String, i64>,
+}
+
+/// What is known of a bucket that no change has moved yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unmoved {
+    /// It is empty: the cell has been followed from its first change on.
+    Empty,
+    /// Nothing: the cell has been followed from somewhere on.
+    Unknown,
+}
+
+impl Image {
+    /// Adds up the moves of a change, and checks each after-image.
+    pub(crate) fn apply(&mut self, change: &Change, unmoved: Unmoved) -> Result<(), String> {
+        for moved in &change.moves {
+            let bucket = bucket(moved)?;
+            let known = match bucket {
+                Bucket::Pool => self.pools.get(&change.storefront).copied(),
+                other => self.buckets.get(&other).copied(),
+            };
+            let before = match (known, unmoved) {
+                (None, Unmoved::Empty) => Some(0),
+                (known, _) => known,
+            };
+            check(change, moved, bucket, before)?;
+            match bucket {
+                Bucket::Pool => self.pools.insert(change.storefront.clone(), moved.after),
+                other => self.buckets.insert(other, moved.after),
+            };
+        }
+        Ok(())
+    }
+
+    fn units(&self, bucket: Bucket) -> i64 {
+        self.buckets.get(&bucket).copied().unwrap_or(0)
+    }
+
+    /// As it is told.
+    pub(crate) fn cell(&self, sku: &str, warehouse: &str) -> v1::Cell {
+        let pools = self.pools.iter().filter(|(_, quantity)| **quantity != 0);
+        v1::Cell {
+            sku: sku.to_owned(),
+            warehouse: warehouse.to_owned(),
+            on_hand: self.units(Bucket::OnHand),
+            free: self.units(Bucket::Free),
+            pools: pools
+                .map(|(storefront, quantity)| v1::Pool {
+                    storefront: storefront.clone(),
+                    quantity: *quantity,
+                })
+                .collect(),
+            safety: self.units(Bucket::Safety),
+            held: self.units(Bucket::Held),
+            committed: self.units(Bucket::Committed),
+            damaged: self.units(Bucket::Damaged),
+            quality_hold: self.units(Bucket::QualityHold),
+            deficit: self.units(Bucket::Deficit),
+        }
+    }
+}
+
+/// The bucket that moved.
+pub(crate) fn bucket(moved: &v1::BucketMove) -> Result<Bucket, String> {
+    match Bucket::try_from(moved.bucket) {
+        Ok(Bucket::Unspecified) | Err(_) => Err(format!(
+            "this version knows no bucket {}: a newer one wrote it",
+            moved.bucket
+        )),
+        Ok(bucket) => Ok(bucket),
+    }
+}
+
+fn check(change: &Change, moved: &v1::BucketMove, bucket: Bucket, before: Option<i64>) -> Result<(), String> {
+    let told = || {
+        let name = bucket
+            .as_str_name()
+            .trim_start_matches("BUCKET_")
+            .to_ascii_lowercase();
+        format!("{name} of {} in {}", change.sku, change.warehouse)
+    };
+    let implied = moved.after.checked_sub(moved.delta);
+    if let Some(before) = before
+        && implied != Some(before)
+    {
+        let v1::BucketMove { delta, after, .. } = moved;
+        return Err(format!("{}: {before} {delta:+} is told to be {after}", told()));
+    }
+    if moved.after < 0 || implied.is_none_or(|before| before < 0) {
+        return Err(format!("{} is below zero", told()));
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! One reservation, each of its units in one place.
+
+use std::collections::BTreeMap;
+
+use holdfast_proto::v1::{self, Bucket, Change, ReservationEffect, ReservationState};
+
+use crate::image::{Image, Unmoved, bucket};
+use crate::reading::Subject;
+
+/// One reservation, as one shard has it.
+#[derive(Debug, Clone)]
+pub struct Reservation {
+    id: Vec<u8>,
+    told: Option<v1::Reservation>,
+    /// By line and warehouse.
+    parts: BTreeMap<(u32, String), Part>,
+    /// The cells that it touched, by SKU and warehouse, from then on.
+    cells: BTreeMap<(String, String), Image>,
+}
+
+/// The units of one line from one warehouse.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    held: i64,
+    committed: i64,
+    shipped: i64,
+    returned: i64,
+}
+
+/// How far a change moved the buckets that tell where a reservation's units are.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moved {
+    held: i64,
+    committed: i64,
+    on_hand: i64,
+    pool: i64,
+    free: i64,
+}
+
+impl Reservation {
+    /// A reservation before its first change, by the 16 bytes of its id.
+    pub fn new(id: impl Into<Vec<u8>>) -> Self {
+        Self {
+            id: id.into(),
+            told: None,
+            parts: BTreeMap::new(),
+            cells: BTreeMap::new(),
+        }
+    }
+
+    /// The reservation; `None` while the shard has had no line of it. A line that got nothing (best effort) left no change, and
+    /// is not told.
+    pub fn reservation(&self) -> Option<&v1::Reservation> {
+        self.told.as_ref()
+    }
+
+    fn move_units(&mut self, change: &Change, effect: &ReservationEffect) -> Result<(), String> {
+        let moved = Moved::of(change)?;
+        let units = moved.units();
+        if units == 0 {
+            return Ok(());
+        }
+        if effect.quantity != units {
+            return Err(format!("{} units are told, {units} moved", effect.quantity));
+        }
+        let (Some(told), line) = (&mut self.told, effect.line) else {
+            return Ok(());
+        };
+        let at = match told.lines.binary_search_by_key(&line, |known| known.line) {
+            Ok(at) => at,
+            Err(at) => {
+                let new = v1::ReservationLine {
+                    line,
+                    sku: change.sku.clone(),
+                    requested: effect.requested,
+                    ..v1::ReservationLine::default()
+                };
+                told.lines.insert(at, new);
+                at
+            }
+        };
+        let of_line = &mut told.lines[at];
+        let part = self.parts.entry((line, change.warehouse.clone())).or_default();
+        moved.apply(change, of_line, part);
+        let below_zero = [part.held, part.committed, part.shipped, part.returned];
+        if below_zero.iter().any(|units| *units < 0) || part.returned > part.shipped {
+            return Err(format!("line {line} does not have {units} units there to move"));
+        }
+        if of_line.sku != change.sku || of_line.requested != effect.requested {
+            return Err(format!("line {line} is of another SKU or size than before"));
+        }
+        if of_line.granted > of_line.requested {
+            let (granted, requested) = (of_line.granted, of_line.requested);
+            return Err(format!("line {line} asked for {requested} and got {granted}"));
+        }
+        Ok(())
+    }
+}
+
+impl Subject for Reservation {
+    fn apply(&mut self, change: &Change) -> Result<bool, String> {
+        let effect = change.reservation.as_ref();
+        let effect = effect.filter(|effect| effect.reservation_id == self.id.as_slice());
+        let cell = (change.sku.clone(), change.warehouse.clone());
+        let touches = effect.is_some() && !change.moves.is_empty();
+        match self.cells.get_mut(&cell) {
+            Some(image) => image.apply(change, Unmoved::Unknown)?,
+            None if touches => self
+                .cells
+                .entry(cell)
+                .or_default()
+                .apply(change, Unmoved::Unknown)?,
+            None => {}
+        }
+        let Some(effect) = effect else { return Ok(false) };
+        if !ReservationState::try_from(effect.state).is_ok_and(|state| state != ReservationState::Unspecified)
+        {
+            return Err(format!(
+                "this version knows no state {}: a newer one wrote it",
+                effect.state
+            ));
+        }
+        let told = self.told.get_or_insert_with(|| v1::Reservation {
+            reservation_id: effect.reservation_id.clone(),
+            storefront: change.storefront.clone(),
+            state: effect.state,
+            created_at_ms: change.log_time_ms,
+            expires_at_ms: effect.expires_at_ms,
+            reference: change
+                .cause
+                .as_ref()
+                .map(|cause| cause.reference.clone())
+                .unwrap_or_default(),
+            lines: Vec::new(),
+            shard: change.shard,
+        });
+        told.state = effect.state;
+        told.expires_at_ms = effect.expires_at_ms;
+        self.move_units(change, effect)?;
+        Ok(true)
+    }
+}
+
+impl Moved {
+    fn of(change: &Change) -> Result<Self, String> {
+        let mut moved = Self::default();
+        for one in &change.moves {
+            match bucket(one)? {
+                Bucket::Held => moved.held = one.delta,
+                Bucket::Committed => moved.committed = one.delta,
+                Bucket::OnHand => moved.on_hand = one.delta,
+                Bucket::Pool => moved.pool = one.delta,
+                Bucket::Free => moved.free = one.delta,
+                _ => {}
+            }
+        }
+        Ok(moved)
+    }
+
+    /// How many of the reservation's units moved.
+    fn units(self) -> i64 {
+        let most = self.held.unsigned_abs().max(self.committed.unsigned_abs());
+        let units = if most == 0 {
+            self.on_hand.unsigned_abs()
+        } else {
+            most
+        };
+        i64::try_from(units).unwrap_or(i64::MAX)
+    }
+
+    /// Moves the units. Sums that do not fit are left for the checks to find.
+    fn apply(self, change: &Change, line: &mut v1::ReservationLine, part: &mut Part) {
+        let add = |sum: &mut i64, units: i64| *sum = sum.saturating_add(units);
+        for (of_part, of_line, delta) in [
+            (&mut part.held, &mut line.held, self.held),
+            (&mut part.committed, &mut line.committed, self.committed),
+        ] {
+            add(of_part, delta);
+            add(of_line, delta);
+        }
+        let units = self.units();
+        match (self.held.signum(), self.committed.signum(), self.on_hand.signum()) {
+            (1, 0, _) => {
+                add(&mut line.granted, units);
+                line.allocations.push(v1::Allocation {
+                    warehouse: change.warehouse.clone(),
+                    from_pool: self.pool.saturating_neg(),
+                    from_free: self.free.saturating_neg(),
+                });
+            }
+            (-1, 0, _) => add(&mut line.released, units),
+            (0, -1, 0) => add(&mut line.cancelled, units),
+            (0, -1, _) => {
+                add(&mut part.shipped, units);
+                add(&mut line.shipped, units);
+            }
+            (0, 0, 1) => {
+                add(&mut part.returned, units);
+                add(&mut line.returned, units);
+            }
+            // Held became committed: the sums above are all.
+            _ => {}
+        }
+    }
+}
