@@ -44,6 +44,7 @@ mod errors;
 mod forward;
 mod handle;
 mod health;
+mod host;
 mod leadership;
 mod log_store;
 mod metrics;
@@ -61,7 +62,10 @@ mod transport;
 
 pub use change_reader::{ChangeReadError, ChangeReader};
 pub use errors::{PeerMessageError, QueryError, StartError, SubmitError, TransferError};
-pub use handle::{ShardHandle, start};
+pub use handle::{ShardHandle, start, start_on};
+#[cfg(feature = "simulation")]
+pub use host::seeded;
+pub use host::{EntryObserver, Host, Threads, WallClock};
 pub use metrics::ShardMetrics;
 pub use options::{ShardOptions, ShardStores};
 pub use read::{Answer, Freshness};
