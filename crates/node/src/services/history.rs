@@ -65,11 +65,7 @@ impl Service {
         {
             let last_seq = listing::wait_until_confirmed(api, shard, deadline).await?;
             if seq > last_seq {
-                return Ok(Err(AsOfError::InFuture {
-                    shard,
-                    seq,
-                    last_seq,
-                }));
+                return Ok(Err(AsOfError::InFuture { shard, seq, last_seq }));
             }
             confirmed = Some(last_seq);
         }
@@ -156,10 +152,7 @@ impl Service {
             }
             Asked::LogTimeMs(at_ms) => {
                 let all = 0..self.api.router.shards().len() as u32;
-                (
-                    not_in_future(at_ms)?,
-                    hint.map_or(all, |shard| shard..shard + 1),
-                )
+                (not_in_future(at_ms)?, hint.map_or(all, |shard| shard..shard + 1))
             }
         };
         let _place = self.place()?;
@@ -181,7 +174,8 @@ impl Service {
         });
         let parts: Vec<_> = try_join_all(parts).await?.into_iter().flatten().collect();
         if parts.is_empty() {
-            let message = "there was no such reservation by then: it was granted later, in another shard, or never";
+            let message =
+                "there was no such reservation by then: it was granted later, in another shard, or never";
             return Err(errors::refusal(Reason::UnknownReservation, message));
         }
         Ok(v1::GetReservationAsOfResponse { parts })
