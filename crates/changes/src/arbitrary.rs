@@ -60,15 +60,17 @@ fn effect() -> impl Strategy<Value = v1::ReservationEffect> {
         0..=i64::MAX as u64,
         any::<i64>(),
         any::<i64>(),
+        proptest::option::of(0..=i32::MAX as u32),
     )
         .prop_map(
-            |(id, line, state, expires_at_ms, requested, quantity)| v1::ReservationEffect {
+            |(id, line, state, expires_at_ms, requested, quantity, home)| v1::ReservationEffect {
                 reservation_id: id.to_vec().into(),
                 line: line.into(),
                 state,
                 expires_at_ms,
                 requested,
                 quantity,
+                home,
             },
         )
 }

@@ -91,6 +91,8 @@ struct Reservation {
     expires_at_ms: u64,
     requested: i64,
     quantity: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    home: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -143,6 +145,7 @@ impl Line {
                     expires_at_ms: effect.expires_at_ms,
                     requested: effect.requested,
                     quantity: effect.quantity,
+                    home: effect.home,
                 })
             }
         };
@@ -210,6 +213,7 @@ impl Line {
                     expires_at_ms: effect.expires_at_ms,
                     requested: effect.requested,
                     quantity: effect.quantity,
+                    home: effect.home,
                 })
             }
         };

@@ -9,6 +9,7 @@
 //!    (client)       gap? error├──> json                         lines for people and pipes
 //!                   again? drop├──> explain                     the life of one reservation
 //!                              └──> verify                      was anything oversold, lost, doubled?
+//!                archive, then stream ──> as_of                  how did a cell or a reservation stand?
 //! ```
 //!
 //! - [`cursor`] is where a consumer stands, durably. It lets whole entries through, each once.
@@ -20,6 +21,7 @@
 //! - [`names`] are the words for kinds, buckets and states in all of these.
 //! - [`verify`] replays streams by arithmetic of its own and shares nothing with the ledger but the contract, so that
 //!   a fault in the ledger cannot hide in it.
+//! - [`as_of`] reads an archive to a moment, so that a stream can go on behind it; `holdfast-history` adds up.
 //! - [`explain`] tells what happened to a reservation in sentences.
 //!
 //! Nothing here opens a connection: the callers (`holdfast changes`, `verify`, `explain`) bring the messages of
@@ -29,6 +31,7 @@
 //! Start reading in `cursor.rs`, then `archive/mod.rs`; `verify/mod.rs` has a map of its own.
 
 pub mod archive;
+pub mod as_of;
 pub mod cursor;
 pub mod explain;
 pub mod json;

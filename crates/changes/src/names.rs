@@ -36,6 +36,9 @@ pub fn kind(kind: ChangeKind) -> &'static str {
         ChangeKind::BucketMoved => "bucket_moved",
         ChangeKind::PolicySet => "policy_set",
         ChangeKind::PoolAllocated => "pool_allocated",
+        ChangeKind::Prepared => "prepared",
+        ChangeKind::Confirmed => "confirmed",
+        ChangeKind::Aborted => "aborted",
     }
 }
 

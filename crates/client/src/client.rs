@@ -77,6 +77,18 @@ impl Client {
         }
     }
 
+    /// The same connections, with the whole deadline for each attempt.
+    pub(crate) fn with_one_attempt(&self) -> Self {
+        let options = ClientOptions {
+            attempt_timeout: self.options.deadline,
+            ..(*self.options).clone()
+        };
+        Self {
+            options: Arc::new(options),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
     /// The options it was made with.
     pub fn options(&self) -> &ClientOptions {
         &self.options

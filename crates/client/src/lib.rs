@@ -45,6 +45,7 @@ mod call;
 mod channels;
 mod client;
 mod error;
+mod history;
 mod ids;
 mod options;
 mod routes;

@@ -54,6 +54,37 @@ pub(crate) fn read_note(read: Option<&v1::ReadPosition>) -> String {
     )
 }
 
+/// Which moment an as-of read is of.
+pub(crate) fn as_of(as_of: &v1::AsOf) -> Value {
+    let at = as_of.position.unwrap_or_default();
+    json!({
+        "position": { "shard": at.shard, "seq": at.seq },
+        "log_index": as_of.log_index,
+        "log_time_ms": as_of.log_time_ms,
+        "entry_complete": as_of.entry_complete,
+        "last_change_seq": as_of.last_change_seq,
+    })
+}
+
+/// Like [`as_of`], for people.
+pub(crate) fn as_of_note(as_of: &v1::AsOf) -> String {
+    let at = as_of.position.unwrap_or_default();
+    let mut note = format!(
+        "as of shard {}, change {}, log index {}, {}",
+        at.shard,
+        at.seq,
+        as_of.log_index,
+        time(as_of.log_time_ms)
+    );
+    if as_of.last_change_seq != 0 {
+        note.push_str(&format!("; last changed by change {}", as_of.last_change_seq));
+    }
+    if !as_of.entry_complete {
+        note.push_str("; its entry goes on, an operation may be half told");
+    }
+    note
+}
+
 /// Like [`receipt`], for people.
 pub(crate) fn receipt_note(receipt: Option<&v1::Receipt>) -> String {
     let position = receipt.and_then(|receipt| receipt.position).unwrap_or_default();

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    OperationId, Principal, Reason, Reference, ReservationId, ReservationState, Sku, StorefrontId,
-    WarehouseId,
+    Command, OperationId, Principal, Reason, Reference, ReservationId, ReservationState, ShardNumber, Sku,
+    StorefrontId, WarehouseId,
 };
 
 /// The places of a cell where units can be.
@@ -51,6 +51,9 @@ pub enum ChangeKind {
     BucketMoved,
     PolicySet,
     PoolAllocated,
+    Prepared,
+    Confirmed,
+    Aborted,
 }
 
 /// One effect on one cell and at most one pool, or on one reservation, or on one policy.
@@ -110,6 +113,8 @@ pub struct ReservationEffect {
     pub requested: i64,
     /// Units of this line and warehouse that this change moved.
     pub quantity: i64,
+    /// The shard that decides, when the order is over several shards.
+    pub home: Option<ShardNumber>,
 }
 
 /// The policy's side of a change.
@@ -132,4 +137,16 @@ pub struct Cause {
     pub reason: Reason,
     /// The caller's document; for expiry that of the Reserve.
     pub reference: Reference,
+}
+
+impl Cause {
+    /// That of a command.
+    pub(crate) fn of(command: &Command) -> Self {
+        Self {
+            operation_id: Some(command.operation_id),
+            principal: Some(command.principal.clone()),
+            reason: command.reason.clone(),
+            reference: command.reference.clone(),
+        }
+    }
 }

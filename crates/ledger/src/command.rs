@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bucket, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, WarehouseId,
+    Bucket, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, Sku, StorefrontId,
+    WarehouseId,
 };
 
 /// One Raft log entry: commands decided in this order at one log time.
@@ -28,6 +29,14 @@ pub struct Command {
     pub reason: Reason,
     /// What to do.
     pub action: Action,
+}
+
+impl Command {
+    /// 60 bits over everything that a retry must repeat.
+    pub fn fingerprint(&self) -> u64 {
+        let body = crate::codec::encode(&(&self.action, &self.reference, &self.reason));
+        xxhash_rust::xxh3::xxh3_64(&body) >> 4
+    }
 }
 
 /// What to do. Quantities are in base units; their ranges are checked by `apply`, not by the types.
@@ -146,6 +155,8 @@ pub enum Action {
         /// At least 0.
         target: i64,
     },
+    /// A step of an order over several shards. Taken by coordinators and resolvers, never by callers.
+    Order(OrderStep),
 }
 
 /// One line of an order.

@@ -19,6 +19,8 @@
 //!   *executed* (which cannot be refused). So a refusal leaves nothing behind, and [`Ledger::preview`] can refuse without a
 //!   log write. One file for each family: `reserve`, `transitions` (extend, commit, release, expiry), `fulfilment` (ship,
 //!   cancel, return), `stocking` (receive, adjust, move, pools), `count`, `policies`.
+//! - **Orders over several shards** (`order.rs`, `ledger/home.rs`, `ledger/participant.rs`): the same reservations, prepared first
+//!   and decided at the order's home; [`Coordinator`] says what to send where.
 //! - **Operation ids** (`ledger/operations.rs`): what took effect is remembered for the operation window, so the
 //!   same id with the same body is answered alike and never takes effect twice; an older id is refused.
 //! - **Invariants** (`ledger/invariants.rs`): checked for what an entry touched, and for everything in [`Ledger::check`].
@@ -41,9 +43,11 @@
 mod change;
 mod codec;
 mod command;
+mod fault;
 mod hash;
 mod ids;
 mod ledger;
+mod order;
 mod outcome;
 mod query;
 
@@ -54,11 +58,18 @@ pub use codec::{
 pub use command::{
     Action, Command, Disposition, Entry, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source,
 };
+#[cfg(feature = "faults")]
+pub use fault::{FAULTS, Fault, seed_fault};
 pub use ids::{
     IdError, OperationId, Principal, Reason, Reference, ReservationId, SLOTS, Sku, SlotNumber, StorefrontId,
     WarehouseId, slot_of,
 };
 pub use ledger::{Applied, Ledger, LedgerOptions, Violation};
+pub use order::{
+    Acknowledgement, Coordinator, Decision, DueInquiry, DueSettlement, End, OrderLine, OrderPart, OrderReply,
+    OrderStep, OrderTerms, OrderView, OrderWork, PreparedPart, Progress, Settlement, ShardNumber, Standing,
+    StepFailure, Target, Verdict,
+};
 pub use outcome::{Allocation, GrantedLine, Outcome, Position, Refusal, Shortage, Success};
 pub use query::{
     AvailabilityView, CellView, LineView, PoolView, Query, QueryReply, ReservationState, ReservationView,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CellView, ReservationState, Sku, WarehouseId};
+use crate::{CellView, OrderReply, ReservationState, ShardNumber, Sku, WarehouseId};
 
 /// Where something was decided, inside one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,6 +49,13 @@ pub enum Success {
         replayed: bool,
         /// The cell afterwards; None for a policy, and when replayed.
         cell: Option<CellView>,
+    },
+    /// A step of an order's protocol was taken.
+    Order {
+        /// Where it was decided.
+        position: Position,
+        /// What came of it.
+        reply: OrderReply,
     },
 }
 
@@ -159,6 +166,21 @@ pub enum Refusal {
         as_of_seq: u64,
         /// Oldest usable.
         oldest_seq: u64,
+    },
+    /// There would be enough if no undecided order were held: worth another try.
+    #[error("other orders that are not decided yet have what {} line(s) need", .0.len())]
+    Contended(Vec<Shortage>),
+    /// The attempt came to nothing before this step.
+    #[error("attempt {attempt} of the order was aborted")]
+    OrderAborted {
+        /// Which.
+        attempt: u32,
+    },
+    /// The order is over several shards, and another one decides.
+    #[error("the order is decided in shard {home}")]
+    DecidedAtHome {
+        /// Which one.
+        home: ShardNumber,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Allocation, Reference, ReservationId, Sku, StorefrontId, WarehouseId};
+use crate::{Allocation, OrderView, OrderWork, Reference, ReservationId, Sku, StorefrontId, WarehouseId};
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,11 @@ pub enum Query {
     },
     /// The BLAKE3 digest of the whole state.
     Digest,
+    /// What the resolver of this shard has to do.
+    OrderWork {
+        /// The most settlements, and the most inquiries.
+        limit: u32,
+    },
 }
 
 /// An answer.
@@ -48,6 +53,8 @@ pub enum QueryReply {
     Availability(Vec<AvailabilityView>),
     /// To Digest.
     Digest([u8; 32]),
+    /// To OrderWork.
+    OrderWork(OrderWork),
 }
 
 /// One SKU in one warehouse.
@@ -88,7 +95,7 @@ pub struct AvailabilityView {
 /// The states of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ReservationState {
-    /// Part of an order over several shards, not yet decided. Not used by single-shard orders.
+    /// Part of an order over several shards that is not decided yet.
     Prepared,
     /// Stock is taken, not paid.
     Held,
@@ -121,6 +128,8 @@ pub struct ReservationView {
     pub expires_at_ms: u64,
     /// The caller's document.
     pub reference: Reference,
+    /// When it is over several shards; then the lines are those of this shard.
+    pub order: Option<OrderView>,
     /// Its lines.
     pub lines: Vec<LineView>,
 }

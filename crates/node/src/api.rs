@@ -211,6 +211,7 @@ pub(crate) fn wrong_reply(reply: &QueryReply) -> Refusal {
         QueryReply::Reservation(_) => "a reservation",
         QueryReply::Availability(_) => "availability",
         QueryReply::Digest(_) => "a digest",
+        QueryReply::OrderWork(_) => "work on orders",
     };
     errors::refusal(
         Reason::Internal,
@@ -223,6 +224,7 @@ fn is_replayed(success: &Success) -> bool {
         Success::Reserved { replayed, .. }
         | Success::Transitioned { replayed, .. }
         | Success::Stocked { replayed, .. } => *replayed,
+        Success::Order { .. } => false,
     }
 }
 

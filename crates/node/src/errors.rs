@@ -127,13 +127,6 @@ pub const RULES: [Rule; 19] = [
         "Check the names you send (a new warehouse or storefront for each request?), or ask the operators.",
     ),
     rule(
-        Reason::SpansShards,
-        Code::Unimplemented,
-        false,
-        "The order's SKUs live in more than one shard; the message lists which lines belong together.",
-        "Send one reservation for each shard, each with an operation id of its own.",
-    ),
-    rule(
         Reason::PositionInFuture,
         Code::OutOfRange,
         false,
@@ -181,6 +174,13 @@ pub const RULES: [Rule; 19] = [
         false,
         "A defect of the server; the message names it.",
         "Report it with the message. To learn the outcome, repeat the request with the same operation id.",
+    ),
+    rule(
+        Reason::Contended,
+        Code::Aborted,
+        true,
+        "Other orders over several shards hold what this one needs, and are not decided yet. Nothing was taken.",
+        "Repeat the request with the same operation id after a moment.",
     ),
 ];
 

@@ -269,6 +269,7 @@ fn shard_options(config: &NodeConfig, shard: u32, voters: &[PeerSection]) -> Sha
         operation_lead_ms: ledger.operation_lead_ms,
         closed_retention_ms: ledger.closed_retention_ms,
         shipped_retention_ms: ledger.shipped_retention_ms,
+        order_decision_ms: ledger.order_decision_ms,
     };
     let voters = voters.iter().map(|node| node.node_id).collect();
     ShardOptions {

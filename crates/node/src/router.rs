@@ -88,6 +88,10 @@ impl Router {
     /// The lines span shards, or the hint names no shard.
     pub(crate) fn known_shard(&self, taken: &Taken) -> Result<Option<u32>, Refusal> {
         match &taken.command.action {
+            Action::Order(_) => Err(errors::refusal(
+                Reason::Internal,
+                "a step of an order is sent by its coordinator",
+            )),
             Action::Reserve { lines, .. } => self.shard_of_lines(lines).map(Some),
             Action::Extend { reservation_id, .. }
             | Action::Commit { reservation_id }
@@ -199,7 +203,7 @@ impl Router {
         }
         match by_shard.keys().next() {
             Some(shard) if by_shard.len() == 1 => Ok(*shard),
-            Some(_) => Err(errors::refusal(Reason::SpansShards, describe_split(&by_shard))),
+            Some(_) => Err(errors::refusal(Reason::InvalidRequest, describe_split(&by_shard))),
             None => Err(errors::invalid("lines: has 0 entries")),
         }
     }

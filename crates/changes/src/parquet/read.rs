@@ -133,6 +133,7 @@ struct Columns<'a> {
     principal: &'a StringArray,
     reason: &'a StringArray,
     reference: &'a StringArray,
+    home: &'a PrimitiveArray<Int32Type>,
 }
 
 impl<'a> Columns<'a> {
@@ -174,6 +175,7 @@ impl<'a> Columns<'a> {
             principal: string("principal")?,
             reason: string("reason")?,
             reference: string("reference")?,
+            home: int32("home")?,
         })
     }
 
@@ -204,6 +206,9 @@ impl<'a> Columns<'a> {
                 expires_at_ms: u64_of(self.expires_at.value(at), "expires_at")?,
                 requested: self.requested.value(at),
                 quantity: self.quantity.value(at),
+                home: (!self.home.is_null(at))
+                    .then(|| u32_of(self.home, "home"))
+                    .transpose()?,
             })
         };
         let policy = (!self.policy_may_borrow.is_null(at)).then(|| PolicyEffect {

@@ -28,6 +28,7 @@
 //! | `principal` | STRING, null | who asked |
 //! | `reason` | STRING, null | the caller's code |
 //! | `reference` | STRING, null | the caller's document; for expiry that of the Reserve |
+//! | `home` | INT32, null | the shard that decides about the reservation, when it is over several shards |
 //!
 //! For each bucket the delta comes right before the after-image: `on_hand_delta, on_hand_after, free_delta, ...`.
 //! `pool` is the pool of the row's `storefront`. An empty text in the stream is null here.
@@ -95,6 +96,7 @@ fn build() -> Schema {
         nullable("principal", DataType::Utf8),
         nullable("reason", DataType::Utf8),
         nullable("reference", DataType::Utf8),
+        nullable("home", DataType::Int32),
     ]);
     Schema::new(fields)
 }

@@ -118,6 +118,7 @@ struct Columns {
     principal: StringBuilder,
     reason: StringBuilder,
     reference: StringBuilder,
+    home: Int32Builder,
 }
 
 impl Columns {
@@ -185,6 +186,7 @@ impl Columns {
             self.expires_at.append_null();
             self.requested.append_null();
             self.quantity.append_null();
+            self.home.append_null();
             return Ok(());
         };
         let state = ReservationState::try_from(effect.state)
@@ -197,6 +199,8 @@ impl Columns {
             .append_value(row.int64("expires_at", effect.expires_at_ms)?);
         self.requested.append_value(effect.requested);
         self.quantity.append_value(effect.quantity);
+        let home = effect.home.map(|home| row.int32("home", home)).transpose()?;
+        self.home.append_option(home);
         Ok(())
     }
 
@@ -244,6 +248,7 @@ impl Columns {
             Arc::new(self.principal.finish()),
             Arc::new(self.reason.finish()),
             Arc::new(self.reference.finish()),
+            Arc::new(self.home.finish()),
         ]);
         arrays
     }

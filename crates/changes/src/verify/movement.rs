@@ -22,12 +22,14 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
     let q = quantity.unwrap_or(d(Bucket::OnHand));
     let right = match step.kind {
         ChangeKind::Unspecified => false,
-        ChangeKind::Extended | ChangeKind::PolicySet => quantity.unwrap_or(0) == 0,
-        ChangeKind::Reserved => {
+        ChangeKind::Extended | ChangeKind::Confirmed | ChangeKind::PolicySet => quantity.unwrap_or(0) == 0,
+        ChangeKind::Reserved | ChangeKind::Prepared => {
             q >= 1 && d(Bucket::Held) == q && sellable == -q && d(Bucket::Free) <= 0 && d(Bucket::Pool) <= 0
         }
         ChangeKind::Committed => q >= 1 && d(Bucket::Held) == -q && d(Bucket::Committed) == q,
-        ChangeKind::Released | ChangeKind::Expired => q >= 1 && d(Bucket::Held) == -q && gives_back(q),
+        ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted => {
+            q >= 1 && d(Bucket::Held) == -q && gives_back(q)
+        }
         ChangeKind::Cancelled => q >= 1 && d(Bucket::Committed) == -q && gives_back(q),
         ChangeKind::Shipped => q >= 1 && d(Bucket::Committed) == -q && d(Bucket::OnHand) == -q,
         ChangeKind::Returned => {
@@ -52,10 +54,14 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
 fn may_move(kind: ChangeKind, bucket: Bucket) -> bool {
     use Bucket::{Committed, Damaged, Deficit, Free, Held, OnHand, Pool, QualityHold, Safety};
     match kind {
-        ChangeKind::Unspecified | ChangeKind::Extended | ChangeKind::PolicySet => false,
-        ChangeKind::Reserved => matches!(bucket, Free | Pool | Held),
+        ChangeKind::Unspecified | ChangeKind::Extended | ChangeKind::Confirmed | ChangeKind::PolicySet => {
+            false
+        }
+        ChangeKind::Reserved | ChangeKind::Prepared => matches!(bucket, Free | Pool | Held),
         ChangeKind::Committed => matches!(bucket, Held | Committed),
-        ChangeKind::Released | ChangeKind::Expired => matches!(bucket, Held | Free | Pool | Deficit),
+        ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted => {
+            matches!(bucket, Held | Free | Pool | Deficit)
+        }
         ChangeKind::Shipped => matches!(bucket, Committed | OnHand),
         ChangeKind::Cancelled => matches!(bucket, Committed | Free | Pool | Deficit),
         ChangeKind::Returned => matches!(bucket, OnHand | Free | Damaged | QualityHold | Deficit),

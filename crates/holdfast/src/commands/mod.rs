@@ -1,5 +1,6 @@
 //! The commands. Each is a module with its arguments and an `async fn run(args, context) -> anyhow::Result<()>`.
 
+mod as_of;
 mod availability;
 mod bench;
 mod changes;

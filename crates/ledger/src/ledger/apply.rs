@@ -1,6 +1,6 @@
 //! One entry: time passes, then each command is decided and executed in order.
 
-use crate::{Cause, ChangeKind, Command, Entry, Outcome, Position, Success, Violation};
+use crate::{Action, Cause, ChangeKind, Command, Entry, Outcome, Position, Success, Violation};
 
 use super::{
     Applied, Ledger,
@@ -30,7 +30,9 @@ impl Ledger {
         let mut recording = Recording::new(log_index, self.log_time_ms);
         let budget = SWEEP_PER_ENTRY + 2 * entry.commands.len();
         self.expire(&mut recording, budget)?;
+        self.end_orders(&mut recording, budget)?;
         self.forget(budget);
+        self.forget_orders(budget);
         let mut outcomes = Vec::with_capacity(entry.commands.len());
         for command in &entry.commands {
             outcomes.push(self.run(&mut recording, command)?);
@@ -54,6 +56,15 @@ impl Ledger {
 
     fn run(&mut self, recording: &mut Recording, command: &Command) -> Result<Outcome, Violation> {
         let now_ms = self.log_time_ms;
+        if let Action::Order(step) = &command.action {
+            // A step needs no remembered id: the order itself knows what was done.
+            return match self.decide_order(now_ms, command, step) {
+                Err(refusal) => Ok(Err(refusal)),
+                Ok(plan) => self
+                    .execute_order(recording, command, plan, &Cause::of(command))
+                    .map(Ok),
+            };
+        }
         let fingerprint = match self.operations.look_up(command, now_ms, &self.options) {
             Err(refusal) => return Ok(Err(refusal)),
             Ok(Known::Before(record)) => return self.replay(command, record).map(Ok),
@@ -66,7 +77,7 @@ impl Ledger {
         let success = self.execute(recording, command, plan)?;
         let answer = match &success {
             Success::Reserved { .. } => Answer::Reserved,
-            Success::Stocked { .. } => Answer::Stocked,
+            Success::Stocked { .. } | Success::Order { .. } => Answer::Stocked,
             Success::Transitioned {
                 state, expires_at_ms, ..
             } => Answer::Transitioned {
@@ -88,18 +99,13 @@ impl Ledger {
         command: &Command,
         plan: Plan<'_>,
     ) -> Result<Success, Violation> {
-        let cause = Cause {
-            operation_id: Some(command.operation_id),
-            principal: Some(command.principal.clone()),
-            reason: command.reason.clone(),
-            reference: command.reference.clone(),
-        };
+        let cause = Cause::of(command);
         let position = Position {
             log_index: recording.log_index,
             log_time_ms: recording.log_time_ms,
         };
         match plan {
-            Plan::Reserve(plan) => self.execute_reserve(recording, command, plan, &cause),
+            Plan::Reserve(plan) => self.execute_reserve(recording, command, plan, None),
             Plan::Hold(plan) => self.execute_hold(recording, plan, &cause),
             Plan::Fulfilment(plan) => self.execute_fulfilment(recording, plan, &cause),
             Plan::Stock(plan) => {

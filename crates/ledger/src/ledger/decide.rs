@@ -6,7 +6,7 @@ use super::{
     Ledger,
     fulfilment::{Fulfilment, FulfilmentPlan},
     policies::{self, PolicyPlan},
-    reserve::ReservePlan,
+    reserve::{Buying, ReservePlan},
     stocking::StockPlan,
     transitions::HoldPlan,
 };
@@ -30,9 +30,20 @@ impl Ledger {
                 lines,
                 ttl_ms,
                 mode,
-            } => self
-                .decide_reserve(now_ms, storefront, lines, *ttl_ms, *mode)
-                .map(Plan::Reserve),
+            } => {
+                let id = &command.operation_id;
+                if self.orders.get(id).is_some() || self.reservations.get(id).is_some() {
+                    return Err(Refusal::OperationIdReused);
+                }
+                let buying = Buying {
+                    storefront,
+                    lines: (0..).zip(lines).collect(),
+                    ttl_ms: *ttl_ms,
+                    mode: *mode,
+                    may_be_empty: false,
+                };
+                self.decide_reserve(now_ms, buying).map(Plan::Reserve)
+            }
             Action::Extend {
                 reservation_id,
                 ttl_ms,
@@ -111,6 +122,9 @@ impl Ledger {
                     .decide_move(sku, warehouse, from, to, *quantity)
                     .map(Plan::Stock)
             }
+            Action::Order(_) => Err(Refusal::InvalidRequest(
+                "a step of an order is not decided here".to_owned(),
+            )),
             Action::SetPolicy { .. } => policies::decide(stock, &command.action),
             Action::AllocatePool {
                 sku,

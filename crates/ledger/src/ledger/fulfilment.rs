@@ -266,6 +266,7 @@ fn move_pieces(
         reservation.closed_at_ms = recording.log_time_ms.max(1);
     }
     let storefront = reservation.storefront;
+    let home = reservation.home();
     for ((line, part), quantity) in pieces {
         let line = &mut reservation.lines[line];
         let part = &mut line.parts[part];
@@ -298,6 +299,7 @@ fn move_pieces(
             expires_at_ms: reservation.expires_at_ms,
             requested: line.requested,
             quantity,
+            home,
         };
         let kind = what.kind();
         let step = Step {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ReservationState, Violation};
+use crate::Violation;
 
 use super::{
     Ledger,
@@ -30,6 +30,9 @@ impl Ledger {
                     .map_err(|error| Violation(format!("reservation {id}: {error}")))?;
             }
         }
+        for id in &recording.touched_orders {
+            self.orders.check_one(id).map_err(Violation)?;
+        }
         Ok(())
     }
 
@@ -40,6 +43,7 @@ impl Ledger {
     pub fn check(&self) -> Result<(), Violation> {
         self.check_cells()?;
         self.reservations.check(&self.options).map_err(Violation)?;
+        self.orders.check(&self.options).map_err(Violation)?;
         self.check_promises()?;
         self.policies
             .check(self.stock.skus.len(), self.stock.storefronts.len())
@@ -129,7 +133,7 @@ impl Ledger {
                         )));
                     }
                     let units = promised.entry(key).or_default();
-                    if reservation.state == ReservationState::Held {
+                    if reservation.is_held() {
                         units.0 += i128::from(part.open);
                     } else {
                         units.1 += i128::from(part.open);

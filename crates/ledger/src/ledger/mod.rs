@@ -8,10 +8,13 @@ mod cell;
 mod count;
 mod decide;
 mod fulfilment;
+mod home;
 mod invariants;
 mod movements;
 mod names;
 mod operations;
+mod orders;
+mod participant;
 mod policies;
 mod preview;
 mod query;
@@ -28,8 +31,10 @@ mod transitions;
 use crate::{Change, Outcome};
 
 use operations::Operations;
+use orders::Orders;
 use policies::Policies;
 use reservations::Reservations;
+pub(crate) use reserve::merged_lines;
 use stock::Stock;
 
 /// What is fixed when a shard is made. Part of the state: every replica has the same.
@@ -45,6 +50,8 @@ pub struct LedgerOptions {
     /// How long a shipped reservation is kept, for returns. Less than the window counts as the window. 90 days by
     /// default.
     pub shipped_retention_ms: u64,
+    /// How long an order over several shards may wait for its decision before it is aborted, in log time. 10 s by default.
+    pub order_decision_ms: u64,
 }
 
 impl Default for LedgerOptions {
@@ -55,6 +62,7 @@ impl Default for LedgerOptions {
             operation_lead_ms: HOUR_MS,
             closed_retention_ms: 24 * HOUR_MS,
             shipped_retention_ms: 90 * 24 * HOUR_MS,
+            order_decision_ms: 10_000,
         }
     }
 }
@@ -84,6 +92,7 @@ pub struct Ledger {
     stock: Stock,
     policies: Policies,
     reservations: Reservations,
+    orders: Orders,
     operations: Operations,
 }
 
@@ -100,6 +109,7 @@ impl Ledger {
             stock: Stock::new(),
             policies: Policies::default(),
             reservations: Reservations::default(),
+            orders: Orders::default(),
             operations: Operations::default(),
         }
     }
@@ -124,9 +134,14 @@ impl Ledger {
     pub fn next_due_ms(&self) -> Option<u64> {
         let hold = self.reservations.first_hold().map(|(at, _)| at);
         let later = |at: u64| at.saturating_add(FORGETTING_MAY_WAIT_MS);
+        let order = self.orders.first_end().map(|(at, _)| at);
         let closed = self.reservations.first_closed().map(|(at, _)| later(at));
+        let closed_order = self.orders.first_closed().map(|(at, _)| later(at));
         let operation = self.operations.first_due_ms(&self.options).map(later);
-        [hold, closed, operation].into_iter().flatten().min()
+        [hold, order, closed, closed_order, operation]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// How many cells there are.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Action, Command, LedgerOptions, OperationId, Position, Refusal, ReservationState};
 
@@ -130,10 +129,28 @@ pub(crate) fn ttl_of(command: &Command) -> u64 {
     }
 }
 
-/// 60 bits over everything that a retry must repeat.
-fn fingerprint(command: &Command) -> u64 {
-    let body = crate::codec::encode(&(&command.action, &command.reference, &command.reason));
-    xxh3_64(&body) >> 4
+fn check_age(id: &OperationId, now_ms: u64, options: &LedgerOptions) -> Result<(), Refusal> {
+    let id_time_ms = id.time_ms();
+    let window_start_ms = now_ms.saturating_sub(options.operation_window_ms);
+    if id_time_ms < window_start_ms {
+        return Err(Refusal::OperationIdTooOld {
+            id_time_ms,
+            window_start_ms,
+        });
+    }
+    Ok(())
+}
+
+fn check_lead(id: &OperationId, now_ms: u64, options: &LedgerOptions) -> Result<(), Refusal> {
+    let id_time_ms = id.time_ms();
+    let latest_ms = now_ms.saturating_add(options.operation_lead_ms);
+    if id_time_ms > latest_ms {
+        return Err(Refusal::OperationIdFromFuture {
+            id_time_ms,
+            latest_ms,
+        });
+    }
+    Ok(())
 }
 
 impl Operations {
@@ -145,15 +162,8 @@ impl Operations {
         options: &LedgerOptions,
     ) -> Result<Known, Refusal> {
         let id = &command.operation_id;
-        let id_time_ms = id.time_ms();
-        let window_start_ms = now_ms.saturating_sub(options.operation_window_ms);
-        if id_time_ms < window_start_ms {
-            return Err(Refusal::OperationIdTooOld {
-                id_time_ms,
-                window_start_ms,
-            });
-        }
-        let fingerprint = fingerprint(command);
+        check_age(id, now_ms, options)?;
+        let fingerprint = command.fingerprint();
         if let Some(record) = self.0.get(id) {
             return if record.fingerprint() == fingerprint {
                 Ok(Known::Before(*record))
@@ -161,14 +171,29 @@ impl Operations {
                 Err(Refusal::OperationIdReused)
             };
         }
-        let latest_ms = now_ms.saturating_add(options.operation_lead_ms);
-        if id_time_ms > latest_ms {
-            return Err(Refusal::OperationIdFromFuture {
-                id_time_ms,
-                latest_ms,
-            });
-        }
+        check_lead(id, now_ms, options)?;
         Ok(Known::New(fingerprint))
+    }
+
+    /// Is an operation with this id remembered?
+    pub(crate) fn knows(&self, id: &OperationId) -> bool {
+        self.0.contains_key(id)
+    }
+
+    /// May an operation with this id still begin, and already?
+    pub(crate) fn check_time(
+        &self,
+        id: &OperationId,
+        now_ms: u64,
+        options: &LedgerOptions,
+    ) -> Result<(), Refusal> {
+        check_age(id, now_ms, options)?;
+        check_lead(id, now_ms, options)
+    }
+
+    /// Can an operation with this id never begin any more?
+    pub(crate) fn is_too_old(&self, id: &OperationId, now_ms: u64, options: &LedgerOptions) -> bool {
+        check_age(id, now_ms, options).is_err()
     }
 
     pub(crate) fn remember(

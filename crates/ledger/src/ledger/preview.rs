@@ -1,8 +1,8 @@
 //! What a command would be answered with, without applying it.
 
-use crate::{Command, Outcome};
+use crate::{Action, Command, Outcome, Position, Success};
 
-use super::{Ledger, operations::Known};
+use super::{Ledger, home::OrderPlan, operations::Known};
 
 impl Ledger {
     /// Would this command certainly be refused if it were the next to be applied, at `now_ms` (or at the ledger's log time
@@ -13,13 +13,31 @@ impl Ledger {
     /// at that time and an entry would first give its units back or forget it.
     pub fn preview(&self, now_ms: u64, command: &Command) -> Option<Outcome> {
         let now_ms = self.log_time_ms.max(now_ms);
+        let due = [
+            self.reservations.first_hold(),
+            self.reservations.first_closed(),
+            self.orders.first_end(),
+            self.orders.first_closed(),
+        ];
+        let something_is_due = due.into_iter().flatten().any(|(at, _)| at <= now_ms);
+        if let Action::Order(step) = &command.action {
+            let position = Position {
+                log_index: self.log_index.unwrap_or(0),
+                log_time_ms: now_ms,
+            };
+            return match self.decide_order(now_ms, command, step) {
+                _ if something_is_due => None,
+                Err(refusal) => Some(Err(refusal)),
+                Ok(OrderPlan::Answer(reply)) => Some(Ok(Success::Order { position, reply })),
+                Ok(_) => None,
+            };
+        }
         match self.operations.look_up(command, now_ms, &self.options) {
             Err(refusal) => return Some(Err(refusal)),
             Ok(Known::Before(record)) => return self.replay(command, record).ok().map(Ok),
             Ok(Known::New(_)) => {}
         }
-        let due = [self.reservations.first_hold(), self.reservations.first_closed()];
-        if due.into_iter().flatten().any(|(at, _)| at <= now_ms) {
+        if something_is_due {
             return None;
         }
         self.decide(now_ms, command).err().map(Err)

@@ -49,6 +49,7 @@ impl Ledger {
                         .collect(),
                 ))
             }
+            Query::OrderWork { limit } => Ok(QueryReply::OrderWork(self.order_work(*limit as usize))),
             Query::Digest => Ok(QueryReply::Digest(self.digest())),
         }
     }
@@ -110,7 +111,7 @@ impl Ledger {
 
     fn reservation(&self, id: &ReservationId) -> Option<ReservationView> {
         let reservation = self.reservations.get(id)?;
-        let held = reservation.state == crate::ReservationState::Held;
+        let held = reservation.is_held();
         Some(ReservationView {
             reservation_id: *id,
             storefront: self.stock.storefronts.name(reservation.storefront).clone(),
@@ -118,6 +119,7 @@ impl Ledger {
             created_at_ms: reservation.created_at_ms,
             expires_at_ms: reservation.expires_at_ms,
             reference: reservation.reference.clone(),
+            order: self.order_view(id),
             lines: reservation
                 .lines
                 .iter()

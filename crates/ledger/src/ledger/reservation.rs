@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Reference, ReservationState};
+use crate::{Reference, ReservationState, ShardNumber};
+
+use super::participant::OrderLink;
 
 /// What was granted for one request. A closed one stays for a while: for retries of its operations, and for returns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +16,8 @@ pub(crate) struct Reservation {
     /// When it last entered or was moved in a closed state; 0 while it is open.
     pub(crate) closed_at_ms: u64,
     pub(crate) reference: Reference,
+    /// When other shards have units of the same order.
+    pub(crate) order: Option<OrderLink>,
     /// In order of their numbers.
     pub(crate) lines: Vec<Line>,
 }
@@ -92,7 +96,17 @@ impl Part {
 
 impl Reservation {
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.state, ReservationState::Held | ReservationState::Committed)
+        self.is_held() || self.state == ReservationState::Committed
+    }
+
+    /// Are its open units held, and not committed?
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.state, ReservationState::Prepared | ReservationState::Held)
+    }
+
+    /// Who decides, when it is a part of an order over several shards.
+    pub(crate) fn home(&self) -> Option<ShardNumber> {
+        self.order.as_ref().map(|order| order.home)
     }
 
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
@@ -132,8 +146,12 @@ impl Reservation {
             }
         }
         let fits = match self.state {
-            ReservationState::Prepared => false,
-            ReservationState::Held => open > 0 && shipped + released + cancelled == 0,
+            // The home's part of a best-effort order, when it had nothing.
+            _ if self.order.is_some() && self.parts().next().is_none() => true,
+            ReservationState::Prepared if self.order.is_none() => false,
+            ReservationState::Prepared | ReservationState::Held => {
+                open > 0 && shipped + released + cancelled == 0
+            }
             ReservationState::Released | ReservationState::Expired => {
                 released > 0 && open + shipped + cancelled == 0
             }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{LedgerOptions, ReservationId, ReservationState};
+use crate::{
+    LedgerOptions, ReservationId, ReservationState,
+    fault::{Fault, is_seeded},
+};
 
 use super::reservation::Reservation;
 
@@ -15,6 +18,9 @@ pub(crate) struct Reservations {
     /// Closed ones by the first moment when they may be forgotten.
     closed: BTreeSet<(u64, ReservationId)>,
     live: u64,
+    /// Prepared ones, and their open units by SKU.
+    prepared: BTreeSet<ReservationId>,
+    prepared_units: BTreeMap<u32, i128>,
 }
 
 impl Reservations {
@@ -49,7 +55,14 @@ impl Reservations {
         let reservation = self.by_id.get_mut(id)?;
         let before = due(id, reservation, options);
         let was_live = reservation.is_live();
+        let was_prepared = reservation.state == ReservationState::Prepared;
+        let prepared_units = if was_prepared {
+            units_by_sku(reservation)
+        } else {
+            Vec::new()
+        };
         let result = change(reservation);
+        let is_prepared = reservation.state == ReservationState::Prepared;
         let after = due(id, reservation, options);
         if was_live != reservation.is_live() {
             if was_live { self.live -= 1 } else { self.live += 1 }
@@ -62,7 +75,48 @@ impl Reservations {
             }
             self.queue(*id, after);
         }
+        if was_prepared && !is_prepared {
+            self.unprepare(id, &prepared_units);
+        }
         Some(result)
+    }
+
+    /// Those that wait for their order's decision.
+    pub(crate) fn prepared(&self) -> impl Iterator<Item = (&ReservationId, &Reservation)> {
+        self.prepared.iter().filter_map(|id| self.by_id.get_key_value(id))
+    }
+
+    /// How many units of a SKU wait for a decision.
+    pub(crate) fn prepared_units(&self, sku: u32) -> i128 {
+        self.prepared_units.get(&sku).copied().unwrap_or(0)
+    }
+
+    fn unprepare(&mut self, id: &ReservationId, units: &[(u32, i128)]) {
+        self.prepared.remove(id);
+        for (sku, units) in units {
+            if let Some(all) = self.prepared_units.get_mut(sku) {
+                *all -= units;
+                if *all == 0 {
+                    self.prepared_units.remove(sku);
+                }
+            }
+        }
+    }
+
+    /// Takes a reservation out, as if it had never been.
+    pub(crate) fn remove(&mut self, id: &ReservationId, options: &LedgerOptions) {
+        let Some(reservation) = self.by_id.remove(id) else {
+            return;
+        };
+        match due(id, &reservation, options) {
+            Due::Expiry(at) => drop(self.holds.remove(&(at, *id))),
+            Due::Forgetting(at) => drop(self.closed.remove(&(at, *id))),
+            Due::Never => {}
+        }
+        self.live -= u64::from(reservation.is_live());
+        if reservation.state == ReservationState::Prepared {
+            self.unprepare(id, &units_by_sku(&reservation));
+        }
     }
 
     /// The hold that ends first.
@@ -99,7 +153,10 @@ impl Reservations {
                 .map_err(|error| format!("reservation {id}: {error}"))?;
             expected.enqueue(*id, reservation, options);
         }
-        if expected.holds != self.holds || expected.closed != self.closed || expected.live != self.live {
+        let same_queues = expected.holds == self.holds && expected.closed == self.closed;
+        let same_prepared =
+            expected.prepared == self.prepared && expected.prepared_units == self.prepared_units;
+        if !same_queues || !same_prepared || expected.live != self.live {
             return Err("the queues do not follow from the reservations".to_owned());
         }
         Ok(())
@@ -107,6 +164,12 @@ impl Reservations {
 
     fn enqueue(&mut self, id: ReservationId, reservation: &Reservation, options: &LedgerOptions) {
         self.live += u64::from(reservation.is_live());
+        if reservation.state == ReservationState::Prepared {
+            self.prepared.insert(id);
+            for (sku, units) in units_by_sku(reservation) {
+                *self.prepared_units.entry(sku).or_default() += units;
+            }
+        }
         self.queue(id, due(&id, reservation, options));
     }
 
@@ -129,6 +192,10 @@ enum Due {
 /// A closed reservation is kept for its retention, and as long as a retry of its Reserve would be answered.
 fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -> Due {
     let retention_ms = match reservation.state {
+        // The home ends the hold of an order (R2).
+        ReservationState::Held if reservation.order.is_some() && !is_seeded(Fault::ParticipantExpires) => {
+            return Due::Never;
+        }
         ReservationState::Held => return Due::Expiry(reservation.expires_at_ms),
         ReservationState::Prepared | ReservationState::Committed => return Due::Never,
         ReservationState::Shipped | ReservationState::Returned => options.shipped_retention_ms,
@@ -141,4 +208,12 @@ fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -
         .saturating_add(retention_ms.max(options.operation_window_ms));
     let answerable_until = id.time_ms().saturating_add(options.operation_window_ms);
     Due::Forgetting(retained_until.max(answerable_until).saturating_add(1))
+}
+
+fn units_by_sku(reservation: &Reservation) -> Vec<(u32, i128)> {
+    let of_line = |line: &super::reservation::Line| {
+        let units: i128 = line.parts.iter().map(|part| i128::from(part.open)).sum();
+        (units > 0).then_some((line.sku, units))
+    };
+    reservation.lines.iter().filter_map(of_line).collect()
 }

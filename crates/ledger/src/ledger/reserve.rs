@@ -19,6 +19,7 @@ use crate::{
 use super::{
     Ledger,
     cell::{Cell, Deltas},
+    participant::OrderLink,
     policies::Policy,
     reservation::{Line, Part, Reservation},
     stock::{CellKey, Recording, Step},
@@ -52,6 +53,17 @@ struct Take {
     from_free: i64,
 }
 
+/// What is asked for.
+pub(crate) struct Buying<'a> {
+    pub(crate) storefront: &'a StorefrontId,
+    /// With their numbers, in order of them.
+    pub(crate) lines: Vec<(u32, &'a ReserveLine)>,
+    pub(crate) ttl_ms: u64,
+    pub(crate) mode: ReserveMode,
+    /// Best effort that finds nothing is no refusal.
+    pub(crate) may_be_empty: bool,
+}
+
 /// Lines added up.
 struct Merged<'a> {
     number: u32,
@@ -82,7 +94,7 @@ pub(crate) fn ends_at(now_ms: u64, ttl_ms: u64) -> Result<u64, Refusal> {
     now_ms.checked_add(ttl_ms).ok_or(Refusal::Overflow)
 }
 
-fn merge(lines: &[ReserveLine]) -> Result<Vec<Merged<'_>>, Refusal> {
+fn merge<'a>(lines: &[(u32, &'a ReserveLine)]) -> Result<Vec<Merged<'a>>, Refusal> {
     let invalid = |message: String| Err(Refusal::InvalidRequest(message));
     if lines.is_empty() || lines.len() > MAX_LINES {
         return invalid(format!(
@@ -90,7 +102,7 @@ fn merge(lines: &[ReserveLine]) -> Result<Vec<Merged<'_>>, Refusal> {
             lines.len()
         ));
     }
-    for (number, line) in lines.iter().enumerate() {
+    for (number, line) in lines {
         if line.quantity < 1 {
             return invalid(format!(
                 "lines[{number}].quantity is {}, it must be at least 1",
@@ -107,15 +119,15 @@ fn merge(lines: &[ReserveLine]) -> Result<Vec<Merged<'_>>, Refusal> {
             }
         }
     }
-    if let [line] = lines {
+    if let [(number, line)] = lines {
         return Ok(vec![Merged {
-            number: 0,
+            number: *number,
             line,
             requested: line.quantity,
         }]);
     }
-    let mut merged: IndexMap<(&Sku, &Source), Merged<'_>, FixedState> = IndexMap::with_hasher(FixedState);
-    for (number, line) in lines.iter().enumerate() {
+    let mut merged: IndexMap<(&Sku, &Source), Merged<'a>, FixedState> = IndexMap::with_hasher(FixedState);
+    for (number, line) in lines {
         match merged.entry((&line.sku, &line.source)) {
             Entry::Occupied(mut first) => {
                 let first = first.get_mut();
@@ -126,7 +138,7 @@ fn merge(lines: &[ReserveLine]) -> Result<Vec<Merged<'_>>, Refusal> {
             }
             Entry::Vacant(place) => {
                 place.insert(Merged {
-                    number: number as u32,
+                    number: *number,
                     line,
                     requested: line.quantity,
                 });
@@ -136,17 +148,34 @@ fn merge(lines: &[ReserveLine]) -> Result<Vec<Merged<'_>>, Refusal> {
     Ok(merged.into_values().collect())
 }
 
+/// The lines of a request as they are answered: number, SKU and units of each, those of one SKU and source added up.
+///
+/// # Errors
+/// [`Refusal::InvalidRequest`] when the lines break a rule.
+pub(crate) fn merged_lines(lines: &[ReserveLine]) -> Result<Vec<(u32, &Sku, i64)>, Refusal> {
+    let numbered: Vec<(u32, &ReserveLine)> = (0..).zip(lines).collect();
+    let merged = merge(&numbered)?;
+    Ok(merged
+        .into_iter()
+        .map(|merged| (merged.number, &merged.line.sku, merged.requested))
+        .collect())
+}
+
 impl Ledger {
     pub(crate) fn decide_reserve<'a>(
         &self,
         now_ms: u64,
-        storefront: &'a StorefrontId,
-        lines: &'a [ReserveLine],
-        ttl_ms: u64,
-        mode: ReserveMode,
+        buying: Buying<'a>,
     ) -> Result<ReservePlan<'a>, Refusal> {
+        let Buying {
+            storefront,
+            lines,
+            ttl_ms,
+            mode,
+            may_be_empty,
+        } = buying;
         let expires_at_ms = ends_at(now_ms, ttl_ms)?;
-        let merged = merge(lines)?;
+        let merged = merge(&lines)?;
         self.stock.check_room(None, None, Some(storefront))?;
         let number_of_storefront = self.stock.storefronts.find(storefront);
         let single = merged.len() == 1;
@@ -193,7 +222,7 @@ impl Ledger {
         }
         let refused = match mode {
             ReserveMode::AllOrNothing => !shortages.is_empty(),
-            ReserveMode::BestEffort => !granted_any,
+            ReserveMode::BestEffort => !granted_any && !may_be_empty,
         };
         if refused {
             return Err(Refusal::InsufficientStock(shortages));
@@ -309,12 +338,17 @@ impl Ledger {
         recording: &mut Recording,
         command: &Command,
         plan: ReservePlan<'_>,
-        cause: &Cause,
+        order: Option<OrderLink>,
     ) -> Result<Success, Violation> {
+        let cause = &Cause::of(command);
+        let (kind, state) = match order {
+            Some(_) => (ChangeKind::Prepared, ReservationState::Prepared),
+            None => (ChangeKind::Reserved, ReservationState::Held),
+        };
+        // Of an order the decision sets it.
+        let expires_at_ms = if order.is_some() { 0 } else { plan.expires_at_ms };
         let ReservePlan {
-            storefront,
-            expires_at_ms,
-            lines,
+            storefront, lines, ..
         } = plan;
         let reservation_id = command.operation_id;
         let storefront = self.stock.storefronts.intern(storefront);
@@ -339,13 +373,13 @@ impl Ledger {
                 let reservation = Some(ReservationEffect {
                     reservation_id,
                     line: line.number,
-                    state: ReservationState::Held,
+                    state,
                     expires_at_ms,
                     requested: line.requested,
                     quantity,
+                    home: order.as_ref().map(|order| order.home),
                 });
                 let cell = CellKey { sku, warehouse };
-                let kind = ChangeKind::Reserved;
                 let step = Step {
                     kind,
                     cell,
@@ -368,11 +402,12 @@ impl Ledger {
         }
         let reservation = Reservation {
             storefront,
-            state: ReservationState::Held,
+            state,
             created_at_ms: recording.log_time_ms,
             expires_at_ms,
             closed_at_ms: 0,
             reference: command.reference.clone(),
+            order,
             lines: kept,
         };
         self.reservations

@@ -16,6 +16,7 @@ use super::{
     movements::Movements,
     names::{SkuNames, SmallNames},
     operations::Operations,
+    orders::{Order, Orders},
     policies::Policies,
     reservation::Reservation,
     reservations::Reservations,
@@ -35,6 +36,7 @@ struct Snapshot<'a> {
     movements: &'a Movements,
     policies: &'a Policies,
     reservations: &'a BTreeMap<ReservationId, Reservation>,
+    orders: &'a BTreeMap<ReservationId, Order>,
     operations: &'a Operations,
 }
 
@@ -52,6 +54,7 @@ struct OwnedSnapshot {
     movements: Movements,
     policies: Policies,
     reservations: BTreeMap<ReservationId, Reservation>,
+    orders: BTreeMap<ReservationId, Order>,
     operations: Operations,
 }
 
@@ -69,6 +72,7 @@ impl Ledger {
             movements: &self.stock.movements,
             policies: &self.policies,
             reservations: self.reservations.map(),
+            orders: self.orders.map(),
             operations: &self.operations,
         }
     }
@@ -106,6 +110,7 @@ impl Ledger {
         };
         let ledger = Self {
             reservations: Reservations::restore(snapshot.reservations, &snapshot.options),
+            orders: Orders::restore(snapshot.orders, &snapshot.options),
             options: snapshot.options,
             log_index: snapshot.log_index,
             log_time_ms: snapshot.log_time_ms,

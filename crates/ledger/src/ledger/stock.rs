@@ -41,6 +41,7 @@ pub(crate) struct Recording {
     pub(crate) changes: Vec<Change>,
     pub(crate) touched_cells: Vec<CellKey>,
     pub(crate) touched_reservations: Vec<ReservationId>,
+    pub(crate) touched_orders: Vec<ReservationId>,
 }
 
 /// One effect, before it has a number.
@@ -61,6 +62,7 @@ impl Recording {
             changes: Vec::new(),
             touched_cells: Vec::new(),
             touched_reservations: Vec::new(),
+            touched_orders: Vec::new(),
         }
     }
 

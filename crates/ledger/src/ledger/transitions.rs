@@ -5,12 +5,14 @@
 
 use crate::{
     Cause, ChangeKind, Position, Reason, Refusal, ReservationEffect, ReservationId, ReservationState,
-    Success, Violation,
+    Success, Verdict, Violation,
+    fault::{Fault, is_seeded},
 };
 
 use super::{
     Ledger,
     cell::Deltas,
+    orders::OrderState,
     reservation::{Part, Reservation},
     reserve::ends_at,
     stock::{CellKey, Recording, Step, Stock},
@@ -18,9 +20,22 @@ use super::{
 
 /// A decided transition of a whole hold.
 pub(crate) enum HoldPlan {
-    Extend { id: ReservationId, expires_at_ms: u64 },
-    Commit { id: ReservationId },
-    Release { id: ReservationId },
+    Extend {
+        id: ReservationId,
+        expires_at_ms: u64,
+    },
+    Commit {
+        id: ReservationId,
+    },
+    Release {
+        id: ReservationId,
+    },
+    /// Of an order over several shards, at its home.
+    Order {
+        id: ReservationId,
+        verdict: Verdict,
+        expires_at_ms: u64,
+    },
 }
 
 impl Ledger {
@@ -31,16 +46,71 @@ impl Ledger {
         ttl_ms: u64,
     ) -> Result<HoldPlan, Refusal> {
         let ends = ends_at(now_ms, ttl_ms)?;
+        if let Some(expires_at_ms) = self.find_order(now_ms, &id)? {
+            return Ok(HoldPlan::Order {
+                id,
+                verdict: Verdict::Held,
+                expires_at_ms: expires_at_ms.max(ends),
+            });
+        }
         let expires_at_ms = self.find_hold(now_ms, &id)?.expires_at_ms.max(ends);
         Ok(HoldPlan::Extend { id, expires_at_ms })
     }
 
     pub(crate) fn decide_commit(&self, now_ms: u64, id: ReservationId) -> Result<HoldPlan, Refusal> {
-        self.find_hold(now_ms, &id).map(|_| HoldPlan::Commit { id })
+        match self.find_order(now_ms, &id)? {
+            Some(expires_at_ms) => Ok(HoldPlan::Order {
+                id,
+                verdict: Verdict::Committed,
+                expires_at_ms,
+            }),
+            None => self.find_hold(now_ms, &id).map(|_| HoldPlan::Commit { id }),
+        }
     }
 
     pub(crate) fn decide_release(&self, now_ms: u64, id: ReservationId) -> Result<HoldPlan, Refusal> {
-        self.find_hold(now_ms, &id).map(|_| HoldPlan::Release { id })
+        match self.find_order(now_ms, &id)? {
+            Some(expires_at_ms) => Ok(HoldPlan::Order {
+                id,
+                verdict: Verdict::Released,
+                expires_at_ms,
+            }),
+            None => self.find_hold(now_ms, &id).map(|_| HoldPlan::Release { id }),
+        }
+    }
+
+    /// The end of the hold of an order that is decided here. None: it is not over several shards.
+    fn find_order(&self, now_ms: u64, id: &ReservationId) -> Result<Option<u64>, Refusal> {
+        let Some(order) = self.orders.get(id) else {
+            let link = self
+                .reservations
+                .get(id)
+                .and_then(|reservation| reservation.order.as_ref());
+            return match link {
+                Some(link) => Err(Refusal::DecidedAtHome { home: link.home }),
+                None => Ok(None),
+            };
+        };
+        let state = match &order.state {
+            OrderState::Undecided => ReservationState::Prepared,
+            OrderState::Aborted => return Err(Refusal::UnknownReservation),
+            OrderState::Decided(decided) => {
+                let expired_at_ms = decided.expires_at_ms;
+                match decided.verdict {
+                    Verdict::Held if expired_at_ms > now_ms || is_seeded(Fault::CommitsExpired) => {
+                        return Ok(Some(expired_at_ms));
+                    }
+                    Verdict::Held | Verdict::Expired => return Err(Refusal::Expired { expired_at_ms }),
+                    // How far it has come is known of the home's own units only.
+                    Verdict::Committed => self
+                        .reservations
+                        .get(id)
+                        .map_or(ReservationState::Committed, |own| own.state),
+                    verdict => verdict.state(),
+                }
+            }
+        };
+        Err(Refusal::WrongState { state })
     }
 
     fn find_hold(&self, now_ms: u64, id: &ReservationId) -> Result<&Reservation, Refusal> {
@@ -67,6 +137,15 @@ impl Ledger {
             HoldPlan::Extend { id, expires_at_ms } => {
                 self.extend(recording, id, expires_at_ms, cause)?;
                 (ReservationState::Held, expires_at_ms)
+            }
+            HoldPlan::Order {
+                id,
+                verdict,
+                expires_at_ms,
+            } => {
+                self.advance_order(recording, id, verdict, expires_at_ms, cause)?;
+                let held = verdict == Verdict::Held;
+                (verdict.state(), if held { expires_at_ms } else { 0 })
             }
             HoldPlan::Commit { id } => {
                 self.end_hold(recording, id, ChangeKind::Committed, cause)?;
@@ -106,6 +185,7 @@ impl Ledger {
             expires_at_ms,
             requested: 0,
             quantity: 0,
+            home: None,
         };
         let storefront = self.stock.storefronts.name(storefront).clone();
         self.stock.note(
@@ -141,7 +221,7 @@ impl Ledger {
     }
 
     /// Every held unit is committed or goes back.
-    fn end_hold(
+    pub(crate) fn end_hold(
         &mut self,
         recording: &mut Recording,
         id: ReservationId,
@@ -174,6 +254,7 @@ fn end_parts(
     cause: &Cause,
 ) -> Result<(), Violation> {
     let storefront = reservation.storefront;
+    let home = reservation.home();
     for line in &mut reservation.lines {
         for part in &mut line.parts {
             let cell = CellKey {
@@ -201,6 +282,7 @@ fn end_parts(
                 expires_at_ms: reservation.expires_at_ms,
                 requested: line.requested,
                 quantity,
+                home,
             };
             let step = Step {
                 kind,

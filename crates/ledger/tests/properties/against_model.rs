@@ -135,6 +135,7 @@ fn compare(ledger: &Ledger, model: &Model) {
             allocations: line.allocations(),
         });
         let expected = ReservationView {
+            order: None,
             reservation_id: *id,
             storefront: reservation.storefront.clone(),
             state: reservation.state,

@@ -6,6 +6,7 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 /// Short times, so that a log of a minute sees everything expire and be forgotten.
 pub(crate) fn options() -> LedgerOptions {
     LedgerOptions {
+        order_decision_ms: 10_000,
         operation_window_ms: 10_000,
         operation_lead_ms: 1_000,
         closed_retention_ms: 4_000,

@@ -129,6 +129,9 @@ pub struct LedgerSection {
     /// How long a shipped reservation is kept for returns, in milliseconds, at least `operation_window_ms`.
     /// Default: 7776000000 (90 days).
     pub shipped_retention_ms: u64,
+    /// How long an order over several shards may wait for its decision before it is aborted, in milliseconds, 1000 to 600000.
+    /// More than a call may take by default. Default: 10000 (10 s).
+    pub order_decision_ms: u64,
 }
 
 impl Default for LedgerSection {
@@ -139,6 +142,7 @@ impl Default for LedgerSection {
             operation_lead_ms: HOUR_MS,
             closed_retention_ms: 24 * HOUR_MS,
             shipped_retention_ms: 90 * 24 * HOUR_MS,
+            order_decision_ms: 10_000,
         }
     }
 }

@@ -164,6 +164,12 @@ impl NodeConfig {
             ledger.operation_lead_ms,
             1_000..=86_400_000,
         );
+        check_range(
+            problems,
+            "ledger.order_decision_ms",
+            ledger.order_decision_ms,
+            1_000..=600_000,
+        );
         for (key, value) in [
             ("ledger.closed_retention_ms", ledger.closed_retention_ms),
             ("ledger.shipped_retention_ms", ledger.shipped_retention_ms),

@@ -233,9 +233,12 @@ pub fn refusal(refusal: Refusal) -> v1::Refusal {
         Refusal::LimitReached { .. } => Reason::LimitReached,
         Refusal::PositionInFuture { .. } => Reason::PositionInFuture,
         Refusal::PositionTooOld { .. } => Reason::PositionTooOld,
+        Refusal::Contended(_) | Refusal::OrderAborted { .. } => Reason::Contended,
+        // The node follows it to the home; a caller sees it only when that is a defect.
+        Refusal::DecidedAtHome { .. } => Reason::Internal,
     };
     let mut refused = errors::refusal(reason, message);
-    if let Refusal::InsufficientStock(shortages) = refusal {
+    if let Refusal::InsufficientStock(shortages) | Refusal::Contended(shortages) = refusal {
         refused.shortages = shortages
             .into_iter()
             .map(|shortage| v1::LineShortage {
@@ -294,6 +297,9 @@ fn change_kind(kind: ChangeKind) -> v1::ChangeKind {
         ChangeKind::BucketMoved => v1::ChangeKind::BucketMoved,
         ChangeKind::PolicySet => v1::ChangeKind::PolicySet,
         ChangeKind::PoolAllocated => v1::ChangeKind::PoolAllocated,
+        ChangeKind::Prepared => v1::ChangeKind::Prepared,
+        ChangeKind::Confirmed => v1::ChangeKind::Confirmed,
+        ChangeKind::Aborted => v1::ChangeKind::Aborted,
     }
 }
 
@@ -340,6 +346,7 @@ pub fn change(shard: u32, change: Change) -> v1::Change {
             expires_at_ms: effect.expires_at_ms,
             requested: effect.requested,
             quantity: effect.quantity,
+            home: effect.home,
         }),
         policy: change.policy.map(|effect| v1::PolicyEffect {
             may_borrow: effect.may_borrow,

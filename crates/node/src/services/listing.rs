@@ -139,8 +139,9 @@ async fn list(api: &Api, shard: u32, freshness: Freshness, deadline: Instant) ->
     })
 }
 
-/// Waits until this node's replica has applied everything that was acknowledged before the call.
-async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instant) -> Result<(), Refusal> {
+/// Waits until this node's replica has applied everything that was acknowledged before the call. Returns the last change of
+/// that.
+pub(super) async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instant) -> Result<u64, Refusal> {
     let query = Query::ListCells {
         after: None,
         limit: 1,
@@ -150,11 +151,11 @@ async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instant) -> Resul
         .await?
         .last_seq;
     if confirmed == 0 {
-        return Ok(());
+        return Ok(0);
     }
     let changes = api.router.handle(shard).changes();
     match tokio::time::timeout_at(deadline, changes.wait_past(confirmed - 1)).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(_)) => Ok(confirmed),
         Ok(Err(error)) => Err(errors::refusal(
             Reason::NoLeader,
             format!("shard {shard}: {error}"),

@@ -5,6 +5,7 @@ mod availability;
 mod batch;
 mod changes;
 mod cluster;
+mod history;
 mod listing;
 mod reservations;
 mod stock;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use holdfast_proto::v1::availability_server::AvailabilityServer;
 use holdfast_proto::v1::changes_server::ChangesServer;
 use holdfast_proto::v1::cluster_server::ClusterServer;
+use holdfast_proto::v1::history_server::HistoryServer;
 use holdfast_proto::v1::reservations_server::ReservationsServer;
 use holdfast_proto::v1::stock_server::StockServer;
 use prost::Message as _;
@@ -30,13 +32,14 @@ pub(crate) struct Service {
 }
 
 /// The names under which the services report their health.
-pub(crate) fn names() -> [&'static str; 5] {
+pub(crate) fn names() -> [&'static str; 6] {
     [
         ReservationsServer::<Service>::NAME,
         StockServer::<Service>::NAME,
         AvailabilityServer::<Service>::NAME,
         ChangesServer::<Service>::NAME,
         ClusterServer::<Service>::NAME,
+        HistoryServer::<Service>::NAME,
     ]
 }
 
@@ -54,7 +57,8 @@ pub(crate) fn routes(
         .add_service(StockServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(AvailabilityServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ChangesServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(ClusterServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(ClusterServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(HistoryServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(
             tonic_reflection::server::Builder::configure()
                 .register_file_descriptor_set(public_contract()?)

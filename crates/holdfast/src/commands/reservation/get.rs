@@ -1,24 +1,32 @@
-//! `holdfast get`: one reservation as it stands.
+//! `holdfast get`: one reservation as it stands, or as it stood.
 
 use holdfast_client::v1;
 use serde_json::{Value, json};
 
 use crate::arguments::{ReservationArgs, consistency};
+use crate::commands::as_of::{self, AsOfArgs};
 use crate::context::Context;
 use crate::render;
 
 /// Arguments of `holdfast get`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast get 01936f3e-6a00-7000-8000-000000000001")]
+#[command(
+    after_help = "Examples:\n  holdfast get 01936f3e-6a00-7000-8000-000000000001\n  holdfast get 01936f3e-6a00-7000-8000-000000000001 --as-of 2026-11-21T09:30:00Z"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     reservation: ReservationArgs,
     /// Take what the asked node knows, without asking a quorum
     #[arg(long)]
     stale: bool,
+    #[command(flatten)]
+    as_of: AsOfArgs,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    if let Some(asked) = args.as_of.asked() {
+        return as_of::reservation(&args.reservation, asked, context).await;
+    }
     let request = v1::GetReservationRequest {
         reservation: args.reservation.key(),
         consistency: consistency(args.stale),
@@ -28,22 +36,37 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         .reservation
         .ok_or_else(|| anyhow::anyhow!("the answer holds no reservation"))?;
     if context.json {
-        let lines: Vec<Value> = reservation.lines.iter().map(line_json).collect();
         context.output.json(&json!({
             "read": render::read(answer.read.as_ref()),
-            "reservation": {
-                "reservation_id": render::id(&reservation.reservation_id),
-                "storefront": reservation.storefront,
-                "state": render::state(reservation.state()),
-                "created_at_ms": reservation.created_at_ms,
-                "expires_at_ms": reservation.expires_at_ms,
-                "reference": reservation.reference,
-                "lines": lines,
-                "shard": reservation.shard,
-            },
+            "reservation": json(&reservation),
         }))?;
         return Ok(());
     }
+    print(&reservation, context)?;
+    context.output.note(render::read_note(answer.read.as_ref()));
+    Ok(())
+}
+
+/// A reservation as JSON.
+pub(crate) fn json(reservation: &v1::Reservation) -> Value {
+    let lines: Vec<Value> = reservation.lines.iter().map(line_json).collect();
+    json!({
+        "reservation_id": render::id(&reservation.reservation_id),
+        "storefront": reservation.storefront,
+        "state": render::state(reservation.state()),
+        "created_at_ms": reservation.created_at_ms,
+        "expires_at_ms": reservation.expires_at_ms,
+        "reference": reservation.reference,
+        "lines": lines,
+        "shard": reservation.shard,
+    })
+}
+
+/// A reservation as two tables.
+///
+/// # Errors
+/// When stdout is closed.
+pub(crate) fn print(reservation: &v1::Reservation, context: &Context) -> std::io::Result<()> {
     context.output.table(
         &[
             "RESERVATION",
@@ -85,9 +108,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             "FROM",
         ],
         &rows,
-    )?;
-    context.output.note(render::read_note(answer.read.as_ref()));
-    Ok(())
+    )
 }
 
 fn line_json(line: &v1::ReservationLine) -> Value {

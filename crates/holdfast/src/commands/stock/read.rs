@@ -6,13 +6,14 @@ use holdfast_client::v1;
 use serde_json::{Value, json};
 
 use crate::arguments::consistency;
+use crate::commands::as_of::{self, AsOfArgs};
 use crate::context::Context;
 use crate::output::Output;
 use crate::render;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast stock get SHIRT-1\n  holdfast stock get SHIRT-1 --warehouse LONDON --json"
+    after_help = "Examples:\n  holdfast stock get SHIRT-1\n  holdfast stock get SHIRT-1 --warehouse LONDON --json\n  holdfast stock get SHIRT-1 --as-of 2026-11-21T09:30:00Z\n  holdfast stock get SHIRT-1 --as-of 0:17 --archive ./lake"
 )]
 pub(super) struct GetArgs {
     /// What
@@ -23,9 +24,14 @@ pub(super) struct GetArgs {
     /// Take what the asked node knows, without asking a quorum
     #[arg(long)]
     stale: bool,
+    #[command(flatten)]
+    as_of: AsOfArgs,
 }
 
 pub(super) async fn get(args: GetArgs, context: &Context) -> anyhow::Result<()> {
+    if let Some(asked) = args.as_of.asked() {
+        return as_of::stock(&args.sku, &args.warehouse, asked, context).await;
+    }
     let request = v1::GetStockRequest {
         sku: args.sku.clone(),
         warehouse: args.warehouse,

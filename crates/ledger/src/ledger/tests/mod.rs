@@ -2,6 +2,7 @@
 
 mod deficit;
 mod edges;
+mod orders;
 mod reserving;
 mod time;
 

@@ -168,6 +168,7 @@ impl Model {
                     *replayed = true;
                     *cell = None;
                 }
+                Success::Order { .. } => {}
             }
             return Ok(again);
         }
@@ -198,6 +199,8 @@ impl Model {
             expires_at_ms,
         };
         match &command.action {
+            // Orders over several shards have a model of their own.
+            Action::Order(_) => invalid(),
             Action::Reserve {
                 storefront,
                 lines,

@@ -215,9 +215,6 @@ fn ends_the_import(reason: v1::Reason) -> Option<&'static str> {
         v1::Reason::OperationIdFromFuture => {
             Some("this machine's clock is ahead of the cluster's; set it right")
         }
-        v1::Reason::SpansShards => {
-            Some("the shards are not as the topology told; run the same command again")
-        }
         v1::Reason::Internal => Some("the cluster has a defect"),
         _ => None,
     }

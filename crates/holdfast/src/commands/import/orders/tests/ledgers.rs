@@ -182,6 +182,7 @@ impl Inner {
                 replayed,
                 granted: Vec::new(),
             }),
+            Ok(Success::Order { reply, .. }) => panic!("no step of an order was sent: {reply:?}"),
             Err(refusal) => Err(refused(outbound::refusal(refusal))),
         }
     }

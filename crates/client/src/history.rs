@@ -1,0 +1,48 @@
+//! As-of reads, which read a long history and so are given the whole time of the call for one attempt.
+
+use holdfast_proto::v1;
+use holdfast_proto::v1::history_client::HistoryClient;
+use tonic::Request;
+
+use crate::ClientError;
+use crate::call::Kind;
+use crate::client::{Client, MAX_ANSWER_BYTES};
+use crate::routes::Route;
+
+impl Client {
+    /// The cells of one SKU as they stood at a position or a time. The node adds up all changes of the SKU's shard until
+    /// then; with a long history give the call a longer deadline ([`Client::with_deadline`]).
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refusal when the moment lies in the future, or before the first change that a node still has.
+    pub async fn get_stock_as_of(
+        &self,
+        request: v1::GetStockAsOfRequest,
+    ) -> Result<v1::GetStockAsOfResponse, ClientError> {
+        let send = |channel, request: Request<v1::GetStockAsOfRequest>| async move {
+            let mut client = HistoryClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+            client.get_stock_as_of(request).await
+        };
+        self.with_one_attempt()
+            .call(Kind::Read, |_| Route::Any, request, send)
+            .await
+    }
+
+    /// One reservation as it stood at a position or a time, one part for each shard that had lines of it. Costs as much as
+    /// [`Client::get_stock_as_of`], for every shard when its key names none.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refusal when the moment lies in the future, or when there was no such reservation by then.
+    pub async fn get_reservation_as_of(
+        &self,
+        request: v1::GetReservationAsOfRequest,
+    ) -> Result<v1::GetReservationAsOfResponse, ClientError> {
+        let send = |channel, request: Request<v1::GetReservationAsOfRequest>| async move {
+            let mut client = HistoryClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+            client.get_reservation_as_of(request).await
+        };
+        self.with_one_attempt()
+            .call(Kind::Read, |_| Route::Any, request, send)
+            .await
+    }
+}

@@ -1,0 +1,91 @@
+//! One shard to a moment: its archive first, then a node's stream from exactly there on.
+
+use anyhow::Context as _;
+use futures::TryStreamExt as _;
+use holdfast_changes::archive::Archive;
+use holdfast_changes::as_of::{AsOfError, Reading, Subject, read_archive};
+use holdfast_client::v1;
+
+use super::super::changes::streams;
+use super::moment::Moment;
+use crate::context::Context;
+use crate::render;
+
+/// The subject as it stood. The cluster is asked only when the archive ends before the moment.
+pub(super) async fn read<S: Subject>(
+    archive: &Archive,
+    shard: u32,
+    moment: Moment,
+    subject: S,
+    context: &Context,
+) -> anyhow::Result<Result<(v1::AsOf, S), AsOfError>> {
+    let mut reading = Reading::new(shard, moment.at(), subject);
+    read_archive(archive, &mut reading).await?;
+    if !reading.is_passed() {
+        go_on(&mut reading, moment, context).await.with_context(|| {
+            format!(
+                "the archive of shard {shard} ends before change {}",
+                reading.next_seq()
+            )
+        })?;
+    }
+    Ok(reading.finish())
+}
+
+async fn go_on<S: Subject>(
+    reading: &mut Reading<S>,
+    moment: Moment,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let client = context.client()?;
+    let (shard, from_seq) = (reading.shard(), reading.next_seq());
+    let positions = streams::positions(client, Some(shard)).await?;
+    let position = positions
+        .first()
+        .context("the cluster does not say where its stream stands")?;
+    let through_seq = match moment {
+        // The reading says what is wrong with a change that is not there yet.
+        Moment::Position(asked) if asked.seq > position.last_seq => return Ok(()),
+        Moment::Position(asked) => asked.seq,
+        Moment::LogTimeMs(at_ms) => {
+            anyhow::ensure!(
+                at_ms <= position.log_time_ms.max(wall_clock_ms()),
+                "{} has not come yet",
+                render::time(at_ms)
+            );
+            position.last_seq
+        }
+    };
+    anyhow::ensure!(
+        position.first_seq <= from_seq,
+        "the nodes begin with change {}: those from {from_seq} on until there are neither in the archive nor on a node",
+        position.first_seq
+    );
+    let request = v1::TailChangesRequest {
+        shard,
+        from_seq,
+        ..v1::TailChangesRequest::default()
+    };
+    let mut messages = streams::through(client, request, through_seq);
+    while !reading.is_passed()
+        && let Some(message) = messages.try_next().await?
+    {
+        for change in message
+            .changes
+            .iter()
+            .take_while(|change| change.seq <= through_seq)
+        {
+            reading.observe(change)?;
+        }
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person's time is compared with this machine's clock"
+)]
+fn wall_clock_ms() -> u64 {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since_epoch.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}

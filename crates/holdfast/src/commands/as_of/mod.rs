@@ -1,0 +1,174 @@
+//! `--as-of`: cells and reservations as they stood, answered by a node, or from an archive that a node's stream continues.
+
+mod archived;
+mod moment;
+
+use holdfast_changes::archive::{Archive, Format};
+use holdfast_changes::as_of::{Reservation, Stock};
+use holdfast_client::{id_bytes, v1};
+use serde_json::{Value, json};
+
+use self::moment::Moment;
+use super::changes::streams;
+use super::reservation::get;
+use crate::arguments::ReservationArgs;
+use crate::context::Context;
+use crate::render;
+
+/// When a read is of, and where older changes are.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "As it stood")]
+pub(crate) struct AsOfArgs {
+    /// As it stood then: at a time, such as 2026-11-21T09:30:00Z (or in milliseconds since the Unix epoch), or after a change,
+    /// as SHARD:SEQ. All changes of the shard until then are read; give a long history time with --deadline-ms
+    #[arg(long, value_name = "TIME|SHARD:SEQ", value_parser = moment::moment, conflicts_with = "stale")]
+    as_of: Option<Moment>,
+    /// With --as-of: read archived Parquet files (a folder, file:///folder or s3://bucket/prefix) as far as they go, and only
+    /// the rest from a node
+    #[arg(long, value_name = "URL|FOLDER", requires = "as_of")]
+    archive: Option<String>,
+}
+
+impl AsOfArgs {
+    /// What was asked for, if anything.
+    pub(crate) fn asked(&self) -> Option<AsOf<'_>> {
+        self.as_of.map(|moment| AsOf {
+            moment,
+            archive: self.archive.as_deref(),
+        })
+    }
+}
+
+/// A moment, and where to read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AsOf<'a> {
+    moment: Moment,
+    archive: Option<&'a str>,
+}
+
+/// Prints the cells of a SKU as they stood; an empty warehouse means all.
+pub(crate) async fn stock(
+    sku: &str,
+    warehouse: &str,
+    asked: AsOf<'_>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let (as_of, cells) = match asked.archive {
+        None => {
+            let request = v1::GetStockAsOfRequest {
+                sku: sku.to_owned(),
+                warehouse: warehouse.to_owned(),
+                at: Some(asked.moment.of_stock()),
+            };
+            let answer = context.client()?.get_stock_as_of(request).await?;
+            let as_of = answer.as_of.ok_or_else(without_moment)?;
+            (as_of, answer.cells)
+        }
+        Some(place) => {
+            let archive = Archive::open_existing(place, Format::Parquet)?;
+            let shard = match asked.moment {
+                Moment::Position(position) => position.shard,
+                Moment::LogTimeMs(_) => context.client()?.shard_of(sku).await?,
+            };
+            let subject = Stock::new(sku, warehouse);
+            let (as_of, stock) = archived::read(&archive, shard, asked.moment, subject, context).await??;
+            (as_of, stock.cells())
+        }
+    };
+    if context.json {
+        let cells: Vec<Value> = cells.iter().map(render::cell).collect();
+        let answer = json!({ "as_of": render::as_of(&as_of), "cells": cells });
+        return Ok(context.output.json(&answer)?);
+    }
+    if cells.is_empty() {
+        let note = render::as_of_note(&as_of);
+        return Ok(context
+            .output
+            .line(format!("{sku} had had no stock there ({note})"))?);
+    }
+    let rows: Vec<Vec<String>> = cells.iter().map(render::cell_row).collect();
+    context.output.table(&render::CELL_HEADERS, &rows)?;
+    context.output.note(render::as_of_note(&as_of));
+    Ok(())
+}
+
+/// Prints a reservation as it stood, each shard's part of it.
+pub(crate) async fn reservation(
+    of: &ReservationArgs,
+    asked: AsOf<'_>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let parts = match asked.archive {
+        None => {
+            let request = v1::GetReservationAsOfRequest {
+                reservation: of.key(),
+                at: Some(asked.moment.of_reservation()),
+            };
+            context.client()?.get_reservation_as_of(request).await?.parts
+        }
+        Some(place) => archived_parts(place, of, asked.moment, context).await?,
+    };
+    let mut told = Vec::new();
+    for part in &parts {
+        let as_of = part.as_of.as_ref().ok_or_else(without_moment)?;
+        let reservation = part.reservation.as_ref();
+        let reservation = reservation.ok_or_else(|| anyhow::anyhow!("the answer holds no reservation"))?;
+        told.push((as_of, reservation));
+    }
+    if context.json {
+        let part = |(as_of, reservation): &(&v1::AsOf, &v1::Reservation)| json!({ "as_of": render::as_of(as_of), "reservation": get::json(reservation) });
+        let parts: Vec<Value> = told.iter().map(part).collect();
+        return Ok(context.output.json(&json!({ "parts": parts }))?);
+    }
+    for (at, (as_of, reservation)) in told.iter().enumerate() {
+        if at > 0 {
+            context.output.line("")?;
+        }
+        get::print(reservation, context)?;
+        context.output.note(render::as_of_note(as_of));
+    }
+    Ok(())
+}
+
+async fn archived_parts(
+    place: &str,
+    of: &ReservationArgs,
+    moment: Moment,
+    context: &Context,
+) -> anyhow::Result<Vec<v1::ReservationPart>> {
+    let archive = Archive::open_existing(place, Format::Parquet)?;
+    let shards: Vec<u32> = match (moment, of.shard) {
+        (Moment::Position(position), _) => vec![position.shard],
+        (Moment::LogTimeMs(_), Some(shard)) => vec![shard],
+        (Moment::LogTimeMs(_), None) => {
+            let positions = streams::positions(context.client()?, None).await?;
+            positions.iter().map(|position| position.shard).collect()
+        }
+    };
+    let mut parts = Vec::new();
+    // One after the other: each needs the memory of one archived file.
+    for shard in &shards {
+        let subject = Reservation::new(id_bytes(of.reservation));
+        match archived::read(&archive, *shard, moment, subject, context).await? {
+            Ok((as_of, subject)) => {
+                parts.extend(subject.reservation().map(|reservation| v1::ReservationPart {
+                    as_of: Some(as_of),
+                    reservation: Some(reservation.clone()),
+                }));
+            }
+            Err(error) if shards.len() == 1 => return Err(error.into()),
+            // A shard that began later had no line of it.
+            Err(_) => {}
+        }
+    }
+    anyhow::ensure!(
+        !parts.is_empty(),
+        "there was no reservation {} by then: it was granted later, in another shard, or never",
+        of.reservation
+    );
+    Ok(parts)
+}
+
+fn without_moment() -> anyhow::Error {
+    anyhow::anyhow!("the answer does not say which moment it is of")
+}

@@ -1,0 +1,85 @@
+//! Seeded faults: known ways to get the order protocol wrong, compiled in only with the feature `faults`. Each is a claim that
+//! the checks would notice: `cargo xtask mutants` switches them on one by one, and the model must find each.
+
+/// One way to be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "faults"),
+    expect(unreachable_pub, reason = "public only with the feature")
+)]
+#[repr(u8)]
+pub enum Fault {
+    /// A home that is asked about an unknown order says that it is aborted and writes nothing down (breaks R1).
+    NoTombstone = 1,
+    /// A participant ends the hold of an order by itself when its time is over (breaks R2).
+    ParticipantExpires,
+    /// An outcome applies to whatever incarnation is there (breaks R3 and R4).
+    NoIncarnationCheck,
+    /// A home forgets a closed order while its operation id is still accepted (breaks R5).
+    ForgetsTooEarly,
+    /// A repeated Prepare takes the units again.
+    PrepareNotIdempotent,
+    /// A later decision replaces the first one.
+    LastDecisionWins,
+    /// An order is held without one of its participants.
+    HoldsWithoutAll,
+    /// An abort of an earlier attempt gives back the units of a later one.
+    AbortIgnoresAttempt,
+    /// An abort gives back units that were held already.
+    AbortsHeld,
+    /// A participant's aborted units do not go back to the cell.
+    AbortLosesUnits,
+    /// A participant follows an older decision after a newer one.
+    IgnoresVersion,
+    /// A home takes an order for acknowledged as soon as it is decided.
+    NeverSettles,
+    /// A hold whose time is over can still be committed.
+    CommitsExpired,
+    /// A decided order can be begun again.
+    BegunAgain,
+    /// A single Commit at the home is not passed on.
+    CommitStaysHome,
+}
+
+/// All of them.
+#[cfg(feature = "faults")]
+pub const FAULTS: [Fault; 15] = [
+    Fault::NoTombstone,
+    Fault::ParticipantExpires,
+    Fault::NoIncarnationCheck,
+    Fault::ForgetsTooEarly,
+    Fault::PrepareNotIdempotent,
+    Fault::LastDecisionWins,
+    Fault::HoldsWithoutAll,
+    Fault::AbortIgnoresAttempt,
+    Fault::AbortsHeld,
+    Fault::AbortLosesUnits,
+    Fault::IgnoresVersion,
+    Fault::NeverSettles,
+    Fault::CommitsExpired,
+    Fault::BegunAgain,
+    Fault::CommitStaysHome,
+];
+
+#[cfg(feature = "faults")]
+static SEEDED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// Switches one fault on for the whole process, or all off.
+#[cfg(feature = "faults")]
+pub fn seed_fault(fault: Option<Fault>) {
+    SEEDED.store(
+        fault.map_or(0, |fault| fault as u8),
+        std::sync::atomic::Ordering::SeqCst,
+    );
+}
+
+/// Is the ledger to be wrong here?
+#[cfg(feature = "faults")]
+pub(crate) fn is_seeded(fault: Fault) -> bool {
+    SEEDED.load(std::sync::atomic::Ordering::Relaxed) == fault as u8
+}
+
+#[cfg(not(feature = "faults"))]
+pub(crate) const fn is_seeded(_: Fault) -> bool {
+    false
+}

@@ -1,0 +1,601 @@
+//! Begin, Decide, Acknowledge and Inquire: the decisions on an order, at its home.
+//!
+//! The first decision of an attempt wins. Whatever is decided is done to the home's own units in the same entry; the other
+//! participants are settled later, again and again, until each has acknowledged. An order that nobody decides in time is
+//! aborted by [`Ledger::end_orders`], as holds expire there: by log time, inside `apply`.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Acknowledgement, Cause, Command, Decision, DueInquiry, DueSettlement, OrderPart, OrderReply, OrderStep,
+    OrderTerms, OrderView, OrderWork, Position, Reason, Reference, Refusal, ReservationId, ReserveMode,
+    Settlement, ShardNumber, Success, Verdict, Violation,
+    fault::{Fault, is_seeded},
+};
+
+use super::{
+    Ledger,
+    orders::{Decided, Order, OrderState, abort_of},
+    participant::PreparePlan,
+    reserve::ends_at,
+    stock::Recording,
+    transitions::vanished,
+};
+
+/// A decided step.
+pub(crate) enum OrderPlan<'a> {
+    /// There is nothing to do.
+    Answer(OrderReply),
+    Begin {
+        participants: &'a [ShardNumber],
+        own: Option<PreparePlan<'a>>,
+        attempt: u32,
+        home: ShardNumber,
+        terms: &'a OrderTerms,
+    },
+    Prepare(PreparePlan<'a>),
+    Hold(&'a std::collections::BTreeMap<ShardNumber, u64>),
+    Abort,
+    /// Nothing is known of this attempt, and nothing shall come of it (R1).
+    Tombstone {
+        attempt: u32,
+        home_is_asked: bool,
+    },
+    Settle(&'a Settlement),
+    Acknowledge(&'a [Acknowledgement]),
+}
+
+/// The request of a Begin.
+struct Beginning<'a> {
+    attempt: u32,
+    home: ShardNumber,
+    participants: &'a [ShardNumber],
+    part: Option<&'a OrderPart>,
+    terms: &'a OrderTerms,
+}
+
+impl Ledger {
+    pub(crate) fn decide_order<'a>(
+        &self,
+        now_ms: u64,
+        command: &'a Command,
+        step: &'a OrderStep,
+    ) -> Result<OrderPlan<'a>, Refusal> {
+        let id = &command.operation_id;
+        match step {
+            OrderStep::Begin {
+                attempt,
+                home,
+                participants,
+                part,
+                terms,
+            } => {
+                let beginning = Beginning {
+                    attempt: *attempt,
+                    home: *home,
+                    participants,
+                    part: part.as_ref(),
+                    terms,
+                };
+                self.decide_begin(now_ms, command, beginning)
+            }
+            OrderStep::Prepare {
+                attempt,
+                home,
+                part,
+                terms,
+            } => match self.decide_prepare(now_ms, command, *attempt, *home, (part, terms))? {
+                Some(plan) => Ok(OrderPlan::Prepare(plan)),
+                None => {
+                    let part = self.prepared_part(id).ok_or(Refusal::UnknownReservation)?;
+                    Ok(OrderPlan::Answer(OrderReply::Prepared(part)))
+                }
+            },
+            OrderStep::Decide { attempt, decision } => self.decide_decision(now_ms, id, *attempt, decision),
+            OrderStep::Settle(settlement) => {
+                let is_home = self.orders.get(id).is_some();
+                Ok(if !is_home && self.applies(id, settlement) {
+                    OrderPlan::Settle(settlement)
+                } else {
+                    OrderPlan::Answer(OrderReply::Settled)
+                })
+            }
+            OrderStep::Acknowledge(acknowledgements) => {
+                Ok(if acknowledgements.iter().any(|one| self.is_new(one)) {
+                    OrderPlan::Acknowledge(acknowledgements)
+                } else {
+                    OrderPlan::Answer(OrderReply::Acknowledged)
+                })
+            }
+            OrderStep::Inquire {
+                shard,
+                attempt,
+                incarnation,
+            } => Ok(self.decide_inquiry(now_ms, id, *shard, (*attempt, *incarnation))),
+        }
+    }
+
+    fn decide_begin<'a>(
+        &self,
+        now_ms: u64,
+        command: &'a Command,
+        beginning: Beginning<'a>,
+    ) -> Result<OrderPlan<'a>, Refusal> {
+        let Beginning {
+            attempt,
+            home,
+            participants,
+            part,
+            terms,
+        } = beginning;
+        let id = &command.operation_id;
+        let invalid = |what: &str| Err(Refusal::InvalidRequest(what.to_owned()));
+        if attempt == 0 {
+            return invalid("attempt is 0, it must be at least 1");
+        }
+        let in_order = participants.is_sorted_by(|a, b| a < b);
+        if participants.len() < 2 || !in_order || !participants.contains(&home) {
+            return invalid("participants must be two or more, in order, the home among them");
+        }
+        self.operations.check_time(id, now_ms, &self.options)?;
+        let alone = self
+            .reservations
+            .get(id)
+            .is_some_and(|reservation| reservation.order.is_none());
+        if alone || self.operations.knows(id) {
+            return Err(Refusal::OperationIdReused);
+        }
+        if let Some(order) = self.orders.get(id) {
+            if order.fingerprint != 0 && order.fingerprint != terms.fingerprint {
+                return Err(Refusal::OperationIdReused);
+            }
+            let again = order.state == OrderState::Aborted || is_seeded(Fault::BegunAgain);
+            if !again || attempt <= order.attempt {
+                return Ok(OrderPlan::Answer(OrderReply::Begun {
+                    standing: order.standing(),
+                    part: self.prepared_part(id),
+                }));
+            }
+        }
+        let own = match part {
+            Some(part) => {
+                let may_be_empty = terms.mode == ReserveMode::BestEffort;
+                Some(PreparePlan {
+                    attempt,
+                    home,
+                    terms,
+                    units: self.decide_part(now_ms, part, terms, may_be_empty)?,
+                })
+            }
+            None => {
+                ends_at(now_ms, terms.ttl_ms)?;
+                None
+            }
+        };
+        Ok(OrderPlan::Begin {
+            participants,
+            own,
+            attempt,
+            home,
+            terms,
+        })
+    }
+
+    /// At its home, a part is prepared only for an attempt that is begun and undecided.
+    pub(crate) fn may_prepare_here(&self, id: &ReservationId, attempt: u32) -> bool {
+        self.orders
+            .get(id)
+            .is_none_or(|order| order.state == OrderState::Undecided && order.attempt == attempt)
+    }
+
+    fn decide_decision<'a>(
+        &self,
+        now_ms: u64,
+        id: &ReservationId,
+        attempt: u32,
+        decision: &'a Decision,
+    ) -> Result<OrderPlan<'a>, Refusal> {
+        let Some(order) = self.orders.get(id) else {
+            return match decision {
+                Decision::Hold { .. } => Err(Refusal::UnknownReservation),
+                Decision::Abort => Ok(self.bury(now_ms, id, attempt, false)),
+            };
+        };
+        let overrules = is_seeded(Fault::LastDecisionWins) && order.attempt == attempt;
+        match (decision, &order.state) {
+            (Decision::Hold { incarnations }, OrderState::Undecided) if order.attempt == attempt => {
+                self.check_incarnations(id, order, incarnations)?;
+                ends_at(now_ms, order.ttl_ms)?;
+                Ok(OrderPlan::Hold(incarnations))
+            }
+            (Decision::Hold { incarnations }, OrderState::Aborted) if overrules => {
+                Ok(OrderPlan::Hold(incarnations))
+            }
+            (Decision::Abort, OrderState::Undecided) if order.attempt == attempt => Ok(OrderPlan::Abort),
+            (Decision::Abort, OrderState::Decided(_)) if overrules => Ok(OrderPlan::Abort),
+            (Decision::Abort, OrderState::Aborted) if order.attempt < attempt => {
+                Ok(self.bury(now_ms, id, attempt, false))
+            }
+            _ => Ok(OrderPlan::Answer(OrderReply::Decided(order.standing()))),
+        }
+    }
+
+    fn check_incarnations(
+        &self,
+        id: &ReservationId,
+        order: &Order,
+        incarnations: &std::collections::BTreeMap<ShardNumber, u64>,
+    ) -> Result<(), Refusal> {
+        let named: BTreeSet<ShardNumber> = incarnations.keys().copied().collect();
+        let own = self
+            .prepared_part(id)
+            .filter(|part| part.attempt == order.attempt);
+        let complete = match order.mode {
+            ReserveMode::AllOrNothing => named == order.participants || is_seeded(Fault::HoldsWithoutAll),
+            ReserveMode::BestEffort => named.is_subset(&order.participants),
+        };
+        let own_is_right = own.is_some_and(|own| incarnations.get(&order.home) == Some(&own.incarnation));
+        if complete && own_is_right {
+            Ok(())
+        } else {
+            Err(Refusal::InvalidRequest(
+                "a decision to hold must name the prepared units of every participant".to_owned(),
+            ))
+        }
+    }
+
+    fn decide_inquiry(
+        &self,
+        now_ms: u64,
+        id: &ReservationId,
+        shard: ShardNumber,
+        (attempt, incarnation): (u32, u64),
+    ) -> OrderPlan<'static> {
+        let stale = |order: &Order| Settlement {
+            incarnation: Some(incarnation),
+            ..abort_of(order.attempt, order.cause.clone())
+        };
+        let Some(order) = self.orders.get(id) else {
+            return self.bury(now_ms, id, attempt, true);
+        };
+        let settlement = match &order.state {
+            OrderState::Undecided if attempt < order.attempt => {
+                Some(abort_of(order.attempt - 1, order.cause.clone()))
+            }
+            OrderState::Undecided => None,
+            OrderState::Aborted if attempt > order.attempt => return self.bury(now_ms, id, attempt, true),
+            OrderState::Aborted => order.settlement(shard),
+            OrderState::Decided(_) => {
+                let of_it = order.settlement(shard).filter(|known| {
+                    known.incarnation == Some(incarnation) || is_seeded(Fault::NoIncarnationCheck)
+                });
+                Some(of_it.unwrap_or_else(|| stale(order)))
+            }
+        };
+        OrderPlan::Answer(OrderReply::Answered(settlement))
+    }
+
+    /// Writes down that an attempt is aborted before it is known, unless it could not begin any more anyway.
+    fn bury(&self, now_ms: u64, id: &ReservationId, attempt: u32, home_is_asked: bool) -> OrderPlan<'static> {
+        let too_old = self.operations.is_too_old(id, now_ms, &self.options);
+        let forgetful = home_is_asked && is_seeded(Fault::NoTombstone);
+        if too_old || forgetful {
+            OrderPlan::Answer(buried(attempt, home_is_asked))
+        } else {
+            OrderPlan::Tombstone {
+                attempt,
+                home_is_asked,
+            }
+        }
+    }
+
+    fn is_new(&self, one: &Acknowledgement) -> bool {
+        self.orders.get(&one.reservation_id).is_some_and(|order| {
+            order.attempt == one.attempt
+                && order.version() == one.version
+                && order.unacknowledged.contains(&one.shard)
+        })
+    }
+
+    pub(crate) fn execute_order(
+        &mut self,
+        recording: &mut Recording,
+        command: &Command,
+        plan: OrderPlan<'_>,
+        cause: &Cause,
+    ) -> Result<Success, Violation> {
+        let id = command.operation_id;
+        let reply = match plan {
+            OrderPlan::Answer(reply) => reply,
+            OrderPlan::Begin {
+                participants,
+                own,
+                attempt,
+                home,
+                terms,
+            } => {
+                let order = Order {
+                    home,
+                    fingerprint: terms.fingerprint,
+                    attempt,
+                    participants: participants.iter().copied().collect(),
+                    ttl_ms: terms.ttl_ms,
+                    mode: terms.mode,
+                    reference: command.reference.clone(),
+                    since_ms: recording.log_time_ms,
+                    state: OrderState::Undecided,
+                    unacknowledged: BTreeSet::new(),
+                    cause: cause.clone(),
+                };
+                self.orders.insert(id, order, &self.options);
+                let part = match own {
+                    Some(plan) => Some(self.execute_prepare(recording, command, plan)?),
+                    None => None,
+                };
+                OrderReply::Begun {
+                    standing: crate::Standing::Undecided { attempt },
+                    part,
+                }
+            }
+            OrderPlan::Prepare(plan) => OrderReply::Prepared(self.execute_prepare(recording, command, plan)?),
+            OrderPlan::Hold(incarnations) => {
+                let now_ms = recording.log_time_ms;
+                let position = Position {
+                    log_index: recording.log_index,
+                    log_time_ms: now_ms,
+                };
+                let hold = |order: &mut Order| {
+                    let expires_at_ms = now_ms.saturating_add(order.ttl_ms);
+                    order.state = OrderState::Decided(Decided {
+                        position,
+                        first_expires_at_ms: expires_at_ms,
+                        incarnations: incarnations.clone(),
+                        version: 0,
+                        verdict: Verdict::Held,
+                        expires_at_ms,
+                    });
+                    expires_at_ms
+                };
+                let expires_at_ms = self
+                    .orders
+                    .update(&id, &self.options, hold)
+                    .ok_or_else(|| vanished(&id))?;
+                self.advance_order(recording, id, Verdict::Held, expires_at_ms, cause)?;
+                self.standing(&id)?
+            }
+            OrderPlan::Abort => {
+                self.abort_order(recording, id, cause)?;
+                self.standing(&id)?
+            }
+            OrderPlan::Tombstone {
+                attempt,
+                home_is_asked,
+            } => {
+                let known = self
+                    .orders
+                    .update(&id, &self.options, |order| order.attempt = attempt);
+                if known.is_none() {
+                    let tombstone = tombstone(attempt, recording.log_time_ms, cause);
+                    self.orders.insert(id, tombstone, &self.options);
+                }
+                buried(attempt, home_is_asked)
+            }
+            OrderPlan::Settle(settlement) => {
+                self.settle(recording, id, settlement)?;
+                OrderReply::Settled
+            }
+            OrderPlan::Acknowledge(acknowledgements) => {
+                for one in acknowledgements
+                    .iter()
+                    .filter(|one| self.is_new(one))
+                    .collect::<Vec<_>>()
+                {
+                    self.orders.update(&one.reservation_id, &self.options, |order| {
+                        order.unacknowledged.remove(&one.shard);
+                    });
+                }
+                OrderReply::Acknowledged
+            }
+        };
+        Ok(Success::Order {
+            position: Position {
+                log_index: recording.log_index,
+                log_time_ms: recording.log_time_ms,
+            },
+            reply,
+        })
+    }
+
+    fn standing(&self, id: &ReservationId) -> Result<OrderReply, Violation> {
+        let order = self.orders.get(id).ok_or_else(|| vanished(id))?;
+        Ok(OrderReply::Decided(order.standing()))
+    }
+
+    /// The next decision on a held order: for the home's own units now, for the others when they hear of it.
+    pub(crate) fn advance_order(
+        &mut self,
+        recording: &mut Recording,
+        id: ReservationId,
+        verdict: Verdict,
+        expires_at_ms: u64,
+        cause: &Cause,
+    ) -> Result<(), Violation> {
+        let now_ms = recording.log_time_ms;
+        let advance = |order: &mut Order| {
+            let OrderState::Decided(decided) = &mut order.state else {
+                return None;
+            };
+            decided.version += 1;
+            decided.verdict = verdict;
+            decided.expires_at_ms = expires_at_ms;
+            let silent = is_seeded(Fault::NeverSettles)
+                || (is_seeded(Fault::CommitStaysHome) && verdict == Verdict::Committed);
+            order.unacknowledged = decided
+                .incarnations
+                .keys()
+                .copied()
+                .filter(|shard| *shard != order.home && !silent)
+                .collect();
+            order.since_ms = now_ms;
+            order.cause = cause.clone();
+            order.settlement(order.home)
+        };
+        let settlement = self.orders.update(&id, &self.options, advance).flatten();
+        let settlement = settlement.ok_or_else(|| vanished(&id))?;
+        recording.touched_orders.push(id);
+        self.settle(recording, id, &settlement)
+    }
+
+    /// The attempt comes to nothing.
+    fn abort_order(
+        &mut self,
+        recording: &mut Recording,
+        id: ReservationId,
+        cause: &Cause,
+    ) -> Result<(), Violation> {
+        let now_ms = recording.log_time_ms;
+        let abort = |order: &mut Order| {
+            order.state = OrderState::Aborted;
+            order.unacknowledged = order
+                .participants
+                .iter()
+                .copied()
+                .filter(|shard| *shard != order.home && !is_seeded(Fault::NeverSettles))
+                .collect();
+            order.since_ms = now_ms;
+            order.cause = cause.clone();
+            abort_of(order.attempt, cause.clone())
+        };
+        let settlement = self
+            .orders
+            .update(&id, &self.options, abort)
+            .ok_or_else(|| vanished(&id))?;
+        recording.touched_orders.push(id);
+        if self.applies(&id, &settlement) {
+            self.settle(recording, id, &settlement)?;
+        }
+        Ok(())
+    }
+
+    /// Aborts up to `budget` orders that nobody decided in time, and ends those whose hold is over.
+    pub(crate) fn end_orders(&mut self, recording: &mut Recording, budget: usize) -> Result<(), Violation> {
+        for _ in 0..budget {
+            let id = match self.orders.first_end() {
+                Some((at, id)) if at <= recording.log_time_ms => id,
+                _ => return Ok(()),
+            };
+            let order = self.orders.get(&id).ok_or_else(|| vanished(&id))?;
+            let cause = of_time(order.reference.clone());
+            match &order.state {
+                OrderState::Decided(decided) => {
+                    let expires_at_ms = decided.expires_at_ms;
+                    self.advance_order(recording, id, Verdict::Expired, expires_at_ms, &cause)?;
+                }
+                OrderState::Undecided | OrderState::Aborted => self.abort_order(recording, id, &cause)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets up to `budget` closed orders, but none whose own units are still remembered here.
+    pub(crate) fn forget_orders(&mut self, budget: usize) {
+        for _ in 0..budget {
+            let id = match self.orders.first_closed() {
+                Some((at, id)) if at <= self.log_time_ms => id,
+                _ => return,
+            };
+            if self.reservations.get(&id).is_some() && !is_seeded(Fault::ForgetsTooEarly) {
+                let now_ms = self.log_time_ms;
+                self.orders
+                    .update(&id, &self.options, |order| order.since_ms = now_ms);
+            } else {
+                self.orders.remove(&id, &self.options);
+            }
+        }
+    }
+
+    pub(crate) fn order_view(&self, id: &ReservationId) -> Option<OrderView> {
+        let link = self
+            .reservations
+            .get(id)
+            .and_then(|reservation| reservation.order.as_ref());
+        match (self.orders.get(id), link) {
+            (Some(order), _) => Some(OrderView {
+                home: order.home,
+                attempt: order.attempt,
+                participants: match &order.state {
+                    OrderState::Decided(decided) => decided.incarnations.keys().copied().collect(),
+                    OrderState::Undecided | OrderState::Aborted => Vec::new(),
+                },
+            }),
+            (None, Some(link)) => Some(OrderView {
+                home: link.home,
+                attempt: link.attempt,
+                participants: Vec::new(),
+            }),
+            (None, None) => None,
+        }
+    }
+
+    /// What has to be told and asked, up to `limit` of each.
+    pub(crate) fn order_work(&self, limit: usize) -> OrderWork {
+        let settle = self.orders.unsettled().flat_map(|(id, order)| {
+            order.unacknowledged.iter().filter_map(|shard| {
+                Some(DueSettlement {
+                    reservation_id: *id,
+                    shard: *shard,
+                    settlement: order.settlement(*shard)?,
+                })
+            })
+        });
+        let inquire = self.reservations.prepared().filter_map(|(id, reservation)| {
+            let link = reservation.order.as_ref()?;
+            // The home's own units are settled with the decision.
+            self.orders.get(id).is_none().then_some(DueInquiry {
+                reservation_id: *id,
+                home: link.home,
+                attempt: link.attempt,
+                incarnation: link.incarnation,
+                prepared_at_ms: reservation.created_at_ms,
+            })
+        });
+        OrderWork {
+            settle: settle.take(limit).collect(),
+            inquire: inquire.take(limit).collect(),
+        }
+    }
+}
+
+fn tombstone(attempt: u32, now_ms: u64, cause: &Cause) -> Order {
+    Order {
+        home: ShardNumber::MAX,
+        fingerprint: 0,
+        attempt,
+        participants: BTreeSet::new(),
+        ttl_ms: 0,
+        mode: ReserveMode::AllOrNothing,
+        reference: Reference::default(),
+        since_ms: now_ms,
+        state: OrderState::Aborted,
+        unacknowledged: BTreeSet::new(),
+        cause: cause.clone(),
+    }
+}
+
+fn buried(attempt: u32, home_is_asked: bool) -> OrderReply {
+    let nobody = of_time(Reference::default());
+    if home_is_asked {
+        OrderReply::Answered(Some(abort_of(attempt, nobody)))
+    } else {
+        OrderReply::Decided(crate::Standing::Aborted { attempt })
+    }
+}
+
+fn of_time(reference: Reference) -> Cause {
+    Cause {
+        operation_id: None,
+        principal: None,
+        reason: Reason::default(),
+        reference,
+    }
+}

@@ -1,0 +1,261 @@
+//! The orders that are decided here, and when each of them is due.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Cause, LedgerOptions, Position, Reference, ReservationId, ReserveMode, Settlement, ShardNumber, Standing,
+    Verdict,
+    fault::{Fault, is_seeded},
+};
+
+/// An order over several shards, at its home. The home's own units are in the reservation of the same id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) home: ShardNumber,
+    /// 0 in a tombstone: nobody has said what the order is.
+    pub(crate) fingerprint: u64,
+    pub(crate) attempt: u32,
+    /// Of this attempt; none in a tombstone.
+    pub(crate) participants: BTreeSet<ShardNumber>,
+    pub(crate) ttl_ms: u64,
+    pub(crate) mode: ReserveMode,
+    pub(crate) reference: Reference,
+    /// Log time when it got where it stands.
+    pub(crate) since_ms: u64,
+    pub(crate) state: OrderState,
+    /// Who has not followed yet.
+    pub(crate) unacknowledged: BTreeSet<ShardNumber>,
+    /// Of the last decision.
+    pub(crate) cause: Cause,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum OrderState {
+    Undecided,
+    Aborted,
+    Decided(Decided),
+}
+
+/// An order that was held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Decided {
+    pub(crate) position: Position,
+    pub(crate) first_expires_at_ms: u64,
+    pub(crate) incarnations: BTreeMap<ShardNumber, u64>,
+    pub(crate) version: u32,
+    pub(crate) verdict: Verdict,
+    pub(crate) expires_at_ms: u64,
+}
+
+impl Order {
+    pub(crate) fn standing(&self) -> Standing {
+        let attempt = self.attempt;
+        match &self.state {
+            OrderState::Undecided => Standing::Undecided { attempt },
+            OrderState::Aborted => Standing::Aborted { attempt },
+            OrderState::Decided(decided) => Standing::Decided {
+                attempt,
+                position: decided.position,
+                first_expires_at_ms: decided.first_expires_at_ms,
+                incarnations: decided.incarnations.clone(),
+                verdict: decided.verdict,
+            },
+        }
+    }
+
+    /// What a participant has to do; None while it is undecided.
+    pub(crate) fn settlement(&self, shard: ShardNumber) -> Option<Settlement> {
+        match &self.state {
+            OrderState::Undecided => None,
+            OrderState::Aborted => Some(abort_of(self.attempt, self.cause.clone())),
+            OrderState::Decided(decided) => Some(Settlement {
+                verdict: decided.verdict,
+                attempt: self.attempt,
+                incarnation: Some(decided.incarnations.get(&shard).copied()?),
+                version: decided.version,
+                expires_at_ms: decided.expires_at_ms,
+                cause: self.cause.clone(),
+            }),
+        }
+    }
+
+    /// The version that an acknowledgement has to name.
+    pub(crate) fn version(&self) -> u32 {
+        match &self.state {
+            OrderState::Decided(decided) => decided.version,
+            OrderState::Undecided | OrderState::Aborted => 0,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let known = |shard: &ShardNumber| self.participants.contains(shard);
+        let fits = match &self.state {
+            OrderState::Undecided => known(&self.home) && self.unacknowledged.is_empty(),
+            OrderState::Aborted => self.unacknowledged.iter().all(known),
+            OrderState::Decided(decided) => {
+                let complete = self.mode == ReserveMode::BestEffort
+                    || decided.incarnations.len() == self.participants.len();
+                complete
+                    && decided.incarnations.contains_key(&self.home)
+                    && decided.incarnations.keys().all(known)
+                    && self.unacknowledged.iter().all(known)
+                    && decided.verdict != Verdict::Aborted
+                    && decided.version >= 1
+            }
+        };
+        let seeded = is_seeded(Fault::HoldsWithoutAll) || is_seeded(Fault::LastDecisionWins);
+        if self.attempt == 0 || self.unacknowledged.contains(&self.home) || !(fits || seeded) {
+            return Err(format!("it does not fit together: {self:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// An attempt and all before it were not held.
+pub(crate) fn abort_of(attempt: u32, cause: Cause) -> Settlement {
+    Settlement {
+        verdict: Verdict::Aborted,
+        attempt,
+        incarnation: None,
+        version: 0,
+        expires_at_ms: 0,
+        cause,
+    }
+}
+
+/// Orders by reservation id. The queues follow from them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Orders {
+    by_id: BTreeMap<ReservationId, Order>,
+    /// When an undecided one is aborted or a held one expires.
+    ends: BTreeSet<(u64, ReservationId)>,
+    /// Closed and acknowledged ones by the first moment when they may be forgotten.
+    closed: BTreeSet<(u64, ReservationId)>,
+    /// Those that somebody has not acknowledged.
+    unsettled: BTreeSet<ReservationId>,
+}
+
+impl Orders {
+    pub(crate) fn get(&self, id: &ReservationId) -> Option<&Order> {
+        self.by_id.get(id)
+    }
+
+    pub(crate) fn map(&self) -> &BTreeMap<ReservationId, Order> {
+        &self.by_id
+    }
+
+    pub(crate) fn insert(&mut self, id: ReservationId, order: Order, options: &LedgerOptions) {
+        self.remove(&id, options);
+        self.enqueue(id, &order, options);
+        self.by_id.insert(id, order);
+    }
+
+    /// Changes an order in place; the queues follow. None when there is none.
+    pub(crate) fn update<R>(
+        &mut self,
+        id: &ReservationId,
+        options: &LedgerOptions,
+        change: impl FnOnce(&mut Order) -> R,
+    ) -> Option<R> {
+        let mut order = self.remove(id, options)?;
+        let result = change(&mut order);
+        self.enqueue(*id, &order, options);
+        self.by_id.insert(*id, order);
+        Some(result)
+    }
+
+    pub(crate) fn remove(&mut self, id: &ReservationId, options: &LedgerOptions) -> Option<Order> {
+        let order = self.by_id.remove(id)?;
+        match due(id, &order, options) {
+            Due::End(at) => drop(self.ends.remove(&(at, *id))),
+            Due::Forgetting(at) => drop(self.closed.remove(&(at, *id))),
+            Due::Acknowledgement => drop(self.unsettled.remove(id)),
+        }
+        self.unsettled.remove(id);
+        Some(order)
+    }
+
+    /// The undecided or held order whose time is over first.
+    pub(crate) fn first_end(&self) -> Option<(u64, ReservationId)> {
+        self.ends.first().copied()
+    }
+
+    pub(crate) fn first_closed(&self) -> Option<(u64, ReservationId)> {
+        self.closed.first().copied()
+    }
+
+    /// Orders with a participant that has not acknowledged, after one.
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = (&ReservationId, &Order)> {
+        self.unsettled
+            .iter()
+            .filter_map(|id| self.by_id.get_key_value(id))
+    }
+
+    pub(crate) fn restore(by_id: BTreeMap<ReservationId, Order>, options: &LedgerOptions) -> Self {
+        let mut all = Self::default();
+        for (id, order) in &by_id {
+            all.enqueue(*id, order, options);
+        }
+        Self { by_id, ..all }
+    }
+
+    pub(crate) fn check(&self, options: &LedgerOptions) -> Result<(), String> {
+        let mut expected = Self::default();
+        for (id, order) in &self.by_id {
+            order.check().map_err(|error| format!("order {id}: {error}"))?;
+            expected.enqueue(*id, order, options);
+        }
+        if expected.ends != self.ends
+            || expected.closed != self.closed
+            || expected.unsettled != self.unsettled
+        {
+            return Err("the queues do not follow from the orders".to_owned());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_one(&self, id: &ReservationId) -> Result<(), String> {
+        self.by_id.get(id).map_or(Ok(()), Order::check)
+    }
+
+    fn enqueue(&mut self, id: ReservationId, order: &Order, options: &LedgerOptions) {
+        match due(&id, order, options) {
+            Due::End(at) => drop(self.ends.insert((at, id))),
+            Due::Forgetting(at) => drop(self.closed.insert((at, id))),
+            Due::Acknowledgement => {}
+        }
+        if !order.unacknowledged.is_empty() {
+            self.unsettled.insert(id);
+        }
+    }
+}
+
+enum Due {
+    End(u64),
+    Forgetting(u64),
+    Acknowledgement,
+}
+
+fn due(id: &ReservationId, order: &Order, options: &LedgerOptions) -> Due {
+    let retention_ms = match &order.state {
+        OrderState::Undecided => return Due::End(order.since_ms.saturating_add(options.order_decision_ms)),
+        OrderState::Decided(decided) if decided.verdict == Verdict::Held => {
+            return Due::End(decided.expires_at_ms);
+        }
+        OrderState::Decided(decided) if decided.verdict == Verdict::Committed => options.shipped_retention_ms,
+        OrderState::Decided(_) | OrderState::Aborted => options.closed_retention_ms,
+    };
+    if !order.unacknowledged.is_empty() {
+        return Due::Acknowledgement;
+    }
+    if is_seeded(Fault::ForgetsTooEarly) {
+        return Due::Forgetting(order.since_ms);
+    }
+    let retained_until = order
+        .since_ms
+        .saturating_add(retention_ms.max(options.operation_window_ms));
+    let answerable_until = id.time_ms().saturating_add(options.operation_window_ms);
+    Due::Forgetting(retained_until.max(answerable_until).saturating_add(1))
+}

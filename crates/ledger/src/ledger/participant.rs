@@ -1,0 +1,249 @@
+//! Prepare and Settle: an order's units in one shard.
+//!
+//! A participant takes all its lines or refuses at once. From then on it does nothing by itself (rule R2): it follows what the home
+//! has decided, and only when that is about the very units it has (R3).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ChangeKind, Command, OrderPart, OrderTerms, PreparedPart, Refusal, ReservationEffect, ReservationId,
+    ReservationState, ReserveMode, Settlement, ShardNumber, Shortage, Verdict, Violation,
+    fault::{Fault, is_seeded},
+};
+
+use super::{
+    Ledger,
+    reservation::Reservation,
+    reserve::{Buying, ReservePlan},
+    stock::Recording,
+    transitions::vanished,
+};
+
+/// What makes a reservation a part of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OrderLink {
+    pub(crate) home: ShardNumber,
+    pub(crate) attempt: u32,
+    /// The log index of its Prepare.
+    pub(crate) incarnation: u64,
+    /// Of the last settlement that it followed; 0 while it is prepared.
+    pub(crate) version: u32,
+    pub(crate) fingerprint: u64,
+}
+
+/// A decided Prepare.
+pub(crate) struct PreparePlan<'a> {
+    pub(crate) attempt: u32,
+    pub(crate) home: ShardNumber,
+    pub(crate) terms: &'a OrderTerms,
+    pub(crate) units: ReservePlan<'a>,
+}
+
+impl Ledger {
+    /// None: there is nothing to take, because it was taken before.
+    pub(crate) fn decide_prepare<'a>(
+        &self,
+        now_ms: u64,
+        command: &'a Command,
+        attempt: u32,
+        home: ShardNumber,
+        (part, terms): (&'a OrderPart, &'a OrderTerms),
+    ) -> Result<Option<PreparePlan<'a>>, Refusal> {
+        let id = &command.operation_id;
+        if attempt == 0 {
+            return Err(Refusal::InvalidRequest(
+                "attempt is 0, it must be at least 1".to_owned(),
+            ));
+        }
+        if self.operations.knows(id) {
+            return Err(Refusal::OperationIdReused);
+        }
+        if let Some(reservation) = self.reservations.get(id) {
+            let Some(link) = &reservation.order else {
+                return Err(Refusal::OperationIdReused);
+            };
+            if link.fingerprint != terms.fingerprint || link.home != home {
+                return Err(Refusal::OperationIdReused);
+            }
+            if link.attempt == attempt && !is_seeded(Fault::PrepareNotIdempotent) {
+                return Ok(None);
+            }
+            match reservation.state {
+                _ if link.attempt > attempt => return Err(Refusal::OrderAborted { attempt }),
+                ReservationState::Prepared if link.attempt < attempt => {
+                    return Err(Refusal::Contended(Vec::new()));
+                }
+                ReservationState::Prepared => {}
+                state => return Err(Refusal::WrongState { state }),
+            }
+        }
+        if !self.may_prepare_here(id, attempt) {
+            return Err(Refusal::OrderAborted { attempt });
+        }
+        let units = self.decide_part(now_ms, part, terms, false)?;
+        Ok(Some(PreparePlan {
+            attempt,
+            home,
+            terms,
+            units,
+        }))
+    }
+
+    /// Which units the lines of a part would get.
+    pub(crate) fn decide_part<'a>(
+        &self,
+        now_ms: u64,
+        part: &'a OrderPart,
+        terms: &'a OrderTerms,
+        may_be_empty: bool,
+    ) -> Result<ReservePlan<'a>, Refusal> {
+        let lines = part.lines.iter().map(|line| (line.number, &line.line)).collect();
+        let buying = Buying {
+            storefront: &terms.storefront,
+            lines,
+            ttl_ms: terms.ttl_ms,
+            mode: terms.mode,
+            may_be_empty,
+        };
+        self.decide_reserve(now_ms, buying)
+            .map_err(|refusal| match refusal {
+                Refusal::InsufficientStock(shortages) if self.is_contended(terms.mode, &shortages) => {
+                    Refusal::Contended(shortages)
+                }
+                refusal => refusal,
+            })
+    }
+
+    /// Would there be enough if no order that is undecided were held?
+    fn is_contended(&self, mode: ReserveMode, shortages: &[Shortage]) -> bool {
+        mode == ReserveMode::AllOrNothing
+            && shortages.iter().all(|shortage| {
+                let prepared = self
+                    .stock
+                    .skus
+                    .find(&shortage.sku)
+                    .map_or(0, |sku| self.reservations.prepared_units(sku));
+                i128::from(shortage.available) + prepared >= i128::from(shortage.requested)
+            })
+    }
+
+    pub(crate) fn execute_prepare(
+        &mut self,
+        recording: &mut Recording,
+        command: &Command,
+        plan: PreparePlan<'_>,
+    ) -> Result<PreparedPart, Violation> {
+        let link = OrderLink {
+            home: plan.home,
+            attempt: plan.attempt,
+            incarnation: recording.log_index,
+            version: 0,
+            fingerprint: plan.terms.fingerprint,
+        };
+        self.execute_reserve(recording, command, plan.units, Some(link))?;
+        let id = &command.operation_id;
+        self.prepared_part(id).ok_or_else(|| vanished(id))
+    }
+
+    /// The part of an order, as its coordinator wants to know it.
+    pub(crate) fn prepared_part(&self, id: &ReservationId) -> Option<PreparedPart> {
+        let reservation = self.reservations.get(id)?;
+        let link = reservation.order.as_ref()?;
+        Some(PreparedPart {
+            incarnation: link.incarnation,
+            attempt: link.attempt,
+            state: reservation.state,
+            lines: reservation.lines.iter().map(|line| self.granted(line)).collect(),
+        })
+    }
+
+    /// Is there anything to do for this settlement? At the home the order itself says so.
+    pub(crate) fn applies(&self, id: &ReservationId, settlement: &Settlement) -> bool {
+        let Some(reservation) = self.reservations.get(id) else {
+            return false;
+        };
+        let Some(link) = &reservation.order else {
+            return false;
+        };
+        let same = settlement.incarnation == Some(link.incarnation);
+        let open = match reservation.state {
+            ReservationState::Prepared => true,
+            ReservationState::Held => settlement.verdict != Verdict::Aborted || is_seeded(Fault::AbortsHeld),
+            _ => is_seeded(Fault::IgnoresVersion) && reservation.state == ReservationState::Committed,
+        };
+        let meant = match settlement.verdict {
+            Verdict::Aborted => {
+                let whole_attempt = settlement.incarnation.is_none()
+                    && (link.attempt <= settlement.attempt || is_seeded(Fault::AbortIgnoresAttempt));
+                same || whole_attempt
+            }
+            _ => {
+                let newer = settlement.version > link.version || is_seeded(Fault::IgnoresVersion);
+                (same || is_seeded(Fault::NoIncarnationCheck)) && newer
+            }
+        };
+        open && meant
+    }
+
+    /// Has a part follow a settlement that applies.
+    pub(crate) fn settle(
+        &mut self,
+        recording: &mut Recording,
+        id: ReservationId,
+        settlement: &Settlement,
+    ) -> Result<(), Violation> {
+        let follow = |reservation: &mut Reservation| {
+            let was = reservation.state;
+            if let Some(link) = &mut reservation.order {
+                link.version = settlement.version;
+            }
+            if settlement.verdict != Verdict::Aborted {
+                reservation.expires_at_ms = settlement.expires_at_ms;
+            }
+            if settlement.verdict == Verdict::Held {
+                reservation.state = ReservationState::Held;
+            }
+            (was, reservation.storefront, reservation.home())
+        };
+        let followed = self.reservations.update(&id, &self.options, follow);
+        let (was, storefront, home) = followed.ok_or_else(|| vanished(&id))?;
+        let kind = match settlement.verdict {
+            Verdict::Held if was == ReservationState::Prepared => ChangeKind::Confirmed,
+            Verdict::Held => ChangeKind::Extended,
+            Verdict::Committed => ChangeKind::Committed,
+            Verdict::Released => ChangeKind::Released,
+            Verdict::Expired => ChangeKind::Expired,
+            Verdict::Aborted => ChangeKind::Aborted,
+        };
+        let changes_before = recording.changes.len();
+        let lost = settlement.verdict == Verdict::Aborted && is_seeded(Fault::AbortLosesUnits);
+        if settlement.verdict != Verdict::Held && !lost {
+            self.end_hold(recording, id, kind, &settlement.cause)?;
+        }
+        if settlement.verdict == Verdict::Aborted {
+            self.reservations.remove(&id, &self.options);
+        }
+        // A part without units, or units that stay where they are: the decision itself is told.
+        if recording.changes.len() == changes_before {
+            let effect = ReservationEffect {
+                reservation_id: id,
+                line: 0,
+                state: settlement.verdict.state(),
+                expires_at_ms: settlement.expires_at_ms,
+                requested: 0,
+                quantity: 0,
+                home,
+            };
+            let storefront = self.stock.storefronts.name(storefront).clone();
+            self.stock.note(
+                recording,
+                kind,
+                None,
+                storefront,
+                (Some(effect), None),
+                &settlement.cause,
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+//! As-of reads: cells and reservations as they stood.
+//!
+//! The changes of the shard are read from its first one to the moment asked for, from this node's change log, and from
+//! another node's where this one was caught up by a snapshot. A moment that this replica has not reached is first
+//! confirmed by a quorum, so that what was acknowledged before the call is never missed.
+
+use futures::future::try_join_all;
+use holdfast_history::{AsOfError, At, Fault, Reading, Reservation, Stock, Subject};
+use holdfast_proto::v1::changes_client::ChangesClient;
+use holdfast_proto::v1::history_server::History;
+use holdfast_proto::v1::{self, Reason, Refusal};
+use holdfast_shard::{ChangeReadError, ChangeReader};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::{Request, Response, Status};
+
+use super::{Service, listing};
+use crate::api::{Api, PROXIED};
+use crate::clock::wall_clock_ms;
+use crate::errors;
+use crate::mapping::outbound;
+use crate::validation::{self, Invalid};
+
+/// Changes read from the change log at a time, in stored bytes.
+const READ_BYTES: usize = 512 << 10;
+/// The largest message taken from another node: one entry can have many changes.
+const MAX_PROXIED_BYTES: usize = 256 << 20;
+
+/// Why a part of the change log was not added up.
+enum Stop {
+    Unread(ChangeReadError),
+    Fault(Fault),
+    Defect(String),
+}
+
+/// Adds up the next changes of this node's change log. False: there are no more now. Blocks on the disk.
+fn advance<S: Subject>(reader: &ChangeReader, reading: &mut Reading<S>) -> Result<bool, Stop> {
+    let changes = reader
+        .read(reading.next_seq(), READ_BYTES)
+        .map_err(Stop::Unread)?;
+    let any = !changes.is_empty();
+    for change in changes {
+        let change = outbound::change(reading.shard(), change);
+        reading.observe(&change).map_err(Stop::Fault)?;
+    }
+    Ok(any)
+}
+
+impl Service {
+    /// Adds up a shard's changes to the moment.
+    async fn as_of<S: Subject + Send + 'static>(
+        &self,
+        shard: u32,
+        at: At,
+        subject: S,
+        deadline: Instant,
+    ) -> Result<Result<(v1::AsOf, S), AsOfError>, Refusal> {
+        let api = &*self.api;
+        let reader = api.router.handle(shard).changes();
+        let mut confirmed = None;
+        if let At::Seq(seq) = at
+            && seq > reader.last_seq()
+        {
+            let last_seq = listing::wait_until_confirmed(api, shard, deadline).await?;
+            if seq > last_seq {
+                return Ok(Err(AsOfError::InFuture { shard, seq, last_seq }));
+            }
+            confirmed = Some(last_seq);
+        }
+        let mut reading = Reading::new(shard, at, subject);
+        while !reading.is_passed() {
+            in_time(api, &reading, deadline)?;
+            let read = reader.clone();
+            let work = tokio::task::spawn_blocking(move || {
+                let advanced = advance(&read, &mut reading);
+                (reading, advanced)
+            });
+            let advanced;
+            (reading, advanced) = work
+                .await
+                .map_err(|error| told(shard, Stop::Defect(error.to_string())))?;
+            match advanced {
+                Ok(true) => {}
+                Ok(false) if confirmed.is_some_and(|last_seq| reading.next_seq() > last_seq) => break,
+                Ok(false) => {
+                    confirmed = Some(listing::wait_until_confirmed(api, shard, deadline).await?);
+                }
+                Err(Stop::Unread(ChangeReadError::NotHere { first_seq })) => {
+                    from_peers(api, &mut reading, first_seq, deadline).await?;
+                }
+                Err(stop) => return Err(told(shard, stop)),
+            }
+        }
+        Ok(reading.finish())
+    }
+
+    /// As-of reads take the place of a change stream: they cost as much.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let place = Arc::clone(&self.api.change_streams).try_acquire_owned();
+        place.map_err(|_| Refusal {
+            retry_after_ms: 1_000,
+            ..errors::refusal(
+                Reason::Overloaded,
+                format!(
+                    "this node serves its limit of {} change streams and as-of reads",
+                    self.api.limits.change_streams
+                ),
+            )
+        })
+    }
+
+    async fn stock_as_of(
+        &self,
+        request: v1::GetStockAsOfRequest,
+        deadline: Instant,
+    ) -> Result<v1::GetStockAsOfResponse, Refusal> {
+        use v1::get_stock_as_of_request::At as Asked;
+        let sku = validation::sku("sku", request.sku)?;
+        let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
+        let shard = self.api.router.shard_of(&sku);
+        let at = match validation::required("at", request.at)? {
+            Asked::Position(position) => position_of(shard, position)?,
+            Asked::LogTimeMs(at_ms) => not_in_future(at_ms)?,
+        };
+        let _place = self.place()?;
+        let warehouse = warehouse.map(String::from).unwrap_or_default();
+        let stock = Stock::new(String::from(sku), warehouse);
+        let (as_of, stock) = self.as_of(shard, at, stock, deadline).await?.map_err(refused)?;
+        Ok(v1::GetStockAsOfResponse {
+            as_of: Some(as_of),
+            cells: stock.cells(),
+        })
+    }
+
+    async fn reservation_as_of(
+        &self,
+        request: v1::GetReservationAsOfRequest,
+        deadline: Instant,
+    ) -> Result<v1::GetReservationAsOfResponse, Refusal> {
+        use v1::get_reservation_as_of_request::At as Asked;
+        let (id, hint) = validation::reservation_key("reservation", request.reservation)?;
+        if let Some(shard) = hint {
+            self.api.router.shard("reservation.shard", shard)?;
+        }
+        let (at, shards) = match validation::required("at", request.at)? {
+            Asked::Position(position) => {
+                self.api.router.shard("position.shard", position.shard)?;
+                let shard = hint.unwrap_or(position.shard);
+                (position_of(shard, position)?, shard..shard + 1)
+            }
+            Asked::LogTimeMs(at_ms) => {
+                let all = 0..self.api.router.shards().len() as u32;
+                (not_in_future(at_ms)?, hint.map_or(all, |shard| shard..shard + 1))
+            }
+        };
+        let _place = self.place()?;
+        let only_one = shards.len() == 1;
+        let parts = shards.map(|shard| async move {
+            let subject = Reservation::new(*id.as_bytes());
+            match self.as_of(shard, at, subject, deadline).await? {
+                Ok((as_of, subject)) => {
+                    let part = |reservation: &v1::Reservation| v1::ReservationPart {
+                        as_of: Some(as_of),
+                        reservation: Some(reservation.clone()),
+                    };
+                    Ok(subject.reservation().map(part))
+                }
+                Err(error) if only_one => Err(refused(error)),
+                // A shard that began later had no line of it.
+                Err(_) => Ok::<_, Refusal>(None),
+            }
+        });
+        let parts: Vec<_> = try_join_all(parts).await?.into_iter().flatten().collect();
+        if parts.is_empty() {
+            let message =
+                "there was no such reservation by then: it was granted later, in another shard, or never";
+            return Err(errors::refusal(Reason::UnknownReservation, message));
+        }
+        Ok(v1::GetReservationAsOfResponse { parts })
+    }
+}
+
+#[tonic::async_trait]
+impl History for Service {
+    async fn get_stock_as_of(
+        &self,
+        request: Request<v1::GetStockAsOfRequest>,
+    ) -> Result<Response<v1::GetStockAsOfResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let answer = self.stock_as_of(request.into_inner(), deadline);
+        self.api.unary("GetStockAsOf", answer).await
+    }
+
+    async fn get_reservation_as_of(
+        &self,
+        request: Request<v1::GetReservationAsOfRequest>,
+    ) -> Result<Response<v1::GetReservationAsOfResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let answer = self.reservation_as_of(request.into_inner(), deadline);
+        self.api.unary("GetReservationAsOf", answer).await
+    }
+}
+
+fn position_of(shard: u32, position: v1::ChangePosition) -> Result<At, Invalid> {
+    if position.shard != shard {
+        let message = format!("is {}, what was asked for is in shard {shard}", position.shard);
+        return Err(Invalid::new("position.shard", message));
+    }
+    if position.seq == 0 {
+        return Err(Invalid::new("position.seq", "is 0, changes are counted from 1"));
+    }
+    Ok(At::Seq(position.seq))
+}
+
+/// A time that has passed by this node's clock. What happens later cannot be told yet.
+fn not_in_future(at_ms: u64) -> Result<At, Refusal> {
+    let now_ms = wall_clock_ms();
+    if at_ms > now_ms {
+        let message = format!("log_time_ms: {at_ms} has not come yet, this node's clock shows {now_ms}");
+        return Err(errors::refusal(Reason::PositionInFuture, message));
+    }
+    Ok(At::LogTimeMs(at_ms))
+}
+
+fn in_time<S: Subject>(api: &Api, reading: &Reading<S>, deadline: Instant) -> Result<(), Refusal> {
+    if api.stopping.is_cancelled() {
+        let message = "the node is stopping: ask another node";
+        return Err(errors::refusal(Reason::NoLeader, message));
+    }
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    let message = format!(
+        "shard {}: the deadline passed after change {}; give it more time, or read an archive",
+        reading.shard(),
+        reading.next_seq() - 1
+    );
+    Err(errors::refusal(Reason::Deadline, message))
+}
+
+/// Adds up what another node has of the changes before `first_seq`, which are not here.
+async fn from_peers<S: Subject>(
+    api: &Api,
+    reading: &mut Reading<S>,
+    first_seq: u64,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    let from_seq = reading.next_seq();
+    for node_id in api.peers.ids() {
+        let Some(channel) = api.peers.client_channel(node_id) else {
+            continue;
+        };
+        let mut request = Request::new(v1::TailChangesRequest {
+            shard: reading.shard(),
+            from_seq: reading.next_seq(),
+            ..v1::TailChangesRequest::default()
+        });
+        request
+            .metadata_mut()
+            .insert(PROXIED, AsciiMetadataValue::from_static("1"));
+        let mut client = ChangesClient::new(channel).max_decoding_message_size(MAX_PROXIED_BYTES);
+        let Ok(Ok(stream)) = tokio::time::timeout_at(deadline, client.tail_changes(request)).await else {
+            continue;
+        };
+        let mut stream = stream.into_inner();
+        while let Ok(Ok(Some(message))) = tokio::time::timeout_at(deadline, stream.message()).await {
+            for change in &message.changes {
+                reading
+                    .observe(change)
+                    .map_err(|fault| told(reading.shard(), Stop::Fault(fault)))?;
+            }
+            if reading.is_passed() || reading.next_seq() >= first_seq {
+                return Ok(());
+            }
+            in_time(api, reading, deadline)?;
+        }
+    }
+    if reading.next_seq() > from_seq {
+        return Ok(());
+    }
+    let message = format!(
+        "shard {}: changes {from_seq} to {} are on no node that can be reached; read them from an archive",
+        reading.shard(),
+        first_seq - 1
+    );
+    Err(errors::refusal(Reason::PositionTooOld, message))
+}
+
+fn refused(error: AsOfError) -> Refusal {
+    let reason = match error {
+        AsOfError::NoChange { .. } | AsOfError::BeforeFirst { .. } => Reason::PositionTooOld,
+        AsOfError::InFuture { .. } => Reason::PositionInFuture,
+    };
+    errors::refusal(reason, error.to_string())
+}
+
+fn told(shard: u32, stop: Stop) -> Refusal {
+    match stop {
+        Stop::Unread(error @ (ChangeReadError::NotHere { .. } | ChangeReadError::Stopped)) => {
+            errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}"))
+        }
+        Stop::Unread(error) => errors::refusal(Reason::Internal, format!("shard {shard}: {error}")),
+        Stop::Fault(fault) => errors::refusal(Reason::Internal, fault.to_string()),
+        Stop::Defect(message) => errors::refusal(Reason::Internal, message),
+    }
+}
