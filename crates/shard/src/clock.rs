@@ -5,110 +5,261 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-/// Milliseconds since the Unix epoch, by this node's clock.
+use crate::host::WallClock;
+
+/// Clocks that differ by no more than this count as agreeing, in milliseconds.
+const AGREEING_MS: u64 = 1_000;
+
+/// The clock of the machine.
 #[allow(clippy::disallowed_methods, reason = "this is the clock module")]
-pub(crate) fn wall_clock_ms() -> u64 {
+pub(crate) fn system_clock_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where log time comes from on a leader. Cheap to clone.
 ///
-/// Peers tell their clocks with every answer. The leader stamps with the median of all clocks it knows, its own
-/// among them, so a minority of wrong clocks cannot move log time, not even when the leader's is one of them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LogClock(Arc<Mutex<Inner>>);
+/// Peers tell their clocks with every answer. The leader stamps with the median of all voters' clocks, its own among
+/// them, so a minority of wrong clocks cannot move log time, not even when the leader's is one of them. A clock that was
+/// not heard yet counts as infinitely late: late is safer than early. Since being late for a moment and then right
+/// shortens the holds of that moment, a leader also asks [`Self::certainty`] before it stamps.
+#[derive(Clone)]
+pub(crate) struct LogClock {
+    wall_clock: WallClock,
+    voters: usize,
+    heard: Arc<Mutex<Heard>>,
+}
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Heard {
     last_stamped_ms: u64,
-    /// By how much each peer's clock is ahead of ours, as last heard.
-    ahead_ms: BTreeMap<u64, i64>,
+    /// Each peer's clock and when it was heard. Not kept relative to our own wall clock, which may jump in between.
+    peers: BTreeMap<u64, (u64, Instant)>,
+}
+
+/// How well the time is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// Too few clocks are known to say anything.
+    Unknown,
+    /// A minority of the known clocks could be wrong by enough to matter, and the missing ones would tell.
+    Disputed,
+    /// Whatever the missing clocks say, it is this time.
+    Certain,
 }
 
 impl LogClock {
-    /// Takes note of a peer's clock.
-    pub(crate) fn observe(&self, peer: u64, peer_wall_ms: u64) {
-        self.observe_at(peer, peer_wall_ms, wall_clock_ms());
+    /// The clock of a replica in a group of so many voters, itself among them.
+    pub(crate) fn new(wall_clock: WallClock, voters: usize) -> Self {
+        Self {
+            wall_clock,
+            voters,
+            heard: Arc::default(),
+        }
     }
 
-    fn observe_at(&self, peer: u64, peer_wall_ms: u64, own_wall_ms: u64) {
-        let ahead = i128::from(peer_wall_ms) - i128::from(own_wall_ms);
-        let ahead = ahead.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-        self.0.lock().ahead_ms.insert(peer, ahead as i64);
+    /// This node's own clock.
+    pub(crate) fn wall_clock_ms(&self) -> u64 {
+        (self.wall_clock)()
+    }
+
+    /// Takes note of a peer's clock.
+    pub(crate) fn observe(&self, peer: u64, peer_wall_ms: u64) {
+        self.heard
+            .lock()
+            .peers
+            .insert(peer, (peer_wall_ms, Instant::now()));
+    }
+
+    /// By how much each peer's clock is ahead of ours, in milliseconds, as far as it was heard.
+    pub(crate) fn ahead_ms(&self) -> BTreeMap<u64, i64> {
+        let (own, now) = (self.wall_clock_ms(), Instant::now());
+        let heard = self.heard.lock();
+        let peers = heard.peers.iter();
+        peers
+            .map(|(peer, clock)| {
+                let ahead = i128::from(time_of(*clock, now)) - i128::from(own);
+                (
+                    *peer,
+                    ahead.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64,
+                )
+            })
+            .collect()
+    }
+
+    /// Whether an entry may be stamped now without moving log time by what a minority says.
+    pub(crate) fn certainty(&self) -> Certainty {
+        let known = self.known_ms();
+        match (
+            self.median_ms(&known, Missing::Late),
+            self.median_ms(&known, Missing::Early),
+        ) {
+            (None, _) => Certainty::Unknown,
+            (Some(late), Some(early)) if early - late <= AGREEING_MS => Certainty::Certain,
+            (Some(_), _) => Certainty::Disputed,
+        }
     }
 
     /// The log time of an entry that was stamped now. Nothing is stamped.
     pub(crate) fn peek(&self, applied_ms: u64) -> u64 {
-        self.peek_at(applied_ms, wall_clock_ms())
-    }
-
-    fn peek_at(&self, applied_ms: u64, own_wall_ms: u64) -> u64 {
-        let inner = self.0.lock();
-        inner
-            .agreed_ms(own_wall_ms)
-            .max(inner.last_stamped_ms)
-            .max(applied_ms)
+        let agreed = self.median_ms(&self.known_ms(), Missing::Late).unwrap_or(0);
+        agreed.max(self.heard.lock().last_stamped_ms).max(applied_ms)
     }
 
     /// Stamps an entry: never earlier than the one before, nor than what is applied.
     pub(crate) fn stamp(&self, applied_ms: u64) -> u64 {
         let stamp = self.peek(applied_ms);
-        let mut inner = self.0.lock();
-        inner.last_stamped_ms = inner.last_stamped_ms.max(stamp);
-        inner.last_stamped_ms
+        let mut heard = self.heard.lock();
+        heard.last_stamped_ms = heard.last_stamped_ms.max(stamp);
+        heard.last_stamped_ms
+    }
+
+    /// All known clocks as of now, ours among them, sorted.
+    fn known_ms(&self) -> Vec<u64> {
+        let (own, now) = (self.wall_clock_ms(), Instant::now());
+        let heard = self.heard.lock();
+        let mut known: Vec<u64> = heard.peers.values().map(|clock| time_of(*clock, now)).collect();
+        known.push(own);
+        known.sort_unstable();
+        known
+    }
+
+    /// The median of all voters' clocks if those missing are so. Of an even number the lower middle.
+    fn median_ms(&self, known: &[u64], missing: Missing) -> Option<u64> {
+        let middle = self.voters.saturating_sub(1) / 2;
+        match missing {
+            Missing::Late => known.get(middle.checked_sub(self.voters.saturating_sub(known.len()))?),
+            Missing::Early => known.get(middle),
+        }
+        .copied()
     }
 }
 
-impl Inner {
-    fn agreed_ms(&self, own_wall_ms: u64) -> u64 {
-        let mut ahead: Vec<i64> = self.ahead_ms.values().copied().collect();
-        ahead.push(0);
-        ahead.sort_unstable();
-        // Of an even number the lower middle: late is safer than early.
-        let median = ahead[(ahead.len() - 1) / 2];
-        own_wall_ms.saturating_add_signed(median)
-    }
+/// What to take the clocks for that were not heard.
+#[derive(Clone, Copy)]
+enum Missing {
+    Late,
+    Early,
+}
+
+fn time_of((heard_ms, at): (u64, Instant), now: Instant) -> u64 {
+    let since = now.saturating_duration_since(at).as_millis();
+    heard_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
     use super::*;
+
+    const NOON: u64 = 1_800_000_000_000;
+    const HOUR: u64 = 3_600_000;
+
+    /// A clock of one of so many voters, and the wall clock behind it.
+    fn clock(voters: usize, wall_ms: u64) -> (LogClock, Arc<AtomicU64>) {
+        let wall = Arc::new(AtomicU64::new(wall_ms));
+        let read = Arc::clone(&wall);
+        (
+            LogClock::new(Arc::new(move || read.load(Ordering::SeqCst)), voters),
+            wall,
+        )
+    }
 
     #[test]
     fn stamps_never_go_back() {
-        let clock = LogClock::default();
-        let far_ahead = wall_clock_ms() + 1_000_000;
-        let first = clock.stamp(far_ahead);
-        assert_eq!(first, far_ahead);
+        let (clock, wall) = clock(1, NOON);
+        assert_eq!(clock.stamp(NOON + 1_000), NOON + 1_000);
         assert_eq!(
             clock.stamp(0),
-            far_ahead,
+            NOON + 1_000,
             "the wall clock is behind, log time stays"
         );
-        assert!(clock.stamp(far_ahead + 1) > far_ahead);
+        wall.store(NOON + 5_000, Ordering::SeqCst);
+        assert_eq!(clock.stamp(0), NOON + 5_000);
+        wall.store(NOON, Ordering::SeqCst);
+        assert_eq!(
+            clock.stamp(0),
+            NOON + 5_000,
+            "the wall clock went back, log time stays"
+        );
     }
 
-    #[test]
-    fn one_wrong_clock_of_three_does_not_move_log_time() {
-        let clock = LogClock::default();
-        clock.observe_at(2, 10_000, 10_000);
-        clock.observe_at(3, 99_000_000, 10_000);
-        assert_eq!(clock.peek_at(0, 10_000), 10_000, "a peer is wrong");
+    #[tokio::test(start_paused = true)]
+    async fn one_wrong_clock_of_three_does_not_move_log_time() {
+        for wrong in [0, NOON - HOUR, NOON + HOUR, u64::MAX] {
+            let (leader_is_right, _) = clock(3, NOON);
+            leader_is_right.observe(2, NOON);
+            leader_is_right.observe(3, wrong);
+            assert_eq!(leader_is_right.peek(0), NOON);
+            assert_eq!(leader_is_right.certainty(), Certainty::Certain);
 
-        let wrong_leader = LogClock::default();
-        wrong_leader.observe_at(2, 10_000, 5_000_000);
-        wrong_leader.observe_at(3, 10_020, 5_000_000);
-        assert_eq!(wrong_leader.peek_at(0, 5_000_000), 10_020, "the leader is wrong");
+            let (leader_is_wrong, _) = clock(3, wrong);
+            leader_is_wrong.observe(2, NOON);
+            leader_is_wrong.observe(3, NOON + 20);
+            let seen = leader_is_wrong.peek(0);
+            assert!((NOON..=NOON + 20).contains(&seen), "{seen} with a wrong {wrong}");
+        }
     }
 
-    #[test]
-    fn absurd_peer_clocks_are_survived() {
-        let clock = LogClock::default();
-        clock.observe_at(2, u64::MAX, 0);
-        clock.observe_at(3, 0, u64::MAX);
-        clock.observe_at(4, u64::MAX, 0);
-        assert!(clock.peek_at(7, u64::MAX) >= 7);
+    #[tokio::test(start_paused = true)]
+    async fn a_fresh_leader_does_not_move_log_time_by_its_own_clock() {
+        for voters in [2, 3, 4, 5] {
+            let (alone, _) = clock(voters, NOON + HOUR);
+            assert_eq!(alone.certainty(), Certainty::Unknown);
+            assert_eq!(alone.peek(NOON), NOON, "of {voters} voters only one is known");
+        }
+        let (single, _) = clock(1, NOON);
+        assert_eq!((single.certainty(), single.peek(0)), (Certainty::Certain, NOON));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_clocks_of_three_that_differ_do_not_tell_the_time_and_never_an_early_one() {
+        for (own, peer) in [(NOON, NOON + HOUR), (NOON + HOUR, NOON)] {
+            let (clock, _) = clock(3, own);
+            clock.observe(2, peer);
+            assert_eq!(clock.certainty(), Certainty::Disputed);
+            assert_eq!(clock.peek(0), NOON, "late is safer than early");
+            clock.observe(3, NOON + HOUR + 3);
+            assert_eq!(clock.certainty(), Certainty::Certain);
+            assert_eq!(clock.peek(0), NOON + HOUR);
+        }
+        let (agreeing, _) = clock(3, NOON);
+        agreeing.observe(2, NOON + 40);
+        assert_eq!(
+            agreeing.certainty(),
+            Certainty::Certain,
+            "the third cannot change much"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_wrong_clocks_of_five_do_not_move_log_time() {
+        let (clock, _) = clock(5, NOON + HOUR);
+        clock.observe(2, NOON + HOUR);
+        clock.observe(3, NOON);
+        assert_eq!((clock.certainty(), clock.peek(0)), (Certainty::Disputed, NOON));
+        clock.observe(4, NOON + 5);
+        assert_eq!(clock.peek(0), NOON + 5);
+        clock.observe(5, NOON + 10);
+        assert_eq!(
+            (clock.certainty(), clock.peek(0)),
+            (Certainty::Certain, NOON + 10)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leap_of_the_own_clock_after_the_peers_were_heard_does_not_move_log_time() {
+        let (clock, wall) = clock(3, NOON);
+        clock.observe(2, NOON);
+        clock.observe(3, NOON);
+        wall.store(NOON + HOUR, Ordering::SeqCst);
+        assert_eq!(clock.peek(0), NOON);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(clock.peek(0), NOON + 5_000, "the peers' clocks have gone on");
+        assert_eq!(clock.ahead_ms()[&2], 5_000 - HOUR as i64);
     }
 }

@@ -1,5 +1,6 @@
 //! What the node holds of a shard.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::leadership;
 use crate::replica::{self, Replica, Stopper};
 use crate::route;
 use crate::{
-    Answer, ChangeReader, Freshness, PeerMessageError, PeerTransport, QueryError, ReplicaStatus,
+    Answer, ChangeReader, Freshness, Host, PeerMessageError, PeerTransport, QueryError, ReplicaStatus,
     ShardMetrics, ShardOptions, ShardStores, StartError, SubmitError, TransferError,
 };
 
@@ -26,7 +27,21 @@ pub async fn start(
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
 ) -> Result<ShardHandle, StartError> {
-    let (replica, stopper) = replica::start(options, stores, transport).await?;
+    start_on(Host::default(), options, stores, transport).await
+}
+
+/// [`start`] on a machine of the caller's making. With [`Threads::Caller`](crate::Threads::Caller) it must be called
+/// in a `LocalSet`, and the replica lives there.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start_on(
+    host: Host,
+    options: ShardOptions,
+    stores: ShardStores,
+    transport: Arc<dyn PeerTransport>,
+) -> Result<ShardHandle, StartError> {
+    let (replica, stopper) = replica::start(host, options, stores, transport).await?;
     Ok(ShardHandle {
         replica: Arc::new(replica),
         stopper: Arc::new(stopper),
@@ -84,6 +99,13 @@ impl ShardHandle {
     /// What this replica counted.
     pub fn metrics(&self) -> ShardMetrics {
         self.replica.counters.snapshot()
+    }
+
+    /// By how much each peer's clock is ahead of this node's, in milliseconds, as last heard. Peers tell their clocks to
+    /// the leader with every answer and to candidates with their votes: of a replica that never stood for election it
+    /// is empty.
+    pub fn clock_skew_ms(&self) -> BTreeMap<u64, i64> {
+        self.replica.clock.ahead_ms()
     }
 
     /// The changes, from this replica.

@@ -27,6 +27,8 @@
 //! # Rules that hold here
 //! - Each replica has a thread of its own, an actix arbiter; Raft's tasks live on it. Nothing on it may block, so disk work goes
 //!   through the log's writer thread or `spawn_blocking`, and the ledger's lock is an asynchronous one.
+//! - Wall clock, threads and Raft's randomness are the `host`'s, so a simulation can run whole clusters on one thread.
+//! - A leader stamps nothing before it knows the time from a majority of clocks (`clock`).
 //! - The ledger is written by the state machine alone.
 //! - A violated invariant, a failed sync or a panic kills the replica: [`ShardHandle::fatal`] resolves and the node must stop. A
 //!   wrong ledger must not go on, and after a failed sync nobody knows what is on disk.
@@ -44,6 +46,7 @@ mod errors;
 mod forward;
 mod handle;
 mod health;
+mod host;
 mod leadership;
 mod log_store;
 mod metrics;
@@ -61,7 +64,10 @@ mod transport;
 
 pub use change_reader::{ChangeReadError, ChangeReader};
 pub use errors::{PeerMessageError, QueryError, StartError, SubmitError, TransferError};
-pub use handle::{ShardHandle, start};
+pub use handle::{ShardHandle, start, start_on};
+#[cfg(feature = "simulation")]
+pub use host::seeded;
+pub use host::{EntryObserver, Host, Threads, WallClock};
 pub use metrics::ShardMetrics;
 pub use options::{ShardOptions, ShardStores};
 pub use read::{Answer, Freshness};

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 pub(crate) use batch::CommandReply;
 use batch::{Batch, Item};
 
-use crate::clock::LogClock;
+use crate::clock::{Certainty, LogClock};
 use crate::health::Health;
 use crate::metrics::{Counters, add};
 use crate::raft_types::{EncodedCommand, EntryBytes, Raft, Types};
@@ -43,6 +43,8 @@ pub(crate) struct ProposerOptions {
     pub(crate) max_entry_bytes: usize,
     pub(crate) max_entries_in_flight: usize,
     pub(crate) queue_limit_commands: usize,
+    /// How long after it was elected a leader waits for clocks that would settle what time it is.
+    pub(crate) clock_patience: Duration,
 }
 
 /// The actor. Only a leader's proposer has anything to do.
@@ -62,6 +64,8 @@ struct Work {
     /// Commands for a confirmed read, once every proposal up to a number is answered.
     after_proposals: Vec<(u64, Vec<Item>)>,
     pump_scheduled: bool,
+    /// When this replica was first seen to lead; none when it does not.
+    leads_since: Option<Instant>,
     stopping: bool,
 }
 
@@ -120,7 +124,11 @@ impl Proposer {
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
         if self.work.stopping || !self.leads() {
+            self.work.leads_since = None;
             self.give_up();
+            return;
+        }
+        if !self.knows_the_time() {
             return;
         }
         while self.wants_entry() {
@@ -132,6 +140,18 @@ impl Proposer {
             if !to_confirm.is_empty() {
                 self.confirm(to_confirm, ctx);
             }
+        }
+    }
+
+    /// An entry stamped too early ends holds before their time, and one stamped too late gives holds that end as soon as the
+    /// time is right again: so what the clocks do not agree on is waited for. A majority that is known already was heard
+    /// with the votes; clocks that are down and disagree at once are one fault too many, and then late is safer.
+    fn knows_the_time(&mut self) -> bool {
+        let leads_since = *self.work.leads_since.get_or_insert_with(Instant::now);
+        match self.parts.clock.certainty() {
+            Certainty::Certain => true,
+            Certainty::Disputed => leads_since.elapsed() >= self.parts.options.clock_patience,
+            Certainty::Unknown => false,
         }
     }
 
@@ -313,7 +333,7 @@ impl Proposer {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.schedule_pump(ctx);
         let idle = self.work.queue.is_empty() && self.work.in_flight.is_empty() && !self.work.stopping;
-        if idle && self.leads() {
+        if idle && self.leads() && self.knows_the_time() {
             let view = *self.parts.view.borrow();
             let now_ms = self.parts.clock.peek(view.log_time_ms);
             if view.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms) {

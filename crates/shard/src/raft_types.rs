@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
 
+/// Where Raft runs, and where its random numbers come from.
+#[cfg(not(feature = "simulation"))]
+pub(crate) type Runtime = openraft_rt_tokio::TokioRuntime;
+#[cfg(feature = "simulation")]
+pub(crate) type Runtime = openraft::rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
+
 openraft::declare_raft_types!(
     /// One shard's Raft group.
     pub(crate) Types:
@@ -15,6 +21,7 @@ openraft::declare_raft_types!(
         R = Outcomes,
         NodeId = u64,
         Node = openraft::EmptyNode,
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 pub(crate) use run::{Stopper, start};
 
+use crate::clock::LogClock;
 use crate::health::Health;
 use crate::metrics::Counters;
 use crate::peer::Inbound;
@@ -20,11 +21,13 @@ use crate::raft_types::Raft;
 use crate::read::Freshest;
 use crate::read_gate::ReadGate;
 use crate::state_machine::{SharedState, View};
-use crate::{PeerTransport, ReplicaStatus, Role, ShardOptions};
+use crate::{Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
 
 /// The shared ends of a replica.
 pub(crate) struct Replica {
     pub(crate) options: ShardOptions,
+    pub(crate) host: Host,
+    pub(crate) clock: LogClock,
     pub(crate) transport: Arc<dyn PeerTransport>,
     pub(crate) raft: Raft,
     pub(crate) inbound: Inbound,

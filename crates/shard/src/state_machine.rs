@@ -12,10 +12,12 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::{RwLock, watch};
 
-pub(crate) use snapshot::{SnapshotBuilder, SnapshotData, blocking};
+pub(crate) use snapshot::{SnapshotBuilder, SnapshotData};
 
+use crate::Host;
 use crate::codec;
 use crate::health::Health;
+use crate::host::{EntryObserver, Threads};
 use crate::metrics::{Counters, add};
 use crate::raft_types::{LogId, Outcomes, SnapshotMeta, StoredMembership, Types};
 
@@ -62,6 +64,8 @@ pub(crate) struct StateMachine {
     /// Of changes that are in the change log; after a restart ahead of the ledger until it has caught up.
     last_seq: watch::Sender<u64>,
     health: Health,
+    threads: Threads,
+    observer: Option<EntryObserver>,
     counters: Arc<Counters>,
 }
 
@@ -78,6 +82,7 @@ impl StateMachine {
         options: LedgerOptions,
         snapshots: SnapshotStore,
         changes: ChangeLog,
+        host: &Host,
         health: Health,
         counters: Arc<Counters>,
     ) -> io::Result<(Self, StateMachineEnds)> {
@@ -110,6 +115,8 @@ impl StateMachine {
                 view,
                 last_seq,
                 health,
+                threads: host.threads,
+                observer: host.observer.clone(),
                 counters,
             },
             ends,
@@ -161,6 +168,9 @@ impl StateMachine {
                 payload,
             };
             self.changes.append(record).map_err(io::Error::other)?;
+        }
+        if let Some(observer) = &self.observer {
+            observer(log_index, work);
         }
         add(&self.counters.commands_applied, work.commands.len());
         Ok(Outcomes(outcomes))
@@ -221,6 +231,7 @@ impl RaftStateMachine<Types> for StateMachine {
             self.snapshots.clone(),
             self.changes.clone(),
             self.health.clone(),
+            self.threads,
             Arc::clone(&self.counters),
         )
     }
@@ -232,7 +243,9 @@ impl RaftStateMachine<Types> for StateMachine {
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<snapshot::Snapshot>> {
         let snapshots = self.snapshots.clone();
-        blocking(move || snapshot::open_latest(&snapshots)).await
+        self.threads
+            .blocking(move || snapshot::open_latest(&snapshots))
+            .await
     }
 }
 
@@ -240,7 +253,10 @@ impl StateMachine {
     /// On disk first, then in memory: after a crash in between, recovery finds the snapshot.
     async fn install(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
         let (snapshots, meta_copy) = (self.snapshots.clone(), meta.clone());
-        let ledger = blocking(move || snapshot::store_received(&snapshots, &meta_copy, data)).await?;
+        let ledger = self
+            .threads
+            .blocking(move || snapshot::store_received(&snapshots, &meta_copy, data))
+            .await?;
         let view = {
             let mut state = self.state.write().await;
             let changes = self.changes.clone();

@@ -8,6 +8,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
 use super::LogStore;
+use crate::Host;
 use crate::health::Health;
 use crate::raft_types::Types;
 use crate::state_machine::StateMachine;
@@ -29,6 +30,7 @@ impl StoreBuilder<Types, LogStore, StateMachine, ()> for FreshStores {
             LedgerOptions::default(),
             snapshots,
             changes,
+            &Host::default(),
             Health::new(0),
             Arc::default(),
         )

@@ -12,11 +12,12 @@ use openraft::raft::AppendEntriesResponse;
 use parking_lot::Mutex;
 
 use super::message::{RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader};
-use crate::clock::wall_clock_ms;
+use crate::clock::LogClock;
+use crate::host::Threads;
 use crate::metrics::{Counters, add};
 use crate::raft_types::{Raft, Types};
 use crate::read::Freshest;
-use crate::state_machine::{SnapshotData, blocking};
+use crate::state_machine::SnapshotData;
 use crate::{PeerMessageError, codec};
 
 /// The receiving side of a replica.
@@ -25,6 +26,8 @@ pub(crate) struct Inbound {
     raft: Raft,
     freshest: Arc<Mutex<Freshest>>,
     counters: Arc<Counters>,
+    clock: LogClock,
+    threads: Threads,
     max_snapshot_bytes: u64,
 }
 
@@ -33,12 +36,16 @@ impl Inbound {
         raft: Raft,
         freshest: Arc<Mutex<Freshest>>,
         counters: Arc<Counters>,
+        clock: LogClock,
+        threads: Threads,
         max_snapshot_bytes: u64,
     ) -> Self {
         Self {
             raft,
             freshest,
             counters,
+            clock,
+            threads,
             max_snapshot_bytes,
         }
     }
@@ -92,7 +99,7 @@ impl Inbound {
             ),
         };
         let reply = RaftReply {
-            wall_clock_ms: wall_clock_ms(),
+            wall_clock_ms: self.clock.wall_clock_ms(),
             body,
         };
         codec::encode(&reply).map_err(|error| PeerMessageError::Malformed(error.to_string()))
@@ -129,7 +136,10 @@ impl Inbound {
                 header.bytes
             )));
         }
-        let received = blocking(move || SnapshotData::received(Bytes::from(bytes))).await;
+        let received = self
+            .threads
+            .blocking(move || SnapshotData::received(Bytes::from(bytes)))
+            .await;
         let received = received.map_err(|error| PeerMessageError::Snapshot(error.to_string()))?;
         let snapshot = openraft::type_config::alias::SnapshotOf::<Types, SnapshotData> {
             meta: header.meta,

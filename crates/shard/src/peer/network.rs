@@ -21,6 +21,7 @@ use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2, Storag
 use super::message::{RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader, SnapshotReply};
 use crate::clock::LogClock;
 use crate::codec;
+use crate::host::Threads;
 use crate::raft_types::{RaftEntry, Types, Vote};
 use crate::state_machine::SnapshotData;
 use crate::{PeerTransport, TransportError};
@@ -38,6 +39,7 @@ pub(crate) struct NetworkOptions {
     /// An append without an answer for so long counts as lost.
     pub(crate) append_timeout: Duration,
     pub(crate) snapshot_chunk_bytes: usize,
+    pub(crate) threads: Threads,
 }
 
 /// Makes a [`Peer`] for each voter.
@@ -214,7 +216,7 @@ impl RaftNetworkV2<Types> for Peer {
         };
         let header = codec::encode(&header).map_err(|error| network_error(&error))?;
         let options = &self.network.options;
-        let data = blocks(reader, options.snapshot_chunk_bytes).boxed();
+        let data = blocks(reader, options.snapshot_chunk_bytes, options.threads).boxed();
         let sending = self
             .network
             .transport
@@ -253,19 +255,20 @@ impl RaftNetworkV2<Types> for Peer {
 fn blocks(
     reader: holdfast_storage::SnapshotReader,
     chunk_bytes: usize,
+    threads: Threads,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let blocks = stream::unfold(Some(reader), |reader| {
+    let blocks = stream::unfold(Some(reader), move |reader| {
         async move {
             let mut reader = reader?;
-            let read = tokio::task::spawn_blocking(move || {
+            let read = threads.blocking(move || {
                 let block = reader.next_block();
-                (reader, block)
+                Ok((reader, block))
             });
             match read.await {
                 Ok((reader, Ok(Some(block)))) => Some((Ok(block), Some(reader))),
                 Ok((_, Ok(None))) => None,
                 Ok((_, Err(error))) => Some((Err(io::Error::other(error)), None)),
-                Err(error) => Some((Err(io::Error::other(error)), None)),
+                Err(error) => Some((Err(error), None)),
             }
         }
         .boxed()

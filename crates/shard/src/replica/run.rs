@@ -22,10 +22,13 @@ use crate::proposer::{Proposer, ProposerOptions, ProposerParts, StopProposing};
 use crate::raft_types::Raft;
 use crate::read_gate::ReadGate;
 use crate::state_machine::StateMachine;
-use crate::{PeerTransport, ShardOptions, ShardStores, StartError};
+use crate::{Host, PeerTransport, ShardOptions, ShardStores, StartError, Threads};
 
 /// Submissions that wait for the actor to look at them; each holds one or many commands.
 const MAILBOX_MESSAGES: usize = 16_384;
+
+/// For so many of the longest election timeouts a new leader waits for clocks that would settle what time it is.
+const CLOCK_PATIENCE_ELECTIONS: u64 = 2;
 
 /// How long a snapshot may take on its way.
 const SNAPSHOT_TIMEOUT_MS: u64 = 10 * 60 * 1000;
@@ -54,6 +57,7 @@ impl Stopper {
 
 /// Starts the thread and waits until the replica is recovered.
 pub(crate) async fn start(
+    host: Host,
     options: ShardOptions,
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
@@ -65,20 +69,22 @@ pub(crate) async fn start(
     let (ready, built) = oneshot::channel();
     let (stop, stopped) = watch::channel(false);
     let (end, ended) = watch::channel(());
-    let thread = std::thread::Builder::new()
-        .name(format!("shard-{shard}"))
-        .spawn(move || {
-            run(options, stores, transport, ready, stopped);
-            drop(end);
-        });
-    let thread = thread.map_err(|error| StartError::Raft {
-        shard,
-        what: error.to_string(),
-    })?;
+    let threads = host.threads;
+    let running = async move {
+        run(host, options, stores, transport, ready, stopped).await;
+        drop(end);
+    };
+    let thread = match threads {
+        Threads::Own => Some(on_own_thread(shard, running)?),
+        Threads::Caller => {
+            actix::spawn(running);
+            None
+        }
+    };
     let stopper = Stopper {
         stop,
         ended,
-        thread: Mutex::new(Some(thread)),
+        thread: Mutex::new(thread),
     };
     match built.await {
         Ok(built) => built.map(|replica| (replica, stopper)),
@@ -89,7 +95,25 @@ pub(crate) async fn start(
     }
 }
 
-fn run(
+fn on_own_thread(
+    shard: u32,
+    running: impl Future<Output = ()> + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let failed = |error: std::io::Error| StartError::Raft {
+        shard,
+        what: error.to_string(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let thread = std::thread::Builder::new().name(format!("shard-{shard}"));
+    let work = move || actix::System::with_tokio_rt(|| runtime).block_on(running);
+    thread.spawn(work).map_err(failed)
+}
+
+async fn run(
+    host: Host,
     options: ShardOptions,
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
@@ -97,35 +121,20 @@ fn run(
     mut stopped: watch::Receiver<bool>,
 ) {
     let shard = options.shard;
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    match build(host, options, stores, transport, stopped.clone()).await {
+        Ok(replica) => {
+            let (raft, proposer) = (replica.raft.clone(), replica.proposer.clone());
+            ready.send(Ok(replica)).ok();
+            stopped.wait_for(|stop| *stop).await.ok();
+            proposer.send(StopProposing).await.ok();
+            if let Err(error) = raft.shutdown().await {
+                tracing::warn!(shard, %error, "raft did not end cleanly");
+            }
+        }
         Err(error) => {
-            ready
-                .send(Err(StartError::Raft {
-                    shard,
-                    what: error.to_string(),
-                }))
-                .ok();
-            return;
+            ready.send(Err(error)).ok();
         }
-    };
-    let system = actix::System::with_tokio_rt(|| runtime);
-    system.block_on(async move {
-        match build(options, stores, transport, stopped.clone()).await {
-            Ok(replica) => {
-                let (raft, proposer) = (replica.raft.clone(), replica.proposer.clone());
-                ready.send(Ok(replica)).ok();
-                stopped.wait_for(|stop| *stop).await.ok();
-                proposer.send(StopProposing).await.ok();
-                if let Err(error) = raft.shutdown().await {
-                    tracing::warn!(shard, %error, "raft did not end cleanly");
-                }
-            }
-            Err(error) => {
-                ready.send(Err(error)).ok();
-            }
-        }
-    });
+    }
 }
 
 fn raft_config(options: &ShardOptions) -> Config {
@@ -146,6 +155,7 @@ fn raft_config(options: &ShardOptions) -> Config {
 }
 
 async fn build(
+    host: Host,
     options: ShardOptions,
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
@@ -165,7 +175,7 @@ async fn build(
         })?;
     let health = Health::new(shard);
     let counters = Arc::new(Counters::default());
-    let clock = LogClock::default();
+    let clock = LogClock::new(Arc::clone(&host.wall_clock), options.voters.len());
     let failing = health.clone();
     stores
         .log
@@ -175,6 +185,7 @@ async fn build(
         options.ledger.clone(),
         stores.snapshots,
         stores.changes.clone(),
+        &host,
         health.clone(),
         Arc::clone(&counters),
     )
@@ -184,6 +195,7 @@ async fn build(
         max_appends_in_flight: options.max_appends_in_flight,
         append_timeout: Duration::from_millis(options.election_timeout_max_ms),
         snapshot_chunk_bytes: options.snapshot_chunk_bytes,
+        threads: host.threads,
     };
     let network = Network::new(network_options, Arc::clone(&transport), clock.clone());
     let log_store = LogStore::new(stores.log, shard);
@@ -206,13 +218,14 @@ async fn build(
             max_entry_bytes: options.max_entry_bytes,
             max_entries_in_flight: options.max_entries_in_flight,
             queue_limit_commands: options.queue_limit_commands,
+            clock_patience: Duration::from_millis(options.election_timeout_max_ms * CLOCK_PATIENCE_ELECTIONS),
         },
         raft: raft.clone(),
         gate: gate.clone(),
         state: Arc::clone(&ends.state),
         view: ends.view.clone(),
         leader: leader.clone(),
-        clock,
+        clock: clock.clone(),
         health: health.clone(),
         counters: Arc::clone(&counters),
     };
@@ -225,10 +238,14 @@ async fn build(
         raft.clone(),
         Arc::clone(&freshest),
         Arc::clone(&counters),
+        clock.clone(),
+        host.threads,
         options.max_snapshot_bytes,
     );
     Ok(Replica {
         options,
+        host,
+        clock,
         transport,
         raft,
         inbound,

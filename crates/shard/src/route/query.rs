@@ -124,7 +124,8 @@ async fn ask_there(replica: &Replica, node: u64, query: &Query, deadline: Instan
 async fn answer(replica: &Replica, query: Query, age_ms: u64) -> Result<Answer, QueryError> {
     if matches!(query, Query::Digest) {
         let state = Arc::clone(&replica.state).read_owned().await;
-        let digest = tokio::task::spawn_blocking(move || read(&state, &query, age_ms)).await;
+        let threads = replica.host.threads;
+        let digest = threads.blocking(move || Ok(read(&state, &query, age_ms))).await;
         digest.unwrap_or(Err(QueryError::Stopped))
     } else {
         read(&*replica.state.read().await, &query, age_ms)

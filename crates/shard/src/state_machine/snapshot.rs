@@ -7,10 +7,12 @@ use bytes::Bytes;
 use holdfast_ledger::Ledger;
 use holdfast_storage::{ChangeLog, SnapshotReader, SnapshotStore};
 use openraft::RaftSnapshotBuilder;
+use tokio::sync::OwnedRwLockReadGuard;
 
-use super::SharedState;
+use super::{SharedState, State};
 use crate::codec;
 use crate::health::Health;
+use crate::host::Threads;
 use crate::metrics::{Counters, add};
 use crate::raft_types::{SnapshotMeta, Types};
 
@@ -47,16 +49,6 @@ fn decode_ledger(bytes: &[u8]) -> io::Result<Ledger> {
             format!("not a ledger snapshot: {what}"),
         )
     })
-}
-
-/// Runs disk work away from the shard's thread.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(io::Error::other(error)),
-    }
 }
 
 fn read_meta(bytes: &[u8]) -> io::Result<SnapshotMeta> {
@@ -115,6 +107,7 @@ pub(crate) struct SnapshotBuilder {
     snapshots: SnapshotStore,
     changes: ChangeLog,
     health: Health,
+    threads: Threads,
     counters: Arc<Counters>,
 }
 
@@ -124,6 +117,7 @@ impl SnapshotBuilder {
         snapshots: SnapshotStore,
         changes: ChangeLog,
         health: Health,
+        threads: Threads,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
@@ -131,6 +125,7 @@ impl SnapshotBuilder {
             snapshots,
             changes,
             health,
+            threads,
             counters,
         }
     }
@@ -138,9 +133,12 @@ impl SnapshotBuilder {
 
 /// Nothing is applied while the ledger is checked and encoded, but the shard's thread goes on with heartbeats. The
 /// changes are synced before the snapshot exists, because the log they could be derived from may then be purged.
-fn build(state: &SharedState, snapshots: &SnapshotStore, changes: &ChangeLog) -> io::Result<Snapshot> {
+fn build(
+    state: OwnedRwLockReadGuard<State>,
+    snapshots: &SnapshotStore,
+    changes: &ChangeLog,
+) -> io::Result<Snapshot> {
     let (meta, bytes) = {
-        let state = state.blocking_read();
         state.ledger.check().map_err(io::Error::other)?;
         let meta = SnapshotMeta {
             last_log_id: state.applied,
@@ -148,6 +146,7 @@ fn build(state: &SharedState, snapshots: &SnapshotStore, changes: &ChangeLog) ->
         };
         (meta, state.ledger.encode())
     };
+    drop(state);
     changes.sync().map_err(io::Error::other)?;
     write(snapshots, &meta, &bytes)?;
     open_latest(snapshots)?.ok_or_else(|| io::Error::other("the snapshot just written is not there"))
@@ -157,12 +156,12 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let (state, snapshots, changes) = (
-            Arc::clone(&self.state),
-            self.snapshots.clone(),
-            self.changes.clone(),
-        );
-        let result = blocking(move || build(&state, &snapshots, &changes)).await;
+        let state = Arc::clone(&self.state).read_owned().await;
+        let (snapshots, changes) = (self.snapshots.clone(), self.changes.clone());
+        let result = self
+            .threads
+            .blocking(move || build(state, &snapshots, &changes))
+            .await;
         match &result {
             Ok(_) => add(&self.counters.snapshots_built, 1),
             Err(error) => self.health.fail(format!("building a snapshot: {error}")),

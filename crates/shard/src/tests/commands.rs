@@ -77,6 +77,7 @@ pub(super) fn success(result: &SubmitResult) -> Option<&Success> {
 
 pub(super) fn was_replayed(success: &Success) -> bool {
     match success {
+        Success::Order { .. } => false,
         Success::Reserved { replayed, .. }
         | Success::Transitioned { replayed, .. }
         | Success::Stocked { replayed, .. } => *replayed,

@@ -1,5 +1,7 @@
 //! A disk in memory that does what real ones do at the worst moment.
 
+mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
@@ -8,9 +10,8 @@ use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use self::file::{Change, FileData};
 use super::{Disk, DiskFile};
-
-const SECTOR_BYTES: usize = 512;
 
 /// A disk in memory. What was not synced may be lost, in whole or in part, at the next [`FaultDisk::crash`].
 ///
@@ -38,19 +39,8 @@ struct Platter {
     writes: u64,
     failing_write: Option<u64>,
     capacity_bytes: Option<u64>,
-}
-
-#[derive(Default, Clone)]
-struct FileData {
-    current: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-#[derive(Clone)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    Resize { bytes: usize },
+    /// So many more changes before the power is cut.
+    changes_before_cut: Option<u64>,
 }
 
 enum NameChange {
@@ -82,23 +72,6 @@ impl NameChange {
     }
 }
 
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Change::Write { offset, bytes } => write_into(content, *offset, bytes),
-            Change::Resize { bytes } => content.resize(*bytes, 0),
-        }
-    }
-}
-
-fn write_into(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
-    }
-    content[offset..end].copy_from_slice(bytes);
-}
-
 fn directory_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
@@ -120,6 +93,7 @@ impl FaultDisk {
             writes: 0,
             failing_write: None,
             capacity_bytes: None,
+            changes_before_cut: None,
         };
         FaultDisk {
             platter: Arc::new(Mutex::new(platter)),
@@ -158,11 +132,23 @@ impl FaultDisk {
         platter.failing_sync = None;
         platter.failing_write = None;
         platter.capacity_bytes = None;
+        platter.changes_before_cut = None;
         platter.boot += 1;
         FaultDisk {
             platter: self.platter.clone(),
             boot: platter.boot,
         }
+    }
+
+    /// Cuts the power in the middle of the work: after so many more writes, syncs and changes of names, everything fails.
+    /// [`FaultDisk::crash`] then says what is left.
+    pub fn cut_power_after(&self, changes: u64) {
+        self.platter.lock().changes_before_cut = Some(changes);
+    }
+
+    /// Whether this handle's disk still works: false once the power was cut.
+    pub fn has_power(&self) -> bool {
+        self.platter.lock().boot == self.boot
     }
 
     /// Makes the sync after the next `syncs` ones fail, once. Like Linux, it forgets an arbitrary part of what should have been
@@ -238,52 +224,22 @@ impl FaultDisk {
         Ok(platter)
     }
 
+    /// For a change; it may be the one at which the power is cut.
+    fn changing(&self) -> io::Result<parking_lot::MutexGuard<'_, Platter>> {
+        let mut platter = self.alive()?;
+        if platter.changes_before_cut == Some(0) {
+            platter.boot += 1;
+            return Err(io::Error::other("the power was cut"));
+        }
+        platter.changes_before_cut = platter.changes_before_cut.map(|left| left - 1);
+        Ok(platter)
+    }
+
     fn handle(&self, file: u64) -> Arc<dyn DiskFile> {
         Arc::new(FaultFile {
             disk: self.clone(),
             file,
         })
-    }
-}
-
-impl FileData {
-    fn crash(&mut self, random: &mut SmallRng) {
-        let changes = std::mem::take(&mut self.unsynced);
-        match random.random_range(0..4) {
-            0 => {}
-            1 => changes.iter().for_each(|change| change.apply(&mut self.durable)),
-            2 => self.keep_prefix(&changes, random),
-            _ => self.keep_sectors(&changes, random),
-        }
-        self.current = self.durable.clone();
-    }
-
-    fn keep_prefix(&mut self, changes: &[Change], random: &mut SmallRng) {
-        let whole = random.random_range(0..=changes.len());
-        changes[..whole]
-            .iter()
-            .for_each(|change| change.apply(&mut self.durable));
-        if let Some(Change::Write { offset, bytes }) = changes.get(whole) {
-            let torn = random.random_range(0..=bytes.len());
-            write_into(&mut self.durable, *offset, &bytes[..torn]);
-        }
-    }
-
-    fn keep_sectors(&mut self, changes: &[Change], random: &mut SmallRng) {
-        for change in changes {
-            let Change::Write { offset, bytes } = change else {
-                continue;
-            };
-            let mut start = 0;
-            while start < bytes.len() {
-                let sector_end = (offset + start + 1).next_multiple_of(SECTOR_BYTES) - offset;
-                let end = sector_end.min(bytes.len());
-                if random.random_bool(0.5) {
-                    write_into(&mut self.durable, offset + start, &bytes[start..end]);
-                }
-                start = end;
-            }
-        }
     }
 }
 
@@ -327,7 +283,7 @@ impl Platter {
 
 impl Disk for FaultDisk {
     fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut platter = self.alive()?;
+        let mut platter = self.changing()?;
         if platter.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -348,7 +304,7 @@ impl Disk for FaultDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut platter = self.alive()?;
+        let mut platter = self.changing()?;
         if !platter.names.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -357,7 +313,7 @@ impl Disk for FaultDisk {
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        let mut platter = self.alive()?;
+        let mut platter = self.changing()?;
         if !platter.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -366,7 +322,7 @@ impl Disk for FaultDisk {
     }
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
-        self.alive()?.make_directory(path);
+        self.changing()?.make_directory(path);
         Ok(())
     }
 
@@ -386,7 +342,7 @@ impl Disk for FaultDisk {
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        let mut platter = self.alive()?;
+        let mut platter = self.changing()?;
         let Platter {
             durable_names,
             unsynced_names,
@@ -419,7 +375,7 @@ impl DiskFile for FaultFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut platter = self.disk.alive()?;
+        let mut platter = self.disk.changing()?;
         if platter.failing_write == Some(platter.writes) {
             platter.failing_write = None;
             return Err(io::Error::other("the disk was told to fail this write"));
@@ -441,7 +397,7 @@ impl DiskFile for FaultFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut platter = self.disk.alive()?;
+        let mut platter = self.disk.changing()?;
         if platter.failing_sync == Some(platter.syncs) {
             platter.failing_sync = None;
             let Platter { random, files, .. } = &mut *platter;
@@ -463,7 +419,7 @@ impl DiskFile for FaultFile {
     }
 
     fn resize(&self, bytes: u64) -> io::Result<()> {
-        let mut platter = self.disk.alive()?;
+        let mut platter = self.disk.changing()?;
         platter.check_capacity(self.file, bytes as usize)?;
         let data = platter.data(self.file)?;
         let change = Change::Resize {
