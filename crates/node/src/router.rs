@@ -88,7 +88,7 @@ impl Router {
     /// The lines span shards, or the hint names no shard.
     pub(crate) fn known_shard(&self, taken: &Taken) -> Result<Option<u32>, Refusal> {
         match &taken.command.action {
-            Action::Order(_) => Err(errors::refusal(
+            Action::Order(_) | Action::OfPart(_) => Err(errors::refusal(
                 Reason::Internal,
                 "a step of an order is sent by its coordinator",
             )),

@@ -235,7 +235,7 @@ pub fn refusal(refusal: Refusal) -> v1::Refusal {
         Refusal::PositionTooOld { .. } => Reason::PositionTooOld,
         Refusal::Contended(_) | Refusal::OrderAborted { .. } => Reason::Contended,
         // The node follows it to the home; a caller sees it only when that is a defect.
-        Refusal::DecidedAtHome { .. } => Reason::Internal,
+        Refusal::DecidedAtHome { .. } | Refusal::OverSeveralShards { .. } => Reason::Internal,
     };
     let mut refused = errors::refusal(reason, message);
     if let Refusal::InsufficientStock(shortages) | Refusal::Contended(shortages) = refusal {
