@@ -306,3 +306,6 @@ fn told(shard: u32, stop: Stop) -> Refusal {
         Stop::Defect(message) => errors::refusal(Reason::Internal, message),
     }
 }
+
+#[cfg(test)]
+mod tests;
