@@ -173,6 +173,7 @@ mod tests {
                 expires_at_ms: 1_700_000_060_000,
                 requested: 3,
                 quantity,
+                home: None,
             }),
             cause: Some(Cause {
                 operation_id: vec![1; 16].into(),

@@ -5,6 +5,7 @@
 mod changes;
 mod concurrency;
 mod malformed;
+mod orders;
 mod reservations;
 mod restart;
 mod support;

@@ -34,6 +34,7 @@ pub(super) struct Hold {
 
 #[derive(Default)]
 pub(super) struct World {
+    pub(super) shard: u32,
     pub(super) history: Vec<Change>,
     pub(super) holds: Vec<Hold>,
     /// By SKU, warehouse and bucket name; pools as `pool storefront`.
@@ -57,7 +58,14 @@ pub(super) fn operation_id(number: u64) -> [u8; 16] {
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::of_shard(SHARD)
+    }
+
+    pub(super) fn of_shard(shard: u32) -> Self {
         Self {
+            shard,
+            // So that no two shards have an operation id in common.
+            operations: u64::from(shard) << 32,
             log_index: 3,
             log_time_ms: START_MS,
             ..Self::default()
@@ -102,7 +110,7 @@ impl World {
         }
         self.seq += 1;
         self.entry.push(Change {
-            shard: SHARD,
+            shard: self.shard,
             seq: self.seq,
             kind: kind.into(),
             sku: sku.into(),
@@ -385,5 +393,6 @@ fn effect(
         expires_at_ms,
         requested: part.requested,
         quantity,
+        home: None,
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn verify(
             }
             progress.inc(changes.len() as u64);
         }
-        replay.end();
+        replay.end()?;
     }
     Ok(())
 }
