@@ -110,7 +110,9 @@ impl Allocation {
 /// May a reservation in this state see this change? A participant that missed the confirmation of its order goes
 /// from prepared straight to what came after it; the home misses nothing.
 pub(super) fn allows(reservation: &Reservation, kind: ChangeKind, shard: u32) -> bool {
-    use ChangeKind::{Aborted, Cancelled, Committed, Confirmed, Expired, Extended, Released, Returned, Shipped};
+    use ChangeKind::{
+        Aborted, Cancelled, Committed, Confirmed, Expired, Extended, Released, Returned, Shipped,
+    };
     match reservation.state {
         ReservationState::Prepared => match kind {
             Confirmed | Aborted => true,

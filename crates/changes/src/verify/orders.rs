@@ -193,7 +193,9 @@ impl OrdersReport {
         self.orders += 1;
         for part in order.chunk_by(|a, b| a.shard == b.shard) {
             self.parts += 1;
-            let is_prepared = part.last().is_some_and(|last| last.kind == DecisionKind::Prepared);
+            let is_prepared = part
+                .last()
+                .is_some_and(|last| last.kind == DecisionKind::Prepared);
             self.prepared += u64::from(is_prepared);
         }
     }

@@ -236,7 +236,8 @@ impl Reservations {
         };
         let Current { run, effect, seq, .. } = current;
         let reservation = self.open.get_mut(&run.id);
-        let is_short = run.kind == ChangeKind::Prepared && reservation.as_ref().is_some_and(|one| one.is_short());
+        let is_short =
+            run.kind == ChangeKind::Prepared && reservation.as_ref().is_some_and(|one| one.is_short());
         self.decisions.extend(Decision::of(
             &effect,
             (run.kind, run.operation, is_short),

@@ -68,7 +68,8 @@ fn part(decisions: &[Decision], faults: &mut Vec<Fault>) -> Part {
     let mut lives = 0;
     for (at, decision) in decisions.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| &decisions[before]);
-        if before.is_some_and(|before| (before.kind, before.log_index) == (decision.kind, decision.log_index)) {
+        if before.is_some_and(|before| (before.kind, before.log_index) == (decision.kind, decision.log_index))
+        {
             continue;
         }
         part.is_short |= decision.is_short;

@@ -2,6 +2,7 @@
 
 mod damage;
 mod histories;
+mod orders;
 mod world;
 
 use holdfast_proto::v1::{self, Bucket, Change, ChangeKind};

@@ -58,7 +58,10 @@ pub(super) fn operation_id(number: u64) -> [u8; 16] {
 
 impl World {
     pub(super) fn new() -> Self {
-        Self::of_shard(SHARD)
+        Self {
+            operations: 0,
+            ..Self::of_shard(SHARD)
+        }
     }
 
     pub(super) fn of_shard(shard: u32) -> Self {
@@ -177,6 +180,19 @@ impl World {
     ) -> Option<usize> {
         let id = self.next_operation();
         let expires_at_ms = self.log_time_ms + ttl_ms;
+        let granted = (ReservationState::Held, expires_at_ms);
+        self.take(ChangeKind::Reserved, id, storefront, wanted, granted)
+    }
+
+    /// A reserve, or the part of an order in this shard.
+    pub(super) fn take(
+        &mut self,
+        kind: ChangeKind,
+        id: [u8; 16],
+        storefront: &str,
+        wanted: &[(&str, &str, i64)],
+        (state, expires_at_ms): (ReservationState, u64),
+    ) -> Option<usize> {
         let mut parts = Vec::new();
         for (line, (sku, warehouse, quantity)) in wanted.iter().enumerate() {
             let pooled = quantity
@@ -200,20 +216,14 @@ impl World {
                 (Bucket::Pool, -pooled),
                 (Bucket::Held, granted),
             ];
-            let effect = effect(id, &part, ReservationState::Held, expires_at_ms, granted);
-            let change = self.write(
-                ChangeKind::Reserved,
-                (sku, warehouse, storefront),
-                &moves,
-                Some(id),
-            );
+            let effect = effect(id, &part, state, expires_at_ms, granted);
+            let change = self.write(kind, (sku, warehouse, storefront), &moves, Some(id));
             change.reservation = Some(effect);
             parts.push(part);
         }
         if parts.is_empty() {
             return None;
         }
-        let state = ReservationState::Held;
         self.holds.push(Hold {
             id,
             storefront: storefront.into(),
@@ -235,12 +245,16 @@ impl World {
 
     /// Commit, release or expire: the whole hold.
     pub(super) fn end_hold(&mut self, at: usize, kind: ChangeKind) {
+        let operation = (kind != ChangeKind::Expired).then(|| self.next_operation());
+        self.end_hold_by(at, kind, operation);
+    }
+
+    pub(super) fn end_hold_by(&mut self, at: usize, kind: ChangeKind, operation: Option<[u8; 16]>) {
         let state = match kind {
             ChangeKind::Committed => ReservationState::Committed,
             ChangeKind::Expired => ReservationState::Expired,
             _ => ReservationState::Released,
         };
-        let operation = (kind != ChangeKind::Expired).then(|| self.next_operation());
         let mut hold = self.holds[at].clone();
         hold.state = state;
         for part in &mut hold.parts {
