@@ -312,8 +312,9 @@ mod tests {
     #[test]
     fn every_reason_but_unspecified_has_exactly_one_rule_in_order() {
         let reasons: Vec<i32> = RULES.iter().map(|rule| rule.reason as i32).collect();
-        let expected: Vec<i32> = (1..)
-            .take_while(|number| Reason::try_from(*number).is_ok())
+        // 12 is reserved: its reason is gone from the contract.
+        let expected: Vec<i32> = (1..64)
+            .filter(|number| Reason::try_from(*number).is_ok())
             .collect();
         assert_eq!(reasons, expected);
     }
