@@ -309,6 +309,46 @@ fn units_that_go_back_before_they_are_paid_are_released() {
 }
 
 #[test]
+fn an_attempt_that_came_to_nothing_is_released_and_the_next_one_begins_anew() {
+    use Bucket::{Free, Held, Pool};
+    let aborted = change(4, 17, &[(Free, 3, 9), (Pool, 1, 1), (Held, -4, 0)]);
+    let prepared = change(5, 15, &[(Free, -4, 5), (Held, 4, 4)]);
+    let mut history = life()[..3].to_vec();
+    history.push(of(aborted, 0, ReservationState::Released, 4));
+    let (told, nothing) = line(&history);
+    assert_eq!(
+        (told.state(), nothing.held, nothing.released),
+        (ReservationState::Released, 0, 4)
+    );
+    history.push(of(prepared, 0, ReservationState::Prepared, 4));
+    let (told, anew) = line(&history);
+    assert_eq!(
+        (told.state(), told.created_at_ms),
+        (ReservationState::Prepared, 1_050)
+    );
+    assert_eq!(
+        (told.lines.len(), anew.granted, anew.held, anew.released),
+        (1, 4, 4, 0)
+    );
+}
+
+#[test]
+fn a_part_of_an_order_names_the_shard_that_decides() {
+    let mut history = life();
+    let home = |history: &[Change]| {
+        let (_, subject) = read(At::Seq(8), Reservation::new(ID), history).unwrap().unwrap();
+        subject.home()
+    };
+    assert_eq!(home(&history), None);
+    for change in &mut history {
+        if let Some(effect) = &mut change.reservation {
+            effect.home = Some(6);
+        }
+    }
+    assert_eq!(home(&history), Some(6));
+}
+
+#[test]
 fn a_reservation_that_moves_what_it_does_not_have_is_a_fault() {
     use Bucket::{Committed, Free, Held, OnHand};
     let committed = ReservationState::Committed;

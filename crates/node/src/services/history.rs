@@ -164,6 +164,7 @@ impl Service {
                     let part = |reservation: &v1::Reservation| v1::ReservationPart {
                         as_of: Some(as_of),
                         reservation: Some(reservation.clone()),
+                        home: subject.home(),
                     };
                     Ok(subject.reservation().map(part))
                 }

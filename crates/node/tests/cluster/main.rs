@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+mod as_of;
 mod changes;
 mod concurrency;
 mod malformed;
