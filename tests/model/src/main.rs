@@ -23,6 +23,7 @@ fn main() -> anyhow::Result<()> {
         units: vec![2, 2],
         orders: vec![OrderScope::of(&[0, 1], 1)],
         coordinators: vec![0, 0],
+        attempts: 2,
         wishes: Vec::new(),
         timeouts: 0,
         redeliveries: 0,

@@ -70,7 +70,9 @@ impl Ledger {
             }
             match reservation.state {
                 _ if link.attempt > attempt => return Err(Refusal::OrderAborted { attempt }),
-                ReservationState::Prepared if link.attempt < attempt => {
+                ReservationState::Prepared
+                    if link.attempt < attempt && !is_seeded(Fault::OverwritesEarlierAttempt) =>
+                {
                     return Err(Refusal::Contended(Vec::new()));
                 }
                 ReservationState::Prepared => {}
@@ -168,7 +170,7 @@ impl Ledger {
         let same = settlement.incarnation == Some(link.incarnation);
         let open = match reservation.state {
             ReservationState::Prepared => true,
-            ReservationState::Held => settlement.verdict != Verdict::Aborted || is_seeded(Fault::AbortsHeld),
+            ReservationState::Held => settlement.verdict != Verdict::Aborted,
             _ => is_seeded(Fault::IgnoresVersion) && reservation.state == ReservationState::Committed,
         };
         let meant = match settlement.verdict {

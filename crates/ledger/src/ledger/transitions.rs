@@ -87,8 +87,10 @@ impl Ledger {
                 .get(id)
                 .and_then(|reservation| reservation.order.as_ref());
             return match link {
-                Some(link) => Err(Refusal::DecidedAtHome { home: link.home }),
-                None => Ok(None),
+                Some(link) if !is_seeded(Fault::ParticipantDecides) => {
+                    Err(Refusal::DecidedAtHome { home: link.home })
+                }
+                _ => Ok(None),
             };
         };
         let state = match &order.state {
@@ -97,7 +99,9 @@ impl Ledger {
             OrderState::Decided(decided) => {
                 let expired_at_ms = decided.expires_at_ms;
                 match decided.verdict {
-                    Verdict::Held if expired_at_ms > now_ms || is_seeded(Fault::CommitsExpired) => {
+                    Verdict::Held if expired_at_ms > now_ms => return Ok(Some(expired_at_ms)),
+                    Verdict::Expired if is_seeded(Fault::CommitsExpired) => return Ok(Some(expired_at_ms)),
+                    Verdict::Committed if is_seeded(Fault::ReleasesCommitted) => {
                         return Ok(Some(expired_at_ms));
                     }
                     Verdict::Held | Verdict::Expired => return Err(Refusal::Expired { expired_at_ms }),
