@@ -23,7 +23,7 @@ use crate::{
 
 /// What can happen next.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Move {
+pub(crate) enum Move {
     /// A message arrives.
     Deliver(Arc<Packet>),
     /// A message that may take units arrives, and will once more.
@@ -64,7 +64,7 @@ enum Again {
 }
 
 /// Orders over several shards, within the bounds of a scope.
-pub struct OrderModel {
+pub(crate) struct OrderModel {
     pub(crate) scope: Scope,
     judge: Judge,
     deadline: Option<Instant>,
@@ -72,7 +72,7 @@ pub struct OrderModel {
 }
 
 impl OrderModel {
-    /// `deadline`: no state is looked at after it, and `was_cut` says so.
+    /// `deadline`: nothing happens in any state after it, and `was_cut` says so.
     pub(crate) fn new(scope: Scope, deadline: Option<Instant>, was_cut: Arc<AtomicBool>) -> Self {
         Self {
             scope,
@@ -232,6 +232,14 @@ impl OrderModel {
         Some(world)
     }
 
+    fn is_over(&self) -> bool {
+        let is_over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if is_over {
+            self.was_cut.store(true, Ordering::Relaxed);
+        }
+        is_over
+    }
+
     /// None: nothing happens.
     fn act(&self, world: &mut World, action: &Move) -> Option<()> {
         match action {
@@ -266,7 +274,7 @@ impl Model for OrderModel {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Move>) {
-        if world.broken.is_some() {
+        if world.broken.is_some() || self.is_over() {
             return;
         }
         for (place, seat) in world.seats.iter().enumerate() {
@@ -327,14 +335,6 @@ impl Model for OrderModel {
                 world.broken != Some(Broken::DoesNotHeal)
             }),
         ]
-    }
-
-    fn within_boundary(&self, _: &World) -> bool {
-        let is_over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if is_over {
-            self.was_cut.store(true, Ordering::Relaxed);
-        }
-        !is_over
     }
 }
 

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Packet {
+pub(crate) struct Packet {
     /// Its name in the network.
     key: u64,
     /// Equal for what different coordinators say alike.

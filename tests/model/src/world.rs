@@ -37,7 +37,7 @@ pub enum Broken {
 
 /// One state. Two that behave alike are equal.
 #[derive(Debug, Clone)]
-pub struct World {
+pub(crate) struct World {
     pub(crate) shards: Vec<Arc<Shard>>,
     pub(crate) seats: Vec<Arc<Seat>>,
     pub(crate) network: Network,
