@@ -6,6 +6,7 @@
 mod acknowledged;
 mod cluster;
 mod demo;
+mod mutants;
 mod needs;
 mod report;
 mod steps;
@@ -30,11 +31,15 @@ enum Command {
     /// Everything that proves Holdfast: unit, property, real-process and warehouse tests.
     #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only rust")]
     Test(test::Args),
+    /// Seeds the ledger with one known fault of the order protocol after the other: the model has to notice each.
+    #[command(after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants --threads 4")]
+    Mutants(mutants::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
     }
 }
