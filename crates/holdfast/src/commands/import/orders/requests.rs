@@ -15,7 +15,7 @@ const HOLD_TTL_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// The document of a sale's operation: `reserve`, `commit` or `ship`.
 pub(super) fn sale_document(sale: &Sale, operation: &str) -> String {
-    format!("{}/{}/{}/{operation}", sale.invoice, sale.shard, sale.part)
+    format!("{}/{}/{operation}", sale.invoice, sale.part)
 }
 
 /// The document of a row's operation: `cancel`, `return`, `return-unreferenced` or `adjust`.
@@ -169,7 +169,7 @@ impl Requests<'_> {
 fn key(sale: &Sale, reservation_id: &Bytes) -> Option<v1::ReservationKey> {
     Some(v1::ReservationKey {
         reservation_id: reservation_id.clone(),
-        shard: Some(sale.shard),
+        shard: Some(sale.home),
     })
 }
 
