@@ -115,6 +115,7 @@ impl Story {
             sku: sku(name),
             warehouse: warehouse(at),
             quantity,
+            supply_id: None,
         })
     }
 
@@ -133,6 +134,7 @@ impl Story {
             lines,
             ttl_ms: 60_000,
             mode,
+            sourcing: Sourcing::AsGiven,
         })
     }
 
