@@ -39,6 +39,14 @@ pub(crate) enum DraftAction {
         counted: i64,
         entries_back: usize,
     },
+    /// On a transfer, counted from the last; `usize::MAX` is one that never was.
+    OnTransfer(usize, ToTransfer),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ToTransfer {
+    In(Vec<TransferLine>, Disposition),
+    Close,
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +64,9 @@ pub(crate) struct DraftEntry {
     pub(crate) later_ms: i64,
     pub(crate) drafts: Vec<Draft>,
 }
+
+/// When logs begin.
+pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
 pub(crate) const SKUS: [&str; 3] = ["tea", "cup", "pot"];
 pub(crate) const WAREHOUSES: [&str; 4] = ["north", "east", "west", "a"];
@@ -97,13 +108,100 @@ fn reserve() -> impl Strategy<Value = Action> {
         vec(line, 1..5),
         prop_oneof![1 => 1..3_000_u64, 4 => 3_000..20_000_u64],
         mode,
+        select(vec![
+            Sourcing::AsGiven,
+            Sourcing::AsGiven,
+            Sourcing::FewestShipments,
+            Sourcing::Balance,
+        ]),
     )
-        .prop_map(|(storefront, lines, ttl_ms, mode)| Action::Reserve {
+        .prop_map(|(storefront, lines, ttl_ms, mode, sourcing)| Action::Reserve {
             storefront,
             lines,
             ttl_ms,
             mode,
+            sourcing,
         })
+}
+
+fn supply_id() -> impl Strategy<Value = SupplyId> {
+    select(vec!["po-1", "po-2"]).prop_map(|name| SupplyId::new(name).unwrap())
+}
+
+/// Around the times of a log.
+fn date() -> impl Strategy<Value = u64> {
+    prop_oneof![30 => (START_MS - 5_000)..(START_MS + 60_000), 1 => (1_u64 << 48)..(1 << 49)]
+}
+
+fn policy() -> impl Strategy<Value = Action> {
+    let max = prop_oneof![12 => Just(0), 4 => 1..6_i64, 1 => Just(-1)];
+    let limit = || prop_oneof![6 => Just(0), 24 => 1..16_i64, 1 => Just(-1)];
+    (
+        sku(),
+        storefront(),
+        proptest::bool::weighted(0.8),
+        max,
+        limit(),
+        limit(),
+        prop_oneof![2 => Just(0), 2 => date()],
+    )
+        .prop_map(
+            |(
+                sku,
+                storefront,
+                may_borrow,
+                max_per_reservation,
+                backorder_limit,
+                preorder_limit,
+                preorder_until_ms,
+            )| {
+                Action::SetPolicy {
+                    sku,
+                    storefront,
+                    may_borrow,
+                    max_per_reservation,
+                    backorder_limit,
+                    preorder_limit,
+                    preorder_until_ms,
+                }
+            },
+        )
+}
+
+fn transfer_lines(most: usize) -> impl Strategy<Value = Vec<TransferLine>> {
+    let line = (sku(), quantity()).prop_map(|(sku, quantity)| TransferLine { sku, quantity });
+    vec(line, 0..most)
+}
+
+fn planning() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        (transfer_lines(4), warehouse(), warehouse(), date()).prop_map(
+            |(lines, from, to, expected_at_ms)| {
+                Action::TransferOut {
+                    lines,
+                    from,
+                    to,
+                    expected_at_ms,
+                }
+            }
+        ),
+        (
+            sku(),
+            warehouse(),
+            supply_id(),
+            prop_oneof![1 => Just(-1), 10 => 0..9_i64],
+            date()
+        )
+            .prop_map(
+                |(sku, warehouse, supply_id, quantity, expected_at_ms)| Action::ExpectSupply {
+                    sku,
+                    warehouse,
+                    supply_id,
+                    quantity,
+                    expected_at_ms
+                }
+            ),
+    ]
 }
 
 fn disposition() -> impl Strategy<Value = Disposition> {
@@ -151,8 +249,8 @@ fn movement() -> impl Strategy<Value = Action> {
         ])
     };
     prop_oneof![
-        8 => (sku(), warehouse(), prop_oneof![50 => 1..25_i64, 1 => -1..1_i64])
-            .prop_map(|(sku, warehouse, quantity)| Action::Receive { sku, warehouse, quantity }),
+        8 => (sku(), warehouse(), prop_oneof![50 => 1..25_i64, 1 => -1..1_i64], option::weighted(0.4, supply_id()))
+            .prop_map(|(sku, warehouse, quantity, supply_id)| Action::Receive { sku, warehouse, quantity, supply_id }),
         2 => (sku(), warehouse(), -9..9_i64)
             .prop_map(|(sku, warehouse, delta)| Action::Adjust { sku, warehouse, delta }),
         2 => (sku(), warehouse(), prop_oneof![1 => Just(-1), 12 => 0..3_i64, 12 => 3..20_i64]).prop_map(|(sku, warehouse, counted)| Action::Count {
@@ -161,11 +259,7 @@ fn movement() -> impl Strategy<Value = Action> {
         3 => (sku(), warehouse(), bucket(), bucket(), quantity()).prop_map(
             |(sku, warehouse, from, to, quantity)| Action::MoveBucket { sku, warehouse, from, to, quantity }
         ),
-        1 => (sku(), storefront(), any::<bool>(), prop_oneof![3 => Just(0), 2 => 1..6_i64, 1 => Just(-1)]).prop_map(
-            |(sku, storefront, may_borrow, max_per_reservation)| Action::SetPolicy {
-                sku, storefront, may_borrow, max_per_reservation
-            }
-        ),
+        3 => policy(),
         3 => (sku(), warehouse(), storefront(), -1..7_i64).prop_map(|(sku, warehouse, storefront, target)| {
             Action::AllocatePool { sku, warehouse, storefront, target }
         }),
@@ -175,11 +269,21 @@ fn movement() -> impl Strategy<Value = Action> {
     ]
 }
 
+fn to_transfer() -> impl Strategy<Value = ToTransfer> {
+    prop_oneof![
+        6 => (transfer_lines(3), disposition()).prop_map(|(lines, to)| ToTransfer::In(lines, to)),
+        1 => Just(ToTransfer::Close),
+    ]
+}
+
 fn draft() -> impl Strategy<Value = Draft> {
     let action = prop_oneof![
         8 => reserve().prop_map(DraftAction::Ready),
         12 => (prop_oneof![30 => 0..5_usize, 1 => Just(usize::MAX)], transition()).prop_map(|(back, what)| DraftAction::On(back, what)),
         8 => movement().prop_map(DraftAction::Ready),
+        3 => planning().prop_map(DraftAction::Ready),
+        2 => (prop_oneof![30 => 0..3_usize, 1 => Just(usize::MAX)], to_transfer())
+            .prop_map(|(back, what)| DraftAction::OnTransfer(back, what)),
         2 => (sku(), warehouse(), 0..12_i64, 0..8_usize).prop_map(|(sku, warehouse, counted, entries_back)| {
             DraftAction::Count { sku, warehouse, counted, entries_back }
         }),
@@ -200,10 +304,13 @@ pub(crate) fn log(entries: usize) -> impl Strategy<Value = Vec<DraftEntry>> {
     (deliveries(), vec(entry, 1..entries)).prop_map(|(first, rest)| [vec![first], rest].concat())
 }
 
-/// Something to sell, in two warehouses of each SKU; in one of them some of it is for one storefront.
+/// Something to sell, in two warehouses of each SKU; in one of them some of it is for one storefront. Some may be sold before
+/// it is there.
 fn deliveries() -> impl Strategy<Value = DraftEntry> {
     let pools = vec((storefront(), 0..6_i64), SKUS.len());
-    (vec(4..30_i64, 2 * SKUS.len()), pools).prop_map(|(quantities, pools)| {
+    let policies = vec(policy(), 0..5);
+    let few_or_many = prop_oneof![2 => 4..30_i64, 1 => 1..6_i64];
+    (vec(few_or_many, 2 * SKUS.len()), pools, policies).prop_map(|(quantities, pools, policies)| {
         let place = |number: usize| {
             let sku = Sku::new(SKUS[number % SKUS.len()]).unwrap();
             (sku, WarehouseId::new(WAREHOUSES[number / SKUS.len()]).unwrap())
@@ -214,6 +321,7 @@ fn deliveries() -> impl Strategy<Value = DraftEntry> {
                 sku,
                 warehouse,
                 quantity,
+                supply_id: None,
             }
         };
         let allocate = |(number, (storefront, target))| {
@@ -227,6 +335,7 @@ fn deliveries() -> impl Strategy<Value = DraftEntry> {
         };
         let actions = quantities.into_iter().enumerate().map(receive);
         let actions = actions.chain(pools.into_iter().enumerate().map(allocate));
+        let actions = actions.chain(policies);
         let draft = |action| Draft::New {
             id_offset_ms: 0,
             reason: "test",
@@ -247,6 +356,7 @@ pub(crate) struct Writer {
     commands: Vec<Command>,
     /// In order of their making, with the last known state (a hold may have ended since).
     reservations: Vec<(ReservationId, ReservationState)>,
+    transfers: Vec<TransferId>,
     /// The last change after each entry.
     marks: Vec<u64>,
 }
@@ -267,13 +377,14 @@ fn back<T: Clone>(list: &[T], back: usize) -> Option<T> {
 
 impl Writer {
     pub(crate) fn new() -> Self {
-        let now_ms = 1_800_000_000_000;
+        let now_ms = START_MS as i64;
         Self {
             index: 0,
             now_ms,
             number: 0,
             commands: Vec::new(),
             reservations: Vec::new(),
+            transfers: Vec::new(),
             marks: vec![0],
         }
     }
@@ -305,6 +416,9 @@ impl Writer {
                 ) => {
                     let found = self.reservations.iter_mut().find(|(id, _)| id == reservation_id);
                     found.unwrap().1 = *now;
+                }
+                (Ok(Success::Stocked { replayed: false, .. }), Action::TransferOut { .. }) => {
+                    self.transfers.push(command.operation_id);
                 }
                 _ => {}
             }
@@ -407,6 +521,20 @@ impl Writer {
                     warehouse,
                     counted: *counted,
                     as_of_seq: Some(as_of_seq),
+                }
+            }
+            DraftAction::OnTransfer(steps, what) => {
+                let known = (*steps != usize::MAX)
+                    .then(|| back(&self.transfers, *steps))
+                    .flatten();
+                let transfer_id = known.unwrap_or(id_at(1, 1));
+                match what.clone() {
+                    ToTransfer::In(lines, disposition) => Action::TransferIn {
+                        transfer_id,
+                        lines,
+                        disposition,
+                    },
+                    ToTransfer::Close => Action::CloseTransfer { transfer_id },
                 }
             }
             DraftAction::On(steps, transition) => {

@@ -1,10 +1,13 @@
 //! Small stories, one claim each. The property tests in `tests/` do the rest.
 
+mod backorder;
 mod deficit;
 mod edges;
 mod orders;
 mod reserving;
+mod sourcing;
 mod time;
+mod transferring;
 
 use crate::*;
 
