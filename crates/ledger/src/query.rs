@@ -57,7 +57,7 @@ pub enum Query {
     Deficits {
         /// The last cell of the page before.
         after: Option<(Sku, WarehouseId)>,
-        /// 1 to 1,000 cells.
+        /// 1 to 20 cells.
         limit: u32,
     },
     /// One transfer.
@@ -176,7 +176,7 @@ pub struct PromiseDate {
 pub struct DeficitView {
     /// The cell.
     pub cell: CellView,
-    /// Live reservations with units here in order of their making: the oldest promise is kept first. At most 10,000, and then
+    /// Live reservations with units here in order of their making: the oldest promise is kept first. At most 1,000, and then
     /// the latest.
     pub reservations: Vec<AffectedReservation>,
     /// How many earlier ones are not listed.

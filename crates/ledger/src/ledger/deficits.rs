@@ -7,9 +7,9 @@ use crate::{AffectedReservation, DeficitView, Refusal, ReservationId, Sku, Wareh
 use super::{Ledger, reservation::Reservation, stock::CellKey, transferring::check_page};
 
 /// The most cells of a page.
-const MAX_PAGE: u32 = 1_000;
+const MAX_PAGE: u32 = 20;
 /// The most reservations that are listed for one cell.
-const MAX_AFFECTED: usize = 10_000;
+const MAX_AFFECTED: usize = 1_000;
 
 impl Ledger {
     pub(crate) fn deficits(

@@ -5,7 +5,9 @@
 pub mod inbound;
 pub mod outbound;
 mod reserve;
+pub mod plans;
 mod stock;
+mod transfers;
 
 #[cfg(test)]
 mod tests;
