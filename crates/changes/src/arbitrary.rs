@@ -13,16 +13,18 @@ pub(crate) fn change() -> impl Strategy<Value = v1::Change> {
         any::<u32>(),
         0..=i64::MAX as u64,
     );
-    let what = (0..=17i32, name(), name(), name());
+    let what = (0..=21i32, name(), name(), name());
     (
         place,
         what,
         moves(),
         proptest::option::of(effect()),
         proptest::option::of(policy()),
+        proptest::option::of(transfer()),
+        proptest::option::of(supply()),
         cause(),
     )
-        .prop_map(|(place, what, moves, reservation, policy, cause)| v1::Change {
+        .prop_map(|(place, what, moves, reservation, policy, transfer, supply, cause)| v1::Change {
             shard: place.0.into(),
             seq: place.1,
             entry_changes: place.2,
@@ -36,6 +38,8 @@ pub(crate) fn change() -> impl Strategy<Value = v1::Change> {
             moves,
             reservation,
             policy,
+            transfer,
+            supply,
             cause: Some(cause),
         })
 }
