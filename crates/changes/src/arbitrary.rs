@@ -24,24 +24,26 @@ pub(crate) fn change() -> impl Strategy<Value = v1::Change> {
         proptest::option::of(supply()),
         cause(),
     )
-        .prop_map(|(place, what, moves, reservation, policy, transfer, supply, cause)| v1::Change {
-            shard: place.0.into(),
-            seq: place.1,
-            entry_changes: place.2,
-            entry_offset: place.3,
-            log_index: place.4.into(),
-            log_time_ms: place.5,
-            kind: what.0,
-            sku: what.1,
-            warehouse: what.2,
-            storefront: what.3,
-            moves,
-            reservation,
-            policy,
-            transfer,
-            supply,
-            cause: Some(cause),
-        })
+        .prop_map(
+            |(place, what, moves, reservation, policy, transfer, supply, cause)| v1::Change {
+                shard: place.0.into(),
+                seq: place.1,
+                entry_changes: place.2,
+                entry_offset: place.3,
+                log_index: place.4.into(),
+                log_time_ms: place.5,
+                kind: what.0,
+                sku: what.1,
+                warehouse: what.2,
+                storefront: what.3,
+                moves,
+                reservation,
+                policy,
+                transfer,
+                supply,
+                cause: Some(cause),
+            },
+        )
 }
 
 fn name() -> impl Strategy<Value = String> {

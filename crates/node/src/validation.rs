@@ -1,8 +1,8 @@
 //! The rules for single fields. Each names the field it refuses, says which rule is broken, and panics on nothing.
 
 use holdfast_ledger::{
-    Disposition, IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, SupplyId,
-    TransferId, WarehouseId,
+    Disposition, IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId,
+    SupplyId, TransferId, WarehouseId,
 };
 use holdfast_proto::v1;
 use holdfast_shard::Freshness;
@@ -98,10 +98,7 @@ pub fn reservation_id(field: &str, bytes: &[u8]) -> Result<ReservationId, Invali
 }
 
 /// Which transfer, and which shard has it, if the caller knows.
-pub fn transfer_key(
-    field: &str,
-    key: Option<v1::TransferKey>,
-) -> Result<(TransferId, Option<u32>), Invalid> {
+pub fn transfer_key(field: &str, key: Option<v1::TransferKey>) -> Result<(TransferId, Option<u32>), Invalid> {
     let key = required(field, key)?;
     Ok((
         reservation_id(&format!("{field}.transfer_id"), &key.transfer_id)?,

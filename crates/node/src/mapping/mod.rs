@@ -4,8 +4,8 @@
 
 pub mod inbound;
 pub mod outbound;
-mod reserve;
 pub mod plans;
+mod reserve;
 mod stock;
 mod transfers;
 
