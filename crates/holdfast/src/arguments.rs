@@ -98,6 +98,19 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}: write a number and a unit, such as 90s, 15m or 1h30m"))
 }
 
+/// A UTC time, in milliseconds since the Unix epoch.
+pub(crate) fn time_ms(text: &str) -> Result<u64, String> {
+    const HOW: &str = "write a UTC time such as 2026-11-21T09:30:00Z, or milliseconds since the Unix epoch";
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map_err(|error| format!("{error}: {HOW}"));
+    }
+    let time = humantime::parse_rfc3339_weak(text).map_err(|error| format!("{error}: {HOW}"))?;
+    let since_epoch = time
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(|_| HOW.to_owned())?;
+    u64::try_from(since_epoch.as_millis()).map_err(|_| HOW.to_owned())
+}
+
 /// A whole number of at least 1.
 pub(crate) fn units(text: &str) -> Result<i64, String> {
     match text.parse::<i64>() {
