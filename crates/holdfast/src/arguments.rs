@@ -7,6 +7,29 @@ use uuid::Uuid;
 
 use crate::failure::FailedOperation;
 
+/// Where goods go that come in.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Disposition {
+    /// Sellable
+    Restock,
+    /// Present, not sellable
+    Damaged,
+    /// Waiting for an inspection
+    QualityHold,
+}
+
+impl Disposition {
+    /// As it is sent.
+    pub(crate) fn message(self) -> i32 {
+        match self {
+            Self::Restock => v1::Disposition::Restock,
+            Self::Damaged => v1::Disposition::Damaged,
+            Self::QualityHold => v1::Disposition::QualityHold,
+        }
+        .into()
+    }
+}
+
 /// What every mutation takes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Operation")]

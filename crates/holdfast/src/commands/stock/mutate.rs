@@ -13,10 +13,10 @@ use crate::render;
 #[derive(Debug, clap::Args)]
 pub(super) struct CellArgs {
     /// What
-    sku: String,
+    pub(super) sku: String,
     /// Where
     #[arg(long)]
-    warehouse: String,
+    pub(super) warehouse: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -238,7 +238,11 @@ pub(super) async fn allocate_pool(args: PoolArgs, context: &Context) -> anyhow::
     )
 }
 
-fn report(
+/// Prints the answer to a mutation of stock.
+///
+/// # Errors
+/// The operation failed, or stdout is closed.
+pub(in crate::commands) fn report(
     context: &Context,
     operation: &Operation,
     answer: Result<v1::StockResponse, ClientError>,
