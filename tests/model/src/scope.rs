@@ -107,6 +107,7 @@ impl Scope {
             storefront: storefront(),
             lines: scope.shards.iter().map(line).collect(),
             ttl_ms: 60_000,
+            sourcing: holdfast_ledger::Sourcing::AsGiven,
             mode: scope.mode,
         };
         Some(command(1 + order as u64, action))

@@ -105,6 +105,7 @@ impl Ledger {
             lines,
             ttl_ms: terms.ttl_ms,
             mode: terms.mode,
+            sourcing: terms.sourcing,
             may_be_empty,
         };
         self.decide_reserve(now_ms, buying)
@@ -235,6 +236,7 @@ impl Ledger {
                 requested: 0,
                 quantity: 0,
                 home,
+                sourcing: None,
             };
             let storefront = self.stock.storefronts.name(storefront).clone();
             self.stock.note(

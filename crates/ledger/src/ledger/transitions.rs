@@ -190,6 +190,7 @@ impl Ledger {
             requested: 0,
             quantity: 0,
             home: None,
+            sourcing: None,
         };
         let storefront = self.stock.storefronts.name(storefront).clone();
         self.stock.note(
@@ -287,6 +288,7 @@ fn end_parts(
                 requested: line.requested,
                 quantity,
                 home,
+                sourcing: None,
             };
             let step = Step {
                 kind,
@@ -302,7 +304,7 @@ fn end_parts(
     Ok(())
 }
 
-/// Takes open units of a part back; what the cell's pool, free and deficit get of them.
+/// Takes open units of a part back; what the cell's buckets get of them.
 pub(crate) fn give_back(
     stock: &Stock,
     cell: CellKey,
@@ -310,11 +312,11 @@ pub(crate) fn give_back(
     part: &mut Part,
     quantity: i64,
 ) -> Result<Deltas, Violation> {
-    let (to_pool, to_free) = part.take_back(quantity);
+    let (to_pool, to_sellable) = part.take_back(quantity);
     let cell = stock
         .cell(cell)
         .ok_or_else(|| Violation(format!("there is no cell {cell:?}")))?;
-    Ok(cell.give_back(storefront, to_pool, to_free))
+    Ok(cell.give_back(storefront, to_pool, to_sellable))
 }
 
 pub(crate) fn vanished(id: &ReservationId) -> Violation {

@@ -132,6 +132,7 @@ impl Coordinator {
             lines,
             ttl_ms,
             mode,
+            sourcing,
         } = &request.action
         else {
             return Err(Refusal::InvalidRequest(
@@ -159,6 +160,7 @@ impl Coordinator {
             storefront: storefront.clone(),
             ttl_ms: *ttl_ms,
             mode: *mode,
+            sourcing: *sourcing,
             fingerprint: request.fingerprint(),
         };
         Ok(Some(Self {

@@ -52,6 +52,7 @@ impl Shards {
                 lines,
                 ttl_ms: TTL_MS,
                 mode,
+                sourcing: Sourcing::AsGiven,
             },
         }
     }

@@ -64,6 +64,7 @@ impl Requests<'_> {
             sku: sku.to_owned(),
             warehouse: warehouse.clone(),
             quantity,
+            supply_id: String::new(),
         })
     }
 
@@ -90,6 +91,7 @@ impl Requests<'_> {
             lines: lines.collect(),
             ttl_ms: HOLD_TTL_MS,
             mode: mode.into(),
+            sourcing: v1::Sourcing::AsGiven.into(),
         }))
     }
 
