@@ -131,6 +131,10 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
         ChangeKind::Released => format!("{what} were given back by their holder"),
         ChangeKind::Expired => format!("{what} went back because the hold's time ran out"),
         ChangeKind::Shipped => format!("{what} left the warehouse"),
+        ChangeKind::TransferredOut => {
+            let to = change.transfer.as_ref().map_or("", |effect| effect.to.as_str());
+            format!("{what} left for {to}")
+        }
         ChangeKind::Cancelled => format!("{what} were cancelled and went back"),
         ChangeKind::Returned => format!("{what} came back"),
         other => format!("{what}: {}", names::kind(other)),

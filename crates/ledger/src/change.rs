@@ -92,7 +92,8 @@ pub struct Change {
     /// The policy's side.
     pub policy: Option<PolicyEffect>,
     /// The transfer's side: of TransferredOut (one change of the cell that loses units, one of the cell that they are on the
-    /// way to), TransferredIn and TransferClosed.
+    /// way to), TransferredIn and TransferClosed. Units that leave were free, or committed if the change has a reservation's
+    /// side too.
     pub transfer: Option<TransferEffect>,
     /// The supply's side: of SupplyExpected, and of a Received that names a supply which was expected.
     pub supply: Option<SupplyEffect>,

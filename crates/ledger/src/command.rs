@@ -169,7 +169,8 @@ pub enum Action {
     },
     /// A step of an order over several shards. Taken by coordinators and resolvers, never by callers.
     Order(OrderStep),
-    /// Ship, Cancel or Return for the units that this shard has of an order over several shards.
+    /// Ship, Cancel, Return or Dispatch for the units that this shard has of an order over several shards, TransferIn or
+    /// CloseTransfer for those of a transfer.
     OfPart(Box<Action>),
     /// Free units leave for another warehouse. The operation id becomes the transfer's id.
     TransferOut {
@@ -206,6 +207,16 @@ pub enum Action {
         supply_id: SupplyId,
         /// At least 0; 0 expects it no more.
         quantity: i64,
+        /// When they should be there, in milliseconds since the Unix epoch.
+        expected_at_ms: u64,
+    },
+    /// All committed units of a transfer's reservation (see [`crate::TRANSFER_STOREFRONT`]) leave for another warehouse. Makes
+    /// the transfer, whose id is the reservation's.
+    Dispatch {
+        /// Which.
+        reservation_id: ReservationId,
+        /// Where to; another warehouse than the one that all its units are in.
+        to: WarehouseId,
         /// When they should be there, in milliseconds since the Unix epoch.
         expected_at_ms: u64,
     },

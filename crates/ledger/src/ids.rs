@@ -157,6 +157,13 @@ text_id!(
     Principal, "principal", 64, "._:/-#", empty: false
 );
 
+impl StorefrontId {
+    /// Is it kept for the ledger's own use, so that no caller may name it?
+    pub fn is_reserved(&self) -> bool {
+        self.as_str().starts_with("holdfast:")
+    }
+}
+
 impl Default for Reference {
     /// The empty reference.
     fn default() -> Self {
@@ -186,7 +193,7 @@ impl TryFrom<[u8; 16]> for OperationId {
 /// The id of a reservation is the operation id of its Reserve.
 pub type ReservationId = OperationId;
 
-/// The id of a transfer is the operation id of its TransferOut.
+/// The id of a transfer is the operation id of its TransferOut. Over several shards it is a reservation's too.
 pub type TransferId = OperationId;
 
 impl OperationId {
@@ -204,6 +211,17 @@ impl OperationId {
         } else {
             Err(error)
         }
+    }
+
+    /// The id of a step of this operation: always the same for the same purpose, and of the same time.
+    pub fn derived(&self, purpose: &str) -> Self {
+        let mut seed = self.0.to_vec();
+        seed.extend_from_slice(purpose.as_bytes());
+        let mut bytes = xxhash_rust::xxh3::xxh3_128(&seed).to_be_bytes();
+        bytes[..6].copy_from_slice(&self.0[..6]);
+        bytes[6] = 0x80 | bytes[6] & 0x0f;
+        bytes[8] = 0x80 | bytes[8] & 0x3f;
+        Self(bytes)
     }
 
     /// The bytes.

@@ -18,7 +18,7 @@
 //! - **Commands** ([`Action`]): each is *decided* without changing anything (and may be refused with a [`Refusal`]), then
 //!   *executed* (which cannot be refused). So a refusal leaves nothing behind, and [`Ledger::preview`] can refuse without a
 //!   log write. One file for each family: `reserve`, `transitions` (extend, commit, release, expiry), `fulfilment` (ship,
-//!   cancel, return), `stocking` (receive, adjust, move, pools), `count`, `policies`.
+//!   cancel, return), `stocking` (receive, adjust, move, pools), `count`, `policies`, `transferring` and `dispatch`.
 //! - **Orders over several shards** (`order.rs`, `ledger/home.rs`, `ledger/participant.rs`): the same reservations, prepared first
 //!   and decided at the order's home; [`Coordinator`] says what to send where.
 //! - **Operation ids** (`ledger/operations.rs`): what took effect is remembered for the operation window, so the
@@ -72,7 +72,7 @@ pub use ledger::{Applied, Ledger, LedgerOptions, Violation};
 pub use order::{
     Acknowledgement, Coordinator, Decision, DueInquiry, DueSettlement, End, OrderLine, OrderPart, OrderReply,
     OrderStep, OrderTerms, OrderView, OrderWork, PreparedPart, Progress, Settlement, ShardNumber, Standing,
-    StepFailure, Target, Verdict,
+    StepFailure, TRANSFER_STOREFRONT, Target, TransferOrder, Verdict,
 };
 pub use outcome::{Allocation, GrantedLine, Outcome, Position, Refusal, Shortage, SourcingReason, Success};
 pub use query::{

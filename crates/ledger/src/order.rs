@@ -22,6 +22,7 @@
 //! `docs/orders.md` has the rules and what happens when whom dies at which step.
 
 mod coordinator;
+mod transfer;
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,7 @@ use crate::{
 };
 
 pub use coordinator::{Coordinator, End, Progress, StepFailure, Target};
+pub use transfer::{TRANSFER_STOREFRONT, TransferOrder};
 
 /// The number of a shard.
 pub type ShardNumber = u32;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Allocation, OrderView, OrderWork, Reference, ReservationId, Sku, StorefrontId, SupplyId, TransferId,
-    WarehouseId,
+    Allocation, OrderView, OrderWork, Reference, ReservationId, ShardNumber, Sku, StorefrontId, SupplyId,
+    TransferId, WarehouseId,
 };
 
 /// A question.
@@ -219,6 +219,8 @@ pub struct TransferView {
     pub closed_at_ms: u64,
     /// The caller's document.
     pub reference: Reference,
+    /// The home of its order, when other shards have units of it; here are those of this shard.
+    pub home: Option<ShardNumber>,
     /// One for each SKU, in order of the request.
     pub lines: Vec<TransferLineView>,
 }

@@ -83,7 +83,7 @@ impl Allocation {
             ChangeKind::Committed | ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted => {
                 self.held
             }
-            ChangeKind::Shipped | ChangeKind::Cancelled => self.committed,
+            ChangeKind::Shipped | ChangeKind::TransferredOut | ChangeKind::Cancelled => self.committed,
             ChangeKind::Returned => self.shipped - self.returned,
             _ => 0,
         };
@@ -96,7 +96,7 @@ impl Allocation {
                 self.committed += quantity;
             }
             ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted => self.held -= quantity,
-            ChangeKind::Shipped => {
+            ChangeKind::Shipped | ChangeKind::TransferredOut => {
                 self.committed -= quantity;
                 self.shipped += quantity;
             }
@@ -112,6 +112,7 @@ impl Allocation {
 pub(super) fn allows(reservation: &Reservation, kind: ChangeKind, shard: u32) -> bool {
     use ChangeKind::{
         Aborted, Cancelled, Committed, Confirmed, Expired, Extended, Released, Returned, Shipped,
+        TransferredOut,
     };
     match reservation.state {
         ReservationState::Prepared => match kind {
@@ -120,7 +121,7 @@ pub(super) fn allows(reservation: &Reservation, kind: ChangeKind, shard: u32) ->
             _ => false,
         },
         ReservationState::Held => matches!(kind, Extended | Committed | Released | Expired),
-        ReservationState::Committed => matches!(kind, Shipped | Cancelled | Returned),
+        ReservationState::Committed => matches!(kind, Shipped | TransferredOut | Cancelled | Returned),
         _ => false,
     }
 }
@@ -135,6 +136,7 @@ pub(super) fn leads_to(kind: ChangeKind, state: ReservationState) -> bool {
         ChangeKind::Released | ChangeKind::Aborted => state == Released,
         ChangeKind::Expired => state == Expired,
         ChangeKind::Shipped => matches!(state, Committed | Shipped),
+        ChangeKind::TransferredOut => state == Shipped,
         ChangeKind::Cancelled => matches!(state, Committed | Cancelled | Shipped | Returned),
         ChangeKind::Returned => state == Committed,
         _ => false,

@@ -46,9 +46,15 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
         ChangeKind::Received => q >= 1 && d(Bucket::Free) + filled == q && d(Bucket::Free) >= 0,
         ChangeKind::PoolAllocated => sellable + filled == 0,
         ChangeKind::TransferredOut => {
-            let leaves = d(Bucket::OnHand) == -q && d(Bucket::Free) == -q && d(Bucket::InTransit) == 0;
-            let is_sent = d(Bucket::InTransit) == q && d(Bucket::OnHand) == 0 && d(Bucket::Free) == 0;
-            q >= 1 && (leaves || is_sent)
+            // Over several shards the units were reserved and committed first.
+            let from = match quantity {
+                Some(_) => [0, -q],
+                None => [-q, 0],
+            };
+            let taken = [d(Bucket::Free), d(Bucket::Committed)];
+            let leaves = d(Bucket::OnHand) == -q && taken == from && d(Bucket::InTransit) == 0;
+            let is_sent = d(Bucket::InTransit) == q && d(Bucket::OnHand) == 0 && taken == [0, 0];
+            q >= 1 && transferred == Some(q) && (leaves || (is_sent && quantity.is_none()))
         }
         ChangeKind::TransferredIn => {
             let arrives = d(Bucket::InTransit) == -q && d(Bucket::OnHand) == q;
@@ -100,7 +106,7 @@ fn may_move(kind: ChangeKind, bucket: Bucket) -> bool {
             )
         }
         ChangeKind::PoolAllocated => matches!(bucket, Free | Pool | Backordered),
-        ChangeKind::TransferredOut => matches!(bucket, OnHand | Free | InTransit),
+        ChangeKind::TransferredOut => matches!(bucket, OnHand | Free | Committed | InTransit),
         ChangeKind::TransferredIn => {
             matches!(
                 bucket,

@@ -165,7 +165,7 @@ fn transfer(change: &Change, kind: ChangeKind) -> Result<Option<(Id, &TransferEf
 fn effect(change: &Change, kind: ChangeKind) -> Result<Option<Effect>, String> {
     use ChangeKind::{
         Aborted, Cancelled, Committed, Confirmed, Expired, Extended, Prepared, Released, Reserved, Returned,
-        Shipped,
+        Shipped, TransferredOut,
     };
     let of_an_order = matches!(kind, Prepared | Confirmed | Aborted);
     let needed = of_an_order
@@ -180,7 +180,7 @@ fn effect(change: &Change, kind: ChangeKind) -> Result<Option<Effect>, String> {
             Ok(None)
         };
     };
-    if !needed && kind != Returned {
+    if !needed && !matches!(kind, Returned | TransferredOut) {
         return Err("it names a reservation, which does not fit its kind".into());
     }
     if effect.sourcing != 0 && !matches!(kind, Reserved | Prepared) {

@@ -34,6 +34,12 @@ impl Transfers {
         let quantity = effect.quantity;
         let here = &step.change.warehouse;
         let (from, to) = (&effect.from, &effect.to);
+        if let Some(other) = step.reservation.filter(|reservation| reservation.id != id) {
+            let other = uuid::Uuid::from_bytes(other.id);
+            return Some(format!(
+                "{quantity} units left for it that reservation {other} had"
+            ));
+        }
         if step.kind == ChangeKind::TransferredOut && step.delta(Bucket::InTransit) == 0 {
             let twice = self.leaving.insert((id, cell.0), quantity).is_some();
             let told = format!("{quantity} units left {here}, it is told to go from {from} to {to}");

@@ -136,6 +136,7 @@ impl Ledger {
                 })
             }
             Plan::Transfer(plan) => self.execute_transfer(recording, command.operation_id, plan, &cause),
+            Plan::Dispatch(plan) => self.execute_dispatch(recording, plan, &cause),
             Plan::Policy(plan) => {
                 self.policies.execute(&mut self.stock, recording, plan, &cause);
                 Ok(Success::Stocked {

@@ -4,6 +4,7 @@ use crate::{Action, Bucket, Command, Refusal, ReturnOf};
 
 use super::{
     Ledger,
+    dispatch::DispatchPlan,
     fulfilment::{Fulfilment, FulfilmentPlan},
     policies::{self, PolicyPlan},
     reserve::{Buying, ReservePlan},
@@ -20,6 +21,7 @@ pub(crate) enum Plan<'a> {
     Fulfilment(FulfilmentPlan),
     Stock(StockPlan<'a>),
     Transfer(TransferPlan<'a>),
+    Dispatch(DispatchPlan<'a>),
     Policy(PolicyPlan<'a>),
 }
 
@@ -29,21 +31,29 @@ impl Ledger {
         let id = match action {
             Action::Ship { reservation_id, .. }
             | Action::Cancel { reservation_id, .. }
+            | Action::Dispatch { reservation_id, .. }
             | Action::Return {
                 of: ReturnOf::Reservation { reservation_id, .. },
                 ..
             } => reservation_id,
+            Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
+                let home = self.transfers.get(transfer_id)?.home?;
+                return Some(Refusal::OverSeveralShards { home });
+            }
             Action::OfPart(action) => {
                 let is_for_parts = matches!(
                     action.as_ref(),
                     Action::Ship { .. }
                         | Action::Cancel { .. }
+                        | Action::Dispatch { .. }
+                        | Action::TransferIn { .. }
+                        | Action::CloseTransfer { .. }
                         | Action::Return {
                             of: ReturnOf::Reservation { .. },
                             ..
                         }
                 );
-                let what = "only Ship, Cancel and Return of a reservation are done for a part";
+                let what = "only what follows the commit of an order or the departure of a transfer is done for a part";
                 return (!is_for_parts).then(|| Refusal::InvalidRequest(what.to_owned()));
             }
             _ => return None,
@@ -180,7 +190,7 @@ impl Ledger {
                 to,
                 expected_at_ms,
             } => self
-                .decide_transfer_out(lines, from, to, *expected_at_ms)
+                .decide_transfer_out(&command.operation_id, (lines, from, to, *expected_at_ms))
                 .map(Plan::Transfer),
             Action::TransferIn {
                 transfer_id,
@@ -192,6 +202,13 @@ impl Ledger {
             Action::CloseTransfer { transfer_id } => {
                 self.decide_close_transfer(*transfer_id).map(Plan::Transfer)
             }
+            Action::Dispatch {
+                reservation_id,
+                to,
+                expected_at_ms,
+            } => self
+                .decide_dispatch(*reservation_id, to, *expected_at_ms)
+                .map(Plan::Dispatch),
             Action::ExpectSupply {
                 sku,
                 warehouse,

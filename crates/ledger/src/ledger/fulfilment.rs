@@ -96,6 +96,11 @@ impl Ledger {
     ) -> Result<FulfilmentPlan, Refusal> {
         check_lines(lines)?;
         let reservation = self.reservations.get(&id).ok_or(Refusal::UnknownReservation)?;
+        if what != Fulfilment::Cancel && self.is_transfer(reservation) {
+            return Err(Refusal::InvalidRequest(
+                "the units of a transfer are dispatched, not shipped, and arrive elsewhere".to_owned(),
+            ));
+        }
         let after_commit = match what {
             Fulfilment::Ship | Fulfilment::Cancel => reservation.state == ReservationState::Committed,
             Fulfilment::Return(_) => reservation.parts().any(|part| part.returnable() > 0),

@@ -8,6 +8,7 @@ mod cell;
 mod count;
 mod decide;
 mod deficits;
+mod dispatch;
 mod fulfilment;
 mod home;
 mod invariants;

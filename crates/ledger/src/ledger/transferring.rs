@@ -4,7 +4,7 @@
 //! may arrive in parts. What never comes is written off when the transfer is closed: it left the first warehouse and
 //! reached no other.
 //!
-//! A transfer here is of SKUs of one shard. [`Departure`] is decided apart from where its units are taken from.
+//! A TransferOut here is of SKUs of one shard; `dispatch.rs` has the departure of those over several.
 
 use indexmap::{IndexMap, map::Entry};
 
@@ -95,7 +95,7 @@ fn leaving(quantity: i64) -> Deltas {
     }
 }
 
-fn on_the_way(quantity: i64) -> Deltas {
+pub(super) fn on_the_way(quantity: i64) -> Deltas {
     Deltas {
         in_transit: quantity,
         ..Deltas::default()
@@ -116,11 +116,14 @@ fn arriving(cell: &Cell, quantity: i64, disposition: Option<Disposition>) -> Del
 impl Ledger {
     pub(crate) fn decide_transfer_out<'a>(
         &self,
-        lines: &'a [TransferLine],
-        from: &'a WarehouseId,
-        to: &'a WarehouseId,
-        expected_at_ms: u64,
+        id: &TransferId,
+        (lines, from, to, expected_at_ms): (&'a [TransferLine], &'a WarehouseId, &'a WarehouseId, u64),
     ) -> Result<TransferPlan<'a>, Refusal> {
+        // An order's steps leave no operation behind, so its id may be that of a transfer over several shards.
+        let is_used = self.transfers.get(id).is_some() || self.orders.get(id).is_some();
+        if is_used || self.reservations.get(id).is_some() {
+            return Err(Refusal::OperationIdReused);
+        }
         if lines.is_empty() {
             return Err(Refusal::InvalidRequest("a transfer has no lines".to_owned()));
         }
@@ -287,6 +290,7 @@ impl Ledger {
             expected_at_ms,
             closed_at_ms: 0,
             reference: cause.reference.clone(),
+            home: None,
             lines: sent,
         };
         self.transfers.insert(transfer_id, transfer, &self.options);
@@ -360,6 +364,7 @@ impl Ledger {
             expected_at_ms: transfer.expected_at_ms,
             closed_at_ms: transfer.closed_at_ms,
             reference: transfer.reference.clone(),
+            home: transfer.home,
             lines: transfer.lines.iter().map(line).collect(),
         })
     }

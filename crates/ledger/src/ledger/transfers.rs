@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{LedgerOptions, Reference, TransferId};
+use crate::{LedgerOptions, Reference, ShardNumber, TransferId};
 
 use super::{operations::MAX_48_BITS, reservations::kept_until_ms, stock::CellKey};
 
@@ -18,6 +18,8 @@ pub(crate) struct Transfer {
     /// When nothing was in transit any more; 0 before.
     pub(crate) closed_at_ms: u64,
     pub(crate) reference: Reference,
+    /// The home of its order, when other shards have units of it.
+    pub(crate) home: Option<ShardNumber>,
     /// No SKU twice.
     pub(crate) lines: Vec<TransferredLine>,
 }

@@ -178,6 +178,12 @@ impl Coordinator {
         }))
     }
 
+    /// The same order on behalf of another request: a retry must repeat that one.
+    pub(super) fn with_fingerprint(mut self, fingerprint: u64) -> Self {
+        self.terms.fingerprint = fingerprint;
+        self
+    }
+
     /// The shard that decides.
     pub fn home(&self) -> ShardNumber {
         self.home

@@ -1,6 +1,7 @@
 //! Orders over several shards, with messages that arrive, get lost and come twice.
 
 mod crashes;
+mod transfers;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -63,7 +64,10 @@ impl Shards {
 
     /// Runs an order to its end for the caller.
     fn run(&mut self, request: &Command) -> End {
-        let mut coordinator = Coordinator::new(request.clone(), shard_of).unwrap().unwrap();
+        self.drive(Coordinator::new(request.clone(), shard_of).unwrap().unwrap())
+    }
+
+    fn drive(&mut self, mut coordinator: Coordinator) -> End {
         let mut waiting: VecDeque<Target> = coordinator.start().into();
         for _ in 0..100 {
             let Some(target) = waiting.pop_front() else {

@@ -20,7 +20,7 @@ impl Model {
         };
         match &command.action {
             // Orders over several shards have a model of their own.
-            Action::Order(_) | Action::OfPart(_) => invalid(),
+            Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => invalid(),
             Action::Reserve {
                 storefront,
                 lines,

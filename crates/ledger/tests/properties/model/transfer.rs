@@ -165,6 +165,7 @@ impl Model {
             expected_at_ms: transfer.expected_at_ms,
             closed_at_ms: transfer.closed_at_ms,
             reference: transfer.reference,
+            home: None,
             lines: transfer.lines,
         })
     }
