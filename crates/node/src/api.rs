@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use holdfast_ledger::{
     Action, Command, Coordinator, Query, QueryReply, Refusal as LedgerRefusal, ReservationId, ReturnOf, Sku,
-    Success,
+    Success, TransferOrder,
 };
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Answer, Freshness, Role, SubmitError};
@@ -120,10 +120,11 @@ impl Api {
         deadline: Instant,
     ) -> Result<(u32, Success), Refusal> {
         let taken = taken?;
-        if matches!(taken.command.action, Action::Reserve { .. })
-            && self.router.known_shard(&taken)?.is_none()
-        {
-            return self.decide_order(taken, deadline).await;
+        let known = self.router.known_shard(&taken)?;
+        match (&taken.command.action, known) {
+            (Action::Reserve { .. }, None) => return self.decide_order(taken, deadline).await,
+            (Action::TransferOut { .. }, None) => return self.decide_transfer(taken, deadline).await,
+            _ => {}
         }
         let shard = self.router.shard_of_command(&taken, deadline).await?;
         let mut results = self.submit(shard, vec![taken], deadline).await;
@@ -133,22 +134,40 @@ impl Api {
         }
     }
 
-    /// Has an order over several shards decided. It goes on when the caller goes away.
+    /// Has an order over several shards decided.
     async fn decide_order(&self, taken: Taken, deadline: Instant) -> Result<(u32, Success), Refusal> {
         let (id, orders) = (taken.command.operation_id, self.orders.clone());
         let shard_of = |sku: &Sku| self.router.shard_of(sku);
         let coordinator = Coordinator::new(taken.command, shard_of).map_err(outbound::refusal)?;
-        let Some(coordinator) = coordinator else {
-            return Err(errors::refusal(
-                Reason::Internal,
-                "an order in one shard needs no coordinator",
-            ));
-        };
+        let coordinator = coordinator.ok_or_else(needs_no_coordinator)?;
         let home = coordinator.home();
+        let work = async move { orders.reserve(coordinator, deadline).await };
+        self.carry_through(id, home, work).await
+    }
+
+    /// Has a transfer over several shards leave.
+    async fn decide_transfer(&self, taken: Taken, deadline: Instant) -> Result<(u32, Success), Refusal> {
+        let (id, orders) = (taken.command.operation_id, self.orders.clone());
+        let shard_of = |sku: &Sku| self.router.shard_of(sku);
+        let order = TransferOrder::new(taken.command).map_err(outbound::refusal)?;
+        let coordinator = order.coordinator(shard_of).map_err(outbound::refusal)?;
+        let coordinator = coordinator.ok_or_else(needs_no_coordinator)?;
+        let home = coordinator.home();
+        let work = async move { orders.transfer_out(order, coordinator, deadline).await };
+        self.carry_through(id, home, work).await
+    }
+
+    /// Has work on an order done, even when the caller goes away.
+    async fn carry_through(
+        &self,
+        id: ReservationId,
+        home: u32,
+        work: impl Future<Output = Result<Success, OrderError>> + Send + 'static,
+    ) -> Result<(u32, Success), Refusal> {
         let (answer, answered) = oneshot::channel();
         self.tasks.spawn("order", async move {
             // The caller may be gone; the order is decided all the same.
-            let _ = answer.send(orders.reserve(coordinator, deadline).await);
+            let _ = answer.send(work.await);
         });
         let unknown = OrderError::Submit {
             shard: home,
@@ -185,7 +204,7 @@ impl Api {
             .collect();
         let commands: Vec<Command> = taken.into_iter().map(|taken| taken.command).collect();
         // Only what another shard may have to decide is needed once more.
-        let may_move_on = |command: &Command| reservation_of(&command.action).map(|id| (id, command.clone()));
+        let may_move_on = |command: &Command| concerned(&command.action).map(|id| (id, command.clone()));
         let kept: Vec<Option<(ReservationId, Command)>> = commands.iter().map(may_move_on).collect();
         let results = self.router.handle(shard).submit(commands, deadline).await;
         if results.len() != made.len() {
@@ -209,6 +228,11 @@ impl Api {
                     Some((id, command)),
                 ) => {
                     self.router.remember(id, home);
+                    let followed = self.orders.follow(command, refusal, deadline).await;
+                    followed.map_err(outbound::order_error)
+                }
+                // What that shard has forgotten or never had may be in others.
+                (Ok(Err(refusal @ LedgerRefusal::UnknownTransfer)), Some((_, command))) => {
                     let followed = self.orders.follow(command, refusal, deadline).await;
                     followed.map_err(outbound::order_error)
                 }
@@ -296,7 +320,12 @@ fn is_replayed(success: &Success) -> bool {
     }
 }
 
-fn reservation_of(action: &Action) -> Option<ReservationId> {
+fn needs_no_coordinator() -> Refusal {
+    errors::refusal(Reason::Internal, "an order in one shard needs no coordinator")
+}
+
+/// The reservation or transfer that an action moves on.
+fn concerned(action: &Action) -> Option<ReservationId> {
     match action {
         Action::Extend { reservation_id, .. }
         | Action::Commit { reservation_id }
@@ -307,6 +336,7 @@ fn reservation_of(action: &Action) -> Option<ReservationId> {
             of: ReturnOf::Reservation { reservation_id, .. },
             ..
         } => Some(*reservation_id),
+        Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => Some(*transfer_id),
         _ => None,
     }
 }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use holdfast_ledger::{
-    Action, OperationId, Query, QueryReply, ReservationId, ReserveLine, ReturnOf, SLOTS, Sku, TransferId,
-    TransferLine, slot_of,
+    Action, OperationId, Query, QueryReply, ReservationId, ReturnOf, SLOTS, Sku, TransferId, slot_of,
 };
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Freshness, ShardHandle};
@@ -81,19 +80,19 @@ impl Router {
         &self.shards[shard as usize]
     }
 
-    /// The shard of a command, where that is known without asking anyone. None also for a Reserve whose lines live in several
-    /// shards.
+    /// The shard of a command, where that is known without asking anyone. None also for a Reserve or TransferOut whose lines live
+    /// in several shards.
     ///
     /// # Errors
     /// The hint names no shard.
     pub(crate) fn known_shard(&self, taken: &Taken) -> Result<Option<u32>, Refusal> {
         match &taken.command.action {
-            Action::Order(_) | Action::OfPart(_) => Err(errors::refusal(
+            Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => Err(errors::refusal(
                 Reason::Internal,
                 "a step of an order is sent by its coordinator",
             )),
-            Action::Reserve { lines, .. } => self.shard_of_lines(lines),
-            Action::TransferOut { lines, .. } => self.shard_of_transfer(lines).map(Some),
+            Action::Reserve { lines, .. } => self.shard_of_lines(lines.iter().map(|line| &line.sku)),
+            Action::TransferOut { lines, .. } => self.shard_of_lines(lines.iter().map(|line| &line.sku)),
             Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
                 self.located_shard(transfer_id, taken.shard_hint)
             }
@@ -231,22 +230,9 @@ impl Router {
         unanswered.map_or(Ok(None), Err)
     }
 
-    /// The shard of all lines of a transfer.
-    fn shard_of_transfer(&self, lines: &[TransferLine]) -> Result<u32, Refusal> {
-        let Some(first) = lines.first().map(|line| self.shard_of(&line.sku)) else {
-            return Err(errors::invalid("lines: has 0 entries"));
-        };
-        match lines.iter().position(|line| self.shard_of(&line.sku) != first) {
-            None => Ok(first),
-            Some(at) => Err(errors::invalid(format!(
-                "lines[{at}].sku lives in another shard than lines[0].sku: send one transfer for each shard"
-            ))),
-        }
-    }
-
-    /// The shard of all lines; None when they live in several.
-    fn shard_of_lines(&self, lines: &[ReserveLine]) -> Result<Option<u32>, Refusal> {
-        let mut shards = lines.iter().map(|line| self.shard_of(&line.sku));
+    /// The shard of the SKUs of all lines; None when they live in several.
+    fn shard_of_lines<'a>(&self, skus: impl Iterator<Item = &'a Sku>) -> Result<Option<u32>, Refusal> {
+        let mut shards = skus.map(|sku| self.shard_of(sku));
         let Some(first) = shards.next() else {
             return Err(errors::invalid("lines: has 0 entries"));
         };

@@ -154,7 +154,14 @@ pub fn optional_warehouse(field: &str, text: String) -> Result<Option<WarehouseI
 
 /// A storefront.
 pub fn storefront(field: &str, text: String) -> Result<StorefrontId, Invalid> {
-    StorefrontId::new(text).map_err(named(field))
+    let storefront = StorefrontId::new(text).map_err(named(field))?;
+    if storefront.is_reserved() {
+        return Err(Invalid::new(
+            field,
+            "begins with `holdfast:`, which is kept for the ledger's own use",
+        ));
+    }
+    Ok(storefront)
 }
 
 /// Units to move.

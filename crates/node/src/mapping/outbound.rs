@@ -298,6 +298,10 @@ pub fn order_error(error: OrderError) -> v1::Refusal {
             message: error.to_string(),
             ..refusal(refused.clone())
         },
+        OrderError::Undispatched { refusal: ref refused } => v1::Refusal {
+            message: error.to_string(),
+            ..refusal(refused.clone())
+        },
         OrderError::WrongAnswer { .. } => errors::refusal(Reason::Internal, error.to_string()),
     }
 }

@@ -1,4 +1,4 @@
-//! Ship, Cancel and Return of an order over several shards: each shard does its own part.
+//! Ship, Cancel, Return and Dispatch of an order over several shards: each shard does its own part.
 //!
 //! Once an order is committed nothing can undo that, so its parts need no common decision any more. When a shard refuses its part
 //! the others have done theirs; the same request again is answered alike by those and decided anew by that one.
@@ -98,6 +98,7 @@ fn concerned(action: &Action) -> Option<(ReservationId, &[LineQuantity])> {
             },
             ..
         } => Some((*reservation_id, lines)),
+        Action::Dispatch { reservation_id, .. } => Some((*reservation_id, &[])),
         _ => None,
     }
 }

@@ -2,19 +2,20 @@
 //!
 //! What is decided is in the ledger (`holdfast_ledger`'s `order.rs` tells the protocol); here is only the I/O: `reserve` drives a
 //! coordinator until the order is decided, `fulfil` has every shard of an order do its part of a Ship, Cancel or Return, and
-//! `resolve` is the task that tells participants what their order's home has decided, and asks homes on behalf of participants.
+//! `transfer` has transfers leave and arrive by the same means, and `resolve` is the task that tells participants what their order's home has decided, and asks homes on behalf of participants.
 //! Every step can be repeated, so nothing here is remembered across a crash.
 
 mod fulfil;
 mod reserve;
 mod resolve;
+mod transfer;
 mod view;
 
 use std::sync::Arc;
 
 use holdfast_ledger::{
-    Command, OperationId, OrderStep, Principal, Query, QueryReply, Reason, Reference, Refusal, ReservationId,
-    ReservationView, Sku, Success, slot_of,
+    Action, Command, OperationId, OrderStep, Principal, Query, QueryReply, Reason, Reference, Refusal,
+    ReservationId, ReservationView, Sku, Success, slot_of,
 };
 use holdfast_shard::{Freshness, QueryError, ShardHandle, SubmitError};
 use tokio::time::Instant;
@@ -50,6 +51,13 @@ pub enum OrderError {
         done: Vec<u32>,
         /// Who has not.
         shard: u32,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The units of a transfer are committed and none has left. The same request again goes on; a Cancel of the reservation with
+    /// the transfer's id gives them back.
+    #[error("the units are committed to the transfer, and no shard can send its own: {refusal}")]
+    Undispatched {
         /// Why.
         refusal: Refusal,
     },
@@ -111,7 +119,8 @@ impl Orders {
         }
     }
 
-    /// Moves on with what a shard refused because the order is over several shards. Returns the shard that answers.
+    /// Moves on with what a shard refused because the order or transfer is over several shards, or may be. Returns the shard
+    /// that answers.
     ///
     /// # Errors
     /// See [`OrderError`]. Any other refusal is given back.
@@ -126,7 +135,13 @@ impl Orders {
                 let success = self.submit(home, command, deadline).await?;
                 Ok((home, success))
             }
-            Refusal::OverSeveralShards { home } => self.fulfil(command, home, deadline).await,
+            Refusal::UnknownTransfer => self.arrive(command, deadline).await,
+            Refusal::OverSeveralShards { home } => match command.action {
+                Action::TransferIn { .. } | Action::CloseTransfer { .. } => {
+                    self.arrive(command, deadline).await
+                }
+                _ => self.fulfil(command, home, deadline).await,
+            },
             other => Err(OrderError::Refused(other)),
         }
     }
@@ -140,6 +155,6 @@ fn own_step(about: OperationId, step: OrderStep) -> Result<Command, OrderError> 
         principal,
         reference: Reference::default(),
         reason: Reason::default(),
-        action: holdfast_ledger::Action::Order(step),
+        action: Action::Order(step),
     })
 }

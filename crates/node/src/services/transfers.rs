@@ -52,17 +52,24 @@ impl Transfers for Service {
                 let query = Query::Transfer { transfer_id };
                 let answer = self.api.query(shard, query, freshness, deadline).await?;
                 let read = Some(outbound::read_position(shard, &answer));
-                match answer.reply {
-                    QueryReply::Transfer(Some(view)) => {
-                        let transfer = Some(plans::transfer(shard, view));
-                        Ok(v1::GetTransferResponse { read, transfer })
+                let whole = match answer.reply {
+                    QueryReply::Transfer(Some(view)) if view.home.is_none() => Some((shard, view)),
+                    // Other shards have some of it, or may have.
+                    QueryReply::Transfer(_) => {
+                        let orders = &self.api.orders;
+                        let whole = orders.whole_transfer(transfer_id, freshness, deadline).await;
+                        whole.map_err(outbound::order_error)?
                     }
-                    QueryReply::Transfer(None) => Err(errors::refusal(
+                    other => return Err(wrong_reply(&other)),
+                };
+                let Some((shard, view)) = whole else {
+                    return Err(errors::refusal(
                         v1::Reason::UnknownTransfer,
                         format!("shard {shard} has no such transfer"),
-                    )),
-                    other => Err(wrong_reply(&other)),
-                }
+                    ));
+                };
+                let transfer = Some(plans::transfer(shard, view));
+                Ok(v1::GetTransferResponse { read, transfer })
             })
             .await
     }

@@ -1,0 +1,289 @@
+//! Transfers over several shards: they leave by an order, all or nothing, and arrive shard by shard.
+//!
+//! Once the order of a transfer is committed nothing can undo that, so whatever happens afterwards is told as an outcome that
+//! is not known or as a part that is not done: the same request again goes on.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use holdfast_ledger::{
+    Action, Command, Coordinator, Query, QueryReply, Refusal, ReservationState, Success, TransferId,
+    TransferLine, TransferOrder, TransferView,
+};
+use holdfast_shard::{Freshness, SubmitError};
+use tokio::time::Instant;
+
+use super::{OrderError, Orders};
+
+/// The lines of one shard, each with its number in the request.
+type Share = Vec<(u32, TransferLine)>;
+
+impl Orders {
+    /// Has a transfer leave: reserves, commits, and has each shard dispatch its part.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn transfer_out(
+        &self,
+        order: TransferOrder,
+        coordinator: Coordinator,
+        deadline: Instant,
+    ) -> Result<Success, OrderError> {
+        let home = coordinator.home();
+        self.reserve(coordinator, deadline).await?;
+        match self.submit(home, order.commit, deadline).await {
+            Ok(_) => {}
+            Err(OrderError::Refused(Refusal::WrongState { state })) if is_committed(state) => {}
+            Err(OrderError::Refused(refusal)) => return Err(refusal.into()),
+            Err(_) => return Err(unknown(home)),
+        }
+        match self.fulfil(order.dispatch, home, deadline).await {
+            Ok((_, success)) => Ok(stocked(success)),
+            Err(OrderError::Refused(refusal)) => Err(OrderError::Undispatched { refusal }),
+            Err(partly @ OrderError::Partly { .. }) => Err(partly),
+            Err(_) => Err(unknown(home)),
+        }
+    }
+
+    /// Has every shard of a transfer do its part of a TransferIn or CloseTransfer.
+    pub(super) async fn arrive(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<(u32, Success), OrderError> {
+        let (id, lines) = match &command.action {
+            Action::TransferIn {
+                transfer_id, lines, ..
+            } => (*transfer_id, lines.clone()),
+            Action::CloseTransfer { transfer_id } => (*transfer_id, Vec::new()),
+            _ => return Err(OrderError::WrongAnswer { shard: 0 }),
+        };
+        let parts = self.transfers(id, Freshness::Linearizable, deadline).await?;
+        if parts.is_empty() {
+            return Err(Refusal::UnknownTransfer.into());
+        }
+        let mut shares: BTreeMap<u32, Share> = BTreeMap::new();
+        if lines.is_empty() {
+            shares.extend(parts.iter().map(|(shard, _)| (*shard, Share::new())));
+        }
+        for (number, line) in (0..).zip(lines.iter().cloned()) {
+            let shard = self.shard_of(&line.sku);
+            shares.entry(shard).or_default().push((number, line));
+        }
+        let done = shares.iter().map(|(shard, share)| {
+            let part_of = Command {
+                action: Action::OfPart(Box::new(with_lines(&command.action, share))),
+                ..command.clone()
+            };
+            self.submit(*shard, part_of, deadline)
+        });
+        let results = join_all(done).await;
+        conclude(shares.into_iter().zip(results), lines.is_empty())
+    }
+
+    /// What each shard has of a transfer over several shards. Empty: no shard has any.
+    async fn transfers(
+        &self,
+        transfer_id: TransferId,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Result<Vec<(u32, TransferView)>, OrderError> {
+        let reads = (0..).zip(self.shards.iter()).map(|(shard, handle)| async move {
+            let query = Query::Transfer { transfer_id };
+            match handle.query(query, freshness, deadline).await {
+                Ok(answer) => match answer.reply {
+                    QueryReply::Transfer(view) => Ok(view.map(|view| (shard, view))),
+                    _ => Err(OrderError::WrongAnswer { shard }),
+                },
+                Err(error) => Err(OrderError::Query { shard, error }),
+            }
+        });
+        let parts: Result<Vec<_>, OrderError> = join_all(reads).await.into_iter().collect();
+        let parts = parts?.into_iter().flatten();
+        Ok(parts.filter(|(_, view)| view.home.is_some()).collect())
+    }
+
+    /// A transfer over several shards as a whole, each part read as of a moment of its own, with its home. None: there is none
+    /// with this id.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn whole_transfer(
+        &self,
+        transfer_id: TransferId,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Result<Option<(u32, TransferView)>, OrderError> {
+        let parts = self.transfers(transfer_id, freshness, deadline).await?;
+        Ok(joined(parts.into_iter().map(|(_, part)| part)).and_then(|whole| Some((whole.home?, whole))))
+    }
+}
+
+/// All lines; the transfer began with its first part, and is closed when all are.
+fn joined(parts: impl Iterator<Item = TransferView>) -> Option<TransferView> {
+    parts.reduce(|mut whole, part| {
+        whole.created_at_ms = whole.created_at_ms.min(part.created_at_ms);
+        let is_open = whole.closed_at_ms == 0 || part.closed_at_ms == 0;
+        let closed_at_ms = whole.closed_at_ms.max(part.closed_at_ms);
+        whole.closed_at_ms = if is_open { 0 } else { closed_at_ms };
+        whole.lines.extend(part.lines);
+        whole
+    })
+}
+
+fn is_committed(state: ReservationState) -> bool {
+    matches!(
+        state,
+        ReservationState::Committed | ReservationState::Shipped | ReservationState::Cancelled
+    )
+}
+
+fn unknown(shard: u32) -> OrderError {
+    OrderError::Submit {
+        shard,
+        error: SubmitError::OutcomeUnknown,
+    }
+}
+
+/// The answer for a dispatch, as the caller of a TransferOut expects it.
+fn stocked(dispatched: Success) -> Success {
+    match dispatched {
+        Success::Transitioned {
+            position, replayed, ..
+        } => Success::Stocked {
+            position,
+            replayed,
+            cell: None,
+        },
+        other => other,
+    }
+}
+
+fn with_lines(action: &Action, share: &Share) -> Action {
+    let mut action = action.clone();
+    if let Action::TransferIn { lines, .. } = &mut action {
+        *lines = share.iter().map(|(_, line)| line.clone()).collect();
+    }
+    action
+}
+
+/// A shard's refusal, with the line's number in the request.
+fn renumbered(refusal: Refusal, share: &Share) -> Refusal {
+    match refusal {
+        Refusal::ExceedsLine {
+            line,
+            requested,
+            available,
+        } => Refusal::ExceedsLine {
+            line: share.get(line as usize).map_or(line, |(number, _)| *number),
+            requested,
+            available,
+        },
+        other => other,
+    }
+}
+
+fn conclude(
+    results: impl Iterator<Item = ((u32, Share), Result<Success, OrderError>)>,
+    everything: bool,
+) -> Result<(u32, Success), OrderError> {
+    let mut done: Vec<(u32, Success)> = Vec::new();
+    let mut closed: Option<Refusal> = None;
+    let mut refused: Option<(u32, Refusal)> = None;
+    for ((shard, share), result) in results {
+        match result {
+            Ok(success) => done.push((shard, success)),
+            // Everything there has arrived before.
+            Err(OrderError::Refused(refusal @ Refusal::TransferClosed)) if everything => {
+                closed = Some(refusal)
+            }
+            Err(OrderError::Refused(refusal)) => {
+                refused.get_or_insert((shard, renumbered(refusal, &share)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let shards: Vec<u32> = done.iter().map(|(shard, _)| *shard).collect();
+    // Only what every shard has answered before is a replay.
+    done.sort_by_key(|(_, success)| matches!(success, Success::Stocked { replayed: true, .. }));
+    match (refused, done.into_iter().next()) {
+        (None, Some(first)) => Ok(first),
+        (None, None) => Err(closed.unwrap_or(Refusal::UnknownTransfer).into()),
+        (Some((_, refusal)), None) => Err(refusal.into()),
+        (Some((shard, refusal)), Some(_)) => Err(OrderError::Partly {
+            done: shards,
+            shard,
+            refusal,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_ledger::{Position, Sku};
+
+    use super::*;
+
+    fn success(replayed: bool) -> Result<Success, OrderError> {
+        Ok(Success::Stocked {
+            position: Position {
+                log_index: 1,
+                log_time_ms: 1,
+            },
+            replayed,
+            cell: None,
+        })
+    }
+
+    fn results(
+        all: Vec<(u32, Result<Success, OrderError>)>,
+    ) -> impl Iterator<Item = ((u32, Share), Result<Success, OrderError>)> {
+        let line = |number: u32| {
+            let sku = Sku::new(format!("{number}")).unwrap();
+            (number, TransferLine { sku, quantity: 1 })
+        };
+        all.into_iter()
+            .map(move |(shard, result)| ((shard, vec![line(shard), line(shard + 10)]), result))
+    }
+
+    #[test]
+    fn an_arrival_is_a_replay_only_when_every_shard_says_so() {
+        let some = conclude(results(vec![(0, success(true)), (1, success(false))]), true);
+        assert!(
+            matches!(some, Ok((1, Success::Stocked { replayed: false, .. }))),
+            "{some:?}"
+        );
+        let all = conclude(results(vec![(0, success(true)), (1, success(true))]), true);
+        assert!(
+            matches!(all, Ok((0, Success::Stocked { replayed: true, .. }))),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn a_part_that_arrived_before_is_no_obstacle_to_everything_but_to_what_is_named() {
+        let closed = || Err(OrderError::Refused(Refusal::TransferClosed));
+        let rest = conclude(results(vec![(0, closed()), (1, success(false))]), true);
+        assert!(matches!(rest, Ok((1, _))), "{rest:?}");
+        let nothing = conclude(results(vec![(0, closed()), (1, closed())]), true);
+        assert_eq!(nothing, Err(OrderError::Refused(Refusal::TransferClosed)));
+        let named = conclude(results(vec![(0, closed()), (1, success(false))]), false);
+        let partly = OrderError::Partly {
+            done: vec![1],
+            shard: 0,
+            refusal: Refusal::TransferClosed,
+        };
+        assert_eq!(named, Err(partly));
+    }
+
+    #[test]
+    fn a_refused_line_has_its_number_in_the_request() {
+        let exceeds = |line| Refusal::ExceedsLine {
+            line,
+            requested: 3,
+            available: 2,
+        };
+        let refused = conclude(results(vec![(4, Err(exceeds(1).into()))]), false);
+        assert_eq!(refused, Err(exceeds(14).into()));
+    }
+}
