@@ -7,6 +7,8 @@
 //! - `benches/ledger_apply.rs`: [`holdfast_ledger::Ledger::apply`] on one core, with entries that reserve and commit, on one
 //!   hot SKU and on 100,000. Criterion prints commands per second as `thrpt` (elements per second). The goal of the design
 //!   is 2 million.
+//! - `src/bin/order_latency.rs`: orders of five lines over five shards beside single-shard ones, on three real nodes. The goal of
+//!   the design is at most 2.5 times the latency.
 //! - This library makes their input: a [`Catalogue`] with stock, and a log made by [`reserve_and_commit`]. The same numbers
 //!   give the same log, so two runs are comparable.
 //!

@@ -13,7 +13,7 @@ pub(crate) fn change() -> impl Strategy<Value = v1::Change> {
         any::<u32>(),
         0..=i64::MAX as u64,
     );
-    let what = (0..=14i32, name(), name(), name());
+    let what = (0..=17i32, name(), name(), name());
     (
         place,
         what,

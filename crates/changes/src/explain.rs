@@ -1,4 +1,5 @@
-//! What happened to one reservation, told for people and for programs.
+//! What happened to one reservation, told for people and for programs. One over several shards has decisions in each of
+//! them; laid side by side by log time they are one story.
 
 use holdfast_proto::v1::{BucketMove, Change, ChangeKind};
 use serde::Serialize;
@@ -18,7 +19,9 @@ pub struct Decision {
     pub seq: u64,
     /// The entry in the shard's log.
     pub log_index: u64,
-    /// The line; none for an extension.
+    /// The shard that decides about the whole order, when it is over several shards.
+    pub home: Option<u32>,
+    /// The line; none when no units moved.
     pub line: Option<u32>,
     /// What.
     pub sku: Option<String>,
@@ -32,7 +35,7 @@ pub struct Decision {
     pub expires_at_ms: u64,
     /// The buckets of the cell that moved.
     pub buckets: Vec<BucketChange>,
-    /// The operation; none for an expiry.
+    /// The operation; none for an expiry, and for an order that was given up because nobody decided it.
     pub operation_id: Option<String>,
     /// Who asked.
     pub principal: Option<String>,
@@ -60,7 +63,7 @@ pub fn decision(change: &Change) -> Option<Decision> {
     let effect = change.reservation.as_ref()?;
     let cause = change.cause.clone().unwrap_or_default();
     let kind = change.kind();
-    let line = (kind != ChangeKind::Extended).then_some(effect.line);
+    let line = (!change.sku.is_empty()).then_some(effect.line);
     let moved = |one: &BucketMove| BucketChange {
         bucket: names::bucket(one.bucket()),
         before: one.after.wrapping_sub(one.delta),
@@ -77,6 +80,7 @@ pub fn decision(change: &Change) -> Option<Decision> {
         shard: change.shard,
         seq: change.seq,
         log_index: change.log_index,
+        home: effect.home,
         line,
         sku: filled(&change.sku),
         warehouse: filled(&change.warehouse),
@@ -102,10 +106,27 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
     let (sku, warehouse, storefront) = (&change.sku, &change.warehouse, &change.storefront);
     let what = format!("{units} of {sku} in {warehouse}");
     let asked = change.reservation.as_ref().map_or(0, |effect| effect.requested);
+    let home = decision.home.unwrap_or(change.shard);
+    let of_an_order = decision.home.is_some();
     let told = match kind {
         ChangeKind::Reserved if asked == decision.quantity => format!("{what} were taken for {storefront}"),
         ChangeKind::Reserved => format!("{what} were taken for {storefront}, of {asked} asked for"),
+        ChangeKind::Prepared => {
+            format!("{what} were taken for {storefront}, of {asked} asked for, until shard {home} decides")
+        }
+        ChangeKind::Confirmed if home == change.shard => {
+            "all shards have their part, the order is held".to_owned()
+        }
+        ChangeKind::Confirmed => format!("the order is held, as shard {home} decided"),
         ChangeKind::Extended => "the hold was prolonged, no units moved".to_owned(),
+        ChangeKind::Aborted if change.sku.is_empty() => "the order came to nothing".to_owned(),
+        ChangeKind::Aborted => format!("{what} went back because the order came to nothing"),
+        ended if of_an_order && change.sku.is_empty() => {
+            format!(
+                "the order is {}, its units are in other shards",
+                names::kind(ended)
+            )
+        }
         ChangeKind::Committed => format!("{what} were paid and promised"),
         ChangeKind::Released => format!("{what} were given back by their holder"),
         ChangeKind::Expired => format!("{what} went back because the hold's time ran out"),
@@ -119,6 +140,15 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
     } else {
         told
     };
+    let follows = matches!(
+        kind,
+        ChangeKind::Committed | ChangeKind::Released | ChangeKind::Expired | ChangeKind::Extended
+    );
+    let told = if follows && home != change.shard {
+        format!("{told}, as shard {home} decided")
+    } else {
+        told
+    };
     let moved = |one: &BucketChange| format!("{} {} -> {}", one.bucket, one.before, one.after);
     let moves: Vec<String> = decision.buckets.iter().map(moved).collect();
     let mut sentence = told;
@@ -128,6 +158,7 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
     let by = match (&decision.principal, &decision.operation_id) {
         (Some(principal), Some(operation)) => format!("; asked by {principal} in operation {operation}"),
         (None, Some(operation)) => format!("; asked in operation {operation}"),
+        _ if kind == ChangeKind::Aborted => format!("; nobody decided it in time, shard {home} gave it up"),
         _ => "; nobody asked, it follows from log time".to_owned(),
     };
     sentence.push_str(&by);
@@ -173,6 +204,7 @@ mod tests {
                 expires_at_ms: 1_700_000_060_000,
                 requested: 3,
                 quantity,
+                home: None,
             }),
             cause: Some(Cause {
                 operation_id: vec![1; 16].into(),
@@ -216,6 +248,82 @@ mod tests {
              nobody asked, it follows from log time, reference order#1"
         );
         assert_eq!(decision.operation_id, None);
+    }
+
+    /// A change of shard 1 in an order that shard 0 decides.
+    fn of_an_order(
+        kind: ChangeKind,
+        state: ReservationState,
+        quantity: i64,
+        moves: &[(Bucket, i64, i64)],
+    ) -> Change {
+        let mut change = change(kind, state, quantity, moves);
+        change.shard = 1;
+        change.reservation.as_mut().unwrap().home = Some(0);
+        if quantity == 0 {
+            change.sku.clear();
+            change.warehouse.clear();
+        }
+        change
+    }
+
+    #[test]
+    fn an_order_over_several_shards_says_who_decides() {
+        let taken = [(Bucket::Free, -2, 8), (Bucket::Held, 2, 2)];
+        let prepared = of_an_order(ChangeKind::Prepared, ReservationState::Prepared, 2, &taken);
+        let prepared = decision(&prepared).unwrap();
+        assert_eq!(
+            (prepared.home, prepared.state, prepared.line),
+            (Some(0), "prepared", Some(0))
+        );
+        let what = "2 units of SHIRT in EAST were taken for web, of 3 asked for, until shard 0 decides: free 10 -> 8";
+        assert!(prepared.sentence.starts_with(what), "{}", prepared.sentence);
+
+        let mut confirmed = of_an_order(ChangeKind::Confirmed, ReservationState::Held, 0, &[]);
+        let followed = decision(&confirmed).unwrap();
+        assert!(
+            followed
+                .sentence
+                .starts_with("the order is held, as shard 0 decided; asked by anonymous"),
+            "{}",
+            followed.sentence
+        );
+        assert_eq!((followed.line, followed.quantity), (None, 0));
+        confirmed.shard = 0;
+        let decided = decision(&confirmed).unwrap().sentence;
+        assert!(
+            decided.starts_with("all shards have their part, the order is held; asked"),
+            "{decided}"
+        );
+
+        let back = [(Bucket::Free, 2, 10), (Bucket::Held, -2, 0)];
+        let paid = [(Bucket::Held, -2, 0), (Bucket::Committed, 2, 2)];
+        let committed = of_an_order(ChangeKind::Committed, ReservationState::Committed, 2, &paid);
+        let committed = decision(&committed).unwrap().sentence;
+        assert!(
+            committed.starts_with(
+                "2 units of SHIRT in EAST were paid and promised, as shard 0 decided: held 2 -> 0"
+            ),
+            "{committed}"
+        );
+        let mut aborted = of_an_order(ChangeKind::Aborted, ReservationState::Released, 2, &back);
+        aborted.cause = None;
+        assert_eq!(
+            decision(&aborted).unwrap().sentence,
+            "2 units of SHIRT in EAST went back because the order came to nothing: free 8 -> 10, held 2 -> 0; \
+             nobody decided it in time, shard 0 gave it up"
+        );
+    }
+
+    #[test]
+    fn a_home_without_units_tells_what_it_decided() {
+        let mut committed = of_an_order(ChangeKind::Committed, ReservationState::Committed, 0, &[]);
+        committed.shard = 0;
+        let told = decision(&committed).unwrap().sentence;
+        assert!(
+            told.starts_with("the order is committed, its units are in other shards; asked by"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!  "kind":"reserved","sku":"SKU-1","warehouse":"W1","storefront":"web",
 //!  "moves":[{"bucket":"free","delta":-2,"after":8},{"bucket":"held","delta":2,"after":2}],
 //!  "reservation":{"reservation_id":"018bcfe5-6800-7000-8000-000000000001","line":0,"state":"held",
-//!                 "expires_at_ms":1700000060000,"requested":2,"quantity":2},
+//!                 "expires_at_ms":1700000060000,"requested":2,"quantity":2,"home":null},
 //!  "policy":null,
 //!  "cause":{"operation_id":"018bcfe5-6800-7000-8000-000000000001","principal":"anonymous",
 //!           "reason":null,"reference":"order#1"}}
@@ -91,7 +91,8 @@ struct Reservation {
     expires_at_ms: u64,
     requested: i64,
     quantity: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Lines of before there were orders over several shards do not have it.
+    #[serde(default)]
     home: Option<u32>,
 }
 

@@ -86,7 +86,7 @@ mod tests {
             );
             assert_eq!(bucket_of(bucket(value)), Some(value));
         }
-        for number in 0..=14 {
+        for number in 0..=17 {
             let value = ChangeKind::try_from(number).unwrap();
             assert_eq!(
                 value.as_str_name(),
@@ -102,7 +102,7 @@ mod tests {
             );
             assert_eq!(state_of(state(value)), Some(value));
         }
-        assert!(Bucket::try_from(10).is_err() && ChangeKind::try_from(15).is_err());
+        assert!(Bucket::try_from(10).is_err() && ChangeKind::try_from(18).is_err());
         assert!(
             ReservationState::try_from(9).is_err(),
             "a new value needs a name here"

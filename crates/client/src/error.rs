@@ -58,7 +58,7 @@ impl ClientError {
 pub fn is_retryable(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::NoLeader | Reason::OutcomeUnknown | Reason::Overloaded | Reason::Deadline
+        Reason::NoLeader | Reason::OutcomeUnknown | Reason::Overloaded | Reason::Deadline | Reason::Contended
     )
 }
 
@@ -102,7 +102,7 @@ impl Attempt {
             return Self::Final(ClientError::Refused(Box::new(refusal)));
         }
         let effect = match reason {
-            Reason::NoLeader | Reason::Overloaded => Effect::None,
+            Reason::NoLeader | Reason::Overloaded | Reason::Contended => Effect::None,
             _ => Effect::Unknown,
         };
         Self::Retry {

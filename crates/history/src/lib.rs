@@ -23,6 +23,9 @@ mod reading;
 mod reservation;
 mod stock;
 
+#[cfg(test)]
+mod tests;
+
 pub use reading::{AsOfError, At, Fault, Reading, Subject};
 pub use reservation::Reservation;
 pub use stock::Stock;

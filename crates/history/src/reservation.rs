@@ -12,6 +12,8 @@ use crate::reading::Subject;
 pub struct Reservation {
     id: Vec<u8>,
     told: Option<v1::Reservation>,
+    /// Of an order over several shards.
+    home: Option<u32>,
     /// By line and warehouse.
     parts: BTreeMap<(u32, String), Part>,
     /// The cells that it touched, by SKU and warehouse, from then on.
@@ -43,15 +45,21 @@ impl Reservation {
         Self {
             id: id.into(),
             told: None,
+            home: None,
             parts: BTreeMap::new(),
             cells: BTreeMap::new(),
         }
     }
 
     /// The reservation; `None` while the shard has had no line of it. A line that got nothing (best effort) left no change, and
-    /// is not told.
+    /// is not told. An attempt that came to nothing is told as released, until the next attempt begins anew.
     pub fn reservation(&self) -> Option<&v1::Reservation> {
         self.told.as_ref()
+    }
+
+    /// The shard that decides about it, if it is part of an order over several shards.
+    pub fn home(&self) -> Option<u32> {
+        self.home
     }
 
     fn move_units(&mut self, change: &Change, effect: &ReservationEffect) -> Result<(), String> {
@@ -113,13 +121,21 @@ impl Subject for Reservation {
             None => {}
         }
         let Some(effect) = effect else { return Ok(false) };
-        if !ReservationState::try_from(effect.state).is_ok_and(|state| state != ReservationState::Unspecified)
-        {
-            return Err(format!(
-                "this version knows no state {}: a newer one wrote it",
-                effect.state
-            ));
+        let state = match ReservationState::try_from(effect.state) {
+            Ok(ReservationState::Unspecified) | Err(_) => {
+                return Err(format!(
+                    "this version knows no state {}: a newer one wrote it",
+                    effect.state
+                ));
+            }
+            Ok(state) => state,
+        };
+        let before = self.told.as_ref().map(v1::Reservation::state);
+        if state == ReservationState::Prepared && before != Some(state) {
+            self.told = None;
+            self.parts.clear();
         }
+        self.home = effect.home;
         let told = self.told.get_or_insert_with(|| v1::Reservation {
             reservation_id: effect.reservation_id.clone(),
             storefront: change.storefront.clone(),

@@ -157,6 +157,8 @@ pub enum Action {
     },
     /// A step of an order over several shards. Taken by coordinators and resolvers, never by callers.
     Order(OrderStep),
+    /// Ship, Cancel or Return for the units that this shard has of an order over several shards.
+    OfPart(Box<Action>),
 }
 
 /// One line of an order.

@@ -278,6 +278,8 @@ pub struct OrderView {
     pub home: ShardNumber,
     /// The last one begun.
     pub attempt: u32,
+    /// Of this shard's units; 0 when it has none.
+    pub incarnation: u64,
     /// Shards that have units of it, in order. Known at the home only, once it is decided; elsewhere empty.
     pub participants: Vec<ShardNumber>,
 }

@@ -176,6 +176,12 @@ pub enum Refusal {
         /// Which.
         attempt: u32,
     },
+    /// The order is over several shards: each is to do this for its own part ([`crate::Action::OfPart`]).
+    #[error("the order is over several shards, its home is shard {home}")]
+    OverSeveralShards {
+        /// Who knows all of them.
+        home: ShardNumber,
+    },
     /// The order is over several shards, and another one decides.
     #[error("the order is decided in shard {home}")]
     DecidedAtHome {

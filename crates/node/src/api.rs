@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use holdfast_ledger::{Action, Query, QueryReply, Success};
+use holdfast_ledger::{
+    Action, Command, Coordinator, Query, QueryReply, Refusal as LedgerRefusal, ReservationId, ReturnOf, Sku,
+    Success,
+};
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Answer, Freshness, Role, SubmitError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
@@ -19,6 +22,7 @@ use crate::errors;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 use crate::metrics::Metrics;
+use crate::orders::{OrderError, Orders};
 use crate::peers::{Identity, Peers};
 use crate::router::Router;
 use crate::tasks::Tasks;
@@ -43,6 +47,7 @@ pub(crate) struct Api {
     pub(crate) nodes: Vec<PeerSection>,
     pub(crate) limits: LimitsSection,
     pub(crate) router: Router,
+    pub(crate) orders: Orders,
     pub(crate) peers: Peers,
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
@@ -115,21 +120,58 @@ impl Api {
         deadline: Instant,
     ) -> Result<(u32, Success), Refusal> {
         let taken = taken?;
+        if matches!(taken.command.action, Action::Reserve { .. })
+            && self.router.known_shard(&taken)?.is_none()
+        {
+            return self.decide_order(taken, deadline).await;
+        }
         let shard = self.router.shard_of_command(&taken, deadline).await?;
         let mut results = self.submit(shard, vec![taken], deadline).await;
         match results.pop() {
-            Some(result) => result.map(|success| (shard, success)),
+            Some(result) => result,
             None => Err(errors::refusal(Reason::Internal, "the shard gave no result")),
         }
     }
 
-    /// Has commands of one shard decided together: one result for each, in order.
+    /// Has an order over several shards decided. It goes on when the caller goes away.
+    async fn decide_order(&self, taken: Taken, deadline: Instant) -> Result<(u32, Success), Refusal> {
+        let (id, orders) = (taken.command.operation_id, self.orders.clone());
+        let shard_of = |sku: &Sku| self.router.shard_of(sku);
+        let coordinator = Coordinator::new(taken.command, shard_of).map_err(outbound::refusal)?;
+        let Some(coordinator) = coordinator else {
+            return Err(errors::refusal(
+                Reason::Internal,
+                "an order in one shard needs no coordinator",
+            ));
+        };
+        let home = coordinator.home();
+        let (answer, answered) = oneshot::channel();
+        self.tasks.spawn("order", async move {
+            // The caller may be gone; the order is decided all the same.
+            let _ = answer.send(orders.reserve(coordinator, deadline).await);
+        });
+        let unknown = OrderError::Submit {
+            shard: home,
+            error: SubmitError::OutcomeUnknown,
+        };
+        let success = answered
+            .await
+            .unwrap_or(Err(unknown))
+            .map_err(outbound::order_error)?;
+        self.router.remember(id, home);
+        if is_replayed(&success) {
+            self.metrics.replayed();
+        }
+        Ok((home, success))
+    }
+
+    /// Has commands of one shard decided together: one result for each, in order, with the shard that decided.
     pub(crate) async fn submit(
         &self,
         shard: u32,
         taken: Vec<Taken>,
         deadline: Instant,
-    ) -> Vec<Result<Success, Refusal>> {
+    ) -> Vec<Result<(u32, Success), Refusal>> {
         // What a Reserve makes is found again without asking all shards.
         let made: Vec<_> = taken
             .iter()
@@ -137,33 +179,50 @@ impl Api {
                 matches!(taken.command.action, Action::Reserve { .. }).then_some(taken.command.operation_id)
             })
             .collect();
-        let commands = taken.into_iter().map(|taken| taken.command).collect();
+        let commands: Vec<Command> = taken.into_iter().map(|taken| taken.command).collect();
+        // Only what another shard may have to decide is needed once more.
+        let may_move_on = |command: &Command| reservation_of(&command.action).map(|id| (id, command.clone()));
+        let kept: Vec<Option<(ReservationId, Command)>> = commands.iter().map(may_move_on).collect();
         let results = self.router.handle(shard).submit(commands, deadline).await;
         if results.len() != made.len() {
             let refusal = errors::refusal(Reason::Internal, "the shard gave another number of results");
             return vec![Err(refusal); made.len()];
         }
-        results
-            .into_iter()
-            .zip(made)
-            .map(|(result, made)| match result {
-                Ok(Ok(success)) => {
+        let mut answers = Vec::with_capacity(results.len());
+        for ((result, made), kept) in results.into_iter().zip(made).zip(kept) {
+            let answer = match (result, kept) {
+                (Ok(Ok(success)), _) => {
                     if let Some(id) = made {
                         self.router.remember(id, shard);
                     }
-                    if is_replayed(&success) {
-                        self.metrics.replayed();
-                    }
-                    Ok(success)
+                    Ok((shard, success))
                 }
-                Ok(Err(refusal)) => Err(outbound::refusal(refusal)),
-                Err(SubmitError::Stopped) if !self.leaving.load(Ordering::Relaxed) => Err(errors::refusal(
-                    Reason::NoLeader,
-                    format!("the replica of shard {shard} has stopped"),
-                )),
-                Err(error) => Err(outbound::submit_error(shard, &error)),
-            })
-            .collect()
+                (
+                    Ok(Err(
+                        refusal @ (LedgerRefusal::DecidedAtHome { home }
+                        | LedgerRefusal::OverSeveralShards { home }),
+                    )),
+                    Some((id, command)),
+                ) => {
+                    self.router.remember(id, home);
+                    let followed = self.orders.follow(command, refusal, deadline).await;
+                    followed.map_err(outbound::order_error)
+                }
+                (Ok(Err(refusal)), _) => Err(outbound::refusal(refusal)),
+                (Err(SubmitError::Stopped), _) if !self.leaving.load(Ordering::Relaxed) => {
+                    Err(errors::refusal(
+                        Reason::NoLeader,
+                        format!("the replica of shard {shard} has stopped"),
+                    ))
+                }
+                (Err(error), _) => Err(outbound::submit_error(shard, &error)),
+            };
+            if answer.as_ref().is_ok_and(|(_, success)| is_replayed(success)) {
+                self.metrics.replayed();
+            }
+            answers.push(answer);
+        }
+        answers
     }
 
     /// Asks one shard.
@@ -225,6 +284,21 @@ fn is_replayed(success: &Success) -> bool {
         | Success::Transitioned { replayed, .. }
         | Success::Stocked { replayed, .. } => *replayed,
         Success::Order { .. } => false,
+    }
+}
+
+fn reservation_of(action: &Action) -> Option<ReservationId> {
+    match action {
+        Action::Extend { reservation_id, .. }
+        | Action::Commit { reservation_id }
+        | Action::Release { reservation_id }
+        | Action::Ship { reservation_id, .. }
+        | Action::Cancel { reservation_id, .. }
+        | Action::Return {
+            of: ReturnOf::Reservation { reservation_id, .. },
+            ..
+        } => Some(*reservation_id),
+        _ => None,
     }
 }
 

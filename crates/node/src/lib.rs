@@ -11,6 +11,8 @@
 //!                          another node <── peers: Raft, snapshots, forwarded requests ──┘
 //! ```
 //!
+//! - [`Orders`] moves orders whose SKUs live in several shards: it sends what the ledger's coordinator says, and resolves what
+//!   was left undecided.
 //! - [`config`] is what an operator writes: TOML, with overrides from the environment. Its doc comments are the manual.
 //! - [`Node`] starts everything in order, and stops it in the reverse order: first it is no longer ready, then it
 //!   leads nothing, then it finishes what it has taken, then its shards and its log are closed.
@@ -30,6 +32,7 @@ mod listeners;
 pub mod mapping;
 pub mod metrics;
 mod node;
+mod orders;
 pub mod peers;
 mod router;
 mod servers;
@@ -41,4 +44,5 @@ pub mod validation;
 pub use config::{ConfigError, NodeConfig};
 pub use listeners::Listeners;
 pub use node::{Node, StartError, StopError};
+pub use orders::{OrderError, Orders};
 pub use stores::StoresError;

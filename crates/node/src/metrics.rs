@@ -2,6 +2,7 @@
 //!
 //! Labels have few values: methods of the API, gRPC codes, reasons, shards, roles. Never a SKU or a caller.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,11 @@ struct ShardLabels {
 struct RoleLabels {
     shard: u32,
     role: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PeerLabels {
+    peer: u64,
 }
 
 /// What the services count. Replicas are looked at when someone asks.
@@ -192,7 +198,7 @@ impl Metrics {
 
 struct GaugeOf<T>(&'static str, &'static str, fn(&T) -> u64);
 
-const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 11] = [
+const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 14] = [
     GaugeOf("replica_leads", "1 where this replica leads its shard", |s| {
         u64::from(s.role == Role::Leader)
     }),
@@ -226,6 +232,21 @@ const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 11] = [
         "replica_live_reservations",
         "Reservations that are held or committed",
         |s| s.live_reservations,
+    ),
+    GaugeOf(
+        "replica_unsettled_orders",
+        "Orders over several shards that are decided here and that a participant has not followed yet",
+        |s| s.unsettled_orders,
+    ),
+    GaugeOf(
+        "replica_prepared_reservations",
+        "Reservations that wait for the decision of an order over several shards",
+        |s| s.prepared_reservations,
+    ),
+    GaugeOf(
+        "replica_oldest_prepared_ms",
+        "Log time of the oldest such reservation; 0 when there is none",
+        |s| s.oldest_prepared_ms,
     ),
     GaugeOf(
         "replica_log_time_ms",
@@ -308,6 +329,18 @@ const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 17] = [
     ),
 ];
 
+/// The largest difference of each peer's clock that any replica here knows.
+fn clock_skew_ms(shards: &[ShardHandle]) -> BTreeMap<u64, i64> {
+    let mut largest: BTreeMap<u64, i64> = BTreeMap::new();
+    for (peer, skew_ms) in shards.iter().flat_map(ShardHandle::clock_skew_ms) {
+        let known = largest.entry(peer).or_default();
+        if skew_ms.unsigned_abs() > known.unsigned_abs() {
+            *known = skew_ms;
+        }
+    }
+    largest
+}
+
 /// Looks at the replicas when asked.
 struct Replicas {
     shards: Arc<[ShardHandle]>,
@@ -349,6 +382,15 @@ impl Collector for Replicas {
                 let value = ConstGauge::new(i64::try_from(value(status)).unwrap_or(i64::MAX));
                 value.encode(family.encode_family(&ShardLabels { shard: status.shard })?)?;
             }
+        }
+        let mut family = encoder.encode_descriptor(
+            "clock_skew_ms",
+            "By how much a peer's wall clock is ahead of this node's, as last heard; negative when it is behind",
+            None,
+            gauge.metric_type(),
+        )?;
+        for (peer, skew_ms) in clock_skew_ms(&self.shards) {
+            ConstGauge::new(skew_ms).encode(family.encode_family(&PeerLabels { peer })?)?;
         }
         for GaugeOf(name, help, value) in SHARD_COUNTERS {
             let kind = ConstCounter::new(0_u64).metric_type();

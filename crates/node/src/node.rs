@@ -19,6 +19,7 @@ use crate::config::PeerSection;
 use crate::http::HttpHandle;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
+use crate::orders::Orders;
 use crate::peers::{Identity, PeerAddressError, Peers};
 use crate::router::Router;
 use crate::servers::{serve_clients, serve_peers};
@@ -313,11 +314,22 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let shards: Arc<[ShardHandle]> = begun.shards.clone().into();
     watch_for_the_end(&tasks, &begun.peers_stopping, &shards, &log, panics, fatal);
 
+    let orders = Orders::new(Arc::clone(&shards));
+    for shard in 0..shards.len() as u32 {
+        let (orders, stopping) = (orders.clone(), begun.peers_stopping.clone());
+        tasks.spawn("order resolver", async move {
+            tokio::select! {
+                () = orders.resolve(shard) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
     let api = Arc::new(Api {
         identity,
         nodes,
         limits: config.limits.clone(),
         router: Router::new(Arc::clone(&shards)),
+        orders,
         peers,
         metrics: Metrics::new(identity.node_id, Arc::clone(&shards)),
         tasks: tasks.clone(),

@@ -1,7 +1,5 @@
 //! Which shard a request is for.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -20,8 +18,6 @@ use crate::mapping::outbound;
 
 /// How many reservations a node remembers the shard of. About 100 bytes each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
-/// The longest list of lines in a message; a longer one is cut.
-const MAX_SPLIT_BYTES: usize = 1_000;
 
 /// Finds shards. Shared by all services.
 pub(crate) struct Router {
@@ -82,17 +78,18 @@ impl Router {
         &self.shards[shard as usize]
     }
 
-    /// The shard of a command, where that is known without asking anyone.
+    /// The shard of a command, where that is known without asking anyone. None also for a Reserve whose lines live in several
+    /// shards.
     ///
     /// # Errors
-    /// The lines span shards, or the hint names no shard.
+    /// The hint names no shard.
     pub(crate) fn known_shard(&self, taken: &Taken) -> Result<Option<u32>, Refusal> {
         match &taken.command.action {
-            Action::Order(_) => Err(errors::refusal(
+            Action::Order(_) | Action::OfPart(_) => Err(errors::refusal(
                 Reason::Internal,
                 "a step of an order is sent by its coordinator",
             )),
-            Action::Reserve { lines, .. } => self.shard_of_lines(lines).map(Some),
+            Action::Reserve { lines, .. } => self.shard_of_lines(lines),
             Action::Extend { reservation_id, .. }
             | Action::Commit { reservation_id }
             | Action::Release { reservation_id }
@@ -196,40 +193,14 @@ impl Router {
             .unwrap_or_else(|| errors::refusal(Reason::UnknownReservation, "no shard has this reservation")))
     }
 
-    fn shard_of_lines(&self, lines: &[ReserveLine]) -> Result<u32, Refusal> {
-        let mut by_shard: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-        for (index, line) in lines.iter().enumerate() {
-            by_shard.entry(self.shard_of(&line.sku)).or_default().push(index);
-        }
-        match by_shard.keys().next() {
-            Some(shard) if by_shard.len() == 1 => Ok(*shard),
-            Some(_) => Err(errors::refusal(Reason::InvalidRequest, describe_split(&by_shard))),
-            None => Err(errors::invalid("lines: has 0 entries")),
-        }
+    /// The shard of all lines; None when they live in several.
+    fn shard_of_lines(&self, lines: &[ReserveLine]) -> Result<Option<u32>, Refusal> {
+        let mut shards = lines.iter().map(|line| self.shard_of(&line.sku));
+        let Some(first) = shards.next() else {
+            return Err(errors::invalid("lines: has 0 entries"));
+        };
+        Ok(shards.all(|shard| shard == first).then_some(first))
     }
-}
-
-/// Says which lines belong to which shard, with runs of lines as ranges.
-fn describe_split(by_shard: &BTreeMap<u32, Vec<usize>>) -> String {
-    let mut text = String::from("send one reservation for each shard:");
-    for (position, (shard, lines)) in by_shard.iter().enumerate() {
-        let separator = if position == 0 { "" } else { ";" };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator} shard {shard} has lines ");
-        for (position, run) in lines.chunk_by(|a, b| a + 1 == *b).enumerate() {
-            let separator = if position == 0 { "" } else { "," };
-            let _ = match run {
-                [one] => write!(text, "{separator}{one}"),
-                [first, .., last] => write!(text, "{separator}{first}-{last}"),
-                [] => Ok(()),
-            };
-            if text.len() > MAX_SPLIT_BYTES {
-                text.push_str(" ... (cut: the shard of a SKU follows from its slot, see GetTopology)");
-                return text;
-            }
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -254,24 +225,5 @@ mod tests {
             }
             assert_eq!(next, u32::from(SLOTS));
         }
-    }
-
-    #[test]
-    fn a_split_names_every_line_once() {
-        let by_shard = BTreeMap::from([(0, vec![0, 1, 2, 5]), (3, vec![3]), (4, vec![4, 6])]);
-        assert_eq!(
-            describe_split(&by_shard),
-            "send one reservation for each shard: shard 0 has lines 0-2,5; shard 3 has lines 3; shard 4 has lines 4,6"
-        );
-    }
-
-    #[test]
-    fn a_long_split_is_cut() {
-        let by_shard = BTreeMap::from([
-            (0, (0..1024).step_by(2).collect()),
-            (1, (1..1024).step_by(2).collect()),
-        ]);
-        let text = describe_split(&by_shard);
-        assert!(text.len() < MAX_SPLIT_BYTES + 200 && text.contains("(cut"));
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::leadership;
 use crate::replica::{self, Replica, Stopper};
 use crate::route;
+use crate::state_machine::View;
 use crate::{
     Answer, ChangeReader, Freshness, Host, PeerMessageError, PeerTransport, QueryError, ReplicaStatus,
     ShardMetrics, ShardOptions, ShardStores, StartError, SubmitError, TransferError,
@@ -89,6 +90,22 @@ impl ShardHandle {
     /// How this replica stands.
     pub fn status(&self) -> ReplicaStatus {
         self.replica.status()
+    }
+
+    /// Resolves when this replica has orders over several shards under way: a decision that a participant has not followed, or
+    /// units that wait for one. Never resolves once the replica has ended.
+    pub async fn orders_under_way(&self) {
+        let mut view = self.replica.view.clone();
+        let busy = |view: &View| view.unsettled_orders + view.prepared_reservations > 0;
+        let ended = view.wait_for(busy).await.is_err();
+        if ended {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Does this replica lead, as far as it knows?
+    pub fn leads(&self) -> bool {
+        self.replica.leads()
     }
 
     /// Who leads, as far as this replica knows.

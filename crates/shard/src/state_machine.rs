@@ -41,11 +41,19 @@ pub(crate) struct View {
     pub(crate) next_due_ms: Option<u64>,
     pub(crate) cells: u64,
     pub(crate) live_reservations: u64,
+    /// Orders whose participants have not all followed, and reservations that wait for an order's decision.
+    pub(crate) unsettled_orders: u64,
+    pub(crate) prepared_reservations: u64,
+    pub(crate) oldest_prepared_ms: u64,
 }
 
 impl View {
     fn of(state: &State) -> Self {
+        let (prepared_reservations, oldest_prepared_ms) = state.ledger.prepared();
         Self {
+            unsettled_orders: state.ledger.unsettled_order_count(),
+            prepared_reservations,
+            oldest_prepared_ms,
             applied_index: state.applied.map_or(0, |applied| applied.index),
             log_time_ms: state.ledger.log_time_ms(),
             last_seq: state.ledger.last_seq(),

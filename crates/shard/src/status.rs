@@ -61,6 +61,12 @@ pub struct ReplicaStatus {
     pub cells: u64,
     /// Reservations that are held or committed.
     pub live_reservations: u64,
+    /// Orders over several shards that are decided here and that a participant has not followed yet.
+    pub unsettled_orders: u64,
+    /// Reservations that wait for the decision of an order over several shards.
+    pub prepared_reservations: u64,
+    /// Log time of the oldest such one; 0 when there is none.
+    pub oldest_prepared_ms: u64,
     /// Log time, milliseconds since the Unix epoch.
     pub log_time_ms: u64,
     /// For how long, in milliseconds, it cannot rule out that it misses something: since a quorum acknowledged it as the

@@ -26,6 +26,7 @@ fn reserved() -> v1::Change {
             expires_at_ms: 1_700_000_060_000,
             requested: 2,
             quantity: 2,
+            home: None,
         }),
         cause: Some(v1::Cause {
             operation_id: id,
@@ -45,7 +46,7 @@ fn a_line_has_the_protos_field_names_uuid_text_and_lower_case_names() {
         "storefront": null, "moves": [{"bucket": "on_hand", "delta": -2, "after": 8}],
         "reservation": {
             "reservation_id": "018bcfe5-6800-7000-8000-000000000001", "line": 1, "state": "held",
-            "expires_at_ms": 1_700_000_060_000u64, "requested": 2, "quantity": 2
+            "expires_at_ms": 1_700_000_060_000u64, "requested": 2, "quantity": 2, "home": null
         },
         "policy": null,
         "cause": {

@@ -10,21 +10,21 @@
 //! | `entry_offset` | INT32 | which of them this is, from 0 |
 //! | `log_index` | INT64 | the entry's index in the Raft log |
 //! | `log_time` | TIMESTAMP(ms, UTC) | the entry's log time |
-//! | `kind` | STRING | `reserved`, `extended`, `committed`, `released`, `expired`, `shipped`, `cancelled`, `returned`, `received`, `adjusted`, `counted`, `bucket_moved`, `policy_set`, `pool_allocated` |
-//! | `sku` | STRING, null | null for `extended` |
-//! | `warehouse` | STRING, null | null for `extended` and `policy_set` |
+//! | `kind` | STRING | `reserved`, `extended`, `committed`, `released`, `expired`, `shipped`, `cancelled`, `returned`, `received`, `adjusted`, `counted`, `bucket_moved`, `policy_set`, `pool_allocated`, `prepared`, `confirmed`, `aborted` |
+//! | `sku` | STRING, null | null for a note: `extended`, `confirmed`, and any decision on an order over several shards whose home has no units of it |
+//! | `warehouse` | STRING, null | null for a note and for `policy_set` |
 //! | `storefront` | STRING, null | the reservation's, or whose pool or policy it is |
 //! | `B_delta` | INT64 | for each bucket B of [`BUCKETS`]: how much it moved, 0 when it did not |
 //! | `B_after` | INT64, null | and what it holds afterwards, null when it did not move |
 //! | `reservation_id` | STRING, null | UUID text; this and the next five are null together, when no reservation is concerned |
-//! | `line` | INT32, null | the reservation's line, 0 for `extended` |
-//! | `reservation_state` | STRING, null | after the operation: `held`, `committed`, `shipped`, `released`, `expired`, `cancelled`, `returned` |
-//! | `expires_at` | TIMESTAMP(ms, UTC), null | until when the hold lives |
-//! | `requested` | INT64, null | units of the line asked for, 0 for `extended` |
-//! | `quantity` | INT64, null | units of this line and warehouse that this change moved, 0 for `extended` |
+//! | `line` | INT32, null | the reservation's line, 0 for a note |
+//! | `reservation_state` | STRING, null | after the operation, in this shard: `prepared`, `held`, `committed`, `shipped`, `released`, `expired`, `cancelled`, `returned` |
+//! | `expires_at` | TIMESTAMP(ms, UTC), null | until when the hold lives; 1970-01-01 while it is `prepared` |
+//! | `requested` | INT64, null | units of the line asked for, 0 for a note |
+//! | `quantity` | INT64, null | units of this line and warehouse that this change moved, 0 for a note |
 //! | `policy_may_borrow` | BOOLEAN, null | only for `policy_set` |
 //! | `policy_max_per_reservation` | INT64, null | only for `policy_set`; 0 means no limit |
-//! | `operation_id` | STRING, null | UUID text; null for expiry |
+//! | `operation_id` | STRING, null | UUID text; null for expiry, and when an order came to nothing because nobody decided it in time |
 //! | `principal` | STRING, null | who asked |
 //! | `reason` | STRING, null | the caller's code |
 //! | `reference` | STRING, null | the caller's document; for expiry that of the Reserve |

@@ -21,7 +21,7 @@ fn the_columns_are_the_contract_with_the_warehouse() {
          held_delta held_after committed_delta committed_after damaged_delta damaged_after \
          quality_hold_delta quality_hold_after deficit_delta deficit_after \
          reservation_id line reservation_state expires_at requested quantity \
-         policy_may_borrow policy_max_per_reservation operation_id principal reason reference";
+         policy_may_borrow policy_max_per_reservation operation_id principal reason reference home";
     assert_eq!(columns, expected.split_whitespace().collect::<Vec<_>>());
 }
 

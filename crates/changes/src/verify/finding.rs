@@ -52,6 +52,10 @@ pub enum Check {
     UsedAfterExpiry,
     /// More units came back than were shipped.
     ReturnedTooMuch,
+    /// An order over several shards is not the same in all of them: held, paid or given back in part.
+    TornOrder,
+    /// Units of an order over several shards are undecided at the end, or a shard has not followed its home.
+    UnsettledOrder,
     /// What cells hold or have promised is not what the open reservations have.
     PromisesDiffer,
     /// Live stock is not what the changes add up to.

@@ -6,6 +6,7 @@
 //!                ├──> movement      each kind moves only what it may, as much as it says
 //!                ├──> Cells         after = before + delta; the equation; nothing negative or oversold
 //!                ├──> Reservations  one legal life each, units in one place, no early expiry
+//!                │      └──> Orders    those over several shards are all or nothing
 //!                ├──> Operations    none takes effect twice
 //!                └──> Returns       no more comes back than was shipped
 //! ```
@@ -15,13 +16,15 @@
 //! one, and is [ended](ShardReplay::end). [`Verifier::finish`] gives the [`Report`].
 //!
 //! Nothing here knows how the ledger decides; only what must be true of its changes. Memory holds the cells and
-//! the open reservations of one shard. What is only needed at the end (operation ids, shipments, returns) waits
-//! on disk, in partitions, in temporary files of the folder named by `TMPDIR`.
+//! the open reservations of one shard. What is only needed at the end (operation ids, shipments, returns, the
+//! decisions on orders over several shards) waits on disk, in partitions, in temporary files of the folder named by `TMPDIR`.
 
 mod cells;
 mod finding;
+mod life;
 mod movement;
 mod operations;
+mod orders;
 mod report;
 mod reservations;
 mod returns;
@@ -37,12 +40,14 @@ use holdfast_proto::v1::{self, Change};
 use cells::Cells;
 use finding::Findings;
 use operations::Operations;
+use orders::Orders;
 use reservations::Reservations;
 use returns::Returns;
 use sequence::{Placed, Sequence};
 use step::Step;
 
 pub use finding::{Check, Finding, KEPT_OF_ONE_CHECK};
+pub use orders::{OrdersReport, Unsettled};
 pub use report::{Report, ShardReport};
 
 /// The temporary files failed: nothing can be said about the ledger.
@@ -68,6 +73,7 @@ pub struct Verifier {
     findings: Findings,
     operations: Operations,
     returns: Returns,
+    orders: Orders,
     shards: Vec<ShardReport>,
     oversold_units: u64,
     lost_changes: u64,
@@ -84,6 +90,7 @@ impl Verifier {
             findings: Findings::default(),
             operations: Operations::new(),
             returns: Returns::new(),
+            orders: Orders::new(),
             shards: Vec::new(),
             oversold_units: 0,
             lost_changes: 0,
@@ -102,6 +109,26 @@ impl Verifier {
         }
     }
 
+    /// Says that the streams were cut at different moments: an order with a decision less than this before the end of
+    /// a stream may be on its way, and is then no finding. Without it every order has to be settled.
+    pub fn allow_in_flight(&mut self, log_time_ms: u64) {
+        self.orders.in_flight_ms = Some(log_time_ms);
+    }
+
+    /// The orders over several shards that are not settled in what was replayed. They may be on their way: what comes
+    /// later of them can be [followed](Self::follow). All shards have to be replayed by then.
+    ///
+    /// # Errors
+    /// The temporary files cannot be read.
+    pub fn unsettled(&mut self) -> Result<Vec<Unsettled>, SpillError> {
+        Ok(self.orders.unsettled()?)
+    }
+
+    /// Takes a change of an unsettled order from behind the end of what was replayed. Other changes are passed over.
+    pub fn follow(&mut self, change: &Change) {
+        self.orders.follow(change);
+    }
+
     /// Does what needs all shards, and says what was found.
     ///
     /// # Errors
@@ -109,11 +136,13 @@ impl Verifier {
     pub fn finish(mut self) -> Result<Report, SpillError> {
         self.operations.finish(&mut self.findings)?;
         self.returns.finish(&mut self.findings)?;
+        let orders = self.orders.finish(&mut self.findings)?;
         let (findings, counts) = self.findings.into_parts();
         Ok(Report {
             ok: counts.is_empty(),
             changes: self.shards.iter().map(|shard| shard.changes).sum(),
             reservations: self.shards.iter().map(|shard| shard.reservations).sum(),
+            orders,
             shards: self.shards,
             oversold_units: self.oversold_units,
             lost_changes: self.lost_changes,
@@ -155,6 +184,7 @@ impl ShardReplay<'_> {
             findings,
             operations,
             returns,
+            orders,
             ..
         } = &mut *self.verifier;
         let (shard, seq) = (self.shard, change.seq);
@@ -188,6 +218,9 @@ impl ShardReplay<'_> {
         if ends {
             self.reservations.end_run(shard, findings);
             self.cells.end_entry(shard, seq, findings);
+        }
+        for decision in self.reservations.take_decisions() {
+            orders.observe(&decision)?;
         }
         Ok(())
     }
@@ -240,9 +273,17 @@ impl ShardReplay<'_> {
     }
 
     /// The shard's changes are over.
-    pub fn end(mut self) {
+    ///
+    /// # Errors
+    /// The temporary files cannot be written.
+    pub fn end(mut self) -> Result<(), SpillError> {
         let findings = &mut self.verifier.findings;
         self.reservations.end_run(self.shard, findings);
+        for decision in self.reservations.take_decisions() {
+            self.verifier.orders.observe(&decision)?;
+        }
+        let end = (self.sequence.last_seq, self.sequence.log_time_ms());
+        self.verifier.orders.ends.insert(self.shard, end);
         self.cells.end_entry(self.shard, self.sequence.last_seq, findings);
         self.sequence.end(self.shard, findings);
         self.cells
@@ -260,5 +301,6 @@ impl ShardReplay<'_> {
             open_reservations: self.reservations.open() as u64,
             compared_cells: self.compared_cells,
         });
+        Ok(())
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
     let q = quantity.unwrap_or(d(Bucket::OnHand));
     let right = match step.kind {
         ChangeKind::Unspecified => false,
+        _ if step.is_note() => q == 0 && step.moves.iter().all(Option::is_none),
         ChangeKind::Extended | ChangeKind::Confirmed | ChangeKind::PolicySet => quantity.unwrap_or(0) == 0,
         ChangeKind::Reserved | ChangeKind::Prepared => {
             q >= 1 && d(Bucket::Held) == q && sellable == -q && d(Bucket::Free) <= 0 && d(Bucket::Pool) <= 0

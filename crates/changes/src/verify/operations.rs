@@ -45,7 +45,13 @@ impl Operations {
         findings: &mut Findings,
     ) -> std::io::Result<()> {
         let change = step.change;
-        let Some(id) = step.operation else {
+        // The steps of an order share its id, and an attempt after an abort is the same order again; where its units
+        // are tells whether one took effect twice.
+        let of_an_order = matches!(
+            step.kind,
+            ChangeKind::Prepared | ChangeKind::Confirmed | ChangeKind::Aborted
+        );
+        let Some(id) = step.operation.filter(|_| !of_an_order) else {
             self.current = None;
             return Ok(());
         };

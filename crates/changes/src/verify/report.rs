@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::finding::{Check, Finding};
+use super::orders::OrdersReport;
 
 /// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,6 +19,8 @@ pub struct Report {
     pub changes: u64,
     /// Reservations granted in them.
     pub reservations: u64,
+    /// The orders over several shards among them, and those that came to nothing.
+    pub orders: OrdersReport,
     /// Units that were ever promised beyond what there was.
     pub oversold_units: u64,
     /// Changes that are missing.
@@ -43,9 +46,9 @@ pub struct ShardReport {
     pub log_time_ms: u64,
     /// Cells.
     pub cells: u64,
-    /// Reservations granted.
+    /// Reservations granted; an order over several shards counts at its home.
     pub reservations: u64,
-    /// Reservations still open.
+    /// Reservations still open, and parts of orders.
     pub open_reservations: u64,
     /// Live cells that were compared, at `last_seq`; absent when nothing was compared.
     pub compared_cells: Option<u64>,
@@ -76,15 +79,25 @@ impl fmt::Display for Report {
         let Self {
             changes,
             reservations,
+            orders,
             oversold_units,
             lost_changes,
             ..
         } = self;
+        let OrdersReport {
+            orders,
+            parts,
+            prepared,
+        } = orders;
         writeln!(f, "changes: {changes}, missing: {lost_changes}")?;
         writeln!(f, "reservations: {reservations}")?;
+        writeln!(
+            f,
+            "orders over several shards: {orders} in {parts} parts, {prepared} left prepared"
+        )?;
         writeln!(f, "oversold units: {oversold_units}")?;
         if self.ok {
-            return write!(f, "ok: nothing oversold, lost, doubled or out of sequence");
+            return write!(f, "ok: nothing oversold, lost, doubled, torn or out of sequence");
         }
         for finding in &self.findings {
             let Finding {

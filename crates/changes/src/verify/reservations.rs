@@ -1,4 +1,4 @@
-//! The open reservations: held or committed. A closed one is dropped, so memory follows what is open.
+//! The open reservations: prepared, held or committed. A closed one is dropped, so memory follows what is open.
 
 use std::collections::HashMap;
 
@@ -6,26 +6,10 @@ use holdfast_proto::v1::{ChangeKind, ReservationState};
 
 use super::cells::CellKey;
 use super::finding::{Check, Findings};
+use super::life::{Allocation, Reservation, allows, leads_to};
+use super::orders::Decision;
 use super::step::{Effect, Id, Step};
 use crate::names;
-
-#[derive(Debug)]
-struct Reservation {
-    state: ReservationState,
-    expires_at_ms: u64,
-    allocations: Vec<Allocation>,
-}
-
-/// The units of one line from one cell.
-#[derive(Debug, Default)]
-struct Allocation {
-    line: u32,
-    cell: CellKey,
-    held: i64,
-    committed: i64,
-    shipped: i64,
-    returned: i64,
-}
 
 /// The changes of one operation on one reservation stand next to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +20,22 @@ struct Run {
     log_index: u64,
 }
 
+/// The current run, with the last change of it.
+#[derive(Debug, Clone, Copy)]
+struct Current {
+    run: Run,
+    effect: Effect,
+    seq: u64,
+    log_time_ms: u64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
     open: HashMap<Id, Reservation>,
-    run: Option<(Run, Effect, u64)>,
-    /// How many were ever granted.
+    current: Option<Current>,
+    /// Decisions on orders over several shards that nobody has taken yet.
+    decisions: Vec<Decision>,
+    /// How many were ever granted; an order over several shards counts at its home.
     pub(super) granted: u64,
     /// The most that were open at a time.
     pub(super) most_open: usize,
@@ -51,6 +46,11 @@ impl Reservations {
         self.open.len()
     }
 
+    /// What was decided about orders over several shards in the runs that are over.
+    pub(super) fn take_decisions(&mut self) -> std::vec::Drain<'_, Decision> {
+        self.decisions.drain(..)
+    }
+
     /// Takes a change, of a reservation or not.
     pub(super) fn observe(&mut self, step: &Step<'_>, cell: CellKey, findings: &mut Findings) {
         let run = step.reservation.map(|effect| Run {
@@ -59,23 +59,50 @@ impl Reservations {
             operation: step.operation,
             log_index: step.change.log_index,
         });
-        let goes_on = run.is_some() && self.run.map(|(run, ..)| run) == run;
+        let goes_on = run.is_some() && self.current.map(|current| current.run) == run;
         if !goes_on {
             self.end_run(step.change.shard, findings);
         }
         let (Some(run), Some(effect)) = (run, step.reservation) else {
             return;
         };
+        let is_open = self.open.contains_key(&effect.id);
         match step.kind {
-            ChangeKind::Reserved => self.reserve(step, effect, cell, goes_on, findings),
+            ChangeKind::Reserved | ChangeKind::Prepared => {
+                self.grant(step, effect, cell, goes_on, findings);
+            }
             // The ledger keeps closed reservations for returns; see `returns` for how these are checked.
-            ChangeKind::Returned if !self.open.contains_key(&effect.id) => return,
+            ChangeKind::Returned if !is_open => return,
+            // The home of an order that has no units there: nothing was prepared.
+            ChangeKind::Confirmed if !is_open && effect.home == Some(step.change.shard) => {
+                self.begin(effect, ReservationState::Prepared);
+                self.transition(step, effect, cell, findings);
+            }
+            ChangeKind::Aborted if !is_open && step.is_note() => {}
             _ => self.transition(step, effect, cell, findings),
         }
-        self.run = Some((run, effect, step.change.seq));
+        self.current = Some(Current {
+            run,
+            effect,
+            seq: step.change.seq,
+            log_time_ms: step.change.log_time_ms,
+        });
     }
 
-    fn reserve(
+    /// False: it was open already.
+    fn begin(&mut self, effect: Effect, state: ReservationState) -> bool {
+        let reservation = Reservation {
+            state,
+            expires_at_ms: effect.expires_at_ms,
+            home: effect.home,
+            allocations: vec![],
+        };
+        let is_new = self.open.insert(effect.id, reservation).is_none();
+        self.most_open = self.most_open.max(self.open.len());
+        is_new
+    }
+
+    fn grant(
         &mut self,
         step: &Step<'_>,
         effect: Effect,
@@ -92,19 +119,19 @@ impl Reservations {
                 )
             });
         }
+        let is_undecided = step.kind == ChangeKind::Prepared;
         if !goes_on {
-            self.granted += 1;
-            let reservation = Reservation {
-                state: ReservationState::Held,
-                expires_at_ms: effect.expires_at_ms,
-                allocations: vec![],
+            let state = if is_undecided {
+                ReservationState::Prepared
+            } else {
+                self.granted += 1;
+                ReservationState::Held
             };
-            if self.open.insert(effect.id, reservation).is_some() {
+            if !self.begin(effect, state) {
                 findings.add(Check::ReservedTwice, change.shard, change.seq, || {
                     format!("reservation {} was granted while it was open", text(&effect.id))
                 });
             }
-            self.most_open = self.most_open.max(self.open.len());
         }
         let Some(reservation) = self.open.get_mut(&effect.id) else {
             return;
@@ -118,7 +145,7 @@ impl Reservations {
                 )
             });
         }
-        if effect.expires_at_ms <= change.log_time_ms {
+        if !is_undecided && effect.expires_at_ms <= change.log_time_ms {
             findings.add(Check::WrongState, change.shard, change.seq, || {
                 format!("reservation {} was granted after its own end", text(&effect.id))
             });
@@ -126,6 +153,7 @@ impl Reservations {
         reservation.allocations.push(Allocation {
             line: effect.line,
             cell,
+            requested: effect.requested,
             held: effect.quantity,
             ..Allocation::default()
         });
@@ -146,7 +174,7 @@ impl Reservations {
     }
 
     fn transition(&mut self, step: &Step<'_>, effect: Effect, cell: CellKey, findings: &mut Findings) {
-        let (shard, seq, now_ms) = (step.change.shard, step.change.seq, step.change.log_time_ms);
+        let (shard, seq) = (step.change.shard, step.change.seq);
         let kind = names::kind(step.kind);
         let Some(reservation) = self.open.get_mut(&effect.id) else {
             findings.add(Check::NotOpen, shard, seq, || {
@@ -154,7 +182,7 @@ impl Reservations {
             });
             return;
         };
-        if !allows(reservation.state, step.kind) {
+        if !allows(reservation, step.kind, shard) {
             findings.add(Check::WrongState, shard, seq, || {
                 format!(
                     "{kind}: reservation {} is {}",
@@ -163,35 +191,33 @@ impl Reservations {
                 )
             });
         }
-        let expires_at_ms = reservation.expires_at_ms;
-        match step.kind {
-            ChangeKind::Expired if now_ms < expires_at_ms => {
-                findings.add(Check::ExpiredEarly, shard, seq, || {
-                    let id = text(&effect.id);
-                    format!("reservation {id} expired at {now_ms}, its hold lasts until {expires_at_ms}")
-                });
-            }
-            ChangeKind::Committed | ChangeKind::Released | ChangeKind::Extended
-                if now_ms >= expires_at_ms =>
-            {
-                findings.add(Check::UsedAfterExpiry, shard, seq, || {
-                    let id = text(&effect.id);
-                    format!(
-                        "{kind}: reservation {id} was used at {now_ms}, its hold ended at {expires_at_ms}"
-                    )
-                });
-            }
-            _ => {}
+        if effect.home != reservation.home {
+            findings.add(Check::Malformed, shard, seq, || {
+                let (id, told, known) = (text(&effect.id), effect.home, reservation.home);
+                format!("{kind}: the home of reservation {id} is {told:?}, it was {known:?}")
+            });
         }
-        if step.kind == ChangeKind::Extended {
-            if effect.expires_at_ms < expires_at_ms || effect.expires_at_ms <= now_ms {
-                findings.add(Check::WrongState, shard, seq, || {
-                    let (id, until) = (text(&effect.id), effect.expires_at_ms);
-                    format!("reservation {id} was extended from {expires_at_ms} to {until}")
-                });
+        // The clock of an order is its home's: the others hear of its decisions sooner or later.
+        if reservation.home.is_none_or(|home| home == shard) {
+            check_time(reservation, step, effect, findings);
+        }
+        match step.kind {
+            ChangeKind::Extended | ChangeKind::Confirmed => {
+                if step.kind == ChangeKind::Confirmed && reservation.home == Some(shard) {
+                    self.granted += 1;
+                }
+                if effect.expires_at_ms < reservation.expires_at_ms {
+                    findings.add(Check::WrongState, shard, seq, || {
+                        let (id, until) = (text(&effect.id), effect.expires_at_ms);
+                        let expires_at_ms = reservation.expires_at_ms;
+                        format!("reservation {id} was extended from {expires_at_ms} to {until}")
+                    });
+                }
+                reservation.expires_at_ms = effect.expires_at_ms;
+                return;
             }
-            reservation.expires_at_ms = effect.expires_at_ms;
-            return;
+            _ if step.is_note() && reservation.allocations.is_empty() => return,
+            _ => {}
         }
         let part = reservation.find(effect.line, cell);
         let moved = part.is_some_and(|part| part.take(step.kind, effect.quantity));
@@ -205,10 +231,19 @@ impl Reservations {
 
     /// An operation on a reservation is over: is its state where its units are? Closed ones are dropped.
     pub(super) fn end_run(&mut self, shard: u32, findings: &mut Findings) {
-        let Some((run, effect, seq)) = self.run.take() else {
+        let Some(current) = self.current.take() else {
             return;
         };
-        let Some(reservation) = self.open.get_mut(&run.id) else {
+        let Current { run, effect, seq, .. } = current;
+        let reservation = self.open.get_mut(&run.id);
+        let is_short =
+            run.kind == ChangeKind::Prepared && reservation.as_ref().is_some_and(|one| one.is_short());
+        self.decisions.extend(Decision::of(
+            &effect,
+            (run.kind, run.operation, is_short),
+            (shard, seq, run.log_index, current.log_time_ms),
+        ));
+        let Some(reservation) = reservation else {
             return;
         };
         let fits = leads_to(run.kind, effect.state) && reservation.is_in(effect.state);
@@ -222,7 +257,13 @@ impl Reservations {
             });
         }
         reservation.state = effect.state;
-        if !matches!(effect.state, ReservationState::Held | ReservationState::Committed) {
+        let is_open = match effect.state {
+            ReservationState::Prepared | ReservationState::Held => true,
+            // Without units there is nothing more to come.
+            ReservationState::Committed => !reservation.allocations.is_empty(),
+            _ => false,
+        };
+        if !is_open {
             self.open.remove(&run.id);
         }
     }
@@ -243,98 +284,34 @@ impl Reservations {
     }
 }
 
-impl Reservation {
-    fn find(&mut self, line: u32, cell: CellKey) -> Option<&mut Allocation> {
-        self.allocations
-            .iter_mut()
-            .find(|part| part.line == line && part.cell == cell)
-    }
-
-    fn sums(&self) -> [i128; 4] {
-        let mut sums = [0; 4];
-        for part in &self.allocations {
-            for (sum, units) in sums
-                .iter_mut()
-                .zip([part.held, part.committed, part.shipped, part.returned])
-            {
-                *sum += i128::from(units);
-            }
+/// Does nothing end before its time, and is nothing used after it?
+fn check_time(reservation: &Reservation, step: &Step<'_>, effect: Effect, findings: &mut Findings) {
+    let (shard, seq, now_ms) = (step.change.shard, step.change.seq, step.change.log_time_ms);
+    let (kind, expires_at_ms) = (names::kind(step.kind), reservation.expires_at_ms);
+    let is_held = reservation.state == ReservationState::Held;
+    match step.kind {
+        ChangeKind::Expired if now_ms < expires_at_ms => {
+            findings.add(Check::ExpiredEarly, shard, seq, || {
+                let id = text(&effect.id);
+                format!("reservation {id} expired at {now_ms}, its hold lasts until {expires_at_ms}")
+            });
         }
-        sums
-    }
-
-    /// Are the units where this state has them?
-    fn is_in(&self, state: ReservationState) -> bool {
-        let [held, committed, shipped, returned] = self.sums();
-        match state {
-            ReservationState::Held => held > 0 && committed == 0 && shipped == 0,
-            ReservationState::Committed => held == 0 && committed > 0,
-            ReservationState::Shipped => held == 0 && committed == 0 && shipped > returned,
-            ReservationState::Returned => held == 0 && committed == 0 && shipped > 0 && shipped == returned,
-            ReservationState::Released | ReservationState::Expired | ReservationState::Cancelled => {
-                held == 0 && committed == 0 && shipped == 0
-            }
-            ReservationState::Unspecified | ReservationState::Prepared => false,
+        ChangeKind::Committed | ChangeKind::Released | ChangeKind::Extended
+            if is_held && now_ms >= expires_at_ms =>
+        {
+            findings.add(Check::UsedAfterExpiry, shard, seq, || {
+                let id = text(&effect.id);
+                format!("{kind}: reservation {id} was used at {now_ms}, its hold ended at {expires_at_ms}")
+            });
         }
+        _ => {}
     }
-
-    fn units(&self) -> String {
-        let [held, committed, shipped, returned] = self.sums();
-        format!("its units: {held} held, {committed} committed, {shipped} shipped, {returned} returned")
-    }
-}
-
-impl Allocation {
-    /// Moves units as a change says. False, and nothing moved, when there are not as many.
-    fn take(&mut self, kind: ChangeKind, quantity: i64) -> bool {
-        let from = match kind {
-            ChangeKind::Committed | ChangeKind::Released | ChangeKind::Expired => self.held,
-            ChangeKind::Shipped | ChangeKind::Cancelled => self.committed,
-            ChangeKind::Returned => self.shipped - self.returned,
-            _ => 0,
-        };
-        if quantity < 1 || quantity > from {
-            return false;
-        }
-        match kind {
-            ChangeKind::Committed => {
-                self.held -= quantity;
-                self.committed += quantity;
-            }
-            ChangeKind::Released | ChangeKind::Expired => self.held -= quantity,
-            ChangeKind::Shipped => {
-                self.committed -= quantity;
-                self.shipped += quantity;
-            }
-            ChangeKind::Cancelled => self.committed -= quantity,
-            _ => self.returned += quantity,
-        }
-        true
-    }
-}
-
-/// May a reservation in this state see this change?
-fn allows(state: ReservationState, kind: ChangeKind) -> bool {
-    use ChangeKind::{Cancelled, Committed, Expired, Extended, Released, Returned, Shipped};
-    match state {
-        ReservationState::Held => matches!(kind, Extended | Committed | Released | Expired),
-        ReservationState::Committed => matches!(kind, Shipped | Cancelled | Returned),
-        _ => false,
-    }
-}
-
-/// May a change of this kind leave an open reservation in this state?
-fn leads_to(kind: ChangeKind, state: ReservationState) -> bool {
-    use ReservationState::{Cancelled, Committed, Expired, Held, Released, Returned, Shipped};
-    match kind {
-        ChangeKind::Reserved | ChangeKind::Extended => state == Held,
-        ChangeKind::Committed => state == Committed,
-        ChangeKind::Released => state == Released,
-        ChangeKind::Expired => state == Expired,
-        ChangeKind::Shipped => matches!(state, Committed | Shipped),
-        ChangeKind::Cancelled => matches!(state, Committed | Cancelled | Shipped | Returned),
-        ChangeKind::Returned => state == Committed,
-        _ => false,
+    let renews = matches!(step.kind, ChangeKind::Extended | ChangeKind::Confirmed);
+    if renews && effect.expires_at_ms <= now_ms {
+        findings.add(Check::WrongState, shard, seq, || {
+            let (id, until) = (text(&effect.id), effect.expires_at_ms);
+            format!("{kind}: the hold of reservation {id} ends at {until}, which is over at {now_ms}")
+        });
     }
 }
 

@@ -40,23 +40,30 @@ pub(super) struct Effect {
     pub(super) expires_at_ms: u64,
     pub(super) requested: i64,
     pub(super) quantity: i64,
+    /// The shard that decides, of an order over several shards.
+    pub(super) home: Option<u32>,
 }
 
 impl<'a> Step<'a> {
     /// Understands a change, or says why not.
     pub(super) fn of(change: &'a Change) -> Result<Self, String> {
         let kind = ChangeKind::try_from(change.kind).map_err(|_| format!("unknown kind {}", change.kind))?;
-        let (cell, storefront) = (
-            !change.sku.is_empty() && !change.warehouse.is_empty(),
-            &change.storefront,
-        );
+        let cell = !change.sku.is_empty() && !change.warehouse.is_empty();
+        let nowhere = change.sku.is_empty() && change.warehouse.is_empty();
+        let storefront = &change.storefront;
         let named = match kind {
             ChangeKind::Unspecified => return Err("a change without a kind".into()),
-            ChangeKind::Extended => change.sku.is_empty() && change.warehouse.is_empty(),
+            ChangeKind::Extended | ChangeKind::Confirmed => nowhere,
             ChangeKind::PolicySet => {
                 !change.sku.is_empty() && change.warehouse.is_empty() && !storefront.is_empty()
             }
             ChangeKind::PoolAllocated => cell && !storefront.is_empty(),
+            // A decision on an order whose home has no units of it is told as a note.
+            ChangeKind::Committed | ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted
+                if is_home(change) =>
+            {
+                cell || nowhere
+            }
             _ => cell,
         };
         if !named {
@@ -72,7 +79,7 @@ impl<'a> Step<'a> {
         let reservation = effect(change, kind)?;
         let operation_id = change.cause.as_ref().map_or(&[][..], |cause| &cause.operation_id);
         let operation = match (kind, operation_id.len()) {
-            (ChangeKind::Expired, 0) => None,
+            (ChangeKind::Expired | ChangeKind::Aborted, 0) => None,
             (ChangeKind::Expired, _) => return Err("an expiry names an operation".into()),
             _ => Some(
                 operation_id
@@ -89,10 +96,21 @@ impl<'a> Step<'a> {
         })
     }
 
+    /// Does it tell a decision without units?
+    pub(super) fn is_note(&self) -> bool {
+        self.reservation.is_some() && self.change.sku.is_empty()
+    }
+
     /// How much a bucket moved.
     pub(super) fn delta(&self, bucket: Bucket) -> i64 {
         self.moves[place(bucket)].map_or(0, |moved| moved.delta)
     }
+}
+
+/// Does the shard decide about the reservation, one over several shards?
+fn is_home(change: &Change) -> bool {
+    let effect = change.reservation.as_ref();
+    effect.and_then(|effect| effect.home) == Some(change.shard)
 }
 
 fn moves(change: &Change) -> Result<[Option<Moved>; BUCKETS.len()], String> {
@@ -118,11 +136,16 @@ fn moves(change: &Change) -> Result<[Option<Moved>; BUCKETS.len()], String> {
 }
 
 fn effect(change: &Change, kind: ChangeKind) -> Result<Option<Effect>, String> {
-    use ChangeKind::{Cancelled, Committed, Expired, Extended, Released, Reserved, Returned, Shipped};
-    let needed = matches!(
-        kind,
-        Reserved | Extended | Committed | Released | Expired | Shipped | Cancelled
-    );
+    use ChangeKind::{
+        Aborted, Cancelled, Committed, Confirmed, Expired, Extended, Prepared, Released, Reserved, Returned,
+        Shipped,
+    };
+    let of_an_order = matches!(kind, Prepared | Confirmed | Aborted);
+    let needed = of_an_order
+        || matches!(
+            kind,
+            Reserved | Extended | Committed | Released | Expired | Shipped | Cancelled
+        );
     let Some(effect) = &change.reservation else {
         return if needed {
             Err("it names no reservation".into())
@@ -133,6 +156,11 @@ fn effect(change: &Change, kind: ChangeKind) -> Result<Option<Effect>, String> {
     if !needed && kind != Returned {
         return Err("it names a reservation, which does not fit its kind".into());
     }
+    match effect.home {
+        None if of_an_order => return Err("it does not say which shard decides".into()),
+        Some(_) if kind == Reserved => return Err("a grant of one shard names a home".into()),
+        _ => {}
+    }
     let id = effect.reservation_id.as_ref().try_into();
     Ok(Some(Effect {
         id: id.map_err(|_| "its reservation id is not 16 bytes".to_owned())?,
@@ -142,6 +170,7 @@ fn effect(change: &Change, kind: ChangeKind) -> Result<Option<Effect>, String> {
         expires_at_ms: effect.expires_at_ms,
         requested: effect.requested,
         quantity: effect.quantity,
+        home: effect.home,
     }))
 }
 

@@ -26,13 +26,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Some(shard) => Some(shard),
         None => shard_of(client, &args.reservation).await?,
     };
-    let mut decisions = Vec::new();
-    let positions = streams::positions(client, shard).await?;
-    let shards = positions
-        .iter()
-        .map(|position| decisions_of(client, position, &args.reservation));
-    for of_shard in try_join_all(shards).await? {
-        decisions.extend(of_shard);
+    let mut positions = streams::positions(client, shard).await?;
+    let mut decisions = decisions_of_all(client, &positions, &args.reservation).await?;
+    if shard.is_some() && decisions.iter().any(|decision| decision.home.is_some()) {
+        // The order has parts in other shards.
+        positions = streams::positions(client, None).await?;
+        decisions = decisions_of_all(client, &positions, &args.reservation).await?;
     }
     if decisions.is_empty() {
         let read: u64 = positions.iter().map(|position| position.last_seq).sum();
@@ -69,6 +68,17 @@ async fn shard_of(client: &Client, reservation: &ReservationArgs) -> anyhow::Res
     }
 }
 
+async fn decisions_of_all(
+    client: &Client,
+    positions: &[v1::ShardPosition],
+    reservation: &ReservationArgs,
+) -> anyhow::Result<Vec<Decision>> {
+    let shards = positions
+        .iter()
+        .map(|position| decisions_of(client, position, reservation));
+    Ok(try_join_all(shards).await?.into_iter().flatten().collect())
+}
+
 async fn decisions_of(
     client: &Client,
     position: &v1::ShardPosition,
@@ -95,11 +105,17 @@ fn print(decision: &Decision, context: &Context) -> std::io::Result<()> {
         seq,
         log_index,
         state,
+        home,
         ..
     } = decision;
     let time = render::time(decision.log_time_ms);
+    let role = match home {
+        None => String::new(),
+        Some(home) if home == shard => ", the order's home".to_owned(),
+        Some(home) => format!(", part of an order of shard {home}"),
+    };
     context.output.line(format!(
-        "{time}  {kind}, now {state}  (shard {shard}, change {seq}, log index {log_index})"
+        "{time}  {kind}, now {state}  (shard {shard}{role}, change {seq}, log index {log_index})"
     ))?;
     let mut sentence = decision.sentence.clone();
     if *state == "held" {

@@ -65,6 +65,9 @@ impl Ledger {
                     .map(Ok),
             };
         }
+        if let Some(refusal) = self.concerns_other_shards(&command.action) {
+            return Ok(Err(refusal));
+        }
         let fingerprint = match self.operations.look_up(command, now_ms, &self.options) {
             Err(refusal) => return Ok(Err(refusal)),
             Ok(Known::Before(record)) => return self.replay(command, record).map(Ok),

@@ -21,10 +21,42 @@ pub(crate) enum Plan<'a> {
 }
 
 impl Ledger {
+    /// What has to be done in every shard of an order is not done in one of them by mistake.
+    pub(crate) fn concerns_other_shards(&self, action: &Action) -> Option<Refusal> {
+        let id = match action {
+            Action::Ship { reservation_id, .. }
+            | Action::Cancel { reservation_id, .. }
+            | Action::Return {
+                of: ReturnOf::Reservation { reservation_id, .. },
+                ..
+            } => reservation_id,
+            Action::OfPart(action) => {
+                let is_for_parts = matches!(
+                    action.as_ref(),
+                    Action::Ship { .. }
+                        | Action::Cancel { .. }
+                        | Action::Return {
+                            of: ReturnOf::Reservation { .. },
+                            ..
+                        }
+                );
+                let what = "only Ship, Cancel and Return of a reservation are done for a part";
+                return (!is_for_parts).then(|| Refusal::InvalidRequest(what.to_owned()));
+            }
+            _ => return None,
+        };
+        let home = self.reservations.get(id)?.home()?;
+        Some(Refusal::OverSeveralShards { home })
+    }
+
     /// Decides a command that was not applied before, at a log time. Changes nothing.
     pub(crate) fn decide<'a>(&self, now_ms: u64, command: &'a Command) -> Result<Plan<'a>, Refusal> {
         let stock = &self.stock;
-        match &command.action {
+        let action = match &command.action {
+            Action::OfPart(action) => action.as_ref(),
+            action => action,
+        };
+        match action {
             Action::Reserve {
                 storefront,
                 lines,
@@ -122,10 +154,10 @@ impl Ledger {
                     .decide_move(sku, warehouse, from, to, *quantity)
                     .map(Plan::Stock)
             }
-            Action::Order(_) => Err(Refusal::InvalidRequest(
+            Action::Order(_) | Action::OfPart(_) => Err(Refusal::InvalidRequest(
                 "a step of an order is not decided here".to_owned(),
             )),
-            Action::SetPolicy { .. } => policies::decide(stock, &command.action),
+            Action::SetPolicy { .. } => policies::decide(stock, action),
             Action::AllocatePool {
                 sku,
                 warehouse,

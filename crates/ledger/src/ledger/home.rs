@@ -520,7 +520,8 @@ impl Ledger {
             .get(id)
             .and_then(|reservation| reservation.order.as_ref());
         match (self.orders.get(id), link) {
-            (Some(order), _) => Some(OrderView {
+            (Some(order), link) => Some(OrderView {
+                incarnation: link.map_or(0, |link| link.incarnation),
                 home: order.home,
                 attempt: order.attempt,
                 participants: match &order.state {
@@ -529,6 +530,7 @@ impl Ledger {
                 },
             }),
             (None, Some(link)) => Some(OrderView {
+                incarnation: link.incarnation,
                 home: link.home,
                 attempt: link.attempt,
                 participants: Vec::new(),

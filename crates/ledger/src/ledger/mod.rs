@@ -144,6 +144,20 @@ impl Ledger {
             .min()
     }
 
+    /// How many orders have a participant that has not acknowledged the last decision.
+    pub fn unsettled_order_count(&self) -> u64 {
+        self.orders.unsettled_count() as u64
+    }
+
+    /// How many reservations wait for the decision of an order over several shards, and since when the oldest does, in
+    /// log time; 0 when none does.
+    pub fn prepared(&self) -> (u64, u64) {
+        // Ids sort by their time.
+        let oldest = self.reservations.prepared().next();
+        let since_ms = oldest.map_or(0, |(_, reservation)| reservation.created_at_ms);
+        (self.reservations.prepared_count() as u64, since_ms)
+    }
+
     /// How many cells there are.
     pub fn cell_count(&self) -> u64 {
         self.stock.cell_count

@@ -193,6 +193,10 @@ impl Orders {
             .filter_map(|id| self.by_id.get_key_value(id))
     }
 
+    pub(crate) fn unsettled_count(&self) -> usize {
+        self.unsettled.len()
+    }
+
     pub(crate) fn restore(by_id: BTreeMap<ReservationId, Order>, options: &LedgerOptions) -> Self {
         let mut all = Self::default();
         for (id, order) in &by_id {

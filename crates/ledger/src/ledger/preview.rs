@@ -32,6 +32,9 @@ impl Ledger {
                 Ok(_) => None,
             };
         }
+        if let Some(refusal) = self.concerns_other_shards(&command.action) {
+            return Some(Err(refusal));
+        }
         match self.operations.look_up(command, now_ms, &self.options) {
             Err(refusal) => return Some(Err(refusal)),
             Ok(Known::Before(record)) => return self.replay(command, record).ok().map(Ok),

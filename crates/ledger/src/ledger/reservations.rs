@@ -86,6 +86,10 @@ impl Reservations {
         self.prepared.iter().filter_map(|id| self.by_id.get_key_value(id))
     }
 
+    pub(crate) fn prepared_count(&self) -> usize {
+        self.prepared.len()
+    }
+
     /// How many units of a SKU wait for a decision.
     pub(crate) fn prepared_units(&self, sku: u32) -> i128 {
         self.prepared_units.get(&sku).copied().unwrap_or(0)

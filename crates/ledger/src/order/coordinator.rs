@@ -183,6 +183,11 @@ impl Coordinator {
         self.parts.keys().copied()
     }
 
+    /// Has it nothing decided yet, so that it can still give up?
+    pub fn is_preparing(&self) -> bool {
+        matches!(self.phase, Phase::Together | Phase::Ascending | Phase::Clearing)
+    }
+
     /// The first steps.
     pub fn start(&mut self) -> Vec<Target> {
         let mut send = vec![self.begin(true)];

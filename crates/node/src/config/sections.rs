@@ -182,7 +182,7 @@ pub struct LimitsSection {
     /// Most items of one batch stream under way; the stream is read no further until some are done. 1024 to 65536.
     /// Default: 8192.
     pub batch_items_in_flight: usize,
-    /// Most change streams served at a time, 1 to 65536. Default: 256.
+    /// Most change streams and as-of reads served at a time, 1 to 65536. Default: 256.
     pub change_streams: usize,
     /// How long a stopping node waits for calls under way, in milliseconds, 0 to 600000. Default: 10000.
     pub drain_ms: u64,

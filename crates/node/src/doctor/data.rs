@@ -1,10 +1,17 @@
 //! The data folder.
 
+use std::path::Path;
+
 use holdfast_storage::{NodeFacts, Report, inspect};
 
 use super::{Area, Finding};
 use crate::NodeConfig;
 use crate::stores;
+
+/// With less than this on its disk a node may stop at any time: segments and snapshots are written ahead.
+const LEAST_FREE_BYTES: u64 = 256 << 20;
+/// With less than this it is time to act.
+const LOW_FREE_BYTES: u64 = 1 << 30;
 
 pub(super) async fn examine(config: &NodeConfig) -> Vec<Finding> {
     let config = config.clone();
@@ -28,6 +35,13 @@ fn examine_blocking(config: &NodeConfig) -> Vec<Finding> {
             "that is right for a node that never started; otherwise correct node.data_dir or mount the disk",
         )];
     }
+    let mut findings = vec![free_space(path)];
+    findings.extend(folder(config, path));
+    findings
+}
+
+fn folder(config: &NodeConfig, path: &Path) -> Vec<Finding> {
+    let shown = path.display();
     match inspect(path) {
         Err(error) => vec![Finding::problem(
             Area::Disk,
@@ -42,6 +56,43 @@ fn examine_blocking(config: &NodeConfig) -> Vec<Finding> {
             findings
         }
     }
+}
+
+/// How much is left on the disk of the data folder.
+fn free_space(path: &Path) -> Finding {
+    match available_space(path) {
+        Ok(left_bytes) => judge_free_space(&path.display().to_string(), left_bytes),
+        Err(error) => Finding::warning(
+            Area::Disk,
+            format!("the free space of {} is not known: {error}", path.display()),
+            "check the disk by other means",
+        ),
+    }
+}
+
+/// Bytes that the node's user may still write.
+fn available_space(path: &Path) -> Result<u64, nix::Error> {
+    let disk = nix::sys::statvfs::statvfs(path)?;
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
+
+fn judge_free_space(path: &str, left_bytes: u64) -> Finding {
+    let left = format!("{path} has {} MiB of disk space left", left_bytes >> 20);
+    if left_bytes < LEAST_FREE_BYTES {
+        return Finding::problem(
+            Area::Disk,
+            format!("{left}, less than {} MiB", LEAST_FREE_BYTES >> 20),
+            "free some space or give the node a larger disk, now: a node whose disk is full stops",
+        );
+    }
+    if left_bytes < LOW_FREE_BYTES {
+        return Finding::warning(
+            Area::Disk,
+            format!("{left}, less than {} MiB", LOW_FREE_BYTES >> 20),
+            "plan for a larger disk: the change history is kept for ever",
+        );
+    }
+    Finding::good(Area::Disk, left)
 }
 
 fn contents(path: &str, report: &Report) -> Vec<Finding> {
@@ -103,4 +154,37 @@ fn facts(config: &NodeConfig) -> Option<Finding> {
             "check the folder's owner and permissions, and the disk",
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Severity;
+
+    #[test]
+    fn little_disk_space_is_a_warning_and_very_little_is_a_problem() {
+        for (left_bytes, severity, says) in [
+            (5 << 30, Severity::Good, "5120 MiB"),
+            (LOW_FREE_BYTES, Severity::Good, "1024 MiB"),
+            (LOW_FREE_BYTES - 1, Severity::Warning, "1023 MiB"),
+            (LEAST_FREE_BYTES, Severity::Warning, "256 MiB"),
+            (LEAST_FREE_BYTES - 1, Severity::Problem, "255 MiB"),
+            (0, Severity::Problem, " 0 MiB"),
+        ] {
+            let finding = judge_free_space("/data", left_bytes);
+            assert_eq!(finding.severity, severity, "{left_bytes}");
+            assert!(finding.message.contains(says), "{}", finding.message);
+            assert_eq!(finding.advice.is_empty(), severity == Severity::Good);
+        }
+    }
+
+    #[test]
+    fn free_space_is_told_for_a_folder_that_is_there_and_not_known_for_one_that_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = free_space(folder.path()).message;
+        assert!(told.contains("MiB of disk space left"), "{told}");
+        let missing = free_space(&folder.path().join("missing"));
+        assert_eq!(missing.severity, Severity::Warning);
+        assert!(missing.message.contains("not known"), "{}", missing.message);
+    }
 }

@@ -16,8 +16,8 @@ use crate::config::PeerSection;
 
 /// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A difference of clocks worth a look, and one that is a problem: log time follows the leader's clock, so holds end
-/// that much too late after a change of leaders.
+/// A difference of clocks worth a look, and one that is a problem: log time follows the majority's clocks, so a second wrong one
+/// of three would move it.
 const SKEW_WARNING_MS: u64 = 250;
 const SKEW_PROBLEM_MS: u64 = 2_000;
 

@@ -10,6 +10,7 @@ use holdfast_shard::{Answer, QueryError, SubmitError};
 use v1::Reason;
 
 use crate::errors;
+use crate::orders::OrderError;
 
 /// A position in a shard.
 pub fn position(shard: u32, position: Position) -> v1::Position {
@@ -235,7 +236,7 @@ pub fn refusal(refusal: Refusal) -> v1::Refusal {
         Refusal::PositionTooOld { .. } => Reason::PositionTooOld,
         Refusal::Contended(_) | Refusal::OrderAborted { .. } => Reason::Contended,
         // The node follows it to the home; a caller sees it only when that is a defect.
-        Refusal::DecidedAtHome { .. } => Reason::Internal,
+        Refusal::DecidedAtHome { .. } | Refusal::OverSeveralShards { .. } => Reason::Internal,
     };
     let mut refused = errors::refusal(reason, message);
     if let Refusal::InsufficientStock(shortages) | Refusal::Contended(shortages) = refusal {
@@ -263,6 +264,22 @@ pub fn submit_error(shard: u32, error: &SubmitError) -> v1::Refusal {
     v1::Refusal {
         retry_after_ms,
         ..errors::refusal(reason, format!("shard {shard}: {error}"))
+    }
+}
+
+/// Why an order over several shards was not moved.
+pub fn order_error(error: OrderError) -> v1::Refusal {
+    match error {
+        OrderError::Refused(refused) => refusal(refused),
+        OrderError::Submit { shard, error } => submit_error(shard, &error),
+        OrderError::Query { shard, error } => query_error(shard, error),
+        OrderError::Partly {
+            refusal: ref refused, ..
+        } => v1::Refusal {
+            message: error.to_string(),
+            ..refusal(refused.clone())
+        },
+        OrderError::WrongAnswer { .. } => errors::refusal(Reason::Internal, error.to_string()),
     }
 }
 

@@ -128,7 +128,10 @@ fn dispatch(
             let results = tags
                 .into_iter()
                 .zip(results)
-                .map(|(tag, result)| outbound::batch_result(tag, shard, result))
+                .map(|(tag, result)| match result {
+                    Ok((shard, success)) => outbound::batch_result(tag, shard, Ok(success)),
+                    Err(refusal) => outbound::batch_result(tag, shard, Err(refusal)),
+                })
                 .collect();
             answer(&task_api, &task_answers, results).await;
             drop(permit);

@@ -164,6 +164,7 @@ impl Service {
                     let part = |reservation: &v1::Reservation| v1::ReservationPart {
                         as_of: Some(as_of),
                         reservation: Some(reservation.clone()),
+                        home: subject.home(),
                     };
                     Ok(subject.reservation().map(part))
                 }
@@ -306,3 +307,6 @@ fn told(shard: u32, stop: Stop) -> Refusal {
         Stop::Defect(message) => errors::refusal(Reason::Internal, message),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,7 +111,10 @@ impl Reservations for Service {
                     .await?;
                 let read = Some(outbound::read_position(shard, &answer));
                 match answer.reply {
-                    QueryReply::Reservation(Some(view)) => {
+                    QueryReply::Reservation(Some(part)) => {
+                        let whole = self.api.orders.whole(part, freshness, deadline).await;
+                        let (home, view) = whole.map_err(outbound::order_error)?;
+                        let shard = home.unwrap_or(shard);
                         let reservation = Some(outbound::reservation(shard, view));
                         Ok(v1::GetReservationResponse { read, reservation })
                     }

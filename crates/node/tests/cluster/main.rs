@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+mod as_of;
 mod changes;
 mod concurrency;
 mod malformed;
+mod orders;
 mod reservations;
 mod restart;
 mod support;

@@ -161,26 +161,6 @@ async fn a_hold_expires_by_itself_and_its_stock_is_sellable_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_over_several_shards_is_refused_with_how_to_split_it() {
-    let cluster = TestCluster::start().await;
-    let mut request = reserve(&id(), "A", 1);
-    request.lines = ('A'..='Z')
-        .map(|sku| v1::ReserveLine {
-            sku: sku.to_string(),
-            quantity: 1,
-            source: None,
-        })
-        .collect();
-    let status = cluster.reservations(0).reserve(request).await.unwrap_err();
-    assert_eq!(
-        (status.code(), reason(&status)),
-        (Code::Unimplemented, Reason::SpansShards)
-    );
-    assert!(status.message().contains("shard 0 has lines"), "{status:?}");
-    cluster.stop_all().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_answers_every_item_once_whatever_becomes_of_it() {
     let cluster = TestCluster::start().await;
     let skus: Vec<String> = (0..20).map(|n| format!("SKU-{n}")).collect();

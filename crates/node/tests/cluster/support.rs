@@ -9,6 +9,7 @@ use holdfast_node::{Listeners, Node, NodeConfig, errors};
 use holdfast_proto::v1;
 use holdfast_proto::v1::changes_client::ChangesClient;
 use holdfast_proto::v1::cluster_client::ClusterClient;
+use holdfast_proto::v1::history_client::HistoryClient;
 use holdfast_proto::v1::reservations_client::ReservationsClient;
 use holdfast_proto::v1::stock_client::StockClient;
 use tonic::Status;
@@ -131,6 +132,10 @@ impl TestCluster {
 
     pub(crate) fn changes(&self, index: usize) -> ChangesClient<Channel> {
         ChangesClient::new(self.channel(index))
+    }
+
+    pub(crate) fn history(&self, index: usize) -> HistoryClient<Channel> {
+        HistoryClient::new(self.channel(index))
     }
 
     pub(crate) fn cluster(&self, index: usize) -> ClusterClient<Channel> {

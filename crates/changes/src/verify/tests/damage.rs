@@ -132,6 +132,7 @@ fn one_unit_too_many_is_oversold() {
         expires_at_ms: world::START_MS + 60_000,
         requested: 1,
         quantity: 1,
+        home: None,
     });
     world.end_entry();
     let report = verify_world(&world);
@@ -464,7 +465,7 @@ fn live_stock_of_another_moment_is_not_compared() {
         shard.observe(change).unwrap();
     }
     shard.compare_live(4, &world.live());
-    shard.end();
+    shard.end().unwrap();
     assert_found(&verifier.finish().unwrap(), Check::LiveStockDiffers);
 }
 

@@ -2,6 +2,7 @@
 
 mod damage;
 mod histories;
+mod orders;
 mod world;
 
 use holdfast_proto::v1::{self, Bucket, Change, ChangeKind};
@@ -23,7 +24,7 @@ fn verify(history: &[Change], last_seq: u64, live: Option<&[v1::Cell]>) -> Repor
         shard.compare_live(last_seq, cells);
         shard.end_live();
     }
-    shard.end();
+    shard.end().unwrap();
     verifier.finish().unwrap()
 }
 
@@ -89,7 +90,7 @@ fn several_shards_are_verified_one_after_the_other() {
             change.shard = shard;
             replay.observe(change).unwrap();
         }
-        replay.end();
+        replay.end().unwrap();
     }
     let report = verifier.finish().unwrap();
     assert!(
@@ -150,7 +151,7 @@ fn a_million_changes_retain_only_cells_and_open_reservations() {
     assert_eq!(shard.retained().open_reservations, 0);
     shard.compare_live(changes, &world.live());
     shard.end_live();
-    shard.end();
+    shard.end().unwrap();
     let report = verifier.finish().unwrap();
     assert!(report.ok, "{report}");
     assert_eq!(report.changes, changes);

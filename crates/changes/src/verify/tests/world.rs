@@ -34,6 +34,7 @@ pub(super) struct Hold {
 
 #[derive(Default)]
 pub(super) struct World {
+    pub(super) shard: u32,
     pub(super) history: Vec<Change>,
     pub(super) holds: Vec<Hold>,
     /// By SKU, warehouse and bucket name; pools as `pool storefront`.
@@ -58,6 +59,16 @@ pub(super) fn operation_id(number: u64) -> [u8; 16] {
 impl World {
     pub(super) fn new() -> Self {
         Self {
+            operations: 0,
+            ..Self::of_shard(SHARD)
+        }
+    }
+
+    pub(super) fn of_shard(shard: u32) -> Self {
+        Self {
+            shard,
+            // So that no two shards have an operation id in common.
+            operations: u64::from(shard) << 32,
             log_index: 3,
             log_time_ms: START_MS,
             ..Self::default()
@@ -102,7 +113,7 @@ impl World {
         }
         self.seq += 1;
         self.entry.push(Change {
-            shard: SHARD,
+            shard: self.shard,
             seq: self.seq,
             kind: kind.into(),
             sku: sku.into(),
@@ -169,6 +180,19 @@ impl World {
     ) -> Option<usize> {
         let id = self.next_operation();
         let expires_at_ms = self.log_time_ms + ttl_ms;
+        let granted = (ReservationState::Held, expires_at_ms);
+        self.take(ChangeKind::Reserved, id, storefront, wanted, granted)
+    }
+
+    /// A reserve, or the part of an order in this shard.
+    pub(super) fn take(
+        &mut self,
+        kind: ChangeKind,
+        id: [u8; 16],
+        storefront: &str,
+        wanted: &[(&str, &str, i64)],
+        (state, expires_at_ms): (ReservationState, u64),
+    ) -> Option<usize> {
         let mut parts = Vec::new();
         for (line, (sku, warehouse, quantity)) in wanted.iter().enumerate() {
             let pooled = quantity
@@ -192,20 +216,14 @@ impl World {
                 (Bucket::Pool, -pooled),
                 (Bucket::Held, granted),
             ];
-            let effect = effect(id, &part, ReservationState::Held, expires_at_ms, granted);
-            let change = self.write(
-                ChangeKind::Reserved,
-                (sku, warehouse, storefront),
-                &moves,
-                Some(id),
-            );
+            let effect = effect(id, &part, state, expires_at_ms, granted);
+            let change = self.write(kind, (sku, warehouse, storefront), &moves, Some(id));
             change.reservation = Some(effect);
             parts.push(part);
         }
         if parts.is_empty() {
             return None;
         }
-        let state = ReservationState::Held;
         self.holds.push(Hold {
             id,
             storefront: storefront.into(),
@@ -227,12 +245,16 @@ impl World {
 
     /// Commit, release or expire: the whole hold.
     pub(super) fn end_hold(&mut self, at: usize, kind: ChangeKind) {
+        let operation = (kind != ChangeKind::Expired).then(|| self.next_operation());
+        self.end_hold_by(at, kind, operation);
+    }
+
+    pub(super) fn end_hold_by(&mut self, at: usize, kind: ChangeKind, operation: Option<[u8; 16]>) {
         let state = match kind {
             ChangeKind::Committed => ReservationState::Committed,
             ChangeKind::Expired => ReservationState::Expired,
             _ => ReservationState::Released,
         };
-        let operation = (kind != ChangeKind::Expired).then(|| self.next_operation());
         let mut hold = self.holds[at].clone();
         hold.state = state;
         for part in &mut hold.parts {
@@ -385,5 +407,6 @@ fn effect(
         expires_at_ms,
         requested: part.requested,
         quantity,
+        home: None,
     }
 }

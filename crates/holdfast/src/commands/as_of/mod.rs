@@ -113,19 +113,30 @@ pub(crate) async fn reservation(
         let as_of = part.as_of.as_ref().ok_or_else(without_moment)?;
         let reservation = part.reservation.as_ref();
         let reservation = reservation.ok_or_else(|| anyhow::anyhow!("the answer holds no reservation"))?;
-        told.push((as_of, reservation));
+        told.push((as_of, reservation, part.home));
     }
     if context.json {
-        let part = |(as_of, reservation): &(&v1::AsOf, &v1::Reservation)| json!({ "as_of": render::as_of(as_of), "reservation": get::json(reservation) });
+        let part = |(as_of, reservation, home): &(&v1::AsOf, &v1::Reservation, Option<u32>)| {
+            json!({
+                "as_of": render::as_of(as_of),
+                "reservation": get::json(reservation),
+                "home": home,
+            })
+        };
         let parts: Vec<Value> = told.iter().map(part).collect();
         return Ok(context.output.json(&json!({ "parts": parts }))?);
     }
-    for (at, (as_of, reservation)) in told.iter().enumerate() {
+    for (at, (as_of, reservation, home)) in told.iter().enumerate() {
         if at > 0 {
             context.output.line("")?;
         }
         get::print(reservation, context)?;
         context.output.note(render::as_of_note(as_of));
+        if let Some(home) = home {
+            context.output.note(format!(
+                "part of an order over several shards, decided by shard {home}"
+            ));
+        }
     }
     Ok(())
 }
@@ -154,6 +165,7 @@ async fn archived_parts(
                 parts.extend(subject.reservation().map(|reservation| v1::ReservationPart {
                     as_of: Some(as_of),
                     reservation: Some(reservation.clone()),
+                    home: subject.home(),
                 }));
             }
             Err(error) if shards.len() == 1 => return Err(error.into()),

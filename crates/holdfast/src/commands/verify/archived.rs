@@ -4,12 +4,17 @@ use holdfast_changes::archive::{Archive, Format};
 use holdfast_changes::verify::Verifier;
 use indicatif::ProgressBar;
 
+/// Files of different shards end at different moments. A decision is pushed to all shards of an order within seconds, so
+/// what is older than this is stuck.
+const IN_FLIGHT_MS: u64 = 60_000;
+
 pub(super) async fn verify(
     place: &str,
     shard: Option<u32>,
     verifier: &mut Verifier,
     progress: &ProgressBar,
 ) -> anyhow::Result<()> {
+    verifier.allow_in_flight(IN_FLIGHT_MS);
     let archive = Archive::open_existing(place, Format::Parquet)?;
     let mut shards = archive.shards().await?;
     shards.retain(|one| shard.is_none_or(|wanted| wanted == *one));
@@ -29,7 +34,7 @@ pub(super) async fn verify(
             }
             progress.inc(changes.len() as u64);
         }
-        replay.end();
+        replay.end()?;
     }
     Ok(())
 }

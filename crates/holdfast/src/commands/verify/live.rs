@@ -17,7 +17,7 @@ pub(super) async fn verify(
     let mut replay = verifier.shard(position.shard);
     catch_up(client, position.shard, position.last_seq, &mut replay, progress).await?;
     compare(client, position.shard, &mut replay, progress).await?;
-    replay.end();
+    replay.end()?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod archived;
 mod live;
+mod unsettled;
 
 use holdfast_changes::verify::{Report, Verifier};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,8 +14,9 @@ use crate::context::Context;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "It reads only the change streams, adds them up by arithmetic of its own, and says whether anything was
-oversold, lost, doubled or out of sequence. Then it compares each cell with the live stock, at exactly the same
-change. The cluster may be at work meanwhile. The exit code is 1 when anything was found. What does not fit into
+oversold, lost, doubled or out of sequence, and whether orders over several shards are all or nothing. Then it compares
+each cell with the live stock, at exactly the same change. The cluster may be at work meanwhile: what is on its way
+between shards is followed until it is settled. The exit code is 1 when anything was found. What does not fit into
 memory waits in temporary files below TMPDIR.
 
 Examples:
@@ -45,6 +47,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 progress.set_message(format!("shard {}", position.shard));
                 live::verify(client, &position, &mut verifier, &progress).await?;
             }
+            progress.set_message("orders");
+            unsettled::follow(client, &mut verifier).await?;
         }
     }
     progress.set_message("operations");

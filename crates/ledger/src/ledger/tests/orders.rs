@@ -351,15 +351,13 @@ fn a_prepare_that_comes_again_after_all_is_over_takes_nothing_for_good() {
     let id = order.operation_id;
     shards.act(0, Action::Commit { reservation_id: id }).unwrap();
     shards.resolve();
-    shards
-        .act(
-            1,
-            Action::Cancel {
-                reservation_id: id,
-                lines: Vec::new(),
-            },
-        )
-        .unwrap();
+    let cancel = Action::Cancel {
+        reservation_id: id,
+        lines: Vec::new(),
+    };
+    let whole = shards.act(1, cancel.clone());
+    assert_eq!(whole, Err(Refusal::OverSeveralShards { home: 0 }));
+    shards.act(1, Action::OfPart(Box::new(cancel))).unwrap();
     // The participant forgets its cancelled part; the home, whose part is committed, remembers the order.
     shards.stories[1].wait(LedgerOptions::default().closed_retention_ms + 120_000);
     shards.stories[1].wait(1);

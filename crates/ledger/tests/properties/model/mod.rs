@@ -200,7 +200,7 @@ impl Model {
         };
         match &command.action {
             // Orders over several shards have a model of their own.
-            Action::Order(_) => invalid(),
+            Action::Order(_) | Action::OfPart(_) => invalid(),
             Action::Reserve {
                 storefront,
                 lines,

@@ -1,0 +1,134 @@
+//! The parts of one order side by side.
+
+use std::collections::BTreeMap;
+
+use super::{Decision, DecisionKind, Ends};
+use crate::verify::finding::Check;
+
+/// What is wrong: check, shard, change and message.
+pub(super) type Fault = (Check, u32, u64, String);
+
+/// An order's part in one shard.
+#[derive(Debug, Default)]
+struct Part {
+    /// The last decision on units that were not aborted. Of one order a shard takes units once.
+    kept: Option<Decision>,
+    /// Units taken and undecided at the end.
+    prepared: Option<Decision>,
+    aborted: Option<Decision>,
+    is_short: bool,
+}
+
+/// What does not fit together in the decisions on one order, which come by shard and change.
+pub(super) fn faults(order: &[Decision], ends: &Ends) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut parts: BTreeMap<u32, Part> = BTreeMap::new();
+    for of_shard in order.chunk_by(|a, b| a.shard == b.shard) {
+        parts.insert(of_shard[0].shard, part(of_shard, &mut faults));
+    }
+    let Some(first) = order.first() else { return faults };
+    if let Some(other) = order.iter().find(|decision| decision.home != first.home) {
+        let message = format!("its home is shard {} and shard {}", first.home, other.home);
+        faults.push((Check::TornOrder, other.shard, other.seq, message));
+        return faults;
+    }
+    for prepared in parts.values().filter_map(|part| part.prepared) {
+        let age_ms = age_ms(&prepared, order, ends);
+        let message = format!("its units are prepared for {age_ms} ms and nobody has decided");
+        faults.push((Check::UnsettledOrder, prepared.shard, prepared.seq, message));
+    }
+    let at_home = parts.get(&first.home).and_then(|part| part.kept);
+    let home_is_replayed = ends.contains_key(&first.home);
+    let Some(reference) = at_home.or_else(|| parts.values().find_map(|part| part.kept)) else {
+        return faults;
+    };
+    if at_home.is_none() && home_is_replayed {
+        let (shard, name, home) = (reference.shard, reference.kind.name(), first.home);
+        let message = format!("it is {name} in shard {shard}, and shard {home}, its home, never held it");
+        faults.push((Check::TornOrder, shard, reference.seq, message));
+    }
+    let takes_what_it_gets = parts.values().any(|part| part.is_short);
+    for (shard, part) in &parts {
+        match (part.kept, part.aborted) {
+            (Some(kept), _) => faults.extend(differs(&kept, &reference, home_is_replayed, order, ends)),
+            (None, Some(aborted)) if part.prepared.is_none() && !takes_what_it_gets => {
+                let (name, elsewhere) = (reference.kind.name(), reference.shard);
+                let message = format!("it is {name} in shard {elsewhere} and aborted in shard {shard}");
+                faults.push((Check::TornOrder, *shard, aborted.seq, message));
+            }
+            _ => {}
+        }
+    }
+    faults
+}
+
+fn part(decisions: &[Decision], faults: &mut Vec<Fault>) -> Part {
+    let mut part = Part::default();
+    // The lives of units that were not aborted.
+    let mut lives = 0;
+    for (at, decision) in decisions.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| &decisions[before]);
+        if before.is_some_and(|before| (before.kind, before.log_index) == (decision.kind, decision.log_index))
+        {
+            continue;
+        }
+        part.is_short |= decision.is_short;
+        let was_prepared = part.prepared.take().is_some();
+        match decision.kind {
+            DecisionKind::Prepared => part.prepared = Some(*decision),
+            DecisionKind::Aborted => part.aborted = Some(*decision),
+            _ => {
+                // The home may hold an order without units of its own: then nothing was prepared.
+                if was_prepared || decision.kind == DecisionKind::Confirmed {
+                    lives += 1;
+                }
+                part.kept = Some(*decision);
+            }
+        }
+    }
+    if let Some(kept) = part.kept.filter(|_| lives > 1) {
+        let message = format!("its units were taken {lives} times in shard {}", kept.shard);
+        faults.push((Check::ReservedTwice, kept.shard, kept.seq, message));
+    }
+    part
+}
+
+/// Is a part not where the order is?
+fn differs(
+    kept: &Decision,
+    reference: &Decision,
+    home_is_replayed: bool,
+    order: &[Decision],
+    ends: &Ends,
+) -> Option<Fault> {
+    let is_open = |decision: &Decision| decision.kind == DecisionKind::Confirmed;
+    let (shard, name) = (kept.shard, kept.kind.name());
+    let (at, elsewhere) = (reference.shard, reference.kind.name());
+    match (is_open(kept), is_open(reference)) {
+        (true, true) => None,
+        (true, false) => {
+            let age_ms = age_ms(reference, order, ends);
+            let message =
+                format!("it is {elsewhere} in shard {at} for {age_ms} ms, shard {shard} has not followed");
+            Some((Check::UnsettledOrder, shard, kept.seq, message))
+        }
+        // Which of two participants is ahead only the home's stream tells.
+        (false, true) if !home_is_replayed => None,
+        (false, false) if (kept.kind, kept.operation) == (reference.kind, reference.operation) => None,
+        (false, false) if kept.kind == reference.kind => {
+            let message = format!("shard {shard} has it {name} by another operation than shard {at}");
+            Some((Check::TornOrder, shard, kept.seq, message))
+        }
+        _ => {
+            let message = format!("it is {elsewhere} in shard {at} and {name} in shard {shard}");
+            Some((Check::TornOrder, shard, kept.seq, message))
+        }
+    }
+}
+
+/// Log time from a decision to the end of the longest stream concerned.
+fn age_ms(since: &Decision, order: &[Decision], ends: &Ends) -> u64 {
+    let concerned = order.iter().flat_map(|decision| [decision.shard, decision.home]);
+    let end_ms = concerned.filter_map(|shard| Some(ends.get(&shard)?.1)).max();
+    end_ms.unwrap_or(0).saturating_sub(since.log_time_ms)
+}

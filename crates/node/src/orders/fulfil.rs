@@ -1,0 +1,215 @@
+//! Ship, Cancel and Return of an order over several shards: each shard does its own part.
+//!
+//! Once an order is committed nothing can undo that, so its parts need no common decision any more. When a shard refuses its part
+//! the others have done theirs; the same request again is answered alike by those and decided anew by that one.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use holdfast_ledger::{
+    Action, Command, LineQuantity, OrderStep, Refusal, ReservationId, ReservationState, ReservationView,
+    ReturnOf, Success,
+};
+use holdfast_shard::Freshness;
+use tokio::time::Instant;
+
+use super::{
+    OrderError, Orders,
+    view::{Parts, combined},
+};
+
+impl Orders {
+    pub(super) async fn fulfil(
+        &self,
+        command: Command,
+        home: u32,
+        deadline: Instant,
+    ) -> Result<(u32, Success), OrderError> {
+        let Some((id, lines)) = concerned(&command.action) else {
+            return Err(OrderError::WrongAnswer { shard: home });
+        };
+        let parts = self.parts(id, home, Freshness::Linearizable, deadline).await?;
+        let parts = parts.ok_or(Refusal::UnknownReservation)?;
+        match parts.state() {
+            None => return Err(Refusal::UnknownReservation.into()),
+            Some(
+                state @ (ReservationState::Prepared
+                | ReservationState::Held
+                | ReservationState::Released
+                | ReservationState::Expired),
+            ) => return Err(Refusal::WrongState { state }.into()),
+            Some(_) => {}
+        }
+        let shares = shares(&parts, lines)?;
+        self.have_follow(&parts, &shares, deadline).await?;
+        let done = shares.iter().map(|(shard, lines)| {
+            let part_of = Command {
+                action: Action::OfPart(Box::new(with_lines(&command.action, lines.clone()))),
+                ..command.clone()
+            };
+            self.submit(*shard, part_of, deadline)
+        });
+        let results: BTreeMap<u32, Result<Success, OrderError>> =
+            shares.keys().copied().zip(join_all(done).await).collect();
+        conclude(&parts, results, lines.is_empty())
+    }
+
+    /// A participant that has not heard of the commit yet is told.
+    async fn have_follow(
+        &self,
+        parts: &Parts,
+        shares: &BTreeMap<u32, Vec<LineQuantity>>,
+        deadline: Instant,
+    ) -> Result<(), OrderError> {
+        let behind = |part: &ReservationView| {
+            matches!(part.state, ReservationState::Prepared | ReservationState::Held)
+        };
+        let told = parts
+            .parts
+            .iter()
+            .filter(|(shard, part)| shares.contains_key(shard) && behind(part))
+            .filter_map(|(shard, part)| {
+                let order = part.order.as_ref()?;
+                let inquiry = OrderStep::Inquire {
+                    shard: *shard,
+                    attempt: order.attempt,
+                    incarnation: order.incarnation,
+                };
+                Some(self.inquire(parts.home, *shard, part.reservation_id, inquiry, deadline))
+            });
+        join_all(told).await.into_iter().collect()
+    }
+}
+
+fn concerned(action: &Action) -> Option<(ReservationId, &[LineQuantity])> {
+    match action {
+        Action::Ship {
+            reservation_id,
+            lines,
+        }
+        | Action::Cancel {
+            reservation_id,
+            lines,
+        }
+        | Action::Return {
+            of: ReturnOf::Reservation {
+                reservation_id,
+                lines,
+            },
+            ..
+        } => Some((*reservation_id, lines)),
+        _ => None,
+    }
+}
+
+fn with_lines(action: &Action, part: Vec<LineQuantity>) -> Action {
+    let mut action = action.clone();
+    if let Action::Ship { lines, .. }
+    | Action::Cancel { lines, .. }
+    | Action::Return {
+        of: ReturnOf::Reservation { lines, .. },
+        ..
+    } = &mut action
+    {
+        *lines = part;
+    }
+    action
+}
+
+/// Which lines each shard has to do; none named means everything, everywhere.
+fn shares(parts: &Parts, lines: &[LineQuantity]) -> Result<BTreeMap<u32, Vec<LineQuantity>>, Refusal> {
+    if lines.is_empty() {
+        return Ok(parts
+            .parts
+            .iter()
+            .map(|(shard, _)| (*shard, Vec::new()))
+            .collect());
+    }
+    let shard_of_line: BTreeMap<u32, u32> = parts
+        .parts
+        .iter()
+        .flat_map(|(shard, part)| part.lines.iter().map(move |line| (line.line, *shard)))
+        .collect();
+    let mut shares: BTreeMap<u32, Vec<LineQuantity>> = BTreeMap::new();
+    for line in lines {
+        let unknown = Refusal::ExceedsLine {
+            line: line.line,
+            requested: line.quantity,
+            available: 0,
+        };
+        let shard = shard_of_line.get(&line.line).ok_or(unknown)?;
+        shares.entry(*shard).or_default().push(line.clone());
+    }
+    Ok(shares)
+}
+
+fn conclude(
+    parts: &Parts,
+    results: BTreeMap<u32, Result<Success, OrderError>>,
+    everything: bool,
+) -> Result<(u32, Success), OrderError> {
+    let mut states: BTreeMap<u32, ReservationState> = parts
+        .parts
+        .iter()
+        .map(|(shard, part)| (*shard, part.state))
+        .collect();
+    let mut done: Vec<(u32, Success)> = Vec::new();
+    let mut refused: Option<(u32, Refusal)> = None;
+    for (shard, result) in results {
+        match result {
+            Ok(success) => {
+                if let Success::Transitioned {
+                    state: Some(state), ..
+                } = &success
+                {
+                    states.insert(shard, *state);
+                }
+                done.push((shard, success));
+            }
+            Err(OrderError::Refused(refusal)) => {
+                let has_nothing_left = everything && matches!(refusal, Refusal::WrongState { .. });
+                let worse = refused
+                    .as_ref()
+                    .is_none_or(|(_, first)| matches!(first, Refusal::WrongState { .. }));
+                if worse && !(has_nothing_left && refused.is_some()) {
+                    refused = Some((shard, refusal));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let all_else_had_nothing = everything
+        && refused
+            .as_ref()
+            .is_none_or(|(_, refusal)| matches!(refusal, Refusal::WrongState { .. }));
+    let shards: Vec<u32> = done.iter().map(|(shard, _)| *shard).collect();
+    // Only what every shard has answered before is a replay.
+    done.sort_by_key(|(_, success)| matches!(success, Success::Transitioned { replayed: true, .. }));
+    let Some((shard, first)) = done.into_iter().next() else {
+        let (_, refusal) = refused.unwrap_or((parts.home, Refusal::UnknownReservation));
+        return Err(refusal.into());
+    };
+    match refused {
+        Some((shard, refusal)) if !all_else_had_nothing => Err(OrderError::Partly {
+            done: shards,
+            shard,
+            refusal,
+        }),
+        _ => Ok((shard, whole(first, combined(states.into_values())))),
+    }
+}
+
+/// One shard's answer, with the state of the whole order.
+fn whole(of_part: Success, state: ReservationState) -> Success {
+    match of_part {
+        Success::Transitioned {
+            position, replayed, ..
+        } => Success::Transitioned {
+            position,
+            replayed,
+            state: Some(state),
+            expires_at_ms: 0,
+        },
+        other => other,
+    }
+}

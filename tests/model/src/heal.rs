@@ -1,0 +1,169 @@
+//! What becomes of a state when everybody but the shards dies and every message is lost: the resolvers alone bring each order to
+//! an end that is the same in all of its shards.
+
+use holdfast_ledger::{
+    Acknowledgement, OrderReply, OrderStep, ReservationState, Settlement, ShardNumber, Standing, Success,
+};
+
+use crate::{
+    judge::{Judgement, fulfilled},
+    scope::{Scope, Wish, step},
+    world::{Broken, World},
+};
+
+/// More rounds than any order needs.
+const ROUNDS: usize = 24;
+
+pub(crate) fn check(scope: &Scope, world: &World) -> Judgement {
+    let mut healed = world.clone();
+    settle_all(scope, &mut healed)?;
+    all_or_nothing(scope, &healed)?;
+    // Nobody pays or gives back any more: the holds run out, everywhere.
+    for _ in 0..ROUNDS {
+        if !has_holds(&healed) {
+            break;
+        }
+        for shard in (0..).take(healed.shards.len()) {
+            healed.leap(scope, shard);
+        }
+        settle_all(scope, &mut healed)?;
+    }
+    all_or_nothing(scope, &healed)?;
+    if has_holds(&healed) {
+        return Err((Broken::DoesNotHeal, "units stay held for ever".to_owned()));
+    }
+    Ok(())
+}
+
+/// Resolvers tell and ask until there is nothing to tell and nobody to ask; undecided orders run out of time.
+fn settle_all(scope: &Scope, world: &mut World) -> Judgement {
+    for _ in 0..ROUNDS {
+        let told = tell(scope, world);
+        let asked = ask(scope, world);
+        if let (Some(broken), Some(why)) = (world.broken, &world.why) {
+            return Err((broken, format!("while it heals: {why}")));
+        }
+        if told || asked {
+            continue;
+        }
+        let Some(home) = undecided_at(scope, world) else {
+            return Ok(());
+        };
+        if !world.leap(scope, home) {
+            return Err((Broken::DoesNotHeal, format!("shard {home} never decides")));
+        }
+    }
+    Err((Broken::DoesNotHeal, "the resolvers never come to rest".to_owned()))
+}
+
+fn tell(scope: &Scope, world: &mut World) -> bool {
+    let mut told = false;
+    for home in (0..).take(world.shards.len()) {
+        let work = world.shard(home).map(|shard| shard.work());
+        for due in work.into_iter().flat_map(|work| work.settle) {
+            told = true;
+            let acknowledgement = Acknowledgement {
+                reservation_id: due.reservation_id,
+                shard: due.shard,
+                attempt: due.settlement.attempt,
+                version: due.settlement.version,
+            };
+            let settle = OrderStep::Settle(due.settlement);
+            world.run(scope, due.shard, &step(due.reservation_id, settle));
+            let acknowledge = OrderStep::Acknowledge(vec![acknowledgement]);
+            world.run(scope, home, &step(due.reservation_id, acknowledge));
+        }
+    }
+    told
+}
+
+fn ask(scope: &Scope, world: &mut World) -> bool {
+    let mut answered = false;
+    for shard in (0..).take(world.shards.len()) {
+        let work = world.shard(shard).map(|shard| shard.work());
+        for due in work.into_iter().flat_map(|work| work.inquire) {
+            let inquire = OrderStep::Inquire {
+                shard,
+                attempt: due.attempt,
+                incarnation: due.incarnation,
+            };
+            let answer = world.run(scope, due.home, &step(due.reservation_id, inquire));
+            if let Some(settlement) = told_to_do(answer.outcome.ok()) {
+                answered = true;
+                world.run(
+                    scope,
+                    shard,
+                    &step(due.reservation_id, OrderStep::Settle(settlement)),
+                );
+            }
+        }
+    }
+    answered
+}
+
+fn told_to_do(success: Option<Success>) -> Option<Settlement> {
+    match success {
+        Some(Success::Order {
+            reply: OrderReply::Answered(settlement),
+            ..
+        }) => settlement,
+        _ => None,
+    }
+}
+
+/// The home of an order that waits for its decision.
+fn undecided_at(scope: &Scope, world: &World) -> Option<ShardNumber> {
+    scope.orders.iter().enumerate().find_map(|(order, order_scope)| {
+        let home = order_scope.home();
+        let standing = world.shard(home)?.standing(scope.id(order));
+        matches!(standing, Some(Standing::Undecided { .. })).then_some(home)
+    })
+}
+
+fn has_holds(world: &World) -> bool {
+    world
+        .shards
+        .iter()
+        .any(|shard| shard.cell().is_none_or(|cell| cell.held > 0))
+}
+
+/// At rest, an order is the same in all of its shards.
+fn all_or_nothing(scope: &Scope, world: &World) -> Judgement {
+    for (order, order_scope) in scope.orders.iter().enumerate() {
+        let id = scope.id(order);
+        let states: Vec<Option<ReservationState>> = order_scope
+            .shards
+            .iter()
+            .map(|shard| Some(world.shard(*shard)?.part(id)?.state))
+            .collect();
+        let parts_in = |state: ReservationState| states.iter().filter(|part| **part == Some(state)).count();
+        let committed: Vec<u8> = order_scope
+            .shards
+            .iter()
+            .filter_map(|shard| world.witness.committed.get(order)?.get(*shard as usize).copied())
+            .collect();
+        let everywhere = states.len();
+        let bad = if parts_in(ReservationState::Prepared) > 0 {
+            Some("a part stays prepared")
+        } else if ![0, everywhere].contains(&parts_in(ReservationState::Held)) {
+            Some("held in one shard and not in another")
+        } else if committed.iter().any(|times| *times != committed[0]) {
+            Some("committed in one shard and not in another")
+        } else if committed[0] > 1 {
+            return Err((Broken::DoubleCommit, format!("order {order}: {committed:?}")));
+        } else {
+            None
+        };
+        if let Some(bad) = bad {
+            return Err((
+                Broken::DoesNotHeal,
+                format!("order {order}: {bad}: {states:?}, committed {committed:?} times"),
+            ));
+        }
+        let is_paid = fulfilled(scope, world, order, |wish| matches!(wish, Wish::Commit { .. }));
+        if is_paid && committed[0] == 0 {
+            return Err((Broken::CommitLost, format!("order {order}: {states:?}")));
+        }
+    }
+    Ok(())
+}

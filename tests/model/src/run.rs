@@ -1,0 +1,78 @@
+//! Runs a model and says what came of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use crate::{model::OrderModel, scope::Scope, world::Broken};
+
+/// What a run found.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Of the scope.
+    pub name: &'static str,
+    /// Different states that were looked at.
+    pub states: usize,
+    /// States that were reached, each as often as it was.
+    pub reached: usize,
+    /// The longest way from the beginning.
+    pub depth: usize,
+    /// Was every reachable state looked at?
+    pub is_complete: bool,
+    /// How long it took.
+    pub took: Duration,
+    /// The claim that does not hold, if there is one.
+    pub violation: Option<Violation>,
+}
+
+/// How a claim is broken.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// Which claim.
+    pub broken: Broken,
+    /// In words.
+    pub why: String,
+    /// The moves that lead there.
+    pub moves: Vec<String>,
+}
+
+/// Looks at every state of a scope, breadth first, until a claim is broken or the time is over.
+pub fn run(scope: &Scope, time: Option<Duration>, threads: usize) -> Report {
+    let began = Instant::now();
+    let was_cut = Arc::new(AtomicBool::new(false));
+    let deadline = time.map(|time| began + time);
+    let model = OrderModel::new(scope.clone(), deadline, Arc::clone(&was_cut));
+    let checker = model
+        .checker()
+        .threads(threads)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    let violation = checker.discoveries().into_values().find_map(|path| {
+        let world = path.last_state();
+        Some(Violation {
+            broken: world.broken?,
+            why: world.why.as_ref().map(ToString::to_string).unwrap_or_default(),
+            moves: path.clone().into_actions().iter().map(describe).collect(),
+        })
+    });
+    Report {
+        name: scope.name,
+        states: checker.unique_state_count(),
+        reached: checker.state_count(),
+        depth: checker.max_depth(),
+        is_complete: !was_cut.load(Ordering::Relaxed) && violation.is_none(),
+        took: began.elapsed(),
+        violation,
+    }
+}
+
+fn describe(action: &crate::model::Move) -> String {
+    format!("{action:?}")
+}

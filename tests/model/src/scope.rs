@@ -1,0 +1,189 @@
+//! What a run of the model covers: how many shards, which orders, who drives them, and how much may go wrong.
+
+use holdfast_ledger::{
+    Action, Command, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, ReserveLine,
+    ReserveMode, ShardNumber, Sku, Source, StorefrontId, WarehouseId,
+};
+
+use crate::shard::START_MS;
+
+/// The bounds of a run.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// For reports.
+    pub name: &'static str,
+    /// Units of each shard's one SKU.
+    pub units: Vec<i64>,
+    /// The orders.
+    pub orders: Vec<OrderScope>,
+    /// Each coordinator, by the order that it drives.
+    pub coordinators: Vec<usize>,
+    /// What callers do to orders that are held, each at most once.
+    pub wishes: Vec<Wish>,
+    /// How many steps of coordinators are taken for lost although they may still arrive, in all.
+    pub timeouts: u8,
+    /// How many messages arrive twice, in all. What a resolver sends is sent again and again in any case.
+    pub redeliveries: u8,
+    /// How often each shard's log time leaps to the next moment at which something is due.
+    pub leaps: Vec<u8>,
+}
+
+/// An order: this many units of the SKU of each of these shards. The first is its home.
+#[derive(Debug, Clone)]
+pub struct OrderScope {
+    /// Two or more.
+    pub shards: Vec<ShardNumber>,
+    /// Of each SKU.
+    pub quantity: i64,
+    /// All or nothing, or best effort.
+    pub mode: ReserveMode,
+}
+
+/// What a caller does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Pays, at the home.
+    Commit {
+        /// Which, by its place in the scope.
+        order: usize,
+    },
+    /// Gives back, at the home.
+    Release {
+        /// Which.
+        order: usize,
+    },
+    /// Prolongs the hold, at the home.
+    Extend {
+        /// Which.
+        order: usize,
+    },
+    /// Cancels the committed units of one shard.
+    Cancel {
+        /// Which.
+        order: usize,
+        /// Where.
+        shard: ShardNumber,
+    },
+}
+
+impl OrderScope {
+    /// All of its lines or none.
+    pub fn of(shards: &[ShardNumber], quantity: i64) -> Self {
+        Self {
+            shards: shards.to_vec(),
+            quantity,
+            mode: ReserveMode::AllOrNothing,
+        }
+    }
+
+    pub(crate) fn home(&self) -> ShardNumber {
+        self.shards.first().copied().unwrap_or(0)
+    }
+}
+
+impl Scope {
+    pub(crate) fn id(&self, order: usize) -> ReservationId {
+        operation_id(1 + order as u64)
+    }
+
+    /// The Reserve of an order: the same from each of its coordinators.
+    pub(crate) fn request(&self, order: usize) -> Option<Command> {
+        let scope = self.orders.get(order)?;
+        let line = |shard: &ShardNumber| ReserveLine {
+            sku: sku(*shard),
+            quantity: scope.quantity,
+            source: Source::Any,
+        };
+        let action = Action::Reserve {
+            storefront: storefront(),
+            lines: scope.shards.iter().map(line).collect(),
+            ttl_ms: 60_000,
+            mode: scope.mode,
+        };
+        Some(command(1 + order as u64, action))
+    }
+
+    /// Where a wish goes, and its command.
+    pub(crate) fn wish(&self, number: usize) -> Option<(ShardNumber, Command)> {
+        let wish = *self.wishes.get(number)?;
+        let order = wish.order();
+        let reservation_id = self.id(order);
+        let home = self.orders.get(order)?.home();
+        let (shard, action) = match wish {
+            Wish::Commit { .. } => (home, Action::Commit { reservation_id }),
+            Wish::Release { .. } => (home, Action::Release { reservation_id }),
+            Wish::Extend { .. } => (
+                home,
+                Action::Extend {
+                    reservation_id,
+                    ttl_ms: 90_000,
+                },
+            ),
+            Wish::Cancel { shard, .. } => {
+                let cancel = Action::Cancel {
+                    reservation_id,
+                    lines: Vec::new(),
+                };
+                (shard, Action::OfPart(Box::new(cancel)))
+            }
+        };
+        Some((shard, command(100 + number as u64, action)))
+    }
+}
+
+impl Wish {
+    pub(crate) fn order(self) -> usize {
+        match self {
+            Self::Commit { order }
+            | Self::Release { order }
+            | Self::Extend { order }
+            | Self::Cancel { order, .. } => order,
+        }
+    }
+}
+
+/// The digit in front of a SKU is its shard.
+pub(crate) fn shard_of(sku: &Sku) -> ShardNumber {
+    let digits = sku.as_str().split('-').next().unwrap_or_default();
+    digits.parse().unwrap_or(0)
+}
+
+pub(crate) fn sku(shard: ShardNumber) -> Sku {
+    Sku::new(format!("{shard}-a")).expect("a SKU of digits and a letter")
+}
+
+pub(crate) fn warehouse() -> WarehouseId {
+    WarehouseId::new("w").expect("a name of one letter")
+}
+
+fn storefront() -> StorefrontId {
+    StorefrontId::new("web").expect("a name of three letters")
+}
+
+/// A step of an order's protocol that a resolver takes.
+pub(crate) fn step(id: ReservationId, step: OrderStep) -> Command {
+    Command {
+        operation_id: id,
+        ..command(0, Action::Order(step))
+    }
+}
+
+pub(crate) fn command(number: u64, action: Action) -> Command {
+    Command {
+        operation_id: operation_id(number),
+        principal: Principal::new("model").expect("a name of five letters"),
+        reference: Reference::default(),
+        reason: Reason::default(),
+        action,
+    }
+}
+
+/// A UUIDv7 of the moment at which the logs begin.
+fn operation_id(number: u64) -> OperationId {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&START_MS.to_be_bytes()[2..]);
+    bytes[6] = 0x70;
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    bytes[8] |= 0x80;
+    OperationId::from_slice(&bytes).expect("a UUIDv7")
+}

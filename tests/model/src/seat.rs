@@ -1,0 +1,122 @@
+//! Where a coordinator sits: on a node that may never have started it, runs it, or is done with it.
+//!
+//! A node that dies is one that nothing reaches any more, so there is no state of its own for that.
+
+use holdfast_ledger::{Coordinator, End, Progress, StepFailure, Target};
+
+use crate::packet::key_of;
+
+/// One coordinator.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Seat {
+    pub(crate) order: usize,
+    pub(crate) stage: Stage,
+    /// Equal for coordinators that behave alike.
+    pub(crate) digest: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Stage {
+    NotStarted,
+    Running {
+        coordinator: Box<Coordinator>,
+        /// The numbers of the steps that it waits for.
+        waits_for: Vec<u64>,
+    },
+    Over,
+}
+
+impl Seat {
+    pub(crate) fn new(order: usize) -> Self {
+        Self {
+            order,
+            stage: Stage::NotStarted,
+            digest: 0,
+        }
+    }
+
+    pub(crate) fn start(&mut self, mut coordinator: Coordinator) -> Vec<Target> {
+        let send = coordinator.start();
+        self.run(coordinator, send.iter().map(|target| target.number).collect());
+        send
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.stage != Stage::NotStarted
+    }
+
+    pub(crate) fn coordinator(&self) -> Option<&Coordinator> {
+        match &self.stage {
+            Stage::Running { coordinator, .. } => Some(coordinator),
+            Stage::NotStarted | Stage::Over => None,
+        }
+    }
+
+    pub(crate) fn waits_for(&self) -> &[u64] {
+        match &self.stage {
+            Stage::Running { waits_for, .. } => waits_for,
+            Stage::NotStarted | Stage::Over => &[],
+        }
+    }
+
+    /// Lets the coordinator hear something. None: there is none, or it has no ears for it.
+    pub(crate) fn hear(&mut self, tell: impl FnOnce(&mut Coordinator) -> Progress) -> Option<Progress> {
+        let before = self.coordinator()?;
+        let mut coordinator = before.clone();
+        let progress = tell(&mut coordinator);
+        if coordinator == *before {
+            return None;
+        }
+        let numbers = self
+            .waits_for()
+            .iter()
+            .copied()
+            .chain(progress.send.iter().map(|target| target.number))
+            .collect();
+        self.run(coordinator, numbers);
+        if progress.end.is_some() {
+            self.stage = Stage::Over;
+            self.digest = 1;
+        }
+        Some(progress)
+    }
+
+    fn run(&mut self, coordinator: Coordinator, mut numbers: Vec<u64>) {
+        numbers.retain(|number| {
+            let mut probe = coordinator.clone();
+            probe.on_failure(*number, StepFailure::Unknown);
+            probe != coordinator
+        });
+        self.digest = key_of(&coordinator);
+        self.stage = Stage::Running {
+            coordinator: Box::new(coordinator),
+            waits_for: numbers,
+        };
+    }
+
+    /// How its caller was answered.
+    pub(crate) fn granted(end: &End) -> Option<Granted> {
+        match end {
+            End::Outcome(Ok(holdfast_ledger::Success::Reserved {
+                position,
+                expires_at_ms,
+                lines,
+                ..
+            })) => Some(Granted {
+                log_index: position.log_index,
+                expires_at_ms: *expires_at_ms,
+                lines: key_of(lines),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// What a caller was told of its hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Granted {
+    /// Of the decision, in the home's log.
+    pub(crate) log_index: u64,
+    pub(crate) expires_at_ms: u64,
+    pub(crate) lines: u64,
+}

@@ -1,0 +1,161 @@
+//! One shard of the model: the real ledger, and what of it makes two states different.
+
+use holdfast_ledger::{
+    Action, Applied, CellView, Command, Decision, Entry, Ledger, LedgerOptions, OrderReply, OrderStep,
+    OrderWork, Outcome, Position, Query, QueryReply, ReservationId, ReservationState, ShardNumber, Standing,
+    Success,
+};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::scope;
+
+/// Where a shard's log begins in time.
+pub(crate) const START_MS: u64 = 1_800_000_000_000;
+
+/// A ledger and its log's end.
+#[derive(Debug, Clone)]
+pub(crate) struct Shard {
+    pub(crate) ledger: Ledger,
+    number: ShardNumber,
+    units: i64,
+    log_index: u64,
+    /// Equal for ledgers that behave alike.
+    pub(crate) digest: u64,
+}
+
+/// An order's units in one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) state: ReservationState,
+    pub(crate) incarnation: u64,
+}
+
+impl Shard {
+    /// With so many units of its one SKU.
+    pub(crate) fn stocked(number: ShardNumber, units: i64) -> Result<Self, String> {
+        let mut shard = Self {
+            ledger: Ledger::new(LedgerOptions::default()),
+            number,
+            units,
+            log_index: 0,
+            digest: 0,
+        };
+        let receive = Action::Receive {
+            sku: scope::sku(number),
+            warehouse: scope::warehouse(),
+            quantity: units,
+        };
+        shard.entry(START_MS, vec![scope::command(0, receive)])?;
+        Ok(shard)
+    }
+
+    /// The answer to a command that would not change anything, without an entry for it, as a real shard does it.
+    pub(crate) fn preview(&self, command: &Command) -> Option<Outcome> {
+        self.ledger
+            .preview(self.ledger.log_time_ms(), command)
+            .map(without_position)
+    }
+
+    /// One entry of the log, checked in full. Log time only goes forward.
+    pub(crate) fn entry(&mut self, log_time_ms: u64, commands: Vec<Command>) -> Result<Applied, String> {
+        self.log_index += 1;
+        let entry = Entry {
+            log_time_ms,
+            commands,
+        };
+        let mut applied = self
+            .ledger
+            .apply(self.log_index, &entry)
+            .map_err(|violation| violation.to_string())?;
+        self.ledger.check().map_err(|violation| violation.to_string())?;
+        self.check_units()?;
+        applied.outcomes = applied.outcomes.into_iter().map(without_position).collect();
+        self.digest = self.digest()?;
+        Ok(applied)
+    }
+
+    /// Nothing ships here, so every unit is still there, in exactly one place.
+    fn check_units(&self) -> Result<(), String> {
+        let cell = self.cell().ok_or("the cell is gone")?;
+        let placed = cell.free + cell.held + cell.committed;
+        if cell.on_hand == self.units && placed == self.units && cell.deficit == 0 {
+            Ok(())
+        } else {
+            Err(format!("{} units were received: {cell:?}", self.units))
+        }
+    }
+
+    pub(crate) fn cell(&self) -> Option<CellView> {
+        let sku = scope::sku(self.number);
+        match self.ledger.query(&Query::Cells { sku, warehouse: None }) {
+            Ok(QueryReply::Cells(mut cells)) => cells.pop(),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a snapshot without the index of the last entry and the number of the last change: every index and number to
+    /// come is higher than all that are remembered, and only their being equal or not matters to what happens.
+    fn digest(&self) -> Result<u64, String> {
+        let bytes = self.ledger.encode();
+        let error = |error: postcard::Error| error.to_string();
+        let (_, rest) = postcard::take_from_bytes::<(u8, LedgerOptions)>(&bytes).map_err(error)?;
+        let ((_, log_time_ms, _), rest) =
+            postcard::take_from_bytes::<(Option<u64>, u64, u64)>(rest).map_err(error)?;
+        Ok(xxh3_64_with_seed(rest, log_time_ms))
+    }
+
+    /// What its resolver has to do.
+    pub(crate) fn work(&self) -> OrderWork {
+        match self.ledger.query(&Query::OrderWork { limit: 100 }) {
+            Ok(QueryReply::OrderWork(work)) => work,
+            _ => OrderWork::default(),
+        }
+    }
+
+    /// What this shard has of an order.
+    pub(crate) fn part(&self, reservation_id: ReservationId) -> Option<Part> {
+        match self.ledger.query(&Query::Reservation { reservation_id }) {
+            Ok(QueryReply::Reservation(Some(view))) => Some(Part {
+                state: view.state,
+                incarnation: view.order.map_or(0, |order| order.incarnation),
+            }),
+            _ => None,
+        }
+    }
+
+    /// How an order stands at its home. None: it is not known (any more). A decision on attempt 0, which never is, only asks.
+    pub(crate) fn standing(&self, id: ReservationId) -> Option<Standing> {
+        let ask = OrderStep::Decide {
+            attempt: 0,
+            decision: Decision::Abort,
+        };
+        match self.preview(&scope::step(id, ask)) {
+            Some(Ok(Success::Order {
+                reply: OrderReply::Decided(standing),
+                ..
+            })) if standing != (Standing::Aborted { attempt: 0 }) => Some(standing),
+            _ => None,
+        }
+    }
+
+    /// Can an order with this id not begin any more?
+    pub(crate) fn is_too_old(&self, id: ReservationId) -> bool {
+        let window_ms = self.ledger.options().operation_window_ms;
+        self.ledger.log_time_ms() > id.time_ms().saturating_add(window_ms)
+    }
+}
+
+/// Where a step was answered is not looked at by anyone.
+fn without_position(outcome: Outcome) -> Outcome {
+    let nowhere = Position {
+        log_index: 0,
+        log_time_ms: 0,
+    };
+    outcome.map(|success| match success {
+        Success::Order { reply, .. } => Success::Order {
+            position: nowhere,
+            reply,
+        },
+        other => other,
+    })
+}

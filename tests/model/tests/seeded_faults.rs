@@ -1,0 +1,1 @@
+//! The model notices every fault that the ledger can be given.
