@@ -33,8 +33,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts `buyers` buyers of one unit each of `skus`, in turn.
-    pub fn start(client: &Client, buyers: usize, skus: &[String]) -> Self {
+    /// Starts `buyers` buyers of orders with `lines` lines, one unit each of `skus`, in turn.
+    pub fn start(client: &Client, buyers: usize, skus: &[String], lines: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let grants = Arc::new(AtomicU64::new(0));
         let skus: Arc<[String]> = skus.into();
@@ -42,7 +42,7 @@ impl Crowd {
         for buyer in 0..buyers {
             let (client, skus) = (client.clone(), skus.clone());
             let (stop, grants) = (stop.clone(), grants.clone());
-            set.spawn(async move { buy(&client, &skus, buyer, &stop, &grants).await });
+            set.spawn(async move { buy(&client, &skus, (buyer, lines), &stop, &grants).await });
         }
         Self {
             stop,
@@ -74,13 +74,22 @@ impl Crowd {
     }
 }
 
-async fn buy(client: &Client, skus: &[String], buyer: usize, stop: &AtomicBool, grants: &AtomicU64) -> Seen {
+async fn buy(
+    client: &Client,
+    skus: &[String],
+    (buyer, lines): (usize, usize),
+    stop: &AtomicBool,
+    grants: &AtomicU64,
+) -> Seen {
     let mut seen = Seen::default();
     let mut last_grant = Instant::now();
     let mut turn = buyer;
     while !stop.load(Ordering::Relaxed) {
         turn += 1;
-        let request = requests::reserve(&skus[turn % skus.len()], 1);
+        let wanted: Vec<&str> = (0..lines)
+            .map(|line| skus[(turn + line) % skus.len()].as_str())
+            .collect();
+        let request = requests::order(&wanted);
         match client.reserve(request.clone()).await {
             Ok(_) => {
                 seen.granted.push(requests::id_of(request.operation.as_ref()));

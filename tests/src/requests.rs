@@ -44,6 +44,18 @@ pub fn reserve(sku: &str, quantity: i64) -> v1::ReserveRequest {
     }
 }
 
+/// One unit of each SKU for a buyer, for ten minutes, all or nothing.
+pub fn order(skus: &[&str]) -> v1::ReserveRequest {
+    let mut request = reserve("", 1);
+    let line = |sku: &&str| v1::ReserveLine {
+        sku: (*sku).to_owned(),
+        quantity: 1,
+        source: None,
+    };
+    request.lines = skus.iter().map(line).collect();
+    request
+}
+
 /// A reservation without a hint where it is.
 pub fn key(reservation_id: &Bytes) -> Option<v1::ReservationKey> {
     Some(v1::ReservationKey {

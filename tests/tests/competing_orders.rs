@@ -18,16 +18,7 @@ fn skus(round: usize) -> Vec<String> {
 }
 
 fn order(skus: &[String]) -> v1::ReserveRequest {
-    let mut request = requests::reserve(&skus[0], 1);
-    request.lines = skus
-        .iter()
-        .map(|sku| v1::ReserveLine {
-            sku: sku.clone(),
-            quantity: 1,
-            source: None,
-        })
-        .collect();
-    request
+    requests::order(&skus.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Granted, or refused because there is not enough; anything else fails the test.

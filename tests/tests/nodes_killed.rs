@@ -17,7 +17,7 @@ async fn every_acknowledged_reservation_is_there_once_after_all_nodes_were_kille
     let mut cluster = Cluster::start(Shards(2)).await?;
     let client = cluster.client()?;
     let skus = stock(&client, 8).await?;
-    let crowd = Crowd::start(&client, 32, &skus);
+    let crowd = Crowd::start(&client, 32, &skus, 1);
     wait_for("500 grants", || async { (crowd.grants() >= 500).then_some(()) }).await?;
     cluster.kill_all()?;
     let before = crowd.grants();
@@ -40,7 +40,7 @@ async fn a_killed_leader_loses_nothing_and_another_takes_over() -> Result<()> {
     let mut cluster = Cluster::start(Shards(1)).await?;
     let client = cluster.client()?;
     let skus = stock(&client, 4).await?;
-    let crowd = Crowd::start(&client, 32, &skus);
+    let crowd = Crowd::start(&client, 32, &skus, 1);
     for _ in 0..3 {
         let before = crowd.grants();
         wait_for("200 more grants", || async {
@@ -62,6 +62,39 @@ async fn a_killed_leader_loses_nothing_and_another_takes_over() -> Result<()> {
         "longest time without a grant for one buyer: {:?}",
         seen.longest_gap
     );
+    account_for(&client, &skus, seen).await?;
+    cluster.verify()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_over_several_shards_are_whole_or_not_there_whoever_was_killed() -> Result<()> {
+    let mut cluster = Cluster::start(Shards(4)).await?;
+    let client = cluster.client()?;
+    let skus = stock(&client, 16).await?;
+    let crowd = Crowd::start(&client, 16, &skus, 5);
+    for shard in [0, 2, 3] {
+        let before = crowd.grants();
+        wait_for("50 more orders", || async {
+            (crowd.grants() >= before + 50).then_some(())
+        })
+        .await?;
+        let leader = cluster.leader(shard).await?;
+        cluster.end(leader, Signal::SIGKILL)?;
+        let at_kill = crowd.grants();
+        wait_for("orders without the old leader", || async {
+            (crowd.grants() >= at_kill + 20).then_some(())
+        })
+        .await?;
+        cluster.spawn(leader)?;
+        cluster.ready().await?;
+    }
+    cluster.kill_all()?;
+    for node in 0..cluster.len() {
+        cluster.spawn(node)?;
+    }
+    cluster.ready().await?;
+    let seen = crowd.stop().await?;
     account_for(&client, &skus, seen).await?;
     cluster.verify()?;
     Ok(())
@@ -92,17 +125,18 @@ async fn stock(client: &Client, skus: usize) -> Result<Vec<String>> {
     Ok(skus)
 }
 
-/// Each granted reservation is held, no two grants share an id, and the held units are exactly the granted ones plus those
-/// unknown ones that turn out to have been granted.
+/// Each granted reservation is held with all its lines, no two grants share an id, and the held units are exactly the granted
+/// ones plus those unknown ones that turn out to have been granted.
 async fn account_for(client: &Client, skus: &[String], seen: Seen) -> Result<()> {
     let distinct: HashSet<_> = seen.granted.iter().collect();
     ensure!(distinct.len() == seen.granted.len(), "an id was granted twice");
     ensure!(!seen.granted.is_empty());
 
-    let settled: Vec<_> = futures::stream::iter(&seen.unknown)
+    let settled: i64 = futures::stream::iter(&seen.unknown)
         .map(|request| client.reserve(request.clone()))
         .buffered(32)
-        .try_collect()
+        .map_ok(|answer| answer.lines.iter().map(|line| line.granted).sum::<i64>())
+        .try_fold(0, |sum, units| async move { Ok(sum + units) })
         .await?;
 
     let granted = futures::stream::iter(&seen.granted)
@@ -113,21 +147,31 @@ async fn account_for(client: &Client, skus: &[String], seen: Seen) -> Result<()>
                 reservation.state() == v1::ReservationState::Held,
                 "{reservation:?}"
             );
+            ensure!(
+                reservation.lines.iter().all(|line| line.held == line.requested),
+                "{reservation:?}"
+            );
             Ok(reservation.lines.iter().map(|line| line.held).sum::<i64>())
         })
         .buffer_unordered(32)
         .try_fold(0, |sum, held| async move { Ok(sum + held) })
         .await?;
 
+    // Orders that were left undecided are aborted after a while.
+    wait_for("the acknowledged units, and no others, are held", || async {
+        (held_units(client, skus).await.ok()? == granted + settled).then_some(())
+    })
+    .await
+}
+
+async fn held_units(client: &Client, skus: &[String]) -> Result<i64> {
     let mut held = 0;
     for sku in skus {
-        let answer = client
-            .get_stock(v1::GetStockRequest {
-                sku: sku.clone(),
-                ..Default::default()
-            })
-            .await?;
-        for cell in answer.cells {
+        let stock = v1::GetStockRequest {
+            sku: sku.clone(),
+            ..Default::default()
+        };
+        for cell in client.get_stock(stock).await?.cells {
             ensure!(
                 cell.on_hand == STOCK && cell.free + cell.held == STOCK,
                 "{cell:?}"
@@ -135,10 +179,5 @@ async fn account_for(client: &Client, skus: &[String], seen: Seen) -> Result<()>
             held += cell.held;
         }
     }
-    let settled = i64::try_from(settled.len())?;
-    ensure!(
-        held == granted + settled,
-        "{held} held, {granted} acknowledged, {settled} settled afterwards"
-    );
-    Ok(())
+    Ok(held)
 }

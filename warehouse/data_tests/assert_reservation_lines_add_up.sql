@@ -1,9 +1,10 @@
--- Each granted unit of a line is in exactly one place, and no place holds fewer than none.
+-- Each granted unit of a line is in exactly one place, and no place holds fewer than none. An aborted part has nothing left.
 select *
-from {{ ref('fct_reservations') }}
+from {{ ref('int_reservation_lines') }}
 where
     granted <> held + committed + shipped + released + expired + cancelled
-    or granted < 1
+    or granted < case when state = 'aborted' then 0 else 1 end
+    or (state = 'aborted' and granted > 0)
     or granted > requested
     or returned > shipped
     {%- for units in ['held', 'committed', 'shipped', 'released', 'expired', 'cancelled', 'returned'] %}

@@ -1,4 +1,4 @@
--- What the cells of a SKU hold for buyers is what its reservation lines say, unit by unit.
+-- What the cells of a SKU hold for buyers is what its reservation lines say, unit by unit; those of undecided orders too.
 with stock as (
 
     select
@@ -16,7 +16,7 @@ reservations as (
         sku,
         sum(held) as held,
         sum(committed) as committed
-    from {{ ref('fct_reservations') }}
+    from {{ ref('int_reservation_lines') }}
     group by sku
 
 )

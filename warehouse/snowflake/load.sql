@@ -44,8 +44,12 @@ create table if not exists holdfast.raw.ledger_changes (
     operation_id varchar,
     principal varchar,
     reason varchar,
-    reference varchar
+    reference varchar,
+    home integer
 );
+
+-- A table of before there were orders over several shards.
+alter table holdfast.raw.ledger_changes add column if not exists home integer;
 
 create table if not exists holdfast.raw.ledger_stock (
     shard integer not null,

@@ -2,6 +2,7 @@
 
 It follows the words of `proto/holdfast/v1`, shares nothing with the real ledger, and keeps for itself what the marts
 must say at the end: stock, closing balances of each day, stockouts, and where each unit of each reservation line is.
+Orders over several shards are in `orders.py`.
 """
 
 import datetime
@@ -9,6 +10,8 @@ import random
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
+
+from orders import Orders
 
 BUCKETS = ["on_hand", "free", "pool", "safety", "held", "committed", "damaged", "quality_hold", "deficit"]
 START = datetime.datetime(2026, 3, 1, 20, 0, tzinfo=datetime.UTC)
@@ -72,6 +75,8 @@ class Reservation:
     expires_at: datetime.datetime
     allocations: list
     state: str = "held"
+    home: int | None = None
+    """The shard that decides, of an order over several shards; this is then its part in one of them."""
 
 
 class Shard:
@@ -118,7 +123,8 @@ class Shard:
         if reservation:
             row.update(reservation_id=reservation.id, line=allocation.line if allocation else 0,
                        expires_at=reservation.expires_at, requested=allocation.requested if allocation else 0,
-                       quantity=quantity or 0, storefront=reservation.storefront, reference=reservation.reference)
+                       quantity=quantity or 0, storefront=reservation.storefront, reference=reservation.reference,
+                       home=reservation.home)
         if cause:
             row.update(operation_id=self.uuid(), principal="anonymous", reason=rest.get("reason"))
         self.entry.append((row, reservation))
@@ -152,14 +158,15 @@ class Shard:
     def uuid(self):
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
 
-    def step(self):
-        """One log entry of one to three operations; expiry comes first, as in the ledger."""
+    def step(self, orders):
+        """One log entry of one to three operations, and of steps of orders; expiry comes first, as in the ledger."""
         self.now += datetime.timedelta(milliseconds=self.random.choice([0, 1, 250, 60_000, 900_000, 4_000_000]))
         for reservation in list(self.reservations.values()):
-            if reservation.state == "held" and reservation.expires_at <= self.now:
+            if reservation.state == "held" and reservation.home is None and reservation.expires_at <= self.now:
                 self.give_back(reservation, "expired")
         for _ in range(self.random.choice([1, 1, 2, 3])):
             self.random.choice(OPERATIONS)(self)
+        orders.visit(self)
         if self.entry:
             self.commit_entry()
 
@@ -169,7 +176,7 @@ class Shard:
         return self.random.choice(self.skus), self.random.choice(self.warehouses)
 
     def any_reservation(self, *states):
-        found = [r for r in self.reservations.values() if r.state in states]
+        found = [r for r in self.reservations.values() if r.state in states and (r.home is None or r.state != "held")]
         return self.random.choice(found) if found else None
 
     def receive(self):
@@ -233,20 +240,25 @@ class Shard:
         lifetime = datetime.timedelta(seconds=self.random.choice([60, 7200, 400_000]))
         reservation = Reservation(self.uuid(), storefront, f"order#{self.log_index}", self.now + lifetime, [])
         for line, sku in enumerate(self.random.sample(self.skus, self.random.randint(1, 2))):
-            wanted = requested = self.random.randint(1, 6)
-            for warehouse in self.warehouses:
-                cell = self.cell(sku, warehouse)
-                pool = min(wanted, cell.pools[storefront])
-                free = min(wanted - pool, cell.free)
-                if pool + free:
-                    units = pool + free
-                    allocation = Allocation(line, sku, warehouse, requested, pool, free, held=units)
-                    reservation.allocations.append(allocation)
-                    self.change("reserved", sku, warehouse, storefront,
-                                {"pool": -pool, "free": -free, "held": units}, reservation, allocation, units)
-                    wanted -= units
+            self.take("reserved", reservation, line, sku, self.random.randint(1, 6))
         if reservation.allocations:
             self.reservations[reservation.id] = reservation
+
+    def take(self, kind, reservation, line, sku, requested):
+        """As many units for a line as there are, from pool and free."""
+        wanted = requested
+        for warehouse in self.warehouses:
+            cell = self.cell(sku, warehouse)
+            pool = min(wanted, cell.pools[reservation.storefront])
+            free = min(wanted - pool, cell.free)
+            if pool + free:
+                units = pool + free
+                allocation = Allocation(line, sku, warehouse, requested, pool, free, held=units)
+                reservation.allocations.append(allocation)
+                self.change(kind, sku, warehouse, reservation.storefront,
+                            {"pool": -pool, "free": -free, "held": units}, reservation, allocation, units,
+                            reservation_state=reservation.state)
+                wanted -= units
 
     def extend(self):
         if reservation := self.any_reservation("held"):
@@ -256,22 +268,25 @@ class Shard:
 
     def commit(self):
         if reservation := self.any_reservation("held"):
-            reservation.state = "committed"
-            for allocation in reservation.allocations:
-                units, allocation.held, allocation.committed = allocation.held, 0, allocation.held
-                self.change("committed", allocation.sku, allocation.warehouse, None,
-                            {"held": -units, "committed": units}, reservation, allocation, units,
-                            reservation_state="committed")
+            self.pay(reservation)
+
+    def pay(self, reservation):
+        reservation.state = "committed"
+        for allocation in reservation.allocations:
+            units, allocation.held, allocation.committed = allocation.held, 0, allocation.held
+            self.change("committed", allocation.sku, allocation.warehouse, None,
+                        {"held": -units, "committed": units}, reservation, allocation, units,
+                        reservation_state="committed")
 
     def release(self):
         if reservation := self.any_reservation("held"):
             self.give_back(reservation, "released")
 
     def give_back(self, reservation, kind):
-        reservation.state = kind
+        reservation.state = "released" if kind == "aborted" else kind
         for allocation in reservation.allocations:
             units, allocation.held = allocation.held, 0
-            setattr(allocation, kind, units)
+            setattr(allocation, reservation.state, units)
             self.sellable_again(kind, reservation, allocation, units, "held", units_of_pool=allocation.from_pool)
 
     def sellable_again(self, kind, reservation, allocation, units, bucket, units_of_pool):
@@ -339,16 +354,18 @@ COLUMNS = (
     ["shard", "seq", "entry_changes", "entry_offset", "log_index", "log_time", "kind", "sku", "warehouse", "storefront"]
     + [f"{bucket}_{part}" for bucket in BUCKETS for part in ("delta", "after")]
     + ["reservation_id", "line", "reservation_state", "expires_at", "requested", "quantity", "policy_may_borrow",
-       "policy_max_per_reservation", "operation_id", "principal", "reason", "reference"])
+       "policy_max_per_reservation", "operation_id", "principal", "reason", "reference", "home"])
 
 
-def generate(seed=1, entries=400, shards=3, skus=5, warehouses=("BER", "NYC-1")):
-    """Shards with `entries` log entries each. One SKU is all digits, as many shops have them."""
+def generate(seed=1, entries=400, shards=3, skus=5, warehouses=("BER", "NYC-1"), torn=None):
+    """Shards with `entries` log entries each. One SKU is all digits, as many shops have them. With `torn` one shard takes
+    the first paid order for what that says: a fault, in changes that are right otherwise."""
     result = []
     for shard in range(shards):
         names = [f"{shard}{number:04}" if number % 2 else f"S{shard}-{number}/a" for number in range(skus)]
-        one = Shard(shard, random.Random(f"{seed}/{shard}"), names, list(warehouses))
-        for _ in range(entries):
-            one.step()
-        result.append(one)
+        result.append(Shard(shard, random.Random(f"{seed}/{shard}"), names, list(warehouses)))
+    orders = Orders(result, random.Random(f"{seed}/orders"), Reservation, torn)
+    for _ in range(entries):
+        for one in result:
+            one.step(orders)
     return result

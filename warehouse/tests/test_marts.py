@@ -1,5 +1,6 @@
 """The marts say what the generator knows, and building in parts gives what building at once gives."""
 
+import collections
 import datetime
 import json
 
@@ -9,21 +10,47 @@ from conftest import Warehouse, bad
 
 BALANCES = ", ".join(history.BUCKETS)
 MARTS = ["fct_stock_movements", "fct_reservations", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stockouts"]
-TABLES = ["staging.stg_changes", "intermediate.int_stock_days", "intermediate.int_sellable_levels", *(f"marts.{mart}" for mart in MARTS)]
+TABLES = ["staging.stg_changes", "intermediate.int_stock_days", "intermediate.int_sellable_levels", "intermediate.int_reservation_lines", *(f"marts.{mart}" for mart in MARTS)]
 
 
 def naive(moment):
     return moment and moment.replace(tzinfo=None)
 
 
+def whole(shards):
+    """The states of the parts of each reservation."""
+    states = collections.defaultdict(set)
+    for shard in shards:
+        for reservation in shard.reservations.values():
+            if reservation.allocations:
+                states[reservation.id].add(reservation.state)
+    return states
+
+
+def state_of_whole(states):
+    """A paid order is as far as its part that is least far; before that its home is ahead, and the others follow it."""
+    paid = states & {"committed", "shipped", "returned", "cancelled"}
+    if paid:
+        behind = states & {"prepared", "held", "committed"}
+        return "committed" if behind else next(state for state in ("shipped", "returned", "cancelled") if state in paid)
+    return next(state for state in ("expired", "released", "held", "prepared") if state in states)
+
+
 def test_the_generated_history_has_every_kind_and_every_hard_case(shards):
     changes = [change for shard in shards for change in shard.changes]
     assert {change["kind"] for change in changes} == {
         "reserved", "extended", "committed", "released", "expired", "shipped", "cancelled", "returned", "received", "adjusted",
-        "counted", "bucket_moved", "policy_set", "pool_allocated"}
+        "counted", "bucket_moved", "policy_set", "pool_allocated", "prepared", "confirmed", "aborted"}
     assert any(change["deficit_delta"] > 0 for change in changes) and any(change["deficit_delta"] < 0 for change in changes)
     assert any(change["pool_delta"] and change["free_delta"] for change in changes)
     assert len({change["log_time"].date() for change in changes}) > 3
+    parts = [r for shard in shards for r in shard.reservations.values() if r.home is not None]
+    assert any(part.state == "prepared" for part in parts), "an order that nobody has decided yet"
+    assert any(change["kind"] == "committed" and change["sku"] is None for change in changes), "a home without units"
+    assert any(len(states) > 1 and states & {"prepared", "held"} for states in whole(shards).values()), "a part that has not heard yet"
+    tried = {(change["reservation_id"], change["log_index"], change["shard"]) for change in changes if change["kind"] == "prepared"}
+    attempts = collections.Counter((reservation, shard) for reservation, _, shard in tried)
+    assert any(count > 1 for count in attempts.values()), "an order that was tried again"
     lines = [a for shard in shards for r in shard.reservations.values() for a in r.allocations]
     assert any(a.shipped and a.committed for a in lines) and any(a.cancelled and a.shipped for a in lines)
     assert any(stockout[3] is None for shard in shards for stockout in shard.stockouts)
@@ -61,13 +88,22 @@ def test_stockouts_are_the_times_with_nothing_sellable(built, shards):
 
 def test_each_reservation_line_says_where_its_units_are(built, shards):
     places = ["held", "committed", "shipped", "released", "expired", "cancelled", "returned"]
+    states = {reservation: state_of_whole(parts) for reservation, parts in whole(shards).items()}
+    ends = collections.defaultdict(list)
     expected = {}
     for shard in shards:
         for reservation in shard.reservations.values():
+            if reservation.state != "prepared" and reservation.allocations:
+                ends[reservation.id].append(naive(reservation.expires_at))
+    for shard in shards:
+        for reservation in shard.reservations.values():
+            if states.get(reservation.id) in (None, "prepared"):
+                continue
             for allocation in reservation.allocations:
                 line = expected.setdefault((reservation.id, allocation.line), {
+                    "shard": shard.shard, "home": reservation.home,
                     "sku": allocation.sku, "storefront": reservation.storefront, "reference": reservation.reference,
-                    "state": reservation.state, "expires_at": naive(reservation.expires_at),
+                    "state": states[reservation.id], "expires_at": max(ends[reservation.id]),
                     "requested": allocation.requested, "warehouses": 0, "granted": 0, **dict.fromkeys(places, 0)})
                 line["warehouses"] += 1
                 line["granted"] += allocation.granted()
@@ -76,6 +112,14 @@ def test_each_reservation_line_says_where_its_units_are(built, shards):
     columns = list(next(iter(expected.values())))
     found = built.rows(f"select reservation_id, line, {', '.join(columns)} from marts.fct_reservations")
     assert {(row[0], row[1]): dict(zip(columns, row[2:])) for row in found} == expected
+
+
+def test_an_order_over_several_shards_is_one_reservation(built, shards):
+    decided = {reservation for reservation, states in whole(shards).items() if states != {"prepared"}}
+    assert built.rows("select count(distinct reservation_id) from marts.fct_reservations") == [(len(decided),)]
+    over_several = "select reservation_id from marts.fct_reservations group by reservation_id having count(distinct shard) > 1"
+    for column in ("state", "home", "storefront", "reference", "reserved_at"):
+        assert built.rows(f"select max(n) from (select count(distinct {column}) as n from marts.fct_reservations where reservation_id in ({over_several}) group by reservation_id)") == [(1,)]
 
 
 def test_every_change_that_moved_stock_is_a_movement_and_no_other(built, shards):

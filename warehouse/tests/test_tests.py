@@ -90,7 +90,7 @@ def test_a_missing_end_is_found_because_the_ledger_is_ahead(warehouse):
 
 def test_half_an_entry_is_not_loaded(warehouse, small):
     shard = small[0]
-    cut = next(index for index, row in enumerate(shard.changes) if row["entry_changes"] > 1 and index > 50) + 1
+    cut = next(index for index, row in enumerate(shard.changes) if row["entry_offset"] + 1 < row["entry_changes"] and index > 50) + 1
     for path in (warehouse.changes / "shard=0000").iterdir():
         path.unlink()
     archive.write_changes(warehouse.changes, shard.changes[:cut])
@@ -142,3 +142,17 @@ def test_an_unknown_kind_and_a_missing_value_are_found(warehouse, small):
 def test_a_log_time_that_goes_back_is_found(warehouse, small):
     with_change(warehouse, small, 1, lambda row: row["seq"] == len(small[1].changes), log_time=history.START)
     assert "assert_log_never_goes_back" in failures(warehouse)
+
+
+@pytest.mark.parametrize("other", ["released", "expired", "aborted"])
+def test_an_order_that_is_paid_in_one_shard_and_given_back_in_another_is_found(warehouse, other):
+    torn = history.generate(seed=3, entries=90, shards=2, torn=other)
+    warehouse.clear()
+    archive.write_history(warehouse.changes, torn)
+    archive.write_ledger_stock(warehouse.ledger_stock, archive.ledger_rows(torn))
+    assert failures(warehouse) == {"assert_orders_are_all_or_nothing"}
+    query = next((warehouse.folder / "duckdb" / "compiled").rglob("assert_orders_are_all_or_nothing.sql")).read_text()
+    paid = {row["reservation_id"] for row in torn[0].changes + torn[1].changes if row["kind"] == "committed"}
+    given_back = {row["reservation_id"] for row in torn[0].changes + torn[1].changes if row["kind"] == other and row["quantity"]}
+    found = {row[0] for row in warehouse.rows(query)}
+    assert len(found) == 1 and found <= paid & given_back

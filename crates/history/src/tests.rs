@@ -127,7 +127,7 @@ fn moments_before_the_first_and_after_the_last_change_are_refused() {
 #[test]
 fn what_came_before_is_not_added_twice_and_what_is_missing_is_a_fault() {
     let (one, two, four) = (received(1, 5, 5), received(2, 5, 10), received(4, 5, 20));
-    let twice = [one.clone(), two.clone(), one.clone(), two.clone()];
+    let twice = [one.clone(), one.clone(), two.clone(), one.clone()];
     assert_eq!(free(At::Seq(2), &twice), 10);
     assert!(fault_of(tea(), &[one.clone(), two, four]).contains("change 3 is missing"));
     assert!(fault_of(tea(), &[received(2, 5, 5)]).contains("change 1 is missing"));

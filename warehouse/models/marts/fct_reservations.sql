@@ -1,156 +1,83 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='reservation_line_id') }}
 
--- One row per line of a reservation, with where each of its units is now. A reservation changes for days: every one with
--- new changes gets all its lines again, from the old rows and the new changes alone, never from the whole history.
-with new_changes as (
+-- One row per line of a granted reservation. An order over several shards is one reservation: its lines come from all of
+-- them, and what holds for the whole order is put together from its parts. One that nobody has decided yet is not granted,
+-- nor is one that came to nothing. A reservation with a new change in any shard gets all its lines again.
+with lines as (
 
-    select *
-    from {{ new_changes(ref('stg_changes'), last_seq='last_seq') }} as new_rows
-    where reservation_id is not null
-
-),
-
-new_lines as (
-
-    select
-        reservation_id,
-        line,
-        shard,
-        max(sku) as sku,
-        max(requested) as requested,
-        count(distinct case when kind = 'reserved' then warehouse end) as warehouses,
-        {%- for kind in ['reserved', 'committed', 'shipped', 'released', 'expired', 'cancelled', 'returned'] %}
-        sum(case when kind = '{{ kind }}' then quantity else 0 end) as {{ kind }},
-        {%- endfor %}
-        min(case when kind = 'committed' then log_time end) as committed_at
-    from new_changes
-    where kind <> 'extended'
-    group by reservation_id, line, shard
-
-),
-
--- What the newest change says holds for the whole reservation, whichever of its lines it was about.
-new_states as (
-
-    select
-        reservation_id,
-        shard,
-        reservation_state as state,
-        expires_at,
-        log_time as last_changed_at,
-        seq as last_seq
-    from new_changes
-    qualify row_number() over (partition by reservation_id, shard order by seq desc) = 1
-
-),
-
-new_reservations as (
-
-    select
-        reservation_id,
-        shard,
-        max(storefront) as storefront,
-        max(reference) as reference,
-        min(log_time) as reserved_at
-    from new_changes
-    where kind = 'reserved'
-    group by reservation_id, shard
-
-),
-
-pieces as (
-
-    select
-        new_lines.reservation_id,
-        new_lines.line,
-        new_lines.shard,
-        new_lines.sku,
-        new_reservations.storefront,
-        new_reservations.reference,
-        new_reservations.reserved_at,
-        new_lines.committed_at,
-        new_lines.warehouses,
-        new_lines.requested,
-        new_lines.reserved as granted,
-        new_lines.committed as committed_ever,
-        new_lines.shipped,
-        new_lines.released,
-        new_lines.expired,
-        new_lines.cancelled,
-        new_lines.returned
-    from new_lines
-    left join new_reservations
-        on new_lines.reservation_id = new_reservations.reservation_id and new_lines.shard = new_reservations.shard
+    select all_lines.*
+    from {{ ref('int_reservation_lines') }} as all_lines
     {%- if is_incremental() %}
-    union all
-    select
-        old.reservation_id,
-        old.line,
-        old.shard,
-        old.sku,
-        old.storefront,
-        old.reference,
-        old.reserved_at,
-        old.committed_at,
-        old.warehouses,
-        old.requested,
-        old.granted,
-        old.committed + old.shipped + old.cancelled as committed_ever,
-        old.shipped,
-        old.released,
-        old.expired,
-        old.cancelled,
-        old.returned
-    from {{ this }} as old
-    inner join new_states on old.reservation_id = new_states.reservation_id and old.shard = new_states.shard
+    where all_lines.reservation_id in (
+        select reservation_id
+        from {{ new_changes(ref('int_reservation_lines'), last_seq='last_seq', seq='last_seq') }} as changed
+    )
     {%- endif %}
 
 ),
 
-lines as (
+-- How far the parts are. One that has not heard yet what its order's home decided is behind the others, never ahead.
+reservations as (
 
     select
         reservation_id,
-        line,
-        shard,
-        max(sku) as sku,
-        max(storefront) as storefront,
-        max(reference) as reference,
         min(reserved_at) as reserved_at,
+        max(expires_at) as expires_at,
         min(committed_at) as committed_at,
-        max(warehouses) as warehouses,
-        max(requested) as requested,
-        {%- for units in ['granted', 'committed_ever', 'shipped', 'released', 'expired', 'cancelled', 'returned'] %}
-        cast(sum({{ units }}) as bigint) as {{ units }}{{ ',' if not loop.last }}
+        max(last_changed_at) as last_changed_at,
+        {%- for state in ['prepared', 'held', 'committed', 'shipped', 'returned', 'cancelled', 'released', 'expired'] %}
+        max(case when state = '{{ state }}' then 1 else 0 end) = 1 as any_{{ state }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from pieces
-    group by reservation_id, line, shard
+    from lines
+    group by reservation_id
+
+),
+
+states as (
+
+    select
+        *,
+        case
+            when any_committed or any_shipped or any_returned or any_cancelled
+                then case
+                    when any_prepared or any_held or any_committed then 'committed'
+                    when any_shipped then 'shipped'
+                    when any_returned then 'returned'
+                    else 'cancelled'
+                end
+            when any_expired then 'expired'
+            when any_released then 'released'
+            when any_held then 'held'
+        end as state
+    from reservations
 
 )
 
 select
-    lines.reservation_id || '/' || cast(lines.line as varchar) as reservation_line_id,
+    lines.reservation_line_id,
     lines.reservation_id,
     lines.line,
     lines.shard,
+    lines.home,
     lines.sku,
     lines.storefront,
     lines.reference,
-    new_states.state,
-    lines.reserved_at,
-    new_states.expires_at,
-    lines.committed_at,
-    new_states.last_changed_at,
-    new_states.last_seq,
+    states.state,
+    states.reserved_at,
+    states.expires_at,
+    states.committed_at,
+    states.last_changed_at,
+    lines.last_seq,
     lines.warehouses,
     lines.requested,
     lines.granted,
-    lines.granted - lines.committed_ever - lines.released - lines.expired as held,
-    lines.committed_ever - lines.shipped - lines.cancelled as committed,
+    lines.held,
+    lines.committed,
     lines.shipped,
     lines.released,
     lines.expired,
     lines.cancelled,
     lines.returned
 from lines
-inner join new_states on lines.reservation_id = new_states.reservation_id and lines.shard = new_states.shard
+inner join states on lines.reservation_id = states.reservation_id
+where states.state is not null and lines.granted > 0

@@ -1,4 +1,4 @@
-{{ config(materialized='incremental', incremental_strategy='append') }}
+{{ config(materialized='incremental', incremental_strategy='append', on_schema_change='append_new_columns') }}
 
 -- The changes of each shard from the first up to the first gap, whole entries only, each once. What lies behind a gap
 -- or belongs to an unfinished entry waits until the rest has arrived; assert_history_has_no_gap fails meanwhile.
@@ -32,7 +32,8 @@ with arrived as (
         cast(operation_id as varchar) as operation_id,
         cast(principal as varchar) as principal,
         cast(reason as varchar) as reason,
-        cast(reference as varchar) as reference
+        cast(reference as varchar) as reference,
+        cast(home as integer) as home
     from {{ new_changes(source('holdfast', 'changes')) }} as new_rows
 
 ),
@@ -91,6 +92,7 @@ select
     operation_id,
     principal,
     reason,
-    reference
+    reference,
+    home
 from unbroken
 where seq - entry_offset + entry_changes - 1 <= last_seq

@@ -42,7 +42,7 @@ impl Decoder for Raw {
 }
 
 /// Every method of the public API.
-const METHODS: [&str; 22] = [
+const METHODS: [&str; 24] = [
     "Reservations/Reserve",
     "Reservations/Extend",
     "Reservations/Commit",
@@ -65,6 +65,8 @@ const METHODS: [&str; 22] = [
     "Changes/GetPositions",
     "Cluster/GetTopology",
     "Cluster/TransferLeader",
+    "History/GetStockAsOf",
+    "History/GetReservationAsOf",
 ];
 
 /// Sends one message and waits for the end of the answers.

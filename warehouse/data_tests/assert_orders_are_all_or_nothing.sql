@@ -1,0 +1,59 @@
+-- An order over several shards ends alike in all of them: it is never paid in one and given back, or never held, in another.
+-- A part that is behind the others is none of these: it may still follow. Best effort takes what it gets, so an order with a
+-- line that got less than it asked for may have left a whole part out.
+with loaded as (
+
+    select
+        shard,
+        max(log_time) as loaded_until
+    from {{ ref('stg_changes') }}
+    group by shard
+
+),
+
+parts as (
+
+    select
+        reservation_id,
+        shard,
+        home,
+        max(state) as state,
+        max(last_changed_at) as last_changed_at,
+        max(case when state <> 'aborted' and granted < requested then 1 else 0 end) as is_short
+    from {{ ref('int_reservation_lines') }}
+    where home is not null
+    group by reservation_id, shard, home
+
+),
+
+orders as (
+
+    select
+        parts.reservation_id,
+        count(distinct parts.home) as homes,
+        max(parts.is_short) as is_short,
+        max(case when parts.state in ('committed', 'shipped', 'returned', 'cancelled') then 1 else 0 end) as is_paid,
+        max(case when parts.state = 'released' then 1 else 0 end) as is_released,
+        max(case when parts.state = 'expired' then 1 else 0 end) as is_expired,
+        max(case when parts.state = 'held' then 1 else 0 end) as is_held,
+        max(case when parts.state = 'aborted' then 1 else 0 end) as is_aborted,
+        max(parts.last_changed_at) as last_changed_at,
+        min(case when parts.state = 'aborted' then loaded.loaded_until end) as aborted_loaded_until
+    from parts
+    inner join loaded on parts.shard = loaded.shard
+    group by parts.reservation_id
+
+)
+
+select *
+from orders
+where
+    homes > 1
+    or is_paid + is_released + is_expired > 1
+    -- An aborted part may have been tried again behind the end of what is loaded of its shard.
+    or (
+        is_aborted = 1
+        and is_short = 0
+        and is_held + is_paid + is_released + is_expired > 0
+        and aborted_loaded_until >= last_changed_at
+    )
