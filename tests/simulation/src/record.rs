@@ -127,7 +127,7 @@ impl Record {
         self.state
             .lock()
             .disputed_ms
-            .range(from_ms..=to_ms)
+            .range(from_ms.min(to_ms)..=to_ms)
             .next()
             .is_some()
     }
