@@ -21,7 +21,7 @@
 
 use holdfast_ledger::{
     Action, Command, Entry, Ledger, LedgerOptions, OperationId, Principal, Reason, Reference, ReserveLine,
-    ReserveMode, Sku, Source, StorefrontId, WarehouseId,
+    ReserveMode, Sku, Source, Sourcing, StorefrontId, WarehouseId,
 };
 
 /// When the benchmarks' logs begin: milliseconds since the Unix epoch.
@@ -84,6 +84,7 @@ impl Catalogue {
                     sku,
                     warehouse,
                     quantity: 1_000_000_000,
+                    supply_id: None,
                 },
             )
         };
@@ -121,6 +122,7 @@ pub fn reserve_and_commit(catalogue: &Catalogue, entries: usize, entry_commands:
                         lines,
                         ttl_ms: 600_000,
                         mode,
+                        sourcing: Sourcing::AsGiven,
                     },
                 )
             };

@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "holdfast/v1/common.proto",
         "holdfast/v1/reservations.proto",
         "holdfast/v1/stock.proto",
+        "holdfast/v1/transfers.proto",
         "holdfast/v1/availability.proto",
         "holdfast/v1/changes.proto",
         "holdfast/v1/cluster.proto",

@@ -26,6 +26,7 @@ pub fn receive(sku: &str, quantity: i64) -> v1::ReceiveRequest {
         sku: sku.to_owned(),
         warehouse: WAREHOUSE.to_owned(),
         quantity,
+        supply_id: String::new(),
     }
 }
 
@@ -41,6 +42,7 @@ pub fn reserve(sku: &str, quantity: i64) -> v1::ReserveRequest {
         }],
         ttl_ms: 600_000,
         mode: v1::ReserveMode::AllOrNothing.into(),
+        sourcing: v1::Sourcing::AsGiven.into(),
     }
 }
 

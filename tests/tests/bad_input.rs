@@ -365,6 +365,7 @@ async fn stock_cases(cluster: &Cluster) -> Result<Vec<Case>> {
         storefront: "web".to_owned(),
         may_borrow: true,
         max_per_reservation: -1,
+        ..v1::SetPolicyRequest::default()
     };
     cases.push((
         "a negative limit",

@@ -7,6 +7,7 @@
 mod acknowledged;
 mod cluster;
 mod demo;
+mod mutants;
 mod needs;
 mod report;
 mod soak;
@@ -37,6 +38,9 @@ enum Command {
         after_help = "Examples:\n  cargo xtask soak --minutes 60\n  cargo xtask soak --seed 17 --trace"
     )]
     Soak(soak::Args),
+    /// Seeds the ledger with one known fault of the order protocol after the other: the model has to notice each.
+    #[command(after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants --threads 4")]
+    Mutants(mutants::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -44,5 +48,6 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Mutants(args) => mutants::run(&args),
     }
 }

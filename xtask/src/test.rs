@@ -28,6 +28,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         steps::run(steps::cargo().args(["build", "--workspace", "--all-targets"]))?;
         steps::say("unit, property and real-process tests");
         steps::run(steps::cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
+        steps::say("seeded faults, each of which the model has to notice");
+        let faults = [
+            "test",
+            "--package",
+            "holdfast-model",
+            "--features",
+            "faults",
+            "--test",
+            "seeded_faults",
+        ];
+        steps::run(steps::cargo().args(faults))?;
     }
     if wanted(Part::Warehouse) {
         steps::say("warehouse tests");

@@ -105,6 +105,7 @@ async fn measure(args: &Args, endpoints: Vec<String>) -> Result<Latencies> {
             sku: sku.clone(),
             warehouse: "W1".to_owned(),
             quantity: 1_000_000_000,
+            supply_id: String::new(),
         };
         client.receive(receipt).await?;
     }

@@ -205,6 +205,7 @@ mod tests {
                 requested: 3,
                 quantity,
                 home: None,
+                sourcing: 0,
             }),
             cause: Some(Cause {
                 operation_id: vec![1; 16].into(),

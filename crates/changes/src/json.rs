@@ -1,7 +1,7 @@
 //! A change as one line of JSON.
 //!
-//! The field names are those of `proto/holdfast/v1/changes.proto`. All fields are always there; what is empty
-//! or absent in the stream is `null`. Ids are UUID text, enums are [`crate::names`], times are milliseconds
+//! The field names are those of `proto/holdfast/v1/changes.proto`. What is empty or absent in the stream is `null`;
+//! `transfer`, `supply`, and a reservation's `home` and `sourcing` are left out instead. Ids are UUID text, enums are [`crate::names`], times are milliseconds
 //! since the Unix epoch of log time.
 //!
 //! ```json
@@ -71,6 +71,10 @@ struct Line {
     moves: Vec<Move>,
     reservation: Option<Reservation>,
     policy: Option<Policy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transfer: Option<Transfer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    supply: Option<Supply>,
     cause: Cause,
 }
 
@@ -94,6 +98,8 @@ struct Reservation {
     /// Lines of before there were orders over several shards do not have it.
     #[serde(default)]
     home: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sourcing: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +107,28 @@ struct Reservation {
 struct Policy {
     may_borrow: bool,
     max_per_reservation: i64,
+    backorder_limit: i64,
+    preorder_limit: i64,
+    preorder_until_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transfer {
+    transfer_id: String,
+    from: String,
+    to: String,
+    expected_at_ms: u64,
+    quantity: i64,
+    in_transit: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Supply {
+    supply_id: String,
+    quantity: i64,
+    expected_at_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -139,7 +167,11 @@ impl Line {
             Some(effect) => {
                 let state = v1::ReservationState::try_from(effect.state);
                 let state = state.map_err(|_| bad("state", effect.state.to_string()))?;
+                let sourcing = v1::SourcingReason::try_from(effect.sourcing);
+                let sourcing = sourcing.map_err(|_| bad("sourcing", effect.sourcing.to_string()))?;
                 Some(Reservation {
+                    sourcing: (sourcing != v1::SourcingReason::Unspecified)
+                        .then(|| names::sourcing(sourcing).into()),
                     reservation_id: uuid("reservation_id", &effect.reservation_id)?,
                     line: effect.line,
                     state: names::state(state).into(),
@@ -149,6 +181,17 @@ impl Line {
                     home: effect.home,
                 })
             }
+        };
+        let transfer = match &change.transfer {
+            None => None,
+            Some(effect) => Some(Transfer {
+                transfer_id: uuid("transfer_id", &effect.transfer_id)?,
+                from: effect.from.clone(),
+                to: effect.to.clone(),
+                expected_at_ms: effect.expected_at_ms,
+                quantity: effect.quantity,
+                in_transit: effect.in_transit,
+            }),
         };
         let cause = change.cause.clone().unwrap_or_default();
         let operation_id = if cause.operation_id.is_empty() {
@@ -172,6 +215,15 @@ impl Line {
             policy: change.policy.map(|policy| Policy {
                 may_borrow: policy.may_borrow,
                 max_per_reservation: policy.max_per_reservation,
+                backorder_limit: policy.backorder_limit,
+                preorder_limit: policy.preorder_limit,
+                preorder_until_ms: policy.preorder_until_ms,
+            }),
+            transfer,
+            supply: change.supply.as_ref().map(|effect| Supply {
+                supply_id: effect.supply_id.clone(),
+                quantity: effect.quantity,
+                expected_at_ms: effect.expected_at_ms,
             }),
             cause: Cause {
                 operation_id,
@@ -207,7 +259,12 @@ impl Line {
             None => None,
             Some(effect) => {
                 let state = names::state_of(&effect.state).ok_or_else(|| bad("state", &effect.state))?;
+                let sourcing = match &effect.sourcing {
+                    None => v1::SourcingReason::Unspecified,
+                    Some(name) => names::sourcing_of(name).ok_or_else(|| bad("sourcing", name))?,
+                };
                 Some(v1::ReservationEffect {
+                    sourcing: sourcing.into(),
                     reservation_id: uuid("reservation_id", &effect.reservation_id)?,
                     line: effect.line,
                     state: state.into(),
@@ -217,6 +274,17 @@ impl Line {
                     home: effect.home,
                 })
             }
+        };
+        let transfer = match self.transfer {
+            None => None,
+            Some(effect) => Some(v1::TransferEffect {
+                transfer_id: uuid("transfer_id", &effect.transfer_id)?,
+                from: effect.from,
+                to: effect.to,
+                expected_at_ms: effect.expected_at_ms,
+                quantity: effect.quantity,
+                in_transit: effect.in_transit,
+            }),
         };
         let operation_id = match &self.cause.operation_id {
             None => Bytes::new(),
@@ -238,6 +306,15 @@ impl Line {
             policy: self.policy.map(|policy| v1::PolicyEffect {
                 may_borrow: policy.may_borrow,
                 max_per_reservation: policy.max_per_reservation,
+                backorder_limit: policy.backorder_limit,
+                preorder_limit: policy.preorder_limit,
+                preorder_until_ms: policy.preorder_until_ms,
+            }),
+            transfer,
+            supply: self.supply.map(|effect| v1::SupplyEffect {
+                supply_id: effect.supply_id,
+                quantity: effect.quantity,
+                expected_at_ms: effect.expected_at_ms,
             }),
             cause: Some(v1::Cause {
                 operation_id,

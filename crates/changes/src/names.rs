@@ -1,6 +1,6 @@
 //! The words of the stream as text: the proto's enum names without their prefix, in lower case.
 
-use holdfast_proto::v1::{Bucket, ChangeKind, ReservationState};
+use holdfast_proto::v1::{Bucket, ChangeKind, ReservationState, SourcingReason};
 
 /// The name of a bucket: `on_hand`, `free`, ...
 pub fn bucket(bucket: Bucket) -> &'static str {
@@ -15,6 +15,8 @@ pub fn bucket(bucket: Bucket) -> &'static str {
         Bucket::Damaged => "damaged",
         Bucket::QualityHold => "quality_hold",
         Bucket::Deficit => "deficit",
+        Bucket::Backordered => "backordered",
+        Bucket::InTransit => "in_transit",
     }
 }
 
@@ -39,6 +41,10 @@ pub fn kind(kind: ChangeKind) -> &'static str {
         ChangeKind::Prepared => "prepared",
         ChangeKind::Confirmed => "confirmed",
         ChangeKind::Aborted => "aborted",
+        ChangeKind::TransferredOut => "transferred_out",
+        ChangeKind::TransferredIn => "transferred_in",
+        ChangeKind::TransferClosed => "transfer_closed",
+        ChangeKind::SupplyExpected => "supply_expected",
     }
 }
 
@@ -57,6 +63,20 @@ pub fn state(state: ReservationState) -> &'static str {
     }
 }
 
+/// The name of the reason for which a warehouse was chosen: `only_source`, `spill_over`, ...
+pub fn sourcing(reason: SourcingReason) -> &'static str {
+    match reason {
+        SourcingReason::Unspecified => "unspecified",
+        SourcingReason::OnlySource => "only_source",
+        SourcingReason::FirstFillingAll => "first_filling_all",
+        SourcingReason::Preferred => "preferred",
+        SourcingReason::MostAvailable => "most_available",
+        SourcingReason::FewestShipments => "fewest_shipments",
+        SourcingReason::SpillOver => "spill_over",
+        SourcingReason::Backordered => "backordered",
+    }
+}
+
 /// The bucket of a name.
 pub fn bucket_of(name: &str) -> Option<Bucket> {
     Bucket::from_str_name(&format!("BUCKET_{}", name.to_ascii_uppercase()))
@@ -72,13 +92,18 @@ pub fn state_of(name: &str) -> Option<ReservationState> {
     ReservationState::from_str_name(&format!("RESERVATION_STATE_{}", name.to_ascii_uppercase()))
 }
 
+/// The reason for which a warehouse was chosen, of a name.
+pub fn sourcing_of(name: &str) -> Option<SourcingReason> {
+    SourcingReason::from_str_name(&format!("SOURCING_REASON_{}", name.to_ascii_uppercase()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_name_is_the_protos_in_lower_case() {
-        for number in 0..=9 {
+        for number in 0..=11 {
             let value = Bucket::try_from(number).unwrap();
             assert_eq!(
                 value.as_str_name(),
@@ -86,7 +111,7 @@ mod tests {
             );
             assert_eq!(bucket_of(bucket(value)), Some(value));
         }
-        for number in 0..=17 {
+        for number in 0..=21 {
             let value = ChangeKind::try_from(number).unwrap();
             assert_eq!(
                 value.as_str_name(),
@@ -102,7 +127,16 @@ mod tests {
             );
             assert_eq!(state_of(state(value)), Some(value));
         }
-        assert!(Bucket::try_from(10).is_err() && ChangeKind::try_from(18).is_err());
+        for number in 0..=7 {
+            let value = SourcingReason::try_from(number).unwrap();
+            assert_eq!(
+                value.as_str_name(),
+                format!("SOURCING_REASON_{}", sourcing(value).to_uppercase())
+            );
+            assert_eq!(sourcing_of(sourcing(value)), Some(value));
+        }
+        assert!(Bucket::try_from(12).is_err() && ChangeKind::try_from(22).is_err());
+        assert!(SourcingReason::try_from(8).is_err());
         assert!(
             ReservationState::try_from(9).is_err(),
             "a new value needs a name here"

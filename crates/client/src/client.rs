@@ -9,6 +9,7 @@ use holdfast_proto::v1::changes_client::ChangesClient;
 use holdfast_proto::v1::cluster_client::ClusterClient;
 use holdfast_proto::v1::reservations_client::ReservationsClient;
 use holdfast_proto::v1::stock_client::StockClient;
+use holdfast_proto::v1::transfers_client::TransfersClient;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::Request;
@@ -262,6 +263,32 @@ calls! {
     Mutation StockClient.set_policy(SetPolicyRequest) -> StockResponse by |r| Route::Sku(&r.sku);
     /// Sets the size of a storefront's pool.
     Mutation StockClient.allocate_pool(AllocatePoolRequest) -> StockResponse by |r| Route::Sku(&r.sku);
+    /// Sets what a supply is still to bring.
+    Mutation StockClient.expect_supply(ExpectSupplyRequest) -> StockResponse by |r| Route::Sku(&r.sku);
+    /// What is expected of one SKU.
+    Read StockClient.list_supplies(ListSuppliesRequest) -> ListSuppliesResponse
+        by |r| Route::Sku(&r.sku).unless_stale(r.consistency);
+    /// A page of one shard's cells with a deficit.
+    Read StockClient.list_deficits(ListDeficitsRequest) -> ListDeficitsResponse
+        by |r| Route::Shard(r.shard).unless_stale(r.consistency);
+    /// Goods leave for another warehouse.
+    Mutation TransfersClient.transfer_out(TransferOutRequest) -> StockResponse
+        by |r| r.lines.first().map_or(Route::Any, |line| Route::Sku(&line.sku));
+    /// Goods of a transfer arrive.
+    Mutation TransfersClient.transfer_in(TransferInRequest) -> StockResponse
+        by |r| Route::of_transfer(r.transfer.as_ref());
+    /// What is in transit will never arrive.
+    Mutation TransfersClient.close_transfer(CloseTransferRequest) -> StockResponse
+        by |r| Route::of_transfer(r.transfer.as_ref());
+    /// One transfer as it stands.
+    Read TransfersClient.get_transfer(GetTransferRequest) -> GetTransferResponse
+        by |r| Route::of_transfer(r.transfer.as_ref()).unless_stale(r.consistency);
+    /// A page of one shard's transfers with units in transit.
+    Read TransfersClient.list_transfers(ListTransfersRequest) -> ListTransfersResponse
+        by |r| Route::Shard(r.shard).unless_stale(r.consistency);
+    /// What a storefront could sell by which date.
+    Read AvailabilityClient.promise(PromiseRequest) -> PromiseResponse
+        by |r| Route::Sku(&r.sku).unless_stale(r.consistency);
     /// The cells of one SKU.
     Read StockClient.get_stock(GetStockRequest) -> GetStockResponse by |r| Route::Sku(&r.sku).unless_stale(r.consistency);
     /// What a storefront could sell now.

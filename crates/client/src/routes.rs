@@ -36,6 +36,10 @@ impl<'a> Route<'a> {
         key.and_then(|key| key.shard).map_or(Self::Any, Self::Shard)
     }
 
+    pub(crate) fn of_transfer(key: Option<&v1::TransferKey>) -> Self {
+        key.and_then(|key| key.shard).map_or(Self::Any, Self::Shard)
+    }
+
     pub(crate) fn of_return(what: Option<&'a v1::return_request::What>) -> Self {
         match what {
             Some(v1::return_request::What::Reservation(part)) => Self::of_key(part.reservation.as_ref()),

@@ -67,6 +67,8 @@ impl Image {
             damaged: self.units(Bucket::Damaged),
             quality_hold: self.units(Bucket::QualityHold),
             deficit: self.units(Bucket::Deficit),
+            backordered: self.units(Bucket::Backordered),
+            in_transit: self.units(Bucket::InTransit),
         }
     }
 }

@@ -37,6 +37,7 @@ struct Moved {
     on_hand: i64,
     pool: i64,
     free: i64,
+    backordered: i64,
 }
 
 impl Reservation {
@@ -167,6 +168,7 @@ impl Moved {
                 Bucket::OnHand => moved.on_hand = one.delta,
                 Bucket::Pool => moved.pool = one.delta,
                 Bucket::Free => moved.free = one.delta,
+                Bucket::Backordered => moved.backordered = one.delta,
                 _ => {}
             }
         }
@@ -202,6 +204,8 @@ impl Moved {
                     warehouse: change.warehouse.clone(),
                     from_pool: self.pool.saturating_neg(),
                     from_free: self.free.saturating_neg(),
+                    from_backorder: self.backordered,
+                    reason: change.reservation.as_ref().map_or(0, |effect| effect.sourcing),
                 });
             }
             (-1, 0, _) => add(&mut line.released, units),

@@ -290,6 +290,7 @@ fn each_unit_of_a_reservation_is_in_one_place_all_its_life() {
             warehouse: "north".into(),
             from_pool: 1,
             from_free: 3,
+            ..v1::Allocation::default()
         };
         assert_eq!(line.allocations, [taken]);
     }

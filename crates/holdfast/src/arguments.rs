@@ -7,6 +7,29 @@ use uuid::Uuid;
 
 use crate::failure::FailedOperation;
 
+/// Where goods go that come in.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Disposition {
+    /// Sellable
+    Restock,
+    /// Present, not sellable
+    Damaged,
+    /// Waiting for an inspection
+    QualityHold,
+}
+
+impl Disposition {
+    /// As it is sent.
+    pub(crate) fn message(self) -> i32 {
+        match self {
+            Self::Restock => v1::Disposition::Restock,
+            Self::Damaged => v1::Disposition::Damaged,
+            Self::QualityHold => v1::Disposition::QualityHold,
+        }
+        .into()
+    }
+}
+
 /// What every mutation takes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Operation")]
@@ -96,6 +119,19 @@ pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}: write a number and a unit, such as 90s, 15m or 1h30m"))
+}
+
+/// A UTC time, in milliseconds since the Unix epoch.
+pub(crate) fn time_ms(text: &str) -> Result<u64, String> {
+    const HOW: &str = "write a UTC time such as 2026-11-21T09:30:00Z, or milliseconds since the Unix epoch";
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map_err(|error| format!("{error}: {HOW}"));
+    }
+    let time = humantime::parse_rfc3339_weak(text).map_err(|error| format!("{error}: {HOW}"))?;
+    let since_epoch = time
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(|_| HOW.to_owned())?;
+    u64::try_from(since_epoch.as_millis()).map_err(|_| HOW.to_owned())
 }
 
 /// A whole number of at least 1.

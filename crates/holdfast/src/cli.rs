@@ -162,6 +162,10 @@ mod tests {
             "stock move",
             "stock policy",
             "stock pool",
+            "stock expect",
+            "transfer out",
+            "transfer in",
+            "transfer close",
         ] {
             let (_, command) = all_commands()
                 .into_iter()
@@ -202,6 +206,17 @@ mod tests {
                 "stock move A --warehouse B --quantity 1 --from held --to free",
                 "quality-hold",
             ),
+            (
+                "stock expect A --warehouse B --supply-id po --quantity 1 --at soon",
+                "2026-11-21",
+            ),
+            (
+                "stock policy A --storefront web --preorder-limit 1",
+                "--preorder-until",
+            ),
+            ("transfer out A=1 --from B --to C", "--expected-at"),
+            ("transfer out --from B --to C --expected-at 1", "SKU=QTY"),
+            ("transfer in 7", "TRANSFER"),
             ("--deadline-ms 0 cluster status", "0"),
             ("no-such-command", "no-such-command"),
         ] {

@@ -41,4 +41,16 @@ impl Context {
         let client = Client::new(self.options.clone())?;
         Ok(self.client.get_or_init(|| client))
     }
+
+    /// This shard, or all shards of the cluster.
+    ///
+    /// # Errors
+    /// When no node answered before the deadline.
+    pub(crate) async fn shards(&self, only: Option<u32>) -> anyhow::Result<Vec<u32>> {
+        if let Some(only) = only {
+            return Ok(vec![only]);
+        }
+        let topology = self.client()?.topology().await?;
+        Ok(topology.shards.iter().map(|shard| shard.shard).collect())
+    }
 }

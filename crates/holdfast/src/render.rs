@@ -117,11 +117,13 @@ pub(crate) fn cell(cell: &v1::Cell) -> Value {
         "damaged": cell.damaged,
         "quality_hold": cell.quality_hold,
         "deficit": cell.deficit,
+        "backordered": cell.backordered,
+        "in_transit": cell.in_transit,
     })
 }
 
 /// The headers of [`cell_row`].
-pub(crate) const CELL_HEADERS: [&str; 11] = [
+pub(crate) const CELL_HEADERS: [&str; 13] = [
     "SKU",
     "WAREHOUSE",
     "ON HAND",
@@ -133,6 +135,8 @@ pub(crate) const CELL_HEADERS: [&str; 11] = [
     "DAMAGED",
     "QUALITY HOLD",
     "DEFICIT",
+    "BACKORDERED",
+    "IN TRANSIT",
 ];
 
 /// One cell as a row.
@@ -158,6 +162,8 @@ pub(crate) fn cell_row(cell: &v1::Cell) -> Vec<String> {
         cell.damaged.to_string(),
         cell.quality_hold.to_string(),
         cell.deficit.to_string(),
+        cell.backordered.to_string(),
+        cell.in_transit.to_string(),
     ]
 }
 
@@ -165,7 +171,15 @@ pub(crate) fn cell_row(cell: &v1::Cell) -> Vec<String> {
 pub(crate) fn allocations(allocations: &[v1::Allocation]) -> Value {
     allocations
         .iter()
-        .map(|taken| json!({ "warehouse": taken.warehouse, "from_pool": taken.from_pool, "from_free": taken.from_free }))
+        .map(|taken| {
+            json!({
+                "warehouse": taken.warehouse,
+                "from_pool": taken.from_pool,
+                "from_free": taken.from_free,
+                "from_backorder": taken.from_backorder,
+                "reason": names::sourcing(taken.reason()),
+            })
+        })
         .collect()
 }
 
@@ -173,13 +187,21 @@ pub(crate) fn allocations(allocations: &[v1::Allocation]) -> Value {
 pub(crate) fn allocations_text(allocations: &[v1::Allocation]) -> String {
     let parts: Vec<String> = allocations
         .iter()
-        .map(|taken| match taken.from_pool {
-            0 => format!("{}={}", taken.warehouse, taken.from_free),
-            from_pool => format!(
-                "{}={} ({from_pool} of the pool)",
+        .map(|taken| {
+            let stocked = taken.from_pool.saturating_add(taken.from_free);
+            let mut notes = vec![names::sourcing(taken.reason()).replace('_', " ")];
+            if taken.from_pool != 0 {
+                notes.push(format!("{} of the pool", taken.from_pool));
+            }
+            if taken.from_backorder != 0 {
+                notes.push(format!("{} beyond stock", taken.from_backorder));
+            }
+            format!(
+                "{}={} ({})",
                 taken.warehouse,
-                from_pool.saturating_add(taken.from_free)
-            ),
+                stocked.saturating_add(taken.from_backorder),
+                notes.join(", ")
+            )
         })
         .collect();
     if parts.is_empty() {

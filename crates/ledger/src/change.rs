@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Command, OperationId, Principal, Reason, Reference, ReservationId, ReservationState, ShardNumber, Sku,
-    StorefrontId, WarehouseId,
+    SourcingReason, StorefrontId, SupplyId, TransferId, WarehouseId,
 };
 
 /// The places of a cell where units can be.
@@ -28,6 +28,10 @@ pub enum Bucket {
     QualityHold,
     /// Promised and missing.
     Deficit,
+    /// Promised beyond stock, as a policy allows.
+    Backordered,
+    /// On its way here from another warehouse. Not part of what is on hand.
+    InTransit,
 }
 
 /// What happened.
@@ -54,9 +58,13 @@ pub enum ChangeKind {
     Prepared,
     Confirmed,
     Aborted,
+    TransferredOut,
+    TransferredIn,
+    TransferClosed,
+    SupplyExpected,
 }
 
-/// One effect on one cell and at most one pool, or on one reservation, or on one policy.
+/// One effect on one cell and at most one pool, or on one reservation, policy or supply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// 1, 2, 3, ... in its shard.
@@ -83,6 +91,11 @@ pub struct Change {
     pub reservation: Option<ReservationEffect>,
     /// The policy's side.
     pub policy: Option<PolicyEffect>,
+    /// The transfer's side: of TransferredOut (one change of the cell that loses units, one of the cell that they are on the
+    /// way to), TransferredIn and TransferClosed.
+    pub transfer: Option<TransferEffect>,
+    /// The supply's side: of SupplyExpected, and of a Received that names a supply which was expected.
+    pub supply: Option<SupplyEffect>,
     /// Why.
     pub cause: Cause,
 }
@@ -115,6 +128,8 @@ pub struct ReservationEffect {
     pub quantity: i64,
     /// The shard that decides, when the order is over several shards.
     pub home: Option<ShardNumber>,
+    /// Why this warehouse was chosen; only when units are taken.
+    pub sourcing: Option<SourcingReason>,
 }
 
 /// The policy's side of a change.
@@ -124,6 +139,40 @@ pub struct PolicyEffect {
     pub may_borrow: bool,
     /// 0: no limit.
     pub max_per_reservation: i64,
+    /// Units of the SKU that may be backordered; 0: none.
+    pub backorder_limit: i64,
+    /// The same until `preorder_until_ms`.
+    pub preorder_limit: i64,
+    /// Log time; 0: no preorder.
+    pub preorder_until_ms: u64,
+}
+
+/// The transfer's side of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferEffect {
+    /// Which.
+    pub transfer_id: TransferId,
+    /// From where.
+    pub from: WarehouseId,
+    /// Where to.
+    pub to: WarehouseId,
+    /// When its goods should be there.
+    pub expected_at_ms: u64,
+    /// Units of the SKU that left, arrived or were written off with this change.
+    pub quantity: i64,
+    /// Units of the SKU that are still in transit afterwards.
+    pub in_transit: i64,
+}
+
+/// The supply's side of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupplyEffect {
+    /// Which.
+    pub supply_id: SupplyId,
+    /// What it still expects afterwards; 0: it is expected no more.
+    pub quantity: i64,
+    /// When its goods should be there.
+    pub expected_at_ms: u64,
 }
 
 /// Why a change happened.

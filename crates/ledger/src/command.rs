@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bucket, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, Sku, StorefrontId,
-    WarehouseId,
+    Bucket, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, SupplyId,
+    TransferId, WarehouseId,
 };
 
 /// One Raft log entry: commands decided in this order at one log time.
@@ -52,6 +52,8 @@ pub enum Action {
         ttl_ms: u64,
         /// All or nothing, or best effort.
         mode: ReserveMode,
+        /// How warehouses are chosen for all lines together.
+        sourcing: Sourcing,
     },
     /// Prolong a hold: it then ends `ttl_ms` after this entry, never earlier than before.
     Extend {
@@ -91,7 +93,7 @@ pub enum Action {
         /// Where they go.
         disposition: Disposition,
     },
-    /// Goods arrive; a deficit is filled first.
+    /// Goods arrive; a deficit is filled first, then what was backordered.
     Receive {
         /// What.
         sku: Sku,
@@ -99,6 +101,9 @@ pub enum Action {
         warehouse: WarehouseId,
         /// At least 1.
         quantity: i64,
+        /// The supply they were expected as, which then expects as many less, at least none. One that is not expected
+        /// (any more) is no obstacle: the goods are there.
+        supply_id: Option<SupplyId>,
     },
     /// A correction. Down takes from free, then safety, then pools (in order of storefront name).
     Adjust {
@@ -143,6 +148,13 @@ pub enum Action {
         may_borrow: bool,
         /// 0: no limit.
         max_per_reservation: i64,
+        /// How far the storefront may take the SKU's backordered units beyond stock, if it may borrow: their sum over all
+        /// warehouses is never more. 0: not at all.
+        backorder_limit: i64,
+        /// The same, in place of `backorder_limit`, until `preorder_until_ms`.
+        preorder_limit: i64,
+        /// Log time; 0: no preorder.
+        preorder_until_ms: u64,
     },
     /// Set a pool's size, taking from or giving to free.
     AllocatePool {
@@ -159,6 +171,53 @@ pub enum Action {
     Order(OrderStep),
     /// Ship, Cancel or Return for the units that this shard has of an order over several shards.
     OfPart(Box<Action>),
+    /// Free units leave for another warehouse. The operation id becomes the transfer's id.
+    TransferOut {
+        /// 1 to 1024 lines; those of one SKU are added up.
+        lines: Vec<TransferLine>,
+        /// From where.
+        from: WarehouseId,
+        /// Where to; another warehouse.
+        to: WarehouseId,
+        /// When they should be there, in milliseconds since the Unix epoch.
+        expected_at_ms: u64,
+    },
+    /// Units of a transfer arrive.
+    TransferIn {
+        /// Which.
+        transfer_id: TransferId,
+        /// Empty: everything that is still in transit. Those of one SKU are added up.
+        lines: Vec<TransferLine>,
+        /// Where they go.
+        disposition: Disposition,
+    },
+    /// What is still in transit will never arrive.
+    CloseTransfer {
+        /// Which.
+        transfer_id: TransferId,
+    },
+    /// Goods are to come: sets what one supply still expects.
+    ExpectSupply {
+        /// What.
+        sku: Sku,
+        /// Where.
+        warehouse: WarehouseId,
+        /// Which supply of this cell.
+        supply_id: SupplyId,
+        /// At least 0; 0 expects it no more.
+        quantity: i64,
+        /// When they should be there, in milliseconds since the Unix epoch.
+        expected_at_ms: u64,
+    },
+}
+
+/// Units of one SKU in a transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferLine {
+    /// What.
+    pub sku: Sku,
+    /// At least 1.
+    pub quantity: i64,
 }
 
 /// One line of an order.
@@ -181,6 +240,20 @@ pub enum Source {
     Warehouse(WarehouseId),
     /// These, in this order. 1 to 64, no name twice.
     Preference(Vec<WarehouseId>),
+}
+
+/// How warehouses are chosen for all lines of a Reserve together. A line's [`Source`] still says which may be chosen; what it
+/// says of their order counts only with `AsGiven`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Sourcing {
+    /// Each line by itself, as its source says.
+    #[default]
+    AsGiven,
+    /// Few warehouses for the whole request, found greedily: those that a line insists on, then again and again the one that
+    /// completes most lines (then: has most units for them, then: is first by name).
+    FewestShipments,
+    /// Each line from the warehouse with most available, the first by name among equals.
+    Balance,
 }
 
 /// What to do when not everything is there.

@@ -25,25 +25,43 @@ pub enum Fault {
     HoldsWithoutAll,
     /// An abort of an earlier attempt gives back the units of a later one.
     AbortIgnoresAttempt,
-    /// An abort gives back units that were held already.
-    AbortsHeld,
     /// A participant's aborted units do not go back to the cell.
     AbortLosesUnits,
     /// A participant follows an older decision after a newer one.
     IgnoresVersion,
     /// A home takes an order for acknowledged as soon as it is decided.
     NeverSettles,
-    /// A hold whose time is over can still be committed.
+    /// An expired order can still be committed.
     CommitsExpired,
-    /// A decided order can be begun again.
+    /// A held order can be begun again.
     BegunAgain,
-    /// A single Commit at the home is not passed on.
+    /// A Commit at the home is not passed on.
     CommitStaysHome,
+    /// A home that is asked about an undecided order says that it is aborted.
+    AnswersUndecided,
+    /// A home that is asked about other units than those of its decision does not answer (breaks R4).
+    NoStaleAnswer,
+    /// An order that nobody decides waits for ever.
+    NeverDecides,
+    /// An acknowledgement of an older decision counts for a newer one.
+    TakesOldAcknowledgement,
+    /// A committed order can be released.
+    ReleasesCommitted,
+    /// The Prepare of a later attempt takes the place of an earlier one, whose units nobody gives back.
+    OverwritesEarlierAttempt,
+    /// A home prepares its lines for an attempt that is over.
+    PreparesAtClosedHome,
+    /// A home takes a decision to hold without looking whose units and which attempt it names.
+    HoldsOtherUnits,
+    /// A participant takes commits and releases from callers by itself (breaks R2).
+    ParticipantDecides,
+    /// A coordinator takes what it prepared in an earlier attempt for prepared in the next one.
+    KeepsOldUnits,
 }
 
 /// All of them.
 #[cfg(feature = "faults")]
-pub const FAULTS: [Fault; 15] = [
+pub const FAULTS: [Fault; 24] = [
     Fault::NoTombstone,
     Fault::ParticipantExpires,
     Fault::NoIncarnationCheck,
@@ -52,13 +70,22 @@ pub const FAULTS: [Fault; 15] = [
     Fault::LastDecisionWins,
     Fault::HoldsWithoutAll,
     Fault::AbortIgnoresAttempt,
-    Fault::AbortsHeld,
     Fault::AbortLosesUnits,
     Fault::IgnoresVersion,
     Fault::NeverSettles,
     Fault::CommitsExpired,
     Fault::BegunAgain,
     Fault::CommitStaysHome,
+    Fault::AnswersUndecided,
+    Fault::NoStaleAnswer,
+    Fault::NeverDecides,
+    Fault::TakesOldAcknowledgement,
+    Fault::ReleasesCommitted,
+    Fault::OverwritesEarlierAttempt,
+    Fault::PreparesAtClosedHome,
+    Fault::HoldsOtherUnits,
+    Fault::ParticipantDecides,
+    Fault::KeepsOldUnits,
 ];
 
 #[cfg(feature = "faults")]

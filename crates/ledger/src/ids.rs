@@ -145,6 +145,10 @@ text_id!(
     Reference, "reference", 64, "._:/-#", empty: true
 );
 text_id!(
+    /// The caller's name of a supply that is on its way: a purchase order, a delivery. Unique in its cell.
+    SupplyId, "supply_id", 64, "._:/-#", empty: false
+);
+text_id!(
     /// The caller's reason code. May be empty.
     Reason, "reason", 32, "._:/-", empty: true
 );
@@ -181,6 +185,9 @@ impl TryFrom<[u8; 16]> for OperationId {
 
 /// The id of a reservation is the operation id of its Reserve.
 pub type ReservationId = OperationId;
+
+/// The id of a transfer is the operation id of its TransferOut.
+pub type TransferId = OperationId;
 
 impl OperationId {
     /// Checks version and variant (RFC 9562) and takes the id.

@@ -51,18 +51,22 @@ mod order;
 mod outcome;
 mod query;
 
-pub use change::{Bucket, BucketMove, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect};
+pub use change::{
+    Bucket, BucketMove, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect, SupplyEffect,
+    TransferEffect,
+};
 pub use codec::{
     CodecError, decode_changes, decode_command, decode_entry, encode_changes, encode_command, encode_entry,
 };
 pub use command::{
-    Action, Command, Disposition, Entry, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source,
+    Action, Command, Disposition, Entry, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source, Sourcing,
+    TransferLine,
 };
 #[cfg(feature = "faults")]
 pub use fault::{FAULTS, Fault, seed_fault};
 pub use ids::{
     IdError, OperationId, Principal, Reason, Reference, ReservationId, SLOTS, Sku, SlotNumber, StorefrontId,
-    WarehouseId, slot_of,
+    SupplyId, TransferId, WarehouseId, slot_of,
 };
 pub use ledger::{Applied, Ledger, LedgerOptions, Violation};
 pub use order::{
@@ -70,7 +74,9 @@ pub use order::{
     OrderStep, OrderTerms, OrderView, OrderWork, PreparedPart, Progress, Settlement, ShardNumber, Standing,
     StepFailure, Target, Verdict,
 };
-pub use outcome::{Allocation, GrantedLine, Outcome, Position, Refusal, Shortage, Success};
+pub use outcome::{Allocation, GrantedLine, Outcome, Position, Refusal, Shortage, SourcingReason, Success};
 pub use query::{
-    AvailabilityView, CellView, LineView, PoolView, Query, QueryReply, ReservationState, ReservationView,
+    AffectedReservation, AvailabilityView, CellView, DeficitView, LineView, PoolView, PromiseDate,
+    PromiseView, Query, QueryReply, ReservationState, ReservationView, SupplyView, TransferLineView,
+    TransferView,
 };

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Cause, Command, GrantedLine, OperationId, Position, ReservationId, ReservationState, ReserveLine,
-    ReserveMode, StorefrontId,
+    ReserveMode, Sourcing, StorefrontId,
 };
 
 pub use coordinator::{Coordinator, End, Progress, StepFailure, Target};
@@ -96,6 +96,8 @@ pub struct OrderTerms {
     pub ttl_ms: u64,
     /// All or nothing, or best effort.
     pub mode: ReserveMode,
+    /// How warehouses are chosen for the lines of one shard together.
+    pub sourcing: Sourcing,
     /// Of the whole request ([`Command::fingerprint`]): a retry with another body is refused.
     pub fingerprint: u64,
 }

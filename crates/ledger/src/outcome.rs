@@ -47,7 +47,7 @@ pub enum Success {
         position: Position,
         /// The operation had been applied before.
         replayed: bool,
-        /// The cell afterwards; None for a policy, and when replayed.
+        /// The cell afterwards; None for a policy or a transfer, and when replayed.
         cell: Option<CellView>,
     },
     /// A step of an order's protocol was taken.
@@ -83,6 +83,29 @@ pub struct Allocation {
     pub from_pool: i64,
     /// From free.
     pub from_free: i64,
+    /// Beyond stock: there were no such units when they were granted.
+    pub from_backorder: i64,
+    /// Why this warehouse.
+    pub reason: SourcingReason,
+}
+
+/// Why a warehouse was chosen for units of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SourcingReason {
+    /// The line names no other.
+    OnlySource,
+    /// The first by name that had the whole line.
+    FirstFillingAll,
+    /// The first of the line's list that had anything.
+    Preferred,
+    /// It had most.
+    MostAvailable,
+    /// It keeps the number of shipments of the request small.
+    FewestShipments,
+    /// What the warehouses before it did not have.
+    SpillOver,
+    /// Nothing was in stock: it is where the line's next supply is expected, or else the first that may be chosen.
+    Backordered,
 }
 
 /// Why a command had no effect. A refusal leaves nothing behind: the same id may be decided anew.
@@ -188,6 +211,12 @@ pub enum Refusal {
         /// Which one.
         home: ShardNumber,
     },
+    /// It never was, or it is long closed.
+    #[error("no such transfer")]
+    UnknownTransfer,
+    /// Nothing of it is in transit any more.
+    #[error("nothing of the transfer is in transit any more")]
+    TransferClosed,
 }
 
 /// One line that could not be filled.

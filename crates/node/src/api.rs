@@ -172,11 +172,15 @@ impl Api {
         taken: Vec<Taken>,
         deadline: Instant,
     ) -> Vec<Result<(u32, Success), Refusal>> {
-        // What a Reserve makes is found again without asking all shards.
+        // What a Reserve or a TransferOut makes is found again without asking all shards.
         let made: Vec<_> = taken
             .iter()
             .map(|taken| {
-                matches!(taken.command.action, Action::Reserve { .. }).then_some(taken.command.operation_id)
+                let makes = matches!(
+                    taken.command.action,
+                    Action::Reserve { .. } | Action::TransferOut { .. }
+                );
+                makes.then_some(taken.command.operation_id)
             })
             .collect();
         let commands: Vec<Command> = taken.into_iter().map(|taken| taken.command).collect();
@@ -271,6 +275,11 @@ pub(crate) fn wrong_reply(reply: &QueryReply) -> Refusal {
         QueryReply::Availability(_) => "availability",
         QueryReply::Digest(_) => "a digest",
         QueryReply::OrderWork(_) => "work on orders",
+        QueryReply::Promise(_) => "a promise",
+        QueryReply::Deficits(_) => "deficits",
+        QueryReply::Transfer(_) => "a transfer",
+        QueryReply::Transfers(_) => "transfers",
+        QueryReply::Supplies(_) => "supplies",
     };
     errors::refusal(
         Reason::Internal,

@@ -48,7 +48,7 @@ const fn rule(
 }
 
 /// All reasons, in the order of their numbers.
-pub const RULES: [Rule; 19] = [
+pub const RULES: [Rule; 21] = [
     rule(
         Reason::InvalidRequest,
         Code::InvalidArgument,
@@ -182,15 +182,28 @@ pub const RULES: [Rule; 19] = [
         "Other orders over several shards hold what this one needs, and are not decided yet. Nothing was taken.",
         "Repeat the request with the same operation id after a moment.",
     ),
+    rule(
+        Reason::UnknownTransfer,
+        Code::NotFound,
+        false,
+        "There is no such transfer: it never was, or it was closed so long ago that it is forgotten.",
+        "Check the id and the shard hint. After an unknown outcome of a TransferOut, repeat it with its id.",
+    ),
+    rule(
+        Reason::TransferClosed,
+        Code::FailedPrecondition,
+        false,
+        "Nothing of the transfer is in transit any more: all of it arrived or was written off.",
+        "Goods that turn up after all are a Receive or an Adjust.",
+    ),
 ];
 
 /// The rule of a reason. Whatever is not in the table counts as internal.
 pub fn rule_of(reason: Reason) -> &'static Rule {
-    const INTERNAL: &Rule = &RULES[RULES.len() - 1];
-    RULES
-        .iter()
-        .find(|rule| rule.reason == reason)
-        .unwrap_or(INTERNAL)
+    let find = |reason| RULES.iter().find(|rule| rule.reason == reason);
+    find(reason)
+        .or_else(|| find(Reason::Internal))
+        .unwrap_or(&RULES[0])
 }
 
 /// A refusal without shortages.
@@ -308,6 +321,11 @@ pub fn reference() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_rule_counts_as_internal() {
+        assert_eq!(rule_of(Reason::Unspecified).reason, Reason::Internal);
+    }
 
     #[test]
     fn every_reason_but_unspecified_has_exactly_one_rule_in_order() {

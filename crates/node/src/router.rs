@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use holdfast_ledger::{Action, Query, QueryReply, ReservationId, ReserveLine, ReturnOf, SLOTS, Sku, slot_of};
+use holdfast_ledger::{
+    Action, OperationId, Query, QueryReply, ReservationId, ReserveLine, ReturnOf, SLOTS, Sku, TransferId,
+    TransferLine, slot_of,
+};
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Freshness, ShardHandle};
 use lru::LruCache;
@@ -22,7 +25,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 /// Finds shards. Shared by all services.
 pub(crate) struct Router {
     shards: Arc<[ShardHandle]>,
-    /// Where reservations are that this node has seen. A reservation never moves, so this is never wrong.
+    /// Where reservations and transfers are that this node has seen. They never move, so this is never wrong.
     located: Mutex<LruCache<ReservationId, u32>>,
 }
 
@@ -90,6 +93,10 @@ impl Router {
                 "a step of an order is sent by its coordinator",
             )),
             Action::Reserve { lines, .. } => self.shard_of_lines(lines),
+            Action::TransferOut { lines, .. } => self.shard_of_transfer(lines).map(Some),
+            Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
+                self.located_shard(transfer_id, taken.shard_hint)
+            }
             Action::Extend { reservation_id, .. }
             | Action::Commit { reservation_id }
             | Action::Release { reservation_id }
@@ -108,6 +115,7 @@ impl Router {
             | Action::Count { sku, .. }
             | Action::MoveBucket { sku, .. }
             | Action::SetPolicy { sku, .. }
+            | Action::ExpectSupply { sku, .. }
             | Action::AllocatePool { sku, .. } => Ok(Some(self.shard_of(sku))),
         }
     }
@@ -130,6 +138,9 @@ impl Router {
                 of: ReturnOf::Reservation { reservation_id, .. },
                 ..
             } => self.find_reservation(*reservation_id, deadline).await,
+            Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
+                self.find_transfer(*transfer_id, deadline).await
+            }
             _ => Err(errors::refusal(
                 Reason::Internal,
                 "the shard of a SKU is always known",
@@ -153,7 +164,7 @@ impl Router {
         }
     }
 
-    /// Remembers where a reservation is.
+    /// Remembers where a reservation or a transfer is.
     pub(crate) fn remember(&self, id: ReservationId, shard: u32) {
         self.located.lock().put(id, shard);
     }
@@ -167,11 +178,39 @@ impl Router {
         id: ReservationId,
         deadline: Instant,
     ) -> Result<u32, Refusal> {
+        let query = Query::Reservation { reservation_id: id };
+        match self.find(id, query, deadline).await? {
+            Some(shard) => Ok(shard),
+            None => Err(errors::refusal(
+                Reason::UnknownReservation,
+                "no shard has this reservation",
+            )),
+        }
+    }
+
+    /// Asks every shard for a transfer.
+    ///
+    /// # Errors
+    /// No shard has it; or none that answered has it, and another did not answer.
+    pub(crate) async fn find_transfer(&self, id: TransferId, deadline: Instant) -> Result<u32, Refusal> {
+        let query = Query::Transfer { transfer_id: id };
+        match self.find(id, query, deadline).await? {
+            Some(shard) => Ok(shard),
+            None => Err(errors::refusal(
+                Reason::UnknownTransfer,
+                "no shard has this transfer",
+            )),
+        }
+    }
+
+    /// The shard that knows what was made by an operation; None when all answered and none does.
+    async fn find(&self, id: OperationId, query: Query, deadline: Instant) -> Result<Option<u32>, Refusal> {
+        let query = &query;
         let mut asked: FuturesUnordered<_> = self
             .shards
             .iter()
             .map(|handle| async move {
-                let query = Query::Reservation { reservation_id: id };
+                let query = query.clone();
                 (
                     handle.shard(),
                     handle.query(query, Freshness::Linearizable, deadline).await,
@@ -181,16 +220,28 @@ impl Router {
         let mut unanswered = None;
         while let Some((shard, answer)) = asked.next().await {
             match answer.map(|answer| answer.reply) {
-                Ok(QueryReply::Reservation(Some(_))) => {
+                Ok(QueryReply::Reservation(Some(_)) | QueryReply::Transfer(Some(_))) => {
                     self.remember(id, shard);
-                    return Ok(shard);
+                    return Ok(Some(shard));
                 }
                 Ok(_) => {}
                 Err(error) => unanswered = Some(outbound::query_error(shard, error)),
             }
         }
-        Err(unanswered
-            .unwrap_or_else(|| errors::refusal(Reason::UnknownReservation, "no shard has this reservation")))
+        unanswered.map_or(Ok(None), Err)
+    }
+
+    /// The shard of all lines of a transfer.
+    fn shard_of_transfer(&self, lines: &[TransferLine]) -> Result<u32, Refusal> {
+        let Some(first) = lines.first().map(|line| self.shard_of(&line.sku)) else {
+            return Err(errors::invalid("lines: has 0 entries"));
+        };
+        match lines.iter().position(|line| self.shard_of(&line.sku) != first) {
+            None => Ok(first),
+            Some(at) => Err(errors::invalid(format!(
+                "lines[{at}].sku lives in another shard than lines[0].sku: send one transfer for each shard"
+            ))),
+        }
     }
 
     /// The shard of all lines; None when they live in several.

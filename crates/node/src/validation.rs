@@ -1,7 +1,8 @@
 //! The rules for single fields. Each names the field it refuses, says which rule is broken, and panics on nothing.
 
 use holdfast_ledger::{
-    IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, WarehouseId,
+    Disposition, IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId,
+    SupplyId, TransferId, WarehouseId,
 };
 use holdfast_proto::v1;
 use holdfast_shard::Freshness;
@@ -16,6 +17,8 @@ pub const MAX_SKUS: usize = 256;
 pub const MAX_PREFERENCE: usize = 64;
 /// The longest time to live: 30 days.
 pub const MAX_TTL_MS: u64 = 2_592_000_000;
+/// The latest time that log time can reach: it has 48 bits.
+pub const MAX_TIME_MS: u64 = (1 << 48) - 1;
 /// The largest message that a client may send.
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
@@ -92,6 +95,42 @@ pub fn reservation_key(
 pub fn reservation_id(field: &str, bytes: &[u8]) -> Result<ReservationId, Invalid> {
     ReservationId::from_slice(bytes)
         .map_err(|_| Invalid::new(field, "must be 16 bytes holding a UUID of version 7 or 8"))
+}
+
+/// Which transfer, and which shard has it, if the caller knows.
+pub fn transfer_key(field: &str, key: Option<v1::TransferKey>) -> Result<(TransferId, Option<u32>), Invalid> {
+    let key = required(field, key)?;
+    Ok((
+        reservation_id(&format!("{field}.transfer_id"), &key.transfer_id)?,
+        key.shard,
+    ))
+}
+
+/// A supply.
+pub fn supply_id(field: &str, text: String) -> Result<SupplyId, Invalid> {
+    SupplyId::new(text).map_err(named(field))
+}
+
+/// What happens to goods that come in.
+pub fn disposition(field: &str, value: i32) -> Result<Disposition, Invalid> {
+    match v1::Disposition::try_from(value) {
+        Ok(v1::Disposition::Unspecified | v1::Disposition::Restock) => Ok(Disposition::Restock),
+        Ok(v1::Disposition::Damaged) => Ok(Disposition::Damaged),
+        Ok(v1::Disposition::QualityHold) => Ok(Disposition::QualityHold),
+        Err(_) => Err(unknown_value(field, value)),
+    }
+}
+
+/// A time of a plan.
+pub fn time_ms(field: &str, value: u64) -> Result<u64, Invalid> {
+    if value <= MAX_TIME_MS {
+        Ok(value)
+    } else {
+        Err(Invalid::new(
+            field,
+            format!("is {value}, it must be at most {MAX_TIME_MS} milliseconds"),
+        ))
+    }
 }
 
 /// A stock keeping unit.

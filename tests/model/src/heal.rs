@@ -1,9 +1,7 @@
 //! What becomes of a state when everybody but the shards dies and every message is lost: the resolvers alone bring each order to
 //! an end that is the same in all of its shards.
 
-use holdfast_ledger::{
-    Acknowledgement, OrderReply, OrderStep, ReservationState, Settlement, ShardNumber, Standing, Success,
-};
+use holdfast_ledger::{Acknowledgement, OrderStep, ReservationState, ShardNumber, Standing};
 
 use crate::{
     judge::{Judgement, fulfilled},
@@ -49,7 +47,7 @@ fn settle_all(scope: &Scope, world: &mut World) -> Judgement {
         let Some(home) = undecided_at(scope, world) else {
             return Ok(());
         };
-        if !world.leap(scope, home) {
+        if !world.leap(scope, home) && world.broken.is_none() {
             return Err((Broken::DoesNotHeal, format!("shard {home} never decides")));
         }
     }
@@ -88,7 +86,7 @@ fn ask(scope: &Scope, world: &mut World) -> bool {
                 incarnation: due.incarnation,
             };
             let answer = world.run(scope, due.home, &step(due.reservation_id, inquire));
-            if let Some(settlement) = told_to_do(answer.outcome.ok()) {
+            if let Some(settlement) = answer.settlement().cloned() {
                 answered = true;
                 world.run(
                     scope,
@@ -99,16 +97,6 @@ fn ask(scope: &Scope, world: &mut World) -> bool {
         }
     }
     answered
-}
-
-fn told_to_do(success: Option<Success>) -> Option<Settlement> {
-    match success {
-        Some(Success::Order {
-            reply: OrderReply::Answered(settlement),
-            ..
-        }) => settlement,
-        _ => None,
-    }
 }
 
 /// The home of an order that waits for its decision.
@@ -147,10 +135,10 @@ fn all_or_nothing(scope: &Scope, world: &World) -> Judgement {
             Some("a part stays prepared")
         } else if ![0, everywhere].contains(&parts_in(ReservationState::Held)) {
             Some("held in one shard and not in another")
+        } else if committed.iter().any(|times| *times > 1) {
+            return Err((Broken::DoubleCommit, format!("order {order}: {committed:?}")));
         } else if committed.iter().any(|times| *times != committed[0]) {
             Some("committed in one shard and not in another")
-        } else if committed[0] > 1 {
-            return Err((Broken::DoubleCommit, format!("order {order}: {committed:?}")));
         } else {
             None
         };

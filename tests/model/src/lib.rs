@@ -1,16 +1,42 @@
-//! A model of orders over several shards, checked exhaustively.
+//! A model of orders over several shards, checked on every order of events within its bounds.
+//!
+//! It is no second writing of the protocol: a state holds real [`Ledger`](holdfast_ledger::Ledger)s and real
+//! [`Coordinator`](holdfast_ledger::Coordinator)s, and the checker (`stateright`) tries every move from every state.
+//!
+//! ```text
+//! Scope (how much may happen) ──> World: shards, coordinators, messages, what callers were told
+//!                                   │  moves: a message arrives (once, again, never), a step times out, a caller pays
+//!                                   v         or gives back, log time leaps in one shard
+//!                                 Judge: is what callers were told still so?  and if all but the shards died now,
+//!                                        would the resolvers bring every order to all or nothing?
+//! ```
+//!
+//! # What stands for what
+//! - **Lost, late, reordered.** The network keeps messages in no order. A lost one is one that never arrives.
+//! - **Doubled.** What resolvers send and what coordinators decide may come any number of times; a Begin or Prepare,
+//!   which may take units each time, as often more as the scope says.
+//! - **A coordinator dies** anywhere: nothing reaches it any more. Each state's healing is without it, and every message lost.
+//! - **Time.** A shard's log time leaps to the next moment at which something is due there, each shard by itself.
+//! - **Alike.** States that differ only in log indexes to come, in the number of the last change, or in which of two coordinators
+//!   of one request is which, are one.
+//!
+//! # Where to start reading
+//! `scope.rs` for the bounds and `scopes.rs` for the runs, then `model.rs` for the moves, `judge.rs` and `heal.rs` for the claims.
+//! With the feature `faults`, `mutants.rs` seeds known faults, each of which has to break a claim. `docs/orders.md` has the protocol.
 
 mod heal;
 mod judge;
 mod model;
+#[cfg(feature = "faults")]
+pub mod mutants;
 mod packet;
 mod run;
 mod scope;
+pub mod scopes;
 mod seat;
 mod shard;
 mod world;
 
-pub use model::{Move, OrderModel};
 pub use run::{Report, Violation, run};
 pub use scope::{OrderScope, Scope, Wish};
-pub use world::{Broken, World};
+pub use world::Broken;

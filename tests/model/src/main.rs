@@ -1,9 +1,10 @@
-//! Runs the model for as long as it is given.
+//! Runs the model by itself: as deep as there is time, or with each seeded fault.
 
 use std::{io::Write as _, time::Duration};
 
-use clap::Parser;
-use holdfast_model::{OrderScope, Scope, run};
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand};
+use holdfast_model::{Report, run, scopes};
 
 #[derive(Parser)]
 #[command(
@@ -11,24 +12,73 @@ use holdfast_model::{OrderScope, Scope, run};
     about = "Checks the model of orders over several shards"
 )]
 struct Cli {
-    /// How long, in seconds.
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
+    /// How many states are looked at at a time.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    #[command(subcommand)]
+    command: Command,
 }
 
-fn main() -> anyhow::Result<()> {
+#[derive(Subcommand)]
+enum Command {
+    /// Looks at every state of the scopes that have an end.
+    Complete,
+    /// Goes as deep into the others as there is time.
+    Deep {
+        /// For each of them.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Gives the ledger one seeded fault after the other: each has to break a claim.
+    #[cfg(feature = "faults")]
+    Mutants,
+}
+
+fn main() -> Result<()> {
     let cli = Cli::parse();
-    let scope = Scope {
-        name: "one order, two coordinators, two shards",
-        units: vec![2, 2],
-        orders: vec![OrderScope::of(&[0, 1], 1)],
-        coordinators: vec![0, 0],
-        wishes: Vec::new(),
-        timeouts: 0,
-        redeliveries: 0,
-        leaps: vec![0, 0],
-    };
-    let report = run(&scope, Some(Duration::from_secs(cli.seconds)), 2);
-    writeln!(std::io::stdout(), "{report:?}")?;
+    match cli.command {
+        Command::Complete => {
+            let mut scopes = scopes::two_coordinators();
+            scopes.extend([scopes::one_coordinator(), scopes::competing()]);
+            for scope in scopes {
+                tell(&run(&scope, None, cli.threads))?;
+            }
+        }
+        Command::Deep { seconds } => {
+            for scope in scopes::deep() {
+                tell(&run(&scope, Some(Duration::from_secs(seconds)), cli.threads))?;
+            }
+        }
+        #[cfg(feature = "faults")]
+        Command::Mutants => mutants(cli.threads)?,
+    }
+    Ok(())
+}
+
+fn tell(report: &Report) -> Result<()> {
+    writeln!(std::io::stdout(), "{report}")?;
+    ensure!(report.violation.is_none(), "a claim does not hold");
+    Ok(())
+}
+
+#[cfg(feature = "faults")]
+fn mutants(threads: usize) -> Result<()> {
+    let mut out = std::io::stdout();
+    let mutants = holdfast_model::mutants::run_all(None, threads, |mutant| {
+        let claim = mutant
+            .report
+            .violation
+            .as_ref()
+            .map_or("NOT CAUGHT", |violation| violation.broken.claim());
+        let _ = writeln!(
+            out,
+            "{:<24} {:>7} states  broke: {claim}",
+            format!("{:?}", mutant.fault),
+            mutant.report.states
+        );
+    });
+    let caught = mutants.iter().filter(|mutant| mutant.is_caught()).count();
+    writeln!(out, "{caught} of {} caught", mutants.len())?;
+    ensure!(caught == mutants.len(), "the model does not notice every fault");
     Ok(())
 }

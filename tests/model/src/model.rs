@@ -9,30 +9,27 @@ use std::{
 };
 
 use holdfast_ledger::{
-    Acknowledgement, Coordinator, OrderReply, OrderStep, Progress, ShardNumber, StepFailure, Success,
+    Acknowledgement, Action, Coordinator, OrderStep, Progress, ShardNumber, StepFailure, Target,
 };
 use stateright::{Model, Property};
 
 use crate::{
     judge::Judge,
     packet::{Body, Packet},
-    scope::{Scope, shard_of, step},
+    scope::{Scope, step},
     seat::Seat,
     world::{Answer, Broken, World},
 };
 
 /// What can happen next.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Move {
-    /// A node takes the request and coordinates.
-    Start {
-        /// Which coordinator.
-        seat: usize,
-    },
+pub(crate) enum Move {
     /// A message arrives.
     Deliver(Arc<Packet>),
-    /// A message arrives, and will once more.
+    /// A message that may take units arrives, and will once more.
     Redeliver(Arc<Packet>),
+    /// A settlement arrives, and its acknowledgement is lost. One that is late is that of the next delivery.
+    DeliverUnheard(Arc<Packet>),
     /// A coordinator takes a step for lost, which may still arrive.
     Timeout {
         /// Which coordinator.
@@ -57,8 +54,17 @@ pub enum Move {
     },
 }
 
+/// What becomes of a message that was delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Never,
+    Once,
+    /// And nobody hears what comes of it.
+    Unheard,
+}
+
 /// Orders over several shards, within the bounds of a scope.
-pub struct OrderModel {
+pub(crate) struct OrderModel {
     pub(crate) scope: Scope,
     judge: Judge,
     deadline: Option<Instant>,
@@ -66,7 +72,7 @@ pub struct OrderModel {
 }
 
 impl OrderModel {
-    /// `deadline`: no state is looked at after it, and `was_cut` says so.
+    /// `deadline`: nothing happens in any state after it, and `was_cut` says so.
     pub(crate) fn new(scope: Scope, deadline: Option<Instant>, was_cut: Arc<AtomicBool>) -> Self {
         Self {
             scope,
@@ -76,74 +82,35 @@ impl OrderModel {
         }
     }
 
-    fn start(&self, world: &mut World, place: usize) -> Option<()> {
-        let order = world.seats.get(place)?.order;
-        let request = self.scope.request(order)?;
-        let coordinator = Coordinator::new(request, shard_of).ok()??;
-        let send = Arc::make_mut(world.seats.get_mut(place)?).start(coordinator);
-        for target in send {
-            world.network.send(Body::Step { seat: place, target });
-        }
-        Some(())
-    }
-
     /// None: it changes nothing, so it may as well not have arrived.
-    fn deliver(&self, world: &mut World, packet: &Packet, stays: bool) -> Option<()> {
-        if !stays {
+    fn deliver(&self, world: &mut World, packet: &Packet, again: Again) -> Option<()> {
+        if packet.body.takes_units() && again == Again::Never {
             world.network.take(packet);
         }
         match &packet.body {
-            Body::Step { seat, target } => {
-                let Answer { outcome, changed } = world.run(&self.scope, target.shard, &target.command);
-                let waiting = world.seats.get(*seat)?;
-                if waiting.waits_for().contains(&target.number) {
-                    let mut ears = Seat::clone(waiting);
-                    let heard =
-                        ears.hear(|coordinator| coordinator.on_answer(target.number, outcome.clone()))?;
-                    if heard.pause {
-                        // It would ask the same again: as if it had waited until something is different.
-                        return None;
-                    }
-                    world.network.send(Body::Answer {
-                        seat: *seat,
-                        number: target.number,
-                        outcome,
-                    });
-                } else if !changed {
-                    return None;
-                }
-            }
+            Body::Step { seat, target } => self.take_step(world, *seat, target),
             Body::Answer {
                 seat,
                 number,
                 outcome,
-            } => {
-                self.tell(world, *seat, |coordinator| {
-                    coordinator.on_answer(*number, outcome.clone())
-                })?;
-            }
+            } => self.tell(world, *seat, |coordinator| {
+                coordinator.on_answer(*number, outcome.clone())
+            }),
             Body::Settle { home, due } => {
                 let settle = step(due.reservation_id, OrderStep::Settle(due.settlement.clone()));
-                world.run(&self.scope, due.shard, &settle);
-                world.network.send(Body::Acknowledge {
-                    home: *home,
-                    acknowledgement: Acknowledgement {
-                        reservation_id: due.reservation_id,
-                        shard: due.shard,
-                        attempt: due.settlement.attempt,
-                        version: due.settlement.version,
-                    },
-                });
-            }
-            Body::Acknowledge {
-                home,
-                acknowledgement,
-            } => {
-                let id = acknowledgement.reservation_id;
-                let acknowledge = step(id, OrderStep::Acknowledge(vec![*acknowledgement]));
-                if !world.run(&self.scope, *home, &acknowledge).changed {
-                    return None;
+                let settled = world.run(&self.scope, due.shard, &settle);
+                if again == Again::Unheard {
+                    return settled.changed.then_some(());
                 }
+                let acknowledgement = Acknowledgement {
+                    reservation_id: due.reservation_id,
+                    shard: due.shard,
+                    attempt: due.settlement.attempt,
+                    version: due.settlement.version,
+                };
+                let acknowledge = OrderStep::Acknowledge(vec![acknowledgement]);
+                let acknowledged = world.run(&self.scope, *home, &step(due.reservation_id, acknowledge));
+                (settled.changed || acknowledged.changed).then_some(())
             }
             Body::Inquire { shard, due } => {
                 let inquire = OrderStep::Inquire {
@@ -151,20 +118,15 @@ impl OrderModel {
                     attempt: due.attempt,
                     incarnation: due.incarnation,
                 };
-                let Answer { outcome, changed } =
-                    world.run(&self.scope, due.home, &step(due.reservation_id, inquire));
-                match outcome {
-                    Ok(Success::Order {
-                        reply: OrderReply::Answered(Some(settlement)),
-                        ..
-                    }) => world.network.send(Body::Answered {
+                let answer = world.run(&self.scope, due.home, &step(due.reservation_id, inquire));
+                if let Some(settlement) = answer.settlement() {
+                    world.network.send(Body::Answered {
                         shard: *shard,
                         reservation_id: due.reservation_id,
-                        settlement,
-                    }),
-                    _ if changed => {}
-                    _ => return None,
+                        settlement: settlement.clone(),
+                    });
                 }
+                Some(())
             }
             Body::Answered {
                 shard,
@@ -172,11 +134,29 @@ impl OrderModel {
                 settlement,
             } => {
                 let settle = step(*reservation_id, OrderStep::Settle(settlement.clone()));
-                if !world.run(&self.scope, *shard, &settle).changed {
-                    return None;
-                }
+                let settled = world.run(&self.scope, *shard, &settle);
+                settled.changed.then_some(())
             }
         }
+    }
+
+    fn take_step(&self, world: &mut World, place: usize, target: &Target) -> Option<()> {
+        let Answer { outcome, changed } = world.run(&self.scope, target.shard, &target.command);
+        let seat = world.seats.get(place)?;
+        if !seat.waits_for().contains(&target.number) {
+            return changed.then_some(());
+        }
+        let mut ears = Seat::clone(seat);
+        let heard = ears.hear(|coordinator| coordinator.on_answer(target.number, outcome.clone()))?;
+        if heard.pause {
+            // It would ask the same again: as if it had waited until something is different.
+            return None;
+        }
+        world.network.send(Body::Answer {
+            seat: place,
+            number: target.number,
+            outcome,
+        });
         Some(())
     }
 
@@ -187,7 +167,15 @@ impl OrderModel {
         tell: impl FnOnce(&mut Coordinator) -> Progress,
     ) -> Option<()> {
         let seat = Arc::make_mut(world.seats.get_mut(place)?);
-        let progress = seat.hear(tell)?;
+        let mut progress = seat.hear(tell)?;
+        if progress
+            .send
+            .iter()
+            .any(|target| attempt_of(target) > self.scope.attempts)
+        {
+            seat.die();
+            progress.send.clear();
+        }
         let order = seat.order;
         let waits_for = seat.waits_for().to_vec();
         world
@@ -227,29 +215,11 @@ impl OrderModel {
 
     fn play(&self, before: &World, action: &Move) -> Option<World> {
         let mut world = before.clone();
-        match action {
-            Move::Start { seat } => self.start(&mut world, *seat)?,
-            Move::Deliver(packet) => self.deliver(&mut world, packet, false)?,
-            Move::Redeliver(packet) => {
-                world.left.redeliveries = world.left.redeliveries.checked_sub(1)?;
-                self.deliver(&mut world, packet, true)?;
-            }
-            Move::Timeout { seat, number } => {
-                world.left.timeouts = world.left.timeouts.checked_sub(1)?;
-                self.tell(&mut world, *seat, |coordinator| {
-                    coordinator.on_failure(*number, StepFailure::Unknown)
-                })?;
-            }
-            Move::GiveUp { seat } => {
-                world.left.timeouts = world.left.timeouts.checked_sub(1)?;
-                self.tell(&mut world, *seat, Coordinator::give_up)?;
-            }
-            Move::Wish { number } => self.wish(&mut world, *number)?,
-            Move::Leap { shard } => self.leap(&mut world, *shard)?,
-        }
+        let done = self.act(&mut world, action);
         if world.broken.is_some() {
             return Some(world);
         }
+        done?;
         let same_shards = before
             .shards
             .iter()
@@ -260,6 +230,38 @@ impl OrderModel {
             self.judge.judge(&self.scope, &mut world);
         }
         Some(world)
+    }
+
+    fn is_over(&self) -> bool {
+        let is_over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if is_over {
+            self.was_cut.store(true, Ordering::Relaxed);
+        }
+        is_over
+    }
+
+    /// None: nothing happens.
+    fn act(&self, world: &mut World, action: &Move) -> Option<()> {
+        match action {
+            Move::Deliver(packet) => self.deliver(world, packet, Again::Never),
+            Move::DeliverUnheard(packet) => self.deliver(world, packet, Again::Unheard),
+            Move::Redeliver(packet) => {
+                world.left.redeliveries = world.left.redeliveries.checked_sub(1)?;
+                self.deliver(world, packet, Again::Once)
+            }
+            Move::Timeout { seat, number } => {
+                world.left.timeouts = world.left.timeouts.checked_sub(1)?;
+                self.tell(world, *seat, |coordinator| {
+                    coordinator.on_failure(*number, StepFailure::Unknown)
+                })
+            }
+            Move::GiveUp { seat } => {
+                world.left.timeouts = world.left.timeouts.checked_sub(1)?;
+                self.tell(world, *seat, Coordinator::give_up)
+            }
+            Move::Wish { number } => self.wish(world, *number),
+            Move::Leap { shard } => self.leap(world, *shard),
+        }
     }
 }
 
@@ -272,19 +274,10 @@ impl Model for OrderModel {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Move>) {
-        if world.broken.is_some() {
+        if world.broken.is_some() || self.is_over() {
             return;
         }
         for (place, seat) in world.seats.iter().enumerate() {
-            let is_first = world
-                .seats
-                .iter()
-                .take(place)
-                .all(|other| other.order != seat.order || other.has_started());
-            // Coordinators of one request are alike: one of them is the first.
-            if !seat.has_started() && is_first {
-                actions.push(Move::Start { seat: place });
-            }
             if world.left.timeouts > 0 && seat.coordinator().is_some() {
                 actions.push(Move::GiveUp { seat: place });
                 actions.extend(seat.waits_for().iter().map(|number| Move::Timeout {
@@ -295,9 +288,11 @@ impl Model for OrderModel {
         }
         for packet in world.network.iter() {
             actions.push(Move::Deliver(Arc::clone(packet)));
-            let may_repeat = world.left.redeliveries > 0 && !matches!(packet.body, Body::Answer { .. });
-            if may_repeat {
+            if world.left.redeliveries > 0 && packet.body.takes_units() {
                 actions.push(Move::Redeliver(Arc::clone(packet)));
+            }
+            if matches!(packet.body, Body::Settle { .. }) {
+                actions.push(Move::DeliverUnheard(Arc::clone(packet)));
             }
         }
         for (number, fulfilled) in world.witness.fulfilled.iter().enumerate() {
@@ -341,13 +336,12 @@ impl Model for OrderModel {
             }),
         ]
     }
+}
 
-    fn within_boundary(&self, _: &World) -> bool {
-        let is_over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if is_over {
-            self.was_cut.store(true, Ordering::Relaxed);
-        }
-        !is_over
+fn attempt_of(target: &Target) -> u32 {
+    match &target.command.action {
+        Action::Order(OrderStep::Begin { attempt, .. } | OrderStep::Prepare { attempt, .. }) => *attempt,
+        _ => 0,
     }
 }
 

@@ -1,17 +1,22 @@
-//! Messages on their way. The network keeps each until it is delivered, in no order: one that never arrives is a lost one.
+//! Messages on their way. The network keeps each, in no order: one that never arrives is a lost one, and one that is kept after it
+//! has arrived may come again.
 
 use std::sync::Arc;
 
 use holdfast_ledger::{
-    Acknowledgement, DueInquiry, DueSettlement, Outcome, ReservationId, Settlement, ShardNumber, Target,
+    Action, Cause, DueInquiry, DueSettlement, OrderStep, Outcome, Reason, Reference, ReservationId,
+    Settlement, ShardNumber, Target,
 };
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// One message, and its name in the network.
+/// One message.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Packet {
-    pub(crate) key: u64,
+pub(crate) struct Packet {
+    /// Its name in the network.
+    key: u64,
+    /// Equal for what different coordinators say alike.
+    pub(crate) alike: u64,
     pub(crate) body: Body,
 }
 
@@ -28,11 +33,6 @@ pub(crate) enum Body {
     },
     /// A home's resolver tells a participant.
     Settle { home: ShardNumber, due: DueSettlement },
-    /// A participant has followed, to the home.
-    Acknowledge {
-        home: ShardNumber,
-        acknowledgement: Acknowledgement,
-    },
     /// A participant's resolver asks the home.
     Inquire { shard: ShardNumber, due: DueInquiry },
     /// What it is told, to the participant.
@@ -43,15 +43,55 @@ pub(crate) enum Body {
     },
 }
 
+impl Body {
+    /// Whose it is, if it is a coordinator's.
+    pub(crate) fn seat(&self) -> Option<usize> {
+        match self {
+            Self::Step { seat, .. } | Self::Answer { seat, .. } => Some(*seat),
+            Self::Settle { .. } | Self::Inquire { .. } | Self::Answered { .. } => None,
+        }
+    }
+
+    /// May it take units each time that it comes? All other messages come as often as they like.
+    pub(crate) fn takes_units(&self) -> bool {
+        match self {
+            Self::Step { target, .. } => matches!(
+                target.command.action,
+                Action::Order(OrderStep::Begin { .. } | OrderStep::Prepare { .. })
+            ),
+            _ => false,
+        }
+    }
+
+    /// Why something was decided is only told in changes.
+    fn forget_cause(&mut self) {
+        match self {
+            Self::Settle { due, .. } => due.settlement.cause = nobody(),
+            Self::Answered { settlement, .. } => settlement.cause = nobody(),
+            Self::Step { .. } | Self::Answer { .. } | Self::Inquire { .. } => {}
+        }
+    }
+
+    fn alike(&self) -> u64 {
+        match self {
+            Self::Step { target, .. } => key_of(target),
+            Self::Answer { number, outcome, .. } => key_of(&(number, outcome)),
+            other => key_of(other),
+        }
+    }
+}
+
 /// In order of their keys, none twice.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Network(Vec<Arc<Packet>>);
 
 impl Network {
-    pub(crate) fn send(&mut self, body: Body) {
-        let key = key_of(&body);
+    pub(crate) fn send(&mut self, mut body: Body) {
+        body.forget_cause();
+        let alike = body.alike();
+        let key = alike.rotate_left(body.seat().map_or(0, |seat| 1 + seat as u32));
         if let Err(place) = self.0.binary_search_by_key(&key, |packet| packet.key) {
-            self.0.insert(place, Arc::new(Packet { key, body }));
+            self.0.insert(place, Arc::new(Packet { key, alike, body }));
         }
     }
 
@@ -72,7 +112,16 @@ impl Network {
     }
 }
 
+fn nobody() -> Cause {
+    Cause {
+        operation_id: None,
+        principal: None,
+        reason: Reason::default(),
+        reference: Reference::default(),
+    }
+}
+
 pub(crate) fn key_of(value: &impl Serialize) -> u64 {
-    // Nothing here has a length that is not known or a map with other keys, the two things that postcard refuses.
+    // Nothing here has a length that is not known before, the one thing that postcard refuses.
     postcard::to_stdvec(value).map_or(0, |bytes| xxh3_64(&bytes))
 }

@@ -59,7 +59,12 @@ pub fn run(scope: &Scope, time: Option<Duration>, threads: usize) -> Report {
         Some(Violation {
             broken: world.broken?,
             why: world.why.as_ref().map(ToString::to_string).unwrap_or_default(),
-            moves: path.clone().into_actions().iter().map(describe).collect(),
+            moves: path
+                .clone()
+                .into_actions()
+                .iter()
+                .map(|step| format!("{step:?}"))
+                .collect(),
         })
     });
     Report {
@@ -73,6 +78,24 @@ pub fn run(scope: &Scope, time: Option<Duration>, threads: usize) -> Report {
     }
 }
 
-fn describe(action: &crate::model::Move) -> String {
-    format!("{action:?}")
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let extent = if self.is_complete { "all" } else { "the first" };
+        write!(
+            f,
+            "{}: {extent} {} states, reached {} times, up to {} moves deep, in {:.1} s",
+            self.name,
+            self.states,
+            self.reached,
+            self.depth,
+            self.took.as_secs_f64()
+        )?;
+        if let Some(violation) = &self.violation {
+            write!(f, "\nBROKEN: {}: {}", violation.broken.claim(), violation.why)?;
+            for step in &violation.moves {
+                write!(f, "\n  {step}")?;
+            }
+        }
+        Ok(())
+    }
 }

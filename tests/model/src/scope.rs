@@ -18,6 +18,8 @@ pub struct Scope {
     pub orders: Vec<OrderScope>,
     /// Each coordinator, by the order that it drives.
     pub coordinators: Vec<usize>,
+    /// A coordinator dies before it begins a later attempt than this.
+    pub attempts: u32,
     /// What callers do to orders that are held, each at most once.
     pub wishes: Vec<Wish>,
     /// How many steps of coordinators are taken for lost although they may still arrive, in all.
@@ -51,6 +53,13 @@ pub enum Wish {
     Release {
         /// Which.
         order: usize,
+    },
+    /// Gives back, at a participant by mistake.
+    ReleasePart {
+        /// Which.
+        order: usize,
+        /// Where.
+        shard: ShardNumber,
     },
     /// Prolongs the hold, at the home.
     Extend {
@@ -98,6 +107,7 @@ impl Scope {
             storefront: storefront(),
             lines: scope.shards.iter().map(line).collect(),
             ttl_ms: 60_000,
+            sourcing: holdfast_ledger::Sourcing::AsGiven,
             mode: scope.mode,
         };
         Some(command(1 + order as u64, action))
@@ -112,6 +122,7 @@ impl Scope {
         let (shard, action) = match wish {
             Wish::Commit { .. } => (home, Action::Commit { reservation_id }),
             Wish::Release { .. } => (home, Action::Release { reservation_id }),
+            Wish::ReleasePart { shard, .. } => (shard, Action::Release { reservation_id }),
             Wish::Extend { .. } => (
                 home,
                 Action::Extend {
@@ -137,6 +148,7 @@ impl Wish {
             Self::Commit { order }
             | Self::Release { order }
             | Self::Extend { order }
+            | Self::ReleasePart { order, .. }
             | Self::Cancel { order, .. } => order,
         }
     }

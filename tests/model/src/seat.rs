@@ -1,4 +1,4 @@
-//! Where a coordinator sits: on a node that may never have started it, runs it, or is done with it.
+//! Where a coordinator sits: on a node that runs it, or is done with it.
 //!
 //! A node that dies is one that nothing reaches any more, so there is no state of its own for that.
 
@@ -10,14 +10,13 @@ use crate::packet::key_of;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Seat {
     pub(crate) order: usize,
-    pub(crate) stage: Stage,
+    stage: Stage,
     /// Equal for coordinators that behave alike.
     pub(crate) digest: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Stage {
-    NotStarted,
+enum Stage {
     Running {
         coordinator: Box<Coordinator>,
         /// The numbers of the steps that it waits for.
@@ -27,36 +26,36 @@ pub(crate) enum Stage {
 }
 
 impl Seat {
-    pub(crate) fn new(order: usize) -> Self {
-        Self {
-            order,
-            stage: Stage::NotStarted,
-            digest: 0,
-        }
-    }
-
-    pub(crate) fn start(&mut self, mut coordinator: Coordinator) -> Vec<Target> {
+    /// A coordinator and its first steps. One whose steps have not arrived is as good as not started.
+    pub(crate) fn start(order: usize, mut coordinator: Coordinator) -> (Self, Vec<Target>) {
         let send = coordinator.start();
-        self.run(coordinator, send.iter().map(|target| target.number).collect());
-        send
-    }
-
-    pub(crate) fn has_started(&self) -> bool {
-        self.stage != Stage::NotStarted
+        let mut seat = Self {
+            order,
+            stage: Stage::Over,
+            digest: 0,
+        };
+        seat.run(coordinator, send.iter().map(|target| target.number).collect());
+        (seat, send)
     }
 
     pub(crate) fn coordinator(&self) -> Option<&Coordinator> {
         match &self.stage {
             Stage::Running { coordinator, .. } => Some(coordinator),
-            Stage::NotStarted | Stage::Over => None,
+            Stage::Over => None,
         }
     }
 
     pub(crate) fn waits_for(&self) -> &[u64] {
         match &self.stage {
             Stage::Running { waits_for, .. } => waits_for,
-            Stage::NotStarted | Stage::Over => &[],
+            Stage::Over => &[],
         }
+    }
+
+    /// It is never heard of again.
+    pub(crate) fn die(&mut self) {
+        self.stage = Stage::Over;
+        self.digest = 0;
     }
 
     /// Lets the coordinator hear something. None: there is none, or it has no ears for it.
@@ -75,8 +74,7 @@ impl Seat {
             .collect();
         self.run(coordinator, numbers);
         if progress.end.is_some() {
-            self.stage = Stage::Over;
-            self.digest = 1;
+            self.die();
         }
         Some(progress)
     }

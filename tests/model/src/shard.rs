@@ -43,6 +43,7 @@ impl Shard {
         let receive = Action::Receive {
             sku: scope::sku(number),
             warehouse: scope::warehouse(),
+            supply_id: None,
             quantity: units,
         };
         shard.entry(START_MS, vec![scope::command(0, receive)])?;

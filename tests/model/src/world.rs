@@ -5,11 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use holdfast_ledger::{Applied, ChangeKind, Command, Outcome, Refusal, ShardNumber};
+use holdfast_ledger::{
+    Applied, ChangeKind, Command, Coordinator, OrderReply, Outcome, Refusal, Settlement, ShardNumber, Success,
+};
 
 use crate::{
     packet::{Body, Network},
-    scope::Scope,
+    scope::{Scope, shard_of},
     seat::{Granted, Seat},
     shard::Shard,
 };
@@ -35,7 +37,7 @@ pub enum Broken {
 
 /// One state. Two that behave alike are equal.
 #[derive(Debug, Clone)]
-pub struct World {
+pub(crate) struct World {
     pub(crate) shards: Vec<Arc<Shard>>,
     pub(crate) seats: Vec<Arc<Seat>>,
     pub(crate) network: Network,
@@ -52,6 +54,19 @@ pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
     /// Was there an entry for it?
     pub(crate) changed: bool,
+}
+
+impl Answer {
+    /// What a participant is told to do.
+    pub(crate) fn settlement(&self) -> Option<&Settlement> {
+        match &self.outcome {
+            Ok(Success::Order {
+                reply: OrderReply::Answered(settlement),
+                ..
+            }) => settlement.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// What callers were told and what shards did, remembered by nobody else.
@@ -83,6 +98,21 @@ impl World {
                 Err(error) => broken = Some((Broken::Invariant, error)),
             }
         }
+        let mut network = Network::default();
+        let mut seats = Vec::new();
+        for (place, order) in scope.coordinators.iter().enumerate() {
+            let request = scope.request(*order);
+            match request.map(|request| Coordinator::new(request, shard_of)) {
+                Some(Ok(Some(coordinator))) => {
+                    let (seat, send) = Seat::start(*order, coordinator);
+                    seats.push(Arc::new(seat));
+                    for target in send {
+                        network.send(Body::Step { seat: place, target });
+                    }
+                }
+                other => broken = Some((Broken::Invariant, format!("order {order}: {other:?}"))),
+            }
+        }
         Self {
             witness: Witness {
                 granted: vec![None; scope.orders.len()],
@@ -90,12 +120,8 @@ impl World {
                 fulfilled: vec![false; scope.wishes.len()],
             },
             shards,
-            seats: scope
-                .coordinators
-                .iter()
-                .map(|order| Arc::new(Seat::new(*order)))
-                .collect(),
-            network: Network::default(),
+            seats,
+            network,
             left: Left {
                 timeouts: scope.timeouts,
                 redeliveries: scope.redeliveries,
@@ -209,40 +235,50 @@ impl World {
     }
 }
 
+/// What of a state makes it another one.
+#[derive(PartialEq, Hash)]
+struct Essence<'a> {
+    shards: Vec<u64>,
+    /// By order and then by what they are, so that coordinators of one request are not told apart.
+    seats: Vec<(usize, u64)>,
+    /// Messages that are no coordinator's.
+    packets: Vec<u64>,
+    witness: &'a Witness,
+    left: &'a Left,
+    broken: Option<Broken>,
+}
+
+impl World {
+    fn essence(&self) -> Essence<'_> {
+        let mut seats: Vec<(usize, u64)> = self.seats.iter().map(|seat| (seat.order, seat.digest)).collect();
+        let mut packets = Vec::new();
+        for packet in self.network.iter() {
+            match packet.body.seat().and_then(|seat| seats.get_mut(seat)) {
+                // A sum, because it has to be the same in any order of keys.
+                Some((_, sum)) => *sum = sum.wrapping_add(packet.alike),
+                None => packets.push(packet.alike),
+            }
+        }
+        seats.sort_unstable();
+        Essence {
+            shards: self.shards.iter().map(|shard| shard.digest).collect(),
+            seats,
+            packets,
+            witness: &self.witness,
+            left: &self.left,
+            broken: self.broken,
+        }
+    }
+}
+
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for shard in &self.shards {
-            shard.digest.hash(state);
-        }
-        for seat in &self.seats {
-            seat.digest.hash(state);
-        }
-        for packet in self.network.iter() {
-            packet.key.hash(state);
-        }
-        self.witness.hash(state);
-        self.left.hash(state);
-        self.broken.hash(state);
+        self.essence().hash(state);
     }
 }
 
 impl PartialEq for World {
     fn eq(&self, other: &Self) -> bool {
-        let same_shards = self
-            .shards
-            .iter()
-            .map(|shard| shard.digest)
-            .eq(other.shards.iter().map(|shard| shard.digest));
-        let same_seats = self
-            .seats
-            .iter()
-            .map(|seat| seat.digest)
-            .eq(other.seats.iter().map(|seat| seat.digest));
-        same_shards
-            && same_seats
-            && self.network == other.network
-            && self.witness == other.witness
-            && self.left == other.left
-            && self.broken == other.broken
+        self.essence() == other.essence()
     }
 }

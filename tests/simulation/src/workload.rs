@@ -2,7 +2,7 @@
 
 use holdfast_ledger::{
     Action, Bucket, Disposition, Query, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku, Source,
-    StorefrontId, Success, WarehouseId,
+    Sourcing, StorefrontId, Success, WarehouseId,
 };
 use rand::RngExt;
 
@@ -123,6 +123,7 @@ impl Client {
                 sku,
                 warehouse,
                 quantity,
+                supply_id: None,
             };
             self.perform(shard, receive, None).await;
             return;
@@ -137,6 +138,7 @@ impl Client {
             lines: vec![line],
             ttl_ms: LONG_TTL_MS,
             mode: ReserveMode::AllOrNothing,
+            sourcing: Sourcing::AsGiven,
         };
         if let (id, Some(Ok(Success::Reserved { .. }))) = self.perform(shard, action, None).await {
             self.simple.push((shard, id));
@@ -169,6 +171,7 @@ impl Client {
             lines,
             ttl_ms,
             mode: ReserveMode::AllOrNothing,
+            sourcing: Sourcing::AsGiven,
         };
         let patience_ms = self.patience_ms();
         if let (id, Some(Ok(_))) = self.perform_order(first, action, patience_ms).await {
@@ -200,6 +203,7 @@ impl Client {
                 sku,
                 warehouse,
                 quantity,
+                supply_id: None,
             },
             6 => Action::Adjust {
                 sku,
@@ -251,11 +255,17 @@ impl Client {
             true => ReserveMode::AllOrNothing,
             false => ReserveMode::BestEffort,
         };
+        let sourcing = match self.random.random_range(0..4) {
+            0 => Sourcing::FewestShipments,
+            1 => Sourcing::Balance,
+            _ => Sourcing::AsGiven,
+        };
         let action = Action::Reserve {
             storefront: web(),
             lines,
             ttl_ms,
             mode,
+            sourcing,
         };
         let patience_ms = self.patience_ms();
         let (id, outcome) = self.perform(shard, action, patience_ms).await;

@@ -27,6 +27,7 @@ fn reserved() -> v1::Change {
             requested: 2,
             quantity: 2,
             home: None,
+            sourcing: 0,
         }),
         cause: Some(v1::Cause {
             operation_id: id,

@@ -2,6 +2,7 @@
 
 pub mod schema;
 
+mod effects;
 mod read;
 mod write;
 

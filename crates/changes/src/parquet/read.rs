@@ -4,11 +4,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
 use bytes::Bytes;
-use holdfast_proto::v1::{BucketMove, Cause, Change, PolicyEffect, ReservationEffect};
+use holdfast_proto::v1::{BucketMove, Cause, Change, PolicyEffect, ReservationEffect, SourcingReason};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 
+use super::effects::EffectColumns;
 use super::schema::{BUCKETS, schema};
 use crate::names;
 
@@ -134,6 +135,8 @@ struct Columns<'a> {
     reason: &'a StringArray,
     reference: &'a StringArray,
     home: &'a PrimitiveArray<Int32Type>,
+    sourcing: &'a StringArray,
+    effects: EffectColumns<'a>,
 }
 
 impl<'a> Columns<'a> {
@@ -176,6 +179,8 @@ impl<'a> Columns<'a> {
             reason: string("reason")?,
             reference: string("reference")?,
             home: int32("home")?,
+            sourcing: string("sourcing")?,
+            effects: EffectColumns::of(batch)?,
         })
     }
 
@@ -199,7 +204,12 @@ impl<'a> Columns<'a> {
             None
         } else {
             let state = names::state_of(&text(self.reservation_state, at));
+            let sourcing = match text(self.sourcing, at).as_str() {
+                "" => SourcingReason::Unspecified,
+                name => names::sourcing_of(name).ok_or_else(|| bad("sourcing"))?,
+            };
             Some(ReservationEffect {
+                sourcing: sourcing.into(),
                 reservation_id: uuid_of(self.reservation_id, "reservation_id")?,
                 line: u32_of(self.line, "line")?,
                 state: state.ok_or_else(|| bad("reservation_state"))?.into(),
@@ -214,7 +224,9 @@ impl<'a> Columns<'a> {
         let policy = (!self.policy_may_borrow.is_null(at)).then(|| PolicyEffect {
             may_borrow: self.policy_may_borrow.value(at),
             max_per_reservation: self.policy_max_per_reservation.value(at),
+            ..PolicyEffect::default()
         });
+        let policy = policy.map(|policy| self.effects.policy(at, policy, bad));
         let moves = BUCKETS
             .iter()
             .zip(&self.buckets)
@@ -237,7 +249,9 @@ impl<'a> Columns<'a> {
             storefront: text(self.storefront, at),
             moves: moves.collect(),
             reservation,
-            policy,
+            policy: policy.transpose()?,
+            transfer: self.effects.transfer(at, bad)?,
+            supply: self.effects.supply(at, bad)?,
             cause: Some(Cause {
                 operation_id: uuid_of(self.operation_id, "operation_id")?,
                 principal: text(self.principal, at),
@@ -248,7 +262,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn column<'a, A>(
+pub(super) fn column<'a, A>(
     batch: &'a RecordBatch,
     name: &str,
     as_type: impl Fn(&'a dyn Array) -> Option<&'a A>,
@@ -260,7 +274,7 @@ fn column<'a, A>(
     })
 }
 
-fn text(array: &StringArray, at: usize) -> String {
+pub(super) fn text(array: &StringArray, at: usize) -> String {
     if array.is_null(at) {
         String::new()
     } else {

@@ -10,7 +10,7 @@
 //! | `entry_offset` | INT32 | which of them this is, from 0 |
 //! | `log_index` | INT64 | the entry's index in the Raft log |
 //! | `log_time` | TIMESTAMP(ms, UTC) | the entry's log time |
-//! | `kind` | STRING | `reserved`, `extended`, `committed`, `released`, `expired`, `shipped`, `cancelled`, `returned`, `received`, `adjusted`, `counted`, `bucket_moved`, `policy_set`, `pool_allocated`, `prepared`, `confirmed`, `aborted` |
+//! | `kind` | STRING | `reserved`, `extended`, `committed`, `released`, `expired`, `shipped`, `cancelled`, `returned`, `received`, `adjusted`, `counted`, `bucket_moved`, `policy_set`, `pool_allocated`, `prepared`, `confirmed`, `aborted`, `transferred_out`, `transferred_in`, `transfer_closed`, `supply_expected` |
 //! | `sku` | STRING, null | null for a note: `extended`, `confirmed`, and any decision on an order over several shards whose home has no units of it |
 //! | `warehouse` | STRING, null | null for a note and for `policy_set` |
 //! | `storefront` | STRING, null | the reservation's, or whose pool or policy it is |
@@ -29,8 +29,22 @@
 //! | `reason` | STRING, null | the caller's code |
 //! | `reference` | STRING, null | the caller's document; for expiry that of the Reserve |
 //! | `home` | INT32, null | the shard that decides about the reservation, when it is over several shards |
+//! | `backordered_delta`, `backordered_after`, `in_transit_delta`, `in_transit_after` | INT64 | the two youngest of [`BUCKETS`], as the others |
+//! | `sourcing` | STRING, null | why this warehouse was chosen, only where units are taken: `only_source`, `first_filling_all`, `preferred`, `most_available`, `fewest_shipments`, `spill_over`, `backordered` |
+//! | `policy_backorder_limit` | INT64, null | only for `policy_set`: units of the SKU that may be backordered |
+//! | `policy_preorder_limit` | INT64, null | only for `policy_set`: the same until `policy_preorder_until` |
+//! | `policy_preorder_until` | TIMESTAMP(ms, UTC), null | only for `policy_set`; 1970 means no preorder |
+//! | `transfer_id` | STRING, null | UUID text; this and the next five are null together, when no transfer is concerned |
+//! | `transfer_from`, `transfer_to` | STRING, null | the two warehouses |
+//! | `transfer_expected_at` | TIMESTAMP(ms, UTC), null | when its goods should be there |
+//! | `transfer_quantity` | INT64, null | units of the SKU that left, arrived or were written off |
+//! | `transfer_in_transit` | INT64, null | units of the SKU still in transit afterwards |
+//! | `supply_id` | STRING, null | this and the next two are null together, when no supply is concerned |
+//! | `supply_quantity` | INT64, null | what the supply is still to bring, 0 when it is expected no more |
+//! | `supply_expected_at` | TIMESTAMP(ms, UTC), null | when it should be there |
 //!
-//! For each bucket the delta comes right before the after-image: `on_hand_delta, on_hand_after, free_delta, ...`.
+//! For each bucket the delta comes right before the after-image: `on_hand_delta, on_hand_after, free_delta, ...`; those of the
+//! first nine buckets follow the storefront.
 //! `pool` is the pool of the row's `storefront`. An empty text in the stream is null here.
 //! A column is only ever added, at the end; none is renamed, retyped or removed.
 
@@ -40,7 +54,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use holdfast_proto::v1::Bucket;
 
 /// The buckets in the order of their columns, which is that of the proto's enum.
-pub const BUCKETS: [Bucket; 9] = [
+pub const BUCKETS: [Bucket; 11] = [
     Bucket::OnHand,
     Bucket::Free,
     Bucket::Pool,
@@ -50,7 +64,12 @@ pub const BUCKETS: [Bucket; 9] = [
     Bucket::Damaged,
     Bucket::QualityHold,
     Bucket::Deficit,
+    Bucket::Backordered,
+    Bucket::InTransit,
 ];
+
+/// How many of them have their columns after the storefront; those of the others came later and stand behind.
+pub(super) const FIRST_BUCKETS: usize = 9;
 
 /// The columns as an Arrow schema.
 pub fn schema() -> SchemaRef {
@@ -78,11 +97,15 @@ fn build() -> Schema {
         nullable("warehouse", DataType::Utf8),
         nullable("storefront", DataType::Utf8),
     ];
-    for bucket in BUCKETS {
-        let name = crate::names::bucket(bucket);
-        fields.push(required(&format!("{name}_delta"), DataType::Int64));
-        fields.push(nullable(&format!("{name}_after"), DataType::Int64));
-    }
+    let (first, later) = BUCKETS.split_at(FIRST_BUCKETS);
+    let of_bucket = |bucket: &Bucket| {
+        let name = crate::names::bucket(*bucket);
+        [
+            required(&format!("{name}_delta"), DataType::Int64),
+            nullable(&format!("{name}_after"), DataType::Int64),
+        ]
+    };
+    fields.extend(first.iter().flat_map(of_bucket));
     fields.extend([
         nullable("reservation_id", DataType::Utf8),
         nullable("line", DataType::Int32),
@@ -98,5 +121,8 @@ fn build() -> Schema {
         nullable("reference", DataType::Utf8),
         nullable("home", DataType::Int32),
     ]);
+    fields.extend(later.iter().flat_map(of_bucket));
+    fields.push(nullable("sourcing", DataType::Utf8));
+    fields.extend(super::effects::fields());
     Schema::new(fields)
 }

@@ -21,7 +21,11 @@ fn the_columns_are_the_contract_with_the_warehouse() {
          held_delta held_after committed_delta committed_after damaged_delta damaged_after \
          quality_hold_delta quality_hold_after deficit_delta deficit_after \
          reservation_id line reservation_state expires_at requested quantity \
-         policy_may_borrow policy_max_per_reservation operation_id principal reason reference home";
+         policy_may_borrow policy_max_per_reservation operation_id principal reason reference home \
+         backordered_delta backordered_after in_transit_delta in_transit_after sourcing \
+         policy_backorder_limit policy_preorder_limit policy_preorder_until \
+         transfer_id transfer_from transfer_to transfer_expected_at transfer_quantity transfer_in_transit \
+         supply_id supply_quantity supply_expected_at";
     assert_eq!(columns, expected.split_whitespace().collect::<Vec<_>>());
 }
 

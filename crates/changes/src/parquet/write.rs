@@ -7,13 +7,14 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
-use holdfast_proto::v1::{Bucket, Change, ChangeKind, ReservationState};
+use holdfast_proto::v1::{Bucket, Change, ChangeKind, ReservationState, SourcingReason};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::schema::{BUCKETS, schema, timestamp};
+use super::effects::EffectBuilders;
+use super::schema::{BUCKETS, FIRST_BUCKETS, schema, timestamp};
 use crate::names;
 
 /// A change that the columns cannot hold, or a failing writer.
@@ -119,6 +120,8 @@ struct Columns {
     reason: StringBuilder,
     reference: StringBuilder,
     home: Int32Builder,
+    sourcing: StringBuilder,
+    effects: EffectBuilders,
 }
 
 impl Columns {
@@ -153,6 +156,7 @@ impl Columns {
         self.policy_may_borrow.append_option(policy.map(|p| p.may_borrow));
         self.policy_max_per_reservation
             .append_option(policy.map(|p| p.max_per_reservation));
+        self.effects.push(row, change)?;
         self.push_cause(row, change)
     }
 
@@ -187,6 +191,7 @@ impl Columns {
             self.requested.append_null();
             self.quantity.append_null();
             self.home.append_null();
+            self.sourcing.append_null();
             return Ok(());
         };
         let state = ReservationState::try_from(effect.state)
@@ -201,6 +206,10 @@ impl Columns {
         self.quantity.append_value(effect.quantity);
         let home = effect.home.map(|home| row.int32("home", home)).transpose()?;
         self.home.append_option(home);
+        let sourcing = SourcingReason::try_from(effect.sourcing)
+            .map_err(|_| row.unknown_number("sourcing", effect.sourcing))?;
+        let sourcing = (sourcing != SourcingReason::Unspecified).then(|| names::sourcing(sourcing));
+        self.sourcing.append_option(sourcing);
         Ok(())
     }
 
@@ -231,10 +240,11 @@ impl Columns {
             Arc::new(self.warehouse.finish()),
             Arc::new(self.storefront.finish()),
         ];
-        for (mut delta, mut after) in self.buckets {
-            arrays.push(Arc::new(delta.finish()));
-            arrays.push(Arc::new(after.finish()));
-        }
+        let mut buckets = self.buckets.into_iter().flat_map(|(mut delta, mut after)| {
+            let of_bucket: [ArrayRef; 2] = [Arc::new(delta.finish()), Arc::new(after.finish())];
+            of_bucket
+        });
+        arrays.extend(buckets.by_ref().take(2 * FIRST_BUCKETS));
         arrays.extend([
             Arc::new(self.reservation_id.finish()) as ArrayRef,
             Arc::new(self.line.finish()),
@@ -250,13 +260,16 @@ impl Columns {
             Arc::new(self.reference.finish()),
             Arc::new(self.home.finish()),
         ]);
+        arrays.extend(buckets);
+        arrays.push(Arc::new(self.sourcing.finish()));
+        arrays.extend(self.effects.finish());
         arrays
     }
 }
 
 /// Names the change in an error.
 #[derive(Clone, Copy)]
-struct Row {
+pub(super) struct Row {
     seq: u64,
 }
 
@@ -270,7 +283,7 @@ impl Row {
         i32::try_from(value).map_err(|_| error)
     }
 
-    fn int64(self, column: &'static str, value: u64) -> Result<i64, EncodeError> {
+    pub(super) fn int64(self, column: &'static str, value: u64) -> Result<i64, EncodeError> {
         i64::try_from(value).map_err(|_| EncodeError::OutOfRange {
             seq: self.seq,
             column,
@@ -278,7 +291,7 @@ impl Row {
         })
     }
 
-    fn uuid(self, column: &'static str, bytes: &[u8]) -> Result<String, EncodeError> {
+    pub(super) fn uuid(self, column: &'static str, bytes: &[u8]) -> Result<String, EncodeError> {
         let error = EncodeError::NotAUuid {
             seq: self.seq,
             column,

@@ -173,6 +173,16 @@ impl Cells {
                     )
                 });
             }
+            let [free, ..] = sellable;
+            let backordered = cell.buckets[place(Bucket::Backordered)];
+            if backordered > 0 && free != 0 {
+                findings.add(Check::FreeInBackorder, shard, seq, || {
+                    format!(
+                        "{}: {backordered} units are backordered and {free} are free",
+                        name()
+                    )
+                });
+            }
             if let Some(cell) = self.cells.get_mut(key) {
                 cell.told_imbalance = imbalance;
                 cell.flow = on_hand;
@@ -221,6 +231,29 @@ impl Cells {
         }
     }
 
+    /// Takes what open transfers have on the way to each cell, and tells where it differs.
+    pub(super) fn compare_in_transit(
+        &self,
+        mut sent: HashMap<CellKey, i64>,
+        shard: u32,
+        findings: &mut Findings,
+    ) {
+        let told = |cell: &Cell| cell.buckets[place(Bucket::InTransit)];
+        let mut differing: Vec<(CellKey, i64, i64)> = Vec::new();
+        for (key, cell) in &self.cells {
+            differing.push((*key, told(cell), sent.remove(key).unwrap_or(0)));
+        }
+        differing.extend(sent.into_iter().map(|(key, sent)| (key, 0, sent)));
+        differing.retain(|(_, told, sent)| told != sent);
+        differing.sort_unstable();
+        for (key, told, sent) in differing {
+            findings.add(Check::WrongTransfer, shard, 0, || {
+                let name = self.describe(key);
+                format!("{name}: {told} units are told to be in transit, open transfers have {sent}")
+            });
+        }
+    }
+
     /// Compares one live cell with the replayed one.
     pub(super) fn compare_live(&mut self, live: &v1::Cell, shard: u32, seq: u64, findings: &mut Findings) {
         let key = (self.skus.number(&live.sku), self.places.number(&live.warehouse));
@@ -253,6 +286,8 @@ impl Cells {
             live.damaged,
             live.quality_hold,
             live.deficit,
+            live.backordered,
+            live.in_transit,
         ];
         let mut own_pools = cell.pools.clone();
         own_pools.sort_unstable();
@@ -320,17 +355,23 @@ impl Cell {
     /// `on_hand` minus what the buckets say it is.
     fn imbalance(&self) -> i128 {
         let units = |bucket| i128::from(self.buckets[place(bucket)]);
-        let inside = BUCKETS
-            .into_iter()
-            .filter(|b| !matches!(b, Bucket::OnHand | Bucket::Deficit));
-        units(Bucket::OnHand) - (inside.map(units).sum::<i128>() - units(Bucket::Deficit))
+        let inside = BUCKETS.into_iter().filter(|b| {
+            !matches!(
+                b,
+                Bucket::OnHand | Bucket::Deficit | Bucket::Backordered | Bucket::InTransit
+            )
+        });
+        let owed = units(Bucket::Deficit) + units(Bucket::Backordered);
+        units(Bucket::OnHand) - (inside.map(units).sum::<i128>() - owed)
     }
 
-    /// Units promised beyond what is there (a deficit that a count found is known and owned), or sold below zero.
+    /// Units promised beyond what is there (a deficit that a count found is known and owned, and a backorder is allowed by
+    /// policy), or sold below zero.
     fn promised_too_much(&self) -> i128 {
         let units = |bucket| i128::from(self.buckets[place(bucket)]);
         let promised = units(Bucket::Held) + units(Bucket::Committed);
-        let missing = promised - units(Bucket::OnHand) - units(Bucket::Deficit);
+        let owned = units(Bucket::Deficit) + units(Bucket::Backordered);
+        let missing = promised - units(Bucket::OnHand) - owned;
         let pools = self.pools.iter().map(|(_, units)| i128::from(*units).min(0));
         let below_zero = units(Bucket::Free).min(0) + pools.sum::<i128>();
         missing.max(-below_zero).max(0)

@@ -24,7 +24,7 @@ pub enum Check {
     WrongAfterImage,
     /// A bucket holds less than nothing.
     Negative,
-    /// `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit` does not hold.
+    /// `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit - backordered` does not hold.
     Unbalanced,
     /// More units are promised than there are.
     Oversold,
@@ -32,6 +32,8 @@ pub enum Check {
     DeficitRaised,
     /// Stock can be sold while a deficit is open.
     SellableInDeficit,
+    /// Stock is free while units are backordered.
+    FreeInBackorder,
     /// A change moves buckets or quantities that its kind does not move.
     WrongMovement,
     /// `on_hand` is not what came in minus what left.
@@ -56,6 +58,8 @@ pub enum Check {
     TornOrder,
     /// Units of an order over several shards are undecided at the end, or a shard has not followed its home.
     UnsettledOrder,
+    /// What is in transit is not what left and has not arrived.
+    WrongTransfer,
     /// What cells hold or have promised is not what the open reservations have.
     PromisesDiffer,
     /// Live stock is not what the changes add up to.

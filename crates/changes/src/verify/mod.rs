@@ -7,6 +7,7 @@
 //!                ├──> Cells         after = before + delta; the equation; nothing negative or oversold
 //!                ├──> Reservations  one legal life each, units in one place, no early expiry
 //!                │      └──> Orders    those over several shards are all or nothing
+//!                ├──> Transfers     what left is in transit, and no more arrives than left
 //!                ├──> Operations    none takes effect twice
 //!                └──> Returns       no more comes back than was shipped
 //! ```
@@ -31,6 +32,7 @@ mod returns;
 mod sequence;
 mod spill;
 mod step;
+mod transfers;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ use reservations::Reservations;
 use returns::Returns;
 use sequence::{Placed, Sequence};
 use step::Step;
+use transfers::Transfers;
 
 pub use finding::{Check, Finding, KEPT_OF_ONE_CHECK};
 pub use orders::{OrdersReport, Unsettled};
@@ -105,6 +108,7 @@ impl Verifier {
             sequence: Sequence::default(),
             cells: Cells::default(),
             reservations: Reservations::default(),
+            transfers: Transfers::default(),
             compared_cells: None,
         }
     }
@@ -160,6 +164,7 @@ pub struct ShardReplay<'v> {
     sequence: Sequence,
     cells: Cells,
     reservations: Reservations,
+    transfers: Transfers,
     compared_cells: Option<u64>,
 }
 
@@ -201,6 +206,7 @@ impl ShardReplay<'_> {
         if begins {
             self.reservations.end_run(shard, findings);
             self.cells.end_entry(shard, before, findings);
+            self.transfers.end_entry(shard, before, findings);
         }
         match Step::of(change) {
             Ok(step) => {
@@ -210,6 +216,7 @@ impl ShardReplay<'_> {
                 let cell = self.cells.key(change);
                 self.cells.replay(&step, findings);
                 self.reservations.observe(&step, cell, findings);
+                self.transfers.observe(&step, cell, findings);
                 operations.observe(&step, cell, findings)?;
                 returns.observe(&step, cell)?;
             }
@@ -218,6 +225,7 @@ impl ShardReplay<'_> {
         if ends {
             self.reservations.end_run(shard, findings);
             self.cells.end_entry(shard, seq, findings);
+            self.transfers.end_entry(shard, seq, findings);
         }
         for decision in self.reservations.take_decisions() {
             orders.observe(&decision)?;
@@ -285,9 +293,13 @@ impl ShardReplay<'_> {
         let end = (self.sequence.last_seq, self.sequence.log_time_ms());
         self.verifier.orders.ends.insert(self.shard, end);
         self.cells.end_entry(self.shard, self.sequence.last_seq, findings);
+        self.transfers
+            .end_entry(self.shard, self.sequence.last_seq, findings);
         self.sequence.end(self.shard, findings);
         self.cells
             .compare_promises(self.reservations.promised(), self.shard, findings);
+        self.cells
+            .compare_in_transit(self.transfers.in_transit(), self.shard, findings);
         self.verifier.oversold_units += self.cells.oversold();
         self.verifier.lost_changes += self.sequence.lost;
         self.verifier.shards.push(ShardReport {

@@ -17,15 +17,24 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
     let d = |bucket| i128::from(step.delta(bucket));
     let quantity = step.reservation.map(|effect| i128::from(effect.quantity));
     let sellable = d(Bucket::Free) + d(Bucket::Pool);
-    let gives_back =
-        |quantity| sellable - d(Bucket::Deficit) == quantity && d(Bucket::Free) >= 0 && d(Bucket::Pool) >= 0;
-    let q = quantity.unwrap_or(d(Bucket::OnHand));
+    // Who waits for units gets them before they are sellable.
+    let filled = -d(Bucket::Deficit) - d(Bucket::Backordered);
+    let gives_back = |quantity| sellable + filled == quantity && d(Bucket::Free) >= 0 && d(Bucket::Pool) >= 0;
+    let transferred = step.transfer.map(|(_, effect)| i128::from(effect.quantity));
+    let q = quantity.or(transferred).unwrap_or(d(Bucket::OnHand));
+    let into = d(Bucket::Free) + d(Bucket::Damaged) + d(Bucket::QualityHold);
+    let takes = matches!(step.kind, ChangeKind::Reserved | ChangeKind::Prepared);
+    if d(Bucket::Backordered) > 0 && !takes {
+        return Some(format!("{kind} raises what is backordered"));
+    }
     let right = match step.kind {
         ChangeKind::Unspecified => false,
         _ if step.is_note() => q == 0 && step.moves.iter().all(Option::is_none),
         ChangeKind::Extended | ChangeKind::Confirmed | ChangeKind::PolicySet => quantity.unwrap_or(0) == 0,
         ChangeKind::Reserved | ChangeKind::Prepared => {
-            q >= 1 && d(Bucket::Held) == q && sellable == -q && d(Bucket::Free) <= 0 && d(Bucket::Pool) <= 0
+            let taken = d(Bucket::Backordered) - sellable;
+            let down = d(Bucket::Free) <= 0 && d(Bucket::Pool) <= 0 && d(Bucket::Backordered) >= 0;
+            q >= 1 && d(Bucket::Held) == q && taken == q && down
         }
         ChangeKind::Committed => q >= 1 && d(Bucket::Held) == -q && d(Bucket::Committed) == q,
         ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted => {
@@ -33,12 +42,20 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
         }
         ChangeKind::Cancelled => q >= 1 && d(Bucket::Committed) == -q && gives_back(q),
         ChangeKind::Shipped => q >= 1 && d(Bucket::Committed) == -q && d(Bucket::OnHand) == -q,
-        ChangeKind::Returned => {
-            let into = d(Bucket::Free) + d(Bucket::Damaged) + d(Bucket::QualityHold);
-            q >= 1 && d(Bucket::OnHand) == q && into - d(Bucket::Deficit) == q
+        ChangeKind::Returned => q >= 1 && d(Bucket::OnHand) == q && into + filled == q,
+        ChangeKind::Received => q >= 1 && d(Bucket::Free) + filled == q && d(Bucket::Free) >= 0,
+        ChangeKind::PoolAllocated => sellable + filled == 0,
+        ChangeKind::TransferredOut => {
+            let leaves = d(Bucket::OnHand) == -q && d(Bucket::Free) == -q && d(Bucket::InTransit) == 0;
+            let is_sent = d(Bucket::InTransit) == q && d(Bucket::OnHand) == 0 && d(Bucket::Free) == 0;
+            q >= 1 && (leaves || is_sent)
         }
-        ChangeKind::Received => q >= 1 && d(Bucket::Free) - d(Bucket::Deficit) == q && d(Bucket::Free) >= 0,
-        ChangeKind::PoolAllocated => sellable == 0,
+        ChangeKind::TransferredIn => {
+            let arrives = d(Bucket::InTransit) == -q && d(Bucket::OnHand) == q;
+            q >= 1 && arrives && into + filled == q
+        }
+        ChangeKind::TransferClosed => q >= 1 && d(Bucket::InTransit) == -q,
+        ChangeKind::SupplyExpected => step.moves.iter().all(Option::is_none),
         ChangeKind::Adjusted | ChangeKind::Counted | ChangeKind::BucketMoved => true,
     };
     let moves = || {
@@ -53,22 +70,43 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
 }
 
 fn may_move(kind: ChangeKind, bucket: Bucket) -> bool {
-    use Bucket::{Committed, Damaged, Deficit, Free, Held, OnHand, Pool, QualityHold, Safety};
+    use Bucket::{
+        Backordered, Committed, Damaged, Deficit, Free, Held, InTransit, OnHand, Pool, QualityHold, Safety,
+    };
     match kind {
         ChangeKind::Unspecified | ChangeKind::Extended | ChangeKind::Confirmed | ChangeKind::PolicySet => {
             false
         }
-        ChangeKind::Reserved | ChangeKind::Prepared => matches!(bucket, Free | Pool | Held),
+        ChangeKind::SupplyExpected => false,
+        ChangeKind::Reserved | ChangeKind::Prepared => matches!(bucket, Free | Pool | Held | Backordered),
         ChangeKind::Committed => matches!(bucket, Held | Committed),
         ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted => {
-            matches!(bucket, Held | Free | Pool | Deficit)
+            matches!(bucket, Held | Free | Pool | Deficit | Backordered)
         }
         ChangeKind::Shipped => matches!(bucket, Committed | OnHand),
-        ChangeKind::Cancelled => matches!(bucket, Committed | Free | Pool | Deficit),
-        ChangeKind::Returned => matches!(bucket, OnHand | Free | Damaged | QualityHold | Deficit),
-        ChangeKind::Received => matches!(bucket, OnHand | Free | Deficit),
-        ChangeKind::Adjusted | ChangeKind::Counted => !matches!(bucket, Held | Committed),
-        ChangeKind::BucketMoved => matches!(bucket, Free | Safety | Damaged | QualityHold | Deficit),
-        ChangeKind::PoolAllocated => matches!(bucket, Free | Pool),
+        ChangeKind::Cancelled => matches!(bucket, Committed | Free | Pool | Deficit | Backordered),
+        ChangeKind::Returned => {
+            matches!(
+                bucket,
+                OnHand | Free | Damaged | QualityHold | Deficit | Backordered
+            )
+        }
+        ChangeKind::Received => matches!(bucket, OnHand | Free | Deficit | Backordered),
+        ChangeKind::Adjusted | ChangeKind::Counted => !matches!(bucket, Held | Committed | InTransit),
+        ChangeKind::BucketMoved => {
+            matches!(
+                bucket,
+                Free | Safety | Damaged | QualityHold | Deficit | Backordered
+            )
+        }
+        ChangeKind::PoolAllocated => matches!(bucket, Free | Pool | Backordered),
+        ChangeKind::TransferredOut => matches!(bucket, OnHand | Free | InTransit),
+        ChangeKind::TransferredIn => {
+            matches!(
+                bucket,
+                InTransit | OnHand | Free | Damaged | QualityHold | Deficit | Backordered
+            )
+        }
+        ChangeKind::TransferClosed => bucket == InTransit,
     }
 }

@@ -1,6 +1,6 @@
 //! A change, understood: checked field by field, with ids as arrays and moves by bucket.
 
-use holdfast_proto::v1::{Bucket, Change, ChangeKind, ReservationState};
+use holdfast_proto::v1::{Bucket, Change, ChangeKind, ReservationState, TransferEffect};
 
 use crate::parquet::schema::BUCKETS;
 
@@ -22,6 +22,7 @@ pub(super) struct Step<'a> {
     pub(super) moves: [Option<Moved>; BUCKETS.len()],
     pub(super) reservation: Option<Effect>,
     pub(super) operation: Option<Id>,
+    pub(super) transfer: Option<(Id, &'a TransferEffect)>,
 }
 
 /// One bucket's move.
@@ -76,6 +77,15 @@ impl<'a> Step<'a> {
         if (kind == ChangeKind::PolicySet) != change.policy.is_some() {
             return Err("its policy does not fit its kind".into());
         }
+        let transfer = transfer(change, kind)?;
+        let expects = match kind {
+            ChangeKind::SupplyExpected => change.supply.is_some(),
+            ChangeKind::Received => true,
+            _ => change.supply.is_none(),
+        };
+        if !expects || change.supply.as_ref().is_some_and(|supply| supply.quantity < 0) {
+            return Err("its supply does not fit its kind".into());
+        }
         let reservation = effect(change, kind)?;
         let operation_id = change.cause.as_ref().map_or(&[][..], |cause| &cause.operation_id);
         let operation = match (kind, operation_id.len()) {
@@ -93,6 +103,7 @@ impl<'a> Step<'a> {
             moves,
             reservation,
             operation,
+            transfer,
         })
     }
 
@@ -135,6 +146,22 @@ fn moves(change: &Change) -> Result<[Option<Moved>; BUCKETS.len()], String> {
     Ok(moves)
 }
 
+fn transfer(change: &Change, kind: ChangeKind) -> Result<Option<(Id, &TransferEffect)>, String> {
+    let needed = matches!(
+        kind,
+        ChangeKind::TransferredOut | ChangeKind::TransferredIn | ChangeKind::TransferClosed
+    );
+    if needed != change.transfer.is_some() {
+        return Err("its transfer does not fit its kind".into());
+    }
+    let Some(effect) = &change.transfer else {
+        return Ok(None);
+    };
+    let id = effect.transfer_id.as_ref().try_into();
+    let id = id.map_err(|_| "its transfer id is not 16 bytes".to_owned())?;
+    Ok(Some((id, effect)))
+}
+
 fn effect(change: &Change, kind: ChangeKind) -> Result<Option<Effect>, String> {
     use ChangeKind::{
         Aborted, Cancelled, Committed, Confirmed, Expired, Extended, Prepared, Released, Reserved, Returned,
@@ -155,6 +182,9 @@ fn effect(change: &Change, kind: ChangeKind) -> Result<Option<Effect>, String> {
     };
     if !needed && kind != Returned {
         return Err("it names a reservation, which does not fit its kind".into());
+    }
+    if effect.sourcing != 0 && !matches!(kind, Reserved | Prepared) {
+        return Err("it says why a warehouse was chosen, and takes nothing".into());
     }
     match effect.home {
         None if of_an_order => return Err("it does not say which shard decides".into()),

@@ -179,6 +179,7 @@ pub fn reserve() -> v1::ReserveRequest {
         }],
         ttl_ms: 1000,
         mode: 0,
+        sourcing: 0,
     }
 }
 

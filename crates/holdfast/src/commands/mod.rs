@@ -10,9 +10,11 @@ mod dev;
 mod doctor;
 mod explain;
 mod import;
+mod promise;
 mod reservation;
 mod serve;
 mod stock;
+mod transfer;
 mod verify;
 
 use clap::Subcommand;
@@ -29,6 +31,8 @@ pub(crate) enum Command {
     Dev(dev::Args),
     /// Move stock in and out, and look at it
     Stock(stock::Args),
+    /// Send goods from one warehouse to another
+    Transfer(transfer::Args),
     /// Take stock for a buyer
     Reserve(reserve::Args),
     /// Show one reservation as it stands
@@ -47,6 +51,8 @@ pub(crate) enum Command {
     Return(returns::Args),
     /// Show what a storefront could sell now
     Availability(availability::Args),
+    /// Show what a storefront could sell by which date
+    Promise(promise::Args),
     /// Replay a shop's orders
     Import(import::Args),
     /// Read the change stream: tail it or export it
@@ -71,6 +77,7 @@ impl Command {
             Self::Serve(args) => serve::run(args, context).await,
             Self::Dev(args) => dev::run(args, context).await,
             Self::Stock(args) => stock::run(args, context).await,
+            Self::Transfer(args) => transfer::run(args, context).await,
             Self::Reserve(args) => reserve::run(args, context).await,
             Self::Get(args) => get::run(args, context).await,
             Self::Commit(args) => transition::commit(args, context).await,
@@ -80,6 +87,7 @@ impl Command {
             Self::Cancel(args) => transition::cancel(args, context).await,
             Self::Return(args) => returns::run(args, context).await,
             Self::Availability(args) => availability::run(args, context).await,
+            Self::Promise(args) => promise::run(args, context).await,
             Self::Import(args) => import::run(args, context).await,
             Self::Changes(args) => changes::run(args, context).await,
             Self::Explain(args) => explain::run(args, context).await,

@@ -9,7 +9,7 @@ use super::{
     stock::Recording,
 };
 
-/// How many parts of ended holds an entry gives back, how many closed reservations and how many operation ids it forgets,
+/// How many parts of ended holds an entry gives back, how many closed reservations, closed transfers and operation ids it forgets,
 /// beside twice the number of its commands: so what is due never grows faster than it is worked off.
 const SWEEP_PER_ENTRY: usize = 1024;
 
@@ -48,6 +48,12 @@ impl Ledger {
         for _ in 0..budget {
             match self.reservations.first_closed() {
                 Some((at, _)) if at <= self.log_time_ms => self.reservations.forget_first(),
+                _ => break,
+            }
+        }
+        for _ in 0..budget {
+            match self.transfers.first_closed() {
+                Some((at, _)) if at <= self.log_time_ms => self.transfers.forget_first(),
                 _ => break,
             }
         }
@@ -129,6 +135,7 @@ impl Ledger {
                     }
                 })
             }
+            Plan::Transfer(plan) => self.execute_transfer(recording, command.operation_id, plan, &cause),
             Plan::Policy(plan) => {
                 self.policies.execute(&mut self.stock, recording, plan, &cause);
                 Ok(Success::Stocked {

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Bucket, BucketMove};
 
 /// Units by bucket. At every moment
-/// `on_hand = free + sum of pools + safety + held + committed + damaged + quality_hold - deficit`,
-/// no term is negative, while `deficit > 0` there is nothing free, pooled or in safety, and the deficit is never more
-/// than what is promised (`held + committed`): what is damaged or waits for inspection is always really there.
+/// `on_hand = free + sum of pools + safety + held + committed + damaged + quality_hold - deficit - backordered`,
+/// no term is negative, while `deficit > 0` there is nothing free, pooled or in safety, while `backordered > 0` there is
+/// nothing free, and the two together are never more than what is promised (`held + committed`): what is ring-fenced, kept
+/// back, damaged or waits for inspection is always really there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) warehouse: u16,
@@ -21,6 +22,9 @@ pub(crate) struct Cell {
     pub(crate) damaged: i64,
     pub(crate) quality_hold: i64,
     pub(crate) deficit: i64,
+    pub(crate) backordered: i64,
+    /// On the way here; not in the sum above.
+    pub(crate) in_transit: i64,
     pub(crate) flows: Flows,
 }
 
@@ -51,6 +55,8 @@ pub(crate) enum Flow {
     Returned,
     Adjusted,
     Shipped,
+    TransferredIn,
+    TransferredOut,
 }
 
 /// One step of a cell: what each bucket gains or loses. Becomes one change.
@@ -68,6 +74,8 @@ pub(crate) struct Deltas {
     pub(crate) damaged: i64,
     pub(crate) quality_hold: i64,
     pub(crate) deficit: i64,
+    pub(crate) backordered: i64,
+    pub(crate) in_transit: i64,
 }
 
 /// Why a step was not taken. The cell is as before.
@@ -107,7 +115,7 @@ impl Deltas {
             self.quality_hold,
         ];
         let sum: i128 = buckets.into_iter().map(i128::from).sum();
-        i128::from(self.on_hand) == sum - i128::from(self.deficit)
+        i128::from(self.on_hand) == sum - i128::from(self.deficit) - i128::from(self.backordered)
             && (self.on_hand == 0 || self.flow.is_some())
     }
 }
@@ -132,9 +140,25 @@ impl Cell {
             .binary_search_by_key(&rank, |pool| ranks[usize::from(pool.storefront)])
     }
 
+    /// What is promised; at most [`i64::MAX`].
+    pub(crate) fn promised(&self) -> i64 {
+        self.held + self.committed
+    }
+
+    /// What is promised, or would be if all that is free and pooled were; at most [`i64::MAX`].
+    pub(crate) fn promisable(&self) -> i64 {
+        let pooled: i64 = self.pools.iter().map(|pool| pool.quantity).sum();
+        self.promised() + self.free + pooled
+    }
+
+    /// What is promised and not there.
+    pub(crate) fn owed(&self) -> i64 {
+        self.deficit + self.backordered
+    }
+
     /// What can be shipped: the promised units that are really there.
     pub(crate) fn shippable(&self) -> i64 {
-        self.on_hand - self.damaged - self.quality_hold
+        self.promised() - self.owed()
     }
 
     /// Takes one step, wholly or not at all.
@@ -150,6 +174,8 @@ impl Cell {
         let damaged = add("damaged", self.damaged, deltas.damaged)?;
         let quality_hold = add("quality_hold", self.quality_hold, deltas.quality_hold)?;
         let deficit = add("deficit", self.deficit, deltas.deficit)?;
+        let backordered = add("backordered", self.backordered, deltas.backordered)?;
+        let in_transit = add("in_transit", self.in_transit, deltas.in_transit)?;
         let flows = match deltas.flow {
             Some(flow) => Some(self.flows.plus(flow, deltas.on_hand)?),
             None => None,
@@ -169,6 +195,8 @@ impl Cell {
         self.damaged = damaged;
         self.quality_hold = quality_hold;
         self.deficit = deficit;
+        self.backordered = backordered;
+        self.in_transit = in_transit;
         Ok(())
     }
 
@@ -210,6 +238,8 @@ impl Cell {
             (Bucket::Damaged, deltas.damaged, self.damaged),
             (Bucket::QualityHold, deltas.quality_hold, self.quality_hold),
             (Bucket::Deficit, deltas.deficit, self.deficit),
+            (Bucket::Backordered, deltas.backordered, self.backordered),
+            (Bucket::InTransit, deltas.in_transit, self.in_transit),
         ];
         all.into_iter()
             .filter(|(_, delta, _)| *delta != 0)
@@ -217,27 +247,33 @@ impl Cell {
             .collect()
     }
 
-    /// Units that become sellable: they fill the deficit first, the rest is free.
+    /// Units that become sellable: they fill the deficit first, then what is backordered; the rest is free.
     pub(crate) fn sellable(&self, quantity: i64) -> Deltas {
-        let filled = quantity.min(self.deficit);
+        let found = quantity.min(self.deficit);
+        let arrived = (quantity - found).min(self.backordered);
         Deltas {
-            deficit: -filled,
-            free: quantity - filled,
+            deficit: -found,
+            backordered: -arrived,
+            free: quantity - found - arrived,
             ..Deltas::default()
         }
     }
 
-    /// Promised units that go back to where they were taken from: they fill the deficit first, those from free
-    /// before those from the pool.
-    pub(crate) fn give_back(&self, storefront: u16, to_pool: i64, to_free: i64) -> Deltas {
-        let filled_by_free = to_free.min(self.deficit);
-        let filled_by_pool = to_pool.min(self.deficit - filled_by_free);
-        let pool = to_pool - filled_by_pool;
+    /// Promised units that go back to where they were taken from. Those that were not taken from the pool become sellable.
+    /// Those from the pool fill what is left of the deficit, and what is backordered only as far as others were shipped in
+    /// their place: else a hold that ends would give ring-fenced units away.
+    pub(crate) fn give_back(&self, storefront: u16, to_pool: i64, to_sellable: i64) -> Deltas {
+        let shared = self.sellable(to_sellable);
+        let found = to_pool.min(self.deficit + shared.deficit);
+        let still_owed = self.owed() + shared.deficit + shared.backordered - found;
+        let still_promised = self.promised() - to_sellable - to_pool;
+        let shipped_to_others = (still_owed - still_promised).max(0);
+        let pool = to_pool - found - shipped_to_others;
         Deltas {
-            deficit: -(filled_by_free + filled_by_pool),
-            free: to_free - filled_by_free,
+            deficit: shared.deficit - found,
+            backordered: shared.backordered - shipped_to_others,
             pool: (pool > 0).then_some((storefront, pool)),
-            ..Deltas::default()
+            ..shared
         }
     }
 
@@ -252,7 +288,8 @@ impl Cell {
             self.damaged,
             self.quality_hold,
         ];
-        if terms.into_iter().any(|term| term < 0) || self.deficit < 0 {
+        let beside = [self.deficit, self.backordered, self.in_transit];
+        if terms.into_iter().chain(beside).any(|term| term < 0) {
             return Err(format!("a bucket is negative: {self:?}"));
         }
         if self.pools.iter().any(|pool| pool.quantity <= 0) {
@@ -260,14 +297,22 @@ impl Cell {
         }
         let pooled: i128 = self.pools.iter().map(|pool| i128::from(pool.quantity)).sum();
         let buckets: i128 = terms[1..].iter().copied().map(i128::from).sum::<i128>() + pooled;
-        if i128::from(self.on_hand) != buckets - i128::from(self.deficit) {
+        let owed = i128::from(self.deficit) + i128::from(self.backordered);
+        if i128::from(self.on_hand) != buckets - owed {
             return Err(format!("the buckets do not add up to on_hand: {self:?}"));
         }
         if self.deficit > 0 && (self.free > 0 || self.safety > 0 || !self.pools.is_empty()) {
             return Err(format!("a deficit beside sellable stock: {self:?}"));
         }
-        if i128::from(self.deficit) > i128::from(self.held) + i128::from(self.committed) {
-            return Err(format!("a deficit larger than what is promised: {self:?}"));
+        if self.backordered > 0 && self.free > 0 {
+            return Err(format!("backordered beside free stock: {self:?}"));
+        }
+        let promised = i128::from(self.held) + i128::from(self.committed);
+        if owed > promised {
+            return Err(format!("more is missing than what is promised: {self:?}"));
+        }
+        if promised + i128::from(self.free) + pooled > i128::from(i64::MAX) {
+            return Err(format!("more than 64 bits could be promised: {self:?}"));
         }
         if self.flows.balance() != i128::from(self.on_hand) {
             return Err(format!(
@@ -299,6 +344,15 @@ impl Flows {
             Flow::Shipped => {
                 let gone = on_hand.checked_neg().ok_or(StepError::Overflow("shipped"))?;
                 after.shipped = add("shipped", self.shipped, gone)?;
+            }
+            Flow::TransferredIn => {
+                after.transferred_in = add("transferred_in", self.transferred_in, on_hand)?;
+            }
+            Flow::TransferredOut => {
+                let gone = on_hand
+                    .checked_neg()
+                    .ok_or(StepError::Overflow("transferred_out"))?;
+                after.transferred_out = add("transferred_out", self.transferred_out, gone)?;
             }
         }
         Ok(after)

@@ -1,7 +1,7 @@
 //! Count: a recount, as of now or of an earlier change.
 //!
 //! Movements of `on_hand` after the named change are added to what was counted. More than the ledger knew is sellable (a
-//! deficit is filled first). Less is taken from free, safety and pools; then it is missing from what is promised and
+//! deficit is filled first, then what is backordered). Less is taken from free, safety and pools; then it is missing from what is promised and
 //! raises the deficit; only what is missing beyond that is taken from damaged and quality hold. So a promise that cannot be
 //! kept is never hidden behind goods that cannot be sold.
 
@@ -44,8 +44,7 @@ impl Stock {
             }]
         } else {
             let mut drained = Drained::from(&cell, -found);
-            let unfulfilled = cell.held + cell.committed - cell.deficit;
-            let deficit = drained.rest.min(unfulfilled);
+            let deficit = drained.rest.min(cell.shippable());
             let damaged = (drained.rest - deficit).min(cell.damaged);
             let quality_hold = drained.rest - deficit - damaged;
             if let Some(last) = drained.steps.last_mut() {

@@ -8,6 +8,8 @@ use super::{
     policies::{self, PolicyPlan},
     reserve::{Buying, ReservePlan},
     stocking::StockPlan,
+    supplies::Supply,
+    transferring::TransferPlan,
     transitions::HoldPlan,
 };
 
@@ -17,6 +19,7 @@ pub(crate) enum Plan<'a> {
     Hold(HoldPlan),
     Fulfilment(FulfilmentPlan),
     Stock(StockPlan<'a>),
+    Transfer(TransferPlan<'a>),
     Policy(PolicyPlan<'a>),
 }
 
@@ -62,6 +65,7 @@ impl Ledger {
                 lines,
                 ttl_ms,
                 mode,
+                sourcing,
             } => {
                 let id = &command.operation_id;
                 if self.orders.get(id).is_some() || self.reservations.get(id).is_some() {
@@ -72,6 +76,7 @@ impl Ledger {
                     lines: (0..).zip(lines).collect(),
                     ttl_ms: *ttl_ms,
                     mode: *mode,
+                    sourcing: *sourcing,
                     may_be_empty: false,
                 };
                 self.decide_reserve(now_ms, buying).map(Plan::Reserve)
@@ -123,7 +128,10 @@ impl Ledger {
                 sku,
                 warehouse,
                 quantity,
-            } => stock.decide_receive(sku, warehouse, *quantity).map(Plan::Stock),
+                supply_id,
+            } => stock
+                .decide_receive(sku, warehouse, *quantity, supply_id.as_ref())
+                .map(Plan::Stock),
             Action::Adjust {
                 sku,
                 warehouse,
@@ -166,6 +174,38 @@ impl Ledger {
             } => stock
                 .decide_pool(sku, warehouse, storefront, *target)
                 .map(Plan::Stock),
+            Action::TransferOut {
+                lines,
+                from,
+                to,
+                expected_at_ms,
+            } => self
+                .decide_transfer_out(lines, from, to, *expected_at_ms)
+                .map(Plan::Transfer),
+            Action::TransferIn {
+                transfer_id,
+                lines,
+                disposition,
+            } => self
+                .decide_transfer_in(*transfer_id, lines, *disposition)
+                .map(Plan::Transfer),
+            Action::CloseTransfer { transfer_id } => {
+                self.decide_close_transfer(*transfer_id).map(Plan::Transfer)
+            }
+            Action::ExpectSupply {
+                sku,
+                warehouse,
+                supply_id,
+                quantity,
+                expected_at_ms,
+            } => {
+                let supply = Supply {
+                    quantity: *quantity,
+                    expected_at_ms: *expected_at_ms,
+                };
+                self.decide_expect_supply(sku, warehouse, supply_id, supply)
+                    .map(Plan::Stock)
+            }
         }
     }
 }

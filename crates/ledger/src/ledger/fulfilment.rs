@@ -1,8 +1,8 @@
 //! Ship, Cancel and Return of a reservation, in whole or in part.
 //!
 //! Parts are taken in the order in which lines and warehouses are named; a line without a warehouse in the order of its
-//! allocations. What is promised but missing (a deficit) cannot ship: a warehouse ships at most what it has beyond damaged
-//! goods and those that wait for inspection.
+//! allocations. What is promised but missing (a deficit, or backordered) cannot ship: a warehouse ships at most those promised
+//! units that are there, and never those that are ring-fenced, kept back, damaged or wait for inspection.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ impl Fulfilment {
 }
 
 /// What goods that come in do to a cell.
-pub(crate) fn returned(cell: &Cell, quantity: i64, disposition: Disposition) -> Deltas {
+pub(crate) fn into_buckets(cell: &Cell, quantity: i64, disposition: Disposition, flow: Flow) -> Deltas {
     let into = match disposition {
         Disposition::Restock => cell.sellable(quantity),
         Disposition::Damaged => Deltas {
@@ -69,9 +69,13 @@ pub(crate) fn returned(cell: &Cell, quantity: i64, disposition: Disposition) -> 
     };
     Deltas {
         on_hand: quantity,
-        flow: Some(Flow::Returned),
+        flow: Some(flow),
         ..into
     }
+}
+
+fn returned(cell: &Cell, quantity: i64, disposition: Disposition) -> Deltas {
+    into_buckets(cell, quantity, disposition, Flow::Returned)
 }
 
 fn shipped(quantity: i64) -> Deltas {
@@ -300,6 +304,7 @@ fn move_pieces(
             requested: line.requested,
             quantity,
             home,
+            sourcing: None,
         };
         let kind = what.kind();
         let step = Step {

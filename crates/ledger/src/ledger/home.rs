@@ -149,8 +149,10 @@ impl Ledger {
             if order.fingerprint != 0 && order.fingerprint != terms.fingerprint {
                 return Err(Refusal::OperationIdReused);
             }
-            let again = order.state == OrderState::Aborted || is_seeded(Fault::BegunAgain);
-            if !again || attempt <= order.attempt {
+            let is_over = order.state == OrderState::Aborted && attempt > order.attempt;
+            let may_begin =
+                is_over || (is_seeded(Fault::BegunAgain) && matches!(order.state, OrderState::Decided(_)));
+            if !may_begin {
                 return Ok(OrderPlan::Answer(OrderReply::Begun {
                     standing: order.standing(),
                     part: self.prepared_part(id),
@@ -186,6 +188,7 @@ impl Ledger {
         self.orders
             .get(id)
             .is_none_or(|order| order.state == OrderState::Undecided && order.attempt == attempt)
+            || is_seeded(Fault::PreparesAtClosedHome)
     }
 
     fn decide_decision<'a>(
@@ -203,7 +206,9 @@ impl Ledger {
         };
         let overrules = is_seeded(Fault::LastDecisionWins) && order.attempt == attempt;
         match (decision, &order.state) {
-            (Decision::Hold { incarnations }, OrderState::Undecided) if order.attempt == attempt => {
+            (Decision::Hold { incarnations }, OrderState::Undecided)
+                if order.attempt == attempt || is_seeded(Fault::HoldsOtherUnits) =>
+            {
                 self.check_incarnations(id, order, incarnations)?;
                 ends_at(now_ms, order.ttl_ms)?;
                 Ok(OrderPlan::Hold(incarnations))
@@ -235,7 +240,7 @@ impl Ledger {
             ReserveMode::BestEffort => named.is_subset(&order.participants),
         };
         let own_is_right = own.is_some_and(|own| incarnations.get(&order.home) == Some(&own.incarnation));
-        if complete && own_is_right {
+        if complete && (own_is_right || is_seeded(Fault::HoldsOtherUnits)) {
             Ok(())
         } else {
             Err(Refusal::InvalidRequest(
@@ -262,6 +267,9 @@ impl Ledger {
             OrderState::Undecided if attempt < order.attempt => {
                 Some(abort_of(order.attempt - 1, order.cause.clone()))
             }
+            OrderState::Undecided if is_seeded(Fault::AnswersUndecided) => {
+                Some(abort_of(attempt, order.cause.clone()))
+            }
             OrderState::Undecided => None,
             OrderState::Aborted if attempt > order.attempt => return self.bury(now_ms, id, attempt, true),
             OrderState::Aborted => order.settlement(shard),
@@ -269,7 +277,7 @@ impl Ledger {
                 let of_it = order.settlement(shard).filter(|known| {
                     known.incarnation == Some(incarnation) || is_seeded(Fault::NoIncarnationCheck)
                 });
-                Some(of_it.unwrap_or_else(|| stale(order)))
+                of_it.or_else(|| (!is_seeded(Fault::NoStaleAnswer)).then(|| stale(order)))
             }
         };
         OrderPlan::Answer(OrderReply::Answered(settlement))
@@ -292,7 +300,7 @@ impl Ledger {
     fn is_new(&self, one: &Acknowledgement) -> bool {
         self.orders.get(&one.reservation_id).is_some_and(|order| {
             order.attempt == one.attempt
-                && order.version() == one.version
+                && (order.version() == one.version || is_seeded(Fault::TakesOldAcknowledgement))
                 && order.unacknowledged.contains(&one.shard)
         })
     }

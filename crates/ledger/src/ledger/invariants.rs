@@ -7,6 +7,7 @@ use crate::Violation;
 use super::{
     Ledger,
     operations::MAX_48_BITS,
+    snapshot::deficits,
     stock::{CellKey, Recording},
 };
 
@@ -33,6 +34,14 @@ impl Ledger {
         for id in &recording.touched_orders {
             self.orders.check_one(id).map_err(Violation)?;
         }
+        recording.touched_transfers.dedup();
+        for id in &recording.touched_transfers {
+            if let Some(transfer) = self.transfers.get(id) {
+                transfer
+                    .check()
+                    .map_err(|error| Violation(format!("transfer {id}: {error}")))?;
+            }
+        }
         Ok(())
     }
 
@@ -45,6 +54,7 @@ impl Ledger {
         self.reservations.check(&self.options).map_err(Violation)?;
         self.orders.check(&self.options).map_err(Violation)?;
         self.check_promises()?;
+        self.check_transfers()?;
         self.policies
             .check(self.stock.skus.len(), self.stock.storefronts.len())
             .map_err(Violation)?;
@@ -53,6 +63,7 @@ impl Ledger {
             .movements
             .check(self.stock.last_seq, known)
             .map_err(Violation)?;
+        self.supplies.check(|key| self.has_cell(key)).map_err(Violation)?;
         for (id, record) in self.operations.iter() {
             let answer = record
                 .answer(0)
@@ -153,6 +164,40 @@ impl Ledger {
                     return Err(self.cell_violation(key, &error));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What is in transit to each cell is what open transfers have on the way there.
+    fn check_transfers(&self) -> Result<(), Violation> {
+        let in_transit = self.transfers.check(&self.options).map_err(Violation)?;
+        for (id, transfer) in self.transfers.map() {
+            let known = |warehouse: u16| usize::from(warehouse) < self.stock.warehouses.len();
+            let of_known_cells = transfer
+                .lines
+                .iter()
+                .all(|line| self.has_cell(transfer.destination(line)));
+            if !known(transfer.from) || !known(transfer.to) || !of_known_cells {
+                return Err(Violation(format!("transfer {id} is of cells that are not there")));
+            }
+        }
+        for (sku, cells) in self.stock.cells.iter().enumerate() {
+            for cell in cells {
+                let key = CellKey {
+                    sku: sku as u32,
+                    warehouse: cell.warehouse,
+                };
+                let expected = in_transit.get(&key).copied().unwrap_or_default();
+                if expected != i128::from(cell.in_transit) {
+                    let error = format!("{expected} units are in transit to {cell:?}");
+                    return Err(self.cell_violation(key, &error));
+                }
+            }
+        }
+        if self.stock.deficits != deficits(&self.stock.cells) {
+            return Err(Violation(
+                "the list of deficits does not follow from the cells".to_owned(),
+            ));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod apply;
 mod cell;
 mod count;
 mod decide;
+mod deficits;
 mod fulfilment;
 mod home;
 mod invariants;
@@ -17,15 +18,20 @@ mod orders;
 mod participant;
 mod policies;
 mod preview;
+mod promise;
 mod query;
 mod reservation;
 mod reservations;
 mod reserve;
 mod snapshot;
+mod sourcing;
 mod stock;
 mod stocking;
+mod supplies;
 #[cfg(test)]
 mod tests;
+mod transferring;
+mod transfers;
 mod transitions;
 
 use crate::{Change, Outcome};
@@ -36,6 +42,8 @@ use policies::Policies;
 use reservations::Reservations;
 pub(crate) use reserve::merged_lines;
 use stock::Stock;
+use supplies::Supplies;
+use transfers::Transfers;
 
 /// What is fixed when a shard is made. Part of the state: every replica has the same.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -44,7 +52,7 @@ pub struct LedgerOptions {
     pub operation_window_ms: u64,
     /// How far an operation id's time may lie ahead of log time. 1 h by default.
     pub operation_lead_ms: u64,
-    /// How long a closed reservation that never shipped is kept. Less than the window counts as the window. 24 h by
+    /// How long a closed reservation that never shipped, or a closed transfer, is kept. Less than the window counts as the window. 24 h by
     /// default.
     pub closed_retention_ms: u64,
     /// How long a shipped reservation is kept, for returns. Less than the window counts as the window. 90 days by
@@ -94,6 +102,8 @@ pub struct Ledger {
     reservations: Reservations,
     orders: Orders,
     operations: Operations,
+    supplies: Supplies,
+    transfers: Transfers,
 }
 
 /// Forgetting is not urgent: it waits this long for an entry that comes anyway.
@@ -111,6 +121,8 @@ impl Ledger {
             reservations: Reservations::default(),
             orders: Orders::default(),
             operations: Operations::default(),
+            supplies: Supplies::default(),
+            transfers: Transfers::default(),
         }
     }
 
@@ -130,15 +142,16 @@ impl Ledger {
     }
 
     /// When the leader should propose an entry, empty if there is nothing else: at the end of the next hold, and some
-    /// time after the next operation or closed reservation may be forgotten. None: nothing is waiting.
+    /// time after the next operation, closed reservation or closed transfer may be forgotten. None: nothing is waiting.
     pub fn next_due_ms(&self) -> Option<u64> {
         let hold = self.reservations.first_hold().map(|(at, _)| at);
         let later = |at: u64| at.saturating_add(FORGETTING_MAY_WAIT_MS);
         let order = self.orders.first_end().map(|(at, _)| at);
         let closed = self.reservations.first_closed().map(|(at, _)| later(at));
         let closed_order = self.orders.first_closed().map(|(at, _)| later(at));
+        let arrived = self.transfers.first_closed().map(|(at, _)| later(at));
         let operation = self.operations.first_due_ms(&self.options).map(later);
-        [hold, order, closed, closed_order, operation]
+        [hold, order, closed, closed_order, arrived, operation]
             .into_iter()
             .flatten()
             .min()

@@ -69,6 +69,11 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
         self.ranks[usize::from(number)]
     }
 
+    /// The number of the name at a place in the order of names.
+    pub(crate) fn at_rank(&self, rank: u16) -> u16 {
+        self.ordered[usize::from(rank)]
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.names.len()
     }

@@ -244,6 +244,7 @@ enum Due {
 
 fn due(id: &ReservationId, order: &Order, options: &LedgerOptions) -> Due {
     let retention_ms = match &order.state {
+        OrderState::Undecided if is_seeded(Fault::NeverDecides) => return Due::End(u64::MAX),
         OrderState::Undecided => return Due::End(order.since_ms.saturating_add(options.order_decision_ms)),
         OrderState::Decided(decided) if decided.verdict == Verdict::Held => {
             return Due::End(decided.expires_at_ms);

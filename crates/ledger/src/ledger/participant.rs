@@ -70,7 +70,9 @@ impl Ledger {
             }
             match reservation.state {
                 _ if link.attempt > attempt => return Err(Refusal::OrderAborted { attempt }),
-                ReservationState::Prepared if link.attempt < attempt => {
+                ReservationState::Prepared
+                    if link.attempt < attempt && !is_seeded(Fault::OverwritesEarlierAttempt) =>
+                {
                     return Err(Refusal::Contended(Vec::new()));
                 }
                 ReservationState::Prepared => {}
@@ -103,6 +105,7 @@ impl Ledger {
             lines,
             ttl_ms: terms.ttl_ms,
             mode: terms.mode,
+            sourcing: terms.sourcing,
             may_be_empty,
         };
         self.decide_reserve(now_ms, buying)
@@ -168,7 +171,7 @@ impl Ledger {
         let same = settlement.incarnation == Some(link.incarnation);
         let open = match reservation.state {
             ReservationState::Prepared => true,
-            ReservationState::Held => settlement.verdict != Verdict::Aborted || is_seeded(Fault::AbortsHeld),
+            ReservationState::Held => settlement.verdict != Verdict::Aborted,
             _ => is_seeded(Fault::IgnoresVersion) && reservation.state == ReservationState::Committed,
         };
         let meant = match settlement.verdict {
@@ -233,6 +236,7 @@ impl Ledger {
                 requested: 0,
                 quantity: 0,
                 home,
+                sourcing: None,
             };
             let storefront = self.stock.storefronts.name(storefront).clone();
             self.stock.note(

@@ -8,7 +8,9 @@ use crate::{Action, Cause, ChangeKind, PolicyEffect, Refusal, Sku, StorefrontId}
 
 use super::{
     decide::Plan,
+    operations::MAX_48_BITS,
     stock::{Recording, Stock},
+    stocking::{at_least, check_time},
 };
 
 /// By SKU and storefront, those that differ from the default.
@@ -21,6 +23,9 @@ pub(crate) struct Policy {
     pub(crate) may_borrow: bool,
     /// 0: no limit.
     pub(crate) max_per_reservation: i64,
+    pub(crate) backorder_limit: i64,
+    pub(crate) preorder_limit: i64,
+    pub(crate) preorder_until_ms: u64,
 }
 
 impl Default for Policy {
@@ -28,6 +33,9 @@ impl Default for Policy {
         Self {
             may_borrow: true,
             max_per_reservation: 0,
+            backorder_limit: 0,
+            preorder_limit: 0,
+            preorder_until_ms: 0,
         }
     }
 }
@@ -40,6 +48,28 @@ impl Policy {
         } else {
             self.max_per_reservation
         }
+    }
+
+    /// How many units of the SKU may be backordered at a log time.
+    pub(crate) fn backorder_limit_at(self, now_ms: u64) -> i64 {
+        if now_ms < self.preorder_until_ms {
+            self.preorder_limit
+        } else {
+            self.backorder_limit
+        }
+    }
+
+    pub(crate) fn may_backorder(self, now_ms: u64) -> bool {
+        self.may_borrow && self.backorder_limit_at(now_ms) > 0
+    }
+
+    fn is_possible(self) -> bool {
+        let limits = [
+            self.max_per_reservation,
+            self.backorder_limit,
+            self.preorder_limit,
+        ];
+        limits.into_iter().all(|limit| limit >= 0) && self.preorder_until_ms <= MAX_48_BITS
     }
 }
 
@@ -57,7 +87,7 @@ impl Policies {
     pub(crate) fn check(&self, skus: usize, storefronts: usize) -> Result<(), String> {
         for ((sku, storefront), policy) in &self.0 {
             let known = (*sku as usize) < skus && usize::from(*storefront) < storefronts;
-            if !known || policy.max_per_reservation < 0 || *policy == Policy::default() {
+            if !known || !policy.is_possible() || *policy == Policy::default() {
                 return Err(format!(
                     "a policy that cannot be: {policy:?} for SKU {sku}, storefront {storefront}"
                 ));
@@ -87,6 +117,9 @@ impl Policies {
         let effect = PolicyEffect {
             may_borrow: policy.may_borrow,
             max_per_reservation: policy.max_per_reservation,
+            backorder_limit: policy.backorder_limit,
+            preorder_limit: policy.preorder_limit,
+            preorder_until_ms: policy.preorder_until_ms,
         };
         stock.note(
             recording,
@@ -113,19 +146,24 @@ pub(crate) fn decide<'a>(stock: &Stock, action: &'a Action) -> Result<Plan<'a>, 
         storefront,
         may_borrow,
         max_per_reservation,
+        backorder_limit,
+        preorder_limit,
+        preorder_until_ms,
     } = action
     else {
         return Err(Refusal::InvalidRequest("not a policy".to_owned()));
     };
-    if *max_per_reservation < 0 {
-        return Err(Refusal::InvalidRequest(format!(
-            "max_per_reservation is {max_per_reservation}, it must be at least 0 (0: no limit)"
-        )));
-    }
+    at_least("max_per_reservation", *max_per_reservation, 0)?;
+    at_least("backorder_limit", *backorder_limit, 0)?;
+    at_least("preorder_limit", *preorder_limit, 0)?;
+    check_time("preorder_until_ms", *preorder_until_ms)?;
     stock.check_room(Some(sku), None, Some(storefront))?;
     let policy = Policy {
         may_borrow: *may_borrow,
         max_per_reservation: *max_per_reservation,
+        backorder_limit: *backorder_limit,
+        preorder_limit: *preorder_limit,
+        preorder_until_ms: *preorder_until_ms,
     };
     Ok(Plan::Policy(PolicyPlan {
         sku,

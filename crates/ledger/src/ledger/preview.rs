@@ -9,8 +9,8 @@ impl Ledger {
     /// when that is later)? Used on a confirmed read to refuse without a log write. A known operation id is
     /// answered with its replay.
     ///
-    /// None: it has to go through the log, because it would take effect, or because a hold or a closed reservation is due
-    /// at that time and an entry would first give its units back or forget it.
+    /// None: it has to go through the log, because it would take effect, or because a hold, a closed reservation or a closed transfer is
+    /// due at that time and an entry would first give its units back or forget it.
     pub fn preview(&self, now_ms: u64, command: &Command) -> Option<Outcome> {
         let now_ms = self.log_time_ms.max(now_ms);
         let due = [
@@ -18,6 +18,7 @@ impl Ledger {
             self.reservations.first_closed(),
             self.orders.first_end(),
             self.orders.first_closed(),
+            self.transfers.first_closed(),
         ];
         let something_is_due = due.into_iter().flatten().any(|(at, _)| at <= now_ms);
         if let Action::Order(step) = &command.action {

@@ -8,6 +8,7 @@ use crate::{
 use super::{
     Ledger,
     reservation::{Line, Part},
+    transferring::check_page,
 };
 
 /// The most cells of a page.
@@ -24,11 +25,7 @@ impl Ledger {
         match query {
             Query::Cells { sku, warehouse } => Ok(QueryReply::Cells(self.cells(sku, warehouse.as_ref()))),
             Query::ListCells { after, limit } => {
-                if !(1..=MAX_PAGE).contains(limit) {
-                    return Err(Refusal::InvalidRequest(format!(
-                        "limit is {limit}, it must be 1 to {MAX_PAGE}"
-                    )));
-                }
+                check_page(*limit, MAX_PAGE)?;
                 Ok(QueryReply::Cells(
                     self.list_cells(after.as_ref(), *limit as usize),
                 ))
@@ -51,6 +48,21 @@ impl Ledger {
             }
             Query::OrderWork { limit } => Ok(QueryReply::OrderWork(self.order_work(*limit as usize))),
             Query::Digest => Ok(QueryReply::Digest(self.digest())),
+            Query::Promise {
+                storefront,
+                sku,
+                until_ms,
+            } => Ok(QueryReply::Promise(self.promise(storefront, sku, *until_ms))),
+            Query::Deficits { after, limit } => {
+                self.deficits(after.as_ref(), *limit).map(QueryReply::Deficits)
+            }
+            Query::Transfer { transfer_id } => Ok(QueryReply::Transfer(self.transfer(*transfer_id))),
+            Query::OpenTransfers { after, limit } => {
+                self.open_transfers(*after, *limit).map(QueryReply::Transfers)
+            }
+            Query::Supplies { sku, warehouse } => {
+                Ok(QueryReply::Supplies(self.supplies(sku, warehouse.as_ref())))
+            }
         }
     }
 
@@ -94,6 +106,7 @@ impl Ledger {
     fn availability(&self, storefront: &StorefrontId, sku: &Sku) -> AvailabilityView {
         let storefront = self.stock.storefronts.find(storefront);
         let mut warehouses = Vec::new();
+        let mut backorderable = 0;
         if let Some(number) = self.stock.skus.find(sku) {
             let policy = self.policies.get(number, storefront);
             for cell in self.stock.cells_of(number) {
@@ -102,10 +115,14 @@ impl Ledger {
                     warehouses.push((self.stock.warehouses.name(cell.warehouse).clone(), pooled + free));
                 }
             }
+            if !self.stock.cells_of(number).is_empty() {
+                backorderable = self.backorder_room(number, policy, self.log_time_ms);
+            }
         }
         AvailabilityView {
             sku: sku.clone(),
             warehouses,
+            backorderable,
         }
     }
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Reference, ReservationState, ShardNumber};
+use crate::{Reference, ReservationState, ShardNumber, SourcingReason};
 
-use super::participant::OrderLink;
+use super::{participant::OrderLink, sourcing::Take};
 
 /// What was granted for one request. A closed one stays for a while: for retries of its operations, and for returns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub(crate) struct Line {
 }
 
 /// The units of a line from one warehouse:
-/// `from_pool + from_free = open + shipped + released + cancelled`, and `returned <= shipped`.
+/// `from_pool + from_free + from_backorder = open + shipped + released + cancelled`, and `returned <= shipped`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub(crate) warehouse: u16,
@@ -41,6 +41,10 @@ pub(crate) struct Part {
     pub(crate) from_pool: i64,
     /// Granted from free.
     pub(crate) from_free: i64,
+    /// Granted beyond stock.
+    pub(crate) from_backorder: i64,
+    /// Why this warehouse.
+    pub(crate) reason: SourcingReason,
     /// Held while the reservation is held, committed while it is committed.
     pub(crate) open: i64,
     /// How many of the open ones came from the pool. Those ship first, and go back last: what was taken last is
@@ -54,13 +58,16 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub(crate) fn new(warehouse: u16, from_pool: i64, from_free: i64) -> Self {
+    /// Units as they were taken, all open.
+    pub(crate) fn new(take: Take) -> Self {
         Self {
-            warehouse,
-            from_pool,
-            from_free,
-            open: from_pool + from_free,
-            open_from_pool: from_pool,
+            warehouse: take.warehouse,
+            from_pool: take.from_pool,
+            from_free: take.from_free,
+            from_backorder: take.from_backorder,
+            reason: take.reason,
+            open: take.units(),
+            open_from_pool: take.from_pool,
             shipped: 0,
             released: 0,
             cancelled: 0,
@@ -69,7 +76,7 @@ impl Part {
     }
 
     pub(crate) fn granted(&self) -> i64 {
-        self.from_pool + self.from_free
+        self.from_pool + self.from_free + self.from_backorder
     }
 
     /// Units that can come back.
@@ -84,13 +91,13 @@ impl Part {
         self.shipped += quantity;
     }
 
-    /// Takes open units that go back; says how many of them to the pool and to free.
+    /// Takes open units that go back; says how many of them to the pool, and how many become sellable.
     pub(crate) fn take_back(&mut self, quantity: i64) -> (i64, i64) {
-        let to_free = quantity.min(self.open - self.open_from_pool);
-        let to_pool = quantity - to_free;
+        let to_sellable = quantity.min(self.open - self.open_from_pool);
+        let to_pool = quantity - to_sellable;
         self.open -= quantity;
         self.open_from_pool -= to_pool;
-        (to_pool, to_free)
+        (to_pool, to_sellable)
     }
 }
 
@@ -134,7 +141,7 @@ impl Reservation {
             let mut granted = 0i128;
             for part in &line.parts {
                 part.check()?;
-                granted += i128::from(part.from_pool) + i128::from(part.from_free);
+                granted += part.granted_exactly();
                 open += i128::from(part.open);
                 shipped += i128::from(part.shipped);
                 released += i128::from(part.released);
@@ -174,10 +181,16 @@ impl Reservation {
 }
 
 impl Part {
+    fn granted_exactly(&self) -> i128 {
+        let from = [self.from_pool, self.from_free, self.from_backorder];
+        from.into_iter().map(i128::from).sum()
+    }
+
     fn check(&self) -> Result<(), String> {
         let all = [
             self.from_pool,
             self.from_free,
+            self.from_backorder,
             self.open,
             self.open_from_pool,
             self.shipped,
@@ -185,7 +198,7 @@ impl Part {
             self.cancelled,
             self.returned,
         ];
-        let granted = i128::from(self.from_pool) + i128::from(self.from_free);
+        let granted = self.granted_exactly();
         let placed: i128 = [self.open, self.shipped, self.released, self.cancelled]
             .into_iter()
             .map(i128::from)
@@ -197,7 +210,7 @@ impl Part {
             && self.returned <= self.shipped
             && self.open_from_pool <= self.open
             && self.open_from_pool <= self.from_pool
-            && self.open - self.open_from_pool <= self.from_free;
+            && i128::from(self.open - self.open_from_pool) <= granted - i128::from(self.from_pool);
         if right {
             Ok(())
         } else {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    LedgerOptions, ReservationId, ReservationState,
+    LedgerOptions, OperationId, ReservationId, ReservationState,
     fault::{Fault, is_seeded},
 };
 
@@ -207,11 +207,19 @@ fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -
             options.closed_retention_ms
         }
     };
-    let retained_until = reservation
-        .closed_at_ms
-        .saturating_add(retention_ms.max(options.operation_window_ms));
+    Due::Forgetting(kept_until_ms(id, reservation.closed_at_ms, retention_ms, options).saturating_add(1))
+}
+
+/// Until when something is kept that was made by the operation with its id and closed at a time.
+pub(crate) fn kept_until_ms(
+    id: &OperationId,
+    closed_at_ms: u64,
+    retention_ms: u64,
+    options: &LedgerOptions,
+) -> u64 {
+    let retained_until = closed_at_ms.saturating_add(retention_ms.max(options.operation_window_ms));
     let answerable_until = id.time_ms().saturating_add(options.operation_window_ms);
-    Due::Forgetting(retained_until.max(answerable_until).saturating_add(1))
+    retained_until.max(answerable_until)
 }
 
 fn units_by_sku(reservation: &Reservation) -> Vec<(u32, i128)> {

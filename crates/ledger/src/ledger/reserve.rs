@@ -1,27 +1,27 @@
 //! Reserve: which units a buyer gets.
 //!
 //! Lines of one SKU and source are added up under the number of the first. Lines are decided in order, each against what
-//! the lines before left. In one warehouse the storefront's pool is taken first, then free where the policy lets it borrow.
-//! A policy's `max_per_reservation` limits what all lines of the SKU together can have, as if there were no more stock.
+//! the lines before left; `sourcing.rs` says from which warehouses. A policy's `max_per_reservation` limits what all lines of
+//! the SKU together can have, as if there were no more stock.
 //! With any source one warehouse that fills the whole line is preferred, the first by name; otherwise the line is taken
 //! from those with most, the first by name among equals.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use indexmap::{IndexMap, map::Entry};
 
 use crate::{
     Allocation, Cause, ChangeKind, Command, GrantedLine, Position, Refusal, ReservationEffect,
-    ReservationState, ReserveLine, ReserveMode, Shortage, Sku, Source, StorefrontId, Success, Violation,
-    hash::FixedState,
+    ReservationState, ReserveLine, ReserveMode, Shortage, Sku, Source, Sourcing, StorefrontId, Success,
+    Violation, hash::FixedState,
 };
 
 use super::{
     Ledger,
-    cell::{Cell, Deltas},
+    cell::Deltas,
     participant::OrderLink,
-    policies::Policy,
     reservation::{Line, Part, Reservation},
+    sourcing::{Buyer, Take, Taken, Wish},
     stock::{CellKey, Recording, Step},
 };
 
@@ -46,13 +46,6 @@ struct PlannedLine<'a> {
     takes: Vec<Take>,
 }
 
-/// Units of one cell.
-struct Take {
-    warehouse: u16,
-    from_pool: i64,
-    from_free: i64,
-}
-
 /// What is asked for.
 pub(crate) struct Buying<'a> {
     pub(crate) storefront: &'a StorefrontId,
@@ -60,6 +53,7 @@ pub(crate) struct Buying<'a> {
     pub(crate) lines: Vec<(u32, &'a ReserveLine)>,
     pub(crate) ttl_ms: u64,
     pub(crate) mode: ReserveMode,
+    pub(crate) sourcing: Sourcing,
     /// Best effort that finds nothing is no refusal.
     pub(crate) may_be_empty: bool,
 }
@@ -69,19 +63,6 @@ struct Merged<'a> {
     number: u32,
     line: &'a ReserveLine,
     requested: i64,
-}
-
-/// What earlier lines of the same request took; empty while the first line is decided.
-#[derive(Default)]
-struct Taken {
-    cells: BTreeMap<CellKey, (i64, i64)>,
-    skus: BTreeMap<u32, i64>,
-}
-
-/// For whom stock is looked for.
-struct Buyer {
-    storefront: Option<u16>,
-    policy: Policy,
 }
 
 /// Checks a time to live and gives the end of a hold.
@@ -172,6 +153,7 @@ impl Ledger {
             lines,
             ttl_ms,
             mode,
+            sourcing,
             may_be_empty,
         } = buying;
         let expires_at_ms = ends_at(now_ms, ttl_ms)?;
@@ -183,22 +165,21 @@ impl Ledger {
         let mut shortages = Vec::new();
         let mut planned = Vec::with_capacity(merged.len());
         let mut granted_any = false;
-        for Merged {
-            number,
-            line,
-            requested,
-        } in merged
-        {
-            let sku = self.stock.skus.find(&line.sku);
-            let policy = sku.map_or_else(Policy::default, |sku| {
-                self.policies.get(sku, number_of_storefront)
-            });
-            let buyer = Buyer {
-                storefront: number_of_storefront,
-                policy,
-            };
-            let (takes, available) = match sku {
-                Some(sku) => self.take(&buyer, sku, &line.source, requested, &taken),
+        let order = self.order(sourcing, || {
+            let known = merged
+                .iter()
+                .filter_map(|merged| self.wish(now_ms, number_of_storefront, merged));
+            known.collect()
+        });
+        for merged in &merged {
+            let Merged {
+                number,
+                line,
+                requested,
+            } = *merged;
+            let wish = self.wish(now_ms, number_of_storefront, merged);
+            let (takes, available) = match &wish {
+                Some((buyer, wish)) => self.take(buyer, wish, &order, &taken),
                 None => (Vec::new(), 0),
             };
             granted_any |= !takes.is_empty();
@@ -210,8 +191,8 @@ impl Ledger {
                     available,
                 });
             }
-            if !single && let Some(sku) = sku {
-                taken.add(sku, &takes);
+            if !single && let Some((_, wish)) = &wish {
+                taken.add(wish.sku, &takes);
             }
             planned.push(PlannedLine {
                 number,
@@ -237,100 +218,25 @@ impl Ledger {
         })
     }
 
-    /// What a line takes, and what it could have had (which ends at the largest i64).
-    fn take(
+    /// Who wants what of a SKU; None when the SKU is unknown.
+    fn wish<'a>(
         &self,
-        buyer: &Buyer,
-        sku: u32,
-        source: &Source,
-        requested: i64,
-        taken: &Taken,
-    ) -> (Vec<Take>, i64) {
-        let left_by_policy = buyer
-            .policy
-            .most()
-            .saturating_sub(taken.skus.get(&sku).copied().unwrap_or(0));
-        let wanted = requested.min(left_by_policy);
-        let mut candidates: Vec<Take> = match source {
-            Source::Any => self
-                .stock
-                .cells_of(sku)
-                .iter()
-                .filter_map(|cell| self.offer(buyer, sku, cell, taken))
-                .collect(),
-            Source::Warehouse(warehouse) => self.offer_of(buyer, sku, warehouse, taken).into_iter().collect(),
-            Source::Preference(list) => list
-                .iter()
-                .filter_map(|warehouse| self.offer_of(buyer, sku, warehouse, taken))
-                .collect(),
+        now_ms: u64,
+        storefront: Option<u16>,
+        merged: &Merged<'a>,
+    ) -> Option<(Buyer, Wish<'a>)> {
+        let sku = self.stock.skus.find(&merged.line.sku)?;
+        let buyer = Buyer {
+            storefront,
+            policy: self.policies.get(sku, storefront),
+            now_ms,
         };
-        let stocked = candidates
-            .iter()
-            .fold(0_i64, |sum, take| sum.saturating_add(take.units()));
-        if *source == Source::Any {
-            match candidates.iter().position(|take| take.units() >= wanted) {
-                Some(first) => candidates.swap(0, first),
-                // Stable: equals stay in order of name.
-                None => candidates.sort_by_key(|take| std::cmp::Reverse(take.units())),
-            }
-        }
-        let mut missing = wanted;
-        let mut takes = Vec::with_capacity(1);
-        for offer in candidates {
-            if missing == 0 {
-                break;
-            }
-            let from_pool = offer.from_pool.min(missing);
-            let from_free = offer.from_free.min(missing - from_pool);
-            missing -= from_pool + from_free;
-            takes.push(Take {
-                warehouse: offer.warehouse,
-                from_pool,
-                from_free,
-            });
-        }
-        (takes, stocked.min(left_by_policy))
-    }
-
-    fn offer_of(
-        &self,
-        buyer: &Buyer,
-        sku: u32,
-        warehouse: &crate::WarehouseId,
-        taken: &Taken,
-    ) -> Option<Take> {
-        let key = CellKey {
+        let wish = Wish {
             sku,
-            warehouse: self.stock.warehouses.find(warehouse)?,
+            source: &merged.line.source,
+            requested: merged.requested,
         };
-        self.offer(buyer, sku, self.stock.cell(key)?, taken)
-    }
-
-    /// What a cell has for the buyer; None when it has nothing.
-    fn offer(&self, buyer: &Buyer, sku: u32, cell: &Cell, taken: &Taken) -> Option<Take> {
-        let offer = self.available(buyer.storefront, buyer.policy, cell);
-        let key = CellKey {
-            sku,
-            warehouse: cell.warehouse,
-        };
-        let (pool_taken, free_taken) = if taken.cells.is_empty() {
-            (0, 0)
-        } else {
-            taken.cells.get(&key).copied().unwrap_or_default()
-        };
-        let (from_pool, from_free) = (offer.0 - pool_taken, offer.1 - free_taken);
-        (from_pool + from_free > 0).then_some(Take {
-            warehouse: cell.warehouse,
-            from_pool,
-            from_free,
-        })
-    }
-
-    /// What a storefront could have of a cell: from its pool, and from free.
-    pub(crate) fn available(&self, storefront: Option<u16>, policy: Policy, cell: &Cell) -> (i64, i64) {
-        let ranks = self.stock.storefronts.ranks();
-        let from_pool = storefront.map_or(0, |storefront| cell.pool(storefront, ranks));
-        (from_pool, if policy.may_borrow { cell.free } else { 0 })
+        Some((buyer, wish))
     }
 
     pub(crate) fn execute_reserve(
@@ -357,17 +263,13 @@ impl Ledger {
         for line in lines {
             let sku = self.stock.intern_sku(line.sku);
             let mut parts = Vec::with_capacity(line.takes.len());
-            for Take {
-                warehouse,
-                from_pool,
-                from_free,
-            } in line.takes
-            {
-                let quantity = from_pool + from_free;
+            for take in line.takes {
+                let quantity = take.units();
                 let deltas = Deltas {
-                    free: -from_free,
-                    pool: (from_pool > 0).then_some((storefront, -from_pool)),
+                    free: -take.from_free,
+                    pool: (take.from_pool > 0).then_some((storefront, -take.from_pool)),
                     held: quantity,
+                    backordered: take.from_backorder,
                     ..Deltas::default()
                 };
                 let reservation = Some(ReservationEffect {
@@ -378,8 +280,12 @@ impl Ledger {
                     requested: line.requested,
                     quantity,
                     home: order.as_ref().map(|order| order.home),
+                    sourcing: Some(take.reason),
                 });
-                let cell = CellKey { sku, warehouse };
+                let cell = CellKey {
+                    sku,
+                    warehouse: take.warehouse,
+                };
                 let step = Step {
                     kind,
                     cell,
@@ -389,7 +295,7 @@ impl Ledger {
                     cause,
                 };
                 self.stock.step(recording, step)?;
-                parts.push(Part::new(warehouse, from_pool, from_free));
+                parts.push(Part::new(take));
             }
             let line = Line {
                 number: line.number,
@@ -440,31 +346,9 @@ impl Ledger {
             warehouse: self.stock.warehouses.name(part.warehouse).clone(),
             from_pool: part.from_pool,
             from_free: part.from_free,
+            from_backorder: part.from_backorder,
+            reason: part.reason,
         };
         line.parts.iter().map(allocation).collect()
-    }
-}
-
-impl Take {
-    fn units(&self) -> i64 {
-        self.from_pool + self.from_free
-    }
-}
-
-impl Taken {
-    fn add(&mut self, sku: u32, takes: &[Take]) {
-        for take in takes {
-            let cell = self
-                .cells
-                .entry(CellKey {
-                    sku,
-                    warehouse: take.warehouse,
-                })
-                .or_default();
-            cell.0 += take.from_pool;
-            cell.1 += take.from_free;
-            let of_sku = self.skus.entry(sku).or_default();
-            *of_sku = of_sku.saturating_add(take.units());
-        }
     }
 }

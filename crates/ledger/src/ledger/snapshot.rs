@@ -3,12 +3,12 @@
 //! The bytes are canonical: one state has exactly one encoding, and decoding refuses every other. Queues, ranks
 //! and counts are not in it; they follow from the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
-use crate::{LedgerOptions, ReservationId, Sku, StorefrontId, WarehouseId, codec};
+use crate::{LedgerOptions, ReservationId, Sku, StorefrontId, TransferId, WarehouseId, codec};
 
 use super::{
     Ledger,
@@ -20,7 +20,9 @@ use super::{
     policies::Policies,
     reservation::Reservation,
     reservations::Reservations,
-    stock::Stock,
+    stock::{CellKey, Stock},
+    supplies::Supplies,
+    transfers::{Transfer, Transfers},
 };
 
 #[derive(Serialize)]
@@ -38,6 +40,8 @@ struct Snapshot<'a> {
     reservations: &'a BTreeMap<ReservationId, Reservation>,
     orders: &'a BTreeMap<ReservationId, Order>,
     operations: &'a Operations,
+    supplies: &'a Supplies,
+    transfers: &'a BTreeMap<TransferId, Transfer>,
 }
 
 /// The same fields in the same order.
@@ -56,6 +60,8 @@ struct OwnedSnapshot {
     reservations: BTreeMap<ReservationId, Reservation>,
     orders: BTreeMap<ReservationId, Order>,
     operations: Operations,
+    supplies: Supplies,
+    transfers: BTreeMap<TransferId, Transfer>,
 }
 
 impl Ledger {
@@ -74,6 +80,8 @@ impl Ledger {
             reservations: self.reservations.map(),
             orders: self.orders.map(),
             operations: &self.operations,
+            supplies: &self.supplies,
+            transfers: self.transfers.map(),
         }
     }
 
@@ -104,6 +112,7 @@ impl Ledger {
             skus: SkuNames::restore(snapshot.skus).ok_or_else(|| twice("SKUs"))?,
             warehouses: SmallNames::restore(snapshot.warehouses).ok_or_else(|| twice("warehouses"))?,
             storefronts: SmallNames::restore(snapshot.storefronts).ok_or_else(|| twice("storefronts"))?,
+            deficits: deficits(&snapshot.cells),
             cells: snapshot.cells,
             movements: snapshot.movements,
             last_seq: snapshot.last_seq,
@@ -111,12 +120,14 @@ impl Ledger {
         let ledger = Self {
             reservations: Reservations::restore(snapshot.reservations, &snapshot.options),
             orders: Orders::restore(snapshot.orders, &snapshot.options),
+            transfers: Transfers::restore(snapshot.transfers, &snapshot.options),
             options: snapshot.options,
             log_index: snapshot.log_index,
             log_time_ms: snapshot.log_time_ms,
             stock,
             policies: snapshot.policies,
             operations: snapshot.operations,
+            supplies: snapshot.supplies,
         };
         ledger
             .check()
@@ -129,6 +140,19 @@ impl Ledger {
             _ => Err("snapshot: not in the one form that is written".to_owned()),
         }
     }
+}
+
+/// Which cells have one.
+pub(crate) fn deficits(cells: &[Vec<Cell>]) -> BTreeSet<CellKey> {
+    let of_sku = |(sku, cells): (usize, &Vec<Cell>)| {
+        let short = cells.iter().filter(|cell| cell.deficit > 0);
+        let key = |cell: &Cell| CellKey {
+            sku: sku as u32,
+            warehouse: cell.warehouse,
+        };
+        short.map(key).collect::<Vec<_>>()
+    };
+    cells.iter().enumerate().flat_map(of_sku).collect()
 }
 
 /// Feeds a hasher in large pieces.

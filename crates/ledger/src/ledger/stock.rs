@@ -1,10 +1,12 @@
 //! All cells of a shard, and the recording of what happens to them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Cause, CellView, Change, ChangeKind, PolicyEffect, PoolView, Refusal, ReservationEffect, ReservationId,
-    Sku, StorefrontId, Violation, WarehouseId,
+    Sku, StorefrontId, SupplyEffect, TransferEffect, TransferId, Violation, WarehouseId,
 };
 
 use super::{
@@ -23,6 +25,8 @@ pub(crate) struct Stock {
     pub(crate) cells: Vec<Vec<Cell>>,
     pub(crate) cell_count: u64,
     pub(crate) movements: Movements,
+    /// The cells that have one; follows from them.
+    pub(crate) deficits: BTreeSet<CellKey>,
     pub(crate) last_seq: u64,
 }
 
@@ -42,6 +46,7 @@ pub(crate) struct Recording {
     pub(crate) touched_cells: Vec<CellKey>,
     pub(crate) touched_reservations: Vec<ReservationId>,
     pub(crate) touched_orders: Vec<ReservationId>,
+    pub(crate) touched_transfers: Vec<TransferId>,
 }
 
 /// One effect, before it has a number.
@@ -63,6 +68,7 @@ impl Recording {
             touched_cells: Vec::new(),
             touched_reservations: Vec::new(),
             touched_orders: Vec::new(),
+            touched_transfers: Vec::new(),
         }
     }
 
@@ -86,6 +92,7 @@ impl Stock {
             cells: Vec::new(),
             cell_count: 0,
             movements: Movements::default(),
+            deficits: BTreeSet::new(),
             last_seq: 0,
         }
     }
@@ -186,6 +193,13 @@ impl Stock {
             ))
         })?;
         let moves = cell.moves(&deltas, ranks);
+        if deltas.deficit != 0 {
+            if cell.deficit > 0 {
+                self.deficits.insert(key);
+            } else {
+                self.deficits.remove(&key);
+            }
+        }
         self.last_seq += 1;
         if deltas.on_hand != 0 {
             self.movements.push(self.last_seq, key, deltas.on_hand);
@@ -207,8 +221,26 @@ impl Stock {
             moves,
             reservation,
             policy: None,
+            transfer: None,
+            supply: None,
             cause: cause.clone(),
         });
+        Ok(())
+    }
+
+    /// Takes a step whose change also tells of a transfer or a supply.
+    pub(crate) fn step_telling(
+        &mut self,
+        recording: &mut Recording,
+        step: Step<'_>,
+        transfer: Option<TransferEffect>,
+        supply: Option<SupplyEffect>,
+    ) -> Result<(), Violation> {
+        self.step(recording, step)?;
+        if let Some(change) = recording.changes.last_mut() {
+            change.transfer = transfer;
+            change.supply = supply;
+        }
         Ok(())
     }
 
@@ -240,6 +272,8 @@ impl Stock {
             moves: Vec::new(),
             reservation,
             policy,
+            transfer: None,
+            supply: None,
             cause: cause.clone(),
         });
     }
@@ -261,6 +295,8 @@ impl Stock {
             damaged: cell.damaged,
             quality_hold: cell.quality_hold,
             deficit: cell.deficit,
+            backordered: cell.backordered,
+            in_transit: cell.in_transit,
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Receive, Adjust, MoveBucket, AllocatePool, and returns without a reservation: what moves one cell.
 
 use crate::{
-    Bucket, Cause, CellView, ChangeKind, Disposition, Refusal, Shortage, Sku, StorefrontId, Violation,
-    WarehouseId,
+    Bucket, Cause, CellView, ChangeKind, Disposition, Refusal, Shortage, Sku, StorefrontId, SupplyId,
+    Violation, WarehouseId,
 };
 
 use super::{
     Ledger,
     cell::{Cell, Deltas, Flow},
-    fulfilment::returned,
+    fulfilment::into_buckets,
+    operations::MAX_48_BITS,
     stock::{Recording, Step, Stock},
+    supplies::SupplyStep,
 };
 
 /// A decided movement of one cell.
@@ -18,14 +20,15 @@ pub(crate) struct StockPlan<'a> {
     pub(crate) sku: &'a Sku,
     pub(crate) warehouse: &'a WarehouseId,
     pub(crate) movement: Movement<'a>,
+    pub(crate) supply: Option<SupplyStep<'a>>,
 }
 
 /// What moves.
 pub(crate) enum Movement<'a> {
     /// One change for each; none is empty, one may move nothing.
     Steps(Vec<Deltas>),
-    /// This many units from free into a pool (whose storefront may be new), or back when negative.
-    IntoPool(&'a StorefrontId, i64),
+    /// Beside the first, what the pool of a storefront that may be new gains or loses.
+    OfPool(Deltas, &'a StorefrontId, i64),
 }
 
 /// The cell of a command; an empty one where there is none yet.
@@ -44,7 +47,17 @@ pub(crate) fn at_least(what: &str, value: i64, least: i64) -> Result<(), Refusal
     )))
 }
 
-fn short(sku: &Sku, requested: i64, available: i64) -> Refusal {
+/// Times of plans must be times that log time can reach.
+pub(crate) fn check_time(what: &str, time_ms: u64) -> Result<(), Refusal> {
+    if time_ms <= MAX_48_BITS {
+        return Ok(());
+    }
+    Err(Refusal::InvalidRequest(format!(
+        "{what} is {time_ms}, it must be at most {MAX_48_BITS} (the year 10889)"
+    )))
+}
+
+pub(crate) fn short(sku: &Sku, requested: i64, available: i64) -> Refusal {
     Refusal::InsufficientStock(vec![Shortage {
         line: 0,
         sku: sku.clone(),
@@ -59,6 +72,7 @@ impl Stock {
         sku: &'a Sku,
         warehouse: &'a WarehouseId,
         quantity: i64,
+        supply_id: Option<&'a SupplyId>,
     ) -> Result<StockPlan<'a>, Refusal> {
         at_least("quantity", quantity, 1)?;
         let cell = cell_or_empty(self, sku, warehouse);
@@ -67,7 +81,11 @@ impl Stock {
             flow: Some(Flow::Received),
             ..cell.sellable(quantity)
         };
-        self.plan(ChangeKind::Received, sku, warehouse, &cell, vec![deltas])
+        let plan = self.plan(ChangeKind::Received, sku, warehouse, &cell, vec![deltas])?;
+        Ok(StockPlan {
+            supply: supply_id.map(|supply_id| SupplyStep::Receive(supply_id, quantity)),
+            ..plan
+        })
     }
 
     pub(crate) fn decide_foreign_return<'a>(
@@ -79,7 +97,7 @@ impl Stock {
     ) -> Result<StockPlan<'a>, Refusal> {
         at_least("quantity", quantity, 1)?;
         let cell = cell_or_empty(self, sku, warehouse);
-        let deltas = returned(&cell, quantity, disposition);
+        let deltas = into_buckets(&cell, quantity, disposition, Flow::Returned);
         self.plan(ChangeKind::Returned, sku, warehouse, &cell, vec![deltas])
     }
 
@@ -119,7 +137,8 @@ impl Stock {
         self.plan(ChangeKind::Adjusted, sku, warehouse, &cell, steps)
     }
 
-    /// Between free, safety, damaged and quality hold. Into free or safety a deficit is filled first.
+    /// Between free, safety, damaged and quality hold. Into free or safety a deficit is filled first; into free then what is
+    /// backordered.
     pub(crate) fn decide_move<'a>(
         &self,
         sku: &'a Sku,
@@ -152,16 +171,33 @@ impl Stock {
             return Err(short(sku, quantity, there));
         }
         *taken = -quantity;
-        let sellable = matches!(to, Bucket::Free | Bucket::Safety);
-        let filled = if sellable { quantity.min(cell.deficit) } else { 0 };
-        deltas.deficit = -filled;
-        let given = match to {
-            Bucket::Safety => &mut deltas.safety,
-            Bucket::Damaged => &mut deltas.damaged,
-            Bucket::QualityHold => &mut deltas.quality_hold,
-            _ => &mut deltas.free,
+        let deltas = match to {
+            Bucket::Safety => {
+                let found = quantity.min(cell.deficit);
+                Deltas {
+                    deficit: -found,
+                    safety: quantity - found,
+                    ..deltas
+                }
+            }
+            Bucket::Damaged => Deltas {
+                damaged: quantity,
+                ..deltas
+            },
+            Bucket::QualityHold => Deltas {
+                quality_hold: quantity,
+                ..deltas
+            },
+            _ => {
+                let sold = cell.sellable(quantity);
+                Deltas {
+                    deficit: sold.deficit,
+                    backordered: sold.backordered,
+                    free: sold.free,
+                    ..deltas
+                }
+            }
         };
-        *given = quantity - filled;
         self.plan(ChangeKind::BucketMoved, sku, warehouse, &cell, vec![deltas])
     }
 
@@ -181,12 +217,21 @@ impl Stock {
             return Err(short(sku, target, pooled + cell.free));
         }
         self.check_room(Some(sku), Some(warehouse), Some(storefront))?;
-        let movement = Movement::IntoPool(storefront, wanted);
+        let beside = if wanted < 0 {
+            cell.sellable(-wanted)
+        } else {
+            Deltas {
+                free: -wanted,
+                ..Deltas::default()
+            }
+        };
+        let movement = Movement::OfPool(beside, storefront, wanted);
         Ok(StockPlan {
             kind: ChangeKind::PoolAllocated,
             sku,
             warehouse,
             movement,
+            supply: None,
         })
     }
 
@@ -205,6 +250,7 @@ impl Stock {
             sku,
             warehouse,
             movement: Movement::Steps(steps),
+            supply: None,
         })
     }
 }
@@ -221,33 +267,32 @@ impl Ledger {
             sku,
             warehouse,
             movement,
+            supply,
         } = plan;
         let cell = self.stock.ensure(sku, warehouse);
         let (steps, storefront) = match movement {
             Movement::Steps(steps) => (steps, None),
-            Movement::IntoPool(storefront, units) => {
+            Movement::OfPool(beside, storefront, units) => {
                 let number = self.stock.storefronts.intern(storefront);
                 let deltas = Deltas {
-                    free: -units,
                     pool: Some((number, units)),
-                    ..Deltas::default()
+                    ..beside
                 };
                 (vec![deltas], Some(number))
             }
         };
+        let mut supply = supply.and_then(|step| self.supplies.take(cell, step));
         for deltas in steps {
             let storefront = storefront.or(deltas.pool.map(|(storefront, _)| storefront));
-            self.stock.step(
-                recording,
-                Step {
-                    kind,
-                    cell,
-                    storefront,
-                    deltas,
-                    reservation: None,
-                    cause,
-                },
-            )?;
+            let step = Step {
+                kind,
+                cell,
+                storefront,
+                deltas,
+                reservation: None,
+                cause,
+            };
+            self.stock.step_telling(recording, step, None, supply.take())?;
         }
         let moved = self
             .stock

@@ -87,8 +87,10 @@ impl Ledger {
                 .get(id)
                 .and_then(|reservation| reservation.order.as_ref());
             return match link {
-                Some(link) => Err(Refusal::DecidedAtHome { home: link.home }),
-                None => Ok(None),
+                Some(link) if !is_seeded(Fault::ParticipantDecides) => {
+                    Err(Refusal::DecidedAtHome { home: link.home })
+                }
+                _ => Ok(None),
             };
         };
         let state = match &order.state {
@@ -97,7 +99,9 @@ impl Ledger {
             OrderState::Decided(decided) => {
                 let expired_at_ms = decided.expires_at_ms;
                 match decided.verdict {
-                    Verdict::Held if expired_at_ms > now_ms || is_seeded(Fault::CommitsExpired) => {
+                    Verdict::Held if expired_at_ms > now_ms => return Ok(Some(expired_at_ms)),
+                    Verdict::Expired if is_seeded(Fault::CommitsExpired) => return Ok(Some(expired_at_ms)),
+                    Verdict::Committed if is_seeded(Fault::ReleasesCommitted) => {
                         return Ok(Some(expired_at_ms));
                     }
                     Verdict::Held | Verdict::Expired => return Err(Refusal::Expired { expired_at_ms }),
@@ -186,6 +190,7 @@ impl Ledger {
             requested: 0,
             quantity: 0,
             home: None,
+            sourcing: None,
         };
         let storefront = self.stock.storefronts.name(storefront).clone();
         self.stock.note(
@@ -283,6 +288,7 @@ fn end_parts(
                 requested: line.requested,
                 quantity,
                 home,
+                sourcing: None,
             };
             let step = Step {
                 kind,
@@ -298,7 +304,7 @@ fn end_parts(
     Ok(())
 }
 
-/// Takes open units of a part back; what the cell's pool, free and deficit get of them.
+/// Takes open units of a part back; what the cell's buckets get of them.
 pub(crate) fn give_back(
     stock: &Stock,
     cell: CellKey,
@@ -306,11 +312,11 @@ pub(crate) fn give_back(
     part: &mut Part,
     quantity: i64,
 ) -> Result<Deltas, Violation> {
-    let (to_pool, to_free) = part.take_back(quantity);
+    let (to_pool, to_sellable) = part.take_back(quantity);
     let cell = stock
         .cell(cell)
         .ok_or_else(|| Violation(format!("there is no cell {cell:?}")))?;
-    Ok(cell.give_back(storefront, to_pool, to_free))
+    Ok(cell.give_back(storefront, to_pool, to_sellable))
 }
 
 pub(crate) fn vanished(id: &ReservationId) -> Violation {

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     Action, Command, GrantedLine, Outcome, Position, Refusal, ReserveMode, Settlement, Shortage, Sku,
-    Success, Verdict, change::Cause, ledger::merged_lines,
+    Success, Verdict,
+    change::Cause,
+    fault::{Fault, is_seeded},
+    ledger::merged_lines,
 };
 
 /// How often one coordinator begins an attempt.
@@ -129,6 +132,7 @@ impl Coordinator {
             lines,
             ttl_ms,
             mode,
+            sourcing,
         } = &request.action
         else {
             return Err(Refusal::InvalidRequest(
@@ -156,6 +160,7 @@ impl Coordinator {
             storefront: storefront.clone(),
             ttl_ms: *ttl_ms,
             mode: *mode,
+            sourcing: *sourcing,
             fingerprint: request.fingerprint(),
         };
         Ok(Some(Self {
@@ -357,7 +362,7 @@ impl Coordinator {
             .map(|line| i128::from(line.granted))
             .sum();
         let holds = match self.terms.mode {
-            ReserveMode::AllOrNothing => self.refused.is_empty(),
+            ReserveMode::AllOrNothing => self.refused.is_empty() || is_seeded(Fault::HoldsWithoutAll),
             ReserveMode::BestEffort => {
                 let home_is_in = self.prepared.contains_key(&self.home);
                 home_is_in && granted > 0 && self.refused.values().all(only_short)
@@ -474,7 +479,9 @@ impl Coordinator {
     fn next_attempt(&mut self, after: u32) -> Progress {
         self.attempt = after.saturating_add(1);
         self.rounds += 1;
-        self.prepared.clear();
+        if !is_seeded(Fault::KeepsOldUnits) {
+            self.prepared.clear();
+        }
         self.refused.clear();
         self.pending.clear();
         // Best effort waits for nobody, so it needs no order among the shards.

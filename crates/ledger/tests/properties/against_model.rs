@@ -6,7 +6,7 @@ use holdfast_ledger::*;
 use proptest::prelude::*;
 
 use crate::{
-    generate::{DraftEntry, STOREFRONTS, Writer, log, options},
+    generate::{DraftEntry, SKUS, STOREFRONTS, Writer, log, options},
     model::{Model, Place},
 };
 
@@ -49,7 +49,8 @@ impl Shadow {
                 assert!(*delta != 0 && *after >= 0, "{change:?}");
                 match bucket {
                     Bucket::OnHand => into_warehouse += delta,
-                    Bucket::Deficit => into_buckets -= delta,
+                    Bucket::InTransit => {}
+                    Bucket::Deficit | Bucket::Backordered => into_buckets -= delta,
                     _ => into_buckets += delta,
                 }
                 let storefront = change.storefront.clone().filter(|_| *bucket == Bucket::Pool);
@@ -80,6 +81,8 @@ impl Shadow {
                 (Bucket::Damaged, cell.damaged),
                 (Bucket::QualityHold, cell.quality_hold),
                 (Bucket::Deficit, cell.deficit),
+                (Bucket::Backordered, cell.backordered),
+                (Bucket::InTransit, cell.in_transit),
             ] {
                 known.insert(at(bucket, None), value);
             }
@@ -150,11 +153,7 @@ fn compare(ledger: &Ledger, model: &Model) {
     for name in STOREFRONTS {
         let storefront = StorefrontId::new(name).unwrap();
         for (sku, _) in model.cells.keys() {
-            let (may_borrow, _) = model
-                .policies
-                .get(&(sku.clone(), storefront.clone()))
-                .copied()
-                .unwrap_or((true, 0));
+            let may_borrow = model.policy(sku, &storefront).may_borrow;
             let mut warehouses = Vec::new();
             for ((_, warehouse), cell) in model.cells.iter().filter(|(key, _)| key.0 == *sku) {
                 let pooled = cell.pools.get(&storefront).copied().unwrap_or(0);
@@ -170,10 +169,69 @@ fn compare(ledger: &Ledger, model: &Model) {
             let expected = vec![AvailabilityView {
                 sku: sku.clone(),
                 warehouses,
+                backorderable: model.backorderable(sku, &storefront, &model.cells),
             }];
             assert_eq!(ledger.query(&query).unwrap(), QueryReply::Availability(expected));
+            let until_ms = model.now_ms + 20_000;
+            let query = Query::Promise {
+                storefront: storefront.clone(),
+                sku: sku.clone(),
+                until_ms,
+            };
+            let expected = model.promise(&storefront, sku, until_ms);
+            assert_eq!(ledger.query(&query).unwrap(), QueryReply::Promise(expected));
         }
     }
+}
+
+fn compare_plans(ledger: &Ledger, model: &Model) {
+    for id in model.transfers.keys() {
+        let found = ledger.query(&Query::Transfer { transfer_id: *id }).unwrap();
+        assert_eq!(found, QueryReply::Transfer(model.transfer(id)));
+    }
+    let open = model
+        .transfers
+        .iter()
+        .filter(|(_, transfer)| transfer.closed_at_ms == 0);
+    let open: Vec<TransferView> = open.filter_map(|(id, _)| model.transfer(id)).collect();
+    let mut listed: Vec<TransferView> = Vec::new();
+    loop {
+        let after = listed.last().map(|transfer| transfer.transfer_id);
+        match ledger.query(&Query::OpenTransfers { after, limit: 2 }).unwrap() {
+            QueryReply::Transfers(page) if page.is_empty() => break,
+            QueryReply::Transfers(page) => listed.extend(page),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(listed, open);
+    for sku in SKUS {
+        let sku = Sku::new(sku).unwrap();
+        let expected = model
+            .supplies
+            .iter()
+            .filter(|((key, _), (quantity, _))| key.0 == sku && *quantity > 0);
+        let expected = expected.map(|((key, supply_id), (quantity, expected_at_ms))| SupplyView {
+            warehouse: key.1.clone(),
+            supply_id: supply_id.clone(),
+            quantity: *quantity,
+            expected_at_ms: *expected_at_ms,
+        });
+        let expected = QueryReply::Supplies(expected.collect());
+        let query = Query::Supplies { sku, warehouse: None };
+        assert_eq!(ledger.query(&query).unwrap(), expected);
+    }
+    let mut listed: Vec<DeficitView> = Vec::new();
+    loop {
+        let after = listed
+            .last()
+            .map(|deficit| (deficit.cell.sku.clone(), deficit.cell.warehouse.clone()));
+        match ledger.query(&Query::Deficits { after, limit: 1 }).unwrap() {
+            QueryReply::Deficits(page) if page.is_empty() => break,
+            QueryReply::Deficits(page) => listed.extend(page),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(listed, model.deficits());
 }
 
 fn run(drafts: &[DraftEntry]) {
@@ -197,6 +255,7 @@ fn run(drafts: &[DraftEntry]) {
         model.mark(ledger.last_seq());
         writer.learn(&entry, &applied.outcomes, ledger.last_seq());
         compare(&ledger, &model);
+        compare_plans(&ledger, &model);
     }
 }
 

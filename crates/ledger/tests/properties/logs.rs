@@ -88,6 +88,18 @@ proptest! {
     }
 }
 
+/// Does the cell of a change have ring-fenced units?
+fn beside_a_pool(ledger: &Ledger, change: &Change) -> bool {
+    let query = Query::Cells {
+        sku: change.sku.clone().unwrap(),
+        warehouse: change.warehouse.clone(),
+    };
+    match ledger.query(&query).unwrap() {
+        QueryReply::Cells(cells) => cells.iter().any(|cell| !cell.pools.is_empty()),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// What keeps the properties above from being about nothing.
 #[test]
 fn generated_logs_reach_every_kind_of_change_and_refusal() {
@@ -105,19 +117,45 @@ fn generated_logs_reach_every_kind_of_change_and_refusal() {
             writer.learn(&entry, &applied.outcomes, ledger.last_seq());
             for change in applied.changes {
                 *reached.entry(format!("{:?}", change.kind)).or_default() += 1;
-                deficits += u32::from(change.moves.iter().any(|moved| moved.bucket == Bucket::Deficit));
+                let moved = |bucket| change.moves.iter().find(|moved| moved.bucket == bucket);
+                deficits += u32::from(moved(Bucket::Deficit).is_some());
+                let backordered = moved(Bucket::Backordered).map_or(0, |moved| moved.delta);
+                let special = [
+                    (
+                        "supply received",
+                        change.kind == ChangeKind::Received && change.supply.is_some(),
+                    ),
+                    ("backordered", backordered > 0),
+                    ("backorder filled", backordered < 0),
+                    (
+                        "backorder beside a pool",
+                        backordered > 0 && beside_a_pool(&ledger, &change),
+                    ),
+                ];
+                for (name, happened) in special {
+                    *reached.entry(name.to_owned()).or_default() += u32::from(happened);
+                }
                 if let Some(effect) = change.reservation {
                     *reached.entry(format!("state {:?}", effect.state)).or_default() += 1;
+                    if let Some(reason) = effect.sourcing {
+                        *reached.entry(format!("because {reason:?}")).or_default() += 1;
+                    }
                 }
             }
             for (outcome, command) in applied.outcomes.iter().zip(&entry.commands) {
                 let Err(refusal) = outcome else { continue };
-                *reached.entry(first_word(format!("{refusal:?}"))).or_default() += 1;
+                let refused = first_word(format!("refused_{refusal:?}"));
+                *reached.entry(refused).or_default() += 1;
                 let goods_are_missing = matches!(
                     (refusal, &command.action),
                     (Refusal::InsufficientStock(_), Action::Ship { .. })
                 );
                 *reached.entry("missing goods".to_owned()).or_default() += u32::from(goods_are_missing);
+                let of_a_transfer = matches!(
+                    (refusal, &command.action),
+                    (Refusal::ExceedsLine { .. }, Action::TransferIn { .. })
+                );
+                *reached.entry("more than in transit".to_owned()).or_default() += u32::from(of_a_transfer);
             }
         }
     }
@@ -136,6 +174,24 @@ fn generated_logs_reach_every_kind_of_change_and_refusal() {
         "BucketMoved",
         "PolicySet",
         "PoolAllocated",
+        "TransferredOut",
+        "TransferredIn",
+        "TransferClosed",
+        "SupplyExpected",
+        "supply received",
+        "refused_UnknownTransfer",
+        "refused_TransferClosed",
+        "more than in transit",
+        "backordered",
+        "backorder filled",
+        "backorder beside a pool",
+        "because OnlySource",
+        "because FirstFillingAll",
+        "because Preferred",
+        "because MostAvailable",
+        "because FewestShipments",
+        "because SpillOver",
+        "because Backordered",
         "state Held",
         "state Committed",
         "state Shipped",
@@ -143,15 +199,15 @@ fn generated_logs_reach_every_kind_of_change_and_refusal() {
         "state Expired",
         "state Cancelled",
         "state Returned",
-        "InvalidRequest",
-        "InsufficientStock",
-        "UnknownReservation",
-        "WrongState",
-        "ExceedsLine",
-        "OperationIdReused",
-        "OperationIdTooOld",
-        "OperationIdFromFuture",
-        "PositionInFuture",
+        "refused_InvalidRequest",
+        "refused_InsufficientStock",
+        "refused_UnknownReservation",
+        "refused_WrongState",
+        "refused_ExceedsLine",
+        "refused_OperationIdReused",
+        "refused_OperationIdTooOld",
+        "refused_OperationIdFromFuture",
+        "refused_PositionInFuture",
         "missing goods",
     ];
     let rare: Vec<_> = expected

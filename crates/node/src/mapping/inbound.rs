@@ -8,6 +8,7 @@ use crate::validation::{self, CheckedOperation, Invalid};
 
 pub use super::reserve::*;
 pub use super::stock::*;
+pub use super::transfers::*;
 
 /// A command, and the shard of its reservation if the caller named one.
 #[derive(Debug, Clone, PartialEq, Eq)]

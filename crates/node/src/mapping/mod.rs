@@ -4,8 +4,10 @@
 
 pub mod inbound;
 pub mod outbound;
+pub mod plans;
 mod reserve;
 mod stock;
+mod transfers;
 
 #[cfg(test)]
 mod tests;

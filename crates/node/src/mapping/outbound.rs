@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use holdfast_ledger::{
     Allocation, AvailabilityView, Bucket, CellView, Change, ChangeKind, GrantedLine, LineView, Position,
-    Refusal, ReservationState, ReservationView, Success,
+    Refusal, ReservationState, ReservationView, SourcingReason, Success,
 };
 use holdfast_proto::v1;
 use holdfast_shard::{Answer, QueryError, SubmitError};
@@ -125,6 +125,20 @@ fn allocation(allocation: Allocation) -> v1::Allocation {
         warehouse: allocation.warehouse.into(),
         from_pool: allocation.from_pool,
         from_free: allocation.from_free,
+        from_backorder: allocation.from_backorder,
+        reason: sourcing_reason(allocation.reason).into(),
+    }
+}
+
+fn sourcing_reason(reason: SourcingReason) -> v1::SourcingReason {
+    match reason {
+        SourcingReason::OnlySource => v1::SourcingReason::OnlySource,
+        SourcingReason::FirstFillingAll => v1::SourcingReason::FirstFillingAll,
+        SourcingReason::Preferred => v1::SourcingReason::Preferred,
+        SourcingReason::MostAvailable => v1::SourcingReason::MostAvailable,
+        SourcingReason::FewestShipments => v1::SourcingReason::FewestShipments,
+        SourcingReason::SpillOver => v1::SourcingReason::SpillOver,
+        SourcingReason::Backordered => v1::SourcingReason::Backordered,
     }
 }
 
@@ -149,6 +163,8 @@ pub fn cell(cell: CellView) -> v1::Cell {
         damaged: cell.damaged,
         quality_hold: cell.quality_hold,
         deficit: cell.deficit,
+        backordered: cell.backordered,
+        in_transit: cell.in_transit,
     }
 }
 
@@ -170,6 +186,7 @@ pub fn availability(read: v1::ReadPosition, view: AvailabilityView) -> v1::SkuAv
             })
             .collect(),
         read: Some(read),
+        backorderable: view.backorderable,
     }
 }
 
@@ -234,6 +251,8 @@ pub fn refusal(refusal: Refusal) -> v1::Refusal {
         Refusal::LimitReached { .. } => Reason::LimitReached,
         Refusal::PositionInFuture { .. } => Reason::PositionInFuture,
         Refusal::PositionTooOld { .. } => Reason::PositionTooOld,
+        Refusal::UnknownTransfer => Reason::UnknownTransfer,
+        Refusal::TransferClosed => Reason::TransferClosed,
         Refusal::Contended(_) | Refusal::OrderAborted { .. } => Reason::Contended,
         // The node follows it to the home; a caller sees it only when that is a defect.
         Refusal::DecidedAtHome { .. } | Refusal::OverSeveralShards { .. } => Reason::Internal,
@@ -317,6 +336,10 @@ fn change_kind(kind: ChangeKind) -> v1::ChangeKind {
         ChangeKind::Prepared => v1::ChangeKind::Prepared,
         ChangeKind::Confirmed => v1::ChangeKind::Confirmed,
         ChangeKind::Aborted => v1::ChangeKind::Aborted,
+        ChangeKind::TransferredOut => v1::ChangeKind::TransferredOut,
+        ChangeKind::TransferredIn => v1::ChangeKind::TransferredIn,
+        ChangeKind::TransferClosed => v1::ChangeKind::TransferClosed,
+        ChangeKind::SupplyExpected => v1::ChangeKind::SupplyExpected,
     }
 }
 
@@ -331,6 +354,8 @@ fn bucket(bucket: Bucket) -> v1::Bucket {
         Bucket::Damaged => v1::Bucket::Damaged,
         Bucket::QualityHold => v1::Bucket::QualityHold,
         Bucket::Deficit => v1::Bucket::Deficit,
+        Bucket::Backordered => v1::Bucket::Backordered,
+        Bucket::InTransit => v1::Bucket::InTransit,
     }
 }
 
@@ -364,10 +389,30 @@ pub fn change(shard: u32, change: Change) -> v1::Change {
             requested: effect.requested,
             quantity: effect.quantity,
             home: effect.home,
+            sourcing: effect
+                .sourcing
+                .map_or(v1::SourcingReason::Unspecified, sourcing_reason)
+                .into(),
         }),
         policy: change.policy.map(|effect| v1::PolicyEffect {
             may_borrow: effect.may_borrow,
             max_per_reservation: effect.max_per_reservation,
+            backorder_limit: effect.backorder_limit,
+            preorder_limit: effect.preorder_limit,
+            preorder_until_ms: effect.preorder_until_ms,
+        }),
+        transfer: change.transfer.map(|effect| v1::TransferEffect {
+            transfer_id: Bytes::copy_from_slice(effect.transfer_id.as_bytes()),
+            from: effect.from.into(),
+            to: effect.to.into(),
+            expected_at_ms: effect.expected_at_ms,
+            quantity: effect.quantity,
+            in_transit: effect.in_transit,
+        }),
+        supply: change.supply.map(|effect| v1::SupplyEffect {
+            supply_id: effect.supply_id.into(),
+            quantity: effect.quantity,
+            expected_at_ms: effect.expected_at_ms,
         }),
         cause: Some(v1::Cause {
             operation_id: change

@@ -1,7 +1,7 @@
 //! The checkout's commands.
 
 use holdfast_ledger::{
-    Action, Disposition, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source, WarehouseId,
+    Action, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source, Sourcing, WarehouseId,
 };
 use holdfast_proto::v1;
 
@@ -17,6 +17,12 @@ pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
         Ok(v1::ReserveMode::Unspecified | v1::ReserveMode::AllOrNothing) => ReserveMode::AllOrNothing,
         Ok(v1::ReserveMode::BestEffort) => ReserveMode::BestEffort,
         Err(_) => return Err(check::unknown_value("mode", request.mode)),
+    };
+    let sourcing = match v1::Sourcing::try_from(request.sourcing) {
+        Ok(v1::Sourcing::Unspecified | v1::Sourcing::AsGiven) => Sourcing::AsGiven,
+        Ok(v1::Sourcing::FewestShipments) => Sourcing::FewestShipments,
+        Ok(v1::Sourcing::Balance) => Sourcing::Balance,
+        Err(_) => return Err(check::unknown_value("sourcing", request.sourcing)),
     };
     let operation = check::operation(request.operation)?;
     let storefront = check::storefront("storefront", request.storefront)?;
@@ -35,11 +41,12 @@ pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
             lines,
             ttl_ms,
             mode,
+            sourcing,
         },
     ))
 }
 
-fn inside(outer: &str, invalid: Invalid) -> Invalid {
+pub(super) fn inside(outer: &str, invalid: Invalid) -> Invalid {
     Invalid {
         field: format!("{outer}.{}", invalid.field),
         ..invalid
@@ -143,12 +150,7 @@ pub fn cancel(request: v1::CancelRequest) -> Result<Taken, Invalid> {
 /// Checks and takes a Return.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
 pub fn take_back(request: v1::ReturnRequest) -> Result<Taken, Invalid> {
-    let disposition = match v1::Disposition::try_from(request.disposition) {
-        Ok(v1::Disposition::Unspecified | v1::Disposition::Restock) => Disposition::Restock,
-        Ok(v1::Disposition::Damaged) => Disposition::Damaged,
-        Ok(v1::Disposition::QualityHold) => Disposition::QualityHold,
-        Err(_) => return Err(check::unknown_value("disposition", request.disposition)),
-    };
+    let disposition = check::disposition("disposition", request.disposition)?;
     let operation = check::operation(request.operation)?;
     match check::required("what", request.what)? {
         v1::return_request::What::Reservation(what) => {

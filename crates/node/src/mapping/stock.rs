@@ -15,12 +15,34 @@ pub fn receive(request: v1::ReceiveRequest) -> Result<Taken, Invalid> {
     let sku = check::sku("sku", request.sku)?;
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
     let quantity = check::quantity("quantity", request.quantity)?;
+    let supply_id = if request.supply_id.is_empty() {
+        None
+    } else {
+        Some(check::supply_id("supply_id", request.supply_id)?)
+    };
     Ok(Taken::new(
         operation,
         Action::Receive {
             sku,
             warehouse,
             quantity,
+            supply_id,
+        },
+    ))
+}
+
+/// Checks and takes an ExpectSupply.
+#[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
+pub fn expect_supply(request: v1::ExpectSupplyRequest) -> Result<Taken, Invalid> {
+    let operation = check::operation(request.operation)?;
+    Ok(Taken::new(
+        operation,
+        Action::ExpectSupply {
+            sku: check::sku("sku", request.sku)?,
+            warehouse: check::warehouse("warehouse", request.warehouse)?,
+            supply_id: check::supply_id("supply_id", request.supply_id)?,
+            quantity: check::not_negative("quantity", request.quantity)?,
+            expected_at_ms: check::time_ms("expected_at_ms", request.expected_at_ms)?,
         },
     ))
 }
@@ -119,6 +141,9 @@ pub fn set_policy(request: v1::SetPolicyRequest) -> Result<Taken, Invalid> {
     let sku = check::sku("sku", request.sku)?;
     let storefront = check::storefront("storefront", request.storefront)?;
     let max_per_reservation = check::not_negative("max_per_reservation", request.max_per_reservation)?;
+    let backorder_limit = check::not_negative("backorder_limit", request.backorder_limit)?;
+    let preorder_limit = check::not_negative("preorder_limit", request.preorder_limit)?;
+    let preorder_until_ms = check::time_ms("preorder_until_ms", request.preorder_until_ms)?;
     let may_borrow = request.may_borrow;
     Ok(Taken::new(
         operation,
@@ -127,6 +152,9 @@ pub fn set_policy(request: v1::SetPolicyRequest) -> Result<Taken, Invalid> {
             storefront,
             may_borrow,
             max_per_reservation,
+            backorder_limit,
+            preorder_limit,
+            preorder_until_ms,
         },
     ))
 }

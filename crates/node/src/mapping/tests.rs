@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use holdfast_ledger::{Action, ReserveMode, Source};
+use holdfast_ledger::{Action, ReserveMode, Source, Sourcing};
 use holdfast_proto::v1;
 use proptest::prelude::*;
 use prost::Message;
@@ -40,6 +40,10 @@ fn take_as_every_request(bytes: &[u8]) -> Vec<Result<Taken, Invalid>> {
         taken(bytes, inbound::move_bucket),
         taken(bytes, inbound::set_policy),
         taken(bytes, inbound::allocate_pool),
+        taken(bytes, inbound::expect_supply),
+        taken(bytes, inbound::transfer_out),
+        taken(bytes, inbound::transfer_in),
+        taken(bytes, inbound::close_transfer),
     ]
     .into_iter()
     .flatten()
@@ -92,9 +96,10 @@ prop_compose! {
         lines in prop::collection::vec((any_text(), any::<i64>(), prop::option::of(any_source())), 0..5),
         ttl_ms in any::<u64>(),
         mode in any::<i32>(),
+        sourcing in -1..6_i32,
     ) -> v1::ReserveRequest {
         let lines = lines.into_iter().map(|(sku, quantity, source)| v1::ReserveLine { sku, quantity, source });
-        v1::ReserveRequest { operation, storefront, lines: lines.collect(), ttl_ms, mode }
+        v1::ReserveRequest { operation, storefront, lines: lines.collect(), ttl_ms, mode, sourcing }
     }
 }
 
@@ -154,6 +159,7 @@ fn a_good_reserve_arrives_as_it_was_sent() {
         }],
         ttl_ms: 900_000,
         mode: v1::ReserveMode::BestEffort.into(),
+        sourcing: v1::Sourcing::FewestShipments.into(),
     };
     let sent = request.operation.clone().unwrap();
     let taken = inbound::reserve(request).unwrap();
@@ -166,10 +172,19 @@ fn a_good_reserve_arrives_as_it_was_sent() {
         (taken.command.reference.as_str(), taken.command.reason.as_str()),
         ("order#1", "sale")
     );
-    let Action::Reserve { lines, mode, .. } = taken.command.action else {
+    let Action::Reserve {
+        lines,
+        mode,
+        sourcing,
+        ..
+    } = taken.command.action
+    else {
         panic!("another action")
     };
-    assert_eq!(mode, ReserveMode::BestEffort);
+    assert_eq!(
+        (mode, sourcing),
+        (ReserveMode::BestEffort, Sourcing::FewestShipments)
+    );
     assert!(matches!(&lines[0].source, Source::Warehouse(name) if name.as_str() == "W1"));
 }
 
@@ -181,6 +196,7 @@ fn stock_rules_are_kept_at_their_edges() {
             sku: "A".into(),
             warehouse: "W".into(),
             quantity,
+            supply_id: String::new(),
         })
     };
     assert!(receive(1).is_ok() && receive(i64::MAX).is_ok());
@@ -224,4 +240,66 @@ fn stock_rules_are_kept_at_their_edges() {
             .field,
         "to"
     );
+}
+
+#[test]
+fn transfers_and_supplies_keep_their_rules_and_name_the_field() {
+    let send = |quantity, to: &str, expected_at_ms| {
+        inbound::transfer_out(v1::TransferOutRequest {
+            operation: operation(),
+            lines: vec![v1::TransferLine {
+                sku: "A".into(),
+                quantity,
+            }],
+            from: "W".into(),
+            to: to.into(),
+            expected_at_ms,
+        })
+    };
+    let last_ms = (1 << 48) - 1;
+    assert!(send(1, "V", last_ms).is_ok());
+    assert_eq!(send(0, "V", 1).unwrap_err().field, "lines[0].quantity");
+    assert_eq!(send(1, "W", 1).unwrap_err().field, "to");
+    assert_eq!(send(1, "V", last_ms + 1).unwrap_err().field, "expected_at_ms");
+    let take = |transfer_id: &[u8], disposition| {
+        inbound::transfer_in(v1::TransferInRequest {
+            operation: operation(),
+            transfer: Some(v1::TransferKey {
+                transfer_id: bytes::Bytes::copy_from_slice(transfer_id),
+                shard: Some(3),
+            }),
+            lines: vec![],
+            disposition,
+        })
+    };
+    let id = operation().unwrap().operation_id;
+    assert_eq!(take(&id, 0).unwrap().shard_hint, Some(3));
+    assert_eq!(take(b"short", 0).unwrap_err().field, "transfer.transfer_id");
+    assert_eq!(take(&id, 9).unwrap_err().field, "disposition");
+    let expect = |supply_id: &str, quantity| {
+        inbound::expect_supply(v1::ExpectSupplyRequest {
+            operation: operation(),
+            sku: "A".into(),
+            warehouse: "W".into(),
+            supply_id: supply_id.into(),
+            quantity,
+            expected_at_ms: 0,
+        })
+    };
+    assert!(expect("po#1", 0).is_ok());
+    assert_eq!(expect("", 1).unwrap_err().field, "supply_id");
+    assert_eq!(expect("po#1", -1).unwrap_err().field, "quantity");
+    let policy = |backorder_limit, preorder_limit| {
+        inbound::set_policy(v1::SetPolicyRequest {
+            operation: operation(),
+            sku: "A".into(),
+            storefront: "web".into(),
+            backorder_limit,
+            preorder_limit,
+            ..v1::SetPolicyRequest::default()
+        })
+    };
+    assert!(policy(1, 1).is_ok());
+    assert_eq!(policy(-1, 0).unwrap_err().field, "backorder_limit");
+    assert_eq!(policy(0, -1).unwrap_err().field, "preorder_limit");
 }

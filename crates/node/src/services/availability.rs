@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::Service;
 use crate::api::wrong_reply;
-use crate::mapping::outbound;
+use crate::mapping::{outbound, plans};
 use crate::validation::{self, Invalid, MAX_SKUS};
 
 fn skus(names: Vec<String>) -> Result<Vec<Sku>, Invalid> {
@@ -69,6 +69,37 @@ impl Availability for Service {
                 }
                 let skus = skus.iter().filter_map(|sku| found.remove(sku.as_str())).collect();
                 Ok(v1::CheckAvailabilityResponse { skus })
+            })
+            .await
+    }
+
+    async fn promise(
+        &self,
+        request: Request<v1::PromiseRequest>,
+    ) -> Result<Response<v1::PromiseResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let request = request.into_inner();
+        self.api
+            .unary("Promise", async {
+                let freshness = validation::freshness("consistency", request.consistency)?;
+                let storefront = validation::storefront("storefront", request.storefront)?;
+                let sku = validation::sku("sku", request.sku)?;
+                let until_ms = match request.until_ms {
+                    0 => u64::MAX,
+                    until_ms => until_ms,
+                };
+                let shard = self.api.router.shard_of(&sku);
+                let query = Query::Promise {
+                    storefront,
+                    sku,
+                    until_ms,
+                };
+                let answer = self.api.query(shard, query, freshness, deadline).await?;
+                let read = outbound::read_position(shard, &answer);
+                match answer.reply {
+                    QueryReply::Promise(view) => Ok(plans::promise(read, view)),
+                    other => Err(wrong_reply(&other)),
+                }
             })
             .await
     }

@@ -248,6 +248,8 @@ impl Pages {
             damaged: 0,
             quality_hold: 0,
             deficit: 0,
+            backordered: 0,
+            in_transit: 0,
         });
         for moved in &change.moves {
             match moved.bucket {
@@ -259,6 +261,8 @@ impl Pages {
                 Bucket::Damaged => cell.damaged = moved.after,
                 Bucket::QualityHold => cell.quality_hold = moved.after,
                 Bucket::Deficit => cell.deficit = moved.after,
+                Bucket::Backordered => cell.backordered = moved.after,
+                Bucket::InTransit => cell.in_transit = moved.after,
                 Bucket::Pool => {
                     if let Some(storefront) = &change.storefront {
                         set_pool(&mut cell.pools, storefront, moved.after);
@@ -323,6 +327,8 @@ mod tests {
             }],
             reservation: None,
             policy: None,
+            transfer: None,
+            supply: None,
             cause: Cause {
                 operation_id: None,
                 principal: None,

@@ -9,6 +9,7 @@ mod history;
 mod listing;
 mod reservations;
 mod stock;
+mod transfers;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use holdfast_proto::v1::cluster_server::ClusterServer;
 use holdfast_proto::v1::history_server::HistoryServer;
 use holdfast_proto::v1::reservations_server::ReservationsServer;
 use holdfast_proto::v1::stock_server::StockServer;
+use holdfast_proto::v1::transfers_server::TransfersServer;
 use prost::Message as _;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
@@ -32,10 +34,11 @@ pub(crate) struct Service {
 }
 
 /// The names under which the services report their health.
-pub(crate) fn names() -> [&'static str; 6] {
+pub(crate) fn names() -> [&'static str; 7] {
     [
         ReservationsServer::<Service>::NAME,
         StockServer::<Service>::NAME,
+        TransfersServer::<Service>::NAME,
         AvailabilityServer::<Service>::NAME,
         ChangesServer::<Service>::NAME,
         ClusterServer::<Service>::NAME,
@@ -55,6 +58,7 @@ pub(crate) fn routes(
     others
         .add_service(ReservationsServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(StockServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(TransfersServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(AvailabilityServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ChangesServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ClusterServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))

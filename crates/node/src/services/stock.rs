@@ -9,11 +9,11 @@ use tonic::{Request, Response, Status};
 use super::{Service, listing};
 use crate::api::wrong_reply;
 use crate::mapping::inbound::{self, Taken};
-use crate::mapping::outbound;
+use crate::mapping::{outbound, plans};
 use crate::validation::{self, Invalid};
 
 impl Service {
-    async fn stocking<M>(
+    pub(super) async fn stocking<M>(
         &self,
         method: &'static str,
         request: Request<M>,
@@ -71,6 +71,75 @@ impl Stock for Service {
         request: Request<v1::AllocatePoolRequest>,
     ) -> Result<Response<v1::StockResponse>, Status> {
         self.stocking("AllocatePool", request, inbound::allocate_pool)
+            .await
+    }
+
+    async fn expect_supply(
+        &self,
+        request: Request<v1::ExpectSupplyRequest>,
+    ) -> Result<Response<v1::StockResponse>, Status> {
+        self.stocking("ExpectSupply", request, inbound::expect_supply)
+            .await
+    }
+
+    async fn list_supplies(
+        &self,
+        request: Request<v1::ListSuppliesRequest>,
+    ) -> Result<Response<v1::ListSuppliesResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let request = request.into_inner();
+        self.api
+            .unary("ListSupplies", async {
+                let freshness = validation::freshness("consistency", request.consistency)?;
+                let sku = validation::sku("sku", request.sku)?;
+                let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
+                let shard = self.api.router.shard_of(&sku);
+                let query = Query::Supplies { sku, warehouse };
+                let answer = self.api.query(shard, query, freshness, deadline).await?;
+                let read = Some(outbound::read_position(shard, &answer));
+                match answer.reply {
+                    QueryReply::Supplies(supplies) => {
+                        let supplies = supplies.into_iter().map(plans::supply).collect();
+                        Ok(v1::ListSuppliesResponse { read, supplies })
+                    }
+                    other => Err(wrong_reply(&other)),
+                }
+            })
+            .await
+    }
+
+    async fn list_deficits(
+        &self,
+        request: Request<v1::ListDeficitsRequest>,
+    ) -> Result<Response<v1::ListDeficitsResponse>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let request = request.into_inner();
+        self.api
+            .unary("ListDeficits", async {
+                let freshness = validation::freshness("consistency", request.consistency)?;
+                self.api.router.shard("shard", request.shard)?;
+                let after = match (request.after_sku.is_empty(), request.after_warehouse.is_empty()) {
+                    (true, true) => None,
+                    _ => Some((
+                        validation::sku("after_sku", request.after_sku)?,
+                        validation::warehouse("after_warehouse", request.after_warehouse)?,
+                    )),
+                };
+                let query = Query::Deficits {
+                    after,
+                    limit: request.limit,
+                };
+                let shard = request.shard;
+                let answer = self.api.query(shard, query, freshness, deadline).await?;
+                let read = Some(outbound::read_position(shard, &answer));
+                match answer.reply {
+                    QueryReply::Deficits(deficits) => {
+                        let deficits = deficits.into_iter().map(plans::deficit).collect();
+                        Ok(v1::ListDeficitsResponse { read, deficits })
+                    }
+                    other => Err(wrong_reply(&other)),
+                }
+            })
             .await
     }
 

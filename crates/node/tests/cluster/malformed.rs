@@ -272,6 +272,7 @@ async fn what_breaks_a_rule_is_refused_with_its_field_and_changes_nothing() {
         operation: operation(),
         sku: "A".into(),
         warehouse: "W1".into(),
+        supply_id: String::new(),
         quantity: i64::MAX,
     };
     let status = cluster.stock(0).receive(many).await.unwrap_err();

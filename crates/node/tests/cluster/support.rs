@@ -147,6 +147,7 @@ impl TestCluster {
             operation: operation(),
             sku: sku.into(),
             warehouse: "W1".into(),
+            supply_id: String::new(),
             quantity,
         };
         self.stock(index).receive(request).await.unwrap().into_inner()
@@ -246,6 +247,7 @@ pub(crate) fn reserve(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::Res
             quantity,
             source: None,
         }],
+        sourcing: 0,
         ttl_ms: 600_000,
         mode: v1::ReserveMode::AllOrNothing.into(),
     }

@@ -34,6 +34,7 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
                     sku: Sku::new(name).unwrap(),
                     warehouse: WarehouseId::new("north").unwrap(),
                     quantity,
+                    supply_id: None,
                 },
             }
         });

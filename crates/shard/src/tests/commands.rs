@@ -1,7 +1,7 @@
 //! Short ways to say what to do, and to see what came of it.
 
 use holdfast_ledger::{
-    Action, CellView, Command, OperationId, Outcome, Principal, Query, QueryReply, ReserveLine, ReserveMode,
+    Action, CellView, Command, OperationId, Outcome, Principal, Query, QueryReply, ReserveLine, ReserveMode, Sourcing,
     Sku, Source, StorefrontId, Success, WarehouseId,
 };
 
@@ -38,6 +38,7 @@ pub(super) fn receive(name: &str, quantity: i64) -> Command {
             sku: sku(name),
             warehouse: warehouse(),
             quantity,
+            supply_id: None,
         },
     )
 }
@@ -53,6 +54,7 @@ pub(super) fn reserve(name: &str, quantity: i64, ttl_ms: u64) -> Command {
         lines: vec![line],
         ttl_ms,
         mode: ReserveMode::AllOrNothing,
+        sourcing: Sourcing::AsGiven,
     };
     command(new_id(), action)
 }

@@ -133,6 +133,7 @@ fn one_unit_too_many_is_oversold() {
         requested: 1,
         quantity: 1,
         home: None,
+        sourcing: 0,
     });
     world.end_entry();
     let report = verify_world(&world);

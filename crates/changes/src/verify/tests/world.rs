@@ -167,7 +167,7 @@ impl World {
         let change = self.stock(ChangeKind::PolicySet, (sku, "", storefront), &[]);
         change.policy = Some(PolicyEffect {
             may_borrow: true,
-            max_per_reservation: 0,
+            ..PolicyEffect::default()
         });
     }
 
@@ -387,6 +387,8 @@ impl World {
                 damaged: of("damaged"),
                 quality_hold: of("quality_hold"),
                 deficit: of("deficit"),
+                backordered: of("backordered"),
+                in_transit: of("in_transit"),
             }
         };
         self.units.iter().map(cell).collect()
@@ -408,5 +410,6 @@ fn effect(
         requested: part.requested,
         quantity,
         home: None,
+        sourcing: 0,
     }
 }

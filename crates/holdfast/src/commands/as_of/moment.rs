@@ -1,9 +1,9 @@
 //! The moment that `--as-of` names.
 
-use std::time::UNIX_EPOCH;
-
 use holdfast_changes::as_of::At;
 use holdfast_client::v1;
+
+use crate::arguments::time_ms;
 
 /// A time, or a change of one shard.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,13 +57,7 @@ pub(super) fn moment(text: &str) -> Result<Moment, String> {
         }
         return Ok(Moment::Position(v1::ChangePosition { shard, seq }));
     }
-    if digits(text) {
-        let at_ms = text.parse().map_err(|error| format!("{error}: {HOW}"))?;
-        return Ok(Moment::LogTimeMs(at_ms));
-    }
-    let time = humantime::parse_rfc3339_weak(text).map_err(|error| format!("{error}: {HOW}"))?;
-    let since_epoch = time.duration_since(UNIX_EPOCH).map_err(|_| HOW.to_owned())?;
-    let at_ms = u64::try_from(since_epoch.as_millis()).map_err(|_| HOW.to_owned())?;
+    let at_ms = time_ms(text).map_err(|error| format!("{error}, or a change as SHARD:SEQ, such as 0:17"))?;
     Ok(Moment::LogTimeMs(at_ms))
 }
 

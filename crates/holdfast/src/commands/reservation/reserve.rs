@@ -17,10 +17,21 @@ enum Mode {
     BestEffort,
 }
 
+/// How warehouses are chosen for all lines together.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Sourcing {
+    /// Each line by itself
+    AsGiven,
+    /// Few warehouses for the whole order
+    FewestShipments,
+    /// From where most is
+    Balance,
+}
+
 /// Arguments of `holdfast reserve`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast reserve SHIRT-1=2 --storefront web --reference order-1001\n  holdfast reserve SHIRT-1=2 HAT=1 --ttl 5m --mode best-effort\n  holdfast reserve SHIRT-1=2 --prefer LONDON,LEEDS"
+    after_help = "Examples:\n  holdfast reserve SHIRT-1=2 --storefront web --reference order-1001\n  holdfast reserve SHIRT-1=2 HAT=1 --ttl 5m --mode best-effort\n  holdfast reserve SHIRT-1=2 --prefer LONDON,LEEDS\n  holdfast reserve SHIRT-1=2 HAT=1 --sourcing fewest-shipments"
 )]
 pub(crate) struct Args {
     /// What and how many
@@ -41,6 +52,9 @@ pub(crate) struct Args {
     /// Only from these warehouses, in this order
     #[arg(long, value_name = "WAREHOUSE,...", value_delimiter = ',')]
     prefer: Vec<String>,
+    /// How warehouses are chosen for all lines together
+    #[arg(long, value_enum, default_value_t = Sourcing::AsGiven)]
+    sourcing: Sourcing,
     #[command(flatten)]
     operation: OperationArgs,
 }
@@ -58,6 +72,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Mode::AllOrNothing => v1::ReserveMode::AllOrNothing,
         Mode::BestEffort => v1::ReserveMode::BestEffort,
     };
+    let sourcing = match args.sourcing {
+        Sourcing::AsGiven => v1::Sourcing::AsGiven,
+        Sourcing::FewestShipments => v1::Sourcing::FewestShipments,
+        Sourcing::Balance => v1::Sourcing::Balance,
+    };
     let lines = args.lines.into_iter().map(|line| v1::ReserveLine {
         sku: line.sku,
         quantity: line.quantity,
@@ -70,6 +89,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         lines: lines.collect(),
         ttl_ms: args.ttl,
         mode: mode.into(),
+        sourcing: sourcing.into(),
     };
     let granted = context
         .client()?

@@ -1,24 +1,12 @@
 //! `holdfast return`: goods come back.
 
-use clap::ValueEnum;
 use holdfast_client::{id_bytes, v1};
 use uuid::Uuid;
 
-use crate::arguments::{OperationArgs, line_quantity, units};
+use crate::arguments::{Disposition, OperationArgs, line_quantity, units};
 use crate::context::Context;
 
 use super::transition::report;
-
-/// Where returned goods go.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Disposition {
-    /// Sellable again
-    Restock,
-    /// Present, not sellable
-    Damaged,
-    /// Waiting for an inspection
-    QualityHold,
-}
 
 /// Arguments of `holdfast return`.
 #[derive(Debug, clap::Args)]
@@ -66,16 +54,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             quantity: args.quantity.unwrap_or_default(),
         }),
     };
-    let disposition = match args.disposition {
-        Disposition::Restock => v1::Disposition::Restock,
-        Disposition::Damaged => v1::Disposition::Damaged,
-        Disposition::QualityHold => v1::Disposition::QualityHold,
-    };
     let operation = args.operation.start();
     let request = v1::ReturnRequest {
         operation: operation.message(),
         what: Some(what),
-        disposition: disposition.into(),
+        disposition: args.disposition.message(),
     };
     report(context, &operation, context.client()?.r#return(request).await)
 }

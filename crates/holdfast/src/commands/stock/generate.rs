@@ -129,6 +129,7 @@ async fn receive_cells(client: Client, work: Arc<Work>) -> Result<(), FailedOper
                 sku,
                 warehouse,
                 quantity,
+                supply_id: String::new(),
             })
             .await
             .map_err(failed)?;

@@ -2,11 +2,14 @@
 
 mod generate;
 mod mutate;
+mod plans;
 mod read;
 
 use clap::Subcommand;
 
 use crate::context::Context;
+
+pub(super) use mutate::report;
 
 /// Arguments of `holdfast stock`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,12 @@ enum StockCommand {
     Policy(mutate::PolicyArgs),
     /// Set the size of a storefront's pool
     Pool(mutate::PoolArgs),
+    /// Set what a supply is still to bring to a cell, and when
+    Expect(plans::ExpectArgs),
+    /// Show what is expected of one SKU
+    Supplies(plans::SuppliesArgs),
+    /// List the cells with less than was promised, and whose promises are affected
+    Deficits(plans::DeficitsArgs),
     /// Show the cells of one SKU
     Get(read::GetArgs),
     /// List every cell of the cluster
@@ -48,6 +57,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         StockCommand::Move(args) => mutate::move_bucket(args, context).await,
         StockCommand::Policy(args) => mutate::set_policy(args, context).await,
         StockCommand::Pool(args) => mutate::allocate_pool(args, context).await,
+        StockCommand::Expect(args) => plans::expect(args, context).await,
+        StockCommand::Supplies(args) => plans::supplies(args, context).await,
+        StockCommand::Deficits(args) => plans::deficits(args, context).await,
         StockCommand::Get(args) => read::get(args, context).await,
         StockCommand::List(args) => read::list(args, context).await,
         StockCommand::Generate(args) => generate::run(args, context).await,

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use holdfast_client::{ClientError, v1};
 use serde_json::json;
 
-use crate::arguments::{Operation, OperationArgs, units};
+use crate::arguments::{Operation, OperationArgs, time_ms, units};
 use crate::context::Context;
 use crate::failure::Usage;
 use crate::render;
@@ -13,15 +13,15 @@ use crate::render;
 #[derive(Debug, clap::Args)]
 pub(super) struct CellArgs {
     /// What
-    sku: String,
+    pub(super) sku: String,
     /// Where
     #[arg(long)]
-    warehouse: String,
+    pub(super) warehouse: String,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --reference delivery-4711"
+    after_help = "Examples:\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --reference delivery-4711\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --supply-id po-17"
 )]
 pub(super) struct ReceiveArgs {
     #[command(flatten)]
@@ -29,6 +29,9 @@ pub(super) struct ReceiveArgs {
     /// How many base units, at least 1
     #[arg(long, value_parser = units, allow_negative_numbers = true)]
     quantity: i64,
+    /// The supply they were expected as (`stock expect`): it then expects as many less
+    #[arg(long, default_value = "", hide_default_value = true)]
+    supply_id: String,
     #[command(flatten)]
     operation: OperationArgs,
 }
@@ -40,6 +43,7 @@ pub(super) async fn receive(args: ReceiveArgs, context: &Context) -> anyhow::Res
         sku: args.cell.sku,
         warehouse: args.cell.warehouse,
         quantity: args.quantity,
+        supply_id: args.supply_id,
     };
     report(context, &operation, context.client()?.receive(request).await)
 }
@@ -159,7 +163,7 @@ pub(super) async fn move_bucket(args: MoveArgs, context: &Context) -> anyhow::Re
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast stock policy SHIRT-1 --storefront outlet --may-borrow false\n  holdfast stock policy SHIRT-1 --storefront web --max-per-reservation 2"
+    after_help = "Examples:\n  holdfast stock policy SHIRT-1 --storefront outlet --may-borrow false\n  holdfast stock policy SHIRT-1 --storefront web --max-per-reservation 2\n  holdfast stock policy SHIRT-1 --storefront web --backorder-limit 50 --preorder-limit 500 --preorder-until 2026-12-01T00:00:00Z"
 )]
 pub(super) struct PolicyArgs {
     /// Which SKU
@@ -173,6 +177,15 @@ pub(super) struct PolicyArgs {
     /// Most units of this SKU that one reservation may ask for; 0 means no limit
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     max_per_reservation: i64,
+    /// Units of this SKU that may be sold beyond stock, over all warehouses; 0 means none
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
+    backorder_limit: i64,
+    /// The same, in place of it, before --preorder-until
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..), requires = "preorder_until")]
+    preorder_limit: i64,
+    /// When the preorder ends: RFC 3339, or milliseconds since the Unix epoch
+    #[arg(long, value_name = "TIME", value_parser = time_ms)]
+    preorder_until: Option<u64>,
     #[command(flatten)]
     operation: OperationArgs,
 }
@@ -185,6 +198,9 @@ pub(super) async fn set_policy(args: PolicyArgs, context: &Context) -> anyhow::R
         storefront: args.storefront,
         may_borrow: args.may_borrow,
         max_per_reservation: args.max_per_reservation,
+        backorder_limit: args.backorder_limit,
+        preorder_limit: args.preorder_limit,
+        preorder_until_ms: args.preorder_until.unwrap_or(0),
     };
     report(context, &operation, context.client()?.set_policy(request).await)
 }
@@ -222,7 +238,11 @@ pub(super) async fn allocate_pool(args: PoolArgs, context: &Context) -> anyhow::
     )
 }
 
-fn report(
+/// Prints the answer to a mutation of stock.
+///
+/// # Errors
+/// The operation failed, or stdout is closed.
+pub(in crate::commands) fn report(
     context: &Context,
     operation: &Operation,
     answer: Result<v1::StockResponse, ClientError>,

@@ -87,7 +87,7 @@ pub(super) struct ListArgs {
 }
 
 /// The columns of a CSV list: the warehouse's `ledger_stock`.
-const CSV_HEADER: [&str; 13] = [
+const CSV_HEADER: [&str; 15] = [
     "shard",
     "change_seq",
     "sku",
@@ -101,6 +101,8 @@ const CSV_HEADER: [&str; 13] = [
     "damaged",
     "quality_hold",
     "deficit",
+    "backordered",
+    "in_transit",
 ];
 
 /// Prints cells as they come, so that a large cluster needs no memory here.
@@ -181,6 +183,7 @@ fn print_csv(answer: &v1::ListStockResponse, output: Output) -> anyhow::Result<(
             (shard, change_seq, &cell.sku, &cell.warehouse),
             (cell.on_hand, cell.free, pool, cell.safety, cell.held),
             (cell.committed, cell.damaged, cell.quality_hold, cell.deficit),
+            (cell.backordered, cell.in_transit),
         ))?;
     }
     let rows = String::from_utf8(writer.into_inner()?)?;
@@ -197,10 +200,10 @@ mod tests {
     #[test]
     fn a_csv_row_has_as_many_fields_as_the_header() {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let row = ((0, 0, "A", "B"), (1, 2, 3, 4, 5), (6, 7, 8, 9));
+        let row = ((0, 0, "A", "B"), (1, 2, 3, 4, 5), (6, 7, 8, 9), (10, 11));
         writer.serialize(row).unwrap();
         let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
-        assert_eq!(text, "0,0,A,B,1,2,3,4,5,6,7,8,9\n");
+        assert_eq!(text, "0,0,A,B,1,2,3,4,5,6,7,8,9,10,11\n");
         assert_eq!(text.split(',').count(), CSV_HEADER.len());
     }
 }

@@ -156,6 +156,7 @@ fn a_count_of_a_position_that_is_no_longer_kept_is_refused() {
             sku: sku("tea"),
             warehouse: warehouse("east"),
             quantity: 1,
+            supply_id: None,
         };
         let actions: Vec<Action> = (0..kept / 100).map(receive).collect();
         let commands = actions.into_iter().map(|action| story.command(action)).collect();

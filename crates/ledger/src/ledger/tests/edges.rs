@@ -131,6 +131,7 @@ fn the_smallest_number_is_refused_everywhere() {
             sku: tea(),
             warehouse: east(),
             quantity: i64::MIN,
+            supply_id: None,
         },
         Action::Adjust {
             sku: tea(),
@@ -170,6 +171,7 @@ fn warehouses_are_listed_by_name_whatever_came_first() {
         sku: sku("tea"),
         warehouse: warehouse(&format!("w{:04}", number * 7919 % 1000)),
         quantity: 1,
+        supply_id: None,
     };
     let commands: Vec<Command> = (0..1000).map(|number| story.command(receive(number))).collect();
     assert!(story.entry(commands).iter().all(Result::is_ok));

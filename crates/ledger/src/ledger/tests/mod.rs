@@ -1,10 +1,13 @@
 //! Small stories, one claim each. The property tests in `tests/` do the rest.
 
+mod backorder;
 mod deficit;
 mod edges;
 mod orders;
 mod reserving;
+mod sourcing;
 mod time;
+mod transferring;
 
 use crate::*;
 
@@ -115,6 +118,7 @@ impl Story {
             sku: sku(name),
             warehouse: warehouse(at),
             quantity,
+            supply_id: None,
         })
     }
 
@@ -133,6 +137,7 @@ impl Story {
             lines,
             ttl_ms: 60_000,
             mode,
+            sourcing: Sourcing::AsGiven,
         })
     }
 

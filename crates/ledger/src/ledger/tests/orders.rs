@@ -1,5 +1,7 @@
 //! Orders over several shards, with messages that arrive, get lost and come twice.
 
+mod crashes;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
@@ -50,6 +52,7 @@ impl Shards {
                 lines,
                 ttl_ms: TTL_MS,
                 mode,
+                sourcing: Sourcing::AsGiven,
             },
         }
     }

@@ -85,6 +85,9 @@ fn who_may_not_borrow_has_only_the_pool() {
             storefront,
             may_borrow: false,
             max_per_reservation: 0,
+            backorder_limit: 0,
+            preorder_limit: 0,
+            preorder_until_ms: 0,
         })
         .unwrap();
     story.pool("tea", "east", "web", 2).unwrap();
@@ -111,6 +114,9 @@ fn a_policy_limits_all_lines_of_a_sku_together() {
             storefront,
             may_borrow: true,
             max_per_reservation: 4,
+            backorder_limit: 0,
+            preorder_limit: 0,
+            preorder_until_ms: 0,
         })
         .unwrap();
     let lines = vec![
@@ -172,6 +178,7 @@ fn malformed_reservations_say_what_is_wrong() {
         lines,
         ttl_ms,
         mode: ReserveMode::BestEffort,
+        sourcing: Sourcing::AsGiven,
     };
     let one = || line("tea", 1, Source::Any);
     let twice = Source::Preference(vec![warehouse("east"), warehouse("east")]);

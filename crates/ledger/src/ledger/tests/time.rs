@@ -12,6 +12,7 @@ fn an_id_from_before_the_window_or_too_far_ahead_is_refused() {
         sku: sku("tea"),
         warehouse: warehouse("east"),
         quantity: 1,
+        supply_id: None,
     });
     let window_start_ms = START_MS - 24 * HOUR_MS;
     let id_time_ms = window_start_ms - 1;
@@ -47,6 +48,7 @@ fn a_forgotten_id_cannot_take_effect_again() {
         sku: sku("tea"),
         warehouse: warehouse("east"),
         quantity: 1,
+        supply_id: None,
     });
     story.send(&receive).unwrap();
     story.wait(24 * HOUR_MS);

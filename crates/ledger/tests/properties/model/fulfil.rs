@@ -17,7 +17,7 @@ impl Model {
         if wanted.len() > 1024 || wanted.iter().any(|line| line.quantity < 1) {
             return invalid();
         }
-        let mut reservation = self
+        let reservation = self
             .reservations
             .get(id)
             .ok_or(Refusal::UnknownReservation)?
@@ -78,24 +78,28 @@ impl Model {
         if to == Place::Shipped {
             self.check_goods(&reservation, &picked)?;
         }
-        for (at, line) in reservation.lines.iter_mut().enumerate() {
+        for (at, line) in reservation.lines.iter().enumerate() {
             for warehouse in line.warehouses() {
                 let key = (line.sku.clone(), warehouse.clone());
-                for (number, unit) in line.units.iter_mut().enumerate().rev() {
-                    if unit.warehouse != warehouse || !picked.contains(&(at, number)) {
+                for number in (0..line.units.len()).rev() {
+                    if line.units[number].warehouse != warehouse || !picked.contains(&(at, number)) {
                         continue;
                     }
+                    if to == Place::Cancelled {
+                        self.give_back(id, at, number, to);
+                        continue;
+                    }
+                    let unit = &mut self.reservations.get_mut(id).unwrap().lines[at].units[number];
                     unit.place = to;
                     let cell = self.cells.get_mut(&key).unwrap();
-                    match (to, disposition) {
-                        (Place::Shipped, _) => cell.on_hand -= 1,
-                        (Place::Cancelled, _) => cell.give_back(unit.from_pool, &reservation.storefront),
-                        (_, Some(disposition)) => cell.bring_back(1, disposition),
-                        other => panic!("{other:?}"),
+                    match disposition {
+                        None => cell.on_hand -= 1,
+                        Some(disposition) => cell.bring_back(1, disposition),
                     }
                 }
             }
         }
+        let reservation = self.reservations.get_mut(id).unwrap();
         let all: Vec<Place> = reservation
             .lines
             .iter()
@@ -114,9 +118,7 @@ impl Model {
         if reservation.state != ReservationState::Committed {
             reservation.closed_at_ms = self.now_ms;
         }
-        let state = reservation.state;
-        self.reservations.insert(*id, reservation);
-        Ok(state)
+        Ok(reservation.state)
     }
 
     /// Are the goods really there, line by line?
@@ -128,7 +130,11 @@ impl Model {
         let mut left: BTreeMap<Key, i64> = self
             .cells
             .iter()
-            .map(|(key, cell)| (key.clone(), cell.on_hand - cell.damaged - cell.quality_hold))
+            .map(|(key, cell)| {
+                let pooled: i64 = cell.pools.values().sum();
+                let not_promised = cell.free + pooled + cell.safety + cell.damaged + cell.quality_hold;
+                (key.clone(), cell.on_hand - not_promised)
+            })
             .collect();
         let mut shortages = Vec::new();
         for (at, line) in reservation.lines.iter().enumerate() {

@@ -1,9 +1,11 @@
 //! A second ledger, written without looking at the first: plain maps of names and numbers, every reserved unit a thing of
 //! its own, whole states copied where that is simpler. Slow and short.
 
+mod act;
 mod fulfil;
 mod reserve;
 mod stock;
+mod transfer;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,7 @@ pub(crate) struct Cell {
     pub(crate) damaged: i64,
     pub(crate) quality_hold: i64,
     pub(crate) deficit: i64,
+    pub(crate) backordered: i64,
     pub(crate) pools: BTreeMap<StorefrontId, i64>,
 }
 
@@ -32,10 +35,26 @@ pub(crate) enum Place {
     Returned,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    Pool,
+    Free,
+    Backorder,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Policy {
+    pub(crate) may_borrow: bool,
+    pub(crate) max_per_reservation: i64,
+    pub(crate) backorder_limit: i64,
+    pub(crate) preorder_limit: i64,
+    pub(crate) preorder_until_ms: u64,
+}
+
 #[derive(Clone)]
 pub(crate) struct Unit {
     pub(crate) warehouse: WarehouseId,
-    pub(crate) from_pool: bool,
+    pub(crate) origin: Origin,
     pub(crate) place: Place,
 }
 
@@ -45,6 +64,7 @@ pub(crate) struct Line {
     pub(crate) sku: Sku,
     pub(crate) requested: i64,
     pub(crate) units: Vec<Unit>,
+    pub(crate) reasons: BTreeMap<WarehouseId, SourcingReason>,
 }
 
 #[derive(Clone)]
@@ -62,8 +82,11 @@ pub(crate) struct Model {
     pub(crate) options: LedgerOptions,
     pub(crate) now_ms: u64,
     pub(crate) cells: BTreeMap<Key, Cell>,
-    pub(crate) policies: BTreeMap<(Sku, StorefrontId), (bool, i64)>,
+    pub(crate) policies: BTreeMap<(Sku, StorefrontId), Policy>,
     pub(crate) reservations: BTreeMap<ReservationId, Reservation>,
+    pub(crate) transfers: BTreeMap<TransferId, transfer::Transfer>,
+    /// Quantity and date; nothing is expected any more when the quantity is 0.
+    pub(crate) supplies: BTreeMap<(Key, SupplyId), (i64, u64)>,
     done: BTreeMap<OperationId, (Action, Reference, Reason, Success)>,
     /// What was on hand at the end of each entry, by the last change's number then.
     on_hand_at: BTreeMap<u64, BTreeMap<Key, i64>>,
@@ -91,6 +114,8 @@ impl Model {
             cells: BTreeMap::new(),
             policies: BTreeMap::new(),
             reservations: BTreeMap::new(),
+            transfers: BTreeMap::new(),
+            supplies: BTreeMap::new(),
             done: BTreeMap::new(),
             on_hand_at: BTreeMap::from([(0, BTreeMap::new())]),
             position: Position {
@@ -144,6 +169,12 @@ impl Model {
             let kept_ms = kept_ms.max(options.operation_window_ms);
             r.closed_at_ms + kept_ms >= now_ms || id.time_ms() + options.operation_window_ms >= now_ms
         });
+        let kept_ms = options.closed_retention_ms.max(options.operation_window_ms);
+        self.transfers.retain(|id, transfer| {
+            transfer.closed_at_ms == 0
+                || transfer.closed_at_ms + kept_ms >= now_ms
+                || id.time_ms() + options.operation_window_ms >= now_ms
+        });
     }
 
     fn run(&mut self, command: &Command) -> Outcome {
@@ -190,125 +221,7 @@ impl Model {
         Ok(success)
     }
 
-    fn act(&mut self, command: &Command) -> Outcome {
-        let position = self.position;
-        let moved = |state, expires_at_ms| Success::Transitioned {
-            position,
-            replayed: false,
-            state,
-            expires_at_ms,
-        };
-        match &command.action {
-            // Orders over several shards have a model of their own.
-            Action::Order(_) | Action::OfPart(_) => invalid(),
-            Action::Reserve {
-                storefront,
-                lines,
-                ttl_ms,
-                mode,
-            } => self.reserve(command, storefront, lines, *ttl_ms, *mode),
-            Action::Extend {
-                reservation_id,
-                ttl_ms,
-            } => {
-                if !(1..=2_592_000_000).contains(ttl_ms) {
-                    return invalid();
-                }
-                self.check_held(reservation_id)?;
-                let ends = self.now_ms + ttl_ms;
-                let reservation = self.reservations.get_mut(reservation_id).unwrap();
-                reservation.expires_at_ms = reservation.expires_at_ms.max(ends);
-                Ok(moved(Some(ReservationState::Held), reservation.expires_at_ms))
-            }
-            Action::Commit { reservation_id } => {
-                self.check_held(reservation_id)?;
-                let reservation = self.reservations.get_mut(reservation_id).unwrap();
-                reservation.state = ReservationState::Committed;
-                for unit in reservation.lines.iter_mut().flat_map(|line| &mut line.units) {
-                    unit.place = Place::Committed;
-                }
-                Ok(moved(Some(ReservationState::Committed), 0))
-            }
-            Action::Release { reservation_id } => {
-                self.check_held(reservation_id)?;
-                self.free_all(reservation_id, ReservationState::Released);
-                Ok(moved(Some(ReservationState::Released), 0))
-            }
-            Action::Ship {
-                reservation_id,
-                lines,
-            } => self
-                .fulfil(reservation_id, lines, Place::Shipped, None)
-                .map(|state| moved(Some(state), 0)),
-            Action::Cancel {
-                reservation_id,
-                lines,
-            } => self
-                .fulfil(reservation_id, lines, Place::Cancelled, None)
-                .map(|state| moved(Some(state), 0)),
-            Action::Return {
-                of:
-                    ReturnOf::Reservation {
-                        reservation_id,
-                        lines,
-                    },
-                disposition,
-            } => self
-                .fulfil(reservation_id, lines, Place::Returned, Some(*disposition))
-                .map(|state| moved(Some(state), 0)),
-            Action::Return {
-                of:
-                    ReturnOf::Unreferenced {
-                        sku,
-                        warehouse,
-                        quantity,
-                    },
-                disposition,
-            } => {
-                if *quantity < 1 {
-                    return invalid();
-                }
-                self.bring_back(&(sku.clone(), warehouse.clone()), *quantity, *disposition);
-                Ok(moved(None, 0))
-            }
-            Action::SetPolicy {
-                sku,
-                storefront,
-                may_borrow,
-                max_per_reservation,
-            } => {
-                if *max_per_reservation < 0 {
-                    return invalid();
-                }
-                self.policies.insert(
-                    (sku.clone(), storefront.clone()),
-                    (*may_borrow, *max_per_reservation),
-                );
-                Ok(Success::Stocked {
-                    position,
-                    replayed: false,
-                    cell: None,
-                })
-            }
-            Action::Receive { sku, warehouse, .. }
-            | Action::Adjust { sku, warehouse, .. }
-            | Action::Count { sku, warehouse, .. }
-            | Action::MoveBucket { sku, warehouse, .. }
-            | Action::AllocatePool { sku, warehouse, .. } => {
-                let key = (sku.clone(), warehouse.clone());
-                let mut cell = self.cells.get(&key).cloned().unwrap_or_default();
-                self.stock(&mut cell, &key, command)?;
-                self.cells.insert(key.clone(), cell);
-                Ok(Success::Stocked {
-                    position,
-                    replayed: false,
-                    cell: Some(self.view(&key)),
-                })
-            }
-        }
-    }
-
-    fn check_held(&self, id: &ReservationId) -> Result<(), Refusal> {
+    pub(super) fn check_held(&self, id: &ReservationId) -> Result<(), Refusal> {
         let reservation = self.reservations.get(id).ok_or(Refusal::UnknownReservation)?;
         match reservation.state {
             ReservationState::Held => Ok(()),
@@ -319,19 +232,67 @@ impl Model {
         }
     }
 
-    fn free_all(&mut self, id: &ReservationId, state: ReservationState) {
+    pub(super) fn free_all(&mut self, id: &ReservationId, state: ReservationState) {
         let reservation = self.reservations.get_mut(id).unwrap();
         reservation.state = state;
         reservation.closed_at_ms = self.now_ms;
-        for line in &mut reservation.lines {
-            for unit in line.units.iter_mut().rev() {
-                unit.place = Place::Released;
-                let cell = self
-                    .cells
-                    .get_mut(&(line.sku.clone(), unit.warehouse.clone()))
-                    .unwrap();
-                cell.give_back(unit.from_pool, &reservation.storefront);
+        for line in 0..reservation.lines.len() {
+            for unit in (0..self.reservations[id].lines[line].units.len()).rev() {
+                self.give_back(id, line, unit, Place::Released);
             }
+        }
+    }
+
+    /// One promised unit goes back to where it was taken from.
+    pub(super) fn give_back(&mut self, id: &ReservationId, line: usize, unit: usize, place: Place) {
+        let reservation = self.reservations.get_mut(id).unwrap();
+        let storefront = reservation.storefront.clone();
+        let sku = reservation.lines[line].sku.clone();
+        let unit = &mut reservation.lines[line].units[unit];
+        unit.place = place;
+        let origin = unit.origin;
+        let key = (sku, unit.warehouse.clone());
+        let still_promised = self.promised(&key, Place::Held) + self.promised(&key, Place::Committed);
+        let cell = self.cells.get_mut(&key).unwrap();
+        if origin != Origin::Pool {
+            cell.sell(1);
+        } else if cell.deficit > 0 {
+            cell.deficit -= 1;
+        } else if cell.backordered > still_promised {
+            // It was shipped to someone whose units were backordered.
+            cell.backordered -= 1;
+        } else {
+            *cell.pools.entry(storefront).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn policy(&self, sku: &Sku, storefront: &StorefrontId) -> Policy {
+        let found = self.policies.get(&(sku.clone(), storefront.clone())).cloned();
+        found.unwrap_or(Policy {
+            may_borrow: true,
+            ..Policy::default()
+        })
+    }
+
+    /// How many more units of a SKU a storefront may have beyond stock.
+    pub(crate) fn backorderable(
+        &self,
+        sku: &Sku,
+        storefront: &StorefrontId,
+        cells: &BTreeMap<Key, Cell>,
+    ) -> i64 {
+        let policy = self.policy(sku, storefront);
+        let limit = if self.now_ms < policy.preorder_until_ms {
+            policy.preorder_limit
+        } else {
+            policy.backorder_limit
+        };
+        let of_sku = cells.iter().filter(|(key, _)| key.0 == *sku);
+        let backordered: i64 = of_sku.map(|(_, cell)| cell.backordered).sum();
+        if policy.may_borrow && limit > backordered {
+            limit - backordered
+        } else {
+            0
         }
     }
 
@@ -374,6 +335,8 @@ impl Model {
             damaged: cell.damaged,
             quality_hold: cell.quality_hold,
             deficit: cell.deficit,
+            backordered: cell.backordered,
+            in_transit: self.in_transit(key),
         }
     }
 }
@@ -395,16 +358,18 @@ impl Line {
     }
 
     pub(crate) fn allocations(&self) -> Vec<Allocation> {
-        let of = |warehouse: &WarehouseId, pool: bool| {
+        let of = |warehouse: &WarehouseId, origin: Origin| {
             self.units
                 .iter()
-                .filter(|u| u.warehouse == *warehouse && u.from_pool == pool)
+                .filter(|u| u.warehouse == *warehouse && u.origin == origin)
                 .count() as i64
         };
         let list = self.warehouses().into_iter();
         list.map(|warehouse| Allocation {
-            from_pool: of(&warehouse, true),
-            from_free: of(&warehouse, false),
+            from_pool: of(&warehouse, Origin::Pool),
+            from_free: of(&warehouse, Origin::Free),
+            from_backorder: of(&warehouse, Origin::Backorder),
+            reason: self.reasons[&warehouse],
             warehouse,
         })
         .collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_ledger::*;
 
-use super::{Cell, Key, Line, Model, Place, Reservation, Unit, invalid};
+use super::{Cell, Key, Line, Model, Origin, Place, Policy, Reservation, Unit, invalid};
 
 impl Model {
     pub(super) fn reserve(
@@ -14,6 +14,7 @@ impl Model {
         wanted: &[ReserveLine],
         ttl_ms: u64,
         mode: ReserveMode,
+        sourcing: Sourcing,
     ) -> Outcome {
         if !(1..=2_592_000_000).contains(&ttl_ms) || wanted.is_empty() || wanted.len() > 1024 {
             return invalid();
@@ -31,6 +32,7 @@ impl Model {
                 return invalid();
             }
         }
+        let ranking = self.ranking(storefront, wanted);
         let mut cells = self.cells.clone();
         let mut lines: Vec<Line> = Vec::new();
         let mut shortages = Vec::new();
@@ -40,8 +42,8 @@ impl Model {
                 continue;
             }
             let requested: i64 = wanted.iter().filter(same).map(|line| line.quantity).sum();
-            let policy_key = (first.sku.clone(), storefront.clone());
-            let (may_borrow, max) = self.policies.get(&policy_key).copied().unwrap_or((true, 0));
+            let policy = self.policy(&first.sku, storefront);
+            let max = policy.max_per_reservation;
             let had: i64 = lines
                 .iter()
                 .filter(|line| line.sku == first.sku)
@@ -50,42 +52,50 @@ impl Model {
             let allowed = if max == 0 { i64::MAX } else { max - had };
             let goal = requested.min(allowed);
 
-            let offer = |cells: &BTreeMap<Key, Cell>, warehouse: &WarehouseId| match cells
-                .get(&(first.sku.clone(), warehouse.clone()))
-            {
-                None => 0,
-                Some(cell) => {
-                    cell.pools.get(storefront).copied().unwrap_or(0) + if may_borrow { cell.free } else { 0 }
-                }
+            let offer = |cells: &BTreeMap<Key, Cell>, warehouse: &WarehouseId| {
+                offered(cells, &policy, &first.sku, storefront, warehouse)
             };
-            let order: Vec<WarehouseId> = match &first.source {
-                Source::Warehouse(warehouse) => vec![warehouse.clone()],
-                Source::Preference(list) => list.clone(),
-                Source::Any => {
-                    let mut all: Vec<WarehouseId> = cells
-                        .keys()
-                        .filter(|key| key.0 == first.sku)
-                        .map(|key| key.1.clone())
-                        .collect();
-                    match all.iter().find(|warehouse| offer(&cells, warehouse) >= goal) {
-                        Some(one) => vec![one.clone()],
+            let allowed_ones = allowed_warehouses(&cells, first);
+            let mut order = allowed_ones.clone();
+            let most =
+                |order: &mut Vec<WarehouseId>| order.sort_by_key(|warehouse| -offer(&cells, warehouse));
+            let first_reason = match (&first.source, sourcing) {
+                (Source::Warehouse(_), _) => SourcingReason::OnlySource,
+                (Source::Preference(_), Sourcing::AsGiven) => SourcingReason::Preferred,
+                (Source::Any, Sourcing::AsGiven) => {
+                    match order.iter().find(|warehouse| offer(&cells, warehouse) >= goal) {
+                        Some(one) => {
+                            order = vec![one.clone()];
+                            SourcingReason::FirstFillingAll
+                        }
                         None => {
-                            all.sort_by_key(|warehouse| -offer(&cells, warehouse));
-                            all
+                            most(&mut order);
+                            SourcingReason::MostAvailable
                         }
                     }
                 }
+                (_, Sourcing::Balance) => {
+                    most(&mut order);
+                    SourcingReason::MostAvailable
+                }
+                (_, Sourcing::FewestShipments) => {
+                    most(&mut order);
+                    let ranked = ranking.iter().filter(|warehouse| order.contains(warehouse));
+                    let others = order.iter().filter(|warehouse| !ranking.contains(warehouse));
+                    order = ranked.chain(others).cloned().collect();
+                    SourcingReason::FewestShipments
+                }
             };
-            let everywhere: BTreeSet<WarehouseId> = match &first.source {
-                Source::Any => cells
-                    .keys()
-                    .filter(|key| key.0 == first.sku)
-                    .map(|key| key.1.clone())
-                    .collect(),
-                _ => order.iter().cloned().collect(),
-            };
-            let there: i64 = everywhere.iter().map(|warehouse| offer(&cells, warehouse)).sum();
-            let available = there.min(allowed);
+            let there: i64 = allowed_ones
+                .iter()
+                .map(|warehouse| offer(&cells, warehouse))
+                .sum();
+            let mut beyond = self.backorderable(&first.sku, storefront, &cells);
+            let waiting_place = self.waiting_place(&cells, first);
+            if waiting_place.is_none() {
+                beyond = 0;
+            }
+            let available = (there + beyond).min(allowed);
             if available < requested {
                 let sku = first.sku.clone();
                 shortages.push(Shortage {
@@ -95,7 +105,8 @@ impl Model {
                     available,
                 });
             }
-            let mut units = Vec::new();
+            let mut units: Vec<Unit> = Vec::new();
+            let mut reasons: BTreeMap<WarehouseId, SourcingReason> = BTreeMap::new();
             for warehouse in &order {
                 while (units.len() as i64) < goal && offer(&cells, warehouse) > 0 {
                     let cell = cells.get_mut(&(first.sku.clone(), warehouse.clone())).unwrap();
@@ -106,18 +117,42 @@ impl Model {
                     } else {
                         cell.free -= 1
                     }
+                    let is_ranked = sourcing == Sourcing::FewestShipments && ranking.contains(warehouse);
+                    let reason = if reasons.is_empty() && first_reason != SourcingReason::FewestShipments
+                        || is_ranked
+                    {
+                        first_reason
+                    } else {
+                        SourcingReason::SpillOver
+                    };
+                    reasons.entry(warehouse.clone()).or_insert(reason);
                     units.push(Unit {
                         warehouse: warehouse.clone(),
-                        from_pool,
+                        origin: if from_pool { Origin::Pool } else { Origin::Free },
                         place: Place::Held,
                     });
                 }
+            }
+            while (units.len() as i64) < goal && beyond > 0 {
+                let warehouse = waiting_place.clone().unwrap();
+                reasons
+                    .entry(warehouse.clone())
+                    .or_insert(SourcingReason::Backordered);
+                let key = (first.sku.clone(), warehouse.clone());
+                cells.get_mut(&key).unwrap().backordered += 1;
+                beyond -= 1;
+                units.push(Unit {
+                    warehouse,
+                    origin: Origin::Backorder,
+                    place: Place::Held,
+                });
             }
             lines.push(Line {
                 number: number as u32,
                 sku: first.sku.clone(),
                 requested,
                 units,
+                reasons,
             });
         }
         let nothing = lines.iter().all(|line| line.units.is_empty());
@@ -150,5 +185,113 @@ impl Model {
         self.cells = cells;
         self.reservations.insert(command.operation_id, reservation);
         Ok(success)
+    }
+
+    /// Where a line waits for what is not there.
+    fn waiting_place(&self, cells: &BTreeMap<Key, Cell>, line: &ReserveLine) -> Option<WarehouseId> {
+        let mut places = allowed_warehouses(cells, line);
+        places.retain(|warehouse| cells.contains_key(&(line.sku.clone(), warehouse.clone())));
+        if line.source == Source::Any {
+            places.sort_by_key(|warehouse| {
+                let coming = self.coming(&(line.sku.clone(), warehouse.clone()));
+                coming.iter().map(|(at_ms, _)| *at_ms).min().unwrap_or(u64::MAX)
+            });
+        }
+        places.first().cloned()
+    }
+
+    /// Warehouses in the order in which they make the number of shipments small.
+    fn ranking(&self, storefront: &StorefrontId, wanted: &[ReserveLine]) -> Vec<WarehouseId> {
+        let mut lines: Vec<ReserveLine> = Vec::new();
+        for line in wanted {
+            match lines
+                .iter_mut()
+                .find(|other| other.sku == line.sku && other.source == line.source)
+            {
+                Some(same) => same.quantity += line.quantity,
+                None => lines.push(line.clone()),
+            }
+        }
+        for line in &mut lines {
+            let max = self.policy(&line.sku, storefront).max_per_reservation;
+            if max > 0 {
+                line.quantity = line.quantity.min(max);
+            }
+        }
+        let has = |line: &ReserveLine, warehouse: &WarehouseId| {
+            let policy = self.policy(&line.sku, storefront);
+            if allowed_warehouses(&self.cells, line).contains(warehouse) {
+                offered(&self.cells, &policy, &line.sku, storefront, warehouse)
+            } else {
+                0
+            }
+        };
+        let mut left: BTreeSet<WarehouseId> = self.cells.keys().map(|key| key.1.clone()).collect();
+        let mut ranking: Vec<WarehouseId> = Vec::new();
+        let only: BTreeSet<WarehouseId> = lines
+            .iter()
+            .filter_map(|line| match &line.source {
+                Source::Warehouse(warehouse) if has(line, warehouse) > 0 => Some(warehouse.clone()),
+                _ => None,
+            })
+            .collect();
+        let mut forced: Vec<WarehouseId> = only.into_iter().collect();
+        loop {
+            let next = if forced.is_empty() {
+                let mut best: Option<(usize, i64, WarehouseId)> = None;
+                for warehouse in &left {
+                    let open = lines.iter().filter(|line| line.quantity > 0);
+                    let completed = open.clone().filter(|line| has(line, warehouse) >= line.quantity);
+                    let completed = completed.count();
+                    let units: i64 = open.map(|line| has(line, warehouse).min(line.quantity)).sum();
+                    let better = best
+                        .as_ref()
+                        .is_none_or(|(most, many, _)| (completed, units) > (*most, *many));
+                    if units > 0 && better {
+                        best = Some((completed, units, warehouse.clone()));
+                    }
+                }
+                match best {
+                    Some((.., warehouse)) => warehouse,
+                    None => return ranking,
+                }
+            } else {
+                forced.remove(0)
+            };
+            for line in &mut lines {
+                line.quantity -= has(line, &next).min(line.quantity);
+            }
+            left.remove(&next);
+            ranking.push(next);
+        }
+    }
+}
+
+/// What a storefront could have of a cell.
+fn offered(
+    cells: &BTreeMap<Key, Cell>,
+    policy: &Policy,
+    sku: &Sku,
+    storefront: &StorefrontId,
+    warehouse: &WarehouseId,
+) -> i64 {
+    match cells.get(&(sku.clone(), warehouse.clone())) {
+        None => 0,
+        Some(cell) => {
+            let pooled = cell.pools.get(storefront).copied().unwrap_or(0);
+            pooled + if policy.may_borrow { cell.free } else { 0 }
+        }
+    }
+}
+
+/// By name, or as listed.
+fn allowed_warehouses(cells: &BTreeMap<Key, Cell>, line: &ReserveLine) -> Vec<WarehouseId> {
+    match &line.source {
+        Source::Warehouse(warehouse) => vec![warehouse.clone()],
+        Source::Preference(list) => list.clone(),
+        Source::Any => {
+            let of_sku = cells.keys().filter(|key| key.0 == line.sku);
+            of_sku.map(|key| key.1.clone()).collect()
+        }
     }
 }

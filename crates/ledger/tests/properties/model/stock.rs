@@ -62,7 +62,7 @@ impl Model {
                 while cell.on_hand > target {
                     cell.on_hand -= 1;
                     if cell.lose_sellable() {
-                    } else if cell.deficit < promised {
+                    } else if cell.deficit + cell.backordered < promised {
                         cell.deficit += 1;
                     } else if cell.damaged > 0 {
                         cell.damaged -= 1;
@@ -84,7 +84,9 @@ impl Model {
                 }
                 for _ in 0..*quantity {
                     *cell.bucket(*from) -= 1;
-                    if matches!(to, Bucket::Free | Bucket::Safety) && cell.deficit > 0 {
+                    if *to == Bucket::Free {
+                        cell.sell(1);
+                    } else if *to == Bucket::Safety && cell.deficit > 0 {
                         cell.deficit -= 1;
                     } else {
                         *cell.bucket(*to) += 1;
@@ -101,8 +103,13 @@ impl Model {
                 if *target > *pool + cell.free {
                     return short(&key.0, *target, *pool + cell.free);
                 }
-                cell.free -= target - *pool;
+                let gains = *target - *pool;
                 *pool = *target;
+                if gains > 0 {
+                    cell.free -= gains;
+                } else {
+                    cell.sell(-gains);
+                }
             }
             other => panic!("{other:?} is not about one cell"),
         }
@@ -115,19 +122,11 @@ impl Cell {
         for _ in 0..quantity {
             if self.deficit > 0 {
                 self.deficit -= 1
+            } else if self.backordered > 0 {
+                self.backordered -= 1
             } else {
                 self.free += 1
             }
-        }
-    }
-
-    pub(super) fn give_back(&mut self, to_pool: bool, storefront: &StorefrontId) {
-        if self.deficit > 0 {
-            self.deficit -= 1;
-        } else if to_pool {
-            *self.pools.entry(storefront.clone()).or_default() += 1;
-        } else {
-            self.free += 1;
         }
     }
 

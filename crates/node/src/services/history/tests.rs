@@ -4,7 +4,7 @@ use holdfast_history::{AsOfError, At, Reading, Reservation, Stock, Subject};
 use holdfast_ledger::{
     Action, Bucket, Command, Disposition, Entry, Ledger, LedgerOptions, LineQuantity, OperationId, Principal,
     Query, QueryReply, Reason, Reference, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku, Source,
-    StorefrontId, WarehouseId,
+    Sourcing, StorefrontId, WarehouseId,
 };
 use holdfast_proto::v1;
 use proptest::prelude::*;
@@ -73,12 +73,14 @@ fn action(draft: &Draft, made: &[ReservationId]) -> Option<Action> {
             .collect(),
         ttl_ms: 1_000 * quantity as u64,
         mode,
+        sourcing: Sourcing::AsGiven,
     };
     Some(match draft.what {
         0 | 1 => Action::Receive {
             sku,
             warehouse,
             quantity: 3 * quantity,
+            supply_id: None,
         },
         2 | 3 => both(ReserveMode::AllOrNothing),
         4 => both(ReserveMode::BestEffort),

@@ -76,6 +76,7 @@ impl Buyer {
             }],
             ttl_ms: args.ttl,
             mode: v1::ReserveMode::AllOrNothing.into(),
+            sourcing: v1::Sourcing::AsGiven.into(),
         };
         let started = Instant::now();
         let answer = self.client.reserve(request).await;

@@ -24,7 +24,15 @@ pub(super) struct AppliedOperation {
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     operations: HashMap<Tail, AppliedOperation>,
+    /// The orders over several shards; one that is not held, or not yet, did not take effect.
+    orders: HashMap<Tail, AppliedOrder>,
     latest_ms: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct AppliedOrder {
+    reserve: AppliedOperation,
+    is_held: bool,
 }
 
 impl Applied {
@@ -32,10 +40,14 @@ impl Applied {
     pub(super) fn note(&mut self, change: &v1::Change, reason: &str) {
         let Some(cause) = &change.cause else { return };
         // Expiry repeats the Reserve's reason, without an operation.
+        // Expiry, and what it does to an order that nobody decided, repeats no operation.
         let of_this_source = cause
             .reason
             .strip_prefix(reason)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        if self.note_order(change, of_this_source) {
+            return;
+        }
         let (true, Some(tail)) = (of_this_source, tail_of(&cause.operation_id)) else {
             return;
         };
@@ -47,14 +59,43 @@ impl Applied {
         }
     }
 
+    /// False: it is no step of an order over several shards.
+    fn note_order(&mut self, change: &v1::Change, of_this_source: bool) -> bool {
+        use v1::ChangeKind::{Aborted, Confirmed, Prepared};
+        let kind = change.kind();
+        let (Prepared | Confirmed | Aborted, Some(effect)) = (kind, &change.reservation) else {
+            return false;
+        };
+        let Some(tail) = tail_of(&effect.reservation_id) else {
+            return true;
+        };
+        if of_this_source && kind != Aborted {
+            self.latest_ms = self.latest_ms.max(time_of(&effect.reservation_id));
+            let order = self.orders.entry(tail).or_default();
+            order.reserve.operation_id = effect.reservation_id.clone();
+        }
+        // An abort may have nobody's reason.
+        if let Some(order) = self.orders.get_mut(&tail) {
+            match kind {
+                Prepared => *order.reserve.granted.entry(effect.line).or_default() += effect.quantity,
+                Aborted => *order.reserve.granted.entry(effect.line).or_default() -= effect.quantity,
+                _ => order.is_held = true,
+            }
+        }
+        true
+    }
+
     /// The operation of a document, if it took effect.
     pub(super) fn get(&self, tail: &Tail) -> Option<&AppliedOperation> {
-        self.operations.get(tail)
+        let order = self.orders.get(tail).filter(|order| order.is_held);
+        order
+            .map(|order| &order.reserve)
+            .or_else(|| self.operations.get(tail))
     }
 
     /// How many operations took effect.
     pub(super) fn len(&self) -> usize {
-        self.operations.len()
+        self.operations.len() + self.orders.values().filter(|order| order.is_held).count()
     }
 
     /// The latest epoch among them, in milliseconds since the Unix epoch.
@@ -64,7 +105,10 @@ impl Applied {
 }
 
 /// Reads the change stream of every shard up to its present end and notes what is of this source. `from` says where to begin in
-/// each shard; a shard that is not in it is read from the beginning.
+/// each shard; a shard that is not in it is read from the beginning. `positions` are ends that were read before.
+///
+/// An order that is held by then has all its units in the streams by the present end, in whichever shards; one that is
+/// held later counts as not done, and asking for it again says what it got.
 ///
 /// # Errors
 /// When the change stream cannot be read.
@@ -76,19 +120,26 @@ pub(super) async fn scan(
 ) -> anyhow::Result<Applied> {
     let mut applied = Applied::default();
     let reason = source.reason();
-    for position in &positions.shards {
+    let held_until: BTreeMap<u32, u64> = positions
+        .shards
+        .iter()
+        .map(|position| (position.shard, position.last_seq))
+        .collect();
+    let present = client.get_positions(v1::GetPositionsRequest {}).await?;
+    for position in &present.shards {
         let from_seq = from.get(&position.shard).copied().unwrap_or(1);
         if from_seq > position.last_seq {
             continue;
         }
+        let held_until = held_until.get(&position.shard).copied().unwrap_or(0);
+        let is_late =
+            |change: &v1::Change| change.kind() == v1::ChangeKind::Confirmed && change.seq > held_until;
         let mut changes = std::pin::pin!(client.tail_changes(position.shard, from_seq, true));
         // It follows until the position read before: a replica that lags must not hide operations.
         while let Some(answer) = changes.next().await {
             let answer = answer?;
-            answer
-                .changes
-                .iter()
-                .for_each(|change| applied.note(change, &reason));
+            let changes = answer.changes.iter().filter(|change| !is_late(change));
+            changes.for_each(|change| applied.note(change, &reason));
             if answer.through_seq >= position.last_seq {
                 break;
             }
@@ -116,6 +167,52 @@ mod tests {
             }),
             ..Default::default()
         }
+    }
+
+    fn of_an_order(
+        kind: v1::ChangeKind,
+        id: &Bytes,
+        source: &Source,
+        line: u32,
+        quantity: i64,
+    ) -> v1::Change {
+        let mut change = change(id.clone(), &source.reason(), line, quantity);
+        change.kind = kind.into();
+        if let Some(effect) = &mut change.reservation {
+            effect.reservation_id = id.clone();
+            effect.home = Some(0);
+        }
+        change
+    }
+
+    #[test]
+    fn an_order_over_several_shards_took_effect_when_it_is_held_with_what_its_last_attempt_took() {
+        use v1::ChangeKind::{Aborted, Confirmed, Prepared};
+        let source = Source::of_content(b"orders");
+        let id = source.operation_id(5_000, "1/0/reserve");
+        let tail = source.tail("1/0/reserve");
+        let mut applied = Applied::default();
+        let mut note = |kind, line, quantity, reason: &str| {
+            let mut change = of_an_order(kind, &id, &source, line, quantity);
+            if let Some(cause) = &mut change.cause {
+                cause.reason = reason.to_owned();
+            }
+            applied.note(&change, &source.reason());
+            applied.get(&tail).map(|operation| operation.granted.clone())
+        };
+        let reason = source.reason();
+        assert_eq!(note(Prepared, 0, 3, &reason), None);
+        assert_eq!(note(Prepared, 1, 2, &reason), None);
+        // Nobody decided it in time.
+        assert_eq!(note(Aborted, 0, 3, ""), None);
+        assert_eq!(note(Aborted, 1, 2, ""), None);
+        assert_eq!(note(Prepared, 0, 3, &reason), None);
+        assert_eq!(note(Prepared, 1, 4, &reason), None);
+        assert_eq!(
+            note(Confirmed, 0, 0, &reason),
+            Some(BTreeMap::from([(0, 3), (1, 4)]))
+        );
+        assert_eq!((applied.len(), applied.latest_epoch_ms()), (1, Some(5_000)));
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(super) struct Book {
     pub(super) units: Units,
     /// What this run did.
     pub(super) operations: Operations,
-    /// Steps done, of all shards.
+    /// Steps done.
     pub(super) steps_done: u64,
 }
 

@@ -202,10 +202,7 @@ async fn drive<T: Target>(
     paths: &Paths,
     output: Output,
 ) -> anyhow::Result<()> {
-    let progress = Progress::new(
-        output,
-        run.plan.shards.values().map(|steps| steps.len() as u64).sum(),
-    );
+    let progress = Progress::new(output, run.plan.steps.len() as u64);
     let mut show = tokio::time::interval(progress.interval());
     show.reset();
     let mut save = tokio::time::interval(SAVE_EVERY);

@@ -6,7 +6,7 @@ use super::plan::InitialStock;
 use super::rows::Row;
 use super::steps::{Sale, Step};
 
-/// The receipts that stock the cells of one shard for these steps: for each SKU and warehouse what the steps need at their
+/// The receipts that stock the cells for these steps: for each SKU and warehouse what the steps need at their
 /// peak in this order, or a share of it. In order of SKU, then warehouse.
 pub(super) fn receipts(steps: &[Step], sales: &[Sale], rows: &[Row], initial: InitialStock) -> Vec<Step> {
     let share = match initial {

@@ -1,17 +1,17 @@
 //! `holdfast import orders`: a shop's order lines become operations of the ledger.
 //!
 //! ```text
-//! file ─ rows ─ classify ─ plan (matching, initial_stock) ─> steps of each shard, cut into waves
-//!                                                                 │
-//! change stream ─ applied ──────────┐                             ▼
-//! state file ─ state ───────────────┴─────────────> run ─ shard_run ─ shard_waves ─ requests ─> target
-//!                                                                 │
-//!                               rejects file, summary <─ book <───┘
+//! file ─ rows ─ classify ─ plan (matching, initial_stock) ─> steps, cut into waves
+//!                                                             │
+//! change stream ─ applied ──────────┐                         ▼
+//! state file ─ state ───────────────┴─────────────> run ─ waves ─ kinds ─ requests ─> target
+//!                                                             │
+//!                               rejects file, summary <─ book <┘
 //! ```
 //!
 //! Everything up to the plan follows from the file, the options and the shards alone, without a cluster's answer; that is
 //! why an import can be interrupted anywhere and run any number of times. `docs/import-orders.md` says what becomes of
-//! each kind of row. Start reading in `plan.rs`, then `shard_run.rs`.
+//! each kind of row. Start reading in `plan.rs`, then `waves.rs`.
 
 mod applied;
 mod args;
@@ -21,6 +21,7 @@ mod command;
 mod files;
 mod identity;
 mod initial_stock;
+mod kinds;
 mod matching;
 mod plan;
 mod progress;
@@ -28,14 +29,13 @@ mod reject;
 mod requests;
 mod rows;
 mod run;
-mod shard_run;
-mod shard_waves;
 mod state;
 mod steps;
 mod summary;
 mod target;
 #[cfg(test)]
 mod tests;
+mod waves;
 
 pub(crate) use args::Args;
 pub(crate) use command::run;

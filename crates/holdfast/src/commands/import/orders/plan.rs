@@ -1,10 +1,10 @@
-//! From rows to steps: what each shard is asked to do, in the order of the file.
+//! From rows to steps: what the ledger is asked to do, in the order of the file.
 //!
 //! The plan follows from the file, the options and the shards alone, so every run of an import makes the same one;
 //! that is what lets a resumed import know what each operation it finds in the change stream was for.
 //!
-//! Rows of one invoice make one order: one reservation for each shard that has some of its SKUs. An order ships when the
-//! file reaches a row of another day, so a cancellation on the day of the sale cancels it and a later one returns it.
+//! Rows of one invoice make one order: one reservation, whichever shards its SKUs live in. An order ships when the file
+//! reaches a row of another day, so a cancellation on the day of the sale cancels it and a later one returns it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -45,8 +45,8 @@ pub(super) enum InitialStock {
 /// What to do.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The steps of each shard, in the order in which they must be decided.
-    pub(super) shards: BTreeMap<u32, Vec<Step>>,
+    /// The steps, in the order in which they must be decided.
+    pub(super) steps: Vec<Step>,
     /// The reservations.
     pub(super) sales: Vec<Sale>,
     /// The rows that are nothing for the ledger, in file order.
@@ -60,7 +60,7 @@ pub(super) fn plan(file: &FileRows, topology: &v1::GetTopologyResponse, options:
     let mut planner = Planner {
         rows: &file.rows,
         topology,
-        shards: BTreeMap::new(),
+        steps: Vec::new(),
         sales: Vec::new(),
         rejects: file.malformed.clone(),
         open: OpenSales::default(),
@@ -84,38 +84,30 @@ pub(super) fn plan(file: &FileRows, topology: &v1::GetTopologyResponse, options:
             orders += 1;
             planner.sell(&sold, warehouse);
         }
-        for (row, class, shard) in classified {
+        for (row, class, _) in classified {
             match class {
                 Class::Sale => {}
-                Class::Back => planner.take_back(row, shard, warehouse),
-                Class::WrittenOff | Class::Found => {
-                    let delta = file.rows[row].quantity;
-                    planner.push(
-                        shard,
-                        Step::Adjust {
-                            row,
-                            warehouse,
-                            delta,
-                        },
-                    );
-                }
+                Class::Back => planner.take_back(row, warehouse),
+                Class::WrittenOff | Class::Found => planner.steps.push(Step::Adjust {
+                    row,
+                    warehouse,
+                    delta: file.rows[row].quantity,
+                }),
             }
         }
     }
     planner.ship_all();
     let Planner {
-        mut shards,
+        mut steps,
         sales,
         mut rejects,
         ..
     } = planner;
     rejects.sort_by_key(|reject| reject.row);
-    for steps in shards.values_mut() {
-        let received = receipts(steps, &sales, &file.rows, options.initial_stock);
-        steps.splice(0..0, received);
-    }
+    let received = receipts(&steps, &sales, &file.rows, options.initial_stock);
+    steps.splice(0..0, received);
     Plan {
-        shards,
+        steps,
         sales,
         rejects,
         orders,
@@ -139,7 +131,7 @@ fn documents(rows: &[Row]) -> Vec<Vec<usize>> {
 struct Planner<'a> {
     rows: &'a [Row],
     topology: &'a v1::GetTopologyResponse,
-    shards: BTreeMap<u32, Vec<Step>>,
+    steps: Vec<Step>,
     sales: Vec<Sale>,
     rejects: Vec<Reject>,
     open: OpenSales,
@@ -149,10 +141,6 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn push(&mut self, shard: u32, step: Step) {
-        self.shards.entry(shard).or_default().push(step);
-    }
-
     /// The rows of a document that are something for the ledger, each with its class and shard.
     fn classify(&mut self, document: Vec<usize>, not_stock: &[String]) -> Vec<(usize, Class, u32)> {
         let alone = document.len() == 1;
@@ -182,58 +170,59 @@ impl<'a> Planner<'a> {
     fn ship_all(&mut self) {
         for (sale, units) in std::mem::take(&mut self.unshipped) {
             if units > 0 {
-                self.push(self.sales[sale].shard, Step::Ship { sale });
+                self.steps.push(Step::Ship { sale });
             }
         }
     }
 
-    /// One reservation for each shard, or more where a shard has too many lines.
+    /// One reservation, or more when there are too many lines for one.
     fn sell(&mut self, sold: &[(usize, u32)], warehouse: usize) {
-        let mut by_shard: BTreeMap<u32, Vec<SaleLine>> = BTreeMap::new();
+        let mut lines: Vec<(SaleLine, u32)> = Vec::new();
         let mut line_of: HashMap<&str, usize> = HashMap::new();
         for (index, shard) in sold {
             let row = &self.rows[*index];
-            let lines = by_shard.entry(*shard).or_default();
             let line = *line_of.entry(&row.stock_code).or_insert(lines.len());
             if line == lines.len() {
-                lines.push(SaleLine {
+                let line = SaleLine {
                     sku: row.stock_code.clone(),
                     quantity: 0,
                     rows: Vec::new(),
-                });
+                };
+                lines.push((line, *shard));
             }
-            lines[line].quantity += row.quantity;
-            lines[line].rows.push(*index);
+            let (line, _) = &mut lines[line];
+            line.quantity += row.quantity;
+            line.rows.push(*index);
         }
-        for (shard, lines) in by_shard {
-            for (part, lines) in lines.chunks(MAX_LINES).enumerate() {
-                self.add_sale(shard, part, warehouse, lines.to_vec());
-            }
+        for (part, lines) in lines.chunks(MAX_LINES).enumerate() {
+            self.add_sale(part, warehouse, lines);
         }
     }
 
-    fn add_sale(&mut self, shard: u32, part: usize, warehouse: usize, lines: Vec<SaleLine>) {
+    fn add_sale(&mut self, part: usize, warehouse: usize, lines: &[(SaleLine, u32)]) {
         let sale = self.sales.len();
-        for (line, SaleLine { sku, quantity, rows }) in lines.iter().enumerate() {
+        for (line, (SaleLine { sku, quantity, rows }, _)) in lines.iter().enumerate() {
             // All rows of an invoice have one customer; if a feed mixes them, the first one counts.
             if let Some(customer) = self.rows[rows[0]].customer {
                 self.open.add(customer, sku, sale, line, *quantity);
             }
         }
-        let invoice = self.rows[lines[0].rows[0]].invoice.clone();
+        let (first, home) = &lines[0];
+        let invoice = self.rows[first.rows[0]].invoice.clone();
         self.unshipped
-            .insert(sale, lines.iter().map(|line| line.quantity).sum());
+            .insert(sale, lines.iter().map(|(line, _)| line.quantity).sum());
         self.sales.push(Sale {
-            shard,
+            home: *home,
+            shards: lines.iter().map(|(_, shard)| *shard).collect(),
             invoice,
             part,
             warehouse,
-            lines,
+            lines: lines.iter().map(|(line, _)| line.clone()).collect(),
         });
-        self.push(shard, Step::Sell { sale });
+        self.steps.push(Step::Sell { sale });
     }
 
-    fn take_back(&mut self, row: usize, shard: u32, warehouse: usize) {
+    fn take_back(&mut self, row: usize, warehouse: usize) {
         let quantity = -self.rows[row].quantity;
         let found = self.rows[row]
             .customer
@@ -262,7 +251,7 @@ impl<'a> Planner<'a> {
                 },
             },
         };
-        self.push(shard, step);
+        self.steps.push(step);
     }
 }
 

@@ -15,7 +15,7 @@ const HOLD_TTL_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// The document of a sale's operation: `reserve`, `commit` or `ship`.
 pub(super) fn sale_document(sale: &Sale, operation: &str) -> String {
-    format!("{}/{}/{}/{operation}", sale.invoice, sale.shard, sale.part)
+    format!("{}/{}/{operation}", sale.invoice, sale.part)
 }
 
 /// The document of a row's operation: `cancel`, `return`, `return-unreferenced` or `adjust`.
@@ -64,6 +64,7 @@ impl Requests<'_> {
             sku: sku.to_owned(),
             warehouse: warehouse.clone(),
             quantity,
+            supply_id: String::new(),
         })
     }
 
@@ -90,6 +91,7 @@ impl Requests<'_> {
             lines: lines.collect(),
             ttl_ms: HOLD_TTL_MS,
             mode: mode.into(),
+            sourcing: v1::Sourcing::AsGiven.into(),
         }))
     }
 
@@ -169,7 +171,7 @@ impl Requests<'_> {
 fn key(sale: &Sale, reservation_id: &Bytes) -> Option<v1::ReservationKey> {
     Some(v1::ReservationKey {
         reservation_id: reservation_id.clone(),
-        shard: Some(sale.shard),
+        shard: Some(sale.home),
     })
 }
 

@@ -1,8 +1,7 @@
-//! Running a plan: the shards side by side, each shard's steps in file order, wave after wave.
+//! Running a plan: its steps in file order, wave after wave.
 
 use std::sync::{Mutex, PoisonError};
 
-use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::applied::Applied;
@@ -10,10 +9,10 @@ use super::book::Book;
 use super::plan::Plan;
 use super::requests::Requests;
 use super::rows::Row;
-use super::shard_run::ShardRun;
 use super::target::Target;
+use super::waves::Waves;
 
-/// Everything that the shards of one run share.
+/// One run of an import.
 pub(super) struct Run<'a, T> {
     /// Where the operations go.
     pub(super) target: &'a T,
@@ -25,7 +24,7 @@ pub(super) struct Run<'a, T> {
     pub(super) requests: Requests<'a>,
     /// What earlier runs did.
     pub(super) applied: &'a Applied,
-    /// Set to stop after the waves in flight.
+    /// Set to stop after the wave in flight.
     pub(super) stop: CancellationToken,
     /// What became of the rows.
     pub(super) book: Mutex<Book>,
@@ -35,16 +34,9 @@ impl<T: Target> Run<'_, T> {
     /// Runs the plan to its end, or until it is stopped or an operation has no outcome. When it returns, nothing is in flight.
     ///
     /// # Errors
-    /// The first operation without an outcome; the other shards stop after their waves in flight.
+    /// An operation without an outcome, or one refused in a way that makes going on pointless.
     pub(super) async fn run(&self) -> anyhow::Result<()> {
-        let shards = self.plan.shards.iter().map(|(shard, steps)| async {
-            let done = ShardRun::new(self, *shard, steps).run().await;
-            if done.is_err() {
-                self.stop.cancel();
-            }
-            done
-        });
-        join_all(shards).await.into_iter().collect()
+        Waves::new(self).run().await
     }
 
     /// The account, for a moment.

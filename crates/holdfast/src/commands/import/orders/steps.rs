@@ -1,23 +1,25 @@
 //! The steps of an import, and how they are cut into waves.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
-/// Most steps that one shard has in flight.
+/// Most steps in flight.
 pub(super) const MAX_WAVE: usize = 64;
 
 /// Most names (SKUs, warehouses) that the sales of one wave send together, so that a message stays far below the server's limit.
 /// A single sale may have more.
 pub(super) const MAX_WAVE_NAMES: usize = 1 << 15;
 
-/// Rows of one invoice in one shard: one reservation.
+/// The rows of one invoice: one reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sale {
-    /// The shard of all its SKUs.
-    pub(super) shard: u32,
+    /// The shard of its first line, which decides about all of it.
+    pub(super) home: u32,
+    /// The shards of its SKUs, the home among them.
+    pub(super) shards: BTreeSet<u32>,
     /// The invoice number.
     pub(super) invoice: String,
-    /// 0, or more when the invoice has more lines in this shard than a reservation may have.
+    /// 0, or more when the invoice has more lines than a reservation may have.
     pub(super) part: usize,
     /// The warehouse it is dealt to, as an index into the warehouses.
     pub(super) warehouse: usize,
@@ -36,7 +38,7 @@ pub(super) struct SaleLine {
     pub(super) rows: Vec<usize>,
 }
 
-/// One thing to ask of a shard. Rows and sales are indices into the file's rows and the plan's sales.
+/// One thing to ask of the ledger. Rows and sales are indices into the file's rows and the plan's sales.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Initial stock arrives.
@@ -121,33 +123,36 @@ impl Step {
     }
 }
 
-/// Cuts a shard's steps into waves: a wave is finished before the next one begins, and the steps of one wave go out
-/// together. A wave holds steps of one kind, so that nothing in it can give stock to a sale in it; adjustments of one SKU
-/// never share a wave. `sku_of` names the SKU of a row, `names_of` says how many names a sale sends.
-pub(super) fn waves<'a>(
+/// Cuts the steps into waves: a wave is finished before the next one begins, and the steps of one wave go out together. A
+/// wave holds steps of one kind, so that nothing in it can give stock to a sale in it. No two sales and no two adjustments in
+/// it are about one SKU, so that nothing in it takes stock from another. `sku_of` names the SKU of a row, `names_of_line` says
+/// how many names a line of a sale sends.
+pub(super) fn cut_into_waves<'a>(
     steps: &[Step],
+    sales: &'a [Sale],
     sku_of: impl Fn(usize) -> &'a str,
-    names_of: impl Fn(usize) -> usize,
+    names_of_line: usize,
 ) -> Vec<Range<usize>> {
     let mut waves = Vec::new();
     let mut start = 0;
-    let mut adjusted = HashSet::new();
+    let mut taken: HashSet<&str> = HashSet::new();
     let mut names = 0;
     for (index, step) in steps.iter().enumerate() {
-        let (sku, more_names) = match step {
-            Step::Adjust { row, .. } => (Some(sku_of(*row)), 0),
-            Step::Sell { sale } => (None, names_of(*sale)),
-            _ => (None, 0),
+        let takes: Vec<&str> = match step {
+            Step::Adjust { row, .. } => vec![sku_of(*row)],
+            Step::Sell { sale } => sales[*sale].lines.iter().map(|line| line.sku.as_str()).collect(),
+            _ => Vec::new(),
         };
+        let more_names = takes.len() * names_of_line;
         let full = index - start == MAX_WAVE || names + more_names > MAX_WAVE_NAMES;
-        let again = sku.is_some_and(|sku| adjusted.contains(sku));
+        let again = takes.iter().any(|sku| taken.contains(sku));
         if index > start && (steps[start].kind() != step.kind() || full || again) {
             waves.push(start..index);
             start = index;
-            adjusted.clear();
+            taken.clear();
             names = 0;
         }
-        adjusted.extend(sku);
+        taken.extend(takes);
         names += more_names;
     }
     if start < steps.len() {
@@ -168,8 +173,24 @@ mod tests {
         }
     }
 
+    fn sale(skus: &[&str]) -> Sale {
+        let line = |sku: &&str| SaleLine {
+            sku: (*sku).to_owned(),
+            quantity: 1,
+            rows: vec![0],
+        };
+        Sale {
+            home: 0,
+            shards: BTreeSet::from([0]),
+            invoice: "1".to_owned(),
+            part: 0,
+            warehouse: 0,
+            lines: skus.iter().map(line).collect(),
+        }
+    }
+
     #[test]
-    fn a_wave_holds_one_kind_and_never_adjusts_a_sku_twice() {
+    fn a_wave_holds_one_kind_and_takes_no_sku_twice() {
         let back = Step::ReturnUnreferenced {
             row: 0,
             warehouse: 0,
@@ -178,6 +199,7 @@ mod tests {
         let steps = [
             Step::Sell { sale: 0 },
             Step::Sell { sale: 1 },
+            Step::Sell { sale: 2 },
             back.clone(),
             Step::Return {
                 row: 1,
@@ -191,15 +213,18 @@ mod tests {
             adjust(2),
             Step::Ship { sale: 0 },
         ];
+        let sales = [sale(&["A", "B"]), sale(&["C"]), sale(&["D", "B"])];
         // Rows 0 and 2 are of one SKU.
-        let waves = waves(&steps, |row| if row == 1 { "B" } else { "A" }, |_| 1);
-        assert_eq!(waves, [0..2, 2..4, 4..6, 6..7, 7..8, 8..9]);
+        let waves = cut_into_waves(&steps, &sales, |row| if row == 1 { "B" } else { "A" }, 1);
+        assert_eq!(waves, [0..2, 2..3, 3..5, 5..7, 7..8, 8..9, 9..10]);
     }
 
     #[test]
     fn a_wave_is_bounded_and_the_waves_cover_every_step_once() {
-        let steps = vec![Step::Sell { sale: 0 }; 2 * MAX_WAVE + 1];
-        let by_count = waves(&steps, |_| "A", |_| 1);
+        let names: Vec<String> = (0..=2 * MAX_WAVE).map(|number| format!("SKU-{number}")).collect();
+        let sales: Vec<Sale> = names.iter().map(|name| sale(&[name.as_str()])).collect();
+        let steps: Vec<Step> = (0..sales.len()).map(|sale| Step::Sell { sale }).collect();
+        let by_count = cut_into_waves(&steps, &sales, |_| "A", 1);
         assert_eq!(
             by_count,
             [
@@ -208,8 +233,9 @@ mod tests {
                 2 * MAX_WAVE..2 * MAX_WAVE + 1
             ]
         );
-        let by_names = waves(&steps[..4], |_| "A", |_| MAX_WAVE_NAMES / 2);
+        let by_names = cut_into_waves(&steps[..4], &sales, |_| "A", MAX_WAVE_NAMES / 2);
         assert_eq!(by_names, [0..2, 2..4]);
-        assert_eq!(waves(&steps[..2], |_| "A", |_| MAX_WAVE_NAMES + 1), [0..1, 1..2]);
+        let too_many = cut_into_waves(&steps[..2], &sales, |_| "A", MAX_WAVE_NAMES + 1);
+        assert_eq!(too_many, [0..1, 1..2]);
     }
 }

@@ -1,6 +1,6 @@
 //! What an import came to, for people and for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -30,9 +30,9 @@ pub(super) struct Summary {
     pub(super) rejected: BTreeMap<&'static str, u64>,
     /// Invoices that sell.
     pub(super) orders: u64,
-    /// Shards that they are spread over.
-    pub(super) shards: u64,
-    /// Reservations granted: one for each shard of an invoice.
+    /// Those of them with SKUs in more than one shard.
+    pub(super) orders_over_several_shards: u64,
+    /// Reservations granted: one for each invoice, or more when it has more lines than a reservation may have.
     pub(super) reservations: u64,
     /// Reservations refused.
     pub(super) reservations_refused: u64,
@@ -63,6 +63,12 @@ pub(super) struct Account<'a> {
 }
 
 impl Account<'_> {
+    fn orders_over_several_shards(&self) -> u64 {
+        let several = self.plan.sales.iter().filter(|sale| sale.shards.len() > 1);
+        let invoices: BTreeSet<&str> = several.map(|sale| sale.invoice.as_str()).collect();
+        invoices.len() as u64
+    }
+
     /// Adds it up.
     ///
     /// # Panics
@@ -95,7 +101,7 @@ impl Account<'_> {
             rows_pending: self.rows_read - settled,
             rejected,
             orders: self.plan.orders,
-            shards: self.plan.shards.len() as u64,
+            orders_over_several_shards: self.orders_over_several_shards(),
             reservations: self.book.reservations,
             reservations_refused: self.book.reservations_refused,
             units: self.book.units,
@@ -142,9 +148,8 @@ impl Summary {
             lines.push(format!("  {rows:>10}  {reason}"));
         }
         lines.push(format!(
-            "orders        {} as {} reservations granted and {} refused: one for each of up to {} shards an order touches \
-             (orders that span shards are not built yet)",
-            self.orders, self.reservations, self.reservations_refused, self.shards
+            "orders        {}, {} of them over several shards: {} reservations granted, {} refused",
+            self.orders, self.orders_over_several_shards, self.reservations, self.reservations_refused
         ));
         lines.push(format!(
             "units         {sold} sold, {cancelled} cancelled, {returned} returned, {adjusted_up} found, \

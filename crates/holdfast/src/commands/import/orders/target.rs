@@ -1,11 +1,18 @@
 //! Where the operations go: the cluster, or in tests a ledger in memory.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
 use holdfast_client::v1::batch_item::Request as Item;
 use holdfast_client::{BatchAnswer, BatchOptions, BatchStream, Client, ClientError, v1};
+use tokio::time::Instant;
+
+use super::steps::Sale;
+
+/// Between two looks at a part that goes back within milliseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// One mutation of an import.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,8 +60,18 @@ pub(super) struct Answer {
 
 /// Decides mutations.
 pub(super) trait Target {
-    /// Sends the mutations of one wave, all for one shard, in this order, and waits for all answers.
+    /// Sends the mutations of one wave, in this order, and waits for all answers.
     fn submit(&self, requests: Vec<Request>) -> impl Future<Output = Vec<Result<Answer, ClientError>>>;
+
+    /// Waits until no shard of a refused sale holds units for it any more.
+    ///
+    /// # Errors
+    /// When one still does after the client's deadline, or does not answer.
+    fn await_given_back(
+        &self,
+        reservation_id: Bytes,
+        sale: &Sale,
+    ) -> impl Future<Output = anyhow::Result<()>>;
 }
 
 /// A cluster.
@@ -68,6 +85,23 @@ impl Cluster {
     pub(super) fn new(client: Client) -> Self {
         let batch = client.batch(BatchOptions::default());
         Self { client, batch }
+    }
+
+    async fn has_part(&self, reservation_id: Bytes, shard: u32) -> anyhow::Result<bool> {
+        let request = v1::GetReservationRequest {
+            reservation: Some(v1::ReservationKey {
+                reservation_id,
+                shard: Some(shard),
+            }),
+            consistency: v1::Consistency::Linearizable.into(),
+        };
+        match self.client.get_reservation(request).await {
+            Ok(_) => Ok(true),
+            Err(ClientError::Refused(refusal)) if refusal.reason() == v1::Reason::UnknownReservation => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn submit_one(&self, request: Request) -> Result<Answer, ClientError> {
@@ -88,7 +122,21 @@ impl Cluster {
 
 impl Target for Cluster {
     async fn submit(&self, requests: Vec<Request>) -> Vec<Result<Answer, ClientError>> {
-        // Polled in order, so they enter the shard's stream in order.
         join_all(requests.into_iter().map(|request| self.submit_one(request))).await
+    }
+
+    async fn await_given_back(&self, reservation_id: Bytes, sale: &Sale) -> anyhow::Result<()> {
+        let until = Instant::now() + self.client.options().deadline;
+        for shard in sale.shards.iter().filter(|_| sale.shards.len() > 1) {
+            while self.has_part(reservation_id.clone(), *shard).await? {
+                anyhow::ensure!(
+                    Instant::now() < until,
+                    "invoice {} was refused, and shard {shard} still holds units for it",
+                    sale.invoice
+                );
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
     }
 }

@@ -20,7 +20,7 @@ use super::target::{Answer, Request, Target};
 
 mod ledgers;
 
-use ledgers::Ledgers;
+use ledgers::{CutOff, Ledgers};
 
 const BEGAN_MS: u64 = 1_900_000_000_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -254,11 +254,10 @@ async fn an_import_cut_off_anywhere_ends_as_if_it_had_not_been() {
         let expected = whole.run_to_the_end().await;
         let all = expected.operations.applied + expected.operations.refused;
         for cut in 0..all {
-            for (lose_the_state, lose_the_answer) in
-                [(false, false), (false, true), (true, false), (true, true)]
-            {
+            let ways = [CutOff::Before, CutOff::Undecided, CutOff::After];
+            for (lose_the_state, then) in ways.into_iter().flat_map(|then| [(false, then), (true, then)]) {
                 let mut import = fixture();
-                import.ledgers.cut_off_after(cut, lose_the_answer);
+                import.ledgers.cut_off_after(cut, then);
                 assert!(import.run().await.0.is_err(), "cut {cut}");
                 import.ledgers.mend();
                 if lose_the_state {
@@ -279,7 +278,7 @@ async fn an_import_resumed_after_the_operation_window_gets_new_ids_and_does_noth
     let expected = whole.run_to_the_end().await;
     for cut in 0..expected.operations.applied {
         let mut import = Import::fixture(InitialStock::Enough);
-        import.ledgers.cut_off_after(cut, true);
+        import.ledgers.cut_off_after(cut, CutOff::After);
         assert!(import.run().await.0.is_err());
         import.ledgers.mend();
         // Holds of an import live for a week.
@@ -300,7 +299,7 @@ async fn a_return_of_a_sale_that_the_ledger_has_forgotten_still_comes_back() {
     let content = lines(&["1,A1,,5,2031-03-01,1.0,7,X", "C2,A1,,-2,2031-03-02,1.0,7,X"]);
     let mut import = Import::new(&content, InitialStock::Enough, &["UK-1"], false);
     // Receive, reserve, commit, ship.
-    import.ledgers.cut_off_after(4, false);
+    import.ledgers.cut_off_after(4, CutOff::Before);
     assert!(import.run().await.0.is_err());
     import.ledgers.mend();
     import.ledgers.pass(200 * DAY_MS);
@@ -336,6 +335,42 @@ async fn a_sale_without_stock_is_refused_with_what_there_was_and_so_is_its_cance
     assert_eq!(rejects[0].detail, "asked for 5, available 1");
     assert_eq!(rejects[2].detail, "asked for 3, available 1");
     assert_eq!(import.ledgers.cells()[0].on_hand, 6);
+}
+
+#[tokio::test]
+async fn an_order_over_several_shards_is_granted_whole_or_refused_whole() {
+    // Of A3 there is not enough for the first one.
+    let order = |invoice: &str, of_a3: u32| -> Vec<String> {
+        let quantity = |sku| if sku == 3 { of_a3 } else { 1 };
+        (0..6)
+            .map(|sku| format!("{invoice},A{sku},,{},2031-03-01,1.0,7,X", quantity(sku)))
+            .collect()
+    };
+    let stock: Vec<String> = (0..6)
+        .map(|sku| format!("F{sku},A{sku},found,4,2031-03-01,0.0,,X"))
+        .collect();
+    let rows = [stock, order("1", 5), order("2", 4)].concat();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let mut import = Import::new(&lines(&rows), InitialStock::None, &["UK-1"], false);
+    assert!(import.plan.sales.iter().all(|sale| sale.shards.len() > 1));
+    let book = import.run_to_the_end().await;
+    let refused: Vec<(u64, &str)> = (7..=12).map(|row| (row, "insufficient_stock")).collect();
+    assert_eq!(import.rejected(&book), refused);
+    let rejects = import.rejects(&book);
+    assert_eq!(rejects[3].detail, "asked for 5, available 4");
+    assert_eq!(rejects[0].detail, "the order needs 5 of A3, available 4");
+    assert_eq!((book.reservations, book.reservations_refused), (1, 1));
+    let left: BTreeMap<String, i64> = import
+        .ledgers
+        .cells()
+        .into_iter()
+        .map(|cell| {
+            assert_eq!((cell.held, cell.committed), (0, 0));
+            (cell.sku.as_str().to_owned(), cell.on_hand)
+        })
+        .collect();
+    let expected = |sku: u32| (format!("A{sku}"), if sku == 3 { 0 } else { 3 });
+    assert_eq!(left, (0..6).map(expected).collect());
 }
 
 #[tokio::test]

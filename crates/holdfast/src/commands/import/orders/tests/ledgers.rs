@@ -1,6 +1,13 @@
 //! Real ledgers in memory that answer as a cluster would, and can be cut off.
 
+use bytes::Bytes;
+use holdfast_ledger::{
+    Acknowledgement, Action, Command, Coordinator, End, OperationId, OrderReply, OrderStep, Outcome,
+    Principal, Reason, Reference, Refusal, ReturnOf, Sku, slot_of,
+};
+
 use super::*;
+use crate::commands::import::orders::steps::Sale;
 
 /// One ledger for each shard.
 pub(super) struct Ledgers(Mutex<Inner>);
@@ -13,8 +20,19 @@ struct Inner {
     sent: Vec<Request>,
     /// Requests that are still answered.
     left: Option<u64>,
-    /// The first one after that takes effect, and its answer is lost.
-    lose_the_answer: bool,
+    /// What becomes of the first one after that.
+    then: CutOff,
+}
+
+/// How far the request comes that is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CutOff {
+    /// It never arrived.
+    Before,
+    /// An order over several shards was begun and prepared, and nobody decided it. Anything else never arrived.
+    Undecided,
+    /// It took effect, and its answer is lost.
+    After,
 }
 
 impl Ledgers {
@@ -28,7 +46,7 @@ impl Ledgers {
             changes: Vec::new(),
             sent: Vec::new(),
             left: None,
-            lose_the_answer: false,
+            then: CutOff::Before,
         }))
     }
 
@@ -48,10 +66,10 @@ impl Ledgers {
     }
 
     /// Answers so many requests more, then none.
-    pub(super) fn cut_off_after(&self, requests: u64, lose_the_answer: bool) {
+    pub(super) fn cut_off_after(&self, requests: u64, then: CutOff) {
         let mut inner = self.0.lock().unwrap();
         inner.left = Some(requests);
-        inner.lose_the_answer = lose_the_answer;
+        inner.then = then;
     }
 
     pub(super) fn mend(&self) {
@@ -65,17 +83,10 @@ impl Ledgers {
         for _ in 0..3 {
             inner.log_index += 1;
             let (log_index, log_time_ms) = (inner.log_index, inner.now_ms);
-            for ledger in &mut inner.shards {
-                ledger
-                    .apply(
-                        log_index,
-                        &Entry {
-                            log_time_ms,
-                            commands: Vec::new(),
-                        },
-                    )
-                    .unwrap();
+            for shard in 0..inner.shards.len() as u32 {
+                inner.apply(shard, log_index, log_time_ms, Vec::new());
             }
+            inner.settle();
         }
     }
 
@@ -129,6 +140,16 @@ impl Target for Ledgers {
             .map(|request| self.0.lock().unwrap().answer(request))
             .collect()
     }
+
+    async fn await_given_back(&self, reservation_id: Bytes, sale: &Sale) -> anyhow::Result<()> {
+        let reservation_id = OperationId::from_slice(&reservation_id)?;
+        let inner = self.0.lock().unwrap();
+        for shard in &sale.shards {
+            let reply = inner.shards[*shard as usize].query(&Query::Reservation { reservation_id })?;
+            anyhow::ensure!(matches!(reply, QueryReply::Reservation(None)), "{reply:?}");
+        }
+        Ok(())
+    }
 }
 
 impl Inner {
@@ -138,17 +159,18 @@ impl Inner {
         };
         if let Some(left) = &mut self.left {
             if *left == 0 {
-                if std::mem::take(&mut self.lose_the_answer) {
-                    let _ = self.decide(request);
+                let then = std::mem::replace(&mut self.then, CutOff::Before);
+                if then != CutOff::Before {
+                    let _ = self.decide(request, then);
                 }
                 return Err(cut_off());
             }
             *left -= 1;
         }
-        self.decide(request)
+        self.decide(request, CutOff::After)
     }
 
-    fn decide(&mut self, request: Request) -> Result<Answer, ClientError> {
+    fn decide(&mut self, request: Request, until: CutOff) -> Result<Answer, ClientError> {
         self.sent.push(request.clone());
         let taken = match request {
             Request::Receive(request) => inbound::receive(request),
@@ -157,23 +179,9 @@ impl Inner {
         };
         let refused = |refusal: v1::Refusal| ClientError::Refused(Box::new(refusal));
         let taken = taken.map_err(|invalid| refused(invalid.into()))?;
-        self.log_index += 1;
-        let (log_index, log_time_ms) = (self.log_index, self.now_ms);
-        let shard = taken
-            .shard_hint
-            .unwrap_or_else(|| self.shard_of(&taken.command.action));
-        let entry = Entry {
-            log_time_ms,
-            commands: vec![taken.command],
-        };
-        let mut applied = self.shards[shard as usize].apply(log_index, &entry).unwrap();
-        self.changes.extend(
-            applied
-                .changes
-                .into_iter()
-                .map(|change| outbound::change(shard, change)),
-        );
-        match applied.outcomes.remove(0) {
+        let outcome = self.decide_command(taken.shard_hint, taken.command, until);
+        self.settle();
+        match outcome {
             Ok(Success::Reserved { replayed, lines, .. }) => Ok(Answer {
                 replayed,
                 granted: lines.into_iter().map(|line| (line.line, line.granted)).collect(),
@@ -182,13 +190,168 @@ impl Inner {
                 replayed,
                 granted: Vec::new(),
             }),
-            Ok(Success::Order { reply, .. }) => panic!("no step of an order was sent: {reply:?}"),
+            Ok(Success::Order { reply, .. }) => panic!("a step of an order was answered: {reply:?}"),
             Err(refusal) => Err(refused(outbound::refusal(refusal))),
         }
     }
 
-    fn shard_of(&self, action: &holdfast_ledger::Action) -> u32 {
-        use holdfast_ledger::{Action, ReturnOf, slot_of};
+    /// As a node does it, one step after the other.
+    fn decide_command(&mut self, hint: Option<u32>, command: Command, until: CutOff) -> Outcome {
+        if matches!(command.action, Action::Reserve { .. })
+            && let Some(coordinator) = Coordinator::new(command.clone(), |sku| self.shard_of_sku(sku))?
+        {
+            return self.coordinate(coordinator, until);
+        }
+        let shard = hint.unwrap_or_else(|| self.shard_of(&command.action));
+        if until == CutOff::Undecided {
+            return Err(Refusal::UnknownReservation);
+        }
+        match self.submit(shard, command.clone()) {
+            Err(Refusal::OverSeveralShards { .. }) => self.fulfil(&command),
+            outcome => outcome,
+        }
+    }
+
+    fn coordinate(&mut self, mut coordinator: Coordinator, until: CutOff) -> Outcome {
+        let mut steps = coordinator.start();
+        loop {
+            let mut next = Vec::new();
+            for target in steps {
+                let answer = self.submit(target.shard, target.command);
+                let progress = coordinator.on_answer(target.number, answer);
+                if let Some(end) = progress.end {
+                    let End::Outcome(outcome) = end else {
+                        panic!("{end:?}")
+                    };
+                    return outcome;
+                }
+                next.extend(progress.send);
+            }
+            if until == CutOff::Undecided {
+                return Err(Refusal::UnknownReservation);
+            }
+            steps = next;
+        }
+    }
+
+    /// Each shard does the part of the lines that it has.
+    fn fulfil(&mut self, command: &Command) -> Outcome {
+        let (Action::Ship { reservation_id, .. }
+        | Action::Cancel { reservation_id, .. }
+        | Action::Return {
+            of: ReturnOf::Reservation { reservation_id, .. },
+            ..
+        }) = &command.action
+        else {
+            panic!("{command:?} is not done part by part")
+        };
+        let reservation_id = *reservation_id;
+        let mut done = Err(Refusal::UnknownReservation);
+        for shard in 0..self.shards.len() as u32 {
+            let reply = self.shards[shard as usize].query(&Query::Reservation { reservation_id });
+            let Ok(QueryReply::Reservation(Some(part))) = reply else {
+                continue;
+            };
+            let mut action = command.action.clone();
+            if let Action::Ship { lines, .. }
+            | Action::Cancel { lines, .. }
+            | Action::Return {
+                of: ReturnOf::Reservation { lines, .. },
+                ..
+            } = &mut action
+            {
+                let everything = lines.is_empty();
+                lines.retain(|wanted| part.lines.iter().any(|line| line.line == wanted.line));
+                if lines.is_empty() && !everything {
+                    continue;
+                }
+            }
+            let of_part = Command {
+                action: Action::OfPart(Box::new(action)),
+                ..command.clone()
+            };
+            match self.submit(shard, of_part) {
+                // This part has nothing left; another one may have.
+                Err(Refusal::WrongState { .. }) if done.is_ok() => {}
+                outcome => done = outcome,
+            }
+        }
+        done
+    }
+
+    fn submit(&mut self, shard: u32, command: Command) -> Outcome {
+        self.log_index += 1;
+        self.apply(shard, self.log_index, self.now_ms, vec![command])
+            .remove(0)
+    }
+
+    fn apply(
+        &mut self,
+        shard: u32,
+        log_index: u64,
+        log_time_ms: u64,
+        commands: Vec<Command>,
+    ) -> Vec<Outcome> {
+        let entry = Entry {
+            log_time_ms,
+            commands,
+        };
+        let applied = self.shards[shard as usize].apply(log_index, &entry).unwrap();
+        let changes = applied.changes.into_iter();
+        self.changes
+            .extend(changes.map(|change| outbound::change(shard, change)));
+        applied.outcomes
+    }
+
+    /// Has the participants follow what the homes have decided, and ask where they have not heard.
+    fn settle(&mut self) {
+        for home in 0..self.shards.len() as u32 {
+            let reply = self.shards[home as usize].query(&Query::OrderWork { limit: 1_000 });
+            let QueryReply::OrderWork(work) = reply.unwrap() else {
+                panic!("order work")
+            };
+            for due in work.settle {
+                let (id, settlement) = (due.reservation_id, due.settlement);
+                let acknowledged = Acknowledgement {
+                    reservation_id: id,
+                    shard: due.shard,
+                    attempt: settlement.attempt,
+                    version: settlement.version,
+                };
+                self.step(due.shard, id, OrderStep::Settle(settlement));
+                self.step(home, id, OrderStep::Acknowledge(vec![acknowledged]));
+            }
+            let shard = home;
+            for due in work.inquire {
+                let inquiry = OrderStep::Inquire {
+                    shard,
+                    attempt: due.attempt,
+                    incarnation: due.incarnation,
+                };
+                if let OrderReply::Answered(Some(settlement)) =
+                    self.step(due.home, due.reservation_id, inquiry)
+                {
+                    self.step(shard, due.reservation_id, OrderStep::Settle(settlement));
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, shard: u32, id: OperationId, step: OrderStep) -> OrderReply {
+        let command = Command {
+            operation_id: id,
+            principal: Principal::new("test").unwrap(),
+            reference: Reference::default(),
+            reason: Reason::default(),
+            action: Action::Order(step),
+        };
+        match self.submit(shard, command) {
+            Ok(Success::Order { reply, .. }) => reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn shard_of(&self, action: &Action) -> u32 {
         let sku = match action {
             Action::Reserve { lines, .. } => &lines[0].sku,
             Action::Receive { sku, .. } | Action::Adjust { sku, .. } => sku,
@@ -198,6 +361,10 @@ impl Inner {
             } => sku,
             other => panic!("{other:?} has no shard"),
         };
+        self.shard_of_sku(sku)
+    }
+
+    fn shard_of_sku(&self, sku: &Sku) -> u32 {
         let count = self.shards.len() as u32;
         (0..count)
             .find(|shard| u32::from(slot_of(sku)) < (shard + 1) * 4096 / count)

@@ -1,14 +1,14 @@
-//! What each kind of wave asks of the shard, and what its outcomes mean for the rows.
+//! What each kind of wave asks of the ledger, and what its outcomes mean for the rows.
 
 use bytes::Bytes;
 use holdfast_client::v1;
 
 use super::reject::RejectReason;
-use super::shard_run::{Outcome, ShardRun, Sold};
 use super::steps::{Sale, SaleLine, Step};
 use super::target::{Request, Target};
+use super::waves::{Outcome, Sold, Waves};
 
-impl<T: Target> ShardRun<'_, T> {
+impl<T: Target> Waves<'_, T> {
     /// Initial stock arrives.
     pub(super) async fn receive(&mut self, steps: &[Step]) -> anyhow::Result<()> {
         let mut requests = Vec::new();
@@ -56,6 +56,7 @@ impl<T: Target> ShardRun<'_, T> {
             .map(|number| self.run.requests.reserve(self.sale(*number)))
             .collect();
         let mut granted = Vec::new();
+        let mut given_back = Vec::new();
         for (number, outcome) in wanted.into_iter().zip(self.perform(requests).await?) {
             match outcome {
                 Outcome::Done {
@@ -65,8 +66,14 @@ impl<T: Target> ShardRun<'_, T> {
                 Outcome::Refused(refusal) => {
                     self.refuse_sale(self.sale(number), &refusal);
                     self.refused_sale(number);
+                    given_back.push(number);
                 }
             }
+        }
+        // What its shards had taken for a refused order goes back when they hear of it; a sale of a later wave shall find it.
+        for sale in given_back.into_iter().map(|number| self.sale(number)) {
+            let reservation_id = self.run.requests.reserve(sale).operation_id();
+            self.run.target.await_given_back(reservation_id, sale).await?;
         }
         let commits = granted
             .iter()

@@ -1,4 +1,4 @@
-//! One shard's part of a run.
+//! The waves of a run, one after the other.
 //!
 //! What an earlier run did is known from the change stream, except for refusals, which leave no trace in it. But waves are
 //! finished in order: a step without a trace in a wave before the last one with a trace was refused, and stays so.
@@ -13,7 +13,7 @@ use super::identity::tail_of;
 use super::reject::RejectReason;
 use super::requests::{row_document, sale_document, stock_document};
 use super::run::Run;
-use super::steps::{Step, waves};
+use super::steps::{Step, cut_into_waves};
 use super::target::{Answer, Request, Target};
 
 /// What became of a sale.
@@ -35,20 +35,16 @@ pub(super) enum Outcome {
     Refused(Box<v1::Refusal>),
 }
 
-/// The steps of one shard on their way.
-pub(super) struct ShardRun<'a, T> {
+/// The steps of a run on their way.
+pub(super) struct Waves<'a, T> {
     pub(super) run: &'a Run<'a, T>,
-    shard: u32,
-    steps: &'a [Step],
     pub(super) sold: HashMap<usize, Sold>,
 }
 
-impl<'a, T: Target> ShardRun<'a, T> {
-    pub(super) fn new(run: &'a Run<'a, T>, shard: u32, steps: &'a [Step]) -> Self {
+impl<'a, T: Target> Waves<'a, T> {
+    pub(super) fn new(run: &'a Run<'a, T>) -> Self {
         Self {
             run,
-            shard,
-            steps,
             sold: HashMap::new(),
         }
     }
@@ -58,12 +54,12 @@ impl<'a, T: Target> ShardRun<'a, T> {
     /// # Errors
     /// An operation without an outcome, or one refused in a way that makes going on pointless.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
-        let steps = self.steps;
-        let names_of_line = 1 + self.run.requests.warehouses.len();
-        let waves = waves(
+        let steps = &self.run.plan.steps;
+        let waves = cut_into_waves(
             steps,
+            &self.run.plan.sales,
             |row| self.run.rows[row].stock_code.as_str(),
-            |sale| self.run.plan.sales[sale].lines.len() * names_of_line,
+            1 + self.run.requests.warehouses.len(),
         );
         let last_begun = waves
             .iter()
@@ -74,16 +70,15 @@ impl<'a, T: Target> ShardRun<'a, T> {
             }
             let steps = &steps[wave];
             let settled_before = last_begun.is_some_and(|last| number < last);
-            let done = match &steps[0] {
-                Step::Receive { .. } => self.receive(steps).await,
-                Step::Sell { .. } => self.sell(steps, settled_before).await,
-                Step::Ship { .. } => self.ship(steps).await,
+            match &steps[0] {
+                Step::Receive { .. } => self.receive(steps).await?,
+                Step::Sell { .. } => self.sell(steps, settled_before).await?,
+                Step::Ship { .. } => self.ship(steps).await?,
                 Step::Cancel { .. } | Step::Return { .. } | Step::ReturnUnreferenced { .. } => {
-                    self.take_back(steps, settled_before).await
+                    self.take_back(steps, settled_before).await?;
                 }
-                Step::Adjust { .. } => self.adjust(steps, settled_before).await,
-            };
-            done.with_context(|| format!("shard {}", self.shard))?;
+                Step::Adjust { .. } => self.adjust(steps, settled_before).await?,
+            }
             self.run.with_book(|book| book.steps_done += steps.len() as u64);
         }
         Ok(())

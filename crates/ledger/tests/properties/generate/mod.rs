@@ -1,7 +1,11 @@
 //! Logs that mean something: few names, small quantities, ids and reservations that come again.
 
+mod writer;
+
 use holdfast_ledger::*;
 use proptest::{collection::vec, option, prelude::*, sample::select};
+
+pub(crate) use writer::Writer;
 
 /// Short times, so that a log of a minute sees everything expire and be forgotten.
 pub(crate) fn options() -> LedgerOptions {
@@ -39,6 +43,14 @@ pub(crate) enum DraftAction {
         counted: i64,
         entries_back: usize,
     },
+    /// On a transfer, counted from the last; `usize::MAX` is one that never was.
+    OnTransfer(usize, ToTransfer),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ToTransfer {
+    In(Vec<TransferLine>, Disposition),
+    Close,
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +68,9 @@ pub(crate) struct DraftEntry {
     pub(crate) later_ms: i64,
     pub(crate) drafts: Vec<Draft>,
 }
+
+/// When logs begin.
+pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
 pub(crate) const SKUS: [&str; 3] = ["tea", "cup", "pot"];
 pub(crate) const WAREHOUSES: [&str; 4] = ["north", "east", "west", "a"];
@@ -97,13 +112,100 @@ fn reserve() -> impl Strategy<Value = Action> {
         vec(line, 1..5),
         prop_oneof![1 => 1..3_000_u64, 4 => 3_000..20_000_u64],
         mode,
+        select(vec![
+            Sourcing::AsGiven,
+            Sourcing::AsGiven,
+            Sourcing::FewestShipments,
+            Sourcing::Balance,
+        ]),
     )
-        .prop_map(|(storefront, lines, ttl_ms, mode)| Action::Reserve {
+        .prop_map(|(storefront, lines, ttl_ms, mode, sourcing)| Action::Reserve {
             storefront,
             lines,
             ttl_ms,
             mode,
+            sourcing,
         })
+}
+
+fn supply_id() -> impl Strategy<Value = SupplyId> {
+    select(vec!["po-1", "po-2"]).prop_map(|name| SupplyId::new(name).unwrap())
+}
+
+/// Around the times of a log.
+fn date() -> impl Strategy<Value = u64> {
+    prop_oneof![30 => (START_MS - 5_000)..(START_MS + 60_000), 1 => (1_u64 << 48)..(1 << 49)]
+}
+
+fn policy() -> impl Strategy<Value = Action> {
+    let max = prop_oneof![12 => Just(0), 4 => 1..6_i64, 1 => Just(-1)];
+    let limit = || prop_oneof![6 => Just(0), 24 => 1..16_i64, 1 => Just(-1)];
+    (
+        sku(),
+        storefront(),
+        proptest::bool::weighted(0.8),
+        max,
+        limit(),
+        limit(),
+        prop_oneof![2 => Just(0), 2 => date()],
+    )
+        .prop_map(
+            |(
+                sku,
+                storefront,
+                may_borrow,
+                max_per_reservation,
+                backorder_limit,
+                preorder_limit,
+                preorder_until_ms,
+            )| {
+                Action::SetPolicy {
+                    sku,
+                    storefront,
+                    may_borrow,
+                    max_per_reservation,
+                    backorder_limit,
+                    preorder_limit,
+                    preorder_until_ms,
+                }
+            },
+        )
+}
+
+fn transfer_lines(most: usize) -> impl Strategy<Value = Vec<TransferLine>> {
+    let line = (sku(), quantity()).prop_map(|(sku, quantity)| TransferLine { sku, quantity });
+    vec(line, 0..most)
+}
+
+fn planning() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        (transfer_lines(4), warehouse(), warehouse(), date()).prop_map(
+            |(lines, from, to, expected_at_ms)| {
+                Action::TransferOut {
+                    lines,
+                    from,
+                    to,
+                    expected_at_ms,
+                }
+            }
+        ),
+        (
+            sku(),
+            warehouse(),
+            supply_id(),
+            prop_oneof![1 => Just(-1), 10 => 0..9_i64],
+            date()
+        )
+            .prop_map(
+                |(sku, warehouse, supply_id, quantity, expected_at_ms)| Action::ExpectSupply {
+                    sku,
+                    warehouse,
+                    supply_id,
+                    quantity,
+                    expected_at_ms
+                }
+            ),
+    ]
 }
 
 fn disposition() -> impl Strategy<Value = Disposition> {
@@ -151,8 +253,8 @@ fn movement() -> impl Strategy<Value = Action> {
         ])
     };
     prop_oneof![
-        8 => (sku(), warehouse(), prop_oneof![50 => 1..25_i64, 1 => -1..1_i64])
-            .prop_map(|(sku, warehouse, quantity)| Action::Receive { sku, warehouse, quantity }),
+        8 => (sku(), warehouse(), prop_oneof![50 => 1..25_i64, 1 => -1..1_i64], option::weighted(0.4, supply_id()))
+            .prop_map(|(sku, warehouse, quantity, supply_id)| Action::Receive { sku, warehouse, quantity, supply_id }),
         2 => (sku(), warehouse(), -9..9_i64)
             .prop_map(|(sku, warehouse, delta)| Action::Adjust { sku, warehouse, delta }),
         2 => (sku(), warehouse(), prop_oneof![1 => Just(-1), 12 => 0..3_i64, 12 => 3..20_i64]).prop_map(|(sku, warehouse, counted)| Action::Count {
@@ -161,11 +263,7 @@ fn movement() -> impl Strategy<Value = Action> {
         3 => (sku(), warehouse(), bucket(), bucket(), quantity()).prop_map(
             |(sku, warehouse, from, to, quantity)| Action::MoveBucket { sku, warehouse, from, to, quantity }
         ),
-        1 => (sku(), storefront(), any::<bool>(), prop_oneof![3 => Just(0), 2 => 1..6_i64, 1 => Just(-1)]).prop_map(
-            |(sku, storefront, may_borrow, max_per_reservation)| Action::SetPolicy {
-                sku, storefront, may_borrow, max_per_reservation
-            }
-        ),
+        3 => policy(),
         3 => (sku(), warehouse(), storefront(), -1..7_i64).prop_map(|(sku, warehouse, storefront, target)| {
             Action::AllocatePool { sku, warehouse, storefront, target }
         }),
@@ -175,11 +273,21 @@ fn movement() -> impl Strategy<Value = Action> {
     ]
 }
 
+fn to_transfer() -> impl Strategy<Value = ToTransfer> {
+    prop_oneof![
+        6 => (transfer_lines(3), disposition()).prop_map(|(lines, to)| ToTransfer::In(lines, to)),
+        1 => Just(ToTransfer::Close),
+    ]
+}
+
 fn draft() -> impl Strategy<Value = Draft> {
     let action = prop_oneof![
         8 => reserve().prop_map(DraftAction::Ready),
         12 => (prop_oneof![30 => 0..5_usize, 1 => Just(usize::MAX)], transition()).prop_map(|(back, what)| DraftAction::On(back, what)),
         8 => movement().prop_map(DraftAction::Ready),
+        3 => planning().prop_map(DraftAction::Ready),
+        2 => (prop_oneof![30 => 0..3_usize, 1 => Just(usize::MAX)], to_transfer())
+            .prop_map(|(back, what)| DraftAction::OnTransfer(back, what)),
         2 => (sku(), warehouse(), 0..12_i64, 0..8_usize).prop_map(|(sku, warehouse, counted, entries_back)| {
             DraftAction::Count { sku, warehouse, counted, entries_back }
         }),
@@ -200,10 +308,13 @@ pub(crate) fn log(entries: usize) -> impl Strategy<Value = Vec<DraftEntry>> {
     (deliveries(), vec(entry, 1..entries)).prop_map(|(first, rest)| [vec![first], rest].concat())
 }
 
-/// Something to sell, in two warehouses of each SKU; in one of them some of it is for one storefront.
+/// Something to sell, in two warehouses of each SKU; in one of them some of it is for one storefront. Some may be sold before
+/// it is there.
 fn deliveries() -> impl Strategy<Value = DraftEntry> {
     let pools = vec((storefront(), 0..6_i64), SKUS.len());
-    (vec(4..30_i64, 2 * SKUS.len()), pools).prop_map(|(quantities, pools)| {
+    let policies = vec(policy(), 0..5);
+    let few_or_many = prop_oneof![2 => 4..30_i64, 1 => 1..6_i64];
+    (vec(few_or_many, 2 * SKUS.len()), pools, policies).prop_map(|(quantities, pools, policies)| {
         let place = |number: usize| {
             let sku = Sku::new(SKUS[number % SKUS.len()]).unwrap();
             (sku, WarehouseId::new(WAREHOUSES[number / SKUS.len()]).unwrap())
@@ -214,6 +325,7 @@ fn deliveries() -> impl Strategy<Value = DraftEntry> {
                 sku,
                 warehouse,
                 quantity,
+                supply_id: None,
             }
         };
         let allocate = |(number, (storefront, target))| {
@@ -227,6 +339,7 @@ fn deliveries() -> impl Strategy<Value = DraftEntry> {
         };
         let actions = quantities.into_iter().enumerate().map(receive);
         let actions = actions.chain(pools.into_iter().enumerate().map(allocate));
+        let actions = actions.chain(policies);
         let draft = |action| Draft::New {
             id_offset_ms: 0,
             reason: "test",
@@ -237,204 +350,4 @@ fn deliveries() -> impl Strategy<Value = DraftEntry> {
             drafts: actions.map(draft).collect(),
         }
     })
-}
-
-/// Turns drafts into entries, knowing what was sent before.
-pub(crate) struct Writer {
-    pub(crate) index: u64,
-    now_ms: i64,
-    number: u64,
-    commands: Vec<Command>,
-    /// In order of their making, with the last known state (a hold may have ended since).
-    reservations: Vec<(ReservationId, ReservationState)>,
-    /// The last change after each entry.
-    marks: Vec<u64>,
-}
-
-pub(crate) fn id_at(time_ms: u64, number: u64) -> OperationId {
-    let mut bytes = [0; 16];
-    bytes[..6].copy_from_slice(&time_ms.to_be_bytes()[2..]);
-    bytes[6] = 0x70;
-    bytes[8..].copy_from_slice(&number.to_be_bytes());
-    bytes[8] = 0x80 | bytes[8] & 0x3f;
-    OperationId::from_slice(&bytes).unwrap()
-}
-
-/// Some element counted from the last.
-fn back<T: Clone>(list: &[T], back: usize) -> Option<T> {
-    list.iter().rev().nth(back % list.len().max(1)).cloned()
-}
-
-impl Writer {
-    pub(crate) fn new() -> Self {
-        let now_ms = 1_800_000_000_000;
-        Self {
-            index: 0,
-            now_ms,
-            number: 0,
-            commands: Vec::new(),
-            reservations: Vec::new(),
-            marks: vec![0],
-        }
-    }
-
-    /// Learns what came of the last entry: later drafts are about reservations that were granted, and mostly about those
-    /// that are still open.
-    pub(crate) fn learn(&mut self, entry: &Entry, outcomes: &[Outcome], last_seq: u64) {
-        self.marks.push(last_seq);
-        for (command, outcome) in entry.commands.iter().zip(outcomes) {
-            match (outcome, &command.action) {
-                (Ok(Success::Reserved { replayed: false, .. }), _) => {
-                    self.reservations
-                        .push((command.operation_id, ReservationState::Held));
-                }
-                (
-                    Ok(Success::Transitioned {
-                        state: Some(now),
-                        replayed: false,
-                        ..
-                    }),
-                    Action::Commit { reservation_id }
-                    | Action::Release { reservation_id }
-                    | Action::Ship { reservation_id, .. }
-                    | Action::Cancel { reservation_id, .. }
-                    | Action::Return {
-                        of: ReturnOf::Reservation { reservation_id, .. },
-                        ..
-                    },
-                ) => {
-                    let found = self.reservations.iter_mut().find(|(id, _)| id == reservation_id);
-                    found.unwrap().1 = *now;
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Mostly one whose state allows the transition.
-    fn pick(&self, steps: usize, transition: &Transition) -> Option<ReservationId> {
-        if steps == usize::MAX {
-            return None;
-        }
-        let fits = |state| match transition {
-            _ if steps == 4 => true,
-            Transition::Extend(_) | Transition::Commit | Transition::Release => {
-                state == ReservationState::Held
-            }
-            Transition::Ship(_) | Transition::Cancel(_) => state == ReservationState::Committed,
-            Transition::Return(..) => {
-                matches!(state, ReservationState::Committed | ReservationState::Shipped)
-            }
-        };
-        let fitting: Vec<_> = self
-            .reservations
-            .iter()
-            .filter(|(_, state)| fits(*state))
-            .collect();
-        back(&fitting, steps)
-            .or(self.reservations.last())
-            .map(|(id, _)| *id)
-    }
-
-    pub(crate) fn entry(&mut self, draft: &DraftEntry) -> Entry {
-        self.now_ms += draft.later_ms;
-        self.index += 1;
-        let commands = draft.drafts.iter().map(|draft| self.command(draft)).collect();
-        Entry {
-            log_time_ms: self.now_ms as u64,
-            commands,
-        }
-    }
-
-    fn command(&mut self, draft: &Draft) -> Command {
-        let command = match draft {
-            Draft::Again { back: steps, changed } if !self.commands.is_empty() => {
-                let mut command = back(&self.commands, *steps).unwrap();
-                if *changed {
-                    command.reference = Reference::new("another").unwrap();
-                }
-                command
-            }
-            Draft::Again { .. } => self.write(
-                0,
-                "test",
-                Action::Commit {
-                    reservation_id: id_at(0, 0),
-                },
-            ),
-            Draft::New {
-                id_offset_ms,
-                reason,
-                action,
-            } => {
-                let action = self.action(action);
-                self.write(*id_offset_ms, reason, action)
-            }
-        };
-        self.commands.push(command.clone());
-        command
-    }
-
-    fn write(&mut self, id_offset_ms: i64, reason: &str, action: Action) -> Command {
-        self.number += 1;
-        Command {
-            operation_id: id_at((self.now_ms + id_offset_ms) as u64, self.number),
-            principal: Principal::new("tester").unwrap(),
-            reference: Reference::new(format!("doc-{}", self.number)).unwrap(),
-            reason: Reason::new(reason).unwrap(),
-            action,
-        }
-    }
-
-    fn action(&self, draft: &DraftAction) -> Action {
-        match draft {
-            DraftAction::Ready(action) => action.clone(),
-            DraftAction::Count {
-                sku,
-                warehouse,
-                counted,
-                entries_back,
-            } => {
-                let last = self.marks.last().copied().unwrap_or(0);
-                let as_of_seq = if *entries_back == 0 {
-                    last + 1000
-                } else {
-                    back(&self.marks, entries_back - 1).unwrap_or(0)
-                };
-                let (sku, warehouse) = (sku.clone(), warehouse.clone());
-                Action::Count {
-                    sku,
-                    warehouse,
-                    counted: *counted,
-                    as_of_seq: Some(as_of_seq),
-                }
-            }
-            DraftAction::On(steps, transition) => {
-                let reservation_id = self.pick(*steps, transition).unwrap_or(id_at(1, 1));
-                match transition.clone() {
-                    Transition::Extend(ttl_ms) => Action::Extend {
-                        reservation_id,
-                        ttl_ms,
-                    },
-                    Transition::Commit => Action::Commit { reservation_id },
-                    Transition::Release => Action::Release { reservation_id },
-                    Transition::Ship(lines) => Action::Ship {
-                        reservation_id,
-                        lines,
-                    },
-                    Transition::Cancel(lines) => Action::Cancel {
-                        reservation_id,
-                        lines,
-                    },
-                    Transition::Return(lines, disposition) => Action::Return {
-                        of: ReturnOf::Reservation {
-                            reservation_id,
-                            lines,
-                        },
-                        disposition,
-                    },
-                }
-            }
-        }
-    }
 }

@@ -1,0 +1,86 @@
+//! Goods between warehouses: what left is in transit, and no more arrives than left.
+
+use std::collections::HashMap;
+
+use holdfast_proto::v1::{Bucket, ChangeKind, TransferEffect};
+
+use super::cells::CellKey;
+use super::finding::{Check, Findings};
+use super::step::{Id, Step};
+
+/// What is on its way in one shard.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    /// By transfer and SKU, what has left and is not told to be in transit yet. Empty between entries.
+    leaving: HashMap<(Id, u32), i64>,
+    /// By transfer and the cell it goes to.
+    in_transit: HashMap<(Id, CellKey), i64>,
+}
+
+impl Transfers {
+    /// Takes the next change; `cell` is the one it is about.
+    pub(super) fn observe(&mut self, step: &Step<'_>, cell: CellKey, findings: &mut Findings) {
+        let (Some((id, effect)), change) = (&step.transfer, step.change) else {
+            return;
+        };
+        if let Some(fault) = self.fault(step, *id, effect, cell) {
+            findings.add(Check::WrongTransfer, change.shard, change.seq, || {
+                format!("transfer {}: {fault}", uuid::Uuid::from_bytes(*id))
+            });
+        }
+    }
+
+    fn fault(&mut self, step: &Step<'_>, id: Id, effect: &TransferEffect, cell: CellKey) -> Option<String> {
+        let quantity = effect.quantity;
+        let here = &step.change.warehouse;
+        let (from, to) = (&effect.from, &effect.to);
+        if step.kind == ChangeKind::TransferredOut && step.delta(Bucket::InTransit) == 0 {
+            let twice = self.leaving.insert((id, cell.0), quantity).is_some();
+            let told = format!("{quantity} units left {here}, it is told to go from {from} to {to}");
+            return (here != from || from == to || effect.in_transit != quantity || twice).then_some(told);
+        }
+        let told = format!(
+            "{quantity} units of what goes from {from} to {to} in {here}, {} are told to be in transit then",
+            effect.in_transit
+        );
+        let after = if step.kind == ChangeKind::TransferredOut {
+            let left = self.leaving.remove(&(id, cell.0));
+            if left != Some(quantity) || self.in_transit.contains_key(&(id, cell)) {
+                return Some(format!("{told}: {} left", left.unwrap_or(0)));
+            }
+            quantity
+        } else {
+            let before = self.in_transit.get(&(id, cell)).copied().unwrap_or(0);
+            if before < quantity {
+                return Some(format!("{told}: {before} were"));
+            }
+            before - quantity
+        };
+        if after == 0 {
+            self.in_transit.remove(&(id, cell));
+        } else {
+            self.in_transit.insert((id, cell), after);
+        }
+        (here != to || effect.in_transit != after).then_some(told)
+    }
+
+    /// An entry is over: what left must have been told to be in transit.
+    pub(super) fn end_entry(&mut self, shard: u32, seq: u64, findings: &mut Findings) {
+        for ((id, _), quantity) in self.leaving.drain() {
+            findings.add(Check::WrongTransfer, shard, seq, || {
+                let id = uuid::Uuid::from_bytes(id);
+                format!("transfer {id}: {quantity} units left and are nowhere")
+            });
+        }
+    }
+
+    /// What is on its way to each cell.
+    pub(super) fn in_transit(&self) -> HashMap<CellKey, i64> {
+        let mut sums: HashMap<CellKey, i64> = HashMap::new();
+        for ((_, cell), quantity) in &self.in_transit {
+            let sum = sums.entry(*cell).or_default();
+            *sum = sum.saturating_add(*quantity);
+        }
+        sums
+    }
+}

@@ -1,0 +1,224 @@
+//! Drafts become entries: what they are about is known only when the log has come so far.
+
+use holdfast_ledger::*;
+
+use super::{Draft, DraftAction, DraftEntry, START_MS, ToTransfer, Transition};
+
+/// Turns drafts into entries, knowing what was sent before.
+pub(crate) struct Writer {
+    pub(crate) index: u64,
+    now_ms: i64,
+    number: u64,
+    commands: Vec<Command>,
+    /// In order of their making, with the last known state (a hold may have ended since).
+    reservations: Vec<(ReservationId, ReservationState)>,
+    transfers: Vec<TransferId>,
+    /// The last change after each entry.
+    marks: Vec<u64>,
+}
+
+pub(crate) fn id_at(time_ms: u64, number: u64) -> OperationId {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&time_ms.to_be_bytes()[2..]);
+    bytes[6] = 0x70;
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    bytes[8] = 0x80 | bytes[8] & 0x3f;
+    OperationId::from_slice(&bytes).unwrap()
+}
+
+/// Some element counted from the last.
+fn back<T: Clone>(list: &[T], back: usize) -> Option<T> {
+    list.iter().rev().nth(back % list.len().max(1)).cloned()
+}
+
+impl Writer {
+    pub(crate) fn new() -> Self {
+        let now_ms = START_MS as i64;
+        Self {
+            index: 0,
+            now_ms,
+            number: 0,
+            commands: Vec::new(),
+            reservations: Vec::new(),
+            transfers: Vec::new(),
+            marks: vec![0],
+        }
+    }
+
+    /// Learns what came of the last entry: later drafts are about reservations that were granted, and mostly about those
+    /// that are still open.
+    pub(crate) fn learn(&mut self, entry: &Entry, outcomes: &[Outcome], last_seq: u64) {
+        self.marks.push(last_seq);
+        for (command, outcome) in entry.commands.iter().zip(outcomes) {
+            match (outcome, &command.action) {
+                (Ok(Success::Reserved { replayed: false, .. }), _) => {
+                    self.reservations
+                        .push((command.operation_id, ReservationState::Held));
+                }
+                (
+                    Ok(Success::Transitioned {
+                        state: Some(now),
+                        replayed: false,
+                        ..
+                    }),
+                    Action::Commit { reservation_id }
+                    | Action::Release { reservation_id }
+                    | Action::Ship { reservation_id, .. }
+                    | Action::Cancel { reservation_id, .. }
+                    | Action::Return {
+                        of: ReturnOf::Reservation { reservation_id, .. },
+                        ..
+                    },
+                ) => {
+                    let found = self.reservations.iter_mut().find(|(id, _)| id == reservation_id);
+                    found.unwrap().1 = *now;
+                }
+                (Ok(Success::Stocked { replayed: false, .. }), Action::TransferOut { .. }) => {
+                    self.transfers.push(command.operation_id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Mostly one whose state allows the transition.
+    fn pick(&self, steps: usize, transition: &Transition) -> Option<ReservationId> {
+        if steps == usize::MAX {
+            return None;
+        }
+        let fits = |state| match transition {
+            _ if steps == 4 => true,
+            Transition::Extend(_) | Transition::Commit | Transition::Release => {
+                state == ReservationState::Held
+            }
+            Transition::Ship(_) | Transition::Cancel(_) => state == ReservationState::Committed,
+            Transition::Return(..) => {
+                matches!(state, ReservationState::Committed | ReservationState::Shipped)
+            }
+        };
+        let fitting: Vec<_> = self
+            .reservations
+            .iter()
+            .filter(|(_, state)| fits(*state))
+            .collect();
+        back(&fitting, steps)
+            .or(self.reservations.last())
+            .map(|(id, _)| *id)
+    }
+
+    pub(crate) fn entry(&mut self, draft: &DraftEntry) -> Entry {
+        self.now_ms += draft.later_ms;
+        self.index += 1;
+        let commands = draft.drafts.iter().map(|draft| self.command(draft)).collect();
+        Entry {
+            log_time_ms: self.now_ms as u64,
+            commands,
+        }
+    }
+
+    fn command(&mut self, draft: &Draft) -> Command {
+        let command = match draft {
+            Draft::Again { back: steps, changed } if !self.commands.is_empty() => {
+                let mut command = back(&self.commands, *steps).unwrap();
+                if *changed {
+                    command.reference = Reference::new("another").unwrap();
+                }
+                command
+            }
+            Draft::Again { .. } => self.write(
+                0,
+                "test",
+                Action::Commit {
+                    reservation_id: id_at(0, 0),
+                },
+            ),
+            Draft::New {
+                id_offset_ms,
+                reason,
+                action,
+            } => {
+                let action = self.action(action);
+                self.write(*id_offset_ms, reason, action)
+            }
+        };
+        self.commands.push(command.clone());
+        command
+    }
+
+    fn write(&mut self, id_offset_ms: i64, reason: &str, action: Action) -> Command {
+        self.number += 1;
+        Command {
+            operation_id: id_at((self.now_ms + id_offset_ms) as u64, self.number),
+            principal: Principal::new("tester").unwrap(),
+            reference: Reference::new(format!("doc-{}", self.number)).unwrap(),
+            reason: Reason::new(reason).unwrap(),
+            action,
+        }
+    }
+
+    fn action(&self, draft: &DraftAction) -> Action {
+        match draft {
+            DraftAction::Ready(action) => action.clone(),
+            DraftAction::Count {
+                sku,
+                warehouse,
+                counted,
+                entries_back,
+            } => {
+                let last = self.marks.last().copied().unwrap_or(0);
+                let as_of_seq = if *entries_back == 0 {
+                    last + 1000
+                } else {
+                    back(&self.marks, entries_back - 1).unwrap_or(0)
+                };
+                let (sku, warehouse) = (sku.clone(), warehouse.clone());
+                Action::Count {
+                    sku,
+                    warehouse,
+                    counted: *counted,
+                    as_of_seq: Some(as_of_seq),
+                }
+            }
+            DraftAction::OnTransfer(steps, what) => {
+                let known = (*steps != usize::MAX)
+                    .then(|| back(&self.transfers, *steps))
+                    .flatten();
+                let transfer_id = known.unwrap_or(id_at(1, 1));
+                match what.clone() {
+                    ToTransfer::In(lines, disposition) => Action::TransferIn {
+                        transfer_id,
+                        lines,
+                        disposition,
+                    },
+                    ToTransfer::Close => Action::CloseTransfer { transfer_id },
+                }
+            }
+            DraftAction::On(steps, transition) => {
+                let reservation_id = self.pick(*steps, transition).unwrap_or(id_at(1, 1));
+                match transition.clone() {
+                    Transition::Extend(ttl_ms) => Action::Extend {
+                        reservation_id,
+                        ttl_ms,
+                    },
+                    Transition::Commit => Action::Commit { reservation_id },
+                    Transition::Release => Action::Release { reservation_id },
+                    Transition::Ship(lines) => Action::Ship {
+                        reservation_id,
+                        lines,
+                    },
+                    Transition::Cancel(lines) => Action::Cancel {
+                        reservation_id,
+                        lines,
+                    },
+                    Transition::Return(lines, disposition) => Action::Return {
+                        of: ReturnOf::Reservation {
+                            reservation_id,
+                            lines,
+                        },
+                        disposition,
+                    },
+                }
+            }
+        }
+    }
+}

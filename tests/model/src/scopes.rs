@@ -1,0 +1,115 @@
+//! The runs that there are.
+
+use crate::scope::{OrderScope, Scope, Wish};
+
+/// Everything that may happen to one order over two shards with one coordinator, all of it together: the scope in which each
+/// seeded fault shows.
+pub fn one_coordinator() -> Scope {
+    Scope {
+        name: "one order, one coordinator, 2 shards, everything at once",
+        units: vec![2, 2],
+        orders: vec![OrderScope::of(&[0, 1], 1)],
+        coordinators: vec![0],
+        attempts: 2,
+        wishes: vec![
+            Wish::Commit { order: 0 },
+            Wish::Release { order: 0 },
+            Wish::ReleasePart { order: 0, shard: 1 },
+            Wish::Cancel { order: 0, shard: 1 },
+        ],
+        timeouts: 1,
+        redeliveries: 1,
+        leaps: vec![1, 1],
+    }
+}
+
+/// One order that two nodes coordinate, over two shards: each thing that may go wrong beside the two of them by itself.
+pub fn two_coordinators() -> Vec<Scope> {
+    let plain = Scope {
+        name: "one order, two coordinators, 2 shards",
+        coordinators: vec![0, 0],
+        wishes: Vec::new(),
+        timeouts: 0,
+        redeliveries: 0,
+        leaps: vec![0, 0],
+        ..one_coordinator()
+    };
+    vec![
+        Scope {
+            name: "one order, two coordinators, 2 shards, a timeout",
+            timeouts: 1,
+            ..plain.clone()
+        },
+        Scope {
+            name: "one order, two coordinators, 2 shards, the home's time moves",
+            leaps: vec![1, 0],
+            ..plain.clone()
+        },
+        Scope {
+            name: "one order, two coordinators, 2 shards, a step comes twice",
+            redeliveries: 1,
+            ..plain.clone()
+        },
+        Scope {
+            name: "one order, two coordinators, 2 shards, paid",
+            wishes: vec![Wish::Commit { order: 0 }],
+            ..plain.clone()
+        },
+        plain,
+    ]
+}
+
+/// Two orders for the same last units, each with a coordinator of its own, which meet crosswise.
+pub fn competing() -> Scope {
+    Scope {
+        name: "two orders for the last units, 2 shards",
+        units: vec![1, 1],
+        orders: vec![OrderScope::of(&[0, 1], 1), OrderScope::of(&[1, 0], 1)],
+        coordinators: vec![0, 1],
+        wishes: Vec::new(),
+        timeouts: 0,
+        redeliveries: 0,
+        leaps: vec![0, 0],
+        ..one_coordinator()
+    }
+}
+
+/// What no time is enough for: as deep as it goes.
+pub fn deep() -> Vec<Scope> {
+    let pay = |order| Wish::Commit { order };
+    let release = |order| Wish::Release { order };
+    vec![
+        Scope {
+            name: "one order, two coordinators, 2 shards, everything at once",
+            coordinators: vec![0, 0],
+            attempts: 3,
+            redeliveries: 1,
+            leaps: vec![2, 1],
+            wishes: vec![
+                pay(0),
+                release(0),
+                Wish::Extend { order: 0 },
+                Wish::Cancel { order: 0, shard: 0 },
+                Wish::Cancel { order: 0, shard: 1 },
+            ],
+            ..one_coordinator()
+        },
+        Scope {
+            name: "two orders for the last units, one with two coordinators, 2 shards",
+            coordinators: vec![0, 0, 1],
+            timeouts: 1,
+            leaps: vec![1, 1],
+            wishes: vec![pay(0), release(1)],
+            ..competing()
+        },
+        Scope {
+            name: "two orders for the last units, 3 shards",
+            units: vec![1, 1, 1],
+            orders: vec![OrderScope::of(&[0, 1, 2], 1), OrderScope::of(&[2, 1, 0], 1)],
+            timeouts: 1,
+            leaps: vec![1, 0, 1],
+            wishes: vec![pay(0), pay(1)],
+            ..competing()
+        },
+    ]
+}

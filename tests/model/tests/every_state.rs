@@ -1,0 +1,30 @@
+//! Every reachable state of the scopes that have an end.
+
+use std::io::Write as _;
+
+use holdfast_model::{Scope, run, scopes};
+
+fn assert_every_state_is_right(scope: &Scope) {
+    let report = run(scope, None, 2);
+    // Not for the test's own output, which nobody sees when it passes.
+    let _ = writeln!(std::io::stderr(), "{report}");
+    assert!(report.violation.is_none(), "{report}");
+    assert!(report.is_complete, "{report}");
+}
+
+#[test]
+fn one_order_with_two_coordinators_over_two_shards_is_right_in_every_state() {
+    for scope in scopes::two_coordinators() {
+        assert_every_state_is_right(&scope);
+    }
+}
+
+#[test]
+fn one_order_with_everything_that_may_happen_to_it_is_right_in_every_state() {
+    assert_every_state_is_right(&scopes::one_coordinator());
+}
+
+#[test]
+fn two_orders_that_meet_crosswise_are_right_in_every_state() {
+    assert_every_state_is_right(&scopes::competing());
+}
