@@ -18,7 +18,9 @@ import environment
 
 MARTS = ["fct_stock_movements", "fct_reservations", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stockouts"]
 
-LEDGER_STOCK_HEADER = "shard,change_seq,sku,warehouse,on_hand,free,pool,safety,held,committed,damaged,quality_hold,deficit"
+LEDGER_STOCK_HEADER = (
+    "shard,change_seq,sku,warehouse,on_hand,free,pool,safety,held,committed,damaged,quality_hold,deficit,backordered,in_transit"
+)
 
 
 def arguments(argv):

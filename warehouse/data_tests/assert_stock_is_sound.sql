@@ -6,7 +6,9 @@ where
     {%- for bucket in buckets() %}
     or {{ bucket }} < 0
     {%- endfor %}
-    -- Nothing promised that is not there, unless a recount found it missing.
-    or held + committed > on_hand + deficit
+    -- Nothing promised that is not there, unless a recount found it missing or a policy allowed it.
+    or held + committed > on_hand + deficit + backordered
     -- What is missing was promised, so nothing of it is sellable or kept back.
     or (deficit > 0 and free + pool + safety > 0)
+    -- Who waits for goods gets them before anyone can buy them.
+    or (backordered > 0 and free > 0)

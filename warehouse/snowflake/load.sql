@@ -45,7 +45,24 @@ create table if not exists holdfast.raw.ledger_changes (
     principal varchar,
     reason varchar,
     reference varchar,
-    home integer
+    home integer,
+    backordered_delta bigint not null,
+    backordered_after bigint,
+    in_transit_delta bigint not null,
+    in_transit_after bigint,
+    sourcing varchar,
+    policy_backorder_limit bigint,
+    policy_preorder_limit bigint,
+    policy_preorder_until timestamp_ntz,
+    transfer_id varchar,
+    transfer_from varchar,
+    transfer_to varchar,
+    transfer_expected_at timestamp_ntz,
+    transfer_quantity bigint,
+    transfer_in_transit bigint,
+    supply_id varchar,
+    supply_quantity bigint,
+    supply_expected_at timestamp_ntz
 );
 
 -- A table of before there were orders over several shards.
@@ -64,7 +81,9 @@ create table if not exists holdfast.raw.ledger_stock (
     committed bigint not null,
     damaged bigint not null,
     quality_hold bigint not null,
-    deficit bigint not null
+    deficit bigint not null,
+    backordered bigint not null,
+    in_transit bigint not null
 );
 
 create file format if not exists holdfast.raw.parquet_files type = parquet;

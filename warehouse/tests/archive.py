@@ -10,8 +10,11 @@ from history import BUCKETS, COLUMNS
 TIME = pa.timestamp("ms", tz="UTC")
 TYPES = {
     "shard": pa.int32(), "entry_changes": pa.int32(), "entry_offset": pa.int32(), "line": pa.int32(), "home": pa.int32(),
-    "log_time": TIME, "expires_at": TIME, "policy_may_borrow": pa.bool_(),
-    **dict.fromkeys(["seq", "log_index", "requested", "quantity", "policy_max_per_reservation"], pa.int64()),
+    "log_time": TIME, "expires_at": TIME,
+    "policy_preorder_until": TIME, "transfer_expected_at": TIME, "supply_expected_at": TIME, "policy_may_borrow": pa.bool_(),
+    **dict.fromkeys(["seq", "log_index", "requested", "quantity", "policy_max_per_reservation",
+                    "policy_backorder_limit", "policy_preorder_limit", "transfer_quantity", "transfer_in_transit", "supply_quantity"],
+                   pa.int64()),
     **{f"{bucket}_{part}": pa.int64() for bucket in BUCKETS for part in ("delta", "after")},
 }
 SCHEMA = pa.schema([(name, TYPES.get(name, pa.string())) for name in COLUMNS])

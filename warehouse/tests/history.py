@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 
 from orders import Orders
 
-BUCKETS = ["on_hand", "free", "pool", "safety", "held", "committed", "damaged", "quality_hold", "deficit"]
+BUCKETS = ["on_hand", "free", "pool", "safety", "held", "committed", "damaged", "quality_hold", "deficit",
+           "backordered", "in_transit"]
+FIRST_BUCKETS = 9
+"""How many of them have their columns right after the storefront; the others came later."""
 START = datetime.datetime(2026, 3, 1, 20, 0, tzinfo=datetime.UTC)
 STOREFRONTS = ["web", "app"]
 
@@ -30,6 +33,8 @@ class Cell:
     damaged: int = 0
     quality_hold: int = 0
     deficit: int = 0
+    backordered: int = 0
+    in_transit: int = 0
     pools: dict = field(default_factory=lambda: defaultdict(int))
 
     @property
@@ -53,6 +58,7 @@ class Allocation:
     requested: int
     from_pool: int
     from_free: int
+    from_backorder: int = 0
     held: int = 0
     committed: int = 0
     shipped: int = 0
@@ -62,7 +68,7 @@ class Allocation:
     returned: int = 0
 
     def granted(self):
-        return self.from_pool + self.from_free
+        return self.from_pool + self.from_free + self.from_backorder
 
 
 @dataclass
@@ -96,6 +102,8 @@ class Shard:
         self.days = {}
         self.sellable = {}
         self.stockouts = []
+        self.transfers = {}
+        self.supplies = {}
 
     def cell(self, sku, warehouse):
         return self.cells.setdefault((sku, warehouse), Cell())
@@ -145,7 +153,7 @@ class Shard:
         for key, seq in last_seq.items():
             cell = self.cells[key]
             terms = cell.free + cell.pool + cell.safety + cell.held + cell.committed + cell.damaged + cell.quality_hold
-            assert cell.on_hand == terms - cell.deficit, key
+            assert cell.on_hand == terms - cell.deficit - cell.backordered, key
             self.days[(*key, self.now.date())] = cell.balances()
             before, after = self.sellable.get(key), cell.sellable()
             if after == 0 and before != 0:
@@ -182,8 +190,66 @@ class Shard:
     def receive(self):
         sku, warehouse = self.any_cell()
         units = self.random.randint(1, 12)
-        filled = min(units, self.cell(sku, warehouse).deficit)
-        self.change("received", sku, warehouse, moves={"on_hand": units, "free": units - filled, "deficit": -filled})
+        supply = {}
+        expected = [key for key in self.supplies if key[:2] == (sku, warehouse)]
+        if expected and self.random.random() < 0.7:
+            quantity, expected_at = self.supplies[expected[0]]
+            left = max(0, quantity - units)
+            self.supplies[expected[0]] = (left, expected_at)
+            if not left:
+                del self.supplies[expected[0]]
+            supply = {"supply_id": expected[0][2], "supply_quantity": left, "supply_expected_at": expected_at}
+        self.change("received", sku, warehouse, moves={"on_hand": units, **self.sold(sku, warehouse, units)}, **supply)
+
+    def sold(self, sku, warehouse, units):
+        """Units that become sellable: first for what is missing, then for those who wait."""
+        cell = self.cell(sku, warehouse)
+        found = min(units, cell.deficit)
+        arrived = min(units - found, cell.backordered)
+        return {"deficit": -found, "backordered": -arrived, "free": units - found - arrived}
+
+    def expect_supply(self):
+        sku, warehouse = self.any_cell()
+        supply_id = self.random.choice(["po-1", "po#2"])
+        quantity = self.random.choice([0, 3, 8, 20])
+        expected_at = self.now + datetime.timedelta(days=self.random.randint(-1, 5))
+        if quantity:
+            self.supplies[(sku, warehouse, supply_id)] = (quantity, expected_at)
+        else:
+            self.supplies.pop((sku, warehouse, supply_id), None)
+        self.change("supply_expected", sku, warehouse, supply_id=supply_id, supply_quantity=quantity,
+                    supply_expected_at=expected_at)
+
+    def transfer_out(self):
+        source, target = self.random.sample(self.warehouses, 2)
+        skus = [sku for sku in self.skus if self.cell(sku, source).free]
+        if not skus:
+            return
+        transfer = {"transfer_id": self.uuid(), "transfer_from": source, "transfer_to": target,
+                    "transfer_expected_at": self.now + datetime.timedelta(days=2)}
+        for sku in self.random.sample(skus, self.random.randint(1, min(2, len(skus)))):
+            units = self.random.randint(1, min(5, self.cell(sku, source).free))
+            told = {**transfer, "transfer_quantity": units, "transfer_in_transit": units}
+            self.change("transferred_out", sku, source, moves={"on_hand": -units, "free": -units}, **told)
+            self.change("transferred_out", sku, target, moves={"in_transit": units}, **told)
+            self.transfers[(transfer["transfer_id"], sku)] = {**transfer, "sent": units, "received": 0, "written_off": 0}
+
+    def transfer_in(self):
+        on_the_way = [(key, t) for key, t in self.transfers.items() if t["sent"] > t["received"] + t["written_off"]]
+        if not on_the_way:
+            return
+        (_, sku), transfer = self.random.choice(on_the_way)
+        left = transfer["sent"] - transfer["received"] - transfer["written_off"]
+        lost = self.random.random() < 0.2
+        units = left if lost else self.random.randint(1, left)
+        transfer["written_off" if lost else "received"] += units
+        target = transfer["transfer_to"]
+        moves = {"in_transit": -units}
+        if not lost:
+            moves |= {"on_hand": units, **self.sold(sku, target, units)}
+        told = {name: value for name, value in transfer.items() if name.startswith("transfer_")}
+        self.change("transfer_closed" if lost else "transferred_in", sku, target, moves=moves,
+                    transfer_quantity=units, transfer_in_transit=left - units, **told)
 
     def adjust(self):
         sku, warehouse = self.any_cell()
@@ -219,12 +285,14 @@ class Shard:
         source, target = self.random.sample(["free", "safety", "damaged", "quality_hold"], 2)
         cell = self.cell(sku, warehouse)
         units = min(self.random.randint(1, 3), getattr(cell, source))
-        if units and not cell.deficit:
+        if units and not cell.deficit and not cell.backordered:
             self.change("bucket_moved", sku, warehouse, moves={source: -units, target: units})
 
     def set_policy(self):
         self.change("policy_set", self.random.choice(self.skus), storefront=self.random.choice(STOREFRONTS),
-                    policy_may_borrow=self.random.random() < 0.5, policy_max_per_reservation=self.random.randint(0, 5))
+                    policy_may_borrow=self.random.random() < 0.5, policy_max_per_reservation=self.random.randint(0, 5),
+                    policy_backorder_limit=self.random.randint(0, 9), policy_preorder_limit=0,
+                    policy_preorder_until=datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC))
 
     def allocate_pool(self):
         sku, warehouse = self.any_cell()
@@ -232,7 +300,7 @@ class Shard:
         cell = self.cell(sku, warehouse)
         pool = cell.pools[storefront]
         delta = min(self.random.randint(0, 5) - pool, cell.free)
-        if delta:
+        if delta and not cell.backordered:
             self.change("pool_allocated", sku, warehouse, storefront, {"free": -delta, "pool": delta})
 
     def reserve(self):
@@ -251,13 +319,15 @@ class Shard:
             cell = self.cell(sku, warehouse)
             pool = min(wanted, cell.pools[reservation.storefront])
             free = min(wanted - pool, cell.free)
-            if pool + free:
-                units = pool + free
-                allocation = Allocation(line, sku, warehouse, requested, pool, free, held=units)
+            is_last = warehouse == self.warehouses[-1]
+            beyond = wanted - pool - free if kind == "reserved" and is_last and self.random.random() < 0.2 else 0
+            if pool + free + beyond:
+                units = pool + free + beyond
+                allocation = Allocation(line, sku, warehouse, requested, pool, free, beyond, held=units)
                 reservation.allocations.append(allocation)
                 self.change(kind, sku, warehouse, reservation.storefront,
-                            {"pool": -pool, "free": -free, "held": units}, reservation, allocation, units,
-                            reservation_state=reservation.state)
+                            {"pool": -pool, "free": -free, "held": units, "backordered": beyond}, reservation, allocation,
+                            units, reservation_state=reservation.state, sourcing="preferred" if pool + free else "backordered")
                 wanted -= units
 
     def extend(self):
@@ -290,9 +360,9 @@ class Shard:
             self.sellable_again(kind, reservation, allocation, units, "held", units_of_pool=allocation.from_pool)
 
     def sellable_again(self, kind, reservation, allocation, units, bucket, units_of_pool):
-        filled = min(units, self.cell(allocation.sku, allocation.warehouse).deficit)
-        pool = min(units - filled, units_of_pool)
-        moves = {bucket: -units, "deficit": -filled, "pool": pool, "free": units - filled - pool}
+        sold = self.sold(allocation.sku, allocation.warehouse, units)
+        pool = min(sold["free"], units_of_pool)
+        moves = {bucket: -units, **sold, "pool": pool, "free": sold["free"] - pool}
         self.change(kind, allocation.sku, allocation.warehouse, reservation.storefront, moves, reservation, allocation,
                     units, cause=kind != "expired", reservation_state=reservation.state)
 
@@ -304,7 +374,9 @@ class Shard:
             units = min(self.random.randint(1, 4), allocation.committed,
                         self.cell(allocation.sku, allocation.warehouse).on_hand)
             cell = self.cell(allocation.sku, allocation.warehouse)
-            if not units or cell.on_hand - units < cell.damaged + cell.quality_hold:
+            there = cell.held + cell.committed - cell.deficit - cell.backordered
+            units = min(units, there)
+            if not units:
                 continue
             allocation.committed -= units
             allocation.shipped += units
@@ -348,13 +420,18 @@ class Shard:
 
 OPERATIONS = [Shard.receive] * 4 + [Shard.reserve] * 8 + [Shard.commit] * 4 + [Shard.ship] * 4 + [Shard.extend] * 2 + [
     Shard.adjust, Shard.count, Shard.move_bucket, Shard.set_policy, Shard.allocate_pool, Shard.allocate_pool,
-    Shard.release, Shard.cancel, Shard.take_back, Shard.take_back]
+    Shard.release, Shard.cancel, Shard.take_back, Shard.take_back, Shard.expect_supply, Shard.transfer_out, Shard.transfer_in,
+    Shard.transfer_in]
 
 COLUMNS = (
     ["shard", "seq", "entry_changes", "entry_offset", "log_index", "log_time", "kind", "sku", "warehouse", "storefront"]
-    + [f"{bucket}_{part}" for bucket in BUCKETS for part in ("delta", "after")]
+    + [f"{bucket}_{part}" for bucket in BUCKETS[:FIRST_BUCKETS] for part in ("delta", "after")]
     + ["reservation_id", "line", "reservation_state", "expires_at", "requested", "quantity", "policy_may_borrow",
-       "policy_max_per_reservation", "operation_id", "principal", "reason", "reference", "home"])
+       "policy_max_per_reservation", "operation_id", "principal", "reason", "reference", "home"]
+    + [f"{bucket}_{part}" for bucket in BUCKETS[FIRST_BUCKETS:] for part in ("delta", "after")]
+    + ["sourcing", "policy_backorder_limit", "policy_preorder_limit", "policy_preorder_until", "transfer_id", "transfer_from",
+       "transfer_to", "transfer_expected_at", "transfer_quantity", "transfer_in_transit", "supply_id", "supply_quantity",
+       "supply_expected_at"])
 
 
 def generate(seed=1, entries=400, shards=3, skus=5, warehouses=("BER", "NYC-1"), torn=None):

@@ -9,7 +9,7 @@ import history
 from conftest import Warehouse, bad
 
 BALANCES = ", ".join(history.BUCKETS)
-MARTS = ["fct_stock_movements", "fct_reservations", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stockouts"]
+MARTS = ["fct_stock_movements", "fct_reservations", "fct_transfers", "supply_current", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stockouts"]
 TABLES = ["staging.stg_changes", "intermediate.int_stock_days", "intermediate.int_sellable_levels", "intermediate.int_reservation_lines", *(f"marts.{mart}" for mart in MARTS)]
 
 
@@ -40,8 +40,11 @@ def test_the_generated_history_has_every_kind_and_every_hard_case(shards):
     changes = [change for shard in shards for change in shard.changes]
     assert {change["kind"] for change in changes} == {
         "reserved", "extended", "committed", "released", "expired", "shipped", "cancelled", "returned", "received", "adjusted",
-        "counted", "bucket_moved", "policy_set", "pool_allocated", "prepared", "confirmed", "aborted"}
+        "counted", "bucket_moved", "policy_set", "pool_allocated", "prepared", "confirmed", "aborted",
+        "transferred_out", "transferred_in", "transfer_closed", "supply_expected"}
     assert any(change["deficit_delta"] > 0 for change in changes) and any(change["deficit_delta"] < 0 for change in changes)
+    assert any(change["backordered_delta"] > 0 for change in changes) and any(change["backordered_delta"] < 0 for change in changes)
+    assert any(change["kind"] == "received" and change["supply_id"] for change in changes)
     assert any(change["pool_delta"] and change["free_delta"] for change in changes)
     assert len({change["log_time"].date() for change in changes}) > 3
     parts = [r for shard in shards for r in shard.reservations.values() if r.home is not None]
@@ -112,6 +115,21 @@ def test_each_reservation_line_says_where_its_units_are(built, shards):
     columns = list(next(iter(expected.values())))
     found = built.rows(f"select reservation_id, line, {', '.join(columns)} from marts.fct_reservations")
     assert {(row[0], row[1]): dict(zip(columns, row[2:])) for row in found} == expected
+
+
+def test_each_transfer_says_where_its_units_are(built, shards):
+    expected = sorted((transfer, sku, told["transfer_from"], told["transfer_to"], told["sent"], told["received"],
+                       told["written_off"], told["sent"] - told["received"] - told["written_off"])
+                      for shard in shards for (transfer, sku), told in shard.transfers.items())
+    found = built.rows("select transfer_id, sku, from_warehouse, to_warehouse, sent, received, written_off, in_transit from marts.fct_transfers")
+    assert sorted(found) == expected and any(row[-1] for row in expected)
+
+
+def test_supplies_are_what_is_still_to_come(built, shards):
+    expected = sorted((*key, quantity, naive(expected_at))
+                      for shard in shards for key, (quantity, expected_at) in shard.supplies.items())
+    found = built.rows("select sku, warehouse, supply_id, quantity, expected_at from marts.supply_current")
+    assert sorted(found) == expected and expected
 
 
 def test_an_order_over_several_shards_is_one_reservation(built, shards):

@@ -1,6 +1,7 @@
 //! The commands of the project, for people who build it or try it.
 //!
-//! `cargo xtask demo` shows the whole system at work, `cargo xtask test` proves it. Each installs what it needs by
+//! `cargo xtask demo` shows the whole system at work, `cargo xtask test` proves it, and
+//! `cargo xtask soak` looks for what the tests do not. Each installs what it needs by
 //! package name, says what it is doing, and can be run again. Start reading in `demo.rs`.
 
 mod acknowledged;
@@ -9,6 +10,7 @@ mod demo;
 mod mutants;
 mod needs;
 mod report;
+mod soak;
 mod steps;
 mod test;
 
@@ -31,6 +33,11 @@ enum Command {
     /// Everything that proves Holdfast: unit, property, real-process and warehouse tests.
     #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only rust")]
     Test(test::Args),
+    /// Whole clusters in one thread, under crashes, partitions, bad disks and wrong clocks; one seed is one run.
+    #[command(
+        after_help = "Examples:\n  cargo xtask soak --minutes 60\n  cargo xtask soak --seed 17 --trace"
+    )]
+    Soak(soak::Args),
     /// Seeds the ledger with one known fault of the order protocol after the other: the model has to notice each.
     #[command(after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants --threads 4")]
     Mutants(mutants::Args),
@@ -40,6 +47,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Mutants(args) => mutants::run(&args),
     }
 }

@@ -17,11 +17,13 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "==> {text}");
 }
 
-/// Runs a program to its end; its output goes where ours goes.
+/// Runs a program to its end, in the root if it names no other place; its output goes where ours goes.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
+    if command.get_current_dir().is_none() {
+        command.current_dir(root());
+    }
     let status = command
-        .current_dir(root())
         .status()
         .with_context(|| format!("could not start: {shown}"))?;
     if !status.success() {

@@ -23,8 +23,9 @@ pub(crate) fn system_clock_ms() -> u64 {
 ///
 /// Peers tell their clocks with every answer. The leader stamps with the median of all voters' clocks, its own among
 /// them, so a minority of wrong clocks cannot move log time, not even when the leader's is one of them. A clock that was
-/// not heard yet counts as infinitely late: late is safer than early. Since being late for a moment and then right
-/// shortens the holds of that moment, a leader also asks [`Self::certainty`] before it stamps.
+/// not heard yet counts as infinitely late: late is safer than early, unless log time itself says that it is later. Since being
+/// late for a moment and then right shortens the holds of that moment, a leader also asks [`Self::certainty`] before it
+/// stamps.
 #[derive(Clone)]
 pub(crate) struct LogClock {
     wall_clock: WallClock,
@@ -37,6 +38,8 @@ struct Heard {
     last_stamped_ms: u64,
     /// Each peer's clock and when it was heard. Not kept relative to our own wall clock, which may jump in between.
     peers: BTreeMap<u64, (u64, Instant)>,
+    /// The latest log time applied and when.
+    log: Option<(u64, Instant)>,
 }
 
 /// How well the time is known.
@@ -73,6 +76,14 @@ impl LogClock {
             .insert(peer, (peer_wall_ms, Instant::now()));
     }
 
+    /// Takes note of log time, which other leaders may have stamped.
+    pub(crate) fn applied(&self, log_time_ms: u64) {
+        let mut heard = self.heard.lock();
+        if heard.log.is_none_or(|(last_ms, _)| log_time_ms > last_ms) {
+            heard.log = Some((log_time_ms, Instant::now()));
+        }
+    }
+
     /// By how much each peer's clock is ahead of ours, in milliseconds, as far as it was heard.
     pub(crate) fn ahead_ms(&self) -> BTreeMap<u64, i64> {
         let (own, now) = (self.wall_clock_ms(), Instant::now());
@@ -104,7 +115,16 @@ impl LogClock {
 
     /// The log time of an entry that was stamped now. Nothing is stamped.
     pub(crate) fn peek(&self, applied_ms: u64) -> u64 {
-        let agreed = self.median_ms(&self.known_ms(), Missing::Late).unwrap_or(0);
+        let known = self.known_ms();
+        let late = self.median_ms(&known, Missing::Late).unwrap_or(0);
+        let early = self.median_ms(&known, Missing::Early).unwrap_or(0);
+        let continued = self
+            .heard
+            .lock()
+            .log
+            .map_or(0, |log| time_of(log, Instant::now()));
+        // What the clocks leave open, the log decides: its time goes on as it did.
+        let agreed = continued.min(early).max(late);
         agreed.max(self.heard.lock().last_stamped_ms).max(applied_ms)
     }
 
@@ -233,6 +253,31 @@ mod tests {
             agreeing.certainty(),
             Certainty::Certain,
             "the third cannot change much"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_two_clocks_of_three_leave_open_the_log_decides() {
+        let (clock, _) = clock(3, NOON);
+        clock.applied(NOON);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        clock.observe(2, NOON - HOUR);
+        assert_eq!(clock.peek(NOON), NOON, "the own clock stands still");
+        let (clock, wall) = self::clock(3, NOON);
+        clock.applied(NOON);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        wall.store(NOON + 10_000, Ordering::SeqCst);
+        clock.observe(2, NOON - HOUR);
+        assert_eq!(
+            clock.peek(NOON),
+            NOON + 10_000,
+            "a peer that is late does not hold it up"
+        );
+        wall.store(NOON + HOUR, Ordering::SeqCst);
+        assert_eq!(
+            clock.peek(NOON),
+            NOON + 10_000,
+            "nor does a clock that is early hurry it"
         );
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::{RwLock, watch};
 pub(crate) use snapshot::{SnapshotBuilder, SnapshotData};
 
 use crate::Host;
+use crate::clock::LogClock;
 use crate::codec;
 use crate::health::Health;
 use crate::host::{EntryObserver, Threads};
@@ -74,6 +75,7 @@ pub(crate) struct StateMachine {
     health: Health,
     threads: Threads,
     observer: Option<EntryObserver>,
+    clock: LogClock,
     counters: Arc<Counters>,
 }
 
@@ -91,6 +93,7 @@ impl StateMachine {
         snapshots: SnapshotStore,
         changes: ChangeLog,
         host: &Host,
+        clock: LogClock,
         health: Health,
         counters: Arc<Counters>,
     ) -> io::Result<(Self, StateMachineEnds)> {
@@ -125,6 +128,7 @@ impl StateMachine {
                 health,
                 threads: host.threads,
                 observer: host.observer.clone(),
+                clock,
                 counters,
             },
             ends,
@@ -132,6 +136,7 @@ impl StateMachine {
     }
 
     fn publish(&self, view: View) {
+        self.clock.applied(view.log_time_ms);
         self.last_seq.send_if_modified(|last| {
             let newer = view.last_seq > *last;
             *last = view.last_seq.max(*last);

@@ -8,6 +8,7 @@
 
 mod error;
 mod recover;
+mod repair;
 mod segment;
 mod state;
 
@@ -17,11 +18,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub use error::ChangeLogError;
+pub(crate) use recover::inspect;
 
 use self::recover::Recovered;
 use self::segment::{HEADER_BYTES, Scanned, Scanner, SegmentHeader};
-use self::state::{Cursor, Index, Segment, State};
-use crate::{Disk, DiskFile, GroupId, Report, TornTail};
+use self::state::{Cursor, Index, Segment, State, open_file};
+use crate::{Disk, DiskFile, GroupId, TornTail};
 
 /// Where the change logs of all groups are, below the data directory.
 pub(crate) const DIRECTORY: &str = "changes";
@@ -154,6 +156,7 @@ impl ChangeLog {
             inner: Arc::new(inner),
         };
         // What was read may so far have been in memory only.
+        log.rewrite_unproven()?;
         log.sync()?;
         Ok((log, report))
     }
@@ -480,24 +483,6 @@ impl ChangeLog {
             state.replay = None;
         }
         self.sync()
-    }
-}
-
-/// Reads a group's change log for a report.
-pub(crate) fn inspect(disk: &dyn Disk, group: GroupId, report: &mut Report) {
-    let directory = format!("{DIRECTORY}/{group}");
-    if let Err(error) = recover::inspect(disk, group, &directory, report) {
-        report.damage.push(error.to_string());
-    }
-}
-
-/// The segment's file, opened if it is not.
-fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dyn DiskFile>, ChangeLogError> {
-    match &segment.file {
-        Some(file) => Ok(file.clone()),
-        None => disk
-            .open(&segment.path)
-            .map_err(ChangeLogError::io("open", &segment.path)),
     }
 }
 

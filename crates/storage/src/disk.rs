@@ -7,6 +7,7 @@ mod fault;
 mod real;
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use fault::FaultDisk;
@@ -55,4 +56,19 @@ pub trait DiskFile: Send + Sync + 'static {
 
     /// Cuts the file or grows it with zeros.
     fn resize(&self, bytes: u64) -> io::Result<()>;
+}
+
+/// Writes what can be read once more, so that the next sync covers it. After a failed sync the operating system keeps the data
+/// in memory and takes it for written: who starts again would read it, and a sync would succeed without it.
+pub(crate) fn rewrite(file: &dyn DiskFile, range: Range<u64>) -> io::Result<()> {
+    const STEP: u64 = 1 << 20;
+    let end = range.end.min(file.size_bytes()?);
+    let mut offset = range.start;
+    while offset < end {
+        let mut bytes = vec![0; STEP.min(end - offset) as usize];
+        let read = file.read_at(&mut bytes, offset)?;
+        file.write_at(&bytes[..read], offset)?;
+        offset += bytes.len() as u64;
+    }
+    Ok(())
 }

@@ -17,11 +17,11 @@ mod preparer;
 mod reclaim;
 mod record;
 mod recover;
+mod repair;
 mod run;
 mod segment;
 mod shared;
 
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -106,6 +106,7 @@ impl Log {
         let found = recover::recover(&*disk, options.cache_bytes_per_group)?;
         recover::remove_useless(&*disk, &found.useless).map_err(in_directory("clean"))?;
 
+        repair::rewrite_unproven(&found)?;
         let shared = Arc::new(Shared::default());
         *shared.files.write() = found.files;
         let groups = found
@@ -121,7 +122,7 @@ impl Log {
                 let file = disk
                     .open(&path)
                     .map_err(|error| LogError::io("open", path.clone(), error))?;
-                clear(&*file, offset, found.clear_bytes)
+                repair::clear(&*file, offset, found.clear_bytes)
                     .map_err(|error| LogError::io("repair", path, error))?;
                 Start::Continue {
                     segment,
@@ -469,20 +470,6 @@ fn check_size(bytes: usize, limit_bytes: usize) -> Result<(), LogError> {
     } else {
         Ok(())
     }
-}
-
-/// Overwrites a torn tail with zeros: left there, its intact records could follow a later end by chance. Syncs in any case,
-/// because what was read may so far have been in memory only.
-fn clear(file: &dyn DiskFile, offset: u32, bytes: u64) -> io::Result<()> {
-    const STEP: u64 = 1 << 20;
-    let end = (u64::from(offset) + bytes).min(file.size_bytes()?);
-    let mut offset = u64::from(offset);
-    while offset < end {
-        let step = STEP.min(end - offset);
-        file.write_at(&vec![0; step as usize], offset)?;
-        offset += step;
-    }
-    file.sync_data()
 }
 
 /// Reads one record from disk and checks it.

@@ -100,7 +100,7 @@ fn ask(scope: &Scope, world: &mut World) -> bool {
 }
 
 /// The home of an order that waits for its decision.
-fn undecided_at(scope: &Scope, world: &World) -> Option<ShardNumber> {
+pub(crate) fn undecided_at(scope: &Scope, world: &World) -> Option<ShardNumber> {
     scope.orders.iter().enumerate().find_map(|(order, order_scope)| {
         let home = order_scope.home();
         let standing = world.shard(home)?.standing(scope.id(order));

@@ -24,6 +24,7 @@
 //! `scope.rs` for the bounds and `scopes.rs` for the runs, then `model.rs` for the moves, `judge.rs` and `heal.rs` for the claims.
 //! With the feature `faults`, `mutants.rs` seeds known faults, each of which has to break a claim. `docs/orders.md` has the protocol.
 
+mod finish;
 mod heal;
 mod judge;
 mod model;

@@ -38,9 +38,9 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.command {
         Command::Complete => {
-            let mut scopes = scopes::two_coordinators();
-            scopes.extend([scopes::one_coordinator(), scopes::competing()]);
-            for scope in scopes {
+            let mut scopes = vec![scopes::competing(), scopes::one_coordinator()];
+            scopes.extend(scopes::two_coordinators());
+            for scope in scopes.into_iter().rev() {
                 tell(&run(&scope, None, cli.threads))?;
             }
         }

@@ -14,6 +14,7 @@ use holdfast_ledger::{
 use stateright::{Model, Property};
 
 use crate::{
+    finish::every_coordinator_ends,
     judge::Judge,
     packet::{Body, Packet},
     scope::{Scope, step},
@@ -213,7 +214,7 @@ impl OrderModel {
         world.leap(&self.scope, shard).then_some(())
     }
 
-    fn play(&self, before: &World, action: &Move) -> Option<World> {
+    pub(crate) fn play(&self, before: &World, action: &Move) -> Option<World> {
         let mut world = before.clone();
         let done = self.act(&mut world, action);
         if world.broken.is_some() {
@@ -334,6 +335,11 @@ impl Model for OrderModel {
             Property::always(Broken::DoesNotHeal.claim(), |_, world: &World| {
                 world.broken != Some(Broken::DoesNotHeal)
             }),
+            Property::always(Broken::NeverEnds.claim(), |model: &Self, world: &World| {
+                !model.scope.coordinators_end
+                    || world.broken.is_some()
+                    || every_coordinator_ends(model, world)
+            }),
         ]
     }
 }
@@ -355,6 +361,7 @@ impl Broken {
             Self::HoldLost => "an acknowledged hold is never aborted",
             Self::CommitLost => "an acknowledged commit is never lost",
             Self::TwoAnswers => "the same request is granted the same",
+            Self::NeverEnds => "every coordinator comes to an end when all messages arrive",
             Self::DoesNotHeal => "every state heals to all or nothing",
         }
     }

@@ -54,10 +54,10 @@ pub fn run(scope: &Scope, time: Option<Duration>, threads: usize) -> Report {
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()
         .join();
-    let violation = checker.discoveries().into_values().find_map(|path| {
+    let violation = checker.discoveries().into_values().next().map(|path| {
         let world = path.last_state();
-        Some(Violation {
-            broken: world.broken?,
+        Violation {
+            broken: world.broken.unwrap_or(Broken::NeverEnds),
             why: world.why.as_ref().map(ToString::to_string).unwrap_or_default(),
             moves: path
                 .clone()
@@ -65,7 +65,7 @@ pub fn run(scope: &Scope, time: Option<Duration>, threads: usize) -> Report {
                 .iter()
                 .map(|step| format!("{step:?}"))
                 .collect(),
-        })
+        }
     });
     Report {
         name: scope.name,

@@ -20,6 +20,8 @@ pub struct Scope {
     pub coordinators: Vec<usize>,
     /// A coordinator dies before it begins a later attempt than this.
     pub attempts: u32,
+    /// Is it looked at from each state whether every coordinator comes to an end?
+    pub coordinators_end: bool,
     /// What callers do to orders that are held, each at most once.
     pub wishes: Vec<Wish>,
     /// How many steps of coordinators are taken for lost although they may still arrive, in all.

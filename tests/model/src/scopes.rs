@@ -11,6 +11,7 @@ pub fn one_coordinator() -> Scope {
         orders: vec![OrderScope::of(&[0, 1], 1)],
         coordinators: vec![0],
         attempts: 2,
+        coordinators_end: false,
         wishes: vec![
             Wish::Commit { order: 0 },
             Wish::Release { order: 0 },
@@ -55,7 +56,10 @@ pub fn two_coordinators() -> Vec<Scope> {
             wishes: vec![Wish::Commit { order: 0 }],
             ..plain.clone()
         },
-        plain,
+        Scope {
+            coordinators_end: true,
+            ..plain
+        },
     ]
 }
 
@@ -66,6 +70,7 @@ pub fn competing() -> Scope {
         units: vec![1, 1],
         orders: vec![OrderScope::of(&[0, 1], 1), OrderScope::of(&[1, 0], 1)],
         coordinators: vec![0, 1],
+        coordinators_end: true,
         wishes: Vec::new(),
         timeouts: 0,
         redeliveries: 0,
@@ -97,6 +102,7 @@ pub fn deep() -> Vec<Scope> {
         Scope {
             name: "two orders for the last units, one with two coordinators, 2 shards",
             coordinators: vec![0, 0, 1],
+            coordinators_end: false,
             timeouts: 1,
             leaps: vec![1, 1],
             wishes: vec![pay(0), release(1)],
@@ -106,6 +112,7 @@ pub fn deep() -> Vec<Scope> {
             name: "two orders for the last units, 3 shards",
             units: vec![1, 1, 1],
             orders: vec![OrderScope::of(&[0, 1, 2], 1), OrderScope::of(&[2, 1, 0], 1)],
+            coordinators_end: false,
             timeouts: 1,
             leaps: vec![1, 0, 1],
             wishes: vec![pay(0), pay(1)],

@@ -33,6 +33,8 @@ pub enum Broken {
     TwoAnswers,
     /// Something stays prepared, or is done in one shard and not in another, whatever the resolvers do.
     DoesNotHeal,
+    /// A coordinator waits for ever.
+    NeverEnds,
 }
 
 /// One state. Two that behave alike are equal.

@@ -24,7 +24,9 @@ select
     operation_id,
     principal,
     reason,
-    reference
+    reference,
+    sourcing,
+    transfer_id
 from {{ new_changes(ref('stg_changes')) }} as new_rows
 where
     {%- for bucket in buckets() %}

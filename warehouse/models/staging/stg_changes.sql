@@ -33,7 +33,20 @@ with arrived as (
         cast(principal as varchar) as principal,
         cast(reason as varchar) as reason,
         cast(reference as varchar) as reference,
-        cast(home as integer) as home
+        cast(home as integer) as home,
+        cast(sourcing as varchar) as sourcing,
+        cast(policy_backorder_limit as bigint) as policy_backorder_limit,
+        cast(policy_preorder_limit as bigint) as policy_preorder_limit,
+        {{ utc_timestamp('policy_preorder_until') }} as policy_preorder_until,
+        cast(transfer_id as varchar) as transfer_id,
+        cast(transfer_from as varchar) as transfer_from,
+        cast(transfer_to as varchar) as transfer_to,
+        {{ utc_timestamp('transfer_expected_at') }} as transfer_expected_at,
+        cast(transfer_quantity as bigint) as transfer_quantity,
+        cast(transfer_in_transit as bigint) as transfer_in_transit,
+        cast(supply_id as varchar) as supply_id,
+        cast(supply_quantity as bigint) as supply_quantity,
+        {{ utc_timestamp('supply_expected_at') }} as supply_expected_at
     from {{ new_changes(source('holdfast', 'changes')) }} as new_rows
 
 ),
@@ -93,6 +106,19 @@ select
     principal,
     reason,
     reference,
-    home
+    home,
+    sourcing,
+    policy_backorder_limit,
+    policy_preorder_limit,
+    policy_preorder_until,
+    transfer_id,
+    transfer_from,
+    transfer_to,
+    transfer_expected_at,
+    transfer_quantity,
+    transfer_in_transit,
+    supply_id,
+    supply_quantity,
+    supply_expected_at
 from unbroken
 where seq - entry_offset + entry_changes - 1 <= last_seq

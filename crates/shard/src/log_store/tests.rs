@@ -9,6 +9,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 
 use super::LogStore;
 use crate::Host;
+use crate::clock::LogClock;
 use crate::health::Health;
 use crate::raft_types::Types;
 use crate::state_machine::StateMachine;
@@ -31,6 +32,7 @@ impl StoreBuilder<Types, LogStore, StateMachine, ()> for FreshStores {
             snapshots,
             changes,
             &Host::default(),
+            LogClock::new(Host::default().wall_clock, 1),
             Health::new(0),
             Arc::default(),
         )

@@ -148,6 +148,9 @@ fn raft_config(options: &ShardOptions) -> Config {
         max_in_snapshot_log_to_keep: options.keep_entries_for_laggards,
         // A replica behind by less than what the log keeps is caught up from the log.
         replication_lag_threshold: options.keep_entries_for_laggards.max(1),
+        // A leader sends entries before its own disk has them: having lost some with its power, it would write others under
+        // the same term and index, and replicas would differ for ever.
+        enable_leader_restore: Some(false),
         // Its default would grant every vote here.
         enable_pre_vote: Some(false),
         ..Config::default()
@@ -186,6 +189,7 @@ async fn build(
         stores.snapshots,
         stores.changes.clone(),
         &host,
+        clock.clone(),
         health.clone(),
         Arc::clone(&counters),
     )

@@ -30,6 +30,25 @@ async fn after_all_three_were_stopped_everything_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_lost_power_leads_again_only_when_elected_again() {
+    let mut cluster = Cluster::start().await;
+    cluster.must(receive("tea", 5)).await;
+    let leader = cluster.leader().await;
+    let term = cluster.node(leader).status().term;
+    // So fast that nobody else has missed it.
+    cluster.crash_node(leader).await;
+    let node = cluster.start_node(leader).await;
+    eventually("somebody leads", || node.leader().is_some()).await;
+    assert!(
+        node.status().term > term,
+        "it went on in office, perhaps without entries that others have"
+    );
+    cluster.must(receive("tea", 5)).await;
+    cluster.agree().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_all_three_lost_power_at_once_everything_acknowledged_is_there() {
     let mut cluster = Cluster::start_with(|options| {
         options.snapshot_every_entries = 40;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::segment::{HEADER_BYTES, Scanned, Scanner, SegmentHeader, first_seq_of};
 use super::state::{Index, Segment, State};
-use super::{ChangeLogError, ChangeLogReport};
+use super::{ChangeLogError, ChangeLogReport, DIRECTORY};
 use crate::{ChangeLogContents, Disk, DiskFile, GroupId, Report, TornTail};
 
 /// A segment file as it was found.
@@ -23,6 +23,8 @@ struct End {
     /// Position of the segment the records end in, and the offset there.
     segment: usize,
     offset: u64,
+    /// The last change that a record knows to be synced.
+    synced_seq: u64,
     indexes: Vec<Index>,
 }
 
@@ -114,7 +116,7 @@ pub(super) fn recover(
         segments,
         end: offset,
         last_seq: end.last_seq,
-        synced_seq: synced_seq.min(end.last_seq),
+        synced_seq: synced_seq.max(end.synced_seq).min(end.last_seq),
         unsynced_from: scan_from,
         replay: None,
         failure: None,
@@ -156,6 +158,7 @@ fn candidates(disk: &dyn Disk, directory: &str) -> Result<Vec<Candidate>, Change
 /// report, and the log goes on behind it. Otherwise the log ends there.
 fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, ChangeLogError> {
     let mut last_seq = found[scan_from].first_seq - 1;
+    let mut synced_seq = 0;
     let mut indexes = Vec::new();
     for (position, segment) in found.iter().enumerate().skip(scan_from) {
         let usable = segment.header.is_some()
@@ -165,6 +168,7 @@ fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, 
                 last_seq,
                 segment: position,
                 offset: 0,
+                synced_seq,
                 indexes,
             });
         }
@@ -189,6 +193,7 @@ fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, 
                         last_seq,
                         segment: position,
                         offset: end,
+                        synced_seq,
                         indexes,
                     });
                 }
@@ -196,6 +201,7 @@ fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, 
             let Some(scanned) = next else { break };
             index.note_scanned(&scanned, index_every);
             last_seq = scanned.record.last_seq;
+            synced_seq = synced_seq.max(scanned.synced_seq);
             end = scanned.end;
         }
         indexes.push(index);
@@ -205,12 +211,20 @@ fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, 
         last_seq,
         segment: position,
         offset: found[position].size.max(HEADER_BYTES as u64),
+        synced_seq,
         indexes,
     })
 }
 
-/// Reads every segment of a group's change log for a report.
-pub(super) fn inspect(
+/// Reads a group's change log for a report.
+pub(crate) fn inspect(disk: &dyn Disk, group: GroupId, report: &mut Report) {
+    let directory = format!("{DIRECTORY}/{group}");
+    if let Err(error) = inspect_segments(disk, group, &directory, report) {
+        report.damage.push(error.to_string());
+    }
+}
+
+fn inspect_segments(
     disk: &dyn Disk,
     group: GroupId,
     directory: &str,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ChangeLogError;
 use super::segment::{HEADER_BYTES, Scanned, SegmentHeader, file_name};
-use crate::DiskFile;
+use crate::{Disk, DiskFile};
 
 /// One segment.
 pub(super) struct Segment {
@@ -28,6 +28,16 @@ impl Segment {
             file,
             index,
         }
+    }
+}
+
+/// The segment's file, opened if it is not.
+pub(super) fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dyn DiskFile>, ChangeLogError> {
+    match &segment.file {
+        Some(file) => Ok(file.clone()),
+        None => disk
+            .open(&segment.path)
+            .map_err(ChangeLogError::io("open", &segment.path)),
     }
 }
 

@@ -372,3 +372,24 @@ fn a_segment_whose_header_lost_only_zeros_is_made_anew() {
         );
     }
 }
+
+#[test]
+fn what_a_failed_sync_left_in_memory_is_durable_after_the_next_one() {
+    for seed in 0..50 {
+        let disk = FaultDisk::new(seed);
+        let (log, _) = open(&disk);
+        let records = run(1, 40);
+        append(&log, &records[..5]);
+        log.sync().unwrap();
+        append(&log, &records[5..]);
+        disk.fail_sync_after(0);
+        assert!(log.sync().is_err());
+        drop(log);
+        // The process ends and starts again; the power was never cut, so it reads all that it wrote.
+        let (log, _) = open(&disk);
+        let last_seq = log.last_seq();
+        log.sync().unwrap();
+        drop(log);
+        assert_eq!(open(&disk.crash()).0.last_seq(), last_seq, "seed {seed}");
+    }
+}

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub(super) struct Recovered {
     pub(super) files: BTreeMap<u32, Arc<dyn DiskFile>>,
     /// Where the valid records of the last segment end; `None` if that is sealed or there are none.
     pub(super) open_end: Option<u32>,
+    /// The records of the last segment that nothing written later knows to be synced.
+    pub(super) unproven: Range<u32>,
     /// How many bytes behind `open_end` must be overwritten with zeros, so that nothing torn is found there later.
     pub(super) clear_bytes: u64,
     /// Files of no use: half-made ones, and segments after the last with records.
@@ -57,6 +60,7 @@ pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, 
         groups: BTreeMap::new(),
         files: BTreeMap::new(),
         open_end: None,
+        unproven: 0..0,
         clear_bytes: 0,
         useless: Vec::new(),
         last_segment: 0,
@@ -180,6 +184,7 @@ fn read_segment(
         }
     };
     let mut scanner = Scanner::new(file, id)?;
+    let mut synced_through = RECORDS_START;
     let mut last = None;
     while let Some(Scanned {
         header,
@@ -191,6 +196,8 @@ fn read_segment(
         found.report.bytes += header.record_bytes() as u64;
         apply(header, place, payload, cache_bytes, &mut found.groups)?;
         last = Some(header.kind);
+        synced_through = synced_through.max(header.synced_through);
+        found.unproven = synced_through..place.offset + header.record_bytes() as u32;
         if header.kind == Kind::Seal {
             return Ok(End::Sealed);
         }

@@ -255,3 +255,29 @@ fn bad_options_are_refused() {
         assert!(matches!(opened, Err(LogError::BadOptions(_))));
     }
 }
+
+#[test]
+fn what_a_failed_sync_left_in_memory_is_durable_before_it_counts() {
+    for seed in 0..50 {
+        let disk = FaultDisk::new(seed);
+        let (log, _) = open(&disk);
+        log.append(1, records(0..3, 700), ignore()).unwrap();
+        log.drain();
+        disk.fail_sync_after(0);
+        log.append(1, records(3..9, 700), ignore()).unwrap();
+        log.drain();
+        drop(log);
+        // The process ends and starts again; the power was never cut, so it reads all that it wrote.
+        let (log, _) = open(&disk);
+        let read = read_all(&log, 1);
+        let next = read.len() as u64;
+        let (synced, result) = told();
+        log.append(1, records(next..next + 2, 700), synced).unwrap();
+        log.drain();
+        assert!(matches!(*result.lock(), Some(Ok(()))));
+        drop(log);
+        let (log, report) = open(&disk.crash());
+        assert!(read_all(&log, 1).starts_with(&read), "seed {seed}: {report:?}");
+        assert_eq!(read_all(&log, 1).len(), read.len() + 2, "seed {seed}");
+    }
+}

@@ -56,7 +56,6 @@ impl<T: Target> Waves<'_, T> {
             .map(|number| self.run.requests.reserve(self.sale(*number)))
             .collect();
         let mut granted = Vec::new();
-        let mut given_back = Vec::new();
         for (number, outcome) in wanted.into_iter().zip(self.perform(requests).await?) {
             match outcome {
                 Outcome::Done {
@@ -66,14 +65,9 @@ impl<T: Target> Waves<'_, T> {
                 Outcome::Refused(refusal) => {
                     self.refuse_sale(self.sale(number), &refusal);
                     self.refused_sale(number);
-                    given_back.push(number);
+                    self.going_back.push(number);
                 }
             }
-        }
-        // What its shards had taken for a refused order goes back when they hear of it; a sale of a later wave shall find it.
-        for sale in given_back.into_iter().map(|number| self.sale(number)) {
-            let reservation_id = self.run.requests.reserve(sale).operation_id();
-            self.run.target.await_given_back(reservation_id, sale).await?;
         }
         let commits = granted
             .iter()

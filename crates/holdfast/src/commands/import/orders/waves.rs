@@ -3,17 +3,18 @@
 //! What an earlier run did is known from the change stream, except for refusals, which leave no trace in it. But waves are
 //! finished in order: a step without a trace in a wave before the last one with a trace was refused, and stays so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use futures::future::try_join_all;
 use holdfast_client::{ClientError, v1};
 
 use super::identity::tail_of;
 use super::reject::RejectReason;
 use super::requests::{row_document, sale_document, stock_document};
 use super::run::Run;
-use super::steps::{Step, cut_into_waves};
+use super::steps::{Sale, Step, cut_into_waves};
 use super::target::{Answer, Request, Target};
 
 /// What became of a sale.
@@ -39,6 +40,8 @@ pub(super) enum Outcome {
 pub(super) struct Waves<'a, T> {
     pub(super) run: &'a Run<'a, T>,
     pub(super) sold: HashMap<usize, Sold>,
+    /// Refused sales: what shards had taken for them goes back when they hear of it.
+    pub(super) going_back: Vec<usize>,
 }
 
 impl<'a, T: Target> Waves<'a, T> {
@@ -46,6 +49,7 @@ impl<'a, T: Target> Waves<'a, T> {
         Self {
             run,
             sold: HashMap::new(),
+            going_back: Vec::new(),
         }
     }
 
@@ -70,6 +74,9 @@ impl<'a, T: Target> Waves<'a, T> {
             }
             let steps = &steps[wave];
             let settled_before = last_begun.is_some_and(|last| number < last);
+            let skus = self.skus_taken(steps);
+            self.await_given_back(|sale| sale.lines.iter().any(|line| skus.contains(line.sku.as_str())))
+                .await?;
             match &steps[0] {
                 Step::Receive { .. } => self.receive(steps).await?,
                 Step::Sell { .. } => self.sell(steps, settled_before).await?,
@@ -81,6 +88,34 @@ impl<'a, T: Target> Waves<'a, T> {
             }
             self.run.with_book(|book| book.steps_done += steps.len() as u64);
         }
+        self.await_given_back(|_| true).await
+    }
+
+    /// The SKUs that these steps need stock of.
+    fn skus_taken(&self, steps: &[Step]) -> HashSet<&'a str> {
+        let (rows, sales) = (self.run.rows, &self.run.plan.sales);
+        let skus = steps.iter().flat_map(|step| match step {
+            Step::Sell { sale } => sales[*sale].lines.iter().map(|line| line.sku.as_str()).collect(),
+            Step::Adjust { row, .. } => vec![rows[*row].stock_code.as_str()],
+            _ => Vec::new(),
+        });
+        skus.collect()
+    }
+
+    /// Waits until the shards have given back what they had taken for these refused sales, so that a later one finds it.
+    async fn await_given_back(&mut self, concerns: impl Fn(&Sale) -> bool) -> anyhow::Result<()> {
+        let sales = &self.run.plan.sales;
+        let (awaited, rest) = std::mem::take(&mut self.going_back)
+            .into_iter()
+            .partition(|sale: &usize| concerns(&sales[*sale]));
+        self.going_back = rest;
+        let awaited: Vec<usize> = awaited;
+        let given_back = awaited.iter().map(|sale| {
+            let sale = &sales[*sale];
+            let reservation_id = self.run.requests.reserve(sale).operation_id();
+            self.run.target.await_given_back(reservation_id, sale)
+        });
+        try_join_all(given_back).await?;
         Ok(())
     }
 

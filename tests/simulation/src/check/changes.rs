@@ -1,0 +1,147 @@
+//! The change stream has no gap and no duplicate, is the same on every node and to every reader, and adds up to the stock.
+
+use std::collections::BTreeMap;
+
+use holdfast_ledger::{Bucket, CellView, Change, Query, QueryReply, Sku, WarehouseId};
+
+use super::{Checked, Replayed};
+
+/// What one node holds in the end.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Its change log.
+    pub changes: Vec<Change>,
+    /// The first change in it.
+    pub first_seq: u64,
+    /// The last one that it says it has.
+    pub last_seq: u64,
+    /// The digest of its ledger.
+    pub digest: [u8; 32],
+}
+
+pub(super) fn check(
+    replayed: &Replayed,
+    tailed: &BTreeMap<u64, Change>,
+    kept: &BTreeMap<u64, Kept>,
+    checked: &mut Checked,
+    wrong: &mut Vec<String>,
+) {
+    let expected = &replayed.changes;
+    for (number, change) in (1..).zip(expected) {
+        if change.seq != number {
+            wrong.push(format!("change {} comes as number {number}", change.seq));
+            return;
+        }
+    }
+    let differs = |change: &Change| {
+        let place = usize::try_from(change.seq.wrapping_sub(1)).unwrap_or(usize::MAX);
+        expected.get(place) != Some(change)
+    };
+    if let Some(change) = tailed.values().find(|change| differs(change)) {
+        wrong.push(format!(
+            "readers got a change that the log does not make: {change:?}"
+        ));
+    }
+    checked.changes += tailed.len() as u64;
+    let mut found: Vec<bool> = (1..=expected.len() as u64)
+        .map(|seq| tailed.contains_key(&seq))
+        .collect();
+    for (node, kept) in kept {
+        if kept.digest != replayed.ledger.digest() {
+            wrong.push(format!("the ledger of node {node} is not that of the log"));
+        }
+        if kept.last_seq != expected.len() as u64 {
+            wrong.push(format!(
+                "node {node} has changes up to {} of {}",
+                kept.last_seq,
+                expected.len()
+            ));
+        }
+        if let Some(change) = kept.changes.iter().find(|change| differs(change)) {
+            wrong.push(format!(
+                "node {node} keeps a change that the log does not make: {change:?}"
+            ));
+        }
+        let seqs = kept.changes.iter().map(|change| change.seq);
+        if !seqs.clone().eq(kept.first_seq..=kept.last_seq) {
+            wrong.push(format!("the change log of node {node} has a gap or a duplicate"));
+        }
+        checked.changes += kept.changes.len() as u64;
+        for seq in seqs {
+            if let Some(found) = found.get_mut((seq - 1) as usize) {
+                *found = true;
+            }
+        }
+    }
+    if let Some(missing) = found.iter().position(|found| !found) {
+        wrong.push(format!("change {} is nowhere any more", missing + 1));
+    }
+    check_sums(replayed, wrong);
+}
+
+type Place = (Sku, WarehouseId);
+
+/// Adds up the changes and compares with the cells.
+fn check_sums(replayed: &Replayed, wrong: &mut Vec<String>) {
+    let mut sums: BTreeMap<Place, BTreeMap<Bucket, i64>> = BTreeMap::new();
+    for change in &replayed.changes {
+        let (Some(sku), Some(warehouse)) = (&change.sku, &change.warehouse) else {
+            continue;
+        };
+        let buckets = sums.entry((sku.clone(), warehouse.clone())).or_default();
+        for moved in &change.moves {
+            let sum = buckets.entry(moved.bucket).or_default();
+            *sum += moved.delta;
+            // A pool's is that of one storefront; there is only one in this workload.
+            if *sum != moved.after {
+                wrong.push(format!(
+                    "after {sum} units the change says {}: {change:?}",
+                    moved.after
+                ));
+            }
+        }
+    }
+    let all = Query::ListCells {
+        after: None,
+        limit: 10_000,
+    };
+    let Ok(QueryReply::Cells(cells)) = replayed.ledger.query(&all) else {
+        wrong.push("the cells cannot be listed".into());
+        return;
+    };
+    for cell in cells {
+        let buckets = sums
+            .remove(&(cell.sku.clone(), cell.warehouse.clone()))
+            .unwrap_or_default();
+        let sum = |bucket: Bucket| buckets.get(&bucket).copied().unwrap_or(0);
+        let told = [
+            sum(Bucket::OnHand),
+            sum(Bucket::Free),
+            sum(Bucket::Pool),
+            sum(Bucket::Safety),
+            sum(Bucket::Held),
+            sum(Bucket::Committed),
+            sum(Bucket::Damaged),
+            sum(Bucket::QualityHold),
+            sum(Bucket::Deficit),
+        ];
+        if told != amounts(&cell) {
+            wrong.push(format!("the changes add up to {told:?}, not {cell:?}"));
+        }
+    }
+}
+
+fn amounts(cell: &CellView) -> [i64; 9] {
+    let pools = cell.pools.iter().map(|pool| pool.quantity).sum();
+    [
+        cell.on_hand,
+        cell.free,
+        pools,
+        cell.safety,
+        cell.held,
+        cell.committed,
+        cell.damaged,
+        cell.quality_hold,
+        cell.deficit,
+    ]
+}

@@ -1,0 +1,146 @@
+//! A hold ends by itself only when its time is over: by log time, and by true time.
+
+use std::collections::{BTreeMap, HashMap};
+
+use holdfast_ledger::{Action, ChangeKind, OperationId, Success};
+
+use super::{Checked, Replayed};
+use crate::history::Operation;
+use crate::record::{AppliedEntry, CLOCK_ERROR_MS, Record};
+use crate::time::EPOCH_MS;
+
+/// Clocks that differ by so much count as agreeing, so log time may be late by it when a clock is missing.
+const AGREEING_MS: u64 = 1_000;
+
+/// A peer's clock is heard with an answer that was on its way for a while, and kept while the peer is not heard.
+const HEARD_LATE_MS: u64 = 1_000;
+
+/// So long after the right clocks can be asked again, they are heard.
+const DISPUTE_LASTS_MS: u64 = 1_000;
+
+pub(super) fn check(
+    record: &Record,
+    entries: &BTreeMap<u64, AppliedEntry>,
+    operations: &[Operation],
+    replayed: &Replayed,
+    checked: &mut Checked,
+    wrong: &mut Vec<String>,
+) {
+    let invoked: HashMap<OperationId, u64> = operations
+        .iter()
+        .map(|operation| (operation.command.operation_id, operation.invoked_ms))
+        .collect();
+    // Until when each hold was promised to live, by log time and by true time.
+    let mut promised: HashMap<OperationId, (u64, Option<u64>)> = HashMap::new();
+    let mut promises = extensions(entries, replayed, &invoked);
+    for (id, (index, success)) in &replayed.effects {
+        if let Success::Reserved { expires_at_ms, .. } = success
+            && let Some(Action::Reserve { ttl_ms, .. }) = action_at(entries, *index, id)
+            && let Some(invoked_ms) = invoked.get(id)
+        {
+            promises.push(Promise {
+                reservation: *id,
+                index: *index,
+                log_ms: *expires_at_ms,
+                invoked_ms: *invoked_ms,
+                true_ms: invoked_ms + ttl_ms,
+            });
+        }
+    }
+    for promise in promises {
+        let (log_ms, true_ms) = promised.entry(promise.reservation).or_insert((0, Some(0)));
+        *log_ms = promise.log_ms.max(*log_ms);
+        let applied_ms = entries
+            .get(&promise.index)
+            .map_or(0, |applied| applied.first_applied_ms);
+        let disputed =
+            record.were_clocks_disputed(promise.invoked_ms.saturating_sub(DISPUTE_LASTS_MS), applied_ms);
+        *true_ms = true_ms
+            .filter(|_| !disputed)
+            .map(|true_ms| true_ms.max(promise.true_ms));
+    }
+    for change in replayed
+        .changes
+        .iter()
+        .filter(|change| change.kind == ChangeKind::Expired)
+    {
+        let Some(effect) = &change.reservation else {
+            wrong.push(format!("an expiry of nothing: {change:?}"));
+            continue;
+        };
+        let Some((log_ms, true_ms)) = promised.get(&effect.reservation_id) else {
+            continue;
+        };
+        checked.expiries += 1;
+        if change.log_time_ms < *log_ms {
+            wrong.push(format!(
+                "a hold promised until log time {log_ms} ended early: {change:?}"
+            ));
+        }
+        let ended_ms = entries
+            .get(&change.log_index)
+            .map_or(0, |applied| applied.first_applied_ms);
+        let tolerated_ms = AGREEING_MS + HEARD_LATE_MS + CLOCK_ERROR_MS;
+        let Some(true_ms) = true_ms else { continue };
+        checked.true_expiries += 1;
+        if ended_ms + tolerated_ms < *true_ms {
+            wrong.push(format!(
+                "a hold promised until {true_ms} ms ended at {ended_ms} ms (log time {}): {change:?}",
+                change.log_time_ms.saturating_sub(EPOCH_MS)
+            ));
+        }
+    }
+}
+
+/// Until when a hold was promised to live.
+struct Promise {
+    reservation: OperationId,
+    /// The entry that promised it.
+    index: u64,
+    log_ms: u64,
+    invoked_ms: u64,
+    true_ms: u64,
+}
+
+/// Each prolonged hold: until when by log time, and at least until when by true time.
+fn extensions(
+    entries: &BTreeMap<u64, AppliedEntry>,
+    replayed: &Replayed,
+    invoked: &HashMap<OperationId, u64>,
+) -> Vec<Promise> {
+    let effects = replayed.effects.iter();
+    effects
+        .filter_map(|(id, (index, success))| {
+            let Success::Transitioned { expires_at_ms, .. } = success else {
+                return None;
+            };
+            let Some(Action::Extend {
+                reservation_id,
+                ttl_ms,
+                ..
+            }) = action_at(entries, *index, id)
+            else {
+                return None;
+            };
+            // An extension never shortens, so what it promised may be an older promise.
+            let true_ms = (invoked.get(id)? + ttl_ms).min(expires_at_ms.saturating_sub(EPOCH_MS));
+            Some(Promise {
+                reservation: *reservation_id,
+                index: *index,
+                log_ms: *expires_at_ms,
+                invoked_ms: *invoked.get(id)?,
+                true_ms,
+            })
+        })
+        .collect()
+}
+
+fn action_at<'a>(
+    entries: &'a BTreeMap<u64, AppliedEntry>,
+    index: u64,
+    id: &OperationId,
+) -> Option<&'a Action> {
+    let commands = &entries.get(&index)?.entry.commands;
+    let command = commands.iter().find(|command| command.operation_id == *id)?;
+    Some(&command.action)
+}

@@ -1,0 +1,291 @@
+//! All that clients were told is what one ledger says that applies the log in order, and the order is that of real time.
+
+use std::collections::{BTreeMap, HashMap};
+
+use holdfast_ledger::{Change, Ledger, LedgerOptions, OperationId, Outcome, Position, Refusal, Success};
+
+use super::Checked;
+use crate::history::{Operation, Read};
+use crate::record::{AppliedEntry, CLOCK_ERROR_MS};
+use crate::time::EPOCH_MS;
+
+/// The log, applied once more.
+pub struct Replayed {
+    /// In the end.
+    pub ledger: Ledger,
+    /// All changes, in order.
+    pub changes: Vec<Change>,
+    /// The outcome of each operation that took effect.
+    pub effects: HashMap<OperationId, (u64, Success)>,
+}
+
+/// A refusal that no entry of the log gave: some state of its time must give it.
+struct Refused<'a> {
+    operation: &'a Operation,
+    refusal: &'a Refusal,
+    from_index: u64,
+    to_index: u64,
+}
+
+pub(super) fn check(
+    entries: &BTreeMap<u64, AppliedEntry>,
+    operations: &[Operation],
+    reads: &[Read],
+    checked: &mut Checked,
+    wrong: &mut Vec<String>,
+) -> Replayed {
+    let floors = Floors::new(operations, reads);
+    let logged_refusals = logged_refusals(entries);
+    let refused = operations.iter().filter_map(|operation| match &operation.answer {
+        Some((_, Err(refusal))) => Some((operation, refusal)),
+        _ => None,
+    });
+    let mut refused: Vec<Refused<'_>> = refused
+        .filter(|(operation, refusal)| {
+            let known = logged_refusals.get(&operation.command.operation_id);
+            !known.is_some_and(|known| known.contains(refusal))
+        })
+        .map(|(operation, refusal)| Refused {
+            operation,
+            refusal,
+            from_index: floors.before(operation.last_attempt_ms),
+            to_index: applied_by(entries, operation.answer.as_ref().map_or(0, |(at_ms, _)| *at_ms)),
+        })
+        .collect();
+    let mut reads_left: Vec<&Read> = reads.iter().collect();
+    reads_left.sort_by_key(|read| read.answer.position.log_index);
+    let mut reads_left = reads_left.into_iter().peekable();
+
+    let mut replayed = Replayed {
+        ledger: Ledger::new(LedgerOptions::default()),
+        changes: Vec::new(),
+        effects: HashMap::new(),
+    };
+    let mut indexes = entries.keys().copied().chain([u64::MAX]).peekable();
+    let mut index = 0;
+    loop {
+        let next_index = indexes.peek().copied().unwrap_or(u64::MAX);
+        // The state after `index` is the state up to `next_index`.
+        while let Some(read) = reads_left.next_if(|read| read.answer.position.log_index < next_index) {
+            checked.reads += 1;
+            check_read(&replayed.ledger, read, &floors, wrong);
+        }
+        refused.retain(|refused| {
+            let in_its_time = index <= refused.to_index && next_index > refused.from_index;
+            let given = in_its_time && gives(&replayed.ledger, refused);
+            checked.outcomes += u64::from(given);
+            !given
+        });
+        indexes.next();
+        let Some(applied) = entries.get(&next_index) else {
+            break;
+        };
+        index = next_index;
+        match replayed.ledger.apply(index, &applied.entry) {
+            Ok(done) => {
+                replayed.changes.extend(done.changes);
+                let commands = applied.entry.commands.iter();
+                for (command, outcome) in commands.zip(done.outcomes) {
+                    note_effect(&mut replayed.effects, command.operation_id, index, outcome, wrong);
+                }
+            }
+            Err(violation) => {
+                wrong.push(format!("entry {index}: {violation}"));
+                return replayed;
+            }
+        }
+    }
+    for refused in refused {
+        wrong.push(format!(
+            "nothing between {} and {} explains the refusal {:?} of {:?}",
+            refused.from_index, refused.to_index, refused.refusal, refused.operation
+        ));
+    }
+    if let Err(violation) = replayed.ledger.check() {
+        wrong.push(violation.to_string());
+    }
+    for operation in operations {
+        check_operation(&replayed, operation, &floors, checked, wrong);
+    }
+    replayed
+}
+
+fn note_effect(
+    effects: &mut HashMap<OperationId, (u64, Success)>,
+    id: OperationId,
+    index: u64,
+    outcome: Outcome,
+    wrong: &mut Vec<String>,
+) {
+    // The steps of an order come again and again, with the order's id.
+    if matches!(outcome, Ok(Success::Order { .. })) {
+        return;
+    }
+    let Ok(success) = outcome else { return };
+    let (_, replayed) = position_of(&success);
+    if !replayed && let Some((first, _)) = effects.insert(id, (index, success)) {
+        wrong.push(format!(
+            "operation {id} took effect at {first} and again at {index}"
+        ));
+    }
+}
+
+fn position_of(success: &Success) -> (Position, bool) {
+    match success {
+        Success::Reserved {
+            position, replayed, ..
+        }
+        | Success::Transitioned {
+            position, replayed, ..
+        }
+        | Success::Stocked {
+            position, replayed, ..
+        } => (*position, *replayed),
+        Success::Order { position, .. } => (*position, false),
+    }
+}
+
+/// Whether the ledger refuses so at some time that a leader's clock may have shown then.
+fn gives(ledger: &Ledger, refused: &Refused<'_>) -> bool {
+    let sent_ms = EPOCH_MS + refused.operation.last_attempt_ms;
+    let times = [0, sent_ms - CLOCK_ERROR_MS, sent_ms + CLOCK_ERROR_MS];
+    times.into_iter().any(|now_ms| {
+        ledger.preview(now_ms, &refused.operation.command) == Some(Err(refused.refusal.clone()))
+    })
+}
+
+/// The refusals in the log itself.
+fn logged_refusals(entries: &BTreeMap<u64, AppliedEntry>) -> HashMap<OperationId, Vec<Refusal>> {
+    let mut ledger = Ledger::new(LedgerOptions::default());
+    let mut refusals: HashMap<OperationId, Vec<Refusal>> = HashMap::new();
+    for (index, applied) in entries {
+        let Ok(done) = ledger.apply(*index, &applied.entry) else {
+            break;
+        };
+        for (command, outcome) in applied.entry.commands.iter().zip(done.outcomes) {
+            if let Err(refusal) = outcome {
+                refusals.entry(command.operation_id).or_default().push(refusal);
+            }
+        }
+    }
+    refusals
+}
+
+fn check_read(ledger: &Ledger, read: &Read, floors: &Floors, wrong: &mut Vec<String>) {
+    let expected = ledger.query(&read.query);
+    if expected.as_ref() != Ok(&read.answer.reply) || ledger.last_seq() != read.answer.last_seq {
+        wrong.push(format!("the log says {expected:?}, not {read:?}"));
+    }
+    let floor = floors.before(read.invoked_ms);
+    if read.linearizable && read.answer.position.log_index < floor {
+        wrong.push(format!(
+            "a read misses entry {floor}, acknowledged before it: {read:?}"
+        ));
+    }
+}
+
+fn check_operation(
+    replayed: &Replayed,
+    operation: &Operation,
+    floors: &Floors,
+    checked: &mut Checked,
+    wrong: &mut Vec<String>,
+) {
+    let effect = replayed.effects.get(&operation.command.operation_id);
+    match (&operation.answer, effect) {
+        (Some((_, Ok(success))), Some((index, expected))) => {
+            checked.outcomes += 1;
+            let floor = floors.before(operation.invoked_ms);
+            if *index <= floor {
+                wrong.push(format!(
+                    "entry {floor} was acknowledged before {operation:?} began"
+                ));
+            }
+            if !is_same(success, expected) {
+                wrong.push(format!("the log says {expected:?}, not {operation:?}"));
+            }
+        }
+        (Some((_, Ok(_))), None) => wrong.push(format!("acknowledged and lost: {operation:?}")),
+        // A refusal is about one attempt: an earlier one without an answer may still take effect.
+        (Some((_, Err(_))), Some((index, _))) if operation.without_effect => {
+            wrong.push(format!("refused, with an effect at {index}: {operation:?}"));
+        }
+        (None, Some((index, _))) if operation.without_effect => {
+            wrong.push(format!(
+                "promised to have no effect, with one at {index}: {operation:?}"
+            ));
+        }
+        (None, None) if operation.without_effect => checked.without_effect += 1,
+        _ => {}
+    }
+}
+
+/// Whether an answer is the one of the log, as far as an answer given again must repeat it.
+fn is_same(given: &Success, expected: &Success) -> bool {
+    let (position, again) = position_of(given);
+    if position != position_of(expected).0 {
+        return false;
+    }
+    match (given, expected) {
+        (
+            Success::Reserved {
+                expires_at_ms, lines, ..
+            },
+            Success::Reserved {
+                expires_at_ms: expected_end,
+                lines: expected_lines,
+                ..
+            },
+        ) => expires_at_ms == expected_end && lines == expected_lines,
+        (
+            Success::Transitioned {
+                state, expires_at_ms, ..
+            },
+            Success::Transitioned {
+                state: expected_state,
+                expires_at_ms: expected_end,
+                ..
+            },
+        ) => state == expected_state && expires_at_ms == expected_end,
+        (Success::Stocked { cell, .. }, Success::Stocked { cell: expected, .. }) => again || cell == expected,
+        _ => given == expected,
+    }
+}
+
+/// The last entry that any replica had applied at a time.
+fn applied_by(entries: &BTreeMap<u64, AppliedEntry>, at_ms: u64) -> u64 {
+    let applied = entries
+        .iter()
+        .filter(|(_, applied)| applied.first_applied_ms <= at_ms);
+    applied.map(|(index, _)| *index).max().unwrap_or(0)
+}
+
+/// What was acknowledged by when.
+struct Floors(BTreeMap<u64, u64>);
+
+impl Floors {
+    fn new(operations: &[Operation], reads: &[Read]) -> Self {
+        let acknowledged = operations.iter().filter_map(|operation| match &operation.answer {
+            Some((at_ms, Ok(success))) => Some((*at_ms, position_of(success).0.log_index)),
+            _ => None,
+        });
+        let read = reads
+            .iter()
+            .filter(|read| read.linearizable)
+            .map(|read| (read.answered_ms, read.answer.position.log_index));
+        let mut all: Vec<(u64, u64)> = acknowledged.chain(read).collect();
+        all.sort_unstable();
+        let mut highest = 0;
+        let mut floors = BTreeMap::new();
+        for (at_ms, index) in all {
+            highest = highest.max(index);
+            floors.insert(at_ms, highest);
+        }
+        Self(floors)
+    }
+
+    /// The last entry that somebody knew of before this time.
+    fn before(&self, time_ms: u64) -> u64 {
+        self.0.range(..time_ms).next_back().map_or(0, |(_, index)| *index)
+    }
+}

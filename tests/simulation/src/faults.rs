@@ -1,0 +1,305 @@
+//! What goes wrong, when, and for how long; drawn from the seed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::network::Network;
+use crate::node::Node;
+use crate::plan::Plan;
+use crate::trace::Trace;
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A node loses power between two steps.
+    PowerLoss,
+    /// A node loses power in the middle of its disk work.
+    PowerCutWhileWriting,
+    /// Every node loses power at once.
+    PowerLossOfAll,
+    /// A process is killed; the machine goes on.
+    Kill,
+    /// A process does not run for a while.
+    Freeze,
+    /// A sync fails.
+    SyncError,
+    /// A write fails.
+    WriteError,
+    /// Syncs take long.
+    SlowDisk,
+    /// Some nodes cannot reach the others, in both directions.
+    Partition,
+    /// One node hears another that does not hear it.
+    OneWayPartition,
+    /// A way takes long.
+    Delay,
+    /// Messages are lost.
+    Loss,
+    /// Messages arrive twice.
+    Duplication,
+    /// Messages overtake others.
+    Reordering,
+    /// A snapshot breaks off on its way.
+    BrokenSnapshot,
+    /// A clock leaps; only ever those of one minority.
+    ClockLeap,
+}
+
+impl Fault {
+    /// All of them, with how often each is drawn.
+    const ALL: [(Fault, u32); 16] = [
+        (Fault::PowerLoss, 12),
+        (Fault::PowerCutWhileWriting, 12),
+        (Fault::PowerLossOfAll, 2),
+        (Fault::Kill, 8),
+        (Fault::Freeze, 6),
+        (Fault::SyncError, 6),
+        (Fault::WriteError, 3),
+        (Fault::SlowDisk, 5),
+        (Fault::Partition, 12),
+        (Fault::OneWayPartition, 8),
+        (Fault::Delay, 6),
+        (Fault::Loss, 6),
+        (Fault::Duplication, 5),
+        (Fault::Reordering, 5),
+        (Fault::BrokenSnapshot, 8),
+        (Fault::ClockLeap, 12),
+    ];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::PowerLoss => "power_loss",
+            Fault::PowerCutWhileWriting => "power_cut_while_writing",
+            Fault::PowerLossOfAll => "power_loss_of_all",
+            Fault::Kill => "kill",
+            Fault::Freeze => "freeze",
+            Fault::SyncError => "sync_error",
+            Fault::WriteError => "write_error",
+            Fault::SlowDisk => "slow_disk",
+            Fault::Partition => "partition",
+            Fault::OneWayPartition => "one_way_partition",
+            Fault::Delay => "delay",
+            Fault::Loss => "loss",
+            Fault::Duplication => "duplication",
+            Fault::Reordering => "reordering",
+            Fault::BrokenSnapshot => "broken_snapshot",
+            Fault::ClockLeap => "clock_leap",
+        }
+    }
+}
+
+/// What is to be undone, and when.
+type Undo = Box<dyn FnOnce(&mut [Node])>;
+
+/// Makes things go wrong.
+pub struct Faults {
+    random: SmallRng,
+    network: Network,
+    trace: Trace,
+    every_ms: u64,
+    next_ms: u64,
+    /// Nodes whose clocks may be wrong: the same minority for the whole run.
+    wrong_clocks: Vec<usize>,
+    clocks_leapt: bool,
+    restarts: BTreeMap<usize, u64>,
+    undone: Vec<(u64, Undo)>,
+    counts: BTreeMap<Fault, u64>,
+}
+
+impl Faults {
+    /// Those of a plan.
+    pub fn new(plan: &Plan, network: Network, trace: Trace) -> Self {
+        let mut random = SmallRng::seed_from_u64(plan.seed_for("faults", 0));
+        let mut wrong_clocks: Vec<usize> = (0..plan.nodes as usize).collect();
+        while wrong_clocks.len() > (plan.nodes as usize - 1) / 2 {
+            wrong_clocks.swap_remove(random.random_range(0..wrong_clocks.len()));
+        }
+        Self {
+            random,
+            network,
+            trace,
+            every_ms: plan.fault_every_ms,
+            next_ms: 1_000,
+            wrong_clocks,
+            clocks_leapt: false,
+            restarts: BTreeMap::new(),
+            undone: Vec::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// How often each happened.
+    pub fn counts(&self) -> &BTreeMap<Fault, u64> {
+        &self.counts
+    }
+
+    /// Starts what has to be started now; `faults` says whether something new may go wrong.
+    ///
+    /// # Errors
+    /// When a node has no runtime to start in.
+    pub fn act(&mut self, now_ms: u64, nodes: &mut [Node], faults: bool) -> anyhow::Result<()> {
+        let mut index = 0;
+        while index < self.undone.len() {
+            if self.undone[index].0 <= now_ms {
+                (self.undone.swap_remove(index).1)(nodes);
+            } else {
+                index += 1;
+            }
+        }
+        if faults && now_ms >= self.next_ms {
+            self.next_ms = now_ms + self.random.random_range(1..=2 * self.every_ms);
+            let fault = self.draw();
+            *self.counts.entry(fault).or_default() += 1;
+            self.happen(fault, now_ms, nodes);
+        }
+        for (index, node) in nodes.iter_mut().enumerate() {
+            let at_ms = self.restarts.get(&index).copied().unwrap_or(0);
+            if !node.is_running() && at_ms <= now_ms {
+                self.restarts.remove(&index);
+                self.trace.event("start", &[node.id()], &[]);
+                node.start()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The node is down from now on, and starts again some time later.
+    pub fn went_down(&mut self, index: usize, now_ms: u64) {
+        let down_ms = self.random.random_range(20..3_000);
+        self.trace.event("down", &[index as u64 + 1, down_ms], &[]);
+        self.restarts.insert(index, now_ms + down_ms);
+    }
+
+    /// Nothing goes wrong any more. Clocks stay as they are: a minority of them may be wrong for ever.
+    pub fn end(&mut self, nodes: &mut [Node]) {
+        for node in nodes.iter_mut() {
+            node.frozen_until_ms = 0;
+            node.disk.cut_power_after(u64::MAX);
+            node.disk.fail_sync_after(u64::MAX / 2);
+            node.disk.fail_write_after(u64::MAX / 2);
+        }
+        self.restarts.clear();
+        self.undone.drain(..).for_each(|(_, undo)| undo(nodes));
+    }
+
+    /// Whether a clock is wrong while some of the others may be out of reach.
+    pub fn clocks_disputed(&self, now_ms: u64, nodes: &[Node]) -> bool {
+        let out_of_reach = |node: &Node| !node.is_running() || node.frozen_until_ms > now_ms;
+        self.clocks_leapt && (self.network.is_harmed() || nodes.iter().any(out_of_reach))
+    }
+
+    fn draw(&mut self) -> Fault {
+        let all: u32 = Fault::ALL.iter().map(|(_, weight)| weight).sum();
+        let mut left = self.random.random_range(0..all);
+        for (fault, weight) in Fault::ALL {
+            match left.checked_sub(weight) {
+                Some(less) => left = less,
+                None => return fault,
+            }
+        }
+        Fault::Kill
+    }
+
+    fn happen(&mut self, fault: Fault, now_ms: u64, nodes: &mut [Node]) {
+        let index = self.random.random_range(0..nodes.len());
+        let until_ms = now_ms + self.random.random_range(100..4_000);
+        self.trace
+            .event(fault.name(), &[nodes[index].id(), until_ms], &[]);
+        match fault {
+            Fault::PowerLoss => self.lose_power(index, now_ms, nodes),
+            Fault::PowerLossOfAll => (0..nodes.len()).for_each(|index| self.lose_power(index, now_ms, nodes)),
+            Fault::Kill => {
+                nodes[index].kill();
+                self.went_down(index, now_ms);
+            }
+            Fault::PowerCutWhileWriting => {
+                let changes = self.random.random_range(0..60);
+                nodes[index].disk.cut_power_after(changes);
+            }
+            Fault::SyncError => {
+                nodes[index].disk.fail_sync_after(self.random.random_range(0..20));
+                nodes[index].disk_may_fail = true;
+            }
+            Fault::WriteError => {
+                nodes[index]
+                    .disk
+                    .fail_write_after(self.random.random_range(0..40));
+                nodes[index].disk_may_fail = true;
+            }
+            Fault::Freeze => nodes[index].frozen_until_ms = until_ms,
+            Fault::SlowDisk => {
+                let slow_ms = self.random.random_range(10..250);
+                nodes[index].slow_disk_ms.store(slow_ms, Ordering::Relaxed);
+                let undo = move |nodes: &mut [Node]| nodes[index].slow_disk_ms.store(0, Ordering::Relaxed);
+                self.undone.push((until_ms, Box::new(undo)));
+            }
+            Fault::ClockLeap => {
+                let wrong = self.wrong_clocks[self.random.random_range(0..self.wrong_clocks.len())];
+                let size_ms = [2_000, 60_000, 7_200_000, 4_000_000_000][self.random.random_range(0..4)];
+                let error_ms = self.random.random_range(-size_ms..=size_ms);
+                nodes[wrong].clock.set_error_ms(error_ms);
+                self.clocks_leapt = true;
+            }
+            _ => self.harm_network(fault, until_ms, nodes),
+        }
+    }
+
+    fn lose_power(&mut self, index: usize, now_ms: u64, nodes: &mut [Node]) {
+        nodes[index].lose_power();
+        self.went_down(index, now_ms);
+    }
+
+    fn harm_network(&mut self, fault: Fault, until_ms: u64, nodes: &[Node]) {
+        let ways = self.some_ways(fault, nodes.len() as u64);
+        let permille = self.random.random_range(5..250);
+        let slow_ms = self.random.random_range(20..400);
+        let cut = ways.clone();
+        self.network.change(|conditions| match fault {
+            Fault::Partition | Fault::OneWayPartition => conditions.cut.extend(cut),
+            Fault::Delay => conditions
+                .slow_ms
+                .extend(cut.into_iter().map(|way| (way, slow_ms))),
+            Fault::Loss => conditions.lost_permille = permille,
+            Fault::Duplication => conditions.doubled_permille = permille,
+            Fault::Reordering => conditions.reordering = true,
+            Fault::BrokenSnapshot => conditions.broken_snapshots += 1,
+            _ => {}
+        });
+        let network = self.network.clone();
+        let undo = move |_: &mut [Node]| {
+            network.change(|conditions| match fault {
+                Fault::Partition | Fault::OneWayPartition => conditions.cut.retain(|way| !ways.contains(way)),
+                Fault::Delay => conditions.slow_ms.retain(|way, _| !ways.contains(way)),
+                Fault::Loss => conditions.lost_permille = 0,
+                Fault::Duplication => conditions.doubled_permille = 0,
+                Fault::Reordering => conditions.reordering = false,
+                Fault::BrokenSnapshot => conditions.broken_snapshots = 0,
+                _ => {}
+            });
+        };
+        let until_ms = match fault {
+            Fault::BrokenSnapshot => until_ms + 20_000,
+            _ => until_ms,
+        };
+        self.undone.push((until_ms, Box::new(undo)));
+    }
+
+    /// The ways between nodes that a fault of this kind is about.
+    fn some_ways(&mut self, fault: Fault, nodes: u64) -> Vec<(u64, u64)> {
+        let one = self.random.random_range(1..=nodes);
+        let other = (one + self.random.random_range(0..nodes - 1)) % nodes + 1;
+        if fault != Fault::Partition {
+            return vec![(one, other)];
+        }
+        let side = self.random.random_range(1..(1u64 << nodes) - 1);
+        let in_side = |node: u64| side >> (node - 1) & 1 == 1;
+        (1..=nodes)
+            .flat_map(|from| (1..=nodes).map(move |to| (from, to)))
+            .filter(|(from, to)| in_side(*from) != in_side(*to))
+            .collect()
+    }
+}

@@ -1,0 +1,476 @@
+//! The network: every message of the simulation travels here, at the mercy of [`Conditions`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use holdfast_shard::TransportError;
+use holdfast_storage::FaultDisk;
+use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::time::TrueTime;
+use crate::trace::Trace;
+
+/// The address of all clients; nodes are numbered from 1.
+pub const CLIENTS: u64 = 0;
+
+/// When a sender hears that its message or the answer to it was lost, if its own patience does not end before.
+const LOSS_NOTICED: Duration = Duration::from_millis(1_000);
+
+/// What a message travels for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Between Raft replicas.
+    Raft,
+    /// From a replica to the leader.
+    Forward,
+    /// From a client to a node.
+    Client,
+}
+
+/// How the network behaves right now.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions {
+    /// Ways (from, to) on which nothing arrives.
+    pub cut: BTreeSet<(u64, u64)>,
+    /// Ways that take longer, by so many milliseconds.
+    pub slow_ms: BTreeMap<(u64, u64), u64>,
+    /// Of a thousand messages so many are lost.
+    pub lost_permille: u32,
+    /// Of a thousand messages between Raft replicas so many arrive twice. Requests do not: a refused one may be decided anew
+    /// when it comes again, so that a doubled one may be refused and take effect.
+    pub doubled_permille: u32,
+    /// Whether messages overtake others. Between Raft replicas, which are promised that order is kept on a connection,
+    /// what comes late was sent on one that broke: its answer is lost.
+    pub reordering: bool,
+    /// The next so many snapshots break off on their way.
+    pub broken_snapshots: u32,
+}
+
+/// What the network did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Messages that arrived.
+    pub delivered: u64,
+    /// Messages that did not.
+    pub lost: u64,
+    /// Messages that arrived twice.
+    pub doubled: u64,
+    /// Messages that came after others which were sent later.
+    pub overtaken: u64,
+    /// Snapshots that began to arrive.
+    pub snapshots: u64,
+    /// Snapshots that broke off on their way.
+    pub broken_snapshots: u64,
+}
+
+type Answered = Result<Bytes, TransportError>;
+
+/// Where the asker waits; the first answer counts.
+#[derive(Clone)]
+struct Slot(Arc<Mutex<Option<oneshot::Sender<Answered>>>>);
+
+impl Slot {
+    fn new() -> (Self, oneshot::Receiver<Answered>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Arc::new(Mutex::new(Some(sender)))), receiver)
+    }
+
+    fn fill(&self, answer: Answered) {
+        if let Some(waiting) = self.0.lock().take() {
+            waiting.send(answer).ok();
+        }
+    }
+}
+
+type Chunk = Result<Bytes, io::Error>;
+
+/// A question that has arrived.
+pub enum Question {
+    /// One payload.
+    Ask {
+        /// What for.
+        channel: Channel,
+        /// For which shard.
+        shard: u32,
+        /// The payload.
+        payload: Bytes,
+    },
+    /// A snapshot whose chunks follow.
+    Snapshot {
+        /// For which shard.
+        shard: u32,
+        /// What goes before the chunks.
+        header: Bytes,
+        /// The chunks.
+        chunks: mpsc::UnboundedReceiver<Chunk>,
+    },
+}
+
+/// What a message holds.
+enum Content {
+    Question(Question, Slot),
+    Answer(Slot, Answered),
+    Chunk(mpsc::UnboundedSender<Chunk>, Chunk),
+}
+
+struct Envelope {
+    from: u64,
+    to: u64,
+    content: Content,
+}
+
+/// The way back to the asker.
+pub struct Reply {
+    network: Network,
+    from: u64,
+    to: u64,
+    slot: Slot,
+}
+
+impl Reply {
+    /// Sends the answer, if the node still has power.
+    pub fn send(self, power: Option<&FaultDisk>, answer: Answered) {
+        if power.is_none_or(FaultDisk::has_power) {
+            self.network
+                .post(self.from, self.to, Content::Answer(self.slot, answer));
+        }
+    }
+}
+
+/// The network. Clones are the same.
+#[derive(Clone)]
+pub struct Network {
+    time: TrueTime,
+    trace: Trace,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    random: SmallRng,
+    conditions: Conditions,
+    counts: Counts,
+    sent: u64,
+    /// By receiver, then by time of arrival and order of sending.
+    travelling: BTreeMap<u64, BTreeMap<(u64, u64), Envelope>>,
+    /// When the last message of a way arrives that keeps its order.
+    last_arrival: BTreeMap<(u64, u64), u64>,
+}
+
+impl Network {
+    /// A network where all is well.
+    pub fn new(seed: u64, time: TrueTime, trace: Trace) -> Self {
+        let state = State {
+            random: SmallRng::seed_from_u64(seed),
+            conditions: Conditions::default(),
+            counts: Counts::default(),
+            sent: 0,
+            travelling: BTreeMap::new(),
+            last_arrival: BTreeMap::new(),
+        };
+        Self {
+            time,
+            trace,
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Changes how it behaves.
+    pub fn change(&self, change: impl FnOnce(&mut Conditions)) {
+        change(&mut self.state.lock().conditions);
+    }
+
+    /// Whether messages are lost or held up.
+    pub fn is_harmed(&self) -> bool {
+        let state = self.state.lock();
+        let Conditions {
+            cut,
+            slow_ms,
+            lost_permille,
+            reordering,
+            ..
+        } = &state.conditions;
+        !cut.is_empty() || !slow_ms.is_empty() || *lost_permille > 0 || *reordering
+    }
+
+    /// What it did so far.
+    pub fn counts(&self) -> Counts {
+        self.state.lock().counts
+    }
+
+    /// Sends a question. It is under way when this returns; the future is the answer.
+    pub fn ask(
+        &self,
+        (from, to): (u64, u64),
+        channel: Channel,
+        shard: u32,
+        payload: Bytes,
+    ) -> BoxFuture<'static, Answered> {
+        let (slot, answer) = Slot::new();
+        let question = Question::Ask {
+            channel,
+            shard,
+            payload,
+        };
+        self.post(from, to, Content::Question(question, slot));
+        Box::pin(answer_or_silence(answer))
+    }
+
+    /// Sends what goes before a snapshot. The chunks follow with [`Self::send_chunk`].
+    pub fn open_snapshot(
+        &self,
+        (from, to): (u64, u64),
+        shard: u32,
+        header: Bytes,
+    ) -> (SnapshotWay, BoxFuture<'static, Answered>) {
+        let (slot, answer) = Slot::new();
+        let (sender, chunks) = mpsc::unbounded_channel();
+        let question = Question::Snapshot {
+            shard,
+            header,
+            chunks,
+        };
+        self.post(from, to, Content::Question(question, slot));
+        let breaks_after = {
+            let mut state = self.state.lock();
+            let State {
+                random, conditions, ..
+            } = &mut *state;
+            let breaks = conditions.broken_snapshots > 0;
+            conditions.broken_snapshots = conditions.broken_snapshots.saturating_sub(1);
+            breaks.then(|| random.random_range(0..4))
+        };
+        let way = SnapshotWay {
+            network: self.clone(),
+            from,
+            to,
+            sender,
+            breaks_after,
+        };
+        (way, Box::pin(answer_or_silence(answer)))
+    }
+
+    fn post(&self, from: u64, to: u64, content: Content) -> bool {
+        let now_ms = self.time.now_ms();
+        let mut state = self.state.lock();
+        let State {
+            random,
+            conditions,
+            counts,
+            ..
+        } = &mut *state;
+        let lost = conditions.cut.contains(&(from, to)) || happens(random, conditions.lost_permille);
+        if lost {
+            counts.lost += 1;
+            return false;
+        }
+        let doubled = match &content {
+            Content::Question(
+                Question::Ask {
+                    channel: Channel::Raft,
+                    shard,
+                    payload,
+                },
+                slot,
+            ) if happens(random, conditions.doubled_permille) => {
+                let question = Question::Ask {
+                    channel: Channel::Raft,
+                    shard: *shard,
+                    payload: payload.clone(),
+                };
+                Some(Content::Question(question, slot.clone()))
+            }
+            _ => None,
+        };
+        let again_ms = random.random_range(1..200);
+        let (content, late_ms) = state.perhaps_late(content);
+        let arrival_ms = now_ms + late_ms + state.travel_ms(from, to);
+        let keeps_order = match &content {
+            Content::Question(Question::Ask { channel, .. }, _) => *channel == Channel::Raft && late_ms == 0,
+            Content::Question(Question::Snapshot { .. }, _) | Content::Answer(..) => false,
+            Content::Chunk(..) => true,
+        };
+        let last_ms = state.last_arrival.entry((from, to)).or_default();
+        let arrival_ms = match keeps_order {
+            true => arrival_ms.max(*last_ms),
+            false => arrival_ms,
+        };
+        if keeps_order {
+            *last_ms = arrival_ms;
+        }
+        state.put(arrival_ms, Envelope { from, to, content });
+        if let Some(content) = doubled.filter(|_| late_ms == 0) {
+            state.counts.doubled += 1;
+            state.put(arrival_ms + again_ms, Envelope { from, to, content });
+        }
+        true
+    }
+
+    /// Hands every message that has arrived at `address` to `receive`, in order. Without a receiver questions are refused or
+    /// met with silence, as by a machine that is down.
+    pub fn deliver(&self, address: u64, mut receive: Option<&mut dyn FnMut(Question, Reply)>) {
+        let now_ms = self.time.now_ms();
+        loop {
+            let (envelope, refused) = {
+                let mut state = self.state.lock();
+                let Some(travelling) = state.travelling.get_mut(&address) else {
+                    return;
+                };
+                let Some(first) = travelling.first_entry() else {
+                    return;
+                };
+                if first.key().0 > now_ms {
+                    return;
+                }
+                let envelope = first.remove();
+                state.counts.delivered += 1;
+                let is_snapshot = matches!(envelope.content, Content::Question(Question::Snapshot { .. }, _));
+                state.counts.snapshots += u64::from(is_snapshot);
+                (envelope, happens(&mut state.random, 500))
+            };
+            self.note(&envelope);
+            let Envelope { from, to, content } = envelope;
+            match content {
+                Content::Answer(slot, answer) => slot.fill(answer),
+                Content::Chunk(chunks, chunk) => {
+                    chunks.send(chunk).ok();
+                }
+                Content::Question(question, slot) => {
+                    let reply = Reply {
+                        network: self.clone(),
+                        from: to,
+                        to: from,
+                        slot,
+                    };
+                    match &mut receive {
+                        Some(receive) => receive(question, reply),
+                        None if refused => {
+                            reply.send(None, Err(TransportError::NotSent("it is down".into())));
+                        }
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn note(&self, envelope: &Envelope) {
+        let way = |more: u64| [envelope.from, envelope.to, more];
+        match &envelope.content {
+            Content::Question(
+                Question::Ask {
+                    channel,
+                    shard,
+                    payload,
+                },
+                _,
+            ) => {
+                let what = match channel {
+                    Channel::Raft => "raft",
+                    Channel::Forward => "forward",
+                    Channel::Client => "request",
+                };
+                self.trace.event(what, &way(u64::from(*shard)), payload);
+            }
+            Content::Question(Question::Snapshot { shard, header, .. }, _) => {
+                self.trace.event("snapshot", &way(u64::from(*shard)), header);
+            }
+            Content::Answer(_, Ok(payload)) => self.trace.event("answer", &way(0), payload),
+            Content::Answer(_, Err(error)) => {
+                self.trace
+                    .event("no answer", &way(0), error.to_string().as_bytes())
+            }
+            Content::Chunk(_, Ok(chunk)) => self.trace.event("chunk", &way(0), chunk),
+            Content::Chunk(_, Err(error)) => {
+                self.trace
+                    .event("no chunk", &way(0), error.to_string().as_bytes())
+            }
+        }
+    }
+}
+
+/// The way of one snapshot.
+pub struct SnapshotWay {
+    network: Network,
+    from: u64,
+    to: u64,
+    sender: mpsc::UnboundedSender<Chunk>,
+    breaks_after: Option<u32>,
+}
+
+impl SnapshotWay {
+    /// Sends the next chunk; false when the connection broke, and then the receiver gets no more.
+    pub fn send_chunk(&mut self, chunk: Chunk) -> bool {
+        match &mut self.breaks_after {
+            Some(0) => {
+                self.network.state.lock().counts.broken_snapshots += 1;
+                return false;
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        let content = Content::Chunk(self.sender.clone(), chunk);
+        let arrives = self.network.post(self.from, self.to, content);
+        if !arrives {
+            self.network.state.lock().counts.broken_snapshots += 1;
+        }
+        arrives
+    }
+}
+
+impl State {
+    fn put(&mut self, arrival_ms: u64, envelope: Envelope) {
+        self.sent += 1;
+        let queue = self.travelling.entry(envelope.to).or_default();
+        queue.insert((arrival_ms, self.sent), envelope);
+    }
+
+    /// Under reordering, some messages are held up somewhere.
+    fn perhaps_late(&mut self, content: Content) -> (Content, u64) {
+        let may_be_late = match &content {
+            Content::Question(Question::Ask { channel, .. }, _) => *channel != Channel::Forward,
+            Content::Question(Question::Snapshot { .. }, _) | Content::Answer(..) => true,
+            Content::Chunk(..) => false,
+        };
+        if !self.conditions.reordering || !may_be_late || !happens(&mut self.random, 150) {
+            return (content, 0);
+        }
+        self.counts.overtaken += 1;
+        let late_ms = self.random.random_range(5..300);
+        match content {
+            Content::Question(
+                question @ Question::Ask {
+                    channel: Channel::Raft,
+                    ..
+                },
+                _,
+            ) => (Content::Question(question, Slot::new().0), late_ms),
+            content => (content, late_ms),
+        }
+    }
+
+    fn travel_ms(&mut self, from: u64, to: u64) -> u64 {
+        let slow_ms = self.conditions.slow_ms.get(&(from, to)).copied().unwrap_or(0);
+        slow_ms + self.random.random_range(1..=3)
+    }
+}
+
+fn happens(random: &mut SmallRng, permille: u32) -> bool {
+    permille > 0 && random.random_range(0..1_000) < permille
+}
+
+async fn answer_or_silence(answer: oneshot::Receiver<Answered>) -> Answered {
+    match answer.await {
+        Ok(answer) => answer,
+        Err(_) => {
+            tokio::time::sleep(LOSS_NOTICED).await;
+            Err(TransportError::Unknown("the connection was lost".into()))
+        }
+    }
+}

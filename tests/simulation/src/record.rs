@@ -1,0 +1,150 @@
+//! What the replicas did, as they did it: applied entries and changes, compared between replicas at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use holdfast_ledger::{Change, Entry, encode_entry};
+use holdfast_shard::EntryObserver;
+use parking_lot::Mutex;
+
+use crate::time::{EPOCH_MS, TrueTime};
+use crate::trace::Trace;
+
+/// Log time may be ahead of true time by at most so much: the error of the right clocks.
+pub const CLOCK_ERROR_MS: u64 = 25;
+
+/// One committed entry with commands or time.
+#[derive(Debug, Clone)]
+pub struct AppliedEntry {
+    /// What it holds.
+    pub entry: Entry,
+    /// When a replica first applied it, in milliseconds since the beginning.
+    pub first_applied_ms: u64,
+}
+
+/// The record of a run. Clones are the same.
+#[derive(Clone)]
+pub struct Record {
+    time: TrueTime,
+    trace: Trace,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By shard, then by index.
+    entries: BTreeMap<u32, BTreeMap<u64, AppliedEntry>>,
+    /// By shard, then by sequence number.
+    changes: BTreeMap<u32, BTreeMap<u64, Change>>,
+    /// When a clock was wrong and others could not be asked.
+    disputed_ms: BTreeSet<u64>,
+    applied: u64,
+    tailed: u64,
+    violations: BTreeSet<String>,
+}
+
+impl Record {
+    /// An empty record.
+    pub fn new(time: TrueTime, trace: Trace) -> Self {
+        Self {
+            time,
+            trace,
+            state: Arc::default(),
+        }
+    }
+
+    /// Something happened that must not.
+    pub fn violation(&self, what: impl Into<String>) {
+        self.state.lock().violations.insert(what.into());
+    }
+
+    /// Everything that happened and must not.
+    pub fn violations(&self) -> Vec<String> {
+        self.state.lock().violations.iter().cloned().collect()
+    }
+
+    /// Is told of the entries that one replica applies.
+    pub fn observer(&self, node: u64, shard: u32) -> EntryObserver {
+        let record = self.clone();
+        Arc::new(move |index, entry| record.applied(node, shard, index, entry))
+    }
+
+    fn applied(&self, node: u64, shard: u32, index: u64, entry: &Entry) {
+        let bytes = encode_entry(entry);
+        self.trace
+            .event("applied", &[node, u64::from(shard), index], &bytes);
+        let now_ms = self.time.now_ms();
+        let mut state = self.state.lock();
+        state.applied += 1;
+        let entries = state.entries.entry(shard).or_default();
+        let wrong = match entries.get(&index) {
+            Some(known) if known.entry == *entry => None,
+            Some(_) => Some(format!(
+                "node {node} applied another entry at {index} of shard {shard}"
+            )),
+            None => {
+                let ahead_ms = entry.log_time_ms.saturating_sub(EPOCH_MS + now_ms);
+                let first = AppliedEntry {
+                    entry: entry.clone(),
+                    first_applied_ms: now_ms,
+                };
+                entries.insert(index, first);
+                (ahead_ms > CLOCK_ERROR_MS).then(|| {
+                    format!("entry {index} of shard {shard} is stamped {ahead_ms} ms ahead of the time")
+                })
+            }
+        };
+        state.violations.extend(wrong);
+    }
+
+    /// A reader of the change stream got this from a node.
+    pub fn change(&self, node: u64, shard: u32, change: Change) {
+        let mut state = self.state.lock();
+        state.tailed += 1;
+        let changes = state.changes.entry(shard).or_default();
+        let seq = change.seq;
+        let wrong = match changes.get(&seq) {
+            Some(known) if *known == change => None,
+            Some(known) => Some(format!(
+                "node {node} streams another change {seq} of shard {shard}:\n  {change:?}\n  {known:?}"
+            )),
+            None => {
+                changes.insert(seq, change);
+                None
+            }
+        };
+        state.violations.extend(wrong);
+    }
+
+    /// Right now a minority of clocks is wrong and some of the right ones cannot be asked. Then log time may be late, and holds
+    /// of that time end early when it is right again: one fault more than is promised to be borne.
+    pub fn clocks_disputed(&self) {
+        self.state.lock().disputed_ms.insert(self.time.now_ms());
+    }
+
+    /// Whether clocks were disputed at any time between.
+    pub fn were_clocks_disputed(&self, from_ms: u64, to_ms: u64) -> bool {
+        self.state
+            .lock()
+            .disputed_ms
+            .range(from_ms.min(to_ms)..=to_ms)
+            .next()
+            .is_some()
+    }
+
+    /// The committed entries of a shard that any replica applied.
+    pub fn entries(&self, shard: u32) -> BTreeMap<u64, AppliedEntry> {
+        self.state.lock().entries.get(&shard).cloned().unwrap_or_default()
+    }
+
+    /// The changes of a shard that any reader got.
+    pub fn changes(&self, shard: u32) -> BTreeMap<u64, Change> {
+        self.state.lock().changes.get(&shard).cloned().unwrap_or_default()
+    }
+
+    /// How often replicas applied an entry, and how many changes readers got.
+    pub fn work(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.applied, state.tailed)
+    }
+}
