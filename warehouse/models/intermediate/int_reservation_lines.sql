@@ -45,9 +45,11 @@ new_lines as (
                 else 0
             end
         ) as granted,
-        {%- for kind in ['committed', 'shipped', 'released', 'expired', 'cancelled', 'returned'] %}
+        {%- for kind in ['committed', 'released', 'expired', 'cancelled', 'returned'] %}
         sum(case when kind = '{{ kind }}' then quantity else 0 end) as {{ kind }},
         {%- endfor %}
+        -- What a transfer over several shards had reserved leaves by it.
+        sum(case when kind in ('shipped', 'transferred_out') then quantity else 0 end) as shipped,
         min(case when kind = 'committed' then log_time end) as committed_at
     from new_changes
     where sku is not null

@@ -11,3 +11,4 @@ mod reservations;
 mod restart;
 mod support;
 mod surface;
+mod transfers;

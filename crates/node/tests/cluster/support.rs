@@ -12,6 +12,7 @@ use holdfast_proto::v1::cluster_client::ClusterClient;
 use holdfast_proto::v1::history_client::HistoryClient;
 use holdfast_proto::v1::reservations_client::ReservationsClient;
 use holdfast_proto::v1::stock_client::StockClient;
+use holdfast_proto::v1::transfers_client::TransfersClient;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -128,6 +129,10 @@ impl TestCluster {
 
     pub(crate) fn stock(&self, index: usize) -> StockClient<Channel> {
         StockClient::new(self.channel(index))
+    }
+
+    pub(crate) fn transfers(&self, index: usize) -> TransfersClient<Channel> {
+        TransfersClient::new(self.channel(index))
     }
 
     pub(crate) fn changes(&self, index: usize) -> ChangesClient<Channel> {

@@ -2,6 +2,7 @@
 
 mod random;
 mod shop;
+mod transfers;
 
 use super::*;
 use crate::verify::{OrdersReport, Unsettled};
