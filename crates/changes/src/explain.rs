@@ -1,7 +1,7 @@
 //! What happened to one reservation, told for people and for programs. One over several shards has decisions in each of
 //! them; laid side by side by log time they are one story.
 
-use holdfast_proto::v1::{BucketMove, Change, ChangeKind};
+use holdfast_proto::v1::{BucketMove, Change, ChangeKind, SourcingReason};
 use serde::Serialize;
 
 use crate::names;
@@ -43,6 +43,8 @@ pub struct Decision {
     pub reason: Option<String>,
     /// The caller's document.
     pub reference: Option<String>,
+    /// Why this warehouse was chosen: `only_source`, `most_available`, ...; only where units were taken.
+    pub sourcing: Option<&'static str>,
     /// All of it in a sentence.
     pub sentence: String,
 }
@@ -74,6 +76,8 @@ pub fn decision(change: &Change) -> Option<Decision> {
     let operation_id = uuid::Uuid::from_slice(&cause.operation_id)
         .ok()
         .map(|id| id.to_string());
+    let sourcing = Some(effect.sourcing()).filter(|reason| *reason != SourcingReason::Unspecified);
+    let sourcing = sourcing.map(names::sourcing);
     let mut decision = Decision {
         log_time_ms: change.log_time_ms,
         kind: names::kind(kind),
@@ -92,10 +96,25 @@ pub fn decision(change: &Change) -> Option<Decision> {
         principal: filled(&cause.principal),
         reason: filled(&cause.reason),
         reference: filled(&cause.reference),
+        sourcing,
         sentence: String::new(),
     };
     decision.sentence = sentence(kind, change, &decision);
     Some(decision)
+}
+
+/// Why a warehouse was chosen, for people.
+fn chosen_because(name: &str, warehouse: &str) -> String {
+    match name {
+        "only_source" => format!("the line names no other warehouse than {warehouse}"),
+        "first_filling_all" => format!("{warehouse} is the first by name that had the whole line"),
+        "preferred" => format!("{warehouse} is the first of the line's list that had anything"),
+        "most_available" => format!("{warehouse} had most"),
+        "fewest_shipments" => format!("{warehouse} keeps the number of shipments small"),
+        "spill_over" => format!("{warehouse} has what the warehouses before it did not have"),
+        "backordered" => format!("nothing was in stock, {warehouse} is where the line waits"),
+        other => other.to_owned(),
+    }
 }
 
 fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
@@ -138,6 +157,10 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
         ChangeKind::Cancelled => format!("{what} were cancelled and went back"),
         ChangeKind::Returned => format!("{what} came back"),
         other => format!("{what}: {}", names::kind(other)),
+    };
+    let told = match decision.sourcing.map(|name| chosen_because(name, warehouse)) {
+        Some(why) => format!("{told}; {why}"),
+        None => told,
     };
     let told = if decision.quantity == 1 {
         told.replace(" were ", " was ")
@@ -236,6 +259,28 @@ mod tests {
         );
         let before: Vec<i64> = decision.buckets.iter().map(|bucket| bucket.before).collect();
         assert_eq!(before, [10, 0]);
+    }
+
+    #[test]
+    fn a_reserve_says_why_a_warehouse_was_chosen_and_what_is_beyond_stock() {
+        let moves = [(Bucket::Held, 2, 2), (Bucket::Backordered, 2, 2)];
+        let mut reserved = change(ChangeKind::Reserved, ReservationState::Held, 2, &moves);
+        for (reason, says) in [
+            (
+                SourcingReason::MostAvailable,
+                "of 3 asked for; EAST had most: held 0 -> 2, backordered 0 -> 2;",
+            ),
+            (
+                SourcingReason::Backordered,
+                "nothing was in stock, EAST is where the line waits",
+            ),
+        ] {
+            let effect = reserved.reservation.as_mut().unwrap();
+            effect.sourcing = reason.into();
+            let decision = decision(&reserved).unwrap();
+            assert_eq!(decision.sourcing, Some(names::sourcing(reason)));
+            assert!(decision.sentence.contains(says), "{}", decision.sentence);
+        }
     }
 
     #[test]

@@ -17,8 +17,11 @@
 //! - **Reservations** (`ledger/reservation.rs`): lines and their parts, where each granted unit is in exactly one state.
 //! - **Commands** ([`Action`]): each is *decided* without changing anything (and may be refused with a [`Refusal`]), then
 //!   *executed* (which cannot be refused). So a refusal leaves nothing behind, and [`Ledger::preview`] can refuse without a
-//!   log write. One file for each family: `reserve`, `transitions` (extend, commit, release, expiry), `fulfilment` (ship,
-//!   cancel, return), `stocking` (receive, adjust, move, pools), `count`, `policies`, `transferring` and `dispatch`.
+//!   log write. One file for each family: `reserve` (with `sourcing`, which chooses warehouses and says why), `transitions`
+//!   (extend, commit, release, expiry), `fulfilment` (ship, cancel, return), `stocking` (receive, adjust, move, pools), `count`,
+//!   `policies`, `transferring`, `dispatch`, `supplies`.
+//! - **Plans**: transfers under way (`ledger/transfers.rs`) and supplies that are expected (`ledger/supplies.rs`) move nothing by
+//!   themselves; `ledger/promise.rs` says what can be sold by which date with them, `ledger/deficits.rs` whose promises are short.
 //! - **Orders over several shards** (`order.rs`, `ledger/home.rs`, `ledger/participant.rs`): the same reservations, prepared first
 //!   and decided at the order's home; [`Coordinator`] says what to send where.
 //! - **Operation ids** (`ledger/operations.rs`): what took effect is remembered for the operation window, so the
@@ -29,10 +32,12 @@
 //! - **Bytes** (`codec.rs`): entries, changes and commands, with a version in front.
 //!
 //! # Where units go
-//! `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit`. Reserving moves units from the
-//! storefront's pool and from free to held, committing to committed; shipping takes them out. What is given back goes
-//! to where it was taken from. A deficit (promised units that a recount did not find) is filled first by whatever becomes
-//! sellable: receipts, restocked returns, released and cancelled units.
+//! `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit - backordered`. Reserving moves units
+//! from the storefront's pool and from free to held, and beyond stock as far as a policy allows (backordered); committing moves
+//! them to committed; shipping takes them out. What is given back goes to where it was taken from. Whatever becomes sellable
+//! (receipts, arriving transfers, restocked returns, released and cancelled units) fills a deficit first (promised units that a
+//! recount did not find), then what is backordered; the rest is free. Ring-fenced units fill no backorder. What is in transit
+//! to a cell is not part of its sum.
 //!
 //! # Where to start reading
 //! [`Action`] for what can be asked, `ledger/apply.rs` for the way of one entry, then one family of commands. The claims

@@ -7,6 +7,7 @@ mod changes;
 mod concurrency;
 mod malformed;
 mod orders;
+mod plans;
 mod reservations;
 mod restart;
 mod support;
