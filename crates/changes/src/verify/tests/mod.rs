@@ -3,6 +3,7 @@
 mod damage;
 mod histories;
 mod orders;
+mod plans;
 mod world;
 
 use holdfast_proto::v1::{self, Bucket, Change, ChangeKind};
