@@ -159,7 +159,7 @@ fn stocked(dispatched: Success) -> Success {
     }
 }
 
-fn with_lines(action: &Action, share: &Share) -> Action {
+fn with_lines(action: &Action, share: &[(u32, TransferLine)]) -> Action {
     let mut action = action.clone();
     if let Action::TransferIn { lines, .. } = &mut action {
         *lines = share.iter().map(|(_, line)| line.clone()).collect();
@@ -168,7 +168,7 @@ fn with_lines(action: &Action, share: &Share) -> Action {
 }
 
 /// A shard's refusal, with the line's number in the request.
-fn renumbered(refusal: Refusal, share: &Share) -> Refusal {
+fn renumbered(refusal: Refusal, share: &[(u32, TransferLine)]) -> Refusal {
     match refusal {
         Refusal::ExceedsLine {
             line,
