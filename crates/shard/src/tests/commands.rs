@@ -1,8 +1,8 @@
 //! Short ways to say what to do, and to see what came of it.
 
 use holdfast_ledger::{
-    Action, CellView, Command, OperationId, Outcome, Principal, Query, QueryReply, ReserveLine, ReserveMode, Sourcing,
-    Sku, Source, StorefrontId, Success, WarehouseId,
+    Action, CellView, Command, OperationId, Outcome, Principal, Query, QueryReply, ReserveLine, ReserveMode,
+    Sku, Source, Sourcing, StorefrontId, Success, WarehouseId,
 };
 
 use crate::SubmitError;
