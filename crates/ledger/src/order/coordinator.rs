@@ -7,6 +7,9 @@
 //! order of the shards, one after the other, waiting at each: two orders that met crosswise now meet at their first common shard,
 //! where one of them comes first. An attempt that waits holds only lower shards than the one it waits for, so nobody waits in a circle.
 
+mod answers;
+mod attempts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -15,9 +18,7 @@ use super::{
     Decision, OrderLine, OrderPart, OrderReply, OrderStep, OrderTerms, PreparedPart, ShardNumber, Standing,
 };
 use crate::{
-    Action, Command, GrantedLine, Outcome, Position, Refusal, ReserveMode, Settlement, Shortage, Sku,
-    Success, Verdict,
-    change::Cause,
+    Action, Command, Outcome, Position, Refusal, ReserveMode, Sku, Success,
     fault::{Fault, is_seeded},
     ledger::merged_lines,
 };
@@ -432,208 +433,6 @@ impl Coordinator {
                 }
             }
         }
-    }
-
-    /// The attempt came to nothing. Again when only other undecided orders were in the way.
-    fn retry_or_refuse(&mut self, aborted: bool) -> Progress {
-        let contended = |refused: &Refused| matches!(refused, Refused::By(Refusal::Contended(_)));
-        let worth_it = !self.refused.is_empty() && self.refused.values().all(contended);
-        if worth_it && self.rounds < MAX_ROUNDS {
-            let attempt = self.attempt;
-            if aborted {
-                self.clear(attempt)
-            } else {
-                self.next_attempt(attempt)
-            }
-        } else {
-            self.refuse()
-        }
-    }
-
-    /// Has participants give back what an aborted attempt took, so that the next one finds it.
-    fn clear(&mut self, attempt: u32) -> Progress {
-        if self.rounds >= MAX_ROUNDS {
-            return self.refuse();
-        }
-        self.pending.clear();
-        self.phase = Phase::Clearing;
-        self.attempt = attempt;
-        let settlement = Settlement {
-            verdict: Verdict::Aborted,
-            attempt,
-            incarnation: None,
-            version: 0,
-            expires_at_ms: 0,
-            cause: Cause::of(&self.request),
-        };
-        let others: Vec<ShardNumber> = self.shards().filter(|shard| *shard != self.home).collect();
-        let mut send = Vec::with_capacity(others.len());
-        for shard in others {
-            send.push(self.send(shard, Sent::Settle, OrderStep::Settle(settlement.clone())));
-        }
-        Progress::send(send)
-    }
-
-    fn cleared(&mut self) -> Progress {
-        if self.phase == Phase::Clearing && self.pending.is_empty() {
-            self.next_attempt(self.attempt)
-        } else {
-            Progress::default()
-        }
-    }
-
-    fn next_attempt(&mut self, after: u32) -> Progress {
-        self.attempt = after.saturating_add(1);
-        self.rounds += 1;
-        if !is_seeded(Fault::KeepsOldUnits) {
-            self.prepared.clear();
-        }
-        self.refused.clear();
-        self.pending.clear();
-        // Best effort waits for nobody, so it needs no order among the shards.
-        if self.terms.mode == ReserveMode::BestEffort {
-            self.phase = Phase::Together;
-            return Progress::send(self.start());
-        }
-        self.phase = Phase::Ascending;
-        let target = self.begin(false);
-        Progress::send(vec![target])
-    }
-
-    /// Takes part in an attempt that another coordinator began.
-    fn ascend(&mut self, attempt: u32) -> Progress {
-        if self.rounds >= MAX_ROUNDS {
-            return self.refuse();
-        }
-        self.rounds += 1;
-        self.attempt = attempt;
-        self.prepared.clear();
-        self.refused.clear();
-        self.pending.clear();
-        if self.terms.mode == ReserveMode::BestEffort {
-            self.phase = Phase::Together;
-            return Progress::send(self.start());
-        }
-        self.phase = Phase::Ascending;
-        self.ask_next()
-    }
-
-    fn replay(&mut self, standing: Standing) -> Progress {
-        let Standing::Decided {
-            attempt,
-            position,
-            first_expires_at_ms,
-            incarnations,
-            ..
-        } = standing
-        else {
-            return Progress::default();
-        };
-        self.pending.clear();
-        self.refused.clear();
-        self.attempt = attempt;
-        let known = |shard: &ShardNumber| incarnations.get(shard).copied();
-        self.prepared
-            .retain(|shard, part| known(shard) == Some(part.incarnation));
-        let missing: Vec<ShardNumber> = incarnations
-            .keys()
-            .copied()
-            .filter(|shard| !self.prepared.contains_key(shard))
-            .collect();
-        self.phase = Phase::Replaying {
-            position,
-            expires_at_ms: first_expires_at_ms,
-            shards: incarnations.into_keys().collect(),
-        };
-        let mut send = Vec::with_capacity(missing.len());
-        for shard in missing {
-            send.push(self.prepare(shard));
-        }
-        if send.is_empty() {
-            self.replayed()
-        } else {
-            Progress::send(send)
-        }
-    }
-
-    fn replayed(&mut self) -> Progress {
-        let Phase::Replaying {
-            position,
-            expires_at_ms,
-            shards,
-        } = &self.phase
-        else {
-            return Progress::default();
-        };
-        if let Some(silent) = self.refused.keys().next() {
-            let silent = *silent;
-            self.phase = Phase::Over;
-            return Progress::end(End::Unknown(silent));
-        }
-        if shards.iter().all(|shard| self.prepared.contains_key(shard)) {
-            let (position, expires_at_ms) = (*position, *expires_at_ms);
-            self.granted(position, expires_at_ms, true)
-        } else {
-            Progress::default()
-        }
-    }
-
-    fn granted(&mut self, position: Position, expires_at_ms: u64, replayed: bool) -> Progress {
-        self.phase = Phase::Over;
-        let mut by_line: BTreeMap<u32, GrantedLine> = std::mem::take(&mut self.prepared)
-            .into_values()
-            .flat_map(|part| part.lines)
-            .map(|line| (line.line, line))
-            .collect();
-        let Action::Reserve { lines, .. } = &self.request.action else {
-            return Progress::default();
-        };
-        // Lines of shards that had nothing for a best-effort order are told too.
-        for (line, sku, requested) in merged_lines(lines).unwrap_or_default() {
-            by_line.entry(line).or_insert_with(|| GrantedLine {
-                line,
-                sku: sku.clone(),
-                requested,
-                granted: 0,
-                allocations: Vec::new(),
-            });
-        }
-        Progress::end(End::Outcome(Ok(Success::Reserved {
-            position,
-            replayed,
-            expires_at_ms,
-            lines: by_line.into_values().collect(),
-        })))
-    }
-
-    /// Says why there is no hold: what is wrong with the request, then who was silent, then what is short.
-    fn refuse(&mut self) -> Progress {
-        self.phase = Phase::Over;
-        let mut shortages: Vec<Shortage> = Vec::new();
-        let mut contended = self.refused.is_empty();
-        let mut short_for_good = false;
-        let mut silent = None;
-        for (shard, refused) in &self.refused {
-            match refused {
-                Refused::By(Refusal::InsufficientStock(short)) => {
-                    short_for_good = true;
-                    shortages.extend(short.iter().cloned());
-                }
-                Refused::By(Refusal::Contended(short)) => {
-                    contended = true;
-                    shortages.extend(short.iter().cloned());
-                }
-                Refused::By(Refusal::OrderAborted { .. }) => contended = true,
-                Refused::By(other) => return Progress::end(End::Outcome(Err(other.clone()))),
-                Refused::Silent(_) => silent = silent.or(Some(*shard)),
-            }
-        }
-        shortages.sort_by_key(|shortage| shortage.line);
-        Progress::end(match silent {
-            Some(shard) if !short_for_good => End::Unavailable(shard),
-            None if contended && !short_for_good => End::Outcome(Err(Refusal::Contended(shortages))),
-            _ => End::Outcome(Err(Refusal::InsufficientStock(shortages))),
-        })
     }
 
     fn begin(&mut self, with_part: bool) -> Target {
