@@ -282,9 +282,15 @@ impl Proposer {
     /// Answers from the ledger once it is certain that nothing acknowledged is missing in it.
     fn confirm_now(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
         let (gate, state) = (self.parts.gate.clone(), Arc::clone(&self.parts.state));
+        let health = self.parts.health.clone();
         let round = async move {
             gate.confirm().await?;
-            Ok(state.read_owned().await)
+            let state = state.read_owned().await;
+            // It may have died while an entry was applied, with a ledger between two entries.
+            if health.is_dead() {
+                return Err(NotConfirmed::Stopped);
+            }
+            Ok(state)
         };
         ctx.spawn(round.into_actor(self).map(move |confirmed, actor, ctx| {
             actor.work.confirming -= items.len();

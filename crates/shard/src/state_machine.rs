@@ -153,7 +153,11 @@ impl StateMachine {
         };
         let mut state = self.state.write().await;
         let outcomes = match &work {
-            Some(work) => self.apply_work(&mut state.ledger, log_id.index, work)?,
+            Some(work) => {
+                let result = self.apply_work(&mut state.ledger, log_id.index, work);
+                // Said before the lock is given back: the ledger may be ahead of what it says to have applied.
+                self.died("applying an entry", result)?
+            }
             None => Outcomes::default(),
         };
         if let EntryPayload::Membership(membership) = entry.payload {
@@ -203,7 +207,7 @@ impl StateMachine {
         Ok(())
     }
 
-    fn died(&self, doing: &str, result: io::Result<()>) -> io::Result<()> {
+    fn died<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &result {
             self.health.fail(format!("{doing}: {error}"));
         }

@@ -124,11 +124,19 @@ async fn ask_there(replica: &Replica, node: u64, query: &Query, deadline: Instan
 async fn answer(replica: &Replica, query: Query, age_ms: u64) -> Result<Answer, QueryError> {
     if matches!(query, Query::Digest) {
         let state = Arc::clone(&replica.state).read_owned().await;
+        if replica.is_stopped() {
+            return Err(QueryError::Stopped);
+        }
         let threads = replica.host.threads;
         let digest = threads.blocking(move || Ok(read(&state, &query, age_ms))).await;
         digest.unwrap_or(Err(QueryError::Stopped))
     } else {
-        read(&*replica.state.read().await, &query, age_ms)
+        let state = replica.state.read().await;
+        // A replica that died while an entry was applied has a ledger between two entries.
+        if replica.is_stopped() {
+            return Err(QueryError::Stopped);
+        }
+        read(&state, &query, age_ms)
     }
 }
 

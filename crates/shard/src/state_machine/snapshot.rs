@@ -157,6 +157,9 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let state = Arc::clone(&self.state).read_owned().await;
+        if self.health.is_dead() {
+            return Err(io::Error::other("the replica died while an entry was applied"));
+        }
         let (snapshots, changes) = (self.snapshots.clone(), self.changes.clone());
         let result = self
             .threads
