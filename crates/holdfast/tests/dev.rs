@@ -161,7 +161,7 @@ fn dev_is_ready_keeps_its_data_and_stops_when_told() {
         .collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!(
-        rows[1].ends_with(",SHIRT-1,LONDON,10,7,0,0,0,3,0,0,0"),
+        rows[1].ends_with(",SHIRT-1,LONDON,10,7,0,0,0,3,0,0,0,0,0"),
         "{rows:?}"
     );
     dev.stop();
