@@ -39,6 +39,7 @@ use crate::{Change, Outcome};
 
 use operations::Operations;
 use orders::Orders;
+pub(crate) use orders::abort_of;
 use policies::Policies;
 use reservations::Reservations;
 pub(crate) use reserve::merged_lines;

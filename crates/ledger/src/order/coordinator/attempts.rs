@@ -2,9 +2,10 @@
 
 use super::{Coordinator, MAX_ROUNDS, Phase, Progress, Refused, Sent};
 use crate::{
-    Refusal, ReserveMode, Settlement, ShardNumber, Verdict,
+    Refusal, ReserveMode, ShardNumber,
     change::Cause,
     fault::{Fault, is_seeded},
+    ledger::abort_of,
     order::OrderStep,
 };
 
@@ -33,14 +34,7 @@ impl Coordinator {
         self.pending.clear();
         self.phase = Phase::Clearing;
         self.attempt = attempt;
-        let settlement = Settlement {
-            verdict: Verdict::Aborted,
-            attempt,
-            incarnation: None,
-            version: 0,
-            expires_at_ms: 0,
-            cause: Cause::of(&self.request),
-        };
+        let settlement = abort_of(attempt, Cause::of(&self.request));
         let others: Vec<ShardNumber> = self.shards().filter(|shard| *shard != self.home).collect();
         let mut send = Vec::with_capacity(others.len());
         for shard in others {
