@@ -13,6 +13,7 @@
 //!         lines: vec![v1::ReserveLine { sku: "SHIRT-1".to_owned(), quantity: 2, source: None }],
 //!         ttl_ms: 15 * 60 * 1000,
 //!         mode: v1::ReserveMode::AllOrNothing.into(),
+//!         ..Default::default()
 //!     })
 //!     .await?;
 //! # Ok(())
