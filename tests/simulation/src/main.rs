@@ -1,6 +1,9 @@
 //! Runs seeds and says what they did; the first one that fails ends it.
 
 use std::collections::BTreeMap;
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -38,6 +41,7 @@ fn main() -> Result<()> {
     let mut sum = Sum::default();
     let first = args.seed.unwrap_or(args.first_seed);
     let count = args.seed.map(|_| 1).or(args.seeds);
+    let seed_under_way = say_the_seed_when_it_panics();
     for seed in first.. {
         let more = match count {
             Some(count) => seed < first + count,
@@ -46,8 +50,8 @@ fn main() -> Result<()> {
         if !more {
             break;
         }
-        let run = run(Plan::new(seed), args.trace)
-            .with_context(|| format!("seed {seed} failed; repeat it with: cargo xtask soak --seed {seed}"))?;
+        seed_under_way.store(seed, Ordering::Relaxed);
+        let run = run(Plan::new(seed), args.trace).with_context(|| how_to_repeat(seed))?;
         let report = run.report;
         if args.seed.is_some() || !args.json {
             println!(
@@ -62,6 +66,21 @@ fn main() -> Result<()> {
         sum.did_enough()?;
     }
     Ok(())
+}
+
+fn how_to_repeat(seed: u64) -> String {
+    format!("seed {seed} failed; repeat it with: cargo xtask soak --seed {seed}")
+}
+
+/// A panic may end the process before anything else can name the seed.
+fn say_the_seed_when_it_panics() -> Arc<AtomicU64> {
+    let seed = Arc::new(AtomicU64::new(0));
+    let (shared, print) = (Arc::clone(&seed), panic::take_hook());
+    panic::set_hook(Box::new(move |panicked| {
+        eprintln!("{}", how_to_repeat(shared.load(Ordering::Relaxed)));
+        print(panicked);
+    }));
+    seed
 }
 
 /// What all runs did.

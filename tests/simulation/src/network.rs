@@ -43,8 +43,10 @@ pub struct Conditions {
     pub slow_ms: BTreeMap<(u64, u64), u64>,
     /// Of a thousand messages so many are lost.
     pub lost_permille: u32,
-    /// Of a thousand messages between Raft replicas so many arrive twice. Requests do not: a refused one may be decided anew
-    /// when it comes again, so that a doubled one may be refused and take effect.
+    /// Of a thousand messages between Raft replicas so many arrive twice. The second comes from a connection that broke, so
+    /// its answer is lost: to answer for the first, it would have to overtake what was sent on the same connection since.
+    /// Requests are not doubled: a refused one may be decided anew when it comes again, so that it may be refused and take
+    /// effect.
     pub doubled_permille: u32,
     /// Whether messages overtake others. Between Raft replicas, which are promised that order is kept on a connection,
     /// what comes late was sent on one that broke: its answer is lost.
@@ -72,20 +74,17 @@ pub struct Counts {
 
 type Answered = Result<Bytes, TransportError>;
 
-/// Where the asker waits; the first answer counts.
-#[derive(Clone)]
-struct Slot(Arc<Mutex<Option<oneshot::Sender<Answered>>>>);
+/// Where the asker waits.
+struct Slot(oneshot::Sender<Answered>);
 
 impl Slot {
     fn new() -> (Self, oneshot::Receiver<Answered>) {
         let (sender, receiver) = oneshot::channel();
-        (Self(Arc::new(Mutex::new(Some(sender)))), receiver)
+        (Self(sender), receiver)
     }
 
-    fn fill(&self, answer: Answered) {
-        if let Some(waiting) = self.0.lock().take() {
-            waiting.send(answer).ok();
-        }
+    fn fill(self, answer: Answered) {
+        self.0.send(answer).ok();
     }
 }
 
@@ -277,14 +276,14 @@ impl Network {
                     shard,
                     payload,
                 },
-                slot,
+                _,
             ) if happens(random, conditions.doubled_permille) => {
                 let question = Question::Ask {
                     channel: Channel::Raft,
                     shard: *shard,
                     payload: payload.clone(),
                 };
-                Some(Content::Question(question, slot.clone()))
+                Some(Content::Question(question, Slot::new().0))
             }
             _ => None,
         };
