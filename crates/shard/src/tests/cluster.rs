@@ -16,7 +16,7 @@ use holdfast_storage::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::commands::{SubmitResult, cells, one_cell};
+use super::commands::{SubmitResult, cells, one_cell, receive};
 use crate::{
     Answer, Freshness, PeerTransport, ShardHandle, ShardOptions, ShardStores, StartError, TransportError,
     start,
@@ -185,6 +185,19 @@ impl Cluster {
             .map(|node| (node, TestDisk::Memory(FaultDisk::new(node))))
             .collect();
         Self::start_on(disks, change).await
+    }
+
+    /// Three nodes whose leader stays, however starved the machine is: only seconds of silence bring an election, and none
+    /// stands any more, since all have followed the leader.
+    pub(super) async fn start_with_a_lasting_leader() -> Self {
+        let cluster = Self::start_with(|options| {
+            options.election_timeout_min_ms = 5_000;
+            options.election_timeout_max_ms = 6_000;
+        })
+        .await;
+        cluster.must(receive("in-all-replicas", 1)).await;
+        cluster.agree().await;
+        cluster
     }
 
     /// Three nodes on real folders.
