@@ -96,6 +96,9 @@ enum Phase {
     Aborting,
     /// What the aborted attempt left is given back before the next one.
     Clearing,
+    /// The home refused, so it knows of nobody whom it would have to tell of the abort: what others prepared is given back
+    /// before the caller hears of the refusal.
+    GivingBack,
     /// Held in an earlier call: the parts are read again.
     Replaying {
         position: Position,
@@ -291,7 +294,7 @@ impl Coordinator {
                 self.phase = Phase::Over;
                 Progress::end(End::Unknown(self.home))
             }
-            Phase::Aborting | Phase::Clearing | Phase::Replaying { .. } => self.refuse(),
+            Phase::Aborting | Phase::Clearing | Phase::GivingBack | Phase::Replaying { .. } => self.refuse(),
         }
     }
 

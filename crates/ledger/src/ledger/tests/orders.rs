@@ -236,6 +236,20 @@ fn an_order_that_one_shard_cannot_fill_takes_nothing_anywhere() {
 }
 
 #[test]
+fn what_a_refusing_home_does_not_know_of_is_given_back_before_the_caller_hears_of_it() {
+    let mut shards = Shards::stocked(3, 10);
+    shards.stories[0].hold("0-a", 10);
+    let order = shards.order(&["0-a", "1-a", "2-a"], 2, ALL);
+    let end = shards.run(&order);
+    assert!(
+        matches!(end, End::Outcome(Err(Refusal::InsufficientStock(_)))),
+        "{end:?}"
+    );
+    // No resolver has worked.
+    assert_eq!(shards.units(), [(0, 10, 0), (10, 0, 0), (10, 0, 0)]);
+}
+
+#[test]
 fn best_effort_takes_what_there_is_in_every_shard() {
     let mut shards = Shards::stocked(3, 10);
     shards.stories[0].hold("0-a", 10);

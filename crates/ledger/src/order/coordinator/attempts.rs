@@ -21,9 +21,22 @@ impl Coordinator {
             } else {
                 self.next_attempt(attempt)
             }
+        } else if aborted {
+            self.give_back()
         } else {
             self.refuse()
         }
+    }
+
+    /// The order has failed. A home that took part tells the others itself; one that refused does not know them, and they
+    /// would keep their units until they ask.
+    fn give_back(&mut self) -> Progress {
+        let others: Vec<ShardNumber> = self.prepared.keys().copied().collect();
+        if others.is_empty() || !self.refused.contains_key(&self.home) {
+            return self.refuse();
+        }
+        self.phase = Phase::GivingBack;
+        self.settle_abort(others)
     }
 
     /// Has participants give back what an aborted attempt took, so that the next one finds it.
@@ -34,20 +47,25 @@ impl Coordinator {
         self.pending.clear();
         self.phase = Phase::Clearing;
         self.attempt = attempt;
-        let settlement = abort_of(attempt, Cause::of(&self.request));
         let others: Vec<ShardNumber> = self.shards().filter(|shard| *shard != self.home).collect();
-        let mut send = Vec::with_capacity(others.len());
-        for shard in others {
+        self.settle_abort(others)
+    }
+
+    fn settle_abort(&mut self, shards: Vec<ShardNumber>) -> Progress {
+        let settlement = abort_of(self.attempt, Cause::of(&self.request));
+        let mut send = Vec::with_capacity(shards.len());
+        for shard in shards {
             send.push(self.send(shard, Sent::Settle, OrderStep::Settle(settlement.clone())));
         }
         Progress::send(send)
     }
 
+    /// A participant has given back, or will not be waited for: it asks by itself.
     pub(super) fn cleared(&mut self) -> Progress {
-        if self.phase == Phase::Clearing && self.pending.is_empty() {
-            self.next_attempt(self.attempt)
-        } else {
-            Progress::default()
+        match self.phase {
+            Phase::Clearing if self.pending.is_empty() => self.next_attempt(self.attempt),
+            Phase::GivingBack if self.pending.is_empty() => self.refuse(),
+            _ => Progress::default(),
         }
     }
 
