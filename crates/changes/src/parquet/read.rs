@@ -1,5 +1,7 @@
 //! A Parquet file back into changes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
@@ -30,6 +32,9 @@ pub enum DecodeError {
         /// What it has to be.
         expected: String,
     },
+    /// The file is damaged in a way that its reader does not expect.
+    #[error("the file is damaged: its reader gave up on it")]
+    Damaged,
     /// A value is not allowed in its column.
     #[error("row {row}: {column} has a value that is not allowed there")]
     Value {
@@ -42,8 +47,15 @@ pub enum DecodeError {
 
 /// The changes of a file, some thousand at a time.
 pub struct Decoder {
-    batches: ParquetRecordBatchReader,
+    /// None when there is no more to read.
+    batches: Option<ParquetRecordBatchReader>,
     rows_before: u64,
+}
+
+/// The Parquet library panics on some damaged files, as `ColumnChunkMetaData::byte_range` says of itself. What it leaves
+/// behind then is not used again.
+fn catching<T>(read: impl FnOnce() -> T) -> Result<T, DecodeError> {
+    catch_unwind(AssertUnwindSafe(read)).map_err(|_| DecodeError::Damaged)
 }
 
 impl Decoder {
@@ -52,7 +64,7 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError`]: not one of our files.
     pub fn open(file: Bytes) -> Result<Self, DecodeError> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+        let builder = catching(|| ParquetRecordBatchReaderBuilder::try_new(file))??;
         for field in schema().fields() {
             let found = builder
                 .schema()
@@ -69,9 +81,10 @@ impl Decoder {
         let names = schema();
         let known = names.fields().iter().map(|field| field.name().as_str());
         let mask = ProjectionMask::columns(builder.parquet_schema(), known);
-        let batches = builder.with_projection(mask).with_batch_size(8 * 1024).build()?;
+        let builder = builder.with_projection(mask).with_batch_size(8 * 1024);
+        let batches = catching(|| builder.build())??;
         Ok(Self {
-            batches,
+            batches: Some(batches),
             rows_before: 0,
         })
     }
@@ -81,10 +94,14 @@ impl Iterator for Decoder {
     type Item = Result<Vec<Change>, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = match self.batches.next()? {
-            Ok(batch) => batch,
-            Err(error) => return Some(Err(error.into())),
+        let mut batches = self.batches.take()?;
+        let batch = match catching(|| batches.next()) {
+            Ok(Some(Ok(batch))) => batch,
+            Ok(Some(Err(error))) => return Some(Err(error.into())),
+            Ok(None) => return None,
+            Err(damaged) => return Some(Err(damaged)),
         };
+        self.batches = Some(batches);
         let rows_before = self.rows_before;
         self.rows_before += batch.num_rows() as u64;
         Some(rows(&batch, rows_before))
