@@ -1,7 +1,7 @@
-//! Benchmarks: how fast the parts of Holdfast are by themselves.
+//! Benchmarks: how fast Holdfast is beside what a user would pick instead, and how fast its parts are by themselves.
 //!
-//! What a whole cluster does under load is measured by `holdfast bench`; here one part is measured without the others, so
-//! that a change of its speed is seen where it was made.
+//! Whole systems are compared in one run on one machine, so that the ratios mean something where absolute times do not. A
+//! part is measured without the others, so that a change of its speed is seen where it was made.
 //!
 //! # The parts
 //! - `benches/ledger_apply.rs`: [`holdfast_ledger::Ledger::apply`] on one core, with entries that reserve and commit, on one
@@ -9,7 +9,10 @@
 //!   is 2 million.
 //! - `src/bin/order_latency.rs`: orders of five lines over five shards beside single-shard ones, on three real nodes. The goal of
 //!   the design is at most 2.5 times the latency.
-//! - This library makes their input: a [`Catalogue`] with stock, and a log made by [`reserve_and_commit`]. The same numbers
+//! - `src/bin/compare/`: three Holdfast nodes, PostgreSQL, Redis, and the floor beneath them all (a gRPC echo, a data
+//!   sync), under the same workloads and numbers of callers; `cargo xtask bench` installs what it needs and runs it.
+//! - [`nodes`] starts the Holdfast nodes of both.
+//! - This library makes the ledger's input: a [`Catalogue`] with stock, and a log made by [`reserve_and_commit`]. The same numbers
 //!   give the same log, so two runs are comparable.
 //!
 //! # How to run
@@ -18,6 +21,8 @@
 //!
 //! # Where to start reading
 //! [`reserve_and_commit`] says what is measured; the bench file is the loop around it.
+
+pub mod nodes;
 
 use holdfast_ledger::{
     Action, Command, Entry, Ledger, LedgerOptions, OperationId, Principal, Reason, Reference, ReserveLine,

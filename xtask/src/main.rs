@@ -1,10 +1,11 @@
 //! The commands of the project, for people who build it or try it.
 //!
 //! `cargo xtask demo` shows the whole system at work, `cargo xtask test` proves it, and
-//! `cargo xtask soak` looks for what the tests do not. Each installs what it needs by
+//! `cargo xtask soak` looks for what the tests do not, `cargo xtask bench` measures it. Each installs what it needs by
 //! package name, says what it is doing, and can be run again. Start reading in `demo.rs`.
 
 mod acknowledged;
+mod bench;
 mod cluster;
 mod demo;
 mod mutants;
@@ -38,6 +39,9 @@ enum Command {
         after_help = "Examples:\n  cargo xtask soak --minutes 60\n  cargo xtask soak --seed 17 --trace"
     )]
     Soak(soak::Args),
+    /// Holdfast beside PostgreSQL, Redis, a gRPC echo and a data sync: the same work, the same callers, one run.
+    #[command(after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --seconds 20 --json")]
+    Bench(bench::Args),
     /// Seeds the ledger with one known fault of the order protocol after the other: the model has to notice each.
     #[command(after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants --threads 4")]
     Mutants(mutants::Args),
@@ -48,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Mutants(args) => mutants::run(&args),
     }
 }

@@ -21,6 +21,19 @@ pub(crate) fn python() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that the servers are there that Holdfast is compared with. They are only installed, not left running.
+pub(crate) fn database_servers() -> Result<()> {
+    let has_postgres = succeeds("sh", &["-c", "ls /usr/lib/postgresql/*/bin/initdb"]);
+    let has_redis = succeeds("redis-server", &["--version"]);
+    let packages = [("postgresql", has_postgres), ("redis-server", has_redis)];
+    let missing = packages.iter().filter(|(_, is_there)| !is_there);
+    let missing: Vec<&str> = missing.map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing).context("the comparison needs PostgreSQL and Redis")
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     if !succeeds("apt-get", &["--version"]) {
         bail!(

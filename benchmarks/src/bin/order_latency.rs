@@ -5,17 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
+use holdfast_benchmarks::nodes::Nodes;
 use holdfast_client::{Client, ClientOptions, new_operation_id};
 use holdfast_proto::v1;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
 
 const SHARDS: u32 = 5;
 
@@ -52,48 +50,11 @@ struct Latencies {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let folder = tempfile::tempdir()?;
-    let (mut nodes, endpoints) = start(&args, folder.path()).await?;
-    let measured = measure(&args, endpoints).await;
-    // The nodes stop and remove nothing; the folder goes with this process.
-    if let Some(pid) = nodes.id() {
-        let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
-    }
-    nodes.wait().await?;
+    let nodes = Nodes::start(&args.binary, &folder.path().join("nodes"), args.base_port, SHARDS).await?;
+    let measured = measure(&args, nodes.endpoints()).await;
+    nodes.stop().await?;
     report(&args, &measured?);
     Ok(())
-}
-
-async fn start(args: &Args, folder: &std::path::Path) -> Result<(Child, Vec<String>)> {
-    let port = args.base_port.to_string();
-    let shards = SHARDS.to_string();
-    let mut nodes = Command::new(&args.binary)
-        .args([
-            "dev",
-            "--json",
-            "--fresh",
-            "--shards",
-            &shards,
-            "--base-port",
-            &port,
-            "--data-dir",
-        ])
-        .arg(folder.join("nodes"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("{} cannot be started; build it first", args.binary.display()))?;
-    let output = nodes.stdout.take().context("the nodes have no output")?;
-    let mut lines = BufReader::new(output).lines();
-    let ready = lines.next_line().await?.context("the nodes ended")?;
-    let ready: serde_json::Value = serde_json::from_str(&ready).with_context(|| ready.clone())?;
-    let addresses = ready["nodes"].as_array().context("no nodes")?.iter();
-    let endpoints = addresses
-        .filter_map(|node| Some(format!("http://{}", node["client_address"].as_str()?)))
-        .collect();
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    Ok((nodes, endpoints))
 }
 
 async fn measure(args: &Args, endpoints: Vec<String>) -> Result<Latencies> {

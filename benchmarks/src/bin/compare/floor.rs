@@ -1,0 +1,121 @@
+//! What nobody can do without: a gRPC call over loopback, and a data sync.
+
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use hdrhistogram::Histogram;
+use holdfast_proto::v1;
+use holdfast_proto::v1::availability_client::AvailabilityClient;
+use holdfast_proto::v1::availability_server::{Availability, AvailabilityServer};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Channel, Server};
+use tonic::{Request, Response, Status};
+
+use crate::load::{Target, histogram, microseconds};
+
+/// A log entry of one reservation is about this long.
+const SYNCED_BYTES: usize = 256;
+
+/// A file that is there already is overwritten, so that a sync has no metadata to write.
+const FILE_BYTES: usize = 16 << 20;
+
+/// How long writing and syncing a little takes, in microseconds.
+pub(crate) fn data_syncs(folder: &Path, duration: Duration) -> Result<Histogram<u64>> {
+    let mut file = File::create(folder.join("synced"))?;
+    file.write_all(&vec![1; FILE_BYTES])?;
+    file.sync_all()?;
+    file.rewind()?;
+    let mut latency = histogram()?;
+    let (until, mut position) = (Instant::now() + duration, 0);
+    while Instant::now() < until {
+        if position + SYNCED_BYTES > FILE_BYTES {
+            file.rewind()?;
+            position = 0;
+        }
+        let began = Instant::now();
+        file.write_all(&[2; SYNCED_BYTES])?;
+        file.sync_data()?;
+        latency.saturating_record(microseconds(began.elapsed()));
+        position += SYNCED_BYTES;
+    }
+    Ok(latency)
+}
+
+/// Answers with what was asked, at once.
+struct Echo;
+
+#[tonic::async_trait]
+impl Availability for Echo {
+    async fn check_availability(
+        &self,
+        request: Request<v1::CheckAvailabilityRequest>,
+    ) -> Result<Response<v1::CheckAvailabilityResponse>, Status> {
+        let skus = request.into_inner().skus.into_iter();
+        let skus = skus.map(|sku| v1::SkuAvailability {
+            sku,
+            available: 1,
+            ..Default::default()
+        });
+        Ok(Response::new(v1::CheckAvailabilityResponse {
+            skus: skus.collect(),
+        }))
+    }
+
+    async fn promise(&self, _: Request<v1::PromiseRequest>) -> Result<Response<v1::PromiseResponse>, Status> {
+        Err(Status::unimplemented("an echo promises nothing"))
+    }
+}
+
+/// Serves echoes until the process is killed; prints its address.
+#[allow(clippy::print_stdout, reason = "the parent reads it")]
+pub(crate) async fn serve_echoes() -> Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    Server::builder()
+        .add_service(AvailabilityServer::new(Echo))
+        .serve_with_incoming(TcpListenerStream::new(listener))
+        .await?;
+    Ok(())
+}
+
+/// An echo server in a process of its own, and one connection to it, as a client of Holdfast has to each node.
+#[derive(Clone)]
+pub(crate) struct Echoes {
+    client: AvailabilityClient<Channel>,
+}
+
+impl Echoes {
+    pub(crate) async fn start() -> Result<(Self, Child)> {
+        let mut server = Command::new(std::env::current_exe()?)
+            .arg("serve-echoes")
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let output = server.stdout.take().context("the echo server has no output")?;
+        let address = BufReader::new(output).lines().next_line().await?;
+        let address = address.context("the echo server ended")?;
+        let client = AvailabilityClient::connect(format!("http://{address}")).await?;
+        Ok((Self { client }, server))
+    }
+}
+
+impl Target for Echoes {
+    async fn reserve(&self, _: usize, sku: usize) -> Result<bool> {
+        let request = v1::CheckAvailabilityRequest {
+            storefront: "web".to_owned(),
+            skus: vec![format!("SKU-{sku}")],
+            ..Default::default()
+        };
+        let answer = self.client.clone().check_availability(request).await?;
+        Ok(answer
+            .into_inner()
+            .skus
+            .first()
+            .is_some_and(|sku| sku.available > 0))
+    }
+}
