@@ -1,8 +1,6 @@
 //! The callers: each waits for its answer, or they come at a fixed rate whether answers have come or not.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -111,7 +109,6 @@ pub(crate) async fn at_rate<T: Target>(
     let warm_up = (calls as f64 * WARM_UP) as u64;
     let mut chooser = Chooser::new(workload, 0)?;
     let (finished, mut results) = mpsc::unbounded_channel();
-    let under_way = Arc::new(AtomicU64::new(0));
     let mut before = meter.read()?;
     let (start, mut counted_from) = (Instant::now(), Instant::now());
     for number in 0..warm_up + calls {
@@ -123,12 +120,10 @@ pub(crate) async fn at_rate<T: Target>(
             tokio::time::sleep_until(due.into()).await;
         }
         let (target, sku) = (target.clone(), chooser.next_sku());
-        let (finished, under_way) = (finished.clone(), Arc::clone(&under_way));
-        // A number that is free among those under way would be better; callers share connections anyway.
-        let caller = under_way.fetch_add(1, Ordering::Relaxed) as usize;
+        let finished = finished.clone();
         tokio::spawn(async move {
-            let granted = target.reserve(caller, sku).await;
-            under_way.fetch_sub(1, Ordering::Relaxed);
+            // Each call is another caller's: those who share connections take them in turn.
+            let granted = target.reserve(number as usize, sku).await;
             finished
                 .send(granted.map(|granted| (number, granted, due.elapsed())))
                 .ok();
