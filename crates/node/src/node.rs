@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_ledger::LedgerOptions;
-use holdfast_shard::{PeerTransport, Role, ShardHandle, ShardOptions};
+use holdfast_shard::{Host, PeerTransport, Role, ShardHandle, ShardOptions, Threads};
 use holdfast_storage::Log;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -113,7 +113,8 @@ impl Begun {
 
 impl Node {
     /// Starts a node in the current tokio runtime and returns when it listens. It is ready a moment later: see
-    /// [`Node::ready`].
+    /// [`Node::ready`]. With one thread in the configuration this must be called in a `LocalSet`, which
+    /// [`run_with_threads`](crate::run_with_threads) provides.
     ///
     /// # Errors
     /// [`StartError`] says what stands in the way: the configuration, a port, the data folder.
@@ -305,11 +306,19 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     begun.log = Some(log.clone());
     let peers = Peers::start(identity, &nodes, &tasks, &begun.peers_stopping)?;
     let transport: Arc<dyn PeerTransport> = Arc::new(peers.clone());
+    let threads = if config.has_one_thread() {
+        Threads::Shared
+    } else {
+        Threads::Own
+    };
     for (shard, stores) in (0..).zip(shard_stores) {
+        let host = Host {
+            threads,
+            ..Host::default()
+        };
         let options = shard_options(&config, shard, &nodes);
-        begun
-            .shards
-            .push(holdfast_shard::start(options, stores, Arc::clone(&transport)).await?);
+        let started = holdfast_shard::start_on(host, options, stores, Arc::clone(&transport)).await?;
+        begun.shards.push(started);
     }
     let shards: Arc<[ShardHandle]> = begun.shards.clone().into();
     watch_for_the_end(&tasks, &begun.peers_stopping, &shards, &log, panics, fatal);

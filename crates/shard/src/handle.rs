@@ -31,8 +31,8 @@ pub async fn start(
     start_on(Host::default(), options, stores, transport).await
 }
 
-/// [`start`] on a machine of the caller's making. With [`Threads::Caller`](crate::Threads::Caller) it must be called
-/// in a `LocalSet`, and the replica lives there.
+/// [`start`] on a machine of the caller's making. Unless the replica gets a thread [of its own](crate::Threads::Own) this
+/// must be called in a `LocalSet`, and the replica lives there.
 ///
 /// # Errors
 /// See [`StartError`].

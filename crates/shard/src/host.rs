@@ -29,6 +29,9 @@ pub struct Host {
 pub enum Threads {
     /// The replica has a thread of its own, and what blocks is done on others.
     Own,
+    /// The replica lives on the caller's `LocalSet`, beside whatever else does, and what blocks is done on other threads: no
+    /// message between them has to wake a thread.
+    Shared,
     /// Everything is done on the caller's `LocalSet`, and what blocks holds it up: one thread, so that the order of
     /// events depends on nothing else.
     Caller,
@@ -66,7 +69,7 @@ impl Threads {
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         match self {
-            Self::Own => match tokio::task::spawn_blocking(work).await {
+            Self::Own | Self::Shared => match tokio::task::spawn_blocking(work).await {
                 Ok(result) => result,
                 Err(error) => Err(io::Error::other(error)),
             },

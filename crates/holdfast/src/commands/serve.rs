@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use holdfast_node::config::LogFormat;
-use holdfast_node::{Node, NodeConfig};
+use holdfast_node::{Node, NodeConfig, run_with_threads};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +32,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         LogFormat::Pretty => logs::Format::Pretty,
     };
     logs::start(context.log_level.as_deref().unwrap_or(&config.log.level), format)?;
+    // The threads of this command line serve commands; a node has its own, as its configuration says.
+    let node = move || {
+        let threads = config.clone();
+        run_with_threads(&threads, Box::pin(serve(config, args.stop_with_stdin)))
+    };
+    let ended = tokio::task::spawn_blocking(node).await?;
+    ended.context("cannot make the node's threads")?
+}
+
+async fn serve(config: NodeConfig, stop_with_stdin: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let node_id = config.node.node_id;
@@ -46,7 +56,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let why = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
-        () = stdin_ended(args.stop_with_stdin) => "the end of standard input",
+        () = stdin_ended(stop_with_stdin) => "the end of standard input",
         reason = node.fatal() => {
             tracing::error!(node_id, %reason, "the node must not go on");
             // The log may be what failed, so the shards cannot be closed in order; what was acknowledged is on the disk.

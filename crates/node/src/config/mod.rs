@@ -137,6 +137,12 @@ impl NodeConfig {
         Ok(config)
     }
 
+    /// Does the node do everything on one thread? Without a number it is never taken for granted: [`Node::start`](crate::Node::start)
+    /// may then be called in any runtime.
+    pub(crate) fn has_one_thread(&self) -> bool {
+        self.node.threads == Some(1)
+    }
+
     /// The nodes of the cluster in order of their ids: [`NodeConfig::peers`], or this node alone.
     pub fn cluster_nodes(&self) -> Vec<PeerSection> {
         if self.peers.is_empty() {

@@ -17,6 +17,11 @@ pub struct NodeSection {
     /// The folder of the node's log, snapshots and changes, made if it is missing. It belongs to this node alone.
     /// Required.
     pub data_dir: PathBuf,
+    /// How many threads serve, 1 to 1024, besides those of the log. With 1 everything is on that thread, which costs
+    /// the least for each call; with more, connections are on so many and each shard has one of its own.
+    /// Default: the number of processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
 }
 
 impl Default for NodeSection {
@@ -25,6 +30,7 @@ impl Default for NodeSection {
             node_id: 1,
             cluster_id: None,
             data_dir: PathBuf::from("holdfast-data"),
+            threads: None,
         }
     }
 }

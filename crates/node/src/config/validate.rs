@@ -56,6 +56,9 @@ impl NodeConfig {
         if node_id == 0 {
             problems.push("node.node_id is 0: node ids begin at 1".to_owned());
         }
+        if let Some(threads) = self.node.threads {
+            check_range(problems, "node.threads", u64::from(threads), 1..=1024);
+        }
         if self.node.data_dir.as_os_str().is_empty() {
             problems
                 .push("node.data_dir is empty: name the folder that shall hold this node's data".to_owned());

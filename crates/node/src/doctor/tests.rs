@@ -7,6 +7,7 @@ fn config(folder: &std::path::Path) -> NodeConfig {
             node_id: 1,
             cluster_id: None,
             data_dir: folder.join("data"),
+            threads: None,
         },
         ..NodeConfig::default()
     };

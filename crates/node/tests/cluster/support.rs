@@ -41,6 +41,7 @@ impl TestCluster {
                     node_id,
                     cluster_id: Some(uuid::Uuid::from_u128(7)),
                     data_dir: folder.path().join(format!("node-{node_id}")),
+                    threads: None,
                 },
                 ..NodeConfig::default()
             };

@@ -76,7 +76,7 @@ pub(crate) async fn start(
     };
     let thread = match threads {
         Threads::Own => Some(on_own_thread(shard, running)?),
-        Threads::Caller => {
+        Threads::Shared | Threads::Caller => {
             actix::spawn(running);
             None
         }

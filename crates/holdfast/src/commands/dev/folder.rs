@@ -60,6 +60,7 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
     let folder = folder
         .canonicalize()
         .with_context(|| format!("cannot find {}", folder.display()))?;
+    let threads = threads_of_each(marker.nodes);
     let members: Vec<Member> = (1..=marker.nodes)
         .map(|node_id| member(&folder, layout.base_port, node_id))
         .collect();
@@ -77,6 +78,7 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
                 node_id: member.node_id,
                 cluster_id: Some(marker.cluster_id),
                 data_dir: member.data.clone(),
+                threads: Some(threads),
             },
             listen: ListenSection {
                 client: member.client_address.clone(),
@@ -97,6 +99,12 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
         write(&member.config, &text)?;
     }
     Ok(members)
+}
+
+/// The nodes share the machine's processors.
+fn threads_of_each(nodes: u64) -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, |processors| processors.get() as u64);
+    u32::try_from(processors / nodes.max(1)).unwrap_or(1).clamp(1, 1024)
 }
 
 /// Nodes that share one machine with everything else that runs there must wait longer before they call each other dead.
