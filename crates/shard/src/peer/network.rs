@@ -31,6 +31,10 @@ type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotData>;
 /// How long after a peer could not be reached it is tried again.
 const RETRY_UNREACHABLE: Duration = Duration::from_millis(50);
 
+/// How long news of a commit waits for entries to travel with, which saves every second message while entries keep coming. Only followers
+/// and whoever reads from them wait for it.
+const COMMIT_PATIENCE: Duration = Duration::from_millis(2);
+
 /// What is the same for all peers.
 #[derive(Debug, Clone)]
 pub(crate) struct NetworkOptions {
@@ -177,7 +181,7 @@ impl RaftNetworkV2<Types> for Peer {
     {
         let peer = self.clone();
         let in_flight = self.network.options.max_appends_in_flight;
-        let answers = input
+        let answers = join_commits(input)
             .map(move |request| peer.send_append(request))
             .buffered(in_flight);
         let answers: BoxStream<'s, _> = Box::pin(answers);
@@ -251,6 +255,30 @@ impl RaftNetworkV2<Types> for Peer {
     }
 }
 
+/// Leaves out requests without entries that are followed soon by another: that one tells the same commit, or a later one. openraft
+/// takes an answer for all requests that end no later than it says.
+fn join_commits<S>(input: S) -> impl Stream<Item = AppendEntriesRequest<Types>>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
+{
+    stream::unfold(input.fuse(), |mut input| async move {
+        let mut request = input.next().await?;
+        let patience = tokio::time::sleep(COMMIT_PATIENCE);
+        tokio::pin!(patience);
+        while request.entries.is_empty() {
+            tokio::select! {
+                biased;
+                next = input.next() => match next {
+                    Some(next) => request = next,
+                    None => break,
+                },
+                () = &mut patience => break,
+            }
+        }
+        Some((request, input))
+    })
+}
+
 /// A stored snapshot in chunks, read away from the shard's thread. Ends with the error when a block is damaged.
 fn blocks(
     reader: holdfast_storage::SnapshotReader,
@@ -290,3 +318,6 @@ fn split(mut block: Bytes, chunk_bytes: usize) -> Vec<Bytes> {
     chunks.push(block);
     chunks
 }
+
+#[cfg(test)]
+mod tests;
