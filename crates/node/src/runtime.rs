@@ -20,8 +20,14 @@ pub fn run_with_threads<F: Future>(config: &NodeConfig, work: F) -> io::Result<F
         runtime = Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, work)
     } else {
-        let threads = config.node.threads.map_or_else(processors, |threads| threads as usize);
-        runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+        let threads = config
+            .node
+            .threads
+            .map_or_else(processors, |threads| threads as usize);
+        runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()?;
         runtime.block_on(work)
     };
     runtime.shutdown_background();

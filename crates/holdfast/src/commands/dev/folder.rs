@@ -104,7 +104,9 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
 /// The nodes share the machine's processors.
 fn threads_of_each(nodes: u64) -> u32 {
     let processors = std::thread::available_parallelism().map_or(1, |processors| processors.get() as u64);
-    u32::try_from(processors / nodes.max(1)).unwrap_or(1).clamp(1, 1024)
+    u32::try_from(processors / nodes.max(1))
+        .unwrap_or(1)
+        .clamp(1, 1024)
 }
 
 /// Nodes that share one machine with everything else that runs there must wait longer before they call each other dead.

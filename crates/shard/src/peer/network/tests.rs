@@ -2,14 +2,14 @@ use super::*;
 use crate::raft_types::LogId;
 
 fn log_id(index: u64) -> LogId {
-    LogId::new(openraft::vote::RaftLeaderId::new_committed(1, 1), index)
+    LogId::new(*Vote::new(1, 1).leader_id(), index)
 }
 
 /// A request behind entry `previous` with so many entries, that tells of a commit.
 fn request(previous: u64, entries: u64, committed: u64) -> AppendEntriesRequest<Types> {
-    let entry = |index| <RaftEntry as openraft::entry::RaftEntry<Types>>::new_blank(log_id(index));
+    let entry = |index| <RaftEntry as openraft::entry::RaftEntry>::new_blank(log_id(index));
     AppendEntriesRequest {
-        vote: Vote::new_committed(1, 1),
+        vote: Vote::new(1, 1),
         prev_log_id: Some(log_id(previous)),
         entries: (previous + 1..=previous + entries).map(entry).collect(),
         leader_commit: Some(log_id(committed)),
@@ -18,7 +18,12 @@ fn request(previous: u64, entries: u64, committed: u64) -> AppendEntriesRequest<
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_travels_with_the_entries_that_follow_it() {
-    let sent = [request(7, 1, 6), request(8, 0, 8), request(8, 0, 8), request(8, 2, 8)];
+    let sent = [
+        request(7, 1, 6),
+        request(8, 0, 8),
+        request(8, 0, 8),
+        request(8, 2, 8),
+    ];
     let received: Vec<_> = join_commits(stream::iter(sent)).collect().await;
     let seen: Vec<_> = received
         .iter()
@@ -33,7 +38,10 @@ async fn a_commit_that_nothing_follows_is_told_all_the_same() {
     let sent = stream::iter([request(7, 1, 6), request(8, 0, 8)]).chain(stream::pending());
     let received: Vec<_> = join_commits(sent).take(2).collect().await;
     assert_eq!(received[1].leader_commit, Some(log_id(8)));
-    assert!(began.elapsed() >= COMMIT_PATIENCE, "something could have followed");
+    assert!(
+        began.elapsed() >= COMMIT_PATIENCE,
+        "something could have followed"
+    );
 
     let ending: Vec<_> = join_commits(stream::iter([request(8, 0, 8)])).collect().await;
     assert_eq!(ending.len(), 1, "at the end of the stream nothing is left out");
