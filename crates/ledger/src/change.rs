@@ -1,6 +1,7 @@
 //! What the ledger says it did: the change stream.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{
     Command, OperationId, Principal, Reason, Reference, ReservationId, ReservationState, ShardNumber, Sku,
@@ -86,7 +87,7 @@ pub struct Change {
     /// The reservation's storefront, or whose pool or policy it is.
     pub storefront: Option<StorefrontId>,
     /// The buckets that moved, in order of [`Bucket`].
-    pub moves: Vec<BucketMove>,
+    pub moves: BucketMoves,
     /// The reservation's side.
     pub reservation: Option<ReservationEffect>,
     /// The policy's side.
@@ -100,6 +101,9 @@ pub struct Change {
     /// Why.
     pub cause: Cause,
 }
+
+/// The buckets that one change moved: nearly always two.
+pub type BucketMoves = SmallVec<[BucketMove; 2]>;
 
 /// One bucket before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

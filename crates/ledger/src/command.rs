@@ -34,8 +34,15 @@ pub struct Command {
 impl Command {
     /// 60 bits over everything that a retry must repeat.
     pub fn fingerprint(&self) -> u64 {
-        let body = crate::codec::encode(&(&self.action, &self.reference, &self.reason));
-        xxhash_rust::xxh3::xxh3_64(&body) >> 4
+        let body = (&self.action, &self.reference, &self.reason);
+        let hash = |body: &[u8]| xxhash_rust::xxh3::xxh3_64(body) >> 4;
+        // Nearly every body fits: then no memory is asked for.
+        let mut buffer = [crate::codec::VERSION; 512];
+        let written = postcard::to_slice(&body, &mut buffer[1..]).map(|body| body.len());
+        match written {
+            Ok(bytes) => hash(&buffer[..=bytes]),
+            Err(_) => hash(&crate::codec::encode(&body)),
+        }
     }
 }
 

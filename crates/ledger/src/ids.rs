@@ -1,8 +1,7 @@
 //! The names of things: checked once when they are made, trusted afterwards. Copying one is cheap.
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use smol_str::SmolStr;
 
 /// How many slots the SKUs are dealt into. A shard owns a contiguous range of slots.
 pub const SLOTS: u16 = 4096;
@@ -57,9 +56,8 @@ pub enum IdError {
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $allowed:literal, empty: $empty:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(Arc<str>);
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The longest allowed name, in bytes.
@@ -69,10 +67,10 @@ macro_rules! text_id {
             ///
             /// # Errors
             /// [`IdError`] says which rule is broken.
-            pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
-                let text = text.into();
-                check(&text, $what, $max, $allowed, $empty)?;
-                Ok(Self(text.into()))
+            pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
+                let text = text.as_ref();
+                check(text, $what, $max, $allowed, $empty)?;
+                Ok(Self(SmolStr::new(text)))
             }
 
             /// The name as text.
@@ -90,7 +88,29 @@ macro_rules! text_id {
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.as_str().to_owned()
+                id.0.into()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl de::Visitor<'_> for Text {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($what)
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        $name::new(text).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
             }
         }
 
@@ -167,14 +187,14 @@ impl StorefrontId {
 impl Default for Reference {
     /// The empty reference.
     fn default() -> Self {
-        Self(Arc::from(""))
+        Self(SmolStr::default())
     }
 }
 
 impl Default for Reason {
     /// The empty reason.
     fn default() -> Self {
-        Self(Arc::from(""))
+        Self(SmolStr::default())
     }
 }
 

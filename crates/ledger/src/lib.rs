@@ -57,7 +57,7 @@ mod outcome;
 mod query;
 
 pub use change::{
-    Bucket, BucketMove, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect, SupplyEffect,
+    Bucket, BucketMove, BucketMoves, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect, SupplyEffect,
     TransferEffect,
 };
 pub use codec::{

@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 /// The only version so far.
 pub(crate) const VERSION: u8 = 1;
 
+/// What is written mostly fits, so that memory is asked for once.
+const USUAL_BYTES: usize = 512;
+
 /// Why bytes are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodecError {
@@ -35,7 +38,9 @@ impl From<CodecError> for std::io::Error {
 
 /// Writes a value.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
-    let bytes = postcard::to_extend(value, vec![VERSION]).map_err(CodecError::NotWritable)?;
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(VERSION);
+    let bytes = postcard::to_extend(value, bytes).map_err(CodecError::NotWritable)?;
     Ok(Bytes::from(bytes))
 }
 

@@ -27,7 +27,7 @@ impl Ledger {
         }
         self.log_index = Some(log_index);
         self.log_time_ms = self.log_time_ms.max(entry.log_time_ms.min(MAX_48_BITS));
-        let mut recording = Recording::new(log_index, self.log_time_ms);
+        let mut recording = Recording::new(log_index, self.log_time_ms, entry.commands.len());
         let budget = SWEEP_PER_ENTRY + 2 * entry.commands.len();
         self.expire(&mut recording, budget)?;
         self.end_orders(&mut recording, budget)?;

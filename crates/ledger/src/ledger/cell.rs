@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bucket, BucketMove};
+use crate::{Bucket, BucketMove, BucketMoves};
 
 /// Units by bucket. At every moment
 /// `on_hand = free + sum of pools + safety + held + committed + damaged + quality_hold - deficit - backordered`,
@@ -221,7 +221,7 @@ impl Cell {
     }
 
     /// The buckets that a step moved, after it was taken, in order of [`Bucket`].
-    pub(crate) fn moves(&self, deltas: &Deltas, ranks: &[u16]) -> Vec<BucketMove> {
+    pub(crate) fn moves(&self, deltas: &Deltas, ranks: &[u16]) -> BucketMoves {
         let (storefront, pool_delta) = deltas.pool.unwrap_or_default();
         let pool_after = if pool_delta == 0 {
             0

@@ -47,7 +47,7 @@ impl Ledger {
             let left_off = reservations.len().saturating_sub(MAX_AFFECTED);
             reservations.drain(..left_off);
             Some(DeficitView {
-                cell: self.stock.view(key.sku, cell),
+                cell: self.stock.view(key.sku, &cell),
                 reservations,
                 left_off: left_off as u64,
             })

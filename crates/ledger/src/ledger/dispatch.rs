@@ -91,7 +91,7 @@ impl Ledger {
             }
             let sku = self.stock.skus.name(key.sku);
             let source = self.stock.cell(key);
-            let available = source.map_or(0, Cell::shippable);
+            let available = source.as_ref().map_or(0, Cell::shippable);
             if available < quantity {
                 shortages.push(Shortage {
                     line,
@@ -102,7 +102,7 @@ impl Ledger {
                 continue;
             }
             if let Some(source) = source {
-                self.stock.check_fits(source, &[leaving(quantity)])?;
+                self.stock.check_fits(&source, &[leaving(quantity)])?;
             }
             let destination = cell_or_empty(&self.stock, sku, to);
             self.stock.check_fits(&destination, &[on_the_way(quantity)])?;

@@ -201,7 +201,7 @@ impl Ledger {
                 warehouse: line.parts[*part].warehouse,
             };
             let total = totals.entry(key).or_default();
-            let there = self.stock.cell(key).map_or(0, Cell::shippable);
+            let there = self.stock.cell(key).as_ref().map_or(0, Cell::shippable);
             let available = there.saturating_sub(*total).max(0);
             if what == Fulfilment::Ship && *quantity > available {
                 let sku = self.stock.skus.name(line.sku).clone();
@@ -223,10 +223,10 @@ impl Ledger {
             };
             let deltas = match what {
                 Fulfilment::Ship => shipped(total),
-                Fulfilment::Return(disposition) => returned(cell, total, disposition),
+                Fulfilment::Return(disposition) => returned(&cell, total, disposition),
                 Fulfilment::Cancel => continue,
             };
-            self.stock.check_fits(cell, &[deltas])?;
+            self.stock.check_fits(&cell, &[deltas])?;
         }
         Ok(())
     }
@@ -298,7 +298,7 @@ fn move_pieces(
             Fulfilment::Return(disposition) => {
                 part.returned += quantity;
                 let missing = || Violation(format!("there is no cell {cell:?}"));
-                returned(stock.cell(cell).ok_or_else(missing)?, quantity, disposition)
+                returned(&stock.cell(cell).ok_or_else(missing)?, quantity, disposition)
             }
         };
         let effect = ReservationEffect {

@@ -6,6 +6,7 @@ use crate::Violation;
 
 use super::{
     Ledger,
+    cell::Cell,
     operations::MAX_48_BITS,
     snapshot::deficits,
     stock::{CellKey, Recording},
@@ -93,8 +94,9 @@ impl Ledger {
         }
         for (sku, cells) in self.stock.cells.iter().enumerate() {
             let rank = |warehouse: u16| self.stock.warehouses.ranks().get(usize::from(warehouse));
+            let cells: Vec<Cell> = cells.iter().collect();
             let in_order = cells.is_sorted_by(|a, b| rank(a.warehouse) < rank(b.warehouse));
-            for cell in cells {
+            for cell in &cells {
                 let key = CellKey {
                     sku: sku as u32,
                     warehouse: cell.warehouse,
@@ -153,7 +155,7 @@ impl Ledger {
             }
         }
         for (sku, cells) in self.stock.cells.iter().enumerate() {
-            for cell in cells {
+            for cell in cells.iter() {
                 let key = CellKey {
                     sku: sku as u32,
                     warehouse: cell.warehouse,
@@ -182,7 +184,7 @@ impl Ledger {
             }
         }
         for (sku, cells) in self.stock.cells.iter().enumerate() {
-            for cell in cells {
+            for cell in cells.iter() {
                 let key = CellKey {
                     sku: sku as u32,
                     warehouse: cell.warehouse,

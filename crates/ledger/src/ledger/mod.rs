@@ -5,6 +5,7 @@
 
 mod apply;
 mod cell;
+mod cells;
 mod count;
 mod decide;
 mod deficits;

@@ -38,7 +38,7 @@ impl Ledger {
         // By date: what arrives, and how much of it can be sold.
         let mut dates: BTreeMap<u64, (i64, i64)> = BTreeMap::new();
         for cell in self.stock.cells_of(number) {
-            let (pooled, free) = self.available(storefront, policy, cell);
+            let (pooled, free) = self.available(storefront, policy, &cell);
             view.available_now = view.available_now.saturating_add(pooled + free);
             view.owed = view.owed.saturating_add(cell.owed());
             let key = CellKey {

@@ -74,22 +74,21 @@ impl Ledger {
             Some(warehouse) => {
                 let found = self.stock.find(sku, warehouse);
                 found
-                    .map(|(key, cell)| self.stock.view(key.sku, cell))
+                    .map(|(key, cell)| self.stock.view(key.sku, &cell))
                     .into_iter()
                     .collect()
             }
             None => self
                 .stock
                 .cells_of(number)
-                .iter()
-                .map(|cell| self.stock.view(number, cell))
+                .map(|cell| self.stock.view(number, &cell))
                 .collect(),
         }
     }
 
     fn list_cells(&self, after: Option<&(Sku, WarehouseId)>, limit: usize) -> Vec<CellView> {
         let skus = self.stock.skus.ordered_from(after.map(|(sku, _)| sku));
-        let all = skus.flat_map(|sku| self.stock.cells_of(sku).iter().map(move |cell| (sku, cell)));
+        let all = skus.flat_map(|sku| self.stock.cells_of(sku).map(move |cell| (sku, cell)));
         let is_later = |sku: u32, warehouse: u16| match after {
             None => true,
             Some((last_sku, last_warehouse)) => {
@@ -99,7 +98,7 @@ impl Ledger {
         };
         all.skip_while(|(sku, cell)| !is_later(*sku, cell.warehouse))
             .take(limit)
-            .map(|(sku, cell)| self.stock.view(sku, cell))
+            .map(|(sku, cell)| self.stock.view(sku, &cell))
             .collect()
     }
 
@@ -110,12 +109,12 @@ impl Ledger {
         if let Some(number) = self.stock.skus.find(sku) {
             let policy = self.policies.get(number, storefront);
             for cell in self.stock.cells_of(number) {
-                let (pooled, free) = self.available(storefront, policy, cell);
+                let (pooled, free) = self.available(storefront, policy, &cell);
                 if pooled + free > 0 {
                     warehouses.push((self.stock.warehouses.name(cell.warehouse).clone(), pooled + free));
                 }
             }
-            if !self.stock.cells_of(number).is_empty() {
+            if self.stock.cells_of(number).next().is_some() {
                 backorderable = self.backorder_room(number, policy, self.log_time_ms);
             }
         }

@@ -1,6 +1,7 @@
 //! A reservation, and where each of its units is.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{Reference, ReservationState, ShardNumber, SourcingReason};
 
@@ -19,7 +20,7 @@ pub(crate) struct Reservation {
     /// When other shards have units of the same order.
     pub(crate) order: Option<OrderLink>,
     /// In order of their numbers.
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: SmallVec<[Line; 1]>,
 }
 
 /// The units of one SKU and source.
@@ -29,7 +30,7 @@ pub(crate) struct Line {
     pub(crate) sku: u32,
     pub(crate) requested: i64,
     /// In order of allocation, no warehouse twice.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: SmallVec<[Part; 1]>,
 }
 
 /// The units of a line from one warehouse:

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use indexmap::{IndexMap, map::Entry};
+use smallvec::{SmallVec, smallvec};
 
 use crate::{
     Allocation, Cause, ChangeKind, Command, GrantedLine, Position, Refusal, ReservationEffect,
@@ -21,7 +22,7 @@ use super::{
     cell::Deltas,
     participant::OrderLink,
     reservation::{Line, Part, Reservation},
-    sourcing::{Buyer, Take, Taken, Wish},
+    sourcing::{Buyer, Taken, Takes, Wish},
     stock::{CellKey, Recording, Step},
 };
 
@@ -43,14 +44,14 @@ struct PlannedLine<'a> {
     number: u32,
     sku: &'a Sku,
     requested: i64,
-    takes: Vec<Take>,
+    takes: Takes,
 }
 
 /// What is asked for.
 pub(crate) struct Buying<'a> {
     pub(crate) storefront: &'a StorefrontId,
     /// With their numbers, in order of them.
-    pub(crate) lines: Vec<(u32, &'a ReserveLine)>,
+    pub(crate) lines: SmallVec<[(u32, &'a ReserveLine); 1]>,
     pub(crate) ttl_ms: u64,
     pub(crate) mode: ReserveMode,
     pub(crate) sourcing: Sourcing,
@@ -75,7 +76,7 @@ pub(crate) fn ends_at(now_ms: u64, ttl_ms: u64) -> Result<u64, Refusal> {
     now_ms.checked_add(ttl_ms).ok_or(Refusal::Overflow)
 }
 
-fn merge<'a>(lines: &[(u32, &'a ReserveLine)]) -> Result<Vec<Merged<'a>>, Refusal> {
+fn merge<'a>(lines: &[(u32, &'a ReserveLine)]) -> Result<SmallVec<[Merged<'a>; 1]>, Refusal> {
     let invalid = |message: String| Err(Refusal::InvalidRequest(message));
     if lines.is_empty() || lines.len() > MAX_LINES {
         return invalid(format!(
@@ -101,7 +102,7 @@ fn merge<'a>(lines: &[(u32, &'a ReserveLine)]) -> Result<Vec<Merged<'a>>, Refusa
         }
     }
     if let [(number, line)] = lines {
-        return Ok(vec![Merged {
+        return Ok(smallvec![Merged {
             number: *number,
             line,
             requested: line.quantity,
@@ -180,7 +181,7 @@ impl Ledger {
             let wish = self.wish(now_ms, number_of_storefront, merged);
             let (takes, available) = match &wish {
                 Some((buyer, wish)) => self.take(buyer, wish, &order, &taken),
-                None => (Vec::new(), 0),
+                None => (Takes::new(), 0),
             };
             granted_any |= !takes.is_empty();
             if available < requested {
@@ -258,11 +259,11 @@ impl Ledger {
         } = plan;
         let reservation_id = command.operation_id;
         let storefront = self.stock.storefronts.intern(storefront);
-        let mut kept = Vec::with_capacity(lines.len());
+        let mut kept = SmallVec::with_capacity(lines.len());
         let mut granted = Vec::with_capacity(lines.len());
         for line in lines {
             let sku = self.stock.intern_sku(line.sku);
-            let mut parts = Vec::with_capacity(line.takes.len());
+            let mut parts = SmallVec::with_capacity(line.takes.len());
             for take in line.takes {
                 let quantity = take.units();
                 let deltas = Deltas {

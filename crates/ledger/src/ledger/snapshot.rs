@@ -12,7 +12,7 @@ use crate::{LedgerOptions, ReservationId, Sku, StorefrontId, TransferId, Warehou
 
 use super::{
     Ledger,
-    cell::Cell,
+    cells::Cells,
     movements::Movements,
     names::{SkuNames, SmallNames},
     operations::Operations,
@@ -34,7 +34,7 @@ struct Snapshot<'a> {
     skus: Vec<&'a Sku>,
     warehouses: Vec<&'a WarehouseId>,
     storefronts: Vec<&'a StorefrontId>,
-    cells: &'a Vec<Vec<Cell>>,
+    cells: &'a Vec<Cells>,
     movements: &'a Movements,
     policies: &'a Policies,
     reservations: &'a BTreeMap<ReservationId, Reservation>,
@@ -54,7 +54,7 @@ struct OwnedSnapshot {
     skus: Vec<Sku>,
     warehouses: Vec<WarehouseId>,
     storefronts: Vec<StorefrontId>,
-    cells: Vec<Vec<Cell>>,
+    cells: Vec<Cells>,
     movements: Movements,
     policies: Policies,
     reservations: BTreeMap<ReservationId, Reservation>,
@@ -143,10 +143,10 @@ impl Ledger {
 }
 
 /// Which cells have one.
-pub(crate) fn deficits(cells: &[Vec<Cell>]) -> BTreeSet<CellKey> {
-    let of_sku = |(sku, cells): (usize, &Vec<Cell>)| {
+pub(crate) fn deficits(cells: &[Cells]) -> BTreeSet<CellKey> {
+    let of_sku = |(sku, cells): (usize, &Cells)| {
         let short = cells.iter().filter(|cell| cell.deficit > 0);
-        let key = |cell: &Cell| CellKey {
+        let key = |cell: super::cell::Cell| CellKey {
             sku: sku as u32,
             warehouse: cell.warehouse,
         };

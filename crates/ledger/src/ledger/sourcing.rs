@@ -12,6 +12,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use smallvec::SmallVec;
+
 use crate::{Source, Sourcing, SourcingReason, WarehouseId};
 
 use super::{Ledger, cell::Cell, policies::Policy, stock::CellKey};
@@ -28,6 +30,9 @@ pub(crate) struct Take {
     pub(crate) from_backorder: i64,
     pub(crate) reason: SourcingReason,
 }
+
+/// Nearly always one.
+pub(crate) type Takes = SmallVec<[Take; 1]>;
 
 /// What earlier lines of the same request took; empty while the first line is decided.
 #[derive(Default)]
@@ -114,7 +119,7 @@ impl Ledger {
         wish: &Wish<'_>,
         order: &Order,
         taken: &Taken,
-    ) -> (Vec<Take>, i64) {
+    ) -> (Takes, i64) {
         let left_by_policy = buyer.policy.most().saturating_sub(taken.sku(wish.sku).units);
         let wanted = wish.requested.min(left_by_policy);
         let mut offers = self.offers(buyer, wish, taken);
@@ -123,7 +128,7 @@ impl Ledger {
             .fold(0_i64, |sum, offer| sum.saturating_add(offer.units()));
         arrange(&mut offers, wish.source, order, wanted);
         let mut missing = wanted;
-        let mut takes = Vec::with_capacity(1);
+        let mut takes = Takes::new();
         for offer in offers {
             if missing == 0 {
                 break;
@@ -146,10 +151,10 @@ impl Ledger {
 
     /// What each warehouse that may be chosen has for a line, by name or in the order of the list; without those that have
     /// nothing.
-    fn offers(&self, buyer: &Buyer, wish: &Wish<'_>, taken: &Taken) -> Vec<Take> {
-        let offer = |cell: &Cell| self.offer(buyer, wish.sku, cell, taken);
+    fn offers(&self, buyer: &Buyer, wish: &Wish<'_>, taken: &Taken) -> SmallVec<[Take; 8]> {
+        let offer = |cell: Cell| self.offer(buyer, wish.sku, &cell, taken);
         match wish.source {
-            Source::Any => self.stock.cells_of(wish.sku).iter().filter_map(offer).collect(),
+            Source::Any => self.stock.cells_of(wish.sku).filter_map(offer).collect(),
             Source::Warehouse(only) => self
                 .named_cell(wish.sku, only)
                 .and_then(offer)
@@ -162,7 +167,7 @@ impl Ledger {
         }
     }
 
-    fn named_cell(&self, sku: u32, warehouse: &WarehouseId) -> Option<&Cell> {
+    fn named_cell(&self, sku: u32, warehouse: &WarehouseId) -> Option<Cell> {
         let warehouse = self.stock.warehouses.find(warehouse)?;
         self.stock.cell(CellKey { sku, warehouse })
     }
@@ -198,7 +203,7 @@ impl Ledger {
         wish: &Wish<'_>,
         missing: i64,
         taken: &Taken,
-        takes: &mut Vec<Take>,
+        takes: &mut Takes,
     ) -> i64 {
         let Some(cell) = self.backorder_cell(wish) else {
             return 0;
@@ -229,17 +234,17 @@ impl Ledger {
     }
 
     /// Where a line waits for what is not there: a cell that is known to the ledger, by stock or by an expected supply.
-    fn backorder_cell(&self, wish: &Wish<'_>) -> Option<&Cell> {
+    fn backorder_cell(&self, wish: &Wish<'_>) -> Option<Cell> {
         match wish.source {
             Source::Any => {
-                let next_arrival = |cell: &&Cell| {
+                let next_arrival = |cell: &Cell| {
                     let key = CellKey {
                         sku: wish.sku,
                         warehouse: cell.warehouse,
                     };
                     self.next_arrival_ms(key).unwrap_or(u64::MAX)
                 };
-                self.stock.cells_of(wish.sku).iter().min_by_key(next_arrival)
+                self.stock.cells_of(wish.sku).min_by_key(next_arrival)
             }
             Source::Warehouse(only) => self.named_cell(wish.sku, only),
             Source::Preference(list) => list.iter().find_map(|name| self.named_cell(wish.sku, name)),
@@ -251,7 +256,7 @@ impl Ledger {
         if !policy.may_backorder(now_ms) {
             return 0;
         }
-        let cells = self.stock.cells_of(sku).iter();
+        let cells = self.stock.cells_of(sku);
         let backordered = cells.fold(0_i64, |sum, cell| sum.saturating_add(cell.backordered));
         policy
             .backorder_limit_at(now_ms)

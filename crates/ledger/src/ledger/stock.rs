@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cause, CellView, Change, ChangeKind, PolicyEffect, PoolView, Refusal, ReservationEffect, ReservationId,
+    BucketMoves, Cause, CellView, Change, ChangeKind, PolicyEffect, PoolView, Refusal, ReservationEffect, ReservationId,
     Sku, StorefrontId, SupplyEffect, TransferEffect, TransferId, Violation, WarehouseId,
 };
 
 use super::{
     cell::{Cell, Deltas},
+    cells::Cells,
     movements::Movements,
     names::{MAX_SMALL_NAMES, SkuNames, SmallNames},
 };
@@ -22,7 +23,7 @@ pub(crate) struct Stock {
     pub(crate) warehouses: SmallNames<WarehouseId>,
     pub(crate) storefronts: SmallNames<StorefrontId>,
     /// By SKU number; each in order of warehouse name.
-    pub(crate) cells: Vec<Vec<Cell>>,
+    pub(crate) cells: Vec<Cells>,
     pub(crate) cell_count: u64,
     pub(crate) movements: Movements,
     /// The cells that have one; follows from them.
@@ -60,13 +61,14 @@ pub(crate) struct Step<'a> {
 }
 
 impl Recording {
-    pub(crate) fn new(log_index: u64, log_time_ms: u64) -> Self {
+    /// For an entry with so many commands.
+    pub(crate) fn new(log_index: u64, log_time_ms: u64, commands: usize) -> Self {
         Self {
             log_index,
             log_time_ms,
-            changes: Vec::new(),
-            touched_cells: Vec::new(),
-            touched_reservations: Vec::new(),
+            changes: Vec::with_capacity(commands),
+            touched_cells: Vec::with_capacity(commands),
+            touched_reservations: Vec::with_capacity(commands),
             touched_orders: Vec::new(),
             touched_transfers: Vec::new(),
         }
@@ -97,7 +99,7 @@ impl Stock {
         }
     }
 
-    pub(crate) fn find(&self, sku: &Sku, warehouse: &WarehouseId) -> Option<(CellKey, &Cell)> {
+    pub(crate) fn find(&self, sku: &Sku, warehouse: &WarehouseId) -> Option<(CellKey, Cell)> {
         let key = CellKey {
             sku: self.skus.find(sku)?,
             warehouse: self.warehouses.find(warehouse)?,
@@ -105,20 +107,13 @@ impl Stock {
         Some((key, self.cell(key)?))
     }
 
-    pub(crate) fn cell(&self, key: CellKey) -> Option<&Cell> {
-        let cells = self.cells.get(key.sku as usize)?;
-        let at = self.place(cells, key.warehouse).ok()?;
-        Some(&cells[at])
+    pub(crate) fn cell(&self, key: CellKey) -> Option<Cell> {
+        self.cells.get(key.sku as usize)?.get(key.warehouse)
     }
 
     /// The cells of a SKU in order of warehouse name.
-    pub(crate) fn cells_of(&self, sku: u32) -> &[Cell] {
-        self.cells.get(sku as usize).map_or(&[], Vec::as_slice)
-    }
-
-    fn place(&self, cells: &[Cell], warehouse: u16) -> Result<usize, usize> {
-        let rank = self.warehouses.rank(warehouse);
-        cells.binary_search_by_key(&rank, |cell| self.warehouses.rank(cell.warehouse))
+    pub(crate) fn cells_of(&self, sku: u32) -> impl Iterator<Item = Cell> + '_ {
+        self.cells.get(sku as usize).into_iter().flat_map(Cells::iter)
     }
 
     /// Is there room for names that may be new?
@@ -150,7 +145,7 @@ impl Stock {
     pub(crate) fn intern_sku(&mut self, sku: &Sku) -> u32 {
         let number = self.skus.intern(sku);
         if self.cells.len() <= number as usize {
-            self.cells.resize_with(number as usize + 1, Vec::new);
+            self.cells.resize_with(number as usize + 1, Cells::default);
         }
         number
     }
@@ -161,8 +156,10 @@ impl Stock {
             sku: self.intern_sku(sku),
             warehouse: self.warehouses.intern(warehouse),
         };
-        if let Err(at) = self.place(self.cells_of(key.sku), key.warehouse) {
-            self.cells[key.sku as usize].insert(at, Cell::new(key.warehouse));
+        let (cells, warehouses) = (&mut self.cells[key.sku as usize], &self.warehouses);
+        if cells.get(key.warehouse).is_none() {
+            let rank = warehouses.rank(key.warehouse);
+            cells.insert(&Cell::new(key.warehouse), |other| warehouses.rank(other) > rank);
             self.cell_count += 1;
         }
         key
@@ -180,18 +177,15 @@ impl Stock {
             cause,
         } = step;
         let missing = || Violation(format!("there is no cell {key:?}"));
-        let at = self
-            .cells
-            .get(key.sku as usize)
-            .and_then(|cells| self.place(cells, key.warehouse).ok());
-        let at = at.ok_or_else(missing)?;
-        let cell = &mut self.cells[key.sku as usize][at];
+        let cells = self.cells.get_mut(key.sku as usize).ok_or_else(missing)?;
+        let mut cell = cells.get(key.warehouse).ok_or_else(missing)?;
         let ranks = self.storefronts.ranks();
         cell.step(&deltas, ranks).map_err(|error| {
             Violation(format!(
                 "{kind:?} cannot be done: {error} ({deltas:?} on {cell:?})"
             ))
         })?;
+        cells.replace(&cell);
         let moves = cell.moves(&deltas, ranks);
         if deltas.deficit != 0 {
             if cell.deficit > 0 {
@@ -269,7 +263,7 @@ impl Stock {
             sku,
             warehouse: None,
             storefront: Some(storefront),
-            moves: Vec::new(),
+            moves: BucketMoves::new(),
             reservation,
             policy,
             transfer: None,

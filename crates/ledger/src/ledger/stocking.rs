@@ -298,7 +298,7 @@ impl Ledger {
             .stock
             .cell(cell)
             .ok_or_else(|| Violation(format!("there is no cell {cell:?}")))?;
-        Ok(self.stock.view(cell.sku, moved))
+        Ok(self.stock.view(cell.sku, &moved))
     }
 }
 

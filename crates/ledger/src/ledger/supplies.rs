@@ -126,7 +126,7 @@ impl Ledger {
                 None => return Vec::new(),
             },
         };
-        let cells = self.stock.cells_of(number).iter();
+        let cells = self.stock.cells_of(number);
         let cells = cells.filter(|cell| only.is_none_or(|only| only == cell.warehouse));
         cells
             .flat_map(|cell| {
@@ -134,8 +134,8 @@ impl Ledger {
                     sku: number,
                     warehouse: cell.warehouse,
                 };
-                self.supplies.of(key).map(|(supply_id, supply)| SupplyView {
-                    warehouse: self.stock.warehouses.name(cell.warehouse).clone(),
+                self.supplies.of(key).map(move |(supply_id, supply)| SupplyView {
+                    warehouse: self.stock.warehouses.name(key.warehouse).clone(),
                     supply_id: supply_id.clone(),
                     quantity: supply.quantity,
                     expected_at_ms: supply.expected_at_ms,

@@ -215,8 +215,8 @@ impl Ledger {
     ) -> Result<TransferPlan<'static>, Refusal> {
         for (line, quantity) in &pieces {
             if let Some(cell) = self.stock.cell(transfer.destination(&transfer.lines[*line])) {
-                let deltas = arriving(cell, *quantity, disposition);
-                self.stock.check_fits(cell, &[deltas])?;
+                let deltas = arriving(&cell, *quantity, disposition);
+                self.stock.check_fits(&cell, &[deltas])?;
             }
         }
         Ok(TransferPlan::In(Arrival {
@@ -323,7 +323,7 @@ impl Ledger {
                 let line = &transfer.lines[at];
                 let key = transfer.destination(line);
                 let missing = || Violation(format!("there is no cell {key:?}"));
-                let deltas = arriving(stock.cell(key).ok_or_else(missing)?, quantity, disposition);
+                let deltas = arriving(&stock.cell(key).ok_or_else(missing)?, quantity, disposition);
                 let effect = TransferEffect {
                     transfer_id,
                     from: stock.warehouses.name(transfer.from).clone(),

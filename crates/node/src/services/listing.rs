@@ -324,7 +324,8 @@ mod tests {
                 bucket,
                 delta: 1,
                 after,
-            }],
+            }]
+            .into(),
             reservation: None,
             policy: None,
             transfer: None,

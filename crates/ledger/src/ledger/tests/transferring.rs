@@ -148,7 +148,7 @@ fn what_never_comes_is_written_off_with_an_audit_trail() {
         delta: -1,
         after: 0,
     };
-    assert_eq!(last.moves, [moved]);
+    assert_eq!(last.moves[..], [moved]);
     assert_eq!(story.act(close), Err(Refusal::TransferClosed));
     let late = into(id, &[], Disposition::Restock);
     assert_eq!(story.act(late), Err(Refusal::TransferClosed));
