@@ -57,8 +57,8 @@ mod outcome;
 mod query;
 
 pub use change::{
-    Bucket, BucketMove, BucketMoves, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect, SupplyEffect,
-    TransferEffect,
+    Bucket, BucketMove, BucketMoves, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect,
+    SupplyEffect, TransferEffect,
 };
 pub use codec::{
     CodecError, decode_changes, decode_command, decode_entry, encode_changes, encode_command, encode_entry,

@@ -28,6 +28,7 @@ pub mod config;
 pub mod doctor;
 pub mod errors;
 mod http;
+mod leaders;
 mod listeners;
 pub mod mapping;
 pub mod metrics;

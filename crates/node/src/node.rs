@@ -349,6 +349,15 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         // A child, so that a start that fails later ends what was begun here too.
         stopping: begun.peers_stopping.child_token(),
     });
+    if config.raft.spread_leaders {
+        let (spread, stopping) = (crate::leaders::spread(Arc::clone(&api)), api.stopping.clone());
+        tasks.spawn("spread of leaders", async move {
+            tokio::select! {
+                () = spread => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
     serve_peers(listeners.peer, identity, shards, &tasks, &begun.peers_stopping)?;
     let client_server = serve_clients(listeners.client, &config, &api, &begun.peers_stopping)?;
     let http = crate::http::start(listeners.http, Arc::clone(&api))

@@ -157,6 +157,11 @@ impl ShardHandle {
         route::serve(&self.replica, &payload).await
     }
 
+    /// Would this other node be ready to lead soon? Only a leader can say so: it was heard lately and lacks little of the log.
+    pub fn is_near(&self, node: u64) -> bool {
+        leadership::is_near(&self.replica, node)
+    }
+
     /// Hands leadership to `to`, or to the replica that is closest. Returns the new leader.
     ///
     /// # Errors

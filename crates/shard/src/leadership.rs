@@ -6,6 +6,7 @@ use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 
 use crate::TransferError;
+use crate::raft_types::Types;
 use crate::replica::Replica;
 
 pub(crate) async fn transfer(replica: &Replica, to: Option<u64>) -> Result<u64, TransferError> {
@@ -40,24 +41,33 @@ pub(crate) async fn transfer(replica: &Replica, to: Option<u64>) -> Result<u64, 
     }
 }
 
+type RaftMetrics = openraft::RaftMetrics<Types>;
+
+/// A follower lacks no more of the log than this when it is near, in entries.
+const NEAR_ENTRIES: u64 = 256;
+
+pub(crate) fn is_near(replica: &Replica, node: u64) -> bool {
+    let metrics = replica.raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let matched = metrics.replication.as_ref().and_then(|all| *all.get(&node)?);
+    let lacks = |matched: u64| metrics.last_log_index.unwrap_or(0).saturating_sub(matched);
+    was_heard(replica, &metrics, node) && matched.is_some_and(|matched| lacks(matched.index) <= NEAR_ENTRIES)
+}
+
 /// The follower whose log has most of ours, among those heard from lately.
 fn closest(replica: &Replica) -> Option<u64> {
     let metrics = replica.raft.metrics();
     let metrics = metrics.borrow_watched();
-    let lately = Duration::from_millis(replica.options.election_timeout_max_ms);
-    let is_near = |node: &u64| {
-        let heard = metrics
-            .heartbeat
-            .as_ref()
-            .and_then(|heard| heard.get(node).copied().flatten());
-        *node != replica.options.node_id && heard.is_some_and(|at| at.elapsed() < lately)
-    };
-    let followers = metrics
-        .replication
-        .as_ref()?
-        .iter()
-        .filter(|(node, _)| is_near(node));
+    let followers = metrics.replication.as_ref()?.iter();
+    let followers = followers.filter(|(node, _)| was_heard(replica, &metrics, **node));
     followers
         .max_by_key(|(_, matched)| **matched)
         .map(|(node, _)| *node)
+}
+
+/// Is this another node that answered lately?
+fn was_heard(replica: &Replica, metrics: &RaftMetrics, node: u64) -> bool {
+    let lately = Duration::from_millis(replica.options.election_timeout_max_ms);
+    let heard = metrics.heartbeat.as_ref().and_then(|heard| *heard.get(&node)?);
+    node != replica.options.node_id && heard.is_some_and(|at| at.elapsed() < lately)
 }

@@ -72,7 +72,8 @@ impl Cells {
     }
 
     fn find(&self, warehouse: u16) -> Option<(usize, &[u8])> {
-        self.records().find(|(_, record)| warehouse_of(record) == warehouse)
+        self.records()
+            .find(|(_, record)| warehouse_of(record) == warehouse)
     }
 
     /// Each record and where it begins.

@@ -113,13 +113,7 @@ impl Taken {
 
 impl Ledger {
     /// What a line takes, and what it could have had (which ends at the largest i64).
-    pub(crate) fn take(
-        &self,
-        buyer: &Buyer,
-        wish: &Wish<'_>,
-        order: &Order,
-        taken: &Taken,
-    ) -> (Takes, i64) {
+    pub(crate) fn take(&self, buyer: &Buyer, wish: &Wish<'_>, order: &Order, taken: &Taken) -> (Takes, i64) {
         let left_by_policy = buyer.policy.most().saturating_sub(taken.sku(wish.sku).units);
         let wanted = wish.requested.min(left_by_policy);
         let mut offers = self.offers(buyer, wish, taken);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BucketMoves, Cause, CellView, Change, ChangeKind, PolicyEffect, PoolView, Refusal, ReservationEffect, ReservationId,
-    Sku, StorefrontId, SupplyEffect, TransferEffect, TransferId, Violation, WarehouseId,
+    BucketMoves, Cause, CellView, Change, ChangeKind, PolicyEffect, PoolView, Refusal, ReservationEffect,
+    ReservationId, Sku, StorefrontId, SupplyEffect, TransferEffect, TransferId, Violation, WarehouseId,
 };
 
 use super::{

@@ -4,8 +4,8 @@ use toml::{Table, Value};
 
 use super::{ConfigError, ENV_PREFIX, NodeConfig};
 
-/// The one key that has no default and so is missing from the default table.
-const OPTIONAL_TEXT_KEYS: [(&str, &str); 1] = [("node", "cluster_id")];
+/// Keys without a default, which are missing from the default table, and whether they hold text.
+const OPTIONAL_KEYS: [(&str, &str, bool); 2] = [("node", "cluster_id", true), ("node", "threads", false)];
 
 /// Writes the overrides into the table and says how many there were.
 pub(super) fn apply(
@@ -45,12 +45,16 @@ fn apply_one(table: &mut Table, defaults: &Table, name: &str, value: &str) -> Re
                     sections(defaults)
                 )));
             };
-            let parsed = match known.get(key) {
-                Some(Value::String(_)) => Value::String(value.to_owned()),
-                Some(_) => parse_toml(name, value)?,
-                None if OPTIONAL_TEXT_KEYS.contains(&(section.as_str(), key.as_str())) => {
-                    Value::String(value.to_owned())
-                }
+            let optional = OPTIONAL_KEYS
+                .iter()
+                .find(|(of, name, _)| (*of, *name) == (section.as_str(), key.as_str()));
+            let is_text = match known.get(key) {
+                Some(known) => Some(known.is_str()),
+                None => optional.map(|(_, _, is_text)| *is_text),
+            };
+            let parsed = match is_text {
+                Some(true) => Value::String(value.to_owned()),
+                Some(false) => parse_toml(name, value)?,
                 None => {
                     let keys: Vec<&str> = known.keys().map(String::as_str).collect();
                     return Err(unknown(format!(

@@ -103,6 +103,8 @@ pub struct RaftSection {
     pub max_entries_in_flight: usize,
     /// A replica writes a snapshot after this many entries, 100 to 100000000. Default: 20000.
     pub snapshot_every_entries: u64,
+    /// Does a node that leads more shards than others hand some over to them? Turn it off to choose leaders by hand. Default: true.
+    pub spread_leaders: bool,
 }
 
 impl Default for RaftSection {
@@ -115,6 +117,7 @@ impl Default for RaftSection {
             max_entry_bytes: 512 << 10,
             max_entries_in_flight: 8,
             snapshot_every_entries: 20_000,
+            spread_leaders: true,
         }
     }
 }

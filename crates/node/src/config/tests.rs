@@ -65,6 +65,7 @@ fn the_environment_overrides_the_file_and_supplies_what_is_required() {
     let environment = [
         ("HOLDFAST__NODE__NODE_ID", "7"),
         ("HOLDFAST__NODE__DATA_DIR", "/data"),
+        ("HOLDFAST__NODE__THREADS", "3"),
         (
             "HOLDFAST__NODE__CLUSTER_ID",
             "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d",
@@ -80,6 +81,7 @@ fn the_environment_overrides_the_file_and_supplies_what_is_required() {
     let config = parse("", &environment).unwrap();
     assert_eq!(config.node.node_id, 7);
     assert_eq!(config.node.data_dir, PathBuf::from("/data"));
+    assert_eq!(config.node.threads, Some(3));
     assert!(config.node.cluster_id.is_some());
     assert_eq!(config.raft.heartbeat_ms, 20);
     assert_eq!(config.log.format, LogFormat::Pretty);
