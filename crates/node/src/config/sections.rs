@@ -103,7 +103,8 @@ pub struct RaftSection {
     pub max_entries_in_flight: usize,
     /// A replica writes a snapshot after this many entries, 100 to 100000000. Default: 20000.
     pub snapshot_every_entries: u64,
-    /// Does a node that leads more shards than others hand some over to them? Turn it off to choose leaders by hand. Default: true.
+    /// Does a node that leads more shards than others hand some over to them? Good where every node has a machine of its
+    /// own; nodes that share one only call each other more. Default: false.
     pub spread_leaders: bool,
 }
 
@@ -117,7 +118,7 @@ impl Default for RaftSection {
             max_entry_bytes: 512 << 10,
             max_entries_in_flight: 8,
             snapshot_every_entries: 20_000,
-            spread_leaders: true,
+            spread_leaders: false,
         }
     }
 }
