@@ -1,6 +1,6 @@
 //! Throughput and p99 of all systems as bars, one group for each workload and number of callers.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -31,37 +31,48 @@ pub(crate) fn draw(rows: &[Row]) -> Result<String> {
     {
         let whole = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
         let (left, right) = whole.split_horizontally(WIDTH / 2);
+        whole.fill(&WHITE)?;
         let per_second: Figure = |row| row.measured.per_second();
+        panel(
+            &left,
+            "calls per second (longer is better)",
+            rows,
+            &groups,
+            per_second,
+            false,
+        )?;
         let p99_ms: Figure = |row| row.measured.milliseconds(0.99);
-        let drawn = whole
-            .fill(&WHITE)
-            .map_err(|error| error.to_string())
-            .and_then(|()| {
-                panel(
-                    &left,
-                    "calls per second (longer is better)",
-                    rows,
-                    &groups,
-                    per_second,
-                )
-            })
-            .and_then(|()| panel(&right, "p99 in ms (shorter is better)", rows, &groups, p99_ms))
-            .and_then(|()| whole.present().map_err(|error| error.to_string()));
-        drawn.map_err(|error| anyhow!("cannot draw: {error}"))?;
+        panel(
+            &right,
+            "p99 in ms (shorter is better)",
+            rows,
+            &groups,
+            p99_ms,
+            true,
+        )?;
+        whole.present()?;
     }
     Ok(svg)
 }
 
-/// Workloads with their callers, in the order in which they were measured.
+/// Workloads with their callers: those of one workload together, else in the order in which they were measured.
 fn groups(rows: &[Row]) -> Vec<String> {
-    let mut groups = Vec::new();
+    let mut workloads: Vec<(&str, Vec<String>)> = Vec::new();
     for row in rows {
+        let known = workloads
+            .iter()
+            .position(|(workload, _)| *workload == row.workload);
+        let known = known.unwrap_or_else(|| {
+            workloads.push((&row.workload, Vec::new()));
+            workloads.len() - 1
+        });
+        let (_, groups) = &mut workloads[known];
         let group = group(row);
         if !groups.contains(&group) {
             groups.push(group);
         }
     }
-    groups
+    workloads.into_iter().flat_map(|(_, groups)| groups).collect()
 }
 
 fn group(row: &Row) -> String {
@@ -74,10 +85,11 @@ fn panel(
     rows: &[Row],
     groups: &[String],
     figure: Figure,
-) -> Result<(), String> {
+    has_legend: bool,
+) -> Result<()> {
     let shown = || rows.iter().map(figure).filter(|figure| *figure > 0.0);
-    let smallest = shown().fold(f64::INFINITY, f64::min).min(1.0);
-    let largest = shown().fold(smallest, f64::max);
+    let smallest = shown().reduce(f64::min).unwrap_or(1.0);
+    let largest = shown().reduce(f64::max).unwrap_or(1.0);
     // Groups are drawn from the top down, and the axis counts from below.
     let middle = |group: usize| (groups.len() - group) as i32 * GROUP - GROUP / 2;
     let middles: Vec<i32> = (0..groups.len()).map(middle).collect();
@@ -93,16 +105,15 @@ fn panel(
         .build_cartesian_2d(
             (smallest / 2.0..largest * 2.0).log_scale(),
             (0..groups.len() as i32 * GROUP).with_key_points(middles.clone()),
-        )
-        .map_err(|error| error.to_string())?;
+        )?;
     chart
         .configure_mesh()
         .disable_y_mesh()
         .y_labels(groups.len())
         .y_label_formatter(&name_at)
         .x_labels(8)
-        .draw()
-        .map_err(|error| error.to_string())?;
+        .x_label_formatter(&f64::to_string)
+        .draw()?;
     let first_bar = SYSTEMS.len() as i32 * BAR / 2;
     for (place, (system, color)) in (0..).zip(SYSTEMS) {
         let bars = rows.iter().filter(|row| row.system == system).filter_map(|row| {
@@ -112,18 +123,20 @@ fn panel(
             Some(Rectangle::new(corners, color.filled()))
         });
         chart
-            .draw_series(bars)
-            .map_err(|error| error.to_string())?
+            .draw_series(bars)?
             .label(system)
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled()));
+    }
+    if !has_legend {
+        return Ok(());
     }
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK)
-        .draw()
-        .map_err(|error| error.to_string())
+        .draw()?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -143,8 +156,8 @@ mod tests {
             .descendants()
             .filter(|node| node.has_tag_name("rect") && node.attribute("fill") == Some(&fill));
         let rows = report.rows.iter().filter(|row| row.system == HOLDFAST).count();
-        // The legend has one more in each panel.
-        assert_eq!(bars.count(), 2 * (rows + 1));
+        // The legend has one more.
+        assert_eq!(bars.count(), 2 * rows + 1);
         for group in groups(&report.rows) {
             assert!(svg.contains(&group), "{group} has no name in the picture");
         }
