@@ -59,6 +59,7 @@ const GOALS: [(&str, Bound); 20] = [
     ("bytes_per_cell", Bound::AtMost(64.0)),
     ("replay_per_s", Bound::AtLeast(1_000_000.0)),
     ("change_lag_p99_ms", Bound::Below(50.0)),
+    // The lag counts only where the 20K/s were kept up, the last answers of the run included.
     ("change_rate_per_s", Bound::AtLeast(19_000.0)),
 ];
 
