@@ -1,7 +1,7 @@
 //! `Ledger::apply` alone: reservations and their commits in entries of 256 commands, on one hot SKU and on many.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use holdfast_benchmarks::{Catalogue, reserve_and_commit};
+use holdfast_benchmarks::ledger_input::{Catalogue, reserve_and_commit};
 use holdfast_ledger::Ledger;
 
 /// Commands of one entry.

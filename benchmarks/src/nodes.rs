@@ -7,10 +7,40 @@ use anyhow::{Context as _, Result};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::node::NodePlace;
+
 /// Running nodes. They are killed when this is dropped; [`Nodes::stop`] lets them end well.
 pub struct Nodes {
     process: Child,
-    endpoints: Vec<String>,
+    members: Vec<Member>,
+}
+
+/// One of them.
+pub struct Member {
+    /// Its process, as it was started.
+    pub process_id: u32,
+    /// Where it is.
+    pub place: NodePlace,
+}
+
+impl Member {
+    /// Of what `holdfast dev --json` says about a node.
+    fn from_json(node: &serde_json::Value) -> Result<Self> {
+        let text = |name: &str| {
+            node[name]
+                .as_str()
+                .with_context(|| format!("no {name} of a node"))
+        };
+        Ok(Self {
+            process_id: node["pid"].as_u64().context("no pid of a node")?.try_into()?,
+            place: NodePlace {
+                config: text("config")?.into(),
+                client_address: text("client_address")?.to_owned(),
+                http_address: text("http_address")?.to_owned(),
+                data: text("data")?.into(),
+            },
+        })
+    }
 }
 
 impl Nodes {
@@ -34,18 +64,24 @@ impl Nodes {
         let mut lines = BufReader::new(output).lines();
         let ready = lines.next_line().await?.context("the nodes ended")?;
         let ready: serde_json::Value = serde_json::from_str(&ready).with_context(|| ready.clone())?;
-        let addresses = ready["nodes"].as_array().context("no nodes")?.iter();
-        let endpoints = addresses
-            .filter_map(|node| Some(format!("http://{}", node["client_address"].as_str()?)))
-            .collect();
+        let nodes = ready["nodes"].as_array().context("no nodes")?.iter();
+        let members = nodes.map(Member::from_json).collect::<Result<_>>()?;
         // Nobody else reads their output: a full pipe would stop them.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Ok(Self { process, endpoints })
+        Ok(Self { process, members })
     }
 
     /// Where clients reach them.
     pub fn endpoints(&self) -> Vec<String> {
-        self.endpoints.clone()
+        self.members
+            .iter()
+            .map(|member| member.place.endpoint())
+            .collect()
+    }
+
+    /// The nodes themselves.
+    pub fn members(&self) -> &[Member] {
+        &self.members
     }
 
     /// The process whose children are the nodes; none when it has ended.
@@ -64,5 +100,23 @@ impl Nodes {
         }
         self.process.wait().await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_where_the_launcher_says() {
+        let node = serde_json::json!({
+            "node_id": 2, "pid": 4711, "client_address": "127.0.0.1:7421", "http_address": "127.0.0.1:7423",
+            "config": "/tmp/dev/node-2.toml", "data": "/tmp/dev/node-2",
+        });
+        let member = Member::from_json(&node).unwrap();
+        assert_eq!(member.process_id, 4711);
+        assert_eq!(member.place.endpoint(), "http://127.0.0.1:7421");
+        assert_eq!(member.place.data, Path::new("/tmp/dev/node-2"));
+        assert!(Member::from_json(&serde_json::json!({ "pid": 4711 })).is_err());
     }
 }

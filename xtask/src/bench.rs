@@ -1,41 +1,61 @@
-//! `cargo xtask bench`: Holdfast beside what a user would pick instead, in one run.
+//! `cargo xtask bench`: Holdfast beside what a user would pick instead, in one run; or with a large catalogue.
+
+use std::process::Command;
 
 use anyhow::Result;
 
 use crate::{needs, steps};
 
-/// Seconds of each measurement of a quick run.
-const QUICK_SECONDS: u64 = 3;
-
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Shorter measurements: the whole run within five minutes, the build not counted
-    #[arg(long, conflicts_with = "seconds")]
+    /// Shorter measurements of 3 seconds, 200K commands to replay instead of 1M, 1M cells in memory instead of 10M: the whole
+    /// run within five minutes, the build not counted
+    #[arg(long, conflicts_with_all = ["seconds", "scale"])]
     quick: bool,
     /// How long each measurement takes, in seconds
     #[arg(long, default_value_t = 8)]
     seconds: u64,
+    /// Instead of comparing: three nodes with ten million cells, the memory they take, reservations beside those with few
+    /// cells, the restart of a node
+    #[arg(long)]
+    scale: bool,
+    /// How many cells that catalogue has
+    #[arg(long, default_value_t = 10_000_000, requires = "scale")]
+    cells: u32,
     /// Print one JSON object on standard output
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    needs::database_servers()?;
+    if !args.scale {
+        needs::database_servers()?;
+    }
     steps::say("building Holdfast and the comparison, optimized");
     let mut build = steps::cargo();
     build.args(["build", "--release", "--bins"]);
     build.args(["--package", "holdfast", "--package", "holdfast-benchmarks"]);
     steps::run(&mut build)?;
-    steps::say("measuring: each system alone, one after another");
-    let seconds = if args.quick { QUICK_SECONDS } else { args.seconds };
-    let target = steps::root().join("target");
-    let mut compare = std::process::Command::new(target.join("release/compare"));
+    let target = steps::target();
+    let mut compare = Command::new(target.join("release/compare"));
     compare.arg("--binary").arg(target.join("release/holdfast"));
     compare.arg("--folder").arg(&target);
-    compare.args(["--seconds", &seconds.to_string()]);
     if args.json {
         compare.arg("--json");
     }
-    steps::run(&mut compare)
+    if args.quick {
+        compare.arg("--quick");
+    } else {
+        compare.args(["--seconds", &args.seconds.to_string()]);
+    }
+    if args.scale {
+        steps::say("measuring: three nodes with a large catalogue");
+        compare.args(["--scale", "--cells", &args.cells.to_string()]);
+        return steps::run(&mut compare);
+    }
+    steps::say("measuring: each system alone, one after another");
+    let picture = target.join("bench.svg");
+    steps::run(compare.arg("--picture").arg(&picture))?;
+    steps::say(&format!("the picture is {}", picture.display()));
+    Ok(())
 }

@@ -40,7 +40,9 @@ enum Command {
     )]
     Soak(soak::Args),
     /// Holdfast beside PostgreSQL, Redis, a gRPC echo and a data sync: the same work, the same callers, one run.
-    #[command(after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --seconds 20 --json")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --seconds 20 --json\n  cargo xtask bench --scale --cells 1000000"
+    )]
     Bench(bench::Args),
     /// Seeds the ledger with one known fault of the order protocol after the other: the model has to notice each.
     #[command(after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants --threads 4")]

@@ -12,6 +12,12 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().map_or(manifest.clone(), PathBuf::from)
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    let elsewhere = std::env::var_os("CARGO_TARGET_DIR");
+    elsewhere.map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
+
 /// Tells the person at the terminal what comes now.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "==> {text}");

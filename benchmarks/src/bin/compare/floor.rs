@@ -15,8 +15,10 @@ use tokio::process::{Child, Command};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
-use crate::load::{Target, histogram, microseconds};
+use crate::buyers::Target;
+use crate::latencies::{histogram, microseconds};
 
 /// A log entry of one reservation is about this long.
 const SYNCED_BYTES: usize = 256;
@@ -105,7 +107,7 @@ impl Echoes {
 }
 
 impl Target for Echoes {
-    async fn reserve(&self, _: usize, sku: usize) -> Result<bool> {
+    async fn reserve(&self, _: usize, _: Uuid, sku: usize) -> Result<bool> {
         let request = v1::CheckAvailabilityRequest {
             storefront: "web".to_owned(),
             skus: vec![format!("SKU-{sku}")],

@@ -1,21 +1,18 @@
 //! The callers: each waits for its answer, or they come at a fixed rate whether answers have come or not.
 
-use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
+use crate::buyers::{Buyer, Target, expect};
+use crate::latencies::{Latencies, histogram, microseconds};
 use crate::usage::{Usage, UsageMeter};
 use crate::workload::{Chooser, Workload};
-
-/// What takes reservations. Each caller has a number; a system may give each a connection of its own.
-pub(crate) trait Target: Clone + Send + Sync + 'static {
-    /// Reserves one unit: whether it was granted.
-    fn reserve(&self, caller: usize, sku: usize) -> impl Future<Output = Result<bool>> + Send;
-}
 
 /// What was measured.
 pub(crate) struct Measured {
@@ -23,8 +20,8 @@ pub(crate) struct Measured {
     pub(crate) elapsed: Duration,
     /// Microseconds from the call, or from when it should have been made, to the answer.
     pub(crate) latency: Histogram<u64>,
-    /// What the servers used meanwhile.
-    pub(crate) usage: Usage,
+    /// What the servers used meanwhile; none where they did something else besides.
+    pub(crate) usage: Option<Usage>,
 }
 
 impl Measured {
@@ -35,65 +32,60 @@ impl Measured {
     pub(crate) fn microseconds(&self, quantile: f64) -> u64 {
         self.latency.value_at_quantile(quantile)
     }
+
+    pub(crate) fn milliseconds(&self, quantile: f64) -> f64 {
+        self.microseconds(quantile) as f64 / 1000.0
+    }
 }
 
 /// Connections, caches and batching settle in this share of the time, which is not counted.
-const WARM_UP: f64 = 0.25;
-
-/// Whether an answer is what the workload has to bring about.
-fn expect(workload: Workload, granted: bool) -> Result<()> {
-    if granted == (workload == Workload::SoldOut) {
-        bail!("a reservation of {} was granted: {granted}", workload.name());
-    }
-    Ok(())
-}
+pub(crate) const WARM_UP: f64 = 0.25;
 
 /// `callers` at once, each with one call at a time.
-pub(crate) async fn closed<T: Target>(
-    target: &T,
+pub(crate) async fn closed<B: Buyer>(
+    buyer: &B,
     meter: &UsageMeter,
     workload: Workload,
     callers: usize,
     duration: Duration,
 ) -> Result<Measured> {
-    run_closed(target, workload, callers, duration.mul_f64(WARM_UP)).await?;
+    run_closed(buyer, workload, callers, duration.mul_f64(WARM_UP)).await?;
     let before = meter.read()?;
     let began = Instant::now();
-    let latency = run_closed(target, workload, callers, duration).await?;
+    let latencies = run_closed(buyer, workload, callers, duration).await?;
+    let elapsed = began.elapsed();
+    let usage = meter.read()? - before;
+    let latency = latencies.together()?;
     Ok(Measured {
         calls: latency.len(),
-        elapsed: began.elapsed(),
+        elapsed,
         latency,
-        usage: meter.read()? - before,
+        usage: Some(usage),
     })
 }
 
-async fn run_closed<T: Target>(
-    target: &T,
+async fn run_closed<B: Buyer>(
+    buyer: &B,
     workload: Workload,
     callers: usize,
     duration: Duration,
-) -> Result<Histogram<u64>> {
+) -> Result<Arc<Latencies>> {
     let until = Instant::now() + duration;
+    let latencies = Arc::new(Latencies::new()?);
     let tasks = (0..callers).map(|caller| {
-        let target = target.clone();
+        let (buyer, latencies) = (buyer.clone(), Arc::clone(&latencies));
         tokio::spawn(async move {
             let mut chooser = Chooser::new(workload, caller)?;
-            let mut latency = histogram()?;
             while Instant::now() < until {
-                let sku = chooser.next_sku();
-                let began = Instant::now();
-                expect(workload, target.reserve(caller, sku).await?)?;
-                latency.saturating_record(microseconds(began.elapsed()));
+                buyer.buy(caller, chooser.next_sku(), &latencies).await?;
             }
-            anyhow::Ok(latency)
+            anyhow::Ok(())
         })
     });
-    let mut all = histogram()?;
-    for latency in try_join_all(tasks).await? {
-        all.add(latency?)?;
+    for ended in try_join_all(tasks).await? {
+        ended?;
     }
-    Ok(all)
+    Ok(latencies)
 }
 
 /// A call every so often, counted from when it was due: a slow answer makes the ones behind it late, as buyers would see it
@@ -123,7 +115,7 @@ pub(crate) async fn at_rate<T: Target>(
         let finished = finished.clone();
         tokio::spawn(async move {
             // Each call is another caller's: those who share connections take them in turn.
-            let granted = target.reserve(number as usize, sku).await;
+            let granted = target.reserve(number as usize, Uuid::now_v7(), sku).await;
             finished
                 .send(granted.map(|granted| (number, granted, due.elapsed())))
                 .ok();
@@ -142,14 +134,6 @@ pub(crate) async fn at_rate<T: Target>(
         calls: latency.len(),
         elapsed: counted_from.elapsed(),
         latency,
-        usage: meter.read()? - before,
+        usage: Some(meter.read()? - before),
     })
-}
-
-pub(crate) fn histogram() -> Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1, 600_000_000, 3).context("a histogram")
-}
-
-pub(crate) fn microseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,7 @@
-//! PostgreSQL: a guarded `UPDATE` and the insert of the reservation in one transaction, committed synchronously.
+//! PostgreSQL: a guarded `UPDATE` and the insert of the reservation in one transaction, committed synchronously; what comes
+//! after it are guarded updates of both.
 //!
-//! Both stand in one statement, so that a reservation costs one round trip. One server without a replica: it does less than
+//! Both stand in one statement, so that each step costs one round trip. One server without a replica: it does less than
 //! three nodes with a quorum, and is compared as it is.
 
 use std::os::unix::fs::MetadataExt as _;
@@ -14,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio_postgres::{Client, NoTls, Statement};
 use uuid::Uuid;
 
-use crate::load::Target;
+use crate::buyers::{Fulfilment, Target};
 use crate::usage::UsageMeter;
 use crate::workload::{SKUS, SOLD_OUT};
 
@@ -25,8 +26,22 @@ const RESERVE: &str = "\
     WITH taken AS (
         UPDATE stock SET free = free - 1, held = held + 1 WHERE sku = $1 AND free >= 1 RETURNING sku
     )
-    INSERT INTO reservation (id, sku, quantity, expires_at)
-    SELECT $2, sku, 1, now() + interval '1 hour' FROM taken";
+    INSERT INTO reservation (id, sku, quantity, state, expires_at)
+    SELECT $2, sku, 1, 'H', now() + interval '1 hour' FROM taken";
+
+const COMMIT: &str = "\
+    WITH paid AS (
+        UPDATE reservation SET state = 'C' WHERE id = $1 AND state = 'H' AND expires_at > now()
+        RETURNING sku, quantity
+    )
+    UPDATE stock SET held = stock.held - paid.quantity, committed = stock.committed + paid.quantity
+    FROM paid WHERE stock.sku = paid.sku";
+
+const SHIP: &str = "\
+    WITH gone AS (
+        UPDATE reservation SET state = 'S' WHERE id = $1 AND state = 'C' RETURNING sku, quantity
+    )
+    UPDATE stock SET committed = stock.committed - gone.quantity FROM gone WHERE stock.sku = gone.sku";
 
 /// A running server.
 pub(crate) struct Server {
@@ -75,9 +90,12 @@ impl Server {
     async fn fill(&self) -> Result<()> {
         let client = self.connect_when_ready().await?;
         let sql = format!(
-            "CREATE TABLE stock (sku integer PRIMARY KEY, free bigint NOT NULL CHECK (free >= 0), held bigint NOT NULL);
+            "CREATE TABLE stock (
+                 sku integer PRIMARY KEY, free bigint NOT NULL CHECK (free >= 0), held bigint NOT NULL,
+                 committed bigint NOT NULL DEFAULT 0);
              CREATE TABLE reservation (
-                 id uuid PRIMARY KEY, sku integer NOT NULL, quantity bigint NOT NULL, expires_at timestamptz NOT NULL);
+                 id uuid PRIMARY KEY, sku integer NOT NULL, quantity bigint NOT NULL, state char(1) NOT NULL,
+                 expires_at timestamptz NOT NULL);
              INSERT INTO stock SELECT sku, 1000000000000, 0 FROM generate_series(0, {SKUS} - 1) AS sku;
              INSERT INTO stock VALUES ({SOLD_OUT}, 0, 0);
              VACUUM ANALYZE stock;"
@@ -120,8 +138,12 @@ impl Server {
         let mut connections = Vec::with_capacity(callers);
         for _ in 0..callers {
             let client = self.connect().await?;
-            let reserve = client.prepare(RESERVE).await?;
-            connections.push((client, reserve));
+            connections.push(Connection {
+                reserve: client.prepare(RESERVE).await?,
+                commit: client.prepare(COMMIT).await?,
+                ship: client.prepare(SHIP).await?,
+                client,
+            });
         }
         Ok(Callers {
             connections: Arc::new(connections),
@@ -162,17 +184,41 @@ async fn done(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Reserves over several connections.
+struct Connection {
+    client: Client,
+    reserve: Statement,
+    commit: Statement,
+    ship: Statement,
+}
+
+/// Several connections.
 #[derive(Clone)]
 pub(crate) struct Callers {
-    connections: Arc<Vec<(Client, Statement)>>,
+    connections: Arc<Vec<Connection>>,
+}
+
+impl Callers {
+    fn connection(&self, caller: usize) -> &Connection {
+        &self.connections[caller % self.connections.len()]
+    }
 }
 
 impl Target for Callers {
-    async fn reserve(&self, caller: usize, sku: usize) -> Result<bool> {
-        let (client, reserve) = &self.connections[caller % self.connections.len()];
-        let id = Uuid::now_v7();
+    async fn reserve(&self, caller: usize, id: Uuid, sku: usize) -> Result<bool> {
+        let Connection { client, reserve, .. } = self.connection(caller);
         let inserted = client.execute(reserve, &[&i32::try_from(sku)?, &id]).await?;
         Ok(inserted == 1)
+    }
+}
+
+impl Fulfilment for Callers {
+    async fn commit(&self, caller: usize, id: Uuid, _: usize) -> Result<bool> {
+        let Connection { client, commit, .. } = self.connection(caller);
+        Ok(client.execute(commit, &[&id]).await? == 1)
+    }
+
+    async fn ship(&self, caller: usize, id: Uuid, _: usize) -> Result<bool> {
+        let Connection { client, ship, .. } = self.connection(caller);
+        Ok(client.execute(ship, &[&id]).await? == 1)
     }
 }

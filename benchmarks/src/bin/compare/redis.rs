@@ -1,4 +1,4 @@
-//! Redis: a script that checks, takes and records, with an append-only file that is synced before each answer.
+//! Redis: scripts that check, take and record, with an append-only file that is synced before each answer.
 //!
 //! One server without a replica: it does less than three nodes with a quorum, and is compared as it is.
 
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use holdfast_client::new_operation_id;
 use redis::Script;
 use redis::aio::MultiplexedConnection;
 use tokio::process::{Child, Command};
+use uuid::Uuid;
 
-use crate::load::Target;
+use crate::buyers::{Fulfilment, Target};
 use crate::usage::UsageMeter;
 use crate::workload::SKUS;
 
@@ -23,7 +23,21 @@ const RESERVE: &str = "\
     if free < 1 then return 0 end
     redis.call('HINCRBY', KEYS[1], 'free', -1)
     redis.call('HINCRBY', KEYS[1], 'held', 1)
-    redis.call('SET', KEYS[2], KEYS[1], 'EX', 3600)
+    redis.call('SET', KEYS[2], 'held ' .. KEYS[1], 'EX', 3600)
+    return 1";
+
+/// What was paid does not expire.
+const COMMIT: &str = "\
+    if redis.call('GET', KEYS[2]) ~= 'held ' .. KEYS[1] then return 0 end
+    redis.call('HINCRBY', KEYS[1], 'held', -1)
+    redis.call('HINCRBY', KEYS[1], 'committed', 1)
+    redis.call('SET', KEYS[2], 'committed ' .. KEYS[1])
+    return 1";
+
+const SHIP: &str = "\
+    if redis.call('GET', KEYS[2]) ~= 'committed ' .. KEYS[1] then return 0 end
+    redis.call('HINCRBY', KEYS[1], 'committed', -1)
+    redis.call('SET', KEYS[2], 'shipped ' .. KEYS[1])
     return 1";
 
 /// A running server.
@@ -87,7 +101,11 @@ impl Server {
         }
         Ok(Callers {
             connections: Arc::new(all),
-            script: Arc::new(Script::new(RESERVE)),
+            scripts: Arc::new(Scripts {
+                reserve: Script::new(RESERVE),
+                commit: Script::new(COMMIT),
+                ship: Script::new(SHIP),
+            }),
         })
     }
 }
@@ -96,25 +114,47 @@ fn name(sku: usize) -> String {
     format!("stock:{sku}")
 }
 
-/// Reserves over several connections.
+struct Scripts {
+    reserve: Script,
+    commit: Script,
+    ship: Script,
+}
+
+/// Several connections.
 #[derive(Clone)]
 pub(crate) struct Callers {
     connections: Arc<Vec<MultiplexedConnection>>,
-    script: Arc<Script>,
+    scripts: Arc<Scripts>,
 }
 
-impl Target for Callers {
-    async fn reserve(&self, caller: usize, sku: usize) -> Result<bool> {
+impl Callers {
+    /// Whether the script did something.
+    async fn run(&self, script: &Script, caller: usize, id: Uuid, sku: usize) -> Result<bool> {
         let mut connection = self.connections[caller % self.connections.len()].clone();
-        let id = new_operation_id();
         let mut record = b"reservation:".to_vec();
-        record.extend_from_slice(&id);
-        let mut call = self.script.prepare_invoke();
-        let granted: u8 = call
+        record.extend_from_slice(id.as_bytes());
+        let mut call = script.prepare_invoke();
+        let done: u8 = call
             .key(name(sku))
             .key(record)
             .invoke_async(&mut connection)
             .await?;
-        Ok(granted == 1)
+        Ok(done == 1)
+    }
+}
+
+impl Target for Callers {
+    async fn reserve(&self, caller: usize, id: Uuid, sku: usize) -> Result<bool> {
+        self.run(&self.scripts.reserve, caller, id, sku).await
+    }
+}
+
+impl Fulfilment for Callers {
+    async fn commit(&self, caller: usize, id: Uuid, sku: usize) -> Result<bool> {
+        self.run(&self.scripts.commit, caller, id, sku).await
+    }
+
+    async fn ship(&self, caller: usize, id: Uuid, sku: usize) -> Result<bool> {
+        self.run(&self.scripts.ship, caller, id, sku).await
     }
 }

@@ -1,13 +1,10 @@
-//! What a system's processes use: processor time, and bytes given to the disk (proc_pid_stat(5), proc_pid_io(5)).
+//! What a system's processes use: processor time, bytes given to the disk, memory (proc_pid_stat(5), proc_pid_io(5)).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::ops::Sub;
 
 use anyhow::{Context as _, Result};
-
-/// Ticks of a second in /proc; fixed by the kernel's interface on Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
+use procfs::process::{Process, Stat, all_processes};
 
 /// Used since the processes started.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,40 +37,75 @@ impl UsageMeter {
     /// Only what runs now counts: processes that start and end between two readings are missed, so connections
     /// have to be kept.
     pub(crate) fn read(&self) -> Result<Usage> {
-        let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        let mut ticks: BTreeMap<u32, f64> = BTreeMap::new();
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
-                continue;
-            };
+        let running = all_processes()?.filter_map(|process| {
             // It may have ended meanwhile.
-            let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-                continue;
-            };
-            // The name of the program stands in brackets and may hold anything.
-            let (_, fields) = stat.rsplit_once(')').context("an odd /proc/*/stat")?;
-            let fields: Vec<&str> = fields.split_whitespace().collect();
-            let number = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-            let parent = number(1).context("no parent in /proc/*/stat")? as u32;
-            children.entry(parent).or_default().push(pid);
-            ticks.insert(pid, number(11).unwrap_or(0.0) + number(12).unwrap_or(0.0));
-        }
-        let mut tree = BTreeSet::from([self.root]);
-        let mut open = vec![self.root];
-        while let Some(pid) = open.pop() {
-            for child in children.get(&pid).into_iter().flatten() {
-                tree.insert(*child);
-                open.push(*child);
-            }
-        }
+            let process = process.ok()?;
+            Some((process.stat().ok()?, process))
+        });
+        let running: Vec<(Stat, Process)> = running.collect();
+        let parents = running.iter().map(|(stat, _)| (stat.pid, stat.ppid));
+        let tree = tree(self.root.cast_signed(), &parents.collect::<Vec<_>>());
         let mut usage = Usage::default();
-        for pid in tree {
-            usage.cpu_seconds += ticks.get(&pid).copied().unwrap_or(0.0) / TICKS_PER_SECOND;
-            let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
-            let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-            usage.written_bytes += written.and_then(|bytes| bytes.parse::<f64>().ok()).unwrap_or(0.0);
+        for (stat, process) in running.iter().filter(|(stat, _)| tree.contains(&stat.pid)) {
+            usage.cpu_seconds += (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
+            // Another account's is readable by root alone.
+            usage.written_bytes += process.io().map_or(0.0, |io| io.write_bytes as f64);
         }
         Ok(usage)
+    }
+}
+
+/// A process and all below it, of the processes with their parents.
+fn tree(root: i32, parents: &[(i32, i32)]) -> BTreeSet<i32> {
+    let mut tree = BTreeSet::from([root]);
+    let mut open = vec![root];
+    while let Some(above) = open.pop() {
+        for (process, parent) in parents {
+            if *parent == above && tree.insert(*process) {
+                open.push(*process);
+            }
+        }
+    }
+    tree
+}
+
+/// The memory that a process has in use, in bytes: `VmRSS` of its `/proc/<pid>/status`.
+pub(crate) fn resident_bytes(process_id: u32) -> Result<u64> {
+    let status = Process::new(process_id.cast_signed())?.status()?;
+    let kibibytes = status.vmrss.context("a process without memory")?;
+    Ok(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_what_is_below_it() {
+        let parents = [(1, 0), (10, 1), (11, 10), (12, 11), (20, 1), (21, 20)];
+        assert_eq!(tree(10, &parents), BTreeSet::from([10, 11, 12]));
+        assert_eq!(tree(99, &parents), BTreeSet::from([99]));
+    }
+
+    #[test]
+    fn memory_that_is_touched_is_resident() {
+        let before = resident_bytes(std::process::id()).unwrap();
+        let touched = vec![1_u8; 64 << 20];
+        let after = resident_bytes(std::process::id()).unwrap();
+        assert_eq!(touched.iter().filter(|byte| **byte == 1).count(), 64 << 20);
+        // Other tests take and give back memory meanwhile.
+        assert!(after > before + (48 << 20), "{before} before, {after} after");
+    }
+
+    #[test]
+    fn work_is_seen() {
+        let meter = UsageMeter::new(std::process::id());
+        let before = meter.read().unwrap();
+        let mut number = 1_u64;
+        for _ in 0..200_000_000_u64 {
+            number = std::hint::black_box(number.wrapping_mul(3));
+        }
+        let used = meter.read().unwrap() - before;
+        assert!(used.cpu_seconds > 0.0, "{used:?} for {number}");
     }
 }

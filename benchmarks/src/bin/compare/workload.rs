@@ -59,3 +59,40 @@ impl Chooser {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(workload: Workload, caller: usize) -> Vec<usize> {
+        let mut chooser = Chooser::new(workload, caller).unwrap();
+        (0..20_000).map(|_| chooser.next_sku()).collect()
+    }
+
+    #[test]
+    fn one_hot_sku_and_one_that_is_sold_out() {
+        assert!(chosen(Workload::Hot, 1).iter().all(|sku| *sku == 0));
+        assert!(chosen(Workload::SoldOut, 1).iter().all(|sku| *sku == SOLD_OUT));
+    }
+
+    #[test]
+    fn some_skus_are_wanted_far_more_often_than_others() {
+        let mut chosen = chosen(Workload::Spread, 1);
+        assert!(chosen.iter().all(|sku| *sku < SKUS));
+        let share =
+            |below: usize| chosen.iter().filter(|sku| **sku < below).count() as f64 / chosen.len() as f64;
+        // The first of 100,000 by Zipf's law with this exponent: 1 / (1 + 1/2^0.99 + 1/3^0.99 + ...) = 7.8 %; the first
+        // hundred: 41 %.
+        assert!((0.065..0.09).contains(&share(1)), "{}", share(1));
+        assert!((0.38..0.44).contains(&share(100)), "{}", share(100));
+        chosen.sort_unstable();
+        chosen.dedup();
+        assert!(chosen.len() > 5_000, "only {} SKUs", chosen.len());
+    }
+
+    #[test]
+    fn a_caller_wants_the_same_in_every_run_and_others_want_others() {
+        assert_eq!(chosen(Workload::Spread, 3), chosen(Workload::Spread, 3));
+        assert_ne!(chosen(Workload::Spread, 3), chosen(Workload::Spread, 4));
+    }
+}

@@ -1,0 +1,115 @@
+//! Two ways to call Holdfast: one call for each request, or many requests in each message.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use holdfast_client::{BatchAnswer, BatchOptions, BatchStream, Client, shard_of};
+use holdfast_proto::v1;
+use holdfast_proto::v1::batch_item::Request;
+use uuid::Uuid;
+
+use super::requests::{commitment, name, reservation, shipment, was_granted};
+use crate::buyers::{Fulfilment, Target};
+
+/// Says which shard has a reservation, so that no node has to look for it.
+#[derive(Clone)]
+struct Shards {
+    topology: Arc<v1::GetTopologyResponse>,
+}
+
+impl Shards {
+    async fn of(client: &Client) -> Result<Self> {
+        Ok(Self {
+            topology: Arc::new(client.topology().await?),
+        })
+    }
+
+    fn with(&self, sku: usize) -> Option<u32> {
+        shard_of(&self.topology, &name(sku))
+    }
+}
+
+/// One call for each request.
+#[derive(Clone)]
+pub(crate) struct Unary {
+    client: Client,
+    shards: Shards,
+}
+
+impl Unary {
+    pub(crate) async fn new(client: &Client) -> Result<Self> {
+        Ok(Self {
+            client: client.clone(),
+            shards: Shards::of(client).await?,
+        })
+    }
+}
+
+impl Target for Unary {
+    async fn reserve(&self, _: usize, id: Uuid, sku: usize) -> Result<bool> {
+        was_granted(self.client.reserve(reservation(id, [name(sku)])).await)
+    }
+}
+
+impl Fulfilment for Unary {
+    async fn commit(&self, _: usize, id: Uuid, sku: usize) -> Result<bool> {
+        self.client.commit(commitment(id, self.shards.with(sku))).await?;
+        Ok(true)
+    }
+
+    async fn ship(&self, _: usize, id: Uuid, sku: usize) -> Result<bool> {
+        self.client.ship(shipment(id, self.shards.with(sku))).await?;
+        Ok(true)
+    }
+}
+
+/// Many requests in each message.
+#[derive(Clone)]
+pub(crate) struct Batched {
+    stream: BatchStream,
+    shards: Shards,
+}
+
+impl Batched {
+    pub(crate) async fn new(client: &Client) -> Result<Self> {
+        let options = BatchOptions {
+            max_items: 1024,
+            max_in_flight: 65_536,
+            ..BatchOptions::default()
+        };
+        Ok(Self {
+            stream: client.batch(options),
+            shards: Shards::of(client).await?,
+        })
+    }
+
+    async fn transition(&self, request: Request) -> Result<bool> {
+        match self.stream.submit(request).await? {
+            BatchAnswer::Transitioned(_) => Ok(true),
+            answer @ BatchAnswer::Reserved(_) => bail!("a transition was answered with {answer:?}"),
+        }
+    }
+}
+
+impl Target for Batched {
+    async fn reserve(&self, _: usize, id: Uuid, sku: usize) -> Result<bool> {
+        let request = Request::Reserve(reservation(id, [name(sku)]));
+        let answer = self.stream.submit(request).await;
+        if let Ok(BatchAnswer::Transitioned(answer)) = answer {
+            bail!("a reservation was answered with {answer:?}");
+        }
+        was_granted(answer)
+    }
+}
+
+impl Fulfilment for Batched {
+    async fn commit(&self, _: usize, id: Uuid, sku: usize) -> Result<bool> {
+        let commitment = commitment(id, self.shards.with(sku));
+        self.transition(Request::Commit(commitment)).await
+    }
+
+    async fn ship(&self, _: usize, id: Uuid, sku: usize) -> Result<bool> {
+        let shipment = shipment(id, self.shards.with(sku));
+        self.transition(Request::Ship(shipment)).await
+    }
+}

@@ -1,0 +1,131 @@
+//! What a cell of a ledger costs in resident memory, live reservations aside.
+//!
+//! Measured in processes of their own, so that nothing else moves the figures. Memory that was freed in small pieces stays
+//! with the process: a ledger that got its catalogue at once has room for all the operation ids of that load for ever, even
+//! when it has forgotten them. So the figure without them is that of a catalogue that grew slowly, each hour of it forgotten
+//! a day later, as in the years of a shop.
+
+use anyhow::{Context as _, Result, ensure};
+use holdfast_benchmarks::ledger_input::stocking;
+use holdfast_ledger::{Entry, Ledger, LedgerOptions};
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use crate::usage::resident_bytes;
+
+/// Log time between two entries of a catalogue that grows slowly.
+const SLOWLY_MS: u64 = 3_600_000;
+
+/// Resident bytes for each cell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BytesPerCell {
+    /// When all operation ids of the load are forgotten.
+    pub(crate) stock_alone: f64,
+    /// When none is.
+    pub(crate) with_operation_ids: f64,
+}
+
+/// What a measuring process says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    cells: u64,
+    /// Resident before there was a ledger.
+    empty_bytes: u64,
+    /// Resident when all cells were there.
+    loaded_bytes: u64,
+    /// Resident when all operation ids were forgotten, too.
+    forgotten_bytes: u64,
+}
+
+impl Memory {
+    fn each(&self, bytes: u64) -> f64 {
+        bytes.saturating_sub(self.empty_bytes) as f64 / self.cells as f64
+    }
+}
+
+/// Has other processes measure it.
+pub(crate) async fn measure(cells: usize) -> Result<BytesPerCell> {
+    let slowly = measure_elsewhere(cells, SLOWLY_MS).await?;
+    let at_once = measure_elsewhere(cells, 0).await?;
+    Ok(BytesPerCell {
+        stock_alone: slowly.each(slowly.forgotten_bytes),
+        with_operation_ids: at_once.each(at_once.loaded_bytes),
+    })
+}
+
+async fn measure_elsewhere(cells: usize, entry_ms: u64) -> Result<Memory> {
+    let mut other = Command::new(std::env::current_exe()?);
+    other.args(["measure-memory", "--cells", &cells.to_string()]);
+    other.args(["--entry-ms", &entry_ms.to_string()]);
+    let output = other.kill_on_drop(true).output().await?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).context("what the measuring process printed")
+}
+
+/// Measures it here.
+#[allow(clippy::print_stdout, reason = "the parent reads it")]
+pub(crate) fn print(cells: usize, entry_ms: u64) -> Result<()> {
+    println!("{}", serde_json::to_string(&fill(cells, entry_ms)?)?);
+    Ok(())
+}
+
+fn fill(cells: usize, entry_ms: u64) -> Result<Memory> {
+    let me = std::process::id();
+    let empty_bytes = resident_bytes(me)?;
+    let mut ledger = Ledger::new(LedgerOptions::default());
+    let mut index = 0;
+    for entry in stocking(cells, entry_ms) {
+        index += 1;
+        let applied = ledger.apply(index, &entry)?;
+        ensure!(
+            applied.outcomes.iter().all(Result::is_ok),
+            "a receipt was refused"
+        );
+    }
+    let loaded_bytes = resident_bytes(me)?;
+    // The window of the last operation ids passes.
+    while let Some(log_time_ms) = ledger.next_due_ms() {
+        index += 1;
+        let nothing = Entry {
+            log_time_ms,
+            commands: Vec::new(),
+        };
+        ledger.apply(index, &nothing)?;
+    }
+    Ok(Memory {
+        cells: ledger.cell_count(),
+        empty_bytes,
+        loaded_bytes,
+        forgotten_bytes: resident_bytes(me)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_counted_from_before_the_ledger() {
+        let memory = Memory {
+            cells: 10,
+            empty_bytes: 1_000,
+            loaded_bytes: 2_000,
+            forgotten_bytes: 1_500,
+        };
+        assert_eq!(memory.each(memory.loaded_bytes), 100.0);
+        assert_eq!(memory.each(memory.forgotten_bytes), 50.0);
+    }
+
+    #[test]
+    fn every_cell_is_there_at_the_end_however_fast_it_came() {
+        for entry_ms in [0, SLOWLY_MS] {
+            let memory = fill(50_000, entry_ms).unwrap();
+            assert_eq!(memory.cells, 50_000);
+            assert!(memory.loaded_bytes >= memory.empty_bytes, "{memory:?}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A cluster with a large catalogue: what its nodes hold, whether a reservation is slower then, how long a restart takes.
+
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use hdrhistogram::Histogram;
+use holdfast_benchmarks::nodes::{Member, Nodes};
+use holdfast_client::{Client, ClientOptions};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::holdfast::{SHARDS, name, receipt, reservation, stock, was_granted};
+use crate::latencies::{histogram, microseconds};
+use crate::load::WARM_UP;
+use crate::usage::resident_bytes;
+
+/// Warehouses of each SKU.
+const WAREHOUSES: usize = 5;
+/// Cells of the catalogue that counts as small.
+const FEW_CELLS: usize = 1_000;
+/// Between two lines of progress.
+const TOLD_EVERY_CELLS: usize = 500_000;
+/// How long a node may take to start.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a catalogue of this size is like.
+pub(crate) struct Scale {
+    cells: usize,
+    loaded_in: Duration,
+    /// Of each node, with the operation ids of the load.
+    resident_bytes: Vec<u64>,
+    /// One caller's reservations, in microseconds.
+    with_few_cells: Histogram<u64>,
+    with_all_cells: Histogram<u64>,
+    /// From SIGKILL of one node until it was ready again.
+    restarted_in: Duration,
+    /// Of that node.
+    data_bytes: u64,
+    snapshot_bytes: u64,
+}
+
+pub(crate) async fn run(
+    binary: &Path,
+    folder: &Path,
+    base_port: u16,
+    cells: usize,
+    duration: Duration,
+) -> Result<Scale> {
+    let nodes = Nodes::start(binary, &folder.join("holdfast"), base_port, SHARDS).await?;
+    let client = Client::new(ClientOptions::new(nodes.endpoints()))?;
+    load(&client, 0, FEW_CELLS).await?;
+    say("reservations with few cells");
+    let with_few_cells = reserve_one_by_one(&client, FEW_CELLS / WAREHOUSES, duration).await?;
+    let began = Instant::now();
+    let mut loaded = FEW_CELLS;
+    while loaded < cells {
+        let end = cells.min((loaded / TOLD_EVERY_CELLS + 1) * TOLD_EVERY_CELLS);
+        load(&client, loaded, end).await?;
+        loaded = end;
+        let per_second = (loaded - FEW_CELLS) as f64 / began.elapsed().as_secs_f64();
+        say(&format!("{loaded} of {cells} cells, {per_second:.0}/s"));
+    }
+    let loaded_in = began.elapsed();
+    say("reservations with all cells");
+    let with_all_cells = reserve_one_by_one(&client, cells / WAREHOUSES, duration).await?;
+    let members = nodes.members();
+    let resident_bytes = members.iter().map(|member| resident_bytes(member.process_id));
+    let resident_bytes = resident_bytes.collect::<Result<Vec<u64>>>()?;
+    let restarted = members.first().context("no nodes")?;
+    let data_bytes = folder_bytes(&restarted.place.data)?;
+    let snapshot_bytes = folder_bytes(&restarted.place.data.join("snapshots"))?;
+    say("a node is killed and started again");
+    let restarted_in = restart(binary, restarted).await?;
+    nodes.stop().await?;
+    Ok(Scale {
+        cells,
+        loaded_in,
+        resident_bytes,
+        with_few_cells,
+        with_all_cells,
+        restarted_in,
+        data_bytes,
+        snapshot_bytes,
+    })
+}
+
+/// Stocks the cells from here to there.
+async fn load(client: &Client, from: usize, to: usize) -> Result<()> {
+    let receipts = (from..to).map(|cell| {
+        let warehouse = format!("W{}", cell % WAREHOUSES);
+        receipt(name(cell / WAREHOUSES), &warehouse)
+    });
+    stock(client, receipts).await
+}
+
+/// One caller, one call at a time, any of so many SKUs.
+async fn reserve_one_by_one(client: &Client, skus: usize, duration: Duration) -> Result<Histogram<u64>> {
+    let mut random = SmallRng::seed_from_u64(skus as u64);
+    let mut latency = histogram()?;
+    let counted_from = Instant::now() + duration.mul_f64(WARM_UP);
+    while counted_from.elapsed() < duration {
+        let sku = name(random.random_range(0..skus));
+        let began = Instant::now();
+        let answer = client.reserve(reservation(Uuid::now_v7(), [sku])).await;
+        let took = began.elapsed();
+        ensure!(was_granted(answer)?, "a reservation was refused");
+        if began >= counted_from {
+            latency.saturating_record(microseconds(took));
+        }
+    }
+    Ok(latency)
+}
+
+async fn restart(binary: &Path, member: &Member) -> Result<Duration> {
+    let began = Instant::now();
+    kill(Pid::from_raw(member.process_id.cast_signed()), Signal::SIGKILL)?;
+    // Its ports and its folder are free when it has ended, which is at once.
+    let node = loop {
+        let mut node = member.place.start(binary)?;
+        match node.ready(PATIENCE).await {
+            Ok(()) => break node,
+            Err(error) if began.elapsed() > PATIENCE => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    };
+    let took = began.elapsed();
+    node.kill().await?;
+    Ok(took)
+}
+
+/// Of all files below.
+fn folder_bytes(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            bytes += folder_bytes(&entry.path())?;
+        } else {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes)
+}
+
+#[allow(clippy::print_stderr, reason = "progress of a long run")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+impl Scale {
+    fn bytes_per_cell(&self) -> Vec<f64> {
+        let each = |bytes: &u64| *bytes as f64 / self.cells as f64;
+        self.resident_bytes.iter().map(each).collect()
+    }
+
+    pub(crate) fn to_json(&self, machine: &Value) -> Value {
+        let latency = |latency: &Histogram<u64>| json!({ "p50_us": latency.value_at_quantile(0.5), "p99_us": latency.value_at_quantile(0.99) });
+        json!({
+            "machine": machine,
+            "cells": self.cells,
+            "load_s": self.loaded_in.as_secs_f64(),
+            "resident_bytes": self.resident_bytes,
+            "resident_bytes_per_cell": self.bytes_per_cell(),
+            "reservation_with_few_cells": latency(&self.with_few_cells),
+            "reservation_with_all_cells": latency(&self.with_all_cells),
+            "few_cells": FEW_CELLS,
+            "restart_s": self.restarted_in.as_secs_f64(),
+            "data_bytes": self.data_bytes,
+            "snapshot_bytes": self.snapshot_bytes,
+        })
+    }
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, figure: String| writeln!(f, "{name:<56}{figure:>16}");
+        line("cells", self.cells.to_string())?;
+        line("loaded in, s", format!("{:.1}", self.loaded_in.as_secs_f64()))?;
+        for (number, (bytes, per_cell)) in (1..).zip(self.resident_bytes.iter().zip(self.bytes_per_cell())) {
+            line(&format!("resident bytes of node {number}"), bytes.to_string())?;
+            line("  per cell", format!("{per_cell:.1}"))?;
+        }
+        for (cells, latency) in [
+            (FEW_CELLS, &self.with_few_cells),
+            (self.cells, &self.with_all_cells),
+        ] {
+            for (name, quantile) in [("p50", 0.5), ("p99", 0.99)] {
+                let name = format!("reservation with {cells} cells, {name} us");
+                line(&name, latency.value_at_quantile(quantile).to_string())?;
+            }
+        }
+        let restarted_s = self.restarted_in.as_secs_f64();
+        line(
+            "from SIGKILL of a node until it is ready, s",
+            format!("{restarted_s:.2}"),
+        )?;
+        line("its data folder, bytes", self.data_bytes.to_string())?;
+        line("  of these its snapshots", self.snapshot_bytes.to_string())
+    }
+}
