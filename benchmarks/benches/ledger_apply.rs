@@ -4,6 +4,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use holdfast_benchmarks::ledger_input::{Catalogue, reserve_and_commit};
 use holdfast_ledger::Ledger;
 
+/// That of the nodes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Commands of one entry.
 const ENTRY_COMMANDS: usize = 256;
 /// Entries of one measured run: half reserve, half commit.

@@ -39,6 +39,10 @@ use clap::{Parser, Subcommand};
 use comparison::Plan;
 use report::Report;
 
+/// That of the nodes: the ledger is measured in here too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Compares Holdfast with what a user would pick instead
 #[derive(Parser)]
 #[command(

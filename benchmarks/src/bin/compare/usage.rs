@@ -1,12 +1,18 @@
-//! What a system's processes use: processor time, bytes given to the disk, memory (proc_pid_stat(5), proc_pid_io(5)).
+//! What a system's processes use: processor time, memory, and what the machine's disks are given meanwhile (proc_pid_stat(5), diskstats).
+//!
+//! Bytes are not those of `/proc/<pid>/io`: that counts a whole folio of the page cache, up to 2 MiB, for each write into it.
 
 use std::collections::BTreeSet;
 use std::ops::Sub;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use procfs::process::{Process, Stat, all_processes};
 
-/// Used since the processes started.
+/// Linux counts in sectors of this size, whatever the disk's are.
+const SECTOR_BYTES: u64 = 512;
+
+/// Used since the processes, and the machine, started.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
@@ -39,20 +45,25 @@ impl UsageMeter {
     pub(crate) fn read(&self) -> Result<Usage> {
         let running = all_processes()?.filter_map(|process| {
             // It may have ended meanwhile.
-            let process = process.ok()?;
-            Some((process.stat().ok()?, process))
+            process.ok()?.stat().ok()
         });
-        let running: Vec<(Stat, Process)> = running.collect();
-        let parents = running.iter().map(|(stat, _)| (stat.pid, stat.ppid));
+        let running: Vec<Stat> = running.collect();
+        let parents = running.iter().map(|stat| (stat.pid, stat.ppid));
         let tree = tree(self.root.cast_signed(), &parents.collect::<Vec<_>>());
         let mut usage = Usage::default();
-        for (stat, process) in running.iter().filter(|(stat, _)| tree.contains(&stat.pid)) {
+        for stat in running.iter().filter(|stat| tree.contains(&stat.pid)) {
             usage.cpu_seconds += (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
-            // Another account's is readable by root alone.
-            usage.written_bytes += process.io().map_or(0.0, |io| io.write_bytes as f64);
         }
+        usage.written_bytes = written_bytes()?;
         Ok(usage)
     }
+}
+
+/// All that the disks of the machine were given. Disks made of others have no device of their own and do not count twice.
+fn written_bytes() -> Result<f64> {
+    let disks = procfs::diskstats()?.into_iter();
+    let disks = disks.filter(|disk| Path::new("/sys/block").join(&disk.name).join("device").exists());
+    Ok(disks.map(|disk| disk.sectors_written * SECTOR_BYTES).sum::<u64>() as f64)
 }
 
 /// A process and all below it, of the processes with their parents.
