@@ -121,9 +121,12 @@ impl Api {
     ) -> Result<(u32, Success), Refusal> {
         let taken = taken?;
         let known = self.router.known_shard(&taken)?;
+        // What is rare and large is boxed: every call's future has room for all its branches.
         match (&taken.command.action, known) {
-            (Action::Reserve { .. }, None) => return self.decide_order(taken, deadline).await,
-            (Action::TransferOut { .. }, None) => return self.decide_transfer(taken, deadline).await,
+            (Action::Reserve { .. }, None) => return Box::pin(self.decide_order(taken, deadline)).await,
+            (Action::TransferOut { .. }, None) => {
+                return Box::pin(self.decide_transfer(taken, deadline)).await;
+            }
             _ => {}
         }
         let shard = self.router.shard_of_command(&taken, deadline).await?;
