@@ -65,7 +65,8 @@ pub enum ChangeKind {
     SupplyExpected,
 }
 
-/// One effect on one cell and at most one pool, or on one reservation, policy or supply.
+/// One effect on one cell and at most one pool, or on one reservation, policy or supply. What few changes have is boxed: an
+/// entry makes thousands of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// 1, 2, 3, ... in its shard.
@@ -91,13 +92,13 @@ pub struct Change {
     /// The reservation's side.
     pub reservation: Option<ReservationEffect>,
     /// The policy's side.
-    pub policy: Option<PolicyEffect>,
+    pub policy: Option<Box<PolicyEffect>>,
     /// The transfer's side: of TransferredOut (one change of the cell that loses units, one of the cell that they are on the
     /// way to), TransferredIn and TransferClosed. Units that leave were free, or committed if the change has a reservation's
     /// side too.
-    pub transfer: Option<TransferEffect>,
+    pub transfer: Option<Box<TransferEffect>>,
     /// The supply's side: of SupplyExpected, and of a Received that names a supply which was expected.
-    pub supply: Option<SupplyEffect>,
+    pub supply: Option<Box<SupplyEffect>>,
     /// Why.
     pub cause: Cause,
 }

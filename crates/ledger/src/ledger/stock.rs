@@ -232,8 +232,8 @@ impl Stock {
     ) -> Result<(), Violation> {
         self.step(recording, step)?;
         if let Some(change) = recording.changes.last_mut() {
-            change.transfer = transfer;
-            change.supply = supply;
+            change.transfer = transfer.map(Box::new);
+            change.supply = supply.map(Box::new);
         }
         Ok(())
     }
@@ -265,7 +265,7 @@ impl Stock {
             storefront: Some(storefront),
             moves: BucketMoves::new(),
             reservation,
-            policy,
+            policy: policy.map(Box::new),
             transfer: None,
             supply: None,
             cause: cause.clone(),
