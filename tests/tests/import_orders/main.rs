@@ -14,7 +14,7 @@ use holdfast_proto::v1;
 use holdfast_tests::{Cluster, Shards, wait_for};
 use nix::sys::signal::Signal;
 
-use checks::{check_again, check_settled, check_stock, check_whole, import};
+use checks::{ONE_AT_A_TIME, check_again, check_settled, check_stock, check_whole, import};
 use killed::import_under_kills;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/orders/orders.csv");
@@ -77,6 +77,7 @@ fn many_orders(cluster: &Cluster) -> Result<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_killed_in_the_middle_goes_on_and_nothing_happens_twice() -> Result<()> {
+    let _turn = ONE_AT_A_TIME.lock().await;
     let cluster = Cluster::start(Shards(4)).await?;
     let file = many_orders(&cluster)?;
     let client = cluster.client()?;
@@ -136,6 +137,7 @@ async fn an_import_killed_in_the_middle_goes_on_and_nothing_happens_twice() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_goes_on_over_killed_leaders_and_every_order_is_whole() -> Result<()> {
+    let _turn = ONE_AT_A_TIME.lock().await;
     let mut cluster = Cluster::start(Shards(4)).await?;
     let file = many_orders(&cluster)?;
     let arguments = ["--initial-stock", "share:0.7"];

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use holdfast_tests::{Cluster, Shards, orders};
 
 use crate::checks::{
-    check_again, check_settled, check_stock, check_whole, import, on_hand, rejects, with_units,
+    ONE_AT_A_TIME, check_again, check_settled, check_stock, check_whole, import, on_hand, rejects, with_units,
 };
 use crate::killed::import_under_kills;
 use crate::naive::{Units, is_fee, naive_rows};
@@ -48,9 +48,6 @@ fn stock_current(cluster: &Cluster) -> Result<Units> {
     ensure!(rows.status.success(), "{}", String::from_utf8_lossy(&rows.stderr));
     Ok(serde_json::from_slice(&rows.stdout)?)
 }
-
-/// Each of these keeps three nodes busy for minutes: side by side they starve each other past every deadline.
-static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_orders_of_a_real_shop_end_in_the_warehouse_unit_by_unit() -> Result<()> {
