@@ -109,10 +109,11 @@ async fn a_hold_expires_once_across_a_leader_change() {
             reservation_id: order.operation_id,
         },
     );
-    assert!(matches!(
-        cluster.submit(other, commit).await,
-        Ok(Err(Refusal::Expired { .. }))
-    ));
+    let committed = cluster.submit(other, commit).await;
+    assert!(
+        matches!(committed, Ok(Err(Refusal::Expired { .. }))),
+        "{committed:?}"
+    );
     cluster.start_node(leader).await;
     cluster.agree().await;
     let cell = cluster.cell(leader, "tea").await;
