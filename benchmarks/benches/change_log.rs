@@ -19,7 +19,7 @@ const RECORDS: usize = 64;
 fn records() -> Vec<ChangeRecord> {
     let catalogue = Catalogue::new(10_000);
     let mut ledger = catalogue.stocked();
-    let log = reserve_and_commit(&catalogue, RECORDS, ENTRY_COMMANDS);
+    let log = reserve_and_commit(&catalogue, 0, RECORDS, ENTRY_COMMANDS);
     let mut last_seq = 0;
     let record = |(log_index, entry)| {
         let applied = ledger.apply(log_index, entry).expect("a sound ledger");

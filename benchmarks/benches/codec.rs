@@ -11,7 +11,7 @@ const ENTRY_COMMANDS: usize = 1024;
 
 fn codec(criterion: &mut Criterion) {
     let catalogue = Catalogue::new(10_000);
-    let log = reserve_and_commit(&catalogue, 1, ENTRY_COMMANDS);
+    let log = reserve_and_commit(&catalogue, 0, 1, ENTRY_COMMANDS);
     let entry = &log[0];
     let applied = catalogue.stocked().apply(catalogue.next_index(), entry);
     let changes = applied.expect("a sound ledger").changes;

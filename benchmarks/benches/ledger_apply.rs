@@ -2,7 +2,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use holdfast_benchmarks::ledger_input::{Catalogue, reserve_and_commit};
-use holdfast_ledger::Ledger;
+use holdfast_ledger::Entry;
 
 /// That of the nodes.
 #[global_allocator]
@@ -18,18 +18,21 @@ fn apply(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements((ENTRIES * ENTRY_COMMANDS) as u64));
     for (name, skus) in [("hot", 1), ("spread", 100_000)] {
         let catalogue = Catalogue::new(skus);
-        let stocked = catalogue.stocked();
-        let log = reserve_and_commit(&catalogue, ENTRIES, ENTRY_COMMANDS);
-        let first_index = catalogue.next_index();
-        let run = |mut ledger: Ledger| {
-            for (index, entry) in (first_index..).zip(&log) {
+        // It grows from one run to the next, as a ledger that serves does.
+        let mut ledger = catalogue.stocked();
+        let mut index = catalogue.next_index();
+        let mut parts = 0..;
+        let mut log = || reserve_and_commit(&catalogue, parts.next().unwrap_or(0), ENTRIES, ENTRY_COMMANDS);
+        let mut run = |log: Vec<Entry>| {
+            for entry in &log {
                 let applied = ledger.apply(index, entry).expect("a sound ledger");
                 assert!(applied.outcomes.iter().all(Result::is_ok));
+                index += 1;
             }
-            ledger
+            log
         };
         group.bench_function(name, |bencher| {
-            bencher.iter_batched(|| stocked.clone(), run, BatchSize::LargeInput);
+            bencher.iter_batched(&mut log, &mut run, BatchSize::LargeInput);
         });
     }
     group.finish();

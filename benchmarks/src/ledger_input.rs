@@ -89,13 +89,18 @@ pub fn stocking(cells: usize, entry_ms: u64) -> impl Iterator<Item = Entry> {
 }
 
 /// A log in which each reservation of two units, from any warehouse, is committed one entry later. SKUs are visited in an
-/// order that no cache foresees.
+/// order that no cache foresees. Logs of different parts, up to 2^22 of them, have different ids.
 ///
 /// # Panics
 /// Never: the names are well-formed.
-pub fn reserve_and_commit(catalogue: &Catalogue, entries: usize, entry_commands: usize) -> Vec<Entry> {
+pub fn reserve_and_commit(
+    catalogue: &Catalogue,
+    part: u64,
+    entries: usize,
+    entry_commands: usize,
+) -> Vec<Entry> {
     let storefront = StorefrontId::new("web").expect("a well-formed name");
-    let mut number = 1_u64 << 40;
+    let mut number = (part + 1) << 40;
     let mut reserved: Vec<OperationId> = Vec::new();
     let mut log = Vec::with_capacity(entries);
     for _ in 0..entries {
@@ -177,7 +182,7 @@ mod tests {
     fn what_is_reserved_is_committed() {
         let catalogue = Catalogue::new(10);
         let mut ledger = catalogue.stocked();
-        for (index, entry) in (catalogue.next_index()..).zip(reserve_and_commit(&catalogue, 4, 8)) {
+        for (index, entry) in (catalogue.next_index()..).zip(reserve_and_commit(&catalogue, 0, 4, 8)) {
             let applied = ledger.apply(index, &entry).unwrap();
             assert!(applied.outcomes.iter().all(Result::is_ok));
         }

@@ -184,6 +184,13 @@ impl StorefrontId {
     }
 }
 
+impl Reference {
+    /// The bytes of a reference that was checked when it was made; empty if they are not text.
+    pub(crate) fn from_checked(bytes: &[u8]) -> Self {
+        Self(SmolStr::new(std::str::from_utf8(bytes).unwrap_or_default()))
+    }
+}
+
 impl Default for Reference {
     /// The empty reference.
     fn default() -> Self {

@@ -33,6 +33,21 @@ const RATE: u32 = 2_000;
 /// The fixed rate at which the change stream's lag is measured.
 const CHANGE_RATE: u32 = 20_000;
 
+/// One part of the run, for those who change something and want to see what it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// `ledger.apply` alone
+    Ledger,
+    /// Holdfast, one call for each request
+    Unary,
+    /// Holdfast, batched streams and the change stream
+    Streams,
+    /// Restarting a node
+    Replay,
+    /// Memory of a cell
+    Memory,
+}
+
 /// How much is measured.
 pub(crate) struct Plan {
     /// Of each measurement.
@@ -63,6 +78,37 @@ impl Plan {
     }
 }
 
+/// Measures one part alone; what is compared with it is left out.
+pub(crate) async fn run_part(
+    binary: &Path,
+    folder: &Path,
+    base_port: u16,
+    plan: &Plan,
+    part: Part,
+    report: &mut Report,
+) -> Result<()> {
+    let duration = plan.duration;
+    match part {
+        Part::Ledger => {
+            report.figures.insert("apply_per_s", applied_per_second(duration));
+        }
+        Part::Unary => {
+            let cluster = holdfast::Cluster::start(binary, folder, base_port).await?;
+            measure_unary(&cluster, duration, report).await?;
+            cluster.stop().await?;
+        }
+        Part::Streams => {
+            let cluster = holdfast::Cluster::start(binary, folder, base_port).await?;
+            measure_streams(&cluster, duration, report).await?;
+            cluster.stop().await?;
+        }
+        Part::Replay => measure_replay(binary, folder, base_port, plan, report).await?,
+        Part::Memory => measure_memory(plan, report).await?,
+    }
+    goals::compute_figures(report);
+    Ok(())
+}
+
 pub(crate) async fn run(
     binary: &Path,
     folder: &Path,
@@ -80,7 +126,8 @@ pub(crate) async fn run(
     measure_holdfast(binary, folder, base_port, duration, report).await?;
     measure_postgres(folder, base_port + 100, duration, report).await?;
     measure_redis(folder, base_port + 101, duration, report).await?;
-    measure_parts(binary, folder, base_port + 50, plan, report).await?;
+    measure_replay(binary, folder, base_port + 50, plan, report).await?;
+    measure_memory(plan, report).await?;
     goals::compute_figures(report);
     Ok(())
 }
@@ -105,6 +152,12 @@ async fn measure_holdfast(
     report: &mut Report,
 ) -> Result<()> {
     let cluster = holdfast::Cluster::start(binary, folder, base_port).await?;
+    measure_unary(&cluster, duration, report).await?;
+    measure_streams(&cluster, duration, report).await?;
+    cluster.stop().await
+}
+
+async fn measure_unary(cluster: &holdfast::Cluster, duration: Duration, report: &mut Report) -> Result<()> {
     let meter = cluster.meter()?;
     // Before the load that the machine cannot bear: then elections may scatter the leaders, and an order is a few calls more.
     let orders = holdfast::Orders::new(cluster.client()).await?;
@@ -117,10 +170,14 @@ async fn measure_holdfast(
         measure_workloads(HOLDFAST, &unary, &meter, callers, duration, report).await?;
     }
     measure_rate(HOLDFAST, &unary, &meter, duration, report).await?;
-
     for callers in LIFECYCLE_CALLERS {
         measure_lifecycle(HOLDFAST, &unary, &meter, callers, duration, report).await?;
     }
+    Ok(())
+}
+
+async fn measure_streams(cluster: &holdfast::Cluster, duration: Duration, report: &mut Report) -> Result<()> {
+    let meter = cluster.meter()?;
     let target = holdfast::Batched::new(cluster.client()).await?;
     let users = Fulfilling {
         target: target.clone(),
@@ -142,8 +199,7 @@ async fn measure_holdfast(
     report.add(HOLDFAST, Workload::Spread.name(), CHANGES_20K, measured);
     let lag_ms = lag.value_at_quantile(0.99) as f64 / 1000.0;
     report.figures.insert("change_lag_p99_ms", lag_ms);
-    drop((users, target));
-    cluster.stop().await
+    Ok(())
 }
 
 async fn measure_postgres(folder: &Path, port: u16, duration: Duration, report: &mut Report) -> Result<()> {
@@ -226,8 +282,7 @@ async fn measure_rate<T: Target>(
     Ok(())
 }
 
-/// Replaying and memory: what Holdfast does by itself.
-async fn measure_parts(
+async fn measure_replay(
     binary: &Path,
     folder: &Path,
     first_port: u16,
@@ -235,12 +290,18 @@ async fn measure_parts(
     report: &mut Report,
 ) -> Result<()> {
     let replay = replay::measure(binary, folder, first_port, plan.replayed).await?;
-    let memory = memory::measure(plan.cells).await?;
     report.figures.extend([
         ("replay_per_s", replay.commands as f64 / replay.took.as_secs_f64()),
         ("replay_commands", replay.commands as f64),
         ("replay_s", replay.took.as_secs_f64()),
         ("restart_of_an_empty_node_s", replay.took_empty.as_secs_f64()),
+    ]);
+    Ok(())
+}
+
+async fn measure_memory(plan: &Plan, report: &mut Report) -> Result<()> {
+    let memory = memory::measure(plan.cells).await?;
+    report.figures.extend([
         ("bytes_per_cell", memory.stock_alone),
         ("bytes_per_cell_with_operation_ids", memory.with_operation_ids),
         ("bytes_per_cell_cells", plan.cells as f64),
@@ -253,18 +314,22 @@ fn applied_per_second(duration: Duration) -> f64 {
     const ENTRIES: usize = 64;
     const ENTRY_COMMANDS: usize = 1024;
     let catalogue = Catalogue::new(workload::SKUS);
-    let stocked = catalogue.stocked();
-    let entries = reserve_and_commit(&catalogue, ENTRIES, ENTRY_COMMANDS);
+    let mut ledger = catalogue.stocked();
+    let mut index = catalogue.next_index();
     let (mut applied, mut took) = (0, Duration::ZERO);
-    while took < duration {
-        let mut ledger = stocked.clone();
+    for part in 0.. {
+        let entries = reserve_and_commit(&catalogue, part, ENTRIES, ENTRY_COMMANDS);
         let began = Instant::now();
-        for (index, entry) in (catalogue.next_index()..).zip(&entries) {
+        for entry in &entries {
             applied += ledger
                 .apply(index, entry)
                 .map_or(0, |applied| applied.outcomes.len());
+            index += 1;
         }
         took += began.elapsed();
+        if took >= duration {
+            break;
+        }
     }
     applied as f64 / took.as_secs_f64()
 }

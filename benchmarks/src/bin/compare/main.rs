@@ -36,7 +36,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use comparison::Plan;
+use comparison::{Part, Plan};
 use report::Report;
 
 /// That of the nodes: the ledger is measured in here too.
@@ -46,7 +46,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Compares Holdfast with what a user would pick instead
 #[derive(Parser)]
 #[command(
-    after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick --json\n  target/release/compare --seconds 5 --picture bench.svg\n  target/release/compare --scale --cells 1000000\n\n`cargo xtask bench` builds and installs what this needs, then runs it."
+    after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick --json\n  target/release/compare --seconds 5 --picture bench.svg\n  target/release/compare --quick --part streams\n  target/release/compare --scale --cells 1000000\n\n`cargo xtask bench` builds and installs what this needs, then runs it."
 )]
 struct Args {
     #[command(subcommand)]
@@ -70,6 +70,9 @@ struct Args {
     /// Draw throughput and p99 of all systems into this SVG file
     #[arg(long, value_name = "FILE", conflicts_with = "scale")]
     picture: Option<PathBuf>,
+    /// Measure one part of Holdfast alone, with nothing beside it
+    #[arg(long, value_enum, conflicts_with_all = ["scale", "picture"])]
+    part: Option<Part>,
     /// Measure a cluster with a large catalogue instead of comparing
     #[arg(long)]
     scale: bool,
@@ -121,7 +124,12 @@ async fn compare(args: &Args, folder: &Path) -> Result<()> {
         plan = Plan::quick();
     }
     let mut report = Report::default();
-    comparison::run(&args.binary, folder, args.base_port, &plan, &mut report).await?;
+    match args.part {
+        None => comparison::run(&args.binary, folder, args.base_port, &plan, &mut report).await?,
+        Some(part) => {
+            comparison::run_part(&args.binary, folder, args.base_port, &plan, part, &mut report).await?;
+        }
+    }
     if let Some(file) = &args.picture {
         std::fs::write(file, picture::draw(&report.rows)?)?;
     }

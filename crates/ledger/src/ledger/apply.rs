@@ -1,5 +1,7 @@
 //! One entry: time passes, then each command is decided and executed in order.
 
+use std::sync::Arc;
+
 use crate::{Action, Cause, ChangeKind, Command, Entry, Outcome, Position, Success, Violation};
 
 use super::{
@@ -138,7 +140,7 @@ impl Ledger {
             Plan::Transfer(plan) => self.execute_transfer(recording, command.operation_id, plan, &cause),
             Plan::Dispatch(plan) => self.execute_dispatch(recording, plan, &cause),
             Plan::Policy(plan) => {
-                self.policies.execute(&mut self.stock, recording, plan, &cause);
+                Arc::make_mut(&mut self.policies).execute(&mut self.stock, recording, plan, &cause);
                 Ok(Success::Stocked {
                     position,
                     replayed: false,

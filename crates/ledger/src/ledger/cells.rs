@@ -7,9 +7,11 @@
 //! and zeros up to a multiple of 8 bytes, so that a number that grows or shrinks by a byte mostly stays where it is.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
-use smallvec::SmallVec;
 
-use super::cell::{Cell, Flows, Pool};
+use super::{
+    cell::{Cell, Flows, Pool},
+    varint::{Record, read, write},
+};
 
 /// Of every record.
 const ALIGNMENT: usize = 8;
@@ -19,11 +21,6 @@ const HEAD_BYTES: usize = 5;
 const WITH_POOLS: u8 = 0x80;
 /// As a length: the real one follows in 4 bytes.
 const LONG: u8 = 0x7f;
-/// What nearly every record fits in.
-const USUAL_BYTES: usize = 64;
-
-type Record = SmallVec<[u8; USUAL_BYTES]>;
-
 /// In the order that the ledger keeps: by name of warehouse.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cells(Box<[u8]>);
@@ -42,18 +39,25 @@ impl Cells {
         Some(unpack(record))
     }
 
-    /// Puts a cell in the place of the one of the same warehouse. False: there is none.
-    pub(crate) fn replace(&mut self, cell: &Cell) -> bool {
-        let Some((at, old)) = self.find(cell.warehouse) else {
-            return false;
+    /// Changes a cell; one whose change fails stays as it is. None: there is none of this warehouse.
+    pub(crate) fn update<R, E>(
+        &mut self,
+        warehouse: u16,
+        change: impl FnOnce(&mut Cell) -> Result<R, E>,
+    ) -> Option<Result<R, E>> {
+        let (at, old) = self.find(warehouse)?;
+        let (old_bytes, mut cell) = (old.len(), unpack(old));
+        let changed = match change(&mut cell) {
+            Ok(changed) => changed,
+            Err(error) => return Some(Err(error)),
         };
-        let (old_bytes, new) = (old.len(), pack(cell));
+        let new = pack(&cell);
         if old_bytes == new.len() {
             self.0[at..at + old_bytes].copy_from_slice(&new);
         } else {
             self.splice(at, old_bytes, &new);
         }
-        true
+        Some(Ok(changed))
     }
 
     /// Puts a cell before the first one whose warehouse `is_later`.
@@ -248,29 +252,6 @@ fn unpack(record: &[u8]) -> Cell {
     }
 }
 
-fn write(record: &mut Record, mut number: u64) {
-    while number >= 0x80 {
-        record.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    record.push(number as u8);
-}
-
-fn read(rest: &mut &[u8]) -> u64 {
-    let mut number = 0;
-    for shift in (0..).step_by(7) {
-        let Some((byte, behind)) = rest.split_first() else {
-            break;
-        };
-        *rest = behind;
-        number |= u64::from(byte & 0x7f) << shift;
-        if *byte < 0x80 {
-            break;
-        }
-    }
-    number
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -317,11 +298,19 @@ mod tests {
             for cell in steps {
                 match plain.iter_mut().find(|other| other.warehouse == cell.warehouse) {
                     Some(old) => {
-                        prop_assert!(packed.replace(&cell));
+                        let refused = packed.update(cell.warehouse, |there| {
+                            *there = Cell::new(0);
+                            Err::<(), ()>(())
+                        });
+                        prop_assert_eq!(refused, Some(Err(())));
+                        let before = packed.update(cell.warehouse, |there| {
+                            Ok::<_, ()>(std::mem::replace(there, cell.clone()))
+                        });
+                        prop_assert_eq!(before, Some(Ok(old.clone())));
                         *old = cell;
                     }
                     None => {
-                        prop_assert!(!packed.replace(&cell));
+                        prop_assert_eq!(packed.update(cell.warehouse, |_| Ok::<_, ()>(())), None);
                         packed.insert(&cell, |warehouse| warehouse > cell.warehouse);
                         plain.push(cell);
                         plain.sort_by_key(|cell| cell.warehouse);

@@ -78,7 +78,7 @@ impl Ledger {
                 sourcing,
             } => {
                 let id = &command.operation_id;
-                if self.orders.get(id).is_some() || self.reservations.get(id).is_some() {
+                if self.orders.get(id).is_some() || self.reservations.contains(id) {
                     return Err(Refusal::OperationIdReused);
                 }
                 let buying = Buying {

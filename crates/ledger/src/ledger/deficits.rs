@@ -32,7 +32,7 @@ impl Ledger {
             return Ok(Vec::new());
         }
         for (id, reservation) in self.reservations.iter().filter(|(_, other)| other.is_live()) {
-            self.collect(*id, reservation, &mut affected);
+            self.collect(id, &reservation, &mut affected);
         }
         let view = |key: CellKey| {
             let cell = self.stock.cell(key)?;

@@ -14,11 +14,11 @@ use super::{
     Ledger,
     cell::{Cell, Deltas, Flow},
     reservation::Reservation,
+    reservations::vanished,
     stock::{CellKey, Recording, Step},
     stocking::{cell_or_empty, check_time},
     transferring::on_the_way,
     transfers::{Transfer, TransferredLine},
-    transitions::vanished,
 };
 
 /// A decided Dispatch.
@@ -64,7 +64,7 @@ impl Ledger {
         expected_at_ms: u64,
     ) -> Result<DispatchPlan<'a>, Refusal> {
         let invalid = |what: &str| Err(Refusal::InvalidRequest(what.to_owned()));
-        let reservation = self.reservations.get(&id).ok_or(Refusal::UnknownReservation)?;
+        let reservation = &self.reservations.get(&id).ok_or(Refusal::UnknownReservation)?;
         if !self.is_transfer(reservation) {
             return invalid("the reservation is not that of a transfer");
         }
@@ -142,7 +142,7 @@ impl Ledger {
                 in_transit: quantity,
             })
         };
-        let before = self.reservations.get(&id).ok_or_else(|| vanished(&id))?.clone();
+        let before = self.reservations.get(&id).ok_or_else(|| vanished(&id))?;
         let home = before.home();
         let mut sent = Vec::new();
         // The changes of a reservation stand next to each other: first all units leave, then all are on their way.
@@ -188,14 +188,14 @@ impl Ledger {
                 .step_telling(recording, step, effect(line.sent), None)?;
         }
         let now_ms = recording.log_time_ms;
-        let shipped = self.reservations.update(&id, &self.options, |reservation| {
+        self.reservations.update(&id, &self.options, |reservation| {
             reservation.state = ReservationState::Shipped;
             reservation.closed_at_ms = now_ms.max(1);
             for part in reservation.lines.iter_mut().flat_map(|line| &mut line.parts) {
                 part.ship(part.open);
             }
-        });
-        shipped.ok_or_else(|| vanished(&id))?;
+            Ok(())
+        })?;
         let transfer = Transfer {
             from,
             to: self.stock.warehouses.intern(to),

@@ -17,7 +17,7 @@ use super::{
     reservation::{Part, Reservation},
     reserve::MAX_LINES,
     stock::{CellKey, Recording, Step, Stock},
-    transitions::{give_back, vanished},
+    transitions::give_back,
 };
 
 /// A decided Ship, Cancel or Return.
@@ -95,7 +95,7 @@ impl Ledger {
         lines: &[LineQuantity],
     ) -> Result<FulfilmentPlan, Refusal> {
         check_lines(lines)?;
-        let reservation = self.reservations.get(&id).ok_or(Refusal::UnknownReservation)?;
+        let reservation = &self.reservations.get(&id).ok_or(Refusal::UnknownReservation)?;
         if what != Fulfilment::Cancel && self.is_transfer(reservation) {
             return Err(Refusal::InvalidRequest(
                 "the units of a transfer are dispatched, not shipped, and arrive elsewhere".to_owned(),
@@ -244,10 +244,9 @@ impl Ledger {
         let state = Some(plan.state);
         let id = plan.id;
         let stock = &mut self.stock;
-        let done = self.reservations.update(&id, &self.options, |reservation| {
+        self.reservations.update(&id, &self.options, |reservation| {
             move_pieces(stock, recording, reservation, plan, cause)
-        });
-        done.ok_or_else(|| vanished(&id))??;
+        })?;
         Ok(Success::Transitioned {
             position,
             replayed: false,

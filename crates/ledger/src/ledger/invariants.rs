@@ -13,25 +13,9 @@ use super::{
 };
 
 impl Ledger {
-    /// Checks the cells and reservations that an entry touched: each by itself.
+    /// Checks the orders and transfers that an entry touched: each by itself. Cells and reservations are checked whenever one
+    /// changes.
     pub(crate) fn check_touched(&self, recording: &mut Recording) -> Result<(), Violation> {
-        recording.touched_cells.sort_unstable();
-        recording.touched_cells.dedup();
-        for key in &recording.touched_cells {
-            match self.stock.cell(*key) {
-                Some(cell) => cell.check().map_err(|error| self.cell_violation(*key, &error))?,
-                None => return Err(Violation(format!("there is no cell {key:?}"))),
-            }
-        }
-        recording.touched_reservations.sort_unstable();
-        recording.touched_reservations.dedup();
-        for id in &recording.touched_reservations {
-            if let Some(reservation) = self.reservations.get(id) {
-                reservation
-                    .check()
-                    .map_err(|error| Violation(format!("reservation {id}: {error}")))?;
-            }
-        }
         for id in &recording.touched_orders {
             self.orders.check_one(id).map_err(Violation)?;
         }
@@ -52,7 +36,7 @@ impl Ledger {
     /// [`Violation`] names the first one that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.check_cells()?;
-        self.reservations.check(&self.options).map_err(Violation)?;
+        self.reservations.check(&self.options)?;
         self.orders.check(&self.options).map_err(Violation)?;
         self.check_promises()?;
         self.check_transfers()?;
@@ -69,7 +53,7 @@ impl Ledger {
             let answer = record
                 .answer(0)
                 .ok_or_else(|| Violation(format!("operation {id} has an unknown answer")))?;
-            if answer == super::operations::Answer::Reserved && self.reservations.get(id).is_none() {
+            if answer == super::operations::Answer::Reserved && !self.reservations.contains(id) {
                 return Err(Violation(format!(
                     "operation {id} made a reservation that is not there"
                 )));

@@ -6,6 +6,7 @@
 mod apply;
 mod cell;
 mod cells;
+mod chunked_vec;
 mod count;
 mod decide;
 mod deficits;
@@ -17,6 +18,7 @@ mod movements;
 mod names;
 mod operations;
 mod orders;
+mod packed_reservation;
 mod participant;
 mod policies;
 mod preview;
@@ -26,6 +28,7 @@ mod reservation;
 mod reservations;
 mod reserve;
 mod snapshot;
+mod sorted_map;
 mod sourcing;
 mod stock;
 mod stocking;
@@ -35,6 +38,9 @@ mod tests;
 mod transferring;
 mod transfers;
 mod transitions;
+mod varint;
+
+use std::sync::Arc;
 
 use crate::{Change, Outcome};
 
@@ -101,7 +107,8 @@ pub struct Ledger {
     log_index: Option<u64>,
     log_time_ms: u64,
     stock: Stock,
-    policies: Policies,
+    /// A copy shares them until one is set.
+    policies: Arc<Policies>,
     reservations: Reservations,
     orders: Orders,
     operations: Operations,
@@ -120,7 +127,7 @@ impl Ledger {
             log_index: None,
             log_time_ms: 0,
             stock: Stock::new(),
-            policies: Policies::default(),
+            policies: Arc::default(),
             reservations: Reservations::default(),
             orders: Orders::default(),
             operations: Operations::default(),

@@ -1,17 +1,17 @@
 //! The operations of the window: what a retry is answered with.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{Action, Command, LedgerOptions, OperationId, Position, Refusal, ReservationState};
+
+use super::sorted_map::SortedMap;
 
 /// Log time and log indexes fit in 48 bits: the year 10889, and more entries than a disk can hold.
 pub(crate) const MAX_48_BITS: u64 = (1 << 48) - 1;
 
 /// Remembered operations by id. Ids sort by their time, so the first one is the first to be forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Operations(BTreeMap<OperationId, Record>);
+pub(crate) struct Operations(SortedMap<OperationId, Record>);
 
 /// 24 bytes beside the 16 of the id: a fingerprint of 60 bits and the kind of answer in 4, the log index in 48, the log time
 /// in 48, and in the remaining 32 how much later than asked for an Extend found the hold to end.
@@ -41,7 +41,7 @@ pub(crate) enum Known {
 }
 
 /// States by their place in the 4 bits, after the three answers without a state.
-const STATES: [ReservationState; 8] = [
+pub(crate) const STATES: [ReservationState; 8] = [
     ReservationState::Prepared,
     ReservationState::Held,
     ReservationState::Committed,
@@ -211,8 +211,8 @@ impl Operations {
     pub(crate) fn forget(&mut self, now_ms: u64, options: &LedgerOptions, budget: usize) {
         let window_start_ms = now_ms.saturating_sub(options.operation_window_ms);
         for _ in 0..budget {
-            match self.0.first_entry() {
-                Some(first) if first.key().time_ms() < window_start_ms => drop(first.remove()),
+            match self.0.first() {
+                Some((id, _)) if id.time_ms() < window_start_ms => drop(self.0.pop_first()),
                 _ => return,
             }
         }
@@ -220,7 +220,7 @@ impl Operations {
 
     /// When the first id may be forgotten.
     pub(crate) fn first_due_ms(&self, options: &LedgerOptions) -> Option<u64> {
-        let (id, _) = self.0.first_key_value()?;
+        let (id, _) = self.0.first()?;
         Some(
             id.time_ms()
                 .saturating_add(options.operation_window_ms)
@@ -228,8 +228,13 @@ impl Operations {
         )
     }
 
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&OperationId, &Record)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&OperationId, &Record)> {
         self.0.iter()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The orders that are decided here, and when each of them is due.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,8 @@ use crate::{
     Verdict,
     fault::{Fault, is_seeded},
 };
+
+use super::sorted_map::SortedMap;
 
 /// An order over several shards, at its home. The home's own units are in the reservation of the same id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,28 +131,28 @@ pub(crate) fn abort_of(attempt: u32, cause: Cause) -> Settlement {
 /// Orders by reservation id. The queues follow from them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Orders {
-    by_id: BTreeMap<ReservationId, Order>,
+    by_id: SortedMap<ReservationId, Arc<Order>>,
     /// When an undecided one is aborted or a held one expires.
-    ends: BTreeSet<(u64, ReservationId)>,
+    ends: SortedMap<(u64, ReservationId), ()>,
     /// Closed and acknowledged ones by the first moment when they may be forgotten.
-    closed: BTreeSet<(u64, ReservationId)>,
+    closed: SortedMap<(u64, ReservationId), ()>,
     /// Those that somebody has not acknowledged.
     unsettled: BTreeSet<ReservationId>,
 }
 
 impl Orders {
     pub(crate) fn get(&self, id: &ReservationId) -> Option<&Order> {
-        self.by_id.get(id)
+        self.by_id.get(id).map(Arc::as_ref)
     }
 
-    pub(crate) fn map(&self) -> &BTreeMap<ReservationId, Order> {
+    pub(crate) fn map(&self) -> &SortedMap<ReservationId, Arc<Order>> {
         &self.by_id
     }
 
     pub(crate) fn insert(&mut self, id: ReservationId, order: Order, options: &LedgerOptions) {
         self.remove(&id, options);
         self.enqueue(id, &order, options);
-        self.by_id.insert(id, order);
+        self.by_id.insert(id, Arc::new(order));
     }
 
     /// Changes an order in place; the queues follow. None when there is none.
@@ -162,12 +165,12 @@ impl Orders {
         let mut order = self.remove(id, options)?;
         let result = change(&mut order);
         self.enqueue(*id, &order, options);
-        self.by_id.insert(*id, order);
+        self.by_id.insert(*id, Arc::new(order));
         Some(result)
     }
 
     pub(crate) fn remove(&mut self, id: &ReservationId, options: &LedgerOptions) -> Option<Order> {
-        let order = self.by_id.remove(id)?;
+        let order = Arc::unwrap_or_clone(self.by_id.remove(id)?);
         match due(id, &order, options) {
             Due::End(at) => drop(self.ends.remove(&(at, *id))),
             Due::Forgetting(at) => drop(self.closed.remove(&(at, *id))),
@@ -179,27 +182,25 @@ impl Orders {
 
     /// The undecided or held order whose time is over first.
     pub(crate) fn first_end(&self) -> Option<(u64, ReservationId)> {
-        self.ends.first().copied()
+        self.ends.first().map(|(end, ())| *end)
     }
 
     pub(crate) fn first_closed(&self) -> Option<(u64, ReservationId)> {
-        self.closed.first().copied()
+        self.closed.first().map(|(due, ())| *due)
     }
 
     /// Orders with a participant that has not acknowledged, after one.
     pub(crate) fn unsettled(&self) -> impl Iterator<Item = (&ReservationId, &Order)> {
-        self.unsettled
-            .iter()
-            .filter_map(|id| self.by_id.get_key_value(id))
+        self.unsettled.iter().filter_map(|id| Some((id, self.get(id)?)))
     }
 
     pub(crate) fn unsettled_count(&self) -> usize {
         self.unsettled.len()
     }
 
-    pub(crate) fn restore(by_id: BTreeMap<ReservationId, Order>, options: &LedgerOptions) -> Self {
+    pub(crate) fn restore(by_id: SortedMap<ReservationId, Arc<Order>>, options: &LedgerOptions) -> Self {
         let mut all = Self::default();
-        for (id, order) in &by_id {
+        for (id, order) in by_id.iter() {
             all.enqueue(*id, order, options);
         }
         Self { by_id, ..all }
@@ -207,7 +208,7 @@ impl Orders {
 
     pub(crate) fn check(&self, options: &LedgerOptions) -> Result<(), String> {
         let mut expected = Self::default();
-        for (id, order) in &self.by_id {
+        for (id, order) in self.by_id.iter() {
             order.check().map_err(|error| format!("order {id}: {error}"))?;
             expected.enqueue(*id, order, options);
         }
@@ -221,13 +222,13 @@ impl Orders {
     }
 
     pub(crate) fn check_one(&self, id: &ReservationId) -> Result<(), String> {
-        self.by_id.get(id).map_or(Ok(()), Order::check)
+        self.get(id).map_or(Ok(()), Order::check)
     }
 
     fn enqueue(&mut self, id: ReservationId, order: &Order, options: &LedgerOptions) {
         match due(&id, order, options) {
-            Due::End(at) => drop(self.ends.insert((at, id))),
-            Due::Forgetting(at) => drop(self.closed.insert((at, id))),
+            Due::End(at) => drop(self.ends.insert((at, id), ())),
+            Due::Forgetting(at) => drop(self.closed.insert((at, id), ())),
             Due::Acknowledgement => {}
         }
         if !order.unacknowledged.is_empty() {

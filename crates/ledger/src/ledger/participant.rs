@@ -14,9 +14,9 @@ use crate::{
 use super::{
     Ledger,
     reservation::Reservation,
+    reservations::vanished,
     reserve::{Buying, ReservePlan},
     stock::Recording,
-    transitions::vanished,
 };
 
 /// What makes a reservation a part of an order.
@@ -206,10 +206,9 @@ impl Ledger {
             if settlement.verdict == Verdict::Held {
                 reservation.state = ReservationState::Held;
             }
-            (was, reservation.storefront, reservation.home())
+            Ok((was, reservation.storefront, reservation.home()))
         };
-        let followed = self.reservations.update(&id, &self.options, follow);
-        let (was, storefront, home) = followed.ok_or_else(|| vanished(&id))?;
+        let (was, storefront, home) = self.reservations.update(&id, &self.options, follow)?;
         let kind = match settlement.verdict {
             Verdict::Held if was == ReservationState::Prepared => ChangeKind::Confirmed,
             Verdict::Held => ChangeKind::Extended,

@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    LedgerOptions, OperationId, ReservationId, ReservationState,
+    LedgerOptions, OperationId, ReservationId, ReservationState, Violation,
     fault::{Fault, is_seeded},
 };
 
-use super::reservation::Reservation;
+use super::{packed_reservation::PackedReservation, reservation::Reservation, sorted_map::SortedMap};
 
-/// Reservations by id. The queues and the count follow from them.
+/// Reservations by id, packed. The queues and the count follow from them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reservations {
-    by_id: BTreeMap<ReservationId, Reservation>,
+    by_id: SortedMap<ReservationId, PackedReservation>,
     /// Held ones by the end of their hold.
-    holds: BTreeSet<(u64, ReservationId)>,
+    holds: SortedMap<(u64, ReservationId), ()>,
     /// Closed ones by the first moment when they may be forgotten.
-    closed: BTreeSet<(u64, ReservationId)>,
+    closed: SortedMap<(u64, ReservationId), ()>,
     live: u64,
     /// Prepared ones, and their open units by SKU.
     prepared: BTreeSet<ReservationId>,
@@ -24,15 +24,19 @@ pub(crate) struct Reservations {
 }
 
 impl Reservations {
-    pub(crate) fn get(&self, id: &ReservationId) -> Option<&Reservation> {
-        self.by_id.get(id)
+    pub(crate) fn get(&self, id: &ReservationId) -> Option<Reservation> {
+        self.by_id.get(id).map(PackedReservation::unpack)
     }
 
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&ReservationId, &Reservation)> {
-        self.by_id.iter()
+    pub(crate) fn contains(&self, id: &ReservationId) -> bool {
+        self.by_id.contains_key(id)
     }
 
-    pub(crate) fn map(&self) -> &BTreeMap<ReservationId, Reservation> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ReservationId, Reservation)> {
+        self.by_id.iter().map(|(id, packed)| (*id, packed.unpack()))
+    }
+
+    pub(crate) fn map(&self) -> &SortedMap<ReservationId, PackedReservation> {
         &self.by_id
     }
 
@@ -40,19 +44,27 @@ impl Reservations {
         self.live
     }
 
-    pub(crate) fn insert(&mut self, id: ReservationId, reservation: Reservation, options: &LedgerOptions) {
-        self.enqueue(id, &reservation, options);
-        self.by_id.insert(id, reservation);
+    pub(crate) fn insert(
+        &mut self,
+        id: ReservationId,
+        reservation: &Reservation,
+        options: &LedgerOptions,
+    ) -> Result<(), Violation> {
+        check(&id, reservation)?;
+        self.enqueue(id, reservation, options);
+        self.by_id.insert(id, PackedReservation::pack(reservation));
+        Ok(())
     }
 
-    /// Changes a reservation in place; the queues follow. None when there is none.
+    /// Changes a reservation that was decided upon; the queues follow.
     pub(crate) fn update<R>(
         &mut self,
         id: &ReservationId,
         options: &LedgerOptions,
-        change: impl FnOnce(&mut Reservation) -> R,
-    ) -> Option<R> {
-        let reservation = self.by_id.get_mut(id)?;
+        change: impl FnOnce(&mut Reservation) -> Result<R, Violation>,
+    ) -> Result<R, Violation> {
+        let packed = self.by_id.get_mut(id).ok_or_else(|| vanished(id))?;
+        let reservation = &mut packed.unpack();
         let before = due(id, reservation, options);
         let was_live = reservation.is_live();
         let was_prepared = reservation.state == ReservationState::Prepared;
@@ -61,7 +73,9 @@ impl Reservations {
         } else {
             Vec::new()
         };
-        let result = change(reservation);
+        let result = change(reservation)?;
+        check(id, reservation)?;
+        *packed = PackedReservation::pack(reservation);
         let is_prepared = reservation.state == ReservationState::Prepared;
         let after = due(id, reservation, options);
         if was_live != reservation.is_live() {
@@ -78,12 +92,12 @@ impl Reservations {
         if was_prepared && !is_prepared {
             self.unprepare(id, &prepared_units);
         }
-        Some(result)
+        Ok(result)
     }
 
     /// Those that wait for their order's decision.
-    pub(crate) fn prepared(&self) -> impl Iterator<Item = (&ReservationId, &Reservation)> {
-        self.prepared.iter().filter_map(|id| self.by_id.get_key_value(id))
+    pub(crate) fn prepared(&self) -> impl Iterator<Item = (&ReservationId, Reservation)> {
+        self.prepared.iter().filter_map(|id| Some((id, self.get(id)?)))
     }
 
     pub(crate) fn prepared_count(&self) -> usize {
@@ -109,9 +123,10 @@ impl Reservations {
 
     /// Takes a reservation out, as if it had never been.
     pub(crate) fn remove(&mut self, id: &ReservationId, options: &LedgerOptions) {
-        let Some(reservation) = self.by_id.remove(id) else {
+        let Some(packed) = self.by_id.remove(id) else {
             return;
         };
+        let reservation = packed.unpack();
         match due(id, &reservation, options) {
             Due::Expiry(at) => drop(self.holds.remove(&(at, *id))),
             Due::Forgetting(at) => drop(self.closed.remove(&(at, *id))),
@@ -125,43 +140,46 @@ impl Reservations {
 
     /// The hold that ends first.
     pub(crate) fn first_hold(&self) -> Option<(u64, ReservationId)> {
-        self.holds.first().copied()
+        self.holds.first().map(|(due, ())| *due)
     }
 
     /// The closed reservation that may be forgotten first.
     pub(crate) fn first_closed(&self) -> Option<(u64, ReservationId)> {
-        self.closed.first().copied()
+        self.closed.first().map(|(due, ())| *due)
     }
 
     /// Forgets the closed reservation that is due first.
     pub(crate) fn forget_first(&mut self) {
-        if let Some((_, id)) = self.closed.pop_first() {
+        if let Some(((_, id), ())) = self.closed.pop_first() {
             self.by_id.remove(&id);
         }
     }
 
-    pub(crate) fn restore(by_id: BTreeMap<ReservationId, Reservation>, options: &LedgerOptions) -> Self {
+    pub(crate) fn restore(
+        by_id: SortedMap<ReservationId, PackedReservation>,
+        options: &LedgerOptions,
+    ) -> Self {
         let mut all = Self::default();
-        for (id, reservation) in &by_id {
-            all.enqueue(*id, reservation, options);
+        for (id, packed) in by_id.iter() {
+            all.enqueue(*id, &packed.unpack(), options);
         }
         Self { by_id, ..all }
     }
 
     /// Do the queues and the count follow from the reservations?
-    pub(crate) fn check(&self, options: &LedgerOptions) -> Result<(), String> {
+    pub(crate) fn check(&self, options: &LedgerOptions) -> Result<(), Violation> {
         let mut expected = Self::default();
-        for (id, reservation) in &self.by_id {
-            reservation
-                .check()
-                .map_err(|error| format!("reservation {id}: {error}"))?;
-            expected.enqueue(*id, reservation, options);
+        for (id, reservation) in self.iter() {
+            check(&id, &reservation)?;
+            expected.enqueue(id, &reservation, options);
         }
         let same_queues = expected.holds == self.holds && expected.closed == self.closed;
         let same_prepared =
             expected.prepared == self.prepared && expected.prepared_units == self.prepared_units;
         if !same_queues || !same_prepared || expected.live != self.live {
-            return Err("the queues do not follow from the reservations".to_owned());
+            return Err(Violation(
+                "the queues do not follow from the reservations".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -179,11 +197,21 @@ impl Reservations {
 
     fn queue(&mut self, id: ReservationId, due: Due) {
         match due {
-            Due::Expiry(at) => drop(self.holds.insert((at, id))),
-            Due::Forgetting(at) => drop(self.closed.insert((at, id))),
+            Due::Expiry(at) => drop(self.holds.insert((at, id), ())),
+            Due::Forgetting(at) => drop(self.closed.insert((at, id), ())),
             Due::Never => {}
         }
     }
+}
+
+fn check(id: &ReservationId, reservation: &Reservation) -> Result<(), Violation> {
+    reservation
+        .check()
+        .map_err(|error| Violation(format!("reservation {id}: {error}")))
+}
+
+pub(crate) fn vanished(id: &ReservationId) -> Violation {
+    Violation(format!("reservation {id} was decided upon and is not there"))
 }
 
 #[derive(PartialEq, Eq)]

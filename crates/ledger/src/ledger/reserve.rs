@@ -43,6 +43,8 @@ pub(crate) struct ReservePlan<'a> {
 struct PlannedLine<'a> {
     number: u32,
     sku: &'a Sku,
+    /// None: it is new.
+    number_of_sku: Option<u32>,
     requested: i64,
     takes: Takes,
 }
@@ -198,6 +200,7 @@ impl Ledger {
             planned.push(PlannedLine {
                 number,
                 sku: &line.sku,
+                number_of_sku: wish.as_ref().map(|(_, wish)| wish.sku),
                 requested,
                 takes,
             });
@@ -209,7 +212,7 @@ impl Ledger {
         if refused {
             return Err(Refusal::InsufficientStock(shortages));
         }
-        for line in &planned {
+        for line in planned.iter().filter(|line| line.number_of_sku.is_none()) {
             self.stock.check_room(Some(line.sku), None, None)?;
         }
         Ok(ReservePlan {
@@ -262,7 +265,10 @@ impl Ledger {
         let mut kept = SmallVec::with_capacity(lines.len());
         let mut granted = Vec::with_capacity(lines.len());
         for line in lines {
-            let sku = self.stock.intern_sku(line.sku);
+            let sku = match line.number_of_sku {
+                Some(number) => number,
+                None => self.stock.intern_sku(line.sku),
+            };
             let mut parts = SmallVec::with_capacity(line.takes.len());
             for take in line.takes {
                 let quantity = take.units();
@@ -318,7 +324,7 @@ impl Ledger {
             lines: kept,
         };
         self.reservations
-            .insert(reservation_id, reservation, &self.options);
+            .insert(reservation_id, &reservation, &self.options)?;
         let position = Position {
             log_index: recording.log_index,
             log_time_ms: recording.log_time_ms,

@@ -4,6 +4,7 @@
 //! and counts are not in it; they follow from the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
@@ -13,13 +14,15 @@ use crate::{LedgerOptions, ReservationId, Sku, StorefrontId, TransferId, Warehou
 use super::{
     Ledger,
     cells::Cells,
+    chunked_vec::ChunkedVec,
     movements::Movements,
     names::{SkuNames, SmallNames},
     operations::Operations,
     orders::{Order, Orders},
+    packed_reservation::PackedReservation,
     policies::Policies,
-    reservation::Reservation,
     reservations::Reservations,
+    sorted_map::SortedMap,
     stock::{CellKey, Stock},
     supplies::Supplies,
     transfers::{Transfer, Transfers},
@@ -34,11 +37,11 @@ struct Snapshot<'a> {
     skus: Vec<&'a Sku>,
     warehouses: Vec<&'a WarehouseId>,
     storefronts: Vec<&'a StorefrontId>,
-    cells: &'a Vec<Cells>,
+    cells: &'a ChunkedVec<Cells>,
     movements: &'a Movements,
     policies: &'a Policies,
-    reservations: &'a BTreeMap<ReservationId, Reservation>,
-    orders: &'a BTreeMap<ReservationId, Order>,
+    reservations: &'a SortedMap<ReservationId, PackedReservation>,
+    orders: &'a SortedMap<ReservationId, Arc<Order>>,
     operations: &'a Operations,
     supplies: &'a Supplies,
     transfers: &'a BTreeMap<TransferId, Transfer>,
@@ -54,11 +57,11 @@ struct OwnedSnapshot {
     skus: Vec<Sku>,
     warehouses: Vec<WarehouseId>,
     storefronts: Vec<StorefrontId>,
-    cells: Vec<Cells>,
+    cells: ChunkedVec<Cells>,
     movements: Movements,
     policies: Policies,
-    reservations: BTreeMap<ReservationId, Reservation>,
-    orders: BTreeMap<ReservationId, Order>,
+    reservations: SortedMap<ReservationId, PackedReservation>,
+    orders: SortedMap<ReservationId, Arc<Order>>,
     operations: Operations,
     supplies: Supplies,
     transfers: BTreeMap<TransferId, Transfer>,
@@ -109,7 +112,7 @@ impl Ledger {
         let twice = |what: &str| format!("snapshot: {what} too many, or one of them twice");
         let stock = Stock {
             cell_count: snapshot.cells.iter().map(|cells| cells.len() as u64).sum(),
-            skus: SkuNames::restore(snapshot.skus).ok_or_else(|| twice("SKUs"))?,
+            skus: Arc::new(SkuNames::restore(snapshot.skus).ok_or_else(|| twice("SKUs"))?),
             warehouses: SmallNames::restore(snapshot.warehouses).ok_or_else(|| twice("warehouses"))?,
             storefronts: SmallNames::restore(snapshot.storefronts).ok_or_else(|| twice("storefronts"))?,
             deficits: deficits(&snapshot.cells),
@@ -125,7 +128,7 @@ impl Ledger {
             log_index: snapshot.log_index,
             log_time_ms: snapshot.log_time_ms,
             stock,
-            policies: snapshot.policies,
+            policies: Arc::new(snapshot.policies),
             operations: snapshot.operations,
             supplies: snapshot.supplies,
         };
@@ -143,7 +146,7 @@ impl Ledger {
 }
 
 /// Which cells have one.
-pub(crate) fn deficits(cells: &[Cells]) -> BTreeSet<CellKey> {
+pub(crate) fn deficits(cells: &ChunkedVec<Cells>) -> BTreeSet<CellKey> {
     let of_sku = |(sku, cells): (usize, &Cells)| {
         let short = cells.iter().filter(|cell| cell.deficit > 0);
         let key = |cell: super::cell::Cell| CellKey {

@@ -1,6 +1,7 @@
 //! All cells of a shard, and the recording of what happens to them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use crate::{
 use super::{
     cell::{Cell, Deltas},
     cells::Cells,
+    chunked_vec::ChunkedVec,
     movements::Movements,
     names::{MAX_SMALL_NAMES, SkuNames, SmallNames},
 };
@@ -19,11 +21,12 @@ use super::{
 /// Cells by SKU, with the names and the numbering of changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Stock {
-    pub(crate) skus: SkuNames,
+    /// A copy shares them until a SKU is new.
+    pub(crate) skus: Arc<SkuNames>,
     pub(crate) warehouses: SmallNames<WarehouseId>,
     pub(crate) storefronts: SmallNames<StorefrontId>,
     /// By SKU number; each in order of warehouse name.
-    pub(crate) cells: Vec<Cells>,
+    pub(crate) cells: ChunkedVec<Cells>,
     pub(crate) cell_count: u64,
     pub(crate) movements: Movements,
     /// The cells that have one; follows from them.
@@ -44,8 +47,6 @@ pub(crate) struct Recording {
     pub(crate) log_index: u64,
     pub(crate) log_time_ms: u64,
     pub(crate) changes: Vec<Change>,
-    pub(crate) touched_cells: Vec<CellKey>,
-    pub(crate) touched_reservations: Vec<ReservationId>,
     pub(crate) touched_orders: Vec<ReservationId>,
     pub(crate) touched_transfers: Vec<TransferId>,
 }
@@ -67,8 +68,6 @@ impl Recording {
             log_index,
             log_time_ms,
             changes: Vec::with_capacity(commands),
-            touched_cells: Vec::with_capacity(commands),
-            touched_reservations: Vec::with_capacity(commands),
             touched_orders: Vec::new(),
             touched_transfers: Vec::new(),
         }
@@ -88,10 +87,10 @@ impl Recording {
 impl Stock {
     pub(crate) fn new() -> Self {
         Self {
-            skus: SkuNames::new(),
+            skus: Arc::new(SkuNames::new()),
             warehouses: SmallNames::new(),
             storefronts: SmallNames::new(),
-            cells: Vec::new(),
+            cells: ChunkedVec::default(),
             cell_count: 0,
             movements: Movements::default(),
             deficits: BTreeSet::new(),
@@ -143,11 +142,11 @@ impl Stock {
     }
 
     pub(crate) fn intern_sku(&mut self, sku: &Sku) -> u32 {
-        let number = self.skus.intern(sku);
-        if self.cells.len() <= number as usize {
-            self.cells.resize_with(number as usize + 1, Cells::default);
+        if let Some(number) = self.skus.find(sku) {
+            return number;
         }
-        number
+        self.cells.push(Cells::default());
+        Arc::make_mut(&mut self.skus).intern(sku)
     }
 
     /// The key of a cell, which is made when it is new.
@@ -156,8 +155,10 @@ impl Stock {
             sku: self.intern_sku(sku),
             warehouse: self.warehouses.intern(warehouse),
         };
-        let (cells, warehouses) = (&mut self.cells[key.sku as usize], &self.warehouses);
-        if cells.get(key.warehouse).is_none() {
+        let warehouses = &self.warehouses;
+        if self.cell(key).is_none()
+            && let Some(cells) = self.cells.get_mut(key.sku as usize)
+        {
             let rank = warehouses.rank(key.warehouse);
             cells.insert(&Cell::new(key.warehouse), |other| warehouses.rank(other) > rank);
             self.cell_count += 1;
@@ -176,19 +177,23 @@ impl Stock {
             reservation,
             cause,
         } = step;
-        let missing = || Violation(format!("there is no cell {key:?}"));
-        let cells = self.cells.get_mut(key.sku as usize).ok_or_else(missing)?;
-        let mut cell = cells.get(key.warehouse).ok_or_else(missing)?;
         let ranks = self.storefronts.ranks();
-        cell.step(&deltas, ranks).map_err(|error| {
-            Violation(format!(
-                "{kind:?} cannot be done: {error} ({deltas:?} on {cell:?})"
-            ))
-        })?;
-        cells.replace(&cell);
-        let moves = cell.moves(&deltas, ranks);
+        let change = |cell: &mut Cell| {
+            cell.step(&deltas, ranks).map_err(|error| {
+                Violation(format!(
+                    "{kind:?} cannot be done: {error} ({deltas:?} on {cell:?})"
+                ))
+            })?;
+            cell.check()
+                .map_err(|error| Violation(format!("cell {key:?}: {error}")))?;
+            Ok((cell.moves(&deltas, ranks), cell.deficit))
+        };
+        let cells = self.cells.get_mut(key.sku as usize);
+        let changed = cells.and_then(|cells| cells.update(key.warehouse, change));
+        let (moves, deficit) =
+            changed.unwrap_or_else(|| Err(Violation(format!("there is no cell {key:?}"))))?;
         if deltas.deficit != 0 {
-            if cell.deficit > 0 {
+            if deficit > 0 {
                 self.deficits.insert(key);
             } else {
                 self.deficits.remove(&key);
@@ -198,10 +203,6 @@ impl Stock {
         if deltas.on_hand != 0 {
             self.movements.push(self.last_seq, key, deltas.on_hand);
         }
-        if let Some(effect) = &reservation {
-            recording.touched_reservations.push(effect.reservation_id);
-        }
-        recording.touched_cells.push(key);
         recording.changes.push(Change {
             seq: self.last_seq,
             entry_changes: 0,
@@ -249,9 +250,6 @@ impl Stock {
         cause: &Cause,
     ) {
         let (reservation, policy) = effect;
-        if let Some(effect) = &reservation {
-            recording.touched_reservations.push(effect.reservation_id);
-        }
         self.last_seq += 1;
         recording.changes.push(Change {
             seq: self.last_seq,

@@ -121,7 +121,7 @@ impl Ledger {
     ) -> Result<TransferPlan<'a>, Refusal> {
         // An order's steps leave no operation behind, so its id may be that of a transfer over several shards.
         let is_used = self.transfers.get(id).is_some() || self.orders.get(id).is_some();
-        if is_used || self.reservations.get(id).is_some() {
+        if is_used || self.reservations.contains(id) {
             return Err(Refusal::OperationIdReused);
         }
         if lines.is_empty() {

@@ -14,6 +14,7 @@ use super::{
     cell::Deltas,
     orders::OrderState,
     reservation::{Part, Reservation},
+    reservations::vanished,
     reserve::ends_at,
     stock::{CellKey, Recording, Step, Stock},
 };
@@ -46,46 +47,52 @@ impl Ledger {
         ttl_ms: u64,
     ) -> Result<HoldPlan, Refusal> {
         let ends = ends_at(now_ms, ttl_ms)?;
-        if let Some(expires_at_ms) = self.find_order(now_ms, &id)? {
+        let own = self.reservations.get(&id);
+        if let Some(expires_at_ms) = self.find_order(now_ms, &id, own.as_ref())? {
             return Ok(HoldPlan::Order {
                 id,
                 verdict: Verdict::Held,
                 expires_at_ms: expires_at_ms.max(ends),
             });
         }
-        let expires_at_ms = self.find_hold(now_ms, &id)?.expires_at_ms.max(ends);
+        let expires_at_ms = hold(now_ms, own.as_ref())?.max(ends);
         Ok(HoldPlan::Extend { id, expires_at_ms })
     }
 
     pub(crate) fn decide_commit(&self, now_ms: u64, id: ReservationId) -> Result<HoldPlan, Refusal> {
-        match self.find_order(now_ms, &id)? {
+        let own = self.reservations.get(&id);
+        match self.find_order(now_ms, &id, own.as_ref())? {
             Some(expires_at_ms) => Ok(HoldPlan::Order {
                 id,
                 verdict: Verdict::Committed,
                 expires_at_ms,
             }),
-            None => self.find_hold(now_ms, &id).map(|_| HoldPlan::Commit { id }),
+            None => hold(now_ms, own.as_ref()).map(|_| HoldPlan::Commit { id }),
         }
     }
 
     pub(crate) fn decide_release(&self, now_ms: u64, id: ReservationId) -> Result<HoldPlan, Refusal> {
-        match self.find_order(now_ms, &id)? {
+        let own = self.reservations.get(&id);
+        match self.find_order(now_ms, &id, own.as_ref())? {
             Some(expires_at_ms) => Ok(HoldPlan::Order {
                 id,
                 verdict: Verdict::Released,
                 expires_at_ms,
             }),
-            None => self.find_hold(now_ms, &id).map(|_| HoldPlan::Release { id }),
+            None => hold(now_ms, own.as_ref()).map(|_| HoldPlan::Release { id }),
         }
     }
 
-    /// The end of the hold of an order that is decided here. None: it is not over several shards.
-    fn find_order(&self, now_ms: u64, id: &ReservationId) -> Result<Option<u64>, Refusal> {
+    /// The end of the hold of an order that is decided here; `own` are this shard's units of it. None: it is not over several
+    /// shards.
+    fn find_order(
+        &self,
+        now_ms: u64,
+        id: &ReservationId,
+        own: Option<&Reservation>,
+    ) -> Result<Option<u64>, Refusal> {
         let Some(order) = self.orders.get(id) else {
-            let link = self
-                .reservations
-                .get(id)
-                .and_then(|reservation| reservation.order.as_ref());
+            let link = own.and_then(|reservation| reservation.order.as_ref());
             return match link {
                 Some(link) if !is_seeded(Fault::ParticipantDecides) => {
                     Err(Refusal::DecidedAtHome { home: link.home })
@@ -106,25 +113,12 @@ impl Ledger {
                     }
                     Verdict::Held | Verdict::Expired => return Err(Refusal::Expired { expired_at_ms }),
                     // How far it has come is known of the home's own units only.
-                    Verdict::Committed => self
-                        .reservations
-                        .get(id)
-                        .map_or(ReservationState::Committed, |own| own.state),
+                    Verdict::Committed => own.map_or(ReservationState::Committed, |own| own.state),
                     verdict => verdict.state(),
                 }
             }
         };
         Err(Refusal::WrongState { state })
-    }
-
-    fn find_hold(&self, now_ms: u64, id: &ReservationId) -> Result<&Reservation, Refusal> {
-        let reservation = self.reservations.get(id).ok_or(Refusal::UnknownReservation)?;
-        let expired_at_ms = reservation.expires_at_ms;
-        match reservation.state {
-            ReservationState::Held if expired_at_ms > now_ms => Ok(reservation),
-            ReservationState::Held | ReservationState::Expired => Err(Refusal::Expired { expired_at_ms }),
-            state => Err(Refusal::WrongState { state }),
-        }
     }
 
     pub(crate) fn execute_hold(
@@ -179,9 +173,8 @@ impl Ledger {
             .reservations
             .update(&reservation_id, &self.options, |reservation| {
                 reservation.expires_at_ms = expires_at_ms;
-                reservation.storefront
-            })
-            .ok_or_else(|| vanished(&reservation_id))?;
+                Ok(reservation.storefront)
+            })?;
         let effect = ReservationEffect {
             reservation_id,
             line: 0,
@@ -235,7 +228,7 @@ impl Ledger {
     ) -> Result<(), Violation> {
         let now_ms = recording.log_time_ms;
         let stock = &mut self.stock;
-        let ended = self.reservations.update(&id, &self.options, |reservation| {
+        self.reservations.update(&id, &self.options, |reservation| {
             reservation.state = match kind {
                 ChangeKind::Committed => ReservationState::Committed,
                 ChangeKind::Expired => ReservationState::Expired,
@@ -245,8 +238,20 @@ impl Ledger {
                 reservation.closed_at_ms = now_ms.max(1);
             }
             end_parts(stock, recording, id, reservation, kind, cause)
-        });
-        ended.ok_or_else(|| vanished(&id))?
+        })
+    }
+}
+
+/// When a hold ends that has not ended.
+fn hold(now_ms: u64, reservation: Option<&Reservation>) -> Result<u64, Refusal> {
+    let reservation = reservation.ok_or(Refusal::UnknownReservation)?;
+    let expires_at_ms = reservation.expires_at_ms;
+    match reservation.state {
+        ReservationState::Held if expires_at_ms > now_ms => Ok(expires_at_ms),
+        ReservationState::Held | ReservationState::Expired => Err(Refusal::Expired {
+            expired_at_ms: expires_at_ms,
+        }),
+        state => Err(Refusal::WrongState { state }),
     }
 }
 
@@ -317,8 +322,4 @@ pub(crate) fn give_back(
         .cell(cell)
         .ok_or_else(|| Violation(format!("there is no cell {cell:?}")))?;
     Ok(cell.give_back(storefront, to_pool, to_sellable))
-}
-
-pub(crate) fn vanished(id: &ReservationId) -> Violation {
-    Violation(format!("reservation {id} was decided upon and is not there"))
 }

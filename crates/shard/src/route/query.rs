@@ -1,8 +1,6 @@
 //! Questions on their way to an answer.
 
-use std::sync::Arc;
-
-use holdfast_ledger::{Position, Query};
+use holdfast_ledger::{Ledger, Position, Query};
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
@@ -11,9 +9,9 @@ use super::{Route, submit::millis};
 use crate::forward::{ForwardReply, ForwardRequest};
 use crate::metrics::add;
 use crate::proposer::RETRY_AFTER_MS;
+use crate::raft_types::LogId;
 use crate::read_gate::NotConfirmed;
 use crate::replica::Replica;
-use crate::state_machine::State;
 use crate::{Answer, Freshness, QueryError, codec};
 
 pub(crate) async fn query(
@@ -120,37 +118,38 @@ async fn ask_there(replica: &Replica, node: u64, query: &Query, deadline: Instan
     }
 }
 
-/// Asks the ledger as it is. The digest of a large ledger takes long, so it is made where blocking is allowed.
+/// Asks the ledger as it is. What reads all of it is asked of a copy, where blocking is allowed: nothing waits for it.
 async fn answer(replica: &Replica, query: Query, age_ms: u64) -> Result<Answer, QueryError> {
-    if matches!(query, Query::Digest) {
-        let state = Arc::clone(&replica.state).read_owned().await;
-        if replica.is_stopped() {
-            return Err(QueryError::Stopped);
-        }
-        let threads = replica.host.threads;
-        let digest = threads.blocking(move || Ok(read(&state, &query, age_ms))).await;
-        digest.unwrap_or(Err(QueryError::Stopped))
-    } else {
+    let reads_everything = matches!(query, Query::Digest | Query::Deficits { .. });
+    let (ledger, applied) = {
         let state = replica.state.read().await;
         // A replica that died while an entry was applied has a ledger between two entries.
         if replica.is_stopped() {
             return Err(QueryError::Stopped);
         }
-        read(&state, &query, age_ms)
-    }
+        if !reads_everything {
+            return read(&state.ledger, state.applied, &query, age_ms);
+        }
+        (state.ledger.clone(), state.applied)
+    };
+    let threads = replica.host.threads;
+    let answer = threads
+        .blocking(move || Ok(read(&ledger, applied, &query, age_ms)))
+        .await;
+    answer.unwrap_or(Err(QueryError::Stopped))
 }
 
-fn read(state: &State, query: &Query, age_ms: u64) -> Result<Answer, QueryError> {
-    let reply = state.ledger.query(query).map_err(QueryError::Refused)?;
-    let log_index = state.applied.map_or(0, |applied| applied.index);
+fn read(ledger: &Ledger, applied: Option<LogId>, query: &Query, age_ms: u64) -> Result<Answer, QueryError> {
+    let reply = ledger.query(query).map_err(QueryError::Refused)?;
+    let log_index = applied.map_or(0, |applied| applied.index);
     let position = Position {
         log_index,
-        log_time_ms: state.ledger.log_time_ms(),
+        log_time_ms: ledger.log_time_ms(),
     };
     Ok(Answer {
         reply,
         position,
-        last_seq: state.ledger.last_seq(),
+        last_seq: ledger.last_seq(),
         age_ms,
     })
 }

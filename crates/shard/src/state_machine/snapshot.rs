@@ -7,9 +7,8 @@ use bytes::Bytes;
 use holdfast_ledger::Ledger;
 use holdfast_storage::{ChangeLog, SnapshotReader, SnapshotStore};
 use openraft::RaftSnapshotBuilder;
-use tokio::sync::OwnedRwLockReadGuard;
 
-use super::{SharedState, State};
+use super::SharedState;
 use crate::codec;
 use crate::health::Health;
 use crate::host::Threads;
@@ -131,24 +130,18 @@ impl SnapshotBuilder {
     }
 }
 
-/// Nothing is applied while the ledger is checked and encoded, but the shard's thread goes on with heartbeats. The
-/// changes are synced before the snapshot exists, because the log they could be derived from may then be purged.
+/// The ledger is a copy, which shares with the original what has not changed since: entries are applied meanwhile. The changes
+/// are synced before the snapshot exists, because the log they could be derived from may then be purged.
 fn build(
-    state: OwnedRwLockReadGuard<State>,
+    meta: &SnapshotMeta,
+    ledger: &Ledger,
     snapshots: &SnapshotStore,
     changes: &ChangeLog,
 ) -> io::Result<Snapshot> {
-    let (meta, bytes) = {
-        state.ledger.check().map_err(io::Error::other)?;
-        let meta = SnapshotMeta {
-            last_log_id: state.applied,
-            last_membership: state.membership.clone(),
-        };
-        (meta, state.ledger.encode())
-    };
-    drop(state);
+    ledger.check().map_err(io::Error::other)?;
+    let bytes = ledger.encode();
     changes.sync().map_err(io::Error::other)?;
-    write(snapshots, &meta, &bytes)?;
+    write(snapshots, meta, &bytes)?;
     open_latest(snapshots)?.ok_or_else(|| io::Error::other("the snapshot just written is not there"))
 }
 
@@ -156,14 +149,21 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let state = Arc::clone(&self.state).read_owned().await;
-        if self.health.is_dead() {
-            return Err(io::Error::other("the replica died while an entry was applied"));
-        }
+        let (meta, ledger) = {
+            let state = self.state.read().await;
+            if self.health.is_dead() {
+                return Err(io::Error::other("the replica died while an entry was applied"));
+            }
+            let meta = SnapshotMeta {
+                last_log_id: state.applied,
+                last_membership: state.membership.clone(),
+            };
+            (meta, state.ledger.clone())
+        };
         let (snapshots, changes) = (self.snapshots.clone(), self.changes.clone());
         let result = self
             .threads
-            .blocking(move || build(state, &snapshots, &changes))
+            .blocking(move || build(&meta, &ledger, &snapshots, &changes))
             .await;
         match &result {
             Ok(_) => add(&self.counters.snapshots_built, 1),

@@ -12,8 +12,8 @@ use super::{
     super::{
         Ledger,
         orders::{Decided, Order, OrderState, abort_of},
+        reservations::vanished,
         stock::Recording,
-        transitions::vanished,
     },
     OrderPlan, buried, of_time,
 };
@@ -226,7 +226,7 @@ impl Ledger {
                 Some((at, id)) if at <= self.log_time_ms => id,
                 _ => return,
             };
-            if self.reservations.get(&id).is_some() && !is_seeded(Fault::ForgetsTooEarly) {
+            if self.reservations.contains(&id) && !is_seeded(Fault::ForgetsTooEarly) {
                 let now_ms = self.log_time_ms;
                 self.orders
                     .update(&id, &self.options, |order| order.since_ms = now_ms);

@@ -9,7 +9,7 @@ impl Ledger {
         let link = self
             .reservations
             .get(id)
-            .and_then(|reservation| reservation.order.as_ref());
+            .and_then(|reservation| reservation.order);
         match (self.orders.get(id), link) {
             (Some(order), link) => Some(OrderView {
                 incarnation: link.map_or(0, |link| link.incarnation),

@@ -91,7 +91,7 @@ fn returns_that_do_not_fit_beside_other_stock_are_refused_whole() {
         })
         .unwrap();
     story.receive("tea", "east", i64::MAX - 5 - 2 + 2).unwrap();
-    let digest = story.ledger.operations.iter().len();
+    let digest = story.ledger.operations.len();
     let back = |lines| Action::Return {
         of: ReturnOf::Reservation {
             reservation_id: id,
@@ -108,7 +108,7 @@ fn returns_that_do_not_fit_beside_other_stock_are_refused_whole() {
         .unwrap();
     // Three more fit; five do not, and then not even the first two of them come.
     assert_eq!(story.act(back(vec![])), Err(Refusal::Overflow));
-    assert_eq!(story.ledger.operations.iter().len(), digest + 1);
+    assert_eq!(story.ledger.operations.len(), digest + 1);
     story
         .act(back(vec![LineQuantity {
             line: 1,

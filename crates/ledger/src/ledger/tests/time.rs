@@ -56,9 +56,9 @@ fn a_forgotten_id_cannot_take_effect_again() {
         story.send(&receive),
         Ok(Success::Stocked { replayed: true, .. })
     ));
-    assert_eq!(story.ledger.operations.iter().len(), 1);
+    assert_eq!(story.ledger.operations.len(), 1);
     story.wait(1);
-    assert_eq!(story.ledger.operations.iter().len(), 0);
+    assert_eq!(story.ledger.operations.len(), 0);
     assert!(matches!(
         story.send(&receive),
         Err(Refusal::OperationIdTooOld { .. })
