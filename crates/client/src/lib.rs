@@ -27,7 +27,8 @@
 //! - Any node takes any request, but the leader of the SKU's shard answers fastest. The client asks for the topology when it
 //!   first needs it, goes straight to the leader, and asks again when somebody does not answer as it should.
 //!   Without a leader's address it goes round the endpoints.
-//! - [`Client::batch`] gives a [`BatchStream`]: many mutations in few messages, for high rates.
+//! - [`Client::batch`] gives a [`BatchStream`]: many mutations in few messages, for high rates. It takes what moves reservations,
+//!   and receipts: a catalogue is stocked through it.
 //! - [`Client::tail_changes`] is the change stream of a shard; it goes on at another node after a failure.
 //! - [`ClientError`] says for each failure whether the request had no effect or may have had one.
 //!

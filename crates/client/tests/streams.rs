@@ -5,7 +5,7 @@ mod fake;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fake::{FakeNode, PATIENT, Reply, client, id_of, lead, reserve};
+use fake::{FakeNode, PATIENT, Reply, client, id_of, lead, receive, reserve};
 use futures::future::join_all;
 use futures::{FutureExt as _, StreamExt as _};
 use holdfast_client::v1::batch_item::Request;
@@ -88,6 +88,59 @@ async fn an_item_that_is_refused_for_the_moment_goes_again_and_the_others_do_not
     );
     assert_eq!(node.seen().len(), 4);
     assert_eq!(node.seen().iter().filter(|id| **id == first).count(), 2);
+}
+
+#[tokio::test]
+async fn receipts_go_to_the_leader_of_their_sku_and_again_with_their_own_ids() {
+    let (follower, leader) = (FakeNode::start().await, FakeNode::start().await);
+    lead(&[&follower, &leader], 2);
+    leader.reply([
+        Reply::Refuse(Reason::OutcomeUnknown),
+        Reply::Refuse(Reason::OperationIdReused),
+        Reply::Wait(1),
+    ]);
+    let batch = client([follower.endpoint(), leader.endpoint()], PATIENT).batch(BatchOptions::default());
+    let receipts: Vec<_> = (0..4).map(|_| receive()).collect();
+    let ids: Vec<_> = receipts
+        .iter()
+        .map(|receipt| receipt.operation.clone().unwrap().operation_id)
+        .collect();
+    let answers = join_all(
+        receipts
+            .into_iter()
+            .map(|receipt| batch.submit(Request::Receive(receipt))),
+    )
+    .await;
+    for (number, answer) in answers.iter().enumerate() {
+        match answer {
+            Ok(BatchAnswer::Stocked(_)) => assert_ne!(number, 1),
+            answer => assert_eq!(
+                (number, answer.as_ref().unwrap_err().reason()),
+                (1, Some(Reason::OperationIdReused))
+            ),
+        }
+    }
+    let mut seen = leader.seen();
+    seen.sort();
+    let mut expected: Vec<_> = ids.iter().chain([&ids[0], &ids[2]]).cloned().collect();
+    expected.sort();
+    assert_eq!(seen, expected);
+    assert!(follower.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_receipt_without_an_answer_at_its_deadline_is_unknown() {
+    let node = FakeNode::start().await;
+    lead(&[&node], 1);
+    node.reply([Reply::Break]);
+    node.reply(vec![Reply::Hang; 100]);
+    let batch = client([node.endpoint()], Duration::from_millis(800)).batch(BatchOptions::default());
+    let receipt = receive();
+    let id = receipt.operation.clone().unwrap().operation_id;
+    let error = batch.submit(Request::Receive(receipt)).await.unwrap_err();
+    assert!(error.is_unknown(), "{error}");
+    let seen = node.seen();
+    assert!(seen.len() > 1 && seen.iter().all(|sent| *sent == id), "{seen:?}");
 }
 
 #[tokio::test]

@@ -168,6 +168,45 @@ fn dev_is_ready_keeps_its_data_and_stops_when_told() {
 }
 
 #[test]
+fn a_generated_catalogue_is_received_once_however_often_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let dev = Dev::start(&folder.path().join("dev"), free_ports());
+    let generate = [
+        "stock",
+        "generate",
+        "--skus",
+        "40",
+        "--warehouses",
+        "3",
+        "--hot",
+        "1",
+        "--hot-quantity",
+        "70",
+    ];
+    let first = dev.json(&[&generate[..], &["--quantity", "5"]].concat());
+    let counted = |answer: &Value| (answer["received"].as_u64(), answer["replayed"].as_u64());
+    assert_eq!(counted(&first), (Some(120), Some(0)));
+    let run_id = first["run_id"].to_string();
+    let again = [&generate[..], &["--run-id", &run_id]].concat();
+    // More workers than cells, and one that sends alone.
+    for concurrency in ["500", "1"] {
+        let repeated = dev.json(&[&again[..], &["--quantity", "5", "--concurrency", concurrency]].concat());
+        assert_eq!(counted(&repeated), (Some(0), Some(120)));
+    }
+    let changed = dev.holdfast(&[&again[..], &["--quantity", "6"]].concat());
+    assert_eq!(changed.status.code(), Some(1));
+    let error: Value = serde_json::from_slice(&changed.stderr).unwrap();
+    assert_eq!(error["error"]["reason"], "operation_id_reused");
+    assert!(error["error"]["operation_id"].is_string(), "{error}");
+    for (sku, quantity) in [("SKU-000001", 70), ("SKU-000040", 5)] {
+        let cells = dev.json(&["stock", "get", sku])["cells"].clone();
+        let on_hand = cells.as_array().unwrap().iter().map(|cell| &cell["on_hand"]);
+        assert_eq!(on_hand.collect::<Vec<_>>(), [quantity; 3], "{cells}");
+    }
+    dev.stop();
+}
+
+#[test]
 fn dev_tells_when_a_node_dies_and_ends_with_the_last() {
     let folder = tempfile::tempdir().unwrap();
     let mut dev = Dev::start(&folder.path().join("dev"), free_ports());

@@ -7,12 +7,13 @@ mod targets;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hdrhistogram::Histogram;
 use holdfast_benchmarks::nodes::Nodes;
-use holdfast_client::{Client, ClientOptions};
+use holdfast_client::{BatchAnswer, BatchOptions, Client, ClientOptions, MAX_BATCH_ITEMS};
 use holdfast_proto::v1;
+use holdfast_proto::v1::batch_item::Request;
 use uuid::Uuid;
 
 use crate::clock;
@@ -26,8 +27,8 @@ pub(crate) use targets::{Batched, Unary};
 
 /// As many as the orders of the design's goal have lines.
 pub(crate) const SHARDS: u32 = 5;
-/// How many receipts are under way while the catalogue is stocked.
-const STOCKING: usize = 512;
+/// How many receipts are under way while the catalogue is stocked: some full messages for each shard.
+const STOCKING: usize = 16_384;
 
 /// Running nodes with stock.
 pub(crate) struct Cluster {
@@ -92,13 +93,23 @@ impl Cluster {
     }
 }
 
-/// Sends receipts, many at a time.
+/// Sends receipts, many to a message.
 pub(crate) async fn stock(client: &Client, receipts: impl Iterator<Item = v1::ReceiveRequest>) -> Result<()> {
-    let calls = receipts.map(|receipt| {
-        let client = client.clone();
-        async move { client.receive(receipt).await }
+    let batch = client.batch(BatchOptions {
+        max_items: MAX_BATCH_ITEMS,
+        max_in_flight: STOCKING,
+        ..BatchOptions::default()
     });
-    let mut answers = stream::iter(calls).buffer_unordered(STOCKING);
-    while answers.try_next().await?.is_some() {}
+    let answers = receipts.map(|receipt| {
+        let batch = batch.clone();
+        async move { batch.submit(Request::Receive(receipt)).await }
+    });
+    let mut answers = stream::iter(answers).buffer_unordered(STOCKING);
+    while let Some(answer) = answers.try_next().await? {
+        ensure!(
+            matches!(answer, BatchAnswer::Stocked(_)),
+            "a receipt was answered with {answer:?}"
+        );
+    }
     Ok(())
 }

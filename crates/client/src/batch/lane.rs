@@ -275,6 +275,7 @@ impl Lane {
         let answer = match result.result {
             Some(Outcome::Reserved(reserved)) => Ok(BatchAnswer::Reserved(reserved)),
             Some(Outcome::Transitioned(transitioned)) => Ok(BatchAnswer::Transitioned(transitioned)),
+            Some(Outcome::Stocked(stocked)) => Ok(BatchAnswer::Stocked(stocked)),
             Some(Outcome::Refused(refusal)) => match Attempt::from_refusal(refusal) {
                 Attempt::Final(error) => Err(error),
                 Attempt::Retry {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_proto::v1::batch_item::Request;
-use holdfast_proto::v1::{ReserveResponse, TransitionResponse};
+use holdfast_proto::v1::{Receipt, ReserveResponse, StockResponse, TransitionResponse};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -53,6 +53,19 @@ pub enum BatchAnswer {
     Reserved(ReserveResponse),
     /// A transition.
     Transitioned(TransitionResponse),
+    /// Goods that arrived.
+    Stocked(StockResponse),
+}
+
+impl BatchAnswer {
+    /// Where it was decided, and whether that was before.
+    pub fn receipt(&self) -> Option<&Receipt> {
+        match self {
+            Self::Reserved(answer) => answer.receipt.as_ref(),
+            Self::Transitioned(answer) => answer.receipt.as_ref(),
+            Self::Stocked(answer) => answer.receipt.as_ref(),
+        }
+    }
 }
 
 /// A batching stream. Cheap to clone; ends when all clones are gone and everything is answered.

@@ -183,6 +183,19 @@ pub fn reserve() -> v1::ReserveRequest {
     }
 }
 
+pub fn receive() -> v1::ReceiveRequest {
+    v1::ReceiveRequest {
+        operation: Some(v1::Operation {
+            operation_id: new_operation_id(),
+            ..Default::default()
+        }),
+        sku: "SHIRT-1".to_owned(),
+        warehouse: "LDN-1".to_owned(),
+        quantity: 1,
+        supply_id: String::new(),
+    }
+}
+
 pub fn id_of(request: &v1::ReserveRequest) -> Bytes {
     request.operation.clone().unwrap().operation_id
 }
@@ -217,6 +230,18 @@ fn status(refusal: v1::Refusal) -> Status {
     Status::with_details(Code::Unavailable, "refused", details.encode_to_vec().into())
 }
 
+/// The operation id of an item, and what it is answered with when it is granted.
+fn granted(request: v1::batch_item::Request) -> Option<(Bytes, v1::batch_result::Result)> {
+    use v1::batch_item::Request as Item;
+    use v1::batch_result::Result as Kind;
+    let (operation, answer) = match request {
+        Item::Reserve(request) => (request.operation, Kind::Reserved(Default::default())),
+        Item::Receive(request) => (request.operation, Kind::Stocked(Default::default())),
+        _ => return None,
+    };
+    Some((operation?.operation_id, answer))
+}
+
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -248,10 +273,10 @@ impl Reservations for Node {
                 script.lock().batches.push(request.items.len());
                 let mut results = Vec::new();
                 for item in request.items {
-                    let Some(v1::batch_item::Request::Reserve(reserve)) = item.request else { continue };
-                    let reply = script.lock().next_reply(id_of(&reserve));
+                    let Some((id, granted)) = item.request.and_then(granted) else { continue };
+                    let reply = script.lock().next_reply(id);
                     let result = match reply {
-                        Reply::Grant => v1::batch_result::Result::Reserved(v1::ReserveResponse::default()),
+                        Reply::Grant => granted,
                         Reply::Refuse(reason) => v1::batch_result::Result::Refused(refusal(reason)),
                         Reply::Wait(retry_after_ms) => v1::batch_result::Result::Refused(wait(retry_after_ms)),
                         Reply::Fail(code) => Err(Status::new(code, "it failed"))?,

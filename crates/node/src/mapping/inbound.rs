@@ -57,5 +57,6 @@ pub fn batch_item(request: Option<Request>) -> Result<Taken, Invalid> {
         Request::Ship(request) => ship(request),
         Request::Cancel(request) => cancel(request),
         Request::Return(request) => take_back(request),
+        Request::Receive(request) => receive(request),
     }
 }

@@ -101,6 +101,7 @@ pub fn batch_result(tag: u64, shard: u32, result: Result<Success, v1::Refusal>) 
     use v1::batch_result::Result as Kind;
     let result = match result {
         Ok(success @ Success::Reserved { .. }) => reserved(shard, success).map(Kind::Reserved),
+        Ok(success @ Success::Stocked { .. }) => stocked(shard, success).map(Kind::Stocked),
         Ok(success) => transitioned(shard, success).map(Kind::Transitioned),
         Err(refusal) => Err(refusal),
     };

@@ -189,6 +189,21 @@ fn a_good_reserve_arrives_as_it_was_sent() {
 }
 
 #[test]
+fn a_receipt_is_taken_from_a_batch_as_from_a_call() {
+    for quantity in [1, 0] {
+        let request = v1::ReceiveRequest {
+            operation: operation(),
+            sku: "A".into(),
+            warehouse: "W".into(),
+            quantity,
+            supply_id: "po#1".into(),
+        };
+        let item = v1::batch_item::Request::Receive(request.clone());
+        assert_eq!(inbound::batch_item(Some(item)), inbound::receive(request));
+    }
+}
+
+#[test]
 fn stock_rules_are_kept_at_their_edges() {
     let receive = |quantity| {
         inbound::receive(v1::ReceiveRequest {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod as_of;
+mod batches;
 mod changes;
 mod concurrency;
 mod malformed;

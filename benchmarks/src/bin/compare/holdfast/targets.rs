@@ -86,7 +86,7 @@ impl Batched {
     async fn transition(&self, request: Request) -> Result<bool> {
         match self.stream.submit(request).await? {
             BatchAnswer::Transitioned(_) => Ok(true),
-            answer @ BatchAnswer::Reserved(_) => bail!("a transition was answered with {answer:?}"),
+            answer => bail!("a transition was answered with {answer:?}"),
         }
     }
 }
@@ -94,11 +94,12 @@ impl Batched {
 impl Target for Batched {
     async fn reserve(&self, _: usize, id: Uuid, sku: usize) -> Result<bool> {
         let request = Request::Reserve(reservation(id, [name(sku)]));
-        let answer = self.stream.submit(request).await;
-        if let Ok(BatchAnswer::Transitioned(answer)) = answer {
-            bail!("a reservation was answered with {answer:?}");
+        match self.stream.submit(request).await {
+            Ok(answer @ (BatchAnswer::Transitioned(_) | BatchAnswer::Stocked(_))) => {
+                bail!("a reservation was answered with {answer:?}")
+            }
+            answer => was_granted(answer),
         }
-        was_granted(answer)
     }
 }
 

@@ -1,11 +1,12 @@
-//! `holdfast stock generate`: stocks a generated catalogue through many concurrent receives.
+//! `holdfast stock generate`: stocks a generated catalogue, many receives to a message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::Context as _;
-use holdfast_client::{Client, ClientError, feed_operation_id, v1};
+use holdfast_client::v1::batch_item::Request;
+use holdfast_client::{BatchOptions, BatchStream, ClientError, MAX_BATCH_ITEMS, feed_operation_id, v1};
 use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -57,10 +58,14 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         next: AtomicU64::new(0),
         replayed: AtomicU64::new(0),
     });
-    let client = context.client()?;
+    let batch = context.client()?.batch(BatchOptions {
+        max_items: MAX_BATCH_ITEMS,
+        max_in_flight: work.args.concurrency as usize,
+        ..BatchOptions::default()
+    });
     let mut workers = JoinSet::new();
     for _ in 0..u64::from(work.args.concurrency).min(cells) {
-        workers.spawn(receive_cells(client.clone(), Arc::clone(&work)));
+        workers.spawn(receive_cells(batch.clone(), Arc::clone(&work)));
     }
     while let Some(done) = workers.join_next().await {
         done.context("a worker failed")??;
@@ -97,7 +102,7 @@ struct Work {
     replayed: AtomicU64,
 }
 
-async fn receive_cells(client: Client, work: Arc<Work>) -> Result<(), FailedOperation> {
+async fn receive_cells(batch: BatchStream, work: Arc<Work>) -> Result<(), FailedOperation> {
     loop {
         let cell = work.next.fetch_add(1, Ordering::Relaxed);
         if cell >= work.cells {
@@ -119,21 +124,19 @@ async fn receive_cells(client: Client, work: Arc<Work>) -> Result<(), FailedOper
             operation_id: Uuid::from_slice(&operation_id).unwrap_or_default(),
             source,
         };
-        let answer = client
-            .receive(v1::ReceiveRequest {
-                operation: Some(v1::Operation {
-                    operation_id: operation_id.clone(),
-                    reference: String::new(),
-                    reason: "generated".to_owned(),
-                }),
-                sku,
-                warehouse,
-                quantity,
-                supply_id: String::new(),
-            })
-            .await
-            .map_err(failed)?;
-        if answer.receipt.is_some_and(|receipt| receipt.replayed) {
+        let request = Request::Receive(v1::ReceiveRequest {
+            operation: Some(v1::Operation {
+                operation_id: operation_id.clone(),
+                reference: String::new(),
+                reason: "generated".to_owned(),
+            }),
+            sku,
+            warehouse,
+            quantity,
+            supply_id: String::new(),
+        });
+        let answer = batch.submit(request).await.map_err(failed)?;
+        if answer.receipt().is_some_and(|receipt| receipt.replayed) {
             work.replayed.fetch_add(1, Ordering::Relaxed);
         }
     }

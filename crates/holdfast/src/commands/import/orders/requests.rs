@@ -59,13 +59,13 @@ impl Requests<'_> {
 
     pub(super) fn receive(&self, sku: &str, warehouse: usize, quantity: i64) -> Request {
         let warehouse = &self.warehouses[warehouse];
-        Request::Receive(v1::ReceiveRequest {
+        Request::Batched(Item::Receive(v1::ReceiveRequest {
             operation: self.operation(&stock_document(sku, warehouse), "", "initial-stock"),
             sku: sku.to_owned(),
             warehouse: warehouse.clone(),
             quantity,
             supply_id: String::new(),
-        })
+        }))
     }
 
     /// From the warehouse it is dealt to first, then from the others.
@@ -85,7 +85,7 @@ impl Requests<'_> {
         } else {
             v1::ReserveMode::AllOrNothing
         };
-        Request::Reservation(Item::Reserve(v1::ReserveRequest {
+        Request::Batched(Item::Reserve(v1::ReserveRequest {
             operation: self.operation(&sale_document(sale, "reserve"), &sale.invoice, ""),
             storefront: self.storefront.to_owned(),
             lines: lines.collect(),
@@ -96,14 +96,14 @@ impl Requests<'_> {
     }
 
     pub(super) fn commit(&self, sale: &Sale, reservation_id: &Bytes) -> Request {
-        Request::Reservation(Item::Commit(v1::CommitRequest {
+        Request::Batched(Item::Commit(v1::CommitRequest {
             operation: self.operation(&sale_document(sale, "commit"), &sale.invoice, ""),
             reservation: key(sale, reservation_id),
         }))
     }
 
     pub(super) fn ship(&self, sale: &Sale, reservation_id: &Bytes) -> Request {
-        Request::Reservation(Item::Ship(v1::ShipRequest {
+        Request::Batched(Item::Ship(v1::ShipRequest {
             operation: self.operation(&sale_document(sale, "ship"), &sale.invoice, ""),
             reservation: key(sale, reservation_id),
             lines: Vec::new(),
@@ -118,7 +118,7 @@ impl Requests<'_> {
         line: usize,
         quantity: i64,
     ) -> Request {
-        Request::Reservation(Item::Cancel(v1::CancelRequest {
+        Request::Batched(Item::Cancel(v1::CancelRequest {
             operation: self.operation(&row_document(row, "cancel"), &row.invoice, ""),
             reservation: key(sale, reservation_id),
             lines: line_quantity(line, quantity),
@@ -137,7 +137,7 @@ impl Requests<'_> {
             reservation: key(sale, reservation_id),
             lines: line_quantity(line, quantity),
         };
-        Request::Reservation(Item::Return(v1::ReturnRequest {
+        Request::Batched(Item::Return(v1::ReturnRequest {
             operation: self.operation(&row_document(row, "return"), &row.invoice, ""),
             what: Some(v1::return_request::What::Reservation(part)),
             disposition: v1::Disposition::Restock.into(),
@@ -150,7 +150,7 @@ impl Requests<'_> {
             warehouse: self.warehouses[warehouse].clone(),
             quantity,
         };
-        Request::Reservation(Item::Return(v1::ReturnRequest {
+        Request::Batched(Item::Return(v1::ReturnRequest {
             operation: self.operation(&row_document(row, "return-unreferenced"), &row.invoice, ""),
             what: Some(v1::return_request::What::Unreferenced(goods)),
             disposition: v1::Disposition::Restock.into(),

@@ -17,27 +17,25 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// One mutation of an import.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Request {
-    /// Goods arrive.
-    Receive(v1::ReceiveRequest),
     /// A correction.
     Adjust(v1::AdjustRequest),
-    /// Any of a reservation's.
-    Reservation(Item),
+    /// What a batch carries: goods that arrive, and all that concerns a reservation.
+    Batched(Item),
 }
 
 impl Request {
     /// The operation, which every request has.
     pub(super) fn operation(&self) -> Option<&v1::Operation> {
         match self {
-            Self::Receive(request) => request.operation.as_ref(),
             Self::Adjust(request) => request.operation.as_ref(),
-            Self::Reservation(Item::Reserve(request)) => request.operation.as_ref(),
-            Self::Reservation(Item::Extend(request)) => request.operation.as_ref(),
-            Self::Reservation(Item::Commit(request)) => request.operation.as_ref(),
-            Self::Reservation(Item::Release(request)) => request.operation.as_ref(),
-            Self::Reservation(Item::Ship(request)) => request.operation.as_ref(),
-            Self::Reservation(Item::Cancel(request)) => request.operation.as_ref(),
-            Self::Reservation(Item::Return(request)) => request.operation.as_ref(),
+            Self::Batched(Item::Reserve(request)) => request.operation.as_ref(),
+            Self::Batched(Item::Extend(request)) => request.operation.as_ref(),
+            Self::Batched(Item::Commit(request)) => request.operation.as_ref(),
+            Self::Batched(Item::Release(request)) => request.operation.as_ref(),
+            Self::Batched(Item::Ship(request)) => request.operation.as_ref(),
+            Self::Batched(Item::Cancel(request)) => request.operation.as_ref(),
+            Self::Batched(Item::Return(request)) => request.operation.as_ref(),
+            Self::Batched(Item::Receive(request)) => request.operation.as_ref(),
         }
     }
 
@@ -106,11 +104,11 @@ impl Cluster {
 
     async fn submit_one(&self, request: Request) -> Result<Answer, ClientError> {
         let (receipt, lines) = match request {
-            Request::Receive(request) => (self.client.receive(request).await?.receipt, Vec::new()),
             Request::Adjust(request) => (self.client.adjust(request).await?.receipt, Vec::new()),
-            Request::Reservation(request) => match self.batch.submit(request).await? {
+            Request::Batched(request) => match self.batch.submit(request).await? {
                 BatchAnswer::Reserved(answer) => (answer.receipt, answer.lines),
                 BatchAnswer::Transitioned(answer) => (answer.receipt, Vec::new()),
+                BatchAnswer::Stocked(answer) => (answer.receipt, Vec::new()),
             },
         };
         Ok(Answer {

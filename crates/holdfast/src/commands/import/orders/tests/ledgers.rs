@@ -1,6 +1,7 @@
 //! Real ledgers in memory that answer as a cluster would, and can be cut off.
 
 use bytes::Bytes;
+use holdfast_client::v1::batch_item::Request as Item;
 use holdfast_ledger::{
     Acknowledgement, Action, Command, Coordinator, End, OperationId, OrderReply, OrderStep, Outcome,
     Principal, Reason, Reference, Refusal, ReturnOf, Sku, slot_of,
@@ -124,7 +125,7 @@ impl Ledgers {
     pub(super) fn received(&self) -> BTreeMap<String, i64> {
         let mut received = BTreeMap::new();
         for request in &self.0.lock().unwrap().sent {
-            if let Request::Receive(request) = request {
+            if let Request::Batched(Item::Receive(request)) = request {
                 *received.entry(request.sku.clone()).or_default() += request.quantity;
             }
         }
@@ -173,9 +174,8 @@ impl Inner {
     fn decide(&mut self, request: Request, until: CutOff) -> Result<Answer, ClientError> {
         self.sent.push(request.clone());
         let taken = match request {
-            Request::Receive(request) => inbound::receive(request),
             Request::Adjust(request) => inbound::adjust(request),
-            Request::Reservation(item) => inbound::batch_item(Some(item)),
+            Request::Batched(item) => inbound::batch_item(Some(item)),
         };
         let refused = |refusal: v1::Refusal| ClientError::Refused(Box::new(refusal));
         let taken = taken.map_err(|invalid| refused(invalid.into()))?;
