@@ -311,14 +311,23 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     } else {
         Threads::Own
     };
-    for (shard, stores) in (0..).zip(shard_stores) {
+    let starts = (0..).zip(shard_stores).map(|(shard, stores)| {
         let host = Host {
             threads,
             ..Host::default()
         };
         let options = shard_options(&config, shard, &nodes);
-        let started = holdfast_shard::start_on(host, options, stores, Arc::clone(&transport)).await?;
-        begun.shards.push(started);
+        holdfast_shard::start_on(host, options, stores, Arc::clone(&transport))
+    });
+    let mut failure = None;
+    for started in futures::future::join_all(starts).await {
+        match started {
+            Ok(shard) => begun.shards.push(shard),
+            Err(error) => failure = Some(error),
+        }
+    }
+    if let Some(error) = failure {
+        return Err(error.into());
     }
     let shards: Arc<[ShardHandle]> = begun.shards.clone().into();
     watch_for_the_end(&tasks, &begun.peers_stopping, &shards, &log, panics, fatal);

@@ -29,8 +29,13 @@ impl LogStore {
         Self { log, group }
     }
 
+    /// The last entry that was known to be committed when this was last written down; there may be later ones.
+    pub(crate) fn committed(&self) -> io::Result<Option<LogId>> {
+        Ok(read_optional::<Option<LogId>>(self.log.state(self.group).committed)?.flatten())
+    }
+
     /// Entries from `start` on, before `end`: as many as fit, at least one if there is one.
-    fn read_some(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
+    pub(crate) fn read_some(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         let state = self.log.state(self.group);
         let (Some(first), Some(last)) = (state.first_index, state.last_index) else {
             return Ok(Vec::new());
@@ -195,7 +200,7 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(read_optional::<Option<LogId>>(self.log.state(self.group).committed)?.flatten())
+        self.committed()
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>

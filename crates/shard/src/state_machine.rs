@@ -19,8 +19,9 @@ use crate::clock::LogClock;
 use crate::codec;
 use crate::health::Health;
 use crate::host::{EntryObserver, Threads};
+use crate::log_store::LogStore;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{LogId, Outcomes, SnapshotMeta, StoredMembership, Types};
+use crate::raft_types::{LogId, Outcomes, RaftEntry, SnapshotMeta, StoredMembership, Types};
 
 /// The ledger and how far it is. Locked for writing by the state machine alone, for an entry at a time.
 pub(crate) struct State {
@@ -68,14 +69,20 @@ impl View {
 pub(crate) struct StateMachine {
     state: SharedState,
     snapshots: SnapshotStore,
-    changes: ChangeLog,
+    applying: Applying,
     view: watch::Sender<View>,
     /// Of changes that are in the change log; after a restart ahead of the ledger until it has caught up.
     last_seq: watch::Sender<u64>,
     health: Health,
     threads: Threads,
-    observer: Option<EntryObserver>,
     clock: LogClock,
+    counters: Arc<Counters>,
+}
+
+/// What it takes to apply an entry.
+struct Applying {
+    changes: ChangeLog,
+    observer: Option<EntryObserver>,
     counters: Arc<Counters>,
 }
 
@@ -87,17 +94,18 @@ pub(crate) struct StateMachineEnds {
 }
 
 impl StateMachine {
-    /// Starts from the newest snapshot, or empty; openraft replays the log from there. Reads from disk.
+    /// Starts from the newest snapshot, or empty, and applies what the log is known to have committed since. Reads from disk, and
+    /// may take long: on a thread where that is allowed, so that the shards of a node do it side by side.
     pub(crate) fn recover(
         options: LedgerOptions,
-        snapshots: SnapshotStore,
-        changes: ChangeLog,
+        log: &LogStore,
+        (snapshots, changes): (SnapshotStore, ChangeLog),
         host: &Host,
         clock: LogClock,
         health: Health,
         counters: Arc<Counters>,
     ) -> io::Result<(Self, StateMachineEnds)> {
-        let state = match snapshot::read_latest(&snapshots)? {
+        let mut state = match snapshot::read_latest(&snapshots)? {
             Some((meta, ledger)) => State {
                 ledger,
                 applied: meta.last_log_id,
@@ -110,6 +118,12 @@ impl StateMachine {
             },
         };
         skip_changes_in_snapshot(&changes, &state.ledger)?;
+        let applying = Applying {
+            changes: changes.clone(),
+            observer: host.observer.clone(),
+            counters: Arc::clone(&counters),
+        };
+        applying.replay(&mut state, log)?;
         let view = watch::Sender::new(View::of(&state));
         let last_seq = watch::Sender::new(changes.last_seq());
         let state = Arc::new(RwLock::new(state));
@@ -122,12 +136,11 @@ impl StateMachine {
             Self {
                 state,
                 snapshots,
-                changes,
+                applying,
                 view,
                 last_seq,
                 health,
                 threads: host.threads,
-                observer: host.observer.clone(),
                 clock,
                 counters,
             },
@@ -146,18 +159,73 @@ impl StateMachine {
     }
 
     async fn apply_one(&self, (entry, responder): EntryResponder<Types>) -> io::Result<View> {
-        let log_id = entry.log_id;
-        let work = match &entry.payload {
-            EntryPayload::Normal(bytes) => Some(bytes.read()?),
-            EntryPayload::Blank | EntryPayload::Membership(_) => None,
-        };
+        let work = read_work(&entry)?;
         let mut state = self.state.write().await;
-        let outcomes = match &work {
-            Some(work) => {
-                let result = self.apply_work(&mut state.ledger, log_id.index, work);
-                // Said before the lock is given back: the ledger may be ahead of what it says to have applied.
-                self.died("applying an entry", result)?
+        let result = self.applying.apply(&mut state, entry, work.as_ref());
+        // Said before the lock is given back: the ledger may be ahead of what it says to have applied.
+        let outcomes = self.died("applying an entry", result)?;
+        if let Some(responder) = responder {
+            responder.send(outcomes);
+        }
+        Ok(View::of(&state))
+    }
+
+    async fn apply_all<S>(&self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        let mut view = None;
+        while let Some(entry) = entries.try_next().await? {
+            view = Some(self.apply_one(entry).await?);
+        }
+        if let Some(view) = view {
+            self.publish(view);
+        }
+        Ok(())
+    }
+
+    fn died<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result {
+            self.health.fail(format!("{doing}: {error}"));
+        }
+        result
+    }
+}
+
+/// What an entry has for the ledger; none in Raft's own entries.
+fn read_work(entry: &RaftEntry) -> io::Result<Option<Entry>> {
+    match &entry.payload {
+        EntryPayload::Normal(bytes) => Ok(Some(bytes.read()?)),
+        EntryPayload::Blank | EntryPayload::Membership(_) => Ok(None),
+    }
+}
+
+impl Applying {
+    /// Applies what is committed and not in the state yet, as far as this node knows.
+    fn replay(&self, state: &mut State, log: &LogStore) -> io::Result<()> {
+        let Some(committed) = log.committed()? else {
+            return Ok(());
+        };
+        let mut next = state.applied.map_or(0, |applied| applied.index + 1);
+        while next <= committed.index {
+            let entries = log.read_some(next, committed.index + 1)?;
+            // Raft itself says what that means, when it starts.
+            if entries.first().is_none_or(|first| first.log_id.index != next) {
+                break;
             }
+            for entry in entries {
+                next = entry.log_id.index + 1;
+                let work = read_work(&entry)?;
+                self.apply(state, entry, work.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, state: &mut State, entry: RaftEntry, work: Option<&Entry>) -> io::Result<Outcomes> {
+        let log_id = entry.log_id;
+        let outcomes = match work {
+            Some(work) => self.apply_work(&mut state.ledger, log_id.index, work)?,
             None => Outcomes::default(),
         };
         if let EntryPayload::Membership(membership) = entry.payload {
@@ -165,10 +233,7 @@ impl StateMachine {
         }
         state.applied = Some(log_id);
         add(&self.counters.entries_applied, 1);
-        if let Some(responder) = responder {
-            responder.send(outcomes);
-        }
-        Ok(View::of(&state))
+        Ok(outcomes)
     }
 
     /// The changes are written before the lock is given back, so a snapshot never misses one. They are not synced: the
@@ -191,27 +256,6 @@ impl StateMachine {
         }
         add(&self.counters.commands_applied, work.commands.len());
         Ok(Outcomes(outcomes))
-    }
-
-    async fn apply_all<S>(&self, mut entries: S) -> io::Result<()>
-    where
-        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
-    {
-        let mut view = None;
-        while let Some(entry) = entries.try_next().await? {
-            view = Some(self.apply_one(entry).await?);
-        }
-        if let Some(view) = view {
-            self.publish(view);
-        }
-        Ok(())
-    }
-
-    fn died<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
-        if let Err(error) = &result {
-            self.health.fail(format!("{doing}: {error}"));
-        }
-        result
     }
 }
 
@@ -246,7 +290,7 @@ impl RaftStateMachine<Types> for StateMachine {
         SnapshotBuilder::new(
             Arc::clone(&self.state),
             self.snapshots.clone(),
-            self.changes.clone(),
+            self.applying.changes.clone(),
             self.health.clone(),
             self.threads,
             Arc::clone(&self.counters),
@@ -276,8 +320,7 @@ impl StateMachine {
             .await?;
         let view = {
             let mut state = self.state.write().await;
-            let changes = self.changes.clone();
-            skip_changes_in_snapshot(&changes, &ledger)?;
+            skip_changes_in_snapshot(&self.applying.changes, &ledger)?;
             *state = State {
                 ledger,
                 applied: meta.last_log_id,

@@ -27,17 +27,18 @@ impl StoreBuilder<Types, LogStore, StateMachine, ()> for FreshStores {
         let (log, _) = Log::open(disk.clone(), log_options).unwrap();
         let snapshots = SnapshotStore::open(disk.clone(), 0).unwrap();
         let (changes, _) = ChangeLog::open(disk, 0, ChangeLogOptions::default()).unwrap();
+        let log = LogStore::new(log, 0);
         let (machine, _) = StateMachine::recover(
             LedgerOptions::default(),
-            snapshots,
-            changes,
+            &log,
+            (snapshots, changes),
             &Host::default(),
             LogClock::new(Host::default().wall_clock, 1),
             Health::new(0),
             Arc::default(),
         )
         .unwrap();
-        Ok(((), LogStore::new(log, 0), machine))
+        Ok(((), log, machine))
     }
 }
 

@@ -184,16 +184,16 @@ async fn build(
         .log
         .on_failure(Box::new(move |error| failing.fail(error.to_string())));
 
-    let (machine, ends) = StateMachine::recover(
-        options.ledger.clone(),
-        stores.snapshots,
-        stores.changes.clone(),
-        &host,
-        clock.clone(),
-        health.clone(),
-        Arc::clone(&counters),
-    )
-    .map_err(recovery)?;
+    let log_store = LogStore::new(stores.log, shard);
+    let (machine, ends) = {
+        let (ledger, log_store) = (options.ledger.clone(), log_store.clone());
+        let kept = (stores.snapshots, stores.changes.clone());
+        let (clock, health) = (clock.clone(), health.clone());
+        let (host, counters) = (host.clone(), Arc::clone(&counters));
+        let threads = host.threads;
+        let recover = move || StateMachine::recover(ledger, &log_store, kept, &host, clock, health, counters);
+        threads.blocking(recover).await.map_err(recovery)?
+    };
     let network_options = NetworkOptions {
         shard,
         max_appends_in_flight: options.max_appends_in_flight,
@@ -202,7 +202,6 @@ async fn build(
         threads: host.threads,
     };
     let network = Network::new(network_options, Arc::clone(&transport), clock.clone());
-    let log_store = LogStore::new(stores.log, shard);
     let raft = Raft::new(options.node_id, Arc::new(config), network, log_store, machine)
         .await
         .map_err(|error| raft_error(error.to_string()))?;
