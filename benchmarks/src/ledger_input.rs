@@ -11,7 +11,7 @@ const START_MS: u64 = 1_800_000_000_000;
 const STOCKING_COMMANDS: usize = 1024;
 
 /// Warehouses of each SKU.
-const WAREHOUSES: usize = 5;
+pub const WAREHOUSES: usize = 5;
 /// More than any benchmark takes.
 const STOCK: i64 = 1_000_000_000;
 

@@ -8,7 +8,7 @@ use crate::{needs, steps};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Shorter measurements of 3 seconds, 200K commands to replay instead of 1M, 1M cells in memory instead of 10M: the whole
+    /// Shorter measurements of 3 seconds, 1M cells in memory instead of 10M: the whole
     /// run within five minutes, the build not counted
     #[arg(long, conflicts_with_all = ["seconds", "scale"])]
     quick: bool,

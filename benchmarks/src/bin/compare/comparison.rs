@@ -72,7 +72,7 @@ impl Plan {
     pub(crate) fn quick() -> Self {
         Self {
             duration: Duration::from_secs(3),
-            replayed: 200_000,
+            replayed: 1_000_000,
             cells: 1_000_000,
         }
     }
@@ -305,6 +305,7 @@ async fn measure_memory(plan: &Plan, report: &mut Report) -> Result<()> {
         ("bytes_per_cell", memory.stock_alone),
         ("bytes_per_cell_with_operation_ids", memory.with_operation_ids),
         ("bytes_per_cell_cells", plan.cells as f64),
+        ("bytes_per_committed_reservation", memory.reservation),
     ]);
     Ok(())
 }

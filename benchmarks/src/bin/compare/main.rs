@@ -54,7 +54,7 @@ struct Args {
     /// The `holdfast` binary to start the nodes with
     #[arg(long, default_value = "target/release/holdfast")]
     binary: PathBuf,
-    /// 3 seconds for each measurement, 200K commands to replay instead of 1M, 1M cells in memory instead of 10M: the whole run
+    /// 3 seconds for each measurement, 1M cells in memory instead of 10M: the whole run
     /// within five minutes
     #[arg(long, conflicts_with = "seconds")]
     quick: bool,

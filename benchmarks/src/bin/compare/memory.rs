@@ -6,7 +6,7 @@
 //! a day later, as in the years of a shop.
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_benchmarks::ledger_input::stocking;
+use holdfast_benchmarks::ledger_input::{Catalogue, WAREHOUSES, reserve_and_commit, stocking};
 use holdfast_ledger::{Entry, Ledger, LedgerOptions};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -16,13 +16,18 @@ use crate::usage::resident_bytes;
 /// Log time between two entries of a catalogue that grows slowly.
 const SLOWLY_MS: u64 = 3_600_000;
 
-/// Resident bytes for each cell.
+/// Reserved, and then committed, by one entry each.
+const RESERVATIONS_PER_ENTRY: usize = 1000;
+
+/// Resident bytes, for each cell where nothing else is said.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct BytesPerCell {
+pub(crate) struct BytesEach {
     /// When all operation ids of the load are forgotten.
     pub(crate) stock_alone: f64,
     /// When none is.
     pub(crate) with_operation_ids: f64,
+    /// For each committed reservation of one line, with its two operation ids.
+    pub(crate) reservation: f64,
 }
 
 /// What a measuring process says.
@@ -33,6 +38,9 @@ pub(crate) struct Memory {
     empty_bytes: u64,
     /// Resident when all cells were there.
     loaded_bytes: u64,
+    /// Committed after that, and what was resident then.
+    reservations: u64,
+    reserved_bytes: u64,
     /// Resident when all operation ids were forgotten, too.
     forgotten_bytes: u64,
 }
@@ -41,15 +49,20 @@ impl Memory {
     fn each(&self, bytes: u64) -> f64 {
         bytes.saturating_sub(self.empty_bytes) as f64 / self.cells as f64
     }
+
+    fn reservation(&self) -> f64 {
+        self.reserved_bytes.saturating_sub(self.loaded_bytes) as f64 / self.reservations as f64
+    }
 }
 
 /// Has other processes measure it.
-pub(crate) async fn measure(cells: usize) -> Result<BytesPerCell> {
+pub(crate) async fn measure(cells: usize) -> Result<BytesEach> {
     let slowly = measure_elsewhere(cells, SLOWLY_MS).await?;
     let at_once = measure_elsewhere(cells, 0).await?;
-    Ok(BytesPerCell {
+    Ok(BytesEach {
         stock_alone: slowly.each(slowly.forgotten_bytes),
         with_operation_ids: at_once.each(at_once.loaded_bytes),
+        reservation: at_once.reservation(),
     })
 }
 
@@ -75,6 +88,7 @@ pub(crate) fn print(cells: usize, entry_ms: u64) -> Result<()> {
 
 fn fill(cells: usize, entry_ms: u64) -> Result<Memory> {
     let me = std::process::id();
+    let catalogue = Catalogue::new(cells / WAREHOUSES);
     let empty_bytes = resident_bytes(me)?;
     let mut ledger = Ledger::new(LedgerOptions::default());
     let mut index = 0;
@@ -87,6 +101,20 @@ fn fill(cells: usize, entry_ms: u64) -> Result<Memory> {
         );
     }
     let loaded_bytes = resident_bytes(me)?;
+    // Of a catalogue that grew slowly the ids of such a log are too old.
+    let reservations = if entry_ms == 0 { cells } else { 0 };
+    for part in 0..(reservations / RESERVATIONS_PER_ENTRY) as u64 {
+        for entry in reserve_and_commit(&catalogue, part, 2, RESERVATIONS_PER_ENTRY) {
+            index += 1;
+            let applied = ledger.apply(index, &entry)?;
+            ensure!(
+                applied.outcomes.iter().all(Result::is_ok),
+                "a reservation was refused"
+            );
+        }
+    }
+    let reservations = ledger.live_reservation_count();
+    let reserved_bytes = resident_bytes(me)?;
     // The window of the last operation ids passes.
     while let Some(log_time_ms) = ledger.next_due_ms() {
         index += 1;
@@ -100,6 +128,8 @@ fn fill(cells: usize, entry_ms: u64) -> Result<Memory> {
         cells: ledger.cell_count(),
         empty_bytes,
         loaded_bytes,
+        reservations,
+        reserved_bytes,
         forgotten_bytes: resident_bytes(me)?,
     })
 }
@@ -114,10 +144,13 @@ mod tests {
             cells: 10,
             empty_bytes: 1_000,
             loaded_bytes: 2_000,
+            reservations: 4,
+            reserved_bytes: 2_600,
             forgotten_bytes: 1_500,
         };
         assert_eq!(memory.each(memory.loaded_bytes), 100.0);
         assert_eq!(memory.each(memory.forgotten_bytes), 50.0);
+        assert_eq!(memory.reservation(), 150.0);
     }
 
     #[test]
@@ -126,6 +159,7 @@ mod tests {
             let memory = fill(50_000, entry_ms).unwrap();
             assert_eq!(memory.cells, 50_000);
             assert!(memory.loaded_bytes >= memory.empty_bytes, "{memory:?}");
+            assert_eq!(memory.reservations > 0, entry_ms == 0);
         }
     }
 }

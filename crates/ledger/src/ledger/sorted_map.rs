@@ -12,9 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 use smallvec::SmallVec;
 
 /// The most entries of a chunk: what an insertion moves, and what the first change after a copy copies.
-const CHUNK: usize = 64;
+const CHUNK: usize = 32;
 /// Of the last chunk, when it is full, so many go on alone: some room is left for those that come late.
-const KEPT_OF_THE_LAST: usize = 56;
+const KEPT_OF_THE_LAST: usize = 28;
 /// A chunk with fewer is joined with the next one, if that is half empty.
 const SPARSE: usize = CHUNK / 4;
 
