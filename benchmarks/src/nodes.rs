@@ -44,12 +44,20 @@ impl Member {
 }
 
 impl Nodes {
-    /// Starts three nodes with synced logs and waits until they serve.
+    /// Starts three nodes with synced logs and waits until they serve. `settings` are variables such as
+    /// `HOLDFAST__RAFT__SNAPSHOT_EVERY_ENTRIES`, for what is not to be as it is by default.
     ///
     /// # Errors
     /// When `binary` cannot be started or the nodes end early.
-    pub async fn start(binary: &Path, data: &Path, base_port: u16, shards: u32) -> Result<Self> {
+    pub async fn start(
+        binary: &Path,
+        data: &Path,
+        base_port: u16,
+        shards: u32,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut process = Command::new(binary)
+            .envs(settings.iter().copied())
             .args(["dev", "--json", "--fresh"])
             .args(["--shards", &shards.to_string()])
             .args(["--base-port", &base_port.to_string()])

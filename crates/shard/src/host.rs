@@ -9,6 +9,9 @@ use holdfast_ledger::Entry;
 /// Milliseconds since the Unix epoch, by this node's clock. It may be wrong, and may jump.
 pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
+/// The nice value of background work: a tenth of a processor where others want all of it, so that it does end.
+const BACKGROUND_NICE: i32 = 10;
+
 /// Told of every entry that a replica applies: its index in the log and what it holds. Entries without commands
 /// and time of Raft itself are left out.
 pub type EntryObserver = Arc<dyn Fn(u64, &Entry) + Send + Sync>;
@@ -74,6 +77,30 @@ impl Threads {
                 Err(error) => Err(io::Error::other(error)),
             },
             Self::Caller => work(),
+        }
+    }
+
+    /// As [`Self::blocking`], for work that is long and can wait: the processors are for who is waited for.
+    pub(crate) async fn in_background<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        if self == Self::Caller {
+            return work();
+        }
+        let (done, result) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("background".to_owned());
+        thread.spawn(move || {
+            let this = rustix::thread::gettid();
+            // On Linux a nice value is a thread's own (setpriority(2), "C library/kernel differences").
+            if let Err(error) = rustix::process::setpriority_process(Some(this), BACKGROUND_NICE) {
+                tracing::debug!(%error, "background work is as urgent as the rest");
+            }
+            done.send(work()).ok();
+        })?;
+        match result.await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::other("background work panicked")),
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start(binary: &Path, folder: &Path, base_port: u16) -> Result<Self> {
-        let nodes = Nodes::start(binary, &folder.join("holdfast"), base_port, SHARDS).await?;
+        let nodes = Nodes::start(binary, &folder.join("holdfast"), base_port, SHARDS, &[]).await?;
         let client = Client::new(ClientOptions::new(nodes.endpoints()))?;
         stock(&client, (0..SKUS).map(|sku| receipt(name(sku), "W1"))).await?;
         // Sold out, not unknown: it was in stock once.

@@ -4,10 +4,12 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use hdrhistogram::Histogram;
+use holdfast_benchmarks::ledger_input::stocking;
 use holdfast_benchmarks::nodes::{Member, Nodes};
 use holdfast_client::{Client, ClientOptions};
+use holdfast_ledger::{Ledger, LedgerOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::rngs::SmallRng;
@@ -26,6 +28,8 @@ const WAREHOUSES: usize = 5;
 const FEW_CELLS: usize = 1_000;
 /// Between two lines of progress.
 const TOLD_EVERY_CELLS: usize = 500_000;
+/// So that each shard has a snapshot when the catalogue is loaded, and is not busy with the next one afterwards.
+const SNAPSHOT_EVERY_ENTRIES: &str = "3000";
 /// How long a node may take to start.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -43,6 +47,45 @@ pub(crate) struct Scale {
     /// Of that node.
     data_bytes: u64,
     snapshot_bytes: u64,
+    snapshot: ShardSnapshot,
+}
+
+/// What a snapshot of one shard takes, in a process that does nothing else.
+struct ShardSnapshot {
+    cells: u64,
+    /// While nothing is applied.
+    copied_in: Duration,
+    /// Beside the running shard.
+    encoded_in: Duration,
+    /// At a restart.
+    decoded_in: Duration,
+    bytes: usize,
+}
+
+impl ShardSnapshot {
+    fn measure(cells: usize) -> Result<Self> {
+        let mut ledger = Ledger::new(LedgerOptions::default());
+        for (index, entry) in (1..).zip(stocking(cells, 0)) {
+            ledger.apply(index, &entry)?;
+        }
+        let began = Instant::now();
+        let copy = ledger.clone();
+        let copied_in = began.elapsed();
+        let began = Instant::now();
+        copy.check()?;
+        let bytes = copy.encode();
+        let encoded_in = began.elapsed();
+        drop((ledger, copy));
+        let began = Instant::now();
+        let decoded = Ledger::decode(&bytes).map_err(Error::msg)?;
+        Ok(Self {
+            cells: decoded.cell_count(),
+            copied_in,
+            encoded_in,
+            decoded_in: began.elapsed(),
+            bytes: bytes.len(),
+        })
+    }
 }
 
 pub(crate) async fn run(
@@ -52,7 +95,10 @@ pub(crate) async fn run(
     cells: usize,
     duration: Duration,
 ) -> Result<Scale> {
-    let nodes = Nodes::start(binary, &folder.join("holdfast"), base_port, SHARDS).await?;
+    say("a shard's part of the catalogue, in this process: its snapshot");
+    let snapshot = tokio::task::block_in_place(|| ShardSnapshot::measure(cells / SHARDS as usize))?;
+    let settings = [("HOLDFAST__RAFT__SNAPSHOT_EVERY_ENTRIES", SNAPSHOT_EVERY_ENTRIES)];
+    let nodes = Nodes::start(binary, &folder.join("holdfast"), base_port, SHARDS, &settings).await?;
     let client = Client::new(ClientOptions::new(nodes.endpoints()))?;
     load(&client, 0, FEW_CELLS).await?;
     say("reservations with few cells");
@@ -87,6 +133,7 @@ pub(crate) async fn run(
         restarted_in,
         data_bytes,
         snapshot_bytes,
+        snapshot,
     })
 }
 
@@ -174,6 +221,13 @@ impl Scale {
             "restart_s": self.restarted_in.as_secs_f64(),
             "data_bytes": self.data_bytes,
             "snapshot_bytes": self.snapshot_bytes,
+            "shard_snapshot": {
+                "cells": self.snapshot.cells,
+                "copy_ms": self.snapshot.copied_in.as_secs_f64() * 1000.0,
+                "check_and_encode_s": self.snapshot.encoded_in.as_secs_f64(),
+                "decode_and_check_s": self.snapshot.decoded_in.as_secs_f64(),
+                "bytes": self.snapshot.bytes,
+            },
         })
     }
 }
@@ -202,6 +256,24 @@ impl fmt::Display for Scale {
             format!("{restarted_s:.2}"),
         )?;
         line("its data folder, bytes", self.data_bytes.to_string())?;
-        line("  of these its snapshots", self.snapshot_bytes.to_string())
+        line("  of these its snapshots", self.snapshot_bytes.to_string())?;
+        let ShardSnapshot {
+            cells,
+            copied_in,
+            encoded_in,
+            decoded_in,
+            bytes,
+        } = &self.snapshot;
+        let what = format!("a shard of {cells} cells alone, with as many operation ids:");
+        line(&what, String::new())?;
+        let copied_ms = copied_in.as_secs_f64() * 1000.0;
+        line(
+            "  copied (nothing is applied meanwhile), ms",
+            format!("{copied_ms:.1}"),
+        )?;
+        let seconds = |took: &Duration| format!("{:.2}", took.as_secs_f64());
+        line("  checked and encoded beside it, s", seconds(encoded_in))?;
+        line("  decoded and checked, s", seconds(decoded_in))?;
+        line("  snapshot, bytes", bytes.to_string())
     }
 }

@@ -163,7 +163,7 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
         let (snapshots, changes) = (self.snapshots.clone(), self.changes.clone());
         let result = self
             .threads
-            .blocking(move || build(&meta, &ledger, &snapshots, &changes))
+            .in_background(move || build(&meta, &ledger, &snapshots, &changes))
             .await;
         match &result {
             Ok(_) => add(&self.counters.snapshots_built, 1),
