@@ -128,9 +128,22 @@ def test_nodes_are_spread_over_zones_and_machines(rendered):
     assert constraints["kubernetes.io/hostname"]["whenUnsatisfiable"] == wanted["hosts"]
 
 
-def test_production_never_puts_two_nodes_on_one_machine_or_in_one_of_three_zones():
-    spread = Rendered(values_of("values-production.yaml")).values["topologySpread"]
-    assert spread == {"zones": "DoNotSchedule", "hosts": "DoNotSchedule"}
+@pytest.mark.parametrize("nodes, zones", [(1, 1), (3, 3), (5, 3)])
+def test_nodes_that_must_be_spread_wait_where_there_are_too_few_machines_or_zones(nodes, zones):
+    strict, loose = (
+        Rendered({"replicaCount": nodes, "topologySpread": {"zones": when, "hosts": when}}).node_pod["topologySpreadConstraints"]
+        for when in ("DoNotSchedule", "ScheduleAnyway")
+    )
+    # Without it Kubernetes takes two machines for all there are, and puts two of three nodes on one.
+    assert [each["minDomains"] for each in strict] == [zones, nodes]
+    # Kubernetes refuses it there.
+    assert not any("minDomains" in each for each in loose)
+
+
+def test_production_never_puts_two_of_three_nodes_on_one_machine_or_in_one_zone():
+    rendered = Rendered(values_of("values-production.yaml"))
+    constraints = rendered.node_pod["topologySpreadConstraints"]
+    assert [(each["whenUnsatisfiable"], each["minDomains"]) for each in constraints] == [("DoNotSchedule", 3)] * 2
 
 
 def test_a_changed_configuration_restarts_the_nodes():
