@@ -31,7 +31,7 @@ enum Command {
         after_help = "Examples:\n  cargo xtask demo\n  cargo xtask demo --buyers 256 --sale-seconds 40\n  cargo xtask demo --orders orders.csv"
     )]
     Demo(demo::Args),
-    /// Everything that proves Holdfast: unit, property, real-process and warehouse tests.
+    /// Everything that proves Holdfast: unit, property, real-process, warehouse and chart tests.
     #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only rust")]
     Test(test::Args),
     /// Whole clusters in one thread, under crashes, partitions, bad disks and wrong clocks; one seed is one run.

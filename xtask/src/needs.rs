@@ -6,19 +6,27 @@ use anyhow::{Context, Result, bail};
 
 use crate::steps;
 
-/// Makes sure that a Python of at least 3.11 with `venv` is there: the warehouse is built with it.
+/// Makes sure that a Python of at least 3.11 with `venv` is there: the warehouse is built and the chart tested with it.
 pub(crate) fn python() -> Result<()> {
     let has_python = succeeds(
         "python3",
         &["-c", "import sys; sys.exit(sys.version_info < (3, 11))"],
     );
     if !has_python {
-        install(&["python3"]).context("the warehouse needs Python 3.11 or newer")?;
+        install(&["python3"]).context("the warehouse and the chart need Python 3.11 or newer")?;
     }
     if !succeeds("python3", &["-c", "import venv, ensurepip"]) {
-        install(&["python3-venv"]).context("the warehouse needs Python's venv module")?;
+        install(&["python3-venv"]).context("the warehouse and the chart need Python's venv module")?;
     }
     Ok(())
+}
+
+/// Makes sure that `promtool` is there, which tests the alerts. Debian has it in the package of the server.
+pub(crate) fn promtool() -> Result<()> {
+    if succeeds("promtool", &["--version"]) {
+        return Ok(());
+    }
+    install(&["prometheus"]).context("the tests of the alerts need promtool")
 }
 
 /// Makes sure that the servers are there that Holdfast is compared with. They are only installed, not left running.

@@ -18,6 +18,8 @@ enum Part {
     Rust,
     /// The dbt project on generated histories, and its SQL in Snowflake's dialect.
     Warehouse,
+    /// The Helm chart, the alerts with their runbooks and the dashboard, against real nodes where that matters.
+    Chart,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -43,6 +45,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if wanted(Part::Warehouse) {
         steps::say("warehouse tests");
         steps::run(std::process::Command::new("python3").arg("warehouse/test.py"))?;
+    }
+    if wanted(Part::Chart) {
+        needs::promtool()?;
+        steps::say("building the holdfast binary whose configuration and metrics the chart has to fit");
+        steps::run(steps::cargo().args(["build", "--package", "holdfast"]))?;
+        steps::say("tests of the chart, the alerts and the dashboard");
+        let binary = steps::target().join("debug").join("holdfast");
+        steps::run(
+            std::process::Command::new("python3")
+                .arg("helm/test.py")
+                .env("HOLDFAST_BINARY", binary),
+        )?;
     }
     steps::say("all tests passed");
     Ok(())

@@ -1,0 +1,131 @@
+"""What the tests share: the rendered chart, the holdfast binary, promtool."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import helm_python
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm" / "holdfast"
+RELEASE, NAMESPACE = "holdfast", "shop"
+
+# The value files, and what they leave off.
+EVERYTHING = {
+    "replicaCount": 5,
+    "image": {"digest": "sha256:" + "0" * 64},
+    "imagePullSecrets": [{"name": "pull"}],
+    "config": {
+        "node": {"cluster_id": "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d", "threads": 4},
+        "raft": {"heartbeat_ms": 60, "spread_leaders": True},
+        "ledger": {"shipped_retention_ms": 7776000000},
+        "storage": {"log_segment_bytes": 134217728},
+        "log": {"format": "json", "level": "info,openraft=error,holdfast_node=debug"},
+    },
+    "persistence": {"storageClassName": "fast"},
+    "nodeSelector": {"disk": "nvme"},
+    "tolerations": [{"key": "dedicated", "operator": "Equal", "value": "holdfast", "effect": "NoSchedule"}],
+    "priorityClassName": "shop-critical",
+    "podAnnotations": {"example.org/owner": "inventory"},
+    "serviceMonitor": {"enabled": True, "labels": {"release": "monitoring"}},
+    "prometheusRule": {"enabled": True, "labels": {"release": "monitoring"}, "runbookBaseUrl": "https://runbooks.example.org/"},
+    "dashboard": {"enabled": True},
+}
+VARIANTS = ["values.yaml", "values-production.yaml", "values-minimal.yaml", "everything"]
+
+
+def values_of(variant):
+    return EVERYTHING if variant == "everything" else yaml.safe_load((CHART / variant).read_text())
+
+
+class Rendered:
+    """The objects of one rendering, and the notes."""
+
+    def __init__(self, values, name=RELEASE, namespace=NAMESPACE):
+        self.name = name
+        with helm_python.Chart.load(CHART) as chart:
+            files = chart.render(values, name=name, namespace=namespace)
+            self.values = chart.merge_values(values)
+        self.notes = files.pop("holdfast/templates/NOTES.txt")
+        documents = [yaml.safe_load_all(text) for path, text in files.items() if not path.endswith(".tpl")]
+        self.objects = [each for document in documents for each in document if each]
+
+    def all(self, kind):
+        return [each for each in self.objects if each["kind"] == kind]
+
+    def one(self, kind, suffix=""):
+        found = [each for each in self.all(kind) if each["metadata"]["name"] == self.name + suffix]
+        assert len(found) == 1, f"{len(found)} of {kind} {self.name}{suffix}"
+        return found[0]
+
+    @property
+    def node_pod(self):
+        return self.one("StatefulSet")["spec"]["template"]["spec"]
+
+    @property
+    def node_container(self):
+        return self.node_pod["containers"][0]
+
+    @property
+    def test_pod(self):
+        return self.one("Pod", "-test")["spec"]
+
+    @property
+    def node_toml(self):
+        return self.one("ConfigMap", "-node")["data"]["node.toml"]
+
+    @property
+    def pods(self):
+        """Each node's pod with the number in its name, which is also in the label that Kubernetes gives it."""
+        stateful_set = self.one("StatefulSet")["spec"]
+        first = stateful_set["ordinals"]["start"]
+        return range(first, first + stateful_set["replicas"])
+
+    def environment(self, pod):
+        """The environment of one node's pod, with what Kubernetes fills in."""
+        label = "metadata.labels['apps.kubernetes.io/pod-index']"
+        fields = {label: str(pod)}
+        return {
+            each["name"]: each["value"] if "value" in each else fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+            for each in self.node_container["env"]
+        }
+
+
+@pytest.fixture(scope="session", params=VARIANTS)
+def rendered(request):
+    return Rendered(values_of(request.param))
+
+
+@pytest.fixture(scope="session")
+def holdfast():
+    binary = Path(os.environ.get("HOLDFAST_BINARY", ROOT / "target" / "debug" / "holdfast"))
+    assert binary.exists(), f"{binary} is missing: cargo build --package holdfast, or run cargo xtask test --only chart"
+    return binary
+
+
+@pytest.fixture(scope="session")
+def check_config(holdfast):
+    """Has the node's own loader look at a configuration: the problem it tells, or nothing."""
+
+    def check(folder, text, environment):
+        file = folder / "node.toml"
+        file.write_text(text)
+        done = subprocess.run([holdfast, "config", "check", file], env=environment, capture_output=True, text=True)
+        return None if done.returncode == 0 else done.stderr
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def promtool():
+    found = shutil.which("promtool")
+    assert found, "promtool is missing: install Debian's package prometheus, or run cargo xtask test --only chart"
+
+    def run(*arguments, cwd=ROOT):
+        done = subprocess.run([found, *arguments], cwd=cwd, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return run
