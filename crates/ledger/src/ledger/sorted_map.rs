@@ -332,4 +332,11 @@ mod tests {
         let map: SortedMap<u32, ()> = (0..6400).map(|key| (key, ())).collect();
         assert!(map.chunks.len() <= 6400 / KEPT_OF_THE_LAST + 1);
     }
+
+    #[test]
+    fn a_chunk_is_not_much_smaller_than_what_an_allocator_gives_for_it() {
+        let counts = 2 * size_of::<usize>();
+        assert!((1200..=1280).contains(&(size_of::<Entries<[u8; 16], [u64; 3]>>() + counts)));
+        assert!((1920..=2048).contains(&(size_of::<Entries<[u8; 16], [u64; 6]>>() + counts)));
+    }
 }
