@@ -13,10 +13,13 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::wait_for;
+use crate::{Network, wait_for};
 
 /// How many nodes a cluster has.
 const NODES: usize = 3;
+
+/// Of a log file, for what is not an entry.
+const LOG_HEAD_BYTES: usize = 4096;
 
 /// How many shards a cluster is made with.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,28 @@ pub struct Shards(pub u32);
 pub struct Cluster {
     folder: TempDir,
     nodes: Vec<Node>,
+    /// Between the nodes; none where they speak to each other directly.
+    network: Option<Network>,
+}
+
+/// A byte of a node's log that is another one than was written.
+#[derive(Debug)]
+pub struct Damage {
+    file: PathBuf,
+    at: usize,
+}
+
+impl Damage {
+    /// Makes it what it was, or undoes that.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn flip(&self) -> Result<()> {
+        let mut bytes = std::fs::read(&self.file)?;
+        let byte = bytes.get_mut(self.at).context("the file is shorter now")?;
+        *byte ^= 0x10;
+        Ok(std::fs::write(&self.file, bytes)?)
+    }
 }
 
 #[derive(Debug)]
@@ -41,20 +66,40 @@ impl Cluster {
     /// # Errors
     /// When a node does not become ready; the message has the end of its log.
     pub async fn start(shards: Shards) -> Result<Self> {
+        Self::start_on(shards, false).await
+    }
+
+    /// As [`Self::start`], with a [`Network`] between the nodes.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on_network(shards: Shards) -> Result<Self> {
+        Self::start_on(shards, true).await
+    }
+
+    async fn start_on(shards: Shards, on_network: bool) -> Result<Self> {
         let folder = TempDir::new()?;
         let ports = free_ports(NODES * 3)?;
         let address = |node: usize, kind: usize| format!("127.0.0.1:{}", ports[node * 3 + kind]);
-        let peers: String = (0..NODES)
-            .map(|node| {
-                format!(
-                    "[[peers]]\nnode_id = {}\nclient_address = \"{}\"\npeer_address = \"{}\"\n\n",
-                    node + 1,
-                    address(node, 0),
-                    address(node, 1)
-                )
-            })
-            .collect();
+        let peer_addresses: Vec<String> = (0..NODES).map(|node| address(node, 1)).collect();
+        let network = if on_network {
+            Some(Network::between(&peer_addresses).await?)
+        } else {
+            None
+        };
         for node in 0..NODES {
+            let mut peers = String::new();
+            for other in 0..NODES {
+                let peer_address = match &network {
+                    Some(network) if other != node => network.address(node, other)?.to_string(),
+                    _ => address(other, 1),
+                };
+                peers += &format!(
+                    "[[peers]]\nnode_id = {}\nclient_address = \"{}\"\npeer_address = \"{peer_address}\"\n\n",
+                    other + 1,
+                    address(other, 0),
+                );
+            }
             let text = format!(
                 "[node]\nnode_id = {id}\ndata_dir = \"{data}\"\n\n\
                  [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n\n\
@@ -79,6 +124,7 @@ impl Cluster {
                     client_address: address(node, 0),
                 })
                 .collect(),
+            network,
         };
         for node in 0..NODES {
             cluster.spawn(node)?;
@@ -137,7 +183,10 @@ impl Cluster {
             .create(true)
             .append(true)
             .open(path.with_extension("log"))?;
-        let process = Command::new(binary()?)
+        // A write beyond a limit (see `refuse_writes`) fails then, and does not kill.
+        let process = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(binary()?)
             .args(["serve", "--config"])
             .arg(path.with_extension("toml"))
             .stdin(Stdio::null())
@@ -184,29 +233,7 @@ impl Cluster {
             if self.nodes[node].process.is_none() {
                 continue;
             }
-            let channel = self.channel(node)?;
-            let is_ready = wait_for(&format!("node {} is ready", node + 1), || {
-                let exited = self.nodes[node]
-                    .process
-                    .as_mut()
-                    .and_then(|process| process.try_wait().ok().flatten());
-                let channel = channel.clone();
-                async move {
-                    if exited.is_some() {
-                        return Some(false);
-                    }
-                    let request = tonic_health::pb::HealthCheckRequest::default();
-                    let answer = tonic_health::pb::health_client::HealthClient::new(channel)
-                        .check(request)
-                        .await;
-                    let serving = tonic_health::pb::health_check_response::ServingStatus::Serving as i32;
-                    answer
-                        .is_ok_and(|answer| answer.into_inner().status == serving)
-                        .then_some(true)
-                }
-            })
-            .await;
-            if !matches!(is_ready, Ok(true)) {
+            if !self.is_ready_or_ended(node).await? {
                 bail!(
                     "node {} did not become ready; its log ends with:\n{}",
                     node + 1,
@@ -215,6 +242,120 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Waits until a node is ready, or has ended instead: whether it is ready.
+    ///
+    /// # Errors
+    /// When a minute passes.
+    pub async fn is_ready_or_ended(&mut self, node: usize) -> Result<bool> {
+        let channel = self.channel(node)?;
+        wait_for(&format!("node {} is ready", node + 1), || {
+            let exited = self.nodes[node]
+                .process
+                .as_mut()
+                .and_then(|process| process.try_wait().ok().flatten());
+            let channel = channel.clone();
+            async move {
+                if exited.is_some() {
+                    return Some(false);
+                }
+                let request = tonic_health::pb::HealthCheckRequest::default();
+                let answer = tonic_health::pb::health_client::HealthClient::new(channel)
+                    .check(request)
+                    .await;
+                let serving = tonic_health::pb::health_check_response::ServingStatus::Serving as i32;
+                answer
+                    .is_ok_and(|answer| answer.into_inner().status == serving)
+                    .then_some(true)
+            }
+        })
+        .await
+        .with_context(|| format!("its log ends with:\n{}", self.log_end(node)))
+    }
+
+    /// Waits until a node has ended by itself.
+    ///
+    /// # Errors
+    /// When it does not run, or a minute passes.
+    pub async fn ended(&mut self, node: usize) -> Result<std::process::ExitStatus> {
+        let process = self.nodes[node]
+            .process
+            .as_mut()
+            .context("the node does not run")?;
+        let status = wait_for(&format!("node {} has ended", node + 1), || {
+            let status = process.try_wait().ok().flatten();
+            async move { status }
+        })
+        .await?;
+        self.nodes[node].process = None;
+        Ok(status)
+    }
+
+    /// Sends a signal that does not end a node.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, node: usize, signal: Signal) -> Result<()> {
+        let process = self.nodes[node]
+            .process
+            .as_ref()
+            .context("the node does not run")?;
+        Ok(kill(Pid::from_raw(process.id().cast_signed()), signal)?)
+    }
+
+    /// From now on each of a node's writes to a file fails, as on a full disk. (It is a limit of its process: prlimit(1).)
+    ///
+    /// # Errors
+    /// When it does not run, or `prlimit` is not there.
+    pub fn refuse_writes(&self, node: usize) -> Result<()> {
+        let process = self.nodes[node]
+            .process
+            .as_ref()
+            .context("the node does not run")?;
+        let status = Command::new("prlimit")
+            .args(["--pid", &process.id().to_string(), "--fsize=1"])
+            .status()?;
+        ensure!(status.success(), "prlimit ended with {status}");
+        Ok(())
+    }
+
+    /// Changes a byte in the middle of what is written of a stopped node's newest log file.
+    ///
+    /// # Errors
+    /// When there is no log.
+    pub fn damage_log(&self, node: usize) -> Result<Damage> {
+        let folder = self.folder.path().join(format!("node-{}", node + 1)).join("log");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+            .with_context(|| folder.display().to_string())?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        files.sort();
+        let written = |file: &PathBuf| {
+            let bytes = std::fs::read(file).ok()?;
+            let end = bytes.iter().rposition(|byte| *byte != 0)?;
+            (end > LOG_HEAD_BYTES).then(|| Damage {
+                file: file.clone(),
+                at: LOG_HEAD_BYTES + (end - LOG_HEAD_BYTES) / 2,
+            })
+        };
+        let damage = files
+            .iter()
+            .rev()
+            .find_map(written)
+            .context("the node has no log")?;
+        damage.flip()?;
+        Ok(damage)
+    }
+
+    /// What is between the nodes.
+    ///
+    /// # Errors
+    /// When they speak to each other directly.
+    pub fn network(&self) -> Result<&Network> {
+        self.network
+            .as_ref()
+            .context("this cluster has no network of its own")
     }
 
     /// The node that leads a shard, as the others see it.

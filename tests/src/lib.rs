@@ -3,17 +3,23 @@
 //! - [`Cluster`] starts three nodes as processes of their own on loopback, kills them, starts them again, and runs the
 //!   command line against them. Everything is stopped when it is dropped.
 //! - [`requests`] makes the requests that tests send, with fresh operation ids.
-//! - [`load`] is a crowd of buyers that remembers what was acknowledged, to be asked for afterwards.
+//! - [`Network`] is what nodes speak to each other through, where a test cuts, slows or breaks it.
+//! - [`load`] is a crowd of buyers that remembers what was acknowledged, [`accounts`] asks for it afterwards.
+//! - [`chaos`] has one fault after another happen to a cluster while a crowd buys.
 //! - [`wait_for`] waits for a condition. Tests here never wait for a time.
 //! - [`orders`] finds the real order files, where they are.
 //!
 //! Start reading in `tests/nodes_killed.rs`: the promise of the system, tested as its user would test it.
 
+pub mod accounts;
+pub mod chaos;
 mod cluster;
 pub mod load;
+mod network;
 pub mod orders;
 pub mod requests;
 mod wait;
 
-pub use cluster::{Cluster, Shards};
+pub use cluster::{Cluster, Damage, Shards};
+pub use network::Network;
 pub use wait::wait_for;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use bytes::Bytes;
 use holdfast_client::Client;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use crate::requests;
@@ -29,7 +30,29 @@ pub struct Seen {
 pub struct Crowd {
     stop: Arc<AtomicBool>,
     grants: Arc<AtomicU64>,
+    gap: Arc<Mutex<Gap>>,
     buyers: JoinSet<Seen>,
+}
+
+/// How long nobody was granted anything.
+#[derive(Debug)]
+struct Gap {
+    since: Instant,
+    longest: Duration,
+}
+
+impl Gap {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            longest: Duration::ZERO,
+        }
+    }
+
+    fn granted(&mut self) {
+        self.longest = self.longest.max(self.since.elapsed());
+        self.since = Instant::now();
+    }
 }
 
 impl Crowd {
@@ -37,18 +60,31 @@ impl Crowd {
     pub fn start(client: &Client, buyers: usize, skus: &[String], lines: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let grants = Arc::new(AtomicU64::new(0));
+        let gap = Arc::new(Mutex::new(Gap::new()));
         let skus: Arc<[String]> = skus.into();
         let mut set = JoinSet::new();
         for buyer in 0..buyers {
             let (client, skus) = (client.clone(), skus.clone());
-            let (stop, grants) = (stop.clone(), grants.clone());
-            set.spawn(async move { buy(&client, &skus, (buyer, lines), &stop, &grants).await });
+            let (stop, grants, gap) = (stop.clone(), grants.clone(), gap.clone());
+            set.spawn(async move { buy(&client, &skus, (buyer, lines), &stop, (&grants, &gap)).await });
         }
         Self {
             stop,
             grants,
+            gap,
             buyers: set,
         }
+    }
+
+    /// The longest time in which no buyer was granted anything, since the last [`Self::forget_longest_gap`].
+    pub fn longest_gap(&self) -> Duration {
+        let gap = self.gap.lock();
+        gap.longest.max(gap.since.elapsed())
+    }
+
+    /// Begins to measure anew.
+    pub fn forget_longest_gap(&self) {
+        *self.gap.lock() = Gap::new();
     }
 
     /// How many reservations have been granted so far.
@@ -79,7 +115,7 @@ async fn buy(
     skus: &[String],
     (buyer, lines): (usize, usize),
     stop: &AtomicBool,
-    grants: &AtomicU64,
+    (grants, gap): (&AtomicU64, &Mutex<Gap>),
 ) -> Seen {
     let mut seen = Seen::default();
     let mut last_grant = Instant::now();
@@ -96,6 +132,7 @@ async fn buy(
                 seen.longest_gap = seen.longest_gap.max(last_grant.elapsed());
                 last_grant = Instant::now();
                 grants.fetch_add(1, Ordering::Relaxed);
+                gap.lock().granted();
             }
             Err(error) if error.is_unknown() => seen.unknown.push(request),
             Err(_) => seen.refused += 1,

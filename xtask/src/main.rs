@@ -1,11 +1,12 @@
 //! The commands of the project, for people who build it or try it.
 //!
 //! `cargo xtask demo` shows the whole system at work, `cargo xtask test` proves it, and
-//! `cargo xtask soak` looks for what the tests do not, `cargo xtask bench` measures it. Each installs what it needs by
+//! `cargo xtask soak` and `cargo xtask chaos` look for what the tests do not, `cargo xtask bench` measures it. Each installs what it needs by
 //! package name, says what it is doing, and can be run again. Start reading in `demo.rs`.
 
 mod acknowledged;
 mod bench;
+mod chaos;
 mod cluster;
 mod demo;
 mod mutants;
@@ -39,6 +40,9 @@ enum Command {
         after_help = "Examples:\n  cargo xtask soak --minutes 60\n  cargo xtask soak --seed 17 --trace"
     )]
     Soak(soak::Args),
+    /// Real processes under SIGKILL, SIGSTOP, partitions, full disks and damaged logs, while buyers go on.
+    #[command(after_help = "Examples:\n  cargo xtask chaos --minutes 30\n  cargo xtask chaos --seed 7")]
+    Chaos(chaos::Args),
     /// Holdfast beside PostgreSQL, Redis, a gRPC echo and a data sync: the same work, the same callers, one run.
     #[command(
         after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --seconds 20 --json\n  cargo xtask bench --scale --cells 1000000"
@@ -54,6 +58,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Mutants(args) => mutants::run(&args),
     }

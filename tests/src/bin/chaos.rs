@@ -1,0 +1,41 @@
+//! Rounds of faults on real processes, for so many minutes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Parser;
+use holdfast_tests::chaos::{Report, round};
+
+/// Faults on real processes while buyers go on: nothing acknowledged may be lost, nothing sold twice
+#[derive(Parser)]
+#[command(after_help = "Examples:\n  cargo xtask chaos --minutes 30\n  cargo xtask chaos --seed 7")]
+struct Args {
+    /// Run rounds for so many minutes; the last one is finished
+    #[arg(long, default_value_t = 2, conflicts_with = "seed")]
+    minutes: u64,
+    /// Run the round of this seed alone, as a failure says
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[tokio::main]
+#[allow(clippy::print_stdout, reason = "this is what the program is for")]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let mut report = Report::default();
+    if let Some(seed) = args.seed {
+        round(seed, &mut report).await?;
+        println!("{report}");
+        return Ok(());
+    }
+    let until = Instant::now() + Duration::from_secs(args.minutes * 60);
+    for seed in 1.. {
+        let outcome = round(seed, &mut report).await;
+        println!("{report}");
+        outcome?;
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    Ok(())
+}
