@@ -51,4 +51,5 @@ pub use node::{Node, StartError, StopError};
 pub use orders::{OrderError, Orders};
 pub use runtime::run_with_threads;
 pub use security::certificates::CertificateFileError;
+pub use security::policy::PolicyError;
 pub use stores::StoresError;

@@ -22,10 +22,13 @@ use crate::metrics::{Metrics, SecurityMetrics};
 use crate::orders::Orders;
 use crate::peers::{Identity, PeerAddressError, Peers};
 use crate::router::Router;
+use crate::security::access::Access;
 use crate::security::certificates::CertificateFileError;
 use crate::security::incoming::Gate;
+use crate::security::policy::PolicyError;
+use crate::security::reload::Watched;
 use crate::security::tls::Tls;
-use crate::security::{Port, reload};
+use crate::security::{PolicyFile, Port};
 use crate::servers::{serve_clients, serve_peers};
 use crate::stores::{self, Stores, StoresError};
 use crate::tasks::Tasks;
@@ -58,6 +61,9 @@ pub enum StartError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Certificates(#[from] CertificateFileError),
+    /// The policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The data folder cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
@@ -92,7 +98,7 @@ pub struct Node {
     http: HttpHandle,
     client_server: JoinHandle<Result<(), tonic::transport::Error>>,
     fatal: watch::Receiver<Option<String>>,
-    /// Look at the certificates again.
+    /// Look at the files again.
     reload: Arc<Notify>,
     /// Ends the peers' streams and servers, after the shards are stopped.
     peers_stopping: CancellationToken,
@@ -168,8 +174,8 @@ impl Node {
         self.http_address
     }
 
-    /// Looks at the files of certificates again now, not only at the next interval. New ones that are good are
-    /// used for new handshakes; bad ones are logged and the ones before stay.
+    /// Looks at the files of certificates and of the policy again now, not only at the next interval. New ones that are good
+    /// are used, certificates for new handshakes; bad ones are logged and what was there before stays.
     pub fn reload(&self) {
         self.reload.notify_one();
     }
@@ -314,21 +320,27 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let (tasks, panics) = Tasks::new();
     let (fatal, fatal_seen) = watch::channel(None);
     let tls = Tls::load(&config.tls, identity.node_id)?;
+    let policy = config
+        .security
+        .policy
+        .as_deref()
+        .map(PolicyFile::load)
+        .transpose()?;
+    let policy = policy.map(Arc::new);
     let security_metrics = SecurityMetrics::default();
     let reload = Arc::new(Notify::new());
     if let Some(tls) = &tls {
         security_metrics.certificate_expires(tls.expires_s());
+        let watched = Watched {
+            tls: Some(Arc::clone(tls)),
+            policy: policy.clone(),
+            metrics: security_metrics.clone(),
+        };
         let every = Duration::from_millis(config.security.reload_interval_ms);
-        let looking = reload::keep_looking(
-            Arc::clone(tls),
-            every,
-            Arc::clone(&reload),
-            security_metrics.clone(),
-        );
-        let stopping = begun.peers_stopping.clone();
-        tasks.spawn("certificates", async move {
+        let (now, stopping) = (Arc::clone(&reload), begun.peers_stopping.clone());
+        tasks.spawn("certificates and policy", async move {
             tokio::select! {
-                () = looking => {}
+                () = watched.keep_looking(every, now) => {}
                 () = stopping.cancelled() => {}
             }
         });
@@ -390,6 +402,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         router: Router::new(Arc::clone(&shards)),
         orders,
         peers,
+        access: Access::new(policy, security_metrics.clone()),
         metrics: Metrics::new(identity.node_id, Arc::clone(&shards), &security_metrics),
         tasks: tasks.clone(),
         started: Instant::now(),

@@ -62,7 +62,11 @@ pub struct SecuritySection {
     /// May the node listen without TLS on addresses that other machines reach? Whoever reaches them then reads and writes
     /// everything. Default: false.
     pub allow_plaintext: bool,
-    /// How often the files of certificates are looked at again, in milliseconds, 100 to 3600000. SIGHUP does it at
+    /// The file that says who may do what, as TOML; `docs/security.md` describes it. With one, what no rule allows is denied;
+    /// without one, whoever comes in may do everything. It needs `[tls]`: without, nobody is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+    /// How often the files of certificates and of the policy are looked at again, in milliseconds, 100 to 3600000. SIGHUP does it at
     /// once. Default: 5000.
     pub reload_interval_ms: u64,
 }
@@ -71,6 +75,7 @@ impl Default for SecuritySection {
     fn default() -> Self {
         Self {
             allow_plaintext: false,
+            policy: None,
             reload_interval_ms: 5_000,
         }
     }
@@ -110,6 +115,12 @@ impl NodeConfig {
                     "{key} is `{address}`, which other machines reach, without TLS: set tls.certificate, tls.key and tls.client_ca, or listen on 127.0.0.1, or say security.allow_plaintext = true where only friends reach it"
                 ));
             }
+        }
+        if self.security.policy.is_some() && !tls.is_set() {
+            problems.push(
+                "security.policy is set without TLS, so nobody's name is known: set tls.certificate, tls.key and tls.client_ca too"
+                    .to_owned(),
+            );
         }
         let every_ms = self.security.reload_interval_ms;
         if !(100..=3_600_000).contains(&every_ms) {

@@ -18,10 +18,17 @@ struct ReloadLabels {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DenialLabels {
+    verb: &'static str,
+    reason: &'static str,
+}
+
 /// What is counted about security. Cheap to clone; all clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct SecurityMetrics {
     handshakes_refused: Family<HandshakeLabels, Counter>,
+    denials: Family<DenialLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
     certificate_expires: Gauge,
 }
@@ -32,6 +39,11 @@ impl SecurityMetrics {
             "handshakes_refused",
             "Connections that were refused before any call, by port and reason",
             self.handshakes_refused.clone(),
+        );
+        registry.register(
+            "denials",
+            "Calls, items of batches and streams that were denied, by verb and by what no rule had",
+            self.denials.clone(),
         );
         registry.register(
             "security_reloads",
@@ -51,6 +63,11 @@ impl SecurityMetrics {
         self.handshakes_refused
             .get_or_create(&HandshakeLabels { port, reason })
             .inc();
+    }
+
+    /// A caller was denied what it asked for.
+    pub fn denied(&self, verb: &'static str, reason: &'static str) {
+        self.denials.get_or_create(&DenialLabels { verb, reason }).inc();
     }
 
     /// `what` was new: taken, or bad and not taken.

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use holdfast_ledger::Principal;
 use tokio_rustls::rustls::{CertificateError, Error, PeerIncompatible};
 
-use super::Port;
 use super::verifier::Unwelcome;
+use super::{Caller, Port};
 use crate::metrics::SecurityMetrics;
 
 tokio::task_local! {
@@ -64,6 +64,43 @@ pub(super) fn connection_refused(metrics: &SecurityMetrics, port: Port, address:
         peer_address = %address,
         reason = "too_many_connections",
         limit,
+    );
+}
+
+/// What a caller was denied.
+pub(super) struct Denial<'a> {
+    pub(super) verb: &'static str,
+    /// Names separated by commas, `*` for every one, empty where none is concerned.
+    pub(super) storefront: &'a str,
+    pub(super) warehouse: &'a str,
+    pub(super) reason: &'static str,
+}
+
+/// A caller was denied what it asked for.
+pub(super) fn denied(metrics: &SecurityMetrics, caller: &Caller, denial: &Denial<'_>) {
+    metrics.denied(denial.verb, denial.reason);
+    tracing::warn!(
+        target: "audit",
+        event = "denied",
+        principal = caller.principal.as_str(),
+        verb = denial.verb,
+        storefront = denial.storefront,
+        warehouse = denial.warehouse,
+        peer_address = %caller.address,
+        reason = denial.reason,
+    );
+}
+
+/// A caller did what only operators do.
+pub(crate) fn administered(caller: &Caller, what: &'static str, shard: u32) {
+    tracing::info!(
+        target: "audit",
+        event = "administered",
+        principal = caller.principal.as_str(),
+        verb = "admin",
+        peer_address = %caller.address,
+        what,
+        shard,
     );
 }
 

@@ -1,7 +1,8 @@
 //! Who may come in, and who is it: certificates, connections, and what both are refused for.
 //!
 //! ```text
-//! files ──> Tls (looked at again every few seconds) ──> a handshake ──> Caller (principal, address) ──> every call
+//! files ──> Tls, Policy (looked at again every few seconds)
+//!            └──> a handshake ──> Caller (principal, address) ──> each call and item ──> Access ──> the services
 //! ```
 //!
 //! - [`certificates`] reads PEM files, and what a certificate says about its holder.
@@ -9,22 +10,30 @@
 //! - [`tls`] holds the configurations of new handshakes and swaps them when the files change.
 //! - [`incoming`] accepts connections and does the handshakes.
 //! - [`dial`] connects to other nodes.
+//! - [`policy`] reads the rules of principal, verb, storefront and warehouse, and answers from them.
+//! - [`access`] is the one place where a request meets them.
 //! - [`audit`] writes down and counts what was refused.
 //!
 //! Names follow SPIFFE (<https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>): one URI in the certificate's
 //! subject alternative names says who holds it. A node is `spiffe://holdfast/node/<id>`.
 
+pub(crate) mod access;
 pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod dial;
 pub(crate) mod incoming;
+pub(crate) mod policy;
+mod policy_file;
 pub(crate) mod reload;
 pub(crate) mod tls;
-pub(crate) mod verifier;
+pub(crate) mod verb;
+mod verifier;
 
 use std::net::SocketAddr;
 
 use holdfast_ledger::Principal;
+
+pub(crate) use policy_file::PolicyFile;
 
 use crate::validation;
 

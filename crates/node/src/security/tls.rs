@@ -14,6 +14,7 @@ use tokio_rustls::rustls::{RootCertStore, client::Resumption};
 
 use super::Port;
 use super::certificates::{self, CertificateFileError, PemFile, holder, node_name};
+use super::reload::Reloaded;
 use super::verifier::{CallerVerifier, NodeVerifier};
 use crate::config::TlsSection;
 
@@ -39,17 +40,6 @@ struct Material {
     key: PrivateKeyDer<'static>,
     node_roots: Arc<RootCertStore>,
     expires_s: i64,
-}
-
-/// What looking at the files again came to.
-#[derive(Debug)]
-pub(crate) enum Reloaded {
-    /// They are as they were, or as bad as when this was last said.
-    Unchanged,
-    /// New handshakes use them.
-    Swapped,
-    /// They are new and not good: what was there stays in use.
-    Kept(CertificateFileError),
 }
 
 /// A node's certificates. Shared by everything that does handshakes.
@@ -147,7 +137,7 @@ impl Tls {
                 return Reloaded::Unchanged;
             }
             Ok(contents) => contents,
-            Err(error) => return self.keep(error),
+            Err(error) => return self.keep(&error),
         };
         match material(&self.files, self.node_id, &self.provider, contents) {
             Ok(material) => {
@@ -155,18 +145,18 @@ impl Tls {
                 *self.told.lock() = None;
                 Reloaded::Swapped
             }
-            Err(error) => self.keep(error),
+            Err(error) => self.keep(&error),
         }
     }
 
-    fn keep(&self, error: CertificateFileError) -> Reloaded {
+    fn keep(&self, error: &CertificateFileError) -> Reloaded {
         let message = error.to_string();
         let mut told = self.told.lock();
         if told.as_ref() == Some(&message) {
             return Reloaded::Unchanged;
         }
-        *told = Some(message);
-        Reloaded::Kept(error)
+        *told = Some(message.clone());
+        Reloaded::Kept(message)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Certificate authorities of the tests' own.
 
+use std::time::{Duration, SystemTime};
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType,
@@ -59,6 +61,13 @@ impl Authority {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
             params.not_after = rcgen::date_time_ymd(2021, 1, 1);
         })
+    }
+
+    /// A certificate with this name that is good for so long.
+    pub(crate) fn certify_for(&self, uri: &str, time: Duration) -> Credentials {
+        #[expect(clippy::disallowed_methods, reason = "rustls reads the wall clock too")]
+        let ends = SystemTime::now() + time;
+        self.issue(uri, |params| params.not_after = ends.into())
     }
 
     pub(crate) fn certify_node(&self, node_id: u64) -> Credentials {

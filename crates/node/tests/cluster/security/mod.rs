@@ -2,4 +2,5 @@
 
 mod authority;
 mod certificates;
+mod permissions;
 mod secured;
