@@ -8,7 +8,7 @@ use std::time::Duration;
 use holdfast_ledger::LedgerOptions;
 use holdfast_shard::{Host, PeerTransport, Role, ShardHandle, ShardOptions, Threads};
 use holdfast_storage::Log;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,10 +18,17 @@ use crate::api::{Api, CUT_OFF_TIMEOUTS};
 use crate::config::PeerSection;
 use crate::http::HttpHandle;
 use crate::listeners::Listeners;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SecurityMetrics};
 use crate::orders::Orders;
 use crate::peers::{Identity, PeerAddressError, Peers};
 use crate::router::Router;
+use crate::security::access::Access;
+use crate::security::certificates::CertificateFileError;
+use crate::security::incoming::Gate;
+use crate::security::policy::PolicyError;
+use crate::security::reload::Watched;
+use crate::security::tls::Tls;
+use crate::security::{PolicyFile, Port};
 use crate::servers::{serve_clients, serve_peers};
 use crate::stores::{self, Stores, StoresError};
 use crate::tasks::Tasks;
@@ -51,6 +58,12 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificateFileError),
+    /// The policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The data folder cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
@@ -85,6 +98,8 @@ pub struct Node {
     http: HttpHandle,
     client_server: JoinHandle<Result<(), tonic::transport::Error>>,
     fatal: watch::Receiver<Option<String>>,
+    /// Look at the files again.
+    reload: Arc<Notify>,
     /// Ends the peers' streams and servers, after the shards are stopped.
     peers_stopping: CancellationToken,
 }
@@ -157,6 +172,12 @@ impl Node {
     /// Where `/metrics`, `/livez` and `/readyz` are.
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Looks at the files of certificates and of the policy again now, not only at the next interval. New ones that are good
+    /// are used, certificates for new handshakes; bad ones are logged and what was there before stays.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Its id in the cluster.
@@ -298,13 +319,45 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let nodes = nodes_with_ports(&config, client_address, peer_address);
     let (tasks, panics) = Tasks::new();
     let (fatal, fatal_seen) = watch::channel(None);
+    let tls = Tls::load(&config.tls, identity.node_id)?;
+    let policy = config
+        .security
+        .policy
+        .as_deref()
+        .map(PolicyFile::load)
+        .transpose()?;
+    let policy = policy.map(Arc::new);
+    let security_metrics = SecurityMetrics::default();
+    let reload = Arc::new(Notify::new());
+    if let Some(tls) = &tls {
+        security_metrics.certificate_expires(tls.expires_s());
+        let watched = Watched {
+            tls: Some(Arc::clone(tls)),
+            policy: policy.clone(),
+            metrics: security_metrics.clone(),
+        };
+        let every = Duration::from_millis(config.security.reload_interval_ms);
+        let (now, stopping) = (Arc::clone(&reload), begun.peers_stopping.clone());
+        tasks.spawn("certificates and policy", async move {
+            tokio::select! {
+                () = watched.keep_looking(every, now) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
+    let gate = |port| Gate {
+        port,
+        tls: tls.clone(),
+        connections: config.limits.connections,
+        metrics: security_metrics.clone(),
+    };
 
     let Stores {
         log,
         shards: shard_stores,
     } = stores::open(&config).await?;
     begun.log = Some(log.clone());
-    let peers = Peers::start(identity, &nodes, &tasks, &begun.peers_stopping)?;
+    let peers = Peers::start(identity, &nodes, tls.as_ref(), &tasks, &begun.peers_stopping)?;
     let transport: Arc<dyn PeerTransport> = Arc::new(peers.clone());
     let threads = if config.has_one_thread() {
         Threads::Shared
@@ -349,7 +402,8 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         router: Router::new(Arc::clone(&shards)),
         orders,
         peers,
-        metrics: Metrics::new(identity.node_id, Arc::clone(&shards)),
+        access: Access::new(policy, security_metrics.clone()),
+        metrics: Metrics::new(identity.node_id, Arc::clone(&shards), &security_metrics),
         tasks: tasks.clone(),
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
@@ -367,9 +421,23 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             }
         });
     }
-    serve_peers(listeners.peer, identity, shards, &tasks, &begun.peers_stopping)?;
-    let client_server = serve_clients(listeners.client, &config, &api, &begun.peers_stopping)?;
-    let http = crate::http::start(listeners.http, Arc::clone(&api))
+    serve_peers(
+        listeners.peer,
+        gate(Port::Peer),
+        identity,
+        shards,
+        &tasks,
+        &begun.peers_stopping,
+    )?;
+    let client_server = serve_clients(
+        listeners.client,
+        gate(Port::Client),
+        &config,
+        &api,
+        &begun.peers_stopping,
+    )?;
+    let http_tls = tls.as_ref().filter(|_| config.tls.http);
+    let http = crate::http::start(listeners.http, http_tls, Arc::clone(&api))
         .await
         .map_err(|error| StartError::Server {
             server: "http",
@@ -385,6 +453,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         http,
         client_server,
         fatal: fatal_seen,
+        reload,
         peers_stopping: begun.peers_stopping.clone(),
     })
 }

@@ -187,6 +187,8 @@ pub struct LimitsSection {
     pub max_deadline_ms: u64,
     /// Most commands that wait in one shard; more are refused as overloaded. 1 to 1000000. Default: 65536.
     pub queue_limit_commands: usize,
+    /// Most connections of clients at a time, and as many of nodes; further ones are closed. 1 to 1000000. Default: 16384.
+    pub connections: usize,
     /// Most calls under way on one connection, 1 to 65536; further ones wait. Default: 1024.
     pub connection_calls: usize,
     /// Most items of one batch stream under way; the stream is read no further until some are done. 1024 to 65536.
@@ -204,6 +206,7 @@ impl Default for LimitsSection {
             default_deadline_ms: 5_000,
             max_deadline_ms: 60_000,
             queue_limit_commands: 65_536,
+            connections: 16_384,
             connection_calls: 1_024,
             batch_items_in_flight: 8_192,
             change_streams: 256,

@@ -8,20 +8,25 @@ use holdfast_shard::TransferError;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::Service;
+use super::{Service, caller};
 use crate::api::PROXIED;
 use crate::clock;
 use crate::errors;
 use crate::router::slots_of_shard;
+use crate::security::audit;
+use crate::security::policy::Touched;
+use crate::security::verb::Verb;
 
 #[tonic::async_trait]
 impl Cluster for Service {
     async fn get_topology(
         &self,
-        _request: Request<v1::GetTopologyRequest>,
+        request: Request<v1::GetTopologyRequest>,
     ) -> Result<Response<v1::GetTopologyResponse>, Status> {
+        let caller = caller(&request)?;
         self.api
             .unary("GetTopology", async {
+                self.api.allow_known(&caller)?;
                 let shards = self.api.router.shards();
                 let shard_count = shards.len() as u32;
                 Ok(v1::GetTopologyResponse {
@@ -59,10 +64,12 @@ impl Cluster for Service {
 
     async fn get_node_status(
         &self,
-        _request: Request<v1::GetNodeStatusRequest>,
+        request: Request<v1::GetNodeStatusRequest>,
     ) -> Result<Response<v1::GetNodeStatusResponse>, Status> {
+        let caller = caller(&request)?;
         self.api
             .unary("GetNodeStatus", async {
+                self.api.allow_known(&caller)?;
                 let replica = |status: holdfast_shard::ReplicaStatus| v1::ReplicaStatus {
                     shard: status.shard,
                     role: status.role.as_str().to_owned(),
@@ -98,9 +105,13 @@ impl Cluster for Service {
         request: Request<v1::TransferLeaderRequest>,
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         let proxied = request.metadata().contains_key(PROXIED);
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("TransferLeader", async {
+                self.api
+                    .allow(&caller, Verb::Admin, &Touched::Nothing, &Touched::Nothing)?;
+                audit::administered(&caller, "transfer_leader", request.shard);
                 let handle = self.api.router.shard("shard", request.shard)?;
                 let to = Some(request.to_node_id).filter(|to| *to != 0);
                 if let Some(to) = to

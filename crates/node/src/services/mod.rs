@@ -23,14 +23,22 @@ use holdfast_proto::v1::transfers_server::TransfersServer;
 use prost::Message as _;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
+use tonic::{Request, Status};
 
 use crate::api::Api;
+use crate::security::Caller;
 use crate::validation::MAX_MESSAGE_BYTES;
 
 /// All public services, each answering from the same [`Api`].
 #[derive(Clone)]
 pub(crate) struct Service {
     api: Arc<Api>,
+}
+
+/// Whoever sent a request: the connection it came on says so.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::internal("a connection does not say who is at its other end"))
 }
 
 /// The names under which the services report their health.

@@ -1,0 +1,6 @@
+//! Who is let in, on real sockets with certificates of the tests' own.
+
+mod authority;
+mod certificates;
+mod permissions;
+mod secured;
