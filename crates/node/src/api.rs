@@ -123,7 +123,19 @@ impl Api {
         taken: Result<Taken, Invalid>,
         deadline: Instant,
     ) -> Result<(u32, Success), Refusal> {
-        let taken = self.admit(caller, taken?, deadline).await?;
+        // What is malformed counts too.
+        self.check_rate(caller)?;
+        self.decide_counted(caller, taken?, deadline).await
+    }
+
+    /// As [`Api::decide`], for what was counted against the caller's rate already.
+    pub(crate) async fn decide_counted(
+        &self,
+        caller: &Caller,
+        taken: Taken,
+        deadline: Instant,
+    ) -> Result<(u32, Success), Refusal> {
+        let taken = self.admit(caller, taken, deadline).await?;
         let known = self.router.known_shard(&taken)?;
         // What is rare and large is boxed: every call's future has room for all its branches.
         match (&taken.command.action, known) {

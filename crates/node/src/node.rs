@@ -18,17 +18,13 @@ use crate::api::{Api, CUT_OFF_TIMEOUTS};
 use crate::config::PeerSection;
 use crate::http::HttpHandle;
 use crate::listeners::Listeners;
-use crate::metrics::{Metrics, SecurityMetrics};
+use crate::metrics::Metrics;
 use crate::orders::Orders;
 use crate::peers::{Identity, PeerAddressError, Peers};
 use crate::router::Router;
-use crate::security::access::Access;
 use crate::security::certificates::CertificateFileError;
-use crate::security::incoming::Gate;
 use crate::security::policy::PolicyError;
-use crate::security::reload::Watched;
-use crate::security::tls::Tls;
-use crate::security::{PolicyFile, Port};
+use crate::security::{Port, Security};
 use crate::servers::{serve_clients, serve_peers};
 use crate::stores::{self, Stores, StoresError};
 use crate::tasks::Tasks;
@@ -319,45 +315,20 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let nodes = nodes_with_ports(&config, client_address, peer_address);
     let (tasks, panics) = Tasks::new();
     let (fatal, fatal_seen) = watch::channel(None);
-    let tls = Tls::load(&config.tls, identity.node_id)?;
-    let policy = config
-        .security
-        .policy
-        .as_deref()
-        .map(PolicyFile::load)
-        .transpose()?;
-    let policy = policy.map(Arc::new);
-    let security_metrics = SecurityMetrics::default();
-    let reload = Arc::new(Notify::new());
-    if let Some(tls) = &tls {
-        security_metrics.certificate_expires(tls.expires_s());
-        let watched = Watched {
-            tls: Some(Arc::clone(tls)),
-            policy: policy.clone(),
-            metrics: security_metrics.clone(),
-        };
-        let every = Duration::from_millis(config.security.reload_interval_ms);
-        let (now, stopping) = (Arc::clone(&reload), begun.peers_stopping.clone());
-        tasks.spawn("certificates and policy", async move {
-            tokio::select! {
-                () = watched.keep_looking(every, now) => {}
-                () = stopping.cancelled() => {}
-            }
-        });
-    }
-    let gate = |port| Gate {
-        port,
-        tls: tls.clone(),
-        connections: config.limits.connections,
-        metrics: security_metrics.clone(),
-    };
+    let security = Security::start(&config, &tasks, &begun.peers_stopping)?;
 
     let Stores {
         log,
         shards: shard_stores,
     } = stores::open(&config).await?;
     begun.log = Some(log.clone());
-    let peers = Peers::start(identity, &nodes, tls.as_ref(), &tasks, &begun.peers_stopping)?;
+    let peers = Peers::start(
+        identity,
+        &nodes,
+        security.tls.as_ref(),
+        &tasks,
+        &begun.peers_stopping,
+    )?;
     let transport: Arc<dyn PeerTransport> = Arc::new(peers.clone());
     let threads = if config.has_one_thread() {
         Threads::Shared
@@ -402,8 +373,8 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         router: Router::new(Arc::clone(&shards)),
         orders,
         peers,
-        access: Access::new(policy, security_metrics.clone()),
-        metrics: Metrics::new(identity.node_id, Arc::clone(&shards), &security_metrics),
+        access: security.access(),
+        metrics: Metrics::new(identity.node_id, Arc::clone(&shards), &security.metrics),
         tasks: tasks.clone(),
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
@@ -423,7 +394,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     }
     serve_peers(
         listeners.peer,
-        gate(Port::Peer),
+        security.gate(Port::Peer),
         identity,
         shards,
         &tasks,
@@ -431,12 +402,12 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     )?;
     let client_server = serve_clients(
         listeners.client,
-        gate(Port::Client),
+        security.gate(Port::Client),
         &config,
         &api,
         &begun.peers_stopping,
     )?;
-    let http_tls = tls.as_ref().filter(|_| config.tls.http);
+    let http_tls = security.tls.as_ref().filter(|_| config.tls.http);
     let http = crate::http::start(listeners.http, http_tls, Arc::clone(&api))
         .await
         .map_err(|error| StartError::Server {
@@ -453,7 +424,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         http,
         client_server,
         fatal: fatal_seen,
-        reload,
+        reload: security.reload,
         peers_stopping: begun.peers_stopping.clone(),
     })
 }

@@ -19,6 +19,9 @@ use crate::{NodeConfig, StartError, services};
 /// How often readiness is looked at, to tell the health service.
 const READINESS_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The largest headers of one call.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+
 fn guarded(
     listener: TcpListener,
     gate: Gate,
@@ -70,7 +73,8 @@ pub(crate) fn serve_clients(
     report_health(api, reporter, stopping.clone());
     let mut others = tonic::service::Routes::builder();
     others.add_service(health);
-    let routes = services::routes(Arc::clone(api), others).map_err(|error| StartError::Server {
+    let routes = services::routes(Arc::clone(api), config.security.reflection, others);
+    let routes = routes.map_err(|error| StartError::Server {
         server: "client",
         message: error.to_string(),
     })?;
@@ -80,6 +84,7 @@ pub(crate) fn serve_clients(
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
     Ok(tokio::spawn(server))

@@ -66,6 +66,8 @@ pub struct SecuritySection {
     /// without one, whoever comes in may do everything. It needs `[tls]`: without, nobody is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
+    /// Does the client port describe the API to whoever asks (gRPC reflection)? Good for trying things out. Default: false.
+    pub reflection: bool,
     /// How often the files of certificates and of the policy are looked at again, in milliseconds, 100 to 3600000. SIGHUP does it at
     /// once. Default: 5000.
     pub reload_interval_ms: u64,
@@ -76,6 +78,7 @@ impl Default for SecuritySection {
         Self {
             allow_plaintext: false,
             policy: None,
+            reflection: false,
             reload_interval_ms: 5_000,
         }
     }

@@ -250,6 +250,12 @@ impl NodeConfig {
             limits.connections as u64,
             1..=1_000_000,
         );
+        check_range(
+            problems,
+            "limits.principal_requests_per_second",
+            u64::from(limits.principal_requests_per_second),
+            0..=100_000_000,
+        );
         check_range(problems, "limits.drain_ms", limits.drain_ms, 0..=600_000);
         if let Err(e) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
             problems.push(format!(

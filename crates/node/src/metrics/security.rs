@@ -29,6 +29,7 @@ struct DenialLabels {
 pub struct SecurityMetrics {
     handshakes_refused: Family<HandshakeLabels, Counter>,
     denials: Family<DenialLabels, Counter>,
+    rate_limited: Counter,
     reloads: Family<ReloadLabels, Counter>,
     certificate_expires: Gauge,
 }
@@ -44,6 +45,11 @@ impl SecurityMetrics {
             "denials",
             "Calls, items of batches and streams that were denied, by verb and by what no rule had",
             self.denials.clone(),
+        );
+        registry.register(
+            "rate_limited",
+            "Calls and items of batches that went beyond the limit of their principal",
+            self.rate_limited.clone(),
         );
         registry.register(
             "security_reloads",
@@ -68,6 +74,11 @@ impl SecurityMetrics {
     /// A caller was denied what it asked for.
     pub fn denied(&self, verb: &'static str, reason: &'static str) {
         self.denials.get_or_create(&DenialLabels { verb, reason }).inc();
+    }
+
+    /// A principal went beyond its limit.
+    pub fn rate_limited(&self) {
+        self.rate_limited.inc();
     }
 
     /// `what` was new: taken, or bad and not taken.

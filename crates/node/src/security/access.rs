@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use holdfast_ledger::{
-    Action, Command, LineQuantity, Query, QueryReply, ReservationId, ReservationView, ReturnOf, Source,
-    StorefrontId, TransferId, TransferView,
+    Action, Command, Query, QueryReply, ReservationId, ReservationView, StorefrontId, TransferId,
+    TransferView,
 };
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::Freshness;
@@ -17,6 +17,8 @@ use super::Caller;
 use super::audit::{self, Denial};
 use super::policy::{Denied, Grants, Policy, Touched};
 use super::policy_file::PolicyFile;
+use super::rate::Rates;
+use super::touched::{reservation_of, touched, verb_of, warehouses_of};
 use super::verb::Verb;
 use crate::api::{Api, wrong_reply};
 use crate::clock::wall_clock_ms;
@@ -31,6 +33,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 /// What is needed to judge a request.
 pub(crate) struct Access {
     policy: Option<Arc<PolicyFile>>,
+    rates: Option<Rates>,
     metrics: SecurityMetrics,
     /// Whose reservations are. That never changes, so this is never wrong.
     storefronts: Mutex<LruCache<ReservationId, StorefrontId>>,
@@ -46,9 +49,14 @@ pub(crate) enum Admission {
 }
 
 impl Access {
-    pub(crate) fn new(policy: Option<Arc<PolicyFile>>, metrics: SecurityMetrics) -> Self {
+    pub(crate) fn new(
+        policy: Option<Arc<PolicyFile>>,
+        principal_requests_per_second: u32,
+        metrics: SecurityMetrics,
+    ) -> Self {
         Self {
             policy,
+            rates: Rates::new(principal_requests_per_second),
             metrics,
             storefronts: Mutex::new(LruCache::new(REMEMBERED)),
         }
@@ -91,6 +99,26 @@ impl Access {
 }
 
 impl Api {
+    /// Does the caller send no more than it may? Nodes send for all of their callers.
+    pub(crate) fn check_rate(&self, caller: &Caller) -> Result<(), Refusal> {
+        let rates = self.access.rates.as_ref().filter(|_| caller.node_id.is_none());
+        let taken = rates.map_or(Ok(()), |rates| rates.take(&caller.principal));
+        taken.map_err(|wait| {
+            self.access.metrics.rate_limited();
+            let limit = self.limits.principal_requests_per_second;
+            let message = format!(
+                "`{}` sends more than its limit of {limit} requests per second to this node",
+                caller.principal
+            );
+            Refusal {
+                retry_after_ms: u64::try_from(wait.as_millis())
+                    .unwrap_or(u64::MAX)
+                    .saturating_add(1),
+                ..errors::refusal(Reason::Overloaded, message)
+            }
+        })
+    }
+
     /// Is the caller still who it was when it came in? A connection can outlive its certificate.
     fn check_caller(&self, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
         let Some(expires_s) = caller.expires_s else {
@@ -139,6 +167,18 @@ impl Api {
         storefronts: &Touched<'_>,
         warehouses: &Touched<'_>,
     ) -> Result<(), Refusal> {
+        self.check_rate(caller)?;
+        self.still_allow(caller, verb, storefronts, warehouses)
+    }
+
+    /// As [`Api::allow`], for what was allowed before and goes on.
+    pub(crate) fn still_allow(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        storefronts: &Touched<'_>,
+        warehouses: &Touched<'_>,
+    ) -> Result<(), Refusal> {
         self.check_caller(caller, verb)?;
         if caller.node_id.is_some() {
             return Ok(());
@@ -154,6 +194,7 @@ impl Api {
 
     /// May the caller learn where the cluster is? Everybody whom a rule names.
     pub(crate) fn allow_known(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.check_rate(caller)?;
         self.check_caller(caller, Verb::Read)?;
         match self.access.rules() {
             Some(policy) if caller.node_id.is_none() && policy.of_principal(&caller.principal).is_empty() => {
@@ -317,127 +358,4 @@ impl Api {
             other => Err(wrong_reply(&other)),
         }
     }
-}
-
-/// The verb of an action. Steps of orders are sent by nodes, never by callers: they count as admin.
-fn verb_of(action: &Action) -> Verb {
-    match action {
-        Action::Reserve { .. } => Verb::Reserve,
-        Action::Extend { .. } => Verb::Extend,
-        Action::Commit { .. } => Verb::Commit,
-        Action::Release { .. } => Verb::Release,
-        Action::Ship { .. } => Verb::Ship,
-        Action::Cancel { .. } => Verb::Cancel,
-        Action::Return { .. } => Verb::Return,
-        Action::Receive { .. } | Action::ExpectSupply { .. } => Verb::Receive,
-        Action::Adjust { .. } => Verb::Adjust,
-        Action::Count { .. } => Verb::Count,
-        Action::MoveBucket { .. } => Verb::Move,
-        Action::SetPolicy { .. } | Action::AllocatePool { .. } => Verb::Policy,
-        Action::TransferOut { .. } | Action::TransferIn { .. } | Action::CloseTransfer { .. } => {
-            Verb::Transfer
-        }
-        Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => Verb::Admin,
-    }
-}
-
-/// Storefronts and warehouses that an action names; None when it names a reservation or a transfer instead.
-fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
-    let nowhere = Touched::Nothing;
-    match action {
-        Action::Reserve {
-            storefront, lines, ..
-        } => {
-            let mut warehouses = Vec::new();
-            for line in lines {
-                match &line.source {
-                    Source::Any => return Some((Touched::one(storefront.as_str()), Touched::Everything)),
-                    Source::Warehouse(warehouse) => warehouses.push(warehouse.as_str()),
-                    Source::Preference(list) => warehouses.extend(list.iter().map(|w| w.as_str())),
-                }
-            }
-            Some((Touched::one(storefront.as_str()), Touched::These(warehouses)))
-        }
-        Action::Return {
-            of: ReturnOf::Unreferenced { warehouse, .. },
-            ..
-        }
-        | Action::Receive { warehouse, .. }
-        | Action::Adjust { warehouse, .. }
-        | Action::Count { warehouse, .. }
-        | Action::MoveBucket { warehouse, .. }
-        | Action::ExpectSupply { warehouse, .. } => Some((nowhere, Touched::one(warehouse.as_str()))),
-        Action::SetPolicy { storefront, .. } => Some((Touched::one(storefront.as_str()), nowhere)),
-        Action::AllocatePool {
-            storefront,
-            warehouse,
-            ..
-        } => Some((
-            Touched::one(storefront.as_str()),
-            Touched::one(warehouse.as_str()),
-        )),
-        Action::TransferOut { from, to, .. } => {
-            Some((nowhere, Touched::These(vec![from.as_str(), to.as_str()])))
-        }
-        Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => {
-            Some((Touched::Everything, Touched::Everything))
-        }
-        Action::Extend { .. }
-        | Action::Commit { .. }
-        | Action::Release { .. }
-        | Action::Ship { .. }
-        | Action::Cancel { .. }
-        | Action::Return { .. }
-        | Action::TransferIn { .. }
-        | Action::CloseTransfer { .. } => None,
-    }
-}
-
-/// The reservation that an action concerns, and which units of it; none named are all.
-fn reservation_of(action: &Action) -> Option<(ReservationId, &[LineQuantity])> {
-    match action {
-        Action::Extend { reservation_id, .. }
-        | Action::Commit { reservation_id }
-        | Action::Release { reservation_id } => Some((*reservation_id, &[])),
-        Action::Ship {
-            reservation_id,
-            lines,
-        }
-        | Action::Cancel {
-            reservation_id,
-            lines,
-        }
-        | Action::Return {
-            of: ReturnOf::Reservation {
-                reservation_id,
-                lines,
-            },
-            ..
-        } => Some((*reservation_id, lines)),
-        _ => None,
-    }
-}
-
-/// The warehouses of a reservation, or of those of its lines.
-pub(crate) fn warehouses_of<'a>(reservation: &'a ReservationView, lines: &'a [LineQuantity]) -> Vec<&'a str> {
-    let of_line = |number: Option<u32>| {
-        let lines = reservation.lines.iter();
-        let lines = lines.filter(move |line| number.is_none_or(|number| line.line == number));
-        lines.flat_map(|line| line.allocations.iter().map(|part| part.warehouse.as_str()))
-    };
-    let mut warehouses: Vec<&str> = if lines.is_empty() {
-        of_line(None).collect()
-    } else {
-        let named = lines
-            .iter()
-            .filter_map(|line| line.warehouse.as_ref())
-            .map(|w| w.as_str());
-        let unnamed = lines.iter().filter(|line| line.warehouse.is_none());
-        named
-            .chain(unnamed.flat_map(|line| of_line(Some(line.line))))
-            .collect()
-    };
-    warehouses.sort_unstable();
-    warehouses.dedup();
-    warehouses
 }

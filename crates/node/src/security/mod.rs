@@ -5,13 +5,15 @@
 //!            └──> a handshake ──> Caller (principal, address) ──> each call and item ──> Access ──> the services
 //! ```
 //!
+//! - [`start`] puts it together for a node.
 //! - [`certificates`] reads PEM files, and what a certificate says about its holder.
 //! - [`verifier`] decides whose certificate is good at which port.
 //! - [`tls`] holds the configurations of new handshakes and swaps them when the files change.
 //! - [`incoming`] accepts connections and does the handshakes.
 //! - [`dial`] connects to other nodes.
 //! - [`policy`] reads the rules of principal, verb, storefront and warehouse, and answers from them.
-//! - [`access`] is the one place where a request meets them.
+//! - [`access`] is the one place where a request meets them; [`touched`] says what a command is about.
+//! - [`rate`] limits how much one principal sends.
 //! - [`audit`] writes down and counts what was refused.
 //!
 //! Names follow SPIFFE (<https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>): one URI in the certificate's
@@ -24,8 +26,11 @@ pub(crate) mod dial;
 pub(crate) mod incoming;
 pub(crate) mod policy;
 mod policy_file;
-pub(crate) mod reload;
+mod rate;
+mod reload;
+mod start;
 pub(crate) mod tls;
+pub(crate) mod touched;
 pub(crate) mod verb;
 mod verifier;
 
@@ -33,7 +38,8 @@ use std::net::SocketAddr;
 
 use holdfast_ledger::Principal;
 
-pub(crate) use policy_file::PolicyFile;
+use policy_file::PolicyFile;
+pub(crate) use start::Security;
 
 use crate::validation;
 

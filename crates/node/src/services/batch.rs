@@ -93,8 +93,9 @@ fn dispatch(
     let mut refused = Vec::new();
     let mut by_shard: BTreeMap<u32, (Vec<u64>, Vec<Taken>)> = BTreeMap::new();
     for v1::BatchItem { tag, request } in items {
-        let located = inbound::batch_item(request)
-            .map_err(v1::Refusal::from)
+        let located = api
+            .check_rate(caller)
+            .and_then(|()| inbound::batch_item(request).map_err(v1::Refusal::from))
             .and_then(|mut taken| {
                 // What has to be looked up first takes the way of what lives in an unknown shard.
                 let shard = match api.admit_now(caller, &mut taken.command)? {
@@ -114,7 +115,7 @@ fn dispatch(
                     (Arc::clone(api), answers.clone(), Arc::clone(&permit));
                 let caller = caller.clone();
                 api.tasks.spawn("batch item", async move {
-                    let result = task_api.decide(&caller, Ok(taken), deadline).await;
+                    let result = task_api.decide_counted(&caller, taken, deadline).await;
                     let result = match result {
                         Ok((shard, success)) => outbound::batch_result(tag, shard, Ok(success)),
                         Err(refusal) => outbound::batch_result(tag, 0, Err(refusal)),

@@ -5,6 +5,7 @@ use holdfast_proto::v1::Reason;
 use holdfast_proto::v1::cluster_client::ClusterClient;
 use holdfast_proto::v1::cluster_server::Cluster;
 use holdfast_shard::TransferError;
+use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 
@@ -105,6 +106,7 @@ impl Cluster for Service {
         request: Request<v1::TransferLeaderRequest>,
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         let proxied = request.metadata().contains_key(PROXIED);
+        let deadline = self.api.deadline(request.metadata());
         let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
@@ -119,7 +121,14 @@ impl Cluster for Service {
                 {
                     return Err(errors::invalid(format!("to_node_id: there is no node {to}")));
                 }
-                match handle.transfer_leader(to).await {
+                let handover = tokio::time::timeout_at(deadline, handle.transfer_leader(to));
+                let Ok(handed_over) = handover.await else {
+                    return Err(errors::refusal(
+                        Reason::Deadline,
+                        "the handover did not end before the deadline: the topology tells who leads",
+                    ));
+                };
+                match handed_over {
                     Ok(leader_node_id) => Ok(v1::TransferLeaderResponse { leader_node_id }),
                     // It leads already, or it is for another node to hand over.
                     Err(TransferError::NotLeader { leader: Some(leader) }) if Some(leader) == to => {
@@ -128,7 +137,7 @@ impl Cluster for Service {
                         })
                     }
                     Err(TransferError::NotLeader { leader: Some(leader) }) if !proxied => {
-                        self.ask_leader(leader, request).await
+                        self.ask_leader(leader, request, deadline).await
                     }
                     Err(error) => Err(transfer_refusal(&error)),
                 }
@@ -142,6 +151,7 @@ impl Service {
         &self,
         leader: u64,
         request: v1::TransferLeaderRequest,
+        deadline: Instant,
     ) -> Result<v1::TransferLeaderResponse, v1::Refusal> {
         let Some(channel) = self.api.peers.client_channel(leader) else {
             return Err(errors::refusal(
@@ -150,6 +160,7 @@ impl Service {
             ));
         };
         let mut request = Request::new(request);
+        request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         request
             .metadata_mut()
             .insert(PROXIED, AsciiMetadataValue::from_static("1"));

@@ -54,12 +54,13 @@ pub(crate) fn names() -> [&'static str; 7] {
     ]
 }
 
-/// The public services, their reflection, and `others`.
+/// The public services, their reflection if that is wanted, and `others`.
 ///
 /// # Errors
 /// The compiled contract is not readable, which is a defect of the build.
 pub(crate) fn routes(
     api: Arc<Api>,
+    reflection: bool,
     mut others: RoutesBuilder,
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let service = Service { api };
@@ -70,13 +71,13 @@ pub(crate) fn routes(
         .add_service(AvailabilityServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ChangesServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ClusterServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(HistoryServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(
-            tonic_reflection::server::Builder::configure()
-                .register_file_descriptor_set(public_contract()?)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                .build_v1()?,
-        );
+        .add_service(HistoryServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    if reflection {
+        let contract = tonic_reflection::server::Builder::configure()
+            .register_file_descriptor_set(public_contract()?)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        others.add_service(contract.build_v1()?);
+    }
     Ok(others.routes())
 }
 

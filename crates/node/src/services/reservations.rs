@@ -11,8 +11,8 @@ use crate::api::wrong_reply;
 use crate::errors;
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::outbound;
-use crate::security::access::warehouses_of;
 use crate::security::policy::Touched;
+use crate::security::touched::warehouses_of;
 use crate::security::verb::Verb;
 use crate::validation::{self, Invalid};
 

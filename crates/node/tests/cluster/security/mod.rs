@@ -2,5 +2,6 @@
 
 mod authority;
 mod certificates;
+mod limits;
 mod permissions;
 mod secured;
