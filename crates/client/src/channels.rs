@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
-use crate::{ClientError, ClientOptions};
+use crate::routes::Scheme;
+use crate::{ClientError, ClientOptions, ClientTls};
 
 /// A stream may have this much on its way; the default of 64 KiB would throttle batches.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
@@ -19,6 +20,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Channels {
     endpoints: Vec<String>,
+    scheme: Scheme,
+    tls: Option<ClientTlsConfig>,
     connect_timeout: Duration,
     open: Mutex<BTreeMap<String, Channel>>,
     turn: AtomicUsize,
@@ -37,16 +40,33 @@ impl Channels {
                 "no endpoint is given: name at least one node, as http://host:port".to_owned(),
             ));
         }
-        for endpoint in &endpoints {
-            parse(endpoint)?;
-        }
         let first_turn = rand::random_range(0..endpoints.len());
-        Ok(Self {
+        let channels = Self {
             endpoints,
+            scheme: Scheme::of(options),
+            tls: options.tls.as_ref().map(ClientTls::config),
             connect_timeout: options.connect_timeout,
             open: Mutex::new(BTreeMap::new()),
             turn: AtomicUsize::new(first_turn),
-        })
+        };
+        for endpoint in &channels.endpoints {
+            channels.endpoint(endpoint)?;
+        }
+        Ok(channels)
+    }
+
+    /// An address, checked, with the certificates where there are any.
+    fn endpoint(&self, address: &str) -> Result<Endpoint, ClientError> {
+        let endpoint = parse(address, self.scheme)?;
+        match &self.tls {
+            None => Ok(endpoint),
+            Some(tls) => endpoint.tls_config(tls.clone()).map_err(|error| {
+                ClientError::Options(format!(
+                    "the certificates cannot be used ({}): give PEM files of the CA, the certificate and its key",
+                    innermost(&error)
+                ))
+            }),
+        }
     }
 
     /// The connection to this address.
@@ -55,7 +75,8 @@ impl Channels {
         if let Some(channel) = open.get(address) {
             return Ok(channel.clone());
         }
-        let channel = parse(address)?
+        let channel = self
+            .endpoint(address)?
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -80,18 +101,28 @@ impl Channels {
     }
 }
 
-fn parse(endpoint: &str) -> Result<Endpoint, ClientError> {
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn parse(endpoint: &str, scheme: Scheme) -> Result<Endpoint, ClientError> {
     let wrong = |why: &str| {
         ClientError::Options(format!(
-            "endpoint {endpoint:?} is no address ({why}): write http://host:port"
+            "endpoint {endpoint:?} is no address ({why}): write {}://host:port",
+            scheme.as_str()
         ))
     };
     let parsed = Endpoint::from_shared(endpoint.to_owned()).map_err(|error| wrong(&error.to_string()))?;
     let uri = parsed.uri();
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(wrong("https is not supported yet")),
-        _ => return Err(wrong("http:// is missing")),
+    match (uri.scheme_str(), scheme) {
+        (Some("http"), Scheme::Http) | (Some("https"), Scheme::Https) => {}
+        (Some("https"), Scheme::Http) => return Err(wrong("https needs a CA, a certificate and a key")),
+        (Some("http"), Scheme::Https) => return Err(wrong("with certificates it must be https")),
+        _ => return Err(wrong("the scheme is missing")),
     }
     if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() {
         return Err(wrong("host or port is missing"));
@@ -117,6 +148,24 @@ mod tests {
             let error = Channels::new(&ClientOptions::new([bad])).unwrap_err();
             assert!(error.to_string().contains("http://host:port"), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn with_certificates_only_https_is_spoken_and_bad_ones_are_told_at_once() {
+        let tls = ClientTls {
+            ca: Vec::new(),
+            certificate: b"no certificate".to_vec(),
+            key: b"secret".to_vec(),
+        };
+        assert!(!format!("{tls:?}").contains(&format!("{:?}", b"secret")));
+        let options = |endpoint: &str| ClientOptions {
+            tls: Some(tls.clone()),
+            ..ClientOptions::new([endpoint])
+        };
+        let error = Channels::new(&options("http://a:1")).unwrap_err();
+        assert!(error.to_string().contains("https://host:port"), "{error}");
+        let error = Channels::new(&options("https://a:1")).unwrap_err();
+        assert!(error.to_string().contains("PEM"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tonic::Request;
 
 use crate::call::Kind;
 use crate::channels::Channels;
-use crate::routes::{Route, Routes, shard_of};
+use crate::routes::{Route, Routes, Scheme, shard_of};
 use crate::{ClientError, ClientOptions};
 
 /// A topology that a call found wrong is asked for again at most this often.
@@ -44,11 +44,12 @@ impl Client {
     /// [`ClientError::Options`] when an endpoint is not an address.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let channels = Channels::new(&options)?;
+        let scheme = Scheme::of(&options);
         Ok(Self {
             options: Arc::new(options),
             shared: Arc::new(Shared {
                 channels,
-                routes: Routes::default(),
+                routes: Routes::new(scheme),
                 asking: Mutex::new(()),
             }),
         })
@@ -301,7 +302,12 @@ calls! {
 }
 
 impl Client {
-    /// The state of each replica on the node at this address (`http://host:port`).
+    /// The address to use for a node that the topology tells of: its `client_address` with the scheme of this client.
+    pub fn address_of(&self, node: &v1::Node) -> String {
+        self.routes().with_scheme(&node.client_address)
+    }
+
+    /// The state of each replica on the node at this address (see [`Client::address_of`]).
     ///
     /// # Errors
     /// [`ClientError`] when that node does not answer; no other is asked.

@@ -30,6 +30,7 @@
 //! - [`Client::batch`] gives a [`BatchStream`]: many mutations in few messages, for high rates. It takes what moves reservations,
 //!   and receipts: a catalogue is stocked through it.
 //! - [`Client::tail_changes`] is the change stream of a shard; it goes on at another node after a failure.
+//! - [`ClientTls`] in the options makes every connection mutual TLS; the endpoints are then `https://`.
 //! - [`ClientError`] says for each failure whether the request had no effect or may have had one.
 //!
 //! ```text
@@ -52,6 +53,7 @@ mod ids;
 mod options;
 mod routes;
 mod tail;
+mod tls;
 
 pub use batch::{BatchAnswer, BatchOptions, BatchStream, MAX_BATCH_ITEMS};
 pub use client::Client;
@@ -60,3 +62,4 @@ pub use holdfast_proto::v1;
 pub use ids::{feed_operation_id, id_bytes, new_operation_id, slot_of};
 pub use options::ClientOptions;
 pub use routes::shard_of;
+pub use tls::{ClientTls, ClientTlsError};

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use crate::ClientTls;
+
 /// Where the cluster is, and how long to try.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Addresses of some nodes, as `http://host:port`: at least one. The others are learnt from them.
+    /// Addresses of some nodes, as `http://host:port`, or `https://host:port` with [`ClientOptions::tls`]: at least one. The
+    /// others are learnt from them.
     pub endpoints: Vec<String>,
+    /// Certificates, where the cluster wants them. Every connection is TLS then, those to learnt nodes too.
+    pub tls: Option<ClientTls>,
     /// How long one call may take, with all its retries.
     pub deadline: Duration,
     /// How long one attempt to connect may take.
@@ -25,6 +30,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             endpoints: Vec::new(),
+            tls: None,
             deadline: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(1),
             attempt_timeout: Duration::from_secs(3),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use holdfast_proto::v1;
 use parking_lot::RwLock;
 
+use crate::ClientOptions;
 use crate::ids::slot_of;
 
 /// For whom a request is.
@@ -77,9 +78,35 @@ pub fn shard_of(topology: &v1::GetTopologyResponse, sku: &str) -> Option<u32> {
     Some(owner.shard)
 }
 
+/// How nodes are spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    #[default]
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub(crate) fn of(options: &ClientOptions) -> Self {
+        if options.tls.is_some() {
+            Self::Https
+        } else {
+            Self::Http
+        }
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// The last topology heard of.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
+    scheme: Scheme,
     known: RwLock<Option<Known>>,
 }
 
@@ -92,6 +119,18 @@ struct Known {
 }
 
 impl Routes {
+    pub(crate) fn new(scheme: Scheme) -> Self {
+        Self {
+            scheme,
+            known: RwLock::default(),
+        }
+    }
+
+    /// A node's address as an endpoint.
+    pub(crate) fn with_scheme(&self, client_address: &str) -> String {
+        format!("{}://{client_address}", self.scheme.as_str())
+    }
+
     pub(crate) fn learn(&self, topology: v1::GetTopologyResponse) {
         *self.known.write() = Some(Known {
             topology,
@@ -127,7 +166,7 @@ impl Routes {
         }
     }
 
-    /// The address of the node that leads the shard, as `http://host:port`.
+    /// The address of the node that leads the shard, as an endpoint.
     pub(crate) fn leader(&self, shard: u32) -> Option<String> {
         let known = self.known.read();
         let topology = &known.as_ref()?.topology;
@@ -137,7 +176,7 @@ impl Routes {
             .find(|candidate| candidate.shard == shard)?
             .leader_node_id;
         let node = topology.nodes.iter().find(|node| node.node_id == leader)?;
-        usable_address(&node.client_address)
+        self.usable_address(&node.client_address)
     }
 
     /// The addresses of all nodes.
@@ -149,16 +188,16 @@ impl Routes {
             .unwrap_or_default();
         nodes
             .iter()
-            .filter_map(|node| usable_address(&node.client_address))
+            .filter_map(|node| self.usable_address(&node.client_address))
             .collect()
     }
-}
 
-/// A node that listens on all its interfaces may say so instead of where it is: that is no address.
-fn usable_address(client_address: &str) -> Option<String> {
-    let host = client_address.rsplit_once(':')?.0;
-    let wildcard = matches!(host, "" | "0.0.0.0" | "[::]" | "::");
-    (!wildcard).then(|| format!("http://{client_address}"))
+    /// A node that listens on all its interfaces may say so instead of where it is: that is no address.
+    fn usable_address(&self, client_address: &str) -> Option<String> {
+        let host = client_address.rsplit_once(':')?.0;
+        let wildcard = matches!(host, "" | "0.0.0.0" | "[::]" | "::");
+        (!wildcard).then(|| self.with_scheme(client_address))
+    }
 }
 
 #[cfg(test)]
@@ -209,5 +248,8 @@ mod tests {
         assert_eq!(routes.leader(1), None);
         assert_eq!(routes.leader(7), None);
         assert_eq!(routes.addresses(), ["http://127.0.0.1:7411"]);
+        let routes = Routes::new(Scheme::Https);
+        routes.learn(topology());
+        assert_eq!(routes.leader(0), Some("https://127.0.0.1:7411".to_owned()));
     }
 }

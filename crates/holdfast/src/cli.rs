@@ -1,13 +1,15 @@
 //! The command line: what is common to all commands, and which commands there are.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser};
-use holdfast_client::ClientOptions;
+use holdfast_client::{ClientOptions, ClientTls};
 
 use crate::commands::Command;
 use crate::context::Context;
+use crate::failure::Usage;
 use crate::output::Output;
 use crate::{failure, logs, output};
 
@@ -30,7 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// Nodes to talk to, as http://host:port, separated by commas
+    /// Nodes to talk to, as http://host:port (https:// with certificates), separated by commas
     #[arg(
         long,
         global = true,
@@ -40,6 +42,8 @@ pub(crate) struct GlobalArgs {
         default_value = "http://127.0.0.1:7411,http://127.0.0.1:7421,http://127.0.0.1:7431"
     )]
     endpoints: Vec<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Answer in JSON, errors too
     #[arg(long, global = true)]
     json: bool,
@@ -56,6 +60,30 @@ pub(crate) struct GlobalArgs {
     /// Without it, warnings; `serve` logs what its configuration says
     #[arg(long, global = true, env = "HOLDFAST_LOG", value_name = "LEVEL")]
     log_level: Option<String>,
+}
+
+/// The certificates for a cluster that wants them: all three or none.
+#[derive(Debug, Clone, Args)]
+struct TlsArgs {
+    /// The CA of the nodes, as a PEM file
+    #[arg(long, global = true, env = "HOLDFAST_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Our certificate, as a PEM file
+    #[arg(long, global = true, env = "HOLDFAST_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of our certificate, as a PEM file
+    #[arg(long, global = true, env = "HOLDFAST_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    fn read(&self) -> anyhow::Result<Option<ClientTls>> {
+        match (&self.tls_ca, &self.tls_cert, &self.tls_key) {
+            (None, None, None) => Ok(None),
+            (Some(ca), Some(certificate), Some(key)) => Ok(Some(ClientTls::read(ca, certificate, key)?)),
+            _ => Err(Usage("TLS needs --tls-ca, --tls-cert and --tls-key together".to_owned()).into()),
+        }
+    }
 }
 
 /// Parses the arguments, runs the command, prints its failure. The exit code is 0 when it worked, 1 when
@@ -83,6 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let options = ClientOptions {
         deadline: Duration::from_millis(cli.global.deadline_ms),
+        tls: cli.global.tls.read()?,
         ..ClientOptions::new(cli.global.endpoints)
     };
     let context = Context::new(options, Output::new(cli.global.json), cli.global.log_level);

@@ -17,9 +17,15 @@ pub(crate) enum Format {
 /// # Errors
 /// When the filter is none.
 pub(crate) fn start(filter: &str, format: Format) -> anyhow::Result<()> {
+    let says_of_audit = filter.contains("audit");
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("the log level {filter:?} is not valid: write error, warn, info, debug or trace")
     })?;
+    // Who was refused is written down at every level, unless the filter itself speaks of it.
+    let filter = match (says_of_audit, "audit=info".parse()) {
+        (false, Ok(audit)) => filter.add_directive(audit),
+        _ => filter,
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -25,6 +25,8 @@ use crate::metrics::Metrics;
 use crate::orders::{OrderError, Orders};
 use crate::peers::{Identity, Peers};
 use crate::router::Router;
+use crate::security::Caller;
+use crate::security::access::Access;
 use crate::tasks::Tasks;
 use crate::validation::Invalid;
 
@@ -49,6 +51,7 @@ pub(crate) struct Api {
     pub(crate) router: Router,
     pub(crate) orders: Orders,
     pub(crate) peers: Peers,
+    pub(crate) access: Access,
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
     pub(crate) started: Instant,
@@ -113,13 +116,26 @@ impl Api {
         Instant::now() + timeout.saturating_sub(ANSWER_TIME.min(timeout / 5))
     }
 
-    /// Has one command decided by its shard. Returns the shard.
+    /// Has one command decided by its shard, if the caller may have that. Returns the shard.
     pub(crate) async fn decide(
         &self,
+        caller: &Caller,
         taken: Result<Taken, Invalid>,
         deadline: Instant,
     ) -> Result<(u32, Success), Refusal> {
-        let taken = taken?;
+        // What is malformed counts too.
+        self.check_rate(caller)?;
+        self.decide_counted(caller, taken?, deadline).await
+    }
+
+    /// As [`Api::decide`], for what was counted against the caller's rate already.
+    pub(crate) async fn decide_counted(
+        &self,
+        caller: &Caller,
+        taken: Taken,
+        deadline: Instant,
+    ) -> Result<(u32, Success), Refusal> {
+        let taken = self.admit(caller, taken, deadline).await?;
         let known = self.router.known_shard(&taken)?;
         // What is rare and large is boxed: every call's future has room for all its branches.
         match (&taken.command.action, known) {

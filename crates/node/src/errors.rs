@@ -48,7 +48,7 @@ const fn rule(
 }
 
 /// All reasons, in the order of their numbers.
-pub const RULES: [Rule; 21] = [
+pub const RULES: [Rule; 23] = [
     rule(
         Reason::InvalidRequest,
         Code::InvalidArgument,
@@ -195,6 +195,20 @@ pub const RULES: [Rule; 21] = [
         false,
         "Nothing of the transfer is in transit any more: all of it arrived or was written off.",
         "Goods that turn up after all are a Receive or an Adjust.",
+    ),
+    rule(
+        Reason::PermissionDenied,
+        Code::PermissionDenied,
+        false,
+        "The policy does not allow the caller this, or not for that storefront or warehouse. Nothing happened.",
+        "Ask the operators for a rule with what the message names; the operation id can be used again.",
+    ),
+    rule(
+        Reason::Unauthenticated,
+        Code::Unauthenticated,
+        false,
+        "The caller's certificate expired while it was connected. Nothing happened.",
+        "Connect again with a certificate that is in date; the operation id can be used again.",
     ),
 ];
 

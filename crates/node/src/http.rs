@@ -7,6 +7,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use tokio::sync::oneshot;
 
 use crate::api::Api;
+use crate::security::tls::Tls;
 
 /// The running HTTP server.
 pub(crate) struct HttpHandle {
@@ -14,11 +15,17 @@ pub(crate) struct HttpHandle {
     thread: std::thread::JoinHandle<()>,
 }
 
-/// Serves on a bound listener until it is stopped.
+/// Serves on a bound listener until it is stopped, over TLS when there is one.
 ///
 /// # Errors
 /// The listener or the thread cannot be used.
-pub(crate) async fn start(listener: TcpListener, api: Arc<Api>) -> std::io::Result<HttpHandle> {
+pub(crate) async fn start(
+    listener: TcpListener,
+    tls: Option<&Arc<Tls>>,
+    api: Arc<Api>,
+) -> std::io::Result<HttpHandle> {
+    let tls = tls.map(Tls::accepting_http).transpose();
+    let tls = tls.map_err(std::io::Error::other)?;
     let (started, starting) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("http".to_owned())
@@ -33,8 +40,11 @@ pub(crate) async fn start(listener: TcpListener, api: Arc<Api>) -> std::io::Resu
                 })
                 .workers(1)
                 .disable_signals()
-                .shutdown_timeout(1)
-                .listen(listener)
+                .shutdown_timeout(1);
+                let server = match tls {
+                    Some(tls) => server.listen_rustls_0_23(listener, tls),
+                    None => server.listen(listener),
+                }
                 .map(HttpServer::run);
                 match server {
                     Ok(server) => {

@@ -18,6 +18,7 @@
 //!   leads nothing, then it finishes what it has taken, then its shards and its log are closed.
 //! - [`errors`] has the one table from a refusal's reason to a gRPC code, whether to retry, and what to do about it.
 //! - [`metrics`] has the one list of what `/metrics` shows; `http.rs` serves it with `/livez` and `/readyz`.
+//! - `security/` decides who may come in: certificates, handshakes, who a caller is.
 //! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
 //!
 //! Start reading in `node.rs`, then follow one request from `services/reservations.rs`.
@@ -37,6 +38,7 @@ mod orders;
 pub mod peers;
 mod router;
 mod runtime;
+mod security;
 mod servers;
 mod services;
 mod stores;
@@ -48,4 +50,6 @@ pub use listeners::Listeners;
 pub use node::{Node, StartError, StopError};
 pub use orders::{OrderError, Orders};
 pub use runtime::run_with_threads;
+pub use security::certificates::CertificateFileError;
+pub use security::policy::PolicyError;
 pub use stores::StoresError;

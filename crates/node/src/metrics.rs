@@ -2,6 +2,8 @@
 //!
 //! Labels have few values: methods of the API, gRPC codes, reasons, shards, roles. Never a SKU or a caller.
 
+mod security;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
 use crate::errors;
+
+pub use security::SecurityMetrics;
 
 /// 0.1 ms to 13 s, doubling.
 fn latency_buckets() -> Histogram {
@@ -73,7 +77,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// All metrics of one node.
-    pub fn new(node_id: u64, shards: Arc<[ShardHandle]>) -> Self {
+    pub fn new(node_id: u64, shards: Arc<[ShardHandle]>, security: &SecurityMetrics) -> Self {
         let mut registry = Registry::with_prefix("holdfast");
         let build = Info::new(vec![
             ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -123,6 +127,7 @@ impl Metrics {
         );
         let changes_sent = Counter::default();
         registry.register("changes_sent", "Changes sent to consumers", changes_sent.clone());
+        security.register(&mut registry);
         registry.register_collector(Box::new(Replicas { shards }));
         Self {
             registry,

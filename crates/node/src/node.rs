@@ -8,7 +8,7 @@ use std::time::Duration;
 use holdfast_ledger::LedgerOptions;
 use holdfast_shard::{Host, PeerTransport, Role, ShardHandle, ShardOptions, Threads};
 use holdfast_storage::Log;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,9 @@ use crate::metrics::Metrics;
 use crate::orders::Orders;
 use crate::peers::{Identity, PeerAddressError, Peers};
 use crate::router::Router;
+use crate::security::certificates::CertificateFileError;
+use crate::security::policy::PolicyError;
+use crate::security::{Port, Security};
 use crate::servers::{serve_clients, serve_peers};
 use crate::stores::{self, Stores, StoresError};
 use crate::tasks::Tasks;
@@ -51,6 +54,12 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificateFileError),
+    /// The policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The data folder cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
@@ -85,6 +94,8 @@ pub struct Node {
     http: HttpHandle,
     client_server: JoinHandle<Result<(), tonic::transport::Error>>,
     fatal: watch::Receiver<Option<String>>,
+    /// Look at the files again.
+    reload: Arc<Notify>,
     /// Ends the peers' streams and servers, after the shards are stopped.
     peers_stopping: CancellationToken,
 }
@@ -157,6 +168,12 @@ impl Node {
     /// Where `/metrics`, `/livez` and `/readyz` are.
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
+    }
+
+    /// Looks at the files of certificates and of the policy again now, not only at the next interval. New ones that are good
+    /// are used, certificates for new handshakes; bad ones are logged and what was there before stays.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Its id in the cluster.
@@ -298,13 +315,20 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let nodes = nodes_with_ports(&config, client_address, peer_address);
     let (tasks, panics) = Tasks::new();
     let (fatal, fatal_seen) = watch::channel(None);
+    let security = Security::start(&config, &tasks, &begun.peers_stopping)?;
 
     let Stores {
         log,
         shards: shard_stores,
     } = stores::open(&config).await?;
     begun.log = Some(log.clone());
-    let peers = Peers::start(identity, &nodes, &tasks, &begun.peers_stopping)?;
+    let peers = Peers::start(
+        identity,
+        &nodes,
+        security.tls.as_ref(),
+        &tasks,
+        &begun.peers_stopping,
+    )?;
     let transport: Arc<dyn PeerTransport> = Arc::new(peers.clone());
     let threads = if config.has_one_thread() {
         Threads::Shared
@@ -349,7 +373,8 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         router: Router::new(Arc::clone(&shards)),
         orders,
         peers,
-        metrics: Metrics::new(identity.node_id, Arc::clone(&shards)),
+        access: security.access(),
+        metrics: Metrics::new(identity.node_id, Arc::clone(&shards), &security.metrics),
         tasks: tasks.clone(),
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
@@ -367,9 +392,23 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             }
         });
     }
-    serve_peers(listeners.peer, identity, shards, &tasks, &begun.peers_stopping)?;
-    let client_server = serve_clients(listeners.client, &config, &api, &begun.peers_stopping)?;
-    let http = crate::http::start(listeners.http, Arc::clone(&api))
+    serve_peers(
+        listeners.peer,
+        security.gate(Port::Peer),
+        identity,
+        shards,
+        &tasks,
+        &begun.peers_stopping,
+    )?;
+    let client_server = serve_clients(
+        listeners.client,
+        security.gate(Port::Client),
+        &config,
+        &api,
+        &begun.peers_stopping,
+    )?;
+    let http_tls = security.tls.as_ref().filter(|_| config.tls.http);
+    let http = crate::http::start(listeners.http, http_tls, Arc::clone(&api))
         .await
         .map_err(|error| StartError::Server {
             server: "http",
@@ -385,6 +424,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         http,
         client_server,
         fatal: fatal_seen,
+        reload: security.reload,
         peers_stopping: begun.peers_stopping.clone(),
     })
 }

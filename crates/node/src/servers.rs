@@ -7,33 +7,42 @@ use std::time::Duration;
 use holdfast_proto::peer::peer_server::PeerServer;
 use holdfast_shard::ShardHandle;
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use crate::api::Api;
 use crate::peers::{Identity, MAX_PEER_MESSAGE_BYTES, PeerService};
+use crate::security::incoming::{Connection, Gate, incoming};
 use crate::tasks::Tasks;
 use crate::{NodeConfig, StartError, services};
 
 /// How often readiness is looked at, to tell the health service.
 const READINESS_INTERVAL: Duration = Duration::from_millis(50);
 
-fn incoming(listener: TcpListener, server: &'static str) -> Result<TcpIncoming, StartError> {
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| StartError::Server {
+/// The largest headers of one call.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+
+fn guarded(
+    listener: TcpListener,
+    gate: Gate,
+    tasks: &Tasks,
+) -> Result<ReceiverStream<std::io::Result<Connection>>, StartError> {
+    let server = gate.port.as_str();
+    incoming(listener, gate, tasks).map_err(|error| StartError::Server {
         server,
         message: error.to_string(),
-    })?;
-    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
+    })
 }
 
 pub(crate) fn serve_peers(
     listener: TcpListener,
+    gate: Gate,
     identity: Identity,
     shards: Arc<[ShardHandle]>,
     tasks: &Tasks,
     stopping: &CancellationToken,
 ) -> Result<(), StartError> {
-    let incoming = incoming(listener, "peer")?;
+    let incoming = guarded(listener, gate, tasks)?;
     let service = PeerService::new(identity, shards, tasks.clone(), stopping.clone());
     let service = PeerServer::new(service)
         .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
@@ -54,16 +63,18 @@ pub(crate) fn serve_peers(
 
 pub(crate) fn serve_clients(
     listener: TcpListener,
+    gate: Gate,
     config: &NodeConfig,
     api: &Arc<Api>,
     stopping: &CancellationToken,
 ) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
-    let incoming = incoming(listener, "client")?;
+    let incoming = guarded(listener, gate, &api.tasks)?;
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(api, reporter, stopping.clone());
     let mut others = tonic::service::Routes::builder();
     others.add_service(health);
-    let routes = services::routes(Arc::clone(api), others).map_err(|error| StartError::Server {
+    let routes = services::routes(Arc::clone(api), config.security.reflection, others);
+    let routes = routes.map_err(|error| StartError::Server {
         server: "client",
         message: error.to_string(),
     })?;
@@ -73,6 +84,7 @@ pub(crate) fn serve_clients(
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
     Ok(tokio::spawn(server))

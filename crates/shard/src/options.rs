@@ -29,7 +29,8 @@ pub struct ShardOptions {
     pub max_entry_bytes: usize,
     /// At most so many entries proposed and not yet applied.
     pub max_entries_in_flight: usize,
-    /// At most so many commands waiting for an entry; more are refused as overloaded.
+    /// At most so many commands waiting for an entry; more are refused as overloaded. Reserves are refused from half of it on,
+    /// all but commits and releases from three quarters on.
     pub queue_limit_commands: usize,
     /// At most so many reads waiting for a confirmation; more are refused as overloaded.
     pub queue_limit_reads: usize,

@@ -1,6 +1,7 @@
 //! The shard's actor: many submissions in, few log entries out.
 
 mod batch;
+mod shed;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -384,22 +385,23 @@ impl Handler<Submit> for Proposer {
     type Result = ();
 
     fn handle(&mut self, submit: Submit, ctx: &mut Context<Self>) {
-        let count = submit.open.len();
         let items = Batch::items(submit.commands, &submit.open, submit.deadline, submit.reply);
         let waiting = self.work.queue.len() + self.work.confirming;
         if self.work.stopping {
             items
                 .into_iter()
                 .for_each(|item| item.answer(CommandReply::NotProposed));
-        } else if waiting + count > self.parts.options.queue_limit_commands {
-            add(&self.parts.counters.commands_overloaded, count);
+        } else {
+            let (taken, refused) = shed::shed(items, waiting, self.parts.options.queue_limit_commands);
+            add(&self.parts.counters.commands_overloaded, refused.len());
             let reply = CommandReply::Overloaded {
                 retry_after_ms: RETRY_AFTER_MS,
             };
-            items.into_iter().for_each(|item| item.answer(reply.clone()));
-        } else {
-            self.work.queue.extend(items);
-            self.schedule_pump(ctx);
+            refused.into_iter().for_each(|item| item.answer(reply.clone()));
+            if !taken.is_empty() {
+                self.work.queue.extend(taken);
+                self.schedule_pump(ctx);
+            }
         }
     }
 }

@@ -65,6 +65,10 @@ data_dir = "/var/lib/holdfast/node"
 client = {{ printf "%s:7301" .Values.listenAddress | toJson }}
 peer = {{ printf "%s:7302" .Values.listenAddress | toJson }}
 http = {{ printf "%s:7303" .Values.listenAddress | toJson }}
+
+[security]
+# The chart brings no certificates: the NetworkPolicy says who reaches the ports.
+allow_plaintext = true
 {{ range $section, $keys := omit .Values.config "node" }}
 {{- if $keys }}
 [{{ $section }}]

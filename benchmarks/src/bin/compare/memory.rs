@@ -158,7 +158,7 @@ mod tests {
         for entry_ms in [0, SLOWLY_MS] {
             let memory = fill(50_000, entry_ms).unwrap();
             assert_eq!(memory.cells, 50_000);
-            assert!(memory.loaded_bytes >= memory.empty_bytes, "{memory:?}");
+            // How much is resident belongs to the other tests of this process too.
             assert_eq!(memory.reservations > 0, entry_ms == 0);
         }
     }

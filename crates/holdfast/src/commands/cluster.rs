@@ -121,9 +121,7 @@ async fn status(context: &Context) -> anyhow::Result<()> {
 }
 
 async fn ask(client: &Client, node: &v1::Node) -> NodeStatus {
-    let status = client
-        .get_node_status(&format!("http://{}", node.client_address))
-        .await;
+    let status = client.get_node_status(&client.address_of(node)).await;
     (node.clone(), status)
 }
 

@@ -1,12 +1,13 @@
 //! `holdfast serve`: one node.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use holdfast_node::config::LogFormat;
 use holdfast_node::{Node, NodeConfig, run_with_threads};
 use tokio::io::AsyncReadExt as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::context::Context;
 use crate::logs;
@@ -44,6 +45,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 async fn serve(config: NodeConfig, stop_with_stdin: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    // Without certificates a hang-up ends the process, as it always did.
+    let hang_up = match config.tls.is_set() {
+        true => Some(signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?),
+        false => None,
+    };
     let node_id = config.node.node_id;
     let node = Node::start(config).await?;
     tracing::info!(
@@ -54,6 +60,7 @@ async fn serve(config: NodeConfig, stop_with_stdin: bool) -> anyhow::Result<()> 
         "node started"
     );
     let why = tokio::select! {
+        never = reload_when_told(&node, hang_up) => match never {},
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
         () = stdin_ended(stop_with_stdin) => "the end of standard input",
@@ -70,6 +77,18 @@ async fn serve(config: NodeConfig, stop_with_stdin: bool) -> anyhow::Result<()> 
     }
     tracing::info!(node_id, "node stopped");
     Ok(())
+}
+
+/// Has the certificates looked at again at each SIGHUP.
+async fn reload_when_told(node: &Node, hang_up: Option<Signal>) -> Infallible {
+    let Some(mut hang_up) = hang_up else {
+        return std::future::pending().await;
+    };
+    loop {
+        hang_up.recv().await;
+        tracing::info!("SIGHUP: looking at the certificates again");
+        node.reload();
+    }
 }
 
 /// Waits until standard input ends; forever when that is not asked for.

@@ -6,6 +6,7 @@
 mod overrides;
 mod reference;
 mod sections;
+mod security;
 mod validate;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use sections::{
     LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection, PeerSection,
     RaftSection, ShardsSection, StorageSection,
 };
+pub use security::{SecuritySection, TlsSection};
 
 /// The prefix of the environment variables that override the file.
 pub const ENV_PREFIX: &str = "HOLDFAST__";
@@ -48,6 +50,12 @@ pub struct NodeConfig {
     /// How the log and the change log lie on the disk.
     #[serde(default)]
     pub storage: StorageSection,
+    /// The certificates.
+    #[serde(default)]
+    pub tls: TlsSection,
+    /// Who may come in.
+    #[serde(default)]
+    pub security: SecuritySection,
     /// How much a client may ask for.
     #[serde(default)]
     pub limits: LimitsSection,

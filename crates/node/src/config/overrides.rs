@@ -5,7 +5,15 @@ use toml::{Table, Value};
 use super::{ConfigError, ENV_PREFIX, NodeConfig};
 
 /// Keys without a default, which are missing from the default table, and whether they hold text.
-const OPTIONAL_KEYS: [(&str, &str, bool); 2] = [("node", "cluster_id", true), ("node", "threads", false)];
+const OPTIONAL_KEYS: [(&str, &str, bool); 7] = [
+    ("node", "cluster_id", true),
+    ("node", "threads", false),
+    ("tls", "certificate", true),
+    ("tls", "key", true),
+    ("tls", "client_ca", true),
+    ("tls", "peer_ca", true),
+    ("security", "policy", true),
+];
 
 /// Writes the overrides into the table and says how many there were.
 pub(super) fn apply(

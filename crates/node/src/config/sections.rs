@@ -185,8 +185,14 @@ pub struct LimitsSection {
     /// The longest deadline of a unary call, in milliseconds, at least `default_deadline_ms`, at most 600000; a longer
     /// one is shortened to it. Default: 60000.
     pub max_deadline_ms: u64,
-    /// Most commands that wait in one shard; more are refused as overloaded. 1 to 1000000. Default: 65536.
+    /// Most commands that wait in one shard; more are refused as overloaded, with a time to wait. Reserves are refused from
+    /// half of it on, all but commits and releases from three quarters on. 1 to 1000000. Default: 65536.
     pub queue_limit_commands: usize,
+    /// Most connections of clients at a time, and as many of nodes; further ones are closed. 1 to 1000000. Default: 16384.
+    pub connections: usize,
+    /// Most calls and batch items that one principal may send to this node in a second, 0 to 100000000, as many at once;
+    /// further ones are refused as overloaded, with a time to wait. 0: no limit. Without TLS all are one principal. Default: 0.
+    pub principal_requests_per_second: u32,
     /// Most calls under way on one connection, 1 to 65536; further ones wait. Default: 1024.
     pub connection_calls: usize,
     /// Most items of one batch stream under way; the stream is read no further until some are done. 1024 to 65536.
@@ -204,6 +210,8 @@ impl Default for LimitsSection {
             default_deadline_ms: 5_000,
             max_deadline_ms: 60_000,
             queue_limit_commands: 65_536,
+            connections: 16_384,
+            principal_requests_per_second: 0,
             connection_calls: 1_024,
             batch_items_in_flight: 8_192,
             change_streams: 256,

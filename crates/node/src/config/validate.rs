@@ -44,6 +44,7 @@ impl NodeConfig {
         self.check_identity(&mut problems);
         self.check_timing(&mut problems);
         self.check_limits(&mut problems);
+        self.check_security(&mut problems);
         if problems.is_empty() {
             Ok(())
         } else {
@@ -242,6 +243,18 @@ impl NodeConfig {
             "limits.change_streams",
             limits.change_streams as u64,
             1..=65_536,
+        );
+        check_range(
+            problems,
+            "limits.connections",
+            limits.connections as u64,
+            1..=1_000_000,
+        );
+        check_range(
+            problems,
+            "limits.principal_requests_per_second",
+            u64::from(limits.principal_requests_per_second),
+            0..=100_000_000,
         );
         check_range(problems, "limits.drain_ms", limits.drain_ms, 0..=600_000);
         if let Err(e) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {

@@ -1,6 +1,7 @@
 //! Looks at a node from outside: its configuration, its disk, its ports, its peers, its clock. Works whether the node runs
 //! or not, and changes nothing.
 
+mod certificate;
 mod data;
 mod network;
 
@@ -39,6 +40,8 @@ pub enum Area {
     Peers,
     /// The wall clocks.
     Clock,
+    /// This node's certificate.
+    Certificate,
 }
 
 /// One thing that was found.
@@ -101,6 +104,7 @@ impl fmt::Display for Area {
             Self::Ports => "ports",
             Self::Peers => "peers",
             Self::Clock => "clock",
+            Self::Certificate => "certificate",
         })
     }
 }
@@ -116,6 +120,8 @@ pub async fn examine(config: &NodeConfig) -> Vec<Finding> {
         ),
     }];
     findings.extend(data::examine(config).await);
-    findings.extend(network::examine(config).await);
+    let (tls, found) = certificate::examine(config);
+    findings.extend(found);
+    findings.extend(network::examine(config, tls.as_ref()).await);
     findings
 }

@@ -1,6 +1,7 @@
 //! Ports, peers and clocks.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -13,6 +14,8 @@ use super::{Area, Finding};
 use crate::NodeConfig;
 use crate::clock::wall_clock_ms;
 use crate::config::PeerSection;
+use crate::security::dial::Dialer;
+use crate::security::tls::Tls;
 
 /// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,10 +32,10 @@ struct Seen {
     skew_ms: i64,
 }
 
-pub(super) async fn examine(config: &NodeConfig) -> Vec<Finding> {
+pub(super) async fn examine(config: &NodeConfig, tls: Option<&Arc<Tls>>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let own_id = config.node.node_id;
-    let own = ask(&config.listen.client).await;
+    let own = ask(&Dialer::new(tls.cloned(), own_id), &config.listen.client).await;
     let runs = matches!(&own, Ok(seen) if seen.node_id == own_id);
     for (key, address) in [
         ("listen.client", &config.listen.client),
@@ -45,7 +48,10 @@ pub(super) async fn examine(config: &NodeConfig) -> Vec<Finding> {
         .cluster_nodes()
         .into_iter()
         .filter(|node| node.node_id != own_id);
-    let examined = others.map(|node| async move { peer(config, &node).await });
+    let examined = others.map(|node| async move {
+        let dialer = Dialer::new(tls.cloned(), node.node_id);
+        peer(config, &node, &dialer).await
+    });
     findings.extend(join_all(examined).await.into_iter().flatten());
     findings
 }
@@ -70,7 +76,7 @@ fn port(key: &str, address: &str, runs: bool) -> Finding {
     }
 }
 
-async fn peer(config: &NodeConfig, node: &PeerSection) -> Vec<Finding> {
+async fn peer(config: &NodeConfig, node: &PeerSection, dialer: &Dialer) -> Vec<Finding> {
     let id = node.node_id;
     let mut findings = Vec::new();
     match tokio::time::timeout(PATIENCE, TcpStream::connect(&node.peer_address)).await {
@@ -81,7 +87,7 @@ async fn peer(config: &NodeConfig, node: &PeerSection) -> Vec<Finding> {
         Ok(Err(error)) => findings.push(unreachable(node, &node.peer_address, &error.to_string())),
         Err(_) => findings.push(unreachable(node, &node.peer_address, "no answer in time")),
     }
-    let seen = match ask(&node.client_address).await {
+    let seen = match ask(dialer, &node.client_address).await {
         Ok(seen) => seen,
         Err(why) => {
             findings.push(unreachable(node, &node.client_address, &why));
@@ -150,10 +156,10 @@ pub(super) fn skew(before: u64, shown: u64, after: u64) -> i64 {
 }
 
 /// Asks whoever is at a client address who it is.
-async fn ask(address: &str) -> Result<Seen, String> {
+async fn ask(dialer: &Dialer, address: &str) -> Result<Seen, String> {
     let asked = async {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
-        let channel = endpoint.connect().await.map_err(|e| e.to_string())?;
+        let channel = dialer.connect(&endpoint).await.map_err(|e| chain(&e))?;
         let mut client = ClusterClient::new(channel);
         let topology = client
             .get_topology(v1::GetTopologyRequest {})
@@ -176,4 +182,15 @@ async fn ask(address: &str) -> Result<Seen, String> {
         Ok(result) => result,
         Err(_) => Err("no answer in time".to_owned()),
     }
+}
+
+/// The transport's own words are only "transport error".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }

@@ -19,6 +19,7 @@ use tonic::{Request, Streaming};
 
 use super::identity::Greeting;
 use super::{CONNECT_TIMEOUT, MAX_PEER_MESSAGE_BYTES};
+use crate::security::dial::Dialer;
 use crate::tasks::Tasks;
 
 /// Most messages waiting to be written to one peer. A peer this far behind is told so, not buffered for.
@@ -44,6 +45,7 @@ impl Link {
         greeting: Greeting,
         peer: u64,
         endpoint: Endpoint,
+        dialer: Dialer,
         connected: Arc<AtomicBool>,
         tasks: &Tasks,
         stopping: CancellationToken,
@@ -51,7 +53,7 @@ impl Link {
         let (calls, queue) = mpsc::channel(QUEUE_MESSAGES);
         tasks.spawn("peer link", async move {
             tokio::select! {
-                () = keep_up(greeting, peer, endpoint, connected, queue) => {}
+                () = keep_up(greeting, peer, endpoint, dialer, connected, queue) => {}
                 () = stopping.cancelled() => {}
             }
         });
@@ -99,6 +101,7 @@ async fn keep_up(
     greeting: Greeting,
     peer: u64,
     endpoint: Endpoint,
+    dialer: Dialer,
     connected: Arc<AtomicBool>,
     mut queue: mpsc::Receiver<Call>,
 ) {
@@ -106,7 +109,7 @@ async fn keep_up(
     let mut reported = false;
     loop {
         let why = {
-            let connecting = connect(greeting, &endpoint);
+            let connecting = connect(greeting, &endpoint, &dialer);
             tokio::pin!(connecting);
             let result = loop {
                 tokio::select! {
@@ -159,9 +162,9 @@ fn refuse(call: Call, why: &str) {
     let _ = call.answer.send(Err(TransportError::NotSent(why.to_owned())));
 }
 
-async fn connect(greeting: Greeting, endpoint: &Endpoint) -> Result<Stream, String> {
+async fn connect(greeting: Greeting, endpoint: &Endpoint, dialer: &Dialer) -> Result<Stream, String> {
     let attempt = async {
-        let channel: Channel = endpoint.connect().await.map_err(|e| chain(&e))?;
+        let channel: Channel = dialer.connect(endpoint).await.map_err(|e| chain(&e))?;
         let mut client = PeerClient::new(channel)
             .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);

@@ -38,6 +38,8 @@ pub use identity::Identity;
 pub use server::PeerService;
 
 use crate::config::PeerSection;
+use crate::security::dial::Dialer;
+use crate::security::tls::Tls;
 use crate::tasks::Tasks;
 
 /// The largest message between peers: several full entries fit, and one of the largest client message.
@@ -104,25 +106,28 @@ impl Peers {
     pub(crate) fn start(
         identity: Identity,
         nodes: &[PeerSection],
+        tls: Option<&Arc<Tls>>,
         tasks: &Tasks,
         stopping: &CancellationToken,
     ) -> Result<Self, PeerAddressError> {
         let mut peers = BTreeMap::new();
         for node in nodes.iter().filter(|node| node.node_id != identity.node_id) {
+            let dialer = Dialer::new(tls.cloned(), node.node_id);
             let to_peer = endpoint(node.node_id, &node.peer_address)?;
             let connected = Arc::new(AtomicBool::new(false));
             let link = link::Link::start(
                 identity.to(node.node_id),
                 node.node_id,
                 to_peer.clone(),
+                dialer.clone(),
                 Arc::clone(&connected),
                 tasks,
                 stopping.clone(),
             );
-            let calls = PeerClient::new(to_peer.connect_lazy())
+            let calls = PeerClient::new(dialer.connect_lazy(&to_peer))
                 .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
-            let clients = endpoint(node.node_id, &node.client_address)?.connect_lazy();
+            let clients = dialer.connect_lazy(&endpoint(node.node_id, &node.client_address)?);
             peers.insert(
                 node.node_id,
                 Peer {

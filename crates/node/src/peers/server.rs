@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Identity;
+use crate::security::Caller;
 use crate::tasks::Tasks;
 
 /// Most answers waiting to be written to one peer; its requests are read no further until it takes them.
@@ -47,6 +48,21 @@ impl PeerService {
         }
     }
 
+    /// Checks a greeting, and that the certificate, where there is one, is of the node that it names.
+    fn greeted<T>(&self, request: &Request<T>) -> Result<u64, Status> {
+        let from = self.identity.check(request.metadata())?;
+        let proven = request
+            .extensions()
+            .get::<Caller>()
+            .and_then(|caller| caller.node_id);
+        match proven {
+            Some(node_id) if node_id != from => Err(Status::failed_precondition(format!(
+                "the caller says that it is node {from} and has the certificate of node {node_id}: correct tls.certificate or node.node_id"
+            ))),
+            _ => Ok(from),
+        }
+    }
+
     fn shard(&self, shard: u32) -> Result<&ShardHandle, Status> {
         self.shards.get(shard as usize).ok_or_else(|| {
             Status::invalid_argument(format!(
@@ -65,7 +81,7 @@ impl Peer for PeerService {
         &self,
         request: Request<Streaming<RaftMessage>>,
     ) -> Result<Response<Self::RaftStream>, Status> {
-        let from = self.identity.check(request.metadata())?;
+        let from = self.greeted(&request)?;
         let (answers, outgoing) = mpsc::channel(ANSWERS);
         let service = self.clone();
         let messages = request.into_inner();
@@ -83,7 +99,7 @@ impl Peer for PeerService {
         &self,
         request: Request<Streaming<SnapshotChunk>>,
     ) -> Result<Response<SnapshotInstalled>, Status> {
-        let from = self.identity.check(request.metadata())?;
+        let from = self.greeted(&request)?;
         let mut chunks = request.into_inner();
         let first = chunks
             .message()
@@ -108,7 +124,7 @@ impl Peer for PeerService {
     }
 
     async fn forward(&self, request: Request<ForwardRequest>) -> Result<Response<ForwardResponse>, Status> {
-        self.identity.check(request.metadata())?;
+        self.greeted(&request)?;
         let request = request.into_inner();
         let payload = self.shard(request.shard)?.handle_forward(request.payload).await;
         Ok(Response::new(ForwardResponse { payload }))

@@ -107,7 +107,7 @@ async fn pair(fake: Identity) -> Pair {
         client_address: address.clone(),
         peer_address: address,
     }];
-    let peers = Peers::start(identity(1), &nodes, &tasks, &stopping).unwrap();
+    let peers = Peers::start(identity(1), &nodes, None, &tasks, &stopping).unwrap();
     Pair {
         peers,
         fake,
@@ -178,7 +178,7 @@ async fn a_peer_that_is_down_unknown_or_somebody_else_is_told_at_once_and_nothin
         peer_address: "127.0.0.1:1".to_owned(),
     }];
     let stopping = CancellationToken::new();
-    let down = Peers::start(identity(1), &nodes, &tasks, &stopping).unwrap();
+    let down = Peers::start(identity(1), &nodes, None, &tasks, &stopping).unwrap();
     let forwarded = down
         .forward(TO, 0, Bytes::from_static(b"x"), Duration::from_secs(30))
         .await;

@@ -8,9 +8,11 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::availability_server::Availability;
 use tonic::{Request, Response, Status};
 
-use super::Service;
+use super::{Service, caller};
 use crate::api::wrong_reply;
 use crate::mapping::{outbound, plans};
+use crate::security::policy::Touched;
+use crate::security::verb::Verb;
 use crate::validation::{self, Invalid, MAX_SKUS};
 
 fn skus(names: Vec<String>) -> Result<Vec<Sku>, Invalid> {
@@ -35,11 +37,15 @@ impl Availability for Service {
         request: Request<v1::CheckAvailabilityRequest>,
     ) -> Result<Response<v1::CheckAvailabilityResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("CheckAvailability", async {
                 let freshness = validation::freshness("consistency", request.consistency)?;
                 let storefront = validation::storefront("storefront", request.storefront)?;
+                let asked_for = Touched::one(storefront.as_str());
+                self.api
+                    .allow(&caller, Verb::Read, &asked_for, &Touched::Everything)?;
                 let skus = skus(request.skus)?;
                 let mut by_shard: BTreeMap<u32, Vec<Sku>> = BTreeMap::new();
                 for sku in &skus {
@@ -78,11 +84,15 @@ impl Availability for Service {
         request: Request<v1::PromiseRequest>,
     ) -> Result<Response<v1::PromiseResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("Promise", async {
                 let freshness = validation::freshness("consistency", request.consistency)?;
                 let storefront = validation::storefront("storefront", request.storefront)?;
+                let asked_for = Touched::one(storefront.as_str());
+                self.api
+                    .allow(&caller, Verb::Read, &asked_for, &Touched::Everything)?;
                 let sku = validation::sku("sku", request.sku)?;
                 let until_ms = match request.until_ms {
                     0 => u64::MAX,

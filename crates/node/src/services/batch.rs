@@ -14,6 +14,8 @@ use crate::api::Api;
 use crate::errors;
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::outbound;
+use crate::security::Caller;
+use crate::security::access::Admission;
 use crate::validation::{self, MAX_BATCH_ITEMS};
 
 /// Most answers waiting to be written to the client.
@@ -24,15 +26,16 @@ type Answers = mpsc::Sender<Result<v1::BatchResponse, Status>>;
 /// Serves one stream in the background.
 pub(super) fn start(
     api: &Arc<Api>,
+    caller: Caller,
     messages: Streaming<v1::BatchRequest>,
 ) -> ReceiverStream<Result<v1::BatchResponse, Status>> {
     let (answers, outgoing) = mpsc::channel(ANSWERS);
     api.tasks
-        .spawn("batch stream", serve(Arc::clone(api), messages, answers));
+        .spawn("batch stream", serve(Arc::clone(api), caller, messages, answers));
     ReceiverStream::new(outgoing)
 }
 
-async fn serve(api: Arc<Api>, mut messages: Streaming<v1::BatchRequest>, answers: Answers) {
+async fn serve(api: Arc<Api>, caller: Caller, mut messages: Streaming<v1::BatchRequest>, answers: Answers) {
     let places = Arc::new(Semaphore::new(api.limits.batch_items_in_flight));
     loop {
         let message = tokio::select! {
@@ -66,7 +69,7 @@ async fn serve(api: Arc<Api>, mut messages: Streaming<v1::BatchRequest>, answers
             return;
         };
         let deadline = Instant::now() + Duration::from_millis(api.limits.default_deadline_ms);
-        dispatch(&api, items, permit, deadline, &answers);
+        dispatch(&api, &caller, items, permit, deadline, &answers);
     }
 }
 
@@ -80,6 +83,7 @@ async fn finish(places: &Semaphore, api: &Api, answers: &Answers, status: Status
 /// Sorts one message's items by shard and has each group decided at once.
 fn dispatch(
     api: &Arc<Api>,
+    caller: &Caller,
     items: Vec<v1::BatchItem>,
     permit: OwnedSemaphorePermit,
     deadline: Instant,
@@ -89,9 +93,17 @@ fn dispatch(
     let mut refused = Vec::new();
     let mut by_shard: BTreeMap<u32, (Vec<u64>, Vec<Taken>)> = BTreeMap::new();
     for v1::BatchItem { tag, request } in items {
-        let located = inbound::batch_item(request)
-            .map_err(v1::Refusal::from)
-            .and_then(|taken| Ok((api.router.known_shard(&taken)?, taken)));
+        let located = api
+            .check_rate(caller)
+            .and_then(|()| inbound::batch_item(request).map_err(v1::Refusal::from))
+            .and_then(|mut taken| {
+                // What has to be looked up first takes the way of what lives in an unknown shard.
+                let shard = match api.admit_now(caller, &mut taken.command)? {
+                    Admission::Granted => api.router.known_shard(&taken)?,
+                    Admission::NeedsLookup => None,
+                };
+                Ok((shard, taken))
+            });
         match located {
             Ok((Some(shard), taken)) => {
                 let (tags, group) = by_shard.entry(shard).or_default();
@@ -101,8 +113,9 @@ fn dispatch(
             Ok((None, taken)) => {
                 let (task_api, task_answers, permit) =
                     (Arc::clone(api), answers.clone(), Arc::clone(&permit));
+                let caller = caller.clone();
                 api.tasks.spawn("batch item", async move {
-                    let result = task_api.decide(Ok(taken), deadline).await;
+                    let result = task_api.decide_counted(&caller, taken, deadline).await;
                     let result = match result {
                         Ok((shard, success)) => outbound::batch_result(tag, shard, Ok(success)),
                         Err(refusal) => outbound::batch_result(tag, 0, Err(refusal)),

@@ -1,6 +1,7 @@
 //! The change stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use holdfast_ledger::{Change, Query, ReservationId, Sku};
@@ -13,10 +14,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::Service;
+use super::{Service, caller};
 use crate::api::{Api, PROXIED};
 use crate::errors;
 use crate::mapping::outbound;
+use crate::security::Caller;
+use crate::security::policy::Touched;
+use crate::security::verb::Verb;
 use crate::validation;
 
 /// Changes read from the change log at a time, in stored bytes; a message is about as large, or one entry.
@@ -25,6 +29,9 @@ const READ_BYTES: usize = 512 << 10;
 const MAX_PROXIED_BYTES: usize = 256 << 20;
 /// Most messages waiting to be written to the consumer.
 const ANSWERS: usize = 4;
+
+/// How often it is looked at whether the consumer may still follow while nothing changes.
+const JUDGED_EVERY: Duration = Duration::from_secs(1);
 
 type Answers = mpsc::Sender<Result<v1::TailChangesResponse, Status>>;
 
@@ -48,6 +55,7 @@ impl Filter {
 /// One consumer's stream.
 struct Tail {
     api: Arc<Api>,
+    caller: Caller,
     request: v1::TailChangesRequest,
     filter: Filter,
     /// Another node asks for its client: answer from here or not at all.
@@ -84,15 +92,18 @@ impl Tail {
         let reader = self.api.router.handle(self.request.shard).changes();
         let mut from_seq = self.request.from_seq.max(1);
         loop {
+            // Again and again: a stream can outlive its rule and its certificate.
+            may_follow(&self.api, &self.caller)
+                .map_err(|refusal| End::Told(self.api.refused("TailChanges", refusal)))?;
             match read(&reader, from_seq).await {
                 Ok(changes) if changes.is_empty() => {
                     if !self.request.follow {
                         return Ok(());
                     }
-                    reader
-                        .wait_past(from_seq - 1)
-                        .await
-                        .map_err(|error| self.told(&error))?;
+                    let waiting = reader.wait_past(from_seq - 1);
+                    if let Ok(waited) = tokio::time::timeout(JUDGED_EVERY, waiting).await {
+                        waited.map_err(|error| self.told(&error))?;
+                    }
                 }
                 Ok(changes) => from_seq = self.pass_on(changes, from_seq).await?,
                 Err(ChangeReadError::NotHere { .. }) if !self.proxied => {
@@ -181,6 +192,11 @@ impl Tail {
     }
 }
 
+/// A change stream shows all storefronts and all warehouses.
+fn may_follow(api: &Api, caller: &Caller) -> Result<(), Refusal> {
+    api.still_allow(caller, Verb::Changes, &Touched::Everything, &Touched::Everything)
+}
+
 async fn read(reader: &ChangeReader, from_seq: u64) -> Result<Vec<Change>, ChangeReadError> {
     let reader = reader.clone();
     // It reads from disk.
@@ -199,9 +215,12 @@ impl Changes for Service {
         request: Request<v1::TailChangesRequest>,
     ) -> Result<Response<Self::TailChangesStream>, Status> {
         let proxied = request.metadata().contains_key(PROXIED);
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("TailChanges", async {
+                self.api
+                    .allow(&caller, Verb::Changes, &Touched::Everything, &Touched::Everything)?;
                 self.api.router.shard("shard", request.shard)?;
                 let reservation_id = match request.reservation_id.as_ref() {
                     [] => None,
@@ -227,6 +246,7 @@ impl Changes for Service {
                 let filter = Filter { reservation_id, sku };
                 let tail = Tail {
                     api: Arc::clone(&self.api),
+                    caller,
                     request,
                     filter,
                     proxied,
@@ -247,8 +267,12 @@ impl Changes for Service {
     ) -> Result<Response<v1::GetPositionsResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
         let proxied = request.metadata().contains_key(PROXIED);
+        let caller = caller(&request)?;
         self.api
             .unary("GetPositions", async {
+                // They tell where streams begin and end, and nothing of what is in them.
+                self.api
+                    .allow(&caller, Verb::Changes, &Touched::Nothing, &Touched::Nothing)?;
                 let positions = self.api.router.shards().iter().map(|handle| async move {
                     let shard = handle.shard();
                     // The smallest question there is: what counts is the position it is answered at.
@@ -294,7 +318,7 @@ impl Service {
             request
                 .metadata_mut()
                 .insert(PROXIED, AsciiMetadataValue::from_static("1"));
-            request.set_timeout(std::time::Duration::from_secs(1));
+            request.set_timeout(Duration::from_secs(1));
             let Ok(response) = ChangesClient::new(channel).get_positions(request).await else {
                 continue;
             };

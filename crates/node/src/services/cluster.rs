@@ -5,23 +5,29 @@ use holdfast_proto::v1::Reason;
 use holdfast_proto::v1::cluster_client::ClusterClient;
 use holdfast_proto::v1::cluster_server::Cluster;
 use holdfast_shard::TransferError;
+use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::Service;
+use super::{Service, caller};
 use crate::api::PROXIED;
 use crate::clock;
 use crate::errors;
 use crate::router::slots_of_shard;
+use crate::security::audit;
+use crate::security::policy::Touched;
+use crate::security::verb::Verb;
 
 #[tonic::async_trait]
 impl Cluster for Service {
     async fn get_topology(
         &self,
-        _request: Request<v1::GetTopologyRequest>,
+        request: Request<v1::GetTopologyRequest>,
     ) -> Result<Response<v1::GetTopologyResponse>, Status> {
+        let caller = caller(&request)?;
         self.api
             .unary("GetTopology", async {
+                self.api.allow_known(&caller)?;
                 let shards = self.api.router.shards();
                 let shard_count = shards.len() as u32;
                 Ok(v1::GetTopologyResponse {
@@ -59,10 +65,12 @@ impl Cluster for Service {
 
     async fn get_node_status(
         &self,
-        _request: Request<v1::GetNodeStatusRequest>,
+        request: Request<v1::GetNodeStatusRequest>,
     ) -> Result<Response<v1::GetNodeStatusResponse>, Status> {
+        let caller = caller(&request)?;
         self.api
             .unary("GetNodeStatus", async {
+                self.api.allow_known(&caller)?;
                 let replica = |status: holdfast_shard::ReplicaStatus| v1::ReplicaStatus {
                     shard: status.shard,
                     role: status.role.as_str().to_owned(),
@@ -98,9 +106,14 @@ impl Cluster for Service {
         request: Request<v1::TransferLeaderRequest>,
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         let proxied = request.metadata().contains_key(PROXIED);
+        let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("TransferLeader", async {
+                self.api
+                    .allow(&caller, Verb::Admin, &Touched::Nothing, &Touched::Nothing)?;
+                audit::administered(&caller, "transfer_leader", request.shard);
                 let handle = self.api.router.shard("shard", request.shard)?;
                 let to = Some(request.to_node_id).filter(|to| *to != 0);
                 if let Some(to) = to
@@ -108,7 +121,14 @@ impl Cluster for Service {
                 {
                     return Err(errors::invalid(format!("to_node_id: there is no node {to}")));
                 }
-                match handle.transfer_leader(to).await {
+                let handover = tokio::time::timeout_at(deadline, handle.transfer_leader(to));
+                let Ok(handed_over) = handover.await else {
+                    return Err(errors::refusal(
+                        Reason::Deadline,
+                        "the handover did not end before the deadline: the topology tells who leads",
+                    ));
+                };
+                match handed_over {
                     Ok(leader_node_id) => Ok(v1::TransferLeaderResponse { leader_node_id }),
                     // It leads already, or it is for another node to hand over.
                     Err(TransferError::NotLeader { leader: Some(leader) }) if Some(leader) == to => {
@@ -117,7 +137,7 @@ impl Cluster for Service {
                         })
                     }
                     Err(TransferError::NotLeader { leader: Some(leader) }) if !proxied => {
-                        self.ask_leader(leader, request).await
+                        self.ask_leader(leader, request, deadline).await
                     }
                     Err(error) => Err(transfer_refusal(&error)),
                 }
@@ -131,6 +151,7 @@ impl Service {
         &self,
         leader: u64,
         request: v1::TransferLeaderRequest,
+        deadline: Instant,
     ) -> Result<v1::TransferLeaderResponse, v1::Refusal> {
         let Some(channel) = self.api.peers.client_channel(leader) else {
             return Err(errors::refusal(
@@ -139,6 +160,7 @@ impl Service {
             ));
         };
         let mut request = Request::new(request);
+        request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         request
             .metadata_mut()
             .insert(PROXIED, AsciiMetadataValue::from_static("1"));

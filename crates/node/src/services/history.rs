@@ -16,11 +16,14 @@ use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::{Service, listing};
+use super::{Service, caller, listing};
 use crate::api::{Api, PROXIED};
 use crate::clock::wall_clock_ms;
 use crate::errors;
 use crate::mapping::outbound;
+use crate::security::Caller;
+use crate::security::policy::Touched;
+use crate::security::verb::Verb;
 use crate::validation::{self, Invalid};
 
 /// Changes read from the change log at a time, in stored bytes.
@@ -113,12 +116,17 @@ impl Service {
 
     async fn stock_as_of(
         &self,
+        caller: &Caller,
         request: v1::GetStockAsOfRequest,
         deadline: Instant,
     ) -> Result<v1::GetStockAsOfResponse, Refusal> {
         use v1::get_stock_as_of_request::At as Asked;
         let sku = validation::sku("sku", request.sku)?;
         let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
+        // A cell shows the pools of all storefronts.
+        let warehouses = Touched::one_or_everything(warehouse.as_ref().map(|name| name.as_str()));
+        self.api
+            .allow(caller, Verb::Read, &Touched::Everything, &warehouses)?;
         let shard = self.api.router.shard_of(&sku);
         let at = match validation::required("at", request.at)? {
             Asked::Position(position) => position_of(shard, position)?,
@@ -136,6 +144,7 @@ impl Service {
 
     async fn reservation_as_of(
         &self,
+        caller: &Caller,
         request: v1::GetReservationAsOfRequest,
         deadline: Instant,
     ) -> Result<v1::GetReservationAsOfResponse, Refusal> {
@@ -179,6 +188,14 @@ impl Service {
                 "there was no such reservation by then: it was granted later, in another shard, or never";
             return Err(errors::refusal(Reason::UnknownReservation, message));
         }
+        for reservation in parts.iter().filter_map(|part| part.reservation.as_ref()) {
+            let lines = reservation.lines.iter();
+            let allocations = lines.flat_map(|line| line.allocations.iter());
+            let warehouses = allocations.map(|part| part.warehouse.as_str()).collect();
+            let storefront = Touched::one(&reservation.storefront);
+            self.api
+                .allow(caller, Verb::Read, &storefront, &Touched::These(warehouses))?;
+        }
         Ok(v1::GetReservationAsOfResponse { parts })
     }
 }
@@ -190,7 +207,8 @@ impl History for Service {
         request: Request<v1::GetStockAsOfRequest>,
     ) -> Result<Response<v1::GetStockAsOfResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
-        let answer = self.stock_as_of(request.into_inner(), deadline);
+        let caller = caller(&request)?;
+        let answer = self.stock_as_of(&caller, request.into_inner(), deadline);
         self.api.unary("GetStockAsOf", answer).await
     }
 
@@ -199,7 +217,8 @@ impl History for Service {
         request: Request<v1::GetReservationAsOfRequest>,
     ) -> Result<Response<v1::GetReservationAsOfResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
-        let answer = self.reservation_as_of(request.into_inner(), deadline);
+        let caller = caller(&request)?;
+        let answer = self.reservation_as_of(&caller, request.into_inner(), deadline);
         self.api.unary("GetReservationAsOf", answer).await
     }
 }

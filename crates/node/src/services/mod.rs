@@ -23,14 +23,22 @@ use holdfast_proto::v1::transfers_server::TransfersServer;
 use prost::Message as _;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
+use tonic::{Request, Status};
 
 use crate::api::Api;
+use crate::security::Caller;
 use crate::validation::MAX_MESSAGE_BYTES;
 
 /// All public services, each answering from the same [`Api`].
 #[derive(Clone)]
 pub(crate) struct Service {
     api: Arc<Api>,
+}
+
+/// Whoever sent a request: the connection it came on says so.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::internal("a connection does not say who is at its other end"))
 }
 
 /// The names under which the services report their health.
@@ -46,12 +54,13 @@ pub(crate) fn names() -> [&'static str; 7] {
     ]
 }
 
-/// The public services, their reflection, and `others`.
+/// The public services, their reflection if that is wanted, and `others`.
 ///
 /// # Errors
 /// The compiled contract is not readable, which is a defect of the build.
 pub(crate) fn routes(
     api: Arc<Api>,
+    reflection: bool,
     mut others: RoutesBuilder,
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let service = Service { api };
@@ -62,13 +71,13 @@ pub(crate) fn routes(
         .add_service(AvailabilityServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ChangesServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ClusterServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(HistoryServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(
-            tonic_reflection::server::Builder::configure()
-                .register_file_descriptor_set(public_contract()?)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                .build_v1()?,
-        );
+        .add_service(HistoryServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    if reflection {
+        let contract = tonic_reflection::server::Builder::configure()
+            .register_file_descriptor_set(public_contract()?)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        others.add_service(contract.build_v1()?);
+    }
     Ok(others.routes())
 }
 

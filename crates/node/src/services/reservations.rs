@@ -6,11 +6,14 @@ use holdfast_proto::v1::{self, Reason};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Service, batch};
+use super::{Service, batch, caller};
 use crate::api::wrong_reply;
 use crate::errors;
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::outbound;
+use crate::security::policy::Touched;
+use crate::security::touched::warehouses_of;
+use crate::security::verb::Verb;
 use crate::validation::{self, Invalid};
 
 impl Service {
@@ -21,10 +24,11 @@ impl Service {
         take: fn(M) -> Result<Taken, Invalid>,
     ) -> Result<Response<v1::TransitionResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let taken = take(request.into_inner());
         self.api
             .unary(method, async {
-                let (shard, success) = self.api.decide(taken, deadline).await?;
+                let (shard, success) = self.api.decide(&caller, taken, deadline).await?;
                 outbound::transitioned(shard, success)
             })
             .await
@@ -40,10 +44,11 @@ impl Reservations for Service {
         request: Request<v1::ReserveRequest>,
     ) -> Result<Response<v1::ReserveResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let taken = inbound::reserve(request.into_inner());
         self.api
             .unary("Reserve", async {
-                let (shard, success) = self.api.decide(taken, deadline).await?;
+                let (shard, success) = self.api.decide(&caller, taken, deadline).await?;
                 outbound::reserved(shard, success)
             })
             .await
@@ -96,6 +101,7 @@ impl Reservations for Service {
         request: Request<v1::GetReservationRequest>,
     ) -> Result<Response<v1::GetReservationResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("GetReservation", async {
@@ -114,6 +120,9 @@ impl Reservations for Service {
                     QueryReply::Reservation(Some(part)) => {
                         let whole = self.api.orders.whole(part, freshness, deadline).await;
                         let (home, view) = whole.map_err(outbound::order_error)?;
+                        let storefront = Touched::one(view.storefront.as_str());
+                        let warehouses = Touched::These(warehouses_of(&view, &[]));
+                        self.api.allow(&caller, Verb::Read, &storefront, &warehouses)?;
                         let shard = home.unwrap_or(shard);
                         let reservation = Some(outbound::reservation(shard, view));
                         Ok(v1::GetReservationResponse { read, reservation })
@@ -132,9 +141,10 @@ impl Reservations for Service {
         &self,
         request: Request<Streaming<v1::BatchRequest>>,
     ) -> Result<Response<Self::BatchStream>, Status> {
+        let caller = caller(&request)?;
         let messages = request.into_inner();
         self.api
-            .unary("Batch", async { Ok(batch::start(&self.api, messages)) })
+            .unary("Batch", async { Ok(batch::start(&self.api, caller, messages)) })
             .await
     }
 }

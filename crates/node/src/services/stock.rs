@@ -6,10 +6,12 @@ use holdfast_proto::v1::stock_server::Stock;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{Service, listing};
+use super::{Service, caller, listing};
 use crate::api::wrong_reply;
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::{outbound, plans};
+use crate::security::policy::Touched;
+use crate::security::verb::Verb;
 use crate::validation::{self, Invalid};
 
 impl Service {
@@ -20,10 +22,11 @@ impl Service {
         take: fn(M) -> Result<Taken, Invalid>,
     ) -> Result<Response<v1::StockResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let taken = take(request.into_inner());
         self.api
             .unary(method, async {
-                let (shard, success) = self.api.decide(taken, deadline).await?;
+                let (shard, success) = self.api.decide(&caller, taken, deadline).await?;
                 outbound::stocked(shard, success)
             })
             .await
@@ -87,12 +90,16 @@ impl Stock for Service {
         request: Request<v1::ListSuppliesRequest>,
     ) -> Result<Response<v1::ListSuppliesResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("ListSupplies", async {
                 let freshness = validation::freshness("consistency", request.consistency)?;
                 let sku = validation::sku("sku", request.sku)?;
                 let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
+                let warehouses = Touched::one_or_everything(warehouse.as_ref().map(|name| name.as_str()));
+                self.api
+                    .allow(&caller, Verb::Read, &Touched::Nothing, &warehouses)?;
                 let shard = self.api.router.shard_of(&sku);
                 let query = Query::Supplies { sku, warehouse };
                 let answer = self.api.query(shard, query, freshness, deadline).await?;
@@ -113,11 +120,14 @@ impl Stock for Service {
         request: Request<v1::ListDeficitsRequest>,
     ) -> Result<Response<v1::ListDeficitsResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("ListDeficits", async {
                 let freshness = validation::freshness("consistency", request.consistency)?;
                 self.api.router.shard("shard", request.shard)?;
+                self.api
+                    .allow(&caller, Verb::Read, &Touched::Nothing, &Touched::Everything)?;
                 let after = match (request.after_sku.is_empty(), request.after_warehouse.is_empty()) {
                     (true, true) => None,
                     _ => Some((
@@ -148,12 +158,17 @@ impl Stock for Service {
         request: Request<v1::GetStockRequest>,
     ) -> Result<Response<v1::GetStockResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("GetStock", async {
                 let freshness = validation::freshness("consistency", request.consistency)?;
                 let sku = validation::sku("sku", request.sku)?;
                 let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
+                // A cell shows the pools of all storefronts.
+                let warehouses = Touched::one_or_everything(warehouse.as_ref().map(|name| name.as_str()));
+                self.api
+                    .allow(&caller, Verb::Read, &Touched::Everything, &warehouses)?;
                 let shard = self.api.router.shard_of(&sku);
                 let answer = self
                     .api
@@ -176,6 +191,7 @@ impl Stock for Service {
         request: Request<v1::ListStockRequest>,
     ) -> Result<Response<Self::ListStockStream>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("ListStock", async {
@@ -187,6 +203,8 @@ impl Stock for Service {
                     }
                     None => (0..self.api.router.shards().len() as u32).collect(),
                 };
+                self.api
+                    .allow(&caller, Verb::Read, &Touched::Everything, &Touched::Everything)?;
                 Ok(listing::start(&self.api, shards, freshness, deadline))
             })
             .await

@@ -5,10 +5,12 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::transfers_server::Transfers;
 use tonic::{Request, Response, Status};
 
-use super::Service;
+use super::{Service, caller};
 use crate::api::wrong_reply;
 use crate::errors;
 use crate::mapping::{inbound, outbound, plans};
+use crate::security::policy::Touched;
+use crate::security::verb::Verb;
 use crate::validation;
 
 #[tonic::async_trait]
@@ -40,6 +42,7 @@ impl Transfers for Service {
         request: Request<v1::GetTransferRequest>,
     ) -> Result<Response<v1::GetTransferResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("GetTransfer", async {
@@ -68,6 +71,9 @@ impl Transfers for Service {
                         format!("shard {shard} has no such transfer"),
                     ));
                 };
+                let warehouses = Touched::These(vec![view.from.as_str(), view.to.as_str()]);
+                self.api
+                    .allow(&caller, Verb::Read, &Touched::Nothing, &warehouses)?;
                 let transfer = Some(plans::transfer(shard, view));
                 Ok(v1::GetTransferResponse { read, transfer })
             })
@@ -79,12 +85,15 @@ impl Transfers for Service {
         request: Request<v1::ListTransfersRequest>,
     ) -> Result<Response<v1::ListTransfersResponse>, Status> {
         let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         self.api
             .unary("ListTransfers", async {
                 let freshness = validation::freshness("consistency", request.consistency)?;
                 let shard = request.shard;
                 self.api.router.shard("shard", shard)?;
+                self.api
+                    .allow(&caller, Verb::Read, &Touched::Nothing, &Touched::Everything)?;
                 let after = match &request.after_transfer_id {
                     none if none.is_empty() => None,
                     id => Some(validation::reservation_id("after_transfer_id", id)?),

@@ -11,6 +11,7 @@ mod orders;
 mod plans;
 mod reservations;
 mod restart;
+mod security;
 mod support;
 mod surface;
 mod transfers;

@@ -14,7 +14,7 @@ use holdfast_proto::v1::reservations_client::ReservationsClient;
 use holdfast_proto::v1::stock_client::StockClient;
 use holdfast_proto::v1::transfers_client::TransfersClient;
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 /// How long a condition may take to come true before its test fails. Never waited for in full otherwise.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,6 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct TestCluster {
     pub(crate) nodes: Vec<Option<Node>>,
     configs: Vec<NodeConfig>,
+    /// How the test speaks to the nodes; None: plaintext.
+    pub(crate) client_tls: Option<ClientTlsConfig>,
     _folder: tempfile::TempDir,
 }
 
@@ -78,6 +80,7 @@ impl TestCluster {
         let cluster = Self {
             nodes,
             configs,
+            client_tls: None,
             _folder: folder,
         };
         cluster.ready().await;
@@ -118,10 +121,13 @@ impl TestCluster {
 
     pub(crate) fn channel(&self, index: usize) -> Channel {
         let address = self.node(index).client_address();
-        Endpoint::from_shared(format!("http://{address}"))
-            .unwrap()
-            .tcp_nodelay(true)
-            .connect_lazy()
+        match &self.client_tls {
+            None => endpoint(&format!("http://{address}")).connect_lazy(),
+            Some(tls) => endpoint(&format!("https://{address}"))
+                .tls_config(tls.clone())
+                .unwrap()
+                .connect_lazy(),
+        }
     }
 
     pub(crate) fn reservations(&self, index: usize) -> ReservationsClient<Channel> {
@@ -199,6 +205,12 @@ impl TestCluster {
         }
         changes
     }
+}
+
+pub(crate) fn endpoint(address: &str) -> Endpoint {
+    Endpoint::from_shared(address.to_owned())
+        .unwrap()
+        .tcp_nodelay(true)
 }
 
 pub(crate) async fn within_patience<T>(what: &str, condition: impl Future<Output = T>) -> T {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use holdfast_node::NodeConfig;
 use holdfast_node::config::{
-    ListenSection, LogFormat, LogSection, NodeSection, PeerSection, RaftSection, ShardsSection,
+    ListenSection, LogFormat, LogSection, NodeSection, PeerSection, RaftSection, SecuritySection,
+    ShardsSection,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -88,6 +89,11 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
             peers: peers.clone(),
             shards: ShardsSection { count: marker.shards },
             raft: patient(),
+            // To try things out is what it is for, and it listens on loopback only.
+            security: SecuritySection {
+                reflection: true,
+                ..SecuritySection::default()
+            },
             // Raft tells of each heartbeat that a dead node misses; the node says itself that a peer is gone.
             log: LogSection {
                 format: LogFormat::Pretty,

@@ -1,0 +1,186 @@
+//! The sections about who may come in, and their checks.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::NodeConfig;
+
+/// The certificates, as PEM files. They are looked at again while the node runs. With them, clients and nodes must show a
+/// certificate too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsSection {
+    /// This node's certificate, with what is between it and its CA. Clients check the host name that they dial, other nodes
+    /// the URI `spiffe://holdfast/node/<node_id>`: both belong into its subject alternative names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// The private key of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// The CAs whose clients are let in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
+    /// The CAs of the nodes. With one of its own, who can sign for clients can sign for no node. Default: `client_ca`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_ca: Option<PathBuf>,
+    /// Does the HTTP port speak TLS too? It asks for no certificate. Default: true.
+    pub http: bool,
+}
+
+impl Default for TlsSection {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            client_ca: None,
+            peer_ca: None,
+            http: true,
+        }
+    }
+}
+
+impl TlsSection {
+    /// Is TLS wanted?
+    pub fn is_set(&self) -> bool {
+        [&self.certificate, &self.key, &self.client_ca, &self.peer_ca]
+            .iter()
+            .any(|path| path.is_some())
+    }
+
+    /// The CAs of the nodes.
+    pub fn peer_ca_or_client_ca(&self) -> Option<&Path> {
+        self.peer_ca.as_deref().or(self.client_ca.as_deref())
+    }
+}
+
+/// Who may come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecuritySection {
+    /// May the node listen without TLS on addresses that other machines reach? Whoever reaches them then reads and writes
+    /// everything. Default: false.
+    pub allow_plaintext: bool,
+    /// The file that says who may do what, as TOML; `docs/security.md` describes it. With one, what no rule allows is denied;
+    /// without one, whoever comes in may do everything. It needs `[tls]`: without, nobody is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PathBuf>,
+    /// Does the client port describe the API to whoever asks (gRPC reflection)? Good for trying things out. Default: false.
+    pub reflection: bool,
+    /// How often the files of certificates and of the policy are looked at again, in milliseconds, 100 to 3600000. SIGHUP does it at
+    /// once. Default: 5000.
+    pub reload_interval_ms: u64,
+}
+
+impl Default for SecuritySection {
+    fn default() -> Self {
+        Self {
+            allow_plaintext: false,
+            policy: None,
+            reflection: false,
+            reload_interval_ms: 5_000,
+        }
+    }
+}
+
+/// Can only this machine reach it?
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl NodeConfig {
+    /// The problems of these sections. The files are not opened here.
+    pub(super) fn check_security(&self, problems: &mut Vec<String>) {
+        let tls = &self.tls;
+        if tls.is_set() {
+            for (key, path) in [
+                ("tls.certificate", &tls.certificate),
+                ("tls.key", &tls.key),
+                ("tls.client_ca", &tls.client_ca),
+            ] {
+                if path.as_deref().is_none_or(|path| path.as_os_str().is_empty()) {
+                    problems.push(format!(
+                        "{key} is missing: TLS needs a certificate, its key, and the CA of the clients"
+                    ));
+                }
+            }
+        }
+        for (key, address, is_plain) in [
+            ("listen.client", &self.listen.client, !tls.is_set()),
+            ("listen.peer", &self.listen.peer, !tls.is_set()),
+            ("listen.http", &self.listen.http, !(tls.is_set() && tls.http)),
+        ] {
+            if is_plain && !is_loopback(address) && !self.security.allow_plaintext {
+                problems.push(format!(
+                    "{key} is `{address}`, which other machines reach, without TLS: set tls.certificate, tls.key and tls.client_ca, or listen on 127.0.0.1, or say security.allow_plaintext = true where only friends reach it"
+                ));
+            }
+        }
+        if self.security.policy.is_some() && !tls.is_set() {
+            problems.push(
+                "security.policy is set without TLS, so nobody's name is known: set tls.certificate, tls.key and tls.client_ca too"
+                    .to_owned(),
+            );
+        }
+        let every_ms = self.security.reload_interval_ms;
+        if !(100..=3_600_000).contains(&every_ms) {
+            problems.push(format!(
+                "security.reload_interval_ms is {every_ms}: choose a value from 100 to 3600000"
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_machines_reach_needs_tls_or_the_flag() {
+        let mut config = NodeConfig::default();
+        config.validate().unwrap();
+        for listen in ["0.0.0.0:7301", "[::]:7301", "10.0.0.1:7301", "node-1:7301"] {
+            for key in ["listen.client", "listen.peer", "listen.http"] {
+                let mut open = config.clone();
+                match key {
+                    "listen.client" => open.listen.client = listen.to_owned(),
+                    "listen.peer" => open.listen.peer = listen.to_owned(),
+                    _ => open.listen.http = listen.to_owned(),
+                }
+                let refused = open.validate().unwrap_err().to_string();
+                assert!(
+                    refused.contains(key) && refused.contains("security.allow_plaintext"),
+                    "{refused}"
+                );
+                open.security.allow_plaintext = true;
+                open.validate().unwrap();
+            }
+        }
+        config.listen.client = "[::1]:7301".to_owned();
+        config.listen.peer = "localhost:7302".to_owned();
+        config.listen.http = "127.8.0.1:7303".to_owned();
+        config.validate().unwrap();
+    }
+
+    #[test]
+    fn tls_is_whole_or_not_at_all() {
+        let mut config = NodeConfig::default();
+        config.listen.client = "0.0.0.0:7301".to_owned();
+        config.listen.http = "0.0.0.0:7303".to_owned();
+        config.tls.certificate = Some("node.pem".into());
+        let refused = config.validate().unwrap_err().to_string();
+        assert!(refused.contains("tls.key is missing") && refused.contains("tls.client_ca is missing"));
+        config.tls.key = Some("node.key".into());
+        config.tls.client_ca = Some("ca.pem".into());
+        config.validate().unwrap();
+        config.tls.http = false;
+        let refused = config.validate().unwrap_err().to_string();
+        assert!(
+            refused.contains("listen.http") && !refused.contains("listen.client"),
+            "{refused}"
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! What `/metrics` shows about who came in and who did not.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    port: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    what: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DenialLabels {
+    verb: &'static str,
+    reason: &'static str,
+}
+
+/// What is counted about security. Cheap to clone; all clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct SecurityMetrics {
+    handshakes_refused: Family<HandshakeLabels, Counter>,
+    denials: Family<DenialLabels, Counter>,
+    rate_limited: Counter,
+    reloads: Family<ReloadLabels, Counter>,
+    certificate_expires: Gauge,
+}
+
+impl SecurityMetrics {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "handshakes_refused",
+            "Connections that were refused before any call, by port and reason",
+            self.handshakes_refused.clone(),
+        );
+        registry.register(
+            "denials",
+            "Calls, items of batches and streams that were denied, by verb and by what no rule had",
+            self.denials.clone(),
+        );
+        registry.register(
+            "rate_limited",
+            "Calls and items of batches that went beyond the limit of their principal",
+            self.rate_limited.clone(),
+        );
+        registry.register(
+            "security_reloads",
+            "New certificates or policies that were taken or, being bad, not taken",
+            self.reloads.clone(),
+        );
+        registry.register_with_unit(
+            "tls_certificate_expires_timestamp",
+            "When this node's certificate ends, seconds since the Unix epoch; 0 without TLS",
+            Unit::Seconds,
+            self.certificate_expires.clone(),
+        );
+    }
+
+    /// A connection was refused before any call.
+    pub fn handshake_refused(&self, port: &'static str, reason: &'static str) {
+        self.handshakes_refused
+            .get_or_create(&HandshakeLabels { port, reason })
+            .inc();
+    }
+
+    /// A caller was denied what it asked for.
+    pub fn denied(&self, verb: &'static str, reason: &'static str) {
+        self.denials.get_or_create(&DenialLabels { verb, reason }).inc();
+    }
+
+    /// A principal went beyond its limit.
+    pub fn rate_limited(&self) {
+        self.rate_limited.inc();
+    }
+
+    /// `what` was new: taken, or bad and not taken.
+    pub fn reloaded(&self, what: &'static str, taken: bool) {
+        let result = if taken { "taken" } else { "bad" };
+        self.reloads.get_or_create(&ReloadLabels { what, result }).inc();
+    }
+
+    /// The certificate in use ends then, in seconds since the Unix epoch.
+    pub fn certificate_expires(&self, at_s: i64) {
+        self.certificate_expires.set(at_s);
+    }
+}

@@ -1,0 +1,361 @@
+//! The one place where a caller's request meets the policy: unary calls, items of batches, reads and streams all come here.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use holdfast_ledger::{
+    Action, Command, Query, QueryReply, ReservationId, ReservationView, StorefrontId, TransferId,
+    TransferView,
+};
+use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_shard::Freshness;
+use lru::LruCache;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::Caller;
+use super::audit::{self, Denial};
+use super::policy::{Denied, Grants, Policy, Touched};
+use super::policy_file::PolicyFile;
+use super::rate::Rates;
+use super::touched::{reservation_of, touched, verb_of, warehouses_of};
+use super::verb::Verb;
+use crate::api::{Api, wrong_reply};
+use crate::clock::wall_clock_ms;
+use crate::errors;
+use crate::mapping::inbound::Taken;
+use crate::mapping::outbound;
+use crate::metrics::SecurityMetrics;
+
+/// Of how many reservations a node remembers the storefront. About 100 bytes each.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+
+/// What is needed to judge a request.
+pub(crate) struct Access {
+    policy: Option<Arc<PolicyFile>>,
+    rates: Option<Rates>,
+    metrics: SecurityMetrics,
+    /// Whose reservations are. That never changes, so this is never wrong.
+    storefronts: Mutex<LruCache<ReservationId, StorefrontId>>,
+}
+
+/// What a look at a command alone came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It may go on.
+    Granted,
+    /// It names a reservation or a transfer: what that touches has to be looked up.
+    NeedsLookup,
+}
+
+impl Access {
+    pub(crate) fn new(
+        policy: Option<Arc<PolicyFile>>,
+        principal_requests_per_second: u32,
+        metrics: SecurityMetrics,
+    ) -> Self {
+        Self {
+            policy,
+            rates: Rates::new(principal_requests_per_second),
+            metrics,
+            storefronts: Mutex::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    /// The rules for this caller; None: it may do everything.
+    fn rules(&self) -> Option<Arc<Policy>> {
+        self.policy.as_ref().map(|file| file.current())
+    }
+
+    fn denied(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        (storefronts, warehouses): (&Touched<'_>, &Touched<'_>),
+        why: Denied,
+    ) -> Refusal {
+        let (storefront, warehouse) = (storefronts.to_text(), warehouses.to_text());
+        audit::denied(
+            &self.metrics,
+            caller,
+            &Denial {
+                verb: verb.as_str(),
+                storefront: &storefront,
+                warehouse: &warehouse,
+                reason: why.as_str(),
+            },
+        );
+        let lacking = match why {
+            Denied::Principal => "in any rule".to_owned(),
+            Denied::Verb => format!("with the verb `{}`", verb.as_str()),
+            Denied::Storefront => format!("with `{}` for the storefront `{storefront}`", verb.as_str()),
+            Denied::Warehouse => format!("with `{}` in the warehouse `{warehouse}`", verb.as_str()),
+        };
+        errors::refusal(
+            Reason::PermissionDenied,
+            format!("the policy does not have `{}` {lacking}", caller.principal),
+        )
+    }
+}
+
+impl Api {
+    /// Does the caller send no more than it may? Nodes send for all of their callers.
+    pub(crate) fn check_rate(&self, caller: &Caller) -> Result<(), Refusal> {
+        let rates = self.access.rates.as_ref().filter(|_| caller.node_id.is_none());
+        let taken = rates.map_or(Ok(()), |rates| rates.take(&caller.principal));
+        taken.map_err(|wait| {
+            self.access.metrics.rate_limited();
+            let limit = self.limits.principal_requests_per_second;
+            let message = format!(
+                "`{}` sends more than its limit of {limit} requests per second to this node",
+                caller.principal
+            );
+            Refusal {
+                retry_after_ms: u64::try_from(wait.as_millis())
+                    .unwrap_or(u64::MAX)
+                    .saturating_add(1),
+                ..errors::refusal(Reason::Overloaded, message)
+            }
+        })
+    }
+
+    /// Is the caller still who it was when it came in? A connection can outlive its certificate.
+    fn check_caller(&self, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
+        let Some(expires_s) = caller.expires_s else {
+            return Ok(());
+        };
+        let now_s = i64::try_from(wall_clock_ms() / 1_000).unwrap_or(i64::MAX);
+        if now_s <= expires_s {
+            return Ok(());
+        }
+        audit::denied(
+            &self.access.metrics,
+            caller,
+            &Denial {
+                verb: verb.as_str(),
+                storefront: "",
+                warehouse: "",
+                reason: "expired",
+            },
+        );
+        Err(errors::refusal(
+            Reason::Unauthenticated,
+            format!(
+                "the certificate of `{}` has expired since it connected",
+                caller.principal
+            ),
+        ))
+    }
+
+    fn check(
+        &self,
+        caller: &Caller,
+        grants: &Grants,
+        verb: Verb,
+        storefronts: &Touched<'_>,
+        warehouses: &Touched<'_>,
+    ) -> Result<(), Refusal> {
+        let checked = grants.check(verb, storefronts, warehouses);
+        checked.map_err(|why| self.access.denied(caller, verb, (storefronts, warehouses), why))
+    }
+
+    /// May the caller do this? For what changes nothing; nodes may read and hand leadership over for their own callers.
+    pub(crate) fn allow(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        storefronts: &Touched<'_>,
+        warehouses: &Touched<'_>,
+    ) -> Result<(), Refusal> {
+        self.check_rate(caller)?;
+        self.still_allow(caller, verb, storefronts, warehouses)
+    }
+
+    /// As [`Api::allow`], for what was allowed before and goes on.
+    pub(crate) fn still_allow(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        storefronts: &Touched<'_>,
+        warehouses: &Touched<'_>,
+    ) -> Result<(), Refusal> {
+        self.check_caller(caller, verb)?;
+        if caller.node_id.is_some() {
+            return Ok(());
+        }
+        match self.access.rules() {
+            None => Ok(()),
+            Some(policy) => {
+                let grants = policy.of_principal(&caller.principal);
+                self.check(caller, grants, verb, storefronts, warehouses)
+            }
+        }
+    }
+
+    /// May the caller learn where the cluster is? Everybody whom a rule names.
+    pub(crate) fn allow_known(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.check_rate(caller)?;
+        self.check_caller(caller, Verb::Read)?;
+        match self.access.rules() {
+            Some(policy) if caller.node_id.is_none() && policy.of_principal(&caller.principal).is_empty() => {
+                let nothing = (&Touched::Nothing, &Touched::Nothing);
+                Err(self.access.denied(caller, Verb::Read, nothing, Denied::Principal))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the caller on a command, and judges it as far as that can be done without asking a shard.
+    pub(crate) fn admit_now(&self, caller: &Caller, command: &mut Command) -> Result<Admission, Refusal> {
+        command.principal = caller.principal.clone();
+        let verb = verb_of(&command.action);
+        self.check_caller(caller, verb)?;
+        if caller.node_id.is_some() {
+            // What another node's caller wants comes in at the peer port.
+            let nothing = (&Touched::Nothing, &Touched::Nothing);
+            return Err(self.access.denied(caller, verb, nothing, Denied::Verb));
+        }
+        let Some(policy) = self.access.rules() else {
+            return Ok(Admission::Granted);
+        };
+        let grants = policy.of_principal(&caller.principal);
+        if grants.allow_anywhere(verb) {
+            return Ok(Admission::Granted);
+        }
+        match touched(&command.action) {
+            Some((storefronts, warehouses)) => {
+                self.check(caller, grants, verb, &storefronts, &warehouses)?;
+                Ok(Admission::Granted)
+            }
+            // Not worth a look where nothing of the kind is allowed.
+            None => match grants.check(verb, &Touched::Nothing, &Touched::Nothing) {
+                Ok(()) => Ok(Admission::NeedsLookup),
+                Err(why) => {
+                    let nothing = (&Touched::Nothing, &Touched::Nothing);
+                    Err(self.access.denied(caller, verb, nothing, why))
+                }
+            },
+        }
+    }
+
+    /// Writes the caller on a command, and judges it.
+    pub(crate) async fn admit(
+        &self,
+        caller: &Caller,
+        mut taken: Taken,
+        deadline: Instant,
+    ) -> Result<Taken, Refusal> {
+        if self.admit_now(caller, &mut taken.command)? == Admission::NeedsLookup {
+            // Rare and large: every call's future has room for all its branches.
+            Box::pin(self.admit_by_lookup(caller, &taken, deadline)).await?;
+        }
+        Ok(taken)
+    }
+
+    async fn admit_by_lookup(
+        &self,
+        caller: &Caller,
+        taken: &Taken,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(policy) = self.access.rules() else {
+            return Ok(());
+        };
+        let (grants, action) = (policy.of_principal(&caller.principal), &taken.command.action);
+        let verb = verb_of(action);
+        if let Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } = action {
+            let transfer = self.transfer(*transfer_id, taken.shard_hint, deadline).await?;
+            let warehouses = match action {
+                Action::TransferIn { .. } => vec![transfer.to.as_str()],
+                _ => vec![transfer.from.as_str(), transfer.to.as_str()],
+            };
+            return self.check(
+                caller,
+                grants,
+                verb,
+                &Touched::Nothing,
+                &Touched::These(warehouses),
+            );
+        }
+        let (id, lines) = reservation_of(action).ok_or_else(|| {
+            errors::refusal(Reason::Internal, "only reservations and transfers are looked up")
+        })?;
+        let known = self.access.storefronts.lock().get(&id).cloned();
+        if let Some(storefront) = &known {
+            let storefront = Touched::one(storefront.as_str());
+            if grants.check(verb, &storefront, &Touched::Everything).is_ok() {
+                return Ok(());
+            }
+        }
+        let reservation = self.reservation(id, taken.shard_hint, deadline).await?;
+        self.access
+            .storefronts
+            .lock()
+            .put(id, reservation.storefront.clone());
+        let warehouses = Touched::These(warehouses_of(&reservation, lines));
+        let storefront = Touched::one(reservation.storefront.as_str());
+        self.check(caller, grants, verb, &storefront, &warehouses)
+    }
+
+    /// A reservation, with its lines in all shards.
+    async fn reservation(
+        &self,
+        id: ReservationId,
+        hint: Option<u32>,
+        deadline: Instant,
+    ) -> Result<ReservationView, Refusal> {
+        let shard = match self.router.located_shard(&id, hint)? {
+            Some(shard) => shard,
+            None => self.router.find_reservation(id, deadline).await?,
+        };
+        let query = Query::Reservation { reservation_id: id };
+        let answer = self
+            .query(shard, query, Freshness::Linearizable, deadline)
+            .await?;
+        match answer.reply {
+            QueryReply::Reservation(Some(part)) => {
+                let whole = self.orders.whole(part, Freshness::Linearizable, deadline).await;
+                whole.map(|(_, whole)| whole).map_err(outbound::order_error)
+            }
+            QueryReply::Reservation(None) => Err(errors::refusal(
+                Reason::UnknownReservation,
+                format!("shard {shard} has no such reservation"),
+            )),
+            other => Err(wrong_reply(&other)),
+        }
+    }
+
+    /// A transfer.
+    async fn transfer(
+        &self,
+        id: TransferId,
+        hint: Option<u32>,
+        deadline: Instant,
+    ) -> Result<TransferView, Refusal> {
+        let shard = match self.router.located_shard(&id, hint)? {
+            Some(shard) => shard,
+            None => self.router.find_transfer(id, deadline).await?,
+        };
+        let query = Query::Transfer { transfer_id: id };
+        let answer = self
+            .query(shard, query, Freshness::Linearizable, deadline)
+            .await?;
+        match answer.reply {
+            QueryReply::Transfer(Some(view)) => Ok(view),
+            QueryReply::Transfer(None) => {
+                let whole = self
+                    .orders
+                    .whole_transfer(id, Freshness::Linearizable, deadline)
+                    .await;
+                let whole = whole.map_err(outbound::order_error)?;
+                whole.map(|(_, view)| view).ok_or_else(|| {
+                    errors::refusal(
+                        Reason::UnknownTransfer,
+                        format!("shard {shard} has no such transfer"),
+                    )
+                })
+            }
+            other => Err(wrong_reply(&other)),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What was refused, written down and counted. Audit lines are logged with the target `audit`.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use holdfast_ledger::Principal;
+use tokio_rustls::rustls::{CertificateError, Error, PeerIncompatible};
+
+use super::verifier::Unwelcome;
+use super::{Caller, Port};
+use crate::metrics::SecurityMetrics;
+
+tokio::task_local! {
+    /// Whom the certificate of the handshake under way names. rustls does not tell what it refused.
+    static CLAIMED: RefCell<Option<Principal>>;
+}
+
+/// Remembers whom a certificate names before it is known to be genuine.
+pub(super) fn claims_to_be(principal: &Principal) {
+    // Outside of a handshake nobody asks.
+    let _ = CLAIMED.try_with(|claimed| *claimed.borrow_mut() = Some(principal.clone()));
+}
+
+/// Runs a handshake, and says whom the other's certificate named if it got that far.
+pub(super) async fn with_claim<T>(handshake: impl Future<Output = T>) -> (T, Option<Principal>) {
+    CLAIMED
+        .scope(RefCell::new(None), async {
+            let done = handshake.await;
+            (done, CLAIMED.with(|claimed| claimed.borrow().clone()))
+        })
+        .await
+}
+
+/// A handshake failed: nobody came in.
+pub(super) fn handshake_refused(
+    metrics: &SecurityMetrics,
+    port: Port,
+    address: SocketAddr,
+    claimed: Option<&Principal>,
+    error: &io::Error,
+) {
+    let reason = handshake_reason(error);
+    metrics.handshake_refused(port.as_str(), reason);
+    tracing::warn!(
+        target: "audit",
+        event = "handshake_refused",
+        port = port.as_str(),
+        peer_address = %address,
+        claimed_principal = claimed.map(Principal::as_str),
+        reason,
+        detail = %error,
+    );
+}
+
+/// A connection was closed before anything was said.
+pub(super) fn connection_refused(metrics: &SecurityMetrics, port: Port, address: SocketAddr, limit: usize) {
+    metrics.handshake_refused(port.as_str(), "too_many_connections");
+    tracing::warn!(
+        target: "audit",
+        event = "connection_refused",
+        port = port.as_str(),
+        peer_address = %address,
+        reason = "too_many_connections",
+        limit,
+    );
+}
+
+/// What a caller was denied.
+pub(super) struct Denial<'a> {
+    pub(super) verb: &'static str,
+    /// Names separated by commas, `*` for every one, empty where none is concerned.
+    pub(super) storefront: &'a str,
+    pub(super) warehouse: &'a str,
+    pub(super) reason: &'static str,
+}
+
+/// A caller was denied what it asked for.
+pub(super) fn denied(metrics: &SecurityMetrics, caller: &Caller, denial: &Denial<'_>) {
+    metrics.denied(denial.verb, denial.reason);
+    tracing::warn!(
+        target: "audit",
+        event = "denied",
+        principal = caller.principal.as_str(),
+        verb = denial.verb,
+        storefront = denial.storefront,
+        warehouse = denial.warehouse,
+        peer_address = %caller.address,
+        reason = denial.reason,
+    );
+}
+
+/// A caller did what only operators do.
+pub(crate) fn administered(caller: &Caller, what: &'static str, shard: u32) {
+    tracing::info!(
+        target: "audit",
+        event = "administered",
+        principal = caller.principal.as_str(),
+        verb = "admin",
+        peer_address = %caller.address,
+        what,
+        shard,
+    );
+}
+
+/// The reason's word, as in the label of the metric.
+fn handshake_reason(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return "timeout";
+    }
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match tls {
+        Some(Error::NoCertificatesPresented) => "no_certificate",
+        Some(Error::InvalidCertificate(certificate)) => certificate_reason(certificate),
+        Some(Error::InvalidMessage(_)) => "not_tls",
+        Some(Error::PeerIncompatible(PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon)) => {
+            "no_certificate"
+        }
+        Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => "incompatible",
+        // The other one does not like what it saw of us.
+        Some(Error::AlertReceived(_)) => "refused_by_caller",
+        Some(_) => "protocol",
+        None => "broken",
+    }
+}
+
+fn certificate_reason(error: &CertificateError) -> &'static str {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "not_valid_yet",
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmContext { .. } => "unknown_ca",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "wrong_purpose",
+        CertificateError::Other(other) => match other.0.downcast_ref::<Unwelcome>() {
+            Some(Unwelcome::NotANode(_) | Unwelcome::AnotherNode { .. }) => "not_a_node",
+            Some(Unwelcome::Holder(_)) => "bad_name",
+            None => "bad_certificate",
+        },
+        _ => "bad_certificate",
+    }
+}

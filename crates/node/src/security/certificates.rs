@@ -1,0 +1,243 @@
+//! PEM files, and what a certificate says about its holder.
+
+use std::path::{Path, PathBuf};
+
+use holdfast_ledger::{IdError, Principal};
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+/// What comes before a node's id in the name of its certificate.
+const NODE_PREFIX: &str = "spiffe://holdfast/node/";
+/// Names that the node itself gives: to callers without a certificate, and to its own work.
+const KEPT_NAMES: [&str; 2] = ["anonymous", "holdfast"];
+
+/// The name that a node's certificate must carry as a URI.
+pub(crate) fn node_name(node_id: u64) -> String {
+    format!("{NODE_PREFIX}{node_id}")
+}
+
+/// Who holds a certificate, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// The first URI of its subject alternative names, else its common name.
+    pub(crate) principal: Principal,
+    /// Set when that URI is a node's.
+    pub(crate) node_id: Option<u64>,
+    /// When it ends, in seconds since the Unix epoch.
+    pub(crate) expires_s: i64,
+}
+
+/// Why a certificate names nobody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HolderError {
+    #[error("the certificate cannot be read: {0}")]
+    Unreadable(String),
+    #[error(
+        "the certificate names nobody: put a URI such as spiffe://shop/checkout into its subject alternative names, or give it a common name"
+    )]
+    Nameless,
+    #[error("the certificate's name cannot be a principal: {0}; letters, digits and ._:/-# are allowed")]
+    BadName(#[from] IdError),
+    #[error("the certificate is named `{0}`, which is kept for Holdfast's own use: choose another name")]
+    KeptName(String),
+    #[error("the certificate's name begins with {NODE_PREFIX} and does not go on with a node's id")]
+    BadNode,
+}
+
+/// Reads who holds a certificate. Whether it is genuine is not looked at here.
+///
+/// # Errors
+/// [`HolderError`] says what its name lacks.
+pub(crate) fn holder(certificate: &CertificateDer<'_>) -> Result<Holder, HolderError> {
+    let unreadable = |error: &dyn std::fmt::Display| HolderError::Unreadable(error.to_string());
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|error| unreadable(&error))?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| unreadable(&error))?;
+    let uri = names.and_then(|names| {
+        names.value.general_names.iter().find_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        })
+    });
+    let name = match uri {
+        Some(uri) => uri,
+        None => {
+            let common_name = certificate.subject().iter_common_name().next();
+            let common_name = common_name.ok_or(HolderError::Nameless)?;
+            common_name.as_str().map_err(|error| unreadable(&error))?
+        }
+    };
+    if KEPT_NAMES.contains(&name) {
+        return Err(HolderError::KeptName(name.to_owned()));
+    }
+    let node_id = match uri.and_then(|uri| uri.strip_prefix(NODE_PREFIX)) {
+        Some(id) => {
+            let number = id.parse().ok().filter(|number: &u64| number.to_string() == id);
+            Some(number.ok_or(HolderError::BadNode)?)
+        }
+        // A common name is not good enough to be a node.
+        None if name.starts_with(NODE_PREFIX) => return Err(HolderError::BadNode),
+        None => None,
+    };
+    Ok(Holder {
+        principal: Principal::new(name)?,
+        node_id,
+        expires_s: certificate.validity().not_after.timestamp(),
+    })
+}
+
+/// Why certificate files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateFileError {
+    /// It cannot be read.
+    #[error("cannot read {} ({key}): {source}", path.display())]
+    Read {
+        /// Which key of the configuration.
+        key: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It does not hold what it should.
+    #[error("{} ({key}) holds no usable PEM: {message}", path.display())]
+    Pem {
+        /// Which key of the configuration.
+        key: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The files are readable, and do not make a node's identity together.
+    #[error("{} (tls.certificate) cannot be this node's certificate: {message}", path.display())]
+    Unusable {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+/// A file of the configuration, as it was read.
+pub(crate) struct PemFile<'a> {
+    pub(crate) key: &'static str,
+    pub(crate) path: &'a Path,
+    pub(crate) text: &'a [u8],
+}
+
+impl PemFile<'_> {
+    fn wrong(&self, message: impl Into<String>) -> CertificateFileError {
+        CertificateFileError::Pem {
+            key: self.key,
+            path: self.path.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// All certificates in it, at least one.
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CertificateFileError> {
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(self.text)
+            .collect::<Result<_, _>>()
+            .map_err(|error| self.wrong(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(self.wrong("there is no CERTIFICATE in it"));
+        }
+        Ok(certificates)
+    }
+
+    /// The private key in it.
+    pub(crate) fn private_key(&self) -> Result<PrivateKeyDer<'static>, CertificateFileError> {
+        PrivateKeyDer::from_pem_slice(self.text).map_err(|error| self.wrong(error.to_string()))
+    }
+
+    /// Its certificates as those whose signature is believed.
+    pub(crate) fn roots(&self) -> Result<RootCertStore, CertificateFileError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in self.certificates()? {
+            roots
+                .add(certificate)
+                .map_err(|error| self.wrong(error.to_string()))?;
+        }
+        Ok(roots)
+    }
+}
+
+/// Reads a file of the configuration.
+pub(crate) fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, CertificateFileError> {
+    std::fs::read(path).map_err(|source| CertificateFileError::Read {
+        key,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    fn certificate(uris: &[&str], common_name: Option<&str>) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        if let Some(name) = common_name {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
+        params.subject_alt_names = uris
+            .iter()
+            .map(|uri| SanType::URI((*uri).try_into().unwrap()))
+            .collect();
+        params.not_after = rcgen::date_time_ymd(2031, 2, 3);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    #[test]
+    fn the_first_uri_names_the_holder_and_else_the_common_name() {
+        let both = holder(&certificate(&["spiffe://shop/checkout"], Some("other"))).unwrap();
+        assert_eq!(both.principal.as_str(), "spiffe://shop/checkout");
+        assert_eq!((both.node_id, both.expires_s), (None, 1_927_843_200));
+        let name_only = holder(&certificate(&[], Some("erp-1"))).unwrap();
+        assert_eq!(name_only.principal.as_str(), "erp-1");
+        let node = holder(&certificate(&["spiffe://holdfast/node/12"], None)).unwrap();
+        assert_eq!(node.node_id, Some(12));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_a_principal_is_refused() {
+        assert_eq!(holder(&certificate(&[], None)), Err(HolderError::Nameless));
+        let long = "x".repeat(65);
+        for bad in ["Jane Doe", "jane@shop.example", long.as_str()] {
+            let refused = holder(&certificate(&[], Some(bad)));
+            assert!(matches!(refused, Err(HolderError::BadName(_))), "{refused:?}");
+        }
+        for kept in KEPT_NAMES {
+            let refused = holder(&certificate(&[], Some(kept)));
+            assert_eq!(refused, Err(HolderError::KeptName(kept.to_owned())));
+        }
+        let none = CertificateDer::from(b"not a certificate".to_vec());
+        assert!(matches!(holder(&none), Err(HolderError::Unreadable(_))));
+    }
+
+    #[test]
+    fn only_a_uri_with_a_plain_number_makes_a_node() {
+        for bad in ["", "0x1", "+1", "01", "1/2", "one", "99999999999999999999"] {
+            let uri = format!("spiffe://holdfast/node/{bad}");
+            assert_eq!(
+                holder(&certificate(&[&uri], None)),
+                Err(HolderError::BadNode),
+                "{uri}"
+            );
+        }
+        let common_name = holder(&certificate(&[], Some("spiffe://holdfast/node/1")));
+        assert_eq!(common_name, Err(HolderError::BadNode));
+        let second = holder(&certificate(
+            &["spiffe://shop/a", "spiffe://holdfast/node/1"],
+            None,
+        ));
+        assert_eq!(second.unwrap().node_id, None);
+    }
+}

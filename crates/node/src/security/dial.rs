@@ -1,0 +1,71 @@
+//! Connections to other nodes.
+
+use std::io;
+use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use super::tls::Tls;
+
+/// Connects to one node, with our certificate and to that node only where there is TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialer {
+    tls: Option<Arc<Tls>>,
+    node_id: u64,
+}
+
+impl Dialer {
+    pub(crate) fn new(tls: Option<Arc<Tls>>, node_id: u64) -> Self {
+        Self { tls, node_id }
+    }
+
+    /// A connection that is made when it is first used.
+    pub(crate) fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
+        match self.tls.clone() {
+            None => endpoint.connect_lazy(),
+            Some(tls) => {
+                let node_id = self.node_id;
+                endpoint.connect_with_connector_lazy(service_fn(move |uri| {
+                    connect(Arc::clone(&tls), node_id, uri)
+                }))
+            }
+        }
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// Nobody is there, or another than that node.
+    pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
+        match self.tls.clone() {
+            None => endpoint.connect().await,
+            Some(tls) => {
+                let node_id = self.node_id;
+                let connector = service_fn(move |uri| connect(Arc::clone(&tls), node_id, uri));
+                endpoint.connect_with_connector(connector).await
+            }
+        }
+    }
+}
+
+async fn connect(
+    tls: Arc<Tls>,
+    node_id: u64,
+    uri: tonic::codegen::http::Uri,
+) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let address = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let config = tls.dialing(node_id).map_err(io::Error::other)?;
+    let stream = TcpStream::connect(&address).await?;
+    stream.set_nodelay(true)?;
+    // Sent along for proxies on the way; whom we reached is known by its certificate.
+    let name = ServerName::try_from(host).map_err(io::Error::other)?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    Ok(TokioIo::new(stream))
+}

@@ -1,0 +1,215 @@
+//! Connections that come in: accepted, shaken hands with where there is TLS, and handed to the gRPC server.
+
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
+
+use super::certificates::holder;
+use super::tls::Tls;
+use super::{Caller, Port, audit};
+use crate::metrics::SecurityMetrics;
+use crate::tasks::Tasks;
+
+/// How long a handshake may take.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait when the system cannot give a connection (it has no file descriptors left, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that are ready and wait for the server to take them.
+const READY: usize = 64;
+
+/// What guards one port.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) port: Port,
+    /// None: plaintext.
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// Most connections at a time, handshakes among them.
+    pub(crate) connections: usize,
+    pub(crate) metrics: SecurityMetrics,
+}
+
+/// One connection, and who is at its other end.
+pub(crate) struct Connection {
+    stream: Stream,
+    caller: Caller,
+    _place: OwnedSemaphorePermit,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connections as the gRPC server wants them. Accepting ends when the stream is dropped.
+///
+/// # Errors
+/// The listener cannot be used in this runtime.
+pub(crate) fn incoming(
+    listener: TcpListener,
+    gate: Gate,
+    tasks: &Tasks,
+) -> io::Result<ReceiverStream<io::Result<Connection>>> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let (ready, connections) = mpsc::channel(READY);
+    let handshakes = tasks.clone();
+    tasks.spawn("connections", async move {
+        tokio::select! {
+            () = accept(listener, gate, handshakes, ready.clone()) => {}
+            () = ready.closed() => {}
+        }
+    });
+    Ok(ReceiverStream::new(connections))
+}
+
+async fn accept(
+    listener: tokio::net::TcpListener,
+    gate: Gate,
+    tasks: Tasks,
+    ready: mpsc::Sender<io::Result<Connection>>,
+) {
+    let places = Arc::new(Semaphore::new(gate.connections));
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(port = gate.port.as_str(), %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            audit::connection_refused(&gate.metrics, gate.port, address, gate.connections);
+            continue;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%address, %error, "connection without TCP_NODELAY");
+        }
+        let (gate, ready) = (gate.clone(), ready.clone());
+        tasks.spawn("handshake", async move {
+            let connection = tokio::select! {
+                connection = greet(stream, address, &gate) => connection,
+                () = ready.closed() => return,
+            };
+            let Some((stream, caller)) = connection else {
+                return;
+            };
+            let connection = Connection {
+                stream,
+                caller,
+                _place: place,
+            };
+            // The server takes no more when the node is stopping.
+            let _ = ready.send(Ok(connection)).await;
+        });
+    }
+}
+
+/// Learns who is there. None: refused, which is written down.
+async fn greet(stream: TcpStream, address: SocketAddr, gate: &Gate) -> Option<(Stream, Caller)> {
+    let Some(tls) = &gate.tls else {
+        return Some((Stream::Plain(stream), Caller::anonymous(address)));
+    };
+    let acceptor = TlsAcceptor::from(tls.accepting(gate.port));
+    let handshake = audit::with_claim(tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)));
+    let (done, claimed) = handshake.await;
+    let done = done.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
+    let named = done.and_then(|stream| Ok((caller(&stream, address)?, stream)));
+    match named {
+        Ok((caller, stream)) => {
+            let (port, expires_s) = (gate.port.as_str(), caller.expires_s);
+            tracing::debug!(port, principal = %caller.principal, address = %caller.address, expires_s, "came in");
+            Some((Stream::Tls(Box::new(stream)), caller))
+        }
+        Err(error) => {
+            audit::handshake_refused(&gate.metrics, gate.port, address, claimed.as_ref(), &error);
+            None
+        }
+    }
+}
+
+fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr) -> io::Result<Caller> {
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    // The verifier demands one and reads it, so neither fails.
+    let certificate = certificate.ok_or_else(|| io::Error::other("the caller showed no certificate"))?;
+    let holder = holder(certificate).map_err(io::Error::other)?;
+    Ok(Caller {
+        principal: holder.principal,
+        node_id: holder.node_id,
+        expires_s: Some(holder.expires_s),
+        address,
+    })
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

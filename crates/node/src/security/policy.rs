@@ -1,0 +1,354 @@
+//! Who may do what, where: the rules of a file. What no rule allows is denied.
+//!
+//! ```toml
+//! [[rules]]
+//! principals = ["spiffe://shop/checkout"]
+//! verbs = ["reserve", "commit", "release", "read"]
+//! storefronts = ["web"]
+//! warehouses = ["*"]
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdfast_ledger::{IdError, Principal, StorefrontId, WarehouseId};
+use serde::Deserialize;
+
+use super::verb::{Verb, Verbs};
+
+/// The largest policy file.
+const MAX_FILE_BYTES: usize = 4 << 20;
+/// Most rules of a file.
+const MAX_RULES: usize = 10_000;
+/// Stands for all there are.
+const ALL: &str = "*";
+
+/// Why a policy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// It cannot be read.
+    #[error("cannot read the policy {} (security.policy): {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is too large.
+    #[error("the policy has {found} {what}, at most {limit} are taken: use `*` or fewer rules")]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It is not TOML, has a key that is not known, or lacks one.
+    #[error("the policy is not valid: {0}")]
+    Parse(String),
+    /// There is no rule.
+    #[error("the policy has no rules, so nobody could do anything: write at least one [[rules]]")]
+    Empty,
+    /// A list of a rule is wrong.
+    #[error("rule {rule} of the policy, {key}: {message}")]
+    Rule {
+        /// Which rule, counted from 1.
+        rule: usize,
+        /// Which of its keys.
+        key: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    rules: Vec<FileRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRule {
+    principals: Vec<String>,
+    verbs: Vec<String>,
+    storefronts: Vec<String>,
+    warehouses: Vec<String>,
+}
+
+/// Some names, or all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Names {
+    All,
+    These(BTreeSet<String>),
+}
+
+impl Names {
+    fn hold(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(names) => names.contains(name),
+        }
+    }
+}
+
+/// What one rule allows.
+#[derive(Debug, PartialEq, Eq)]
+struct Grant {
+    verbs: Verbs,
+    storefronts: Names,
+    warehouses: Names,
+}
+
+/// All that one principal may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Grants {
+    /// By rules that name it.
+    own: Vec<Arc<Grant>>,
+    /// By rules for everybody.
+    all: Arc<Vec<Arc<Grant>>>,
+}
+
+/// The rules of a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Policy {
+    named: BTreeMap<String, Grants>,
+    /// What everybody else may do.
+    others: Grants,
+}
+
+/// What a request touches, of storefronts or of warehouses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Touched<'a> {
+    /// It has nothing to do with any.
+    Nothing,
+    /// It may concern every one.
+    Everything,
+    /// These.
+    These(Vec<&'a str>),
+}
+
+impl<'a> Touched<'a> {
+    /// This one.
+    pub(crate) fn one(name: &'a str) -> Self {
+        Self::These(vec![name])
+    }
+
+    /// This one; every one where none is named.
+    pub(crate) fn one_or_everything(name: Option<&'a str>) -> Self {
+        name.map_or(Self::Everything, Self::one)
+    }
+
+    /// As a field of an audit line.
+    pub(crate) fn to_text(&self) -> String {
+        match self {
+            Self::Nothing => String::new(),
+            Self::Everything => ALL.to_owned(),
+            Self::These(names) => names.join(","),
+        }
+    }
+}
+
+/// What no rule allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// No rule names the principal.
+    Principal,
+    /// None of its rules has the verb.
+    Verb,
+    /// None of those has the storefront.
+    Storefront,
+    /// None of those has the warehouse.
+    Warehouse,
+}
+
+impl Denied {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Verb => "verb",
+            Self::Storefront => "storefront",
+            Self::Warehouse => "warehouse",
+        }
+    }
+}
+
+impl Grants {
+    /// Is this allowed? Each pair of a storefront and a warehouse may be so by a rule of its own.
+    pub(crate) fn check(
+        &self,
+        verb: Verb,
+        storefronts: &Touched<'_>,
+        warehouses: &Touched<'_>,
+    ) -> Result<(), Denied> {
+        if self.is_empty() {
+            return Err(Denied::Principal);
+        }
+        let grants = || self.own.iter().chain(self.all.iter());
+        let with_verb = || grants().filter(|grant| grant.verbs.contains(verb));
+        if with_verb().next().is_none() {
+            return Err(Denied::Verb);
+        }
+        let each: Vec<Option<&str>> = match storefronts {
+            Touched::Nothing | Touched::Everything => vec![None],
+            Touched::These(names) => names.iter().map(|name| Some(*name)).collect(),
+        };
+        for storefront in each {
+            let with_storefront = || {
+                with_verb().filter(|grant| match (storefronts, storefront) {
+                    (Touched::Nothing, _) => true,
+                    (_, Some(name)) => grant.storefronts.hold(name),
+                    (_, None) => grant.storefronts == Names::All,
+                })
+            };
+            if with_storefront().next().is_none() {
+                return Err(Denied::Storefront);
+            }
+            let allowed = match warehouses {
+                Touched::Nothing => true,
+                Touched::Everything => with_storefront().any(|grant| grant.warehouses == Names::All),
+                Touched::These(names) => names
+                    .iter()
+                    .all(|name| with_storefront().any(|grant| grant.warehouses.hold(name))),
+            };
+            if !allowed {
+                return Err(Denied::Warehouse);
+            }
+        }
+        Ok(())
+    }
+
+    /// Is this verb allowed whatever it touches? Then nobody has to look what that is.
+    pub(crate) fn allow_anywhere(&self, verb: Verb) -> bool {
+        self.check(verb, &Touched::Everything, &Touched::Everything)
+            .is_ok()
+    }
+
+    /// Is there no rule at all?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.all.is_empty()
+    }
+}
+
+impl Policy {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`PolicyError`] says what is wrong with it.
+    pub(crate) fn read(path: &Path) -> Result<Self, PolicyError> {
+        let text = std::fs::read_to_string(path).map_err(|source| PolicyError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text)
+    }
+
+    /// Takes the text of a file. What is not known or not complete is an error, never passed over.
+    ///
+    /// # Errors
+    /// [`PolicyError`] says what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, PolicyError> {
+        let limited = |what, found, limit| match found > limit {
+            true => Err(PolicyError::TooLarge { what, found, limit }),
+            false => Ok(()),
+        };
+        limited("bytes", text.len(), MAX_FILE_BYTES)?;
+        let file: File = toml::from_str(text).map_err(|error| PolicyError::Parse(error.to_string()))?;
+        limited("rules", file.rules.len(), MAX_RULES)?;
+        if file.rules.is_empty() {
+            return Err(PolicyError::Empty);
+        }
+        let mut rules = Vec::with_capacity(file.rules.len());
+        for (index, rule) in file.rules.into_iter().enumerate() {
+            let wrong = |key: &'static str| {
+                move |message| PolicyError::Rule {
+                    rule: index + 1,
+                    key,
+                    message,
+                }
+            };
+            let principals = names(rule.principals, |name| Principal::new(name).map(drop));
+            let storefronts = names(rule.storefronts, |name| StorefrontId::new(name).map(drop));
+            let warehouses = names(rule.warehouses, |name| WarehouseId::new(name).map(drop));
+            let grant = Grant {
+                verbs: verbs(&rule.verbs).map_err(wrong("verbs"))?,
+                storefronts: storefronts.map_err(wrong("storefronts"))?,
+                warehouses: warehouses.map_err(wrong("warehouses"))?,
+            };
+            rules.push((principals.map_err(wrong("principals"))?, Arc::new(grant)));
+        }
+        Ok(Self::of(&rules))
+    }
+
+    fn of(rules: &[(Names, Arc<Grant>)]) -> Self {
+        let for_all = rules.iter().filter(|(principals, _)| *principals == Names::All);
+        let others = Grants {
+            own: Vec::new(),
+            all: Arc::new(for_all.map(|(_, grant)| Arc::clone(grant)).collect()),
+        };
+        let mut named: BTreeMap<String, Grants> = BTreeMap::new();
+        for (principals, grant) in rules {
+            let Names::These(principals) = principals else {
+                continue;
+            };
+            for principal in principals {
+                let of_principal = named.entry(principal.clone()).or_insert_with(|| others.clone());
+                of_principal.own.push(Arc::clone(grant));
+            }
+        }
+        Self { named, others }
+    }
+
+    /// All that this principal may do.
+    pub(crate) fn of_principal(&self, principal: &Principal) -> &Grants {
+        self.named.get(principal.as_str()).unwrap_or(&self.others)
+    }
+}
+
+fn names(list: Vec<String>, check: impl Fn(&str) -> Result<(), IdError>) -> Result<Names, String> {
+    if list.is_empty() {
+        return Err(format!("is empty: name some, or write [\"{ALL}\"]"));
+    }
+    if list.iter().any(|name| name == ALL) {
+        return match list.len() {
+            1 => Ok(Names::All),
+            _ => Err(format!("`{ALL}` stands alone, the other names say nothing")),
+        };
+    }
+    let mut names = BTreeSet::new();
+    for name in list {
+        check(&name).map_err(|error| format!("`{name}`: {error}"))?;
+        if names.contains(&name) {
+            return Err(format!("`{name}` is listed twice"));
+        }
+        names.insert(name);
+    }
+    Ok(Names::These(names))
+}
+
+fn verbs(list: &[String]) -> Result<Verbs, String> {
+    match list {
+        [] => Err(format!("is empty: name some, or write [\"{ALL}\"]")),
+        [all] if all == ALL => Ok(Verbs::all()),
+        list => {
+            let mut verbs = Verbs::default();
+            for name in list {
+                let verb = Verb::parse(name).ok_or_else(|| {
+                    format!("`{name}` is none of {}", Verb::ALL.map(Verb::as_str).join(", "))
+                })?;
+                if verbs.contains(verb) {
+                    return Err(format!("`{name}` is listed twice"));
+                }
+                verbs.insert(verb);
+            }
+            Ok(verbs)
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

@@ -1,0 +1,48 @@
+//! How much one principal may send.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use holdfast_ledger::Principal;
+
+/// Requests per second of each principal, by the generic cell rate algorithm. Whom the CA certified is all that is
+/// remembered, so the memory is bounded by the CA.
+pub(super) struct Rates(DefaultKeyedRateLimiter<Principal>);
+
+impl Rates {
+    /// None: no limit.
+    pub(super) fn new(requests_per_second: u32) -> Option<Self> {
+        let limit = NonZeroU32::new(requests_per_second)?;
+        Some(Self(RateLimiter::keyed(Quota::per_second(limit))))
+    }
+
+    /// Takes one request's place.
+    ///
+    /// # Errors
+    /// There is none now: how long to wait.
+    pub(super) fn take(&self, principal: &Principal) -> Result<(), Duration> {
+        let checked = self.0.check_key(principal);
+        checked.map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_principal_has_its_own_limit_and_is_told_how_long_to_wait() {
+        assert!(Rates::new(0).is_none());
+        let rates = Rates::new(1).unwrap();
+        let (one, other) = (Principal::new("one").unwrap(), Principal::new("other").unwrap());
+        assert_eq!(rates.take(&one), Ok(()));
+        let wait = rates.take(&one).unwrap_err();
+        assert!(
+            wait > Duration::ZERO && wait <= Duration::from_secs(1),
+            "{wait:?}"
+        );
+        assert_eq!(rates.take(&other), Ok(()));
+    }
+}

@@ -1,0 +1,73 @@
+//! Looks at the files of certificates and of the policy again, every few seconds and when it is told to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::PolicyFile;
+use super::tls::Tls;
+use crate::metrics::SecurityMetrics;
+
+/// What looking at files again came to.
+#[derive(Debug)]
+pub(crate) enum Reloaded {
+    /// They are as they were, or as bad as when this was last said.
+    Unchanged,
+    /// They are new and in use.
+    Swapped,
+    /// They are new and not good, this is why: what was there stays in use.
+    Kept(String),
+}
+
+/// The files to look at.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) policy: Option<Arc<PolicyFile>>,
+    pub(crate) metrics: SecurityMetrics,
+}
+
+impl Watched {
+    /// Looks again, forever.
+    pub(crate) async fn keep_looking(self, every: Duration, now: Arc<Notify>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = now.notified() => {}
+            }
+            let watched = self.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || watched.look_again()).await {
+                tracing::error!(%error, "looking at the files of certificates ended badly");
+            }
+        }
+    }
+
+    fn look_again(&self) {
+        if let Some(tls) = &self.tls {
+            self.tell("certificates", &tls.look_again());
+            self.metrics.certificate_expires(tls.expires_s());
+        }
+        if let Some(policy) = &self.policy {
+            self.tell("policy", &policy.look_again());
+        }
+    }
+
+    fn tell(&self, what: &'static str, reloaded: &Reloaded) {
+        match reloaded {
+            Reloaded::Unchanged => {}
+            Reloaded::Swapped => {
+                self.metrics.reloaded(what, true);
+                tracing::info!(target: "audit", event = "reloaded", what);
+            }
+            Reloaded::Kept(error) => {
+                self.metrics.reloaded(what, false);
+                tracing::error!(
+                    what,
+                    error,
+                    "what is new is not good, what was there before stays in use"
+                );
+            }
+        }
+    }
+}

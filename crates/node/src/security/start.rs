@@ -1,0 +1,86 @@
+//! What a node needs to know who comes in, read from its configuration and kept up to date.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::access::Access;
+use super::incoming::Gate;
+use super::reload::Watched;
+use super::tls::Tls;
+use super::{PolicyFile, Port};
+use crate::metrics::SecurityMetrics;
+use crate::tasks::Tasks;
+use crate::{NodeConfig, StartError};
+
+/// Certificates, policy and limits of one node.
+pub(crate) struct Security {
+    /// None: plaintext.
+    pub(crate) tls: Option<Arc<Tls>>,
+    policy: Option<Arc<PolicyFile>>,
+    pub(crate) metrics: SecurityMetrics,
+    /// Look at the files again now.
+    pub(crate) reload: Arc<Notify>,
+    connections: usize,
+    principal_requests_per_second: u32,
+}
+
+impl Security {
+    /// Reads the files, and keeps looking at them until `stopping` is cancelled.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub(crate) fn start(
+        config: &NodeConfig,
+        tasks: &Tasks,
+        stopping: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let policy = config.security.policy.as_deref();
+        let security = Self {
+            tls: Tls::load(&config.tls, config.node.node_id)?,
+            policy: policy.map(PolicyFile::load).transpose()?.map(Arc::new),
+            metrics: SecurityMetrics::default(),
+            reload: Arc::default(),
+            connections: config.limits.connections,
+            principal_requests_per_second: config.limits.principal_requests_per_second,
+        };
+        if let Some(tls) = &security.tls {
+            security.metrics.certificate_expires(tls.expires_s());
+            let watched = Watched {
+                tls: Some(Arc::clone(tls)),
+                policy: security.policy.clone(),
+                metrics: security.metrics.clone(),
+            };
+            let every = Duration::from_millis(config.security.reload_interval_ms);
+            let (now, stopping) = (Arc::clone(&security.reload), stopping.clone());
+            tasks.spawn("certificates and policy", async move {
+                tokio::select! {
+                    () = watched.keep_looking(every, now) => {}
+                    () = stopping.cancelled() => {}
+                }
+            });
+        }
+        Ok(security)
+    }
+
+    /// What guards a port.
+    pub(crate) fn gate(&self, port: Port) -> Gate {
+        Gate {
+            port,
+            tls: self.tls.clone(),
+            connections: self.connections,
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// What judges requests.
+    pub(crate) fn access(&self) -> Access {
+        Access::new(
+            self.policy.clone(),
+            self.principal_requests_per_second,
+            self.metrics.clone(),
+        )
+    }
+}

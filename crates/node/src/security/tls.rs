@@ -1,0 +1,260 @@
+//! The certificates in use. New handshakes take what is newest; connections that are up keep what they began with.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use tokio_rustls::rustls::client::ClientConfig;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio_rustls::rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{RootCertStore, client::Resumption};
+
+use super::Port;
+use super::certificates::{self, CertificateFileError, PemFile, holder, node_name};
+use super::reload::Reloaded;
+use super::verifier::{CallerVerifier, NodeVerifier};
+use crate::config::TlsSection;
+
+/// gRPC is HTTP/2 (<https://www.iana.org/assignments/tls-extensiontype-values>, ALPN).
+const ALPN_HTTP_2: &[u8] = b"h2";
+
+/// What the files held when they were last good.
+#[derive(PartialEq, Eq)]
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Vec<u8>,
+    peer_ca: Vec<u8>,
+}
+
+/// One set of files, ready for handshakes.
+struct Material {
+    contents: Contents,
+    client_port: Arc<ServerConfig>,
+    peer_port: Arc<ServerConfig>,
+    certified: Arc<CertifiedKey>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    node_roots: Arc<RootCertStore>,
+    expires_s: i64,
+}
+
+/// A node's certificates. Shared by everything that does handshakes.
+pub(crate) struct Tls {
+    files: TlsSection,
+    node_id: u64,
+    provider: Arc<CryptoProvider>,
+    current: RwLock<Arc<Material>>,
+    /// The last failure, so that it is told once.
+    told: Mutex<Option<String>>,
+}
+
+impl fmt::Debug for Tls {
+    // Not what is in it: there is a private key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Reads the files; None when the section names none.
+    ///
+    /// # Errors
+    /// [`CertificateFileError`] names the file and what is wrong with it.
+    pub(crate) fn load(files: &TlsSection, node_id: u64) -> Result<Option<Arc<Self>>, CertificateFileError> {
+        if !files.is_set() {
+            return Ok(None);
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let contents = read(files)?;
+        let material = material(files, node_id, &provider, contents)?;
+        Ok(Some(Arc::new(Self {
+            files: files.clone(),
+            node_id,
+            provider,
+            current: RwLock::new(Arc::new(material)),
+            told: Mutex::new(None),
+        })))
+    }
+
+    fn current(&self) -> Arc<Material> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// When the certificate in use ends, in seconds since the Unix epoch.
+    pub(crate) fn expires_s(&self) -> i64 {
+        self.current().expires_s
+    }
+
+    /// For those who connect to us.
+    pub(crate) fn accepting(&self, port: Port) -> Arc<ServerConfig> {
+        let current = self.current();
+        Arc::clone(match port {
+            Port::Client => &current.client_port,
+            Port::Peer => &current.peer_port,
+        })
+    }
+
+    /// To connect to a node, at whichever of its ports: it must prove that it is that node.
+    ///
+    /// # Errors
+    /// The key and the certificate do not fit, which was checked when they were read.
+    pub(crate) fn dialing(&self, node_id: u64) -> Result<ClientConfig, tokio_rustls::rustls::Error> {
+        let current = self.current();
+        let verifier = NodeVerifier::new(node_id, Arc::clone(&current.node_roots), &self.provider);
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_auth_cert(current.chain.clone(), current.key.clone_key())?;
+        config.alpn_protocols = vec![ALPN_HTTP_2.to_vec()];
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    /// For the HTTP port: our certificate, nobody else's is asked for. It follows the files by itself.
+    ///
+    /// # Errors
+    /// The provider has no usable protocol version, which is a defect of the build.
+    pub(crate) fn accepting_http(self: &Arc<Self>) -> Result<ServerConfig, tokio_rustls::rustls::Error> {
+        let config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Newest(Arc::clone(self))));
+        Ok(config)
+    }
+
+    /// Looks at the files again, and swaps them in when they are new and good. Blocks on the disk for a moment.
+    pub(crate) fn look_again(&self) -> Reloaded {
+        let contents = match read(&self.files) {
+            Ok(contents) if contents == self.current().contents => {
+                *self.told.lock() = None;
+                return Reloaded::Unchanged;
+            }
+            Ok(contents) => contents,
+            Err(error) => return self.keep(&error),
+        };
+        match material(&self.files, self.node_id, &self.provider, contents) {
+            Ok(material) => {
+                *self.current.write() = Arc::new(material);
+                *self.told.lock() = None;
+                Reloaded::Swapped
+            }
+            Err(error) => self.keep(&error),
+        }
+    }
+
+    fn keep(&self, error: &CertificateFileError) -> Reloaded {
+        let message = error.to_string();
+        let mut told = self.told.lock();
+        if told.as_ref() == Some(&message) {
+            return Reloaded::Unchanged;
+        }
+        *told = Some(message.clone());
+        Reloaded::Kept(message)
+    }
+}
+
+/// The newest certificate, for servers that keep their configuration.
+#[derive(Debug)]
+struct Newest(Arc<Tls>);
+
+impl ResolvesServerCert for Newest {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.current().certified))
+    }
+}
+
+fn path(path: Option<&Path>) -> &Path {
+    path.unwrap_or_else(|| Path::new(""))
+}
+
+fn read(files: &TlsSection) -> Result<Contents, CertificateFileError> {
+    Ok(Contents {
+        certificate: certificates::read("tls.certificate", path(files.certificate.as_deref()))?,
+        key: certificates::read("tls.key", path(files.key.as_deref()))?,
+        client_ca: certificates::read("tls.client_ca", path(files.client_ca.as_deref()))?,
+        peer_ca: certificates::read("tls.peer_ca", path(files.peer_ca_or_client_ca()))?,
+    })
+}
+
+fn material(
+    files: &TlsSection,
+    node_id: u64,
+    provider: &Arc<CryptoProvider>,
+    contents: Contents,
+) -> Result<Material, CertificateFileError> {
+    let certificate_path = path(files.certificate.as_deref());
+    let unusable = |message: String| CertificateFileError::Unusable {
+        path: certificate_path.to_owned(),
+        message,
+    };
+    let file = |key, path, text| PemFile { key, path, text };
+    let certificate = file(
+        "tls.certificate",
+        certificate_path,
+        contents.certificate.as_slice(),
+    );
+    let key_file = file("tls.key", path(files.key.as_deref()), contents.key.as_slice());
+    let client_ca = file(
+        "tls.client_ca",
+        path(files.client_ca.as_deref()),
+        contents.client_ca.as_slice(),
+    );
+    let peer_ca = file(
+        "tls.peer_ca",
+        path(files.peer_ca_or_client_ca()),
+        contents.peer_ca.as_slice(),
+    );
+
+    let chain = certificate.certificates()?;
+    let key = key_file.private_key()?;
+    let client_roots = Arc::new(client_ca.roots()?);
+    let node_roots = Arc::new(peer_ca.roots()?);
+    let holder = holder(&chain[0]).map_err(|error| unusable(error.to_string()))?;
+    // Others would not take it: better to say so here than in their logs.
+    NodeVerifier::new(node_id, Arc::clone(&node_roots), provider)
+        .check(&chain[0], &chain[1..], UnixTime::now())
+        .map_err(|error| {
+            unusable(format!(
+                "the other nodes would refuse it ({error}): it must be in date, signed by the CA in tls.peer_ca, and have the URI {} in its subject alternative names",
+                node_name(node_id)
+            ))
+        })?;
+    let certified = CertifiedKey::from_der(chain.clone(), key.clone_key(), provider)
+        .map_err(|error| unusable(format!("it does not fit the key in tls.key: {error}")))?;
+    let certified = Arc::new(certified);
+    let accepting = |port| {
+        let verifier =
+            CallerVerifier::new(port, Arc::clone(&client_roots), Arc::clone(&node_roots), provider)
+                .map_err(|error| unusable(error.to_string()))?;
+        let resolver = Arc::new(tokio_rustls::rustls::sign::SingleCertAndKey::from(Arc::clone(
+            &certified,
+        )));
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(error.to_string()))?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = vec![ALPN_HTTP_2.to_vec()];
+        // Whoever comes again shows the certificate again: a resumed session would outlive its end.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    };
+    Ok(Material {
+        client_port: accepting(Port::Client)?,
+        peer_port: accepting(Port::Peer)?,
+        certified,
+        chain,
+        key,
+        node_roots,
+        expires_s: holder.expires_s,
+        contents,
+    })
+}

@@ -1,0 +1,129 @@
+//! What a command touches: its verb, its storefronts, its warehouses.
+
+use holdfast_ledger::{Action, LineQuantity, ReservationId, ReservationView, ReturnOf, Source};
+
+use super::policy::Touched;
+use super::verb::Verb;
+
+/// The verb of an action. Steps of orders are sent by nodes, never by callers: they count as admin.
+pub(super) fn verb_of(action: &Action) -> Verb {
+    match action {
+        Action::Reserve { .. } => Verb::Reserve,
+        Action::Extend { .. } => Verb::Extend,
+        Action::Commit { .. } => Verb::Commit,
+        Action::Release { .. } => Verb::Release,
+        Action::Ship { .. } => Verb::Ship,
+        Action::Cancel { .. } => Verb::Cancel,
+        Action::Return { .. } => Verb::Return,
+        Action::Receive { .. } | Action::ExpectSupply { .. } => Verb::Receive,
+        Action::Adjust { .. } => Verb::Adjust,
+        Action::Count { .. } => Verb::Count,
+        Action::MoveBucket { .. } => Verb::Move,
+        Action::SetPolicy { .. } | Action::AllocatePool { .. } => Verb::Policy,
+        Action::TransferOut { .. } | Action::TransferIn { .. } | Action::CloseTransfer { .. } => {
+            Verb::Transfer
+        }
+        Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => Verb::Admin,
+    }
+}
+
+/// Storefronts and warehouses that an action names; None when it names a reservation or a transfer instead.
+pub(super) fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
+    let nowhere = Touched::Nothing;
+    match action {
+        Action::Reserve {
+            storefront, lines, ..
+        } => {
+            let mut warehouses = Vec::new();
+            for line in lines {
+                match &line.source {
+                    Source::Any => return Some((Touched::one(storefront.as_str()), Touched::Everything)),
+                    Source::Warehouse(warehouse) => warehouses.push(warehouse.as_str()),
+                    Source::Preference(list) => warehouses.extend(list.iter().map(|w| w.as_str())),
+                }
+            }
+            Some((Touched::one(storefront.as_str()), Touched::These(warehouses)))
+        }
+        Action::Return {
+            of: ReturnOf::Unreferenced { warehouse, .. },
+            ..
+        }
+        | Action::Receive { warehouse, .. }
+        | Action::Adjust { warehouse, .. }
+        | Action::Count { warehouse, .. }
+        | Action::MoveBucket { warehouse, .. }
+        | Action::ExpectSupply { warehouse, .. } => Some((nowhere, Touched::one(warehouse.as_str()))),
+        Action::SetPolicy { storefront, .. } => Some((Touched::one(storefront.as_str()), nowhere)),
+        Action::AllocatePool {
+            storefront,
+            warehouse,
+            ..
+        } => Some((
+            Touched::one(storefront.as_str()),
+            Touched::one(warehouse.as_str()),
+        )),
+        Action::TransferOut { from, to, .. } => {
+            Some((nowhere, Touched::These(vec![from.as_str(), to.as_str()])))
+        }
+        Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => {
+            Some((Touched::Everything, Touched::Everything))
+        }
+        Action::Extend { .. }
+        | Action::Commit { .. }
+        | Action::Release { .. }
+        | Action::Ship { .. }
+        | Action::Cancel { .. }
+        | Action::Return { .. }
+        | Action::TransferIn { .. }
+        | Action::CloseTransfer { .. } => None,
+    }
+}
+
+/// The reservation that an action concerns, and which units of it; none named are all.
+pub(super) fn reservation_of(action: &Action) -> Option<(ReservationId, &[LineQuantity])> {
+    match action {
+        Action::Extend { reservation_id, .. }
+        | Action::Commit { reservation_id }
+        | Action::Release { reservation_id } => Some((*reservation_id, &[])),
+        Action::Ship {
+            reservation_id,
+            lines,
+        }
+        | Action::Cancel {
+            reservation_id,
+            lines,
+        }
+        | Action::Return {
+            of: ReturnOf::Reservation {
+                reservation_id,
+                lines,
+            },
+            ..
+        } => Some((*reservation_id, lines)),
+        _ => None,
+    }
+}
+
+/// The warehouses of a reservation, or of those of its lines.
+pub(crate) fn warehouses_of<'a>(reservation: &'a ReservationView, lines: &'a [LineQuantity]) -> Vec<&'a str> {
+    let of_line = |number: Option<u32>| {
+        let lines = reservation.lines.iter();
+        let lines = lines.filter(move |line| number.is_none_or(|number| line.line == number));
+        lines.flat_map(|line| line.allocations.iter().map(|part| part.warehouse.as_str()))
+    };
+    let mut warehouses: Vec<&str> = if lines.is_empty() {
+        of_line(None).collect()
+    } else {
+        let named = lines
+            .iter()
+            .filter_map(|line| line.warehouse.as_ref())
+            .map(|w| w.as_str());
+        let unnamed = lines.iter().filter(|line| line.warehouse.is_none());
+        named
+            .chain(unnamed.flat_map(|line| of_line(Some(line.line))))
+            .collect()
+    };
+    warehouses.sort_unstable();
+    warehouses.dedup();
+    warehouses
+}

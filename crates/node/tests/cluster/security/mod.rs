@@ -1,0 +1,7 @@
+//! Who is let in, on real sockets with certificates of the tests' own.
+
+mod authority;
+mod certificates;
+mod limits;
+mod permissions;
+mod secured;
