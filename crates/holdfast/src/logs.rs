@@ -28,6 +28,9 @@ pub(crate) fn start(filter: &str, format: Format) -> anyhow::Result<()> {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Else a line that cannot be written is told with `eprintln!`, which panics when that cannot be written either: on a full disk
+        // the thread that had to say so died, and the node did not end.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match format {
         Format::Json => subscriber.json().flatten_event(true).init(),
