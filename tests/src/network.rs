@@ -122,7 +122,9 @@ async fn relay(listener: TcpListener, target: String, way: watch::Receiver<Way>)
         connections.spawn(async move {
             let broken_below = way.borrow().broken_below;
             // A node that does not run refuses; so do we.
-            let Ok(far) = TcpStream::connect(&target).await else { return };
+            let Ok(far) = TcpStream::connect(&target).await else {
+                return;
+            };
             // Without it small messages wait for each other's acknowledgement.
             if near.set_nodelay(true).is_err() || far.set_nodelay(true).is_err() {
                 return;

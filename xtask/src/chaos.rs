@@ -17,7 +17,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     steps::say("building Holdfast and what harasses it");
     let mut build = steps::cargo();
-    build.args(["build", "--package", "holdfast", "--package", "holdfast-tests", "--bins"]);
+    build.args([
+        "build",
+        "--package",
+        "holdfast",
+        "--package",
+        "holdfast-tests",
+        "--bins",
+    ]);
     steps::run(&mut build)?;
     let folder = steps::target().join("debug");
     let mut chaos = std::process::Command::new(folder.join("chaos"));

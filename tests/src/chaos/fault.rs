@@ -106,7 +106,10 @@ impl Fault {
                 cluster.refuse_writes(leader)?;
                 // A failed sync is fatal to the node.
                 let status = cluster.ended(leader).await?;
-                ensure!(!status.success(), "a node whose writes fail ended as if all were well");
+                ensure!(
+                    !status.success(),
+                    "a node whose writes fail ended as if all were well"
+                );
                 more_grants(crowd, GRANTS_MEANWHILE).await?;
                 cluster.spawn(leader)?;
             }

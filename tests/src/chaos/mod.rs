@@ -48,7 +48,12 @@ pub async fn round(seed: u64, report: &mut Report) -> Result<()> {
         let shard = random.random_range(0..SHARDS);
         let borne = fault.inflict(&mut cluster, &crowd, shard).await;
         borne.with_context(|| format!("{fault:?} (seed {seed})"))?;
-        report.bore(fault, crowd.grants() - before, began.elapsed(), crowd.longest_gap());
+        report.bore(
+            fault,
+            crowd.grants() - before,
+            began.elapsed(),
+            crowd.longest_gap(),
+        );
     }
     let seen = crowd.stop().await?;
     report.bought(&seen);

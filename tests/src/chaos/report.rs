@@ -33,7 +33,11 @@ impl Report {
         let per_second = grants as f64 / took.as_secs_f64();
         borne.times += 1;
         borne.longest_gap = borne.longest_gap.max(gap);
-        borne.fewest_per_second = Some(borne.fewest_per_second.map_or(per_second, |fewest| fewest.min(per_second)));
+        borne.fewest_per_second = Some(
+            borne
+                .fewest_per_second
+                .map_or(per_second, |fewest| fewest.min(per_second)),
+        );
     }
 
     pub(super) fn bought(&mut self, seen: &Seen) {
@@ -60,7 +64,11 @@ impl fmt::Display for Report {
             f,
             "{rounds} rounds; orders: {granted} granted, {refused} refused, {unknown} without an answer and settled by their id"
         )?;
-        writeln!(f, "{:<20}{:>8}{:>24}{:>24}", "fault", "times", "longest gap, ms", "fewest grants/s")?;
+        writeln!(
+            f,
+            "{:<20}{:>8}{:>24}{:>24}",
+            "fault", "times", "longest gap, ms", "fewest grants/s"
+        )?;
         for (fault, borne) in faults {
             writeln!(
                 f,
@@ -89,7 +97,10 @@ mod tests {
         report.round_is_over();
         let text = report.to_string();
         let line = |name: &str| -> Vec<String> {
-            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(name))
+                .unwrap_or_default();
             line.split_whitespace().map(str::to_owned).collect()
         };
         assert_eq!(line("DiskFull"), ["DiskFull", "2", "500", "100"]);
