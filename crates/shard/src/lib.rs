@@ -42,6 +42,7 @@
 mod change_reader;
 mod clock;
 mod codec;
+mod document;
 mod errors;
 mod forward;
 mod handle;
@@ -49,6 +50,7 @@ mod health;
 mod host;
 mod leadership;
 mod log_store;
+mod membership;
 mod metrics;
 mod options;
 mod peer;
@@ -57,20 +59,24 @@ mod raft_types;
 mod read;
 mod read_gate;
 mod replica;
+mod replica_id;
 mod route;
 mod state_machine;
 mod status;
 mod transport;
 
 pub use change_reader::{ChangeReadError, ChangeReader};
+pub use document::{Document, DocumentHandle, DocumentOptions, DocumentStores, start_document};
 pub use errors::{PeerMessageError, QueryError, StartError, SubmitError, TransferError};
 pub use handle::{ShardHandle, start, start_on};
 #[cfg(feature = "simulation")]
 pub use host::seeded;
 pub use host::{EntryObserver, Host, Threads, WallClock};
+pub use membership::{MembershipError, Step, Target};
 pub use metrics::ShardMetrics;
 pub use options::{ShardOptions, ShardStores};
 pub use read::{Answer, Freshness};
+pub use replica_id::ReplicaId;
 pub use status::{ReplicaStatus, Role};
 pub use transport::{PeerTransport, TransportError};
 

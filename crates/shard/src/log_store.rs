@@ -62,7 +62,8 @@ impl LogStore {
             .collect()
     }
 
-    fn read_all(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
+    /// As [`Self::read_some`], all of them.
+    pub(crate) fn read_all(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         let mut entries = self.read_some(start, end)?;
         while let Some(last) = entries.last() {
             let more = self.read_some(last.log_id.index + 1, end)?;

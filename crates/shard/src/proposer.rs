@@ -20,7 +20,7 @@ use batch::{Batch, Item};
 use crate::clock::{Certainty, LogClock};
 use crate::health::Health;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{EncodedCommand, EntryBytes, Raft, Types};
+use crate::raft_types::{EncodedCommand, EntryBytes, Raft, Response, Types};
 use crate::read_gate::{NotConfirmed, ReadGate};
 use crate::state_machine::{SharedState, View};
 
@@ -39,7 +39,8 @@ pub(crate) const RETRY_AFTER_MS: u64 = 50;
 /// Bounds of the actor.
 #[derive(Debug, Clone)]
 pub(crate) struct ProposerOptions {
-    pub(crate) node_id: u64,
+    /// Raft's number of this replica.
+    pub(crate) raft_id: u64,
     pub(crate) max_entry_commands: usize,
     pub(crate) max_entry_bytes: usize,
     pub(crate) max_entries_in_flight: usize,
@@ -109,7 +110,7 @@ impl Proposer {
     }
 
     fn leads(&self) -> bool {
-        *self.parts.leader.borrow() == Some(self.parts.options.node_id)
+        *self.parts.leader.borrow() == Some(self.parts.options.raft_id)
     }
 
     /// Everybody who has sent something by now gets into the same entry, so the pump runs behind the mailbox.
@@ -361,11 +362,14 @@ enum Proposed {
 fn answer_all(items: Vec<Item>, proposed: Proposed) {
     let every = |reply: CommandReply| move |item: Item| item.answer(reply.clone());
     match proposed {
-        Proposed::Answered(Some(Ok(response))) if response.data.0.len() == items.len() => {
-            for (item, outcome) in items.into_iter().zip(response.data.0) {
-                item.answer(CommandReply::Decided(outcome));
+        Proposed::Answered(Some(Ok(response))) => match response.data {
+            Response::Outcomes(outcomes) if outcomes.len() == items.len() => {
+                for (item, outcome) in items.into_iter().zip(outcomes) {
+                    item.answer(CommandReply::Decided(outcome));
+                }
             }
-        }
+            _ => items.into_iter().for_each(every(CommandReply::Unknown)),
+        },
         Proposed::NotTaken | Proposed::Answered(Some(Err(ClientWriteError::ForwardToLeader(_)))) => {
             items.into_iter().for_each(every(CommandReply::NotProposed));
         }

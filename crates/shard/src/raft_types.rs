@@ -18,7 +18,7 @@ openraft::declare_raft_types!(
     /// One shard's Raft group.
     pub(crate) Types:
         D = EntryBytes,
-        R = Outcomes,
+        R = Response,
         NodeId = u64,
         Node = openraft::EmptyNode,
         AsyncRuntime = Runtime,
@@ -29,7 +29,7 @@ pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
 pub(crate) type RaftEntry = openraft::type_config::alias::EntryOf<Types>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
-pub(crate) type Raft = openraft::Raft<Types, crate::state_machine::StateMachine>;
+pub(crate) type Raft<SM = crate::state_machine::StateMachine> = openraft::Raft<Types, SM>;
 
 /// A ledger entry as the leader wrote it. It stays bytes on its way through log and network and is read once on each
 /// replica, when it is applied.
@@ -50,6 +50,15 @@ impl EntryBytes {
         Ok(Self(Bytes::from(bytes)))
     }
 
+    /// An entry of a [`Document`](crate::Document).
+    pub(crate) fn opaque(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(crate) fn read(&self) -> Result<Entry, CodecError> {
         codec::decode(&self.0)
     }
@@ -61,9 +70,17 @@ impl fmt::Display for EntryBytes {
     }
 }
 
-/// What became of an entry's commands, in their order.
+/// What became of an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Outcomes(pub(crate) Vec<Outcome>);
+pub(crate) enum Response {
+    /// It was one of Raft's own.
+    #[default]
+    Nothing,
+    /// Of a shard: what became of its commands, in their order.
+    Outcomes(Vec<Outcome>),
+    /// Of a [`Document`](crate::Document): its answer.
+    Answer(Bytes),
+}
 
 /// A command and its bytes, written once where it was submitted.
 #[derive(Debug)]

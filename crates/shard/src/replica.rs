@@ -10,7 +10,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub(crate) use run::{Stopper, start};
+pub(crate) use run::{Stopper, found, start};
 
 use crate::clock::LogClock;
 use crate::health::Health;
@@ -19,6 +19,7 @@ use crate::peer::Inbound;
 use crate::proposer::Proposer;
 use crate::raft_types::Raft;
 use crate::read::Freshest;
+use crate::replica_id::node_of;
 use crate::read_gate::ReadGate;
 use crate::state_machine::{SharedState, View};
 use crate::{Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
@@ -46,7 +47,7 @@ pub(crate) struct Replica {
 
 impl Replica {
     pub(crate) fn leads(&self) -> bool {
-        *self.leader.borrow() == Some(self.options.node_id)
+        *self.leader.borrow() == Some(self.options.raft_id())
     }
 
     fn was_told_to_stop(&self) -> bool {
@@ -81,9 +82,10 @@ impl Replica {
         ReplicaStatus {
             shard: self.options.shard,
             node_id: self.options.node_id,
+            generation: self.options.generation,
             role,
-            leader: *self.leader.borrow(),
-            voters: metrics.membership_config.membership().voter_ids().collect(),
+            leader: self.leader.borrow().map(node_of),
+            voters: metrics.membership_config.membership().voter_ids().map(node_of).collect(),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             committed_index: index(metrics.cluster_committed.max(metrics.local_committed)),

@@ -12,7 +12,9 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::{RwLock, watch};
 
-pub(crate) use snapshot::{SnapshotBuilder, SnapshotData};
+pub(crate) use snapshot::{
+    Snapshot, SnapshotBuilder, SnapshotData, open_latest, read_meta, write as write_snapshot,
+};
 
 use crate::Host;
 use crate::clock::LogClock;
@@ -21,7 +23,7 @@ use crate::health::Health;
 use crate::host::{EntryObserver, Threads};
 use crate::log_store::LogStore;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{LogId, Outcomes, RaftEntry, SnapshotMeta, StoredMembership, Types};
+use crate::raft_types::{LogId, RaftEntry, Response, SnapshotMeta, StoredMembership, Types};
 
 /// The ledger and how far it is. Locked for writing by the state machine alone, for an entry at a time.
 pub(crate) struct State {
@@ -222,11 +224,11 @@ impl Applying {
         Ok(())
     }
 
-    fn apply(&self, state: &mut State, entry: RaftEntry, work: Option<&Entry>) -> io::Result<Outcomes> {
+    fn apply(&self, state: &mut State, entry: RaftEntry, work: Option<&Entry>) -> io::Result<Response> {
         let log_id = entry.log_id;
         let outcomes = match work {
             Some(work) => self.apply_work(&mut state.ledger, log_id.index, work)?,
-            None => Outcomes::default(),
+            None => Response::Nothing,
         };
         if let EntryPayload::Membership(membership) = entry.payload {
             state.membership = StoredMembership::new(Some(log_id), membership);
@@ -238,7 +240,7 @@ impl Applying {
 
     /// The changes are written before the lock is given back, so a snapshot never misses one. They are not synced: the
     /// log is, and they can be derived from it again.
-    fn apply_work(&self, ledger: &mut Ledger, log_index: u64, work: &Entry) -> io::Result<Outcomes> {
+    fn apply_work(&self, ledger: &mut Ledger, log_index: u64, work: &Entry) -> io::Result<Response> {
         let Applied { outcomes, changes } = ledger.apply(log_index, work).map_err(io::Error::other)?;
         if let (Some(first), Some(last)) = (changes.first(), changes.last()) {
             let (first_seq, last_seq) = (first.seq, last.seq);
@@ -255,7 +257,7 @@ impl Applying {
             observer(log_index, work);
         }
         add(&self.counters.commands_applied, work.commands.len());
-        Ok(Outcomes(outcomes))
+        Ok(Response::Outcomes(outcomes))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The thread of a replica: an actix arbiter on which its Raft group, its actor and its timers live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::Actor;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{Fatal, InitializeError, RaftError};
+use openraft::storage::RaftStateMachine;
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -17,11 +18,11 @@ use crate::clock::LogClock;
 use crate::health::Health;
 use crate::log_store::LogStore;
 use crate::metrics::Counters;
-use crate::peer::{Inbound, Network, NetworkOptions};
+use crate::peer::{History, Inbound, Network, NetworkOptions};
 use crate::proposer::{Proposer, ProposerOptions, ProposerParts, StopProposing};
-use crate::raft_types::Raft;
+use crate::raft_types::{Raft, Types};
 use crate::read_gate::ReadGate;
-use crate::state_machine::StateMachine;
+use crate::state_machine::{SnapshotData, StateMachine};
 use crate::{Host, PeerTransport, ShardOptions, ShardStores, StartError, Threads};
 
 /// Submissions that wait for the actor to look at them; each holds one or many commands.
@@ -178,13 +179,13 @@ async fn build(
         })?;
     let health = Health::new(shard);
     let counters = Arc::new(Counters::default());
-    let clock = LogClock::new(Arc::clone(&host.wall_clock), options.voters.len());
+    let clock = LogClock::new(Arc::clone(&host.wall_clock), options.raft_id(), options.founder_ids());
     let failing = health.clone();
     stores
         .log
         .on_failure(Box::new(move |error| failing.fail(error.to_string())));
 
-    let log_store = LogStore::new(stores.log, shard);
+    let log_store = LogStore::new(stores.log, stores.group);
     let (machine, ends) = {
         let (ledger, log_store) = (options.ledger.clone(), log_store.clone());
         let kept = (stores.snapshots, stores.changes.clone());
@@ -202,21 +203,21 @@ async fn build(
         threads: host.threads,
     };
     let network = Network::new(network_options, Arc::clone(&transport), clock.clone());
-    let raft = Raft::new(options.node_id, Arc::new(config), network, log_store, machine)
+    let raft = Raft::new(options.raft_id(), Arc::new(config), network, log_store, machine)
         .await
         .map_err(|error| raft_error(error.to_string()))?;
-    if let Err(error) = join_group(&raft, &options).await {
+    if let Err(what) = found(&raft, &options.founder_ids()).await {
         raft.shutdown().await.ok();
-        return Err(error);
+        return Err(raft_error(what));
     }
 
     let (leader_sender, leader) = watch::channel(None);
-    actix::spawn(watch_raft(raft.clone(), leader_sender, health.clone()));
+    actix::spawn(watch_raft(raft.clone(), leader_sender, clock.clone(), health.clone()));
     let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
     actix::spawn(confirming);
     let parts = ProposerParts {
         options: ProposerOptions {
-            node_id: options.node_id,
+            raft_id: options.raft_id(),
             max_entry_commands: options.max_entry_commands,
             max_entry_bytes: options.max_entry_bytes,
             max_entries_in_flight: options.max_entries_in_flight,
@@ -237,8 +238,15 @@ async fn build(
         Proposer::new(parts)
     });
     let freshest = Arc::default();
+    let history = History {
+        shard,
+        changes: stores.changes.clone(),
+        transport: Arc::clone(&transport),
+        threads: host.threads,
+    };
     let inbound = Inbound::new(
         raft.clone(),
+        (SnapshotData::received, Some(history)),
         Arc::clone(&freshest),
         Arc::clone(&counters),
         clock.clone(),
@@ -266,44 +274,39 @@ async fn build(
     })
 }
 
-/// On an empty log every replica writes the same first entry; afterwards the voters must be those of the log.
-async fn join_group(raft: &Raft, options: &ShardOptions) -> Result<(), StartError> {
-    let shard = options.shard;
-    let failed = |what: String| StartError::Raft { shard, what };
-    if !raft
-        .is_initialized()
-        .await
-        .map_err(|error| failed(error.to_string()))?
-    {
-        let voters: BTreeMap<u64, EmptyNode> = options
-            .voters
-            .iter()
-            .map(|node| (*node, EmptyNode::default()))
-            .collect();
-        match raft.initialize(voters).await {
-            // A peer was faster: its first entry is here already.
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(error) => return Err(failed(error.to_string())),
-        }
+/// On an empty log every founder writes the same first entry. Who comes later is written into the log by the leader.
+pub(crate) async fn found<SM>(raft: &Raft<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
+where
+    SM: RaftStateMachine<Types>,
+{
+    let initialized = raft.is_initialized().await.map_err(|error| error.to_string())?;
+    if initialized || founders.is_empty() {
+        return Ok(());
     }
-    let voters: std::collections::BTreeSet<u64> = raft.voter_ids().collect();
-    if !voters.is_empty() && voters != options.voters {
-        return Err(StartError::Options {
-            shard,
-            what: format!(
-                "the voters are {:?} but the log on disk says {voters:?}",
-                options.voters
-            ),
-        });
+    let voters: BTreeMap<u64, EmptyNode> = founders
+        .iter()
+        .map(|replica| (*replica, EmptyNode::default()))
+        .collect();
+    match raft.initialize(voters).await {
+        // A peer was faster: its first entry is here already.
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
-    Ok(())
 }
 
-/// Tells who leads, and when Raft has died.
-async fn watch_raft(raft: Raft, leader: watch::Sender<Option<u64>>, health: Health) {
+/// Tells who leads, whose clocks count, and when Raft has died.
+async fn watch_raft(raft: Raft, leader: watch::Sender<Option<u64>>, clock: LogClock, health: Health) {
     let mut server = raft.server_metrics();
     loop {
-        let current = server.borrow_and_update().current_leader;
+        let (current, voters) = {
+            let server = server.borrow_and_update();
+            let voters: BTreeSet<u64> = server.membership_config.voter_ids().collect();
+            (server.current_leader, voters)
+        };
+        // Before anybody hears that it leads. None are known before the first entry.
+        if !voters.is_empty() {
+            clock.set_voters(voters);
+        }
         leader.send_if_modified(|last| std::mem::replace(last, current) != current);
         if server.changed().await.is_err() {
             break;

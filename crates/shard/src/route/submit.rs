@@ -11,12 +11,13 @@ use holdfast_ledger::{Command, Outcome, Refusal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Route;
+use super::{From, Route};
 use crate::forward::{ForwardReply, ForwardRequest};
 use crate::metrics::add;
 use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
+use crate::replica_id::node_of;
 use crate::{SubmitError, TransportError, codec};
 
 /// The largest command, in bytes as it is stored: an order of 1,024 lines with preference lists of usual length.
@@ -37,37 +38,35 @@ struct Pending {
 }
 
 pub(crate) async fn submit(
-    replica: &Replica,
+    from: From<'_>,
     commands: Vec<Command>,
     deadline: Instant,
 ) -> Vec<Result<Outcome, SubmitError>> {
-    add(&replica.counters.commands_submitted, commands.len());
+    add(&from.counters().commands_submitted, commands.len());
     let mut pending = Pending::new(commands);
-    let mut route = Route::new(replica);
+    let mut route = Route::new(from);
     loop {
         let open = pending.open();
-        if open.is_empty() || Instant::now() >= deadline || replica.is_stopped() {
+        if open.is_empty() || Instant::now() >= deadline || from.is_stopped() {
             break;
         }
-        let progress = match route.next() {
-            Some(node) if node == replica.options.node_id => {
+        let progress = match (route.next(), from.here()) {
+            (Some(leader), Some(replica)) if leader == replica.options.raft_id() => {
                 pending.leader_seen = true;
                 pending.ask_here(replica, &route, open, deadline).await
             }
-            Some(node) => {
+            (Some(leader), _) => {
                 pending.leader_seen = true;
-                pending
-                    .ask_there(replica, &mut route, node, &open, deadline)
-                    .await
+                pending.ask_there(&mut route, leader, &open, deadline).await
             }
-            None => false,
+            (None, _) => false,
         };
         if !progress {
             route.pause(deadline).await;
         }
     }
-    let (results, unknown) = pending.finish(replica.is_stopped());
-    add(&replica.counters.outcomes_unknown, unknown);
+    let (results, unknown) = pending.finish(from.is_stopped());
+    add(&from.counters().outcomes_unknown, unknown);
     results
 }
 
@@ -126,7 +125,7 @@ impl Pending {
     async fn ask_here(
         &mut self,
         replica: &Replica,
-        route: &Route,
+        route: &Route<'_>,
         open: Vec<usize>,
         deadline: Instant,
     ) -> bool {
@@ -154,18 +153,19 @@ impl Pending {
                 Err(_) => self.all_uncertain(&open),
             },
             () = tokio::time::sleep_until(deadline) => self.all_uncertain(&open),
-            () = route.deposed(replica.options.node_id) => self.all_uncertain(&open),
+            () = route.deposed(replica.options.raft_id()) => self.all_uncertain(&open),
         }
     }
 
     async fn ask_there(
         &mut self,
-        replica: &Replica,
-        route: &mut Route,
-        node: u64,
+        route: &mut Route<'_>,
+        leader: u64,
         open: &[usize],
         deadline: Instant,
     ) -> bool {
+        let from = route.from;
+        let deadline = from.attempt_until(deadline);
         let mut bytes = 0;
         let fits = |index: &&usize| {
             bytes += self.commands[**index].bytes.len();
@@ -183,25 +183,35 @@ impl Pending {
         let Ok(payload) = codec::encode(&request) else {
             return false;
         };
-        add(&replica.counters.forwards_sent, 1);
-        let answer = replica
-            .transport
-            .forward(node, replica.options.shard, payload, timeout);
+        add(&from.counters().forwards_sent, 1);
+        let answer = from
+            .transport()
+            .forward(node_of(leader), from.shard(), payload, timeout);
         let answer = tokio::select! {
             answer = answer => answer,
-            () = tokio::time::sleep_until(deadline) => return self.all_uncertain(&sent),
-            () = route.deposed(node) => return self.all_uncertain(&sent),
+            () = tokio::time::sleep_until(deadline) => {
+                route.not_leader(leader, None);
+                return self.all_uncertain(&sent);
+            }
+            () = route.deposed(leader) => return self.all_uncertain(&sent),
         };
         match answer.map(|answer| codec::decode::<ForwardReply>(&answer)) {
             Ok(Ok(ForwardReply::Submit(replies))) if replies.len() == sent.len() => {
+                route.led(leader);
                 self.take(sent.into_iter().zip(replies))
             }
-            Ok(Ok(ForwardReply::NotLeader { leader })) => {
-                route.not_leader(node, leader);
+            Ok(Ok(ForwardReply::NotLeader { leader: says })) => {
+                route.not_leader(leader, says);
                 false
             }
-            Err(TransportError::NotSent(_)) | Ok(Ok(ForwardReply::Malformed(_))) => false,
-            Ok(_) | Err(TransportError::Unknown(_)) => self.all_uncertain(&sent),
+            Err(TransportError::NotSent(_)) | Ok(Ok(ForwardReply::Malformed(_))) => {
+                route.not_leader(leader, None);
+                false
+            }
+            Ok(_) | Err(TransportError::Unknown(_)) => {
+                route.not_leader(leader, None);
+                self.all_uncertain(&sent)
+            }
         }
     }
 

@@ -385,7 +385,7 @@ impl Cluster {
 
 /// Every change from the first one that is here to the last: no gap, entries whole.
 pub(super) fn check_changes(node: &ShardHandle) {
-    let reader = node.changes();
+    let reader = node.changes().unwrap();
     let mut next = reader.first_seq();
     let last = node.status().last_seq;
     while next <= last {

@@ -118,7 +118,7 @@ async fn a_hold_expires_once_across_a_leader_change() {
     cluster.agree().await;
     let cell = cluster.cell(leader, "tea").await;
     assert_eq!((cell.free, cell.held), (5, 0));
-    let changes = cluster.node(leader).changes().read(1, 1 << 20).unwrap();
+    let changes = cluster.node(leader).changes().unwrap().read(1, 1 << 20).unwrap();
     let expired = changes.iter().filter(|change| change.kind == ChangeKind::Expired);
     assert_eq!(expired.count(), 1);
     assert!(

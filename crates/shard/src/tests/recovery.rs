@@ -104,9 +104,9 @@ async fn a_replica_behind_what_was_purged_is_caught_up_by_a_snapshot() {
 
     // What it did not see itself is not in its change log; a peer has it.
     let status = back.status();
-    assert!(matches!(node.changes().read(1, 1 << 20), Ok(changes) if !changes.is_empty()));
+    assert!(matches!(node.changes().unwrap().read(1, 1 << 20), Ok(changes) if !changes.is_empty()));
     if status.first_seq > 1 {
-        let missing = back.changes().read(1, 1 << 20);
+        let missing = back.changes().unwrap().read(1, 1 << 20);
         assert_eq!(
             missing,
             Err(ChangeReadError::NotHere {
@@ -127,7 +127,7 @@ async fn a_replica_behind_what_was_purged_is_caught_up_by_a_snapshot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_of_the_change_stream_are_woken_on_every_replica() {
     let cluster = Cluster::start().await;
-    let readers: Vec<_> = (1..=3).map(|node| cluster.node(node).changes()).collect();
+    let readers: Vec<_> = (1..=3).map(|node| cluster.node(node).changes().unwrap()).collect();
     let waiting: Vec<_> = readers.iter().map(|reader| reader.wait_past(0)).collect();
     cluster.must(receive("tea", 1)).await;
     for reached in futures::future::join_all(waiting).await {
