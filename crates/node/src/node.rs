@@ -9,7 +9,6 @@ use holdfast_ledger::LedgerOptions;
 use holdfast_shard::{Host, PeerTransport, Role, ShardHandle, ShardOptions, Threads};
 use holdfast_storage::Log;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +24,7 @@ use crate::router::Router;
 use crate::security::certificates::CertificateFileError;
 use crate::security::policy::PolicyError;
 use crate::security::{Port, Security};
-use crate::servers::{serve_clients, serve_peers};
+use crate::servers::{ServerTask, serve_admin, serve_clients, serve_peers};
 use crate::stores::{self, Stores, StoresError};
 use crate::tasks::Tasks;
 
@@ -88,11 +87,13 @@ pub struct StopError(pub String);
 pub struct Node {
     api: Arc<Api>,
     client_address: SocketAddr,
+    admin_address: SocketAddr,
     peer_address: SocketAddr,
     http_address: SocketAddr,
     log: Log,
     http: HttpHandle,
-    client_server: JoinHandle<Result<(), tonic::transport::Error>>,
+    client_server: ServerTask,
+    admin_server: ServerTask,
     fatal: watch::Receiver<Option<String>>,
     /// Look at the files again.
     reload: Arc<Notify>,
@@ -160,6 +161,11 @@ impl Node {
         self.client_address
     }
 
+    /// Where operators reach it.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
     /// Where the other nodes reach it.
     pub fn peer_address(&self) -> SocketAddr {
         self.peer_address
@@ -215,19 +221,21 @@ impl Node {
 
         tracing::info!("stopping: finishing calls under way");
         self.api.stopping.cancel();
-        let drain = Duration::from_millis(self.api.limits.drain_ms);
-        let mut server = self.client_server;
-        match tokio::time::timeout(drain, &mut server).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => problems.push(format!("the client server failed: {error}")),
-            Ok(Err(error)) => problems.push(format!("the client server failed: {error}")),
-            Err(_) => {
-                // Their outcome is unknown to the callers, who retry with the same ids.
-                tracing::warn!(
-                    drain_ms = self.api.limits.drain_ms,
-                    "calls under way were cut off"
-                );
-                server.abort();
+        let drained = Instant::now() + Duration::from_millis(self.api.limits.drain_ms);
+        for (name, mut server) in [("client", self.client_server), ("admin", self.admin_server)] {
+            match tokio::time::timeout_at(drained, &mut server).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => problems.push(format!("the {name} server failed: {error}")),
+                Ok(Err(error)) => problems.push(format!("the {name} server failed: {error}")),
+                Err(_) => {
+                    // Their outcome is unknown to the callers, who retry with the same ids.
+                    tracing::warn!(
+                        server = name,
+                        drain_ms = self.api.limits.drain_ms,
+                        "calls under way were cut off"
+                    );
+                    server.abort();
+                }
             }
         }
 
@@ -265,7 +273,9 @@ async fn hand_over(shard: &ShardHandle) {
 }
 
 /// This node's own entry may name port 0: fill in what was bound.
-fn nodes_with_ports(config: &NodeConfig, client: SocketAddr, peer: SocketAddr) -> Vec<PeerSection> {
+fn nodes_with_ports(config: &NodeConfig, listeners: &Listeners) -> Result<Vec<PeerSection>, StartError> {
+    let (client, peer) = (listeners.client_address()?, listeners.peer_address()?);
+    let admin = listeners.admin_address()?;
     let fill = |address: &str, bound: SocketAddr| match address.rsplit_once(':') {
         Some((host, "0")) => format!("{host}:{}", bound.port()),
         _ => address.to_owned(),
@@ -277,8 +287,17 @@ fn nodes_with_ports(config: &NodeConfig, client: SocketAddr, peer: SocketAddr) -
     {
         node.client_address = fill(&node.client_address, client);
         node.peer_address = fill(&node.peer_address, peer);
+        node.admin_address = node.admin_address.as_deref().map(|address| fill(address, admin));
     }
-    nodes
+    let silent = nodes.iter().filter(|node| node.admin_address.is_none());
+    let silent: Vec<u64> = silent.map(|node| node.node_id).collect();
+    if !silent.is_empty() {
+        tracing::info!(
+            nodes = ?silent,
+            "peers has no admin_address for these nodes: the topology cannot tell operators where their admin ports are"
+        );
+    }
+    Ok(nodes)
 }
 
 fn shard_options(config: &NodeConfig, shard: u32, voters: &[PeerSection]) -> ShardOptions {
@@ -306,13 +325,14 @@ fn shard_options(config: &NodeConfig, shard: u32, voters: &[PeerSection]) -> Sha
 
 async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> Result<Node, StartError> {
     let client_address = listeners.client_address()?;
+    let admin_address = listeners.admin_address()?;
     let peer_address = listeners.peer_address()?;
     let http_address = listeners.http_address()?;
     let identity = Identity {
         cluster_id: config.node.cluster_id.unwrap_or_default(),
         node_id: config.node.node_id,
     };
-    let nodes = nodes_with_ports(&config, client_address, peer_address);
+    let nodes = nodes_with_ports(&config, &listeners)?;
     let (tasks, panics) = Tasks::new();
     let (fatal, fatal_seen) = watch::channel(None);
     let security = Security::start(&config, &tasks, &begun.peers_stopping)?;
@@ -407,6 +427,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         &api,
         &begun.peers_stopping,
     )?;
+    let admin_server = serve_admin(listeners.admin, security.gate(Port::Admin), &config, &api)?;
     let http_tls = security.tls.as_ref().filter(|_| config.tls.http);
     let http = crate::http::start(listeners.http, http_tls, Arc::clone(&api))
         .await
@@ -414,15 +435,17 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             server: "http",
             message: error.to_string(),
         })?;
-    tracing::info!(node_id = identity.node_id, %client_address, %peer_address, %http_address, "listening");
+    tracing::info!(node_id = identity.node_id, %client_address, %admin_address, %peer_address, %http_address, "listening");
     Ok(Node {
         api,
         client_address,
+        admin_address,
         peer_address,
         http_address,
         log,
         http,
         client_server,
+        admin_server,
         fatal: fatal_seen,
         reload: security.reload,
         peers_stopping: begun.peers_stopping.clone(),

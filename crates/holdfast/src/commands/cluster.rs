@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use futures::future::join_all;
-use holdfast_client::{Client, ClientError, v1};
+use holdfast_client::{AdminClient, Client, ClientError, v1};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -10,8 +10,20 @@ use crate::render;
 
 /// Arguments of `holdfast cluster`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast cluster status\n  holdfast cluster transfer-leader 0 --to 2")]
+#[command(
+    after_help = "Examples:\n  holdfast cluster status\n  holdfast cluster transfer-leader 0 --to 2 --admin-address 127.0.0.1:7414"
+)]
 pub(crate) struct Args {
+    /// Admin ports of nodes, as host:port, separated by commas; one is enough. `status` does not need them
+    #[arg(
+        long,
+        global = true,
+        env = "HOLDFAST_ADMIN_ADDRESS",
+        value_delimiter = ',',
+        value_name = "HOST:PORT,...",
+        default_value = "127.0.0.1:7304"
+    )]
+    admin_address: Vec<String>,
     #[command(subcommand)]
     command: ClusterCommand,
 }
@@ -30,7 +42,7 @@ struct StatusArgs {}
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast cluster transfer-leader 0\n  holdfast cluster transfer-leader 0 --to 2"
+    after_help = "Examples:\n  holdfast cluster transfer-leader 0\n  holdfast cluster transfer-leader 0 --to 2 --admin-address 127.0.0.1:7414"
 )]
 struct TransferArgs {
     /// Of which shard
@@ -43,16 +55,19 @@ struct TransferArgs {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     match args.command {
         ClusterCommand::Status(StatusArgs {}) => status(context).await,
-        ClusterCommand::TransferLeader(args) => transfer(&args, context).await,
+        ClusterCommand::TransferLeader(transferred) => {
+            let admin = context.admin(&args.admin_address)?;
+            transfer(&transferred, &admin, context).await
+        }
     }
 }
 
-async fn transfer(args: &TransferArgs, context: &Context) -> anyhow::Result<()> {
+async fn transfer(args: &TransferArgs, admin: &AdminClient, context: &Context) -> anyhow::Result<()> {
     let request = v1::TransferLeaderRequest {
         shard: args.shard,
         to_node_id: args.to,
     };
-    let answer = context.client()?.transfer_leader(request).await?;
+    let answer = admin.transfer_leader(request).await?;
     if context.json {
         context
             .output
@@ -201,6 +216,7 @@ fn status_json(topology: &v1::GetTopologyResponse, statuses: &[NodeStatus]) -> V
             json!({
                 "node_id": node.node_id,
                 "client_address": node.client_address,
+                "admin_address": node.admin_address,
                 "reachable": node.reachable,
                 "status": status.as_ref().ok().map(node_status_json),
                 "error": status.as_ref().err().map(ToString::to_string),

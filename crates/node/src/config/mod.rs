@@ -158,6 +158,7 @@ impl NodeConfig {
                 node_id: self.node.node_id,
                 client_address: self.listen.client.clone(),
                 peer_address: self.listen.peer.clone(),
+                admin_address: Some(self.listen.admin.clone()),
             }];
         }
         let mut nodes = self.peers.clone();

@@ -45,6 +45,8 @@ pub struct ListenSection {
     pub peer: String,
     /// HTTP for `/metrics`, `/livez` and `/readyz`. Default: `127.0.0.1:7303`.
     pub http: String,
+    /// gRPC for operators; keep it away from clients. Default: `127.0.0.1:7304`.
+    pub admin: String,
 }
 
 impl Default for ListenSection {
@@ -53,6 +55,7 @@ impl Default for ListenSection {
             client: "127.0.0.1:7301".to_owned(),
             peer: "127.0.0.1:7302".to_owned(),
             http: "127.0.0.1:7303".to_owned(),
+            admin: "127.0.0.1:7304".to_owned(),
         }
     }
 }
@@ -67,6 +70,10 @@ pub struct PeerSection {
     pub client_address: String,
     /// Where the other nodes reach it: `host:port`. Required.
     pub peer_address: String,
+    /// Where operators reach it: `host:port`. Only told to whoever asks for the topology; nodes themselves do not use it.
+    /// Default: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_address: Option<String>,
 }
 
 /// How the stock is dealt out.

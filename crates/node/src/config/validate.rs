@@ -67,6 +67,7 @@ impl NodeConfig {
         check_address(problems, "listen.client", &self.listen.client, true);
         check_address(problems, "listen.peer", &self.listen.peer, true);
         check_address(problems, "listen.http", &self.listen.http, true);
+        check_address(problems, "listen.admin", &self.listen.admin, true);
         check_range(problems, "shards.count", u64::from(self.shards.count), 1..=64);
 
         let mut ids = BTreeSet::new();
@@ -91,7 +92,11 @@ impl NodeConfig {
                 own,
             );
             check_address(problems, &format!("{key}.peer_address"), &peer.peer_address, own);
-            for address in [&peer.client_address, &peer.peer_address] {
+            if let Some(address) = &peer.admin_address {
+                check_address(problems, &format!("{key}.admin_address"), address, own);
+            }
+            let addresses_of = [&peer.client_address, &peer.peer_address];
+            for address in addresses_of.into_iter().chain(&peer.admin_address) {
                 if !address.ends_with(":0") && !addresses.insert(address.clone()) {
                     problems.push(format!(
                         "{key} has the address `{address}` that is listed before: use another"

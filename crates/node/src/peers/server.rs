@@ -7,7 +7,10 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use holdfast_proto::peer::peer_server::Peer;
-use holdfast_proto::peer::{ForwardRequest, ForwardResponse, RaftMessage, SnapshotChunk, SnapshotInstalled};
+use holdfast_proto::peer::{
+    ForwardRequest, ForwardResponse, HandOverRequest, HandOverResponse, RaftMessage, SnapshotChunk,
+    SnapshotInstalled,
+};
 use holdfast_shard::{PeerMessageError, ShardHandle};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Identity;
+use crate::errors;
+use crate::leaders::transfer_refusal;
 use crate::security::Caller;
 use crate::tasks::Tasks;
 
@@ -128,6 +133,22 @@ impl Peer for PeerService {
         let request = request.into_inner();
         let payload = self.shard(request.shard)?.handle_forward(request.payload).await;
         Ok(Response::new(ForwardResponse { payload }))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<HandOverRequest>,
+    ) -> Result<Response<HandOverResponse>, Status> {
+        let from = self.greeted(&request)?;
+        let HandOverRequest { shard, to_node_id } = request.into_inner();
+        let to = Some(to_node_id).filter(|to| *to != 0);
+        match self.shard(shard)?.transfer_leader(to).await {
+            Ok(leader_node_id) => {
+                tracing::info!(shard, from, leader_node_id, "leadership handed over");
+                Ok(Response::new(HandOverResponse { leader_node_id }))
+            }
+            Err(error) => Err(errors::status(transfer_refusal(&error))),
+        }
     }
 }
 
