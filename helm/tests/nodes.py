@@ -40,6 +40,7 @@ class Node:
             "HOLDFAST__LISTEN__CLIENT": f"127.0.0.1:{ports[0]}",
             "HOLDFAST__LISTEN__PEER": f"127.0.0.1:{ports[1]}",
             "HOLDFAST__LISTEN__HTTP": f"127.0.0.1:{ports[2]}",
+            "HOLDFAST__LISTEN__ADMIN": f"127.0.0.1:{ports[3]}",
             "HOLDFAST__PEERS": peers,
         }
         arguments = [argument.replace("/etc/holdfast/node.toml", str(config)) for argument in rendered.node_container["args"]]
@@ -80,8 +81,8 @@ class Cluster:
 
     def __enter__(self):
         pods = list(self.rendered.pods)
-        numbers = free_ports(3 * len(pods))
-        ports = {pod: numbers[3 * index : 3 * index + 3] for index, pod in enumerate(pods)}
+        numbers = free_ports(4 * len(pods))
+        ports = {pod: numbers[4 * index : 4 * index + 4] for index, pod in enumerate(pods)}
         # The ids are the chart's; only the addresses are of this machine.
         ids = [peer["node_id"] for peer in tomllib.loads(self.rendered.node_toml)["peers"]]
         assert ids == pods

@@ -58,6 +58,7 @@ impl Damage {
 struct Node {
     process: Option<Child>,
     client_address: String,
+    admin_address: String,
 }
 
 impl Cluster {
@@ -79,8 +80,8 @@ impl Cluster {
 
     async fn start_on(shards: Shards, on_network: bool) -> Result<Self> {
         let folder = TempDir::new()?;
-        let ports = free_ports(NODES * 3)?;
-        let address = |node: usize, kind: usize| format!("127.0.0.1:{}", ports[node * 3 + kind]);
+        let ports = free_ports(NODES * 4)?;
+        let address = |node: usize, kind: usize| format!("127.0.0.1:{}", ports[node * 4 + kind]);
         let peer_addresses: Vec<String> = (0..NODES).map(|node| address(node, 1)).collect();
         let network = if on_network {
             Some(Network::between(&peer_addresses).await?)
@@ -95,14 +96,15 @@ impl Cluster {
                     _ => address(other, 1),
                 };
                 peers += &format!(
-                    "[[peers]]\nnode_id = {}\nclient_address = \"{}\"\npeer_address = \"{peer_address}\"\n\n",
+                    "[[peers]]\nnode_id = {}\nclient_address = \"{}\"\npeer_address = \"{peer_address}\"\nadmin_address = \"{}\"\n\n",
                     other + 1,
                     address(other, 0),
+                    address(other, 3),
                 );
             }
             let text = format!(
                 "[node]\nnode_id = {id}\ndata_dir = \"{data}\"\n\n\
-                 [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n\n\
+                 [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\nadmin = \"{admin}\"\n\n\
                  [shards]\ncount = {count}\n\n\
                  [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n\
                  [storage]\nlog_segment_bytes = 33554432\nchange_segment_bytes = 4194304\n\n\
@@ -112,6 +114,7 @@ impl Cluster {
                 client = address(node, 0),
                 peer = address(node, 1),
                 http = address(node, 2),
+                admin = address(node, 3),
                 count = shards.0,
             );
             std::fs::write(folder.path().join(format!("node-{}.toml", node + 1)), text)?;
@@ -122,6 +125,7 @@ impl Cluster {
                 .map(|node| Node {
                     process: None,
                     client_address: address(node, 0),
+                    admin_address: address(node, 3),
                 })
                 .collect(),
             network,
@@ -169,6 +173,15 @@ impl Cluster {
     /// When the address cannot be parsed.
     pub fn channel(&self, node: usize) -> Result<Channel> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].client_address))?;
+        Ok(endpoint.tcp_nodelay(true).connect_lazy())
+    }
+
+    /// As [`Self::channel`], to the node's admin port.
+    ///
+    /// # Errors
+    /// When its address is none.
+    pub fn admin_channel(&self, node: usize) -> Result<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].admin_address))?;
         Ok(endpoint.tcp_nodelay(true).connect_lazy())
     }
 

@@ -43,13 +43,17 @@ impl Client {
     /// # Errors
     /// [`ClientError::Options`] when an endpoint is not an address.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let routes = Routes::new(Scheme::of(&options));
+        Self::with_routes(options, routes)
+    }
+
+    pub(crate) fn with_routes(options: ClientOptions, routes: Routes) -> Result<Self, ClientError> {
         let channels = Channels::new(&options)?;
-        let scheme = Scheme::of(&options);
         Ok(Self {
             options: Arc::new(options),
             shared: Arc::new(Shared {
                 channels,
-                routes: Routes::new(scheme),
+                routes,
                 asking: Mutex::new(()),
             }),
         })
@@ -297,8 +301,6 @@ calls! {
         by |r| r.skus.first().map_or(Route::Any, |sku| Route::Sku(sku)).unless_stale(r.consistency);
     /// Where each shard's change stream begins and ends.
     Read ChangesClient.get_positions(GetPositionsRequest) -> GetPositionsResponse by any;
-    /// Hands a shard's leadership over. Not retried into a second handover: the answer says who leads.
-    Mutation ClusterClient.transfer_leader(TransferLeaderRequest) -> TransferLeaderResponse by |r| Route::Shard(r.shard);
 }
 
 impl Client {

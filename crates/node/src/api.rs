@@ -10,7 +10,7 @@ use holdfast_ledger::{
     Success, TransferOrder,
 };
 use holdfast_proto::v1::{Reason, Refusal};
-use holdfast_shard::{Answer, Freshness, Role, SubmitError};
+use holdfast_shard::{Answer, ChangeReader, Freshness, Role, SubmitError};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Response, Status};
 
 use crate::config::{LimitsSection, PeerSection};
+use crate::directory::Membership;
 use crate::errors;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
@@ -46,7 +47,7 @@ const ANSWER_TIME: Duration = Duration::from_millis(10);
 /// What all services share.
 pub(crate) struct Api {
     pub(crate) identity: Identity,
-    pub(crate) nodes: Vec<PeerSection>,
+    pub(crate) membership: Arc<Membership>,
     pub(crate) limits: LimitsSection,
     pub(crate) router: Router,
     pub(crate) orders: Orders,
@@ -66,6 +67,11 @@ pub(crate) struct Api {
 }
 
 impl Api {
+    /// The nodes of the cluster, as far as known.
+    pub(crate) fn nodes(&self) -> Arc<[PeerSection]> {
+        self.membership.nodes()
+    }
+
     /// Counts and times a unary call, and turns a refusal into a gRPC error.
     pub(crate) async fn unary<T>(
         &self,
@@ -284,15 +290,26 @@ impl Api {
         answer.map_err(|error| outbound::query_error(shard, error))
     }
 
+    /// A shard's changes, from this node's replica or another's.
+    pub(crate) async fn changes_of(&self, shard: u32) -> Result<ChangeReader, Refusal> {
+        let reader = self.router.handle(shard).changes_from_anywhere().await;
+        reader.map_err(|error| errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}")))
+    }
+
     /// Why this node should get no traffic, if so.
     pub(crate) fn not_ready_because(&self) -> Option<String> {
         if self.leaving.load(Ordering::Relaxed) {
             return Some("the node is stopping".to_owned());
         }
+        if let Some(obstacle) = self.membership.obstacle() {
+            return Some(obstacle);
+        }
         self.router.shards().iter().find_map(|shard| {
             let status = shard.status();
             let number = status.shard;
-            if status.role == Role::Stopped {
+            if status.role == Role::Absent {
+                None
+            } else if status.role == Role::Stopped {
                 Some(format!("the replica of shard {number} has stopped"))
             } else if status.leader.is_none() {
                 Some(format!("shard {number} has no leader that this node knows of"))

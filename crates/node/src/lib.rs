@@ -1,6 +1,6 @@
 //! One process of a Holdfast cluster: its configuration, its gRPC services, its router, its peers, its metrics.
 //!
-//! A node holds one replica of every shard. Any node takes any request: the services check what a client
+//! A node holds replicas of some shards or all: the cluster's directory says of which (`directory/`). Any node takes any request: the services check what a client
 //! sent ([`validation`], then [`mapping`] into the ledger's types), the router finds the shard, and the shard's handle
 //! decides it here or forwards it to the node that leads the shard, through [`peers`]. What comes back, good or bad, is
 //! turned into the public types by [`mapping`] and [`errors`].
@@ -19,6 +19,7 @@
 //! - [`errors`] has the one table from a refusal's reason to a gRPC code, whether to retry, and what to do about it.
 //! - [`metrics`] has the one list of what `/metrics` shows; `http.rs` serves it with `/livez` and `/readyz`.
 //! - `security/` decides who may come in: certificates, handshakes, who a caller is.
+//! - `directory/` is who belongs to the cluster and where replicas are: founding, joining, moving, leaving.
 //! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
 //!
 //! Start reading in `node.rs`, then follow one request from `services/reservations.rs`.
@@ -26,6 +27,7 @@
 mod api;
 mod clock;
 pub mod config;
+mod directory;
 pub mod doctor;
 pub mod errors;
 mod http;
@@ -46,6 +48,7 @@ mod tasks;
 pub mod validation;
 
 pub use config::{ConfigError, NodeConfig};
+pub use directory::MembershipStartError;
 pub use listeners::Listeners;
 pub use node::{Node, StartError, StopError};
 pub use orders::{OrderError, Orders};

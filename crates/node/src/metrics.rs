@@ -361,10 +361,15 @@ impl fmt::Debug for Replicas {
 
 impl Collector for Replicas {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let replicas: Vec<(ReplicaStatus, ShardMetrics)> = self
+        let all: Vec<(ReplicaStatus, ShardMetrics)> = self
             .shards
             .iter()
             .map(|shard| (shard.status(), shard.metrics()))
+            .collect();
+        // Of a shard without a replica here there is only what was counted.
+        let replicas: Vec<_> = all
+            .iter()
+            .filter(|(status, _)| status.role != Role::Absent)
             .collect();
 
         let gauge = ConstGauge::new(1_i64);
@@ -400,7 +405,7 @@ impl Collector for Replicas {
         for GaugeOf(name, help, value) in SHARD_COUNTERS {
             let kind = ConstCounter::new(0_u64).metric_type();
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for (status, metrics) in &replicas {
+            for (status, metrics) in &all {
                 let labels = ShardLabels { shard: status.shard };
                 ConstCounter::new(value(metrics)).encode(family.encode_family(&labels)?)?;
             }

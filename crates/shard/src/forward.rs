@@ -13,6 +13,8 @@ use crate::proposer::CommandReply;
 pub(crate) enum ForwardRequest {
     Submit { commands: Vec<Command>, timeout_ms: u64 },
     Query { query: Query, timeout_ms: u64 },
+    /// Nothing but who leads, which [`ForwardReply::NotLeader`] tells. Any replica answers.
+    WhoLeads,
     /// Changes from this one on. Any replica answers.
     Changes { from_seq: u64 },
 }

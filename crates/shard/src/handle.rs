@@ -122,6 +122,11 @@ impl ShardHandle {
         self.place.elsewhere.set_holders(holders);
     }
 
+    /// Asks one of them who leads, for when there is none here and nobody has asked for anything yet.
+    pub async fn look_for_leader(&self) {
+        self.place.elsewhere.look_for_leader().await;
+    }
+
     fn seat(&self) -> Option<Seat> {
         self.place.seat.borrow().clone()
     }

@@ -57,6 +57,7 @@ async fn serve(config: NodeConfig, stop_with_stdin: bool) -> anyhow::Result<()> 
         client = %node.client_address(),
         peer = %node.peer_address(),
         http = %node.http_address(),
+        admin = %node.admin_address(),
         "node started"
     );
     let why = tokio::select! {

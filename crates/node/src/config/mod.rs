@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use reference::reference;
 pub use sections::{
-    LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection, PeerSection,
+    ClusterSection, LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection, PeerSection,
     RaftSection, ShardsSection, StorageSection,
 };
 pub use security::{SecuritySection, TlsSection};
@@ -38,6 +38,9 @@ pub struct NodeConfig {
     /// All nodes of the cluster, this one among them. Without any, this node is a cluster of its own.
     #[serde(default)]
     pub peers: Vec<PeerSection>,
+    /// How the cluster is made. Chosen once, when it is founded.
+    #[serde(default)]
+    pub cluster: ClusterSection,
     /// How the stock is dealt out. Chosen once, when a cluster is made.
     #[serde(default)]
     pub shards: ShardsSection,
@@ -158,6 +161,7 @@ impl NodeConfig {
                 node_id: self.node.node_id,
                 client_address: self.listen.client.clone(),
                 peer_address: self.listen.peer.clone(),
+                admin_address: Some(self.listen.admin.clone()),
             }];
         }
         let mut nodes = self.peers.clone();

@@ -22,6 +22,10 @@ pub struct NodeSection {
     /// Default: the number of processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
+    /// What fails together with this node: a zone, a rack. A shard's replicas are spread over as many as there are. At most 63
+    /// characters. Default: empty, not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
 }
 
 impl Default for NodeSection {
@@ -31,6 +35,7 @@ impl Default for NodeSection {
             cluster_id: None,
             data_dir: PathBuf::from("holdfast-data"),
             threads: None,
+            zone: String::new(),
         }
     }
 }
@@ -45,6 +50,8 @@ pub struct ListenSection {
     pub peer: String,
     /// HTTP for `/metrics`, `/livez` and `/readyz`. Default: `127.0.0.1:7303`.
     pub http: String,
+    /// gRPC for operators; keep it away from clients. Default: `127.0.0.1:7304`.
+    pub admin: String,
 }
 
 impl Default for ListenSection {
@@ -53,6 +60,7 @@ impl Default for ListenSection {
             client: "127.0.0.1:7301".to_owned(),
             peer: "127.0.0.1:7302".to_owned(),
             http: "127.0.0.1:7303".to_owned(),
+            admin: "127.0.0.1:7304".to_owned(),
         }
     }
 }
@@ -67,6 +75,27 @@ pub struct PeerSection {
     pub client_address: String,
     /// Where the other nodes reach it: `host:port`. Required.
     pub peer_address: String,
+    /// Where operators reach it: `host:port`. Only told to whoever asks for the topology; nodes themselves do not use it.
+    /// Default: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_address: Option<String>,
+}
+
+/// How the cluster is made. Fixed when it is founded, the same on every node that founds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSection {
+    /// How many replicas each shard has, 1, 3 or 5, as far as there are nodes for them. With 3 one node may be lost at a time,
+    /// with 5 two. Default: 3.
+    pub replication_factor: u32,
+}
+
+impl Default for ClusterSection {
+    fn default() -> Self {
+        Self {
+            replication_factor: 3,
+        }
+    }
 }
 
 /// How the stock is dealt out.

@@ -155,10 +155,6 @@ impl Directory {
         directory
     }
 
-    /// How many replicas each node has or had.
-    pub(crate) fn has_replicas(&self, node_id: u64) -> bool {
-        self.placements.iter().any(|placement| placement.on(node_id).is_some())
-    }
 
     /// Does what is asked, if it can be done.
     pub(crate) fn execute(&mut self, command: DirectoryCommand) -> DirectoryAnswer {

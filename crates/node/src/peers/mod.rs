@@ -6,6 +6,7 @@
 //! third, to the peer's client port, serves reads that only the peer can answer. A peer that is down is refused at
 //! once, without waiting, and tried again in the background.
 
+mod handover;
 mod identity;
 mod link;
 mod server;

@@ -1,7 +1,10 @@
 use std::sync::atomic::AtomicUsize;
 
 use holdfast_proto::peer::peer_server::{Peer as PeerApi, PeerServer};
-use holdfast_proto::peer::{ForwardResponse, RaftMessage, SnapshotInstalled};
+use holdfast_proto::peer::{
+    ForwardResponse, HandOverRequest, HandOverResponse, RaftMessage, SnapshotInstalled,
+};
+use holdfast_proto::v1::Reason;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Response, Streaming};
 use uuid::Uuid;
@@ -72,6 +75,10 @@ impl PeerApi for Fake {
             _ => Ok(Response::new(ForwardResponse { payload })),
         }
     }
+
+    async fn hand_over(&self, _: Request<HandOverRequest>) -> Result<Response<HandOverResponse>, Status> {
+        Err(Status::unimplemented("an older node"))
+    }
 }
 
 struct Pair {
@@ -106,6 +113,7 @@ async fn pair(fake: Identity) -> Pair {
         node_id: TO,
         client_address: address.clone(),
         peer_address: address,
+        admin_address: None,
     }];
     let peers = Peers::start(identity(1), &nodes, None, &tasks, &stopping).unwrap();
     Pair {
@@ -176,6 +184,7 @@ async fn a_peer_that_is_down_unknown_or_somebody_else_is_told_at_once_and_nothin
         node_id: TO,
         client_address: "127.0.0.1:1".to_owned(),
         peer_address: "127.0.0.1:1".to_owned(),
+        admin_address: None,
     }];
     let stopping = CancellationToken::new();
     let down = Peers::start(identity(1), &nodes, None, &tasks, &stopping).unwrap();
@@ -212,6 +221,18 @@ async fn a_forward_tells_what_certainly_had_no_effect_from_what_may_have() {
         forward("hang", 50).await,
         Err(TransportError::Unknown(_))
     ));
+    pair.stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_leader_that_does_not_know_handovers_or_is_not_there_is_told_as_such() {
+    let pair = pair(identity(TO)).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let older = pair.peers.hand_over(TO, 0, 0, deadline).await.unwrap_err();
+    assert_eq!(older.reason(), Reason::NoLeader);
+    assert!(older.message.contains("an older node"), "{older:?}");
+    let unknown = pair.peers.hand_over(77, 0, 0, deadline).await.unwrap_err();
+    assert!(unknown.message.contains("77"), "{unknown:?}");
     pair.stopping.cancel();
 }
 

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Caller;
+use super::admins::Admins;
 use super::audit::{self, Denial};
 use super::policy::{Denied, Grants, Policy, Touched};
 use super::policy_file::PolicyFile;
@@ -33,8 +34,10 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 /// What is needed to judge a request.
 pub(crate) struct Access {
     policy: Option<Arc<PolicyFile>>,
+    /// Who may administer where there is no policy.
+    pub(super) admins: Admins,
     rates: Option<Rates>,
-    metrics: SecurityMetrics,
+    pub(super) metrics: SecurityMetrics,
     /// Whose reservations are. That never changes, so this is never wrong.
     storefronts: Mutex<LruCache<ReservationId, StorefrontId>>,
 }
@@ -51,11 +54,13 @@ pub(crate) enum Admission {
 impl Access {
     pub(crate) fn new(
         policy: Option<Arc<PolicyFile>>,
+        admins: Admins,
         principal_requests_per_second: u32,
         metrics: SecurityMetrics,
     ) -> Self {
         Self {
             policy,
+            admins,
             rates: Rates::new(principal_requests_per_second),
             metrics,
             storefronts: Mutex::new(LruCache::new(REMEMBERED)),
@@ -63,7 +68,7 @@ impl Access {
     }
 
     /// The rules for this caller; None: it may do everything.
-    fn rules(&self) -> Option<Arc<Policy>> {
+    pub(super) fn rules(&self) -> Option<Arc<Policy>> {
         self.policy.as_ref().map(|file| file.current())
     }
 
@@ -120,7 +125,7 @@ impl Api {
     }
 
     /// Is the caller still who it was when it came in? A connection can outlive its certificate.
-    fn check_caller(&self, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
+    pub(super) fn check_caller(&self, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
         let Some(expires_s) = caller.expires_s else {
             return Ok(());
         };
@@ -147,7 +152,7 @@ impl Api {
         ))
     }
 
-    fn check(
+    pub(super) fn check(
         &self,
         caller: &Caller,
         grants: &Grants,
@@ -159,7 +164,7 @@ impl Api {
         checked.map_err(|why| self.access.denied(caller, verb, (storefronts, warehouses), why))
     }
 
-    /// May the caller do this? For what changes nothing; nodes may read and hand leadership over for their own callers.
+    /// May the caller do this? For what changes nothing; nodes may read for their own callers.
     pub(crate) fn allow(
         &self,
         caller: &Caller,

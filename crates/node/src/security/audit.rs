@@ -104,6 +104,19 @@ pub(crate) fn administered(caller: &Caller, what: &'static str, shard: u32) {
     );
 }
 
+/// A caller changed who belongs to the cluster or where replicas are.
+pub(crate) fn changed_placement(caller: &Caller, what: &'static str, node_ids: &[u64]) {
+    tracing::info!(
+        target: "audit",
+        event = "administered",
+        principal = caller.principal.as_str(),
+        verb = "admin",
+        peer_address = %caller.address,
+        what,
+        ?node_ids,
+    );
+}
+
 /// The reason's word, as in the label of the metric.
 fn handshake_reason(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::TimedOut {

@@ -13,6 +13,7 @@
 //! - [`dial`] connects to other nodes.
 //! - [`policy`] reads the rules of principal, verb, storefront and warehouse, and answers from them.
 //! - [`access`] is the one place where a request meets them; [`touched`] says what a command is about.
+//! - [`admins`] judges what only operators do.
 //! - [`rate`] limits how much one principal sends.
 //! - [`audit`] writes down and counts what was refused.
 //!
@@ -20,6 +21,7 @@
 //! subject alternative names says who holds it. A node is `spiffe://holdfast/node/<id>`.
 
 pub(crate) mod access;
+mod admins;
 pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod dial;
@@ -50,6 +52,8 @@ pub(crate) enum Port {
     Client,
     /// `listen.peer`.
     Peer,
+    /// `listen.admin`.
+    Admin,
 }
 
 impl Port {
@@ -57,6 +61,7 @@ impl Port {
         match self {
             Self::Client => "client",
             Self::Peer => "peer",
+            Self::Admin => "admin",
         }
     }
 }

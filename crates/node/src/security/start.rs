@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::admins::Admins;
 use super::incoming::Gate;
 use super::reload::Watched;
 use super::tls::Tls;
@@ -20,6 +21,7 @@ pub(crate) struct Security {
     /// None: plaintext.
     pub(crate) tls: Option<Arc<Tls>>,
     policy: Option<Arc<PolicyFile>>,
+    admins: Admins,
     pub(crate) metrics: SecurityMetrics,
     /// Look at the files again now.
     pub(crate) reload: Arc<Notify>,
@@ -41,6 +43,7 @@ impl Security {
         let security = Self {
             tls: Tls::load(&config.tls, config.node.node_id)?,
             policy: policy.map(PolicyFile::load).transpose()?.map(Arc::new),
+            admins: Admins::of(config),
             metrics: SecurityMetrics::default(),
             reload: Arc::default(),
             connections: config.limits.connections,
@@ -79,6 +82,7 @@ impl Security {
     pub(crate) fn access(&self) -> Access {
         Access::new(
             self.policy.clone(),
+            self.admins.clone(),
             self.principal_requests_per_second,
             self.metrics.clone(),
         )

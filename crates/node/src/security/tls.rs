@@ -35,6 +35,7 @@ struct Material {
     contents: Contents,
     client_port: Arc<ServerConfig>,
     peer_port: Arc<ServerConfig>,
+    admin_port: Arc<ServerConfig>,
     certified: Arc<CertifiedKey>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -97,6 +98,7 @@ impl Tls {
         Arc::clone(match port {
             Port::Client => &current.client_port,
             Port::Peer => &current.peer_port,
+            Port::Admin => &current.admin_port,
         })
     }
 
@@ -250,6 +252,7 @@ fn material(
     Ok(Material {
         client_port: accepting(Port::Client)?,
         peer_port: accepting(Port::Peer)?,
+        admin_port: accepting(Port::Admin)?,
         certified,
         chain,
         key,

@@ -81,7 +81,9 @@ impl ClientCertVerifier for CallerVerifier {
         audit::claims_to_be(&holder.principal);
         match (holder.node_id, self.port) {
             (Some(_), _) => self.nodes.verify_client_cert(end_entity, intermediates, now),
-            (None, Port::Client) => self.clients.verify_client_cert(end_entity, intermediates, now),
+            (None, Port::Client | Port::Admin) => {
+                self.clients.verify_client_cert(end_entity, intermediates, now)
+            }
             (None, Port::Peer) => Err(Unwelcome::NotANode(holder.principal.to_string()).into()),
         }
     }

@@ -89,7 +89,9 @@ impl Tail {
     }
 
     async fn run(&self) -> Result<(), End> {
-        let reader = self.api.router.handle(self.request.shard).changes();
+        let reader = self.api.changes_of(self.request.shard).await;
+        let reader =
+            reader.map_err(|refusal| End::Told(self.api.refused("TailChanges", refusal)))?;
         let mut from_seq = self.request.from_seq.max(1);
         loop {
             // Again and again: a stream can outlive its rule and its certificate.
@@ -184,7 +186,7 @@ impl Tail {
 
     fn told(&self, error: &ChangeReadError) -> End {
         let reason = match error {
-            ChangeReadError::NotHere { .. } | ChangeReadError::Stopped => Reason::NoLeader,
+            ChangeReadError::NotHere { .. } | ChangeReadError::Stopped | ChangeReadError::Unreachable(_) => Reason::NoLeader,
             ChangeReadError::Storage(_) => Reason::Internal,
         };
         let message = format!("shard {}: {error}", self.request.shard);
@@ -284,7 +286,7 @@ impl Changes for Service {
                         .api
                         .query(shard, query, Freshness::Linearizable, deadline)
                         .await?;
-                    let kept_from = handle.changes().first_seq();
+                    let kept_from = self.api.changes_of(shard).await?.first_seq();
                     Ok::<_, Refusal>(v1::ShardPosition {
                         shard,
                         // Without any change here, the next one is the first that can be served.

@@ -1,12 +1,14 @@
 //! Three nodes in one process, speaking real gRPC over loopback.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_node::config::{NodeSection, PeerSection};
 use holdfast_node::{Listeners, Node, NodeConfig, errors};
 use holdfast_proto::v1;
+use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_proto::v1::changes_client::ChangesClient;
 use holdfast_proto::v1::cluster_client::ClusterClient;
 use holdfast_proto::v1::history_client::HistoryClient;
@@ -50,6 +52,7 @@ impl TestCluster {
             config.listen.client = "127.0.0.1:0".to_owned();
             config.listen.peer = "127.0.0.1:0".to_owned();
             config.listen.http = "127.0.0.1:0".to_owned();
+            config.listen.admin = "127.0.0.1:0".to_owned();
             // Three nodes share this machine with other tests: no election because a thread waited for a core.
             config.raft.heartbeat_ms = 100;
             config.raft.election_timeout_min_ms = 600;
@@ -67,6 +70,7 @@ impl TestCluster {
                 node_id: config.node.node_id,
                 client_address: bound.client_address().unwrap().to_string(),
                 peer_address: bound.peer_address().unwrap().to_string(),
+                admin_address: Some(bound.admin_address().unwrap().to_string()),
             })
             .collect();
         let mut nodes = Vec::new();
@@ -75,6 +79,10 @@ impl TestCluster {
             // Where a restarted node is found again.
             config.listen.client.clone_from(&peer.client_address);
             config.listen.peer.clone_from(&peer.peer_address);
+            config
+                .listen
+                .admin
+                .clone_from(peer.admin_address.as_ref().unwrap());
             nodes.push(Some(Node::start_on(config.clone(), bound).await.unwrap()));
         }
         let cluster = Self {
@@ -120,7 +128,15 @@ impl TestCluster {
     }
 
     pub(crate) fn channel(&self, index: usize) -> Channel {
-        let address = self.node(index).client_address();
+        self.channel_to(self.node(index).client_address())
+    }
+
+    /// The admin port of a node.
+    pub(crate) fn admin(&self, index: usize) -> AdminClient<Channel> {
+        AdminClient::new(self.channel_to(self.node(index).admin_address()))
+    }
+
+    pub(crate) fn channel_to(&self, address: SocketAddr) -> Channel {
         match &self.client_tls {
             None => endpoint(&format!("http://{address}")).connect_lazy(),
             Some(tls) => endpoint(&format!("https://{address}"))

@@ -7,8 +7,10 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::forward::{ForwardReply, ForwardRequest};
 use crate::metrics::Counters;
-use crate::{PeerTransport, ReplicaId};
+use crate::replica_id::node_of;
+use crate::{PeerTransport, ReplicaId, codec};
 
 /// The longest that one attempt may take.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(1);
@@ -58,6 +60,17 @@ impl Elsewhere {
         let holders = self.holders.read();
         let turn = self.asked.fetch_add(1, Ordering::Relaxed);
         holders.get(turn % holders.len().max(1)).map(|id| id.raft())
+    }
+
+    /// Asks the replica whose turn it is who leads.
+    pub(crate) async fn look_for_leader(&self) {
+        let (Some(asked), Ok(payload)) = (self.anyone(), codec::encode(&ForwardRequest::WhoLeads)) else {
+            return;
+        };
+        let answer = self.transport.forward(node_of(asked), self.shard, payload, ATTEMPT).await;
+        if let Ok(Ok(ForwardReply::NotLeader { leader })) = answer.map(|answer| codec::decode(&answer)) {
+            self.learned(asked, leader);
+        }
     }
 
     /// What asking one replica taught about who leads.

@@ -41,7 +41,7 @@ async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
         let portion = peer::read_changes(&replica.changes, from_seq, replica.host.threads).await;
         return ForwardReply::Changes(portion.map_err(|error| error.to_string()));
     }
-    if replica.is_stopped() || !replica.leads() {
+    if replica.is_stopped() || !replica.leads() || matches!(request, ForwardRequest::WhoLeads) {
         return ForwardReply::NotLeader {
             leader: *replica.leader.borrow(),
         };
@@ -59,7 +59,10 @@ async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
                 Said::Nothing => ForwardReply::Query(Err(QueryError::Deadline)),
             }
         }
-        ForwardRequest::Changes { .. } => ForwardReply::Malformed("asked twice".to_owned()),
+        // Answered above.
+        ForwardRequest::WhoLeads | ForwardRequest::Changes { .. } => {
+            ForwardReply::Malformed("not for the leader".to_owned())
+        }
     }
 }
 

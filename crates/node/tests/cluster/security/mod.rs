@@ -1,5 +1,6 @@
 //! Who is let in, on real sockets with certificates of the tests' own.
 
+mod admin;
 mod authority;
 mod certificates;
 mod limits;
