@@ -55,7 +55,10 @@ impl AdminClient {
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
-    pub async fn get_placement(&self, request: v1::GetPlacementRequest) -> Result<v1::GetPlacementResponse, ClientError> {
+    pub async fn get_placement(
+        &self,
+        request: v1::GetPlacementRequest,
+    ) -> Result<v1::GetPlacementResponse, ClientError> {
         self.0
             .call(
                 Kind::Read,
@@ -89,7 +92,10 @@ impl AdminClient {
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
-    pub async fn drain_node(&self, request: v1::DrainNodeRequest) -> Result<v1::PlacementChange, ClientError> {
+    pub async fn drain_node(
+        &self,
+        request: v1::DrainNodeRequest,
+    ) -> Result<v1::PlacementChange, ClientError> {
         self.0
             .call(
                 Kind::Mutation,
@@ -106,7 +112,10 @@ impl AdminClient {
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
-    pub async fn remove_node(&self, request: v1::RemoveNodeRequest) -> Result<v1::PlacementChange, ClientError> {
+    pub async fn remove_node(
+        &self,
+        request: v1::RemoveNodeRequest,
+    ) -> Result<v1::PlacementChange, ClientError> {
         self.0
             .call(
                 Kind::Mutation,

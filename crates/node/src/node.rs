@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::NodeConfig;
 use crate::api::{Api, CUT_OFF_TIMEOUTS};
 use crate::config::PeerSection;
+use crate::directory::{self, Membership, MembershipParts, MembershipStartError};
 use crate::http::HttpHandle;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::orders::Orders;
-use crate::directory::{self, Membership, MembershipParts, MembershipStartError};
 use crate::peers::{Identity, Peers};
 use crate::router::Router;
 use crate::security::certificates::CertificateFileError;
@@ -319,12 +319,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let stores = stores::open(&config).await?;
     let log = stores.log.clone();
     begun.log = Some(log.clone());
-    let peers = Peers::new(
-        identity,
-        security.tls.as_ref(),
-        &tasks,
-        &begun.peers_stopping,
-    );
+    let peers = Peers::new(identity, security.tls.as_ref(), &tasks, &begun.peers_stopping);
     let threads = if config.has_one_thread() {
         Threads::Shared
     } else {

@@ -99,12 +99,11 @@ impl Stores {
     /// Opens what a replica of the directory has. Blocks.
     pub(crate) fn directory(&self, generation: u32) -> Result<DocumentStores, StoresError> {
         let group = group(DIRECTORY_GROUP, generation);
-        let snapshots = SnapshotStore::open(Arc::clone(&self.disk), group).map_err(|source| {
-            StoresError::Snapshots {
+        let snapshots =
+            SnapshotStore::open(Arc::clone(&self.disk), group).map_err(|source| StoresError::Snapshots {
                 shard: DIRECTORY_GROUP,
                 source,
-            }
-        })?;
+            })?;
         Ok(DocumentStores {
             log: self.log.clone(),
             group,
@@ -116,7 +115,9 @@ impl Stores {
     pub(crate) fn erase(&self, shard: u32, generation: u32) {
         let group = group(shard, generation);
         if let Some(last) = self.log.state(group).last_index {
-            let purged = self.log.purge_through(group, last, bytes::Bytes::new(), Box::new(|_| ()));
+            let purged = self
+                .log
+                .purge_through(group, last, bytes::Bytes::new(), Box::new(|_| ()));
             if let Err(error) = purged {
                 tracing::warn!(shard, generation, %error, "the log of a replica that has left is kept");
             }

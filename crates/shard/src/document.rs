@@ -144,7 +144,9 @@ pub async fn start_document<D: Document>(
     let log_store = LogStore::new(stores.log, stores.group);
     let recovered = {
         let (snapshots, log_store, health) = (stores.snapshots, log_store.clone(), health.clone());
-        threads.blocking(move || Machine::recover(snapshots, &log_store, health, threads)).await
+        threads
+            .blocking(move || Machine::recover(snapshots, &log_store, health, threads))
+            .await
     };
     let (machine, view) = recovered.map_err(|error| StartError::Recovery {
         shard: address,
@@ -252,7 +254,9 @@ impl<D: Document> DocumentHandle<D> {
 
     async fn ask(&self, node: u64, command: Bytes, deadline: Instant) -> ForwardReply {
         let timeout = deadline.saturating_duration_since(Instant::now());
-        let answer = self.transport.forward(node, self.options.address, command, timeout);
+        let answer = self
+            .transport
+            .forward(node, self.options.address, command, timeout);
         match answer.await {
             Ok(answer) => codec::decode(&answer).unwrap_or(ForwardReply::Unknown),
             Err(TransportError::NotSent(_)) => ForwardReply::NotLeader(None),
@@ -304,9 +308,7 @@ impl<D: Document> DocumentHandle<D> {
             let mut voters = metrics.membership_config.voter_ids();
             let leads = metrics.current_leader == Some(own_id);
             leads
-                .then(|| {
-                    voters.find(|voter| crate::leadership::has_nearly_all(&metrics, *voter, lately))
-                })
+                .then(|| voters.find(|voter| crate::leadership::has_nearly_all(&metrics, *voter, lately)))
                 .flatten()
         };
         if let Some(heir) = heir {

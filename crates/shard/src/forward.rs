@@ -11,12 +11,20 @@ use crate::proposer::CommandReply;
 /// What another replica is asked to do as the leader. It does not forward again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ForwardRequest {
-    Submit { commands: Vec<Command>, timeout_ms: u64 },
-    Query { query: Query, timeout_ms: u64 },
+    Submit {
+        commands: Vec<Command>,
+        timeout_ms: u64,
+    },
+    Query {
+        query: Query,
+        timeout_ms: u64,
+    },
     /// Nothing but who leads, which [`ForwardReply::NotLeader`] tells. Any replica answers.
     WhoLeads,
     /// Changes from this one on. Any replica answers.
-    Changes { from_seq: u64 },
+    Changes {
+        from_seq: u64,
+    },
 }
 
 /// Its answer.

@@ -21,7 +21,8 @@ use crate::route::{self, Elsewhere, From};
 use crate::state_machine::View;
 use crate::{
     Answer, ChangeReadError, ChangeReader, Freshness, Host, PeerMessageError, PeerTransport, QueryError,
-    ReplicaId, ReplicaStatus, ShardMetrics, ShardOptions, ShardStores, StartError, SubmitError, TransferError,
+    ReplicaId, ReplicaStatus, ShardMetrics, ShardOptions, ShardStores, StartError, SubmitError,
+    TransferError,
 };
 
 /// Recovers a replica from its stores and starts it on a thread of its own.
@@ -232,13 +233,20 @@ impl ShardHandle {
     /// is empty.
     pub fn clock_skew_ms(&self) -> BTreeMap<u64, i64> {
         let ahead_ms = self.seat().map(|seat| seat.replica.clock.ahead_ms());
-        ahead_ms.into_iter().flatten().map(|(replica, ms)| (node_of(replica), ms)).collect()
+        ahead_ms
+            .into_iter()
+            .flatten()
+            .map(|(replica, ms)| (node_of(replica), ms))
+            .collect()
     }
 
     /// The changes, from this node's replica; none without one.
     pub fn changes(&self) -> Option<ChangeReader> {
         let replica = self.seat()?.replica;
-        Some(ChangeReader::here(replica.changes.clone(), replica.last_seq.clone()))
+        Some(ChangeReader::here(
+            replica.changes.clone(),
+            replica.last_seq.clone(),
+        ))
     }
 
     /// The changes, from this node's replica or from another node's.

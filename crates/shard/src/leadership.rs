@@ -63,10 +63,7 @@ pub(crate) fn is_near(replica: &Replica, node: u64) -> bool {
 
 /// Was this other replica heard lately, and does it lack little of the leader's log?
 pub(crate) fn has_nearly_all(metrics: &RaftMetrics, replica: u64, lately: Duration) -> bool {
-    let matched = metrics
-        .replication
-        .as_ref()
-        .and_then(|all| *all.get(&replica)?);
+    let matched = metrics.replication.as_ref().and_then(|all| *all.get(&replica)?);
     let lacks = |matched: u64| metrics.last_log_index.unwrap_or(0).saturating_sub(matched);
     was_heard(metrics, replica, lately) && matched.is_some_and(|matched| lacks(matched.index) <= NEAR_ENTRIES)
 }
@@ -78,8 +75,7 @@ fn closest(replica: &Replica) -> Option<u64> {
     let metrics = metrics.borrow_watched();
     let followers = metrics.replication.as_ref()?.iter();
     let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-    let followers =
-        followers.filter(|(id, _)| voters.contains(id) && was_heard(&metrics, **id, lately));
+    let followers = followers.filter(|(id, _)| voters.contains(id) && was_heard(&metrics, **id, lately));
     followers
         .max_by_key(|(_, matched)| **matched)
         .map(|(node, _)| *node)
@@ -87,9 +83,6 @@ fn closest(replica: &Replica) -> Option<u64> {
 
 /// Is this another replica that answered lately?
 fn was_heard(metrics: &RaftMetrics, replica: u64, lately: Duration) -> bool {
-    let heard = metrics
-        .heartbeat
-        .as_ref()
-        .and_then(|heard| *heard.get(&replica)?);
+    let heard = metrics.heartbeat.as_ref().and_then(|heard| *heard.get(&replica)?);
     replica != metrics.id && heard.is_some_and(|at| at.elapsed() < lately)
 }

@@ -91,7 +91,10 @@ impl ShardOptions {
 
     /// Raft's numbers of the founders.
     pub(crate) fn founder_ids(&self) -> BTreeSet<u64> {
-        self.founders.iter().map(|node| ReplicaId::founder(*node).raft()).collect()
+        self.founders
+            .iter()
+            .map(|node| ReplicaId::founder(*node).raft())
+            .collect()
     }
 
     /// Says what does not fit together.
@@ -120,10 +123,7 @@ impl ShardOptions {
             .chain([&self.node_id])
             .find(|id| !numbers.contains(id))
         {
-            return Err(format!(
-                "node id {node_id} is not one of 1 to {}",
-                numbers.end()
-            ));
+            return Err(format!("node id {node_id} is not one of 1 to {}", numbers.end()));
         }
         let founds = !self.founders.is_empty();
         if founds && (!self.founders.contains(&self.node_id) || self.generation != 0) {

@@ -19,8 +19,8 @@ use crate::peer::Inbound;
 use crate::proposer::Proposer;
 use crate::raft_types::Raft;
 use crate::read::Freshest;
-use crate::replica_id::node_of;
 use crate::read_gate::ReadGate;
+use crate::replica_id::node_of;
 use crate::state_machine::{SharedState, View};
 use crate::{Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
 
@@ -85,7 +85,12 @@ impl Replica {
             generation: self.options.generation,
             role,
             leader: self.leader.borrow().map(node_of),
-            voters: metrics.membership_config.membership().voter_ids().map(node_of).collect(),
+            voters: metrics
+                .membership_config
+                .membership()
+                .voter_ids()
+                .map(node_of)
+                .collect(),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             committed_index: index(metrics.cluster_committed.max(metrics.local_committed)),

@@ -68,7 +68,10 @@ mod tests {
     #[test]
     fn a_founder_has_its_nodes_number_and_nobody_else_has() {
         assert_eq!(ReplicaId::founder(3).raft(), 3);
-        let later = ReplicaId { node_id: 3, generation: 7 };
+        let later = ReplicaId {
+            node_id: 3,
+            generation: 7,
+        };
         assert_ne!(later.raft(), 3);
         assert_eq!(ReplicaId::from_raft(later.raft()), later);
         assert_eq!((node_of(later.raft()), later.node()), (3, 3));

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use reference::reference;
 pub use sections::{
-    ClusterSection, LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection, PeerSection,
-    RaftSection, ShardsSection, StorageSection,
+    ClusterSection, LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection,
+    PeerSection, RaftSection, ShardsSection, StorageSection,
 };
 pub use security::{SecuritySection, TlsSection};
 

@@ -26,7 +26,10 @@ pub(crate) async fn lead(membership: Arc<Membership>) {
         let Some(document) = membership.document() else {
             continue;
         };
-        let shards = membership.shards().iter().map(|shard| lead_shard(&membership, shard));
+        let shards = membership
+            .shards()
+            .iter()
+            .map(|shard| lead_shard(&membership, shard));
         futures::future::join_all(shards).await;
         if document.leads() {
             lead_directory(&membership, &document).await;
@@ -65,7 +68,10 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
                 shard: shard.shard(),
                 replicas: placement.replicas.clone(),
             };
-            report("settled", membership.ask(&command, Instant::now() + PATIENCE).await);
+            report(
+                "settled",
+                membership.ask(&command, Instant::now() + PATIENCE).await,
+            );
         }
         Ok(step) => tracing::debug!(shard = shard.shard(), ?step, "on the way to other replicas"),
         Err(MembershipError::NotLeader) => {}
@@ -78,7 +84,11 @@ async fn lead_directory(membership: &Membership, document: &DocumentHandle<Direc
     let deadline = Instant::now() + PATIENCE;
     let directory = Arc::clone(&document.view().borrow());
     if !directory.is_founded() {
-        let genesis = membership.part.lock().as_ref().and_then(|part| part.genesis.clone());
+        let genesis = membership
+            .part
+            .lock()
+            .as_ref()
+            .and_then(|part| part.genesis.clone());
         if let Some(genesis) = genesis {
             let command = DirectoryCommand::Found(genesis);
             report("found", membership.ask(&command, deadline).await);
@@ -103,7 +113,10 @@ async fn lead_directory(membership: &Membership, document: &DocumentHandle<Direc
             report("replace disk", membership.ask(&command, deadline).await);
         }
     }
-    let on_their_way = directory.placements.iter().filter(|placement| !placement.is_settled());
+    let on_their_way = directory
+        .placements
+        .iter()
+        .filter(|placement| !placement.is_settled());
     if on_their_way.count() >= MOVES_AT_A_TIME {
         return;
     }
@@ -112,7 +125,12 @@ async fn lead_directory(membership: &Membership, document: &DocumentHandle<Direc
             tracing::info!(shard = next.shard, from = next.from, to = next.to, why = %next.why, "moving a replica");
             report("place", membership.ask(&next.command(&directory), deadline).await);
         }
-        None if directory.balancing && directory.placements.iter().all(|placement| placement.is_settled()) => {
+        None if directory.balancing
+            && directory
+                .placements
+                .iter()
+                .all(|placement| placement.is_settled()) =>
+        {
             let command = DirectoryCommand::SetBalancing(false);
             report("balanced", membership.ask(&command, deadline).await);
         }

@@ -106,7 +106,9 @@ pub enum MembershipStartError {
     #[error(transparent)]
     Stores(#[from] StoresError),
     /// What it wrote down about its part cannot be read.
-    #[error("this node's part in the cluster is not readable on its disk: {0}; empty its data folder and let it join again")]
+    #[error(
+        "this node's part in the cluster is not readable on its disk: {0}; empty its data folder and let it join again"
+    )]
     Part(String),
     /// A replica did not start.
     #[error(transparent)]
@@ -122,7 +124,16 @@ pub enum MembershipStartError {
 impl Membership {
     /// Without a part yet, or with the one that its disk remembers.
     pub(crate) fn new(parts: MembershipParts) -> Result<Arc<Self>, MembershipStartError> {
-        let MembershipParts { identity, config, configured, threads, stores, peers, tasks, stopping } = parts;
+        let MembershipParts {
+            identity,
+            config,
+            configured,
+            threads,
+            stores,
+            peers,
+            tasks,
+            stopping,
+        } = parts;
         let disk_id = stores.facts.disk_id().map_err(StoresError::Facts)?;
         let part = stores.facts.kept(PART).map_err(StoresError::Facts)?;
         let part: Option<Part> = part
@@ -303,4 +314,3 @@ pub(crate) enum AskError {
     #[error("the directory of the cluster did not decide: {0}")]
     Unanswered(#[from] SubmitError),
 }
-

@@ -67,7 +67,11 @@ impl Move {
 /// How many replicas each member has.
 fn loads(directory: &Directory) -> BTreeMap<u64, usize> {
     let mut loads: BTreeMap<u64, usize> = directory.members.keys().map(|node| (*node, 0)).collect();
-    for node in directory.placements.iter().flat_map(|placement| placement.nodes()) {
+    for node in directory
+        .placements
+        .iter()
+        .flat_map(|placement| placement.nodes())
+    {
         *loads.entry(node).or_default() += 1;
     }
     loads
@@ -98,9 +102,10 @@ fn without(nodes: &BTreeSet<u64>, node: u64) -> BTreeSet<u64> {
 /// The node for one more replica beside these.
 fn best(directory: &Directory, nodes: &BTreeSet<u64>, live: &BTreeSet<u64>) -> Option<u64> {
     let loads = loads(directory);
-    let candidates = directory.members.iter().filter(|(node, member)| {
-        !member.draining && live.contains(node) && !nodes.contains(node)
-    });
+    let candidates = directory
+        .members
+        .iter()
+        .filter(|(node, member)| !member.draining && live.contains(node) && !nodes.contains(node));
     candidates
         .map(|(node, _)| *node)
         .min_by_key(|node| (shared_zones(directory, &with(nodes, *node)), loads[node], *node))
@@ -135,7 +140,12 @@ pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<M
             let to = best(directory, &rest, live).filter(|_| rest.len() < wanted);
             if to.is_some() || rest.len() >= wanted {
                 let why = Why::Drain;
-                return Some(Move { shard, from: Some(from), to, why });
+                return Some(Move {
+                    shard,
+                    from: Some(from),
+                    to,
+                    why,
+                });
             }
         }
     }
@@ -144,7 +154,12 @@ pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<M
             && let Some(to) = best(directory, &nodes, live)
         {
             let why = Why::TooFew;
-            return Some(Move { shard, from: None, to: Some(to), why });
+            return Some(Move {
+                shard,
+                from: None,
+                to: Some(to),
+                why,
+            });
         }
         if nodes.len() > wanted {
             let loads = loads(directory);
@@ -153,7 +168,12 @@ pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<M
                 (left, std::cmp::Reverse(loads.get(node).copied()), *node)
             });
             let why = Why::TooMany;
-            return Some(Move { shard, from: worst, to: None, why });
+            return Some(Move {
+                shard,
+                from: worst,
+                to: None,
+                why,
+            });
         }
     }
     if !directory.balancing {
@@ -169,7 +189,12 @@ pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<M
                 continue;
             };
             let then = shared_zones(directory, &with(&rest, to));
-            let of = |why| Move { shard, from: Some(*from), to: Some(to), why };
+            let of = |why| Move {
+                shard,
+                from: Some(*from),
+                to: Some(to),
+                why,
+            };
             if then < now {
                 return Some(of(Why::Zones));
             }

@@ -96,7 +96,11 @@ fn nodes(membership: &Membership, directory: &Directory) -> Vec<PeerSection> {
     };
     if !directory.is_founded() {
         let mut nodes = membership.configured.clone();
-        let genesis = membership.part.lock().as_ref().and_then(|part| part.genesis.clone());
+        let genesis = membership
+            .part
+            .lock()
+            .as_ref()
+            .and_then(|part| part.genesis.clone());
         for founder in genesis.into_iter().flat_map(|genesis| genesis.founders) {
             if configured(founder.node_id).is_none() {
                 nodes.push(section(founder.node_id, &founder.place));
@@ -159,7 +163,11 @@ async fn start_directory(membership: &Membership, part: &Part) -> Result<(), Mem
 async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
     let directory = membership.view();
     let own = &membership.own;
-    let genesis = membership.part.lock().as_ref().and_then(|part| part.genesis.clone());
+    let genesis = membership
+        .part
+        .lock()
+        .as_ref()
+        .and_then(|part| part.genesis.clone());
     // Founders begin with the placement that they all compute, before the directory has it.
     let directory = match (&genesis, directory.is_founded()) {
         (Some(genesis), false) => Arc::new(Directory::founded(genesis)),
@@ -258,7 +266,9 @@ async fn take_seat(
     let founders: BTreeMap<u32, BTreeSet<u64>> = genesis
         .map(|genesis| {
             let placements = Directory::founded(genesis).placements;
-            (0..).zip(placements.iter().map(|placement| placement.nodes())).collect()
+            (0..)
+                .zip(placements.iter().map(|placement| placement.nodes()))
+                .collect()
         })
         .unwrap_or_default();
     let founders = match generation {

@@ -115,7 +115,10 @@ pub(crate) enum DirectoryCommand {
     /// Put a shard's replicas on these nodes.
     Place { shard: u32, nodes: BTreeSet<u64> },
     /// A shard has the replicas that it should have.
-    Settled { shard: u32, replicas: BTreeSet<ReplicaId> },
+    Settled {
+        shard: u32,
+        replicas: BTreeSet<ReplicaId>,
+    },
     /// Begin or end to spread replicas evenly.
     SetBalancing(bool),
 }
@@ -154,7 +157,6 @@ impl Directory {
         }
         directory
     }
-
 
     /// Does what is asked, if it can be done.
     pub(crate) fn execute(&mut self, command: DirectoryCommand) -> DirectoryAnswer {
@@ -212,7 +214,8 @@ impl Directory {
     fn next_generation(&mut self) -> Result<u32, String> {
         // Far from its end: the groups of the node's log are numbered with it, see `stores`.
         let next = self.last_generation.checked_add(1).filter(|next| *next < 1 << 24);
-        self.last_generation = next.ok_or("replicas were moved too often: make a new cluster from a backup")?;
+        self.last_generation =
+            next.ok_or("replicas were moved too often: make a new cluster from a backup")?;
         Ok(self.last_generation)
     }
 
@@ -353,7 +356,9 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, 
             Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
             Err(error) => Err(format!("not readable: {error}")),
         },
-        Some((version, _)) => Err(format!("version {version} is not supported, this is version {VERSION}")),
+        Some((version, _)) => Err(format!(
+            "version {version} is not supported, this is version {VERSION}"
+        )),
         None => Err("empty".to_owned()),
     }
 }
@@ -380,4 +385,4 @@ impl Document for Directory {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

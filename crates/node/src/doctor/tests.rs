@@ -8,6 +8,7 @@ fn config(folder: &std::path::Path) -> NodeConfig {
             cluster_id: None,
             data_dir: folder.join("data"),
             threads: None,
+            zone: String::new(),
         },
         ..NodeConfig::default()
     };

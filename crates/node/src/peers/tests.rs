@@ -2,7 +2,7 @@ use std::sync::atomic::AtomicUsize;
 
 use holdfast_proto::peer::peer_server::{Peer as PeerApi, PeerServer};
 use holdfast_proto::peer::{
-    ForwardResponse, HandOverRequest, HandOverResponse, RaftMessage, SnapshotInstalled,
+    ForwardResponse, HandOverRequest, HandOverResponse, IntroduceResponse, RaftMessage, SnapshotInstalled,
 };
 use holdfast_proto::v1::Reason;
 use tonic::transport::server::TcpIncoming;
@@ -66,6 +66,14 @@ impl PeerApi for Fake {
         Ok(Response::new(SnapshotInstalled { payload: header }))
     }
 
+    async fn introduce(
+        &self,
+        request: Request<IntroduceRequest>,
+    ) -> Result<Response<IntroduceResponse>, Status> {
+        let payload = request.into_inner().payload;
+        Ok(Response::new(IntroduceResponse { payload }))
+    }
+
     async fn forward(&self, request: Request<ForwardRequest>) -> Result<Response<ForwardResponse>, Status> {
         let payload = request.into_inner().payload;
         match payload.as_ref() {
@@ -115,7 +123,8 @@ async fn pair(fake: Identity) -> Pair {
         peer_address: address,
         admin_address: None,
     }];
-    let peers = Peers::start(identity(1), &nodes, None, &tasks, &stopping).unwrap();
+    let peers = Peers::new(identity(1), None, &tasks, &stopping);
+    peers.set_nodes(&nodes).unwrap();
     Pair {
         peers,
         fake,
@@ -187,7 +196,8 @@ async fn a_peer_that_is_down_unknown_or_somebody_else_is_told_at_once_and_nothin
         admin_address: None,
     }];
     let stopping = CancellationToken::new();
-    let down = Peers::start(identity(1), &nodes, None, &tasks, &stopping).unwrap();
+    let down = Peers::new(identity(1), None, &tasks, &stopping);
+    down.set_nodes(&nodes).unwrap();
     let forwarded = down
         .forward(TO, 0, Bytes::from_static(b"x"), Duration::from_secs(30))
         .await;

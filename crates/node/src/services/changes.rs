@@ -90,8 +90,7 @@ impl Tail {
 
     async fn run(&self) -> Result<(), End> {
         let reader = self.api.changes_of(self.request.shard).await;
-        let reader =
-            reader.map_err(|refusal| End::Told(self.api.refused("TailChanges", refusal)))?;
+        let reader = reader.map_err(|refusal| End::Told(self.api.refused("TailChanges", refusal)))?;
         let mut from_seq = self.request.from_seq.max(1);
         loop {
             // Again and again: a stream can outlive its rule and its certificate.
@@ -186,7 +185,9 @@ impl Tail {
 
     fn told(&self, error: &ChangeReadError) -> End {
         let reason = match error {
-            ChangeReadError::NotHere { .. } | ChangeReadError::Stopped | ChangeReadError::Unreachable(_) => Reason::NoLeader,
+            ChangeReadError::NotHere { .. } | ChangeReadError::Stopped | ChangeReadError::Unreachable(_) => {
+                Reason::NoLeader
+            }
             ChangeReadError::Storage(_) => Reason::Internal,
         };
         let message = format!("shard {}: {error}", self.request.shard);

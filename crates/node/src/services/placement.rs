@@ -27,7 +27,9 @@ pub(super) fn describe(membership: &Membership, peers: &Peers) -> v1::GetPlaceme
     let directory = membership.view();
     let replicas = |node: u64| {
         let placements = directory.placements.iter();
-        placements.filter(|placement| placement.nodes().contains(&node)).count() as u32
+        placements
+            .filter(|placement| placement.nodes().contains(&node))
+            .count() as u32
     };
     let members = directory.members.iter().map(|(node_id, member)| v1::Member {
         node_id: *node_id,
@@ -109,11 +111,13 @@ pub(super) fn drain(membership: &Membership, request: v1::DrainNodeRequest) -> R
         .collect();
     let after = after(membership, &commands)?;
     let (moves, at_the_end) = plan::all_moves(&after, &membership.live());
-    let stuck = (0..).zip(&at_the_end.placements).find_map(|(shard, placement): (u32, _)| {
-        let nodes = placement.nodes();
-        let node = request.node_ids.iter().find(|node| nodes.contains(node))?;
-        Some((shard, *node))
-    });
+    let stuck = (0..)
+        .zip(&at_the_end.placements)
+        .find_map(|(shard, placement): (u32, _)| {
+            let nodes = placement.nodes();
+            let node = request.node_ids.iter().find(|node| nodes.contains(node))?;
+            Some((shard, *node))
+        });
     if let (Some((shard, node)), false) = (stuck, request.undo) {
         return Err(errors::invalid(format!(
             "node_ids: without node {node} shard {shard} has no node for its {} replicas: add a node first, or bring back one that is down",

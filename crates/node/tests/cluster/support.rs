@@ -46,6 +46,7 @@ impl TestCluster {
                     cluster_id: Some(uuid::Uuid::from_u128(7)),
                     data_dir: folder.path().join(format!("node-{node_id}")),
                     threads: None,
+                    zone: String::new(),
                 },
                 ..NodeConfig::default()
             };

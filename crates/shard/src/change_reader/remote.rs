@@ -113,7 +113,10 @@ impl Asking {
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
-            problems = format!("{problems}{}node {node}: {why}", if problems.is_empty() { "" } else { "; " });
+            problems = format!(
+                "{problems}{}node {node}: {why}",
+                if problems.is_empty() { "" } else { "; " }
+            );
         }
         if problems.is_empty() {
             problems = "none is known".to_owned();

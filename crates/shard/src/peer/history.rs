@@ -98,7 +98,10 @@ impl History {
             let changes = self.changes.clone();
             let (shard, known) = (self.shard, portion.first_seq);
             let append = move || append(&changes, portion, next);
-            self.threads.blocking(append).await.map_err(|error| error.to_string())?;
+            self.threads
+                .blocking(append)
+                .await
+                .map_err(|error| error.to_string())?;
             if self.changes.last_seq() < next {
                 return Err(format!(
                     "node {node} has no change {next} of shard {shard}, its history begins with {known}"
@@ -107,13 +110,19 @@ impl History {
         }
         let changes = self.changes.clone();
         let sync = move || changes.sync().map_err(io::Error::other);
-        self.threads.blocking(sync).await.map_err(|error| error.to_string())
+        self.threads
+            .blocking(sync)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     async fn ask(&self, node: u64, from_seq: u64) -> Result<Portion, String> {
         let request = ForwardRequest::Changes { from_seq };
         let payload = codec::encode(&request).map_err(|error| error.to_string())?;
-        let answer = self.transport.forward(node, self.shard, payload, PORTION_TIMEOUT).await;
+        let answer = self
+            .transport
+            .forward(node, self.shard, payload, PORTION_TIMEOUT)
+            .await;
         let answer = answer.map_err(|error| error.to_string())?;
         match codec::decode(&answer) {
             Ok(ForwardReply::Changes(portion)) => portion,

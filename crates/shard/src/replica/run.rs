@@ -179,7 +179,11 @@ async fn build(
         })?;
     let health = Health::new(shard);
     let counters = Arc::new(Counters::default());
-    let clock = LogClock::new(Arc::clone(&host.wall_clock), options.raft_id(), options.founder_ids());
+    let clock = LogClock::new(
+        Arc::clone(&host.wall_clock),
+        options.raft_id(),
+        options.founder_ids(),
+    );
     let failing = health.clone();
     stores
         .log
@@ -212,7 +216,12 @@ async fn build(
     }
 
     let (leader_sender, leader) = watch::channel(None);
-    actix::spawn(watch_raft(raft.clone(), leader_sender, clock.clone(), health.clone()));
+    actix::spawn(watch_raft(
+        raft.clone(),
+        leader_sender,
+        clock.clone(),
+        health.clone(),
+    ));
     let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
     actix::spawn(confirming);
     let parts = ProposerParts {

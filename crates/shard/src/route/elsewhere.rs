@@ -67,7 +67,10 @@ impl Elsewhere {
         let (Some(asked), Ok(payload)) = (self.anyone(), codec::encode(&ForwardRequest::WhoLeads)) else {
             return;
         };
-        let answer = self.transport.forward(node_of(asked), self.shard, payload, ATTEMPT).await;
+        let answer = self
+            .transport
+            .forward(node_of(asked), self.shard, payload, ATTEMPT)
+            .await;
         if let Ok(Ok(ForwardReply::NotLeader { leader })) = answer.map(|answer| codec::decode(&answer)) {
             self.learned(asked, leader);
         }

@@ -105,7 +105,8 @@ pub(super) async fn confirmed(replica: &Replica, query: &Query, deadline: Instan
 
 async fn ask_there(from: From<'_>, leader: u64, query: &Query, deadline: Instant) -> Said {
     let timeout = from
-        .attempt_until(deadline).saturating_duration_since(Instant::now());
+        .attempt_until(deadline)
+        .saturating_duration_since(Instant::now());
     let request = ForwardRequest::Query {
         query: query.clone(),
         timeout_ms: millis(timeout),

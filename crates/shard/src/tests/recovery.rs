@@ -127,7 +127,9 @@ async fn a_replica_behind_what_was_purged_is_caught_up_by_a_snapshot() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_of_the_change_stream_are_woken_on_every_replica() {
     let cluster = Cluster::start().await;
-    let readers: Vec<_> = (1..=3).map(|node| cluster.node(node).changes().unwrap()).collect();
+    let readers: Vec<_> = (1..=3)
+        .map(|node| cluster.node(node).changes().unwrap())
+        .collect();
     let waiting: Vec<_> = readers.iter().map(|reader| reader.wait_past(0)).collect();
     cluster.must(receive("tea", 1)).await;
     for reached in futures::future::join_all(waiting).await {

@@ -61,10 +61,14 @@ async fn wait_for_introductions(
             return Ok(());
         }
         if Instant::now() >= until {
-            bail!("nodes {missing:?} have not introduced themselves: start them with the nodes of this cluster in their peers");
+            bail!(
+                "nodes {missing:?} have not introduced themselves: start them with the nodes of this cluster in their peers"
+            );
         }
         if missing != told {
-            context.output.note(format!("waiting for nodes {missing:?} to introduce themselves"))?;
+            context
+                .output
+                .note(format!("waiting for nodes {missing:?} to introduce themselves"));
             told = missing;
         }
         tokio::time::sleep(LOOK).await;
@@ -82,7 +86,8 @@ pub(super) async fn drain(args: &DrainArgs, admin: &AdminClient, context: &Conte
         }
     };
     if nodes.is_empty() {
-        return context.output.note("there is no node to drain");
+        context.output.note("there is no node to drain");
+        return Ok(());
     }
     let request = v1::DrainNodeRequest {
         node_ids: nodes.clone(),
@@ -114,7 +119,7 @@ pub(super) async fn remove(
             (false, true) => "is no member any more: stop it, and do not start it with its data folder again",
             (false, false) => "was no member",
         };
-        context.output.note(format!("node {node_id} {said}"))?;
+        context.output.note(format!("node {node_id} {said}"));
     }
     Ok(())
 }
@@ -138,7 +143,11 @@ async fn finish(
 ) -> anyhow::Result<()> {
     let changed = changes.iter().any(|change| change.changed);
     // The last one was planned with all before it in mind, but for a dry run of several.
-    let moves = changes.into_iter().next_back().map(|change| change.moves).unwrap_or_default();
+    let moves = changes
+        .into_iter()
+        .next_back()
+        .map(|change| change.moves)
+        .unwrap_or_default();
     if context.json {
         let moves: Vec<_> = moves
             .iter()
@@ -177,7 +186,8 @@ async fn finish(
         }
     }
     if how.dry_run {
-        return context.output.note("nothing was changed");
+        context.output.note("nothing was changed");
+        return Ok(());
     }
     if how.no_wait {
         return Ok(());
@@ -198,7 +208,8 @@ async fn wait_until_there(admin: &AdminClient, context: &Context, until: Instant
         };
         still = if progress.is_none() { still + 1 } else { 0 };
         if still >= 3 {
-            return context.output.note("every replica is where it belongs");
+            context.output.note("every replica is where it belongs");
+            return Ok(());
         }
         if Instant::now() >= until {
             let progress = progress.unwrap_or_default();
@@ -207,7 +218,7 @@ async fn wait_until_there(admin: &AdminClient, context: &Context, until: Instant
         if let Some(progress) = progress
             && progress != told
         {
-            context.output.note(&progress)?;
+            context.output.note(&progress);
             told = progress;
         }
         tokio::time::sleep(LOOK).await;

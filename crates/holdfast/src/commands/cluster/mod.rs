@@ -79,7 +79,11 @@ struct How {
 )]
 struct AddArgs {
     /// Which nodes
-    #[arg(value_name = "NODE", required_unless_present = "up_to", conflicts_with = "up_to")]
+    #[arg(
+        value_name = "NODE",
+        required_unless_present = "up_to",
+        conflicts_with = "up_to"
+    )]
     nodes: Vec<u64>,
     /// All nodes from 1 to this one; waits until each has introduced itself
     #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..=64))]
@@ -97,7 +101,11 @@ struct AddArgs {
 )]
 struct DrainArgs {
     /// Which nodes
-    #[arg(value_name = "NODE", required_unless_present = "above", conflicts_with = "above")]
+    #[arg(
+        value_name = "NODE",
+        required_unless_present = "above",
+        conflicts_with = "above"
+    )]
     nodes: Vec<u64>,
     /// All members with a higher id than this one
     #[arg(long, value_name = "NODE")]

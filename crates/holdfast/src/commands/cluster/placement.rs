@@ -62,7 +62,7 @@ pub(super) async fn show(admin: &AdminClient, context: &Context) -> anyhow::Resu
         .collect();
     context.output.table(&["SHARD", "NODES", "STATE"], &shards)?;
     if placement.balancing {
-        context.output.note("replicas are being spread evenly")?;
+        context.output.note("replicas are being spread evenly");
     }
     Ok(())
 }

@@ -82,6 +82,7 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
                 cluster_id: Some(marker.cluster_id),
                 data_dir: member.data.clone(),
                 threads: Some(threads),
+                zone: String::new(),
             },
             listen: ListenSection {
                 client: member.client_address.clone(),
