@@ -42,7 +42,7 @@ const CAUGHT_UP_ENTRIES: u64 = 1_000;
 pub(crate) const CUT_OFF_TIMEOUTS: u64 = 3;
 
 /// The part of a call's time that is kept for the way of the answer.
-const ANSWER_TIME: Duration = Duration::from_millis(10);
+const ANSWER_TIME: Duration = Duration::from_millis(25);
 
 /// What all services share.
 pub(crate) struct Api {

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 
 use crate::leadership;
 use crate::membership::{self, MembershipError, Step, Target};
-use crate::replica::{self, Replica, Stopper};
+use crate::place::{Place, Seat};
+use crate::replica;
 use crate::replica_id::node_of;
-use crate::route::{self, Elsewhere, From};
+use crate::route::{self, Elsewhere};
 use crate::state_machine::View;
 use crate::{
     Answer, ChangeReadError, ChangeReader, Freshness, Host, PeerMessageError, PeerTransport, QueryError,
@@ -58,19 +59,6 @@ pub async fn start_on(
 #[derive(Clone)]
 pub struct ShardHandle {
     place: Arc<Place>,
-}
-
-struct Place {
-    node_id: u64,
-    elsewhere: Elsewhere,
-    /// This node's replica, while it has one.
-    seat: watch::Sender<Option<Seat>>,
-}
-
-#[derive(Clone)]
-struct Seat {
-    replica: Arc<Replica>,
-    stopper: Arc<Stopper>,
 }
 
 impl ShardHandle {
@@ -129,7 +117,7 @@ impl ShardHandle {
     }
 
     fn seat(&self) -> Option<Seat> {
-        self.place.seat.borrow().clone()
+        self.place.seat()
     }
 
     /// Which shard.
@@ -145,10 +133,7 @@ impl ShardHandle {
         commands: Vec<Command>,
         deadline: Instant,
     ) -> Vec<Result<Outcome, SubmitError>> {
-        match self.seat() {
-            Some(seat) => route::submit(From::Here(&seat.replica), commands, deadline).await,
-            None => route::submit(From::There(&self.place.elsewhere), commands, deadline).await,
-        }
+        route::submit(&self.place, commands, deadline).await
     }
 
     /// Answers a query, here or at the leader on another node.
@@ -161,10 +146,7 @@ impl ShardHandle {
         freshness: Freshness,
         deadline: Instant,
     ) -> Result<Answer, QueryError> {
-        match self.seat() {
-            Some(seat) => route::query(From::Here(&seat.replica), query, freshness, deadline).await,
-            None => route::query(From::There(&self.place.elsewhere), query, freshness, deadline).await,
-        }
+        route::query(&self.place, query, freshness, deadline).await
     }
 
     /// How this node's replica stands. Of a shard without one: who has replicas and who leads, as far as known.

@@ -54,6 +54,7 @@ mod membership;
 mod metrics;
 mod options;
 mod peer;
+mod place;
 mod proposer;
 mod raft_types;
 mod read;

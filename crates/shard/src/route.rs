@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::PeerTransport;
 use crate::metrics::Counters;
+use crate::place::{Place, Seat};
 use crate::replica::Replica;
 
 /// How long to wait before asking again when nothing is known to have changed.
@@ -33,6 +34,13 @@ pub(crate) enum From<'a> {
 }
 
 impl<'a> From<'a> {
+    fn of(place: &'a Place, seat: Option<&'a Seat>) -> Self {
+        match seat {
+            Some(seat) => Self::Here(&seat.replica),
+            None => Self::There(&place.elsewhere),
+        }
+    }
+
     fn here(self) -> Option<&'a Replica> {
         match self {
             Self::Here(replica) => Some(replica),

@@ -37,6 +37,8 @@ pub(crate) async fn take_part(membership: &Arc<Membership>) -> Result<(), Member
     });
     join_all(seats).await.into_iter().collect::<Result<(), _>>()?;
     follow(membership);
+    // Whether it still is a member, the directory will tell.
+    *membership.obstacle.lock() = None;
     Ok(())
 }
 
@@ -187,7 +189,6 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
         return Ok(());
     };
     membership.was_member.store(true, Ordering::Relaxed);
-    *membership.obstacle.lock() = None;
     {
         if member.disk_id != own.disk_id {
             membership.must_stop(format!(
@@ -222,7 +223,10 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
             }
         }
     });
-    join_all(arranged).await.into_iter().collect()
+    let arranged: Result<(), _> = join_all(arranged).await.into_iter().collect();
+    arranged?;
+    *membership.obstacle.lock() = None;
+    Ok(())
 }
 
 /// Tells the directory where this node is reached now.

@@ -2,6 +2,7 @@
 
 use holdfast_proto::v1;
 use holdfast_proto::v1::cluster_server::Cluster;
+use holdfast_shard::{Role, ShardHandle};
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller};
@@ -74,6 +75,7 @@ impl Cluster for Service {
                     cells: status.cells,
                     live_reservations: status.live_reservations,
                     log_time_ms: status.log_time_ms,
+                    generation: status.generation,
                 };
                 Ok(v1::GetNodeStatusResponse {
                     node_id: self.api.identity.node_id,
@@ -84,7 +86,9 @@ impl Cluster for Service {
                         .router
                         .shards()
                         .iter()
-                        .map(|shard| replica(shard.status()))
+                        .map(ShardHandle::status)
+                        .filter(|status| status.role != Role::Absent)
+                        .map(replica)
                         .collect(),
                     wall_clock_ms: clock::wall_clock_ms(),
                 })

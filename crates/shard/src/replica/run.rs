@@ -283,7 +283,12 @@ async fn build(
     })
 }
 
-/// On an empty log every founder writes the same first entry. Who comes later is written into the log by the leader.
+/// So many of the longest election timeouts a founder waits for the first one to begin.
+const FOUNDING_PATIENCE: u32 = 10;
+
+/// On an empty log every founder would write the same first entry, and the first of them does: two who begin at once would
+/// stand against each other. The others wait to hear from it, and begin themselves if that takes too long. Who comes later is
+/// written into the log by the leader.
 pub(crate) async fn found<SM>(raft: &Raft<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
 where
     SM: RaftStateMachine<Types>,
@@ -292,6 +297,26 @@ where
     if initialized || founders.is_empty() {
         return Ok(());
     }
+    if founders.first() == Some(raft.node_id()) {
+        return begin(raft, founders).await;
+    }
+    let (raft, founders) = (raft.clone(), founders.clone());
+    let patience = Duration::from_millis(raft.config().election_timeout_max) * FOUNDING_PATIENCE;
+    tokio::spawn(async move {
+        tokio::time::sleep(patience).await;
+        if matches!(raft.is_initialized().await, Ok(false))
+            && let Err(error) = begin(&raft, &founders).await
+        {
+            tracing::warn!(error, "the group was not founded");
+        }
+    });
+    Ok(())
+}
+
+async fn begin<SM>(raft: &Raft<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
+where
+    SM: RaftStateMachine<Types>,
+{
     let voters: BTreeMap<u64, EmptyNode> = founders
         .iter()
         .map(|replica| (*replica, EmptyNode::default()))

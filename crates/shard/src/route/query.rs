@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{From, Route, submit::millis};
 use crate::forward::{ForwardReply, ForwardRequest};
 use crate::metrics::add;
+use crate::place::Place;
 use crate::proposer::RETRY_AFTER_MS;
 use crate::raft_types::LogId;
 use crate::read_gate::NotConfirmed;
@@ -16,16 +17,25 @@ use crate::replica_id::node_of;
 use crate::{Answer, Freshness, QueryError, codec};
 
 pub(crate) async fn query(
-    from: From<'_>,
+    place: &Place,
     query: Query,
     freshness: Freshness,
     deadline: Instant,
 ) -> Result<Answer, QueryError> {
-    match (freshness, from) {
-        (Freshness::Stale, From::Here(replica)) => stale(replica, query).await,
-        // There is nothing here that could be stale.
-        (Freshness::Linearizable, _) | (Freshness::Stale, From::There(_)) => {
-            linearizable(from, query, deadline).await
+    loop {
+        let seat = place.seat();
+        let answer = match (freshness, &seat) {
+            (Freshness::Stale, Some(seat)) => stale(&seat.replica, query.clone()).await,
+            // Without a replica there is nothing here that could be stale.
+            (Freshness::Linearizable, _) | (Freshness::Stale, None) => {
+                let from = From::of(place, seat.as_ref());
+                linearizable(from, || place.has_changed(seat.as_ref()), &query, deadline).await
+            }
+        };
+        match answer {
+            // This node stands elsewhere now.
+            Err(QueryError::Stopped) if place.has_changed(seat.as_ref()) && Instant::now() < deadline => {}
+            answer => return answer,
         }
     }
 }
@@ -39,11 +49,16 @@ async fn stale(replica: &Replica, query: Query) -> Result<Answer, QueryError> {
     answer(replica, query, age_ms).await
 }
 
-async fn linearizable(from: From<'_>, query: Query, deadline: Instant) -> Result<Answer, QueryError> {
+async fn linearizable(
+    from: From<'_>,
+    elsewhere: impl Fn() -> bool,
+    query: &Query,
+    deadline: Instant,
+) -> Result<Answer, QueryError> {
     let mut route = Route::new(from);
     let mut leader_seen = false;
     while Instant::now() < deadline {
-        if from.is_stopped() {
+        if from.is_stopped() || elsewhere() {
             return Err(QueryError::Stopped);
         }
         if let Some(leader) = route.next() {
@@ -51,9 +66,9 @@ async fn linearizable(from: From<'_>, query: Query, deadline: Instant) -> Result
             let asked = async {
                 match from.here() {
                     Some(replica) if leader == replica.options.raft_id() => {
-                        confirmed(replica, &query, deadline).await
+                        confirmed(replica, query, deadline).await
                     }
-                    _ => ask_there(from, leader, &query, deadline).await,
+                    _ => ask_there(from, leader, query, deadline).await,
                 }
             };
             let said = tokio::select! {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{From, Route};
 use crate::forward::{ForwardReply, ForwardRequest};
 use crate::metrics::add;
+use crate::place::Place;
 use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
@@ -37,37 +38,31 @@ struct Pending {
     leader_seen: bool,
 }
 
+/// Asks again from wherever this node stands: its replica may leave meanwhile, or one may come.
 pub(crate) async fn submit(
-    from: From<'_>,
+    place: &Place,
     commands: Vec<Command>,
     deadline: Instant,
 ) -> Vec<Result<Outcome, SubmitError>> {
-    add(&from.counters().commands_submitted, commands.len());
+    let mut seat = place.seat();
+    add(
+        &From::of(place, seat.as_ref()).counters().commands_submitted,
+        commands.len(),
+    );
     let mut pending = Pending::new(commands);
-    let mut route = Route::new(from);
     loop {
-        let open = pending.open();
-        if open.is_empty() || Instant::now() >= deadline || from.is_stopped() {
-            break;
+        let from = From::of(place, seat.as_ref());
+        pending
+            .ask(from, || place.has_changed(seat.as_ref()), deadline)
+            .await;
+        let over = pending.open().is_empty() || Instant::now() >= deadline;
+        if over || !place.has_changed(seat.as_ref()) {
+            let (results, unknown) = pending.finish(from.is_stopped());
+            add(&from.counters().outcomes_unknown, unknown);
+            return results;
         }
-        let progress = match (route.next(), from.here()) {
-            (Some(leader), Some(replica)) if leader == replica.options.raft_id() => {
-                pending.leader_seen = true;
-                pending.ask_here(replica, &route, open, deadline).await
-            }
-            (Some(leader), _) => {
-                pending.leader_seen = true;
-                pending.ask_there(&mut route, leader, &open, deadline).await
-            }
-            (None, _) => false,
-        };
-        if !progress {
-            route.pause(deadline).await;
-        }
+        seat = place.seat();
     }
-    let (results, unknown) = pending.finish(from.is_stopped());
-    add(&from.counters().outcomes_unknown, unknown);
-    results
 }
 
 impl Pending {
@@ -83,6 +78,31 @@ impl Pending {
             results,
             uncertain,
             leader_seen: false,
+        }
+    }
+
+    /// Asks until everything is answered, the time is up, the replica has stopped, or this node stands elsewhere.
+    async fn ask(&mut self, from: From<'_>, elsewhere: impl Fn() -> bool, deadline: Instant) {
+        let mut route = Route::new(from);
+        loop {
+            let open = self.open();
+            if open.is_empty() || Instant::now() >= deadline || from.is_stopped() || elsewhere() {
+                return;
+            }
+            let progress = match (route.next(), from.here()) {
+                (Some(leader), Some(replica)) if leader == replica.options.raft_id() => {
+                    self.leader_seen = true;
+                    self.ask_here(replica, &route, open, deadline).await
+                }
+                (Some(leader), _) => {
+                    self.leader_seen = true;
+                    self.ask_there(&mut route, leader, &open, deadline).await
+                }
+                (None, _) => false,
+            };
+            if !progress {
+                route.pause(deadline).await;
+            }
         }
     }
 
