@@ -5,4 +5,5 @@ mod commands;
 mod deciding;
 mod faults;
 mod load;
+mod membership;
 mod recovery;

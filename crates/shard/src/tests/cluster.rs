@@ -156,6 +156,9 @@ impl PeerTransport for Wire {
     }
 }
 
+/// The generation of replicas that come after the founders.
+pub(super) const LATER: u32 = 1;
+
 /// Where a node keeps its files.
 enum TestDisk {
     Memory(FaultDisk),
@@ -170,8 +173,8 @@ pub(super) struct Cluster {
 }
 
 fn small_options() -> ShardOptions {
-    let voters = BTreeSet::from([1, 2, 3]);
-    ShardOptions::new(SHARD, 1, voters, LedgerOptions::default())
+    let founders = BTreeSet::from([1, 2, 3]);
+    ShardOptions::new(SHARD, 1, founders, LedgerOptions::default())
 }
 
 impl Cluster {
@@ -223,6 +226,12 @@ impl Cluster {
         cluster
     }
 
+    /// One more node on a disk in memory. It has no part in the shard until the leader gives it one.
+    pub(super) async fn start_newcomer(&mut self, node: u64) -> ShardHandle {
+        self.disks.insert(node, TestDisk::Memory(FaultDisk::new(node)));
+        self.start_node(node).await
+    }
+
     pub(super) async fn start_node(&mut self, node: u64) -> ShardHandle {
         self.try_start_node(node).await.unwrap()
     }
@@ -242,13 +251,19 @@ impl Cluster {
         let (changes, _) = ChangeLog::open(disk, SHARD, ChangeLogOptions::default()).unwrap();
         let stores = ShardStores {
             log: log.clone(),
+            group: SHARD,
             snapshots,
             changes,
         };
-        let options = ShardOptions {
+        let mut options = ShardOptions {
             node_id: node,
             ..self.options.clone()
         };
+        // Who comes later waits to be spoken to.
+        if !options.founders.contains(&node) {
+            options.founders.clear();
+            options.generation = LATER;
+        }
         let wire = Wire {
             from: node,
             net: Arc::clone(&self.net),
@@ -263,6 +278,15 @@ impl Cluster {
         self.net.nodes.lock().insert(node, handle.clone());
         self.logs.insert(node, log);
         Ok(handle)
+    }
+
+    /// The shard as a node sees it that has no replica.
+    pub(super) fn outside(&self, node: u64) -> ShardHandle {
+        let wire = Wire {
+            from: node,
+            net: Arc::clone(&self.net),
+        };
+        ShardHandle::elsewhere(SHARD, node, Arc::new(wire))
     }
 
     pub(super) fn node(&self, node: u64) -> ShardHandle {
