@@ -53,6 +53,7 @@ mod metrics;
 mod options;
 mod peer;
 mod proposer;
+mod quorum_watch;
 mod raft_types;
 mod read;
 mod read_gate;

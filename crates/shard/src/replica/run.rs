@@ -19,6 +19,7 @@ use crate::log_store::LogStore;
 use crate::metrics::Counters;
 use crate::peer::{Inbound, Network, NetworkOptions};
 use crate::proposer::{Proposer, ProposerOptions, ProposerParts, StopProposing};
+use crate::quorum_watch::QuorumWatch;
 use crate::raft_types::Raft;
 use crate::read_gate::ReadGate;
 use crate::state_machine::StateMachine;
@@ -201,7 +202,13 @@ async fn build(
         snapshot_chunk_bytes: options.snapshot_chunk_bytes,
         threads: host.threads,
     };
-    let network = Network::new(network_options, Arc::clone(&transport), clock.clone());
+    let quorum = QuorumWatch::default();
+    let network = Network::new(
+        network_options,
+        Arc::clone(&transport),
+        clock.clone(),
+        quorum.clone(),
+    );
     let raft = Raft::new(options.node_id, Arc::new(config), network, log_store, machine)
         .await
         .map_err(|error| raft_error(error.to_string()))?;
@@ -212,6 +219,7 @@ async fn build(
 
     let (leader_sender, leader) = watch::channel(None);
     actix::spawn(watch_raft(raft.clone(), leader_sender, health.clone()));
+    actix::spawn(quorum.run(raft.clone(), options.clone()));
     let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
     actix::spawn(confirming);
     let parts = ProposerParts {

@@ -74,6 +74,12 @@ impl Net {
         }
     }
 
+    /// This node hears nobody any more, and everybody hears it.
+    pub(super) fn deafen(&self, node: u64) {
+        let mut cut = self.cut.lock();
+        cut.extend((1..=3).map(|other| (other, node)));
+    }
+
     pub(super) fn heal(&self) {
         self.cut.lock().clear();
     }
