@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
-use holdfast_tests::chaos::{Report, round};
+use holdfast_tests::chaos::{Report, Round, round};
 
 /// Faults on real processes while buyers go on: nothing acknowledged may be lost, nothing sold twice
 #[derive(Parser)]
@@ -16,6 +16,9 @@ struct Args {
     /// Run the round of this seed alone, as a failure says
     #[arg(long)]
     seed: Option<u64>,
+    /// How many nodes a cluster has, 3 to 7
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
 }
 
 #[tokio::main]
@@ -23,14 +26,15 @@ struct Args {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
+    let nodes = args.nodes;
     if let Some(seed) = args.seed {
-        round(seed, &mut report).await?;
+        round(Round { seed, nodes }, &mut report).await?;
         println!("{report}");
         return Ok(());
     }
     let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     for seed in 1.. {
-        let outcome = round(seed, &mut report).await;
+        let outcome = round(Round { seed, nodes }, &mut report).await;
         println!("{report}");
         outcome?;
         if Instant::now() >= until {
