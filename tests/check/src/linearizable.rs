@@ -36,16 +36,15 @@ pub fn is_linearizable(events: &[StockEvent]) -> bool {
     let mut events: Vec<&StockEvent> = events.iter().collect();
     events.sort_by_key(|event| event.invoked_at);
     let mut seen: HashSet<(usize, BTreeSet<usize>)> = HashSet::new();
-    // (how many of the first have all happened, which later ones have, what is free)
+    // (how many of the first have happened, but for which, what is free): an event that is answered very late is one number
+    // here, however many have happened since it was asked for.
     let mut open: Vec<(usize, BTreeSet<usize>, i64)> = vec![(0, BTreeSet::new(), 0)];
-    while let Some((first, later, free)) = open.pop() {
-        let mut pending: Vec<usize> = pending(&events, first, &later);
-        if pending.iter().all(|index| events[*index].answered_at.is_none())
-            && (first..events.len())
-                .all(|index| later.contains(&index) || events[index].answered_at.is_none())
-        {
+    while let Some((upto, left, free)) = open.pop() {
+        let is_unanswered = |index: usize| events[index].answered_at.is_none();
+        if left.iter().copied().chain(upto..events.len()).all(is_unanswered) {
             return true;
         }
+        let mut pending = pending(&events, upto, &left);
         // The last one is tried first: the one that was answered first. It is most often right.
         pending.sort_by_key(|index| std::cmp::Reverse(events[*index].answered_at.unwrap_or(u64::MAX)));
         for index in pending {
@@ -58,13 +57,13 @@ pub fn is_linearizable(events: &[StockEvent]) -> bool {
             if !possible {
                 continue;
             }
-            let (mut first, mut later) = (first, later.clone());
-            later.insert(index);
-            while later.remove(&first) {
-                first += 1;
+            let mut left = left.clone();
+            if !left.remove(&index) {
+                left.extend(upto..index);
             }
-            if seen.insert((first, later.clone())) {
-                open.push((first, later, free + event.delta));
+            let upto = upto.max(index + 1);
+            if seen.insert((upto, left.clone())) {
+                open.push((upto, left, free + event.delta));
             }
         }
     }
@@ -72,17 +71,16 @@ pub fn is_linearizable(events: &[StockEvent]) -> bool {
 }
 
 /// What may happen next: everything asked for before the earliest answer that is still to come.
-fn pending(events: &[&StockEvent], first: usize, later: &BTreeSet<usize>) -> Vec<usize> {
+fn pending(events: &[&StockEvent], upto: usize, left: &BTreeSet<usize>) -> Vec<usize> {
     let mut deadline = u64::MAX;
     let mut pending = Vec::new();
-    for (index, event) in events.iter().enumerate().skip(first) {
+    for index in left.iter().copied().chain(upto..events.len()) {
+        let event = events[index];
         if event.invoked_at > deadline {
             break;
         }
-        if !later.contains(&index) {
-            deadline = deadline.min(event.answered_at.unwrap_or(u64::MAX));
-            pending.push(index);
-        }
+        deadline = deadline.min(event.answered_at.unwrap_or(u64::MAX));
+        pending.push(index);
     }
     pending
 }
