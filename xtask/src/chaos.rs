@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// How many nodes a cluster has, 3 to 7
     #[arg(long, default_value_t = 3)]
     nodes: usize,
+    /// Only this fault (may be given again for more), by its name in the report; all otherwise
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -45,6 +48,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     words.extend([what.to_owned(), number.to_string()]);
     words.extend(["--nodes".to_owned(), args.nodes.to_string()]);
+    for fault in &args.faults {
+        words.extend(["--fault".to_owned(), fault.clone()]);
+    }
     let mut chaos = std::process::Command::new(&words[0]);
     chaos
         .args(&words[1..])

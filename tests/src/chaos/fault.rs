@@ -78,3 +78,16 @@ impl Fault {
         }
     }
 }
+
+impl std::str::FromStr for Fault {
+    type Err = String;
+
+    /// By its name here, as reports print it.
+    fn from_str(name: &str) -> Result<Self, String> {
+        let named = |fault: &Self| format!("{fault:?}").eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(named).ok_or_else(|| {
+            let names = Self::ALL.map(|fault| format!("{fault:?}"));
+            format!("no such fault; there are: {}", names.join(", "))
+        })
+    }
+}

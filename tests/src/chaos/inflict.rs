@@ -55,6 +55,7 @@ impl Fault {
             Self::PacketsLost => {
                 let loss = cluster.network()?.lose_packets(LOST_PERCENT)?;
                 more_grants(crowd, GRANTS_MEANWHILE).await?;
+                ensure!(loss.lost()? > 0, "no packet was lost");
                 drop(loss);
             }
             Self::ClockAhead => leap(cluster, crowd, leader, LEAP_SECS).await?,

@@ -49,7 +49,7 @@ impl Network {
         for end in ["dport", "sport"] {
             writeln!(
                 rules,
-                "  tcp {end} {{ {ports} }} numgen random mod 100 < {percent} drop"
+                "  tcp {end} {{ {ports} }} numgen random mod 100 < {percent} counter drop"
             )?;
         }
         writeln!(rules, " }}\n}}")?;
@@ -61,6 +61,25 @@ impl Network {
 /// While this lives, packets are lost.
 #[derive(Debug)]
 pub struct PacketLoss(());
+
+impl PacketLoss {
+    /// How many packets were lost so far.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn lost(&self) -> Result<u64> {
+        let output = Command::new("nft")
+            .args(["--json", "list", "table", "inet", TABLE])
+            .output()?;
+        let listed: serde_json::Value =
+            serde_json::from_slice(&output.stdout).context("not what nft lists")?;
+        let objects = listed["nftables"].as_array().into_iter().flatten();
+        let parts = objects
+            .filter_map(|object| object["rule"]["expr"].as_array())
+            .flatten();
+        Ok(parts.filter_map(|part| part["counter"]["packets"].as_u64()).sum())
+    }
+}
 
 impl Drop for PacketLoss {
     fn drop(&mut self) {
