@@ -38,7 +38,7 @@ impl QuorumWatch {
         self.is_silent.load(Ordering::Relaxed)
     }
 
-    /// Watches until Raft ends, once in each heartbeat interval.
+    /// Watches until Raft ends, once in each heartbeat interval, and has a leader send its heartbeat then.
     pub(crate) async fn run(self, raft: Raft, options: ShardOptions) {
         let interval = Duration::from_millis(options.heartbeat_ms);
         // As long as openraft lets a leader take proposals without an answer of a quorum.
@@ -74,6 +74,9 @@ impl QuorumWatch {
                 let unheard_for = unheard_for.map_or(since.elapsed(), |age| age.min(since.elapsed()));
                 has_to_be_silent(unheard_for, lease)
             });
+            if leading.is_some() && raft.trigger().heartbeat().await.is_err() {
+                return;
+            }
             if self.is_silent.swap(silent, Ordering::Relaxed) != silent {
                 tracing::info!(
                     shard = options.shard,

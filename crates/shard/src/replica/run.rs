@@ -141,7 +141,9 @@ async fn run(
 fn raft_config(options: &ShardOptions) -> Config {
     Config {
         cluster_name: format!("shard-{}", options.shard),
-        heartbeat_interval: options.heartbeat_ms,
+        // To openraft it is also how long a heartbeat waits for its answer, and one that waits longer than between two
+        // heartbeats is alive. The quorum watch has them sent as often as they should be.
+        heartbeat_interval: options.election_timeout_min_ms * 2 / 3,
         election_timeout_min: options.election_timeout_min_ms,
         election_timeout_max: options.election_timeout_max_ms,
         install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
