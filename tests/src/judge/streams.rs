@@ -132,7 +132,7 @@ impl Stream {
                 shard: change.shard,
                 log_index: change.log_index,
             };
-            self.effects.entry(id).or_insert_with(BTreeSet::new).insert(at);
+            self.effects.entry(id).or_default().insert(at);
         }
         for moved in &change.moves {
             let pool = match moved.bucket() {
