@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use crate::steps;
+use crate::{needs, steps};
+
+/// A new network has a loopback device that is down. What follows is the program to run there.
+const IN_OWN_NETWORK: &str = "ip link set lo up && exec \"$0\" \"$@\"";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -12,6 +15,12 @@ pub(crate) struct Args {
     /// Run the round of this seed alone, as a failure says
     #[arg(long)]
     seed: Option<u64>,
+    /// How many nodes a cluster has, 3 to 7
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// Only this fault (may be given again for more), by its name in the report; all otherwise
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -27,12 +36,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ]);
     steps::run(&mut build)?;
     let folder = steps::target().join("debug");
-    let mut chaos = std::process::Command::new(folder.join("chaos"));
-    chaos.env("HOLDFAST_BINARY", folder.join("holdfast"));
-    match args.seed {
-        Some(seed) => chaos.args(["--seed", &seed.to_string()]),
-        None => chaos.args(["--minutes", &args.minutes.to_string()]),
+    let mut words: Vec<String> = Vec::new();
+    if needs::faults() {
+        // In a network of their own packets can be lost without harm to anybody.
+        words.extend(["unshare", "--net", "sh", "-c", IN_OWN_NETWORK].map(str::to_owned));
+    }
+    words.push(folder.join("chaos").display().to_string());
+    let (what, number) = match args.seed {
+        Some(seed) => ("--seed", seed),
+        None => ("--minutes", args.minutes),
     };
-    steps::say("three nodes, buyers, and one fault after another");
+    words.extend([what.to_owned(), number.to_string()]);
+    words.extend(["--nodes".to_owned(), args.nodes.to_string()]);
+    for fault in &args.faults {
+        words.extend(["--fault".to_owned(), fault.clone()]);
+    }
+    let mut chaos = std::process::Command::new(&words[0]);
+    chaos
+        .args(&words[1..])
+        .env("HOLDFAST_BINARY", folder.join("holdfast"));
+    steps::say("nodes, buyers, and one fault after another");
     steps::run(&mut chaos)
 }

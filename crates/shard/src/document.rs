@@ -28,6 +28,7 @@ use crate::log_store::LogStore;
 use crate::membership::{self, MembershipError, Step, Target};
 use crate::metrics::Counters;
 use crate::peer::{Inbound, Network, NetworkOptions};
+use crate::quorum_watch::QuorumWatch;
 use crate::raft_types::{EntryBytes, Raft, Response};
 use crate::replica_id::node_of;
 use crate::state_machine::SnapshotData;
@@ -159,7 +160,12 @@ pub async fn start_document<D: Document>(
         snapshot_chunk_bytes: 256 << 10,
         threads,
     };
-    let network = Network::new(network, Arc::clone(&transport), clock.clone());
+    let network = Network::new(
+        network,
+        Arc::clone(&transport),
+        clock.clone(),
+        QuorumWatch::default(),
+    );
     let raft = Raft::new(own_id, Arc::new(config), network, log_store, machine)
         .await
         .map_err(|error| failed(error.to_string()))?;

@@ -56,6 +56,7 @@ mod options;
 mod peer;
 mod place;
 mod proposer;
+mod quorum_watch;
 mod raft_types;
 mod read;
 mod read_gate;

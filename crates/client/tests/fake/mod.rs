@@ -361,6 +361,36 @@ impl Cluster for Node {
 
 #[tonic::async_trait]
 impl Admin for Node {
+    async fn get_placement(
+        &self,
+        _: Request<v1::GetPlacementRequest>,
+    ) -> Result<Response<v1::GetPlacementResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn add_node(
+        &self,
+        _: Request<v1::AddNodeRequest>,
+    ) -> Result<Response<v1::PlacementChange>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn drain_node(
+        &self,
+        _: Request<v1::DrainNodeRequest>,
+    ) -> Result<Response<v1::PlacementChange>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn remove_node(
+        &self,
+        _: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::PlacementChange>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn rebalance(
+        &self,
+        _: Request<v1::RebalanceRequest>,
+    ) -> Result<Response<v1::PlacementChange>, Status> {
+        Err(Status::unimplemented(""))
+    }
     async fn transfer_leader(
         &self,
         request: Request<v1::TransferLeaderRequest>,

@@ -22,6 +22,7 @@ use super::message::{Addressed, RaftReply, RaftReplyBody, RaftRequest, SnapshotH
 use crate::clock::LogClock;
 use crate::codec;
 use crate::host::Threads;
+use crate::quorum_watch::QuorumWatch;
 use crate::raft_types::{RaftEntry, Types, Vote};
 use crate::replica_id::node_of;
 use crate::state_machine::SnapshotData;
@@ -53,14 +54,21 @@ pub(crate) struct Network {
     options: NetworkOptions,
     transport: Arc<dyn PeerTransport>,
     clock: LogClock,
+    quorum: QuorumWatch,
 }
 
 impl Network {
-    pub(crate) fn new(options: NetworkOptions, transport: Arc<dyn PeerTransport>, clock: LogClock) -> Self {
+    pub(crate) fn new(
+        options: NetworkOptions,
+        transport: Arc<dyn PeerTransport>,
+        clock: LogClock,
+        quorum: QuorumWatch,
+    ) -> Self {
         Self {
             options,
             transport,
             clock,
+            quorum,
         }
     }
 }
@@ -120,6 +128,11 @@ impl Peer {
         &self,
         request: AppendEntriesRequest<Types>,
     ) -> impl Future<Output = Result<StreamAppendResult<Types>, RPCError<Types>>> + Send + use<> {
+        if self.network.quorum.is_silent() {
+            return Either::Left(std::future::ready(Err(RPCError::Unreachable(Unreachable::new(
+                &io::Error::other("no quorum answers this leader, so it is silent for a while"),
+            )))));
+        }
         let first = request.prev_log_id;
         let last = request
             .entries
@@ -127,7 +140,7 @@ impl Peer {
             .map(|entry: &RaftEntry| entry.log_id)
             .or(first);
         let reply = self.send(RaftRequest::Append(request), self.network.options.append_timeout);
-        async move {
+        Either::Right(async move {
             match reply.await? {
                 // Without a log id before it, an append cannot conflict: openraft would panic on such an answer.
                 RaftReplyBody::Append(AppendEntriesResponse::Conflict) if first.is_none() => {
@@ -138,7 +151,7 @@ impl Peer {
                 RaftReplyBody::Append(response) => Ok(response.into_stream_result(first, last)),
                 other => Err(unexpected(&other)),
             }
-        }
+        })
     }
 }
 

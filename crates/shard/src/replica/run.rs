@@ -20,6 +20,7 @@ use crate::log_store::LogStore;
 use crate::metrics::Counters;
 use crate::peer::{History, Inbound, Network, NetworkOptions};
 use crate::proposer::{Proposer, ProposerOptions, ProposerParts, StopProposing};
+use crate::quorum_watch::QuorumWatch;
 use crate::raft_types::{Raft, Types};
 use crate::read_gate::ReadGate;
 use crate::state_machine::{SnapshotData, StateMachine};
@@ -141,7 +142,9 @@ async fn run(
 fn raft_config(options: &ShardOptions) -> Config {
     Config {
         cluster_name: format!("shard-{}", options.shard),
-        heartbeat_interval: options.heartbeat_ms,
+        // To openraft it is also how long a heartbeat waits for its answer, and one that waits longer than between two
+        // heartbeats is alive. The quorum watch has them sent as often as they should be.
+        heartbeat_interval: options.election_timeout_min_ms * 2 / 3,
         election_timeout_min: options.election_timeout_min_ms,
         election_timeout_max: options.election_timeout_max_ms,
         install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
@@ -206,7 +209,13 @@ async fn build(
         snapshot_chunk_bytes: options.snapshot_chunk_bytes,
         threads: host.threads,
     };
-    let network = Network::new(network_options, Arc::clone(&transport), clock.clone());
+    let quorum = QuorumWatch::default();
+    let network = Network::new(
+        network_options,
+        Arc::clone(&transport),
+        clock.clone(),
+        quorum.clone(),
+    );
     let raft = Raft::new(options.raft_id(), Arc::new(config), network, log_store, machine)
         .await
         .map_err(|error| raft_error(error.to_string()))?;
@@ -222,6 +231,7 @@ async fn build(
         clock.clone(),
         health.clone(),
     ));
+    actix::spawn(quorum.run(raft.clone(), options.clone()));
     let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
     actix::spawn(confirming);
     let parts = ProposerParts {

@@ -44,6 +44,7 @@ pub(super) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 pub(super) struct Net {
     nodes: Mutex<BTreeMap<u64, ShardHandle>>,
     cut: Mutex<BTreeSet<(u64, u64)>>,
+    late: Mutex<Duration>,
 }
 
 impl Net {
@@ -72,6 +73,17 @@ impl Net {
             cut.insert((node, other));
             cut.insert((other, node));
         }
+    }
+
+    /// This node hears nobody any more, and everybody hears it.
+    pub(super) fn deafen(&self, node: u64) {
+        let mut cut = self.cut.lock();
+        cut.extend((1..=3).map(|other| (other, node)));
+    }
+
+    /// From now on each answer comes so late.
+    pub(super) fn answer_late(&self, by: Duration) {
+        *self.late.lock() = by;
     }
 
     pub(super) fn heal(&self) {
@@ -109,6 +121,10 @@ impl Wire {
                 let answer = ask(node);
                 async move {
                     let answer = answer.await;
+                    let late = *net.late.lock();
+                    if !late.is_zero() {
+                        tokio::time::sleep(late).await;
+                    }
                     if net.is_cut(to, from) { Err(lost()) } else { answer }
                 }
                 .boxed()
