@@ -43,7 +43,7 @@ class Node:
             "HOLDFAST__LISTEN__ADMIN": f"127.0.0.1:{ports[3]}",
             "HOLDFAST__PEERS": peers,
         }
-        arguments = [argument.replace("/etc/holdfast/node.toml", str(config)) for argument in rendered.node_container["args"]]
+        arguments = [argument.replace("/etc/holdfast/node/node.toml", str(config)) for argument in rendered.node_container["args"]]
         self.errors = open(folder / "errors", "w")
         self.process = subprocess.Popen([holdfast, *arguments], env=environment, stderr=self.errors)
 
@@ -116,7 +116,7 @@ class Cluster:
         program.write_text(wrapper or f'#!/bin/sh\nexec {self.holdfast} "$@"\n')
         program.chmod(0o755)
         environment = {"PATH": f"{programs}:{os.environ['PATH']}", "HOLDFAST_ENDPOINTS": self.endpoints}
-        assert {each["name"] for each in container["env"]} == {"HOLDFAST_ENDPOINTS"}
+        assert {each["name"] for each in container["env"]} == {"HOLDFAST_ENDPOINTS"}, "these nodes speak plaintext"
         return subprocess.run(
             container["command"] + container["args"], env=environment, capture_output=True, text=True, timeout=120
         )
