@@ -5,11 +5,14 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import tomllib
 import urllib.error
 import urllib.request
+
+import authority
 
 
 def free_ports(count):
@@ -32,10 +35,15 @@ def eventually(what, condition, seconds=60):
 
 class Node:
     def __init__(self, holdfast, folder, rendered, pod, ports, peers):
-        self.folder, self.client, self.http = folder, ports[0], ports[2]
+        self.folder, self.client, self.http, self.admin = folder, ports[0], ports[2], ports[3]
         config = folder / "node.toml"
-        config.write_text(rendered.node_toml)
-        environment = rendered.environment(pod) | {
+        etc = f"{folder.parent / 'etc'}/"
+        config.write_text(rendered.node_toml.replace("/etc/holdfast/", etc))
+        environment = {name: value.replace("/etc/holdfast/", etc) for name, value in rendered.environment(pod).items()}
+        self.scheme, self.tls = "http", None
+        if rendered.has_tls:
+            self.scheme, self.tls = "https", ssl.create_default_context(cafile=environment["HOLDFAST__TLS__PEER_CA"])
+        environment |= {
             "HOLDFAST__NODE__DATA_DIR": str(folder / "data"),
             "HOLDFAST__LISTEN__CLIENT": f"127.0.0.1:{ports[0]}",
             "HOLDFAST__LISTEN__PEER": f"127.0.0.1:{ports[1]}",
@@ -43,14 +51,14 @@ class Node:
             "HOLDFAST__LISTEN__ADMIN": f"127.0.0.1:{ports[3]}",
             "HOLDFAST__PEERS": peers,
         }
-        arguments = [argument.replace("/etc/holdfast/node.toml", str(config)) for argument in rendered.node_container["args"]]
+        arguments = [argument.replace("/etc/holdfast/node/node.toml", str(config)) for argument in rendered.node_container["args"]]
         self.errors = open(folder / "errors", "w")
         self.process = subprocess.Popen([holdfast, *arguments], env=environment, stderr=self.errors)
 
     def get(self, path):
         """The status and the text of one of its pages; no status while it does not listen."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.scheme}://localhost:{self.http}{path}", timeout=5, context=self.tls) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read().decode()
@@ -86,7 +94,9 @@ class Cluster:
         # The ids are the chart's; only the addresses are of this machine.
         ids = [peer["node_id"] for peer in tomllib.loads(self.rendered.node_toml)["peers"]]
         assert ids == pods
-        entry = '{{node_id = {}, client_address = "127.0.0.1:{}", peer_address = "127.0.0.1:{}"}}'
+        if self.rendered.has_tls:
+            self.mount_secrets()
+        entry = '{{node_id = {}, client_address = "localhost:{}", peer_address = "127.0.0.1:{}"}}'
         peers = "[" + ", ".join(entry.format(pod, *ports[pod][:2]) for pod in pods) + "]"
         try:
             for pod in pods:
@@ -105,7 +115,31 @@ class Cluster:
 
     @property
     def endpoints(self):
-        return ",".join(f"http://127.0.0.1:{node.client}" for node in self.nodes)
+        return ",".join(f"{node.scheme}://localhost:{node.client}" for node in self.nodes)
+
+    def mount_secrets(self):
+        """What Kubernetes and cert-manager put below /etc/holdfast."""
+        secrets = self.folder / "secrets"
+        secrets.mkdir()
+        authority.issue_all(self.rendered, secrets)
+        for volume in self.rendered.node_pod["volumes"]:
+            folder = self.folder / "etc" / volume["name"]
+            if "projected" in volume:
+                authority.mount(secrets, volume, folder)
+            if volume["name"] == "policy":
+                folder.mkdir(parents=True)
+                (folder / "policy.toml").write_text(self.rendered.one("ConfigMap", "-policy")["data"]["policy.toml"])
+
+    def certificate_of(self, pod):
+        """The environment that names the certificate of one of the chart's own pods; nothing without certificates."""
+        (container,) = pod["containers"]
+        named = {each["name"]: each["value"] for each in container["env"] if each["name"].startswith("HOLDFAST_TLS_")}
+        if not named:
+            return {}
+        (volume,) = pod["volumes"]
+        folder = self.folder / "mounted" / volume["projected"]["sources"][0]["secret"]["name"]
+        authority.mount(self.folder / "secrets", volume, folder)
+        return {name: value.replace("/etc/holdfast/tls", str(folder)) for name, value in named.items()}
 
     def run_test_pod(self, wrapper=None):
         """What the pod of `helm test` runs, with a `holdfast` that is the binary or a script that stands for it."""
@@ -115,8 +149,9 @@ class Cluster:
         program = programs / "holdfast"
         program.write_text(wrapper or f'#!/bin/sh\nexec {self.holdfast} "$@"\n')
         program.chmod(0o755)
-        environment = {"PATH": f"{programs}:{os.environ['PATH']}", "HOLDFAST_ENDPOINTS": self.endpoints}
-        assert {each["name"] for each in container["env"]} == {"HOLDFAST_ENDPOINTS"}
+        certificate = self.certificate_of(self.rendered.test_pod)
+        environment = {"PATH": f"{programs}:{os.environ['PATH']}", "HOLDFAST_ENDPOINTS": self.endpoints} | certificate
+        assert {each["name"] for each in container["env"]} == environment.keys() - {"PATH"}
         return subprocess.run(
             container["command"] + container["args"], env=environment, capture_output=True, text=True, timeout=120
         )

@@ -7,7 +7,7 @@ import subprocess
 import promql
 import pytest
 import yaml
-from conftest import ROOT, Rendered
+from conftest import CERT_MANAGER, ROOT, RULE, Rendered
 from nodes import Cluster, eventually
 
 # What Prometheus adds by itself to what it scrapes.
@@ -40,6 +40,33 @@ def test_the_test_pod_fails_when_a_command_does_nothing(cluster, command):
     done = cluster.run_test_pod(wrapper)
     assert done.returncode != 0
     assert "failed: " in done.stderr
+
+
+def test_with_certificates_the_chart_grants_its_own_pods_what_they_need_and_no_more(holdfast, tmp_path):
+    clients = {"certManager": CERT_MANAGER["tls"]["certManager"] | {"clientIssuer": {"name": "clients"}}}
+    rendered = Rendered({"replicaCount": 3, "tls": clients, "policy": {"rules": [RULE]}})
+    with Cluster(holdfast, tmp_path, rendered) as cluster:
+        done = cluster.run_test_pod()
+        assert done.returncode == 0, done.stdout + done.stderr
+        operator, tester = cluster.certificate_of(rendered.job_pod("add")), cluster.certificate_of(rendered.test_pod)
+
+        def run(certificate, *arguments):
+            environment = certificate | {
+                "HOLDFAST_ENDPOINTS": cluster.endpoints,
+                "HOLDFAST_ADMIN_ADDRESS": ",".join(f"localhost:{node.admin}" for node in cluster.nodes),
+            }
+            return subprocess.run([holdfast, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+
+        handed_over = run(operator, "cluster", "transfer-leader", "0")
+        assert handed_over.returncode == 0, handed_over.stderr
+        for certificate, arguments in [
+            (tester, ["cluster", "transfer-leader", "0"]),
+            (operator, ["stock", "receive", "SHIRT-1", "--warehouse", "LONDON", "--quantity", "1"]),
+            (tester, ["stock", "receive", "SHIRT-1", "--warehouse", "LONDON", "--quantity", "1"]),
+        ]:
+            denied = run(certificate, *arguments)
+            assert denied.returncode == 1 and "permission_denied" in denied.stderr, denied.stderr
+        assert cluster.nodes[0].get(rendered.node_container["livenessProbe"]["httpGet"]["path"])[0] == 200
 
 
 @pytest.fixture(scope="module")

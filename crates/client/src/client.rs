@@ -100,6 +100,16 @@ impl Client {
         &self.options
     }
 
+    /// Has the files of the certificates looked at when that is due, without waiting for it: this call goes on with what
+    /// there is, and finds the new ones when it is tried again.
+    pub(crate) fn look_at_certificates(&self) {
+        if self.channels().should_look_again() {
+            let shared = Arc::clone(&self.shared);
+            // Detached: it ends by itself after three reads.
+            drop(tokio::task::spawn_blocking(move || shared.channels.look_again()));
+        }
+    }
+
     pub(crate) fn channels(&self) -> &Channels {
         &self.shared.channels
     }
@@ -124,6 +134,7 @@ impl Client {
     /// # Errors
     /// When no node answered before the deadline.
     pub async fn refresh_topology(&self) -> Result<v1::GetTopologyResponse, ClientError> {
+        self.look_at_certificates();
         self.routes().doubt();
         let deadline = Instant::now() + self.options.deadline;
         let mut backoff = crate::call::Backoff::new(self.options.backoff_min, self.options.backoff_max);

@@ -111,7 +111,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let options = ClientOptions {
         deadline: Duration::from_millis(cli.global.deadline_ms),
-        tls: cli.global.tls.read()?,
+        // A node must start although the certificates of its operators, which the environment may name, are not there.
+        tls: match cli.command.is_client() {
+            true => cli.global.tls.read()?,
+            false => None,
+        },
         ..ClientOptions::new(cli.global.endpoints)
     };
     let context = Context::new(options, Output::new(cli.global.json), cli.global.log_level);

@@ -169,7 +169,7 @@ fn the_command_line_works_with_certificates_and_is_told_what_its_policy_denies()
     let log = node.log();
     let audit = log
         .lines()
-        .find(|line| line.contains("\"target\":\"audit\""))
+        .find(|line| line.contains("\"target\":\"audit\"") && line.contains("\"verb\":\"reserve\""))
         .unwrap_or_default();
     for part in [
         "\"event\":\"denied\"",

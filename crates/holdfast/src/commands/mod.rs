@@ -99,6 +99,14 @@ impl Command {
         }
     }
 
+    /// Does it talk to a cluster that runs already?
+    pub(crate) fn is_client(&self) -> bool {
+        !matches!(
+            self,
+            Self::Serve(_) | Self::Dev(_) | Self::Config(_) | Self::Doctor(_)
+        )
+    }
+
     /// Does it set up logging by a node's configuration?
     pub(crate) fn logs_by_configuration(&self) -> bool {
         matches!(self, Self::Serve(_))

@@ -217,7 +217,7 @@ pub struct LimitsSection {
     /// Most commands that wait in one shard; more are refused as overloaded, with a time to wait. Reserves are refused from
     /// half of it on, all but commits and releases from three quarters on. 1 to 1000000. Default: 65536.
     pub queue_limit_commands: usize,
-    /// Most connections of clients at a time, and as many of nodes; further ones are closed. 1 to 1000000. Default: 16384.
+    /// Most connections of clients at a time, as many of nodes and as many of operators; further ones are closed. 1 to 1000000. Default: 16384.
     pub connections: usize,
     /// Most calls and batch items that one principal may send to this node in a second, 0 to 100000000, as many at once;
     /// further ones are refused as overloaded, with a time to wait. 0: no limit. Without TLS all are one principal. Default: 0.

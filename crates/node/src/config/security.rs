@@ -29,6 +29,9 @@ pub struct TlsSection {
     /// The CAs of the nodes. With one of its own, who can sign for clients can sign for no node. Default: `client_ca`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_ca: Option<PathBuf>,
+    /// Files with the lists of what CAs took back (certificate revocation lists), for clients and nodes alike. A CA without a
+    /// list took nothing back. Default: none.
+    pub revocation_lists: Vec<PathBuf>,
     /// Does the HTTP port speak TLS too? It asks for no certificate. Default: true.
     pub http: bool,
 }
@@ -40,6 +43,7 @@ impl Default for TlsSection {
             key: None,
             client_ca: None,
             peer_ca: None,
+            revocation_lists: Vec::new(),
             http: true,
         }
     }
@@ -51,6 +55,7 @@ impl TlsSection {
         [&self.certificate, &self.key, &self.client_ca, &self.peer_ca]
             .iter()
             .any(|path| path.is_some())
+            || !self.revocation_lists.is_empty()
     }
 
     /// The CAs of the nodes.

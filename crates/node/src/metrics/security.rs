@@ -30,8 +30,10 @@ pub struct SecurityMetrics {
     handshakes_refused: Family<HandshakeLabels, Counter>,
     denials: Family<DenialLabels, Counter>,
     rate_limited: Counter,
+    audit_lines_left_out: Counter,
     reloads: Family<ReloadLabels, Counter>,
     certificate_expires: Gauge,
+    revocation_lists_expire: Gauge,
 }
 
 impl SecurityMetrics {
@@ -52,6 +54,11 @@ impl SecurityMetrics {
             self.rate_limited.clone(),
         );
         registry.register(
+            "audit_lines_left_out",
+            "Lines about refusals that were not written, because their caller or all callers had too many",
+            self.audit_lines_left_out.clone(),
+        );
+        registry.register(
             "security_reloads",
             "New certificates or policies that were taken or, being bad, not taken",
             self.reloads.clone(),
@@ -61,6 +68,12 @@ impl SecurityMetrics {
             "When this node's certificate ends, seconds since the Unix epoch; 0 without TLS",
             Unit::Seconds,
             self.certificate_expires.clone(),
+        );
+        registry.register_with_unit(
+            "tls_revocation_lists_expire_timestamp",
+            "When the first of the revocation lists is out of date, seconds since the Unix epoch; 0 without such lists",
+            Unit::Seconds,
+            self.revocation_lists_expire.clone(),
         );
     }
 
@@ -81,6 +94,11 @@ impl SecurityMetrics {
         self.rate_limited.inc();
     }
 
+    /// A line about a refusal was not written.
+    pub fn audit_line_left_out(&self) {
+        self.audit_lines_left_out.inc();
+    }
+
     /// `what` was new: taken, or bad and not taken.
     pub fn reloaded(&self, what: &'static str, taken: bool) {
         let result = if taken { "taken" } else { "bad" };
@@ -90,5 +108,10 @@ impl SecurityMetrics {
     /// The certificate in use ends then, in seconds since the Unix epoch.
     pub fn certificate_expires(&self, at_s: i64) {
         self.certificate_expires.set(at_s);
+    }
+
+    /// The first of the revocation lists in use is out of date then, in seconds since the Unix epoch.
+    pub fn revocation_lists_expire(&self, at_s: i64) {
+        self.revocation_lists_expire.set(at_s);
     }
 }

@@ -15,10 +15,11 @@ use tokio::time::Instant;
 
 use super::Caller;
 use super::admins::Admins;
-use super::audit::{self, Denial};
+use super::audit::{self, Audit, Denial};
 use super::policy::{Denied, Grants, Policy, Touched};
 use super::policy_file::PolicyFile;
 use super::rate::Rates;
+use super::tls::Tls;
 use super::touched::{reservation_of, touched, verb_of, warehouses_of};
 use super::verb::Verb;
 use crate::api::{Api, wrong_reply};
@@ -26,7 +27,6 @@ use crate::clock::wall_clock_ms;
 use crate::errors;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
-use crate::metrics::SecurityMetrics;
 
 /// Of how many reservations a node remembers the storefront. About 100 bytes each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
@@ -37,7 +37,9 @@ pub(crate) struct Access {
     /// Who may administer where there is no policy.
     pub(super) admins: Admins,
     rates: Option<Rates>,
-    pub(super) metrics: SecurityMetrics,
+    pub(super) audit: Audit,
+    /// Knows who is revoked.
+    tls: Option<Arc<Tls>>,
     /// Whose reservations are. That never changes, so this is never wrong.
     storefronts: Mutex<LruCache<ReservationId, StorefrontId>>,
 }
@@ -56,13 +58,15 @@ impl Access {
         policy: Option<Arc<PolicyFile>>,
         admins: Admins,
         principal_requests_per_second: u32,
-        metrics: SecurityMetrics,
+        audit: Audit,
+        tls: Option<Arc<Tls>>,
     ) -> Self {
         Self {
             policy,
             admins,
             rates: Rates::new(principal_requests_per_second),
-            metrics,
+            audit,
+            tls,
             storefronts: Mutex::new(LruCache::new(REMEMBERED)),
         }
     }
@@ -70,6 +74,13 @@ impl Access {
     /// The rules for this caller; None: it may do everything.
     pub(super) fn rules(&self) -> Option<Arc<Policy>> {
         self.policy.as_ref().map(|file| file.current())
+    }
+
+    fn is_revoked(&self, caller: &Caller) -> bool {
+        match (&self.tls, &caller.certificate) {
+            (Some(tls), Some(certificate)) => tls.has_revoked(certificate),
+            _ => false,
+        }
     }
 
     fn denied(
@@ -81,7 +92,7 @@ impl Access {
     ) -> Refusal {
         let (storefront, warehouse) = (storefronts.to_text(), warehouses.to_text());
         audit::denied(
-            &self.metrics,
+            &self.audit,
             caller,
             &Denial {
                 verb: verb.as_str(),
@@ -109,7 +120,7 @@ impl Api {
         let rates = self.access.rates.as_ref().filter(|_| caller.node_id.is_none());
         let taken = rates.map_or(Ok(()), |rates| rates.take(&caller.principal));
         taken.map_err(|wait| {
-            self.access.metrics.rate_limited();
+            self.access.audit.metrics.rate_limited();
             let limit = self.limits.principal_requests_per_second;
             let message = format!(
                 "`{}` sends more than its limit of {limit} requests per second to this node",
@@ -130,23 +141,27 @@ impl Api {
             return Ok(());
         };
         let now_s = i64::try_from(wall_clock_ms() / 1_000).unwrap_or(i64::MAX);
-        if now_s <= expires_s {
+        let (reason, became) = if now_s > expires_s {
+            ("expired", "has expired")
+        } else if self.access.is_revoked(caller) {
+            ("revoked", "was revoked")
+        } else {
             return Ok(());
-        }
+        };
         audit::denied(
-            &self.access.metrics,
+            &self.access.audit,
             caller,
             &Denial {
                 verb: verb.as_str(),
                 storefront: "",
                 warehouse: "",
-                reason: "expired",
+                reason,
             },
         );
         Err(errors::refusal(
             Reason::Unauthenticated,
             format!(
-                "the certificate of `{}` has expired since it connected",
+                "the certificate of `{}` {became} since it connected",
                 caller.principal
             ),
         ))

@@ -55,7 +55,7 @@ impl Api {
             return Ok(());
         }
         audit::denied(
-            &self.access.metrics,
+            &self.access.audit,
             caller,
             &Denial {
                 verb: Verb::Admin.as_str(),

@@ -5,4 +5,5 @@ mod authority;
 mod certificates;
 mod limits;
 mod permissions;
+mod revocation;
 mod secured;
