@@ -18,7 +18,7 @@ use crate::api::{Api, CUT_OFF_TIMEOUTS};
 use crate::config::PeerSection;
 use crate::http::HttpHandle;
 use crate::listeners::Listeners;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MetricsReader, Resources};
 use crate::orders::Orders;
 use crate::peers::{Identity, PeerAddressError, Peers};
 use crate::router::Router;
@@ -28,6 +28,7 @@ use crate::security::{Port, Security};
 use crate::servers::{serve_clients, serve_peers};
 use crate::stores::{self, Stores, StoresError};
 use crate::tasks::Tasks;
+use crate::trace::Sampling;
 
 /// How often [`Node::ready`] looks.
 const READINESS_INTERVAL: Duration = Duration::from_millis(10);
@@ -174,6 +175,11 @@ impl Node {
     /// are used, certificates for new handshakes; bad ones are logged and what was there before stays.
     pub fn reload(&self) {
         self.reload.notify_one();
+    }
+
+    /// What `/metrics` shows, for whoever sends it elsewhere.
+    pub fn metrics(&self) -> MetricsReader {
+        MetricsReader::new(&self.api)
     }
 
     /// Its id in the cluster.
@@ -366,6 +372,11 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             }
         });
     }
+    let resources = Resources {
+        data_dir: config.node.data_dir.clone(),
+        log: log.clone(),
+        peers: peers.clone(),
+    };
     let api = Arc::new(Api {
         identity,
         nodes,
@@ -374,7 +385,12 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         orders,
         peers,
         access: security.access(),
-        metrics: Metrics::new(identity.node_id, Arc::clone(&shards), &security.metrics),
+        metrics: Metrics::new(
+            identity.node_id,
+            Arc::clone(&shards),
+            resources,
+            &security.metrics,
+        ),
         tasks: tasks.clone(),
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
@@ -399,6 +415,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         shards,
         &tasks,
         &begun.peers_stopping,
+        Sampling::of_peers(&config.telemetry),
     )?;
     let client_server = serve_clients(
         listeners.client,

@@ -14,6 +14,7 @@ use crate::api::Api;
 use crate::peers::{Identity, MAX_PEER_MESSAGE_BYTES, PeerService};
 use crate::security::incoming::{Connection, Gate, incoming};
 use crate::tasks::Tasks;
+use crate::trace::{Sampling, TraceCalls};
 use crate::{NodeConfig, StartError, services};
 
 /// How often readiness is looked at, to tell the health service.
@@ -41,6 +42,7 @@ pub(crate) fn serve_peers(
     shards: Arc<[ShardHandle]>,
     tasks: &Tasks,
     stopping: &CancellationToken,
+    sampling: Sampling,
 ) -> Result<(), StartError> {
     let incoming = guarded(listener, gate, tasks)?;
     let service = PeerService::new(identity, shards, tasks.clone(), stopping.clone());
@@ -51,6 +53,7 @@ pub(crate) fn serve_peers(
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(32 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .layer(TraceCalls(sampling))
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     tasks.spawn("peer server", async move {
@@ -85,6 +88,7 @@ pub(crate) fn serve_clients(
         .initial_connection_window_size(16 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .layer(TraceCalls(Sampling::of_clients(&config.telemetry)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
     Ok(tokio::spawn(server))

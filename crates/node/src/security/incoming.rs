@@ -18,7 +18,7 @@ use tonic::transport::server::Connected;
 use super::certificates::holder;
 use super::tls::Tls;
 use super::{Caller, Port, audit};
-use crate::metrics::SecurityMetrics;
+use crate::metrics::{OpenConnection, SecurityMetrics};
 use crate::tasks::Tasks;
 
 /// How long a handshake may take.
@@ -44,6 +44,7 @@ pub(crate) struct Connection {
     stream: Stream,
     caller: Caller,
     _place: OwnedSemaphorePermit,
+    _counted: OpenConnection,
 }
 
 enum Stream {
@@ -108,6 +109,7 @@ async fn accept(
                 stream,
                 caller,
                 _place: place,
+                _counted: gate.metrics.connection(gate.port.as_str()),
             };
             // The server takes no more when the node is stopping.
             let _ = ready.send(Ok(connection)).await;

@@ -7,6 +7,7 @@ mod batches;
 mod changes;
 mod concurrency;
 mod malformed;
+mod metrics;
 mod orders;
 mod plans;
 mod reservations;

@@ -214,6 +214,7 @@ async fn build(
     actix::spawn(watch_raft(raft.clone(), leader_sender, health.clone()));
     let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
     actix::spawn(confirming);
+    let waiting = Arc::default();
     let parts = ProposerParts {
         options: ProposerOptions {
             node_id: options.node_id,
@@ -231,6 +232,7 @@ async fn build(
         clock: clock.clone(),
         health: health.clone(),
         counters: Arc::clone(&counters),
+        waiting: Arc::clone(&waiting),
     };
     let proposer = Proposer::create(|ctx| {
         ctx.set_mailbox_capacity(MAILBOX_MESSAGES);
@@ -261,6 +263,7 @@ async fn build(
         changes: stores.changes,
         health,
         counters,
+        waiting,
         freshest,
         stopped,
     })

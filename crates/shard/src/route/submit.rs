@@ -10,6 +10,7 @@ use actix::prelude::SendError;
 use holdfast_ledger::{Command, Outcome, Refusal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::Route;
 use crate::forward::{ForwardReply, ForwardRequest};
@@ -17,7 +18,7 @@ use crate::metrics::add;
 use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
-use crate::{SubmitError, TransportError, codec};
+use crate::{SubmitError, TransportError, codec, trace};
 
 /// The largest command, in bytes as it is stored: an order of 1,024 lines with preference lists of usual length.
 pub(crate) const MAX_COMMAND_BYTES: usize = 1 << 20;
@@ -37,6 +38,15 @@ struct Pending {
 }
 
 pub(crate) async fn submit(
+    replica: &Replica,
+    commands: Vec<Command>,
+    deadline: Instant,
+) -> Vec<Result<Outcome, SubmitError>> {
+    let span = trace::submit(replica.options.shard, commands.len());
+    until_answered(replica, commands, deadline).instrument(span).await
+}
+
+async fn until_answered(
     replica: &Replica,
     commands: Vec<Command>,
     deadline: Instant,
@@ -136,6 +146,7 @@ impl Pending {
             open: open.clone(),
             deadline,
             reply,
+            span: trace::current(),
         };
         match replica.proposer.try_send(submit) {
             Ok(()) => {}
@@ -184,9 +195,9 @@ impl Pending {
             return false;
         };
         add(&replica.counters.forwards_sent, 1);
-        let answer = replica
-            .transport
-            .forward(node, replica.options.shard, payload, timeout);
+        let (shard, span) = (replica.options.shard, trace::forward(node));
+        let answer = span.in_scope(|| replica.transport.forward(node, shard, payload, timeout));
+        let answer = answer.instrument(span);
         let answer = tokio::select! {
             answer = answer => answer,
             () = tokio::time::sleep_until(deadline) => return self.all_uncertain(&sent),
