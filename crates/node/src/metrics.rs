@@ -16,7 +16,9 @@ use holdfast_proto::v1::Reason;
 use holdfast_shard::{ReplicaStatus, Role, ShardHandle, ShardMetrics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, prometheus_protobuf};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, prometheus_protobuf,
+};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::family::Family;
@@ -143,7 +145,11 @@ impl Metrics {
         let changes_sent = Counter::default();
         registry.register("changes_sent", "Changes sent to consumers", changes_sent.clone());
         let ready = Gauge::default();
-        registry.register("ready", "1 where /readyz says that the node is ready", ready.clone());
+        registry.register(
+            "ready",
+            "1 where /readyz says that the node is ready",
+            ready.clone(),
+        );
         security.register(&mut registry);
         let streams = Streams::default();
         registry.register_collector(Box::new(StreamsCollector {
@@ -409,10 +415,14 @@ struct NodeGauge(&'static str, &'static str, fn(&ReplicaStatus) -> bool);
 
 /// How many of the node's replicas are so.
 const NODE_GAUGES: [NodeGauge; 2] = [
-    NodeGauge("replicas", "Replicas that this node has and that have not stopped", |s| {
-        s.role != Role::Stopped
+    NodeGauge(
+        "replicas",
+        "Replicas that this node has and that have not stopped",
+        |s| s.role != Role::Stopped,
+    ),
+    NodeGauge("leaders", "Shards that this node leads", |s| {
+        s.role == Role::Leader
     }),
-    NodeGauge("leaders", "Shards that this node leads", |s| s.role == Role::Leader),
 ];
 
 /// The largest difference of each peer's clock that any replica here knows.

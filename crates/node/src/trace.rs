@@ -213,8 +213,15 @@ mod tests {
 
     #[test]
     fn only_a_caller_that_is_traced_itself_is_followed() {
-        let with_flags = |flags: &str| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
-        for (flags, sampled) in [("01", true), ("03", true), ("ff", true), ("00", false), ("02", false)] {
+        let with_flags =
+            |flags: &str| format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+        for (flags, sampled) in [
+            ("01", true),
+            ("03", true),
+            ("ff", true),
+            ("00", false),
+            ("02", false),
+        ] {
             assert_eq!(says_sampled(with_flags(flags).as_bytes()), sampled, "{flags}");
         }
         for malformed in ["", "00-1", "x", &with_flags("0"), &with_flags("0g")] {

@@ -411,7 +411,13 @@ impl Handler<Submit> for Proposer {
     type Result = ();
 
     fn handle(&mut self, submit: Submit, ctx: &mut Context<Self>) {
-        let items = Batch::items(submit.commands, &submit.open, submit.deadline, submit.reply, submit.span);
+        let items = Batch::items(
+            submit.commands,
+            &submit.open,
+            submit.deadline,
+            submit.reply,
+            submit.span,
+        );
         let waiting = self.work.waiting();
         if self.work.stopping {
             items

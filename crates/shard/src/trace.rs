@@ -5,7 +5,7 @@
 //!   forward ──────────────────────────────────────┐ │   when another node leads: its spans are below this one
 //!   propose ─┐                                    │ │   waits for a place in an entry
 //!            quorum ─────────────────┐            │ │   until the entry is committed and its turn to be applied
-//!              sync ──────┐          │            │ │   this node's own write and data sync, one of the quorum's
+//!              sync ──────┐          │            │ │   this node's own write and data sync; the quorum may do without it
 //!                                    apply ─┐     │ │   the ledger decides
 //!   confirm ─┘                                          instead of all this: answered from a confirmed read
 //! ```
@@ -105,7 +105,11 @@ impl EntryTrace {
     /// Ends the stage `quorum` and begins `apply`, which ends when the answer is dropped.
     fn apply(&self, log_index: u64) -> Vec<Span> {
         let waiting = std::mem::take(&mut *self.waiting.lock());
-        let apply = |each: Waiting| info_span!(target: TRACE_TARGET, parent: &each.caller, "apply", "holdfast.log_index" = log_index);
+        let apply = |each: Waiting| {
+            // A span ends when it was last left, even if one below it, a slow `sync`, keeps it open.
+            each.quorum.in_scope(|| ());
+            info_span!(target: TRACE_TARGET, parent: &each.caller, "apply", "holdfast.log_index" = log_index)
+        };
         waiting.into_iter().map(apply).collect()
     }
 }

@@ -95,7 +95,10 @@ fn histogram_point(
     attributes: Vec<KeyValue>,
     times: Times,
 ) -> HistogramDataPoint {
-    let bounded = histogram.bucket.iter().filter(|bucket| bucket.upper_bound < f64::MAX);
+    let bounded = histogram
+        .bucket
+        .iter()
+        .filter(|bucket| bucket.upper_bound < f64::MAX);
     let (mut bounds, mut counts, mut before) = (Vec::new(), Vec::new(), 0);
     for bucket in bounded {
         bounds.push(bucket.upper_bound);
@@ -126,7 +129,10 @@ mod tests {
 
     use super::*;
 
-    const TIMES: Times = Times { start_ns: 5, now_ns: 9 };
+    const TIMES: Times = Times {
+        start_ns: 5,
+        now_ns: 9,
+    };
 
     fn only(registry: &Registry) -> Metric {
         let [metric] = metrics(encode(registry).unwrap(), TIMES).try_into().unwrap();
@@ -140,7 +146,10 @@ mod tests {
         registry.register_with_unit("written", "What was written", Unit::Bytes, counter.clone());
         counter.inc_by(7);
         let metric = only(&registry);
-        assert_eq!((metric.name.as_str(), metric.unit.as_str()), ("shop_written_bytes_total", "By"));
+        assert_eq!(
+            (metric.name.as_str(), metric.unit.as_str()),
+            ("shop_written_bytes_total", "By")
+        );
         let Some(Data::Sum(sum)) = metric.data else {
             panic!("not a sum")
         };
@@ -173,7 +182,11 @@ mod tests {
         let mut registry = Registry::default();
         let skew: Family<[(&str, &str); 1], PrometheusGauge> = Family::default();
         registry.register("skew", "A difference", skew.clone());
-        registry.register("none", "Nothing", Family::<[(&str, &str); 1], PrometheusGauge>::default());
+        registry.register(
+            "none",
+            "Nothing",
+            Family::<[(&str, &str); 1], PrometheusGauge>::default(),
+        );
         skew.get_or_create(&[("peer", "2")]).set(-3);
         let Some(Data::Gauge(gauge)) = only(&registry).data else {
             panic!("not a gauge")
@@ -183,6 +196,12 @@ mod tests {
         let peer = AnyValue {
             value: Some(Value::StringValue("2".to_owned())),
         };
-        assert_eq!((point.attributes[0].key.as_str(), point.attributes[0].value.clone()), ("peer", Some(peer)));
+        assert_eq!(
+            (
+                point.attributes[0].key.as_str(),
+                point.attributes[0].value.clone()
+            ),
+            ("peer", Some(peer))
+        );
     }
 }

@@ -26,7 +26,10 @@ pub(super) struct Sender {
     told: bool,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a collector wants to know when something was measured")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a collector wants to know when something was measured"
+)]
 fn now_ns() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     since_epoch.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
@@ -37,7 +40,11 @@ impl Sender {
     ///
     /// # Errors
     /// The endpoint is no address.
-    pub(super) fn new(endpoint: &str, timeout: Duration, resource: &Resource) -> Result<Self, tonic::transport::Error> {
+    pub(super) fn new(
+        endpoint: &str,
+        timeout: Duration,
+        resource: &Resource,
+    ) -> Result<Self, tonic::transport::Error> {
         let channel = Endpoint::from_shared(endpoint.to_owned())?
             .connect_timeout(timeout)
             .timeout(timeout)
@@ -92,9 +99,12 @@ impl Sender {
     }
 
     async fn send(&mut self, reader: &MetricsReader) {
-        // None when the node is gone.
-        let Some(families) = reader.read() else {
-            return;
+        let families = match reader.read() {
+            Ok(families) => families,
+            Err(error) => {
+                tracing::error!(%error, "the metrics cannot be read");
+                return;
+            }
         };
         let times = Times {
             start_ns: self.start_ns,

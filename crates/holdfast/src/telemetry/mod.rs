@@ -52,7 +52,10 @@ impl Telemetry {
         else {
             return Ok(None);
         };
-        let (timeout, interval) = (Duration::from_millis(*timeout_ms), Duration::from_millis(*metrics_interval_ms));
+        let (timeout, interval) = (
+            Duration::from_millis(*timeout_ms),
+            Duration::from_millis(*metrics_interval_ms),
+        );
         let resource = resource(config);
         let cannot = || format!("telemetry.otlp_endpoint is `{endpoint}`, which cannot be used");
         let exporter = SpanExporter::builder()
@@ -65,7 +68,9 @@ impl Telemetry {
             .with_max_queue_size(WAITING_SPANS)
             .with_scheduled_delay(SPAN_PATIENCE)
             .build();
-        let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+        let processor = BatchSpanProcessor::builder(exporter)
+            .with_batch_config(batches)
+            .build();
         let traces = SdkTracerProvider::builder()
             .with_span_processor(processor)
             // Only what the node wants traced becomes a span at all.

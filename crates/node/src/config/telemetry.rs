@@ -48,7 +48,17 @@ impl NodeConfig {
         let per_mille = u64::from(telemetry.trace_per_mille);
         check_range(problems, "telemetry.trace_per_mille", per_mille, 0..=1_000);
         let interval = telemetry.metrics_interval_ms;
-        check_range(problems, "telemetry.metrics_interval_ms", interval, 1_000..=3_600_000);
-        check_range(problems, "telemetry.timeout_ms", telemetry.timeout_ms, 100..=60_000);
+        check_range(
+            problems,
+            "telemetry.metrics_interval_ms",
+            interval,
+            1_000..=3_600_000,
+        );
+        check_range(
+            problems,
+            "telemetry.timeout_ms",
+            telemetry.timeout_ms,
+            100..=60_000,
+        );
     }
 }

@@ -28,7 +28,9 @@ pub(crate) struct Resources {
 
 impl fmt::Debug for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resources").field("data_dir", &self.data_dir).finish_non_exhaustive()
+        f.debug_struct("Resources")
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,7 +50,10 @@ struct Syncs(LogStats);
 
 impl EncodeMetric for Syncs {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let bounds = SYNC_BUCKETS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+        let bounds = SYNC_BUCKETS_US
+            .iter()
+            .map(|us| *us as f64 / 1e6)
+            .chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(self.0.syncs).collect();
         let count = self.0.syncs.iter().sum();
         encoder.encode_histogram(self.0.sync_ns as f64 / 1e9, count, &buckets, NO_LABELS)

@@ -107,7 +107,9 @@ pub(super) struct StreamsCollector {
 
 impl fmt::Debug for StreamsCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamsCollector").field("streams", &self.streams).finish_non_exhaustive()
+        f.debug_struct("StreamsCollector")
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,7 +131,8 @@ impl Collector for StreamsCollector {
             *slowest = (slowest.0.max(changes), slowest.1.max(seconds));
         }
         let help = "Changes that the slowest change stream of this node has not been sent";
-        let mut family = encoder.encode_descriptor("change_stream_lag_changes", help, None, MetricType::Gauge)?;
+        let mut family =
+            encoder.encode_descriptor("change_stream_lag_changes", help, None, MetricType::Gauge)?;
         for (shard, (changes, _)) in &lags {
             let changes = ConstGauge::new(i64::try_from(*changes).unwrap_or(i64::MAX));
             changes.encode(family.encode_family(&ShardLabels { shard: *shard })?)?;

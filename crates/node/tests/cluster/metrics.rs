@@ -20,7 +20,11 @@ async fn samples(cluster: &TestCluster, index: usize) -> BTreeMap<String, f64> {
 
 fn sum(samples: &BTreeMap<String, f64>, name: &str) -> f64 {
     let of_name = |sample: &&String| sample.split('{').next() == Some(name);
-    let found: Vec<f64> = samples.iter().filter(|(sample, _)| of_name(sample)).map(|(_, value)| *value).collect();
+    let found: Vec<f64> = samples
+        .iter()
+        .filter(|(sample, _)| of_name(sample))
+        .map(|(_, value)| *value)
+        .collect();
     assert!(!found.is_empty(), "{name} is missing");
     found.into_iter().sum()
 }
@@ -35,7 +39,9 @@ async fn a_node_tells_of_its_disk_its_log_and_its_process() {
     let disk = |name: &str| sum(&after, name);
     assert!(disk("holdfast_data_disk_size_bytes") >= disk("holdfast_data_disk_available_bytes"));
     assert!(disk("holdfast_data_disk_available_bytes") > 0.0);
-    assert!(sum(&after, "holdfast_log_written_bytes_total") > sum(&before, "holdfast_log_written_bytes_total"));
+    assert!(
+        sum(&after, "holdfast_log_written_bytes_total") > sum(&before, "holdfast_log_written_bytes_total")
+    );
     let syncs = "holdfast_log_sync_duration_seconds_count";
     assert!(sum(&after, syncs) > sum(&before, syncs));
     assert!(sum(&after, "holdfast_log_sync_duration_seconds_sum") > 0.0);
@@ -87,8 +93,19 @@ async fn a_node_tells_whether_it_is_ready_whom_it_reaches_and_what_it_has() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_tells_of_deficits_and_of_change_streams() {
     let cluster = TestCluster::start().await;
-    let shard = cluster.receive(0, "A", 10).await.receipt.unwrap().position.unwrap().shard;
-    cluster.reservations(0).reserve(reserve(&id(), "A", 7)).await.unwrap();
+    let shard = cluster
+        .receive(0, "A", 10)
+        .await
+        .receipt
+        .unwrap()
+        .position
+        .unwrap()
+        .shard;
+    cluster
+        .reservations(0)
+        .reserve(reserve(&id(), "A", 7))
+        .await
+        .unwrap();
     let count = v1::CountRequest {
         operation: operation(),
         sku: "A".into(),
@@ -106,14 +123,21 @@ async fn a_node_tells_of_deficits_and_of_change_streams() {
 
     let idle = samples(&cluster, 0).await;
     assert_eq!(idle["holdfast_change_streams"], 0.0);
-    assert!(!idle.contains_key(&format!("holdfast_change_stream_lag_seconds{{shard=\"{shard}\"}}")));
+    assert!(!idle.contains_key(&format!(
+        "holdfast_change_stream_lag_seconds{{shard=\"{shard}\"}}"
+    )));
     let request = v1::TailChangesRequest {
         shard,
         from_seq: 1,
         follow: true,
         ..Default::default()
     };
-    let mut stream = cluster.changes(0).tail_changes(request).await.unwrap().into_inner();
+    let mut stream = cluster
+        .changes(0)
+        .tail_changes(request)
+        .await
+        .unwrap()
+        .into_inner();
     stream.message().await.unwrap().unwrap();
     eventually("the stream has sent everything", || async {
         let samples = samples(&cluster, 0).await;

@@ -33,7 +33,10 @@ impl Counters {
     }
 
     pub(super) fn synced(&self, took: Duration) {
-        let (us, ns) = (took.as_micros(), u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        let (us, ns) = (
+            took.as_micros(),
+            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+        );
         let bucket = SYNC_BUCKETS_US.partition_point(|bound| u128::from(*bound) < us);
         self.sync_ns.fetch_add(ns, Ordering::Relaxed);
         self.syncs[bucket].fetch_add(1, Ordering::Relaxed);
