@@ -40,7 +40,8 @@ use streams::{Streams, StreamsCollector};
 use crate::clock::wall_clock_ms;
 
 /// What an encoder takes where a histogram has no exemplars.
-const NO_LABELS: Option<&HashMap<usize, Exemplar<[(&str, &str); 0], f64>>> = None;
+const NO_EXEMPLARS: Option<&HashMap<usize, Exemplar<NoLabels, f64>>> = None;
+type NoLabels = [(&'static str, &'static str); 0];
 
 /// 0.1 ms to 13 s, doubling.
 fn latency_buckets() -> Histogram {

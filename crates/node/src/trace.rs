@@ -159,6 +159,9 @@ pub(crate) struct TracedCalls<S> {
 }
 
 type Answered<B, E> = Result<Response<B>, E>;
+/// Named, so that a call needs no memory of its own for its future.
+type Noting<F, B, E> = Instrumented<Map<F, Note<B, E>>>;
+type Note<B, E> = fn(Answered<B, E>) -> Answered<B, E>;
 
 impl<S, A, B> Service<Request<A>> for TracedCalls<S>
 where
@@ -166,7 +169,7 @@ where
 {
     type Response = Response<B>;
     type Error = S::Error;
-    type Future = Instrumented<Map<S::Future, fn(Answered<B, S::Error>) -> Answered<B, S::Error>>>;
+    type Future = Noting<S::Future, B, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -175,8 +178,8 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let span = self.sampling.begin(&request);
         let answer = span.in_scope(|| self.inner.call(request));
-        let noted: fn(Answered<B, S::Error>) -> Answered<B, S::Error> = note_status;
-        answer.map(noted).instrument(span)
+        let note: Note<B, S::Error> = note_status;
+        answer.map(note).instrument(span)
     }
 }
 

@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use super::{NO_LABELS, PeerLabels};
+use super::{NO_EXEMPLARS, PeerLabels};
 use crate::peers::Peers;
 
 /// Where the numbers come from.
@@ -56,7 +56,7 @@ impl EncodeMetric for Syncs {
             .chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(self.0.syncs).collect();
         let count = self.0.syncs.iter().sum();
-        encoder.encode_histogram(self.0.sync_ns as f64 / 1e9, count, &buckets, NO_LABELS)
+        encoder.encode_histogram(self.0.sync_ns as f64 / 1e9, count, &buckets, NO_EXEMPLARS)
     }
 
     fn metric_type(&self) -> MetricType {
