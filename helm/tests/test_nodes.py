@@ -137,6 +137,8 @@ def test_names_are_found_in_an_expression():
     assert metrics == {"a_total", "b", "c", "d"}
     assert labels == {"shard", "le", "x", "y", "job"}
     assert compared == {("x", "1|2"), ("y", "z")}
+    # The label that is made of another is not one that a node shows, and what is written in strings is not looked at.
+    assert promql.named('a and on (p) label_replace(b, "p", "$1", "n", "(.+)")')[0] == {"a", "b"}
 
 
 def test_a_metric_that_does_not_exist_is_found(page):

@@ -140,10 +140,12 @@ def test_only_monitoring_reads_the_metrics(rendered):
     assert callers(rendered, 7303) == rendered.values["networkPolicy"]["monitoringFrom"]
 
 
-def test_nodes_call_only_each_other_and_dns(rendered):
+def test_nodes_call_only_each_other_dns_and_the_collector(rendered):
     assert policy(rendered)["policyTypes"] == ["Ingress", "Egress"]
     nodes = {"podSelector": {"matchLabels": rendered.one("StatefulSet")["spec"]["selector"]["matchLabels"]}}
-    peers, dns = policy(rendered)["egress"]
+    peers, dns, *collector = policy(rendered)["egress"]
+    wanted = rendered.values["networkPolicy"]["collectorTo"]
+    assert collector == ([{"to": wanted, "ports": [{"port": 4317}]}] if wanted else [])
     assert peers == {"to": [nodes], "ports": [{"port": 7301}, {"port": 7302}]}
     assert dns["to"] == rendered.values["networkPolicy"]["dnsTo"]
     assert {(each["protocol"], each["port"]) for each in dns["ports"]} == {("UDP", 53), ("TCP", 53)}

@@ -36,6 +36,7 @@ WRONG = [
     ({"config": {"raft": {"spread_leaders": "yes"}}}, ["/config/raft/spread_leaders", "boolean"]),
     ({"config": {"log": {"format": "xml"}}}, ["/config/log/format", "json"]),
     ({"config": {"log": {"level": 'info"\n[node]'}}}, ["/config/log/level"]),
+    ({"config": {"telemetry": {"otlp_endpoint": "collector:4317"}}}, ["/config/telemetry/otlp_endpoint"]),
     ({"config": {"limits": {"drain_ms": 20001}}}, ["terminationGracePeriodSeconds is 30", "36", "drain_ms", "preStopSleepSeconds (5)"]),
     ({"terminationGracePeriodSeconds": 24}, ["terminationGracePeriodSeconds is 24", "25"]),
     ({"preStopSleepSeconds": -1}, ["/preStopSleepSeconds", "0"]),
@@ -119,8 +120,9 @@ def test_every_key_of_a_node_can_be_set_except_what_is_the_charts_own(holdfast):
     reference = subprocess.run([holdfast, "config", "reference"], capture_output=True, text=True, check=True).stdout
     sections = tomllib.loads(reference)
     known = {section: set(keys) for section, keys in sections.items()}
-    assert "# cluster_id =" in reference and "# threads =" in reference
+    assert "# cluster_id =" in reference and "# threads =" in reference and "# otlp_endpoint =" in reference
     known["node"] = (known["node"] | {"cluster_id", "threads"}) - {"node_id", "data_dir"}
+    known["telemetry"].add("otlp_endpoint")
     # Where it listens, and that it has no certificates, the chart says itself.
     for section in ("listen", "security", "tls"):
         del known[section]

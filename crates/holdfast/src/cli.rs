@@ -107,6 +107,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         logs::start(
             cli.global.log_level.as_deref().unwrap_or("warn"),
             logs::Format::Pretty,
+            None,
         )?;
     }
     let options = ClientOptions {

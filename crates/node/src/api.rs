@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Response, Status};
+use tracing::Instrument as _;
 
 use crate::config::{LimitsSection, PeerSection};
 use crate::directory::Membership;
@@ -141,6 +142,7 @@ impl Api {
         taken: Taken,
         deadline: Instant,
     ) -> Result<(u32, Success), Refusal> {
+        crate::trace::operation(taken.command.operation_id.as_bytes());
         let taken = self.admit(caller, taken, deadline).await?;
         let known = self.router.known_shard(&taken)?;
         // What is rare and large is boxed: every call's future has room for all its branches.
@@ -190,10 +192,11 @@ impl Api {
         work: impl Future<Output = Result<Success, OrderError>> + Send + 'static,
     ) -> Result<(u32, Success), Refusal> {
         let (answer, answered) = oneshot::channel();
-        self.tasks.spawn("order", async move {
+        let work = async move {
             // The caller may be gone; the order is decided all the same.
             let _ = answer.send(work.await);
-        });
+        };
+        self.tasks.spawn("order", work.in_current_span());
         let unknown = OrderError::Submit {
             shard: home,
             error: SubmitError::OutcomeUnknown,

@@ -45,11 +45,14 @@ mod servers;
 mod services;
 mod stores;
 mod tasks;
+mod trace;
 pub mod validation;
 
 pub use config::{ConfigError, NodeConfig};
 pub use directory::MembershipStartError;
+pub use holdfast_shard::TRACE_TARGET;
 pub use listeners::Listeners;
+pub use metrics::MetricsReader;
 pub use node::{Node, StartError, StopError};
 pub use orders::{OrderError, Orders};
 pub use runtime::run_with_threads;

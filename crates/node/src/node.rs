@@ -17,7 +17,7 @@ use crate::config::PeerSection;
 use crate::directory::{self, Membership, MembershipParts, MembershipStartError};
 use crate::http::HttpHandle;
 use crate::listeners::Listeners;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MetricsReader, Resources};
 use crate::orders::Orders;
 use crate::peers::{Identity, Peers};
 use crate::router::Router;
@@ -27,6 +27,7 @@ use crate::security::{Port, Security};
 use crate::servers::{ServerTask, serve_admin, serve_clients, serve_peers};
 use crate::stores::{self, StoresError};
 use crate::tasks::Tasks;
+use crate::trace::Sampling;
 
 /// How often [`Node::ready`] looks.
 const READINESS_INTERVAL: Duration = Duration::from_millis(10);
@@ -180,6 +181,11 @@ impl Node {
     /// are used, certificates for new handshakes; bad ones are logged and what was there before stays.
     pub fn reload(&self) {
         self.reload.notify_one();
+    }
+
+    /// What `/metrics` shows, for whoever sends it elsewhere.
+    pub fn metrics(&self) -> MetricsReader {
+        MetricsReader::new(&self.api)
     }
 
     /// Its id in the cluster.
@@ -351,6 +357,11 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             }
         });
     }
+    let resources = Resources {
+        data_dir: config.node.data_dir.clone(),
+        log: log.clone(),
+        peers: peers.clone(),
+    };
     let api = Arc::new(Api {
         identity,
         membership: Arc::clone(&membership),
@@ -359,7 +370,12 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         orders,
         peers,
         access: security.access(),
-        metrics: Metrics::new(identity.node_id, Arc::clone(&shards), &security.metrics),
+        metrics: Metrics::new(
+            identity.node_id,
+            Arc::clone(&shards),
+            resources,
+            &security.metrics,
+        ),
         tasks: tasks.clone(),
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
@@ -384,6 +400,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         &membership,
         &tasks,
         &begun.peers_stopping,
+        Sampling::of_peers(&config.telemetry),
     )?;
     // The others may ask for what this node says now.
     let (keeping, stopping) = (Arc::clone(&membership), begun.peers_stopping.clone());

@@ -14,6 +14,7 @@ use crate::directory::Membership;
 use crate::peers::{Identity, MAX_PEER_MESSAGE_BYTES, PeerService};
 use crate::security::incoming::{Connection, Gate, incoming};
 use crate::tasks::Tasks;
+use crate::trace::{Sampling, TraceCalls};
 use crate::{NodeConfig, StartError, services};
 
 /// How often readiness is looked at, to tell the health service.
@@ -44,6 +45,7 @@ pub(crate) fn serve_peers(
     membership: &Arc<Membership>,
     tasks: &Tasks,
     stopping: &CancellationToken,
+    sampling: Sampling,
 ) -> Result<(), StartError> {
     let incoming = guarded(listener, gate, tasks)?;
     let service = PeerService::new(identity, Arc::clone(membership), tasks.clone(), stopping.clone());
@@ -54,6 +56,7 @@ pub(crate) fn serve_peers(
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(32 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .layer(TraceCalls(sampling))
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     tasks.spawn("peer server", async move {
@@ -79,6 +82,7 @@ pub(crate) fn serve_clients(
     let server = limited(config)
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
+        .layer(TraceCalls(Sampling::of_clients(&config.telemetry)))
         .add_routes(services::routes(Arc::clone(api), others))
         .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
     Ok(tokio::spawn(server))

@@ -32,6 +32,7 @@
 //! - The ledger is written by the state machine alone.
 //! - A violated invariant, a failed sync or a panic kills the replica: [`ShardHandle::fatal`] resolves and the node must stop. A
 //!   wrong ledger must not go on, and after a failed sync nobody knows what is on disk.
+//! - A submission is traced when its caller is in a span with the target [`TRACE_TARGET`] (`trace`); then each stage is a span.
 //! - Everything written or sent is postcard behind a version byte (`codec`).
 //! - Openraft's pre-vote stays off: its default network grants every one.
 //!
@@ -65,6 +66,7 @@ mod replica_id;
 mod route;
 mod state_machine;
 mod status;
+mod trace;
 mod transport;
 
 pub use change_reader::{ChangeReadError, ChangeReader};
@@ -80,6 +82,7 @@ pub use options::{ShardOptions, ShardStores};
 pub use read::{Answer, Freshness};
 pub use replica_id::ReplicaId;
 pub use status::{ReplicaStatus, Role};
+pub use trace::TRACE_TARGET;
 pub use transport::{PeerTransport, TransportError};
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod shed;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -13,6 +14,7 @@ use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tracing::Span;
 
 pub(crate) use batch::CommandReply;
 use batch::{Batch, Item};
@@ -23,6 +25,7 @@ use crate::metrics::{Counters, add};
 use crate::raft_types::{EncodedCommand, EntryBytes, Raft, Response, Types};
 use crate::read_gate::{NotConfirmed, ReadGate};
 use crate::state_machine::{SharedState, View};
+use crate::trace::EntryTrace;
 
 /// How often the leader looks whether something is due.
 const TICK: Duration = Duration::from_millis(25);
@@ -71,6 +74,13 @@ struct Work {
     stopping: bool,
 }
 
+impl Work {
+    /// Commands that are neither in an entry nor answered.
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.confirming
+    }
+}
+
 /// What the actor is made of.
 pub(crate) struct ProposerParts {
     pub(crate) options: ProposerOptions,
@@ -82,6 +92,8 @@ pub(crate) struct ProposerParts {
     pub(crate) clock: LogClock,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
+    /// Where it is told how many commands wait.
+    pub(crate) waiting: Arc<AtomicU64>,
 }
 
 /// Some commands of one caller.
@@ -94,6 +106,8 @@ pub(crate) struct Submit {
     pub(crate) deadline: Instant,
     /// Gets one reply for each.
     pub(crate) reply: oneshot::Sender<Vec<(usize, CommandReply)>>,
+    /// The caller's; none when it is not traced.
+    pub(crate) span: Span,
 }
 
 /// Takes nothing more.
@@ -125,6 +139,12 @@ impl Proposer {
     }
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
+        self.propose_what_waits(ctx);
+        let waiting = self.work.waiting() as u64;
+        self.parts.waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    fn propose_what_waits(&mut self, ctx: &mut Context<Self>) {
         if self.work.stopping || !self.leads() {
             self.work.leads_since = None;
             self.give_up();
@@ -224,7 +244,7 @@ impl Proposer {
     fn propose(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
         let applied_ms = self.parts.view.borrow().log_time_ms;
         let stamp = self.parts.clock.stamp(applied_ms);
-        let entry = match EntryBytes::join(stamp, items.iter().map(Item::encoded)) {
+        let mut entry = match EntryBytes::join(stamp, items.iter().map(Item::encoded)) {
             Ok(entry) => entry,
             Err(error) => {
                 tracing::error!(%error, "an entry cannot be written");
@@ -241,6 +261,11 @@ impl Proposer {
         };
         add(counter, 1);
         add(&self.parts.counters.commands_proposed, items.len());
+        let mut callers = Vec::new();
+        for item in &items {
+            callers.extend(item.enters(&callers));
+        }
+        entry.trace = EntryTrace::begin(callers, items.len());
         self.work.last_proposal += 1;
         let number = self.work.last_proposal;
         self.work.in_flight.insert(number);
@@ -264,6 +289,7 @@ impl Proposer {
     /// repeats it must not be refused while that takes effect.
     fn confirm(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
         self.work.confirming += items.len();
+        items.iter().for_each(Item::confirms);
         self.work.after_proposals.push((self.work.last_proposal, items));
         self.confirm_what_may_be(ctx);
     }
@@ -389,8 +415,14 @@ impl Handler<Submit> for Proposer {
     type Result = ();
 
     fn handle(&mut self, submit: Submit, ctx: &mut Context<Self>) {
-        let items = Batch::items(submit.commands, &submit.open, submit.deadline, submit.reply);
-        let waiting = self.work.queue.len() + self.work.confirming;
+        let items = Batch::items(
+            submit.commands,
+            &submit.open,
+            submit.deadline,
+            submit.reply,
+            submit.span,
+        );
+        let waiting = self.work.waiting();
         if self.work.stopping {
             items
                 .into_iter()

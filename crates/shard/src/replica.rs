@@ -3,6 +3,7 @@
 mod run;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Addr;
 use holdfast_storage::ChangeLog;
@@ -41,6 +42,8 @@ pub(crate) struct Replica {
     pub(crate) changes: ChangeLog,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
+    /// Commands that wait in the proposer.
+    pub(crate) waiting: Arc<AtomicU64>,
     pub(crate) freshest: Arc<Mutex<Freshest>>,
     pub(crate) stopped: watch::Receiver<bool>,
 }
@@ -104,6 +107,9 @@ impl Replica {
             unsettled_orders: view.unsettled_orders,
             prepared_reservations: view.prepared_reservations,
             oldest_prepared_ms: view.oldest_prepared_ms,
+            deficit_cells: view.deficit_cells,
+            deficit_units: view.deficit_units,
+            waiting_commands: self.waiting.load(Ordering::Relaxed),
             log_time_ms: view.log_time_ms,
             age_ms,
             stopped_because,

@@ -72,6 +72,12 @@ pub struct ReplicaStatus {
     pub prepared_reservations: u64,
     /// Log time of the oldest such one; 0 when there is none.
     pub oldest_prepared_ms: u64,
+    /// Cells with a deficit.
+    pub deficit_cells: u64,
+    /// Units that they lack together.
+    pub deficit_units: u64,
+    /// Commands that wait here to be proposed or answered from a read; only a leader has some.
+    pub waiting_commands: u64,
     /// Log time, milliseconds since the Unix epoch.
     pub log_time_ms: u64,
     /// For how long, in milliseconds, it cannot rule out that it misses something: since a quorum acknowledged it as the
@@ -101,6 +107,9 @@ impl ReplicaStatus {
             last_seq: 0,
             cells: 0,
             live_reservations: 0,
+            deficit_cells: 0,
+            deficit_units: 0,
+            waiting_commands: 0,
             unsettled_orders: 0,
             prepared_reservations: 0,
             oldest_prepared_ms: 0,

@@ -186,6 +186,12 @@ impl Ledger {
         self.stock.cell_count
     }
 
+    /// How many cells have a deficit, and how many units they lack together.
+    pub fn deficit(&self) -> (u64, u64) {
+        let units = u64::try_from(self.stock.deficit_units).unwrap_or_default();
+        (self.stock.deficits.len() as u64, units)
+    }
+
     /// How many reservations are held or committed.
     pub fn live_reservation_count(&self) -> u64 {
         self.reservations.live()

@@ -7,6 +7,7 @@ mod overrides;
 mod reference;
 mod sections;
 mod security;
+mod telemetry;
 mod validate;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use sections::{
     PeerSection, RaftSection, ShardsSection, StorageSection,
 };
 pub use security::{SecuritySection, TlsSection};
+pub use telemetry::TelemetrySection;
 
 /// The prefix of the environment variables that override the file.
 pub const ENV_PREFIX: &str = "HOLDFAST__";
@@ -65,6 +67,9 @@ pub struct NodeConfig {
     /// What the node says about itself on standard error.
     #[serde(default)]
     pub log: LogSection,
+    /// Where traces and metrics are sent.
+    #[serde(default)]
+    pub telemetry: TelemetrySection,
 }
 
 /// Why a configuration was refused.

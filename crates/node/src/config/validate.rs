@@ -31,7 +31,7 @@ fn check_address(problems: &mut Vec<String>, key: &str, address: &str, port_zero
     }
 }
 
-fn check_range(problems: &mut Vec<String>, key: &str, value: u64, range: RangeInclusive<u64>) {
+pub(super) fn check_range(problems: &mut Vec<String>, key: &str, value: u64, range: RangeInclusive<u64>) {
     if !range.contains(&value) {
         problems.push(format!(
             "{key} is {value}: choose a value from {} to {}",
@@ -52,6 +52,7 @@ impl NodeConfig {
         self.check_timing(&mut problems);
         self.check_limits(&mut problems);
         self.check_security(&mut problems);
+        self.check_telemetry(&mut problems);
         if problems.is_empty() {
             Ok(())
         } else {

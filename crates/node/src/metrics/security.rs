@@ -13,6 +13,11 @@ struct HandshakeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PortLabels {
+    port: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     what: &'static str,
     result: &'static str,
@@ -34,6 +39,17 @@ pub struct SecurityMetrics {
     reloads: Family<ReloadLabels, Counter>,
     certificate_expires: Gauge,
     revocation_lists_expire: Gauge,
+    connections: Family<PortLabels, Gauge>,
+}
+
+/// Counts one connection as long as it is there.
+#[derive(Debug)]
+pub(crate) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl SecurityMetrics {
@@ -63,6 +79,11 @@ impl SecurityMetrics {
             "New certificates or policies that were taken or, being bad, not taken",
             self.reloads.clone(),
         );
+        registry.register(
+            "connections",
+            "Connections that are open, by port",
+            self.connections.clone(),
+        );
         registry.register_with_unit(
             "tls_certificate_expires_timestamp",
             "When this node's certificate ends, seconds since the Unix epoch; 0 without TLS",
@@ -82,6 +103,13 @@ impl SecurityMetrics {
         self.handshakes_refused
             .get_or_create(&HandshakeLabels { port, reason })
             .inc();
+    }
+
+    /// A connection was let in; it ends when the answer is dropped.
+    pub(crate) fn connection(&self, port: &'static str) -> OpenConnection {
+        let open = self.connections.get_or_create_owned(&PortLabels { port });
+        open.inc();
+        OpenConnection(open)
     }
 
     /// A caller was denied what it asked for.

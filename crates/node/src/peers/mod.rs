@@ -318,10 +318,11 @@ impl PeerTransport for Peers {
             return not_sent(to);
         };
         let mut client = peer.calls.clone();
-        let request = self
+        let mut request = self
             .identity
             .to(to)
             .stamp(Request::new(ForwardRequest { shard, payload }));
+        crate::trace::pass_on(request.metadata_mut());
         async move {
             match tokio::time::timeout(timeout, client.forward(request)).await {
                 Ok(Ok(answer)) => Ok(answer.into_inner().payload),

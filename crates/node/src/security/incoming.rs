@@ -19,6 +19,7 @@ use super::audit::{self, Audit};
 use super::certificates::holder;
 use super::tls::Tls;
 use super::{Caller, Port};
+use crate::metrics::OpenConnection;
 use crate::tasks::Tasks;
 
 /// How long a handshake may take.
@@ -44,6 +45,7 @@ pub(crate) struct Connection {
     stream: Stream,
     caller: Caller,
     _place: OwnedSemaphorePermit,
+    _counted: OpenConnection,
 }
 
 enum Stream {
@@ -108,6 +110,7 @@ async fn accept(
                 stream,
                 caller,
                 _place: place,
+                _counted: gate.audit.metrics.connection(gate.port.as_str()),
             };
             // The server takes no more when the node is stopping.
             let _ = ready.send(Ok(connection)).await;

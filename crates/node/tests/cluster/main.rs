@@ -8,6 +8,7 @@ mod changes;
 mod concurrency;
 mod malformed;
 mod membership;
+mod metrics;
 mod orders;
 mod plans;
 mod reservations;

@@ -234,6 +234,7 @@ async fn build(
     actix::spawn(quorum.run(raft.clone(), options.clone()));
     let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
     actix::spawn(confirming);
+    let waiting = Arc::default();
     let parts = ProposerParts {
         options: ProposerOptions {
             raft_id: options.raft_id(),
@@ -251,6 +252,7 @@ async fn build(
         clock: clock.clone(),
         health: health.clone(),
         counters: Arc::clone(&counters),
+        waiting: Arc::clone(&waiting),
     };
     let proposer = Proposer::create(|ctx| {
         ctx.set_mailbox_capacity(MAILBOX_MESSAGES);
@@ -288,6 +290,7 @@ async fn build(
         changes: stores.changes,
         health,
         counters,
+        waiting,
         freshest,
         stopped,
     })

@@ -14,7 +14,7 @@ use crate::metrics::add;
 use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
-use crate::{QueryError, codec, peer};
+use crate::{QueryError, codec, peer, trace};
 
 /// No forwarded request waits longer, whatever it says.
 const MAX_TIMEOUT_MS: u64 = 60_000;
@@ -79,6 +79,7 @@ async fn submit(replica: &Replica, commands: Vec<Command>, deadline: Instant) ->
         open: (0..count).collect(),
         deadline,
         reply,
+        span: trace::current(),
     };
     if replica.proposer.try_send(submit).is_err() {
         return vec![

@@ -10,6 +10,7 @@ use actix::prelude::SendError;
 use holdfast_ledger::{Command, Outcome, Refusal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{From, Route};
 use crate::forward::{ForwardReply, ForwardRequest};
@@ -19,7 +20,7 @@ use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
 use crate::replica_id::node_of;
-use crate::{SubmitError, TransportError, codec};
+use crate::{SubmitError, TransportError, codec, trace};
 
 /// The largest command, in bytes as it is stored: an order of 1,024 lines with preference lists of usual length.
 pub(crate) const MAX_COMMAND_BYTES: usize = 1 << 20;
@@ -40,6 +41,15 @@ struct Pending {
 
 /// Asks again from wherever this node stands: its replica may leave meanwhile, or one may come.
 pub(crate) async fn submit(
+    place: &Place,
+    commands: Vec<Command>,
+    deadline: Instant,
+) -> Vec<Result<Outcome, SubmitError>> {
+    let span = trace::submit(place.elsewhere.shard, commands.len());
+    until_answered(place, commands, deadline).instrument(span).await
+}
+
+async fn until_answered(
     place: &Place,
     commands: Vec<Command>,
     deadline: Instant,
@@ -155,6 +165,7 @@ impl Pending {
             open: open.clone(),
             deadline,
             reply,
+            span: trace::current(),
         };
         match replica.proposer.try_send(submit) {
             Ok(()) => {}
@@ -204,9 +215,10 @@ impl Pending {
             return false;
         };
         add(&from.counters().forwards_sent, 1);
-        let answer = from
-            .transport()
-            .forward(node_of(leader), from.shard(), payload, timeout);
+        let (node, shard) = (node_of(leader), from.shard());
+        let span = trace::forward(node);
+        let answer = span.in_scope(|| from.transport().forward(node, shard, payload, timeout));
+        let answer = answer.instrument(span);
         let answer = tokio::select! {
             answer = answer => answer,
             () = tokio::time::sleep_until(deadline) => {
