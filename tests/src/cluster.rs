@@ -78,6 +78,31 @@ impl Cluster {
     }
 
     async fn start_on(shards: Shards, on_network: bool) -> Result<Self> {
+        let mut cluster = Self::prepare_on(shards, on_network).await?;
+        cluster.launch().await?;
+        Ok(cluster)
+    }
+
+    /// Three nodes with their configurations, none of them started.
+    ///
+    /// # Errors
+    /// When there is no place for them.
+    pub async fn prepare(shards: Shards) -> Result<Self> {
+        Self::prepare_on(shards, false).await
+    }
+
+    /// Starts all nodes and waits until they are ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn launch(&mut self) -> Result<()> {
+        for node in 0..NODES {
+            self.spawn(node)?;
+        }
+        self.ready().await
+    }
+
+    async fn prepare_on(shards: Shards, on_network: bool) -> Result<Self> {
         let folder = TempDir::new()?;
         let ports = free_ports(NODES * 3)?;
         let address = |node: usize, kind: usize| format!("127.0.0.1:{}", ports[node * 3 + kind]);
@@ -87,6 +112,7 @@ impl Cluster {
         } else {
             None
         };
+        let cluster_id = uuid::Uuid::now_v7();
         for node in 0..NODES {
             let mut peers = String::new();
             for other in 0..NODES {
@@ -101,7 +127,7 @@ impl Cluster {
                 );
             }
             let text = format!(
-                "[node]\nnode_id = {id}\ndata_dir = \"{data}\"\n\n\
+                "[node]\nnode_id = {id}\ncluster_id = \"{cluster_id}\"\ndata_dir = \"{data}\"\n\n\
                  [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n\n\
                  [shards]\ncount = {count}\n\n\
                  [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n\
@@ -116,7 +142,7 @@ impl Cluster {
             );
             std::fs::write(folder.path().join(format!("node-{}.toml", node + 1)), text)?;
         }
-        let mut cluster = Self {
+        Ok(Self {
             folder,
             nodes: (0..NODES)
                 .map(|node| Node {
@@ -125,12 +151,7 @@ impl Cluster {
                 })
                 .collect(),
             network,
-        };
-        for node in 0..NODES {
-            cluster.spawn(node)?;
-        }
-        cluster.ready().await?;
-        Ok(cluster)
+        })
     }
 
     /// How many nodes there are; they are named `0..len`.
@@ -457,6 +478,11 @@ impl Cluster {
     /// A folder of this cluster for files of the test.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
+    }
+
+    /// The configuration of a node.
+    pub fn config(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("node-{}.toml", node + 1))
     }
 
     /// What a node has logged.

@@ -19,6 +19,7 @@
 //! - [`errors`] has the one table from a refusal's reason to a gRPC code, whether to retry, and what to do about it.
 //! - [`metrics`] has the one list of what `/metrics` shows; `http.rs` serves it with `/livez` and `/readyz`.
 //! - `security/` decides who may come in: certificates, handshakes, who a caller is.
+//! - [`restore`] is a data folder that begins with the ledgers of a backup.
 //! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
 //!
 //! Start reading in `node.rs`, then follow one request from `services/reservations.rs`.
@@ -36,6 +37,7 @@ pub mod metrics;
 mod node;
 mod orders;
 pub mod peers;
+pub mod restore;
 mod router;
 mod runtime;
 mod security;

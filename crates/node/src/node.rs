@@ -308,10 +308,6 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let client_address = listeners.client_address()?;
     let peer_address = listeners.peer_address()?;
     let http_address = listeners.http_address()?;
-    let identity = Identity {
-        cluster_id: config.node.cluster_id.unwrap_or_default(),
-        node_id: config.node.node_id,
-    };
     let nodes = nodes_with_ports(&config, client_address, peer_address);
     let (tasks, panics) = Tasks::new();
     let (fatal, fatal_seen) = watch::channel(None);
@@ -320,8 +316,14 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let Stores {
         log,
         shards: shard_stores,
+        restored_from,
     } = stores::open(&config).await?;
     begun.log = Some(log.clone());
+    let identity = Identity {
+        cluster_id: config.node.cluster_id.unwrap_or_default(),
+        node_id: config.node.node_id,
+        restored_from,
+    };
     let peers = Peers::start(
         identity,
         &nodes,
@@ -378,6 +380,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         tasks: tasks.clone(),
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
+        backups: Arc::new(Semaphore::new(1)),
         change_streams: Arc::new(Semaphore::new(config.limits.change_streams)),
         leaving: AtomicBool::new(false),
         // A child, so that a start that fails later ends what was begun here too.

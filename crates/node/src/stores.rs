@@ -10,6 +10,7 @@ use holdfast_storage::{
 };
 
 use crate::NodeConfig;
+use crate::restore::{self, RestoreError};
 
 /// The folder for the node's facts inside its data folder.
 const FACTS_FOLDER: &str = "facts";
@@ -50,6 +51,9 @@ pub enum StoresError {
         /// Why.
         source: ChangeLogError,
     },
+    /// What a restore left in it cannot be used.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// Opening them panicked.
     #[error("opening the data folder failed: {0}")]
     Defect(String),
@@ -60,6 +64,8 @@ pub(crate) struct Stores {
     pub(crate) log: Log,
     /// In order of shard.
     pub(crate) shards: Vec<ShardStores>,
+    /// The backup with which the shards began, if they did.
+    pub(crate) restored_from: Option<uuid::Uuid>,
 }
 
 /// The facts that must not change under a data folder.
@@ -124,5 +130,11 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
             changes,
         });
     }
-    Ok(Stores { log, shards })
+    let voters = config.cluster_nodes().iter().map(|node| node.node_id).collect();
+    let restored_from = restore::take_over(path, &shards, &voters)?;
+    Ok(Stores {
+        log,
+        shards,
+        restored_from,
+    })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -15,8 +16,9 @@ use crate::replica::{self, Replica, Stopper};
 use crate::route;
 use crate::state_machine::View;
 use crate::{
-    Answer, ChangeReader, Freshness, Host, PeerMessageError, PeerTransport, QueryError, ReplicaStatus,
-    ShardMetrics, ShardOptions, ShardStores, StartError, SubmitError, TransferError,
+    Answer, ChangeReader, CutError, Freshness, Host, PeerMessageError, PeerTransport, QueryError,
+    ReplicaStatus, ShardHold, ShardMetrics, ShardOptions, ShardStores, StartError, SubmitError,
+    TransferError,
 };
 
 /// Recovers a replica from its stores and starts it on a thread of its own.
@@ -174,6 +176,15 @@ impl ShardHandle {
     /// Never resolves after an ordinary [`Self::stop`].
     pub fn fatal(&self) -> impl Future<Output = String> + Send + use<> {
         self.replica.health.wait()
+    }
+
+    /// Has a leading replica stand still: what is proposed is applied, and nothing new goes to the log until the hold is
+    /// [cut](ShardHold::cut) or dropped, or the lease is over. Whoever submits waits so long.
+    ///
+    /// # Errors
+    /// See [`CutError`].
+    pub async fn hold(&self, lease: Duration) -> Result<ShardHold, CutError> {
+        ShardHold::take(Arc::clone(&self.replica), lease).await
     }
 
     /// Hands over leadership if it leads, then stops. Idempotent.

@@ -42,6 +42,7 @@
 mod change_reader;
 mod clock;
 mod codec;
+mod cut;
 mod errors;
 mod forward;
 mod handle;
@@ -58,11 +59,13 @@ mod read;
 mod read_gate;
 mod replica;
 mod route;
+mod seed;
 mod state_machine;
 mod status;
 mod transport;
 
 pub use change_reader::{ChangeReadError, ChangeReader};
+pub use cut::{CutError, ShardCut, ShardHold};
 pub use errors::{PeerMessageError, QueryError, StartError, SubmitError, TransferError};
 pub use handle::{ShardHandle, start, start_on};
 #[cfg(feature = "simulation")]
@@ -71,6 +74,7 @@ pub use host::{EntryObserver, Host, Threads, WallClock};
 pub use metrics::ShardMetrics;
 pub use options::{ShardOptions, ShardStores};
 pub use read::{Answer, Freshness};
+pub use seed::{Seed, SeedError, plant};
 pub use status::{ReplicaStatus, Role};
 pub use transport::{PeerTransport, TransportError};
 

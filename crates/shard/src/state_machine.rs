@@ -12,7 +12,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::{RwLock, watch};
 
-pub(crate) use snapshot::{SnapshotBuilder, SnapshotData};
+pub(crate) use snapshot::{SnapshotBuilder, SnapshotData, write as store_snapshot};
 
 use crate::Host;
 use crate::clock::LogClock;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 const CLUSTER: &str = "holdfast-cluster";
 const FROM: &str = "holdfast-from";
 const TO: &str = "holdfast-to";
+const RESTORED_FROM: &str = "holdfast-restored-from";
 
 /// Who this node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Identity {
     pub cluster_id: Uuid,
     /// Its number in the cluster.
     pub node_id: u64,
+    /// The backup with which its data began; none: it began empty. The same on all nodes of a cluster.
+    pub restored_from: Option<Uuid>,
 }
 
 /// Who this node is, and whom it believes to speak to.
@@ -49,6 +52,17 @@ impl Identity {
                 text(CLUSTER)
             )));
         }
+        if text(RESTORED_FROM) != origin(self.restored_from) {
+            let began = |backup: &str| match backup {
+                "" => "empty".to_owned(),
+                backup => format!("with backup {backup}"),
+            };
+            return Err(Status::failed_precondition(format!(
+                "this node began {}, the caller {}: restore every node of a new cluster from the same backup before its first start",
+                began(&origin(self.restored_from)),
+                began(text(RESTORED_FROM)),
+            )));
+        }
         if number(TO) != self.node_id {
             return Err(Status::failed_precondition(format!(
                 "this is node {}, the caller looks for node {}: correct the addresses in peers",
@@ -68,12 +82,19 @@ impl Identity {
     }
 }
 
+fn origin(restored_from: Option<Uuid>) -> String {
+    restored_from.map(|backup| backup.to_string()).unwrap_or_default()
+}
+
 impl Greeting {
     /// Writes the greeting on a request.
     pub(super) fn stamp<T>(&self, mut request: Request<T>) -> Request<T> {
         let cluster = self.identity.cluster_id.to_string();
         if let Ok(cluster) = AsciiMetadataValue::try_from(cluster) {
             request.metadata_mut().insert(CLUSTER, cluster);
+        }
+        if let Ok(origin) = AsciiMetadataValue::try_from(origin(self.identity.restored_from)) {
+            request.metadata_mut().insert(RESTORED_FROM, origin);
         }
         request
             .metadata_mut()

@@ -85,6 +85,7 @@ fn identity(node_id: u64) -> Identity {
     Identity {
         cluster_id: Uuid::from_u128(1),
         node_id,
+        restored_from: None,
     }
 }
 
@@ -160,10 +161,15 @@ async fn a_peer_that_is_down_unknown_or_somebody_else_is_told_at_once_and_nothin
     let somebody_else = pair(identity(3)).await;
     let other_cluster = pair(Identity {
         cluster_id: Uuid::from_u128(9),
-        node_id: TO,
+        ..identity(TO)
     })
     .await;
-    for pair in [somebody_else, other_cluster] {
+    let other_beginning = pair(Identity {
+        restored_from: Some(Uuid::from_u128(9)),
+        ..identity(TO)
+    })
+    .await;
+    for pair in [somebody_else, other_cluster, other_beginning] {
         let answer = pair.peers.raft(TO, 0, Bytes::from_static(b"one")).await;
         assert!(matches!(answer, Err(TransportError::NotSent(_))), "{answer:?}");
         assert!(!pair.peers.is_reachable(TO));

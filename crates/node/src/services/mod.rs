@@ -2,6 +2,7 @@
 //! share is in `api.rs`.
 
 mod availability;
+mod backup;
 mod batch;
 mod changes;
 mod cluster;
@@ -14,6 +15,7 @@ mod transfers;
 use std::sync::Arc;
 
 use holdfast_proto::v1::availability_server::AvailabilityServer;
+use holdfast_proto::v1::backup_server::BackupServer;
 use holdfast_proto::v1::changes_server::ChangesServer;
 use holdfast_proto::v1::cluster_server::ClusterServer;
 use holdfast_proto::v1::history_server::HistoryServer;
@@ -42,7 +44,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 }
 
 /// The names under which the services report their health.
-pub(crate) fn names() -> [&'static str; 7] {
+pub(crate) fn names() -> [&'static str; 8] {
     [
         ReservationsServer::<Service>::NAME,
         StockServer::<Service>::NAME,
@@ -50,6 +52,7 @@ pub(crate) fn names() -> [&'static str; 7] {
         AvailabilityServer::<Service>::NAME,
         ChangesServer::<Service>::NAME,
         ClusterServer::<Service>::NAME,
+        BackupServer::<Service>::NAME,
         HistoryServer::<Service>::NAME,
     ]
 }
@@ -71,6 +74,7 @@ pub(crate) fn routes(
         .add_service(AvailabilityServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ChangesServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ClusterServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(BackupServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(HistoryServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
     if reflection {
         let contract = tonic_reflection::server::Builder::configure()

@@ -74,7 +74,7 @@ pub(super) fn read_latest(snapshots: &SnapshotStore) -> io::Result<Option<(Snaps
     Ok(Some((meta, decode_ledger(&bytes)?)))
 }
 
-fn write(snapshots: &SnapshotStore, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(snapshots: &SnapshotStore, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
     let mut writer = snapshots.begin(codec::encode(meta)?).map_err(io::Error::other)?;
     writer.write(bytes).map_err(io::Error::other)?;
     writer.finish().map_err(io::Error::other)?;
