@@ -143,6 +143,33 @@ async fn a_restored_cluster_has_the_same_digests_and_answers_and_goes_on() -> Re
     let changes = tail.try_next().await?.context("a change")?.changes;
     ensure!(changes[0].seq == last_seq + 1);
     ensure!(Some(changes[0].log_index) > copies[shard as usize]["log_index"].as_u64());
+
+    // And so does the archive, once it is cut where the backup was taken: whole, and right by the arithmetic of `verify`.
+    client.receive(requests::receive(&skus[0], 5)).await?;
+    let (old_lake, new_lake) = ("lake", new.folder().join("lake").display().to_string());
+    cluster.holdfast_json(&["changes", "export", "--to", old_lake])?;
+    let from = place(&cluster);
+    let cut = [
+        "backup",
+        "cut-archive",
+        "--from",
+        &from,
+        "--name",
+        "quiet",
+        "--archive",
+        old_lake,
+        "--to",
+        &new_lake,
+    ];
+    cluster.holdfast_json(&cut)?;
+    new.holdfast_json(&["changes", "export", "--to", &new_lake])?;
+    let report = new.holdfast_json(&["verify", "--archive", &new_lake])?;
+    ensure!(report["ok"] == true, "{report}");
+    let again = cluster.holdfast_json(&cut);
+    ensure!(
+        again.is_err(),
+        "an archive that went on was taken for one that ends with the backup"
+    );
     Ok(())
 }
 

@@ -136,8 +136,9 @@ fn may_pass(error: &ClientError) -> bool {
 async fn try_cut_all(client: &Client) -> Result<(Uuid, Vec<Source>), ClientError> {
     let topology = client.refresh_topology().await?;
     let leaders = leaders(&topology)?;
-    let sessions = leaders.iter().map(|(node_id, _)| async {
-        let known = topology.nodes.iter().find(|node| node.node_id == *node_id);
+    let nodes = &topology.nodes;
+    let sessions = leaders.keys().map(|node_id| async move {
+        let known = nodes.iter().find(|node| node.node_id == *node_id);
         let node = known.ok_or_else(|| passing(format!("nobody knows where node {node_id} is")))?;
         client.backup_session(&client.address_of(node)).await
     });

@@ -1,6 +1,7 @@
 //! `holdfast backup`: copies of the whole cluster in an object store, and a new cluster from one of them.
 
 mod create;
+mod cut_archive;
 mod list;
 mod restore;
 mod verify;
@@ -34,6 +35,8 @@ enum BackupCommand {
     List(list::Args),
     /// Read all of a backup and say whether it can be restored
     Verify(verify::Args),
+    /// Copy an archive of changes up to a backup, for the cluster restored from it to go on with
+    CutArchive(cut_archive::Args),
     /// Begin a new cluster with a backup: once for each node, before its first start
     Restore(restore::Args),
 }
@@ -43,6 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         BackupCommand::Create(args) => create::run(args, context).await,
         BackupCommand::List(args) => list::run(args, context).await,
         BackupCommand::Verify(args) => verify::run(args, context).await,
+        BackupCommand::CutArchive(args) => cut_archive::run(args, context).await,
         BackupCommand::Restore(args) => restore::run(args, context).await,
     }
 }
