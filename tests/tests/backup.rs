@@ -209,6 +209,7 @@ async fn orders_in_a_backup_of_a_busy_cluster_are_whole_or_not_there() -> Result
 
     let new = restored(&cluster, "third", Shards(4)).await?;
     let new_client = new.client()?;
+    drop(cluster);
     let held = settle(&new, &new_client, &skus, &seen).await?;
     ensure!(
         held >= acknowledged_before[2],
