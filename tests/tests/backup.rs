@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use futures::TryStreamExt as _;
 use holdfast_client::Client;
 use holdfast_proto::v1;
+use holdfast_proto::v1::take_request::Step;
+use holdfast_proto::v1::take_response::Answer;
 use holdfast_tests::accounts::{STOCK, stock};
 use holdfast_tests::load::{Crowd, Seen};
 use holdfast_tests::{Cluster, Shards, requests, wait_for};
@@ -224,6 +226,87 @@ async fn orders_in_a_backup_of_a_busy_cluster_are_whole_or_not_there() -> Result
         new_client.reserve(requests::order(&wanted)).await?;
     }
     Ok(())
+}
+
+/// Where each shard's changes end; answered by a quorum.
+async fn last_changes(client: &Client) -> Result<BTreeMap<u32, u64>> {
+    let positions = client.get_positions(v1::GetPositionsRequest {}).await?;
+    let last = |position: v1::ShardPosition| (position.shard, position.last_seq);
+    Ok(positions.shards.into_iter().map(last).collect())
+}
+
+/// Holds all shards, has an order over several of them come meanwhile, and cuts. None: the shards did not stand still.
+async fn cut_with_an_order_waiting(client: &Client, skus: &[String]) -> Result<Option<()>> {
+    let topology = client.refresh_topology().await?;
+    let mut sessions = Vec::new();
+    for node in &topology.nodes {
+        let led = |shard: &&v1::Shard| shard.leader_node_id == node.node_id;
+        let shards: Vec<u32> = topology
+            .shards
+            .iter()
+            .filter(led)
+            .map(|shard| shard.shard)
+            .collect();
+        if !shards.is_empty() {
+            let session = client.backup_session(&client.address_of(node)).await?;
+            session.step(Step::Hold(v1::HoldShards { shards })).await?;
+            sessions.push(session);
+        }
+    }
+    for session in &mut sessions {
+        if session.answer().await.is_err() {
+            return Ok(None);
+        }
+    }
+    let before = last_changes(client).await?;
+    let (buyer, skus) = (client.clone(), skus.to_vec());
+    let order = tokio::spawn(async move {
+        let wanted: Vec<&str> = skus.iter().map(String::as_str).collect();
+        buyer.reserve(requests::order(&wanted)).await
+    });
+    // Rounds to a quorum of each shard, in which the order would have been held.
+    for _ in 0..5 {
+        last_changes(client).await?;
+    }
+    let mut cut = BTreeMap::new();
+    let mut stood_still = true;
+    for session in &mut sessions {
+        session.step(Step::Cut(v1::CutShards {})).await.ok();
+    }
+    for session in &mut sessions {
+        match session.answer().await {
+            Ok(Answer::Cut(answer)) => {
+                cut.extend(
+                    answer
+                        .shards
+                        .into_iter()
+                        .map(|shard| (shard.shard, shard.last_seq)),
+                );
+            }
+            _ => stood_still = false,
+        }
+    }
+    order.await??;
+    if !stood_still {
+        return Ok(None);
+    }
+    ensure!(
+        cut == before,
+        "a cut at {cut:?} of shards that stood at {before:?}"
+    );
+    Ok(Some(()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_comes_while_all_shards_are_held_is_in_no_copy_and_is_held_afterwards() -> Result<()> {
+    let cluster = Cluster::start(Shards(4)).await?;
+    let client = cluster.client()?;
+    let skus = stock(&client, 8).await?;
+    // On a machine that is too busy a lease runs out: then there is no copy at all, and it is tried again.
+    wait_for("the shards stood still and were copied", || async {
+        cut_with_an_order_waiting(&client, &skus).await.transpose()
+    })
+    .await?
 }
 
 /// Waits until nothing is undecided any more; then each order is there with all its lines or with none, and the held units are those
