@@ -96,6 +96,35 @@ impl Cluster {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_with(options: ClusterOptions) -> Result<Self> {
+        let mut cluster = Self::prepare_with(options).await?;
+        cluster.launch().await?;
+        Ok(cluster)
+    }
+
+    /// Three nodes with their configurations, none of them started.
+    ///
+    /// # Errors
+    /// When there is no place for them.
+    pub async fn prepare(shards: Shards) -> Result<Self> {
+        Self::prepare_with(ClusterOptions {
+            shards: shards.0,
+            ..ClusterOptions::default()
+        })
+        .await
+    }
+
+    /// Starts all nodes and waits until they are ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn launch(&mut self) -> Result<()> {
+        for node in 0..self.nodes.len() {
+            self.spawn(node)?;
+        }
+        self.ready().await
+    }
+
+    async fn prepare_with(options: ClusterOptions) -> Result<Self> {
         let folder = TempDir::new()?;
         let members = config::Member::on_free_ports(options.nodes)?;
         let network = if options.on_network {
@@ -104,8 +133,16 @@ impl Cluster {
         } else {
             None
         };
+        let cluster_id = uuid::Uuid::now_v7();
         for node in 0..options.nodes {
-            let text = config::text(folder.path(), node, &members, network.as_ref(), options.shards)?;
+            let text = config::text(
+                folder.path(),
+                node,
+                &members,
+                network.as_ref(),
+                options.shards,
+                cluster_id,
+            )?;
             std::fs::write(folder.path().join(format!("node-{}.toml", node + 1)), text)?;
         }
         let clocks = match options.own_clocks {
@@ -117,17 +154,12 @@ impl Cluster {
             client_address: member.client,
             admin_address: member.admin,
         });
-        let mut cluster = Self {
+        Ok(Self {
             nodes: nodes.collect(),
             folder,
             network,
             clocks,
-        };
-        for node in 0..options.nodes {
-            cluster.spawn(node)?;
-        }
-        cluster.ready().await?;
-        Ok(cluster)
+        })
     }
 
     /// Whether that can be done to this cluster.
@@ -468,6 +500,11 @@ impl Cluster {
     /// A folder of this cluster for files of the test.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
+    }
+
+    /// The configuration of a node.
+    pub fn config(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("node-{}.toml", node + 1))
     }
 
     /// What a node has logged.

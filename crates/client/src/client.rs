@@ -320,6 +320,12 @@ impl Client {
         self.routes().with_scheme(&node.client_address)
     }
 
+    /// The address of a node's admin port, with the scheme of this client; none when the cluster does not tell it.
+    pub fn admin_address_of(&self, node: &v1::Node) -> Option<String> {
+        let told = !node.admin_address.is_empty();
+        told.then(|| self.routes().with_scheme(&node.admin_address))
+    }
+
     /// The state of each replica on the node at this address (see [`Client::address_of`]).
     ///
     /// # Errors

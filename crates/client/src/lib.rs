@@ -45,6 +45,7 @@
 //! Start reading in `call.rs`, then `client.rs`; `batch/lane.rs` is the same idea for streams.
 
 mod admin;
+mod backup;
 mod batch;
 mod call;
 mod channels;
@@ -58,6 +59,7 @@ mod tail;
 mod tls;
 
 pub use admin::AdminClient;
+pub use backup::BackupSession;
 pub use batch::{BatchAnswer, BatchOptions, BatchStream, MAX_BATCH_ITEMS};
 pub use client::Client;
 pub use error::{ClientError, is_retryable, refusal_of};
@@ -66,3 +68,4 @@ pub use ids::{feed_operation_id, id_bytes, new_operation_id, slot_of};
 pub use options::ClientOptions;
 pub use routes::shard_of;
 pub use tls::{ClientTls, ClientTlsError};
+pub use tonic::Code;

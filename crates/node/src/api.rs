@@ -61,6 +61,8 @@ pub(crate) struct Api {
     pub(crate) cut_off_after_ms: u64,
     /// Free places for change streams.
     pub(crate) change_streams: Arc<Semaphore>,
+    /// A free place for a backup.
+    pub(crate) backups: Arc<Semaphore>,
     /// The node is about to stop: it is not ready any more, but still answers.
     pub(crate) leaving: AtomicBool,
     /// Long streams must end.

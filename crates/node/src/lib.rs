@@ -20,6 +20,7 @@
 //! - [`metrics`] has the one list of what `/metrics` shows; `http.rs` serves it with `/livez` and `/readyz`.
 //! - `security/` decides who may come in: certificates, handshakes, who a caller is.
 //! - `directory/` is who belongs to the cluster and where replicas are: founding, joining, moving, leaving.
+//! - [`restore`] is a data folder that begins with the ledgers of a backup.
 //! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
 //!
 //! Start reading in `node.rs`, then follow one request from `services/reservations.rs`.
@@ -38,6 +39,7 @@ pub mod metrics;
 mod node;
 mod orders;
 pub mod peers;
+pub mod restore;
 mod router;
 mod runtime;
 mod security;

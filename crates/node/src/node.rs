@@ -379,6 +379,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         tasks: tasks.clone(),
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
+        backups: Arc::new(Semaphore::new(1)),
         change_streams: Arc::new(Semaphore::new(config.limits.change_streams)),
         leaving: AtomicBool::new(false),
         // A child, so that a start that fails later ends what was begun here too.

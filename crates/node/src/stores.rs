@@ -1,5 +1,6 @@
 //! Opening what a node has on disk: who it is, its log, and each shard's snapshots and changes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use holdfast_storage::{
 };
 
 use crate::NodeConfig;
+use crate::restore::{self, RestoreError, Restored};
 
 /// The folder for the node's facts inside its data folder.
 const FACTS_FOLDER: &str = "facts";
@@ -50,6 +52,9 @@ pub enum StoresError {
         /// Why.
         source: ChangeLogError,
     },
+    /// What a restore left in it cannot be used.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// Opening them panicked.
     #[error("opening the data folder failed: {0}")]
     Defect(String),
@@ -71,13 +76,21 @@ fn group(shard: u32, generation: u32) -> GroupId {
 pub(crate) struct Stores {
     pub(crate) log: Log,
     pub(crate) facts: NodeFacts,
+    /// The backup that the shards begin with, if they do.
+    pub(crate) restored: Option<Restored>,
+    data_dir: PathBuf,
     disk: Arc<dyn Disk>,
     change_segment_bytes: u32,
 }
 
 impl Stores {
-    /// Opens what a replica of a shard has. Blocks.
-    pub(crate) fn shard(&self, shard: u32, generation: u32) -> Result<ShardStores, StoresError> {
+    /// Opens what a replica of a shard has; one that founds its group, with these nodes, begins with what was restored. Blocks.
+    pub(crate) fn shard(
+        &self,
+        shard: u32,
+        generation: u32,
+        founders: &BTreeSet<u64>,
+    ) -> Result<ShardStores, StoresError> {
         let group = group(shard, generation);
         let snapshots = SnapshotStore::open(Arc::clone(&self.disk), group)
             .map_err(|source| StoresError::Snapshots { shard, source })?;
@@ -88,12 +101,16 @@ impl Stores {
         let (changes, report) = ChangeLog::open(Arc::clone(&self.disk), group, options)
             .map_err(|source| StoresError::Changes { shard, source })?;
         tracing::info!(shard, generation, ?report, "change log opened");
-        Ok(ShardStores {
+        let stores = ShardStores {
             log: self.log.clone(),
             group,
             snapshots,
             changes,
-        })
+        };
+        if let Some(restored) = self.restored.as_ref().filter(|_| !founders.is_empty()) {
+            restore::take_over(&self.data_dir, restored, shard, &stores, founders)?;
+        }
+        Ok(stores)
     }
 
     /// Opens what a replica of the directory has. Blocks.
@@ -185,6 +202,8 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     Ok(Stores {
         log,
         facts,
+        restored: restore::restored(path, config.shards.count)?,
+        data_dir: path.clone(),
         disk,
         change_segment_bytes,
     })

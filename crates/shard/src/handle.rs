@@ -21,9 +21,9 @@ use crate::replica_id::node_of;
 use crate::route::{self, Elsewhere};
 use crate::state_machine::View;
 use crate::{
-    Answer, ChangeReadError, ChangeReader, Freshness, Host, PeerMessageError, PeerTransport, QueryError,
-    ReplicaId, ReplicaStatus, ShardMetrics, ShardOptions, ShardStores, StartError, SubmitError,
-    TransferError,
+    Answer, ChangeReadError, ChangeReader, CutError, Freshness, Host, PeerMessageError, PeerTransport,
+    QueryError, ReplicaId, ReplicaStatus, ShardHold, ShardMetrics, ShardOptions, ShardStores, StartError,
+    SubmitError, TransferError,
 };
 
 /// Recovers a replica from its stores and starts it on a thread of its own.
@@ -334,6 +334,16 @@ impl ShardHandle {
                 }
             }
         }
+    }
+
+    /// Has a leading replica stand still: what is proposed is applied, and nothing new goes to the log until the hold is
+    /// [cut](ShardHold::cut) or dropped, or the lease is over. Whoever submits waits so long.
+    ///
+    /// # Errors
+    /// See [`CutError`].
+    pub async fn hold(&self, lease: Duration) -> Result<ShardHold, CutError> {
+        let seat = self.seat().ok_or(CutError::NotLeader { leader: None })?;
+        ShardHold::take(seat.replica, lease).await
     }
 
     /// Hands over leadership if it leads, then stops. Idempotent.

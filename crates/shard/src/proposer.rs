@@ -1,6 +1,7 @@
 //! The shard's actor: many submissions in, few log entries out.
 
 mod batch;
+mod hold;
 mod shed;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -18,6 +19,8 @@ use tracing::Span;
 
 pub(crate) use batch::CommandReply;
 use batch::{Batch, Item};
+use hold::Held;
+pub(crate) use hold::{Hold, Lift};
 
 use crate::clock::{Certainty, LogClock};
 use crate::health::Health;
@@ -71,6 +74,8 @@ struct Work {
     pump_scheduled: bool,
     /// When this replica was first seen to lead; none when it does not.
     leads_since: Option<Instant>,
+    held: Option<Held>,
+    last_hold: u64,
     stopping: bool,
 }
 
@@ -150,7 +155,7 @@ impl Proposer {
             self.give_up();
             return;
         }
-        if !self.knows_the_time() {
+        if self.is_held() || !self.knows_the_time() {
             return;
         }
         while self.wants_entry() {
@@ -280,6 +285,7 @@ impl Proposer {
         ctx.spawn(proposal.into_actor(self).map(move |proposed, actor, ctx| {
             actor.work.in_flight.remove(&number);
             answer_all(items, proposed);
+            actor.tell_when_drained();
             actor.confirm_what_may_be(ctx);
             actor.schedule_pump(ctx);
         }));
@@ -367,7 +373,7 @@ impl Proposer {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.schedule_pump(ctx);
         let idle = self.work.queue.is_empty() && self.work.in_flight.is_empty() && !self.work.stopping;
-        if idle && self.leads() && self.knows_the_time() {
+        if idle && !self.is_held() && self.leads() && self.knows_the_time() {
             let view = *self.parts.view.borrow();
             let now_ms = self.parts.clock.peek(view.log_time_ms);
             if view.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms) {

@@ -13,7 +13,7 @@ use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::{RwLock, watch};
 
 pub(crate) use snapshot::{
-    Snapshot, SnapshotBuilder, SnapshotData, open_latest, read_meta, write as write_snapshot,
+    Snapshot, SnapshotBuilder, SnapshotData, open_latest, read_meta, write as store_snapshot,
 };
 
 use crate::Host;

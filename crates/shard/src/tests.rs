@@ -2,6 +2,7 @@
 
 mod cluster;
 mod commands;
+mod cutting;
 mod deciding;
 mod faults;
 mod load;

@@ -44,6 +44,7 @@ pub(super) fn text(
     members: &[Member],
     network: Option<&Network>,
     shards: u32,
+    cluster_id: uuid::Uuid,
 ) -> Result<String> {
     let mut peers = String::new();
     for (other, member) in members.iter().enumerate() {
@@ -60,7 +61,7 @@ pub(super) fn text(
     }
     let member = &members[node];
     Ok(format!(
-        "[node]\nnode_id = {id}\ndata_dir = \"{data}\"\n\n\
+        "[node]\nnode_id = {id}\ncluster_id = \"{cluster_id}\"\ndata_dir = \"{data}\"\n\n\
          [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\nadmin = \"{admin}\"\n\n\
          [shards]\ncount = {shards}\n\n\
          [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n\

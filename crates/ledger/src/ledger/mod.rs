@@ -141,6 +141,11 @@ impl Ledger {
         &self.options
     }
 
+    /// The log index of the last applied entry; None at first.
+    pub fn log_index(&self) -> Option<u64> {
+        self.log_index
+    }
+
     /// Log time of the last applied entry; 0 at first.
     pub fn log_time_ms(&self) -> u64 {
         self.log_time_ms

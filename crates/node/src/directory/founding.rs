@@ -26,6 +26,8 @@ pub(super) struct Introduction {
     replication_factor: u32,
     /// The nodes that its configuration lists.
     listed: BTreeSet<u64>,
+    /// The backup that its data begins with.
+    restored_from: Option<[u8; 16]>,
 }
 
 /// What it hears.
@@ -50,6 +52,11 @@ impl Membership {
             shard_count: self.config.shards.count,
             replication_factor: self.config.cluster.replication_factor,
             listed: self.configured.iter().map(|node| node.node_id).collect(),
+            restored_from: self
+                .stores
+                .restored
+                .as_ref()
+                .map(|restored| *restored.backup_id.as_bytes()),
         }
     }
 }
@@ -134,6 +141,13 @@ async fn ask_all(membership: &Membership) -> Result<Part, String> {
     judge(&own, heard)
 }
 
+fn beginning(introduction: &Introduction) -> String {
+    match introduction.restored_from {
+        None => "empty".to_owned(),
+        Some(backup) => format!("with backup {}", uuid::Uuid::from_bytes(backup)),
+    }
+}
+
 /// What the answers come to: a part, or what stands in its way.
 fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result<Part, String> {
     let mut founders = vec![own.newcomer.clone()];
@@ -165,6 +179,13 @@ fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result
                         "cluster.replication_factor",
                     ),
                 ];
+                if own.restored_from != other.restored_from {
+                    return Err(format!(
+                        "node {node} began {}, this one {}: restore every node of a new cluster from the same backup before its first start",
+                        beginning(&other),
+                        beginning(own),
+                    ));
+                }
                 if let Some((_, key)) = differs.iter().find(|(differs, _)| *differs) {
                     return Err(format!(
                         "node {node} has another {key} in its configuration: it must be the same on every node that founds a cluster"

@@ -283,7 +283,9 @@ async fn take_seat(
         part.seats.insert(shard, generation);
     })?;
     let opening = Arc::clone(membership);
-    let opened = tokio::task::spawn_blocking(move || opening.stores.shard(shard, generation)).await;
+    let founding = founders.clone();
+    let opened =
+        tokio::task::spawn_blocking(move || opening.stores.shard(shard, generation, &founding)).await;
     let stores = opened.map_err(|error| MembershipStartError::Defect(error.to_string()))??;
     let host = Host {
         threads: membership.threads,

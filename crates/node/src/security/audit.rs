@@ -187,6 +187,17 @@ pub(crate) fn changed_placement(caller: &Caller, what: &'static str, node_ids: &
     );
 }
 
+/// A caller took a backup: it has everything in it.
+pub(crate) fn backed_up(caller: &Caller) {
+    tracing::info!(
+        target: "audit",
+        event = "backed_up",
+        principal = caller.principal.as_str(),
+        verb = "admin",
+        peer_address = %caller.address,
+    );
+}
+
 /// The reason's word, as in the label of the metric.
 fn handshake_reason(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::TimedOut {

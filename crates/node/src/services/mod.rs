@@ -1,8 +1,9 @@
 //! The public API, one file for each service of `proto/holdfast/v1`. A method checks, asks a shard, and answers; what they
-//! share is in `api.rs`. All are served on the port for clients but [`admin`], which has a port of its own.
+//! share is in `api.rs`. All are served on the port for clients but [`admin`] and [`backup`], which have a port of their own.
 
 mod admin;
 mod availability;
+mod backup;
 mod batch;
 mod changes;
 mod cluster;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use holdfast_proto::v1::admin_server::AdminServer;
 use holdfast_proto::v1::availability_server::AvailabilityServer;
+use holdfast_proto::v1::backup_server::BackupServer;
 use holdfast_proto::v1::changes_server::ChangesServer;
 use holdfast_proto::v1::cluster_server::ClusterServer;
 use holdfast_proto::v1::history_server::HistoryServer;
@@ -80,7 +82,10 @@ pub(crate) fn admin_routes(
     reflection: bool,
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let mut routes = Routes::builder();
-    routes.add_service(AdminServer::new(Service { api }).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    let service = Service { api };
+    routes
+        .add_service(AdminServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(BackupServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
     if reflection {
         let contract =
             tonic_reflection::server::Builder::configure().register_file_descriptor_set(public_contract()?);

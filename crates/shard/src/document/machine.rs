@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::host::Threads;
 use crate::log_store::LogStore;
 use crate::raft_types::{LogId, RaftEntry, Response, SnapshotMeta, StoredMembership, Types};
-use crate::state_machine::{Snapshot, SnapshotData, open_latest, read_meta, write_snapshot};
+use crate::state_machine::{Snapshot, SnapshotData, open_latest, read_meta, store_snapshot};
 
 /// A document and how far it is.
 pub(crate) struct Machine<D> {
@@ -103,7 +103,7 @@ impl<D: Document> Machine<D> {
         };
         // On disk first, then in memory: after a crash in between, recovery finds it.
         let (snapshots, stored_meta, stored) = (self.snapshots.clone(), meta.clone(), bytes.clone());
-        let write = move || write_snapshot(&snapshots, &stored_meta, &stored);
+        let write = move || store_snapshot(&snapshots, &stored_meta, &stored);
         self.threads.blocking(write).await?;
         self.load(meta, &bytes)?;
         self.publish();
@@ -173,7 +173,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (meta, document, snapshots) = (self.meta.clone(), self.document.clone(), self.snapshots.clone());
         let build = move || {
-            write_snapshot(&snapshots, &meta, &document)?;
+            store_snapshot(&snapshots, &meta, &document)?;
             open_latest(&snapshots)?.ok_or_else(|| io::Error::other("the snapshot just written is not there"))
         };
         let result = self.threads.blocking(build).await;

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use super::commands::{SubmitResult, cells, one_cell, receive};
 use crate::{
-    Answer, Freshness, PeerTransport, ShardHandle, ShardOptions, ShardStores, StartError, TransportError,
-    start,
+    Answer, Freshness, PeerTransport, Seed, SeedError, ShardHandle, ShardOptions, ShardStores, StartError,
+    TransportError, plant, start,
 };
 
 const SHARD: u32 = 3;
@@ -227,15 +227,27 @@ impl Cluster {
         Self::start_on(disks, |_| ()).await
     }
 
-    async fn start_on(disks: BTreeMap<u64, TestDisk>, change: impl FnOnce(&mut ShardOptions)) -> Self {
+    /// Three nodes on disks in memory, none of them started.
+    pub(super) fn prepare(change: impl FnOnce(&mut ShardOptions)) -> Self {
+        let disks = (1..=3)
+            .map(|node| (node, TestDisk::Memory(FaultDisk::new(node))))
+            .collect();
+        Self::prepare_on(disks, change)
+    }
+
+    fn prepare_on(disks: BTreeMap<u64, TestDisk>, change: impl FnOnce(&mut ShardOptions)) -> Self {
         let mut options = small_options();
         change(&mut options);
-        let mut cluster = Self {
+        Self {
             net: Arc::default(),
             options,
             disks,
             logs: BTreeMap::new(),
-        };
+        }
+    }
+
+    async fn start_on(disks: BTreeMap<u64, TestDisk>, change: impl FnOnce(&mut ShardOptions)) -> Self {
+        let mut cluster = Self::prepare_on(disks, change);
         for node in 1..=3 {
             cluster.start_node(node).await;
         }
@@ -253,24 +265,8 @@ impl Cluster {
     }
 
     pub(super) async fn try_start_node(&mut self, node: u64) -> Result<ShardHandle, StartError> {
-        let disk: Arc<dyn Disk> = match &self.disks[&node] {
-            TestDisk::Memory(disk) => Arc::new(disk.clone()),
-            TestDisk::Folder(folder) => Arc::new(RealDisk::open(folder.path()).unwrap()),
-        };
-        let log_options = LogOptions {
-            segment_bytes: 4 << 20,
-            max_record_bytes: 3 << 19,
-            ..LogOptions::default()
-        };
-        let (log, _) = Log::open(Arc::clone(&disk), log_options).unwrap();
-        let snapshots = SnapshotStore::open(Arc::clone(&disk), SHARD).unwrap();
-        let (changes, _) = ChangeLog::open(disk, SHARD, ChangeLogOptions::default()).unwrap();
-        let stores = ShardStores {
-            log: log.clone(),
-            group: SHARD,
-            snapshots,
-            changes,
-        };
+        let stores = self.open(node);
+        let log = stores.log.clone();
         let mut options = ShardOptions {
             node_id: node,
             ..self.options.clone()
@@ -303,6 +299,41 @@ impl Cluster {
             net: Arc::clone(&self.net),
         };
         ShardHandle::elsewhere(SHARD, node, Arc::new(wire))
+    }
+
+    fn open(&self, node: u64) -> ShardStores {
+        let disk: Arc<dyn Disk> = match &self.disks[&node] {
+            TestDisk::Memory(disk) => Arc::new(disk.clone()),
+            TestDisk::Folder(folder) => Arc::new(RealDisk::open(folder.path()).unwrap()),
+        };
+        let log_options = LogOptions {
+            segment_bytes: 4 << 20,
+            max_record_bytes: 3 << 19,
+            ..LogOptions::default()
+        };
+        let (log, _) = Log::open(Arc::clone(&disk), log_options).unwrap();
+        let snapshots = SnapshotStore::open(Arc::clone(&disk), SHARD).unwrap();
+        let (changes, _) = ChangeLog::open(disk, SHARD, ChangeLogOptions::default()).unwrap();
+        ShardStores {
+            log,
+            group: SHARD,
+            snapshots,
+            changes,
+        }
+    }
+
+    /// Plants a ledger on a node that does not run.
+    pub(super) fn plant(&self, node: u64, seed: Seed<'_>) -> Result<(), SeedError> {
+        let stores = self.open(node);
+        let planted = plant(SHARD, &stores, &self.options.founders, seed);
+        stores.log.close().unwrap();
+        planted
+    }
+
+    /// A node that does not run loses power.
+    pub(super) fn lose_power(&mut self, node: u64) {
+        let crashed = self.fault_disk(node).crash();
+        self.disks.insert(node, TestDisk::Memory(crashed));
     }
 
     pub(super) fn node(&self, node: u64) -> ShardHandle {

@@ -11,6 +11,7 @@ fn introduction(node_id: u64, listed: &[u64]) -> Introduction {
         shard_count: 4,
         replication_factor: 3,
         listed: listed.iter().copied().collect(),
+        restored_from: None,
     }
 }
 
@@ -91,6 +92,13 @@ fn founders_whose_configurations_differ_say_where() {
             "replication_factor",
         ),
         (introduction(2, &[1, 2, 3]), "peers"),
+        (
+            Introduction {
+                restored_from: Some([9; 16]),
+                ..introduction(2, &[1, 2])
+            },
+            "from the same backup",
+        ),
     ];
     for (other, key) in differing {
         let heard = vec![(2, Ok(Heard::NoClusterYet(other)))];
