@@ -248,7 +248,8 @@ async fn cut_with_an_order_waiting(client: &Client, skus: &[String]) -> Result<O
             .map(|shard| shard.shard)
             .collect();
         if !shards.is_empty() {
-            let session = client.backup_session(&client.address_of(node)).await?;
+            let address = client.admin_address_of(node).context("its admin port is told")?;
+            let session = client.backup_session(&address).await?;
             session.step(Step::Hold(v1::HoldShards { shards })).await?;
             sessions.push(session);
         }

@@ -34,6 +34,9 @@ async fn a_node_tells_of_its_disk_its_log_and_its_process() {
     let cluster = TestCluster::start().await;
     let before = samples(&cluster, 0).await;
     cluster.receive(0, "A", 5).await;
+    // Open as long as this is held.
+    let mut client = cluster.cluster(0);
+    client.get_topology(v1::GetTopologyRequest {}).await.unwrap();
     let after = samples(&cluster, 0).await;
 
     let disk = |name: &str| sum(&after, name);
@@ -53,6 +56,7 @@ async fn a_node_tells_of_its_disk_its_log_and_its_process() {
     assert!(sum(&after, "holdfast_process_open_fds") < sum(&after, "holdfast_process_max_fds"));
     assert!(sum(&after, "holdfast_process_cpu_seconds_total") > 0.0);
     assert!(after["holdfast_connections{port=\"client\"}"] >= 1.0);
+    drop(client);
     cluster.stop_all().await;
 }
 
