@@ -1,4 +1,4 @@
-//! Real nodes on loopback.
+//! Real nodes on loopback. With `HOLDFAST_KEEP` set, their folders and logs stay.
 
 mod clocks;
 mod command;
@@ -67,7 +67,7 @@ pub enum Capability {
     SpareNode,
 }
 
-/// `holdfast serve` processes and their data folders. Stopped and emptied when dropped.
+/// `holdfast serve` processes and their data folders. Stopped and, but for `HOLDFAST_KEEP`, emptied when dropped.
 #[derive(Debug)]
 pub struct Cluster {
     folder: TempDir,
@@ -105,7 +105,11 @@ impl Cluster {
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_with(options: ClusterOptions) -> Result<Self> {
-        let folder = TempDir::new()?;
+        let mut folder = TempDir::new()?;
+        if std::env::var_os("HOLDFAST_KEEP").is_some() {
+            folder.disable_cleanup(true);
+            eprintln!("kept: {}", folder.path().display());
+        }
         let members = config::Member::on_free_ports(options.nodes)?;
         let network = if options.on_network {
             let addresses: Vec<String> = members.iter().map(|member| member.peer.clone()).collect();

@@ -82,6 +82,31 @@ impl Cluster {
         Ok(())
     }
 
+    /// Sees to it that a node that is no member any more has ended: by itself, if it still heard that, or asked to.
+    ///
+    /// # Errors
+    /// When it was not running before, or ended by a signal.
+    pub fn end_removed(&mut self, node: usize) -> Result<()> {
+        let process = self.nodes[node]
+            .process
+            .as_mut()
+            .context("the node does not run")?;
+        let status = match process.try_wait()? {
+            Some(status) => {
+                self.nodes[node].process = None;
+                status
+            }
+            None => self.end(node, Signal::SIGTERM)?,
+        };
+        ensure!(
+            status.code().is_some(),
+            "node {} ended with {status}; its log ends with:\n{}",
+            node + 1,
+            self.log_end(node)
+        );
+        Ok(())
+    }
+
     /// Members and replicas, as a node knows them.
     ///
     /// # Errors
