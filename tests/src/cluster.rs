@@ -1,12 +1,13 @@
-//! Real nodes on loopback.
+//! Real nodes on loopback. With `HOLDFAST_KEEP` set, their folders and logs stay.
 
 mod clocks;
+mod command;
 mod config;
 mod damage;
+mod membership;
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -20,8 +21,12 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{Network, wait_for};
 use clocks::Clocks;
+use command::binary;
 
 pub use damage::Damage;
+
+/// Replicas of each shard, where there are so many nodes: as the nodes' configuration has it if it says nothing.
+const REPLICAS: usize = 3;
 
 /// How many shards a cluster is made with.
 #[derive(Debug, Clone, Copy)]
@@ -58,13 +63,19 @@ pub enum Capability {
     OwnClocks,
     /// Losing packets between nodes.
     PacketLoss,
+    /// Moving replicas away from a node.
+    SpareNode,
 }
 
-/// `holdfast serve` processes and their data folders. Stopped and emptied when dropped.
+/// `holdfast serve` processes and their data folders. Stopped and, but for `HOLDFAST_KEEP`, emptied when dropped.
 #[derive(Debug)]
 pub struct Cluster {
     folder: TempDir,
     nodes: Vec<Node>,
+    /// How many founded the cluster: those named `0..founders`.
+    founders: usize,
+    shards: u32,
+    id: uuid::Uuid,
     /// Between the nodes; none where they speak to each other directly.
     network: Option<Network>,
     /// Of the nodes; none where they have that of the machine.
@@ -74,8 +85,7 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Node {
     process: Option<Child>,
-    client_address: String,
-    admin_address: String,
+    listens: config::Member,
 }
 
 impl Cluster {
@@ -125,7 +135,11 @@ impl Cluster {
     }
 
     async fn prepare_with(options: ClusterOptions) -> Result<Self> {
-        let folder = TempDir::new()?;
+        let mut folder = TempDir::new()?;
+        if std::env::var_os("HOLDFAST_KEEP").is_some() {
+            folder.disable_cleanup(true);
+            eprintln!("kept: {}", folder.path().display());
+        }
         let members = config::Member::on_free_ports(options.nodes)?;
         let network = if options.on_network {
             let addresses: Vec<String> = members.iter().map(|member| member.peer.clone()).collect();
@@ -135,10 +149,11 @@ impl Cluster {
         };
         let cluster_id = uuid::Uuid::now_v7();
         for node in 0..options.nodes {
+            let peers: Vec<_> = members.iter().enumerate().collect();
             let text = config::text(
                 folder.path(),
                 node,
-                &members,
+                &peers,
                 network.as_ref(),
                 options.shards,
                 cluster_id,
@@ -151,11 +166,13 @@ impl Cluster {
         };
         let nodes = members.into_iter().map(|member| Node {
             process: None,
-            client_address: member.client,
-            admin_address: member.admin,
+            listens: member,
         });
         Ok(Self {
             nodes: nodes.collect(),
+            founders: options.nodes,
+            shards: options.shards,
+            id: cluster_id,
             folder,
             network,
             clocks,
@@ -176,12 +193,27 @@ impl Cluster {
                 Ok(())
             }
             Capability::PacketLoss => self.network()?.can_lose_packets(),
+            Capability::SpareNode => {
+                ensure!(
+                    self.nodes.len() > REPLICAS,
+                    "each shard has {REPLICAS} replicas and there are no more nodes to move one to: take --nodes {} or more",
+                    REPLICAS + 1
+                );
+                Ok(())
+            }
         }
     }
 
     /// How many nodes there are; they are named `0..len`.
     pub fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// The nodes that run.
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.len())
+            .filter(|&node| self.nodes[node].process.is_some())
+            .collect()
     }
 
     /// Never: a cluster has nodes.
@@ -193,7 +225,7 @@ impl Cluster {
     pub fn endpoints(&self) -> Vec<String> {
         self.nodes
             .iter()
-            .map(|node| format!("http://{}", node.client_address))
+            .map(|node| format!("http://{}", node.listens.client))
             .collect()
     }
 
@@ -220,7 +252,7 @@ impl Cluster {
     /// # Errors
     /// When the address cannot be parsed.
     pub fn channel(&self, node: usize) -> Result<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].client_address))?;
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].listens.client))?;
         Ok(endpoint.tcp_nodelay(true).connect_lazy())
     }
 
@@ -229,7 +261,7 @@ impl Cluster {
     /// # Errors
     /// When its address is none.
     pub fn admin_channel(&self, node: usize) -> Result<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].admin_address))?;
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].listens.admin))?;
         Ok(endpoint.tcp_nodelay(true).connect_lazy())
     }
 
@@ -387,9 +419,7 @@ impl Cluster {
     /// # Errors
     /// When nobody knows one within a minute.
     pub async fn leader(&self, shard: u32) -> Result<usize> {
-        let running: Vec<_> = (0..self.len())
-            .filter(|&node| self.nodes[node].process.is_some())
-            .collect();
+        let running = self.running();
         let channels: Vec<_> = running
             .iter()
             .map(|&node| self.channel(node))
@@ -438,65 +468,6 @@ impl Cluster {
         .await
     }
 
-    /// Runs the `holdfast` binary against this cluster.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn holdfast(&self, arguments: &[&str]) -> Result<Output> {
-        Ok(Command::new(binary()?)
-            .args(arguments)
-            .env("HOLDFAST_ENDPOINTS", self.endpoints().join(","))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .output()?)
-    }
-
-    /// Starts the `holdfast` binary against this cluster and leaves it running.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start_holdfast(&self, arguments: &[&str]) -> Result<Child> {
-        Ok(Command::new(binary()?)
-            .args(arguments)
-            .env("HOLDFAST_ENDPOINTS", self.endpoints().join(","))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?)
-    }
-
-    /// Runs the `holdfast` binary to its end; it must succeed: the last line it prints, as JSON.
-    ///
-    /// # Errors
-    /// When it fails or prints something else.
-    pub fn holdfast_json(&self, arguments: &[&str]) -> Result<serde_json::Value> {
-        let output = self.holdfast(&[arguments, &["--json"]].concat())?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(
-            output.status.success(),
-            "holdfast {} ended with {}:\n{text}\n{}",
-            arguments.join(" "),
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let line = text
-            .lines()
-            .rfind(|line| !line.trim().is_empty())
-            .context("it printed nothing")?;
-        serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))
-    }
-
-    /// `holdfast verify` on this cluster must find nothing.
-    ///
-    /// # Errors
-    /// With its findings otherwise.
-    pub fn verify(&self) -> Result<serde_json::Value> {
-        let report = self.holdfast_json(&["verify"])?;
-        ensure!(report["ok"] == true, "verify found something: {report}");
-        Ok(report)
-    }
-
     /// A folder of this cluster for files of the test.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
@@ -530,28 +501,4 @@ impl Drop for Cluster {
             }
         }
     }
-}
-
-/// The binary under test: `HOLDFAST_BINARY`, or the one of this build, made anew if it is old.
-fn binary() -> Result<PathBuf> {
-    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("HOLDFAST_BINARY") {
-            return Ok(PathBuf::from(path));
-        }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "holdfast"])
-            .status();
-        if !status.is_ok_and(|status| status.success()) {
-            return Err("the holdfast binary could not be built".to_owned());
-        }
-        let test = std::env::current_exe().map_err(|error| error.to_string())?;
-        let profile = test
-            .parent()
-            .and_then(|deps| deps.parent())
-            .ok_or("no target folder")?;
-        Ok(profile.join("holdfast"))
-    });
-    built.clone().map_err(anyhow::Error::msg)
 }

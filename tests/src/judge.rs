@@ -6,6 +6,7 @@
 //! - For each SKU that [`probes`](crate::probes) fought over, some order of all they did explains all they were told.
 
 pub mod streams;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,6 +14,8 @@ use bytes::Bytes;
 use holdfast_check::{Floors, Sees, StockEvent, is_linearizable};
 
 use crate::history::{At, Operation, Recorded, Told, What};
+
+pub use whole::ensure_holds;
 
 /// Where each operation took effect, by its id.
 pub type Effects = HashMap<Bytes, BTreeSet<At>>;

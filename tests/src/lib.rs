@@ -7,6 +7,7 @@
 //! - [`load`] is a crowd of buyers that remembers what was acknowledged, [`accounts`] asks for it afterwards.
 //! - [`probes`] fight over little stock and look at it, [`history`] is what clients were told, [`judge`] asks whether it can be true.
 //! - [`chaos`] has one fault after another happen to a cluster while a crowd buys.
+//! - [`scale`] has nodes come and go meanwhile, and says what buyers notice of it.
 //! - [`wait_for`] waits for a condition. Tests here never wait for a time.
 //! - [`orders`] finds the real order files, where they are.
 //!
@@ -23,6 +24,7 @@ mod network;
 pub mod orders;
 pub mod probes;
 pub mod requests;
+pub mod scale;
 mod wait;
 
 pub use cluster::{Capability, Cluster, ClusterOptions, Damage, Shards};

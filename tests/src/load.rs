@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::history::{History, Operation, What, told};
 use crate::meter::Meter;
-use crate::requests;
+use crate::{requests, wait_for};
 
 /// What the crowd saw.
 #[derive(Debug, Default)]
@@ -84,6 +84,18 @@ impl Crowd {
     /// How many reservations have been granted so far.
     pub fn grants(&self) -> u64 {
         self.shared.grants.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more were granted.
+    ///
+    /// # Errors
+    /// When they are not within a minute.
+    pub async fn more_grants(&self, grants: u64) -> Result<()> {
+        let before = self.grants();
+        wait_for(&format!("{grants} more grants"), || async {
+            (self.grants() >= before + grants).then_some(())
+        })
+        .await
     }
 
     /// Lets every buyer finish what it is at, and takes together what they saw.

@@ -8,7 +8,7 @@ async fn a_cluster_bears_every_fault_and_loses_nothing() -> Result<()> {
     let mut report = Report::default();
     let every = Round {
         seed: 1,
-        nodes: 3,
+        nodes: 4,
         faults: Fault::ALL.to_vec(),
     };
     round(&every, &mut report).await?;

@@ -1,5 +1,7 @@
 //! `cargo xtask chaos`: faults on real processes, round after round.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::{needs, steps};
@@ -15,27 +17,35 @@ pub(crate) struct Args {
     /// Run the round of this seed alone, as a failure says
     #[arg(long)]
     seed: Option<u64>,
-    /// How many nodes a cluster has, 3 to 7
-    #[arg(long, default_value_t = 3)]
+    /// How many nodes a cluster has, 3 to 7; with 3 no replica can move
+    #[arg(long, default_value_t = 4)]
     nodes: usize,
     /// Only this fault (may be given again for more), by its name in the report; all otherwise
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    steps::say("building Holdfast and what harasses it");
+/// Builds the nodes and the programs that harass them: the folder in which they are.
+pub(crate) fn build(release: bool) -> Result<PathBuf> {
     let mut build = steps::cargo();
     build.args([
         "build",
+        "--bins",
         "--package",
         "holdfast",
         "--package",
         "holdfast-tests",
-        "--bins",
     ]);
+    if release {
+        build.arg("--release");
+    }
     steps::run(&mut build)?;
-    let folder = steps::target().join("debug");
+    Ok(steps::target().join(if release { "release" } else { "debug" }))
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    steps::say("building Holdfast and what harasses it");
+    let folder = build(false)?;
     let mut words: Vec<String> = Vec::new();
     if needs::faults() {
         // In a network of their own packets can be lost without harm to anybody.

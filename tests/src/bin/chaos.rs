@@ -16,8 +16,8 @@ struct Args {
     /// Run the round of this seed alone, as a failure says
     #[arg(long)]
     seed: Option<u64>,
-    /// How many nodes a cluster has, 3 to 7
-    #[arg(long, default_value_t = 3)]
+    /// How many nodes a cluster has, 3 to 7; with 3 no replica can move
+    #[arg(long, default_value_t = 4)]
     nodes: usize,
     /// Only this fault (may be given again for more); all otherwise
     #[arg(long = "fault", value_name = "FAULT")]

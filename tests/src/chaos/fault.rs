@@ -43,11 +43,25 @@ pub enum Fault {
     LeaderKilledOnSlowNetwork,
     /// SIGSTOP of a node that leads, while connections break.
     LeaderPausedOnFlakyNetwork,
+    /// SIGKILL of a node that follows, and its data folder is gone: it comes back as somebody who learns first.
+    WipedDisk,
+    /// The replicas of a node that leads move to others, and back.
+    ReplicasMoved,
+    /// A node is removed; then one with its name and an empty disk is taken in.
+    NodeReplaced,
+    /// SIGKILL of a node that leads, while a follower's replica of its shard moves to another node.
+    LeaderKilledWhileMoving,
+    /// SIGKILL of a node that leads, while its own replicas move to another node.
+    DrainedLeaderKilled,
+    /// A node that leads and the others do not hear each other, while a follower's replica of its shard moves to another node.
+    PartitionWhileMoving,
+    /// The node to which a replica moves and the others do not hear each other.
+    NewcomerCutOffWhileMoving,
 }
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 26] = [
         Self::LeaderKilled,
         Self::FollowerKilled,
         Self::AllKilled,
@@ -67,6 +81,13 @@ impl Fault {
         Self::LeaderCutOffAndFollowerKilled,
         Self::LeaderKilledOnSlowNetwork,
         Self::LeaderPausedOnFlakyNetwork,
+        Self::WipedDisk,
+        Self::ReplicasMoved,
+        Self::NodeReplaced,
+        Self::LeaderKilledWhileMoving,
+        Self::DrainedLeaderKilled,
+        Self::PartitionWhileMoving,
+        Self::NewcomerCutOffWhileMoving,
     ];
 
     /// What a cluster must allow for it.
@@ -74,6 +95,12 @@ impl Fault {
         match self {
             Self::PacketsLost => Some(Capability::PacketLoss),
             Self::ClockAhead | Self::ClockBehind => Some(Capability::OwnClocks),
+            Self::ReplicasMoved
+            | Self::NodeReplaced
+            | Self::LeaderKilledWhileMoving
+            | Self::DrainedLeaderKilled
+            | Self::PartitionWhileMoving
+            | Self::NewcomerCutOffWhileMoving => Some(Capability::SpareNode),
             _ => None,
         }
     }

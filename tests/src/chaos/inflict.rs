@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
-use super::Fault;
+use super::{Fault, moves};
 use crate::load::Crowd;
-use crate::{Cluster, Network, wait_for};
+use crate::{Cluster, Network};
 
 /// Grants that have to come while the fault lasts, where a majority is left.
 const GRANTS_MEANWHILE: u64 = 100;
@@ -27,7 +27,10 @@ impl Fault {
     /// When buyers get nothing for a minute, or a node does not come back.
     pub(super) async fn inflict(self, cluster: &mut Cluster, crowd: &Crowd, shard: u32) -> Result<()> {
         let leader = cluster.leader(shard).await?;
-        let others: Vec<usize> = (0..cluster.len()).filter(|node| *node != leader).collect();
+        let holders = cluster.holders(shard).await?;
+        // Those with a replica of the shard first.
+        let mut others: Vec<usize> = (0..cluster.len()).filter(|node| *node != leader).collect();
+        others.sort_by_key(|node| !holders.contains(node));
         match self {
             Self::LeaderKilled => killed(cluster, crowd, leader).await?,
             Self::FollowerKilled => killed(cluster, crowd, others[0]).await?,
@@ -54,7 +57,7 @@ impl Fault {
             Self::ConnectionsFlaky => while_network(cluster, crowd, Network::be_flaky).await?,
             Self::PacketsLost => {
                 let loss = cluster.network()?.lose_packets(LOST_PERCENT)?;
-                more_grants(crowd, GRANTS_MEANWHILE).await?;
+                crowd.more_grants(GRANTS_MEANWHILE).await?;
                 ensure!(loss.lost()? > 0, "no packet was lost");
                 drop(loss);
             }
@@ -65,7 +68,7 @@ impl Fault {
                 cluster.end(others[0], Signal::SIGKILL)?;
                 cluster.spawn(others[0])?;
                 // Without the old leader, which still hears nobody.
-                let meanwhile = more_grants(crowd, GRANTS_MEANWHILE).await;
+                let meanwhile = crowd.more_grants(GRANTS_MEANWHILE).await;
                 cluster.network()?.heal();
                 meanwhile?;
             }
@@ -90,34 +93,79 @@ impl Fault {
                     !status.success(),
                     "a node whose writes fail ended as if all were well"
                 );
-                more_grants(crowd, GRANTS_MEANWHILE).await?;
+                crowd.more_grants(GRANTS_MEANWHILE).await?;
                 cluster.spawn(leader)?;
             }
             Self::LogDamaged => damaged(cluster, crowd, others[0]).await?,
             Self::RollingRestart => {
                 for node in 0..cluster.len() {
-                    let status = cluster.end(node, Signal::SIGTERM)?;
-                    ensure!(status.success(), "node {} ended with {status}", node + 1);
+                    cluster.stop(node)?;
                     cluster.spawn(node)?;
                     cluster.ready().await?;
                 }
             }
+            Self::WipedDisk => {
+                let node = others[0];
+                cluster.end(node, Signal::SIGKILL)?;
+                crowd.more_grants(GRANTS_MEANWHILE).await?;
+                cluster.wipe(node)?;
+                cluster.spawn(node)?;
+                // What it has is new when it is ready to be asked, and moves are over.
+                cluster.has_new_replicas(node).await?;
+                moves::settled(cluster).await?;
+            }
+            Self::ReplicasMoved => {
+                moves::begin_drain(cluster, leader).await?;
+                moves::away_and_back(cluster, crowd, leader).await?;
+            }
+            Self::NodeReplaced => moves::replace(cluster, crowd, others[0]).await?,
+            Self::LeaderKilledWhileMoving => {
+                let drained = others[0];
+                moves::begin_drain(cluster, drained).await?;
+                let leader = cluster.leader(shard).await?;
+                killed(cluster, crowd, leader).await?;
+                moves::away_and_back(cluster, crowd, drained).await?;
+            }
+            Self::DrainedLeaderKilled => {
+                moves::begin_drain(cluster, leader).await?;
+                killed(cluster, crowd, leader).await?;
+                moves::away_and_back(cluster, crowd, leader).await?;
+            }
+            Self::PartitionWhileMoving => {
+                let drained = others[0];
+                moves::begin_drain(cluster, drained).await?;
+                let leader = cluster.leader(shard).await?;
+                let others: Vec<usize> = (0..cluster.len()).filter(|node| *node != leader).collect();
+                let cut = |network: &Network| cut_off(network, leader, &others);
+                while_network(cluster, crowd, cut).await?;
+                moves::away_and_back(cluster, crowd, drained).await?;
+            }
+            Self::NewcomerCutOffWhileMoving => {
+                let newcomer = (0..cluster.len()).find(|node| !holders.contains(node));
+                let newcomer = newcomer.context("every node has a replica of the shard")?;
+                let drained = others[0];
+                moves::begin_drain(cluster, drained).await?;
+                let others: Vec<usize> = (0..cluster.len()).filter(|node| *node != newcomer).collect();
+                let cut = |network: &Network| cut_off(network, newcomer, &others);
+                while_network(cluster, crowd, cut).await?;
+                moves::away_and_back(cluster, crowd, drained).await?;
+            }
         }
         cluster.ready().await?;
-        more_grants(crowd, GRANTS_AFTERWARDS).await
+        crowd.more_grants(GRANTS_AFTERWARDS).await
     }
 }
 
 async fn killed(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()> {
     cluster.end(node, Signal::SIGKILL)?;
-    more_grants(crowd, GRANTS_MEANWHILE).await?;
+    crowd.more_grants(GRANTS_MEANWHILE).await?;
     cluster.spawn(node)
 }
 
 /// Until others lead and buyers get something; then it goes on as if nothing had been.
 async fn paused(cluster: &Cluster, crowd: &Crowd, node: usize) -> Result<()> {
     cluster.signal(node, Signal::SIGSTOP)?;
-    let meanwhile = more_grants(crowd, GRANTS_MEANWHILE).await;
+    let meanwhile = crowd.more_grants(GRANTS_MEANWHILE).await;
     cluster.signal(node, Signal::SIGCONT)?;
     meanwhile
 }
@@ -132,14 +180,14 @@ fn cut_off(network: &Network, node: usize, others: &[usize]) {
 /// Two steps of the clock: there and back.
 async fn leap(cluster: &Cluster, crowd: &Crowd, node: usize, ahead_secs: i64) -> Result<()> {
     cluster.set_clock(node, ahead_secs).await?;
-    more_grants(crowd, GRANTS_MEANWHILE).await?;
+    crowd.more_grants(GRANTS_MEANWHILE).await?;
     cluster.set_clock(node, 0).await
 }
 
 async fn while_network(cluster: &Cluster, crowd: &Crowd, fails: impl FnOnce(&Network)) -> Result<()> {
     let network = cluster.network()?;
     fails(network);
-    let meanwhile = more_grants(crowd, GRANTS_MEANWHILE).await;
+    let meanwhile = crowd.more_grants(GRANTS_MEANWHILE).await;
     network.heal();
     meanwhile
 }
@@ -147,7 +195,7 @@ async fn while_network(cluster: &Cluster, crowd: &Crowd, fails: impl FnOnce(&Net
 /// The node notices, and either mends it with what it has or refuses to start; then the log is given back as it was.
 async fn damaged(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()> {
     cluster.end(node, Signal::SIGKILL)?;
-    more_grants(crowd, GRANTS_MEANWHILE).await?;
+    crowd.more_grants(GRANTS_MEANWHILE).await?;
     let damage = cluster.damage_log(node)?;
     cluster.spawn(node)?;
     if !cluster.is_ready_or_ended(node).await? {
@@ -160,13 +208,4 @@ async fn damaged(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()
         cluster.spawn(node)?;
     }
     Ok(())
-}
-
-/// Waits until buyers were granted so much more.
-async fn more_grants(crowd: &Crowd, grants: u64) -> Result<()> {
-    let before = crowd.grants();
-    wait_for(&format!("{grants} more grants"), || async {
-        (crowd.grants() >= before + grants).then_some(())
-    })
-    .await
 }

@@ -7,6 +7,7 @@
 
 mod fault;
 mod inflict;
+mod moves;
 mod report;
 
 use std::sync::Arc;
@@ -20,9 +21,9 @@ use rand::{RngExt as _, SeedableRng as _};
 pub use fault::Fault;
 pub use report::Report;
 
-use crate::accounts::{account_for, stock};
+use crate::accounts::stock;
 use crate::history::History;
-use crate::judge::{judge, streams};
+use crate::judge::ensure_holds;
 use crate::load::Crowd;
 use crate::probes::Probes;
 use crate::{Cluster, ClusterOptions};
@@ -103,39 +104,9 @@ pub async fn round(round: &Round, report: &mut Report) -> Result<()> {
     probes.stop().await?;
     let seen = crowd.stop().await?;
     report.bought(&seen);
-    let settled = settle(&cluster, &skus, seen, &history, report).await;
-    settled.with_context(|| format!("after {faults:?} (seed {seed})"))?;
-    report.round_is_over();
-    Ok(())
-}
-
-/// Everything acknowledged is there, the ledger proves itself, and what clients were told can be true.
-async fn settle(
-    cluster: &Cluster,
-    skus: &[String],
-    seen: crate::load::Seen,
-    history: &History,
-    report: &mut Report,
-) -> Result<()> {
-    let client = cluster.client()?;
-    account_for(&client, skus, seen).await?;
-    cluster.verify()?;
-    let streams = streams::read(cluster, &client).await?;
-    let recorded = history.recorded();
-    // It may have to search for long; the nodes' relays go on meanwhile.
-    let (judged, changes) = tokio::task::spawn_blocking(move || {
-        let mut wrong = streams.wrong;
-        let judged = judge(&recorded, &streams.effects).unwrap_or_else(|more| {
-            wrong.extend(more);
-            Default::default()
-        });
-        match wrong.is_empty() {
-            true => Ok((judged, streams.changes)),
-            false => Err(wrong),
-        }
-    })
-    .await?
-    .map_err(|wrong| anyhow::anyhow!("what clients were told cannot be true:\n{}", wrong.join("\n")))?;
+    let held = ensure_holds(&cluster, &skus, seen, &history).await;
+    let (judged, changes) = held.with_context(|| format!("after {faults:?} (seed {seed})"))?;
     report.judged(&judged, changes);
+    report.round_is_over();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::Network;
 
@@ -37,17 +37,21 @@ impl Member {
     }
 }
 
-/// The configuration of a node, named from 0, whose data is in `folder`.
+/// The configuration of a node, named from 0, whose data is in `folder`, and which is to know these nodes, itself among them.
 pub(super) fn text(
     folder: &Path,
     node: usize,
-    members: &[Member],
+    members: &[(usize, &Member)],
     network: Option<&Network>,
     shards: u32,
     cluster_id: uuid::Uuid,
 ) -> Result<String> {
     let mut peers = String::new();
-    for (other, member) in members.iter().enumerate() {
+    let mut own = None;
+    for &(other, member) in members {
+        if other == node {
+            own = Some(member);
+        }
         let peer_address = match network {
             Some(network) if other != node => network.address(node, other)?.to_string(),
             _ => member.peer.clone(),
@@ -59,7 +63,7 @@ pub(super) fn text(
             member.admin,
         );
     }
-    let member = &members[node];
+    let member = own.context("a node knows itself")?;
     Ok(format!(
         "[node]\nnode_id = {id}\ncluster_id = \"{cluster_id}\"\ndata_dir = \"{data}\"\n\n\
          [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\nadmin = \"{admin}\"\n\n\

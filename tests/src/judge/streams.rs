@@ -24,7 +24,7 @@ pub struct Streams {
     pub wrong: Vec<String>,
 }
 
-/// Reads the streams of all shards from each node, up to where they end now.
+/// Reads the streams of all shards from each node that runs, up to where they end now.
 ///
 /// # Errors
 /// When a node does not serve them within a minute.
@@ -33,7 +33,7 @@ pub async fn read(cluster: &Cluster, client: &Client) -> Result<Streams> {
     let positions = client.get_positions(v1::GetPositionsRequest {}).await?;
     for position in positions.shards {
         let mut first: Option<Stream> = None;
-        for node in 0..cluster.len() {
+        for node in cluster.running() {
             let stream = of_node(cluster, node, &position).await?;
             let whose = format!("shard {}, node {}", position.shard, node + 1);
             let wrong = stream.wrong.iter().map(|what| format!("{whose}: {what}"));
@@ -45,10 +45,12 @@ pub async fn read(cluster: &Cluster, client: &Client) -> Result<Streams> {
             match &first {
                 None => first = Some(stream),
                 Some(first) if first.digests == stream.digests => {}
-                Some(_) => streams.wrong.push(format!("{whose}: not what node 1 has")),
+                Some(_) => streams
+                    .wrong
+                    .push(format!("{whose}: not what the first node has")),
             }
         }
-        let first = first.context("a cluster has nodes")?;
+        let first = first.context("no node runs")?;
         streams.changes += first.seqs.len() as u64;
         for (id, places) in first.effects {
             streams.effects.entry(id).or_default().extend(places);

@@ -5,14 +5,15 @@
 //! own: it waits to be admitted. So a node that lost its disk cannot found a second cluster beside the first, nor vote in the first
 //! as who it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::state::{Genesis, Newcomer, decode, encode};
+use super::seats::section;
+use super::state::{Directory, Genesis, Newcomer, Place, decode, encode};
 use super::{Membership, Part};
 
 /// How often a node without a part asks again.
@@ -42,7 +43,11 @@ pub(super) enum Heard {
         genesis: Option<Genesis>,
     },
     /// There is a cluster, and this node is not in it, or with another disk.
-    Stranger { known_with_another_disk: bool },
+    Stranger {
+        known_with_another_disk: bool,
+        /// The cluster's nodes, as the one that was asked knows them: each of them may be asked to admit this node.
+        members: BTreeMap<u64, Place>,
+    },
 }
 
 impl Membership {
@@ -102,16 +107,25 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
             waiting.insert(from, (newcomer, Instant::now()));
             Heard::Stranger {
                 known_with_another_disk: member.is_some(),
+                members: places(&view),
             }
         }
     };
     Ok(heard)
 }
 
+fn places(directory: &Directory) -> BTreeMap<u64, Place> {
+    let members = directory.members.iter();
+    members
+        .map(|(node, member)| (*node, member.place.clone()))
+        .collect()
+}
+
 /// Asks until this node has a part in a cluster.
 pub(super) async fn find_part(membership: &Membership) -> Part {
+    let mut learnt = BTreeMap::new();
     loop {
-        match ask_all(membership).await {
+        match ask_all(membership, &mut learnt).await {
             Ok(part) => return part,
             Err(obstacle) => {
                 let news = membership.obstacle.lock().replace(obstacle.clone());
@@ -124,11 +138,14 @@ pub(super) async fn find_part(membership: &Membership) -> Part {
     }
 }
 
-async fn ask_all(membership: &Membership) -> Result<Part, String> {
+/// Asks the nodes that the configuration lists, and those of which they have told: the leader of the directory has to hear of this
+/// node, whoever it is.
+async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, Place>) -> Result<Part, String> {
     let own = membership.introduction();
     let payload = encode(&own);
     let own_id = membership.own.node_id;
-    let others = own.listed.iter().copied().filter(|node| *node != own_id);
+    let all: BTreeSet<u64> = own.listed.iter().chain(learnt.keys()).copied().collect();
+    let others = all.into_iter().filter(|node| *node != own_id);
     let asked = others.map(|node| {
         let payload = payload.clone();
         async move { (node, membership.peers.introduce(node, payload).await) }
@@ -137,6 +154,19 @@ async fn ask_all(membership: &Membership) -> Result<Part, String> {
     for (node, answer) in join_all(asked).await {
         let answer = answer.map_err(|error| error.to_string());
         heard.push((node, answer.and_then(|answer| decode::<Heard>(&answer))));
+    }
+    let told = heard.iter().find_map(|(_, heard)| match heard {
+        Ok(Heard::Stranger { members, .. }) if !members.is_empty() => Some(members),
+        _ => None,
+    });
+    if let Some(members) = told.filter(|members| *members != learnt) {
+        learnt.clone_from(members);
+        let unlisted = members.iter().filter(|(node, _)| !own.listed.contains(node));
+        let mut nodes = membership.configured.clone();
+        nodes.extend(unlisted.map(|(node, place)| section(*node, place)));
+        if let Err(error) = membership.peers.set_nodes(&nodes) {
+            tracing::warn!(%error, "not all nodes of the cluster can be reached");
+        }
     }
     judge(&own, heard)
 }
@@ -164,6 +194,7 @@ fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result
             }
             Ok(Heard::Stranger {
                 known_with_another_disk,
+                ..
             }) => {
                 stranger = Some(stranger.unwrap_or(false) || known_with_another_disk);
             }

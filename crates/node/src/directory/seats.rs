@@ -117,7 +117,8 @@ fn nodes(membership: &Membership, directory: &Directory) -> Vec<PeerSection> {
         .collect()
 }
 
-fn section(node_id: u64, place: &Place) -> PeerSection {
+/// A node as it is reached where it says.
+pub(super) fn section(node_id: u64, place: &Place) -> PeerSection {
     PeerSection {
         node_id,
         client_address: place.client_address.clone(),

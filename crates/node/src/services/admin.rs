@@ -41,6 +41,7 @@ impl Admin for Service {
         request: Request<v1::GetPlacementRequest>,
     ) -> Result<Response<v1::GetPlacementResponse>, Status> {
         self.administer("GetPlacement", request, |_, _, _| async move {
+            placement::ensure_part(&self.api.membership)?;
             Ok(placement::describe(&self.api.membership, &self.api.peers))
         })
         .await
@@ -89,6 +90,7 @@ impl Service {
         wanted: impl FnOnce(&Membership, Req) -> Result<Wanted, v1::Refusal> + Send,
     ) -> Result<Response<v1::PlacementChange>, Status> {
         self.administer(method, request, |caller, request, deadline| async move {
+            placement::ensure_part(&self.api.membership)?;
             let wanted = wanted(&self.api.membership, request)?;
             if !wanted.dry_run {
                 audit::changed_placement(&caller, what, &wanted.node_ids);

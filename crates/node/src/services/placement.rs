@@ -22,6 +22,14 @@ pub(super) struct Wanted {
     moves: Vec<Move>,
 }
 
+/// A node that waits to be a member knows nothing of the cluster; another one has to be asked.
+pub(super) fn ensure_part(membership: &Membership) -> Result<(), Refusal> {
+    match membership.document() {
+        Some(_) => Ok(()),
+        None => Err(refusal(AskError::NoPart)),
+    }
+}
+
 /// Members, waiting nodes and replicas, as this node knows them.
 pub(super) fn describe(membership: &Membership, peers: &Peers) -> v1::GetPlacementResponse {
     let directory = membership.view();

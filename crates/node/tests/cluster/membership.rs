@@ -36,14 +36,19 @@ async fn settled_on(cluster: &TestCluster, nodes: &[u64]) -> v1::GetPlacementRes
 }
 
 async fn add(cluster: &TestCluster, node_id: u64) {
-    eventually("the node has introduced itself", || async {
-        let now = placement(cluster, 0).await;
-        now.waiting
-            .iter()
-            .any(|waiting| waiting.node_id == node_id)
-            .then_some(())
-    })
-    .await;
+    // To each member, whether its configuration lists it or not: any of them may lead the directory.
+    for member in placement(cluster, 0).await.members {
+        let index = member.node_id as usize - 1;
+        if cluster.nodes[index].is_none() {
+            continue;
+        }
+        eventually("the node has introduced itself", || async {
+            let now = placement(cluster, index).await;
+            let waits = now.waiting.iter().any(|waiting| waiting.node_id == node_id);
+            waits.then_some(())
+        })
+        .await;
+    }
     let request = v1::AddNodeRequest {
         node_id,
         ..Default::default()

@@ -53,6 +53,7 @@ fn who_hears_of_a_cluster_never_founds_another() {
     let stranger = |known_with_another_disk| {
         Ok(Heard::Stranger {
             known_with_another_disk,
+            members: Default::default(),
         })
     };
     let own = introduction(1, &[1, 2, 3]);
