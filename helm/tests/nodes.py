@@ -33,9 +33,14 @@ def eventually(what, condition, seconds=60):
         time.sleep(0.05)
 
 
+# As many as the chart can have.
+MOST_PODS = 9
+
+
 class Node:
     def __init__(self, holdfast, folder, rendered, pod, ports, peers):
         self.folder, self.client, self.http, self.admin = folder, ports[0], ports[2], ports[3]
+        folder.mkdir(exist_ok=True)
         config = folder / "node.toml"
         etc = f"{folder.parent / 'etc'}/"
         config.write_text(rendered.node_toml.replace("/etc/holdfast/", etc))
@@ -85,24 +90,15 @@ class Node:
 
 class Cluster:
     def __init__(self, holdfast, folder, rendered):
-        self.holdfast, self.folder, self.rendered, self.nodes = holdfast, folder, rendered, []
+        self.holdfast, self.folder, self.rendered, self.pods = holdfast, folder, rendered, {}
+        numbers = free_ports(4 * MOST_PODS)
+        self.ports = {pod: numbers[4 * pod - 4 : 4 * pod] for pod in range(1, MOST_PODS + 1)}
 
     def __enter__(self):
-        pods = list(self.rendered.pods)
-        numbers = free_ports(4 * len(pods))
-        ports = {pod: numbers[4 * index : 4 * index + 4] for index, pod in enumerate(pods)}
-        # The ids are the chart's; only the addresses are of this machine.
-        ids = [peer["node_id"] for peer in tomllib.loads(self.rendered.node_toml)["peers"]]
-        assert ids == pods
         if self.rendered.has_tls:
             self.mount_secrets()
-        entry = '{{node_id = {}, client_address = "localhost:{}", peer_address = "127.0.0.1:{}"}}'
-        peers = "[" + ", ".join(entry.format(pod, *ports[pod][:2]) for pod in pods) + "]"
         try:
-            for pod in pods:
-                folder = self.folder / f"node-{pod}"
-                folder.mkdir()
-                self.nodes.append(Node(self.holdfast, folder, self.rendered, pod, ports[pod], peers))
+            self.start(self.rendered)
             eventually("all nodes are ready", lambda: all(node.is_ready() for node in self.nodes))
         except BaseException:
             self.__exit__()
@@ -112,6 +108,46 @@ class Cluster:
     def __exit__(self, *_):
         for node in self.nodes:
             node.end()
+
+    @property
+    def nodes(self):
+        return list(self.pods.values())
+
+    def start(self, rendered):
+        """Starts the nodes of a rendering that do not run yet, as a StatefulSet does that was told of more."""
+        # The ids are the chart's; only the addresses are of this machine.
+        ids = [peer["node_id"] for peer in tomllib.loads(rendered.node_toml)["peers"]]
+        assert ids == list(rendered.pods)
+        entry = '{{node_id = {}, client_address = "localhost:{}", peer_address = "127.0.0.1:{}"}}'
+        peers = "[" + ", ".join(entry.format(pod, *self.ports[pod][:2]) for pod in ids) + "]"
+        for pod in ids:
+            if pod not in self.pods:
+                self.pods[pod] = Node(self.holdfast, self.folder / f"node-{pod}", rendered, pod, self.ports[pod], peers)
+
+    def start_job(self, rendered, name):
+        """What one of the chart's jobs runs, in plaintext; it asks the admin ports of the release that is being changed."""
+        (container,) = rendered.job_pod(name)["containers"]
+        ports = [self.ports[pod] for pod in self.rendered.pods]
+        environment = {
+            "HOLDFAST_ADMIN_ADDRESS": ",".join(f"localhost:{admin}" for _, _, _, admin in ports),
+            "HOLDFAST_ENDPOINTS": ",".join(f"http://localhost:{client}" for client, _, _, _ in ports),
+        }
+        assert {each["name"] for each in container["env"]} == environment.keys()
+        command = [self.holdfast, *container["args"]]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def run_job(self, rendered, name):
+        """What it says, when it has ended well."""
+        job = self.start_job(rendered, name)
+        said, _ = job.communicate(timeout=120)
+        assert job.returncode == 0, said
+        return said
+
+    def placement(self):
+        """Members, waiting nodes and replicas."""
+        admin = f"localhost:{self.nodes[0].admin}"
+        command = [self.holdfast, "--json", "cluster", "placement", "--admin-address", admin]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     @property
     def endpoints(self):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 
 import promql
@@ -171,6 +172,40 @@ def test_a_node_without_a_majority_is_alive_for_its_probe_and_stops_in_time(hold
         assert first.get(liveness)[0] == 200
         seconds, code = first.stop()
         assert code == 0 and seconds < grace
+
+
+def test_the_charts_jobs_let_a_node_join_and_leave_and_join_again(holdfast, tmp_path):
+    three, four = Rendered({}), Rendered({"replicaCount": 4})
+    cluster = Cluster(holdfast, tmp_path, three)
+    # Helm starts it when the objects are there, which may be long before the nodes are.
+    early = cluster.start_job(three, "add")
+    with cluster:
+        said, _ = early.communicate(timeout=120)
+        assert early.returncode == 0, said
+        # An upgrade that changes nothing.
+        assert "no node to drain" in cluster.run_job(three, "drain")
+        cluster.ask("stock", "receive", "SHIRT-1", "--warehouse", "LDN-1", "--quantity", "7")
+
+        cluster.start(four)
+        cluster.run_job(four, "add")
+        members = {member["node_id"]: member for member in cluster.placement()["members"]}
+        assert members.keys() == {1, 2, 3, 4} and members[4]["replicas"] > 0
+        eventually("the new node is ready", cluster.pods[4].is_ready)
+
+        cluster.run_job(three, "drain")
+        assert [member["node_id"] for member in cluster.placement()["members"]] == [1, 2, 3]
+        cluster.pods.pop(4).end()
+
+        # With the volume that was kept it is refused, and told what to do.
+        cluster.start(four)
+        eventually("it knows that it is out", lambda: "empty its data folder" in cluster.pods[4].get("/readyz")[1])
+        cluster.pods.pop(4).end()
+        shutil.rmtree(tmp_path / "node-4" / "data")
+        cluster.start(four)
+        cluster.run_job(four, "add")
+        eventually("it is ready again", cluster.pods[4].is_ready)
+        (answer,) = cluster.ask("stock", "get", "SHIRT-1")
+        assert [cell["on_hand"] for cell in answer["cells"]] == [7]
 
 
 def test_the_configuration_of_the_compose_file_is_one_that_nodes_take(tmp_path, check_config):

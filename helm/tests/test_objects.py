@@ -131,7 +131,7 @@ def test_nodes_start_together_find_each_other_before_they_are_ready_and_keep_the
     assert stateful_set["podManagementPolicy"] == "Parallel"
     assert nodes["publishNotReadyAddresses"] is True and nodes["clusterIP"] == "None"
     assert stateful_set["serviceName"] == rendered.one("Service", "-nodes")["metadata"]["name"]
-    assert stateful_set["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    assert stateful_set["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
     assert "publishNotReadyAddresses" not in rendered.one("Service")["spec"]
 
 
@@ -175,6 +175,7 @@ def test_a_changed_configuration_restarts_the_nodes():
 @pytest.mark.parametrize(
     "change",
     [
+        {"config": {"cluster": {"replication_factor": 5}}},
         {"config": {"shards": {"count": 8}}},
         {"config": {"ledger": {"operation_window_ms": 3600000}}},
         {"config": {"node": {"cluster_id": "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d"}}},

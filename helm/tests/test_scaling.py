@@ -1,5 +1,6 @@
 """More nodes and fewer nodes: jobs before and after an upgrade, and nothing restarted that stays."""
 
+import helm_python
 import pytest
 from conftest import CERT_MANAGER, Rendered
 
@@ -15,8 +16,9 @@ def test_nodes_are_drained_before_and_admitted_after_the_stateful_set_changes():
         assert annotations["helm.sh/hook"] == hook
         # A succeeded one too: a second upgrade must not meet the first one's job.
         assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
-    assert rendered.job_pod("add")["containers"][0]["args"] == ["cluster", "add", "--up-to", "4", "--wait"]
-    assert rendered.job_pod("drain")["containers"][0]["args"] == ["cluster", "drain", "--above", "4", "--remove", "--wait"]
+    assert rendered.job_pod("add")["containers"][0]["args"] == ["cluster", "add", "--up-to", "4", "--timeout", "3600s"]
+    drain = ["cluster", "drain", "--above", "4", "--remove", "--timeout", "3600s"]
+    assert rendered.job_pod("drain")["containers"][0]["args"] == drain
 
 
 @pytest.mark.parametrize("nodes", range(1, 10))
@@ -45,6 +47,8 @@ def test_the_jobs_end_are_tried_again_and_go_away():
         spec = rendered.one("Job", f"-{name}")["spec"]
         assert (spec["activeDeadlineSeconds"], spec["backoffLimit"], spec["ttlSecondsAfterFinished"]) == (600, 3, 60)
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
+        # The command waits as long as the job may: it does not give up sooner and is not begun again for nothing.
+        assert rendered.job_pod(name)["containers"][0]["args"][-2:] == ["--timeout", "600s"]
 
 
 def test_whoever_scales_by_hand_has_no_jobs():
@@ -62,3 +66,14 @@ def test_a_node_is_told_its_zone_where_that_is_wanted():
     rendered = Rendered({"zoneFromPodLabel": True})
     assert rendered.environment(1)["HOLDFAST__NODE__ZONE"] == "zone-a"
     assert "HOLDFAST__NODE__ZONE" not in Rendered({}).environment(1)
+
+
+def test_a_volume_goes_with_its_node_only_where_somebody_said_so_and_nodes_are_drained():
+    policy = lambda values: Rendered(values).one("StatefulSet")["spec"]["persistentVolumeClaimRetentionPolicy"]
+    assert policy({}) == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    delete = {"persistence": {"whenScaled": "Delete"}}
+    # An uninstall never takes the volumes.
+    assert policy(delete) == {"whenDeleted": "Retain", "whenScaled": "Delete"}
+    assert "never with kubectl scale" in Rendered(delete).notes
+    with pytest.raises(helm_python.HelmError, match="persistence.whenScaled is Delete although scaling.jobs is false"):
+        Rendered(delete | {"scaling": {"jobs": False}})

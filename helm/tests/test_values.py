@@ -53,6 +53,9 @@ WRONG = [
     ({"scaling": {"timeoutSeconds": 1}}, ["/scaling/timeoutSeconds", "60"]),
     ({"zoneFromPodLabel": "yes"}, ["/zoneFromPodLabel", "boolean"]),
     ({"config": {"cluster": {"replication_factor": 4}}}, ["/config/cluster/replication_factor"]),
+    ({"config": {"node": {"zone": "a"}}, "zoneFromPodLabel": True}, ["config.node.zone is set beside zoneFromPodLabel"]),
+    ({"config": {"node": {"zone": "z" * 64}}}, ["/config/node/zone"]),
+    ({"persistence": {"whenScaled": "Never"}}, ["/persistence/whenScaled", "Retain"]),
     ({"config": {"cluster": {"nodes": 4}}}, ["/config/cluster", "nodes"]),
     ({"networkPolicy": {"adminFrom": [{}]}}, ["/networkPolicy/adminFrom/0"]),
     ({"resources": {"limits": {"memory": "lots"}}}, ["/resources/limits/memory"]),
@@ -112,10 +115,6 @@ def test_the_schema_describes_every_key_and_lets_no_other_through():
             assert len(each.get("description", "")) > 5, f"{path}/{name}"
 
 
-# Keys that the reference of a node may lack: without a default, or of a later version.
-KNOWN_LATER = {"node": {"zone"}, "cluster": {"replication_factor"}}
-
-
 def test_every_key_of_a_node_can_be_set_except_what_is_the_charts_own(holdfast):
     reference = subprocess.run([holdfast, "config", "reference"], capture_output=True, text=True, check=True).stdout
     sections = tomllib.loads(reference)
@@ -127,10 +126,7 @@ def test_every_key_of_a_node_can_be_set_except_what_is_the_charts_own(holdfast):
     for section in ("listen", "security", "tls"):
         del known[section]
     ours = {section: set(each["properties"]) for section, each in CONFIG.items()}
-    for section, keys in KNOWN_LATER.items():
-        # A key without a default is not in the reference's table.
-        ours[section] -= keys - known.get(section, set())
-    assert {section: keys for section, keys in ours.items() if keys} == known
+    assert ours == known
 
 
 NUMBERS = [
@@ -175,6 +171,18 @@ def test_a_range_of_the_schema_is_the_nodes_own(section, key, least, most, tmp_p
         assert problem is not None and key in problem
 
 
+@pytest.mark.parametrize("factor", range(0, 8))
+def test_a_shard_can_have_as_many_replicas_as_a_node_says(factor, tmp_path, check_config):
+    line = "\nreplication_factor = 3\n"
+    text, environment = Rendered({}).node_toml, Rendered({}).environment(1)
+    assert text.count(line) == 1
+    problem = check_config(tmp_path, text.replace(line, f"\nreplication_factor = {factor}\n"), environment)
+    if factor in CONFIG["cluster"]["properties"]["replication_factor"]["enum"]:
+        assert problem is None
+    else:
+        assert "cluster.replication_factor" in problem
+
+
 def test_values_that_depend_on_a_default_know_the_nodes_default(holdfast):
     reference = subprocess.run([holdfast, "config", "reference"], capture_output=True, text=True, check=True).stdout
     node = tomllib.loads(reference)
@@ -199,16 +207,11 @@ def test_values_that_depend_on_a_default_know_the_nodes_default(holdfast):
     assert ledger["shipped_retention_ms"] >= 2592000000
 
 
-def without_zone(environment):
-    """A node may be older than the key node.zone."""
-    return {name: value for name, value in environment.items() if name != "HOLDFAST__NODE__ZONE"}
-
-
 def test_every_node_takes_its_configuration_and_is_one_of_its_peers(rendered, tmp_path, check_config):
     for pod in rendered.pods:
-        environment = without_zone(rendered.environment(pod))
+        environment = rendered.environment(pod)
         assert check_config(tmp_path, rendered.node_toml, environment) is None
-    stranger = without_zone(rendered.environment(max(rendered.pods) + 1))
+    stranger = rendered.environment(max(rendered.pods) + 1)
     assert "peers does not list this node" in check_config(tmp_path, rendered.node_toml, stranger)
 
 
@@ -233,6 +236,8 @@ def test_peers_have_the_dns_names_of_their_pods(rendered):
 def test_what_is_set_is_what_the_node_reads(tmp_path, holdfast):
     values = {
         "config": {
+            "node": {"zone": "eu-1"},
+            "cluster": {"replication_factor": 5},
             "ledger": {"shipped_retention_ms": 7776000001},
             "raft": {"heartbeat_ms": 60, "spread_leaders": True},
             "log": {"level": "info,holdfast_node=debug"},

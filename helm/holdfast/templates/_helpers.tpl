@@ -238,6 +238,12 @@ seccompProfile:
 {{- if lt (int64 (get $ledger "shipped_retention_ms" | default 7776000000)) $window -}}
 {{- $problems = append $problems (printf "config.ledger.shipped_retention_ms is less than config.ledger.operation_window_ms (%d)" $window) -}}
 {{- end -}}
+{{- if and (eq .Values.persistence.whenScaled "Delete") (not .Values.scaling.jobs) -}}
+{{- $problems = append $problems "persistence.whenScaled is Delete although scaling.jobs is false: nobody drains the nodes whose volumes would be deleted; set it to Retain" -}}
+{{- end -}}
+{{- if and .Values.zoneFromPodLabel (get .Values.config.node "zone") -}}
+{{- $problems = append $problems "config.node.zone is set beside zoneFromPodLabel: keep one" -}}
+{{- end -}}
 {{- $tls := .Values.tls -}}
 {{- if and (not $tls.enabled) (not .Values.allowPlaintext) -}}
 {{- $problems = append $problems "tls.enabled is false: whoever reaches a port could read and write everything. Set tls.enabled (docs/security.md), or say allowPlaintext: true where only friends reach the nodes" -}}

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSection {
-    /// The node's id in its cluster, at least 1. Never give the id of a lost node to a new one. Required.
+    /// The node's id in its cluster, 1 to 4294967295. With an empty data folder and the id of a member it comes back as that
+    /// member and learns everything anew; an id that was removed from the cluster may be added again with an empty data folder.
+    /// Required.
     pub node_id: u64,
     /// The cluster's id, a UUID, the same on every node. Nodes of different clusters do not talk to each other.
     /// Default: the nil UUID, which cannot tell two clusters apart; set it wherever more than one cluster exists.
@@ -23,8 +25,8 @@ pub struct NodeSection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
     /// What fails together with this node: a zone, a rack. A shard's replicas are spread over as many as there are. At most 63
-    /// characters. Default: empty, not known.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    /// bytes, all printable. Default: empty, not known.
+    #[serde(default)]
     pub zone: String,
 }
 
@@ -65,7 +67,9 @@ impl Default for ListenSection {
     }
 }
 
-/// One node of the cluster, as the others and the clients reach it.
+/// A node of the cluster, as the others and the clients reach it. The list has the nodes that found the cluster, or for a node that
+/// joins later some that it asks to be let in, always with the node itself. An address in the list wins over what the cluster's
+/// directory says of that node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerSection {
@@ -81,7 +85,7 @@ pub struct PeerSection {
     pub admin_address: Option<String>,
 }
 
-/// How the cluster is made. Fixed when it is founded, the same on every node that founds it.
+/// How the cluster is made. Fixed when it is founded, the same on every node that founds it; who joins later takes what the cluster has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterSection {

@@ -19,8 +19,12 @@ const MOVES_AT_A_TIME: usize = 2;
 /// How long the directory may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Spreading replicas does not end before this while a member is not heard: one that was just let in is not connected yet.
+const ABSENCE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Does what this node's leaders have to, until it is dropped.
 pub(crate) async fn lead(membership: Arc<Membership>) {
+    let mut even_since = None;
     loop {
         tokio::time::sleep(TICK).await;
         let Some(document) = membership.document() else {
@@ -32,7 +36,7 @@ pub(crate) async fn lead(membership: Arc<Membership>) {
             .map(|shard| lead_shard(&membership, shard));
         futures::future::join_all(shards).await;
         if document.leads() {
-            lead_directory(&membership, &document).await;
+            lead_directory(&membership, &document, &mut even_since).await;
         }
     }
 }
@@ -79,8 +83,12 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
     }
 }
 
-/// Plans, and keeps the directory's own replicas.
-async fn lead_directory(membership: &Membership, document: &DocumentHandle<Directory>) {
+/// Plans, and keeps the directory's own replicas. `even_since`: nothing was to be moved from then on.
+async fn lead_directory(
+    membership: &Membership,
+    document: &DocumentHandle<Directory>,
+    even_since: &mut Option<Instant>,
+) {
     let deadline = Instant::now() + PATIENCE;
     let directory = Arc::clone(&document.view().borrow());
     if !directory.is_founded() {
@@ -120,21 +128,27 @@ async fn lead_directory(membership: &Membership, document: &DocumentHandle<Direc
     if on_their_way.count() >= MOVES_AT_A_TIME {
         return;
     }
-    match plan::next_move(&directory, &membership.live()) {
-        Some(next) => {
-            tracing::info!(shard = next.shard, from = next.from, to = next.to, why = %next.why, "moving a replica");
-            report("place", membership.ask(&next.command(&directory), deadline).await);
-        }
-        None if directory.balancing
-            && directory
-                .placements
-                .iter()
-                .all(|placement| placement.is_settled()) =>
-        {
-            let command = DirectoryCommand::SetBalancing(false);
-            report("balanced", membership.ask(&command, deadline).await);
-        }
-        None => {}
+    let live = membership.live();
+    if let Some(next) = plan::next_move(&directory, &live) {
+        *even_since = None;
+        tracing::info!(shard = next.shard, from = next.from, to = next.to, why = %next.why, "moving a replica");
+        report("place", membership.ask(&next.command(&directory), deadline).await);
+        return;
+    }
+    let settled = directory
+        .placements
+        .iter()
+        .all(|placement| placement.is_settled());
+    if !directory.balancing || !settled {
+        *even_since = None;
+        return;
+    }
+    let everybody_is_heard = directory.members.keys().all(|node| live.contains(node));
+    let since = *even_since.get_or_insert_with(Instant::now);
+    if everybody_is_heard || since.elapsed() >= ABSENCE_PATIENCE {
+        *even_since = None;
+        let command = DirectoryCommand::SetBalancing(false);
+        report("balanced", membership.ask(&command, deadline).await);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use holdfast_client::{AdminClient, v1};
+use holdfast_client::{AdminClient, ClientError, v1};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -30,10 +30,68 @@ pub(super) async fn add(args: &AddArgs, admin: &AdminClient, context: &Context) 
             without_rebalance: args.no_rebalance,
             dry_run: args.how.dry_run,
         };
-        let change = admin.add_node(request).await;
+        let patient = args.up_to.is_some() && !args.how.dry_run;
+        let change = add_one(request, patient, admin, context, until).await;
         changes.push(change.with_context(|| format!("node {node_id} was not added"))?);
     }
     finish("add", &nodes, changes, args.how, admin, context, until).await
+}
+
+/// Adds a node; a patient caller asks again after a refusal. Which node is asked is chance, and it may know less yet than the one
+/// that was asked before.
+async fn add_one(
+    request: v1::AddNodeRequest,
+    patient: bool,
+    admin: &AdminClient,
+    context: &Context,
+    until: Instant,
+) -> Result<v1::PlacementChange, ClientError> {
+    let mut told = String::new();
+    loop {
+        match admin.add_node(request).await {
+            Err(error) if patient && Instant::now() < until => {
+                let obstacle = format!("node {} is not added yet: {error}", request.node_id);
+                if obstacle != told {
+                    context.output.note(&obstacle);
+                    told = obstacle;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// The placement as a node has it that knows the cluster. One that has only just started knows of no members, which is not that
+/// there are none.
+async fn known_placement(
+    admin: &AdminClient,
+    context: &Context,
+    until: Instant,
+) -> anyhow::Result<v1::GetPlacementResponse> {
+    let mut told = false;
+    loop {
+        let placement = admin.get_placement(v1::GetPlacementRequest {}).await?;
+        if is_known(&placement) {
+            return Ok(placement);
+        }
+        if Instant::now() >= until {
+            bail!("{UNKNOWN}");
+        }
+        if !told {
+            context.output.note(UNKNOWN);
+            told = true;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What is said of a node that cannot tell yet who is a member.
+const UNKNOWN: &str =
+    "the node that was asked does not know its cluster yet: it is not founded, or has no leader";
+
+fn is_known(placement: &v1::GetPlacementResponse) -> bool {
+    placement.version > 0 && placement.directory_leader_node_id != 0
 }
 
 /// Waits until each of these nodes is a member or waits to be one.
@@ -80,7 +138,7 @@ pub(super) async fn drain(args: &DrainArgs, admin: &AdminClient, context: &Conte
     let nodes = match args.above {
         None => args.nodes.clone(),
         Some(above) => {
-            let placement = admin.get_placement(v1::GetPlacementRequest {}).await?;
+            let placement = known_placement(admin, context, until).await?;
             let members = placement.members.iter().map(|member| member.node_id);
             members.filter(|node| *node > above).collect()
         }
@@ -227,6 +285,9 @@ async fn wait_until_there(admin: &AdminClient, context: &Context, until: Instant
 
 /// What is still on its way; nothing when all is there.
 fn progress(placement: &v1::GetPlacementResponse) -> Option<String> {
+    if !is_known(placement) {
+        return Some(UNKNOWN.to_owned());
+    }
     let on_their_way: Vec<String> = placement
         .shards
         .iter()
@@ -254,4 +315,59 @@ fn progress(placement: &v1::GetPlacementResponse) -> Option<String> {
         return Some(format!("{draining} replicas are still on nodes that are drained"));
     }
     placement.balancing.then(|| "looking for more to move".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placement() -> v1::GetPlacementResponse {
+        v1::GetPlacementResponse {
+            version: 7,
+            directory_leader_node_id: 1,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_node_that_does_not_know_its_cluster_has_not_arrived() {
+        assert_eq!(progress(&placement()), None);
+        let unknown = [
+            v1::GetPlacementResponse::default(),
+            v1::GetPlacementResponse {
+                directory_leader_node_id: 0,
+                ..placement()
+            },
+            v1::GetPlacementResponse {
+                version: 0,
+                ..placement()
+            },
+        ];
+        for placement in unknown {
+            assert_eq!(progress(&placement).as_deref(), Some(UNKNOWN));
+        }
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_named_and_a_drained_node_with_replicas_is_not_done() {
+        let mut now = placement();
+        now.shards = vec![v1::ShardPlacement {
+            shard: 5,
+            node_ids: vec![1, 2, 4],
+            former_node_ids: vec![1, 2, 3],
+        }];
+        assert_eq!(progress(&now).as_deref(), Some("shard 5: [3] -> [4]"));
+        now.shards.clear();
+        now.members = vec![v1::Member {
+            node_id: 3,
+            draining: true,
+            replicas: 2,
+            ..Default::default()
+        }];
+        assert!(progress(&now).is_some_and(|told| told.starts_with("2 replicas")));
+        now.members[0].replicas = 0;
+        assert_eq!(progress(&now), None);
+        now.balancing = true;
+        assert!(progress(&now).is_some());
+    }
 }
