@@ -26,7 +26,7 @@ impl Cluster {
             .context("one was asked for")?;
         let founders = self.nodes[..self.founders].iter().map(|node| &node.listens);
         let peers: Vec<_> = founders.enumerate().chain([(node, &listens)]).collect();
-        let text = config::text(self.folder.path(), node, &peers, None, self.shards)?;
+        let text = config::text(self.folder.path(), node, &peers, None, self.shards, self.id)?;
         std::fs::write(self.folder.path().join(format!("node-{}.toml", node + 1)), text)?;
         self.nodes.push(Node {
             process: None,
