@@ -6,7 +6,7 @@ mod config;
 mod damage;
 mod membership;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ impl Cluster {
         let mut folder = TempDir::new()?;
         if std::env::var_os("HOLDFAST_KEEP").is_some() {
             folder.disable_cleanup(true);
-            eprintln!("kept: {}", folder.path().display());
+            tell_where(folder.path());
         }
         let members = config::Member::on_free_ports(options.nodes)?;
         let network = if options.on_network {
@@ -501,4 +501,9 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+#[allow(clippy::print_stderr, reason = "whoever keeps a folder has to find it")]
+fn tell_where(folder: &Path) {
+    eprintln!("kept: {}", folder.display());
 }

@@ -23,11 +23,14 @@ use crate::replica_id::node_of;
 use crate::state_machine::{SnapshotData, StateMachine};
 use crate::{PeerMessageError, ReplicaId, codec};
 
+/// Reads what a snapshot's bytes say.
+type ReadSnapshot = fn(Bytes) -> io::Result<SnapshotData>;
+
 /// The receiving side of a replica.
 pub(crate) struct Inbound<SM: RaftStateMachine<Types, SnapshotData = SnapshotData> = StateMachine> {
     raft: Raft<SM>,
     /// Reads what a snapshot's bytes say, and checks it.
-    read_snapshot: fn(Bytes) -> io::Result<SnapshotData>,
+    read_snapshot: ReadSnapshot,
     /// What has to be there before a snapshot is taken.
     history: Option<History>,
     freshest: Arc<Mutex<Freshest>>,
@@ -55,7 +58,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Clone for Inbound
 impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
     pub(crate) fn new(
         raft: Raft<SM>,
-        (read_snapshot, history): (fn(Bytes) -> io::Result<SnapshotData>, Option<History>),
+        (read_snapshot, history): (ReadSnapshot, Option<History>),
         freshest: Arc<Mutex<Freshest>>,
         counters: Arc<Counters>,
         clock: LogClock,
