@@ -11,6 +11,7 @@ fn introduction(node_id: u64, listed: &[u64]) -> Introduction {
         shard_count: 4,
         replication_factor: 3,
         listed: listed.iter().copied().collect(),
+        has_part: false,
     }
 }
 
