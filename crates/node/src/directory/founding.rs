@@ -29,6 +29,8 @@ pub(super) struct Introduction {
     listed: BTreeSet<u64>,
     /// The backup that its data begins with.
     restored_from: Option<[u8; 16]>,
+    /// It has a part already, and only asks whether that still is so: it does not wait to be let in.
+    has_part: bool,
 }
 
 /// What it hears.
@@ -51,7 +53,7 @@ pub(super) enum Heard {
 }
 
 impl Membership {
-    fn introduction(&self) -> Introduction {
+    fn introduction(&self, has_part: bool) -> Introduction {
         Introduction {
             newcomer: self.own.clone(),
             shard_count: self.config.shards.count,
@@ -62,6 +64,7 @@ impl Membership {
                 .restored
                 .as_ref()
                 .map(|restored| *restored.backup_id.as_bytes()),
+            has_part,
         }
     }
 }
@@ -77,7 +80,7 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
         ));
     }
     let genesis = match membership.part.lock().as_ref() {
-        None => return Ok(Heard::NoClusterYet(membership.introduction())),
+        None => return Ok(Heard::NoClusterYet(membership.introduction(false))),
         Some(part) => part.genesis.clone(),
     };
     if introduction.shard_count != membership.config.shards.count {
@@ -91,6 +94,9 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
         founders.any(|founder| founder.node_id == from && founder.disk_id == newcomer.disk_id)
     };
     let view = membership.view();
+    if introduction.has_part && !view.is_founded() {
+        return Err("this node does not know the directory yet".to_owned());
+    }
     let member = view.members.get(&from);
     let heard = match member {
         Some(member) if member.disk_id == newcomer.disk_id => Heard::Member {
@@ -103,8 +109,10 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
             genesis,
         },
         _ => {
-            let mut waiting = membership.waiting.lock();
-            waiting.insert(from, (newcomer, Instant::now()));
+            if !introduction.has_part {
+                let mut waiting = membership.waiting.lock();
+                waiting.insert(from, (newcomer, Instant::now()));
+            }
             Heard::Stranger {
                 known_with_another_disk: member.is_some(),
                 members: places(&view),
@@ -138,10 +146,32 @@ pub(super) async fn find_part(membership: &Membership) -> Part {
     }
 }
 
+/// Do the others say that this node, which has a part, is not a member any more? They stop telling it what the directory decides when
+/// it is removed, so it may never learn that from the directory itself.
+pub(super) async fn is_out(membership: &Membership) -> bool {
+    let payload = encode(&membership.introduction(true));
+    let own_id = membership.own.node_id;
+    let nodes = membership.nodes();
+    let others = nodes
+        .iter()
+        .map(|node| node.node_id)
+        .filter(|node| *node != own_id);
+    let asked = others.map(|node| membership.peers.introduce(node, payload.clone()));
+    let answers = join_all(asked).await;
+    let heard: Vec<Heard> = answers
+        .into_iter()
+        .flatten()
+        .flat_map(|answer| decode(&answer))
+        .collect();
+    let says_member = |heard: &Heard| matches!(heard, Heard::Member { .. });
+    let says_stranger = |heard: &Heard| matches!(heard, Heard::Stranger { .. });
+    heard.iter().any(says_stranger) && !heard.iter().any(says_member)
+}
+
 /// Asks the nodes that the configuration lists, and those of which they have told: the leader of the directory has to hear of this
 /// node, whoever it is.
 async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, Place>) -> Result<Part, String> {
-    let own = membership.introduction();
+    let own = membership.introduction(false);
     let payload = encode(&own);
     let own_id = membership.own.node_id;
     let all: BTreeSet<u64> = own.listed.iter().chain(learnt.keys()).copied().collect();

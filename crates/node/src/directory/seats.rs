@@ -22,6 +22,9 @@ const DIRECTORY_SNAPSHOT_ENTRIES: u64 = 500;
 /// How long the directory may take to write down where this node is reached.
 const RELOCATE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// How often a node asks whether it still is a member.
+const MEMBERSHIP_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Takes the part that this node's disk remembers, if it does: with every replica that it had.
 pub(crate) async fn take_part(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
     let Some(part) = membership.part.lock().clone() else {
@@ -68,12 +71,37 @@ async fn keep(membership: &Arc<Membership>) -> Result<(), MembershipStartError> 
             changed = views.changed() => if changed.is_err() {
                 return Ok(());
             },
+            () = watch_membership(membership) => {}
             why = document.fatal() => {
                 membership.must_stop(format!("the replica of the directory died: {why}"));
                 return Ok(());
             }
         }
     }
+}
+
+/// Asks the others now and then whether this node still is a member, and is not ready while they say that it is not. Never ends.
+async fn watch_membership(membership: &Membership) {
+    let mut was_out = false;
+    loop {
+        tokio::time::sleep(MEMBERSHIP_PAUSE).await;
+        let is_out = founding::is_out(membership).await;
+        if is_out {
+            let obstacle = not_a_member(membership);
+            tracing::warn!(obstacle, "the others do not know this node");
+            *membership.obstacle.lock() = Some(obstacle);
+        } else if was_out {
+            *membership.obstacle.lock() = None;
+        }
+        was_out = is_out;
+    }
+}
+
+fn not_a_member(membership: &Membership) -> String {
+    format!(
+        "node {} is not a member of its cluster (any more): stop it, or empty its data folder to let it join again",
+        membership.own.node_id
+    )
 }
 
 /// Takes over the directory as it is now, and who is reached where.
@@ -181,11 +209,7 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
         if was_member {
             membership.must_stop(format!("node {} was removed from its cluster", own.node_id));
         } else if directory.is_founded() {
-            let obstacle = format!(
-                "node {} is not a member of its cluster (any more): stop it, or empty its data folder to let it join again",
-                own.node_id
-            );
-            *membership.obstacle.lock() = Some(obstacle);
+            *membership.obstacle.lock() = Some(not_a_member(membership));
         }
         return Ok(());
     };

@@ -12,6 +12,7 @@ fn introduction(node_id: u64, listed: &[u64]) -> Introduction {
         replication_factor: 3,
         listed: listed.iter().copied().collect(),
         restored_from: None,
+        has_part: false,
     }
 }
 
