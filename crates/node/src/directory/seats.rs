@@ -213,6 +213,11 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
         }
         return Ok(());
     };
+    let own_generation = membership.part.lock().as_ref().map(|part| part.generation);
+    if own_generation.is_some_and(|own| member.generation < own) {
+        // What was before this node came, read while it catches up: about somebody else with its id.
+        return Ok(());
+    }
     membership.was_member.store(true, Ordering::Relaxed);
     {
         if member.disk_id != own.disk_id {
