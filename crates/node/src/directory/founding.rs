@@ -220,6 +220,7 @@ fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result
                     generation,
                     genesis,
                     seats: Default::default(),
+                    seats_version: 0,
                 });
             }
             Ok(Heard::Stranger {
@@ -286,6 +287,7 @@ fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result
             founders,
         }),
         seats: Default::default(),
+        seats_version: 0,
     })
 }
 

@@ -59,6 +59,9 @@ struct Part {
     genesis: Option<Genesis>,
     /// The replicas that it has on its disk: shard and generation.
     seats: BTreeMap<u32, u32>,
+    /// The version of the directory that said so. After a restart the directory may be read from an older one on, and what that says
+    /// of replicas is over: one that was erased since must never be begun again.
+    seats_version: u64,
 }
 
 /// This node's membership in the cluster. Shared by everything that asks or serves.

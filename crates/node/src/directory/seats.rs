@@ -204,6 +204,10 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
         (Some(genesis), false) => Arc::new(Directory::founded(genesis)),
         _ => directory,
     };
+    let acted_on = membership.part.lock().as_ref().map(|part| part.seats_version);
+    if acted_on.is_some_and(|acted_on| directory.version < acted_on) {
+        return Ok(());
+    }
     let Some(member) = directory.members.get(&own.node_id) else {
         let was_member = membership.was_member.load(Ordering::Relaxed);
         if was_member {
@@ -238,17 +242,23 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
             .map(|placement| placement.replicas.union(&placement.former).copied().collect())
             .unwrap_or_default();
         handle.set_holders(holders);
-        let genesis = genesis.as_ref();
+        let (genesis, version) = (genesis.as_ref(), directory.version);
         async move {
             let here = handle.replica_id();
             if here == wanted {
                 return Ok(());
             }
             if let Some(here) = here {
-                leave_seat(membership, handle, here).await?;
+                leave_seat(membership, handle, here, version).await?;
             }
             match wanted {
-                Some(wanted) => take_seat(membership, handle, wanted.generation, genesis).await,
+                Some(wanted) => {
+                    membership.remember(|part| {
+                        part.seats.insert(handle.shard(), wanted.generation);
+                        part.seats_version = version;
+                    })?;
+                    take_seat(membership, handle, wanted.generation, genesis).await
+                }
                 None => Ok(()),
             }
         }
@@ -278,6 +288,7 @@ async fn leave_seat(
     membership: &Membership,
     handle: &ShardHandle,
     here: ReplicaId,
+    version: u64,
 ) -> Result<(), StoresError> {
     let shard = handle.shard();
     tracing::info!(shard, replica = %here, "this node's replica of the shard has moved on: erasing it");
@@ -285,6 +296,7 @@ async fn leave_seat(
     // Forgotten first: a replica that is half erased must not be started again.
     membership.remember(|part| {
         part.seats.remove(&shard);
+        part.seats_version = version;
     })?;
     membership.stores.erase(shard, here.generation);
     Ok(())
@@ -309,9 +321,6 @@ async fn take_seat(
         0 => founders.get(&shard).cloned().unwrap_or_default(),
         _ => BTreeSet::new(),
     };
-    membership.remember(|part| {
-        part.seats.insert(shard, generation);
-    })?;
     let opening = Arc::clone(membership);
     let founding = founders.clone();
     let opened =
