@@ -8,7 +8,7 @@ use futures::future::join_all;
 use holdfast_ledger::LedgerOptions;
 use holdfast_shard::{DocumentOptions, Host, ReplicaId, ShardHandle, ShardOptions, start_document};
 
-use super::state::{Directory, DirectoryCommand, Genesis, Place};
+use super::state::{Directory, DirectoryCommand, Genesis, Newcomer, Place};
 use super::{DIRECTORY, Membership, MembershipStartError, Part, founding, plan};
 use crate::config::PeerSection;
 use crate::stores::StoresError;
@@ -190,6 +190,45 @@ async fn start_directory(membership: &Membership, part: &Part) -> Result<(), Mem
     Ok(())
 }
 
+/// What a directory says of this node.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is of a time before this node came, or before what this node has done already: it is read again while the node
+    /// catches up, and says nothing of the present.
+    OfThePast,
+    /// This node is not in it.
+    Stranger,
+    /// This node was in it and is not any more.
+    Removed,
+    /// Another disk is this node now.
+    Replaced,
+    /// This node is in it, perhaps where it is not reached any more.
+    Member { elsewhere: bool },
+}
+
+fn standing(directory: &Directory, own: &Newcomer, part: Option<&Part>, was_member: bool) -> Standing {
+    if part.is_some_and(|part| directory.version < part.seats_version) {
+        return Standing::OfThePast;
+    }
+    let Some(member) = directory.members.get(&own.node_id) else {
+        return match (was_member, directory.is_founded()) {
+            (true, _) => Standing::Removed,
+            (false, true) => Standing::Stranger,
+            (false, false) => Standing::OfThePast,
+        };
+    };
+    if part.is_some_and(|part| member.generation < part.generation) {
+        return Standing::OfThePast;
+    }
+    if member.disk_id != own.disk_id {
+        return Standing::Replaced;
+    }
+    Standing::Member {
+        // Founders compute the first version before they have heard where the others are.
+        elsewhere: directory.version > 1 && member.place != own.place,
+    }
+}
+
 /// Starts and ends replicas until this node has those that it should have.
 async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
     let directory = membership.view();
@@ -204,35 +243,33 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
         (Some(genesis), false) => Arc::new(Directory::founded(genesis)),
         _ => directory,
     };
-    let acted_on = membership.part.lock().as_ref().map(|part| part.seats_version);
-    if acted_on.is_some_and(|acted_on| directory.version < acted_on) {
-        return Ok(());
-    }
-    let Some(member) = directory.members.get(&own.node_id) else {
+    let standing = {
+        let part = membership.part.lock();
         let was_member = membership.was_member.load(Ordering::Relaxed);
-        if was_member {
-            membership.must_stop(format!("node {} was removed from its cluster", own.node_id));
-        } else if directory.is_founded() {
-            *membership.obstacle.lock() = Some(not_a_member(membership));
-        }
-        return Ok(());
+        standing(&directory, own, part.as_ref(), was_member)
     };
-    let own_generation = membership.part.lock().as_ref().map(|part| part.generation);
-    if own_generation.is_some_and(|own| member.generation < own) {
-        // What was before this node came, read while it catches up: about somebody else with its id.
-        return Ok(());
-    }
-    membership.was_member.store(true, Ordering::Relaxed);
-    {
-        if member.disk_id != own.disk_id {
+    match standing {
+        Standing::OfThePast => return Ok(()),
+        Standing::Stranger => {
+            *membership.obstacle.lock() = Some(not_a_member(membership));
+            return Ok(());
+        }
+        Standing::Removed => {
+            membership.must_stop(format!("node {} was removed from its cluster", own.node_id));
+            return Ok(());
+        }
+        Standing::Replaced => {
             membership.must_stop(format!(
                 "another disk has taken over as node {}: this one must not go on; empty its data folder or remove it",
                 own.node_id
             ));
             return Ok(());
         }
-        if directory.version > 1 && member.place != own.place {
-            relocate(membership);
+        Standing::Member { elsewhere } => {
+            membership.was_member.store(true, Ordering::Relaxed);
+            if elsewhere {
+                relocate(membership);
+            }
         }
     }
     let arranged = membership.shards.iter().map(|handle| {
@@ -358,3 +395,6 @@ fn options(membership: &Membership, shard: u32, generation: u32, founders: BTree
         ..ShardOptions::new(shard, membership.identity.node_id, founders, ledger)
     }
 }
+
+#[cfg(test)]
+mod tests;
