@@ -126,7 +126,9 @@ pub(super) fn drain(membership: &Membership, request: v1::DrainNodeRequest) -> R
             let node = request.node_ids.iter().find(|node| nodes.contains(node))?;
             Some((shard, *node))
         });
-    if let (Some((shard, node)), false) = (stuck, request.undo) {
+    // What was decided goes on, and asking for it again is no new decision: a node may be away by now.
+    let decided = after.version == membership.view().version;
+    if let Some((shard, node)) = stuck.filter(|_| !request.undo && !decided) {
         return Err(errors::invalid(format!(
             "node_ids: without node {node} shard {shard} has no node for its {} replicas: add a node first, or bring back one that is down",
             at_the_end.replication_factor

@@ -279,6 +279,33 @@ async fn a_lost_node_is_replaced_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_may_be_asked_for_again_while_the_node_it_needs_is_away() {
+    let mut cluster = TestCluster::start_with(3, |config| config.shards.count = SHARDS).await;
+    cluster.start_newcomer().await;
+    let request = v1::AddNodeRequest {
+        node_id: 4,
+        without_rebalance: true,
+        dry_run: false,
+    };
+    eventually("the node is let in and heard", || async {
+        cluster.admin(0).add_node(request).await.ok()?;
+        let now = placement(&cluster, 0).await;
+        let heard = |member: &v1::Member| member.node_id == 4 && member.reachable;
+        now.members.iter().any(heard).then_some(())
+    })
+    .await;
+    assert!(drain(&cluster, &[2]).await.unwrap().changed);
+    cluster.stop(3).await;
+    assert!(
+        !drain(&cluster, &[2]).await.unwrap().changed,
+        "it is decided already"
+    );
+    cluster.start_again(3).await;
+    settled_on(&cluster, &[1, 3, 4]).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_is_refused_and_a_dry_run_changes_nothing() {
     let mut cluster = TestCluster::start_with(3, |config| config.shards.count = SHARDS).await;
     let before = eventually("the directory is there", || async {
