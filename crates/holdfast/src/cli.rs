@@ -172,7 +172,8 @@ mod tests {
                 .collect();
             assert!(!examples.is_empty(), "{path} has no example");
             for example in examples {
-                let line = example.split(" >").next().unwrap_or_default();
+                let before_redirect = example.split(" >").next().unwrap_or_default();
+                let line = before_redirect.split(" #").next().unwrap_or_default();
                 let arguments = line.split_whitespace();
                 let parsed = Cli::try_parse_from(std::iter::once("holdfast").chain(arguments));
                 assert!(parsed.is_ok(), "{path}: {example}: {}", parsed.unwrap_err());
