@@ -143,7 +143,8 @@ async fn lead_directory(
         *even_since = None;
         return;
     }
-    let everybody_is_heard = directory.members.keys().all(|node| live.contains(node));
+    let mut members = directory.members.iter();
+    let everybody_is_heard = members.all(|(node, member)| member.draining || live.contains(node));
     let since = *even_since.get_or_insert_with(Instant::now);
     if everybody_is_heard || since.elapsed() >= ABSENCE_PATIENCE {
         *even_since = None;
