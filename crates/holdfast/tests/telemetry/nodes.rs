@@ -57,7 +57,7 @@ impl Cluster {
             let [client, peer, http] = ports;
             let config = format!(
                 "[node]\nnode_id = {node_id}\ndata_dir = \"data-{node_id}\"\n\
-                 [listen]\nclient = \"127.0.0.1:{client}\"\npeer = \"127.0.0.1:{peer}\"\nhttp = \"127.0.0.1:{http}\"\n\
+                 [listen]\nclient = \"127.0.0.1:{client}\"\npeer = \"127.0.0.1:{peer}\"\nhttp = \"127.0.0.1:{http}\"\nadmin = \"127.0.0.1:0\"\n\
                  [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 600\nelection_timeout_max_ms = 1200\n\
                  [storage]\nlog_segment_bytes = 33554432\n\
                  [limits]\ndefault_deadline_ms = 30000\n\
