@@ -26,7 +26,7 @@ pub struct NodePlace {
 
 impl NodePlace {
     /// Writes the configuration of a node that is a cluster of its own and writes no snapshot: all of its state comes
-    /// from its log when it starts. It takes three ports.
+    /// from its log when it starts. It takes four ports.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -40,7 +40,7 @@ impl NodePlace {
         };
         let config = json!({
             "node": { "node_id": 1, "data_dir": place.data },
-            "listen": { "client": place.client_address, "peer": address(1), "http": place.http_address },
+            "listen": { "client": place.client_address, "peer": address(1), "http": place.http_address, "admin": address(3) },
             "shards": { "count": shards },
             // The largest number there is.
             "raft": { "snapshot_every_entries": 100_000_000 },

@@ -14,7 +14,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "holdfast/v1/transfers.proto",
         "holdfast/v1/availability.proto",
         "holdfast/v1/changes.proto",
+        "holdfast/v1/backup.proto",
         "holdfast/v1/cluster.proto",
+        "holdfast/v1/admin.proto",
         "holdfast/v1/history.proto",
         "holdfast/peer/v1/peer.proto",
     ];

@@ -1,6 +1,7 @@
 """What the tests share: the rendered chart, the holdfast binary, promtool."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,22 +14,39 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "holdfast"
 RELEASE, NAMESPACE = "holdfast", "shop"
 
+# What the values must say before there is a cluster: with certificates, or knowingly without.
+PLAINTEXT = {"allowPlaintext": True, "tls": {"enabled": False}}
+CERT_MANAGER = {"tls": {"certManager": {"enabled": True, "nodeIssuer": {"name": "holdfast-ca"}}}}
+RULE = {"principals": ["spiffe://shop/checkout"], "verbs": ["reserve", "read"], "storefronts": ["web"], "warehouses": ["*"]}
+
 # The value files, and what they leave off.
 EVERYTHING = {
     "replicaCount": 5,
+    "tls": {
+        "nodeSecretPrefix": "our-node-",
+        "operatorSecret": "our-operator",
+        "testSecret": "our-test",
+        "clientCaSecret": "our-clients",
+        "operatorPrincipal": "spiffe://shop/operator",
+    },
+    "policy": {"rules": [RULE]},
+    "zoneFromPodLabel": True,
     "image": {"digest": "sha256:" + "0" * 64},
     "imagePullSecrets": [{"name": "pull"}],
     "config": {
         "node": {"cluster_id": "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d", "threads": 4},
+        "cluster": {"replication_factor": 5},
         "raft": {"heartbeat_ms": 60, "spread_leaders": True},
         "ledger": {"shipped_retention_ms": 7776000000},
         "storage": {"log_segment_bytes": 134217728},
+        "telemetry": {"otlp_endpoint": "http://collector.monitoring.svc.cluster.local:4317", "trace_per_mille": 5},
         "log": {"format": "json", "level": "info,openraft=error,holdfast_node=debug"},
     },
-    "persistence": {"storageClassName": "fast"},
+    "persistence": {"storageClassName": "fast", "whenScaled": "Delete"},
     "nodeSelector": {"disk": "nvme"},
     "tolerations": [{"key": "dedicated", "operator": "Equal", "value": "holdfast", "effect": "NoSchedule"}],
     "priorityClassName": "shop-critical",
+    "networkPolicy": {"collectorTo": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
     "podAnnotations": {"example.org/owner": "inventory"},
     "serviceMonitor": {"enabled": True, "labels": {"release": "monitoring"}},
     "prometheusRule": {"enabled": True, "labels": {"release": "monitoring"}, "runbookBaseUrl": "https://runbooks.example.org/"},
@@ -38,7 +56,10 @@ VARIANTS = ["values.yaml", "values-production.yaml", "values-minimal.yaml", "eve
 
 
 def values_of(variant):
-    return EVERYTHING if variant == "everything" else yaml.safe_load((CHART / variant).read_text())
+    if variant == "everything":
+        return EVERYTHING
+    values = yaml.safe_load((CHART / variant).read_text())
+    return values | PLAINTEXT if variant == "values.yaml" else values
 
 
 class Rendered:
@@ -46,6 +67,8 @@ class Rendered:
 
     def __init__(self, values, name=RELEASE, namespace=NAMESPACE):
         self.name = name
+        if "tls" not in values and "allowPlaintext" not in values:
+            values = values | PLAINTEXT
         with helm_python.Chart.load(CHART) as chart:
             files = chart.render(values, name=name, namespace=namespace)
             self.values = chart.merge_values(values)
@@ -74,6 +97,18 @@ class Rendered:
         return self.one("Pod", "-test")["spec"]
 
     @property
+    def has_tls(self):
+        return self.values["tls"]["enabled"]
+
+    def job_pod(self, name):
+        return self.one("Job", f"-{name}")["spec"]["template"]["spec"]
+
+    @property
+    def all_pods(self):
+        jobs = [each["spec"]["template"]["spec"] for each in self.all("Job")]
+        return [self.node_pod, self.test_pod, *jobs]
+
+    @property
     def node_toml(self):
         return self.one("ConfigMap", "-node")["data"]["node.toml"]
 
@@ -86,12 +121,15 @@ class Rendered:
 
     def environment(self, pod):
         """The environment of one node's pod, with what Kubernetes fills in."""
-        label = "metadata.labels['apps.kubernetes.io/pod-index']"
-        fields = {label: str(pod)}
-        return {
-            each["name"]: each["value"] if "value" in each else fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
-            for each in self.node_container["env"]
+        fields = {
+            "metadata.labels['apps.kubernetes.io/pod-index']": str(pod),
+            "metadata.labels['topology.kubernetes.io/zone']": "zone-a",
         }
+        environment = {}
+        for each in self.node_container["env"]:
+            value = each["value"] if "value" in each else fields[each["valueFrom"]["fieldRef"]["fieldPath"]]
+            environment[each["name"]] = re.sub(r"\$\((\w+)\)", lambda name: environment[name[1]], value)
+        return environment
 
 
 @pytest.fixture(scope="session", params=VARIANTS)

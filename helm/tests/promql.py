@@ -22,6 +22,7 @@ def named(expression):
         return " "
 
     text = re.sub(r"\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)", take_labels, text)
+    text = re.sub(r'"[^"]*"', " ", text)
     text = re.sub(r"\[[^\]]*\]", " ", text)
     text = re.sub(r"\boffset\s+\w+", " ", text)
     found = re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", text)

@@ -56,7 +56,7 @@ def test_runbooks_link_to_what_exists_and_name_alerts_that_exist():
 def commands_in(text):
     """What is told to be run: the words after `holdfast`, up to what cannot be a command or an option."""
     # Not the release of that name, as in `helm test holdfast --logs`.
-    for found in re.findall(r"(?:^|[`\s])(?<!install )(?<!test )holdfast((?: +(?:--)?[a-z][a-z-]*)+)", text, re.MULTILINE):
+    for found in re.findall(r"(?:^|[`\s])(?<!install )(?<!upgrade )(?<!test )holdfast((?: +(?:--)?[a-z][a-z-]*)+)", text, re.MULTILINE):
         yield found.split()
 
 

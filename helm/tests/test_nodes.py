@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 import subprocess
 
 import promql
 import pytest
 import yaml
-from conftest import ROOT, Rendered
+from conftest import CERT_MANAGER, ROOT, RULE, Rendered
 from nodes import Cluster, eventually
 
 # What Prometheus adds by itself to what it scrapes.
@@ -40,6 +41,33 @@ def test_the_test_pod_fails_when_a_command_does_nothing(cluster, command):
     done = cluster.run_test_pod(wrapper)
     assert done.returncode != 0
     assert "failed: " in done.stderr
+
+
+def test_with_certificates_the_chart_grants_its_own_pods_what_they_need_and_no_more(holdfast, tmp_path):
+    clients = {"certManager": CERT_MANAGER["tls"]["certManager"] | {"clientIssuer": {"name": "clients"}}}
+    rendered = Rendered({"replicaCount": 3, "tls": clients, "policy": {"rules": [RULE]}})
+    with Cluster(holdfast, tmp_path, rendered) as cluster:
+        done = cluster.run_test_pod()
+        assert done.returncode == 0, done.stdout + done.stderr
+        operator, tester = cluster.certificate_of(rendered.job_pod("add")), cluster.certificate_of(rendered.test_pod)
+
+        def run(certificate, *arguments):
+            environment = certificate | {
+                "HOLDFAST_ENDPOINTS": cluster.endpoints,
+                "HOLDFAST_ADMIN_ADDRESS": ",".join(f"localhost:{node.admin}" for node in cluster.nodes),
+            }
+            return subprocess.run([holdfast, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+
+        handed_over = run(operator, "cluster", "transfer-leader", "0")
+        assert handed_over.returncode == 0, handed_over.stderr
+        for certificate, arguments in [
+            (tester, ["cluster", "transfer-leader", "0"]),
+            (operator, ["stock", "receive", "SHIRT-1", "--warehouse", "LONDON", "--quantity", "1"]),
+            (tester, ["stock", "receive", "SHIRT-1", "--warehouse", "LONDON", "--quantity", "1"]),
+        ]:
+            denied = run(certificate, *arguments)
+            assert denied.returncode == 1 and "permission_denied" in denied.stderr, denied.stderr
+        assert cluster.nodes[0].get(rendered.node_container["livenessProbe"]["httpGet"]["path"])[0] == 200
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +138,8 @@ def test_names_are_found_in_an_expression():
     assert metrics == {"a_total", "b", "c", "d"}
     assert labels == {"shard", "le", "x", "y", "job"}
     assert compared == {("x", "1|2"), ("y", "z")}
+    # The label that is made of another is not one that a node shows, and what is written in strings is not looked at.
+    assert promql.named('a and on (p) label_replace(b, "p", "$1", "n", "(.+)")')[0] == {"a", "b"}
 
 
 def test_a_metric_that_does_not_exist_is_found(page):
@@ -142,6 +172,40 @@ def test_a_node_without_a_majority_is_alive_for_its_probe_and_stops_in_time(hold
         assert first.get(liveness)[0] == 200
         seconds, code = first.stop()
         assert code == 0 and seconds < grace
+
+
+def test_the_charts_jobs_let_a_node_join_and_leave_and_join_again(holdfast, tmp_path):
+    three, four = Rendered({}), Rendered({"replicaCount": 4})
+    cluster = Cluster(holdfast, tmp_path, three)
+    # Helm starts it when the objects are there, which may be long before the nodes are.
+    early = cluster.start_job(three, "add")
+    with cluster:
+        said, _ = early.communicate(timeout=120)
+        assert early.returncode == 0, said
+        # An upgrade that changes nothing.
+        assert "no node to drain" in cluster.run_job(three, "drain")
+        cluster.ask("stock", "receive", "SHIRT-1", "--warehouse", "LDN-1", "--quantity", "7")
+
+        cluster.start(four)
+        cluster.run_job(four, "add")
+        members = {member["node_id"]: member for member in cluster.placement()["members"]}
+        assert members.keys() == {1, 2, 3, 4} and members[4]["replicas"] > 0
+        eventually("the new node is ready", cluster.pods[4].is_ready)
+
+        cluster.run_job(three, "drain")
+        assert [member["node_id"] for member in cluster.placement()["members"]] == [1, 2, 3]
+        cluster.pods.pop(4).end()
+
+        # With the volume that was kept it is refused, and told what to do.
+        cluster.start(four)
+        eventually("it knows that it is out", lambda: "empty its data folder" in cluster.pods[4].get("/readyz")[1])
+        cluster.pods.pop(4).end()
+        shutil.rmtree(tmp_path / "node-4" / "data")
+        cluster.start(four)
+        cluster.run_job(four, "add")
+        eventually("it is ready again", cluster.pods[4].is_ready)
+        (answer,) = cluster.ask("stock", "get", "SHIRT-1")
+        assert [cell["on_hand"] for cell in answer["cells"]] == [7]
 
 
 def test_the_configuration_of_the_compose_file_is_one_that_nodes_take(tmp_path, check_config):

@@ -6,11 +6,11 @@ import helm_python
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import CHART, NAMESPACE, RELEASE, ROOT, VARIANTS, Rendered, values_of
+from conftest import CERT_MANAGER, CHART, NAMESPACE, PLAINTEXT, RELEASE, ROOT, RULE, VARIANTS, Rendered, values_of
 
-# Of the Prometheus operator, and not in Kubernetes' own schemas.
-OPERATOR_KINDS = {"ServiceMonitor", "PrometheusRule"}
-OLDEST_KUBERNETES = "1.28"
+# Of the Prometheus operator and cert-manager, and not in Kubernetes' own schemas.
+OPERATOR_KINDS = {"ServiceMonitor", "PrometheusRule", "Certificate"}
+OLDEST_KUBERNETES = "1.30"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -58,6 +58,7 @@ def test_names_are_short_enough_for_every_release_and_the_objects_of_two_release
 def test_services_and_policies_select_the_nodes_and_nothing_else(rendered):
     template = rendered.one("StatefulSet")["spec"]["template"]["metadata"]["labels"]
     test_labels = rendered.one("Pod", "-test")["metadata"]["labels"]
+    job_labels = rendered.one("Job", "-add")["spec"]["template"]["metadata"]["labels"]
     selectors = [service["spec"]["selector"] for service in rendered.all("Service")]
     selectors += [each["spec"]["selector"]["matchLabels"] for each in rendered.all("PodDisruptionBudget")]
     selectors += [each["spec"]["podSelector"]["matchLabels"] for each in rendered.all("NetworkPolicy")]
@@ -67,6 +68,7 @@ def test_services_and_policies_select_the_nodes_and_nothing_else(rendered):
     for selector in selectors:
         assert selector.items() <= template.items(), selector
         assert not selector.items() <= test_labels.items(), selector
+        assert not selector.items() <= job_labels.items(), selector
 
 
 def test_ports_of_services_probes_and_policies_are_those_that_the_nodes_listen_on(rendered):
@@ -77,16 +79,23 @@ def test_ports_of_services_probes_and_policies_are_those_that_the_nodes_listen_o
     for service in rendered.all("Service"):
         for port in service["spec"]["ports"]:
             assert port["port"] == ports[port["targetPort"]]
-    assert container["readinessProbe"]["grpc"]["port"] == ports["client"]
-    for probe in ["startupProbe", "livenessProbe"]:
-        assert container[probe]["httpGet"]["port"] == "http"
+    if not rendered.has_tls:
+        assert container["readinessProbe"]["grpc"]["port"] == ports["client"]
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"]:
+        if "httpGet" in container[probe]:
+            assert container[probe]["httpGet"]["port"] == "http"
+            assert container[probe]["httpGet"].get("scheme", "HTTP") == ("HTTPS" if rendered.has_tls else "HTTP")
     exposed = (ROOT / "cluster" / "Dockerfile").read_text().split("EXPOSE ")[1].splitlines()[0]
     assert {int(port) for port in exposed.split()} == set(ports.values())
 
 
 def test_readiness_asks_grpc_and_liveness_asks_nothing_that_needs_a_quorum(rendered):
     container = rendered.node_container
-    assert set(container["readinessProbe"]) & {"httpGet", "exec", "tcpSocket"} == set()
+    if rendered.has_tls:
+        # The probe for gRPC speaks no TLS.
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz" and "grpc" not in container["readinessProbe"]
+    else:
+        assert set(container["readinessProbe"]) & {"httpGet", "exec", "tcpSocket"} == set()
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container["startupProbe"]["httpGet"]["path"] == "/livez"
     patience = container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"]
@@ -95,16 +104,23 @@ def test_readiness_asks_grpc_and_liveness_asks_nothing_that_needs_a_quorum(rende
 
 def test_a_node_may_take_as_long_to_stop_as_it_drains_and_longer(rendered):
     drain_ms = tomllib.loads(rendered.node_toml)["limits"]["drain_ms"]
-    assert rendered.node_pod["terminationGracePeriodSeconds"] * 1000 >= drain_ms + 10_000
+    sleep_ms = rendered.node_container["lifecycle"]["preStop"]["sleep"]["seconds"] * 1000
+    # Whoever routes to the pod hears of its end within seconds, and the sleep counts.
+    assert sleep_ms >= 5_000
+    assert rendered.node_pod["terminationGracePeriodSeconds"] * 1000 >= sleep_ms + drain_ms + 10_000
 
 
-@pytest.mark.parametrize("nodes", [1, 3, 5])
+def test_a_node_that_need_not_wait_has_no_hook():
+    assert "lifecycle" not in Rendered({"preStopSleepSeconds": 0}).node_container
+
+
+@pytest.mark.parametrize("nodes", range(1, 10))
 def test_a_drain_never_takes_the_majority(nodes):
     budget = Rendered({"replicaCount": nodes}).one("PodDisruptionBudget")["spec"]
     assert set(budget) == {"maxUnavailable", "selector"}
     majority = nodes // 2 + 1
     assert nodes - budget["maxUnavailable"] >= majority
-    if nodes > 1:
+    if nodes > 2:
         assert budget["maxUnavailable"] >= 1, "machines could never be drained"
 
 
@@ -115,7 +131,7 @@ def test_nodes_start_together_find_each_other_before_they_are_ready_and_keep_the
     assert stateful_set["podManagementPolicy"] == "Parallel"
     assert nodes["publishNotReadyAddresses"] is True and nodes["clusterIP"] == "None"
     assert stateful_set["serviceName"] == rendered.one("Service", "-nodes")["metadata"]["name"]
-    assert stateful_set["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    assert stateful_set["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
     assert "publishNotReadyAddresses" not in rendered.one("Service")["spec"]
 
 
@@ -128,14 +144,16 @@ def test_nodes_are_spread_over_zones_and_machines(rendered):
     assert constraints["kubernetes.io/hostname"]["whenUnsatisfiable"] == wanted["hosts"]
 
 
-@pytest.mark.parametrize("nodes, zones", [(1, 1), (3, 3), (5, 3)])
-def test_nodes_that_must_be_spread_wait_where_there_are_too_few_machines_or_zones(nodes, zones):
+@pytest.mark.parametrize("nodes", [1, 3, 9])
+def test_nodes_that_must_be_spread_wait_where_there_are_too_few_machines_or_zones(nodes):
     strict, loose = (
         Rendered({"replicaCount": nodes, "topologySpread": {"zones": when, "hosts": when}}).node_pod["topologySpreadConstraints"]
         for when in ("DoNotSchedule", "ScheduleAnyway")
     )
     # Without it Kubernetes takes two machines for all there are, and puts two of three nodes on one.
-    assert [each["minDomains"] for each in strict] == [zones, nodes]
+    # With fewer than minDomains the emptiest counts as empty: then no machine gets a second node, no zone of two a second.
+    zones, machines = (each["minDomains"] for each in strict)
+    assert zones == 3 and machines >= nodes
     # Kubernetes refuses it there.
     assert not any("minDomains" in each for each in loose)
 
@@ -143,7 +161,7 @@ def test_nodes_that_must_be_spread_wait_where_there_are_too_few_machines_or_zone
 def test_production_never_puts_two_of_three_nodes_on_one_machine_or_in_one_zone():
     rendered = Rendered(values_of("values-production.yaml"))
     constraints = rendered.node_pod["topologySpreadConstraints"]
-    assert [(each["whenUnsatisfiable"], each["minDomains"]) for each in constraints] == [("DoNotSchedule", 3)] * 2
+    assert [(each["whenUnsatisfiable"], each["minDomains"]) for each in constraints] == [("DoNotSchedule", 3), ("DoNotSchedule", 9)]
 
 
 def test_a_changed_configuration_restarts_the_nodes():
@@ -157,7 +175,7 @@ def test_a_changed_configuration_restarts_the_nodes():
 @pytest.mark.parametrize(
     "change",
     [
-        {"replicaCount": 5},
+        {"config": {"cluster": {"replication_factor": 5}}},
         {"config": {"shards": {"count": 8}}},
         {"config": {"ledger": {"operation_window_ms": 3600000}}},
         {"config": {"node": {"cluster_id": "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d"}}},
@@ -172,14 +190,14 @@ def test_what_is_fixed_is_in_an_immutable_object_that_would_have_to_change(chang
 
 
 def test_what_is_not_fixed_can_be_changed():
-    change = {"config": {"limits": {"drain_ms": 5000}, "raft": {"spread_leaders": True}, "log": {"format": "pretty"}}}
+    change = {"replicaCount": 5, "config": {"limits": {"drain_ms": 5000}, "raft": {"spread_leaders": True}, "log": {"format": "pretty"}}}
     facts = [Rendered(values).one("ConfigMap", "-facts")["data"] for values in ({}, change)]
     assert facts[0] == facts[1]
 
 
 def test_helm_comes_to_the_fixed_object_before_the_one_that_nodes_read():
     with helm_python.Config(namespace=NAMESPACE) as config:
-        manifest = config.install(CHART, RELEASE, {}, dry_run="client")["manifest"]
+        manifest = config.install(CHART, RELEASE, PLAINTEXT, dry_run="client")["manifest"]
     order = [each["metadata"]["name"] for each in yaml.safe_load_all(manifest) if each["kind"] in ("ConfigMap", "StatefulSet")]
     assert order == ["holdfast-facts", "holdfast-node", "holdfast"]
 
@@ -205,9 +223,20 @@ def test_monitoring_scrapes_every_node_ready_or_not_under_the_name_that_the_aler
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": [NAMESPACE]}
     assert monitor["metadata"]["labels"]["release"] == "monitoring"
     assert set(monitor["spec"]) == {"jobLabel", "namespaceSelector", "selector", "endpoints"}
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"]["ca"]["secret"] == {"name": "our-node-1", "key": "ca.crt"}
 
 
 def test_the_notes_say_how_to_go_on(rendered):
-    for part in ["holdfast.shop.svc.cluster.local:7301", "helm test holdfast --namespace shop", "plaintext"]:
+    scheme = "https" if rendered.has_tls else "http"
+    for part in [f"{scheme}://holdfast.shop.svc.cluster.local:7301", "holdfast-admin.shop", "helm test holdfast --namespace shop"]:
         assert part in rendered.notes
-    assert ("survives no loss" in rendered.notes) == (rendered.values["replicaCount"] == 1)
+    assert ("everything is plaintext" in rendered.notes) == (not rendered.has_tls)
+    assert ("no loss" in rendered.notes) == (rendered.values["replicaCount"] < 3)
+
+
+def test_the_notes_warn_of_what_is_left_open():
+    assert "may do everything but administer" in Rendered(CERT_MANAGER).notes
+    assert "may do everything" not in Rendered(CERT_MANAGER | {"policy": {"rules": [RULE]}}).notes
+    assert "Two nodes survive" in Rendered({"replicaCount": 2}).notes
+    assert "holdfast cluster drain" in Rendered({"scaling": {"jobs": False}}).notes

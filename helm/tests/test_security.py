@@ -5,8 +5,8 @@ import copy
 import pytest
 from conftest import ROOT, Rendered, values_of
 
-# What `restricted` allows, less what a chart without secrets needs.
-VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim"}
+# What `restricted` allows, less what this chart does not need.
+VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected"}
 
 
 def violations(pod):
@@ -46,8 +46,9 @@ def violations(pod):
 
 
 def test_every_pod_is_restricted(rendered):
-    assert violations(rendered.node_pod) == []
-    assert violations(rendered.test_pod) == []
+    assert len(rendered.all_pods) == 4
+    for pod in rendered.all_pods:
+        assert violations(pod) == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_the_account_may_do_nothing_and_there_are_no_secrets(rendered):
     assert not kinds & {"Secret", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
     account = rendered.one("ServiceAccount")
     assert account["automountServiceAccountToken"] is False
-    assert rendered.node_pod["serviceAccountName"] == rendered.test_pod["serviceAccountName"] == account["metadata"]["name"]
+    assert {pod["serviceAccountName"] for pod in rendered.all_pods} == {account["metadata"]["name"]}
 
 
 def test_the_user_is_the_one_of_the_image_and_only_the_volume_can_be_written(rendered):
@@ -112,19 +113,39 @@ def test_only_nodes_call_the_peer_port(rendered):
 def test_values_say_who_calls_the_client_port_besides_nodes_and_helm_test(rendered):
     labels = rendered.one("StatefulSet")["spec"]["selector"]["matchLabels"]
     nodes = {"podSelector": {"matchLabels": labels}}
-    test = {"podSelector": {"matchLabels": {**labels, "app.kubernetes.io/component": "test"}}}
-    assert callers(rendered, 7301) == [nodes, test, *rendered.values["networkPolicy"]["clientFrom"]]
+    test, jobs = ({"podSelector": {"matchLabels": {**labels, "app.kubernetes.io/component": each}}} for each in ("test", "operator"))
+    assert callers(rendered, 7301) == [nodes, test, jobs, *rendered.values["networkPolicy"]["clientFrom"]]
     assert test["podSelector"]["matchLabels"].items() <= rendered.one("Pod", "-test")["metadata"]["labels"].items()
+
+
+def test_only_the_jobs_of_the_chart_and_named_operators_call_the_admin_port():
+    friend = {"namespaceSelector": {"matchLabels": {"team": "sre"}}}
+    for extra in ([], [friend]):
+        rendered = Rendered({"networkPolicy": {"adminFrom": extra}})
+        labels = rendered.one("StatefulSet")["spec"]["selector"]["matchLabels"] | {"app.kubernetes.io/component": "operator"}
+        assert callers(rendered, 7304) == [{"podSelector": {"matchLabels": labels}}, *extra]
+        for job in rendered.all("Job"):
+            assert labels.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+        others = [rendered.one("Pod", "-test")["metadata"]["labels"], rendered.one("StatefulSet")["spec"]["template"]["metadata"]["labels"]]
+        assert not any(labels.items() <= each.items() for each in others)
+
+
+def test_only_a_headless_service_of_its_own_has_the_admin_port(rendered):
+    found = [each for each in rendered.all("Service") if any(port["port"] == 7304 for port in each["spec"]["ports"])]
+    assert [each["metadata"]["name"] for each in found] == ["holdfast-admin"]
+    assert found[0]["spec"]["clusterIP"] == "None" and len(found[0]["spec"]["ports"]) == 1
 
 
 def test_only_monitoring_reads_the_metrics(rendered):
     assert callers(rendered, 7303) == rendered.values["networkPolicy"]["monitoringFrom"]
 
 
-def test_nodes_call_only_each_other_and_dns(rendered):
+def test_nodes_call_only_each_other_dns_and_the_collector(rendered):
     assert policy(rendered)["policyTypes"] == ["Ingress", "Egress"]
     nodes = {"podSelector": {"matchLabels": rendered.one("StatefulSet")["spec"]["selector"]["matchLabels"]}}
-    peers, dns = policy(rendered)["egress"]
+    peers, dns, *collector = policy(rendered)["egress"]
+    wanted = rendered.values["networkPolicy"]["collectorTo"]
+    assert collector == ([{"to": wanted, "ports": [{"port": 4317}]}] if wanted else [])
     assert peers == {"to": [nodes], "ports": [{"port": 7301}, {"port": 7302}]}
     assert dns["to"] == rendered.values["networkPolicy"]["dnsTo"]
     assert {(each["protocol"], each["port"]) for each in dns["ports"]} == {("UDP", 53), ("TCP", 53)}
@@ -132,12 +153,12 @@ def test_nodes_call_only_each_other_and_dns(rendered):
 
 def test_every_port_of_a_policy_is_in_some_test(rendered):
     ports = {each["port"] for rule in policy(rendered)["ingress"] for each in rule["ports"]}
-    assert ports == {7301, 7302, 7303}
+    assert ports == {7301, 7302, 7303, 7304}
 
 
 def test_nobody_is_let_in_where_the_list_is_empty():
-    closed = Rendered({"networkPolicy": {"clientFrom": [], "monitoringFrom": [], "dnsTo": []}})
-    assert len(policy(closed)["ingress"]) == 2 and len(policy(closed)["egress"]) == 1
+    closed = Rendered({"networkPolicy": {"clientFrom": [], "adminFrom": [], "monitoringFrom": [], "dnsTo": []}})
+    assert len(policy(closed)["ingress"]) == 3 and len(policy(closed)["egress"]) == 1
     assert all(rule["from"] for rule in policy(closed)["ingress"])
 
 

@@ -7,14 +7,14 @@ import tomllib
 import helm_python
 import pytest
 import values_table
-from conftest import CHART, Rendered
+from conftest import CERT_MANAGER, CHART, RULE, Rendered
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 CONFIG = SCHEMA["properties"]["config"]["properties"]
 
 WRONG = [
-    ({"replicaCount": 2}, ["/replicaCount", "1, 3, 5"]),
-    ({"replicaCount": 4}, ["/replicaCount", "1, 3, 5"]),
+    ({"replicaCount": 0}, ["/replicaCount", "1"]),
+    ({"replicaCount": 10}, ["/replicaCount", "9"]),
     ({"replicaCount": "3"}, ["/replicaCount"]),
     ({"replicas": 3}, ["replicas"]),
     ({"clusterDomain": "cluster.local."}, ["/clusterDomain"]),
@@ -36,8 +36,28 @@ WRONG = [
     ({"config": {"raft": {"spread_leaders": "yes"}}}, ["/config/raft/spread_leaders", "boolean"]),
     ({"config": {"log": {"format": "xml"}}}, ["/config/log/format", "json"]),
     ({"config": {"log": {"level": 'info"\n[node]'}}}, ["/config/log/level"]),
-    ({"config": {"limits": {"drain_ms": 20001}}}, ["terminationGracePeriodSeconds is 30", "31", "drain_ms"]),
-    ({"terminationGracePeriodSeconds": 19}, ["terminationGracePeriodSeconds is 19", "20"]),
+    ({"config": {"telemetry": {"otlp_endpoint": "collector:4317"}}}, ["/config/telemetry/otlp_endpoint"]),
+    ({"config": {"limits": {"drain_ms": 20001}}}, ["terminationGracePeriodSeconds is 30", "36", "drain_ms", "preStopSleepSeconds (5)"]),
+    ({"terminationGracePeriodSeconds": 24}, ["terminationGracePeriodSeconds is 24", "25"]),
+    ({"preStopSleepSeconds": -1}, ["/preStopSleepSeconds", "0"]),
+    ({"tls": {"enabled": False}}, ["allowPlaintext: true"]),
+    (CERT_MANAGER | {"allowPlaintext": True}, ["allowPlaintext is true although tls.enabled is"]),
+    ({"tls": {"certManager": {"enabled": True}}}, ["tls.certManager.nodeIssuer.name is empty"]),
+    ({"tls": {"certManager": {"enabled": True, "nodeIssuer": {"name": "ca"}, "duration": "30d"}}}, ["/tls/certManager/duration"]),
+    ({"tls": {"certificates": {}}}, ["/tls", "certificates"]),
+    ({"tls": {"operatorPrincipal": "Jane Doe"}}, ["/tls/operatorPrincipal"]),
+    ({"policy": {"rules": [RULE]}}, ["policy is set without tls.enabled"]),
+    (CERT_MANAGER | {"policy": {"rules": [RULE], "admins": ["a"]}}, ["policy.admins is set beside policy.rules"]),
+    (CERT_MANAGER | {"policy": {"rules": [{"principals": ["a"]}]}}, ["/policy/rules/0", "verbs"]),
+    (CERT_MANAGER | {"policy": {"rules": [RULE | {"verbs": []}]}}, ["/policy/rules/0/verbs"]),
+    ({"scaling": {"timeoutSeconds": 1}}, ["/scaling/timeoutSeconds", "60"]),
+    ({"zoneFromPodLabel": "yes"}, ["/zoneFromPodLabel", "boolean"]),
+    ({"config": {"cluster": {"replication_factor": 4}}}, ["/config/cluster/replication_factor"]),
+    ({"config": {"node": {"zone": "a"}}, "zoneFromPodLabel": True}, ["config.node.zone is set beside zoneFromPodLabel"]),
+    ({"config": {"node": {"zone": "z" * 64}}}, ["/config/node/zone"]),
+    ({"persistence": {"whenScaled": "Never"}}, ["/persistence/whenScaled", "Retain"]),
+    ({"config": {"cluster": {"nodes": 4}}}, ["/config/cluster", "nodes"]),
+    ({"networkPolicy": {"adminFrom": [{}]}}, ["/networkPolicy/adminFrom/0"]),
     ({"resources": {"limits": {"memory": "lots"}}}, ["/resources/limits/memory"]),
     ({"resources": {"limit": {}}}, ["/resources", "limit"]),
     ({"persistence": {"size": "20"}}, ["/persistence/size"]),
@@ -99,19 +119,21 @@ def test_every_key_of_a_node_can_be_set_except_what_is_the_charts_own(holdfast):
     reference = subprocess.run([holdfast, "config", "reference"], capture_output=True, text=True, check=True).stdout
     sections = tomllib.loads(reference)
     known = {section: set(keys) for section, keys in sections.items()}
-    assert "# cluster_id =" in reference and "# threads =" in reference
+    assert "# cluster_id =" in reference and "# threads =" in reference and "# otlp_endpoint =" in reference
     known["node"] = (known["node"] | {"cluster_id", "threads"}) - {"node_id", "data_dir"}
+    known["telemetry"].add("otlp_endpoint")
     # Where it listens, and that it has no certificates, the chart says itself.
     for section in ("listen", "security", "tls"):
         del known[section]
-    assert {section: set(each["properties"]) for section, each in CONFIG.items()} == known
+    ours = {section: set(each["properties"]) for section, each in CONFIG.items()}
+    assert ours == known
 
 
 NUMBERS = [
     (section, key, each["minimum"], each["maximum"])
     for section, keys in CONFIG.items()
     for key, each in keys["properties"].items()
-    if each["type"] == "integer"
+    if each["type"] == "integer" and "minimum" in each
 ]
 # A node has no such limit; beyond it JSON's numbers are not exact.
 NO_LIMIT_OF_THE_NODE = {("closed_retention_ms", 2**53 - 1), ("shipped_retention_ms", 2**53 - 1)}
@@ -147,6 +169,18 @@ def test_a_range_of_the_schema_is_the_nodes_own(section, key, least, most, tmp_p
         assert rendered.node_toml.count(line) == 1
         problem = check_config(tmp_path, rendered.node_toml.replace(line, f"\n{key} = {beyond}\n"), environment)
         assert problem is not None and key in problem
+
+
+@pytest.mark.parametrize("factor", range(0, 8))
+def test_a_shard_can_have_as_many_replicas_as_a_node_says(factor, tmp_path, check_config):
+    line = "\nreplication_factor = 3\n"
+    text, environment = Rendered({}).node_toml, Rendered({}).environment(1)
+    assert text.count(line) == 1
+    problem = check_config(tmp_path, text.replace(line, f"\nreplication_factor = {factor}\n"), environment)
+    if factor in CONFIG["cluster"]["properties"]["replication_factor"]["enum"]:
+        assert problem is None
+    else:
+        assert "cluster.replication_factor" in problem
 
 
 def test_values_that_depend_on_a_default_know_the_nodes_default(holdfast):
@@ -191,6 +225,7 @@ def test_peers_have_the_dns_names_of_their_pods(rendered):
             "node_id": int(rendered.environment(pod)["HOLDFAST__NODE__NODE_ID"]),
             "client_address": f"{set_name}-{pod}.{domain}:7301",
             "peer_address": f"{set_name}-{pod}.{domain}:7302",
+            "admin_address": f"{set_name}-{pod}.{domain}:7304",
         }
         for pod in rendered.pods
     ]
@@ -201,6 +236,8 @@ def test_peers_have_the_dns_names_of_their_pods(rendered):
 def test_what_is_set_is_what_the_node_reads(tmp_path, holdfast):
     values = {
         "config": {
+            "node": {"zone": "eu-1"},
+            "cluster": {"replication_factor": 5},
             "ledger": {"shipped_retention_ms": 7776000001},
             "raft": {"heartbeat_ms": 60, "spread_leaders": True},
             "log": {"level": "info,holdfast_node=debug"},

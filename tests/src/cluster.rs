@@ -1,63 +1,91 @@
-//! Three real nodes on loopback.
+//! Real nodes on loopback. With `HOLDFAST_KEEP` set, their folders and logs stay.
 
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+mod clocks;
+mod command;
+mod config;
+mod damage;
+mod membership;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use holdfast_client::{Client, ClientOptions};
+use holdfast_proto::v1;
+use holdfast_proto::v1::cluster_client::ClusterClient;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{Network, wait_for};
+use clocks::Clocks;
+use command::binary;
 
-/// How many nodes a cluster has.
-const NODES: usize = 3;
+pub use damage::Damage;
 
-/// Of a log file, for what is not an entry.
-const LOG_HEAD_BYTES: usize = 4096;
+/// Replicas of each shard, where there are so many nodes: as the nodes' configuration has it if it says nothing.
+const REPLICAS: usize = 3;
 
 /// How many shards a cluster is made with.
 #[derive(Debug, Clone, Copy)]
 pub struct Shards(pub u32);
 
-/// Three `holdfast serve` processes and their data folders. Stopped and emptied when dropped.
+/// What a cluster is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct ClusterOptions {
+    /// Shards, each on all nodes.
+    pub shards: u32,
+    /// Nodes, 1 to 7.
+    pub nodes: usize,
+    /// Whether they speak to each other through a [`Network`].
+    pub on_network: bool,
+    /// Whether each has a clock of its own that can be set, where the system has what it takes.
+    pub own_clocks: bool,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            nodes: 3,
+            on_network: false,
+            own_clocks: false,
+        }
+    }
+}
+
+/// What not every machine allows to do to a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capability {
+    /// Setting one node's clock.
+    OwnClocks,
+    /// Losing packets between nodes.
+    PacketLoss,
+    /// Moving replicas away from a node.
+    SpareNode,
+}
+
+/// `holdfast serve` processes and their data folders. Stopped and, but for `HOLDFAST_KEEP`, emptied when dropped.
 #[derive(Debug)]
 pub struct Cluster {
     folder: TempDir,
     nodes: Vec<Node>,
+    /// How many founded the cluster: those named `0..founders`.
+    founders: usize,
+    shards: u32,
+    id: uuid::Uuid,
     /// Between the nodes; none where they speak to each other directly.
     network: Option<Network>,
-}
-
-/// A byte of a node's log that is another one than was written.
-#[derive(Debug)]
-pub struct Damage {
-    file: PathBuf,
-    at: usize,
-}
-
-impl Damage {
-    /// Makes it what it was, or undoes that.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn flip(&self) -> Result<()> {
-        let mut bytes = std::fs::read(&self.file)?;
-        let byte = bytes.get_mut(self.at).context("the file is shorter now")?;
-        *byte ^= 0x10;
-        Ok(std::fs::write(&self.file, bytes)?)
-    }
+    /// Of the nodes; none where they have that of the machine.
+    clocks: Option<Clocks>,
 }
 
 #[derive(Debug)]
 struct Node {
     process: Option<Child>,
-    client_address: String,
+    listens: config::Member,
 }
 
 impl Cluster {
@@ -66,76 +94,126 @@ impl Cluster {
     /// # Errors
     /// When a node does not become ready; the message has the end of its log.
     pub async fn start(shards: Shards) -> Result<Self> {
-        Self::start_on(shards, false).await
+        Self::start_with(ClusterOptions {
+            shards: shards.0,
+            ..ClusterOptions::default()
+        })
+        .await
     }
 
-    /// As [`Self::start`], with a [`Network`] between the nodes.
+    /// Starts nodes and waits until all are ready.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn start_on_network(shards: Shards) -> Result<Self> {
-        Self::start_on(shards, true).await
+    pub async fn start_with(options: ClusterOptions) -> Result<Self> {
+        let mut cluster = Self::prepare_with(options).await?;
+        cluster.launch().await?;
+        Ok(cluster)
     }
 
-    async fn start_on(shards: Shards, on_network: bool) -> Result<Self> {
-        let folder = TempDir::new()?;
-        let ports = free_ports(NODES * 3)?;
-        let address = |node: usize, kind: usize| format!("127.0.0.1:{}", ports[node * 3 + kind]);
-        let peer_addresses: Vec<String> = (0..NODES).map(|node| address(node, 1)).collect();
-        let network = if on_network {
-            Some(Network::between(&peer_addresses).await?)
+    /// Three nodes with their configurations, none of them started.
+    ///
+    /// # Errors
+    /// When there is no place for them.
+    pub async fn prepare(shards: Shards) -> Result<Self> {
+        Self::prepare_with(ClusterOptions {
+            shards: shards.0,
+            ..ClusterOptions::default()
+        })
+        .await
+    }
+
+    /// Starts all nodes and waits until they are ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn launch(&mut self) -> Result<()> {
+        for node in 0..self.nodes.len() {
+            self.spawn(node)?;
+        }
+        self.ready().await
+    }
+
+    async fn prepare_with(options: ClusterOptions) -> Result<Self> {
+        let mut folder = TempDir::new()?;
+        if std::env::var_os("HOLDFAST_KEEP").is_some() {
+            folder.disable_cleanup(true);
+            tell_where(folder.path());
+        }
+        let members = config::Member::on_free_ports(options.nodes)?;
+        let network = if options.on_network {
+            let addresses: Vec<String> = members.iter().map(|member| member.peer.clone()).collect();
+            Some(Network::between(&addresses).await?)
         } else {
             None
         };
-        for node in 0..NODES {
-            let mut peers = String::new();
-            for other in 0..NODES {
-                let peer_address = match &network {
-                    Some(network) if other != node => network.address(node, other)?.to_string(),
-                    _ => address(other, 1),
-                };
-                peers += &format!(
-                    "[[peers]]\nnode_id = {}\nclient_address = \"{}\"\npeer_address = \"{peer_address}\"\n\n",
-                    other + 1,
-                    address(other, 0),
-                );
-            }
-            let text = format!(
-                "[node]\nnode_id = {id}\ndata_dir = \"{data}\"\n\n\
-                 [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\n\n\
-                 [shards]\ncount = {count}\n\n\
-                 [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n\
-                 [storage]\nlog_segment_bytes = 33554432\nchange_segment_bytes = 4194304\n\n\
-                 [log]\nformat = \"pretty\"\nlevel = \"info\"\n\n{peers}",
-                id = node + 1,
-                data = folder.path().join(format!("node-{}", node + 1)).display(),
-                client = address(node, 0),
-                peer = address(node, 1),
-                http = address(node, 2),
-                count = shards.0,
-            );
+        let cluster_id = uuid::Uuid::now_v7();
+        for node in 0..options.nodes {
+            let peers: Vec<_> = members.iter().enumerate().collect();
+            let text = config::text(
+                folder.path(),
+                node,
+                &peers,
+                network.as_ref(),
+                options.shards,
+                cluster_id,
+            )?;
             std::fs::write(folder.path().join(format!("node-{}.toml", node + 1)), text)?;
         }
-        let mut cluster = Self {
-            folder,
-            nodes: (0..NODES)
-                .map(|node| Node {
-                    process: None,
-                    client_address: address(node, 0),
-                })
-                .collect(),
-            network,
+        let clocks = match options.own_clocks {
+            true => Clocks::find(folder.path(), options.nodes)?,
+            false => None,
         };
-        for node in 0..NODES {
-            cluster.spawn(node)?;
+        let nodes = members.into_iter().map(|member| Node {
+            process: None,
+            listens: member,
+        });
+        Ok(Self {
+            nodes: nodes.collect(),
+            founders: options.nodes,
+            shards: options.shards,
+            id: cluster_id,
+            folder,
+            network,
+            clocks,
+        })
+    }
+
+    /// Whether that can be done to this cluster.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn can(&self, capability: Capability) -> Result<()> {
+        match capability {
+            Capability::OwnClocks => {
+                ensure!(
+                    self.clocks.is_some(),
+                    "the nodes have no clocks of their own: libfaketime is not installed (Debian: faketime)"
+                );
+                Ok(())
+            }
+            Capability::PacketLoss => self.network()?.can_lose_packets(),
+            Capability::SpareNode => {
+                ensure!(
+                    self.nodes.len() > REPLICAS,
+                    "each shard has {REPLICAS} replicas and there are no more nodes to move one to: take --nodes {} or more",
+                    REPLICAS + 1
+                );
+                Ok(())
+            }
         }
-        cluster.ready().await?;
-        Ok(cluster)
     }
 
     /// How many nodes there are; they are named `0..len`.
     pub fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// The nodes that run.
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.len())
+            .filter(|&node| self.nodes[node].process.is_some())
+            .collect()
     }
 
     /// Never: a cluster has nodes.
@@ -147,7 +225,7 @@ impl Cluster {
     pub fn endpoints(&self) -> Vec<String> {
         self.nodes
             .iter()
-            .map(|node| format!("http://{}", node.client_address))
+            .map(|node| format!("http://{}", node.listens.client))
             .collect()
     }
 
@@ -156,10 +234,16 @@ impl Cluster {
     /// # Errors
     /// When its options are wrong.
     pub fn client(&self) -> Result<Client> {
-        let options = ClientOptions {
-            deadline: Duration::from_secs(30),
-            ..ClientOptions::new(self.endpoints())
-        };
+        self.client_with(|options| options.deadline = Duration::from_secs(30))
+    }
+
+    /// The Rust client over all nodes, with options of one's own.
+    ///
+    /// # Errors
+    /// When they are wrong.
+    pub fn client_with(&self, change: impl FnOnce(&mut ClientOptions)) -> Result<Client> {
+        let mut options = ClientOptions::new(self.endpoints());
+        change(&mut options);
         Ok(Client::new(options)?)
     }
 
@@ -168,7 +252,16 @@ impl Cluster {
     /// # Errors
     /// When the address cannot be parsed.
     pub fn channel(&self, node: usize) -> Result<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].client_address))?;
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].listens.client))?;
+        Ok(endpoint.tcp_nodelay(true).connect_lazy())
+    }
+
+    /// As [`Self::channel`], to the node's admin port.
+    ///
+    /// # Errors
+    /// When its address is none.
+    pub fn admin_channel(&self, node: usize) -> Result<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].listens.admin))?;
         Ok(endpoint.tcp_nodelay(true).connect_lazy())
     }
 
@@ -184,16 +277,19 @@ impl Cluster {
             .append(true)
             .open(path.with_extension("log"))?;
         // A write beyond a limit (see `refuse_writes`) fails then, and does not kill.
-        let process = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
             .arg(binary()?)
             .args(["serve", "--config"])
             .arg(path.with_extension("toml"))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        self.nodes[node].process = Some(process);
+            .stderr(log);
+        if let Some(clocks) = &self.clocks {
+            clocks.give(node, &mut command);
+        }
+        self.nodes[node].process = Some(command.spawn()?);
         Ok(())
     }
 
@@ -204,7 +300,9 @@ impl Cluster {
     pub fn end(&mut self, node: usize, signal: Signal) -> Result<std::process::ExitStatus> {
         let mut process = self.nodes[node].process.take().context("the node does not run")?;
         kill(Pid::from_raw(process.id().cast_signed()), signal)?;
-        Ok(process.wait()?)
+        let status = process.wait()?;
+        clocks::clear_after(process.id());
+        Ok(status)
     }
 
     /// Kills all nodes with SIGKILL, one right after the other, before waiting for any.
@@ -219,6 +317,7 @@ impl Cluster {
         for node in &mut self.nodes {
             if let Some(mut process) = node.process.take() {
                 process.wait()?;
+                clocks::clear_after(process.id());
             }
         }
         Ok(())
@@ -288,6 +387,7 @@ impl Cluster {
             async move { status }
         })
         .await?;
+        clocks::clear_after(process.id());
         self.nodes[node].process = None;
         Ok(status)
     }
@@ -302,50 +402,6 @@ impl Cluster {
             .as_ref()
             .context("the node does not run")?;
         Ok(kill(Pid::from_raw(process.id().cast_signed()), signal)?)
-    }
-
-    /// From now on each of a node's writes to a file fails, as on a full disk. (It is a limit of its process: prlimit(1).)
-    ///
-    /// # Errors
-    /// When it does not run, or `prlimit` is not there.
-    pub fn refuse_writes(&self, node: usize) -> Result<()> {
-        let process = self.nodes[node]
-            .process
-            .as_ref()
-            .context("the node does not run")?;
-        let status = Command::new("prlimit")
-            .args(["--pid", &process.id().to_string(), "--fsize=1"])
-            .status()?;
-        ensure!(status.success(), "prlimit ended with {status}");
-        Ok(())
-    }
-
-    /// Changes a byte in the middle of what is written of a stopped node's newest log file.
-    ///
-    /// # Errors
-    /// When there is no log.
-    pub fn damage_log(&self, node: usize) -> Result<Damage> {
-        let folder = self.folder.path().join(format!("node-{}", node + 1)).join("log");
-        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
-            .with_context(|| folder.display().to_string())?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        files.sort();
-        let written = |file: &PathBuf| {
-            let bytes = std::fs::read(file).ok()?;
-            let end = bytes.iter().rposition(|byte| *byte != 0)?;
-            (end > LOG_HEAD_BYTES).then(|| Damage {
-                file: file.clone(),
-                at: LOG_HEAD_BYTES + (end - LOG_HEAD_BYTES) / 2,
-            })
-        };
-        let damage = files
-            .iter()
-            .rev()
-            .find_map(written)
-            .context("the node has no log")?;
-        damage.flip()?;
-        Ok(damage)
     }
 
     /// What is between the nodes.
@@ -363,20 +419,15 @@ impl Cluster {
     /// # Errors
     /// When nobody knows one within a minute.
     pub async fn leader(&self, shard: u32) -> Result<usize> {
-        let running: Vec<_> = (0..self.len())
-            .filter(|&node| self.nodes[node].process.is_some())
-            .collect();
+        let running = self.running();
         let channels: Vec<_> = running
             .iter()
             .map(|&node| self.channel(node))
             .collect::<Result<_>>()?;
         wait_for("a leader that is known and runs", || async {
             for channel in &channels {
-                let mut client = holdfast_proto::v1::cluster_client::ClusterClient::new(channel.clone());
-                let Ok(topology) = client
-                    .get_topology(holdfast_proto::v1::GetTopologyRequest {})
-                    .await
-                else {
+                let mut client = ClusterClient::new(channel.clone());
+                let Ok(topology) = client.get_topology(v1::GetTopologyRequest {}).await else {
                     continue;
                 };
                 let topology = topology.into_inner();
@@ -395,68 +446,36 @@ impl Cluster {
         .await
     }
 
-    /// Runs the `holdfast` binary against this cluster.
+    /// Sets a node's clock so many seconds before (negative) or after that of the machine, and waits until the node shows it.
     ///
     /// # Errors
-    /// When it cannot be started.
-    pub fn holdfast(&self, arguments: &[&str]) -> Result<Output> {
-        Ok(Command::new(binary()?)
-            .args(arguments)
-            .env("HOLDFAST_ENDPOINTS", self.endpoints().join(","))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .output()?)
-    }
-
-    /// Starts the `holdfast` binary against this cluster and leaves it running.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn start_holdfast(&self, arguments: &[&str]) -> Result<Child> {
-        Ok(Command::new(binary()?)
-            .args(arguments)
-            .env("HOLDFAST_ENDPOINTS", self.endpoints().join(","))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?)
-    }
-
-    /// Runs the `holdfast` binary to its end; it must succeed: the last line it prints, as JSON.
-    ///
-    /// # Errors
-    /// When it fails or prints something else.
-    pub fn holdfast_json(&self, arguments: &[&str]) -> Result<serde_json::Value> {
-        let output = self.holdfast(&[arguments, &["--json"]].concat())?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(
-            output.status.success(),
-            "holdfast {} ended with {}:\n{text}\n{}",
-            arguments.join(" "),
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let line = text
-            .lines()
-            .rfind(|line| !line.trim().is_empty())
-            .context("it printed nothing")?;
-        serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))
-    }
-
-    /// `holdfast verify` on this cluster must find nothing.
-    ///
-    /// # Errors
-    /// With its findings otherwise.
-    pub fn verify(&self) -> Result<serde_json::Value> {
-        let report = self.holdfast_json(&["verify"])?;
-        ensure!(report["ok"] == true, "verify found something: {report}");
-        Ok(report)
+    /// When it has no clock of its own, or does not answer within a minute.
+    pub async fn set_clock(&self, node: usize, ahead_secs: i64) -> Result<()> {
+        let clocks = self
+            .clocks
+            .as_ref()
+            .context("the nodes have no clocks of their own")?;
+        clocks.set(node, ahead_secs)?;
+        let client = ClusterClient::new(self.channel(node)?);
+        wait_for("the node's clock is set", || async {
+            let status = client
+                .clone()
+                .get_node_status(v1::GetNodeStatusRequest {})
+                .await
+                .ok()?;
+            clocks::shows(status.into_inner().wall_clock_ms, ahead_secs).then_some(())
+        })
+        .await
     }
 
     /// A folder of this cluster for files of the test.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
+    }
+
+    /// The configuration of a node.
+    pub fn config(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("node-{}.toml", node + 1))
     }
 
     /// What a node has logged.
@@ -478,42 +497,13 @@ impl Drop for Cluster {
             if let Some(mut process) = node.process.take() {
                 let _ = process.kill();
                 let _ = process.wait();
+                clocks::clear_after(process.id());
             }
         }
     }
 }
 
-/// Ports that were free a moment ago.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let listeners: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
-    Ok(listeners
-        .iter()
-        .map(|listener| listener.local_addr().map(|address| address.port()))
-        .collect::<Result<_, _>>()?)
-}
-
-/// The binary under test: `HOLDFAST_BINARY`, or the one of this build, made anew if it is old.
-fn binary() -> Result<PathBuf> {
-    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("HOLDFAST_BINARY") {
-            return Ok(PathBuf::from(path));
-        }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args(["build", "--quiet", "--package", "holdfast"])
-            .status();
-        if !status.is_ok_and(|status| status.success()) {
-            return Err("the holdfast binary could not be built".to_owned());
-        }
-        let test = std::env::current_exe().map_err(|error| error.to_string())?;
-        let profile = test
-            .parent()
-            .and_then(|deps| deps.parent())
-            .ok_or("no target folder")?;
-        Ok(profile.join("holdfast"))
-    });
-    built.clone().map_err(anyhow::Error::msg)
+#[allow(clippy::print_stderr, reason = "whoever keeps a folder has to find it")]
+fn tell_where(folder: &Path) {
+    eprintln!("kept: {}", folder.display());
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bytes::Bytes;
-use holdfast_client::Client;
-use parking_lot::Mutex;
+use holdfast_client::{Client, ClientError};
 use tokio::task::JoinSet;
 
-use crate::requests;
+use crate::history::{History, Operation, What, told};
+use crate::meter::Meter;
+use crate::{requests, wait_for};
 
 /// What the crowd saw.
 #[derive(Debug, Default)]
@@ -28,68 +29,73 @@ pub struct Seen {
 /// Buyers that reserve one unit after the other until they are told to stop.
 #[derive(Debug)]
 pub struct Crowd {
-    stop: Arc<AtomicBool>,
-    grants: Arc<AtomicU64>,
-    gap: Arc<Mutex<Gap>>,
+    shared: Arc<Shared>,
     buyers: JoinSet<Seen>,
 }
 
-/// How long nobody was granted anything.
 #[derive(Debug)]
-struct Gap {
-    since: Instant,
-    longest: Duration,
-}
-
-impl Gap {
-    fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            longest: Duration::ZERO,
-        }
-    }
-
-    fn granted(&mut self) {
-        self.longest = self.longest.max(self.since.elapsed());
-        self.since = Instant::now();
-    }
+struct Shared {
+    stop: AtomicBool,
+    grants: AtomicU64,
+    meter: Meter,
+    history: Arc<History>,
 }
 
 impl Crowd {
-    /// Starts `buyers` buyers of orders with `lines` lines, one unit each of `skus`, in turn.
-    pub fn start(client: &Client, buyers: usize, skus: &[String], lines: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let grants = Arc::new(AtomicU64::new(0));
-        let gap = Arc::new(Mutex::new(Gap::new()));
+    /// Starts `buyers` buyers of orders with `lines` lines, one unit each of `skus`, in turn, who record what they were told.
+    ///
+    /// # Errors
+    /// Never, but for a defect of the meter.
+    pub fn start_recording(
+        client: &Client,
+        buyers: usize,
+        skus: &[String],
+        lines: usize,
+        history: &Arc<History>,
+    ) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            grants: AtomicU64::new(0),
+            meter: Meter::new()?,
+            history: Arc::clone(history),
+        });
         let skus: Arc<[String]> = skus.into();
         let mut set = JoinSet::new();
         for buyer in 0..buyers {
-            let (client, skus) = (client.clone(), skus.clone());
-            let (stop, grants, gap) = (stop.clone(), grants.clone(), gap.clone());
-            set.spawn(async move { buy(&client, &skus, (buyer, lines), &stop, (&grants, &gap)).await });
+            let (client, skus, shared) = (client.clone(), skus.clone(), shared.clone());
+            set.spawn(async move { buy(&client, &skus, (buyer, lines), &shared).await });
         }
-        Self {
-            stop,
-            grants,
-            gap,
-            buyers: set,
-        }
+        Ok(Self { shared, buyers: set })
     }
 
-    /// The longest time in which no buyer was granted anything, since the last [`Self::forget_longest_gap`].
-    pub fn longest_gap(&self) -> Duration {
-        let gap = self.gap.lock();
-        gap.longest.max(gap.since.elapsed())
+    /// As [`Self::start_recording`], for whom what the crowd saw is enough.
+    ///
+    /// # Errors
+    /// As [`Self::start_recording`].
+    pub fn start(client: &Client, buyers: usize, skus: &[String], lines: usize) -> Result<Self> {
+        Self::start_recording(client, buyers, skus, lines, &Arc::default())
     }
 
-    /// Begins to measure anew.
-    pub fn forget_longest_gap(&self) {
-        *self.gap.lock() = Gap::new();
+    /// How buyers are served.
+    pub fn meter(&self) -> &Meter {
+        &self.shared.meter
     }
 
     /// How many reservations have been granted so far.
     pub fn grants(&self) -> u64 {
-        self.grants.load(Ordering::Relaxed)
+        self.shared.grants.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more were granted.
+    ///
+    /// # Errors
+    /// When they are not within a minute.
+    pub async fn more_grants(&self, grants: u64) -> Result<()> {
+        let before = self.grants();
+        wait_for(&format!("{grants} more grants"), || async {
+            (self.grants() >= before + grants).then_some(())
+        })
+        .await
     }
 
     /// Lets every buyer finish what it is at, and takes together what they saw.
@@ -97,7 +103,7 @@ impl Crowd {
     /// # Errors
     /// When a buyer panicked.
     pub async fn stop(mut self) -> Result<Seen> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         let mut all = Seen::default();
         while let Some(seen) = self.buyers.join_next().await {
             let seen = seen?;
@@ -110,32 +116,46 @@ impl Crowd {
     }
 }
 
-async fn buy(
-    client: &Client,
-    skus: &[String],
-    (buyer, lines): (usize, usize),
-    stop: &AtomicBool,
-    (grants, gap): (&AtomicU64, &Mutex<Gap>),
-) -> Seen {
+async fn buy(client: &Client, skus: &[String], (buyer, lines): (usize, usize), shared: &Shared) -> Seen {
     let mut seen = Seen::default();
     let mut last_grant = Instant::now();
     let mut turn = buyer;
-    while !stop.load(Ordering::Relaxed) {
+    while !shared.stop.load(Ordering::Relaxed) {
         turn += 1;
         let wanted: Vec<&str> = (0..lines)
             .map(|line| skus[(turn + line) % skus.len()].as_str())
             .collect();
         let request = requests::order(&wanted);
-        match client.reserve(request.clone()).await {
+        let id = requests::id_of(request.operation.as_ref());
+        let (sent, invoked_us) = (Instant::now(), shared.history.now_us());
+        let answer = client.reserve(request.clone()).await;
+        shared.history.operation(Operation {
+            id: id.clone(),
+            what: What::Order,
+            invoked_us,
+            answered_us: shared.history.now_us(),
+            told: told(answer.as_ref().map(|answer| answer.receipt.as_ref())),
+        });
+        match answer {
             Ok(_) => {
-                seen.granted.push(requests::id_of(request.operation.as_ref()));
+                shared.meter.granted(sent);
+                seen.granted.push(id);
                 seen.longest_gap = seen.longest_gap.max(last_grant.elapsed());
                 last_grant = Instant::now();
-                grants.fetch_add(1, Ordering::Relaxed);
-                gap.lock().granted();
+                shared.grants.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) if error.is_unknown() => seen.unknown.push(request),
-            Err(_) => seen.refused += 1,
+            Err(error) if error.is_unknown() => {
+                shared.meter.unanswered();
+                seen.unknown.push(request);
+            }
+            Err(ClientError::Unavailable { .. }) => {
+                shared.meter.unanswered();
+                seen.refused += 1;
+            }
+            Err(_) => {
+                shared.meter.refused(sent);
+                seen.refused += 1;
+            }
         }
     }
     seen

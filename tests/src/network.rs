@@ -1,5 +1,7 @@
 //! The network between nodes of one machine: each speaks to each other one through a relay that can hold bytes back.
 
+mod packets;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,8 +12,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use packets::PacketLoss;
+
 /// What is read at once.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// On a flaky network, of a thousand pieces so many are the last of their connection.
+const FLAKY_BREAKS_PERMILLE: u32 = 5;
+
+/// On a flaky network, of a thousand pieces so many come late, as when packets were lost and had to be sent again.
+const FLAKY_STALLS_PERMILLE: u32 = 50;
+
+/// How late: TCP's shortest patience before it sends again.
+const FLAKY_STALL: Duration = Duration::from_millis(200);
 
 /// How a relay carries bytes. What is held back is not lost: TCP would send it again too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +35,8 @@ struct Way {
     back_is_cut: bool,
     /// Of each piece, in either direction.
     delay: Duration,
+    /// Some pieces come late, some break their connection.
+    is_flaky: bool,
     /// Connections of a lower number are broken off.
     broken_below: u64,
 }
@@ -29,6 +44,8 @@ struct Way {
 /// Relays between all nodes, `0..nodes`.
 #[derive(Debug)]
 pub struct Network {
+    /// Where the nodes listen.
+    nodes: Vec<String>,
     relays: BTreeMap<(usize, usize), Relay>,
 }
 
@@ -45,17 +62,33 @@ impl Network {
     /// # Errors
     /// When no port is free.
     pub(crate) async fn between(nodes: &[String]) -> Result<Self> {
-        let mut relays = BTreeMap::new();
-        for from in 0..nodes.len() {
-            for (to, target) in nodes.iter().enumerate().filter(|(to, _)| *to != from) {
+        let mut network = Self {
+            nodes: Vec::new(),
+            relays: BTreeMap::new(),
+        };
+        for node in nodes {
+            network.join(node.clone()).await?;
+        }
+        Ok(network)
+    }
+
+    /// Relays between one more node and all that are there.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub(crate) async fn join(&mut self, node: String) -> Result<()> {
+        let new = self.nodes.len();
+        self.nodes.push(node);
+        for other in 0..new {
+            for (from, to) in [(new, other), (other, new)] {
                 let listener = TcpListener::bind("127.0.0.1:0").await?;
                 let address = listener.local_addr()?;
                 let (way, ways) = watch::channel(Way::default());
-                let task = tokio::spawn(relay(listener, target.clone(), ways));
-                relays.insert((from, to), Relay { address, way, task });
+                let task = tokio::spawn(relay(listener, self.nodes[to].clone(), ways));
+                self.relays.insert((from, to), Relay { address, way, task });
             }
         }
-        Ok(Self { relays })
+        Ok(())
     }
 
     /// Where a node reaches another one.
@@ -87,7 +120,14 @@ impl Network {
         }
     }
 
-    /// Everything gets through again, with what was held back first.
+    /// Everywhere some pieces come late and some connections break, at random, again and again.
+    pub fn be_flaky(&self) {
+        for pair in self.relays.keys() {
+            self.change(*pair, |way| way.is_flaky = true);
+        }
+    }
+
+    /// Everything gets through again, with what was held back first. (Packets are lost until [`PacketLoss`] is dropped.)
     pub fn heal(&self) {
         for pair in self.relays.keys() {
             self.change(*pair, |way| {
@@ -154,15 +194,79 @@ async fn carry(
             Ok(0) | Err(_) => return,
             Ok(bytes) => bytes,
         };
-        let delay = match way.wait_for(|way| !is_cut(way)).await {
-            Ok(way) => way.delay,
+        let (mut delay, is_flaky) = match way.wait_for(|way| !is_cut(way)).await {
+            Ok(way) => (way.delay, way.is_flaky),
             Err(_) => return,
         };
+        if is_flaky {
+            match rand::random_range(0..1_000) {
+                luck if luck < FLAKY_BREAKS_PERMILLE => return,
+                luck if luck < FLAKY_BREAKS_PERMILLE + FLAKY_STALLS_PERMILLE => delay += FLAKY_STALL,
+                _ => {}
+            }
+        }
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
         if to.write_all(&piece[..bytes]).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait_for;
+
+    /// Answers each byte with itself.
+    async fn echo() -> Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (mut from, mut to) = stream.into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut from, &mut to).await });
+            }
+        });
+        Ok(address)
+    }
+
+    #[tokio::test]
+    async fn one_more_node_is_reached_both_ways_and_a_cut_holds_one_way() -> Result<()> {
+        let mut network = Network::between(&[echo().await?, echo().await?]).await?;
+        network.join(echo().await?).await?;
+        for (from, to) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
+            let mut stream = TcpStream::connect(network.address(from, to)?).await?;
+            stream.write_u8(7).await?;
+            assert_eq!(stream.read_u8().await?, 7, "{from} to {to}");
+        }
+        let mut stream = TcpStream::connect(network.address(2, 0)?).await?;
+        network.cut(0, 2);
+        stream.write_u8(8).await?;
+        let answer = tokio::time::timeout(Duration::from_millis(50), stream.read_u8()).await;
+        assert!(answer.is_err(), "what node 0 answers is held back");
+        network.heal();
+        assert_eq!(stream.read_u8().await?, 8);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_flaky_network_breaks_connections_until_it_is_healed() -> Result<()> {
+        let network = Network::between(&[echo().await?, echo().await?]).await?;
+        let address = network.address(0, 1)?;
+        network.be_flaky();
+        let mut stream = TcpStream::connect(address).await?;
+        while stream.write_u8(1).await.is_ok() && stream.read_u8().await.is_ok() {}
+        network.heal();
+        wait_for("a connection that lasts", || async {
+            let mut stream = TcpStream::connect(address).await.ok()?;
+            for _ in 0..2_000 {
+                stream.write_u8(1).await.ok()?;
+                stream.read_u8().await.ok()?;
+            }
+            Some(())
+        })
+        .await
     }
 }

@@ -4,9 +4,9 @@
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use holdfast_proto::v1;
+use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_proto::v1::availability_client::AvailabilityClient;
 use holdfast_proto::v1::changes_client::ChangesClient;
-use holdfast_proto::v1::cluster_client::ClusterClient;
 use holdfast_proto::v1::reservations_client::ReservationsClient;
 use holdfast_proto::v1::stock_client::StockClient;
 use holdfast_tests::{Cluster, Shards, requests};
@@ -449,7 +449,7 @@ async fn read_cases(cluster: &Cluster) -> Result<Vec<Case>> {
         invalid,
     ));
 
-    let mut admin = ClusterClient::new(cluster.channel(2)?);
+    let mut admin = AdminClient::new(cluster.admin_channel(2)?);
     let transfer = v1::TransferLeaderRequest {
         shard: 77,
         to_node_id: 0,

@@ -11,7 +11,7 @@ async fn every_acknowledged_reservation_is_there_once_after_all_nodes_were_kille
     let mut cluster = Cluster::start(Shards(2)).await?;
     let client = cluster.client()?;
     let skus = stock(&client, 8).await?;
-    let crowd = Crowd::start(&client, 32, &skus, 1);
+    let crowd = Crowd::start(&client, 32, &skus, 1)?;
     wait_for("500 grants", || async { (crowd.grants() >= 500).then_some(()) }).await?;
     cluster.kill_all()?;
     let before = crowd.grants();
@@ -34,7 +34,7 @@ async fn a_killed_leader_loses_nothing_and_another_takes_over() -> Result<()> {
     let mut cluster = Cluster::start(Shards(1)).await?;
     let client = cluster.client()?;
     let skus = stock(&client, 4).await?;
-    let crowd = Crowd::start(&client, 32, &skus, 1);
+    let crowd = Crowd::start(&client, 32, &skus, 1)?;
     for _ in 0..3 {
         let before = crowd.grants();
         wait_for("200 more grants", || async {
@@ -66,7 +66,7 @@ async fn orders_over_several_shards_are_whole_or_not_there_whoever_was_killed() 
     let mut cluster = Cluster::start(Shards(4)).await?;
     let client = cluster.client()?;
     let skus = stock(&client, 16).await?;
-    let crowd = Crowd::start(&client, 16, &skus, 5);
+    let crowd = Crowd::start(&client, 16, &skus, 5)?;
     for shard in [0, 2, 3] {
         let before = crowd.grants();
         wait_for("50 more orders", || async {

@@ -1,8 +1,13 @@
 //! `cargo xtask chaos`: faults on real processes, round after round.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
-use crate::steps;
+use crate::{needs, steps};
+
+/// A new network has a loopback device that is down. What follows is the program to run there.
+const IN_OWN_NETWORK: &str = "ip link set lo up && exec \"$0\" \"$@\"";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -12,27 +17,54 @@ pub(crate) struct Args {
     /// Run the round of this seed alone, as a failure says
     #[arg(long)]
     seed: Option<u64>,
+    /// How many nodes a cluster has, 3 to 7; with 3 no replica can move
+    #[arg(long, default_value_t = 4)]
+    nodes: usize,
+    /// Only this fault (may be given again for more), by its name in the report; all otherwise
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    steps::say("building Holdfast and what harasses it");
+/// Builds the nodes and the programs that harass them: the folder in which they are.
+pub(crate) fn build(release: bool) -> Result<PathBuf> {
     let mut build = steps::cargo();
     build.args([
         "build",
+        "--bins",
         "--package",
         "holdfast",
         "--package",
         "holdfast-tests",
-        "--bins",
     ]);
+    if release {
+        build.arg("--release");
+    }
     steps::run(&mut build)?;
-    let folder = steps::target().join("debug");
-    let mut chaos = std::process::Command::new(folder.join("chaos"));
-    chaos.env("HOLDFAST_BINARY", folder.join("holdfast"));
-    match args.seed {
-        Some(seed) => chaos.args(["--seed", &seed.to_string()]),
-        None => chaos.args(["--minutes", &args.minutes.to_string()]),
+    Ok(steps::target().join(if release { "release" } else { "debug" }))
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    steps::say("building Holdfast and what harasses it");
+    let folder = build(false)?;
+    let mut words: Vec<String> = Vec::new();
+    if needs::faults() {
+        // In a network of their own packets can be lost without harm to anybody.
+        words.extend(["unshare", "--net", "sh", "-c", IN_OWN_NETWORK].map(str::to_owned));
+    }
+    words.push(folder.join("chaos").display().to_string());
+    let (what, number) = match args.seed {
+        Some(seed) => ("--seed", seed),
+        None => ("--minutes", args.minutes),
     };
-    steps::say("three nodes, buyers, and one fault after another");
+    words.extend([what.to_owned(), number.to_string()]);
+    words.extend(["--nodes".to_owned(), args.nodes.to_string()]);
+    for fault in &args.faults {
+        words.extend(["--fault".to_owned(), fault.clone()]);
+    }
+    let mut chaos = std::process::Command::new(&words[0]);
+    chaos
+        .args(&words[1..])
+        .env("HOLDFAST_BINARY", folder.join("holdfast"));
+    steps::say("nodes, buyers, and one fault after another");
     steps::run(&mut chaos)
 }

@@ -1,7 +1,8 @@
 //! The commands of the project, for people who build it or try it.
 //!
 //! `cargo xtask demo` shows the whole system at work, `cargo xtask test` proves it, and
-//! `cargo xtask soak` and `cargo xtask chaos` look for what the tests do not, `cargo xtask bench` measures it. Each installs what it needs by
+//! `cargo xtask soak` and `cargo xtask chaos` look for what the tests do not, `cargo xtask scale` has nodes come and go,
+//! `cargo xtask bench` measures it. Each installs what it needs by
 //! package name, says what it is doing, and can be run again. Start reading in `demo.rs`.
 
 mod acknowledged;
@@ -12,6 +13,7 @@ mod demo;
 mod mutants;
 mod needs;
 mod report;
+mod scale;
 mod soak;
 mod steps;
 mod test;
@@ -43,6 +45,9 @@ enum Command {
     /// Real processes under SIGKILL, SIGSTOP, partitions, full disks and damaged logs, while buyers go on.
     #[command(after_help = "Examples:\n  cargo xtask chaos --minutes 30\n  cargo xtask chaos --seed 7")]
     Chaos(chaos::Args),
+    /// A cluster that grows, replaces a node, shrinks and is restarted while buyers go on: what they notice of each step.
+    #[command(after_help = "Examples:\n  cargo xtask scale\n  cargo xtask scale --buyers 64 --grants 20000")]
+    Scale(scale::Args),
     /// Holdfast beside PostgreSQL, Redis, a gRPC echo and a data sync: the same work, the same callers, one run.
     #[command(
         after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --seconds 20 --json\n  cargo xtask bench --scale --cells 1000000"
@@ -59,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Mutants(args) => mutants::run(&args),
     }

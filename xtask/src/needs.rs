@@ -42,6 +42,22 @@ pub(crate) fn database_servers() -> Result<()> {
     install(&missing).context("the comparison needs PostgreSQL and Redis")
 }
 
+/// Sees to it that what some faults need is there, if that is possible: they are left out otherwise, and the report says so.
+/// Whether programs may be run in a network of their own, which is up to root.
+pub(crate) fn faults() -> bool {
+    let has_clocks = succeeds("faketime", &["--version"]);
+    let has_filter = succeeds("nft", &["--version"]);
+    let packages = [("faketime", has_clocks), ("nftables", has_filter)];
+    let missing = packages.iter().filter(|(_, is_there)| !is_there);
+    let missing: Vec<&str> = missing.map(|(package, _)| *package).collect();
+    if !missing.is_empty()
+        && let Err(error) = install(&missing)
+    {
+        steps::say(&format!("going on without {}: {error:#}", missing.join(", ")));
+    }
+    succeeds("unshare", &["--net", "ip", "link", "set", "lo", "up"])
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     if !succeeds("apt-get", &["--version"]) {
         bail!(

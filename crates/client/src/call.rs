@@ -63,6 +63,7 @@ impl Client {
         let mut effect = Effect::None;
         let mut failed: Option<String> = None;
         loop {
+            self.look_at_certificates();
             self.ask_topology_if_needed(deadline).await;
             let address = self.choose(route(&request), failed.as_deref());
             let channel = self.channels().to(&address)?;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::routes::Scheme;
 use crate::{ClientError, ClientOptions, ClientTls};
@@ -17,14 +18,25 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How often the files of the certificates are looked at, while calls are made.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(crate) struct Channels {
     endpoints: Vec<String>,
     scheme: Scheme,
-    tls: Option<ClientTlsConfig>,
     connect_timeout: Duration,
-    open: Mutex<BTreeMap<String, Channel>>,
+    open: Mutex<Open>,
+    /// When the files of the certificates were last looked at.
+    looked: Mutex<Instant>,
     turn: AtomicUsize,
+}
+
+/// The connections, and the certificates that they were made with.
+#[derive(Debug)]
+struct Open {
+    tls: Option<ClientTls>,
+    channels: BTreeMap<String, Channel>,
 }
 
 impl Channels {
@@ -44,23 +56,26 @@ impl Channels {
         let channels = Self {
             endpoints,
             scheme: Scheme::of(options),
-            tls: options.tls.as_ref().map(ClientTls::config),
+            looked: Mutex::new(Instant::now()),
             connect_timeout: options.connect_timeout,
-            open: Mutex::new(BTreeMap::new()),
+            open: Mutex::new(Open {
+                tls: options.tls.clone(),
+                channels: BTreeMap::new(),
+            }),
             turn: AtomicUsize::new(first_turn),
         };
         for endpoint in &channels.endpoints {
-            channels.endpoint(endpoint)?;
+            channels.endpoint(endpoint, options.tls.as_ref())?;
         }
         Ok(channels)
     }
 
     /// An address, checked, with the certificates where there are any.
-    fn endpoint(&self, address: &str) -> Result<Endpoint, ClientError> {
+    fn endpoint(&self, address: &str, tls: Option<&ClientTls>) -> Result<Endpoint, ClientError> {
         let endpoint = parse(address, self.scheme)?;
-        match &self.tls {
+        match tls {
             None => Ok(endpoint),
-            Some(tls) => endpoint.tls_config(tls.clone()).map_err(|error| {
+            Some(tls) => endpoint.tls_config(tls.config()).map_err(|error| {
                 ClientError::Options(format!(
                     "the certificates cannot be used ({}): give PEM files of the CA, the certificate and its key",
                     innermost(&error)
@@ -72,11 +87,11 @@ impl Channels {
     /// The connection to this address.
     pub(crate) fn to(&self, address: &str) -> Result<Channel, ClientError> {
         let mut open = self.open.lock();
-        if let Some(channel) = open.get(address) {
+        if let Some(channel) = open.channels.get(address) {
             return Ok(channel.clone());
         }
         let channel = self
-            .endpoint(address)?
+            .endpoint(address, open.tls.as_ref())?
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -84,8 +99,48 @@ impl Channels {
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .connect_lazy();
-        open.insert(address.to_owned(), channel.clone());
+        open.channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
+    }
+
+    /// Is it time to look at the files of the certificates again? Says so to one caller at a time.
+    pub(crate) fn should_look_again(&self) -> bool {
+        let follows = |tls: &ClientTls| tls.follows_files();
+        if !self.open.lock().tls.as_ref().is_some_and(follows) {
+            return false;
+        }
+        let mut looked = self.looked.lock();
+        let due = looked.elapsed() >= LOOK_INTERVAL;
+        if due {
+            *looked = Instant::now();
+        }
+        due
+    }
+
+    /// Looks at the files of the certificates. When they are new and good, connections are made anew with them as they are next
+    /// asked for; what is under way on the others goes on. Blocks on the disk.
+    pub(crate) fn look_again(&self) {
+        let Some(tls) = self.open.lock().tls.clone() else {
+            return;
+        };
+        let new = match tls.read_again() {
+            Ok(None) => return,
+            Ok(Some(new)) => match self.endpoint(&self.endpoints[0], Some(&new)) {
+                Ok(_) => new,
+                Err(error) => {
+                    tracing::warn!(%error, "new certificates are not good, the ones before stay in use");
+                    return;
+                }
+            },
+            Err(error) => {
+                tracing::warn!(%error, "certificates cannot be read again, the ones before stay in use");
+                return;
+            }
+        };
+        tracing::info!("new certificates are in use");
+        let mut open = self.open.lock();
+        open.tls = Some(new);
+        open.channels.clear();
     }
 
     /// The next address in turn: the configured ones first, then those learnt, without `avoid` when there is another.
@@ -152,11 +207,7 @@ mod tests {
 
     #[test]
     fn with_certificates_only_https_is_spoken_and_bad_ones_are_told_at_once() {
-        let tls = ClientTls {
-            ca: Vec::new(),
-            certificate: b"no certificate".to_vec(),
-            key: b"secret".to_vec(),
-        };
+        let tls = ClientTls::from_pem(Vec::new(), b"no certificate".to_vec(), b"secret".to_vec());
         assert!(!format!("{tls:?}").contains(&format!("{:?}", b"secret")));
         let options = |endpoint: &str| ClientOptions {
             tls: Some(tls.clone()),
@@ -166,6 +217,44 @@ mod tests {
         assert!(error.to_string().contains("https://host:port"), "{error}");
         let error = Channels::new(&options("https://a:1")).unwrap_err();
         assert!(error.to_string().contains("PEM"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn new_files_are_taken_when_they_are_good_and_connections_made_anew_with_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let made = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+        };
+        let (certificate, key) = made();
+        std::fs::write(path("ca"), &certificate).unwrap();
+        std::fs::write(path("certificate"), &certificate).unwrap();
+        std::fs::write(path("key"), &key).unwrap();
+        let tls = ClientTls::read(&path("ca"), &path("certificate"), &path("key")).unwrap();
+        let channels = Channels::new(&ClientOptions {
+            tls: Some(tls),
+            ..ClientOptions::new(["https://localhost:1"])
+        })
+        .unwrap();
+        let open = || channels.open.lock().channels.len();
+        channels.to("https://localhost:1").unwrap();
+        channels.look_again();
+        assert_eq!(open(), 1, "nothing is new");
+        let (certificate, key) = made();
+        std::fs::write(path("key"), &key).unwrap();
+        channels.look_again();
+        assert_eq!(open(), 1, "the key of another certificate is not good");
+        std::fs::remove_file(path("certificate")).unwrap();
+        channels.look_again();
+        assert_eq!(open(), 1, "a file is missing");
+        std::fs::write(path("certificate"), &certificate).unwrap();
+        channels.look_again();
+        assert_eq!(open(), 0, "connections are made anew");
+        channels.to("https://localhost:1").unwrap();
+        channels.look_again();
+        assert_eq!(open(), 1);
     }
 
     #[test]

@@ -43,13 +43,17 @@ impl Client {
     /// # Errors
     /// [`ClientError::Options`] when an endpoint is not an address.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let routes = Routes::new(Scheme::of(&options));
+        Self::with_routes(options, routes)
+    }
+
+    pub(crate) fn with_routes(options: ClientOptions, routes: Routes) -> Result<Self, ClientError> {
         let channels = Channels::new(&options)?;
-        let scheme = Scheme::of(&options);
         Ok(Self {
             options: Arc::new(options),
             shared: Arc::new(Shared {
                 channels,
-                routes: Routes::new(scheme),
+                routes,
                 asking: Mutex::new(()),
             }),
         })
@@ -96,6 +100,16 @@ impl Client {
         &self.options
     }
 
+    /// Has the files of the certificates looked at when that is due, without waiting for it: this call goes on with what
+    /// there is, and finds the new ones when it is tried again.
+    pub(crate) fn look_at_certificates(&self) {
+        if self.channels().should_look_again() {
+            let shared = Arc::clone(&self.shared);
+            // Detached: it ends by itself after three reads.
+            drop(tokio::task::spawn_blocking(move || shared.channels.look_again()));
+        }
+    }
+
     pub(crate) fn channels(&self) -> &Channels {
         &self.shared.channels
     }
@@ -120,6 +134,7 @@ impl Client {
     /// # Errors
     /// When no node answered before the deadline.
     pub async fn refresh_topology(&self) -> Result<v1::GetTopologyResponse, ClientError> {
+        self.look_at_certificates();
         self.routes().doubt();
         let deadline = Instant::now() + self.options.deadline;
         let mut backoff = crate::call::Backoff::new(self.options.backoff_min, self.options.backoff_max);
@@ -297,14 +312,18 @@ calls! {
         by |r| r.skus.first().map_or(Route::Any, |sku| Route::Sku(sku)).unless_stale(r.consistency);
     /// Where each shard's change stream begins and ends.
     Read ChangesClient.get_positions(GetPositionsRequest) -> GetPositionsResponse by any;
-    /// Hands a shard's leadership over. Not retried into a second handover: the answer says who leads.
-    Mutation ClusterClient.transfer_leader(TransferLeaderRequest) -> TransferLeaderResponse by |r| Route::Shard(r.shard);
 }
 
 impl Client {
     /// The address to use for a node that the topology tells of: its `client_address` with the scheme of this client.
     pub fn address_of(&self, node: &v1::Node) -> String {
         self.routes().with_scheme(&node.client_address)
+    }
+
+    /// The address of a node's admin port, with the scheme of this client; none when the cluster does not tell it.
+    pub fn admin_address_of(&self, node: &v1::Node) -> Option<String> {
+        let told = !node.admin_address.is_empty();
+        told.then(|| self.routes().with_scheme(&node.admin_address))
     }
 
     /// The state of each replica on the node at this address (see [`Client::address_of`]).

@@ -27,6 +27,7 @@
 //! - Any node takes any request, but the leader of the SKU's shard answers fastest. The client asks for the topology when it
 //!   first needs it, goes straight to the leader, and asks again when somebody does not answer as it should.
 //!   Without a leader's address it goes round the endpoints.
+//! - [`AdminClient`] is for operators: it speaks to the admin ports, which have no topology to learn from.
 //! - [`Client::batch`] gives a [`BatchStream`]: many mutations in few messages, for high rates. It takes what moves reservations,
 //!   and receipts: a catalogue is stocked through it.
 //! - [`Client::tail_changes`] is the change stream of a shard; it goes on at another node after a failure.
@@ -43,6 +44,8 @@
 //!
 //! Start reading in `call.rs`, then `client.rs`; `batch/lane.rs` is the same idea for streams.
 
+mod admin;
+mod backup;
 mod batch;
 mod call;
 mod channels;
@@ -55,6 +58,8 @@ mod routes;
 mod tail;
 mod tls;
 
+pub use admin::AdminClient;
+pub use backup::BackupSession;
 pub use batch::{BatchAnswer, BatchOptions, BatchStream, MAX_BATCH_ITEMS};
 pub use client::Client;
 pub use error::{ClientError, is_retryable, refusal_of};
@@ -63,3 +68,4 @@ pub use ids::{feed_operation_id, id_bytes, new_operation_id, slot_of};
 pub use options::ClientOptions;
 pub use routes::shard_of;
 pub use tls::{ClientTls, ClientTlsError};
+pub use tonic::Code;

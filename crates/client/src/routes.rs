@@ -107,6 +107,8 @@ impl Scheme {
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     scheme: Scheme,
+    /// Nobody is asked for the topology.
+    fixed: bool,
     known: RwLock<Option<Known>>,
 }
 
@@ -122,7 +124,15 @@ impl Routes {
     pub(crate) fn new(scheme: Scheme) -> Self {
         Self {
             scheme,
-            known: RwLock::default(),
+            ..Self::default()
+        }
+    }
+
+    /// Routes to the given endpoints only: who is there does not tell of others.
+    pub(crate) fn fixed() -> Self {
+        Self {
+            fixed: true,
+            ..Self::default()
         }
     }
 
@@ -149,7 +159,7 @@ impl Routes {
     /// Should the topology be asked for? Doubted ones at most every `doubt_pause`.
     pub(crate) fn needs_asking(&self, max_age: Duration, doubt_pause: Duration) -> bool {
         match self.known.read().as_ref() {
-            None => true,
+            None => !self.fixed,
             Some(known) => known.at.elapsed() > if known.doubted { doubt_pause } else { max_age },
         }
     }
@@ -209,6 +219,7 @@ mod tests {
             node_id,
             client_address: client_address.to_owned(),
             reachable: true,
+            admin_address: String::new(),
         };
         let shard = |shard: u32, leader_node_id: u64, first_slot: u32, last_slot: u32| v1::Shard {
             shard,

@@ -76,6 +76,7 @@ impl Client {
         address: &str,
         request: v1::TailChangesRequest,
     ) -> Result<Streaming<v1::TailChangesResponse>, Attempt> {
+        self.look_at_certificates();
         let channel = self.channels().to(address).map_err(Attempt::Final)?;
         let mut client = ChangesClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
         let opened = tokio::time::timeout(
@@ -132,6 +133,7 @@ impl Client {
         address: &str,
         request: v1::ListStockRequest,
     ) -> Result<Streaming<v1::ListStockResponse>, Attempt> {
+        self.look_at_certificates();
         let channel = self.channels().to(address).map_err(Attempt::Final)?;
         let mut client = StockClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
         let opened = tokio::time::timeout(

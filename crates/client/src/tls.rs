@@ -2,25 +2,38 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-/// The certificates of a client, as PEM. They are taken as they are now: a client that lives longer than its certificate is
-/// made anew.
+/// The certificates of a client, as PEM. Those that were read from files follow them: connections that are made later use what
+/// the files hold then, so a client can live longer than its certificate.
 #[derive(Clone)]
 pub struct ClientTls {
-    /// The CAs of the nodes: who shows a certificate of another is not spoken to.
-    pub ca: Vec<u8>,
-    /// The client's certificate, with what is between it and its CA. The name in it is the principal that the cluster sees.
-    pub certificate: Vec<u8>,
-    /// The private key of it.
-    pub key: Vec<u8>,
+    pem: Pem,
+    files: Option<Arc<Files>>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Pem {
+    ca: Vec<u8>,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Files {
+    ca: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
 }
 
 impl fmt::Debug for ClientTls {
     // Not what is in it: there is a private key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientTls").finish_non_exhaustive()
+        f.debug_struct("ClientTls")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 
@@ -34,28 +47,70 @@ pub struct ClientTlsError {
     pub source: std::io::Error,
 }
 
-impl ClientTls {
-    /// Reads three PEM files.
-    ///
-    /// # Errors
-    /// [`ClientTlsError`] names the file that cannot be read.
-    pub fn read(ca: &Path, certificate: &Path, key: &Path) -> Result<Self, ClientTlsError> {
+impl Files {
+    fn read(&self) -> Result<Pem, ClientTlsError> {
         let read = |path: &Path| {
             std::fs::read(path).map_err(|source| ClientTlsError {
                 path: path.to_owned(),
                 source,
             })
         };
-        Ok(Self {
-            ca: read(ca)?,
-            certificate: read(certificate)?,
-            key: read(key)?,
+        Ok(Pem {
+            ca: read(&self.ca)?,
+            certificate: read(&self.certificate)?,
+            key: read(&self.key)?,
         })
+    }
+}
+
+impl ClientTls {
+    /// Takes PEM that never changes: the CAs of the nodes (who shows a certificate of another is not spoken to), the client's
+    /// certificate with what is between it and its CA (the name in it is the principal that the cluster sees), its private key.
+    pub fn from_pem(ca: Vec<u8>, certificate: Vec<u8>, key: Vec<u8>) -> Self {
+        Self {
+            pem: Pem { ca, certificate, key },
+            files: None,
+        }
+    }
+
+    /// Reads three PEM files as in [`ClientTls::from_pem`], and again while the client lives.
+    ///
+    /// # Errors
+    /// [`ClientTlsError`] names the file that cannot be read.
+    pub fn read(ca: &Path, certificate: &Path, key: &Path) -> Result<Self, ClientTlsError> {
+        let files = Files {
+            ca: ca.to_owned(),
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        };
+        Ok(Self {
+            pem: files.read()?,
+            files: Some(Arc::new(files)),
+        })
+    }
+
+    pub(crate) fn follows_files(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// What the files hold now; None: what they held before. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub(crate) fn read_again(&self) -> Result<Option<Self>, ClientTlsError> {
+        let Some(files) = &self.files else {
+            return Ok(None);
+        };
+        let pem = files.read()?;
+        Ok((pem != self.pem).then(|| Self {
+            pem,
+            files: Some(Arc::clone(files)),
+        }))
     }
 
     pub(crate) fn config(&self) -> ClientTlsConfig {
         ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.ca))
-            .identity(Identity::from_pem(&self.certificate, &self.key))
+            .ca_certificate(Certificate::from_pem(&self.pem.ca))
+            .identity(Identity::from_pem(&self.pem.certificate, &self.pem.key))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fake::{FakeNode, PATIENT, Reply, client, id_of, lead, nobody, reserve, some_id};
 use holdfast_client::v1::Reason;
-use holdfast_client::{ClientError, v1};
+use holdfast_client::{AdminClient, ClientError, ClientOptions, v1};
 use tonic::Code;
 
 const HASTY: Duration = Duration::from_millis(500);
@@ -183,4 +183,24 @@ async fn a_leader_that_died_is_passed_over() {
     drop(two);
     client.reserve(reserve()).await.unwrap();
     assert_eq!(one.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn the_client_of_operators_goes_round_its_addresses_and_takes_a_final_refusal() {
+    let node = FakeNode::start().await;
+    let options = ClientOptions {
+        deadline: PATIENT,
+        backoff_min: Duration::from_millis(1),
+        ..ClientOptions::new([nobody().await, node.endpoint()])
+    };
+    let admin = AdminClient::new(options).unwrap();
+    let request = v1::TransferLeaderRequest {
+        shard: 0,
+        to_node_id: 2,
+    };
+    node.reply([Reply::Refuse(Reason::NoLeader), Reply::Fail(Code::Unavailable)]);
+    assert_eq!(admin.transfer_leader(request).await.unwrap().leader_node_id, 2);
+    node.reply([Reply::Refuse(Reason::PermissionDenied)]);
+    let refused = admin.transfer_leader(request).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(Reason::PermissionDenied));
 }

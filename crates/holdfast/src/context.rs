@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use holdfast_client::{Client, ClientOptions};
+use holdfast_client::{AdminClient, Client, ClientOptions};
 
 use crate::output::Output;
 
@@ -40,6 +40,26 @@ impl Context {
         }
         let client = Client::new(self.options.clone())?;
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// The client of operators, for the admin ports at these addresses (`host:port`, or with a scheme).
+    ///
+    /// # Errors
+    /// When one is no usable address.
+    pub(crate) fn admin(&self, addresses: &[String]) -> anyhow::Result<AdminClient> {
+        let scheme = if self.options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let endpoints = addresses.iter().map(|address| match address.contains("://") {
+            true => address.clone(),
+            false => format!("{scheme}://{address}"),
+        });
+        Ok(AdminClient::new(ClientOptions {
+            endpoints: endpoints.collect(),
+            ..self.options.clone()
+        })?)
     }
 
     /// This shard, or all shards of the cluster.

@@ -1,7 +1,12 @@
-//! Logging on stderr.
+//! Logging on stderr, and spans to a collector.
 
 use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
+use holdfast_node::TRACE_TARGET;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+use crate::telemetry::Telemetry;
 
 /// The shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,11 +17,11 @@ pub(crate) enum Format {
     Pretty,
 }
 
-/// Starts logging with this filter.
+/// Starts logging with this filter, and has the spans of traces sent where there is a collector for them.
 ///
 /// # Errors
 /// When the filter is none.
-pub(crate) fn start(filter: &str, format: Format) -> anyhow::Result<()> {
+pub(crate) fn start(filter: &str, format: Format, telemetry: Option<&Telemetry>) -> anyhow::Result<()> {
     let says_of_audit = filter.contains("audit");
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("the log level {filter:?} is not valid: write error, warn, info, debug or trace")
@@ -26,18 +31,24 @@ pub(crate) fn start(filter: &str, format: Format) -> anyhow::Result<()> {
         (false, Ok(audit)) => filter.add_directive(audit),
         _ => filter,
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // Traces are for the collector.
+    let filter = filter.add_directive(format!("{TRACE_TARGET}=off").parse()?);
+    let lines = fmt::layer()
         // Else a line that cannot be written is told with `eprintln!`, which panics when that cannot be written either: on a full disk
         // the thread that had to say so died, and the node did not end.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
-    match format {
-        Format::Json => subscriber.json().flatten_event(true).init(),
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        Format::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
         Format::Pretty => {
             let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            subscriber.with_ansi(terminal).init();
+            lines.with_ansi(terminal).with_filter(filter).boxed()
         }
+    };
+    let lines = tracing_subscriber::registry().with(lines);
+    match telemetry {
+        Some(telemetry) => lines.with(telemetry.layer()).init(),
+        None => lines.init(),
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ mod failure;
 mod logs;
 mod output;
 mod render;
+mod telemetry;
 
 use std::process::ExitCode;
 

@@ -54,6 +54,26 @@ fn wrong_arguments_exit_with_2_and_say_what_is_wrong() {
 }
 
 #[test]
+fn a_configuration_is_looked_at_although_the_certificates_of_operators_are_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("node.toml");
+    std::fs::write(&config, "[node]\nnode_id = 1\ndata_dir = \"data\"\n").unwrap();
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_holdfast"))
+            .args(arguments)
+            .env("HOLDFAST_TLS_CA", "nowhere.pem")
+            .env("HOLDFAST_TLS_CERT", "nowhere.pem")
+            .env("HOLDFAST_TLS_KEY", "nowhere.key")
+            .output()
+            .unwrap()
+    };
+    let checked = run(&["config", "check", config.to_str().unwrap()]);
+    assert!(checked.status.success(), "{checked:?}");
+    let asked = run(&["cluster", "status"]);
+    assert!(stderr(&asked).contains("nowhere.pem"), "{asked:?}");
+}
+
+#[test]
 fn a_cluster_that_is_not_there_exits_with_1_and_says_that_nothing_happened() {
     let arguments = ["reserve", "SHIRT-1=1", "--deadline-ms", "300"];
     let output = holdfast(&arguments);

@@ -93,12 +93,12 @@ fn read_line(from: &mut impl BufRead) -> Value {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
-/// Three ports in a row that were free a moment ago.
+/// Four ports in a row that were free a moment ago.
 fn free_ports() -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().unwrap().port();
-        let Some(last) = port.checked_add(2) else { continue };
+        let Some(last) = port.checked_add(3) else { continue };
         let others: Vec<_> = (port + 1..=last)
             .map(|port| TcpListener::bind(("127.0.0.1", port)))
             .collect();
@@ -144,6 +144,30 @@ fn dev_is_ready_keeps_its_data_and_stops_when_told() {
     assert!(
         listing.status.success() && listing.stderr.is_empty(),
         "{listing:?}"
+    );
+
+    // A single node has nobody to hand over to, but it is asked where operators ask.
+    let admin = dev.ready["nodes"][0]["admin_address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let alone = dev.holdfast(&[
+        "cluster",
+        "transfer-leader",
+        "0",
+        "--deadline-ms",
+        "500",
+        "--admin-address",
+        &admin,
+    ]);
+    assert_eq!(alone.status.code(), Some(1));
+    let error: Value = serde_json::from_slice(&alone.stderr).unwrap();
+    assert!(
+        error["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("no other replica"),
+        "{error}"
     );
 
     let config = dev.ready["nodes"][0]["config"].as_str().unwrap().to_owned();

@@ -52,6 +52,7 @@ struct Node {
     process: Child,
     folder: tempfile::TempDir,
     port: u16,
+    admin_port: u16,
 }
 
 impl Drop for Node {
@@ -63,7 +64,7 @@ impl Drop for Node {
 
 impl Node {
     fn start(folder: tempfile::TempDir) -> Self {
-        let free: Vec<TcpListener> = (0..3)
+        let free: Vec<TcpListener> = (0..4)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();
         let ports: Vec<u16> = free
@@ -73,11 +74,11 @@ impl Node {
         drop(free);
         let config = format!(
             "[node]\nnode_id = 1\ndata_dir = \"data\"\n\
-             [listen]\nclient = \"127.0.0.1:{}\"\npeer = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{}\"\n\
+             [listen]\nclient = \"127.0.0.1:{}\"\npeer = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\n\
              [tls]\ncertificate = \"node-1.pem\"\nkey = \"node-1.key\"\nclient_ca = \"clients-ca.pem\"\npeer_ca = \"nodes-ca.pem\"\n\
              [security]\npolicy = \"policy.toml\"\nreload_interval_ms = 3600000\n\
              [log]\nlevel = \"error\"\n",
-            ports[0], ports[1], ports[2]
+            ports[0], ports[1], ports[2], ports[3]
         );
         std::fs::write(folder.path().join("node-1.toml"), config).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
@@ -92,6 +93,7 @@ impl Node {
             process,
             folder,
             port: ports[0],
+            admin_port: ports[3],
         }
     }
 
@@ -105,6 +107,7 @@ impl Node {
             .args(line.split_whitespace())
             .args(["--deadline-ms", "2000"])
             .env("HOLDFAST_ENDPOINTS", format!("https://localhost:{}", self.port))
+            .env("HOLDFAST_ADMIN_ADDRESS", format!("localhost:{}", self.admin_port))
             .env("HOLDFAST_TLS_CA", "nodes-ca.pem")
             .env("HOLDFAST_TLS_CERT", format!("{name}.pem"))
             .env("HOLDFAST_TLS_KEY", format!("{name}.key"))
@@ -154,11 +157,19 @@ fn the_command_line_works_with_certificates_and_is_told_what_its_policy_denies()
         "{status:?}"
     );
 
+    let no_operator = node.holdfast("checkout", "cluster transfer-leader 0");
+    assert!(
+        stderr(&no_operator).contains("permission_denied"),
+        "{no_operator:?}"
+    );
+    let operator = node.holdfast("sre", "cluster transfer-leader 0");
+    assert!(stderr(&operator).contains("no other replica"), "{operator:?}");
+
     // Written down, although the log's level is `error`.
     let log = node.log();
     let audit = log
         .lines()
-        .find(|line| line.contains("\"target\":\"audit\""))
+        .find(|line| line.contains("\"target\":\"audit\"") && line.contains("\"verb\":\"reserve\""))
         .unwrap_or_default();
     for part in [
         "\"event\":\"denied\"",

@@ -10,14 +10,16 @@ use holdfast_ledger::{
     Success, TransferOrder,
 };
 use holdfast_proto::v1::{Reason, Refusal};
-use holdfast_shard::{Answer, Freshness, Role, SubmitError};
+use holdfast_shard::{Answer, ChangeReader, Freshness, Role, SubmitError};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Response, Status};
+use tracing::Instrument as _;
 
 use crate::config::{LimitsSection, PeerSection};
+use crate::directory::Membership;
 use crate::errors;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
@@ -41,12 +43,12 @@ const CAUGHT_UP_ENTRIES: u64 = 1_000;
 pub(crate) const CUT_OFF_TIMEOUTS: u64 = 3;
 
 /// The part of a call's time that is kept for the way of the answer.
-const ANSWER_TIME: Duration = Duration::from_millis(10);
+const ANSWER_TIME: Duration = Duration::from_millis(25);
 
 /// What all services share.
 pub(crate) struct Api {
     pub(crate) identity: Identity,
-    pub(crate) nodes: Vec<PeerSection>,
+    pub(crate) membership: Arc<Membership>,
     pub(crate) limits: LimitsSection,
     pub(crate) router: Router,
     pub(crate) orders: Orders,
@@ -59,6 +61,8 @@ pub(crate) struct Api {
     pub(crate) cut_off_after_ms: u64,
     /// Free places for change streams.
     pub(crate) change_streams: Arc<Semaphore>,
+    /// A free place for a backup.
+    pub(crate) backups: Arc<Semaphore>,
     /// The node is about to stop: it is not ready any more, but still answers.
     pub(crate) leaving: AtomicBool,
     /// Long streams must end.
@@ -66,6 +70,11 @@ pub(crate) struct Api {
 }
 
 impl Api {
+    /// The nodes of the cluster, as far as known.
+    pub(crate) fn nodes(&self) -> Arc<[PeerSection]> {
+        self.membership.nodes()
+    }
+
     /// Counts and times a unary call, and turns a refusal into a gRPC error.
     pub(crate) async fn unary<T>(
         &self,
@@ -135,6 +144,7 @@ impl Api {
         taken: Taken,
         deadline: Instant,
     ) -> Result<(u32, Success), Refusal> {
+        crate::trace::operation(taken.command.operation_id.as_bytes());
         let taken = self.admit(caller, taken, deadline).await?;
         let known = self.router.known_shard(&taken)?;
         // What is rare and large is boxed: every call's future has room for all its branches.
@@ -184,10 +194,11 @@ impl Api {
         work: impl Future<Output = Result<Success, OrderError>> + Send + 'static,
     ) -> Result<(u32, Success), Refusal> {
         let (answer, answered) = oneshot::channel();
-        self.tasks.spawn("order", async move {
+        let work = async move {
             // The caller may be gone; the order is decided all the same.
             let _ = answer.send(work.await);
-        });
+        };
+        self.tasks.spawn("order", work.in_current_span());
         let unknown = OrderError::Submit {
             shard: home,
             error: SubmitError::OutcomeUnknown,
@@ -284,15 +295,26 @@ impl Api {
         answer.map_err(|error| outbound::query_error(shard, error))
     }
 
+    /// A shard's changes, from this node's replica or another's.
+    pub(crate) async fn changes_of(&self, shard: u32) -> Result<ChangeReader, Refusal> {
+        let reader = self.router.handle(shard).changes_from_anywhere().await;
+        reader.map_err(|error| errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}")))
+    }
+
     /// Why this node should get no traffic, if so.
     pub(crate) fn not_ready_because(&self) -> Option<String> {
         if self.leaving.load(Ordering::Relaxed) {
             return Some("the node is stopping".to_owned());
         }
+        if let Some(obstacle) = self.membership.obstacle() {
+            return Some(obstacle);
+        }
         self.router.shards().iter().find_map(|shard| {
             let status = shard.status();
             let number = status.shard;
-            if status.role == Role::Stopped {
+            if status.role == Role::Absent {
+                None
+            } else if status.role == Role::Stopped {
                 Some(format!("the replica of shard {number} has stopped"))
             } else if status.leader.is_none() {
                 Some(format!("shard {number} has no leader that this node knows of"))

@@ -80,7 +80,7 @@ impl HttpHandle {
 }
 
 async fn metrics(api: web::Data<Api>) -> HttpResponse {
-    match api.metrics.print() {
+    match api.metrics.print(api.not_ready_because().is_none()) {
         Ok(text) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
             .body(text),

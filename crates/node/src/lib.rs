@@ -1,6 +1,6 @@
 //! One process of a Holdfast cluster: its configuration, its gRPC services, its router, its peers, its metrics.
 //!
-//! A node holds one replica of every shard. Any node takes any request: the services check what a client
+//! A node holds replicas of some shards or all: the cluster's directory says of which (`directory/`). Any node takes any request: the services check what a client
 //! sent ([`validation`], then [`mapping`] into the ledger's types), the router finds the shard, and the shard's handle
 //! decides it here or forwards it to the node that leads the shard, through [`peers`]. What comes back, good or bad, is
 //! turned into the public types by [`mapping`] and [`errors`].
@@ -19,6 +19,8 @@
 //! - [`errors`] has the one table from a refusal's reason to a gRPC code, whether to retry, and what to do about it.
 //! - [`metrics`] has the one list of what `/metrics` shows; `http.rs` serves it with `/livez` and `/readyz`.
 //! - `security/` decides who may come in: certificates, handshakes, who a caller is.
+//! - `directory/` is who belongs to the cluster and where replicas are: founding, joining, moving, leaving.
+//! - [`restore`] is a data folder that begins with the ledgers of a backup.
 //! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
 //!
 //! Start reading in `node.rs`, then follow one request from `services/reservations.rs`.
@@ -26,6 +28,7 @@
 mod api;
 mod clock;
 pub mod config;
+mod directory;
 pub mod doctor;
 pub mod errors;
 mod http;
@@ -36,6 +39,7 @@ pub mod metrics;
 mod node;
 mod orders;
 pub mod peers;
+pub mod restore;
 mod router;
 mod runtime;
 mod security;
@@ -43,10 +47,14 @@ mod servers;
 mod services;
 mod stores;
 mod tasks;
+mod trace;
 pub mod validation;
 
 pub use config::{ConfigError, NodeConfig};
+pub use directory::MembershipStartError;
+pub use holdfast_shard::TRACE_TARGET;
 pub use listeners::Listeners;
+pub use metrics::MetricsReader;
 pub use node::{Node, StartError, StopError};
 pub use orders::{OrderError, Orders};
 pub use runtime::run_with_threads;

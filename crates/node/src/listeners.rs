@@ -9,6 +9,7 @@ use crate::{NodeConfig, StartError};
 #[derive(Debug)]
 pub struct Listeners {
     pub(crate) client: TcpListener,
+    pub(crate) admin: TcpListener,
     pub(crate) peer: TcpListener,
     pub(crate) http: TcpListener,
 }
@@ -40,6 +41,7 @@ impl Listeners {
     pub fn bind(config: &NodeConfig) -> Result<Self, StartError> {
         Ok(Self {
             client: bind("listen.client", &config.listen.client)?,
+            admin: bind("listen.admin", &config.listen.admin)?,
             peer: bind("listen.peer", &config.listen.peer)?,
             http: bind("listen.http", &config.listen.http)?,
         })
@@ -51,6 +53,14 @@ impl Listeners {
     /// The system does not say.
     pub fn client_address(&self) -> Result<SocketAddr, StartError> {
         address_of("listen.client", &self.client)
+    }
+
+    /// Where operators will reach it.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn admin_address(&self) -> Result<SocketAddr, StartError> {
+        address_of("listen.admin", &self.admin)
     }
 
     /// Where the other nodes will reach it.

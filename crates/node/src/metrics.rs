@@ -2,9 +2,12 @@
 //!
 //! Labels have few values: methods of the API, gRPC codes, reasons, shards, roles. Never a SKU or a caller.
 
+mod reader;
+mod resources;
 mod security;
+mod streams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +15,12 @@ use std::time::Duration;
 use holdfast_proto::v1::Reason;
 use holdfast_shard::{ReplicaStatus, Role, ShardHandle, ShardMetrics};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, prometheus_protobuf,
+};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -23,7 +30,18 @@ use tonic::Code;
 
 use crate::errors;
 
+pub use reader::MetricsReader;
+pub(crate) use resources::Resources;
+pub(crate) use security::OpenConnection;
 pub use security::SecurityMetrics;
+pub(crate) use streams::Following;
+use streams::{Streams, StreamsCollector};
+
+use crate::clock::wall_clock_ms;
+
+/// What an encoder takes where a histogram has no exemplars.
+const NO_EXEMPLARS: Option<&HashMap<usize, Exemplar<NoLabels, f64>>> = None;
+type NoLabels = [(&'static str, &'static str); 0];
 
 /// 0.1 ms to 13 s, doubling.
 fn latency_buckets() -> Histogram {
@@ -71,13 +89,19 @@ pub struct Metrics {
     refusals: Family<ReasonLabels, Counter>,
     replays: Counter,
     batch_items: Counter,
-    change_streams: Gauge,
+    streams: Streams,
     changes_sent: Counter,
+    ready: Gauge,
 }
 
 impl Metrics {
     /// All metrics of one node.
-    pub fn new(node_id: u64, shards: Arc<[ShardHandle]>, security: &SecurityMetrics) -> Self {
+    pub(crate) fn new(
+        node_id: u64,
+        shards: Arc<[ShardHandle]>,
+        resources: Resources,
+        security: &SecurityMetrics,
+    ) -> Self {
         let mut registry = Registry::with_prefix("holdfast");
         let build = Info::new(vec![
             ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
@@ -119,15 +143,21 @@ impl Metrics {
             "Items of batches that were answered",
             batch_items.clone(),
         );
-        let change_streams = Gauge::default();
-        registry.register(
-            "change_streams",
-            "Change streams being served",
-            change_streams.clone(),
-        );
         let changes_sent = Counter::default();
         registry.register("changes_sent", "Changes sent to consumers", changes_sent.clone());
+        let ready = Gauge::default();
+        registry.register(
+            "ready",
+            "1 where /readyz says that the node is ready",
+            ready.clone(),
+        );
         security.register(&mut registry);
+        let streams = Streams::default();
+        registry.register_collector(Box::new(StreamsCollector {
+            streams: streams.clone(),
+            shards: Arc::clone(&shards),
+        }));
+        registry.register_collector(Box::new(resources));
         registry.register_collector(Box::new(Replicas { shards }));
         Self {
             registry,
@@ -137,8 +167,9 @@ impl Metrics {
             refusals,
             replays,
             batch_items,
-            change_streams,
+            streams,
             changes_sent,
+            ready,
         }
     }
 
@@ -180,9 +211,9 @@ impl Metrics {
         self.batch_items.inc_by(count as u64);
     }
 
-    /// A change stream began (1) or ended (-1).
-    pub fn change_streams(&self, difference: i64) {
-        self.change_streams.inc_by(difference);
+    /// A change stream of a shard begins with this change; it ends when the answer is dropped.
+    pub(crate) fn change_stream(&self, shard: u32, from_seq: u64) -> Following {
+        self.streams.begin(shard, from_seq)
     }
 
     /// Changes were sent to a consumer.
@@ -190,20 +221,27 @@ impl Metrics {
         self.changes_sent.inc_by(count as u64);
     }
 
-    /// All metrics in the OpenMetrics text format.
+    /// All metrics in the OpenMetrics text format, of a node that is ready or not.
     ///
     /// # Errors
     /// Formatting failed, which a String does not do.
-    pub fn print(&self) -> Result<String, fmt::Error> {
+    pub fn print(&self, ready: bool) -> Result<String, fmt::Error> {
+        self.ready.set(i64::from(ready));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+
+    /// The same as a message.
+    pub(crate) fn read(&self, ready: bool) -> Result<Vec<MetricFamily>, fmt::Error> {
+        self.ready.set(i64::from(ready));
+        prometheus_protobuf::encode(&self.registry)
     }
 }
 
 struct GaugeOf<T>(&'static str, &'static str, fn(&T) -> u64);
 
-const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 14] = [
+const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 18] = [
     GaugeOf("replica_leads", "1 where this replica leads its shard", |s| {
         u64::from(s.role == Role::Leader)
     }),
@@ -212,6 +250,9 @@ const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 14] = [
         "The node that leads, as far as known; 0 where unknown",
         |s| s.leader.unwrap_or(0),
     ),
+    GaugeOf("replica_voters", "The nodes that have a vote", |s| {
+        s.voters.len() as u64
+    }),
     GaugeOf("replica_term", "The Raft term", |s| s.term),
     GaugeOf(
         "replica_last_log_index",
@@ -253,6 +294,19 @@ const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 14] = [
         "Log time of the oldest such reservation; 0 when there is none",
         |s| s.oldest_prepared_ms,
     ),
+    GaugeOf("replica_deficit_cells", "Cells with a deficit", |s| {
+        s.deficit_cells
+    }),
+    GaugeOf(
+        "replica_deficit_units",
+        "Units that were promised and that a count did not find",
+        |s| s.deficit_units,
+    ),
+    GaugeOf(
+        "shard_waiting_commands",
+        "Commands that wait here for the leader to propose them or to answer them from a read",
+        |s| s.waiting_commands,
+    ),
     GaugeOf(
         "replica_log_time_ms",
         "Log time, milliseconds since the Unix epoch",
@@ -260,7 +314,7 @@ const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 14] = [
     ),
 ];
 
-const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 17] = [
+const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 18] = [
     GaugeOf(
         "shard_commands_submitted",
         "Commands that callers on this node submitted",
@@ -332,6 +386,44 @@ const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 17] = [
         "Messages of peers that could not be read",
         |m| m.malformed_messages,
     ),
+    GaugeOf(
+        "shard_invariant_violations",
+        "Entries that broke an invariant, which ends the replica and its node",
+        |m| m.invariant_violations,
+    ),
+];
+
+struct AgeOf(&'static str, &'static str, fn(&ReplicaStatus, u64) -> u64);
+
+/// In milliseconds by the wall clock that they are given; shown in seconds.
+const REPLICA_AGES: [AgeOf; 2] = [
+    AgeOf(
+        "replica_oldest_prepared_age",
+        "For how long the oldest reservation has waited for the decision of an order over several shards; 0 when none does",
+        |s, now_ms| match s.oldest_prepared_ms {
+            0 => 0,
+            since_ms => now_ms.saturating_sub(since_ms),
+        },
+    ),
+    AgeOf(
+        "replica_log_time_ahead",
+        "By how much log time is ahead of this node's wall clock; 0 when it is not",
+        |s, now_ms| s.log_time_ms.saturating_sub(now_ms),
+    ),
+];
+
+struct NodeGauge(&'static str, &'static str, fn(&ReplicaStatus) -> bool);
+
+/// How many of the node's replicas are so.
+const NODE_GAUGES: [NodeGauge; 2] = [
+    NodeGauge(
+        "replicas",
+        "Replicas that this node has and that have not stopped",
+        |s| s.role != Role::Stopped,
+    ),
+    NodeGauge("leaders", "Shards that this node leads", |s| {
+        s.role == Role::Leader
+    }),
 ];
 
 /// The largest difference of each peer's clock that any replica here knows.
@@ -361,10 +453,15 @@ impl fmt::Debug for Replicas {
 
 impl Collector for Replicas {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let replicas: Vec<(ReplicaStatus, ShardMetrics)> = self
+        let all: Vec<(ReplicaStatus, ShardMetrics)> = self
             .shards
             .iter()
             .map(|shard| (shard.status(), shard.metrics()))
+            .collect();
+        // Of a shard without a replica here there is only what was counted.
+        let replicas: Vec<_> = all
+            .iter()
+            .filter(|(status, _)| status.role != Role::Absent)
             .collect();
 
         let gauge = ConstGauge::new(1_i64);
@@ -388,6 +485,20 @@ impl Collector for Replicas {
                 value.encode(family.encode_family(&ShardLabels { shard: status.shard })?)?;
             }
         }
+        let now_ms = wall_clock_ms();
+        for AgeOf(name, help, age_ms) in REPLICA_AGES {
+            let unit = Some(&Unit::Seconds);
+            let mut family = encoder.encode_descriptor(name, help, unit, gauge.metric_type())?;
+            for (status, _) in &replicas {
+                let seconds = ConstGauge::new(age_ms(status, now_ms) as f64 / 1e3);
+                seconds.encode(family.encode_family(&ShardLabels { shard: status.shard })?)?;
+            }
+        }
+        for NodeGauge(name, help, counts) in NODE_GAUGES {
+            let count = replicas.iter().filter(|(status, _)| counts(status)).count();
+            let count = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            count.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
         let mut family = encoder.encode_descriptor(
             "clock_skew_ms",
             "By how much a peer's wall clock is ahead of this node's, as last heard; negative when it is behind",
@@ -400,7 +511,7 @@ impl Collector for Replicas {
         for GaugeOf(name, help, value) in SHARD_COUNTERS {
             let kind = ConstCounter::new(0_u64).metric_type();
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for (status, metrics) in &replicas {
+            for (status, metrics) in &all {
                 let labels = ShardLabels { shard: status.shard };
                 ConstCounter::new(value(metrics)).encode(family.encode_family(&labels)?)?;
             }

@@ -5,29 +5,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use holdfast_ledger::LedgerOptions;
-use holdfast_shard::{Host, PeerTransport, Role, ShardHandle, ShardOptions, Threads};
+use holdfast_shard::{Role, ShardHandle, Threads};
 use holdfast_storage::Log;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::NodeConfig;
 use crate::api::{Api, CUT_OFF_TIMEOUTS};
 use crate::config::PeerSection;
+use crate::directory::{self, Membership, MembershipParts, MembershipStartError};
 use crate::http::HttpHandle;
 use crate::listeners::Listeners;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, MetricsReader, Resources};
 use crate::orders::Orders;
-use crate::peers::{Identity, PeerAddressError, Peers};
+use crate::peers::{Identity, Peers};
 use crate::router::Router;
 use crate::security::certificates::CertificateFileError;
 use crate::security::policy::PolicyError;
 use crate::security::{Port, Security};
-use crate::servers::{serve_clients, serve_peers};
-use crate::stores::{self, Stores, StoresError};
+use crate::servers::{ServerTask, serve_admin, serve_clients, serve_peers};
+use crate::stores::{self, StoresError};
 use crate::tasks::Tasks;
+use crate::trace::Sampling;
 
 /// How often [`Node::ready`] looks.
 const READINESS_INTERVAL: Duration = Duration::from_millis(10);
@@ -63,12 +63,9 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
-    /// A peer's address cannot be one.
+    /// It cannot take its part in the cluster.
     #[error(transparent)]
-    Peers(#[from] PeerAddressError),
-    /// A replica did not start.
-    #[error(transparent)]
-    Shard(#[from] holdfast_shard::StartError),
+    Membership(#[from] MembershipStartError),
     /// A server did not start.
     #[error("the {server} server did not start: {message}")]
     Server {
@@ -88,11 +85,13 @@ pub struct StopError(pub String);
 pub struct Node {
     api: Arc<Api>,
     client_address: SocketAddr,
+    admin_address: SocketAddr,
     peer_address: SocketAddr,
     http_address: SocketAddr,
     log: Log,
     http: HttpHandle,
-    client_server: JoinHandle<Result<(), tonic::transport::Error>>,
+    client_server: ServerTask,
+    admin_server: ServerTask,
     fatal: watch::Receiver<Option<String>>,
     /// Look at the files again.
     reload: Arc<Notify>,
@@ -103,14 +102,17 @@ pub struct Node {
 /// What is started on the way and has to be ended when a later step fails.
 struct Begun {
     peers_stopping: CancellationToken,
-    shards: Vec<ShardHandle>,
+    membership: Option<Arc<Membership>>,
     log: Option<Log>,
 }
 
 impl Begun {
     async fn undo(self) {
-        for shard in &self.shards {
-            shard.stop().await;
+        if let Some(membership) = self.membership {
+            for shard in membership.shards().iter() {
+                shard.stop().await;
+            }
+            membership.stop().await;
         }
         self.peers_stopping.cancel();
         if let Some(log) = self.log {
@@ -143,7 +145,7 @@ impl Node {
         config.validate()?;
         let mut begun = Begun {
             peers_stopping: CancellationToken::new(),
-            shards: Vec::new(),
+            membership: None,
             log: None,
         };
         match begin(config, listeners, &mut begun).await {
@@ -160,6 +162,11 @@ impl Node {
         self.client_address
     }
 
+    /// Where operators reach it.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
     /// Where the other nodes reach it.
     pub fn peer_address(&self) -> SocketAddr {
         self.peer_address
@@ -174,6 +181,11 @@ impl Node {
     /// are used, certificates for new handshakes; bad ones are logged and what was there before stays.
     pub fn reload(&self) {
         self.reload.notify_one();
+    }
+
+    /// What `/metrics` shows, for whoever sends it elsewhere.
+    pub fn metrics(&self) -> MetricsReader {
+        MetricsReader::new(&self.api)
     }
 
     /// Its id in the cluster.
@@ -212,27 +224,31 @@ impl Node {
         self.api.leaving.store(true, Ordering::Relaxed);
         tracing::info!("stopping: handing leadership over");
         futures::future::join_all(self.api.router.shards().iter().map(hand_over)).await;
+        self.api.membership.hand_over().await;
 
         tracing::info!("stopping: finishing calls under way");
         self.api.stopping.cancel();
-        let drain = Duration::from_millis(self.api.limits.drain_ms);
-        let mut server = self.client_server;
-        match tokio::time::timeout(drain, &mut server).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => problems.push(format!("the client server failed: {error}")),
-            Ok(Err(error)) => problems.push(format!("the client server failed: {error}")),
-            Err(_) => {
-                // Their outcome is unknown to the callers, who retry with the same ids.
-                tracing::warn!(
-                    drain_ms = self.api.limits.drain_ms,
-                    "calls under way were cut off"
-                );
-                server.abort();
+        let drained = Instant::now() + Duration::from_millis(self.api.limits.drain_ms);
+        for (name, mut server) in [("client", self.client_server), ("admin", self.admin_server)] {
+            match tokio::time::timeout_at(drained, &mut server).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => problems.push(format!("the {name} server failed: {error}")),
+                Ok(Err(error)) => problems.push(format!("the {name} server failed: {error}")),
+                Err(_) => {
+                    // Their outcome is unknown to the callers, who retry with the same ids.
+                    tracing::warn!(
+                        server = name,
+                        drain_ms = self.api.limits.drain_ms,
+                        "calls under way were cut off"
+                    );
+                    server.abort();
+                }
             }
         }
 
         tracing::info!("stopping: closing shards and log");
         futures::future::join_all(self.api.router.shards().iter().map(ShardHandle::stop)).await;
+        self.api.membership.stop().await;
         self.peers_stopping.cancel();
         self.http.stop().await;
         if !self.api.tasks.finish(TASKS_PATIENCE).await {
@@ -265,7 +281,9 @@ async fn hand_over(shard: &ShardHandle) {
 }
 
 /// This node's own entry may name port 0: fill in what was bound.
-fn nodes_with_ports(config: &NodeConfig, client: SocketAddr, peer: SocketAddr) -> Vec<PeerSection> {
+fn nodes_with_ports(config: &NodeConfig, listeners: &Listeners) -> Result<Vec<PeerSection>, StartError> {
+    let (client, peer) = (listeners.client_address()?, listeners.peer_address()?);
+    let admin = listeners.admin_address()?;
     let fill = |address: &str, bound: SocketAddr| match address.rsplit_once(':') {
         Some((host, "0")) => format!("{host}:{}", bound.port()),
         _ => address.to_owned(),
@@ -277,84 +295,57 @@ fn nodes_with_ports(config: &NodeConfig, client: SocketAddr, peer: SocketAddr) -
     {
         node.client_address = fill(&node.client_address, client);
         node.peer_address = fill(&node.peer_address, peer);
+        node.admin_address = node.admin_address.as_deref().map(|address| fill(address, admin));
     }
-    nodes
-}
-
-fn shard_options(config: &NodeConfig, shard: u32, voters: &[PeerSection]) -> ShardOptions {
-    let (raft, ledger) = (&config.raft, &config.ledger);
-    let ledger = LedgerOptions {
-        operation_window_ms: ledger.operation_window_ms,
-        operation_lead_ms: ledger.operation_lead_ms,
-        closed_retention_ms: ledger.closed_retention_ms,
-        shipped_retention_ms: ledger.shipped_retention_ms,
-        order_decision_ms: ledger.order_decision_ms,
-    };
-    let voters = voters.iter().map(|node| node.node_id).collect();
-    ShardOptions {
-        heartbeat_ms: raft.heartbeat_ms,
-        election_timeout_min_ms: raft.election_timeout_min_ms,
-        election_timeout_max_ms: raft.election_timeout_max_ms,
-        max_entry_commands: raft.max_entry_commands,
-        max_entry_bytes: raft.max_entry_bytes,
-        max_entries_in_flight: raft.max_entries_in_flight,
-        snapshot_every_entries: raft.snapshot_every_entries,
-        queue_limit_commands: config.limits.queue_limit_commands,
-        ..ShardOptions::new(shard, config.node.node_id, voters, ledger)
+    let silent = nodes.iter().filter(|node| node.admin_address.is_none());
+    let silent: Vec<u64> = silent.map(|node| node.node_id).collect();
+    if !silent.is_empty() {
+        tracing::info!(
+            nodes = ?silent,
+            "peers has no admin_address for these nodes: the topology cannot tell operators where their admin ports are"
+        );
     }
+    Ok(nodes)
 }
 
 async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> Result<Node, StartError> {
     let client_address = listeners.client_address()?;
+    let admin_address = listeners.admin_address()?;
     let peer_address = listeners.peer_address()?;
     let http_address = listeners.http_address()?;
     let identity = Identity {
         cluster_id: config.node.cluster_id.unwrap_or_default(),
         node_id: config.node.node_id,
     };
-    let nodes = nodes_with_ports(&config, client_address, peer_address);
+    let nodes = nodes_with_ports(&config, &listeners)?;
     let (tasks, panics) = Tasks::new();
     let (fatal, fatal_seen) = watch::channel(None);
     let security = Security::start(&config, &tasks, &begun.peers_stopping)?;
 
-    let Stores {
-        log,
-        shards: shard_stores,
-    } = stores::open(&config).await?;
+    let stores = stores::open(&config).await?;
+    let log = stores.log.clone();
     begun.log = Some(log.clone());
-    let peers = Peers::start(
-        identity,
-        &nodes,
-        security.tls.as_ref(),
-        &tasks,
-        &begun.peers_stopping,
-    )?;
-    let transport: Arc<dyn PeerTransport> = Arc::new(peers.clone());
+    let peers = Peers::new(identity, security.tls.as_ref(), &tasks, &begun.peers_stopping);
     let threads = if config.has_one_thread() {
         Threads::Shared
     } else {
         Threads::Own
     };
-    let starts = (0..).zip(shard_stores).map(|(shard, stores)| {
-        let host = Host {
-            threads,
-            ..Host::default()
-        };
-        let options = shard_options(&config, shard, &nodes);
-        holdfast_shard::start_on(host, options, stores, Arc::clone(&transport))
-    });
-    let mut failure = None;
-    for started in futures::future::join_all(starts).await {
-        match started {
-            Ok(shard) => begun.shards.push(shard),
-            Err(error) => failure = Some(error),
-        }
-    }
-    if let Some(error) = failure {
-        return Err(error.into());
-    }
-    let shards: Arc<[ShardHandle]> = begun.shards.clone().into();
-    watch_for_the_end(&tasks, &begun.peers_stopping, &shards, &log, panics, fatal);
+    let membership = Membership::new(MembershipParts {
+        identity,
+        config: config.clone(),
+        configured: nodes,
+        threads,
+        stores,
+        peers: peers.clone(),
+        tasks: tasks.clone(),
+        stopping: begun.peers_stopping.clone(),
+    })?;
+    begun.membership = Some(Arc::clone(&membership));
+    let shards = Arc::clone(membership.shards());
+    // Before anything is read, so that nothing that fails meanwhile is missed.
+    watch_for_the_end(&tasks, &begun.peers_stopping, &membership, &log, panics, fatal);
+    directory::take_part(&membership).await?;
 
     let orders = Orders::new(Arc::clone(&shards));
     for shard in 0..shards.len() as u32 {
@@ -366,18 +357,29 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             }
         });
     }
+    let resources = Resources {
+        data_dir: config.node.data_dir.clone(),
+        log: log.clone(),
+        peers: peers.clone(),
+    };
     let api = Arc::new(Api {
         identity,
-        nodes,
+        membership: Arc::clone(&membership),
         limits: config.limits.clone(),
         router: Router::new(Arc::clone(&shards)),
         orders,
         peers,
         access: security.access(),
-        metrics: Metrics::new(identity.node_id, Arc::clone(&shards), &security.metrics),
+        metrics: Metrics::new(
+            identity.node_id,
+            Arc::clone(&shards),
+            resources,
+            &security.metrics,
+        ),
         tasks: tasks.clone(),
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
+        backups: Arc::new(Semaphore::new(1)),
         change_streams: Arc::new(Semaphore::new(config.limits.change_streams)),
         leaving: AtomicBool::new(false),
         // A child, so that a start that fails later ends what was begun here too.
@@ -396,10 +398,26 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         listeners.peer,
         security.gate(Port::Peer),
         identity,
-        shards,
+        &membership,
         &tasks,
         &begun.peers_stopping,
+        Sampling::of_peers(&config.telemetry),
     )?;
+    // The others may ask for what this node says now.
+    let (keeping, stopping) = (Arc::clone(&membership), begun.peers_stopping.clone());
+    tasks.spawn_beside_replicas(threads, "replicas of this node", async move {
+        tokio::select! {
+            () = directory::keep_seats(keeping) => {}
+            () = stopping.cancelled() => {}
+        }
+    });
+    let (leading, stopping) = (Arc::clone(&membership), api.stopping.clone());
+    tasks.spawn("leaders of this node", async move {
+        tokio::select! {
+            () = directory::lead(leading) => {}
+            () = stopping.cancelled() => {}
+        }
+    });
     let client_server = serve_clients(
         listeners.client,
         security.gate(Port::Client),
@@ -407,6 +425,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         &api,
         &begun.peers_stopping,
     )?;
+    let admin_server = serve_admin(listeners.admin, security.gate(Port::Admin), &config, &api)?;
     let http_tls = security.tls.as_ref().filter(|_| config.tls.http);
     let http = crate::http::start(listeners.http, http_tls, Arc::clone(&api))
         .await
@@ -414,15 +433,17 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             server: "http",
             message: error.to_string(),
         })?;
-    tracing::info!(node_id = identity.node_id, %client_address, %peer_address, %http_address, "listening");
+    tracing::info!(node_id = identity.node_id, %client_address, %admin_address, %peer_address, %http_address, "listening");
     Ok(Node {
         api,
         client_address,
+        admin_address,
         peer_address,
         http_address,
         log,
         http,
         client_server,
+        admin_server,
         fatal: fatal_seen,
         reload: security.reload,
         peers_stopping: begun.peers_stopping.clone(),
@@ -433,7 +454,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
 fn watch_for_the_end(
     tasks: &Tasks,
     stopping: &CancellationToken,
-    shards: &Arc<[ShardHandle]>,
+    membership: &Arc<Membership>,
     log: &Log,
     mut panics: mpsc::UnboundedReceiver<String>,
     fatal: watch::Sender<Option<String>>,
@@ -443,10 +464,11 @@ fn watch_for_the_end(
         // Nobody listens any more only when the node is gone.
         let _ = log_failed.send(error.to_string());
     }));
-    let shards = Arc::clone(shards);
+    let membership = Arc::clone(membership);
     let stopping = stopping.clone();
     tasks.spawn("watch for the end", async move {
-        let dead: Vec<_> = shards
+        let dead: Vec<_> = membership
+            .shards()
             .iter()
             .map(|shard| {
                 let (number, fatal) = (shard.shard(), shard.fatal());
@@ -455,6 +477,7 @@ fn watch_for_the_end(
             .collect();
         let reason = tokio::select! {
             (reason, _, _) = futures::future::select_all(dead) => reason,
+            reason = membership.fatal() => reason,
             Some(reason) = panics.recv() => reason,
             Some(reason) = log_failure.recv() => reason,
             () = stopping.cancelled() => return,

@@ -1,23 +1,27 @@
-//! The gRPC servers: one for clients, one for the other nodes.
+//! The gRPC servers: one for clients, one for operators, one for the other nodes.
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_proto::peer::peer_server::PeerServer;
-use holdfast_shard::ShardHandle;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
+use crate::directory::Membership;
 use crate::peers::{Identity, MAX_PEER_MESSAGE_BYTES, PeerService};
 use crate::security::incoming::{Connection, Gate, incoming};
 use crate::tasks::Tasks;
+use crate::trace::{Sampling, TraceCalls};
 use crate::{NodeConfig, StartError, services};
 
 /// How often readiness is looked at, to tell the health service.
 const READINESS_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A server that runs until its node stops.
+pub(crate) type ServerTask = JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// The largest headers of one call.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
@@ -38,12 +42,13 @@ pub(crate) fn serve_peers(
     listener: TcpListener,
     gate: Gate,
     identity: Identity,
-    shards: Arc<[ShardHandle]>,
+    membership: &Arc<Membership>,
     tasks: &Tasks,
     stopping: &CancellationToken,
+    sampling: Sampling,
 ) -> Result<(), StartError> {
     let incoming = guarded(listener, gate, tasks)?;
-    let service = PeerService::new(identity, shards, tasks.clone(), stopping.clone());
+    let service = PeerService::new(identity, Arc::clone(membership), tasks.clone(), stopping.clone());
     let service = PeerServer::new(service)
         .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
@@ -51,6 +56,7 @@ pub(crate) fn serve_peers(
         .initial_stream_window_size(16 << 20)
         .initial_connection_window_size(32 << 20)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .layer(TraceCalls(sampling))
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, stopping.clone().cancelled_owned());
     tasks.spawn("peer server", async move {
@@ -67,27 +73,46 @@ pub(crate) fn serve_clients(
     config: &NodeConfig,
     api: &Arc<Api>,
     stopping: &CancellationToken,
-) -> Result<JoinHandle<Result<(), tonic::transport::Error>>, StartError> {
+) -> Result<ServerTask, StartError> {
     let incoming = guarded(listener, gate, &api.tasks)?;
     let (reporter, health) = tonic_health::server::health_reporter();
     report_health(api, reporter, stopping.clone());
     let mut others = tonic::service::Routes::builder();
     others.add_service(health);
-    let routes = services::routes(Arc::clone(api), config.security.reflection, others);
-    let routes = routes.map_err(|error| StartError::Server {
-        server: "client",
-        message: error.to_string(),
-    })?;
-    let server = tonic::transport::Server::builder()
-        .concurrency_limit_per_connection(config.limits.connection_calls)
-        .max_concurrent_streams(u32::try_from(config.limits.connection_calls).unwrap_or(u32::MAX))
+    let server = limited(config)
         .initial_stream_window_size(4 << 20)
         .initial_connection_window_size(16 << 20)
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .layer(TraceCalls(Sampling::of_clients(&config.telemetry)))
+        .add_routes(services::routes(Arc::clone(api), others))
+        .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
+    Ok(tokio::spawn(server))
+}
+
+pub(crate) fn serve_admin(
+    listener: TcpListener,
+    gate: Gate,
+    config: &NodeConfig,
+    api: &Arc<Api>,
+) -> Result<ServerTask, StartError> {
+    let incoming = guarded(listener, gate, &api.tasks)?;
+    let routes = services::admin_routes(Arc::clone(api), config.security.reflection);
+    let routes = routes.map_err(|error| StartError::Server {
+        server: "admin",
+        message: error.to_string(),
+    })?;
+    let server = limited(config)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
     Ok(tokio::spawn(server))
+}
+
+/// A server that lets nobody take more than the configuration says.
+fn limited(config: &NodeConfig) -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .concurrency_limit_per_connection(config.limits.connection_calls)
+        .max_concurrent_streams(u32::try_from(config.limits.connection_calls).unwrap_or(u32::MAX))
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
 }
 
 /// Keeps the gRPC health service saying what [`Api::not_ready_because`] says.

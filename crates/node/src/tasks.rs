@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use holdfast_shard::Threads;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +38,26 @@ impl Tasks {
                 let _ = panics.send(format!("the task `{name}` panicked"));
             }
         });
+    }
+
+    /// Starts a task where this node's replicas live: on the caller's `LocalSet` if they share its thread.
+    pub(crate) fn spawn_beside_replicas(
+        &self,
+        threads: Threads,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        match threads {
+            Threads::Own => self.spawn(name, task),
+            Threads::Shared | Threads::Caller => {
+                let panics = self.panics.clone();
+                self.tracker.spawn_local(async move {
+                    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                        let _ = panics.send(format!("the task `{name}` panicked"));
+                    }
+                });
+            }
+        }
     }
 
     /// Waits for all tasks, at most this long. False: some are still running.

@@ -1,35 +1,67 @@
-//! Reading a shard's changes from this replica's change log.
+//! Reading a shard's changes: from this node's change log, or through another node's replica.
 
+mod remote;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
 use holdfast_ledger::Change;
 use holdfast_storage::ChangeLog;
 use tokio::sync::watch;
 
-use crate::codec;
+use self::remote::Remote;
+use crate::{PeerTransport, codec};
 
-/// A shard's changes as far as this replica has applied them. Cheap to clone.
+/// A shard's changes as far as a replica has applied them. Cheap to clone.
 #[derive(Clone)]
 pub struct ChangeReader {
-    changes: ChangeLog,
+    source: Source,
     last_seq: watch::Receiver<u64>,
 }
 
+#[derive(Clone)]
+enum Source {
+    Here(ChangeLog),
+    There(Arc<Remote>),
+}
+
 impl ChangeReader {
-    pub(crate) fn new(changes: ChangeLog, last_seq: watch::Receiver<u64>) -> Self {
-        Self { changes, last_seq }
+    pub(crate) fn here(changes: ChangeLog, last_seq: watch::Receiver<u64>) -> Self {
+        Self {
+            source: Source::Here(changes),
+            last_seq,
+        }
     }
 
-    /// The oldest change kept here; one more than [`Self::last_seq`] when there is none.
+    /// Reads from whoever of these nodes answers.
+    pub(crate) async fn there(
+        shard: u32,
+        transport: Arc<dyn PeerTransport>,
+        nodes: Vec<u64>,
+    ) -> Result<Self, ChangeReadError> {
+        let (remote, last_seq) = Remote::connect(shard, transport, nodes).await?;
+        Ok(Self {
+            source: Source::There(Arc::new(remote)),
+            last_seq,
+        })
+    }
+
+    /// The oldest change kept there; one more than [`Self::last_seq`] when there is none.
     pub fn first_seq(&self) -> u64 {
-        self.changes.first_seq()
+        match &self.source {
+            Source::Here(changes) => changes.first_seq(),
+            Source::There(remote) => remote.first_seq(),
+        }
     }
 
-    /// The last change applied here; 0 when there is none.
+    /// The last change applied there; 0 when there is none.
     pub fn last_seq(&self) -> u64 {
         *self.last_seq.borrow()
     }
 
     /// The changes from the entry on that contains `from_seq`, whole entries of about `max_bytes` in all, at least one
-    /// entry when there is one. Empty at the end. Reads from disk: call it where blocking is allowed.
+    /// entry when there is one. Empty at the end. Reads from disk or from another node: call it where blocking is allowed, within a
+    /// runtime.
     ///
     /// # Errors
     /// See [`ChangeReadError`].
@@ -39,18 +71,14 @@ impl ChangeReader {
         if from_seq < first_seq {
             return Err(ChangeReadError::NotHere { first_seq });
         }
-        if from_seq > self.changes.last_seq() {
-            return Ok(Vec::new());
-        }
-        let storage = |what: String| ChangeReadError::Storage(what);
-        let records = self
-            .changes
-            .read(from_seq, max_bytes)
-            .map_err(|error| storage(error.to_string()))?;
+        let payloads = match &self.source {
+            Source::Here(changes) => read_here(changes, from_seq, max_bytes)?,
+            Source::There(remote) => remote.read(from_seq)?,
+        };
         let mut changes = Vec::new();
-        for record in records {
+        for payload in payloads {
             let entry: Vec<Change> =
-                codec::decode(&record.payload).map_err(|error| storage(error.to_string()))?;
+                codec::decode(&payload).map_err(|error| ChangeReadError::Storage(error.to_string()))?;
             changes.extend(entry);
         }
         Ok(changes)
@@ -70,6 +98,16 @@ impl ChangeReader {
     }
 }
 
+fn read_here(changes: &ChangeLog, from_seq: u64, max_bytes: usize) -> Result<Vec<Bytes>, ChangeReadError> {
+    if from_seq > changes.last_seq() {
+        return Ok(Vec::new());
+    }
+    let records = changes
+        .read(from_seq, max_bytes)
+        .map_err(|error| ChangeReadError::Storage(error.to_string()))?;
+    Ok(records.into_iter().map(|record| record.payload).collect())
+}
+
 /// Why changes cannot be read here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeReadError {
@@ -82,6 +120,9 @@ pub enum ChangeReadError {
     /// What is on disk cannot be read.
     #[error("the change log cannot be read: {0}")]
     Storage(String),
+    /// This node has no replica of the shard, and none of the nodes that have one answers.
+    #[error("no node that has the shard answers: {0}")]
+    Unreachable(String),
     /// This replica has stopped.
     #[error("this replica of the shard has stopped")]
     Stopped,

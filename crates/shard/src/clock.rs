@@ -1,6 +1,6 @@
 //! Time: the only place in this crate that looks at the wall clock, and how a leader stamps its entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,12 +29,14 @@ pub(crate) fn system_clock_ms() -> u64 {
 #[derive(Clone)]
 pub(crate) struct LogClock {
     wall_clock: WallClock,
-    voters: usize,
+    own_id: u64,
     heard: Arc<Mutex<Heard>>,
 }
 
 #[derive(Debug, Default)]
 struct Heard {
+    /// Whose clocks count.
+    voters: BTreeSet<u64>,
     last_stamped_ms: u64,
     /// Each peer's clock and when it was heard. Not kept relative to our own wall clock, which may jump in between.
     peers: BTreeMap<u64, (u64, Instant)>,
@@ -54,13 +56,22 @@ pub(crate) enum Certainty {
 }
 
 impl LogClock {
-    /// The clock of a replica in a group of so many voters, itself among them.
-    pub(crate) fn new(wall_clock: WallClock, voters: usize) -> Self {
+    /// The clock of a replica, given by Raft's number of it, in a group with these voters.
+    pub(crate) fn new(wall_clock: WallClock, own_id: u64, voters: BTreeSet<u64>) -> Self {
+        let heard = Heard {
+            voters,
+            ..Heard::default()
+        };
         Self {
             wall_clock,
-            voters,
-            heard: Arc::default(),
+            own_id,
+            heard: Arc::new(Mutex::new(heard)),
         }
+    }
+
+    /// These have a vote now, and only their clocks count.
+    pub(crate) fn set_voters(&self, voters: BTreeSet<u64>) {
+        self.heard.lock().voters = voters;
     }
 
     /// This node's own clock.
@@ -102,10 +113,10 @@ impl LogClock {
 
     /// Whether an entry may be stamped now without moving log time by what a minority says.
     pub(crate) fn certainty(&self) -> Certainty {
-        let known = self.known_ms();
+        let (known, voters) = self.known_ms();
         match (
-            self.median_ms(&known, Missing::Late),
-            self.median_ms(&known, Missing::Early),
+            median_ms(&known, voters, Missing::Late),
+            median_ms(&known, voters, Missing::Early),
         ) {
             (None, _) => Certainty::Unknown,
             (Some(late), Some(early)) if early - late <= AGREEING_MS => Certainty::Certain,
@@ -115,9 +126,9 @@ impl LogClock {
 
     /// The log time of an entry that was stamped now. Nothing is stamped.
     pub(crate) fn peek(&self, applied_ms: u64) -> u64 {
-        let known = self.known_ms();
-        let late = self.median_ms(&known, Missing::Late).unwrap_or(0);
-        let early = self.median_ms(&known, Missing::Early).unwrap_or(0);
+        let (known, voters) = self.known_ms();
+        let late = median_ms(&known, voters, Missing::Late).unwrap_or(0);
+        let early = median_ms(&known, voters, Missing::Early).unwrap_or(0);
         let continued = self
             .heard
             .lock()
@@ -136,25 +147,31 @@ impl LogClock {
         heard.last_stamped_ms
     }
 
-    /// All known clocks as of now, ours among them, sorted.
-    fn known_ms(&self) -> Vec<u64> {
+    /// All known clocks of voters as of now, sorted, and how many voters there are.
+    fn known_ms(&self) -> (Vec<u64>, usize) {
         let (own, now) = (self.wall_clock_ms(), Instant::now());
         let heard = self.heard.lock();
-        let mut known: Vec<u64> = heard.peers.values().map(|clock| time_of(*clock, now)).collect();
-        known.push(own);
-        known.sort_unstable();
-        known
-    }
-
-    /// The median of all voters' clocks if those missing are so. Of an even number the lower middle.
-    fn median_ms(&self, known: &[u64], missing: Missing) -> Option<u64> {
-        let middle = self.voters.saturating_sub(1) / 2;
-        match missing {
-            Missing::Late => known.get(middle.checked_sub(self.voters.saturating_sub(known.len()))?),
-            Missing::Early => known.get(middle),
+        let peers = heard.peers.iter().filter(|(peer, _)| **peer != self.own_id);
+        let mut known: Vec<u64> = peers
+            .filter(|(peer, _)| heard.voters.contains(peer))
+            .map(|(_, clock)| time_of(*clock, now))
+            .collect();
+        if heard.voters.contains(&self.own_id) {
+            known.push(own);
         }
-        .copied()
+        known.sort_unstable();
+        (known, heard.voters.len())
     }
+}
+
+/// The median of so many voters' clocks if those missing are so. Of an even number the lower middle.
+fn median_ms(known: &[u64], voters: usize, missing: Missing) -> Option<u64> {
+    let middle = voters.saturating_sub(1) / 2;
+    match missing {
+        Missing::Late => known.get(middle.checked_sub(voters.saturating_sub(known.len()))?),
+        Missing::Early => known.get(middle),
+    }
+    .copied()
 }
 
 /// What to take the clocks for that were not heard.
@@ -184,7 +201,11 @@ mod tests {
         let wall = Arc::new(AtomicU64::new(wall_ms));
         let read = Arc::clone(&wall);
         (
-            LogClock::new(Arc::new(move || read.load(Ordering::SeqCst)), voters),
+            LogClock::new(
+                Arc::new(move || read.load(Ordering::SeqCst)),
+                1,
+                (1..=voters as u64).collect(),
+            ),
             wall,
         )
     }

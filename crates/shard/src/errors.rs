@@ -1,6 +1,8 @@
 //! What callers are told when there is no outcome.
 
 use holdfast_ledger::Refusal;
+
+use crate::ReplicaId;
 use serde::{Deserialize, Serialize};
 
 /// Why a command has no outcome.
@@ -87,6 +89,17 @@ pub enum PeerMessageError {
     /// This replica is stopping or dead.
     #[error("this replica of the shard has stopped")]
     Stopped,
+    /// It is for another replica of the shard than the one on this node.
+    #[error("the message is for replica {to}, this node has {here}")]
+    AnotherReplica {
+        /// For which.
+        to: ReplicaId,
+        /// Which is here.
+        here: ReplicaId,
+    },
+    /// This node has no replica of the shard.
+    #[error("this node has no replica of the shard")]
+    NotHere,
     /// The snapshot broke off or is not what its header says.
     #[error("the snapshot was not received: {0}")]
     Snapshot(String),

@@ -4,19 +4,26 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::Either;
 use futures::stream::BoxStream;
 use holdfast_ledger::{Command, Outcome, Query};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::leadership;
-use crate::replica::{self, Replica, Stopper};
-use crate::route;
+use crate::membership::{self, MembershipError, Step, Target};
+use crate::place::{Place, Seat};
+use crate::replica;
+use crate::replica_id::node_of;
+use crate::route::{self, Elsewhere};
 use crate::state_machine::View;
 use crate::{
-    Answer, ChangeReader, Freshness, Host, PeerMessageError, PeerTransport, QueryError, ReplicaStatus,
-    ShardMetrics, ShardOptions, ShardStores, StartError, SubmitError, TransferError,
+    Answer, ChangeReadError, ChangeReader, CutError, Freshness, Host, PeerMessageError, PeerTransport,
+    QueryError, ReplicaId, ReplicaStatus, ShardHold, ShardMetrics, ShardOptions, ShardStores, StartError,
+    SubmitError, TransferError,
 };
 
 /// Recovers a replica from its stores and starts it on a thread of its own.
@@ -42,25 +49,80 @@ pub async fn start_on(
     stores: ShardStores,
     transport: Arc<dyn PeerTransport>,
 ) -> Result<ShardHandle, StartError> {
-    let (replica, stopper) = replica::start(host, options, stores, transport).await?;
-    Ok(ShardHandle {
-        replica: Arc::new(replica),
-        stopper: Arc::new(stopper),
-    })
+    let handle = ShardHandle::elsewhere(options.shard, options.node_id, transport);
+    handle.take_seat(host, options, stores).await?;
+    Ok(handle)
 }
 
-/// One replica of a shard on this node, whether it leads or not. Cheap to clone. The replica ends with
-/// [`Self::stop`], or unclean with its last handle.
+/// A shard as one node sees it: with a replica here, which may lead or not, or without one. It looks the same either way. Cheap
+/// to clone. A replica ends with [`Self::stop`] or [`Self::leave_seat`], or unclean with the last handle.
 #[derive(Clone)]
 pub struct ShardHandle {
-    replica: Arc<Replica>,
-    stopper: Arc<Stopper>,
+    place: Arc<Place>,
 }
 
 impl ShardHandle {
+    /// A shard of which this node has no replica.
+    pub fn elsewhere(shard: u32, node_id: u64, transport: Arc<dyn PeerTransport>) -> Self {
+        let place = Place {
+            node_id,
+            elsewhere: Elsewhere::new(shard, transport),
+            seat: watch::Sender::new(None),
+        };
+        Self {
+            place: Arc::new(place),
+        }
+    }
+
+    /// Starts a replica on this node. The one that was here must have left.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn take_seat(
+        &self,
+        host: Host,
+        options: ShardOptions,
+        stores: ShardStores,
+    ) -> Result<(), StartError> {
+        let transport = Arc::clone(&self.place.elsewhere.transport);
+        let (replica, stopper) = replica::start(host, options, stores, transport).await?;
+        let seat = Seat {
+            replica: Arc::new(replica),
+            stopper: Arc::new(stopper),
+        };
+        self.place.seat.send_replace(Some(seat));
+        Ok(())
+    }
+
+    /// Ends this node's replica, if it has one. What it has on disk stays there.
+    pub async fn leave_seat(&self) {
+        if let Some(seat) = self.place.seat.send_replace(None) {
+            seat.stopper.stop().await;
+        }
+    }
+
+    /// This node's replica, if it has one.
+    pub fn replica_id(&self) -> Option<ReplicaId> {
+        self.seat().map(|seat| seat.replica.options.replica_id())
+    }
+
+    /// The replicas of this shard, for when there is none here.
+    pub fn set_holders(&self, holders: Vec<ReplicaId>) {
+        self.place.elsewhere.set_holders(holders);
+    }
+
+    /// Asks one of them who leads, for when there is none here and nobody has asked for anything yet.
+    pub async fn look_for_leader(&self) {
+        self.place.elsewhere.look_for_leader().await;
+    }
+
+    fn seat(&self) -> Option<Seat> {
+        self.place.seat()
+    }
+
     /// Which shard.
     pub fn shard(&self) -> u32 {
-        self.replica.options.shard
+        self.place.elsewhere.shard
     }
 
     /// Has commands decided, here or at the leader on another node. One result for each, in their order. The commands of
@@ -71,7 +133,7 @@ impl ShardHandle {
         commands: Vec<Command>,
         deadline: Instant,
     ) -> Vec<Result<Outcome, SubmitError>> {
-        route::submit(&self.replica, commands, deadline).await
+        route::submit(&self.place, commands, deadline).await
     }
 
     /// Answers a query, here or at the leader on another node.
@@ -84,50 +146,104 @@ impl ShardHandle {
         freshness: Freshness,
         deadline: Instant,
     ) -> Result<Answer, QueryError> {
-        route::query(&self.replica, query, freshness, deadline).await
+        route::query(&self.place, query, freshness, deadline).await
     }
 
-    /// How this replica stands.
+    /// How this node's replica stands. Of a shard without one: who has replicas and who leads, as far as known.
     pub fn status(&self) -> ReplicaStatus {
-        self.replica.status()
+        match self.seat() {
+            Some(seat) => seat.replica.status(),
+            None => self.absent(),
+        }
+    }
+
+    fn absent(&self) -> ReplicaStatus {
+        let elsewhere = &self.place.elsewhere;
+        ReplicaStatus {
+            leader: elsewhere.known_leader().map(node_of),
+            voters: elsewhere.holders().iter().map(|id| id.node()).collect(),
+            ..ReplicaStatus::absent(elsewhere.shard, self.place.node_id)
+        }
     }
 
     /// Resolves when this replica has orders over several shards under way: a decision that a participant has not followed, or
-    /// units that wait for one. Never resolves once the replica has ended.
+    /// units that wait for one. Never resolves while there is none.
     pub async fn orders_under_way(&self) {
-        let mut view = self.replica.view.clone();
         let busy = |view: &View| view.unsettled_orders + view.prepared_reservations > 0;
-        let ended = view.wait_for(busy).await.is_err();
-        if ended {
-            std::future::pending::<()>().await;
+        let mut seats = self.place.seat.subscribe();
+        loop {
+            let seat = seats.borrow_and_update().clone();
+            let is_busy = async {
+                match seat {
+                    Some(seat) if seat.replica.view.clone().wait_for(busy).await.is_ok() => {}
+                    _ => std::future::pending::<()>().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = is_busy => return,
+                changed = seats.changed() => if changed.is_err() {
+                    std::future::pending::<()>().await;
+                },
+            }
         }
     }
 
     /// Does this replica lead, as far as it knows?
     pub fn leads(&self) -> bool {
-        self.replica.leads()
+        self.seat().is_some_and(|seat| seat.replica.leads())
     }
 
-    /// Who leads, as far as this replica knows.
+    /// Who leads, as far as this node knows.
     pub fn leader(&self) -> Option<u64> {
-        *self.replica.leader.borrow()
+        match self.seat() {
+            Some(seat) => seat.replica.leader.borrow().map(node_of),
+            None => self.place.elsewhere.known_leader().map(node_of),
+        }
     }
 
-    /// What this replica counted.
+    /// What this replica counted, or what was counted without one.
     pub fn metrics(&self) -> ShardMetrics {
-        self.replica.counters.snapshot()
+        match self.seat() {
+            Some(seat) => seat.replica.counters.snapshot(),
+            None => self.place.elsewhere.counters.snapshot(),
+        }
     }
 
     /// By how much each peer's clock is ahead of this node's, in milliseconds, as last heard. Peers tell their clocks to
     /// the leader with every answer and to candidates with their votes: of a replica that never stood for election it
     /// is empty.
     pub fn clock_skew_ms(&self) -> BTreeMap<u64, i64> {
-        self.replica.clock.ahead_ms()
+        let ahead_ms = self.seat().map(|seat| seat.replica.clock.ahead_ms());
+        ahead_ms
+            .into_iter()
+            .flatten()
+            .map(|(replica, ms)| (node_of(replica), ms))
+            .collect()
     }
 
-    /// The changes, from this replica.
-    pub fn changes(&self) -> ChangeReader {
-        ChangeReader::new(self.replica.changes.clone(), self.replica.last_seq.clone())
+    /// The changes, from this node's replica; none without one.
+    pub fn changes(&self) -> Option<ChangeReader> {
+        let replica = self.seat()?.replica;
+        Some(ChangeReader::here(
+            replica.changes.clone(),
+            replica.last_seq.clone(),
+        ))
+    }
+
+    /// The changes, from this node's replica or from another node's.
+    ///
+    /// # Errors
+    /// [`ChangeReadError::Unreachable`] when there is none here and no other answers.
+    pub async fn changes_from_anywhere(&self) -> Result<ChangeReader, ChangeReadError> {
+        match self.changes() {
+            Some(here) => Ok(here),
+            None => {
+                let elsewhere = &self.place.elsewhere;
+                let holders = elsewhere.holders().iter().map(|id| id.node()).collect();
+                ChangeReader::there(elsewhere.shard, Arc::clone(&elsewhere.transport), holders).await
+            }
+        }
     }
 
     /// Takes a Raft message that a peer sent with [`PeerTransport::raft`]. It is handed over before this function returns;
@@ -137,7 +253,10 @@ impl ShardHandle {
         &self,
         payload: Bytes,
     ) -> impl Future<Output = Result<Bytes, PeerMessageError>> + Send + use<> {
-        self.replica.inbound.raft(&payload)
+        match self.seat() {
+            Some(seat) => Either::Left(seat.replica.inbound.raft(&payload)),
+            None => Either::Right(std::future::ready(Err(PeerMessageError::NotHere))),
+        }
     }
 
     /// Takes a snapshot that a peer sent with [`PeerTransport::snapshot`].
@@ -149,17 +268,24 @@ impl ShardHandle {
         header: Bytes,
         data: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> Result<Bytes, PeerMessageError> {
-        self.replica.inbound.snapshot(&header, data).await
+        match self.seat() {
+            Some(seat) => seat.replica.inbound.snapshot(&header, data).await,
+            None => Err(PeerMessageError::NotHere),
+        }
     }
 
     /// Takes a request that a peer sent with [`PeerTransport::forward`]. Errors travel inside the answer.
     pub async fn handle_forward(&self, payload: Bytes) -> Bytes {
-        route::serve(&self.replica, &payload).await
+        match self.seat() {
+            Some(seat) => route::serve(&seat.replica, &payload).await,
+            None => route::not_here(),
+        }
     }
 
     /// Would this other node be ready to lead soon? Only a leader can say so: it was heard lately and lacks little of the log.
     pub fn is_near(&self, node: u64) -> bool {
-        leadership::is_near(&self.replica, node)
+        self.seat()
+            .is_some_and(|seat| leadership::is_near(&seat.replica, node))
     }
 
     /// Hands leadership to `to`, or to the replica that is closest. Returns the new leader.
@@ -167,36 +293,86 @@ impl ShardHandle {
     /// # Errors
     /// See [`TransferError`].
     pub async fn transfer_leader(&self, to: Option<u64>) -> Result<u64, TransferError> {
-        leadership::transfer(&self.replica, to).await
+        match self.seat() {
+            Some(seat) => leadership::transfer(&seat.replica, to).await,
+            None => Err(TransferError::NotLeader {
+                leader: self.leader(),
+            }),
+        }
     }
 
-    /// Resolves with the reason when this replica is dead (violated invariant, failed disk): the node must stop.
+    /// Takes the next step towards the replicas that the shard should have, if this node's leads.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn step_towards(&self, target: &Target) -> Result<Step, MembershipError> {
+        let seat = self.seat().ok_or(MembershipError::NotLeader)?;
+        let lately = Duration::from_millis(seat.replica.options.election_timeout_max_ms);
+        membership::step_towards(&seat.replica.raft, target, lately).await
+    }
+
+    /// Resolves with the reason when a replica of this node is dead (violated invariant, failed disk): the node must stop.
     /// Never resolves after an ordinary [`Self::stop`].
     pub fn fatal(&self) -> impl Future<Output = String> + Send + use<> {
-        self.replica.health.wait()
+        let mut seats = self.place.seat.subscribe();
+        async move {
+            loop {
+                let seat = seats.borrow_and_update().clone();
+                // A replica that has left can still be found dead: by its last words.
+                let died = async {
+                    match seat {
+                        Some(seat) => seat.replica.health.wait().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    why = died => return why,
+                    changed = seats.changed() => if changed.is_err() {
+                        return std::future::pending().await;
+                    },
+                }
+            }
+        }
+    }
+
+    /// Has a leading replica stand still: what is proposed is applied, and nothing new goes to the log until the hold is
+    /// [cut](ShardHold::cut) or dropped, or the lease is over. Whoever submits waits so long.
+    ///
+    /// # Errors
+    /// See [`CutError`].
+    pub async fn hold(&self, lease: Duration) -> Result<ShardHold, CutError> {
+        let seat = self.seat().ok_or(CutError::NotLeader { leader: None })?;
+        ShardHold::take(seat.replica, lease).await
     }
 
     /// Hands over leadership if it leads, then stops. Idempotent.
     pub async fn stop(&self) {
-        if self.replica.leads()
-            && !self.replica.is_stopped()
-            && let Err(error) = leadership::transfer(&self.replica, None).await
+        let Some(Seat { replica, stopper }) = self.seat() else {
+            return;
+        };
+        if replica.leads()
+            && !replica.is_stopped()
+            && let Err(error) = leadership::transfer(&replica, None).await
         {
             tracing::info!(shard = self.shard(), %error, "leadership was not handed over");
         }
-        self.stopper.stop().await;
+        stopper.stop().await;
     }
 
     /// Stops without handing over, as a crash would.
     #[cfg(test)]
     pub(crate) async fn halt(&self) {
-        self.stopper.stop().await;
+        if let Some(seat) = self.seat() {
+            seat.stopper.stop().await;
+        }
     }
 
     /// Has the ledger apply an entry that is not in the log.
     #[cfg(test)]
     pub(crate) async fn break_ledger(&self, entry: &holdfast_ledger::Entry) {
-        let mut state = self.replica.state.write().await;
+        let replica = self.seat().unwrap().replica;
+        let mut state = replica.state.write().await;
         state.ledger.apply(1 << 40, entry).unwrap();
     }
 }

@@ -32,6 +32,7 @@
 //! - The ledger is written by the state machine alone.
 //! - A violated invariant, a failed sync or a panic kills the replica: [`ShardHandle::fatal`] resolves and the node must stop. A
 //!   wrong ledger must not go on, and after a failed sync nobody knows what is on disk.
+//! - A submission is traced when its caller is in a span with the target [`TRACE_TARGET`] (`trace`); then each stage is a span.
 //! - Everything written or sent is postcard behind a version byte (`codec`).
 //! - Openraft's pre-vote stays off: its default network grants every one.
 //!
@@ -42,6 +43,8 @@
 mod change_reader;
 mod clock;
 mod codec;
+mod cut;
+mod document;
 mod errors;
 mod forward;
 mod handle;
@@ -49,29 +52,41 @@ mod health;
 mod host;
 mod leadership;
 mod log_store;
+mod membership;
 mod metrics;
 mod options;
 mod peer;
+mod place;
 mod proposer;
+mod quorum_watch;
 mod raft_types;
 mod read;
 mod read_gate;
 mod replica;
+mod replica_id;
 mod route;
+mod seed;
 mod state_machine;
 mod status;
+mod trace;
 mod transport;
 
 pub use change_reader::{ChangeReadError, ChangeReader};
+pub use cut::{CutError, ShardCut, ShardHold};
+pub use document::{Document, DocumentHandle, DocumentOptions, DocumentStores, start_document};
 pub use errors::{PeerMessageError, QueryError, StartError, SubmitError, TransferError};
 pub use handle::{ShardHandle, start, start_on};
 #[cfg(feature = "simulation")]
 pub use host::seeded;
 pub use host::{EntryObserver, Host, Threads, WallClock};
+pub use membership::{MembershipError, Step, Target};
 pub use metrics::ShardMetrics;
 pub use options::{ShardOptions, ShardStores};
 pub use read::{Answer, Freshness};
+pub use replica_id::ReplicaId;
+pub use seed::{Seed, SeedError, plant};
 pub use status::{ReplicaStatus, Role};
+pub use trace::TRACE_TARGET;
 pub use transport::{PeerTransport, TransportError};
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures::Stream;
 use holdfast_storage::{GroupId, Log, LogError, LogRecord, Synced};
 use openraft::storage::{IOFlushed, RaftLogStorage};
-use openraft::{LogState, OptionalSend, RaftLogReader};
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
 use crate::codec;
 use crate::raft_types::{LogId, RaftEntry, Types, Vote};
+use crate::trace::Traces;
 
 /// At most about so many bytes of entries are read, and sent to a peer, at once.
 const READ_BYTES: usize = 1 << 20;
@@ -22,11 +23,18 @@ const READ_BYTES: usize = 1 << 20;
 pub(crate) struct LogStore {
     log: Log,
     group: GroupId,
+    traces: Traces,
 }
 
 impl LogStore {
     pub(crate) fn new(log: Log, group: GroupId) -> Self {
-        Self { log, group }
+        let traces = Traces::default();
+        Self { log, group, traces }
+    }
+
+    /// The traced entries that are in it and not applied.
+    pub(crate) fn traces(&self) -> Traces {
+        self.traces.clone()
     }
 
     /// The last entry that was known to be committed when this was last written down; there may be later ones.
@@ -62,7 +70,8 @@ impl LogStore {
             .collect()
     }
 
-    fn read_all(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
+    /// As [`Self::read_some`], all of them.
+    pub(crate) fn read_all(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         let mut entries = self.read_some(start, end)?;
         while let Some(last) = entries.last() {
             let more = self.read_some(last.log_id.index + 1, end)?;
@@ -208,9 +217,18 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = RaftEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let mut syncs = Vec::new();
         let records = entries
             .into_iter()
             .map(|entry| {
+                let trace = match &entry.payload {
+                    EntryPayload::Normal(bytes) => bytes.trace.as_ref(),
+                    EntryPayload::Blank | EntryPayload::Membership(_) => None,
+                };
+                self.traces.written(entry.log_id.index, trace);
+                if let Some(trace) = trace {
+                    syncs.extend(trace.sync());
+                }
                 Ok(LogRecord {
                     index: entry.log_id.index,
                     payload: codec::encode(&entry)?,
@@ -218,7 +236,10 @@ impl RaftLogStorage<Types> for LogStore {
             })
             .collect::<io::Result<Vec<_>>>()?;
         // The one place where an append is reported as durable.
-        let synced: Synced = Box::new(move |result| callback.io_completed(result.map_err(io::Error::other)));
+        let synced: Synced = Box::new(move |result| {
+            drop(syncs);
+            callback.io_completed(result.map_err(io::Error::other));
+        });
         self.log
             .append(self.group, records, synced)
             .map_err(io::Error::other)

@@ -59,6 +59,8 @@ counters! {
     snapshots_installed,
     /// Messages of peers that could not be read.
     malformed_messages,
+    /// Entries that broke an invariant: at most one, because the replica ends with it.
+    invariant_violations,
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: usize) {

@@ -3,17 +3,22 @@
 use std::collections::BTreeSet;
 
 use holdfast_ledger::LedgerOptions;
-use holdfast_storage::{ChangeLog, Log, SnapshotStore};
+use holdfast_storage::{ChangeLog, GroupId, Log, SnapshotStore};
+
+use crate::ReplicaId;
 
 /// How a replica behaves. The same on every node of a cluster, but for `node_id`.
 #[derive(Debug, Clone)]
 pub struct ShardOptions {
-    /// Which shard; also the group id in the node's log.
+    /// Which shard.
     pub shard: u32,
-    /// This node. Never used again after its disk was lost.
+    /// This node, 1 to 2^32 - 1.
     pub node_id: u64,
-    /// The nodes that have a vote, this one among them.
-    pub voters: BTreeSet<u64>,
+    /// Which of the replicas that ever were on this node it is: see [`ReplicaId`]. 0 for a founder.
+    pub generation: u32,
+    /// The nodes that found the group, this one among them: they have the first votes. Empty for a replica that comes later: it
+    /// waits until the group's leader speaks to it.
+    pub founders: BTreeSet<u64>,
     /// What the ledger is made with. Read only when the shard is new: part of its state afterwards.
     pub ledger: LedgerOptions,
     /// How often a leader shows that it is alive, in milliseconds.
@@ -48,11 +53,12 @@ pub struct ShardOptions {
 
 impl ShardOptions {
     /// Sane values for everything but who and where.
-    pub fn new(shard: u32, node_id: u64, voters: BTreeSet<u64>, ledger: LedgerOptions) -> Self {
+    pub fn new(shard: u32, node_id: u64, founders: BTreeSet<u64>, ledger: LedgerOptions) -> Self {
         Self {
             shard,
             node_id,
-            voters,
+            generation: 0,
+            founders,
             ledger,
             heartbeat_ms: 50,
             election_timeout_min_ms: 250,
@@ -68,6 +74,27 @@ impl ShardOptions {
             snapshot_chunk_bytes: 256 * 1024,
             max_snapshot_bytes: 8 << 30,
         }
+    }
+
+    /// Who this replica is.
+    pub fn replica_id(&self) -> ReplicaId {
+        ReplicaId {
+            generation: self.generation,
+            ..ReplicaId::founder(self.node_id)
+        }
+    }
+
+    /// Raft's number of it.
+    pub(crate) fn raft_id(&self) -> u64 {
+        self.replica_id().raft()
+    }
+
+    /// Raft's numbers of the founders.
+    pub(crate) fn founder_ids(&self) -> BTreeSet<u64> {
+        self.founders
+            .iter()
+            .map(|node| ReplicaId::founder(*node).raft())
+            .collect()
     }
 
     /// Says what does not fit together.
@@ -89,10 +116,20 @@ impl ShardOptions {
         if let Some((_, name)) = positive.iter().find(|(value, _)| *value == 0) {
             return Err(format!("{name} must be at least 1"));
         }
-        if !self.voters.contains(&self.node_id) {
+        let numbers = 1..=u64::from(u32::MAX);
+        if let Some(node_id) = self
+            .founders
+            .iter()
+            .chain([&self.node_id])
+            .find(|id| !numbers.contains(id))
+        {
+            return Err(format!("node id {node_id} is not one of 1 to {}", numbers.end()));
+        }
+        let founds = !self.founders.is_empty();
+        if founds && (!self.founders.contains(&self.node_id) || self.generation != 0) {
             return Err(format!(
-                "node {} is not among the voters {:?}",
-                self.node_id, self.voters
+                "replica {}.{} is not among the founders {:?}",
+                self.node_id, self.generation, self.founders
             ));
         }
         if self.election_timeout_min_ms <= self.heartbeat_ms * 2 {
@@ -115,6 +152,8 @@ impl ShardOptions {
 pub struct ShardStores {
     /// The node's write-ahead log, shared by all its shards.
     pub log: Log,
+    /// This replica's part of that log.
+    pub group: GroupId,
     /// This shard's snapshots.
     pub snapshots: SnapshotStore,
     /// This shard's changes.

@@ -1,9 +1,11 @@
-//! What replicas of a shard say to each other: Raft messages and snapshots.
+//! What replicas say to each other: Raft messages, snapshots, and the changes before a snapshot.
 
+mod history;
 mod inbound;
 mod message;
 mod network;
 
+pub(crate) use history::{History, Portion, read as read_changes};
 pub(crate) use inbound::Inbound;
 pub(crate) use network::{Network, NetworkOptions};
 
@@ -11,8 +13,8 @@ pub(crate) use network::{Network, NetworkOptions};
 #[cfg(test)]
 pub(crate) fn check_decoders(bytes: &[u8]) {
     use crate::codec::decode;
-    let _ = decode::<message::RaftRequest>(bytes);
+    let _ = decode::<message::Addressed<message::RaftRequest>>(bytes);
     let _ = decode::<message::RaftReply>(bytes);
-    let _ = decode::<message::SnapshotHeader>(bytes);
+    let _ = decode::<message::Addressed<message::SnapshotHeader>>(bytes);
     let _ = decode::<message::SnapshotReply>(bytes);
 }

@@ -1,10 +1,12 @@
 //! The shard's actor: many submissions in, few log entries out.
 
 mod batch;
+mod hold;
 mod shed;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -13,16 +15,20 @@ use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tracing::Span;
 
 pub(crate) use batch::CommandReply;
 use batch::{Batch, Item};
+use hold::Held;
+pub(crate) use hold::{Hold, Lift};
 
 use crate::clock::{Certainty, LogClock};
 use crate::health::Health;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{EncodedCommand, EntryBytes, Raft, Types};
+use crate::raft_types::{EncodedCommand, EntryBytes, Raft, Response, Types};
 use crate::read_gate::{NotConfirmed, ReadGate};
 use crate::state_machine::{SharedState, View};
+use crate::trace::EntryTrace;
 
 /// How often the leader looks whether something is due.
 const TICK: Duration = Duration::from_millis(25);
@@ -39,7 +45,8 @@ pub(crate) const RETRY_AFTER_MS: u64 = 50;
 /// Bounds of the actor.
 #[derive(Debug, Clone)]
 pub(crate) struct ProposerOptions {
-    pub(crate) node_id: u64,
+    /// Raft's number of this replica.
+    pub(crate) raft_id: u64,
     pub(crate) max_entry_commands: usize,
     pub(crate) max_entry_bytes: usize,
     pub(crate) max_entries_in_flight: usize,
@@ -67,7 +74,16 @@ struct Work {
     pump_scheduled: bool,
     /// When this replica was first seen to lead; none when it does not.
     leads_since: Option<Instant>,
+    held: Option<Held>,
+    last_hold: u64,
     stopping: bool,
+}
+
+impl Work {
+    /// Commands that are neither in an entry nor answered.
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.confirming
+    }
 }
 
 /// What the actor is made of.
@@ -81,6 +97,8 @@ pub(crate) struct ProposerParts {
     pub(crate) clock: LogClock,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
+    /// Where it is told how many commands wait.
+    pub(crate) waiting: Arc<AtomicU64>,
 }
 
 /// Some commands of one caller.
@@ -93,6 +111,8 @@ pub(crate) struct Submit {
     pub(crate) deadline: Instant,
     /// Gets one reply for each.
     pub(crate) reply: oneshot::Sender<Vec<(usize, CommandReply)>>,
+    /// The caller's; none when it is not traced.
+    pub(crate) span: Span,
 }
 
 /// Takes nothing more.
@@ -109,7 +129,7 @@ impl Proposer {
     }
 
     fn leads(&self) -> bool {
-        *self.parts.leader.borrow() == Some(self.parts.options.node_id)
+        *self.parts.leader.borrow() == Some(self.parts.options.raft_id)
     }
 
     /// Everybody who has sent something by now gets into the same entry, so the pump runs behind the mailbox.
@@ -124,12 +144,18 @@ impl Proposer {
     }
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
+        self.propose_what_waits(ctx);
+        let waiting = self.work.waiting() as u64;
+        self.parts.waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    fn propose_what_waits(&mut self, ctx: &mut Context<Self>) {
         if self.work.stopping || !self.leads() {
             self.work.leads_since = None;
             self.give_up();
             return;
         }
-        if !self.knows_the_time() {
+        if self.is_held() || !self.knows_the_time() {
             return;
         }
         while self.wants_entry() {
@@ -223,7 +249,7 @@ impl Proposer {
     fn propose(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
         let applied_ms = self.parts.view.borrow().log_time_ms;
         let stamp = self.parts.clock.stamp(applied_ms);
-        let entry = match EntryBytes::join(stamp, items.iter().map(Item::encoded)) {
+        let mut entry = match EntryBytes::join(stamp, items.iter().map(Item::encoded)) {
             Ok(entry) => entry,
             Err(error) => {
                 tracing::error!(%error, "an entry cannot be written");
@@ -240,6 +266,11 @@ impl Proposer {
         };
         add(counter, 1);
         add(&self.parts.counters.commands_proposed, items.len());
+        let mut callers = Vec::new();
+        for item in &items {
+            callers.extend(item.enters(&callers));
+        }
+        entry.trace = EntryTrace::begin(callers, items.len());
         self.work.last_proposal += 1;
         let number = self.work.last_proposal;
         self.work.in_flight.insert(number);
@@ -254,6 +285,7 @@ impl Proposer {
         ctx.spawn(proposal.into_actor(self).map(move |proposed, actor, ctx| {
             actor.work.in_flight.remove(&number);
             answer_all(items, proposed);
+            actor.tell_when_drained();
             actor.confirm_what_may_be(ctx);
             actor.schedule_pump(ctx);
         }));
@@ -263,6 +295,7 @@ impl Proposer {
     /// repeats it must not be refused while that takes effect.
     fn confirm(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
         self.work.confirming += items.len();
+        items.iter().for_each(Item::confirms);
         self.work.after_proposals.push((self.work.last_proposal, items));
         self.confirm_what_may_be(ctx);
     }
@@ -340,7 +373,7 @@ impl Proposer {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.schedule_pump(ctx);
         let idle = self.work.queue.is_empty() && self.work.in_flight.is_empty() && !self.work.stopping;
-        if idle && self.leads() && self.knows_the_time() {
+        if idle && !self.is_held() && self.leads() && self.knows_the_time() {
             let view = *self.parts.view.borrow();
             let now_ms = self.parts.clock.peek(view.log_time_ms);
             if view.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms) {
@@ -361,11 +394,14 @@ enum Proposed {
 fn answer_all(items: Vec<Item>, proposed: Proposed) {
     let every = |reply: CommandReply| move |item: Item| item.answer(reply.clone());
     match proposed {
-        Proposed::Answered(Some(Ok(response))) if response.data.0.len() == items.len() => {
-            for (item, outcome) in items.into_iter().zip(response.data.0) {
-                item.answer(CommandReply::Decided(outcome));
+        Proposed::Answered(Some(Ok(response))) => match response.data {
+            Response::Outcomes(outcomes) if outcomes.len() == items.len() => {
+                for (item, outcome) in items.into_iter().zip(outcomes) {
+                    item.answer(CommandReply::Decided(outcome));
+                }
             }
-        }
+            _ => items.into_iter().for_each(every(CommandReply::Unknown)),
+        },
         Proposed::NotTaken | Proposed::Answered(Some(Err(ClientWriteError::ForwardToLeader(_)))) => {
             items.into_iter().for_each(every(CommandReply::NotProposed));
         }
@@ -385,8 +421,14 @@ impl Handler<Submit> for Proposer {
     type Result = ();
 
     fn handle(&mut self, submit: Submit, ctx: &mut Context<Self>) {
-        let items = Batch::items(submit.commands, &submit.open, submit.deadline, submit.reply);
-        let waiting = self.work.queue.len() + self.work.confirming;
+        let items = Batch::items(
+            submit.commands,
+            &submit.open,
+            submit.deadline,
+            submit.reply,
+            submit.span,
+        );
+        let waiting = self.work.waiting();
         if self.work.stopping {
             items
                 .into_iter()

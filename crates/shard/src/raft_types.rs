@@ -1,12 +1,14 @@
 //! The types that openraft is built with here.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_ledger::{Command, Entry, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
+use crate::trace::EntryTrace;
 
 /// Where Raft runs, and where its random numbers come from.
 #[cfg(not(feature = "simulation"))]
@@ -18,7 +20,7 @@ openraft::declare_raft_types!(
     /// One shard's Raft group.
     pub(crate) Types:
         D = EntryBytes,
-        R = Outcomes,
+        R = Response,
         NodeId = u64,
         Node = openraft::EmptyNode,
         AsyncRuntime = Runtime,
@@ -29,12 +31,25 @@ pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
 pub(crate) type RaftEntry = openraft::type_config::alias::EntryOf<Types>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
-pub(crate) type Raft = openraft::Raft<Types, crate::state_machine::StateMachine>;
+pub(crate) type Raft<SM = crate::state_machine::StateMachine> = openraft::Raft<Types, SM>;
 
 /// A ledger entry as the leader wrote it. It stays bytes on its way through log and network and is read once on each
 /// replica, when it is applied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct EntryBytes(Bytes);
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct EntryBytes {
+    bytes: Bytes,
+    /// Who is traced, on the leader from here to its own log. It is not part of the entry.
+    #[serde(skip)]
+    pub(crate) trace: Option<Arc<EntryTrace>>,
+}
+
+impl PartialEq for EntryBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for EntryBytes {}
 
 impl EntryBytes {
     /// Puts commands that are already written into an entry; the same bytes as [`codec::encode`] of [`Entry`].
@@ -47,23 +62,41 @@ impl EntryBytes {
         for command in commands {
             bytes.extend_from_slice(&command.bytes);
         }
-        Ok(Self(Bytes::from(bytes)))
+        let bytes = Bytes::from(bytes);
+        Ok(Self { bytes, trace: None })
+    }
+
+    /// An entry of a [`Document`](crate::Document).
+    pub(crate) fn opaque(bytes: Bytes) -> Self {
+        Self { bytes, trace: None }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     pub(crate) fn read(&self) -> Result<Entry, CodecError> {
-        codec::decode(&self.0)
+        codec::decode(&self.bytes)
     }
 }
 
 impl fmt::Display for EntryBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry of {} bytes", self.0.len())
+        write!(f, "entry of {} bytes", self.bytes.len())
     }
 }
 
-/// What became of an entry's commands, in their order.
+/// What became of an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Outcomes(pub(crate) Vec<Outcome>);
+pub(crate) enum Response {
+    /// It was one of Raft's own.
+    #[default]
+    Nothing,
+    /// Of a shard: what became of its commands, in their order.
+    Outcomes(Vec<Outcome>),
+    /// Of a [`Document`](crate::Document): its answer.
+    Answer(Bytes),
+}
 
 /// A command and its bytes, written once where it was submitted.
 #[derive(Debug)]

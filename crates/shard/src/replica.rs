@@ -3,6 +3,7 @@
 mod run;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Addr;
 use holdfast_storage::ChangeLog;
@@ -10,7 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub(crate) use run::{Stopper, start};
+pub(crate) use run::{Stopper, found, start};
 
 use crate::clock::LogClock;
 use crate::health::Health;
@@ -20,6 +21,7 @@ use crate::proposer::Proposer;
 use crate::raft_types::Raft;
 use crate::read::Freshest;
 use crate::read_gate::ReadGate;
+use crate::replica_id::node_of;
 use crate::state_machine::{SharedState, View};
 use crate::{Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
 
@@ -40,13 +42,15 @@ pub(crate) struct Replica {
     pub(crate) changes: ChangeLog,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
+    /// Commands that wait in the proposer.
+    pub(crate) waiting: Arc<AtomicU64>,
     pub(crate) freshest: Arc<Mutex<Freshest>>,
     pub(crate) stopped: watch::Receiver<bool>,
 }
 
 impl Replica {
     pub(crate) fn leads(&self) -> bool {
-        *self.leader.borrow() == Some(self.options.node_id)
+        *self.leader.borrow() == Some(self.options.raft_id())
     }
 
     fn was_told_to_stop(&self) -> bool {
@@ -81,9 +85,15 @@ impl Replica {
         ReplicaStatus {
             shard: self.options.shard,
             node_id: self.options.node_id,
+            generation: self.options.generation,
             role,
-            leader: *self.leader.borrow(),
-            voters: metrics.membership_config.membership().voter_ids().collect(),
+            leader: self.leader.borrow().map(node_of),
+            voters: metrics
+                .membership_config
+                .membership()
+                .voter_ids()
+                .map(node_of)
+                .collect(),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             committed_index: index(metrics.cluster_committed.max(metrics.local_committed)),
@@ -97,6 +107,9 @@ impl Replica {
             unsettled_orders: view.unsettled_orders,
             prepared_reservations: view.prepared_reservations,
             oldest_prepared_ms: view.oldest_prepared_ms,
+            deficit_cells: view.deficit_cells,
+            deficit_units: view.deficit_units,
+            waiting_commands: self.waiting.load(Ordering::Relaxed),
             log_time_ms: view.log_time_ms,
             age_ms,
             stopped_because,

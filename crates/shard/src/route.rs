@@ -1,48 +1,131 @@
 //! From a caller to the leader and back: here or on another node, again until there is an answer or no time left.
 
+mod elsewhere;
 mod query;
 mod serve;
 mod submit;
 
+pub(crate) use elsewhere::Elsewhere;
 pub(crate) use query::{age_ms, query};
-pub(crate) use serve::serve;
+pub(crate) use serve::{not_here, serve};
 pub(crate) use submit::submit;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::PeerTransport;
+use crate::metrics::Counters;
+use crate::place::{Place, Seat};
 use crate::replica::Replica;
 
 /// How long to wait before asking again when nothing is known to have changed.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Who to ask: what this replica knows, or what the one asked last said.
-struct Route {
-    own_id: u64,
+/// From where a question is asked: a node that has a replica of the shard, or one that has not.
+#[derive(Clone, Copy)]
+pub(crate) enum From<'a> {
+    /// It has this one.
+    Here(&'a Replica),
+    /// It has none.
+    There(&'a Elsewhere),
+}
+
+impl<'a> From<'a> {
+    fn of(place: &'a Place, seat: Option<&'a Seat>) -> Self {
+        match seat {
+            Some(seat) => Self::Here(&seat.replica),
+            None => Self::There(&place.elsewhere),
+        }
+    }
+
+    fn here(self) -> Option<&'a Replica> {
+        match self {
+            Self::Here(replica) => Some(replica),
+            Self::There(_) => None,
+        }
+    }
+
+    fn shard(self) -> u32 {
+        match self {
+            Self::Here(replica) => replica.options.shard,
+            Self::There(elsewhere) => elsewhere.shard,
+        }
+    }
+
+    fn transport(self) -> &'a Arc<dyn PeerTransport> {
+        match self {
+            Self::Here(replica) => &replica.transport,
+            Self::There(elsewhere) => &elsewhere.transport,
+        }
+    }
+
+    fn counters(self) -> &'a Counters {
+        match self {
+            Self::Here(replica) => &replica.counters,
+            Self::There(elsewhere) => &elsewhere.counters,
+        }
+    }
+
+    fn is_stopped(self) -> bool {
+        self.here().is_some_and(Replica::is_stopped)
+    }
+
+    /// The longest that one attempt at another node may take: who has no replica does not hear that another one leads.
+    fn attempt_until(self, deadline: Instant) -> Instant {
+        match self {
+            Self::Here(_) => deadline,
+            Self::There(_) => deadline.min(Instant::now() + elsewhere::ATTEMPT),
+        }
+    }
+}
+
+/// Who to ask, by Raft's numbers: what this node knows, or what the one asked last said.
+struct Route<'a> {
+    from: From<'a>,
+    own_id: Option<u64>,
     leader: watch::Receiver<Option<u64>>,
     hint: Option<u64>,
 }
 
-impl Route {
-    fn new(replica: &Replica) -> Self {
+impl<'a> Route<'a> {
+    fn new(from: From<'a>) -> Self {
+        let (own_id, leader) = match from {
+            From::Here(replica) => (Some(replica.options.raft_id()), replica.leader.clone()),
+            From::There(elsewhere) => (None, elsewhere.leader()),
+        };
         Self {
-            own_id: replica.options.node_id,
-            leader: replica.leader.clone(),
+            from,
+            own_id,
+            leader,
             hint: None,
         }
     }
 
-    /// The node to ask next.
+    /// The replica to ask next.
     fn next(&mut self) -> Option<u64> {
         let known = *self.leader.borrow_and_update();
-        self.hint.take().or(known)
+        self.hint.take().or(known).or_else(|| match self.from {
+            From::Here(_) => None,
+            From::There(elsewhere) => elsewhere.anyone(),
+        })
     }
 
     /// `asked` does not lead; it may have said who does.
     fn not_leader(&mut self, asked: u64, says: Option<u64>) {
-        self.hint = says.filter(|says| *says != asked && *says != self.own_id);
+        self.hint = says.filter(|says| *says != asked && Some(*says) != self.own_id);
+        if let From::There(elsewhere) = self.from {
+            elsewhere.learned(asked, self.hint);
+        }
+    }
+
+    /// `asked` did what only a leader does.
+    fn led(&self, asked: u64) {
+        if let From::There(elsewhere) = self.from {
+            elsewhere.learned(asked, Some(asked));
+        }
     }
 
     /// Waits a moment, shorter when another leader shows up.

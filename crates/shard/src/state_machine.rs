@@ -12,7 +12,9 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::{RwLock, watch};
 
-pub(crate) use snapshot::{SnapshotBuilder, SnapshotData};
+pub(crate) use snapshot::{
+    Snapshot, SnapshotBuilder, SnapshotData, open_latest, read_meta, write as store_snapshot,
+};
 
 use crate::Host;
 use crate::clock::LogClock;
@@ -21,7 +23,8 @@ use crate::health::Health;
 use crate::host::{EntryObserver, Threads};
 use crate::log_store::LogStore;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{LogId, Outcomes, RaftEntry, SnapshotMeta, StoredMembership, Types};
+use crate::raft_types::{LogId, RaftEntry, Response, SnapshotMeta, StoredMembership, Types};
+use crate::trace::Traces;
 
 /// The ledger and how far it is. Locked for writing by the state machine alone, for an entry at a time.
 pub(crate) struct State {
@@ -46,12 +49,17 @@ pub(crate) struct View {
     pub(crate) unsettled_orders: u64,
     pub(crate) prepared_reservations: u64,
     pub(crate) oldest_prepared_ms: u64,
+    pub(crate) deficit_cells: u64,
+    pub(crate) deficit_units: u64,
 }
 
 impl View {
     fn of(state: &State) -> Self {
         let (prepared_reservations, oldest_prepared_ms) = state.ledger.prepared();
+        let (deficit_cells, deficit_units) = state.ledger.deficit();
         Self {
+            deficit_cells,
+            deficit_units,
             unsettled_orders: state.ledger.unsettled_order_count(),
             prepared_reservations,
             oldest_prepared_ms,
@@ -84,6 +92,7 @@ struct Applying {
     changes: ChangeLog,
     observer: Option<EntryObserver>,
     counters: Arc<Counters>,
+    traces: Traces,
 }
 
 /// The state machine's shared ends.
@@ -122,6 +131,7 @@ impl StateMachine {
             changes: changes.clone(),
             observer: host.observer.clone(),
             counters: Arc::clone(&counters),
+            traces: log.traces(),
         };
         applying.replay(&mut state, log)?;
         let view = watch::Sender::new(View::of(&state));
@@ -159,11 +169,13 @@ impl StateMachine {
     }
 
     async fn apply_one(&self, (entry, responder): EntryResponder<Types>) -> io::Result<View> {
+        let traced = self.applying.traces.apply(entry.log_id.index);
         let work = read_work(&entry)?;
         let mut state = self.state.write().await;
         let result = self.applying.apply(&mut state, entry, work.as_ref());
         // Said before the lock is given back: the ledger may be ahead of what it says to have applied.
         let outcomes = self.died("applying an entry", result)?;
+        drop(traced);
         if let Some(responder) = responder {
             responder.send(outcomes);
         }
@@ -222,11 +234,11 @@ impl Applying {
         Ok(())
     }
 
-    fn apply(&self, state: &mut State, entry: RaftEntry, work: Option<&Entry>) -> io::Result<Outcomes> {
+    fn apply(&self, state: &mut State, entry: RaftEntry, work: Option<&Entry>) -> io::Result<Response> {
         let log_id = entry.log_id;
         let outcomes = match work {
             Some(work) => self.apply_work(&mut state.ledger, log_id.index, work)?,
-            None => Outcomes::default(),
+            None => Response::Nothing,
         };
         if let EntryPayload::Membership(membership) = entry.payload {
             state.membership = StoredMembership::new(Some(log_id), membership);
@@ -238,8 +250,11 @@ impl Applying {
 
     /// The changes are written before the lock is given back, so a snapshot never misses one. They are not synced: the
     /// log is, and they can be derived from it again.
-    fn apply_work(&self, ledger: &mut Ledger, log_index: u64, work: &Entry) -> io::Result<Outcomes> {
-        let Applied { outcomes, changes } = ledger.apply(log_index, work).map_err(io::Error::other)?;
+    fn apply_work(&self, ledger: &mut Ledger, log_index: u64, work: &Entry) -> io::Result<Response> {
+        let Applied { outcomes, changes } = ledger.apply(log_index, work).map_err(|violation| {
+            add(&self.counters.invariant_violations, 1);
+            io::Error::other(violation)
+        })?;
         if let (Some(first), Some(last)) = (changes.first(), changes.last()) {
             let (first_seq, last_seq) = (first.seq, last.seq);
             let payload = codec::encode(&changes)?;
@@ -255,7 +270,7 @@ impl Applying {
             observer(log_index, work);
         }
         add(&self.counters.commands_applied, work.commands.len());
-        Ok(Outcomes(outcomes))
+        Ok(Response::Outcomes(outcomes))
     }
 }
 

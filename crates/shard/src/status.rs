@@ -13,6 +13,8 @@ pub enum Role {
     Learner,
     /// Dead: violated invariant, failed disk, or stopped.
     Stopped,
+    /// This node has no replica.
+    Absent,
 }
 
 impl Role {
@@ -24,6 +26,7 @@ impl Role {
             Self::Candidate => "candidate",
             Self::Learner => "learner",
             Self::Stopped => "stopped",
+            Self::Absent => "absent",
         }
     }
 }
@@ -35,6 +38,8 @@ pub struct ReplicaStatus {
     pub shard: u32,
     /// On which node.
     pub node_id: u64,
+    /// Which of the replicas that ever were on this node.
+    pub generation: u32,
     /// Its part.
     pub role: Role,
     /// Who leads, as far as it knows.
@@ -67,6 +72,12 @@ pub struct ReplicaStatus {
     pub prepared_reservations: u64,
     /// Log time of the oldest such one; 0 when there is none.
     pub oldest_prepared_ms: u64,
+    /// Cells with a deficit.
+    pub deficit_cells: u64,
+    /// Units that they lack together.
+    pub deficit_units: u64,
+    /// Commands that wait here to be proposed or answered from a read; only a leader has some.
+    pub waiting_commands: u64,
     /// Log time, milliseconds since the Unix epoch.
     pub log_time_ms: u64,
     /// For how long, in milliseconds, it cannot rule out that it misses something: since a quorum acknowledged it as the
@@ -74,4 +85,37 @@ pub struct ReplicaStatus {
     pub age_ms: u64,
     /// Why it stopped, when it did.
     pub stopped_because: Option<String>,
+}
+
+impl ReplicaStatus {
+    /// The state of a shard of which a node has no replica.
+    pub(crate) fn absent(shard: u32, node_id: u64) -> Self {
+        Self {
+            shard,
+            node_id,
+            generation: 0,
+            role: Role::Absent,
+            leader: None,
+            voters: Vec::new(),
+            term: 0,
+            last_log_index: 0,
+            committed_index: 0,
+            applied_index: 0,
+            snapshot_index: 0,
+            purged_index: 0,
+            first_seq: 0,
+            last_seq: 0,
+            cells: 0,
+            live_reservations: 0,
+            deficit_cells: 0,
+            deficit_units: 0,
+            waiting_commands: 0,
+            unsettled_orders: 0,
+            prepared_reservations: 0,
+            oldest_prepared_ms: 0,
+            log_time_ms: 0,
+            age_ms: u64::MAX,
+            stopped_because: None,
+        }
+    }
 }

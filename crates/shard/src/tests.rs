@@ -2,7 +2,9 @@
 
 mod cluster;
 mod commands;
+mod cutting;
 mod deciding;
 mod faults;
 mod load;
+mod membership;
 mod recovery;

@@ -20,12 +20,15 @@ pub struct Facts {
 }
 
 /// Version of everything in a data directory taken together.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 const NODE_ID: &str = "node id";
 const CLUSTER_ID: &str = "cluster id";
 const SHARD_COUNT: &str = "shard count";
 const VERSION: &str = "format version";
+const DISK_ID: &str = "disk id";
+/// Before the names of what the caller keeps, so that they can never be one of ours.
+const KEPT: &str = "kept/";
 
 /// Why the facts could not be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +133,41 @@ impl NodeFacts {
         Ok(())
     }
 
+    /// What makes this directory another one than any other, even one for the same node: 16 bytes of chance, kept since the
+    /// directory was made.
+    ///
+    /// # Errors
+    /// As [`NodeFacts::get`]; `Damaged` also before [`NodeFacts::establish`].
+    pub fn disk_id(&self) -> Result<[u8; 16], FactsError> {
+        self.bytes(DISK_ID)?.try_into().map_err(|_| self.damaged(DISK_ID))
+    }
+
+    /// Keeps something of the caller's under a name, durably when this returns; in place of what was there.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn keep(&self, name: &str, value: &[u8]) -> Result<(), FactsError> {
+        self.store
+            .insert(format!("{KEPT}{name}"), value)
+            .map_err(store_error("write", &self.directory))?;
+        self.make_durable()
+    }
+
+    /// What was kept under a name.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, FactsError> {
+        let found = self
+            .store
+            .get(format!("{KEPT}{name}"))
+            .map_err(store_error("read", &self.directory))?;
+        Ok(found.map(|value| value.to_vec()))
+    }
+
     fn store(&self, facts: &Facts) -> Result<(), FactsError> {
         let mut batch = sled::Batch::default();
+        batch.insert(DISK_ID, &rand::random::<[u8; 16]>());
         batch.insert(VERSION, &u64::from(FORMAT_VERSION).to_le_bytes());
         batch.insert(NODE_ID, &facts.node_id.to_le_bytes());
         batch.insert(CLUSTER_ID, facts.cluster_id.as_bytes());
@@ -139,6 +175,10 @@ impl NodeFacts {
         self.store
             .apply_batch(batch)
             .map_err(store_error("write", &self.directory))?;
+        self.make_durable()
+    }
+
+    fn make_durable(&self) -> Result<(), FactsError> {
         self.store
             .flush()
             .map_err(store_error("flush", &self.directory))?;
@@ -229,6 +269,36 @@ mod tests {
         let store = NodeFacts::open(&path).unwrap();
         assert_eq!(store.get().unwrap(), Some(facts()));
         store.establish(&facts()).unwrap();
+    }
+
+    #[test]
+    fn every_directory_has_an_id_of_its_own_that_stays() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = NodeFacts::open(one.path()).unwrap();
+        assert!(matches!(store.disk_id(), Err(FactsError::Damaged { .. })));
+        store.establish(&facts()).unwrap();
+        let disk_id = store.disk_id().unwrap();
+        drop(store);
+        let store = NodeFacts::open(one.path()).unwrap();
+        store.establish(&facts()).unwrap();
+        assert_eq!(store.disk_id().unwrap(), disk_id);
+        let store = NodeFacts::open(other.path()).unwrap();
+        store.establish(&facts()).unwrap();
+        assert_ne!(store.disk_id().unwrap(), disk_id);
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again_and_hides_no_fact() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = NodeFacts::open(directory.path()).unwrap();
+        store.establish(&facts()).unwrap();
+        assert_eq!(store.kept("node id").unwrap(), None);
+        store.keep("node id", b"one").unwrap();
+        store.keep("node id", b"other").unwrap();
+        drop(store);
+        let store = NodeFacts::open(directory.path()).unwrap();
+        assert_eq!(store.kept("node id").unwrap().as_deref(), Some(&b"other"[..]));
+        assert_eq!(store.get().unwrap(), Some(facts()));
     }
 
     #[test]

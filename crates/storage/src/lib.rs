@@ -46,7 +46,10 @@ pub use change_log::{ChangeLog, ChangeLogError, ChangeLogOptions, ChangeLogRepor
 pub use disk::{Disk, DiskError, DiskFile, FaultDisk, LOCK_FILE, RealDisk};
 pub use facts::{Facts, FactsError, NodeFacts};
 pub use inspect::{ChangeLogContents, GroupContents, LogContents, Report, SnapshotContents, inspect};
-pub use log::{GroupState, Log, LogError, LogOptions, LogRecord, LogReport, Synced, TornTail, Writer};
+pub use log::{
+    GroupState, Log, LogError, LogOptions, LogRecord, LogReport, LogStats, SYNC_BUCKETS_US, Synced, TornTail,
+    Writer,
+};
 pub use snapshot::{SnapshotError, SnapshotFile, SnapshotReader, SnapshotStore, SnapshotWriter};
 
 /// Number of a Raft group on its node: the number of its shard.

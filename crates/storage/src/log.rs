@@ -21,6 +21,7 @@ mod repair;
 mod run;
 mod segment;
 mod shared;
+mod stats;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use self::run::{finish, write_batch, write_until_closed};
 use self::shared::{Request, Shared, Write};
 pub use error::LogError;
 pub use options::{LogOptions, LogReport, TornTail, Writer};
+pub use stats::{LogStats, SYNC_BUCKETS_US};
 
 use crate::{Disk, DiskFile, GroupContents, GroupId, LogContents, Report};
 
@@ -254,6 +256,11 @@ impl Log {
         self.push(group, &memory, Write::Vote(vote.clone()), synced)?;
         state.vote = Some(vote);
         Ok(())
+    }
+
+    /// What was written and synced since the log was opened.
+    pub fn stats(&self) -> LogStats {
+        self.inner.shared.counters.read()
     }
 
     /// Keeps the group's commit position (at most 1024 bytes). It becomes durable with the next sync, whenever that is.

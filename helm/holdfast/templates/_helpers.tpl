@@ -65,10 +65,23 @@ data_dir = "/var/lib/holdfast/node"
 client = {{ printf "%s:7301" .Values.listenAddress | toJson }}
 peer = {{ printf "%s:7302" .Values.listenAddress | toJson }}
 http = {{ printf "%s:7303" .Values.listenAddress | toJson }}
+admin = {{ printf "%s:7304" .Values.listenAddress | toJson }}
 
 [security]
-# The chart brings no certificates: the NetworkPolicy says who reaches the ports.
+{{- if .Values.tls.enabled }}
+{{- if .Values.policy.rules }}
+policy = "/etc/holdfast/policy/policy.toml"
+{{- else }}
+admins = {{ prepend .Values.policy.admins .Values.tls.operatorPrincipal | uniq | toJson }}
+{{- end }}
+
+# The node's own certificate and its CA are named by the environment.
+[tls]
+client_ca = "/etc/holdfast/clients/ca.crt"
+{{- else }}
+# values.yaml says so: allowPlaintext. Who reaches a port may do everything there.
 allow_plaintext = true
+{{- end }}
 {{ range $section, $keys := omit .Values.config "node" }}
 {{- if $keys }}
 [{{ $section }}]
@@ -77,13 +90,99 @@ allow_plaintext = true
 {{- end }}
 {{ end }}
 {{- end }}
+{{- end -}}
+
+{{/* The nodes that found the cluster, and whom a node contacts that wants to join. */}}
+{{- define "holdfast.peersToml" -}}
+{{- $root := . -}}
 {{- range $node := untilStep 1 (int (add1 (int .Values.replicaCount))) 1 }}
 {{- $host := printf "%s-%d.%s.%s.svc.%s" (include "holdfast.fullname" $root) $node (include "holdfast.nodesService" $root) $root.Release.Namespace $root.Values.clusterDomain }}
 [[peers]]
 node_id = {{ $node }}
 client_address = "{{ $host }}:7301"
 peer_address = "{{ $host }}:7302"
+admin_address = "{{ $host }}:7304"
 {{ end }}
+{{- end -}}
+
+{{/* The headless service of the admin ports of the nodes that are ready. */}}
+{{- define "holdfast.adminService" -}}
+{{ include "holdfast.fullname" . }}-admin
+{{- end -}}
+
+{{- define "holdfast.scheme" -}}
+{{ if .Values.tls.enabled }}https{{ else }}http{{ end }}
+{{- end -}}
+
+{{/* The names of the secrets. */}}
+{{- define "holdfast.nodeSecretPrefix" -}}
+{{ .Values.tls.nodeSecretPrefix | default (printf "%s-node-" (include "holdfast.fullname" .)) }}
+{{- end -}}
+{{- define "holdfast.operatorSecret" -}}
+{{ .Values.tls.operatorSecret | default (printf "%s-operator" (include "holdfast.fullname" .)) }}
+{{- end -}}
+{{- define "holdfast.testSecret" -}}
+{{ .Values.tls.testSecret | default (printf "%s-test" (include "holdfast.fullname" .)) }}
+{{- end -}}
+
+{{/* policy.toml: the rules of the values, and what the chart's own jobs and `helm test` need. */}}
+{{- define "holdfast.policyToml" -}}
+{{- range $rule := .Values.policy.rules }}
+[[rules]]
+{{- range $key := list "principals" "verbs" "storefronts" "warehouses" }}
+{{ $key }} = {{ get $rule $key | toJson }}
+{{- end }}
+{{ end }}
+# The jobs of this chart that admit and remove nodes.
+[[rules]]
+principals = [{{ .Values.tls.operatorPrincipal | toJson }}]
+verbs = ["admin"]
+storefronts = ["*"]
+warehouses = ["*"]
+
+# The pod of `helm test`.
+[[rules]]
+principals = [{{ .Values.tls.testPrincipal | toJson }}]
+verbs = ["reserve", "commit", "cancel", "release", "receive", "adjust"]
+storefronts = ["chart-test"]
+warehouses = ["CHART-TEST"]
+
+# A cell shows the pools of all storefronts.
+[[rules]]
+principals = [{{ .Values.tls.testPrincipal | toJson }}]
+verbs = ["read"]
+storefronts = ["*"]
+warehouses = ["CHART-TEST"]
+{{- end -}}
+
+{{/* A client's certificate, key and the CA of the nodes as files; called with the root and the name of its secret. */}}
+{{- define "holdfast.clientVolume" -}}
+{{- $root := index . 0 -}}
+- name: tls
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret:
+          name: {{ index . 1 }}
+          items:
+            - key: tls.crt
+              path: tls.crt
+            - key: tls.key
+              path: tls.key
+      - secret:
+          name: {{ include "holdfast.nodeSecretPrefix" $root }}1
+          items:
+            - key: ca.crt
+              path: ca.crt
+{{- end -}}
+
+{{- define "holdfast.clientEnv" -}}
+- name: HOLDFAST_TLS_CA
+  value: /etc/holdfast/tls/ca.crt
+- name: HOLDFAST_TLS_CERT
+  value: /etc/holdfast/tls/tls.crt
+- name: HOLDFAST_TLS_KEY
+  value: /etc/holdfast/tls/tls.key
 {{- end -}}
 
 {{/* What the Pod Security standard `restricted` asks of a pod, and a user of the image. */}}
@@ -112,9 +211,9 @@ seccompProfile:
 {{- define "holdfast.check" -}}
 {{- $problems := list -}}
 {{- $drain_ms := int64 .Values.config.limits.drain_ms -}}
-{{- $least := add 10 (div (add $drain_ms 999) 1000) -}}
+{{- $least := add 10 (div (add $drain_ms 999) 1000) (int64 .Values.preStopSleepSeconds) -}}
 {{- if lt (int64 .Values.terminationGracePeriodSeconds) $least -}}
-{{- $problems = append $problems (printf "terminationGracePeriodSeconds is %d: choose at least %d, ten seconds more than config.limits.drain_ms (%d)" (int64 .Values.terminationGracePeriodSeconds) $least $drain_ms) -}}
+{{- $problems = append $problems (printf "terminationGracePeriodSeconds is %d: choose at least %d, ten seconds more than preStopSleepSeconds (%d) and config.limits.drain_ms (%d)" (int64 .Values.terminationGracePeriodSeconds) $least (int64 .Values.preStopSleepSeconds) $drain_ms) -}}
 {{- end -}}
 {{- $raft := .Values.config.raft -}}
 {{- $heartbeat := int64 (get $raft "heartbeat_ms" | default 50) -}}
@@ -139,7 +238,122 @@ seccompProfile:
 {{- if lt (int64 (get $ledger "shipped_retention_ms" | default 7776000000)) $window -}}
 {{- $problems = append $problems (printf "config.ledger.shipped_retention_ms is less than config.ledger.operation_window_ms (%d)" $window) -}}
 {{- end -}}
+{{- if and (eq .Values.persistence.whenScaled "Delete") (not .Values.scaling.jobs) -}}
+{{- $problems = append $problems "persistence.whenScaled is Delete although scaling.jobs is false: nobody drains the nodes whose volumes would be deleted; set it to Retain" -}}
+{{- end -}}
+{{- if and .Values.zoneFromPodLabel (get .Values.config.node "zone") -}}
+{{- $problems = append $problems "config.node.zone is set beside zoneFromPodLabel: keep one" -}}
+{{- end -}}
+{{- $tls := .Values.tls -}}
+{{- if and (not $tls.enabled) (not .Values.allowPlaintext) -}}
+{{- $problems = append $problems "tls.enabled is false: whoever reaches a port could read and write everything. Set tls.enabled (docs/security.md), or say allowPlaintext: true where only friends reach the nodes" -}}
+{{- end -}}
+{{- if and $tls.enabled .Values.allowPlaintext -}}
+{{- $problems = append $problems "allowPlaintext is true although tls.enabled is: remove one" -}}
+{{- end -}}
+{{- if $tls.enabled -}}
+{{- if and $tls.certManager.enabled (not $tls.certManager.nodeIssuer.name) -}}
+{{- $problems = append $problems "tls.certManager.nodeIssuer.name is empty: name the cert-manager issuer that signs for the nodes (of a CA of your own), or set tls.certManager.enabled to false and bring the secrets" -}}
+{{- end -}}
+{{- if and (not $tls.certManager.enabled) (not $tls.nodeSecretPrefix) -}}
+{{- $problems = append $problems "tls.enabled is true and nobody makes the certificates: set tls.certManager.enabled, or tls.nodeSecretPrefix (and tls.operatorSecret, tls.testSecret) to secrets that are there; to try things out without certificates set tls.enabled to false and allowPlaintext to true" -}}
+{{- end -}}
+{{- else if or .Values.policy.rules .Values.policy.admins -}}
+{{- $problems = append $problems "policy is set without tls.enabled, so nobody's name is known" -}}
+{{- end -}}
+{{- if and .Values.policy.rules .Values.policy.admins -}}
+{{- $problems = append $problems "policy.admins is set beside policy.rules: keep one; a rule with verbs: [admin] says the same" -}}
+{{- end -}}
 {{- if $problems -}}
 {{- fail (printf "these values cannot work:\n  - %s" (join "\n  - " $problems)) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* What all certificates have; called with `common` and `issuer`. */}}
+{{- define "holdfast.certificateSpec" -}}
+duration: {{ .common.duration }}
+renewBefore: {{ .common.renewBefore }}
+privateKey:
+  algorithm: ECDSA
+  size: 256
+  rotationPolicy: Always
+issuerRef:
+  name: {{ .issuer.name }}
+  kind: {{ .issuer.kind }}
+  group: {{ .issuer.group }}
+{{- end -}}
+
+{{/* A job of an operator's: `root`, `name`, `hook`, `weight`, `args`. It may be run again at any time. */}}
+{{- define "holdfast.operatorJob" -}}
+{{- $root := .root -}}
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {{ include "holdfast.fullname" $root }}-{{ .name }}
+  labels:
+    {{- include "holdfast.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: operator
+  annotations:
+    helm.sh/hook: {{ .hook }}
+    # The one before goes first; what went wrong can be read until the next upgrade or ttlSecondsAfterFinished.
+    helm.sh/hook-delete-policy: before-hook-creation
+spec:
+  activeDeadlineSeconds: {{ $root.Values.scaling.timeoutSeconds }}
+  backoffLimit: {{ $root.Values.scaling.backoffLimit }}
+  ttlSecondsAfterFinished: {{ $root.Values.scaling.ttlSecondsAfterFinished }}
+  template:
+    metadata:
+      labels:
+        {{- include "holdfast.selectorLabels" $root | nindent 8 }}
+        app.kubernetes.io/component: operator
+    spec:
+      serviceAccountName: {{ include "holdfast.fullname" $root }}
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      restartPolicy: Never
+      securityContext:
+        {{- include "holdfast.podSecurityContext" $root | nindent 8 }}
+      {{- with $root.Values.imagePullSecrets }}
+      imagePullSecrets:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $root.Values.nodeSelector }}
+      nodeSelector:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with $root.Values.tolerations }}
+      tolerations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      containers:
+        - name: operator
+          image: {{ include "holdfast.image" $root }}
+          imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+          args: {{ .args | toJson }}
+          env:
+            - name: HOLDFAST_ADMIN_ADDRESS
+              value: {{ include "holdfast.adminService" $root }}.{{ $root.Release.Namespace }}.svc.{{ $root.Values.clusterDomain }}:7304
+            - name: HOLDFAST_ENDPOINTS
+              value: {{ include "holdfast.scheme" $root }}://{{ include "holdfast.fullname" $root }}:7301
+            {{- if $root.Values.tls.enabled }}
+            {{- include "holdfast.clientEnv" $root | nindent 12 }}
+            {{- end }}
+          resources:
+            requests:
+              cpu: 50m
+              memory: 64Mi
+            limits:
+              memory: 128Mi
+          securityContext:
+            {{- include "holdfast.containerSecurityContext" $root | nindent 12 }}
+          {{- if $root.Values.tls.enabled }}
+          volumeMounts:
+            - name: tls
+              mountPath: /etc/holdfast/tls
+              readOnly: true
+          {{- end }}
+      {{- if $root.Values.tls.enabled }}
+      volumes:
+        {{- include "holdfast.clientVolume" (list $root (include "holdfast.operatorSecret" $root)) | nindent 8 }}
+      {{- end }}
 {{- end -}}

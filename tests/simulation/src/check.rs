@@ -8,6 +8,7 @@ mod replay;
 
 use std::collections::BTreeMap;
 
+use holdfast_check::is_linearizable;
 use holdfast_ledger::Change;
 
 use crate::history::{History, Operation};
@@ -15,7 +16,6 @@ use crate::record::Record;
 use crate::workload::{SIMPLE_SKUS, simple_sku};
 
 pub use changes::Kept;
-pub use linearizable::{Sees, SimpleEvent, is_linearizable};
 pub use orders::check as orders;
 pub use replay::Replayed;
 

@@ -248,7 +248,7 @@ impl Node {
         let QueryReply::Digest(digest) = answer.reply else {
             bail!("not a digest: {:?}", answer.reply);
         };
-        let reader = handle.changes();
+        let reader = handle.changes().context("it has no replica")?;
         let mut kept = Kept {
             changes: Vec::new(),
             first_seq: reader.first_seq(),
@@ -302,7 +302,7 @@ impl Boot {
             let reader = tail::follow(
                 self.node,
                 shard,
-                handle.changes(),
+                handle.changes().context("it has no replica")?,
                 self.cursors.clone(),
                 self.record.clone(),
             );
@@ -327,19 +327,20 @@ impl Boot {
         };
         let stores = ShardStores {
             log: log.clone(),
+            group: shard,
             snapshots: SnapshotStore::open(Arc::clone(disk), shard).context("snapshots")?,
             changes: ChangeLog::open(Arc::clone(disk), shard, change_options)
                 .context("changes")?
                 .0,
         };
-        let voters = (1..=self.plan.nodes).collect();
+        let founders = (1..=self.plan.nodes).collect();
         let options = ShardOptions {
             max_entry_commands: 32,
             max_entry_bytes: 16 << 10,
             snapshot_every_entries: self.plan.snapshot_every_entries,
             keep_entries_for_laggards: self.plan.keep_entries_for_laggards,
             snapshot_chunk_bytes: 512,
-            ..ShardOptions::new(shard, self.node, voters, LedgerOptions::default())
+            ..ShardOptions::new(shard, self.node, founders, LedgerOptions::default())
         };
         let host = Host {
             wall_clock: self.host_clock.wall_clock(),

@@ -1,9 +1,10 @@
-//! A check that cannot fail proves nothing: each is shown a run in which one thing was changed.
+//! A check that cannot fail proves nothing: each is shown a run in which one thing was changed. (Those that know nothing of
+//! the simulation have their own tests, in `tests/check`.)
 
 use std::collections::BTreeMap;
 
 use holdfast_ledger::{ChangeKind, Entry, OperationId, QueryReply};
-use holdfast_simulation::check::{self, Kept, Sees, SimpleEvent, is_linearizable};
+use holdfast_simulation::check::{self, Kept};
 use holdfast_simulation::plan::Plan;
 use holdfast_simulation::run::{Run, run};
 
@@ -147,46 +148,4 @@ fn another_entry_at_the_same_index_and_a_stamp_from_the_future_are_found() {
     let violations = run.record.violations().join("\n");
     assert!(violations.contains("applied another entry"), "{violations}");
     assert!(violations.contains("ahead of the time"), "{violations}");
-}
-
-#[test]
-fn a_history_that_no_order_explains_is_found() {
-    let event = |invoked_ms, answered_ms, delta, sees| SimpleEvent {
-        invoked_ms,
-        answered_ms,
-        delta,
-        sees,
-    };
-    let stocked = event(0, Some(1), 5, Sees::Nothing);
-    let sold = event(2, Some(9), -5, Sees::AtLeast(5));
-    assert!(is_linearizable(&[stocked.clone(), sold.clone()]));
-    let sold_again = event(3, Some(8), -1, Sees::AtLeast(1));
-    assert!(
-        !is_linearizable(&[stocked.clone(), sold.clone(), sold_again]),
-        "oversold"
-    );
-    let seen_during = event(4, Some(5), 0, Sees::Exactly(5));
-    assert!(
-        is_linearizable(&[stocked.clone(), sold.clone(), seen_during]),
-        "either side of the sale"
-    );
-    let seen_after = event(10, Some(11), 0, Sees::Exactly(5));
-    assert!(
-        !is_linearizable(&[stocked.clone(), sold, seen_after]),
-        "a stale read"
-    );
-    let perhaps = event(2, None, -5, Sees::AtLeast(5));
-    for left in [0, 5] {
-        let seen = event(10, Some(11), 0, Sees::Exactly(left));
-        assert!(
-            is_linearizable(&[stocked.clone(), perhaps.clone(), seen]),
-            "it happened or it did not"
-        );
-    }
-    let back = event(12, Some(13), 0, Sees::Exactly(5));
-    let gone = event(10, Some(11), 0, Sees::Exactly(0));
-    assert!(
-        !is_linearizable(&[stocked, perhaps, gone, back]),
-        "it cannot be undone"
-    );
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Parser;
-use holdfast_tests::chaos::{Report, round};
+use holdfast_tests::chaos::{Fault, Report, Round, round};
 
 /// Faults on real processes while buyers go on: nothing acknowledged may be lost, nothing sold twice
 #[derive(Parser)]
@@ -16,6 +16,12 @@ struct Args {
     /// Run the round of this seed alone, as a failure says
     #[arg(long)]
     seed: Option<u64>,
+    /// How many nodes a cluster has, 3 to 7; with 3 no replica can move
+    #[arg(long, default_value_t = 4)]
+    nodes: usize,
+    /// Only this fault (may be given again for more); all otherwise
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<Fault>,
 }
 
 #[tokio::main]
@@ -23,14 +29,23 @@ struct Args {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let mut report = Report::default();
+    let faults = match args.faults.is_empty() {
+        true => Fault::ALL.to_vec(),
+        false => args.faults,
+    };
+    let of_seed = |seed| Round {
+        seed,
+        nodes: args.nodes,
+        faults: faults.clone(),
+    };
     if let Some(seed) = args.seed {
-        round(seed, &mut report).await?;
+        round(&of_seed(seed), &mut report).await?;
         println!("{report}");
         return Ok(());
     }
     let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     for seed in 1.. {
-        let outcome = round(seed, &mut report).await;
+        let outcome = round(&of_seed(seed), &mut report).await;
         println!("{report}");
         outcome?;
         if Instant::now() >= until {

@@ -1,19 +1,6 @@
-//! What happens to a cluster, one thing at a time, while buyers go on.
+//! What happens to a cluster while buyers go on.
 
-use std::time::Duration;
-
-use anyhow::{Result, ensure};
-use nix::sys::signal::Signal;
-
-use crate::load::Crowd;
-use crate::{Cluster, Network, wait_for};
-
-/// Grants that have to come while the fault lasts, where a majority is left.
-const GRANTS_MEANWHILE: u64 = 100;
-/// Grants that have to come when it is over.
-const GRANTS_AFTERWARDS: u64 = 100;
-/// Of each piece of what nodes say to each other, on a slow network: a fifth of the shortest election timeout.
-const SLOW: Duration = Duration::from_millis(100);
+use crate::Capability;
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,11 +29,39 @@ pub enum Fault {
     LogDamaged,
     /// Each node is asked to stop and started again, one after another.
     RollingRestart,
+    /// Between nodes some connections break and some bytes come late, again and again.
+    ConnectionsFlaky,
+    /// Packets between nodes are lost.
+    PacketsLost,
+    /// The clock of a node that leads leaps an hour ahead, and back.
+    ClockAhead,
+    /// The clock of a node that leads leaps an hour back, and ahead again.
+    ClockBehind,
+    /// While a node that leads is cut off, another one is killed: no majority is left until it is back.
+    LeaderCutOffAndFollowerKilled,
+    /// SIGKILL of a node that leads, while everything between nodes takes longer.
+    LeaderKilledOnSlowNetwork,
+    /// SIGSTOP of a node that leads, while connections break.
+    LeaderPausedOnFlakyNetwork,
+    /// SIGKILL of a node that follows, and its data folder is gone: it comes back as somebody who learns first.
+    WipedDisk,
+    /// The replicas of a node that leads move to others, and back.
+    ReplicasMoved,
+    /// A node is removed; then one with its name and an empty disk is taken in.
+    NodeReplaced,
+    /// SIGKILL of a node that leads, while a follower's replica of its shard moves to another node.
+    LeaderKilledWhileMoving,
+    /// SIGKILL of a node that leads, while its own replicas move to another node.
+    DrainedLeaderKilled,
+    /// A node that leads and the others do not hear each other, while a follower's replica of its shard moves to another node.
+    PartitionWhileMoving,
+    /// The node to which a replica moves and the others do not hear each other.
+    NewcomerCutOffWhileMoving,
 }
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 26] = [
         Self::LeaderKilled,
         Self::FollowerKilled,
         Self::AllKilled,
@@ -59,112 +74,47 @@ impl Fault {
         Self::DiskFull,
         Self::LogDamaged,
         Self::RollingRestart,
+        Self::ConnectionsFlaky,
+        Self::PacketsLost,
+        Self::ClockAhead,
+        Self::ClockBehind,
+        Self::LeaderCutOffAndFollowerKilled,
+        Self::LeaderKilledOnSlowNetwork,
+        Self::LeaderPausedOnFlakyNetwork,
+        Self::WipedDisk,
+        Self::ReplicasMoved,
+        Self::NodeReplaced,
+        Self::LeaderKilledWhileMoving,
+        Self::DrainedLeaderKilled,
+        Self::PartitionWhileMoving,
+        Self::NewcomerCutOffWhileMoving,
     ];
 
-    /// Brings it about, waits until the cluster has shown that it bears it, and mends it.
-    ///
-    /// # Errors
-    /// When buyers get nothing for a minute, or a node does not come back.
-    pub async fn inflict(self, cluster: &mut Cluster, crowd: &Crowd, shard: u32) -> Result<()> {
-        let leader = cluster.leader(shard).await?;
-        let others: Vec<usize> = (0..cluster.len()).filter(|node| *node != leader).collect();
+    /// What a cluster must allow for it.
+    pub(super) fn needs(self) -> Option<Capability> {
         match self {
-            Self::LeaderKilled => killed(cluster, crowd, leader).await?,
-            Self::FollowerKilled => killed(cluster, crowd, others[0]).await?,
-            Self::AllKilled => {
-                cluster.kill_all()?;
-                for node in 0..cluster.len() {
-                    cluster.spawn(node)?;
-                }
-            }
-            Self::LeaderPaused => {
-                cluster.signal(leader, Signal::SIGSTOP)?;
-                let meanwhile = more_grants(crowd, GRANTS_MEANWHILE).await;
-                cluster.signal(leader, Signal::SIGCONT)?;
-                meanwhile?;
-            }
-            Self::LeaderCutOff => {
-                let cut = |network: &Network| {
-                    for other in &others {
-                        network.cut(leader, *other);
-                        network.cut(*other, leader);
-                    }
-                };
-                while_network(cluster, crowd, cut).await?;
-            }
-            Self::LeaderUnheard => {
-                let cut = |network: &Network| others.iter().for_each(|other| network.cut(leader, *other));
-                while_network(cluster, crowd, cut).await?;
-            }
-            Self::LeaderDeaf => {
-                let cut = |network: &Network| others.iter().for_each(|other| network.cut(*other, leader));
-                while_network(cluster, crowd, cut).await?;
-            }
-            Self::SlowNetwork => while_network(cluster, crowd, |network| network.delay(SLOW)).await?,
-            Self::ConnectionsBroken => cluster.network()?.break_off(),
-            Self::DiskFull => {
-                cluster.refuse_writes(leader)?;
-                // A failed sync is fatal to the node.
-                let status = cluster.ended(leader).await?;
-                ensure!(
-                    !status.success(),
-                    "a node whose writes fail ended as if all were well"
-                );
-                more_grants(crowd, GRANTS_MEANWHILE).await?;
-                cluster.spawn(leader)?;
-            }
-            Self::LogDamaged => damaged(cluster, crowd, others[0]).await?,
-            Self::RollingRestart => {
-                for node in 0..cluster.len() {
-                    let status = cluster.end(node, Signal::SIGTERM)?;
-                    ensure!(status.success(), "node {} ended with {status}", node + 1);
-                    cluster.spawn(node)?;
-                    cluster.ready().await?;
-                }
-            }
+            Self::PacketsLost => Some(Capability::PacketLoss),
+            Self::ClockAhead | Self::ClockBehind => Some(Capability::OwnClocks),
+            Self::ReplicasMoved
+            | Self::NodeReplaced
+            | Self::LeaderKilledWhileMoving
+            | Self::DrainedLeaderKilled
+            | Self::PartitionWhileMoving
+            | Self::NewcomerCutOffWhileMoving => Some(Capability::SpareNode),
+            _ => None,
         }
-        cluster.ready().await?;
-        more_grants(crowd, GRANTS_AFTERWARDS).await
     }
 }
 
-async fn killed(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()> {
-    cluster.end(node, Signal::SIGKILL)?;
-    more_grants(crowd, GRANTS_MEANWHILE).await?;
-    cluster.spawn(node)
-}
+impl std::str::FromStr for Fault {
+    type Err = String;
 
-async fn while_network(cluster: &Cluster, crowd: &Crowd, fails: impl FnOnce(&Network)) -> Result<()> {
-    let network = cluster.network()?;
-    fails(network);
-    let meanwhile = more_grants(crowd, GRANTS_MEANWHILE).await;
-    network.heal();
-    meanwhile
-}
-
-/// The node notices, and either mends it with what it has or refuses to start; then the log is given back as it was.
-async fn damaged(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()> {
-    cluster.end(node, Signal::SIGKILL)?;
-    more_grants(crowd, GRANTS_MEANWHILE).await?;
-    let damage = cluster.damage_log(node)?;
-    cluster.spawn(node)?;
-    if !cluster.is_ready_or_ended(node).await? {
-        let status = cluster.ended(node).await?;
-        ensure!(
-            !status.success(),
-            "a node that refuses to start ended as if all were well"
-        );
-        damage.flip()?;
-        cluster.spawn(node)?;
+    /// By its name here, as reports print it.
+    fn from_str(name: &str) -> Result<Self, String> {
+        let named = |fault: &Self| format!("{fault:?}").eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(named).ok_or_else(|| {
+            let names = Self::ALL.map(|fault| format!("{fault:?}"));
+            format!("no such fault; there are: {}", names.join(", "))
+        })
     }
-    Ok(())
-}
-
-/// Waits until buyers were granted so much more.
-async fn more_grants(crowd: &Crowd, grants: u64) -> Result<()> {
-    let before = crowd.grants();
-    wait_for(&format!("{grants} more grants"), || async {
-        (crowd.grants() >= before + grants).then_some(())
-    })
-    .await
 }

@@ -1,15 +1,19 @@
-//! Faults on real processes: three nodes, a crowd of buyers, and one [`Fault`] after another.
+//! Faults on real processes: nodes, a crowd of buyers, clients that look closely, and one [`Fault`] after another.
 //!
-//! A [`round`] starts a cluster, has every fault happen to it once in an order that its seed decides, and then asks for everything
-//! that was acknowledged: nothing lost, nothing sold twice, `holdfast verify` clean. `tests/chaos.rs` runs one round;
+//! A [`round`] starts a cluster and has every fault happen to it once in an order that its seed decides. Then it asks for everything
+//! that was acknowledged: nothing lost, nothing sold twice, `holdfast verify` clean, and what clients were told is
+//! [judged](crate::judge) as in the simulation. `tests/chaos.rs` runs one round;
 //! `cargo xtask chaos` runs rounds for as long as it is told to and prints what [`Report`] says.
 
 mod fault;
+mod inflict;
+mod moves;
 mod report;
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -17,9 +21,12 @@ use rand::{RngExt as _, SeedableRng as _};
 pub use fault::Fault;
 pub use report::Report;
 
-use crate::accounts::{account_for, stock};
+use crate::accounts::stock;
+use crate::history::History;
+use crate::judge::ensure_holds;
 use crate::load::Crowd;
-use crate::{Cluster, Shards};
+use crate::probes::Probes;
+use crate::{Cluster, ClusterOptions};
 
 /// Shards of a cluster: some faults hit all, some one.
 const SHARDS: u32 = 2;
@@ -29,40 +36,77 @@ const SKUS: usize = 8;
 const BUYERS: usize = 16;
 /// Lines of an order: over both shards, mostly.
 const LINES: usize = 2;
+/// A node that does not answer for so long is left alone for another: the nodes' longest election timeout.
+const ATTEMPT: Duration = Duration::from_secs(1);
+/// How long a buyer tries: longer than any fault keeps all nodes from answering.
+const BUYER_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a probe tries. It gives up soon: what is unanswered for long makes its history hard to search.
+const PROBE_DEADLINE: Duration = Duration::from_secs(4);
 
-/// One cluster, every fault once.
+/// What a round is made of.
+#[derive(Debug, Clone)]
+pub struct Round {
+    /// Decides the order of faults and what they hit.
+    pub seed: u64,
+    /// How many nodes there are, 3 to 7.
+    pub nodes: usize,
+    /// What goes wrong, each once.
+    pub faults: Vec<Fault>,
+}
+
+/// One cluster, every fault of the round once that the machine allows.
 ///
 /// # Errors
 /// The fault after which something was not as it has to be, and what; with the seed, which decides the order of faults.
-pub async fn round(seed: u64, report: &mut Report) -> Result<()> {
-    let mut cluster = Cluster::start_on_network(Shards(SHARDS)).await?;
-    let client = cluster.client()?;
-    let skus = stock(&client, SKUS).await?;
-    let crowd = Crowd::start(&client, BUYERS, &skus, LINES);
-    let mut faults = Fault::ALL;
+pub async fn round(round: &Round, report: &mut Report) -> Result<()> {
+    let Round {
+        seed,
+        nodes,
+        faults: wanted,
+    } = round;
+    let (seed, nodes) = (*seed, *nodes);
+    ensure!(
+        (3..=7).contains(&nodes),
+        "{nodes} nodes: 3 to 7 can lose one and go on"
+    );
+    let mut cluster = Cluster::start_with(ClusterOptions {
+        shards: SHARDS,
+        nodes,
+        on_network: true,
+        own_clocks: true,
+    })
+    .await?;
     let mut random = SmallRng::seed_from_u64(seed);
+    let mut faults = Vec::new();
+    for fault in wanted.iter().copied() {
+        match fault.needs().map_or(Ok(()), |needed| cluster.can(needed)) {
+            Ok(()) => faults.push(fault),
+            Err(why) => report.left_out(fault, &why),
+        }
+    }
     faults.shuffle(&mut random);
-    for fault in faults {
-        let (began, before) = (Instant::now(), crowd.grants());
-        crowd.forget_longest_gap();
+
+    let client = cluster.client_with(|options| {
+        (options.deadline, options.attempt_timeout) = (BUYER_DEADLINE, ATTEMPT);
+    })?;
+    let skus = stock(&client, SKUS).await?;
+    let history = Arc::new(History::default());
+    let crowd = Crowd::start_recording(&client, BUYERS, &skus, LINES, &history)?;
+    let probes = Probes::start(&client.with_deadline(PROBE_DEADLINE), &history, seed);
+    for fault in &faults {
+        crowd.meter().take();
+        probes.next_period();
         let shard = random.random_range(0..SHARDS);
         let borne = fault.inflict(&mut cluster, &crowd, shard).await;
         borne.with_context(|| format!("{fault:?} (seed {seed})"))?;
-        report.bore(
-            fault,
-            crowd.grants() - before,
-            began.elapsed(),
-            crowd.longest_gap(),
-        );
+        report.bore(*fault, &crowd.meter().take())?;
     }
+    probes.stop().await?;
     let seen = crowd.stop().await?;
     report.bought(&seen);
-    account_for(&client, &skus, seen)
-        .await
-        .with_context(|| format!("after {faults:?} (seed {seed})"))?;
-    cluster
-        .verify()
-        .with_context(|| format!("after {faults:?} (seed {seed})"))?;
+    let held = ensure_holds(&cluster, &skus, seen, &history).await;
+    let (judged, changes) = held.with_context(|| format!("after {faults:?} (seed {seed})"))?;
+    report.judged(&judged, changes);
     report.round_is_over();
     Ok(())
 }

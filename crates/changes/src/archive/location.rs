@@ -12,12 +12,19 @@ use super::ArchiveError;
 
 /// What to do about a folder that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Folder {
+pub enum Folder {
+    /// Make it.
     Make,
+    /// Refuse the place.
     MustExist,
 }
 
-pub(super) fn open(place: &str, missing: Folder) -> Result<(Arc<dyn ObjectStore>, Path), ArchiveError> {
+/// The object store and the prefix in it that a place names: a folder's path, `file:///folder`, or `s3://bucket/prefix` with
+/// credentials, region and endpoint from the usual `AWS_*` variables.
+///
+/// # Errors
+/// [`ArchiveError::Location`]: the place is not understood or not usable.
+pub fn open(place: &str, missing: Folder) -> Result<(Arc<dyn ObjectStore>, Path), ArchiveError> {
     let unusable = |reason: String| ArchiveError::Location {
         place: place.to_owned(),
         reason,

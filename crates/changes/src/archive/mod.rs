@@ -31,6 +31,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 pub use error::ArchiveError;
 pub use format::Format;
+pub use location::{Folder, open as open_place};
 pub use name::ArchivedFile;
 pub use writer::{Cut, Writer, Written};
 

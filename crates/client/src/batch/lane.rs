@@ -137,6 +137,7 @@ impl Lane {
         &self,
         address: &str,
     ) -> Result<(mpsc::Sender<BatchRequest>, Streaming<BatchResponse>), Attempt> {
+        self.client.look_at_certificates();
         let channel = self.client.channels().to(address).map_err(Attempt::Final)?;
         let (requests, outgoing) = mpsc::channel(MESSAGES_AHEAD);
         let mut client = ReservationsClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use holdfast_client::{Client, ClientOptions, id_bytes, new_operation_id, v1};
+use holdfast_proto::v1::admin_server::{Admin, AdminServer};
 use holdfast_proto::v1::changes_server::{Changes, ChangesServer};
 use holdfast_proto::v1::cluster_server::{Cluster, ClusterServer};
 use holdfast_proto::v1::reservations_server::{Reservations, ReservationsServer};
@@ -87,6 +88,7 @@ impl FakeNode {
         let server = tonic::transport::Server::builder()
             .add_service(ReservationsServer::new(node.clone()))
             .add_service(ClusterServer::new(node.clone()))
+            .add_service(AdminServer::new(node.clone()))
             .add_service(ChangesServer::new(node))
             .serve_with_incoming(TcpListenerStream::new(listener));
         runtime.spawn(async move { server.await.unwrap() });
@@ -133,6 +135,7 @@ pub fn lead(nodes: &[&FakeNode], leader_node_id: u64) {
                 node_id,
                 client_address: node.address.clone(),
                 reachable: true,
+                admin_address: String::new(),
             })
             .collect(),
         shards: vec![v1::Shard {
@@ -354,11 +357,50 @@ impl Cluster for Node {
     ) -> Result<Response<v1::GetNodeStatusResponse>, Status> {
         Err(Status::unimplemented(""))
     }
+}
+
+#[tonic::async_trait]
+impl Admin for Node {
+    async fn get_placement(
+        &self,
+        _: Request<v1::GetPlacementRequest>,
+    ) -> Result<Response<v1::GetPlacementResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn add_node(
+        &self,
+        _: Request<v1::AddNodeRequest>,
+    ) -> Result<Response<v1::PlacementChange>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn drain_node(
+        &self,
+        _: Request<v1::DrainNodeRequest>,
+    ) -> Result<Response<v1::PlacementChange>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn remove_node(
+        &self,
+        _: Request<v1::RemoveNodeRequest>,
+    ) -> Result<Response<v1::PlacementChange>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn rebalance(
+        &self,
+        _: Request<v1::RebalanceRequest>,
+    ) -> Result<Response<v1::PlacementChange>, Status> {
+        Err(Status::unimplemented(""))
+    }
     async fn transfer_leader(
         &self,
-        _: Request<v1::TransferLeaderRequest>,
+        request: Request<v1::TransferLeaderRequest>,
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
-        Err(Status::unimplemented(""))
+        let leader_node_id = request.get_ref().to_node_id;
+        match self.0.lock().next_reply(Bytes::new()) {
+            Reply::Refuse(reason) => Err(status(refusal(reason))),
+            Reply::Fail(code) => Err(Status::new(code, "it failed")),
+            _ => Ok(Response::new(v1::TransferLeaderResponse { leader_node_id })),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod as_of;
 mod availability;
+mod backup;
 mod bench;
 mod changes;
 mod cluster;
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Show who leads, and hand leadership over
     Cluster(cluster::Args),
+    /// Copy the whole cluster to an object store, and begin a new one with a copy
+    Backup(backup::Args),
     /// Check or explain a node's configuration
     Config(config::Args),
     /// Say what is wrong with a node's disk, ports, clock or peers
@@ -93,10 +96,19 @@ impl Command {
             Self::Explain(args) => explain::run(args, context).await,
             Self::Verify(args) => verify::run(args, context).await,
             Self::Cluster(args) => cluster::run(args, context).await,
+            Self::Backup(args) => backup::run(args, context).await,
             Self::Config(args) => config::run(args, context).await,
             Self::Doctor(args) => doctor::run(args, context).await,
             Self::Bench(args) => bench::run(args, context).await,
         }
+    }
+
+    /// Does it talk to a cluster that runs already?
+    pub(crate) fn is_client(&self) -> bool {
+        !matches!(
+            self,
+            Self::Serve(_) | Self::Dev(_) | Self::Config(_) | Self::Doctor(_)
+        )
     }
 
     /// Does it set up logging by a node's configuration?

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use holdfast_node::config::LogFormat;
-use holdfast_node::{Node, NodeConfig, run_with_threads};
+use holdfast_node::{MetricsReader, Node, NodeConfig, run_with_threads};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::context::Context;
 use crate::logs;
+use crate::telemetry::Telemetry;
 
 /// Arguments of `holdfast serve`.
 #[derive(Debug, clap::Args)]
@@ -32,17 +34,27 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         LogFormat::Json => logs::Format::Json,
         LogFormat::Pretty => logs::Format::Pretty,
     };
-    logs::start(context.log_level.as_deref().unwrap_or(&config.log.level), format)?;
+    let level = context.log_level.as_deref().unwrap_or(&config.log.level);
+    let telemetry = Telemetry::start(&config)?;
+    logs::start(level, format, telemetry.as_ref())?;
+    let measured = telemetry.as_ref().map(Telemetry::node);
     // The threads of this command line serve commands; a node has its own, as its configuration says.
     let node = move || {
         let threads = config.clone();
-        run_with_threads(&threads, Box::pin(serve(config, args.stop_with_stdin)))
+        run_with_threads(&threads, Box::pin(serve(config, args.stop_with_stdin, measured)))
     };
     let ended = tokio::task::spawn_blocking(node).await?;
+    if let Some(telemetry) = telemetry {
+        telemetry.stop().await;
+    }
     ended.context("cannot make the node's threads")?
 }
 
-async fn serve(config: NodeConfig, stop_with_stdin: bool) -> anyhow::Result<()> {
+async fn serve(
+    config: NodeConfig,
+    stop_with_stdin: bool,
+    measured: Option<watch::Sender<Option<MetricsReader>>>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     // Without certificates a hang-up ends the process, as it always did.
@@ -52,11 +64,15 @@ async fn serve(config: NodeConfig, stop_with_stdin: bool) -> anyhow::Result<()> 
     };
     let node_id = config.node.node_id;
     let node = Node::start(config).await?;
+    if let Some(measured) = measured {
+        measured.send_replace(Some(node.metrics()));
+    }
     tracing::info!(
         node_id,
         client = %node.client_address(),
         peer = %node.peer_address(),
         http = %node.http_address(),
+        admin = %node.admin_address(),
         "node started"
     );
     let why = tokio::select! {

@@ -8,7 +8,7 @@ use super::{
     Ledger,
     cell::Cell,
     operations::MAX_48_BITS,
-    snapshot::deficits,
+    snapshot::{deficit_units, deficits},
     stock::{CellKey, Recording},
 };
 
@@ -180,9 +180,11 @@ impl Ledger {
                 }
             }
         }
-        if self.stock.deficits != deficits(&self.stock.cells) {
+        if self.stock.deficits != deficits(&self.stock.cells)
+            || self.stock.deficit_units != deficit_units(&self.stock.cells)
+        {
             return Err(Violation(
-                "the list of deficits does not follow from the cells".to_owned(),
+                "the list of deficits or its sum does not follow from the cells".to_owned(),
             ));
         }
         Ok(())

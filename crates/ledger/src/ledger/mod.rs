@@ -141,6 +141,11 @@ impl Ledger {
         &self.options
     }
 
+    /// The log index of the last applied entry; None at first.
+    pub fn log_index(&self) -> Option<u64> {
+        self.log_index
+    }
+
     /// Log time of the last applied entry; 0 at first.
     pub fn log_time_ms(&self) -> u64 {
         self.log_time_ms
@@ -184,6 +189,12 @@ impl Ledger {
     /// How many cells there are.
     pub fn cell_count(&self) -> u64 {
         self.stock.cell_count
+    }
+
+    /// How many cells have a deficit, and how many units they lack together.
+    pub fn deficit(&self) -> (u64, u64) {
+        let units = u64::try_from(self.stock.deficit_units).unwrap_or_default();
+        (self.stock.deficits.len() as u64, units)
     }
 
     /// How many reservations are held or committed.

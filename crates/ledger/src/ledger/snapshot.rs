@@ -116,6 +116,7 @@ impl Ledger {
             warehouses: SmallNames::restore(snapshot.warehouses).ok_or_else(|| twice("warehouses"))?,
             storefronts: SmallNames::restore(snapshot.storefronts).ok_or_else(|| twice("storefronts"))?,
             deficits: deficits(&snapshot.cells),
+            deficit_units: deficit_units(&snapshot.cells),
             cells: snapshot.cells,
             movements: snapshot.movements,
             last_seq: snapshot.last_seq,
@@ -156,6 +157,12 @@ pub(crate) fn deficits(cells: &ChunkedVec<Cells>) -> BTreeSet<CellKey> {
         short.map(key).collect::<Vec<_>>()
     };
     cells.iter().enumerate().flat_map(of_sku).collect()
+}
+
+/// How many units they lack together.
+pub(crate) fn deficit_units(cells: &ChunkedVec<Cells>) -> i128 {
+    let units = |cells: &Cells| cells.iter().map(|cell| i128::from(cell.deficit)).sum::<i128>();
+    cells.iter().map(units).sum()
 }
 
 /// Feeds a hasher in large pieces.

@@ -31,6 +31,8 @@ pub(crate) struct Stock {
     pub(crate) movements: Movements,
     /// The cells that have one; follows from them.
     pub(crate) deficits: BTreeSet<CellKey>,
+    /// All their units; follows from the cells too.
+    pub(crate) deficit_units: i128,
     pub(crate) last_seq: u64,
 }
 
@@ -94,6 +96,7 @@ impl Stock {
             cell_count: 0,
             movements: Movements::default(),
             deficits: BTreeSet::new(),
+            deficit_units: 0,
             last_seq: 0,
         }
     }
@@ -193,6 +196,7 @@ impl Stock {
         let (moves, deficit) =
             changed.unwrap_or_else(|| Err(Violation(format!("there is no cell {key:?}"))))?;
         if deltas.deficit != 0 {
+            self.deficit_units += i128::from(deltas.deficit);
             if deficit > 0 {
                 self.deficits.insert(key);
             } else {

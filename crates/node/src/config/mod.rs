@@ -7,6 +7,7 @@ mod overrides;
 mod reference;
 mod sections;
 mod security;
+mod telemetry;
 mod validate;
 
 #[cfg(test)]
@@ -18,10 +19,11 @@ use serde::{Deserialize, Serialize};
 
 pub use reference::reference;
 pub use sections::{
-    LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection, PeerSection,
-    RaftSection, ShardsSection, StorageSection,
+    ClusterSection, LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection,
+    PeerSection, RaftSection, ShardsSection, StorageSection,
 };
 pub use security::{SecuritySection, TlsSection};
+pub use telemetry::TelemetrySection;
 
 /// The prefix of the environment variables that override the file.
 pub const ENV_PREFIX: &str = "HOLDFAST__";
@@ -38,6 +40,9 @@ pub struct NodeConfig {
     /// All nodes of the cluster, this one among them. Without any, this node is a cluster of its own.
     #[serde(default)]
     pub peers: Vec<PeerSection>,
+    /// How the cluster is made. Chosen once, when it is founded.
+    #[serde(default)]
+    pub cluster: ClusterSection,
     /// How the stock is dealt out. Chosen once, when a cluster is made.
     #[serde(default)]
     pub shards: ShardsSection,
@@ -62,6 +67,9 @@ pub struct NodeConfig {
     /// What the node says about itself on standard error.
     #[serde(default)]
     pub log: LogSection,
+    /// Where traces and metrics are sent.
+    #[serde(default)]
+    pub telemetry: TelemetrySection,
 }
 
 /// Why a configuration was refused.
@@ -158,6 +166,7 @@ impl NodeConfig {
                 node_id: self.node.node_id,
                 client_address: self.listen.client.clone(),
                 peer_address: self.listen.peer.clone(),
+                admin_address: Some(self.listen.admin.clone()),
             }];
         }
         let mut nodes = self.peers.clone();

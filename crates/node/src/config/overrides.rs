@@ -5,7 +5,7 @@ use toml::{Table, Value};
 use super::{ConfigError, ENV_PREFIX, NodeConfig};
 
 /// Keys without a default, which are missing from the default table, and whether they hold text.
-const OPTIONAL_KEYS: [(&str, &str, bool); 7] = [
+const OPTIONAL_KEYS: [(&str, &str, bool); 8] = [
     ("node", "cluster_id", true),
     ("node", "threads", false),
     ("tls", "certificate", true),
@@ -13,6 +13,7 @@ const OPTIONAL_KEYS: [(&str, &str, bool); 7] = [
     ("tls", "client_ca", true),
     ("tls", "peer_ca", true),
     ("security", "policy", true),
+    ("telemetry", "otlp_endpoint", true),
 ];
 
 /// Writes the overrides into the table and says how many there were.

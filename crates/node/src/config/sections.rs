@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSection {
-    /// The node's id in its cluster, at least 1. Never give the id of a lost node to a new one. Required.
+    /// The node's id in its cluster, 1 to 4294967295. With an empty data folder and the id of a member it comes back as that
+    /// member and learns everything anew; an id that was removed from the cluster may be added again with an empty data folder.
+    /// Required.
     pub node_id: u64,
     /// The cluster's id, a UUID, the same on every node. Nodes of different clusters do not talk to each other.
     /// Default: the nil UUID, which cannot tell two clusters apart; set it wherever more than one cluster exists.
@@ -22,6 +24,10 @@ pub struct NodeSection {
     /// Default: the number of processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
+    /// What fails together with this node: a zone, a rack. A shard's replicas are spread over as many as there are. At most 63
+    /// bytes, all printable. Default: empty, not known.
+    #[serde(default)]
+    pub zone: String,
 }
 
 impl Default for NodeSection {
@@ -31,6 +37,7 @@ impl Default for NodeSection {
             cluster_id: None,
             data_dir: PathBuf::from("holdfast-data"),
             threads: None,
+            zone: String::new(),
         }
     }
 }
@@ -45,6 +52,8 @@ pub struct ListenSection {
     pub peer: String,
     /// HTTP for `/metrics`, `/livez` and `/readyz`. Default: `127.0.0.1:7303`.
     pub http: String,
+    /// gRPC for operators; keep it away from clients. Default: `127.0.0.1:7304`.
+    pub admin: String,
 }
 
 impl Default for ListenSection {
@@ -53,11 +62,14 @@ impl Default for ListenSection {
             client: "127.0.0.1:7301".to_owned(),
             peer: "127.0.0.1:7302".to_owned(),
             http: "127.0.0.1:7303".to_owned(),
+            admin: "127.0.0.1:7304".to_owned(),
         }
     }
 }
 
-/// One node of the cluster, as the others and the clients reach it.
+/// A node of the cluster, as the others and the clients reach it. The list has the nodes that found the cluster, or for a node that
+/// joins later some that it asks to be let in, always with the node itself. An address in the list wins over what the cluster's
+/// directory says of that node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerSection {
@@ -67,6 +79,27 @@ pub struct PeerSection {
     pub client_address: String,
     /// Where the other nodes reach it: `host:port`. Required.
     pub peer_address: String,
+    /// Where operators reach it: `host:port`. Only told to whoever asks for the topology; nodes themselves do not use it.
+    /// Default: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_address: Option<String>,
+}
+
+/// How the cluster is made. Fixed when it is founded, the same on every node that founds it; who joins later takes what the cluster has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSection {
+    /// How many replicas each shard has, 1, 3 or 5, as far as there are nodes for them. With 3 one node may be lost at a time,
+    /// with 5 two. Default: 3.
+    pub replication_factor: u32,
+}
+
+impl Default for ClusterSection {
+    fn default() -> Self {
+        Self {
+            replication_factor: 3,
+        }
+    }
 }
 
 /// How the stock is dealt out.
@@ -188,7 +221,7 @@ pub struct LimitsSection {
     /// Most commands that wait in one shard; more are refused as overloaded, with a time to wait. Reserves are refused from
     /// half of it on, all but commits and releases from three quarters on. 1 to 1000000. Default: 65536.
     pub queue_limit_commands: usize,
-    /// Most connections of clients at a time, and as many of nodes; further ones are closed. 1 to 1000000. Default: 16384.
+    /// Most connections of clients at a time, as many of nodes and as many of operators; further ones are closed. 1 to 1000000. Default: 16384.
     pub connections: usize,
     /// Most calls and batch items that one principal may send to this node in a second, 0 to 100000000, as many at once;
     /// further ones are refused as overloaded, with a time to wait. 0: no limit. Without TLS all are one principal. Default: 0.

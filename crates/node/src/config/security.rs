@@ -3,9 +3,13 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use holdfast_ledger::Principal;
 use serde::{Deserialize, Serialize};
 
 use super::NodeConfig;
+
+/// Most names in `security.admins`.
+const MAX_ADMINS: usize = 1_000;
 
 /// The certificates, as PEM files. They are looked at again while the node runs. With them, clients and nodes must show a
 /// certificate too.
@@ -25,6 +29,9 @@ pub struct TlsSection {
     /// The CAs of the nodes. With one of its own, who can sign for clients can sign for no node. Default: `client_ca`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_ca: Option<PathBuf>,
+    /// Files with the lists of what CAs took back (certificate revocation lists), for clients and nodes alike. A CA without a
+    /// list took nothing back. Default: none.
+    pub revocation_lists: Vec<PathBuf>,
     /// Does the HTTP port speak TLS too? It asks for no certificate. Default: true.
     pub http: bool,
 }
@@ -36,6 +43,7 @@ impl Default for TlsSection {
             key: None,
             client_ca: None,
             peer_ca: None,
+            revocation_lists: Vec::new(),
             http: true,
         }
     }
@@ -47,6 +55,7 @@ impl TlsSection {
         [&self.certificate, &self.key, &self.client_ca, &self.peer_ca]
             .iter()
             .any(|path| path.is_some())
+            || !self.revocation_lists.is_empty()
     }
 
     /// The CAs of the nodes.
@@ -63,10 +72,14 @@ pub struct SecuritySection {
     /// everything. Default: false.
     pub allow_plaintext: bool,
     /// The file that says who may do what, as TOML; `docs/security.md` describes it. With one, what no rule allows is denied;
-    /// without one, whoever comes in may do everything. It needs `[tls]`: without, nobody is known.
+    /// without one, whoever comes in may do everything but administer. It needs `[tls]`: without, nobody is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
-    /// Does the client port describe the API to whoever asks (gRPC reflection)? Good for trying things out. Default: false.
+    /// Who may use the admin port where there are certificates and no policy: the names in their certificates, up to 1000.
+    /// With a policy, write rules with the verb `admin` instead. Without either, nobody may; without TLS, whoever reaches the
+    /// port. Default: nobody.
+    pub admins: Vec<String>,
+    /// Does the admin port describe the API to whoever asks (gRPC reflection)? Good for trying things out. Default: false.
     pub reflection: bool,
     /// How often the files of certificates and of the policy are looked at again, in milliseconds, 100 to 3600000. SIGHUP does it at
     /// once. Default: 5000.
@@ -78,6 +91,7 @@ impl Default for SecuritySection {
         Self {
             allow_plaintext: false,
             policy: None,
+            admins: Vec::new(),
             reflection: false,
             reload_interval_ms: 5_000,
         }
@@ -112,6 +126,7 @@ impl NodeConfig {
             ("listen.client", &self.listen.client, !tls.is_set()),
             ("listen.peer", &self.listen.peer, !tls.is_set()),
             ("listen.http", &self.listen.http, !(tls.is_set() && tls.http)),
+            ("listen.admin", &self.listen.admin, !tls.is_set()),
         ] {
             if is_plain && !is_loopback(address) && !self.security.allow_plaintext {
                 problems.push(format!(
@@ -125,11 +140,44 @@ impl NodeConfig {
                     .to_owned(),
             );
         }
+        self.check_admins(problems);
         let every_ms = self.security.reload_interval_ms;
         if !(100..=3_600_000).contains(&every_ms) {
             problems.push(format!(
                 "security.reload_interval_ms is {every_ms}: choose a value from 100 to 3600000"
             ));
+        }
+    }
+
+    fn check_admins(&self, problems: &mut Vec<String>) {
+        let admins = &self.security.admins;
+        if admins.is_empty() {
+            return;
+        }
+        if !self.tls.is_set() {
+            problems.push(
+                "security.admins is set without TLS, so nobody's name is known: set tls.certificate, tls.key and tls.client_ca too"
+                    .to_owned(),
+            );
+        }
+        if self.security.policy.is_some() {
+            problems.push(
+                "security.admins is set beside security.policy: keep one; in the policy, a rule with verbs = [\"admin\"] says the same"
+                    .to_owned(),
+            );
+        }
+        if admins.len() > MAX_ADMINS {
+            problems.push(format!(
+                "security.admins has {} names: at most {MAX_ADMINS} are taken, use security.policy",
+                admins.len()
+            ));
+        }
+        for name in admins {
+            if let Err(error) = Principal::new(name) {
+                problems.push(format!(
+                    "security.admins has `{name}`, which cannot be the name in a certificate: {error}"
+                ));
+            }
         }
     }
 }
@@ -143,11 +191,12 @@ mod tests {
         let mut config = NodeConfig::default();
         config.validate().unwrap();
         for listen in ["0.0.0.0:7301", "[::]:7301", "10.0.0.1:7301", "node-1:7301"] {
-            for key in ["listen.client", "listen.peer", "listen.http"] {
+            for key in ["listen.client", "listen.peer", "listen.http", "listen.admin"] {
                 let mut open = config.clone();
                 match key {
                     "listen.client" => open.listen.client = listen.to_owned(),
                     "listen.peer" => open.listen.peer = listen.to_owned(),
+                    "listen.admin" => open.listen.admin = listen.to_owned(),
                     _ => open.listen.http = listen.to_owned(),
                 }
                 let refused = open.validate().unwrap_err().to_string();
@@ -163,6 +212,27 @@ mod tests {
         config.listen.peer = "localhost:7302".to_owned();
         config.listen.http = "127.8.0.1:7303".to_owned();
         config.validate().unwrap();
+    }
+
+    #[test]
+    fn admins_are_names_that_certificates_can_bear_and_no_second_policy() {
+        let mut config = NodeConfig::default();
+        let refused = |config: &NodeConfig| config.validate().unwrap_err().to_string();
+        config.security.admins = vec!["spiffe://shop/sre".to_owned()];
+        assert!(refused(&config).contains("security.admins is set without TLS"));
+        config.tls.certificate = Some("node.pem".into());
+        config.tls.key = Some("node.key".into());
+        config.tls.client_ca = Some("ca.pem".into());
+        config.validate().unwrap();
+        config.security.policy = Some("policy.toml".into());
+        assert!(refused(&config).contains("keep one"));
+        config.security.policy = None;
+        for bad in ["", "*", "Jane Doe", "jane@shop.example"] {
+            config.security.admins = vec![bad.to_owned()];
+            assert!(refused(&config).contains(&format!("`{bad}`")));
+        }
+        config.security.admins = vec!["a".to_owned(); 1_001];
+        assert!(refused(&config).contains("1001"));
     }
 
     #[test]

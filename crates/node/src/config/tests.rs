@@ -70,8 +70,12 @@ fn the_environment_overrides_the_file_and_supplies_what_is_required() {
             "HOLDFAST__NODE__CLUSTER_ID",
             "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d",
         ),
+        // Some clouds number their zones: it is a text all the same.
+        ("HOLDFAST__NODE__ZONE", "2"),
+        ("HOLDFAST__CLUSTER__REPLICATION_FACTOR", "5"),
         ("HOLDFAST__RAFT__HEARTBEAT_MS", "20"),
         ("HOLDFAST__LOG__FORMAT", "pretty"),
+        ("HOLDFAST__TELEMETRY__OTLP_ENDPOINT", "http://127.0.0.1:4317"),
         (
             "HOLDFAST__PEERS",
             "[{node_id = 7, client_address = \"a:1\", peer_address = \"a:2\"}]",
@@ -83,6 +87,12 @@ fn the_environment_overrides_the_file_and_supplies_what_is_required() {
     assert_eq!(config.node.data_dir, PathBuf::from("/data"));
     assert_eq!(config.node.threads, Some(3));
     assert!(config.node.cluster_id.is_some());
+    assert_eq!(config.node.zone, "2");
+    assert_eq!(config.cluster.replication_factor, 5);
+    assert_eq!(
+        config.telemetry.otlp_endpoint.as_deref(),
+        Some("http://127.0.0.1:4317")
+    );
     assert_eq!(config.raft.heartbeat_ms, 20);
     assert_eq!(config.log.format, LogFormat::Pretty);
     assert_eq!(config.peers.len(), 1);
@@ -113,6 +123,7 @@ fn unknown_and_bad_overrides_are_errors_that_name_the_variable() {
 fn every_problem_is_told_at_once_with_what_to_do() {
     let text = message(parse(
         "[node]\nnode_id = 2\ndata_dir = \"\"\n[listen]\nclient = \"nowhere\"\n[shards]\ncount = 0\n\
+         [cluster]\nreplication_factor = 4\n\
          [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 200\nelection_timeout_max_ms = 200\n\
          [ledger]\nclosed_retention_ms = 1\n[limits]\nmax_deadline_ms = 20\n[log]\nlevel = \"a=b=c\"\n\
          [[peers]]\nnode_id = 1\nclient_address = \"a:0\"\npeer_address = \"a:2\"\n\
@@ -123,6 +134,7 @@ fn every_problem_is_told_at_once_with_what_to_do() {
         "node.data_dir is empty",
         "listen.client is `nowhere`: write host:port",
         "shards.count is 0: choose a value from 1 to 64",
+        "cluster.replication_factor is 4: choose 1, 3 or 5",
         "choose at least 300, three times raft.heartbeat_ms",
         "raft.election_timeout_max_ms is 200",
         "ledger.closed_retention_ms is 1",
@@ -135,6 +147,16 @@ fn every_problem_is_told_at_once_with_what_to_do() {
         "add an entry with node_id = 2",
     ] {
         assert!(text.contains(expected), "`{expected}` is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn a_zone_may_be_unknown_and_is_a_name_of_at_most_63_bytes() {
+    let with_zone = |zone: &str| parse(MINIMAL, &[("HOLDFAST__NODE__ZONE", zone)]);
+    assert_eq!(with_zone("").unwrap().node.zone, "");
+    assert!(with_zone(&"z".repeat(63)).is_ok());
+    for bad in ["z".repeat(64), "eu\twest".to_owned()] {
+        assert!(message(with_zone(&bad)).contains("node.zone"), "{bad:?}");
     }
 }
 

@@ -5,6 +5,13 @@ use std::ops::RangeInclusive;
 
 use super::{ConfigError, NodeConfig};
 
+/// Most nodes of one cluster.
+const MAX_NODES: usize = 64;
+/// The highest id of a node.
+const MAX_NODE_ID: u64 = u32::MAX as u64;
+/// The longest name of a zone: that of a label's value in Kubernetes.
+const MAX_ZONE_BYTES: usize = 63;
+
 /// A port below or at 65535, a host before it.
 fn check_address(problems: &mut Vec<String>, key: &str, address: &str, port_zero_allowed: bool) {
     let port = address
@@ -24,7 +31,7 @@ fn check_address(problems: &mut Vec<String>, key: &str, address: &str, port_zero
     }
 }
 
-fn check_range(problems: &mut Vec<String>, key: &str, value: u64, range: RangeInclusive<u64>) {
+pub(super) fn check_range(problems: &mut Vec<String>, key: &str, value: u64, range: RangeInclusive<u64>) {
     if !range.contains(&value) {
         problems.push(format!(
             "{key} is {value}: choose a value from {} to {}",
@@ -45,6 +52,7 @@ impl NodeConfig {
         self.check_timing(&mut problems);
         self.check_limits(&mut problems);
         self.check_security(&mut problems);
+        self.check_telemetry(&mut problems);
         if problems.is_empty() {
             Ok(())
         } else {
@@ -57,6 +65,9 @@ impl NodeConfig {
         if node_id == 0 {
             problems.push("node.node_id is 0: node ids begin at 1".to_owned());
         }
+        if node_id > MAX_NODE_ID {
+            problems.push(format!("node.node_id is {node_id}: at most {MAX_NODE_ID}"));
+        }
         if let Some(threads) = self.node.threads {
             check_range(problems, "node.threads", u64::from(threads), 1..=1024);
         }
@@ -67,6 +78,7 @@ impl NodeConfig {
         check_address(problems, "listen.client", &self.listen.client, true);
         check_address(problems, "listen.peer", &self.listen.peer, true);
         check_address(problems, "listen.http", &self.listen.http, true);
+        check_address(problems, "listen.admin", &self.listen.admin, true);
         check_range(problems, "shards.count", u64::from(self.shards.count), 1..=64);
 
         let mut ids = BTreeSet::new();
@@ -91,7 +103,11 @@ impl NodeConfig {
                 own,
             );
             check_address(problems, &format!("{key}.peer_address"), &peer.peer_address, own);
-            for address in [&peer.client_address, &peer.peer_address] {
+            if let Some(address) = &peer.admin_address {
+                check_address(problems, &format!("{key}.admin_address"), address, own);
+            }
+            let addresses_of = [&peer.client_address, &peer.peer_address];
+            for address in addresses_of.into_iter().chain(&peer.admin_address) {
                 if !address.ends_with(":0") && !addresses.insert(address.clone()) {
                     problems.push(format!(
                         "{key} has the address `{address}` that is listed before: use another"
@@ -104,10 +120,22 @@ impl NodeConfig {
                 "peers does not list this node: add an entry with node_id = {node_id}"
             ));
         }
-        if self.peers.len() > 7 {
+        if self.peers.len() > MAX_NODES {
             problems.push(format!(
-                "peers lists {} nodes: at most 7 can vote",
+                "peers lists {} nodes: at most {MAX_NODES} can be one cluster",
                 self.peers.len()
+            ));
+        }
+        if !matches!(self.cluster.replication_factor, 1 | 3 | 5) {
+            problems.push(format!(
+                "cluster.replication_factor is {}: choose 1, 3 or 5",
+                self.cluster.replication_factor
+            ));
+        }
+        if self.node.zone.len() > MAX_ZONE_BYTES || self.node.zone.chars().any(char::is_control) {
+            problems.push(format!(
+                "node.zone is `{}`: at most {MAX_ZONE_BYTES} printable bytes",
+                self.node.zone.escape_default()
             ));
         }
     }

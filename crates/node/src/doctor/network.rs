@@ -41,6 +41,7 @@ pub(super) async fn examine(config: &NodeConfig, tls: Option<&Arc<Tls>>) -> Vec<
         ("listen.client", &config.listen.client),
         ("listen.peer", &config.listen.peer),
         ("listen.http", &config.listen.http),
+        ("listen.admin", &config.listen.admin),
     ] {
         findings.push(port(key, address, runs));
     }

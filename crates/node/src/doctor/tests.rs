@@ -8,12 +8,14 @@ fn config(folder: &std::path::Path) -> NodeConfig {
             cluster_id: None,
             data_dir: folder.join("data"),
             threads: None,
+            zone: String::new(),
         },
         ..NodeConfig::default()
     };
     config.listen.client = "127.0.0.1:0".to_owned();
     config.listen.peer = "127.0.0.1:0".to_owned();
     config.listen.http = "127.0.0.1:0".to_owned();
+    config.listen.admin = "127.0.0.1:0".to_owned();
     config
 }
 
@@ -40,11 +42,13 @@ async fn a_port_in_use_by_a_stranger_and_a_peer_that_is_down_are_found_with_advi
             node_id: 1,
             client_address: "h:1".into(),
             peer_address: "h:2".into(),
+            admin_address: None,
         },
         PeerSection {
             node_id: 2,
             client_address: down.clone(),
             peer_address: down,
+            admin_address: None,
         },
     ];
     let findings = examine(&config).await;

@@ -13,6 +13,11 @@ struct HandshakeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PortLabels {
+    port: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     what: &'static str,
     result: &'static str,
@@ -30,8 +35,21 @@ pub struct SecurityMetrics {
     handshakes_refused: Family<HandshakeLabels, Counter>,
     denials: Family<DenialLabels, Counter>,
     rate_limited: Counter,
+    audit_lines_left_out: Counter,
     reloads: Family<ReloadLabels, Counter>,
     certificate_expires: Gauge,
+    revocation_lists_expire: Gauge,
+    connections: Family<PortLabels, Gauge>,
+}
+
+/// Counts one connection as long as it is there.
+#[derive(Debug)]
+pub(crate) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl SecurityMetrics {
@@ -52,15 +70,31 @@ impl SecurityMetrics {
             self.rate_limited.clone(),
         );
         registry.register(
+            "audit_lines_left_out",
+            "Lines about refusals that were not written, because their caller or all callers had too many",
+            self.audit_lines_left_out.clone(),
+        );
+        registry.register(
             "security_reloads",
             "New certificates or policies that were taken or, being bad, not taken",
             self.reloads.clone(),
+        );
+        registry.register(
+            "connections",
+            "Connections that are open, by port",
+            self.connections.clone(),
         );
         registry.register_with_unit(
             "tls_certificate_expires_timestamp",
             "When this node's certificate ends, seconds since the Unix epoch; 0 without TLS",
             Unit::Seconds,
             self.certificate_expires.clone(),
+        );
+        registry.register_with_unit(
+            "tls_revocation_lists_expire_timestamp",
+            "When the first of the revocation lists is out of date, seconds since the Unix epoch; 0 without such lists",
+            Unit::Seconds,
+            self.revocation_lists_expire.clone(),
         );
     }
 
@@ -69,6 +103,13 @@ impl SecurityMetrics {
         self.handshakes_refused
             .get_or_create(&HandshakeLabels { port, reason })
             .inc();
+    }
+
+    /// A connection was let in; it ends when the answer is dropped.
+    pub(crate) fn connection(&self, port: &'static str) -> OpenConnection {
+        let open = self.connections.get_or_create_owned(&PortLabels { port });
+        open.inc();
+        OpenConnection(open)
     }
 
     /// A caller was denied what it asked for.
@@ -81,6 +122,11 @@ impl SecurityMetrics {
         self.rate_limited.inc();
     }
 
+    /// A line about a refusal was not written.
+    pub fn audit_line_left_out(&self) {
+        self.audit_lines_left_out.inc();
+    }
+
     /// `what` was new: taken, or bad and not taken.
     pub fn reloaded(&self, what: &'static str, taken: bool) {
         let result = if taken { "taken" } else { "bad" };
@@ -90,5 +136,10 @@ impl SecurityMetrics {
     /// The certificate in use ends then, in seconds since the Unix epoch.
     pub fn certificate_expires(&self, at_s: i64) {
         self.certificate_expires.set(at_s);
+    }
+
+    /// The first of the revocation lists in use is out of date then, in seconds since the Unix epoch.
+    pub fn revocation_lists_expire(&self, at_s: i64) {
+        self.revocation_lists_expire.set(at_s);
     }
 }

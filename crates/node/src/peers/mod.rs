@@ -6,6 +6,7 @@
 //! third, to the peer's client port, serves reads that only the peer can answer. A peer that is down is refused at
 //! once, without waiting, and tried again in the background.
 
+mod handover;
 mod identity;
 mod link;
 mod server;
@@ -26,8 +27,9 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use holdfast_proto::peer::peer_client::PeerClient;
-use holdfast_proto::peer::{ForwardRequest, SnapshotChunk};
+use holdfast_proto::peer::{ForwardRequest, IntroduceRequest, SnapshotChunk};
 use holdfast_shard::{PeerTransport, TransportError};
+use parking_lot::RwLock;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +51,8 @@ pub const MAX_PEER_MESSAGE_BYTES: usize = 64 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection on which a ping is not answered in this time is given up.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// How long another node may take to answer an introduction.
+const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest a snapshot's transfer may take.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -69,6 +73,7 @@ pub struct PeerAddressError {
 
 /// Everything needed to speak to one other node.
 struct Peer {
+    addresses: (String, String),
     link: link::Link,
     calls: PeerClient<Channel>,
     clients: Channel,
@@ -79,7 +84,10 @@ struct Peer {
 #[derive(Clone)]
 pub struct Peers {
     identity: Identity,
-    peers: Arc<BTreeMap<u64, Peer>>,
+    tls: Option<Arc<Tls>>,
+    tasks: Tasks,
+    stopping: CancellationToken,
+    peers: Arc<RwLock<BTreeMap<u64, Arc<Peer>>>>,
 }
 
 fn endpoint(node_id: u64, address: &str) -> Result<Endpoint, PeerAddressError> {
@@ -99,76 +107,115 @@ fn endpoint(node_id: u64, address: &str) -> Result<Endpoint, PeerAddressError> {
 }
 
 impl Peers {
-    /// Prepares the connections and starts to keep up the Raft streams, until `stopping` is cancelled.
-    ///
-    /// # Errors
-    /// [`PeerAddressError`] when an address cannot be one.
-    pub(crate) fn start(
+    /// Knows nobody yet. What is started later ends when `stopping` is cancelled.
+    pub(crate) fn new(
         identity: Identity,
-        nodes: &[PeerSection],
         tls: Option<&Arc<Tls>>,
         tasks: &Tasks,
         stopping: &CancellationToken,
-    ) -> Result<Self, PeerAddressError> {
-        let mut peers = BTreeMap::new();
-        for node in nodes.iter().filter(|node| node.node_id != identity.node_id) {
-            let dialer = Dialer::new(tls.cloned(), node.node_id);
-            let to_peer = endpoint(node.node_id, &node.peer_address)?;
-            let connected = Arc::new(AtomicBool::new(false));
-            let link = link::Link::start(
-                identity.to(node.node_id),
-                node.node_id,
-                to_peer.clone(),
-                dialer.clone(),
-                Arc::clone(&connected),
-                tasks,
-                stopping.clone(),
-            );
-            let calls = PeerClient::new(dialer.connect_lazy(&to_peer))
-                .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
-            let clients = dialer.connect_lazy(&endpoint(node.node_id, &node.client_address)?);
-            peers.insert(
-                node.node_id,
-                Peer {
-                    link,
-                    calls,
-                    clients,
-                    connected,
-                },
-            );
-        }
-        Ok(Self {
+    ) -> Self {
+        Self {
             identity,
-            peers: Arc::new(peers),
+            tls: tls.cloned(),
+            tasks: tasks.clone(),
+            stopping: stopping.clone(),
+            peers: Arc::default(),
+        }
+    }
+
+    /// These are the nodes: keeps up a Raft stream to each of the others, and gives up those to nodes that are not among them or
+    /// are reached elsewhere now.
+    ///
+    /// # Errors
+    /// [`PeerAddressError`] when an address cannot be one; nothing is changed then.
+    pub(crate) fn set_nodes(&self, nodes: &[PeerSection]) -> Result<(), PeerAddressError> {
+        let mut peers = BTreeMap::new();
+        for node in nodes.iter().filter(|node| node.node_id != self.identity.node_id) {
+            let addresses = (node.peer_address.clone(), node.client_address.clone());
+            let known = self.get(node.node_id).filter(|peer| peer.addresses == addresses);
+            let peer = match known {
+                Some(peer) => peer,
+                None => Arc::new(self.connect(node, addresses)?),
+            };
+            peers.insert(node.node_id, peer);
+        }
+        *self.peers.write() = peers;
+        Ok(())
+    }
+
+    fn connect(&self, node: &PeerSection, addresses: (String, String)) -> Result<Peer, PeerAddressError> {
+        let dialer = Dialer::new(self.tls.clone(), node.node_id);
+        let to_peer = endpoint(node.node_id, &node.peer_address)?;
+        let to_clients = endpoint(node.node_id, &node.client_address)?;
+        let connected = Arc::new(AtomicBool::new(false));
+        let link = link::Link::start(
+            self.identity.to(node.node_id),
+            node.node_id,
+            to_peer.clone(),
+            dialer.clone(),
+            Arc::clone(&connected),
+            &self.tasks,
+            self.stopping.clone(),
+        );
+        let calls = PeerClient::new(dialer.connect_lazy(&to_peer))
+            .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
+        Ok(Peer {
+            addresses,
+            link,
+            calls,
+            clients: dialer.connect_lazy(&to_clients),
+            connected,
         })
+    }
+
+    fn get(&self, node_id: u64) -> Option<Arc<Peer>> {
+        self.peers.read().get(&node_id).cloned()
+    }
+
+    /// Introduces this node to another one.
+    ///
+    /// # Errors
+    /// As for everything that is sent.
+    pub(crate) async fn introduce(&self, to: u64, payload: Bytes) -> Result<Bytes, TransportError> {
+        let Some(peer) = self.get(to) else {
+            return Err(unknown_peer(to));
+        };
+        let mut client = peer.calls.clone();
+        let request = Request::new(IntroduceRequest { payload });
+        let call = client.introduce(self.identity.to(to).stamp(request));
+        match tokio::time::timeout(INTRODUCTION_TIMEOUT, call).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner().payload),
+            Ok(Err(status)) => Err(transport_error(&status)),
+            Err(_) => Err(TransportError::Unknown("no answer in time".to_owned())),
+        }
     }
 
     /// Is the Raft stream to this node up? True for this node itself.
     pub fn is_reachable(&self, node_id: u64) -> bool {
         node_id == self.identity.node_id
             || self
-                .peers
-                .get(&node_id)
+                .get(node_id)
                 .is_some_and(|peer| peer.connected.load(Ordering::Relaxed))
     }
 
     /// The other nodes.
-    pub fn ids(&self) -> impl Iterator<Item = u64> + '_ {
-        self.peers.keys().copied()
+    pub fn ids(&self) -> Vec<u64> {
+        self.peers.read().keys().copied().collect()
     }
 
     /// A connection to another node's client port, made when it is first used.
     pub fn client_channel(&self, node_id: u64) -> Option<Channel> {
-        self.peers.get(&node_id).map(|peer| peer.clients.clone())
+        self.get(node_id).map(|peer| peer.clients.clone())
     }
+}
 
-    fn unknown_peer<T: Send + 'static>(to: u64) -> BoxFuture<'static, Result<T, TransportError>> {
-        futures::future::ready(Err(TransportError::NotSent(format!(
-            "node {to} is not in the configuration"
-        ))))
-        .boxed()
-    }
+fn unknown_peer(to: u64) -> TransportError {
+    TransportError::NotSent(format!("node {to} is not known here"))
+}
+
+fn not_sent<T: Send + 'static>(to: u64) -> BoxFuture<'static, Result<T, TransportError>> {
+    futures::future::ready(Err(unknown_peer(to))).boxed()
 }
 
 /// Whether a failed call may have had an effect. It had none when no connection came up, and when the peer's
@@ -236,9 +283,9 @@ async fn send_snapshot(
 
 impl PeerTransport for Peers {
     fn raft(&self, to: u64, shard: u32, payload: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        match self.peers.get(&to) {
+        match self.get(to) {
             Some(peer) => peer.link.call(shard, payload).boxed(),
-            None => Self::unknown_peer(to),
+            None => not_sent(to),
         }
     }
 
@@ -249,8 +296,8 @@ impl PeerTransport for Peers {
         header: Bytes,
         data: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let Some(peer) = self.peers.get(&to) else {
-            return Self::unknown_peer(to);
+        let Some(peer) = self.get(to) else {
+            return not_sent(to);
         };
         let first = SnapshotChunk {
             shard,
@@ -267,14 +314,15 @@ impl PeerTransport for Peers {
         payload: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let Some(peer) = self.peers.get(&to) else {
-            return Self::unknown_peer(to);
+        let Some(peer) = self.get(to) else {
+            return not_sent(to);
         };
         let mut client = peer.calls.clone();
-        let request = self
+        let mut request = self
             .identity
             .to(to)
             .stamp(Request::new(ForwardRequest { shard, payload }));
+        crate::trace::pass_on(request.metadata_mut());
         async move {
             match tokio::time::timeout(timeout, client.forward(request)).await {
                 Ok(Ok(answer)) => Ok(answer.into_inner().payload),

@@ -5,16 +5,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::future::Either;
 use futures::stream::FuturesUnordered;
 use holdfast_proto::peer::peer_server::Peer;
-use holdfast_proto::peer::{ForwardRequest, ForwardResponse, RaftMessage, SnapshotChunk, SnapshotInstalled};
-use holdfast_shard::{PeerMessageError, ShardHandle};
+use holdfast_proto::peer::{
+    ForwardRequest, ForwardResponse, HandOverRequest, HandOverResponse, IntroduceRequest, IntroduceResponse,
+    RaftMessage, SnapshotChunk, SnapshotInstalled,
+};
+use holdfast_shard::{DocumentHandle, PeerMessageError, ShardHandle};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Identity;
+use crate::directory::state::Directory;
+use crate::directory::{DIRECTORY, Membership};
+use crate::errors;
+use crate::leaders::transfer_refusal;
 use crate::security::Caller;
 use crate::tasks::Tasks;
 
@@ -27,7 +35,7 @@ const MESSAGES_IN_FLIGHT: usize = 4_096;
 #[derive(Clone)]
 pub struct PeerService {
     identity: Identity,
-    shards: Arc<[ShardHandle]>,
+    membership: Arc<Membership>,
     tasks: Tasks,
     stopping: CancellationToken,
 }
@@ -36,13 +44,13 @@ impl PeerService {
     /// Serves these shards until `stopping` is cancelled.
     pub(crate) fn new(
         identity: Identity,
-        shards: Arc<[ShardHandle]>,
+        membership: Arc<Membership>,
         tasks: Tasks,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             identity,
-            shards,
+            membership,
             tasks,
             stopping,
         }
@@ -63,14 +71,30 @@ impl PeerService {
         }
     }
 
+    fn group(&self, shard: u32) -> Result<Group, Status> {
+        if shard != DIRECTORY {
+            return Ok(Group::Shard(self.shard(shard)?.clone()));
+        }
+        let document = self.membership.document();
+        let document = document.map(Group::Directory);
+        document.ok_or_else(|| Status::unavailable("this node has no part in a cluster yet"))
+    }
+
     fn shard(&self, shard: u32) -> Result<&ShardHandle, Status> {
-        self.shards.get(shard as usize).ok_or_else(|| {
+        let shards = self.membership.shards();
+        shards.get(shard as usize).ok_or_else(|| {
             Status::invalid_argument(format!(
                 "there is no shard {shard}, this node has {}: shards.count must be the same on every node",
-                self.shards.len()
+                shards.len()
             ))
         })
     }
+}
+
+/// What a message is for.
+enum Group {
+    Shard(ShardHandle),
+    Directory(DocumentHandle<Directory>),
 }
 
 #[tonic::async_trait]
@@ -105,7 +129,7 @@ impl Peer for PeerService {
             .message()
             .await?
             .ok_or_else(|| Status::invalid_argument("a snapshot begins with a chunk that has a header"))?;
-        let shard = self.shard(first.shard)?;
+        let group = self.group(first.shard)?;
         tracing::info!(from, shard = first.shard, "receiving a snapshot");
         let begin = futures::stream::once(futures::future::ready(Ok(first.data)));
         let rest = chunks.map(|chunk| match chunk {
@@ -116,18 +140,48 @@ impl Peer for PeerService {
             let empty = matches!(chunk, Ok(data) if data.is_empty());
             futures::future::ready(!empty)
         });
-        let payload = shard
-            .handle_snapshot(first.header, data.boxed())
-            .await
-            .map_err(peer_message_status)?;
+        let payload = match group {
+            Group::Shard(shard) => shard.handle_snapshot(first.header, data.boxed()).await,
+            Group::Directory(document) => document.handle_snapshot(first.header, data.boxed()).await,
+        };
+        let payload = payload.map_err(peer_message_status)?;
         Ok(Response::new(SnapshotInstalled { payload }))
     }
 
     async fn forward(&self, request: Request<ForwardRequest>) -> Result<Response<ForwardResponse>, Status> {
         self.greeted(&request)?;
         let request = request.into_inner();
-        let payload = self.shard(request.shard)?.handle_forward(request.payload).await;
+        let payload = match self.group(request.shard)? {
+            Group::Shard(shard) => shard.handle_forward(request.payload).await,
+            Group::Directory(document) => document.handle_forward(request.payload).await,
+        };
         Ok(Response::new(ForwardResponse { payload }))
+    }
+
+    async fn introduce(
+        &self,
+        request: Request<IntroduceRequest>,
+    ) -> Result<Response<IntroduceResponse>, Status> {
+        let from = self.greeted(&request)?;
+        let payload = self.membership.introduced(from, &request.into_inner().payload);
+        let payload = payload.map_err(Status::failed_precondition)?;
+        Ok(Response::new(IntroduceResponse { payload }))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<HandOverRequest>,
+    ) -> Result<Response<HandOverResponse>, Status> {
+        let from = self.greeted(&request)?;
+        let HandOverRequest { shard, to_node_id } = request.into_inner();
+        let to = Some(to_node_id).filter(|to| *to != 0);
+        match self.shard(shard)?.transfer_leader(to).await {
+            Ok(leader_node_id) => {
+                tracing::info!(shard, from, leader_node_id, "leadership handed over");
+                Ok(Response::new(HandOverResponse { leader_node_id }))
+            }
+            Err(error) => Err(errors::status(transfer_refusal(&error))),
+        }
     }
 }
 
@@ -135,7 +189,9 @@ fn peer_message_status(error: PeerMessageError) -> Status {
     match error {
         // These are said before anything is done; the sender may count on that.
         PeerMessageError::Malformed(_) => Status::invalid_argument(error.to_string()),
-        PeerMessageError::Stopped => Status::failed_precondition(error.to_string()),
+        PeerMessageError::Stopped | PeerMessageError::NotHere | PeerMessageError::AnotherReplica { .. } => {
+            Status::failed_precondition(error.to_string())
+        }
         PeerMessageError::Snapshot(_) => Status::aborted(error.to_string()),
     }
 }
@@ -159,8 +215,8 @@ async fn serve_raft(
                         return;
                     }
                 };
-                let handle = match service.shard(shard) {
-                    Ok(handle) => handle.clone(),
+                let group = match service.group(shard) {
+                    Ok(group) => group,
                     Err(status) => {
                         // A cluster that disagrees about its shards cannot work: end the stream with the reason.
                         let _ = answers.send(Err(status)).await;
@@ -168,7 +224,10 @@ async fn serve_raft(
                     }
                 };
                 // Hands it over before the next message is read.
-                let answered = handle.handle_raft(payload);
+                let answered = match group {
+                    Group::Shard(shard) => Either::Left(shard.handle_raft(payload)),
+                    Group::Directory(document) => Either::Right(document.handle_raft(payload)),
+                };
                 under_way.push(async move {
                     let payload = match answered.await {
                         Ok(payload) => payload,

@@ -1,7 +1,10 @@
 use std::sync::atomic::AtomicUsize;
 
 use holdfast_proto::peer::peer_server::{Peer as PeerApi, PeerServer};
-use holdfast_proto::peer::{ForwardResponse, RaftMessage, SnapshotInstalled};
+use holdfast_proto::peer::{
+    ForwardResponse, HandOverRequest, HandOverResponse, IntroduceResponse, RaftMessage, SnapshotInstalled,
+};
+use holdfast_proto::v1::Reason;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Response, Streaming};
 use uuid::Uuid;
@@ -63,6 +66,14 @@ impl PeerApi for Fake {
         Ok(Response::new(SnapshotInstalled { payload: header }))
     }
 
+    async fn introduce(
+        &self,
+        request: Request<IntroduceRequest>,
+    ) -> Result<Response<IntroduceResponse>, Status> {
+        let payload = request.into_inner().payload;
+        Ok(Response::new(IntroduceResponse { payload }))
+    }
+
     async fn forward(&self, request: Request<ForwardRequest>) -> Result<Response<ForwardResponse>, Status> {
         let payload = request.into_inner().payload;
         match payload.as_ref() {
@@ -71,6 +82,10 @@ impl PeerApi for Fake {
             b"hang" => futures::future::pending().await,
             _ => Ok(Response::new(ForwardResponse { payload })),
         }
+    }
+
+    async fn hand_over(&self, _: Request<HandOverRequest>) -> Result<Response<HandOverResponse>, Status> {
+        Err(Status::unimplemented("an older node"))
     }
 }
 
@@ -106,8 +121,10 @@ async fn pair(fake: Identity) -> Pair {
         node_id: TO,
         client_address: address.clone(),
         peer_address: address,
+        admin_address: None,
     }];
-    let peers = Peers::start(identity(1), &nodes, None, &tasks, &stopping).unwrap();
+    let peers = Peers::new(identity(1), None, &tasks, &stopping);
+    peers.set_nodes(&nodes).unwrap();
     Pair {
         peers,
         fake,
@@ -176,9 +193,11 @@ async fn a_peer_that_is_down_unknown_or_somebody_else_is_told_at_once_and_nothin
         node_id: TO,
         client_address: "127.0.0.1:1".to_owned(),
         peer_address: "127.0.0.1:1".to_owned(),
+        admin_address: None,
     }];
     let stopping = CancellationToken::new();
-    let down = Peers::start(identity(1), &nodes, None, &tasks, &stopping).unwrap();
+    let down = Peers::new(identity(1), None, &tasks, &stopping);
+    down.set_nodes(&nodes).unwrap();
     let forwarded = down
         .forward(TO, 0, Bytes::from_static(b"x"), Duration::from_secs(30))
         .await;
@@ -212,6 +231,18 @@ async fn a_forward_tells_what_certainly_had_no_effect_from_what_may_have() {
         forward("hang", 50).await,
         Err(TransportError::Unknown(_))
     ));
+    pair.stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_leader_that_does_not_know_handovers_or_is_not_there_is_told_as_such() {
+    let pair = pair(identity(TO)).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let older = pair.peers.hand_over(TO, 0, 0, deadline).await.unwrap_err();
+    assert_eq!(older.reason(), Reason::NoLeader);
+    assert!(older.message.contains("an older node"), "{older:?}");
+    let unknown = pair.peers.hand_over(77, 0, 0, deadline).await.unwrap_err();
+    assert!(unknown.message.contains("77"), "{unknown:?}");
     pair.stopping.cancel();
 }
 

@@ -14,10 +14,12 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Caller;
-use super::audit::{self, Denial};
+use super::admins::Admins;
+use super::audit::{self, Audit, Denial};
 use super::policy::{Denied, Grants, Policy, Touched};
 use super::policy_file::PolicyFile;
 use super::rate::Rates;
+use super::tls::Tls;
 use super::touched::{reservation_of, touched, verb_of, warehouses_of};
 use super::verb::Verb;
 use crate::api::{Api, wrong_reply};
@@ -25,7 +27,6 @@ use crate::clock::wall_clock_ms;
 use crate::errors;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
-use crate::metrics::SecurityMetrics;
 
 /// Of how many reservations a node remembers the storefront. About 100 bytes each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
@@ -33,8 +34,12 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 /// What is needed to judge a request.
 pub(crate) struct Access {
     policy: Option<Arc<PolicyFile>>,
+    /// Who may administer where there is no policy.
+    pub(super) admins: Admins,
     rates: Option<Rates>,
-    metrics: SecurityMetrics,
+    pub(super) audit: Audit,
+    /// Knows who is revoked.
+    tls: Option<Arc<Tls>>,
     /// Whose reservations are. That never changes, so this is never wrong.
     storefronts: Mutex<LruCache<ReservationId, StorefrontId>>,
 }
@@ -51,20 +56,31 @@ pub(crate) enum Admission {
 impl Access {
     pub(crate) fn new(
         policy: Option<Arc<PolicyFile>>,
+        admins: Admins,
         principal_requests_per_second: u32,
-        metrics: SecurityMetrics,
+        audit: Audit,
+        tls: Option<Arc<Tls>>,
     ) -> Self {
         Self {
             policy,
+            admins,
             rates: Rates::new(principal_requests_per_second),
-            metrics,
+            audit,
+            tls,
             storefronts: Mutex::new(LruCache::new(REMEMBERED)),
         }
     }
 
     /// The rules for this caller; None: it may do everything.
-    fn rules(&self) -> Option<Arc<Policy>> {
+    pub(super) fn rules(&self) -> Option<Arc<Policy>> {
         self.policy.as_ref().map(|file| file.current())
+    }
+
+    fn is_revoked(&self, caller: &Caller) -> bool {
+        match (&self.tls, &caller.certificate) {
+            (Some(tls), Some(certificate)) => tls.has_revoked(certificate),
+            _ => false,
+        }
     }
 
     fn denied(
@@ -76,7 +92,7 @@ impl Access {
     ) -> Refusal {
         let (storefront, warehouse) = (storefronts.to_text(), warehouses.to_text());
         audit::denied(
-            &self.metrics,
+            &self.audit,
             caller,
             &Denial {
                 verb: verb.as_str(),
@@ -104,7 +120,7 @@ impl Api {
         let rates = self.access.rates.as_ref().filter(|_| caller.node_id.is_none());
         let taken = rates.map_or(Ok(()), |rates| rates.take(&caller.principal));
         taken.map_err(|wait| {
-            self.access.metrics.rate_limited();
+            self.access.audit.metrics.rate_limited();
             let limit = self.limits.principal_requests_per_second;
             let message = format!(
                 "`{}` sends more than its limit of {limit} requests per second to this node",
@@ -120,34 +136,38 @@ impl Api {
     }
 
     /// Is the caller still who it was when it came in? A connection can outlive its certificate.
-    fn check_caller(&self, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
+    pub(super) fn check_caller(&self, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
         let Some(expires_s) = caller.expires_s else {
             return Ok(());
         };
         let now_s = i64::try_from(wall_clock_ms() / 1_000).unwrap_or(i64::MAX);
-        if now_s <= expires_s {
+        let (reason, became) = if now_s > expires_s {
+            ("expired", "has expired")
+        } else if self.access.is_revoked(caller) {
+            ("revoked", "was revoked")
+        } else {
             return Ok(());
-        }
+        };
         audit::denied(
-            &self.access.metrics,
+            &self.access.audit,
             caller,
             &Denial {
                 verb: verb.as_str(),
                 storefront: "",
                 warehouse: "",
-                reason: "expired",
+                reason,
             },
         );
         Err(errors::refusal(
             Reason::Unauthenticated,
             format!(
-                "the certificate of `{}` has expired since it connected",
+                "the certificate of `{}` {became} since it connected",
                 caller.principal
             ),
         ))
     }
 
-    fn check(
+    pub(super) fn check(
         &self,
         caller: &Caller,
         grants: &Grants,
@@ -159,7 +179,7 @@ impl Api {
         checked.map_err(|why| self.access.denied(caller, verb, (storefronts, warehouses), why))
     }
 
-    /// May the caller do this? For what changes nothing; nodes may read and hand leadership over for their own callers.
+    /// May the caller do this? For what changes nothing; nodes may read for their own callers.
     pub(crate) fn allow(
         &self,
         caller: &Caller,

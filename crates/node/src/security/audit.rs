@@ -1,16 +1,23 @@
-//! What was refused, written down and counted. Audit lines are logged with the target `audit`.
+//! What was refused, written down and counted. Audit lines are logged with the target `audit`; everything is counted, and
+//! of a flood some lines are left out ([`audit_lines`](super::audit_lines)).
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_ledger::Principal;
 use tokio_rustls::rustls::{CertificateError, Error, PeerIncompatible};
 
+use super::audit_lines::{AuditLines, Source};
 use super::verifier::Unwelcome;
 use super::{Caller, Port};
 use crate::metrics::SecurityMetrics;
+
+/// How often lines that were left out are told of.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
 tokio::task_local! {
     /// Whom the certificate of the handshake under way names. rustls does not tell what it refused.
@@ -33,16 +40,68 @@ pub(super) async fn with_claim<T>(handshake: impl Future<Output = T>) -> (T, Opt
         .await
 }
 
+/// Writes refusals down. Cheap to clone; all clones write together.
+#[derive(Clone)]
+pub(crate) struct Audit {
+    pub(super) metrics: SecurityMetrics,
+    lines: Arc<AuditLines>,
+}
+
+impl Audit {
+    pub(super) fn new(metrics: SecurityMetrics) -> Self {
+        Self {
+            metrics,
+            lines: Arc::new(AuditLines::new()),
+        }
+    }
+
+    fn take(&self, source: Source) -> Option<u64> {
+        let taken = self.lines.take(source);
+        if taken.is_none() {
+            self.metrics.audit_line_left_out();
+        }
+        taken
+    }
+
+    /// Tells of lines that were left out and of which no later line tells, forever.
+    pub(super) async fn keep_telling(self) {
+        loop {
+            tokio::time::sleep(TELL_INTERVAL).await;
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        for (source, left_out) in self.lines.untold() {
+            let (principal, address) = match source {
+                Some(Source::Principal(principal)) => (Some(principal), None),
+                Some(Source::Address(address)) => (None, Some(address)),
+                None => (None, None),
+            };
+            tracing::warn!(
+                target: "audit",
+                event = "left_out",
+                principal = principal.as_ref().map(Principal::as_str),
+                peer_ip = address.map(tracing::field::display),
+                left_out,
+            );
+        }
+    }
+}
+
 /// A handshake failed: nobody came in.
 pub(super) fn handshake_refused(
-    metrics: &SecurityMetrics,
+    audit: &Audit,
     port: Port,
     address: SocketAddr,
     claimed: Option<&Principal>,
     error: &io::Error,
 ) {
     let reason = handshake_reason(error);
-    metrics.handshake_refused(port.as_str(), reason);
+    audit.metrics.handshake_refused(port.as_str(), reason);
+    let Some(left_out) = audit.take(Source::Address(address.ip())) else {
+        return;
+    };
     tracing::warn!(
         target: "audit",
         event = "handshake_refused",
@@ -51,12 +110,18 @@ pub(super) fn handshake_refused(
         claimed_principal = claimed.map(Principal::as_str),
         reason,
         detail = %error,
+        left_out,
     );
 }
 
 /// A connection was closed before anything was said.
-pub(super) fn connection_refused(metrics: &SecurityMetrics, port: Port, address: SocketAddr, limit: usize) {
-    metrics.handshake_refused(port.as_str(), "too_many_connections");
+pub(super) fn connection_refused(audit: &Audit, port: Port, address: SocketAddr, limit: usize) {
+    audit
+        .metrics
+        .handshake_refused(port.as_str(), "too_many_connections");
+    let Some(left_out) = audit.take(Source::Address(address.ip())) else {
+        return;
+    };
     tracing::warn!(
         target: "audit",
         event = "connection_refused",
@@ -64,6 +129,7 @@ pub(super) fn connection_refused(metrics: &SecurityMetrics, port: Port, address:
         peer_address = %address,
         reason = "too_many_connections",
         limit,
+        left_out,
     );
 }
 
@@ -77,8 +143,11 @@ pub(super) struct Denial<'a> {
 }
 
 /// A caller was denied what it asked for.
-pub(super) fn denied(metrics: &SecurityMetrics, caller: &Caller, denial: &Denial<'_>) {
-    metrics.denied(denial.verb, denial.reason);
+pub(super) fn denied(audit: &Audit, caller: &Caller, denial: &Denial<'_>) {
+    audit.metrics.denied(denial.verb, denial.reason);
+    let Some(left_out) = audit.take(Source::Principal(caller.principal.clone())) else {
+        return;
+    };
     tracing::warn!(
         target: "audit",
         event = "denied",
@@ -88,6 +157,7 @@ pub(super) fn denied(metrics: &SecurityMetrics, caller: &Caller, denial: &Denial
         warehouse = denial.warehouse,
         peer_address = %caller.address,
         reason = denial.reason,
+        left_out,
     );
 }
 
@@ -101,6 +171,30 @@ pub(crate) fn administered(caller: &Caller, what: &'static str, shard: u32) {
         peer_address = %caller.address,
         what,
         shard,
+    );
+}
+
+/// A caller changed who belongs to the cluster or where replicas are.
+pub(crate) fn changed_placement(caller: &Caller, what: &'static str, node_ids: &[u64]) {
+    tracing::info!(
+        target: "audit",
+        event = "administered",
+        principal = caller.principal.as_str(),
+        verb = "admin",
+        peer_address = %caller.address,
+        what,
+        ?node_ids,
+    );
+}
+
+/// A caller took a backup: it has everything in it.
+pub(crate) fn backed_up(caller: &Caller) {
+    tracing::info!(
+        target: "audit",
+        event = "backed_up",
+        principal = caller.principal.as_str(),
+        verb = "admin",
+        peer_address = %caller.address,
     );
 }
 
@@ -132,6 +226,7 @@ fn certificate_reason(error: &CertificateError) -> &'static str {
         CertificateError::UnknownIssuer
         | CertificateError::BadSignature
         | CertificateError::UnsupportedSignatureAlgorithmContext { .. } => "unknown_ca",
+        CertificateError::Revoked => "revoked",
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "wrong_purpose",
         CertificateError::Other(other) => match other.0.downcast_ref::<Unwelcome>() {
             Some(Unwelcome::NotANode(_) | Unwelcome::AnotherNode { .. }) => "not_a_node",

@@ -27,6 +27,16 @@ pub(crate) struct Holder {
     pub(crate) node_id: Option<u64>,
     /// When it ends, in seconds since the Unix epoch.
     pub(crate) expires_s: i64,
+    pub(crate) certificate: CertificateId,
+}
+
+/// What a revocation list calls a certificate by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CertificateId {
+    /// The issuer's distinguished name, as DER.
+    pub(crate) issuer: Vec<u8>,
+    /// Big endian, without leading zeros.
+    pub(crate) serial: Vec<u8>,
 }
 
 /// Why a certificate names nobody.
@@ -86,6 +96,10 @@ pub(crate) fn holder(certificate: &CertificateDer<'_>) -> Result<Holder, HolderE
         principal: Principal::new(name)?,
         node_id,
         expires_s: certificate.validity().not_after.timestamp(),
+        certificate: CertificateId {
+            issuer: certificate.issuer().as_raw().to_vec(),
+            serial: certificate.tbs_certificate.serial.to_bytes_be(),
+        },
     })
 }
 
@@ -130,7 +144,7 @@ pub(crate) struct PemFile<'a> {
 }
 
 impl PemFile<'_> {
-    fn wrong(&self, message: impl Into<String>) -> CertificateFileError {
+    pub(super) fn wrong(&self, message: impl Into<String>) -> CertificateFileError {
         CertificateFileError::Pem {
             key: self.key,
             path: self.path.to_owned(),

@@ -15,10 +15,11 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use super::audit::{self, Audit};
 use super::certificates::holder;
 use super::tls::Tls;
-use super::{Caller, Port, audit};
-use crate::metrics::SecurityMetrics;
+use super::{Caller, Port};
+use crate::metrics::OpenConnection;
 use crate::tasks::Tasks;
 
 /// How long a handshake may take.
@@ -36,7 +37,7 @@ pub(crate) struct Gate {
     pub(crate) tls: Option<Arc<Tls>>,
     /// Most connections at a time, handshakes among them.
     pub(crate) connections: usize,
-    pub(crate) metrics: SecurityMetrics,
+    pub(crate) audit: Audit,
 }
 
 /// One connection, and who is at its other end.
@@ -44,6 +45,7 @@ pub(crate) struct Connection {
     stream: Stream,
     caller: Caller,
     _place: OwnedSemaphorePermit,
+    _counted: OpenConnection,
 }
 
 enum Stream {
@@ -89,7 +91,7 @@ async fn accept(
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            audit::connection_refused(&gate.metrics, gate.port, address, gate.connections);
+            audit::connection_refused(&gate.audit, gate.port, address, gate.connections);
             continue;
         };
         if let Err(error) = stream.set_nodelay(true) {
@@ -108,6 +110,7 @@ async fn accept(
                 stream,
                 caller,
                 _place: place,
+                _counted: gate.audit.metrics.connection(gate.port.as_str()),
             };
             // The server takes no more when the node is stopping.
             let _ = ready.send(Ok(connection)).await;
@@ -132,7 +135,7 @@ async fn greet(stream: TcpStream, address: SocketAddr, gate: &Gate) -> Option<(S
             Some((Stream::Tls(Box::new(stream)), caller))
         }
         Err(error) => {
-            audit::handshake_refused(&gate.metrics, gate.port, address, claimed.as_ref(), &error);
+            audit::handshake_refused(&gate.audit, gate.port, address, claimed.as_ref(), &error);
             None
         }
     }
@@ -148,6 +151,7 @@ fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr) -> io::Result<Call
         principal: holder.principal,
         node_id: holder.node_id,
         expires_s: Some(holder.expires_s),
+        certificate: Some(Arc::new(holder.certificate)),
         address,
     })
 }

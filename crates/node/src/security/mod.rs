@@ -13,14 +13,18 @@
 //! - [`dial`] connects to other nodes.
 //! - [`policy`] reads the rules of principal, verb, storefront and warehouse, and answers from them.
 //! - [`access`] is the one place where a request meets them; [`touched`] says what a command is about.
+//! - [`admins`] judges what only operators do.
 //! - [`rate`] limits how much one principal sends.
-//! - [`audit`] writes down and counts what was refused.
+//! - [`revocation`] reads the lists of certificates that their CA took back.
+//! - [`audit`] writes down and counts what was refused, [`audit_lines`] how much of it.
 //!
 //! Names follow SPIFFE (<https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>): one URI in the certificate's
 //! subject alternative names says who holds it. A node is `spiffe://holdfast/node/<id>`.
 
 pub(crate) mod access;
+mod admins;
 pub(crate) mod audit;
+mod audit_lines;
 pub(crate) mod certificates;
 pub(crate) mod dial;
 pub(crate) mod incoming;
@@ -28,6 +32,7 @@ pub(crate) mod policy;
 mod policy_file;
 mod rate;
 mod reload;
+mod revocation;
 mod start;
 pub(crate) mod tls;
 pub(crate) mod touched;
@@ -35,6 +40,7 @@ pub(crate) mod verb;
 mod verifier;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use holdfast_ledger::Principal;
 
@@ -50,6 +56,8 @@ pub(crate) enum Port {
     Client,
     /// `listen.peer`.
     Peer,
+    /// `listen.admin`.
+    Admin,
 }
 
 impl Port {
@@ -57,6 +65,7 @@ impl Port {
         match self {
             Self::Client => "client",
             Self::Peer => "peer",
+            Self::Admin => "admin",
         }
     }
 }
@@ -70,6 +79,8 @@ pub(crate) struct Caller {
     pub(crate) node_id: Option<u64>,
     /// When the certificate ends, in seconds since the Unix epoch; none without TLS.
     pub(crate) expires_s: Option<i64>,
+    /// Which certificate it showed; none without TLS.
+    pub(crate) certificate: Option<Arc<certificates::CertificateId>>,
     /// Where the connection comes from.
     pub(crate) address: SocketAddr,
 }
@@ -81,6 +92,7 @@ impl Caller {
             principal: validation::anonymous(),
             node_id: None,
             expires_s: None,
+            certificate: None,
             address,
         }
     }

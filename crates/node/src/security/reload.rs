@@ -47,6 +47,8 @@ impl Watched {
         if let Some(tls) = &self.tls {
             self.tell("certificates", &tls.look_again());
             self.metrics.certificate_expires(tls.expires_s());
+            self.metrics
+                .revocation_lists_expire(tls.revocation_lists_expire_s());
         }
         if let Some(policy) = &self.policy {
             self.tell("policy", &policy.look_again());

@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::admins::Admins;
+use super::audit::Audit;
 use super::incoming::Gate;
 use super::reload::Watched;
 use super::tls::Tls;
@@ -20,7 +22,9 @@ pub(crate) struct Security {
     /// None: plaintext.
     pub(crate) tls: Option<Arc<Tls>>,
     policy: Option<Arc<PolicyFile>>,
+    admins: Admins,
     pub(crate) metrics: SecurityMetrics,
+    audit: Audit,
     /// Look at the files again now.
     pub(crate) reload: Arc<Notify>,
     connections: usize,
@@ -37,17 +41,30 @@ impl Security {
         tasks: &Tasks,
         stopping: &CancellationToken,
     ) -> Result<Self, StartError> {
+        let metrics = SecurityMetrics::default();
         let policy = config.security.policy.as_deref();
         let security = Self {
             tls: Tls::load(&config.tls, config.node.node_id)?,
             policy: policy.map(PolicyFile::load).transpose()?.map(Arc::new),
-            metrics: SecurityMetrics::default(),
+            admins: Admins::of(config),
+            audit: Audit::new(metrics.clone()),
+            metrics,
             reload: Arc::default(),
             connections: config.limits.connections,
             principal_requests_per_second: config.limits.principal_requests_per_second,
         };
+        let (telling, told) = (security.audit.clone().keep_telling(), stopping.clone());
+        tasks.spawn("audit lines left out", async move {
+            tokio::select! {
+                () = telling => {}
+                () = told.cancelled() => {}
+            }
+        });
         if let Some(tls) = &security.tls {
             security.metrics.certificate_expires(tls.expires_s());
+            security
+                .metrics
+                .revocation_lists_expire(tls.revocation_lists_expire_s());
             let watched = Watched {
                 tls: Some(Arc::clone(tls)),
                 policy: security.policy.clone(),
@@ -71,7 +88,7 @@ impl Security {
             port,
             tls: self.tls.clone(),
             connections: self.connections,
-            metrics: self.metrics.clone(),
+            audit: self.audit.clone(),
         }
     }
 
@@ -79,8 +96,10 @@ impl Security {
     pub(crate) fn access(&self) -> Access {
         Access::new(
             self.policy.clone(),
+            self.admins.clone(),
             self.principal_requests_per_second,
-            self.metrics.clone(),
+            self.audit.clone(),
+            self.tls.clone(),
         )
     }
 }

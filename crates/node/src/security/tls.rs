@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tokio_rustls::rustls::client::ClientConfig;
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_rustls::rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{RootCertStore, client::Resumption};
 
 use super::Port;
-use super::certificates::{self, CertificateFileError, PemFile, holder, node_name};
+use super::certificates::{self, CertificateFileError, CertificateId, PemFile, holder, node_name};
 use super::reload::Reloaded;
-use super::verifier::{CallerVerifier, NodeVerifier};
+use super::revocation::RevocationLists;
+use super::verifier::{CallerVerifier, NodeAuthorities, NodeVerifier};
 use crate::config::TlsSection;
 
 /// gRPC is HTTP/2 (<https://www.iana.org/assignments/tls-extensiontype-values>, ALPN).
@@ -28,6 +29,7 @@ struct Contents {
     key: Vec<u8>,
     client_ca: Vec<u8>,
     peer_ca: Vec<u8>,
+    revocation_lists: Vec<Vec<u8>>,
 }
 
 /// One set of files, ready for handshakes.
@@ -35,10 +37,12 @@ struct Material {
     contents: Contents,
     client_port: Arc<ServerConfig>,
     peer_port: Arc<ServerConfig>,
+    admin_port: Arc<ServerConfig>,
     certified: Arc<CertifiedKey>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    node_roots: Arc<RootCertStore>,
+    nodes: Arc<NodeAuthorities>,
+    revoked: RevocationLists,
     expires_s: i64,
 }
 
@@ -91,12 +95,23 @@ impl Tls {
         self.current().expires_s
     }
 
+    /// When the first of the revocation lists is out of date, in seconds since the Unix epoch; 0 when none says so.
+    pub(crate) fn revocation_lists_expire_s(&self) -> i64 {
+        self.current().revoked.expire_s
+    }
+
+    /// Did its CA take this certificate back?
+    pub(crate) fn has_revoked(&self, certificate: &CertificateId) -> bool {
+        self.current.read().revoked.hold(certificate)
+    }
+
     /// For those who connect to us.
     pub(crate) fn accepting(&self, port: Port) -> Arc<ServerConfig> {
         let current = self.current();
         Arc::clone(match port {
             Port::Client => &current.client_port,
             Port::Peer => &current.peer_port,
+            Port::Admin => &current.admin_port,
         })
     }
 
@@ -106,7 +121,7 @@ impl Tls {
     /// The key and the certificate do not fit, which was checked when they were read.
     pub(crate) fn dialing(&self, node_id: u64) -> Result<ClientConfig, tokio_rustls::rustls::Error> {
         let current = self.current();
-        let verifier = NodeVerifier::new(node_id, Arc::clone(&current.node_roots), &self.provider);
+        let verifier = NodeVerifier::new(node_id, Arc::clone(&current.nodes));
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()?
             .dangerous()
@@ -180,6 +195,11 @@ fn read(files: &TlsSection) -> Result<Contents, CertificateFileError> {
         key: certificates::read("tls.key", path(files.key.as_deref()))?,
         client_ca: certificates::read("tls.client_ca", path(files.client_ca.as_deref()))?,
         peer_ca: certificates::read("tls.peer_ca", path(files.peer_ca_or_client_ca()))?,
+        revocation_lists: files
+            .revocation_lists
+            .iter()
+            .map(|path| certificates::read("tls.revocation_lists", path))
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -216,13 +236,22 @@ fn material(
     let key = key_file.private_key()?;
     let client_roots = Arc::new(client_ca.roots()?);
     let node_roots = Arc::new(peer_ca.roots()?);
+    let lists = files.revocation_lists.iter().zip(&contents.revocation_lists);
+    let lists: Vec<PemFile<'_>> = lists
+        .map(|(path, text)| file("tls.revocation_lists", path, text.as_slice()))
+        .collect();
+    let authorities = [client_ca.certificates()?, peer_ca.certificates()?].concat();
+    let revoked = RevocationLists::read(&lists, &authorities)?;
+    let nodes = NodeAuthorities::new(node_roots, &revoked.lists, provider)
+        .map_err(|error| unusable(error.to_string()))?;
+    let nodes = Arc::new(nodes);
     let holder = holder(&chain[0]).map_err(|error| unusable(error.to_string()))?;
     // Others would not take it: better to say so here than in their logs.
-    NodeVerifier::new(node_id, Arc::clone(&node_roots), provider)
+    NodeVerifier::new(node_id, Arc::clone(&nodes))
         .check(&chain[0], &chain[1..], UnixTime::now())
         .map_err(|error| {
             unusable(format!(
-                "the other nodes would refuse it ({error}): it must be in date, signed by the CA in tls.peer_ca, and have the URI {} in its subject alternative names",
+                "the other nodes would refuse it ({error}): it must be in date, not revoked, signed by the CA in tls.peer_ca, and have the URI {} in its subject alternative names",
                 node_name(node_id)
             ))
         })?;
@@ -230,9 +259,14 @@ fn material(
         .map_err(|error| unusable(format!("it does not fit the key in tls.key: {error}")))?;
     let certified = Arc::new(certified);
     let accepting = |port| {
-        let verifier =
-            CallerVerifier::new(port, Arc::clone(&client_roots), Arc::clone(&node_roots), provider)
-                .map_err(|error| unusable(error.to_string()))?;
+        let verifier = CallerVerifier::new(
+            port,
+            Arc::clone(&client_roots),
+            nodes.as_ref(),
+            &revoked.lists,
+            provider,
+        )
+        .map_err(|error| unusable(error.to_string()))?;
         let resolver = Arc::new(tokio_rustls::rustls::sign::SingleCertAndKey::from(Arc::clone(
             &certified,
         )));
@@ -250,10 +284,12 @@ fn material(
     Ok(Material {
         client_port: accepting(Port::Client)?,
         peer_port: accepting(Port::Peer)?,
+        admin_port: accepting(Port::Admin)?,
         certified,
         chain,
         key,
-        node_roots,
+        nodes,
+        revoked,
         expires_s: holder.expires_s,
         contents,
     })

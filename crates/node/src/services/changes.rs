@@ -18,6 +18,7 @@ use super::{Service, caller};
 use crate::api::{Api, PROXIED};
 use crate::errors;
 use crate::mapping::outbound;
+use crate::metrics::Following;
 use crate::security::Caller;
 use crate::security::policy::Touched;
 use crate::security::verb::Verb;
@@ -73,9 +74,10 @@ enum End {
 
 impl Tail {
     async fn serve(self) {
-        self.api.metrics.change_streams(1);
+        let from_seq = self.request.from_seq.max(1);
+        let following = self.api.metrics.change_stream(self.request.shard, from_seq);
         let end = tokio::select! {
-            end = self.run() => end,
+            end = self.run(&following, from_seq) => end,
             () = self.answers.closed() => Err(End::Gone),
             () = self.api.stopping.cancelled() => {
                 let message = "the node is stopping: resume on another node";
@@ -85,18 +87,18 @@ impl Tail {
         if let Err(End::Told(status)) = end {
             let _ = self.answers.send(Err(status)).await;
         }
-        self.api.metrics.change_streams(-1);
     }
 
-    async fn run(&self) -> Result<(), End> {
-        let reader = self.api.router.handle(self.request.shard).changes();
-        let mut from_seq = self.request.from_seq.max(1);
+    async fn run(&self, following: &Following, mut from_seq: u64) -> Result<(), End> {
+        let reader = self.api.changes_of(self.request.shard).await;
+        let reader = reader.map_err(|refusal| End::Told(self.api.refused("TailChanges", refusal)))?;
         loop {
             // Again and again: a stream can outlive its rule and its certificate.
             may_follow(&self.api, &self.caller)
                 .map_err(|refusal| End::Told(self.api.refused("TailChanges", refusal)))?;
             match read(&reader, from_seq).await {
                 Ok(changes) if changes.is_empty() => {
+                    following.caught_up();
                     if !self.request.follow {
                         return Ok(());
                     }
@@ -105,7 +107,11 @@ impl Tail {
                         waited.map_err(|error| self.told(&error))?;
                     }
                 }
-                Ok(changes) => from_seq = self.pass_on(changes, from_seq).await?,
+                Ok(changes) => {
+                    let log_time_ms = changes.last().map_or(0, |change| change.log_time_ms);
+                    from_seq = self.pass_on(changes, from_seq).await?;
+                    following.sent(from_seq - 1, log_time_ms);
+                }
                 Err(ChangeReadError::NotHere { .. }) if !self.proxied => {
                     from_seq = self.pass_on_from_peers(from_seq).await?;
                 }
@@ -184,7 +190,9 @@ impl Tail {
 
     fn told(&self, error: &ChangeReadError) -> End {
         let reason = match error {
-            ChangeReadError::NotHere { .. } | ChangeReadError::Stopped => Reason::NoLeader,
+            ChangeReadError::NotHere { .. } | ChangeReadError::Stopped | ChangeReadError::Unreachable(_) => {
+                Reason::NoLeader
+            }
             ChangeReadError::Storage(_) => Reason::Internal,
         };
         let message = format!("shard {}: {error}", self.request.shard);
@@ -284,7 +292,7 @@ impl Changes for Service {
                         .api
                         .query(shard, query, Freshness::Linearizable, deadline)
                         .await?;
-                    let kept_from = handle.changes().first_seq();
+                    let kept_from = self.api.changes_of(shard).await?.first_seq();
                     Ok::<_, Refusal>(v1::ShardPosition {
                         shard,
                         // Without any change here, the next one is the first that can be served.

@@ -61,7 +61,7 @@ impl Service {
         deadline: Instant,
     ) -> Result<Result<(v1::AsOf, S), AsOfError>, Refusal> {
         let api = &*self.api;
-        let reader = api.router.handle(shard).changes();
+        let reader = api.changes_of(shard).await?;
         let mut confirmed = None;
         if let At::Seq(seq) = at
             && seq > reader.last_seq()

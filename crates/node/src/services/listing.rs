@@ -153,7 +153,7 @@ pub(super) async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instan
     if confirmed == 0 {
         return Ok(0);
     }
-    let changes = api.router.handle(shard).changes();
+    let changes = api.changes_of(shard).await?;
     match tokio::time::timeout_at(deadline, changes.wait_past(confirmed - 1)).await {
         Ok(Ok(_)) => Ok(confirmed),
         Ok(Err(error)) => Err(errors::refusal(
@@ -169,8 +169,9 @@ pub(super) async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instan
 
 async fn roll_forward(api: &Api, shard: u32, pages: &mut Pages, through_seq: u64) -> Result<(), Refusal> {
     let mut from_seq = pages.oldest_seq().saturating_add(1);
+    let changes_of_shard = api.changes_of(shard).await?;
     while from_seq <= through_seq {
-        let reader = api.router.handle(shard).changes();
+        let reader = changes_of_shard.clone();
         let read = tokio::task::spawn_blocking(move || reader.read(from_seq, CHANGE_BYTES)).await;
         let changes = match read {
             Ok(Ok(changes)) => changes,

@@ -1,19 +1,24 @@
 //! The public API, one file for each service of `proto/holdfast/v1`. A method checks, asks a shard, and answers; what they
-//! share is in `api.rs`.
+//! share is in `api.rs`. All are served on the port for clients but [`admin`] and [`backup`], which have a port of their own.
 
+mod admin;
 mod availability;
+mod backup;
 mod batch;
 mod changes;
 mod cluster;
 mod history;
 mod listing;
+mod placement;
 mod reservations;
 mod stock;
 mod transfers;
 
 use std::sync::Arc;
 
+use holdfast_proto::v1::admin_server::AdminServer;
 use holdfast_proto::v1::availability_server::AvailabilityServer;
+use holdfast_proto::v1::backup_server::BackupServer;
 use holdfast_proto::v1::changes_server::ChangesServer;
 use holdfast_proto::v1::cluster_server::ClusterServer;
 use holdfast_proto::v1::history_server::HistoryServer;
@@ -41,7 +46,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     caller.ok_or_else(|| Status::internal("a connection does not say who is at its other end"))
 }
 
-/// The names under which the services report their health.
+/// The names under which the services for clients report their health.
 pub(crate) fn names() -> [&'static str; 7] {
     [
         ReservationsServer::<Service>::NAME,
@@ -54,15 +59,8 @@ pub(crate) fn names() -> [&'static str; 7] {
     ]
 }
 
-/// The public services, their reflection if that is wanted, and `others`.
-///
-/// # Errors
-/// The compiled contract is not readable, which is a defect of the build.
-pub(crate) fn routes(
-    api: Arc<Api>,
-    reflection: bool,
-    mut others: RoutesBuilder,
-) -> Result<Routes, tonic_reflection::server::Error> {
+/// The services for clients, and `others`.
+pub(crate) fn routes(api: Arc<Api>, mut others: RoutesBuilder) -> Routes {
     let service = Service { api };
     others
         .add_service(ReservationsServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
@@ -72,13 +70,28 @@ pub(crate) fn routes(
         .add_service(ChangesServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ClusterServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(HistoryServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    others.routes()
+}
+
+/// The service for operators, and the reflection of the whole public contract if that is wanted.
+///
+/// # Errors
+/// The compiled contract is not readable, which is a defect of the build.
+pub(crate) fn admin_routes(
+    api: Arc<Api>,
+    reflection: bool,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let mut routes = Routes::builder();
+    let service = Service { api };
+    routes
+        .add_service(AdminServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(BackupServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES));
     if reflection {
-        let contract = tonic_reflection::server::Builder::configure()
-            .register_file_descriptor_set(public_contract()?)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-        others.add_service(contract.build_v1()?);
+        let contract =
+            tonic_reflection::server::Builder::configure().register_file_descriptor_set(public_contract()?);
+        routes.add_service(contract.build_v1()?);
     }
-    Ok(others.routes())
+    Ok(routes.routes())
 }
 
 /// The contract without what only nodes say to each other.

@@ -7,6 +7,8 @@ mod batches;
 mod changes;
 mod concurrency;
 mod malformed;
+mod membership;
+mod metrics;
 mod orders;
 mod plans;
 mod reservations;

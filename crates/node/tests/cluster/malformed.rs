@@ -64,14 +64,19 @@ const METHODS: [&str; 24] = [
     "Changes/TailChanges",
     "Changes/GetPositions",
     "Cluster/GetTopology",
-    "Cluster/TransferLeader",
+    "Admin/TransferLeader",
     "History/GetStockAsOf",
     "History/GetReservationAsOf",
 ];
 
 /// Sends one message and waits for the end of the answers.
 async fn send_raw(cluster: &TestCluster, method: &str, message: Bytes) -> Result<usize, Status> {
-    let mut grpc = tonic::client::Grpc::new(cluster.channel(0));
+    let node = cluster.node(0);
+    let address = match method.starts_with("Admin/") {
+        true => node.admin_address(),
+        false => node.client_address(),
+    };
+    let mut grpc = tonic::client::Grpc::new(cluster.channel_to(address));
     grpc.ready().await.unwrap();
     let path = format!("/holdfast.v1.{method}").parse().unwrap();
     let messages = futures::stream::iter([message]);
@@ -130,7 +135,7 @@ async fn an_empty_message_is_refused_by_every_method_that_needs_something() {
         ];
         if needs_nothing.contains(&method) {
             assert!(answer.is_ok(), "{method}: {answer:?}");
-        } else if method == "Cluster/TransferLeader" {
+        } else if method == "Admin/TransferLeader" {
             // Well formed, but a single node has nobody to hand over to.
             assert_eq!(reason(&answer.unwrap_err()), Reason::NoLeader);
         } else {

@@ -1,12 +1,14 @@
 //! Three nodes in one process, speaking real gRPC over loopback.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_node::config::{NodeSection, PeerSection};
 use holdfast_node::{Listeners, Node, NodeConfig, errors};
 use holdfast_proto::v1;
+use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_proto::v1::changes_client::ChangesClient;
 use holdfast_proto::v1::cluster_client::ClusterClient;
 use holdfast_proto::v1::history_client::HistoryClient;
@@ -24,7 +26,7 @@ pub(crate) struct TestCluster {
     configs: Vec<NodeConfig>,
     /// How the test speaks to the nodes; None: plaintext.
     pub(crate) client_tls: Option<ClientTlsConfig>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl TestCluster {
@@ -38,36 +40,14 @@ impl TestCluster {
         let mut configs = Vec::new();
         let mut listeners = Vec::new();
         for node_id in 1..=count {
-            let mut config = NodeConfig {
-                node: NodeSection {
-                    node_id,
-                    cluster_id: Some(uuid::Uuid::from_u128(7)),
-                    data_dir: folder.path().join(format!("node-{node_id}")),
-                    threads: None,
-                },
-                ..NodeConfig::default()
-            };
-            config.listen.client = "127.0.0.1:0".to_owned();
-            config.listen.peer = "127.0.0.1:0".to_owned();
-            config.listen.http = "127.0.0.1:0".to_owned();
-            // Three nodes share this machine with other tests: no election because a thread waited for a core.
-            config.raft.heartbeat_ms = 100;
-            config.raft.election_timeout_min_ms = 600;
-            config.raft.election_timeout_max_ms = 1_200;
-            config.storage.log_segment_bytes = 32 << 20;
-            config.limits.default_deadline_ms = 30_000;
+            let mut config = small_config(node_id, folder.path());
             change(&mut config);
             listeners.push(Listeners::bind(&config).unwrap());
             configs.push(config);
         }
-        let peers: Vec<PeerSection> = configs
-            .iter()
-            .zip(&listeners)
-            .map(|(config, bound)| PeerSection {
-                node_id: config.node.node_id,
-                client_address: bound.client_address().unwrap().to_string(),
-                peer_address: bound.peer_address().unwrap().to_string(),
-            })
+        let bound = configs.iter().zip(&listeners);
+        let peers: Vec<PeerSection> = bound
+            .map(|(config, bound)| section(config.node.node_id, bound))
             .collect();
         let mut nodes = Vec::new();
         for ((config, bound), peer) in configs.iter_mut().zip(listeners).zip(&peers) {
@@ -75,16 +55,44 @@ impl TestCluster {
             // Where a restarted node is found again.
             config.listen.client.clone_from(&peer.client_address);
             config.listen.peer.clone_from(&peer.peer_address);
+            config
+                .listen
+                .admin
+                .clone_from(peer.admin_address.as_ref().unwrap());
             nodes.push(Some(Node::start_on(config.clone(), bound).await.unwrap()));
         }
         let cluster = Self {
             nodes,
             configs,
             client_tls: None,
-            _folder: folder,
+            folder,
         };
         cluster.ready().await;
         cluster
+    }
+
+    /// Starts one more node that knows the others, and waits to be added. Returns its index.
+    pub(crate) async fn start_newcomer(&mut self) -> usize {
+        let node_id = self.configs.len() as u64 + 1;
+        let mut config = small_config(node_id, self.folder.path());
+        let listeners = Listeners::bind(&config).unwrap();
+        let own = section(node_id, &listeners);
+        config.listen.client.clone_from(&own.client_address);
+        config.listen.peer.clone_from(&own.peer_address);
+        config.listen.admin = own.admin_address.clone().unwrap();
+        config.shards = self.configs[0].shards.clone();
+        config.peers = self.configs[0].peers.clone();
+        config.peers.push(own);
+        self.nodes
+            .push(Some(Node::start_on(config.clone(), listeners).await.unwrap()));
+        self.configs.push(config);
+        self.nodes.len() - 1
+    }
+
+    /// What is on the disk of a node that does not run is lost.
+    pub(crate) fn wipe(&self, index: usize) {
+        assert!(self.nodes[index].is_none(), "the node runs");
+        std::fs::remove_dir_all(&self.configs[index].node.data_dir).unwrap();
     }
 
     /// Waits until all running nodes are ready.
@@ -120,7 +128,15 @@ impl TestCluster {
     }
 
     pub(crate) fn channel(&self, index: usize) -> Channel {
-        let address = self.node(index).client_address();
+        self.channel_to(self.node(index).client_address())
+    }
+
+    /// The admin port of a node.
+    pub(crate) fn admin(&self, index: usize) -> AdminClient<Channel> {
+        AdminClient::new(self.channel_to(self.node(index).admin_address()))
+    }
+
+    pub(crate) fn channel_to(&self, address: SocketAddr) -> Channel {
         match &self.client_tls {
             None => endpoint(&format!("http://{address}")).connect_lazy(),
             Some(tls) => endpoint(&format!("https://{address}"))
@@ -205,6 +221,40 @@ impl TestCluster {
         }
         changes
     }
+}
+
+/// Where a node is reached on its bound ports.
+fn section(node_id: u64, bound: &Listeners) -> PeerSection {
+    PeerSection {
+        node_id,
+        client_address: bound.client_address().unwrap().to_string(),
+        peer_address: bound.peer_address().unwrap().to_string(),
+        admin_address: Some(bound.admin_address().unwrap().to_string()),
+    }
+}
+
+fn small_config(node_id: u64, folder: &std::path::Path) -> NodeConfig {
+    let mut config = NodeConfig {
+        node: NodeSection {
+            node_id,
+            cluster_id: Some(uuid::Uuid::from_u128(7)),
+            data_dir: folder.join(format!("node-{node_id}")),
+            threads: None,
+            zone: String::new(),
+        },
+        ..NodeConfig::default()
+    };
+    config.listen.client = "127.0.0.1:0".to_owned();
+    config.listen.peer = "127.0.0.1:0".to_owned();
+    config.listen.http = "127.0.0.1:0".to_owned();
+    config.listen.admin = "127.0.0.1:0".to_owned();
+    // Three nodes share this machine with other tests: no election because a thread waited for a core.
+    config.raft.heartbeat_ms = 100;
+    config.raft.election_timeout_min_ms = 600;
+    config.raft.election_timeout_max_ms = 1_200;
+    config.storage.log_segment_bytes = 32 << 20;
+    config.limits.default_deadline_ms = 30_000;
+    config
 }
 
 pub(crate) fn endpoint(address: &str) -> Endpoint {

@@ -130,6 +130,12 @@ async fn the_topology_names_all_and_leadership_can_be_handed_over_through_any_no
         (3072, 4095)
     );
 
+    for (node, index) in topology.nodes.iter().zip(0..) {
+        assert_eq!(
+            node.admin_address,
+            cluster.node(index).admin_address().to_string()
+        );
+    }
     for index in 0..3 {
         let leader = eventually("shard 0 has a leader", || async {
             Some(cluster.topology(index).await.shards[0].leader_node_id).filter(|leader| *leader != 0)
@@ -138,7 +144,7 @@ async fn the_topology_names_all_and_leadership_can_be_handed_over_through_any_no
         let to_node_id = leader % 3 + 1;
         let request = v1::TransferLeaderRequest { shard: 0, to_node_id };
         let led = retried(|| {
-            let mut client = cluster.cluster(index);
+            let mut client = cluster.admin(index);
             async move { client.transfer_leader(request).await }
         })
         .await

@@ -33,7 +33,7 @@ impl StoreBuilder<Types, LogStore, StateMachine, ()> for FreshStores {
             &log,
             (snapshots, changes),
             &Host::default(),
-            LogClock::new(Host::default().wall_clock, 1),
+            LogClock::new(Host::default().wall_clock, 1, [1].into()),
             Health::new(0),
             Arc::default(),
         )

@@ -9,21 +9,30 @@ use futures::future::{BoxFuture, Either};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use openraft::raft::AppendEntriesResponse;
+use openraft::storage::RaftStateMachine;
 use parking_lot::Mutex;
 
-use super::message::{RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader};
+use super::History;
+use super::message::{Addressed, RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader};
 use crate::clock::LogClock;
 use crate::host::Threads;
 use crate::metrics::{Counters, add};
 use crate::raft_types::{Raft, Types};
 use crate::read::Freshest;
-use crate::state_machine::SnapshotData;
-use crate::{PeerMessageError, codec};
+use crate::replica_id::node_of;
+use crate::state_machine::{SnapshotData, StateMachine};
+use crate::{PeerMessageError, ReplicaId, codec};
+
+/// Reads what a snapshot's bytes say.
+type ReadSnapshot = fn(Bytes) -> io::Result<SnapshotData>;
 
 /// The receiving side of a replica.
-#[derive(Clone)]
-pub(crate) struct Inbound {
-    raft: Raft,
+pub(crate) struct Inbound<SM: RaftStateMachine<Types, SnapshotData = SnapshotData> = StateMachine> {
+    raft: Raft<SM>,
+    /// Reads what a snapshot's bytes say, and checks it.
+    read_snapshot: ReadSnapshot,
+    /// What has to be there before a snapshot is taken.
+    history: Option<History>,
     freshest: Arc<Mutex<Freshest>>,
     counters: Arc<Counters>,
     clock: LogClock,
@@ -31,9 +40,25 @@ pub(crate) struct Inbound {
     max_snapshot_bytes: u64,
 }
 
-impl Inbound {
+impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Clone for Inbound<SM> {
+    fn clone(&self) -> Self {
+        Self {
+            raft: self.raft.clone(),
+            read_snapshot: self.read_snapshot,
+            history: self.history.clone(),
+            freshest: Arc::clone(&self.freshest),
+            counters: Arc::clone(&self.counters),
+            clock: self.clock.clone(),
+            threads: self.threads,
+            max_snapshot_bytes: self.max_snapshot_bytes,
+        }
+    }
+}
+
+impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
     pub(crate) fn new(
-        raft: Raft,
+        raft: Raft<SM>,
+        (read_snapshot, history): (ReadSnapshot, Option<History>),
         freshest: Arc<Mutex<Freshest>>,
         counters: Arc<Counters>,
         clock: LogClock,
@@ -42,11 +67,26 @@ impl Inbound {
     ) -> Self {
         Self {
             raft,
+            read_snapshot,
+            history,
             freshest,
             counters,
             clock,
             threads,
             max_snapshot_bytes,
+        }
+    }
+
+    /// A message for a replica that was here before, or will be, is not for this one.
+    fn check_address(&self, to: u64) -> Result<(), PeerMessageError> {
+        let own_id = *self.raft.node_id();
+        if to == own_id {
+            Ok(())
+        } else {
+            Err(PeerMessageError::AnotherReplica {
+                to: ReplicaId::from_raft(to),
+                here: ReplicaId::from_raft(own_id),
+            })
         }
     }
 
@@ -59,10 +99,14 @@ impl Inbound {
     pub(crate) fn raft(
         &self,
         payload: &[u8],
-    ) -> impl Future<Output = Result<Bytes, PeerMessageError>> + Send + use<> {
-        let request = match codec::decode::<RaftRequest>(payload) {
+    ) -> impl Future<Output = Result<Bytes, PeerMessageError>> + Send + use<SM> {
+        let request = codec::decode::<Addressed<RaftRequest>>(payload).map_err(|error| self.malformed(error));
+        let request = match request.and_then(|request| {
+            self.check_address(request.to)?;
+            Ok(request.body)
+        }) {
             Ok(request) => request,
-            Err(error) => return Either::Left(std::future::ready(Err(self.malformed(error)))),
+            Err(error) => return Either::Left(std::future::ready(Err(error))),
         };
         let mut answer: BoxFuture<'static, _> = self.clone().answer(request).boxed();
         match (&mut answer).now_or_never() {
@@ -111,7 +155,10 @@ impl Inbound {
         header: &[u8],
         mut data: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> Result<Bytes, PeerMessageError> {
-        let header: SnapshotHeader = codec::decode(header).map_err(|error| self.malformed(error))?;
+        let header: Addressed<SnapshotHeader> =
+            codec::decode(header).map_err(|error| self.malformed(error))?;
+        self.check_address(header.to)?;
+        let header = header.body;
         if header.bytes > self.max_snapshot_bytes {
             return Err(PeerMessageError::Snapshot(format!(
                 "{} bytes are over the limit of {}",
@@ -138,9 +185,17 @@ impl Inbound {
         }
         let received = self
             .threads
-            .blocking(move || SnapshotData::received(Bytes::from(bytes)))
+            .blocking({
+                let read = self.read_snapshot;
+                move || read(Bytes::from(bytes))
+            })
             .await;
         let received = received.map_err(|error| PeerMessageError::Snapshot(error.to_string()))?;
+        if let (Some(history), Some(last_seq)) = (&self.history, received.last_seq()) {
+            let sender = node_of(header.vote.leader_id().node_id);
+            let completed = history.complete(sender, last_seq).await;
+            completed.map_err(PeerMessageError::Snapshot)?;
+        }
         let snapshot = openraft::type_config::alias::SnapshotOf::<Types, SnapshotData> {
             meta: header.meta,
             snapshot: received,

@@ -8,6 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::raft_types::{SnapshotMeta, Types, Vote};
 
+/// A request and the replica it is for, by Raft's number: a later replica on the same node is somebody else.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Addressed<T> {
+    pub(super) to: u64,
+    pub(super) body: T,
+}
+
 /// A Raft request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum RaftRequest {

@@ -18,11 +18,13 @@ use openraft::raft::{
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2, StorageError};
 
-use super::message::{RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader, SnapshotReply};
+use super::message::{Addressed, RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader, SnapshotReply};
 use crate::clock::LogClock;
 use crate::codec;
 use crate::host::Threads;
+use crate::quorum_watch::QuorumWatch;
 use crate::raft_types::{RaftEntry, Types, Vote};
+use crate::replica_id::node_of;
 use crate::state_machine::SnapshotData;
 use crate::{PeerTransport, TransportError};
 
@@ -46,20 +48,27 @@ pub(crate) struct NetworkOptions {
     pub(crate) threads: Threads,
 }
 
-/// Makes a [`Peer`] for each voter.
+/// Makes a [`Peer`] for each other replica.
 #[derive(Clone)]
 pub(crate) struct Network {
     options: NetworkOptions,
     transport: Arc<dyn PeerTransport>,
     clock: LogClock,
+    quorum: QuorumWatch,
 }
 
 impl Network {
-    pub(crate) fn new(options: NetworkOptions, transport: Arc<dyn PeerTransport>, clock: LogClock) -> Self {
+    pub(crate) fn new(
+        options: NetworkOptions,
+        transport: Arc<dyn PeerTransport>,
+        clock: LogClock,
+        quorum: QuorumWatch,
+    ) -> Self {
         Self {
             options,
             transport,
             clock,
+            quorum,
         }
     }
 }
@@ -69,7 +78,7 @@ impl RaftNetworkFactory<Types> for Network {
 
     async fn new_client(&mut self, target: u64, _node: &openraft::EmptyNode) -> Peer {
         Peer {
-            node: target,
+            replica: target,
             network: self.clone(),
         }
     }
@@ -78,7 +87,8 @@ impl RaftNetworkFactory<Types> for Network {
 /// One peer.
 #[derive(Clone)]
 pub(crate) struct Peer {
-    node: u64,
+    /// Raft's number of it.
+    replica: u64,
     network: Network,
 }
 
@@ -86,25 +96,29 @@ impl Peer {
     /// The request is handed to the transport before this returns, so that requests keep their order.
     fn send(
         &self,
-        request: &RaftRequest,
+        request: RaftRequest,
         timeout: Duration,
     ) -> impl Future<Output = Result<RaftReplyBody, RPCError<Types>>> + Send + use<> {
-        let payload = match codec::encode(request) {
+        let request = Addressed {
+            to: self.replica,
+            body: request,
+        };
+        let payload = match codec::encode(&request) {
             Ok(payload) => payload,
             Err(error) => return Either::Left(std::future::ready(Err(network_error(&error)))),
         };
         let answer = self
             .network
             .transport
-            .raft(self.node, self.network.options.shard, payload);
-        let (node, clock) = (self.node, self.network.clock.clone());
+            .raft(node_of(self.replica), self.network.options.shard, payload);
+        let (replica, clock) = (self.replica, self.network.clock.clone());
         Either::Right(async move {
             let reply = match tokio::time::timeout(timeout, answer).await {
                 Ok(answer) => answer.map_err(transport_error)?,
                 Err(elapsed) => return Err(network_error(&elapsed)),
             };
             let reply: RaftReply = codec::decode(&reply).map_err(|error| network_error(&error))?;
-            clock.observe(node, reply.wall_clock_ms);
+            clock.observe(replica, reply.wall_clock_ms);
             Ok(reply.body)
         })
     }
@@ -114,14 +128,19 @@ impl Peer {
         &self,
         request: AppendEntriesRequest<Types>,
     ) -> impl Future<Output = Result<StreamAppendResult<Types>, RPCError<Types>>> + Send + use<> {
+        if self.network.quorum.is_silent() {
+            return Either::Left(std::future::ready(Err(RPCError::Unreachable(Unreachable::new(
+                &io::Error::other("no quorum answers this leader, so it is silent for a while"),
+            )))));
+        }
         let first = request.prev_log_id;
         let last = request
             .entries
             .last()
             .map(|entry: &RaftEntry| entry.log_id)
             .or(first);
-        let reply = self.send(&RaftRequest::Append(request), self.network.options.append_timeout);
-        async move {
+        let reply = self.send(RaftRequest::Append(request), self.network.options.append_timeout);
+        Either::Right(async move {
             match reply.await? {
                 // Without a log id before it, an append cannot conflict: openraft would panic on such an answer.
                 RaftReplyBody::Append(AppendEntriesResponse::Conflict) if first.is_none() => {
@@ -132,7 +151,7 @@ impl Peer {
                 RaftReplyBody::Append(response) => Ok(response.into_stream_result(first, last)),
                 other => Err(unexpected(&other)),
             }
-        }
+        })
     }
 }
 
@@ -161,7 +180,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        match self.send(&RaftRequest::Append(rpc), option.hard_ttl()).await? {
+        match self.send(RaftRequest::Append(rpc), option.hard_ttl()).await? {
             RaftReplyBody::Append(response) => Ok(response),
             other => Err(unexpected(&other)),
         }
@@ -193,7 +212,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        match self.send(&RaftRequest::Vote(rpc), option.hard_ttl()).await? {
+        match self.send(RaftRequest::Vote(rpc), option.hard_ttl()).await? {
             RaftReplyBody::Vote(response) => Ok(response),
             other => Err(unexpected(&other)),
         }
@@ -218,13 +237,17 @@ impl RaftNetworkV2<Types> for Peer {
             meta: snapshot.meta,
             bytes: reader.file().bytes,
         };
+        let header = Addressed {
+            to: self.replica,
+            body: header,
+        };
         let header = codec::encode(&header).map_err(|error| network_error(&error))?;
         let options = &self.network.options;
         let data = blocks(reader, options.snapshot_chunk_bytes, options.threads).boxed();
         let sending = self
             .network
             .transport
-            .snapshot(self.node, options.shard, header, data);
+            .snapshot(node_of(self.replica), options.shard, header, data);
         let sending = tokio::time::timeout(option.hard_ttl(), sending);
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
@@ -242,7 +265,7 @@ impl RaftNetworkV2<Types> for Peer {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
         match self
-            .send(&RaftRequest::TransferLeader(req), option.hard_ttl())
+            .send(RaftRequest::TransferLeader(req), option.hard_ttl())
             .await?
         {
             RaftReplyBody::TransferLeader(response) => Ok(response),

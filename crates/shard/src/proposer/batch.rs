@@ -8,8 +8,10 @@ use holdfast_ledger::{Command, Outcome};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::raft_types::EncodedCommand;
+use crate::trace;
 
 /// What one attempt at one replica made of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,10 @@ pub(crate) enum CommandReply {
 pub(super) struct Batch {
     commands: Arc<Vec<EncodedCommand>>,
     deadline: Instant,
+    /// Of its caller; none when that is not traced.
+    span: Span,
+    /// What it waits for, for its caller's trace.
+    stage: RefCell<Span>,
     progress: RefCell<Progress>,
     /// A command of it is in the log or on its way there: the ones after it have to follow.
     pub(super) in_log: Cell<bool>,
@@ -58,6 +64,7 @@ impl Batch {
         open: &[usize],
         deadline: Instant,
         reply: oneshot::Sender<Vec<(usize, CommandReply)>>,
+        span: Span,
     ) -> Vec<Item> {
         let progress = Progress {
             replies: Vec::with_capacity(open.len()),
@@ -67,6 +74,8 @@ impl Batch {
         let batch = Rc::new(Self {
             commands,
             deadline,
+            stage: RefCell::new(trace::propose(&span)),
+            span,
             progress: RefCell::new(progress),
             in_log: Cell::new(false),
             confirming: Cell::new(0),
@@ -87,6 +96,23 @@ impl Item {
 
     pub(super) fn command(&self) -> &Command {
         &self.encoded().command
+    }
+
+    /// It is put into an entry: the span of its caller, unless another of its batch gave it for this entry.
+    pub(super) fn enters(&self, given: &[Span]) -> Option<Span> {
+        let span = &self.batch.span;
+        if span.is_disabled() {
+            return None;
+        }
+        self.batch.stage.replace(Span::none());
+        (!given.contains(span)).then(|| span.clone())
+    }
+
+    /// It waits for a confirmed read.
+    pub(super) fn confirms(&self) {
+        if !self.batch.span.is_disabled() {
+            self.batch.stage.replace(trace::confirm(&self.batch.span));
+        }
     }
 
     /// Nobody waits for the answer any more.

@@ -92,6 +92,7 @@ mod tests {
     };
     use tokio::sync::oneshot;
     use tokio::time::Instant;
+    use tracing::Span;
 
     use super::super::batch::Batch;
     use super::*;
@@ -156,7 +157,13 @@ mod tests {
         let open: Vec<usize> = (0..commands.len()).collect();
         let commands = Arc::new(commands.into_iter().map(EncodedCommand::new).collect());
         let (reply, _replies) = oneshot::channel();
-        Batch::items(commands, &open, Instant::now() + Duration::from_secs(60), reply)
+        Batch::items(
+            commands,
+            &open,
+            Instant::now() + Duration::from_secs(60),
+            reply,
+            Span::none(),
+        )
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The thread of a replica: an actix arbiter on which its Raft group, its actor and its timers live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::Actor;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{Fatal, InitializeError, RaftError};
+use openraft::storage::RaftStateMachine;
 use openraft::{Config, EmptyNode, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -17,11 +18,12 @@ use crate::clock::LogClock;
 use crate::health::Health;
 use crate::log_store::LogStore;
 use crate::metrics::Counters;
-use crate::peer::{Inbound, Network, NetworkOptions};
+use crate::peer::{History, Inbound, Network, NetworkOptions};
 use crate::proposer::{Proposer, ProposerOptions, ProposerParts, StopProposing};
-use crate::raft_types::Raft;
+use crate::quorum_watch::QuorumWatch;
+use crate::raft_types::{Raft, Types};
 use crate::read_gate::ReadGate;
-use crate::state_machine::StateMachine;
+use crate::state_machine::{SnapshotData, StateMachine};
 use crate::{Host, PeerTransport, ShardOptions, ShardStores, StartError, Threads};
 
 /// Submissions that wait for the actor to look at them; each holds one or many commands.
@@ -140,7 +142,9 @@ async fn run(
 fn raft_config(options: &ShardOptions) -> Config {
     Config {
         cluster_name: format!("shard-{}", options.shard),
-        heartbeat_interval: options.heartbeat_ms,
+        // To openraft it is also how long a heartbeat waits for its answer, and one that waits longer than between two
+        // heartbeats is alive. The quorum watch has them sent as often as they should be.
+        heartbeat_interval: options.election_timeout_min_ms * 2 / 3,
         election_timeout_min: options.election_timeout_min_ms,
         election_timeout_max: options.election_timeout_max_ms,
         install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
@@ -178,13 +182,17 @@ async fn build(
         })?;
     let health = Health::new(shard);
     let counters = Arc::new(Counters::default());
-    let clock = LogClock::new(Arc::clone(&host.wall_clock), options.voters.len());
+    let clock = LogClock::new(
+        Arc::clone(&host.wall_clock),
+        options.raft_id(),
+        options.founder_ids(),
+    );
     let failing = health.clone();
     stores
         .log
         .on_failure(Box::new(move |error| failing.fail(error.to_string())));
 
-    let log_store = LogStore::new(stores.log, shard);
+    let log_store = LogStore::new(stores.log, stores.group);
     let (machine, ends) = {
         let (ledger, log_store) = (options.ledger.clone(), log_store.clone());
         let kept = (stores.snapshots, stores.changes.clone());
@@ -201,22 +209,35 @@ async fn build(
         snapshot_chunk_bytes: options.snapshot_chunk_bytes,
         threads: host.threads,
     };
-    let network = Network::new(network_options, Arc::clone(&transport), clock.clone());
-    let raft = Raft::new(options.node_id, Arc::new(config), network, log_store, machine)
+    let quorum = QuorumWatch::default();
+    let network = Network::new(
+        network_options,
+        Arc::clone(&transport),
+        clock.clone(),
+        quorum.clone(),
+    );
+    let raft = Raft::new(options.raft_id(), Arc::new(config), network, log_store, machine)
         .await
         .map_err(|error| raft_error(error.to_string()))?;
-    if let Err(error) = join_group(&raft, &options).await {
+    if let Err(what) = found(&raft, &options.founder_ids()).await {
         raft.shutdown().await.ok();
-        return Err(error);
+        return Err(raft_error(what));
     }
 
     let (leader_sender, leader) = watch::channel(None);
-    actix::spawn(watch_raft(raft.clone(), leader_sender, health.clone()));
+    actix::spawn(watch_raft(
+        raft.clone(),
+        leader_sender,
+        clock.clone(),
+        health.clone(),
+    ));
+    actix::spawn(quorum.run(raft.clone(), options.clone()));
     let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
     actix::spawn(confirming);
+    let waiting = Arc::default();
     let parts = ProposerParts {
         options: ProposerOptions {
-            node_id: options.node_id,
+            raft_id: options.raft_id(),
             max_entry_commands: options.max_entry_commands,
             max_entry_bytes: options.max_entry_bytes,
             max_entries_in_flight: options.max_entries_in_flight,
@@ -231,14 +252,22 @@ async fn build(
         clock: clock.clone(),
         health: health.clone(),
         counters: Arc::clone(&counters),
+        waiting: Arc::clone(&waiting),
     };
     let proposer = Proposer::create(|ctx| {
         ctx.set_mailbox_capacity(MAILBOX_MESSAGES);
         Proposer::new(parts)
     });
     let freshest = Arc::default();
+    let history = History {
+        shard,
+        changes: stores.changes.clone(),
+        transport: Arc::clone(&transport),
+        threads: host.threads,
+    };
     let inbound = Inbound::new(
         raft.clone(),
+        (SnapshotData::received, Some(history)),
         Arc::clone(&freshest),
         Arc::clone(&counters),
         clock.clone(),
@@ -261,49 +290,70 @@ async fn build(
         changes: stores.changes,
         health,
         counters,
+        waiting,
         freshest,
         stopped,
     })
 }
 
-/// On an empty log every replica writes the same first entry; afterwards the voters must be those of the log.
-async fn join_group(raft: &Raft, options: &ShardOptions) -> Result<(), StartError> {
-    let shard = options.shard;
-    let failed = |what: String| StartError::Raft { shard, what };
-    if !raft
-        .is_initialized()
-        .await
-        .map_err(|error| failed(error.to_string()))?
-    {
-        let voters: BTreeMap<u64, EmptyNode> = options
-            .voters
-            .iter()
-            .map(|node| (*node, EmptyNode::default()))
-            .collect();
-        match raft.initialize(voters).await {
-            // A peer was faster: its first entry is here already.
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(error) => return Err(failed(error.to_string())),
+/// So many of the longest election timeouts a founder waits for the first one to begin.
+const FOUNDING_PATIENCE: u32 = 10;
+
+/// On an empty log every founder would write the same first entry, and the first of them does: two who begin at once would
+/// stand against each other. The others wait to hear from it, and begin themselves if that takes too long. Who comes later is
+/// written into the log by the leader.
+pub(crate) async fn found<SM>(raft: &Raft<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
+where
+    SM: RaftStateMachine<Types>,
+{
+    let initialized = raft.is_initialized().await.map_err(|error| error.to_string())?;
+    if initialized || founders.is_empty() {
+        return Ok(());
+    }
+    if founders.first() == Some(raft.node_id()) {
+        return begin(raft, founders).await;
+    }
+    let (raft, founders) = (raft.clone(), founders.clone());
+    let patience = Duration::from_millis(raft.config().election_timeout_max) * FOUNDING_PATIENCE;
+    tokio::spawn(async move {
+        tokio::time::sleep(patience).await;
+        if matches!(raft.is_initialized().await, Ok(false))
+            && let Err(error) = begin(&raft, &founders).await
+        {
+            tracing::warn!(error, "the group was not founded");
         }
-    }
-    let voters: std::collections::BTreeSet<u64> = raft.voter_ids().collect();
-    if !voters.is_empty() && voters != options.voters {
-        return Err(StartError::Options {
-            shard,
-            what: format!(
-                "the voters are {:?} but the log on disk says {voters:?}",
-                options.voters
-            ),
-        });
-    }
+    });
     Ok(())
 }
 
-/// Tells who leads, and when Raft has died.
-async fn watch_raft(raft: Raft, leader: watch::Sender<Option<u64>>, health: Health) {
+async fn begin<SM>(raft: &Raft<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
+where
+    SM: RaftStateMachine<Types>,
+{
+    let voters: BTreeMap<u64, EmptyNode> = founders
+        .iter()
+        .map(|replica| (*replica, EmptyNode::default()))
+        .collect();
+    match raft.initialize(voters).await {
+        // A peer was faster: its first entry is here already.
+        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Tells who leads, whose clocks count, and when Raft has died.
+async fn watch_raft(raft: Raft, leader: watch::Sender<Option<u64>>, clock: LogClock, health: Health) {
     let mut server = raft.server_metrics();
     loop {
-        let current = server.borrow_and_update().current_leader;
+        let (current, voters) = {
+            let server = server.borrow_and_update();
+            let voters: BTreeSet<u64> = server.membership_config.voter_ids().collect();
+            (server.current_leader, voters)
+        };
+        // Before anybody hears that it leads. None are known before the first entry.
+        if !voters.is_empty() {
+            clock.set_voters(voters);
+        }
         leader.send_if_modified(|last| std::mem::replace(last, current) != current);
         if server.changed().await.is_err() {
             break;

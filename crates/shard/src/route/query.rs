@@ -5,24 +5,38 @@ use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
-use super::{Route, submit::millis};
+use super::{From, Route, submit::millis};
 use crate::forward::{ForwardReply, ForwardRequest};
 use crate::metrics::add;
+use crate::place::Place;
 use crate::proposer::RETRY_AFTER_MS;
 use crate::raft_types::LogId;
 use crate::read_gate::NotConfirmed;
 use crate::replica::Replica;
+use crate::replica_id::node_of;
 use crate::{Answer, Freshness, QueryError, codec};
 
 pub(crate) async fn query(
-    replica: &Replica,
+    place: &Place,
     query: Query,
     freshness: Freshness,
     deadline: Instant,
 ) -> Result<Answer, QueryError> {
-    match freshness {
-        Freshness::Stale => stale(replica, query).await,
-        Freshness::Linearizable => linearizable(replica, query, deadline).await,
+    loop {
+        let seat = place.seat();
+        let answer = match (freshness, &seat) {
+            (Freshness::Stale, Some(seat)) => stale(&seat.replica, query.clone()).await,
+            // Without a replica there is nothing here that could be stale.
+            (Freshness::Linearizable, _) | (Freshness::Stale, None) => {
+                let from = From::of(place, seat.as_ref());
+                linearizable(from, || place.has_changed(seat.as_ref()), &query, deadline).await
+            }
+        };
+        match answer {
+            // This node stands elsewhere now.
+            Err(QueryError::Stopped) if place.has_changed(seat.as_ref()) && Instant::now() < deadline => {}
+            answer => return answer,
+        }
     }
 }
 
@@ -35,31 +49,40 @@ async fn stale(replica: &Replica, query: Query) -> Result<Answer, QueryError> {
     answer(replica, query, age_ms).await
 }
 
-async fn linearizable(replica: &Replica, query: Query, deadline: Instant) -> Result<Answer, QueryError> {
-    let mut route = Route::new(replica);
+async fn linearizable(
+    from: From<'_>,
+    elsewhere: impl Fn() -> bool,
+    query: &Query,
+    deadline: Instant,
+) -> Result<Answer, QueryError> {
+    let mut route = Route::new(from);
     let mut leader_seen = false;
     while Instant::now() < deadline {
-        if replica.is_stopped() {
+        if from.is_stopped() || elsewhere() {
             return Err(QueryError::Stopped);
         }
-        if let Some(node) = route.next() {
+        if let Some(leader) = route.next() {
             leader_seen = true;
             let asked = async {
-                if node == replica.options.node_id {
-                    confirmed(replica, &query, deadline).await
-                } else {
-                    ask_there(replica, node, &query, deadline).await
+                match from.here() {
+                    Some(replica) if leader == replica.options.raft_id() => {
+                        confirmed(replica, query, deadline).await
+                    }
+                    _ => ask_there(from, leader, query, deadline).await,
                 }
             };
             let said = tokio::select! {
                 said = asked => said,
-                () = route.deposed(node) => Said::Nothing,
+                () = route.deposed(leader) => Said::Nothing,
                 () = tokio::time::sleep_until(deadline) => break,
             };
             match said {
-                Said::Answer(answer) => return answer,
-                Said::NotLeader(leader) => route.not_leader(node, leader),
-                Said::Nothing => {}
+                Said::Answer(answer) => {
+                    route.led(leader);
+                    return answer;
+                }
+                Said::NotLeader(says) => route.not_leader(leader, says),
+                Said::Nothing => route.not_leader(leader, None),
             }
         }
         route.pause(deadline).await;
@@ -95,8 +118,10 @@ pub(super) async fn confirmed(replica: &Replica, query: &Query, deadline: Instan
     }
 }
 
-async fn ask_there(replica: &Replica, node: u64, query: &Query, deadline: Instant) -> Said {
-    let timeout = deadline.saturating_duration_since(Instant::now());
+async fn ask_there(from: From<'_>, leader: u64, query: &Query, deadline: Instant) -> Said {
+    let timeout = from
+        .attempt_until(deadline)
+        .saturating_duration_since(Instant::now());
     let request = ForwardRequest::Query {
         query: query.clone(),
         timeout_ms: millis(timeout),
@@ -104,10 +129,10 @@ async fn ask_there(replica: &Replica, node: u64, query: &Query, deadline: Instan
     let Ok(payload) = codec::encode(&request) else {
         return Said::Nothing;
     };
-    add(&replica.counters.forwards_sent, 1);
-    let answer = replica
-        .transport
-        .forward(node, replica.options.shard, payload, timeout)
+    add(&from.counters().forwards_sent, 1);
+    let answer = from
+        .transport()
+        .forward(node_of(leader), from.shard(), payload, timeout)
         .await;
     match answer.map(|answer| codec::decode::<ForwardReply>(&answer)) {
         // It stops, we do not: somebody else will lead.

@@ -14,10 +14,15 @@ use crate::metrics::add;
 use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
-use crate::{QueryError, codec};
+use crate::{QueryError, codec, peer, trace};
 
 /// No forwarded request waits longer, whatever it says.
 const MAX_TIMEOUT_MS: u64 = 60_000;
+
+/// The answer of a node that has no replica of the shard.
+pub(crate) fn not_here() -> Bytes {
+    codec::encode(&ForwardReply::NotLeader { leader: None }).unwrap_or_default()
+}
 
 pub(crate) async fn serve(replica: &Replica, payload: &[u8]) -> Bytes {
     let reply = match codec::decode::<ForwardRequest>(payload) {
@@ -32,7 +37,11 @@ pub(crate) async fn serve(replica: &Replica, payload: &[u8]) -> Bytes {
 }
 
 async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
-    if replica.is_stopped() || !replica.leads() {
+    if let ForwardRequest::Changes { from_seq } = request {
+        let portion = peer::read_changes(&replica.changes, from_seq, replica.host.threads).await;
+        return ForwardReply::Changes(portion.map_err(|error| error.to_string()));
+    }
+    if replica.is_stopped() || !replica.leads() || matches!(request, ForwardRequest::WhoLeads) {
         return ForwardReply::NotLeader {
             leader: *replica.leader.borrow(),
         };
@@ -50,6 +59,10 @@ async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
                 Said::Nothing => ForwardReply::Query(Err(QueryError::Deadline)),
             }
         }
+        // Answered above.
+        ForwardRequest::WhoLeads | ForwardRequest::Changes { .. } => {
+            ForwardReply::Malformed("not for the leader".to_owned())
+        }
     }
 }
 
@@ -66,6 +79,7 @@ async fn submit(replica: &Replica, commands: Vec<Command>, deadline: Instant) ->
         open: (0..count).collect(),
         deadline,
         reply,
+        span: trace::current(),
     };
     if replica.proposer.try_send(submit).is_err() {
         return vec![

@@ -10,14 +10,17 @@ use actix::prelude::SendError;
 use holdfast_ledger::{Command, Outcome, Refusal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
-use super::Route;
+use super::{From, Route};
 use crate::forward::{ForwardReply, ForwardRequest};
 use crate::metrics::add;
+use crate::place::Place;
 use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
-use crate::{SubmitError, TransportError, codec};
+use crate::replica_id::node_of;
+use crate::{SubmitError, TransportError, codec, trace};
 
 /// The largest command, in bytes as it is stored: an order of 1,024 lines with preference lists of usual length.
 pub(crate) const MAX_COMMAND_BYTES: usize = 1 << 20;
@@ -36,39 +39,40 @@ struct Pending {
     leader_seen: bool,
 }
 
+/// Asks again from wherever this node stands: its replica may leave meanwhile, or one may come.
 pub(crate) async fn submit(
-    replica: &Replica,
+    place: &Place,
     commands: Vec<Command>,
     deadline: Instant,
 ) -> Vec<Result<Outcome, SubmitError>> {
-    add(&replica.counters.commands_submitted, commands.len());
+    let span = trace::submit(place.elsewhere.shard, commands.len());
+    until_answered(place, commands, deadline).instrument(span).await
+}
+
+async fn until_answered(
+    place: &Place,
+    commands: Vec<Command>,
+    deadline: Instant,
+) -> Vec<Result<Outcome, SubmitError>> {
+    let mut seat = place.seat();
+    add(
+        &From::of(place, seat.as_ref()).counters().commands_submitted,
+        commands.len(),
+    );
     let mut pending = Pending::new(commands);
-    let mut route = Route::new(replica);
     loop {
-        let open = pending.open();
-        if open.is_empty() || Instant::now() >= deadline || replica.is_stopped() {
-            break;
+        let from = From::of(place, seat.as_ref());
+        pending
+            .ask(from, || place.has_changed(seat.as_ref()), deadline)
+            .await;
+        let over = pending.open().is_empty() || Instant::now() >= deadline;
+        if over || !place.has_changed(seat.as_ref()) {
+            let (results, unknown) = pending.finish(from.is_stopped());
+            add(&from.counters().outcomes_unknown, unknown);
+            return results;
         }
-        let progress = match route.next() {
-            Some(node) if node == replica.options.node_id => {
-                pending.leader_seen = true;
-                pending.ask_here(replica, &route, open, deadline).await
-            }
-            Some(node) => {
-                pending.leader_seen = true;
-                pending
-                    .ask_there(replica, &mut route, node, &open, deadline)
-                    .await
-            }
-            None => false,
-        };
-        if !progress {
-            route.pause(deadline).await;
-        }
+        seat = place.seat();
     }
-    let (results, unknown) = pending.finish(replica.is_stopped());
-    add(&replica.counters.outcomes_unknown, unknown);
-    results
 }
 
 impl Pending {
@@ -84,6 +88,31 @@ impl Pending {
             results,
             uncertain,
             leader_seen: false,
+        }
+    }
+
+    /// Asks until everything is answered, the time is up, the replica has stopped, or this node stands elsewhere.
+    async fn ask(&mut self, from: From<'_>, elsewhere: impl Fn() -> bool, deadline: Instant) {
+        let mut route = Route::new(from);
+        loop {
+            let open = self.open();
+            if open.is_empty() || Instant::now() >= deadline || from.is_stopped() || elsewhere() {
+                return;
+            }
+            let progress = match (route.next(), from.here()) {
+                (Some(leader), Some(replica)) if leader == replica.options.raft_id() => {
+                    self.leader_seen = true;
+                    self.ask_here(replica, &route, open, deadline).await
+                }
+                (Some(leader), _) => {
+                    self.leader_seen = true;
+                    self.ask_there(&mut route, leader, &open, deadline).await
+                }
+                (None, _) => false,
+            };
+            if !progress {
+                route.pause(deadline).await;
+            }
         }
     }
 
@@ -126,7 +155,7 @@ impl Pending {
     async fn ask_here(
         &mut self,
         replica: &Replica,
-        route: &Route,
+        route: &Route<'_>,
         open: Vec<usize>,
         deadline: Instant,
     ) -> bool {
@@ -136,6 +165,7 @@ impl Pending {
             open: open.clone(),
             deadline,
             reply,
+            span: trace::current(),
         };
         match replica.proposer.try_send(submit) {
             Ok(()) => {}
@@ -154,18 +184,19 @@ impl Pending {
                 Err(_) => self.all_uncertain(&open),
             },
             () = tokio::time::sleep_until(deadline) => self.all_uncertain(&open),
-            () = route.deposed(replica.options.node_id) => self.all_uncertain(&open),
+            () = route.deposed(replica.options.raft_id()) => self.all_uncertain(&open),
         }
     }
 
     async fn ask_there(
         &mut self,
-        replica: &Replica,
-        route: &mut Route,
-        node: u64,
+        route: &mut Route<'_>,
+        leader: u64,
         open: &[usize],
         deadline: Instant,
     ) -> bool {
+        let from = route.from;
+        let deadline = from.attempt_until(deadline);
         let mut bytes = 0;
         let fits = |index: &&usize| {
             bytes += self.commands[**index].bytes.len();
@@ -183,25 +214,36 @@ impl Pending {
         let Ok(payload) = codec::encode(&request) else {
             return false;
         };
-        add(&replica.counters.forwards_sent, 1);
-        let answer = replica
-            .transport
-            .forward(node, replica.options.shard, payload, timeout);
+        add(&from.counters().forwards_sent, 1);
+        let (node, shard) = (node_of(leader), from.shard());
+        let span = trace::forward(node);
+        let answer = span.in_scope(|| from.transport().forward(node, shard, payload, timeout));
+        let answer = answer.instrument(span);
         let answer = tokio::select! {
             answer = answer => answer,
-            () = tokio::time::sleep_until(deadline) => return self.all_uncertain(&sent),
-            () = route.deposed(node) => return self.all_uncertain(&sent),
+            () = tokio::time::sleep_until(deadline) => {
+                route.not_leader(leader, None);
+                return self.all_uncertain(&sent);
+            }
+            () = route.deposed(leader) => return self.all_uncertain(&sent),
         };
         match answer.map(|answer| codec::decode::<ForwardReply>(&answer)) {
             Ok(Ok(ForwardReply::Submit(replies))) if replies.len() == sent.len() => {
+                route.led(leader);
                 self.take(sent.into_iter().zip(replies))
             }
-            Ok(Ok(ForwardReply::NotLeader { leader })) => {
-                route.not_leader(node, leader);
+            Ok(Ok(ForwardReply::NotLeader { leader: says })) => {
+                route.not_leader(leader, says);
                 false
             }
-            Err(TransportError::NotSent(_)) | Ok(Ok(ForwardReply::Malformed(_))) => false,
-            Ok(_) | Err(TransportError::Unknown(_)) => self.all_uncertain(&sent),
+            Err(TransportError::NotSent(_)) | Ok(Ok(ForwardReply::Malformed(_))) => {
+                route.not_leader(leader, None);
+                false
+            }
+            Ok(_) | Err(TransportError::Unknown(_)) => {
+                route.not_leader(leader, None);
+                self.all_uncertain(&sent)
+            }
         }
     }
 

@@ -28,9 +28,19 @@ pub(crate) enum SnapshotData {
         /// Its bytes.
         bytes: Bytes,
     },
+    /// Just received: a [`Document`](crate::Document), whole.
+    Document(Bytes),
 }
 
 impl SnapshotData {
+    /// The last change of the ledger that it holds, if it was just received and is one.
+    pub(crate) fn last_seq(&self) -> Option<u64> {
+        match self {
+            Self::Received { ledger, .. } => Some(ledger.last_seq()),
+            Self::Stored(_) | Self::Document(_) => None,
+        }
+    }
+
     /// Reads what a peer sent and checks every invariant.
     pub(crate) fn received(bytes: Bytes) -> io::Result<Self> {
         let ledger = decode_ledger(&bytes)?;
@@ -50,11 +60,11 @@ fn decode_ledger(bytes: &[u8]) -> io::Result<Ledger> {
     })
 }
 
-fn read_meta(bytes: &[u8]) -> io::Result<SnapshotMeta> {
+pub(crate) fn read_meta(bytes: &[u8]) -> io::Result<SnapshotMeta> {
     Ok(codec::decode(bytes)?)
 }
 
-pub(super) fn open_latest(snapshots: &SnapshotStore) -> io::Result<Option<Snapshot>> {
+pub(crate) fn open_latest(snapshots: &SnapshotStore) -> io::Result<Option<Snapshot>> {
     let Some(reader) = snapshots.open_latest().map_err(io::Error::other)? else {
         return Ok(None);
     };
@@ -74,7 +84,7 @@ pub(super) fn read_latest(snapshots: &SnapshotStore) -> io::Result<Option<(Snaps
     Ok(Some((meta, decode_ledger(&bytes)?)))
 }
 
-fn write(snapshots: &SnapshotStore, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(snapshots: &SnapshotStore, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
     let mut writer = snapshots.begin(codec::encode(meta)?).map_err(io::Error::other)?;
     writer.write(bytes).map_err(io::Error::other)?;
     writer.finish().map_err(io::Error::other)?;
@@ -91,6 +101,7 @@ pub(super) fn store_received(
             write(snapshots, meta, &bytes)?;
             Ok(*ledger)
         }
+        SnapshotData::Document(_) => Err(io::Error::other("a document is not a ledger")),
         SnapshotData::Stored(mut reader) => {
             let bytes = reader.read_to_end().map_err(io::Error::other)?;
             let ledger = decode_ledger(&bytes)?;

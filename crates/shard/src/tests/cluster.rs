@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use super::commands::{SubmitResult, cells, one_cell, receive};
 use crate::{
-    Answer, Freshness, PeerTransport, ShardHandle, ShardOptions, ShardStores, StartError, TransportError,
-    start,
+    Answer, Freshness, PeerTransport, Seed, SeedError, ShardHandle, ShardOptions, ShardStores, StartError,
+    TransportError, plant, start,
 };
 
 const SHARD: u32 = 3;
@@ -44,6 +44,7 @@ pub(super) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 pub(super) struct Net {
     nodes: Mutex<BTreeMap<u64, ShardHandle>>,
     cut: Mutex<BTreeSet<(u64, u64)>>,
+    late: Mutex<Duration>,
 }
 
 impl Net {
@@ -72,6 +73,17 @@ impl Net {
             cut.insert((node, other));
             cut.insert((other, node));
         }
+    }
+
+    /// This node hears nobody any more, and everybody hears it.
+    pub(super) fn deafen(&self, node: u64) {
+        let mut cut = self.cut.lock();
+        cut.extend((1..=3).map(|other| (other, node)));
+    }
+
+    /// From now on each answer comes so late.
+    pub(super) fn answer_late(&self, by: Duration) {
+        *self.late.lock() = by;
     }
 
     pub(super) fn heal(&self) {
@@ -109,6 +121,10 @@ impl Wire {
                 let answer = ask(node);
                 async move {
                     let answer = answer.await;
+                    let late = *net.late.lock();
+                    if !late.is_zero() {
+                        tokio::time::sleep(late).await;
+                    }
                     if net.is_cut(to, from) { Err(lost()) } else { answer }
                 }
                 .boxed()
@@ -156,6 +172,9 @@ impl PeerTransport for Wire {
     }
 }
 
+/// The generation of replicas that come after the founders.
+pub(super) const LATER: u32 = 1;
+
 /// Where a node keeps its files.
 enum TestDisk {
     Memory(FaultDisk),
@@ -170,8 +189,8 @@ pub(super) struct Cluster {
 }
 
 fn small_options() -> ShardOptions {
-    let voters = BTreeSet::from([1, 2, 3]);
-    ShardOptions::new(SHARD, 1, voters, LedgerOptions::default())
+    let founders = BTreeSet::from([1, 2, 3]);
+    ShardOptions::new(SHARD, 1, founders, LedgerOptions::default())
 }
 
 impl Cluster {
@@ -208,19 +227,37 @@ impl Cluster {
         Self::start_on(disks, |_| ()).await
     }
 
-    async fn start_on(disks: BTreeMap<u64, TestDisk>, change: impl FnOnce(&mut ShardOptions)) -> Self {
+    /// Three nodes on disks in memory, none of them started.
+    pub(super) fn prepare(change: impl FnOnce(&mut ShardOptions)) -> Self {
+        let disks = (1..=3)
+            .map(|node| (node, TestDisk::Memory(FaultDisk::new(node))))
+            .collect();
+        Self::prepare_on(disks, change)
+    }
+
+    fn prepare_on(disks: BTreeMap<u64, TestDisk>, change: impl FnOnce(&mut ShardOptions)) -> Self {
         let mut options = small_options();
         change(&mut options);
-        let mut cluster = Self {
+        Self {
             net: Arc::default(),
             options,
             disks,
             logs: BTreeMap::new(),
-        };
+        }
+    }
+
+    async fn start_on(disks: BTreeMap<u64, TestDisk>, change: impl FnOnce(&mut ShardOptions)) -> Self {
+        let mut cluster = Self::prepare_on(disks, change);
         for node in 1..=3 {
             cluster.start_node(node).await;
         }
         cluster
+    }
+
+    /// One more node on a disk in memory. It has no part in the shard until the leader gives it one.
+    pub(super) async fn start_newcomer(&mut self, node: u64) -> ShardHandle {
+        self.disks.insert(node, TestDisk::Memory(FaultDisk::new(node)));
+        self.start_node(node).await
     }
 
     pub(super) async fn start_node(&mut self, node: u64) -> ShardHandle {
@@ -228,27 +265,17 @@ impl Cluster {
     }
 
     pub(super) async fn try_start_node(&mut self, node: u64) -> Result<ShardHandle, StartError> {
-        let disk: Arc<dyn Disk> = match &self.disks[&node] {
-            TestDisk::Memory(disk) => Arc::new(disk.clone()),
-            TestDisk::Folder(folder) => Arc::new(RealDisk::open(folder.path()).unwrap()),
-        };
-        let log_options = LogOptions {
-            segment_bytes: 4 << 20,
-            max_record_bytes: 3 << 19,
-            ..LogOptions::default()
-        };
-        let (log, _) = Log::open(Arc::clone(&disk), log_options).unwrap();
-        let snapshots = SnapshotStore::open(Arc::clone(&disk), SHARD).unwrap();
-        let (changes, _) = ChangeLog::open(disk, SHARD, ChangeLogOptions::default()).unwrap();
-        let stores = ShardStores {
-            log: log.clone(),
-            snapshots,
-            changes,
-        };
-        let options = ShardOptions {
+        let stores = self.open(node);
+        let log = stores.log.clone();
+        let mut options = ShardOptions {
             node_id: node,
             ..self.options.clone()
         };
+        // Who comes later waits to be spoken to.
+        if !options.founders.contains(&node) {
+            options.founders.clear();
+            options.generation = LATER;
+        }
         let wire = Wire {
             from: node,
             net: Arc::clone(&self.net),
@@ -263,6 +290,50 @@ impl Cluster {
         self.net.nodes.lock().insert(node, handle.clone());
         self.logs.insert(node, log);
         Ok(handle)
+    }
+
+    /// The shard as a node sees it that has no replica.
+    pub(super) fn outside(&self, node: u64) -> ShardHandle {
+        let wire = Wire {
+            from: node,
+            net: Arc::clone(&self.net),
+        };
+        ShardHandle::elsewhere(SHARD, node, Arc::new(wire))
+    }
+
+    fn open(&self, node: u64) -> ShardStores {
+        let disk: Arc<dyn Disk> = match &self.disks[&node] {
+            TestDisk::Memory(disk) => Arc::new(disk.clone()),
+            TestDisk::Folder(folder) => Arc::new(RealDisk::open(folder.path()).unwrap()),
+        };
+        let log_options = LogOptions {
+            segment_bytes: 4 << 20,
+            max_record_bytes: 3 << 19,
+            ..LogOptions::default()
+        };
+        let (log, _) = Log::open(Arc::clone(&disk), log_options).unwrap();
+        let snapshots = SnapshotStore::open(Arc::clone(&disk), SHARD).unwrap();
+        let (changes, _) = ChangeLog::open(disk, SHARD, ChangeLogOptions::default()).unwrap();
+        ShardStores {
+            log,
+            group: SHARD,
+            snapshots,
+            changes,
+        }
+    }
+
+    /// Plants a ledger on a node that does not run.
+    pub(super) fn plant(&self, node: u64, seed: Seed<'_>) -> Result<(), SeedError> {
+        let stores = self.open(node);
+        let planted = plant(SHARD, &stores, &self.options.founders, seed);
+        stores.log.close().unwrap();
+        planted
+    }
+
+    /// A node that does not run loses power.
+    pub(super) fn lose_power(&mut self, node: u64) {
+        let crashed = self.fault_disk(node).crash();
+        self.disks.insert(node, TestDisk::Memory(crashed));
     }
 
     pub(super) fn node(&self, node: u64) -> ShardHandle {
@@ -385,7 +456,7 @@ impl Cluster {
 
 /// Every change from the first one that is here to the last: no gap, entries whole.
 pub(super) fn check_changes(node: &ShardHandle) {
-    let reader = node.changes();
+    let reader = node.changes().unwrap();
     let mut next = reader.first_seq();
     let last = node.status().last_seq;
     while next <= last {

@@ -87,6 +87,69 @@ async fn a_leader_cut_off_grants_nothing_and_the_majority_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_heard_and_hears_nobody_is_replaced() {
+    let cluster = Cluster::start().await;
+    let load = Load::start(&cluster).await;
+    let deaf = cluster.leader().await;
+    let hearing: Vec<_> = (1..=3).filter(|node| *node != deaf).collect();
+    cluster.net.deafen(deaf);
+    eventually("the others have a leader whom they hear", || {
+        let leader = |node: &u64| cluster.node(*node).leader();
+        let leaders: Vec<_> = hearing.iter().filter_map(leader).collect();
+        leaders.len() == 2 && leaders[0] == leaders[1] && leaders[0] != deaf
+    })
+    .await;
+    // Not before: half of the load asks the deaf node.
+    cluster.net.heal();
+    load.goes_on().await;
+    load.settle(&cluster).await;
+    cluster.agree().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_answers_for_long_the_cluster_goes_on_when_they_come_again() {
+    let cluster = Cluster::start().await;
+    let leader = cluster.leader().await;
+    for node in 1..=3 {
+        cluster.net.deafen(node);
+    }
+    eventually("the others stand for election in vain", || {
+        let stands = |node: &crate::ShardHandle| node.status().role == Role::Candidate;
+        cluster.running().iter().filter(|node| stands(node)).count() == 2
+    })
+    .await;
+    assert_eq!(cluster.node(leader).status().role, Role::Leader);
+    cluster.net.heal();
+    cluster.must(receive("tea", 5)).await;
+    cluster.agree().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_heartbeats_are_answered_after_the_next_one_is_due_keeps_leading() {
+    // A starved machine must not be what brings an election.
+    let cluster = Cluster::start_with(|options| {
+        options.heartbeat_ms = 200;
+        options.election_timeout_min_ms = 3_000;
+        options.election_timeout_max_ms = 4_000;
+    })
+    .await;
+    cluster.must(receive("tea", 5)).await;
+    let leader = cluster.leader().await;
+    let term = cluster.node(leader).status().term;
+    let heartbeat = Duration::from_millis(cluster.options.heartbeat_ms);
+    cluster.net.answer_late(heartbeat * 3 / 2);
+    // Each needs a heartbeat that a quorum answers; together they take longer than a lease.
+    for _ in 0..20 {
+        assert_eq!(cluster.cell(leader, "tea").await.free, 5);
+    }
+    assert_eq!(cluster.node(leader).status().term, term);
+    cluster.must(reserve("tea", 1, 600_000)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hold_expires_once_across_a_leader_change() {
     let mut cluster = Cluster::start().await;
     cluster.must(receive("tea", 5)).await;
@@ -118,7 +181,7 @@ async fn a_hold_expires_once_across_a_leader_change() {
     cluster.agree().await;
     let cell = cluster.cell(leader, "tea").await;
     assert_eq!((cell.free, cell.held), (5, 0));
-    let changes = cluster.node(leader).changes().read(1, 1 << 20).unwrap();
+    let changes = cluster.node(leader).changes().unwrap().read(1, 1 << 20).unwrap();
     let expired = changes.iter().filter(|change| change.kind == ChangeKind::Expired);
     assert_eq!(expired.count(), 1);
     assert!(

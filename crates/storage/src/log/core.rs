@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -262,6 +263,7 @@ impl Core {
         }
         let written = self.file.write_at(&self.buffer, u64::from(self.buffer_offset));
         written.map_err(|error| LogError::failed("write", segment::path(self.active), error))?;
+        self.shared.counters.written(self.buffer.len());
         self.buffer_offset = self.end_offset();
         self.buffer.clear();
         self.buffer.shrink_to(4 << 20);
@@ -270,8 +272,10 @@ impl Core {
 
     pub(super) fn sync(&mut self) -> Result<(), LogError> {
         if self.synced_through < self.buffer_offset {
+            let began = Instant::now();
             let synced = self.file.sync_data();
             synced.map_err(|error| LogError::failed("sync", segment::path(self.active), error))?;
+            self.shared.counters.synced(began.elapsed());
             self.synced_through = self.buffer_offset;
         }
         Ok(())

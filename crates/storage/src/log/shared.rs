@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::group::Group;
+use super::stats::Counters;
 use super::{LogError, LogRecord, Synced};
 use crate::{DiskFile, GroupId};
 
@@ -56,6 +57,7 @@ pub(super) struct Shared {
     pub(super) files: RwLock<BTreeMap<u32, Arc<dyn DiskFile>>>,
     pub(super) queue: Mutex<Queue>,
     pub(super) wake: Condvar,
+    pub(super) counters: Counters,
 }
 
 impl Shared {

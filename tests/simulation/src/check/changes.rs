@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_check::{Differs, Sums, first_gap};
 use holdfast_ledger::{Bucket, CellView, Change, Query, QueryReply, Sku, WarehouseId};
 
 use super::{Checked, Replayed};
@@ -27,11 +28,9 @@ pub(super) fn check(
     wrong: &mut Vec<String>,
 ) {
     let expected = &replayed.changes;
-    for (number, change) in (1..).zip(expected) {
-        if change.seq != number {
-            wrong.push(format!("change {} comes as number {number}", change.seq));
-            return;
-        }
+    if let Some(gap) = first_gap(1, expected.iter().map(|change| change.seq)) {
+        wrong.push(format!("change {} comes as number {}", gap.found, gap.expected));
+        return;
     }
     let differs = |change: &Change| {
         let place = usize::try_from(change.seq.wrapping_sub(1)).unwrap_or(usize::MAX);
@@ -79,25 +78,20 @@ pub(super) fn check(
     check_sums(replayed, wrong);
 }
 
-type Place = (Sku, WarehouseId);
+type Place = (Sku, WarehouseId, Bucket);
 
 /// Adds up the changes and compares with the cells.
 fn check_sums(replayed: &Replayed, wrong: &mut Vec<String>) {
-    let mut sums: BTreeMap<Place, BTreeMap<Bucket, i64>> = BTreeMap::new();
+    let mut sums: Sums<Place> = Sums::default();
     for change in &replayed.changes {
         let (Some(sku), Some(warehouse)) = (&change.sku, &change.warehouse) else {
             continue;
         };
-        let buckets = sums.entry((sku.clone(), warehouse.clone())).or_default();
         for moved in &change.moves {
-            let sum = buckets.entry(moved.bucket).or_default();
-            *sum += moved.delta;
             // A pool's is that of one storefront; there is only one in this workload.
-            if *sum != moved.after {
-                wrong.push(format!(
-                    "after {sum} units the change says {}: {change:?}",
-                    moved.after
-                ));
+            let place = (sku.clone(), warehouse.clone(), moved.bucket);
+            if let Err(Differs { sum, said }) = sums.moved(place, moved.delta, moved.after) {
+                wrong.push(format!("after {sum} units the change says {said}: {change:?}"));
             }
         }
     }
@@ -110,10 +104,7 @@ fn check_sums(replayed: &Replayed, wrong: &mut Vec<String>) {
         return;
     };
     for cell in cells {
-        let buckets = sums
-            .remove(&(cell.sku.clone(), cell.warehouse.clone()))
-            .unwrap_or_default();
-        let sum = |bucket: Bucket| buckets.get(&bucket).copied().unwrap_or(0);
+        let sum = |bucket: Bucket| sums.of(&(cell.sku.clone(), cell.warehouse.clone(), bucket));
         let told = [
             sum(Bucket::OnHand),
             sum(Bucket::Free),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use holdfast_check::Floors;
 use holdfast_ledger::{Change, Ledger, LedgerOptions, OperationId, Outcome, Position, Refusal, Success};
 
 use super::Checked;
@@ -34,7 +35,7 @@ pub(super) fn check(
     checked: &mut Checked,
     wrong: &mut Vec<String>,
 ) -> Replayed {
-    let floors = Floors::new(operations, reads);
+    let floors = floors(operations, reads);
     let logged_refusals = logged_refusals(entries);
     let refused = operations.iter().filter_map(|operation| match &operation.answer {
         Some((_, Err(refusal))) => Some((operation, refusal)),
@@ -261,31 +262,14 @@ fn applied_by(entries: &BTreeMap<u64, AppliedEntry>, at_ms: u64) -> u64 {
 }
 
 /// What was acknowledged by when.
-struct Floors(BTreeMap<u64, u64>);
-
-impl Floors {
-    fn new(operations: &[Operation], reads: &[Read]) -> Self {
-        let acknowledged = operations.iter().filter_map(|operation| match &operation.answer {
-            Some((at_ms, Ok(success))) => Some((*at_ms, position_of(success).0.log_index)),
-            _ => None,
-        });
-        let read = reads
-            .iter()
-            .filter(|read| read.linearizable)
-            .map(|read| (read.answered_ms, read.answer.position.log_index));
-        let mut all: Vec<(u64, u64)> = acknowledged.chain(read).collect();
-        all.sort_unstable();
-        let mut highest = 0;
-        let mut floors = BTreeMap::new();
-        for (at_ms, index) in all {
-            highest = highest.max(index);
-            floors.insert(at_ms, highest);
-        }
-        Self(floors)
-    }
-
-    /// The last entry that somebody knew of before this time.
-    fn before(&self, time_ms: u64) -> u64 {
-        self.0.range(..time_ms).next_back().map_or(0, |(_, index)| *index)
-    }
+fn floors(operations: &[Operation], reads: &[Read]) -> Floors {
+    let acknowledged = operations.iter().filter_map(|operation| match &operation.answer {
+        Some((at_ms, Ok(success))) => Some((*at_ms, position_of(success).0.log_index)),
+        _ => None,
+    });
+    let read = reads
+        .iter()
+        .filter(|read| read.linearizable)
+        .map(|read| (read.answered_ms, read.answer.position.log_index));
+    Floors::new(acknowledged.chain(read))
 }

@@ -38,6 +38,7 @@ pub(super) struct Member {
     pub(super) client_address: String,
     pub(super) peer_address: String,
     pub(super) http_address: String,
+    pub(super) admin_address: String,
     pub(super) config: PathBuf,
     pub(super) data: PathBuf,
     pub(super) log: PathBuf,
@@ -71,6 +72,7 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
             node_id: member.node_id,
             client_address: member.client_address.clone(),
             peer_address: member.peer_address.clone(),
+            admin_address: Some(member.admin_address.clone()),
         })
         .collect();
     for member in &members {
@@ -80,11 +82,13 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
                 cluster_id: Some(marker.cluster_id),
                 data_dir: member.data.clone(),
                 threads: Some(threads),
+                zone: String::new(),
             },
             listen: ListenSection {
                 client: member.client_address.clone(),
                 peer: member.peer_address.clone(),
                 http: member.http_address.clone(),
+                admin: member.admin_address.clone(),
             },
             peers: peers.clone(),
             shards: ShardsSection { count: marker.shards },
@@ -133,6 +137,7 @@ fn member(folder: &Path, base_port: u16, node_id: u64) -> Member {
         client_address: format!("127.0.0.1:{port}"),
         peer_address: format!("127.0.0.1:{}", port + 1),
         http_address: format!("127.0.0.1:{}", port + 2),
+        admin_address: format!("127.0.0.1:{}", port + 3),
         config: folder.join(format!("node-{node_id}.toml")),
         data: folder.join(format!("node-{node_id}")),
         log: folder.join(format!("node-{node_id}.log")),
@@ -229,6 +234,7 @@ mod tests {
             .collect();
         assert_eq!(configs.len(), 3);
         assert_eq!(configs[2].listen.client, "127.0.0.1:7431");
+        assert_eq!(configs[2].listen.admin, "127.0.0.1:7434");
         assert!(configs.iter().all(|config| config.peers == configs[0].peers));
         assert!(
             configs

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// How many shards, 1 to 64; only asked when the folder is made
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     shards: u32,
-    /// Clients reach the first node here; the next ports are for peers and for HTTP, and each further node starts 10 higher
+    /// Clients reach the first node here; the next ports are for peers, for HTTP and for operators, and each further node starts 10 higher
     #[arg(long, value_name = "PORT", default_value_t = 7411, value_parser = clap::value_parser!(u16).range(1..=65_400))]
     base_port: u16,
     /// Empty the folder first; only a folder that this command made is emptied
@@ -163,6 +163,7 @@ fn announce(children: &Children, members: &[Member], args: &Args, output: Output
                     "client_address": member.client_address,
                     "peer_address": member.peer_address,
                     "http_address": member.http_address,
+                    "admin_address": member.admin_address,
                     "config": member.config,
                     "data": member.data,
                     "log": member.log,
@@ -182,12 +183,13 @@ fn announce(children: &Children, members: &[Member], args: &Args, output: Output
                     .map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
                 member.client_address.clone(),
                 format!("http://{}/metrics", member.http_address),
+                member.admin_address.clone(),
                 member.log.display().to_string(),
             ]
         })
         .collect();
     output.line("")?;
-    output.table(&["NODE", "PID", "CLIENTS", "METRICS", "LOG"], &rows)?;
+    output.table(&["NODE", "PID", "CLIENTS", "METRICS", "ADMIN", "LOG"], &rows)?;
     let endpoints: Vec<String> = members
         .iter()
         .map(|member| format!("http://{}", member.client_address))
@@ -196,12 +198,16 @@ fn announce(children: &Children, members: &[Member], args: &Args, output: Output
     if args.base_port != 7411 {
         output.line(format!("  export HOLDFAST_ENDPOINTS={}", endpoints.join(",")))?;
     }
+    if let Some(first) = members.first() {
+        output.line(format!("  export HOLDFAST_ADMIN_ADDRESS={}", first.admin_address))?;
+    }
     output.line(
         "  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100\n  \
          holdfast reserve SHIRT-1=2\n  \
          holdfast stock get SHIRT-1\n  \
          holdfast changes tail\n  \
-         holdfast cluster status\n\
+         holdfast cluster status\n  \
+         holdfast cluster transfer-leader 0\n\
          Ctrl-C stops the nodes; their data stays.",
     )?;
     Ok(())

@@ -47,6 +47,8 @@ fn a_count_takes_from_sellable_then_promised_then_unsellable_stock() {
             "counted {counted}"
         );
         assert_eq!((cell.on_hand, cell.held, cell.committed), (counted, 4, 2));
+        let cells = u64::from(expected.3 > 0);
+        assert_eq!(story.ledger.deficit(), (cells, expected.3 as u64));
     }
 }
 

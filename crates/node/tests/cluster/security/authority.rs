@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    SerialNumber,
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
@@ -16,6 +17,7 @@ pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 pub(crate) struct Credentials {
     pub(crate) certificate: String,
     pub(crate) key: String,
+    serial: SerialNumber,
 }
 
 impl Authority {
@@ -42,12 +44,34 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
         ];
         change(&mut params);
+        let serial = SerialNumber::from(uuid::Uuid::now_v7().as_bytes().to_vec());
+        params.serial_number = Some(serial.clone());
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Credentials {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
+            serial,
         }
+    }
+
+    /// The list of what it took back, as PEM.
+    pub(crate) fn revoke(&self, revoked: &[&Credentials]) -> String {
+        let entry = |credentials: &&Credentials| RevokedCertParams {
+            serial_number: credentials.serial.clone(),
+            revocation_time: rcgen::date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2026, 1, 1),
+            next_update: rcgen::date_time_ymd(2099, 1, 2),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
     /// A certificate with this name.

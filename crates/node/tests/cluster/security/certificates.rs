@@ -121,7 +121,11 @@ async fn without_a_certificate_or_with_a_wrong_or_expired_one_nobody_comes_in_an
 async fn plaintext_gets_no_answer_from_a_port_with_tls() {
     let secured = Secured::start(1).await;
     let node = secured.cluster.node(0);
-    for (address, port) in [(node.client_address(), "client"), (node.peer_address(), "peer")] {
+    for (address, port) in [
+        (node.client_address(), "client"),
+        (node.peer_address(), "peer"),
+        (node.admin_address(), "admin"),
+    ] {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream
             .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -216,6 +220,7 @@ async fn a_certificate_that_the_other_nodes_would_refuse_is_told_at_the_start() 
         &mut config.listen.client,
         &mut config.listen.peer,
         &mut config.listen.http,
+        &mut config.listen.admin,
     ] {
         *listen = "127.0.0.1:0".to_owned();
     }

@@ -1,19 +1,20 @@
 //! How much somebody may ask for, and what is not shown to everybody.
 
 use holdfast_proto::v1::Reason;
-use tonic::Code;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use crate::support::*;
 
 /// Asks for the list of services, as gRPC reflection tells it.
-async fn reflect(cluster: &TestCluster) -> Result<(), tonic::Status> {
+async fn reflect(channel: Channel) -> Result<(), Status> {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
     let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let mut client = ServerReflectionClient::new(cluster.channel(0));
+    let mut client = ServerReflectionClient::new(channel);
     let mut answers = client
         .server_reflection_info(tokio_stream::iter([request]))
         .await?
@@ -24,10 +25,15 @@ async fn reflect(cluster: &TestCluster) -> Result<(), tonic::Status> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_contract_is_shown_only_where_that_was_asked_for() {
     let cluster = TestCluster::start_with(1, |_| {}).await;
-    assert_eq!(reflect(&cluster).await.unwrap_err().code(), Code::Unimplemented);
+    let clients = |cluster: &TestCluster| reflect(cluster.channel(0));
+    let operators = |cluster: &TestCluster| reflect(cluster.channel_to(cluster.node(0).admin_address()));
+    let unknown = |answer: Result<(), Status>| assert_eq!(answer.unwrap_err().code(), Code::Unimplemented);
+    unknown(clients(&cluster).await);
+    unknown(operators(&cluster).await);
     cluster.stop_all().await;
     let cluster = TestCluster::start_with(1, |config| config.security.reflection = true).await;
-    reflect(&cluster).await.unwrap();
+    unknown(clients(&cluster).await);
+    operators(&cluster).await.unwrap();
     cluster.stop_all().await;
 }
 

@@ -140,13 +140,24 @@ impl io::Write for Lines {
 
 /// Waits for an audit line with all of these fields.
 pub(crate) async fn audited(fields: &[(&str, &str)]) -> serde_json::Value {
-    eventually(&format!("an audit line with {fields:?}"), || async {
+    audited_where(&format!("an audit line with {fields:?}"), |line| {
+        fields.iter().all(|(key, value)| line[*key] == *value)
+    })
+    .await
+}
+
+/// Waits for an audit line that is `right`.
+pub(crate) async fn audited_where(
+    what: &str,
+    right: impl Fn(&serde_json::Value) -> bool,
+) -> serde_json::Value {
+    eventually(what, || async {
         let written = AUDIT.0.lock().unwrap().clone();
         let written = String::from_utf8(written).unwrap();
         written
             .lines()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .find(|line| fields.iter().all(|(key, value)| line[*key] == *value))
+            .find(&right)
     })
     .await
 }

@@ -1,6 +1,5 @@
-//! `holdfast cluster`: who is there and who leads.
+//! `holdfast cluster status`: who is there and who leads.
 
-use clap::Subcommand;
 use futures::future::join_all;
 use holdfast_client::{Client, ClientError, v1};
 use serde_json::{Value, json};
@@ -8,67 +7,9 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::render;
 
-/// Arguments of `holdfast cluster`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast cluster status\n  holdfast cluster transfer-leader 0 --to 2")]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    command: ClusterCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum ClusterCommand {
-    /// Show nodes, shards, leaders, and how far each replica is
-    Status(StatusArgs),
-    /// Hand a shard's leadership to another node
-    TransferLeader(TransferArgs),
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast cluster status\n  holdfast cluster status --json")]
-struct StatusArgs {}
-
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  holdfast cluster transfer-leader 0\n  holdfast cluster transfer-leader 0 --to 2"
-)]
-struct TransferArgs {
-    /// Of which shard
-    shard: u32,
-    /// To which node; without it, the cluster chooses
-    #[arg(long, value_name = "NODE", default_value_t = 0, hide_default_value = true)]
-    to: u64,
-}
-
-pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    match args.command {
-        ClusterCommand::Status(StatusArgs {}) => status(context).await,
-        ClusterCommand::TransferLeader(args) => transfer(&args, context).await,
-    }
-}
-
-async fn transfer(args: &TransferArgs, context: &Context) -> anyhow::Result<()> {
-    let request = v1::TransferLeaderRequest {
-        shard: args.shard,
-        to_node_id: args.to,
-    };
-    let answer = context.client()?.transfer_leader(request).await?;
-    if context.json {
-        context
-            .output
-            .json(&json!({ "shard": args.shard, "leader_node_id": answer.leader_node_id }))?;
-    } else {
-        context.output.line(format!(
-            "shard {} is led by node {}",
-            args.shard, answer.leader_node_id
-        ))?;
-    }
-    Ok(())
-}
-
 type NodeStatus = (v1::Node, Result<v1::GetNodeStatusResponse, ClientError>);
 
-async fn status(context: &Context) -> anyhow::Result<()> {
+pub(super) async fn status(context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
     let topology = client.refresh_topology().await?;
     let statuses = join_all(topology.nodes.iter().map(|node| ask(client, node))).await;
@@ -201,6 +142,7 @@ fn status_json(topology: &v1::GetTopologyResponse, statuses: &[NodeStatus]) -> V
             json!({
                 "node_id": node.node_id,
                 "client_address": node.client_address,
+                "admin_address": node.admin_address,
                 "reachable": node.reachable,
                 "status": status.as_ref().ok().map(node_status_json),
                 "error": status.as_ref().err().map(ToString::to_string),

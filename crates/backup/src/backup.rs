@@ -1,0 +1,86 @@
+//! One backup, and its ledgers.
+
+use bytes::Bytes;
+use holdfast_ledger::Ledger;
+use object_store::ObjectStoreExt as _;
+
+use crate::{BackupError, Manifest, Place, ShardManifest};
+
+/// A whole backup.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    place: Place,
+    manifest: Manifest,
+}
+
+impl Backup {
+    pub(crate) fn new(place: Place, manifest: Manifest) -> Self {
+        Self { place, manifest }
+    }
+
+    /// What it is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The copy of one shard: its bytes and the ledger in them, with every invariant checked, and compared with all that the
+    /// manifest says of it. As much memory as the file has bytes, and as the ledger takes.
+    ///
+    /// # Errors
+    /// [`BackupError::Damaged`] when it is not what was written; [`BackupError::Store`].
+    pub async fn ledger(&self, shard: &ShardManifest) -> Result<(Bytes, Ledger), BackupError> {
+        let path = self.place.path(&self.manifest.name, &shard.file);
+        let damaged = {
+            let file = path.to_string();
+            move |what: String| BackupError::Damaged { file, what }
+        };
+        let bytes = match self.place.store().get(&path).await {
+            Ok(object) => object.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => return Err(damaged("it is not there".into())),
+            Err(error) => return Err(error.into()),
+        };
+        let (expected, rules) = (shard.clone(), self.manifest.ledger);
+        let checked = tokio::task::spawn_blocking(move || {
+            let ledger = check(&expected, &rules, &bytes)?;
+            Ok::<_, String>((bytes, ledger))
+        });
+        match checked.await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(what)) => Err(damaged(what)),
+            Err(error) => Err(BackupError::Defect(error.to_string())),
+        }
+    }
+}
+
+fn check(expected: &ShardManifest, rules: &crate::LedgerRules, bytes: &Bytes) -> Result<Ledger, String> {
+    if bytes.len() as u64 != expected.bytes {
+        return Err(format!(
+            "it has {} bytes, {} were written",
+            bytes.len(),
+            expected.bytes
+        ));
+    }
+    if blake3::hash(bytes).as_bytes() != &expected.state_digest.0 {
+        return Err("its checksum is another one than was written down".to_owned());
+    }
+    let ledger = Ledger::decode(bytes)?;
+    let said = |what: &str, found: u64, said: u64| match found == said {
+        true => Ok(()),
+        false => Err(format!("its {what} is {found}, the manifest says {said}")),
+    };
+    if ledger.digest() != expected.state_digest.0 {
+        return Err("its ledger has another digest than was written down".to_owned());
+    }
+    said("last change", ledger.last_seq(), expected.last_seq)?;
+    said("log time", ledger.log_time_ms(), expected.log_time_ms)?;
+    if ledger.log_index().is_some_and(|last| last > expected.log_index) {
+        return Err(format!(
+            "its ledger stands behind entry {} of the log",
+            expected.log_index
+        ));
+    }
+    if crate::LedgerRules::of(ledger.options()) != *rules {
+        return Err("its ledger was made with other options than the manifest says".to_owned());
+    }
+    Ok(ledger)
+}

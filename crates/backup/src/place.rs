@@ -1,0 +1,163 @@
+//! Where backups are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use holdfast_changes::archive::{Folder, open_place};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+
+use crate::{Backup, BackupError, Manifest};
+
+const FOLDER: &str = "backups";
+const MANIFEST: &str = "manifest.json";
+const MAX_NAME_CHARS: usize = 64;
+
+/// Backups below one place of an object store.
+#[derive(Debug, Clone)]
+pub struct Place {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+/// What lies under one name.
+#[derive(Debug)]
+pub enum Listed {
+    /// A whole backup.
+    Whole(Manifest),
+    /// Files without a manifest: it is being written, or was broken off.
+    Unfinished {
+        /// Its name.
+        name: String,
+    },
+    /// Its manifest cannot be used.
+    Unusable {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: BackupError,
+    },
+}
+
+/// Can it be a folder's name everywhere?
+pub(crate) fn check_name(name: &str) -> Result<(), BackupError> {
+    let known = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    if name.is_empty() || name.len() > MAX_NAME_CHARS || name.starts_with('.') || !name.chars().all(known) {
+        return Err(BackupError::Name {
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+impl Place {
+    /// A folder's path (made when it is not there), `file:///folder`, or `s3://bucket/prefix` with credentials, region and
+    /// endpoint from the usual `AWS_*` variables.
+    ///
+    /// # Errors
+    /// [`BackupError::Place`]: it is not understood or not usable.
+    pub fn open(place: &str) -> Result<Self, BackupError> {
+        let (store, prefix) = open_place(place, Folder::Make)?;
+        Ok(Self::new(store, prefix))
+    }
+
+    /// Like [`Place::open`], for reading: a folder that is not there is an error, and is not made.
+    ///
+    /// # Errors
+    /// As [`Place::open`].
+    pub fn open_existing(place: &str) -> Result<Self, BackupError> {
+        let (store, prefix) = open_place(place, Folder::MustExist)?;
+        Ok(Self::new(store, prefix))
+    }
+
+    /// The backups below a prefix of a store.
+    pub fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self { store, prefix }
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
+    pub(crate) fn path(&self, name: &str, file: &str) -> Path {
+        self.prefix.clone().join(FOLDER).join(name).join(file)
+    }
+
+    /// Everything that is there, by name.
+    ///
+    /// # Errors
+    /// The store cannot be listed.
+    pub async fn list(&self) -> Result<Vec<Listed>, BackupError> {
+        let mut is_whole: BTreeMap<String, bool> = BTreeMap::new();
+        let folder = self.prefix.clone().join(FOLDER);
+        let mut objects = self.store.list(Some(&folder));
+        while let Some(object) = objects.try_next().await? {
+            let Some(rest) = object.location.prefix_match(&folder) else {
+                continue;
+            };
+            let parts: Vec<_> = rest.collect();
+            if let [name, file] = parts.as_slice() {
+                *is_whole.entry(name.as_ref().to_owned()).or_default() |= file.as_ref() == MANIFEST;
+            }
+        }
+        let mut listed = Vec::new();
+        for (name, is_whole) in is_whole {
+            listed.push(if is_whole {
+                match self.backup(&name).await {
+                    Ok(backup) => Listed::Whole(backup.manifest().clone()),
+                    Err(error) => Listed::Unusable { name, error },
+                }
+            } else {
+                Listed::Unfinished { name }
+            });
+        }
+        Ok(listed)
+    }
+
+    /// One backup, with its manifest read and checked.
+    ///
+    /// # Errors
+    /// There is none of that name, it is unfinished, or its manifest is damaged or of another version.
+    pub async fn backup(&self, name: &str) -> Result<Backup, BackupError> {
+        check_name(name)?;
+        let path = self.path(name, MANIFEST);
+        let bytes = match self.store.get(&path).await {
+            Ok(object) => object.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => {
+                let name = name.to_owned();
+                return Err(match self.has_files(&name).await? {
+                    true => BackupError::Unfinished { name },
+                    false => BackupError::NotFound { name },
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let manifest = Manifest::decode(name, path.as_ref(), &bytes)?;
+        Ok(Backup::new(self.clone(), manifest))
+    }
+
+    /// Is there anything under this name?
+    pub(crate) async fn has_files(&self, name: &str) -> Result<bool, BackupError> {
+        let folder = self.prefix.clone().join(FOLDER).join(name);
+        Ok(self.store.list(Some(&folder)).try_next().await?.is_some())
+    }
+
+    /// From now on the backup is whole. Never replaces another one.
+    pub(crate) async fn finish(&self, manifest: &Manifest) -> Result<(), BackupError> {
+        let path = self.path(&manifest.name, MANIFEST);
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        let bytes = Bytes::from(manifest.encode()?);
+        match self.store.put_opts(&path, bytes.into(), options).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => Err(BackupError::Exists {
+                name: manifest.name.clone(),
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Taking a backup from a running cluster.
+//!
+//! ```text
+//!  who leads which shard? ── a session with each leader ── all: hold ── all held ── all: cut ── all cut ── files ── manifest
+//!        ^                                                  │                        │
+//!        └───────── once more, from the beginning ──────────┴──── one was refused ───┘
+//! ```
+//!
+//! Between the last `held` and the first `cut` there is a moment, and each shard stood still from before it until after it: the
+//! ledgers are those of that moment. Nothing is believed about clocks or about how long anything took.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, UNIX_EPOCH};
+
+use futures::future::try_join_all;
+use holdfast_client::v1::take_request::Step;
+use holdfast_client::v1::take_response::Answer;
+use holdfast_client::{BackupSession, Client, ClientError, Code, v1};
+use object_store::buffered::BufWriter;
+use tokio::io::AsyncWriteExt as _;
+use uuid::Uuid;
+
+use crate::manifest::FORMAT_VERSION;
+use crate::place::check_name;
+use crate::{BackupError, Digest, LedgerRules, Manifest, Place, ShardManifest};
+
+/// So often the shards are asked to stand still. Elections, other backups and starved machines come in between.
+const ATTEMPTS: u32 = 20;
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long the answer to a hold or a cut may take: longer than a hold lasts.
+const STEP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a node may take between two pieces of a copy: it writes a large one down first.
+const PIECE_PATIENCE: Duration = Duration::from_secs(600);
+
+/// A session, and what it has a copy of.
+struct Source {
+    session: BackupSession,
+    version: String,
+    shards: Vec<v1::ShardCut>,
+}
+
+/// Takes a backup of all shards, as they are at one moment, and writes it to `place`. Without a name it gets one of the present
+/// time. It counts once this returns; what is broken off is never taken for a backup.
+///
+/// # Errors
+/// [`BackupError`]; the cluster goes on as if nothing had been asked.
+pub async fn take(client: &Client, place: &Place, name: Option<&str>) -> Result<Manifest, BackupError> {
+    let backup_id = Uuid::now_v7();
+    let created_at = created_at(backup_id);
+    let name = name.map_or_else(|| created_at.replace(['-', ':'], ""), str::to_owned);
+    check_name(&name)?;
+    if place.has_files(&name).await? {
+        return Err(BackupError::Exists { name });
+    }
+    let (cluster_id, mut sources) = cut_all(client).await?;
+    let versions: BTreeSet<String> = sources.iter().map(|source| source.version.clone()).collect();
+    let cuts = || sources.iter().flat_map(|source| &source.shards);
+    let shard_count = cuts().count() as u32;
+    let held_us = cuts().map(|cut| cut.held_us).max().unwrap_or(0);
+    let ledger = common_rules(cuts())?;
+
+    let written = sources.iter_mut().map(|source| write_all(source, place, &name));
+    let mut shards: Vec<ShardManifest> = try_join_all(written).await?.into_iter().flatten().collect();
+    shards.sort_by_key(|shard| shard.shard);
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        backup_id,
+        name,
+        created_at,
+        cluster_id,
+        node_versions: versions.into_iter().collect(),
+        shard_count,
+        ledger,
+        held_us,
+        shards,
+    };
+    place.finish(&manifest).await?;
+    Ok(manifest)
+}
+
+/// The time in an id, to the second.
+fn created_at(backup_id: Uuid) -> String {
+    let seconds = backup_id.get_timestamp().map_or(0, |time| time.to_unix().0);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+fn unexpected(message: impl Into<String>) -> BackupError {
+    BackupError::Cluster(ClientError::Unexpected {
+        code: Code::Internal,
+        message: message.into(),
+    })
+}
+
+fn common_rules<'a>(cuts: impl Iterator<Item = &'a v1::ShardCut>) -> Result<LedgerRules, BackupError> {
+    let rules: Vec<LedgerRules> = cuts
+        .filter_map(|cut| cut.rules.as_ref())
+        .map(|rules| LedgerRules {
+            operation_window_ms: rules.operation_window_ms,
+            operation_lead_ms: rules.operation_lead_ms,
+            closed_retention_ms: rules.closed_retention_ms,
+            shipped_retention_ms: rules.shipped_retention_ms,
+            order_decision_ms: rules.order_decision_ms,
+        })
+        .collect();
+    match rules.split_first() {
+        Some((first, rest)) if rest.iter().all(|other| other == first) => Ok(*first),
+        _ => Err(unexpected("the shards were made with different ledger options")),
+    }
+}
+
+/// Copies of all shards as they were at one moment, each in the memory of its leader.
+async fn cut_all(client: &Client) -> Result<(Uuid, Vec<Source>), BackupError> {
+    let mut attempt = 1;
+    loop {
+        match try_cut_all(client).await {
+            Ok(cut) => return Ok(cut),
+            Err(error) if attempt < ATTEMPTS && may_pass(&error) => {
+                tracing::debug!(attempt, %error, "the shards did not stand still together");
+                attempt += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn may_pass(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unavailable { .. } => true,
+        ClientError::Refused(refusal) => holdfast_client::is_retryable(refusal.reason()),
+        _ => false,
+    }
+}
+
+async fn try_cut_all(client: &Client) -> Result<(Uuid, Vec<Source>), ClientError> {
+    let topology = client.refresh_topology().await?;
+    let leaders = leaders(&topology)?;
+    let nodes = &topology.nodes;
+    let sessions = leaders.keys().map(|node_id| async move {
+        let known = nodes.iter().find(|node| node.node_id == *node_id);
+        let node = known.ok_or_else(|| passing(format!("nobody knows where node {node_id} is")))?;
+        let address = client.admin_address_of(node).ok_or_else(|| {
+            ClientError::Options(format!(
+                "the admin port of node {node_id} is not known: give it an admin_address in `peers`"
+            ))
+        })?;
+        client.backup_session(&address).await
+    });
+    let sessions = try_join_all(sessions).await?;
+    let holding = sessions
+        .into_iter()
+        .zip(leaders.values())
+        .map(|(mut session, shards)| async {
+            let hold = Step::Hold(v1::HoldShards {
+                shards: shards.clone(),
+            });
+            match step(&mut session, hold).await? {
+                Answer::Held(held) => Ok((session, held.version)),
+                other => Err(wrong_answer("hold", &other)),
+            }
+        });
+    // Not one is cut before all stand still: the backup is of a moment in between.
+    let held: Vec<(BackupSession, String)> = try_join_all(holding).await?;
+    let cutting = held
+        .into_iter()
+        .zip(leaders.values())
+        .map(|((mut session, version), shards)| async {
+            match step(&mut session, Step::Cut(v1::CutShards {})).await? {
+                Answer::Cut(cut) if cut.shards.iter().map(|cut| cut.shard).eq(shards.iter().copied()) => {
+                    Ok(Source {
+                        session,
+                        version,
+                        shards: cut.shards,
+                    })
+                }
+                other => Err(wrong_answer("cut", &other)),
+            }
+        });
+    let sources = try_join_all(cutting).await?;
+    let cluster_id = Uuid::from_slice(&topology.cluster_id).unwrap_or_default();
+    Ok((cluster_id, sources))
+}
+
+/// The shards of each node that leads any, in order.
+fn leaders(topology: &v1::GetTopologyResponse) -> Result<BTreeMap<u64, Vec<u32>>, ClientError> {
+    let mut leaders: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+    for shard in &topology.shards {
+        if shard.leader_node_id == 0 {
+            return Err(passing(format!("shard {} has no leader", shard.shard)));
+        }
+        leaders.entry(shard.leader_node_id).or_default().push(shard.shard);
+    }
+    leaders.values_mut().for_each(|shards| shards.sort_unstable());
+    Ok(leaders)
+}
+
+fn passing(message: String) -> ClientError {
+    ClientError::Unavailable { message }
+}
+
+fn wrong_answer(to: &str, answer: &Answer) -> ClientError {
+    ClientError::Unexpected {
+        code: Code::Internal,
+        message: format!("a node answered {to} with {}", name_of(answer)),
+    }
+}
+
+fn name_of(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Held(_) => "held",
+        Answer::Cut(_) => "a cut of other shards",
+        Answer::Chunk(_) => "a chunk",
+        Answer::Sent(_) => "sent",
+    }
+}
+
+async fn step(session: &mut BackupSession, step: Step) -> Result<Answer, ClientError> {
+    // A step that cannot be sent: the answer says why.
+    let sent = session.step(step).await;
+    match tokio::time::timeout(STEP_PATIENCE, session.answer()).await {
+        Ok(Ok(answer)) => sent.map(|()| answer),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(passing("a node did not answer in time".to_owned())),
+    }
+}
+
+/// Writes what a session has a copy of, one shard after the other.
+async fn write_all(
+    source: &mut Source,
+    place: &Place,
+    name: &str,
+) -> Result<Vec<ShardManifest>, BackupError> {
+    let mut written = Vec::new();
+    for cut in &source.shards {
+        let send = Step::Send(v1::SendShard { shard: cut.shard });
+        source.session.step(send).await?;
+        let file = Manifest::file_of(cut.shard);
+        let (bytes, state_digest) = write_one(&mut source.session, cut.shard, place, name, &file).await?;
+        written.push(ShardManifest {
+            shard: cut.shard,
+            file,
+            bytes,
+            state_digest,
+            term: cut.term,
+            log_index: cut.log_index,
+            log_time_ms: cut.log_time_ms,
+            last_seq: cut.last_seq,
+        });
+    }
+    Ok(written)
+}
+
+async fn write_one(
+    session: &mut BackupSession,
+    shard: u32,
+    place: &Place,
+    name: &str,
+    file: &str,
+) -> Result<(u64, Digest), BackupError> {
+    let path = place.path(name, file);
+    let unwritten = |source| BackupError::Write {
+        file: path.to_string(),
+        source,
+    };
+    let mut writer = BufWriter::new(place.store(), path.clone());
+    let mut hasher = blake3::Hasher::new();
+    let sent = loop {
+        let answer = tokio::time::timeout(PIECE_PATIENCE, session.answer()).await;
+        match answer.map_err(|_| passing("a node did not go on sending a copy".to_owned()))?? {
+            Answer::Chunk(chunk) => {
+                hasher.update(&chunk);
+                writer.write_all(&chunk).await.map_err(unwritten)?;
+            }
+            Answer::Sent(sent) => break sent,
+            other => return Err(wrong_answer("send", &other).into()),
+        }
+    };
+    let (bytes, digest) = (hasher.count(), Digest(*hasher.finalize().as_bytes()));
+    let differs = |what: &str| BackupError::Transfer {
+        shard,
+        what: what.to_owned(),
+    };
+    if sent.bytes != bytes {
+        return Err(differs("its size is another one"));
+    }
+    if sent.state_digest != digest.0.as_slice() {
+        return Err(differs("its bytes have another digest than its state"));
+    }
+    writer.shutdown().await.map_err(unwritten)?;
+    Ok((bytes, digest))
+}

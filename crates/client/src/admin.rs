@@ -1,0 +1,147 @@
+//! The client of operators. It speaks to the admin ports of the nodes, which clients do not reach.
+
+use std::time::Duration;
+
+use holdfast_proto::v1;
+use holdfast_proto::v1::admin_client::AdminClient as Service;
+use tonic::Request;
+
+use crate::call::Kind;
+use crate::client::Client;
+use crate::routes::{Route, Routes};
+use crate::{ClientError, ClientOptions};
+
+/// A connection to the admin ports of a cluster. Any node takes any call, so one address is enough; with several, the next is
+/// tried when one does not answer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AdminClient(Client);
+
+impl AdminClient {
+    /// A client for these admin ports. Connects when it is first used.
+    ///
+    /// # Errors
+    /// [`ClientError::Options`] when an endpoint is not an address.
+    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        Client::with_routes(options, Routes::fixed()).map(Self)
+    }
+
+    /// The same connections with another deadline for each call.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self(self.0.with_deadline(deadline))
+    }
+
+    /// Hands a shard's leadership over. Asking twice for the same node is asking once: the answer says who leads.
+    ///
+    /// # Errors
+    /// [`ClientError`] says whether the request had no effect or may have had one.
+    pub async fn transfer_leader(
+        &self,
+        request: v1::TransferLeaderRequest,
+    ) -> Result<v1::TransferLeaderResponse, ClientError> {
+        self.0
+            .call(
+                Kind::Mutation,
+                |_| Route::Any,
+                request,
+                |channel, request: Request<v1::TransferLeaderRequest>| async move {
+                    Service::new(channel).transfer_leader(request).await
+                },
+            )
+            .await
+    }
+
+    /// Members, waiting nodes, and where replicas are and should be, as the asked node knows it.
+    ///
+    /// # Errors
+    /// [`ClientError`] says whether the request had no effect or may have had one.
+    pub async fn get_placement(
+        &self,
+        request: v1::GetPlacementRequest,
+    ) -> Result<v1::GetPlacementResponse, ClientError> {
+        self.0
+            .call(
+                Kind::Read,
+                |_| Route::Any,
+                request,
+                |channel, request: Request<v1::GetPlacementRequest>| async move {
+                    Service::new(channel).get_placement(request).await
+                },
+            )
+            .await
+    }
+
+    /// Takes a node in that has introduced itself. Of one that is a member already nothing changes.
+    ///
+    /// # Errors
+    /// [`ClientError`] says whether the request had no effect or may have had one.
+    pub async fn add_node(&self, request: v1::AddNodeRequest) -> Result<v1::PlacementChange, ClientError> {
+        self.0
+            .call(
+                Kind::Mutation,
+                |_| Route::Any,
+                request,
+                |channel, request: Request<v1::AddNodeRequest>| async move {
+                    Service::new(channel).add_node(request).await
+                },
+            )
+            .await
+    }
+
+    /// Begins to move the replicas of nodes to others, or takes that back. Asking twice is asking once.
+    ///
+    /// # Errors
+    /// [`ClientError`] says whether the request had no effect or may have had one.
+    pub async fn drain_node(
+        &self,
+        request: v1::DrainNodeRequest,
+    ) -> Result<v1::PlacementChange, ClientError> {
+        self.0
+            .call(
+                Kind::Mutation,
+                |_| Route::Any,
+                request,
+                |channel, request: Request<v1::DrainNodeRequest>| async move {
+                    Service::new(channel).drain_node(request).await
+                },
+            )
+            .await
+    }
+
+    /// Forgets a node that has no replicas. Of one that is no member nothing changes.
+    ///
+    /// # Errors
+    /// [`ClientError`] says whether the request had no effect or may have had one.
+    pub async fn remove_node(
+        &self,
+        request: v1::RemoveNodeRequest,
+    ) -> Result<v1::PlacementChange, ClientError> {
+        self.0
+            .call(
+                Kind::Mutation,
+                |_| Route::Any,
+                request,
+                |channel, request: Request<v1::RemoveNodeRequest>| async move {
+                    Service::new(channel).remove_node(request).await
+                },
+            )
+            .await
+    }
+
+    /// Begins to spread replicas evenly. Asking twice is asking once.
+    ///
+    /// # Errors
+    /// [`ClientError`] says whether the request had no effect or may have had one.
+    pub async fn rebalance(&self, request: v1::RebalanceRequest) -> Result<v1::PlacementChange, ClientError> {
+        self.0
+            .call(
+                Kind::Mutation,
+                |_| Route::Any,
+                request,
+                |channel, request: Request<v1::RebalanceRequest>| async move {
+                    Service::new(channel).rebalance(request).await
+                },
+            )
+            .await
+    }
+}

@@ -1,0 +1,71 @@
+//! `holdfast backup create`.
+
+use holdfast_backup::{Place, ShardManifest, take};
+use serde_json::json;
+
+use crate::context::Context;
+
+/// Arguments of `holdfast backup create`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "All shards take nothing new into their logs for some milliseconds, while their ledgers are copied in memory; requests
+wait so long. Then the copies are written. The backup counts once its manifest is there, which is written last.
+The caller needs the verb `admin`.
+
+Examples:
+  holdfast backup create --to ./backups
+  holdfast backup create --to s3://bucket/holdfast --name before-the-sale"
+)]
+pub(crate) struct Args {
+    /// A folder, file:///folder or s3://bucket/prefix
+    #[arg(long, value_name = "URL|FOLDER")]
+    to: String,
+    /// How to call it; without it, the present time
+    #[arg(long)]
+    name: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let place = Place::open(&args.to)?;
+    let manifest = take(context.client()?, &place, args.name.as_deref()).await?;
+    if context.json {
+        context.output.json(&json!({ "backup": manifest }))?;
+        return Ok(());
+    }
+    let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
+    context.output.line(format!(
+        "backup {} is written: {} shards, {bytes} bytes; writes waited for {:.1} ms at most",
+        manifest.name,
+        manifest.shard_count,
+        manifest.held_us as f64 / 1000.0
+    ))?;
+    context.output.line("")?;
+    let rows: Vec<Vec<String>> = manifest.shards.iter().map(row).collect();
+    context.output.table(&HEADERS, &rows)?;
+    context.output.note(format!(
+        "prove it with `holdfast backup verify --from {} --name {}`",
+        args.to, manifest.name
+    ));
+    Ok(())
+}
+
+pub(super) const HEADERS: [&str; 6] = [
+    "SHARD",
+    "LOG INDEX",
+    "LOG TIME",
+    "LAST CHANGE",
+    "BYTES",
+    "STATE DIGEST",
+];
+
+/// A shard of a manifest in a table.
+pub(super) fn row(shard: &ShardManifest) -> Vec<String> {
+    vec![
+        shard.shard.to_string(),
+        shard.log_index.to_string(),
+        shard.log_time_ms.to_string(),
+        shard.last_seq.to_string(),
+        shard.bytes.to_string(),
+        shard.state_digest.to_string(),
+    ]
+}

@@ -1,0 +1,97 @@
+//! `holdfast backup cut-archive`.
+
+use futures::future::try_join_all;
+use holdfast_backup::{Place, ShardManifest};
+use holdfast_changes::archive::{Archive, Cut, Format};
+use serde_json::json;
+
+use crate::context::Context;
+
+/// Arguments of `holdfast backup cut-archive`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A restored cluster numbers its changes on from the backup's. What the old cluster archived after the backup never happened
+for it. This copies the archived changes up to the backup to another place; exports of the restored cluster go on there.
+The old archive is not changed. Running it again goes on where it was broken off.
+
+Examples:
+  holdfast backup cut-archive --from s3://bucket/holdfast --name 20261121T093000Z --archive s3://bucket/lake --to s3://bucket/lake-2"
+)]
+pub(crate) struct Args {
+    /// Where the backup is: a folder, file:///folder or s3://bucket/prefix
+    #[arg(long, value_name = "URL|FOLDER")]
+    from: String,
+    /// Which backup
+    #[arg(long)]
+    name: String,
+    /// The old cluster's archive of Parquet files
+    #[arg(long, value_name = "URL|FOLDER")]
+    archive: String,
+    /// Where the restored cluster's archive shall be
+    #[arg(long, value_name = "URL|FOLDER")]
+    to: String,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let backup = Place::open_existing(&args.from)?.backup(&args.name).await?;
+    let old = Archive::open_existing(&args.archive, Format::Parquet)?;
+    let new = Archive::open(&args.to, Format::Parquet)?;
+    let shards = &backup.manifest().shards;
+    let copied: Vec<u64> = try_join_all(shards.iter().map(|shard| copy(&old, &new, shard))).await?;
+    if context.json {
+        let shards: Vec<_> = shards
+            .iter()
+            .zip(&copied)
+            .map(|(shard, copied)| json!({ "shard": shard.shard, "last_seq": shard.last_seq, "copied": copied }))
+            .collect();
+        context.output.json(&json!({ "shards": shards }))?;
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = shards
+        .iter()
+        .zip(&copied)
+        .map(|(shard, copied)| {
+            vec![
+                shard.shard.to_string(),
+                shard.last_seq.to_string(),
+                copied.to_string(),
+            ]
+        })
+        .collect();
+    context
+        .output
+        .table(&["SHARD", "THROUGH CHANGE", "COPIED NOW"], &rows)?;
+    Ok(())
+}
+
+/// Copies a shard's changes up to the backup's last, and says how many.
+async fn copy(old: &Archive, new: &Archive, shard: &ShardManifest) -> anyhow::Result<u64> {
+    let files = old.files(shard.shard).await?;
+    let archived = files.last().map_or(0, |file| file.last_seq);
+    anyhow::ensure!(
+        archived >= shard.last_seq,
+        "the archive ends with change {archived} of shard {}, before the backup's last change {}: what is missing is \
+         in no cluster any more unless the old one can still be exported",
+        shard.shard,
+        shard.last_seq
+    );
+    let mut writer = new.writer(shard.shard, Cut::default()).await?;
+    let mut copied = 0;
+    for file in files {
+        let from_seq = writer.next_seq();
+        if file.last_seq < from_seq || file.first_seq > shard.last_seq {
+            continue;
+        }
+        let mut changes = old.read(&file).await?;
+        changes.retain(|change| from_seq <= change.seq && change.seq <= shard.last_seq);
+        copied += changes.len() as u64;
+        writer.push(changes).await?;
+    }
+    writer.flush().await?;
+    anyhow::ensure!(
+        writer.next_seq() == shard.last_seq + 1,
+        "--to holds changes of shard {} after the backup already: give an empty place",
+        shard.shard
+    );
+    Ok(copied)
+}

@@ -1,0 +1,295 @@
+//! How a node gets its part in a cluster.
+//!
+//! The first nodes ask each other; when every node that the configuration lists has said that it has no part in a cluster either,
+//! and with which disk, all of them know the same genesis and begin. A node that hears of a cluster instead never begins one of its
+//! own: it waits to be admitted. So a node that lost its disk cannot found a second cluster beside the first, nor vote in the first
+//! as who it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::seats::section;
+use super::state::{Directory, Genesis, Newcomer, Place, decode, encode};
+use super::{Membership, Part};
+
+/// How often a node without a part asks again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a node says when it introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Introduction {
+    newcomer: Newcomer,
+    shard_count: u32,
+    replication_factor: u32,
+    /// The nodes that its configuration lists.
+    listed: BTreeSet<u64>,
+    /// The backup that its data begins with.
+    restored_from: Option<[u8; 16]>,
+    /// It has a part already, and only asks whether that still is so: it does not wait to be let in.
+    has_part: bool,
+}
+
+/// What it hears.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Heard {
+    /// The one that was asked has no part in a cluster either.
+    NoClusterYet(Introduction),
+    /// This node is a member.
+    Member {
+        generation: u32,
+        /// With whom it founded the cluster, if it did.
+        genesis: Option<Genesis>,
+    },
+    /// There is a cluster, and this node is not in it, or with another disk.
+    Stranger {
+        known_with_another_disk: bool,
+        /// The cluster's nodes, as the one that was asked knows them: each of them may be asked to admit this node.
+        members: BTreeMap<u64, Place>,
+    },
+}
+
+impl Membership {
+    fn introduction(&self, has_part: bool) -> Introduction {
+        Introduction {
+            newcomer: self.own.clone(),
+            shard_count: self.config.shards.count,
+            replication_factor: self.config.cluster.replication_factor,
+            listed: self.configured.iter().map(|node| node.node_id).collect(),
+            restored_from: self
+                .stores
+                .restored
+                .as_ref()
+                .map(|restored| *restored.backup_id.as_bytes()),
+            has_part,
+        }
+    }
+}
+
+/// Answers an introduction.
+pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Result<Heard, String> {
+    let introduction: Introduction = decode(payload)?;
+    let newcomer = introduction.newcomer;
+    if newcomer.node_id != from {
+        return Err(format!(
+            "node {from} introduces itself as node {}",
+            newcomer.node_id
+        ));
+    }
+    let genesis = match membership.part.lock().as_ref() {
+        None => return Ok(Heard::NoClusterYet(membership.introduction(false))),
+        Some(part) => part.genesis.clone(),
+    };
+    if introduction.shard_count != membership.config.shards.count {
+        return Err(format!(
+            "this cluster has {} shards, node {from} is configured for {}: correct its shards.count",
+            membership.config.shards.count, introduction.shard_count
+        ));
+    }
+    let founded_with = |genesis: &Genesis| {
+        let mut founders = genesis.founders.iter();
+        founders.any(|founder| founder.node_id == from && founder.disk_id == newcomer.disk_id)
+    };
+    let view = membership.view();
+    if introduction.has_part && !view.is_founded() {
+        return Err("this node does not know the directory yet".to_owned());
+    }
+    let member = view.members.get(&from);
+    let heard = match member {
+        Some(member) if member.disk_id == newcomer.disk_id => Heard::Member {
+            generation: member.generation,
+            genesis: genesis.filter(|_| member.generation == 0),
+        },
+        // A founder that was away while the others began, and comes before the directory does.
+        None if !view.is_founded() && genesis.as_ref().is_some_and(founded_with) => Heard::Member {
+            generation: 0,
+            genesis,
+        },
+        _ => {
+            if !introduction.has_part {
+                let mut waiting = membership.waiting.lock();
+                waiting.insert(from, (newcomer, Instant::now()));
+            }
+            Heard::Stranger {
+                known_with_another_disk: member.is_some(),
+                members: places(&view),
+            }
+        }
+    };
+    Ok(heard)
+}
+
+fn places(directory: &Directory) -> BTreeMap<u64, Place> {
+    let members = directory.members.iter();
+    members
+        .map(|(node, member)| (*node, member.place.clone()))
+        .collect()
+}
+
+/// Asks until this node has a part in a cluster.
+pub(super) async fn find_part(membership: &Membership) -> Part {
+    let mut learnt = BTreeMap::new();
+    loop {
+        match ask_all(membership, &mut learnt).await {
+            Ok(part) => return part,
+            Err(obstacle) => {
+                let news = membership.obstacle.lock().replace(obstacle.clone());
+                if news.as_ref() != Some(&obstacle) {
+                    tracing::info!(obstacle, "no part in a cluster yet");
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Do the others say that this node, which has a part, is not a member any more? They stop telling it what the directory decides when
+/// it is removed, so it may never learn that from the directory itself.
+pub(super) async fn is_out(membership: &Membership) -> bool {
+    let payload = encode(&membership.introduction(true));
+    let own_id = membership.own.node_id;
+    let nodes = membership.nodes();
+    let others = nodes
+        .iter()
+        .map(|node| node.node_id)
+        .filter(|node| *node != own_id);
+    let asked = others.map(|node| membership.peers.introduce(node, payload.clone()));
+    let answers = join_all(asked).await;
+    let heard: Vec<Heard> = answers
+        .into_iter()
+        .flatten()
+        .flat_map(|answer| decode(&answer))
+        .collect();
+    let says_member = |heard: &Heard| matches!(heard, Heard::Member { .. });
+    let says_stranger = |heard: &Heard| matches!(heard, Heard::Stranger { .. });
+    heard.iter().any(says_stranger) && !heard.iter().any(says_member)
+}
+
+/// Asks the nodes that the configuration lists, and those of which they have told: the leader of the directory has to hear of this
+/// node, whoever it is.
+async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, Place>) -> Result<Part, String> {
+    let own = membership.introduction(false);
+    let payload = encode(&own);
+    let own_id = membership.own.node_id;
+    let all: BTreeSet<u64> = own.listed.iter().chain(learnt.keys()).copied().collect();
+    let others = all.into_iter().filter(|node| *node != own_id);
+    let asked = others.map(|node| {
+        let payload = payload.clone();
+        async move { (node, membership.peers.introduce(node, payload).await) }
+    });
+    let mut heard = Vec::new();
+    for (node, answer) in join_all(asked).await {
+        let answer = answer.map_err(|error| error.to_string());
+        heard.push((node, answer.and_then(|answer| decode::<Heard>(&answer))));
+    }
+    let told = heard.iter().find_map(|(_, heard)| match heard {
+        Ok(Heard::Stranger { members, .. }) if !members.is_empty() => Some(members),
+        _ => None,
+    });
+    if let Some(members) = told.filter(|members| *members != learnt) {
+        learnt.clone_from(members);
+        let unlisted = members.iter().filter(|(node, _)| !own.listed.contains(node));
+        let mut nodes = membership.configured.clone();
+        nodes.extend(unlisted.map(|(node, place)| section(*node, place)));
+        if let Err(error) = membership.peers.set_nodes(&nodes) {
+            tracing::warn!(%error, "not all nodes of the cluster can be reached");
+        }
+    }
+    judge(&own, heard)
+}
+
+fn beginning(introduction: &Introduction) -> String {
+    match introduction.restored_from {
+        None => "empty".to_owned(),
+        Some(backup) => format!("with backup {}", uuid::Uuid::from_bytes(backup)),
+    }
+}
+
+/// What the answers come to: a part, or what stands in its way.
+fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result<Part, String> {
+    let mut founders = vec![own.newcomer.clone()];
+    let mut silent = Vec::new();
+    let mut stranger = None;
+    for (node, heard) in heard {
+        match heard {
+            Ok(Heard::Member { generation, genesis }) => {
+                return Ok(Part {
+                    generation,
+                    genesis,
+                    seats: Default::default(),
+                    seats_version: 0,
+                });
+            }
+            Ok(Heard::Stranger {
+                known_with_another_disk,
+                ..
+            }) => {
+                stranger = Some(stranger.unwrap_or(false) || known_with_another_disk);
+            }
+            Ok(Heard::NoClusterYet(other)) => {
+                if other.newcomer.node_id != node {
+                    return Err(format!("node {node} calls itself {}", other.newcomer.node_id));
+                }
+                let differs = [
+                    (own.listed != other.listed, "peers"),
+                    (own.shard_count != other.shard_count, "shards.count"),
+                    (
+                        own.replication_factor != other.replication_factor,
+                        "cluster.replication_factor",
+                    ),
+                ];
+                if own.restored_from != other.restored_from {
+                    return Err(format!(
+                        "node {node} began {}, this one {}: restore every node of a new cluster from the same backup before its first start",
+                        beginning(&other),
+                        beginning(own),
+                    ));
+                }
+                if let Some((_, key)) = differs.iter().find(|(differs, _)| *differs) {
+                    return Err(format!(
+                        "node {node} has another {key} in its configuration: it must be the same on every node that founds a cluster"
+                    ));
+                }
+                founders.push(other.newcomer);
+            }
+            Err(why) => silent.push(format!("node {node} ({why})")),
+        }
+    }
+    let own_id = own.newcomer.node_id;
+    match stranger {
+        Some(true) => {
+            return Err(format!(
+                "the cluster knows node {own_id} with another disk: its replicas are being given to this one"
+            ));
+        }
+        Some(false) => {
+            return Err(format!(
+                "waiting to be admitted: run `holdfast cluster add {own_id}`"
+            ));
+        }
+        None => {}
+    }
+    if !silent.is_empty() {
+        return Err(format!(
+            "a cluster is founded when all its first nodes are there: waiting for {}",
+            silent.join(", ")
+        ));
+    }
+    founders.sort_by_key(|founder| founder.node_id);
+    Ok(Part {
+        generation: 0,
+        genesis: Some(Genesis {
+            shard_count: own.shard_count,
+            replication_factor: own.replication_factor,
+            founders,
+        }),
+        seats: Default::default(),
+        seats_version: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests;

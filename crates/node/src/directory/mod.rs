@@ -1,0 +1,319 @@
+//! Who belongs to the cluster and where replicas are: the directory, and this node's part in keeping it true.
+//!
+//! ```text
+//!  founding ──> directory (a Raft group of all nodes) ──> seats: this node's replicas come and go
+//!  (or joining)      ^                └──> peers, topology
+//!                    └── lead: whoever leads the directory plans moves; whoever leads a shard makes them, step by step
+//! ```
+//! - [`state`] is what is agreed on; [`plan`] says where replicas should be. Both are pure.
+//! - [`founding`] is how a node gets its part: the first nodes agree on a genesis, later ones introduce themselves and wait until an
+//!   operator admits them. **A node takes part under the identity of its disk.** One that comes back with an empty disk is told
+//!   apart by the disk's id, and gets replicas under new numbers, as a learner first: what it has forgotten it can never deny.
+//! - [`seats`] starts and ends this node's replicas as the directory says.
+//! - [`lead`] does what leaders do.
+
+mod founding;
+mod lead;
+pub(crate) mod plan;
+mod seats;
+pub(crate) mod state;
+
+pub(crate) use lead::lead;
+pub(crate) use seats::{keep_seats, take_part};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_shard::{DocumentHandle, PeerTransport, ShardHandle, SubmitError, Threads};
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::state::{Directory, DirectoryAnswer, DirectoryCommand, Genesis, Newcomer, Place, decode, encode};
+use crate::NodeConfig;
+use crate::config::PeerSection;
+use crate::peers::{Identity, Peers};
+use crate::stores::{Stores, StoresError};
+use crate::tasks::Tasks;
+
+/// What the directory's group is called between nodes, where shards have their numbers.
+pub(crate) const DIRECTORY: u32 = u32::MAX;
+
+/// What the facts call a node's part in its cluster.
+const PART: &str = "part in the cluster";
+
+/// Who has not introduced itself again for so long is gone.
+const WAITING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A node's part in its cluster, kept on its disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    /// Of its replica of the directory.
+    generation: u32,
+    /// For a founder: with whom it founded the cluster.
+    genesis: Option<Genesis>,
+    /// The replicas that it has on its disk: shard and generation.
+    seats: BTreeMap<u32, u32>,
+    /// The version of the directory that said so. After a restart the directory may be read from an older one on, and what that says
+    /// of replicas is over: one that was erased since must never be begun again.
+    seats_version: u64,
+}
+
+/// This node's membership in the cluster. Shared by everything that asks or serves.
+pub(crate) struct Membership {
+    pub(crate) identity: Identity,
+    own: Newcomer,
+    config: NodeConfig,
+    /// As the configuration has them, this node's ports filled in.
+    configured: Vec<PeerSection>,
+    threads: Threads,
+    stores: Stores,
+    peers: Peers,
+    tasks: Tasks,
+    stopping: CancellationToken,
+    transport: Arc<dyn PeerTransport>,
+    shards: Arc<[ShardHandle]>,
+    part: Mutex<Option<Part>>,
+    document: RwLock<Option<DocumentHandle<Directory>>>,
+    view: watch::Sender<Arc<Directory>>,
+    nodes: RwLock<Arc<[PeerSection]>>,
+    waiting: Mutex<BTreeMap<u64, (Newcomer, Instant)>>,
+    /// What stands in the way of a part in the cluster.
+    obstacle: Mutex<Option<String>>,
+    /// The directory has named this node since it started.
+    was_member: AtomicBool,
+    fatal: watch::Sender<Option<String>>,
+}
+
+/// What it takes to be a member.
+pub(crate) struct MembershipParts {
+    pub(crate) identity: Identity,
+    pub(crate) config: NodeConfig,
+    pub(crate) configured: Vec<PeerSection>,
+    pub(crate) threads: Threads,
+    pub(crate) stores: Stores,
+    pub(crate) peers: Peers,
+    pub(crate) tasks: Tasks,
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Why this node cannot take its part.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipStartError {
+    /// Its disk cannot be used.
+    #[error(transparent)]
+    Stores(#[from] StoresError),
+    /// What it wrote down about its part cannot be read.
+    #[error(
+        "this node's part in the cluster is not readable on its disk: {0}; empty its data folder and let it join again"
+    )]
+    Part(String),
+    /// A replica did not start.
+    #[error(transparent)]
+    Replica(#[from] holdfast_shard::StartError),
+    /// An address cannot be one.
+    #[error(transparent)]
+    Address(#[from] crate::peers::PeerAddressError),
+    /// Starting panicked.
+    #[error("starting a replica failed: {0}")]
+    Defect(String),
+}
+
+impl Membership {
+    /// Without a part yet, or with the one that its disk remembers.
+    pub(crate) fn new(parts: MembershipParts) -> Result<Arc<Self>, MembershipStartError> {
+        let MembershipParts {
+            identity,
+            config,
+            configured,
+            threads,
+            stores,
+            peers,
+            tasks,
+            stopping,
+        } = parts;
+        let disk_id = stores.facts.disk_id().map_err(StoresError::Facts)?;
+        let part = stores.facts.kept(PART).map_err(StoresError::Facts)?;
+        let part: Option<Part> = part
+            .map(|bytes| decode(&bytes))
+            .transpose()
+            .map_err(MembershipStartError::Part)?;
+        let place = configured
+            .iter()
+            .find(|node| node.node_id == identity.node_id)
+            .map(|node| Place {
+                client_address: node.client_address.clone(),
+                peer_address: node.peer_address.clone(),
+                admin_address: node.admin_address.clone().unwrap_or_default(),
+                zone: config.node.zone.clone(),
+            });
+        let own = Newcomer {
+            node_id: identity.node_id,
+            disk_id,
+            place: place.unwrap_or_default(),
+        };
+        let transport: Arc<dyn PeerTransport> = Arc::new(peers.clone());
+        let shards = (0..config.shards.count)
+            .map(|shard| ShardHandle::elsewhere(shard, identity.node_id, Arc::clone(&transport)))
+            .collect();
+        let membership = Self {
+            identity,
+            own,
+            nodes: RwLock::new(configured.clone().into()),
+            config,
+            configured,
+            threads,
+            stores,
+            peers,
+            tasks,
+            stopping,
+            transport,
+            shards,
+            part: Mutex::new(part),
+            document: RwLock::new(None),
+            view: watch::Sender::new(Arc::default()),
+            waiting: Mutex::default(),
+            obstacle: Mutex::new(Some("the node has no part in a cluster yet".to_owned())),
+            was_member: AtomicBool::new(false),
+            fatal: watch::Sender::new(None),
+        };
+        membership.peers.set_nodes(&membership.configured)?;
+        Ok(Arc::new(membership))
+    }
+
+    /// All shards, in order, whether this node has replicas of them or not.
+    pub(crate) fn shards(&self) -> &Arc<[ShardHandle]> {
+        &self.shards
+    }
+
+    /// The nodes of the cluster, as far as known.
+    pub(crate) fn nodes(&self) -> Arc<[PeerSection]> {
+        Arc::clone(&self.nodes.read())
+    }
+
+    /// The directory as this node has it.
+    pub(crate) fn view(&self) -> Arc<Directory> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// The directory's group, once this node is in it.
+    pub(crate) fn document(&self) -> Option<DocumentHandle<Directory>> {
+        self.document.read().clone()
+    }
+
+    /// What stands in the way of a part in the cluster.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        self.obstacle.lock().clone()
+    }
+
+    /// Nodes that introduced themselves and are not members, by their ids.
+    pub(crate) fn waiting(&self) -> Vec<Newcomer> {
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|_, (_, at)| at.elapsed() < WAITING_PATIENCE);
+        let members = self.view();
+        let strangers = waiting.values().filter(|(newcomer, _)| {
+            let member = members.members.get(&newcomer.node_id);
+            member.is_none_or(|member| member.disk_id != newcomer.disk_id)
+        });
+        strangers.map(|(newcomer, _)| newcomer.clone()).collect()
+    }
+
+    /// The members that can be reached from here, this node among them.
+    pub(crate) fn live(&self) -> BTreeSet<u64> {
+        let view = self.view();
+        let live = view.members.keys().filter(|node| self.peers.is_reachable(**node));
+        live.copied().collect()
+    }
+
+    /// Has the directory do something.
+    ///
+    /// # Errors
+    /// The directory's refusal, or why it did not answer.
+    pub(crate) async fn ask(&self, command: &DirectoryCommand, deadline: Instant) -> Result<bool, AskError> {
+        let document = self.document().ok_or(AskError::NoPart)?;
+        let answer = document.propose(encode(command), deadline).await?;
+        let answer: DirectoryAnswer = decode(&answer).map_err(AskError::Refused)?;
+        answer.map_err(AskError::Refused)
+    }
+
+    /// Resolves with the reason when this node must stop.
+    pub(crate) async fn fatal(&self) -> String {
+        let mut fatal = self.fatal.subscribe();
+        let reason = match fatal.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone(),
+            Err(_) => None,
+        };
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Starts a task that ends with the node.
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.stopping.clone();
+        self.tasks.spawn(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
+
+    fn must_stop(&self, why: String) {
+        self.fatal.send_replace(Some(why));
+    }
+
+    fn remember(&self, change: impl FnOnce(&mut Part)) -> Result<(), StoresError> {
+        let part = {
+            let mut part = self.part.lock();
+            if let Some(part) = part.as_mut() {
+                change(part);
+            }
+            part.clone()
+        };
+        match part {
+            Some(part) => Ok(self.stores.facts.keep(PART, &encode(&part))?),
+            None => Ok(()),
+        }
+    }
+
+    /// Answers another node's introduction.
+    pub(crate) fn introduced(&self, from: u64, payload: &[u8]) -> Result<Bytes, String> {
+        founding::answer(self, from, payload).map(|heard| encode(&heard))
+    }
+
+    /// Hands leadership of the directory over, before this node stops.
+    pub(crate) async fn hand_over(&self) {
+        if let Some(document) = self.document() {
+            document.hand_over().await;
+        }
+    }
+
+    /// Ends this node's replica of the directory. Those of shards are ended by who has their handles.
+    pub(crate) async fn stop(&self) {
+        let document = self.document.write().take();
+        if let Some(document) = document {
+            document.stop().await;
+        }
+    }
+}
+
+/// Why the directory did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AskError {
+    /// It refuses.
+    #[error("{0}")]
+    Refused(String),
+    /// This node is not in it.
+    #[error("this node has no part in a cluster yet")]
+    NoPart,
+    /// It did not answer.
+    #[error("the directory of the cluster did not decide: {0}")]
+    Unanswered(#[from] SubmitError),
+}

@@ -1,0 +1,270 @@
+//! Where replicas should be, and the next one to move.
+//!
+//! Pure functions of the directory: a dry run is the same functions asked until they have no more to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::state::{Directory, DirectoryCommand};
+
+/// A replica that should come, go, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) shard: u32,
+    pub(crate) from: Option<u64>,
+    pub(crate) to: Option<u64>,
+    pub(crate) why: Why,
+}
+
+/// Why a replica moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its node is drained.
+    Drain,
+    /// The shard has fewer replicas than it should.
+    TooFew,
+    /// The shard has more replicas than it should.
+    TooMany,
+    /// Two replicas would be lost with one zone.
+    Zones,
+    /// One node has more replicas than another.
+    Load,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drain => "its node is drained",
+            Self::TooFew => "the shard has too few replicas",
+            Self::TooMany => "the shard has too many replicas",
+            Self::Zones => "two replicas share a zone",
+            Self::Load => "another node has fewer replicas",
+        })
+    }
+}
+
+impl Move {
+    /// The shard's nodes after it.
+    pub(crate) fn nodes(&self, directory: &Directory) -> BTreeSet<u64> {
+        let placement = directory.placements.get(self.shard as usize);
+        let mut nodes = placement.map(|placement| placement.nodes()).unwrap_or_default();
+        if let Some(from) = self.from {
+            nodes.remove(&from);
+        }
+        nodes.extend(self.to);
+        nodes
+    }
+
+    /// What to ask of the directory for it.
+    pub(crate) fn command(&self, directory: &Directory) -> DirectoryCommand {
+        DirectoryCommand::Place {
+            shard: self.shard,
+            nodes: self.nodes(directory),
+        }
+    }
+}
+
+/// How many replicas each member has.
+fn loads(directory: &Directory) -> BTreeMap<u64, usize> {
+    let mut loads: BTreeMap<u64, usize> = directory.members.keys().map(|node| (*node, 0)).collect();
+    for node in directory
+        .placements
+        .iter()
+        .flat_map(|placement| placement.nodes())
+    {
+        *loads.entry(node).or_default() += 1;
+    }
+    loads
+}
+
+/// How many pairs of these nodes share a zone. A zone that nobody named is shared with nobody.
+fn shared_zones(directory: &Directory, nodes: &BTreeSet<u64>) -> usize {
+    let zones: Vec<&str> = nodes
+        .iter()
+        .filter_map(|node| directory.members.get(node))
+        .map(|member| member.place.zone.as_str())
+        .filter(|zone| !zone.is_empty())
+        .collect();
+    let pairs = zones.iter().enumerate();
+    pairs
+        .map(|(at, zone)| zones[at + 1..].iter().filter(|other| *other == zone).count())
+        .sum()
+}
+
+fn with(nodes: &BTreeSet<u64>, node: u64) -> BTreeSet<u64> {
+    nodes.iter().copied().chain([node]).collect()
+}
+
+fn without(nodes: &BTreeSet<u64>, node: u64) -> BTreeSet<u64> {
+    nodes.iter().copied().filter(|other| *other != node).collect()
+}
+
+/// The node for one more replica beside these.
+fn best(directory: &Directory, nodes: &BTreeSet<u64>, live: &BTreeSet<u64>) -> Option<u64> {
+    let loads = loads(directory);
+    let candidates = directory
+        .members
+        .iter()
+        .filter(|(node, member)| !member.draining && live.contains(node) && !nodes.contains(node));
+    candidates
+        .map(|(node, _)| *node)
+        .min_by_key(|node| (shared_zones(directory, &with(nodes, *node)), loads[node], *node))
+}
+
+/// The nodes for one more shard of a cluster that is being founded.
+pub(crate) fn first_nodes(directory: &Directory) -> BTreeSet<u64> {
+    let all: BTreeSet<u64> = directory.members.keys().copied().collect();
+    let mut nodes = BTreeSet::new();
+    while nodes.len() < directory.replication_factor as usize {
+        match best(directory, &nodes, &all) {
+            Some(node) => nodes.insert(node),
+            None => break,
+        };
+    }
+    nodes
+}
+
+/// The next replica to move. Only shards that are settled are looked at, and only nodes in `live` get any.
+pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<Move> {
+    let settled = || {
+        (0..)
+            .zip(&directory.placements)
+            .filter(|(_, placement)| placement.is_settled())
+            .map(|(shard, placement): (u32, _)| (shard, placement.nodes()))
+    };
+    let goes = |node: &u64| directory.members.get(node).is_none_or(|member| member.draining);
+    let wanted = directory.replication_factor as usize;
+    for (shard, nodes) in settled() {
+        if let Some(from) = nodes.iter().copied().find(goes) {
+            let rest = without(&nodes, from);
+            let to = best(directory, &rest, live).filter(|_| rest.len() < wanted);
+            if to.is_some() || rest.len() >= wanted {
+                let why = Why::Drain;
+                return Some(Move {
+                    shard,
+                    from: Some(from),
+                    to,
+                    why,
+                });
+            }
+        }
+    }
+    for (shard, nodes) in settled() {
+        if nodes.len() < wanted
+            && let Some(to) = best(directory, &nodes, live)
+        {
+            let why = Why::TooFew;
+            return Some(Move {
+                shard,
+                from: None,
+                to: Some(to),
+                why,
+            });
+        }
+        if nodes.len() > wanted {
+            let loads = loads(directory);
+            let worst = nodes.iter().copied().min_by_key(|node| {
+                let left = shared_zones(directory, &without(&nodes, *node));
+                (left, std::cmp::Reverse(loads.get(node).copied()), *node)
+            });
+            let why = Why::TooMany;
+            return Some(Move {
+                shard,
+                from: worst,
+                to: None,
+                why,
+            });
+        }
+    }
+    if !directory.balancing {
+        return None;
+    }
+    let loads = loads(directory);
+    let mut spread: Option<Move> = None;
+    for (shard, nodes) in settled() {
+        let now = shared_zones(directory, &nodes);
+        for from in &nodes {
+            let rest = without(&nodes, *from);
+            let Some(to) = best(directory, &rest, live).filter(|to| to != from) else {
+                continue;
+            };
+            let then = shared_zones(directory, &with(&rest, to));
+            let of = |why| Move {
+                shard,
+                from: Some(*from),
+                to: Some(to),
+                why,
+            };
+            if then < now {
+                return Some(of(Why::Zones));
+            }
+            let evens = loads[from] >= loads[&to] + 2 && then == now;
+            let heavier = spread
+                .as_ref()
+                .and_then(|best| best.from)
+                .is_none_or(|best| loads[from] > loads[&best]);
+            if evens && heavier {
+                spread = Some(of(Why::Load));
+            }
+        }
+    }
+    spread
+}
+
+/// Everything that would be moved, in order, as if each move were done at once; and the directory then.
+pub(crate) fn all_moves(directory: &Directory, live: &BTreeSet<u64>) -> (Vec<Move>, Directory) {
+    let mut directory = directory.clone();
+    for shard in 0..directory.placements.len() {
+        settle(&mut directory, shard);
+    }
+    let mut moves = Vec::new();
+    // Each move makes the shards' zones or the loads better, so they end; the limit is for a rule that forgets that.
+    let limit = directory.placements.len() * (directory.members.len() + 1) * 4;
+    while moves.len() < limit
+        && let Some(next) = next_move(&directory, live)
+    {
+        let placed = directory.execute(next.command(&directory));
+        if placed != Ok(true) {
+            break;
+        }
+        settle(&mut directory, next.shard as usize);
+        moves.push(next);
+    }
+    (moves, directory)
+}
+
+fn settle(directory: &mut Directory, shard: usize) {
+    directory.placements[shard].former.clear();
+}
+
+/// The members that should vote on the directory itself: an odd number, at most five, those who do now before others, over as many
+/// zones as can be.
+pub(crate) fn directory_voters(directory: &Directory, now: &BTreeSet<u64>) -> BTreeSet<u64> {
+    let active: BTreeSet<u64> = directory
+        .members
+        .iter()
+        .filter(|(_, member)| !member.draining)
+        .map(|(node, _)| *node)
+        .collect();
+    let wanted = match active.len() {
+        0..=2 => 1,
+        3 | 4 => 3,
+        _ => 5,
+    };
+    let mut voters = BTreeSet::new();
+    while voters.len() < wanted {
+        let candidates = active.difference(&voters).copied();
+        let next = candidates.min_by_key(|node| {
+            let shared = shared_zones(directory, &with(&voters, *node));
+            (!now.contains(node), shared, *node)
+        });
+        match next {
+            Some(next) => voters.insert(next),
+            None => break,
+        };
+    }
+    voters
+}
+
+#[cfg(test)]
+mod tests;

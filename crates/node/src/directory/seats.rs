@@ -1,0 +1,400 @@
+//! This node's replicas, started and ended as the directory says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::future::join_all;
+use holdfast_ledger::LedgerOptions;
+use holdfast_shard::{DocumentOptions, Host, ReplicaId, ShardHandle, ShardOptions, start_document};
+
+use super::state::{Directory, DirectoryCommand, Genesis, Newcomer, Place};
+use super::{DIRECTORY, Membership, MembershipStartError, Part, founding, plan};
+use crate::config::PeerSection;
+use crate::stores::StoresError;
+
+/// The directory's leader shows less often that it is alive than a shard's, and is replaced later: nobody waits for it at a checkout.
+const DIRECTORY_PATIENCE: u64 = 3;
+
+/// A snapshot of the directory is built after so many entries.
+const DIRECTORY_SNAPSHOT_ENTRIES: u64 = 500;
+
+/// How long the directory may take to write down where this node is reached.
+const RELOCATE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How often a node asks whether it still is a member.
+const MEMBERSHIP_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Takes the part that this node's disk remembers, if it does: with every replica that it had.
+pub(crate) async fn take_part(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
+    let Some(part) = membership.part.lock().clone() else {
+        return Ok(());
+    };
+    start_directory(membership, &part).await?;
+    // Beside each other: each may have much to read.
+    let seats = part.seats.iter().map(|(shard, generation)| async {
+        match membership.shards.get(*shard as usize) {
+            Some(handle) => take_seat(membership, handle, *generation, part.genesis.as_ref()).await,
+            None => Ok(()),
+        }
+    });
+    join_all(seats).await.into_iter().collect::<Result<(), _>>()?;
+    follow(membership);
+    // Whether it still is a member, the directory will tell.
+    *membership.obstacle.lock() = None;
+    Ok(())
+}
+
+/// Finds a part in the cluster if there is none yet, and keeps this node's replicas as the directory says from then on.
+pub(crate) async fn keep_seats(membership: Arc<Membership>) {
+    if let Err(error) = keep(&membership).await {
+        membership.must_stop(error.to_string());
+    }
+}
+
+async fn keep(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
+    if membership.document().is_none() {
+        let part = founding::find_part(membership).await;
+        *membership.part.lock() = Some(part.clone());
+        membership.remember(|_| ())?;
+        start_directory(membership, &part).await?;
+    }
+    let Some(document) = membership.document() else {
+        return Ok(());
+    };
+    let mut views = document.view();
+    loop {
+        views.mark_unchanged();
+        follow(membership);
+        arrange(membership).await?;
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() {
+                return Ok(());
+            },
+            () = watch_membership(membership) => {}
+            why = document.fatal() => {
+                membership.must_stop(format!("the replica of the directory died: {why}"));
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Asks the others now and then whether this node still is a member, and is not ready while they say that it is not. Never ends.
+async fn watch_membership(membership: &Membership) {
+    let mut was_out = false;
+    loop {
+        tokio::time::sleep(MEMBERSHIP_PAUSE).await;
+        let is_out = founding::is_out(membership).await;
+        if is_out {
+            let obstacle = not_a_member(membership);
+            tracing::warn!(obstacle, "the others do not know this node");
+            *membership.obstacle.lock() = Some(obstacle);
+        } else if was_out {
+            *membership.obstacle.lock() = None;
+        }
+        was_out = is_out;
+    }
+}
+
+fn not_a_member(membership: &Membership) -> String {
+    format!(
+        "node {} is not a member of its cluster (any more): stop it, or empty its data folder to let it join again",
+        membership.own.node_id
+    )
+}
+
+/// Takes over the directory as it is now, and who is reached where.
+fn follow(membership: &Membership) {
+    let Some(document) = membership.document() else {
+        return;
+    };
+    let directory = Arc::clone(&document.view().borrow());
+    let nodes = nodes(membership, &directory);
+    if let Err(error) = membership.peers.set_nodes(&nodes) {
+        tracing::error!(%error, "the nodes are reached where they were before");
+    }
+    *membership.nodes.write() = nodes.into();
+    membership.view.send_replace(directory);
+}
+
+/// The members as they are reached: where the configuration says so if it lists them, for it is the operator's last word.
+fn nodes(membership: &Membership, directory: &Directory) -> Vec<PeerSection> {
+    let configured = |node_id: u64| {
+        let mut nodes = membership.configured.iter();
+        nodes.find(|node| node.node_id == node_id).cloned()
+    };
+    if !directory.is_founded() {
+        let mut nodes = membership.configured.clone();
+        let genesis = membership
+            .part
+            .lock()
+            .as_ref()
+            .and_then(|part| part.genesis.clone());
+        for founder in genesis.into_iter().flat_map(|genesis| genesis.founders) {
+            if configured(founder.node_id).is_none() {
+                nodes.push(section(founder.node_id, &founder.place));
+            }
+        }
+        return nodes;
+    }
+    directory
+        .members
+        .iter()
+        .map(|(node_id, member)| configured(*node_id).unwrap_or_else(|| section(*node_id, &member.place)))
+        .collect()
+}
+
+/// A node as it is reached where it says.
+pub(super) fn section(node_id: u64, place: &Place) -> PeerSection {
+    PeerSection {
+        node_id,
+        client_address: place.client_address.clone(),
+        peer_address: place.peer_address.clone(),
+        admin_address: Some(place.admin_address.clone()).filter(|address| !address.is_empty()),
+    }
+}
+
+async fn start_directory(membership: &Membership, part: &Part) -> Result<(), MembershipStartError> {
+    let replica = ReplicaId {
+        generation: part.generation,
+        ..ReplicaId::founder(membership.identity.node_id)
+    };
+    let founders = match &part.genesis {
+        Some(genesis) if part.generation == 0 => {
+            plan::directory_voters(&Directory::founded(genesis), &BTreeSet::new())
+        }
+        _ => BTreeSet::new(),
+    };
+    let raft = &membership.config.raft;
+    let options = DocumentOptions {
+        address: DIRECTORY,
+        replica,
+        // Who follows without a vote from the start is let in by those who have one.
+        founders: if founders.contains(&membership.identity.node_id) {
+            founders
+        } else {
+            BTreeSet::new()
+        },
+        heartbeat_ms: raft.heartbeat_ms * DIRECTORY_PATIENCE,
+        election_timeout_ms: (
+            raft.election_timeout_min_ms * DIRECTORY_PATIENCE,
+            raft.election_timeout_max_ms * DIRECTORY_PATIENCE,
+        ),
+        snapshot_every_entries: DIRECTORY_SNAPSHOT_ENTRIES,
+    };
+    let stores = membership.stores.directory(part.generation)?;
+    let transport = Arc::clone(&membership.transport);
+    let document = start_document(membership.threads, options, stores, transport).await?;
+    *membership.document.write() = Some(document);
+    Ok(())
+}
+
+/// What a directory says of this node.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is of a time before this node came, or before what this node has done already: it is read again while the node
+    /// catches up, and says nothing of the present.
+    OfThePast,
+    /// This node is not in it.
+    Stranger,
+    /// This node was in it and is not any more.
+    Removed,
+    /// Another disk is this node now.
+    Replaced,
+    /// This node is in it, perhaps where it is not reached any more.
+    Member { elsewhere: bool },
+}
+
+fn standing(directory: &Directory, own: &Newcomer, part: Option<&Part>, was_member: bool) -> Standing {
+    if part.is_some_and(|part| directory.version < part.seats_version) {
+        return Standing::OfThePast;
+    }
+    let Some(member) = directory.members.get(&own.node_id) else {
+        return match (was_member, directory.is_founded()) {
+            (true, _) => Standing::Removed,
+            (false, true) => Standing::Stranger,
+            (false, false) => Standing::OfThePast,
+        };
+    };
+    if part.is_some_and(|part| member.generation < part.generation) {
+        return Standing::OfThePast;
+    }
+    if member.disk_id != own.disk_id {
+        return Standing::Replaced;
+    }
+    Standing::Member {
+        // Founders compute the first version before they have heard where the others are.
+        elsewhere: directory.version > 1 && member.place != own.place,
+    }
+}
+
+/// Starts and ends replicas until this node has those that it should have.
+async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
+    let directory = membership.view();
+    let own = &membership.own;
+    let genesis = membership
+        .part
+        .lock()
+        .as_ref()
+        .and_then(|part| part.genesis.clone());
+    // Founders begin with the placement that they all compute, before the directory has it.
+    let directory = match (&genesis, directory.is_founded()) {
+        (Some(genesis), false) => Arc::new(Directory::founded(genesis)),
+        _ => directory,
+    };
+    let standing = {
+        let part = membership.part.lock();
+        let was_member = membership.was_member.load(Ordering::Relaxed);
+        standing(&directory, own, part.as_ref(), was_member)
+    };
+    match standing {
+        Standing::OfThePast => return Ok(()),
+        Standing::Stranger => {
+            *membership.obstacle.lock() = Some(not_a_member(membership));
+            return Ok(());
+        }
+        Standing::Removed => {
+            membership.must_stop(format!("node {} was removed from its cluster", own.node_id));
+            return Ok(());
+        }
+        Standing::Replaced => {
+            membership.must_stop(format!(
+                "another disk has taken over as node {}: this one must not go on; empty its data folder or remove it",
+                own.node_id
+            ));
+            return Ok(());
+        }
+        Standing::Member { elsewhere } => {
+            membership.was_member.store(true, Ordering::Relaxed);
+            if elsewhere {
+                relocate(membership);
+            }
+        }
+    }
+    let arranged = membership.shards.iter().map(|handle| {
+        let placement = directory.placements.get(handle.shard() as usize);
+        let wanted = placement.and_then(|placement| placement.on(own.node_id));
+        let holders: Vec<ReplicaId> = placement
+            .map(|placement| placement.replicas.union(&placement.former).copied().collect())
+            .unwrap_or_default();
+        handle.set_holders(holders);
+        let (genesis, version) = (genesis.as_ref(), directory.version);
+        async move {
+            let here = handle.replica_id();
+            if here == wanted {
+                return Ok(());
+            }
+            if let Some(here) = here {
+                leave_seat(membership, handle, here, version).await?;
+            }
+            match wanted {
+                Some(wanted) => {
+                    membership.remember(|part| {
+                        part.seats.insert(handle.shard(), wanted.generation);
+                        part.seats_version = version;
+                    })?;
+                    take_seat(membership, handle, wanted.generation, genesis).await
+                }
+                None => Ok(()),
+            }
+        }
+    });
+    let arranged: Result<(), _> = join_all(arranged).await.into_iter().collect();
+    arranged?;
+    *membership.obstacle.lock() = None;
+    Ok(())
+}
+
+/// Tells the directory where this node is reached now.
+fn relocate(membership: &Arc<Membership>) {
+    let asking = Arc::clone(membership);
+    membership.spawn("relocation", async move {
+        let command = DirectoryCommand::Relocate {
+            node_id: asking.own.node_id,
+            place: asking.own.place.clone(),
+        };
+        let deadline = tokio::time::Instant::now() + RELOCATE_PATIENCE;
+        if let Err(error) = asking.ask(&command, deadline).await {
+            tracing::info!(%error, "the directory does not know yet where this node is reached");
+        }
+    });
+}
+
+async fn leave_seat(
+    membership: &Membership,
+    handle: &ShardHandle,
+    here: ReplicaId,
+    version: u64,
+) -> Result<(), StoresError> {
+    let shard = handle.shard();
+    tracing::info!(shard, replica = %here, "this node's replica of the shard has moved on: erasing it");
+    handle.leave_seat().await;
+    // Forgotten first: a replica that is half erased must not be started again.
+    membership.remember(|part| {
+        part.seats.remove(&shard);
+        part.seats_version = version;
+    })?;
+    membership.stores.erase(shard, here.generation);
+    Ok(())
+}
+
+async fn take_seat(
+    membership: &Arc<Membership>,
+    handle: &ShardHandle,
+    generation: u32,
+    genesis: Option<&Genesis>,
+) -> Result<(), MembershipStartError> {
+    let shard = handle.shard();
+    let founders: BTreeMap<u32, BTreeSet<u64>> = genesis
+        .map(|genesis| {
+            let placements = Directory::founded(genesis).placements;
+            (0..)
+                .zip(placements.iter().map(|placement| placement.nodes()))
+                .collect()
+        })
+        .unwrap_or_default();
+    let founders = match generation {
+        0 => founders.get(&shard).cloned().unwrap_or_default(),
+        _ => BTreeSet::new(),
+    };
+    let opening = Arc::clone(membership);
+    let founding = founders.clone();
+    let opened =
+        tokio::task::spawn_blocking(move || opening.stores.shard(shard, generation, &founding)).await;
+    let stores = opened.map_err(|error| MembershipStartError::Defect(error.to_string()))??;
+    let host = Host {
+        threads: membership.threads,
+        ..Host::default()
+    };
+    let options = options(membership, shard, generation, founders);
+    handle.take_seat(host, options, stores).await?;
+    Ok(())
+}
+
+fn options(membership: &Membership, shard: u32, generation: u32, founders: BTreeSet<u64>) -> ShardOptions {
+    let config = &membership.config;
+    let (raft, ledger) = (&config.raft, &config.ledger);
+    let ledger = LedgerOptions {
+        operation_window_ms: ledger.operation_window_ms,
+        operation_lead_ms: ledger.operation_lead_ms,
+        closed_retention_ms: ledger.closed_retention_ms,
+        shipped_retention_ms: ledger.shipped_retention_ms,
+        order_decision_ms: ledger.order_decision_ms,
+    };
+    ShardOptions {
+        generation,
+        heartbeat_ms: raft.heartbeat_ms,
+        election_timeout_min_ms: raft.election_timeout_min_ms,
+        election_timeout_max_ms: raft.election_timeout_max_ms,
+        max_entry_commands: raft.max_entry_commands,
+        max_entry_bytes: raft.max_entry_bytes,
+        max_entries_in_flight: raft.max_entries_in_flight,
+        snapshot_every_entries: raft.snapshot_every_entries,
+        queue_limit_commands: config.limits.queue_limit_commands,
+        ..ShardOptions::new(shard, membership.identity.node_id, founders, ledger)
+    }
+}
+
+#[cfg(test)]
+mod tests;

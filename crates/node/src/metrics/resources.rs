@@ -1,0 +1,171 @@
+//! What `/metrics` shows of what the node lives on: its disk, its log's writer, its process, and its way to the peers.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use holdfast_storage::{Log, LogStats, SYNC_BUCKETS_US};
+use nix::sys::statvfs::statvfs;
+use procfs::process::{LimitValue, Process};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use super::{NO_EXEMPLARS, PeerLabels};
+use crate::peers::Peers;
+
+/// Where the numbers come from.
+pub(crate) struct Resources {
+    /// The node's data folder.
+    pub(crate) data_dir: PathBuf,
+    /// Its write-ahead log.
+    pub(crate) log: Log,
+    /// Its way to the other nodes.
+    pub(crate) peers: Peers,
+}
+
+impl fmt::Debug for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resources")
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: u64,
+) -> fmt::Result {
+    let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    value.encode(encoder.encode_descriptor(name, help, unit, value.metric_type())?)
+}
+
+/// How long syncs took, as the log counted them.
+struct Syncs(LogStats);
+
+impl EncodeMetric for Syncs {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let bounds = SYNC_BUCKETS_US
+            .iter()
+            .map(|us| *us as f64 / 1e6)
+            .chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.0.syncs).collect();
+        let count = self.0.syncs.iter().sum();
+        encoder.encode_histogram(self.0.sync_ns as f64 / 1e9, count, &buckets, NO_EXEMPLARS)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+impl Resources {
+    fn disk(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        // A disk that cannot be asked has no numbers: the alert on missing ones is the node's own end.
+        let Ok(disk) = statvfs(&self.data_dir) else {
+            return Ok(());
+        };
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
+        gauge(
+            encoder,
+            "data_disk_available",
+            "Bytes that the node can still write to the file system of its data folder",
+            Some(&Unit::Bytes),
+            bytes(disk.blocks_available()),
+        )?;
+        gauge(
+            encoder,
+            "data_disk_size",
+            "Bytes that the file system of the node's data folder has",
+            Some(&Unit::Bytes),
+            bytes(disk.blocks()),
+        )
+    }
+
+    fn log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = self.log.stats();
+        let written = ConstCounter::new(stats.written_bytes);
+        written.encode(encoder.encode_descriptor(
+            "log_written",
+            "Bytes of records written to the write-ahead log",
+            Some(&Unit::Bytes),
+            written.metric_type(),
+        )?)?;
+        let syncs = Syncs(stats);
+        syncs.encode(encoder.encode_descriptor(
+            "log_sync_duration",
+            "Time that a data sync of the write-ahead log took",
+            Some(&Unit::Seconds),
+            syncs.metric_type(),
+        )?)
+    }
+
+    fn reachable(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "1 where the Raft stream to this node is up";
+        let mut family = encoder.encode_descriptor("peer_reachable", help, None, MetricType::Gauge)?;
+        for peer in self.peers.ids() {
+            let reachable = ConstGauge::new(i64::from(self.peers.is_reachable(peer)));
+            reachable.encode(family.encode_family(&PeerLabels { peer })?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the kernel says of this process; nothing where it does not.
+fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let Ok(process) = Process::myself() else {
+        return Ok(());
+    };
+    let Ok(stat) = process.stat() else {
+        return Ok(());
+    };
+    let ticks = procfs::ticks_per_second();
+    if let Ok(booted_s) = procfs::boot_time_secs() {
+        gauge(
+            encoder,
+            "process_start_time",
+            "When this process started, seconds since the Unix epoch",
+            Some(&Unit::Seconds),
+            booted_s + stat.starttime / ticks,
+        )?;
+    }
+    gauge(
+        encoder,
+        "process_resident_memory",
+        "Memory that this process has in use",
+        Some(&Unit::Bytes),
+        stat.rss * procfs::page_size(),
+    )?;
+    let cpu = ConstCounter::new((stat.utime + stat.stime) as f64 / ticks as f64);
+    cpu.encode(encoder.encode_descriptor(
+        "process_cpu",
+        "Processor time that this process took",
+        Some(&Unit::Seconds),
+        cpu.metric_type(),
+    )?)?;
+    if let Ok(open) = process.fd_count() {
+        let help = "File descriptors that this process has open";
+        gauge(encoder, "process_open_fds", help, None, open as u64)?;
+    }
+    if let Ok(limits) = process.limits()
+        && let LimitValue::Value(most) = limits.max_open_files.soft_limit
+    {
+        let help = "File descriptors that this process may have open";
+        gauge(encoder, "process_max_fds", help, None, most)?;
+    }
+    Ok(())
+}
+
+impl Collector for Resources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.disk(&mut encoder)?;
+        self.log(&mut encoder)?;
+        self.reachable(&mut encoder)?;
+        process(&mut encoder)
+    }
+}

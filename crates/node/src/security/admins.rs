@@ -1,0 +1,76 @@
+//! Who may do what only operators do. Nobody is let by default: a certificate that is good for reserving must not be enough to
+//! take a cluster apart.
+
+use std::collections::BTreeSet;
+
+use holdfast_ledger::Principal;
+use holdfast_proto::v1::{Reason, Refusal};
+
+use super::Caller;
+use super::audit::{self, Denial};
+use super::policy::{Denied, Touched};
+use super::verb::Verb;
+use crate::NodeConfig;
+use crate::api::Api;
+use crate::errors;
+
+/// Who may administer where there is no policy.
+#[derive(Debug, Clone)]
+pub(crate) enum Admins {
+    /// Whoever reaches the port: without TLS nobody has a name.
+    Anybody,
+    /// These principals.
+    These(BTreeSet<String>),
+}
+
+impl Admins {
+    pub(super) fn of(config: &NodeConfig) -> Self {
+        if config.tls.is_set() {
+            Self::These(config.security.admins.iter().cloned().collect())
+        } else {
+            Self::Anybody
+        }
+    }
+
+    fn hold(&self, principal: &Principal) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::These(names) => names.contains(principal.as_str()),
+        }
+    }
+}
+
+impl Api {
+    /// May the caller do what only operators do? With a policy its rules say so, without one `security.admins`. A node may
+    /// not: what an operator asked another node comes in at the peer port.
+    pub(crate) fn allow_admin(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.check_rate(caller)?;
+        self.check_caller(caller, Verb::Admin)?;
+        let rules = self.access.rules().filter(|_| caller.node_id.is_none());
+        if let Some(policy) = rules {
+            let grants = policy.of_principal(&caller.principal);
+            return self.check(caller, grants, Verb::Admin, &Touched::Nothing, &Touched::Nothing);
+        }
+        if caller.node_id.is_none() && self.access.admins.hold(&caller.principal) {
+            return Ok(());
+        }
+        audit::denied(
+            &self.access.audit,
+            caller,
+            &Denial {
+                verb: Verb::Admin.as_str(),
+                storefront: "",
+                warehouse: "",
+                reason: Denied::Principal.as_str(),
+            },
+        );
+        let message = match caller.node_id {
+            Some(node_id) => format!("node {node_id} is no operator: use a certificate of another name"),
+            None => format!(
+                "`{}` may not administer: list it in security.admins, or write a policy with a rule for the verb `admin`",
+                caller.principal
+            ),
+        };
+        Err(errors::refusal(Reason::PermissionDenied, message))
+    }
+}

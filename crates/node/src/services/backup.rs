@@ -1,0 +1,232 @@
+//! One node's part of a backup: its shards stand still together, are copied, and are sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use holdfast_proto::v1::backup_server::Backup;
+use holdfast_proto::v1::take_request::Step;
+use holdfast_proto::v1::take_response::Answer;
+use holdfast_proto::v1::{self, Reason, Refusal};
+use holdfast_shard::{CutError, ShardCut, ShardHold};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Service, caller};
+use crate::api::Api;
+use crate::errors;
+use crate::security::audit;
+use crate::security::policy::Touched;
+use crate::security::verb::Verb;
+
+/// A hold ends after this, whoever has asked for it: callers wait so long at most.
+const HOLD_LEASE: Duration = Duration::from_millis(1_000);
+/// A caller of whom nothing is heard for so long between two steps is gone.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of a copy in one message.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Most messages waiting to be written to the caller.
+const ANSWERS: usize = 4;
+/// What a caller is told to wait while this node gives another backup.
+const RETRY_AFTER_MS: u64 = 500;
+
+const METHOD: &str = "Take";
+
+type Answers = mpsc::Sender<Result<v1::TakeResponse, Status>>;
+
+/// Why a session ends before its time.
+enum End {
+    /// The caller is gone.
+    Gone,
+    /// The caller is told.
+    Told(Refusal),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Told(refusal)
+    }
+}
+
+/// One caller's session.
+struct Session {
+    api: Arc<Api>,
+    steps: Streaming<v1::TakeRequest>,
+    answers: Answers,
+}
+
+impl Session {
+    async fn serve(mut self) {
+        let (api, answers) = (Arc::clone(&self.api), self.answers.clone());
+        let end = tokio::select! {
+            end = self.run() => end,
+            () = answers.closed() => Err(End::Gone),
+            () = api.stopping.cancelled() => {
+                Err(errors::refusal(Reason::NoLeader, "the node is stopping: begin again").into())
+            }
+        };
+        if let Err(End::Told(refusal)) = end {
+            let _ = answers.send(Err(api.refused(METHOD, refusal))).await;
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), End> {
+        let Some(Step::Hold(v1::HoldShards { shards })) = self.step().await? else {
+            return Err(errors::invalid("the first step must be hold").into());
+        };
+        let holds = self.hold(shards).await?;
+        self.answer(Answer::Held(v1::Held {
+            node_id: self.api.identity.node_id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+        .await?;
+
+        let Some(Step::Cut(v1::CutShards {})) = self.step().await? else {
+            return Err(errors::invalid("the step after hold must be cut").into());
+        };
+        // Each that is done goes on at once; all had come to a standstill before the first.
+        let cuts = holds.into_iter().map(|(shard, hold)| async move {
+            let cut = hold.cut().await;
+            cut.map_err(|error| refusal(shard, &error))
+        });
+        let mut cuts: Vec<ShardCut> = try_join_all(cuts).await?;
+        let shards = cuts.iter().map(shard_cut).collect();
+        self.answer(Answer::Cut(v1::Cut { shards })).await?;
+
+        while let Some(step) = self.step().await? {
+            let Step::Send(v1::SendShard { shard }) = step else {
+                return Err(errors::invalid("only send may come after cut").into());
+            };
+            let Some(at) = cuts.iter().position(|cut| cut.shard == shard) else {
+                return Err(
+                    errors::invalid(format!("send: there is no copy of shard {shard} (any more)")).into(),
+                );
+            };
+            self.send(cuts.swap_remove(at)).await?;
+        }
+        Ok(())
+    }
+
+    /// The next step; none when the caller has ended its side.
+    async fn step(&mut self) -> Result<Option<Step>, End> {
+        match tokio::time::timeout(PATIENCE, self.steps.message()).await {
+            Ok(Ok(Some(request))) => match request.step {
+                Some(step) => Ok(Some(step)),
+                None => Err(errors::invalid("step: it is not set").into()),
+            },
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => {
+                let message = "nothing was asked for too long: begin again";
+                Err(errors::refusal(Reason::Deadline, message).into())
+            }
+        }
+    }
+
+    async fn answer(&self, answer: Answer) -> Result<(), End> {
+        let message = v1::TakeResponse { answer: Some(answer) };
+        self.answers.send(Ok(message)).await.map_err(|_| End::Gone)
+    }
+
+    async fn hold(&self, mut shards: Vec<u32>) -> Result<Vec<(u32, ShardHold)>, Refusal> {
+        let asked = shards.len();
+        shards.sort_unstable();
+        shards.dedup();
+        if shards.is_empty() || shards.len() != asked {
+            return Err(errors::invalid("hold.shards: it must name shards, each once"));
+        }
+        let holds = shards.into_iter().map(|shard| async move {
+            let handle = self.api.router.shard("hold.shards", shard)?;
+            let hold = handle.hold(HOLD_LEASE).await;
+            Ok((shard, hold.map_err(|error| refusal(shard, &error))?))
+        });
+        try_join_all(holds).await
+    }
+
+    async fn send(&self, cut: ShardCut) -> Result<(), End> {
+        let shard = cut.shard;
+        let encoded = cut.encode().await;
+        let (bytes, digest) = encoded.map_err(|error| {
+            let message = format!("the ledger of shard {shard} cannot be written down: {error}");
+            errors::refusal(Reason::Internal, message)
+        })?;
+        let size_bytes = bytes.len() as u64;
+        let mut rest = Bytes::from(bytes);
+        while !rest.is_empty() {
+            let chunk = rest.split_to(CHUNK_BYTES.min(rest.len()));
+            self.answer(Answer::Chunk(chunk)).await?;
+        }
+        let sent = v1::Sent {
+            bytes: size_bytes,
+            state_digest: Bytes::copy_from_slice(&digest),
+        };
+        self.answer(Answer::Sent(sent)).await
+    }
+}
+
+fn shard_cut(cut: &ShardCut) -> v1::ShardCut {
+    let rules = cut.ledger.options();
+    v1::ShardCut {
+        shard: cut.shard,
+        term: cut.term,
+        log_index: cut.log_index,
+        log_time_ms: cut.ledger.log_time_ms(),
+        last_seq: cut.ledger.last_seq(),
+        held_us: u64::try_from(cut.held.as_micros()).unwrap_or(u64::MAX),
+        rules: Some(v1::LedgerRules {
+            operation_window_ms: rules.operation_window_ms,
+            operation_lead_ms: rules.operation_lead_ms,
+            closed_retention_ms: rules.closed_retention_ms,
+            shipped_retention_ms: rules.shipped_retention_ms,
+            order_decision_ms: rules.order_decision_ms,
+        }),
+    }
+}
+
+/// All of them pass: whoever makes the backup begins again.
+fn refusal(shard: u32, error: &CutError) -> Refusal {
+    errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}"))
+}
+
+#[tonic::async_trait]
+impl Backup for Service {
+    type TakeStream = ReceiverStream<Result<v1::TakeResponse, Status>>;
+
+    async fn take(
+        &self,
+        request: Request<Streaming<v1::TakeRequest>>,
+    ) -> Result<Response<Self::TakeStream>, Status> {
+        let caller = caller(&request)?;
+        let steps = request.into_inner();
+        self.api
+            .unary(METHOD, async {
+                self.api.allow_admin(&caller)?;
+                // A ledger has everything of all storefronts and warehouses in it.
+                self.api
+                    .allow(&caller, Verb::Admin, &Touched::Everything, &Touched::Everything)?;
+                let place = Arc::clone(&self.api.backups).try_acquire_owned();
+                let place = place.map_err(|_| Refusal {
+                    retry_after_ms: RETRY_AFTER_MS,
+                    ..errors::refusal(
+                        Reason::Overloaded,
+                        "this node gives another backup: one is given at a time",
+                    )
+                })?;
+                audit::backed_up(&caller);
+                let (answers, outgoing) = mpsc::channel(ANSWERS);
+                let session = Session {
+                    api: Arc::clone(&self.api),
+                    steps,
+                    answers,
+                };
+                self.api.tasks.spawn("backup", async move {
+                    session.serve().await;
+                    drop(place);
+                });
+                Ok(ReceiverStream::new(outgoing))
+            })
+            .await
+    }
+}

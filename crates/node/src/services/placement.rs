@@ -1,0 +1,212 @@
+//! What operators may change about members and replicas: checked against a plan before the directory is asked.
+
+use std::collections::BTreeSet;
+
+use holdfast_proto::v1;
+use holdfast_proto::v1::{Reason, Refusal};
+use tokio::time::Instant;
+
+use crate::directory::plan::{self, Move};
+use crate::directory::state::{Directory, DirectoryCommand};
+use crate::directory::{AskError, Membership};
+use crate::errors;
+use crate::peers::Peers;
+
+/// What an operator wants.
+pub(super) struct Wanted {
+    pub(super) dry_run: bool,
+    /// The nodes it is about.
+    pub(super) node_ids: Vec<u64>,
+    commands: Vec<DirectoryCommand>,
+    /// What would be moved.
+    moves: Vec<Move>,
+}
+
+/// A node that waits to be a member knows nothing of the cluster; another one has to be asked.
+pub(super) fn ensure_part(membership: &Membership) -> Result<(), Refusal> {
+    match membership.document() {
+        Some(_) => Ok(()),
+        None => Err(refusal(AskError::NoPart)),
+    }
+}
+
+/// Members, waiting nodes and replicas, as this node knows them.
+pub(super) fn describe(membership: &Membership, peers: &Peers) -> v1::GetPlacementResponse {
+    let directory = membership.view();
+    let replicas = |node: u64| {
+        let placements = directory.placements.iter();
+        placements
+            .filter(|placement| placement.nodes().contains(&node))
+            .count() as u32
+    };
+    let members = directory.members.iter().map(|(node_id, member)| v1::Member {
+        node_id: *node_id,
+        client_address: member.place.client_address.clone(),
+        peer_address: member.place.peer_address.clone(),
+        zone: member.place.zone.clone(),
+        draining: member.draining,
+        reachable: peers.is_reachable(*node_id),
+        replicas: replicas(*node_id),
+    });
+    let waiting = membership.waiting().into_iter().map(|newcomer| v1::WaitingNode {
+        node_id: newcomer.node_id,
+        replaces_a_disk: directory.members.contains_key(&newcomer.node_id),
+        peer_address: newcomer.place.peer_address,
+        zone: newcomer.place.zone,
+    });
+    let shards = (0..).zip(&directory.placements).map(|(shard, placement)| {
+        let former: BTreeSet<u64> = placement.former.iter().map(|id| id.node()).collect();
+        v1::ShardPlacement {
+            shard,
+            node_ids: placement.nodes().into_iter().collect(),
+            former_node_ids: former.into_iter().collect(),
+        }
+    });
+    let leader = membership.document().and_then(|document| document.leader());
+    v1::GetPlacementResponse {
+        replication_factor: directory.replication_factor,
+        members: members.collect(),
+        waiting: waiting.collect(),
+        shards: shards.collect(),
+        balancing: directory.balancing,
+        version: directory.version,
+        directory_leader_node_id: leader.unwrap_or(0),
+    }
+}
+
+/// Takes a waiting node in.
+pub(super) fn add(membership: &Membership, request: v1::AddNodeRequest) -> Result<Wanted, Refusal> {
+    let node_id = request.node_id;
+    let mut commands = Vec::new();
+    let mut live = membership.live();
+    if !membership.view().members.contains_key(&node_id) {
+        let waiting = membership.waiting();
+        let newcomer = waiting.iter().find(|newcomer| newcomer.node_id == node_id);
+        let newcomer = newcomer.cloned().ok_or_else(|| {
+            let others: Vec<u64> = waiting.iter().map(|newcomer| newcomer.node_id).collect();
+            errors::invalid(format!(
+                "node_id: node {node_id} has not introduced itself (waiting: {others:?}): start it with the nodes of this cluster in its peers"
+            ))
+        })?;
+        commands.push(DirectoryCommand::Admit(newcomer));
+        live.insert(node_id);
+    }
+    if !request.without_rebalance {
+        commands.push(DirectoryCommand::SetBalancing(true));
+    }
+    let after = after(membership, &commands)?;
+    let (moves, _) = plan::all_moves(&after, &live);
+    Ok(Wanted {
+        dry_run: request.dry_run,
+        node_ids: vec![node_id],
+        commands,
+        moves,
+    })
+}
+
+/// Takes the replicas of nodes away.
+pub(super) fn drain(membership: &Membership, request: v1::DrainNodeRequest) -> Result<Wanted, Refusal> {
+    if request.node_ids.is_empty() {
+        return Err(errors::invalid("node_ids: has 0 entries"));
+    }
+    let commands: Vec<DirectoryCommand> = request
+        .node_ids
+        .iter()
+        .map(|node_id| DirectoryCommand::SetDraining {
+            node_id: *node_id,
+            draining: !request.undo,
+        })
+        .collect();
+    let after = after(membership, &commands)?;
+    let (moves, at_the_end) = plan::all_moves(&after, &membership.live());
+    let stuck = (0..)
+        .zip(&at_the_end.placements)
+        .find_map(|(shard, placement): (u32, _)| {
+            let nodes = placement.nodes();
+            let node = request.node_ids.iter().find(|node| nodes.contains(node))?;
+            Some((shard, *node))
+        });
+    // What was decided goes on, and asking for it again is no new decision: a node may be away by now.
+    let decided = after.version == membership.view().version;
+    if let Some((shard, node)) = stuck.filter(|_| !request.undo && !decided) {
+        return Err(errors::invalid(format!(
+            "node_ids: without node {node} shard {shard} has no node for its {} replicas: add a node first, or bring back one that is down",
+            at_the_end.replication_factor
+        )));
+    }
+    Ok(Wanted {
+        dry_run: request.dry_run,
+        node_ids: request.node_ids,
+        commands,
+        moves,
+    })
+}
+
+/// Forgets a node without replicas.
+pub(super) fn remove(membership: &Membership, request: v1::RemoveNodeRequest) -> Result<Wanted, Refusal> {
+    let node_id = request.node_id;
+    let commands = vec![DirectoryCommand::Remove { node_id }];
+    after(membership, &commands)?;
+    Ok(Wanted {
+        dry_run: request.dry_run,
+        node_ids: vec![node_id],
+        commands,
+        moves: Vec::new(),
+    })
+}
+
+/// Spreads replicas evenly.
+pub(super) fn rebalance(membership: &Membership, request: v1::RebalanceRequest) -> Result<Wanted, Refusal> {
+    let commands = vec![DirectoryCommand::SetBalancing(true)];
+    let after = after(membership, &commands)?;
+    let (moves, _) = plan::all_moves(&after, &membership.live());
+    Ok(Wanted {
+        dry_run: request.dry_run,
+        node_ids: Vec::new(),
+        commands,
+        moves,
+    })
+}
+
+/// The directory as it would be after these commands.
+fn after(membership: &Membership, commands: &[DirectoryCommand]) -> Result<Directory, Refusal> {
+    let mut directory = Directory::clone(&membership.view());
+    for command in commands {
+        directory.execute(command.clone()).map_err(errors::invalid)?;
+    }
+    Ok(directory)
+}
+
+/// Asks the directory for what is wanted, unless it is only to be told.
+pub(super) async fn carry_out(
+    membership: &Membership,
+    wanted: Wanted,
+    deadline: Instant,
+) -> Result<v1::PlacementChange, Refusal> {
+    let mut changed = false;
+    if !wanted.dry_run {
+        for command in &wanted.commands {
+            changed |= membership.ask(command, deadline).await.map_err(refusal)?;
+        }
+    }
+    let moves = wanted.moves.into_iter().map(|planned| v1::PlannedMove {
+        shard: planned.shard,
+        from_node_id: planned.from.unwrap_or(0),
+        to_node_id: planned.to.unwrap_or(0),
+        reason: planned.why.to_string(),
+    });
+    Ok(v1::PlacementChange {
+        changed,
+        moves: moves.collect(),
+    })
+}
+
+fn refusal(error: AskError) -> Refusal {
+    use holdfast_shard::SubmitError;
+    let reason = match &error {
+        AskError::Refused(_) => Reason::InvalidRequest,
+        AskError::Unanswered(SubmitError::OutcomeUnknown) => Reason::OutcomeUnknown,
+        AskError::NoPart | AskError::Unanswered(_) => Reason::NoLeader,
+    };
+    errors::refusal(reason, error.to_string())
+}

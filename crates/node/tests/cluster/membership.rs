@@ -1,0 +1,362 @@
+//! Nodes that join, leave, and come back without their disk.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use holdfast_proto::v1;
+use tonic::Code;
+
+use crate::support::*;
+
+const SHARDS: u32 = 4;
+
+async fn placement(cluster: &TestCluster, index: usize) -> v1::GetPlacementResponse {
+    let request = v1::GetPlacementRequest {};
+    let placement = cluster.admin(index).get_placement(request).await;
+    placement.unwrap().into_inner()
+}
+
+/// Waits until every shard has three replicas on some of these nodes, and nothing is on its way.
+async fn settled_on(cluster: &TestCluster, nodes: &[u64]) -> v1::GetPlacementResponse {
+    let nodes: BTreeSet<u64> = nodes.iter().copied().collect();
+    eventually("replicas are where they belong", || async {
+        let now = placement(cluster, 0).await;
+        let there = !now.balancing
+            && now.shards.len() == SHARDS as usize
+            && now.shards.iter().all(|shard| {
+                shard.former_node_ids.is_empty()
+                    && shard.node_ids.len() == 3
+                    && shard.node_ids.iter().all(|node| nodes.contains(node))
+            });
+        there.then_some(now)
+    })
+    .await
+}
+
+async fn add(cluster: &TestCluster, node_id: u64) {
+    // To each member, whether its configuration lists it or not: any of them may lead the directory.
+    for member in placement(cluster, 0).await.members {
+        let index = member.node_id as usize - 1;
+        if cluster.nodes[index].is_none() {
+            continue;
+        }
+        eventually("the node has introduced itself", || async {
+            let now = placement(cluster, index).await;
+            let waits = now.waiting.iter().any(|waiting| waiting.node_id == node_id);
+            waits.then_some(())
+        })
+        .await;
+    }
+    let request = v1::AddNodeRequest {
+        node_id,
+        ..Default::default()
+    };
+    cluster.admin(0).add_node(request).await.unwrap();
+}
+
+async fn drain(cluster: &TestCluster, node_ids: &[u64]) -> Result<v1::PlacementChange, tonic::Status> {
+    let request = v1::DrainNodeRequest {
+        node_ids: node_ids.to_vec(),
+        ..Default::default()
+    };
+    let change = cluster.admin(0).drain_node(request).await?;
+    Ok(change.into_inner())
+}
+
+/// Reserves without a pause until it is told to stop, through all nodes of the first three, and says what was acknowledged.
+fn keep_reserving(cluster: &TestCluster, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<Bytes>> {
+    let clients: Vec<_> = (0..3).map(|index| cluster.reservations(index)).collect();
+    let stop = Arc::clone(stop);
+    tokio::spawn(async move {
+        let mut acknowledged = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let (turn, reservation) = (acknowledged.len(), id());
+            let sku = format!("SKU-{}", turn % 12);
+            retried(|| {
+                let (mut client, request) = (clients[turn % 3].clone(), reserve(&reservation, &sku, 1));
+                async move { client.reserve(request).await }
+            })
+            .await
+            .unwrap();
+            acknowledged.push(reservation);
+        }
+        acknowledged
+    })
+}
+
+/// Everything acknowledged is there once, through every node, and every node serves every change from the first on.
+async fn check(cluster: &TestCluster, acknowledged: &[Bytes], stocked: usize) {
+    for index in 0..cluster.nodes.len() {
+        if cluster.nodes[index].is_none() {
+            continue;
+        }
+        let mut reserved = BTreeSet::new();
+        let mut changes = 0;
+        for shard in 0..SHARDS {
+            // A follower's replica may be a moment behind.
+            let all = eventually("the changes are there", || async {
+                let last_seq = cluster
+                    .changes(index)
+                    .get_positions(v1::GetPositionsRequest {})
+                    .await
+                    .ok()?
+                    .into_inner()
+                    .shards[shard as usize]
+                    .last_seq;
+                let all = cluster.all_changes(index, shard).await;
+                (all.len() as u64 == last_seq).then_some(all)
+            })
+            .await;
+            for (seq, change) in (1..).zip(&all) {
+                assert_eq!(change.seq, seq, "shard {shard} through node {}", index + 1);
+                if change.kind() == v1::ChangeKind::Reserved {
+                    let made = change.reservation.as_ref().unwrap();
+                    assert!(reserved.insert(made.reservation_id.clone()), "twice");
+                }
+            }
+            changes += all.len();
+        }
+        let expected: BTreeSet<Bytes> = acknowledged.iter().cloned().collect();
+        assert_eq!(reserved, expected, "through node {}", index + 1);
+        assert_eq!(changes, acknowledged.len() + stocked);
+    }
+}
+
+async fn stock(cluster: &TestCluster) -> usize {
+    for sku in 0..12 {
+        cluster.receive(0, &format!("SKU-{sku}"), 1_000_000).await;
+    }
+    12
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_become_five_and_three_again_while_orders_come_in() {
+    let mut cluster = TestCluster::start_with(3, |config| config.shards.count = SHARDS).await;
+    let stocked = stock(&cluster).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let orders = keep_reserving(&cluster, &stop);
+
+    for node_id in [4, 5] {
+        let index = cluster.start_newcomer().await;
+        assert!(
+            !cluster.node(index).is_ready(),
+            "it has no part in the cluster yet"
+        );
+        add(&cluster, node_id).await;
+    }
+    let now = settled_on(&cluster, &[1, 2, 3, 4, 5]).await;
+    for member in &now.members {
+        assert!(
+            (2..=3).contains(&member.replicas),
+            "12 replicas on 5 nodes: {member:?}"
+        );
+    }
+    cluster.ready().await;
+    // A node without a replica of a shard takes requests for it all the same.
+    for index in 0..5 {
+        for sku in 0..12 {
+            assert_eq!(cluster.cell(index, &format!("SKU-{sku}")).await.warehouse, "W1");
+        }
+    }
+
+    drain(&cluster, &[4, 5]).await.unwrap();
+    settled_on(&cluster, &[1, 2, 3]).await;
+    for node_id in [4, 5] {
+        let request = v1::RemoveNodeRequest {
+            node_id,
+            dry_run: false,
+        };
+        cluster.admin(0).remove_node(request).await.unwrap();
+    }
+    eventually("the directory has three members", || async {
+        (placement(&cluster, 0).await.members.len() == 3).then_some(())
+    })
+    .await;
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged = orders.await.unwrap();
+    assert!(acknowledged.len() > 20, "{} orders only", acknowledged.len());
+    cluster.stop(3).await;
+    cluster.stop(4).await;
+    check(&cluster, &acknowledged, stocked).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lost_its_disk_comes_back_as_somebody_who_learns_first() {
+    let mut cluster = TestCluster::start_with(3, |config| config.shards.count = SHARDS).await;
+    let stocked = stock(&cluster).await;
+    cluster.stop(2).await;
+    cluster.wipe(2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut acknowledged = Vec::new();
+    let client = cluster.reservations(1);
+    for turn in 0..30 {
+        let reservation = id();
+        retried(|| {
+            let request = reserve(&reservation, &format!("SKU-{}", turn % 12), 1);
+            let mut client = client.clone();
+            async move { client.reserve(request).await }
+        })
+        .await
+        .unwrap();
+        acknowledged.push(reservation);
+    }
+    cluster.start_again(2).await;
+    let orders = keep_reserving(&cluster, &stop);
+    eventually("it has replicas under new numbers", || async {
+        let status = cluster
+            .cluster(2)
+            .get_node_status(v1::GetNodeStatusRequest {})
+            .await;
+        let replicas = status.ok()?.into_inner().replicas;
+        let all_new = replicas.iter().all(|replica| {
+            replica.generation > 0 && (replica.role == "follower" || replica.role == "leader")
+        });
+        (replicas.len() == SHARDS as usize && all_new).then_some(())
+    })
+    .await;
+    settled_on(&cluster, &[1, 2, 3]).await;
+    stop.store(true, Ordering::Relaxed);
+    acknowledged.extend(orders.await.unwrap());
+    cluster.ready().await;
+    check(&cluster, &acknowledged, stocked).await;
+
+    // The two that were never wiped may now stop one after the other: the third has everything, and a vote.
+    cluster.stop(0).await;
+    let client = cluster.reservations(2);
+    let reservation = id();
+    retried(|| {
+        let (mut client, request) = (client.clone(), reserve(&reservation, "SKU-0", 1));
+        async move { client.reserve(request).await }
+    })
+    .await
+    .unwrap();
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_node_is_replaced_by_another() {
+    let mut cluster = TestCluster::start_with(3, |config| config.shards.count = SHARDS).await;
+    let stocked = stock(&cluster).await;
+    cluster.stop(2).await;
+    let refused = eventually("the others have noticed", || async {
+        let refused = drain(&cluster, &[3]).await.err();
+        // The node that is asked may not have heard of the founding yet.
+        refused.filter(|status| !status.message().contains("not founded"))
+    })
+    .await;
+    assert_eq!(
+        refused.code(),
+        Code::InvalidArgument,
+        "there is nobody to replace it: {refused:?}"
+    );
+    assert!(refused.message().contains("add a node first"), "{refused:?}");
+
+    cluster.start_newcomer().await;
+    add(&cluster, 4).await;
+    drain(&cluster, &[3]).await.unwrap();
+    settled_on(&cluster, &[1, 2, 4]).await;
+    let request = v1::RemoveNodeRequest {
+        node_id: 3,
+        dry_run: false,
+    };
+    assert!(
+        cluster
+            .admin(0)
+            .remove_node(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .changed
+    );
+    cluster.ready().await;
+    check(&cluster, &[], stocked).await;
+
+    // What was removed does not come back as if nothing had been.
+    cluster.start_again(2).await;
+    eventually("it knows that it is out", || async {
+        (!cluster.node(2).is_ready()).then_some(())
+    })
+    .await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_may_be_asked_for_again_while_the_node_it_needs_is_away() {
+    let mut cluster = TestCluster::start_with(3, |config| config.shards.count = SHARDS).await;
+    cluster.start_newcomer().await;
+    let request = v1::AddNodeRequest {
+        node_id: 4,
+        without_rebalance: true,
+        dry_run: false,
+    };
+    eventually("the node is let in and heard", || async {
+        cluster.admin(0).add_node(request).await.ok()?;
+        let now = placement(&cluster, 0).await;
+        let heard = |member: &v1::Member| member.node_id == 4 && member.reachable;
+        now.members.iter().any(heard).then_some(())
+    })
+    .await;
+    assert!(drain(&cluster, &[2]).await.unwrap().changed);
+    cluster.stop(3).await;
+    assert!(
+        !drain(&cluster, &[2]).await.unwrap().changed,
+        "it is decided already"
+    );
+    cluster.start_again(3).await;
+    settled_on(&cluster, &[1, 3, 4]).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_is_refused_and_a_dry_run_changes_nothing() {
+    let mut cluster = TestCluster::start_with(3, |config| config.shards.count = SHARDS).await;
+    let before = eventually("the directory is there", || async {
+        let now = placement(&cluster, 0).await;
+        (now.members.len() == 3).then_some(now)
+    })
+    .await;
+    let mut admin = cluster.admin(0);
+    let unknown = v1::AddNodeRequest {
+        node_id: 9,
+        ..Default::default()
+    };
+    let refused = admin.add_node(unknown).await.unwrap_err();
+    assert!(
+        refused.message().contains("has not introduced itself"),
+        "{refused:?}"
+    );
+    for node_id in [3, 9] {
+        let refused = drain(&cluster, &[node_id]).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+    let remove = v1::RemoveNodeRequest {
+        node_id: 3,
+        dry_run: false,
+    };
+    let refused = admin.remove_node(remove).await.unwrap_err();
+    assert!(refused.message().contains("drain it first"), "{refused:?}");
+
+    cluster.start_newcomer().await;
+    let planned = eventually("the node has introduced itself", || async {
+        let request = v1::AddNodeRequest {
+            node_id: 4,
+            dry_run: true,
+            ..Default::default()
+        };
+        cluster.admin(0).add_node(request).await.ok()
+    })
+    .await
+    .into_inner();
+    assert!(!planned.changed);
+    assert_eq!(planned.moves.len(), 3, "12 replicas on 4 nodes: {planned:?}");
+    assert!(planned.moves.iter().all(|planned| planned.to_node_id == 4));
+    let now = placement(&cluster, 0).await;
+    assert_eq!(
+        (now.version, now.members, now.shards),
+        (before.version, before.members, before.shards)
+    );
+    cluster.stop_all().await;
+}

@@ -1,0 +1,175 @@
+//! The ledger of a shard as it was while the shard stood still.
+//!
+//! ```text
+//!  hold: nothing new is proposed ── all proposals applied ── read index R ── held
+//!                                                                             │  whatever else has to happen
+//!  copy of the ledger: applied = R? <── cut ──────────────────────────────────┘
+//!  read index again = R? ── lift
+//! ```
+//!
+//! That the shard stood still is not believed but checked: a read index is the last committed entry, confirmed by a quorum. When
+//! it is the same entry before and after, nothing was committed in between, whoever led meanwhile and however long the hold
+//! lasted: a new leader commits an entry of its own first. The hold only makes it likely.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_ledger::Ledger;
+use openraft::ReadPolicy;
+use openraft::errors::{LinearizableReadError, RaftError};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::Threads;
+use crate::proposer::{Hold, Lift};
+use crate::raft_types::LogId;
+use crate::replica::Replica;
+use crate::replica_id::node_of;
+
+/// Why a shard was not held or cut.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CutError {
+    /// Only the leader can do it.
+    #[error("this replica does not lead the shard")]
+    NotLeader {
+        /// Who leads, as far as it knows.
+        leader: Option<u64>,
+    },
+    /// Another hold is in place.
+    #[error("the shard is held already")]
+    AlreadyHeld,
+    /// The lease was over, or a quorum was out of reach, before everything proposed was applied.
+    #[error("the shard did not come to a standstill in time")]
+    NotInTime,
+    /// Something was committed between hold and cut: the lease was over, or another leads.
+    #[error("the shard did not stand still until it was copied")]
+    Moved,
+    /// This replica is stopping or dead.
+    #[error("this replica of the shard has stopped")]
+    Stopped,
+}
+
+/// A shard that stands still, as long as this lives and the lease lasts.
+pub struct ShardHold {
+    replica: Arc<Replica>,
+    number: u64,
+    /// The last committed entry; none until it stands still.
+    at: Option<LogId>,
+    since: Instant,
+    lease: Duration,
+}
+
+/// A ledger, and where in the log it stands. Shares with the shard's own what has not changed since.
+#[derive(Debug)]
+pub struct ShardCut {
+    /// Which shard.
+    pub shard: u32,
+    /// The term of the last entry.
+    pub term: u64,
+    /// The index of the last entry, which may be one of Raft's own after the ledger's last.
+    pub log_index: u64,
+    /// How long nothing new went to the log.
+    pub held: Duration,
+    /// The ledger.
+    pub ledger: Ledger,
+    threads: Threads,
+}
+
+impl ShardHold {
+    pub(crate) async fn take(replica: Arc<Replica>, lease: Duration) -> Result<Self, CutError> {
+        if replica.is_stopped() {
+            return Err(CutError::Stopped);
+        }
+        if !replica.leads() {
+            let leader = replica.leader.borrow().map(node_of);
+            return Err(CutError::NotLeader { leader });
+        }
+        let (drained, is_drained) = oneshot::channel();
+        let since = Instant::now();
+        let number = replica
+            .proposer
+            .send(Hold { lease, drained })
+            .await
+            .map_err(|_| CutError::Stopped)?
+            .map_err(|_| CutError::AlreadyHeld)?;
+        // From here on dropping it lifts the hold.
+        let mut hold = Self {
+            replica,
+            number,
+            at: None,
+            since,
+            lease,
+        };
+        is_drained.await.map_err(|_| CutError::NotInTime)?;
+        hold.at = Some(hold.read_index().await?);
+        Ok(hold)
+    }
+
+    /// Copies the ledger and lets the shard go on.
+    ///
+    /// # Errors
+    /// [`CutError::Moved`] when it did not stand still; then there is nothing to be had from this hold.
+    pub async fn cut(self) -> Result<ShardCut, CutError> {
+        let (applied, ledger) = {
+            let state = self.replica.state.read().await;
+            // It may have died while an entry was applied, with a ledger between two entries.
+            if self.replica.health.is_dead() {
+                return Err(CutError::Stopped);
+            }
+            (state.applied, state.ledger.clone())
+        };
+        let at = self.read_index().await?;
+        if self.at != Some(at) || applied != Some(at) {
+            return Err(CutError::Moved);
+        }
+        Ok(ShardCut {
+            shard: self.replica.options.shard,
+            term: at.leader_id.term,
+            log_index: at.index,
+            held: self.since.elapsed(),
+            ledger,
+            threads: self.replica.host.threads,
+        })
+    }
+
+    /// The last committed entry, confirmed by a quorum, once it is applied here.
+    async fn read_index(&self) -> Result<LogId, CutError> {
+        let confirmed = self.replica.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        let patience = self.lease.saturating_sub(self.since.elapsed());
+        match tokio::time::timeout(patience, confirmed).await {
+            Ok(Ok(read)) => Ok(*read.log_id()),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
+                Err(CutError::NotLeader {
+                    leader: forward.leader_id.map(node_of),
+                })
+            }
+            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) | Err(_) => {
+                Err(CutError::NotInTime)
+            }
+            Ok(Err(RaftError::Fatal(_))) => Err(CutError::Stopped),
+        }
+    }
+}
+
+impl Drop for ShardHold {
+    fn drop(&mut self) {
+        self.replica.proposer.do_send(Lift(self.number));
+    }
+}
+
+impl ShardCut {
+    /// Writes the ledger down and checks its invariants, beside the running shard. Returns the bytes of
+    /// [`Ledger::encode`] and the digest of the ledger, taken on its own.
+    ///
+    /// # Errors
+    /// An invariant does not hold, or there is no thread for it.
+    pub async fn encode(self) -> io::Result<(Vec<u8>, [u8; 32])> {
+        let (threads, ledger) = (self.threads, self.ledger);
+        let work = move || {
+            ledger.check().map_err(io::Error::other)?;
+            Ok((ledger.encode(), ledger.digest()))
+        };
+        threads.in_background(work).await
+    }
+}

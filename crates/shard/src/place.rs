@@ -1,0 +1,38 @@
+//! Where a node stands to a shard: with a replica here, while it has one, or with what is known of those elsewhere.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::replica::{Replica, Stopper};
+use crate::route::Elsewhere;
+
+/// A node's place in a shard.
+pub(crate) struct Place {
+    pub(crate) node_id: u64,
+    pub(crate) elsewhere: Elsewhere,
+    /// This node's replica, while it has one.
+    pub(crate) seat: watch::Sender<Option<Seat>>,
+}
+
+/// A running replica.
+#[derive(Clone)]
+pub(crate) struct Seat {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) stopper: Arc<Stopper>,
+}
+
+impl Place {
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        self.seat.borrow().clone()
+    }
+
+    /// Has the replica that was here gone, or one come?
+    pub(crate) fn has_changed(&self, seat: Option<&Seat>) -> bool {
+        match (self.seat.borrow().as_ref(), seat) {
+            (None, None) => false,
+            (Some(now), Some(then)) => !Arc::ptr_eq(&now.replica, &then.replica),
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The stages of a submission as spans, for callers that are traced. For all others each is [`Span::none`], which costs nothing.
+//!
+//! ```text
+//! submit ───────────────────────────────────────────┐   on the node that was asked, until there is an answer
+//!   forward ──────────────────────────────────────┐ │   when another node leads: its spans are below this one
+//!   propose ─┐                                    │ │   waits for a place in an entry
+//!            quorum ─────────────────┐            │ │   until the entry is committed and its turn to be applied
+//!              sync ──────┐          │            │ │   this node's own write and data sync; the quorum may do without it
+//!                                    apply ─┐     │ │   the ledger decides
+//!   confirm ─┘                                          instead of all this: answered from a confirmed read
+//! ```
+//!
+//! Many submissions share an entry, so each that is traced has spans of its own for the entry's stages, with the same times.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tracing::{Span, info_span};
+
+/// The target of every span of a trace. Whoever wants a submission traced calls in a span with this target.
+pub const TRACE_TARGET: &str = "holdfast::trace";
+
+/// The caller's span when it is traced, or none.
+pub(crate) fn current() -> Span {
+    let span = Span::current();
+    match span.metadata() {
+        Some(metadata) if metadata.target() == TRACE_TARGET => span,
+        _ => Span::none(),
+    }
+}
+
+/// From here on the submission is looked after, until there is an answer.
+pub(crate) fn submit(shard: u32, commands: usize) -> Span {
+    let caller = current();
+    match caller.is_disabled() {
+        true => caller,
+        false => {
+            info_span!(target: TRACE_TARGET, parent: &caller, "submit", "holdfast.shard" = shard, "holdfast.commands" = commands)
+        }
+    }
+}
+
+/// Another node is asked.
+pub(crate) fn forward(to: u64) -> Span {
+    let caller = current();
+    match caller.is_disabled() {
+        true => caller,
+        false => {
+            info_span!(target: TRACE_TARGET, parent: &caller, "forward", "holdfast.to_node_id" = to, "otel.kind" = "client")
+        }
+    }
+}
+
+/// It waits for a place in an entry.
+pub(crate) fn propose(caller: &Span) -> Span {
+    match caller.is_disabled() {
+        true => Span::none(),
+        false => info_span!(target: TRACE_TARGET, parent: caller, "propose"),
+    }
+}
+
+/// It waits for a confirmed read that answers it.
+pub(crate) fn confirm(caller: &Span) -> Span {
+    match caller.is_disabled() {
+        true => Span::none(),
+        false => info_span!(target: TRACE_TARGET, parent: caller, "confirm"),
+    }
+}
+
+/// The traced submissions of one entry, from when it is handed to Raft.
+#[derive(Debug)]
+pub(crate) struct EntryTrace {
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Waiting {
+    caller: Span,
+    quorum: Span,
+}
+
+impl EntryTrace {
+    /// Begins the stage `quorum` of each; none when nobody is traced.
+    pub(crate) fn begin(callers: Vec<Span>, commands: usize) -> Option<Arc<Self>> {
+        if callers.is_empty() {
+            return None;
+        }
+        let wait = |caller: Span| {
+            let quorum = info_span!(target: TRACE_TARGET, parent: &caller, "quorum", "holdfast.entry_commands" = commands);
+            Waiting { caller, quorum }
+        };
+        let waiting = Mutex::new(callers.into_iter().map(wait).collect());
+        Some(Arc::new(Self { waiting }))
+    }
+
+    /// The stage `sync`, which ends when the answer is dropped.
+    pub(crate) fn sync(&self) -> Vec<Span> {
+        let sync = |each: &Waiting| info_span!(target: TRACE_TARGET, parent: &each.quorum, "sync");
+        self.waiting.lock().iter().map(sync).collect()
+    }
+
+    /// Ends the stage `quorum` and begins `apply`, which ends when the answer is dropped.
+    fn apply(&self, log_index: u64) -> Vec<Span> {
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        let apply = |each: Waiting| {
+            // A span ends when it was last left, even if one below it, a slow `sync`, keeps it open.
+            each.quorum.in_scope(|| ());
+            info_span!(target: TRACE_TARGET, parent: &each.caller, "apply", "holdfast.log_index" = log_index)
+        };
+        waiting.into_iter().map(apply).collect()
+    }
+}
+
+/// The traced entries of one replica that are in its log and not applied. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Traces {
+    /// How many there are, so that the usual case, none, takes no lock.
+    count: Arc<AtomicUsize>,
+    by_index: Arc<Mutex<BTreeMap<u64, Arc<EntryTrace>>>>,
+}
+
+impl Traces {
+    /// An entry is written at this index, in place of what was there.
+    pub(crate) fn written(&self, log_index: u64, trace: Option<&Arc<EntryTrace>>) {
+        if trace.is_none() && self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut by_index = self.by_index.lock();
+        match trace {
+            Some(trace) => by_index.insert(log_index, Arc::clone(trace)),
+            None => by_index.remove(&log_index),
+        };
+        self.count.store(by_index.len(), Ordering::Relaxed);
+    }
+
+    /// The entry at this index is about to be applied: its stage `apply`, which ends when the answer is dropped. What is older will
+    /// not be applied any more.
+    pub(crate) fn apply(&self, log_index: u64) -> Vec<Span> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
+        let mut by_index = self.by_index.lock();
+        let later = by_index.split_off(&(log_index + 1));
+        let trace = std::mem::replace(&mut *by_index, later).remove(&log_index);
+        self.count.store(by_index.len(), Ordering::Relaxed);
+        trace.map_or_else(Vec::new, |trace| trace.apply(log_index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace() -> Arc<EntryTrace> {
+        EntryTrace::begin(vec![Span::none()], 1).unwrap()
+    }
+
+    #[test]
+    fn an_entry_that_another_replaced_is_not_taken_for_it() {
+        let traces = Traces::default();
+        traces.written(7, Some(&trace()));
+        traces.written(8, Some(&trace()));
+        traces.written(7, None);
+        assert_eq!(traces.apply(7).len(), 0);
+        assert_eq!(traces.apply(8).len(), 1);
+        assert_eq!(traces.apply(8).len(), 0, "an entry is applied once");
+    }
+
+    #[test]
+    fn what_is_skipped_is_forgotten() {
+        let traces = Traces::default();
+        traces.written(7, Some(&trace()));
+        traces.written(9, Some(&trace()));
+        assert_eq!(traces.apply(8).len(), 0);
+        assert_eq!(traces.by_index.lock().len(), 1);
+        assert_eq!(traces.apply(9).len(), 1);
+    }
+
+    #[test]
+    fn who_is_not_traced_has_no_spans() {
+        assert!(submit(0, 1).is_none() && forward(2).is_none());
+        assert!(propose(&Span::none()).is_none() && confirm(&Span::none()).is_none());
+        assert!(EntryTrace::begin(Vec::new(), 3).is_none());
+    }
+}

@@ -1,0 +1,81 @@
+//! Where nodes listen, and what is in their configuration files.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::Network;
+
+/// Where a node listens.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) client: String,
+    pub(super) peer: String,
+    pub(super) admin: String,
+    http: String,
+}
+
+impl Member {
+    /// So many nodes, on ports that were free a moment ago.
+    pub(super) fn on_free_ports(count: usize) -> Result<Vec<Self>> {
+        // All are held until all are known, so that no port is given twice.
+        let listeners: Vec<_> = (0..count * 4)
+            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .collect::<Result<_, _>>()?;
+        let addresses: Vec<String> = listeners
+            .iter()
+            .map(|listener| Ok(listener.local_addr()?.to_string()))
+            .collect::<Result<_>>()?;
+        let members = addresses.chunks_exact(4).map(|of_one| Self {
+            client: of_one[0].clone(),
+            peer: of_one[1].clone(),
+            admin: of_one[2].clone(),
+            http: of_one[3].clone(),
+        });
+        Ok(members.collect())
+    }
+}
+
+/// The configuration of a node, named from 0, whose data is in `folder`, and which is to know these nodes, itself among them.
+pub(super) fn text(
+    folder: &Path,
+    node: usize,
+    members: &[(usize, &Member)],
+    network: Option<&Network>,
+    shards: u32,
+    cluster_id: uuid::Uuid,
+) -> Result<String> {
+    let mut peers = String::new();
+    let mut own = None;
+    for &(other, member) in members {
+        if other == node {
+            own = Some(member);
+        }
+        let peer_address = match network {
+            Some(network) if other != node => network.address(node, other)?.to_string(),
+            _ => member.peer.clone(),
+        };
+        peers += &format!(
+            "[[peers]]\nnode_id = {}\nclient_address = \"{}\"\npeer_address = \"{peer_address}\"\nadmin_address = \"{}\"\n\n",
+            other + 1,
+            member.client,
+            member.admin,
+        );
+    }
+    let member = own.context("a node knows itself")?;
+    Ok(format!(
+        "[node]\nnode_id = {id}\ncluster_id = \"{cluster_id}\"\ndata_dir = \"{data}\"\n\n\
+         [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\nadmin = \"{admin}\"\n\n\
+         [shards]\ncount = {shards}\n\n\
+         [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n\
+         [storage]\nlog_segment_bytes = 33554432\nchange_segment_bytes = 4194304\n\n\
+         [log]\nformat = \"pretty\"\nlevel = \"info\"\n\n{peers}",
+        id = node + 1,
+        data = folder.join(format!("node-{}", node + 1)).display(),
+        client = member.client,
+        peer = member.peer,
+        http = member.http,
+        admin = member.admin,
+    ))
+}
