@@ -140,7 +140,9 @@ impl Cluster {
             folder.disable_cleanup(true);
             tell_where(folder.path());
         }
-        let members = config::Member::on_free_ports(options.nodes)?;
+        let members: Vec<_> = (0..options.nodes)
+            .map(|_| config::Member::on_own_ports())
+            .collect();
         let network = if options.on_network {
             let addresses: Vec<String> = members.iter().map(|member| member.peer.clone()).collect();
             Some(Network::between(&addresses).await?)

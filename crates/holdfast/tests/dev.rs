@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -93,26 +92,16 @@ fn read_line(from: &mut impl BufRead) -> Value {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
-/// Four ports in a row that were free a moment ago.
-fn free_ports() -> u16 {
-    loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        let Some(last) = port.checked_add(3) else { continue };
-        let others: Vec<_> = (port + 1..=last)
-            .map(|port| TcpListener::bind(("127.0.0.1", port)))
-            .collect();
-        if port < 65_000 && others.iter().all(Result::is_ok) {
-            return port;
-        }
-    }
+/// The first of the four ports in a row that `dev` takes.
+fn own_ports() -> u16 {
+    holdfast_test_ports::take(4)[0]
 }
 
 #[test]
 fn dev_is_ready_keeps_its_data_and_stops_when_told() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("dev");
-    let port = free_ports();
+    let port = own_ports();
 
     let dev = Dev::start(&data, port);
     dev.json(&[
@@ -194,7 +183,7 @@ fn dev_is_ready_keeps_its_data_and_stops_when_told() {
 #[test]
 fn a_generated_catalogue_is_received_once_however_often_it_is_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let dev = Dev::start(&folder.path().join("dev"), free_ports());
+    let dev = Dev::start(&folder.path().join("dev"), own_ports());
     let generate = [
         "stock",
         "generate",
@@ -233,7 +222,7 @@ fn a_generated_catalogue_is_received_once_however_often_it_is_sent() {
 #[test]
 fn dev_tells_when_a_node_dies_and_ends_with_the_last() {
     let folder = tempfile::tempdir().unwrap();
-    let mut dev = Dev::start(&folder.path().join("dev"), free_ports());
+    let mut dev = Dev::start(&folder.path().join("dev"), own_ports());
     kill(dev.node_pid(), Signal::SIGKILL).unwrap();
     let died = read_line(&mut dev.stdout);
     assert_eq!(

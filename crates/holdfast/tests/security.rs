@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -64,14 +63,7 @@ impl Drop for Node {
 
 impl Node {
     fn start(folder: tempfile::TempDir) -> Self {
-        let free: Vec<TcpListener> = (0..4)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let ports: Vec<u16> = free
-            .iter()
-            .map(|port| port.local_addr().unwrap().port())
-            .collect();
-        drop(free);
+        let ports = holdfast_test_ports::take(4);
         let config = format!(
             "[node]\nnode_id = 1\ndata_dir = \"data\"\n\
              [listen]\nclient = \"127.0.0.1:{}\"\npeer = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\n\

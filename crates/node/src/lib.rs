@@ -53,7 +53,6 @@ pub mod validation;
 pub use config::{ConfigError, NodeConfig};
 pub use directory::MembershipStartError;
 pub use holdfast_shard::TRACE_TARGET;
-pub use listeners::Listeners;
 pub use metrics::MetricsReader;
 pub use node::{Node, StartError, StopError};
 pub use orders::{OrderError, Orders};

@@ -4,10 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::{NodeConfig, StartError};
 
-/// The bound ports of a node. [`Node::start`] binds them itself; tests bind them first, so that nodes can know each
-/// other's ports before any of them starts.
+/// The bound ports of a node.
 #[derive(Debug)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     pub(crate) client: TcpListener,
     pub(crate) admin: TcpListener,
     pub(crate) peer: TcpListener,
@@ -35,10 +34,7 @@ fn address_of(key: &'static str, listener: &TcpListener) -> Result<SocketAddr, S
 
 impl Listeners {
     /// Binds the ports that the configuration names.
-    ///
-    /// # Errors
-    /// [`StartError::Listen`] says which one cannot be bound.
-    pub fn bind(config: &NodeConfig) -> Result<Self, StartError> {
+    pub(crate) fn bind(config: &NodeConfig) -> Result<Self, StartError> {
         Ok(Self {
             client: bind("listen.client", &config.listen.client)?,
             admin: bind("listen.admin", &config.listen.admin)?,
@@ -48,26 +44,17 @@ impl Listeners {
     }
 
     /// Where clients will reach the node.
-    ///
-    /// # Errors
-    /// The system does not say.
-    pub fn client_address(&self) -> Result<SocketAddr, StartError> {
+    pub(crate) fn client_address(&self) -> Result<SocketAddr, StartError> {
         address_of("listen.client", &self.client)
     }
 
     /// Where operators will reach it.
-    ///
-    /// # Errors
-    /// The system does not say.
-    pub fn admin_address(&self) -> Result<SocketAddr, StartError> {
+    pub(crate) fn admin_address(&self) -> Result<SocketAddr, StartError> {
         address_of("listen.admin", &self.admin)
     }
 
     /// Where the other nodes will reach it.
-    ///
-    /// # Errors
-    /// The system does not say.
-    pub fn peer_address(&self) -> Result<SocketAddr, StartError> {
+    pub(crate) fn peer_address(&self) -> Result<SocketAddr, StartError> {
         address_of("listen.peer", &self.peer)
     }
 

@@ -134,15 +134,6 @@ impl Node {
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         config.validate()?;
         let listeners = Listeners::bind(&config)?;
-        Self::start_on(config, listeners).await
-    }
-
-    /// As [`Node::start`], on ports that are bound already.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
-    pub async fn start_on(config: NodeConfig, listeners: Listeners) -> Result<Self, StartError> {
-        config.validate()?;
         let mut begun = Begun {
             peers_stopping: CancellationToken::new(),
             membership: None,

@@ -1,6 +1,5 @@
 //! Where nodes listen, and what is in their configuration files.
 
-use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -17,23 +16,16 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// So many nodes, on ports that were free a moment ago.
-    pub(super) fn on_free_ports(count: usize) -> Result<Vec<Self>> {
-        // All are held until all are known, so that no port is given twice.
-        let listeners: Vec<_> = (0..count * 4)
-            .map(|_| TcpListener::bind("127.0.0.1:0"))
-            .collect::<Result<_, _>>()?;
-        let addresses: Vec<String> = listeners
-            .iter()
-            .map(|listener| Ok(listener.local_addr()?.to_string()))
-            .collect::<Result<_>>()?;
-        let members = addresses.chunks_exact(4).map(|of_one| Self {
-            client: of_one[0].clone(),
-            peer: of_one[1].clone(),
-            admin: of_one[2].clone(),
-            http: of_one[3].clone(),
-        });
-        Ok(members.collect())
+    /// A node on ports of its own.
+    pub(super) fn on_own_ports() -> Self {
+        let ports = holdfast_test_ports::take(4);
+        let address = |place: usize| format!("127.0.0.1:{}", ports[place]);
+        Self {
+            client: address(0),
+            peer: address(1),
+            admin: address(2),
+            http: address(3),
+        }
     }
 }
 

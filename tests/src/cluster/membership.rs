@@ -21,9 +21,7 @@ impl Cluster {
             "newcomers have no place in a network of relays, nor a clock of their own"
         );
         let node = self.nodes.len();
-        let listens = config::Member::on_free_ports(1)?
-            .pop()
-            .context("one was asked for")?;
+        let listens = config::Member::on_own_ports();
         let founders = self.nodes[..self.founders].iter().map(|node| &node.listens);
         let peers: Vec<_> = founders.enumerate().chain([(node, &listens)]).collect();
         let text = config::text(self.folder.path(), node, &peers, None, self.shards, self.id)?;

@@ -1,6 +1,5 @@
 //! Nodes as processes, with a collector in their configuration.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,14 +36,7 @@ impl Cluster {
     /// So many nodes that are ready, of whose calls without a trace this share is traced.
     pub(crate) async fn start(count: u16, endpoint: &str, trace_per_mille: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let free: Vec<TcpListener> = (0..3 * count)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let ports: Vec<u16> = free
-            .iter()
-            .map(|port| port.local_addr().unwrap().port())
-            .collect();
-        drop(free);
+        let ports = holdfast_test_ports::take(3 * count);
         let ports: Vec<[u16; 3]> = ports.chunks(3).map(|three| three.try_into().unwrap()).collect();
         let peer = |(node_id, [client, peer, _]): (usize, &[u16; 3])| {
             format!(

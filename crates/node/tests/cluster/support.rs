@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_node::config::{NodeSection, PeerSection};
-use holdfast_node::{Listeners, Node, NodeConfig, errors};
+use holdfast_node::{Node, NodeConfig, errors};
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient;
 use holdfast_proto::v1::changes_client::ChangesClient;
@@ -37,29 +37,17 @@ impl TestCluster {
 
     pub(crate) async fn start_with(count: u64, change: impl Fn(&mut NodeConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut configs = Vec::new();
-        let mut listeners = Vec::new();
-        for node_id in 1..=count {
+        let own = |node_id| {
             let mut config = small_config(node_id, folder.path());
             change(&mut config);
-            listeners.push(Listeners::bind(&config).unwrap());
-            configs.push(config);
-        }
-        let bound = configs.iter().zip(&listeners);
-        let peers: Vec<PeerSection> = bound
-            .map(|(config, bound)| section(config.node.node_id, bound))
-            .collect();
-        let mut nodes = Vec::new();
-        for ((config, bound), peer) in configs.iter_mut().zip(listeners).zip(&peers) {
-            config.peers.clone_from(&peers);
-            // Where a restarted node is found again.
-            config.listen.client.clone_from(&peer.client_address);
-            config.listen.peer.clone_from(&peer.peer_address);
             config
-                .listen
-                .admin
-                .clone_from(peer.admin_address.as_ref().unwrap());
-            nodes.push(Some(Node::start_on(config.clone(), bound).await.unwrap()));
+        };
+        let mut configs: Vec<NodeConfig> = (1..=count).map(own).collect();
+        let peers: Vec<PeerSection> = configs.iter().map(section).collect();
+        let mut nodes = Vec::new();
+        for config in &mut configs {
+            config.peers.clone_from(&peers);
+            nodes.push(Some(Node::start(config.clone()).await.unwrap()));
         }
         let cluster = Self {
             nodes,
@@ -75,16 +63,10 @@ impl TestCluster {
     pub(crate) async fn start_newcomer(&mut self) -> usize {
         let node_id = self.configs.len() as u64 + 1;
         let mut config = small_config(node_id, self.folder.path());
-        let listeners = Listeners::bind(&config).unwrap();
-        let own = section(node_id, &listeners);
-        config.listen.client.clone_from(&own.client_address);
-        config.listen.peer.clone_from(&own.peer_address);
-        config.listen.admin = own.admin_address.clone().unwrap();
         config.shards = self.configs[0].shards.clone();
         config.peers = self.configs[0].peers.clone();
-        config.peers.push(own);
-        self.nodes
-            .push(Some(Node::start_on(config.clone(), listeners).await.unwrap()));
+        config.peers.push(section(&config));
+        self.nodes.push(Some(Node::start(config.clone()).await.unwrap()));
         self.configs.push(config);
         self.nodes.len() - 1
     }
@@ -224,12 +206,12 @@ impl TestCluster {
 }
 
 /// Where a node is reached on its bound ports.
-fn section(node_id: u64, bound: &Listeners) -> PeerSection {
+fn section(config: &NodeConfig) -> PeerSection {
     PeerSection {
-        node_id,
-        client_address: bound.client_address().unwrap().to_string(),
-        peer_address: bound.peer_address().unwrap().to_string(),
-        admin_address: Some(bound.admin_address().unwrap().to_string()),
+        node_id: config.node.node_id,
+        client_address: config.listen.client.clone(),
+        peer_address: config.listen.peer.clone(),
+        admin_address: Some(config.listen.admin.clone()),
     }
 }
 
@@ -244,10 +226,17 @@ fn small_config(node_id: u64, folder: &std::path::Path) -> NodeConfig {
         },
         ..NodeConfig::default()
     };
-    config.listen.client = "127.0.0.1:0".to_owned();
-    config.listen.peer = "127.0.0.1:0".to_owned();
-    config.listen.http = "127.0.0.1:0".to_owned();
-    config.listen.admin = "127.0.0.1:0".to_owned();
+    let ports = holdfast_test_ports::take(4);
+    let listen = &mut config.listen;
+    let addresses = [
+        &mut listen.client,
+        &mut listen.peer,
+        &mut listen.http,
+        &mut listen.admin,
+    ];
+    for (address, port) in addresses.into_iter().zip(ports) {
+        *address = format!("127.0.0.1:{port}");
+    }
     // Three nodes share this machine with other tests: no election because a thread waited for a core.
     config.raft.heartbeat_ms = 100;
     config.raft.election_timeout_min_ms = 600;

@@ -129,6 +129,8 @@ impl Item {
         if progress.open == 0
             && let Some(sender) = progress.reply.take()
         {
+            // Its stage ends before the caller's does.
+            self.batch.stage.replace(Span::none());
             sender.send(std::mem::take(&mut progress.replies)).ok();
         }
     }
