@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use holdfast_proto::v1;
 use holdfast_proto::v1::admin_client::AdminClient as Service;
-use tonic::Request;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
 
 use crate::call::Kind;
 use crate::client::Client;
@@ -39,16 +40,10 @@ impl AdminClient {
         &self,
         request: v1::TransferLeaderRequest,
     ) -> Result<v1::TransferLeaderResponse, ClientError> {
-        self.0
-            .call(
-                Kind::Mutation,
-                |_| Route::Any,
-                request,
-                |channel, request: Request<v1::TransferLeaderRequest>| async move {
-                    Service::new(channel).transfer_leader(request).await
-                },
-            )
-            .await
+        self.ask(Kind::Mutation, request, |mut service, request| async move {
+            service.transfer_leader(request).await
+        })
+        .await
     }
 
     /// Members, waiting nodes, and where replicas are and should be, as the asked node knows it.
@@ -59,16 +54,10 @@ impl AdminClient {
         &self,
         request: v1::GetPlacementRequest,
     ) -> Result<v1::GetPlacementResponse, ClientError> {
-        self.0
-            .call(
-                Kind::Read,
-                |_| Route::Any,
-                request,
-                |channel, request: Request<v1::GetPlacementRequest>| async move {
-                    Service::new(channel).get_placement(request).await
-                },
-            )
-            .await
+        self.ask(Kind::Read, request, |mut service, request| async move {
+            service.get_placement(request).await
+        })
+        .await
     }
 
     /// Takes a node in that has introduced itself. Of one that is a member already nothing changes.
@@ -76,16 +65,10 @@ impl AdminClient {
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
     pub async fn add_node(&self, request: v1::AddNodeRequest) -> Result<v1::PlacementChange, ClientError> {
-        self.0
-            .call(
-                Kind::Mutation,
-                |_| Route::Any,
-                request,
-                |channel, request: Request<v1::AddNodeRequest>| async move {
-                    Service::new(channel).add_node(request).await
-                },
-            )
-            .await
+        self.ask(Kind::Mutation, request, |mut service, request| async move {
+            service.add_node(request).await
+        })
+        .await
     }
 
     /// Begins to move the replicas of nodes to others, or takes that back. Asking twice is asking once.
@@ -96,16 +79,10 @@ impl AdminClient {
         &self,
         request: v1::DrainNodeRequest,
     ) -> Result<v1::PlacementChange, ClientError> {
-        self.0
-            .call(
-                Kind::Mutation,
-                |_| Route::Any,
-                request,
-                |channel, request: Request<v1::DrainNodeRequest>| async move {
-                    Service::new(channel).drain_node(request).await
-                },
-            )
-            .await
+        self.ask(Kind::Mutation, request, |mut service, request| async move {
+            service.drain_node(request).await
+        })
+        .await
     }
 
     /// Forgets a node that has no replicas. Of one that is no member nothing changes.
@@ -116,16 +93,10 @@ impl AdminClient {
         &self,
         request: v1::RemoveNodeRequest,
     ) -> Result<v1::PlacementChange, ClientError> {
-        self.0
-            .call(
-                Kind::Mutation,
-                |_| Route::Any,
-                request,
-                |channel, request: Request<v1::RemoveNodeRequest>| async move {
-                    Service::new(channel).remove_node(request).await
-                },
-            )
-            .await
+        self.ask(Kind::Mutation, request, |mut service, request| async move {
+            service.remove_node(request).await
+        })
+        .await
     }
 
     /// Begins to spread replicas evenly. Asking twice is asking once.
@@ -133,15 +104,23 @@ impl AdminClient {
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
     pub async fn rebalance(&self, request: v1::RebalanceRequest) -> Result<v1::PlacementChange, ClientError> {
-        self.0
-            .call(
-                Kind::Mutation,
-                |_| Route::Any,
-                request,
-                |channel, request: Request<v1::RebalanceRequest>| async move {
-                    Service::new(channel).rebalance(request).await
-                },
-            )
-            .await
+        self.ask(Kind::Mutation, request, |mut service, request| async move {
+            service.rebalance(request).await
+        })
+        .await
+    }
+
+    async fn ask<Req, Res, Sent>(
+        &self,
+        kind: Kind,
+        request: Req,
+        send: impl Fn(Service<Channel>, Request<Req>) -> Sent,
+    ) -> Result<Res, ClientError>
+    where
+        Req: Clone,
+        Sent: Future<Output = Result<Response<Res>, Status>>,
+    {
+        let send = |channel, request| send(Service::new(channel), request);
+        self.0.call(kind, |_| Route::Any, request, send).await
     }
 }

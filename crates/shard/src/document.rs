@@ -29,7 +29,7 @@ use crate::membership::{self, MembershipError, Step, Target};
 use crate::metrics::Counters;
 use crate::peer::{Inbound, Network, NetworkOptions};
 use crate::quorum_watch::QuorumWatch;
-use crate::raft_types::{EntryBytes, Raft, Response};
+use crate::raft_types::{EntryBytes, Raft, Response, safe_config};
 use crate::replica_id::node_of;
 use crate::state_machine::SnapshotData;
 use crate::{
@@ -120,10 +120,7 @@ pub async fn start_document<D: Document>(
         election_timeout_max: options.election_timeout_ms.1,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every_entries),
         max_in_snapshot_log_to_keep: options.snapshot_every_entries,
-        // For the reasons of a shard's replica.
-        enable_leader_restore: Some(false),
-        enable_pre_vote: Some(false),
-        ..Config::default()
+        ..safe_config()
     };
     let config = config.validate().map_err(|error| StartError::Options {
         shard: address,

@@ -70,6 +70,31 @@ impl LogStore {
             .collect()
     }
 
+    /// Hands over what follows `applied` and is committed, as far as this node knows, in order: what a replica has to apply again
+    /// when it starts.
+    pub(crate) fn replay(
+        &self,
+        applied: Option<LogId>,
+        mut apply: impl FnMut(RaftEntry) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some(committed) = self.committed()? else {
+            return Ok(());
+        };
+        let mut next = applied.map_or(0, |applied| applied.index + 1);
+        while next <= committed.index {
+            let entries = self.read_some(next, committed.index + 1)?;
+            // Raft itself says what a hole means, when it starts.
+            if entries.first().is_none_or(|first| first.log_id.index != next) {
+                break;
+            }
+            for entry in entries {
+                next = entry.log_id.index + 1;
+                apply(entry)?;
+            }
+        }
+        Ok(())
+    }
+
     /// As [`Self::read_some`], all of them.
     pub(crate) fn read_all(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         let mut entries = self.read_some(start, end)?;

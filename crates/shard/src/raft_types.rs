@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_ledger::{Command, Entry, Outcome};
+use openraft::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
@@ -32,6 +33,18 @@ pub(crate) type RaftEntry = openraft::type_config::alias::EntryOf<Types>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
 pub(crate) type Raft<SM = crate::state_machine::StateMachine> = openraft::Raft<Types, SM>;
+
+/// What every group here needs for its safety, and openraft's defaults for the rest.
+pub(crate) fn safe_config() -> Config {
+    Config {
+        // A leader sends entries before its own disk has them: having lost some with its power, it would write others under
+        // the same term and index, and replicas would differ for ever.
+        enable_leader_restore: Some(false),
+        // Its default would grant every vote here.
+        enable_pre_vote: Some(false),
+        ..Config::default()
+    }
+}
 
 /// A ledger entry as the leader wrote it. It stays bytes on its way through log and network and is read once on each
 /// replica, when it is applied.

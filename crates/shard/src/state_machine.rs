@@ -133,7 +133,10 @@ impl StateMachine {
             counters: Arc::clone(&counters),
             traces: log.traces(),
         };
-        applying.replay(&mut state, log)?;
+        log.replay(state.applied, |entry| {
+            let work = read_work(&entry)?;
+            applying.apply(&mut state, entry, work.as_ref()).map(drop)
+        })?;
         let view = watch::Sender::new(View::of(&state));
         let last_seq = watch::Sender::new(changes.last_seq());
         let state = Arc::new(RwLock::new(state));
@@ -213,27 +216,6 @@ fn read_work(entry: &RaftEntry) -> io::Result<Option<Entry>> {
 }
 
 impl Applying {
-    /// Applies what is committed and not in the state yet, as far as this node knows.
-    fn replay(&self, state: &mut State, log: &LogStore) -> io::Result<()> {
-        let Some(committed) = log.committed()? else {
-            return Ok(());
-        };
-        let mut next = state.applied.map_or(0, |applied| applied.index + 1);
-        while next <= committed.index {
-            let entries = log.read_some(next, committed.index + 1)?;
-            // Raft itself says what that means, when it starts.
-            if entries.first().is_none_or(|first| first.log_id.index != next) {
-                break;
-            }
-            for entry in entries {
-                next = entry.log_id.index + 1;
-                let work = read_work(&entry)?;
-                self.apply(state, entry, work.as_ref())?;
-            }
-        }
-        Ok(())
-    }
-
     fn apply(&self, state: &mut State, entry: RaftEntry, work: Option<&Entry>) -> io::Result<Response> {
         let log_id = entry.log_id;
         let outcomes = match work {

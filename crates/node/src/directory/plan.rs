@@ -233,6 +233,16 @@ pub(crate) fn all_moves(directory: &Directory, live: &BTreeSet<u64>) -> (Vec<Mov
     (moves, directory)
 }
 
+/// A shard that would keep a replica on one of these nodes for lack of another, and that node; `at_the_end` is where
+/// [`all_moves`] leads.
+pub(crate) fn stuck(at_the_end: &Directory, node_ids: &[u64]) -> Option<(u32, u64)> {
+    (0..).zip(&at_the_end.placements).find_map(|(shard, placement)| {
+        let nodes = placement.nodes();
+        let node = node_ids.iter().find(|node| nodes.contains(node))?;
+        Some((shard, *node))
+    })
+}
+
 fn settle(directory: &mut Directory, shard: usize) {
     directory.placements[shard].former.clear();
 }

@@ -1,6 +1,6 @@
 //! This node's replicas, started and ended as the directory says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use futures::future::join_all;
 use holdfast_ledger::LedgerOptions;
 use holdfast_shard::{DocumentOptions, Host, ReplicaId, ShardHandle, ShardOptions, start_document};
 
-use super::state::{Directory, DirectoryCommand, Genesis, Newcomer, Place};
+use super::state::{Directory, DirectoryCommand, Newcomer, Place};
 use super::{DIRECTORY, Membership, MembershipStartError, Part, founding, plan};
 use crate::config::PeerSection;
 use crate::stores::StoresError;
@@ -31,10 +31,11 @@ pub(crate) async fn take_part(membership: &Arc<Membership>) -> Result<(), Member
         return Ok(());
     };
     start_directory(membership, &part).await?;
+    let founding = part.genesis.as_ref().map(Directory::founded);
     // Beside each other: each may have much to read.
     let seats = part.seats.iter().map(|(shard, generation)| async {
         match membership.shards.get(*shard as usize) {
-            Some(handle) => take_seat(membership, handle, *generation, part.genesis.as_ref()).await,
+            Some(handle) => take_seat(membership, handle, *generation, founding.as_ref()).await,
             None => Ok(()),
         }
     });
@@ -233,14 +234,15 @@ fn standing(directory: &Directory, own: &Newcomer, part: Option<&Part>, was_memb
 async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
     let directory = membership.view();
     let own = &membership.own;
-    let genesis = membership
+    let founding = membership
         .part
         .lock()
         .as_ref()
-        .and_then(|part| part.genesis.clone());
+        .and_then(|part| part.genesis.as_ref().map(Directory::founded))
+        .map(Arc::new);
     // Founders begin with the placement that they all compute, before the directory has it.
-    let directory = match (&genesis, directory.is_founded()) {
-        (Some(genesis), false) => Arc::new(Directory::founded(genesis)),
+    let directory = match (&founding, directory.is_founded()) {
+        (Some(founding), false) => Arc::clone(founding),
         _ => directory,
     };
     let standing = {
@@ -279,7 +281,7 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
             .map(|placement| placement.replicas.union(&placement.former).copied().collect())
             .unwrap_or_default();
         handle.set_holders(holders);
-        let (genesis, version) = (genesis.as_ref(), directory.version);
+        let (founding, version) = (founding.as_deref(), directory.version);
         async move {
             let here = handle.replica_id();
             if here == wanted {
@@ -294,7 +296,7 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
                         part.seats.insert(handle.shard(), wanted.generation);
                         part.seats_version = version;
                     })?;
-                    take_seat(membership, handle, wanted.generation, genesis).await
+                    take_seat(membership, handle, wanted.generation, founding).await
                 }
                 None => Ok(()),
             }
@@ -339,23 +341,17 @@ async fn leave_seat(
     Ok(())
 }
 
+/// `founding` is what a founder's directory began with.
 async fn take_seat(
     membership: &Arc<Membership>,
     handle: &ShardHandle,
     generation: u32,
-    genesis: Option<&Genesis>,
+    founding: Option<&Directory>,
 ) -> Result<(), MembershipStartError> {
     let shard = handle.shard();
-    let founders: BTreeMap<u32, BTreeSet<u64>> = genesis
-        .map(|genesis| {
-            let placements = Directory::founded(genesis).placements;
-            (0..)
-                .zip(placements.iter().map(|placement| placement.nodes()))
-                .collect()
-        })
-        .unwrap_or_default();
-    let founders = match generation {
-        0 => founders.get(&shard).cloned().unwrap_or_default(),
+    let first = founding.and_then(|founding| founding.placements.get(shard as usize));
+    let founders = match (first, generation) {
+        (Some(first), 0) => first.nodes(),
         _ => BTreeSet::new(),
     };
     let opening = Arc::clone(membership);

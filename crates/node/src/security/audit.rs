@@ -161,8 +161,8 @@ pub(super) fn denied(audit: &Audit, caller: &Caller, denial: &Denial<'_>) {
     );
 }
 
-/// A caller did what only operators do.
-pub(crate) fn administered(caller: &Caller, what: &'static str, shard: u32) {
+/// A caller did what only operators do. `node_ids` are written when the call is about nodes, `shard` when it is about one.
+pub(crate) fn administered(caller: &Caller, what: &'static str, node_ids: &[u64], shard: Option<u32>) {
     tracing::info!(
         target: "audit",
         event = "administered",
@@ -170,31 +170,8 @@ pub(crate) fn administered(caller: &Caller, what: &'static str, shard: u32) {
         verb = "admin",
         peer_address = %caller.address,
         what,
+        node_ids = (!node_ids.is_empty()).then(|| tracing::field::debug(node_ids)),
         shard,
-    );
-}
-
-/// A caller changed who belongs to the cluster or where replicas are.
-pub(crate) fn changed_placement(caller: &Caller, what: &'static str, node_ids: &[u64]) {
-    tracing::info!(
-        target: "audit",
-        event = "administered",
-        principal = caller.principal.as_str(),
-        verb = "admin",
-        peer_address = %caller.address,
-        what,
-        ?node_ids,
-    );
-}
-
-/// A caller took a backup: it has everything in it.
-pub(crate) fn backed_up(caller: &Caller) {
-    tracing::info!(
-        target: "audit",
-        event = "backed_up",
-        principal = caller.principal.as_str(),
-        verb = "admin",
-        peer_address = %caller.address,
     );
 }
 

@@ -28,7 +28,7 @@ impl Admin for Service {
             "TransferLeader",
             request,
             |caller, request, deadline| async move {
-                audit::administered(&caller, "transfer_leader", request.shard);
+                audit::administered(&caller, "transfer_leader", &[], Some(request.shard));
                 let leader_node_id = self.hand_over(request, deadline).await?;
                 Ok(v1::TransferLeaderResponse { leader_node_id })
             },
@@ -93,7 +93,7 @@ impl Service {
             placement::ensure_part(&self.api.membership)?;
             let wanted = wanted(&self.api.membership, request)?;
             if !wanted.dry_run {
-                audit::changed_placement(&caller, what, &wanted.node_ids);
+                audit::administered(&caller, what, &wanted.node_ids, None);
             }
             placement::carry_out(&self.api.membership, wanted, deadline).await
         })

@@ -214,7 +214,7 @@ impl Backup for Service {
                         "this node gives another backup: one is given at a time",
                     )
                 })?;
-                audit::backed_up(&caller);
+                audit::administered(&caller, "take_backup", &[], None);
                 let (answers, outgoing) = mpsc::channel(ANSWERS);
                 let session = Session {
                     api: Arc::clone(&self.api),

@@ -119,13 +119,7 @@ pub(super) fn drain(membership: &Membership, request: v1::DrainNodeRequest) -> R
         .collect();
     let after = after(membership, &commands)?;
     let (moves, at_the_end) = plan::all_moves(&after, &membership.live());
-    let stuck = (0..)
-        .zip(&at_the_end.placements)
-        .find_map(|(shard, placement): (u32, _)| {
-            let nodes = placement.nodes();
-            let node = request.node_ids.iter().find(|node| nodes.contains(node))?;
-            Some((shard, *node))
-        });
+    let stuck = plan::stuck(&at_the_end, &request.node_ids);
     // What was decided goes on, and asking for it again is no new decision: a node may be away by now.
     let decided = after.version == membership.view().version;
     if let Some((shard, node)) = stuck.filter(|_| !request.undo && !decided) {

@@ -50,16 +50,10 @@ impl<D: Document> Machine<D> {
             let bytes = reader.read_to_end().map_err(io::Error::other)?;
             machine.load(&meta, &bytes)?;
         }
-        if let Some(committed) = log.committed()? {
-            let next = machine.applied.map_or(0, |applied| applied.index + 1);
-            for entry in log.read_all(next, committed.index + 1)? {
-                // Raft itself says what a hole means, when it starts.
-                if entry.log_id.index != machine.applied.map_or(0, |applied| applied.index + 1) {
-                    break;
-                }
-                machine.apply_one(entry);
-            }
-        }
+        log.replay(machine.applied, |entry| {
+            machine.apply_one(entry);
+            Ok(())
+        })?;
         machine.publish();
         let view = machine.view.subscribe();
         Ok((machine, view))

@@ -21,7 +21,7 @@ use crate::metrics::Counters;
 use crate::peer::{History, Inbound, Network, NetworkOptions};
 use crate::proposer::{Proposer, ProposerOptions, ProposerParts, StopProposing};
 use crate::quorum_watch::QuorumWatch;
-use crate::raft_types::{Raft, Types};
+use crate::raft_types::{Raft, Types, safe_config};
 use crate::read_gate::ReadGate;
 use crate::state_machine::{SnapshotData, StateMachine};
 use crate::{Host, PeerTransport, ShardOptions, ShardStores, StartError, Threads};
@@ -152,12 +152,7 @@ fn raft_config(options: &ShardOptions) -> Config {
         max_in_snapshot_log_to_keep: options.keep_entries_for_laggards,
         // A replica behind by less than what the log keeps is caught up from the log.
         replication_lag_threshold: options.keep_entries_for_laggards.max(1),
-        // A leader sends entries before its own disk has them: having lost some with its power, it would write others under
-        // the same term and index, and replicas would differ for ever.
-        enable_leader_restore: Some(false),
-        // Its default would grant every vote here.
-        enable_pre_vote: Some(false),
-        ..Config::default()
+        ..safe_config()
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::super::state::tests::{founded, newcomer};
 use super::*;
 
