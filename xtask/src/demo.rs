@@ -31,14 +31,14 @@ pub(crate) struct Args {
 
 /// Where a run leaves its data: emptied at the start of the next one.
 fn folder() -> PathBuf {
-    steps::root().join("target/demo")
+    steps::target().join("demo")
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     needs::python()?;
     steps::say("building holdfast (release)");
     steps::run(steps::cargo().args(["build", "--release", "--package", "holdfast"]))?;
-    let binary = steps::root().join("target/release/holdfast");
+    let binary = steps::target().join("release/holdfast");
     let folder = folder();
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("could not empty {}", folder.display()))?;

@@ -4,6 +4,8 @@ mod history;
 mod inbound;
 mod message;
 mod network;
+#[cfg(test)]
+mod recorded;
 
 pub(crate) use history::{History, Portion, read as read_changes};
 pub(crate) use inbound::Inbound;

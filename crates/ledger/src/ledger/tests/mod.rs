@@ -4,6 +4,7 @@ mod backorder;
 mod deficit;
 mod edges;
 mod orders;
+mod recorded;
 mod reserving;
 mod sourcing;
 mod time;
@@ -18,6 +19,14 @@ pub(crate) struct Story {
     index: u64,
     now_ms: u64,
     next_id: u64,
+    /// Its log, for the histories that later versions are to read.
+    entries: Vec<Vec<u8>>,
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        recorded::take(std::mem::take(&mut self.entries));
+    }
 }
 
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
@@ -59,6 +68,7 @@ impl Story {
             index: 0,
             now_ms: START_MS,
             next_id: 0,
+            entries: Vec::new(),
         }
     }
 
@@ -89,16 +99,12 @@ impl Story {
 
     pub(crate) fn entry(&mut self, commands: Vec<Command>) -> Vec<Outcome> {
         self.index += 1;
-        let applied = self
-            .ledger
-            .apply(
-                self.index,
-                &Entry {
-                    log_time_ms: self.now_ms,
-                    commands,
-                },
-            )
-            .unwrap();
+        let entry = Entry {
+            log_time_ms: self.now_ms,
+            commands,
+        };
+        self.entries.push(encode_entry(&entry));
+        let applied = self.ledger.apply(self.index, &entry).unwrap();
         self.ledger.check().unwrap();
         self.changes.extend(applied.changes);
         applied.outcomes

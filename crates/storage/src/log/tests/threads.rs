@@ -98,12 +98,16 @@ fn a_failed_sync_is_noticed() {
     let (log, _) = Log::open(Arc::new(disk.clone()), threaded()).unwrap();
     let (told, failure) = channel();
     log.on_failure(Box::new(move |error| told.send(error).unwrap()));
-    let mut index = 0;
     disk.fail_sync_after(20);
-    while log.append(1, vec![record(index, 5000)], ignore()).is_ok() {
-        index += 1;
-        thread::yield_now();
-    }
+    let (told_synced, synced) = channel();
+    // One after the other: who does not wait fills the memory while the disk is slow.
+    let all_synced = (0..1_000).all(|index| {
+        let told = told_synced.clone();
+        let callback = Box::new(move |result: Result<(), LogError>| told.send(result.is_ok()).unwrap());
+        log.append(1, vec![record(index, 5000)], callback).is_ok()
+            && synced.recv_timeout(Duration::from_secs(30)).unwrap()
+    });
+    assert!(!all_synced, "no sync failed");
     assert!(matches!(
         failure.recv_timeout(Duration::from_secs(30)),
         Ok(LogError::Failed { .. })

@@ -1,0 +1,186 @@
+//! Histories that an earlier version of this crate wrote, and what it made of them. While a cluster is upgraded, replicas of two
+//! versions apply one log: each must read what the other writes, and decide everything alike.
+//!
+//! A difference here is a difference between those replicas. Bytes that are laid out in another way need a version of their own
+//! (`codec.rs`), and a release that reads it before one that writes it; a decision that is to be made in another way has to be
+//! asked for by something in the log. Then the histories are recorded again, from all the stories of these tests:
+//! `HOLDFAST_RECORD=1 cargo test -p holdfast-ledger --lib`.
+
+#![allow(
+    clippy::disallowed_types,
+    reason = "tests run beside each other, and their stories go into one file"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex};
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/tests/recorded.bin");
+
+/// A longer history shows nothing that shorter ones do not.
+const MAX_BYTES: usize = 4_096;
+
+/// The entries of a log, from index 1 on, as they were written, and their effect.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct History {
+    entries: Vec<Vec<u8>>,
+    /// BLAKE3 of all outcomes and changes.
+    decided: [u8; 32],
+    /// Of the state at the end.
+    digest: [u8; 32],
+    snapshot: Vec<u8>,
+}
+
+impl History {
+    /// Applies the entries.
+    fn of(entries: Vec<Vec<u8>>) -> Result<Self, String> {
+        let mut ledger = Ledger::new(LedgerOptions::default());
+        let mut decided = blake3::Hasher::new();
+        for (index, bytes) in (1..).zip(&entries) {
+            let entry = decode_entry(bytes).map_err(|error| error.to_string())?;
+            if &encode_entry(&entry) != bytes {
+                return Err(format!("entry {index} is written in another way: {entry:?}"));
+            }
+            let applied = ledger
+                .apply(index, &entry)
+                .map_err(|violation| violation.to_string())?;
+            decided.update(&codec::encode(&applied.outcomes));
+            decided.update(&encode_changes(&applied.changes));
+        }
+        Ok(Self {
+            entries,
+            decided: decided.finalize().into(),
+            digest: ledger.digest(),
+            snapshot: ledger.encode(),
+        })
+    }
+}
+
+/// Takes the entries of a story for the file, if they are asked for.
+pub(super) fn take(entries: Vec<Vec<u8>>) {
+    /// By their entries, so that the file does not depend on the order in which tests ran.
+    static TAKEN: LazyLock<Mutex<BTreeMap<Vec<Vec<u8>>, History>>> = LazyLock::new(Mutex::default);
+    let bytes: usize = entries.iter().map(Vec::len).sum();
+    if !is_recording() || std::thread::panicking() || bytes > MAX_BYTES {
+        return;
+    }
+    // Some stories are of a ledger with other options, and are not told here.
+    let Ok(history) = History::of(entries.clone()) else {
+        return;
+    };
+    let mut taken = TAKEN.lock().unwrap();
+    taken.insert(entries, history);
+    let all: Vec<&History> = taken.values().collect();
+    std::fs::write(FILE, postcard::to_stdvec(&all).unwrap()).unwrap();
+}
+
+fn is_recording() -> bool {
+    std::env::var_os("HOLDFAST_RECORD").is_some()
+}
+
+/// Nothing while the file is written.
+fn recorded() -> Vec<History> {
+    match is_recording() {
+        true => Vec::new(),
+        false => postcard::from_bytes(&std::fs::read(FILE).unwrap()).unwrap(),
+    }
+}
+
+/// Every kind of command there is; a new one has to be recorded.
+fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Reserve { .. } => "Reserve",
+        Action::Extend { .. } => "Extend",
+        Action::Commit { .. } => "Commit",
+        Action::Release { .. } => "Release",
+        Action::Ship { .. } => "Ship",
+        Action::Cancel { .. } => "Cancel",
+        Action::Return { .. } => "Return",
+        Action::Receive { .. } => "Receive",
+        Action::Adjust { .. } => "Adjust",
+        Action::Count { .. } => "Count",
+        Action::MoveBucket { .. } => "MoveBucket",
+        Action::SetPolicy { .. } => "SetPolicy",
+        Action::AllocatePool { .. } => "AllocatePool",
+        Action::Order(OrderStep::Begin { .. }) => "Begin",
+        Action::Order(OrderStep::Prepare { .. }) => "Prepare",
+        Action::Order(OrderStep::Decide { .. }) => "Decide",
+        Action::Order(OrderStep::Settle(_)) => "Settle",
+        Action::Order(OrderStep::Acknowledge(_)) => "Acknowledge",
+        Action::Order(OrderStep::Inquire { .. }) => "Inquire",
+        Action::OfPart(_) => "OfPart",
+        Action::TransferOut { .. } => "TransferOut",
+        Action::TransferIn { .. } => "TransferIn",
+        Action::CloseTransfer { .. } => "CloseTransfer",
+        Action::ExpectSupply { .. } => "ExpectSupply",
+        Action::Dispatch { .. } => "Dispatch",
+    }
+}
+
+const NAMES: [&str; 25] = [
+    "Reserve",
+    "Extend",
+    "Commit",
+    "Release",
+    "Ship",
+    "Cancel",
+    "Return",
+    "Receive",
+    "Adjust",
+    "Count",
+    "MoveBucket",
+    "SetPolicy",
+    "AllocatePool",
+    "Begin",
+    "Prepare",
+    "Decide",
+    "Settle",
+    "Acknowledge",
+    "Inquire",
+    "OfPart",
+    "TransferOut",
+    "TransferIn",
+    "CloseTransfer",
+    "ExpectSupply",
+    "Dispatch",
+];
+
+#[test]
+fn what_an_earlier_version_wrote_is_read_and_decided_as_it_was() {
+    for (number, earlier) in recorded().into_iter().enumerate() {
+        let now =
+            History::of(earlier.entries.clone()).unwrap_or_else(|why| panic!("history {number}: {why}"));
+        let restored = Ledger::decode(&earlier.snapshot)
+            .unwrap_or_else(|why| panic!("the snapshot of history {number}: {why}"));
+        assert_eq!(
+            restored.digest(),
+            earlier.digest,
+            "the snapshot of history {number}"
+        );
+        if now != earlier {
+            let entries: Vec<Entry> = now
+                .entries
+                .iter()
+                .map(|bytes| decode_entry(bytes).unwrap())
+                .collect();
+            panic!("history {number} has another effect than it had: {entries:#?}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_command_was_recorded() {
+    let histories = recorded();
+    if is_recording() {
+        return;
+    }
+    let entries = histories.iter().flat_map(|history| &history.entries);
+    let reached: BTreeSet<&str> = entries
+        .flat_map(|bytes| decode_entry(bytes).unwrap().commands)
+        .map(|command| name(&command.action))
+        .collect();
+    assert_eq!(reached, BTreeSet::from(NAMES));
+}
