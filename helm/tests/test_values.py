@@ -122,6 +122,10 @@ def test_every_key_of_a_node_can_be_set_except_what_is_the_charts_own(holdfast):
     assert "# cluster_id =" in reference and "# threads =" in reference and "# otlp_endpoint =" in reference
     known["node"] = (known["node"] | {"cluster_id", "threads"}) - {"node_id", "data_dir"}
     known["telemetry"].add("otlp_endpoint")
+    assert "# connections =" in reference
+    known["limits"].add("connections")
+    assert "# low_space_bytes =" in reference and "# ballast_bytes =" in reference
+    known["storage"] |= {"low_space_bytes", "ballast_bytes"}
     # Where it listens, and that it has no certificates, the chart says itself.
     for section in ("listen", "security", "tls"):
         del known[section]

@@ -23,7 +23,7 @@ use crate::{Network, wait_for};
 use clocks::Clocks;
 use command::binary;
 
-pub use damage::Damage;
+pub use damage::{Damage, Region};
 
 /// Replicas of each shard, where there are so many nodes: as the nodes' configuration has it if it says nothing.
 const REPLICAS: usize = 3;
@@ -43,6 +43,20 @@ pub struct ClusterOptions {
     pub on_network: bool,
     /// Whether each has a clock of its own that can be set, where the system has what it takes.
     pub own_clocks: bool,
+    /// How soon nodes miss each other.
+    pub timeouts: Timeouts,
+    /// How many threads a node serves with; as many as there are processors where it is none.
+    pub threads: Option<u32>,
+}
+
+/// How soon nodes miss each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Timeouts {
+    /// Late, so that a test on a crowded machine has no election that it did not ask for.
+    #[default]
+    Patient,
+    /// As the defaults of the configuration say.
+    Usual,
 }
 
 impl Default for ClusterOptions {
@@ -52,6 +66,8 @@ impl Default for ClusterOptions {
             nodes: 3,
             on_network: false,
             own_clocks: false,
+            timeouts: Timeouts::default(),
+            threads: None,
         }
     }
 }
@@ -74,8 +90,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     /// How many founded the cluster: those named `0..founders`.
     founders: usize,
-    shards: u32,
-    id: uuid::Uuid,
+    founding: config::Founding,
     /// Between the nodes; none where they speak to each other directly.
     network: Option<Network>,
     /// Of the nodes; none where they have that of the machine.
@@ -149,17 +164,15 @@ impl Cluster {
         } else {
             None
         };
-        let cluster_id = uuid::Uuid::now_v7();
+        let founding = config::Founding {
+            shards: options.shards,
+            cluster_id: uuid::Uuid::now_v7(),
+            timeouts: options.timeouts,
+            threads: options.threads,
+        };
         for node in 0..options.nodes {
             let peers: Vec<_> = members.iter().enumerate().collect();
-            let text = config::text(
-                folder.path(),
-                node,
-                &peers,
-                network.as_ref(),
-                options.shards,
-                cluster_id,
-            )?;
+            let text = config::text(folder.path(), node, &peers, network.as_ref(), founding)?;
             std::fs::write(folder.path().join(format!("node-{}.toml", node + 1)), text)?;
         }
         let clocks = match options.own_clocks {
@@ -173,8 +186,7 @@ impl Cluster {
         Ok(Self {
             nodes: nodes.collect(),
             founders: options.nodes,
-            shards: options.shards,
-            id: cluster_id,
+            founding,
             folder,
             network,
             clocks,
@@ -392,6 +404,20 @@ impl Cluster {
         clocks::clear_after(process.id());
         self.nodes[node].process = None;
         Ok(status)
+    }
+
+    /// The process of a node that runs.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn process_id(&self, node: usize) -> Result<u32> {
+        let process = self.nodes[node].process.as_ref();
+        Ok(process.context("the node does not run")?.id())
+    }
+
+    /// Where clients reach a node.
+    pub fn client_address(&self, node: usize) -> &str {
+        &self.nodes[node].listens.client
     }
 
     /// Sends a signal that does not end a node.

@@ -7,6 +7,8 @@
 //! - [`load`] is a crowd of buyers that remembers what was acknowledged, [`accounts`] asks for it afterwards.
 //! - [`probes`] fight over little stock and look at it, [`history`] is what clients were told, [`judge`] asks whether it can be true.
 //! - [`chaos`] has one fault after another happen to a cluster while a crowd buys.
+//! - [`failover`] kills and pauses leaders, and says how long buyers wait.
+//! - [`hostile`] has callers that send what no client should, and measures what they cost.
 //! - [`scale`] has nodes come and go meanwhile, and says what buyers notice of it.
 //! - [`wait_for`] waits for a condition. Tests here never wait for a time.
 //! - [`orders`] finds the real order files, where they are.
@@ -16,7 +18,9 @@
 pub mod accounts;
 pub mod chaos;
 mod cluster;
+pub mod failover;
 pub mod history;
+pub mod hostile;
 pub mod judge;
 pub mod load;
 pub mod meter;
@@ -27,6 +31,6 @@ pub mod requests;
 pub mod scale;
 mod wait;
 
-pub use cluster::{Capability, Cluster, ClusterOptions, Damage, Shards};
+pub use cluster::{Capability, Cluster, ClusterOptions, Damage, Region, Shards, Timeouts};
 pub use network::{Network, PacketLoss};
 pub use wait::wait_for;

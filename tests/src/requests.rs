@@ -16,6 +16,7 @@ pub fn operation() -> v1::Operation {
         operation_id: new_operation_id(),
         reference: String::new(),
         reason: "test".to_owned(),
+        repeats: false,
     }
 }
 

@@ -468,6 +468,32 @@ async fn read_cases(cluster: &Cluster) -> Result<Vec<Case>> {
         admin.transfer_leader(transfer).await.map(drop),
         invalid,
     ));
+    let decide = |shard, rule: &str| v1::DecideEntryRequest {
+        shard,
+        log_index: 5,
+        rule: rule.to_owned(),
+        dry_run: false,
+        without_unreachable: true,
+    };
+    cases.push((
+        "a decision on an entry of no shard",
+        admin.decide_entry(decide(77, "refuse")).await.map(drop),
+        invalid,
+    ));
+    cases.push((
+        "a decision by no rule",
+        admin.decide_entry(decide(0, "forget")).await.map(drop),
+        invalid,
+    ));
+    let adopt = v1::AdoptRulesRequest {
+        rules: 77,
+        dry_run: false,
+    };
+    cases.push((
+        "rules that nobody knows",
+        admin.adopt_rules(adopt).await.map(drop),
+        invalid,
+    ));
 
     let mut reservations = ReservationsClient::new(cluster.channel(2)?);
     let huge = v1::ReserveRequest {

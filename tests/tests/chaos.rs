@@ -1,17 +1,23 @@
-//! Every fault once, on real processes. `cargo xtask chaos` does the same for as long as one likes.
+//! A short round of faults on real processes. `cargo xtask chaos` brings all of them, for as long as one likes.
 
 use anyhow::Result;
 use holdfast_tests::chaos::{Fault, Report, Round, round};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_bears_every_fault_and_loses_nothing() -> Result<()> {
+async fn a_cluster_bears_a_short_round_of_faults_and_loses_nothing() -> Result<()> {
     let mut report = Report::default();
-    let every = Round {
+    let short = Round {
         seed: 1,
         nodes: 4,
-        faults: Fault::ALL.to_vec(),
+        faults: vec![
+            Fault::LeaderPaused,
+            Fault::LeaderDeaf,
+            Fault::ConnectionsFlaky,
+            Fault::ClockAhead,
+            Fault::RollingRestart,
+        ],
     };
-    round(&every, &mut report).await?;
+    round(&short, &mut report).await?;
     eprintln!("{report}");
     Ok(())
 }

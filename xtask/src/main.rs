@@ -10,6 +10,8 @@ mod bench;
 mod chaos;
 mod cluster;
 mod demo;
+mod failover;
+mod hostile;
 mod mutants;
 mod needs;
 mod report;
@@ -45,6 +47,16 @@ enum Command {
     /// Real processes under SIGKILL, SIGSTOP, partitions, full disks and damaged logs, while buyers go on.
     #[command(after_help = "Examples:\n  cargo xtask chaos --minutes 30\n  cargo xtask chaos --seed 7")]
     Chaos(chaos::Args),
+    /// Leaders of real nodes killed and paused again and again: how long buyers wait each time.
+    #[command(
+        after_help = "Examples:\n  cargo xtask failover\n  cargo xtask failover --load 8 --json\n  cargo xtask failover --kind all-killed --times 10"
+    )]
+    Failover(failover::Args),
+    /// Callers that send what no client should, while honest ones buy: what it costs the nodes and the honest.
+    #[command(
+        after_help = "Examples:\n  cargo xtask hostile --minutes 5\n  cargo xtask hostile --minutes 1 --json"
+    )]
+    Hostile(hostile::Args),
     /// A cluster that grows, replaces a node, shrinks and is restarted while buyers go on: what they notice of each step.
     #[command(after_help = "Examples:\n  cargo xtask scale\n  cargo xtask scale --buyers 64 --grants 20000")]
     Scale(scale::Args),
@@ -53,8 +65,10 @@ enum Command {
         after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --seconds 20 --json\n  cargo xtask bench --scale --cells 1000000"
     )]
     Bench(bench::Args),
-    /// Seeds the ledger with one known fault of the order protocol after the other: the model has to notice each.
-    #[command(after_help = "Examples:\n  cargo xtask mutants\n  cargo xtask mutants --threads 4")]
+    /// Makes the code wrong in one known way after the other: the test or the model that is named for it has to notice each.
+    #[command(
+        after_help = "Examples:\n  cargo xtask mutants --all\n  cargo xtask mutants --few 3\n  cargo xtask mutants --only shard_vote"
+    )]
     Mutants(mutants::Args),
 }
 
@@ -64,6 +78,8 @@ fn main() -> anyhow::Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Failover(args) => failover::run(&args),
+        Command::Hostile(args) => hostile::run(&args),
         Command::Scale(args) => scale::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Mutants(args) => mutants::run(&args),

@@ -22,25 +22,45 @@ enum Part {
     Chart,
 }
 
+/// Faults and defects are compiled in for those tests that switch one on; elsewhere they do nothing. The same for every build here:
+/// with others all of it would be built again.
+const FEATURES: [&str; 2] = ["--features", "holdfast-model/faults,holdfast-node/faults"];
+
+/// Builds everything the same way, whichever part asks: with fewer targets some crates would be built once more, with other features.
+fn build() -> Result<()> {
+    steps::run(
+        steps::cargo()
+            .args(["build", "--workspace", "--all-targets"])
+            .args(FEATURES),
+    )
+}
+
+/// One more than there are processors: many tests wait for elections and disks.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |processors| processors.get() + 1)
+}
+
+/// The binary that the real-process tests start.
+fn binary() -> std::path::PathBuf {
+    steps::target().join("debug").join("holdfast")
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |part| args.only.is_none_or(|only| only == part);
     needs::python()?;
     if wanted(Part::Rust) {
         steps::say("building the tests and the holdfast binary they start");
-        steps::run(steps::cargo().args(["build", "--workspace", "--all-targets"]))?;
-        steps::say("unit, property and real-process tests");
-        steps::run(steps::cargo().args(["test", "--workspace", "--no-fail-fast"]))?;
-        steps::say("seeded faults, each of which the model has to notice");
-        let faults = [
-            "test",
-            "--package",
-            "holdfast-model",
-            "--features",
-            "faults",
-            "--test",
-            "seeded_faults",
-        ];
-        steps::run(steps::cargo().args(faults))?;
+        build()?;
+        steps::say(
+            "unit, property and real-process tests, seeded faults, and the way out of a planted defect",
+        );
+        let mut tests = steps::cargo();
+        tests
+            .args(["test", "--workspace", "--no-fail-fast"])
+            .args(FEATURES)
+            .env("RUST_TEST_THREADS", threads().to_string())
+            .env("HOLDFAST_BINARY", binary());
+        steps::run(&mut tests)?;
     }
     if wanted(Part::Warehouse) {
         steps::say("warehouse tests");
@@ -49,13 +69,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if wanted(Part::Chart) {
         needs::promtool()?;
         steps::say("building the holdfast binary whose configuration and metrics the chart has to fit");
-        steps::run(steps::cargo().args(["build", "--package", "holdfast"]))?;
+        build()?;
         steps::say("tests of the chart, the alerts and the dashboard");
-        let binary = steps::target().join("debug").join("holdfast");
         steps::run(
             std::process::Command::new("python3")
                 .arg("helm/test.py")
-                .env("HOLDFAST_BINARY", binary),
+                .env("HOLDFAST_BINARY", binary()),
         )?;
     }
     steps::say("all tests passed");

@@ -40,9 +40,11 @@ impl AdminClient {
         &self,
         request: v1::TransferLeaderRequest,
     ) -> Result<v1::TransferLeaderResponse, ClientError> {
-        self.ask(Kind::Mutation, request, |mut service, request| async move {
-            service.transfer_leader(request).await
-        })
+        self.ask(
+            Kind::Mutation(|_| None),
+            request,
+            |mut service, request| async move { service.transfer_leader(request).await },
+        )
         .await
     }
 
@@ -65,9 +67,11 @@ impl AdminClient {
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
     pub async fn add_node(&self, request: v1::AddNodeRequest) -> Result<v1::PlacementChange, ClientError> {
-        self.ask(Kind::Mutation, request, |mut service, request| async move {
-            service.add_node(request).await
-        })
+        self.ask(
+            Kind::Mutation(|_| None),
+            request,
+            |mut service, request| async move { service.add_node(request).await },
+        )
         .await
     }
 
@@ -79,9 +83,11 @@ impl AdminClient {
         &self,
         request: v1::DrainNodeRequest,
     ) -> Result<v1::PlacementChange, ClientError> {
-        self.ask(Kind::Mutation, request, |mut service, request| async move {
-            service.drain_node(request).await
-        })
+        self.ask(
+            Kind::Mutation(|_| None),
+            request,
+            |mut service, request| async move { service.drain_node(request).await },
+        )
         .await
     }
 
@@ -93,9 +99,11 @@ impl AdminClient {
         &self,
         request: v1::RemoveNodeRequest,
     ) -> Result<v1::PlacementChange, ClientError> {
-        self.ask(Kind::Mutation, request, |mut service, request| async move {
-            service.remove_node(request).await
-        })
+        self.ask(
+            Kind::Mutation(|_| None),
+            request,
+            |mut service, request| async move { service.remove_node(request).await },
+        )
         .await
     }
 
@@ -104,15 +112,50 @@ impl AdminClient {
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
     pub async fn rebalance(&self, request: v1::RebalanceRequest) -> Result<v1::PlacementChange, ClientError> {
-        self.ask(Kind::Mutation, request, |mut service, request| async move {
-            service.rebalance(request).await
-        })
+        self.ask(
+            Kind::Mutation(|_| None),
+            request,
+            |mut service, request| async move { service.rebalance(request).await },
+        )
+        .await
+    }
+
+    /// Decides an entry that no replica of a shard can apply by a rule, or says what would be decided. Deciding twice is deciding
+    /// once: the second time no replica is halted there.
+    ///
+    /// # Errors
+    /// [`ClientError`] says whether the request had no effect or may have had one.
+    pub async fn decide_entry(
+        &self,
+        request: v1::DecideEntryRequest,
+    ) -> Result<v1::DecideEntryResponse, ClientError> {
+        self.ask(
+            Kind::Mutation(|_| None),
+            request,
+            |mut service, request| async move { service.decide_entry(request).await },
+        )
+        .await
+    }
+
+    /// Has every shard decide by newer rules. Asking twice is asking once.
+    ///
+    /// # Errors
+    /// [`ClientError`] says whether the request had no effect or may have had one.
+    pub async fn adopt_rules(
+        &self,
+        request: v1::AdoptRulesRequest,
+    ) -> Result<v1::AdoptRulesResponse, ClientError> {
+        self.ask(
+            Kind::Mutation(|_| None),
+            request,
+            |mut service, request| async move { service.adopt_rules(request).await },
+        )
         .await
     }
 
     async fn ask<Req, Res, Sent>(
         &self,
-        kind: Kind,
+        kind: Kind<Req>,
         request: Req,
         send: impl Fn(Service<Channel>, Request<Req>) -> Sent,
     ) -> Result<Res, ClientError>

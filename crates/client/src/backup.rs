@@ -38,8 +38,8 @@ impl Client {
                 steps,
                 answers: response.into_inner(),
             }),
-            Ok(Err(status)) => Err(failed(Attempt::from_status(&status, address))),
-            Err(_) => Err(failed(Attempt::timed_out(address))),
+            Ok(Err(status)) => Err(Attempt::from_status(&status, address).into_error()),
+            Err(_) => Err(Attempt::timed_out(address).into_error()),
         }
     }
 }
@@ -62,7 +62,7 @@ impl BackupSession {
         match self.answers.message().await {
             Ok(Some(response)) => response.answer.ok_or_else(|| self.ended()),
             Ok(None) => Err(self.ended()),
-            Err(status) => Err(failed(Attempt::from_status(&status, &self.address))),
+            Err(status) => Err(Attempt::from_status(&status, &self.address).into_error()),
         }
     }
 
@@ -70,12 +70,5 @@ impl BackupSession {
         ClientError::Unavailable {
             message: format!("{} ended the backup", self.address),
         }
-    }
-}
-
-fn failed(attempt: Attempt) -> ClientError {
-    match attempt {
-        Attempt::Final(error) => error,
-        Attempt::Retry { message, .. } => ClientError::Unavailable { message },
     }
 }

@@ -1,8 +1,10 @@
 //! One call: attempts with the same request until an answer, a final refusal, or the deadline.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
+use holdfast_proto::v1::Operation;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -15,13 +17,39 @@ use crate::routes::Route;
 /// An attempt is not begun with less time left than this: it would only turn "no effect" into "unknown".
 const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
 
-/// Can an attempt without an answer have changed something?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+/// The operation of a request, where it has one.
+type OperationOf<Req> = fn(&mut Req) -> Option<&mut Operation>;
+
+/// Whether an attempt without an answer can have changed something.
+#[derive(Debug)]
+pub(crate) enum Kind<Req> {
     /// It asks.
     Read,
-    /// It changes.
-    Mutation,
+    /// It changes, under the id of this operation.
+    Mutation(OperationOf<Req>),
+}
+
+impl<Req> Kind<Req> {
+    /// What is known of the attempts before the first one of this call.
+    fn effect_so_far(&self, request: &mut Req) -> Effect {
+        match self {
+            Self::Read => Effect::None,
+            Self::Mutation(operation_of) => {
+                let repeats = operation_of(request).is_some_and(|operation| operation.repeats);
+                if repeats { Effect::Unknown } else { Effect::None }
+            }
+        }
+    }
+
+    /// Notes an attempt that failed, in what is known and in the request of the next attempt.
+    fn note(&self, left_behind: Effect, effect: &mut Effect, request: &mut Req) {
+        if let (Self::Mutation(operation_of), Effect::Unknown) = (self, left_behind) {
+            *effect = Effect::Unknown;
+            if let Some(operation) = operation_of(request) {
+                operation.repeats = true;
+            }
+        }
+    }
 }
 
 /// Pauses between attempts: doubling, each between a half and the whole of its step.
@@ -48,9 +76,9 @@ impl Client {
     /// Calls until there is an answer. `send` gets the same request each time, so the operation id is the same too.
     pub(crate) async fn call<Req, Res, Send, Sent>(
         &self,
-        kind: Kind,
+        kind: Kind<Req>,
         route: impl Fn(&Req) -> Route<'_>,
-        request: Req,
+        mut request: Req,
         send: Send,
     ) -> Result<Res, ClientError>
     where
@@ -60,8 +88,10 @@ impl Client {
     {
         let deadline = Instant::now() + self.options().deadline;
         let mut backoff = Backoff::new(self.options().backoff_min, self.options().backoff_max);
-        let mut effect = Effect::None;
+        let mut effect = kind.effect_so_far(&mut request);
         let mut failed: Option<String> = None;
+        let mut unanswered = String::new();
+        let mut untrusted = Untrusted::default();
         loop {
             self.look_at_certificates();
             self.ask_topology_if_needed(deadline).await;
@@ -78,15 +108,20 @@ impl Client {
                 Ok(Err(status)) => Attempt::from_status(&status, &address),
                 Err(_) => Attempt::timed_out(&address),
             };
+            if let Some(error) = untrusted.note(self, &address, &outcome) {
+                return Err(after(effect, &unanswered, error));
+            }
             let (retry_after_ms, message) = match outcome {
-                Attempt::Final(error) => return Err(error),
+                Attempt::Final(error) => return Err(after(effect, &unanswered, error)),
+                Attempt::Untrusted { message } => (0, message),
                 Attempt::Retry {
                     effect: left_behind,
                     retry_after_ms,
                     message,
                 } => {
-                    if kind == Kind::Mutation && left_behind == Effect::Unknown {
-                        effect = Effect::Unknown;
+                    kind.note(left_behind, &mut effect, &mut request);
+                    if left_behind == Effect::Unknown {
+                        unanswered.clone_from(&message);
                     }
                     (retry_after_ms, message)
                 }
@@ -115,11 +150,43 @@ impl Client {
     }
 }
 
+/// The nodes with which there is no agreement on certificates, during one call.
+#[derive(Debug, Default)]
+pub(crate) struct Untrusted(BTreeSet<String>);
+
+impl Untrusted {
+    /// Notes what came of an attempt. Returns the error of the call once no known node is left.
+    pub(crate) fn note(&mut self, client: &Client, address: &str, attempt: &Attempt) -> Option<ClientError> {
+        let Attempt::Untrusted { message } = attempt else {
+            self.0.remove(address);
+            return None;
+        };
+        self.0.insert(address.to_owned());
+        let known = client.channels().all(&client.routes().addresses());
+        let none_left = known.iter().all(|address| self.0.contains(address));
+        none_left.then(|| ClientError::Untrusted {
+            message: message.clone(),
+        })
+    }
+}
+
 /// What the caller is told at the deadline.
 pub(crate) fn give_up(effect: Effect, message: String) -> ClientError {
     match effect {
         Effect::None => ClientError::Unavailable { message },
         Effect::Unknown => ClientError::Unknown { message },
+    }
+}
+
+/// Turns an error that a retry cannot change into what the caller learns, after attempts that left this
+/// behind. `unanswered` says what the last attempt without an answer met.
+pub(crate) fn after(effect: Effect, unanswered: &str, error: ClientError) -> ClientError {
+    match (effect, error) {
+        (Effect::Unknown, ClientError::Refused(refusal)) if refusal.settled => ClientError::Refused(refusal),
+        (Effect::Unknown, error) => ClientError::Unknown {
+            message: format!("an earlier attempt has no answer ({unanswered}); the last one: {error}"),
+        },
+        (Effect::None, error) => error,
     }
 }
 

@@ -145,14 +145,19 @@ impl Channels {
 
     /// The next address in turn: the configured ones first, then those learnt, without `avoid` when there is another.
     pub(crate) fn next(&self, learnt: &[String], avoid: Option<&str>) -> String {
-        let extra = learnt.iter().filter(|address| !self.endpoints.contains(address));
-        let all: Vec<&String> = self.endpoints.iter().chain(extra).collect();
+        let all = self.all(learnt);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         (0..all.len())
-            .map(|step| all[turn.wrapping_add(step) % all.len()])
+            .map(|step| &all[turn.wrapping_add(step) % all.len()])
             .find(|address| Some(address.as_str()) != avoid)
-            .unwrap_or(all[0])
+            .unwrap_or(&all[0])
             .clone()
+    }
+
+    /// All known addresses: the configured ones first, then those learnt.
+    pub(crate) fn all(&self, learnt: &[String]) -> Vec<String> {
+        let extra = learnt.iter().filter(|address| !self.endpoints.contains(address));
+        self.endpoints.iter().chain(extra).cloned().collect()
     }
 }
 

@@ -16,6 +16,7 @@ use tonic::Request;
 
 use crate::call::Kind;
 use crate::channels::Channels;
+use crate::error::Attempt;
 use crate::routes::{Route, Routes, Scheme, shard_of};
 use crate::{ClientError, ClientOptions};
 
@@ -139,13 +140,21 @@ impl Client {
         let deadline = Instant::now() + self.options.deadline;
         let mut backoff = crate::call::Backoff::new(self.options.backoff_min, self.options.backoff_max);
         let mut failed = None;
+        let mut untrusted = crate::call::Untrusted::default();
         loop {
             let address = self
                 .channels()
                 .next(&self.routes().addresses(), failed.as_deref());
             match self.ask_topology(&address, deadline).await {
                 Ok(topology) => return Ok(topology),
-                Err(message) => {
+                Err(attempt) => {
+                    if let Some(error) = untrusted.note(self, &address, &attempt) {
+                        return Err(error);
+                    }
+                    let message = match attempt {
+                        Attempt::Untrusted { message } | Attempt::Retry { message, .. } => message,
+                        Attempt::Final(error) => error.to_string(),
+                    };
                     let pause = backoff.next(Duration::ZERO);
                     if Instant::now() + pause >= deadline {
                         return Err(ClientError::Unavailable { message });
@@ -188,8 +197,9 @@ impl Client {
                 .needs_asking(self.options.topology_max_age, DOUBT_PAUSE)
         {
             let address = self.channels().next(&self.routes().addresses(), None);
-            if let Err(message) = self.ask_topology(&address, deadline).await {
-                tracing::debug!(%message, "could not ask for the topology");
+            if let Err(attempt) = self.ask_topology(&address, deadline).await {
+                let error = attempt.into_error();
+                tracing::debug!(%error, "could not ask for the topology");
             }
         }
     }
@@ -198,8 +208,8 @@ impl Client {
         &self,
         address: &str,
         deadline: Instant,
-    ) -> Result<v1::GetTopologyResponse, String> {
-        let channel = self.channels().to(address).map_err(|error| error.to_string())?;
+    ) -> Result<v1::GetTopologyResponse, Attempt> {
+        let channel = self.channels().to(address).map_err(Attempt::Final)?;
         let wait = self
             .options
             .connect_timeout
@@ -212,13 +222,19 @@ impl Client {
                 self.routes().learn(topology.clone());
                 Ok(topology)
             }
-            Ok(Err(status)) => match crate::error::Attempt::from_status(&status, address) {
-                crate::error::Attempt::Final(error) => Err(error.to_string()),
-                crate::error::Attempt::Retry { message, .. } => Err(message),
-            },
-            Err(_) => Err(format!("no answer from {address} in time")),
+            Ok(Err(status)) => Err(Attempt::from_status(&status, address)),
+            Err(_) => Err(Attempt::timed_out(address)),
         }
     }
+}
+
+macro_rules! kind {
+    (Read $request:ident) => {
+        Kind::Read
+    };
+    (Mutation $request:ident) => {
+        Kind::Mutation(|request: &mut v1::$request| request.operation.as_mut())
+    };
 }
 
 macro_rules! calls {
@@ -232,7 +248,7 @@ macro_rules! calls {
                 /// # Errors
                 /// [`ClientError`] says whether the request had no effect or may have had one.
                 pub async fn $method(&self, request: v1::$request) -> Result<v1::$response, ClientError> {
-                    self.call(Kind::$kind, $route, request, |channel, request: Request<v1::$request>| async move {
+                    self.call(kind!($kind $request), $route, request, |channel, request: Request<v1::$request>| async move {
                         $service::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES).$method(request).await
                     })
                     .await
@@ -337,12 +353,9 @@ impl Client {
         let asked = tokio::time::timeout(wait, client.get_node_status(v1::GetNodeStatusRequest {}));
         let attempt = match asked.await {
             Ok(Ok(response)) => return Ok(response.into_inner()),
-            Ok(Err(status)) => crate::error::Attempt::from_status(&status, address),
-            Err(_) => crate::error::Attempt::timed_out(address),
+            Ok(Err(status)) => Attempt::from_status(&status, address),
+            Err(_) => Attempt::timed_out(address),
         };
-        Err(match attempt {
-            crate::error::Attempt::Final(error) => error,
-            crate::error::Attempt::Retry { message, .. } => ClientError::Unavailable { message },
-        })
+        Err(attempt.into_error())
     }
 }

@@ -29,6 +29,12 @@ pub enum ClientError {
         /// What the last attempt met.
         message: String,
     },
+    /// No node and this client accept each other's certificates: the request was never sent, and trying again does not help.
+    #[error("the connection was refused for its certificates, the request had no effect ({message})")]
+    Untrusted {
+        /// What the last attempt met.
+        message: String,
+    },
     /// The server answered with an error that carries no refusal, or with something this client does not understand.
     #[error("{code:?}: {message}")]
     Unexpected {
@@ -76,6 +82,8 @@ pub(crate) enum Effect {
 pub(crate) enum Attempt {
     /// Trying again changes nothing.
     Final(ClientError),
+    /// This node and this client do not accept each other's certificates. Nothing was sent; another node may differ.
+    Untrusted { message: String },
     /// Try again with the same operation id.
     Retry {
         effect: Effect,
@@ -117,6 +125,11 @@ impl Attempt {
         if let Some(refusal) = refusal_of(status) {
             return Self::from_refusal(refusal);
         }
+        if let Some(why) = distrust(status) {
+            return Self::Untrusted {
+                message: format!("{address}: {why}"),
+            };
+        }
         // A status with a source was made on this side, by the transport.
         let of_transport = status.source().is_some();
         let may_pass = matches!(
@@ -135,7 +148,7 @@ impl Attempt {
             });
         }
         Self::Retry {
-            effect: if never_connected(status) {
+            effect: if never_sent(status) {
                 Effect::None
             } else {
                 Effect::Unknown
@@ -144,6 +157,57 @@ impl Attempt {
             message: format!("{address}: {}", innermost(status)),
         }
     }
+}
+
+impl Attempt {
+    /// The error of a call that is not tried again.
+    pub(crate) fn into_error(self) -> ClientError {
+        match self {
+            Self::Final(error) => error,
+            Self::Untrusted { message } => ClientError::Untrusted { message },
+            Self::Retry { message, .. } => ClientError::Unavailable { message },
+        }
+    }
+}
+
+/// The alerts (RFC 8446) that refuse a certificate, or the lack of one, during the handshake. After one of them nothing that was sent
+/// over the connection was read.
+const DISTRUST: [&str; 11] = [
+    "AccessDenied",
+    "BadCertificate",
+    "CertificateExpired",
+    "CertificateRequired",
+    "CertificateRevoked",
+    "CertificateUnknown",
+    "DecryptError",
+    "HandshakeFailure",
+    "NoCertificate",
+    "UnknownCA",
+    "UnsupportedCertificate",
+];
+
+/// Why one side does not accept the other's certificate; none when a call failed for another reason. HTTP/2 passes on only the
+/// text of an error of the connection below it, so the text is all there is to go by.
+fn distrust(status: &Status) -> Option<String> {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if let Some((_, alert)) = text.split_once("received fatal alert: ") {
+            let alert: String = alert.chars().take_while(char::is_ascii_alphanumeric).collect();
+            if DISTRUST.contains(&alert.as_str()) {
+                return Some(format!(
+                    "the node does not accept this client's certificate ({alert})"
+                ));
+            }
+        }
+        if let Some((_, why)) = text.split_once("invalid peer certificate: ") {
+            return Some(format!(
+                "this client does not accept the node's certificate ({why})"
+            ));
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// The refusal that a gRPC error carries in its details, if it does.
@@ -159,10 +223,17 @@ pub fn refusal_of(status: &Status) -> Option<Refusal> {
     Refusal::decode(packed.value.as_slice()).ok()
 }
 
-fn never_connected(status: &Status) -> bool {
+/// Returns whether the request certainly never left: there was no connection, or the connection ended
+/// before it took the request. Over HTTP/2 hyper reports only such requests as cancelled
+/// (`client::dispatch` returns the request with the error); requests that were on their way get the
+/// error of the stream or the connection.
+fn never_sent(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
-        if error.is::<ConnectError>() {
+        let cancelled = error
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_canceled);
+        if cancelled || error.is::<ConnectError>() {
             return true;
         }
         cause = error.source();

@@ -7,10 +7,10 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::changes_client::ChangesClient;
 use holdfast_proto::v1::stock_client::StockClient;
 use tokio::time::Instant;
-use tonic::{Request, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use crate::ClientError;
-use crate::call::{Backoff, give_up};
+use crate::call::{Backoff, Untrusted, give_up};
 use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::error::{Attempt, Effect};
 use crate::routes::Route;
@@ -18,7 +18,8 @@ use crate::routes::Route;
 impl Client {
     /// The changes of a shard from `from_seq` on (0 and 1: from the beginning), in order. With `follow` it waits for new
     /// ones, otherwise it ends at the end. When a node fails it goes on at another, after the last change delivered, so
-    /// nothing is missed or told twice. It ends with an error when nobody could be reached for as long as the deadline.
+    /// nothing is missed or told twice. Entries are delivered whole: one that the node spreads over several messages is put
+    /// together here. It ends with an error when nobody could be reached for as long as the deadline.
     pub fn tail_changes(
         &self,
         shard: u32,
@@ -46,7 +47,7 @@ impl Client {
                 let address = patience.address(Route::Any).await;
                 let attempt = match client.open_tail(&address, request.clone()).await {
                     Ok(mut answers) => loop {
-                        match answers.next().await {
+                        match next_entries(&mut answers).await {
                             Some(Ok(answer)) => {
                                 patience.refill();
                                 request.from_seq = request.from_seq.max(answer.through_seq.saturating_add(1));
@@ -148,10 +149,30 @@ impl Client {
     }
 }
 
+/// The next message of whole entries; one that is spread over several messages is put together. None: the stream has ended.
+async fn next_entries(
+    answers: &mut Streaming<v1::TailChangesResponse>,
+) -> Option<Result<v1::TailChangesResponse, Status>> {
+    let mut begun = Vec::new();
+    while let Some(next) = answers.next().await {
+        match next {
+            Ok(mut answer) => {
+                begun.append(&mut answer.changes);
+                if !answer.continues {
+                    answer.changes = begun;
+                    return Some(Ok(answer));
+                }
+            }
+            Err(status) => return Some(Err(status)),
+        }
+    }
+    (!begun.is_empty()).then(|| Err(Status::unavailable("the stream ended inside an entry")))
+}
+
 fn broken_off(attempt: Attempt) -> ClientError {
     match attempt {
         Attempt::Final(error) => error,
-        Attempt::Retry { message, .. } => ClientError::Unavailable {
+        Attempt::Untrusted { message } | Attempt::Retry { message, .. } => ClientError::Unavailable {
             message: format!("the listing broke off: {message}"),
         },
     }
@@ -163,6 +184,7 @@ struct Patience<'a> {
     until: Instant,
     backoff: Backoff,
     failed: Option<String>,
+    untrusted: Untrusted,
 }
 
 impl<'a> Patience<'a> {
@@ -173,6 +195,7 @@ impl<'a> Patience<'a> {
             until: Instant::now() + options.deadline,
             backoff: Backoff::new(options.backoff_min, options.backoff_max),
             failed: None,
+            untrusted: Untrusted::default(),
         }
     }
 
@@ -186,8 +209,12 @@ impl<'a> Patience<'a> {
     }
 
     async fn pause(&mut self, attempt: Attempt, address: String) -> Result<(), ClientError> {
+        if let Some(error) = self.untrusted.note(self.client, &address, &attempt) {
+            return Err(error);
+        }
         let (retry_after_ms, message) = match attempt {
             Attempt::Final(error) => return Err(error),
+            Attempt::Untrusted { message } => (0, message),
             Attempt::Retry {
                 retry_after_ms,
                 message,

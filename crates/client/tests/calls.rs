@@ -101,6 +101,56 @@ async fn one_unknown_attempt_is_enough_to_make_the_outcome_unknown() {
 }
 
 #[tokio::test]
+async fn a_refusal_after_an_attempt_without_an_answer_is_no_promise_that_nothing_happens() {
+    let node = FakeNode::start().await;
+    for without_answer in [
+        Reply::Hang,
+        Reply::Fail(Code::Unavailable),
+        Reply::Refuse(Reason::OutcomeUnknown),
+        Reply::Refuse(Reason::Deadline),
+    ] {
+        node.reply([without_answer.clone(), Reply::Refuse(Reason::InsufficientStock)]);
+        let error = client([node.endpoint()], PATIENT)
+            .reserve(reserve())
+            .await
+            .unwrap_err();
+        assert!(error.is_unknown(), "{without_answer:?}: {error}");
+        node.reply([without_answer.clone(), Reply::Fail(Code::PermissionDenied)]);
+        let error = client([node.endpoint()], PATIENT)
+            .reserve(reserve())
+            .await
+            .unwrap_err();
+        assert!(error.is_unknown(), "{without_answer:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_settled_refusal_is_certain_and_only_what_repeats_asks_for_one() {
+    let node = FakeNode::start().await;
+    node.reply([
+        Reply::Refuse(Reason::NoLeader),
+        Reply::Hang,
+        Reply::Refuse(Reason::NoLeader),
+        Reply::Settle(Reason::InsufficientStock),
+    ]);
+    let error = client([node.endpoint()], PATIENT)
+        .reserve(reserve())
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::InsufficientStock), "{error}");
+    assert_eq!(node.script.lock().repeats, [false, false, true, true]);
+    // The caller itself can have had an attempt without an answer.
+    let mut again = reserve();
+    again.operation.as_mut().unwrap().repeats = true;
+    node.reply([Reply::Refuse(Reason::InsufficientStock)]);
+    let error = client([node.endpoint()], PATIENT)
+        .reserve(again)
+        .await
+        .unwrap_err();
+    assert!(error.is_unknown(), "{error}");
+}
+
+#[tokio::test]
 async fn what_nobody_took_had_no_effect_and_says_so() {
     let error = client([nobody().await], HASTY)
         .reserve(reserve())

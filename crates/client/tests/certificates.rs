@@ -95,7 +95,12 @@ async fn a_client_takes_its_new_certificate_from_its_files() {
     let after = client(serve(&nodes, &new).await);
     assert_eq!(before.refresh_topology().await.unwrap().node_id, 7);
     let refused = after.refresh_topology().await.unwrap_err();
-    assert!(matches!(refused, ClientError::Unavailable { .. }), "{refused:?}");
+    // This server closes at once, so the alert that says why can be lost.
+    let is_told = matches!(
+        refused,
+        ClientError::Untrusted { .. } | ClientError::Unavailable { .. }
+    );
+    assert!(is_told, "{refused:?}");
 
     write(folder.path(), &certify(&new));
     let topology = tokio::time::timeout(PATIENCE, async {

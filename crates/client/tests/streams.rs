@@ -16,6 +16,7 @@ fn answer(through_seq: u64) -> TailChangesResponse {
     TailChangesResponse {
         changes: Vec::new(),
         through_seq,
+        continues: false,
     }
 }
 
@@ -61,6 +62,22 @@ async fn after_a_broken_stream_what_has_no_answer_goes_again_with_its_own_id() {
     let again: Vec<_> = one.seen().into_iter().skip(3).chain(two.seen()).collect();
     assert_eq!(again.len(), 10);
     assert_eq!(again.into_iter().collect::<BTreeSet<_>>(), ids);
+}
+
+#[tokio::test]
+async fn an_item_refused_after_a_broken_stream_is_told_as_unknown_unless_it_is_settled() {
+    let node = FakeNode::start().await;
+    lead(&[&node], 1);
+    for (reply, unknown) in [
+        (Reply::Refuse(Reason::InsufficientStock), true),
+        (Reply::Settle(Reason::InsufficientStock), false),
+    ] {
+        node.reply([Reply::Break, reply]);
+        let batch = client([node.endpoint()], PATIENT).batch(BatchOptions::default());
+        let error = batch.submit(Request::Reserve(reserve())).await.unwrap_err();
+        assert_eq!(error.is_unknown(), unknown, "{error}");
+    }
+    assert_eq!(node.script.lock().repeats, [false, true, false, true]);
 }
 
 #[tokio::test]
@@ -229,4 +246,41 @@ async fn a_change_stream_gives_up_when_nobody_serves_it_until_the_deadline() {
         matches!(answers.as_slice(), [Err(ClientError::Unavailable { .. })]),
         "{answers:?}"
     );
+}
+
+fn part(offsets: std::ops::Range<u32>, of: u32, through_seq: u64) -> TailChangesResponse {
+    let continues = offsets.end < of;
+    let change = |entry_offset| holdfast_client::v1::Change {
+        seq: 4 + u64::from(entry_offset),
+        entry_offset,
+        entry_changes: of,
+        ..Default::default()
+    };
+    TailChangesResponse {
+        changes: offsets.map(change).collect(),
+        through_seq,
+        continues,
+    }
+}
+
+#[tokio::test]
+async fn an_entry_in_several_messages_is_delivered_whole_and_never_in_part() {
+    let node = FakeNode::start().await;
+    {
+        let mut script = node.script.lock();
+        // The first stream breaks inside the entry.
+        let broken = vec![answer(3), part(0..2, 5, 3), part(2..4, 5, 3)];
+        script.tails.push_back((broken, true));
+        let whole = vec![part(0..2, 5, 3), part(2..4, 5, 3), part(4..5, 5, 8), answer(9)];
+        script.tails.push_back((whole, false));
+    }
+    let client = client([node.endpoint()], PATIENT);
+    let answers: Vec<_> = client.tail_changes(0, 1, false).collect().await;
+    let answers: Vec<TailChangesResponse> = answers.into_iter().map(Result::unwrap).collect();
+    let through: Vec<u64> = answers.iter().map(|answer| answer.through_seq).collect();
+    assert_eq!(through, [3, 8, 9]);
+    let seqs: Vec<u64> = answers[1].changes.iter().map(|change| change.seq).collect();
+    assert_eq!(seqs, [4, 5, 6, 7, 8]);
+    assert!(answers.iter().all(|answer| !answer.continues));
+    assert_eq!(node.script.lock().tailed_from, [1, 4]);
 }

@@ -37,6 +37,9 @@ pub(crate) struct OperationArgs {
     /// The operation's id, a UUID of version 7 or 8; made when left out. Give it again to repeat an operation safely
     #[arg(long, value_name = "UUID")]
     operation_id: Option<Uuid>,
+    /// An earlier command with this id has an unknown outcome: a refusal then closes the id, so that nothing late takes effect
+    #[arg(long, requires = "operation_id")]
+    repeats: bool,
     /// Your own document: order number, delivery note. Never a name, an address or an e-mail
     #[arg(long, default_value = "", hide_default_value = true)]
     reference: String,
@@ -52,6 +55,7 @@ impl OperationArgs {
             id: self.operation_id.unwrap_or_else(Uuid::now_v7),
             reference: self.reference,
             reason: self.reason,
+            repeats: self.repeats,
         }
     }
 
@@ -67,6 +71,7 @@ pub(crate) struct Operation {
     pub(crate) id: Uuid,
     reference: String,
     reason: String,
+    repeats: bool,
 }
 
 impl Operation {
@@ -76,6 +81,7 @@ impl Operation {
             operation_id: id_bytes(self.id),
             reference: self.reference.clone(),
             reason: self.reason.clone(),
+            repeats: self.repeats,
         })
     }
 

@@ -42,16 +42,31 @@ impl Context {
         Ok(self.client.get_or_init(|| client))
     }
 
+    /// A client of the node at this address (`host:port`).
+    ///
+    /// # Errors
+    /// When it is no usable address.
+    pub(crate) fn client_of(&self, address: &str) -> anyhow::Result<Client> {
+        let scheme = self.scheme();
+        Ok(Client::new(ClientOptions {
+            endpoints: vec![format!("{scheme}://{address}")],
+            ..self.options.clone()
+        })?)
+    }
+
+    fn scheme(&self) -> &'static str {
+        match self.options.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
     /// The client of operators, for the admin ports at these addresses (`host:port`, or with a scheme).
     ///
     /// # Errors
     /// When one is no usable address.
     pub(crate) fn admin(&self, addresses: &[String]) -> anyhow::Result<AdminClient> {
-        let scheme = if self.options.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = self.scheme();
         let endpoints = addresses.iter().map(|address| match address.contains("://") {
             true => address.clone(),
             false => format!("{scheme}://{address}"),

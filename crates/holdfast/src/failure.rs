@@ -79,7 +79,10 @@ fn paragraph(error: &anyhow::Error) -> String {
     };
     match (client_error, operation_id(error)) {
         (ClientError::Unknown { .. }, Some(id)) => {
-            text.push_str(&format!(". Repeat the command with --operation-id {id} to learn what happened: it takes effect at most once"));
+            text.push_str(&format!(". Repeat the command with --operation-id {id} --repeats to learn what happened: it takes effect at most once"));
+        }
+        (ClientError::Untrusted { .. }, _) => {
+            text.push_str(". Check --tls-ca, --tls-cert and --tls-key: docs/security.md says which certificates a node accepts");
         }
         (ClientError::Unavailable { .. }, _) => {
             text.push_str(". Check that the cluster runs and that --endpoints names its nodes (`holdfast cluster status`)");
@@ -149,6 +152,7 @@ fn to_json(error: &anyhow::Error) -> Value {
                 ClientError::Options(_) => "usage",
                 ClientError::Unavailable { .. } => "unavailable",
                 ClientError::Unknown { .. } => "unknown_outcome",
+                ClientError::Untrusted { .. } => "untrusted",
                 _ => "failed",
             };
             json!({ "kind": kind, "message": paragraph(error), "operation_id": operation_id })
@@ -176,6 +180,7 @@ mod tests {
                     available: 2,
                 }],
                 retry_after_ms: 0,
+                settled: false,
             })),
         }
         .into()
@@ -212,7 +217,7 @@ mod tests {
             .into(),
         );
         assert!(
-            text.contains("--operation-id 00000000-0000-0000-0000-000000000000"),
+            text.contains("--operation-id 00000000-0000-0000-0000-000000000000 --repeats"),
             "{text}"
         );
     }

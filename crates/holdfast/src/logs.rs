@@ -1,10 +1,14 @@
 //! Logging on stderr, and spans to a collector.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Context as _;
 use holdfast_node::TRACE_TARGET;
+use tracing_subscriber::filter::{FilterExt as _, dynamic_filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::telemetry::Telemetry;
 
@@ -17,14 +21,20 @@ pub(crate) enum Format {
     Pretty,
 }
 
-/// Starts logging with this filter, and has the spans of traces sent where there is a collector for them.
+/// The filter of the log lines, to be changed while the process runs.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Whether the process stops in good order.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// What is written at this level.
 ///
 /// # Errors
-/// When the filter is none.
-pub(crate) fn start(filter: &str, format: Format, telemetry: Option<&Telemetry>) -> anyhow::Result<()> {
-    let says_of_audit = filter.contains("audit");
-    let filter = EnvFilter::try_new(filter).with_context(|| {
-        format!("the log level {filter:?} is not valid: write error, warn, info, debug or trace")
+/// When the level is none.
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    let says_of_audit = level.contains("audit");
+    let filter = EnvFilter::try_new(level).with_context(|| {
+        format!("the log level {level:?} is not valid: write error, warn, info, debug or trace")
     })?;
     // Who was refused is written down at every level, unless the filter itself speaks of it.
     let filter = match (says_of_audit, "audit=info".parse()) {
@@ -32,7 +42,39 @@ pub(crate) fn start(filter: &str, format: Format, telemetry: Option<&Telemetry>)
         _ => filter,
     };
     // Traces are for the collector.
-    let filter = filter.add_directive(format!("{TRACE_TARGET}=off").parse()?);
+    Ok(filter.add_directive(format!("{TRACE_TARGET}=off").parse()?))
+}
+
+/// Logs at another level from now on.
+///
+/// # Errors
+/// When the level is none; the one before stays.
+pub(crate) fn change_level(level: &str) -> anyhow::Result<()> {
+    let filter = filter(level)?;
+    let handle = FILTER.get().context("logging has not begun")?;
+    handle.reload(filter).context("the log level cannot be changed")
+}
+
+/// Leaves out what the Raft library says from now on: it tells the end of each of its tasks as an error.
+pub(crate) fn stopping() {
+    STOPPING.store(true, Ordering::Relaxed);
+}
+
+fn is_worth_a_line(target: &str) -> bool {
+    !(STOPPING.load(Ordering::Relaxed) && target.starts_with("openraft"))
+}
+
+/// Starts logging at this level, and has the spans of traces sent where there is a collector for them.
+///
+/// # Errors
+/// When the level is none.
+pub(crate) fn start(level: &str, format: Format, telemetry: Option<&Telemetry>) -> anyhow::Result<()> {
+    let (filter, handle) = reload::Layer::new(filter(level)?);
+    // It is set once: a process starts logging once.
+    let _ = FILTER.set(handle);
+    let filter = filter.and(dynamic_filter_fn(|metadata, _| {
+        is_worth_a_line(metadata.target())
+    }));
     let lines = fmt::layer()
         // Else a line that cannot be written is told with `eprintln!`, which panics when that cannot be written either: on a full disk
         // the thread that had to say so died, and the node did not end.

@@ -16,6 +16,7 @@
 mod arguments;
 mod catalogue;
 mod cli;
+mod clock;
 mod commands;
 mod context;
 mod failure;

@@ -192,3 +192,38 @@ fn the_command_line_works_with_certificates_and_is_told_what_its_policy_denies()
     node.eventually("new-sre", "cluster status");
     assert!(!node.holdfast("sre", "cluster status").status.success());
 }
+
+#[test]
+fn a_refused_certificate_is_told_at_once_and_had_no_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let (nodes, clients, strangers) = (authority("nodes"), authority("clients"), authority("strangers"));
+    let path = |file: &str| folder.path().join(file);
+    std::fs::write(path("nodes-ca.pem"), nodes.pem()).unwrap();
+    std::fs::write(path("clients-ca.pem"), clients.pem()).unwrap();
+    std::fs::write(path("policy.toml"), POLICY).unwrap();
+    certify(folder.path(), "node-1", &nodes, "spiffe://holdfast/node/1");
+    certify(folder.path(), "sre", &clients, "spiffe://shop/sre");
+    certify(folder.path(), "stranger", &strangers, "spiffe://shop/stranger");
+    let node = Node::start(folder);
+    let receive = "stock receive SHIRT-1 --warehouse LONDON --quantity 100";
+    node.eventually("sre", receive);
+
+    for _ in 0..10 {
+        let before = node.log().matches("handshake_refused").count();
+        let refused = node.holdfast("stranger", receive);
+        let told = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains("refused for its certificates, the request had no effect"),
+            "{told}"
+        );
+        assert!(told.contains("--tls-cert") && !told.contains("unknown"), "{told}");
+        // One for the topology and one for the call; some more when a connection ends before it is told why.
+        let handshakes = node.log().matches("handshake_refused").count() - before;
+        assert!(handshakes <= 6, "{handshakes} handshakes\n{}", node.log());
+    }
+    // The other way round: a node that this client does not believe.
+    std::fs::write(node.folder.path().join("nodes-ca.pem"), strangers.pem()).unwrap();
+    let told = stderr(&node.holdfast("sre", receive));
+    assert!(told.contains("does not accept the node's certificate"), "{told}");
+}

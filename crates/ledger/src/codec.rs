@@ -90,8 +90,17 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, CodecError> {
+    decode_version(what, VERSION, bytes)
+}
+
+/// Reads what has a version of its own.
+pub(crate) fn decode_version<T: DeserializeOwned>(
+    what: &'static str,
+    expected: u8,
+    bytes: &[u8],
+) -> Result<T, CodecError> {
     let (version, body) = bytes.split_first().ok_or(CodecError::Empty { what })?;
-    if *version != VERSION {
+    if *version != expected {
         return Err(CodecError::UnknownVersion {
             what,
             version: *version,

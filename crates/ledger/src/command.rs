@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bucket, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, SupplyId,
-    TransferId, WarehouseId,
+    Bucket, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, Rules, Sku, StorefrontId,
+    SupplyId, TransferId, WarehouseId,
 };
 
 /// One Raft log entry: commands decided in this order at one log time.
@@ -32,17 +32,37 @@ pub struct Command {
 }
 
 impl Command {
+    /// The command that seals an operation id.
+    pub fn seal(operation_id: OperationId, principal: Principal) -> Self {
+        Self {
+            operation_id,
+            principal,
+            reference: Reference::default(),
+            reason: Reason::default(),
+            action: Action::Seal,
+        }
+    }
+
+    /// The fingerprint that a sealed id is remembered with.
+    pub(crate) fn fingerprint_of_seal() -> u64 {
+        fingerprint(&Action::Seal, &Reference::default(), &Reason::default())
+    }
+
     /// 60 bits over everything that a retry must repeat.
     pub fn fingerprint(&self) -> u64 {
-        let body = (&self.action, &self.reference, &self.reason);
-        let hash = |body: &[u8]| xxhash_rust::xxh3::xxh3_64(body) >> 4;
-        // Nearly every body fits: then no memory is asked for.
-        let mut buffer = [crate::codec::VERSION; 512];
-        let written = postcard::to_slice(&body, &mut buffer[1..]).map(|body| body.len());
-        match written {
-            Ok(bytes) => hash(&buffer[..=bytes]),
-            Err(_) => hash(&crate::codec::encode(&body)),
-        }
+        fingerprint(&self.action, &self.reference, &self.reason)
+    }
+}
+
+fn fingerprint(action: &Action, reference: &Reference, reason: &Reason) -> u64 {
+    let body = (action, reference, reason);
+    let hash = |body: &[u8]| xxhash_rust::xxh3::xxh3_64(body) >> 4;
+    // Nearly every body fits: then no memory is asked for.
+    let mut buffer = [crate::codec::VERSION; 512];
+    let written = postcard::to_slice(&body, &mut buffer[1..]).map(|body| body.len());
+    match written {
+        Ok(bytes) => hash(&buffer[..=bytes]),
+        Err(_) => hash(&crate::codec::encode(&body)),
     }
 }
 
@@ -227,6 +247,50 @@ pub enum Action {
         /// When they should be there, in milliseconds since the Unix epoch.
         expected_at_ms: u64,
     },
+    /// Decides by newer rules from the next command on. Asked for by the cluster, never by callers. Rules that are not newer
+    /// change nothing. Its id is not remembered, and it makes no change.
+    AdoptRules {
+        /// The rules.
+        rules: Rules,
+    },
+    /// Closes this command's operation id: a request with the id that took no effect so far never takes any. A node sends it
+    /// when a request is refused whose earlier attempt has no answer. Needs [`Rules::Second`](crate::Rules::Second).
+    Seal,
+}
+
+impl Action {
+    /// The kind of command, for people. A step of an order names the step.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Reserve { .. } => "Reserve",
+            Self::Extend { .. } => "Extend",
+            Self::Commit { .. } => "Commit",
+            Self::Release { .. } => "Release",
+            Self::Ship { .. } => "Ship",
+            Self::Cancel { .. } => "Cancel",
+            Self::Return { .. } => "Return",
+            Self::Receive { .. } => "Receive",
+            Self::Adjust { .. } => "Adjust",
+            Self::Count { .. } => "Count",
+            Self::MoveBucket { .. } => "MoveBucket",
+            Self::SetPolicy { .. } => "SetPolicy",
+            Self::AllocatePool { .. } => "AllocatePool",
+            Self::Order(OrderStep::Begin { .. }) => "Begin",
+            Self::Order(OrderStep::Prepare { .. }) => "Prepare",
+            Self::Order(OrderStep::Decide { .. }) => "Decide",
+            Self::Order(OrderStep::Settle(_)) => "Settle",
+            Self::Order(OrderStep::Acknowledge(_)) => "Acknowledge",
+            Self::Order(OrderStep::Inquire { .. }) => "Inquire",
+            Self::OfPart(_) => "OfPart",
+            Self::TransferOut { .. } => "TransferOut",
+            Self::TransferIn { .. } => "TransferIn",
+            Self::CloseTransfer { .. } => "CloseTransfer",
+            Self::ExpectSupply { .. } => "ExpectSupply",
+            Self::Dispatch { .. } => "Dispatch",
+            Self::AdoptRules { .. } => "AdoptRules",
+            Self::Seal => "Seal",
+        }
+    }
 }
 
 /// Units of one SKU in a transfer.

@@ -57,11 +57,17 @@ pub enum Fault {
     ParticipantDecides,
     /// A coordinator takes what it prepared in an earlier attempt for prepared in the next one.
     KeepsOldUnits,
+    /// The abort of an order gives back the units of another one with the same id.
+    AbortsAnyOrder,
+    /// A shard that knows of an order under an id, or of an aborted attempt, takes no settlement for any other order with that id.
+    SettlesById,
+    /// A home begins an order under an id that is another request's there.
+    ClaimsNothing,
 }
 
 /// All of them.
 #[cfg(feature = "faults")]
-pub const FAULTS: [Fault; 24] = [
+pub const FAULTS: [Fault; 27] = [
     Fault::NoTombstone,
     Fault::ParticipantExpires,
     Fault::NoIncarnationCheck,
@@ -86,6 +92,9 @@ pub const FAULTS: [Fault; 24] = [
     Fault::HoldsOtherUnits,
     Fault::ParticipantDecides,
     Fault::KeepsOldUnits,
+    Fault::AbortsAnyOrder,
+    Fault::SettlesById,
+    Fault::ClaimsNothing,
 ];
 
 #[cfg(feature = "faults")]

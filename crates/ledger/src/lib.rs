@@ -30,6 +30,7 @@
 //!   A [`Violation`] means that this state must not be used any more.
 //! - **Snapshots** (`ledger/snapshot.rs`): the whole state as canonical bytes; [`Ledger::digest`] is their BLAKE3.
 //! - **Bytes** (`codec.rs`): entries, changes and commands, with a version in front.
+//! - **Rules** (`rules.rs`): the version by which a ledger decides; its log adopts a newer one, so replicas of two releases agree.
 //!
 //! # Where units go
 //! `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit - backordered`. Reserving moves units
@@ -52,9 +53,11 @@ mod fault;
 mod hash;
 mod ids;
 mod ledger;
+pub mod limits;
 mod order;
 mod outcome;
 mod query;
+mod rules;
 
 pub use change::{
     Bucket, BucketMove, BucketMoves, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect,
@@ -85,3 +88,4 @@ pub use query::{
     PromiseView, Query, QueryReply, ReservationState, ReservationView, SupplyView, TransferLineView,
     TransferView,
 };
+pub use rules::Rules;

@@ -158,7 +158,7 @@ pub struct Settlement {
     pub incarnation: Option<u64>,
     /// From 1, counting the decisions on a held order; 0 for an abort.
     pub version: u32,
-    /// Until when the hold lives; 0 for an abort.
+    /// Until when the hold lives. In an abort: see [`Settlement::order`].
     pub expires_at_ms: u64,
     /// Why.
     pub cause: Cause,
@@ -197,6 +197,9 @@ pub enum OrderReply {
     Acknowledged,
     /// To Inquire: what to do; None: it is not decided yet.
     Answered(Option<Settlement>),
+    /// To Decide, by the second rules: an earlier decision stands, and this one changed nothing. By the first rules that is told
+    /// as `Decided` too.
+    DecidedBefore(Standing),
 }
 
 /// A participant's units.
@@ -297,6 +300,43 @@ impl Verdict {
             Self::Aborted | Self::Released => ReservationState::Released,
             Self::Expired => ReservationState::Expired,
         }
+    }
+}
+
+impl Settlement {
+    /// Tells that an attempt and all before it were not held.
+    pub(crate) fn abort(attempt: u32, cause: Cause) -> Self {
+        Self {
+            verdict: Verdict::Aborted,
+            attempt,
+            incarnation: None,
+            version: 0,
+            expires_at_ms: 0,
+            cause,
+        }
+    }
+
+    /// Names the order of an abort by its fingerprint.
+    #[must_use]
+    pub(crate) fn of_order(mut self, fingerprint: u64) -> Self {
+        if self.verdict == Verdict::Aborted {
+            self.expires_at_ms = fingerprint;
+        }
+        self
+    }
+
+    /// The fingerprint of the order that an abort is about; None when the settlement names none. Two orders may have been sent
+    /// under one id, and by the second rules the abort of one does nothing to the units of the other.
+    pub fn order(&self) -> Option<u64> {
+        let names_one = self.verdict == Verdict::Aborted && self.expires_at_ms != 0;
+        names_one.then_some(self.expires_at_ms)
+    }
+
+    /// Limits the answer to an inquiry to the units that were asked about.
+    #[must_use]
+    pub fn about(mut self, incarnation: u64) -> Self {
+        self.incarnation.get_or_insert(incarnation);
+        self
     }
 }
 

@@ -217,6 +217,19 @@ pub enum Refusal {
     /// Nothing of it is in transit any more.
     #[error("nothing of the transfer is in transit any more")]
     TransferClosed,
+    /// The id was closed ([`crate::Action::Seal`]) after a repeated request with it was refused.
+    #[error("this operation id was closed when a repeated request with it was refused")]
+    OperationSealed,
+}
+
+impl Refusal {
+    /// Whether every copy of the request that still arrives is refused too, as long as the id is remembered.
+    pub fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::OperationIdReused | Self::OperationIdTooOld { .. } | Self::OperationSealed
+        )
+    }
 }
 
 /// One line that could not be filled.

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_ledger::{
-    Action, Command, Coordinator, Query, QueryReply, Refusal as LedgerRefusal, ReservationId, ReturnOf, Sku,
-    Success, TransferOrder,
+    Action, Command, Coordinator, Query, QueryReply, Refusal as LedgerRefusal, ReturnOf, Sku, Success,
+    TransferOrder,
 };
 use holdfast_proto::v1::{Reason, Refusal};
-use holdfast_shard::{Answer, ChangeReader, Freshness, Role, SubmitError};
+use holdfast_shard::{Answer, ChangeReader, Freshness, Role, ShardHandle, SubmitError};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,14 +21,18 @@ use tracing::Instrument as _;
 use crate::config::{LimitsSection, PeerSection};
 use crate::directory::Membership;
 use crate::errors;
+use crate::intake::Places;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 use crate::metrics::Metrics;
 use crate::orders::{OrderError, Orders};
+use crate::own_thread::OwnThread;
 use crate::peers::{Identity, Peers};
 use crate::router::Router;
 use crate::security::Caller;
 use crate::security::access::Access;
+use crate::settle::{Attempted, Unmet};
+use crate::space::Space;
 use crate::tasks::Tasks;
 use crate::validation::Invalid;
 
@@ -53,14 +57,19 @@ pub(crate) struct Api {
     pub(crate) router: Router,
     pub(crate) orders: Orders,
     pub(crate) peers: Peers,
+    pub(crate) space: Space,
     pub(crate) access: Access,
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
     pub(crate) started: Instant,
     /// A replica that has heard nothing for this long is not ready.
     pub(crate) cut_off_after_ms: u64,
-    /// Free places for change streams.
-    pub(crate) change_streams: Arc<Semaphore>,
+    /// Places for change streams, listings and as-of reads.
+    pub(crate) change_streams: Places,
+    /// Places for batch streams.
+    pub(crate) batch_streams: Places,
+    /// Where large requests are decoded and checked.
+    pub(crate) large_calls: Arc<OwnThread>,
     /// A free place for a backup.
     pub(crate) backups: Arc<Semaphore>,
     /// The node is about to stop: it is not ready any more, but still answers.
@@ -96,7 +105,7 @@ impl Api {
     }
 
     /// Counts a refusal and turns it into a gRPC error.
-    pub(crate) fn refused(&self, method: &'static str, refusal: Refusal) -> Status {
+    pub(crate) fn refused(&self, method: &str, refusal: Refusal) -> Status {
         let reason = refusal.reason();
         self.metrics.refused(reason);
         if reason == Reason::Internal {
@@ -145,6 +154,7 @@ impl Api {
         deadline: Instant,
     ) -> Result<(u32, Success), Refusal> {
         crate::trace::operation(taken.command.operation_id.as_bytes());
+        let attempted = Attempted::new(&taken);
         let taken = self.admit(caller, taken, deadline).await?;
         let known = self.router.known_shard(&taken)?;
         // What is rare and large is boxed: every call's future has room for all its branches.
@@ -155,44 +165,64 @@ impl Api {
             }
             _ => {}
         }
-        let shard = self.router.shard_of_command(&taken, deadline).await?;
+        let shard = match self.router.shard_of_command(&taken, deadline).await {
+            Ok(shard) => shard,
+            Err(refusal) => {
+                let answer = Err(attempted.not_found(refusal));
+                return Box::pin(self.settle_one(attempted, answer, deadline)).await;
+            }
+        };
         let mut results = self.submit(shard, vec![taken], deadline).await;
-        match results.pop() {
-            Some(result) => result,
-            None => Err(errors::refusal(Reason::Internal, "the shard gave no result")),
-        }
+        results.pop().unwrap_or_else(|| Err(no_result()))
+    }
+
+    /// Settles the answer to a request that concerns several shards.
+    async fn settle_one(
+        &self,
+        attempted: Attempted,
+        answer: Result<(u32, Success), Unmet>,
+        deadline: Instant,
+    ) -> Result<(u32, Success), Refusal> {
+        let mut settled = self.settle(None, vec![(attempted, answer)], deadline).await;
+        settled.pop().unwrap_or_else(|| Err(no_result()))
     }
 
     /// Has an order over several shards decided.
     async fn decide_order(&self, taken: Taken, deadline: Instant) -> Result<(u32, Success), Refusal> {
-        let (id, orders) = (taken.command.operation_id, self.orders.clone());
+        let (attempted, orders) = (Attempted::new(&taken), self.orders.clone());
         let shard_of = |sku: &Sku| self.router.shard_of(sku);
         let coordinator = Coordinator::new(taken.command, shard_of).map_err(outbound::refusal)?;
         let coordinator = coordinator.ok_or_else(needs_no_coordinator)?;
         let home = coordinator.home();
-        let work = async move { orders.reserve(coordinator, deadline).await };
-        self.carry_through(id, home, work).await
+        let work = async move {
+            let success = orders.reserve(coordinator, deadline).await?;
+            Ok((home, success))
+        };
+        let answer = self.carry_through(home, work).await;
+        let answer = answer.map_err(|error| attempted.order_failed(error));
+        self.settle_one(attempted, answer, deadline).await
     }
 
     /// Has a transfer over several shards leave.
     async fn decide_transfer(&self, taken: Taken, deadline: Instant) -> Result<(u32, Success), Refusal> {
-        let (id, orders) = (taken.command.operation_id, self.orders.clone());
+        let (attempted, orders) = (Attempted::new(&taken), self.orders.clone());
         let shard_of = |sku: &Sku| self.router.shard_of(sku);
         let order = TransferOrder::new(taken.command).map_err(outbound::refusal)?;
         let coordinator = order.coordinator(shard_of).map_err(outbound::refusal)?;
         let coordinator = coordinator.ok_or_else(needs_no_coordinator)?;
         let home = coordinator.home();
         let work = async move { orders.transfer_out(order, coordinator, deadline).await };
-        self.carry_through(id, home, work).await
+        let answer = self.carry_through(home, work).await;
+        let answer = answer.map_err(|error| attempted.order_failed(error));
+        self.settle_one(attempted, answer, deadline).await
     }
 
-    /// Has work on an order done, even when the caller goes away.
+    /// Has work on an order done, even when the caller goes away. Returns the shard that answers.
     async fn carry_through(
         &self,
-        id: ReservationId,
         home: u32,
-        work: impl Future<Output = Result<Success, OrderError>> + Send + 'static,
-    ) -> Result<(u32, Success), Refusal> {
+        work: impl Future<Output = Result<(u32, Success), OrderError>> + Send + 'static,
+    ) -> Result<(u32, Success), OrderError> {
         let (answer, answered) = oneshot::channel();
         let work = async move {
             // The caller may be gone; the order is decided all the same.
@@ -203,15 +233,11 @@ impl Api {
             shard: home,
             error: SubmitError::OutcomeUnknown,
         };
-        let success = answered
-            .await
-            .unwrap_or(Err(unknown))
-            .map_err(outbound::order_error)?;
-        self.router.remember(id, home);
+        let (shard, success) = answered.await.unwrap_or(Err(unknown))?;
         if is_replayed(&success) {
             self.metrics.replayed();
         }
-        Ok((home, success))
+        Ok((shard, success))
     }
 
     /// Has commands of one shard decided together: one result for each, in order, with the shard that decided.
@@ -221,66 +247,51 @@ impl Api {
         taken: Vec<Taken>,
         deadline: Instant,
     ) -> Vec<Result<(u32, Success), Refusal>> {
-        // What a Reserve or a TransferOut makes is found again without asking all shards.
-        let made: Vec<_> = taken
-            .iter()
-            .map(|taken| {
-                let makes = matches!(
-                    taken.command.action,
-                    Action::Reserve { .. } | Action::TransferOut { .. }
-                );
-                makes.then_some(taken.command.operation_id)
-            })
-            .collect();
+        let attempted: Vec<Attempted> = taken.iter().map(Attempted::new).collect();
         let commands: Vec<Command> = taken.into_iter().map(|taken| taken.command).collect();
         // Only what another shard may have to decide is needed once more.
-        let may_move_on = |command: &Command| concerned(&command.action).map(|id| (id, command.clone()));
-        let kept: Vec<Option<(ReservationId, Command)>> = commands.iter().map(may_move_on).collect();
+        let may_move_on = |command: &Command| moves_on(&command.action).then(|| command.clone());
+        let kept: Vec<Option<Command>> = commands.iter().map(may_move_on).collect();
         let results = self.router.handle(shard).submit(commands, deadline).await;
-        if results.len() != made.len() {
+        if results.len() != kept.len() {
             let refusal = errors::refusal(Reason::Internal, "the shard gave another number of results");
-            return vec![Err(refusal); made.len()];
+            return vec![Err(refusal); kept.len()];
         }
         let mut answers = Vec::with_capacity(results.len());
-        for ((result, made), kept) in results.into_iter().zip(made).zip(kept) {
+        for (result, (attempted, kept)) in results.into_iter().zip(attempted.into_iter().zip(kept)) {
+            let (result, attempted) = match result {
+                Err(SubmitError::Unsettled(refusal)) => (Ok(Err(refusal)), attempted.unanswered()),
+                result => (result, attempted),
+            };
             let answer = match (result, kept) {
-                (Ok(Ok(success)), _) => {
-                    if let Some(id) = made {
-                        self.router.remember(id, shard);
-                    }
-                    Ok((shard, success))
-                }
+                (Ok(Ok(success)), _) => Ok((shard, success)),
+                // Other shards have it too. What this one has forgotten or never had of a transfer may be in others.
                 (
                     Ok(Err(
-                        refusal @ (LedgerRefusal::DecidedAtHome { home }
-                        | LedgerRefusal::OverSeveralShards { home }),
+                        refusal @ (LedgerRefusal::DecidedAtHome { .. }
+                        | LedgerRefusal::OverSeveralShards { .. }
+                        | LedgerRefusal::UnknownTransfer),
                     )),
-                    Some((id, command)),
+                    Some(command),
                 ) => {
-                    self.router.remember(id, home);
                     let followed = self.orders.follow(command, refusal, deadline).await;
-                    followed.map_err(outbound::order_error)
+                    followed.map_err(|error| attempted.order_failed(error))
                 }
-                // What that shard has forgotten or never had may be in others.
-                (Ok(Err(refusal @ LedgerRefusal::UnknownTransfer)), Some((_, command))) => {
-                    let followed = self.orders.follow(command, refusal, deadline).await;
-                    followed.map_err(outbound::order_error)
-                }
-                (Ok(Err(refusal)), _) => Err(outbound::refusal(refusal)),
+                (Ok(Err(refusal)), _) => Err(attempted.refused(refusal)),
                 (Err(SubmitError::Stopped), _) if !self.leaving.load(Ordering::Relaxed) => {
-                    Err(errors::refusal(
+                    Err(Unmet::told(errors::refusal(
                         Reason::NoLeader,
                         format!("the replica of shard {shard} has stopped"),
-                    ))
+                    )))
                 }
-                (Err(error), _) => Err(outbound::submit_error(shard, &error)),
+                (Err(error), _) => Err(Unmet::told(outbound::submit_error(shard, &error))),
             };
             if answer.as_ref().is_ok_and(|(_, success)| is_replayed(success)) {
                 self.metrics.replayed();
             }
-            answers.push(answer);
+            answers.push((attempted, answer));
         }
-        answers
+        self.settle(Some(shard), answers, deadline).await
     }
 
     /// Asks one shard.
@@ -298,7 +309,22 @@ impl Api {
     /// A shard's changes, from this node's replica or another's.
     pub(crate) async fn changes_of(&self, shard: u32) -> Result<ChangeReader, Refusal> {
         let reader = self.router.handle(shard).changes_from_anywhere().await;
-        reader.map_err(|error| errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}")))
+        reader.map_err(|error| errors::told_of_shard(shard, &error))
+    }
+
+    /// The halted replicas of this node, in words, one each.
+    pub(crate) fn halted(&self) -> Vec<String> {
+        let statuses = self.router.shards().iter().map(ShardHandle::status);
+        let halted = statuses.filter_map(|status| Some((status.shard, status.halted?)));
+        halted
+            .map(|(shard, halt)| format!("the replica of shard {shard} is {halt}"))
+            .collect()
+    }
+
+    /// Lists the problems of a node that serves: halted replicas, little disk space. One sentence each.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let space = self.space.found().warning();
+        self.halted().into_iter().chain(space).collect()
     }
 
     /// Why this node should get no traffic, if so.
@@ -312,7 +338,8 @@ impl Api {
         self.router.shards().iter().find_map(|shard| {
             let status = shard.status();
             let number = status.shard;
-            if status.role == Role::Absent {
+            // A node with a halted replica serves all other shards, and a restart by an orchestrator would not help this one.
+            if status.role == Role::Absent || status.halted.is_some() {
                 None
             } else if status.role == Role::Stopped {
                 Some(format!("the replica of shard {number} has stopped"))
@@ -361,25 +388,30 @@ fn is_replayed(success: &Success) -> bool {
     }
 }
 
+fn no_result() -> Refusal {
+    errors::refusal(Reason::Internal, "the shard gave no result")
+}
+
 fn needs_no_coordinator() -> Refusal {
     errors::refusal(Reason::Internal, "an order in one shard needs no coordinator")
 }
 
-/// The reservation or transfer that an action moves on.
-fn concerned(action: &Action) -> Option<ReservationId> {
-    match action {
-        Action::Extend { reservation_id, .. }
-        | Action::Commit { reservation_id }
-        | Action::Release { reservation_id }
-        | Action::Ship { reservation_id, .. }
-        | Action::Cancel { reservation_id, .. }
-        | Action::Return {
-            of: ReturnOf::Reservation { reservation_id, .. },
-            ..
-        } => Some(*reservation_id),
-        Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => Some(*transfer_id),
-        _ => None,
-    }
+/// Does an action move a reservation or a transfer on?
+fn moves_on(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Extend { .. }
+            | Action::Commit { .. }
+            | Action::Release { .. }
+            | Action::Ship { .. }
+            | Action::Cancel { .. }
+            | Action::Return {
+                of: ReturnOf::Reservation { .. },
+                ..
+            }
+            | Action::TransferIn { .. }
+            | Action::CloseTransfer { .. }
+    )
 }
 
 /// A call that is counted even when its caller goes away.

@@ -1,5 +1,9 @@
 //! The one table of reasons: which gRPC code, whether a retry can help, and what to do. `docs/errors.md` is its print.
 
+mod reasons;
+
+pub(crate) use reasons::{told, told_of_shard};
+
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -48,7 +52,7 @@ const fn rule(
 }
 
 /// All reasons, in the order of their numbers.
-pub const RULES: [Rule; 23] = [
+pub const RULES: [Rule; 25] = [
     rule(
         Reason::InvalidRequest,
         Code::InvalidArgument,
@@ -95,8 +99,8 @@ pub const RULES: [Rule; 23] = [
         Reason::OperationIdReused,
         Code::AlreadyExists,
         false,
-        "This operation id was used before, with another request.",
-        "Give each operation an id of its own; repeat an id only with the very same request.",
+        "This operation id was used before, with another request. Or a call names no shard, and several shards have something under the id that is not one order; the message names them.",
+        "Give each operation an id of its own; repeat an id only with the very same request. Name the shard.",
     ),
     rule(
         Reason::OperationIdTooOld,
@@ -165,8 +169,8 @@ pub const RULES: [Rule; 23] = [
         Reason::PositionTooOld,
         Code::FailedPrecondition,
         false,
-        "A count names a change whose later movements are no longer kept, or an as-of read a moment before the first change that there is.",
-        "Count again, or send the count without a position while nothing moves. Read a later moment, or older changes from an archive.",
+        "A count names a change whose later movements are no longer kept, an as-of read a moment before the first change that there is, or a change stream begins with changes that no node has any more (after a restore, the ones before the backup).",
+        "Count again, or send the count without a position while nothing moves. Read a later moment, follow from the first change that GetPositions names, or read older changes from an archive.",
     ),
     rule(
         Reason::Internal,
@@ -210,6 +214,20 @@ pub const RULES: [Rule; 23] = [
         "The caller's certificate expired while it was connected. Nothing happened.",
         "Connect again with a certificate that is in date; the operation id can be used again.",
     ),
+    rule(
+        Reason::OperationSealed,
+        Code::FailedPrecondition,
+        false,
+        "The request with this operation id was repeated after an attempt without an answer, and refused; the id was closed so that no late copy takes effect.",
+        "Nothing happened. Use a new operation id.",
+    ),
+    rule(
+        Reason::LowSpace,
+        Code::ResourceExhausted,
+        false,
+        "The disks of the shard's nodes are nearly full, and the request begins something new: a reservation, a receipt, a correction, a transfer. What ends or moves on something that is there goes on, and so do reads. Nothing was written.",
+        "Tell the operators: it passes when they make room. The operation id can be used again.",
+    ),
 ];
 
 /// The rule of a reason. Whatever is not in the table counts as internal.
@@ -227,6 +245,7 @@ pub fn refusal(reason: Reason, message: impl Into<String>) -> v1::Refusal {
         message: message.into(),
         shortages: Vec::new(),
         retry_after_ms: 0,
+        settled: false,
     }
 }
 
@@ -326,8 +345,14 @@ pub fn reference() -> String {
     }
     text.push_str(
         "\nErrors without a refusal come from the gRPC layer itself: `UNIMPLEMENTED` for a method that does not exist, \
-         `RESOURCE_EXHAUSTED` or `OUT_OF_RANGE` for a message over 4 MiB, `INTERNAL` for bytes that are not the \
-         method's message (text that is not UTF-8 is one), `CANCELLED` or `DEADLINE_EXCEEDED` when the call's own deadline passed.\n",
+         `RESOURCE_EXHAUSTED` or `OUT_OF_RANGE` for a message over 4 MiB, `CANCELLED` or `DEADLINE_EXCEEDED` when the call's own deadline passed. Bytes that are not the method's message (text that is not UTF-8, a missing message) are refused \
+         as `REASON_INVALID_REQUEST`.\n\n\
+         ## After an attempt without an answer\n\n\
+         A refusal leaves nothing behind, so a copy of the request that is still on its way would be decided anew. Send each \
+         further attempt with `Operation.repeats` set. A refusal then closes the operation id before it is told, and has \
+         `settled` set: no copy takes effect any more, and the id cannot be used again (`REASON_OPERATION_SEALED`). A refusal \
+         without `settled` after such an attempt says nothing about it: the outcome is unknown. The Rust client does all \
+         of this. The ids of a cluster that has not adopted the second rules (docs/membership.md) cannot be closed.\n",
     );
     text
 }

@@ -2,12 +2,19 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::http::header;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use tokio::sync::oneshot;
 
 use crate::api::Api;
+use crate::descriptors::HTTP_CONNECTIONS;
+use crate::metrics::classic;
 use crate::security::tls::Tls;
+
+/// How long a connection may take for a request, and be idle between two.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The running HTTP server.
 pub(crate) struct HttpHandle {
@@ -39,6 +46,9 @@ pub(crate) async fn start(
                         .route("/readyz", web::get().to(readyz))
                 })
                 .workers(1)
+                .max_connections(HTTP_CONNECTIONS)
+                .client_request_timeout(REQUEST_PATIENCE)
+                .keep_alive(REQUEST_PATIENCE)
                 .disable_signals()
                 .shutdown_timeout(1);
                 let server = match tls {
@@ -79,8 +89,13 @@ impl HttpHandle {
     }
 }
 
-async fn metrics(api: web::Data<Api>) -> HttpResponse {
+async fn metrics(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
+    let accept = request.headers().get(header::ACCEPT);
+    let wants_classic = classic::is_wanted(accept.and_then(|accept| accept.to_str().ok()));
     match api.metrics.print(api.not_ready_because().is_none()) {
+        Ok(text) if wants_classic => HttpResponse::Ok()
+            .content_type(classic::CONTENT_TYPE)
+            .body(classic::classic(&text)),
         Ok(text) => HttpResponse::Ok()
             .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
             .body(text),
@@ -95,7 +110,13 @@ async fn livez() -> HttpResponse {
 
 async fn readyz(api: web::Data<Api>) -> HttpResponse {
     match api.not_ready_because() {
-        None => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
+        None => {
+            let lines: String = std::iter::once("ready".to_owned())
+                .chain(api.warnings())
+                .map(|line| line + "\n")
+                .collect();
+            HttpResponse::Ok().content_type("text/plain").body(lines)
+        }
         Some(why) => HttpResponse::ServiceUnavailable()
             .content_type("text/plain")
             .body(format!("{why}\n")),

@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use holdfast_proto::v1::{Reason, Refusal};
-use holdfast_shard::{ShardHandle, TransferError};
+use holdfast_shard::ShardHandle;
 
 use crate::api::Api;
-use crate::errors;
 
 /// How often a node looks. Also the shortest time between two handovers of it.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -69,18 +67,6 @@ async fn hand_over(shards: &[ShardHandle], to: u64) {
         ),
         Err(error) => tracing::debug!(shard = shard.shard(), to, %error, "leadership was not handed over"),
     }
-}
-
-/// What a caller is told of a handover that failed.
-pub(crate) fn transfer_refusal(error: &TransferError) -> Refusal {
-    let reason = match error {
-        TransferError::NotAVoter(_) => Reason::InvalidRequest,
-        TransferError::NotLeader { .. } | TransferError::NobodyElse | TransferError::Stopped => {
-            Reason::NoLeader
-        }
-        TransferError::NotTaken(_) => Reason::OutcomeUnknown,
-    };
-    errors::refusal(reason, error.to_string())
 }
 
 #[cfg(test)]

@@ -18,8 +18,12 @@
 //!   leads nothing, then it finishes what it has taken, then its shards and its log are closed.
 //! - [`errors`] has the one table from a refusal's reason to a gRPC code, whether to retry, and what to do about it.
 //! - [`metrics`] has the one list of what `/metrics` shows; `http.rs` serves it with `/livez` and `/readyz`.
+//! - `intake/` bounds what callers send: bytes, fields, time, places.
+//! - `descriptors.rs` shares the system's file descriptors between the node's files and its connections.
 //! - `security/` decides who may come in: certificates, handshakes, who a caller is.
 //! - `directory/` is who belongs to the cluster and where replicas are: founding, joining, moving, leaving.
+//! - `damage/` is what a start does about a data folder whose bytes are not what was written.
+//! - `space` looks at the disk: what is refused while it is nearly full, and the ballast.
 //! - [`restore`] is a data folder that begins with the ledgers of a backup.
 //! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
 //!
@@ -28,16 +32,21 @@
 mod api;
 mod clock;
 pub mod config;
+mod damage;
+mod descriptors;
 mod directory;
 pub mod doctor;
 pub mod errors;
 mod http;
+mod intake;
 mod leaders;
+pub mod limits;
 mod listeners;
 pub mod mapping;
 pub mod metrics;
 mod node;
 mod orders;
+mod own_thread;
 pub mod peers;
 pub mod restore;
 mod router;
@@ -45,9 +54,12 @@ mod runtime;
 mod security;
 mod servers;
 mod services;
+mod settle;
+mod space;
 mod stores;
 mod tasks;
 mod trace;
+mod undecodable;
 pub mod validation;
 
 pub use config::{ConfigError, NodeConfig};

@@ -2,6 +2,7 @@
 //!
 //! Labels have few values: methods of the API, gRPC codes, reasons, shards, roles. Never a SKU or a caller.
 
+pub(crate) mod classic;
 mod reader;
 mod resources;
 mod security;
@@ -65,6 +66,11 @@ struct ReasonLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IntakeLabels {
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ShardLabels {
     shard: u32,
 }
@@ -87,6 +93,7 @@ pub struct Metrics {
     durations: Family<MethodLabels, Histogram, fn() -> Histogram>,
     under_way: Family<MethodLabels, Gauge>,
     refusals: Family<ReasonLabels, Counter>,
+    intake_refusals: Family<IntakeLabels, Counter>,
     replays: Counter,
     batch_items: Counter,
     streams: Streams,
@@ -131,6 +138,12 @@ impl Metrics {
             "Requests and batch items without effect, by reason",
             refusals.clone(),
         );
+        let intake_refusals = Family::default();
+        registry.register(
+            "intake_refusals",
+            "Calls that were refused before they were decoded, by the limit that they met",
+            intake_refusals.clone(),
+        );
         let replays = Counter::default();
         registry.register(
             "replays",
@@ -165,6 +178,7 @@ impl Metrics {
             durations,
             under_way,
             refusals,
+            intake_refusals,
             replays,
             batch_items,
             streams,
@@ -199,6 +213,11 @@ impl Metrics {
                 reason: reason.as_str_name(),
             })
             .inc();
+    }
+
+    /// A call was refused before it was decoded.
+    pub(crate) fn intake_refused(&self, limit: &'static str) {
+        self.intake_refusals.get_or_create(&IntakeLabels { limit }).inc();
     }
 
     /// An operation was answered with its first outcome.
@@ -241,10 +260,20 @@ impl Metrics {
 
 struct GaugeOf<T>(&'static str, &'static str, fn(&T) -> u64);
 
-const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 18] = [
+const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 20] = [
     GaugeOf("replica_leads", "1 where this replica leads its shard", |s| {
         u64::from(s.role == Role::Leader)
     }),
+    GaugeOf(
+        "replica_halted",
+        "1 where the replica's ledger stands still in front of an entry that it cannot apply",
+        |s| u64::from(s.halted.is_some()),
+    ),
+    GaugeOf(
+        "replica_rules",
+        "The version of the rules by which the replica's ledger decides",
+        |s| u64::from(s.rules),
+    ),
     GaugeOf(
         "replica_leader_node",
         "The node that leads, as far as known; 0 where unknown",
@@ -314,7 +343,7 @@ const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 18] = [
     ),
 ];
 
-const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 18] = [
+const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 20] = [
     GaugeOf(
         "shard_commands_submitted",
         "Commands that callers on this node submitted",
@@ -387,6 +416,16 @@ const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 18] = [
         |m| m.malformed_messages,
     ),
     GaugeOf(
+        "shard_pre_votes_asked",
+        "Questions to other replicas whether they would vote for this one, which misses its leader",
+        |m| m.pre_votes_asked,
+    ),
+    GaugeOf(
+        "shard_elections_begun",
+        "Elections that the replica began with the consent of a quorum",
+        |m| m.elections_begun,
+    ),
+    GaugeOf(
         "shard_invariant_violations",
         "Entries that broke an invariant, which ends the replica and its node",
         |m| m.invariant_violations,
@@ -425,6 +464,23 @@ const NODE_GAUGES: [NodeGauge; 2] = [
         s.role == Role::Leader
     }),
 ];
+
+/// How far each known clock, the own one among them, is ahead of the median of all. Of fewer than three clocks nobody can say
+/// which one is wrong: then how far the others are ahead of the own.
+fn from_median_ms(own_id: Option<u64>, ahead_ms: BTreeMap<u64, i64>) -> BTreeMap<u64, i64> {
+    let mut sorted: Vec<i64> = ahead_ms.values().copied().chain([0]).collect();
+    sorted.sort_unstable();
+    match own_id {
+        Some(own_id) if sorted.len() >= 3 => {
+            let median_ms = sorted[sorted.len() / 2];
+            let clocks = ahead_ms.into_iter().chain([(own_id, 0)]);
+            clocks
+                .map(|(id, ms)| (id, ms.saturating_sub(median_ms)))
+                .collect()
+        }
+        _ => ahead_ms,
+    }
+}
 
 /// The largest difference of each peer's clock that any replica here knows.
 fn clock_skew_ms(shards: &[ShardHandle]) -> BTreeMap<u64, i64> {
@@ -501,11 +557,12 @@ impl Collector for Replicas {
         }
         let mut family = encoder.encode_descriptor(
             "clock_skew_ms",
-            "By how much a peer's wall clock is ahead of this node's, as last heard; negative when it is behind",
+            "By how much a node's wall clock is ahead of the median of those heard here, with fewer than three of this node's; negative when it is behind",
             None,
             gauge.metric_type(),
         )?;
-        for (peer, skew_ms) in clock_skew_ms(&self.shards) {
+        let own_id = replicas.first().map(|(status, _)| status.node_id);
+        for (peer, skew_ms) in from_median_ms(own_id, clock_skew_ms(&self.shards)) {
             ConstGauge::new(skew_ms).encode(family.encode_family(&PeerLabels { peer })?)?;
         }
         for GaugeOf(name, help, value) in SHARD_COUNTERS {
@@ -517,5 +574,24 @@ impl Collector for Replicas {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_named_by_its_own_node_too() {
+        let heard_by_3 = BTreeMap::from([(1, 2_000), (2, 2_003)]);
+        let told = from_median_ms(Some(3), heard_by_3);
+        assert_eq!(told, BTreeMap::from([(1, 0), (2, 3), (3, -2_000)]));
+        let heard_by_1 = BTreeMap::from([(2, 3), (3, -2_000)]);
+        assert_eq!(
+            from_median_ms(Some(1), heard_by_1),
+            BTreeMap::from([(1, 0), (2, 3), (3, -2_000)])
+        );
+        let of_two = BTreeMap::from([(2, 700)]);
+        assert_eq!(from_median_ms(Some(1), of_two.clone()), of_two);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use holdfast_shard::{Role, ShardHandle, Threads};
 use holdfast_storage::Log;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,17 +15,21 @@ use tokio_util::sync::CancellationToken;
 use crate::NodeConfig;
 use crate::api::{Api, CUT_OFF_TIMEOUTS};
 use crate::config::PeerSection;
+use crate::damage;
+use crate::descriptors;
 use crate::directory::{self, Membership, MembershipParts, MembershipStartError};
 use crate::http::HttpHandle;
+use crate::intake::Places;
 use crate::listeners::Listeners;
 use crate::metrics::{Metrics, MetricsReader, Resources};
 use crate::orders::Orders;
-use crate::peers::{Identity, Peers};
+use crate::own_thread::OwnThread;
+use crate::peers::{Identity, PeerService, Peers};
 use crate::router::Router;
 use crate::security::certificates::CertificateFileError;
 use crate::security::policy::PolicyError;
 use crate::security::{Port, Security};
-use crate::servers::{ServerTask, serve_admin, serve_clients, serve_peers};
+use crate::servers::{ServerTask, intake, serve_admin, serve_clients, serve_peers};
 use crate::stores::{self, StoresError};
 use crate::tasks::Tasks;
 use crate::trace::Sampling;
@@ -74,6 +79,14 @@ pub enum StartError {
         /// Why.
         message: String,
     },
+    /// Bytes on its disk are not what was written, and the others do not do without this node.
+    #[error("{damage}. This node does not start on damaged data, and leaves the files as they are: {why}")]
+    Damaged {
+        /// What is damaged.
+        damage: String,
+        /// Why the data was not replaced from the other nodes.
+        why: String,
+    },
 }
 
 /// Why a node did not stop cleanly. Nothing acknowledged is lost: the log was synced before each answer.
@@ -97,6 +110,8 @@ pub struct Node {
     reload: Arc<Notify>,
     /// Ends the peers' streams and servers, after the shards are stopped.
     peers_stopping: CancellationToken,
+    /// Where other nodes are heard, beyond the reach of callers; none with one thread for everything.
+    _peers_thread: Option<OwnThread>,
 }
 
 /// What is started on the way and has to be ended when a later step fails.
@@ -133,6 +148,17 @@ impl Node {
     /// [`StartError`] says what stands in the way: the configuration, a port, the data folder.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         config.validate()?;
+        descriptors::prepare(&config);
+        match Self::start_once(config.clone()).await {
+            Err(error) if damage::is_damage(&error) => {
+                damage::replace(&config, error).await?;
+                Self::start_once(config).await
+            }
+            started => started,
+        }
+    }
+
+    async fn start_once(config: NodeConfig) -> Result<Self, StartError> {
         let listeners = Listeners::bind(&config)?;
         let mut begun = Begun {
             peers_stopping: CancellationToken::new(),
@@ -314,9 +340,23 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
     let security = Security::start(&config, &tasks, &begun.peers_stopping)?;
 
     let stores = stores::open(&config).await?;
-    let log = stores.log.clone();
+    let (log, space) = (stores.log.clone(), stores.space.clone());
     begun.log = Some(log.clone());
-    let peers = Peers::new(identity, security.tls.as_ref(), &tasks, &begun.peers_stopping);
+    // With one thread for everything, nodes are heard there too; large requests have one of their own all the same.
+    let peers_thread = match config.has_one_thread() {
+        true => None,
+        false => Some(OwnThread::start("peers").map_err(no_thread)?),
+    };
+    let heard_on = peers_thread.as_ref().and_then(OwnThread::handle);
+    let heard_on = heard_on.unwrap_or_else(Handle::current);
+    let peers = Peers::new(
+        identity,
+        security.tls.as_ref(),
+        &space,
+        &tasks,
+        &begun.peers_stopping,
+    );
+    let peers = peers.running_on(heard_on.clone());
     let threads = if config.has_one_thread() {
         Threads::Shared
     } else {
@@ -348,8 +388,11 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             }
         });
     }
+    let large_calls = OwnThread::start_behind("large calls").map_err(no_thread)?;
     let resources = Resources {
+        budget: security.budget(),
         data_dir: config.node.data_dir.clone(),
+        space: space.clone(),
         log: log.clone(),
         peers: peers.clone(),
     };
@@ -360,6 +403,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         router: Router::new(Arc::clone(&shards)),
         orders,
         peers,
+        space: space.clone(),
         access: security.access(),
         metrics: Metrics::new(
             identity.node_id,
@@ -371,11 +415,17 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
         backups: Arc::new(Semaphore::new(1)),
-        change_streams: Arc::new(Semaphore::new(config.limits.change_streams)),
+        change_streams: Places::new(
+            "change streams, listings and as-of reads",
+            config.limits.change_streams,
+        ),
+        batch_streams: Places::new("batch streams", config.limits.batch_streams),
+        large_calls: Arc::new(large_calls),
         leaving: AtomicBool::new(false),
         // A child, so that a start that fails later ends what was begun here too.
         stopping: begun.peers_stopping.child_token(),
     });
+    tasks.spawn("space on the disk", space.clone().watch(api.stopping.clone()));
     if config.raft.spread_leaders {
         let (spread, stopping) = (crate::leaders::spread(Arc::clone(&api)), api.stopping.clone());
         tasks.spawn("spread of leaders", async move {
@@ -385,15 +435,22 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             }
         });
     }
+    let entered = heard_on.enter();
     serve_peers(
         listeners.peer,
         security.gate(Port::Peer),
-        identity,
-        &membership,
+        PeerService::new(
+            identity,
+            Arc::clone(&membership),
+            space,
+            tasks.clone(),
+            begun.peers_stopping.clone(),
+        ),
         &tasks,
         &begun.peers_stopping,
         Sampling::of_peers(&config.telemetry),
     )?;
+    drop(entered);
     // The others may ask for what this node says now.
     let (keeping, stopping) = (Arc::clone(&membership), begun.peers_stopping.clone());
     tasks.spawn_beside_replicas(threads, "replicas of this node", async move {
@@ -409,14 +466,16 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             () = stopping.cancelled() => {}
         }
     });
+    let intake = intake(&api)?;
     let client_server = serve_clients(
         listeners.client,
         security.gate(Port::Client),
         &config,
         &api,
+        intake.clone(),
         &begun.peers_stopping,
     )?;
-    let admin_server = serve_admin(listeners.admin, security.gate(Port::Admin), &config, &api)?;
+    let admin_server = serve_admin(listeners.admin, security.gate(Port::Admin), &config, &api, intake)?;
     let http_tls = security.tls.as_ref().filter(|_| config.tls.http);
     let http = crate::http::start(listeners.http, http_tls, Arc::clone(&api))
         .await
@@ -438,7 +497,15 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
         fatal: fatal_seen,
         reload: security.reload,
         peers_stopping: begun.peers_stopping.clone(),
+        _peers_thread: peers_thread,
     })
+}
+
+fn no_thread(error: std::io::Error) -> StartError {
+    StartError::Server {
+        server: "peer",
+        message: format!("the system gives no thread: {error}"),
+    }
 }
 
 /// Notices what the node must not survive: a dead replica, a failed log, a panic.

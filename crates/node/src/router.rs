@@ -1,31 +1,28 @@
 //! Which shard a request is for.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use holdfast_ledger::{
-    Action, OperationId, Query, QueryReply, ReservationId, ReturnOf, SLOTS, Sku, TransferId, slot_of,
+    Action, OperationId, Query, QueryReply, ReservationId, ReturnOf, SLOTS, Sku, SlotNumber, TransferId,
+    slot_of,
 };
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Freshness, ShardHandle};
-use lru::LruCache;
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::errors;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 
-/// How many reservations a node remembers the shard of. About 100 bytes each.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+/// How long shards that have not answered yet are waited for when one has what is looked for: it may be ambiguous.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// Finds shards. Shared by all services.
 pub(crate) struct Router {
     shards: Arc<[ShardHandle]>,
-    /// Where reservations and transfers are that this node has seen. They never move, so this is never wrong.
-    located: Mutex<LruCache<ReservationId, u32>>,
 }
 
 /// The shard that owns a slot, of `shard_count`: shard s owns slots from s·4096/n up to (s+1)·4096/n.
@@ -42,10 +39,7 @@ pub(crate) fn slots_of_shard(shard: u32, shard_count: u32) -> (u32, u32) {
 impl Router {
     /// A router over all shards, in order of their numbers.
     pub(crate) fn new(shards: Arc<[ShardHandle]>) -> Self {
-        Self {
-            shards,
-            located: Mutex::new(LruCache::new(REMEMBERED)),
-        }
+        Self { shards }
     }
 
     /// All shards, in order.
@@ -75,6 +69,11 @@ impl Router {
         shard_of_slot(slot_of(sku), self.shard_count())
     }
 
+    /// The shard that has a slot.
+    pub(crate) fn shard_with(&self, slot: SlotNumber) -> u32 {
+        shard_of_slot(slot, self.shard_count())
+    }
+
     /// The handle of a shard whose number came from this router.
     pub(crate) fn handle(&self, shard: u32) -> &ShardHandle {
         &self.shards[shard as usize]
@@ -87,24 +86,27 @@ impl Router {
     /// The hint names no shard.
     pub(crate) fn known_shard(&self, taken: &Taken) -> Result<Option<u32>, Refusal> {
         match &taken.command.action {
-            Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => Err(errors::refusal(
+            Action::Order(_)
+            | Action::OfPart(_)
+            | Action::Dispatch { .. }
+            | Action::AdoptRules { .. }
+            | Action::Seal => Err(errors::refusal(
                 Reason::Internal,
-                "a step of an order is sent by its coordinator",
+                "a step of an order is sent by its coordinator, and a seal by the node that settles a refusal",
             )),
             Action::Reserve { lines, .. } => self.shard_of_lines(lines.iter().map(|line| &line.sku)),
             Action::TransferOut { lines, .. } => self.shard_of_lines(lines.iter().map(|line| &line.sku)),
-            Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
-                self.located_shard(transfer_id, taken.shard_hint)
-            }
-            Action::Extend { reservation_id, .. }
-            | Action::Commit { reservation_id }
-            | Action::Release { reservation_id }
-            | Action::Ship { reservation_id, .. }
-            | Action::Cancel { reservation_id, .. }
+            Action::TransferIn { .. }
+            | Action::CloseTransfer { .. }
+            | Action::Extend { .. }
+            | Action::Commit { .. }
+            | Action::Release { .. }
+            | Action::Ship { .. }
+            | Action::Cancel { .. }
             | Action::Return {
-                of: ReturnOf::Reservation { reservation_id, .. },
+                of: ReturnOf::Reservation { .. },
                 ..
-            } => self.located_shard(reservation_id, taken.shard_hint),
+            } => self.located_shard(taken.shard_hint),
             Action::Return {
                 of: ReturnOf::Unreferenced { sku, .. },
                 ..
@@ -147,31 +149,21 @@ impl Router {
         }
     }
 
-    /// The shard of a reservation, where the caller or this node knows it.
+    /// The shard of a reservation or transfer, where that is known without asking anyone.
     ///
     /// # Errors
     /// The hint names no shard.
-    pub(crate) fn located_shard(
-        &self,
-        id: &ReservationId,
-        hint: Option<u32>,
-    ) -> Result<Option<u32>, Refusal> {
+    pub(crate) fn located_shard(&self, hint: Option<u32>) -> Result<Option<u32>, Refusal> {
         match hint {
             Some(hint) => self.shard("reservation.shard", hint).map(|_| Some(hint)),
-            None if self.shard_count() == 1 => Ok(Some(0)),
-            None => Ok(self.located.lock().get(id).copied()),
+            None => Ok((self.shard_count() == 1).then_some(0)),
         }
-    }
-
-    /// Remembers where a reservation or a transfer is.
-    pub(crate) fn remember(&self, id: ReservationId, shard: u32) {
-        self.located.lock().put(id, shard);
     }
 
     /// Asks every shard for a reservation.
     ///
     /// # Errors
-    /// No shard has it; or none that answered has it, and another did not answer.
+    /// No shard has it; several have, each another one; or none that answered has it, and another did not answer.
     pub(crate) async fn find_reservation(
         &self,
         id: ReservationId,
@@ -190,7 +182,7 @@ impl Router {
     /// Asks every shard for a transfer.
     ///
     /// # Errors
-    /// No shard has it; or none that answered has it, and another did not answer.
+    /// No shard has it; several have, each another one; or none that answered has it, and another did not answer.
     pub(crate) async fn find_transfer(&self, id: TransferId, deadline: Instant) -> Result<u32, Refusal> {
         let query = Query::Transfer { transfer_id: id };
         match self.find(id, query, deadline).await? {
@@ -202,7 +194,8 @@ impl Router {
         }
     }
 
-    /// The shard that knows what was made by an operation; None when all answered and none does.
+    /// The shard that has what was made by an operation; None when all answered and none does. A shard that does not answer
+    /// soon after another was found to have it is not waited for.
     async fn find(&self, id: OperationId, query: Query, deadline: Instant) -> Result<Option<u32>, Refusal> {
         let query = &query;
         let mut asked: FuturesUnordered<_> = self
@@ -217,17 +210,36 @@ impl Router {
             })
             .collect();
         let mut unanswered = None;
-        while let Some((shard, answer)) = asked.next().await {
-            match answer.map(|answer| answer.reply) {
-                Ok(QueryReply::Reservation(Some(_)) | QueryReply::Transfer(Some(_))) => {
-                    self.remember(id, shard);
-                    return Ok(Some(shard));
+        let mut found = Vec::new();
+        let mut until = deadline;
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = asked.next() => next,
+                () = tokio::time::sleep_until(until), if !found.is_empty() => None,
+            };
+            let Some((shard, answer)) = next else {
+                break;
+            };
+            let home = match answer.map(|answer| answer.reply) {
+                Ok(QueryReply::Reservation(Some(view))) => view.order.map(|order| order.home),
+                Ok(QueryReply::Transfer(Some(view))) => view.home,
+                Ok(_) => continue,
+                Err(error) => {
+                    unanswered = Some(outbound::query_error(shard, error));
+                    continue;
                 }
-                Ok(_) => {}
-                Err(error) => unanswered = Some(outbound::query_error(shard, error)),
+            };
+            if found.is_empty() {
+                until = deadline.min(Instant::now() + GRACE);
             }
+            found.push(Found { shard, home });
         }
-        unanswered.map_or(Ok(None), Err)
+        match the_one(&mut found) {
+            Ok(None) => unanswered.map_or(Ok(None), Err),
+            Ok(found) => Ok(found),
+            Err(shards) => Err(outbound::ambiguous(&id, &shards)),
+        }
     }
 
     /// The shard of the SKUs of all lines; None when they live in several.
@@ -240,9 +252,57 @@ impl Router {
     }
 }
 
+/// A shard that has something under an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    shard: u32,
+    /// The home of its order, when that is over several shards.
+    home: Option<u32>,
+}
+
+/// The shard to go on with, if everything found is one reservation or transfer: the home of an order, where that was found too.
+/// Otherwise the shards that have it, in order.
+fn the_one(found: &mut [Found]) -> Result<Option<u32>, Vec<u32>> {
+    found.sort_by_key(|found| found.shard);
+    let Some(first) = found.first() else {
+        return Ok(None);
+    };
+    let is_one_order = first.home.is_some() && found.iter().all(|other| other.home == first.home);
+    if found.len() > 1 && !is_one_order {
+        return Err(found.iter().map(|found| found.shard).collect());
+    }
+    let home = found.iter().find(|found| first.home == Some(found.shard));
+    Ok(Some(home.unwrap_or(first).shard))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_that_two_shards_have_is_ambiguous_unless_it_is_one_order() {
+        let found = |all: &[(u32, Option<u32>)]| {
+            let found = all.iter().map(|(shard, home)| Found {
+                shard: *shard,
+                home: *home,
+            });
+            the_one(&mut found.collect::<Vec<_>>())
+        };
+        assert_eq!(found(&[]), Ok(None));
+        assert_eq!(found(&[(3, None)]), Ok(Some(3)));
+        assert_eq!(
+            found(&[(3, Some(1))]),
+            Ok(Some(3)),
+            "the home has forgotten it, or is silent"
+        );
+        assert_eq!(found(&[(3, Some(1)), (1, Some(1))]), Ok(Some(1)));
+        assert_eq!(found(&[(3, None), (0, None)]), Err(vec![0, 3]));
+        assert_eq!(
+            found(&[(3, Some(1)), (1, Some(1)), (0, None)]),
+            Err(vec![0, 1, 3])
+        );
+        assert_eq!(found(&[(3, Some(3)), (1, Some(1))]), Err(vec![1, 3]));
+    }
 
     #[test]
     fn every_slot_belongs_to_the_shard_whose_range_holds_it() {

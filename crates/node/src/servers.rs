@@ -10,11 +10,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
-use crate::directory::Membership;
-use crate::peers::{Identity, MAX_PEER_MESSAGE_BYTES, PeerService};
+use crate::intake::{Intake, Shapes};
+use crate::peers::{MAX_PEER_MESSAGE_BYTES, PeerService};
 use crate::security::incoming::{Connection, Gate, incoming};
 use crate::tasks::Tasks;
 use crate::trace::{Sampling, TraceCalls};
+use crate::undecodable::TellUndecodable;
 use crate::{NodeConfig, StartError, services};
 
 /// How often readiness is looked at, to tell the health service.
@@ -24,7 +25,19 @@ const READINESS_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) type ServerTask = JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// The largest headers of one call.
-const MAX_HEADER_BYTES: u32 = 16 << 10;
+pub(crate) const MAX_HEADER_BYTES: u32 = 16 << 10;
+
+/// Bytes that a caller may send of one call, and on one connection, before any is read. Memory for each
+/// connection.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// Calls of one connection that their caller gave up before the node looked at them. With one more the
+/// connection is closed. A caller whose calls all pass their deadline while its node is paused has at most
+/// `limits.connection_calls` of them each time that it sends them.
+pub(crate) const MAX_PENDING_RESETS: usize = 4_096;
+/// Frames of one connection for calls that the node has ended and forgotten. With one more the connection is closed.
+pub(crate) const MAX_LATE_FRAMES: usize = 16_384;
 
 fn guarded(
     listener: TcpListener,
@@ -41,14 +54,12 @@ fn guarded(
 pub(crate) fn serve_peers(
     listener: TcpListener,
     gate: Gate,
-    identity: Identity,
-    membership: &Arc<Membership>,
+    service: PeerService,
     tasks: &Tasks,
     stopping: &CancellationToken,
     sampling: Sampling,
 ) -> Result<(), StartError> {
     let incoming = guarded(listener, gate, tasks)?;
-    let service = PeerService::new(identity, Arc::clone(membership), tasks.clone(), stopping.clone());
     let service = PeerServer::new(service)
         .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
@@ -72,6 +83,7 @@ pub(crate) fn serve_clients(
     gate: Gate,
     config: &NodeConfig,
     api: &Arc<Api>,
+    intake: Intake,
     stopping: &CancellationToken,
 ) -> Result<ServerTask, StartError> {
     let incoming = guarded(listener, gate, &api.tasks)?;
@@ -80,9 +92,9 @@ pub(crate) fn serve_clients(
     let mut others = tonic::service::Routes::builder();
     others.add_service(health);
     let server = limited(config)
-        .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(16 << 20)
         .layer(TraceCalls(Sampling::of_clients(&config.telemetry)))
+        .layer(intake)
+        .layer(TellUndecodable)
         .add_routes(services::routes(Arc::clone(api), others))
         .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
     Ok(tokio::spawn(server))
@@ -93,6 +105,7 @@ pub(crate) fn serve_admin(
     gate: Gate,
     config: &NodeConfig,
     api: &Arc<Api>,
+    intake: Intake,
 ) -> Result<ServerTask, StartError> {
     let incoming = guarded(listener, gate, &api.tasks)?;
     let routes = services::admin_routes(Arc::clone(api), config.security.reflection);
@@ -101,6 +114,8 @@ pub(crate) fn serve_admin(
         message: error.to_string(),
     })?;
     let server = limited(config)
+        .layer(intake)
+        .layer(TellUndecodable)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, api.stopping.clone().cancelled_owned());
     Ok(tokio::spawn(server))
@@ -113,6 +128,22 @@ fn limited(config: &NodeConfig) -> tonic::transport::Server {
         .max_concurrent_streams(u32::try_from(config.limits.connection_calls).unwrap_or(u32::MAX))
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
+        .http2_max_local_error_reset_streams(Some(MAX_LATE_FRAMES))
+}
+
+/// Bounds the callers of the servers for clients and for operators.
+pub(crate) fn intake(api: &Arc<Api>) -> Result<Intake, StartError> {
+    let shapes = Shapes::of_the_contract().map_err(|error| StartError::Server {
+        server: "client",
+        message: error.to_string(),
+    })?;
+    Ok(Intake {
+        api: Arc::clone(api),
+        shapes: Arc::new(shapes),
+    })
 }
 
 /// Keeps the gRPC health service saying what [`Api::not_ready_because`] says.

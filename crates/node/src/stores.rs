@@ -12,9 +12,10 @@ use holdfast_storage::{
 
 use crate::NodeConfig;
 use crate::restore::{self, RestoreError, Restored};
+use crate::space::Space;
 
 /// The folder for the node's facts inside its data folder.
-const FACTS_FOLDER: &str = "facts";
+pub(crate) const FACTS_FOLDER: &str = "facts";
 
 /// Why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,30 @@ pub enum StoresError {
     Defect(String),
 }
 
+/// The facts' name for the replicas that are about to leave: shard and generation of each, little endian.
+const LEAVING: &str = "leaving";
+
+fn encode_leaving(leaving: &BTreeSet<(u32, u32)>) -> Vec<u8> {
+    let numbers = leaving
+        .iter()
+        .flat_map(|(shard, generation)| [*shard, *generation]);
+    numbers.flat_map(u32::to_le_bytes).collect()
+}
+
+/// A part that is too short says nothing: what it named stays on the disk.
+fn decode_leaving(bytes: &[u8]) -> BTreeSet<(u32, u32)> {
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rev()
+            .fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte))
+    };
+    let pairs = bytes.chunks_exact(8);
+    pairs
+        .map(|pair| (number(&pair[..4]), number(&pair[4..])))
+        .collect()
+}
+
 /// What the log calls the directory's group, where shards have their numbers; there are fewer shards than this.
 const DIRECTORY_GROUP: u32 = 255;
 
@@ -76,6 +101,7 @@ fn group(shard: u32, generation: u32) -> GroupId {
 pub(crate) struct Stores {
     pub(crate) log: Log,
     pub(crate) facts: NodeFacts,
+    pub(crate) space: Space,
     /// The backup that the shards begin with, if they do.
     pub(crate) restored: Option<Restored>,
     data_dir: PathBuf,
@@ -128,28 +154,83 @@ impl Stores {
         })
     }
 
-    /// Gives up what a replica that has left had. What cannot be removed now is in the way of nobody. Blocks.
-    pub(crate) fn erase(&self, shard: u32, generation: u32) {
+    /// Writes down that a replica is about to leave, durably. Its data goes at the latest at the next start.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(crate) fn note_leaving(&self, shard: u32, generation: u32) -> Result<(), StoresError> {
+        let mut leaving = self.leaving()?;
+        leaving.insert((shard, generation));
+        Ok(self.facts.keep(LEAVING, &encode_leaving(&leaving))?)
+    }
+
+    fn leaving(&self) -> Result<BTreeSet<(u32, u32)>, StoresError> {
+        let kept = self.facts.kept(LEAVING)?.unwrap_or_default();
+        Ok(decode_leaving(&kept))
+    }
+
+    /// Erases what replicas had that were about to leave and have no seat any more. Blocks.
+    pub(crate) fn finish_leaving(&self, has_seat: impl Fn(u32, u32) -> bool) {
+        let finish = || -> Result<(), StoresError> {
+            let leaving = self.leaving()?;
+            let mut left = BTreeSet::new();
+            for (shard, generation) in &leaving {
+                if has_seat(*shard, *generation) {
+                    continue;
+                }
+                if let Err(error) = self.erase(*shard, *generation) {
+                    tracing::warn!(
+                        shard,
+                        generation,
+                        error,
+                        "files of a replica that has left are kept"
+                    );
+                    left.insert((*shard, *generation));
+                }
+            }
+            if left != leaving {
+                self.facts.keep(LEAVING, &encode_leaving(&left))?;
+            }
+            Ok(())
+        };
+        if let Err(error) = finish() {
+            tracing::warn!(%error, "replicas that have left may still be on the disk");
+        }
+    }
+
+    /// Gives up what a replica that has left had. It is gone durably when this returns. Blocks.
+    ///
+    /// # Errors
+    /// What could not be removed. It is in the way of nobody.
+    pub(crate) fn erase(&self, shard: u32, generation: u32) -> Result<(), String> {
         let group = group(shard, generation);
         if let Some(last) = self.log.state(group).last_index {
-            let purged = self
-                .log
-                .purge_through(group, last, bytes::Bytes::new(), Box::new(|_| ()));
-            if let Err(error) = purged {
-                tracing::warn!(shard, generation, %error, "the log of a replica that has left is kept");
+            let (purged, done) = std::sync::mpsc::channel();
+            let synced = Box::new(move |result| {
+                // Nobody waits any more only when the node ends.
+                let _ = purged.send(result);
+            });
+            self.log
+                .purge_through(group, last, bytes::Bytes::new(), synced)
+                .map_err(|error| error.to_string())?;
+            match done.recv() {
+                Ok(result) => result.map_err(|error| error.to_string())?,
+                Err(_) => return Err("the log was closed".to_owned()),
             }
         }
         for folder in ["snapshots", "changes"] {
             let folder = format!("{folder}/{group}");
-            let removed = self.disk.list(&folder).and_then(|files| {
-                files
-                    .iter()
-                    .try_for_each(|file| self.disk.remove(&format!("{folder}/{file}")))
-            });
-            if let Err(error) = removed {
-                tracing::warn!(shard, generation, folder, %error, "files of a replica that has left are kept");
+            let files = self.disk.list(&folder).map_err(|error| error.to_string())?;
+            for file in &files {
+                let removed = self.disk.remove(&format!("{folder}/{file}"));
+                removed.map_err(|error| format!("{folder}/{file}: {error}"))?;
+            }
+            if !files.is_empty() {
+                let synced = self.disk.sync_dir(&folder);
+                synced.map_err(|error| format!("{folder}: {error}"))?;
             }
         }
+        Ok(())
     }
 }
 
@@ -184,11 +265,14 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     })?;
     // Takes the folder's lock: two processes never share one.
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(path)?);
+    // On a full disk the ballast makes room for what a start writes.
+    let space = Space::new(path, &config.storage);
+    space.make_room_to_start();
     let facts = NodeFacts::open(&facts_folder(path))?;
     facts.establish(&facts_of(config))?;
 
     let segment_bytes = u32::try_from(config.storage.log_segment_bytes).unwrap_or(u32::MAX);
-    // Twice the largest entry that the configuration and the API allow: a full one and one more command.
+    // A full entry and one more command fit, even in the smallest segments: `holdfast_shard::limits`.
     let max_record_bytes = LogOptions::default().max_record_bytes.min(segment_bytes / 4);
     let options = LogOptions {
         segment_bytes,
@@ -197,14 +281,103 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     };
     let (log, report) = Log::open(Arc::clone(&disk), options)?;
     tracing::info!(?report, "log opened");
+    space.look();
 
     let change_segment_bytes = u32::try_from(config.storage.change_segment_bytes).unwrap_or(u32::MAX);
     Ok(Stores {
         log,
         facts,
+        space,
         restored: restore::restored(path, config.shards.count)?,
         data_dir: path.clone(),
         disk,
         change_segment_bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use holdfast_storage::{ChangeRecord, Log, LogRecord, RealDisk};
+
+    use super::*;
+
+    fn stores(data_dir: &Path) -> Stores {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(data_dir).unwrap());
+        let facts = NodeFacts::open(&facts_folder(data_dir)).unwrap();
+        let options = LogOptions {
+            segment_bytes: 1 << 20,
+            max_record_bytes: 1 << 16,
+            ..LogOptions::default()
+        };
+        let (log, _) = Log::open(Arc::clone(&disk), options).unwrap();
+        Stores {
+            log,
+            facts,
+            space: Space::new(data_dir, &crate::config::StorageSection::default()),
+            restored: None,
+            data_dir: data_dir.to_path_buf(),
+            disk,
+            change_segment_bytes: 1 << 20,
+        }
+    }
+
+    fn fill(stores: &Stores, shard: u32, generation: u32, index: u64) {
+        let replica = stores.shard(shard, generation, &BTreeSet::new()).unwrap();
+        let payload = Bytes::from_static(b"an entry");
+        let entry = LogRecord {
+            index,
+            payload: payload.clone(),
+        };
+        replica
+            .log
+            .append(replica.group, vec![entry], Box::new(|_| ()))
+            .unwrap();
+        let mut snapshot = replica.snapshots.begin(Bytes::new()).unwrap();
+        snapshot.write(b"a ledger").unwrap();
+        snapshot.finish().unwrap();
+        let change = ChangeRecord {
+            first_seq: 1,
+            last_seq: 1,
+            log_index: 1,
+            payload,
+        };
+        replica.changes.append(change).unwrap();
+    }
+
+    /// Whether anything of a replica is on the disk.
+    fn has_any(stores: &Stores, shard: u32, generation: u32) -> bool {
+        let group = group(shard, generation);
+        stores.log.state(group).last_index.is_some()
+            || ["snapshots", "changes"]
+                .iter()
+                .any(|folder| !stores.disk.list(&format!("{folder}/{group}")).unwrap().is_empty())
+    }
+
+    #[test]
+    fn a_replica_that_left_before_a_crash_is_erased_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = stores(folder.path());
+        for generation in [3, 4, 5] {
+            fill(&here, 1, generation, 1);
+        }
+        // It crashed before 3 was erased, and before the node gave up its seat 4. It still has 5.
+        here.note_leaving(1, 3).unwrap();
+        here.note_leaving(1, 4).unwrap();
+        here.log.clone().close().unwrap();
+        drop(here);
+        let here = stores(folder.path());
+        assert!(has_any(&here, 1, 3) && has_any(&here, 1, 4));
+        here.finish_leaving(|shard, generation| (shard, generation) == (1, 4));
+        assert!(!has_any(&here, 1, 3));
+        assert!(
+            has_any(&here, 1, 4),
+            "a replica that still has its seat was erased"
+        );
+        assert!(has_any(&here, 1, 5));
+        // Nothing is left to be done.
+        fill(&here, 1, 3, 2);
+        here.finish_leaving(|_, _| false);
+        assert!(has_any(&here, 1, 3));
+    }
 }

@@ -7,20 +7,21 @@ use holdfast_ledger::{
 use holdfast_proto::v1;
 use holdfast_shard::Freshness;
 
-/// Most lines of one request.
-pub const MAX_LINES: usize = 1_024;
+pub use holdfast_ledger::limits::{MAX_LINES, MAX_TTL_MS};
+
 /// Most items of one message of a batch.
 pub const MAX_BATCH_ITEMS: usize = 1_024;
 /// Most SKUs of one availability check.
 pub const MAX_SKUS: usize = 256;
 /// Most warehouses of one preference list.
-pub const MAX_PREFERENCE: usize = 64;
-/// The longest time to live: 30 days.
-pub const MAX_TTL_MS: u64 = 2_592_000_000;
+pub const MAX_PREFERENCE: usize = holdfast_ledger::limits::MAX_PREFERENCES;
 /// The latest time that log time can reach: it has 48 bits.
-pub const MAX_TIME_MS: u64 = (1 << 48) - 1;
+pub const MAX_TIME_MS: u64 = holdfast_ledger::limits::MAX_48_BITS;
 /// The largest message that a client may send.
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
+/// Most fields of one message, with those of the messages in it. The largest order has a warehouse for each
+/// preference of each line, and a few fields more a line.
+pub const MAX_MESSAGE_FIELDS: usize = 4 * MAX_LINES * MAX_PREFERENCE;
 
 /// A field that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +45,11 @@ impl Invalid {
 
 impl From<Invalid> for v1::Refusal {
     fn from(invalid: Invalid) -> Self {
-        crate::errors::invalid(invalid.to_string())
+        v1::Refusal {
+            // It takes effect on no node, whenever it arrives.
+            settled: true,
+            ..crate::errors::invalid(invalid.to_string())
+        }
     }
 }
 
@@ -56,6 +61,8 @@ pub struct CheckedOperation {
     pub reference: Reference,
     /// The caller's reason.
     pub reason: Reason,
+    /// An earlier attempt with the id has no answer.
+    pub repeats: bool,
 }
 
 fn named(field: &str) -> impl Fn(IdError) -> Invalid + '_ {
@@ -76,6 +83,7 @@ pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, I
             .map_err(named("operation.operation_id"))?,
         reference: Reference::new(operation.reference).map_err(named("operation.reference"))?,
         reason: Reason::new(operation.reason).map_err(named("operation.reason"))?,
+        repeats: operation.repeats,
     })
 }
 

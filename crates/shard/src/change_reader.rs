@@ -59,8 +59,9 @@ impl ChangeReader {
         *self.last_seq.borrow()
     }
 
-    /// The changes from the entry on that contains `from_seq`, whole entries of about `max_bytes` in all, at least one
-    /// entry when there is one. Empty at the end. Reads from disk or from another node: call it where blocking is allowed, within a
+    /// The changes from the record on that contains `from_seq`, whole records of about `max_bytes` in all, at least one
+    /// record when there is one. Empty at the end. A record has the changes of one entry, or some of them when they are very many: so the
+    /// first and the last entry may be there in part. Reads from disk or from another node: call it where blocking is allowed, within a
     /// runtime.
     ///
     /// # Errors
@@ -117,7 +118,7 @@ pub enum ChangeReadError {
         /// The oldest change here.
         first_seq: u64,
     },
-    /// What is on disk cannot be read.
+    /// What is on disk cannot be read, here or on every node that has the shard.
     #[error("the change log cannot be read: {0}")]
     Storage(String),
     /// This node has no replica of the shard, and none of the nodes that have one answers.

@@ -78,7 +78,7 @@ pub struct ShardCut {
 
 impl ShardHold {
     pub(crate) async fn take(replica: Arc<Replica>, lease: Duration) -> Result<Self, CutError> {
-        if replica.is_stopped() {
+        if replica.is_silent() {
             return Err(CutError::Stopped);
         }
         if !replica.leads() {
@@ -114,7 +114,7 @@ impl ShardHold {
         let (applied, ledger) = {
             let state = self.replica.state.read().await;
             // It may have died while an entry was applied, with a ledger between two entries.
-            if self.replica.health.is_dead() {
+            if !self.replica.health.can_answer() {
                 return Err(CutError::Stopped);
             }
             (state.applied, state.ledger.clone())

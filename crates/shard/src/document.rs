@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use self::machine::Machine;
 use crate::clock::LogClock;
+use crate::election::{ElectionOptions, LeaderWatch, campaign, fallback_timeouts_ms};
 use crate::health::Health;
 use crate::log_store::LogStore;
 use crate::membership::{self, MembershipError, Step, Target};
@@ -65,7 +66,7 @@ pub struct DocumentOptions {
     pub founders: BTreeSet<u64>,
     /// How often a leader shows that it is alive, in milliseconds.
     pub heartbeat_ms: u64,
-    /// The shortest and the longest time without a leader before a replica stands for election, in milliseconds.
+    /// The silence after which the first and the last in turn ask to be elected, in milliseconds.
     pub election_timeout_ms: (u64, u64),
     /// A snapshot is built after so many entries.
     pub snapshot_every_entries: u64,
@@ -113,11 +114,12 @@ pub async fn start_document<D: Document>(
 ) -> Result<DocumentHandle<D>, StartError> {
     let address = options.address;
     let failed = |what: String| StartError::Raft { shard: address, what };
+    let (timeout_min_ms, timeout_max_ms) = fallback_timeouts_ms(options.election_timeout_ms.1);
     let config = Config {
         cluster_name: format!("document-{address}"),
         heartbeat_interval: options.heartbeat_ms,
-        election_timeout_min: options.election_timeout_ms.0,
-        election_timeout_max: options.election_timeout_ms.1,
+        election_timeout_min: timeout_min_ms,
+        election_timeout_max: timeout_max_ms,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every_entries),
         max_in_snapshot_log_to_keep: options.snapshot_every_entries,
         ..safe_config()
@@ -146,14 +148,11 @@ pub async fn start_document<D: Document>(
             .blocking(move || Machine::recover(snapshots, &log_store, health, threads))
             .await
     };
-    let (machine, view) = recovered.map_err(|error| StartError::Recovery {
-        shard: address,
-        what: error.to_string(),
-    })?;
+    let (machine, view) = recovered.map_err(|error| StartError::recovery(address, &error))?;
     let network = NetworkOptions {
         shard: address,
         max_appends_in_flight: 4,
-        append_timeout: Duration::from_millis(options.election_timeout_ms.1),
+        append_timeout: Duration::from_millis(timeout_max_ms),
         snapshot_chunk_bytes: 256 << 10,
         threads,
     };
@@ -163,19 +162,33 @@ pub async fn start_document<D: Document>(
         clock.clone(),
         QuorumWatch::default(),
     );
-    let raft = Raft::new(own_id, Arc::new(config), network, log_store, machine)
+    let election = ElectionOptions {
+        group: address,
+        own_id,
+        timeout_min: Duration::from_millis(options.election_timeout_ms.0),
+        timeout_max: Duration::from_millis(options.election_timeout_ms.1),
+    };
+    let leader_watch = LeaderWatch::new(election, transport.gone());
+    let counters = Arc::new(Counters::default());
+    let raft = Raft::new(own_id, Arc::new(config), network.clone(), log_store, machine)
         .await
         .map_err(|error| failed(error.to_string()))?;
     if let Err(what) = crate::replica::found(&raft, &founders).await {
         raft.shutdown().await.ok();
         return Err(failed(what));
     }
+    tokio::spawn(campaign(
+        raft.clone(),
+        leader_watch.clone(),
+        network,
+        Arc::clone(&counters),
+    ));
     let inbound = Inbound::new(
         raft.clone(),
         (|bytes| Ok(SnapshotData::Document(bytes)), None),
         Arc::default(),
-        Arc::new(Counters::default()),
-        clock,
+        counters,
+        (clock, leader_watch),
         threads,
         MAX_SNAPSHOT_BYTES,
     );

@@ -1,6 +1,7 @@
 //! What callers are told when there is no outcome.
 
 use holdfast_ledger::Refusal;
+use holdfast_storage::{ChangeLogError, LogError, SnapshotError};
 
 use crate::ReplicaId;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,15 @@ pub enum SubmitError {
     /// This replica is stopping or dead. The command had no effect.
     #[error("this replica of the shard has stopped")]
     Stopped,
+    /// It was refused, but an earlier attempt has no answer and may still take effect. It no longer can once
+    /// the operation id is sealed ([`Command::seal`](holdfast_ledger::Command::seal)).
+    #[error("the outcome is unknown: an earlier attempt has no answer; now the request is refused: {0}")]
+    Unsettled(Refusal),
+    /// The disks of the shard's nodes are nearly full, and the command begins something new. It had no effect.
+    #[error(
+        "the disks of this shard's nodes are nearly full: commits, releases and reads go on, nothing new is taken until there is room"
+    )]
+    LowSpace,
 }
 
 /// Why a query has no answer.
@@ -70,6 +80,14 @@ pub enum StartError {
         /// What is wrong.
         what: String,
     },
+    /// Bytes on disk are not what was written, and nothing here replaces them: the replica has forgotten what it knew.
+    #[error("shard {shard}: what is on disk is damaged: {what}")]
+    Damaged {
+        /// Which shard.
+        shard: u32,
+        /// What is damaged.
+        what: String,
+    },
     /// Raft did not start.
     #[error("shard {shard}: raft did not start: {what}")]
     Raft {
@@ -78,6 +96,29 @@ pub enum StartError {
         /// What is wrong.
         what: String,
     },
+}
+
+impl StartError {
+    /// Why a replica could not be recovered from its disk.
+    pub(crate) fn recovery(shard: u32, error: &std::io::Error) -> Self {
+        let what = error.to_string();
+        if is_damage(error) {
+            Self::Damaged { shard, what }
+        } else {
+            Self::Recovery { shard, what }
+        }
+    }
+}
+
+/// Whether it says that bytes on disk are not what was written.
+pub(crate) fn is_damage(error: &std::io::Error) -> bool {
+    let inner = error.get_ref();
+    let snapshot = inner.and_then(|inner| inner.downcast_ref::<SnapshotError>());
+    let log = inner.and_then(|inner| inner.downcast_ref::<LogError>());
+    let changes = inner.and_then(|inner| inner.downcast_ref::<ChangeLogError>());
+    matches!(snapshot, Some(SnapshotError::Corrupt { .. }))
+        || matches!(log, Some(LogError::Corrupt { .. }))
+        || matches!(changes, Some(ChangeLogError::Corrupt { .. }))
 }
 
 /// Why a message of a peer was not answered.

@@ -13,6 +13,7 @@ use holdfast_ledger::{Command, Outcome, Query};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::decide;
 use crate::leadership;
 use crate::membership::{self, MembershipError, Step, Target};
 use crate::place::{Place, Seat};
@@ -21,9 +22,9 @@ use crate::replica_id::node_of;
 use crate::route::{self, Elsewhere};
 use crate::state_machine::View;
 use crate::{
-    Answer, ChangeReadError, ChangeReader, CutError, Freshness, Host, PeerMessageError, PeerTransport,
-    QueryError, ReplicaId, ReplicaStatus, ShardHold, ShardMetrics, ShardOptions, ShardStores, StartError,
-    SubmitError, TransferError,
+    Answer, ChangeReadError, ChangeReader, CutError, DecideError, EntryRule, Freshness, Host,
+    PeerMessageError, PeerTransport, QueryError, ReplicaId, ReplicaStatus, ShardHold, ShardMetrics,
+    ShardOptions, ShardStores, StartError, SubmitError, TransferError,
 };
 
 /// Recovers a replica from its stores and starts it on a thread of its own.
@@ -301,6 +302,27 @@ impl ShardHandle {
         }
     }
 
+    /// Has the shard decide the entry at which its leading replica is halted by a rule, and waits until the replica goes on. Every
+    /// replica of the shard must be halted at it, or never have reached it: one that has applied the entry cannot follow. `by`
+    /// names the operator.
+    ///
+    /// # Errors
+    /// See [`DecideError`].
+    pub async fn decide_entry(
+        &self,
+        index: u64,
+        rule: EntryRule,
+        by: String,
+        deadline: Instant,
+    ) -> Result<(), DecideError> {
+        match self.seat() {
+            Some(seat) => decide::decide_entry(&seat.replica, index, rule, by, deadline).await,
+            None => Err(DecideError::NotLeader {
+                leader: self.leader(),
+            }),
+        }
+    }
+
     /// Takes the next step towards the replicas that the shard should have, if this node's leads.
     ///
     /// # Errors
@@ -311,7 +333,8 @@ impl ShardHandle {
         membership::step_towards(&seat.replica.raft, target, lately).await
     }
 
-    /// Resolves with the reason when a replica of this node is dead (violated invariant, failed disk): the node must stop.
+    /// Resolves with the reason when a replica of this node is dead (failed disk, panic): the node must stop. A halted replica is
+    /// not dead: its status tells.
     /// Never resolves after an ordinary [`Self::stop`].
     pub fn fatal(&self) -> impl Future<Output = String> + Send + use<> {
         let mut seats = self.place.seat.subscribe();
@@ -328,6 +351,34 @@ impl ShardHandle {
                 tokio::select! {
                     biased;
                     why = died => return why,
+                    changed = seats.changed() => if changed.is_err() {
+                        return std::future::pending().await;
+                    },
+                }
+            }
+        }
+    }
+
+    /// Resolves with a description when a replica of this node is halted. Its node goes on: see [`ReplicaStatus::halted`].
+    pub fn halted(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut seats = self.place.seat.subscribe();
+        async move {
+            loop {
+                let seat = seats.borrow_and_update().clone();
+                let halted = async {
+                    let mut halts = match seat {
+                        Some(seat) => seat.replica.health.watch_halted(),
+                        None => std::future::pending().await,
+                    };
+                    let halt = halts.wait_for(Option::is_some).await;
+                    match halt.ok().and_then(|halt| halt.clone()) {
+                        Some(halt) => halt.to_string(),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    halt = halted => return halt,
                     changed = seats.changed() => if changed.is_err() {
                         return std::future::pending().await;
                     },
@@ -361,6 +412,11 @@ impl ShardHandle {
     }
 
     /// Stops without handing over, as a crash would.
+    #[cfg(test)]
+    pub(crate) fn replica_for_tests(&self) -> Arc<replica::Replica> {
+        self.seat().unwrap().replica
+    }
+
     #[cfg(test)]
     pub(crate) async fn halt(&self) {
         if let Some(seat) = self.seat() {

@@ -1,14 +1,17 @@
-//! Whether this replica may go on.
+//! Whether this replica may go on: alive, halted (its ledger stands still, its Raft goes on), or dead.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Alive until somebody reports a reason to stop; the first reason stays. Cheap to clone.
+use crate::halt::Halt;
+
+/// Alive until somebody reports a reason to stop; the first reason stays. Halted until the obstacle is gone. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Health {
     shard: u32,
     dead: Arc<watch::Sender<Option<String>>>,
+    halted: Arc<watch::Sender<Option<Arc<Halt>>>>,
 }
 
 impl Health {
@@ -16,10 +19,43 @@ impl Health {
         Self {
             shard,
             dead: Arc::new(watch::Sender::new(None)),
+            halted: Arc::new(watch::Sender::new(None)),
         }
     }
 
-    /// This replica is dead: a violated invariant, a failed disk, a panic.
+    /// The ledger stands still: nothing more is applied, and nobody is answered from it.
+    pub(crate) fn halt(&self, halt: Halt) {
+        tracing::error!(
+            shard = self.shard,
+            index = halt.index,
+            cause = halt.cause.as_str(),
+            %halt,
+            "the replica is halted: its ledger applies nothing more; see cluster/runbooks/replica-halted.md"
+        );
+        self.halted.send_replace(Some(Arc::new(halt)));
+    }
+
+    /// The obstacle is gone.
+    pub(crate) fn resume(&self) {
+        if let Some(halt) = self.halted.send_replace(None) {
+            tracing::warn!(shard = self.shard, index = halt.index, "the replica goes on");
+        }
+    }
+
+    pub(crate) fn halted(&self) -> Option<Arc<Halt>> {
+        self.halted.borrow().clone()
+    }
+
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted.borrow().is_some()
+    }
+
+    /// Returns a receiver that sees each halt and its end.
+    pub(crate) fn watch_halted(&self) -> watch::Receiver<Option<Arc<Halt>>> {
+        self.halted.subscribe()
+    }
+
+    /// This replica is dead: a failed disk, a panic.
     pub(crate) fn fail(&self, why: impl Into<String>) {
         let why = why.into();
         self.dead.send_if_modified(|dead| {
@@ -38,6 +74,11 @@ impl Health {
 
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.borrow().is_some()
+    }
+
+    /// May the ledger be asked? It may be between two entries otherwise.
+    pub(crate) fn can_answer(&self) -> bool {
+        !self.is_dead() && !self.is_halted()
     }
 
     /// Resolves with the reason; never while all is well.

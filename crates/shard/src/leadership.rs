@@ -1,12 +1,15 @@
 //! Handing leadership over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
+use tokio::sync::watch;
 
 use crate::TransferError;
-use crate::raft_types::Types;
+use crate::halt::Halt;
+use crate::raft_types::{Raft, Types};
 use crate::replica::Replica;
 use crate::replica_id::node_of;
 
@@ -22,7 +25,10 @@ pub(crate) async fn transfer(replica: &Replica, to: Option<u64>) -> Result<u64, 
             });
         }
         Some(to) => voter_on(replica, to).ok_or(TransferError::NotAVoter(to))?,
-        None => closest(replica).ok_or(TransferError::NobodyElse)?,
+        None => {
+            let lately = Duration::from_millis(replica.options.election_timeout_max_ms);
+            closest(&replica.raft, lately).ok_or(TransferError::NobodyElse)?
+        }
     };
     if to == own_id {
         return Ok(node_of(own_id));
@@ -68,10 +74,46 @@ pub(crate) fn has_nearly_all(metrics: &RaftMetrics, replica: u64, lately: Durati
     was_heard(metrics, replica, lately) && matched.is_some_and(|matched| lacks(matched.index) <= NEAR_ENTRIES)
 }
 
+/// Longest pause between two handovers by a replica that stays halted.
+const MAX_HALTED_PAUSE: Duration = Duration::from_secs(600);
+
+/// Hands leadership over whenever a halted replica has it: another one may be able to apply what this one cannot. Where none can,
+/// the pauses double, so that leadership rests long enough for an operator to have the entry decided.
+pub(crate) async fn leave_while_halted(
+    raft: Raft,
+    raft_id: u64,
+    mut leader: watch::Receiver<Option<u64>>,
+    mut halted: watch::Receiver<Option<Arc<Halt>>>,
+    lately: Duration,
+) {
+    while halted.wait_for(Option::is_some).await.is_ok() {
+        let mut pause = lately * 4;
+        while halted.borrow().is_some() {
+            if leader.wait_for(|leader| *leader == Some(raft_id)).await.is_err() {
+                return;
+            }
+            // Resumed while another led.
+            if halted.borrow().is_none() {
+                break;
+            }
+            if let Some(to) = closest(&raft, lately)
+                && raft.trigger().transfer_leader(to).await.is_err()
+            {
+                return;
+            }
+            // Resumed, the replica may lead.
+            let resumed = halted.wait_for(Option::is_none);
+            if matches!(tokio::time::timeout(pause, resumed).await, Ok(Err(_))) {
+                return;
+            }
+            pause = (pause * 2).min(MAX_HALTED_PAUSE);
+        }
+    }
+}
+
 /// The follower with a vote whose log has most of ours, among those heard from lately.
-fn closest(replica: &Replica) -> Option<u64> {
-    let lately = Duration::from_millis(replica.options.election_timeout_max_ms);
-    let metrics = replica.raft.metrics();
+fn closest(raft: &Raft, lately: Duration) -> Option<u64> {
+    let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let followers = metrics.replication.as_ref()?.iter();
     let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();

@@ -30,8 +30,10 @@
 //! - Wall clock, threads and Raft's randomness are the `host`'s, so a simulation can run whole clusters on one thread.
 //! - A leader stamps nothing before it knows the time from a majority of clocks (`clock`).
 //! - The ledger is written by the state machine alone.
-//! - A violated invariant, a failed sync or a panic kills the replica: [`ShardHandle::fatal`] resolves and the node must stop. A
-//!   wrong ledger must not go on, and after a failed sync nobody knows what is on disk.
+//! - A failed sync or a panic outside the ledger kills the replica: [`ShardHandle::fatal`] resolves and the node must stop, because
+//!   after a failed sync nobody knows what is on disk.
+//! - A violated invariant halts the replica (`halt`): a wrong ledger must not go on. Its Raft does, so that the shard can decide the
+//!   entry by a rule; other shards of the node are not touched.
 //! - A submission is traced when its caller is in a span with the target [`TRACE_TARGET`] (`trace`); then each stage is a span.
 //! - Everything written or sent is postcard behind a version byte (`codec`).
 //! - Openraft's pre-vote stays off: its default network grants every one.
@@ -40,17 +42,26 @@
 //! [`handle`](ShardHandle) for what the node sees, `proposer.rs` for what makes it fast, `route/submit.rs` for what makes it safe
 //! to ask again, and `tests/` for three replicas in one process with cut wires and crashing disks.
 
+mod adoption;
 mod change_reader;
 mod clock;
 mod codec;
 mod cut;
+mod decide;
+#[cfg(any(test, feature = "faults"))]
+pub mod defect;
+#[cfg(not(any(test, feature = "faults")))]
+mod defect;
 mod document;
+mod election;
 mod errors;
 mod forward;
+mod halt;
 mod handle;
 mod health;
 mod host;
 mod leadership;
+pub mod limits;
 mod log_store;
 mod membership;
 mod metrics;
@@ -75,6 +86,7 @@ pub use change_reader::{ChangeReadError, ChangeReader};
 pub use cut::{CutError, ShardCut, ShardHold};
 pub use document::{Document, DocumentHandle, DocumentOptions, DocumentStores, start_document};
 pub use errors::{PeerMessageError, QueryError, StartError, SubmitError, TransferError};
+pub use halt::{DecideError, EntryRule, Halt, HaltCause, HaltedCommand};
 pub use handle::{ShardHandle, start, start_on};
 #[cfg(feature = "simulation")]
 pub use host::seeded;
@@ -82,12 +94,14 @@ pub use host::{EntryObserver, Host, Threads, WallClock};
 pub use membership::{MembershipError, Step, Target};
 pub use metrics::ShardMetrics;
 pub use options::{ShardOptions, ShardStores};
+#[cfg(feature = "simulation")]
+pub use peer::GivenVote;
 pub use read::{Answer, Freshness};
 pub use replica_id::ReplicaId;
 pub use seed::{Seed, SeedError, plant};
 pub use status::{ReplicaStatus, Role};
 pub use trace::TRACE_TARGET;
-pub use transport::{PeerTransport, TransportError};
+pub use transport::{DiskSpace, GoneNodes, PeerTransport, PreVoteSupport, TransportError};
 
 #[cfg(test)]
 mod tests;

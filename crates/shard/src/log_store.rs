@@ -1,5 +1,7 @@
 //! openraft's log in the node's write-ahead log.
 
+mod decisions;
+
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -12,8 +14,11 @@ use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
 use crate::codec;
+use crate::halt::EntryDecision;
 use crate::raft_types::{LogId, RaftEntry, Types, Vote};
 use crate::trace::Traces;
+
+use decisions::{Decisions, MAX_ENTRY_BYTES};
 
 /// At most about so many bytes of entries are read, and sent to a peer, at once.
 const READ_BYTES: usize = 1 << 20;
@@ -24,12 +29,17 @@ pub(crate) struct LogStore {
     log: Log,
     group: GroupId,
     traces: Traces,
+    decisions: Decisions,
 }
 
 impl LogStore {
     pub(crate) fn new(log: Log, group: GroupId) -> Self {
-        let traces = Traces::default();
-        Self { log, group, traces }
+        Self {
+            log,
+            group,
+            traces: Traces::default(),
+            decisions: Decisions::default(),
+        }
     }
 
     /// The traced entries that are in it and not applied.
@@ -40,6 +50,54 @@ impl LogStore {
     /// The last entry that was known to be committed when this was last written down; there may be later ones.
     pub(crate) fn committed(&self) -> io::Result<Option<LogId>> {
         Ok(read_optional::<Option<LogId>>(self.log.state(self.group).committed)?.flatten())
+    }
+
+    /// Looks for decisions on entries behind `applied`, once, before anything is applied.
+    pub(crate) fn find_decisions(&self, applied: Option<LogId>) -> io::Result<()> {
+        let state = self.log.state(self.group);
+        let (Some(first), Some(last)) = (state.first_index, state.last_index) else {
+            return Ok(());
+        };
+        let mut next = applied.map_or(0, |applied| applied.index + 1).max(first);
+        while next <= last {
+            let records = self
+                .log
+                .read(self.group, next..last + 1, READ_BYTES)
+                .map_err(io::Error::other)?;
+            // Raft itself says what a hole means, when it starts.
+            let Some(end) = records.last().map(|record| record.index + 1) else {
+                break;
+            };
+            for record in records
+                .iter()
+                .filter(|record| record.payload.len() <= MAX_ENTRY_BYTES)
+            {
+                self.decisions.note(&codec::decode(&record.payload)?);
+            }
+            next = end;
+        }
+        Ok(())
+    }
+
+    /// The decision that stands in the log on an entry, as far as it is known to be committed. `handed_over` is the last entry that
+    /// Raft has handed over to be applied, which is committed too.
+    pub(crate) fn decision_on(&self, index: u64, handed_over: u64) -> io::Result<Option<EntryDecision>> {
+        if self.decisions.is_empty() {
+            return Ok(None);
+        }
+        let written_down = self.committed()?.map_or(0, |committed| committed.index);
+        Ok(self.decisions.on(index, written_down.max(handed_over)))
+    }
+
+    /// Stands a decision on an entry up to `applied` behind it in the log?
+    pub(crate) fn awaits_decision(&self, applied: u64) -> bool {
+        self.decisions.awaited(applied)
+    }
+
+    /// Whether the log has every entry after this one. `None` is before the first.
+    pub(crate) fn goes_on_from(&self, log_id: Option<LogId>) -> bool {
+        let purged = self.log.state(self.group).purged_through;
+        purged.is_none_or(|purged| log_id.is_some_and(|log_id| log_id.index >= purged))
     }
 
     /// Entries from `start` on, before `end`: as many as fit, at least one if there is one.
@@ -72,17 +130,27 @@ impl LogStore {
 
     /// Hands over what follows `applied` and is committed, as far as this node knows, in order: what a replica has to apply again
     /// when it starts.
-    pub(crate) fn replay(
+    pub(crate) fn replay<E: From<io::Error>>(
         &self,
         applied: Option<LogId>,
-        mut apply: impl FnMut(RaftEntry) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let Some(committed) = self.committed()? else {
-            return Ok(());
-        };
+        apply: impl FnMut(RaftEntry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.committed()? {
+            Some(committed) => self.replay_through(applied, committed.index, apply),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands over what follows `applied` up to an entry that is known to be committed, in order.
+    pub(crate) fn replay_through<E: From<io::Error>>(
+        &self,
+        applied: Option<LogId>,
+        through: u64,
+        mut apply: impl FnMut(RaftEntry) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut next = applied.map_or(0, |applied| applied.index + 1);
-        while next <= committed.index {
-            let entries = self.read_some(next, committed.index + 1)?;
+        while next <= through {
+            let entries = self.read_some(next, through + 1)?;
             // Raft itself says what a hole means, when it starts.
             if entries.first().is_none_or(|first| first.log_id.index != next) {
                 break;
@@ -251,6 +319,7 @@ impl RaftLogStorage<Types> for LogStore {
                     EntryPayload::Blank | EntryPayload::Membership(_) => None,
                 };
                 self.traces.written(entry.log_id.index, trace);
+                self.decisions.note(&entry);
                 if let Some(trace) = trace {
                     syncs.extend(trace.sync());
                 }
@@ -272,6 +341,7 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
         let from = last_log_id.map_or(0, |last| last.index + 1);
+        self.decisions.truncate(from);
         self.synced(|synced| self.log.truncate_from(self.group, from, synced))
             .await
     }

@@ -64,6 +64,8 @@ struct Situation {
     present: BTreeSet<u64>,
     /// A change is half done.
     joint: bool,
+    /// The membership is committed: a later leader begins with it, and not with the one before.
+    committed: bool,
     wanted: BTreeSet<u64>,
     followers: BTreeSet<u64>,
 }
@@ -72,6 +74,8 @@ struct Situation {
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Nothing,
+    /// Everybody is where it should be, as far as this leader's own log says.
+    Commit,
     Add(u64),
     Wait(Vec<u64>),
     HandOver(u64),
@@ -82,12 +86,14 @@ enum Next {
 impl Situation {
     fn of(metrics: &RaftMetrics, target: &Target) -> Self {
         let membership = metrics.membership_config.membership();
+        let committed = metrics.cluster_committed.max(metrics.local_committed);
         let raft_ids = |ids: &BTreeSet<ReplicaId>| ids.iter().map(|id| id.raft()).collect();
         Self {
             own_id: metrics.id,
             voters: membership.voter_ids().collect(),
             present: membership.nodes().map(|(id, _)| *id).collect(),
             joint: membership.get_joint_config().len() > 1,
+            committed: *metrics.membership_config.log_id() <= committed,
             wanted: raft_ids(&target.voters),
             followers: raft_ids(&target.learners),
         }
@@ -125,7 +131,10 @@ impl Situation {
             };
         }
         let extra: BTreeSet<u64> = self.present.difference(&should_be).copied().collect();
-        if extra.is_empty() {
+        if extra.is_empty() && !self.committed {
+            // Lost with this leader, it would give those back their votes who are erased when the group has settled.
+            Next::Commit
+        } else if extra.is_empty() {
             Next::Nothing
         } else {
             Next::Forget(extra)
@@ -155,6 +164,8 @@ where
     };
     match next {
         Next::Nothing => Ok(Step::Settled),
+        // The step was taken already.
+        Next::Commit => Ok(Step::Taken),
         Next::Wait(far) => Ok(Step::Waiting(far.into_iter().map(ReplicaId::from_raft).collect())),
         Next::Add(id) => {
             taken(raft.add_learner(id, EmptyNode::default(), false)).await?;
@@ -198,6 +209,7 @@ mod tests {
             present: voters.iter().chain(learners).copied().collect(),
             voters,
             joint: false,
+            committed: true,
             wanted: wanted.iter().copied().collect(),
             followers: BTreeSet::new(),
         }
@@ -249,6 +261,15 @@ mod tests {
         assert_eq!(now.next(ALL_NEAR), Next::Add(6));
     }
 
+    #[test]
+    fn a_group_has_not_settled_before_its_membership_is_committed() {
+        let mut now = situation(1, &[1, 2, 4], &[], &[1, 2, 4]);
+        now.committed = false;
+        assert_eq!(now.next(ALL_NEAR), Next::Commit);
+        now.committed = true;
+        assert_eq!(now.next(ALL_NEAR), Next::Nothing);
+    }
+
     proptest::proptest! {
         /// From any voters to any others, whoever leads: it ends, and there never are fewer voters than the fewer of both.
         #[test]
@@ -264,7 +285,7 @@ mod tests {
                 proptest::prop_assert!(now.voters.contains(&now.own_id), "the leader has a vote");
                 proptest::prop_assert!(now.voters.len() >= fewest);
                 match now.next(ALL_NEAR) {
-                    Next::Nothing => break,
+                    Next::Nothing | Next::Commit => break,
                     Next::Add(id) => { now.present.insert(id); }
                     Next::Wait(far) => panic!("waits for {far:?}"),
                     Next::HandOver(heir) => now.own_id = heir,

@@ -59,6 +59,10 @@ counters! {
     snapshots_installed,
     /// Messages of peers that could not be read.
     malformed_messages,
+    /// Questions to other replicas whether they would vote for this one, which misses its leader.
+    pre_votes_asked,
+    /// Elections that this replica began with the consent of a quorum.
+    elections_begun,
     /// Entries that broke an invariant: at most one, because the replica ends with it.
     invariant_violations,
 }

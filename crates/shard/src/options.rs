@@ -1,11 +1,13 @@
 //! What one replica of a shard is started with.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use holdfast_ledger::LedgerOptions;
 use holdfast_storage::{ChangeLog, GroupId, Log, SnapshotStore};
 
 use crate::ReplicaId;
+use crate::election::{ElectionOptions, fallback_timeouts_ms};
 
 /// How a replica behaves. The same on every node of a cluster, but for `node_id`.
 #[derive(Debug, Clone)]
@@ -23,10 +25,11 @@ pub struct ShardOptions {
     pub ledger: LedgerOptions,
     /// How often a leader shows that it is alive, in milliseconds.
     pub heartbeat_ms: u64,
-    /// The shortest time without a leader before a replica stands for election, in milliseconds.
+    /// The silence after which a leader is missed and the first in turn asks to be elected, in milliseconds.
     /// More than twice `heartbeat_ms`.
     pub election_timeout_min_ms: u64,
-    /// The longest such time. More than the shortest, so that replicas do not stand at once.
+    /// The silence after which the last in turn asks, in milliseconds. Longer than the shortest by what an election takes, so that
+    /// replicas do not stand at once.
     pub election_timeout_max_ms: u64,
     /// At most so many commands in one log entry.
     pub max_entry_commands: usize,
@@ -61,8 +64,8 @@ impl ShardOptions {
             founders,
             ledger,
             heartbeat_ms: 50,
-            election_timeout_min_ms: 250,
-            election_timeout_max_ms: 500,
+            election_timeout_min_ms: 200,
+            election_timeout_max_ms: 300,
             max_entry_commands: 1024,
             max_entry_bytes: 512 * 1024,
             max_entries_in_flight: 8,
@@ -87,6 +90,21 @@ impl ShardOptions {
     /// Raft's number of it.
     pub(crate) fn raft_id(&self) -> u64 {
         self.replica_id().raft()
+    }
+
+    /// When this replica misses its leader.
+    pub(crate) fn election(&self) -> ElectionOptions {
+        ElectionOptions {
+            group: self.shard,
+            own_id: self.raft_id(),
+            timeout_min: Duration::from_millis(self.election_timeout_min_ms),
+            timeout_max: Duration::from_millis(self.election_timeout_max_ms),
+        }
+    }
+
+    /// So long a leader takes proposals without an answer of a quorum.
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_millis(fallback_timeouts_ms(self.election_timeout_max_ms).1)
     }
 
     /// Raft's numbers of the founders.

@@ -1,15 +1,21 @@
 //! What replicas say to each other: Raft messages, snapshots, and the changes before a snapshot.
 
+#[cfg(feature = "simulation")]
+mod given_vote;
 mod history;
 mod inbound;
+mod mend;
 mod message;
 mod network;
 #[cfg(test)]
 mod recorded;
 
+#[cfg(feature = "simulation")]
+pub use given_vote::GivenVote;
 pub(crate) use history::{History, Portion, read as read_changes};
 pub(crate) use inbound::Inbound;
-pub(crate) use network::{Network, NetworkOptions};
+pub(crate) use mend::mend;
+pub(crate) use network::{Consent, Network, NetworkOptions};
 
 /// Runs every decoder of this module.
 #[cfg(test)]

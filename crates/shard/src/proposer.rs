@@ -2,14 +2,17 @@
 
 mod batch;
 mod hold;
+mod low_space;
 mod shed;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
+use holdfast_ledger::{Action, Command, Ledger, OperationId, Refusal, ReservationId, Rules};
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
@@ -21,11 +24,15 @@ pub(crate) use batch::CommandReply;
 use batch::{Batch, Item};
 use hold::Held;
 pub(crate) use hold::{Hold, Lift};
+use low_space::Refused;
 
+use crate::PeerTransport;
+use crate::adoption::Adoption;
 use crate::clock::{Certainty, LogClock};
 use crate::health::Health;
+use crate::limits::ENTRY_CHANGES;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{EncodedCommand, EntryBytes, Raft, Response, Types};
+use crate::raft_types::{EncodedCommand, EntryBytes, Leadership, Raft, Response, Types};
 use crate::read_gate::{NotConfirmed, ReadGate};
 use crate::state_machine::{SharedState, View};
 use crate::trace::EntryTrace;
@@ -47,6 +54,8 @@ pub(crate) const RETRY_AFTER_MS: u64 = 50;
 pub(crate) struct ProposerOptions {
     /// Raft's number of this replica.
     pub(crate) raft_id: u64,
+    /// Whether the group begins with this process.
+    pub(crate) founds: bool,
     pub(crate) max_entry_commands: usize,
     pub(crate) max_entry_bytes: usize,
     pub(crate) max_entries_in_flight: usize,
@@ -69,6 +78,8 @@ struct Work {
     /// Numbers of the proposals that are not answered.
     in_flight: BTreeSet<u64>,
     last_proposal: u64,
+    /// How many cells the reservations may have that wait here or are in flight: those with more than one.
+    reserving: BTreeMap<OperationId, usize>,
     /// Commands for a confirmed read, once every proposal up to a number is answered.
     after_proposals: Vec<(u64, Vec<Item>)>,
     pump_scheduled: bool,
@@ -77,9 +88,31 @@ struct Work {
     held: Option<Held>,
     last_hold: u64,
     stopping: bool,
+    adoption: Option<Adoption>,
+    /// The rules were asked for since the last tick. A proposal that Raft does not take comes back at once.
+    adoption_asked: bool,
+    /// The disks of the voters are nearly full. Looked at once a tick.
+    low_space: bool,
 }
 
 impl Work {
+    /// The most changes that a command makes behind all that is in flight.
+    fn weigh(&mut self, ledger: &Ledger, command: &Command) -> usize {
+        let known = |id: &ReservationId| self.reserving.get(id).copied().unwrap_or(1);
+        let weight = ledger.weigh(command, known);
+        if weight > 1 && matches!(command.action, Action::Reserve { .. }) {
+            self.reserving.insert(command.operation_id, weight);
+        }
+        weight
+    }
+
+    /// A command is answered: what it reserved is in the ledger, or will never be.
+    fn weighed(&mut self, command: &Command) {
+        if !self.reserving.is_empty() {
+            self.reserving.remove(&command.operation_id);
+        }
+    }
+
     /// Commands that are neither in an entry nor answered.
     fn waiting(&self) -> usize {
         self.queue.len() + self.confirming
@@ -97,6 +130,8 @@ pub(crate) struct ProposerParts {
     pub(crate) clock: LogClock,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
+    /// Knows the space on the disks of the nodes.
+    pub(crate) transport: Arc<dyn PeerTransport>,
     /// Where it is told how many commands wait.
     pub(crate) waiting: Arc<AtomicU64>,
 }
@@ -150,7 +185,8 @@ impl Proposer {
     }
 
     fn propose_what_waits(&mut self, ctx: &mut Context<Self>) {
-        if self.work.stopping || !self.leads() {
+        // A halted replica applies nothing: what it proposed would take effect, and its caller would not hear of it.
+        if self.work.stopping || !self.leads() || self.parts.health.is_halted() {
             self.work.leads_since = None;
             self.give_up();
             return;
@@ -158,6 +194,7 @@ impl Proposer {
         if self.is_held() || !self.knows_the_time() {
             return;
         }
+        self.adopt_rules(ctx);
         while self.wants_entry() {
             let items = self.take_items();
             let (to_log, to_confirm) = self.sort_out(items);
@@ -168,6 +205,26 @@ impl Proposer {
                 self.confirm(to_confirm, ctx);
             }
         }
+    }
+
+    /// The first command of a new shard asks for the newest rules.
+    fn adopt_rules(&mut self, ctx: &mut Context<Self>) {
+        let founds = self.parts.options.founds;
+        let adoption = self.work.adoption.get_or_insert(Adoption::at_start(founds));
+        if *adoption == Adoption::Over || self.work.adoption_asked || !self.work.in_flight.is_empty() {
+            return;
+        }
+        let command = match self.parts.state.try_read() {
+            Ok(state) => adoption.next(&state.ledger, self.parts.clock.peek(state.ledger.log_time_ms())),
+            Err(_) => None,
+        };
+        let Some(command) = command else { return };
+        self.work.adoption_asked = true;
+        // Nobody waits for the answer.
+        let (reply, _) = oneshot::channel();
+        let commands = Arc::new(vec![EncodedCommand::new(command)]);
+        let items = Batch::items(commands, &[0], Instant::now(), reply, Span::none());
+        self.propose(items, ctx);
     }
 
     /// An entry stamped too early ends holds before their time, and one stamped too late gives holds that end as soon as the
@@ -187,6 +244,7 @@ impl Proposer {
         let confirming = self.work.after_proposals.drain(..).flat_map(|(_, items)| items);
         let confirming: Vec<Item> = confirming.collect();
         self.work.confirming -= confirming.len();
+        self.work.reserving.clear();
         for item in self.work.queue.drain(..).chain(confirming) {
             item.answer(CommandReply::NotProposed);
         }
@@ -200,19 +258,28 @@ impl Proposer {
             && (in_flight < EAGER_ENTRIES || waiting >= WORTHWHILE_COMMANDS)
     }
 
-    /// As many waiting commands as one entry may hold; those nobody waits for are dropped, they were never proposed.
+    /// As many waiting commands as one entry may hold, by their number, their bytes and the changes that they may make; those nobody
+    /// waits for are dropped, they were never proposed.
     fn take_items(&mut self) -> Vec<Item> {
         let now = Instant::now();
+        let state = Arc::clone(&self.parts.state);
+        let state = state.try_read().ok();
         let mut items: Vec<Item> = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut changes) = (0, 0_usize);
         while let Some(item) = self.work.queue.pop_front() {
             if item.is_abandoned(now) {
                 item.answer(CommandReply::NotProposed);
                 continue;
             }
             bytes += item.encoded().bytes.len();
+            let weight = match &state {
+                Some(state) => self.work.weigh(&state.ledger, item.command()),
+                None => Ledger::weigh_blindly(item.command()),
+            };
+            changes = changes.saturating_add(weight);
             let full = items.len() >= self.parts.options.max_entry_commands
-                || (bytes > self.parts.options.max_entry_bytes && !items.is_empty());
+                || (!items.is_empty()
+                    && (bytes > self.parts.options.max_entry_bytes || changes > ENTRY_CHANGES));
             if full {
                 self.work.queue.push_front(item);
                 break;
@@ -225,9 +292,13 @@ impl Proposer {
     /// Which commands go to the log, and which will probably be answered from a confirmed read. The commands of one batch
     /// keep their order: behind one in the log all go to the log, behind one that waits for a read all wait.
     fn sort_out(&self, items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
-        // While a snapshot is installed the ledger is locked; then everything goes to the log.
+        // While a snapshot is installed the ledger is locked. Then everything goes to the log, unless it may
+        // have to be refused.
         let Ok(state) = self.parts.state.try_read() else {
-            return (items, Vec::new());
+            return match self.work.low_space {
+                true => (Vec::new(), self.all_to_confirm(items)),
+                false => (items, Vec::new()),
+            };
         };
         let now_ms = self.parts.clock.peek(state.ledger.log_time_ms());
         let (mut to_log, mut to_confirm) = (Vec::with_capacity(items.len()), Vec::new());
@@ -235,7 +306,10 @@ impl Proposer {
             let batch = &item.batch;
             let has_to_wait = batch.confirming.get() > 0;
             let answerable = || has_to_wait || state.ledger.preview(now_ms, item.command()).is_some();
-            if !batch.in_log.get() && answerable() {
+            // Whether it took effect before, only a confirmed read can tell.
+            let has_to_be_confirmed =
+                self.is_unwelcome(item.command()) || (self.work.low_space && has_to_wait);
+            if has_to_be_confirmed || (!batch.in_log.get() && answerable()) {
                 batch.confirming.set(batch.confirming.get() + 1);
                 to_confirm.push(item);
             } else {
@@ -246,7 +320,32 @@ impl Proposer {
         (to_log, to_confirm)
     }
 
+    /// The leadership of this replica as Raft knows it, which may be ahead of what was told here.
+    fn leadership(&self) -> Option<Leadership> {
+        let vote = self.parts.raft.server_metrics().borrow_watched().vote;
+        let own = vote.leader_id().node_id == self.parts.options.raft_id;
+        (own && vote.is_committed()).then(|| *vote.leader_id())
+    }
+
     fn propose(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
+        let Some(leadership) = self.leadership() else {
+            items
+                .into_iter()
+                .for_each(|item| item.answer(CommandReply::NotProposed));
+            return;
+        };
+        let (items, late): (Vec<Item>, Vec<Item>) =
+            items.into_iter().partition(|item| item.may_follow(leadership));
+        let is_of_late_ones = items.is_empty() && !late.is_empty();
+        late.into_iter()
+            .for_each(|item| item.answer(CommandReply::NotProposed));
+        if is_of_late_ones {
+            return;
+        }
+        self.propose_under(leadership, items, ctx);
+    }
+
+    fn propose_under(&mut self, leadership: Leadership, items: Vec<Item>, ctx: &mut Context<Self>) {
         let applied_ms = self.parts.view.borrow().log_time_ms;
         let stamp = self.parts.clock.stamp(applied_ms);
         let mut entry = match EntryBytes::join(stamp, items.iter().map(Item::encoded)) {
@@ -268,6 +367,7 @@ impl Proposer {
         add(&self.parts.counters.commands_proposed, items.len());
         let mut callers = Vec::new();
         for item in &items {
+            item.batch.under.set(Some(leadership));
             callers.extend(item.enters(&callers));
         }
         entry.trace = EntryTrace::begin(callers, items.len());
@@ -277,13 +377,19 @@ impl Proposer {
         let raft = self.parts.raft.clone();
         let proposal = async move {
             let (responder, result) = ProgressResponder::complete_only();
-            match raft.client_write_ff(entry, Some(responder)).await {
+            match raft
+                .write(entry)
+                .responder(responder)
+                .with_leader(leadership)
+                .await
+            {
                 Ok(()) => Proposed::Answered(result.await.ok()),
                 Err(_) => Proposed::NotTaken,
             }
         };
         ctx.spawn(proposal.into_actor(self).map(move |proposed, actor, ctx| {
             actor.work.in_flight.remove(&number);
+            items.iter().for_each(|item| actor.work.weighed(item.command()));
             answer_all(items, proposed);
             actor.tell_when_drained();
             actor.confirm_what_may_be(ctx);
@@ -321,7 +427,7 @@ impl Proposer {
             gate.confirm().await?;
             let state = state.read_owned().await;
             // It may have died while an entry was applied, with a ledger between two entries.
-            if health.is_dead() {
+            if !health.can_answer() {
                 return Err(NotConfirmed::Stopped);
             }
             Ok(state)
@@ -329,17 +435,20 @@ impl Proposer {
         ctx.spawn(round.into_actor(self).map(move |confirmed, actor, ctx| {
             actor.work.confirming -= items.len();
             let mut to_log = Vec::new();
+            let mut refused = Refused::default();
             for item in items {
                 let batch = &item.batch;
                 batch.confirming.set(batch.confirming.get() - 1);
                 let reply = match &confirmed {
-                    Ok(_) if batch.in_log.get() => None,
+                    Ok(_) if refused.is_followed_by(item.command()) => Some(CommandReply::LowSpace),
+                    Ok(_) if batch.in_log.get() && !actor.is_unwelcome(item.command()) => None,
                     Ok(state) => {
                         let now_ms = actor.parts.clock.peek(state.ledger.log_time_ms());
                         state
                             .ledger
                             .preview(now_ms, item.command())
                             .map(CommandReply::Decided)
+                            .or_else(|| actor.refuse_new(item.command(), &mut refused))
                     }
                     Err(NotConfirmed::Overloaded) => Some(CommandReply::Overloaded {
                         retry_after_ms: RETRY_AFTER_MS,
@@ -353,6 +462,7 @@ impl Proposer {
                         if matches!(reply, CommandReply::Decided(_)) {
                             add(&actor.parts.counters.refused_from_read, 1);
                         }
+                        actor.work.weighed(item.command());
                         item.answer(reply);
                     }
                     None => {
@@ -369,10 +479,30 @@ impl Proposer {
         }));
     }
 
+    /// Refuses to seal before the rules of the log know of it: members of the version before could not read the entry.
+    fn without_seals(&self, items: Vec<Item>) -> Vec<Item> {
+        if self.parts.view.borrow().rules >= Rules::Second.number() {
+            return items;
+        }
+        let (seals, items): (Vec<Item>, Vec<Item>) = items
+            .into_iter()
+            .partition(|item| matches!(item.command().action, Action::Seal));
+        for seal in seals {
+            let what = "operation ids are not sealed before the second rules are adopted";
+            seal.answer(CommandReply::Decided(Err(Refusal::InvalidRequest(
+                what.to_owned(),
+            ))));
+        }
+        items
+    }
+
     /// Lets time pass when nobody else does and something is due.
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.work.adoption_asked = false;
+        self.work.low_space = self.is_short_of_space();
         self.schedule_pump(ctx);
         let idle = self.work.queue.is_empty() && self.work.in_flight.is_empty() && !self.work.stopping;
+        let idle = idle && !self.parts.health.is_halted();
         if idle && !self.is_held() && self.leads() && self.knows_the_time() {
             let view = *self.parts.view.borrow();
             let now_ms = self.parts.clock.peek(view.log_time_ms);
@@ -434,6 +564,7 @@ impl Handler<Submit> for Proposer {
                 .into_iter()
                 .for_each(|item| item.answer(CommandReply::NotProposed));
         } else {
+            let items = self.without_seals(items);
             let (taken, refused) = shed::shed(items, waiting, self.parts.options.queue_limit_commands);
             add(&self.parts.counters.commands_overloaded, refused.len());
             let reply = CommandReply::Overloaded {

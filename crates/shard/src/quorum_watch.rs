@@ -42,7 +42,7 @@ impl QuorumWatch {
     pub(crate) async fn run(self, raft: Raft, options: ShardOptions) {
         let interval = Duration::from_millis(options.heartbeat_ms);
         // As long as openraft lets a leader take proposals without an answer of a quorum.
-        let lease = Duration::from_millis(options.election_timeout_max_ms);
+        let lease = options.lease();
         let mut server = raft.server_metrics();
         // (of which term, since when)
         let mut leading: Option<(u64, Instant)> = None;

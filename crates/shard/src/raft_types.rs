@@ -9,6 +9,7 @@ use openraft::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
+use crate::halt::EntryDecision;
 use crate::trace::EntryTrace;
 
 /// Where Raft runs, and where its random numbers come from.
@@ -29,6 +30,8 @@ openraft::declare_raft_types!(
 
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
+/// A leader in one of its terms.
+pub(crate) type Leadership = openraft::type_config::alias::CommittedLeaderIdOf<Types>;
 pub(crate) type RaftEntry = openraft::type_config::alias::EntryOf<Types>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
@@ -40,11 +43,14 @@ pub(crate) fn safe_config() -> Config {
         // A leader sends entries before its own disk has them: having lost some with its power, it would write others under
         // the same term and index, and replicas would differ for ever.
         enable_leader_restore: Some(false),
-        // Its default would grant every vote here.
-        enable_pre_vote: Some(false),
+        // The network asks (`peer/network.rs`) and each replica answers by its own rule (`election.rs`).
+        enable_pre_vote: Some(true),
         ..Config::default()
     }
 }
+
+/// The first byte of a decision on an entry; commands begin with [`codec::VERSION`].
+pub(crate) const DECISION_VERSION: u8 = 2;
 
 /// A ledger entry as the leader wrote it. It stays bytes on its way through log and network and is read once on each
 /// replica, when it is applied.
@@ -82,6 +88,24 @@ impl EntryBytes {
     /// An entry of a [`Document`](crate::Document).
     pub(crate) fn opaque(bytes: Bytes) -> Self {
         Self { bytes, trace: None }
+    }
+
+    /// A decision on another entry. Its first byte is a version of its own, so a program that does not know decisions reads no
+    /// commands out of it.
+    pub(crate) fn decision(decision: &EntryDecision) -> Result<Self, CodecError> {
+        let bytes = postcard::to_extend(decision, vec![DECISION_VERSION]).map_err(CodecError::NotWritable)?;
+        let bytes = Bytes::from(bytes);
+        Ok(Self { bytes, trace: None })
+    }
+
+    /// The decision that this entry is, if it is one. Where a program cannot read it, [`Self::read`] says so.
+    pub(crate) fn read_decision(&self) -> Option<EntryDecision> {
+        let (version, body) = self.bytes.split_first()?;
+        if *version != DECISION_VERSION {
+            return None;
+        }
+        let (decision, rest) = postcard::take_from_bytes(body).ok()?;
+        rest.is_empty().then_some(decision)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

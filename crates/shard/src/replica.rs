@@ -23,7 +23,7 @@ use crate::read::Freshest;
 use crate::read_gate::ReadGate;
 use crate::replica_id::node_of;
 use crate::state_machine::{SharedState, View};
-use crate::{Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
+use crate::{Halt, Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
 
 /// The shared ends of a replica.
 pub(crate) struct Replica {
@@ -62,6 +62,16 @@ impl Replica {
         self.was_told_to_stop() || self.health.is_dead()
     }
 
+    /// Must nobody be answered from the ledger here?
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_stopped() || self.health.is_halted()
+    }
+
+    /// Can it not help a caller, not even by passing on what it is asked?
+    pub(crate) fn is_no_help(&self) -> bool {
+        self.is_stopped() || (self.health.is_halted() && self.leads())
+    }
+
     pub(crate) fn status(&self) -> ReplicaStatus {
         // Before the metrics are borrowed: it borrows them too.
         let age_ms = crate::route::age_ms(self);
@@ -73,8 +83,10 @@ impl Replica {
             None if self.was_told_to_stop() => Some("it was told to".into()),
             None => None,
         };
+        let halted = self.health.halted();
         let role = match metrics.state {
             _ if stopped_because.is_some() => Role::Stopped,
+            _ if halted.is_some() => Role::Halted,
             openraft::ServerState::Leader => Role::Leader,
             openraft::ServerState::Follower => Role::Follower,
             openraft::ServerState::Candidate => Role::Candidate,
@@ -111,8 +123,10 @@ impl Replica {
             deficit_units: view.deficit_units,
             waiting_commands: self.waiting.load(Ordering::Relaxed),
             log_time_ms: view.log_time_ms,
+            rules: view.rules,
             age_ms,
             stopped_because,
+            halted: halted.map(|halt| Halt::clone(&halt)),
         }
     }
 }

@@ -70,7 +70,7 @@ impl<'a> From<'a> {
     }
 
     fn is_stopped(self) -> bool {
-        self.here().is_some_and(Replica::is_stopped)
+        self.here().is_some_and(Replica::is_no_help)
     }
 
     /// The longest that one attempt at another node may take: who has no replica does not hear that another one leads.

@@ -1,36 +1,43 @@
 //! The ledger as openraft's state machine: entries in, outcomes and changes out.
 
+mod apply;
+mod records;
+mod recover;
 mod snapshot;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt};
-use holdfast_ledger::{Applied, Entry, Ledger, LedgerOptions};
-use holdfast_storage::{ChangeLog, ChangeRecord, SnapshotStore};
+use holdfast_ledger::{Ledger, LedgerOptions};
+use holdfast_storage::{ChangeLog, SnapshotStore};
+use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftStateMachine};
-use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::{RwLock, watch};
 
 pub(crate) use snapshot::{
-    Snapshot, SnapshotBuilder, SnapshotData, open_latest, read_meta, write as store_snapshot,
+    Snapshot, SnapshotBuilder, SnapshotData, open_latest, read_newest, write as store_snapshot,
 };
+
+use apply::{Applying, NotApplied, Work};
+use recover::Source;
 
 use crate::Host;
 use crate::clock::LogClock;
-use crate::codec;
 use crate::health::Health;
-use crate::host::{EntryObserver, Threads};
+use crate::host::Threads;
 use crate::log_store::LogStore;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{LogId, RaftEntry, Response, SnapshotMeta, StoredMembership, Types};
-use crate::trace::Traces;
+use crate::raft_types::{LogId, SnapshotMeta, StoredMembership, Types};
 
 /// The ledger and how far it is. Locked for writing by the state machine alone, for an entry at a time.
 pub(crate) struct State {
     pub(crate) ledger: Ledger,
     pub(crate) applied: Option<LogId>,
     pub(crate) membership: StoredMembership,
+    /// Entries that were refused by a rule since the snapshot that this state began with.
+    pub(crate) refused: BTreeSet<u64>,
 }
 
 /// The lock is an asynchronous one so that nobody who waits for it blocks the shard's thread.
@@ -40,6 +47,8 @@ pub(crate) type SharedState = Arc<RwLock<State>>;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) applied_index: u64,
+    /// The version of the rules by which the ledger decides.
+    pub(crate) rules: u32,
     pub(crate) log_time_ms: u64,
     pub(crate) last_seq: u64,
     pub(crate) next_due_ms: Option<u64>,
@@ -64,6 +73,7 @@ impl View {
             prepared_reservations,
             oldest_prepared_ms,
             applied_index: state.applied.map_or(0, |applied| applied.index),
+            rules: state.ledger.rules().number(),
             log_time_ms: state.ledger.log_time_ms(),
             last_seq: state.ledger.last_seq(),
             next_due_ms: state.ledger.next_due_ms(),
@@ -76,8 +86,7 @@ impl View {
 /// What openraft drives.
 pub(crate) struct StateMachine {
     state: SharedState,
-    snapshots: SnapshotStore,
-    applying: Applying,
+    store: Arc<Store>,
     view: watch::Sender<View>,
     /// Of changes that are in the change log; after a restart ahead of the ledger until it has caught up.
     last_seq: watch::Sender<u64>,
@@ -85,14 +94,29 @@ pub(crate) struct StateMachine {
     threads: Threads,
     clock: LogClock,
     counters: Arc<Counters>,
+    stopped: watch::Receiver<bool>,
 }
 
-/// What it takes to apply an entry.
-struct Applying {
-    changes: ChangeLog,
-    observer: Option<EntryObserver>,
-    counters: Arc<Counters>,
-    traces: Traces,
+/// The source of the state and the place of its changes.
+struct Store {
+    /// Options of a ledger that begins empty.
+    options: LedgerOptions,
+    log: LogStore,
+    snapshots: SnapshotStore,
+    applying: Applying,
+}
+
+impl Store {
+    /// The source for a running replica. The check of the whole state is then left to the next snapshot.
+    fn source(&self) -> Source<'_> {
+        Source {
+            options: &self.options,
+            snapshots: &self.snapshots,
+            log: &self.log,
+            applying: &self.applying,
+            check_after_entries: u64::MAX,
+        }
+    }
 }
 
 /// The state machine's shared ends.
@@ -106,59 +130,56 @@ impl StateMachine {
     /// Starts from the newest snapshot, or empty, and applies what the log is known to have committed since. Reads from disk, and
     /// may take long: on a thread where that is allowed, so that the shards of a node do it side by side.
     pub(crate) fn recover(
-        options: LedgerOptions,
-        log: &LogStore,
+        (options, snapshot_every_entries): (LedgerOptions, u64),
+        log: LogStore,
         (snapshots, changes): (SnapshotStore, ChangeLog),
         host: &Host,
-        clock: LogClock,
-        health: Health,
+        (clock, health): (LogClock, Health),
         counters: Arc<Counters>,
+        stopped: watch::Receiver<bool>,
     ) -> io::Result<(Self, StateMachineEnds)> {
-        let mut state = match snapshot::read_latest(&snapshots)? {
-            Some((meta, ledger)) => State {
-                ledger,
-                applied: meta.last_log_id,
-                membership: meta.last_membership,
-            },
-            None => State {
-                ledger: Ledger::new(options),
-                applied: None,
-                membership: StoredMembership::default(),
-            },
-        };
-        skip_changes_in_snapshot(&changes, &state.ledger)?;
         let applying = Applying {
-            changes: changes.clone(),
+            changes,
             observer: host.observer.clone(),
             counters: Arc::clone(&counters),
             traces: log.traces(),
         };
-        log.replay(state.applied, |entry| {
-            let work = read_work(&entry)?;
-            applying.apply(&mut state, entry, work.as_ref()).map(drop)
-        })?;
+        let source = Source {
+            options: &options,
+            snapshots: &snapshots,
+            log: &log,
+            applying: &applying,
+            check_after_entries: snapshot_every_entries,
+        };
+        let (state, halt) = source.recover()?;
+        if let Some(halt) = halt {
+            health.halt(halt);
+        }
         let view = watch::Sender::new(View::of(&state));
-        let last_seq = watch::Sender::new(changes.last_seq());
+        let last_seq = watch::Sender::new(applying.changes.last_seq());
         let state = Arc::new(RwLock::new(state));
         let ends = StateMachineEnds {
             state: Arc::clone(&state),
             view: view.subscribe(),
             last_seq: last_seq.subscribe(),
         };
-        Ok((
-            Self {
-                state,
+        let machine = Self {
+            state,
+            store: Arc::new(Store {
+                options,
+                log,
                 snapshots,
                 applying,
-                view,
-                last_seq,
-                health,
-                threads: host.threads,
-                clock,
-                counters,
-            },
-            ends,
-        ))
+            }),
+            view,
+            last_seq,
+            health,
+            threads: host.threads,
+            clock,
+            counters,
+            stopped,
+        };
+        Ok((machine, ends))
     }
 
     fn publish(&self, view: View) {
@@ -171,18 +192,92 @@ impl StateMachine {
         self.view.send_replace(view);
     }
 
+    /// Applies an entry that Raft hands over, or passes it over while the replica is halted: it is in the log, and will be applied
+    /// when the obstacle is gone. Whoever waits for its outcome hears that it is unknown.
     async fn apply_one(&self, (entry, responder): EntryResponder<Types>) -> io::Result<View> {
-        let traced = self.applying.traces.apply(entry.log_id.index);
-        let work = read_work(&entry)?;
+        let index = entry.log_id.index;
+        let traced = self.store.applying.traces.apply(index);
+        let work = Work::read(&entry);
         let mut state = self.state.write().await;
-        let result = self.applying.apply(&mut state, entry, work.as_ref());
-        // Said before the lock is given back: the ledger may be ahead of what it says to have applied.
-        let outcomes = self.died("applying an entry", result)?;
-        drop(traced);
-        if let Some(responder) = responder {
-            responder.send(outcomes);
+        if let Some(halt) = self.health.halted() {
+            let goes_on = matches!(work, Work::Decision(about) if about == halt.index)
+                && halt.cause.can_be_decided()
+                && self.go_on(&mut state, index).await?;
+            if !goes_on {
+                return Ok(View::of(&state));
+            }
+        }
+        // An installed snapshot may be ahead of what was passed over.
+        if state.applied.is_some_and(|applied| applied.index >= index) {
+            return Ok(View::of(&state));
+        }
+        let decision = self.store.log.decision_on(index, index)?;
+        let rule = decision.map(|decision| decision.rule);
+        match self.store.applying.apply(&mut state, entry, &work, rule) {
+            Ok(outcomes) => {
+                drop(traced);
+                if let Some(responder) = responder {
+                    responder.send(outcomes);
+                }
+            }
+            Err(NotApplied::Failed(error)) => {
+                // Said before the lock is given back: the ledger may be ahead of what it says to have applied.
+                self.died::<()>("applying an entry", Err(error))?;
+            }
+            Err(NotApplied::Halted(halt)) => {
+                self.health.halt(*halt);
+                self.stand_in_front_of(&mut state, index).await?;
+            }
         }
         Ok(View::of(&state))
+    }
+
+    /// Reads the state in front of an entry from disk. What is in memory may be between two entries.
+    async fn stand_in_front_of(&self, state: &mut State, index: u64) -> io::Result<()> {
+        // Two large ledgers may be more than there is memory for.
+        state.ledger = Ledger::new(self.store.options.clone());
+        let store = Arc::clone(&self.store);
+        let last = index.saturating_sub(1);
+        let read = move || store.source().through(last, last);
+        let (before, earlier) = self.died("reading the state again", self.threads.blocking(read).await)?;
+        *state = before;
+        if let Some(halt) = earlier {
+            self.health.halt(halt);
+        }
+        Ok(())
+    }
+
+    /// The decision on the entry in front of which the replica stands is committed: applies that entry by its rule, and what was
+    /// passed over since. Returns false when there is another obstacle.
+    async fn go_on(&self, state: &mut State, decision: u64) -> io::Result<bool> {
+        let empty = State {
+            ledger: Ledger::new(self.store.options.clone()),
+            applied: None,
+            membership: StoredMembership::default(),
+            refused: BTreeSet::new(),
+        };
+        let mut going_on = std::mem::replace(state, empty);
+        let store = Arc::clone(&self.store);
+        let replay = move || {
+            let result = store.source().replay(&mut going_on, decision - 1, decision);
+            Ok((going_on, result))
+        };
+        let replayed = self.threads.blocking(replay).await;
+        let (went_on, result) = self.died("applying passed over entries", replayed)?;
+        *state = went_on;
+        match result {
+            Ok(()) => {
+                self.health.resume();
+                Ok(true)
+            }
+            Err(NotApplied::Failed(error)) => self.died("applying passed over entries", Err(error)),
+            Err(NotApplied::Halted(halt)) => {
+                let index = halt.index;
+                self.health.halt(*halt);
+                self.stand_in_front_of(state, index).await?;
+                Ok(false)
+            }
+        }
     }
 
     async fn apply_all<S>(&self, mut entries: S) -> io::Result<()>
@@ -204,55 +299,6 @@ impl StateMachine {
             self.health.fail(format!("{doing}: {error}"));
         }
         result
-    }
-}
-
-/// What an entry has for the ledger; none in Raft's own entries.
-fn read_work(entry: &RaftEntry) -> io::Result<Option<Entry>> {
-    match &entry.payload {
-        EntryPayload::Normal(bytes) => Ok(Some(bytes.read()?)),
-        EntryPayload::Blank | EntryPayload::Membership(_) => Ok(None),
-    }
-}
-
-impl Applying {
-    fn apply(&self, state: &mut State, entry: RaftEntry, work: Option<&Entry>) -> io::Result<Response> {
-        let log_id = entry.log_id;
-        let outcomes = match work {
-            Some(work) => self.apply_work(&mut state.ledger, log_id.index, work)?,
-            None => Response::Nothing,
-        };
-        if let EntryPayload::Membership(membership) = entry.payload {
-            state.membership = StoredMembership::new(Some(log_id), membership);
-        }
-        state.applied = Some(log_id);
-        add(&self.counters.entries_applied, 1);
-        Ok(outcomes)
-    }
-
-    /// The changes are written before the lock is given back, so a snapshot never misses one. They are not synced: the
-    /// log is, and they can be derived from it again.
-    fn apply_work(&self, ledger: &mut Ledger, log_index: u64, work: &Entry) -> io::Result<Response> {
-        let Applied { outcomes, changes } = ledger.apply(log_index, work).map_err(|violation| {
-            add(&self.counters.invariant_violations, 1);
-            io::Error::other(violation)
-        })?;
-        if let (Some(first), Some(last)) = (changes.first(), changes.last()) {
-            let (first_seq, last_seq) = (first.seq, last.seq);
-            let payload = codec::encode(&changes)?;
-            let record = ChangeRecord {
-                first_seq,
-                last_seq,
-                log_index,
-                payload,
-            };
-            self.changes.append(record).map_err(io::Error::other)?;
-        }
-        if let Some(observer) = &self.observer {
-            observer(log_index, work);
-        }
-        add(&self.counters.commands_applied, work.commands.len());
-        Ok(Response::Outcomes(outcomes))
     }
 }
 
@@ -283,13 +329,24 @@ impl RaftStateMachine<Types> for StateMachine {
         self.died("applying an entry", result)
     }
 
+    /// None while the replica is halted, and until a decision on an applied entry is applied too: a snapshot between the two would
+    /// not tell by what the entry was decided.
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        let applied = self.view.borrow().applied_index;
+        let unclear = self.health.is_halted() || self.store.log.awaits_decision(applied);
+        if unclear && !force {
+            return None;
+        }
+        Some(self.get_snapshot_builder().await)
+    }
+
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         SnapshotBuilder::new(
             Arc::clone(&self.state),
-            self.snapshots.clone(),
-            self.applying.changes.clone(),
+            self.store.snapshots.clone(),
+            self.store.applying.changes.clone(),
             self.health.clone(),
-            self.threads,
+            (self.threads, self.stopped.clone()),
             Arc::clone(&self.counters),
         )
     }
@@ -300,7 +357,7 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<snapshot::Snapshot>> {
-        let snapshots = self.snapshots.clone();
+        let snapshots = self.store.snapshots.clone();
         self.threads
             .blocking(move || snapshot::open_latest(&snapshots))
             .await
@@ -308,21 +365,32 @@ impl RaftStateMachine<Types> for StateMachine {
 }
 
 impl StateMachine {
+    /// An installed snapshot ends a halt, unless the obstacle lies behind it. A wrong state is gone in any case.
+    fn leave_behind(&self, installed: Option<LogId>) {
+        let installed = installed.map_or(0, |last| last.index);
+        let is_behind = |halt: &crate::Halt| halt.cause == crate::HaltCause::State || halt.index <= installed;
+        if self.health.halted().is_some_and(|halt| is_behind(&halt)) {
+            self.health.resume();
+        }
+    }
+
     /// On disk first, then in memory: after a crash in between, recovery finds the snapshot.
     async fn install(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
-        let (snapshots, meta_copy) = (self.snapshots.clone(), meta.clone());
+        let (snapshots, meta_copy) = (self.store.snapshots.clone(), meta.clone());
         let ledger = self
             .threads
             .blocking(move || snapshot::store_received(&snapshots, &meta_copy, data))
             .await?;
         let view = {
             let mut state = self.state.write().await;
-            skip_changes_in_snapshot(&self.applying.changes, &ledger)?;
+            skip_changes_in_snapshot(&self.store.applying.changes, &ledger)?;
             *state = State {
                 ledger,
                 applied: meta.last_log_id,
                 membership: meta.last_membership.clone(),
+                refused: BTreeSet::new(),
             };
+            self.leave_behind(meta.last_log_id);
             View::of(&state)
         };
         self.publish(view);

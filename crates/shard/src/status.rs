@@ -1,5 +1,7 @@
 //! What a replica says about itself.
 
+use crate::Halt;
+
 /// A replica's part in its Raft group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -11,8 +13,10 @@ pub enum Role {
     Candidate,
     /// Follows without a vote.
     Learner,
-    /// Dead: violated invariant, failed disk, or stopped.
+    /// Dead: failed disk, panic, or stopped.
     Stopped,
+    /// Its ledger stands still in front of an entry that it cannot apply; its Raft goes on, and it may even lead.
+    Halted,
     /// This node has no replica.
     Absent,
 }
@@ -26,6 +30,7 @@ impl Role {
             Self::Candidate => "candidate",
             Self::Learner => "learner",
             Self::Stopped => "stopped",
+            Self::Halted => "halted",
             Self::Absent => "absent",
         }
     }
@@ -80,11 +85,15 @@ pub struct ReplicaStatus {
     pub waiting_commands: u64,
     /// Log time, milliseconds since the Unix epoch.
     pub log_time_ms: u64,
+    /// The version of the rules by which its ledger decides, from 1; 0 without a replica.
+    pub rules: u32,
     /// For how long, in milliseconds, it cannot rule out that it misses something: since a quorum acknowledged it as the
     /// leader, or since it last heard from one. [`u64::MAX`] when that never was.
     pub age_ms: u64,
     /// Why it stopped, when it did.
     pub stopped_because: Option<String>,
+    /// The obstacle in front of which its ledger stands still, if it does.
+    pub halted: Option<Halt>,
 }
 
 impl ReplicaStatus {
@@ -114,8 +123,10 @@ impl ReplicaStatus {
             prepared_reservations: 0,
             oldest_prepared_ms: 0,
             log_time_ms: 0,
+            rules: 0,
             age_ms: u64::MAX,
             stopped_because: None,
+            halted: None,
         }
     }
 }

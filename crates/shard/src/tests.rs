@@ -3,8 +3,15 @@
 mod cluster;
 mod commands;
 mod cutting;
+mod damage;
 mod deciding;
+mod elections;
 mod faults;
+mod halting;
+mod largest;
 mod load;
+mod low_space;
 mod membership;
+mod ordering;
 mod recovery;
+mod sizes;

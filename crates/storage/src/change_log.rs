@@ -7,6 +7,7 @@
 //! a peer that has them.
 
 mod error;
+mod heal;
 mod recover;
 mod repair;
 mod segment;
@@ -31,7 +32,7 @@ pub(crate) const DIRECTORY: &str = "changes";
 /// How many full segments have their index in memory.
 const INDEXES_KEPT: usize = 64;
 
-/// The changes of one log entry, delivered together or not at all.
+/// The changes of one log entry, or some of them when they are more than one record can hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRecord {
     /// Sequence number of the first change.
@@ -161,13 +162,13 @@ impl ChangeLog {
         Ok((log, report))
     }
 
-    /// Appends the changes of one log entry; readable when this returns, durable after the next [`ChangeLog::sync`].
+    /// Appends a record; readable when this returns, durable after the next [`ChangeLog::sync`].
     ///
-    /// A record that is stored already is compared and skipped.
+    /// A record that is stored already is compared and skipped. Where it is damaged, it and everything behind it is given up: who
+    /// repeats one record repeats those that follow. One that begins a gap goes into it, others in a gap are skipped.
     ///
     /// # Errors
-    /// `NotContiguous`, `Diverged`, `RecordTooLarge`; `Gap` or `Corrupt` when the record to compare with is not there.
-    /// After `Io` nothing more can be appended.
+    /// `NotContiguous`, `Diverged`, `RecordTooLarge`. After `Io` nothing more can be appended.
     pub fn append(&self, record: ChangeRecord) -> Result<(), ChangeLogError> {
         let limit_bytes = self.inner.options.max_record_bytes as usize;
         let mut state = self.inner.state.lock();
@@ -188,7 +189,22 @@ impl ChangeLog {
             });
         }
         if record.first_seq < expected {
-            return self.compare(&mut state, &record);
+            match self.compare(&mut state, &record) {
+                Err(ChangeLogError::Gap { .. }) => {
+                    drop(state);
+                    let begins_a_gap = self.gaps().iter().any(|gap| gap.start == record.first_seq);
+                    return if begins_a_gap {
+                        self.fill(&[record])
+                    } else {
+                        Ok(())
+                    };
+                }
+                Err(why @ ChangeLogError::Corrupt { .. }) => {
+                    tracing::error!(%why, from_seq = record.first_seq, "the change log is written again from the log");
+                    self.cut_from(&mut state, record.first_seq)?;
+                }
+                compared => return compared,
+            }
         }
         self.write(&mut state, &record)
             .inspect_err(|error| state.failure = Some(error.clone()))
@@ -402,6 +418,11 @@ impl ChangeLog {
                 };
             }
         }
+    }
+
+    /// The largest payload of a record in bytes.
+    pub fn max_record_bytes(&self) -> usize {
+        self.inner.options.max_record_bytes as usize
     }
 
     /// The first change of the newest run without a gap; one more than [`ChangeLog::last_seq`] if that run is empty.

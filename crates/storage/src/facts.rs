@@ -69,6 +69,17 @@ pub enum FactsError {
     },
 }
 
+impl FactsError {
+    /// Whether bytes on disk are not what was written.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            FactsError::Damaged { .. } => true,
+            FactsError::Store { source, .. } => matches!(source, sled::Error::Corruption { .. }),
+            FactsError::Mismatch { .. } => false,
+        }
+    }
+}
+
 /// The facts of the node that owns a data directory.
 pub struct NodeFacts {
     directory: PathBuf,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -51,6 +52,10 @@ pub struct GroupContents {
     pub purged_through: Option<u64>,
 }
 
+/// The number of further looks at the files of a running node that look damaged, and the time between them.
+const LOOKS: usize = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
 /// One snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SnapshotContents {
@@ -86,12 +91,39 @@ pub struct ChangeLogContents {
 /// # Errors
 /// When the directory itself cannot be read. Everything else is in the report.
 pub fn inspect(directory: &Path) -> Result<Report, DiskError> {
-    let disk = RealDisk::open_read_only(directory)?;
+    let disk = Arc::new(RealDisk::open_read_only(directory)?);
     let in_use = disk.in_use();
-    Ok(Report {
-        in_use,
-        ..inspect_disk(Arc::new(disk))
-    })
+    let mut report = inspect_disk(disk.clone());
+    if in_use {
+        stays(&mut report, LOOKS, || look_later(disk.clone()));
+    }
+    Ok(Report { in_use, ..report })
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "another process writes: there is nothing to wait for"
+)]
+fn look_later(disk: Arc<dyn Disk>) -> Report {
+    std::thread::sleep(BETWEEN_LOOKS);
+    inspect_disk(disk)
+}
+
+/// Keeps the damage that each of some more looks finds. A record that the node writes while it is read can
+/// look damaged once, and not again in the same place.
+fn stays(report: &mut Report, looks: usize, look: impl Fn() -> Report) {
+    for _ in 0..looks {
+        if report.damage.is_empty() {
+            return;
+        }
+        let again = look();
+        let damage = std::mem::take(&mut report.damage);
+        let damage = damage
+            .into_iter()
+            .filter(|line| again.damage.contains(line))
+            .collect();
+        *report = Report { damage, ..again };
+    }
 }
 
 /// As [`inspect`], for any disk.
@@ -133,6 +165,27 @@ mod tests {
         ChangeLog, ChangeLogOptions, ChangeRecord, DiskError, Log, LogOptions, LogRecord, RealDisk,
         SnapshotStore,
     };
+
+    #[test]
+    fn of_a_running_node_only_damage_that_stays_is_told() {
+        let looks = std::cell::Cell::new(0);
+        let seen = |lines: &[&str]| Report {
+            damage: lines.iter().map(|line| (*line).to_owned()).collect(),
+            ..Report::default()
+        };
+        let mut report = seen(&["log: damaged at 100", "log: damaged at 5448"]);
+        super::stays(&mut report, 4, || {
+            looks.set(looks.get() + 1);
+            match looks.get() {
+                1 => seen(&["log: damaged at 100", "log: damaged at 6000"]),
+                _ => seen(&["log: damaged at 100"]),
+            }
+        });
+        assert_eq!(report.damage, ["log: damaged at 100"]);
+        assert_eq!(looks.get(), 4);
+        super::stays(&mut report, 4, Report::default);
+        assert!(report.damage.is_empty());
+    }
 
     fn fill(directory: &std::path::Path) -> Arc<RealDisk> {
         let disk = Arc::new(RealDisk::open(directory).unwrap());

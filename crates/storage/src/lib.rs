@@ -4,6 +4,7 @@
 //!  <data directory>/
 //!    holdfast.lock                 held by the one process that works here
 //!    log/0000000042.wal            the write-ahead log of all Raft groups, in segments
+//!    log/synced.mark               how far it was synced
 //!    snapshots/<group>/<n>.snap    the newest two snapshots of each group
 //!    changes/<group>/<seq>.changes the change log of each group, in segments
 //!    <where the node says>         facts about the node itself
@@ -28,8 +29,10 @@
 //! - Whatever is read was checked first, on every read. Each record's CRC-32 also covers where it was written, so neither a
 //!   misplaced nor a left-over record passes.
 //! - A torn tail (unsynced, so never acknowledged) is cut and reported. Anything else that is not what was written is damage: an
-//!   error with file and offset. One case cannot be told apart: damage in the very last batch before a power loss, with nothing written
-//!   after it, looks like a torn tail; a peer that has it sends it again.
+//!   error with file and offset. A mark beside the log says how far it was synced, and is written before anybody is told, so the
+//!   last batch is told apart too. Only a power cut that loses the mark, which is itself synced at the next idle moment, together
+//!   with damage in that one batch looks like a torn tail.
+//! - A damaged change log is mended: what is lost becomes a gap, which the log or a peer fills.
 //! - A syncing write changes no metadata: log segments are filled with zeros, or used again, before they are written.
 //!
 //! All calls block or return at once; none is async. Calls that wait for the disk say so and do not belong on a thread that

@@ -12,6 +12,7 @@
 mod core;
 mod error;
 mod group;
+mod mark;
 mod options;
 mod preparer;
 mod reclaim;

@@ -208,6 +208,28 @@ impl SnapshotStore {
         self.open_from_end(1)
     }
 
+    /// Removes the newest snapshot, durably. The one before it is the newest then.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn remove_latest(&self) -> Result<(), SnapshotError> {
+        let Inner {
+            disk,
+            directory,
+            numbers,
+        } = &*self.inner;
+        let mut numbers = numbers.lock();
+        let Some(number) = numbers.finished.last().copied() else {
+            return Ok(());
+        };
+        let path = path(directory, number);
+        disk.remove(&path)
+            .and_then(|()| disk.sync_dir(directory))
+            .map_err(SnapshotError::io("remove", &path))?;
+        numbers.finished.pop();
+        Ok(())
+    }
+
     fn open_from_end(&self, back: usize) -> Result<Option<SnapshotReader>, SnapshotError> {
         // Under the lock, so that no finishing writer removes the file in between. Once open it may go.
         let numbers = self.inner.numbers.lock();

@@ -217,8 +217,8 @@ seccompProfile:
 {{- end -}}
 {{- $raft := .Values.config.raft -}}
 {{- $heartbeat := int64 (get $raft "heartbeat_ms" | default 50) -}}
-{{- $min := int64 (get $raft "election_timeout_min_ms" | default 250) -}}
-{{- $max := int64 (get $raft "election_timeout_max_ms" | default 500) -}}
+{{- $min := int64 (get $raft "election_timeout_min_ms" | default 200) -}}
+{{- $max := int64 (get $raft "election_timeout_max_ms" | default 300) -}}
 {{- if lt $min (mul 3 $heartbeat) -}}
 {{- $problems = append $problems (printf "config.raft.election_timeout_min_ms is %d: choose at least %d, three times config.raft.heartbeat_ms" $min (mul 3 $heartbeat)) -}}
 {{- end -}}

@@ -88,11 +88,8 @@ fn ask(scope: &Scope, world: &mut World) -> bool {
             let answer = world.run(scope, due.home, &step(due.reservation_id, inquire));
             if let Some(settlement) = answer.settlement().cloned() {
                 answered = true;
-                world.run(
-                    scope,
-                    shard,
-                    &step(due.reservation_id, OrderStep::Settle(settlement)),
-                );
+                let settle = OrderStep::Settle(settlement.about(due.incarnation));
+                world.run(scope, shard, &step(due.reservation_id, settle));
             }
         }
     }
@@ -122,7 +119,7 @@ fn all_or_nothing(scope: &Scope, world: &World) -> Judgement {
         let states: Vec<Option<ReservationState>> = order_scope
             .shards
             .iter()
-            .map(|shard| Some(world.shard(*shard)?.part(id)?.state))
+            .map(|shard| Some(world.shard(*shard)?.part(id, order_scope.home())?.state))
             .collect();
         let parts_in = |state: ReservationState| states.iter().filter(|part| **part == Some(state)).count();
         let committed: Vec<u8> = order_scope

@@ -36,6 +36,7 @@ pub(crate) type Judgement = Result<(), (Broken, String)>;
 
 /// What must be so at every moment.
 fn check(scope: &Scope, world: &World) -> Judgement {
+    check_effects(scope, world)?;
     let mut promised: BTreeMap<ShardNumber, i64> = BTreeMap::new();
     for order in 0..scope.orders.len() {
         let times = world.witness.committed.get(order).into_iter().flatten();
@@ -51,6 +52,41 @@ fn check(scope: &Scope, world: &World) -> Judgement {
             .is_none_or(|units| promised > *units)
         {
             return Err((Broken::Oversold, format!("{promised} units of shard {shard}")));
+        }
+    }
+    Ok(())
+}
+
+/// Of requests that share an id and a shard, one has an effect.
+fn check_effects(scope: &Scope, world: &World) -> Judgement {
+    let has_effect = |order: &usize| {
+        let order_scope = &scope.orders[*order];
+        let standing = world
+            .shard(order_scope.home())
+            .and_then(|home| home.standing(scope.id(*order)));
+        let Some(Standing::Decided { incarnations, .. }) = standing else {
+            return false;
+        };
+        order_scope.shards.len() == incarnations.len()
+            && order_scope
+                .shards
+                .iter()
+                .all(|shard| incarnations.contains_key(shard))
+    };
+    let effective: Vec<usize> = (0..scope.orders.len()).filter(has_effect).collect();
+    for order in &effective {
+        let (id, order_scope) = (scope.id(*order), &scope.orders[*order]);
+        let is_alone = |wish| match wish {
+            Wish::Alone { order, shard } => scope.id(order) == id && order_scope.shards.contains(&shard),
+            _ => false,
+        };
+        let also_alone = (0..scope.orders.len()).any(|other| fulfilled(scope, world, other, is_alone));
+        let also = effective.iter().find(|other| {
+            *other != order && scope.id(**other) == id && scope.orders[**other].meets(order_scope)
+        });
+        if also_alone || also.is_some() {
+            let why = format!("order {order} and {also:?}, or a hold in one shard");
+            return Err((Broken::TwoEffects, why));
         }
     }
     Ok(())
@@ -116,7 +152,9 @@ fn check_promises(
         if is_cancelled {
             continue;
         }
-        let part = world.shard(*shard).and_then(|shard| shard.part(id));
+        let part = world
+            .shard(*shard)
+            .and_then(|shard| shard.part(id, order_scope.home()));
         let is_there = part.is_some_and(|part| {
             let may_be = match part.state {
                 ReservationState::Prepared | ReservationState::Held => true,

@@ -124,7 +124,7 @@ impl OrderModel {
                     world.network.send(Body::Answered {
                         shard: *shard,
                         reservation_id: due.reservation_id,
-                        settlement: settlement.clone(),
+                        settlement: settlement.clone().about(due.incarnation),
                     });
                 }
                 Some(())
@@ -184,6 +184,12 @@ impl OrderModel {
             .drop_answers(place, |number| waits_for.contains(&number));
         for target in progress.send {
             world.network.send(Body::Step { seat: place, target });
+        }
+        if progress.end.as_ref().is_some_and(Seat::was_first) {
+            let was_before = std::mem::replace(world.witness.first.get_mut(order)?, true);
+            if was_before {
+                world.fail(Broken::TwoAnswers, "two answers say that they were the first");
+            }
         }
         if let Some(granted) = progress.end.as_ref().and_then(Seat::granted) {
             let known = world.witness.granted.get_mut(order)?;
@@ -332,6 +338,9 @@ impl Model for OrderModel {
             Property::always(Broken::TwoAnswers.claim(), |_, world: &World| {
                 world.broken != Some(Broken::TwoAnswers)
             }),
+            Property::always(Broken::TwoEffects.claim(), |_, world: &World| {
+                world.broken != Some(Broken::TwoEffects)
+            }),
             Property::always(Broken::DoesNotHeal.claim(), |_, world: &World| {
                 world.broken != Some(Broken::DoesNotHeal)
             }),
@@ -360,7 +369,8 @@ impl Broken {
             Self::DoubleCommit => "no order is committed twice in a shard",
             Self::HoldLost => "an acknowledged hold is never aborted",
             Self::CommitLost => "an acknowledged commit is never lost",
-            Self::TwoAnswers => "the same request is granted the same",
+            Self::TwoAnswers => "the same request is granted the same, and one answer is the first",
+            Self::TwoEffects => "of requests that share an id and a shard one has an effect",
             Self::NeverEnds => "every coordinator comes to an end when all messages arrive",
             Self::DoesNotHeal => "every state heals to all or nothing",
         }

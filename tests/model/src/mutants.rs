@@ -27,11 +27,15 @@ impl Mutant {
 
 /// Seeds one fault after the other, for this whole process, and tells of each as it is known. `time` is for each of them.
 pub fn run_all(time: Option<Duration>, threads: usize, mut tell: impl FnMut(&Mutant)) -> Vec<Mutant> {
-    let scope = scopes::one_coordinator();
+    let scope_of = |fault| match fault {
+        Fault::AbortsAnyOrder => scopes::one_id_overlapping(),
+        Fault::SettlesById | Fault::ClaimsNothing => scopes::one_id_in_another_order(),
+        _ => scopes::one_coordinator(),
+    };
     let mut mutants = Vec::with_capacity(FAULTS.len());
     for fault in FAULTS {
         seed_fault(Some(fault));
-        let report = run(&scope, time, threads);
+        let report = run(&scope_of(fault), time, threads);
         seed_fault(None);
         let mutant = Mutant { fault, report };
         tell(&mutant);

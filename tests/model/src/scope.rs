@@ -2,7 +2,7 @@
 
 use holdfast_ledger::{
     Action, Command, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, ReserveLine,
-    ReserveMode, ShardNumber, Sku, Source, StorefrontId, WarehouseId,
+    ReserveMode, Rules, ShardNumber, Sku, Source, StorefrontId, WarehouseId,
 };
 
 use crate::shard::START_MS;
@@ -12,6 +12,8 @@ use crate::shard::START_MS;
 pub struct Scope {
     /// For reports.
     pub name: &'static str,
+    /// By which rules the shards decide.
+    pub rules: Rules,
     /// Units of each shard's one SKU.
     pub units: Vec<i64>,
     /// The orders.
@@ -41,6 +43,8 @@ pub struct OrderScope {
     pub quantity: i64,
     /// All or nothing, or best effort.
     pub mode: ReserveMode,
+    /// The order whose id it was sent under too, by its place in the scope; None: it has an id of its own.
+    pub id_of: Option<usize>,
 }
 
 /// What a caller does.
@@ -59,6 +63,13 @@ pub enum Wish {
     /// Gives back, at a participant by mistake.
     ReleasePart {
         /// Which.
+        order: usize,
+        /// Where.
+        shard: ShardNumber,
+    },
+    /// Reserves a unit in one shard alone, under the id of an order.
+    Alone {
+        /// Whose id.
         order: usize,
         /// Where.
         shard: ShardNumber,
@@ -84,7 +95,20 @@ impl OrderScope {
             shards: shards.to_vec(),
             quantity,
             mode: ReserveMode::AllOrNothing,
+            id_of: None,
         }
+    }
+
+    /// The same, sent under the id of another order.
+    #[must_use]
+    pub fn with_id_of(mut self, order: usize) -> Self {
+        self.id_of = Some(order);
+        self
+    }
+
+    /// Do two orders want units of the same shard?
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.shards.iter().any(|shard| other.shards.contains(shard))
     }
 
     pub(crate) fn home(&self) -> ShardNumber {
@@ -94,7 +118,8 @@ impl OrderScope {
 
 impl Scope {
     pub(crate) fn id(&self, order: usize) -> ReservationId {
-        operation_id(1 + order as u64)
+        let other = self.orders.get(order).and_then(|order| order.id_of);
+        operation_id(1 + other.unwrap_or(order) as u64)
     }
 
     /// The Reserve of an order: the same from each of its coordinators.
@@ -112,7 +137,23 @@ impl Scope {
             sourcing: holdfast_ledger::Sourcing::AsGiven,
             mode: scope.mode,
         };
-        Some(command(1 + order as u64, action))
+        Some(Command {
+            operation_id: self.id(order),
+            ..command(0, action)
+        })
+    }
+
+    /// A Reserve of one unit of one shard, under the id of an order.
+    fn alone(&self, order: usize, shard: ShardNumber) -> Option<Command> {
+        let mut reserve = self.request(order)?;
+        if let Action::Reserve { lines, .. } = &mut reserve.action {
+            *lines = vec![ReserveLine {
+                sku: sku(shard),
+                quantity: 1,
+                source: Source::Any,
+            }];
+        }
+        Some(reserve)
     }
 
     /// Where a wish goes, and its command.
@@ -122,6 +163,7 @@ impl Scope {
         let reservation_id = self.id(order);
         let home = self.orders.get(order)?.home();
         let (shard, action) = match wish {
+            Wish::Alone { shard, .. } => return Some((shard, self.alone(order, shard)?)),
             Wish::Commit { .. } => (home, Action::Commit { reservation_id }),
             Wish::Release { .. } => (home, Action::Release { reservation_id }),
             Wish::ReleasePart { shard, .. } => (shard, Action::Release { reservation_id }),
@@ -151,6 +193,7 @@ impl Wish {
             | Self::Release { order }
             | Self::Extend { order }
             | Self::ReleasePart { order, .. }
+            | Self::Alone { order, .. }
             | Self::Cancel { order, .. } => order,
         }
     }

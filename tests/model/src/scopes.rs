@@ -1,5 +1,7 @@
 //! The runs that there are.
 
+use holdfast_ledger::Rules;
+
 use crate::scope::{OrderScope, Scope, Wish};
 
 /// Everything that may happen to one order over two shards with one coordinator, all of it together: the scope in which each
@@ -7,6 +9,7 @@ use crate::scope::{OrderScope, Scope, Wish};
 pub fn one_coordinator() -> Scope {
     Scope {
         name: "one order, one coordinator, 2 shards, everything at once",
+        rules: Rules::Second,
         units: vec![2, 2],
         orders: vec![OrderScope::of(&[0, 1], 1)],
         coordinators: vec![0],
@@ -79,6 +82,82 @@ pub fn competing() -> Scope {
     }
 }
 
+/// One id and several requests: the same lines in another order, which makes another shard the home.
+pub fn one_id_in_another_order() -> Scope {
+    Scope {
+        name: "one id, its lines in another order too, 2 shards, a timeout",
+        units: vec![2, 2],
+        orders: vec![
+            OrderScope::of(&[0, 1], 1),
+            OrderScope::of(&[1, 0], 1).with_id_of(0),
+        ],
+        coordinators: vec![0, 1],
+        wishes: Vec::new(),
+        timeouts: 1,
+        redeliveries: 0,
+        leaps: vec![0, 0],
+        ..one_coordinator()
+    }
+}
+
+/// One id and several requests: another order over some of the same shards.
+pub fn one_id_overlapping() -> Scope {
+    Scope {
+        name: "one id, another order over some of the same shards too, 3 shards",
+        units: vec![2, 2, 2],
+        orders: vec![
+            OrderScope::of(&[0, 1], 1),
+            OrderScope::of(&[2, 1], 1).with_id_of(0),
+        ],
+        timeouts: 0,
+        leaps: vec![0, 0, 0],
+        ..one_id_in_another_order()
+    }
+}
+
+/// One id and several requests, each further kind by itself.
+pub fn one_id() -> Vec<Scope> {
+    let turned = one_id_in_another_order();
+    let alone = Scope {
+        orders: vec![OrderScope::of(&[0, 1], 1)],
+        coordinators: vec![0],
+        leaps: vec![1, 0],
+        ..turned.clone()
+    };
+    vec![
+        one_id_overlapping(),
+        Scope {
+            name: "one id, its lines in another order too, 2 shards, paid",
+            wishes: vec![Wish::Commit { order: 0 }],
+            timeouts: 0,
+            ..turned.clone()
+        },
+        Scope {
+            name: "one id, an order and a hold of its home alone, 2 shards, a timeout",
+            wishes: vec![Wish::Alone { order: 0, shard: 0 }],
+            ..alone.clone()
+        },
+        Scope {
+            name: "one id, an order and a hold of its other shard alone, 2 shards, a timeout, paid",
+            wishes: vec![Wish::Alone { order: 0, shard: 1 }, Wish::Commit { order: 0 }],
+            ..alone
+        },
+        Scope {
+            name: "one id, another order over other shards, 4 shards",
+            units: vec![1; 4],
+            orders: vec![
+                OrderScope::of(&[0, 1], 1),
+                OrderScope::of(&[2, 3], 1).with_id_of(0),
+            ],
+            attempts: 1,
+            timeouts: 0,
+            leaps: vec![0; 4],
+            ..turned.clone()
+        },
+        turned,
+    ]
+}
+
 /// What no time is enough for: as deep as it goes.
 pub fn deep() -> Vec<Scope> {
     let pay = |order| Wish::Commit { order };
@@ -98,6 +177,14 @@ pub fn deep() -> Vec<Scope> {
                 Wish::Cancel { order: 0, shard: 1 },
             ],
             ..one_coordinator()
+        },
+        Scope {
+            name: "one id, the same order twice and in another order, 2 shards",
+            coordinators: vec![0, 0, 1],
+            redeliveries: 1,
+            wishes: vec![pay(0)],
+            leaps: vec![1, 1],
+            ..one_id_in_another_order()
         },
         Scope {
             name: "two orders for the last units, one with two coordinators, 2 shards",

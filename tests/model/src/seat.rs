@@ -92,6 +92,17 @@ impl Seat {
         };
     }
 
+    /// Was its caller told that nobody was granted this before?
+    pub(crate) fn was_first(end: &End) -> bool {
+        let End::Outcome(outcome) = end else {
+            return false;
+        };
+        matches!(
+            outcome,
+            Ok(holdfast_ledger::Success::Reserved { replayed: false, .. })
+        )
+    }
+
     /// How its caller was answered.
     pub(crate) fn granted(end: &End) -> Option<Granted> {
         match end {

@@ -2,8 +2,8 @@
 
 use holdfast_ledger::{
     Action, Applied, CellView, Command, Decision, Entry, Ledger, LedgerOptions, OrderReply, OrderStep,
-    OrderWork, Outcome, Position, Query, QueryReply, ReservationId, ReservationState, ShardNumber, Standing,
-    Success,
+    OrderWork, Outcome, Position, Query, QueryReply, ReservationId, ReservationState, Rules, ShardNumber,
+    Standing, Success,
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -27,14 +27,16 @@ pub(crate) struct Shard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) state: ReservationState,
+    /// The home of its order.
+    pub(crate) home: ShardNumber,
     pub(crate) incarnation: u64,
 }
 
 impl Shard {
     /// With so many units of its one SKU.
-    pub(crate) fn stocked(number: ShardNumber, units: i64) -> Result<Self, String> {
+    pub(crate) fn stocked(number: ShardNumber, units: i64, rules: Rules) -> Result<Self, String> {
         let mut shard = Self {
-            ledger: Ledger::new(LedgerOptions::default()),
+            ledger: Ledger::with_rules(LedgerOptions::default(), rules),
             number,
             units,
             log_index: 0,
@@ -99,7 +101,11 @@ impl Shard {
     fn digest(&self) -> Result<u64, String> {
         let bytes = self.ledger.encode();
         let error = |error: postcard::Error| error.to_string();
-        let (_, rest) = postcard::take_from_bytes::<(u8, LedgerOptions)>(&bytes).map_err(error)?;
+        let (_, mut rest) = postcard::take_from_bytes::<u8>(&bytes).map_err(error)?;
+        if self.ledger.rules() > Rules::First {
+            (_, rest) = postcard::take_from_bytes::<Rules>(rest).map_err(error)?;
+        }
+        let (_, rest) = postcard::take_from_bytes::<LedgerOptions>(rest).map_err(error)?;
         let ((_, log_time_ms, _), rest) =
             postcard::take_from_bytes::<(Option<u64>, u64, u64)>(rest).map_err(error)?;
         Ok(xxh3_64_with_seed(rest, log_time_ms))
@@ -113,15 +119,20 @@ impl Shard {
         }
     }
 
-    /// What this shard has of an order.
-    pub(crate) fn part(&self, reservation_id: ReservationId) -> Option<Part> {
-        match self.ledger.query(&Query::Reservation { reservation_id }) {
-            Ok(QueryReply::Reservation(Some(view))) => Some(Part {
-                state: view.state,
-                incarnation: view.order.map_or(0, |order| order.incarnation),
-            }),
-            _ => None,
-        }
+    /// What this shard has of the order with this id and home.
+    pub(crate) fn part(&self, reservation_id: ReservationId, home: ShardNumber) -> Option<Part> {
+        let Ok(QueryReply::Reservation(Some(view))) =
+            self.ledger.query(&Query::Reservation { reservation_id })
+        else {
+            return None;
+        };
+        let order = view.order?;
+        let part = Part {
+            state: view.state,
+            home: order.home,
+            incarnation: order.incarnation,
+        };
+        (part.home == home).then_some(part)
     }
 
     /// How an order stands at its home. None: it is not known (any more). A decision on attempt 0, which never is, only asks.
@@ -132,7 +143,7 @@ impl Shard {
         };
         match self.preview(&scope::step(id, ask)) {
             Some(Ok(Success::Order {
-                reply: OrderReply::Decided(standing),
+                reply: OrderReply::Decided(standing) | OrderReply::DecidedBefore(standing),
                 ..
             })) if standing != (Standing::Aborted { attempt: 0 }) => Some(standing),
             _ => None,

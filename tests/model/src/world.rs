@@ -11,7 +11,7 @@ use holdfast_ledger::{
 
 use crate::{
     packet::{Body, Network},
-    scope::{Scope, shard_of},
+    scope::{OrderScope, Scope, shard_of},
     seat::{Granted, Seat},
     shard::Shard,
 };
@@ -31,6 +31,8 @@ pub enum Broken {
     CommitLost,
     /// The same request was answered with two different grants.
     TwoAnswers,
+    /// Two requests for units of one shard have an effect under one id.
+    TwoEffects,
     /// Something stays prepared, or is done in one shard and not in another, whatever the resolvers do.
     DoesNotHeal,
     /// A coordinator waits for ever.
@@ -76,6 +78,8 @@ impl Answer {
 pub(crate) struct Witness {
     /// By order.
     pub(crate) granted: Vec<Option<Granted>>,
+    /// By order: one of its coordinators was told that it was the first.
+    pub(crate) first: Vec<bool>,
     /// How often the units of an order were committed, by order and shard.
     pub(crate) committed: Vec<Vec<u8>>,
     /// Which wishes were fulfilled.
@@ -95,7 +99,7 @@ impl World {
         let mut broken = None;
         let mut shards = Vec::new();
         for (number, units) in (0..).zip(&scope.units) {
-            match Shard::stocked(number, *units) {
+            match Shard::stocked(number, *units, scope.rules) {
                 Ok(shard) => shards.push(Arc::new(shard)),
                 Err(error) => broken = Some((Broken::Invariant, error)),
             }
@@ -118,6 +122,7 @@ impl World {
         Self {
             witness: Witness {
                 granted: vec![None; scope.orders.len()],
+                first: vec![false; scope.orders.len()],
                 committed: vec![vec![0; shards.len()]; scope.orders.len()],
                 fulfilled: vec![false; scope.wishes.len()],
             },
@@ -197,7 +202,9 @@ impl World {
             .filter_map(|change| change.reservation.as_ref());
         for effect in committed {
             for (order, times) in self.witness.committed.iter_mut().enumerate() {
+                let home = scope.orders.get(order).map(OrderScope::home);
                 if scope.id(order) == effect.reservation_id
+                    && effect.home == home
                     && let Some(times) = times.get_mut(number as usize)
                 {
                     *times = times.saturating_add(1);

@@ -25,6 +25,13 @@ fn one_order_with_everything_that_may_happen_to_it_is_right_in_every_state() {
 }
 
 #[test]
+fn one_id_for_several_requests_has_one_effect_in_every_state() {
+    for scope in scopes::one_id() {
+        assert_every_state_is_right(&scope);
+    }
+}
+
+#[test]
 fn two_orders_that_meet_crosswise_are_right_in_every_state() {
     assert_every_state_is_right(&scopes::competing());
 }

@@ -9,7 +9,7 @@ mod replay;
 use std::collections::BTreeMap;
 
 use holdfast_check::is_linearizable;
-use holdfast_ledger::Change;
+use holdfast_ledger::{Change, LedgerOptions};
 
 use crate::history::{History, Operation};
 use crate::record::Record;
@@ -17,7 +17,8 @@ use crate::workload::{SIMPLE_SKUS, simple_sku};
 
 pub use changes::Kept;
 pub use orders::check as orders;
-pub use replay::Replayed;
+pub(crate) use replay::key_of;
+pub use replay::{Key, Replayed};
 
 /// How much was checked.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,6 +47,7 @@ pub struct Checked {
 /// Everything that did not hold.
 pub fn shard(
     shard: u32,
+    options: &LedgerOptions,
     record: &Record,
     history: &History,
     kept: &BTreeMap<u64, Kept>,
@@ -64,7 +66,7 @@ pub fn shard(
         .collect();
     let entries = record.entries(shard);
 
-    let replayed = replay::check(&entries, &operations, &reads, &mut checked, &mut wrong);
+    let replayed = replay::check(options, &entries, &operations, &reads, &mut checked, &mut wrong);
     expiry::check(record, &entries, &operations, &replayed, &mut checked, &mut wrong);
     let tailed: BTreeMap<u64, Change> = record.changes(shard);
     changes::check(&replayed, &tailed, kept, &mut checked, &mut wrong);

@@ -1,14 +1,16 @@
 //! Clients that go on whatever happens: how they ask, and ask again. What they ask is in `workload`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use holdfast_ledger::{Action, Command, OperationId, Outcome, Principal, ReservationId};
+use holdfast_ledger::{Action, Command, OperationId, Outcome, Principal, ReservationId, TransferId};
 use holdfast_shard::SubmitError;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::check::Key;
 use crate::history::History;
 use crate::network::{CLIENTS, Channel, Network};
 use crate::plan::Plan;
@@ -35,6 +37,21 @@ impl Work {
     }
 }
 
+/// A command that has no outcome yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    /// Its operation in the history.
+    number: usize,
+    shard: u32,
+    command: Command,
+}
+
+/// How many commands without an outcome a client asks for at once in the end.
+const SETTLED_AT_ONCE: usize = 64;
+
+/// How many commands a client remembers to use their ids again.
+const REMEMBERED_COMMANDS: usize = 30;
+
 /// One client.
 pub struct Client {
     pub(crate) random: SmallRng,
@@ -47,7 +64,13 @@ pub struct Client {
     pub(crate) orders: Vec<(u32, ReservationId)>,
     /// Its reservations on simple SKUs.
     pub(crate) simple: Vec<(u32, ReservationId)>,
-    unsettled: Vec<(usize, u32, Command)>,
+    /// Its transfers.
+    pub(crate) transfers: Vec<(u32, TransferId)>,
+    /// Commands that it sent, to use their ids again.
+    pub(crate) sent: Vec<(u32, Command)>,
+    /// Every request that it made with an id that was used before.
+    pub(crate) reused: BTreeSet<Key>,
+    unsettled: Vec<Pending>,
     unsettled_orders: Vec<(usize, u32, Command)>,
 }
 
@@ -71,6 +94,9 @@ impl Client {
             work,
             orders: Vec::new(),
             simple: Vec::new(),
+            transfers: Vec::new(),
+            sent: Vec::new(),
+            reused: BTreeSet::new(),
             unsettled: Vec::new(),
             unsettled_orders: Vec::new(),
         }
@@ -83,8 +109,12 @@ impl Client {
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             self.do_something().await;
         }
-        for (number, shard, command) in std::mem::take(&mut self.unsettled) {
-            self.attempt_until_decided(number, shard, &command, None).await;
+        let unsettled = std::mem::take(&mut self.unsettled);
+        for shard in 0..self.plan.shards {
+            let of_shard: Vec<Pending> = unsettled.iter().filter(|it| it.shard == shard).cloned().collect();
+            for some in of_shard.chunks(SETTLED_AT_ONCE) {
+                self.attempt_until_decided(some.to_vec(), None).await;
+            }
         }
         for (number, home, command) in std::mem::take(&mut self.unsettled_orders) {
             self.order_until_decided(number, home, &command, None).await;
@@ -96,7 +126,7 @@ impl Client {
         self.random.random_range(0..self.plan.shards)
     }
 
-    fn command(&mut self, action: Action) -> Command {
+    pub(crate) fn command(&mut self, action: Action) -> Command {
         let mut id: [u8; 16] = self.random.random();
         id[..6].copy_from_slice(&(EPOCH_MS + self.time.now_ms()).to_be_bytes()[2..]);
         id[6] = 0x70 | id[6] & 0x0f;
@@ -119,16 +149,42 @@ impl Client {
         patience_ms: Option<u64>,
     ) -> (OperationId, Option<Outcome>) {
         let command = self.command(action);
-        let id = command.operation_id;
-        let number = self.history.begin(shard, command.clone(), self.time.now_ms());
-        let give_up_ms = patience_ms.map(|patience_ms| self.time.now_ms() + patience_ms);
-        let outcome = self
-            .attempt_until_decided(number, shard, &command, give_up_ms)
-            .await;
-        if outcome.is_none() && !self.history.is_without_effect(number) {
-            self.unsettled.push((number, shard, command));
+        self.sent.push((shard, command.clone()));
+        if self.sent.len() > REMEMBERED_COMMANDS {
+            self.sent.remove(0);
         }
-        (id, outcome)
+        let id = command.operation_id;
+        let mut outcomes = self.perform_all(shard, vec![command], patience_ms).await;
+        (id, outcomes.pop().flatten())
+    }
+
+    /// The same for commands that are there already, which go together and are decided in their order.
+    pub(crate) async fn perform_all(
+        &mut self,
+        shard: u32,
+        commands: Vec<Command>,
+        patience_ms: Option<u64>,
+    ) -> Vec<Option<Outcome>> {
+        let now_ms = self.time.now_ms();
+        let pending: Vec<Pending> = commands
+            .into_iter()
+            .map(|command| Pending {
+                number: self.history.begin(shard, command.clone(), now_ms),
+                shard,
+                command,
+            })
+            .collect();
+        let numbers: Vec<usize> = pending.iter().map(|it| it.number).collect();
+        let give_up_ms = patience_ms.map(|patience_ms| now_ms + patience_ms);
+        let left = self.attempt_until_decided(pending, give_up_ms).await;
+        let unsettled = left
+            .into_iter()
+            .filter(|it| !self.history.is_without_effect(it.number));
+        self.unsettled.extend(unsettled);
+        numbers
+            .into_iter()
+            .map(|number| self.history.outcome(number))
+            .collect()
     }
 
     /// The same for a Reserve over several shards, whose home is the shard.
@@ -170,39 +226,53 @@ impl Client {
         }
     }
 
+    /// Sends what has no outcome again and again; what has none when it gives up.
     async fn attempt_until_decided(
         &mut self,
-        number: usize,
-        shard: u32,
-        command: &Command,
+        mut pending: Vec<Pending>,
         give_up_ms: Option<u64>,
-    ) -> Option<Outcome> {
+    ) -> Vec<Pending> {
         loop {
-            let now_ms = self.time.now_ms();
-            self.history
-                .update(number, |operation| operation.last_attempt_ms = now_ms);
-            let wanted = Wanted::Submit(vec![command.clone()]);
-            let got = self.ask(shard, wanted).await;
-            let now_ms = self.time.now_ms();
-            let result = match got {
-                Some(Got::Submitted(mut results)) => results.pop(),
-                _ => None,
+            let Some(shard) = pending.first().map(|it| it.shard) else {
+                return pending;
             };
-            if let Some(Ok(outcome)) = &result {
-                let answer = Some((now_ms, outcome.clone()));
-                self.history.update(number, |operation| operation.answer = answer);
-                return Some(outcome.clone());
+            let now_ms = self.time.now_ms();
+            for it in &pending {
+                self.history
+                    .update(it.number, |operation| operation.last_attempt_ms = now_ms);
             }
-            let error = result.and_then(Result::err);
-            let no_effect = error
-                .as_ref()
-                .is_some_and(|error| !matches!(error, SubmitError::OutcomeUnknown));
-            self.history.update(number, |operation| {
-                operation.without_effect &= no_effect;
-                operation.last_error = error;
+            let commands = pending.iter().map(|it| it.command.clone()).collect();
+            let got = self.ask(shard, Wanted::Submit(commands)).await;
+            let now_ms = self.time.now_ms();
+            let results: Vec<Option<Result<Outcome, SubmitError>>> = match got {
+                Some(Got::Submitted(results)) if results.len() == pending.len() => {
+                    results.into_iter().map(Some).collect()
+                }
+                _ => vec![None; pending.len()],
+            };
+            let mut results = results.into_iter();
+            pending.retain(|it| {
+                let error = match results.next().flatten() {
+                    Some(Ok(outcome)) => {
+                        let answer = Some((now_ms, outcome));
+                        self.history
+                            .update(it.number, |operation| operation.answer = answer);
+                        return false;
+                    }
+                    Some(Err(error)) => Some(error),
+                    None => None,
+                };
+                let no_effect = error.as_ref().is_some_and(|error| {
+                    !matches!(error, SubmitError::OutcomeUnknown | SubmitError::Unsettled(_))
+                });
+                self.history.update(it.number, |operation| {
+                    operation.without_effect &= no_effect;
+                    operation.last_error = error;
+                });
+                true
             });
-            if give_up_ms.is_some_and(|give_up_ms| now_ms >= give_up_ms) {
-                return None;
+            if pending.is_empty() || give_up_ms.is_some_and(|give_up_ms| now_ms >= give_up_ms) {
+                return pending;
             }
             let pause_ms = self.random.random_range(5..100);
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
@@ -211,7 +281,7 @@ impl Client {
 
     /// One attempt through any node. Sometimes it hangs up before the node does.
     pub(crate) async fn ask(&mut self, shard: u32, wanted: Wanted) -> Option<Got> {
-        let node = self.random.random_range(1..=self.plan.nodes);
+        let node = self.random.random_range(1..=self.plan.all_nodes());
         let timeout_ms = [100, 400, 1_500][self.random.random_range(0..3)];
         let patience_ms = timeout_ms + if self.random.random_bool(0.2) { 0 } else { 200 };
         let payload = requests::encode(timeout_ms, wanted);

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use holdfast_storage::FaultDisk;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::directory::Directory;
 use crate::network::Network;
 use crate::node::Node;
 use crate::plan::Plan;
+use crate::time::TrueTime;
 use crate::trace::Trace;
 
 /// Something that goes wrong.
@@ -44,13 +47,30 @@ pub enum Fault {
     Reordering,
     /// A snapshot breaks off on its way.
     BrokenSnapshot,
+    /// A leader does not run for a while, and another node loses power as soon as it has given its vote to a successor.
+    PowerCutAfterVote,
+    /// The leader of a shard cannot reach the other nodes, nor they it. Clients reach them all.
+    LeaderCutOff,
+    /// The replicas of one shard cannot reach each other; those of the others can.
+    ShardCutOff,
+    /// There is no more room on a disk for a while.
+    DiskFull,
+    /// Every node is without power for minutes or days: much more is due afterwards than before.
+    Outage,
     /// A clock leaps; only ever those of one minority.
     ClockLeap,
+    /// A shard is to leave a node for another.
+    Move,
+    /// A node's disk is replaced by an empty one.
+    DiskLost,
+    /// A process is killed, and a bit of its disk is another one when it starts again at once. Were the power to fail in between,
+    /// the last batch could not be told from one that was never synced (see the mark in `crates/storage`).
+    BitFlip,
 }
 
 impl Fault {
     /// All of them, with how often each is drawn.
-    const ALL: [(Fault, u32); 16] = [
+    pub const ALL: [(Fault, u32); 24] = [
         (Fault::PowerLoss, 12),
         (Fault::PowerCutWhileWriting, 12),
         (Fault::PowerLossOfAll, 2),
@@ -67,6 +87,14 @@ impl Fault {
         (Fault::Reordering, 5),
         (Fault::BrokenSnapshot, 8),
         (Fault::ClockLeap, 12),
+        (Fault::PowerCutAfterVote, 8),
+        (Fault::LeaderCutOff, 8),
+        (Fault::ShardCutOff, 6),
+        (Fault::DiskFull, 3),
+        (Fault::Outage, 2),
+        (Fault::Move, 20),
+        (Fault::DiskLost, 3),
+        (Fault::BitFlip, 12),
     ];
 
     /// Its name in reports.
@@ -88,9 +116,20 @@ impl Fault {
             Fault::Reordering => "reordering",
             Fault::BrokenSnapshot => "broken_snapshot",
             Fault::ClockLeap => "clock_leap",
+            Fault::Move => "move",
+            Fault::DiskLost => "disk_lost",
+            Fault::BitFlip => "bit_flip",
+            Fault::PowerCutAfterVote => "power_cut_after_vote",
+            Fault::LeaderCutOff => "leader_cut_off",
+            Fault::ShardCutOff => "shard_cut_off",
+            Fault::DiskFull => "disk_full",
+            Fault::Outage => "outage",
         }
     }
 }
+
+/// The shortest outage of all nodes.
+const SHORTEST_OUTAGE_MS: u64 = 10_000;
 
 /// What is to be undone, and when.
 type Undo = Box<dyn FnOnce(&mut [Node])>;
@@ -100,11 +139,18 @@ pub struct Faults {
     random: SmallRng,
     network: Network,
     trace: Trace,
+    time: TrueTime,
+    outage_ms: u64,
+    shards: u32,
     every_ms: u64,
     next_ms: u64,
     /// Nodes whose clocks may be wrong: the same minority for the whole run.
     wrong_clocks: Vec<usize>,
     clocks_leapt: bool,
+    directory: Directory,
+    /// The node whose disk was lost, or may be damaged. Until it has new replicas and all shards have settled, no other node's disk
+    /// is harmed: a quorum that lost what it confirmed is more than is promised to be borne.
+    harmed_disk: Option<usize>,
     restarts: BTreeMap<usize, u64>,
     undone: Vec<(u64, Undo)>,
     counts: BTreeMap<Fault, u64>,
@@ -112,7 +158,7 @@ pub struct Faults {
 
 impl Faults {
     /// Those of a plan.
-    pub fn new(plan: &Plan, network: Network, trace: Trace) -> Self {
+    pub fn new(plan: &Plan, time: TrueTime, network: Network, trace: Trace, directory: Directory) -> Self {
         let mut random = SmallRng::seed_from_u64(plan.seed_for("faults", 0));
         let mut wrong_clocks: Vec<usize> = (0..plan.nodes as usize).collect();
         while wrong_clocks.len() > (plan.nodes as usize - 1) / 2 {
@@ -122,10 +168,15 @@ impl Faults {
             random,
             network,
             trace,
+            time,
+            outage_ms: plan.outage_ms,
+            shards: plan.shards,
             every_ms: plan.fault_every_ms,
             next_ms: 1_000,
             wrong_clocks,
             clocks_leapt: false,
+            directory,
+            harmed_disk: None,
             restarts: BTreeMap::new(),
             undone: Vec::new(),
             counts: BTreeMap::new(),
@@ -153,7 +204,10 @@ impl Faults {
         if faults && now_ms >= self.next_ms {
             self.next_ms = now_ms + self.random.random_range(1..=2 * self.every_ms);
             let fault = self.draw();
-            *self.counts.entry(fault).or_default() += 1;
+            // These may be impossible just now.
+            if !matches!(fault, Fault::Move | Fault::BitFlip) {
+                *self.counts.entry(fault).or_default() += 1;
+            }
             self.happen(fault, now_ms, nodes);
         }
         for (index, node) in nodes.iter_mut().enumerate() {
@@ -181,6 +235,8 @@ impl Faults {
             node.disk.cut_power_after(u64::MAX);
             node.disk.fail_sync_after(u64::MAX / 2);
             node.disk.fail_write_after(u64::MAX / 2);
+            node.disk.set_capacity_bytes(None);
+            node.power_ends_with_a_vote.store(false, Ordering::Relaxed);
         }
         self.restarts.clear();
         self.undone.drain(..).for_each(|(_, undo)| undo(nodes));
@@ -196,12 +252,27 @@ impl Faults {
         let all: u32 = Fault::ALL.iter().map(|(_, weight)| weight).sum();
         let mut left = self.random.random_range(0..all);
         for (fault, weight) in Fault::ALL {
+            let fault = match fault {
+                Fault::Outage if self.outage_ms == 0 => Fault::PowerLossOfAll,
+                fault => fault,
+            };
             match left.checked_sub(weight) {
                 Some(less) => left = less,
                 None => return fault,
             }
         }
         Fault::Kill
+    }
+
+    /// Nothing has power for a while. What was to be undone or started meanwhile is so right after it.
+    fn outage(&mut self, now_ms: u64, nodes: &mut [Node]) {
+        let ms = self.random.random_range(SHORTEST_OUTAGE_MS..=self.outage_ms);
+        self.trace.event("leap", &[ms], &[]);
+        self.time.leap(ms);
+        for index in 0..nodes.len() {
+            self.lose_power(index, now_ms + ms, nodes);
+        }
+        self.next_ms += ms;
     }
 
     fn happen(&mut self, fault: Fault, now_ms: u64, nodes: &mut [Node]) {
@@ -211,6 +282,44 @@ impl Faults {
             .event(fault.name(), &[nodes[index].id(), until_ms], &[]);
         match fault {
             Fault::PowerLoss => self.lose_power(index, now_ms, nodes),
+            Fault::Outage => self.outage(now_ms, nodes),
+            Fault::DiskFull => {
+                let room_bytes = self.random.random_range(0..128 << 10);
+                let node = &mut nodes[index];
+                node.disk
+                    .set_capacity_bytes(Some(node.disk.used_bytes() + room_bytes));
+                node.disk_may_fail = true;
+                let undo = move |nodes: &mut [Node]| nodes[index].disk.set_capacity_bytes(None);
+                self.undone.push((until_ms, Box::new(undo)));
+            }
+            Fault::Move => {
+                let to = nodes[index].id();
+                let shard = self.random.random_range(0..self.shards);
+                let placement = self.directory.placement(shard);
+                let leaving = self.random.random_range(0..placement.replicas.len());
+                let from = placement
+                    .replicas
+                    .iter()
+                    .nth(leaving)
+                    .map(|replica| replica.node());
+                if from.is_some_and(|from| self.directory.move_replica(shard, from, to)) {
+                    *self.counts.entry(Fault::Move).or_default() += 1;
+                }
+            }
+            Fault::DiskLost => {
+                let index = self.whose_disk(index, nodes);
+                nodes[index].lose_disk();
+                self.went_down(index, now_ms);
+            }
+            Fault::BitFlip => {
+                let index = self.whose_disk(index, nodes);
+                if nodes[index].is_running() {
+                    *self.counts.entry(Fault::BitFlip).or_default() += 1;
+                    nodes[index].kill();
+                    nodes[index].disk_may_be_damaged |= self.flip_a_bit(&nodes[index].disk);
+                    self.restarts.insert(index, now_ms);
+                }
+            }
             Fault::PowerLossOfAll => (0..nodes.len()).for_each(|index| self.lose_power(index, now_ms, nodes)),
             Fault::Kill => {
                 nodes[index].kill();
@@ -231,6 +340,18 @@ impl Faults {
                 nodes[index].disk_may_fail = true;
             }
             Fault::Freeze => nodes[index].frozen_until_ms = until_ms,
+            Fault::PowerCutAfterVote => {
+                let leader = self.some_leader(nodes).unwrap_or((index + 1) % nodes.len());
+                nodes[leader].frozen_until_ms = until_ms;
+                let voter = (leader + self.random.random_range(1..nodes.len())) % nodes.len();
+                nodes[voter].power_ends_with_a_vote.store(true, Ordering::Relaxed);
+                let undo = move |nodes: &mut [Node]| {
+                    nodes[voter]
+                        .power_ends_with_a_vote
+                        .store(false, Ordering::Relaxed);
+                };
+                self.undone.push((until_ms, Box::new(undo)));
+            }
             Fault::SlowDisk => {
                 let slow_ms = self.random.random_range(10..250);
                 nodes[index].slow_disk_ms.store(slow_ms, Ordering::Relaxed);
@@ -248,18 +369,62 @@ impl Faults {
         }
     }
 
+    /// The node whose disk may be harmed now: this one, unless another has not got over it yet.
+    fn whose_disk(&mut self, index: usize, nodes: &[Node]) -> usize {
+        let got_over = |harmed: &usize| self.directory.is_settled() && !nodes[*harmed].disk_may_be_damaged;
+        self.harmed_disk = self.harmed_disk.filter(|harmed| !got_over(harmed));
+        *self.harmed_disk.get_or_insert(index)
+    }
+
+    /// Flips a bit, as often as not near the end of the log. Returns whether there was one.
+    fn flip_a_bit(&mut self, disk: &FaultDisk) -> bool {
+        let paths = disk.paths();
+        let is_segment = |path: &&String| path.starts_with("log/") && path.ends_with(".wal");
+        let at_the_tail = self.random.random_bool(0.5);
+        let path = match at_the_tail {
+            true => paths.iter().rfind(is_segment),
+            false => paths.get(self.random.random_range(0..paths.len().max(1))),
+        };
+        let Some((path, content)) = path.and_then(|path| Some((path, disk.content(path)?))) else {
+            return false;
+        };
+        let written = content
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        if written == 0 {
+            return false;
+        }
+        let first = if at_the_tail {
+            written.saturating_sub(600)
+        } else {
+            0
+        };
+        let offset = self.random.random_range(first..written) as u64;
+        disk.flip_bit(path, offset, self.random.random_range(0..8))
+    }
+
     fn lose_power(&mut self, index: usize, now_ms: u64, nodes: &mut [Node]) {
         nodes[index].lose_power();
         self.went_down(index, now_ms);
     }
 
     fn harm_network(&mut self, fault: Fault, until_ms: u64, nodes: &[Node]) {
-        let ways = self.some_ways(fault, nodes.len() as u64);
+        let ways = match fault {
+            Fault::LeaderCutOff => self.ways_of_a_leader(nodes),
+            Fault::ShardCutOff => all_ways(nodes),
+            _ => self.some_ways(fault, nodes.len() as u64),
+        };
         let permille = self.random.random_range(5..250);
         let slow_ms = self.random.random_range(20..400);
         let cut = ways.clone();
+        let shard = self.random.random_range(0..self.shards);
         self.network.change(|conditions| match fault {
-            Fault::Partition | Fault::OneWayPartition => conditions.cut.extend(cut),
+            Fault::Partition | Fault::OneWayPartition | Fault::LeaderCutOff => conditions.cut.extend(cut),
+            Fault::ShardCutOff => {
+                let of_shard = cut.into_iter().map(|(from, to)| (from, to, shard));
+                conditions.cut_shards.extend(of_shard);
+            }
             Fault::Delay => conditions
                 .slow_ms
                 .extend(cut.into_iter().map(|way| (way, slow_ms))),
@@ -272,7 +437,10 @@ impl Faults {
         let network = self.network.clone();
         let undo = move |_: &mut [Node]| {
             network.change(|conditions| match fault {
-                Fault::Partition | Fault::OneWayPartition => conditions.cut.retain(|way| !ways.contains(way)),
+                Fault::Partition | Fault::OneWayPartition | Fault::LeaderCutOff => {
+                    conditions.cut.retain(|way| !ways.contains(way));
+                }
+                Fault::ShardCutOff => conditions.cut_shards.retain(|(_, _, cut)| *cut != shard),
                 Fault::Delay => conditions.slow_ms.retain(|way, _| !ways.contains(way)),
                 Fault::Loss => conditions.lost_permille = 0,
                 Fault::Duplication => conditions.doubled_permille = 0,
@@ -286,6 +454,21 @@ impl Faults {
             _ => until_ms,
         };
         self.undone.push((until_ms, Box::new(undo)));
+    }
+
+    /// A node that leads a shard, if any does.
+    fn some_leader(&mut self, nodes: &[Node]) -> Option<usize> {
+        let shard = self.random.random_range(0..self.shards);
+        nodes.iter().position(|node| node.leads(shard))
+    }
+
+    /// The ways between a leader and the other nodes.
+    fn ways_of_a_leader(&mut self, nodes: &[Node]) -> Vec<(u64, u64)> {
+        let leader = self.some_leader(nodes).map_or(1, |index| nodes[index].id());
+        let others = nodes.iter().map(Node::id).filter(|node| *node != leader);
+        others
+            .flat_map(|other| [(leader, other), (other, leader)])
+            .collect()
     }
 
     /// The ways between nodes that a fault of this kind is about.
@@ -302,4 +485,11 @@ impl Faults {
             .filter(|(from, to)| in_side(*from) != in_side(*to))
             .collect()
     }
+}
+
+/// All ways between two nodes.
+fn all_ways(nodes: &[Node]) -> Vec<(u64, u64)> {
+    let ids = || nodes.iter().map(Node::id);
+    let ways = ids().flat_map(|from| ids().map(move |to| (from, to)));
+    ways.filter(|(from, to)| from != to).collect()
 }

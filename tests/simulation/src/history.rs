@@ -136,6 +136,13 @@ impl History {
         self.state.lock().operations[number].without_effect
     }
 
+    /// What became of an operation; none when nobody knows.
+    pub fn outcome(&self, number: usize) -> Option<Outcome> {
+        let state = self.state.lock();
+        let answer = state.operations[number].answer.as_ref();
+        answer.map(|(_, outcome)| outcome.clone())
+    }
+
     /// A read was answered.
     pub fn read(&self, read: Read) {
         let position = [u64::from(read.shard), read.answer.position.log_index];

@@ -27,6 +27,7 @@ mod router;
 
 pub mod check;
 pub mod client;
+pub mod directory;
 pub mod faults;
 pub mod history;
 pub mod network;

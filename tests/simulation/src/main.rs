@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use holdfast_simulation::faults::Fault;
 use holdfast_simulation::plan::Plan;
 use holdfast_simulation::run::{Report, run};
 use serde_json::json;
@@ -118,6 +119,7 @@ impl Sum {
             ("snapshots_sent", network.snapshots),
             ("snapshots_broken", network.broken_snapshots),
             ("disk_deaths", report.disk_deaths),
+            ("damaged_disks", report.damaged_disks),
         ];
         for (name, count) in counts {
             *self.counts.entry(name).or_default() += count;
@@ -156,7 +158,7 @@ impl Sum {
                 ensure!(*count > 0, "in {} runs there was no {name}", self.runs);
             }
             ensure!(
-                self.faults.len() == 16,
+                self.faults.len() == Fault::ALL.len(),
                 "some faults never happened: {:?}",
                 self.faults
             );

@@ -41,6 +41,8 @@ pub struct Conditions {
     pub cut: BTreeSet<(u64, u64)>,
     /// Ways that take longer, by so many milliseconds.
     pub slow_ms: BTreeMap<(u64, u64), u64>,
+    /// Ways on which nothing of one shard arrives: (from, to, shard). The other shards are as well as ever.
+    pub cut_shards: BTreeSet<(u64, u64, u32)>,
     /// Of a thousand messages so many are lost.
     pub lost_permille: u32,
     /// Of a thousand messages between Raft replicas so many arrive twice. The second comes from a connection that broke, so
@@ -119,6 +121,18 @@ enum Content {
     Chunk(mpsc::UnboundedSender<Chunk>, Chunk),
 }
 
+impl Content {
+    /// The shard that a question is for.
+    fn shard(&self) -> Option<u32> {
+        match self {
+            Content::Question(Question::Ask { shard, .. } | Question::Snapshot { shard, .. }, _) => {
+                Some(*shard)
+            }
+            Content::Answer(..) | Content::Chunk(..) => None,
+        }
+    }
+}
+
 struct Envelope {
     from: u64,
     to: u64,
@@ -190,12 +204,13 @@ impl Network {
         let state = self.state.lock();
         let Conditions {
             cut,
+            cut_shards,
             slow_ms,
             lost_permille,
             reordering,
             ..
         } = &state.conditions;
-        !cut.is_empty() || !slow_ms.is_empty() || *lost_permille > 0 || *reordering
+        !cut.is_empty() || !cut_shards.is_empty() || !slow_ms.is_empty() || *lost_permille > 0 || *reordering
     }
 
     /// What it did so far.
@@ -264,7 +279,10 @@ impl Network {
             counts,
             ..
         } = &mut *state;
-        let lost = conditions.cut.contains(&(from, to)) || happens(random, conditions.lost_permille);
+        let cut_shard = |shard| conditions.cut_shards.contains(&(from, to, shard));
+        let lost = conditions.cut.contains(&(from, to))
+            || content.shard().is_some_and(cut_shard)
+            || happens(random, conditions.lost_permille);
         if lost {
             counts.lost += 1;
             return false;

@@ -1,8 +1,10 @@
 //! One node: real shards on a simulated machine. It has a runtime and a time of its own, so a crash is dropping them.
 
-use std::collections::BTreeMap;
+mod boot;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,13 +12,14 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use holdfast_ledger::{LedgerOptions, Query, QueryReply};
+use holdfast_ledger::{Query, QueryReply};
 use holdfast_shard::{
-    Freshness, Host, PeerMessageError, PeerTransport, ShardHandle, ShardOptions, ShardStores, Threads,
-    TransportError, seeded, start_on,
+    Freshness, GivenVote, Host, PeerMessageError, PeerTransport, ReplicaId, Role, ShardHandle, ShardOptions,
+    ShardStores, StartError, Step, Target, Threads, TransportError, seeded,
 };
 use holdfast_storage::{
-    ChangeLog, ChangeLogOptions, Disk, FaultDisk, Log, LogOptions, SnapshotStore, Writer,
+    ChangeLog, ChangeLogError, ChangeLogOptions, Disk, FaultDisk, GroupId, Log, LogError, LogOptions,
+    SnapshotError, SnapshotStore, Writer,
 };
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
@@ -25,6 +28,7 @@ use tokio::runtime::{Builder, RngSeed, Runtime, UnhandledPanic};
 use tokio::task::LocalSet;
 
 use crate::check::Kept;
+use crate::directory::Directory;
 use crate::network::{Channel, Network, Question, Reply};
 use crate::orders::Orders;
 use crate::plan::Plan;
@@ -32,6 +36,7 @@ use crate::record::Record;
 use crate::requests;
 use crate::tail;
 use crate::time::NodeClock;
+use boot::{Boot, is_damage, replica};
 
 /// How long a snapshot's sender waits between two chunks.
 const CHUNK_PAUSE: Duration = Duration::from_millis(1);
@@ -50,13 +55,33 @@ pub struct Node {
     pub disk: FaultDisk,
     /// Additional milliseconds that a sync takes.
     pub slow_disk_ms: Arc<AtomicU64>,
+    /// Whether its power is cut at the first change of its disk after it gave a vote.
+    pub power_ends_with_a_vote: Arc<AtomicBool>,
     /// Until when its process does not run, in milliseconds since the beginning.
     pub frozen_until_ms: u64,
     /// Whether its disk was told to fail it since it last lost power, so that it may stop by itself.
     pub disk_may_fail: bool,
+    /// Whether bits of its disk were flipped that nobody has found yet.
+    pub disk_may_be_damaged: bool,
+    directory: Directory,
+    /// The replicas that it has, by shard: their generations. As durable as a node's own facts are: gone with the disk.
+    seats: Seats,
     boots: u64,
+    disks: u64,
     steps: u64,
     running: Option<Running>,
+}
+
+/// The generation of the replica that a node has of each shard.
+type Seats = Arc<Mutex<BTreeMap<u32, u32>>>;
+
+/// Why a process cannot go on.
+#[derive(Debug, Clone)]
+pub struct Death {
+    /// The reason that it gave.
+    pub why: String,
+    /// Whether it found bytes on its disk that are not what was written.
+    pub is_damage: bool,
 }
 
 /// What of a node can be asked.
@@ -74,7 +99,7 @@ struct Running {
     local: LocalSet,
     runtime: Runtime,
     services: Shared,
-    died: Arc<Mutex<Option<String>>>,
+    died: Arc<Mutex<Option<Death>>>,
     behind_ms: u64,
 }
 
@@ -87,8 +112,11 @@ impl Node {
         network: Network,
         record: Record,
         cursors: tail::Cursors,
+        directory: Directory,
     ) -> Self {
         let seed = plan.seed_for("node", id);
+        let founded = (0..plan.shards).filter(|_| id <= plan.nodes);
+        let seats = Arc::new(Mutex::new(founded.map(|shard| (shard, 0)).collect()));
         Self {
             id,
             seed,
@@ -99,9 +127,14 @@ impl Node {
             clock,
             disk: FaultDisk::new(seed),
             slow_disk_ms: Arc::default(),
+            power_ends_with_a_vote: Arc::default(),
             frozen_until_ms: 0,
             disk_may_fail: false,
+            disk_may_be_damaged: false,
+            directory,
+            seats,
             boots: 0,
+            disks: 0,
             steps: 0,
             running: None,
         }
@@ -142,13 +175,19 @@ impl Node {
             host_clock: self.clock.clone(),
             disk: self.disk.clone(),
             slow_disk_ms: Arc::clone(&self.slow_disk_ms),
+            votes: self.votes(),
+            directory: self.directory.clone(),
+            seats: Arc::clone(&self.seats),
             services: Arc::clone(&services),
             died: Arc::clone(&died),
         };
         local.spawn_local(async move {
             let died = Arc::clone(&boot.died);
             if let Err(error) = boot.run().await {
-                died.lock().get_or_insert(format!("it did not start: {error:#}"));
+                died.lock().get_or_insert(Death {
+                    why: format!("it did not start: {error:#}"),
+                    is_damage: is_damage(&error),
+                });
             }
         });
         self.running = Some(Running {
@@ -167,6 +206,7 @@ impl Node {
         let seed = self
             .seed
             .wrapping_add(self.steps.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let votes = self.votes();
         let Some(running) = &mut self.running else {
             self.network.deliver(self.id, None);
             return;
@@ -176,14 +216,14 @@ impl Node {
             return;
         }
         let behind = Duration::from_millis(std::mem::take(&mut running.behind_ms));
-        let (id, network, disk, services) = (self.id, &self.network, &self.disk, &running.services);
+        let (id, network, services) = (self.id, &self.network, &running.services);
         let step = async {
             if !behind.is_zero() {
                 tokio::time::advance(behind).await;
             }
             network.deliver(
                 id,
-                Some(&mut |question, reply| receive(services, disk, question, reply)),
+                Some(&mut |question, reply| receive(services, &votes, question, reply)),
             );
             tokio::time::sleep(Duration::from_millis(1)).await;
         };
@@ -191,8 +231,24 @@ impl Node {
         running.runtime.block_on(step);
     }
 
+    fn votes(&self) -> Votes {
+        Votes {
+            node: self.id,
+            record: self.record.clone(),
+            disk: self.disk.clone(),
+            seats: Arc::clone(&self.seats),
+            power_ends: Arc::clone(&self.power_ends_with_a_vote),
+        }
+    }
+
+    /// Whether it leads a shard, as far as it knows.
+    pub fn leads(&self, shard: u32) -> bool {
+        let role = self.inspect(|shards| shards.get(&shard).map(|shard| shard.status().role));
+        role.flatten() == Some(Role::Leader)
+    }
+
     /// Why its process cannot go on, if that is so.
-    pub fn died(&self) -> Option<String> {
+    pub fn died(&self) -> Option<Death> {
         self.running
             .as_ref()
             .and_then(|running| running.died.lock().clone())
@@ -213,6 +269,26 @@ impl Node {
         self.kill();
         self.disk = self.disk.crash();
         self.disk_may_fail = false;
+        self.power_ends_with_a_vote.store(false, Ordering::Relaxed);
+    }
+
+    /// It stops, and an empty disk takes the place of its own. Its replicas know nothing any more, so it gets others.
+    pub fn lose_disk(&mut self) {
+        self.lose_power();
+        self.disks += 1;
+        self.disk = FaultDisk::new(self.seed.wrapping_add(self.disks));
+        self.disk_may_be_damaged = false;
+        self.seats.lock().clear();
+        self.directory.replace_disk(self.id);
+    }
+
+    /// Whether it has exactly the replicas that the directory wants it to have.
+    pub fn has_its_replicas(&self) -> bool {
+        let seats = self.seats.lock();
+        (0..self.plan.shards).all(|shard| {
+            let wanted = self.directory.runs(shard, self.id);
+            wanted.map(|replica| replica.generation) == seats.get(&shard).copied()
+        })
     }
 
     /// Asks its shards something, at its own time. None when they do not run.
@@ -265,97 +341,6 @@ impl Node {
     }
 }
 
-/// What a process needs to come up.
-struct Boot {
-    node: u64,
-    seed: u64,
-    plan: Arc<Plan>,
-    network: Network,
-    record: Record,
-    cursors: tail::Cursors,
-    host_clock: NodeClock,
-    disk: FaultDisk,
-    slow_disk_ms: Arc<AtomicU64>,
-    services: Shared,
-    died: Arc<Mutex<Option<String>>>,
-}
-
-impl Boot {
-    async fn run(self) -> Result<()> {
-        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let log_options = LogOptions {
-            segment_bytes: 256 << 10,
-            max_record_bytes: 96 << 10,
-            cache_bytes_per_group: self.plan.log_cache_bytes,
-            writer: Writer::Caller,
-        };
-        let (log, _) = Log::open(Arc::clone(&disk), log_options).context("log")?;
-        let syncing = sync_disk(log.clone(), self.seed, Arc::clone(&self.slow_disk_ms));
-        tokio::task::spawn_local(syncing);
-        for shard in 0..self.plan.shards {
-            let handle = self.start_shard(shard, &log, &disk).await?;
-            let (died, fatal) = (Arc::clone(&self.died), handle.fatal());
-            tokio::task::spawn_local(async move {
-                let why = fatal.await;
-                died.lock().get_or_insert(why);
-            });
-            let reader = tail::follow(
-                self.node,
-                shard,
-                handle.changes().context("it has no replica")?,
-                self.cursors.clone(),
-                self.record.clone(),
-            );
-            tokio::task::spawn_local(reader);
-            self.services.lock().shards.insert(shard, handle);
-        }
-        let handles: Vec<ShardHandle> = self.services.lock().shards.values().cloned().collect();
-        let orders = Orders::new(handles.into());
-        for shard in 0..self.plan.shards {
-            let orders = orders.clone();
-            tokio::task::spawn_local(async move { orders.resolve(shard).await });
-        }
-        self.services.lock().orders = Some(orders);
-        Ok(())
-    }
-
-    async fn start_shard(&self, shard: u32, log: &Log, disk: &Arc<dyn Disk>) -> Result<ShardHandle> {
-        let change_options = ChangeLogOptions {
-            segment_bytes: 128 << 10,
-            max_record_bytes: 96 << 10,
-            index_every_bytes: 8 << 10,
-        };
-        let stores = ShardStores {
-            log: log.clone(),
-            group: shard,
-            snapshots: SnapshotStore::open(Arc::clone(disk), shard).context("snapshots")?,
-            changes: ChangeLog::open(Arc::clone(disk), shard, change_options)
-                .context("changes")?
-                .0,
-        };
-        let founders = (1..=self.plan.nodes).collect();
-        let options = ShardOptions {
-            max_entry_commands: 32,
-            max_entry_bytes: 16 << 10,
-            snapshot_every_entries: self.plan.snapshot_every_entries,
-            keep_entries_for_laggards: self.plan.keep_entries_for_laggards,
-            snapshot_chunk_bytes: 512,
-            ..ShardOptions::new(shard, self.node, founders, LedgerOptions::default())
-        };
-        let host = Host {
-            wall_clock: self.host_clock.wall_clock(),
-            threads: Threads::Caller,
-            observer: Some(self.record.observer(self.node, shard)),
-        };
-        let wire = Wire {
-            node: self.node,
-            network: self.network.clone(),
-            disk: self.disk.clone(),
-        };
-        Ok(start_on(host, options, stores, Arc::new(wire)).await?)
-    }
-}
-
 /// Does what a log's writer thread would: takes all that waits, writes and syncs it, after the time a disk takes.
 async fn sync_disk(log: Log, seed: u64, slow_disk_ms: Arc<AtomicU64>) {
     let mut random = SmallRng::seed_from_u64(seed);
@@ -371,8 +356,34 @@ fn unknown(error: PeerMessageError) -> TransportError {
     TransportError::Unknown(error.to_string())
 }
 
+/// Notes the votes that a node gives, and may cut its power right after one.
+#[derive(Clone)]
+struct Votes {
+    node: u64,
+    record: Record,
+    disk: FaultDisk,
+    seats: Seats,
+    power_ends: Arc<AtomicBool>,
+}
+
+impl Votes {
+    /// A message with this vote leaves the node.
+    fn given(&self, shard: u32, vote: Option<GivenVote>) {
+        let generation = self.seats.lock().get(&shard).copied();
+        let (Some(vote), Some(generation)) = (vote.filter(|_| self.disk.has_power()), generation) else {
+            return;
+        };
+        self.record
+            .vote_given(replica(self.node, generation), shard, vote);
+        if self.power_ends.swap(false, Ordering::Relaxed) {
+            self.disk.cut_power_after(0);
+        }
+    }
+}
+
 /// Takes a message and sees to its answer.
-fn receive(services: &Shared, disk: &FaultDisk, question: Question, reply: Reply) {
+fn receive(services: &Shared, votes: &Votes, question: Question, reply: Reply) {
+    let disk = &votes.disk;
     let number = match &question {
         Question::Ask { shard, .. } | Question::Snapshot { shard, .. } => *shard,
     };
@@ -393,8 +404,10 @@ fn receive(services: &Shared, disk: &FaultDisk, question: Question, reply: Reply
         } => {
             // Handed over before the next message is looked at; only the answer is waited for.
             let answer = shard.handle_raft(payload);
+            let votes = votes.clone();
             tokio::task::spawn_local(async move {
                 let answer = answer.await.map_err(unknown);
+                votes.given(number, answer.as_deref().ok().and_then(GivenVote::in_answer));
                 reply.send(Some(&disk), answer);
             });
         }
@@ -421,9 +434,8 @@ fn receive(services: &Shared, disk: &FaultDisk, question: Question, reply: Reply
 
 /// A replica's way to its peers.
 struct Wire {
-    node: u64,
     network: Network,
-    disk: FaultDisk,
+    votes: Votes,
 }
 
 impl Wire {
@@ -434,10 +446,13 @@ impl Wire {
         shard: u32,
         payload: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        if !self.disk.has_power() {
+        if !self.votes.disk.has_power() {
             return Box::pin(std::future::pending());
         }
-        self.network.ask((self.node, to), channel, shard, payload)
+        if channel == Channel::Raft {
+            self.votes.given(shard, GivenVote::in_request(&payload));
+        }
+        self.network.ask((self.votes.node, to), channel, shard, payload)
     }
 }
 
@@ -453,10 +468,10 @@ impl PeerTransport for Wire {
         header: Bytes,
         mut data: BoxStream<'static, Result<Bytes, std::io::Error>>,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        if !self.disk.has_power() {
+        if !self.votes.disk.has_power() {
             return Box::pin(std::future::pending());
         }
-        let (mut way, answer) = self.network.open_snapshot((self.node, to), shard, header);
+        let (mut way, answer) = self.network.open_snapshot((self.votes.node, to), shard, header);
         Box::pin(async move {
             let sending = async move {
                 while let Some(chunk) = data.next().await {

@@ -1,5 +1,6 @@
 //! What a run looks like; drawn from its seed.
 
+use holdfast_ledger::LedgerOptions;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -9,8 +10,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub struct Plan {
     /// Where everything comes from.
     pub seed: u64,
-    /// 3 or 5.
+    /// 3 or 5: each shard has a replica on so many nodes, in the beginning on the first ones.
     pub nodes: u64,
+    /// Nodes that have no replicas in the beginning.
+    pub spare_nodes: u64,
     /// Shards on each node.
     pub shards: u32,
     /// Clients that work at once.
@@ -25,13 +28,51 @@ pub struct Plan {
     pub keep_entries_for_laggards: u64,
     /// Small or nothing, so that the log is read from disk.
     pub log_cache_bytes: usize,
+    /// Sometimes with windows so short that an outage outlasts them.
+    pub ledger: LedgerOptions,
+    /// The longest outage of all nodes, in milliseconds; 0: there is none.
+    pub outage_ms: u64,
+    /// Whether clients sometimes send hundreds of commands at once.
+    pub crowds: bool,
+    /// Most commands of an entry.
+    pub max_entry_commands: usize,
+    /// Most bytes of commands in an entry.
+    pub max_entry_bytes: usize,
+    /// Most bytes of a record in the log; of one in the change log twice as many.
+    pub max_record_bytes: u32,
 }
+
+/// Longer than a client goes on with one operation.
+const SHORT_WINDOW_MS: u64 = 15_000;
 
 impl Plan {
     /// The run of a seed.
     pub fn new(seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
+        let mut more = SmallRng::seed_from_u64(seed ^ 0x5eed);
+        let crowds = more.random_bool(0.3);
+        let short = more.random_bool(0.5);
+        let windows = |ms: u64| match short {
+            true => LedgerOptions {
+                operation_window_ms: ms,
+                closed_retention_ms: ms,
+                shipped_retention_ms: 3 * ms,
+                ..LedgerOptions::default()
+            },
+            false => LedgerOptions::default(),
+        };
         Self {
+            ledger: windows(more.random_range(SHORT_WINDOW_MS..4 * SHORT_WINDOW_MS)),
+            outage_ms: match more.random_range(0..3) {
+                0 => 0,
+                1 => 2 * SHORT_WINDOW_MS,
+                _ => 36 * 3_600_000,
+            },
+            crowds,
+            max_entry_commands: if crowds { 1_024 } else { 32 },
+            max_entry_bytes: if crowds { 256 << 10 } else { 16 << 10 },
+            max_record_bytes: if crowds { 512 << 10 } else { 64 << 10 },
+            spare_nodes: SmallRng::seed_from_u64(seed ^ 0x5ba4e).random_range(0..=2),
             seed,
             nodes: if random.random_bool(0.8) { 3 } else { 5 },
             shards: random.random_range(1..=3),
@@ -42,6 +83,11 @@ impl Plan {
             keep_entries_for_laggards: random.random_range(1..60),
             log_cache_bytes: if random.random_bool(0.3) { 0 } else { 64 << 10 },
         }
+    }
+
+    /// All nodes.
+    pub fn all_nodes(&self) -> u64 {
+        self.nodes + self.spare_nodes
     }
 
     /// A seed for one part of the run.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holdfast_ledger::{Change, Entry, encode_entry};
-use holdfast_shard::EntryObserver;
+use holdfast_shard::{EntryObserver, GivenVote, ReplicaId};
 use parking_lot::Mutex;
 
 use crate::time::{EPOCH_MS, TrueTime};
@@ -38,6 +38,8 @@ struct State {
     changes: BTreeMap<u32, BTreeMap<u64, Change>>,
     /// When a clock was wrong and others could not be asked.
     disputed_ms: BTreeSet<u64>,
+    /// The last vote that each replica told a peer, by replica and shard.
+    votes: BTreeMap<(ReplicaId, u32), GivenVote>,
     applied: u64,
     tailed: u64,
     violations: BTreeSet<String>,
@@ -114,6 +116,24 @@ impl Record {
             }
         };
         state.violations.extend(wrong);
+    }
+
+    /// A replica told a peer that it gave its vote.
+    pub fn vote_given(&self, replica: ReplicaId, shard: u32, vote: GivenVote) {
+        let mut state = self.state.lock();
+        let last = state.votes.entry((replica, shard)).or_insert(vote);
+        *last = vote.max(*last);
+    }
+
+    /// A replica starts with this vote in its log: the last one that it told a peer, or a later one.
+    pub fn vote_found(&self, replica: ReplicaId, shard: u32, found: Option<GivenVote>) {
+        let mut state = self.state.lock();
+        let told = state.votes.get(&(replica, shard)).copied();
+        if found < told {
+            state.violations.insert(format!(
+                "replica {replica} gave {told:?} in shard {shard} and knows only {found:?} after it lost power"
+            ));
+        }
     }
 
     /// Right now a minority of clocks is wrong and some of the right ones cannot be asked. Then log time may be late, and holds

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt as _;
-use holdfast_shard::ReplicaStatus;
+use holdfast_ledger::LedgerOptions;
+use holdfast_shard::{ReplicaStatus, Role};
 use tokio::runtime::{Builder, RngSeed, Runtime, UnhandledPanic};
 use tokio::task::LocalSet;
 
 use crate::check::{self, Checked, Kept};
 use crate::client::{Client, Work};
+use crate::directory::Directory;
 use crate::faults::Faults;
 use crate::history::History;
 use crate::network::{CLIENTS, Counts, Network};
@@ -52,6 +54,8 @@ pub struct Report {
     pub applied: u64,
     /// Processes that ended because their disk failed.
     pub disk_deaths: u64,
+    /// Disks that were replaced because a start found bytes that nobody wrote.
+    pub damaged_disks: u64,
     /// How long after the faults the last shard served again, in milliseconds.
     pub recovery_ms: u64,
 }
@@ -66,16 +70,21 @@ pub struct Run {
     pub history: History,
     /// What each node held in the end, by shard.
     pub kept: BTreeMap<u32, BTreeMap<u64, Kept>>,
+    /// The settings of every ledger.
+    pub ledger: LedgerOptions,
 }
 
 /// The simulated world.
 struct World {
     plan: Arc<Plan>,
     time: TrueTime,
+    /// Milliseconds in which something ran.
+    lived_ms: u64,
     trace: Trace,
     network: Network,
     record: Record,
     history: History,
+    directory: Directory,
     nodes: Vec<Node>,
     faults: Faults,
     clients: Clients,
@@ -109,6 +118,7 @@ pub fn run(plan: Plan, shown: bool) -> Result<Run> {
         record: world.record,
         history: world.history,
         kept: world.kept,
+        ledger: world.plan.ledger.clone(),
     })
 }
 
@@ -120,7 +130,8 @@ impl World {
         let network = Network::new(plan.seed_for("network", 0), time.clone(), trace.clone());
         let record = Record::new(time.clone(), trace.clone());
         let cursors = Cursors::default();
-        let nodes = (1..=plan.nodes).map(|id| {
+        let directory = Directory::new(plan.nodes, plan.shards);
+        let nodes = (1..=plan.all_nodes()).map(|id| {
             let right_ms = (plan.seed_for("clock", id) % 41) as i64 - 20;
             Node::new(
                 id,
@@ -129,19 +140,28 @@ impl World {
                 network.clone(),
                 record.clone(),
                 cursors.clone(),
+                directory.clone(),
             )
         });
         let nodes = nodes.collect();
         let history = History::new(trace.clone());
         let clients = Clients::new(&plan, &time, &network, &history)?;
         Ok(Self {
-            faults: Faults::new(&plan, network.clone(), trace.clone()),
+            faults: Faults::new(
+                &plan,
+                time.clone(),
+                network.clone(),
+                trace.clone(),
+                directory.clone(),
+            ),
             plan,
             time,
+            lived_ms: 0,
             trace,
             network,
             record,
             history,
+            directory,
             nodes,
             clients,
             kept: BTreeMap::new(),
@@ -152,15 +172,23 @@ impl World {
     /// One millisecond passes everywhere.
     fn step(&mut self, faults: bool) -> Result<()> {
         self.time.pass();
+        self.lived_ms += 1;
+        self.faults.act(self.time.now_ms(), &mut self.nodes, faults)?;
         let now_ms = self.time.now_ms();
-        self.faults.act(now_ms, &mut self.nodes, faults)?;
         for (index, node) in self.nodes.iter_mut().enumerate() {
             node.step(now_ms);
             if !node.disk.has_power() {
                 node.lose_power();
                 self.faults.went_down(index, now_ms);
-            } else if let Some(why) = node.died() {
-                ensure!(node.disk_may_fail, "node {} died: {why}", node.id());
+            } else if let Some(death) = node.died().filter(|death| death.is_damage) {
+                ensure!(node.disk_may_be_damaged, "node {}: {}", node.id(), death.why);
+                self.report.damaged_disks += 1;
+                // The real node asks the others first whether they do without its data; here they do.
+                node.lose_disk();
+                self.faults.went_down(index, now_ms);
+            } else if let Some(death) = node.died() {
+                let explained = node.disk_may_fail || node.disk_may_be_damaged;
+                ensure!(explained, "node {} died: {}", node.id(), death.why);
                 self.report.disk_deaths += 1;
                 // The process ends; what its page cache holds may differ from what is on disk.
                 match now_ms % 2 {
@@ -179,7 +207,7 @@ impl World {
     }
 
     fn live(&mut self) -> Result<()> {
-        while self.time.now_ms() < self.plan.faults_ms {
+        while self.lived_ms < self.plan.faults_ms {
             self.step(true)?;
         }
         self.faults.end(&mut self.nodes);
@@ -231,13 +259,15 @@ impl World {
         let statuses = self.nodes.iter().filter_map(|node| {
             node.inspect(|shards| shards.values().map(|shard| shard.status()).collect::<Vec<_>>())
         });
-        statuses.flatten().collect()
+        let here = |status: &ReplicaStatus| status.role != Role::Absent;
+        statuses.flatten().filter(here).collect()
     }
 
     /// All replicas have applied the same and nothing is due.
     fn settled(&self) -> bool {
         let statuses = self.statuses();
-        if statuses.len() != (self.plan.nodes * u64::from(self.plan.shards)) as usize {
+        let placed = self.directory.is_settled() && self.nodes.iter().all(Node::has_its_replicas);
+        if !placed || statuses.len() != (self.plan.nodes * u64::from(self.plan.shards)) as usize {
             return false;
         }
         (0..self.plan.shards).all(|shard| {
@@ -263,13 +293,15 @@ impl World {
         let mut failures = Vec::new();
         let mut replayed = BTreeMap::new();
         for shard in 0..self.plan.shards {
+            let directory = &self.directory;
             let kept: Result<BTreeMap<u64, Kept>> = self
                 .nodes
                 .iter_mut()
+                .filter(|node| directory.runs(shard, node.id()).is_some())
                 .map(|node| Ok((node.id(), node.kept(shard)?)))
                 .collect();
             let kept = self.kept.entry(shard).or_insert(kept?);
-            match check::shard(shard, &self.record, &self.history, kept) {
+            match check::shard(shard, &self.plan.ledger, &self.record, &self.history, kept) {
                 Ok((checked, ledger)) => {
                     add(&mut self.report.checked, checked);
                     replayed.insert(shard, ledger);
@@ -278,7 +310,7 @@ impl World {
             }
         }
         if failures.is_empty() {
-            match check::orders(&self.history.orders(), &replayed) {
+            match check::orders(&self.history.orders(), &replayed, &self.plan.ledger) {
                 Ok(orders) => self.report.checked.orders += orders,
                 Err(wrong) => failures.extend(wrong),
             }
@@ -293,7 +325,7 @@ impl World {
 
         let report = &mut self.report;
         report.operations = operations.len() as u64;
-        report.simulated_ms = self.time.now_ms();
+        report.simulated_ms = self.lived_ms;
         report.digest = self.trace.digest();
         report.events = self.trace.events();
         report.network = self.network.counts();

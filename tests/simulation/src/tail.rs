@@ -24,9 +24,12 @@ pub async fn follow(node: u64, shard: u32, changes: ChangeReader, cursors: Curso
         }
         let read = match changes.read(last + 1, READ_BYTES) {
             Ok(read) => read,
+            // A replica takes a snapshot only after the changes before it, so none of them is ever missing.
             Err(ChangeReadError::NotHere { first_seq }) => {
-                cursors.0.lock().insert((node, shard), first_seq - 1);
-                continue;
+                record.violation(format!(
+                    "node {node} lost the changes of shard {shard} before {first_seq}; its reader was at {last}"
+                ));
+                return;
             }
             // The disk failed, and the node is about to learn it.
             Err(_) => return,

@@ -22,6 +22,11 @@ impl TrueTime {
     pub fn pass(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// So much time passes in which nothing runs.
+    pub fn leap(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
 }
 
 /// A node's clock: true time and an error.

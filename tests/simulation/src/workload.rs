@@ -1,5 +1,9 @@
 //! What clients do: shops that sell, warehouses that receive and ship, and readers.
 
+mod crowd;
+mod planning;
+mod reuse;
+
 use holdfast_ledger::{
     Action, Bucket, Disposition, Query, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku, Source,
     Sourcing, StorefrontId, Success, WarehouseId,
@@ -22,7 +26,13 @@ const ORDER_SKUS: u32 = 2;
 /// Longer than any run: such a hold does not end by itself.
 const LONG_TTL_MS: u64 = 20 * 24 * 3_600_000;
 
+/// Whether some orders over several shards take what there is.
+const BEST_EFFORT_ORDERS: bool = true;
+
 const WAREHOUSES: [&str; 2] = ["north", "south"];
+
+/// One in so many things that a client does is a crowd, where there are crowds.
+const CROWD_EVERY: u32 = 400;
 
 /// A client remembers so many reservations.
 const REMEMBERED: usize = 12;
@@ -34,6 +44,10 @@ pub(crate) fn name<T, E: std::fmt::Debug>(name: Result<T, E>) -> T {
 /// The simple SKU of a shard with this number.
 pub fn simple_sku(shard: u32, number: u32) -> Sku {
     name(Sku::new(format!("simple-{shard}-{number}")))
+}
+
+fn is_simple(sku: &Sku) -> bool {
+    sku.as_str().starts_with("simple-")
 }
 
 fn busy_sku(shard: u32, number: u32) -> Sku {
@@ -64,12 +78,19 @@ fn web() -> StorefrontId {
 
 impl Client {
     pub(crate) async fn do_something(&mut self) {
+        if self.plan.crowds && self.random.random_range(0..CROWD_EVERY) == 0 {
+            self.crowd().await;
+            return;
+        }
         match self.random.random_range(0..100) {
-            0..20 => self.read().await,
-            20..45 => self.simple().await,
-            45..60 => self.stock().await,
-            60..72 => self.reserve().await,
-            72..80 => self.order().await,
+            0..18 => self.read().await,
+            18..40 => self.simple().await,
+            40..53 => self.stock().await,
+            53..57 => self.plan_stock().await,
+            57..61 => self.transfer().await,
+            61..72 => self.reserve().await,
+            72..79 => self.order().await,
+            79..82 => self.use_an_id_again().await,
             _ => self.move_on().await,
         }
     }
@@ -170,7 +191,10 @@ impl Client {
             storefront: web(),
             lines,
             ttl_ms,
-            mode: ReserveMode::AllOrNothing,
+            mode: match self.random.random_bool(0.75) || !BEST_EFFORT_ORDERS {
+                true => ReserveMode::AllOrNothing,
+                false => ReserveMode::BestEffort,
+            },
             sourcing: Sourcing::AsGiven,
         };
         let patience_ms = self.patience_ms();
@@ -279,7 +303,12 @@ impl Client {
         if self.orders.is_empty() {
             return;
         }
-        let (shard, reservation_id) = self.orders[self.random.random_range(0..self.orders.len())];
+        // Often the newest one: a node that has not heard of it must not answer for it.
+        let number = match self.random.random_bool(0.4) {
+            true => self.orders.len() - 1,
+            false => self.random.random_range(0..self.orders.len()),
+        };
+        let (shard, reservation_id) = self.orders[number];
         let lines = Vec::new();
         let action = match self.random.random_range(0..12) {
             0..5 => Action::Commit { reservation_id },

@@ -18,7 +18,7 @@ fn a_run() -> Run {
 
 /// What the checks say of shard 0 now.
 fn wrong(run: &Run, kept: &BTreeMap<u64, Kept>) -> String {
-    match check::shard(0, &run.record, &run.history, kept) {
+    match check::shard(0, &run.ledger, &run.record, &run.history, kept) {
         Ok(_) => String::new(),
         Err(wrong) => wrong.join("\n"),
     }
@@ -122,13 +122,28 @@ fn a_lost_change_and_another_ledger_are_found() {
     let run = a_run();
     let mut kept = run.kept[&0].clone();
     kept.get_mut(&1).unwrap().changes.remove(3);
-    assert!(wrong(&run, &kept).contains("has a gap or a duplicate"));
+    assert!(wrong(&run, &kept).contains("a gap or a duplicate"));
+    let mut kept = run.kept[&0].clone();
+    kept.get_mut(&1).unwrap().changes.pop();
+    assert!(wrong(&run, &kept).contains("that it names as its last"));
     let mut kept = run.kept[&0].clone();
     kept.get_mut(&2).unwrap().digest[0] ^= 1;
     assert!(wrong(&run, &kept).contains("is not that of the log"));
     let mut kept = run.kept[&0].clone();
     kept.get_mut(&1).unwrap().changes[3].log_time_ms += 1;
     assert!(wrong(&run, &kept).contains("that the log does not make"));
+}
+
+/// Other nodes have them, and readers got them before: that does not bring them back to the replica that lost them.
+#[test]
+fn a_replica_whose_changes_begin_after_the_first_is_found() {
+    let run = a_run();
+    let mut kept = run.kept[&0].clone();
+    let loser = kept.get_mut(&1).unwrap();
+    loser.changes.drain(..10);
+    loser.first_seq = 11;
+    let wrong = wrong(&run, &kept);
+    assert!(wrong.contains("begin at 11: those before are lost"), "{wrong}");
 }
 
 #[test]

@@ -27,6 +27,10 @@ pub enum Fault {
     DiskFull,
     /// A byte of a node's log is another one when it starts.
     LogDamaged,
+    /// A byte of the last batch that a node confirmed is another one when it starts.
+    LastBatchDamaged,
+    /// A byte of a node's change history is another one when it starts.
+    HistoryDamaged,
     /// Each node is asked to stop and started again, one after another.
     RollingRestart,
     /// Between nodes some connections break and some bytes come late, again and again.
@@ -61,7 +65,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::LeaderKilled,
         Self::FollowerKilled,
         Self::AllKilled,
@@ -73,6 +77,8 @@ impl Fault {
         Self::ConnectionsBroken,
         Self::DiskFull,
         Self::LogDamaged,
+        Self::LastBatchDamaged,
+        Self::HistoryDamaged,
         Self::RollingRestart,
         Self::ConnectionsFlaky,
         Self::PacketsLost,

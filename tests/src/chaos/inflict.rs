@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::{Fault, moves};
 use crate::load::Crowd;
-use crate::{Cluster, Network};
+use crate::{Cluster, Network, Region};
 
 /// Grants that have to come while the fault lasts, where a majority is left.
 const GRANTS_MEANWHILE: u64 = 100;
@@ -96,7 +96,9 @@ impl Fault {
                 crowd.more_grants(GRANTS_MEANWHILE).await?;
                 cluster.spawn(leader)?;
             }
-            Self::LogDamaged => damaged(cluster, crowd, others[0]).await?,
+            Self::LogDamaged => damaged(cluster, crowd, others[0], Region::Log).await?,
+            Self::LastBatchDamaged => damaged(cluster, crowd, others[0], Region::LastBatch).await?,
+            Self::HistoryDamaged => damaged(cluster, crowd, others[0], Region::Changes).await?,
             Self::RollingRestart => {
                 for node in 0..cluster.len() {
                     cluster.stop(node)?;
@@ -192,20 +194,21 @@ async fn while_network(cluster: &Cluster, crowd: &Crowd, fails: impl FnOnce(&Net
     meanwhile
 }
 
-/// The node notices, and either mends it with what it has or refuses to start; then the log is given back as it was.
-async fn damaged(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()> {
+/// The node notices and comes back by itself: nothing that it confirmed is missing when it votes again.
+async fn damaged(cluster: &mut Cluster, crowd: &Crowd, node: usize, region: Region) -> Result<()> {
     cluster.end(node, Signal::SIGKILL)?;
     crowd.more_grants(GRANTS_MEANWHILE).await?;
-    let damage = cluster.damage_log(node)?;
+    let before = cluster.put_aside(node);
+    cluster.damage(node, region)?;
     cluster.spawn(node)?;
-    if !cluster.is_ready_or_ended(node).await? {
-        let status = cluster.ended(node).await?;
+    if matches!(region, Region::LastBatch | Region::Log) {
+        cluster.has_new_replicas(node).await?;
         ensure!(
-            !status.success(),
-            "a node that refuses to start ended as if all were well"
+            cluster.put_aside(node) == before + 1,
+            "a node voted with a damaged log"
         );
-        damage.flip()?;
-        cluster.spawn(node)?;
+        moves::settled(cluster).await?;
     }
-    Ok(())
+    cluster.ready().await?;
+    cluster.forget_put_aside(node)
 }

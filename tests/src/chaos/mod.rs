@@ -74,6 +74,7 @@ pub async fn round(round: &Round, report: &mut Report) -> Result<()> {
         nodes,
         on_network: true,
         own_clocks: true,
+        ..ClusterOptions::default()
     })
     .await?;
     let mut random = SmallRng::seed_from_u64(seed);

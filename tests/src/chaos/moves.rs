@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::Cluster;
 use crate::load::Crowd;
+use crate::{Cluster, wait_for};
 
 /// Grants that have to come between two moves.
 const GRANTS: u64 = 100;
@@ -23,10 +23,14 @@ pub(super) async fn begin_drain(cluster: &Cluster, node: usize) -> Result<()> {
 
 /// Waits until a node that is being drained has no replicas, and gives it some again.
 pub(super) async fn away_and_back(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()> {
-    // Said again, it waits for what was begun.
-    cluster
-        .operate(&["cluster", "drain", &id(node), "--timeout", PATIENCE])
-        .await?;
+    // Said again, it waits for what was begun; not before the others have heard from a node that was down.
+    wait_for("the drain is taken up again", || async {
+        cluster
+            .operate(&["cluster", "drain", &id(node), "--timeout", PATIENCE])
+            .await
+            .ok()
+    })
+    .await?;
     cluster.ready().await?;
     let now = cluster.placement(node).await?;
     let left = now

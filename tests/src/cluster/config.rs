@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use super::Timeouts;
 use crate::Network;
 
 /// Where a node listens.
@@ -29,15 +30,35 @@ impl Member {
     }
 }
 
+/// What is the same on every node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Founding {
+    pub(super) shards: u32,
+    pub(super) cluster_id: uuid::Uuid,
+    pub(super) timeouts: Timeouts,
+    pub(super) threads: Option<u32>,
+}
+
 /// The configuration of a node, named from 0, whose data is in `folder`, and which is to know these nodes, itself among them.
 pub(super) fn text(
     folder: &Path,
     node: usize,
     members: &[(usize, &Member)],
     network: Option<&Network>,
-    shards: u32,
-    cluster_id: uuid::Uuid,
+    founding: Founding,
 ) -> Result<String> {
+    let Founding {
+        shards, cluster_id, ..
+    } = founding;
+    let raft = match founding.timeouts {
+        Timeouts::Patient => {
+            "[raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n"
+        }
+        Timeouts::Usual => "",
+    };
+    let threads = founding
+        .threads
+        .map_or_else(String::new, |threads| format!("threads = {threads}\n"));
     let mut peers = String::new();
     let mut own = None;
     for &(other, member) in members {
@@ -57,11 +78,11 @@ pub(super) fn text(
     }
     let member = own.context("a node knows itself")?;
     Ok(format!(
-        "[node]\nnode_id = {id}\ncluster_id = \"{cluster_id}\"\ndata_dir = \"{data}\"\n\n\
+        "[node]\nnode_id = {id}\ncluster_id = \"{cluster_id}\"\ndata_dir = \"{data}\"\n{threads}\n\
          [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\nadmin = \"{admin}\"\n\n\
          [shards]\ncount = {shards}\n\n\
-         [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n\
-         [storage]\nlog_segment_bytes = 33554432\nchange_segment_bytes = 4194304\n\n\
+         {raft}\
+         [storage]\nlog_segment_bytes = 33554432\nchange_segment_bytes = 4194304\nballast_bytes = 0\n\n\
          [log]\nformat = \"pretty\"\nlevel = \"info\"\n\n{peers}",
         id = node + 1,
         data = folder.join(format!("node-{}", node + 1)).display(),

@@ -24,7 +24,7 @@ impl Cluster {
         let listens = config::Member::on_own_ports();
         let founders = self.nodes[..self.founders].iter().map(|node| &node.listens);
         let peers: Vec<_> = founders.enumerate().chain([(node, &listens)]).collect();
-        let text = config::text(self.folder.path(), node, &peers, None, self.shards, self.id)?;
+        let text = config::text(self.folder.path(), node, &peers, None, self.founding)?;
         std::fs::write(self.folder.path().join(format!("node-{}.toml", node + 1)), text)?;
         self.nodes.push(Node {
             process: None,

@@ -48,6 +48,8 @@ pub enum Check {
     ReservedTwice,
     /// One operation took effect twice.
     OperationTwice,
+    /// One id names something in one shard and something else in another: it is not one order over several shards.
+    AmbiguousId,
     /// A hold expired before its time.
     ExpiredEarly,
     /// A hold was used after its time.

@@ -9,6 +9,7 @@
 //!                │      └──> Orders    those over several shards are all or nothing
 //!                ├──> Transfers     what left is in transit, and no more arrives than left
 //!                ├──> Operations    none takes effect twice
+//!                ├──> Ids           none names two things
 //!                └──> Returns       no more comes back than was shipped
 //! ```
 //!
@@ -22,6 +23,7 @@
 
 mod cells;
 mod finding;
+mod ids;
 mod life;
 mod movement;
 mod operations;
@@ -41,6 +43,7 @@ use holdfast_proto::v1::{self, Change};
 
 use cells::Cells;
 use finding::Findings;
+use ids::Ids;
 use operations::Operations;
 use orders::Orders;
 use reservations::Reservations;
@@ -75,6 +78,7 @@ impl From<std::io::Error> for SpillError {
 pub struct Verifier {
     findings: Findings,
     operations: Operations,
+    ids: Ids,
     returns: Returns,
     orders: Orders,
     shards: Vec<ShardReport>,
@@ -92,6 +96,7 @@ impl Verifier {
         Self {
             findings: Findings::default(),
             operations: Operations::new(),
+            ids: Ids::new(),
             returns: Returns::new(),
             orders: Orders::new(),
             shards: Vec::new(),
@@ -139,6 +144,7 @@ impl Verifier {
     /// The temporary files cannot be read.
     pub fn finish(mut self) -> Result<Report, SpillError> {
         self.operations.finish(&mut self.findings)?;
+        self.ids.finish(&mut self.findings)?;
         self.returns.finish(&mut self.findings)?;
         let orders = self.orders.finish(&mut self.findings)?;
         let (findings, counts) = self.findings.into_parts();
@@ -188,6 +194,7 @@ impl ShardReplay<'_> {
         let Verifier {
             findings,
             operations,
+            ids,
             returns,
             orders,
             ..
@@ -218,6 +225,7 @@ impl ShardReplay<'_> {
                 self.reservations.observe(&step, cell, findings);
                 self.transfers.observe(&step, cell, findings);
                 operations.observe(&step, cell, findings)?;
+                ids.observe(&step)?;
                 returns.observe(&step, cell)?;
             }
             Err(fault) => findings.add(Check::Malformed, shard, seq, || fault),

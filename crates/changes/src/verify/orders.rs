@@ -70,8 +70,8 @@ pub(super) type Ends = BTreeMap<u32, (u64, u64)>;
 #[derive(Debug)]
 pub(super) struct Orders {
     decisions: Option<Spill<KEY, RECORD>>,
-    /// Those that do not fit together, or not yet.
-    unsettled: BTreeMap<Id, Vec<Decision>>,
+    /// Those that do not fit together, or not yet, by id and home: two orders may have been sent under one id.
+    unsettled: BTreeMap<(Id, u32), Vec<Decision>>,
     settled: OrdersReport,
     pub(super) ends: Ends,
     /// How long before a stream's end an order may be on its way.
@@ -101,11 +101,16 @@ impl Orders {
         if let Some(decisions) = self.decisions.take() {
             decisions.drain(|records| {
                 for records in records.chunk_by(|a, b| a[..KEY] == b[..KEY]) {
-                    let order: Vec<Decision> = records.iter().map(Decision::read).collect();
-                    if judge::faults(&order, &self.ends).is_empty() {
-                        self.settled.add(&order);
-                    } else {
-                        self.unsettled.insert(order[0].id, order);
+                    let mut by_home: BTreeMap<u32, Vec<Decision>> = BTreeMap::new();
+                    for decision in records.iter().map(Decision::read) {
+                        by_home.entry(decision.home).or_default().push(decision);
+                    }
+                    for (home, order) in by_home {
+                        if judge::faults(&order, &self.ends).is_empty() {
+                            self.settled.add(&order);
+                        } else {
+                            self.unsettled.insert((order[0].id, home), order);
+                        }
                     }
                 }
             })?;
@@ -136,7 +141,8 @@ impl Orders {
     pub(super) fn follow(&mut self, change: &Change) {
         let Ok(step) = Step::of(change) else { return };
         let Some(effect) = step.reservation else { return };
-        let Some(order) = self.unsettled.get_mut(&effect.id) else {
+        let Some(home) = effect.home else { return };
+        let Some(order) = self.unsettled.get_mut(&(effect.id, home)) else {
             return;
         };
         let is_known = |known: &Decision| known.shard == change.shard && known.seq >= change.seq;
@@ -156,7 +162,7 @@ impl Orders {
         order.sort_by_key(|decision| (decision.shard, decision.seq));
         if judge::faults(order, &self.ends).is_empty() {
             self.settled.add(order);
-            self.unsettled.remove(&effect.id);
+            self.unsettled.remove(&(effect.id, home));
         }
     }
 

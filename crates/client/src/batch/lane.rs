@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdfast_proto::v1::batch_item::Request;
 use holdfast_proto::v1::batch_result::Result as Outcome;
 use holdfast_proto::v1::reservations_client::ReservationsClient;
-use holdfast_proto::v1::{BatchItem, BatchRequest, BatchResponse, BatchResult};
+use holdfast_proto::v1::{BatchItem, BatchRequest, BatchResponse, BatchResult, Operation};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,7 +15,7 @@ use tonic::Streaming;
 
 use super::{BatchAnswer, BatchOptions};
 use crate::ClientError;
-use crate::call::{Backoff, give_up};
+use crate::call::{Backoff, Untrusted, after, give_up};
 use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::error::{Attempt, Effect};
 use crate::routes::Route;
@@ -40,6 +40,40 @@ struct Pending {
     place: Place,
     backoff: Backoff,
     trouble: String,
+}
+
+impl Pending {
+    fn new(mut submitted: Submitted, backoff: Backoff) -> Self {
+        let repeats = operation_of(&mut submitted.request).is_some_and(|operation| operation.repeats);
+        Self {
+            submitted,
+            effect: if repeats { Effect::Unknown } else { Effect::None },
+            place: Place::Ready,
+            backoff,
+            trouble: String::from("it was not sent"),
+        }
+    }
+
+    /// Notes an attempt without an answer, in what is known and in what is sent next.
+    fn may_have_acted(&mut self) {
+        self.effect = Effect::Unknown;
+        if let Some(operation) = operation_of(&mut self.submitted.request) {
+            operation.repeats = true;
+        }
+    }
+}
+
+fn operation_of(request: &mut Request) -> Option<&mut Operation> {
+    match request {
+        Request::Reserve(request) => request.operation.as_mut(),
+        Request::Extend(request) => request.operation.as_mut(),
+        Request::Commit(request) => request.operation.as_mut(),
+        Request::Release(request) => request.operation.as_mut(),
+        Request::Ship(request) => request.operation.as_mut(),
+        Request::Cancel(request) => request.operation.as_mut(),
+        Request::Return(request) => request.operation.as_mut(),
+        Request::Receive(request) => request.operation.as_mut(),
+    }
 }
 
 /// Where an unanswered item is.
@@ -97,6 +131,7 @@ impl Lane {
     /// Runs until everybody who could submit is gone and everything is answered.
     pub(super) async fn run(mut self) {
         let mut failed = None;
+        let mut untrusted = Untrusted::default();
         let mut backoff = self.new_backoff();
         loop {
             if self.pending.is_empty() {
@@ -120,6 +155,9 @@ impl Lane {
                 Err(attempt) => attempt,
             };
             self.unsend(&attempt);
+            if let Some(error) = untrusted.note(&self.client, &address, &attempt) {
+                self.give_up_all(&error);
+            }
             self.client.routes().doubt();
             failed = Some(address);
             self.expire();
@@ -236,16 +274,7 @@ impl Lane {
         let tag = self.next_tag;
         self.next_tag += 1;
         let backoff = self.new_backoff();
-        self.pending.insert(
-            tag,
-            Pending {
-                submitted,
-                effect: Effect::None,
-                place: Place::Ready,
-                backoff,
-                trouble: String::from("it was not sent"),
-            },
-        );
+        self.pending.insert(tag, Pending::new(submitted, backoff));
         self.ready.push_back(tag);
     }
 
@@ -278,14 +307,16 @@ impl Lane {
             Some(Outcome::Transitioned(transitioned)) => Ok(BatchAnswer::Transitioned(transitioned)),
             Some(Outcome::Stocked(stocked)) => Ok(BatchAnswer::Stocked(stocked)),
             Some(Outcome::Refused(refusal)) => match Attempt::from_refusal(refusal) {
-                Attempt::Final(error) => Err(error),
+                attempt @ (Attempt::Final(_) | Attempt::Untrusted { .. }) => {
+                    Err(after(pending.effect, &pending.trouble, attempt.into_error()))
+                }
                 Attempt::Retry {
                     effect,
                     retry_after_ms,
                     message,
                 } => {
                     if effect == Effect::Unknown {
-                        pending.effect = Effect::Unknown;
+                        pending.may_have_acted();
                     }
                     pending.trouble = message;
                     let pause = pending.backoff.next(Duration::from_millis(retry_after_ms));
@@ -293,8 +324,8 @@ impl Lane {
                     return;
                 }
             },
-            None => Err(ClientError::Unexpected {
-                code: tonic::Code::Internal,
+            // Whatever became of the item, its result does not say so.
+            None => Err(ClientError::Unknown {
                 message: "a batch result without content".to_owned(),
             }),
         };
@@ -319,6 +350,7 @@ impl Lane {
     fn unsend(&mut self, attempt: &Attempt) {
         let (effect, message) = match attempt {
             Attempt::Final(error) => (Effect::Unknown, error.to_string()),
+            Attempt::Untrusted { message } => (Effect::None, message.clone()),
             Attempt::Retry { effect, message, .. } => (*effect, message.clone()),
         };
         tracing::debug!(%message, unanswered = self.pending.len(), "a batch stream broke, sending again what has no answer");
@@ -326,11 +358,22 @@ impl Lane {
         self.sent = 0;
         for (tag, pending) in &mut self.pending {
             if pending.place == Place::Sent && effect == Effect::Unknown {
-                pending.effect = Effect::Unknown;
+                pending.may_have_acted();
             }
             pending.trouble.clone_from(&message);
             pending.place = Place::Ready;
             self.ready.push_back(*tag);
+        }
+    }
+
+    /// Answers everything with an error that trying again does not change.
+    fn give_up_all(&mut self, error: &ClientError) {
+        self.ready.clear();
+        self.sent = 0;
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            let error = after(pending.effect, &pending.trouble, error.clone());
+            // Nobody listens when the caller gave up.
+            let _ = pending.submitted.answer.send(Err(error));
         }
     }
 
@@ -359,6 +402,7 @@ impl Lane {
 fn without_effect(attempt: Attempt) -> Attempt {
     match attempt {
         Attempt::Final(error) => Attempt::Final(error),
+        Attempt::Untrusted { message } => Attempt::Untrusted { message },
         Attempt::Retry {
             retry_after_ms,
             message,

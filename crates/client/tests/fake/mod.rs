@@ -29,6 +29,8 @@ pub enum Reply {
     Grant,
     /// Refuses it for this reason.
     Refuse(v1::Reason),
+    /// Refuses it for this reason, and says that no request with its id takes effect any more.
+    Settle(v1::Reason),
     /// Refuses it as overloaded, and says how many milliseconds to wait.
     Wait(u64),
     /// Answers with a gRPC error that has no refusal.
@@ -47,6 +49,8 @@ pub struct Script {
     pub replies: VecDeque<Reply>,
     /// The operation ids of the requests, in order.
     pub seen: Vec<Bytes>,
+    /// Whether each of them said that it repeats an attempt without an answer.
+    pub repeats: Vec<bool>,
     /// The size of each batch message.
     pub batches: Vec<usize>,
     /// For the next change streams: the answers, and whether it then breaks.
@@ -56,8 +60,9 @@ pub struct Script {
 }
 
 impl Script {
-    fn next_reply(&mut self, id: Bytes) -> Reply {
-        self.seen.push(id);
+    fn next_reply(&mut self, operation: v1::Operation) -> Reply {
+        self.seen.push(operation.operation_id);
+        self.repeats.push(operation.repeats);
         self.replies.pop_front().unwrap_or(Reply::Grant)
     }
 }
@@ -214,6 +219,13 @@ fn refusal(reason: v1::Reason) -> v1::Refusal {
     }
 }
 
+fn settled(reason: v1::Reason) -> v1::Refusal {
+    v1::Refusal {
+        settled: true,
+        ..refusal(reason)
+    }
+}
+
 fn wait(retry_after_ms: u64) -> v1::Refusal {
     v1::Refusal {
         retry_after_ms,
@@ -233,8 +245,8 @@ fn status(refusal: v1::Refusal) -> Status {
     Status::with_details(Code::Unavailable, "refused", details.encode_to_vec().into())
 }
 
-/// The operation id of an item, and what it is answered with when it is granted.
-fn granted(request: v1::batch_item::Request) -> Option<(Bytes, v1::batch_result::Result)> {
+/// The operation of an item, and what it is answered with when it is granted.
+fn granted(request: v1::batch_item::Request) -> Option<(v1::Operation, v1::batch_result::Result)> {
     use v1::batch_item::Request as Item;
     use v1::batch_result::Result as Kind;
     let (operation, answer) = match request {
@@ -242,7 +254,7 @@ fn granted(request: v1::batch_item::Request) -> Option<(Bytes, v1::batch_result:
         Item::Receive(request) => (request.operation, Kind::Stocked(Default::default())),
         _ => return None,
     };
-    Some((operation?.operation_id, answer))
+    Some((operation?, answer))
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -253,10 +265,11 @@ impl Reservations for Node {
         &self,
         request: Request<v1::ReserveRequest>,
     ) -> Result<Response<v1::ReserveResponse>, Status> {
-        let reply = self.0.lock().next_reply(id_of(request.get_ref()));
+        let reply = self.0.lock().next_reply(request.into_inner().operation.unwrap());
         match reply {
             Reply::Grant => Ok(Response::new(v1::ReserveResponse::default())),
             Reply::Refuse(reason) => Err(status(refusal(reason))),
+            Reply::Settle(reason) => Err(status(settled(reason))),
             Reply::Wait(retry_after_ms) => Err(status(wait(retry_after_ms))),
             Reply::Fail(code) => Err(Status::new(code, "it failed")),
             Reply::Hang | Reply::Break => std::future::pending().await,
@@ -276,11 +289,12 @@ impl Reservations for Node {
                 script.lock().batches.push(request.items.len());
                 let mut results = Vec::new();
                 for item in request.items {
-                    let Some((id, granted)) = item.request.and_then(granted) else { continue };
-                    let reply = script.lock().next_reply(id);
+                    let Some((operation, granted)) = item.request.and_then(granted) else { continue };
+                    let reply = script.lock().next_reply(operation);
                     let result = match reply {
                         Reply::Grant => granted,
                         Reply::Refuse(reason) => v1::batch_result::Result::Refused(refusal(reason)),
+                        Reply::Settle(reason) => v1::batch_result::Result::Refused(settled(reason)),
                         Reply::Wait(retry_after_ms) => v1::batch_result::Result::Refused(wait(retry_after_ms)),
                         Reply::Fail(code) => Err(Status::new(code, "it failed"))?,
                         Reply::Hang => continue,
@@ -332,10 +346,13 @@ impl Reservations for Node {
         request: Request<v1::GetReservationRequest>,
     ) -> Result<Response<v1::GetReservationResponse>, Status> {
         let key = request.into_inner().reservation.unwrap_or_default();
-        let reply = self.0.lock().next_reply(key.reservation_id);
+        let reply = self.0.lock().next_reply(v1::Operation {
+            operation_id: key.reservation_id,
+            ..Default::default()
+        });
         match reply {
             Reply::Grant => Ok(Response::new(v1::GetReservationResponse::default())),
-            Reply::Refuse(reason) => Err(status(refusal(reason))),
+            Reply::Refuse(reason) | Reply::Settle(reason) => Err(status(refusal(reason))),
             Reply::Wait(retry_after_ms) => Err(status(wait(retry_after_ms))),
             Reply::Fail(code) => Err(Status::new(code, "it failed")),
             Reply::Hang | Reply::Break => std::future::pending().await,
@@ -391,13 +408,25 @@ impl Admin for Node {
     ) -> Result<Response<v1::PlacementChange>, Status> {
         Err(Status::unimplemented(""))
     }
+    async fn decide_entry(
+        &self,
+        _: Request<v1::DecideEntryRequest>,
+    ) -> Result<Response<v1::DecideEntryResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn adopt_rules(
+        &self,
+        _: Request<v1::AdoptRulesRequest>,
+    ) -> Result<Response<v1::AdoptRulesResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
     async fn transfer_leader(
         &self,
         request: Request<v1::TransferLeaderRequest>,
     ) -> Result<Response<v1::TransferLeaderResponse>, Status> {
         let leader_node_id = request.get_ref().to_node_id;
-        match self.0.lock().next_reply(Bytes::new()) {
-            Reply::Refuse(reason) => Err(status(refusal(reason))),
+        match self.0.lock().next_reply(v1::Operation::default()) {
+            Reply::Refuse(reason) | Reply::Settle(reason) => Err(status(refusal(reason))),
             Reply::Fail(code) => Err(Status::new(code, "it failed")),
             _ => Ok(Response::new(v1::TransferLeaderResponse { leader_node_id })),
         }

@@ -7,6 +7,7 @@ mod bench;
 mod changes;
 mod cluster;
 mod config;
+mod debug;
 mod dev;
 mod doctor;
 mod explain;
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     Config(config::Args),
     /// Say what is wrong with a node's disk, ports, clock or peers
     Doctor(doctor::Args),
+    /// Collect what helps to find a fault
+    Debug(debug::Args),
     /// Put load on a cluster and measure it
     Bench(bench::Args),
 }
@@ -99,6 +102,7 @@ impl Command {
             Self::Backup(args) => backup::run(args, context).await,
             Self::Config(args) => config::run(args, context).await,
             Self::Doctor(args) => doctor::run(args, context).await,
+            Self::Debug(args) => debug::run(args, context).await,
             Self::Bench(args) => bench::run(args, context).await,
         }
     }

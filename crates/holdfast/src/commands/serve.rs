@@ -17,7 +17,7 @@ use crate::telemetry::Telemetry;
 /// Arguments of `holdfast serve`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\n`holdfast config reference` prints every key of the configuration."
+    after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\nSIGUSR1 has it read log.level again, and nothing else. SIGHUP has it look at the certificates.\n`holdfast config reference` prints every key of the configuration."
 )]
 pub(crate) struct Args {
     /// The node's configuration
@@ -37,13 +37,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let level = context.log_level.as_deref().unwrap_or(&config.log.level);
     let telemetry = Telemetry::start(&config)?;
     logs::start(level, format, telemetry.as_ref())?;
+    let user_signal = signal(SignalKind::user_defined1()).context("cannot listen for SIGUSR1")?;
     let measured = telemetry.as_ref().map(Telemetry::node);
+    let levels = tokio::spawn(change_level_when_told(args.config.clone(), user_signal));
     // The threads of this command line serve commands; a node has its own, as its configuration says.
     let node = move || {
         let threads = config.clone();
         run_with_threads(&threads, Box::pin(serve(config, args.stop_with_stdin, measured)))
     };
     let ended = tokio::task::spawn_blocking(node).await?;
+    levels.abort();
     if let Some(telemetry) = telemetry {
         telemetry.stop().await;
     }
@@ -87,12 +90,28 @@ async fn serve(
         }
     };
     tracing::info!(node_id, why, "stopping");
+    logs::stopping();
     tokio::select! {
         stopped = node.stop() => stopped?,
         _ = interrupt.recv() => anyhow::bail!("node {node_id} was interrupted again before it had stopped"),
     }
     tracing::info!(node_id, "node stopped");
     Ok(())
+}
+
+/// Has the log level read again from the configuration at each SIGUSR1.
+async fn change_level_when_told(config: PathBuf, mut told: Signal) {
+    while told.recv().await.is_some() {
+        let level = NodeConfig::load(&config).map(|config| config.log.level);
+        let changed = match level {
+            Ok(level) => logs::change_level(&level).map(|()| level),
+            Err(error) => Err(error.into()),
+        };
+        match changed {
+            Ok(level) => tracing::info!(level, "SIGUSR1: the log level was read again"),
+            Err(error) => tracing::warn!(%error, "SIGUSR1: the log level stays as it was"),
+        }
+    }
 }
 
 /// Has the certificates looked at again at each SIGHUP.

@@ -1,6 +1,6 @@
 //! Sends the node's metrics to a collector, again and again.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use holdfast_node::MetricsReader;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tonic::transport::{Channel, Endpoint};
 
 use super::convert::{self, Times};
+use crate::clock;
 
 /// Speaks to one collector.
 pub(super) struct Sender {
@@ -26,13 +27,8 @@ pub(super) struct Sender {
     told: bool,
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a collector wants to know when something was measured"
-)]
 fn now_ns() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    since_epoch.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    clock::since_epoch().map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 impl Sender {

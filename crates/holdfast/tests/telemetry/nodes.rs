@@ -51,7 +51,7 @@ impl Cluster {
                 "[node]\nnode_id = {node_id}\ndata_dir = \"data-{node_id}\"\n\
                  [listen]\nclient = \"127.0.0.1:{client}\"\npeer = \"127.0.0.1:{peer}\"\nhttp = \"127.0.0.1:{http}\"\nadmin = \"127.0.0.1:0\"\n\
                  [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 600\nelection_timeout_max_ms = 1200\n\
-                 [storage]\nlog_segment_bytes = 33554432\n\
+                 [storage]\nlog_segment_bytes = 33554432\nballast_bytes = 0\n\
                  [limits]\ndefault_deadline_ms = 30000\n\
                  [telemetry]\notlp_endpoint = \"{endpoint}\"\ntrace_per_mille = {trace_per_mille}\ntimeout_ms = 2000\n\
                  {peers}"
@@ -176,6 +176,7 @@ fn operation() -> Option<v1::Operation> {
         operation_id: Bytes::copy_from_slice(uuid::Uuid::now_v7().as_bytes()),
         reference: "order-1".into(),
         reason: "test".into(),
+        repeats: false,
     })
 }
 

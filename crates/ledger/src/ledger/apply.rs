@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::{Action, Cause, ChangeKind, Command, Entry, Outcome, Position, Success, Violation};
+use crate::{
+    Action, Cause, ChangeKind, Command, Entry, Outcome, Position, Refusal, Success, Violation,
+    limits::SWEEP_PER_ENTRY,
+};
 
 use super::{
     Applied, Ledger,
     decide::Plan,
-    operations::{Answer, Known, MAX_48_BITS, Record, ttl_of},
+    operations::{Answer, Known, MAX_48_BITS, Record, too_old, ttl_of},
+    reserve::with_unknown_skus,
     stock::Recording,
 };
-
-/// How many parts of ended holds an entry gives back, how many closed reservations, closed transfers and operation ids it forgets,
-/// beside twice the number of its commands: so what is due never grows faster than it is worked off.
-const SWEEP_PER_ENTRY: usize = 1024;
 
 impl Ledger {
     /// Applies one entry at its index in the log, which is higher than that of any entry before. Deterministic.
@@ -34,7 +34,7 @@ impl Ledger {
         self.expire(&mut recording, budget)?;
         self.end_orders(&mut recording, budget)?;
         self.forget(budget);
-        self.forget_orders(budget);
+        self.forget_orders(budget)?;
         let mut outcomes = Vec::with_capacity(entry.commands.len());
         for command in &entry.commands {
             outcomes.push(self.run(&mut recording, command)?);
@@ -73,14 +73,30 @@ impl Ledger {
                     .map(Ok),
             };
         }
+        if let Action::AdoptRules { rules } = command.action {
+            let replayed = rules <= self.rules;
+            self.rules = self.rules.max(rules);
+            self.stock.adopt(self.rules);
+            return Ok(Ok(Success::Stocked {
+                position: Position {
+                    log_index: recording.log_index,
+                    log_time_ms: now_ms,
+                },
+                replayed,
+                cell: None,
+            }));
+        }
         if let Some(refusal) = self.concerns_other_shards(&command.action) {
             return Ok(Err(refusal));
         }
         let fingerprint = match self.operations.look_up(command, now_ms, &self.options) {
             Err(refusal) => return Ok(Err(refusal)),
-            Ok(Known::Before(record)) => return self.replay(command, record).map(Ok),
+            Ok(Known::Before(record)) => return self.replay(command, record),
             Ok(Known::New(fingerprint)) => fingerprint,
         };
+        if !matches!(command.action, Action::Seal) && self.is_claimed(&command.operation_id) {
+            return Ok(Err(Refusal::OperationIdReused));
+        }
         let plan = match self.decide(now_ms, command) {
             Err(refusal) => return Ok(Err(refusal)),
             Ok(plan) => plan,
@@ -100,7 +116,7 @@ impl Ledger {
             log_index: recording.log_index,
             log_time_ms: now_ms,
         };
-        self.operations.remember(command, fingerprint, position, answer);
+        self.operations.remember(command, fingerprint, position, answer)?;
         Ok(Ok(success))
     }
 
@@ -139,6 +155,11 @@ impl Ledger {
             }
             Plan::Transfer(plan) => self.execute_transfer(recording, command.operation_id, plan, &cause),
             Plan::Dispatch(plan) => self.execute_dispatch(recording, plan, &cause),
+            Plan::Seal => Ok(Success::Stocked {
+                position,
+                replayed: false,
+                cell: None,
+            }),
             Plan::Policy(plan) => {
                 Arc::make_mut(&mut self.policies).execute(&mut self.stock, recording, plan, &cause);
                 Ok(Success::Stocked {
@@ -150,25 +171,27 @@ impl Ledger {
         }
     }
 
-    /// The first answer once more.
-    pub(crate) fn replay(&self, command: &Command, record: Record) -> Result<Success, Violation> {
+    /// Returns the first answer once more.
+    ///
+    /// A Reserve whose reservation is forgotten is refused as too old. Reservations are kept for as long as [`Operations::look_up`]
+    /// accepts their ids, so this is a second line of defence: nothing that is forgotten in another order may stop the shard.
+    pub(crate) fn replay(&self, command: &Command, record: Record) -> Result<Outcome, Violation> {
         let position = record.position();
         let ttl_ms = ttl_of(command);
         let replayed = true;
-        match record.answer(ttl_ms) {
-            Some(Answer::Reserved) => {
-                let id = &command.operation_id;
-                let forgotten = || Violation(format!("reservation {id} was forgotten before its operation"));
-                let reservation = self.reservations.get(id).ok_or_else(forgotten)?;
-                let expires_at_ms = position.log_time_ms.saturating_add(ttl_ms);
-                let lines = reservation.lines.iter().map(|line| self.granted(line)).collect();
-                Ok(Success::Reserved {
+        Ok(match record.answer(ttl_ms) {
+            Some(Answer::Reserved) => match self.reservations.get(&command.operation_id) {
+                Some(reservation) => Ok(Success::Reserved {
                     position,
                     replayed,
-                    expires_at_ms,
-                    lines,
-                })
-            }
+                    expires_at_ms: position.log_time_ms.saturating_add(ttl_ms),
+                    lines: with_unknown_skus(
+                        &command.action,
+                        reservation.lines.iter().map(|line| self.granted(line)).collect(),
+                    ),
+                }),
+                None => Err(too_old(&command.operation_id, self.log_time_ms, &self.options)),
+            },
             Some(Answer::Stocked) => Ok(Success::Stocked {
                 position,
                 replayed,
@@ -180,10 +203,12 @@ impl Ledger {
                 state,
                 expires_at_ms,
             }),
-            None => Err(Violation(format!(
-                "operation {} has an unknown answer",
-                command.operation_id
-            ))),
-        }
+            None => {
+                return Err(Violation(format!(
+                    "operation {} has an unknown answer",
+                    command.operation_id
+                )));
+            }
+        })
     }
 }

@@ -34,6 +34,12 @@ impl Cells {
         self.records().map(|(_, record)| unpack(record))
     }
 
+    /// The cells of those warehouses for which there is a value, with it.
+    pub(crate) fn select<T>(&self, value: impl Fn(u16) -> Option<T>) -> impl Iterator<Item = (T, Cell)> {
+        let records = self.records();
+        records.filter_map(move |(_, record)| Some((value(warehouse_of(record))?, unpack(record))))
+    }
+
     pub(crate) fn get(&self, warehouse: u16) -> Option<Cell> {
         let (_, record) = self.find(warehouse)?;
         Some(unpack(record))

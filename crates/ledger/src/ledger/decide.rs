@@ -23,6 +23,8 @@ pub(crate) enum Plan<'a> {
     Transfer(TransferPlan<'a>),
     Dispatch(DispatchPlan<'a>),
     Policy(PolicyPlan<'a>),
+    /// Only the operation id is remembered.
+    Seal,
 }
 
 impl Ledger {
@@ -172,8 +174,8 @@ impl Ledger {
                     .decide_move(sku, warehouse, from, to, *quantity)
                     .map(Plan::Stock)
             }
-            Action::Order(_) | Action::OfPart(_) => Err(Refusal::InvalidRequest(
-                "a step of an order is not decided here".to_owned(),
+            Action::Order(_) | Action::OfPart(_) | Action::AdoptRules { .. } => Err(Refusal::InvalidRequest(
+                "a step of an order, or the adoption of rules, is not decided here".to_owned(),
             )),
             Action::SetPolicy { .. } => policies::decide(stock, action),
             Action::AllocatePool {
@@ -209,6 +211,7 @@ impl Ledger {
             } => self
                 .decide_dispatch(*reservation_id, to, *expected_at_ms)
                 .map(Plan::Dispatch),
+            Action::Seal => self.decide_seal(&command.operation_id).map(|()| Plan::Seal),
             Action::ExpectSupply {
                 sku,
                 warehouse,

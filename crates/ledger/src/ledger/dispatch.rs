@@ -206,7 +206,7 @@ impl Ledger {
             home,
             lines: sent,
         };
-        self.transfers.insert(id, transfer, &self.options);
+        self.transfers.insert(id, transfer, &self.options)?;
         recording.touched_transfers.push(id);
         Ok(Success::Transitioned {
             position: Position {

@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 
 use crate::{
     Cause, ChangeKind, Disposition, LineQuantity, Position, Refusal, ReservationEffect, ReservationId,
-    ReservationState, Shortage, Success, Violation,
+    ReservationState, Shortage, Success, Violation, limits::MAX_LINES,
 };
 
 use super::{
     Ledger,
     cell::{Cell, Deltas, Flow, StepError},
     reservation::{Part, Reservation},
-    reserve::MAX_LINES,
     stock::{CellKey, Recording, Step, Stock},
     transitions::give_back,
 };

@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 
 use crate::{
     Acknowledgement, Cause, Command, Decision, OrderPart, OrderReply, OrderStep, OrderTerms, Reason,
-    Reference, Refusal, ReservationId, ReserveMode, Settlement, ShardNumber,
+    Reference, Refusal, ReservationId, ReserveMode, Settlement, ShardNumber, Standing,
     fault::{Fault, is_seeded},
 };
 
 use super::{
     Ledger,
-    orders::{Order, OrderState, abort_of},
+    orders::{Order, OrderState},
     participant::PreparePlan,
     reserve::ends_at,
 };
@@ -93,8 +93,8 @@ impl Ledger {
             },
             OrderStep::Decide { attempt, decision } => self.decide_decision(now_ms, id, *attempt, decision),
             OrderStep::Settle(settlement) => {
-                let is_home = self.orders.get(id).is_some();
-                Ok(if !is_home && self.applies(id, settlement) {
+                let is_own = self.decides_its_part(id);
+                Ok(if !is_own && self.applies(id, settlement) {
                     OrderPlan::Settle(settlement)
                 } else {
                     OrderPlan::Answer(OrderReply::Settled)
@@ -138,6 +138,10 @@ impl Ledger {
             return invalid("participants must be two or more, in order, the home among them");
         }
         self.operations.check_time(id, now_ms, &self.options)?;
+        let claims = self.has_second_rules() && !is_seeded(Fault::ClaimsNothing);
+        if claims {
+            self.check_claim(id, home, terms.fingerprint)?;
+        }
         let alone = self
             .reservations
             .get(id)
@@ -155,9 +159,13 @@ impl Ledger {
             if !may_begin {
                 return Ok(OrderPlan::Answer(OrderReply::Begun {
                     standing: order.standing(),
-                    part: self.prepared_part(id),
+                    part: self.own_part(id),
                 }));
             }
+        }
+        // Units of an earlier attempt that were prepared late: they have to be given back first.
+        if claims && self.reservations.contains(id) && !is_seeded(Fault::BegunAgain) {
+            return Err(Refusal::Contended(Vec::new()));
         }
         let own = match part {
             Some(part) => {
@@ -183,12 +191,14 @@ impl Ledger {
         })
     }
 
-    /// At its home, a part is prepared only for an attempt that is begun and undecided.
+    /// At its home, a part is prepared only for an attempt that is begun and undecided. A tombstone is no obstacle: a home prepares
+    /// nothing before it has begun, so the part is of an order with another home.
     pub(crate) fn may_prepare_here(&self, id: &ReservationId, attempt: u32) -> bool {
-        self.orders
-            .get(id)
-            .is_none_or(|order| order.state == OrderState::Undecided && order.attempt == attempt)
-            || is_seeded(Fault::PreparesAtClosedHome)
+        let may = |order: &Order| {
+            let is_begun = order.state == OrderState::Undecided && order.attempt == attempt;
+            is_begun || (self.has_second_rules() && order.is_tombstone())
+        };
+        self.orders.get(id).is_none_or(may) || is_seeded(Fault::PreparesAtClosedHome)
     }
 
     fn decide_decision<'a>(
@@ -221,7 +231,16 @@ impl Ledger {
             (Decision::Abort, OrderState::Aborted) if order.attempt < attempt => {
                 Ok(self.bury(now_ms, id, attempt, false))
             }
-            _ => Ok(OrderPlan::Answer(OrderReply::Decided(order.standing()))),
+            _ => Ok(OrderPlan::Answer(self.stands(order.standing()))),
+        }
+    }
+
+    /// The answer to a decision that changes nothing.
+    fn stands(&self, standing: Standing) -> OrderReply {
+        if self.has_second_rules() {
+            OrderReply::DecidedBefore(standing)
+        } else {
+            OrderReply::Decided(standing)
         }
     }
 
@@ -232,9 +251,7 @@ impl Ledger {
         incarnations: &std::collections::BTreeMap<ShardNumber, u64>,
     ) -> Result<(), Refusal> {
         let named: BTreeSet<ShardNumber> = incarnations.keys().copied().collect();
-        let own = self
-            .prepared_part(id)
-            .filter(|part| part.attempt == order.attempt);
+        let own = self.own_part(id).filter(|part| part.attempt == order.attempt);
         let complete = match order.mode {
             ReserveMode::AllOrNothing => named == order.participants || is_seeded(Fault::HoldsWithoutAll),
             ReserveMode::BestEffort => named.is_subset(&order.participants),
@@ -258,21 +275,21 @@ impl Ledger {
     ) -> OrderPlan<'static> {
         let stale = |order: &Order| Settlement {
             incarnation: Some(incarnation),
-            ..abort_of(order.attempt, order.cause.clone())
+            ..Settlement::abort(order.attempt, order.cause.clone())
         };
         let Some(order) = self.orders.get(id) else {
             return self.bury(now_ms, id, attempt, true);
         };
         let settlement = match &order.state {
             OrderState::Undecided if attempt < order.attempt => {
-                Some(abort_of(order.attempt - 1, order.cause.clone()))
+                Some(Settlement::abort(order.attempt - 1, order.cause.clone()))
             }
             OrderState::Undecided if is_seeded(Fault::AnswersUndecided) => {
-                Some(abort_of(attempt, order.cause.clone()))
+                Some(Settlement::abort(attempt, order.cause.clone()))
             }
             OrderState::Undecided => None,
             OrderState::Aborted if attempt > order.attempt => return self.bury(now_ms, id, attempt, true),
-            OrderState::Aborted => order.settlement(shard),
+            OrderState::Aborted => Some(Settlement::abort(order.attempt, order.cause.clone())),
             OrderState::Decided(_) => {
                 let of_it = order.settlement(shard).filter(|known| {
                     known.incarnation == Some(incarnation) || is_seeded(Fault::NoIncarnationCheck)
@@ -287,7 +304,9 @@ impl Ledger {
     fn bury(&self, now_ms: u64, id: &ReservationId, attempt: u32, home_is_asked: bool) -> OrderPlan<'static> {
         let too_old = self.operations.is_too_old(id, now_ms, &self.options);
         let forgetful = home_is_asked && is_seeded(Fault::NoTombstone);
-        if too_old || forgetful {
+        // As long as an operation with this id is remembered no order begins under it.
+        let is_taken = self.has_second_rules() && self.operations.knows(id);
+        if too_old || is_taken || forgetful {
             OrderPlan::Answer(buried(attempt, home_is_asked))
         } else {
             OrderPlan::Tombstone {
@@ -309,9 +328,9 @@ impl Ledger {
 fn buried(attempt: u32, home_is_asked: bool) -> OrderReply {
     let nobody = of_time(Reference::default());
     if home_is_asked {
-        OrderReply::Answered(Some(abort_of(attempt, nobody)))
+        OrderReply::Answered(Some(Settlement::abort(attempt, nobody)))
     } else {
-        OrderReply::Decided(crate::Standing::Aborted { attempt })
+        OrderReply::Decided(Standing::Aborted { attempt })
     }
 }
 

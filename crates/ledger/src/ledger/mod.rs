@@ -7,6 +7,7 @@ mod apply;
 mod cell;
 mod cells;
 mod chunked_vec;
+mod claims;
 mod count;
 mod decide;
 mod deficits;
@@ -27,6 +28,7 @@ mod query;
 mod reservation;
 mod reservations;
 mod reserve;
+mod seal;
 mod snapshot;
 mod sorted_map;
 mod sourcing;
@@ -39,14 +41,14 @@ mod transferring;
 mod transfers;
 mod transitions;
 mod varint;
+mod weigh;
 
 use std::sync::Arc;
 
-use crate::{Change, Outcome};
+use crate::{Change, Outcome, Rules};
 
 use operations::Operations;
 use orders::Orders;
-pub(crate) use orders::abort_of;
 use policies::Policies;
 use reservations::Reservations;
 pub(crate) use reserve::merged_lines;
@@ -90,7 +92,7 @@ pub struct Applied {
     /// One for each command, in order.
     pub outcomes: Vec<Outcome>,
     /// In order of their sequence numbers. Holds that ran out come first. Every successful command that was not a replay
-    /// has at least one.
+    /// has at least one, but for the adoption of rules.
     pub changes: Vec<Change>,
 }
 
@@ -103,6 +105,7 @@ pub struct Violation(pub String);
 #[derive(Debug, Clone)]
 pub struct Ledger {
     options: LedgerOptions,
+    rules: Rules,
     /// Of the last applied entry; None at first.
     log_index: Option<u64>,
     log_time_ms: u64,
@@ -120,13 +123,19 @@ pub struct Ledger {
 const FORGETTING_MAY_WAIT_MS: u64 = 60_000;
 
 impl Ledger {
-    /// An empty ledger.
+    /// An empty ledger that decides by the first rules until its log adopts others.
     pub fn new(options: LedgerOptions) -> Self {
+        Self::with_rules(options, Rules::First)
+    }
+
+    /// An empty ledger that decides by these rules from its beginning.
+    pub fn with_rules(options: LedgerOptions, rules: Rules) -> Self {
         Self {
             options,
+            rules,
             log_index: None,
             log_time_ms: 0,
-            stock: Stock::new(),
+            stock: Stock::new(rules),
             policies: Arc::default(),
             reservations: Reservations::default(),
             orders: Orders::default(),
@@ -139,6 +148,11 @@ impl Ledger {
     /// What was fixed when the shard was made.
     pub fn options(&self) -> &LedgerOptions {
         &self.options
+    }
+
+    /// The rules by which the next command is decided.
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// The log index of the last applied entry; None at first.
@@ -181,8 +195,12 @@ impl Ledger {
     /// log time; 0 when none does.
     pub fn prepared(&self) -> (u64, u64) {
         // Ids sort by their time.
-        let oldest = self.reservations.prepared().next();
-        let since_ms = oldest.map_or(0, |(_, reservation)| reservation.created_at_ms);
+        let oldest = self
+            .reservations
+            .prepared()
+            .filter_map(|mut of_home| of_home.next());
+        let since_ms = oldest.map(|(_, reservation)| reservation.created_at_ms).min();
+        let since_ms = since_ms.unwrap_or(0);
         (self.reservations.prepared_count() as u64, since_ms)
     }
 

@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 use indexmap::IndexSet;
 
-use crate::{Sku, hash::FixedState};
+use crate::{Sku, hash::FixedState, limits::MAX_PLACES_BY_NUMBER};
 
 /// Up to 65,535 names with their order: warehouses or storefronts.
 #[derive(Debug, Clone)]
@@ -18,8 +18,8 @@ pub(crate) struct SmallNames<T> {
     ranks: Vec<u16>,
 }
 
-/// The most warehouses, and the most storefronts, of a shard.
-pub(crate) const MAX_SMALL_NAMES: usize = u16::MAX as usize;
+/// The most numbers there are.
+pub(crate) const MAX_SMALL_NAMES: usize = MAX_PLACES_BY_NUMBER;
 
 impl<T: Ord + Hash + Clone> SmallNames<T> {
     pub(crate) fn new() -> Self {
@@ -38,8 +38,9 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
         &self.names[usize::from(number)]
     }
 
-    pub(crate) fn has_room_for(&self, name: &T) -> bool {
-        self.names.len() < MAX_SMALL_NAMES || self.names.contains(name)
+    /// Is it known, or are there less than `limit` names? The limit is at most [`MAX_SMALL_NAMES`].
+    pub(crate) fn has_room_for(&self, name: &T, limit: usize) -> bool {
+        self.names.len() < limit || self.names.contains(name)
     }
 
     /// The number of a name, new or old. Ask [`Self::has_room_for`] first.
@@ -47,7 +48,7 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
         if let Some(number) = self.find(name) {
             return number;
         }
-        debug_assert!(self.has_room_for(name));
+        debug_assert!(self.has_room_for(name, MAX_SMALL_NAMES));
         let names = &self.names;
         let rank = self
             .ordered

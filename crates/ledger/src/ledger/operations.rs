@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Command, LedgerOptions, OperationId, Position, Refusal, ReservationState};
+use crate::{Action, Command, LedgerOptions, OperationId, Position, Refusal, ReservationState, Violation};
 
 use super::sorted_map::SortedMap;
 
-/// Log time and log indexes fit in 48 bits: the year 10889, and more entries than a disk can hold.
-pub(crate) const MAX_48_BITS: u64 = (1 << 48) - 1;
+pub(crate) use crate::limits::MAX_48_BITS;
 
 /// Remembered operations by id. Ids sort by their time, so the first one is the first to be forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,14 +128,19 @@ pub(crate) fn ttl_of(command: &Command) -> u64 {
     }
 }
 
+/// The refusal of an id from before the window.
+pub(crate) fn too_old(id: &OperationId, now_ms: u64, options: &LedgerOptions) -> Refusal {
+    Refusal::OperationIdTooOld {
+        id_time_ms: id.time_ms(),
+        window_start_ms: now_ms.saturating_sub(options.operation_window_ms),
+    }
+}
+
 fn check_age(id: &OperationId, now_ms: u64, options: &LedgerOptions) -> Result<(), Refusal> {
     let id_time_ms = id.time_ms();
     let window_start_ms = now_ms.saturating_sub(options.operation_window_ms);
     if id_time_ms < window_start_ms {
-        return Err(Refusal::OperationIdTooOld {
-            id_time_ms,
-            window_start_ms,
-        });
+        return Err(too_old(id, now_ms, options));
     }
     Ok(())
 }
@@ -167,12 +171,20 @@ impl Operations {
         if let Some(record) = self.0.get(id) {
             return if record.fingerprint() == fingerprint {
                 Ok(Known::Before(*record))
+            } else if record.fingerprint() == Command::fingerprint_of_seal() {
+                Err(Refusal::OperationSealed)
             } else {
                 Err(Refusal::OperationIdReused)
             };
         }
         check_lead(id, now_ms, options)?;
         Ok(Known::New(fingerprint))
+    }
+
+    /// Was this id sealed?
+    pub(crate) fn is_sealed(&self, id: &OperationId) -> bool {
+        let record = self.0.get(id);
+        record.is_some_and(|record| record.fingerprint() == Command::fingerprint_of_seal())
     }
 
     /// Is an operation with this id remembered?
@@ -202,9 +214,15 @@ impl Operations {
         fingerprint: u64,
         position: Position,
         answer: Answer,
-    ) {
+    ) -> Result<(), Violation> {
         let record = Record::new(fingerprint, position, answer, ttl_of(command));
-        self.0.insert(command.operation_id, record);
+        match self.0.insert(command.operation_id, record) {
+            None => Ok(()),
+            Some(_) => Err(Violation(format!(
+                "operation {} took effect and is remembered already",
+                command.operation_id
+            ))),
+        }
     }
 
     /// Forgets up to `budget` ids that are too old to be accepted again.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Cause, LedgerOptions, Position, Reference, ReservationId, ReserveMode, Settlement, ShardNumber, Standing,
-    Verdict,
+    Verdict, Violation,
     fault::{Fault, is_seeded},
 };
 
@@ -72,7 +72,10 @@ impl Order {
     pub(crate) fn settlement(&self, shard: ShardNumber) -> Option<Settlement> {
         match &self.state {
             OrderState::Undecided => None,
-            OrderState::Aborted => Some(abort_of(self.attempt, self.cause.clone())),
+            OrderState::Aborted => {
+                let abort = Settlement::abort(self.attempt, self.cause.clone());
+                Some(abort.of_order(self.fingerprint))
+            }
             OrderState::Decided(decided) => Some(Settlement {
                 verdict: decided.verdict,
                 attempt: self.attempt,
@@ -116,18 +119,6 @@ impl Order {
     }
 }
 
-/// An attempt and all before it were not held.
-pub(crate) fn abort_of(attempt: u32, cause: Cause) -> Settlement {
-    Settlement {
-        verdict: Verdict::Aborted,
-        attempt,
-        incarnation: None,
-        version: 0,
-        expires_at_ms: 0,
-        cause,
-    }
-}
-
 /// Orders by reservation id. The queues follow from them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Orders {
@@ -136,8 +127,9 @@ pub(crate) struct Orders {
     ends: SortedMap<(u64, ReservationId), ()>,
     /// Closed and acknowledged ones by the first moment when they may be forgotten.
     closed: SortedMap<(u64, ReservationId), ()>,
-    /// Those that somebody has not acknowledged.
-    unsettled: BTreeSet<ReservationId>,
+    /// Those that somebody has not acknowledged, by who has not.
+    unsettled: BTreeMap<ShardNumber, BTreeSet<ReservationId>>,
+    unsettled_count: usize,
 }
 
 impl Orders {
@@ -149,10 +141,20 @@ impl Orders {
         &self.by_id
     }
 
-    pub(crate) fn insert(&mut self, id: ReservationId, order: Order, options: &LedgerOptions) {
-        self.remove(&id, options);
+    /// Adds an order. One whose attempts were all aborted makes room for its next attempt, and no other does.
+    pub(crate) fn insert(
+        &mut self,
+        id: ReservationId,
+        order: Order,
+        options: &LedgerOptions,
+    ) -> Result<(), Violation> {
+        let before = self.remove(&id, options);
+        if before.is_some_and(|before| before.state != OrderState::Aborted) {
+            return Err(Violation(format!("order {id} was begun and is there already")));
+        }
         self.enqueue(id, &order, options);
         self.by_id.insert(id, Arc::new(order));
+        Ok(())
     }
 
     /// Changes an order in place; the queues follow. None when there is none.
@@ -174,9 +176,17 @@ impl Orders {
         match due(id, &order, options) {
             Due::End(at) => drop(self.ends.remove(&(at, *id))),
             Due::Forgetting(at) => drop(self.closed.remove(&(at, *id))),
-            Due::Acknowledgement => drop(self.unsettled.remove(id)),
+            Due::Acknowledgement => {}
         }
-        self.unsettled.remove(id);
+        self.unsettled_count -= usize::from(!order.unacknowledged.is_empty());
+        for shard in &order.unacknowledged {
+            if let Some(ids) = self.unsettled.get_mut(shard) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    self.unsettled.remove(shard);
+                }
+            }
+        }
         Some(order)
     }
 
@@ -189,13 +199,19 @@ impl Orders {
         self.closed.first().map(|(due, ())| *due)
     }
 
-    /// Orders with a participant that has not acknowledged, after one.
-    pub(crate) fn unsettled(&self) -> impl Iterator<Item = (&ReservationId, &Order)> {
-        self.unsettled.iter().filter_map(|id| Some((id, self.get(id)?)))
+    /// Up to `limit` orders for each participant that has not acknowledged them.
+    pub(crate) fn unsettled(
+        &self,
+        limit: usize,
+    ) -> impl Iterator<Item = (ShardNumber, &ReservationId, &Order)> {
+        self.unsettled.iter().flat_map(move |(shard, ids)| {
+            let ids = ids.iter().take(limit);
+            ids.filter_map(|id| Some((*shard, id, self.get(id)?)))
+        })
     }
 
     pub(crate) fn unsettled_count(&self) -> usize {
-        self.unsettled.len()
+        self.unsettled_count
     }
 
     pub(crate) fn restore(by_id: SortedMap<ReservationId, Arc<Order>>, options: &LedgerOptions) -> Self {
@@ -215,6 +231,7 @@ impl Orders {
         if expected.ends != self.ends
             || expected.closed != self.closed
             || expected.unsettled != self.unsettled
+            || expected.unsettled_count != self.unsettled_count
         {
             return Err("the queues do not follow from the orders".to_owned());
         }
@@ -231,8 +248,9 @@ impl Orders {
             Due::Forgetting(at) => drop(self.closed.insert((at, id), ())),
             Due::Acknowledgement => {}
         }
-        if !order.unacknowledged.is_empty() {
-            self.unsettled.insert(id);
+        self.unsettled_count += usize::from(!order.unacknowledged.is_empty());
+        for shard in &order.unacknowledged {
+            self.unsettled.entry(*shard).or_default().insert(id);
         }
     }
 }

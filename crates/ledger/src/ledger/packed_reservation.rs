@@ -107,6 +107,14 @@ impl PackedReservation {
         Self(SmallVec::from_slice(&record))
     }
 
+    /// How many parts its lines have.
+    pub(crate) fn cells(&self) -> usize {
+        match self.0.first() {
+            Some(head) if head & PLAIN != 0 => 1,
+            _ => self.unpack().parts().count(),
+        }
+    }
+
     pub(crate) fn unpack(&self) -> Reservation {
         let mut rest = self.0.as_slice();
         let head = byte(&mut rest);
@@ -319,6 +327,7 @@ mod tests {
         #[test]
         fn what_is_packed_comes_back(reservation in reservation()) {
             let packed = PackedReservation::pack(&reservation);
+            prop_assert_eq!(packed.cells(), reservation.parts().count());
             prop_assert_eq!(packed.unpack(), reservation);
         }
     }

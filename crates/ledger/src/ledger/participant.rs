@@ -55,6 +55,9 @@ impl Ledger {
                 "attempt is 0, it must be at least 1".to_owned(),
             ));
         }
+        if self.has_second_rules() {
+            self.check_claim(id, home, terms.fingerprint)?;
+        }
         if self.operations.knows(id) {
             return Err(Refusal::OperationIdReused);
         }
@@ -178,7 +181,7 @@ impl Ledger {
             Verdict::Aborted => {
                 let whole_attempt = settlement.incarnation.is_none()
                     && (link.attempt <= settlement.attempt || is_seeded(Fault::AbortIgnoresAttempt));
-                same || whole_attempt
+                (same || whole_attempt) && self.is_about(link, settlement)
             }
             _ => {
                 let newer = settlement.version > link.version || is_seeded(Fault::IgnoresVersion);
@@ -186,6 +189,16 @@ impl Ledger {
             }
         };
         open && meant
+    }
+
+    /// Is an abort about the order that has these units? One that names neither an order nor units may be about another order
+    /// with the same id, so by the second rules it does nothing: the part asks its own home.
+    fn is_about(&self, link: &OrderLink, abort: &Settlement) -> bool {
+        let names_it = match abort.order() {
+            Some(fingerprint) => fingerprint == link.fingerprint,
+            None => abort.incarnation.is_some(),
+        };
+        names_it || !self.has_second_rules() || is_seeded(Fault::AbortsAnyOrder)
     }
 
     /// Has a part follow a settlement that applies.
@@ -231,7 +244,10 @@ impl Ledger {
                 reservation_id: id,
                 line: 0,
                 state: settlement.verdict.state(),
-                expires_at_ms: settlement.expires_at_ms,
+                expires_at_ms: match settlement.verdict {
+                    Verdict::Aborted => 0,
+                    _ => settlement.expires_at_ms,
+                },
                 requested: 0,
                 quantity: 0,
                 home,

@@ -1,6 +1,6 @@
 //! What a command would be answered with, without applying it.
 
-use crate::{Action, Command, Outcome, Position, Success};
+use crate::{Action, Command, Outcome, Position, Refusal, Success};
 
 use super::{Ledger, home::OrderPlan, operations::Known};
 
@@ -33,16 +33,22 @@ impl Ledger {
                 Ok(_) => None,
             };
         }
+        if let Action::AdoptRules { .. } = command.action {
+            return None;
+        }
         if let Some(refusal) = self.concerns_other_shards(&command.action) {
             return Some(Err(refusal));
         }
         match self.operations.look_up(command, now_ms, &self.options) {
             Err(refusal) => return Some(Err(refusal)),
-            Ok(Known::Before(record)) => return self.replay(command, record).ok().map(Ok),
+            Ok(Known::Before(record)) => return self.replay(command, record).ok(),
             Ok(Known::New(_)) => {}
         }
         if something_is_due {
             return None;
+        }
+        if !matches!(command.action, Action::Seal) && self.is_claimed(&command.operation_id) {
+            return Some(Err(Refusal::OperationIdReused));
         }
         self.decide(now_ms, command).err().map(Err)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    LedgerOptions, OperationId, ReservationId, ReservationState, Violation,
+    LedgerOptions, OperationId, ReservationId, ReservationState, ShardNumber, Violation,
     fault::{Fault, is_seeded},
 };
 
@@ -18,8 +18,8 @@ pub(crate) struct Reservations {
     /// Closed ones by the first moment when they may be forgotten.
     closed: SortedMap<(u64, ReservationId), ()>,
     live: u64,
-    /// Prepared ones, and their open units by SKU.
-    prepared: BTreeSet<ReservationId>,
+    /// Prepared ones by the home of their order, and their open units by SKU.
+    prepared: BTreeMap<ShardNumber, BTreeSet<ReservationId>>,
     prepared_units: BTreeMap<u32, i128>,
 }
 
@@ -30,6 +30,11 @@ impl Reservations {
 
     pub(crate) fn contains(&self, id: &ReservationId) -> bool {
         self.by_id.contains_key(id)
+    }
+
+    /// How many cells a reservation has units of, open or not, counted for each of its lines.
+    pub(crate) fn cells(&self, id: &ReservationId) -> Option<usize> {
+        self.by_id.get(id).map(PackedReservation::cells)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ReservationId, Reservation)> {
@@ -44,7 +49,23 @@ impl Reservations {
         self.live
     }
 
+    /// Adds a reservation; there is none with this id.
     pub(crate) fn insert(
+        &mut self,
+        id: ReservationId,
+        reservation: &Reservation,
+        options: &LedgerOptions,
+    ) -> Result<(), Violation> {
+        if self.contains(&id) {
+            return Err(Violation(format!(
+                "reservation {id} was made and is there already"
+            )));
+        }
+        self.overwrite(id, reservation, options)
+    }
+
+    /// Adds a reservation, in place of one that has its id and whose units nobody gives back. The first rules let an order do so.
+    pub(crate) fn overwrite(
         &mut self,
         id: ReservationId,
         reservation: &Reservation,
@@ -90,18 +111,22 @@ impl Reservations {
             self.queue(*id, after);
         }
         if was_prepared && !is_prepared {
-            self.unprepare(id, &prepared_units);
+            let home = home_of(reservation);
+            self.unprepare(id, home, &prepared_units);
         }
         Ok(result)
     }
 
-    /// Those that wait for their order's decision.
-    pub(crate) fn prepared(&self) -> impl Iterator<Item = (&ReservationId, Reservation)> {
-        self.prepared.iter().filter_map(|id| Some((id, self.get(id)?)))
+    /// Those that wait for their order's decision, in order, by its home.
+    pub(crate) fn prepared(
+        &self,
+    ) -> impl Iterator<Item = impl Iterator<Item = (&ReservationId, Reservation)>> {
+        let homes = self.prepared.values();
+        homes.map(|ids| ids.iter().filter_map(|id| Some((id, self.get(id)?))))
     }
 
     pub(crate) fn prepared_count(&self) -> usize {
-        self.prepared.len()
+        self.prepared.values().map(BTreeSet::len).sum()
     }
 
     /// How many units of a SKU wait for a decision.
@@ -109,8 +134,13 @@ impl Reservations {
         self.prepared_units.get(&sku).copied().unwrap_or(0)
     }
 
-    fn unprepare(&mut self, id: &ReservationId, units: &[(u32, i128)]) {
-        self.prepared.remove(id);
+    fn unprepare(&mut self, id: &ReservationId, home: ShardNumber, units: &[(u32, i128)]) {
+        if let Some(ids) = self.prepared.get_mut(&home) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.prepared.remove(&home);
+            }
+        }
         for (sku, units) in units {
             if let Some(all) = self.prepared_units.get_mut(sku) {
                 *all -= units;
@@ -134,7 +164,7 @@ impl Reservations {
         }
         self.live -= u64::from(reservation.is_live());
         if reservation.state == ReservationState::Prepared {
-            self.unprepare(id, &units_by_sku(&reservation));
+            self.unprepare(id, home_of(&reservation), &units_by_sku(&reservation));
         }
     }
 
@@ -187,7 +217,8 @@ impl Reservations {
     fn enqueue(&mut self, id: ReservationId, reservation: &Reservation, options: &LedgerOptions) {
         self.live += u64::from(reservation.is_live());
         if reservation.state == ReservationState::Prepared {
-            self.prepared.insert(id);
+            let ids = self.prepared.entry(home_of(reservation)).or_default();
+            ids.insert(id);
             for (sku, units) in units_by_sku(reservation) {
                 *self.prepared_units.entry(sku).or_default() += units;
             }
@@ -248,6 +279,11 @@ pub(crate) fn kept_until_ms(
     let retained_until = closed_at_ms.saturating_add(retention_ms.max(options.operation_window_ms));
     let answerable_until = id.time_ms().saturating_add(options.operation_window_ms);
     retained_until.max(answerable_until)
+}
+
+/// A prepared reservation is always a part of an order.
+fn home_of(reservation: &Reservation) -> ShardNumber {
+    reservation.home().unwrap_or(ShardNumber::MAX)
 }
 
 fn units_by_sku(reservation: &Reservation) -> Vec<(u32, i128)> {

@@ -6,15 +6,15 @@
 //! With any source one warehouse that fills the whole line is preferred, the first by name; otherwise the line is taken
 //! from those with most, the first by name among equals.
 
-use std::collections::BTreeSet;
-
 use indexmap::{IndexMap, map::Entry};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
-    Allocation, Cause, ChangeKind, Command, GrantedLine, Position, Refusal, ReservationEffect,
-    ReservationState, ReserveLine, ReserveMode, Shortage, Sku, Source, Sourcing, StorefrontId, Success,
-    Violation, hash::FixedState,
+    Action, Allocation, Cause, ChangeKind, Command, GrantedLine, Position, Refusal, ReservationEffect,
+    ReservationState, ReserveLine, ReserveMode, Rules, Shortage, Sku, Source, Sourcing, StorefrontId,
+    Success, Violation, WarehouseId,
+    hash::FixedState,
+    limits::{MAX_LINES, MAX_ORDER_CELLS, MAX_PREFERENCES, MAX_TTL_MS},
 };
 
 use super::{
@@ -25,13 +25,6 @@ use super::{
     sourcing::{Buyer, Taken, Takes, Wish},
     stock::{CellKey, Recording, Step},
 };
-
-/// The most lines of a Reserve, and the most parts of a Ship, Cancel or Return.
-pub(crate) const MAX_LINES: usize = 1024;
-/// The most warehouses that a line can list.
-const MAX_PREFERENCES: usize = 64;
-/// 30 days.
-pub(crate) const MAX_TTL_MS: u64 = 30 * 24 * 3_600_000;
 
 /// A decided Reserve.
 pub(crate) struct ReservePlan<'a> {
@@ -93,14 +86,13 @@ fn merge<'a>(lines: &[(u32, &'a ReserveLine)]) -> Result<SmallVec<[Merged<'a>; 1
                 line.quantity
             ));
         }
-        if let Source::Preference(list) = &line.source {
-            let distinct: BTreeSet<_> = list.iter().collect();
-            if list.is_empty() || list.len() > MAX_PREFERENCES || distinct.len() != list.len() {
-                return invalid(format!(
-                    "lines[{number}].source lists {} warehouses, it must list 1 to {MAX_PREFERENCES}, none twice",
-                    list.len()
-                ));
-            }
+        if let Source::Preference(list) = &line.source
+            && (list.is_empty() || list.len() > MAX_PREFERENCES || names_one_twice(list))
+        {
+            return invalid(format!(
+                "lines[{number}].source lists {} warehouses, it must list 1 to {MAX_PREFERENCES}, none twice",
+                list.len()
+            ));
         }
     }
     if let [(number, line)] = lines {
@@ -132,6 +124,12 @@ fn merge<'a>(lines: &[(u32, &'a ReserveLine)]) -> Result<SmallVec<[Merged<'a>; 1
     Ok(merged.into_values().collect())
 }
 
+fn names_one_twice(list: &[WarehouseId]) -> bool {
+    let mut sorted: SmallVec<[&WarehouseId; MAX_PREFERENCES]> = list.iter().collect();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
+}
+
 /// The lines of a request as they are answered: number, SKU and units of each, those of one SKU and source added up.
 ///
 /// # Errors
@@ -143,6 +141,34 @@ pub(crate) fn merged_lines(lines: &[ReserveLine]) -> Result<Vec<(u32, &Sku, i64)
         .into_iter()
         .map(|merged| (merged.number, &merged.line.sku, merged.requested))
         .collect())
+}
+
+/// The answer to a line whose SKU is unknown.
+fn nothing_of(line: u32, sku: &Sku, requested: i64) -> GrantedLine {
+    GrantedLine {
+        line,
+        sku: sku.clone(),
+        requested,
+        granted: 0,
+        allocations: Vec::new(),
+    }
+}
+
+/// Adds the lines of a Reserve that were answered and not kept, because their SKU was unknown.
+pub(crate) fn with_unknown_skus(action: &Action, kept: Vec<GrantedLine>) -> Vec<GrantedLine> {
+    let Action::Reserve { lines, .. } = action else {
+        return kept;
+    };
+    if kept.len() == lines.len() {
+        return kept;
+    }
+    let mut kept = kept.into_iter().peekable();
+    let asked = merged_lines(lines).unwrap_or_default().into_iter();
+    let answer = |(number, sku, requested)| {
+        let same = kept.next_if(|line| line.line == number);
+        same.unwrap_or_else(|| nothing_of(number, sku, requested))
+    };
+    asked.map(answer).collect()
 }
 
 impl Ledger {
@@ -212,8 +238,21 @@ impl Ledger {
         if refused {
             return Err(Refusal::InsufficientStock(shortages));
         }
-        for line in planned.iter().filter(|line| line.number_of_sku.is_none()) {
-            self.stock.check_room(Some(line.sku), None, None)?;
+        match self.rules {
+            Rules::First => {
+                for line in planned.iter().filter(|line| line.number_of_sku.is_none()) {
+                    self.stock.check_room(Some(line.sku), None, None)?;
+                }
+            }
+            Rules::Second => {
+                let cells: usize = planned.iter().map(|line| line.takes.len()).sum();
+                if cells > MAX_ORDER_CELLS {
+                    return Err(Refusal::LimitReached {
+                        what: "cells that one order takes units from".to_owned(),
+                        limit: MAX_ORDER_CELLS as u64,
+                    });
+                }
+            }
         }
         Ok(ReservePlan {
             storefront,
@@ -265,9 +304,14 @@ impl Ledger {
         let mut kept = SmallVec::with_capacity(lines.len());
         let mut granted = Vec::with_capacity(lines.len());
         for line in lines {
-            let sku = match line.number_of_sku {
-                Some(number) => number,
-                None => self.stock.intern_sku(line.sku),
+            let sku = match (line.number_of_sku, self.rules) {
+                (Some(number), _) => number,
+                (None, Rules::First) => self.stock.intern_sku(line.sku),
+                // An order makes no names: the line got nothing, and is answered but not kept.
+                (None, Rules::Second) => {
+                    granted.push(nothing_of(line.number, line.sku, line.requested));
+                    continue;
+                }
             };
             let mut parts = SmallVec::with_capacity(line.takes.len());
             for take in line.takes {
@@ -323,8 +367,13 @@ impl Ledger {
             order,
             lines: kept,
         };
-        self.reservations
-            .insert(reservation_id, &reservation, &self.options)?;
+        if self.has_second_rules() {
+            self.reservations
+                .insert(reservation_id, &reservation, &self.options)?;
+        } else {
+            self.reservations
+                .overwrite(reservation_id, &reservation, &self.options)?;
+        }
         let position = Position {
             log_index: recording.log_index,
             log_time_ms: recording.log_time_ms,

@@ -1,15 +1,18 @@
 //! The whole state as bytes: one version byte, then postcard.
 //!
 //! The bytes are canonical: one state has exactly one encoding, and decoding refuses every other. Queues, ranks
-//! and counts are not in it; they follow from the rest.
+//! and counts are not in it; they follow from the rest. A ledger of the first rules is written as the first release wrote it, so that
+//! release can read it; later rules stand in front of the rest, under a version of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use postcard::ser_flavors::Flavor;
+use postcard::ser_flavors::{ExtendFlavor, Flavor};
 use serde::{Deserialize, Serialize};
 
-use crate::{LedgerOptions, ReservationId, Sku, StorefrontId, TransferId, WarehouseId, codec};
+use crate::{
+    CodecError, LedgerOptions, ReservationId, Rules, Sku, StorefrontId, TransferId, WarehouseId, codec,
+};
 
 use super::{
     Ledger,
@@ -27,6 +30,9 @@ use super::{
     supplies::Supplies,
     transfers::{Transfer, Transfers},
 };
+
+/// The version of snapshots that begin with the rules.
+const WITH_RULES: u8 = 3;
 
 #[derive(Serialize)]
 struct Snapshot<'a> {
@@ -88,18 +94,35 @@ impl Ledger {
         }
     }
 
+    /// The version of this ledger's snapshot, and the rules if they are written.
+    fn snapshot_head(&self) -> (u8, Option<Rules>) {
+        match self.rules {
+            Rules::First => (codec::VERSION, None),
+            later => (WITH_RULES, Some(later)),
+        }
+    }
+
+    /// Writes what follows the version.
+    fn write_body<F: Flavor>(&self, flavor: F) -> postcard::Result<F::Output> {
+        match self.snapshot_head().1 {
+            None => postcard::serialize_with_flavor(&self.snapshot(), flavor),
+            Some(rules) => postcard::serialize_with_flavor(&(rules, self.snapshot()), flavor),
+        }
+    }
+
     /// The versioned, canonical snapshot.
     pub fn encode(&self) -> Vec<u8> {
-        codec::encode(&self.snapshot())
+        let begun = ExtendFlavor::new(vec![self.snapshot_head().0]);
+        self.write_body(begun).expect("memory takes whatever is written")
     }
 
     /// BLAKE3 of the snapshot's bytes, without holding them. Equal on replicas that applied the same entries.
     pub fn digest(&self) -> [u8; 32] {
         let hashing = Hashing {
             hasher: blake3::Hasher::new(),
-            waiting: vec![codec::VERSION],
+            waiting: vec![self.snapshot_head().0],
         };
-        postcard::serialize_with_flavor(&self.snapshot(), hashing)
+        self.write_body(hashing)
             .expect("a hasher takes whatever is written")
     }
 
@@ -108,7 +131,7 @@ impl Ledger {
     /// # Errors
     /// What is wrong with the bytes, or which invariant does not hold.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let snapshot: OwnedSnapshot = codec::decode("snapshot", bytes).map_err(|error| error.to_string())?;
+        let (rules, snapshot) = read(bytes).map_err(|error| error.to_string())?;
         let twice = |what: &str| format!("snapshot: {what} too many, or one of them twice");
         let stock = Stock {
             cell_count: snapshot.cells.iter().map(|cells| cells.len() as u64).sum(),
@@ -120,12 +143,14 @@ impl Ledger {
             cells: snapshot.cells,
             movements: snapshot.movements,
             last_seq: snapshot.last_seq,
+            ..Stock::new(rules)
         };
         let ledger = Self {
             reservations: Reservations::restore(snapshot.reservations, &snapshot.options),
             orders: Orders::restore(snapshot.orders, &snapshot.options),
             transfers: Transfers::restore(snapshot.transfers, &snapshot.options),
             options: snapshot.options,
+            rules,
             log_index: snapshot.log_index,
             log_time_ms: snapshot.log_time_ms,
             stock,
@@ -139,10 +164,28 @@ impl Ledger {
         let comparing = Comparing {
             rest: bytes.get(1..).unwrap_or_default(),
         };
-        match postcard::serialize_with_flavor(&ledger.snapshot(), comparing) {
+        match ledger.write_body(comparing) {
             Ok(true) => Ok(ledger),
             _ => Err("snapshot: not in the one form that is written".to_owned()),
         }
+    }
+}
+
+/// Reads either layout.
+fn read(bytes: &[u8]) -> Result<(Rules, OwnedSnapshot), CodecError> {
+    const WHAT: &str = "snapshot";
+    match bytes.first() {
+        Some(&WITH_RULES) => {
+            let (rules, snapshot) = codec::decode_version(WHAT, WITH_RULES, bytes)?;
+            match rules {
+                Rules::First => Err(CodecError::Malformed {
+                    what: WHAT,
+                    message: "the first rules are never written".to_owned(),
+                }),
+                later => Ok((later, snapshot)),
+            }
+        }
+        _ => Ok((Rules::First, codec::decode(WHAT, bytes)?)),
     }
 }
 

@@ -155,10 +155,30 @@ impl Ledger {
                 .into_iter()
                 .collect(),
             Source::Preference(list) => {
-                let cells = list.iter().filter_map(|name| self.named_cell(wish.sku, name));
-                cells.filter_map(offer).collect()
+                let cells = self.preferred_cells(wish.sku, list);
+                cells.into_iter().filter_map(offer).collect()
             }
         }
+    }
+
+    /// The cells of a SKU that a list names, in the order of the list. Goes through the SKU's cells once.
+    fn preferred_cells(&self, sku: u32, list: &[WarehouseId]) -> SmallVec<[Cell; 4]> {
+        let named = list.iter().filter_map(|name| self.stock.warehouses.find(name));
+        let mut places: SmallVec<[(u16, usize); 64]> =
+            named.enumerate().map(|(place, number)| (number, place)).collect();
+        places.sort_unstable();
+        let place = |warehouse: u16| {
+            let at = places
+                .binary_search_by_key(&warehouse, |(number, _)| *number)
+                .ok()?;
+            Some(places[at].1)
+        };
+        let Some(cells) = self.stock.cells.get(sku as usize) else {
+            return SmallVec::new();
+        };
+        let mut found: SmallVec<[(usize, Cell); 4]> = cells.select(place).collect();
+        found.sort_unstable_by_key(|(place, _)| *place);
+        found.into_iter().map(|(_, cell)| cell).collect()
     }
 
     fn named_cell(&self, sku: u32, warehouse: &WarehouseId) -> Option<Cell> {

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BucketMoves, Cause, CellView, Change, ChangeKind, PolicyEffect, PoolView, Refusal, ReservationEffect,
-    ReservationId, Sku, StorefrontId, SupplyEffect, TransferEffect, TransferId, Violation, WarehouseId,
+    ReservationId, Rules, Sku, StorefrontId, SupplyEffect, TransferEffect, TransferId, Violation,
+    WarehouseId,
+    limits::{MAX_CELL_POOLS, MAX_PLACES, MAX_PLACES_BY_NUMBER},
 };
 
 use super::{
@@ -15,7 +17,7 @@ use super::{
     cells::Cells,
     chunked_vec::ChunkedVec,
     movements::Movements,
-    names::{MAX_SMALL_NAMES, SkuNames, SmallNames},
+    names::{SkuNames, SmallNames},
 };
 
 /// Cells by SKU, with the names and the numbering of changes.
@@ -34,6 +36,8 @@ pub(crate) struct Stock {
     /// All their units; follows from the cells too.
     pub(crate) deficit_units: i128,
     pub(crate) last_seq: u64,
+    /// Follows from the rules.
+    pub(crate) room: Room,
 }
 
 /// Which cell.
@@ -86,9 +90,44 @@ impl Recording {
     }
 }
 
+/// Takes a step of a cell; which buckets it moved.
+fn take(kind: ChangeKind, cell: &mut Cell, deltas: &Deltas, ranks: &[u16]) -> Result<BucketMoves, Violation> {
+    cell.step(deltas, ranks).map_err(|error| {
+        Violation(format!(
+            "{kind:?} cannot be done: {error} ({deltas:?} on {cell:?})"
+        ))
+    })?;
+    Ok(cell.moves(deltas, ranks))
+}
+
+/// The room for what is new.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// The most warehouses, and the most storefronts.
+    pub(crate) places: usize,
+    /// The most pools of a cell to which a new one may be added.
+    pub(crate) cell_pools: usize,
+}
+
+impl Room {
+    fn by(rules: Rules) -> Self {
+        match rules {
+            Rules::First => Self {
+                places: MAX_PLACES_BY_NUMBER,
+                cell_pools: MAX_PLACES_BY_NUMBER,
+            },
+            Rules::Second => Self {
+                places: MAX_PLACES,
+                cell_pools: MAX_CELL_POOLS,
+            },
+        }
+    }
+}
+
 impl Stock {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(rules: Rules) -> Self {
         Self {
+            room: Room::by(rules),
             skus: Arc::new(SkuNames::new()),
             warehouses: SmallNames::new(),
             storefronts: SmallNames::new(),
@@ -118,6 +157,11 @@ impl Stock {
         self.cells.get(sku as usize).into_iter().flat_map(Cells::iter)
     }
 
+    /// From now on these rules say how many names and pools there may be. Those that are there stay.
+    pub(crate) fn adopt(&mut self, rules: Rules) {
+        self.room = Room::by(rules);
+    }
+
     /// Is there room for names that may be new?
     pub(crate) fn check_room(
         &self,
@@ -125,7 +169,7 @@ impl Stock {
         warehouse: Option<&WarehouseId>,
         storefront: Option<&StorefrontId>,
     ) -> Result<(), Refusal> {
-        let small = MAX_SMALL_NAMES as u64;
+        let small = self.room.places as u64;
         let limit = |what: &str, limit| {
             Err(Refusal::LimitReached {
                 what: what.to_owned(),
@@ -135,10 +179,10 @@ impl Stock {
         if sku.is_some_and(|sku| !self.skus.has_room() && self.skus.find(sku).is_none()) {
             return limit("SKUs", u64::from(u32::MAX));
         }
-        if warehouse.is_some_and(|name| !self.warehouses.has_room_for(name)) {
+        if warehouse.is_some_and(|name| !self.warehouses.has_room_for(name, self.room.places)) {
             return limit("warehouses", small);
         }
-        if storefront.is_some_and(|name| !self.storefronts.has_room_for(name)) {
+        if storefront.is_some_and(|name| !self.storefronts.has_room_for(name, self.room.places)) {
             return limit("storefronts", small);
         }
         Ok(())
@@ -172,6 +216,72 @@ impl Stock {
     /// Takes one step and records it as a change. A command is decided so that its steps cannot fail: a failure
     /// is a violation.
     pub(crate) fn step(&mut self, recording: &mut Recording, step: Step<'_>) -> Result<(), Violation> {
+        let (kind, deltas) = (step.kind, step.deltas);
+        let moves = self.change(step.cell, |cell, ranks| take(kind, cell, &deltas, ranks))?;
+        self.record(recording, step, moves);
+        Ok(())
+    }
+
+    /// Takes steps of one kind in one cell and records each: for `storefront`, or else for the storefront
+    /// whose pool it moves. Unpacks the cell once, however many steps there are.
+    pub(crate) fn steps(
+        &mut self,
+        recording: &mut Recording,
+        kind: ChangeKind,
+        cell: CellKey,
+        storefront: Option<u16>,
+        steps: &[Deltas],
+        cause: &Cause,
+    ) -> Result<(), Violation> {
+        let all = self.change(cell, |cell, ranks| {
+            let moves = steps.iter().map(|deltas| take(kind, cell, deltas, ranks));
+            moves.collect::<Result<Vec<BucketMoves>, Violation>>()
+        })?;
+        for (deltas, moves) in steps.iter().zip(all) {
+            let step = Step {
+                kind,
+                cell,
+                storefront: storefront.or(deltas.pool.map(|(storefront, _)| storefront)),
+                deltas: *deltas,
+                reservation: None,
+                cause,
+            };
+            self.record(recording, step, moves);
+        }
+        Ok(())
+    }
+
+    /// Changes a cell, and checks it afterwards.
+    fn change<R>(
+        &mut self,
+        key: CellKey,
+        change: impl FnOnce(&mut Cell, &[u16]) -> Result<R, Violation>,
+    ) -> Result<R, Violation> {
+        let ranks = self.storefronts.ranks();
+        let checked = |cell: &mut Cell| {
+            let before = cell.deficit;
+            let changed = change(cell, ranks)?;
+            cell.check()
+                .map_err(|error| Violation(format!("cell {key:?}: {error}")))?;
+            Ok((changed, before, cell.deficit))
+        };
+        let cells = self.cells.get_mut(key.sku as usize);
+        let changed = cells.and_then(|cells| cells.update(key.warehouse, checked));
+        let (changed, before, deficit) =
+            changed.unwrap_or_else(|| Err(Violation(format!("there is no cell {key:?}"))))?;
+        if deficit != before {
+            self.deficit_units += i128::from(deficit) - i128::from(before);
+            if deficit > 0 {
+                self.deficits.insert(key);
+            } else {
+                self.deficits.remove(&key);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Records a step that was taken.
+    fn record(&mut self, recording: &mut Recording, step: Step<'_>, moves: BucketMoves) {
         let Step {
             kind,
             cell: key,
@@ -180,29 +290,6 @@ impl Stock {
             reservation,
             cause,
         } = step;
-        let ranks = self.storefronts.ranks();
-        let change = |cell: &mut Cell| {
-            cell.step(&deltas, ranks).map_err(|error| {
-                Violation(format!(
-                    "{kind:?} cannot be done: {error} ({deltas:?} on {cell:?})"
-                ))
-            })?;
-            cell.check()
-                .map_err(|error| Violation(format!("cell {key:?}: {error}")))?;
-            Ok((cell.moves(&deltas, ranks), cell.deficit))
-        };
-        let cells = self.cells.get_mut(key.sku as usize);
-        let changed = cells.and_then(|cells| cells.update(key.warehouse, change));
-        let (moves, deficit) =
-            changed.unwrap_or_else(|| Err(Violation(format!("there is no cell {key:?}"))))?;
-        if deltas.deficit != 0 {
-            self.deficit_units += i128::from(deltas.deficit);
-            if deficit > 0 {
-                self.deficits.insert(key);
-            } else {
-                self.deficits.remove(&key);
-            }
-        }
         self.last_seq += 1;
         if deltas.on_hand != 0 {
             self.movements.push(self.last_seq, key, deltas.on_hand);
@@ -224,7 +311,6 @@ impl Stock {
             supply: None,
             cause: cause.clone(),
         });
-        Ok(())
     }
 
     /// Takes a step whose change also tells of a transfer or a supply.

@@ -10,7 +10,7 @@ use super::{
     cell::{Cell, Deltas, Flow},
     fulfilment::into_buckets,
     operations::MAX_48_BITS,
-    stock::{Recording, Step, Stock},
+    stock::{Recording, Stock},
     supplies::SupplyStep,
 };
 
@@ -217,6 +217,12 @@ impl Stock {
             return Err(short(sku, target, pooled + cell.free));
         }
         self.check_room(Some(sku), Some(warehouse), Some(storefront))?;
+        if pooled == 0 && wanted > 0 && cell.pools.len() >= self.room.cell_pools {
+            return Err(Refusal::LimitReached {
+                what: "pools of a cell".to_owned(),
+                limit: self.room.cell_pools as u64,
+            });
+        }
         let beside = if wanted < 0 {
             cell.sellable(-wanted)
         } else {
@@ -281,18 +287,12 @@ impl Ledger {
                 (vec![deltas], Some(number))
             }
         };
-        let mut supply = supply.and_then(|step| self.supplies.take(cell, step));
-        for deltas in steps {
-            let storefront = storefront.or(deltas.pool.map(|(storefront, _)| storefront));
-            let step = Step {
-                kind,
-                cell,
-                storefront,
-                deltas,
-                reservation: None,
-                cause,
-            };
-            self.stock.step_telling(recording, step, None, supply.take())?;
+        let supply = supply.and_then(|step| self.supplies.take(cell, step));
+        let first = recording.changes.len();
+        self.stock
+            .steps(recording, kind, cell, storefront, &steps, cause)?;
+        if let Some(change) = recording.changes.get_mut(first) {
+            change.supply = supply.map(Box::new);
         }
         let moved = self
             .stock

@@ -11,13 +11,13 @@ use indexmap::{IndexMap, map::Entry};
 use crate::{
     Cause, ChangeKind, Disposition, Position, Refusal, Shortage, Sku, Success, TransferEffect, TransferId,
     TransferLine, TransferLineView, TransferView, Violation, WarehouseId, hash::FixedState,
+    limits::MAX_LINES,
 };
 
 use super::{
     Ledger,
     cell::{Cell, Deltas, Flow},
     fulfilment::into_buckets,
-    reserve::MAX_LINES,
     stock::{CellKey, Recording, Step},
     stocking::{at_least, cell_or_empty, check_time},
     transfers::{Transfer, TransferredLine},
@@ -293,7 +293,7 @@ impl Ledger {
             home: None,
             lines: sent,
         };
-        self.transfers.insert(transfer_id, transfer, &self.options);
+        self.transfers.insert(transfer_id, transfer, &self.options)?;
         recording.touched_transfers.push(transfer_id);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{LedgerOptions, Reference, ShardNumber, TransferId};
+use crate::{LedgerOptions, Reference, ShardNumber, TransferId, Violation};
 
 use super::{operations::MAX_48_BITS, reservations::kept_until_ms, stock::CellKey};
 
@@ -114,7 +114,21 @@ impl Transfers {
         })
     }
 
-    pub(crate) fn insert(&mut self, id: TransferId, transfer: Transfer, options: &LedgerOptions) {
+    /// Adds a transfer; there is none with this id.
+    pub(crate) fn insert(
+        &mut self,
+        id: TransferId,
+        transfer: Transfer,
+        options: &LedgerOptions,
+    ) -> Result<(), Violation> {
+        if self.by_id.contains_key(&id) {
+            return Err(Violation(format!("transfer {id} was made and is there already")));
+        }
+        self.put(id, transfer, options);
+        Ok(())
+    }
+
+    fn put(&mut self, id: TransferId, transfer: Transfer, options: &LedgerOptions) {
         self.enqueue(id, &transfer, options);
         self.by_id.insert(id, transfer);
     }
@@ -129,7 +143,7 @@ impl Transfers {
         let mut transfer = self.by_id.remove(&id)?;
         self.dequeue(id, &transfer, options);
         let result = change(&mut transfer);
-        self.insert(id, transfer, options);
+        self.put(id, transfer, options);
         Some(result)
     }
 

@@ -91,7 +91,7 @@ impl Ledger {
         id: &ReservationId,
         own: Option<&Reservation>,
     ) -> Result<Option<u64>, Refusal> {
-        let Some(order) = self.orders.get(id) else {
+        let Some(order) = self.order_of(id, own) else {
             let link = own.and_then(|reservation| reservation.order.as_ref());
             return match link {
                 Some(link) if !is_seeded(Fault::ParticipantDecides) => {
@@ -113,7 +113,10 @@ impl Ledger {
                     }
                     Verdict::Held | Verdict::Expired => return Err(Refusal::Expired { expired_at_ms }),
                     // How far it has come is known of the home's own units only.
-                    Verdict::Committed => own.map_or(ReservationState::Committed, |own| own.state),
+                    Verdict::Committed => match own {
+                        Some(own) if !(self.has_second_rules() && own.parts().next().is_none()) => own.state,
+                        _ => ReservationState::Committed,
+                    },
                     verdict => verdict.state(),
                 }
             }
@@ -227,14 +230,18 @@ impl Ledger {
         cause: &Cause,
     ) -> Result<(), Violation> {
         let now_ms = recording.log_time_ms;
+        let closes_empty = self.has_second_rules();
         let stock = &mut self.stock;
         self.reservations.update(&id, &self.options, |reservation| {
+            // The home's part of a best-effort order that got nothing there: nothing will ever be shipped or cancelled.
+            let is_empty = closes_empty && reservation.parts().next().is_none();
             reservation.state = match kind {
+                ChangeKind::Committed if is_empty => ReservationState::Cancelled,
                 ChangeKind::Committed => ReservationState::Committed,
                 ChangeKind::Expired => ReservationState::Expired,
                 _ => ReservationState::Released,
             };
-            if kind != ChangeKind::Committed {
+            if reservation.state != ReservationState::Committed {
                 reservation.closed_at_ms = now_ms.max(1);
             }
             end_parts(stock, recording, id, reservation, kind, cause)

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decision, OrderLine, OrderPart, OrderReply, OrderStep, OrderTerms, PreparedPart, ShardNumber, Standing,
+    Verdict,
 };
 use crate::{
     Action, Command, Outcome, Position, Refusal, ReserveMode, Sku, Success,
@@ -115,6 +116,8 @@ enum Sent {
     Hold,
     Abort,
     Settle,
+    /// About the units of this shard.
+    Inquire(ShardNumber),
 }
 
 /// Why a shard has no units for this attempt.
@@ -242,8 +245,22 @@ impl Coordinator {
                     reply: OrderReply::Decided(standing),
                     ..
                 }),
-            ) => self.decided(standing),
-            (Sent::Settle, _) => self.cleared(),
+            ) => self.decided(standing, false),
+            (
+                Sent::Hold | Sent::Abort,
+                Ok(Success::Order {
+                    reply: OrderReply::DecidedBefore(standing),
+                    ..
+                }),
+            ) => self.decided(standing, true),
+            (
+                Sent::Inquire(of),
+                Ok(Success::Order {
+                    reply: OrderReply::Answered(Some(settlement)),
+                    ..
+                }),
+            ) => self.disowned(of, settlement),
+            (Sent::Settle | Sent::Inquire(_), _) => self.cleared(),
             (Sent::Hold, _) => self.decide(Decision::Abort),
             (Sent::Abort, _) => self.refuse(),
             (Sent::Begin | Sent::Prepare, Err(refusal)) => {
@@ -276,7 +293,7 @@ impl Coordinator {
                 })
             }
             Sent::Abort => self.refuse(),
-            Sent::Settle => self.cleared(),
+            Sent::Settle | Sent::Inquire(_) => self.cleared(),
         }
     }
 
@@ -336,7 +353,7 @@ impl Coordinator {
                         end: None,
                     }
                 }
-                Some(_) if self.terms.mode == ReserveMode::AllOrNothing => self.decide(Decision::Abort),
+                Some(_) if self.terms.mode == ReserveMode::AllOrNothing => self.abandon(),
                 _ => self.ask_next(),
             },
             Phase::Replaying { .. } => self.replayed(),
@@ -394,7 +411,7 @@ impl Coordinator {
             // Nobody has anything: there is nothing to decide.
             self.retry_or_refuse(false)
         } else {
-            self.decide(Decision::Abort)
+            self.abandon()
         }
     }
 
@@ -410,7 +427,8 @@ impl Coordinator {
         Progress::send(vec![target])
     }
 
-    fn decided(&mut self, standing: Standing) -> Progress {
+    /// `before`: by another's decision than the one that was sent.
+    fn decided(&mut self, standing: Standing, before: bool) -> Progress {
         match standing {
             Standing::Undecided { attempt } => self.ascend(attempt),
             Standing::Aborted { attempt } if self.phase == Phase::Holding => self.clear(attempt),
@@ -430,7 +448,7 @@ impl Coordinator {
                             .is_some_and(|part| part.incarnation == *known)
                     });
                 if ours {
-                    self.granted(position, first_expires_at_ms, false)
+                    self.granted(position, first_expires_at_ms, before)
                 } else {
                     self.replay(standing)
                 }

@@ -6,7 +6,7 @@ use holdfast_ledger::*;
 use proptest::prelude::*;
 
 use crate::{
-    generate::{DraftEntry, SKUS, STOREFRONTS, Writer, log, options},
+    generate::{DraftEntry, SKUS, STOREFRONTS, Writer, log, log_of_large_entries, options},
     model::{Model, Place},
 };
 
@@ -235,7 +235,7 @@ fn compare_plans(ledger: &Ledger, model: &Model) {
 }
 
 fn run(drafts: &[DraftEntry]) {
-    let mut ledger = Ledger::new(options());
+    let mut ledger = Ledger::with_rules(options(), Rules::NEWEST);
     let mut model = Model::new(options());
     let mut shadow = Shadow::default();
     let mut writer = Writer::new();
@@ -264,6 +264,15 @@ proptest! {
 
     #[test]
     fn any_log_gives_the_answers_and_the_units_of_the_naive_model(drafts in log(40)) {
+        run(&drafts);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn entries_of_hundreds_of_commands_give_the_answers_of_the_naive_model(drafts in log_of_large_entries(4, 400)) {
         run(&drafts);
     }
 }

@@ -7,7 +7,7 @@ use crate::generate::{DraftEntry, Writer, log, options};
 
 fn written(drafts: &[DraftEntry]) -> (Vec<Entry>, Vec<Vec<Change>>, Ledger) {
     let mut writer = Writer::new();
-    let mut ledger = Ledger::new(options());
+    let mut ledger = Ledger::with_rules(options(), Rules::NEWEST);
     let (mut entries, mut changes) = (Vec::new(), Vec::new());
     for draft in drafts {
         let entry = writer.entry(draft);

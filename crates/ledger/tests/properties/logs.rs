@@ -9,7 +9,7 @@ use crate::generate::{DraftEntry, Writer, log, options};
 
 fn entries(drafts: &[DraftEntry]) -> Vec<Entry> {
     let mut writer = Writer::new();
-    let mut ledger = Ledger::new(options());
+    let mut ledger = Ledger::with_rules(options(), Rules::NEWEST);
     let mut entries = Vec::new();
     for draft in drafts {
         let entry = writer.entry(draft);
@@ -26,8 +26,8 @@ proptest! {
     #[test]
     fn a_snapshot_taken_anywhere_changes_nothing(drafts in log(30)) {
         let entries = entries(&drafts);
-        let mut steady = Ledger::new(options());
-        let mut restored = Ledger::new(options());
+        let mut steady = Ledger::with_rules(options(), Rules::NEWEST);
+        let mut restored = Ledger::with_rules(options(), Rules::NEWEST);
         for (index, entry) in (1..).zip(&entries) {
             let bytes = restored.encode();
             restored = Ledger::decode(&bytes).unwrap();
@@ -45,7 +45,7 @@ proptest! {
 
     #[test]
     fn what_a_preview_refuses_or_replays_applying_refuses_or_replays(drafts in log(30)) {
-        let mut ledger = Ledger::new(options());
+        let mut ledger = Ledger::with_rules(options(), Rules::NEWEST);
         for (index, entry) in (1..).zip(&entries(&drafts)) {
             for command in &entry.commands {
                 for later_ms in [0, 1, 700, 5_000] {
@@ -67,9 +67,29 @@ proptest! {
     }
 
     #[test]
-    fn a_refused_command_leaves_nothing_behind(drafts in log(30)) {
+    fn no_command_makes_more_changes_than_it_was_weighed_at(drafts in log(30)) {
         let mut ledger = Ledger::new(options());
-        let mut without = Ledger::new(options());
+        for (index, entry) in (1..).zip(&entries(&drafts)) {
+            let alone = |commands| Entry { log_time_ms: entry.log_time_ms, commands };
+            let mut swept = ledger.clone();
+            swept.apply(index, &alone(Vec::new())).unwrap();
+            for command in &entry.commands {
+                let weight = swept.weigh(command, |_| 1);
+                prop_assert!(weight <= Ledger::weigh_blindly(command));
+                let applied = swept.clone().apply(index + 1, &alone(vec![command.clone()])).unwrap();
+                prop_assert!(applied.changes.len() <= weight, "{:?} makes {:?}", command.action, applied.changes);
+                for change in applied.changes {
+                    prop_assert!(encode_changes(&[change]).len() <= limits::MAX_CHANGE_BYTES);
+                }
+            }
+            ledger.apply(index, entry).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_refused_command_leaves_nothing_behind(drafts in log(30)) {
+        let mut ledger = Ledger::with_rules(options(), Rules::NEWEST);
+        let mut without = Ledger::with_rules(options(), Rules::NEWEST);
         for (index, entry) in (1..).zip(&entries(&drafts)) {
             let applied = ledger.apply(index, entry).unwrap();
             let effective = |outcome: &Outcome| !matches!(
@@ -107,9 +127,9 @@ fn generated_logs_reach_every_kind_of_change_and_refusal() {
     let mut reached: BTreeMap<String, u32> = BTreeMap::new();
     let first_word = |debug: String| debug.split([' ', '(', '{']).next().unwrap_or_default().to_owned();
     let mut deficits = 0;
-    for _ in 0..150 {
+    for _ in 0..400 {
         let drafts = log(40).new_tree(&mut runner).unwrap().current();
-        let mut ledger = Ledger::new(options());
+        let mut ledger = Ledger::with_rules(options(), Rules::NEWEST);
         let mut writer = Writer::new();
         for draft in &drafts {
             let entry = writer.entry(draft);

@@ -5,7 +5,11 @@ mod against_model;
 #[cfg(test)]
 mod bytes;
 #[cfg(test)]
+mod forgetting;
+#[cfg(test)]
 mod generate;
+#[cfg(test)]
+mod ids;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]

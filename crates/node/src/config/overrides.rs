@@ -5,9 +5,12 @@ use toml::{Table, Value};
 use super::{ConfigError, ENV_PREFIX, NodeConfig};
 
 /// Keys without a default, which are missing from the default table, and whether they hold text.
-const OPTIONAL_KEYS: [(&str, &str, bool); 8] = [
+const OPTIONAL_KEYS: [(&str, &str, bool); 11] = [
     ("node", "cluster_id", true),
     ("node", "threads", false),
+    ("limits", "connections", false),
+    ("storage", "low_space_bytes", false),
+    ("storage", "ballast_bytes", false),
     ("tls", "certificate", true),
     ("tls", "key", true),
     ("tls", "client_ca", true),

@@ -123,10 +123,12 @@ impl Default for ShardsSection {
 pub struct RaftSection {
     /// How often a leader says that it is there, in milliseconds, 5 to 10000. Default: 50.
     pub heartbeat_ms: u64,
-    /// A follower that has heard nothing for this long, in milliseconds, may stand for election; the time is drawn
-    /// between this and `election_timeout_max_ms`. At least three times `heartbeat_ms`. Default: 250.
+    /// After so long without a word from the leader, in milliseconds, the first follower in turn asks the others whether they miss
+    /// it too, and is elected if most of them do. It does not wait when the leader's process is gone, which shows when
+    /// the leader's machine refuses a connection to `listen.peer`. At least three times `heartbeat_ms`. Default: 200.
     pub election_timeout_min_ms: u64,
-    /// See `election_timeout_min_ms`; more than it, at most 60000. Default: 500.
+    /// After so long without a word from the leader, in milliseconds, the last follower in turn asks, if none before it was elected.
+    /// More than `election_timeout_min_ms` by what an election takes, two syncs and two round trips; at most 60000. Default: 300.
     pub election_timeout_max_ms: u64,
     /// Most commands in one log entry, 1 to 65536. Default: 1024.
     pub max_entry_commands: usize,
@@ -145,8 +147,8 @@ impl Default for RaftSection {
     fn default() -> Self {
         Self {
             heartbeat_ms: 50,
-            election_timeout_min_ms: 250,
-            election_timeout_max_ms: 500,
+            election_timeout_min_ms: 200,
+            election_timeout_max_ms: 300,
             max_entry_commands: 1_024,
             max_entry_bytes: 512 << 10,
             max_entries_in_flight: 8,
@@ -198,6 +200,15 @@ pub struct StorageSection {
     pub log_segment_bytes: u64,
     /// The size of one segment of a shard's change log, in bytes, 1048576 to 1073741824. Default: 67108864.
     pub change_segment_bytes: u64,
+    /// With fewer available bytes on the disk of `node.data_dir` than this, nothing new is taken: no reserves, receipts and the
+    /// like. Commits, releases, expiry and reads go on. 16777216 to 1125899906842624.
+    /// Default: 2147483648 (2 GiB), or a twentieth of the disk if that is less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_space_bytes: Option<u64>,
+    /// The size of the ballast, in bytes, 0 to 1099511627776: a file in `node.data_dir` that is given up when the disk is full, so
+    /// that what was promised can still be written. 0: none. Default: 268435456, or a hundredth of the disk if that is less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ballast_bytes: Option<u64>,
 }
 
 impl Default for StorageSection {
@@ -205,6 +216,8 @@ impl Default for StorageSection {
         Self {
             log_segment_bytes: 64 << 20,
             change_segment_bytes: 64 << 20,
+            low_space_bytes: None,
+            ballast_bytes: None,
         }
     }
 }
@@ -221,8 +234,22 @@ pub struct LimitsSection {
     /// Most commands that wait in one shard; more are refused as overloaded, with a time to wait. Reserves are refused from
     /// half of it on, all but commits and releases from three quarters on. 1 to 1000000. Default: 65536.
     pub queue_limit_commands: usize,
-    /// Most connections of clients at a time, as many of nodes and as many of operators; further ones are closed. 1 to 1000000. Default: 16384.
-    pub connections: usize,
+    /// Most connections of clients at a time, as many of nodes and as many of operators; further ones are closed. 1 to 1000000.
+    /// Default: what the limit of file descriptors leaves beside the node's own files, three quarters for clients, an eighth for
+    /// nodes and an eighth for operators, at most 16384 each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<usize>,
+    /// Most bytes that the requests and unread answers of all callers take, 134217728 to 68719476736. One caller has at most half of
+    /// it, one connection at most a quarter; what goes beyond is refused as overloaded, with a time to wait. Default: 268435456.
+    pub caller_bytes: usize,
+    /// How long a message of a caller may take from its first byte to its last, and a call that has only one from its beginning, in
+    /// milliseconds, 100 to 600000. Default: 20000.
+    pub receive_ms: u64,
+    /// How long a connection may be without a first call, in milliseconds, 1000 to 3600000; it is closed then. Default: 60000.
+    pub first_call_ms: u64,
+    /// How long a caller may read nothing of what it asked for, in milliseconds, 1000 to 3600000. A stream of changes is ended then, and a
+    /// connection of which all answers wait is closed. Default: 30000.
+    pub unread_ms: u64,
     /// Most calls and batch items that one principal may send to this node in a second, 0 to 100000000, as many at once;
     /// further ones are refused as overloaded, with a time to wait. 0: no limit. Without TLS all are one principal. Default: 0.
     pub principal_requests_per_second: u32,
@@ -231,7 +258,9 @@ pub struct LimitsSection {
     /// Most items of one batch stream under way; the stream is read no further until some are done. 1024 to 65536.
     /// Default: 8192.
     pub batch_items_in_flight: usize,
-    /// Most change streams and as-of reads served at a time, 1 to 65536. Default: 256.
+    /// Most batch streams served at a time, 1 to 65536; one caller has at most half of them. Default: 1024.
+    pub batch_streams: usize,
+    /// Most change streams, listings and as-of reads served at a time, 1 to 65536; one caller has at most half of them. Default: 64.
     pub change_streams: usize,
     /// How long a stopping node waits for calls under way, in milliseconds, 0 to 600000. Default: 10000.
     pub drain_ms: u64,
@@ -243,11 +272,16 @@ impl Default for LimitsSection {
             default_deadline_ms: 5_000,
             max_deadline_ms: 60_000,
             queue_limit_commands: 65_536,
-            connections: 16_384,
+            connections: None,
+            caller_bytes: 256 << 20,
+            receive_ms: 20_000,
+            first_call_ms: 60_000,
+            unread_ms: 30_000,
             principal_requests_per_second: 0,
             connection_calls: 1_024,
             batch_items_in_flight: 8_192,
-            change_streams: 256,
+            batch_streams: 1_024,
+            change_streams: 64,
             drain_ms: 10_000,
         }
     }

@@ -190,7 +190,7 @@ mod tests {
     fn what_other_machines_reach_needs_tls_or_the_flag() {
         let mut config = NodeConfig::default();
         config.validate().unwrap();
-        for listen in ["0.0.0.0:7301", "[::]:7301", "10.0.0.1:7301", "node-1:7301"] {
+        for listen in ["0.0.0.0:7399", "[::]:7399", "10.0.0.1:7399", "node-1:7399"] {
             for key in ["listen.client", "listen.peer", "listen.http", "listen.admin"] {
                 let mut open = config.clone();
                 match key {

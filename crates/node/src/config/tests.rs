@@ -166,3 +166,29 @@ fn a_node_without_peers_is_a_cluster_of_its_own() {
     assert_eq!(nodes.len(), 1);
     assert_eq!(nodes[0].client_address, "127.0.0.1:7301");
 }
+
+#[test]
+fn one_address_for_two_ports_is_refused() {
+    let listen = |client: &str, admin: &str| {
+        let text = format!(
+            "{MINIMAL}[security]\nallow_plaintext = true\n[listen]\nclient = \"{client}\"\nadmin = \"{admin}\"\n"
+        );
+        parse(&text, &[]).map(|_| ())
+    };
+    for (client, admin) in [
+        ("127.0.0.1:7500", "127.0.0.1:7500"),
+        ("0.0.0.0:7500", "10.0.0.1:7500"),
+        ("10.0.0.1:7500", "[::]:7500"),
+    ] {
+        let told = listen(client, admin)
+            .expect_err("one address for two")
+            .to_string();
+        assert!(
+            told.contains("listen.admin") && told.contains("listen.client"),
+            "{told}"
+        );
+    }
+    listen("127.0.0.1:7500", "127.0.0.1:7501").unwrap();
+    listen("10.0.0.1:7500", "10.0.0.2:7500").unwrap();
+    listen("127.0.0.1:0", "127.0.0.1:0").unwrap();
+}

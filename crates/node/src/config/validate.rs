@@ -3,12 +3,24 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use holdfast_shard::limits::{MAX_ENTRY_BYTES, MIN_LOG_SEGMENT_BYTES};
+
 use super::{ConfigError, NodeConfig};
+use crate::intake;
+use crate::validation::{MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS};
 
 /// Most nodes of one cluster.
 const MAX_NODES: usize = 64;
 /// The highest id of a node.
 const MAX_NODE_ID: u64 = u32::MAX as u64;
+/// The least that callers may take: one connection's part of it has room for the largest message.
+const MIN_CALLER_BYTES: usize = 128 << 20;
+const _: () = assert!(
+    MIN_CALLER_BYTES / intake::CONNECTION_PART
+        >= intake::CALL_BYTES
+            + intake::HELD_FACTOR * MAX_MESSAGE_BYTES
+            + intake::FIELD_BYTES * MAX_MESSAGE_FIELDS
+);
 /// The longest name of a zone: that of a label's value in Kubernetes.
 const MAX_ZONE_BYTES: usize = 63;
 
@@ -53,6 +65,7 @@ impl NodeConfig {
         self.check_limits(&mut problems);
         self.check_security(&mut problems);
         self.check_telemetry(&mut problems);
+        self.check_ports(&mut problems);
         if problems.is_empty() {
             Ok(())
         } else {
@@ -140,6 +153,33 @@ impl NodeConfig {
         }
     }
 
+    /// Two servers cannot listen at one address. An address of all interfaces takes its port on each of them.
+    fn check_ports(&self, problems: &mut Vec<String>) {
+        let listen = &self.listen;
+        let addresses = [
+            ("listen.client", &listen.client),
+            ("listen.peer", &listen.peer),
+            ("listen.http", &listen.http),
+            ("listen.admin", &listen.admin),
+        ];
+        let is_everywhere = |host: &str| matches!(host, "0.0.0.0" | "[::]" | "::");
+        for (index, (key, address)) in addresses.iter().enumerate() {
+            for (other_key, other) in &addresses[..index] {
+                let (Some((host, port)), Some((other_host, other_port))) =
+                    (address.rsplit_once(':'), other.rsplit_once(':'))
+                else {
+                    continue;
+                };
+                let same_host = host == other_host || is_everywhere(host) || is_everywhere(other_host);
+                if port == other_port && port != "0" && same_host {
+                    problems.push(format!(
+                        "{key} is `{address}`, which {other_key} takes with `{other}`: use another port"
+                    ));
+                }
+            }
+        }
+    }
+
     fn check_timing(&self, problems: &mut Vec<String>) {
         let raft = &self.raft;
         check_range(problems, "raft.heartbeat_ms", raft.heartbeat_ms, 5..=10_000);
@@ -168,7 +208,7 @@ impl NodeConfig {
             problems,
             "raft.max_entry_bytes",
             raft.max_entry_bytes as u64,
-            65_536..=4_194_304,
+            65_536..=MAX_ENTRY_BYTES as u64,
         );
         check_range(
             problems,
@@ -221,7 +261,7 @@ impl NodeConfig {
             problems,
             "storage.log_segment_bytes",
             storage.log_segment_bytes,
-            32 << 20..=1 << 30,
+            MIN_LOG_SEGMENT_BYTES as u64..=1 << 30,
         );
         check_range(
             problems,
@@ -229,6 +269,12 @@ impl NodeConfig {
             storage.change_segment_bytes,
             1 << 20..=1 << 30,
         );
+        if let Some(bytes) = storage.low_space_bytes {
+            check_range(problems, "storage.low_space_bytes", bytes, 16 << 20..=1 << 50);
+        }
+        if let Some(bytes) = storage.ballast_bytes {
+            check_range(problems, "storage.ballast_bytes", bytes, 0..=1 << 40);
+        }
         let limits = &self.limits;
         check_range(
             problems,
@@ -272,12 +318,22 @@ impl NodeConfig {
             limits.change_streams as u64,
             1..=65_536,
         );
-        check_range(
-            problems,
-            "limits.connections",
-            limits.connections as u64,
-            1..=1_000_000,
-        );
+        if let Some(connections) = limits.connections {
+            check_range(problems, "limits.connections", connections as u64, 1..=1_000_000);
+        }
+        for (key, value, range) in [
+            (
+                "limits.caller_bytes",
+                limits.caller_bytes as u64,
+                MIN_CALLER_BYTES as u64..=64 << 30,
+            ),
+            ("limits.receive_ms", limits.receive_ms, 100..=600_000),
+            ("limits.first_call_ms", limits.first_call_ms, 1_000..=3_600_000),
+            ("limits.unread_ms", limits.unread_ms, 1_000..=3_600_000),
+            ("limits.batch_streams", limits.batch_streams as u64, 1..=65_536),
+        ] {
+            check_range(problems, key, value, range);
+        }
         check_range(
             problems,
             "limits.principal_requests_per_second",

@@ -15,9 +15,16 @@ use tokio::time::Instant;
 use super::seats::section;
 use super::state::{Directory, Genesis, Newcomer, Place, decode, encode};
 use super::{Membership, Part};
+use crate::config::PeerSection;
+use crate::peers::Peers;
+use crate::{NodeConfig, damage};
 
 /// How often a node without a part asks again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a node that put its data aside founds nothing.
+const NO_FOUNDER: &str =
+    "this node's data was damaged and is put aside: it waits for the cluster that it belongs to";
 
 /// What a node says when it introduces itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +60,10 @@ pub(super) enum Heard {
 }
 
 impl Membership {
+    fn replaces_damaged_data(&self) -> bool {
+        damage::was_put_aside(&self.config.node.data_dir)
+    }
+
     fn introduction(&self, has_part: bool) -> Introduction {
         Introduction {
             newcomer: self.own.clone(),
@@ -80,6 +91,8 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
         ));
     }
     let genesis = match membership.part.lock().as_ref() {
+        // It belongs to a cluster, which is not there yet, and must not help to found another one.
+        None if membership.replaces_damaged_data() => return Err(NO_FOUNDER.to_owned()),
         None => return Ok(Heard::NoClusterYet(membership.introduction(false))),
         Some(part) => part.genesis.clone(),
     };
@@ -168,6 +181,47 @@ pub(super) async fn is_out(membership: &Membership) -> bool {
     heard.iter().any(says_stranger) && !heard.iter().any(says_member)
 }
 
+/// The configured nodes and those that the others know as members, asked by a node that has no part it could use.
+pub(crate) async fn members_heard(
+    config: &NodeConfig,
+    configured: &[PeerSection],
+    peers: &Peers,
+) -> Vec<PeerSection> {
+    let own_id = config.node.node_id;
+    let introduction = Introduction {
+        newcomer: Newcomer {
+            node_id: own_id,
+            // Of no folder: a member with another disk is told who the members are.
+            disk_id: rand::random(),
+            place: Place::default(),
+        },
+        shard_count: config.shards.count,
+        replication_factor: config.cluster.replication_factor,
+        listed: configured.iter().map(|node| node.node_id).collect(),
+        restored_from: None,
+        // It only asks, and does not wait to be let in.
+        has_part: true,
+    };
+    let payload = encode(&introduction);
+    let others = configured.iter().map(|node| node.node_id);
+    let asked = others
+        .filter(|node| *node != own_id)
+        .map(|node| peers.introduce(node, payload.clone()));
+    let heard = join_all(asked).await.into_iter().flatten();
+    let mut nodes = configured.to_vec();
+    for heard in heard.filter_map(|answer| decode::<Heard>(&answer).ok()) {
+        let Heard::Stranger { members, .. } = heard else {
+            continue;
+        };
+        for (node, place) in members {
+            if nodes.iter().all(|known| known.node_id != node) {
+                nodes.push(section(node, &place));
+            }
+        }
+    }
+    nodes
+}
+
 /// Asks the nodes that the configuration lists, and those of which they have told: the leader of the directory has to hear of this
 /// node, whoever it is.
 async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, Place>) -> Result<Part, String> {
@@ -198,7 +252,10 @@ async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, Place>) -> 
             tracing::warn!(%error, "not all nodes of the cluster can be reached");
         }
     }
-    judge(&own, heard)
+    match judge(&own, heard)? {
+        part if part.genesis.is_some() && membership.replaces_damaged_data() => Err(NO_FOUNDER.to_owned()),
+        part => Ok(part),
+    }
 }
 
 fn beginning(introduction: &Introduction) -> String {

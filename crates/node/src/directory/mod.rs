@@ -18,6 +18,7 @@ pub(crate) mod plan;
 mod seats;
 pub(crate) mod state;
 
+pub(crate) use founding::members_heard;
 pub(crate) use lead::lead;
 pub(crate) use seats::{keep_seats, take_part};
 
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_shard::{DocumentHandle, PeerTransport, ShardHandle, SubmitError, Threads};
+use holdfast_storage::NodeFacts;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -62,6 +64,21 @@ struct Part {
     /// The version of the directory that said so. After a restart the directory may be read from an older one on, and what that says
     /// of replicas is over: one that was erased since must never be begun again.
     seats_version: u64,
+}
+
+/// The shards of which the node's disk remembers a replica; `None` when that cannot be read. Blocks.
+pub(crate) fn seats_on_disk(config: &NodeConfig) -> Option<BTreeSet<u32>> {
+    let folder = crate::stores::facts_folder(&config.node.data_dir);
+    if !folder.exists() {
+        return None;
+    }
+    let facts = NodeFacts::open(&folder).ok()?;
+    facts.get().ok()??;
+    match facts.kept(PART).ok()? {
+        // It never had a part in a cluster, so it never confirmed anything.
+        None => Some(BTreeSet::new()),
+        Some(part) => Some(decode::<Part>(&part).ok()?.seats.into_keys().collect()),
+    }
 }
 
 /// This node's membership in the cluster. Shared by everything that asks or serves.

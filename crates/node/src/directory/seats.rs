@@ -30,6 +30,7 @@ pub(crate) async fn take_part(membership: &Arc<Membership>) -> Result<(), Member
     let Some(part) = membership.part.lock().clone() else {
         return Ok(());
     };
+    finish_leaving(membership).await?;
     start_directory(membership, &part).await?;
     let founding = part.genesis.as_ref().map(Directory::founded);
     // Beside each other: each may have much to read.
@@ -276,7 +277,7 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
     }
     let arranged = membership.shards.iter().map(|handle| {
         let placement = directory.placements.get(handle.shard() as usize);
-        let wanted = placement.and_then(|placement| placement.on(own.node_id));
+        let wanted = directory.runs(handle.shard(), own.node_id);
         let holders: Vec<ReplicaId> = placement
             .map(|placement| placement.replicas.union(&placement.former).copied().collect())
             .unwrap_or_default();
@@ -324,7 +325,7 @@ fn relocate(membership: &Arc<Membership>) {
 }
 
 async fn leave_seat(
-    membership: &Membership,
+    membership: &Arc<Membership>,
     handle: &ShardHandle,
     here: ReplicaId,
     version: u64,
@@ -332,13 +333,27 @@ async fn leave_seat(
     let shard = handle.shard();
     tracing::info!(shard, replica = %here, "this node's replica of the shard has moved on: erasing it");
     handle.leave_seat().await;
+    membership.stores.note_leaving(shard, here.generation)?;
     // Forgotten first: a replica that is half erased must not be started again.
     membership.remember(|part| {
         part.seats.remove(&shard);
         part.seats_version = version;
     })?;
-    membership.stores.erase(shard, here.generation);
-    Ok(())
+    finish_leaving(membership).await
+}
+
+/// Erases the replicas that have left, also those that a crash kept from being erased.
+async fn finish_leaving(membership: &Arc<Membership>) -> Result<(), StoresError> {
+    let erasing = Arc::clone(membership);
+    let seats = membership.part.lock().as_ref().map(|part| part.seats.clone());
+    let seats = seats.unwrap_or_default();
+    let erase = move || {
+        let has_seat = |shard: u32, generation: u32| seats.get(&shard) == Some(&generation);
+        erasing.stores.finish_leaving(has_seat);
+    };
+    tokio::task::spawn_blocking(erase)
+        .await
+        .map_err(|error| StoresError::Defect(error.to_string()))
 }
 
 /// `founding` is what a founder's directory began with.

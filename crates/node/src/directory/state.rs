@@ -74,7 +74,7 @@ impl Placement {
         self.replicas.iter().map(|id| id.node()).collect()
     }
 
-    /// The replica that a node has to run.
+    /// The replica on a node, the newest if there are two.
     pub(crate) fn on(&self, node_id: u64) -> Option<ReplicaId> {
         let here = self.replicas.iter().chain(&self.former);
         here.filter(|id| id.node() == node_id)
@@ -197,6 +197,15 @@ impl Directory {
         };
         self.version += u64::from(changed);
         Ok(changed)
+    }
+
+    /// The replica of a shard that a node has to run. What an earlier disk of the node had is gone with that disk, also while the
+    /// shard has not found others yet: run on an empty disk, it would vote anew without knowing what it confirmed.
+    pub(crate) fn runs(&self, shard: u32, node_id: u64) -> Option<ReplicaId> {
+        let member = self.members.get(&node_id)?;
+        let here = self.placements.get(shard as usize)?.on(node_id)?;
+        // Numbers grow, and a member has its own from when its disk came.
+        (here.generation >= member.generation).then_some(here)
     }
 
     fn member(&mut self, node_id: u64) -> Result<&mut Member, String> {

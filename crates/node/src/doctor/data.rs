@@ -5,13 +5,13 @@ use std::path::Path;
 use holdfast_storage::{NodeFacts, Report, inspect};
 
 use super::{Area, Finding};
-use crate::NodeConfig;
+use crate::config::StorageSection;
+use crate::space::{Bounds, DiskBytes};
 use crate::stores;
+use crate::{NodeConfig, damage};
 
-/// With less than this on its disk a node may stop at any time: segments and snapshots are written ahead.
-const LEAST_FREE_BYTES: u64 = 256 << 20;
-/// With less than this it is time to act.
-const LOW_FREE_BYTES: u64 = 1 << 30;
+/// With less than so many times what makes the disk low it is time to act.
+const SOON_LOW: u64 = 2;
 
 pub(super) async fn examine(config: &NodeConfig) -> Vec<Finding> {
     let config = config.clone();
@@ -35,7 +35,8 @@ fn examine_blocking(config: &NodeConfig) -> Vec<Finding> {
             "that is right for a node that never started; otherwise correct node.data_dir or mount the disk",
         )];
     }
-    let mut findings = vec![free_space(path)];
+    let mut findings = vec![free_space(path, &config.storage)];
+    findings.extend(put_aside(path));
     findings.extend(folder(config, path));
     findings
 }
@@ -58,10 +59,29 @@ fn folder(config: &NodeConfig, path: &Path) -> Vec<Finding> {
     }
 }
 
+/// Damaged data that the node replaced.
+fn put_aside(path: &Path) -> Option<Finding> {
+    let count = damage::count(path);
+    (count > 0).then(|| {
+        Finding::warning(
+            Area::Disk,
+            format!(
+                "the node put damaged data aside {count} times: see {}",
+                path.join("damaged").display()
+            ),
+            "judge the disk, then remove that folder; cluster/runbooks/damaged-data.md",
+        )
+    })
+}
+
 /// How much is left on the disk of the data folder.
-fn free_space(path: &Path) -> Finding {
-    match available_space(path) {
-        Ok(left_bytes) => judge_free_space(&path.display().to_string(), left_bytes),
+fn free_space(path: &Path, storage: &StorageSection) -> Finding {
+    match DiskBytes::of(path) {
+        Ok(disk) => judge_free_space(
+            &path.display().to_string(),
+            disk.available,
+            Bounds::new(storage, disk.size),
+        ),
         Err(error) => Finding::warning(
             Area::Disk,
             format!("the free space of {} is not known: {error}", path.display()),
@@ -70,25 +90,28 @@ fn free_space(path: &Path) -> Finding {
     }
 }
 
-/// Bytes that the node's user may still write.
-fn available_space(path: &Path) -> Result<u64, nix::Error> {
-    let disk = nix::sys::statvfs::statvfs(path)?;
-    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
-}
-
-fn judge_free_space(path: &str, left_bytes: u64) -> Finding {
+fn judge_free_space(path: &str, left_bytes: u64, bounds: Bounds) -> Finding {
     let left = format!("{path} has {} MiB of disk space left", left_bytes >> 20);
-    if left_bytes < LEAST_FREE_BYTES {
+    let low_below = bounds.low_below;
+    if left_bytes < low_below {
         return Finding::problem(
             Area::Disk,
-            format!("{left}, less than {} MiB", LEAST_FREE_BYTES >> 20),
-            "free some space or give the node a larger disk, now: a node whose disk is full stops",
+            format!(
+                "{left}, less than {} MiB: nothing new is taken, and a node whose disk is full stops",
+                low_below >> 20
+            ),
+            "give the nodes larger disks or free some space, now; cluster/runbooks/disk.md",
         );
     }
-    if left_bytes < LOW_FREE_BYTES {
+    let soon_below = low_below.saturating_mul(SOON_LOW);
+    if left_bytes < soon_below {
         return Finding::warning(
             Area::Disk,
-            format!("{left}, less than {} MiB", LOW_FREE_BYTES >> 20),
+            format!(
+                "{left}, less than {} MiB: below {} MiB nothing new is taken",
+                soon_below >> 20,
+                low_below >> 20
+            ),
             "plan for a larger disk: the change history is kept for ever",
         );
     }
@@ -103,7 +126,7 @@ fn contents(path: &str, report: &Report) -> Vec<Finding> {
             Finding::problem(
                 Area::Disk,
                 format!("damaged: {damage}"),
-                "do not start this node on it: keep the folder for analysis, and replace the node by one with a new id",
+                "start the node: it puts the folder aside and gets its replicas again if the others do without it; cluster/runbooks/damaged-data.md",
             )
         })
         .collect();
@@ -163,15 +186,17 @@ mod tests {
 
     #[test]
     fn little_disk_space_is_a_warning_and_very_little_is_a_problem() {
+        // A twentieth of the disk, 512 MiB.
+        let bounds = Bounds::new(&StorageSection::default(), 10 << 30);
         for (left_bytes, severity, says) in [
             (5 << 30, Severity::Good, "5120 MiB"),
-            (LOW_FREE_BYTES, Severity::Good, "1024 MiB"),
-            (LOW_FREE_BYTES - 1, Severity::Warning, "1023 MiB"),
-            (LEAST_FREE_BYTES, Severity::Warning, "256 MiB"),
-            (LEAST_FREE_BYTES - 1, Severity::Problem, "255 MiB"),
+            (1 << 30, Severity::Good, "1024 MiB"),
+            ((1 << 30) - 1, Severity::Warning, "1023 MiB"),
+            (512 << 20, Severity::Warning, "512 MiB"),
+            ((512 << 20) - 1, Severity::Problem, "511 MiB"),
             (0, Severity::Problem, " 0 MiB"),
         ] {
-            let finding = judge_free_space("/data", left_bytes);
+            let finding = judge_free_space("/data", left_bytes, bounds);
             assert_eq!(finding.severity, severity, "{left_bytes}");
             assert!(finding.message.contains(says), "{}", finding.message);
             assert_eq!(finding.advice.is_empty(), severity == Severity::Good);
@@ -181,9 +206,10 @@ mod tests {
     #[test]
     fn free_space_is_told_for_a_folder_that_is_there_and_not_known_for_one_that_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let told = free_space(folder.path()).message;
+        let storage = StorageSection::default();
+        let told = free_space(folder.path(), &storage).message;
         assert!(told.contains("MiB of disk space left"), "{told}");
-        let missing = free_space(&folder.path().join("missing"));
+        let missing = free_space(&folder.path().join("missing"), &storage);
         assert_eq!(missing.severity, Severity::Warning);
         assert!(missing.message.contains("not known"), "{}", missing.message);
     }

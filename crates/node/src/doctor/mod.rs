@@ -3,6 +3,7 @@
 
 mod certificate;
 mod data;
+mod descriptors;
 mod network;
 
 #[cfg(test)]
@@ -42,6 +43,10 @@ pub enum Area {
     Clock,
     /// This node's certificate.
     Certificate,
+    /// The ledgers of the shards.
+    Ledger,
+    /// The limit of file descriptors.
+    Descriptors,
 }
 
 /// One thing that was found.
@@ -105,6 +110,8 @@ impl fmt::Display for Area {
             Self::Peers => "peers",
             Self::Clock => "clock",
             Self::Certificate => "certificate",
+            Self::Ledger => "ledger",
+            Self::Descriptors => "descriptors",
         })
     }
 }
@@ -119,6 +126,7 @@ pub async fn examine(config: &NodeConfig) -> Vec<Finding> {
             "correct the configuration",
         ),
     }];
+    findings.push(descriptors::examine(config));
     findings.extend(data::examine(config).await);
     let (tls, found) = certificate::examine(config);
     findings.extend(found);

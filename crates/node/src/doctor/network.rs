@@ -30,6 +30,8 @@ struct Seen {
     cluster_id: Vec<u8>,
     /// How far its clock is ahead of ours (negative: behind), less what the round trip can explain.
     skew_ms: i64,
+    /// Its halted replicas: the shard, and why.
+    halted: Vec<(u32, v1::Halt)>,
 }
 
 pub(super) async fn examine(config: &NodeConfig, tls: Option<&Arc<Tls>>) -> Vec<Finding> {
@@ -37,6 +39,13 @@ pub(super) async fn examine(config: &NodeConfig, tls: Option<&Arc<Tls>>) -> Vec<
     let own_id = config.node.node_id;
     let own = ask(&Dialer::new(tls.cloned(), own_id), &config.listen.client).await;
     let runs = matches!(&own, Ok(seen) if seen.node_id == own_id);
+    if let Ok(seen) = &own {
+        findings.extend(
+            seen.halted
+                .iter()
+                .map(|(shard, halt)| halted(own_id, *shard, halt)),
+        );
+    }
     for (key, address) in [
         ("listen.client", &config.listen.client),
         ("listen.peer", &config.listen.peer),
@@ -53,7 +62,12 @@ pub(super) async fn examine(config: &NodeConfig, tls: Option<&Arc<Tls>>) -> Vec<
         let dialer = Dialer::new(tls.cloned(), node.node_id);
         peer(config, &node, &dialer).await
     });
-    findings.extend(join_all(examined).await.into_iter().flatten());
+    let mut ahead_ms = Vec::new();
+    for (found, ahead) in join_all(examined).await {
+        findings.extend(found);
+        ahead_ms.extend(ahead);
+    }
+    findings.extend(clocks(&ahead_ms));
     findings
 }
 
@@ -77,7 +91,12 @@ fn port(key: &str, address: &str, runs: bool) -> Finding {
     }
 }
 
-async fn peer(config: &NodeConfig, node: &PeerSection, dialer: &Dialer) -> Vec<Finding> {
+/// What is found of a peer, and how far its clock is ahead.
+async fn peer(
+    config: &NodeConfig,
+    node: &PeerSection,
+    dialer: &Dialer,
+) -> (Vec<Finding>, Option<(u64, i64)>) {
     let id = node.node_id;
     let mut findings = Vec::new();
     match tokio::time::timeout(PATIENCE, TcpStream::connect(&node.peer_address)).await {
@@ -92,7 +111,7 @@ async fn peer(config: &NodeConfig, node: &PeerSection, dialer: &Dialer) -> Vec<F
         Ok(seen) => seen,
         Err(why) => {
             findings.push(unreachable(node, &node.client_address, &why));
-            return findings;
+            return (findings, None);
         }
     };
     let cluster_id = config.node.cluster_id.unwrap_or_default();
@@ -117,8 +136,32 @@ async fn peer(config: &NodeConfig, node: &PeerSection, dialer: &Dialer) -> Vec<F
             format!("node {id} can be reached at {} for clients", node.client_address),
         ));
     }
-    findings.push(clock(id, seen.skew_ms));
-    findings
+    findings.extend(seen.halted.iter().map(|(shard, halt)| halted(id, *shard, halt)));
+    (findings, Some((id, seen.skew_ms)))
+}
+
+/// A replica whose ledger stands still.
+pub(super) fn halted(node_id: u64, shard: u32, halt: &v1::Halt) -> Finding {
+    let named: Vec<String> = halt
+        .named
+        .iter()
+        .map(|command| {
+            let id = uuid::Uuid::from_slice(&command.operation_id).unwrap_or_default();
+            format!("{} {id}", command.kind)
+        })
+        .collect();
+    let commands = match halt.commands {
+        0 => String::new(),
+        count => format!("; {count} commands: {}", named.join(", ")),
+    };
+    Finding::problem(
+        Area::Ledger,
+        format!(
+            "the replica of shard {shard} on node {node_id} is halted at entry {} ({}): {}{commands}",
+            halt.log_index, halt.cause, halt.what
+        ),
+        "follow cluster/runbooks/replica-halted.md: restart it if it alone is halted, upgrade, or have the entry decided by `holdfast cluster decide-entry`",
+    )
 }
 
 fn unreachable(node: &PeerSection, address: &str, why: &str) -> Finding {
@@ -129,6 +172,37 @@ fn unreachable(node: &PeerSection, address: &str, why: &str) -> Finding {
     )
 }
 
+/// What the clocks of peers mean, told by how far each is ahead of this machine's. Where most of them agree against this machine,
+/// its own clock is the wrong one.
+pub(super) fn clocks(ahead_ms: &[(u64, i64)]) -> Vec<Finding> {
+    let mut sorted: Vec<i64> = ahead_ms.iter().map(|(_, skew_ms)| *skew_ms).chain([0]).collect();
+    sorted.sort_unstable();
+    let median_ms = sorted[sorted.len() / 2];
+    // Of two clocks nobody can say which one is wrong.
+    if sorted.len() < 3 || median_ms.unsigned_abs() < SKEW_WARNING_MS {
+        return ahead_ms
+            .iter()
+            .map(|(id, skew_ms)| clock(*id, *skew_ms))
+            .collect();
+    }
+    let direction = if median_ms < 0 { "ahead of" } else { "behind" };
+    let message = format!(
+        "this machine's clock is {} ms {direction} those of most nodes",
+        median_ms.unsigned_abs()
+    );
+    let others = ahead_ms.iter().filter_map(|(id, skew_ms)| {
+        let from_most = skew_ms.saturating_sub(median_ms);
+        (from_most.unsigned_abs() >= SKEW_WARNING_MS).then(|| clock(*id, *skew_ms))
+    });
+    let own = match median_ms.unsigned_abs() {
+        ..SKEW_PROBLEM_MS => Finding::warning(Area::Clock, message, CLOCK_ADVICE),
+        _ => Finding::problem(Area::Clock, message, CLOCK_ADVICE),
+    };
+    std::iter::once(own).chain(others).collect()
+}
+
+const CLOCK_ADVICE: &str = "keep the clocks of all nodes with NTP or PTP";
+
 /// What a difference of clocks means.
 pub(super) fn clock(node_id: u64, skew_ms: i64) -> Finding {
     let direction = if skew_ms < 0 { "behind" } else { "ahead of" };
@@ -136,7 +210,7 @@ pub(super) fn clock(node_id: u64, skew_ms: i64) -> Finding {
         "the clock of node {node_id} is {} ms {direction} this machine's",
         skew_ms.unsigned_abs()
     );
-    let advice = "keep the clocks of all nodes with NTP or PTP";
+    let advice = CLOCK_ADVICE;
     match skew_ms.unsigned_abs() {
         0..SKEW_WARNING_MS => Finding::good(Area::Clock, message),
         SKEW_WARNING_MS..SKEW_PROBLEM_MS => Finding::warning(Area::Clock, message, advice),
@@ -177,6 +251,11 @@ async fn ask(dialer: &Dialer, address: &str) -> Result<Seen, String> {
             node_id: status.node_id,
             cluster_id: topology.into_inner().cluster_id.to_vec(),
             skew_ms: skew(before, status.wall_clock_ms, after),
+            halted: status
+                .replicas
+                .into_iter()
+                .filter_map(|replica| Some((replica.shard, replica.halt?)))
+                .collect(),
         })
     };
     match tokio::time::timeout(PATIENCE, asked).await {

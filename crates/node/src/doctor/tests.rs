@@ -93,3 +93,33 @@ fn only_what_the_round_trip_cannot_explain_is_skew() {
     assert_eq!(network::clock(2, 300).severity, Severity::Warning);
     assert_eq!(network::clock(2, -i64::MAX).severity, Severity::Problem);
 }
+
+#[test]
+fn a_wrong_clock_of_this_machine_is_not_told_as_that_of_the_others() {
+    let wrong_here = network::clocks(&[(2, 5_000), (3, 5_010)]);
+    assert_eq!(wrong_here.len(), 1, "{wrong_here:?}");
+    assert_eq!(wrong_here[0].severity, Severity::Problem);
+    assert!(
+        wrong_here[0].message.starts_with("this machine's clock is 50"),
+        "{wrong_here:?}"
+    );
+    let wrong_there = network::clocks(&[(2, 5_000), (3, 10)]);
+    let problems: Vec<_> = wrong_there
+        .iter()
+        .filter(|f| f.severity == Severity::Problem)
+        .collect();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].message.contains("node 2"), "{problems:?}");
+    let of_two = network::clocks(&[(2, 5_000)]);
+    assert_eq!(of_two[0].severity, Severity::Problem, "one of two is wrong");
+}
+
+#[test]
+fn too_few_descriptors_for_the_connections_are_found_with_advice() {
+    let mut config = NodeConfig::default();
+    assert_eq!(descriptors::judge(&config, 1_024).severity, Severity::Good);
+    config.limits.connections = Some(10_000);
+    let found = descriptors::judge(&config, 1_024);
+    assert_eq!(found.severity, Severity::Problem, "{found:?}");
+    assert!(found.advice.contains("limits.connections"), "{found:?}");
+}

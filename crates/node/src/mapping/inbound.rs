@@ -17,6 +17,8 @@ pub struct Taken {
     pub command: Command,
     /// Which shard the caller thinks has the reservation. Only for what concerns an existing reservation.
     pub shard_hint: Option<u32>,
+    /// An earlier attempt of the caller has no answer.
+    pub repeats: bool,
 }
 
 impl Taken {
@@ -25,6 +27,7 @@ impl Taken {
             operation_id,
             reference,
             reason,
+            repeats,
         } = operation;
         let principal = validation::anonymous();
         Self {
@@ -36,6 +39,7 @@ impl Taken {
                 action,
             },
             shard_hint: None,
+            repeats,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use holdfast_ledger::{
-    Allocation, AvailabilityView, Bucket, CellView, Change, ChangeKind, GrantedLine, LineView, Position,
-    Refusal, ReservationState, ReservationView, SourcingReason, Success,
+    Allocation, AvailabilityView, Bucket, CellView, Change, ChangeKind, GrantedLine, LineView, OperationId,
+    Position, Refusal, ReservationState, ReservationView, SourcingReason, Success,
 };
 use holdfast_proto::v1;
 use holdfast_shard::{Answer, QueryError, SubmitError};
@@ -237,28 +237,10 @@ fn reservation_line(line: LineView) -> v1::ReservationLine {
 
 /// Why the ledger had no effect.
 pub fn refusal(refusal: Refusal) -> v1::Refusal {
-    let message = refusal.to_string();
-    let reason = match &refusal {
-        Refusal::InvalidRequest(_) => Reason::InvalidRequest,
-        Refusal::InsufficientStock(_) => Reason::InsufficientStock,
-        Refusal::UnknownReservation => Reason::UnknownReservation,
-        Refusal::WrongState { .. } => Reason::WrongState,
-        Refusal::Expired { .. } => Reason::Expired,
-        Refusal::ExceedsLine { .. } => Reason::ExceedsLine,
-        Refusal::OperationIdReused => Reason::OperationIdReused,
-        Refusal::OperationIdTooOld { .. } => Reason::OperationIdTooOld,
-        Refusal::OperationIdFromFuture { .. } => Reason::OperationIdFromFuture,
-        Refusal::Overflow => Reason::Overflow,
-        Refusal::LimitReached { .. } => Reason::LimitReached,
-        Refusal::PositionInFuture { .. } => Reason::PositionInFuture,
-        Refusal::PositionTooOld { .. } => Reason::PositionTooOld,
-        Refusal::UnknownTransfer => Reason::UnknownTransfer,
-        Refusal::TransferClosed => Reason::TransferClosed,
-        Refusal::Contended(_) | Refusal::OrderAborted { .. } => Reason::Contended,
-        // The node follows it to the home; a caller sees it only when that is a defect.
-        Refusal::DecidedAtHome { .. } | Refusal::OverSeveralShards { .. } => Reason::Internal,
+    let mut refused = v1::Refusal {
+        settled: refusal.is_lasting(),
+        ..errors::told(&refusal)
     };
-    let mut refused = errors::refusal(reason, message);
     if let Refusal::InsufficientStock(shortages) | Refusal::Contended(shortages) = refusal {
         refused.shortages = shortages
             .into_iter()
@@ -275,16 +257,7 @@ pub fn refusal(refusal: Refusal) -> v1::Refusal {
 
 /// Why a command has no outcome.
 pub fn submit_error(shard: u32, error: &SubmitError) -> v1::Refusal {
-    let (reason, retry_after_ms) = match error {
-        SubmitError::NoLeader | SubmitError::Stopped => (Reason::NoLeader, 0),
-        SubmitError::Overloaded { retry_after_ms } => (Reason::Overloaded, *retry_after_ms),
-        SubmitError::OutcomeUnknown => (Reason::OutcomeUnknown, 0),
-        SubmitError::Deadline => (Reason::Deadline, 0),
-    };
-    v1::Refusal {
-        retry_after_ms,
-        ..errors::refusal(reason, format!("shard {shard}: {error}"))
-    }
+    errors::told_of_shard(shard, error)
 }
 
 /// Why an order over several shards was not moved.
@@ -304,21 +277,23 @@ pub fn order_error(error: OrderError) -> v1::Refusal {
             ..refusal(refused.clone())
         },
         OrderError::WrongAnswer { .. } => errors::refusal(Reason::Internal, error.to_string()),
+        OrderError::Ambiguous { ref id, ref shards } => ambiguous(id, shards),
     }
+}
+
+/// One id, and several shards that have something else under it.
+pub fn ambiguous(id: &OperationId, shards: &[u32]) -> v1::Refusal {
+    errors::refusal(
+        Reason::OperationIdReused,
+        format!("{id} is the id of several things, in the shards {shards:?}: name the shard"),
+    )
 }
 
 /// Why a query has no answer.
 pub fn query_error(shard: u32, error: QueryError) -> v1::Refusal {
-    let message = format!("shard {shard}: {error}");
-    let (reason, retry_after_ms) = match error {
-        QueryError::Refused(refused) => return refusal(refused),
-        QueryError::NoLeader | QueryError::Stopped => (Reason::NoLeader, 0),
-        QueryError::Overloaded { retry_after_ms } => (Reason::Overloaded, retry_after_ms),
-        QueryError::Deadline => (Reason::Deadline, 0),
-    };
-    v1::Refusal {
-        retry_after_ms,
-        ..errors::refusal(reason, message)
+    match error {
+        QueryError::Refused(refused) => refusal(refused),
+        error => errors::told_of_shard(shard, &error),
     }
 }
 

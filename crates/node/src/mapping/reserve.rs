@@ -70,13 +70,14 @@ fn source(source: Option<v1::Source>) -> Result<Source, Invalid> {
         Some(v1::source::Kind::Preference(list)) => {
             const FIELD: &str = "source.preference.warehouses";
             check::count(FIELD, list.warehouses.len(), 1, check::MAX_PREFERENCE)?;
-            let mut warehouses: Vec<WarehouseId> = Vec::with_capacity(list.warehouses.len());
-            for name in list.warehouses {
-                let warehouse = check::warehouse(FIELD, name)?;
-                if warehouses.contains(&warehouse) {
-                    return Err(Invalid::new(FIELD, format!("lists `{warehouse}` twice")));
-                }
-                warehouses.push(warehouse);
+            let named = list.warehouses.into_iter();
+            let warehouses: Vec<WarehouseId> = named
+                .map(|name| check::warehouse(FIELD, name))
+                .collect::<Result<_, _>>()?;
+            let mut sorted: Vec<&WarehouseId> = warehouses.iter().collect();
+            sorted.sort_unstable();
+            if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(Invalid::new(FIELD, format!("lists `{}` twice", twice[0])));
             }
             Ok(Source::Preference(warehouses))
         }

@@ -13,6 +13,7 @@ fn operation() -> Option<v1::Operation> {
         operation_id,
         reference: "order#1".into(),
         reason: "sale".into(),
+        repeats: false,
     })
 }
 
@@ -72,7 +73,7 @@ prop_compose! {
         reference in any_text(),
         reason in any_text(),
     ) -> v1::Operation {
-        v1::Operation { operation_id: operation_id.into(), reference, reason }
+        v1::Operation { operation_id: operation_id.into(), reference, reason, repeats: false }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use holdfast_storage::{Log, LogStats, SYNC_BUCKETS_US};
-use nix::sys::statvfs::statvfs;
 use procfs::process::{LimitValue, Process};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
@@ -14,12 +14,18 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use super::{NO_EXEMPLARS, PeerLabels};
+use crate::intake::Budget;
 use crate::peers::Peers;
+use crate::space::{DiskBytes, Space, SpaceState};
 
 /// Where the numbers come from.
 pub(crate) struct Resources {
+    /// The bytes that callers may take.
+    pub(crate) budget: Arc<Budget>,
     /// The node's data folder.
     pub(crate) data_dir: PathBuf,
+    /// The space on its disk.
+    pub(crate) space: Space,
     /// Its write-ahead log.
     pub(crate) log: Log,
     /// Its way to the other nodes.
@@ -66,24 +72,64 @@ impl EncodeMetric for Syncs {
 
 impl Resources {
     fn disk(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        gauge(
+            encoder,
+            "data_put_aside",
+            "Damaged data folders that this node replaced from its peers and that are still on its disk",
+            None,
+            crate::damage::count(&self.data_dir) as u64,
+        )?;
         // A disk that cannot be asked has no numbers: the alert on missing ones is the node's own end.
-        let Ok(disk) = statvfs(&self.data_dir) else {
+        let Ok(disk) = DiskBytes::of(&self.data_dir) else {
             return Ok(());
         };
-        let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
         gauge(
             encoder,
             "data_disk_available",
             "Bytes that the node can still write to the file system of its data folder",
             Some(&Unit::Bytes),
-            bytes(disk.blocks_available()),
+            disk.available,
         )?;
         gauge(
             encoder,
             "data_disk_size",
             "Bytes that the file system of the node's data folder has",
             Some(&Unit::Bytes),
-            bytes(disk.blocks()),
+            disk.size,
+        )?;
+        self.space(encoder)
+    }
+
+    fn space(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let found = self.space.found();
+        let is = |state: SpaceState| u64::from(found.state == state);
+        gauge(
+            encoder,
+            "data_disk_low_below",
+            "With fewer available bytes than this the node takes nothing new",
+            Some(&Unit::Bytes),
+            found.bounds.low_below,
+        )?;
+        gauge(
+            encoder,
+            "data_disk_low",
+            "1 where little space is left: nothing new is taken",
+            None,
+            is(SpaceState::Low) | is(SpaceState::Full),
+        )?;
+        gauge(
+            encoder,
+            "data_disk_full",
+            "1 where the disk was full and the ballast was given up, until there is enough space again",
+            None,
+            is(SpaceState::Full),
+        )?;
+        gauge(
+            encoder,
+            "data_disk_ballast",
+            "Bytes that the ballast holds back for a full disk",
+            Some(&Unit::Bytes),
+            found.ballast,
         )
     }
 
@@ -166,6 +212,13 @@ impl Collector for Resources {
         self.disk(&mut encoder)?;
         self.log(&mut encoder)?;
         self.reachable(&mut encoder)?;
+        gauge(
+            &mut encoder,
+            "caller_taken",
+            "Bytes that the requests and unread answers of all callers take",
+            Some(&Unit::Bytes),
+            self.budget.taken() as u64,
+        )?;
         process(&mut encoder)
     }
 }

@@ -40,6 +40,7 @@ pub struct SecurityMetrics {
     certificate_expires: Gauge,
     revocation_lists_expire: Gauge,
     connections: Family<PortLabels, Gauge>,
+    connections_closed: Family<HandshakeLabels, Counter>,
 }
 
 /// Counts one connection as long as it is there.
@@ -84,6 +85,11 @@ impl SecurityMetrics {
             "Connections that are open, by port",
             self.connections.clone(),
         );
+        registry.register(
+            "connections_closed",
+            "Connections that were closed because they said nothing or did not read their answers, by port and reason",
+            self.connections_closed.clone(),
+        );
         registry.register_with_unit(
             "tls_certificate_expires_timestamp",
             "When this node's certificate ends, seconds since the Unix epoch; 0 without TLS",
@@ -110,6 +116,13 @@ impl SecurityMetrics {
         let open = self.connections.get_or_create_owned(&PortLabels { port });
         open.inc();
         OpenConnection(open)
+    }
+
+    /// A connection was closed because it was of no use.
+    pub(crate) fn connection_closed(&self, port: &'static str, reason: &'static str) {
+        self.connections_closed
+            .get_or_create(&HandshakeLabels { port, reason })
+            .inc();
     }
 
     /// A caller was denied what it asked for.

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use holdfast_ledger::{
-    Action, Command, LineQuantity, OrderStep, Refusal, ReservationId, ReservationState, ReservationView,
-    ReturnOf, Success,
+    Action, Command, LineQuantity, Refusal, ReservationId, ReservationState, ReservationView, ReturnOf,
+    Success,
 };
 use holdfast_shard::Freshness;
 use tokio::time::Instant;
 
 use super::{
-    OrderError, Orders,
+    OrderError, Orders, receipt, unanswered,
     view::{Parts, combined},
 };
 
@@ -70,12 +70,8 @@ impl Orders {
             .filter(|(shard, part)| shares.contains_key(shard) && behind(part))
             .filter_map(|(shard, part)| {
                 let order = part.order.as_ref()?;
-                let inquiry = OrderStep::Inquire {
-                    shard: *shard,
-                    attempt: order.attempt,
-                    incarnation: order.incarnation,
-                };
-                Some(self.inquire(parts.home, *shard, part.reservation_id, inquiry, deadline))
+                let asked = (order.attempt, order.incarnation);
+                Some(self.inquire(parts.home, *shard, part.reservation_id, asked, deadline))
             });
         join_all(told).await.into_iter().collect()
     }
@@ -156,6 +152,7 @@ fn conclude(
         .collect();
     let mut done: Vec<(u32, Success)> = Vec::new();
     let mut refused: Option<(u32, Refusal)> = None;
+    let mut errors = Vec::new();
     for (shard, result) in results {
         match result {
             Ok(success) => {
@@ -176,17 +173,18 @@ fn conclude(
                     refused = Some((shard, refusal));
                 }
             }
-            Err(error) => return Err(error),
+            Err(error) => errors.push(error),
         }
+    }
+    if let Some(error) = unanswered(errors, !done.is_empty()) {
+        return Err(error);
     }
     let all_else_had_nothing = everything
         && refused
             .as_ref()
             .is_none_or(|(_, refusal)| matches!(refusal, Refusal::WrongState { .. }));
     let shards: Vec<u32> = done.iter().map(|(shard, _)| *shard).collect();
-    // Only what every shard has answered before is a replay.
-    done.sort_by_key(|(_, success)| matches!(success, Success::Transitioned { replayed: true, .. }));
-    let Some((shard, first)) = done.into_iter().next() else {
+    let Some((shard, first)) = receipt(parts.home, done) else {
         let (_, refusal) = refused.unwrap_or((parts.home, Refusal::UnknownReservation));
         return Err(refusal.into());
     };
@@ -212,5 +210,90 @@ fn whole(of_part: Success, state: ReservationState) -> Success {
             expires_at_ms: 0,
         },
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_ledger::{OrderView, Position, Reference, StorefrontId};
+
+    use super::*;
+
+    fn parts(states: [ReservationState; 2]) -> Parts {
+        let mut id = [0x70; 16];
+        id[8] = 0x80;
+        let part = |(shard, state)| {
+            let view = ReservationView {
+                reservation_id: ReservationId::from_slice(&id).unwrap(),
+                storefront: StorefrontId::new("web").unwrap(),
+                state,
+                created_at_ms: 0,
+                expires_at_ms: 0,
+                reference: Reference::default(),
+                order: Some(OrderView {
+                    home: 1,
+                    attempt: 1,
+                    incarnation: 1,
+                    participants: vec![0, 1],
+                }),
+                lines: Vec::new(),
+            };
+            (shard, view)
+        };
+        Parts {
+            home: 1,
+            parts: (0..).zip(states).map(part).collect(),
+        }
+    }
+
+    fn shipped(log_index: u64, replayed: bool) -> Result<Success, OrderError> {
+        Ok(Success::Transitioned {
+            position: Position {
+                log_index,
+                log_time_ms: 1,
+            },
+            replayed,
+            state: Some(ReservationState::Shipped),
+            expires_at_ms: 0,
+        })
+    }
+
+    #[test]
+    fn copies_of_one_ship_have_one_receipt_and_one_of_them_was_first() {
+        let parts = parts([ReservationState::Committed; 2]);
+        // One copy was first in shard 0, the other one in shard 1.
+        let mut copies = [(false, true), (true, false)].map(|(in_first, in_home)| {
+            let results = BTreeMap::from([(0, shipped(7, in_first)), (1, shipped(9, in_home))]);
+            conclude(&parts, results, true).unwrap()
+        });
+        let first = (
+            1,
+            Success::Transitioned {
+                position: Position {
+                    log_index: 9,
+                    log_time_ms: 1,
+                },
+                replayed: false,
+                state: Some(ReservationState::Shipped),
+                expires_at_ms: 0,
+            },
+        );
+        assert_eq!(copies[1], first);
+        if let Success::Transitioned { replayed, .. } = &mut copies[0].1 {
+            assert!(std::mem::replace(replayed, false), "the other one is a replay");
+        }
+        assert_eq!(copies[0], first);
+    }
+
+    #[test]
+    fn a_home_that_has_nothing_left_leaves_the_receipt_to_the_first_other_shard() {
+        let parts = parts([ReservationState::Committed, ReservationState::Cancelled]);
+        let nothing = Refusal::WrongState {
+            state: ReservationState::Cancelled,
+        };
+        let results = BTreeMap::from([(0, shipped(7, false)), (1, Err(nothing.into()))]);
+        let (shard, success) = conclude(&parts, results, true).unwrap();
+        assert_eq!(shard, 0);
+        assert!(matches!(success, Success::Transitioned { replayed: false, .. }));
     }
 }

@@ -61,6 +61,14 @@ pub enum OrderError {
         /// Why.
         refusal: Refusal,
     },
+    /// Several shards have something under one id, and it is not one order or transfer.
+    #[error("{id} is the id of several things, in the shards {shards:?}")]
+    Ambiguous {
+        /// The id.
+        id: OperationId,
+        /// The shards that have something.
+        shards: Vec<u32>,
+    },
     /// A shard answered something else than it was asked: a defect.
     #[error("shard {shard} gave another answer than was asked for")]
     WrongAnswer {
@@ -147,6 +155,35 @@ impl Orders {
     }
 }
 
+/// The answer that stands for what several shards have done: the home's if it has done its part, else that of the first shard.
+/// Copies of one request are answered alike then, whichever came first where, and one log says which of them was first.
+fn receipt(home: u32, mut done: Vec<(u32, Success)>) -> Option<(u32, Success)> {
+    done.sort_by_key(|(shard, _)| (*shard != home, *shard));
+    done.into_iter().next()
+}
+
+/// What is told of shards that did not answer. An outcome is unknown when one of them may have done its part, or another has.
+fn unanswered(errors: Vec<OrderError>, some_done: bool) -> Option<OrderError> {
+    let may_be_done = |error: &OrderError| match error {
+        OrderError::Submit { error, .. } => {
+            matches!(error, SubmitError::OutcomeUnknown | SubmitError::Unsettled(_))
+        }
+        OrderError::Partly { .. } | OrderError::Undispatched { .. } | OrderError::WrongAnswer { .. } => true,
+        OrderError::Refused(_) | OrderError::Query { .. } | OrderError::Ambiguous { .. } => false,
+    };
+    let is_unknown = some_done || errors.iter().any(may_be_done);
+    let first = errors.into_iter().next()?;
+    Some(match first {
+        OrderError::Submit { shard, .. } | OrderError::Query { shard, .. } if is_unknown => {
+            OrderError::Submit {
+                shard,
+                error: SubmitError::OutcomeUnknown,
+            }
+        }
+        first => first,
+    })
+}
+
 /// A step that no caller asked for.
 fn own_step(about: OperationId, step: OrderStep) -> Result<Command, OrderError> {
     let principal = Principal::new("holdfast").map_err(|error| Refusal::InvalidRequest(error.to_string()))?;
@@ -157,4 +194,31 @@ fn own_step(about: OperationId, step: OrderStep) -> Result<Command, OrderError> 
         reason: Reason::default(),
         action: Action::Order(step),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_leader(shard: u32) -> OrderError {
+        let error = SubmitError::NoLeader;
+        OrderError::Submit { shard, error }
+    }
+
+    fn unknown(shard: u32) -> OrderError {
+        let error = SubmitError::OutcomeUnknown;
+        OrderError::Submit { shard, error }
+    }
+
+    #[test]
+    fn a_part_that_is_done_makes_an_unanswered_one_unknown() {
+        assert_eq!(unanswered(vec![no_leader(1)], true), Some(unknown(1)));
+        assert_eq!(unanswered(vec![no_leader(1)], false), Some(no_leader(1)));
+        // One of them may be done too.
+        assert_eq!(
+            unanswered(vec![no_leader(1), unknown(2)], false),
+            Some(unknown(1))
+        );
+        assert_eq!(unanswered(Vec::new(), true), None);
+    }
 }

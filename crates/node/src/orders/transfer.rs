@@ -13,13 +13,13 @@ use holdfast_ledger::{
 use holdfast_shard::{Freshness, SubmitError};
 use tokio::time::Instant;
 
-use super::{OrderError, Orders};
+use super::{OrderError, Orders, receipt, unanswered};
 
 /// The lines of one shard, each with its number in the request.
 type Share = Vec<(u32, TransferLine)>;
 
 impl Orders {
-    /// Has a transfer leave: reserves, commits, and has each shard dispatch its part.
+    /// Has a transfer leave: reserves, commits, and has each shard dispatch its part. Returns the shard that answers.
     ///
     /// # Errors
     /// See [`OrderError`].
@@ -28,7 +28,7 @@ impl Orders {
         order: TransferOrder,
         coordinator: Coordinator,
         deadline: Instant,
-    ) -> Result<Success, OrderError> {
+    ) -> Result<(u32, Success), OrderError> {
         let home = coordinator.home();
         self.reserve(coordinator, deadline).await?;
         match self.submit(home, order.commit, deadline).await {
@@ -38,7 +38,7 @@ impl Orders {
             Err(_) => return Err(unknown(home)),
         }
         match self.fulfil(order.dispatch, home, deadline).await {
-            Ok((_, success)) => Ok(stocked(success)),
+            Ok((shard, success)) => Ok((shard, stocked(success))),
             Err(OrderError::Refused(refusal)) => Err(OrderError::Undispatched { refusal }),
             Err(partly @ OrderError::Partly { .. }) => Err(partly),
             Err(_) => Err(unknown(home)),
@@ -59,9 +59,9 @@ impl Orders {
             _ => return Err(OrderError::WrongAnswer { shard: 0 }),
         };
         let parts = self.transfers(id, Freshness::Linearizable, deadline).await?;
-        if parts.is_empty() {
+        let Some(home) = parts.first().and_then(|(_, part)| part.home) else {
             return Err(Refusal::UnknownTransfer.into());
-        }
+        };
         let mut shares: BTreeMap<u32, Share> = BTreeMap::new();
         if lines.is_empty() {
             shares.extend(parts.iter().map(|(shard, _)| (*shard, Share::new())));
@@ -78,7 +78,7 @@ impl Orders {
             self.submit(*shard, part_of, deadline)
         });
         let results = join_all(done).await;
-        conclude(shares.into_iter().zip(results), lines.is_empty())
+        conclude(home, shares.into_iter().zip(results), lines.is_empty())
     }
 
     /// What each shard has of a transfer over several shards. Empty: no shard has any.
@@ -100,7 +100,15 @@ impl Orders {
         });
         let parts: Result<Vec<_>, OrderError> = join_all(reads).await.into_iter().collect();
         let parts = parts?.into_iter().flatten();
-        Ok(parts.filter(|(_, view)| view.home.is_some()).collect())
+        let parts: Vec<_> = parts.filter(|(_, view)| view.home.is_some()).collect();
+        let is_one = parts.iter().all(|(_, part)| part.home == parts[0].1.home);
+        if is_one {
+            return Ok(parts);
+        }
+        Err(OrderError::Ambiguous {
+            id: transfer_id,
+            shards: parts.into_iter().map(|(shard, _)| shard).collect(),
+        })
     }
 
     /// A transfer over several shards as a whole, each part read as of a moment of its own, with its home. None: there is none
@@ -184,12 +192,14 @@ fn renumbered(refusal: Refusal, share: &[(u32, TransferLine)]) -> Refusal {
 }
 
 fn conclude(
+    home: u32,
     results: impl Iterator<Item = ((u32, Share), Result<Success, OrderError>)>,
     everything: bool,
 ) -> Result<(u32, Success), OrderError> {
     let mut done: Vec<(u32, Success)> = Vec::new();
     let mut closed: Option<Refusal> = None;
     let mut refused: Option<(u32, Refusal)> = None;
+    let mut errors = Vec::new();
     for ((shard, share), result) in results {
         match result {
             Ok(success) => done.push((shard, success)),
@@ -200,13 +210,14 @@ fn conclude(
             Err(OrderError::Refused(refusal)) => {
                 refused.get_or_insert((shard, renumbered(refusal, &share)));
             }
-            Err(error) => return Err(error),
+            Err(error) => errors.push(error),
         }
     }
+    if let Some(error) = unanswered(errors, !done.is_empty()) {
+        return Err(error);
+    }
     let shards: Vec<u32> = done.iter().map(|(shard, _)| *shard).collect();
-    // Only what every shard has answered before is a replay.
-    done.sort_by_key(|(_, success)| matches!(success, Success::Stocked { replayed: true, .. }));
-    match (refused, done.into_iter().next()) {
+    match (refused, receipt(home, done)) {
         (None, Some(first)) => Ok(first),
         (None, None) => Err(closed.unwrap_or(Refusal::UnknownTransfer).into()),
         (Some((_, refusal)), None) => Err(refusal.into()),
@@ -247,27 +258,33 @@ mod tests {
     }
 
     #[test]
-    fn an_arrival_is_a_replay_only_when_every_shard_says_so() {
-        let some = conclude(results(vec![(0, success(true)), (1, success(false))]), true);
+    fn copies_of_one_arrival_have_the_receipt_of_the_home_and_one_of_them_was_first() {
+        for (elsewhere, at_home) in [(true, false), (false, true), (true, true)] {
+            let answer = conclude(
+                1,
+                results(vec![(0, success(elsewhere)), (1, success(at_home))]),
+                true,
+            );
+            assert!(
+                matches!(answer, Ok((1, Success::Stocked { replayed, .. })) if replayed == at_home),
+                "{answer:?}"
+            );
+        }
+        let without_home = conclude(7, results(vec![(1, success(false)), (2, success(true))]), true);
         assert!(
-            matches!(some, Ok((1, Success::Stocked { replayed: false, .. }))),
-            "{some:?}"
-        );
-        let all = conclude(results(vec![(0, success(true)), (1, success(true))]), true);
-        assert!(
-            matches!(all, Ok((0, Success::Stocked { replayed: true, .. }))),
-            "{all:?}"
+            matches!(without_home, Ok((1, Success::Stocked { replayed: false, .. }))),
+            "{without_home:?}"
         );
     }
 
     #[test]
     fn a_part_that_arrived_before_is_no_obstacle_to_everything_but_to_what_is_named() {
         let closed = || Err(OrderError::Refused(Refusal::TransferClosed));
-        let rest = conclude(results(vec![(0, closed()), (1, success(false))]), true);
+        let rest = conclude(0, results(vec![(0, closed()), (1, success(false))]), true);
         assert!(matches!(rest, Ok((1, _))), "{rest:?}");
-        let nothing = conclude(results(vec![(0, closed()), (1, closed())]), true);
+        let nothing = conclude(0, results(vec![(0, closed()), (1, closed())]), true);
         assert_eq!(nothing, Err(OrderError::Refused(Refusal::TransferClosed)));
-        let named = conclude(results(vec![(0, closed()), (1, success(false))]), false);
+        let named = conclude(0, results(vec![(0, closed()), (1, success(false))]), false);
         let partly = OrderError::Partly {
             done: vec![1],
             shard: 0,
@@ -283,7 +300,7 @@ mod tests {
             requested: 3,
             available: 2,
         };
-        let refused = conclude(results(vec![(4, Err(exceeds(1).into()))]), false);
+        let refused = conclude(0, results(vec![(4, Err(exceeds(1).into()))]), false);
         assert_eq!(refused, Err(exceeds(14).into()));
     }
 }

@@ -1,10 +1,11 @@
-//! Leadership handed over by another node, for an operator who asked this one.
+//! Work of another node for an operator who asked this one: leadership handed over, an entry decided, a report.
 
-use holdfast_proto::peer::HandOverRequest;
+use holdfast_proto::peer::{DecideEntryRequest, HandOverRequest, ReportRequest};
+use holdfast_proto::v1;
 use holdfast_proto::v1::{Reason, Refusal};
-use holdfast_shard::TransportError;
+use prost::Message as _;
 use tokio::time::Instant;
-use tonic::Request;
+use tonic::{Request, Status};
 
 use super::{Peers, transport_error};
 use crate::errors;
@@ -32,13 +33,65 @@ impl Peers {
         };
         match answer {
             Ok(answer) => Ok(answer.into_inner().leader_node_id),
-            Err(status) => Err(errors::refusal_in(&status).unwrap_or_else(|| {
-                let (reason, why) = match transport_error(&status) {
-                    TransportError::NotSent(why) => (Reason::NoLeader, why),
-                    TransportError::Unknown(why) => (Reason::OutcomeUnknown, why),
-                };
-                errors::refusal(reason, format!("node {leader}: {why}"))
-            })),
+            Err(status) => Err(refusal_of(leader, &status)),
         }
     }
+
+    /// Asks a node how its replicas stand.
+    pub(crate) async fn report(
+        &self,
+        node_id: u64,
+        deadline: Instant,
+    ) -> Result<v1::GetNodeStatusResponse, String> {
+        let Some(peer) = self.get(node_id) else {
+            return Err(format!("this node does not know node {node_id}"));
+        };
+        let mut client = peer.calls.clone();
+        let request = self.identity.to(node_id).stamp(Request::new(ReportRequest {}));
+        match tokio::time::timeout_at(deadline, client.report(request)).await {
+            Ok(Ok(report)) => v1::GetNodeStatusResponse::decode(report.into_inner().node_status)
+                .map_err(|error| error.to_string()),
+            Ok(Err(status)) => Err(status.message().to_owned()),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+
+    /// Has `leader` write a decision on an entry into the log of a shard.
+    pub(crate) async fn decide_entry(
+        &self,
+        leader: u64,
+        wanted: &v1::DecideEntryRequest,
+        by: &str,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(peer) = self.get(leader) else {
+            let message = format!("this node does not know node {leader}");
+            return Err(errors::refusal(Reason::NoLeader, message));
+        };
+        let mut client = peer.calls.clone();
+        let request = self.identity.to(leader).stamp(Request::new(DecideEntryRequest {
+            shard: wanted.shard,
+            log_index: wanted.log_index,
+            rule: wanted.rule.clone(),
+            by: by.to_owned(),
+        }));
+        match tokio::time::timeout_at(deadline, client.decide_entry(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(refusal_of(leader, &status)),
+            Err(_) => Err(errors::refusal(
+                Reason::OutcomeUnknown,
+                format!("no answer from node {leader} in time: the shard's status tells"),
+            )),
+        }
+    }
+}
+
+fn refusal_of(node: u64, status: &Status) -> Refusal {
+    errors::refusal_in(status).unwrap_or_else(|| {
+        let told = errors::told(&transport_error(status));
+        Refusal {
+            message: format!("node {node}: {}", told.message),
+            ..told
+        }
+    })
 }

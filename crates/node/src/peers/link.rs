@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,20 +12,27 @@ use holdfast_proto::peer::RaftMessage;
 use holdfast_proto::peer::peer_client::PeerClient;
 use holdfast_shard::TransportError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 
 use super::identity::Greeting;
+use super::presence::Presence;
 use super::{CONNECT_TIMEOUT, MAX_PEER_MESSAGE_BYTES};
-use crate::security::dial::Dialer;
+use crate::security::dial::{self, Dialer};
 use crate::tasks::Tasks;
 
 /// Most messages waiting to be written to one peer. A peer this far behind is told so, not buffered for.
 const QUEUE_MESSAGES: usize = 4_096;
 /// The first and the longest wait before a connection is tried again.
 const BACKOFF_MS: (u64, u64) = (20, 500);
+/// The longest wait where nobody listens: to be refused costs next to nothing, and the node may be starting.
+const REFUSED_BACKOFF_MS: u64 = 80;
+/// A connection that lasted so long is tried again at once.
+const LASTED: Duration = Duration::from_secs(1);
 
 type Answer = oneshot::Sender<Result<Bytes, TransportError>>;
 
@@ -46,16 +53,18 @@ impl Link {
         peer: u64,
         endpoint: Endpoint,
         dialer: Dialer,
-        connected: Arc<AtomicBool>,
+        presence: Arc<Presence>,
         tasks: &Tasks,
         stopping: CancellationToken,
     ) -> Self {
         let (calls, queue) = mpsc::channel(QUEUE_MESSAGES);
         tasks.spawn("peer link", async move {
             tokio::select! {
-                () = keep_up(greeting, peer, endpoint, dialer, connected, queue) => {}
+                () = keep_up(greeting, peer, endpoint, dialer, &presence, queue) => {}
                 () = stopping.cancelled() => {}
             }
+            presence.is_down();
+            presence.is_perhaps_there();
         });
         Self { calls }
     }
@@ -94,6 +103,7 @@ impl Link {
 struct Stream {
     requests: mpsc::Sender<RaftMessage>,
     answers: Streaming<RaftMessage>,
+    headers: MetadataMap,
 }
 
 /// Connects, serves, and connects again, until the [`Link`] is gone.
@@ -102,13 +112,13 @@ async fn keep_up(
     peer: u64,
     endpoint: Endpoint,
     dialer: Dialer,
-    connected: Arc<AtomicBool>,
+    presence: &Presence,
     mut queue: mpsc::Receiver<Call>,
 ) {
     let mut backoff_ms = BACKOFF_MS.0;
     let mut reported = false;
     loop {
-        let why = {
+        let (why, refused) = {
             let connecting = connect(greeting, &endpoint, &dialer);
             tokio::pin!(connecting);
             let result = loop {
@@ -123,18 +133,28 @@ async fn keep_up(
             match result {
                 Ok(stream) => {
                     tracing::info!(peer, "connected to peer");
-                    connected.store(true, Ordering::Relaxed);
+                    presence.is_up(&stream.headers);
                     (backoff_ms, reported) = (BACKOFF_MS.0, false);
-                    let why = serve(stream, &mut queue).await;
-                    connected.store(false, Ordering::Relaxed);
-                    match why {
-                        Some(why) => why,
-                        None => return,
+                    let since = Instant::now();
+                    let why = serve(stream, presence, &mut queue).await;
+                    presence.is_down();
+                    let Some(why) = why else { return };
+                    if since.elapsed() >= LASTED {
+                        tracing::warn!(peer, why, "the connection to peer broke");
+                        reported = true;
+                        continue;
                     }
+                    (why, false)
                 }
-                Err(why) => why,
+                Err(NoStream::Refused(why)) => (why, true),
+                Err(NoStream::Failed(why)) => (why, false),
             }
         };
+        if refused {
+            presence.is_gone();
+        } else {
+            presence.is_perhaps_there();
+        }
         // Said once for each outage, not at each attempt.
         if reported {
             tracing::debug!(peer, why, "still no connection to peer");
@@ -153,7 +173,8 @@ async fn keep_up(
                 },
             }
         }
-        backoff_ms = (backoff_ms * 2).min(BACKOFF_MS.1);
+        let longest_ms = if refused { REFUSED_BACKOFF_MS } else { BACKOFF_MS.1 };
+        backoff_ms = (backoff_ms * 2).min(longest_ms);
     }
 }
 
@@ -162,25 +183,56 @@ fn refuse(call: Call, why: &str) {
     let _ = call.answer.send(Err(TransportError::NotSent(why.to_owned())));
 }
 
-async fn connect(greeting: Greeting, endpoint: &Endpoint, dialer: &Dialer) -> Result<Stream, String> {
+/// Why there is no stream.
+enum NoStream {
+    /// The machine is there, and nobody listens at the address.
+    Refused(String),
+    Failed(String),
+}
+
+async fn connect(greeting: Greeting, endpoint: &Endpoint, dialer: &Dialer) -> Result<Stream, NoStream> {
     let attempt = async {
-        let channel: Channel = dialer.connect(endpoint).await.map_err(|e| chain(&e))?;
+        let channel: Channel = match dialer.connect(endpoint).await {
+            Ok(channel) => channel,
+            Err(error) if is_refused(&error) && dial::refuses(endpoint).await => {
+                return Err(NoStream::Refused(chain(&error)));
+            }
+            Err(error) => return Err(NoStream::Failed(chain(&error))),
+        };
         let mut client = PeerClient::new(channel)
             .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_PEER_MESSAGE_BYTES);
         let (requests, outgoing) = mpsc::channel(QUEUE_MESSAGES);
         let request = greeting.stamp(Request::new(ReceiverStream::new(outgoing)));
-        let answers = client
+        let (headers, answers, _) = client
             .raft(request)
             .await
-            .map_err(|status| status.message().to_owned())?
-            .into_inner();
-        Ok(Stream { requests, answers })
+            .map_err(|status| NoStream::Failed(status.message().to_owned()))?
+            .into_parts();
+        Ok(Stream {
+            requests,
+            answers,
+            headers,
+        })
     };
     match tokio::time::timeout(CONNECT_TIMEOUT * 2, attempt).await {
         Ok(result) => result,
-        Err(_) => Err("connecting took too long".to_owned()),
+        Err(_) => Err(NoStream::Failed("connecting took too long".to_owned())),
     }
+}
+
+/// Whether a connection was refused: a listener whose queue is full says nothing, and one without descriptors takes connections.
+fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && error.kind() == io::ErrorKind::ConnectionRefused
+        {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -194,7 +246,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Serves one connection until it breaks (and says why) or the link ends (None).
-async fn serve(mut stream: Stream, queue: &mut mpsc::Receiver<Call>) -> Option<String> {
+async fn serve(mut stream: Stream, presence: &Presence, queue: &mut mpsc::Receiver<Call>) -> Option<String> {
     let mut waiting: HashMap<u64, Answer> = HashMap::new();
     let mut next_id: u64 = 0;
     let why = loop {
@@ -202,7 +254,7 @@ async fn serve(mut stream: Stream, queue: &mut mpsc::Receiver<Call>) -> Option<S
             call = queue.recv() => {
                 let Call { shard, payload, answer } = call?;
                 next_id += 1;
-                match stream.requests.try_send(RaftMessage { request_id: next_id, shard, payload }) {
+                match stream.requests.try_send(RaftMessage { request_id: next_id, shard, payload, low_space: false }) {
                     Ok(()) => { waiting.insert(next_id, answer); }
                     Err(_) => {
                         let _ = answer.send(Err(TransportError::NotSent("the peer is too far behind".to_owned())));
@@ -215,6 +267,7 @@ async fn serve(mut stream: Stream, queue: &mut mpsc::Receiver<Call>) -> Option<S
             }
             answer = stream.answers.message() => match answer {
                 Ok(Some(message)) => {
+                    presence.says_low_space(message.low_space);
                     if let Some(answer) = waiting.remove(&message.request_id) {
                         let result = if message.payload.is_empty() {
                             Err(TransportError::Unknown("the peer could not answer".to_owned()))

@@ -9,6 +9,7 @@
 mod handover;
 mod identity;
 mod link;
+mod presence;
 mod server;
 
 #[cfg(test)]
@@ -18,7 +19,6 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,9 +28,10 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use holdfast_proto::peer::peer_client::PeerClient;
 use holdfast_proto::peer::{ForwardRequest, IntroduceRequest, SnapshotChunk};
-use holdfast_shard::{PeerTransport, TransportError};
+use holdfast_shard::{DiskSpace, GoneNodes, PeerTransport, PreVoteSupport, TransportError};
 use parking_lot::RwLock;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
@@ -39,13 +40,14 @@ use tonic::{Code, Request, Status};
 pub use identity::Identity;
 pub use server::PeerService;
 
+use self::presence::Presence;
 use crate::config::PeerSection;
 use crate::security::dial::Dialer;
 use crate::security::tls::Tls;
+use crate::space::Space;
 use crate::tasks::Tasks;
 
-/// The largest message between peers: several full entries fit, and one of the largest client message.
-pub const MAX_PEER_MESSAGE_BYTES: usize = 64 << 20;
+pub use holdfast_shard::limits::MAX_PEER_MESSAGE_BYTES;
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -77,7 +79,7 @@ struct Peer {
     link: link::Link,
     calls: PeerClient<Channel>,
     clients: Channel,
-    connected: Arc<AtomicBool>,
+    presence: Arc<Presence>,
 }
 
 /// The connections to all other nodes. Cheap to clone.
@@ -85,9 +87,13 @@ struct Peer {
 pub struct Peers {
     identity: Identity,
     tls: Option<Arc<Tls>>,
+    space: Space,
     tasks: Tasks,
     stopping: CancellationToken,
+    /// Where connections to nodes are kept up.
+    runs_on: Handle,
     peers: Arc<RwLock<BTreeMap<u64, Arc<Peer>>>>,
+    gone: watch::Sender<GoneNodes>,
 }
 
 fn endpoint(node_id: u64, address: &str) -> Result<Endpoint, PeerAddressError> {
@@ -107,20 +113,29 @@ fn endpoint(node_id: u64, address: &str) -> Result<Endpoint, PeerAddressError> {
 }
 
 impl Peers {
-    /// Knows nobody yet. What is started later ends when `stopping` is cancelled.
+    /// Knows nobody yet. What is started later runs on the current runtime, and ends when `stopping` is cancelled.
     pub(crate) fn new(
         identity: Identity,
         tls: Option<&Arc<Tls>>,
+        space: &Space,
         tasks: &Tasks,
         stopping: &CancellationToken,
     ) -> Self {
         Self {
+            runs_on: Handle::current(),
             identity,
             tls: tls.cloned(),
+            space: space.clone(),
             tasks: tasks.clone(),
             stopping: stopping.clone(),
             peers: Arc::default(),
+            gone: watch::Sender::default(),
         }
+    }
+
+    /// The same, whose connections to nodes are kept up on another runtime than the current one.
+    pub(crate) fn running_on(self, runs_on: Handle) -> Self {
+        Self { runs_on, ..self }
     }
 
     /// These are the nodes: keeps up a Raft stream to each of the others, and gives up those to nodes that are not among them or
@@ -147,13 +162,15 @@ impl Peers {
         let dialer = Dialer::new(self.tls.clone(), node.node_id);
         let to_peer = endpoint(node.node_id, &node.peer_address)?;
         let to_clients = endpoint(node.node_id, &node.client_address)?;
-        let connected = Arc::new(AtomicBool::new(false));
+        let clients = dialer.connect_lazy(&to_clients);
+        let presence = Arc::new(Presence::new(node.node_id, self.gone.clone()));
+        let _entered = self.runs_on.enter();
         let link = link::Link::start(
             self.identity.to(node.node_id),
             node.node_id,
             to_peer.clone(),
             dialer.clone(),
-            Arc::clone(&connected),
+            Arc::clone(&presence),
             &self.tasks,
             self.stopping.clone(),
         );
@@ -164,8 +181,8 @@ impl Peers {
             addresses,
             link,
             calls,
-            clients: dialer.connect_lazy(&to_clients),
-            connected,
+            clients,
+            presence,
         })
     }
 
@@ -193,10 +210,7 @@ impl Peers {
 
     /// Is the Raft stream to this node up? True for this node itself.
     pub fn is_reachable(&self, node_id: u64) -> bool {
-        node_id == self.identity.node_id
-            || self
-                .get(node_id)
-                .is_some_and(|peer| peer.connected.load(Ordering::Relaxed))
+        node_id == self.identity.node_id || self.get(node_id).is_some_and(|peer| peer.presence.is_connected())
     }
 
     /// The other nodes.
@@ -282,6 +296,28 @@ async fn send_snapshot(
 }
 
 impl PeerTransport for Peers {
+    fn gone(&self) -> watch::Receiver<GoneNodes> {
+        self.gone.subscribe()
+    }
+
+    fn pre_vote_support(&self, to: u64) -> PreVoteSupport {
+        match self.get(to) {
+            Some(peer) => peer.presence.pre_vote_support(),
+            None => PreVoteSupport::Unreachable,
+        }
+    }
+
+    fn disk_space(&self, of: u64) -> DiskSpace {
+        if of == self.identity.node_id {
+            return match self.space.is_low() {
+                true => DiskSpace::Low,
+                false => DiskSpace::Enough,
+            };
+        }
+        self.get(of)
+            .map_or(DiskSpace::Unknown, |peer| peer.presence.disk_space())
+    }
+
     fn raft(&self, to: u64, shard: u32, payload: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         match self.get(to) {
             Some(peer) => peer.link.call(shard, payload).boxed(),

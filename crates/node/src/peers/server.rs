@@ -9,25 +9,35 @@ use futures::future::Either;
 use futures::stream::FuturesUnordered;
 use holdfast_proto::peer::peer_server::Peer;
 use holdfast_proto::peer::{
-    ForwardRequest, ForwardResponse, HandOverRequest, HandOverResponse, IntroduceRequest, IntroduceResponse,
-    RaftMessage, SnapshotChunk, SnapshotInstalled,
+    DecideEntryRequest, DecideEntryResponse, ForwardRequest, ForwardResponse, HandOverRequest,
+    HandOverResponse, IntroduceRequest, IntroduceResponse, RaftMessage, ReportRequest, ReportResponse,
+    SnapshotChunk, SnapshotInstalled,
 };
-use holdfast_shard::{DocumentHandle, PeerMessageError, ShardHandle};
+use holdfast_shard::{DocumentHandle, EntryRule, PeerMessageError, ShardHandle};
+use prost::Message as _;
 use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Identity;
+use super::presence::say_what_we_speak;
 use crate::directory::state::Directory;
 use crate::directory::{DIRECTORY, Membership};
 use crate::errors;
-use crate::leaders::transfer_refusal;
 use crate::security::Caller;
+use crate::services::cluster::status_of;
+use crate::services::deciding;
+use crate::space::Space;
 use crate::tasks::Tasks;
 
 /// Most answers waiting to be written to one peer; its requests are read no further until it takes them.
 const ANSWERS: usize = 1_024;
+/// How long a decision on an entry may take to be committed and applied.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(30);
+/// An operator's name is written into the log.
+const MAX_OPERATOR_CHARS: usize = 128;
 /// Most Raft messages of one peer under way.
 const MESSAGES_IN_FLIGHT: usize = 4_096;
 
@@ -36,6 +46,7 @@ const MESSAGES_IN_FLIGHT: usize = 4_096;
 pub struct PeerService {
     identity: Identity,
     membership: Arc<Membership>,
+    space: Space,
     tasks: Tasks,
     stopping: CancellationToken,
 }
@@ -45,12 +56,14 @@ impl PeerService {
     pub(crate) fn new(
         identity: Identity,
         membership: Arc<Membership>,
+        space: Space,
         tasks: Tasks,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             identity,
             membership,
+            space,
             tasks,
             stopping,
         }
@@ -76,7 +89,7 @@ impl PeerService {
             return Ok(Group::Shard(self.shard(shard)?.clone()));
         }
         let document = self.membership.document();
-        let document = document.map(Group::Directory);
+        let document = document.map(|document| Group::Directory(Box::new(document)));
         document.ok_or_else(|| Status::unavailable("this node has no part in a cluster yet"))
     }
 
@@ -94,7 +107,7 @@ impl PeerService {
 /// What a message is for.
 enum Group {
     Shard(ShardHandle),
-    Directory(DocumentHandle<Directory>),
+    Directory(Box<DocumentHandle<Directory>>),
 }
 
 #[tonic::async_trait]
@@ -116,7 +129,9 @@ impl Peer for PeerService {
                 () = stopping.cancelled() => {}
             }
         });
-        Ok(Response::new(ReceiverStream::new(outgoing)))
+        let mut response = Response::new(ReceiverStream::new(outgoing));
+        say_what_we_speak(response.metadata_mut());
+        Ok(response)
     }
 
     async fn install_snapshot(
@@ -180,7 +195,38 @@ impl Peer for PeerService {
                 tracing::info!(shard, from, leader_node_id, "leadership handed over");
                 Ok(Response::new(HandOverResponse { leader_node_id }))
             }
-            Err(error) => Err(errors::status(transfer_refusal(&error))),
+            Err(error) => Err(errors::status(errors::told(&error))),
+        }
+    }
+
+    async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        self.greeted(&request)?;
+        let status = status_of(self.identity.node_id, self.membership.shards(), &self.space);
+        Ok(Response::new(ReportResponse {
+            node_status: status.encode_to_vec().into(),
+        }))
+    }
+
+    async fn decide_entry(
+        &self,
+        request: Request<DecideEntryRequest>,
+    ) -> Result<Response<DecideEntryResponse>, Status> {
+        let from = self.greeted(&request)?;
+        let DecideEntryRequest {
+            shard,
+            log_index,
+            rule,
+            by,
+        } = request.into_inner();
+        let rule = EntryRule::parse(&rule)
+            .ok_or_else(|| Status::invalid_argument(format!("this version knows no rule `{rule}`")))?;
+        tracing::info!(shard, log_index, from, by, "an operator has an entry decided");
+        let by = by.chars().take(MAX_OPERATOR_CHARS).collect();
+        let deadline = Instant::now() + DECISION_TIMEOUT;
+        let decided = self.shard(shard)?.decide_entry(log_index, rule, by, deadline);
+        match decided.await {
+            Ok(()) => Ok(Response::new(DecideEntryResponse {})),
+            Err(error) => Err(errors::status(deciding::refusal(&error))),
         }
     }
 }
@@ -207,7 +253,7 @@ async fn serve_raft(
     loop {
         tokio::select! {
             message = messages.message(), if under_way.len() < MESSAGES_IN_FLIGHT => {
-                let RaftMessage { request_id, shard, payload } = match message {
+                let RaftMessage { request_id, shard, payload, .. } = match message {
                     Ok(Some(message)) => message,
                     Ok(None) => return,
                     Err(status) => {
@@ -228,6 +274,7 @@ async fn serve_raft(
                     Group::Shard(shard) => Either::Left(shard.handle_raft(payload)),
                     Group::Directory(document) => Either::Right(document.handle_raft(payload)),
                 };
+                let space = service.space.clone();
                 under_way.push(async move {
                     let payload = match answered.await {
                         Ok(payload) => payload,
@@ -237,7 +284,7 @@ async fn serve_raft(
                             Bytes::new()
                         }
                     };
-                    RaftMessage { request_id, shard, payload }
+                    RaftMessage { request_id, shard, payload, low_space: space.is_low() }
                 });
             }
             Some(answer) = under_way.next(), if !under_way.is_empty() => {

@@ -1,8 +1,9 @@
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use holdfast_proto::peer::peer_server::{Peer as PeerApi, PeerServer};
 use holdfast_proto::peer::{
-    ForwardResponse, HandOverRequest, HandOverResponse, IntroduceResponse, RaftMessage, SnapshotInstalled,
+    DecideEntryRequest, DecideEntryResponse, ForwardResponse, HandOverRequest, HandOverResponse,
+    IntroduceResponse, RaftMessage, ReportRequest, ReportResponse, SnapshotInstalled,
 };
 use holdfast_proto::v1::Reason;
 use tonic::transport::server::TcpIncoming;
@@ -10,6 +11,7 @@ use tonic::{Response, Streaming};
 use uuid::Uuid;
 
 use super::*;
+use crate::config::StorageSection;
 
 const TO: u64 = 2;
 
@@ -17,6 +19,8 @@ const TO: u64 = 2;
 #[derive(Clone)]
 struct Fake {
     identity: Identity,
+    /// Whether it is of this version.
+    speaks: bool,
     snapshot_bytes: Arc<AtomicUsize>,
 }
 
@@ -33,21 +37,29 @@ impl PeerApi for Fake {
         let (answers, outgoing) = mpsc::channel(16);
         tokio::spawn(async move {
             let mut first: Option<RaftMessage> = None;
-            while let Ok(Some(message)) = messages.message().await {
-                match message.payload.as_ref() {
+            while let Ok(Some(mut message)) = messages.message().await {
+                let payload = message.payload.clone();
+                match payload.as_ref() {
                     b"hang" => {}
                     b"break" => return,
-                    _ => match first.take() {
-                        None => first = Some(message),
-                        Some(earlier) => {
-                            answers.send(Ok(message)).await.unwrap();
-                            answers.send(Ok(earlier)).await.unwrap();
+                    payload => {
+                        message.low_space = payload == b"low";
+                        match first.take() {
+                            None => first = Some(message),
+                            Some(earlier) => {
+                                answers.send(Ok(message)).await.unwrap();
+                                answers.send(Ok(earlier)).await.unwrap();
+                            }
                         }
-                    },
+                    }
                 }
             }
         });
-        Ok(Response::new(ReceiverStream::new(outgoing)))
+        let mut response = Response::new(ReceiverStream::new(outgoing));
+        if self.speaks {
+            presence::say_what_we_speak(response.metadata_mut());
+        }
+        Ok(response)
     }
 
     async fn install_snapshot(
@@ -87,6 +99,17 @@ impl PeerApi for Fake {
     async fn hand_over(&self, _: Request<HandOverRequest>) -> Result<Response<HandOverResponse>, Status> {
         Err(Status::unimplemented("an older node"))
     }
+
+    async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        Err(Status::unimplemented("an older node"))
+    }
+
+    async fn decide_entry(
+        &self,
+        _: Request<DecideEntryRequest>,
+    ) -> Result<Response<DecideEntryResponse>, Status> {
+        Err(Status::unimplemented("an older node"))
+    }
 }
 
 struct Pair {
@@ -105,10 +128,15 @@ fn identity(node_id: u64) -> Identity {
 
 /// Node 1, connected to a fake node 2 that believes to be `fake`.
 async fn pair(fake: Identity) -> Pair {
+    pair_with(fake, true).await
+}
+
+async fn pair_with(fake: Identity, speaks: bool) -> Pair {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let fake = Fake {
         identity: fake,
+        speaks,
         snapshot_bytes: Arc::default(),
     };
     let stopping = CancellationToken::new();
@@ -117,20 +145,39 @@ async fn pair(fake: Identity) -> Pair {
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), stopping.clone().cancelled_owned());
     tokio::spawn(server);
     let (tasks, _) = Tasks::new();
-    let nodes = [PeerSection {
-        node_id: TO,
-        client_address: address.clone(),
-        peer_address: address,
-        admin_address: None,
-    }];
-    let peers = Peers::new(identity(1), None, &tasks, &stopping);
-    peers.set_nodes(&nodes).unwrap();
+    let peers = peers_with(&address, &tasks, &stopping);
     Pair {
         peers,
         fake,
         stopping,
         _tasks: tasks,
     }
+}
+
+fn space() -> Space {
+    Space::new(std::path::Path::new("missing"), &StorageSection::default())
+}
+
+/// Node 1, which looks for node 2 there.
+fn peers_with(address: &str, tasks: &Tasks, stopping: &CancellationToken) -> Peers {
+    let nodes = [PeerSection {
+        node_id: TO,
+        client_address: address.to_owned(),
+        peer_address: address.to_owned(),
+        admin_address: None,
+    }];
+    let peers = Peers::new(identity(1), None, &space(), tasks, stopping);
+    peers.set_nodes(&nodes).unwrap();
+    peers
+}
+
+async fn is_gone(peers: &Peers) {
+    let mut gone = PeerTransport::gone(peers);
+    let noticed = gone.wait_for(|gone| gone.contains_key(&TO));
+    tokio::time::timeout(Duration::from_secs(30), noticed)
+        .await
+        .expect("noticed in time")
+        .unwrap();
 }
 
 async fn connected(peers: &Peers) {
@@ -196,7 +243,7 @@ async fn a_peer_that_is_down_unknown_or_somebody_else_is_told_at_once_and_nothin
         admin_address: None,
     }];
     let stopping = CancellationToken::new();
-    let down = Peers::new(identity(1), None, &tasks, &stopping);
+    let down = Peers::new(identity(1), None, &space(), &tasks, &stopping);
     down.set_nodes(&nodes).unwrap();
     let forwarded = down
         .forward(TO, 0, Bytes::from_static(b"x"), Duration::from_secs(30))
@@ -268,5 +315,93 @@ async fn a_snapshot_arrives_whole_or_is_given_up() {
         matches!(&given_up, Err(TransportError::NotSent(why)) if why.contains("flipped")),
         "{given_up:?}"
     );
+    pair.stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_node_whose_port_refuses_connections_is_gone_until_it_takes_one_again() {
+    let pair = pair(identity(TO)).await;
+    connected(&pair.peers).await;
+    let gone = PeerTransport::gone(&pair.peers);
+    assert!(gone.borrow().is_empty());
+    let address = pair.peers.get(TO).unwrap().addresses.0.clone();
+    // The server ends once its streams have, and takes no connection any more.
+    pair.stopping.cancel();
+    drop(pair.peers.raft(TO, 0, Bytes::from_static(b"break")));
+    let (tasks, _) = Tasks::new();
+    let stopping = CancellationToken::new();
+    let others = peers_with(&address, &tasks, &stopping);
+    is_gone(&others).await;
+    assert_eq!(others.pre_vote_support(TO), PreVoteSupport::Unreachable);
+    let listener = tokio::net::TcpListener::bind(&address).await.unwrap();
+    let mut gone = PeerTransport::gone(&others);
+    let (_taken, _) = listener.accept().await.unwrap();
+    // It says nothing, but it is there.
+    let back = gone.wait_for(|gone| gone.is_empty());
+    tokio::time::timeout(Duration::from_secs(30), back)
+        .await
+        .expect("noticed in time")
+        .unwrap();
+    stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_node_that_accepts_no_connections_for_want_of_descriptors_is_not_gone() {
+    // Its listener is there, its queue is full, and nobody takes from it.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut queued = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(
+        Duration::from_millis(100),
+        tokio::net::TcpStream::connect(&address),
+    )
+    .await
+    {
+        queued.push(stream);
+    }
+    let endpoint = endpoint(TO, &address).unwrap();
+    assert!(!crate::security::dial::refuses(&endpoint).await);
+    let (tasks, _) = Tasks::new();
+    let stopping = CancellationToken::new();
+    let peers = peers_with(&address, &tasks, &stopping);
+    // The first attempt has failed by now, and the next is under way.
+    let message = peers.raft(TO, 0, Bytes::from_static(b"x")).await;
+    assert!(matches!(message, Err(TransportError::NotSent(_))), "{message:?}");
+    assert!(PeerTransport::gone(&peers).borrow().is_empty());
+    drop(listener);
+    drop(queued);
+    is_gone(&peers).await;
+    stopping.cancel();
+}
+
+#[tokio::test]
+async fn a_node_says_whether_it_can_be_asked_before_an_election() {
+    for (speaks, support) in [(true, PreVoteSupport::Yes), (false, PreVoteSupport::No)] {
+        let pair = pair_with(identity(TO), speaks).await;
+        assert_eq!(pair.peers.pre_vote_support(77), PreVoteSupport::Unreachable);
+        connected(&pair.peers).await;
+        assert_eq!(pair.peers.pre_vote_support(TO), support);
+        pair.stopping.cancel();
+    }
+}
+
+#[tokio::test]
+async fn what_a_node_says_of_its_disk_is_known_while_it_is_connected() {
+    let pair = pair(identity(TO)).await;
+    assert_eq!(pair.peers.disk_space(1), DiskSpace::Enough);
+    assert_eq!(pair.peers.disk_space(77), DiskSpace::Unknown);
+    connected(&pair.peers).await;
+    for (payload, space) in [
+        (&b"x"[..], DiskSpace::Enough),
+        (b"low", DiskSpace::Low),
+        (b"x", DiskSpace::Enough),
+    ] {
+        let send = || pair.peers.raft(TO, 0, Bytes::copy_from_slice(payload));
+        let (first, second) = futures::future::join(send(), send()).await;
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(pair.peers.disk_space(TO), space);
+    }
     pair.stopping.cancel();
 }

@@ -324,7 +324,7 @@ impl Api {
         hint: Option<u32>,
         deadline: Instant,
     ) -> Result<ReservationView, Refusal> {
-        let shard = match self.router.located_shard(&id, hint)? {
+        let shard = match self.router.located_shard(hint)? {
             Some(shard) => shard,
             None => self.router.find_reservation(id, deadline).await?,
         };
@@ -352,7 +352,7 @@ impl Api {
         hint: Option<u32>,
         deadline: Instant,
     ) -> Result<TransferView, Refusal> {
-        let shard = match self.router.located_shard(&id, hint)? {
+        let shard = match self.router.located_shard(hint)? {
             Some(shard) => shard,
             None => self.router.find_transfer(id, deadline).await?,
         };

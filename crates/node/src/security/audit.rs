@@ -14,6 +14,7 @@ use tokio_rustls::rustls::{CertificateError, Error, PeerIncompatible};
 use super::audit_lines::{AuditLines, Source};
 use super::verifier::Unwelcome;
 use super::{Caller, Port};
+use crate::intake::Useless;
 use crate::metrics::SecurityMetrics;
 
 /// How often lines that were left out are told of.
@@ -76,7 +77,7 @@ impl Audit {
             let (principal, address) = match source {
                 Some(Source::Principal(principal)) => (Some(principal), None),
                 Some(Source::Address(address)) => (None, Some(address)),
-                None => (None, None),
+                Some(Source::Nowhere) | None => (None, None),
             };
             tracing::warn!(
                 target: "audit",
@@ -131,6 +132,30 @@ pub(super) fn connection_refused(audit: &Audit, port: Port, address: SocketAddr,
         limit,
         left_out,
     );
+}
+
+/// A connection was closed because it was of no use.
+pub(super) fn connection_closed(audit: &Audit, port: Port, address: SocketAddr, why: Useless) {
+    audit.metrics.connection_closed(port.as_str(), why.label());
+    let Some(left_out) = audit.take(Source::Address(address.ip())) else {
+        return;
+    };
+    tracing::warn!(
+        target: "audit",
+        event = "connection_closed",
+        port = port.as_str(),
+        peer_address = %address,
+        reason = why.label(),
+        left_out,
+    );
+}
+
+/// The system gives no connection, though somebody asks for one.
+pub(super) fn cannot_accept(audit: &Audit, port: Port, error: &io::Error) {
+    audit.metrics.handshake_refused(port.as_str(), "not_accepted");
+    if let Some(left_out) = audit.take(Source::Nowhere) {
+        tracing::warn!(port = port.as_str(), %error, left_out, "cannot accept a connection");
+    }
 }
 
 /// What a caller was denied.

@@ -23,6 +23,8 @@ pub(super) enum Source {
     Principal(Principal),
     /// From where somebody did not come in: who it is was not proven.
     Address(IpAddr),
+    /// Nobody knows from where somebody wanted to come in.
+    Nowhere,
 }
 
 struct Lines {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -12,6 +13,9 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use super::tls::Tls;
+
+/// A machine that is there refuses at once.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Connects to one node, with our certificate and to that node only where there is TLS.
 #[derive(Debug, Clone)]
@@ -52,6 +56,26 @@ impl Dialer {
             }
         }
     }
+}
+
+/// Whether every address of an endpoint refuses a connection, so that its machine is there and nobody listens. A refusal that comes
+/// from one of several addresses says nothing of the others.
+pub(crate) async fn refuses(endpoint: &Endpoint) -> bool {
+    let Some(authority) = endpoint.uri().authority() else {
+        return false;
+    };
+    let Ok(addresses) = tokio::net::lookup_host(authority.as_str()).await else {
+        return false;
+    };
+    let mut any = false;
+    for address in addresses {
+        any = true;
+        match tokio::time::timeout(PROBE_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Ok(_) | Err(_) => return false,
+        }
+    }
+    any
 }
 
 async fn connect(

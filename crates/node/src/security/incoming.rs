@@ -1,5 +1,6 @@
 //! Connections that come in: accepted, shaken hands with where there is TLS, and handed to the gRPC server.
 
+use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -7,9 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,11 +21,15 @@ use super::audit::{self, Audit};
 use super::certificates::holder;
 use super::tls::Tls;
 use super::{Caller, Port};
+use crate::intake::{Budget, Party, Patience, Session, Useless};
 use crate::metrics::OpenConnection;
 use crate::tasks::Tasks;
 
 /// How long a handshake may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a refused caller has to read why, and how many portions of what it still sends are read meanwhile.
+const PARTING_PATIENCE: Duration = Duration::from_secs(1);
+const PARTING_READS: usize = 64;
 /// How long to wait when the system cannot give a connection (it has no file descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are ready and wait for the server to take them.
@@ -38,12 +44,22 @@ pub(crate) struct Gate {
     /// Most connections at a time, handshakes among them.
     pub(crate) connections: usize,
     pub(crate) audit: Audit,
+    /// The bytes that callers may take.
+    pub(crate) budget: Arc<Budget>,
+    /// How long a connection may be of no use.
+    pub(crate) patience: Patience,
 }
 
 /// One connection, and who is at its other end.
 pub(crate) struct Connection {
     stream: Stream,
     caller: Caller,
+    /// Bytes that have come.
+    received: u64,
+    patience: Patience,
+    /// When it is judged next.
+    judged: Pin<Box<Sleep>>,
+    gate: Gate,
     _place: OwnedSemaphorePermit,
     _counted: OpenConnection,
 }
@@ -85,7 +101,7 @@ async fn accept(
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(port = gate.port.as_str(), %error, "cannot accept a connection");
+                audit::cannot_accept(&gate.audit, gate.port, &error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -109,6 +125,10 @@ async fn accept(
             let connection = Connection {
                 stream,
                 caller,
+                received: 0,
+                patience: gate.patience,
+                judged: Box::pin(tokio::time::sleep(gate.patience.preface)),
+                gate: gate.clone(),
                 _place: place,
                 _counted: gate.audit.metrics.connection(gate.port.as_str()),
             };
@@ -121,13 +141,18 @@ async fn accept(
 /// Learns who is there. None: refused, which is written down.
 async fn greet(stream: TcpStream, address: SocketAddr, gate: &Gate) -> Option<(Stream, Caller)> {
     let Some(tls) = &gate.tls else {
-        return Some((Stream::Plain(stream), Caller::anonymous(address)));
+        return Some((Stream::Plain(stream), Caller::anonymous(address, &gate.budget)));
     };
     let acceptor = TlsAcceptor::from(tls.accepting(gate.port));
-    let handshake = audit::with_claim(tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)));
+    let accepting = acceptor.accept(stream).into_fallible();
+    let handshake = audit::with_claim(tokio::time::timeout(HANDSHAKE_PATIENCE, accepting));
     let (done, claimed) = handshake.await;
-    let done = done.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
-    let named = done.and_then(|stream| Ok((caller(&stream, address)?, stream)));
+    let (done, refused) = match done {
+        Ok(Ok(stream)) => (Ok(stream), None),
+        Ok(Err((error, stream))) => (Err(error), Some(stream)),
+        Err(_) => (Err(io::Error::from(io::ErrorKind::TimedOut)), None),
+    };
+    let named = done.and_then(|stream| Ok((caller(&stream, address, &gate.budget)?, stream)));
     match named {
         Ok((caller, stream)) => {
             let (port, expires_s) = (gate.port.as_str(), caller.expires_s);
@@ -136,18 +161,39 @@ async fn greet(stream: TcpStream, address: SocketAddr, gate: &Gate) -> Option<(S
         }
         Err(error) => {
             audit::handshake_refused(&gate.audit, gate.port, address, claimed.as_ref(), &error);
+            if let Some(stream) = refused {
+                part(stream).await;
+            }
             None
         }
     }
 }
 
-fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr) -> io::Result<Caller> {
+/// Lets a refused caller read why. Closing with bytes unread resets the connection, and the alert is lost with it.
+async fn part(mut stream: TcpStream) {
+    let parting = async {
+        stream.shutdown().await?;
+        let mut unread = [0; 1024];
+        for _ in 0..PARTING_READS {
+            if stream.read(&mut unread).await? == 0 {
+                break;
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Whatever fails here, the caller is gone.
+    let _ = tokio::time::timeout(PARTING_PATIENCE, parting).await;
+}
+
+fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr, budget: &Budget) -> io::Result<Caller> {
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates().and_then(<[_]>::first);
     // The verifier demands one and reads it, so neither fails.
     let certificate = certificate.ok_or_else(|| io::Error::other("the caller showed no certificate"))?;
     let holder = holder(certificate).map_err(io::Error::other)?;
+    let party = Party::Principal(holder.principal.clone());
     Ok(Caller {
+        session: Session::new(budget, party),
         principal: holder.principal,
         node_id: holder.node_id,
         expires_s: Some(holder.expires_s),
@@ -164,16 +210,38 @@ impl Connected for Connection {
     }
 }
 
+impl Connection {
+    /// Judges the connection when that is due, and says when it is of no use.
+    fn judge(&mut self, cx: &mut Context<'_>) -> Result<(), Useless> {
+        while self.judged.as_mut().poll(cx).is_ready() {
+            let next = self.caller.session.judge(&self.patience, self.received)?;
+            self.judged.as_mut().reset(next);
+        }
+        Ok(())
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let before = buf.filled().len();
+        let read = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if read.is_ready() {
+            self.received += (buf.filled().len() - before) as u64;
+            return read;
         }
+        // Whoever serves a connection reads it whenever it is woken.
+        if let Err(useless) = self.judge(cx) {
+            audit::connection_closed(&self.gate.audit, self.gate.port, self.caller.address, useless);
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, useless)));
+        }
+        Poll::Pending
     }
 }
 

@@ -47,6 +47,7 @@ use holdfast_ledger::Principal;
 use policy_file::PolicyFile;
 pub(crate) use start::Security;
 
+use crate::intake::{Budget, Party, Session};
 use crate::validation;
 
 /// Where somebody came in.
@@ -83,17 +84,28 @@ pub(crate) struct Caller {
     pub(crate) certificate: Option<Arc<certificates::CertificateId>>,
     /// Where the connection comes from.
     pub(crate) address: SocketAddr,
+    /// The connection itself.
+    pub(crate) session: Arc<Session>,
 }
 
 impl Caller {
     /// Somebody of whom only the address is known.
-    pub(crate) fn anonymous(address: SocketAddr) -> Self {
+    pub(crate) fn anonymous(address: SocketAddr, budget: &Budget) -> Self {
         Self {
             principal: validation::anonymous(),
             node_id: None,
             expires_s: None,
             certificate: None,
             address,
+            session: Session::new(budget, Party::Address(address.ip())),
+        }
+    }
+
+    /// Whose limits it shares.
+    pub(crate) fn party(&self) -> Party {
+        match &self.certificate {
+            Some(_) => Party::Principal(self.principal.clone()),
+            None => Party::Address(self.address.ip()),
         }
     }
 }

@@ -13,9 +13,15 @@ use super::incoming::Gate;
 use super::reload::Watched;
 use super::tls::Tls;
 use super::{PolicyFile, Port};
+use crate::config::LimitsSection;
+use crate::descriptors::{self, Connections};
+use crate::intake::{Budget, Patience};
 use crate::metrics::SecurityMetrics;
 use crate::tasks::Tasks;
 use crate::{NodeConfig, StartError};
+
+/// How long a connection may take to begin to speak HTTP/2.
+pub(crate) const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Certificates, policy and limits of one node.
 pub(crate) struct Security {
@@ -27,8 +33,9 @@ pub(crate) struct Security {
     audit: Audit,
     /// Look at the files again now.
     pub(crate) reload: Arc<Notify>,
-    connections: usize,
-    principal_requests_per_second: u32,
+    connections: Connections,
+    budget: Arc<Budget>,
+    limits: LimitsSection,
 }
 
 impl Security {
@@ -50,8 +57,9 @@ impl Security {
             audit: Audit::new(metrics.clone()),
             metrics,
             reload: Arc::default(),
-            connections: config.limits.connections,
-            principal_requests_per_second: config.limits.principal_requests_per_second,
+            connections: descriptors::share(config),
+            budget: Arc::new(Budget::new(config.limits.caller_bytes)),
+            limits: config.limits.clone(),
         };
         let (telling, told) = (security.audit.clone().keep_telling(), stopping.clone());
         tasks.spawn("audit lines left out", async move {
@@ -87,9 +95,25 @@ impl Security {
         Gate {
             port,
             tls: self.tls.clone(),
-            connections: self.connections,
+            connections: match port {
+                Port::Client => self.connections.clients,
+                Port::Peer => self.connections.nodes,
+                Port::Admin => self.connections.operators,
+            },
             audit: self.audit.clone(),
+            budget: Arc::clone(&self.budget),
+            patience: Patience {
+                preface: PREFACE_PATIENCE,
+                // Nodes call each other all the time, and are not asked for more.
+                first_call: (port != Port::Peer).then(|| Duration::from_millis(self.limits.first_call_ms)),
+                unread: Duration::from_millis(self.limits.unread_ms),
+            },
         }
+    }
+
+    /// Returns the bytes that callers may take.
+    pub(crate) fn budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.budget)
     }
 
     /// What judges requests.
@@ -97,7 +121,7 @@ impl Security {
         Access::new(
             self.policy.clone(),
             self.admins.clone(),
-            self.principal_requests_per_second,
+            self.limits.principal_requests_per_second,
             self.audit.clone(),
             self.tls.clone(),
         )

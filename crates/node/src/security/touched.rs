@@ -23,7 +23,11 @@ pub(super) fn verb_of(action: &Action) -> Verb {
         Action::TransferOut { .. } | Action::TransferIn { .. } | Action::CloseTransfer { .. } => {
             Verb::Transfer
         }
-        Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => Verb::Admin,
+        Action::Order(_)
+        | Action::OfPart(_)
+        | Action::Dispatch { .. }
+        | Action::AdoptRules { .. }
+        | Action::Seal => Verb::Admin,
     }
 }
 
@@ -65,9 +69,11 @@ pub(super) fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
         Action::TransferOut { from, to, .. } => {
             Some((nowhere, Touched::These(vec![from.as_str(), to.as_str()])))
         }
-        Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => {
-            Some((Touched::Everything, Touched::Everything))
-        }
+        Action::Order(_)
+        | Action::OfPart(_)
+        | Action::Dispatch { .. }
+        | Action::AdoptRules { .. }
+        | Action::Seal => Some((Touched::Everything, Touched::Everything)),
         Action::Extend { .. }
         | Action::Commit { .. }
         | Action::Release { .. }

@@ -13,9 +13,9 @@ use tonic::{Request, Response, Status};
 
 use super::placement::{self, Wanted};
 use super::{Service, caller};
+use super::{adopting, deciding};
 use crate::directory::Membership;
 use crate::errors;
-use crate::leaders::transfer_refusal;
 use crate::security::{Caller, audit};
 
 #[tonic::async_trait]
@@ -77,6 +77,34 @@ impl Admin for Service {
     ) -> Result<Response<v1::PlacementChange>, Status> {
         self.change_placement("Rebalance", "rebalance", request, placement::rebalance)
             .await
+    }
+
+    async fn decide_entry(
+        &self,
+        request: Request<v1::DecideEntryRequest>,
+    ) -> Result<Response<v1::DecideEntryResponse>, Status> {
+        self.administer("DecideEntry", request, |caller, request, deadline| async move {
+            placement::ensure_part(&self.api.membership)?;
+            if !request.dry_run {
+                audit::administered(&caller, "decide_entry", &[], Some(request.shard));
+            }
+            deciding::decide(&self.api, caller.principal.as_str(), &request, deadline).await
+        })
+        .await
+    }
+
+    async fn adopt_rules(
+        &self,
+        request: Request<v1::AdoptRulesRequest>,
+    ) -> Result<Response<v1::AdoptRulesResponse>, Status> {
+        self.administer("AdoptRules", request, |caller, request, deadline| async move {
+            placement::ensure_part(&self.api.membership)?;
+            if !request.dry_run {
+                audit::administered(&caller, "adopt_rules", &[], None);
+            }
+            adopting::adopt(&self.api, &caller.principal, request, deadline).await
+        })
+        .await
     }
 }
 
@@ -149,7 +177,7 @@ impl Service {
                     .hand_over(leader, request.shard, request.to_node_id, deadline)
                     .await
             }
-            Err(error) => Err(transfer_refusal(&error)),
+            Err(error) => Err(errors::told(&error)),
         }
     }
 }

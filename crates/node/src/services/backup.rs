@@ -9,7 +9,7 @@ use holdfast_proto::v1::backup_server::Backup;
 use holdfast_proto::v1::take_request::Step;
 use holdfast_proto::v1::take_response::Answer;
 use holdfast_proto::v1::{self, Reason, Refusal};
-use holdfast_shard::{CutError, ShardCut, ShardHold};
+use holdfast_shard::{ShardCut, ShardHold};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -20,6 +20,7 @@ use crate::errors;
 use crate::security::audit;
 use crate::security::policy::Touched;
 use crate::security::verb::Verb;
+use crate::undecodable;
 
 /// A hold ends after this, whoever has asked for it: callers wait so long at most.
 const HOLD_LEASE: Duration = Duration::from_millis(1_000);
@@ -89,7 +90,7 @@ impl Session {
         // Each that is done goes on at once; all had come to a standstill before the first.
         let cuts = holds.into_iter().map(|(shard, hold)| async move {
             let cut = hold.cut().await;
-            cut.map_err(|error| refusal(shard, &error))
+            cut.map_err(|error| errors::told_of_shard(shard, &error))
         });
         let mut cuts: Vec<ShardCut> = try_join_all(cuts).await?;
         let shards = cuts.iter().map(shard_cut).collect();
@@ -117,7 +118,7 @@ impl Session {
                 None => Err(errors::invalid("step: it is not set").into()),
             },
             Ok(Ok(None)) => Ok(None),
-            Ok(Err(_)) => Err(End::Gone),
+            Ok(Err(status)) => Err(undecodable::of_stream(&status).map_or(End::Gone, End::Told)),
             Err(_) => {
                 let message = "nothing was asked for too long: begin again";
                 Err(errors::refusal(Reason::Deadline, message).into())
@@ -140,7 +141,7 @@ impl Session {
         let holds = shards.into_iter().map(|shard| async move {
             let handle = self.api.router.shard("hold.shards", shard)?;
             let hold = handle.hold(HOLD_LEASE).await;
-            Ok((shard, hold.map_err(|error| refusal(shard, &error))?))
+            Ok((shard, hold.map_err(|error| errors::told_of_shard(shard, &error))?))
         });
         try_join_all(holds).await
     }
@@ -183,11 +184,6 @@ fn shard_cut(cut: &ShardCut) -> v1::ShardCut {
             order_decision_ms: rules.order_decision_ms,
         }),
     }
-}
-
-/// All of them pass: whoever makes the backup begins again.
-fn refusal(shard: u32, error: &CutError) -> Refusal {
-    errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}"))
 }
 
 #[tonic::async_trait]

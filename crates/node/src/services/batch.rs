@@ -4,42 +4,112 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_proto::v1::{self, Reason};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use holdfast_proto::v1::{self, Reason, Refusal};
+use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::api::Api;
 use crate::errors;
+use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
+use crate::intake::{Call, Charge};
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::outbound;
 use crate::security::Caller;
 use crate::security::access::Admission;
+use crate::undecodable;
 use crate::validation::{self, MAX_BATCH_ITEMS};
 
 /// Most answers waiting to be written to the client.
-const ANSWERS: usize = 64;
+const ANSWERS: usize = 4;
 
-type Answers = mpsc::Sender<Result<v1::BatchResponse, Status>>;
+/// About how large an answer is at most.
+pub(crate) const ANSWER_BYTES: usize = 2 << 20;
+
+type Answers = Outgoing<v1::BatchResponse>;
+
+/// Places and bytes that the items of one message keep until all of them are answered.
+struct Held {
+    _places: OwnedSemaphorePermit,
+    /// The charge of their message.
+    _charge: Option<Charge>,
+}
 
 /// Serves one stream in the background.
+///
+/// # Errors
+/// All places of batch streams are taken, or all that this caller may have.
 pub(super) fn start(
     api: &Arc<Api>,
     caller: Caller,
+    call: Option<Arc<Call>>,
     messages: Streaming<v1::BatchRequest>,
-) -> ReceiverStream<Result<v1::BatchResponse, Status>> {
-    let (answers, outgoing) = mpsc::channel(ANSWERS);
+) -> Result<Delivered<v1::BatchResponse>, Refusal> {
+    let place = api.batch_streams.take(caller.party())?;
+    let patience = Duration::from_millis(api.limits.unread_ms);
+    let (answers, delivered) = outgoing::stream(ANSWERS, patience, place);
+    let messages = Incoming {
+        messages: Some(messages),
+        call,
+    };
     api.tasks
         .spawn("batch stream", serve(Arc::clone(api), caller, messages, answers));
-    ReceiverStream::new(outgoing)
+    Ok(delivered)
 }
 
-async fn serve(api: Arc<Api>, caller: Caller, mut messages: Streaming<v1::BatchRequest>, answers: Answers) {
+/// The messages of a client.
+struct Incoming {
+    /// None: the client has sent everything, or the stream broke.
+    messages: Option<Streaming<v1::BatchRequest>>,
+    call: Option<Arc<Call>>,
+}
+
+impl Incoming {
+    /// Reads the next message: a large one where it keeps nobody else from being served.
+    async fn next(&mut self, api: &Api) -> Result<Option<v1::BatchRequest>, Status> {
+        let Some(messages) = &mut self.messages else {
+            return Ok(None);
+        };
+        let Some(call) = self.call.clone() else {
+            return messages.message().await;
+        };
+        tokio::select! {
+            message = messages.message() => return message,
+            () = call.decoding.large_waits() => {}
+        }
+        let Some(mut messages) = self.messages.take() else {
+            return Ok(None);
+        };
+        // Takes the stream along, and brings it back.
+        let decoding = api.large_calls.run(async move {
+            call.decoding.allow();
+            let message = messages.message().await;
+            (messages, message)
+        });
+        match decoding.await {
+            Ok((messages, message)) => {
+                self.messages = Some(messages);
+                message
+            }
+            Err(error) => Err(Status::unavailable(format!("a message was not decoded: {error}"))),
+        }
+    }
+
+    /// Returns the charge of the message that was read last.
+    fn charge(&self) -> Option<Charge> {
+        self.call.as_ref().map(|call| call.take_over())
+    }
+}
+
+async fn serve(api: Arc<Api>, caller: Caller, mut messages: Incoming, answers: Answers) {
     let places = Arc::new(Semaphore::new(api.limits.batch_items_in_flight));
+    if let Some(call) = &messages.call {
+        call.decoding.only_when_allowed();
+    }
     loop {
         let message = tokio::select! {
-            message = messages.message() => message,
+            message = messages.next(&api) => message,
             () = answers.closed() => return,
             () = api.stopping.cancelled() => {
                 let refusal = errors::refusal(
@@ -56,6 +126,8 @@ async fn serve(api: Arc<Api>, caller: Caller, mut messages: Streaming<v1::BatchR
             Ok(None) => return,
             Err(status) => {
                 tracing::debug!(message = status.message(), "batch stream broke");
+                let refused = undecodable::of_stream(&status);
+                let status = refused.map_or(status, |refusal| api.refused("Batch", refusal));
                 finish(&places, &api, &answers, status).await;
                 return;
             }
@@ -69,15 +141,18 @@ async fn serve(api: Arc<Api>, caller: Caller, mut messages: Streaming<v1::BatchR
             return;
         };
         let deadline = Instant::now() + Duration::from_millis(api.limits.default_deadline_ms);
-        dispatch(&api, &caller, items, permit, deadline, &answers);
+        let held = Held {
+            _places: permit,
+            _charge: messages.charge(),
+        };
+        dispatch(&api, &caller, items, held, deadline, &answers);
     }
 }
 
 /// Ends the stream with an error after everything under way is answered.
 async fn finish(places: &Semaphore, api: &Api, answers: &Answers, status: Status) {
     let _all = places.acquire_many(api.limits.batch_items_in_flight as u32).await;
-    // The client may be gone; then there is nobody to tell.
-    let _ = answers.send(Err(status)).await;
+    answers.end(status);
 }
 
 /// Sorts one message's items by shard and has each group decided at once.
@@ -85,11 +160,11 @@ fn dispatch(
     api: &Arc<Api>,
     caller: &Caller,
     items: Vec<v1::BatchItem>,
-    permit: OwnedSemaphorePermit,
+    held: Held,
     deadline: Instant,
     answers: &Answers,
 ) {
-    let permit = Arc::new(permit);
+    let held = Arc::new(held);
     let mut refused = Vec::new();
     let mut by_shard: BTreeMap<u32, (Vec<u64>, Vec<Taken>)> = BTreeMap::new();
     for v1::BatchItem { tag, request } in items {
@@ -111,8 +186,7 @@ fn dispatch(
                 group.push(taken);
             }
             Ok((None, taken)) => {
-                let (task_api, task_answers, permit) =
-                    (Arc::clone(api), answers.clone(), Arc::clone(&permit));
+                let (task_api, task_answers, held) = (Arc::clone(api), answers.clone(), Arc::clone(&held));
                 let caller = caller.clone();
                 api.tasks.spawn("batch item", async move {
                     let result = task_api.decide_counted(&caller, taken, deadline).await;
@@ -121,21 +195,21 @@ fn dispatch(
                         Err(refusal) => outbound::batch_result(tag, 0, Err(refusal)),
                     };
                     answer(&task_api, &task_answers, vec![result]).await;
-                    drop(permit);
+                    drop(held);
                 });
             }
             Err(refusal) => refused.push(outbound::batch_result(tag, 0, Err(refusal))),
         }
     }
     if !refused.is_empty() {
-        let (task_api, task_answers, permit) = (Arc::clone(api), answers.clone(), Arc::clone(&permit));
+        let (task_api, task_answers, held) = (Arc::clone(api), answers.clone(), Arc::clone(&held));
         api.tasks.spawn("batch refusals", async move {
             answer(&task_api, &task_answers, refused).await;
-            drop(permit);
+            drop(held);
         });
     }
     for (shard, (tags, group)) in by_shard {
-        let (task_api, task_answers, permit) = (Arc::clone(api), answers.clone(), Arc::clone(&permit));
+        let (task_api, task_answers, held) = (Arc::clone(api), answers.clone(), Arc::clone(&held));
         api.tasks.spawn("batch group", async move {
             let results = task_api.submit(shard, group, deadline).await;
             let results = tags
@@ -147,7 +221,7 @@ fn dispatch(
                 })
                 .collect();
             answer(&task_api, &task_answers, results).await;
-            drop(permit);
+            drop(held);
         });
     }
 }
@@ -159,6 +233,30 @@ async fn answer(api: &Api, answers: &Answers, results: Vec<v1::BatchResult>) {
             api.metrics.refused(refusal.reason());
         }
     }
-    // The client may be gone; what it asked for is decided all the same.
-    let _ = answers.send(Ok(v1::BatchResponse { results })).await;
+    for message in messages(results) {
+        match answers.send(message).await {
+            Ok(()) => {}
+            // What it asked for is decided all the same.
+            Err(Undelivered::Gone) => return,
+            Err(Undelivered::Unread) => return answers.end_unread(api, "Batch", Reason::OutcomeUnknown),
+        }
+    }
+}
+
+/// As few messages as go below a client's usual limit of 4 MiB: the receipt of one large order alone can take half a megabyte.
+fn messages(results: Vec<v1::BatchResult>) -> Vec<v1::BatchResponse> {
+    let mut messages = vec![v1::BatchResponse::default()];
+    let mut bytes = 0;
+    for result in results {
+        let size = result.encoded_len();
+        bytes += size;
+        if bytes > ANSWER_BYTES {
+            messages.push(v1::BatchResponse::default());
+            bytes = size;
+        }
+        if let Some(last) = messages.last_mut() {
+            last.results.push(result);
+        }
+    }
+    messages
 }

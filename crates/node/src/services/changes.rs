@@ -9,32 +9,33 @@ use holdfast_proto::v1::changes_client::ChangesClient;
 use holdfast_proto::v1::changes_server::Changes;
 use holdfast_proto::v1::{self, Reason, Refusal};
 use holdfast_shard::{ChangeReadError, ChangeReader, Freshness};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 
+use super::slices::Slices;
 use super::{Service, caller};
 use crate::api::{Api, PROXIED};
 use crate::errors;
-use crate::mapping::outbound;
+use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::metrics::Following;
 use crate::security::Caller;
 use crate::security::policy::Touched;
 use crate::security::verb::Verb;
 use crate::validation;
 
-/// Changes read from the change log at a time, in stored bytes; a message is about as large, or one entry.
-const READ_BYTES: usize = 512 << 10;
-/// The largest message taken from another node: one entry can have many changes.
+/// Changes read from the change log at a time, in stored bytes; a message is about as large.
+const READ_BYTES: usize = 128 << 10;
+/// Bytes that a stream may have on the way: changes that were read, their message, and one that waits.
+pub(crate) const STREAM_BYTES: usize = 1 << 20;
+/// The largest message taken from another node: one of an older version sends an entry whole.
 const MAX_PROXIED_BYTES: usize = 256 << 20;
 /// Most messages waiting to be written to the consumer.
-const ANSWERS: usize = 4;
+const ANSWERS: usize = 1;
 
 /// How often it is looked at whether the consumer may still follow while nothing changes.
 const JUDGED_EVERY: Duration = Duration::from_secs(1);
 
-type Answers = mpsc::Sender<Result<v1::TailChangesResponse, Status>>;
+type Answers = Outgoing<v1::TailChangesResponse>;
 
 /// Which changes a consumer wants.
 struct Filter {
@@ -70,6 +71,8 @@ enum End {
     Gone,
     /// The consumer is told.
     Told(Status),
+    /// The consumer does not read.
+    Unread,
 }
 
 impl Tail {
@@ -84,14 +87,20 @@ impl Tail {
                 Err(End::Told(self.api.refused("TailChanges", errors::refusal(Reason::NoLeader, message))))
             }
         };
-        if let Err(End::Told(status)) = end {
-            let _ = self.answers.send(Err(status)).await;
+        match end {
+            Ok(()) | Err(End::Gone) => {}
+            Err(End::Told(status)) => self.answers.end(status),
+            Err(End::Unread) => self
+                .answers
+                .end_unread(&self.api, "TailChanges", Reason::Overloaded),
         }
     }
 
     async fn run(&self, following: &Following, mut from_seq: u64) -> Result<(), End> {
         let reader = self.api.changes_of(self.request.shard).await;
         let reader = reader.map_err(|refusal| End::Told(self.api.refused("TailChanges", refusal)))?;
+        // None until it is known where the first entry begins.
+        let mut slices = None;
         loop {
             // Again and again: a stream can outlive its rule and its certificate.
             may_follow(&self.api, &self.caller)
@@ -108,11 +117,21 @@ impl Tail {
                     }
                 }
                 Ok(changes) => {
+                    let offset = changes.first().map_or(0, |first| u64::from(first.entry_offset));
+                    if slices.is_none() && offset > 0 {
+                        // In the middle of an entry that has several records.
+                        let first_seq = changes.first().map_or(from_seq, |first| first.seq);
+                        from_seq = first_seq.saturating_sub(offset).max(1);
+                        continue;
+                    }
                     let log_time_ms = changes.last().map_or(0, |change| change.log_time_ms);
-                    from_seq = self.pass_on(changes, from_seq).await?;
-                    following.sent(from_seq - 1, log_time_ms);
+                    let first_seq = changes.first().map_or(from_seq, |first| first.seq);
+                    let slices = slices.get_or_insert_with(|| Slices::new(self.request.shard, first_seq));
+                    from_seq = self.pass_on(slices, changes, from_seq).await?;
+                    following.sent(slices.through_seq(), log_time_ms);
                 }
                 Err(ChangeReadError::NotHere { .. }) if !self.proxied => {
+                    slices = None;
                     from_seq = self.pass_on_from_peers(from_seq).await?;
                 }
                 Err(error) => return Err(self.told(&error)),
@@ -120,25 +139,37 @@ impl Tail {
         }
     }
 
-    /// Sends what passes the filter, and returns the next sequence number.
-    async fn pass_on(&self, changes: Vec<Change>, from_seq: u64) -> Result<u64, End> {
-        let shard = self.request.shard;
+    /// Sends what passes the filter, and returns the next sequence number to read.
+    async fn pass_on(&self, slices: &mut Slices, changes: Vec<Change>, from_seq: u64) -> Result<u64, End> {
         let through_seq = changes.last().map_or(from_seq - 1, |change| change.seq);
-        let changes: Vec<v1::Change> = changes
-            .into_iter()
-            .filter(|change| self.filter.lets_through(change))
-            .map(|change| outbound::change(shard, change))
-            .collect();
-        self.api.metrics.changes_sent(changes.len());
-        let message = v1::TailChangesResponse { changes, through_seq };
-        self.answers.send(Ok(message)).await.map_err(|_| End::Gone)?;
+        for change in changes {
+            let wanted = self.filter.lets_through(&change);
+            if let Some(message) = slices.push(change, wanted) {
+                self.send(message).await?;
+            }
+        }
+        if let Some(message) = slices.whole_entries() {
+            self.send(message).await?;
+        }
         Ok(through_seq + 1)
+    }
+
+    async fn send(&self, message: v1::TailChangesResponse) -> Result<(), End> {
+        self.api.metrics.changes_sent(message.changes.len());
+        let sent = self.answers.send(message).await;
+        sent.map_err(|error| match error {
+            Undelivered::Gone => End::Gone,
+            Undelivered::Unread => End::Unread,
+        })
     }
 
     /// Passes on what another node has of the changes that are not here, and returns the next sequence number.
     async fn pass_on_from_peers(&self, from_seq: u64) -> Result<u64, End> {
+        // Whether every other node has said that it does not have them either.
+        let mut all_lack_them = true;
         for node_id in self.api.peers.ids() {
             let Some(channel) = self.api.peers.client_channel(node_id) else {
+                all_lack_them = false;
                 continue;
             };
             let mut client = ChangesClient::new(channel).max_decoding_message_size(MAX_PROXIED_BYTES);
@@ -155,49 +186,64 @@ impl Tail {
                 Ok(response) => response.into_inner(),
                 Err(status) => {
                     tracing::debug!(node_id, message = status.message(), "peer does not serve changes");
+                    all_lack_them &= lacks_them(&status);
                     continue;
                 }
             };
-            let mut next_seq = from_seq;
+            let (mut next_seq, mut inside) = (from_seq, false);
             loop {
                 match stream.message().await {
                     Ok(Some(message)) => {
-                        next_seq = message.through_seq + 1;
-                        self.api.metrics.changes_sent(message.changes.len());
-                        self.answers.send(Ok(message)).await.map_err(|_| End::Gone)?;
+                        next_seq = next_seq.max(message.through_seq + 1);
+                        inside = message.continues;
+                        self.send(message).await?;
                     }
-                    Ok(None) => break,
+                    Ok(None) => {
+                        // It is behind, or it has sent something.
+                        all_lack_them = false;
+                        break;
+                    }
                     Err(status) => {
                         tracing::debug!(
                             node_id,
                             message = status.message(),
                             "peer stopped serving changes"
                         );
+                        all_lack_them &= lacks_them(&status);
                         break;
                     }
                 }
+            }
+            if inside {
+                // The consumer has a part of an entry: from its start again, in a new stream.
+                let message = "the node that serves old changes broke off inside an entry; resume";
+                let refusal = errors::refusal(Reason::NoLeader, message);
+                return Err(End::Told(self.api.refused("TailChanges", refusal)));
             }
             if next_seq > from_seq {
                 return Ok(next_seq);
             }
         }
-        let message = format!("changes from {from_seq} on are on no node that can be reached; try again");
-        Err(End::Told(self.api.refused(
-            "TailChanges",
-            errors::refusal(Reason::NoLeader, message),
-        )))
+        let refusal = if all_lack_them {
+            let message =
+                format!("no node has changes from {from_seq} on any more; read them from an archive");
+            errors::refusal(Reason::PositionTooOld, message)
+        } else {
+            let message = format!("changes from {from_seq} on are on no node that can be reached; try again");
+            errors::refusal(Reason::NoLeader, message)
+        };
+        Err(End::Told(self.api.refused("TailChanges", refusal)))
     }
 
     fn told(&self, error: &ChangeReadError) -> End {
-        let reason = match error {
-            ChangeReadError::NotHere { .. } | ChangeReadError::Stopped | ChangeReadError::Unreachable(_) => {
-                Reason::NoLeader
-            }
-            ChangeReadError::Storage(_) => Reason::Internal,
-        };
-        let message = format!("shard {}: {error}", self.request.shard);
-        End::Told(self.api.refused("TailChanges", errors::refusal(reason, message)))
+        let refusal = errors::told_of_shard(self.request.shard, error);
+        End::Told(self.api.refused("TailChanges", refusal))
     }
+}
+
+/// Whether a peer said that it does not have such old changes.
+pub(super) fn lacks_them(status: &Status) -> bool {
+    errors::refusal_in(status).is_some_and(|refusal| refusal.reason() == Reason::PositionTooOld)
 }
 
 /// A change stream shows all storefronts and all warehouses.
@@ -216,7 +262,7 @@ async fn read(reader: &ChangeReader, from_seq: u64) -> Result<Vec<Change>, Chang
 
 #[tonic::async_trait]
 impl Changes for Service {
-    type TailChangesStream = ReceiverStream<Result<v1::TailChangesResponse, Status>>;
+    type TailChangesStream = Delivered<v1::TailChangesResponse>;
 
     async fn tail_changes(
         &self,
@@ -238,19 +284,13 @@ impl Changes for Service {
                     "" => None,
                     name => Some(validation::sku("sku", name.to_owned())?),
                 };
-                let place = Arc::clone(&self.api.change_streams)
-                    .try_acquire_owned()
-                    .map_err(|_| Refusal {
-                        retry_after_ms: 1_000,
-                        ..errors::refusal(
-                            Reason::Overloaded,
-                            format!(
-                                "this node serves its limit of {} change streams",
-                                self.api.limits.change_streams
-                            ),
-                        )
-                    })?;
-                let (answers, outgoing) = mpsc::channel(ANSWERS);
+                let place = self.api.change_streams.take(caller.party())?;
+                let charge = caller.session.charge(STREAM_BYTES).map_err(|limit| Refusal {
+                    retry_after_ms: 1_000,
+                    ..errors::refusal(Reason::Overloaded, limit.to_string())
+                })?;
+                let patience = Duration::from_millis(self.api.limits.unread_ms);
+                let (answers, outgoing) = outgoing::stream(ANSWERS, patience, (place, charge));
                 let filter = Filter { reservation_id, sku };
                 let tail = Tail {
                     api: Arc::clone(&self.api),
@@ -260,11 +300,10 @@ impl Changes for Service {
                     proxied,
                     answers,
                 };
-                self.api.tasks.spawn("change stream", async move {
-                    tail.serve().await;
-                    drop(place);
-                });
-                Ok(ReceiverStream::new(outgoing))
+                self.api
+                    .tasks
+                    .spawn("change stream", async move { tail.serve().await });
+                Ok(outgoing)
             })
             .await
     }

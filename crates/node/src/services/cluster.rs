@@ -1,13 +1,17 @@
 //! Who is there and who leads.
 
+use bytes::Bytes;
+use holdfast_ledger::Rules;
 use holdfast_proto::v1;
 use holdfast_proto::v1::cluster_server::Cluster;
-use holdfast_shard::{Role, ShardHandle};
+use holdfast_shard::{Halt, ReplicaStatus, Role, ShardHandle};
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller};
+use crate::api::Api;
 use crate::clock;
 use crate::router::slots_of_shard;
+use crate::space::Space;
 
 #[tonic::async_trait]
 impl Cluster for Service {
@@ -22,7 +26,7 @@ impl Cluster for Service {
                 let shards = self.api.router.shards();
                 let shard_count = shards.len() as u32;
                 Ok(v1::GetTopologyResponse {
-                    cluster_id: bytes::Bytes::copy_from_slice(self.api.identity.cluster_id.as_bytes()),
+                    cluster_id: Bytes::copy_from_slice(self.api.identity.cluster_id.as_bytes()),
                     node_id: self.api.identity.node_id,
                     nodes: self
                         .api
@@ -63,36 +67,66 @@ impl Cluster for Service {
         self.api
             .unary("GetNodeStatus", async {
                 self.api.allow_known(&caller)?;
-                let replica = |status: holdfast_shard::ReplicaStatus| v1::ReplicaStatus {
-                    shard: status.shard,
-                    role: status.role.as_str().to_owned(),
-                    term: status.term,
-                    last_log_index: status.last_log_index,
-                    committed_index: status.committed_index,
-                    applied_index: status.applied_index,
-                    snapshot_index: status.snapshot_index,
-                    change_seq: status.last_seq,
-                    cells: status.cells,
-                    live_reservations: status.live_reservations,
-                    log_time_ms: status.log_time_ms,
-                    generation: status.generation,
-                };
-                Ok(v1::GetNodeStatusResponse {
-                    node_id: self.api.identity.node_id,
-                    version: env!("CARGO_PKG_VERSION").to_owned(),
-                    uptime_ms: u64::try_from(self.api.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    replicas: self
-                        .api
-                        .router
-                        .shards()
-                        .iter()
-                        .map(ShardHandle::status)
-                        .filter(|status| status.role != Role::Absent)
-                        .map(replica)
-                        .collect(),
-                    wall_clock_ms: clock::wall_clock_ms(),
-                })
+                Ok(node_status(&self.api))
             })
             .await
+    }
+}
+
+/// Reports this node's state.
+pub(crate) fn node_status(api: &Api) -> v1::GetNodeStatusResponse {
+    v1::GetNodeStatusResponse {
+        uptime_ms: u64::try_from(api.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        ..status_of(api.identity.node_id, api.router.shards(), &api.space)
+    }
+}
+
+/// Reports the state of a node with these shards, without its uptime.
+pub(crate) fn status_of(node_id: u64, shards: &[ShardHandle], space: &Space) -> v1::GetNodeStatusResponse {
+    let replicas = shards.iter().map(ShardHandle::status);
+    let replicas = replicas.filter(|status| status.role != Role::Absent);
+    v1::GetNodeStatusResponse {
+        node_id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: 0,
+        replicas: replicas.map(replica).collect(),
+        wall_clock_ms: clock::wall_clock_ms(),
+        newest_rules: Rules::NEWEST.number(),
+        disk: Some(space.found().message()),
+    }
+}
+
+fn replica(status: ReplicaStatus) -> v1::ReplicaStatus {
+    v1::ReplicaStatus {
+        shard: status.shard,
+        role: status.role.as_str().to_owned(),
+        term: status.term,
+        last_log_index: status.last_log_index,
+        committed_index: status.committed_index,
+        applied_index: status.applied_index,
+        snapshot_index: status.snapshot_index,
+        change_seq: status.last_seq,
+        cells: status.cells,
+        live_reservations: status.live_reservations,
+        log_time_ms: status.log_time_ms,
+        generation: status.generation,
+        halt: status.halted.as_ref().map(halt),
+        rules: status.rules,
+    }
+}
+
+/// A halt as it is told to others.
+pub(crate) fn halt(halt: &Halt) -> v1::Halt {
+    let named = halt.named.iter().map(|command| v1::HaltedCommand {
+        kind: command.kind.to_owned(),
+        operation_id: Bytes::copy_from_slice(command.operation_id.as_bytes()),
+    });
+    v1::Halt {
+        log_index: halt.index,
+        cause: halt.cause.as_str().to_owned(),
+        what: halt.what.clone(),
+        log_time_ms: halt.log_time_ms,
+        commands: halt.commands,
+        named: named.collect(),
     }
 }

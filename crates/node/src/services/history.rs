@@ -10,16 +10,15 @@ use holdfast_proto::v1::changes_client::ChangesClient;
 use holdfast_proto::v1::history_server::History;
 use holdfast_proto::v1::{self, Reason, Refusal};
 use holdfast_shard::{ChangeReadError, ChangeReader};
-use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
 
-use super::{Service, caller, listing};
+use super::{Service, caller, changes, listing};
 use crate::api::{Api, PROXIED};
 use crate::clock::wall_clock_ms;
 use crate::errors;
+use crate::intake::Place;
 use crate::mapping::outbound;
 use crate::security::Caller;
 use crate::security::policy::Touched;
@@ -100,18 +99,8 @@ impl Service {
     }
 
     /// As-of reads take the place of a change stream: they cost as much.
-    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        let place = Arc::clone(&self.api.change_streams).try_acquire_owned();
-        place.map_err(|_| Refusal {
-            retry_after_ms: 1_000,
-            ..errors::refusal(
-                Reason::Overloaded,
-                format!(
-                    "this node serves its limit of {} change streams and as-of reads",
-                    self.api.limits.change_streams
-                ),
-            )
-        })
+    fn place(&self, caller: &Caller) -> Result<Place, Refusal> {
+        self.api.change_streams.take(caller.party())
     }
 
     async fn stock_as_of(
@@ -132,7 +121,7 @@ impl Service {
             Asked::Position(position) => position_of(shard, position)?,
             Asked::LogTimeMs(at_ms) => not_in_future(at_ms)?,
         };
-        let _place = self.place()?;
+        let _place = self.place(caller)?;
         let warehouse = warehouse.map(String::from).unwrap_or_default();
         let stock = Stock::new(String::from(sku), warehouse);
         let (as_of, stock) = self.as_of(shard, at, stock, deadline).await?.map_err(refused)?;
@@ -164,7 +153,7 @@ impl Service {
                 (not_in_future(at_ms)?, hint.map_or(all, |shard| shard..shard + 1))
             }
         };
-        let _place = self.place()?;
+        let _place = self.place(caller)?;
         let only_one = shards.len() == 1;
         let parts = shards.map(|shard| async move {
             let subject = Reservation::new(*id.as_bytes());
@@ -268,8 +257,11 @@ async fn from_peers<S: Subject>(
     deadline: Instant,
 ) -> Result<(), Refusal> {
     let from_seq = reading.next_seq();
+    // Whether every other node has said that it does not have them either.
+    let mut all_lack_them = true;
     for node_id in api.peers.ids() {
         let Some(channel) = api.peers.client_channel(node_id) else {
+            all_lack_them = false;
             continue;
         };
         let mut request = Request::new(v1::TailChangesRequest {
@@ -281,11 +273,29 @@ async fn from_peers<S: Subject>(
             .metadata_mut()
             .insert(PROXIED, AsciiMetadataValue::from_static("1"));
         let mut client = ChangesClient::new(channel).max_decoding_message_size(MAX_PROXIED_BYTES);
-        let Ok(Ok(stream)) = tokio::time::timeout_at(deadline, client.tail_changes(request)).await else {
-            continue;
+        let mut stream = match tokio::time::timeout_at(deadline, client.tail_changes(request)).await {
+            Ok(Ok(stream)) => stream.into_inner(),
+            Ok(Err(status)) => {
+                all_lack_them &= changes::lacks_them(&status);
+                continue;
+            }
+            Err(_) => {
+                all_lack_them = false;
+                continue;
+            }
         };
-        let mut stream = stream.into_inner();
-        while let Ok(Ok(Some(message))) = tokio::time::timeout_at(deadline, stream.message()).await {
+        loop {
+            let message = match tokio::time::timeout_at(deadline, stream.message()).await {
+                Ok(Ok(Some(message))) => message,
+                Ok(Err(status)) => {
+                    all_lack_them &= changes::lacks_them(&status);
+                    break;
+                }
+                Ok(Ok(None)) | Err(_) => {
+                    all_lack_them = false;
+                    break;
+                }
+            };
             for change in &message.changes {
                 reading
                     .observe(change)
@@ -300,12 +310,18 @@ async fn from_peers<S: Subject>(
     if reading.next_seq() > from_seq {
         return Ok(());
     }
-    let message = format!(
-        "shard {}: changes {from_seq} to {} are on no node that can be reached; read them from an archive",
-        reading.shard(),
-        first_seq - 1
-    );
-    Err(errors::refusal(Reason::PositionTooOld, message))
+    let (shard, last_seq) = (reading.shard(), first_seq - 1);
+    Err(if all_lack_them {
+        let message = format!(
+            "shard {shard}: no node has changes {from_seq} to {last_seq} any more; read them from an archive"
+        );
+        errors::refusal(Reason::PositionTooOld, message)
+    } else {
+        let message = format!(
+            "shard {shard}: changes {from_seq} to {last_seq} are on no node that can be reached; try again"
+        );
+        errors::refusal(Reason::NoLeader, message)
+    })
 }
 
 fn refused(error: AsOfError) -> Refusal {
@@ -318,10 +334,7 @@ fn refused(error: AsOfError) -> Refusal {
 
 fn told(shard: u32, stop: Stop) -> Refusal {
     match stop {
-        Stop::Unread(error @ (ChangeReadError::NotHere { .. } | ChangeReadError::Stopped)) => {
-            errors::refusal(Reason::NoLeader, format!("shard {shard}: {error}"))
-        }
-        Stop::Unread(error) => errors::refusal(Reason::Internal, format!("shard {shard}: {error}")),
+        Stop::Unread(error) => errors::told_of_shard(shard, &error),
         Stop::Fault(fault) => errors::refusal(Reason::Internal, fault.to_string()),
         Stop::Defect(message) => errors::refusal(Reason::Internal, message),
     }

@@ -11,19 +11,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_ledger::{
     Bucket, CellView, Change, PoolView, Query, QueryReply, Sku, StorefrontId, WarehouseId,
 };
 use holdfast_proto::v1::{self, Reason, Refusal};
 use holdfast_shard::{Answer, Freshness};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 
 use crate::api::{Api, wrong_reply};
 use crate::errors;
+use crate::intake::Place;
+use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::mapping::outbound;
 
 /// Cells in one page from the shard.
@@ -34,7 +34,7 @@ const MESSAGE_CELLS: usize = 1_000;
 const CHANGE_BYTES: usize = 1 << 20;
 
 type Key = (Sku, WarehouseId);
-type Answers = mpsc::Sender<Result<v1::ListStockResponse, Status>>;
+type Answers = Outgoing<v1::ListStockResponse>;
 
 /// Serves one listing in the background, shard by shard.
 pub(super) fn start(
@@ -42,8 +42,10 @@ pub(super) fn start(
     shards: Vec<u32>,
     freshness: Freshness,
     deadline: Instant,
-) -> ReceiverStream<Result<v1::ListStockResponse, Status>> {
-    let (answers, outgoing) = mpsc::channel(4);
+    place: Place,
+) -> Delivered<v1::ListStockResponse> {
+    let patience = Duration::from_millis(api.limits.unread_ms);
+    let (answers, delivered) = outgoing::stream(1, patience, place);
     let api = Arc::clone(api);
     api.tasks.clone().spawn("stock listing", async move {
         for shard in shards {
@@ -54,16 +56,21 @@ pub(super) fn start(
             let sent = match listed {
                 Ok(listing) => send(&answers, listing).await,
                 Err(refusal) => {
-                    let _ = answers.send(Err(api.refused("ListStock", refusal))).await;
+                    answers.end(api.refused("ListStock", refusal));
                     return;
                 }
             };
-            if sent.is_err() {
-                return;
+            match sent {
+                Ok(()) => {}
+                Err(Undelivered::Gone) => return,
+                Err(Undelivered::Unread) => {
+                    answers.end_unread(&api, "ListStock", Reason::Overloaded);
+                    return;
+                }
             }
         }
     });
-    ReceiverStream::new(outgoing)
+    delivered
 }
 
 struct Listing {
@@ -72,10 +79,7 @@ struct Listing {
     digest: [u8; 32],
 }
 
-async fn send(
-    answers: &Answers,
-    listing: Listing,
-) -> Result<(), mpsc::error::SendError<Result<v1::ListStockResponse, Status>>> {
+async fn send(answers: &Answers, listing: Listing) -> Result<(), Undelivered> {
     let Listing { read, cells, digest } = listing;
     let mut cells = cells.into_iter().map(outbound::cell).peekable();
     loop {
@@ -87,11 +91,11 @@ async fn send(
             bytes::Bytes::new()
         };
         answers
-            .send(Ok(v1::ListStockResponse {
+            .send(v1::ListStockResponse {
                 read: Some(read),
                 cells: message,
                 state_digest,
-            }))
+            })
             .await?;
         if last {
             return Ok(());
@@ -156,10 +160,7 @@ pub(super) async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instan
     let changes = api.changes_of(shard).await?;
     match tokio::time::timeout_at(deadline, changes.wait_past(confirmed - 1)).await {
         Ok(Ok(_)) => Ok(confirmed),
-        Ok(Err(error)) => Err(errors::refusal(
-            Reason::NoLeader,
-            format!("shard {shard}: {error}"),
-        )),
+        Ok(Err(error)) => Err(errors::told_of_shard(shard, &error)),
         Err(_) => Err(errors::refusal(
             Reason::Deadline,
             format!("the replica of shard {shard} on this node did not catch up in time: ask another node"),
@@ -175,12 +176,7 @@ async fn roll_forward(api: &Api, shard: u32, pages: &mut Pages, through_seq: u64
         let read = tokio::task::spawn_blocking(move || reader.read(from_seq, CHANGE_BYTES)).await;
         let changes = match read {
             Ok(Ok(changes)) => changes,
-            Ok(Err(error)) => {
-                return Err(errors::refusal(
-                    Reason::NoLeader,
-                    format!("shard {shard}: {error}; try again"),
-                ));
-            }
+            Ok(Err(error)) => return Err(errors::told_of_shard(shard, &error)),
             Err(error) => return Err(errors::refusal(Reason::Internal, error.to_string())),
         };
         let Some(last) = changes.last() else {

@@ -2,20 +2,28 @@
 //! share is in `api.rs`. All are served on the port for clients but [`admin`] and [`backup`], which have a port of their own.
 
 mod admin;
+mod adopting;
 mod availability;
 mod backup;
 mod batch;
 mod changes;
-mod cluster;
+pub(crate) mod cluster;
+pub(crate) mod deciding;
 mod history;
 mod listing;
 mod placement;
 mod reservations;
+mod slices;
 mod stock;
 mod transfers;
 
+pub(crate) use batch::ANSWER_BYTES as BATCH_ANSWER_BYTES;
+pub(crate) use changes::STREAM_BYTES as CHANGE_STREAM_BYTES;
+pub(crate) use slices::MESSAGE_BYTES as STREAM_MESSAGE_BYTES;
+
 use std::sync::Arc;
 
+use holdfast_proto::v1::Reason;
 use holdfast_proto::v1::admin_server::AdminServer;
 use holdfast_proto::v1::availability_server::AvailabilityServer;
 use holdfast_proto::v1::backup_server::BackupServer;
@@ -31,6 +39,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tonic::{Request, Status};
 
 use crate::api::Api;
+use crate::errors;
 use crate::security::Caller;
 use crate::validation::MAX_MESSAGE_BYTES;
 
@@ -43,7 +52,10 @@ pub(crate) struct Service {
 /// Whoever sent a request: the connection it came on says so.
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().cloned();
-    caller.ok_or_else(|| Status::internal("a connection does not say who is at its other end"))
+    caller.ok_or_else(|| {
+        let message = "a connection does not say who is at its other end";
+        errors::status(errors::refusal(Reason::Internal, message))
+    })
 }
 
 /// The names under which the services for clients report their health.

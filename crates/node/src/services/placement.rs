@@ -26,7 +26,7 @@ pub(super) struct Wanted {
 pub(super) fn ensure_part(membership: &Membership) -> Result<(), Refusal> {
     match membership.document() {
         Some(_) => Ok(()),
-        None => Err(refusal(AskError::NoPart)),
+        None => Err(refusal(AskError::NoPart, false)),
     }
 }
 
@@ -180,7 +180,8 @@ pub(super) async fn carry_out(
     let mut changed = false;
     if !wanted.dry_run {
         for command in &wanted.commands {
-            changed |= membership.ask(command, deadline).await.map_err(refusal)?;
+            let asked = membership.ask(command, deadline).await;
+            changed |= asked.map_err(|error| refusal(error, changed))?;
         }
     }
     let moves = wanted.moves.into_iter().map(|planned| v1::PlannedMove {
@@ -195,12 +196,13 @@ pub(super) async fn carry_out(
     })
 }
 
-fn refusal(error: AskError) -> Refusal {
-    use holdfast_shard::SubmitError;
-    let reason = match &error {
-        AskError::Refused(_) => Reason::InvalidRequest,
-        AskError::Unanswered(SubmitError::OutcomeUnknown) => Reason::OutcomeUnknown,
-        AskError::NoPart | AskError::Unanswered(_) => Reason::NoLeader,
-    };
-    errors::refusal(reason, error.to_string())
+/// Why the directory did not take a command. After another one that it took, the request is not without effect.
+fn refusal(error: AskError, some_done: bool) -> Refusal {
+    match error {
+        AskError::NoPart | AskError::Unanswered(_) if some_done => {
+            let message = format!("a part of the request is done, then: {error}");
+            errors::refusal(Reason::OutcomeUnknown, message)
+        }
+        error => errors::told(&error),
+    }
 }

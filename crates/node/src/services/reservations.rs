@@ -3,12 +3,13 @@
 use holdfast_ledger::{Query, QueryReply};
 use holdfast_proto::v1::reservations_server::Reservations;
 use holdfast_proto::v1::{self, Reason};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Service, batch, caller};
 use crate::api::wrong_reply;
 use crate::errors;
+use crate::intake::call_of;
+use crate::intake::outgoing::Delivered;
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::outbound;
 use crate::security::policy::Touched;
@@ -37,7 +38,7 @@ impl Service {
 
 #[tonic::async_trait]
 impl Reservations for Service {
-    type BatchStream = ReceiverStream<Result<v1::BatchResponse, Status>>;
+    type BatchStream = Delivered<v1::BatchResponse>;
 
     async fn reserve(
         &self,
@@ -107,7 +108,7 @@ impl Reservations for Service {
             .unary("GetReservation", async {
                 let freshness = validation::freshness("consistency", request.consistency)?;
                 let (reservation_id, hint) = validation::reservation_key("reservation", request.reservation)?;
-                let shard = match self.api.router.located_shard(&reservation_id, hint)? {
+                let shard = match self.api.router.located_shard(hint)? {
                     Some(shard) => shard,
                     None => self.api.router.find_reservation(reservation_id, deadline).await?,
                 };
@@ -142,9 +143,10 @@ impl Reservations for Service {
         request: Request<Streaming<v1::BatchRequest>>,
     ) -> Result<Response<Self::BatchStream>, Status> {
         let caller = caller(&request)?;
+        let call = call_of(&request);
         let messages = request.into_inner();
         self.api
-            .unary("Batch", async { Ok(batch::start(&self.api, caller, messages)) })
+            .unary("Batch", async { batch::start(&self.api, caller, call, messages) })
             .await
     }
 }

@@ -3,11 +3,11 @@
 use holdfast_ledger::{Query, QueryReply};
 use holdfast_proto::v1;
 use holdfast_proto::v1::stock_server::Stock;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller, listing};
 use crate::api::wrong_reply;
+use crate::intake::outgoing::Delivered;
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::{outbound, plans};
 use crate::security::policy::Touched;
@@ -35,7 +35,7 @@ impl Service {
 
 #[tonic::async_trait]
 impl Stock for Service {
-    type ListStockStream = ReceiverStream<Result<v1::ListStockResponse, Status>>;
+    type ListStockStream = Delivered<v1::ListStockResponse>;
 
     async fn receive(
         &self,
@@ -205,7 +205,8 @@ impl Stock for Service {
                 };
                 self.api
                     .allow(&caller, Verb::Read, &Touched::Everything, &Touched::Everything)?;
-                Ok(listing::start(&self.api, shards, freshness, deadline))
+                let place = self.api.change_streams.take(caller.party())?;
+                Ok(listing::start(&self.api, shards, freshness, deadline, place))
             })
             .await
     }

@@ -48,7 +48,7 @@ impl Transfers for Service {
             .unary("GetTransfer", async {
                 let freshness = validation::freshness("consistency", request.consistency)?;
                 let (transfer_id, hint) = validation::transfer_key("transfer", request.transfer)?;
-                let shard = match self.api.router.located_shard(&transfer_id, hint)? {
+                let shard = match self.api.router.located_shard(hint)? {
                     Some(shard) => shard,
                     None => self.api.router.find_transfer(transfer_id, deadline).await?,
                 };

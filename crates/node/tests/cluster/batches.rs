@@ -13,13 +13,13 @@ use v1::batch_result::Result as Kind;
 use crate::support::*;
 
 /// One stream to one node.
-struct Batch {
+pub(crate) struct Batch {
     requests: mpsc::Sender<v1::BatchRequest>,
     answers: Streaming<v1::BatchResponse>,
 }
 
 impl Batch {
-    async fn open(cluster: &TestCluster, index: usize) -> Self {
+    pub(crate) async fn open(cluster: &TestCluster, index: usize) -> Self {
         let (requests, outgoing) = mpsc::channel(8);
         let mut client = cluster.reservations(index);
         let answers = client.batch(ReceiverStream::new(outgoing)).await.unwrap();
@@ -28,7 +28,7 @@ impl Batch {
     }
 
     /// Sends one message and waits for the results of all its items, in the order of the items.
-    async fn send(&mut self, items: Vec<Item>) -> Vec<Kind> {
+    pub(crate) async fn send(&mut self, items: Vec<Item>) -> Vec<Kind> {
         let sent = items.len();
         let items = (0..).zip(items).map(|(tag, request)| v1::BatchItem {
             tag,
@@ -55,7 +55,7 @@ impl Batch {
     }
 }
 
-fn receipt(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::ReceiveRequest {
+pub(crate) fn receipt(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::ReceiveRequest {
     v1::ReceiveRequest {
         operation: operation_with(operation_id.clone()),
         sku: sku.into(),

@@ -278,3 +278,51 @@ async fn an_order_survives_the_restart_of_the_node_that_took_it() {
     assert_eq!(shipped.state(), ReservationState::Shipped);
     cluster.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_two_shards_have_is_told_and_none_of_them_is_taken() {
+    let cluster = stocked(LETTERS, 2).await;
+    let shared = id();
+    let mut shards = BTreeSet::new();
+    for (place, sku) in LETTERS.chars().enumerate() {
+        let request = reserve(&shared, &sku.to_string(), 1);
+        // The second one in a shard is refused.
+        if let Ok(held) = cluster.reservations(place % 2).reserve(request).await {
+            let receipt = held.into_inner().receipt.unwrap();
+            shards.insert(receipt.position.unwrap().shard);
+        }
+    }
+    assert!(shards.len() > 1, "all SKUs live in one shard");
+    let told = format!("{:?}", shards.iter().collect::<Vec<_>>());
+    for index in 0..3 {
+        let commit = v1::CommitRequest {
+            operation: operation(),
+            reservation: key(&shared),
+        };
+        let refused = cluster.reservations(index).commit(commit).await.unwrap_err();
+        assert_eq!(reason(&refused), Reason::OperationIdReused);
+        assert!(refused.message().contains(&told), "{refused:?}");
+        let get = v1::GetReservationRequest {
+            reservation: key(&shared),
+            consistency: v1::Consistency::Linearizable.into(),
+        };
+        let refused = cluster
+            .reservations(index)
+            .get_reservation(get)
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&refused), Reason::OperationIdReused);
+    }
+    for shard in shards {
+        let commit = v1::CommitRequest {
+            operation: operation(),
+            reservation: Some(v1::ReservationKey {
+                reservation_id: shared.clone(),
+                shard: Some(shard),
+            }),
+        };
+        let paid = cluster.reservations(1).commit(commit).await.unwrap().into_inner();
+        assert_eq!(paid.receipt.unwrap().position.unwrap().shard, shard);
+    }
+    cluster.stop_all().await;
+}

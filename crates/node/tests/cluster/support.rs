@@ -242,6 +242,7 @@ fn small_config(node_id: u64, folder: &std::path::Path) -> NodeConfig {
     config.raft.election_timeout_min_ms = 600;
     config.raft.election_timeout_max_ms = 1_200;
     config.storage.log_segment_bytes = 32 << 20;
+    config.storage.ballast_bytes = Some(0);
     config.limits.default_deadline_ms = 30_000;
     config
 }
@@ -285,6 +286,7 @@ pub(crate) fn operation_with(operation_id: Bytes) -> Option<v1::Operation> {
         operation_id,
         reference: "order-1".into(),
         reason: "test".into(),
+        repeats: false,
     })
 }
 

@@ -91,9 +91,17 @@ async fn a_transfer_over_all_shards_leaves_whole_and_arrives_in_parts_through_an
     let cluster = stocked(3).await;
     let transfer_id = id();
     let left = cluster.transfers(0).transfer_out(out(&transfer_id, "W2")).await;
-    assert!(!left.unwrap().into_inner().receipt.unwrap().replayed);
+    let receipt = left.unwrap().into_inner().receipt.unwrap();
+    assert!(!receipt.replayed);
+    let position = receipt.position.unwrap();
+    let departed = |change: &v1::Change| {
+        change.kind() == ChangeKind::TransferredOut && change.log_index == position.log_index
+    };
+    let changes = cluster.all_changes(0, position.shard).await;
+    assert!(changes.iter().any(departed), "nothing left there: {position:?}");
     let again = cluster.transfers(1).transfer_out(out(&transfer_id, "W2")).await;
-    assert!(again.unwrap().into_inner().receipt.unwrap().replayed);
+    let again = again.unwrap().into_inner().receipt.unwrap();
+    assert_eq!((again.replayed, again.position), (true, Some(position)));
     let elsewhere = cluster.transfers(2).transfer_out(out(&transfer_id, "W3")).await;
     assert_eq!(reason(&elsewhere.unwrap_err()), Reason::OperationIdReused);
     for sku in SKUS.chars() {

@@ -98,6 +98,7 @@ impl Asking {
     /// Asks one node after the other until one answers.
     async fn ask(&self, from_seq: u64) -> Result<Portion, ChangeReadError> {
         let mut problems = String::new();
+        let mut damaged = 0;
         let request = ForwardRequest::Changes { from_seq };
         let payload = codec::encode(&request).map_err(|error| ChangeReadError::Storage(error.to_string()))?;
         for node in &self.nodes {
@@ -107,7 +108,10 @@ impl Asking {
                 .await;
             let why = match answer.map(|answer| codec::decode::<ForwardReply>(&answer)) {
                 Ok(Ok(ForwardReply::Changes(Ok(portion)))) => return Ok(portion),
-                Ok(Ok(ForwardReply::Changes(Err(why)))) => why,
+                Ok(Ok(ForwardReply::Changes(Err(why)))) => {
+                    damaged += 1;
+                    why
+                }
                 Ok(Ok(ForwardReply::NotLeader { .. })) => "it has no replica of the shard".to_owned(),
                 Ok(Ok(_)) => "it answered another question".to_owned(),
                 Ok(Err(error)) => error.to_string(),
@@ -117,6 +121,9 @@ impl Asking {
                 "{problems}{}node {node}: {why}",
                 if problems.is_empty() { "" } else { "; " }
             );
+        }
+        if damaged > 0 && damaged == self.nodes.len() {
+            return Err(ChangeReadError::Storage(problems));
         }
         if problems.is_empty() {
             problems = "none is known".to_owned();

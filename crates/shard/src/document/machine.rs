@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::host::Threads;
 use crate::log_store::LogStore;
 use crate::raft_types::{LogId, RaftEntry, Response, SnapshotMeta, StoredMembership, Types};
-use crate::state_machine::{Snapshot, SnapshotData, open_latest, read_meta, store_snapshot};
+use crate::state_machine::{Snapshot, SnapshotData, open_latest, read_newest, store_snapshot};
 
 /// A document and how far it is.
 pub(crate) struct Machine<D> {
@@ -45,14 +45,13 @@ impl<D: Document> Machine<D> {
             health,
             threads,
         };
-        if let Some(mut reader) = machine.snapshots.open_latest().map_err(io::Error::other)? {
-            let meta = read_meta(&reader.file().meta)?;
-            let bytes = reader.read_to_end().map_err(io::Error::other)?;
+        let bytes = |bytes: &[u8]| Ok(Bytes::copy_from_slice(bytes));
+        if let Some((meta, bytes)) = read_newest(&machine.snapshots, log, bytes)? {
             machine.load(&meta, &bytes)?;
         }
         log.replay(machine.applied, |entry| {
             machine.apply_one(entry);
-            Ok(())
+            Ok::<_, io::Error>(())
         })?;
         machine.publish();
         let view = machine.view.subscribe();

@@ -11,11 +11,10 @@ use holdfast_storage::{ChangeLog, ChangeLogError, ChangeRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::forward::{ForwardReply, ForwardRequest};
+use crate::health::Health;
 use crate::host::Threads;
+use crate::limits::PORTION_BYTES;
 use crate::{PeerTransport, codec};
-
-/// At most about so many bytes of changes travel in one answer.
-const PORTION_BYTES: usize = 1 << 20;
 
 /// How long a peer may take for one portion.
 const PORTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,13 +45,25 @@ struct Record {
     payload: bytes::Bytes,
 }
 
+impl From<Record> for ChangeRecord {
+    fn from(record: Record) -> Self {
+        Self {
+            first_seq: record.first_seq,
+            last_seq: record.last_seq,
+            log_index: record.log_index,
+            payload: record.payload,
+        }
+    }
+}
+
 /// Reads changes for a peer that lacks them.
 pub(crate) async fn read(changes: &ChangeLog, from_seq: u64, threads: Threads) -> io::Result<Portion> {
     let changes = changes.clone();
     let read = move || {
         let records = match changes.read(from_seq, PORTION_BYTES) {
             Ok(records) => records,
-            Err(ChangeLogError::Gap { .. }) => Vec::new(),
+            // Damaged or missing here: another replica may have them.
+            Err(ChangeLogError::Gap { .. } | ChangeLogError::Corrupt { .. }) => Vec::new(),
             Err(error) => return Err(io::Error::other(error)),
         };
         let records = records.into_iter().map(|record| Record {
@@ -77,6 +88,7 @@ pub(crate) struct History {
     pub(crate) changes: ChangeLog,
     pub(crate) transport: Arc<dyn PeerTransport>,
     pub(crate) threads: Threads,
+    pub(crate) health: Health,
 }
 
 impl History {
@@ -95,25 +107,54 @@ impl History {
         while self.changes.last_seq() < through {
             let next = self.changes.last_seq() + 1;
             let portion = self.ask(node, next).await?;
-            let changes = self.changes.clone();
             let (shard, known) = (self.shard, portion.first_seq);
-            let append = move || append(&changes, portion, next);
-            self.threads
-                .blocking(append)
-                .await
-                .map_err(|error| error.to_string())?;
+            self.write(move |changes| append(changes, portion, next)).await?;
             if self.changes.last_seq() < next {
                 return Err(format!(
                     "node {node} has no change {next} of shard {shard}, its history begins with {known}"
                 ));
             }
         }
+        self.write(ChangeLog::sync).await
+    }
+
+    /// Fetches the changes of a gap from another node, as far as it has them without one. Returns how many came.
+    pub(super) async fn fill_from(&self, node: u64, gap: std::ops::Range<u64>) -> Result<u64, String> {
+        let mut next = gap.start;
+        while next < gap.end {
+            let portion = self.ask(node, next).await?;
+            let records: Vec<ChangeRecord> = portion.records.into_iter().map(ChangeRecord::from).collect();
+            let Some(first) = records.first().filter(|first| first.first_seq == next) else {
+                break;
+            };
+            let from = first.first_seq;
+            self.write(move |changes| changes.fill(&records)).await?;
+            let now = self.changes.gaps();
+            let rest = now.iter().find(|rest| rest.end == gap.end);
+            next = rest.map_or(gap.end, |rest| rest.start);
+            if next <= from {
+                break;
+            }
+        }
+        Ok(next - gap.start)
+    }
+
+    /// Writes to the change log. One that cannot be written takes nothing any more, so it ends the replica, like one that has
+    /// diverged.
+    async fn write(
+        &self,
+        work: impl FnOnce(&ChangeLog) -> Result<(), ChangeLogError> + Send + 'static,
+    ) -> Result<(), String> {
         let changes = self.changes.clone();
-        let sync = move || changes.sync().map_err(io::Error::other);
-        self.threads
-            .blocking(sync)
-            .await
-            .map_err(|error| error.to_string())
+        let written = self.threads.blocking(move || Ok(work(&changes))).await;
+        let written = written.map_err(|error| error.to_string())?;
+        written.map_err(|error| {
+            if matches!(error, ChangeLogError::Io { .. } | ChangeLogError::Diverged { .. }) {
+                self.health
+                    .fail(format!("writing the changes of a peer: {error}"));
+            }
+            error.to_string()
+        })
     }
 
     async fn ask(&self, node: u64, from_seq: u64) -> Result<Portion, String> {
@@ -133,23 +174,113 @@ impl History {
 }
 
 /// A history that begins later than where ours ends leaves a gap, which is told and not hidden.
-fn append(changes: &ChangeLog, portion: Portion, next: u64) -> io::Result<()> {
+fn append(changes: &ChangeLog, portion: Portion, next: u64) -> Result<(), ChangeLogError> {
     if portion.records.is_empty() && portion.first_seq > next {
         tracing::warn!(
             next,
             first_seq = portion.first_seq,
             "the peer's history has a gap too: changes in between are on other replicas, or lost"
         );
-        return changes.reset_to(portion.first_seq).map_err(io::Error::other);
+        return changes.reset_to(portion.first_seq);
     }
     for record in portion.records {
-        let record = ChangeRecord {
-            first_seq: record.first_seq,
-            last_seq: record.last_seq,
-            log_index: record.log_index,
-            payload: record.payload,
-        };
-        changes.append(record).map_err(io::Error::other)?;
+        changes.append(record.into())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use futures::stream::BoxStream;
+    use holdfast_storage::{ChangeLogOptions, FaultDisk};
+
+    use super::*;
+    use crate::TransportError;
+
+    /// A peer that answers every question for changes with those numbered from here, one a log entry.
+    struct Peer {
+        first_seq: u64,
+    }
+
+    fn unknown() -> TransportError {
+        TransportError::Unknown("nobody asks this".to_owned())
+    }
+
+    impl PeerTransport for Peer {
+        fn raft(&self, _: u64, _: u32, _: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+            std::future::ready(Err(unknown())).boxed()
+        }
+
+        fn snapshot(
+            &self,
+            _: u64,
+            _: u32,
+            _: Bytes,
+            _: BoxStream<'static, Result<Bytes, io::Error>>,
+        ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+            std::future::ready(Err(unknown())).boxed()
+        }
+
+        fn forward(
+            &self,
+            _: u64,
+            _: u32,
+            _: Bytes,
+            _: Duration,
+        ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+            let records = (self.first_seq..self.first_seq + 3).map(|seq| Record {
+                first_seq: seq,
+                last_seq: seq,
+                log_index: seq,
+                payload: Bytes::from_static(b"a change"),
+            });
+            let portion = Portion {
+                records: records.collect(),
+                first_seq: 1,
+                last_seq: 3,
+            };
+            let answer = codec::encode(&ForwardReply::Changes(Ok(portion)));
+            std::future::ready(answer.map_err(|_| unknown())).boxed()
+        }
+    }
+
+    fn history(disk: &FaultDisk, first_seq: u64) -> History {
+        let options = ChangeLogOptions::default();
+        let (changes, _) = ChangeLog::open(Arc::new(disk.clone()), 1, options).unwrap();
+        History {
+            shard: 1,
+            changes,
+            transport: Arc::new(Peer { first_seq }),
+            threads: Threads::Own,
+            health: Health::new(1),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fails_while_changes_are_fetched_ends_the_replica() {
+        let all_is_well = history(&FaultDisk::new(1), 1);
+        all_is_well.complete(2, 3).await.unwrap();
+        assert!(!all_is_well.health.is_dead());
+        assert_eq!(all_is_well.changes.last_seq(), 3);
+
+        for fail in [FaultDisk::fail_write_after, FaultDisk::fail_sync_after] {
+            let disk = FaultDisk::new(1);
+            let history = history(&disk, 1);
+            fail(&disk, 0);
+            history.complete(2, 3).await.unwrap_err();
+            // Its change log takes nothing more: only the node's next start helps.
+            assert!(history.health.is_dead());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_to_another_question_ends_nothing() {
+        let history = history(&FaultDisk::new(1), 2);
+        history.complete(2, 3).await.unwrap_err();
+        assert!(!history.health.is_dead());
+        assert_eq!(history.changes.last_seq(), 0);
+    }
 }

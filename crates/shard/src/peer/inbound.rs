@@ -3,21 +3,24 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, Either};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use openraft::raft::AppendEntriesResponse;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::{AppendEntriesResponse, VoteRequest, VoteResponse};
 use openraft::storage::RaftStateMachine;
 use parking_lot::Mutex;
 
 use super::History;
 use super::message::{Addressed, RaftReply, RaftReplyBody, RaftRequest, SnapshotHeader};
 use crate::clock::LogClock;
+use crate::election::LeaderWatch;
 use crate::host::Threads;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{Raft, Types};
+use crate::raft_types::{Raft, Types, Vote};
 use crate::read::Freshest;
 use crate::replica_id::node_of;
 use crate::state_machine::{SnapshotData, StateMachine};
@@ -36,6 +39,7 @@ pub(crate) struct Inbound<SM: RaftStateMachine<Types, SnapshotData = SnapshotDat
     freshest: Arc<Mutex<Freshest>>,
     counters: Arc<Counters>,
     clock: LogClock,
+    leader: LeaderWatch,
     threads: Threads,
     max_snapshot_bytes: u64,
 }
@@ -49,6 +53,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Clone for Inbound
             freshest: Arc::clone(&self.freshest),
             counters: Arc::clone(&self.counters),
             clock: self.clock.clone(),
+            leader: self.leader.clone(),
             threads: self.threads,
             max_snapshot_bytes: self.max_snapshot_bytes,
         }
@@ -61,7 +66,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
         (read_snapshot, history): (ReadSnapshot, Option<History>),
         freshest: Arc<Mutex<Freshest>>,
         counters: Arc<Counters>,
-        clock: LogClock,
+        (clock, leader): (LogClock, LeaderWatch),
         threads: Threads,
         max_snapshot_bytes: u64,
     ) -> Self {
@@ -72,6 +77,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
             freshest,
             counters,
             clock,
+            leader,
             threads,
             max_snapshot_bytes,
         }
@@ -118,6 +124,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
     async fn answer(self, request: RaftRequest) -> Result<Bytes, PeerMessageError> {
         let body = match request {
             RaftRequest::Append(request) => {
+                self.hear(&request.vote);
                 let leader_commit = request.leader_commit.map_or(0, |commit| commit.index);
                 let response = self
                     .raft
@@ -135,6 +142,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
                     .await
                     .map_err(|_| PeerMessageError::Stopped)?,
             ),
+            RaftRequest::PreVote(request) => RaftReplyBody::PreVote(self.consent(&request)),
             RaftRequest::TransferLeader(request) => RaftReplyBody::TransferLeader(
                 self.raft
                     .handle_transfer_leader(request)
@@ -147,6 +155,24 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
             body,
         };
         codec::encode(&reply).map_err(|error| PeerMessageError::Malformed(error.to_string()))
+    }
+
+    /// Takes note that a leader spoke. At once, since its answer may have to wait for a slow disk.
+    fn hear(&self, vote: &Vote) {
+        let own = self.raft.server_metrics().borrow_watched().vote;
+        self.leader.heard(vote, &own);
+    }
+
+    /// Answers whether this replica would vote for another one.
+    fn consent(&self, request: &VoteRequest<Types>) -> VoteResponse<Types> {
+        let last_log = self.raft.data_metrics().borrow_watched().last_log;
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leads = (metrics.state == openraft::ServerState::Leader).then(|| {
+            let acked = metrics.last_quorum_acked.as_ref();
+            acked.map_or(Duration::ZERO, |at| openraft::Instant::elapsed(&**at))
+        });
+        self.leader.answer(request, (metrics.vote, last_log), leads)
     }
 
     /// Receives a snapshot whole and checks it before Raft hears of it.
@@ -168,6 +194,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
         let mut bytes: Vec<u8> = Vec::new();
         while let Some(chunk) = data.next().await {
             let chunk = chunk.map_err(|error| PeerMessageError::Snapshot(error.to_string()))?;
+            self.hear(&header.vote);
             if bytes.len() as u64 + chunk.len() as u64 > header.bytes {
                 return Err(PeerMessageError::Snapshot(format!(
                     "longer than the {} bytes announced",

@@ -21,6 +21,8 @@ pub(super) enum RaftRequest {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<Types>),
     TransferLeader(TransferLeaderRequest<Types>),
+    /// Whether the other would vote for it. Only for nodes that know it: see [`crate::PreVoteSupport`].
+    PreVote(VoteRequest<Types>),
 }
 
 /// The answer to a [`RaftRequest`] and the clock of the one who answers.
@@ -35,6 +37,7 @@ pub(super) enum RaftReplyBody {
     Append(AppendEntriesResponse<Types>),
     Vote(VoteResponse<Types>),
     TransferLeader(TransferLeaderResponse<Types>),
+    PreVote(VoteResponse<Types>),
 }
 
 /// What goes before a snapshot's bytes.

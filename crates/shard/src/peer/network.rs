@@ -26,7 +26,7 @@ use crate::quorum_watch::QuorumWatch;
 use crate::raft_types::{RaftEntry, Types, Vote};
 use crate::replica_id::node_of;
 use crate::state_machine::SnapshotData;
-use crate::{PeerTransport, TransportError};
+use crate::{PeerTransport, PreVoteSupport, TransportError};
 
 type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotData>;
 
@@ -73,14 +73,47 @@ impl Network {
     }
 }
 
+impl Network {
+    fn peer(&self, replica: u64) -> Peer {
+        Peer {
+            replica,
+            network: self.clone(),
+        }
+    }
+
+    /// Asks a replica whether it would vote for this one. An answer that does not come counts as a refusal.
+    pub(crate) async fn ask(&self, voter: u64, request: VoteRequest<Types>, patience: Duration) -> Consent {
+        match self.transport.pre_vote_support(node_of(voter)) {
+            PreVoteSupport::Unreachable => Consent::Refused,
+            PreVoteSupport::No => Consent::NotKnown,
+            PreVoteSupport::Yes => match self
+                .peer(voter)
+                .send(RaftRequest::PreVote(request), patience)
+                .await
+            {
+                Ok(RaftReplyBody::PreVote(response)) if response.vote_granted => Consent::Given,
+                Ok(_) | Err(_) => Consent::Refused,
+            },
+        }
+    }
+}
+
+/// What a voter says of somebody who would stand for election.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// It would vote for it.
+    Given,
+    /// It would not, or did not answer.
+    Refused,
+    /// It is of a version that cannot be asked.
+    NotKnown,
+}
+
 impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &openraft::EmptyNode) -> Peer {
-        Peer {
-            replica: target,
-            network: self.clone(),
-        }
+        self.peer(target)
     }
 }
 
@@ -215,6 +248,25 @@ impl RaftNetworkV2<Types> for Peer {
         match self.send(RaftRequest::Vote(rpc), option.hard_ttl()).await? {
             RaftReplyBody::Vote(response) => Ok(response),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A node of a version that cannot be asked counts as willing, if it can be reached: its own rules decide when it comes to the
+    /// vote. One that cannot be reached must not, or a replica that is cut off would begin one term after the other.
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        match self.network.transport.pre_vote_support(node_of(self.replica)) {
+            PreVoteSupport::Unreachable => Err(RPCError::Unreachable(Unreachable::new(&io::Error::other(
+                "there is no connection to the voter",
+            )))),
+            PreVoteSupport::No => Ok(VoteResponse::new(rpc.vote, rpc.last_log_id, true)),
+            PreVoteSupport::Yes => match self.send(RaftRequest::PreVote(rpc), option.hard_ttl()).await? {
+                RaftReplyBody::PreVote(response) => Ok(response),
+                other => Err(unexpected(&other)),
+            },
         }
     }
 

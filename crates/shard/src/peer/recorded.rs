@@ -129,7 +129,8 @@ fn raft(all: &mut Sampled<'_>) {
         }),
     );
     let wish = VoteRequest::new(vote(), Some(log_id(3)));
-    ask("ask_for_a_vote", RaftRequest::Vote(wish));
+    ask("ask_for_a_vote", RaftRequest::Vote(wish.clone()));
+    ask("ask_for_consent", RaftRequest::PreVote(wish));
     let transfer = TransferLeaderRequest::new(vote(), 3, Some(log_id(3)));
     ask("transfer_leader", RaftRequest::TransferLeader(transfer));
 
@@ -158,7 +159,8 @@ fn raft(all: &mut Sampled<'_>) {
         vote_granted: true,
         last_log_id: None,
     };
-    answer("voted", RaftReplyBody::Vote(voted));
+    answer("voted", RaftReplyBody::Vote(voted.clone()));
+    answer("consent", RaftReplyBody::PreVote(voted));
     answer("leader_transferred", RaftReplyBody::TransferLeader(Ok(())));
     let header = SnapshotHeader {
         vote: vote(),
@@ -201,6 +203,10 @@ fn forwarded(all: &mut Sampled<'_>) {
         CommandReply::Overloaded { retry_after_ms: 20 },
     ];
     all.add("forward_submitted", &ForwardReply::Submit(replies));
+    all.add(
+        "forward_low_space",
+        &ForwardReply::Submit(vec![CommandReply::LowSpace]),
+    );
     let answer = Answer {
         reply: QueryReply::Reservation(None),
         position: Position {

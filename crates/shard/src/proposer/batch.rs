@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::raft_types::EncodedCommand;
+use crate::raft_types::{EncodedCommand, Leadership};
 use crate::trace;
 
 /// What one attempt at one replica made of a command.
@@ -27,6 +27,8 @@ pub(crate) enum CommandReply {
         /// When to try again.
         retry_after_ms: u64,
     },
+    /// Not taken: it begins something new, and the disks are nearly full.
+    LowSpace,
 }
 
 /// One submission. Its commands are decided in their order.
@@ -40,6 +42,9 @@ pub(super) struct Batch {
     progress: RefCell<Progress>,
     /// A command of it is in the log or on its way there: the ones after it have to follow.
     pub(super) in_log: Cell<bool>,
+    /// The leadership under which its first entry was proposed. The next one follows under the same, or not at all: under another the
+    /// first may be missing.
+    pub(super) under: Cell<Option<Leadership>>,
     /// So many of its commands wait for a confirmed read: the ones after them have to wait too.
     pub(super) confirming: Cell<usize>,
 }
@@ -78,6 +83,7 @@ impl Batch {
             span,
             progress: RefCell::new(progress),
             in_log: Cell::new(false),
+            under: Cell::new(None),
             confirming: Cell::new(0),
         });
         open.iter()
@@ -113,6 +119,11 @@ impl Item {
         if !self.batch.span.is_disabled() {
             self.batch.stage.replace(trace::confirm(&self.batch.span));
         }
+    }
+
+    /// Whether it may be proposed under a leadership: none of its batch was proposed under another.
+    pub(super) fn may_follow(&self, leadership: Leadership) -> bool {
+        self.batch.under.get().is_none_or(|under| under == leadership)
     }
 
     /// Nobody waits for the answer any more.

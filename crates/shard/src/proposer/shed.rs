@@ -24,9 +24,11 @@ impl Class {
             Action::Reserve { .. } | Action::Order(OrderStep::Begin { .. } | OrderStep::Prepare { .. }) => {
                 Self::Demand
             }
-            Action::Commit { .. } | Action::Release { .. } | Action::Order(_) | Action::OfPart(_) => {
-                Self::Promised
-            }
+            Action::Commit { .. }
+            | Action::Release { .. }
+            | Action::Seal
+            | Action::Order(_)
+            | Action::OfPart(_) => Self::Promised,
             _ => Self::Ordinary,
         }
     }
@@ -70,7 +72,8 @@ pub(super) fn shed(items: Vec<Item>, waiting: usize, queue_limit: usize) -> (Vec
     })
 }
 
-fn concerned(action: &Action) -> Option<OperationId> {
+/// The reservation that an action moves on.
+pub(super) fn concerned(action: &Action) -> Option<OperationId> {
     match action {
         Action::Commit { reservation_id }
         | Action::Release { reservation_id }

@@ -15,14 +15,17 @@ use tokio::sync::{oneshot, watch};
 
 use super::Replica;
 use crate::clock::LogClock;
+use crate::election::{LeaderWatch, campaign, fallback_timeouts_ms};
 use crate::health::Health;
+use crate::leadership::leave_while_halted;
 use crate::log_store::LogStore;
 use crate::metrics::Counters;
-use crate::peer::{History, Inbound, Network, NetworkOptions};
+use crate::peer::{History, Inbound, Network, NetworkOptions, mend};
 use crate::proposer::{Proposer, ProposerOptions, ProposerParts, StopProposing};
 use crate::quorum_watch::QuorumWatch;
 use crate::raft_types::{Raft, Types, safe_config};
 use crate::read_gate::ReadGate;
+use crate::replica_id::node_of;
 use crate::state_machine::{SnapshotData, StateMachine};
 use crate::{Host, PeerTransport, ShardOptions, ShardStores, StartError, Threads};
 
@@ -140,13 +143,14 @@ async fn run(
 }
 
 fn raft_config(options: &ShardOptions) -> Config {
+    let (timeout_min_ms, timeout_max_ms) = fallback_timeouts_ms(options.election_timeout_max_ms);
     Config {
         cluster_name: format!("shard-{}", options.shard),
         // To openraft it is also how long a heartbeat waits for its answer, and one that waits longer than between two
         // heartbeats is alive. The quorum watch has them sent as often as they should be.
-        heartbeat_interval: options.election_timeout_min_ms * 2 / 3,
-        election_timeout_min: options.election_timeout_min_ms,
-        election_timeout_max: options.election_timeout_max_ms,
+        heartbeat_interval: timeout_min_ms * 2 / 3,
+        election_timeout_min: timeout_min_ms,
+        election_timeout_max: timeout_max_ms,
         install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every_entries),
         max_in_snapshot_log_to_keep: options.keep_entries_for_laggards,
@@ -164,10 +168,7 @@ async fn build(
     stopped: watch::Receiver<bool>,
 ) -> Result<Replica, StartError> {
     let shard = options.shard;
-    let recovery = |error: std::io::Error| StartError::Recovery {
-        shard,
-        what: error.to_string(),
-    };
+    let recovery = |error: std::io::Error| StartError::recovery(shard, &error);
     let raft_error = |what: String| StartError::Raft { shard, what };
     let config = raft_config(&options)
         .validate()
@@ -194,13 +195,16 @@ async fn build(
         let (clock, health) = (clock.clone(), health.clone());
         let (host, counters) = (host.clone(), Arc::clone(&counters));
         let threads = host.threads;
-        let recover = move || StateMachine::recover(ledger, &log_store, kept, &host, clock, health, counters);
+        let begin = (ledger, options.snapshot_every_entries);
+        let stopped = stopped.clone();
+        let recover =
+            move || StateMachine::recover(begin, log_store, kept, &host, (clock, health), counters, stopped);
         threads.blocking(recover).await.map_err(recovery)?
     };
     let network_options = NetworkOptions {
         shard,
         max_appends_in_flight: options.max_appends_in_flight,
-        append_timeout: Duration::from_millis(options.election_timeout_max_ms),
+        append_timeout: options.lease(),
         snapshot_chunk_bytes: options.snapshot_chunk_bytes,
         threads: host.threads,
     };
@@ -211,9 +215,14 @@ async fn build(
         clock.clone(),
         quorum.clone(),
     );
+    let voters = network.clone();
+    let leader_watch = LeaderWatch::new(options.election(), transport.gone());
     let raft = Raft::new(options.raft_id(), Arc::new(config), network, log_store, machine)
         .await
         .map_err(|error| raft_error(error.to_string()))?;
+    let initialized = raft.is_initialized().await;
+    let initialized = initialized.map_err(|error| raft_error(error.to_string()))?;
+    let founds = !initialized && !options.founders.is_empty();
     if let Err(what) = found(&raft, &options.founder_ids()).await {
         raft.shutdown().await.ok();
         return Err(raft_error(what));
@@ -226,13 +235,27 @@ async fn build(
         clock.clone(),
         health.clone(),
     ));
+    actix::spawn(leave_while_halted(
+        raft.clone(),
+        options.raft_id(),
+        leader.clone(),
+        health.watch_halted(),
+        Duration::from_millis(options.election_timeout_max_ms),
+    ));
     actix::spawn(quorum.run(raft.clone(), options.clone()));
+    actix::spawn(campaign(
+        raft.clone(),
+        leader_watch.clone(),
+        voters,
+        Arc::clone(&counters),
+    ));
     let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
     actix::spawn(confirming);
     let waiting = Arc::default();
     let parts = ProposerParts {
         options: ProposerOptions {
             raft_id: options.raft_id(),
+            founds,
             max_entry_commands: options.max_entry_commands,
             max_entry_bytes: options.max_entry_bytes,
             max_entries_in_flight: options.max_entries_in_flight,
@@ -247,6 +270,7 @@ async fn build(
         clock: clock.clone(),
         health: health.clone(),
         counters: Arc::clone(&counters),
+        transport: Arc::clone(&transport),
         waiting: Arc::clone(&waiting),
     };
     let proposer = Proposer::create(|ctx| {
@@ -259,13 +283,23 @@ async fn build(
         changes: stores.changes.clone(),
         transport: Arc::clone(&transport),
         threads: host.threads,
+        health: health.clone(),
     };
+    let (members, own_node) = (raft.clone(), options.node_id);
+    let others = move || {
+        let metrics = members.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters = metrics.membership_config.membership().voter_ids();
+        let nodes: BTreeSet<u64> = voters.map(node_of).collect();
+        nodes.into_iter().filter(|node| *node != own_node).collect()
+    };
+    actix::spawn(mend(history.clone(), others, stopped.clone()));
     let inbound = Inbound::new(
         raft.clone(),
         (SnapshotData::received, Some(history)),
         Arc::clone(&freshest),
         Arc::clone(&counters),
-        clock.clone(),
+        (clock.clone(), leader_watch),
         host.threads,
         options.max_snapshot_bytes,
     );

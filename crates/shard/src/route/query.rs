@@ -41,7 +41,7 @@ pub(crate) async fn query(
 }
 
 async fn stale(replica: &Replica, query: Query) -> Result<Answer, QueryError> {
-    if replica.is_stopped() {
+    if replica.is_silent() {
         return Err(QueryError::Stopped);
     }
     let age_ms = age_ms(replica);
@@ -148,8 +148,8 @@ async fn answer(replica: &Replica, query: Query, age_ms: u64) -> Result<Answer, 
     let reads_everything = matches!(query, Query::Digest | Query::Deficits { .. });
     let (ledger, applied) = {
         let state = replica.state.read().await;
-        // A replica that died while an entry was applied has a ledger between two entries.
-        if replica.is_stopped() {
+        // A replica that died or was halted while an entry was applied has a ledger between two entries.
+        if replica.is_silent() {
             return Err(QueryError::Stopped);
         }
         if !reads_everything {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_ledger::Command;
+use holdfast_ledger::{Command, OrderReply, Outcome, Refusal, Success};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::query::{Said, confirmed};
 use crate::forward::{ForwardReply, ForwardRequest};
+use crate::limits::FORWARD_ANSWER_BYTES;
 use crate::metrics::add;
 use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
 use crate::raft_types::EncodedCommand;
@@ -41,7 +42,7 @@ async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
         let portion = peer::read_changes(&replica.changes, from_seq, replica.host.threads).await;
         return ForwardReply::Changes(portion.map_err(|error| error.to_string()));
     }
-    if replica.is_stopped() || !replica.leads() || matches!(request, ForwardRequest::WhoLeads) {
+    if replica.is_silent() || !replica.leads() || matches!(request, ForwardRequest::WhoLeads) {
         return ForwardReply::NotLeader {
             leader: *replica.leader.borrow(),
         };
@@ -97,5 +98,42 @@ async fn submit(replica: &Replica, commands: Vec<Command>, deadline: Instant) ->
             }
         }
     }
+    cut_to_size(&mut answers);
     answers
+}
+
+/// Keeps the answers that fit into one message. The others become unknown: the caller asks for them again, and what was decided
+/// is then answered by its id.
+fn cut_to_size(answers: &mut [CommandReply]) {
+    let mut bytes = 0;
+    for (place, answer) in answers.iter_mut().enumerate() {
+        if let CommandReply::Decided(outcome) = answer {
+            bytes += size_of(outcome);
+            // The first is always sent, so that every round brings one.
+            if bytes > FORWARD_ANSWER_BYTES && place > 0 {
+                *answer = CommandReply::Unknown;
+            }
+        }
+    }
+}
+
+/// About how many bytes an outcome takes on its way.
+fn size_of(outcome: &Outcome) -> usize {
+    /// An allocation with its longest name.
+    const ALLOCATION_BYTES: usize = 64;
+    /// A line, a shortage or a pool with its longest name.
+    const LINE_BYTES: usize = 128;
+    let lines = match outcome {
+        Ok(Success::Reserved { lines, .. }) => lines.as_slice(),
+        Ok(Success::Order {
+            reply: OrderReply::Prepared(part) | OrderReply::Begun { part: Some(part), .. },
+            ..
+        }) => part.lines.as_slice(),
+        Ok(Success::Stocked { cell: Some(cell), .. }) => return LINE_BYTES * (1 + cell.pools.len()),
+        Err(Refusal::InsufficientStock(shortages)) => return LINE_BYTES * (1 + shortages.len()),
+        Ok(Success::Stocked { cell: None, .. } | Success::Transitioned { .. } | Success::Order { .. })
+        | Err(_) => &[],
+    };
+    let allocations: usize = lines.iter().map(|line| line.allocations.len()).sum();
+    LINE_BYTES * (1 + lines.len()) + ALLOCATION_BYTES * allocations
 }

@@ -1,19 +1,21 @@
 //! Commands on their way to a decision.
 //!
 //! Asking again is always safe: a command that took effect is known by its operation id and answered with its first
-//! outcome. What was perhaps proposed and not answered is remembered, so that a caller whose time is up hears the truth.
+//! outcome. What was perhaps proposed and not answered is remembered, so that the caller hears the truth: at the deadline, and
+//! also when a later attempt is refused, because a refusal leaves nothing behind and the earlier attempt may still arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::SendError;
-use holdfast_ledger::{Command, Outcome, Refusal};
+use holdfast_ledger::{Action, Command, Outcome, Refusal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::{From, Route};
 use crate::forward::{ForwardReply, ForwardRequest};
+use crate::limits::{FORWARD_BYTES, MAX_COMMAND_BYTES};
 use crate::metrics::add;
 use crate::place::Place;
 use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
@@ -21,12 +23,6 @@ use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
 use crate::replica_id::node_of;
 use crate::{SubmitError, TransportError, codec, trace};
-
-/// The largest command, in bytes as it is stored: an order of 1,024 lines with preference lists of usual length.
-pub(crate) const MAX_COMMAND_BYTES: usize = 1 << 20;
-
-/// At most about so many bytes of commands are forwarded in one message.
-const MAX_FORWARD_BYTES: usize = 2 << 20;
 
 /// The leader's own time limit is a little shorter than ours, so that its answer arrives.
 const ANSWER_TRAVELS: Duration = Duration::from_millis(5);
@@ -133,13 +129,22 @@ impl Pending {
                 continue;
             };
             match reply {
-                CommandReply::Decided(outcome) => *result = Some(Ok(outcome)),
+                CommandReply::Decided(outcome) => {
+                    let command = &self.commands[index].command;
+                    *result = Some(settled(command, outcome, self.uncertain[index]));
+                }
                 CommandReply::Unknown => self.uncertain[index] = true,
                 CommandReply::NotProposed => continue,
                 CommandReply::Overloaded { retry_after_ms } => {
                     *result = Some(Err(match self.uncertain[index] {
                         true => SubmitError::OutcomeUnknown,
                         false => SubmitError::Overloaded { retry_after_ms },
+                    }));
+                }
+                CommandReply::LowSpace => {
+                    *result = Some(Err(match self.uncertain[index] {
+                        true => SubmitError::OutcomeUnknown,
+                        false => SubmitError::LowSpace,
                     }));
                 }
             }
@@ -197,10 +202,11 @@ impl Pending {
     ) -> bool {
         let from = route.from;
         let deadline = from.attempt_until(deadline);
+        // One always fits.
         let mut bytes = 0;
         let fits = |index: &&usize| {
             bytes += self.commands[**index].bytes.len();
-            bytes <= MAX_FORWARD_BYTES
+            bytes <= FORWARD_BYTES
         };
         let sent: Vec<usize> = open.iter().take_while(fits).copied().collect();
         let timeout = deadline.saturating_duration_since(Instant::now());
@@ -269,6 +275,17 @@ impl Pending {
             .map(|(result, uncertain)| result.unwrap_or_else(|| Err(without(uncertain))))
             .collect();
         (results, unknown)
+    }
+}
+
+/// An outcome, unless it is a refusal that a copy of the command can still contradict.
+fn settled(command: &Command, outcome: Outcome, uncertain: bool) -> Result<Outcome, SubmitError> {
+    match outcome {
+        // A late step of an order is judged by the order's protocol.
+        Err(refusal) if uncertain && !refusal.is_lasting() && !matches!(command.action, Action::Order(_)) => {
+            Err(SubmitError::Unsettled(refusal))
+        }
+        outcome => Ok(outcome),
     }
 }
 

@@ -4,14 +4,18 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdfast_ledger::Ledger;
-use holdfast_storage::{ChangeLog, SnapshotReader, SnapshotStore};
+use holdfast_ledger::{Ledger, Violation};
+use holdfast_storage::{ChangeLog, SnapshotError, SnapshotReader, SnapshotStore};
 use openraft::RaftSnapshotBuilder;
+use tokio::sync::watch;
 
-use super::SharedState;
+use super::{SharedState, apply::check};
 use crate::codec;
+use crate::errors::is_damage;
+use crate::halt::{Halt, HaltCause};
 use crate::health::Health;
 use crate::host::Threads;
+use crate::log_store::LogStore;
 use crate::metrics::{Counters, add};
 use crate::raft_types::{SnapshotMeta, Types};
 
@@ -51,7 +55,7 @@ impl SnapshotData {
     }
 }
 
-fn decode_ledger(bytes: &[u8]) -> io::Result<Ledger> {
+pub(super) fn decode_ledger(bytes: &[u8]) -> io::Result<Ledger> {
     Ledger::decode(bytes).map_err(|what| {
         io::Error::new(
             io::ErrorKind::InvalidData,
@@ -75,13 +79,44 @@ pub(crate) fn open_latest(snapshots: &SnapshotStore) -> io::Result<Option<Snapsh
     }))
 }
 
-pub(super) fn read_latest(snapshots: &SnapshotStore) -> io::Result<Option<(SnapshotMeta, Ledger)>> {
-    let Some(mut reader) = snapshots.open_latest().map_err(io::Error::other)? else {
+/// Reads the newest snapshot, or the one before it when the newest is damaged and the log still has what follows that one. The
+/// damaged one is removed then.
+///
+/// # Errors
+/// The damage, when nothing here replaces what is lost.
+pub(crate) fn read_newest<T>(
+    snapshots: &SnapshotStore,
+    log: &LogStore,
+    decode: impl Fn(&[u8]) -> io::Result<T>,
+) -> io::Result<Option<(SnapshotMeta, T)>> {
+    let damage = match read(snapshots.open_latest(), &decode) {
+        Err(error) if is_damage(&error) => error,
+        read => return read,
+    };
+    let older = read(snapshots.open_previous(), &decode)?;
+    let stands_at = older.as_ref().and_then(|(meta, _)| meta.last_log_id);
+    if !log.goes_on_from(stands_at) {
+        return Err(damage);
+    }
+    tracing::error!(
+        %damage,
+        goes_on_from = stands_at.map(|log_id| log_id.index),
+        "a damaged snapshot is given up: the replica begins with what was before it and repeats its log"
+    );
+    snapshots.remove_latest().map_err(io::Error::other)?;
+    Ok(older)
+}
+
+fn read<T>(
+    opened: Result<Option<SnapshotReader>, SnapshotError>,
+    decode: impl Fn(&[u8]) -> io::Result<T>,
+) -> io::Result<Option<(SnapshotMeta, T)>> {
+    let Some(mut reader) = opened.map_err(io::Error::other)? else {
         return Ok(None);
     };
     let meta = read_meta(&reader.file().meta)?;
     let bytes = reader.read_to_end().map_err(io::Error::other)?;
-    Ok(Some((meta, decode_ledger(&bytes)?)))
+    Ok(Some((meta, decode(&bytes)?)))
 }
 
 pub(crate) fn write(snapshots: &SnapshotStore, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
@@ -118,6 +153,7 @@ pub(crate) struct SnapshotBuilder {
     changes: ChangeLog,
     health: Health,
     threads: Threads,
+    stopped: watch::Receiver<bool>,
     counters: Arc<Counters>,
 }
 
@@ -127,7 +163,7 @@ impl SnapshotBuilder {
         snapshots: SnapshotStore,
         changes: ChangeLog,
         health: Health,
-        threads: Threads,
+        (threads, stopped): (Threads, watch::Receiver<bool>),
         counters: Arc<Counters>,
     ) -> Self {
         Self {
@@ -136,8 +172,24 @@ impl SnapshotBuilder {
             changes,
             health,
             threads,
+            stopped,
             counters,
         }
+    }
+}
+
+/// Why there is no snapshot.
+#[derive(Debug)]
+enum NotBuilt {
+    /// The state is wrong.
+    Wrong(Violation),
+    /// A disk failed.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotBuilt {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -148,12 +200,13 @@ fn build(
     ledger: &Ledger,
     snapshots: &SnapshotStore,
     changes: &ChangeLog,
-) -> io::Result<Snapshot> {
-    ledger.check().map_err(io::Error::other)?;
+) -> Result<Snapshot, NotBuilt> {
+    check(ledger).map_err(NotBuilt::Wrong)?;
     let bytes = ledger.encode();
     changes.sync().map_err(io::Error::other)?;
     write(snapshots, meta, &bytes)?;
-    open_latest(snapshots)?.ok_or_else(|| io::Error::other("the snapshot just written is not there"))
+    let written = open_latest(snapshots)?;
+    Ok(written.ok_or_else(|| io::Error::other("the snapshot just written is not there"))?)
 }
 
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
@@ -172,14 +225,68 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
             (meta, state.ledger.clone())
         };
         let (snapshots, changes) = (self.snapshots.clone(), self.changes.clone());
+        let index = meta.last_log_id.map_or(0, |last| last.index);
         let result = self
             .threads
-            .in_background(move || build(&meta, &ledger, &snapshots, &changes))
+            .in_background(move || match build(&meta, &ledger, &snapshots, &changes) {
+                Ok(snapshot) => Ok(Ok(snapshot)),
+                Err(NotBuilt::Wrong(violation)) => Ok(Err(violation)),
+                Err(NotBuilt::Failed(error)) => Err(error),
+            })
             .await;
-        match &result {
-            Ok(_) => add(&self.counters.snapshots_built, 1),
-            Err(error) => self.health.fail(format!("building a snapshot: {error}")),
+        match result {
+            Ok(Ok(snapshot)) => {
+                add(&self.counters.snapshots_built, 1);
+                Ok(snapshot)
+            }
+            Ok(Err(violation)) => {
+                add(&self.counters.invariant_violations, 1);
+                self.health
+                    .halt(Halt::new(HaltCause::State, index, None, violation));
+                // An error would end Raft. There will be no snapshot as long as this replica runs.
+                self.stopped.wait_for(|stopped| *stopped).await.ok();
+                Err(io::Error::other(
+                    "the replica is stopping, and its state was wrong",
+                ))
+            }
+            Err(error) => {
+                self.health.fail(format!("building a snapshot: {error}"));
+                Err(error)
+            }
         }
-        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_ledger::LedgerOptions;
+    use holdfast_storage::{ChangeLogOptions, ChangeRecord, FaultDisk};
+
+    use super::*;
+
+    #[test]
+    fn changes_are_on_disk_before_a_snapshot_lets_go_of_their_entries() {
+        let change = |seq: u64| ChangeRecord {
+            first_seq: seq,
+            last_seq: seq,
+            log_index: seq,
+            payload: Bytes::from_static(b"a change"),
+        };
+        for seed in 0..20 {
+            let disk = FaultDisk::new(seed);
+            let snapshots = SnapshotStore::open(Arc::new(disk.clone()), 0).unwrap();
+            let open = |disk: &FaultDisk| {
+                ChangeLog::open(Arc::new(disk.clone()), 0, ChangeLogOptions::default())
+                    .unwrap()
+                    .0
+            };
+            let changes = open(&disk);
+            for seq in 1..=20 {
+                changes.append(change(seq)).unwrap();
+            }
+            let ledger = Ledger::new(LedgerOptions::default());
+            build(&SnapshotMeta::default(), &ledger, &snapshots, &changes).unwrap();
+            assert_eq!(open(&disk.crash()).last_seq(), 20, "seed {seed}");
+        }
     }
 }

@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use futures::stream::BoxStream;
 use holdfast_ledger::{CellView, Command, LedgerOptions, Query, QueryReply};
 use holdfast_storage::{
     ChangeLog, ChangeLogOptions, Disk, FaultDisk, Log, LogOptions, RealDisk, SnapshotStore,
 };
 use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::commands::{SubmitResult, cells, one_cell, receive};
 use crate::{
-    Answer, Freshness, PeerTransport, Seed, SeedError, ShardHandle, ShardOptions, ShardStores, StartError,
-    TransportError, plant, start,
+    Answer, DiskSpace, Freshness, GoneNodes, PeerTransport, PreVoteSupport, Seed, SeedError, ShardHandle,
+    ShardOptions, ShardStores, StartError, TransportError, plant, start,
 };
 
 const SHARD: u32 = 3;
@@ -45,9 +46,48 @@ pub(super) struct Net {
     nodes: Mutex<BTreeMap<u64, ShardHandle>>,
     cut: Mutex<BTreeSet<(u64, u64)>>,
     late: Mutex<Duration>,
+    /// Which nodes are gone, as each node sees it.
+    gone: Mutex<BTreeMap<u64, watch::Sender<GoneNodes>>>,
+    /// Nodes of a version that does not know pre-votes.
+    old: Mutex<BTreeSet<u64>>,
+    /// Nodes whose disks are nearly full.
+    low: Mutex<BTreeSet<u64>>,
+    /// Requests that a node has to forward and that are still on their way, until they are let go.
+    held_up: Mutex<Option<Vec<HeldUp>>>,
 }
 
 impl Net {
+    /// The connection from one node to another is refused from now on.
+    pub(super) fn refuse(&self, from: u64, to: u64) {
+        let mut gone = self.gone.lock();
+        let seen = gone.entry(from).or_default();
+        seen.send_modify(|gone| _ = gone.insert(to, Instant::now()));
+    }
+
+    /// The process of this node has ended, as all others see it.
+    pub(super) fn refuse_all(&self, to: u64) {
+        for from in (1..=3).filter(|from| *from != to) {
+            self.refuse(from, to);
+        }
+    }
+
+    /// This node takes connections again.
+    pub(super) fn accept(&self, to: u64) {
+        for seen in self.gone.lock().values() {
+            seen.send_modify(|gone| _ = gone.remove(&to));
+        }
+    }
+
+    /// From now on this node counts as one of a version that does not know pre-votes.
+    pub(super) fn is_old(&self, node: u64) {
+        self.old.lock().insert(node);
+    }
+
+    /// From now on the disks of these nodes are nearly full, and those of the others are not.
+    pub(super) fn are_low(&self, nodes: impl IntoIterator<Item = u64>) {
+        *self.low.lock() = nodes.into_iter().collect();
+    }
+
     fn node(&self, to: u64) -> Result<ShardHandle, TransportError> {
         self.nodes
             .lock()
@@ -75,6 +115,11 @@ impl Net {
         }
     }
 
+    /// What goes from one node to another is lost.
+    pub(super) fn cut(&self, from: u64, to: u64) {
+        self.cut.lock().insert((from, to));
+    }
+
     /// This node hears nobody any more, and everybody hears it.
     pub(super) fn deafen(&self, node: u64) {
         let mut cut = self.cut.lock();
@@ -86,8 +131,32 @@ impl Net {
         *self.late.lock() = by;
     }
 
+    /// From now on what is forwarded stays on its way, and whoever forwards it hears that it is lost.
+    pub(super) fn hold_up_forwards(&self) {
+        *self.held_up.lock() = Some(Vec::new());
+    }
+
+    /// What is forwarded from now on arrives at once.
+    pub(super) fn pass_forwards(&self) -> Vec<HeldUp> {
+        self.held_up.lock().take().unwrap_or_default()
+    }
+
     pub(super) fn heal(&self) {
         self.cut.lock().clear();
+    }
+}
+
+/// A request on its way to another node.
+pub(super) struct HeldUp {
+    let_go: oneshot::Sender<()>,
+    arrives: tokio::task::JoinHandle<()>,
+}
+
+impl HeldUp {
+    /// Lets it arrive, and waits until it is answered.
+    pub(super) async fn arrive(self) {
+        self.let_go.send(()).unwrap();
+        self.arrives.await.unwrap();
     }
 }
 
@@ -139,6 +208,28 @@ fn unknown(error: crate::PeerMessageError) -> TransportError {
 }
 
 impl PeerTransport for Wire {
+    fn gone(&self) -> watch::Receiver<GoneNodes> {
+        self.net.gone.lock().entry(self.from).or_default().subscribe()
+    }
+
+    fn pre_vote_support(&self, to: u64) -> PreVoteSupport {
+        if self.net.node(to).is_err() {
+            PreVoteSupport::Unreachable
+        } else if self.net.old.lock().contains(&to) {
+            PreVoteSupport::No
+        } else {
+            PreVoteSupport::Yes
+        }
+    }
+
+    fn disk_space(&self, of: u64) -> DiskSpace {
+        if self.net.low.lock().contains(&of) {
+            DiskSpace::Low
+        } else {
+            DiskSpace::Enough
+        }
+    }
+
     fn raft(&self, to: u64, shard: u32, payload: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         assert_eq!(shard, SHARD);
         self.carry(to, |node| {
@@ -165,6 +256,17 @@ impl PeerTransport for Wire {
         payload: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        if let Some(held_up) = &mut *self.net.held_up.lock() {
+            let (let_go, gone_on) = oneshot::channel();
+            let node = self.net.node(to);
+            let arrives = tokio::spawn(async move {
+                if let (Ok(()), Ok(node)) = (gone_on.await, node) {
+                    node.handle_forward(payload).await;
+                }
+            });
+            held_up.push(HeldUp { let_go, arrives });
+            return std::future::ready(Err(TransportError::Unknown("it is held up".into()))).boxed();
+        }
         self.carry(to, move |node| async move {
             let answer = tokio::time::timeout(timeout, node.handle_forward(payload)).await;
             answer.map_err(|_| TransportError::Unknown("no answer in time".into()))
@@ -214,9 +316,16 @@ impl Cluster {
             options.election_timeout_max_ms = 6_000;
         })
         .await;
+        cluster.elect(1).await;
         cluster.must(receive("in-all-replicas", 1)).await;
         cluster.agree().await;
         cluster
+    }
+
+    /// Has a node stand for election at once.
+    pub(super) async fn elect(&self, node: u64) {
+        let candidate = self.node(node).replica_for_tests();
+        candidate.raft.trigger().elect(false).await.unwrap();
     }
 
     /// Three nodes on real folders.
@@ -307,8 +416,8 @@ impl Cluster {
             TestDisk::Folder(folder) => Arc::new(RealDisk::open(folder.path()).unwrap()),
         };
         let log_options = LogOptions {
-            segment_bytes: 4 << 20,
-            max_record_bytes: 3 << 19,
+            segment_bytes: 16 << 20,
+            max_record_bytes: 7 << 20,
             ..LogOptions::default()
         };
         let (log, _) = Log::open(Arc::clone(&disk), log_options).unwrap();
@@ -447,26 +556,38 @@ impl Cluster {
     }
 
     pub(super) async fn stop(mut self) {
-        let nodes: Vec<u64> = self.net.nodes.lock().keys().copied().collect();
-        for node in nodes {
-            self.stop_node(node).await;
+        // Side by side and without a handover: the more patient a cluster is, the longer each of them takes to end.
+        let nodes = std::mem::take(&mut *self.net.nodes.lock());
+        join_all(nodes.values().map(ShardHandle::halt)).await;
+        for log in std::mem::take(&mut self.logs).into_values() {
+            log.close().unwrap();
         }
     }
 }
 
-/// Every change from the first one that is here to the last: no gap, entries whole.
+/// Every change from the first one that is here to the last: no gap, entries whole. An entry may be read in several parts.
 pub(super) fn check_changes(node: &ShardHandle) {
     let reader = node.changes().unwrap();
     let mut next = reader.first_seq();
     let last = node.status().last_seq;
+    let mut left_of_entry = 0;
     while next <= last {
         let changes = reader.read(next, 4096).unwrap();
         assert!(!changes.is_empty(), "nothing at {next} of {last}");
         for change in &changes {
             assert_eq!(change.seq, next, "a gap");
             next += 1;
+            if change.entry_offset == 0 {
+                assert_eq!(left_of_entry, 0, "a torn entry before {next}");
+                left_of_entry = change.entry_changes;
+            }
+            assert_eq!(
+                change.entry_offset,
+                change.entry_changes - left_of_entry,
+                "a torn entry"
+            );
+            left_of_entry -= 1;
         }
-        let end = changes.last().unwrap();
-        assert_eq!(end.entry_offset + 1, end.entry_changes, "a torn entry");
     }
+    assert_eq!(left_of_entry, 0, "a torn entry at the end");
 }

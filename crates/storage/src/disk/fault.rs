@@ -23,6 +23,7 @@ pub struct FaultDisk {
     boot: u64,
 }
 
+#[derive(Clone)]
 struct Platter {
     random: SmallRng,
     boot: u64,
@@ -43,6 +44,7 @@ struct Platter {
     changes_before_cut: Option<u64>,
 }
 
+#[derive(Clone)]
 enum NameChange {
     Add(String, u64),
     Rename(String, String),
@@ -98,6 +100,14 @@ impl FaultDisk {
         FaultDisk {
             platter: Arc::new(Mutex::new(platter)),
             boot: 0,
+        }
+    }
+
+    /// Returns a copy of the disk as programs see it now, with what is not synced yet. The two have nothing to do with each other.
+    pub fn duplicate(&self) -> FaultDisk {
+        FaultDisk {
+            platter: Arc::new(Mutex::new(self.platter.lock().clone())),
+            boot: self.boot,
         }
     }
 
@@ -167,6 +177,13 @@ impl FaultDisk {
     /// Limits the sum of all file sizes; growing over it fails with `StorageFull`. `None` lifts the limit.
     pub fn set_capacity_bytes(&self, bytes: Option<u64>) {
         self.platter.lock().capacity_bytes = bytes;
+    }
+
+    /// The sum of all file sizes, as [`FaultDisk::set_capacity_bytes`] counts it.
+    pub fn used_bytes(&self) -> u64 {
+        let platter = self.platter.lock();
+        let files = platter.names.values().filter_map(|file| platter.files.get(file));
+        files.map(|file| file.current.len() as u64).sum()
     }
 
     /// Turns over one bit of a file, silently. Returns whether the file has that byte.

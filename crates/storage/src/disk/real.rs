@@ -74,9 +74,10 @@ impl RealDisk {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        lock.set_len(0).map_err(failed)?;
-        lock.write_all_at(std::process::id().to_string().as_bytes(), 0)
-            .map_err(failed)?;
+        if let Err(error) = note_holder(&lock) {
+            // On a full disk. It is only for whoever asks who has the lock.
+            tracing::warn!(%error, "the number of this process is not in the lock file");
+        }
         Ok(RealDisk {
             root: root.to_path_buf(),
             lock: Some(lock),
@@ -110,6 +111,13 @@ impl RealDisk {
             None => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
         }
     }
+}
+
+/// Writes down who has the lock, over what was there, which needs no space.
+fn note_holder(lock: &File) -> io::Result<()> {
+    let pid = std::process::id().to_string();
+    lock.write_all_at(pid.as_bytes(), 0)?;
+    lock.set_len(pid.len() as u64)
 }
 
 impl Disk for RealDisk {
@@ -198,5 +206,28 @@ impl DiskFile for RealFile {
 
     fn resize(&self, bytes: u64) -> io::Result<()> {
         self.0.set_len(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_cannot_be_written_down_is_held_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        // Whatever is written to it, there is no space.
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(LOCK_FILE)).unwrap();
+        let disk = RealDisk::open(folder.path()).unwrap();
+        assert!(disk.in_use());
+    }
+
+    #[test]
+    fn the_number_of_the_process_that_has_the_lock_is_written_over_a_longer_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(LOCK_FILE);
+        fs::write(&path, "12345678901234567890").unwrap();
+        let _held = RealDisk::open(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), std::process::id().to_string());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::mark::Marker;
 use super::preparer::Preparer;
 use super::record::{self, HEADER_BYTES, Kind, Place, record_bytes};
 use super::segment::{self, RECORDS_START};
@@ -27,6 +28,7 @@ pub(super) struct Core {
     pub(super) options: LogOptions,
     pub(super) shared: Arc<Shared>,
     preparer: Preparer,
+    pub(super) marker: Marker,
     /// The segment being written.
     pub(super) active: u32,
     file: Arc<dyn DiskFile>,
@@ -90,6 +92,7 @@ impl Core {
             );
         }
         let mut core = Core {
+            marker: Marker::open(&*disk),
             disk,
             options,
             shared,
@@ -126,6 +129,7 @@ impl Core {
             }
             return Err(error);
         }
+        self.note_synced();
         for synced in requests.iter_mut().filter_map(|request| request.synced.take()) {
             synced(Ok(()));
         }
@@ -287,6 +291,17 @@ impl Core {
         self.sync()?;
         self.put(Kind::Mark, 0, 0, &[])?;
         self.write_buffer()?;
-        self.sync()
+        self.sync()?;
+        self.note_synced();
+        self.marker.sync();
+        Ok(())
+    }
+
+    /// Marks how far the log is synced, before anybody is told: from now on the end of the log is known.
+    fn note_synced(&mut self) {
+        self.marker.note(Place {
+            segment: self.active,
+            offset: self.synced_through,
+        });
     }
 }

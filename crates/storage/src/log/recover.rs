@@ -6,10 +6,12 @@
 //!  after the last:  prepared, never acknowledged       thrown away
 //! ```
 //!
-//! The end is where no valid record follows. An invalid record is a torn tail only if nobody who was written later knew it
-//! to be synced: no later record of the segment says `synced through` past it, and no later segment has any record (a segment
-//! is written only after the one before it was synced to its seal). Otherwise it was acknowledged once, and is damage.
+//! The end is where no valid record follows. An invalid record is a torn tail only if nothing that was written later knows it
+//! to be synced: no later record of the segment says `synced through` past it, no later segment has any record (a segment
+//! is written only after the one before it was synced to its seal), and the mark (`mark.rs`) is not past it. Otherwise it
+//! was acknowledged once, and is damage.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::group::Group;
+use super::mark::{self, Mark};
 use super::record::{Header, Kind, Place};
 use super::segment::{self, HeaderPage, RECORDS_START, Scanned, Scanner};
 use super::{DIRECTORY, LogError, LogReport, TornTail};
@@ -53,6 +56,8 @@ enum End {
 
 /// Scans the log. Changes nothing on disk.
 pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, LogError> {
+    // Read first: beside a running node the mark must not run ahead of the segments.
+    let mark = mark::read(disk).map_err(|error| LogError::io("read", mark::path(), error))?;
     let names = disk
         .list(DIRECTORY)
         .map_err(|error| LogError::io("list", DIRECTORY.to_string(), error))?;
@@ -131,9 +136,34 @@ pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, 
         found.useless.extend(later.iter().copied().map(segment::path));
         break;
     }
+    check_end(mark, &found)?;
     check_groups(&found)?;
     found.report.groups = found.groups.keys().copied().collect();
     Ok(found)
+}
+
+/// Fails if the log ends before the place up to which it is known to be synced.
+fn check_end(mark: Option<Mark>, found: &Recovered) -> Result<(), LogError> {
+    let Some(through) = mark.map(|mark| mark.through) else {
+        return Ok(());
+    };
+    let (file, offset) = match found.last_segment.cmp(&through.segment) {
+        Ordering::Greater => return Ok(()),
+        Ordering::Less => (segment::path(through.segment), RECORDS_START),
+        // A sealed segment is whole.
+        Ordering::Equal => match found.open_end.filter(|end| *end < through.offset) {
+            Some(end) => (segment::path(through.segment), end),
+            None => return Ok(()),
+        },
+    };
+    Err(LogError::Corrupt {
+        file,
+        offset: u64::from(offset),
+        what: format!(
+            "the valid records end here, and the log was synced through byte {} before anything was acknowledged",
+            through.offset
+        ),
+    })
 }
 
 fn check_groups(found: &Recovered) -> Result<(), LogError> {

@@ -2,10 +2,14 @@
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 use super::core::Core;
 use super::shared::Shared;
 use super::{DIRECTORY, LogError};
+
+/// How long nothing must have come before the mark of what is synced is synced too.
+const IDLE: Duration = Duration::from_millis(20);
 
 /// A writer that dies without a word would leave its callers waiting for ever.
 struct FailOnPanic<'a>(&'a Shared);
@@ -26,7 +30,13 @@ pub(super) fn write_until_closed(mut core: Core, shared: &Shared) {
         let more = write_batch(&mut core, shared);
         let mut queue = shared.queue.lock();
         while !more && queue.requests.is_empty() && !queue.closing && queue.failure.is_none() {
-            shared.wake.wait(&mut queue);
+            if core.marker.is_synced() {
+                shared.wake.wait(&mut queue);
+            } else if shared.wake.wait_for(&mut queue, IDLE).timed_out() {
+                drop(queue);
+                core.marker.sync();
+                queue = shared.queue.lock();
+            }
         }
         if queue.closing || queue.failure.is_some() {
             break;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use holdfast_ledger::{Action, ChangeKind, OperationId, Success};
 
+use super::replay::{Key, key_of};
 use super::{Checked, Replayed};
 use crate::history::Operation;
 use crate::record::{AppliedEntry, CLOCK_ERROR_MS, Record};
@@ -26,10 +27,11 @@ pub(super) fn check(
     checked: &mut Checked,
     wrong: &mut Vec<String>,
 ) {
-    let invoked: HashMap<OperationId, u64> = operations
-        .iter()
-        .map(|operation| (operation.command.operation_id, operation.invoked_ms))
-        .collect();
+    let mut invoked: HashMap<Key, u64> = HashMap::new();
+    for operation in operations {
+        let first_ms = invoked.entry(key_of(&operation.command)).or_insert(u64::MAX);
+        *first_ms = operation.invoked_ms.min(*first_ms);
+    }
     // Until when each hold was promised to live, by log time and by true time.
     let mut promised: HashMap<OperationId, (u64, Option<u64>)> = HashMap::new();
     let mut promises = extensions(entries, replayed, &invoked);
@@ -39,7 +41,7 @@ pub(super) fn check(
             && let Some(invoked_ms) = invoked.get(id)
         {
             promises.push(Promise {
-                reservation: *id,
+                reservation: id.0,
                 index: *index,
                 log_ms: *expires_at_ms,
                 invoked_ms: *invoked_ms,
@@ -106,7 +108,7 @@ struct Promise {
 fn extensions(
     entries: &BTreeMap<u64, AppliedEntry>,
     replayed: &Replayed,
-    invoked: &HashMap<OperationId, u64>,
+    invoked: &HashMap<Key, u64>,
 ) -> Vec<Promise> {
     let effects = replayed.effects.iter();
     effects
@@ -135,12 +137,8 @@ fn extensions(
         .collect()
 }
 
-fn action_at<'a>(
-    entries: &'a BTreeMap<u64, AppliedEntry>,
-    index: u64,
-    id: &OperationId,
-) -> Option<&'a Action> {
+fn action_at<'a>(entries: &'a BTreeMap<u64, AppliedEntry>, index: u64, id: &Key) -> Option<&'a Action> {
     let commands = &entries.get(&index)?.entry.commands;
-    let command = commands.iter().find(|command| command.operation_id == *id)?;
+    let command = commands.iter().find(|command| key_of(command) == *id)?;
     Some(&command.action)
 }

@@ -37,6 +37,8 @@ pub(super) fn events(sku: &Sku, operations: &[Operation], reads: &[Read]) -> Vec
                         }
                         (0, Sees::Exactly(short.first().map_or(0, |short| short.available)))
                     }
+                    // Refused as too old: only an earlier attempt can have taken effect.
+                    Some(_) if operation.without_effect => continue,
                     _ => {
                         held.insert(operation.command.operation_id, quantity);
                         (-quantity, Sees::AtLeast(quantity))
@@ -48,6 +50,15 @@ pub(super) fn events(sku: &Sku, operations: &[Operation], reads: &[Read]) -> Vec
             }
             _ => continue,
         };
+        if refusal.is_some() && !matches!(sees, Sees::Exactly(_)) {
+            events.extend((!operation.without_effect).then_some(StockEvent {
+                invoked_at: operation.invoked_ms,
+                answered_at: None,
+                delta,
+                sees,
+            }));
+            continue;
+        }
         if operation.answer.is_none() && operation.without_effect {
             continue;
         }

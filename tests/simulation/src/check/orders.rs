@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_ledger::{Action, Query, QueryReply, ReservationState, ReservationView, Success};
+use holdfast_ledger::{
+    Action, GrantedLine, LedgerOptions, LineView, Query, QueryReply, ReservationState, ReservationView,
+    ReserveMode, Success,
+};
 
 use super::Replayed;
 use crate::history::Order;
@@ -12,10 +15,14 @@ use crate::workload::shard_of;
 ///
 /// # Errors
 /// Everything that did not hold.
-pub fn check(orders: &[Order], shards: &BTreeMap<u32, Replayed>) -> Result<u64, Vec<String>> {
+pub fn check(
+    orders: &[Order],
+    shards: &BTreeMap<u32, Replayed>,
+    options: &LedgerOptions,
+) -> Result<u64, Vec<String>> {
     let wrong: Vec<String> = orders
         .iter()
-        .filter_map(|order| check_one(order, shards))
+        .filter_map(|order| check_one(order, shards, options))
         .collect();
     match wrong.is_empty() {
         true => Ok(orders.len() as u64),
@@ -24,8 +31,8 @@ pub fn check(orders: &[Order], shards: &BTreeMap<u32, Replayed>) -> Result<u64, 
 }
 
 /// What is wrong with an order, if anything is.
-fn check_one(order: &Order, shards: &BTreeMap<u32, Replayed>) -> Option<String> {
-    let Action::Reserve { lines, .. } = &order.command.action else {
+fn check_one(order: &Order, shards: &BTreeMap<u32, Replayed>, options: &LedgerOptions) -> Option<String> {
+    let Action::Reserve { lines, mode, .. } = &order.command.action else {
         return Some(format!("not a Reserve: {order:?}"));
     };
     let participants: BTreeSet<u32> = lines.iter().map(|line| shard_of(&line.sku)).collect();
@@ -44,20 +51,54 @@ fn check_one(order: &Order, shards: &BTreeMap<u32, Replayed>) -> Option<String> 
     }
     let is_live =
         |state: &ReservationState| matches!(state, ReservationState::Held | ReservationState::Committed);
-    let alike = states.values().collect::<BTreeSet<_>>().len() <= 1;
+    // A home that got nothing for a best-effort order closes its part, which has no units, when the others are committed.
+    let has_units = |part: &ReservationView| part.lines.iter().any(|line| line.granted > 0);
+    let alike = parts
+        .values()
+        .filter(|part| has_units(part))
+        .map(|part| part.state)
+        .collect::<BTreeSet<_>>()
+        .len()
+        <= 1;
     let complete = states.keys().copied().eq(participants.iter().copied());
-    if states.values().any(is_live) && !(complete && alike) {
+    let best_effort = *mode == ReserveMode::BestEffort;
+    // A shard that had nothing for a best-effort order may have no part of it.
+    if states.values().any(is_live) && !(alike && (complete || best_effort)) {
         return Some(format!("held in part: {states:?} of {order:?}"));
+    }
+    // What is closed is forgotten after a while, in one shard sooner than in another.
+    let id_time_ms = order.command.operation_id.time_ms();
+    let is_old = |shard: &u32| {
+        let now_ms = shards.get(shard).map_or(0, |shard| shard.ledger.log_time_ms());
+        id_time_ms + options.operation_window_ms < now_ms
+    };
+    if participants.iter().any(is_old) && !states.values().any(is_live) {
+        return None;
     }
     let granted = |part: &ReservationView| part.lines.iter().all(|line| line.granted == line.requested);
     match &order.answer {
         Some(Ok(Success::Reserved { lines: told, .. })) => {
-            let whole = complete && alike && parts.values().all(granted);
-            let told_whole = told.iter().all(|line| line.granted == line.requested);
-            (!whole || !told_whole).then(|| format!("acknowledged and not whole: {states:?} of {order:?}"))
+            let whole = match best_effort {
+                true => {
+                    alike && granted_units(parts.values().flat_map(|part| &part.lines)) == told_units(told)
+                }
+                false => {
+                    let told_whole = told.iter().all(|line| line.granted == line.requested);
+                    complete && alike && told_whole && parts.values().all(granted)
+                }
+            };
+            (!whole).then(|| format!("acknowledged and not whole: {states:?} of {order:?}"))
         }
         Some(Ok(_)) => Some(format!("not the answer to a Reserve: {order:?}")),
         Some(Err(_)) => None,
         None => Some(format!("never settled: {order:?}")),
     }
+}
+
+fn granted_units<'a>(lines: impl Iterator<Item = &'a LineView>) -> i64 {
+    lines.map(|line| line.granted).sum()
+}
+
+fn told_units(lines: &[GrantedLine]) -> i64 {
+    lines.iter().map(|line| line.granted).sum()
 }

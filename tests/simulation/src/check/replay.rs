@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use holdfast_check::Floors;
-use holdfast_ledger::{Change, Ledger, LedgerOptions, OperationId, Outcome, Position, Refusal, Success};
+use holdfast_ledger::{
+    Change, Command, Ledger, LedgerOptions, OperationId, Outcome, Position, Refusal, Success,
+};
 
 use super::Checked;
 use crate::history::{Operation, Read};
@@ -17,7 +19,15 @@ pub struct Replayed {
     /// All changes, in order.
     pub changes: Vec<Change>,
     /// The outcome of each operation that took effect.
-    pub effects: HashMap<OperationId, (u64, Success)>,
+    pub effects: HashMap<Key, (u64, Success)>,
+}
+
+/// One request: an id may come with several.
+pub type Key = (OperationId, u64);
+
+/// The key of a command.
+pub(crate) fn key_of(command: &Command) -> Key {
+    (command.operation_id, command.fingerprint())
 }
 
 /// A refusal that no entry of the log gave: some state of its time must give it.
@@ -29,6 +39,7 @@ struct Refused<'a> {
 }
 
 pub(super) fn check(
+    options: &LedgerOptions,
     entries: &BTreeMap<u64, AppliedEntry>,
     operations: &[Operation],
     reads: &[Read],
@@ -36,14 +47,14 @@ pub(super) fn check(
     wrong: &mut Vec<String>,
 ) -> Replayed {
     let floors = floors(operations, reads);
-    let logged_refusals = logged_refusals(entries);
+    let logged_refusals = logged_refusals(options, entries);
     let refused = operations.iter().filter_map(|operation| match &operation.answer {
         Some((_, Err(refusal))) => Some((operation, refusal)),
         _ => None,
     });
     let mut refused: Vec<Refused<'_>> = refused
         .filter(|(operation, refusal)| {
-            let known = logged_refusals.get(&operation.command.operation_id);
+            let known = logged_refusals.get(&key_of(&operation.command));
             !known.is_some_and(|known| known.contains(refusal))
         })
         .map(|(operation, refusal)| Refused {
@@ -58,7 +69,7 @@ pub(super) fn check(
     let mut reads_left = reads_left.into_iter().peekable();
 
     let mut replayed = Replayed {
-        ledger: Ledger::new(LedgerOptions::default()),
+        ledger: Ledger::new(options.clone()),
         changes: Vec::new(),
         effects: HashMap::new(),
     };
@@ -73,7 +84,7 @@ pub(super) fn check(
         }
         refused.retain(|refused| {
             let in_its_time = index <= refused.to_index && next_index > refused.from_index;
-            let given = in_its_time && gives(&replayed.ledger, refused);
+            let given = in_its_time && gives(options, &replayed.ledger, refused);
             checked.outcomes += u64::from(given);
             !given
         });
@@ -87,7 +98,7 @@ pub(super) fn check(
                 replayed.changes.extend(done.changes);
                 let commands = applied.entry.commands.iter();
                 for (command, outcome) in commands.zip(done.outcomes) {
-                    note_effect(&mut replayed.effects, command.operation_id, index, outcome, wrong);
+                    note_effect(&mut replayed.effects, command, index, outcome, wrong);
                 }
             }
             Err(violation) => {
@@ -105,6 +116,12 @@ pub(super) fn check(
     if let Err(violation) = replayed.ledger.check() {
         wrong.push(violation.to_string());
     }
+    let mut ids: BTreeMap<OperationId, u64> = BTreeMap::new();
+    for (id, _) in replayed.effects.keys() {
+        *ids.entry(*id).or_default() += 1;
+    }
+    let reused = ids.iter().filter(|(_, effects)| **effects > 1);
+    wrong.extend(reused.map(|(id, _)| format!("two different requests with the id {id} took effect")));
     for operation in operations {
         check_operation(&replayed, operation, &floors, checked, wrong);
     }
@@ -112,8 +129,8 @@ pub(super) fn check(
 }
 
 fn note_effect(
-    effects: &mut HashMap<OperationId, (u64, Success)>,
-    id: OperationId,
+    effects: &mut HashMap<Key, (u64, Success)>,
+    command: &Command,
     index: u64,
     outcome: Outcome,
     wrong: &mut Vec<String>,
@@ -124,9 +141,10 @@ fn note_effect(
     }
     let Ok(success) = outcome else { return };
     let (_, replayed) = position_of(&success);
-    if !replayed && let Some((first, _)) = effects.insert(id, (index, success)) {
+    if !replayed && let Some((first, _)) = effects.insert(key_of(command), (index, success)) {
         wrong.push(format!(
-            "operation {id} took effect at {first} and again at {index}"
+            "operation {} took effect at {first} and again at {index}",
+            command.operation_id
         ));
     }
 }
@@ -147,25 +165,38 @@ fn position_of(success: &Success) -> (Position, bool) {
 }
 
 /// Whether the ledger refuses so at some time that a leader's clock may have shown then.
-fn gives(ledger: &Ledger, refused: &Refused<'_>) -> bool {
+fn gives(options: &LedgerOptions, ledger: &Ledger, refused: &Refused<'_>) -> bool {
     let sent_ms = EPOCH_MS + refused.operation.last_attempt_ms;
-    let times = [0, sent_ms - CLOCK_ERROR_MS, sent_ms + CLOCK_ERROR_MS];
+    let answered_ms = EPOCH_MS + refused.operation.answer.as_ref().map_or(0, |(at_ms, _)| *at_ms);
+    let mut times = vec![0, sent_ms - CLOCK_ERROR_MS, sent_ms + CLOCK_ERROR_MS];
+    // Such a refusal names the time at which it was given.
+    times.extend(match refused.refusal {
+        Refusal::OperationIdTooOld { window_start_ms, .. } => {
+            Some(window_start_ms + options.operation_window_ms)
+        }
+        Refusal::OperationIdFromFuture { latest_ms, .. } => Some(latest_ms - options.operation_lead_ms),
+        _ => None,
+    });
+    times.retain(|now_ms| *now_ms <= answered_ms + CLOCK_ERROR_MS);
     times.into_iter().any(|now_ms| {
         ledger.preview(now_ms, &refused.operation.command) == Some(Err(refused.refusal.clone()))
     })
 }
 
 /// The refusals in the log itself.
-fn logged_refusals(entries: &BTreeMap<u64, AppliedEntry>) -> HashMap<OperationId, Vec<Refusal>> {
-    let mut ledger = Ledger::new(LedgerOptions::default());
-    let mut refusals: HashMap<OperationId, Vec<Refusal>> = HashMap::new();
+fn logged_refusals(
+    options: &LedgerOptions,
+    entries: &BTreeMap<u64, AppliedEntry>,
+) -> HashMap<Key, Vec<Refusal>> {
+    let mut ledger = Ledger::new(options.clone());
+    let mut refusals: HashMap<Key, Vec<Refusal>> = HashMap::new();
     for (index, applied) in entries {
         let Ok(done) = ledger.apply(*index, &applied.entry) else {
             break;
         };
         for (command, outcome) in applied.entry.commands.iter().zip(done.outcomes) {
             if let Err(refusal) = outcome {
-                refusals.entry(command.operation_id).or_default().push(refusal);
+                refusals.entry(key_of(command)).or_default().push(refusal);
             }
         }
     }
@@ -192,7 +223,7 @@ fn check_operation(
     checked: &mut Checked,
     wrong: &mut Vec<String>,
 ) {
-    let effect = replayed.effects.get(&operation.command.operation_id);
+    let effect = replayed.effects.get(&key_of(&operation.command));
     match (&operation.answer, effect) {
         (Some((_, Ok(success))), Some((index, expected))) => {
             checked.outcomes += 1;

@@ -19,7 +19,7 @@ struct Part {
     is_short: bool,
 }
 
-/// What does not fit together in the decisions on one order, which come by shard and change.
+/// What does not fit together in the decisions on one order, which have one home and come by shard and change.
 pub(super) fn faults(order: &[Decision], ends: &Ends) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut parts: BTreeMap<u32, Part> = BTreeMap::new();
@@ -27,11 +27,6 @@ pub(super) fn faults(order: &[Decision], ends: &Ends) -> Vec<Fault> {
         parts.insert(of_shard[0].shard, part(of_shard, &mut faults));
     }
     let Some(first) = order.first() else { return faults };
-    if let Some(other) = order.iter().find(|decision| decision.home != first.home) {
-        let message = format!("its home is shard {} and shard {}", first.home, other.home);
-        faults.push((Check::TornOrder, other.shard, other.seq, message));
-        return faults;
-    }
     for prepared in parts.values().filter_map(|part| part.prepared) {
         let age_ms = age_ms(&prepared, order, ends);
         let message = format!("its units are prepared for {age_ms} ms and nobody has decided");

@@ -4,6 +4,7 @@ mod random;
 mod shop;
 mod transfers;
 
+use super::world::START_MS;
 use super::*;
 use crate::verify::{OrdersReport, Unsettled};
 use shop::{Shop, TTL_MS};
@@ -51,6 +52,45 @@ fn whole_orders_of_every_kind_of_end_are_clean_and_counted() {
             .contains("orders over several shards: 5 in 10 parts, 0 left prepared"),
         "{report}"
     );
+}
+
+/// A hold in one shard alone.
+fn hold_alone(shop: &mut Shop, shard: u32, id: [u8; 16]) {
+    shop.alone.insert((shard, id.to_vec()));
+    let held = (v1::ReservationState::Held, START_MS + TTL_MS);
+    let world = &mut shop.worlds[shard as usize];
+    world.take(ChangeKind::Reserved, id, "web", &[("SHIRT", "EAST", 3)], held);
+    world.end_entry();
+}
+
+#[test]
+fn one_id_that_two_shards_have_is_found_unless_it_is_one_order() {
+    let mut shop = Shop::new(3);
+    let id = shop.operation();
+    for shard in [0, 2] {
+        hold_alone(&mut shop, shard, id);
+    }
+    let report = shop.assert_only(Check::AmbiguousId);
+    assert_eq!(report.findings.len(), 1, "{report}");
+    assert_eq!(report.findings[0].shard, 2, "{report}");
+
+    let mut shop = Shop::new(3);
+    let order = shop.held(&[0, 1]);
+    shop.commit_everywhere(&[0, 1], order);
+    assert!(shop.verify().ok);
+    hold_alone(&mut shop, 2, order);
+    shop.assert_only(Check::AmbiguousId);
+}
+
+#[test]
+fn units_that_an_order_gave_back_make_its_id_no_second_thing() {
+    let mut shop = Shop::new(2);
+    let id = shop.order(0);
+    shop.prepare(1, id, 3);
+    shop.settle(1, id, ChangeKind::Aborted, Some(id));
+    hold_alone(&mut shop, 0, id);
+    let report = shop.verify();
+    assert!(report.ok, "{report}");
 }
 
 #[test]
@@ -226,7 +266,7 @@ fn two_homes_of_one_order_are_one_too_many() {
     let report = verifier.finish().unwrap();
     assert_eq!(
         report.counts.into_iter().collect::<Vec<_>>(),
-        [(Check::TornOrder, 1)]
+        [(Check::AmbiguousId, 1)]
     );
 }
 

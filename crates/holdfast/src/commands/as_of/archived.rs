@@ -9,7 +9,7 @@ use holdfast_client::v1;
 use super::super::changes::streams;
 use super::moment::Moment;
 use crate::context::Context;
-use crate::render;
+use crate::{clock, render};
 
 /// The subject as it stood. The cluster is asked only when the archive ends before the moment.
 pub(super) async fn read<S: Subject>(
@@ -81,11 +81,7 @@ async fn go_on<S: Subject>(
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a person's time is compared with this machine's clock"
-)]
+/// Returns this machine's time, with which a person's time is compared.
 fn wall_clock_ms() -> u64 {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since_epoch.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    clock::since_epoch().map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,6 +1,8 @@
 //! `holdfast cluster`: who is there, who leads, who comes and who goes.
 
+mod adopting;
 mod change;
+mod deciding;
 mod placement;
 mod status;
 
@@ -16,7 +18,7 @@ use crate::context::Context;
 /// Arguments of `holdfast cluster`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast cluster status\n  holdfast cluster placement\n  holdfast cluster add 4\n  holdfast cluster drain 3 --dry-run\n  holdfast cluster drain 3 --remove\n  holdfast cluster transfer-leader 0 --to 2 --admin-address 127.0.0.1:7414"
+    after_help = "Examples:\n  holdfast cluster status\n  holdfast cluster placement\n  holdfast cluster add 4\n  holdfast cluster drain 3 --dry-run\n  holdfast cluster drain 3 --remove\n  holdfast cluster transfer-leader 0 --to 2 --admin-address 127.0.0.1:7414\n  holdfast cluster adopt-rules --dry-run\n  holdfast cluster decide-entry --shard 3 --index 18204 --rule refuse"
 )]
 pub(crate) struct Args {
     /// Admin ports of nodes, as host:port, separated by commas; one is enough. `status` does not need them
@@ -49,6 +51,10 @@ enum ClusterCommand {
     Rebalance(RebalanceArgs),
     /// Hand a shard's leadership to another node
     TransferLeader(TransferArgs),
+    /// Have every shard decide by the newest rules, after all nodes are upgraded
+    AdoptRules(adopting::Args),
+    /// Refuse an entry that no replica of a shard can apply, so that the shard goes on
+    DecideEntry(deciding::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -160,6 +166,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ClusterCommand::Remove(args) => change::remove(&args.nodes, args.dry_run, &admin, context).await,
         ClusterCommand::Rebalance(args) => change::rebalance(args.how, &admin, context).await,
         ClusterCommand::TransferLeader(args) => transfer(&args, &admin, context).await,
+        ClusterCommand::AdoptRules(args) => adopting::run(&args, &admin, context).await,
+        ClusterCommand::DecideEntry(args) => deciding::run(&args, &admin, context).await,
     }
 }
 

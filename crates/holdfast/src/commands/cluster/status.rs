@@ -4,6 +4,7 @@ use futures::future::join_all;
 use holdfast_client::{Client, ClientError, v1};
 use serde_json::{Value, json};
 
+use super::deciding;
 use crate::context::Context;
 use crate::render;
 
@@ -43,6 +44,7 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<()> {
             "TERM",
             "COMMITTED",
             "CHANGES",
+            "RULES",
             "CELLS",
             "LIVE RESERVATIONS",
             "BEHIND",
@@ -50,6 +52,20 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<()> {
         ],
         &shards,
     )?;
+    for (node_id, shard, halt) in halted(&statuses) {
+        context.output.note(format!(
+            "the replica of shard {shard} on node {node_id} is {}",
+            deciding::describe(halt)
+        ));
+    }
+    for (node_id, disk) in low_disks(&statuses) {
+        context.output.note(format!(
+            "the disk of node {node_id} is {}: {} MiB left, less than {} MiB, so nothing new is taken (see cluster/runbooks/disk.md)",
+            disk.state,
+            disk.available_bytes >> 20,
+            disk.low_below_bytes >> 20
+        ));
+    }
     let leaderless = topology
         .shards
         .iter()
@@ -94,6 +110,26 @@ fn uptime(uptime_ms: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(uptime_ms / 1000)).to_string()
 }
 
+/// All halted replicas: node, shard, why.
+fn halted(statuses: &[NodeStatus]) -> Vec<(u64, u32, &v1::Halt)> {
+    let mut halted = Vec::new();
+    for (node, status) in statuses {
+        let replicas = status.iter().flat_map(|status| &status.replicas);
+        halted.extend(
+            replicas.filter_map(|replica| Some((node.node_id, replica.shard, replica.halt.as_ref()?))),
+        );
+    }
+    halted
+}
+
+/// The disks that have little space: node, how much.
+fn low_disks(statuses: &[NodeStatus]) -> Vec<(u64, &v1::DiskSpace)> {
+    let disks = statuses
+        .iter()
+        .filter_map(|(node, status)| Some((node.node_id, status.as_ref().ok()?.disk.as_ref()?)));
+    disks.filter(|(_, disk)| disk.state != "enough").collect()
+}
+
 fn shard_row(shard: &v1::Shard, statuses: &[NodeStatus]) -> Vec<String> {
     let replicas: Vec<(u64, &v1::ReplicaStatus)> = statuses
         .iter()
@@ -124,6 +160,7 @@ fn shard_row(shard: &v1::Shard, statuses: &[NodeStatus]) -> Vec<String> {
         or_dash(leader.map(|replica| replica.term)),
         or_dash(leader.map(|replica| replica.committed_index)),
         or_dash(leader.map(|replica| replica.change_seq)),
+        or_dash(leader.map(|replica| u64::from(replica.rules.max(1)))),
         or_dash(leader.map(|replica| replica.cells)),
         or_dash(leader.map(|replica| replica.live_reservations)),
         if behind.is_empty() {
@@ -188,6 +225,8 @@ fn node_status_json(status: &v1::GetNodeStatusResponse) -> Value {
                 "cells": replica.cells,
                 "live_reservations": replica.live_reservations,
                 "log_time_ms": replica.log_time_ms,
+                "rules": replica.rules.max(1),
+                "halt": replica.halt.as_ref().map(deciding::halt_json),
             })
         })
         .collect();
@@ -195,6 +234,13 @@ fn node_status_json(status: &v1::GetNodeStatusResponse) -> Value {
         "version": status.version,
         "uptime_ms": status.uptime_ms,
         "wall_clock_ms": status.wall_clock_ms,
+        "newest_rules": status.newest_rules.max(1),
+        "disk": status.disk.as_ref().map(|disk| json!({
+            "available_bytes": disk.available_bytes,
+            "low_below_bytes": disk.low_below_bytes,
+            "ballast_bytes": disk.ballast_bytes,
+            "state": disk.state,
+        })),
         "replicas": replicas,
     })
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use holdfast_node::NodeConfig;
 use holdfast_node::config::{
     ListenSection, LogFormat, LogSection, NodeSection, PeerSection, RaftSection, SecuritySection,
-    ShardsSection,
+    ShardsSection, StorageSection,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -93,6 +93,11 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
             peers: peers.clone(),
             shards: ShardsSection { count: marker.shards },
             raft: patient(),
+            // They share a disk, so one ballast would be for all of them.
+            storage: StorageSection {
+                ballast_bytes: Some(0),
+                ..StorageSection::default()
+            },
             // To try things out is what it is for, and it listens on loopback only.
             security: SecuritySection {
                 reflection: true,

@@ -129,6 +129,7 @@ async fn receive_cells(batch: BatchStream, work: Arc<Work>) -> Result<(), Failed
                 operation_id: operation_id.clone(),
                 reference: String::new(),
                 reason: "generated".to_owned(),
+                repeats: false,
             }),
             sku,
             warehouse,

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Cause, Command, OrderReply, Position, Reference, ReservationId, ReserveMode, ShardNumber, Success,
-    Verdict, Violation,
+    Cause, Command, OrderReply, Position, Reference, ReservationId, ReservationState, ReserveMode, Rules,
+    Settlement, ShardNumber, Success, Verdict, Violation,
     fault::{Fault, is_seeded},
 };
 
 use super::{
     super::{
         Ledger,
-        orders::{Decided, Order, OrderState, abort_of},
+        orders::{Decided, Order, OrderState},
         reservations::vanished,
         stock::Recording,
     },
@@ -49,7 +49,7 @@ impl Ledger {
                     unacknowledged: BTreeSet::new(),
                     cause: cause.clone(),
                 };
-                self.orders.insert(id, order, &self.options);
+                self.orders.insert(id, order, &self.options)?;
                 let part = match own {
                     Some(plan) => Some(self.execute_prepare(recording, command, plan)?),
                     None => None,
@@ -98,7 +98,7 @@ impl Ledger {
                     .update(&id, &self.options, |order| order.attempt = attempt);
                 if known.is_none() {
                     let tombstone = tombstone(attempt, recording.log_time_ms, cause);
-                    self.orders.insert(id, tombstone, &self.options);
+                    self.orders.insert(id, tombstone, &self.options)?;
                 }
                 buried(attempt, home_is_asked)
             }
@@ -186,7 +186,7 @@ impl Ledger {
                 .collect();
             order.since_ms = now_ms;
             order.cause = cause.clone();
-            abort_of(order.attempt, cause.clone())
+            Settlement::abort(order.attempt, cause.clone()).of_order(order.fingerprint)
         };
         let settlement = self
             .orders
@@ -199,9 +199,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Aborts up to `budget` orders that nobody decided in time, and ends those whose hold is over.
+    /// Aborts orders that nobody decided in time, and ends those whose hold is over, until they have made `budget` changes; the last of
+    /// them may make more. By the first rules: until there were `budget` of them.
     pub(crate) fn end_orders(&mut self, recording: &mut Recording, budget: usize) -> Result<(), Violation> {
-        for _ in 0..budget {
+        let mut spent = 0;
+        while spent < budget {
+            let changes_before = recording.changes.len();
             let id = match self.orders.first_end() {
                 Some((at, id)) if at <= recording.log_time_ms => id,
                 _ => return Ok(()),
@@ -215,18 +218,29 @@ impl Ledger {
                 }
                 OrderState::Undecided | OrderState::Aborted => self.abort_order(recording, id, &cause)?,
             }
+            spent += match self.rules {
+                Rules::First => 1,
+                Rules::Second => (recording.changes.len() - changes_before).max(1),
+            };
         }
         Ok(())
     }
 
     /// Forgets up to `budget` closed orders, but none whose own units are still remembered here.
-    pub(crate) fn forget_orders(&mut self, budget: usize) {
+    pub(crate) fn forget_orders(&mut self, budget: usize) -> Result<(), Violation> {
         for _ in 0..budget {
             let id = match self.orders.first_closed() {
                 Some((at, id)) if at <= self.log_time_ms => id,
-                _ => return,
+                _ => return Ok(()),
             };
-            if self.reservations.contains(&id) && !is_seeded(Fault::ForgetsTooEarly) {
+            let has_units = match self.has_second_rules() {
+                true => self.decides_its_part(&id),
+                false => self.reservations.contains(&id),
+            };
+            if has_units && self.has_second_rules() {
+                self.close_empty(&id)?;
+            }
+            if has_units && !is_seeded(Fault::ForgetsTooEarly) {
                 let now_ms = self.log_time_ms;
                 self.orders
                     .update(&id, &self.options, |order| order.since_ms = now_ms);
@@ -234,6 +248,19 @@ impl Ledger {
                 self.orders.remove(&id, &self.options);
             }
         }
+        Ok(())
+    }
+
+    /// Closes a committed part without units. By the first rules it stayed open for ever.
+    fn close_empty(&mut self, id: &ReservationId) -> Result<(), Violation> {
+        let now_ms = self.log_time_ms;
+        self.reservations.update(id, &self.options, |reservation| {
+            if reservation.is_live() && reservation.parts().next().is_none() {
+                reservation.state = ReservationState::Cancelled;
+                reservation.closed_at_ms = now_ms.max(1);
+            }
+            Ok(())
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{DueInquiry, DueSettlement, OrderView, OrderWork, ReservationId};
 
-use super::super::{Ledger, orders::OrderState};
+use super::super::{Ledger, orders::OrderState, participant::OrderLink, reservation::Reservation};
 
 impl Ledger {
     pub(crate) fn order_view(&self, id: &ReservationId) -> Option<OrderView> {
@@ -10,7 +10,9 @@ impl Ledger {
             .reservations
             .get(id)
             .and_then(|reservation| reservation.order);
-        match (self.orders.get(id), link) {
+        // What is under the id here may be no part of the order that is decided here under the id.
+        let decided_here = |link: &OrderLink| self.orders.get(id).filter(|order| order.has_part(link));
+        match (link.as_ref().and_then(decided_here), link) {
             (Some(order), link) => Some(OrderView {
                 incarnation: link.map_or(0, |link| link.incarnation),
                 home: order.home,
@@ -30,31 +32,31 @@ impl Ledger {
         }
     }
 
-    /// What has to be told and asked, up to `limit` of each.
+    /// What has to be told and asked: up to `limit` settlements for each participant, and up to `limit` inquiries for each home.
     pub(crate) fn order_work(&self, limit: usize) -> OrderWork {
-        let settle = self.orders.unsettled().flat_map(|(id, order)| {
-            order.unacknowledged.iter().filter_map(|shard| {
-                Some(DueSettlement {
-                    reservation_id: *id,
-                    shard: *shard,
-                    settlement: order.settlement(*shard)?,
-                })
+        let settle = self.orders.unsettled(limit).filter_map(|(shard, id, order)| {
+            Some(DueSettlement {
+                reservation_id: *id,
+                shard,
+                settlement: order.settlement(shard)?,
             })
         });
-        let inquire = self.reservations.prepared().filter_map(|(id, reservation)| {
+        let inquiry = |(id, reservation): (&ReservationId, Reservation)| {
             let link = reservation.order.as_ref()?;
             // The home's own units are settled with the decision.
-            self.orders.get(id).is_none().then_some(DueInquiry {
+            (!self.decides_its_part(id)).then_some(DueInquiry {
                 reservation_id: *id,
                 home: link.home,
                 attempt: link.attempt,
                 incarnation: link.incarnation,
                 prepared_at_ms: reservation.created_at_ms,
             })
-        });
+        };
+        let by_home = self.reservations.prepared();
+        let inquire = by_home.flat_map(|of_home| of_home.filter_map(inquiry).take(limit));
         OrderWork {
-            settle: settle.take(limit).collect(),
-            inquire: inquire.take(limit).collect(),
+            settle: settle.collect(),
+            inquire: inquire.collect(),
         }
     }
 }

@@ -3,9 +3,13 @@
 mod backorder;
 mod deficit;
 mod edges;
+mod forgetting;
 mod orders;
 mod recorded;
 mod reserving;
+mod rules;
+mod sealing;
+mod sizes;
 mod sourcing;
 mod time;
 mod transferring;
@@ -70,6 +74,13 @@ impl Story {
             next_id: 0,
             entries: Vec::new(),
         }
+    }
+
+    /// A story whose first entry adopts these rules.
+    pub(crate) fn by(rules: Rules) -> Self {
+        let mut story = Self::new();
+        story.act(Action::AdoptRules { rules }).unwrap();
+        story
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

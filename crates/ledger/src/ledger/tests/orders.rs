@@ -1,6 +1,7 @@
 //! Orders over several shards, with messages that arrive, get lost and come twice.
 
 mod crashes;
+mod ids;
 mod transfers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,6 +9,42 @@ use std::collections::{BTreeMap, VecDeque};
 use super::*;
 
 const TTL_MS: u64 = 60_000;
+
+#[test]
+fn a_refused_order_is_sealed_at_its_home_and_one_that_is_held_is_not() {
+    let mut shards = Shards::stocked(2, 10);
+    for story in &mut shards.stories {
+        let rules = Rules::Second;
+        story.act(Action::AdoptRules { rules }).unwrap();
+    }
+    let principal = || Principal::new("holdfast").unwrap();
+    let held = shards.order(&["0-a", "1-a"], 4, ReserveMode::AllOrNothing);
+    assert!(matches!(shards.run(&held), End::Outcome(Ok(_))));
+    shards.resolve();
+    for story in &mut shards.stories {
+        let refused = story.send(&Command::seal(held.operation_id, principal()));
+        assert_eq!(refused, Err(Refusal::OperationIdReused));
+        assert!(story.view(held.operation_id).is_some(), "the units stay");
+    }
+    let refused = shards.order(&["0-a", "1-a"], 7, ReserveMode::AllOrNothing);
+    assert!(matches!(
+        shards.run(&refused),
+        End::Outcome(Err(Refusal::InsufficientStock(_)))
+    ));
+    for story in &mut shards.stories {
+        story
+            .send(&Command::seal(refused.operation_id, principal()))
+            .unwrap();
+        story.receive("more", "w", 1).unwrap();
+    }
+    shards.resolve();
+    for (shard, name) in [(0, "0-a"), (1, "1-a")] {
+        shards.stories[shard].receive(name, "w", 100).unwrap();
+    }
+    let late = shards.run(&refused);
+    assert!(!matches!(late, End::Outcome(Ok(_))), "{late:?}");
+    assert_eq!(shards.stories[0].cell("0-a", "w").held, 4);
+}
 
 /// Some shards, and the messages between them. A SKU's shard is the digit in front of its name.
 struct Shards {
@@ -22,7 +59,7 @@ fn shard_of(sku: &Sku) -> ShardNumber {
 impl Shards {
     fn new(count: usize) -> Self {
         Self {
-            stories: (0..count).map(|_| Story::new()).collect(),
+            stories: (0..count).map(|_| Story::by(Rules::Second)).collect(),
             next_id: 1_000_000,
         }
     }
@@ -115,8 +152,8 @@ impl Shards {
                     } = answer
                     {
                         busy = true;
-                        self.step(shard as u32, due.reservation_id, OrderStep::Settle(settlement))
-                            .unwrap();
+                        let settle = OrderStep::Settle(settlement.about(due.incarnation));
+                        self.step(shard as u32, due.reservation_id, settle).unwrap();
                     }
                 }
             }
@@ -268,6 +305,105 @@ fn best_effort_takes_what_there_is_in_every_shard() {
         .unwrap();
     shards.resolve();
     assert_eq!(shards.units(), [(0, 10, 0), (0, 7, 3), (5, 0, 5)]);
+}
+
+#[test]
+fn a_best_effort_order_whose_home_got_nothing_closes_when_the_rest_has_shipped() {
+    let mut shards = Shards::stocked(2, 10);
+    shards.stories[0].hold("0-a", 10);
+    let order = shards.order(&["0-a", "1-a"], 5, ReserveMode::BestEffort);
+    let reservation_id = order.operation_id;
+    assert_eq!(granted(&shards.run(&order)), [(0, 0), (1, 5)]);
+    shards.act(0, Action::Commit { reservation_id }).unwrap();
+    shards.resolve();
+    let live = |shards: &Shards| shards.stories[0].ledger.live_reservation_count();
+    assert_eq!(live(&shards), 1, "the hold that took everything");
+    let cancel = Action::Cancel {
+        reservation_id,
+        lines: Vec::new(),
+    };
+    let nothing = shards.act(0, Action::OfPart(Box::new(cancel)));
+    let state = ReservationState::Cancelled;
+    assert_eq!(nothing, Err(Refusal::WrongState { state }), "nothing to cancel");
+    let again = shards.act(0, Action::Commit { reservation_id });
+    let state = ReservationState::Committed;
+    assert_eq!(again, Err(Refusal::WrongState { state }));
+    let ship = Action::Ship {
+        reservation_id,
+        lines: Vec::new(),
+    };
+    shards.act(1, Action::OfPart(Box::new(ship))).unwrap();
+    let options = LedgerOptions::default();
+    for _ in 0..3 {
+        shards.wait(options.shipped_retention_ms + 1);
+    }
+    assert_eq!(shards.states(reservation_id), BTreeMap::new(), "all is forgotten");
+    assert!(
+        shards
+            .stories
+            .iter()
+            .all(|story| story.ledger.orders.get(&reservation_id).is_none())
+    );
+}
+
+#[test]
+fn a_part_without_units_that_the_first_rules_left_open_is_closed_by_the_second() {
+    let mut shards = Shards::stocked(2, 10);
+    for story in &mut shards.stories {
+        *story = Story::new();
+    }
+    for shard in 0..2 {
+        shards.stories[shard]
+            .receive(&format!("{shard}-a"), "w", 10)
+            .unwrap();
+    }
+    let taken = shards.stories[0].hold("0-a", 10);
+    let order = shards.order(&["0-a", "1-a"], 5, ReserveMode::BestEffort);
+    let reservation_id = order.operation_id;
+    granted(&shards.run(&order));
+    shards.act(0, Action::Commit { reservation_id }).unwrap();
+    shards
+        .act(
+            0,
+            Action::Release {
+                reservation_id: taken,
+            },
+        )
+        .unwrap();
+    shards.resolve();
+    let live = |shards: &Shards| shards.stories[0].ledger.live_reservation_count();
+    assert_eq!(live(&shards), 1, "nothing will ever close it");
+    let rules = Rules::Second;
+    shards.act(0, Action::AdoptRules { rules }).unwrap();
+    for _ in 0..3 {
+        shards.wait(LedgerOptions::default().shipped_retention_ms + 2);
+    }
+    assert_eq!(live(&shards), 0);
+    assert!(shards.stories[0].ledger.orders.get(&reservation_id).is_none());
+}
+
+#[test]
+fn one_silent_shard_keeps_no_other_from_being_told_or_asked() {
+    let mut shards = Shards::stocked(3, 1_000);
+    for _ in 0..20 {
+        let order = shards.order(&["0-a", "1-a"], 1, ALL);
+        granted(&shards.run(&order));
+    }
+    let last = shards.order(&["0-a", "2-a"], 1, ALL);
+    granted(&shards.run(&last));
+    let told = shards.stories[0].ledger.order_work(5).settle;
+    let to = |shard| told.iter().filter(|due| due.shard == shard).count();
+    assert_eq!((to(1), to(2)), (5, 1));
+    // And as a participant, about units whose homes have not decided.
+    for home in ["1-a"; 20].into_iter().chain(["2-a"]) {
+        let order = shards.order(&[home, "0-a"], 1, ALL);
+        let mut coordinator = Coordinator::new(order, shard_of).unwrap().unwrap();
+        let prepare = coordinator.start().remove(1);
+        shards.deliver(&prepare).unwrap();
+    }
+    let asked = shards.stories[0].ledger.order_work(5).inquire;
+    let of = |home| asked.iter().filter(|due| due.home == home).count();
+    assert_eq!((of(1), of(2)), (5, 1));
 }
 
 #[test]

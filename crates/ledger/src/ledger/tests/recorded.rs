@@ -20,6 +20,9 @@ use super::*;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/tests/recorded.bin");
 
+/// The histories of the first release, by the first rules. Never written again.
+const FIRST_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/tests/recorded_first.bin");
+
 /// A longer history shows nothing that shorter ones do not.
 const MAX_BYTES: usize = 4_096;
 
@@ -85,7 +88,13 @@ fn is_recording() -> bool {
 fn recorded() -> Vec<History> {
     match is_recording() {
         true => Vec::new(),
-        false => postcard::from_bytes(&std::fs::read(FILE).unwrap()).unwrap(),
+        false => {
+            let read =
+                |file| -> Vec<History> { postcard::from_bytes(&std::fs::read(file).unwrap()).unwrap() };
+            let mut all = read(FIRST_FILE);
+            all.extend(read(FILE));
+            all
+        }
     }
 }
 
@@ -117,10 +126,12 @@ fn name(action: &Action) -> &'static str {
         Action::CloseTransfer { .. } => "CloseTransfer",
         Action::ExpectSupply { .. } => "ExpectSupply",
         Action::Dispatch { .. } => "Dispatch",
+        Action::AdoptRules { .. } => "AdoptRules",
+        Action::Seal => "Seal",
     }
 }
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 27] = [
     "Reserve",
     "Extend",
     "Commit",
@@ -146,6 +157,8 @@ const NAMES: [&str; 25] = [
     "CloseTransfer",
     "ExpectSupply",
     "Dispatch",
+    "AdoptRules",
+    "Seal",
 ];
 
 #[test]

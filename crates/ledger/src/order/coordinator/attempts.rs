@@ -1,12 +1,11 @@
 //! From one attempt to the next.
 
-use super::{Coordinator, MAX_ROUNDS, Phase, Progress, Refused, Sent};
+use super::{Coordinator, Decision, MAX_ROUNDS, Phase, Progress, Refused, Sent, Verdict};
 use crate::{
     Refusal, ReserveMode, ShardNumber,
     change::Cause,
     fault::{Fault, is_seeded},
-    ledger::abort_of,
-    order::OrderStep,
+    order::{OrderStep, Settlement},
 };
 
 impl Coordinator {
@@ -39,6 +38,53 @@ impl Coordinator {
         self.settle_abort(others)
     }
 
+    /// The attempt cannot be held.
+    pub(super) fn abandon(&mut self) -> Progress {
+        let by_home = self.refused.get(&self.home);
+        if matches!(by_home, Some(Refused::By(Refusal::OperationIdReused))) {
+            self.disown()
+        } else {
+            self.decide(Decision::Abort)
+        }
+    }
+
+    /// The home has the id for another request, which an abort sent there could hit. It is asked about each part that was
+    /// prepared, as the participant would ask, and says that it is void.
+    fn disown(&mut self) -> Progress {
+        self.pending.clear();
+        if self.prepared.is_empty() {
+            return self.refuse();
+        }
+        self.phase = Phase::GivingBack;
+        let parts: Vec<(ShardNumber, u32, u64)> = self
+            .prepared
+            .iter()
+            .map(|(shard, part)| (*shard, part.attempt, part.incarnation))
+            .collect();
+        let mut send = Vec::with_capacity(parts.len());
+        for (shard, attempt, incarnation) in parts {
+            let inquire = OrderStep::Inquire {
+                shard,
+                attempt,
+                incarnation,
+            };
+            send.push(self.send(self.home, Sent::Inquire(shard), inquire));
+        }
+        Progress::send(send)
+    }
+
+    /// The home has said what becomes of a part that it does not own.
+    pub(super) fn disowned(&mut self, shard: ShardNumber, settlement: Settlement) -> Progress {
+        match self.prepared.get(&shard) {
+            Some(part) if settlement.verdict == Verdict::Aborted => {
+                let about = settlement.about(part.incarnation);
+                let settle = OrderStep::Settle(about.of_order(self.terms.fingerprint));
+                Progress::send(vec![self.send(shard, Sent::Settle, settle)])
+            }
+            _ => self.cleared(),
+        }
+    }
+
     /// Has participants give back what an aborted attempt took, so that the next one finds it.
     pub(super) fn clear(&mut self, attempt: u32) -> Progress {
         if self.rounds >= MAX_ROUNDS {
@@ -52,7 +98,8 @@ impl Coordinator {
     }
 
     fn settle_abort(&mut self, shards: Vec<ShardNumber>) -> Progress {
-        let settlement = abort_of(self.attempt, Cause::of(&self.request));
+        let abort = Settlement::abort(self.attempt, Cause::of(&self.request));
+        let settlement = abort.of_order(self.terms.fingerprint);
         let mut send = Vec::with_capacity(shards.len());
         for shard in shards {
             send.push(self.send(shard, Sent::Settle, OrderStep::Settle(settlement.clone())));

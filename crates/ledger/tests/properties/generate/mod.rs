@@ -5,7 +5,7 @@ mod writer;
 use holdfast_ledger::*;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-pub(crate) use writer::Writer;
+pub(crate) use writer::{Writer, id_at};
 
 /// Short times, so that a log of a minute sees everything expire and be forgotten.
 pub(crate) fn options() -> LedgerOptions {
@@ -27,8 +27,21 @@ pub(crate) enum Draft {
         reason: &'static str,
         action: DraftAction,
     },
-    /// An earlier command again, counted from the last; with another reference if `changed`.
-    Again { back: usize, changed: bool },
+    /// An earlier command again, counted from the last, with the same id.
+    Again { back: usize, changed: Changed },
+}
+
+/// The part of a repeated command that is not as it was the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// Every part is: it is a retry.
+    Nothing,
+    Reference,
+    Quantity,
+    /// Its lines come in the opposite order.
+    LineOrder,
+    /// It asks for something else altogether.
+    Kind,
 }
 
 #[derive(Debug, Clone)]
@@ -297,7 +310,17 @@ fn draft() -> impl Strategy<Value = Draft> {
     prop_oneof![
         9 => (offset, reason, action)
             .prop_map(|(id_offset_ms, reason, action)| Draft::New { id_offset_ms, reason, action }),
-        1 => (0..30_usize, proptest::bool::weighted(0.3)).prop_map(|(back, changed)| Draft::Again { back, changed }),
+        1 => (0..30_usize, changed()).prop_map(|(back, changed)| Draft::Again { back, changed }),
+    ]
+}
+
+fn changed() -> impl Strategy<Value = Changed> {
+    prop_oneof![
+        4 => Just(Changed::Nothing),
+        1 => Just(Changed::Reference),
+        1 => Just(Changed::Quantity),
+        2 => Just(Changed::LineOrder),
+        2 => Just(Changed::Kind),
     ]
 }
 
@@ -306,6 +329,17 @@ pub(crate) fn log(entries: usize) -> impl Strategy<Value = Vec<DraftEntry>> {
     let later = prop_oneof![16 => 0..400_i64, 3 => 400..4_000_i64, 1 => -500..0_i64, 1 => 9_000..30_000_i64];
     let entry = (later, vec(draft(), 0..7)).prop_map(|(later_ms, drafts)| DraftEntry { later_ms, drafts });
     (deliveries(), vec(entry, 1..entries)).prop_map(|(first, rest)| [vec![first], rest].concat())
+}
+
+/// A log whose entries hold up to `commands` commands, as those of a busy leader do.
+pub(crate) fn log_of_large_entries(
+    entries: usize,
+    commands: usize,
+) -> impl Strategy<Value = Vec<DraftEntry>> {
+    let later = prop_oneof![4 => 0..2_000_i64, 1 => 9_000..30_000_i64];
+    let entry = (later, vec(draft(), commands / 2..commands));
+    let entry = entry.prop_map(|(later_ms, drafts)| DraftEntry { later_ms, drafts });
+    (vec(deliveries(), 4), vec(entry, 1..entries)).prop_map(|(first, rest)| [first, rest].concat())
 }
 
 /// Something to sell, in two warehouses of each SKU; in one of them some of it is for one storefront. Some may be sold before

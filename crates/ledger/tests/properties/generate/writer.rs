@@ -2,7 +2,7 @@
 
 use holdfast_ledger::*;
 
-use super::{Draft, DraftAction, DraftEntry, START_MS, ToTransfer, Transition};
+use super::{Changed, Draft, DraftAction, DraftEntry, SKUS, START_MS, ToTransfer, Transition, WAREHOUSES};
 
 /// Turns drafts into entries, knowing what was sent before.
 pub(crate) struct Writer {
@@ -29,6 +29,49 @@ pub(crate) fn id_at(time_ms: u64, number: u64) -> OperationId {
 /// Some element counted from the last.
 fn back<T: Clone>(list: &[T], back: usize) -> Option<T> {
     list.iter().rev().nth(back % list.len().max(1)).cloned()
+}
+
+/// Makes a command differ from its first time, where it has such a part.
+fn change(command: &mut Command, changed: Changed) {
+    match (changed, &mut command.action) {
+        (Changed::Nothing, _) => {}
+        (Changed::Reference, _) => command.reference = Reference::new("another").unwrap(),
+        (Changed::Quantity, Action::Reserve { lines, .. }) => lines[0].quantity += 1,
+        (Changed::Quantity, Action::Receive { quantity, .. } | Action::ExpectSupply { quantity, .. }) => {
+            *quantity += 1;
+        }
+        (Changed::Quantity, Action::Extend { ttl_ms, .. }) => *ttl_ms += 1,
+        (Changed::LineOrder, Action::Reserve { lines, .. }) => lines.reverse(),
+        (Changed::LineOrder, Action::TransferOut { lines, .. } | Action::TransferIn { lines, .. }) => {
+            lines.reverse();
+        }
+        (Changed::LineOrder, Action::Ship { lines, .. } | Action::Cancel { lines, .. }) => lines.reverse(),
+        (Changed::Kind, action @ Action::Reserve { .. }) => {
+            *action = Action::TransferOut {
+                lines: vec![TransferLine {
+                    sku: Sku::new(SKUS[0]).unwrap(),
+                    quantity: 1,
+                }],
+                from: WarehouseId::new(WAREHOUSES[0]).unwrap(),
+                to: WarehouseId::new(WAREHOUSES[1]).unwrap(),
+                expected_at_ms: START_MS,
+            };
+        }
+        (Changed::Kind, action) => {
+            *action = Action::Reserve {
+                storefront: StorefrontId::new("web").unwrap(),
+                lines: vec![ReserveLine {
+                    sku: Sku::new(SKUS[0]).unwrap(),
+                    quantity: 1,
+                    source: Source::Any,
+                }],
+                ttl_ms: 5_000,
+                mode: ReserveMode::AllOrNothing,
+                sourcing: Sourcing::AsGiven,
+            };
+        }
+        (Changed::Quantity | Changed::LineOrder, _) => {}
+    }
 }
 
 impl Writer {
@@ -120,9 +163,7 @@ impl Writer {
         let command = match draft {
             Draft::Again { back: steps, changed } if !self.commands.is_empty() => {
                 let mut command = back(&self.commands, *steps).unwrap();
-                if *changed {
-                    command.reference = Reference::new("another").unwrap();
-                }
+                change(&mut command, *changed);
                 command
             }
             Draft::Again { .. } => self.write(

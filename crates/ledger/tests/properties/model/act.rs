@@ -19,8 +19,12 @@ impl Model {
             cell,
         };
         match &command.action {
-            // Orders over several shards have a model of their own.
-            Action::Order(_) | Action::OfPart(_) | Action::Dispatch { .. } => invalid(),
+            // Orders over several shards have a model of their own, and no generated log adopts rules.
+            Action::Order(_)
+            | Action::OfPart(_)
+            | Action::Dispatch { .. }
+            | Action::AdoptRules { .. }
+            | Action::Seal => invalid(),
             Action::Reserve {
                 storefront,
                 lines,

@@ -144,6 +144,41 @@ fn a_node_with_another_disk_gets_other_replicas_wherever_it_had_some() {
 }
 
 #[test]
+fn what_an_earlier_disk_had_does_not_run_on_another_one_while_its_shard_moves_away() {
+    let mut directory = three();
+    directory
+        .execute(DirectoryCommand::Admit(newcomer(4, "")))
+        .unwrap();
+    let shards = 0..directory.placements.len() as u32;
+    for shard in shards.clone() {
+        let nodes = BTreeSet::from([1, 2, 4]);
+        directory
+            .execute(DirectoryCommand::Place { shard, nodes })
+            .unwrap();
+    }
+    for shard in shards.clone() {
+        assert_eq!(directory.runs(shard, 3), Some(ReplicaId::founder(3)));
+        assert!(directory.runs(shard, 4).is_some());
+    }
+    // A voter that forgot what it confirmed must not vote.
+    for node_id in [3, 4] {
+        let disk_id = [99; 16];
+        directory
+            .execute(DirectoryCommand::ReplaceDisk { node_id, disk_id })
+            .unwrap();
+    }
+    for shard in shards {
+        assert_eq!(directory.runs(shard, 3), None);
+        let placement = &directory.placements[shard as usize];
+        assert!(placement.former.contains(&ReplicaId::founder(3)), "{placement:?}");
+        // Who is to have the shard gets another replica instead.
+        let coming = directory.runs(shard, 4).unwrap();
+        assert!(placement.replicas.contains(&coming), "{placement:?}");
+        assert!(coming.generation > directory.members[&4].generation);
+    }
+}
+
+#[test]
 fn a_node_is_forgotten_only_without_replicas() {
     let mut directory = three();
     let refused = directory.execute(DirectoryCommand::Remove { node_id: 3 });

@@ -61,7 +61,7 @@ async fn who_sends_more_than_its_limit_is_told_how_long_to_wait() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_beyond_the_limit_are_closed_and_places_come_free_again() {
     use tokio::io::AsyncReadExt as _;
-    let cluster = TestCluster::start_with(1, |config| config.limits.connections = 2).await;
+    let cluster = TestCluster::start_with(1, |config| config.limits.connections = Some(2)).await;
     let address = cluster.node(0).client_address();
     let connect = || async { tokio::net::TcpStream::connect(address).await.unwrap() };
     let (first, _second) = (connect().await, connect().await);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::segment;
-use super::{Log, LogError, ignore, open, options, read_all, records};
+use super::super::{mark, segment};
+use super::{Log, LogError, ignore, open, options, read_all, records, told};
 use crate::FaultDisk;
 
 /// A closed log of two groups in one segment.
@@ -98,6 +98,60 @@ fn long_log() -> (FaultDisk, u64) {
     (disk.crash(), 100)
 }
 
+/// A log whose last batch was acknowledged before the process was killed.
+fn killed_log() -> FaultDisk {
+    let disk = FaultDisk::new(1);
+    let (log, _) = open(&disk);
+    log.append(1, records(0..3, 100), ignore()).unwrap();
+    log.drain();
+    let (synced, result) = told();
+    log.append(1, records(3..6, 100), synced).unwrap();
+    log.save_vote(2, Bytes::from_static(b"vote"), ignore()).unwrap();
+    log.drain();
+    assert!(matches!(*result.lock(), Some(Ok(()))));
+    disk
+}
+
+#[test]
+fn a_flipped_bit_in_the_last_acknowledged_batch_is_damage_and_no_torn_tail() {
+    let disk = killed_log();
+    let path = segment::path(1);
+    let original = disk.content(&path).unwrap();
+    let intact = opened(&disk.duplicate()).unwrap();
+    assert_eq!(read_all(&intact, 1), records(0..6, 100));
+    for offset in 4096..end_of_records(&original) {
+        let disk = disk.duplicate();
+        assert!(disk.flip_bit(&path, offset as u64, 3));
+        match opened(&disk) {
+            Err(LogError::Corrupt { file, offset: at, .. }) => {
+                assert_eq!(file, path);
+                assert!(at as usize <= offset);
+            }
+            other => panic!("byte {offset}: {:?}", other.map(|log| read_all(&log, 1))),
+        }
+    }
+}
+
+#[test]
+fn an_acknowledged_tail_that_is_gone_is_damage() {
+    let disk = killed_log();
+    let path = segment::path(1);
+    let mut content = disk.content(&path).unwrap();
+    content[4096..].fill(0);
+    disk.set_content(&path, content);
+    assert!(matches!(opened(&disk), Err(LogError::Corrupt { .. })));
+    crate::Disk::remove(&disk, &path).unwrap();
+    assert!(matches!(opened(&disk), Err(LogError::Corrupt { .. })));
+}
+
+#[test]
+fn a_log_without_marks_is_read_as_before() {
+    let disk = killed_log();
+    crate::Disk::remove(&disk, &mark::path()).unwrap();
+    assert_eq!(read_all(&opened(&disk).unwrap(), 1), records(0..6, 100));
+    assert!(disk.content(&mark::path()).is_some());
+}
+
 #[test]
 fn a_flipped_bit_in_an_older_segment_is_an_error_that_names_it() {
     let (disk, _) = long_log();
@@ -168,8 +222,11 @@ fn a_torn_tail_is_cut_and_told() {
     log.drain();
     let path = segment::path(1);
     let before = disk.content(&path).unwrap();
+    let mark_before = disk.content(&mark::path()).unwrap();
     log.append(1, records(3..6, 100), ignore()).unwrap();
     log.drain();
+    // As if the power had gone during the sync of these.
+    disk.set_content(&mark::path(), mark_before);
     let mut content = disk.content(&path).unwrap();
     let end = end_of_records(&content);
     // The first of the three unsynced records lost a sector, the last one is whole.

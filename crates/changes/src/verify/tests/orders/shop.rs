@@ -13,6 +13,8 @@ pub(super) const TTL_MS: u64 = 60_000;
 pub(super) struct Shop {
     pub(super) worlds: Vec<World>,
     pub(super) homes: BTreeMap<[u8; 16], u32>,
+    /// Holds of one shard, which are no part of an order with their id.
+    pub(super) alone: BTreeSet<(u32, Vec<u8>)>,
     operations: u64,
 }
 
@@ -27,6 +29,7 @@ impl Shop {
         Self {
             worlds: worlds.collect(),
             homes: BTreeMap::new(),
+            alone: BTreeSet::new(),
             operations: 0,
         }
     }
@@ -123,6 +126,7 @@ impl Shop {
         for effect in history
             .iter_mut()
             .filter_map(|change| change.reservation.as_mut())
+            .filter(|effect| !self.alone.contains(&(shard, effect.reservation_id.to_vec())))
         {
             effect.home = self.homes.get(effect.reservation_id.as_ref()).copied();
         }

@@ -170,6 +170,7 @@ fn operation(id: Uuid, reason: &str) -> Option<v1::Operation> {
         operation_id: id_bytes(id),
         reference: String::new(),
         reason: reason.to_owned(),
+        repeats: false,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use holdfast_client::{Client, v1};
@@ -23,6 +23,7 @@ use super::run::Run;
 use super::state::{Options, State};
 use super::summary::Account;
 use super::target::{Cluster, Target};
+use crate::clock;
 use crate::context::Context;
 use crate::failure::Usage;
 use crate::output::Output;
@@ -280,14 +281,9 @@ fn check_whole(topology: &v1::GetTopologyResponse) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an import's epoch is the caller's time, as in every operation id"
-)]
+/// Returns the caller's time, as in every operation id: an import's epoch.
 fn now_ms() -> anyhow::Result<u64> {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .context("this machine's clock is before 1970")?;
+    let since = clock::since_epoch().context("this machine's clock is before 1970")?;
     Ok(u64::try_from(since.as_millis())?)
 }
 

@@ -54,6 +54,7 @@ impl Requests<'_> {
             operation_id: self.source.operation_id(self.epoch_ms, document),
             reference: reference.to_owned(),
             reason,
+            repeats: false,
         })
     }
 

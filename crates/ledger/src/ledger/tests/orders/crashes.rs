@@ -66,7 +66,7 @@ fn a_decision_to_hold_that_comes_after_the_abort_holds_nothing() {
     let (mut shards, order, _, decide) = prepared();
     shards.stories[0].wait(LedgerOptions::default().order_decision_ms);
     let late = shards.deliver(&decide).unwrap();
-    let aborted = OrderReply::Decided(Standing::Aborted { attempt: 1 });
+    let aborted = OrderReply::DecidedBefore(Standing::Aborted { attempt: 1 });
     assert!(matches!(late, Success::Order { reply, .. } if reply == aborted));
     shards.resolve();
     assert_eq!(shards.units(), NOTHING_TAKEN);

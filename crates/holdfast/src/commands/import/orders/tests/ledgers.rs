@@ -331,7 +331,8 @@ impl Inner {
                 if let OrderReply::Answered(Some(settlement)) =
                     self.step(due.home, due.reservation_id, inquiry)
                 {
-                    self.step(shard, due.reservation_id, OrderStep::Settle(settlement));
+                    let settle = OrderStep::Settle(settlement.about(due.incarnation));
+                    self.step(shard, due.reservation_id, settle);
                 }
             }
         }

@@ -1,0 +1,31 @@
+//! `holdfast debug`: what helps to find out what is wrong.
+
+mod archive;
+mod bundle;
+mod gather;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+
+/// Arguments of `holdfast debug`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  holdfast debug bundle --config /etc/holdfast/node.toml --output holdfast-1.tar.gz"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: DebugCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DebugCommand {
+    /// Put what is known of a node into one file, for whoever looks for a fault
+    Bundle(bundle::Args),
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    match args.command {
+        DebugCommand::Bundle(args) => bundle::run(args, context).await,
+    }
+}

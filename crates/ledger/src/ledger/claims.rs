@@ -1,0 +1,99 @@
+//! Whose an id is in this shard.
+//!
+//! Callers choose ids and may send several requests under one: the lines in another order, another order over some of the same
+//! shards, another kind of command. By the second rules the first request that a shard hears of by name has the id there, and
+//! every other one is refused with [`Refusal::OperationIdReused`] and changes nothing. An order is named by its id, its home and
+//! its fingerprint together; a step that only has the id never counts for another order's units.
+//!
+//! By the first rules an order's step could take the place of another order's units. Ledgers still decide so until their log
+//! adopts the second rules.
+
+use crate::{
+    OperationId, PreparedPart, Refusal, ReservationId, Rules, ShardNumber,
+    fault::{Fault, is_seeded},
+};
+
+use super::{Ledger, orders::Order, participant::OrderLink, reservation::Reservation};
+
+impl Order {
+    /// Is nothing known of it but that an attempt was aborted?
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.fingerprint == 0
+    }
+
+    /// Are these units of this order?
+    pub(crate) fn has_part(&self, link: &OrderLink) -> bool {
+        (self.home, self.fingerprint) == (link.home, link.fingerprint)
+    }
+}
+
+impl Ledger {
+    /// Does the ledger decide by the second rules?
+    pub(crate) fn has_second_rules(&self) -> bool {
+        self.rules >= Rules::Second
+    }
+
+    /// Refuses a Begin or Prepare when its id is another request's here.
+    pub(crate) fn check_claim(
+        &self,
+        id: &ReservationId,
+        home: ShardNumber,
+        fingerprint: u64,
+    ) -> Result<(), Refusal> {
+        if self.operations.is_sealed(id) {
+            return Err(Refusal::OperationSealed);
+        }
+        let reservation = self.reservations.get(id);
+        let by_another_order = self.orders.get(id).is_some_and(|order| {
+            !order.is_tombstone() && (order.home, order.fingerprint) != (home, fingerprint)
+        });
+        let by_other_units = reservation.as_ref().is_some_and(|reservation| {
+            let same = |link: &OrderLink| (link.home, link.fingerprint) == (home, fingerprint);
+            !reservation.order.as_ref().is_some_and(same)
+        });
+        let by_a_transfer = reservation.is_none() && self.transfers.get(id).is_some();
+        if by_another_order || by_other_units || by_a_transfer || self.operations.knows(id) {
+            return Err(Refusal::OperationIdReused);
+        }
+        Ok(())
+    }
+
+    /// Is the id of a command, whose operation is not remembered, that of an order or of something that one made?
+    pub(crate) fn is_claimed(&self, id: &OperationId) -> bool {
+        self.has_second_rules()
+            && (self.orders.get(id).is_some()
+                || self.reservations.contains(id)
+                || self.transfers.get(id).is_some())
+    }
+
+    /// Does this shard decide about the units that it has under an id?
+    pub(crate) fn decides_its_part(&self, id: &ReservationId) -> bool {
+        let Some(order) = self.orders.get(id) else {
+            return false;
+        };
+        if !self.has_second_rules() || is_seeded(Fault::SettlesById) {
+            return true;
+        }
+        let reservation = self.reservations.get(id);
+        let link = reservation.and_then(|reservation| reservation.order);
+        link.is_some_and(|link| order.has_part(&link))
+    }
+
+    /// The order under an id that is decided here; `own` is the reservation with that id. None when that is no part of it.
+    pub(crate) fn order_of(&self, id: &ReservationId, own: Option<&Reservation>) -> Option<&Order> {
+        let has_it = |order: &&Order| match own {
+            Some(reservation) if self.has_second_rules() => {
+                let link = reservation.order.as_ref();
+                link.is_some_and(|link| order.has_part(link))
+            }
+            _ => true,
+        };
+        self.orders.get(id).filter(has_it)
+    }
+
+    /// The home's own units of the order that is decided here under an id.
+    pub(crate) fn own_part(&self, id: &ReservationId) -> Option<PreparedPart> {
+        let is_own = !self.has_second_rules() || self.decides_its_part(id);
+        is_own.then(|| self.prepared_part(id)).flatten()
+    }
+}

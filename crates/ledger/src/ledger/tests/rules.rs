@@ -1,0 +1,52 @@
+//! The adoption of newer rules.
+
+use super::*;
+
+#[test]
+fn a_ledger_decides_by_the_rules_that_its_log_adopted_and_never_by_older_ones_again() {
+    let mut story = Story::new();
+    assert_eq!(story.ledger.rules(), Rules::First);
+    let adopted = story.act(Action::AdoptRules { rules: Rules::Second });
+    assert!(
+        matches!(adopted, Ok(Success::Stocked { replayed: false, .. })),
+        "{adopted:?}"
+    );
+    assert_eq!(story.ledger.rules(), Rules::Second);
+    for rules in [Rules::First, Rules::Second] {
+        let again = story.act(Action::AdoptRules { rules });
+        assert!(
+            matches!(again, Ok(Success::Stocked { replayed: true, .. })),
+            "{again:?}"
+        );
+        assert_eq!(story.ledger.rules(), Rules::Second);
+    }
+    assert!(story.changes.is_empty());
+}
+
+#[test]
+fn a_snapshot_keeps_the_rules_and_that_of_the_first_rules_is_as_the_first_release_wrote_it() {
+    let mut story = Story::new();
+    story.receive("tea", "east", 5).unwrap();
+    let first = story.ledger.encode();
+    assert_eq!(first[0], 2);
+    assert_eq!(Ledger::decode(&first).unwrap().rules(), Rules::First);
+
+    story.act(Action::AdoptRules { rules: Rules::Second }).unwrap();
+    let second = story.ledger.encode();
+    assert_eq!(second[0], 3);
+    let restored = Ledger::decode(&second).unwrap();
+    assert_eq!(restored.rules(), Rules::Second);
+    assert_eq!(restored.digest(), story.ledger.digest());
+    assert_eq!(restored.digest(), *blake3::hash(&second).as_bytes());
+}
+
+#[test]
+fn a_snapshot_is_refused_when_it_says_the_first_rules_in_the_layout_of_later_ones() {
+    let story = Story::by(Rules::Second);
+    let mut bytes = story.ledger.encode();
+    bytes[1] = 0;
+    let refused = Ledger::decode(&bytes).unwrap_err();
+    assert!(refused.contains("first rules"), "{refused}");
+    bytes[1] = 200;
+    assert!(Ledger::decode(&bytes).is_err());
+}

@@ -1,0 +1,115 @@
+//! How many changes a command can make at most, so that a leader splits its entries before they grow too large.
+
+use crate::{
+    Action, Command, OrderStep, ReservationId, ReserveLine, ReturnOf, Sku, Source, WarehouseId,
+    limits::MAX_COMMAND_CHANGES,
+};
+
+use super::Ledger;
+
+impl Ledger {
+    /// The most changes that this command makes if it is applied next. `reserved` says how many cells a reservation has that this
+    /// ledger does not know (yet).
+    ///
+    /// The ledger that applies the command may be a few entries ahead of this one, so what is derived from it must not become
+    /// wrong when the bound is missed by a little; it only becomes larger than planned.
+    pub fn weigh(&self, command: &Command, reserved: impl Fn(&ReservationId) -> usize) -> usize {
+        let cells = |id: &ReservationId| match self.reservations.cells(id) {
+            Some(cells) => cells.max(1),
+            None => reserved(id).max(1),
+        };
+        let action = match &command.action {
+            Action::OfPart(action) => action.as_ref(),
+            action => action,
+        };
+        match action {
+            Action::Reserve { lines, .. } => self.weigh_lines(lines.iter()),
+            Action::Commit { reservation_id }
+            | Action::Release { reservation_id }
+            | Action::Ship { reservation_id, .. }
+            | Action::Cancel { reservation_id, .. }
+            | Action::Return {
+                of: ReturnOf::Reservation { reservation_id, .. },
+                ..
+            } => cells(reservation_id),
+            Action::Dispatch { reservation_id, .. } => 2 * cells(reservation_id),
+            Action::Adjust { sku, warehouse, .. } | Action::Count { sku, warehouse, .. } => {
+                1 + self.pools(sku, warehouse)
+            }
+            Action::TransferOut { lines, .. } => 2 * lines.len(),
+            Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
+                let known = self.transfers.get(transfer_id);
+                known.map_or(1, |transfer| transfer.lines.len())
+            }
+            Action::Order(step) => {
+                let taken = match step {
+                    OrderStep::Begin { part: Some(part), .. } | OrderStep::Prepare { part, .. } => {
+                        self.weigh_lines(part.lines.iter().map(|line| &line.line))
+                    }
+                    OrderStep::Acknowledge(_) => return 1,
+                    OrderStep::Begin { part: None, .. }
+                    | OrderStep::Decide { .. }
+                    | OrderStep::Settle(_)
+                    | OrderStep::Inquire { .. } => 0,
+                };
+                // An earlier attempt may have to give its units back.
+                taken.saturating_add(cells(&command.operation_id))
+            }
+            // Refused: nothing is a part of a part.
+            Action::OfPart(_)
+            | Action::Extend { .. }
+            | Action::Return {
+                of: ReturnOf::Unreferenced { .. },
+                ..
+            }
+            | Action::Receive { .. }
+            | Action::MoveBucket { .. }
+            | Action::SetPolicy { .. }
+            | Action::AllocatePool { .. }
+            | Action::ExpectSupply { .. }
+            | Action::AdoptRules { .. }
+            | Action::Seal => 1,
+        }
+    }
+
+    /// The bound for a command while the ledger cannot be asked.
+    pub fn weigh_blindly(command: &Command) -> usize {
+        let action = match &command.action {
+            Action::OfPart(action) => action.as_ref(),
+            action => action,
+        };
+        match action {
+            Action::Extend { .. }
+            | Action::Receive { .. }
+            | Action::MoveBucket { .. }
+            | Action::SetPolicy { .. }
+            | Action::AllocatePool { .. }
+            | Action::ExpectSupply { .. } => 1,
+            _ => MAX_COMMAND_CHANGES,
+        }
+    }
+
+    /// Every cell gives at least one unit, so a line takes from no more cells than it has units.
+    fn weigh_lines<'a>(&self, lines: impl Iterator<Item = &'a ReserveLine>) -> usize {
+        lines.map(|line| self.weigh_line(line)).sum()
+    }
+
+    fn weigh_line(&self, line: &ReserveLine) -> usize {
+        let units = usize::try_from(line.quantity.max(1)).unwrap_or(usize::MAX);
+        match &line.source {
+            Source::Warehouse(_) => 1,
+            Source::Preference(list) => units.min(list.len()),
+            Source::Any if units == 1 => 1,
+            Source::Any => {
+                let number = self.stock.skus.find(&line.sku);
+                let cells = number.and_then(|number| self.stock.cells.get(number as usize));
+                units.min(cells.map_or(1, |cells| cells.len().max(1)))
+            }
+        }
+    }
+
+    fn pools(&self, sku: &Sku, warehouse: &WarehouseId) -> usize {
+        let cell = self.stock.find(sku, warehouse);
+        cell.map_or(0, |(_, cell)| cell.pools.len())
+    }
+}

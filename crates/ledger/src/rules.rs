@@ -1,0 +1,30 @@
+//! The version of the rules by which a ledger decides.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the rules by which a ledger decides. Part of its state.
+///
+/// Replicas of two releases apply one log while a cluster is upgraded, so a release never decides differently by itself: the
+/// log asks for it, with [`crate::Action::AdoptRules`]. A release knows the rules of the one before it and decides by them until
+/// then. A program that does not know a version cannot read the entry that adopts it, and stops there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Rules {
+    /// The rules of the first release, and of every ledger whose log adopts no others.
+    #[default]
+    First,
+    /// An id has one effect whatever it meets; what is refused leaves no names; late requests have an end.
+    Second,
+}
+
+impl Rules {
+    /// The newest rules that this program knows.
+    pub const NEWEST: Self = Self::Second;
+
+    /// The version's number, counted from 1.
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::First => 1,
+            Self::Second => 2,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! File descriptors: are there enough for the node's own files with all connections there?
+
+use super::{Area, Finding};
+use crate::NodeConfig;
+use crate::descriptors;
+
+pub(super) fn examine(config: &NodeConfig) -> Finding {
+    match descriptors::limits() {
+        // A node raises the one to the other when it starts.
+        Some((_, hard)) => judge(config, hard),
+        None => Finding::warning(
+            Area::Descriptors,
+            "the system does not say how many files a process may open",
+            "see to it that a node may open some ten thousand",
+        ),
+    }
+}
+
+pub(super) fn judge(config: &NodeConfig, limit: u64) -> Finding {
+    let missing = descriptors::missing(config, limit);
+    if missing > 0 {
+        return Finding::problem(
+            Area::Descriptors,
+            format!(
+                "a process may open {limit} files here: with all connections there, {missing} of the node's own would be missing"
+            ),
+            "raise the hard limit (ulimit -Hn, LimitNOFILE of systemd), or lower limits.connections",
+        );
+    }
+    Finding::good(
+        Area::Descriptors,
+        format!("a process may open {limit} files here, enough for all connections and the node's own files"),
+    )
+}

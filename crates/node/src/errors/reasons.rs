@@ -1,0 +1,198 @@
+//! The reason of each error, beside the table. A service adds where it happened; the reason is the same wherever it is met.
+//!
+//! Every match names all variants, so that a new one does not compile before somebody has said what a caller should do.
+
+use std::fmt::Display;
+
+use holdfast_ledger::Refusal as LedgerRefusal;
+use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_shard::{ChangeReadError, CutError, QueryError, SubmitError, TransferError, TransportError};
+
+use super::refusal;
+use crate::directory::AskError;
+
+/// An error that a caller is told.
+pub(crate) trait Reasoned: Display {
+    /// Why the caller has no answer.
+    fn reason(&self) -> Reason;
+
+    /// When to try again, where that is known; 0 where it is not.
+    fn retry_after_ms(&self) -> u64 {
+        0
+    }
+}
+
+/// What a caller is told of an error.
+pub(crate) fn told(error: &impl Reasoned) -> Refusal {
+    Refusal {
+        retry_after_ms: error.retry_after_ms(),
+        ..refusal(error.reason(), error.to_string())
+    }
+}
+
+/// The same, of an error of one shard.
+pub(crate) fn told_of_shard(shard: u32, error: &impl Reasoned) -> Refusal {
+    let told = told(error);
+    Refusal {
+        message: format!("shard {shard}: {}", told.message),
+        ..told
+    }
+}
+
+impl Reasoned for LedgerRefusal {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::InvalidRequest(_) => Reason::InvalidRequest,
+            Self::InsufficientStock(_) => Reason::InsufficientStock,
+            Self::UnknownReservation => Reason::UnknownReservation,
+            Self::WrongState { .. } => Reason::WrongState,
+            Self::Expired { .. } => Reason::Expired,
+            Self::ExceedsLine { .. } => Reason::ExceedsLine,
+            Self::OperationIdReused => Reason::OperationIdReused,
+            Self::OperationIdTooOld { .. } => Reason::OperationIdTooOld,
+            Self::OperationIdFromFuture { .. } => Reason::OperationIdFromFuture,
+            Self::Overflow => Reason::Overflow,
+            Self::LimitReached { .. } => Reason::LimitReached,
+            Self::PositionInFuture { .. } => Reason::PositionInFuture,
+            Self::PositionTooOld { .. } => Reason::PositionTooOld,
+            Self::UnknownTransfer => Reason::UnknownTransfer,
+            Self::TransferClosed => Reason::TransferClosed,
+            Self::OperationSealed => Reason::OperationSealed,
+            Self::Contended(_) | Self::OrderAborted { .. } => Reason::Contended,
+            // The node follows it to the home; a caller sees it only when that is a defect.
+            Self::DecidedAtHome { .. } | Self::OverSeveralShards { .. } => Reason::Internal,
+        }
+    }
+}
+
+impl Reasoned for SubmitError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NoLeader | Self::Stopped => Reason::NoLeader,
+            Self::Overloaded { .. } => Reason::Overloaded,
+            Self::OutcomeUnknown | Self::Unsettled(_) => Reason::OutcomeUnknown,
+            Self::Deadline => Reason::Deadline,
+            Self::LowSpace => Reason::LowSpace,
+        }
+    }
+
+    fn retry_after_ms(&self) -> u64 {
+        match self {
+            Self::Overloaded { retry_after_ms } => *retry_after_ms,
+            Self::NoLeader
+            | Self::Stopped
+            | Self::OutcomeUnknown
+            | Self::Unsettled(_)
+            | Self::Deadline
+            | Self::LowSpace => 0,
+        }
+    }
+}
+
+impl Reasoned for QueryError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Refused(refused) => refused.reason(),
+            Self::NoLeader | Self::Stopped => Reason::NoLeader,
+            Self::Overloaded { .. } => Reason::Overloaded,
+            Self::Deadline => Reason::Deadline,
+        }
+    }
+
+    fn retry_after_ms(&self) -> u64 {
+        match self {
+            Self::Overloaded { retry_after_ms } => *retry_after_ms,
+            Self::Refused(_) | Self::NoLeader | Self::Stopped | Self::Deadline => 0,
+        }
+    }
+}
+
+impl Reasoned for ChangeReadError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotHere { .. } => Reason::PositionTooOld,
+            // Reading again does not mend a damaged file: the operators have to know.
+            Self::Storage(_) => Reason::Internal,
+            Self::Unreachable(_) | Self::Stopped => Reason::NoLeader,
+        }
+    }
+}
+
+impl Reasoned for TransferError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotAVoter(_) => Reason::InvalidRequest,
+            Self::NotLeader { .. } | Self::NobodyElse | Self::Stopped => Reason::NoLeader,
+            Self::NotTaken(_) => Reason::OutcomeUnknown,
+        }
+    }
+}
+
+impl Reasoned for CutError {
+    fn reason(&self) -> Reason {
+        match self {
+            // All of them pass: whoever makes the backup begins again.
+            Self::NotLeader { .. } | Self::AlreadyHeld | Self::NotInTime | Self::Moved | Self::Stopped => {
+                Reason::NoLeader
+            }
+        }
+    }
+}
+
+impl Reasoned for TransportError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotSent(_) => Reason::NoLeader,
+            Self::Unknown(_) => Reason::OutcomeUnknown,
+        }
+    }
+}
+
+impl Reasoned for AskError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Refused(_) => Reason::InvalidRequest,
+            Self::NoPart => Reason::NoLeader,
+            Self::Unanswered(error) => error.reason(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::errors::rule_of;
+
+    #[test]
+    fn a_damaged_file_is_told_to_operators_and_an_unreachable_peer_is_asked_again() {
+        let storage = told_of_shard(3, &ChangeReadError::Storage("bad checksum".to_owned()));
+        assert_eq!(storage.reason(), Reason::Internal);
+        assert_eq!(
+            storage.message,
+            "shard 3: the change log cannot be read: bad checksum"
+        );
+        for passing in [
+            ChangeReadError::Unreachable("node 2 is down".to_owned()),
+            ChangeReadError::Stopped,
+        ] {
+            assert!(rule_of(told(&passing).reason()).retryable, "{passing}");
+        }
+        let gone = told(&ChangeReadError::NotHere { first_seq: 9 });
+        assert!(
+            !rule_of(gone.reason()).retryable,
+            "what no node has is not waited for"
+        );
+    }
+
+    #[test]
+    fn an_attempt_without_an_answer_is_never_told_as_one_without_an_effect() {
+        let unsettled = SubmitError::Unsettled(LedgerRefusal::UnknownReservation);
+        for error in [unsettled, SubmitError::OutcomeUnknown] {
+            assert_eq!(told(&error).reason(), Reason::OutcomeUnknown);
+            assert_eq!(
+                told(&AskError::Unanswered(error)).reason(),
+                Reason::OutcomeUnknown
+            );
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Bytes that callers may have in a node: all together, each of them, and each of their connections.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use holdfast_ledger::Principal;
+use parking_lot::Mutex;
+
+/// One caller has at most one part in so many of what all have.
+pub(crate) const CALLER_PART: usize = 2;
+/// One connection has at most one part in so many of what all have.
+pub(crate) const CONNECTION_PART: usize = 4;
+
+/// The callers that share a limit: one principal, or without a certificate one address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Party {
+    /// Its certificate names it.
+    Principal(Principal),
+    /// Nobody is known there.
+    Address(IpAddr),
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Exhausted {
+    /// That of the connection.
+    #[error("this connection has sent as much as the node keeps of one connection")]
+    Connection,
+    /// That of the caller.
+    #[error("this caller has sent as much as the node keeps of one caller")]
+    Caller,
+    /// That of all callers.
+    #[error("callers have sent as much as the node keeps of all of them")]
+    Node,
+}
+
+impl Exhausted {
+    /// The word for it in a label of a metric.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Connection => "connection_bytes",
+            Self::Caller => "caller_bytes",
+            Self::Node => "node_bytes",
+        }
+    }
+}
+
+/// Bytes with a limit.
+#[derive(Debug)]
+struct Account {
+    limit: usize,
+    taken: AtomicUsize,
+}
+
+impl Account {
+    fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            taken: AtomicUsize::new(0),
+        })
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let more = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The bytes of all callers of a node.
+pub(crate) struct Budget {
+    node: Arc<Account>,
+    parties: Mutex<BTreeMap<Party, Weak<Account>>>,
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Budget {
+    /// So many bytes for all.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self {
+            node: Account::new(bytes),
+            parties: Mutex::default(),
+        }
+    }
+
+    /// The bytes that are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.node.taken.load(Ordering::Relaxed)
+    }
+
+    /// The share of a new connection.
+    pub(crate) fn connection(&self, party: Party) -> Share {
+        let mut parties = self.parties.lock();
+        let known = parties.get(&party).and_then(Weak::upgrade);
+        let caller = known.unwrap_or_else(|| {
+            // Those without a connection have taken nothing.
+            parties.retain(|_, account| account.strong_count() > 0);
+            let account = Account::new(self.node.limit / CALLER_PART);
+            parties.insert(party, Arc::downgrade(&account));
+            account
+        });
+        Share {
+            connection: Account::new(self.node.limit / CONNECTION_PART),
+            caller,
+            node: Arc::clone(&self.node),
+        }
+    }
+}
+
+/// The bytes that one connection may take.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    connection: Arc<Account>,
+    caller: Arc<Account>,
+    node: Arc<Account>,
+}
+
+impl Share {
+    fn take(&self, bytes: usize) -> Result<(), Exhausted> {
+        if !self.connection.take(bytes) {
+            return Err(Exhausted::Connection);
+        }
+        if !self.caller.take(bytes) {
+            self.connection.give_back(bytes);
+            return Err(Exhausted::Caller);
+        }
+        if !self.node.take(bytes) {
+            self.connection.give_back(bytes);
+            self.caller.give_back(bytes);
+            return Err(Exhausted::Node);
+        }
+        Ok(())
+    }
+
+    /// Takes bytes until the charge is dropped.
+    ///
+    /// # Errors
+    /// [`Exhausted`]: nothing is taken.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<Charge, Exhausted> {
+        self.take(bytes)?;
+        Ok(Charge {
+            share: self.clone(),
+            bytes,
+        })
+    }
+}
+
+/// Bytes that are taken, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    share: Share,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Takes more or gives back, so that it is this many bytes.
+    ///
+    /// # Errors
+    /// [`Exhausted`]: it is as many as before.
+    pub(crate) fn set(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        if bytes > self.bytes {
+            self.share.take(bytes - self.bytes)?;
+        } else {
+            self.give_back(self.bytes - bytes);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Makes one charge of two of the same connection.
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Moves all of it to another charge.
+    pub(crate) fn split_off(&mut self) -> Self {
+        Self {
+            share: self.share.clone(),
+            bytes: std::mem::take(&mut self.bytes),
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.share.connection.give_back(bytes);
+        self.share.caller.give_back(bytes);
+        self.share.node.give_back(bytes);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn party(name: &str) -> Party {
+        Party::Principal(Principal::new(name).unwrap())
+    }
+
+    #[test]
+    fn a_connection_a_caller_and_all_callers_have_their_limits_and_get_back_what_is_dropped() {
+        let budget = Budget::new(1_000);
+        let (one, two, three) = (
+            budget.connection(party("greedy")),
+            budget.connection(party("greedy")),
+            budget.connection(party("greedy")),
+        );
+        let first = one.charge(250).unwrap();
+        assert_eq!(one.charge(1).unwrap_err(), Exhausted::Connection);
+        let _second = two.charge(250).unwrap();
+        assert_eq!(three.charge(1).unwrap_err(), Exhausted::Caller);
+        let modest = budget.connection(party("modest"));
+        let _third = modest.charge(250).unwrap();
+        let mut fourth = budget.connection(party("modest")).charge(250).unwrap();
+        let late = budget.connection(party("late"));
+        assert_eq!(late.charge(1).unwrap_err(), Exhausted::Node);
+        fourth.set(200).unwrap();
+        assert_eq!(late.charge(51).unwrap_err(), Exhausted::Node);
+        assert_eq!(budget.taken(), 950);
+        drop(late.charge(50).unwrap());
+        drop(first);
+        assert_eq!(budget.taken(), 700);
+        one.charge(250).unwrap();
+    }
+
+    #[test]
+    fn charges_are_moved_and_merged_without_being_counted_twice() {
+        let budget = Budget::new(1_000);
+        let share = budget.connection(party("one"));
+        let mut kept = share.charge(100).unwrap();
+        let mut other = share.charge(50).unwrap();
+        kept.merge(other.split_off());
+        drop(other);
+        assert_eq!(budget.taken(), 150);
+        drop(kept);
+        assert_eq!(budget.taken(), 0);
+    }
+
+    #[test]
+    fn callers_without_a_connection_are_forgotten() {
+        let budget = Budget::new(1_000);
+        for number in 0..100 {
+            drop(budget.connection(party(&number.to_string())));
+        }
+        assert!(budget.parties.lock().len() <= 1);
+    }
+}

@@ -1,0 +1,131 @@
+//! One call: what it takes of its caller's share, from its first byte to the last of its answer.
+
+use std::sync::Arc;
+
+use holdfast_proto::v1::{Reason, Refusal};
+use parking_lot::Mutex;
+use tonic::Status;
+
+use super::budget::{Charge, Exhausted};
+use super::decoding::Decoding;
+use super::session::Session;
+use crate::api::Api;
+use crate::errors;
+
+/// Bytes that a call takes beside its message: its stream, its parsed headers, its buffers, its task.
+pub(crate) const CALL_BYTES: usize = 16 << 10;
+/// After so long the node may have room again.
+const RETRY_AFTER_MS: u64 = 200;
+
+/// Why a call is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// A limit of bytes was reached before the service saw the call.
+    Exhausted(Exhausted),
+    /// A limit of bytes was reached by the answer: whatever the call did, it did.
+    Unanswered(Exhausted),
+    /// The message has too many fields, or is none.
+    Uncounted,
+    /// The message did not come in time.
+    Unfinished,
+}
+
+impl Why {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Exhausted(limit) | Self::Unanswered(limit) => limit.label(),
+            Self::Uncounted => "fields",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+/// One call. Whoever holds it keeps what it has taken.
+pub(crate) struct Call {
+    pub(super) session: Arc<Session>,
+    pub(super) api: Arc<Api>,
+    pub(super) path: String,
+    /// The charge of the call itself.
+    _own: Charge,
+    /// The charge of its messages that went to the service.
+    passed: Mutex<Charge>,
+    /// When its large messages may be decoded.
+    pub(crate) decoding: Decoding,
+}
+
+impl Call {
+    pub(super) fn new(
+        session: Arc<Session>,
+        api: Arc<Api>,
+        path: &str,
+        bytes: usize,
+    ) -> Result<Arc<Self>, Exhausted> {
+        let own = session.charge(CALL_BYTES.saturating_add(bytes))?;
+        let passed = session.charge(0)?;
+        session.called();
+        Ok(Arc::new(Self {
+            session,
+            api,
+            path: path.to_owned(),
+            _own: own,
+            passed: Mutex::new(passed),
+            decoding: Decoding::default(),
+        }))
+    }
+
+    /// A message goes to its service, and what it takes to the call.
+    pub(super) fn pass(&self, charge: Charge) {
+        self.passed.lock().merge(charge);
+    }
+
+    /// Takes over what the messages take that went to the service. Without it they take it until the call ends.
+    pub(crate) fn take_over(&self) -> Charge {
+        self.passed.lock().split_off()
+    }
+}
+
+/// Counts a refusal, and makes an error of it.
+pub(super) fn refused(api: &Api, path: &str, why: Why, message: String) -> Status {
+    api.metrics.intake_refused(why.label());
+    let method = path.rsplit('/').next().unwrap_or_default();
+    api.refused(method, refusal(why, message))
+}
+
+fn refusal(why: Why, message: String) -> Refusal {
+    match why {
+        Why::Exhausted(_) => Refusal {
+            retry_after_ms: RETRY_AFTER_MS,
+            // Nothing of it was looked at.
+            ..errors::refusal(Reason::Overloaded, message)
+        },
+        Why::Unanswered(_) => Refusal {
+            retry_after_ms: RETRY_AFTER_MS,
+            ..errors::refusal(Reason::OutcomeUnknown, message)
+        },
+        Why::Uncounted => Refusal {
+            // It takes effect on no node, whenever it arrives.
+            settled: true,
+            ..errors::invalid(message)
+        },
+        // Another attempt may have come whole.
+        Why::Unfinished => errors::invalid(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_promises_no_more_about_an_effect_than_is_known() {
+        let told = |why| {
+            let refusal = refusal(why, String::new());
+            (refusal.reason(), refusal.settled)
+        };
+        let limit = Exhausted::Caller;
+        assert_eq!(told(Why::Exhausted(limit)), (Reason::Overloaded, false));
+        assert_eq!(told(Why::Unanswered(limit)), (Reason::OutcomeUnknown, false));
+        assert_eq!(told(Why::Uncounted), (Reason::InvalidRequest, true));
+        assert_eq!(told(Why::Unfinished), (Reason::InvalidRequest, false));
+    }
+}

@@ -1,0 +1,253 @@
+//! The messages of a call, as they come in. The gRPC library reserves what a message's prefix announces as soon as that has come;
+//! here only what has come takes memory, and a message goes on when it is whole.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http_body::{Body as _, Frame};
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
+use tonic::body::Body;
+
+use super::budget::{Charge, Exhausted};
+use super::call::{Call, Why, refused};
+use super::count;
+use super::shapes::{Method, Shapes};
+use crate::validation::{MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS};
+
+/// The bytes before each gRPC message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+/// A byte that has come takes as many: a buffer grows by doubling, and the library copies a message before it decodes it.
+pub(crate) const HELD_FACTOR: usize = 2;
+/// Bytes that a field takes, decoded and again as the ledger's own type.
+pub(crate) const FIELD_BYTES: usize = 64;
+/// A message of more bytes or fields is decoded beside the threads that all share.
+pub(crate) const LARGE_BYTES: usize = 64 << 10;
+pub(crate) const LARGE_FIELDS: usize = 4_096;
+
+/// The messages of one call.
+pub(super) struct Messages {
+    inner: Body,
+    call: Arc<Call>,
+    shapes: Arc<Shapes>,
+    method: Method,
+    /// How long a message may take from its first byte to its last, and the whole of a call that has only one.
+    patience: Duration,
+    timer: Pin<Box<Sleep>>,
+    /// A message that has begun, with its prefix; it takes `charge`.
+    begun: BytesMut,
+    charge: Charge,
+    /// The bytes that have come after it.
+    rest: Bytes,
+    /// Goes to the library next.
+    whole: VecDeque<Bytes>,
+    /// The message there is a large one.
+    is_large: bool,
+    /// Nothing more is looked at: the library refuses what comes now.
+    passes: bool,
+    trailers: Option<Frame<Bytes>>,
+    has_ended: bool,
+}
+
+impl Messages {
+    pub(super) fn new(
+        inner: Body,
+        call: Arc<Call>,
+        shapes: Arc<Shapes>,
+        method: Method,
+        patience: Duration,
+    ) -> Result<Self, Exhausted> {
+        Ok(Self {
+            charge: call.session.charge(0)?,
+            inner,
+            call,
+            shapes,
+            method,
+            patience,
+            timer: Box::pin(tokio::time::sleep(patience)),
+            begun: BytesMut::new(),
+            rest: Bytes::new(),
+            whole: VecDeque::new(),
+            is_large: false,
+            passes: false,
+            trailers: None,
+            has_ended: false,
+        })
+    }
+
+    /// Waits until the first message is whole, or there is none. Says whether it is a large one.
+    pub(super) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Status>> {
+        while self.whole.is_empty() && !self.has_ended && self.trailers.is_none() {
+            ready!(self.poll_more(cx))?;
+        }
+        Poll::Ready(Ok(self.is_large))
+    }
+
+    /// Takes what has come until there is something to pass on, or the end.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        loop {
+            self.sort()?;
+            if !self.whole.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Pending => {
+                    // Only who sends one message after the other may be silent between two of them.
+                    if !self.method.streams || !self.begun.is_empty() {
+                        ready!(self.timer.as_mut().poll(cx));
+                        return Poll::Ready(Err(self.unfinished()));
+                    }
+                    return Poll::Pending;
+                }
+                Poll::Ready(None) => {
+                    // Where a message is not whole the library says so.
+                    self.flush();
+                    self.has_ended = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Some(frame)) => match frame?.into_data() {
+                    Ok(data) => {
+                        // What came before is sorted.
+                        self.rest = data;
+                    }
+                    Err(frame) => {
+                        self.flush();
+                        self.trailers = Some(frame);
+                        return Poll::Ready(Ok(()));
+                    }
+                },
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.begun.is_empty() {
+            self.whole.push_back(self.begun.split().freeze());
+        }
+    }
+
+    /// Sorts what has come until a message is whole.
+    fn sort(&mut self) -> Result<(), Status> {
+        while self.whole.is_empty() && !self.rest.is_empty() {
+            if self.passes {
+                self.whole.push_back(std::mem::take(&mut self.rest));
+                return Ok(());
+            }
+            if self.begun.is_empty() {
+                if let Some(length) = announced(&self.rest)
+                    && length <= MAX_MESSAGE_BYTES
+                    && self.rest.len() - PREFIX_BYTES >= length
+                {
+                    let message = self.rest.split_to(PREFIX_BYTES + length);
+                    self.take(message)?;
+                    continue;
+                }
+                let deadline = Instant::now() + self.patience;
+                if self.method.streams {
+                    self.timer.as_mut().reset(deadline);
+                }
+            }
+            let missing = match announced(&self.begun) {
+                None => PREFIX_BYTES - self.begun.len(),
+                Some(length) if length > MAX_MESSAGE_BYTES => {
+                    // The library refuses it by its prefix.
+                    self.passes = true;
+                    self.flush();
+                    return Ok(());
+                }
+                Some(length) => PREFIX_BYTES + length - self.begun.len(),
+            };
+            let part = self.rest.split_to(missing.min(self.rest.len()));
+            let held = (self.begun.len() + part.len()) * HELD_FACTOR;
+            self.charge.set(held).map_err(|limit| self.exhausted(limit))?;
+            self.begun.extend_from_slice(&part);
+            if announced(&self.begun).is_some_and(|length| self.begun.len() == PREFIX_BYTES + length) {
+                let message = self.begun.split().freeze();
+                self.take(message)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A message is whole: judges and charges it.
+    fn take(&mut self, mut message: Bytes) -> Result<(), Status> {
+        let payload = message.get(PREFIX_BYTES..).unwrap_or_default();
+        // A compressed one is refused by the library: nobody may send any.
+        let is_plain = message.first() == Some(&0);
+        let fields = if is_plain {
+            count::fields(&self.shapes, self.method.takes, payload, MAX_MESSAGE_FIELDS)
+        } else {
+            Ok(0)
+        };
+        let fields = fields.map_err(|error| {
+            let message = format!("the request cannot be read: {error}");
+            refused(&self.call.api, &self.call.path, Why::Uncounted, message)
+        })?;
+        let bytes = message.len() * HELD_FACTOR + fields * FIELD_BYTES;
+        self.charge.set(bytes).map_err(|limit| self.exhausted(limit))?;
+        self.call.pass(self.charge.split_off());
+        self.is_large = message.len() > LARGE_BYTES || fields > LARGE_FIELDS;
+        if message.len() > LARGE_BYTES {
+            // The library then reserves the room for the rest before it has the rest, and needs it once only.
+            self.whole.push_back(message.split_to(PREFIX_BYTES));
+        }
+        self.whole.push_back(message);
+        Ok(())
+    }
+
+    fn exhausted(&self, limit: Exhausted) -> Status {
+        let message = format!("{limit}; wait until what it sent is answered");
+        refused(&self.call.api, &self.call.path, Why::Exhausted(limit), message)
+    }
+
+    fn unfinished(&self) -> Status {
+        let message = format!(
+            "the request did not come whole within {} ms",
+            self.patience.as_millis()
+        );
+        refused(&self.call.api, &self.call.path, Why::Unfinished, message)
+    }
+}
+
+/// The length that a prefix announces, when it has come.
+fn announced(bytes: &[u8]) -> Option<usize> {
+    let mut length = bytes.get(1..PREFIX_BYTES)?;
+    usize::try_from(length.get_u32()).ok()
+}
+
+impl http_body::Body for Messages {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        loop {
+            if !this.whole.is_empty() {
+                if this.is_large && !this.call.decoding.may_decode(cx) {
+                    return Poll::Pending;
+                }
+                this.is_large = false;
+                if let Some(bytes) = this.whole.pop_front() {
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+            }
+            if let Some(trailers) = this.trailers.take() {
+                return Poll::Ready(Some(Ok(trailers)));
+            }
+            if this.has_ended {
+                return Poll::Ready(None);
+            }
+            if let Err(status) = ready!(this.poll_more(cx)) {
+                this.has_ended = true;
+                return Poll::Ready(Some(Err(status)));
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Bounds on what callers send: how many bytes and fields the node keeps, and for how long.
+//!
+//! ```text
+//! HTTP/2 ──> Messages: whole messages only, counted ──> gRPC library: decodes ──> services
+//!            │ a charge on node, caller, connection      (large ones on a thread of their own)
+//! HTTP/2 <── Answers: small pieces, charged until they are sent <───────────────────┘
+//! ```
+//!
+//! - [`budget`] is the bytes that may be taken: of all callers, of each, of each connection.
+//! - [`session`] is one connection; it also judges whether the connection is of any use.
+//! - [`call`] is one call and what it takes; [`messages`] and [`answers`] are its two directions.
+//! - [`decoding`] keeps a large message back until there is a thread for it.
+//! - [`shapes`] and [`count`] tell how much a message is before it is decoded.
+//! - [`outgoing`] ends long streams that are not read.
+//! - [`places`] shares the long streams among callers.
+
+mod answers;
+mod budget;
+mod call;
+mod count;
+mod decoding;
+mod messages;
+pub(crate) mod outgoing;
+mod places;
+mod session;
+mod shapes;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_proto::v1::Reason;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderMap, Request, Response};
+use tower::{Layer, Service};
+
+pub(crate) use budget::{Budget, CALLER_PART, CONNECTION_PART, Charge, Party};
+pub(crate) use call::{CALL_BYTES, Call};
+pub(crate) use messages::{FIELD_BYTES, HELD_FACTOR, LARGE_BYTES, LARGE_FIELDS};
+pub(crate) use places::{Place, Places};
+pub(crate) use session::{Patience, Session, Useless};
+pub(crate) use shapes::Shapes;
+
+use answers::Answers;
+use call::{Why, refused};
+use messages::Messages;
+
+use crate::api::Api;
+use crate::errors;
+use crate::security::Caller;
+
+/// Bounds what the callers of one port send.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    pub(crate) api: Arc<Api>,
+    pub(crate) shapes: Arc<Shapes>,
+}
+
+impl<S> Layer<S> for Intake {
+    type Service = Bounded<S>;
+
+    fn layer(&self, inner: S) -> Bounded<S> {
+        Bounded {
+            inner,
+            intake: self.clone(),
+        }
+    }
+}
+
+/// See [`Intake`].
+#[derive(Clone)]
+pub(crate) struct Bounded<S> {
+    inner: S,
+    intake: Intake,
+}
+
+type Answered<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
+
+impl<S, B> Service<Request<Body>> for Bounded<S>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answered<S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The one that was asked whether it is ready.
+        let fresh = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, fresh);
+        Box::pin(serve(self.intake.clone(), inner, request))
+    }
+}
+
+async fn serve<S, B>(intake: Intake, mut inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (mut parts, body) = request.into_parts();
+    let (call, mut messages) = match intake.begin(&parts.extensions, parts.uri.path(), &parts.headers, body) {
+        Ok(begun) => begun,
+        Err(status) => return Ok(status.into_http()),
+    };
+    parts.extensions.insert(Arc::clone(&call));
+    // A stream may be answered before its first message.
+    let is_large = match intake.shapes.method(parts.uri.path()).streams {
+        true => false,
+        false => match std::future::poll_fn(|context| messages.poll_first(context)).await {
+            Ok(is_large) => is_large,
+            Err(status) => return Ok(status.into_http()),
+        },
+    };
+    let request = Request::from_parts(parts, Body::new(messages));
+    let answer = if is_large {
+        let large = Arc::clone(&intake.api.large_calls);
+        let done = large.run(async move { inner.call(request).await.map(|answer| answer.map(Body::new)) });
+        match done.await {
+            Ok(answer) => answer?,
+            Err(error) => {
+                // How far it came is not known.
+                let message = format!("a large request ended before its time: {error}");
+                let refusal = errors::refusal(Reason::OutcomeUnknown, message);
+                return Ok(intake.api.refused(&call.path, refusal).into_http());
+            }
+        }
+    } else {
+        inner.call(request).await?.map(Body::new)
+    };
+    Ok(answer.map(|body| Body::new(Answers::new(body, call))))
+}
+
+impl Intake {
+    fn begin(
+        &self,
+        extensions: &tonic::codegen::http::Extensions,
+        path: &str,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Arc<Call>, Messages), Status> {
+        let session = extensions.get::<Caller>().map(|caller| &caller.session);
+        let session = session.ok_or_else(|| {
+            let message = "a connection does not say who is at its other end";
+            errors::status(errors::refusal(Reason::Internal, message))
+        })?;
+        let sent: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        let exhausted = |limit| {
+            let message = format!("{limit}; wait until what it sent is answered");
+            refused(&self.api, path, Why::Exhausted(limit), message)
+        };
+        let call = Call::new(Arc::clone(session), Arc::clone(&self.api), path, sent).map_err(exhausted)?;
+        let method = self.shapes.method(path);
+        let patience = Duration::from_millis(self.api.limits.receive_ms);
+        let messages = Messages::new(
+            body,
+            Arc::clone(&call),
+            Arc::clone(&self.shapes),
+            method,
+            patience,
+        );
+        Ok((call, messages.map_err(exhausted)?))
+    }
+}
+
+/// The call that a request came with.
+pub(crate) fn call_of<T>(request: &tonic::Request<T>) -> Option<Arc<Call>> {
+    request.extensions().get::<Arc<Call>>().cloned()
+}

@@ -1,0 +1,119 @@
+//! Places for calls that may last: all callers together have so many, and each of them at most half.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast_proto::v1::{Reason, Refusal};
+use parking_lot::Mutex;
+
+use super::budget::Party;
+use crate::errors;
+
+/// After so long a place may be free.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// The places of a node. Cheap to clone; all clones are the same places.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// Their purpose, in the plural.
+    what: &'static str,
+    limit: usize,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_party: BTreeMap<Party, usize>,
+}
+
+impl Places {
+    /// Makes `limit` places.
+    pub(crate) fn new(what: &'static str, limit: usize) -> Self {
+        Self {
+            what,
+            limit,
+            taken: Arc::default(),
+        }
+    }
+
+    /// Returns how many one caller may have.
+    fn of_one(&self) -> usize {
+        self.limit.div_ceil(2)
+    }
+
+    /// Takes a place, until it is dropped.
+    ///
+    /// # Errors
+    /// All are taken, or all that this caller may have.
+    pub(crate) fn take(&self, party: Party) -> Result<Place, Refusal> {
+        let mut taken = self.taken.lock();
+        let own = taken.by_party.get(&party).copied().unwrap_or_default();
+        let message = if taken.all >= self.limit {
+            format!("this node serves its limit of {} {}", self.limit, self.what)
+        } else if own >= self.of_one() {
+            format!(
+                "this node serves the limit of {} {} of one caller",
+                self.of_one(),
+                self.what
+            )
+        } else {
+            taken.all += 1;
+            taken.by_party.insert(party.clone(), own + 1);
+            return Ok(Place {
+                places: self.clone(),
+                party,
+            });
+        };
+        Err(Refusal {
+            retry_after_ms: RETRY_AFTER_MS,
+            ..errors::refusal(Reason::Overloaded, message)
+        })
+    }
+}
+
+/// A place that is taken.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Places,
+    party: Party,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock();
+        taken.all -= 1;
+        if let Some(own) = taken.by_party.get_mut(&self.party) {
+            *own -= 1;
+            if *own == 0 {
+                taken.by_party.remove(&self.party);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_ledger::Principal;
+
+    use super::*;
+
+    #[test]
+    fn one_caller_has_at_most_half_of_the_places_and_a_dropped_one_is_free_again() {
+        let places = Places::new("streams", 4);
+        let party = |name| Party::Principal(Principal::new(name).unwrap());
+        let first = places.take(party("greedy")).unwrap();
+        let _second = places.take(party("greedy")).unwrap();
+        let refusal = places.take(party("greedy")).unwrap_err();
+        assert_eq!(refusal.reason(), Reason::Overloaded);
+        assert!(refusal.message.contains("of one caller"), "{}", refusal.message);
+        let _others = (
+            places.take(party("one")).unwrap(),
+            places.take(party("two")).unwrap(),
+        );
+        assert!(places.take(party("three")).is_err());
+        drop(first);
+        places.take(party("three")).unwrap();
+        assert_eq!(places.taken.lock().by_party.len(), 3);
+    }
+}

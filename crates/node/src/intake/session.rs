@@ -1,0 +1,203 @@
+//! One connection of a caller: what it may take, and whether it says and reads anything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::budget::{Budget, Charge, Exhausted, Party, Share};
+
+/// Bytes of HTTP/2's first words, which every client sends as soon as it is connected.
+const PREFACE_BYTES: u64 = 24;
+
+/// How long a connection may be of no use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Until it begins to speak HTTP/2.
+    pub(crate) preface: Duration,
+    /// Until its first call; none: for ever.
+    pub(crate) first_call: Option<Duration>,
+    /// With answers that it does not read.
+    pub(crate) unread: Duration,
+}
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Useless {
+    /// It did not begin to speak HTTP/2.
+    #[error("the connection did not begin to speak HTTP/2")]
+    Mute,
+    /// It made no call.
+    #[error("the connection made no call")]
+    Silent,
+    /// It does not read its answers.
+    #[error("the connection does not read its answers")]
+    Unread,
+}
+
+impl Useless {
+    /// The word for it in a label of a metric.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Mute => "mute",
+            Self::Silent => "silent",
+            Self::Unread => "unread",
+        }
+    }
+}
+
+/// One connection. All its calls share it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    share: Share,
+    began: Instant,
+    has_called: AtomicBool,
+    /// Answers of which a part waits to be read.
+    unread: AtomicUsize,
+    /// When a part of an answer was last taken.
+    read_at: Mutex<Instant>,
+}
+
+impl Session {
+    /// A connection that was just made.
+    pub(crate) fn new(budget: &Budget, party: Party) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self {
+            share: budget.connection(party),
+            began: now,
+            has_called: AtomicBool::new(false),
+            unread: AtomicUsize::new(0),
+            read_at: Mutex::new(now),
+        })
+    }
+
+    /// Takes bytes until the charge is dropped.
+    ///
+    /// # Errors
+    /// [`Exhausted`]: nothing is taken.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<Charge, Exhausted> {
+        self.share.charge(bytes)
+    }
+
+    pub(super) fn called(&self) {
+        self.has_called.store(true, Ordering::Relaxed);
+    }
+
+    /// A part of an answer was taken.
+    pub(super) fn read(&self) {
+        *self.read_at.lock() = Instant::now();
+    }
+
+    /// An answer waits to be read, until what is returned is dropped.
+    pub(super) fn waits(self: &Arc<Self>) -> Waiting {
+        if self.unread.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.read();
+        }
+        Waiting(Arc::clone(self))
+    }
+
+    /// Judges the connection, of which so many bytes have come. Returns when to judge it again.
+    ///
+    /// # Errors
+    /// [`Useless`]: it is to be closed.
+    pub(crate) fn judge(&self, patience: &Patience, received: u64) -> Result<Instant, Useless> {
+        let now = Instant::now();
+        if received < PREFACE_BYTES {
+            let until = self.began + patience.preface;
+            return if now < until {
+                Ok(until)
+            } else {
+                Err(Useless::Mute)
+            };
+        }
+        if let Some(first_call) = patience.first_call
+            && !self.has_called.load(Ordering::Relaxed)
+        {
+            let until = self.began + first_call;
+            return if now < until {
+                Ok(until)
+            } else {
+                Err(Useless::Silent)
+            };
+        }
+        if self.unread.load(Ordering::Relaxed) == 0 {
+            return Ok(now + patience.unread / 4);
+        }
+        let until = *self.read_at.lock() + patience.unread;
+        if now < until {
+            Ok(until)
+        } else {
+            Err(Useless::Unread)
+        }
+    }
+}
+
+/// An answer that waits to be read.
+#[derive(Debug)]
+pub(super) struct Waiting(Arc<Session>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.unread.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        preface: Duration::from_secs(10),
+        first_call: Some(Duration::from_secs(60)),
+        unread: Duration::from_secs(30),
+    };
+
+    fn session() -> Arc<Session> {
+        Session::new(
+            &Budget::new(1_000),
+            Party::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        )
+    }
+
+    /// Judges the connection whenever that is due, for so many seconds.
+    async fn after(session: &Session, received: u64, seconds: u64) -> Result<(), Useless> {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            let next = session.judge(&PATIENCE, received)?;
+            if next >= end {
+                tokio::time::sleep_until(end).await;
+                return Ok(());
+            }
+            tokio::time::sleep_until(next).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_closed_and_one_that_called_stays() {
+        assert_eq!(after(&session(), 23, 11).await, Err(Useless::Mute));
+        assert_eq!(after(&session(), 24, 59).await, Ok(()));
+        assert_eq!(after(&session(), 24, 61).await, Err(Useless::Silent));
+        let session = session();
+        session.called();
+        assert_eq!(after(&session, 24, 86_400).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_closed_when_it_reads_none_of_its_answers_for_so_long() {
+        let session = session();
+        session.called();
+        let waiting = session.waits();
+        for _ in 0..10 {
+            assert_eq!(after(&session, 24, 29).await, Ok(()));
+            session.read();
+        }
+        let other = session.waits();
+        assert_eq!(after(&session, 24, 31).await, Err(Useless::Unread));
+        drop((waiting, other));
+        assert_eq!(after(&session, 24, 86_400).await, Ok(()));
+    }
+}

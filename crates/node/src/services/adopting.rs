@@ -1,0 +1,121 @@
+//! Adopting newer rules of deciding, for an operator: once, after all nodes are upgraded.
+
+use futures::future::join_all;
+use holdfast_ledger::{Action, Command, OperationId, Principal, Reason, Reference, Rules, Success};
+use holdfast_proto::v1;
+use tokio::time::{Duration, Instant};
+
+use super::cluster::node_status;
+use crate::api::Api;
+use crate::errors;
+
+/// How long a member may take to say what it knows.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Looks whether every member knows the rules, and has every shard adopt them unless this is a dry run.
+pub(super) async fn adopt(
+    api: &Api,
+    principal: &Principal,
+    request: v1::AdoptRulesRequest,
+    deadline: Instant,
+) -> Result<v1::AdoptRulesResponse, v1::Refusal> {
+    let rules = wanted(request.rules)?;
+    let reports = ask_all(api, rules).await?;
+    let before = |shard: u32| {
+        let replicas = reports.iter().flat_map(|report| &report.replicas);
+        let of_shard = replicas.filter(|replica| replica.shard == shard);
+        of_shard.map(|replica| replica.rules).max().unwrap_or(0)
+    };
+    let mut shards = Vec::new();
+    for handle in api.router.shards().iter() {
+        let shard = handle.shard();
+        let before = before(shard);
+        let adopted = !request.dry_run && before < rules.number();
+        if adopted {
+            let decided = handle.submit(vec![command(principal, rules)?], deadline).await;
+            match decided.into_iter().next() {
+                Some(Ok(Ok(Success::Stocked { .. }))) => {}
+                Some(Err(error)) => return Err(stopped_at(shard, &error.to_string())),
+                other => return Err(stopped_at(shard, &format!("{other:?}"))),
+            }
+        }
+        shards.push(v1::ShardRules {
+            shard,
+            before,
+            adopted,
+        });
+    }
+    Ok(v1::AdoptRulesResponse {
+        rules: rules.number(),
+        shards,
+    })
+}
+
+fn wanted(number: u32) -> Result<Rules, v1::Refusal> {
+    let known = [Rules::First, Rules::Second];
+    if number == 0 {
+        return Ok(Rules::NEWEST);
+    }
+    let found = known.into_iter().find(|rules| rules.number() == number);
+    found.ok_or_else(|| {
+        errors::invalid(format!(
+            "rules: this node knows the versions 1 to {}, not {number}",
+            Rules::NEWEST.number()
+        ))
+    })
+}
+
+/// All members' reports, when each of them knows the rules.
+async fn ask_all(api: &Api, rules: Rules) -> Result<Vec<v1::GetNodeStatusResponse>, v1::Refusal> {
+    let nodes: Vec<u64> = api.nodes().iter().map(|node| node.node_id).collect();
+    let reports = join_all(nodes.into_iter().map(|node| async move {
+        let report = match node == api.identity.node_id {
+            true => Ok(node_status(api)),
+            false => api.peers.report(node, Instant::now() + REPORT_TIMEOUT).await,
+        };
+        (node, report)
+    }))
+    .await;
+    let mut known = Vec::new();
+    let mut obstacles = Vec::new();
+    for (node, report) in reports {
+        match report {
+            Ok(report) if report.newest_rules >= rules.number() => known.push(report),
+            Ok(report) => obstacles.push(format!(
+                "node {node} (version {}) does not know them",
+                report.version
+            )),
+            Err(why) => obstacles.push(format!("node {node} does not say whether it does: {why}")),
+        }
+    }
+    if obstacles.is_empty() {
+        return Ok(known);
+    }
+    Err(errors::refusal(
+        v1::Reason::WrongState,
+        format!(
+            "every member must know rules {} before they are adopted: {}",
+            rules.number(),
+            obstacles.join("; ")
+        ),
+    ))
+}
+
+/// The shards before this one have adopted the rules; asking again goes on here.
+fn stopped_at(shard: u32, why: &str) -> v1::Refusal {
+    errors::refusal(
+        v1::Reason::OutcomeUnknown,
+        format!("shard {shard} did not answer ({why}); those before it have adopted the rules: ask again"),
+    )
+}
+
+fn command(principal: &Principal, rules: Rules) -> Result<Command, v1::Refusal> {
+    let id = OperationId::from_slice(uuid::Uuid::now_v7().as_bytes());
+    Ok(Command {
+        operation_id: id.map_err(|error| errors::refusal(v1::Reason::Internal, error.to_string()))?,
+        principal: principal.clone(),
+        reference: Reference::default(),
+        reason: Reason::default(),
+        action: Action::AdoptRules { rules },
+    })
+}

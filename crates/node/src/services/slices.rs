@@ -1,0 +1,176 @@
+//! Changes cut into messages that a consumer with gRPC's usual message limit of 4 MiB can take.
+//!
+//! A message has whole entries. Only an entry that alone is larger than [`MESSAGE_BYTES`] is spread over several messages, which say
+//! that they go on; they all stand before the entry, so a consumer that resumes gets it from its first change again.
+
+use holdfast_ledger::Change;
+use holdfast_proto::v1;
+use prost::Message as _;
+
+use crate::mapping::outbound;
+
+/// About how large a message is at most: one change more may be in it.
+pub(crate) const MESSAGE_BYTES: usize = 3 << 20;
+
+/// Tag and length of a change in a message.
+const FRAMING_BYTES: usize = 8;
+
+/// Messages in the making for one consumer.
+pub(super) struct Slices {
+    shard: u32,
+    changes: Vec<v1::Change>,
+    bytes: usize,
+    /// How many of the changes belong to entries that have ended, and their bytes.
+    whole: (usize, usize),
+    /// The last change of the last entry that has ended.
+    through_seq: u64,
+    /// The same for what was sent.
+    sent_seq: u64,
+}
+
+impl Slices {
+    /// Begins with an entry's first change.
+    pub(super) fn new(shard: u32, from_seq: u64) -> Self {
+        Self {
+            shard,
+            changes: Vec::new(),
+            bytes: 0,
+            whole: (0, 0),
+            through_seq: from_seq - 1,
+            sent_seq: from_seq - 1,
+        }
+    }
+
+    /// The last change of the last entry that has ended.
+    pub(super) fn through_seq(&self) -> u64 {
+        self.through_seq
+    }
+
+    /// Takes the next change, which is `wanted` or only counted. Returns a message when one is full.
+    pub(super) fn push(&mut self, change: Change, wanted: bool) -> Option<v1::TailChangesResponse> {
+        let seq = change.seq;
+        let ends = change.entry_offset.saturating_add(1) >= change.entry_changes;
+        if wanted {
+            let change = outbound::change(self.shard, change);
+            self.bytes += change.encoded_len() + FRAMING_BYTES;
+            self.changes.push(change);
+        }
+        if ends {
+            self.through_seq = seq;
+            self.whole = (self.changes.len(), self.bytes);
+        }
+        match (self.bytes >= MESSAGE_BYTES, self.whole) {
+            (false, _) => None,
+            (true, (0, _)) => {
+                self.bytes = 0;
+                Some(v1::TailChangesResponse {
+                    changes: std::mem::take(&mut self.changes),
+                    through_seq: self.through_seq,
+                    continues: true,
+                })
+            }
+            (true, _) => self.whole_entries(),
+        }
+    }
+
+    /// A message of the entries that have ended since the last one, even when a filter left nothing of them.
+    pub(super) fn whole_entries(&mut self) -> Option<v1::TailChangesResponse> {
+        if self.through_seq == self.sent_seq {
+            return None;
+        }
+        let (count, bytes) = std::mem::take(&mut self.whole);
+        let rest = self.changes.split_off(count);
+        self.bytes -= bytes;
+        self.sent_seq = self.through_seq;
+        Some(v1::TailChangesResponse {
+            changes: std::mem::replace(&mut self.changes, rest),
+            through_seq: self.through_seq,
+            continues: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_ledger::{BucketMoves, Cause, ChangeKind, Reason, Reference, Sku};
+
+    use super::*;
+
+    fn change(seq: u64, entry_offset: u32, entry_changes: u32) -> Change {
+        Change {
+            seq,
+            entry_changes,
+            entry_offset,
+            log_index: 1,
+            log_time_ms: 1_800_000_000_000,
+            kind: ChangeKind::Committed,
+            sku: Some(Sku::new("s".repeat(Sku::MAX_BYTES)).unwrap()),
+            warehouse: None,
+            storefront: None,
+            moves: BucketMoves::new(),
+            reservation: None,
+            policy: None,
+            transfer: None,
+            supply: None,
+            cause: Cause {
+                operation_id: None,
+                principal: None,
+                reason: Reason::default(),
+                reference: Reference::new("r".repeat(Reference::MAX_BYTES)).unwrap(),
+            },
+        }
+    }
+
+    /// All messages of entries of these sizes.
+    fn messages(entries: &[u32], wanted: bool) -> Vec<v1::TailChangesResponse> {
+        let mut slices = Slices::new(0, 1);
+        let (mut messages, mut seq) = (Vec::new(), 0);
+        for size in entries {
+            for offset in 0..*size {
+                seq += 1;
+                messages.extend(slices.push(change(seq, offset, *size), wanted));
+            }
+        }
+        messages.extend(slices.whole_entries());
+        messages
+    }
+
+    #[test]
+    fn no_message_is_over_the_usual_limit_and_nothing_is_lost() {
+        for entries in [
+            vec![1],
+            vec![100_000],
+            vec![5, 60_000, 5],
+            vec![9_000, 9_000, 60_000],
+            vec![1; 70_000],
+        ] {
+            let messages = messages(&entries, true);
+            assert!(messages.iter().all(|message| message.encoded_len() < 4 << 20));
+            let seqs = messages.iter().flat_map(|message| &message.changes);
+            let total: u64 = entries.iter().copied().map(u64::from).sum();
+            assert!(seqs.map(|change| change.seq).eq(1..=total));
+            assert_eq!(messages.last().map(|last| last.through_seq), Some(total));
+        }
+    }
+
+    #[test]
+    fn only_an_entry_that_is_too_large_is_spread_and_its_parts_stand_before_it() {
+        let messages = messages(&[9_000, 60_000, 9_000], true);
+        for message in &messages {
+            let (first, last) = (&message.changes[0], message.changes.last().unwrap());
+            let ends = last.entry_offset + 1 == last.entry_changes;
+            assert_eq!(message.continues, !ends);
+            assert!(first.entry_offset == 0 || first.entry_changes == 60_000);
+            let stands = if message.continues { 9_000 } else { last.seq };
+            assert_eq!(message.through_seq, stands);
+        }
+        assert!(messages.iter().filter(|message| message.continues).count() > 1);
+    }
+
+    #[test]
+    fn what_a_filter_leaves_out_is_counted() {
+        let messages = messages(&[10, 20], false);
+        assert_eq!(messages.len(), 1);
+        assert_eq!((messages[0].through_seq, messages[0].changes.len()), (30, 0));
+    }
+}

@@ -1,0 +1,246 @@
+//! Settling: makes a refusal certain when an attempt of its request has no answer.
+//!
+//! A refusal leaves nothing behind, so the log would decide a late copy of the request anew, after its caller was told that
+//! nothing happened. Before such a refusal is passed on the operation id is sealed, by a command in the log of each shard that
+//! a copy could reach; for an order over several shards its home is enough, since nothing is held without it. Where that fails the caller is told that the outcome is unknown. See docs/decisions/0016.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use holdfast_ledger::{
+    Action, Command, OperationId, Outcome, Principal, Refusal as LedgerRefusal, ReturnOf, SlotNumber, slot_of,
+};
+use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_shard::SubmitError;
+use tokio::time::Instant;
+
+use crate::api::Api;
+use crate::errors;
+use crate::mapping::inbound::Taken;
+use crate::mapping::outbound;
+use crate::orders::OrderError;
+
+/// How long sealing may take. A leader of the version before does not answer at all.
+const SEAL_TIME: Duration = Duration::from_secs(1);
+
+/// A request as far as settling needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempted {
+    operation_id: OperationId,
+    /// The caller had an attempt without an answer.
+    repeats: bool,
+    /// An attempt of this node has no answer.
+    unanswered: bool,
+    /// Copies go to the shard of the request's SKUs, and to no other.
+    stays: bool,
+    /// The slot of the first SKU of a Reserve or TransferOut: over several shards its shard is the home.
+    home_slot: Option<SlotNumber>,
+}
+
+impl Attempted {
+    pub(crate) fn new(taken: &Taken) -> Self {
+        Self {
+            operation_id: taken.command.operation_id,
+            repeats: taken.repeats,
+            unanswered: false,
+            stays: stays(&taken.command.action),
+            home_slot: home_slot(&taken.command.action),
+        }
+    }
+
+    /// The same after an attempt of this node that has no answer.
+    pub(crate) fn unanswered(self) -> Self {
+        Self {
+            unanswered: true,
+            ..self
+        }
+    }
+
+    /// A refusal by the ledger.
+    pub(crate) fn refused(self, refusal: LedgerRefusal) -> Unmet {
+        self.judged(outbound::refusal(refusal))
+    }
+
+    /// What became of an order or a transfer over several shards.
+    pub(crate) fn order_failed(self, error: OrderError) -> Unmet {
+        match error {
+            OrderError::Refused(refusal) => self.refused(refusal),
+            OrderError::Submit {
+                error: SubmitError::Unsettled(refusal),
+                ..
+            } => self.unanswered().refused(refusal),
+            // After a part that was done the same request goes on: its id stays open.
+            error => Unmet::told(outbound::order_error(error)),
+        }
+    }
+
+    /// Nothing was found that the request could be about.
+    pub(crate) fn not_found(self, refusal: Refusal) -> Unmet {
+        match refusal.reason() {
+            Reason::UnknownReservation | Reason::UnknownTransfer => self.judged(refusal),
+            _ => Unmet::told(refusal),
+        }
+    }
+
+    fn judged(self, refusal: Refusal) -> Unmet {
+        if refusal.settled || !(self.repeats || self.unanswered) {
+            return Unmet::told(refusal);
+        }
+        if errors::rule_of(refusal.reason()).retryable {
+            // The id is needed for the next try.
+            return Unmet::told(if self.unanswered {
+                unknown(&refusal)
+            } else {
+                refusal
+            });
+        }
+        Unmet { refusal, seal: true }
+    }
+}
+
+/// A refusal, and whether it is true only once the operation id is sealed.
+#[derive(Debug)]
+pub(crate) struct Unmet {
+    refusal: Refusal,
+    seal: bool,
+}
+
+impl Unmet {
+    /// A refusal that is passed on as it is.
+    pub(crate) fn told(refusal: Refusal) -> Self {
+        Self { refusal, seal: false }
+    }
+}
+
+impl Api {
+    /// Settles what was refused of requests that one shard decided, or that no shard did.
+    pub(crate) async fn settle<T>(
+        &self,
+        shard: Option<u32>,
+        answers: Vec<(Attempted, Result<T, Unmet>)>,
+        deadline: Instant,
+    ) -> Vec<Result<T, Refusal>> {
+        let open = |(attempted, answer): &(Attempted, Result<T, Unmet>)| match answer {
+            Err(Unmet { seal: true, .. }) => Some(*attempted),
+            _ => None,
+        };
+        let open: Vec<Attempted> = answers.iter().filter_map(open).collect();
+        let mut sealed = match open.is_empty() {
+            true => Vec::new(),
+            false => self.seal(shard, &open, deadline).await,
+        }
+        .into_iter();
+        let told = |unmet: Unmet, sealed: &mut std::vec::IntoIter<bool>| {
+            if !unmet.seal {
+                unmet.refusal
+            } else if sealed.next().unwrap_or(false) {
+                Refusal {
+                    settled: true,
+                    ..unmet.refusal
+                }
+            } else {
+                unknown(&unmet.refusal)
+            }
+        };
+        answers
+            .into_iter()
+            .map(|(_, answer)| answer.map_err(|unmet| told(unmet, &mut sealed)))
+            .collect()
+    }
+
+    /// Seals ids in every shard whose log could let a copy of their request act. Returns for each whether that was done.
+    async fn seal(&self, shard: Option<u32>, open: &[Attempted], deadline: Instant) -> Vec<bool> {
+        let deadline = deadline.min(Instant::now() + SEAL_TIME);
+        let Ok(principal) = Principal::new("holdfast") else {
+            return vec![false; open.len()];
+        };
+        let by_shard = self.router.shards().iter().map(|handle| {
+            let concerns = |attempted: &Attempted| match shard {
+                Some(shard) if attempted.stays => handle.shard() == shard,
+                // No order is held without its home, which refuses while another copy of it is undecided.
+                None if attempted.home_slot.is_some() => {
+                    let home = attempted.home_slot.map(|slot| self.router.shard_with(slot));
+                    home == Some(handle.shard())
+                }
+                _ => true,
+            };
+            let concerned: Vec<usize> = (0..open.len()).filter(|index| concerns(&open[*index])).collect();
+            let seal = |index: &usize| Command::seal(open[*index].operation_id, principal.clone());
+            let commands: Vec<Command> = concerned.iter().map(seal).collect();
+            async move {
+                let results = match commands.is_empty() {
+                    true => Vec::new(),
+                    false => handle.submit(commands, deadline).await,
+                };
+                (concerned, results)
+            }
+        });
+        let mut sealed = vec![true; open.len()];
+        for (concerned, results) in join_all(by_shard).await {
+            let mut results = results.into_iter();
+            for index in concerned {
+                sealed[index] &= results.next().is_some_and(|result| is_sealed(&result));
+            }
+        }
+        sealed
+    }
+}
+
+fn is_sealed(result: &Result<Outcome, SubmitError>) -> bool {
+    match result {
+        Ok(Ok(_)) => true,
+        // No copy is taken any more, as long as the shard's log goes on.
+        Ok(Err(LedgerRefusal::OperationIdTooOld { .. })) => true,
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+/// What a caller is told when it cannot be said that nothing happens.
+fn unknown(refusal: &Refusal) -> Refusal {
+    let message = format!(
+        "an earlier attempt has no answer and may still take effect; this one was refused: {}",
+        refusal.message
+    );
+    errors::refusal(Reason::OutcomeUnknown, message)
+}
+
+/// Returns the slot of the first SKU, by which a coordinator chooses the home.
+fn home_slot(action: &Action) -> Option<SlotNumber> {
+    match action {
+        Action::Reserve { lines, .. } => lines.first().map(|line| slot_of(&line.sku)),
+        Action::TransferOut { lines, .. } => lines.first().map(|line| slot_of(&line.sku)),
+        _ => None,
+    }
+}
+
+/// Whether every copy of a command is decided in the shard of its SKUs.
+fn stays(action: &Action) -> bool {
+    match action {
+        Action::Reserve { .. }
+        | Action::TransferOut { .. }
+        | Action::Receive { .. }
+        | Action::Adjust { .. }
+        | Action::Count { .. }
+        | Action::MoveBucket { .. }
+        | Action::SetPolicy { .. }
+        | Action::AllocatePool { .. }
+        | Action::ExpectSupply { .. }
+        | Action::Return {
+            of: ReturnOf::Unreferenced { .. },
+            ..
+        } => true,
+        Action::Extend { .. }
+        | Action::Commit { .. }
+        | Action::Release { .. }
+        | Action::Ship { .. }
+        | Action::Cancel { .. }
+        | Action::Return { .. }
+        | Action::TransferIn { .. }
+        | Action::CloseTransfer { .. }
+        | Action::Order(_)
+        | Action::OfPart(_)
+        | Action::Dispatch { .. }
+        | Action::AdoptRules { .. }
+        | Action::Seal => false,
+    }
+}

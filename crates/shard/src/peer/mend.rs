@@ -1,0 +1,91 @@
+//! Mends a replica's change history beside its work: reads all of it once, and fetches from peers what is damaged or missing.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::History;
+
+/// Between two segments that are checked, so that the disk is there for those who wait for it.
+const CHECK_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long to wait before peers that did not answer are asked again.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Checks and mends the history once, and ends when nothing is missing that a peer has. `others` names the nodes to ask.
+pub(crate) async fn mend(
+    history: History,
+    others: impl Fn() -> Vec<u64>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mending = async {
+        if let Err(error) = check(&history).await {
+            tracing::error!(shard = history.shard, %error, "the change history could not be checked");
+        }
+        while fill(&history, &others()).await == Outcome::AskAgain {
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = mending => {}
+        _ = stopped.wait_for(|stop| *stop) => {}
+    }
+}
+
+async fn check(history: &History) -> io::Result<()> {
+    let mut position = 0;
+    while position < history.changes.segments() {
+        let changes = history.changes.clone();
+        let check = move || changes.check_segment(position).map_err(io::Error::other);
+        history.threads.in_background(check).await?;
+        position += 1;
+        tokio::time::sleep(CHECK_PAUSE).await;
+    }
+    Ok(())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Nothing is missing, or no peer has it.
+    Done,
+    /// Somebody did not answer.
+    AskAgain,
+}
+
+/// Asks each node for what is missing.
+async fn fill(history: &History, others: &[u64]) -> Outcome {
+    let mut outcome = Outcome::Done;
+    if !history.changes.gaps().is_empty() && others.is_empty() {
+        // Raft has not told who the others are.
+        return Outcome::AskAgain;
+    }
+    for node in others {
+        for gap in history.changes.gaps() {
+            match history.fill_from(*node, gap.clone()).await {
+                Ok(filled) if filled > 0 => tracing::warn!(
+                    shard = history.shard,
+                    node,
+                    from_seq = gap.start,
+                    changes = filled,
+                    "changes that were missing here came from a peer"
+                ),
+                Ok(_) => {}
+                Err(why) => {
+                    tracing::debug!(
+                        shard = history.shard,
+                        node,
+                        why,
+                        "no missing changes from this peer"
+                    );
+                    outcome = Outcome::AskAgain;
+                }
+            }
+        }
+    }
+    if history.changes.gaps().is_empty() {
+        Outcome::Done
+    } else {
+        outcome
+    }
+}

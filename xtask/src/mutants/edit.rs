@@ -1,0 +1,172 @@
+//! One fault: an edit of the source, and the test that has to notice it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::steps;
+
+/// One file of `tests/mutants/`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mutant {
+    /// The name of its file, without its ending.
+    #[serde(skip)]
+    pub(super) name: String,
+    /// The fault, in a sentence.
+    pub(super) breaks: String,
+    /// The workspace of the test, as a folder below the root. It is the root itself if missing.
+    #[serde(default)]
+    workspace: String,
+    /// The package of the test.
+    package: String,
+    /// The integration test that it is in; missing for a unit test.
+    #[serde(default)]
+    target: Option<String>,
+    /// The full name of the test that has to fail.
+    pub(super) test: String,
+    #[serde(rename = "edit")]
+    edits: Vec<Edit>,
+}
+
+/// Some lines of one file, which must be there exactly once.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Edit {
+    file: PathBuf,
+    search: String,
+    replace: String,
+}
+
+/// All mutants of a folder, by name.
+pub(super) fn read_all(folder: &Path) -> Result<Vec<Mutant>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .with_context(|| folder.display().to_string())?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Result<Mutant> {
+    let parse = || -> Result<Mutant> {
+        let mut mutant: Mutant = toml::from_str(&fs::read_to_string(path)?)?;
+        mutant.name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        ensure!(!mutant.edits.is_empty(), "it edits nothing");
+        Ok(mutant)
+    };
+    parse().with_context(|| path.display().to_string())
+}
+
+impl Mutant {
+    /// Fails unless every edit fits exactly one place, and the test is in the source.
+    pub(super) fn check(&self, root: &Path) -> Result<()> {
+        let fits = || -> Result<()> {
+            self.edited(root)?;
+            let word = self.test.rsplit("::").next().unwrap_or_default();
+            let sources = root.join(&self.workspace);
+            ensure!(
+                has_function(&sources, word)?,
+                "no source below {} has a test {word}",
+                sources.display()
+            );
+            Ok(())
+        };
+        fits().with_context(|| format!("tests/mutants/{}.toml", self.name))
+    }
+
+    /// The new content of each file.
+    fn edited(&self, root: &Path) -> Result<BTreeMap<PathBuf, String>> {
+        let mut files = BTreeMap::new();
+        for edit in &self.edits {
+            let path = root.join(&edit.file);
+            let before = match files.remove(&path) {
+                Some(content) => content,
+                None => fs::read_to_string(&path).with_context(|| path.display().to_string())?,
+            };
+            let places = before.matches(&edit.search).count();
+            ensure!(
+                places == 1 && edit.search != edit.replace,
+                "{places} places of {} are\n{}",
+                edit.file.display(),
+                edit.search
+            );
+            files.insert(path, before.replacen(&edit.search, &edit.replace, 1));
+        }
+        Ok(files)
+    }
+
+    /// Puts the fault in.
+    pub(super) fn apply(&self, root: &Path) -> Result<Edited> {
+        let mut before = BTreeMap::new();
+        for (path, content) in self.edited(root)? {
+            before.insert(path.clone(), fs::read_to_string(&path)?);
+            fs::write(&path, content)?;
+        }
+        Ok(Edited(before))
+    }
+
+    /// `cargo test` for the package and target, without the name of the test.
+    pub(super) fn command(&self, root: &Path) -> Command {
+        let mut command = steps::cargo();
+        let folder = root.join(&self.workspace);
+        // The dependencies that are built already are the same; only the copy's own packages are built anew.
+        let target = match folder.file_name() {
+            Some(workspace) if !self.workspace.is_empty() => steps::target().join(workspace),
+            _ => steps::target(),
+        };
+        command.current_dir(folder).env("CARGO_TARGET_DIR", target).args([
+            "test",
+            "--package",
+            &self.package,
+        ]);
+        match &self.target {
+            Some(target) => command.args(["--test", target]),
+            None => command.arg("--lib"),
+        };
+        command
+    }
+}
+
+/// What was there before.
+#[must_use]
+pub(super) struct Edited(BTreeMap<PathBuf, String>);
+
+impl Edited {
+    pub(super) fn undo(self) -> Result<()> {
+        for (path, content) in self.0 {
+            fs::write(path, content)?;
+        }
+        Ok(())
+    }
+}
+
+fn has_function(folder: &Path, name: &str) -> Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if hidden || entry.file_name() == "target" {
+            continue;
+        }
+        let found = if entry.file_type()?.is_dir() {
+            has_function(&path, name)?
+        } else {
+            path.extension().is_some_and(|it| it == "rs")
+                && fs::read_to_string(&path)?.contains(&format!("fn {name}("))
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
