@@ -1,13 +1,17 @@
 //! Connections to nodes: one for each address, made when first needed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_rustls::rustls::ClientConfig;
 use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 
+use crate::connect::connect;
 use crate::routes::Scheme;
 use crate::{ClientError, ClientOptions, ClientTls};
 
@@ -65,23 +69,10 @@ impl Channels {
             turn: AtomicUsize::new(first_turn),
         };
         for endpoint in &channels.endpoints {
-            channels.endpoint(endpoint, options.tls.as_ref())?;
+            parse(endpoint, channels.scheme)?;
         }
+        config(options.tls.as_ref())?;
         Ok(channels)
-    }
-
-    /// An address, checked, with the certificates where there are any.
-    fn endpoint(&self, address: &str, tls: Option<&ClientTls>) -> Result<Endpoint, ClientError> {
-        let endpoint = parse(address, self.scheme)?;
-        match tls {
-            None => Ok(endpoint),
-            Some(tls) => endpoint.tls_config(tls.config()).map_err(|error| {
-                ClientError::Options(format!(
-                    "the certificates cannot be used ({}): give PEM files of the CA, the certificate and its key",
-                    innermost(&error)
-                ))
-            }),
-        }
     }
 
     /// The connection to this address.
@@ -90,15 +81,21 @@ impl Channels {
         if let Some(channel) = open.channels.get(address) {
             return Ok(channel.clone());
         }
-        let channel = self
-            .endpoint(address, open.tls.as_ref())?
+        let tls = config(open.tls.as_ref())?;
+        let endpoint = dialled(parse(address, self.scheme)?)?
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .connect_lazy();
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        let channel = match tls {
+            None => endpoint.connect_lazy(),
+            Some(tls) => {
+                let connector = service_fn(move |uri| connect(Arc::clone(&tls), uri));
+                endpoint.connect_with_connector_lazy(connector)
+            }
+        };
         open.channels.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }
@@ -125,7 +122,7 @@ impl Channels {
         };
         let new = match tls.read_again() {
             Ok(None) => return,
-            Ok(Some(new)) => match self.endpoint(&self.endpoints[0], Some(&new)) {
+            Ok(Some(new)) => match config(Some(&new)) {
                 Ok(_) => new,
                 Err(error) => {
                     tracing::warn!(%error, "new certificates are not good, the ones before stay in use");
@@ -161,12 +158,14 @@ impl Channels {
     }
 }
 
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
+/// What connections are made with, where there is TLS.
+fn config(tls: Option<&ClientTls>) -> Result<Option<Arc<ClientConfig>>, ClientError> {
+    let config = tls.map(ClientTls::config).transpose();
+    config.map_err(|why| {
+        ClientError::Options(format!(
+            "the certificates cannot be used ({why}): give PEM files of the CA, the certificate and its key"
+        ))
+    })
 }
 
 fn parse(endpoint: &str, scheme: Scheme) -> Result<Endpoint, ClientError> {
@@ -188,6 +187,15 @@ fn parse(endpoint: &str, scheme: Scheme) -> Result<Endpoint, ClientError> {
         return Err(wrong("host or port is missing"));
     }
     Ok(parsed)
+}
+
+/// The endpoint for a connector that does the TLS itself: tonic takes `https` in the address it connects to for a wish that it does
+/// it. Requests go on saying `https`.
+fn dialled(endpoint: Endpoint) -> Result<Endpoint, ClientError> {
+    let origin = endpoint.uri().clone();
+    let plain = origin.to_string().replacen("https://", "http://", 1);
+    let endpoint = Endpoint::from_shared(plain).map_err(|error| ClientError::Options(error.to_string()))?;
+    Ok(endpoint.origin(origin))
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ mod batch;
 mod call;
 mod channels;
 mod client;
+mod connect;
 mod error;
 mod history;
 mod ids;

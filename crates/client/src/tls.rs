@@ -4,7 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// gRPC is HTTP/2 (<https://www.iana.org/assignments/tls-extensiontype-values>, ALPN).
+const ALPN_HTTP_2: &[u8] = b"h2";
 
 /// The certificates of a client, as PEM. Those that were read from files follow them: connections that are made later use what
 /// the files hold then, so a client can live longer than its certificate.
@@ -108,9 +114,37 @@ impl ClientTls {
         }))
     }
 
-    pub(crate) fn config(&self) -> ClientTlsConfig {
-        ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.pem.ca))
-            .identity(Identity::from_pem(&self.pem.certificate, &self.pem.key))
+    /// What connections are made with.
+    ///
+    /// # Errors
+    /// Says which of the three is not good, and why.
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, String> {
+        let mut roots = RootCertStore::empty();
+        for authority in certificates("CA", &self.pem.ca)? {
+            roots
+                .add(authority)
+                .map_err(|error| format!("the CA is not good: {error}"))?;
+        }
+        let chain = certificates("certificate", &self.pem.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.pem.key)
+            .map_err(|error| format!("the private key cannot be read: {error}"))?;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| format!("the certificate and the key are not good: {error}"))?;
+        config.alpn_protocols = vec![ALPN_HTTP_2.to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+/// The certificates in a PEM file, at least one.
+fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match all {
+        Ok(all) if all.is_empty() => Err(format!("there is no certificate in the {what}")),
+        Ok(all) => Ok(all),
+        Err(error) => Err(format!("the {what} cannot be read: {error}")),
     }
 }
