@@ -388,7 +388,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             }
         });
     }
-    let large_calls = OwnThread::start_behind("large calls").map_err(no_thread)?;
+    let large_calls = Arc::new(OwnThread::start_behind("large calls").map_err(no_thread)?);
     let resources = Resources {
         budget: security.budget(),
         data_dir: config.node.data_dir.clone(),
@@ -420,7 +420,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             config.limits.change_streams,
         ),
         batch_streams: Places::new("batch streams", config.limits.batch_streams),
-        large_calls: Arc::new(large_calls),
+        large_calls: Arc::clone(&large_calls),
         leaving: AtomicBool::new(false),
         // A child, so that a start that fails later ends what was begun here too.
         stopping: begun.peers_stopping.child_token(),
@@ -443,6 +443,7 @@ async fn begin(config: NodeConfig, listeners: Listeners, begun: &mut Begun) -> R
             identity,
             Arc::clone(&membership),
             space,
+            large_calls,
             tasks.clone(),
             begun.peers_stopping.clone(),
         ),

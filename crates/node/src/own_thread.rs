@@ -8,7 +8,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument as _;
 
 /// The nice value of a thread that is behind the others: they get the processor first.
-const BEHIND: i32 = 5;
+const BEHIND: i32 = 10;
 
 /// A thread with a runtime of its own. It ends when this is dropped.
 #[derive(Debug)]

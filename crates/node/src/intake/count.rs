@@ -1,4 +1,4 @@
-//! Counts what is in a message before it is decoded. Works on the bytes as they are, and allocates nothing.
+//! Counts what is in a message before it is decoded, as its bytes come in. Works on the bytes as they are, and allocates nothing.
 //!
 //! A decoded message takes memory and time by its fields more than by its bytes: two bytes can stand for a message of a hundred.
 
@@ -21,95 +21,128 @@ pub(super) enum Uncounted {
     Malformed(&'static str),
 }
 
-/// Returns how many fields a message has, with those of the messages in it. Each value of a list counts,
-/// each number of a packed list, and each field that the message's type does not know.
-pub(super) fn fields(
-    shapes: &Shapes,
-    message: Option<usize>,
-    bytes: &[u8],
+/// Counts the fields of one message while it comes in. Each value of a list counts, each number of a packed list, and each field that
+/// the message's type does not know; and so do those of the messages in it.
+#[derive(Debug)]
+pub(super) struct Count {
+    /// Where each message ends that is being read, the innermost last.
+    open: [(Option<usize>, usize); MAX_DEPTH],
+    depth: usize,
+    /// The first byte that was not read.
+    at: usize,
+    fields: usize,
     limit: usize,
-) -> Result<usize, Uncounted> {
-    // Where each message ends that is being read, the innermost last.
-    let mut open = [(message, bytes.len()); MAX_DEPTH];
-    let mut depth = 1;
-    let mut reader = Reader { bytes, at: 0 };
-    let mut count = 0_usize;
-    while depth > 0 {
-        let (message, end) = open[depth - 1];
-        if reader.at >= end {
-            depth -= 1;
-            continue;
-        }
-        count += 1;
-        let key = reader.varint(end)?;
-        let number =
-            u32::try_from(key >> 3).map_err(|_| Uncounted::Malformed("a field number is too high"))?;
-        if number == 0 {
-            return Err(Uncounted::Malformed("a field has the number 0"));
-        }
-        match key & 7 {
-            0 => {
-                reader.varint(end)?;
-            }
-            1 => reader.skip(8, end)?,
-            5 => reader.skip(4, end)?,
-            2 => {
-                let length = usize::try_from(reader.varint(end)?);
-                let length = length.map_err(|_| Uncounted::Malformed("a length is too high"))?;
-                let start = reader.at;
-                reader.skip(length, end)?;
-                match message.and_then(|message| shapes.field(message, number)) {
-                    Some(Holds::Message(inner)) => {
-                        let Some(place) = open.get_mut(depth) else {
-                            return Err(Uncounted::TooDeep);
-                        };
-                        *place = (Some(inner), reader.at);
-                        reader.at = start;
-                        depth += 1;
-                    }
-                    Some(Holds::Numbers) => count = count.saturating_add(length),
-                    None => {}
-                }
-            }
-            _ => return Err(Uncounted::Malformed("a field is of a kind that is not in use")),
-        }
-        if count > limit {
-            return Err(Uncounted::TooMany(limit));
+}
+
+impl Count {
+    /// Of a message of this type that will have so many bytes.
+    pub(super) fn new(message: Option<usize>, length: usize, limit: usize) -> Self {
+        Self {
+            open: [(message, length); MAX_DEPTH],
+            depth: 1,
+            at: 0,
+            fields: 0,
+            limit,
         }
     }
-    Ok(count)
+
+    /// Reads on in the message, of which `bytes` have come. Returns how many fields there are so far; that is all of them once the
+    /// message is whole.
+    pub(super) fn read(&mut self, shapes: &Shapes, bytes: &[u8]) -> Result<usize, Uncounted> {
+        while self.depth > 0 {
+            let (message, end) = self.open[self.depth - 1];
+            if self.at >= end {
+                self.depth -= 1;
+                continue;
+            }
+            let mut reader = Reader {
+                bytes,
+                at: self.at,
+                end,
+            };
+            let Some(key) = reader.varint()? else { break };
+            let number =
+                u32::try_from(key >> 3).map_err(|_| Uncounted::Malformed("a field number is too high"))?;
+            if number == 0 {
+                return Err(Uncounted::Malformed("a field has the number 0"));
+            }
+            let mut inside = None;
+            let mut numbers = 0;
+            match key & 7 {
+                0 => {
+                    let Some(_) = reader.varint()? else { break };
+                }
+                1 => reader.skip(8)?,
+                5 => reader.skip(4)?,
+                2 => {
+                    let Some(length) = reader.varint()? else { break };
+                    let length =
+                        usize::try_from(length).map_err(|_| Uncounted::Malformed("a length is too high"))?;
+                    let start = reader.at;
+                    reader.skip(length)?;
+                    match message.and_then(|message| shapes.field(message, number)) {
+                        Some(Holds::Message(inner)) => {
+                            inside = Some((Some(inner), reader.at));
+                            reader.at = start;
+                        }
+                        Some(Holds::Numbers) => numbers = length,
+                        None => {}
+                    }
+                }
+                _ => return Err(Uncounted::Malformed("a field is of a kind that is not in use")),
+            }
+            self.at = reader.at;
+            if let Some(inside) = inside {
+                let place = self.open.get_mut(self.depth).ok_or(Uncounted::TooDeep)?;
+                *place = inside;
+                self.depth += 1;
+            }
+            self.fields = self.fields.saturating_add(1 + numbers);
+            if self.fields > self.limit {
+                return Err(Uncounted::TooMany(self.limit));
+            }
+        }
+        Ok(self.fields)
+    }
 }
 
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Where the message ends that is being read; its last bytes may not have come.
+    end: usize,
 }
 
 impl Reader<'_> {
-    fn varint(&mut self, end: usize) -> Result<u64, Uncounted> {
+    /// The next number; none: not all of it has come.
+    fn varint(&mut self) -> Result<Option<u64>, Uncounted> {
         // Nearly all have one byte.
         if let Some(&byte) = self.bytes.get(self.at)
             && byte < 0x80
-            && self.at < end
+            && self.at < self.end
         {
             self.at += 1;
-            return Ok(u64::from(byte));
+            return Ok(Some(u64::from(byte)));
         }
         let mut value = 0_u64;
         for place in 0..10_u32 {
-            let byte = self.bytes.get(self.at).filter(|_| self.at < end);
-            let byte = *byte.ok_or(Uncounted::Malformed("it ends inside a number"))?;
+            if self.at >= self.end {
+                return Err(Uncounted::Malformed("it ends inside a number"));
+            }
+            let Some(&byte) = self.bytes.get(self.at) else {
+                return Ok(None);
+            };
             self.at += 1;
             value |= u64::from(byte & 0x7f) << (7 * place);
             if byte < 0x80 {
-                return Ok(value);
+                return Ok(Some(value));
             }
         }
         Err(Uncounted::Malformed("a number has more than 10 bytes"))
     }
 
-    fn skip(&mut self, length: usize, end: usize) -> Result<(), Uncounted> {
-        let after = self.at.checked_add(length).filter(|after| *after <= end);
+    fn skip(&mut self, length: usize) -> Result<(), Uncounted> {
+        let after = self.at.checked_add(length).filter(|after| *after <= self.end);
         self.at = after.ok_or(Uncounted::Malformed("a field is longer than what holds it"))?;
         Ok(())
     }
@@ -131,7 +164,23 @@ mod tests {
     const BATCH: &str = "/holdfast.v1.Reservations/Batch";
 
     fn counted(path: &str, bytes: &[u8], limit: usize) -> Result<usize, Uncounted> {
-        fields(&SHAPES, SHAPES.method(path).takes, bytes, limit)
+        Count::new(SHAPES.method(path).takes, bytes.len(), limit).read(&SHAPES, bytes)
+    }
+
+    /// As [`counted`], and how many bytes had come when it was refused; they come in parts that end at `cuts`.
+    fn counted_as_it_comes(
+        path: &str,
+        bytes: &[u8],
+        limit: usize,
+        cuts: &[usize],
+    ) -> (Result<usize, Uncounted>, usize) {
+        let mut count = Count::new(SHAPES.method(path).takes, bytes.len(), limit);
+        for cut in cuts {
+            if let Err(error) = count.read(&SHAPES, &bytes[..*cut]) {
+                return (Err(error), *cut);
+            }
+        }
+        (count.read(&SHAPES, bytes), bytes.len())
     }
 
     /// An order, and the fields that it has as sent.
@@ -216,6 +265,23 @@ mod tests {
         }
 
         #[test]
+        fn a_message_that_comes_in_parts_is_counted_and_refused_as_one_that_is_whole(
+            order in order(),
+            flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
+            limit in prop_oneof![Just(usize::MAX), 0..40_usize],
+        ) {
+            let mut bytes = order.0.encode_to_vec();
+            for (place, byte) in flips {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.sort_unstable();
+            prop_assert_eq!(counted_as_it_comes(RESERVE, &bytes, limit, &cuts).0, counted(RESERVE, &bytes, limit));
+        }
+
+        #[test]
         fn garbage_is_refused_or_counted(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             for path in [RESERVE, BATCH, "/unknown/Method"] {
                 let counted = counted(path, &bytes, 1_000);
@@ -229,6 +295,11 @@ mod tests {
         let bytes = [0x0a, 0x00].repeat(1_000);
         assert_eq!(counted(BATCH, &bytes, 1_000), Ok(1_000));
         assert_eq!(counted(BATCH, &bytes, 999), Err(Uncounted::TooMany(999)));
+        let parts = [100, 1_001, 1_003, 1_500];
+        assert_eq!(
+            counted_as_it_comes(BATCH, &bytes, 500, &parts),
+            (Err(Uncounted::TooMany(500)), 1_003)
+        );
     }
 
     #[test]
@@ -258,13 +329,11 @@ mod tests {
                 outer
             })
         };
-        assert_eq!(
-            fields(&shapes, Some(0), &nested(MAX_DEPTH), 100),
-            Ok(MAX_DEPTH - 1)
-        );
-        assert_eq!(
-            fields(&shapes, Some(0), &nested(MAX_DEPTH + 1), 100),
-            Err(Uncounted::TooDeep)
-        );
+        let counted = |depth| {
+            let bytes = nested(depth);
+            Count::new(Some(0), bytes.len(), 100).read(&shapes, &bytes)
+        };
+        assert_eq!(counted(MAX_DEPTH), Ok(MAX_DEPTH - 1));
+        assert_eq!(counted(MAX_DEPTH + 1), Err(Uncounted::TooDeep));
     }
 }

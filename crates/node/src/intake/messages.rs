@@ -15,7 +15,7 @@ use tonic::body::Body;
 
 use super::budget::{Charge, Exhausted};
 use super::call::{Call, Why, refused};
-use super::count;
+use super::count::Count;
 use super::shapes::{Method, Shapes};
 use crate::validation::{MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS};
 
@@ -41,6 +41,8 @@ pub(super) struct Messages {
     /// A message that has begun, with its prefix; it takes `charge`.
     begun: BytesMut,
     charge: Charge,
+    /// What has been counted of it; none before its length is known, and of one that is compressed.
+    count: Option<Count>,
     /// The bytes that have come after it.
     rest: Bytes,
     /// Goes to the library next.
@@ -70,6 +72,7 @@ impl Messages {
             patience,
             timer: Box::pin(tokio::time::sleep(patience)),
             begun: BytesMut::new(),
+            count: None,
             rest: Bytes::new(),
             whole: VecDeque::new(),
             is_large: false,
@@ -168,25 +171,37 @@ impl Messages {
             if announced(&self.begun).is_some_and(|length| self.begun.len() == PREFIX_BYTES + length) {
                 let message = self.begun.split().freeze();
                 self.take(message)?;
+            } else {
+                let begun = std::mem::take(&mut self.begun);
+                let counted = self.count(&begun);
+                self.begun = begun;
+                counted?;
             }
         }
         Ok(())
     }
 
-    /// A message is whole: judges and charges it.
-    fn take(&mut self, mut message: Bytes) -> Result<(), Status> {
-        let payload = message.get(PREFIX_BYTES..).unwrap_or_default();
+    /// Counts what has come of a message. Returns its fields so far.
+    fn count(&mut self, begun: &[u8]) -> Result<usize, Status> {
         // A compressed one is refused by the library: nobody may send any.
-        let is_plain = message.first() == Some(&0);
-        let fields = if is_plain {
-            count::fields(&self.shapes, self.method.takes, payload, MAX_MESSAGE_FIELDS)
-        } else {
-            Ok(0)
+        let (Some(length), Some(0), Some(payload)) =
+            (announced(begun), begun.first(), begun.get(PREFIX_BYTES..))
+        else {
+            return Ok(0);
         };
-        let fields = fields.map_err(|error| {
+        let count = self
+            .count
+            .get_or_insert_with(|| Count::new(self.method.takes, length, MAX_MESSAGE_FIELDS));
+        count.read(&self.shapes, payload).map_err(|error| {
             let message = format!("the request cannot be read: {error}");
             refused(&self.call.api, &self.call.path, Why::Uncounted, message)
-        })?;
+        })
+    }
+
+    /// A message is whole: judges and charges it.
+    fn take(&mut self, mut message: Bytes) -> Result<(), Status> {
+        let fields = self.count(&message)?;
+        self.count = None;
         let bytes = message.len() * HELD_FACTOR + fields * FIELD_BYTES;
         self.charge.set(bytes).map_err(|limit| self.exhausted(limit))?;
         self.call.pass(self.charge.split_off());

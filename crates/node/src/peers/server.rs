@@ -26,6 +26,8 @@ use super::presence::say_what_we_speak;
 use crate::directory::state::Directory;
 use crate::directory::{DIRECTORY, Membership};
 use crate::errors;
+use crate::intake::LARGE_BYTES;
+use crate::own_thread::OwnThread;
 use crate::security::Caller;
 use crate::services::cluster::status_of;
 use crate::services::deciding;
@@ -47,6 +49,8 @@ pub struct PeerService {
     identity: Identity,
     membership: Arc<Membership>,
     space: Space,
+    /// Where large requests of clients are decoded and judged.
+    large_calls: Arc<OwnThread>,
     tasks: Tasks,
     stopping: CancellationToken,
 }
@@ -57,6 +61,7 @@ impl PeerService {
         identity: Identity,
         membership: Arc<Membership>,
         space: Space,
+        large_calls: Arc<OwnThread>,
         tasks: Tasks,
         stopping: CancellationToken,
     ) -> Self {
@@ -64,6 +69,7 @@ impl PeerService {
             identity,
             membership,
             space,
+            large_calls,
             tasks,
             stopping,
         }
@@ -167,6 +173,15 @@ impl Peer for PeerService {
         self.greeted(&request)?;
         let request = request.into_inner();
         let payload = match self.group(request.shard)? {
+            Group::Shard(shard) if request.payload.len() > LARGE_BYTES => {
+                // What it takes to decode and to judge must not keep other nodes from being heard.
+                let large = self
+                    .large_calls
+                    .run(async move { shard.handle_forward(request.payload).await });
+                large.await.map_err(|error| {
+                    Status::unavailable(format!("a large request ended before its time: {error}"))
+                })?
+            }
             Group::Shard(shard) => shard.handle_forward(request.payload).await,
             Group::Directory(document) => document.handle_forward(request.payload).await,
         };

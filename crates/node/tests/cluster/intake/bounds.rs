@@ -40,8 +40,10 @@ async fn a_connection_that_sends_more_than_its_part_is_refused_and_told_to_wait(
     for _ in 0..8 {
         let mut call = rude.call(RESERVE).await;
         call.send(announced(4 << 20), false);
-        // All of it but the last byte.
-        call.send(vec![0; (4 << 20) - 1].into(), false);
+        // A field of bytes that no message knows, all of it but the last byte.
+        let mut field = vec![0xa2, 0x06, 0xfa, 0xff, 0xff, 0x01];
+        field.resize((4 << 20) - 1, 0);
+        call.send(field.into(), false);
         calls.push(call);
     }
     let mut pending: futures::stream::FuturesUnordered<_> =
@@ -113,6 +115,22 @@ async fn a_message_of_empty_elements_is_refused_before_it_is_decoded() {
         sample(&cluster, "holdfast_intake_refusals_total{limit=\"fields\"}").await,
         2.0
     );
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_with_too_many_fields_is_refused_while_it_comes() {
+    let cluster = TestCluster::start_with(1, |_| {}).await;
+    let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
+    for (path, element) in [(RESERVE, [0x1a, 0x00]), (BATCH, [0x0a, 0x00])] {
+        let mut call = rude.call(path).await;
+        call.send(announced(4 << 20), false);
+        // Little more than is legal; the rest never comes.
+        call.send(element.repeat(262_145).into(), false);
+        let (status, refusal) = call.refusal().await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{path}");
+        assert!(refusal.message.contains("262144 fields"), "{refusal:?}");
+    }
     cluster.stop_all().await;
 }
 
