@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::naive::{Units, naive_change, naive_orders, naive_rows};
 
+/// How the files of these tests are written.
+pub(crate) const MAPPING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/mappings/online-retail.toml");
+
 /// What each reservation got, by the change streams: the invoice, and units by SKU. What an order that came to nothing had
 /// taken is not in it.
 pub(crate) async fn reserved(client: &Client) -> Result<BTreeMap<Vec<u8>, (String, Units)>> {
@@ -102,7 +105,7 @@ pub(crate) fn import(cluster: &Cluster, file: &Path, arguments: &[&str]) -> Resu
     let file = file.to_string_lossy();
     let state = state.to_string_lossy();
     // On a busy machine an order may take longer than a buyer would wait.
-    let patient = ["--deadline-ms", "60000"];
+    let patient = ["--deadline-ms", "60000", "--mapping", MAPPING];
     let command = ["import", "orders", &file, "--state", &state];
     let summary = cluster.holdfast_json(&[&command[..], &patient, arguments].concat())?;
     check_accounted(&summary)?;

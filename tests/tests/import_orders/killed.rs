@@ -7,6 +7,8 @@ use holdfast_proto::v1;
 use holdfast_tests::{Cluster, wait_for};
 use nix::sys::signal::Signal;
 
+use crate::checks::MAPPING;
+
 /// Imports a file while the leaders of shards are killed in turn, each time when the import has come further. How many were.
 pub(crate) async fn import_under_kills(
     cluster: &mut Cluster,
@@ -26,6 +28,8 @@ pub(crate) async fn import_under_kills(
         &file.to_string_lossy(),
         "--state",
         &state.to_string_lossy(),
+        "--mapping",
+        MAPPING,
         // On a busy machine an election takes longer than a buyer would wait.
         "--deadline-ms",
         "60000",

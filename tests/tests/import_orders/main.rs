@@ -14,7 +14,7 @@ use holdfast_proto::v1;
 use holdfast_tests::{Cluster, Shards, wait_for};
 use nix::sys::signal::Signal;
 
-use checks::{ONE_AT_A_TIME, check_again, check_settled, check_stock, check_whole, import};
+use checks::{MAPPING, ONE_AT_A_TIME, check_again, check_settled, check_stock, check_whole, import};
 use killed::import_under_kills;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/orders/orders.csv");
@@ -33,6 +33,8 @@ async fn an_imported_file_is_accounted_for_row_by_row_and_again_is_a_no_op() -> 
         "import",
         "orders",
         FIXTURE,
+        "--mapping",
+        MAPPING,
         "--state",
         state,
         "--initial-stock",
@@ -95,6 +97,8 @@ async fn an_import_killed_in_the_middle_goes_on_and_nothing_happens_twice() -> R
             &path,
             "--state",
             &state,
+            "--mapping",
+            MAPPING,
             "--deadline-ms",
             "60000",
             "--json",
@@ -168,16 +172,29 @@ async fn files_that_are_no_orders_are_refused_and_change_nothing() -> Result<()>
     let empty = write("empty.csv", b"")?;
     let other = write("other.csv", b"a,b\n1,2\n")?;
     let binary = write("binary.csv", &[0xff, 0x00, 0xfe])?;
-    let cases: [(&[&str], &str); 9] = [
+    let open_quote = write(
+        "quote.csv",
+        b"InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID,Description\n1,A,1,2031-03-01,1,7,\"TAPE\n2,B,1,2031-03-01,1,7,\"LAMP\"\n",
+    )?;
+    let no_mapping = write("mapping.toml", b"[columns]\nsku = \"a\"\n")?;
+    let cases: [(&[&str], &str); 13] = [
         (&["no-such-file.csv"], "no-such-file.csv"),
         (&["."], "folder"),
-        (&[&empty], "columns"),
+        (&[&empty], "empty"),
         (&[&other], "InvoiceNo"),
-        (&[&binary], "columns"),
+        (&[&binary], "InvoiceNo"),
+        (&[&open_quote], "line 2 is not closed"),
+        (&[&orders, "--mapping", &no_mapping], "document"),
+        (&[&orders, "--mapping", "no-such.toml"], "no-such.toml"),
+        // It has a field over two lines, which the plain mapping does not take.
+        (&[&orders], "line_breaks_in_fields"),
         (&[&orders, "--initial-stock", "share:2"], "0 to 1"),
         (&[&orders, "--warehouses", "UK 1"], "warehouse"),
         (&[&orders, "--warehouses", "A,A"], "twice"),
-        (&[&orders, "--rejects", &orders], "three files"),
+        (
+            &[&orders, "--mapping", MAPPING, "--rejects", &orders],
+            "three files",
+        ),
     ];
     for (arguments, text) in cases {
         let output = cluster.holdfast(&[&["import", "orders"], arguments].concat())?;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
+use holdfast_shard::TransportError;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -16,7 +17,7 @@ use super::seats::section;
 use super::state::{Directory, Genesis, Newcomer, Place, decode, encode};
 use super::{Membership, Part};
 use crate::config::PeerSection;
-use crate::peers::Peers;
+use crate::peers::{CANNOT_CONNECT, Peers};
 use crate::{NodeConfig, damage};
 
 /// How often a node without a part asks again.
@@ -181,6 +182,30 @@ pub(super) async fn is_out(membership: &Membership) -> bool {
     heard.iter().any(says_stranger) && !heard.iter().any(says_member)
 }
 
+/// The address at which a member is, with a disk that is not this newcomer's. None: nobody is there, or the newcomer itself.
+pub(super) async fn other_disk_is_there(membership: &Membership, newcomer: &Newcomer) -> Option<String> {
+    let node_id = newcomer.node_id;
+    let address = membership
+        .view()
+        .members
+        .get(&node_id)?
+        .place
+        .peer_address
+        .clone();
+    let payload = encode(&membership.introduction(true));
+    let is_there = match membership.peers.introduce(node_id, payload).await {
+        Ok(answer) => match decode::<Heard>(&answer) {
+            // Without a part it has forgotten what its disk had.
+            Ok(Heard::NoClusterYet(introduction)) => introduction.newcomer.disk_id != newcomer.disk_id,
+            Ok(Heard::Member { .. } | Heard::Stranger { .. }) | Err(_) => true,
+        },
+        // One that put its damaged data aside says so, and waits for new replicas. Any other refusal comes from a node with a part.
+        Err(TransportError::NotSent(why)) => !why.contains(CANNOT_CONNECT) && !why.contains(NO_FOUNDER),
+        Err(TransportError::Unknown(_)) => false,
+    };
+    is_there.then_some(address)
+}
+
 /// The configured nodes and those that the others know as members, asked by a node that has no part it could use.
 pub(crate) async fn members_heard(
     config: &NodeConfig,
@@ -319,7 +344,8 @@ fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result
     match stranger {
         Some(true) => {
             return Err(format!(
-                "the cluster knows node {own_id} with another disk: its replicas are being given to this one"
+                "the cluster knows node {own_id} with another disk: this one gets its replicas when that one is gone and enough others \
+                 are there. A new node needs a number of its own (node.node_id)"
             ));
         }
         Some(false) => {

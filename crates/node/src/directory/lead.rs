@@ -1,14 +1,14 @@
 //! What leaders do: the directory's plans moves, a shard's makes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_shard::{DocumentHandle, MembershipError, ReplicaId, ShardHandle, Step, Target};
 use tokio::time::Instant;
 
-use super::state::{Directory, DirectoryCommand};
-use super::{AskError, Membership, plan};
+use super::state::{Directory, DirectoryCommand, Newcomer};
+use super::{AskError, Membership, founding, plan};
 
 /// How often a leader looks.
 const TICK: Duration = Duration::from_millis(200);
@@ -25,6 +25,7 @@ const ABSENCE_PATIENCE: Duration = Duration::from_secs(10);
 /// Does what this node's leaders have to, until it is dropped.
 pub(crate) async fn lead(membership: Arc<Membership>) {
     let mut even_since = None;
+    let mut refused_disks = BTreeMap::new();
     loop {
         tokio::time::sleep(TICK).await;
         let Some(document) = membership.document() else {
@@ -36,6 +37,7 @@ pub(crate) async fn lead(membership: Arc<Membership>) {
             .map(|shard| lead_shard(&membership, shard));
         futures::future::join_all(shards).await;
         if document.leads() {
+            replace_disks(&membership, &document, &mut refused_disks).await;
             lead_directory(&membership, &document, &mut even_since).await;
         }
     }
@@ -83,6 +85,76 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
     }
 }
 
+/// Gives members that come with another disk new replicas. `refused`: who got none, and why, so that it is told once.
+async fn replace_disks(
+    membership: &Membership,
+    document: &DocumentHandle<Directory>,
+    refused: &mut BTreeMap<u64, String>,
+) {
+    let directory = Arc::clone(&document.view().borrow());
+    let waiting = membership.waiting();
+    refused.retain(|node, _| waiting.iter().any(|newcomer| newcomer.node_id == *node));
+    for newcomer in waiting {
+        let node_id = newcomer.node_id;
+        if !directory.members.contains_key(&node_id) {
+            continue;
+        }
+        match may_replace_disk(membership, &directory, &newcomer).await {
+            Ok(()) => {
+                tracing::warn!(
+                    node_id,
+                    "a node came back with another disk: it gets new replicas"
+                );
+                let command = DirectoryCommand::ReplaceDisk {
+                    node_id,
+                    disk_id: newcomer.disk_id,
+                };
+                let deadline = Instant::now() + PATIENCE;
+                report("replace disk", membership.ask(&command, deadline).await);
+            }
+            Err(why) => {
+                if refused.get(&node_id) != Some(&why) {
+                    tracing::warn!(node_id, why, "a node with another disk gets no replicas");
+                    refused.insert(node_id, why);
+                }
+            }
+        }
+    }
+}
+
+/// A node's replicas are given up for those of another disk only when that disk is not there any more, and the others can do without
+/// it: whoever starts a new node with a number that is in use must not end the node that has it.
+async fn may_replace_disk(
+    membership: &Membership,
+    directory: &Directory,
+    newcomer: &Newcomer,
+) -> Result<(), String> {
+    let node_id = newcomer.node_id;
+    can_do_without(directory, node_id, &membership.live())?;
+    if let Some(address) = founding::other_disk_is_there(membership, newcomer).await {
+        return Err(format!(
+            "node {node_id} is there with its own disk, at {address}: give the new node a number of its own"
+        ));
+    }
+    Ok(())
+}
+
+/// Have all shards with a replica on this node a majority without it?
+fn can_do_without(directory: &Directory, node_id: u64, live: &BTreeSet<u64>) -> Result<(), String> {
+    for (shard, placement) in directory.placements.iter().enumerate() {
+        let nodes = placement.nodes();
+        let others = nodes
+            .iter()
+            .filter(|node| **node != node_id && live.contains(node));
+        if nodes.contains(&node_id) && others.count() <= nodes.len() / 2 {
+            return Err(format!(
+                "too few of the other replicas of shard {shard} are there to go on without node {node_id}: start those nodes first"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Plans, and keeps the directory's own replicas. `even_since`: nothing was to be moved from then on.
 async fn lead_directory(
     membership: &Membership,
@@ -106,20 +178,6 @@ async fn lead_directory(
     match document.step_towards(&own_replicas(&directory, document)).await {
         Ok(_) | Err(MembershipError::NotLeader) => {}
         Err(error) => tracing::warn!(%error, "the directory's replicas did not change"),
-    }
-    for newcomer in membership.waiting() {
-        let came_back = directory.members.contains_key(&newcomer.node_id);
-        if came_back {
-            tracing::warn!(
-                node_id = newcomer.node_id,
-                "a node came back with another disk: it gets new replicas"
-            );
-            let command = DirectoryCommand::ReplaceDisk {
-                node_id: newcomer.node_id,
-                disk_id: newcomer.disk_id,
-            };
-            report("replace disk", membership.ask(&command, deadline).await);
-        }
     }
     let on_their_way = directory
         .placements
@@ -172,5 +230,32 @@ fn own_replicas(directory: &Directory, document: &DocumentHandle<Directory>) -> 
             .map(replica)
             .collect(),
         voters: voters.iter().map(replica).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::{Genesis, Place};
+    use super::*;
+
+    #[test]
+    fn a_node_is_done_without_only_while_a_majority_of_each_of_its_shards_is_there() {
+        let founder = |node_id: u64| Newcomer {
+            node_id,
+            disk_id: [node_id as u8; 16],
+            place: Place::default(),
+        };
+        let directory = Directory::founded(&Genesis {
+            shard_count: 2,
+            replication_factor: 3,
+            founders: (1..=3).map(founder).collect(),
+        });
+        let live = |nodes: &[u64]| nodes.iter().copied().collect();
+        assert_eq!(can_do_without(&directory, 3, &live(&[1, 2])), Ok(()));
+        assert_eq!(can_do_without(&directory, 3, &live(&[1, 2, 3])), Ok(()));
+        let why = can_do_without(&directory, 3, &live(&[1, 3])).unwrap_err();
+        assert!(why.contains("shard 0"), "{why}");
+        // Nobody misses a node without replicas.
+        assert_eq!(can_do_without(&directory, 9, &live(&[])), Ok(()));
     }
 }

@@ -234,11 +234,14 @@ fn not_sent<T: Send + 'static>(to: u64) -> BoxFuture<'static, Result<T, Transpor
 
 /// Whether a failed call may have had an effect. It had none when no connection came up, and when the peer's
 /// service refused before it handed the message over (these codes it uses for nothing else).
+/// How the error of a call begins that found nobody to talk to.
+pub(crate) const CANNOT_CONNECT: &str = "cannot connect";
+
 fn transport_error(status: &Status) -> TransportError {
     let mut source = status.source();
     while let Some(error) = source {
         if error.is::<tonic::ConnectError>() {
-            return TransportError::NotSent(format!("cannot connect: {status}"));
+            return TransportError::NotSent(format!("{CANNOT_CONNECT}: {status}"));
         }
         source = error.source();
     }

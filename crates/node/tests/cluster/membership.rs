@@ -249,6 +249,53 @@ async fn a_node_that_lost_its_disk_comes_back_as_somebody_who_learns_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_there_is_not_ended_by_another_that_was_started_with_its_number() {
+    let mut cluster = TestCluster::start_with(3, |config| config.shards.count = SHARDS).await;
+    let stocked = stock(&cluster).await;
+    let impostor = cluster.start_impostor_of(2).await;
+    for index in 0..3 {
+        eventually("the others have heard of it", || async {
+            let waiting = placement(&cluster, index).await.waiting;
+            (index == 2 || waiting.iter().any(|waiting| waiting.node_id == 3)).then_some(())
+        })
+        .await;
+    }
+    // Without node 2 a grant needs the real node 3.
+    cluster.stop(1).await;
+    let mut acknowledged = Vec::new();
+    let client = cluster.reservations(2);
+    for turn in 0..30 {
+        let reservation = id();
+        retried(|| {
+            let request = reserve(&reservation, &format!("SKU-{}", turn % 12), 1);
+            let mut client = client.clone();
+            async move { client.reserve(request).await }
+        })
+        .await
+        .unwrap();
+        acknowledged.push(reservation);
+    }
+    // Nor is one that is away replaced while the others are too few without it: the impostor of node 2 has to wait.
+    let second = cluster.start_impostor_of(1).await;
+    eventually("node 1 has heard of it", || async {
+        let waiting = placement(&cluster, 0).await.waiting;
+        waiting.iter().any(|waiting| waiting.node_id == 2).then_some(())
+    })
+    .await;
+    cluster.stop(2).await;
+    within_patience("the impostors stop", async {
+        impostor.stop().await.unwrap();
+        second.stop().await.unwrap();
+    })
+    .await;
+    cluster.start_again(1).await;
+    cluster.start_again(2).await;
+    cluster.ready().await;
+    check(&cluster, &acknowledged, stocked).await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_node_is_replaced_by_another() {
     let mut cluster = TestCluster::start_with(3, |config| config.shards.count = SHARDS).await;
     let stocked = stock(&cluster).await;

@@ -71,6 +71,16 @@ impl TestCluster {
         self.nodes.len() - 1
     }
 
+    /// Starts a node with the number of another, an empty data folder and addresses of its own.
+    pub(crate) async fn start_impostor_of(&self, index: usize) -> Node {
+        let node_id = self.configs[index].node.node_id;
+        let mut config = small_config(node_id, &self.folder.path().join(format!("impostor-{node_id}")));
+        config.shards = self.configs[index].shards.clone();
+        config.peers.clone_from(&self.configs[index].peers);
+        config.peers[index] = section(&config);
+        Node::start(config).await.unwrap()
+    }
+
     /// What is on the disk of a node that does not run is lost.
     pub(crate) fn wipe(&self, index: usize) {
         assert!(self.nodes[index].is_none(), "the node runs");

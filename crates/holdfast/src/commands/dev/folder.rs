@@ -1,5 +1,7 @@
 //! The data folder of `holdfast dev`: what is in it, and that it is ours.
 
+use std::fs::{File, TryLockError};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -13,6 +15,8 @@ use uuid::Uuid;
 
 /// The file that says that a folder is ours.
 const MARKER: &str = "holdfast-dev.toml";
+/// The file in a node's data folder that a running node holds locked.
+const NODE_LOCK: &str = "holdfast.lock";
 
 /// What a folder was made with, and what may not change while it has data.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,7 +60,8 @@ impl Member {
 /// Makes the folder ready, with a configuration for each node.
 ///
 /// # Errors
-/// When the folder has things in it that this command did not put there, or was made for another cluster.
+/// When the folder has things in it that this command did not put there, was made for another cluster, or is in use, or when a port
+/// is. Nothing in it was changed then.
 pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Vec<Member>> {
     let marker = own(folder, layout, fresh)?;
     let folder = folder
@@ -153,6 +158,7 @@ fn member(folder: &Path, base_port: u16, node_id: u64) -> Member {
 fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    nobody_is_there(folder, layout)?;
     let path = folder.join(MARKER);
     let found = match std::fs::read_to_string(&path) {
         Ok(text) => {
@@ -197,6 +203,39 @@ fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
     Ok(marker)
 }
 
+/// Does no node run on this folder, and listens nobody on the ports of its nodes?
+fn nobody_is_there(folder: &Path, layout: Layout) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))? {
+        let lock = entry?.path().join(NODE_LOCK);
+        let Ok(file) = File::open(&lock) else {
+            continue;
+        };
+        if matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            let holder = std::fs::read_to_string(&lock).unwrap_or_default();
+            bail!(
+                "a node runs on {} (process {}): stop it first, or choose another --data-dir. Nothing was touched",
+                lock.parent().unwrap_or(folder).display(),
+                holder.trim()
+            );
+        }
+    }
+    for node_id in 1..=layout.nodes {
+        let member = member(folder, layout.base_port, node_id);
+        let addresses = [
+            member.client_address,
+            member.peer_address,
+            member.http_address,
+            member.admin_address,
+        ];
+        for address in addresses {
+            TcpListener::bind(&address).with_context(|| {
+                format!("cannot listen on {address}: does another cluster run here? Choose another --base-port. Nothing was touched")
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes all but the marker, and that last: a folder that was emptied halfway is still known as ours.
 fn clear(folder: &Path) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder)? {
@@ -223,54 +262,83 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout = Layout {
-        nodes: 3,
-        shards: 4,
-        base_port: 7411,
-    };
+    /// Nodes are 10 ports apart, and have four each.
+    fn layout() -> Layout {
+        Layout {
+            nodes: 3,
+            shards: 4,
+            base_port: holdfast_test_ports::take(24)[0],
+        }
+    }
 
     #[test]
     fn the_configurations_written_are_valid_and_agree_on_the_cluster() {
         let folder = tempfile::tempdir().unwrap();
-        let members = prepare(&folder.path().join("a/b"), LAYOUT, false).unwrap();
+        let layout = layout();
+        let members = prepare(&folder.path().join("a/b"), layout, false).unwrap();
         let configs: Vec<NodeConfig> = members
             .iter()
             .map(|member| NodeConfig::load(&member.config).unwrap())
             .collect();
         assert_eq!(configs.len(), 3);
-        assert_eq!(configs[2].listen.client, "127.0.0.1:7431");
-        assert_eq!(configs[2].listen.admin, "127.0.0.1:7434");
+        let listen = &configs[2].listen;
+        assert_eq!(listen.client, format!("127.0.0.1:{}", layout.base_port + 20));
+        assert_eq!(listen.admin, format!("127.0.0.1:{}", layout.base_port + 23));
         assert!(configs.iter().all(|config| config.peers == configs[0].peers));
         assert!(
             configs
                 .iter()
                 .all(|config| config.node.cluster_id == configs[0].node.cluster_id)
         );
-        let again = prepare(&folder.path().join("a/b"), LAYOUT, false).unwrap();
+        let again = prepare(&folder.path().join("a/b"), layout, false).unwrap();
         assert_eq!(NodeConfig::load(&again[0].config).unwrap(), configs[0]);
     }
 
     #[test]
     fn fresh_empties_our_folder_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let members = prepare(folder.path(), LAYOUT, true).unwrap();
+        let layout = layout();
+        let members = prepare(folder.path(), layout, true).unwrap();
         std::fs::create_dir(&members[0].data).unwrap();
-        prepare(folder.path(), LAYOUT, true).unwrap();
+        prepare(folder.path(), layout, true).unwrap();
         assert!(!members[0].data.exists());
 
         let other = tempfile::tempdir().unwrap();
         std::fs::write(other.path().join("precious"), "x").unwrap();
-        let error = prepare(other.path(), LAYOUT, true).unwrap_err();
+        let error = prepare(other.path(), layout, true).unwrap_err();
         assert!(error.to_string().contains("--data-dir"), "{error}");
         assert!(other.path().join("precious").exists());
     }
 
     #[test]
+    fn a_folder_or_a_port_in_use_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = [layout(), layout()];
+        let members = prepare(folder.path(), first, false).unwrap();
+        std::fs::create_dir(&members[1].data).unwrap();
+        std::fs::write(members[1].data.join(NODE_LOCK), "4711\n").unwrap();
+        let lock = File::open(members[1].data.join(NODE_LOCK)).unwrap();
+        lock.lock().unwrap();
+        let before = std::fs::read_to_string(&members[0].config).unwrap();
+        for (layout, fresh) in [(first, true), (second, true), (second, false)] {
+            let error = prepare(folder.path(), layout, fresh).unwrap_err().to_string();
+            assert!(error.contains("process 4711"), "{error}");
+        }
+        drop(lock);
+        let _listener = TcpListener::bind(&members[2].http_address).unwrap();
+        let error = prepare(folder.path(), first, true).unwrap_err().to_string();
+        assert!(error.contains(&members[2].http_address), "{error}");
+        assert_eq!(std::fs::read_to_string(&members[0].config).unwrap(), before);
+        assert!(members[1].data.exists());
+    }
+
+    #[test]
     fn a_folder_of_another_cluster_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        prepare(folder.path(), LAYOUT, false).unwrap();
-        let error = prepare(folder.path(), Layout { shards: 2, ..LAYOUT }, false).unwrap_err();
+        let layout = layout();
+        prepare(folder.path(), layout, false).unwrap();
+        let error = prepare(folder.path(), Layout { shards: 2, ..layout }, false).unwrap_err();
         assert!(error.to_string().contains("--shards 4"), "{error}");
-        prepare(folder.path(), Layout { shards: 2, ..LAYOUT }, true).unwrap();
+        prepare(folder.path(), Layout { shards: 2, ..layout }, true).unwrap();
     }
 }

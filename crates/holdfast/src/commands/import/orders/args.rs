@@ -16,22 +16,27 @@ const MAX_WAREHOUSES: usize = 16;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   holdfast import orders orders.csv
+  holdfast import orders orders.csv --mapping docs/mappings/shopify-orders.toml
   holdfast import orders orders.csv --initial-stock share:0.8 --mode best-effort
   holdfast import orders orders.csv --warehouses UK-1,UK-2 --rejects rejected.csv --json
 
 Interrupted? Run the same command again and it goes on. Run it once more and it changes nothing.
 What becomes of each kind of row is told in docs/import-orders.md.")]
 pub(crate) struct Args {
-    /// The order lines: CSV with the columns InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
+    /// The rows of orders, as CSV with a header
     #[arg(value_name = "FILE.csv")]
     pub(super) file: PathBuf,
+    /// How the file is written and what its rows mean, as docs/import-orders.md tells; without it, columns named
+    /// InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID
+    #[arg(long, value_name = "MAPPING.toml")]
+    pub(super) mapping: Option<PathBuf>,
     /// Stock before the first order: enough, share:F (F from 0 to 1, of what the file needs), or none
     #[arg(long, value_name = "HOW", default_value = "enough")]
     pub(super) initial_stock: InitialStock,
     /// What to do when there is not enough stock for an order
     #[arg(long, value_enum, default_value_t = Mode::AllOrNothing)]
     pub(super) mode: Mode,
-    /// Warehouses that invoices are dealt out to in turn, separated by commas
+    /// Warehouses that orders are dealt out to in turn, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "UK-1")]
     pub(super) warehouses: Vec<String>,
     /// The storefront that sells
@@ -58,11 +63,11 @@ pub(super) enum Mode {
 }
 
 impl Args {
-    /// The options that an import keeps from its first run to its last.
+    /// The options that an import keeps from its first run to its last. `mapping`: the mapping's hash.
     ///
     /// # Errors
     /// When a name is none.
-    pub(super) fn options(&self) -> anyhow::Result<Options> {
+    pub(super) fn options(&self, mapping: &str) -> anyhow::Result<Options> {
         let count = self.warehouses.len();
         anyhow::ensure!(
             count <= MAX_WAREHOUSES,
@@ -93,6 +98,7 @@ impl Args {
             warehouses: self.warehouses.clone(),
             storefront: self.storefront.clone(),
             not_stock,
+            mapping: mapping.to_owned(),
         })
     }
 
@@ -101,7 +107,6 @@ impl Args {
         PlanOptions {
             warehouses: options.warehouses.len(),
             initial_stock: self.initial_stock,
-            not_stock: options.not_stock.clone(),
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_feeds::{Reject, RejectReason, Row};
 use serde::{Deserialize, Serialize};
-
-use super::reject::{Reject, RejectReason};
-use super::rows::Row;
 
 /// Why a row was refused by the ledger: what the state file remembers of it. Nothing personal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

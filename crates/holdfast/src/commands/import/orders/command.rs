@@ -1,5 +1,7 @@
 //! `holdfast import orders`, from its arguments to its summary.
 
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Mutex;
@@ -7,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use holdfast_client::{Client, v1};
+use holdfast_feeds::{Mapping, OrderRows, read_orders};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::applied::{Applied, scan};
 use super::args::{Args, Mode};
@@ -18,7 +22,6 @@ use super::plan::plan;
 use super::progress::Progress;
 use super::reject::write_rejects;
 use super::requests::Requests;
-use super::rows::{FileRows, read_rows};
 use super::run::Run;
 use super::state::{Options, State};
 use super::summary::Account;
@@ -28,7 +31,7 @@ use crate::context::Context;
 use crate::failure::Usage;
 use crate::output::Output;
 
-/// The largest file taken, in bytes: it is held in memory.
+/// The largest file taken, in bytes: what its rows say is held in memory.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// An older epoch is not used for new operations: ids must lie within the cluster's operation window (24 h by default),
@@ -45,11 +48,15 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 /// cluster gives no outcome, or when it was interrupted.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let started = Instant::now();
-    let options = args.options().map_err(|error| Usage(error.to_string()))?;
-    let content = read_content(&args.file)?;
-    let source = Source::of_content(&content);
-    let file = read_rows(&content[..]).with_context(|| format!("cannot import {}", args.file.display()))?;
-    drop(content);
+    let (mapping, mapping_hash) = mapping(args.mapping.as_deref())?;
+    let options = args
+        .options(&mapping_hash)
+        .map_err(|error| Usage(error.to_string()))?;
+    let mapping = mapping.without_stock(&options.not_stock);
+    let mut content = Hashed::new(open(&args.file)?);
+    let file = read_orders(BufReader::new(&mut content), &mapping)
+        .with_context(|| format!("cannot import {}, and nothing of it was", args.file.display()))?;
+    let source = Source::of_hash(content.hash());
 
     let client = context.client()?;
     let topology = client.refresh_topology().await?;
@@ -239,7 +246,7 @@ fn stop<T>(run: &Run<'_, T>, output: Output) -> anyhow::Result<()> {
 }
 
 /// A book that knows the refusals of earlier runs.
-fn book_of(file: &FileRows, state: &State) -> Book {
+fn book_of(file: &OrderRows, state: &State) -> Book {
     let mut book = Book::new(file.rows.len());
     for (index, row) in file.rows.iter().enumerate() {
         if let Some(refused) = state.refused.get(&row.number) {
@@ -249,9 +256,10 @@ fn book_of(file: &FileRows, state: &State) -> Book {
     book
 }
 
-fn read_content(path: &Path) -> anyhow::Result<Vec<u8>> {
+fn open(path: &Path) -> anyhow::Result<File> {
     let cannot = || format!("cannot read {}", path.display());
-    let metadata = std::fs::metadata(path).with_context(cannot)?;
+    let file = File::open(path).with_context(cannot)?;
+    let metadata = file.metadata().with_context(cannot)?;
     anyhow::ensure!(
         !metadata.is_dir(),
         "{} is a folder, not a file of orders",
@@ -259,11 +267,51 @@ fn read_content(path: &Path) -> anyhow::Result<Vec<u8>> {
     );
     anyhow::ensure!(
         metadata.len() <= MAX_FILE_BYTES,
-        "{} has {} bytes, at most {MAX_FILE_BYTES} are allowed; split it between two invoices",
+        "{} has {} bytes, at most {MAX_FILE_BYTES} are allowed; split it between two orders",
         path.display(),
         metadata.len()
     );
-    std::fs::read(path).with_context(cannot)
+    Ok(file)
+}
+
+/// The mapping in this file, and its hash; the plain one without a file.
+fn mapping(path: Option<&Path>) -> anyhow::Result<(Mapping, String)> {
+    let Some(path) = path else {
+        return Ok((Mapping::plain(), String::new()));
+    };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the mapping {}", path.display()))?;
+    let mapping = Mapping::parse(&text).with_context(|| format!("{} is no mapping", path.display()))?;
+    let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
+    Ok((mapping, hash))
+}
+
+/// A file that is hashed while it is read.
+struct Hashed<R> {
+    inner: R,
+    hasher: Xxh3,
+}
+
+impl<R: Read> Hashed<R> {
+    fn new(inner: R) -> Self {
+        Self {
+            inner,
+            hasher: Xxh3::new(),
+        }
+    }
+
+    /// The hash of what was read.
+    fn hash(&self) -> u128 {
+        self.hasher.digest128()
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
 }
 
 /// Every slot has a shard; otherwise rows would be rejected for what is only a moment's ignorance.

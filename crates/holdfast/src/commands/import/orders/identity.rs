@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use holdfast_client::feed_operation_id;
-use xxhash_rust::xxh3::xxh3_128;
 
 /// What an operation id says beside its time: a hash of source and document.
 pub(super) type Tail = [u8; 10];
@@ -15,9 +14,15 @@ pub(super) struct Source {
 
 impl Source {
     /// The source of this content.
+    #[cfg(test)]
     pub(super) fn of_content(content: &[u8]) -> Self {
+        Self::of_hash(xxhash_rust::xxh3::xxh3_128(content))
+    }
+
+    /// The source whose content has this hash (XXH3).
+    pub(super) fn of_hash(hash: u128) -> Self {
         Self {
-            hash: format!("{:032x}", xxh3_128(content)),
+            hash: format!("{hash:032x}"),
         }
     }
 

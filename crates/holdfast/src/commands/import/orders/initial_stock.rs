@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_feeds::Row;
+
 use super::plan::InitialStock;
-use super::rows::Row;
 use super::steps::{Sale, Step};
 
 /// The receipts that stock the cells for these steps: for each SKU and warehouse what the steps need at their
@@ -39,13 +40,13 @@ pub(super) fn receipts(steps: &[Step], sales: &[Sale], rows: &[Row], initial: In
                 warehouse,
                 quantity,
             } => {
-                moved(rows[*row].stock_code.as_str(), *warehouse, *quantity);
+                moved(rows[*row].sku.as_str(), *warehouse, *quantity);
             }
             Step::Adjust {
                 row,
                 warehouse,
                 delta,
-            } => moved(rows[*row].stock_code.as_str(), *warehouse, *delta),
+            } => moved(rows[*row].sku.as_str(), *warehouse, *delta),
         }
     }
     cells

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use holdfast_client::v1;
+use holdfast_feeds::RejectReason;
 
-use super::reject::RejectReason;
 use super::steps::{Sale, SaleLine, Step};
 use super::target::{Request, Target};
 use super::waves::{Outcome, Sold, Waves};

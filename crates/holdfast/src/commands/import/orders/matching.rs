@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::rows::Customer;
+use holdfast_feeds::Customer;
 
 /// Sale lines of known customers with units that nobody has taken back yet.
 #[derive(Debug, Default)]

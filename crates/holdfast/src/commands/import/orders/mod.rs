@@ -1,7 +1,7 @@
 //! `holdfast import orders`: a shop's order lines become operations of the ledger.
 //!
 //! ```text
-//! file ─ rows ─ classify ─ plan (matching, initial_stock) ─> steps, cut into waves
+//! file ─ holdfast_feeds ─ plan (matching, initial_stock) ─> steps, cut into waves
 //!                                                             │
 //! change stream ─ applied ──────────┐                         ▼
 //! state file ─ state ───────────────┴─────────────> run ─ waves ─ kinds ─ requests ─> target
@@ -16,7 +16,6 @@
 mod applied;
 mod args;
 mod book;
-mod classify;
 mod command;
 mod files;
 mod identity;
@@ -27,7 +26,6 @@ mod plan;
 mod progress;
 mod reject;
 mod requests;
-mod rows;
 mod run;
 mod state;
 mod steps;

@@ -3,18 +3,16 @@
 //! The plan follows from the file, the options and the shards alone, so every run of an import makes the same one;
 //! that is what lets a resumed import know what each operation it finds in the change stream was for.
 //!
-//! Rows of one invoice make one order: one reservation, whichever shards its SKUs live in. An order ships when the file
+//! Rows of one document make one order: one reservation, whichever shards its SKUs live in. An order ships when the file
 //! reaches a row of another day, so a cancellation on the day of the sale cancels it and a later one returns it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use holdfast_client::{shard_of, v1};
+use holdfast_feeds::{Kind, OrderRows, Reject, RejectReason, Row};
 
-use super::classify::{Class, classify};
 use super::initial_stock::receipts;
 use super::matching::OpenSales;
-use super::reject::{Reject, RejectReason};
-use super::rows::{FileRows, Row};
 use super::steps::{Sale, SaleLine, Step};
 
 /// Most lines that one reservation may have; a longer order becomes several.
@@ -23,12 +21,10 @@ pub(super) const MAX_LINES: usize = 1024;
 /// What shapes a plan beside the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PlanOptions {
-    /// How many warehouses the invoices are dealt out to, in turn. At least 1.
+    /// How many warehouses the documents are dealt out to, in turn. At least 1.
     pub(super) warehouses: usize,
     /// How much stock there is before the first order.
     pub(super) initial_stock: InitialStock,
-    /// More codes that are no goods, in upper case.
-    pub(super) not_stock: Vec<String>,
 }
 
 /// How much stock is received before the first order.
@@ -51,44 +47,44 @@ pub(super) struct Plan {
     pub(super) sales: Vec<Sale>,
     /// The rows that are nothing for the ledger, in file order.
     pub(super) rejects: Vec<Reject>,
-    /// Invoices with at least one sale row.
+    /// Documents with at least one sale row.
     pub(super) orders: u64,
 }
 
 /// Plans an import.
-pub(super) fn plan(file: &FileRows, topology: &v1::GetTopologyResponse, options: &PlanOptions) -> Plan {
+pub(super) fn plan(file: &OrderRows, topology: &v1::GetTopologyResponse, options: &PlanOptions) -> Plan {
     let mut planner = Planner {
         rows: &file.rows,
         topology,
         steps: Vec::new(),
         sales: Vec::new(),
-        rejects: file.malformed.clone(),
+        rejects: file.rejected.clone(),
         open: OpenSales::default(),
         unshipped: BTreeMap::new(),
         day: "",
     };
     let mut orders = 0;
     for (number, document) in documents(&file.rows).into_iter().enumerate() {
-        let classified = planner.classify(document, &options.not_stock);
-        let Some((first, ..)) = classified.first() else {
+        let placed = planner.placed(document);
+        let Some((first, ..)) = placed.first() else {
             continue;
         };
         planner.turn_day(&file.rows[*first].day);
         let warehouse = number % options.warehouses.max(1);
-        let sold: Vec<(usize, u32)> = classified
+        let sold: Vec<(usize, u32)> = placed
             .iter()
-            .filter(|(_, class, _)| *class == Class::Sale)
+            .filter(|(_, kind, _)| *kind == Kind::Sale)
             .map(|(row, _, shard)| (*row, *shard))
             .collect();
         if !sold.is_empty() {
             orders += 1;
             planner.sell(&sold, warehouse);
         }
-        for (row, class, _) in classified {
-            match class {
-                Class::Sale => {}
-                Class::Back => planner.take_back(row, warehouse),
-                Class::WrittenOff | Class::Found => planner.steps.push(Step::Adjust {
+        for (row, kind, _) in placed {
+            match kind {
+                Kind::Sale => {}
+                Kind::TakeBack => planner.take_back(row, warehouse),
+                Kind::WriteOff | Kind::Found => planner.steps.push(Step::Adjust {
                     row,
                     warehouse,
                     delta: file.rows[row].quantity,
@@ -114,12 +110,12 @@ pub(super) fn plan(file: &FileRows, topology: &v1::GetTopologyResponse, options:
     }
 }
 
-/// The rows of each invoice, invoices in the order in which they first appear.
+/// The rows of each document, documents in the order in which they first appear.
 fn documents(rows: &[Row]) -> Vec<Vec<usize>> {
     let mut documents: Vec<Vec<usize>> = Vec::new();
-    let mut by_invoice: HashMap<&str, usize> = HashMap::new();
+    let mut by_number: HashMap<&str, usize> = HashMap::new();
     for (index, row) in rows.iter().enumerate() {
-        let document = *by_invoice.entry(&row.invoice).or_insert(documents.len());
+        let document = *by_number.entry(&row.document).or_insert(documents.len());
         if document == documents.len() {
             documents.push(Vec::new());
         }
@@ -141,23 +137,19 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// The rows of a document that are something for the ledger, each with its class and shard.
-    fn classify(&mut self, document: Vec<usize>, not_stock: &[String]) -> Vec<(usize, Class, u32)> {
-        let alone = document.len() == 1;
-        let mut classified = Vec::with_capacity(document.len());
+    /// The rows of a document that a shard can take, each with what it is and its shard.
+    fn placed(&mut self, document: Vec<usize>) -> Vec<(usize, Kind, u32)> {
+        let mut placed = Vec::with_capacity(document.len());
         for index in document {
             let row = &self.rows[index];
-            let decided = classify(row, alone, not_stock).and_then(|class| {
-                let shard = shard_of(self.topology, &row.stock_code);
-                let shard = shard.ok_or_else(|| row.reject(RejectReason::BadStockCode, "no shard has it"))?;
-                Ok((index, class, shard))
-            });
-            match decided {
-                Ok(row) => classified.push(row),
-                Err(reject) => self.rejects.push(reject),
+            match shard_of(self.topology, &row.sku) {
+                Some(shard) => placed.push((index, row.kind, shard)),
+                None => self
+                    .rejects
+                    .push(row.reject(RejectReason::BadSku, "no shard has it")),
             }
         }
-        classified
+        placed
     }
 
     fn turn_day(&mut self, day: &'a str) {
@@ -181,10 +173,10 @@ impl<'a> Planner<'a> {
         let mut line_of: HashMap<&str, usize> = HashMap::new();
         for (index, shard) in sold {
             let row = &self.rows[*index];
-            let line = *line_of.entry(&row.stock_code).or_insert(lines.len());
+            let line = *line_of.entry(&row.sku).or_insert(lines.len());
             if line == lines.len() {
                 let line = SaleLine {
-                    sku: row.stock_code.clone(),
+                    sku: row.sku.clone(),
                     quantity: 0,
                     rows: Vec::new(),
                 };
@@ -202,19 +194,19 @@ impl<'a> Planner<'a> {
     fn add_sale(&mut self, part: usize, warehouse: usize, lines: &[(SaleLine, u32)]) {
         let sale = self.sales.len();
         for (line, (SaleLine { sku, quantity, rows }, _)) in lines.iter().enumerate() {
-            // All rows of an invoice have one customer; if a feed mixes them, the first one counts.
+            // All rows of a document have one customer.
             if let Some(customer) = self.rows[rows[0]].customer {
                 self.open.add(customer, sku, sale, line, *quantity);
             }
         }
         let (first, home) = &lines[0];
-        let invoice = self.rows[first.rows[0]].invoice.clone();
+        let document = self.rows[first.rows[0]].document.clone();
         self.unshipped
             .insert(sale, lines.iter().map(|(line, _)| line.quantity).sum());
         self.sales.push(Sale {
             home: *home,
             shards: lines.iter().map(|(_, shard)| *shard).collect(),
-            invoice,
+            document,
             part,
             warehouse,
             lines: lines.iter().map(|(line, _)| line.clone()).collect(),
@@ -226,7 +218,7 @@ impl<'a> Planner<'a> {
         let quantity = -self.rows[row].quantity;
         let found = self.rows[row]
             .customer
-            .and_then(|customer| self.open.take(customer, &self.rows[row].stock_code, quantity));
+            .and_then(|customer| self.open.take(customer, &self.rows[row].sku, quantity));
         let step = match found {
             None => Step::ReturnUnreferenced {
                 row,

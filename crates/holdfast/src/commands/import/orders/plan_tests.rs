@@ -1,7 +1,10 @@
+use holdfast_feeds::{Mapping, read_orders};
+
 use super::*;
-use crate::commands::import::orders::rows::read_rows;
 
 const HEADER: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
+
+const MAPPING: &str = include_str!("../../../../../../docs/mappings/online-retail.toml");
 
 fn shards(ranges: &[(u32, u32)]) -> v1::GetTopologyResponse {
     let shards = ranges
@@ -28,12 +31,11 @@ fn options(initial_stock: InitialStock, warehouses: usize) -> PlanOptions {
     PlanOptions {
         warehouses,
         initial_stock,
-        not_stock: Vec::new(),
     }
 }
 
 /// Lines are `invoice,code,quantity,day of December,price,customer`.
-fn file(lines: &[&str]) -> FileRows {
+fn file(lines: &[&str]) -> OrderRows {
     let mut text = HEADER.to_owned();
     for line in lines {
         let fields: Vec<&str> = line.split(',').collect();
@@ -44,7 +46,7 @@ fn file(lines: &[&str]) -> FileRows {
             "{invoice},{code},,{quantity},2010-12-{day} 10:00:00,{price},{customer},X\n"
         ));
     }
-    read_rows(text.as_bytes()).unwrap()
+    read_orders(text.as_bytes(), &Mapping::parse(MAPPING).unwrap()).unwrap()
 }
 
 fn steps(lines: &[&str]) -> Vec<Step> {

@@ -1,12 +1,12 @@
-//! The operations of a plan as they are sent. A document names the operation within the file: the invoice, then what of it.
+//! The operations of a plan as they are sent. A document names the operation within the file: its number, then what of it.
 //! Customers and descriptions are not at hand here, so they cannot be sent.
 
 use bytes::Bytes;
 use holdfast_client::v1;
 use holdfast_client::v1::batch_item::Request as Item;
+use holdfast_feeds::Row;
 
 use super::identity::Source;
-use super::rows::Row;
 use super::steps::Sale;
 use super::target::Request;
 
@@ -15,12 +15,12 @@ const HOLD_TTL_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// The document of a sale's operation: `reserve`, `commit` or `ship`.
 pub(super) fn sale_document(sale: &Sale, operation: &str) -> String {
-    format!("{}/{}/{operation}", sale.invoice, sale.part)
+    format!("{}/{}/{operation}", sale.document, sale.part)
 }
 
 /// The document of a row's operation: `cancel`, `return`, `return-unreferenced` or `adjust`.
 pub(super) fn row_document(row: &Row, operation: &str) -> String {
-    format!("{}/{}/{operation}", row.invoice, row.number)
+    format!("{}/{}/{operation}", row.document, row.number)
 }
 
 /// The document of the initial stock of a cell.
@@ -87,7 +87,7 @@ impl Requests<'_> {
             v1::ReserveMode::AllOrNothing
         };
         Request::Batched(Item::Reserve(v1::ReserveRequest {
-            operation: self.operation(&sale_document(sale, "reserve"), &sale.invoice, ""),
+            operation: self.operation(&sale_document(sale, "reserve"), &sale.document, ""),
             storefront: self.storefront.to_owned(),
             lines: lines.collect(),
             ttl_ms: HOLD_TTL_MS,
@@ -98,14 +98,14 @@ impl Requests<'_> {
 
     pub(super) fn commit(&self, sale: &Sale, reservation_id: &Bytes) -> Request {
         Request::Batched(Item::Commit(v1::CommitRequest {
-            operation: self.operation(&sale_document(sale, "commit"), &sale.invoice, ""),
+            operation: self.operation(&sale_document(sale, "commit"), &sale.document, ""),
             reservation: key(sale, reservation_id),
         }))
     }
 
     pub(super) fn ship(&self, sale: &Sale, reservation_id: &Bytes) -> Request {
         Request::Batched(Item::Ship(v1::ShipRequest {
-            operation: self.operation(&sale_document(sale, "ship"), &sale.invoice, ""),
+            operation: self.operation(&sale_document(sale, "ship"), &sale.document, ""),
             reservation: key(sale, reservation_id),
             lines: Vec::new(),
         }))
@@ -120,7 +120,7 @@ impl Requests<'_> {
         quantity: i64,
     ) -> Request {
         Request::Batched(Item::Cancel(v1::CancelRequest {
-            operation: self.operation(&row_document(row, "cancel"), &row.invoice, ""),
+            operation: self.operation(&row_document(row, "cancel"), &row.document, ""),
             reservation: key(sale, reservation_id),
             lines: line_quantity(line, quantity),
         }))
@@ -139,7 +139,7 @@ impl Requests<'_> {
             lines: line_quantity(line, quantity),
         };
         Request::Batched(Item::Return(v1::ReturnRequest {
-            operation: self.operation(&row_document(row, "return"), &row.invoice, ""),
+            operation: self.operation(&row_document(row, "return"), &row.document, ""),
             what: Some(v1::return_request::What::Reservation(part)),
             disposition: v1::Disposition::Restock.into(),
         }))
@@ -147,12 +147,12 @@ impl Requests<'_> {
 
     pub(super) fn give_back_unreferenced(&self, row: &Row, warehouse: usize, quantity: i64) -> Request {
         let goods = v1::UnreferencedReturn {
-            sku: row.stock_code.clone(),
+            sku: row.sku.clone(),
             warehouse: self.warehouses[warehouse].clone(),
             quantity,
         };
         Request::Batched(Item::Return(v1::ReturnRequest {
-            operation: self.operation(&row_document(row, "return-unreferenced"), &row.invoice, ""),
+            operation: self.operation(&row_document(row, "return-unreferenced"), &row.document, ""),
             what: Some(v1::return_request::What::Unreferenced(goods)),
             disposition: v1::Disposition::Restock.into(),
         }))
@@ -161,8 +161,8 @@ impl Requests<'_> {
     pub(super) fn adjust(&self, row: &Row, warehouse: usize, delta: i64) -> Request {
         let why = if delta < 0 { "written-off" } else { "found" };
         Request::Adjust(v1::AdjustRequest {
-            operation: self.operation(&row_document(row, "adjust"), &row.invoice, why),
-            sku: row.stock_code.clone(),
+            operation: self.operation(&row_document(row, "adjust"), &row.document, why),
+            sku: row.sku.clone(),
             warehouse: self.warehouses[warehouse].clone(),
             delta,
         })

@@ -2,13 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use holdfast_feeds::Row;
 use tokio_util::sync::CancellationToken;
 
 use super::applied::Applied;
 use super::book::Book;
 use super::plan::Plan;
 use super::requests::Requests;
-use super::rows::Row;
 use super::target::Target;
 use super::waves::Waves;
 

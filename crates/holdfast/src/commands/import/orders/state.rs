@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::book::Refused;
 use super::files::write_atomically;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is kept between two runs of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub(super) struct Options {
     pub(super) storefront: String,
     /// `--not-stock`, in upper case.
     pub(super) not_stock: Vec<String>,
+    /// The hash of what `--mapping` names; empty without it.
+    pub(super) mapping: String,
 }
 
 impl State {
@@ -142,6 +144,9 @@ impl Options {
             self.warehouses.join(","),
             self.storefront
         );
+        if !self.mapping.is_empty() {
+            text.push_str(&format!(" --mapping (a file with the hash {})", self.mapping));
+        }
         if !self.not_stock.is_empty() {
             text.push_str(&format!(" --not-stock {}", self.not_stock.join(",")));
         }
@@ -151,8 +156,9 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_feeds::RejectReason;
+
     use super::*;
-    use crate::commands::import::orders::reject::RejectReason;
 
     fn options() -> Options {
         Options {
@@ -161,6 +167,7 @@ mod tests {
             warehouses: vec!["UK-1".into()],
             storefront: "online".into(),
             not_stock: vec![],
+            mapping: String::new(),
         }
     }
 

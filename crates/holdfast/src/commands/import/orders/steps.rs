@@ -10,16 +10,16 @@ pub(super) const MAX_WAVE: usize = 64;
 /// A single sale may have more.
 pub(super) const MAX_WAVE_NAMES: usize = 1 << 15;
 
-/// The rows of one invoice: one reservation.
+/// The rows of one document: one reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sale {
     /// The shard of its first line, which decides about all of it.
     pub(super) home: u32,
     /// The shards of its SKUs, the home among them.
     pub(super) shards: BTreeSet<u32>,
-    /// The invoice number.
-    pub(super) invoice: String,
-    /// 0, or more when the invoice has more lines than a reservation may have.
+    /// The document's number.
+    pub(super) document: String,
+    /// 0, or more when the document has more lines than a reservation may have.
     pub(super) part: usize,
     /// The warehouse it is dealt to, as an index into the warehouses.
     pub(super) warehouse: usize,
@@ -182,7 +182,7 @@ mod tests {
         Sale {
             home: 0,
             shards: BTreeSet::from([0]),
-            invoice: "1".to_owned(),
+            document: "1".to_owned(),
             part: 0,
             warehouse: 0,
             lines: skus.iter().map(line).collect(),

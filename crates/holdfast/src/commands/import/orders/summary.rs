@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use holdfast_feeds::Reject;
 use serde::Serialize;
 
 use super::book::{Book, Operations, Units};
 use super::plan::Plan;
-use super::reject::Reject;
 
 /// The account of an import. `rows_read = rows_imported + rows_rejected + rows_pending`, and nothing is pending at the end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -65,8 +65,8 @@ pub(super) struct Account<'a> {
 impl Account<'_> {
     fn orders_over_several_shards(&self) -> u64 {
         let several = self.plan.sales.iter().filter(|sale| sale.shards.len() > 1);
-        let invoices: BTreeSet<&str> = several.map(|sale| sale.invoice.as_str()).collect();
-        invoices.len() as u64
+        let documents: BTreeSet<&str> = several.map(|sale| sale.document.as_str()).collect();
+        documents.len() as u64
     }
 
     /// Adds it up.

@@ -129,8 +129,8 @@ impl Target for Cluster {
             while self.has_part(reservation_id.clone(), *shard).await? {
                 anyhow::ensure!(
                     Instant::now() < until,
-                    "invoice {} was refused, and shard {shard} still holds units for it",
-                    sale.invoice
+                    "document {} was refused, and shard {shard} still holds units for it",
+                    sale.document
                 );
                 tokio::time::sleep(LOOK_EVERY).await;
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use holdfast_client::{ClientError, v1};
+use holdfast_feeds::{Mapping, OrderRows, Reject, read_orders};
 use holdfast_ledger::{CellView, Entry, Ledger, LedgerOptions, Query, QueryReply, Success};
 use holdfast_node::mapping::{inbound, outbound};
 use tokio_util::sync::CancellationToken;
@@ -12,9 +13,7 @@ use super::applied::Applied;
 use super::book::{Book, Refused};
 use super::identity::Source;
 use super::plan::{InitialStock, Plan, PlanOptions, plan};
-use super::reject::Reject;
 use super::requests::Requests;
-use super::rows::{FileRows, read_rows};
 use super::run::Run;
 use super::target::{Answer, Request, Target};
 
@@ -22,12 +21,13 @@ mod ledgers;
 
 use ledgers::{CutOff, Ledgers};
 
+const MAPPING: &str = include_str!("../../../../../../docs/mappings/online-retail.toml");
 const BEGAN_MS: u64 = 1_900_000_000_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// One import of the fixture, as often as one likes.
 struct Import {
-    file: FileRows,
+    file: OrderRows,
     source: Source,
     plan: Plan,
     warehouses: Vec<String>,
@@ -40,12 +40,12 @@ struct Import {
 
 impl Import {
     fn new(content: &[u8], initial_stock: InitialStock, warehouses: &[&str], best_effort: bool) -> Self {
-        let file = read_rows(content).unwrap();
+        let mapping = Mapping::parse(MAPPING).unwrap();
+        let file = read_orders(content, &mapping).unwrap();
         let ledgers = Ledgers::new(3, BEGAN_MS);
         let options = PlanOptions {
             warehouses: warehouses.len(),
             initial_stock,
-            not_stock: Vec::new(),
         };
         Self {
             plan: plan(&file, &ledgers.topology(), &options),
@@ -162,8 +162,8 @@ async fn every_row_of_the_fixture_is_settled_as_written_down_by_hand() {
         (25, "bad_quantity"),
         (26, "bad_quantity"),
         (27, "wrong_number_of_fields"),
-        (28, "not_utf8"),
-        (29, "bad_stock_code"),
+        (28, "bad_encoding"),
+        (29, "bad_sku"),
         (38, "bad_quantity"),
     ];
     assert_eq!(import.rejected(&book), by_hand);

@@ -9,9 +9,9 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use holdfast_client::{ClientError, v1};
+use holdfast_feeds::RejectReason;
 
 use super::identity::tail_of;
-use super::reject::RejectReason;
 use super::requests::{row_document, sale_document, stock_document};
 use super::run::Run;
 use super::steps::{Sale, Step, cut_into_waves};
@@ -62,7 +62,7 @@ impl<'a, T: Target> Waves<'a, T> {
         let waves = cut_into_waves(
             steps,
             &self.run.plan.sales,
-            |row| self.run.rows[row].stock_code.as_str(),
+            |row| self.run.rows[row].sku.as_str(),
             1 + self.run.requests.warehouses.len(),
         );
         let last_begun = waves
@@ -96,7 +96,7 @@ impl<'a, T: Target> Waves<'a, T> {
         let (rows, sales) = (self.run.rows, &self.run.plan.sales);
         let skus = steps.iter().flat_map(|step| match step {
             Step::Sell { sale } => sales[*sale].lines.iter().map(|line| line.sku.as_str()).collect(),
-            Step::Adjust { row, .. } => vec![rows[*row].stock_code.as_str()],
+            Step::Adjust { row, .. } => vec![rows[*row].sku.as_str()],
             _ => Vec::new(),
         });
         skus.collect()

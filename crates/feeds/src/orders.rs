@@ -1,0 +1,457 @@
+//! The rows of a file of orders: each as it stands, with what it is, or a reject that says why not.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+
+use crate::dates;
+use crate::mapping::{Case, Mapping};
+use crate::numbers::Sign;
+use crate::reject::{Reject, RejectReason};
+use crate::rules::{Facts, Kind, Verdict, judge};
+use crate::table::{FeedError, Record, Table};
+
+/// Most units of one row. A feed that sells more in one line is broken, and sums stay far from overflow.
+pub const MAX_UNITS: i64 = 1_000_000_000;
+const MIN_UNITS: i64 = -MAX_UNITS;
+
+/// A customer, as a number given out while the file is read: it says only which rows have the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Customer(usize);
+
+/// One row that is something for the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The row, counted from 1 after the header; blank lines are not counted.
+    pub number: u64,
+    /// The line of the file it begins on; the first one is line 1.
+    pub line: u64,
+    /// What it does to stock.
+    pub kind: Kind,
+    /// The document's number; a [`holdfast_ledger::Reference`].
+    pub document: String,
+    /// The article; a [`holdfast_ledger::Sku`].
+    pub sku: String,
+    /// Units, at most [`MAX_UNITS`]: above 0 where goods are sold or found, below 0 where they come back or are gone.
+    pub quantity: i64,
+    /// The day of its date, as `2010-12-01`.
+    pub day: String,
+    /// Who bought, where the file says so.
+    pub customer: Option<Customer>,
+}
+
+impl Row {
+    /// The reject of this row.
+    pub fn reject(&self, reason: RejectReason, detail: impl Into<String>) -> Reject {
+        Reject {
+            row: self.number,
+            line: self.line,
+            reason,
+            detail: detail.into(),
+            document: self.document.clone(),
+            sku: self.sku.clone(),
+            quantity: self.quantity.to_string(),
+        }
+    }
+}
+
+/// The rows of a file: each is in exactly one of the two, in file order.
+#[derive(Debug, Default)]
+pub struct OrderRows {
+    /// Those for the ledger.
+    pub rows: Vec<Row>,
+    /// The others.
+    pub rejected: Vec<Reject>,
+}
+
+impl OrderRows {
+    /// How many rows the file has.
+    pub fn count(&self) -> u64 {
+        (self.rows.len() + self.rejected.len()) as u64
+    }
+}
+
+/// Reads all rows of a file.
+///
+/// # Errors
+/// [`FeedError`]: the file is refused whole.
+pub fn read_orders(file: impl BufRead, mapping: &Mapping) -> Result<OrderRows, FeedError> {
+    let mut table = Table::new(file, &mapping.file);
+    let places = Places::find(&table.header()?, mapping)?;
+    let mut reading = Reading {
+        mapping,
+        places,
+        customers: HashMap::new(),
+        first_rows: HashMap::new(),
+    };
+    let mut drafts = Vec::new();
+    let mut rejected = Vec::new();
+    let mut record = Record::default();
+    while table.read(&mut record)? {
+        reading.check_lines(&record)?;
+        let number = (drafts.len() + rejected.len()) as u64 + 1;
+        match reading.draft(&record, number) {
+            Ok(draft) => drafts.push(draft),
+            Err(reject) => rejected.push(reject),
+        }
+    }
+    Ok(decide(drafts, rejected, mapping))
+}
+
+/// Where the columns stand.
+struct Places {
+    count: usize,
+    document: usize,
+    sku: usize,
+    quantity: usize,
+    date: usize,
+    price: Option<usize>,
+    customer: Option<usize>,
+    only_in_first_row: Vec<usize>,
+    /// For each rule, the columns that it looks at and the texts that fit.
+    of_rules: Vec<Vec<(usize, Vec<String>)>>,
+}
+
+impl Places {
+    fn find(header: &Record, mapping: &Mapping) -> Result<Self, FeedError> {
+        let names: Vec<String> = header
+            .fields()
+            .map(|field| decoded(mapping, field).unwrap_or_default().trim().to_owned())
+            .collect();
+        let place = |name: &str| {
+            let mut places = names
+                .iter()
+                .enumerate()
+                .filter(|(_, found)| *found == name.trim());
+            match (places.next(), places.next()) {
+                (Some((place, _)), None) => Ok(place),
+                (Some((first, _)), Some((second, _))) => Err(FeedError::Header(format!(
+                    "the column {name} is there twice, as columns {} and {}: which one holds?",
+                    first + 1,
+                    second + 1
+                ))),
+                (None, _) => Err(FeedError::Header(format!(
+                    "the header has no column {name}; a mapping says how the columns of a file are called (--mapping)"
+                ))),
+            }
+        };
+        let columns = &mapping.columns;
+        let mut of_rules = Vec::new();
+        for rule in &mapping.rules {
+            let columns = rule
+                .columns()
+                .map(|(name, texts)| Ok((place(name)?, texts.to_vec())));
+            of_rules.push(columns.collect::<Result<Vec<_>, FeedError>>()?);
+        }
+        Ok(Self {
+            count: names.len(),
+            document: place(&columns.document)?,
+            sku: place(&columns.sku)?,
+            quantity: place(&columns.quantity)?,
+            date: place(&columns.date)?,
+            price: columns.price.as_deref().map(place).transpose()?,
+            customer: columns.customer.as_deref().map(place).transpose()?,
+            only_in_first_row: columns
+                .only_in_first_row
+                .iter()
+                .map(|name| place(name))
+                .collect::<Result<_, _>>()?,
+            of_rules,
+        })
+    }
+}
+
+/// The text of a field; none where it is not in the file's encoding.
+fn decoded(mapping: &Mapping, bytes: &[u8]) -> Option<String> {
+    match mapping.file.encoding {
+        None => std::str::from_utf8(bytes).ok().map(str::to_owned),
+        Some(encoding) => encoding
+            .decode_without_bom_handling_and_without_replacement(bytes)
+            .map(std::borrow::Cow::into_owned),
+    }
+}
+
+/// A row before it is known what it is: that needs the other rows of its document.
+struct Draft {
+    number: u64,
+    line: u64,
+    document: String,
+    sku: String,
+    quantity: Result<i64, &'static str>,
+    day: Result<String, String>,
+    /// None: unreadable; `Some(None)`: there is no price.
+    price: Option<Option<Sign>>,
+    customer: Option<Customer>,
+    /// For each rule, by its number: whether its columns fit.
+    columns_fit: u64,
+}
+
+struct Reading<'a> {
+    mapping: &'a Mapping,
+    places: Places,
+    customers: HashMap<String, Customer>,
+    /// Of each document, what its first row has in the columns that the others leave empty.
+    first_rows: HashMap<String, Vec<String>>,
+}
+
+impl Reading<'_> {
+    /// A row over several lines may be two of which one lost a quote. It is one when it has all fields, and line breaks only in texts
+    /// that nobody needs.
+    fn check_lines(&self, record: &Record) -> Result<(), FeedError> {
+        if record.last_line == record.line {
+            return Ok(());
+        }
+        let places = &self.places;
+        let needed = [places.document, places.sku, places.quantity, places.date];
+        let mut needed = needed.into_iter().chain(places.price).chain(places.customer);
+        let has_break = |place: usize| record.get(place).is_some_and(|field| field.contains(&b'\n'));
+        let why = if record.len() != places.count {
+            format!("it has {} fields, the header has {}", record.len(), places.count)
+        } else if let Some(place) = needed.find(|place| has_break(*place)) {
+            format!("column {} has a line break", place + 1)
+        } else {
+            return Ok(());
+        };
+        Err(FeedError::NoRow {
+            first_line: record.line,
+            last_line: record.last_line,
+            why,
+        })
+    }
+
+    fn draft(&mut self, record: &Record, number: u64) -> Result<Draft, Reject> {
+        let blank = |reason, detail| Reject {
+            row: number,
+            line: record.line,
+            reason,
+            detail,
+            document: String::new(),
+            sku: String::new(),
+            quantity: String::new(),
+        };
+        if record.len() != self.places.count {
+            let detail = format!("{} fields, the header has {}", record.len(), self.places.count);
+            return Err(blank(RejectReason::WrongNumberOfFields, detail));
+        }
+        let mut fields = Vec::with_capacity(record.len());
+        for (place, field) in record.fields().enumerate() {
+            let Some(text) = decoded(self.mapping, field) else {
+                let detail = format!("field {} is not in the file's encoding", place + 1);
+                return Err(blank(RejectReason::BadEncoding, detail));
+            };
+            fields.push(text.trim().to_owned());
+        }
+        let document = cased(&fields[self.places.document], self.mapping.document_case);
+        self.fill_from_first_row(&document, &mut fields);
+        let places = &self.places;
+        let price = match places.price.map(|place| fields[place].as_str()) {
+            None | Some("") => Some(None),
+            Some(text) => self.mapping.numbers.sign(text).map(Some),
+        };
+        let customer = places
+            .customer
+            .map(|place| without_fraction(&fields[place]).to_owned());
+        let columns_fit = places
+            .of_rules
+            .iter()
+            .enumerate()
+            .fold(0, |fit, (rule, columns)| {
+                let fits = columns
+                    .iter()
+                    .all(|(place, texts)| texts.iter().any(|text| is_text(text, &fields[*place])));
+                fit | u64::from(fits) << rule
+            });
+        let draft = Draft {
+            number,
+            line: record.line,
+            sku: cased(&fields[places.sku], self.mapping.sku_case),
+            quantity: quantity(self.mapping, &fields[places.quantity]),
+            day: dates::day_of(&fields[places.date], &self.mapping.date_formats)
+                .map(|day| day.to_string())
+                .map_err(|error| error.to_string()),
+            price,
+            customer: customer.filter(|customer| !customer.is_empty()).map(|customer| {
+                let next = Customer(self.customers.len());
+                *self.customers.entry(customer).or_insert(next)
+            }),
+            columns_fit,
+            document,
+        };
+        Ok(draft)
+    }
+
+    fn fill_from_first_row(&mut self, document: &str, fields: &mut [String]) {
+        let places = &self.places.only_in_first_row;
+        if places.is_empty() {
+            return;
+        }
+        if let Some(first) = self.first_rows.get(document) {
+            for (place, text) in places.iter().zip(first) {
+                if fields[*place].is_empty() {
+                    fields[*place].clone_from(text);
+                }
+            }
+        } else {
+            let first = places.iter().map(|place| fields[*place].clone()).collect();
+            self.first_rows.insert(document.to_owned(), first);
+        }
+    }
+}
+
+fn cased(text: &str, case: Case) -> String {
+    match case {
+        Case::AsItStands => text.to_owned(),
+        Case::Upper => text.to_ascii_uppercase(),
+    }
+}
+
+/// Whether a field is what a rule asks for: this text, or with `*` any.
+fn is_text(wanted: &str, field: &str) -> bool {
+    match wanted {
+        "*" => !field.is_empty(),
+        _ => wanted.eq_ignore_ascii_case(field),
+    }
+}
+
+/// A number of a customer without the `.0` that spreadsheets put behind it.
+fn without_fraction(customer: &str) -> &str {
+    let whole = customer.strip_suffix(".0");
+    let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    whole.filter(is_number).unwrap_or(customer)
+}
+
+fn quantity(mapping: &Mapping, text: &str) -> Result<i64, &'static str> {
+    match mapping.numbers.whole(text)? {
+        0 => Err("the quantity is 0"),
+        units @ MIN_UNITS..=MAX_UNITS => Ok(units),
+        _ => Err("more than 1,000,000,000 units in one row"),
+    }
+}
+
+/// What the rows of a document have in common.
+#[derive(Default)]
+struct Document {
+    rows: u32,
+    customer: Option<Customer>,
+    is_mixed: bool,
+}
+
+/// Decides what each row is.
+fn decide(drafts: Vec<Draft>, mut rejected: Vec<Reject>, mapping: &Mapping) -> OrderRows {
+    let mut documents: HashMap<String, Document> = HashMap::new();
+    for draft in &drafts {
+        let document = documents.entry(draft.document.clone()).or_default();
+        document.rows += 1;
+        match (document.customer, draft.customer) {
+            (None, customer) => document.customer = customer,
+            (Some(one), Some(other)) if one != other => document.is_mixed = true,
+            _ => {}
+        }
+    }
+    let mut rows = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let of_document = &documents[&draft.document];
+        match draft.decide(of_document, mapping) {
+            Ok(row) => rows.push(row),
+            Err(reject) => rejected.push(reject),
+        }
+    }
+    rejected.sort_by_key(|reject| reject.row);
+    OrderRows { rows, rejected }
+}
+
+impl Draft {
+    fn decide(self, of_document: &Document, mapping: &Mapping) -> Result<Row, Reject> {
+        let facts = Facts {
+            document: &self.document,
+            sku: &self.sku,
+            quantity: self.quantity.ok(),
+            price: self.price,
+            has_customer: self.customer.is_some(),
+            is_alone: of_document.rows == 1,
+        };
+        let verdict = judge(&mapping.rules, &facts, self.columns_fit);
+        if let Verdict::Kept {
+            reason,
+            because,
+            names_sku,
+        } = verdict
+        {
+            return Err(self.reject(reason, because.to_owned(), names_sku));
+        }
+        if self.document.is_empty() {
+            return Err(self.reject(
+                RejectReason::BadDocument,
+                "the document's number is empty".to_owned(),
+                false,
+            ));
+        }
+        if let Err(error) = holdfast_ledger::Reference::new(&self.document) {
+            return Err(self.reject(RejectReason::BadDocument, error.to_string(), false));
+        }
+        if let Err(error) = holdfast_ledger::Sku::new(&self.sku) {
+            return Err(self.reject(RejectReason::BadSku, error.to_string(), false));
+        }
+        let quantity = match self.quantity {
+            Ok(quantity) => quantity,
+            Err(why) => return Err(self.reject(RejectReason::BadQuantity, why.to_owned(), false)),
+        };
+        let day = match &self.day {
+            Ok(day) => day.clone(),
+            Err(why) => return Err(self.reject(RejectReason::BadDate, why.clone(), false)),
+        };
+        if self.price.is_none() {
+            let why = "the price is not a number as this file writes them";
+            return Err(self.reject(RejectReason::BadPrice, why.to_owned(), false));
+        }
+        if of_document.is_mixed {
+            let why = "rows with this document's number are of several customers: give each order a number of its own";
+            return Err(self.reject(RejectReason::MixedDocument, why.to_owned(), false));
+        }
+        let kind = match verdict {
+            Verdict::Is(kind) => kind,
+            Verdict::WrongSign(why) => {
+                return Err(self.reject(RejectReason::BadQuantity, why.to_owned(), false));
+            }
+            Verdict::Kept { .. } | Verdict::Unclear => {
+                let why = "no rule of the mapping says what this row is ([[rules]])";
+                return Err(self.reject(RejectReason::Unclear, why.to_owned(), false));
+            }
+        };
+        Ok(Row {
+            number: self.number,
+            line: self.line,
+            kind,
+            quantity: match kind {
+                Kind::Sale | Kind::Found => quantity.abs(),
+                Kind::TakeBack | Kind::WriteOff => -quantity.abs(),
+            },
+            day,
+            customer: self.customer,
+            document: self.document,
+            sku: self.sku,
+        })
+    }
+
+    /// `names_sku`: the article is one that the mapping names.
+    fn reject(&self, reason: RejectReason, detail: String, names_sku: bool) -> Reject {
+        let where_good = |text: &str, is_good: bool| if is_good { text.to_owned() } else { String::new() };
+        Reject {
+            row: self.number,
+            line: self.line,
+            reason,
+            detail,
+            document: where_good(
+                &self.document,
+                holdfast_ledger::Reference::new(&self.document).is_ok(),
+            ),
+            sku: where_good(
+                &self.sku,
+                names_sku || holdfast_ledger::Sku::new(&self.sku).is_ok(),
+            ),
+            quantity: self.quantity.map(|units| units.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
