@@ -8,11 +8,14 @@ use futures::TryStreamExt as _;
 use holdfast_changes::archive::{Folder, open_place};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+use uuid::Uuid;
 
 use crate::{Backup, BackupError, Manifest};
 
 const FOLDER: &str = "backups";
 const MANIFEST: &str = "manifest.json";
+/// Who writes under a name: the first file there.
+const WRITER: &str = "writer";
 const MAX_NAME_CHARS: usize = 64;
 
 /// Backups below one place of an object store.
@@ -144,18 +147,31 @@ impl Place {
         Ok(self.store.list(Some(&folder)).try_next().await?.is_some())
     }
 
+    /// Takes a name for this backup: of several that begin under it at once, one goes on.
+    ///
+    /// # Errors
+    /// [`BackupError::Exists`]: another one has it.
+    pub(crate) async fn claim(&self, name: &str, backup_id: Uuid) -> Result<(), BackupError> {
+        self.create(name, WRITER, backup_id.to_string().into()).await
+    }
+
     /// From now on the backup is whole. Never replaces another one.
     pub(crate) async fn finish(&self, manifest: &Manifest) -> Result<(), BackupError> {
-        let path = self.path(&manifest.name, MANIFEST);
+        self.create(&manifest.name, MANIFEST, manifest.encode()?.into())
+            .await
+    }
+
+    /// Writes a file that is not there yet.
+    async fn create(&self, name: &str, file: &str, content: Bytes) -> Result<(), BackupError> {
         let options = PutOptions {
             mode: PutMode::Create,
             ..PutOptions::default()
         };
-        let bytes = Bytes::from(manifest.encode()?);
-        match self.store.put_opts(&path, bytes.into(), options).await {
+        let path = self.path(name, file);
+        match self.store.put_opts(&path, content.into(), options).await {
             Ok(_) => Ok(()),
             Err(object_store::Error::AlreadyExists { .. }) => Err(BackupError::Exists {
-                name: manifest.name.clone(),
+                name: name.to_owned(),
             }),
             Err(error) => Err(error.into()),
         }

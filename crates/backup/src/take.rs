@@ -60,6 +60,8 @@ pub async fn take(client: &Client, place: &Place, name: Option<&str>) -> Result<
     let held_us = cuts().map(|cut| cut.held_us).max().unwrap_or(0);
     let ledger = common_rules(cuts())?;
 
+    // Before the first file: another backup under this name writes to the same ones.
+    place.claim(&name, backup_id).await?;
     let written = sources.iter_mut().map(|source| write_all(source, place, &name));
     let mut shards: Vec<ShardManifest> = try_join_all(written).await?.into_iter().flatten().collect();
     shards.sort_by_key(|shard| shard.shard);

@@ -203,6 +203,22 @@ async fn a_backup_is_found_by_its_name_and_verified() {
 }
 
 #[tokio::test]
+async fn of_backups_that_begin_under_one_name_one_goes_on() {
+    let place = Place::new(Arc::new(InMemory::new()), Path::from("lake"));
+    let claims = (0..3).map(|number| place.claim("nightly", Uuid::from_u128(number)));
+    let claimed = futures::future::join_all(claims).await;
+    assert_eq!(claimed.iter().filter(|claim| claim.is_ok()).count(), 1);
+    for claim in claimed.iter().filter_map(|claim| claim.as_ref().err()) {
+        assert!(
+            matches!(claim, BackupError::Exists { name } if name == "nightly"),
+            "{claim}"
+        );
+    }
+    assert!(matches!(&place.list().await.unwrap()[..], [Listed::Unfinished { name }] if name == "nightly"));
+    place.claim("weekly", Uuid::from_u128(1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn ledgers_of_different_moments_are_refused_where_an_order_shows_it() {
     let (home, before, _) = an_order();
     let Written { place, .. } = write("torn", &[&home, &before]).await;

@@ -17,6 +17,10 @@ pub const MAX_48_BITS: u64 = (1 << 48) - 1;
 /// reserved, and one for each step afterwards.
 pub const MAX_ORDER_CELLS: usize = 4096;
 
+/// The most cells at which one Reserve may look for units, over all its lines in one shard: those of a line's SKU where any warehouse
+/// will do, and a quarter of the warehouses that it lists otherwise. Looking costs a microsecond or two for each, in the shard's turn.
+pub const MAX_SOURCED_CELLS: usize = 16_384;
+
 /// The most warehouses, and the most storefronts, of a shard. So also the most cells of a SKU.
 pub const MAX_PLACES: usize = 4096;
 
@@ -39,6 +43,8 @@ pub const MAX_CHANGE_BYTES: usize = 1024;
 pub const SWEEP_PER_ENTRY: usize = 1024;
 
 const _: () = assert!(MAX_LINES <= MAX_ORDER_CELLS);
+const _: () =
+    assert!(MAX_LINES * MAX_PREFERENCES / 4 <= MAX_SOURCED_CELLS && MAX_PLACES <= MAX_SOURCED_CELLS);
 const _: () = assert!(MAX_PLACES <= MAX_ORDER_CELLS && MAX_PLACES < MAX_PLACES_BY_NUMBER);
 const _: () = assert!(2 * MAX_LINES <= MAX_COMMAND_CHANGES && MAX_PLACES < MAX_COMMAND_CHANGES);
 

@@ -181,6 +181,11 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
                     REACHED,
                 ),
                 limit(
+                    "cells at which one order looks for units: all of a SKU where any warehouse will do, otherwise a quarter of those that a line lists",
+                    count(ledger::MAX_SOURCED_CELLS),
+                    REACHED,
+                ),
+                limit(
                     "warehouses, so also cells of a SKU",
                     count(ledger::MAX_PLACES),
                     REACHED,

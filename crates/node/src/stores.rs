@@ -64,6 +64,9 @@ pub enum StoresError {
 /// The facts' name for the replicas that are about to leave: shard and generation of each, little endian.
 const LEAVING: &str = "leaving";
 
+/// The facts' name for: the log beside them has a mark of how far it was synced.
+pub(crate) const LOG_IS_MARKED: &str = "log is marked";
+
 fn encode_leaving(leaving: &BTreeSet<(u32, u32)>) -> Vec<u8> {
     let numbers = leaving
         .iter()
@@ -277,10 +280,16 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     let options = LogOptions {
         segment_bytes,
         max_record_bytes,
+        // A log that is gone, or lost its end together with the mark, must not look like one that never was.
+        expects_mark: facts.kept(LOG_IS_MARKED)?.is_some(),
         ..LogOptions::default()
     };
+    let is_known = options.expects_mark;
     let (log, report) = Log::open(Arc::clone(&disk), options)?;
     tracing::info!(?report, "log opened");
+    if report.is_marked && !is_known {
+        facts.keep(LOG_IS_MARKED, b"yes")?;
+    }
     space.look();
 
     let change_segment_bytes = u32::try_from(config.storage.change_segment_bytes).unwrap_or(u32::MAX);

@@ -51,7 +51,7 @@ pub use facts::{Facts, FactsError, NodeFacts};
 pub use inspect::{ChangeLogContents, GroupContents, LogContents, Report, SnapshotContents, inspect};
 pub use log::{
     GroupState, Log, LogError, LogOptions, LogRecord, LogReport, LogStats, SYNC_BUCKETS_US, Synced, TornTail,
-    Writer,
+    Writer, log_has_mark,
 };
 pub use snapshot::{SnapshotError, SnapshotFile, SnapshotReader, SnapshotStore, SnapshotWriter};
 

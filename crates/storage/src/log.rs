@@ -106,7 +106,7 @@ impl Log {
         options.check()?;
         let in_directory = |operation| move |error| LogError::io(operation, DIRECTORY.to_string(), error);
         disk.create_dir(DIRECTORY).map_err(in_directory("create"))?;
-        let found = recover::recover(&*disk, options.cache_bytes_per_group)?;
+        let found = recover::recover(&*disk, options.cache_bytes_per_group, options.expects_mark)?;
         recover::remove_useless(&*disk, &found.useless).map_err(in_directory("clean"))?;
 
         repair::rewrite_unproven(&found)?;
@@ -150,6 +150,8 @@ impl Log {
             Preparer::new(disk.clone(), options.segment_bytes, threaded).map_err(in_directory("prepare"))?;
         let max_record_bytes = options.max_record_bytes as usize;
         let core = Core::start(disk, options, shared.clone(), preparer, start)?;
+        let mut report = found.report;
+        report.is_marked = core.is_marked();
 
         let inner = Inner {
             shared,
@@ -171,7 +173,7 @@ impl Log {
             Log {
                 inner: Arc::new(inner),
             },
-            found.report,
+            report,
         ))
     }
 
@@ -437,9 +439,16 @@ impl Drop for Inner {
     }
 }
 
+/// Whether the log in a data folder has a mark of how far it was synced. One that [`LogReport::is_marked`] was said of has, unless it
+/// is damaged.
+pub fn log_has_mark(directory: &std::path::Path) -> bool {
+    let disk = crate::RealDisk::open_read_only(directory);
+    disk.is_ok_and(|disk| matches!(mark::read(&disk), Ok(Some(_))))
+}
+
 /// Scans the log for a report.
 pub(crate) fn inspect(disk: &dyn Disk, report: &mut Report) {
-    let found = match recover::recover(disk, 0) {
+    let found = match recover::recover(disk, 0, false) {
         Ok(found) => found,
         Err(error) => return report.damage.push(error.to_string()),
     };

@@ -28,6 +28,8 @@ pub(super) struct Decision {
     operation: Option<Id>,
     /// A prepared line got less than it asked for: the order takes what it gets.
     is_short: bool,
+    /// The line of the order whose units it is about.
+    line: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +43,8 @@ enum DecisionKind {
 }
 
 const KEY: usize = 16;
-/// Then the shard, the change, its entry's index and time, the home, the operation, the kind and whether it is short.
-const RECORD: usize = KEY + 4 + 8 + 8 + 8 + 4 + 16 + 1 + 1;
+/// Then the shard, the change, its entry's index and time, the home, the operation, the kind, whether it is short, and the line.
+const RECORD: usize = KEY + 4 + 8 + 8 + 8 + 4 + 16 + 1 + 1 + 4;
 
 /// How many orders over several shards there were.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -233,12 +235,13 @@ impl Decision {
             kind,
             operation,
             is_short,
+            line: effect.line,
         })
     }
 
     fn record(&self) -> [u8; RECORD] {
         let mut record = [0; RECORD];
-        let fields: [&[u8]; 9] = [
+        let fields: [&[u8]; 10] = [
             &self.id,
             &self.shard.to_be_bytes(),
             &self.seq.to_be_bytes(),
@@ -249,6 +252,7 @@ impl Decision {
             &self.operation.unwrap_or_default(),
             &[self.kind as u8],
             &[u8::from(self.is_short)],
+            &self.line.to_be_bytes(),
         ];
         let mut at = 0;
         for field in fields {
@@ -276,6 +280,7 @@ impl Decision {
             operation: Some(id(next(16))).filter(|id: &Id| *id != Id::default()),
             kind: DecisionKind::read(next(1)[0]),
             is_short: next(1)[0] != 0,
+            line: number(next(4)) as u32,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::telemetry::Telemetry;
 /// Arguments of `holdfast serve`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\nSIGUSR1 has it read log.level again, and nothing else. SIGHUP has it look at the certificates.\n`holdfast config reference` prints every key of the configuration."
+    after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\nSIGUSR1 has it read log.level again, and nothing else. SIGHUP has it look at the certificates and the policy, where there are any.\n`holdfast config reference` prints every key of the configuration."
 )]
 pub(crate) struct Args {
     /// The node's configuration
@@ -60,11 +60,8 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    // Without certificates a hang-up ends the process, as it always did.
-    let hang_up = match config.tls.is_set() {
-        true => Some(signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?),
-        false => None,
-    };
+    // Listened to also where there is nothing to read again: unheard, it would end the process.
+    let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let node_id = config.node.node_id;
     let node = Node::start(config).await?;
     if let Some(measured) = measured {
@@ -115,13 +112,10 @@ async fn change_level_when_told(config: PathBuf, mut told: Signal) {
 }
 
 /// Has the certificates looked at again at each SIGHUP.
-async fn reload_when_told(node: &Node, hang_up: Option<Signal>) -> Infallible {
-    let Some(mut hang_up) = hang_up else {
-        return std::future::pending().await;
-    };
+async fn reload_when_told(node: &Node, mut hang_up: Signal) -> Infallible {
     loop {
         hang_up.recv().await;
-        tracing::info!("SIGHUP: looking at the certificates again");
+        tracing::info!("SIGHUP: looking at the certificates and the policy again, where there are any");
         node.reload();
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     ReservationState, ReserveLine, ReserveMode, Rules, Shortage, Sku, Source, Sourcing, StorefrontId,
     Success, Violation, WarehouseId,
     hash::FixedState,
-    limits::{MAX_LINES, MAX_ORDER_CELLS, MAX_PREFERENCES, MAX_TTL_MS},
+    limits::{MAX_LINES, MAX_ORDER_CELLS, MAX_PREFERENCES, MAX_SOURCED_CELLS, MAX_TTL_MS},
 };
 
 use super::{
@@ -188,6 +188,9 @@ impl Ledger {
         let expires_at_ms = ends_at(now_ms, ttl_ms)?;
         let merged = merge(&lines)?;
         self.stock.check_room(None, None, Some(storefront))?;
+        if self.rules >= Rules::Second {
+            self.check_sourced_cells(&merged)?;
+        }
         let number_of_storefront = self.stock.storefronts.find(storefront);
         let single = merged.len() == 1;
         let mut taken = Taken::default();
@@ -259,6 +262,30 @@ impl Ledger {
             expires_at_ms,
             lines: planned,
         })
+    }
+
+    /// Is it little enough to look at? What is refused for that costs next to nothing.
+    fn check_sourced_cells(&self, merged: &[Merged<'_>]) -> Result<(), Refusal> {
+        let cells_of = |sku: &Sku| {
+            let number = self.stock.skus.find(sku);
+            let cells = number.and_then(|number| self.stock.cells.get(number as usize));
+            cells.map_or(0, |cells| cells.len())
+        };
+        let looked_at: usize = merged
+            .iter()
+            .map(|merged| match &merged.line.source {
+                Source::Any => cells_of(&merged.line.sku),
+                Source::Warehouse(_) => 1,
+                Source::Preference(list) => list.len() / 4,
+            })
+            .sum();
+        if looked_at > MAX_SOURCED_CELLS {
+            return Err(Refusal::LimitReached {
+                what: "cells at which one order looks for units, over all its lines: name the warehouses of its lines".to_owned(),
+                limit: MAX_SOURCED_CELLS as u64,
+            });
+        }
+        Ok(())
     }
 
     /// Who wants what of a SKU; None when the SKU is unknown.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use holdfast_storage::{NodeFacts, Report, inspect};
+use holdfast_storage::{NodeFacts, Report, inspect, log_has_mark};
 
 use super::{Area, Finding};
 use crate::config::StorageSection;
@@ -162,7 +162,18 @@ fn facts(config: &NodeConfig) -> Option<Finding> {
     if !folder.exists() {
         return None;
     }
-    let stored = NodeFacts::open(&folder).and_then(|facts| facts.get());
+    let opened = NodeFacts::open(&folder);
+    let is_marked = opened
+        .as_ref()
+        .is_ok_and(|facts| matches!(facts.kept(stores::LOG_IS_MARKED), Ok(Some(_))));
+    if is_marked && !log_has_mark(&config.node.data_dir) {
+        return Some(Finding::problem(
+            Area::Disk,
+            "the log is gone, or the mark of how far it was synced is: entries that this node confirmed may be missing",
+            "is the log on a disk of its own that is not mounted? Otherwise start the node: it takes this for damage, and replaces its data from the others; cluster/runbooks/damaged-data.md",
+        ));
+    }
+    let stored = opened.and_then(|facts| facts.get());
     let configured = stores::facts_of(config);
     Some(match stored {
         Ok(Some(stored)) if stored != configured => Finding::problem(

@@ -91,7 +91,19 @@ pub(crate) fn read_newest<T>(
 ) -> io::Result<Option<(SnapshotMeta, T)>> {
     let damage = match read(snapshots.open_latest(), &decode) {
         Err(error) if is_damage(&error) => error,
-        read => return read,
+        Err(error) => return Err(error),
+        Ok(newest) => {
+            let stands_at = newest.as_ref().and_then(|(meta, _)| meta.last_log_id);
+            if log.goes_on_from(stands_at) {
+                return Ok(newest);
+            }
+            let what = "the log does not go on from there: the newest snapshot is gone".to_owned();
+            return Err(io::Error::other(SnapshotError::Corrupt {
+                file: "snapshots".to_owned(),
+                offset: 0,
+                what,
+            }));
+        }
     };
     let older = read(snapshots.open_previous(), &decode)?;
     let stands_at = older.as_ref().and_then(|(meta, _)| meta.last_log_id);

@@ -65,6 +65,20 @@ async fn a_damaged_snapshot_that_the_log_cannot_replace_is_told_as_damage() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_that_are_gone_and_that_the_log_cannot_replace_are_told_as_damage() {
+    let mut cluster = with_snapshots(1).await;
+    let disk = cluster.fault_disk(1);
+    for path in disk.paths().into_iter().filter(|path| path.ends_with(".snap")) {
+        holdfast_storage::Disk::remove(&disk, &path).unwrap();
+    }
+    match cluster.try_start_node(1).await {
+        Err(StartError::Damaged { what, .. }) => assert!(what.contains("is gone"), "{what}"),
+        other => panic!("{:?}", other.map(|node| node.status())),
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_change_log_is_filled_from_a_peer() {
     let mut cluster = with_snapshots(1).await;
     flip(&cluster, 1, ".changes");

@@ -111,6 +111,7 @@ impl Core {
             core.write_kept()?;
         }
         core.mark_synced()?;
+        core.marker.begin();
         core.preparer.request(core.active + 1, &mut core.recyclable);
         Ok(core)
     }
@@ -295,6 +296,11 @@ impl Core {
         self.note_synced();
         self.marker.sync();
         Ok(())
+    }
+
+    /// Whether there is a mark on the disk.
+    pub(super) fn is_marked(&self) -> bool {
+        self.marker.is_there()
     }
 
     /// Marks how far the log is synced, before anybody is told: from now on the end of the log is known.

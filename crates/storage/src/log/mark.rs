@@ -61,7 +61,8 @@ impl Mark {
     }
 }
 
-/// Reads the newest intact mark. `None` when there is none: an earlier version wrote the log, or both slots are damaged.
+/// Reads the newest intact mark. `None` when there is none: an earlier version wrote the log, both slots are damaged, or the file
+/// is gone. Who knows that there was one takes that for damage.
 pub(super) fn read(disk: &dyn Disk) -> io::Result<Option<Mark>> {
     let file = match disk.open(&path()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -107,6 +108,26 @@ impl Marker {
             last: last.unwrap_or(nothing),
             synced: true,
         }
+    }
+
+    /// Makes sure that there is a mark on the disk, if only one that promises nothing.
+    pub(super) fn begin(&mut self) {
+        if let Some(file) = self.file.as_ref().filter(|_| self.last.number == 0) {
+            let first = Mark {
+                number: 1,
+                ..self.last
+            };
+            match file.write_at(&first.encode(), SLOT_BYTES as u64) {
+                Ok(()) => self.last = first,
+                Err(error) => self.stop(&error),
+            }
+        }
+        self.sync();
+    }
+
+    /// Whether there is a mark on the disk.
+    pub(super) fn is_there(&self) -> bool {
+        self.file.is_some() && self.last.number > 0
     }
 
     /// Writes down that everything before this place is synced. Does not sync the mark.

@@ -16,6 +16,9 @@ pub struct LogOptions {
     pub cache_bytes_per_group: usize,
     /// Who writes and syncs. Default [`Writer::Thread`].
     pub writer: Writer,
+    /// A log was opened here before, and [`LogReport::is_marked`] said that it has a mark: one without is damaged, however little
+    /// else is missing. Default false.
+    pub expects_mark: bool,
 }
 
 impl Default for LogOptions {
@@ -25,6 +28,7 @@ impl Default for LogOptions {
             max_record_bytes: 16 << 20,
             cache_bytes_per_group: 32 << 20,
             writer: Writer::Thread,
+            expects_mark: false,
         }
     }
 }
@@ -72,6 +76,8 @@ pub struct LogReport {
     pub groups: Vec<GroupId>,
     /// The unfinished end that a crash left, if any. It was never acknowledged and is gone now.
     pub torn: Option<TornTail>,
+    /// From now on the log has a mark of how far it was synced, on the disk, for as long as the folder is what it was.
+    pub is_marked: bool,
 }
 
 /// An end of a file that a crash left unfinished.

@@ -55,9 +55,23 @@ enum End {
 }
 
 /// Scans the log. Changes nothing on disk.
-pub(super) fn recover(disk: &dyn Disk, cache_bytes: usize) -> Result<Recovered, LogError> {
+pub(super) fn recover(
+    disk: &dyn Disk,
+    cache_bytes: usize,
+    expects_mark: bool,
+) -> Result<Recovered, LogError> {
     // Read first: beside a running node the mark must not run ahead of the segments.
     let mark = mark::read(disk).map_err(|error| LogError::io("read", mark::path(), error))?;
+    if expects_mark && mark.is_none() {
+        let what =
+            "the mark of how far the log was synced is gone: so may be entries that this node confirmed"
+                .to_string();
+        return Err(LogError::Corrupt {
+            file: mark::path(),
+            offset: 0,
+            what,
+        });
+    }
     let names = disk
         .list(DIRECTORY)
         .map_err(|error| LogError::io("list", DIRECTORY.to_string(), error))?;

@@ -21,6 +21,7 @@ fn options() -> LogOptions {
         max_record_bytes: 16 << 10,
         cache_bytes_per_group: 500,
         writer: Writer::Caller,
+        expects_mark: false,
     }
 }
 

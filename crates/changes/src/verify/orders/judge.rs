@@ -1,6 +1,6 @@
 //! The parts of one order side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Decision, DecisionKind, Ends};
 use crate::verify::finding::Check;
@@ -17,6 +17,35 @@ struct Part {
     prepared: Option<Decision>,
     aborted: Option<Decision>,
     is_short: bool,
+    /// The attempt whose units were kept, and the last one whose units were given back.
+    kept_attempt: Attempt,
+    aborted_attempt: Attempt,
+}
+
+/// One time that an order asked a shard for units. Under one id several orders may be tried, one after the other, as long as none was
+/// granted; and one that was granted may be sent again, and asks shards anew that had nothing for it.
+#[derive(Debug, Clone, Default)]
+struct Attempt {
+    /// The lines that took units.
+    lines: BTreeSet<u32>,
+    /// The log time of its first line.
+    prepared_ms: Option<u64>,
+    /// The log time at which it was held, or given back.
+    decided_ms: u64,
+}
+
+impl Attempt {
+    /// Whether units that were given back can be of the attempt that the home holds. Log times of several shards may be apart by as much
+    /// as their leaders' clocks are.
+    fn may_be_of(&self, held: &Attempt, kept_lines: &BTreeSet<u32>) -> bool {
+        // Of one attempt a line takes its units in one shard.
+        let took_lines_of_others = !self.lines.is_disjoint(kept_lines);
+        let began_after = self.prepared_ms > Some(held.decided_ms);
+        let ended_before = held
+            .prepared_ms
+            .is_some_and(|began_ms| self.decided_ms < began_ms);
+        !took_lines_of_others && !began_after && !ended_before
+    }
 }
 
 /// What does not fit together in the decisions on one order, which have one home and come by shard and change.
@@ -43,10 +72,22 @@ pub(super) fn faults(order: &[Decision], ends: &Ends) -> Vec<Fault> {
         faults.push((Check::TornOrder, shard, reference.seq, message));
     }
     let takes_what_it_gets = parts.values().any(|part| part.is_short);
+    let kept = parts.values().filter(|part| part.kept.is_some());
+    let kept_lines: BTreeSet<u32> = kept
+        .flat_map(|part| part.kept_attempt.lines.iter().copied())
+        .collect();
+    let held = parts
+        .get(&reference.shard)
+        .map(|part| part.kept_attempt.clone())
+        .unwrap_or_default();
     for (shard, part) in &parts {
         match (part.kept, part.aborted) {
             (Some(kept), _) => faults.extend(differs(&kept, &reference, home_is_replayed, order, ends)),
-            (None, Some(aborted)) if part.prepared.is_none() && !takes_what_it_gets => {
+            (None, Some(aborted))
+                if part.prepared.is_none()
+                    && !takes_what_it_gets
+                    && part.aborted_attempt.may_be_of(&held, &kept_lines) =>
+            {
                 let (name, elsewhere) = (reference.kind.name(), reference.shard);
                 let message = format!("it is {name} in shard {elsewhere} and aborted in shard {shard}");
                 faults.push((Check::TornOrder, *shard, aborted.seq, message));
@@ -61,7 +102,12 @@ fn part(decisions: &[Decision], faults: &mut Vec<Fault>) -> Part {
     let mut part = Part::default();
     // The lives of units that were not aborted.
     let mut lives = 0;
+    let mut attempt = Attempt::default();
     for (at, decision) in decisions.iter().enumerate() {
+        if decision.kind == DecisionKind::Prepared {
+            attempt.lines.insert(decision.line);
+            attempt.prepared_ms.get_or_insert(decision.log_time_ms);
+        }
         let before = at.checked_sub(1).map(|before| &decisions[before]);
         if before.is_some_and(|before| (before.kind, before.log_index) == (decision.kind, decision.log_index))
         {
@@ -71,11 +117,21 @@ fn part(decisions: &[Decision], faults: &mut Vec<Fault>) -> Part {
         let was_prepared = part.prepared.take().is_some();
         match decision.kind {
             DecisionKind::Prepared => part.prepared = Some(*decision),
-            DecisionKind::Aborted => part.aborted = Some(*decision),
+            DecisionKind::Aborted => {
+                part.aborted = Some(*decision);
+                part.aborted_attempt = Attempt {
+                    decided_ms: decision.log_time_ms,
+                    ..std::mem::take(&mut attempt)
+                };
+            }
             _ => {
                 // The home may hold an order without units of its own: then nothing was prepared.
                 if was_prepared || decision.kind == DecisionKind::Confirmed {
                     lives += 1;
+                    part.kept_attempt = Attempt {
+                        decided_ms: decision.log_time_ms,
+                        ..std::mem::take(&mut attempt)
+                    };
                 }
                 part.kept = Some(*decision);
             }

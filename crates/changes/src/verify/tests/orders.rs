@@ -230,6 +230,35 @@ fn an_order_is_never_held_in_one_shard_and_aborted_in_another() {
 }
 
 #[test]
+fn an_order_that_was_refused_may_be_followed_by_a_smaller_one_with_its_id() {
+    let mut shop = Shop::new(3);
+    let id = shop.order(0);
+    // Of the first one the home had too little; its second line comes back while the second one is held.
+    shop.prepare(1, id, 3);
+    shop.prepare(0, id, 1);
+    shop.prepare(2, id, 1);
+    shop.confirm(0, id);
+    shop.confirm(2, id);
+    shop.settle(1, id, ChangeKind::Aborted, Some(id));
+    // What the two lines have in common is their number.
+    shop.same_lines(1, 2);
+    let report = shop.verify();
+    assert!(report.ok, "{report}");
+}
+
+#[test]
+fn an_order_that_is_held_may_be_asked_for_again_and_gives_back_what_that_took() {
+    let mut shop = Shop::new(3);
+    let id = shop.held(&[0, 2]);
+    // Best effort had found nothing here, and there is something now.
+    shop.worlds[1].log_time_ms += 1_000;
+    shop.prepare(1, id, 3);
+    shop.settle(1, id, ChangeKind::Aborted, Some(id));
+    let report = shop.verify();
+    assert!(report.ok, "{report}");
+}
+
+#[test]
 fn best_effort_may_leave_a_part_out() {
     let mut shop = Shop::new(2);
     let id = shop.order(0);

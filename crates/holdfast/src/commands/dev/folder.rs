@@ -205,7 +205,9 @@ fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
 
 /// Does no node run on this folder, and listens nobody on the ports of its nodes?
 fn nobody_is_there(folder: &Path, layout: Layout) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))? {
+    for entry in
+        std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?
+    {
         let lock = entry?.path().join(NODE_LOCK);
         let Ok(file) = File::open(&lock) else {
             continue;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::limits::{
     MAX_CELL_POOLS, MAX_CHANGE_BYTES, MAX_COMMAND_CHANGES, MAX_LINES, MAX_ORDER_CELLS, MAX_PLACES,
-    SWEEP_PER_ENTRY, swept_changes,
+    MAX_SOURCED_CELLS, SWEEP_PER_ENTRY, swept_changes,
 };
 
 fn place(number: usize) -> String {
@@ -162,6 +162,45 @@ fn an_order_from_more_cells_than_the_limit_is_refused_before_it_takes_any() {
     assert_eq!(story.ledger.weigh(&command, |_| 1), MAX_ORDER_CELLS);
     story.send(&command).unwrap();
     assert_eq!(story.changes.len() - before, MAX_ORDER_CELLS);
+}
+
+#[test]
+fn an_order_that_would_look_at_too_many_cells_is_refused_unless_it_names_its_warehouses() {
+    let skus: Vec<String> = (0..=MAX_SOURCED_CELLS / MAX_PLACES)
+        .map(|sku| format!("tea-{sku}"))
+        .collect();
+    let mut story = spread(Rules::Second, &skus[0], MAX_PLACES);
+    for sku in &skus[1..] {
+        let receive = |number| Action::Receive {
+            sku: self::sku(sku),
+            warehouse: warehouse(&place(number)),
+            quantity: 1,
+            supply_id: None,
+        };
+        let commands = (0..MAX_PLACES)
+            .map(|number| story.command(receive(number)))
+            .collect();
+        assert!(story.entry(commands).iter().all(Result::is_ok));
+    }
+    let order = |story: &mut Story, skus: &[String], source: Source| {
+        let lines = skus.iter().map(|sku| line(sku, 1, source.clone())).collect();
+        let command = story.reserve_command(lines, ReserveMode::AllOrNothing);
+        story.send(&command)
+    };
+    let refused = order(&mut story, &skus, Source::Any);
+    let (what, limit) = limit_reached(&refused).unwrap();
+    assert!(
+        what.contains("name the warehouses") && limit == MAX_SOURCED_CELLS as u64,
+        "{what}"
+    );
+    order(&mut story, &skus[1..], Source::Any).unwrap();
+    order(&mut story, &skus, Source::Warehouse(warehouse(&place(7)))).unwrap();
+    order(
+        &mut story,
+        &skus,
+        Source::Preference(vec![warehouse(&place(8)), warehouse(&place(9))]),
+    )
+    .unwrap();
 }
 
 #[test]

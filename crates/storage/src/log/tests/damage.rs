@@ -145,6 +145,32 @@ fn an_acknowledged_tail_that_is_gone_is_damage() {
 }
 
 #[test]
+fn a_log_that_is_known_to_have_been_marked_is_damaged_without_its_mark_however_little_else_is_missing() {
+    let known = || crate::LogOptions {
+        expects_mark: true,
+        ..options()
+    };
+    // Marked from the first moment on, so that a log that was never written to can be missed too.
+    let disk = FaultDisk::new(1);
+    let (log, report) = open(&disk);
+    assert!(report.is_marked);
+    drop(log);
+    Log::open(Arc::new(disk.clone()), known()).map(drop).unwrap();
+
+    for paths in [vec![mark::path()], small_log().paths()] {
+        let disk = small_log();
+        Log::open(Arc::new(disk.clone()), known()).map(drop).unwrap();
+        for path in paths {
+            crate::Disk::remove(&disk, &path).unwrap();
+        }
+        match Log::open(Arc::new(disk), known()).map(drop) {
+            Err(LogError::Corrupt { file, .. }) => assert_eq!(file, mark::path()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_log_without_marks_is_read_as_before() {
     let disk = killed_log();
     crate::Disk::remove(&disk, &mark::path()).unwrap();

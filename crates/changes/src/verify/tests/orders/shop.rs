@@ -8,6 +8,8 @@ use super::super::world::{START_MS, World, operation_id};
 use super::super::{Check, Report, Verifier, last_seq};
 
 pub(super) const TTL_MS: u64 = 60_000;
+/// More lines than an order of these tests has in one shard.
+const LINES_OF_A_SHARD: u32 = 100;
 
 /// Shards that each have twenty shirts, and the orders between them.
 pub(super) struct Shop {
@@ -15,6 +17,8 @@ pub(super) struct Shop {
     pub(super) homes: BTreeMap<[u8; 16], u32>,
     /// Holds of one shard, which are no part of an order with their id.
     pub(super) alone: BTreeSet<(u32, Vec<u8>)>,
+    /// Shards whose lines have the numbers of another one's.
+    lines_as_in: BTreeMap<u32, u32>,
     operations: u64,
 }
 
@@ -30,6 +34,7 @@ impl Shop {
             worlds: worlds.collect(),
             homes: BTreeMap::new(),
             alone: BTreeSet::new(),
+            lines_as_in: BTreeMap::new(),
             operations: 0,
         }
     }
@@ -52,6 +57,11 @@ impl Shop {
         let wanted = [("SHIRT", "EAST", quantity)];
         world.take(ChangeKind::Prepared, id, "web", &wanted, undecided);
         world.end_entry();
+    }
+
+    /// Gives the lines of a shard the numbers of those of another one.
+    pub(super) fn same_lines(&mut self, shard: u32, as_in: u32) {
+        self.lines_as_in.insert(shard, as_in);
     }
 
     /// The order's units in a shard, undecided or held.
@@ -129,6 +139,8 @@ impl Shop {
             .filter(|effect| !self.alone.contains(&(shard, effect.reservation_id.to_vec())))
         {
             effect.home = self.homes.get(effect.reservation_id.as_ref()).copied();
+            // Of one order each line has its units in one shard.
+            effect.line += self.lines_as_in.get(&shard).unwrap_or(&shard) * LINES_OF_A_SHARD;
         }
         history
     }
