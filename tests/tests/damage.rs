@@ -1,5 +1,7 @@
 //! Nodes whose files are not what was written: nothing acknowledged is lost, and nobody votes who has forgotten.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use holdfast_tests::accounts::{account_for, stock};
 use holdfast_tests::load::Crowd;
@@ -59,6 +61,59 @@ async fn a_node_with_a_damaged_log_forgets_nothing_it_confirmed_and_gets_its_rep
         damaged_after_a_kill(&mut cluster, &crowd, node, region).await?;
         ensure!(cluster.put_aside(node) == before + 1, "{region:?} went unseen");
         cluster.has_new_replicas(node).await?;
+    }
+    let seen = crowd.stop().await?;
+    account_for(&client, &skus, seen).await?;
+    cluster.verify()?;
+    Ok(())
+}
+
+const SNAPSHOTS: &str = "all snapshots";
+
+/// Loses files below the data folder of a node.
+type Loses = fn(&Path) -> std::io::Result<()>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_log_or_snapshots_are_gone_does_not_vote_with_what_is_left() -> Result<()> {
+    let mut cluster = cluster().await?;
+    let client = cluster.client()?;
+    let skus = stock(&client, 8).await?;
+    let crowd = Crowd::start(&client, 16, &skus, 1)?;
+    let losses: [(&str, Loses); 4] = [
+        ("the log's folder", |data| {
+            std::fs::remove_dir_all(data.join("log"))
+        }),
+        // As when a disk of its own is not mounted.
+        ("all in the log's folder", |data| {
+            std::fs::read_dir(data.join("log"))?.try_for_each(|file| std::fs::remove_file(file?.path()))
+        }),
+        ("the mark", |data| {
+            std::fs::remove_file(data.join("log/synced.mark"))
+        }),
+        (SNAPSHOTS, |data| {
+            std::fs::read_dir(data.join("snapshots"))?
+                .try_for_each(|group| std::fs::remove_dir_all(group?.path()))
+        }),
+    ];
+    for (round, (what, lose)) in losses.into_iter().enumerate() {
+        let node = round % 2;
+        let before = cluster.put_aside(node);
+        grants(&crowd, 200).await?;
+        wait_for("there are snapshots", || async {
+            cluster.damageable(node, Region::Snapshot).ok()
+        })
+        .await?;
+        cluster.kill_all()?;
+        lose(&cluster.data_folder(node))?;
+        for node in 0..cluster.len() {
+            cluster.spawn(node)?;
+        }
+        cluster.ready().await?;
+        // The log may still have what the snapshots held.
+        if what != SNAPSHOTS {
+            ensure!(cluster.put_aside(node) == before + 1, "nobody missed {what}");
+            cluster.has_new_replicas(node).await?;
+        }
     }
     let seen = crowd.stop().await?;
     account_for(&client, &skus, seen).await?;
