@@ -30,6 +30,14 @@ fn rejected(file: &OrderRows) -> Vec<(u64, RejectReason)> {
 }
 
 #[test]
+fn the_mapping_that_the_page_explains_is_one() {
+    let page = include_str!("../../../../../docs/import-orders.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (mapping, _) = rest.split_once("```").unwrap();
+    Mapping::parse(mapping).unwrap();
+}
+
+#[test]
 fn the_online_retail_data_set() {
     let mapping = mapping!("online-retail.toml");
     let kind = |line: &str| {
