@@ -71,6 +71,13 @@ async fn a_message_that_does_not_come_whole_in_time_ends_its_call() {
     let cluster = TestCluster::start_with(1, |config| config.limits.receive_ms = 200).await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
     let order = framed(&reserve(&id(), "A", 1).encode_to_vec());
+    let batch = v1::BatchRequest {
+        items: vec![v1::BatchItem {
+            tag: 1,
+            request: Some(v1::batch_item::Request::Reserve(reserve(&id(), "A", 1))),
+        }],
+    };
+    let batch = framed(&batch.encode_to_vec());
     // A batch that says nothing may wait for ever.
     let idle = rude.call(BATCH).await;
     for (path, sent) in [
@@ -79,7 +86,7 @@ async fn a_message_that_does_not_come_whole_in_time_ends_its_call() {
         (RESERVE, order.slice(..order.len() - 1)),
         // Whole, and the call goes on without an end.
         (RESERVE, order.clone()),
-        (BATCH, order.slice(..order.len() - 1)),
+        (BATCH, batch.slice(..batch.len() - 1)),
     ] {
         let mut call = rude.call(path).await;
         call.send(sent, false);
