@@ -66,6 +66,8 @@ pub struct Node {
     directory: Directory,
     /// The replicas that it has, by shard: their generations. As durable as a node's own facts are: gone with the disk.
     seats: Seats,
+    /// Whether its log was seen with a mark. As durable, too.
+    log_is_marked: Arc<AtomicBool>,
     boots: u64,
     disks: u64,
     steps: u64,
@@ -133,6 +135,7 @@ impl Node {
             disk_may_be_damaged: false,
             directory,
             seats,
+            log_is_marked: Arc::default(),
             boots: 0,
             disks: 0,
             steps: 0,
@@ -178,6 +181,7 @@ impl Node {
             votes: self.votes(),
             directory: self.directory.clone(),
             seats: Arc::clone(&self.seats),
+            log_is_marked: Arc::clone(&self.log_is_marked),
             services: Arc::clone(&services),
             died: Arc::clone(&died),
         };
@@ -279,6 +283,7 @@ impl Node {
         self.disk = FaultDisk::new(self.seed.wrapping_add(self.disks));
         self.disk_may_be_damaged = false;
         self.seats.lock().clear();
+        self.log_is_marked.store(false, Ordering::Relaxed);
         self.directory.replace_disk(self.id);
     }
 

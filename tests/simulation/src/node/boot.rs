@@ -17,6 +17,7 @@ pub(super) struct Boot {
     pub(super) votes: Votes,
     pub(super) directory: Directory,
     pub(super) seats: Seats,
+    pub(super) log_is_marked: Arc<AtomicBool>,
     pub(super) services: Shared,
     pub(super) died: Arc<Mutex<Option<Death>>>,
 }
@@ -29,8 +30,10 @@ impl Boot {
             max_record_bytes: self.plan.max_record_bytes,
             cache_bytes_per_group: self.plan.log_cache_bytes,
             writer: Writer::Caller,
+            expects_mark: self.log_is_marked.load(Ordering::Relaxed),
         };
-        let (log, _) = Log::open(Arc::clone(&disk), log_options).context("log")?;
+        let (log, report) = Log::open(Arc::clone(&disk), log_options).context("log")?;
+        self.log_is_marked.fetch_or(report.is_marked, Ordering::Relaxed);
         let syncing = sync_disk(log.clone(), self.seed, Arc::clone(&self.slow_disk_ms));
         tokio::task::spawn_local(syncing);
         let seats = self.seats.lock().clone();
