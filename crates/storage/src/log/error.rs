@@ -35,7 +35,7 @@ pub enum LogError {
 
     /// Bytes that were once synced are not what was written. They are never served.
     #[error(
-        "{file} is damaged at byte {offset}: {what}; restore this node from its peers (empty its data directory and give it a new node id)"
+        "{file} is damaged at byte {offset}: {what}; its peers replace this node's data (by themselves where they do without it; otherwise see cluster/runbooks/damaged-data.md)"
     )]
     Corrupt {
         /// The file, relative to the data directory.
