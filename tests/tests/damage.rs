@@ -36,13 +36,27 @@ async fn damaged_after_a_kill(
     node: usize,
     region: Region,
 ) -> Result<()> {
+    after_a_kill(cluster, crowd, node, region, |cluster| {
+        cluster.damage(node, region).map(drop)
+    })
+    .await
+}
+
+/// Kills all nodes while buyers order, once one has something in a region, does something to its files, and has them start again.
+async fn after_a_kill(
+    cluster: &mut Cluster,
+    crowd: &Crowd,
+    node: usize,
+    region: Region,
+    damage: impl FnOnce(&Cluster) -> Result<()>,
+) -> Result<()> {
     grants(crowd, 200).await?;
     wait_for("there is something to damage", || async {
         cluster.damageable(node, region).ok()
     })
     .await?;
     cluster.kill_all()?;
-    cluster.damage(node, region)?;
+    damage(cluster)?;
     for node in 0..cluster.len() {
         cluster.spawn(node)?;
     }
@@ -98,17 +112,10 @@ async fn a_node_whose_log_or_snapshots_are_gone_does_not_vote_with_what_is_left(
     for (round, (what, lose)) in losses.into_iter().enumerate() {
         let node = round % 2;
         let before = cluster.put_aside(node);
-        grants(&crowd, 200).await?;
-        wait_for("there are snapshots", || async {
-            cluster.damageable(node, Region::Snapshot).ok()
+        after_a_kill(&mut cluster, &crowd, node, Region::Snapshot, |cluster| {
+            Ok(lose(&cluster.data_folder(node))?)
         })
         .await?;
-        cluster.kill_all()?;
-        lose(&cluster.data_folder(node))?;
-        for node in 0..cluster.len() {
-            cluster.spawn(node)?;
-        }
-        cluster.ready().await?;
         // The log may still have what the snapshots held.
         if what != SNAPSHOTS {
             ensure!(cluster.put_aside(node) == before + 1, "nobody missed {what}");

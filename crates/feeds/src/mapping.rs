@@ -35,10 +35,10 @@ use crate::rules::{self, Rule};
 
 /// Most bytes of a mapping file.
 pub const MAX_MAPPING_BYTES: usize = 256 << 10;
-/// Most rules of a mapping.
+/// Most rules of a mapping: a number of 64 bits has a bit for each.
 pub(crate) const MAX_RULES: usize = 64;
 /// Most date formats of a mapping.
-const MAX_DATE_FORMATS: usize = 16;
+const MAX_DATE_FORMATS: usize = 64;
 
 /// Why a text is no mapping.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,8 @@ pub struct Mapping {
     pub(crate) date_formats: Vec<String>,
     pub(crate) document_case: Case,
     pub(crate) sku_case: Case,
+    /// Looked at before the rules.
+    pub(crate) not_stock: Option<Rule>,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -207,6 +209,7 @@ impl Mapping {
             date_formats: file.dates.formats,
             document_case: file.names.document_case,
             sku_case: file.names.sku_case,
+            not_stock: None,
             rules,
         };
         mapping.check()?;
@@ -216,9 +219,7 @@ impl Mapping {
     /// The same, with these articles too taken for no goods, before any rule.
     #[must_use]
     pub fn without_stock(mut self, skus: &[String]) -> Self {
-        if !skus.is_empty() {
-            self.rules.insert(0, rules::not_stock(skus));
-        }
+        self.not_stock = (!skus.is_empty()).then(|| rules::not_stock(skus));
         self
     }
 
@@ -239,7 +240,7 @@ impl Mapping {
                 "[columns] names the column {name:?} twice, or not at all"
             ));
         }
-        if self.date_formats.is_empty() || self.date_formats.len() > 64 * MAX_DATE_FORMATS {
+        if self.date_formats.is_empty() || self.date_formats.len() > MAX_DATE_FORMATS {
             return wrong(format!(
                 "[dates] formats has none, or more than {MAX_DATE_FORMATS}"
             ));
@@ -375,6 +376,13 @@ mod tests {
             let error = Mapping::parse(&whole).unwrap_err().to_string();
             assert!(error.contains(names), "{text}: {error}");
         }
+        let rules = |count: usize| format!("{COLUMNS}{}", "[[rules]]\nthen = \"sale\"\n".repeat(count));
+        assert!(Mapping::parse(&rules(MAX_RULES + 1)).is_err());
+        Mapping::parse(&rules(MAX_RULES)).unwrap();
+        let formats =
+            |count: usize| format!("{COLUMNS}[dates]\nformats = [{}]", "\"%Y-%m-%d\",".repeat(count));
+        assert!(Mapping::parse(&formats(MAX_DATE_FORMATS + 1)).is_err());
+        Mapping::parse(&formats(MAX_DATE_FORMATS)).unwrap();
         let large = format!("# {}\n{COLUMNS}", " ".repeat(MAX_MAPPING_BYTES));
         assert!(matches!(Mapping::parse(&large), Err(MappingError::TooLarge)));
     }

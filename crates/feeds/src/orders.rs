@@ -369,7 +369,12 @@ impl Draft {
             has_customer: self.customer.is_some(),
             is_alone: of_document.rows == 1,
         };
-        let verdict = judge(&mapping.rules, &facts, self.columns_fit);
+        let verdict = judge(
+            mapping.not_stock.as_ref(),
+            &mapping.rules,
+            &facts,
+            self.columns_fit,
+        );
         if let Verdict::Kept {
             reason,
             because,

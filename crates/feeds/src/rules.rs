@@ -1,4 +1,4 @@
-//! What a row is: the rules of a mapping, of which the first that fits decides.
+//! The rules of a mapping. The first one that fits a row says what the row is.
 
 use std::collections::BTreeMap;
 
@@ -116,7 +116,15 @@ pub(crate) enum Verdict<'a> {
 }
 
 /// Judges a row. `columns_fit` says for each rule whether its columns have its texts.
-pub(crate) fn judge<'a>(rules: &'a [Rule], facts: &Facts<'_>, columns_fit: u64) -> Verdict<'a> {
+pub(crate) fn judge<'a>(
+    not_stock: Option<&'a Rule>,
+    rules: &'a [Rule],
+    facts: &Facts<'_>,
+    columns_fit: u64,
+) -> Verdict<'a> {
+    if let Some(rule) = not_stock.filter(|rule| rule.fits(facts)) {
+        return rule.verdict(facts);
+    }
     let fitting = rules
         .iter()
         .enumerate()

@@ -60,6 +60,24 @@ async fn add(cluster: &TestCluster, node_id: u64) {
     .await;
 }
 
+/// Thirty reservations that a node has granted, or had granted.
+async fn thirty_grants(cluster: &TestCluster, index: usize) -> Vec<Bytes> {
+    let mut acknowledged = Vec::new();
+    let client = cluster.reservations(index);
+    for turn in 0..30 {
+        let reservation = id();
+        retried(|| {
+            let request = reserve(&reservation, &format!("SKU-{}", turn % 12), 1);
+            let mut client = client.clone();
+            async move { client.reserve(request).await }
+        })
+        .await
+        .unwrap();
+        acknowledged.push(reservation);
+    }
+    acknowledged
+}
+
 async fn drain(cluster: &TestCluster, node_ids: &[u64]) -> Result<v1::PlacementChange, tonic::Status> {
     let request = v1::DrainNodeRequest {
         node_ids: node_ids.to_vec(),
@@ -202,19 +220,7 @@ async fn a_node_that_lost_its_disk_comes_back_as_somebody_who_learns_first() {
     cluster.stop(2).await;
     cluster.wipe(2);
     let stop = Arc::new(AtomicBool::new(false));
-    let mut acknowledged = Vec::new();
-    let client = cluster.reservations(1);
-    for turn in 0..30 {
-        let reservation = id();
-        retried(|| {
-            let request = reserve(&reservation, &format!("SKU-{}", turn % 12), 1);
-            let mut client = client.clone();
-            async move { client.reserve(request).await }
-        })
-        .await
-        .unwrap();
-        acknowledged.push(reservation);
-    }
+    let mut acknowledged = thirty_grants(&cluster, 1).await;
     cluster.start_again(2).await;
     let orders = keep_reserving(&cluster, &stop);
     eventually("it has replicas under new numbers", || async {
@@ -262,19 +268,7 @@ async fn a_node_that_is_there_is_not_ended_by_another_that_was_started_with_its_
     }
     // Without node 2 a grant needs the real node 3.
     cluster.stop(1).await;
-    let mut acknowledged = Vec::new();
-    let client = cluster.reservations(2);
-    for turn in 0..30 {
-        let reservation = id();
-        retried(|| {
-            let request = reserve(&reservation, &format!("SKU-{}", turn % 12), 1);
-            let mut client = client.clone();
-            async move { client.reserve(request).await }
-        })
-        .await
-        .unwrap();
-        acknowledged.push(reservation);
-    }
+    let acknowledged = thirty_grants(&cluster, 2).await;
     // Nor is one that is away replaced while the others are too few without it: the impostor of node 2 has to wait.
     let second = cluster.start_impostor_of(1).await;
     eventually("node 1 has heard of it", || async {

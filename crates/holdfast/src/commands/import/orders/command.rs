@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use holdfast_client::{Client, v1};
+use holdfast_feeds::mapping::MAX_MAPPING_BYTES;
 use holdfast_feeds::{Mapping, OrderRows, read_orders};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -279,7 +280,10 @@ fn mapping(path: Option<&Path>) -> anyhow::Result<(Mapping, String)> {
     let Some(path) = path else {
         return Ok((Mapping::plain(), String::new()));
     };
-    let text = std::fs::read_to_string(path)
+    let mut text = String::new();
+    // One byte more than is taken, so that a file that is too large is told as such and never read whole.
+    File::open(path)
+        .and_then(|file| file.take(MAX_MAPPING_BYTES as u64 + 1).read_to_string(&mut text))
         .with_context(|| format!("cannot read the mapping {}", path.display()))?;
     let mapping = Mapping::parse(&text).with_context(|| format!("{} is no mapping", path.display()))?;
     let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
