@@ -146,6 +146,16 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
                     "",
                 ),
                 limit(
+                    "a second in messages of more than 64 KiB, of all callers",
+                    "`limits.large_message_bytes_per_second`".to_owned(),
+                    "the caller waits; after 2 seconds of it `REASON_OVERLOADED`",
+                ),
+                limit(
+                    "a second in messages of more than 64 KiB, of one caller",
+                    format!("one part in {} of it", intake::CALLER_PART),
+                    "the same",
+                ),
+                limit(
                     "sent of one call before it is read",
                     bytes(STREAM_WINDOW_BYTES as usize),
                     "the caller waits",

@@ -327,6 +327,11 @@ impl NodeConfig {
                 limits.caller_bytes as u64,
                 MIN_CALLER_BYTES as u64..=64 << 30,
             ),
+            (
+                "limits.large_message_bytes_per_second",
+                limits.large_message_bytes_per_second,
+                1 << 20..=64 << 30,
+            ),
             ("limits.receive_ms", limits.receive_ms, 100..=600_000),
             ("limits.first_call_ms", limits.first_call_ms, 1_000..=3_600_000),
             ("limits.unread_ms", limits.unread_ms, 1_000..=3_600_000),

@@ -1,4 +1,4 @@
-//! Bytes that callers may have in a node: all together, each of them, and each of their connections.
+//! Bytes that callers may have in a node, and large messages that they may send a second: all together, each of them, and each of their connections.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,6 +8,9 @@ use std::sync::{Arc, Weak};
 
 use holdfast_ledger::Principal;
 use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::pace::{Pace, TooFast};
 
 /// One caller has at most one part in so many of what all have.
 pub(crate) const CALLER_PART: usize = 2;
@@ -75,10 +78,27 @@ impl Account {
     }
 }
 
+/// What all callers of a node share, or all connections of one.
+#[derive(Debug)]
+struct Part {
+    bytes: Arc<Account>,
+    large: Pace,
+}
+
+impl Part {
+    fn new(bytes: usize, large_bytes_per_second: u64) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: Account::new(bytes),
+            large: Pace::new(large_bytes_per_second),
+        })
+    }
+}
+
 /// The bytes of all callers of a node.
 pub(crate) struct Budget {
-    node: Arc<Account>,
-    parties: Mutex<BTreeMap<Party, Weak<Account>>>,
+    node: Arc<Part>,
+    large_bytes_per_second: u64,
+    parties: Mutex<BTreeMap<Party, Weak<Part>>>,
 }
 
 impl fmt::Debug for Budget {
@@ -90,17 +110,18 @@ impl fmt::Debug for Budget {
 }
 
 impl Budget {
-    /// So many bytes for all.
-    pub(crate) fn new(bytes: usize) -> Self {
+    /// So many bytes for all, and so many a second in large messages.
+    pub(crate) fn new(bytes: usize, large_bytes_per_second: u64) -> Self {
         Self {
-            node: Account::new(bytes),
+            node: Part::new(bytes, large_bytes_per_second),
+            large_bytes_per_second,
             parties: Mutex::default(),
         }
     }
 
     /// The bytes that are taken.
     pub(crate) fn taken(&self) -> usize {
-        self.node.taken.load(Ordering::Relaxed)
+        self.node.bytes.taken.load(Ordering::Relaxed)
     }
 
     /// The share of a new connection.
@@ -109,13 +130,16 @@ impl Budget {
         let known = parties.get(&party).and_then(Weak::upgrade);
         let caller = known.unwrap_or_else(|| {
             // Those without a connection have taken nothing.
-            parties.retain(|_, account| account.strong_count() > 0);
-            let account = Account::new(self.node.limit / CALLER_PART);
-            parties.insert(party, Arc::downgrade(&account));
-            account
+            parties.retain(|_, part| part.strong_count() > 0);
+            let part = Part::new(
+                self.node.bytes.limit / CALLER_PART,
+                self.large_bytes_per_second / CALLER_PART as u64,
+            );
+            parties.insert(party, Arc::downgrade(&part));
+            part
         });
         Share {
-            connection: Account::new(self.node.limit / CONNECTION_PART),
+            connection: Account::new(self.node.bytes.limit / CONNECTION_PART),
             caller,
             node: Arc::clone(&self.node),
         }
@@ -126,8 +150,8 @@ impl Budget {
 #[derive(Debug, Clone)]
 pub(crate) struct Share {
     connection: Arc<Account>,
-    caller: Arc<Account>,
-    node: Arc<Account>,
+    caller: Arc<Part>,
+    node: Arc<Part>,
 }
 
 impl Share {
@@ -135,16 +159,25 @@ impl Share {
         if !self.connection.take(bytes) {
             return Err(Exhausted::Connection);
         }
-        if !self.caller.take(bytes) {
+        if !self.caller.bytes.take(bytes) {
             self.connection.give_back(bytes);
             return Err(Exhausted::Caller);
         }
-        if !self.node.take(bytes) {
+        if !self.node.bytes.take(bytes) {
             self.connection.give_back(bytes);
-            self.caller.give_back(bytes);
+            self.caller.bytes.give_back(bytes);
             return Err(Exhausted::Node);
         }
         Ok(())
+    }
+
+    /// Returns when so many bytes of a large message may be looked at.
+    pub(super) fn pace(&self, bytes: usize) -> Result<Instant, TooFast> {
+        let now = Instant::now();
+        // The caller first: what it sends too fast takes nothing of what others may send.
+        let of_the_caller = self.caller.large.take(bytes, now)?;
+        let of_all = self.node.large.take(bytes, now)?;
+        Ok(of_the_caller.max(of_all))
     }
 
     /// Takes bytes until the charge is dropped.
@@ -197,8 +230,8 @@ impl Charge {
 
     fn give_back(&self, bytes: usize) {
         self.share.connection.give_back(bytes);
-        self.share.caller.give_back(bytes);
-        self.share.node.give_back(bytes);
+        self.share.caller.bytes.give_back(bytes);
+        self.share.node.bytes.give_back(bytes);
     }
 }
 
@@ -218,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_connection_a_caller_and_all_callers_have_their_limits_and_get_back_what_is_dropped() {
-        let budget = Budget::new(1_000);
+        let budget = Budget::new(1_000, 1_000);
         let (one, two, three) = (
             budget.connection(party("greedy")),
             budget.connection(party("greedy")),
@@ -244,7 +277,7 @@ mod tests {
 
     #[test]
     fn charges_are_moved_and_merged_without_being_counted_twice() {
-        let budget = Budget::new(1_000);
+        let budget = Budget::new(1_000, 1_000);
         let share = budget.connection(party("one"));
         let mut kept = share.charge(100).unwrap();
         let mut other = share.charge(50).unwrap();
@@ -257,7 +290,7 @@ mod tests {
 
     #[test]
     fn callers_without_a_connection_are_forgotten() {
-        let budget = Budget::new(1_000);
+        let budget = Budget::new(1_000, 1_000);
         for number in 0..100 {
             drop(budget.connection(party(&number.to_string())));
         }

@@ -28,6 +28,8 @@ pub(super) enum Why {
     Uncounted,
     /// The message did not come in time.
     Unfinished,
+    /// Large messages come faster than they are read.
+    TooFast,
 }
 
 impl Why {
@@ -36,6 +38,7 @@ impl Why {
             Self::Exhausted(limit) | Self::Unanswered(limit) => limit.label(),
             Self::Uncounted => "fields",
             Self::Unfinished => "unfinished",
+            Self::TooFast => "large_message_bytes",
         }
     }
 }
@@ -93,7 +96,7 @@ pub(super) fn refused(api: &Api, path: &str, why: Why, message: String) -> Statu
 
 fn refusal(why: Why, message: String) -> Refusal {
     match why {
-        Why::Exhausted(_) => Refusal {
+        Why::Exhausted(_) | Why::TooFast => Refusal {
             retry_after_ms: RETRY_AFTER_MS,
             // Nothing of it was looked at.
             ..errors::refusal(Reason::Overloaded, message)
@@ -124,6 +127,7 @@ mod tests {
         };
         let limit = Exhausted::Caller;
         assert_eq!(told(Why::Exhausted(limit)), (Reason::Overloaded, false));
+        assert_eq!(told(Why::TooFast), (Reason::Overloaded, false));
         assert_eq!(told(Why::Unanswered(limit)), (Reason::OutcomeUnknown, false));
         assert_eq!(told(Why::Uncounted), (Reason::InvalidRequest, true));
         assert_eq!(told(Why::Unfinished), (Reason::InvalidRequest, false));

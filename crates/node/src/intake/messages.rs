@@ -16,6 +16,7 @@ use tonic::body::Body;
 use super::budget::{Charge, Exhausted};
 use super::call::{Call, Why, refused};
 use super::count::Count;
+use super::pace::TooFast;
 use super::shapes::{Method, Shapes};
 use crate::validation::{MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS};
 
@@ -38,6 +39,10 @@ pub(super) struct Messages {
     /// How long a message may take from its first byte to its last, and the whole of a call that has only one.
     patience: Duration,
     timer: Pin<Box<Sleep>>,
+    /// What has come last is looked at when this has passed. None: now.
+    pause: Option<Pin<Box<Sleep>>>,
+    /// The message that comes has waited for the pace of large ones.
+    was_paced: bool,
     /// A message that has begun, with its prefix; it takes `charge`.
     begun: BytesMut,
     charge: Charge,
@@ -71,6 +76,8 @@ impl Messages {
             method,
             patience,
             timer: Box::pin(tokio::time::sleep(patience)),
+            pause: None,
+            was_paced: false,
             begun: BytesMut::new(),
             count: None,
             rest: Bytes::new(),
@@ -93,6 +100,7 @@ impl Messages {
     /// Takes what has come until there is something to pass on, or the end.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         loop {
+            ready!(self.poll_pause(cx))?;
             self.sort()?;
             if !self.whole.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -116,6 +124,7 @@ impl Messages {
                     Ok(data) => {
                         // What came before is sorted.
                         self.rest = data;
+                        self.pace()?;
                     }
                     Err(frame) => {
                         self.flush();
@@ -125,6 +134,35 @@ impl Messages {
                 },
             }
         }
+    }
+
+    /// Makes what has just come wait where it is of a large message and there is much of them.
+    fn pace(&mut self) -> Result<(), Status> {
+        if self.passes {
+            return Ok(());
+        }
+        let length = announced(&self.begun).or_else(|| announced(&self.rest));
+        if !length.is_some_and(|length| (LARGE_BYTES + 1..=MAX_MESSAGE_BYTES).contains(&length)) {
+            return Ok(());
+        }
+        let bytes = self.rest.len();
+        let moment = self.call.session.pace(bytes).map_err(|TooFast| self.too_fast())?;
+        if moment > Instant::now() {
+            self.was_paced = true;
+            self.pause = Some(Box::pin(tokio::time::sleep_until(moment)));
+        }
+        Ok(())
+    }
+
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        if let Some(pause) = &mut self.pause {
+            if pause.as_mut().poll(cx).is_pending() {
+                ready!(self.timer.as_mut().poll(cx));
+                return Poll::Ready(Err(self.too_fast()));
+            }
+            self.pause = None;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn flush(&mut self) {
@@ -202,6 +240,7 @@ impl Messages {
     fn take(&mut self, mut message: Bytes) -> Result<(), Status> {
         let fields = self.count(&message)?;
         self.count = None;
+        self.was_paced = false;
         let bytes = message.len() * HELD_FACTOR + fields * FIELD_BYTES;
         self.charge.set(bytes).map_err(|limit| self.exhausted(limit))?;
         self.call.pass(self.charge.split_off());
@@ -219,7 +258,15 @@ impl Messages {
         refused(&self.call.api, &self.call.path, Why::Exhausted(limit), message)
     }
 
+    fn too_fast(&self) -> Status {
+        let message = "large messages come faster than limits.large_message_bytes_per_second; wait, and send smaller ones";
+        refused(&self.call.api, &self.call.path, Why::TooFast, message.to_owned())
+    }
+
     fn unfinished(&self) -> Status {
+        if self.was_paced {
+            return self.too_fast();
+        }
         let message = format!(
             "the request did not come whole within {} ms",
             self.patience.as_millis()

@@ -10,6 +10,7 @@
 //! - [`session`] is one connection; it also judges whether the connection is of any use.
 //! - [`call`] is one call and what it takes; [`messages`] and [`answers`] are its two directions.
 //! - [`decoding`] keeps a large message back until there is a thread for it.
+//! - [`pace`] is how fast large messages are read.
 //! - [`shapes`] and [`count`] tell how much a message is before it is decoded.
 //! - [`outgoing`] ends long streams that are not read.
 //! - [`places`] shares the long streams among callers.
@@ -21,6 +22,7 @@ mod count;
 mod decoding;
 mod messages;
 pub(crate) mod outgoing;
+mod pace;
 mod places;
 mod session;
 mod shapes;

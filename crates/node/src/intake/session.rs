@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::budget::{Budget, Charge, Exhausted, Party, Share};
+use super::pace::TooFast;
 
 /// Bytes of HTTP/2's first words, which every client sends as soon as it is connected.
 const PREFACE_BYTES: u64 = 24;
@@ -79,6 +80,11 @@ impl Session {
     /// [`Exhausted`]: nothing is taken.
     pub(crate) fn charge(&self, bytes: usize) -> Result<Charge, Exhausted> {
         self.share.charge(bytes)
+    }
+
+    /// Returns when so many bytes of a large message may be looked at.
+    pub(super) fn pace(&self, bytes: usize) -> Result<Instant, TooFast> {
+        self.share.pace(bytes)
     }
 
     pub(super) fn called(&self) {
@@ -158,7 +164,7 @@ mod tests {
 
     fn session() -> Arc<Session> {
         Session::new(
-            &Budget::new(1_000),
+            &Budget::new(1_000, 1_000),
             Party::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         )
     }

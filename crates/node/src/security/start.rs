@@ -58,7 +58,10 @@ impl Security {
             metrics,
             reload: Arc::default(),
             connections: descriptors::share(config),
-            budget: Arc::new(Budget::new(config.limits.caller_bytes)),
+            budget: Arc::new(Budget::new(
+                config.limits.caller_bytes,
+                config.limits.large_message_bytes_per_second,
+            )),
             limits: config.limits.clone(),
         };
         let (telling, told) = (security.audit.clone().keep_telling(), stopping.clone());

@@ -67,6 +67,39 @@ async fn a_connection_that_sends_more_than_its_part_is_refused_and_told_to_wait(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_that_come_faster_than_their_pace_wait_and_small_ones_do_not() {
+    let cluster = TestCluster::start_with(1, |config| {
+        config.limits.large_message_bytes_per_second = 1 << 20;
+        config.limits.receive_ms = 1_500;
+    })
+    .await;
+    let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
+    // One caller may send half a MiB a second, and as much at once: too little for this one in its time.
+    let mut large = rude.call(RESERVE).await;
+    large.send(announced(4 << 20), false);
+    let mut field = vec![0xa2, 0x06, 0xfa, 0xff, 0xff, 0x01];
+    field.resize(4 << 20, 0);
+    large.send(field.into(), true);
+    let mut small = rude.call(RESERVE).await;
+    small.send(framed(&reserve(&id(), "A", 1).encode_to_vec()), true);
+    let (_, refusal) = small.refusal().await;
+    assert_ne!(refusal.reason(), Reason::Overloaded, "{refusal:?}");
+    let (status, refusal) = large.refusal().await;
+    assert_eq!(
+        (status.code(), refusal.reason()),
+        (Code::ResourceExhausted, Reason::Overloaded)
+    );
+    // Another attempt with its id may have come whole.
+    assert!(
+        !refusal.settled && refusal.message.contains("large_message_bytes_per_second"),
+        "{refusal:?}"
+    );
+    let refused = "holdfast_intake_refusals_total{limit=\"large_message_bytes\"}";
+    assert_eq!(sample(&cluster, refused).await, 1.0);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_does_not_come_whole_in_time_ends_its_call() {
     let cluster = TestCluster::start_with(1, |config| config.limits.receive_ms = 200).await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
