@@ -75,6 +75,8 @@ fn install(packages: &[&str]) -> Result<()> {
         steps::run(
             Command::new(words[0])
                 .args(&words[1..])
+                // Standard output is for what the task prints, such as one JSON object.
+                .stdout(std::io::stderr())
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )?;
     }

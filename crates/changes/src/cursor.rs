@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_proto::v1::Change;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// A cursor file that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,36 @@ pub enum CursorError {
         path: PathBuf,
         /// What happened.
         source: std::io::Error,
+    },
+    /// The cursors stand in the history of another cluster.
+    #[error(
+        "cursor file {} stands in the history of cluster {owner}, this is cluster {cluster}: choose another file, or delete it to \
+         start over",
+        path.display()
+    )]
+    OtherCluster {
+        /// The file.
+        path: PathBuf,
+        /// Whose history it is.
+        owner: Uuid,
+        /// The cluster that was asked.
+        cluster: Uuid,
+    },
+    /// The stream ends before the cursor.
+    #[error(
+        "cursor file {} stands at change {consumed} of shard {shard}, the stream ends with {last_seq}: the cluster has lost changes, \
+         or the file is of another one",
+        path.display()
+    )]
+    EndsBefore {
+        /// The file.
+        path: PathBuf,
+        /// The shard.
+        shard: u32,
+        /// Where the cursor stands.
+        consumed: u64,
+        /// The stream's last change.
+        last_seq: u64,
     },
     /// The file is not a cursor file of this version.
     #[error("cursor file {} is not readable as cursors: {reason}; delete it to start over", path.display())]
@@ -78,16 +109,20 @@ pub enum SequenceError {
 #[serde(deny_unknown_fields)]
 struct Saved {
     version: u32,
+    /// Whose history it is; version 1 did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster_id: Option<Uuid>,
     /// By shard: the last consumed sequence number.
     last_seq: BTreeMap<u32, u64>,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The last consumed change of each shard.
 #[derive(Debug, Default)]
 pub struct Cursors {
     path: Option<PathBuf>,
+    cluster_id: Option<Uuid>,
     last_seq: BTreeMap<u32, u64>,
 }
 
@@ -97,29 +132,45 @@ impl Cursors {
         Self::default()
     }
 
-    /// The cursors of a file; at the beginning when there is none yet.
+    /// The cursors of a file in the history of this cluster; at the beginning when there is none yet.
     ///
     /// # Errors
-    /// [`CursorError`]: the file cannot be read, or is not a cursor file.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Self, CursorError> {
+    /// [`CursorError`]: the file cannot be read, is not a cursor file, or is one of another cluster.
+    pub fn open(path: impl Into<PathBuf>, cluster_id: Uuid) -> Result<Self, CursorError> {
         let path = path.into();
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self {
                     path: Some(path),
+                    cluster_id: Some(cluster_id),
                     last_seq: BTreeMap::new(),
                 });
             }
             Err(source) => return Err(CursorError::Io { path, source }),
         };
         match serde_json::from_slice::<Saved>(&text) {
-            Ok(saved) if saved.version == VERSION => Ok(Self {
-                path: Some(path),
-                last_seq: saved.last_seq,
-            }),
+            Ok(saved)
+                if (saved.version, saved.cluster_id.is_some()) == (VERSION, true) || saved.version == 1 =>
+            {
+                match saved.cluster_id {
+                    Some(owner) if owner != cluster_id => Err(CursorError::OtherCluster {
+                        path,
+                        owner,
+                        cluster: cluster_id,
+                    }),
+                    _ => Ok(Self {
+                        path: Some(path),
+                        cluster_id: Some(cluster_id),
+                        last_seq: saved.last_seq,
+                    }),
+                }
+            }
             Ok(saved) => {
-                let reason = format!("it has version {}, this program reads {VERSION}", saved.version);
+                let reason = format!(
+                    "it has version {}, or names no cluster; this program reads up to version {VERSION}",
+                    saved.version
+                );
                 Err(CursorError::Unreadable { path, reason })
             }
             Err(error) => Err(CursorError::Unreadable {
@@ -132,6 +183,23 @@ impl Cursors {
     /// The last consumed change of a shard; 0 at the beginning.
     pub fn last_seq(&self, shard: u32) -> u64 {
         self.last_seq.get(&shard).copied().unwrap_or(0)
+    }
+
+    /// Checks that a shard's stream, which ends with `last_seq`, has what was consumed.
+    ///
+    /// # Errors
+    /// [`CursorError::EndsBefore`].
+    pub fn check(&self, shard: u32, last_seq: u64) -> Result<(), CursorError> {
+        let consumed = self.last_seq(shard);
+        if consumed <= last_seq {
+            return Ok(());
+        }
+        Err(CursorError::EndsBefore {
+            path: self.path.clone().unwrap_or_default(),
+            shard,
+            consumed,
+            last_seq,
+        })
     }
 
     /// Says that everything up to this change was consumed.
@@ -196,6 +264,7 @@ impl Cursors {
         let Some(path) = &self.path else { return Ok(()) };
         let saved = Saved {
             version: VERSION,
+            cluster_id: self.cluster_id,
             last_seq: self.last_seq.clone(),
         };
         replace(path, &saved).map_err(|source| CursorError::Io {

@@ -51,6 +51,8 @@ impl Client {
                             Some(Ok(answer)) => {
                                 patience.refill();
                                 request.from_seq = request.from_seq.max(answer.through_seq.saturating_add(1));
+                                // Should its address lead to another cluster one day, that one refuses it.
+                                request.cluster_id = answer.cluster_id.clone();
                                 yield Ok(answer);
                             }
                             Some(Err(status)) => break Attempt::from_status(&status, &address),

@@ -16,7 +16,7 @@ fn answer(through_seq: u64) -> TailChangesResponse {
     TailChangesResponse {
         changes: Vec::new(),
         through_seq,
-        continues: false,
+        ..Default::default()
     }
 }
 
@@ -260,6 +260,7 @@ fn part(offsets: std::ops::Range<u32>, of: u32, through_seq: u64) -> TailChanges
         changes: offsets.map(change).collect(),
         through_seq,
         continues,
+        ..Default::default()
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Row {
     pub sku: String,
     /// Units, at most [`MAX_UNITS`]: above 0 where goods are sold or found, below 0 where they come back or are gone.
     pub quantity: i64,
+    /// Which it is, from 0, of the rows of its document that do the same to the same article, fewer units first. So a row is known
+    /// by its document, wherever it stands and in whichever file; 0 of a sale, whose rows are added up.
+    pub rank: u32,
     /// The day of its date, as `2010-12-01`.
     pub day: String,
     /// Who bought, where the file says so.
@@ -356,7 +359,29 @@ fn decide(drafts: Vec<Draft>, mut rejected: Vec<Reject>, mapping: &Mapping) -> O
         }
     }
     rejected.sort_by_key(|reject| reject.row);
+    rank(&mut rows);
     OrderRows { rows, rejected }
+}
+
+fn rank(rows: &mut [Row]) {
+    let mut alike: HashMap<(&str, &str, bool), Vec<usize>> = HashMap::new();
+    for (index, row) in rows.iter().enumerate() {
+        let comes_back = match row.kind {
+            Kind::Sale => continue,
+            Kind::TakeBack => true,
+            Kind::WriteOff | Kind::Found => false,
+        };
+        let key = (row.document.as_str(), row.sku.as_str(), comes_back);
+        alike.entry(key).or_default().push(index);
+    }
+    let mut ranked = Vec::new();
+    for mut indices in alike.into_values() {
+        indices.sort_by_key(|index| (rows[*index].quantity.abs(), rows[*index].quantity));
+        ranked.extend(indices.into_iter().zip(0_u32..));
+    }
+    for (index, rank) in ranked {
+        rows[index].rank = rank;
+    }
 }
 
 impl Draft {
@@ -430,6 +455,7 @@ impl Draft {
                 Kind::Sale | Kind::Found => quantity.abs(),
                 Kind::TakeBack | Kind::WriteOff => -quantity.abs(),
             },
+            rank: 0,
             day,
             customer: self.customer,
             document: self.document,

@@ -28,6 +28,8 @@ pub enum RejectReason {
     Unclear,
     /// Rows of one document name several customers.
     MixedDocument,
+    /// Another file brought its document, with other rows.
+    ChangedDocument,
     /// There was not enough stock for the order or the write-off.
     InsufficientStock,
     /// With best effort: fewer units than asked for.
@@ -55,6 +57,7 @@ impl RejectReason {
             Self::LeftOut => "left_out",
             Self::Unclear => "unclear",
             Self::MixedDocument => "mixed_document",
+            Self::ChangedDocument => "changed_document",
             Self::InsufficientStock => "insufficient_stock",
             Self::PartlyFilled => "partly_filled",
             Self::CancelsRefusedSale => "cancels_refused_sale",

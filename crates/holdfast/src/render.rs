@@ -216,15 +216,18 @@ pub(crate) fn state(state: v1::ReservationState) -> &'static str {
     names::state(state)
 }
 
-/// Log time as UTC, to the millisecond.
+/// Log time as UTC, to the millisecond; as milliseconds since the Unix epoch where RFC 3339 has no year for it.
 pub(crate) fn time(time_ms: u64) -> String {
-    // The latest time that can be written: the end of the year 9999.
+    // The end of the year 9999.
     const LATEST_MS: u64 = 253_402_300_799_999;
-    if time_ms == 0 {
-        return "-".to_owned();
+    match time_ms {
+        0 => "-".to_owned(),
+        1..=LATEST_MS => {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time_ms);
+            humantime::format_rfc3339_millis(time).to_string()
+        }
+        _ => format!("{time_ms} ms"),
     }
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time_ms.min(LATEST_MS));
-    humantime::format_rfc3339_millis(time).to_string()
 }
 
 #[cfg(test)]
@@ -235,7 +238,9 @@ mod tests {
     fn times_are_utc_and_no_time_is_a_dash() {
         assert_eq!(time(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
         assert_eq!(time(0), "-");
-        assert_eq!(time(u64::MAX), "9999-12-31T23:59:59.999Z");
+        assert_eq!(time(253_402_300_799_999), "9999-12-31T23:59:59.999Z");
+        assert_eq!(time(253_402_300_800_000), "253402300800000 ms");
+        assert_eq!(time(u64::MAX), "18446744073709551615 ms");
     }
 
     #[test]

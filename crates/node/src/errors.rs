@@ -52,7 +52,7 @@ const fn rule(
 }
 
 /// All reasons, in the order of their numbers.
-pub const RULES: [Rule; 25] = [
+pub const RULES: [Rule; 26] = [
     rule(
         Reason::InvalidRequest,
         Code::InvalidArgument,
@@ -227,6 +227,13 @@ pub const RULES: [Rule; 25] = [
         false,
         "The disks of the shard's nodes are nearly full, and the request begins something new: a reservation, a receipt, a correction, a transfer. What ends or moves on something that is there goes on, and so do reads. Nothing was written.",
         "Tell the operators: it passes when they make room. The operation id can be used again.",
+    ),
+    rule(
+        Reason::OtherCluster,
+        Code::FailedPrecondition,
+        false,
+        "The request names the cluster whose history it goes on in, and this is another one: a cursor or an archive of another cluster, or of the one that this one was restored from.",
+        "Check the addresses. After a restore, set the consumer back to the backup's last change (docs/backup.md).",
     ),
 ];
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use holdfast_proto::v1;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::task::JoinSet;
+use tokio::runtime::{Builder, Runtime};
 
 use super::wire::{Http2, connect, framed, prefix};
 use crate::requests;
@@ -29,6 +29,8 @@ const MESSAGE_BYTES: usize = 4 << 20;
 const WINDOW_BYTES: u32 = 65_535;
 /// Between the bytes of a slow body, and before slow callers begin anew.
 const SLOW: Duration = Duration::from_secs(1);
+/// Threads of all hostile callers together.
+const THREADS: usize = 2;
 
 /// A kind of hostile caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,18 +111,34 @@ impl Flood {
 #[derive(Debug)]
 pub struct Attack {
     attempts: Arc<AtomicU64>,
-    _callers: JoinSet<()>,
+    /// Hostile callers do not share threads with honest ones: how long those wait is to tell of the nodes.
+    threads: Option<Runtime>,
+}
+
+impl Drop for Attack {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
 }
 
 impl Attack {
     /// Begins a flood of these nodes.
-    pub fn begin(flood: Flood, addresses: &[SocketAddr]) -> Self {
+    ///
+    /// # Errors
+    /// When there are no threads for it.
+    pub fn begin(flood: Flood, addresses: &[SocketAddr]) -> Result<Self> {
         let attempts = Arc::new(AtomicU64::new(0));
-        let mut callers = JoinSet::new();
+        let threads = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("hostile")
+            .enable_all()
+            .build()?;
         for &address in addresses {
             for caller in 0..flood.callers() {
                 let attempts = Arc::clone(&attempts);
-                callers.spawn(async move {
+                threads.spawn(async move {
                     loop {
                         // Refusals and broken connections are what a hostile caller lives with.
                         let _ = attempt(flood, caller, address, &attempts).await;
@@ -129,10 +147,10 @@ impl Attack {
                 });
             }
         }
-        Self {
+        Ok(Self {
             attempts,
-            _callers: callers,
-        }
+            threads: Some(threads),
+        })
     }
 
     /// How often something hostile was done.

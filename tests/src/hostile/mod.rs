@@ -91,7 +91,7 @@ impl Stage {
         let terms_before = self.terms().await?;
         let resident_before = self.resident_bytes()?;
         self.crowd.meter().take();
-        let attack = Attack::begin(flood, &addresses);
+        let attack = Attack::begin(flood, &addresses)?;
         let in_full = flood.in_full() * addresses.len() as u64;
         let mut peaks = resident_before.clone();
         let over = async {

@@ -1,5 +1,7 @@
 //! What can be wrong with an archive.
 
+use uuid::Uuid;
+
 use crate::cursor::SequenceError;
 use crate::json::JsonError;
 use crate::parquet::{DecodeError, EncodeError};
@@ -46,6 +48,65 @@ pub enum ArchiveError {
     OtherContent {
         /// The file.
         path: String,
+    },
+    /// It holds the history of another cluster.
+    #[error(
+        "the archive holds the history of cluster {owner}, this is cluster {cluster}; give a place of its own, or after a \
+         restore cut the archive first (holdfast backup cut-archive)"
+    )]
+    OtherCluster {
+        /// Whose it is.
+        owner: Uuid,
+        /// Who wants to go on in it.
+        cluster: Uuid,
+    },
+    /// It was cut at a backup for a restored cluster, and this is the cluster that was backed up.
+    #[error(
+        "the archive was cut at a backup of cluster {cluster} for the cluster that is restored from it; {cluster} itself \
+         goes on in its own archive"
+    )]
+    CutForRestored {
+        /// The cluster that was backed up.
+        cluster: Uuid,
+    },
+    /// It was cut at a backup from which this cluster was not restored.
+    #[error(
+        "the archive was cut at a backup of cluster {backed_up} whose last change of shard {shard} is {last_seq}; the stream of \
+         cluster {cluster} does not begin behind it, so it was not restored from that backup"
+    )]
+    NotRestoredFrom {
+        /// Who wants to go on in it.
+        cluster: Uuid,
+        /// The cluster that was backed up.
+        backed_up: Uuid,
+        /// The shard.
+        shard: u32,
+        /// The backup's last change of it.
+        last_seq: u64,
+    },
+    /// It was cut at another backup.
+    #[error("the place holds an archive that was cut at another backup; give an empty one")]
+    OtherCut,
+    /// The cluster's stream ends before the archive does.
+    #[error(
+        "the archive of shard {shard} ends with change {archived}, the cluster's stream with {last_seq}: the cluster has lost changes, \
+         or this is not its archive"
+    )]
+    EndsBefore {
+        /// The shard.
+        shard: u32,
+        /// The last archived change.
+        archived: u64,
+        /// The stream's last one.
+        last_seq: u64,
+    },
+    /// A small file of the archive is damaged.
+    #[error("{path} cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
     },
     /// The stream has a gap or a broken entry.
     #[error(transparent)]

@@ -8,14 +8,19 @@
 //! The names are the index: [`Archive::files`] lists a shard's files, proves that they follow each other
 //! from change 1 without a hole or an overlap, and so knows where to go on. A file holds whole entries. It
 //! appears at once or not at all, and only where there is none: writing it again with the same changes is
-//! fine ([`Put::AlreadyThere`]), with others it is an error, whoever wrote the first one.
+//! fine ([`Put::AlreadyThere`]), with others it is an error, whoever wrote the first one. Where a file ends is claimed before it is
+//! written (`claim.rs`), so several exporters of one cluster do no harm.
+//!
+//! `changes/owner.json` says whose history it is (`owner.rs`): no other cluster can go on in it.
 //!
 //! [`Writer`] cuts a stream into files. [`Archive::read`] gives one back.
 
+mod claim;
 mod error;
 mod format;
 mod location;
 mod name;
+mod owner;
 mod writer;
 
 #[cfg(test)]
@@ -33,6 +38,7 @@ pub use error::ArchiveError;
 pub use format::Format;
 pub use location::{Folder, open as open_place};
 pub use name::ArchivedFile;
+pub use owner::{Belongs, Span, Spans};
 pub use writer::{Cut, Writer, Written};
 
 /// Files of changes below one place of an object store.
@@ -155,11 +161,11 @@ impl Archive {
         };
         let path = self.path(&file);
         let content = self.format.encode(changes)?;
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
-        match self.store.put_opts(&path, content.clone().into(), options).await {
+        match self
+            .store
+            .put_opts(&path, content.clone().into(), only_new())
+            .await
+        {
             Ok(_) => Ok(Put::Written),
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let there = self.store.get(&path).await?.bytes().await?;
@@ -196,6 +202,14 @@ impl Archive {
             })?);
         }
         Ok(files)
+    }
+}
+
+/// For files that are written once.
+fn only_new() -> PutOptions {
+    PutOptions {
+        mode: PutMode::Create,
+        ..PutOptions::default()
     }
 }
 

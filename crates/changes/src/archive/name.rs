@@ -25,6 +25,12 @@ pub(super) fn folder(prefix: &Path, shard: u32) -> Path {
     root(prefix).join(format!("shard={shard:04}"))
 }
 
+/// Where it is claimed how far the file goes that begins with a change.
+pub(super) fn claim(prefix: &Path, shard: u32, first_seq: u64, format: Format) -> Path {
+    let extension = format.extension();
+    folder(prefix, shard).join(format!("{shard:04}-{first_seq:020}.{extension}.claim"))
+}
+
 impl ArchivedFile {
     pub(super) fn path(&self, prefix: &Path, format: Format) -> Path {
         let Self {

@@ -96,20 +96,33 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what waits, if anything, as a file.
+    /// Writes what waits, if anything, as a file. Where another exporter has claimed that the file goes further, it goes on waiting
+    /// for the rest ([`Writer::waiting`]).
     ///
     /// # Errors
     /// As [`Writer::push`].
     pub async fn flush(&mut self) -> Result<(), ArchiveError> {
-        if self.pending.is_empty() {
-            return Ok(());
+        while let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) {
+            let (first_seq, last_seq) = (first.seq, last.seq);
+            let claimed = self.archive.claim(self.shard, first_seq, last_seq).await?;
+            if claimed > last_seq {
+                self.since = Some(Instant::now());
+                return Ok(());
+            }
+            let count = usize::try_from(claimed - first_seq + 1).unwrap_or(usize::MAX);
+            let rest = self.pending.split_off(count.min(self.pending.len()));
+            let file = std::mem::replace(&mut self.pending, rest);
+            if self.archive.put(&file).await? == Put::Written {
+                self.written.files += 1;
+                self.written.changes += file.len() as u64;
+            }
         }
-        if self.archive.put(&self.pending).await? == Put::Written {
-            self.written.files += 1;
-            self.written.changes += self.pending.len() as u64;
-        }
-        self.pending.clear();
         self.since = None;
         Ok(())
+    }
+
+    /// How many changes wait for their file.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
     }
 }

@@ -1,5 +1,7 @@
 use super::*;
 
+const CLUSTER: Uuid = Uuid::from_u128(1);
+
 fn change(seq: u64, entry_offset: u32, entry_changes: u32) -> Change {
     let log_index = 1000 + seq - u64::from(entry_offset);
     Change {
@@ -78,13 +80,13 @@ fn a_change_of_another_shard_is_an_error() {
 fn saved_cursors_are_there_after_a_restart_and_unsaved_ones_are_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cursors.json");
-    let mut cursors = Cursors::open(&path).unwrap();
+    let mut cursors = Cursors::open(&path, CLUSTER).unwrap();
     cursors.advance(0, 7);
     cursors.advance(3, 9);
     cursors.save().unwrap();
     cursors.advance(0, 8);
     drop(cursors);
-    let cursors = Cursors::open(&path).unwrap();
+    let cursors = Cursors::open(&path, CLUSTER).unwrap();
     assert_eq!(
         [cursors.last_seq(0), cursors.last_seq(3), cursors.last_seq(1)],
         [7, 9, 0]
@@ -95,13 +97,13 @@ fn saved_cursors_are_there_after_a_restart_and_unsaved_ones_are_not() {
 fn a_crash_while_the_new_file_is_written_leaves_the_old_cursors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cursors.json");
-    let mut cursors = Cursors::open(&path).unwrap();
+    let mut cursors = Cursors::open(&path, CLUSTER).unwrap();
     cursors.advance(0, 7);
     cursors.save().unwrap();
     let whole = std::fs::read(&path).unwrap();
     for torn in 0..whole.len() {
         std::fs::write(folder.path().join("cursors.json.new"), &whole[..torn]).unwrap();
-        let mut reopened = Cursors::open(&path).unwrap();
+        let mut reopened = Cursors::open(&path, CLUSTER).unwrap();
         assert_eq!(reopened.last_seq(0), 7);
         reopened.advance(0, 7);
         reopened.save().unwrap();
@@ -116,16 +118,55 @@ fn a_damaged_or_foreign_file_is_told_and_never_read_as_the_beginning() {
         "",
         "{",
         "[]",
+        "{\"version\":3,\"last_seq\":{}}",
         "{\"version\":2,\"last_seq\":{}}",
         "{\"version\":1,\"last_seq\":{\"0\":-1}}",
     ] {
         std::fs::write(&path, content).unwrap();
-        let error = Cursors::open(&path).unwrap_err();
+        let error = Cursors::open(&path, CLUSTER).unwrap_err();
         assert!(
             matches!(error, CursorError::Unreadable { .. }),
             "{content}: {error}"
         );
     }
+}
+
+#[test]
+fn the_cursors_of_another_cluster_are_refused_and_those_that_name_none_are_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cursors.json");
+    std::fs::write(&path, "{\"version\":1,\"last_seq\":{\"0\":7}}").unwrap();
+    let cursors = Cursors::open(&path, CLUSTER).unwrap();
+    assert_eq!(cursors.last_seq(0), 7);
+    cursors.save().unwrap();
+    let other = Uuid::from_u128(2);
+    let error = Cursors::open(&path, other).unwrap_err();
+    assert!(
+        matches!(error, CursorError::OtherCluster { owner: CLUSTER, cluster, .. } if cluster == other),
+        "{error}"
+    );
+    assert_eq!(Cursors::open(&path, CLUSTER).unwrap().last_seq(0), 7);
+}
+
+#[test]
+fn a_stream_that_ends_before_the_cursor_is_an_error() {
+    let mut cursors = Cursors::in_memory();
+    cursors.advance(3, 9);
+    cursors.check(3, 9).unwrap();
+    cursors.check(4, 0).unwrap();
+    let error = cursors.check(3, 8).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CursorError::EndsBefore {
+                shard: 3,
+                consumed: 9,
+                last_seq: 8,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 proptest::proptest! {

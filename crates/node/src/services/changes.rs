@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 use holdfast_ledger::{Change, Query, ReservationId, Sku};
 use holdfast_proto::v1::changes_client::ChangesClient;
@@ -154,7 +155,8 @@ impl Tail {
         Ok(through_seq + 1)
     }
 
-    async fn send(&self, message: v1::TailChangesResponse) -> Result<(), End> {
+    async fn send(&self, mut message: v1::TailChangesResponse) -> Result<(), End> {
+        message.cluster_id = cluster_id(&self.api);
         self.api.metrics.changes_sent(message.changes.len());
         let sent = self.answers.send(message).await;
         sent.map_err(|error| match error {
@@ -241,6 +243,24 @@ impl Tail {
     }
 }
 
+fn cluster_id(api: &Api) -> Bytes {
+    Bytes::copy_from_slice(api.identity.cluster_id.as_bytes())
+}
+
+/// Sequence numbers mean nothing in another cluster.
+fn check_cluster(api: &Api, asked: &[u8]) -> Result<(), Refusal> {
+    let here = api.identity.cluster_id;
+    if asked.is_empty() || asked == here.as_bytes() {
+        return Ok(());
+    }
+    let asked = uuid::Uuid::from_slice(asked)
+        .map_err(|_| errors::invalid("cluster_id must be empty or have 16 bytes"))?;
+    let message = format!(
+        "the consumer has read cluster {asked}, this is cluster {here}: their changes are not the same"
+    );
+    Err(errors::refusal(Reason::OtherCluster, message))
+}
+
 /// Whether a peer said that it does not have such old changes.
 pub(super) fn lacks_them(status: &Status) -> bool {
     errors::refusal_in(status).is_some_and(|refusal| refusal.reason() == Reason::PositionTooOld)
@@ -276,6 +296,7 @@ impl Changes for Service {
                 self.api
                     .allow(&caller, Verb::Changes, &Touched::Everything, &Touched::Everything)?;
                 self.api.router.shard("shard", request.shard)?;
+                check_cluster(&self.api, &request.cluster_id)?;
                 let reservation_id = match request.reservation_id.as_ref() {
                     [] => None,
                     bytes => Some(validation::reservation_id("reservation_id", bytes)?),
@@ -348,7 +369,10 @@ impl Changes for Service {
                 if !proxied && shards.iter().any(|position| position.first_seq > 1) {
                     self.look_for_older(&mut shards).await;
                 }
-                Ok(v1::GetPositionsResponse { shards })
+                Ok(v1::GetPositionsResponse {
+                    shards,
+                    cluster_id: cluster_id(&self.api),
+                })
             })
             .await
     }

@@ -67,6 +67,8 @@ impl Slices {
                     changes: std::mem::take(&mut self.changes),
                     through_seq: self.through_seq,
                     continues: true,
+                    // Whoever sends it names the cluster.
+                    ..v1::TailChangesResponse::default()
                 })
             }
             (true, _) => self.whole_entries(),
@@ -86,6 +88,7 @@ impl Slices {
             changes: std::mem::replace(&mut self.changes, rest),
             through_seq: self.through_seq,
             continues: false,
+            ..v1::TailChangesResponse::default()
         })
     }
 }

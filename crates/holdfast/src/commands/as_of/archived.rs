@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use futures::TryStreamExt as _;
 use holdfast_changes::archive::Archive;
 use holdfast_changes::as_of::{AsOfError, Reading, Subject, read_archive};
-use holdfast_client::v1;
+use holdfast_client::{id_bytes, v1};
 
 use super::super::changes::streams;
 use super::moment::Moment;
@@ -22,24 +22,28 @@ pub(super) async fn read<S: Subject>(
     let mut reading = Reading::new(shard, moment.at(), subject);
     read_archive(archive, &mut reading).await?;
     if !reading.is_passed() {
-        go_on(&mut reading, moment, context).await.with_context(|| {
-            format!(
-                "the archive of shard {shard} ends before change {}",
-                reading.next_seq()
-            )
-        })?;
+        go_on(archive, &mut reading, moment, context)
+            .await
+            .with_context(|| {
+                format!(
+                    "the archive of shard {shard} ends before change {}",
+                    reading.next_seq()
+                )
+            })?;
     }
     Ok(reading.finish())
 }
 
 async fn go_on<S: Subject>(
+    archive: &Archive,
     reading: &mut Reading<S>,
     moment: Moment,
     context: &Context,
 ) -> anyhow::Result<()> {
     let client = context.client()?;
     let (shard, from_seq) = (reading.shard(), reading.next_seq());
-    let positions = streams::positions(client, Some(shard)).await?;
+    let (positions, cluster_id) = streams::positions_and_cluster(client, Some(shard)).await?;
+    archive.check_owner(cluster_id).await?;
     let position = positions
         .first()
         .context("the cluster does not say where its stream stands")?;
@@ -64,6 +68,7 @@ async fn go_on<S: Subject>(
     let request = v1::TailChangesRequest {
         shard,
         from_seq,
+        cluster_id: id_bytes(cluster_id),
         ..v1::TailChangesRequest::default()
     };
     let mut messages = streams::through(client, request, through_seq);

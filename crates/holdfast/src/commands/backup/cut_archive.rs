@@ -36,7 +36,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let backup = Place::open_existing(&args.from)?.backup(&args.name).await?;
     let old = Archive::open_existing(&args.archive, Format::Parquet)?;
     let new = Archive::open(&args.to, Format::Parquet)?;
-    let shards = &backup.manifest().shards;
+    let (cluster_id, shards) = (backup.manifest().cluster_id, &backup.manifest().shards);
+    old.check_owner(cluster_id).await?;
+    new.mark_cut(
+        cluster_id,
+        shards.iter().map(|shard| (shard.shard, shard.last_seq)).collect(),
+    )
+    .await?;
     let copied: Vec<u64> = try_join_all(shards.iter().map(|shard| copy(&old, &new, shard))).await?;
     if context.json {
         let shards: Vec<_> = shards

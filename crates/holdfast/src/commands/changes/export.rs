@@ -5,11 +5,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
-use holdfast_changes::archive::{Archive, Cut, Format, Writer};
-use holdfast_client::{Client, v1};
+use holdfast_changes::archive::{Archive, Belongs, Cut, Format, Span, Spans, Writer};
+use holdfast_client::{Client, id_bytes, v1};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::streams;
 use crate::arguments::duration;
@@ -20,7 +21,8 @@ use crate::context::Context;
 #[command(
     after_help = "Files are named by shard and range of changes, and written once:
   changes/shard=0003/0003-00000000000000000001-00000000000000004096.parquet
-Running it again goes on behind the last file. An object store takes its credentials, region and endpoint from
+Running it again goes on behind the last file. The archive is of one cluster: another one, also one that was restored
+from a backup, refuses it. Several exports to one place do no harm. An object store takes its credentials, region and endpoint from
 the AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT variables (AWS_ALLOW_HTTP=true for http).
 
 Examples:
@@ -69,7 +71,8 @@ impl From<FormatName> for Format {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
     let archive = Archive::open(&args.to, args.format.into())?;
-    let positions = streams::positions(client, args.shard).await?;
+    let (positions, cluster_id) = streams::positions_and_cluster(client, args.shard).await?;
+    take(&archive, client, &positions, cluster_id).await?;
     let cut = Cut {
         rows: usize::try_from(args.rows_per_file)?,
         age: args.max_wait,
@@ -79,12 +82,67 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let shards = positions.iter().map(|position| async {
         let mut writer = archive.writer(position.shard, cut).await?;
         let until = (!args.follow).then_some(position.last_seq);
-        export(client, position.shard, until, &mut writer, &stop, &progress).await?;
+        let request = v1::TailChangesRequest {
+            shard: position.shard,
+            from_seq: writer.next_seq(),
+            cluster_id: id_bytes(cluster_id),
+            ..v1::TailChangesRequest::default()
+        };
+        export(client, request, until, &mut writer, &stop, &progress).await?;
         anyhow::Ok((position.shard, writer))
     });
     let writers = stop_when_asked(try_join_all(shards), &stop).await?;
     progress.finish_and_clear();
     report(&writers, &args, context)
+}
+
+/// Makes the archive this cluster's, or refuses it.
+async fn take(
+    archive: &Archive,
+    client: &Client,
+    positions: &[v1::ShardPosition],
+    cluster_id: Uuid,
+) -> anyhow::Result<()> {
+    let spans: Spans = positions
+        .iter()
+        .map(|position| {
+            let span = Span {
+                first_seq: position.first_seq,
+                last_seq: position.last_seq,
+            };
+            (position.shard, span)
+        })
+        .collect();
+    if archive.belong_to(cluster_id, &spans).await? == Belongs::Yes {
+        return Ok(());
+    }
+    // It does not say whose it is: the last change of each shard is compared with the stream's.
+    for shard in spans.keys() {
+        let Some(file) = archive.files(*shard).await?.last().copied() else {
+            continue;
+        };
+        let archived = archive.read(&file).await?.pop();
+        let request = v1::TailChangesRequest {
+            shard: *shard,
+            from_seq: file.last_seq,
+            ..v1::TailChangesRequest::default()
+        };
+        let mut messages = streams::through(client, request, file.last_seq);
+        let mut found = None;
+        while let Some(message) = messages.try_next().await? {
+            found = found.or(message
+                .changes
+                .into_iter()
+                .find(|change| change.seq == file.last_seq));
+        }
+        anyhow::ensure!(
+            archived.is_some() && archived == found,
+            "the archive does not say whose it is, and its change {} of shard {shard} is not the one of cluster {cluster_id}: \
+             it holds the history of another cluster; give a place of its own",
+            file.last_seq
+        );
+    }
+    Ok(archive.adopt(cluster_id).await?)
 }
 
 /// Runs the export; asked to stop, it lets what waits be written first.
@@ -99,17 +157,12 @@ async fn stop_when_asked<T>(exported: impl Future<Output = T>, stop: &Cancellati
 
 async fn export(
     client: &Client,
-    shard: u32,
+    request: v1::TailChangesRequest,
     until: Option<u64>,
     writer: &mut Writer,
     stop: &CancellationToken,
     progress: &ProgressBar,
 ) -> anyhow::Result<()> {
-    let request = v1::TailChangesRequest {
-        shard,
-        from_seq: writer.next_seq(),
-        ..v1::TailChangesRequest::default()
-    };
     let mut messages = match until {
         Some(last_seq) => streams::through(client, request, last_seq),
         None => streams::following(client, request),
@@ -142,6 +195,11 @@ fn progress() -> ProgressBar {
     ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
+/// The last change that is in the archive.
+fn archived_through(writer: &Writer) -> u64 {
+    writer.next_seq() - 1 - writer.waiting() as u64
+}
+
 fn report(writers: &[(u32, Writer)], args: &Args, context: &Context) -> anyhow::Result<()> {
     let files: u64 = writers.iter().map(|(_, writer)| writer.written().files).sum();
     let changes: u64 = writers.iter().map(|(_, writer)| writer.written().changes).sum();
@@ -150,7 +208,7 @@ fn report(writers: &[(u32, Writer)], args: &Args, context: &Context) -> anyhow::
             .iter()
             .map(|(shard, writer)| {
                 let written = writer.written();
-                let through_seq = writer.next_seq() - 1;
+                let through_seq = archived_through(writer);
                 json!({
                     "shard": shard, "through_seq": through_seq,
                     "files": written.files, "changes": written.changes,
@@ -162,12 +220,18 @@ fn report(writers: &[(u32, Writer)], args: &Args, context: &Context) -> anyhow::
         return Ok(());
     }
     for (shard, writer) in writers {
-        let through = writer.next_seq() - 1;
+        let through = archived_through(writer);
         let written = writer.written();
         context.output.line(format!(
             "shard {shard}: through change {through}, {} new in {} files",
             written.changes, written.files
         ))?;
+    }
+    let waiting: usize = writers.iter().map(|(_, writer)| writer.waiting()).sum();
+    if waiting > 0 {
+        context.output.note(format!(
+            "{waiting} changes belong to files that another export has begun; they are there when it, or the next one, comes so far"
+        ));
     }
     context.output.line(format!(
         "{changes} changes in {files} new files below {}",

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use holdfast_client::{Client, v1};
+use uuid::Uuid;
 
 /// Whole entries' worth of changes, in order.
 pub(crate) type Messages = BoxStream<'static, anyhow::Result<v1::TailChangesResponse>>;
@@ -16,7 +17,26 @@ pub(crate) type Messages = BoxStream<'static, anyhow::Result<v1::TailChangesResp
 /// # Errors
 /// When there is no such shard, or nobody answers.
 pub(crate) async fn positions(client: &Client, shard: Option<u32>) -> anyhow::Result<Vec<v1::ShardPosition>> {
-    let mut shards = client.get_positions(v1::GetPositionsRequest {}).await?.shards;
+    Ok(positions_and_cluster(client, shard).await?.0)
+}
+
+/// Like [`positions`], and the cluster whose streams they are.
+///
+/// # Errors
+/// As [`positions`].
+pub(crate) async fn positions_and_cluster(
+    client: &Client,
+    shard: Option<u32>,
+) -> anyhow::Result<(Vec<v1::ShardPosition>, Uuid)> {
+    let v1::GetPositionsResponse {
+        mut shards,
+        mut cluster_id,
+    } = client.get_positions(v1::GetPositionsRequest {}).await?;
+    if cluster_id.is_empty() {
+        // A node of the version before.
+        cluster_id = client.refresh_topology().await?.cluster_id.clone();
+    }
+    let cluster_id = Uuid::from_slice(&cluster_id).context("the cluster does not say its id")?;
     if let Some(shard) = shard {
         let count = shards.len();
         shards.retain(|position| position.shard == shard);
@@ -24,7 +44,7 @@ pub(crate) async fn positions(client: &Client, shard: Option<u32>) -> anyhow::Re
             bail!("there is no shard {shard}: this cluster has {count}, counted from 0");
         }
     }
-    Ok(shards)
+    Ok((shards, cluster_id))
 }
 
 /// The changes that a request asks for, through the end of the entry of `last_seq`; nothing when they begin behind it.

@@ -40,15 +40,16 @@ pub(crate) struct Args {
     #[arg(long)]
     sku: Option<String>,
     /// A file that remembers what was printed: the next run goes on behind it. After a crash the last lines
-    /// may come again; shard and seq tell them apart
+    /// may come again; shard and seq tell them apart. It is of one cluster: another one refuses it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "reservation", "sku"])]
     cursor: Option<PathBuf>,
 }
 
 impl Args {
-    fn request(&self, shard: u32, cursors: Option<&Cursors>) -> v1::TailChangesRequest {
+    fn request(&self, shard: u32, cursors: Option<&Cursors>, cluster_id: Uuid) -> v1::TailChangesRequest {
         v1::TailChangesRequest {
             shard,
+            cluster_id: id_bytes(cluster_id),
             from_seq: cursors.map_or(self.from, |cursors| cursors.last_seq(shard) + 1),
             follow: self.follow,
             reservation_id: self.reservation.map(id_bytes).unwrap_or_default(),
@@ -66,15 +67,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 
 async fn tail(args: Args, context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
-    let positions = streams::positions(client, args.shard).await?;
+    let (positions, cluster_id) = streams::positions_and_cluster(client, args.shard).await?;
     let mut cursors = match &args.cursor {
-        Some(path) => Some(Cursors::open(path)?),
+        Some(path) => Some(Cursors::open(path, cluster_id)?),
         None => None,
     };
+    if let Some(cursors) = &cursors {
+        positions
+            .iter()
+            .try_for_each(|position| cursors.check(position.shard, position.last_seq))?;
+    }
     let tagged = |shard: u32, messages: Messages| messages.map_ok(move |message| (shard, message));
     if args.follow {
         let streams = positions.iter().map(|position| {
-            let request = args.request(position.shard, cursors.as_ref());
+            let request = args.request(position.shard, cursors.as_ref(), cluster_id);
             tagged(position.shard, streams::following(client, request))
         });
         let mut messages = select_all(streams);
@@ -91,7 +97,7 @@ async fn tail(args: Args, context: &Context) -> anyhow::Result<()> {
         }
     }
     for position in positions {
-        let request = args.request(position.shard, cursors.as_ref());
+        let request = args.request(position.shard, cursors.as_ref(), cluster_id);
         let mut messages = streams::through(client, request, position.last_seq);
         while let Some(message) = messages.try_next().await? {
             print(position.shard, message, cursors.as_mut())?;

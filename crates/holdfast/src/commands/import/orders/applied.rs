@@ -1,15 +1,15 @@
-//! What an earlier run of this import did, as the change stream tells it.
+//! What earlier imports did, of this file or of others, as the change stream tells it.
 //!
 //! The state file may be lost or old; the change stream is neither. Every operation of an import carries its reason
 //! (`import.` and the short hash of the file), and its id ends in a hash of source and document.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use holdfast_client::{Client, v1};
 
-use super::identity::{Source, Tail, tail_of, time_of};
+use super::identity::{REASON, Source, Tail, tail_of, time_of};
 
 /// An operation that took effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,14 +18,47 @@ pub(super) struct AppliedOperation {
     pub(super) operation_id: Bytes,
     /// For a Reserve: the units granted of each line.
     pub(super) granted: BTreeMap<u32, i64>,
+    /// By SKU: for a Reserve the units asked for, for what comes back or is adjusted those that it moved.
+    pub(super) units: BTreeMap<String, i64>,
+    /// It was done by way of this very file.
+    pub(super) is_of_this_file: bool,
 }
 
-/// The operations of one import that took effect.
+impl AppliedOperation {
+    fn begin(&mut self, id: &Bytes, is_of_this_file: bool) {
+        self.operation_id = id.clone();
+        self.is_of_this_file |= is_of_this_file;
+    }
+
+    fn note_units(&mut self, change: &v1::Change) {
+        use v1::ChangeKind::{Committed, Prepared, Reserved, Shipped};
+        if matches!(change.kind(), Committed | Shipped) {
+            return;
+        }
+        let units = self.units.entry(change.sku.clone()).or_default();
+        match (change.kind(), &change.reservation) {
+            // A line that is taken from several warehouses is asked for once.
+            (Reserved | Prepared, Some(effect)) => *units = effect.requested,
+            (_, Some(effect)) => *units += effect.quantity,
+            (_, None) => {
+                let on_hand = change
+                    .moves
+                    .iter()
+                    .filter(|moved| moved.bucket() == v1::Bucket::OnHand);
+                *units += on_hand.map(|moved| moved.delta).sum::<i64>();
+            }
+        }
+    }
+}
+
+/// The operations of imports that took effect.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     operations: HashMap<Tail, AppliedOperation>,
     /// The orders over several shards; one that is not held, or not yet, did not take effect.
     orders: HashMap<Tail, AppliedOrder>,
+    /// What carries each document's number as its reference, whichever source it is of.
+    documents: HashMap<String, BTreeSet<Tail>>,
     latest_ms: Option<u64>,
 }
 
@@ -36,31 +69,43 @@ struct AppliedOrder {
 }
 
 impl Applied {
-    /// Takes note of a change if it is one of this source.
+    /// Takes note of a change if it is one of an import. `reason` is that of this file.
     pub(super) fn note(&mut self, change: &v1::Change, reason: &str) {
         let Some(cause) = &change.cause else { return };
         // Expiry repeats the Reserve's reason, without an operation.
         // Expiry, and what it does to an order that nobody decided, repeats no operation.
-        let of_this_source = cause
+        let of_an_import = cause.reason.starts_with(REASON);
+        let of_this_file = cause
             .reason
             .strip_prefix(reason)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        if self.note_order(change, of_this_source) {
+        if self.note_order(change, of_an_import, of_this_file) {
             return;
         }
-        let (true, Some(tail)) = (of_this_source, tail_of(&cause.operation_id)) else {
+        let (true, Some(tail)) = (of_an_import, tail_of(&cause.operation_id)) else {
             return;
         };
         self.latest_ms = self.latest_ms.max(time_of(&cause.operation_id));
+        self.note_document(&cause.reference, tail);
         let operation = self.operations.entry(tail).or_default();
-        operation.operation_id = cause.operation_id.clone();
+        operation.begin(&cause.operation_id, of_this_file);
+        operation.note_units(change);
         if let (v1::ChangeKind::Reserved, Some(effect)) = (change.kind(), &change.reservation) {
             *operation.granted.entry(effect.line).or_default() += effect.quantity;
         }
     }
 
+    fn note_document(&mut self, reference: &str, tail: Tail) {
+        if let Some(tails) = self.documents.get_mut(reference) {
+            tails.insert(tail);
+        } else {
+            self.documents
+                .insert(reference.to_owned(), BTreeSet::from([tail]));
+        }
+    }
+
     /// False: it is no step of an order over several shards.
-    fn note_order(&mut self, change: &v1::Change, of_this_source: bool) -> bool {
+    fn note_order(&mut self, change: &v1::Change, of_an_import: bool, of_this_file: bool) -> bool {
         use v1::ChangeKind::{Aborted, Confirmed, Prepared};
         let kind = change.kind();
         let (Prepared | Confirmed | Aborted, Some(effect)) = (kind, &change.reservation) else {
@@ -69,10 +114,15 @@ impl Applied {
         let Some(tail) = tail_of(&effect.reservation_id) else {
             return true;
         };
-        if of_this_source && kind != Aborted {
+        if of_an_import && kind != Aborted {
             self.latest_ms = self.latest_ms.max(time_of(&effect.reservation_id));
+            let reference = change.cause.as_ref().map_or("", |cause| cause.reference.as_str());
+            self.note_document(reference, tail);
             let order = self.orders.entry(tail).or_default();
-            order.reserve.operation_id = effect.reservation_id.clone();
+            order.reserve.begin(&effect.reservation_id, of_this_file);
+            if kind == Prepared {
+                order.reserve.note_units(change);
+            }
         }
         // An abort may have nobody's reason.
         if let Some(order) = self.orders.get_mut(&tail) {
@@ -93,6 +143,19 @@ impl Applied {
             .or_else(|| self.operations.get(tail))
     }
 
+    /// The operations that carry a document's number as their reference, each with the end of its id.
+    pub(super) fn of_document(&self, document: &str) -> impl Iterator<Item = (&Tail, &AppliedOperation)> {
+        let tails = self.documents.get(document).into_iter().flatten();
+        tails.filter_map(|tail| Some((tail, self.get(tail)?)))
+    }
+
+    /// How many operations of this very file took effect.
+    pub(super) fn count_of_this_file(&self) -> usize {
+        let held = self.orders.values().filter(|order| order.is_held);
+        let operations = self.operations.values().chain(held.map(|order| &order.reserve));
+        operations.filter(|operation| operation.is_of_this_file).count()
+    }
+
     /// How many operations took effect.
     pub(super) fn len(&self) -> usize {
         self.operations.len() + self.orders.values().filter(|order| order.is_held).count()
@@ -104,7 +167,7 @@ impl Applied {
     }
 }
 
-/// Reads the change stream of every shard up to its present end and notes what is of this source. `from` says where to begin in
+/// Reads the change stream of every shard up to its present end and notes what is of an import. `from` says where to begin in
 /// each shard; a shard that is not in it is read from the beginning. `positions` are ends that were read before.
 ///
 /// An order that is held by then has all its units in the streams by the present end, in whichever shards; one that is
@@ -128,6 +191,13 @@ pub(super) async fn scan(
     let present = client.get_positions(v1::GetPositionsRequest {}).await?;
     for position in &present.shards {
         let from_seq = from.get(&position.shard).copied().unwrap_or(1);
+        anyhow::ensure!(
+            from_seq <= position.last_seq + 1,
+            "the state file says that the import began with change {from_seq} of shard {}, the stream ends with {}: the cluster has lost \
+             changes; choose another state file with --state",
+            position.shard,
+            position.last_seq
+        );
         if from_seq > position.last_seq {
             continue;
         }
@@ -188,7 +258,7 @@ mod tests {
     #[test]
     fn an_order_over_several_shards_took_effect_when_it_is_held_with_what_its_last_attempt_took() {
         use v1::ChangeKind::{Aborted, Confirmed, Prepared};
-        let source = Source::of_content(b"orders");
+        let source = Source::of_content("shop", b"orders");
         let id = source.operation_id(5_000, "1/0/reserve");
         let tail = source.tail("1/0/reserve");
         let mut applied = Applied::default();
@@ -216,8 +286,8 @@ mod tests {
     }
 
     #[test]
-    fn only_operations_of_the_source_are_noted_and_their_lines_added_up() {
-        let source = Source::of_content(b"orders");
+    fn only_operations_of_imports_are_noted_and_their_lines_added_up() {
+        let source = Source::of_content("shop", b"orders");
         let id = source.operation_id(5_000, "1/0/0/reserve");
         let mut applied = Applied::default();
         applied.note(&change(id.clone(), &source.reason(), 0, 3), &source.reason());
@@ -237,9 +307,15 @@ mod tests {
             &source.reason(),
         );
         applied.note(&change(Bytes::new(), &source.reason(), 0, 1), &source.reason());
-        assert_eq!((applied.len(), applied.latest_epoch_ms()), (1, Some(5_000)));
+        applied.note(
+            &change(source.operation_id(9_500, "z"), "by-hand", 0, 1),
+            &source.reason(),
+        );
+        assert_eq!((applied.len(), applied.count_of_this_file()), (3, 1));
+        assert_eq!(applied.latest_epoch_ms(), Some(9_000));
         let operation = applied.get(&source.tail("1/0/0/reserve")).unwrap();
         assert_eq!(operation.operation_id, id);
+        assert!(operation.is_of_this_file);
         assert_eq!(operation.granted, BTreeMap::from([(0, 5), (1, 7)]));
     }
 }

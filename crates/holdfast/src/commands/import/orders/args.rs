@@ -1,5 +1,6 @@
 //! The command line of `holdfast import orders`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -12,6 +13,13 @@ use super::state::Options;
 /// Most warehouses that orders can be dealt out to: every line of an order names all of them.
 const MAX_WAREHOUSES: usize = 16;
 
+/// Bytes of a source's name, which is part of a file's name.
+const SOURCE_LENGTH: RangeInclusive<usize> = 1..=64;
+
+fn is_source_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b".-_".contains(&byte)
+}
+
 /// Arguments of `holdfast import orders`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -19,8 +27,10 @@ const MAX_WAREHOUSES: usize = 16;
   holdfast import orders orders.csv --mapping docs/mappings/shopify-orders.toml
   holdfast import orders orders.csv --initial-stock share:0.8 --mode best-effort
   holdfast import orders orders.csv --warehouses UK-1,UK-2 --rejects rejected.csv --json
+  holdfast import orders today.csv --source shop-eu --initial-stock none
 
 Interrupted? Run the same command again and it goes on. Run it once more and it changes nothing.
+An order that another file of the same source brought before is not done again.
 What becomes of each kind of row is told in docs/import-orders.md.")]
 pub(crate) struct Args {
     /// The rows of orders, as CSV with a header
@@ -30,13 +40,16 @@ pub(crate) struct Args {
     /// InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID
     #[arg(long, value_name = "MAPPING.toml")]
     pub(super) mapping: Option<PathBuf>,
+    /// Whose orders they are: a document's number means the same order in all files of one source
+    #[arg(long, value_name = "NAME", default_value = "orders")]
+    pub(super) source: String,
     /// Stock before the first order: enough, share:F (F from 0 to 1, of what the file needs), or none
     #[arg(long, value_name = "HOW", default_value = "enough")]
     pub(super) initial_stock: InitialStock,
     /// What to do when there is not enough stock for an order
     #[arg(long, value_enum, default_value_t = Mode::AllOrNothing)]
     pub(super) mode: Mode,
-    /// Warehouses that orders are dealt out to in turn, separated by commas
+    /// Warehouses that orders are dealt out to by their numbers, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "UK-1")]
     pub(super) warehouses: Vec<String>,
     /// The storefront that sells
@@ -81,6 +94,12 @@ impl Args {
             );
         }
         StorefrontId::new(self.storefront.as_str())?;
+        anyhow::ensure!(
+            SOURCE_LENGTH.contains(&self.source.len()) && self.source.bytes().all(is_source_byte),
+            "--source is {:?}; it has 1 to {} letters, digits, dots, hyphens or underscores",
+            self.source,
+            SOURCE_LENGTH.end()
+        );
         let mut not_stock: Vec<String> = self
             .not_stock
             .iter()
@@ -97,6 +116,7 @@ impl Args {
             mode: mode.to_owned(),
             warehouses: self.warehouses.clone(),
             storefront: self.storefront.clone(),
+            source: self.source.clone(),
             not_stock,
             mapping: mapping.to_owned(),
         })

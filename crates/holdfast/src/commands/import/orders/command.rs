@@ -1,6 +1,6 @@
 //! `holdfast import orders`, from its arguments to its summary.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -19,6 +19,7 @@ use super::applied::{Applied, scan};
 use super::args::{Args, Mode};
 use super::book::Book;
 use super::identity::Source;
+use super::known::Known;
 use super::plan::plan;
 use super::progress::Progress;
 use super::reject::write_rejects;
@@ -57,16 +58,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let mut content = Hashed::new(open(&args.file)?);
     let file = read_orders(BufReader::new(&mut content), &mapping)
         .with_context(|| format!("cannot import {}, and nothing of it was", args.file.display()))?;
-    let source = Source::of_hash(content.hash());
+    let source = Source::of_hash(&options.source, content.hash());
 
     let client = context.client()?;
     let topology = client.refresh_topology().await?;
     check_whole(&topology)?;
-    let plan = plan(&file, &topology, &args.plan_options(&options));
     let cluster = hex_of(&topology.cluster_id);
     let paths = Paths::choose(&args, &source, &cluster)?;
+    let _turn = take_turn(&paths.state, &source, &cluster)?;
     let (mut state, applied) =
         begin(client, &source, &cluster, &options, &paths.state, context.output).await?;
+    let known = Known::find(&file.rows, &source, &applied, args.mode == Mode::BestEffort);
+    let plan = plan(&file, &topology, &args.plan_options(&options), &known);
 
     let run = Run {
         target: &Cluster::new(client.clone()),
@@ -96,7 +99,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let summary = run.with_book(|book| {
         let account = Account {
             file: &args.file,
-            source: source.hash(),
+            source: &source,
+            known: &known,
             rows_read: file.count(),
             finished: state.finished,
             plan: &plan,
@@ -153,6 +157,28 @@ impl Paths {
     }
 }
 
+/// Keeps others from importing files of this source into this cluster at the same time, until the file is dropped: two imports
+/// that do not see each other's operations would both do a document that both have.
+fn take_turn(state: &Path, source: &Source, cluster: &str) -> anyhow::Result<File> {
+    let folder = state
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let cluster = cluster.get(..8).unwrap_or(cluster);
+    let path = folder.join(format!("{}-{cluster}.lock", source.name()));
+    let cannot = || format!("cannot write {}", path.display());
+    std::fs::create_dir_all(folder).with_context(cannot)?;
+    let file = File::create(&path).with_context(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "another import of the source {} is running; wait for its end, or name another source with --source",
+            source.name()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
+    }
+}
+
 /// The state to go on with, and what earlier runs did.
 async fn begin(
     client: &Client,
@@ -162,7 +188,7 @@ async fn begin(
     path: &Path,
     output: Output,
 ) -> anyhow::Result<(State, Applied)> {
-    let known = State::load(path, source.hash(), cluster, options)?;
+    let known = State::load(path, source.file(), cluster, options)?;
     let positions = client.get_positions(v1::GetPositionsRequest {}).await?;
     let now_ms = now_ms()?;
     let (mut state, applied) = match known {
@@ -171,8 +197,7 @@ async fn begin(
             (state, applied)
         }
         None => {
-            output
-                .note("no state file: looking through the change stream for an earlier import of this file");
+            output.note("no state file: looking through the change stream for what earlier imports brought");
             let mut from_seq = Default::default();
             let applied = scan(client, source, &from_seq, &positions).await?;
             if applied.len() == 0 {
@@ -184,15 +209,15 @@ async fn begin(
             }
             let epoch_ms = applied.latest_epoch_ms().unwrap_or(now_ms);
             (
-                State::new(source.hash(), cluster, options.clone(), epoch_ms, from_seq),
+                State::new(source.file(), cluster, options.clone(), epoch_ms, from_seq),
                 applied,
             )
         }
     };
-    if applied.len() > 0 {
+    let before = applied.count_of_this_file();
+    if before > 0 {
         output.note(format!(
-            "{} operations of this file were applied by an earlier run",
-            applied.len()
+            "{before} operations of this file were applied by an earlier run"
         ));
     }
     if now_ms.saturating_sub(state.epoch_ms) > MAX_EPOCH_AGE_MS {

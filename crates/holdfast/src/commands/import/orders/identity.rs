@@ -1,4 +1,5 @@
-//! The ids of an import's operations: they follow from the file's content, so importing it again means the same ones.
+//! The ids of an import's operations: they follow from the source's name and the document, so the same document means the same ones in
+//! whichever file it stands.
 
 use bytes::Bytes;
 use holdfast_client::feed_operation_id;
@@ -6,44 +7,54 @@ use holdfast_client::feed_operation_id;
 /// What an operation id says beside its time: a hash of source and document.
 pub(super) type Tail = [u8; 10];
 
-/// Who the feed is: a hash of the file's content.
+/// What the reasons of all imports begin with.
+pub(super) const REASON: &str = "import.";
+
+/// Whose documents they are, and the file that they stand in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
-    hash: String,
+    name: String,
+    file: String,
 }
 
 impl Source {
-    /// The source of this content.
+    /// The source of this name, by way of a file with this content.
     #[cfg(test)]
-    pub(super) fn of_content(content: &[u8]) -> Self {
-        Self::of_hash(xxhash_rust::xxh3::xxh3_128(content))
+    pub(super) fn of_content(name: &str, content: &[u8]) -> Self {
+        Self::of_hash(name, xxhash_rust::xxh3::xxh3_128(content))
     }
 
-    /// The source whose content has this hash (XXH3).
-    pub(super) fn of_hash(hash: u128) -> Self {
+    /// The source of this name, by way of a file whose content has this hash (XXH3).
+    pub(super) fn of_hash(name: &str, file: u128) -> Self {
         Self {
-            hash: format!("{hash:032x}"),
+            name: name.to_owned(),
+            file: format!("{file:032x}"),
         }
     }
 
-    /// The hash, 32 hexadecimal digits.
-    pub(super) fn hash(&self) -> &str {
-        &self.hash
+    /// The source's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The hash of the file's content, 32 hexadecimal digits.
+    pub(super) fn file(&self) -> &str {
+        &self.file
     }
 
     /// Its first 8 digits, for names.
     pub(super) fn short(&self) -> &str {
-        &self.hash[..8]
+        &self.file[..8]
     }
 
-    /// The reason that marks every operation of this import in the change stream.
+    /// The reason that marks every operation by way of this file in the change stream.
     pub(super) fn reason(&self) -> String {
-        format!("import.{}", self.short())
+        format!("{REASON}{}", self.short())
     }
 
     /// The operation id of a document, for an import that began at `epoch_ms`.
     pub(super) fn operation_id(&self, epoch_ms: u64, document: &str) -> Bytes {
-        feed_operation_id(epoch_ms, &self.hash, document)
+        feed_operation_id(epoch_ms, &self.name, document)
     }
 
     /// What the ids of a document have in common whenever the import began.
@@ -70,9 +81,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_content_gives_the_same_ids_and_only_the_epoch_changes_the_front() {
-        let source = Source::of_content(b"orders");
-        assert_eq!(source, Source::of_content(b"orders"));
+    fn a_document_of_a_source_has_the_same_id_in_every_file_and_only_the_epoch_changes_the_front() {
+        let source = Source::of_content("shop", b"orders");
+        let resaved = Source::of_content("shop", b"orders again");
+        assert_eq!(
+            source.operation_id(1_000, "1/0"),
+            resaved.operation_id(1_000, "1/0")
+        );
+        assert_ne!(source.reason(), resaved.reason());
         let (early, late) = (
             source.operation_id(1_000, "1/0"),
             source.operation_id(2_000, "1/0"),
@@ -81,12 +97,13 @@ mod tests {
         assert_eq!(tail_of(&early), Some(source.tail("1/0")));
         assert_eq!(tail_of(&late), Some(source.tail("1/0")));
         assert_ne!(source.tail("1/0"), source.tail("1/1"));
-        assert_ne!(source.tail("1/0"), Source::of_content(b"other").tail("1/0"));
+        let other = Source::of_content("other", b"orders");
+        assert_ne!(source.tail("1/0"), other.tail("1/0"));
     }
 
     #[test]
     fn the_reason_fits_the_ledger() {
-        let reason = format!("{}.initial-stock", Source::of_content(b"orders").reason());
+        let reason = format!("{}.initial-stock", Source::of_content("shop", b"orders").reason());
         assert!(holdfast_ledger::Reason::new(reason).is_ok());
     }
 

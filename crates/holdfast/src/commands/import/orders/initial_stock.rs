@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 
 use holdfast_feeds::Row;
 
+use super::known::Known;
 use super::plan::InitialStock;
 use super::steps::{Sale, Step};
 
 /// The receipts that stock the cells for these steps: for each SKU and warehouse what the steps need at their
-/// peak in this order, or a share of it. In order of SKU, then warehouse.
-pub(super) fn receipts(steps: &[Step], sales: &[Sale], rows: &[Row], initial: InitialStock) -> Vec<Step> {
+/// peak in this order, or a share of it. What other files brought needs nothing any more. In order of SKU, then warehouse.
+pub(super) fn receipts(
+    steps: &[Step],
+    sales: &[Sale],
+    rows: &[Row],
+    initial: InitialStock,
+    known: &Known,
+) -> Vec<Step> {
     let share = match initial {
         InitialStock::Enough => 1.0,
         InitialStock::Share(share) => share,
@@ -17,7 +24,10 @@ pub(super) fn receipts(steps: &[Step], sales: &[Sale], rows: &[Row], initial: In
     };
     let mut cells: BTreeMap<(&str, usize), Balance> = BTreeMap::new();
     let mut moved = |sku, warehouse, units| cells.entry((sku, warehouse)).or_default().add(units);
-    for step in steps {
+    for step in steps
+        .iter()
+        .filter(|step| !known.is_same(document_of(step, sales, rows)))
+    {
         match step {
             Step::Receive { .. } | Step::Ship { .. } => {}
             Step::Sell { sale } => {
@@ -60,6 +70,18 @@ pub(super) fn receipts(steps: &[Step], sales: &[Sale], rows: &[Row], initial: In
             quantity,
         })
         .collect()
+}
+
+/// The document that a step is of; a receipt is of none.
+fn document_of<'a>(step: &Step, sales: &'a [Sale], rows: &'a [Row]) -> &'a str {
+    match step {
+        Step::Receive { .. } => "",
+        Step::Sell { sale } | Step::Ship { sale } => &sales[*sale].document,
+        Step::Cancel { row, .. }
+        | Step::Return { row, .. }
+        | Step::ReturnUnreferenced { row, .. }
+        | Step::Adjust { row, .. } => &rows[*row].document,
+    }
 }
 
 #[derive(Default)]

@@ -135,6 +135,9 @@ impl<T: Target> Waves<'_, T> {
                 let detail = "what it takes back was refused";
                 self.run
                     .with_book(|book| book.refuse(row, RejectReason::CancelsRefusedSale, detail));
+            } else if self.trace(step).is_some() {
+                self.run.with_book(|book| book.operations.skipped += 1);
+                self.took_back(step, row, units, quantity);
             } else if !self.was_refused(step, row, settled_before) {
                 requests.extend(self.take_back_request(step, units));
                 wanted.push((step, row, units, quantity));
@@ -145,8 +148,11 @@ impl<T: Target> Waves<'_, T> {
             match outcome {
                 Outcome::Done { .. } => self.took_back(step, row, units, quantity),
                 Outcome::Refused(refusal) => match step {
-                    // It shipped so long ago that the ledger no longer knows it: the goods are back all the same.
-                    Step::Return { sale, .. } if refusal.reason() == v1::Reason::UnknownReservation => {
+                    // It shipped so long ago that the ledger no longer knows it, or other files took it back: the goods are back all the same.
+                    Step::Cancel { sale, .. } if self.has_shipped(*sale) && has_nothing_left(&refusal) => {
+                        forgotten.push((step, row, units, quantity, self.sale(*sale).warehouse));
+                    }
+                    Step::Return { sale, .. } if has_nothing_left(&refusal) => {
                         forgotten.push((step, row, units, quantity, self.sale(*sale).warehouse));
                     }
                     _ => self.refuse_step(step, &refusal),
@@ -199,6 +205,11 @@ impl<T: Target> Waves<'_, T> {
         Ok(())
     }
 
+    /// Did another file have it shipped before?
+    fn has_shipped(&self, sale: usize) -> bool {
+        self.of_sale(sale, "ship").is_some()
+    }
+
     fn sale(&self, number: usize) -> &Sale {
         &self.run.plan.sales[number]
     }
@@ -234,11 +245,12 @@ impl<T: Target> Waves<'_, T> {
             Some(Sold::Refused) | None => None,
         };
         match step {
-            Step::Cancel { row, sale, line, .. } => {
+            // By another file, which did not know of the cancellation.
+            Step::Cancel { row, sale, line, .. } if !self.has_shipped(*sale) => {
                 let (sale, id) = reservation_of(sale)?;
                 Some(requests.cancel(&self.run.rows[*row], sale, id, *line, units))
             }
-            Step::Return { row, sale, line, .. } => {
+            Step::Cancel { row, sale, line, .. } | Step::Return { row, sale, line, .. } => {
                 let (sale, id) = reservation_of(sale)?;
                 Some(requests.give_back(&self.run.rows[*row], sale, id, *line, units))
             }
@@ -377,6 +389,14 @@ impl<T: Target> Waves<'_, T> {
         };
         self.run.with_book(|book| book.refuse(*row, reason, detail));
     }
+}
+
+/// Does the sale that units come back to have none to give back?
+fn has_nothing_left(refusal: &v1::Refusal) -> bool {
+    matches!(
+        refusal.reason(),
+        v1::Reason::UnknownReservation | v1::Reason::ExceedsLine | v1::Reason::WrongState
+    )
 }
 
 /// The row of a cancellation or return, and its units.

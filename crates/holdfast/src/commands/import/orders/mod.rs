@@ -1,16 +1,16 @@
 //! `holdfast import orders`: a shop's order lines become operations of the ledger.
 //!
 //! ```text
-//! file ─ holdfast_feeds ─ plan (matching, initial_stock) ─> steps, cut into waves
-//!                                                             │
-//! change stream ─ applied ──────────┐                         ▼
+//! file ─ holdfast_feeds ─┬─ plan (matching, initial_stock) ─> steps, cut into waves
+//!                      known                                  │
+//! change stream ─ applied ┴─────────┐                         ▼
 //! state file ─ state ───────────────┴─────────────> run ─ waves ─ kinds ─ requests ─> target
 //!                                                             │
 //!                               rejects file, summary <─ book <┘
 //! ```
 //!
-//! Everything up to the plan follows from the file, the options and the shards alone, without a cluster's answer; that is
-//! why an import can be interrupted anywhere and run any number of times. `docs/import-orders.md` says what becomes of
+//! The plan follows from the file, the options, the shards, and what other files brought before; that is why an import can be
+//! interrupted anywhere and run any number of times. `docs/import-orders.md` says what becomes of
 //! each kind of row. Start reading in `plan.rs`, then `waves.rs`.
 
 mod applied;
@@ -21,6 +21,7 @@ mod files;
 mod identity;
 mod initial_stock;
 mod kinds;
+mod known;
 mod matching;
 mod plan;
 mod progress;

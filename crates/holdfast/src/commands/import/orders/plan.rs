@@ -1,7 +1,7 @@
 //! From rows to steps: what the ledger is asked to do, in the order of the file.
 //!
-//! The plan follows from the file, the options and the shards alone, so every run of an import makes the same one;
-//! that is what lets a resumed import know what each operation it finds in the change stream was for.
+//! The plan follows from the file, the options, the shards and what other files brought, so every run of an import makes the same
+//! one; that is what lets a resumed import know what each operation it finds in the change stream was for.
 //!
 //! Rows of one document make one order: one reservation, whichever shards its SKUs live in. An order ships when the file
 //! reaches a row of another day, so a cancellation on the day of the sale cancels it and a later one returns it.
@@ -12,6 +12,7 @@ use holdfast_client::{shard_of, v1};
 use holdfast_feeds::{Kind, OrderRows, Reject, RejectReason, Row};
 
 use super::initial_stock::receipts;
+use super::known::Known;
 use super::matching::OpenSales;
 use super::steps::{Sale, SaleLine, Step};
 
@@ -21,7 +22,7 @@ pub(super) const MAX_LINES: usize = 1024;
 /// What shapes a plan beside the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PlanOptions {
-    /// How many warehouses the documents are dealt out to, in turn. At least 1.
+    /// How many warehouses the documents are dealt out to. At least 1.
     pub(super) warehouses: usize,
     /// How much stock there is before the first order.
     pub(super) initial_stock: InitialStock,
@@ -52,7 +53,12 @@ pub(super) struct Plan {
 }
 
 /// Plans an import.
-pub(super) fn plan(file: &OrderRows, topology: &v1::GetTopologyResponse, options: &PlanOptions) -> Plan {
+pub(super) fn plan(
+    file: &OrderRows,
+    topology: &v1::GetTopologyResponse,
+    options: &PlanOptions,
+    known: &Known,
+) -> Plan {
     let mut planner = Planner {
         rows: &file.rows,
         topology,
@@ -64,13 +70,20 @@ pub(super) fn plan(file: &OrderRows, topology: &v1::GetTopologyResponse, options
         day: "",
     };
     let mut orders = 0;
-    for (number, document) in documents(&file.rows).into_iter().enumerate() {
+    for document in documents(&file.rows) {
+        let number = &file.rows[document[0]].document;
+        if let Some(change) = known.change(number) {
+            let changed = document.iter().map(|row| &file.rows[*row]);
+            let rejects = changed.map(|row| row.reject(RejectReason::ChangedDocument, change));
+            planner.rejects.extend(rejects);
+            continue;
+        }
         let placed = planner.placed(document);
         let Some((first, ..)) = placed.first() else {
             continue;
         };
         planner.turn_day(&file.rows[*first].day);
-        let warehouse = number % options.warehouses.max(1);
+        let warehouse = warehouse_of(number, options.warehouses);
         let sold: Vec<(usize, u32)> = placed
             .iter()
             .filter(|(_, kind, _)| *kind == Kind::Sale)
@@ -100,7 +113,7 @@ pub(super) fn plan(file: &OrderRows, topology: &v1::GetTopologyResponse, options
         ..
     } = planner;
     rejects.sort_by_key(|reject| reject.row);
-    let received = receipts(&steps, &sales, &file.rows, options.initial_stock);
+    let received = receipts(&steps, &sales, &file.rows, options.initial_stock, known);
     steps.splice(0..0, received);
     Plan {
         steps,
@@ -108,6 +121,12 @@ pub(super) fn plan(file: &OrderRows, topology: &v1::GetTopologyResponse, options
         rejects,
         orders,
     }
+}
+
+/// The warehouse that a document is dealt to, by its number: the same in whichever file it stands.
+fn warehouse_of(document: &str, warehouses: usize) -> usize {
+    let hash = xxhash_rust::xxh3::xxh3_64(document.as_bytes());
+    (hash % warehouses.max(1) as u64) as usize
 }
 
 /// The rows of each document, documents in the order in which they first appear.
@@ -186,6 +205,8 @@ impl<'a> Planner<'a> {
             line.quantity += row.quantity;
             line.rows.push(*index);
         }
+        // However the rows stand in the file, a line has the same number.
+        lines.sort_by(|(one, _), (other, _)| one.sku.cmp(&other.sku));
         for (part, lines) in lines.chunks(MAX_LINES).enumerate() {
             self.add_sale(part, warehouse, lines);
         }

@@ -50,7 +50,13 @@ fn file(lines: &[&str]) -> OrderRows {
 }
 
 fn steps(lines: &[&str]) -> Vec<Step> {
-    plan(&file(lines), &one_shard(), &options(InitialStock::None, 1)).steps
+    plan(
+        &file(lines),
+        &one_shard(),
+        &options(InitialStock::None, 1),
+        &Known::default(),
+    )
+    .steps
 }
 
 #[test]
@@ -64,6 +70,7 @@ fn rows_of_one_invoice_become_one_order_and_rows_of_one_sku_one_line() {
         ]),
         &one_shard(),
         &options(InitialStock::None, 1),
+        &Known::default(),
     );
     assert_eq!((plan.orders, plan.sales.len()), (2, 2));
     let line = |sku: &str, quantity, rows: &[usize]| SaleLine {
@@ -80,7 +87,12 @@ fn an_order_is_one_reservation_whichever_shards_its_skus_live_in() {
     let halves = shards(&[(0, 2047), (2048, 4095)]);
     let lines: Vec<String> = (0..40).map(|sku| format!("1,SKU-{sku},1,01,1.0,7")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    let plan = plan(&file(&lines), &halves, &options(InitialStock::None, 1));
+    let plan = plan(
+        &file(&lines),
+        &halves,
+        &options(InitialStock::None, 1),
+        &Known::default(),
+    );
     assert_eq!((plan.orders, plan.sales.len()), (1, 1));
     let sale = &plan.sales[0];
     assert_eq!(sale.lines.len(), 40);
@@ -94,7 +106,12 @@ fn an_order_longer_than_a_reservation_may_be_becomes_several() {
         .map(|sku| format!("1,SKU-{sku},1,01,1.0,7"))
         .collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    let plan = plan(&file(&lines), &one_shard(), &options(InitialStock::None, 1));
+    let plan = plan(
+        &file(&lines),
+        &one_shard(),
+        &options(InitialStock::None, 1),
+        &Known::default(),
+    );
     let parts: Vec<(usize, usize)> = plan
         .sales
         .iter()
@@ -194,7 +211,7 @@ fn enough_is_the_peak_in_file_order_not_the_sum() {
         "5,B1,3,02,0.0,",
     ]);
     let received = |initial| {
-        let plan = plan(&file, &one_shard(), &options(initial, 1));
+        let plan = plan(&file, &one_shard(), &options(initial, 1), &Known::default());
         plan.steps
             .iter()
             .filter(|step| matches!(step, Step::Receive { .. }))
@@ -217,25 +234,55 @@ fn enough_is_the_peak_in_file_order_not_the_sum() {
 }
 
 #[test]
-fn invoices_are_dealt_out_to_the_warehouses_in_turn() {
-    let plan = plan(
-        &file(&[
-            "1,A1,5,01,1.0,7",
-            "2,A1,2,01,1.0,7",
-            "3,A1,1,01,1.0,7",
-            "C4,A1,-2,01,1.0,7",
-        ]),
-        &one_shard(),
-        &options(InitialStock::Enough, 2),
-    );
-    let dealt: Vec<usize> = plan.sales.iter().map(|sale| sale.warehouse).collect();
-    assert_eq!(dealt, [0, 1, 0]);
-    let stock = |warehouse, quantity| Step::Receive {
-        sku: "A1".into(),
-        warehouse,
-        quantity,
+fn an_invoice_is_dealt_to_the_same_warehouse_in_whichever_file_it_stands() {
+    let lines: Vec<String> = (0..400).map(|number| format!("{number},A1,1,01,1.0,7")).collect();
+    let dealt = |lines: &[String]| {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let plan = plan(
+            &file(&lines),
+            &one_shard(),
+            &options(InitialStock::Enough, 4),
+            &Known::default(),
+        );
+        let sales = plan.sales.into_iter();
+        let dealt: BTreeMap<String, usize> = sales.map(|sale| (sale.document, sale.warehouse)).collect();
+        (dealt, plan.steps)
     };
-    assert_eq!(plan.steps[..2], [stock(0, 6), stock(1, 2)]);
+    let (whole, steps) = dealt(&lines);
+    let (mut parts, _) = dealt(&lines[150..]);
+    parts.extend(dealt(&lines[..150]).0);
+    assert_eq!(parts, whole);
+    for warehouse in 0..4 {
+        let invoices = whole.values().filter(|dealt| **dealt == warehouse).count();
+        // A quarter each, but for chance: 100, give or take four times the deviation of 8.7.
+        assert!((65..=135).contains(&invoices), "{invoices}");
+        let stock = Step::Receive {
+            sku: "A1".into(),
+            warehouse,
+            quantity: invoices as i64,
+        };
+        assert_eq!(steps[warehouse], stock);
+    }
+}
+
+#[test]
+fn however_the_rows_of_an_invoice_stand_its_lines_have_the_same_numbers() {
+    let rows = ["1,B2,3,01,1.0,7", "1,A1,2,01,1.0,7", "1,E5,1,01,1.0,7"];
+    let skus = |rows: &[&str]| {
+        let plan = plan(
+            &file(rows),
+            &one_shard(),
+            &options(InitialStock::None, 1),
+            &Known::default(),
+        );
+        let lines = plan.sales[0].lines.iter();
+        lines
+            .map(|line| (line.sku.clone(), line.quantity))
+            .collect::<Vec<_>>()
+    };
+    let lines = [("A1", 2), ("B2", 3), ("E5", 1)].map(|(sku, units)| (sku.to_owned(), units));
+    assert_eq!(skus(&rows), lines);
+    assert_eq!(skus(&[rows[2], rows[0], rows[1]]), lines);
 }
 
 #[test]
@@ -251,7 +298,12 @@ fn every_row_is_rejected_or_in_exactly_one_step() {
         "4,B1,8,03,0.0,",
         "bad row,B1,8,03,0.0,",
     ]);
-    let plan = plan(&file, &one_shard(), &options(InitialStock::Enough, 1));
+    let plan = plan(
+        &file,
+        &one_shard(),
+        &options(InitialStock::Enough, 1),
+        &Known::default(),
+    );
     let mut seen: Vec<u64> = plan.rejects.iter().map(|reject| reject.row).collect();
     let sold = plan
         .sales

@@ -1,4 +1,4 @@
-//! The operations of a plan as they are sent. A document names the operation within the file: its number, then what of it.
+//! The operations of a plan as they are sent. Each is named within its source: the document's number, then what of it.
 //! Customers and descriptions are not at hand here, so they cannot be sent.
 
 use bytes::Bytes;
@@ -13,19 +13,31 @@ use super::target::Request;
 /// How long a hold of an import lives before it is committed: longer than an interruption that one resumes from.
 const HOLD_TTL_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
+/// Units of a sale come back, or are cancelled before they leave.
+pub(super) const BACK: &str = "back";
+/// Units come back without a sale to which they belong.
+pub(super) const BACK_UNREFERENCED: &str = "back-unreferenced";
+/// Units are written off or found.
+pub(super) const ADJUST: &str = "adjust";
+
+/// Names one operation of a document. A line break is in no name.
+fn named(parts: &[&str]) -> String {
+    parts.join("\n")
+}
+
 /// The document of a sale's operation: `reserve`, `commit` or `ship`.
-pub(super) fn sale_document(sale: &Sale, operation: &str) -> String {
-    format!("{}/{}/{operation}", sale.document, sale.part)
+pub(super) fn sale_document(document: &str, part: usize, operation: &str) -> String {
+    named(&[document, "sale", &part.to_string(), operation])
 }
 
-/// The document of a row's operation: `cancel`, `return`, `return-unreferenced` or `adjust`.
-pub(super) fn row_document(row: &Row, operation: &str) -> String {
-    format!("{}/{}/{operation}", row.document, row.number)
+/// The document of a row's operation: [`BACK`], [`BACK_UNREFERENCED`] or [`ADJUST`].
+pub(super) fn row_document(document: &str, sku: &str, rank: u32, operation: &str) -> String {
+    named(&[document, operation, sku, &rank.to_string()])
 }
 
-/// The document of the initial stock of a cell.
-pub(super) fn stock_document(sku: &str, warehouse: &str) -> String {
-    format!("initial-stock/{warehouse}/{sku}")
+/// The document of the initial stock of a cell, which each file has its own of.
+pub(super) fn stock_document(source: &Source, sku: &str, warehouse: &str) -> String {
+    named(&["initial-stock", source.file(), warehouse, sku])
 }
 
 /// Makes requests.
@@ -58,10 +70,20 @@ impl Requests<'_> {
         })
     }
 
+    fn sale_operation(&self, sale: &Sale, operation: &str) -> Option<v1::Operation> {
+        let document = sale_document(&sale.document, sale.part, operation);
+        self.operation(&document, &sale.document, "")
+    }
+
+    fn row_operation(&self, row: &Row, operation: &str, why: &str) -> Option<v1::Operation> {
+        let document = row_document(&row.document, &row.sku, row.rank, operation);
+        self.operation(&document, &row.document, why)
+    }
+
     pub(super) fn receive(&self, sku: &str, warehouse: usize, quantity: i64) -> Request {
         let warehouse = &self.warehouses[warehouse];
         Request::Batched(Item::Receive(v1::ReceiveRequest {
-            operation: self.operation(&stock_document(sku, warehouse), "", "initial-stock"),
+            operation: self.operation(&stock_document(self.source, sku, warehouse), "", "initial-stock"),
             sku: sku.to_owned(),
             warehouse: warehouse.clone(),
             quantity,
@@ -87,7 +109,7 @@ impl Requests<'_> {
             v1::ReserveMode::AllOrNothing
         };
         Request::Batched(Item::Reserve(v1::ReserveRequest {
-            operation: self.operation(&sale_document(sale, "reserve"), &sale.document, ""),
+            operation: self.sale_operation(sale, "reserve"),
             storefront: self.storefront.to_owned(),
             lines: lines.collect(),
             ttl_ms: HOLD_TTL_MS,
@@ -98,14 +120,14 @@ impl Requests<'_> {
 
     pub(super) fn commit(&self, sale: &Sale, reservation_id: &Bytes) -> Request {
         Request::Batched(Item::Commit(v1::CommitRequest {
-            operation: self.operation(&sale_document(sale, "commit"), &sale.document, ""),
+            operation: self.sale_operation(sale, "commit"),
             reservation: key(sale, reservation_id),
         }))
     }
 
     pub(super) fn ship(&self, sale: &Sale, reservation_id: &Bytes) -> Request {
         Request::Batched(Item::Ship(v1::ShipRequest {
-            operation: self.operation(&sale_document(sale, "ship"), &sale.document, ""),
+            operation: self.sale_operation(sale, "ship"),
             reservation: key(sale, reservation_id),
             lines: Vec::new(),
         }))
@@ -120,7 +142,7 @@ impl Requests<'_> {
         quantity: i64,
     ) -> Request {
         Request::Batched(Item::Cancel(v1::CancelRequest {
-            operation: self.operation(&row_document(row, "cancel"), &row.document, ""),
+            operation: self.row_operation(row, BACK, ""),
             reservation: key(sale, reservation_id),
             lines: line_quantity(line, quantity),
         }))
@@ -139,7 +161,7 @@ impl Requests<'_> {
             lines: line_quantity(line, quantity),
         };
         Request::Batched(Item::Return(v1::ReturnRequest {
-            operation: self.operation(&row_document(row, "return"), &row.document, ""),
+            operation: self.row_operation(row, BACK, ""),
             what: Some(v1::return_request::What::Reservation(part)),
             disposition: v1::Disposition::Restock.into(),
         }))
@@ -152,7 +174,7 @@ impl Requests<'_> {
             quantity,
         };
         Request::Batched(Item::Return(v1::ReturnRequest {
-            operation: self.operation(&row_document(row, "return-unreferenced"), &row.document, ""),
+            operation: self.row_operation(row, BACK_UNREFERENCED, ""),
             what: Some(v1::return_request::What::Unreferenced(goods)),
             disposition: v1::Disposition::Restock.into(),
         }))
@@ -161,7 +183,7 @@ impl Requests<'_> {
     pub(super) fn adjust(&self, row: &Row, warehouse: usize, delta: i64) -> Request {
         let why = if delta < 0 { "written-off" } else { "found" };
         Request::Adjust(v1::AdjustRequest {
-            operation: self.operation(&row_document(row, "adjust"), &row.document, why),
+            operation: self.row_operation(row, ADJUST, why),
             sku: row.sku.clone(),
             warehouse: self.warehouses[warehouse].clone(),
             delta,

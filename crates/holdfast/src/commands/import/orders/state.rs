@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::book::Refused;
 use super::files::write_atomically;
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What is kept between two runs of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ const VERSION: u32 = 2;
 pub(super) struct State {
     version: u32,
     /// The hash of the file's content.
-    pub(super) source: String,
+    pub(super) file: String,
     /// The id of the cluster it is imported into, hexadecimal.
     pub(super) cluster: String,
     /// The options that shape the operations.
@@ -46,6 +46,8 @@ pub(super) struct Options {
     pub(super) warehouses: Vec<String>,
     /// `--storefront`.
     pub(super) storefront: String,
+    /// `--source`.
+    pub(super) source: String,
     /// `--not-stock`, in upper case.
     pub(super) not_stock: Vec<String>,
     /// The hash of what `--mapping` names; empty without it.
@@ -55,7 +57,7 @@ pub(super) struct Options {
 impl State {
     /// The state of an import that begins now.
     pub(super) fn new(
-        source: &str,
+        file: &str,
         cluster: &str,
         options: Options,
         epoch_ms: u64,
@@ -63,7 +65,7 @@ impl State {
     ) -> Self {
         Self {
             version: VERSION,
-            source: source.to_owned(),
+            file: file.to_owned(),
             cluster: cluster.to_owned(),
             options,
             epoch_ms,
@@ -79,7 +81,7 @@ impl State {
     /// When it cannot be read, is damaged, or is not of this file, cluster or these options.
     pub(super) fn load(
         path: &Path,
-        source: &str,
+        file: &str,
         cluster: &str,
         options: &Options,
     ) -> anyhow::Result<Option<Self>> {
@@ -104,7 +106,7 @@ impl State {
             state.version
         );
         anyhow::ensure!(
-            state.source == source,
+            state.file == file,
             "the state file {} is of another file (or this one was edited since); choose another with --state",
             path.display()
         );
@@ -138,11 +140,12 @@ impl Options {
     /// As one would write them.
     pub(super) fn as_arguments(&self) -> String {
         let mut text = format!(
-            "--initial-stock {} --mode {} --warehouses {} --storefront {}",
+            "--initial-stock {} --mode {} --warehouses {} --storefront {} --source {}",
             self.initial_stock,
             self.mode,
             self.warehouses.join(","),
-            self.storefront
+            self.storefront,
+            self.source
         );
         if !self.mapping.is_empty() {
             text.push_str(&format!(" --mapping (a file with the hash {})", self.mapping));
@@ -166,6 +169,7 @@ mod tests {
             mode: "all-or-nothing".into(),
             warehouses: vec!["UK-1".into()],
             storefront: "online".into(),
+            source: "orders".into(),
             not_stock: vec![],
             mapping: String::new(),
         }
@@ -200,8 +204,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         state().save(&path).unwrap();
-        let refused = |source, cluster, options: &Options| {
-            State::load(&path, source, cluster, options)
+        let refused = |file, cluster, options: &Options| {
+            State::load(&path, file, cluster, options)
                 .unwrap_err()
                 .to_string()
         };

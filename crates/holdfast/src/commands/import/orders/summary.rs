@@ -7,6 +7,8 @@ use holdfast_feeds::Reject;
 use serde::Serialize;
 
 use super::book::{Book, Operations, Units};
+use super::identity::Source;
+use super::known::Known;
 use super::plan::Plan;
 
 /// The account of an import. `rows_read = rows_imported + rows_rejected + rows_pending`, and nothing is pending at the end.
@@ -15,6 +17,8 @@ pub(super) struct Summary {
     /// The file.
     pub(super) file: String,
     /// The hash of its content.
+    pub(super) file_hash: String,
+    /// Whose orders they are.
     pub(super) source: String,
     /// Was every row settled?
     pub(super) finished: bool,
@@ -30,7 +34,9 @@ pub(super) struct Summary {
     pub(super) rejected: BTreeMap<&'static str, u64>,
     /// Invoices that sell.
     pub(super) orders: u64,
-    /// Those of them with SKUs in more than one shard.
+    /// Documents, sales or not, that another file of the source brought before, as they stand in this one.
+    pub(super) documents_brought_before: u64,
+    /// Those of the orders with SKUs in more than one shard.
     pub(super) orders_over_several_shards: u64,
     /// Reservations granted: one for each invoice, or more when it has more lines than a reservation may have.
     pub(super) reservations: u64,
@@ -51,7 +57,8 @@ pub(super) struct Summary {
 /// What a summary is made of.
 pub(super) struct Account<'a> {
     pub(super) file: &'a Path,
-    pub(super) source: &'a str,
+    pub(super) source: &'a Source,
+    pub(super) known: &'a Known,
     pub(super) rows_read: u64,
     pub(super) finished: bool,
     pub(super) plan: &'a Plan,
@@ -93,7 +100,8 @@ impl Account<'_> {
         }
         Summary {
             file: self.file.display().to_string(),
-            source: self.source.to_owned(),
+            file_hash: self.source.file().to_owned(),
+            source: self.source.name().to_owned(),
             finished: self.finished,
             rows_read: self.rows_read,
             rows_imported,
@@ -101,6 +109,7 @@ impl Account<'_> {
             rows_pending: self.rows_read - settled,
             rejected,
             orders: self.plan.orders,
+            documents_brought_before: self.known.same(),
             orders_over_several_shards: self.orders_over_several_shards(),
             reservations: self.book.reservations,
             reservations_refused: self.book.reservations_refused,
@@ -151,6 +160,12 @@ impl Summary {
             "orders        {}, {} of them over several shards: {} reservations granted, {} refused",
             self.orders, self.orders_over_several_shards, self.reservations, self.reservations_refused
         ));
+        if self.documents_brought_before > 0 {
+            lines.push(format!(
+                "              {} documents were brought by other files of {} before, and not done again",
+                self.documents_brought_before, self.source
+            ));
+        }
         lines.push(format!(
             "units         {sold} sold, {cancelled} cancelled, {returned} returned, {adjusted_up} found, \
              {adjusted_down} written off, {received} initial stock"
@@ -166,7 +181,7 @@ impl Summary {
             self.elapsed_ms % 1000 / 100
         ));
         if self.was_imported_before() {
-            lines.push("nothing changed: this file had been imported before".to_owned());
+            lines.push("nothing changed: all of it had been imported before".to_owned());
         }
         lines
     }

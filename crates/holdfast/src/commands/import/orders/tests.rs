@@ -1,7 +1,7 @@
 //! Whole imports against real ledgers in memory: what they come to, and that being cut off anywhere changes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use holdfast_client::{ClientError, v1};
 use holdfast_feeds::{Mapping, OrderRows, Reject, read_orders};
@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use super::applied::Applied;
 use super::book::{Book, Refused};
 use super::identity::Source;
+use super::known::Known;
 use super::plan::{InitialStock, Plan, PlanOptions, plan};
 use super::requests::Requests;
 use super::run::Run;
 use super::target::{Answer, Request, Target};
 
+mod files;
 mod ledgers;
 
 use ledgers::{CutOff, Ledgers};
@@ -29,10 +31,12 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 struct Import {
     file: OrderRows,
     source: Source,
+    options: PlanOptions,
+    /// As the last run made it.
     plan: Plan,
     warehouses: Vec<String>,
     best_effort: bool,
-    ledgers: Ledgers,
+    ledgers: Arc<Ledgers>,
     epoch_ms: u64,
     /// What the state file would remember.
     refused: BTreeMap<u64, Refused>,
@@ -40,17 +44,29 @@ struct Import {
 
 impl Import {
     fn new(content: &[u8], initial_stock: InitialStock, warehouses: &[&str], best_effort: bool) -> Self {
+        let ledgers = Arc::new(Ledgers::new(3, BEGAN_MS));
+        Self::into(ledgers, content, initial_stock, warehouses, best_effort)
+    }
+
+    /// An import into ledgers that others imported into before.
+    fn into(
+        ledgers: Arc<Ledgers>,
+        content: &[u8],
+        initial_stock: InitialStock,
+        warehouses: &[&str],
+        best_effort: bool,
+    ) -> Self {
         let mapping = Mapping::parse(MAPPING).unwrap();
         let file = read_orders(content, &mapping).unwrap();
-        let ledgers = Ledgers::new(3, BEGAN_MS);
         let options = PlanOptions {
             warehouses: warehouses.len(),
             initial_stock,
         };
         Self {
-            plan: plan(&file, &ledgers.topology(), &options),
-            source: Source::of_content(content),
+            plan: plan(&file, &ledgers.topology(), &options, &Known::default()),
+            source: Source::of_content("shop", content),
             file,
+            options,
             warehouses: warehouses.iter().map(|name| (*name).to_owned()).collect(),
             best_effort,
             ledgers,
@@ -71,6 +87,8 @@ impl Import {
             .changes()
             .iter()
             .for_each(|change| applied.note(change, &reason));
+        let known = Known::find(&self.file.rows, &self.source, &applied, self.best_effort);
+        self.plan = plan(&self.file, &self.ledgers.topology(), &self.options, &known);
         let mut book = Book::new(self.file.rows.len());
         for (index, row) in self.file.rows.iter().enumerate() {
             if let Some(refused) = self.refused.get(&row.number) {
@@ -78,7 +96,7 @@ impl Import {
             }
         }
         let run = Run {
-            target: &self.ledgers,
+            target: &*self.ledgers,
             rows: &self.file.rows,
             plan: &self.plan,
             requests: Requests {

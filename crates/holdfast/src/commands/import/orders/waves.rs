@@ -1,7 +1,7 @@
 //! The waves of a run, one after the other.
 //!
 //! What an earlier run did is known from the change stream, except for refusals, which leave no trace in it. But waves are
-//! finished in order: a step without a trace in a wave before the last one with a trace was refused, and stays so.
+//! finished in order: a step without a trace in a wave before the last one with a trace of this file was refused, and stays so.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,8 +11,9 @@ use futures::future::try_join_all;
 use holdfast_client::{ClientError, v1};
 use holdfast_feeds::RejectReason;
 
+use super::applied::AppliedOperation;
 use super::identity::tail_of;
-use super::requests::{row_document, sale_document, stock_document};
+use super::requests::{ADJUST, BACK, BACK_UNREFERENCED, row_document, sale_document, stock_document};
 use super::run::Run;
 use super::steps::{Sale, Step, cut_into_waves};
 use super::target::{Answer, Request, Target};
@@ -65,9 +66,10 @@ impl<'a, T: Target> Waves<'a, T> {
             |row| self.run.rows[row].sku.as_str(),
             1 + self.run.requests.warehouses.len(),
         );
-        let last_begun = waves
-            .iter()
-            .rposition(|wave| steps[wave.clone()].iter().any(|step| self.has_trace(step)));
+        let last_begun = waves.iter().rposition(|wave| {
+            let mut traces = steps[wave.clone()].iter().filter_map(|step| self.trace(step));
+            traces.any(|trace| trace.is_of_this_file)
+        });
         for (number, wave) in waves.into_iter().enumerate() {
             if self.run.stop.is_cancelled() {
                 break;
@@ -119,35 +121,40 @@ impl<'a, T: Target> Waves<'a, T> {
         Ok(())
     }
 
-    /// Does the change stream show that this step was begun?
-    fn has_trace(&self, step: &Step) -> bool {
-        let rows = self.run.rows;
-        let sale = |sale: &usize, operation| sale_document(&self.run.plan.sales[*sale], operation);
+    /// What the change stream shows of this step, by whichever file it was done.
+    pub(super) fn trace(&self, step: &Step) -> Option<&'a AppliedOperation> {
+        let of_row = |row: &usize, operation| {
+            let row = &self.run.rows[*row];
+            self.applied(&row_document(&row.document, &row.sku, row.rank, operation))
+        };
         match step {
             Step::Receive { sku, warehouse, .. } => {
-                self.is_applied(&stock_document(sku, &self.run.requests.warehouses[*warehouse]))
+                let requests = &self.run.requests;
+                let warehouse = &requests.warehouses[*warehouse];
+                self.applied(&stock_document(requests.source, sku, warehouse))
             }
-            Step::Sell { sale: number } => self.is_applied(&sale(number, "reserve")),
-            Step::Ship { sale: number } => self.is_applied(&sale(number, "ship")),
-            Step::Cancel { row, .. } => self.is_applied(&row_document(&rows[*row], "cancel")),
-            Step::Return { row, .. } | Step::ReturnUnreferenced { row, .. } => {
-                self.is_applied(&row_document(&rows[*row], "return"))
-                    || self.is_applied(&row_document(&rows[*row], "return-unreferenced"))
+            Step::Sell { sale } => self.of_sale(*sale, "reserve"),
+            Step::Ship { sale } => self.of_sale(*sale, "ship"),
+            // What another file cancelled or took back may be matched otherwise here.
+            Step::Cancel { row, .. } | Step::Return { row, .. } | Step::ReturnUnreferenced { row, .. } => {
+                of_row(row, BACK).or_else(|| of_row(row, BACK_UNREFERENCED))
             }
-            Step::Adjust { row, .. } => self.is_applied(&row_document(&rows[*row], "adjust")),
+            Step::Adjust { row, .. } => of_row(row, ADJUST),
         }
     }
 
-    fn is_applied(&self, document: &str) -> bool {
-        self.run
-            .applied
-            .get(&self.run.requests.source.tail(document))
-            .is_some()
+    pub(super) fn of_sale(&self, sale: usize, operation: &str) -> Option<&'a AppliedOperation> {
+        let sale = &self.run.plan.sales[sale];
+        self.applied(&sale_document(&sale.document, sale.part, operation))
+    }
+
+    fn applied(&self, document: &str) -> Option<&'a AppliedOperation> {
+        self.run.applied.get(&self.run.requests.source.tail(document))
     }
 
     /// Is this row one that an earlier run had refused? `settled_before`: its wave was finished by an earlier run.
     pub(super) fn was_refused(&self, step: &Step, row: usize, settled_before: bool) -> bool {
-        if self.has_trace(step) {
+        if self.trace(step).is_some() {
             return false;
         }
         self.run.with_book(|book| {

@@ -1,0 +1,204 @@
+//! Whose history an archive holds: one cluster's. A restored cluster has an id of its own and goes on in a copy that was cut at
+//! the backup.
+
+use std::collections::BTreeMap;
+
+use object_store::path::Path;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Archive, ArchiveError, name};
+
+const VERSION: u32 = 1;
+
+/// Names the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Owner {
+    version: u32,
+    cluster_id: Uuid,
+}
+
+/// Says that the archive is the copy of another one up to a backup, for the cluster that is restored from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CutAt {
+    version: u32,
+    /// The cluster that the backup is of.
+    cluster_id: Uuid,
+    /// The backup's last change of each shard.
+    last_seq: BTreeMap<u32, u64>,
+}
+
+/// Where a cluster's streams begin and end, by shard.
+pub type Spans = BTreeMap<u32, Span>;
+
+/// Where one stream begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first change that can be read.
+    pub first_seq: u64,
+    /// The last one.
+    pub last_seq: u64,
+}
+
+/// Whether a cluster may go on in an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Belongs {
+    /// It is the cluster's own, or is now.
+    Yes,
+    /// It has files and does not say whose: it is of a version before this one. [`Archive::adopt`] it if its last changes are the
+    /// cluster's.
+    Unknown,
+}
+
+impl Archive {
+    /// The cluster whose history it holds; none where it does not say.
+    ///
+    /// # Errors
+    /// The store fails, or the file that says it is damaged.
+    pub async fn owner(&self) -> Result<Option<Uuid>, ArchiveError> {
+        let owner: Option<Owner> = self.small(&self.owner_path()).await?;
+        Ok(owner.map(|owner| owner.cluster_id))
+    }
+
+    /// Refuses an archive of another cluster. One that does not say whose it is passes.
+    ///
+    /// # Errors
+    /// [`ArchiveError::OtherCluster`]; the store fails, or the file that says whose it is is damaged.
+    pub async fn check_owner(&self, cluster_id: Uuid) -> Result<(), ArchiveError> {
+        match self.owner().await? {
+            Some(owner) if owner != cluster_id => Err(ArchiveError::OtherCluster {
+                owner,
+                cluster: cluster_id,
+            }),
+            Some(_) => Ok(()),
+            None => match self.cut().await? {
+                // The cluster that was backed up has a history of its own after the backup.
+                Some(cut) if cut.cluster_id == cluster_id => {
+                    Err(ArchiveError::CutForRestored { cluster: cluster_id })
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Makes it this cluster's if it is nobody's, and refuses it if this cluster cannot go on in it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::OtherCluster`] and its like; [`ArchiveError::EndsBefore`] when the cluster's stream ends before the archive;
+    /// or the store fails.
+    pub async fn belong_to(&self, cluster_id: Uuid, spans: &Spans) -> Result<Belongs, ArchiveError> {
+        self.check_owner(cluster_id).await?;
+        let mut has_files = false;
+        for (shard, span) in spans {
+            let archived = self.files(*shard).await?.last().map_or(0, |file| file.last_seq);
+            has_files |= archived > 0;
+            if archived > span.last_seq {
+                return Err(ArchiveError::EndsBefore {
+                    shard: *shard,
+                    archived,
+                    last_seq: span.last_seq,
+                });
+            }
+        }
+        if self.owner().await?.is_some() {
+            return Ok(Belongs::Yes);
+        }
+        match self.cut().await? {
+            Some(cut) => {
+                for (shard, last_seq) in &cut.last_seq {
+                    let begins = spans.get(shard).map(|span| span.first_seq);
+                    if begins.is_some_and(|first_seq| first_seq != last_seq + 1) {
+                        return Err(ArchiveError::NotRestoredFrom {
+                            cluster: cluster_id,
+                            backed_up: cut.cluster_id,
+                            shard: *shard,
+                            last_seq: *last_seq,
+                        });
+                    }
+                }
+            }
+            None if has_files => return Ok(Belongs::Unknown),
+            None => {}
+        }
+        self.adopt(cluster_id).await?;
+        Ok(Belongs::Yes)
+    }
+
+    /// Says from now on that it holds this cluster's history.
+    ///
+    /// # Errors
+    /// [`ArchiveError::OtherCluster`]: another one's was faster. Or the store fails.
+    pub async fn adopt(&self, cluster_id: Uuid) -> Result<(), ArchiveError> {
+        let owner = Owner {
+            version: VERSION,
+            cluster_id,
+        };
+        if self.put_small(&self.owner_path(), &owner).await? {
+            return Ok(());
+        }
+        self.check_owner(cluster_id).await
+    }
+
+    /// Says that this is the copy of an archive up to a backup of this cluster.
+    ///
+    /// # Errors
+    /// [`ArchiveError::OtherCut`]: it is the copy for another backup. Or the store fails.
+    pub async fn mark_cut(&self, cluster_id: Uuid, last_seq: BTreeMap<u32, u64>) -> Result<(), ArchiveError> {
+        let cut = CutAt {
+            version: VERSION,
+            cluster_id,
+            last_seq,
+        };
+        if self.put_small(&self.cut_path(), &cut).await? || self.cut().await?.as_ref() == Some(&cut) {
+            return Ok(());
+        }
+        Err(ArchiveError::OtherCut)
+    }
+
+    async fn cut(&self) -> Result<Option<CutAt>, ArchiveError> {
+        self.small(&self.cut_path()).await
+    }
+
+    fn owner_path(&self) -> Path {
+        name::root(&self.prefix).join("owner.json")
+    }
+
+    fn cut_path(&self) -> Path {
+        name::root(&self.prefix).join("cut.json")
+    }
+
+    /// A small file of JSON; none: there is none.
+    pub(super) async fn small<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, ArchiveError> {
+        let bytes = match self.store.get(path).await {
+            Ok(found) => found.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let read = serde_json::from_slice(&bytes);
+        read.map(Some).map_err(|error| ArchiveError::Unreadable {
+            path: path.to_string(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Writes a small file of JSON where there is none. False: there is one.
+    pub(super) async fn put_small(
+        &self,
+        path: &Path,
+        content: &impl Serialize,
+    ) -> Result<bool, ArchiveError> {
+        let bytes = serde_json::to_vec(content).map_err(|error| ArchiveError::Unreadable {
+            path: path.to_string(),
+            reason: error.to_string(),
+        })?;
+        match self.store.put_opts(path, bytes.into(), super::only_new()).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
