@@ -167,6 +167,12 @@ async fn a_restored_cluster_has_the_same_digests_and_answers_and_goes_on() -> Re
     new.holdfast_json(&["changes", "export", "--to", &new_lake])?;
     let report = new.holdfast_json(&["verify", "--archive", &new_lake])?;
     ensure!(report["ok"] == true, "{report}");
+    // The two histories part at the backup, and neither goes on in the other's archive.
+    let said = refused(&cluster, &["changes", "export", "--to", &new_lake])?;
+    ensure!(said.contains("holds the history of cluster"), "{said}");
+    let old_lake_in_full = cluster.folder().join(old_lake).display().to_string();
+    let said = refused(&new, &["changes", "export", "--to", &old_lake_in_full])?;
+    ensure!(said.contains("cut-archive"), "{said}");
     let again = cluster.holdfast_json(&cut);
     ensure!(
         again.is_err(),

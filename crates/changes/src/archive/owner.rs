@@ -32,6 +32,16 @@ struct CutAt {
     last_seq: BTreeMap<u32, u64>,
 }
 
+fn check_version(path: &Path, version: u32) -> Result<(), ArchiveError> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(ArchiveError::Unreadable {
+        path: path.to_string(),
+        reason: format!("it has version {version}, this program reads {VERSION}"),
+    })
+}
+
 /// Where a cluster's streams begin and end, by shard.
 pub type Spans = BTreeMap<u32, Span>;
 
@@ -60,8 +70,11 @@ impl Archive {
     /// # Errors
     /// The store fails, or the file that says it is damaged.
     pub async fn owner(&self) -> Result<Option<Uuid>, ArchiveError> {
-        let owner: Option<Owner> = self.small(&self.owner_path()).await?;
-        Ok(owner.map(|owner| owner.cluster_id))
+        let path = self.owner_path();
+        let owner: Option<Owner> = self.small(&path).await?;
+        let Some(owner) = owner else { return Ok(None) };
+        check_version(&path, owner.version)?;
+        Ok(Some(owner.cluster_id))
     }
 
     /// Refuses an archive of another cluster. One that does not say whose it is passes.
@@ -160,7 +173,12 @@ impl Archive {
     }
 
     async fn cut(&self) -> Result<Option<CutAt>, ArchiveError> {
-        self.small(&self.cut_path()).await
+        let path = self.cut_path();
+        let cut: Option<CutAt> = self.small(&path).await?;
+        if let Some(cut) = &cut {
+            check_version(&path, cut.version)?;
+        }
+        Ok(cut)
     }
 
     fn owner_path(&self) -> Path {

@@ -1,9 +1,14 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use object_store::memory::InMemory;
+use uuid::Uuid;
 
 use super::*;
 use crate::cursor::SequenceError;
+
+mod owners;
+mod several_writers;
 
 const CUT: Cut = Cut {
     rows: 4,
@@ -46,6 +51,7 @@ fn archive() -> (Arc<InMemory>, Archive) {
     )
 }
 
+/// The files of changes.
 async fn names(store: &InMemory) -> Vec<String> {
     let mut names: Vec<String> = store
         .list(None)
@@ -53,6 +59,7 @@ async fn names(store: &InMemory) -> Vec<String> {
         .try_collect()
         .await
         .unwrap();
+    names.retain(|name| name.ends_with(".parquet"));
     names.sort();
     names
 }

@@ -170,6 +170,46 @@ async fn a_filter_lets_through_only_what_was_asked_for_and_says_how_far_it_looke
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_names_its_cluster_and_who_has_read_another_one_is_refused() {
+    let cluster = TestCluster::start_with(1, |_| {}).await;
+    cluster.receive(0, "A", 1).await;
+    let positions = cluster.changes(0).get_positions(v1::GetPositionsRequest {}).await;
+    let v1::GetPositionsResponse { shards, cluster_id } = positions.unwrap().into_inner();
+    let request = |shard, cluster_id: &[u8]| v1::TailChangesRequest {
+        shard,
+        cluster_id: cluster_id.to_vec().into(),
+        ..Default::default()
+    };
+    let mut seen = 0;
+    for position in shards {
+        let stream = cluster
+            .changes(0)
+            .tail_changes(request(position.shard, &cluster_id))
+            .await;
+        let mut stream = stream.unwrap().into_inner();
+        while let Some(message) = stream.message().await.unwrap() {
+            assert_eq!(message.cluster_id, cluster_id);
+            seen += message.changes.len();
+        }
+    }
+    assert_eq!(seen, 1);
+    let mut other = cluster_id.to_vec();
+    other[0] ^= 1;
+    for (wrong, why) in [
+        (&other[..], Reason::OtherCluster),
+        (&other[..15], Reason::InvalidRequest),
+    ] {
+        let status = cluster
+            .changes(0)
+            .tail_changes(request(0, wrong))
+            .await
+            .unwrap_err();
+        assert_eq!(reason(&status), why, "{status:?}");
+    }
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn change_streams_have_a_limit_that_is_told() {
     let cluster = TestCluster::start_with(1, |config| config.limits.change_streams = 1).await;
     let request = v1::TailChangesRequest {

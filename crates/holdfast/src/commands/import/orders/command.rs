@@ -32,6 +32,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::failure::Usage;
 use crate::output::Output;
+use crate::render;
 
 /// The largest file taken, in bytes: what its rows say is held in memory.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -63,7 +64,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let client = context.client()?;
     let topology = client.refresh_topology().await?;
     check_whole(&topology)?;
-    let cluster = hex_of(&topology.cluster_id);
+    let cluster = render::id(&topology.cluster_id);
     let paths = Paths::choose(&args, &source, &cluster)?;
     let _turn = take_turn(&paths.state, &source, &cluster)?;
     let (mut state, applied) =
@@ -362,8 +363,4 @@ fn check_whole(topology: &v1::GetTopologyResponse) -> anyhow::Result<()> {
 fn now_ms() -> anyhow::Result<u64> {
     let since = clock::since_epoch().context("this machine's clock is before 1970")?;
     Ok(u64::try_from(since.as_millis())?)
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -20,7 +20,7 @@ pub(super) struct State {
     version: u32,
     /// The hash of the file's content.
     pub(super) file: String,
-    /// The id of the cluster it is imported into, hexadecimal.
+    /// The id of the cluster it is imported into.
     pub(super) cluster: String,
     /// The options that shape the operations.
     pub(super) options: Options,
@@ -112,8 +112,9 @@ impl State {
         );
         anyhow::ensure!(
             state.cluster == cluster,
-            "the state file {} is of an import into another cluster; choose another with --state",
-            path.display()
+            "the state file {} is of an import into cluster {}, this is cluster {cluster}; choose another with --state",
+            path.display(),
+            state.cluster
         );
         anyhow::ensure!(
             state.options == *options,
@@ -210,7 +211,7 @@ mod tests {
                 .to_string()
         };
         assert!(refused("other", "c1", &options()).contains("another file"));
-        assert!(refused("abc", "c2", &options()).contains("another cluster"));
+        assert!(refused("abc", "c2", &options()).contains("into cluster c1, this is cluster c2"));
         let other = Options {
             initial_stock: "none".into(),
             ..options()
