@@ -181,6 +181,55 @@ async fn a_restored_cluster_has_the_same_digests_and_answers_and_goes_on() -> Re
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_into_a_restored_cluster_knows_from_the_archive_what_was_imported_before() -> Result<()> {
+    const HEADER: &str = "InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID\n";
+    let order = |number: u32| format!("{number},A{number},2,2031-03-01,1.0,7\n");
+    let cluster = Cluster::start(Shards(2)).await?;
+    let folder = cluster.folder();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (first, second) = (path("first.csv"), path("second.csv"));
+    std::fs::write(&first, [HEADER, &order(1), &order(2)].concat())?;
+    std::fs::write(&second, [HEADER, &order(2), &order(3)].concat())?;
+    cluster.holdfast_json(&["import", "orders", &first, "--state", &path("first.json")])?;
+    let (lake, cut) = (path("lake"), path("cut"));
+    cluster.holdfast_json(&["changes", "export", "--to", &lake])?;
+    create(&cluster, "quiet")?;
+    let new = restored(&cluster, "quiet", Shards(2)).await?;
+    let state = path("second.json");
+    let import = ["import", "orders", &second, "--state", &state];
+    let said = refused(&new, &import)?;
+    ensure!(said.contains("name it with --archive"), "{said}");
+    // The old cluster's own archive is of another history.
+    let said = refused(&new, &[&import[..], &["--archive", &lake]].concat())?;
+    ensure!(said.contains("holds the history of cluster"), "{said}");
+    let from = place(&cluster);
+    new.holdfast_json(&[
+        "backup",
+        "cut-archive",
+        "--from",
+        &from,
+        "--name",
+        "quiet",
+        "--archive",
+        &lake,
+        "--to",
+        &cut,
+    ])?;
+    let summary = new.holdfast_json(&[&import[..], &["--archive", &cut]].concat())?;
+    ensure!(
+        summary["documents_brought_before"] == 1 && summary["rows_imported"] == 2,
+        "{summary}"
+    );
+    // The fixed stock of the second order's article was sold once.
+    let stock = new.holdfast_json(&["stock", "get", "A2"])?;
+    ensure!(stock["cells"][0]["on_hand"] == 0, "{stock}");
+    new.holdfast_json(&["changes", "export", "--to", &cut])?;
+    let report = new.holdfast_json(&["verify", "--archive", &cut])?;
+    ensure!(report["ok"] == true, "{report}");
+    Ok(())
+}
+
 /// What `backup verify` says of a backup that is thrown away again.
 fn create_quietly(cluster: &Cluster) -> Result<Value> {
     create(cluster, "probe")?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use holdfast_node::TRACE_TARGET;
+use holdfast_node::config::check_log_level;
 use tracing_subscriber::filter::{FilterExt as _, dynamic_filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -33,9 +34,8 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 /// When the level is none.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let says_of_audit = level.contains("audit");
-    let filter = EnvFilter::try_new(level).with_context(|| {
-        format!("the log level {level:?} is not valid: write error, warn, info, debug or trace")
-    })?;
+    check_log_level(level).map_err(|problem| anyhow::anyhow!("the log level is {level:?}: {problem}"))?;
+    let filter = EnvFilter::try_new(level)?;
     // Who was refused is written down at every level, unless the filter itself speaks of it.
     let filter = match (says_of_audit, "audit=info".parse()) {
         (false, Ok(audit)) => filter.add_directive(audit),

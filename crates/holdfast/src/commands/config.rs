@@ -27,7 +27,9 @@ enum ConfigCommand {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  holdfast config check node-1.toml")]
+#[command(
+    after_help = "The file alone is checked, on any machine. Certificates, ports, disk and the other nodes are looked at by `holdfast doctor`, on the node's own.\n\nExamples:\n  holdfast config check node-1.toml"
+)]
 struct CheckArgs {
     /// The file
     file: PathBuf,

@@ -33,8 +33,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         positions = streams::positions(client, None).await?;
         decisions = decisions_of_all(client, &positions, &args.reservation).await?;
     }
+    for position in positions.iter().filter(|position| position.first_seq > 1) {
+        context.output.note(format!(
+            "shard {}: the nodes begin with change {} (after a restore), what was decided before is not shown",
+            position.shard, position.first_seq
+        ));
+    }
     if decisions.is_empty() {
-        let read: u64 = positions.iter().map(|position| position.last_seq).sum();
+        let read =
+            |position: &v1::ShardPosition| (position.last_seq + 1).saturating_sub(position.first_seq.max(1));
+        let read: u64 = positions.iter().map(read).sum();
         anyhow::bail!(
             "there is no reservation {id} in {read} changes of {} shards: it was never granted \
              (a refused request leaves no trace), or the id is another one",
@@ -86,7 +94,7 @@ async fn decisions_of(
 ) -> anyhow::Result<Vec<Decision>> {
     let request = v1::TailChangesRequest {
         shard: position.shard,
-        from_seq: 1,
+        from_seq: position.first_seq,
         reservation_id: holdfast_client::id_bytes(reservation.reservation),
         ..v1::TailChangesRequest::default()
     };

@@ -24,6 +24,7 @@ pub use sections::{
 };
 pub use security::{SecuritySection, TlsSection};
 pub use telemetry::TelemetrySection;
+pub use validate::check_log_level;
 
 /// The prefix of the environment variables that override the file.
 pub const ENV_PREFIX: &str = "HOLDFAST__";

@@ -120,6 +120,29 @@ fn unknown_and_bad_overrides_are_errors_that_name_the_variable() {
 }
 
 #[test]
+fn a_log_level_that_is_none_is_refused_and_not_taken_for_a_target() {
+    for level in [
+        "info",
+        "WARN",
+        "info,openraft=error",
+        "holdfast_node=debug, info",
+        "off",
+    ] {
+        assert_eq!(check_log_level(level), Ok(()), "{level}");
+    }
+    for level in [
+        "loud",
+        "info,openraft",
+        "inof,openraft=error",
+        "a=b=c",
+        "holdfast=loud",
+    ] {
+        let problem = check_log_level(level).unwrap_err();
+        assert!(problem.contains("target=level"), "{level}: {problem}");
+    }
+}
+
+#[test]
 fn every_problem_is_told_at_once_with_what_to_do() {
     let text = message(parse(
         "[node]\nnode_id = 2\ndata_dir = \"\"\n[listen]\nclient = \"nowhere\"\n[shards]\ncount = 0\n\

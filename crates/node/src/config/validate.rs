@@ -346,11 +346,28 @@ impl NodeConfig {
             0..=100_000_000,
         );
         check_range(problems, "limits.drain_ms", limits.drain_ms, 0..=600_000);
-        if let Err(e) = tracing_subscriber::EnvFilter::try_new(&self.log.level) {
-            problems.push(format!(
-                "log.level is `{}`: {e}; write error, warn, info, debug or trace",
-                self.log.level
-            ));
+        if let Err(problem) = check_log_level(&self.log.level) {
+            problems.push(format!("log.level is `{}`: {problem}", self.log.level));
         }
+    }
+}
+
+/// Checks what `log.level` may be.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn check_log_level(text: &str) -> Result<(), String> {
+    const HOW: &str =
+        "write error, warn, info, debug or trace, or a list of target=level separated by commas";
+    tracing_subscriber::EnvFilter::try_new(text).map_err(|error| format!("{error}; {HOW}"))?;
+    // A word that is no level would be taken for a target, and everything else would not be written down.
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let unknown = text
+        .split(',')
+        .map(str::trim)
+        .find(|directive| !directive.contains('=') && !is_level(directive));
+    match unknown {
+        Some(word) => Err(format!("{word:?} is no level; {HOW}")),
+        None => Ok(()),
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use holdfast_changes::archive::Archive;
 use holdfast_client::{Client, v1};
 
 use super::identity::{REASON, Source, Tail, tail_of, time_of};
@@ -170,16 +171,19 @@ impl Applied {
 /// Reads the change stream of every shard up to its present end and notes what is of an import. `from` says where to begin in
 /// each shard; a shard that is not in it is read from the beginning. `positions` are ends that were read before.
 ///
+/// What the nodes no longer have is read from the archive.
+///
 /// An order that is held by then has all its units in the streams by the present end, in whichever shards; one that is
 /// held later counts as not done, and asking for it again says what it got.
 ///
 /// # Errors
-/// When the change stream cannot be read.
+/// When the change stream cannot be read, or begins behind what is needed and there is no archive of it.
 pub(super) async fn scan(
     client: &Client,
     source: &Source,
     from: &BTreeMap<u32, u64>,
     positions: &v1::GetPositionsResponse,
+    archive: Option<&Archive>,
 ) -> anyhow::Result<Applied> {
     let mut applied = Applied::default();
     let reason = source.reason();
@@ -190,13 +194,25 @@ pub(super) async fn scan(
         .collect();
     let present = client.get_positions(v1::GetPositionsRequest {}).await?;
     for position in &present.shards {
-        let from_seq = from.get(&position.shard).copied().unwrap_or(1);
+        let mut from_seq = from.get(&position.shard).copied().unwrap_or(1);
         anyhow::ensure!(
             from_seq <= position.last_seq + 1,
             "the state file says that the import began with change {from_seq} of shard {}, the stream ends with {}: the cluster has lost \
              changes; choose another state file with --state",
             position.shard,
             position.last_seq
+        );
+        if let Some(archive) = archive {
+            from_seq = read_archive(archive, position.shard, from_seq, |change| {
+                applied.note(change, &reason);
+            })
+            .await?;
+        }
+        anyhow::ensure!(
+            from_seq >= position.first_seq,
+            "the nodes begin with change {} of shard {}: what earlier imports brought before is in the archive only, name it with --archive",
+            position.first_seq,
+            position.shard
         );
         if from_seq > position.last_seq {
             continue;
@@ -216,6 +232,28 @@ pub(super) async fn scan(
         }
     }
     Ok(applied)
+}
+
+/// Reads a shard's archived changes from `from_seq` on, and returns the number after the last.
+async fn read_archive(
+    archive: &Archive,
+    shard: u32,
+    from_seq: u64,
+    mut note: impl FnMut(&v1::Change),
+) -> anyhow::Result<u64> {
+    let mut next_seq = from_seq;
+    for file in archive.files(shard).await? {
+        if file.last_seq < from_seq {
+            continue;
+        }
+        let changes = archive.read(&file).await?;
+        changes
+            .iter()
+            .filter(|change| change.seq >= from_seq)
+            .for_each(&mut note);
+        next_seq = file.last_seq + 1;
+    }
+    Ok(next_seq)
 }
 
 #[cfg(test)]

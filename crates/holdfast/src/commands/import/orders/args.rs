@@ -58,6 +58,9 @@ pub(crate) struct Args {
     /// More stock codes that are no goods, separated by commas
     #[arg(long, value_name = "CODES", value_delimiter = ',')]
     pub(super) not_stock: Vec<String>,
+    /// Archived changes (Parquet), where the nodes no longer have all: a folder, file:///folder or s3://bucket/prefix
+    #[arg(long, value_name = "URL|FOLDER")]
+    pub(super) archive: Option<String>,
     /// Where to keep what a resumed import needs [default: ./data/imports/<file>-<hash>-<cluster>.json]
     #[arg(long, value_name = "FILE")]
     pub(super) state: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! `holdfast import orders`, from its arguments to its summary.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,11 +9,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use holdfast_changes::archive::{Archive, Format};
 use holdfast_client::{Client, v1};
 use holdfast_feeds::mapping::MAX_MAPPING_BYTES;
 use holdfast_feeds::{Mapping, OrderRows, read_orders};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::applied::{Applied, scan};
@@ -67,8 +70,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let cluster = render::id(&topology.cluster_id);
     let paths = Paths::choose(&args, &source, &cluster)?;
     let _turn = take_turn(&paths.state, &source, &cluster)?;
-    let (mut state, applied) =
-        begin(client, &source, &cluster, &options, &paths.state, context.output).await?;
+    let archive = match &args.archive {
+        Some(place) => Some(Archive::open_existing(place, Format::Parquet)?),
+        None => None,
+    };
+    if let Some(archive) = &archive {
+        archive
+            .check_owner(Uuid::from_slice(&topology.cluster_id)?)
+            .await?;
+    }
+    let earlier = Earlier {
+        client,
+        source: &source,
+        archive: archive.as_ref(),
+    };
+    let (mut state, applied) = begin(&earlier, &cluster, &options, &paths.state, context.output).await?;
     let known = Known::find(&file.rows, &source, &applied, args.mode == Mode::BestEffort);
     let plan = plan(&file, &topology, &args.plan_options(&options), &known);
 
@@ -180,27 +196,44 @@ fn take_turn(state: &Path, source: &Source, cluster: &str) -> anyhow::Result<Fil
     }
 }
 
+/// Where it is told what earlier imports did.
+struct Earlier<'a> {
+    client: &'a Client,
+    source: &'a Source,
+    archive: Option<&'a Archive>,
+}
+
+impl Earlier<'_> {
+    async fn scan(
+        &self,
+        from_seq: &BTreeMap<u32, u64>,
+        positions: &v1::GetPositionsResponse,
+    ) -> anyhow::Result<Applied> {
+        scan(self.client, self.source, from_seq, positions, self.archive).await
+    }
+}
+
 /// The state to go on with, and what earlier runs did.
 async fn begin(
-    client: &Client,
-    source: &Source,
+    earlier: &Earlier<'_>,
     cluster: &str,
     options: &Options,
     path: &Path,
     output: Output,
 ) -> anyhow::Result<(State, Applied)> {
+    let source = earlier.source;
     let known = State::load(path, source.file(), cluster, options)?;
-    let positions = client.get_positions(v1::GetPositionsRequest {}).await?;
+    let positions = earlier.client.get_positions(v1::GetPositionsRequest {}).await?;
     let now_ms = now_ms()?;
     let (mut state, applied) = match known {
         Some(state) => {
-            let applied = scan(client, source, &state.from_seq, &positions).await?;
+            let applied = earlier.scan(&state.from_seq, &positions).await?;
             (state, applied)
         }
         None => {
             output.note("no state file: looking through the change stream for what earlier imports brought");
-            let mut from_seq = Default::default();
-            let applied = scan(client, source, &from_seq, &positions).await?;
+            let mut from_seq = BTreeMap::new();
+            let applied = earlier.scan(&from_seq, &positions).await?;
             if applied.len() == 0 {
                 from_seq = positions
                     .shards
