@@ -69,7 +69,7 @@ pub enum Query {
     OpenTransfers {
         /// The last transfer of the page before.
         after: Option<TransferId>,
-        /// 1 to 1,000.
+        /// 1 to 1,000. A page of very many lines ends earlier; only an empty one is the last.
         limit: u32,
     },
     /// What is expected of one SKU, in all warehouses or one.

@@ -220,15 +220,9 @@ async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()> {
                 consistency: consistency(args.stale),
             };
             let page = client.list_transfers(request).await?.transfers;
-            let is_last = page.len() < PAGE as usize;
-            after_transfer_id = page
-                .last()
-                .map(|last| last.transfer_id.clone())
-                .unwrap_or_default();
+            let Some(last) = page.last() else { break };
+            after_transfer_id = last.transfer_id.clone();
             transfers.extend(page);
-            if is_last {
-                break;
-            }
         }
     }
     if context.json {

@@ -25,6 +25,8 @@ use super::{
 
 /// The most transfers of a page.
 const MAX_PAGE: u32 = 1_000;
+/// A page ends with the transfer that brings it to so many lines: about a megabyte as it is sent, whatever the SKUs are called.
+const MAX_PAGE_LINES: usize = 8_192;
 
 /// A decided command on a transfer.
 pub(crate) enum TransferPlan<'a> {
@@ -376,7 +378,16 @@ impl Ledger {
     ) -> Result<Vec<TransferView>, Refusal> {
         check_page(limit, MAX_PAGE)?;
         let ids = self.transfers.open_after(after).take(limit as usize);
-        Ok(ids.filter_map(|id| self.transfer(id)).collect())
+        let mut page = Vec::new();
+        let mut lines = 0;
+        for transfer in ids.filter_map(|id| self.transfer(id)) {
+            lines += transfer.lines.len();
+            page.push(transfer);
+            if lines >= MAX_PAGE_LINES {
+                break;
+            }
+        }
+        Ok(page)
     }
 }
 

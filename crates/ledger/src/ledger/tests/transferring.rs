@@ -45,6 +45,42 @@ fn transfer(story: &Story, transfer_id: TransferId) -> Option<TransferView> {
 }
 
 #[test]
+fn a_page_of_transfers_with_very_many_lines_ends_earlier_and_the_next_one_goes_on() {
+    const LINES: usize = 1_024;
+    let mut story = Story::new();
+    let names: Vec<String> = (0..LINES).map(|number| format!("sku-{number}")).collect();
+    let mut sent = Vec::new();
+    for name in &names {
+        story.receive(name, "east", 20).unwrap();
+    }
+    for _ in 0..20 {
+        let all: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let command = story.command(out(&all));
+        story.send(&command).unwrap();
+        sent.push(command.operation_id);
+    }
+    let mut listed: Vec<TransferId> = Vec::new();
+    loop {
+        let after = listed.last().copied();
+        let page = match story
+            .ledger
+            .query(&Query::OpenTransfers { after, limit: 1_000 })
+            .unwrap()
+        {
+            QueryReply::Transfers(page) => page,
+            other => panic!("{other:?}"),
+        };
+        let lines: usize = page.iter().map(|transfer| transfer.lines.len()).sum();
+        assert!(lines <= 8_192 + LINES, "{lines}");
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page.iter().map(|transfer| transfer.transfer_id));
+    }
+    assert_eq!(listed, sent);
+}
+
+#[test]
 fn what_is_in_transit_is_in_neither_warehouse_and_nobody_can_sell_it() {
     let (mut story, id) = sent();
     let (east, west) = (story.cell("tea", "east"), story.cell("tea", "west"));
