@@ -40,6 +40,8 @@ fn main() -> Result<()> {
         Command::Complete => {
             let mut scopes = vec![scopes::competing(), scopes::one_coordinator()];
             scopes.extend(scopes::two_coordinators());
+            scopes.push(scopes::best_effort());
+            scopes.extend(scopes::best_effort_troubled());
             for scope in scopes.into_iter().rev() {
                 tell(&run(&scope, None, cli.threads))?;
             }

@@ -99,6 +99,13 @@ impl OrderScope {
         }
     }
 
+    /// The same, taking what it gets. Where there is enough for everybody it must be as whole as one of all or nothing.
+    #[must_use]
+    pub fn best_effort(mut self) -> Self {
+        self.mode = ReserveMode::BestEffort;
+        self
+    }
+
     /// The same, sent under the id of another order.
     #[must_use]
     pub fn with_id_of(mut self, order: usize) -> Self {

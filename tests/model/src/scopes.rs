@@ -66,6 +66,42 @@ pub fn two_coordinators() -> Vec<Scope> {
     ]
 }
 
+/// One best-effort order that two nodes coordinate, with enough for everybody.
+pub fn best_effort() -> Scope {
+    Scope {
+        name: "one best-effort order, two coordinators, 2 shards",
+        orders: vec![OrderScope::of(&[0, 1], 1).best_effort()],
+        coordinators: vec![0, 0],
+        wishes: Vec::new(),
+        timeouts: 0,
+        redeliveries: 0,
+        leaps: vec![0, 0],
+        ..one_coordinator()
+    }
+}
+
+/// The same, and each thing that may go wrong beside the two of them by itself. It takes minutes.
+pub fn best_effort_troubled() -> Vec<Scope> {
+    let plain = best_effort();
+    vec![
+        Scope {
+            name: "one best-effort order, two coordinators, 2 shards, a timeout",
+            timeouts: 1,
+            ..plain.clone()
+        },
+        Scope {
+            name: "one best-effort order, two coordinators, 2 shards, the home's time moves",
+            leaps: vec![1, 0],
+            ..plain.clone()
+        },
+        Scope {
+            name: "one best-effort order, two coordinators, 2 shards, a step comes twice",
+            redeliveries: 1,
+            ..plain
+        },
+    ]
+}
+
 /// Two orders for the same last units, each with a coordinator of its own, which meet crosswise.
 pub fn competing() -> Scope {
     Scope {

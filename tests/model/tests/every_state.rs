@@ -20,6 +20,11 @@ fn one_order_with_two_coordinators_over_two_shards_is_right_in_every_state() {
 }
 
 #[test]
+fn one_best_effort_order_with_two_coordinators_is_whole_in_every_state_where_there_is_enough() {
+    assert_every_state_is_right(&scopes::best_effort());
+}
+
+#[test]
 fn one_order_with_everything_that_may_happen_to_it_is_right_in_every_state() {
     assert_every_state_is_right(&scopes::one_coordinator());
 }

@@ -9,8 +9,20 @@ use anyhow::{Context, Result};
 
 use crate::steps;
 
-/// The copy. It stays, so that a later run builds only what has changed since.
+/// The copy. It is gone when this is dropped: cargo takes its crates for those of the tree, since they stand at the same places, and would
+/// look for changes in the copy when the tree is built the next time.
 pub(super) struct Copy(PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            steps::say(&format!(
+                "{} could not be removed ({error}): remove it before anything else is built",
+                self.0.display()
+            ));
+        }
+    }
+}
 
 impl Copy {
     /// Makes the copy in a folder below this one the same as the tree: what git knows, and what is new and not ignored.

@@ -376,12 +376,8 @@ impl Coordinator {
 
     /// Every shard has said what it has.
     fn conclude(&mut self) -> Progress {
-        let only_short = |refused: &Refused| {
-            matches!(
-                refused,
-                Refused::By(Refusal::InsufficientStock(_) | Refusal::Contended(_))
-            )
-        };
+        // Units of an earlier attempt that are not given back yet are in the way for a moment, and no shortage.
+        let only_short = |refused: &Refused| matches!(refused, Refused::By(Refusal::InsufficientStock(_)));
         let granted: i128 = self
             .prepared
             .values()
@@ -440,8 +436,10 @@ impl Coordinator {
                 ref incarnations,
                 ..
             } => {
+                // What another coordinator held may be less than what is prepared by now: the rest is given back.
                 let ours = self.phase == Phase::Holding
                     && attempt == self.attempt
+                    && incarnations.len() == self.prepared.len()
                     && incarnations.iter().all(|(shard, known)| {
                         self.prepared
                             .get(shard)

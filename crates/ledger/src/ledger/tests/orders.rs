@@ -308,6 +308,82 @@ fn best_effort_takes_what_there_is_in_every_shard() {
 }
 
 #[test]
+fn units_of_an_earlier_attempt_that_are_not_back_yet_are_no_shortage_for_a_best_effort_order() {
+    let mut shards = Shards::stocked(3, 10);
+    // And a shard that is short indeed keeps nobody from trying again.
+    shards.stories[2].hold("2-a", 8);
+    let order = shards.order(&["0-a", "1-a", "2-a"], 5, ReserveMode::BestEffort);
+    let mut first = Coordinator::new(order.clone(), shard_of).unwrap().unwrap();
+    let begun = first.start();
+    for target in &begun {
+        shards.deliver(target).unwrap();
+    }
+    // Its caller's time is over: the home hears of it, the others do not yet.
+    let abort = first.give_up().send.remove(0);
+    shards.deliver(&abort).unwrap();
+    // The next one asks them to give back, and is not heard either.
+    let mut second = Coordinator::new(order.clone(), shard_of).unwrap().unwrap();
+    let mut waiting: VecDeque<Target> = second.start().into();
+    let mut lost = 0;
+    let end = loop {
+        let target = waiting.pop_front().unwrap();
+        let is_settle = matches!(target.command.action, Action::Order(OrderStep::Settle(_)));
+        let progress = if is_settle && lost < 2 {
+            lost += 1;
+            second.on_failure(target.number, StepFailure::NotDone)
+        } else {
+            let answer = shards.deliver(&target);
+            second.on_answer(target.number, answer)
+        };
+        if let Some(end) = progress.end {
+            break end;
+        }
+        waiting.extend(progress.send);
+    };
+    assert_eq!((lost, granted(&end)), (2, vec![(0, 5), (1, 5), (2, 2)]));
+    shards.resolve();
+    assert_eq!(shards.units(), [(5, 5, 0), (5, 5, 0), (0, 10, 0)]);
+}
+
+#[test]
+fn of_two_coordinators_of_a_best_effort_order_both_tell_what_the_first_one_held() {
+    let mut shards = Shards::stocked(2, 10);
+    let taken = shards.stories[1].hold("1-a", 10);
+    let order = shards.order(&["0-a", "1-a"], 5, ReserveMode::BestEffort);
+    let [mut first, mut second] =
+        [(); 2].map(|()| Coordinator::new(order.clone(), shard_of).unwrap().unwrap());
+    let [to_first, to_second] = [&mut first, &mut second].map(Coordinator::start);
+    let mut answer = |coordinator: &mut Coordinator, target: &Target| {
+        let outcome = shards.deliver(target);
+        coordinator.on_answer(target.number, outcome)
+    };
+    answer(&mut first, &to_first[0]);
+    let hold = answer(&mut first, &to_first[1]).send.remove(0);
+    // The other one finds what came free meanwhile.
+    answer(&mut second, &to_second[0]);
+    shards.stories[1]
+        .act(Action::Release {
+            reservation_id: taken,
+        })
+        .unwrap();
+    let mut answer = |coordinator: &mut Coordinator, target: &Target| {
+        let outcome = shards.deliver(target);
+        coordinator.on_answer(target.number, outcome)
+    };
+    let late_hold = answer(&mut second, &to_second[1]).send.remove(0);
+    let ends = [
+        answer(&mut first, &hold).end.unwrap(),
+        answer(&mut second, &late_hold)
+            .end
+            .unwrap_or_else(|| panic!("{second:?}")),
+    ];
+    assert_eq!(granted(&ends[0]), [(0, 5), (1, 0)]);
+    assert_eq!(granted(&ends[1]), granted(&ends[0]));
+    shards.resolve();
+    assert_eq!(shards.units(), [(5, 5, 0), (10, 0, 0)]);
+}
+
+#[test]
 fn a_best_effort_order_whose_home_got_nothing_closes_when_the_rest_has_shipped() {
     let mut shards = Shards::stocked(2, 10);
     shards.stories[0].hold("0-a", 10);

@@ -9,10 +9,21 @@ use crate::{
 };
 
 impl Coordinator {
-    /// The attempt came to nothing. Again when only other undecided orders were in the way.
+    /// The attempt came to nothing. Again when only other undecided orders were in the way, or an earlier attempt of this one.
     pub(super) fn retry_or_refuse(&mut self, aborted: bool) -> Progress {
         let contended = |refused: &Refused| matches!(refused, Refused::By(Refusal::Contended(_)));
-        let worth_it = !self.refused.is_empty() && self.refused.values().all(contended);
+        let short = |refused: &Refused| matches!(refused, Refused::By(Refusal::InsufficientStock(_)));
+        let worth_it = match self.terms.mode {
+            ReserveMode::AllOrNothing => !self.refused.is_empty() && self.refused.values().all(contended),
+            // A shard that has nothing stands in nobody's way.
+            ReserveMode::BestEffort => {
+                self.refused.values().any(contended)
+                    && self
+                        .refused
+                        .values()
+                        .all(|refused| contended(refused) || short(refused))
+            }
+        };
         if worth_it && self.rounds < MAX_ROUNDS {
             let attempt = self.attempt;
             if aborted {
