@@ -223,12 +223,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether every copy of the request that still arrives is refused too, as long as the id is remembered.
+    /// Whether every copy of the request that still arrives is refused too, as long as the id is remembered, and none had an effect before.
+    /// Of an id that is too old nobody knows whether it had one.
     pub fn is_lasting(&self) -> bool {
-        matches!(
-            self,
-            Self::OperationIdReused | Self::OperationIdTooOld { .. } | Self::OperationSealed
-        )
+        matches!(self, Self::OperationIdReused | Self::OperationSealed)
     }
 }
 

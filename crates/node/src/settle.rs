@@ -83,7 +83,9 @@ impl Attempted {
     }
 
     fn judged(self, refusal: Refusal) -> Unmet {
-        if refusal.settled || !(self.repeats || self.unanswered) {
+        // An id that is too old can neither be closed nor does anybody remember what became of it. The reason says so.
+        let is_forgotten = refusal.reason() == Reason::OperationIdTooOld;
+        if refusal.settled || is_forgotten || !(self.repeats || self.unanswered) {
             return Unmet::told(refusal);
         }
         if errors::rule_of(refusal.reason()).retryable {
@@ -242,5 +244,37 @@ fn stays(action: &Action) -> bool {
         | Action::Dispatch { .. }
         | Action::AdoptRules { .. }
         | Action::Seal => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_promised_of_an_id_that_is_too_old_to_be_remembered() {
+        let first = Attempted {
+            operation_id: OperationId::from_slice(uuid::Uuid::now_v7().as_bytes()).unwrap(),
+            repeats: false,
+            unanswered: false,
+            stays: true,
+            home_slot: None,
+        };
+        let repeated = Attempted {
+            repeats: true,
+            ..first
+        };
+        for attempted in [first, repeated, repeated.unanswered()] {
+            let too_old = || LedgerRefusal::OperationIdTooOld {
+                id_time_ms: 2,
+                window_start_ms: 3,
+            };
+            let Unmet { refusal, seal } = attempted.refused(too_old());
+            assert_eq!(refusal.reason(), Reason::OperationIdTooOld);
+            // An earlier attempt may have had its effect: nobody remembers.
+            assert!(!refusal.settled && !seal, "{attempted:?}: {refusal:?}");
+        }
+        let sealed = repeated.refused(LedgerRefusal::OperationSealed);
+        assert!(sealed.refusal.settled);
     }
 }

@@ -88,6 +88,7 @@ impl fmt::Display for Report {
             orders,
             parts,
             prepared,
+            not_judged,
         } = orders;
         writeln!(f, "changes: {changes}, missing: {lost_changes}")?;
         writeln!(f, "reservations: {reservations}")?;
@@ -95,6 +96,12 @@ impl fmt::Display for Report {
             f,
             "orders over several shards: {orders} in {parts} parts, {prepared} left prepared"
         )?;
+        if *not_judged > 0 {
+            writeln!(
+                f,
+                "not judged: {not_judged} orders that were under way when a stream ended; verify the running cluster, or a later archive"
+            )?;
+        }
         writeln!(f, "oversold units: {oversold_units}")?;
         if self.ok {
             return write!(f, "ok: nothing oversold, lost, doubled, torn or out of sequence");

@@ -40,6 +40,7 @@ fn whole_orders_of_every_kind_of_end_are_clean_and_counted() {
         orders: 5,
         parts: 3 + 2 + 2 + 1 + 2,
         prepared: 0,
+        not_judged: 0,
     };
     assert_eq!(report.orders, orders);
     assert_eq!(
@@ -430,7 +431,8 @@ fn streams_that_were_cut_may_have_orders_on_their_way_but_no_old_ones() {
     };
     let report = verify(&shop);
     assert!(report.ok, "{report}");
-    assert_eq!(report.orders.prepared, 1);
+    assert_eq!((report.orders.prepared, report.orders.not_judged), (1, 1));
+    assert!(report.to_string().contains("not judged: 1 orders"), "{report}");
     for world in &mut shop.worlds {
         world.log_time_ms += 60_000;
         world.receive("SHIRT", "EAST", 1);

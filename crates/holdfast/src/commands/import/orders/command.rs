@@ -152,7 +152,7 @@ impl Paths {
     fn choose(args: &Args, source: &Source, cluster: &str) -> anyhow::Result<Self> {
         let default_state = || {
             let stem = args.file.file_stem().unwrap_or_default().to_string_lossy();
-            let cluster = cluster.get(..8).unwrap_or(cluster);
+            let cluster = last_digits(cluster);
             Path::new("data/imports").join(format!("{stem}-{}-{cluster}.json", source.short()))
         };
         let state = args.state.clone().unwrap_or_else(default_state);
@@ -174,6 +174,15 @@ impl Paths {
     }
 }
 
+/// Of a cluster's id, what differs between two that were made within a minute: it begins with the time.
+fn last_digits(cluster: &str) -> &str {
+    cluster
+        .len()
+        .checked_sub(8)
+        .and_then(|at| cluster.get(at..))
+        .unwrap_or(cluster)
+}
+
 /// Keeps others from importing files of this source into this cluster at the same time, until the file is dropped: two imports
 /// that do not see each other's operations would both do a document that both have.
 fn take_turn(state: &Path, source: &Source, cluster: &str) -> anyhow::Result<File> {
@@ -181,7 +190,7 @@ fn take_turn(state: &Path, source: &Source, cluster: &str) -> anyhow::Result<Fil
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let cluster = cluster.get(..8).unwrap_or(cluster);
+    let cluster = last_digits(cluster);
     let path = folder.join(format!("{}-{cluster}.lock", source.name()));
     let cannot = || format!("cannot write {}", path.display());
     std::fs::create_dir_all(folder).with_context(cannot)?;
