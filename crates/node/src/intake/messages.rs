@@ -145,6 +145,10 @@ impl Messages {
         if !length.is_some_and(|length| (LARGE_BYTES + 1..=MAX_MESSAGE_BYTES).contains(&length)) {
             return Ok(());
         }
+        if self.begun.is_empty() {
+            // A stream may have been silent for long; its message's time begins now.
+            self.begin();
+        }
         let bytes = self.rest.len();
         let moment = self.call.session.pace(bytes).map_err(|TooFast| self.too_fast())?;
         if moment > Instant::now() {
@@ -163,6 +167,13 @@ impl Messages {
             self.pause = None;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// A message begins.
+    fn begin(&mut self) {
+        if self.method.streams {
+            self.timer.as_mut().reset(Instant::now() + self.patience);
+        }
     }
 
     fn flush(&mut self) {
@@ -187,10 +198,7 @@ impl Messages {
                     self.take(message)?;
                     continue;
                 }
-                let deadline = Instant::now() + self.patience;
-                if self.method.streams {
-                    self.timer.as_mut().reset(deadline);
-                }
+                self.begin();
             }
             let missing = match announced(&self.begun) {
                 None => PREFIX_BYTES - self.begun.len(),

@@ -100,6 +100,42 @@ async fn large_messages_that_come_faster_than_their_pace_wait_and_small_ones_do_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_silent_for_long_may_wait_for_the_pace_of_large_messages() {
+    let cluster = TestCluster::start_with(1, |config| {
+        config.limits.large_message_bytes_per_second = 1 << 20;
+        config.limits.receive_ms = 2_000;
+    })
+    .await;
+    let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
+    let mut batch = rude.call(BATCH).await;
+    // One that is ended for its silence says that the time of a message is over.
+    let (_, refusal) = rude.call(RESERVE).await.refusal().await;
+    assert!(refusal.message.contains("2000 ms"), "{refusal:?}");
+    // A field of bytes that no message knows.
+    let padded = |bytes: usize| {
+        let mut message = vec![0xa2, 0x06];
+        prost::encoding::encode_varint(bytes as u64, &mut message);
+        message.resize(message.len() + bytes, 0);
+        framed(&message)
+    };
+    // What may come at once is used up.
+    let mut large = rude.call(RESERVE).await;
+    large.send(padded(512 << 10), true);
+    batch.send(padded(100 << 10), true);
+    let (_, refusal) = large.refusal().await;
+    assert_ne!(refusal.reason(), Reason::Overloaded, "{refusal:?}");
+    let answer = within_patience("the batch is answered", batch.answer).await;
+    let mut body = answer.unwrap().into_body();
+    while let Some(data) = within_patience("the answer comes", body.data()).await {
+        let _ = body.flow_control().release_capacity(data.unwrap().len());
+    }
+    let trailers = within_patience("the call ends", body.trailers()).await.unwrap();
+    let status = Status::from_header_map(&trailers.unwrap()).unwrap();
+    assert_eq!(status.code(), Code::Ok, "{status:?}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_does_not_come_whole_in_time_ends_its_call() {
     let cluster = TestCluster::start_with(1, |config| config.limits.receive_ms = 200).await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;

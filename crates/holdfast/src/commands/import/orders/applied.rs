@@ -73,7 +73,6 @@ impl Applied {
     /// Takes note of a change if it is one of an import. `reason` is that of this file.
     pub(super) fn note(&mut self, change: &v1::Change, reason: &str) {
         let Some(cause) = &change.cause else { return };
-        // Expiry repeats the Reserve's reason, without an operation.
         // Expiry, and what it does to an order that nobody decided, repeats no operation.
         let of_an_import = cause.reason.starts_with(REASON);
         let of_this_file = cause
