@@ -86,6 +86,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     };
     let (mut state, applied) = begin(&earlier, &cluster, &options, &paths.state, context.output).await?;
     let known = Known::find(&file.rows, &source, &applied, args.mode == Mode::BestEffort);
+    if let Some(document) = known.foreign() {
+        anyhow::bail!(
+            "document {document} of this very file is in the ledger already, under another --source, by another mapping, or by an \
+             older version of this program: to import the file again would do it twice. Name the same --source and --mapping as then"
+        );
+    }
     let plan = plan(&file, &topology, &args.plan_options(&options), &known);
 
     let run = Run {

@@ -22,6 +22,8 @@ pub(super) struct Known {
     same: HashSet<String>,
     /// Documents that are in the ledger with other rows, and what differs.
     changed: HashMap<String, String>,
+    /// The first document of this very file that took effect under other ids.
+    foreign: Option<String>,
 }
 
 impl Known {
@@ -34,6 +36,10 @@ impl Known {
         let mut known = Self::default();
         for (number, rows) in documents {
             let in_ledger = Brought::find(number, &rows, source, applied);
+            if in_ledger.has_foreign {
+                let first = known.foreign.get_or_insert_with(|| number.to_owned());
+                *first = number.min(first).to_owned();
+            }
             // What this file itself began it goes on with.
             if in_ledger.is_nothing() || in_ledger.is_of_this_file {
                 continue;
@@ -51,6 +57,12 @@ impl Known {
     /// Was this document brought by another file, as it stands here?
     pub(super) fn is_same(&self, document: &str) -> bool {
         self.same.contains(document)
+    }
+
+    /// A document of this very file that took effect under ids that are not those of this import: it was imported as another source's, with
+    /// another mapping, or by a version that named operations otherwise. To import it now would do it twice.
+    pub(super) fn foreign(&self) -> Option<&str> {
+        self.foreign.as_deref()
     }
 
     /// How many were.
@@ -116,14 +128,19 @@ struct Brought {
     /// A line of it got less than it asked for, so one that got nothing may have been asked for as well.
     is_partly_filled: bool,
     is_of_this_file: bool,
+    /// Something of this very file is there under other ids.
+    has_foreign: bool,
 }
 
 impl Brought {
     fn find(document: &str, rows: &[&Row], source: &Source, applied: &Applied) -> Self {
         let found: BTreeMap<&Tail, &AppliedOperation> = applied.of_document(document).collect();
         let mut brought = Self::default();
-        let take = |name: &str| {
-            let operation = found.get(&source.tail(name))?;
+        let mut taken: BTreeSet<Tail> = BTreeSet::new();
+        let mut take = |name: &str| {
+            let tail = source.tail(name);
+            let operation = found.get(&tail)?;
+            taken.insert(tail);
             Some(*operation)
         };
         // As many parts as there could be; each is asked for by its name, since another source may have the same number.
@@ -163,6 +180,10 @@ impl Brought {
                 }
             }
         }
+        // A commit or a shipment moves nothing that counts here, and may be of another file than the hold.
+        brought.has_foreign = found.iter().any(|(tail, operation)| {
+            operation.is_of_this_file && !operation.units.is_empty() && !taken.contains(*tail)
+        });
         brought
     }
 

@@ -79,6 +79,27 @@ async fn another_source_may_have_the_same_numbers() {
 }
 
 #[tokio::test]
+async fn the_same_file_as_another_sources_is_told_before_anything_is_done_twice() {
+    let ledgers = ledgers();
+    let rows = [
+        FOUND,
+        "1,A1,,2,2031-03-01,1.0,1,X",
+        "C2,A1,,-1,2031-03-02,1.0,9,X",
+    ];
+    let (import, _) = import(&ledgers, &rows).await;
+    let mut applied = Applied::default();
+    for change in ledgers.changes() {
+        applied.note(&change, &import.source.reason());
+    }
+    let known = |name: &str| {
+        let source = Source::of_content(name, &lines(&rows));
+        Known::find(&import.file.rows, &source, &applied, false)
+    };
+    assert_eq!(known("shop").foreign(), None);
+    assert_eq!(known("another shop").foreign(), Some("1"));
+}
+
+#[tokio::test]
 async fn an_edited_document_is_told_with_what_differs_and_has_no_effect() {
     let original = [
         FOUND,
