@@ -27,6 +27,9 @@ pub(super) struct Mutant {
     /// The integration test that it is in; missing for a unit test.
     #[serde(default)]
     target: Option<String>,
+    /// The package is a program, and its unit test is in it.
+    #[serde(default)]
+    is_binary: bool,
     /// The full name of the test that has to fail.
     pub(super) test: String,
     #[serde(rename = "edit")]
@@ -131,6 +134,7 @@ impl Mutant {
         ]);
         match &self.target {
             Some(target) => command.args(["--test", target]),
+            None if self.is_binary => command.arg("--bins"),
             None => command.arg("--lib"),
         };
         command
