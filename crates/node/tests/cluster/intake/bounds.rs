@@ -103,14 +103,14 @@ async fn large_messages_that_come_faster_than_their_pace_wait_and_small_ones_do_
 async fn a_stream_that_was_silent_for_long_may_wait_for_the_pace_of_large_messages() {
     let cluster = TestCluster::start_with(1, |config| {
         config.limits.large_message_bytes_per_second = 1 << 20;
-        config.limits.receive_ms = 2_000;
+        config.limits.receive_ms = 4_000;
     })
     .await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
     let mut batch = rude.call(BATCH).await;
     // One that is ended for its silence says that the time of a message is over.
     let (_, refusal) = rude.call(RESERVE).await.refusal().await;
-    assert!(refusal.message.contains("2000 ms"), "{refusal:?}");
+    assert!(refusal.message.contains("4000 ms"), "{refusal:?}");
     // A field of bytes that no message knows.
     let padded = |bytes: usize| {
         let mut message = vec![0xa2, 0x06];
@@ -118,10 +118,15 @@ async fn a_stream_that_was_silent_for_long_may_wait_for_the_pace_of_large_messag
         message.resize(message.len() + bytes, 0);
         framed(&message)
     };
-    // What may come at once is used up.
+    // More than may come at once: both wait, for a second and a half.
     let mut large = rude.call(RESERVE).await;
-    large.send(padded(512 << 10), true);
-    batch.send(padded(100 << 10), true);
+    large.send(padded(1_100 << 10), true);
+    eventually("what may come at once is used up", || async {
+        let taken = sample(&cluster, "holdfast_caller_taken_bytes").await;
+        (taken >= 2.0 * f64::from(600 << 10)).then_some(())
+    })
+    .await;
+    batch.send(padded(200 << 10), true);
     let (_, refusal) = large.refusal().await;
     assert_ne!(refusal.reason(), Reason::Overloaded, "{refusal:?}");
     let answer = within_patience("the batch is answered", batch.answer).await;
