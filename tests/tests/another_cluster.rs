@@ -1,4 +1,4 @@
-//! What was kept of one cluster is refused by another, by name: an archive, a cursor, the state of an import.
+//! An archive, a cursor and the state of an import are refused by every cluster but their own, by name.
 
 use anyhow::{Result, ensure};
 use holdfast_proto::v1;

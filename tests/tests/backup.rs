@@ -62,6 +62,19 @@ fn restore(from: &str, name: &str, into: &Cluster, node: usize) -> Result<Value>
     ])
 }
 
+/// Copies an archive of this cluster up to one of its backups.
+fn cut_archive(of: &Cluster, name: &str, archive: &str, to: &str) -> Result<Value> {
+    let backup = ["--from", &place(of), "--name", name];
+    of.holdfast_json(
+        &[
+            &["backup", "cut-archive"],
+            &backup[..],
+            &["--archive", archive, "--to", to],
+        ]
+        .concat(),
+    )
+}
+
 /// A command that must fail: what it says.
 fn refused(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     let output = cluster.holdfast(arguments)?;
@@ -150,20 +163,8 @@ async fn a_restored_cluster_has_the_same_digests_and_answers_and_goes_on() -> Re
     client.receive(requests::receive(&skus[0], 5)).await?;
     let (old_lake, new_lake) = ("lake", new.folder().join("lake").display().to_string());
     cluster.holdfast_json(&["changes", "export", "--to", old_lake])?;
-    let from = place(&cluster);
-    let cut = [
-        "backup",
-        "cut-archive",
-        "--from",
-        &from,
-        "--name",
-        "quiet",
-        "--archive",
-        old_lake,
-        "--to",
-        &new_lake,
-    ];
-    cluster.holdfast_json(&cut)?;
+    let cut = || cut_archive(&cluster, "quiet", old_lake, &new_lake);
+    cut()?;
     new.holdfast_json(&["changes", "export", "--to", &new_lake])?;
     let report = new.holdfast_json(&["verify", "--archive", &new_lake])?;
     ensure!(report["ok"] == true, "{report}");
@@ -173,7 +174,7 @@ async fn a_restored_cluster_has_the_same_digests_and_answers_and_goes_on() -> Re
     let old_lake_in_full = cluster.folder().join(old_lake).display().to_string();
     let said = refused(&new, &["changes", "export", "--to", &old_lake_in_full])?;
     ensure!(said.contains("cut-archive"), "{said}");
-    let again = cluster.holdfast_json(&cut);
+    let again = cut();
     ensure!(
         again.is_err(),
         "an archive that went on was taken for one that ends with the backup"
@@ -203,19 +204,7 @@ async fn an_import_into_a_restored_cluster_knows_from_the_archive_what_was_impor
     // The old cluster's own archive is of another history.
     let said = refused(&new, &[&import[..], &["--archive", &lake]].concat())?;
     ensure!(said.contains("holds the history of cluster"), "{said}");
-    let from = place(&cluster);
-    new.holdfast_json(&[
-        "backup",
-        "cut-archive",
-        "--from",
-        &from,
-        "--name",
-        "quiet",
-        "--archive",
-        &lake,
-        "--to",
-        &cut,
-    ])?;
+    cut_archive(&cluster, "quiet", &lake, &cut)?;
     let summary = new.holdfast_json(&[&import[..], &["--archive", &cut]].concat())?;
     ensure!(
         summary["documents_brought_before"] == 1 && summary["rows_imported"] == 2,

@@ -31,8 +31,8 @@ pub enum CursorError {
     },
     /// The cursors stand in the history of another cluster.
     #[error(
-        "cursor file {} stands in the history of cluster {owner}, this is cluster {cluster}: choose another file, or delete it to \
-         start over",
+        "cursor file {} stands in the history of cluster {owner}, this is cluster {cluster}: choose another file, or \
+         delete it to start over",
         path.display()
     )]
     OtherCluster {
@@ -45,8 +45,8 @@ pub enum CursorError {
     },
     /// The stream ends before the cursor.
     #[error(
-        "cursor file {} stands at change {consumed} of shard {shard}, the stream ends with {last_seq}: the cluster has lost changes, \
-         or the file is of another one",
+        "cursor file {} stands at change {consumed} of shard {shard}, the stream ends with {last_seq}: the cluster has \
+         lost changes, or the file is of another one",
         path.display()
     )]
     EndsBefore {

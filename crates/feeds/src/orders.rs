@@ -33,8 +33,8 @@ pub struct Row {
     pub sku: String,
     /// Units, at most [`MAX_UNITS`]: above 0 where goods are sold or found, below 0 where they come back or are gone.
     pub quantity: i64,
-    /// Which it is, from 0, of the rows of its document that do the same to the same article, fewer units first. So a row is known
-    /// by its document, wherever it stands and in whichever file; 0 of a sale, whose rows are added up.
+    /// The row's place, from 0, among the rows of its document that do the same to the same article, fewer units first.
+    /// With it a row is known by its document, in whichever file it stands. 0 for a sale, whose rows are added up.
     pub rank: u32,
     /// The day of its date, as `2010-12-01`.
     pub day: String,

@@ -223,8 +223,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether every copy of the request that still arrives is refused too, as long as the id is remembered, and none had an effect before.
-    /// Of an id that is too old nobody knows whether it had one.
+    /// Whether every copy of the request that still arrives is refused too, as long as the id is remembered, and none had
+    /// an effect before. An id that is too old may have had one: nobody remembers.
     pub fn is_lasting(&self) -> bool {
         matches!(self, Self::OperationIdReused | Self::OperationSealed)
     }

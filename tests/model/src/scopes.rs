@@ -27,9 +27,9 @@ pub fn one_coordinator() -> Scope {
     }
 }
 
-/// One order that two nodes coordinate, over two shards: each thing that may go wrong beside the two of them by itself.
-pub fn two_coordinators() -> Vec<Scope> {
-    let plain = Scope {
+/// One order that two nodes coordinate, over two shards, and nothing goes wrong.
+fn untroubled() -> Scope {
+    Scope {
         name: "one order, two coordinators, 2 shards",
         coordinators: vec![0, 0],
         wishes: Vec::new(),
@@ -37,7 +37,12 @@ pub fn two_coordinators() -> Vec<Scope> {
         redeliveries: 0,
         leaps: vec![0, 0],
         ..one_coordinator()
-    };
+    }
+}
+
+/// One order that two nodes coordinate, over two shards: each thing that may go wrong beside the two of them by itself.
+pub fn two_coordinators() -> Vec<Scope> {
+    let plain = untroubled();
     vec![
         Scope {
             name: "one order, two coordinators, 2 shards, a timeout",
@@ -71,12 +76,7 @@ pub fn best_effort() -> Scope {
     Scope {
         name: "one best-effort order, two coordinators, 2 shards",
         orders: vec![OrderScope::of(&[0, 1], 1).best_effort()],
-        coordinators: vec![0, 0],
-        wishes: Vec::new(),
-        timeouts: 0,
-        redeliveries: 0,
-        leaps: vec![0, 0],
-        ..one_coordinator()
+        ..untroubled()
     }
 }
 

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::steps;
 
-/// The copy. It is gone when this is dropped: cargo takes its crates for those of the tree, since they stand at the same places, and would
-/// look for changes in the copy when the tree is built the next time.
+/// The copy. It is removed when this is dropped: cargo takes its crates for those of the tree, since they stand at the
+/// same places, and would look for changes in the copy when the tree is built the next time.
 pub(super) struct Copy(PathBuf);
 
 impl Drop for Copy {

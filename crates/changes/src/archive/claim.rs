@@ -1,11 +1,11 @@
-//! Where each file ends is decided once, before it is written: whoever comes first claims it.
+//! Claims: where each file ends is decided once, before it is written, by whoever comes first.
 //!
 //! ```text
 //!   changes/shard=0003/0003-00000000000000000001.parquet.claim      {"last_seq":4096}
 //! ```
 //!
-//! Two exporters of one cluster read the same stream, and would cut it at different changes. The one that comes second writes the
-//! file that the first one claimed, with the same changes; so it is there even if the first one died.
+//! Two exporters of one cluster read the same stream, and would cut it at different changes. The one that comes second
+//! writes the file that the first one claimed, with the same changes; so it is there even if the first one died.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ struct Claim {
 }
 
 impl Archive {
-    /// Claims that the file that begins with `first_seq` ends with `last_seq`. Returns where it ends by whoever claimed it first.
+    /// Claims that the file that begins with `first_seq` ends with `last_seq`. Returns where it ends by the first claim.
     pub(super) async fn claim(&self, shard: u32, first_seq: u64, last_seq: u64) -> Result<u64, ArchiveError> {
         let path = name::claim(&self.prefix, shard, first_seq, self.format);
         if self.put_small(&path, &Claim { last_seq }).await? {

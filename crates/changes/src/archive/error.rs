@@ -89,8 +89,8 @@ pub enum ArchiveError {
     OtherCut,
     /// The cluster's stream ends before the archive does.
     #[error(
-        "the archive of shard {shard} ends with change {archived}, the cluster's stream with {last_seq}: the cluster has lost changes, \
-         or this is not its archive"
+        "the archive of shard {shard} ends with change {archived}, the cluster's stream with {last_seq}: the cluster \
+         has lost changes, or this is not its archive"
     )]
     EndsBefore {
         /// The shard.

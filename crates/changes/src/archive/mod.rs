@@ -8,8 +8,8 @@
 //! The names are the index: [`Archive::files`] lists a shard's files, proves that they follow each other
 //! from change 1 without a hole or an overlap, and so knows where to go on. A file holds whole entries. It
 //! appears at once or not at all, and only where there is none: writing it again with the same changes is
-//! fine ([`Put::AlreadyThere`]), with others it is an error, whoever wrote the first one. Where a file ends is claimed before it is
-//! written (`claim.rs`), so several exporters of one cluster do no harm.
+//! fine ([`Put::AlreadyThere`]), with others it is an error, whoever wrote the first one. Where a file ends is
+//! claimed before it is written (`claim.rs`), so several exporters of one cluster do no harm.
 //!
 //! `changes/owner.json` says whose history it is (`owner.rs`): no other cluster can go on in it.
 //!

@@ -1,5 +1,5 @@
-//! Whose history an archive holds: one cluster's. A restored cluster has an id of its own and goes on in a copy that was cut at
-//! the backup.
+//! The cluster that an archive belongs to: exactly one. A restored cluster has an id of its own and goes on in a
+//! copy that was cut at the backup.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,8 @@ use uuid::Uuid;
 use super::{Archive, ArchiveError, name};
 
 const VERSION: u32 = 1;
+/// The largest small file that is read. The largest one written names the last change of each shard.
+const MAX_SMALL_BYTES: u64 = 64 << 10;
 
 /// Names the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +61,8 @@ pub struct Span {
 pub enum Belongs {
     /// It is the cluster's own, or is now.
     Yes,
-    /// It has files and does not say whose: it is of a version before this one. [`Archive::adopt`] it if its last changes are the
-    /// cluster's.
+    /// It has files and does not say whose: a version before this one made it. Call [`Archive::adopt`] if its last
+    /// changes are the cluster's.
     Unknown,
 }
 
@@ -101,8 +103,8 @@ impl Archive {
     /// Makes it this cluster's if it is nobody's, and refuses it if this cluster cannot go on in it.
     ///
     /// # Errors
-    /// [`ArchiveError::OtherCluster`] and its like; [`ArchiveError::EndsBefore`] when the cluster's stream ends before the archive;
-    /// or the store fails.
+    /// [`ArchiveError::OtherCluster`] and its like; [`ArchiveError::EndsBefore`] when the cluster's stream ends before
+    /// the archive; or the store fails.
     pub async fn belong_to(&self, cluster_id: Uuid, spans: &Spans) -> Result<Belongs, ArchiveError> {
         self.check_owner(cluster_id).await?;
         let mut has_files = false;
@@ -191,16 +193,23 @@ impl Archive {
 
     /// A small file of JSON; none: there is none.
     pub(super) async fn small<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, ArchiveError> {
+        let unreadable = |reason: String| ArchiveError::Unreadable {
+            path: path.to_string(),
+            reason,
+        };
         let bytes = match self.store.get(path).await {
+            Ok(found) if found.meta.size > MAX_SMALL_BYTES => {
+                let size = found.meta.size;
+                return Err(unreadable(format!(
+                    "it has {size} bytes, at most {MAX_SMALL_BYTES} are read"
+                )));
+            }
             Ok(found) => found.bytes().await?,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let read = serde_json::from_slice(&bytes);
-        read.map(Some).map_err(|error| ArchiveError::Unreadable {
-            path: path.to_string(),
-            reason: error.to_string(),
-        })
+        read.map(Some).map_err(|error| unreadable(error.to_string()))
     }
 
     /// Writes a small file of JSON where there is none. False: there is one.

@@ -37,6 +37,8 @@ pub struct Writer {
     pending: Vec<Change>,
     /// When the oldest pending change came.
     since: Option<Instant>,
+    /// The last change of the file that waits, where another exporter has claimed it; 0: no claim is known.
+    claimed_through: u64,
     written: Written,
 }
 
@@ -60,6 +62,7 @@ impl Writer {
             cursor,
             pending: Vec::new(),
             since: None,
+            claimed_through: 0,
             written: Written::default(),
         }
     }
@@ -96,15 +99,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what waits, if anything, as a file. Where another exporter has claimed that the file goes further, it goes on waiting
-    /// for the rest ([`Writer::waiting`]).
+    /// Writes what waits, if anything, as a file. Where another exporter has claimed that the file goes further, the
+    /// changes wait for the rest ([`Writer::waiting`]).
     ///
     /// # Errors
     /// As [`Writer::push`].
     pub async fn flush(&mut self) -> Result<(), ArchiveError> {
         while let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) {
             let (first_seq, last_seq) = (first.seq, last.seq);
-            let claimed = self.archive.claim(self.shard, first_seq, last_seq).await?;
+            // A claim stands for ever, so it is read once.
+            if self.claimed_through < first_seq {
+                self.claimed_through = self.archive.claim(self.shard, first_seq, last_seq).await?;
+            }
+            let claimed = self.claimed_through;
             if claimed > last_seq {
                 self.since = Some(Instant::now());
                 return Ok(());

@@ -55,8 +55,8 @@ pub struct OrdersReport {
     pub parts: u64,
     /// Parts with units that are taken and undecided at the end.
     pub prepared: u64,
-    /// Orders whose parts do not fit together and that were decided so shortly before a stream's end that the rest may come behind it: of an
-    /// archive, whose shards end at different moments. Nothing is said about them.
+    /// Orders that are not judged, though their parts do not fit together: they were decided so shortly before the end of
+    /// an archived stream that the rest may come behind it. The shards of an archive end at different moments.
     pub not_judged: u64,
 }
 

@@ -242,8 +242,9 @@ pub struct LimitsSection {
     /// Most bytes that the requests and unread answers of all callers take, 134217728 to 68719476736. One caller has at most half of
     /// it, one connection at most a quarter; what goes beyond is refused as overloaded, with a time to wait. Default: 268435456.
     pub caller_bytes: usize,
-    /// Most bytes that all callers together send in a second in messages of more than 64 KiB, 1048576 to 68719476736; one caller has at
-    /// most half of it. What comes faster is read later, and refused as overloaded when it would wait for more than 2 seconds. Default: 33554432.
+    /// Most bytes that all callers together send in a second in messages of more than 64 KiB, 1048576 to 68719476736;
+    /// one caller has at most half of it. What comes faster is read later, and refused as overloaded when it would wait
+    /// for more than 2 seconds. Default: 33554432.
     pub large_message_bytes_per_second: u64,
     /// How long a message of a caller may take from its first byte to its last, and a call that has only one from its beginning, in
     /// milliseconds, 100 to 600000. Default: 20000.

@@ -1,4 +1,5 @@
-//! Bytes that callers may have in a node, and large messages that they may send a second: all together, each of them, and each of their connections.
+//! Bytes that callers may have in a node, and may send a second in large messages: all together, each of them, and
+//! each of their connections.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! How fast large messages are read: so many bytes a second of all callers, and half of it of each.
 //!
-//! What comes faster waits. Its stream is read no further, so HTTP/2's window closes and the caller stops sending. Small messages, which is nearly
-//! all that checkouts send, never wait here.
+//! A message that comes faster waits. Its stream is read no further, so HTTP/2's window closes and the caller stops
+//! sending. Small messages, which is nearly all that checkouts send, never wait here.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooFast;
 
-/// A number of bytes a second, by the generic cell rate algorithm (ITU-T I.371, virtual scheduling): each part has a moment of its own, so
-/// however many wait, each is woken once.
+/// A number of bytes a second, by the generic cell rate algorithm (ITU-T I.371, virtual scheduling). Each part has a
+/// moment of its own, so however many wait, each is woken once.
 #[derive(Debug)]
 pub(super) struct Pace {
     bytes_per_second: u64,
@@ -71,7 +71,9 @@ mod tests {
     proptest! {
         /// Whatever comes and whenever, no more is looked at in any time than the pace allows, and one burst.
         #[test]
-        fn no_more_is_looked_at_than_the_pace_and_one_burst(parts in prop::collection::vec((0_u64..3_000, 1_usize..5_000), 1..50)) {
+        fn no_more_is_looked_at_than_the_pace_and_one_burst(
+            parts in prop::collection::vec((0_u64..3_000, 1_usize..5_000), 1..50),
+        ) {
             let start = std::time::Instant::now();
             let pace = Pace::new(10_000);
             let mut now = Instant::from_std(start) + Duration::from_secs(1);

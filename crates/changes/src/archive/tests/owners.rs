@@ -1,4 +1,4 @@
-//! Whose history an archive holds.
+//! The cluster that an archive belongs to.
 
 use super::*;
 
@@ -103,9 +103,13 @@ async fn a_cut_archive_goes_to_the_cluster_that_was_restored_from_the_backup_and
 #[tokio::test]
 async fn a_damaged_owner_is_told_and_never_taken_for_none() {
     let (store, archive) = archive();
-    for content in ["", "{", "{}", "{\"version\":1,\"cluster_id\":\"x\"}"] {
+    let too_large = format!(
+        "{{\"version\":1,\"cluster_id\":\"{OLD}\"}}{}",
+        " ".repeat(64 << 10)
+    );
+    for content in [&too_large, "", "{", "{}", "{\"version\":1,\"cluster_id\":\"x\"}"] {
         let path = Path::from("some/prefix/changes/owner.json");
-        store.put(&path, content.into()).await.unwrap();
+        store.put(&path, content.to_owned().into()).await.unwrap();
         let error = archive.belong_to(OLD, &spans(1, 9)).await.unwrap_err();
         assert!(
             matches!(error, ArchiveError::Unreadable { .. }),

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 proptest! {
-    /// Whoever reads how far, closes files when, and dies where: the files follow each other, hold the stream, and one more export
-    /// completes them.
+    /// However far each writer reads, whenever it closes files or dies: the files follow each other and hold the stream,
+    /// and one more export completes them.
     #[test]
     fn several_writers_leave_one_archive(
         steps in prop::collection::vec((0_usize..3, 1_usize..6, any::<bool>(), prop::bool::weighted(0.1)), 1..60),

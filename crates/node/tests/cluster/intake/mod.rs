@@ -64,13 +64,13 @@ impl Call {
         self.stream.send_data(bytes, is_last).unwrap();
     }
 
-    /// Waits for the refusal of the call.
-    async fn refusal(self) -> (Status, Refusal) {
+    /// Waits for the end of the call.
+    async fn status(self) -> Status {
         let response = within_patience("the call is answered", self.answer)
             .await
             .unwrap();
         let headers = response.headers().clone();
-        let status = match Status::from_header_map(&headers) {
+        match Status::from_header_map(&headers) {
             Some(status) => status,
             None => {
                 let mut body = response.into_body();
@@ -80,7 +80,12 @@ impl Call {
                 let trailers = within_patience("the call ends", body.trailers()).await.unwrap();
                 Status::from_header_map(&trailers.unwrap()).unwrap()
             }
-        };
+        }
+    }
+
+    /// Waits for the refusal of the call.
+    async fn refusal(self) -> (Status, Refusal) {
+        let status = self.status().await;
         let refusal = holdfast_node::errors::refusal_in(&status).expect("a refusal");
         (status, refusal)
     }

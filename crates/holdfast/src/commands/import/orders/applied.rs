@@ -1,4 +1,4 @@
-//! What earlier imports did, of this file or of others, as the change stream tells it.
+//! The operations of earlier imports, of this file or of others, as the change stream has them.
 //!
 //! The state file may be lost or old; the change stream is neither. Every operation of an import carries its reason
 //! (`import.` and the short hash of the file), and its id ends in a hash of source and document.
@@ -40,13 +40,13 @@ impl AppliedOperation {
         match (change.kind(), &change.reservation) {
             // A line that is taken from several warehouses is asked for once.
             (Reserved | Prepared, Some(effect)) => *units = effect.requested,
-            (_, Some(effect)) => *units += effect.quantity,
+            (_, Some(effect)) => *units = units.saturating_add(effect.quantity),
             (_, None) => {
                 let on_hand = change
                     .moves
                     .iter()
                     .filter(|moved| moved.bucket() == v1::Bucket::OnHand);
-                *units += on_hand.map(|moved| moved.delta).sum::<i64>();
+                *units = on_hand.fold(*units, |sum, moved| sum.saturating_add(moved.delta));
             }
         }
     }
@@ -196,8 +196,8 @@ pub(super) async fn scan(
         let mut from_seq = from.get(&position.shard).copied().unwrap_or(1);
         anyhow::ensure!(
             from_seq <= position.last_seq + 1,
-            "the state file says that the import began with change {from_seq} of shard {}, the stream ends with {}: the cluster has lost \
-             changes; choose another state file with --state",
+            "the state file says that the import began with change {from_seq} of shard {}, the stream ends with {}: the \
+             cluster has lost changes; choose another state file with --state",
             position.shard,
             position.last_seq
         );
@@ -209,7 +209,8 @@ pub(super) async fn scan(
         }
         anyhow::ensure!(
             from_seq >= position.first_seq,
-            "the nodes begin with change {} of shard {}: what earlier imports brought before is in the archive only, name it with --archive",
+            "the nodes begin with change {} of shard {}: what earlier imports brought before is in the archive only, \
+             name it with --archive",
             position.first_seq,
             position.shard
         );

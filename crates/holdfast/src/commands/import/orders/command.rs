@@ -88,8 +88,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let known = Known::find(&file.rows, &source, &applied, args.mode == Mode::BestEffort);
     if let Some(document) = known.foreign() {
         anyhow::bail!(
-            "document {document} of this very file is in the ledger already, under another --source, by another mapping, or by an \
-             older version of this program: to import the file again would do it twice. Name the same --source and --mapping as then"
+            "document {document} of this very file is in the ledger already, under another --source, by another mapping, \
+             or by an older version of this program: to import the file again would do it twice. Name the same --source \
+             and --mapping as then"
         );
     }
     let plan = plan(&file, &topology, &args.plan_options(&options), &known);
@@ -180,7 +181,7 @@ impl Paths {
     }
 }
 
-/// Of a cluster's id, what differs between two that were made within a minute: it begins with the time.
+/// Shortens a cluster's id for a file name. Its end is taken, for the beginning is the time at which it was made.
 fn last_digits(cluster: &str) -> &str {
     cluster
         .len()

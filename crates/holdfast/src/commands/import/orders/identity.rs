@@ -1,5 +1,5 @@
-//! The ids of an import's operations: they follow from the source's name and the document, so the same document means the same ones in
-//! whichever file it stands.
+//! The ids of an import's operations. They follow from the source's name and the document, so a document has the same
+//! ids in every file.
 
 use bytes::Bytes;
 use holdfast_client::feed_operation_id;

@@ -147,13 +147,11 @@ impl<T: Target> Waves<'_, T> {
         for ((step, row, units, quantity), outcome) in wanted.into_iter().zip(self.perform(requests).await?) {
             match outcome {
                 Outcome::Done { .. } => self.took_back(step, row, units, quantity),
-                Outcome::Refused(refusal) => match step {
-                    // It shipped so long ago that the ledger no longer knows it, or other files took it back: the goods are back all the same.
-                    Step::Cancel { sale, .. } if self.has_shipped(*sale) && has_nothing_left(&refusal) => {
-                        forgotten.push((step, row, units, quantity, self.sale(*sale).warehouse));
-                    }
-                    Step::Return { sale, .. } if has_nothing_left(&refusal) => {
-                        forgotten.push((step, row, units, quantity, self.sale(*sale).warehouse));
+                Outcome::Refused(refusal) => match self.shipped_sale(step) {
+                    // It shipped so long ago that the ledger no longer knows it, or other files took it back: the goods
+                    // are back all the same.
+                    Some(sale) if has_nothing_left(&refusal) => {
+                        forgotten.push((step, row, units, quantity, self.sale(sale).warehouse));
                     }
                     _ => self.refuse_step(step, &refusal),
                 },
@@ -208,6 +206,15 @@ impl<T: Target> Waves<'_, T> {
     /// Did another file have it shipped before?
     fn has_shipped(&self, sale: usize) -> bool {
         self.of_sale(sale, "ship").is_some()
+    }
+
+    /// The sale that a cancellation or return takes back, if it has shipped.
+    fn shipped_sale(&self, step: &Step) -> Option<usize> {
+        match step {
+            Step::Return { sale, .. } => Some(*sale),
+            Step::Cancel { sale, .. } => Some(*sale).filter(|sale| self.has_shipped(*sale)),
+            _ => None,
+        }
     }
 
     fn sale(&self, number: usize) -> &Sale {

@@ -1,8 +1,8 @@
 //! The documents of a file that other files brought before: done already, or there with other rows.
 //!
-//! Orders are exported again and again: with the days before, saved anew by a spreadsheet, corrected by hand. A document that is in
-//! the ledger has had its effect, so the same document in another file has none. One that differs is told, and nothing of it is
-//! done: nobody but its owner can say which of the two holds.
+//! Orders are exported again and again: with the days before, saved anew by a spreadsheet, corrected by hand. A
+//! document that is in the ledger has had its effect, so the same document in another file has none. One that differs
+//! is reported, and nothing of it is done: nobody but its owner can say which of the two holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -59,8 +59,9 @@ impl Known {
         self.same.contains(document)
     }
 
-    /// A document of this very file that took effect under ids that are not those of this import: it was imported as another source's, with
-    /// another mapping, or by a version that named operations otherwise. To import it now would do it twice.
+    /// A document of this very file that took effect under other ids than those of this import: it was imported as
+    /// another source's, with another mapping, or by a version that named operations otherwise. To import it now would
+    /// do it twice.
     pub(super) fn foreign(&self) -> Option<&str> {
         self.foreign.as_deref()
     }
@@ -136,6 +137,9 @@ impl Brought {
     fn find(document: &str, rows: &[&Row], source: &Source, applied: &Applied) -> Self {
         let found: BTreeMap<&Tail, &AppliedOperation> = applied.of_document(document).collect();
         let mut brought = Self::default();
+        if found.is_empty() {
+            return brought;
+        }
         let mut taken: BTreeSet<Tail> = BTreeSet::new();
         let mut take = |name: &str| {
             let tail = source.tail(name);
@@ -147,8 +151,7 @@ impl Brought {
         for part in 0..found.len() {
             if let Some(operation) = take(&sale_document(document, part, "reserve")) {
                 brought.is_of_this_file |= operation.is_of_this_file;
-                let granted: i64 = operation.granted.values().sum();
-                brought.is_partly_filled |= granted < operation.units.values().sum();
+                brought.is_partly_filled |= sum(operation.granted.values()) < sum(operation.units.values());
                 for (sku, units) in &operation.units {
                     brought.sold.insert((sku.clone(), 0), *units);
                 }
@@ -176,7 +179,7 @@ impl Brought {
                     } else {
                         &mut brought.adjusted
                     };
-                    into.insert((sku.clone(), rank), operation.units.values().sum());
+                    into.insert((sku.clone(), rank), sum(operation.units.values()));
                 }
             }
         }
@@ -205,6 +208,11 @@ impl Brought {
         differences.extend(differ("adjusted", &self.adjusted, &asked.adjusted, |_, _| false));
         differences
     }
+}
+
+/// Adds up units. Others may use the reasons of imports, for as many units as there can be.
+fn sum<'a>(units: impl Iterator<Item = &'a i64>) -> i64 {
+    units.fold(0, |sum, units| sum.saturating_add(*units))
 }
 
 fn differ(

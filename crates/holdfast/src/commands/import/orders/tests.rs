@@ -32,7 +32,7 @@ struct Import {
     file: OrderRows,
     source: Source,
     options: PlanOptions,
-    /// As the last run made it.
+    /// The plan of the last run.
     plan: Plan,
     warehouses: Vec<String>,
     best_effort: bool,
