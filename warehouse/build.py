@@ -16,7 +16,8 @@ from pathlib import Path
 
 import environment
 
-MARTS = ["fct_stock_movements", "fct_reservations", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stockouts"]
+MARTS = ["fct_stock_movements", "fct_reservations", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stock_business_daily",
+         "fct_daily_movements", "stockouts"]
 
 LEDGER_STOCK_HEADER = (
     "shard,change_seq,sku,warehouse,on_hand,free,pool,safety,held,committed,damaged,quality_hold,deficit,backordered,in_transit"
@@ -33,6 +34,9 @@ def arguments(argv):
     parser.add_argument("--ledger-stock", required=True, metavar="FILE",
                         help="the ledger's own stock, from `holdfast stock list --format csv`")
     parser.add_argument("--database", required=True, metavar="FILE", help="the DuckDB file to build into; created when missing")
+    parser.add_argument("--business-time-zone", default="UTC", metavar="ZONE",
+                        help="whose midnight ends a business day, by its IANA name, such as Europe/Berlin (default: UTC); "
+                             "another one than before needs --full-refresh")
     parser.add_argument("--full-refresh", action="store_true", help="build everything anew instead of adding what is new")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout; dbt's own output goes to stderr")
     return parser.parse_args(argv)
@@ -63,7 +67,7 @@ def run_dbt(args, changes, ledger_stock, database, work):
         import duckdb_extensions
 
         duckdb_extensions.import_extension("httpfs")
-    variables = {"changes_path": changes, "ledger_stock_path": str(ledger_stock)}
+    variables = {"changes_path": changes, "ledger_stock_path": str(ledger_stock), "business_time_zone": args.business_time_zone}
     command = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "build", "--project-dir", environment.HERE, "--profiles-dir", environment.HERE,
                "--target", "duckdb_s3" if changes.startswith("s3://") else "duckdb", "--vars", json.dumps(variables),
                "--target-path", work, "--log-path", work / "logs", "--no-use-colors",
@@ -108,6 +112,8 @@ def count_rows(database):
 
 
 def main(argv):
+    import pytz
+
     args = arguments(argv)
     changes = changes_path(args.changes)
     ledger_stock = Path(args.ledger_stock).resolve()
@@ -116,6 +122,8 @@ def main(argv):
     with ledger_stock.open(encoding="utf-8", errors="replace") as file:
         if file.readline(1000).strip() != LEDGER_STOCK_HEADER:
             stop(f"--ledger-stock: {args.ledger_stock} does not begin with the line {LEDGER_STOCK_HEADER}")
+    if args.business_time_zone not in pytz.all_timezones_set:
+        stop(f"--business-time-zone: {args.business_time_zone} is no time zone; name one of the IANA database, such as Europe/Berlin")
     database = Path(args.database).resolve()
     for path in (changes, str(ledger_stock)):
         if set(path) & set("'{}*?["):

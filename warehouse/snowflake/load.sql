@@ -62,11 +62,15 @@ create table if not exists holdfast.raw.ledger_changes (
     transfer_in_transit bigint,
     supply_id varchar,
     supply_quantity bigint,
-    supply_expected_at timestamp_ntz
+    supply_expected_at timestamp_ntz,
+    occurred_at timestamp_ntz
 );
 
 -- A table of before there were orders over several shards.
 alter table holdfast.raw.ledger_changes add column if not exists home integer;
+
+-- A table of before there was business time. A file that lacks the column lands as null, which says that log time counts.
+alter table holdfast.raw.ledger_changes add column if not exists occurred_at timestamp_ntz;
 
 create table if not exists holdfast.raw.ledger_stock (
     shard integer not null,

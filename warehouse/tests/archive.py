@@ -10,7 +10,7 @@ from history import BUCKETS, COLUMNS
 TIME = pa.timestamp("ms", tz="UTC")
 TYPES = {
     "shard": pa.int32(), "entry_changes": pa.int32(), "entry_offset": pa.int32(), "line": pa.int32(), "home": pa.int32(),
-    "log_time": TIME, "expires_at": TIME,
+    "log_time": TIME, "expires_at": TIME, "occurred_at": TIME,
     "policy_preorder_until": TIME, "transfer_expected_at": TIME, "supply_expected_at": TIME, "policy_may_borrow": pa.bool_(),
     **dict.fromkeys(["seq", "log_index", "requested", "quantity", "policy_max_per_reservation",
                     "policy_backorder_limit", "policy_preorder_limit", "transfer_quantity", "transfer_in_transit", "supply_quantity"],
@@ -18,14 +18,15 @@ TYPES = {
     **{f"{bucket}_{part}": pa.int64() for bucket in BUCKETS for part in ("delta", "after")},
 }
 SCHEMA = pa.schema([(name, TYPES.get(name, pa.string())) for name in COLUMNS])
+SCHEMA_BEFORE_BUSINESS_TIME = SCHEMA.remove(SCHEMA.get_field_index("occurred_at"))
 
 
-def write_changes(folder, rows):
-    """One archive file of one shard with these rows, named by their range."""
+def write_changes(folder, rows, schema=SCHEMA):
+    """One archive file of one shard with these rows, named by their range. An older schema leaves out what it has no column for."""
     first, last, shard = rows[0]["seq"], rows[-1]["seq"], rows[0]["shard"]
     path = folder / f"shard={shard:04}" / f"{shard:04}-{first:020}-{last:020}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, compression="zstd")
     return path
 
 
@@ -40,11 +41,11 @@ def whole_entries(rows, about):
     return pieces + ([piece] if piece else [])
 
 
-def write_history(folder, shards, about=150):
+def write_history(folder, shards, about=150, schema=SCHEMA):
     """The whole history of all shards, several files each."""
     for shard in shards:
         for piece in whole_entries(shard.changes, about):
-            write_changes(folder, piece)
+            write_changes(folder, piece, schema)
 
 
 LEDGER_COLUMNS = ["shard", "change_seq", "sku", "warehouse", *BUCKETS]

@@ -69,7 +69,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shards():
     """The history that most tests build from."""
-    return history.generate(seed=1, entries=300)
+    return history.generate(seed=5, entries=300)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 It follows the words of `proto/holdfast/v1`, shares nothing with the real ledger, and keeps for itself what the marts
 must say at the end: stock, closing balances of each day, stockouts, and where each unit of each reservation line is.
+A command may say when it happened in the business: minutes or months before it is in the log, or a little after.
 Orders over several shards are in `orders.py`.
 """
 
@@ -19,6 +20,19 @@ FIRST_BUCKETS = 9
 """How many of them have their columns right after the storefront; the others came later."""
 START = datetime.datetime(2026, 3, 1, 20, 0, tzinfo=datetime.UTC)
 STOREFRONTS = ["web", "app"]
+
+
+def utc(text):
+    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
+
+
+EDGES = [utc(text) for text in [
+    # Around the first and last moments of the days on which Berlin and New York put their clocks forward and back.
+    "2025-03-29T22:59:59.999", "2025-03-29T23:00", "2025-03-30T00:59:59.999", "2025-03-30T01:00", "2025-03-30T21:59:59.999",
+    "2025-03-30T22:00", "2025-10-25T21:59:59.999", "2025-10-25T22:00", "2025-10-26T00:30", "2025-10-26T01:30",
+    "2025-10-26T22:59:59.999", "2025-10-26T23:00", "2025-11-02T03:59:59.999", "2025-11-02T04:00", "2025-11-02T05:30",
+    "2025-11-02T06:30", "2025-11-03T04:59:59.999", "2025-11-03T05:00", "2025-12-31T23:59:59.999", "2026-01-01T00:00"]]
+"""Moments at which a day ends or begins somewhere."""
 
 
 @dataclass
@@ -81,6 +95,10 @@ class Reservation:
     expires_at: datetime.datetime
     allocations: list
     state: str = "held"
+    reserved: datetime.datetime | None = None
+    """Business time of its Reserve."""
+    committed: datetime.datetime | None = None
+    """Business time of its Commit."""
     home: int | None = None
     """The shard that decides, of an order over several shards; this is then its part in one of them."""
 
@@ -88,9 +106,11 @@ class Reservation:
 class Shard:
     """One shard: cells, reservations and the changes they made."""
 
-    def __init__(self, shard, random_source, skus, warehouses):
+    def __init__(self, shard, random_source, skus, warehouses, times=None):
+        """`times` draws the business times that commands say; without it none says one."""
         self.shard = shard
         self.random = random_source
+        self.times = times
         self.skus = skus
         self.warehouses = warehouses
         self.cells = {}
@@ -104,6 +124,30 @@ class Shard:
         self.stockouts = []
         self.transfers = {}
         self.supplies = {}
+        self.operation_id = None
+        self.occurred_at = None
+
+    def command(self, *told):
+        """Begins a command: what it does has one operation, and one business time, the one told or one that is drawn."""
+        self.operation_id = self.uuid()
+        self.occurred_at = told[0] if told else self.business_time()
+
+    def business_time(self):
+        """Mostly none. Else earlier the same hour, days before, up to an hour ahead, or where a day ends."""
+        if not self.times:
+            return None
+        draw = self.times.random()
+        if draw < 0.4:
+            return None
+        if draw < 0.85:
+            days = 0 if draw < 0.6 else self.times.randint(1, 20)
+            return self.now - datetime.timedelta(days=days, milliseconds=self.times.randrange(3_600_000))
+        if draw < 0.93:
+            return self.now + datetime.timedelta(milliseconds=self.times.randint(0, 3_600_000))
+        return self.times.choice(EDGES)
+
+    def happened_at(self):
+        return self.occurred_at or self.now
 
     def cell(self, sku, warehouse):
         return self.cells.setdefault((sku, warehouse), Cell())
@@ -134,7 +178,8 @@ class Shard:
                        quantity=quantity or 0, storefront=reservation.storefront, reference=reservation.reference,
                        home=reservation.home)
         if cause:
-            row.update(operation_id=self.uuid(), principal="anonymous", reason=rest.get("reason"))
+            row.update(operation_id=self.operation_id, principal="anonymous", reason=rest.get("reason"),
+                       occurred_at=self.occurred_at)
         self.entry.append((row, reservation))
 
     def commit_entry(self):
@@ -173,6 +218,7 @@ class Shard:
             if reservation.state == "held" and reservation.home is None and reservation.expires_at <= self.now:
                 self.give_back(reservation, "expired")
         for _ in range(self.random.choice([1, 1, 2, 3])):
+            self.command()
             self.random.choice(OPERATIONS)(self)
         orders.visit(self)
         if self.entry:
@@ -207,6 +253,14 @@ class Shard:
         found = min(units, cell.deficit)
         arrived = min(units - found, cell.backordered)
         return {"deficit": -found, "backordered": -arrived, "free": units - found - arrived}
+
+    def receive_what_was_counted(self):
+        """A receipt that is booked after a count that had seen its goods: the count is put right in the same entry, and only
+        both together keep the equation."""
+        sku, warehouse = self.any_cell()
+        units = self.random.randint(1, 40)
+        self.change("received", sku, warehouse, moves={"on_hand": units})
+        self.change("counted", sku, warehouse, moves={"on_hand": -units})
 
     def expect_supply(self):
         sku, warehouse = self.any_cell()
@@ -306,7 +360,8 @@ class Shard:
     def reserve(self):
         storefront = self.random.choice(STOREFRONTS)
         lifetime = datetime.timedelta(seconds=self.random.choice([60, 7200, 400_000]))
-        reservation = Reservation(self.uuid(), storefront, f"order#{self.log_index}", self.now + lifetime, [])
+        reservation = Reservation(self.uuid(), storefront, f"order#{self.log_index}", self.now + lifetime, [],
+                                  reserved=self.happened_at())
         for line, sku in enumerate(self.random.sample(self.skus, self.random.randint(1, 2))):
             self.take("reserved", reservation, line, sku, self.random.randint(1, 6))
         if reservation.allocations:
@@ -342,6 +397,7 @@ class Shard:
 
     def pay(self, reservation):
         reservation.state = "committed"
+        reservation.committed = self.happened_at()
         for allocation in reservation.allocations:
             units, allocation.held, allocation.committed = allocation.held, 0, allocation.held
             self.change("committed", allocation.sku, allocation.warehouse, None,
@@ -351,6 +407,30 @@ class Shard:
     def release(self):
         if reservation := self.any_reservation("held"):
             self.give_back(reservation, "released")
+
+    def replace(self):
+        """A reservation takes the place of another one of the same storefront: units that both want stay held, the rest goes
+        back. What is released and what is reserved keep the equation only together."""
+        old = self.any_reservation("held")
+        if not old or old.home is not None:
+            return
+        new = Reservation(self.uuid(), old.storefront, f"order#{self.log_index}", old.expires_at, [], reserved=self.happened_at())
+        old.state = "released"
+        for allocation in old.allocations:
+            units, allocation.held, allocation.released = allocation.held, 0, allocation.held
+            kept = self.random.randint(1, units)
+            sold = self.sold(allocation.sku, allocation.warehouse, units - kept)
+            pool = min(sold["free"], allocation.from_pool)
+            self.change("released", allocation.sku, allocation.warehouse, old.storefront,
+                        {"held": -units, **sold, "pool": pool, "free": sold["free"] - pool}, old, allocation, units,
+                        reservation_state="released")
+            from_pool = min(kept, allocation.from_pool - pool)
+            taken = Allocation(allocation.line, allocation.sku, allocation.warehouse, allocation.requested, from_pool,
+                               kept - from_pool, held=kept)
+            new.allocations.append(taken)
+            self.change("reserved", taken.sku, taken.warehouse, new.storefront, {"held": kept}, new, taken, kept,
+                        reservation_state="held", sourcing="preferred")
+        self.reservations[new.id] = new
 
     def give_back(self, reservation, kind):
         reservation.state = "released" if kind == "aborted" else kind
@@ -421,7 +501,7 @@ class Shard:
 OPERATIONS = [Shard.receive] * 4 + [Shard.reserve] * 8 + [Shard.commit] * 4 + [Shard.ship] * 4 + [Shard.extend] * 2 + [
     Shard.adjust, Shard.count, Shard.move_bucket, Shard.set_policy, Shard.allocate_pool, Shard.allocate_pool,
     Shard.release, Shard.cancel, Shard.take_back, Shard.take_back, Shard.expect_supply, Shard.transfer_out, Shard.transfer_in,
-    Shard.transfer_in]
+    Shard.transfer_in, Shard.replace, Shard.receive_what_was_counted]
 
 COLUMNS = (
     ["shard", "seq", "entry_changes", "entry_offset", "log_index", "log_time", "kind", "sku", "warehouse", "storefront"]
@@ -431,16 +511,27 @@ COLUMNS = (
     + [f"{bucket}_{part}" for bucket in BUCKETS[FIRST_BUCKETS:] for part in ("delta", "after")]
     + ["sourcing", "policy_backorder_limit", "policy_preorder_limit", "policy_preorder_until", "transfer_id", "transfer_from",
        "transfer_to", "transfer_expected_at", "transfer_quantity", "transfer_in_transit", "supply_id", "supply_quantity",
-       "supply_expected_at"])
+       "supply_expected_at", "occurred_at"])
 
 
-def generate(seed=1, entries=400, shards=3, skus=5, warehouses=("BER", "NYC-1"), torn=None):
+
+def is_balanced(change):
+    """Does the change keep the ledger's equation by itself?"""
+    delta = {bucket: change[f"{bucket}_delta"] for bucket in BUCKETS}
+    owed = delta["deficit"] + delta["backordered"]
+    terms = sum(delta[bucket] for bucket in BUCKETS if bucket not in ("on_hand", "deficit", "backordered", "in_transit"))
+    return delta["on_hand"] == terms - owed
+
+
+def generate(seed=1, entries=400, shards=3, skus=5, warehouses=("BER", "NYC-1"), torn=None, told=True):
     """Shards with `entries` log entries each. One SKU is all digits, as many shops have them. With `torn` one shard takes
-    the first paid order for what that says: a fault, in changes that are right otherwise."""
+    the first paid order for what that says: a fault, in changes that are right otherwise. Commands say business times, unless
+    `told` is false."""
     result = []
     for shard in range(shards):
         names = [f"{shard}{number:04}" if number % 2 else f"S{shard}-{number}/a" for number in range(skus)]
-        result.append(Shard(shard, random.Random(f"{seed}/{shard}"), names, list(warehouses)))
+        times = random.Random(f"{seed}/{shard}/times") if told else None
+        result.append(Shard(shard, random.Random(f"{seed}/{shard}"), names, list(warehouses), times))
     orders = Orders(result, random.Random(f"{seed}/orders"), Reservation, torn)
     for _ in range(entries):
         for one in result:

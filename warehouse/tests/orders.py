@@ -19,9 +19,11 @@ class Order:
     parts: dict = field(default_factory=dict)
     refused: set = field(default_factory=set)
     decisions: list = field(default_factory=list)
-    """Kinds of the home's decisions, with the end of the hold."""
+    """Kinds of the home's decisions, with the end of the hold and their business time."""
     heard: dict = field(default_factory=dict)
     """How many of them each other shard has heard of."""
+    occurred_at: datetime.datetime | None = None
+    """Business time of the present attempt, as its Reserve said it."""
 
     def last(self):
         return self.decisions[-1][0] if self.decisions else None
@@ -65,7 +67,13 @@ class Orders:
         identifier = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
         order = Order(identifier, home.shard, self.random.choice(["web", "app"]), lines)
         self.orders.append(order)
+        order.occurred_at = self.business_time(home)
         self.prepare(order, home)
+
+    def business_time(self, home):
+        """One that is not ahead of the log time of any shard, since each has to take it."""
+        told = home.business_time()
+        return told and min(told, *(shard.now for shard in self.shards))
 
     def prepare(self, order, shard):
         """All lines or none. An attempt that another shard refused already is not prepared any more."""
@@ -74,7 +82,9 @@ class Orders:
         if order.refused or any(sellable(sku) < units for _, sku, units in lines):
             order.refused.add(shard.shard)
             return
-        part = self.reservation(order.id, order.storefront, f"order#{order.id[:8]}", UNDECIDED, [], "prepared", order.home)
+        shard.command(order.occurred_at)
+        part = self.reservation(order.id, order.storefront, f"order#{order.id[:8]}", UNDECIDED, [], "prepared",
+                                reserved=shard.happened_at(), home=order.home)
         for number, sku, units in lines:
             shard.take("prepared", part, number, sku, units)
         order.parts[shard.shard] = part
@@ -102,14 +112,16 @@ class Orders:
                 ends += datetime.timedelta(hours=3)
         elif last == "aborted" and not order.parts and self.random.random() < 0.5:
             order.refused, order.decisions, order.heard = set(), [], {}
+            order.occurred_at = self.business_time(home)
             self.prepare(order, home)
             return
         else:
             return
         if kind:
-            order.decisions.append((kind, ends))
+            occurred_at = order.occurred_at if kind in ("confirmed", "aborted") else self.business_time(home)
+            order.decisions.append((kind, ends, occurred_at))
             if part:
-                self.carry_out(order, home, part, kind, ends)
+                self.carry_out(order, home, part, *order.decisions[-1])
 
     def follow(self, order, shard):
         """The shard hears of one of the decisions that it does not know; those before it, it missed."""
@@ -118,15 +130,16 @@ class Orders:
         if not part or known == len(order.decisions):
             return
         heard = self.random.randint(known, len(order.decisions) - 1)
-        kind, ends = order.decisions[heard]
+        kind, ends, occurred_at = order.decisions[heard]
         if kind == "extended" and part.state == "prepared":
             kind = "confirmed"
         order.heard[shard.shard] = heard + 1
         if kind == "committed" and order.lines[order.home] and self.torn:
             kind, self.torn = self.torn, None
-        self.carry_out(order, shard, part, kind, ends)
+        self.carry_out(order, shard, part, kind, ends, occurred_at)
 
-    def carry_out(self, order, shard, part, kind, ends):
+    def carry_out(self, order, shard, part, kind, ends, occurred_at):
+        shard.command(occurred_at)
         if kind != "aborted":
             part.expires_at = ends
         if kind in ("confirmed", "extended"):

@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import boto3
+import duckdb
 import pytest
 from moto.server import ThreadedMotoServer
 
 import archive
+import days
 import history
 from conftest import PROJECT
 
@@ -36,10 +38,10 @@ def test_one_unit_too_many_fails_the_build_and_its_cell_is_named(tmp_path, small
     assert f"{rows[3][2]}@{rows[3][3]}" in done.stderr
 
 
-@pytest.mark.parametrize("what", ["no changes", "no folder", "no ledger stock", "other columns", "a quote in the path"])
+@pytest.mark.parametrize("what", ["no changes", "no folder", "no ledger stock", "other columns", "a quote in the path", "no such zone"])
 def test_wrong_arguments_say_what_to_do_and_build_nothing(tmp_path, small, what):
     folder = tmp_path / ("it's" if what == "a quote in the path" else "changes")
-    if what in ("no ledger stock", "other columns", "a quote in the path"):
+    if what not in ("no changes", "no folder"):
         archive.write_history(folder, small[:1])
     elif what == "no changes":
         folder.mkdir()
@@ -48,7 +50,8 @@ def test_wrong_arguments_say_what_to_do_and_build_nothing(tmp_path, small, what)
         archive.write_ledger_stock(ledger_stock, archive.ledger_rows(small))
     if what == "other columns":
         ledger_stock.write_text(ledger_stock.read_text().replace("on_hand,free", "free,on_hand"))
-    done = run_build(folder, ledger_stock, tmp_path / "warehouse.duckdb")
+    options = ["--business-time-zone", "Europe/Atlantis"] if what == "no such zone" else []
+    done = run_build(folder, ledger_stock, tmp_path / "warehouse.duckdb", *options)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not (tmp_path / "warehouse.duckdb").exists()
 
@@ -65,7 +68,8 @@ def test_an_archive_in_an_object_store_is_built_and_its_rows_are_reported(tmp_pa
         s3.create_bucket(Bucket="archive")
         for path in (tmp_path / "changes").rglob("*.parquet"):
             s3.upload_file(str(path), "archive", f"holdfast/{path.relative_to(tmp_path)}")
-        done = run_build("s3://archive/holdfast/changes", ledger_stock, tmp_path / "warehouse.duckdb", "--json", AWS_ENDPOINT_URL=endpoint, **keys)
+        done = run_build("s3://archive/holdfast/changes", ledger_stock, tmp_path / "warehouse.duckdb", "--json", "--business-time-zone", "Asia/Tokyo",
+                         AWS_ENDPOINT_URL=endpoint, **keys)
     finally:
         server.stop()
     assert done.returncode == 0, done.stderr
@@ -73,4 +77,7 @@ def test_an_archive_in_an_object_store_is_built_and_its_rows_are_reported(tmp_pa
     assert report["ok"] and report["failed"] == []
     assert report["changes"] == sum(len(shard.changes) for shard in small)
     assert report["rows"]["stock_current"] == sum(len(shard.sellable) for shard in small)
+    movements = days.moved([change for shard in small for change in shard.changes], "Asia/Tokyo")
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
+        assert connection.execute("select count(*) from intermediate.int_stock_business_days").fetchone() == (len(movements),)
     assert report["rows"]["stockouts"] == sum(len(shard.stockouts) for shard in small)

@@ -9,8 +9,9 @@ import history
 from conftest import Warehouse, bad
 
 BALANCES = ", ".join(history.BUCKETS)
-MARTS = ["fct_stock_movements", "fct_reservations", "fct_transfers", "supply_current", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stockouts"]
-TABLES = ["staging.stg_changes", "intermediate.int_stock_days", "intermediate.int_sellable_levels", "intermediate.int_reservation_lines", *(f"marts.{mart}" for mart in MARTS)]
+MARTS = ["fct_stock_movements", "fct_reservations", "fct_transfers", "supply_current", "dim_sku", "dim_warehouse", "stock_current", "stock_daily",
+         "stock_business_daily", "fct_daily_movements", "stockouts"]
+TABLES = ["staging.stg_changes", "intermediate.int_stock_days", "intermediate.int_stock_business_days", "intermediate.int_sellable_levels", "intermediate.int_reservation_lines", *(f"marts.{mart}" for mart in MARTS)]
 
 
 def naive(moment):
@@ -57,6 +58,12 @@ def test_the_generated_history_has_every_kind_and_every_hard_case(shards):
     lines = [a for shard in shards for r in shard.reservations.values() for a in r.allocations]
     assert any(a.shipped and a.committed for a in lines) and any(a.cancelled and a.shipped for a in lines)
     assert any(stockout[3] is None for shard in shards for stockout in shard.stockouts)
+    told = [change for change in changes if change["occurred_at"]]
+    assert any(change["occurred_at"] > change["log_time"] for change in told) and any(change["occurred_at"] == edge for change in told for edge in history.EDGES)
+    assert any(change["occurred_at"] is None for change in changes if change["operation_id"])
+    assert not any(change["occurred_at"] for change in changes if change["kind"] == "expired")
+    alone = collections.Counter((change["kind"], history.is_balanced(change)) for change in changes)
+    assert all(alone[kind, False] for kind in ("released", "reserved", "received", "counted")), "changes that keep the equation only together"
 
 
 def test_stock_current_is_the_stock_that_the_history_left(built, shards):
@@ -92,12 +99,16 @@ def test_stockouts_are_the_times_with_nothing_sellable(built, shards):
 def test_each_reservation_line_says_where_its_units_are(built, shards):
     places = ["held", "committed", "shipped", "released", "expired", "cancelled", "returned"]
     states = {reservation: state_of_whole(parts) for reservation, parts in whole(shards).items()}
-    ends = collections.defaultdict(list)
+    ends, reserved, committed = (collections.defaultdict(list) for _ in range(3))
     expected = {}
     for shard in shards:
         for reservation in shard.reservations.values():
             if reservation.state != "prepared" and reservation.allocations:
                 ends[reservation.id].append(naive(reservation.expires_at))
+            if reservation.allocations:
+                reserved[reservation.id].append(naive(reservation.reserved))
+            if reservation.committed:
+                committed[reservation.id].append(naive(reservation.committed))
     for shard in shards:
         for reservation in shard.reservations.values():
             if states.get(reservation.id) in (None, "prepared"):
@@ -107,6 +118,7 @@ def test_each_reservation_line_says_where_its_units_are(built, shards):
                     "shard": shard.shard, "home": reservation.home,
                     "sku": allocation.sku, "storefront": reservation.storefront, "reference": reservation.reference,
                     "state": states[reservation.id], "expires_at": max(ends[reservation.id]),
+                    "reserved_happened_at": min(reserved[reservation.id]), "committed_happened_at": min(committed[reservation.id], default=None),
                     "requested": allocation.requested, "warehouses": 0, "granted": 0, **dict.fromkeys(places, 0)})
                 line["warehouses"] += 1
                 line["granted"] += allocation.granted()

@@ -18,7 +18,8 @@ with warnings.catch_warnings():
     import snowflake.connector
 
 LOAD = (PROJECT / "snowflake" / "load.sql").read_text()
-SCHEMAS = {"stg_changes": "staging", "int_stock_days": "intermediate", **dict.fromkeys(MARTS, "marts")}
+ZONE = "Europe/Berlin"
+SCHEMAS = {"stg_changes": "staging", "int_stock_days": "intermediate", "int_stock_business_days": "intermediate", **dict.fromkeys(MARTS, "marts")}
 
 
 def parse_errors(sql):
@@ -50,7 +51,7 @@ def snowflake_warehouse(folder, shards):
 
     def dbt(*command):
         # One thread: the imitation's connections trip over each other when they create the same schema.
-        return warehouse.dbt(*command, "--threads", "1", target="snowflake")
+        return warehouse.dbt(*command, "--threads", "1", target="snowflake", business_time_zone=ZONE)
 
     with pytest.MonkeyPatch.context() as patcher, fakesnow.patch():
         for name, value in settings.items():
@@ -73,7 +74,7 @@ def snowflake_warehouse(folder, shards):
                     path = archive.write_changes(warehouse.changes, piece)
                     if path not in landed:
                         duck.execute("set timezone = 'UTC'")
-                        duck.execute(f"insert into HOLDFAST.RAW.LEDGER_CHANGES select * from read_parquet('{path}', hive_partitioning = false)")
+                        duck.execute(f"insert into HOLDFAST.RAW.LEDGER_CHANGES by name select * from read_parquet('{path}', hive_partitioning = false)")
                     landed.add(path)
             assert bad(dbt("run")) == set()
         assert bad(dbt("test")) == set()
@@ -87,7 +88,7 @@ def snowflake_warehouse(folder, shards):
 def test_snowflake_builds_the_same_marts_as_duckdb(snowflake_warehouse, shards):
     warehouse, rows = snowflake_warehouse
     archive.write_history(warehouse.changes, shards)
-    assert bad(warehouse.dbt("run")) == set()
+    assert bad(warehouse.dbt("run", business_time_zone=ZONE)) == set()
     for name, schema in SCHEMAS.items():
         assert rows[name] == plain(warehouse.table(f"{schema}.{name}")), name
 
@@ -110,3 +111,17 @@ def test_the_landing_statements_parse_as_snowflake():
 def test_the_landing_table_has_the_archives_columns_in_order():
     table = LOAD[LOAD.index("holdfast.raw.ledger_changes ("):LOAD.index(");")]
     assert re.findall(r"^    (\w+) ", table, re.MULTILINE) == archive.SCHEMA.names
+
+
+def test_an_older_landing_table_gets_the_columns_that_came_later():
+    statements = [statement.strip() for statement in re.sub(r"--.*", "", LOAD).split(";")]
+    with fakesnow.patch():
+        cursor = snowflake.connector.connect(database="OLDER", schema="RAW").cursor()
+        create = next(one for one in statements if one.startswith("create table") and "ledger_changes" in one)
+        cursor.execute(create.replace("holdfast.", "older.").replace(",\n    occurred_at timestamp_ntz", ""))
+        for _ in range(2):
+            for one in statements:
+                if one.startswith("alter table"):
+                    cursor.execute(one.replace("holdfast.", "older."))
+        cursor.execute("select * from older.raw.ledger_changes")
+        assert [column[0].lower() for column in cursor.description][-2:] == ["supply_expected_at", "occurred_at"]

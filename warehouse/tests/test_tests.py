@@ -1,7 +1,10 @@
 """What is wrong in the input fails the build, and the test that fails is the one that says why."""
 
 import copy
+import datetime
+import shutil
 
+import duckdb
 import pytest
 
 import archive
@@ -146,7 +149,7 @@ def test_a_log_time_that_goes_back_is_found(warehouse, small):
 
 @pytest.mark.parametrize("other", ["released", "expired", "aborted"])
 def test_an_order_that_is_paid_in_one_shard_and_given_back_in_another_is_found(warehouse, other):
-    torn = history.generate(seed=4, entries=90, shards=2, torn=other)
+    torn = history.generate(seed=5, entries=90, shards=2, torn=other)
     warehouse.clear()
     archive.write_history(warehouse.changes, torn)
     archive.write_ledger_stock(warehouse.ledger_stock, archive.ledger_rows(torn))
@@ -162,3 +165,85 @@ def test_goods_that_arrive_twice_are_found(warehouse, small):
     arrived = lambda row: row["kind"] == "transferred_in"
     with_change(warehouse, small, 0, arrived, transfer_quantity=1_000)
     assert "assert_transfers_explain_what_is_in_transit" in failures(warehouse)
+
+
+def test_half_of_a_pair_that_keeps_the_equation_together_is_found(warehouse, small):
+    pair = next(row for row in small[0].changes if row["kind"] == "reserved" and not history.is_balanced(row))
+    with_change(warehouse, small, 0, lambda row: row["seq"] == pair["seq"], held_delta=pair["held_delta"] + 1)
+    assert {"assert_entries_keep_the_equation", "assert_after_images_follow_from_deltas"} <= failures(warehouse)
+
+
+@pytest.mark.parametrize("fault", ["seconds", "two days ahead", "of an expiry", "another one in the same command"])
+def test_a_business_time_that_no_command_can_have_said_is_found(warehouse, small, fault):
+    in_entry = lambda row: row["entry_changes"] > 1 and [other["operation_id"] for other in small[0].changes].count(row["operation_id"]) > 1
+    pick = {"of an expiry": lambda row: row["kind"] == "expired",
+            "another one in the same command": lambda row: row["occurred_at"] and row["entry_offset"] == 1 and in_entry(row)}
+    pick = pick.get(fault, lambda row: row["kind"] == "received" and row["entry_changes"] == 1)
+    log_time = next(row for row in small[0].changes if pick(row))["log_time"]
+    told = {"seconds": datetime.datetime.fromtimestamp(log_time.timestamp() / 1000, datetime.UTC),
+            "two days ahead": log_time + datetime.timedelta(days=2)}.get(fault, log_time - datetime.timedelta(hours=2))
+    with_change(warehouse, small, 0, pick, occurred_at=told)
+    assert failures(warehouse) == {"assert_business_time_is_possible"}
+
+
+def test_another_zone_than_the_warehouse_was_built_with_is_found(warehouse):
+    assert failures(warehouse) == set()
+    assert bad(warehouse.build(business_time_zone="Pacific/Auckland")) == {"assert_business_time_is_what_was_told"}
+    assert bad(warehouse.build("--full-refresh", business_time_zone="Pacific/Auckland")) == set()
+
+
+BUSINESS_DAYS = "intermediate.int_stock_business_days"
+ONE_DAY = f"stock_business_day_id = (select max(stock_business_day_id) from {BUSINESS_DAYS} where next_date is not null)"
+ONE_SALE = "daily_movement_id = (select min(daily_movement_id) from marts.fct_daily_movements where units_sold > 0)"
+FAULTS_IN_TABLES = {
+    "a day counts a unit too many": (
+        f"update {BUSINESS_DAYS} set damaged_delta = damaged_delta + 1 where {ONE_DAY}",
+        {"assert_each_movement_is_on_one_business_day", "assert_business_balances_follow_from_deltas", "assert_business_days_and_log_days_agree"}),
+    "a late movement is not carried to later days": (
+        f"update {BUSINESS_DAYS} set on_hand = on_hand + 1, free = free + 1 where {ONE_DAY}",
+        {"assert_business_balances_follow_from_deltas"}),
+    "the newest balances lack a unit": (
+        f"update {BUSINESS_DAYS} set on_hand = on_hand - 1, free = free - 1 where cell_id = (select min(cell_id) from {BUSINESS_DAYS}) and next_date is null",
+        {"assert_business_balances_follow_from_deltas", "assert_stock_business_daily_ends_in_stock_current"}),
+    "a balance breaks the equation": (
+        f"update {BUSINESS_DAYS} set on_hand_delta = on_hand_delta + 1, on_hand = on_hand + 1 "
+        f"where cell_id = (select min(cell_id) from {BUSINESS_DAYS}) and next_date is null",
+        {"assert_each_movement_is_on_one_business_day", "assert_business_balances_follow_from_deltas",
+         "assert_business_days_and_log_days_agree", "assert_stock_business_daily_ends_in_stock_current"}),
+    "a movement is on two days": (
+        f"insert into {BUSINESS_DAYS} by name select * replace (stock_business_day_id || 'x' as stock_business_day_id, "
+        f"date '2020-01-01' as business_date, business_date as next_date) from {BUSINESS_DAYS} "
+        f"where cell_id = (select min(cell_id) from {BUSINESS_DAYS}) order by business_date limit 1",
+        {"assert_each_movement_is_on_one_business_day", "assert_business_balances_follow_from_deltas", "assert_business_days_and_log_days_agree"}),
+    "a day does not end where the next one begins": (
+        f"update {BUSINESS_DAYS} set next_date = null where {ONE_DAY}",
+        {"assert_business_balances_follow_from_deltas", "assert_stock_business_daily_ends_in_stock_current"}),
+    "a sale is on another day": (
+        f"update marts.fct_daily_movements set business_date = business_date - 500 where {ONE_SALE}",
+        {"assert_daily_movements_add_up"}),
+    "a sale is missing": (
+        f"delete from marts.fct_daily_movements where {ONE_SALE}",
+        {"assert_daily_movements_add_up", "assert_daily_sales_are_those_of_reservations"}),
+    "goods moved by no flow": (
+        "update marts.fct_daily_movements set units_received = 0 where kind = 'received'",
+        {"assert_daily_movements_add_up"}),
+    "a reservation in no flow": (
+        "update marts.fct_daily_movements set units_given_back = 0 where kind = 'released'",
+        {"assert_daily_movements_add_up"}),
+    "a business day that is not that of its time": (
+        "update staging.stg_changes set business_date = business_date + 1 where seq = 3",
+        {"assert_business_time_is_what_was_told"}),
+    "a business time that nobody said": (
+        "update staging.stg_changes set happened_at = log_time + interval 1 millisecond where seq = 3",
+        {"assert_business_time_is_what_was_told"}),
+}
+
+
+def test_each_fault_in_the_tables_of_business_days_is_found_by_the_tests_about_it(warehouse):
+    assert bad(warehouse.dbt("run")) == set()
+    sound = shutil.copy(warehouse.database, warehouse.folder / "sound.duckdb")
+    for fault, (statement, expected) in FAULTS_IN_TABLES.items():
+        shutil.copy(sound, warehouse.database)
+        with duckdb.connect(str(warehouse.database)) as connection:
+            assert connection.execute(statement).fetchone()[0] > 0, fault
+        assert bad(warehouse.dbt("test", "--select", "test_type:singular")) == expected, fault

@@ -22,6 +22,7 @@ new_takings as (
         storefront,
         reference,
         log_time as reserved_at,
+        min(happened_at) as reserved_happened_at,
         count(distinct warehouse) as warehouses
     from new_changes
     where kind in ('reserved', 'prepared')
@@ -50,7 +51,8 @@ new_lines as (
         {%- endfor %}
         -- What a transfer over several shards had reserved leaves by it.
         sum(case when kind in ('shipped', 'transferred_out') then quantity else 0 end) as shipped,
-        min(case when kind = 'committed' then log_time end) as committed_at
+        min(case when kind = 'committed' then log_time end) as committed_at,
+        min(case when kind = 'committed' then happened_at end) as committed_happened_at
     from new_changes
     where sku is not null
     group by reservation_id, line, shard
@@ -83,7 +85,9 @@ pieces as (
         new_takings.storefront,
         new_takings.reference,
         new_takings.reserved_at,
+        new_takings.reserved_happened_at,
         new_lines.committed_at,
+        new_lines.committed_happened_at,
         new_takings.warehouses,
         new_lines.requested,
         new_lines.granted,
@@ -110,7 +114,9 @@ pieces as (
         old.storefront,
         old.reference,
         old.reserved_at,
+        old.reserved_happened_at,
         old.committed_at,
+        old.committed_happened_at,
         old.warehouses,
         old.requested,
         old.granted,
@@ -137,7 +143,10 @@ lines as (
         max(storefront) as storefront,
         max(reference) as reference,
         max(reserved_at) as reserved_at,
+        -- Of the newest attempt, which may have happened before an older one.
+        coalesce(max(case when age = 1 then reserved_happened_at end), max(reserved_happened_at)) as reserved_happened_at,
         min(committed_at) as committed_at,
+        min(committed_happened_at) as committed_happened_at,
         coalesce(max(case when age = 1 then warehouses end), max(warehouses)) as warehouses,
         max(requested) as requested,
         {%- for units in ['granted', 'committed_ever', 'shipped', 'released', 'expired', 'cancelled', 'returned'] %}
@@ -159,8 +168,12 @@ select
     lines.reference,
     new_states.state,
     lines.reserved_at,
+    lines.reserved_happened_at,
+    {{ business_date('lines.reserved_happened_at') }} as reserved_on,
     new_states.expires_at,
     lines.committed_at,
+    lines.committed_happened_at,
+    {{ business_date('lines.committed_happened_at') }} as committed_on,
     new_states.last_changed_at,
     new_states.last_seq,
     lines.warehouses,

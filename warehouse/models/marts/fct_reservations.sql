@@ -22,8 +22,10 @@ reservations as (
     select
         reservation_id,
         min(reserved_at) as reserved_at,
+        min(reserved_happened_at) as reserved_happened_at,
         max(expires_at) as expires_at,
         min(committed_at) as committed_at,
+        min(committed_happened_at) as committed_happened_at,
         max(last_changed_at) as last_changed_at,
         {%- for state in ['prepared', 'held', 'committed', 'shipped', 'returned', 'cancelled', 'released', 'expired'] %}
         max(case when state = '{{ state }}' then 1 else 0 end) = 1 as any_{{ state }}{{ ',' if not loop.last }}
@@ -64,8 +66,12 @@ select
     lines.reference,
     states.state,
     states.reserved_at,
+    states.reserved_happened_at,
+    {{ business_date('states.reserved_happened_at') }} as reserved_on,
     states.expires_at,
     states.committed_at,
+    states.committed_happened_at,
+    {{ business_date('states.committed_happened_at') }} as committed_on,
     states.last_changed_at,
     lines.last_seq,
     lines.warehouses,

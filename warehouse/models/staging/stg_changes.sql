@@ -46,7 +46,8 @@ with arrived as (
         cast(transfer_in_transit as bigint) as transfer_in_transit,
         cast(supply_id as varchar) as supply_id,
         cast(supply_quantity as bigint) as supply_quantity,
-        {{ utc_timestamp('supply_expected_at') }} as supply_expected_at
+        {{ utc_timestamp('supply_expected_at') }} as supply_expected_at,
+        {{ utc_timestamp('occurred_at') }} as occurred_at
     from {{ new_changes(source('holdfast', 'changes')) }} as new_rows
 
 ),
@@ -86,6 +87,9 @@ select
     log_index,
     log_time,
     cast(log_time as date) as log_date,
+    occurred_at,
+    coalesce(occurred_at, log_time) as happened_at,
+    {{ business_date('coalesce(occurred_at, log_time)') }} as business_date,
     kind,
     sku,
     warehouse,

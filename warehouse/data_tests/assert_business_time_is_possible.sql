@@ -1,0 +1,27 @@
+-- A command says one business time for all that it did in an entry, at most 40 years before log time and
+-- hardly after it; what happened without a command, expiry above all, has none. The ledger allows less than a
+-- day ahead: a row here is a time in a wrong unit, not a clock that is a little fast.
+with commands as (
+
+    select
+        shard,
+        log_index,
+        operation_id,
+        min(log_time) as log_time,
+        min(occurred_at) as earliest,
+        max(occurred_at) as latest,
+        count(occurred_at) as told,
+        count(*) as changes
+    from {{ ref('stg_changes') }}
+    group by shard, log_index, operation_id
+
+)
+
+select *
+from commands
+where
+    (operation_id is null and told > 0)
+    or (told > 0 and told < changes)
+    or earliest <> latest
+    or latest > {{ dbt.dateadd('day', 1, 'log_time') }}
+    or earliest < {{ dbt.dateadd('day', -40 * 366 - 1, 'log_time') }}

@@ -1,0 +1,23 @@
+-- On the last business day of the history every cell is there, once, with its present balances.
+with last_day as (
+
+    select *
+    from {{ ref('stock_business_daily') }}
+    where business_date = (select max(calendar_date) from {{ ref('int_business_calendar') }})
+
+)
+
+select coalesce(stock.cell_id, last_day.cell_id) as cell_id
+from {{ ref('stock_current') }} as stock
+full outer join last_day on stock.cell_id = last_day.cell_id
+where
+    stock.cell_id is null
+    or last_day.cell_id is null
+    {%- for bucket in buckets() %}
+    or stock.{{ bucket }} <> last_day.{{ bucket }}
+    {%- endfor %}
+union all
+select cell_id
+from last_day
+group by cell_id
+having count(*) > 1
