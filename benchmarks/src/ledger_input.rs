@@ -1,8 +1,8 @@
 //! What the ledger is fed with: a [`Catalogue`] with stock, and a log made by [`reserve_and_commit`].
 
 use holdfast_ledger::{
-    Action, Command, Entry, Ledger, LedgerOptions, OperationId, Principal, Reason, Reference, ReserveLine,
-    ReserveMode, Sku, Source, Sourcing, StorefrontId, WarehouseId,
+    Action, Command, Details, Entry, Ledger, LedgerOptions, OperationId, Principal, Reason, Reference,
+    ReserveLine, ReserveMode, Sku, Source, Sourcing, StorefrontId, WarehouseId,
 };
 
 /// When the benchmarks' logs begin: milliseconds since the Unix epoch.
@@ -156,6 +156,7 @@ fn command(time_ms: u64, number: u64, action: Action) -> Command {
         principal: Principal::new("benchmark").expect("a well-formed name"),
         reference: Reference::new("order-1").expect("a well-formed name"),
         reason: Reason::default(),
+        details: Details::default(),
         action,
     }
 }

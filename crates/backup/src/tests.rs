@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use holdfast_ledger::{
-    Action, Command, Decision, Entry, Ledger, LedgerOptions, OperationId, OrderLine, OrderPart, OrderStep,
-    OrderTerms, Principal, ReserveLine, ReserveMode, Sku, Source, Sourcing, StorefrontId, WarehouseId,
+    Action, Command, Decision, Details, Entry, Ledger, LedgerOptions, OperationId, OrderLine, OrderPart,
+    OrderStep, OrderTerms, Principal, ReserveLine, ReserveMode, Sku, Source, Sourcing, StorefrontId,
+    WarehouseId,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -30,6 +31,7 @@ fn command(number: u8, action: Action) -> Command {
         principal: Principal::new("test").unwrap(),
         reference: Default::default(),
         reason: Default::default(),
+        details: Details::default(),
         action,
     }
 }

@@ -181,8 +181,8 @@ pub struct SupplyEffect {
     pub expected_at_ms: u64,
 }
 
-/// Why a change happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Why a change happened. Its bytes are in `wire.rs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     /// None for expiry.
     pub operation_id: Option<OperationId>,
@@ -192,6 +192,8 @@ pub struct Cause {
     pub reason: Reason,
     /// The caller's document; for expiry that of the Reserve.
     pub reference: Reference,
+    /// Business time as the command said it; None: the log time is all that is known.
+    pub occurred_at_ms: Option<u64>,
 }
 
 impl Cause {
@@ -202,6 +204,7 @@ impl Cause {
             principal: Some(command.principal.clone()),
             reason: command.reason.clone(),
             reference: command.reference.clone(),
+            occurred_at_ms: command.details.occurred_at_ms,
         }
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bucket, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, Rules, Sku, StorefrontId,
-    SupplyId, TransferId, WarehouseId,
+    Bucket, Details, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, Rules, Sku,
+    StorefrontId, SupplyId, TransferId, WarehouseId,
 };
 
 /// One Raft log entry: commands decided in this order at one log time.
@@ -16,8 +16,8 @@ pub struct Entry {
     pub commands: Vec<Command>,
 }
 
-/// One mutating request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One mutating request. Its bytes are in `wire.rs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// The same on every retry.
     pub operation_id: OperationId,
@@ -27,6 +27,8 @@ pub struct Command {
     pub reference: Reference,
     /// The caller's reason.
     pub reason: Reason,
+    /// When it happened, and other conditions.
+    pub details: Details,
     /// What to do.
     pub action: Action,
 }
@@ -39,30 +41,39 @@ impl Command {
             principal,
             reference: Reference::default(),
             reason: Reason::default(),
+            details: Details::default(),
             action: Action::Seal,
         }
     }
 
     /// The fingerprint that a sealed id is remembered with.
     pub(crate) fn fingerprint_of_seal() -> u64 {
-        fingerprint(&Action::Seal, &Reference::default(), &Reason::default())
+        let details = Details::default();
+        fingerprint(&Action::Seal, &Reference::default(), &Reason::default(), &details)
     }
 
     /// 60 bits over everything that a retry must repeat.
     pub fn fingerprint(&self) -> u64 {
-        fingerprint(&self.action, &self.reference, &self.reason)
+        fingerprint(&self.action, &self.reference, &self.reason, &self.details)
     }
 }
 
-fn fingerprint(action: &Action, reference: &Reference, reason: &Reason) -> u64 {
-    let body = (action, reference, reason);
+fn fingerprint(action: &Action, reference: &Reference, reason: &Reason, details: &Details) -> u64 {
+    if details.is_empty() {
+        hashed(&(action, reference, reason))
+    } else {
+        hashed(&(action, reference, reason, details))
+    }
+}
+
+fn hashed(body: &impl Serialize) -> u64 {
     let hash = |body: &[u8]| xxhash_rust::xxh3::xxh3_64(body) >> 4;
     // Nearly every body fits: then no memory is asked for.
     let mut buffer = [crate::codec::VERSION; 512];
-    let written = postcard::to_slice(&body, &mut buffer[1..]).map(|body| body.len());
+    let written = postcard::to_slice(body, &mut buffer[1..]).map(|body| body.len());
     match written {
         Ok(bytes) => hash(&buffer[..=bytes]),
-        Err(_) => hash(&crate::codec::encode(&body)),
+        Err(_) => hash(&crate::codec::encode(body)),
     }
 }
 

@@ -14,6 +14,16 @@ pub fn slot_of(sku: &Sku) -> SlotNumber {
     (crc32fast::hash(sku.as_str().as_bytes()) % u32::from(SLOTS)) as SlotNumber
 }
 
+/// The slot of a storefront's document, which decides whose it is when it has to be unique: the CRC-32 of both names with a line feed in
+/// between, modulo [`SLOTS`].
+pub fn slot_of_document(storefront: &StorefrontId, reference: &Reference) -> SlotNumber {
+    let mut hasher = crc32fast::Hasher::new();
+    for part in [storefront.as_str(), "\n", reference.as_str()] {
+        hasher.update(part.as_bytes());
+    }
+    (hasher.finalize() % u32::from(SLOTS)) as SlotNumber
+}
+
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {

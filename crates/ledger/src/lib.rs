@@ -29,7 +29,7 @@
 //! - **Invariants** (`ledger/invariants.rs`): checked for what an entry touched, and for everything in [`Ledger::check`].
 //!   A [`Violation`] means that this state must not be used any more.
 //! - **Snapshots** (`ledger/snapshot.rs`): the whole state as canonical bytes; [`Ledger::digest`] is their BLAKE3.
-//! - **Bytes** (`codec.rs`): entries, changes and commands, with a version in front.
+//! - **Bytes** (`codec.rs`, `wire.rs`): entries, changes and commands, with a version in front.
 //! - **Rules** (`rules.rs`): the version by which a ledger decides; its log adopts a newer one, so replicas of two releases agree.
 //!
 //! # Where units go
@@ -49,6 +49,7 @@
 mod change;
 mod codec;
 mod command;
+mod details;
 mod fault;
 mod hash;
 mod ids;
@@ -58,6 +59,7 @@ mod order;
 mod outcome;
 mod query;
 mod rules;
+mod wire;
 
 pub use change::{
     Bucket, BucketMove, BucketMoves, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect,
@@ -70,11 +72,12 @@ pub use command::{
     Action, Command, Disposition, Entry, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source, Sourcing,
     TransferLine,
 };
+pub use details::Details;
 #[cfg(feature = "faults")]
 pub use fault::{FAULTS, Fault, seed_fault};
 pub use ids::{
     IdError, OperationId, Principal, Reason, Reference, ReservationId, SLOTS, Sku, SlotNumber, StorefrontId,
-    SupplyId, TransferId, WarehouseId, slot_of,
+    SupplyId, TransferId, WarehouseId, slot_of, slot_of_document,
 };
 pub use ledger::{Applied, Ledger, LedgerOptions, Violation};
 pub use order::{

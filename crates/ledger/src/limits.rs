@@ -10,6 +10,10 @@ pub const MAX_PREFERENCES: usize = 64;
 /// The longest time to live of a hold in milliseconds: 30 days.
 pub const MAX_TTL_MS: u64 = 30 * 24 * 3_600_000;
 
+/// How far before log time a command may have happened, in milliseconds: 40 years. Long enough for any shop's history, and too short for a
+/// time that was given in seconds.
+pub const MAX_OCCURRED_AGO_MS: u64 = 40 * 366 * 24 * 3_600_000;
+
 /// The latest log time, in milliseconds since the Unix epoch, and the highest log index: both have 48 bits.
 pub const MAX_48_BITS: u64 = (1 << 48) - 1;
 

@@ -348,6 +348,7 @@ impl OrderStep {
             principal: of.principal.clone(),
             reference: of.reference.clone(),
             reason: of.reason.clone(),
+            details: of.details,
             action: crate::Action::Order(self),
         }
     }

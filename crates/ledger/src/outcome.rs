@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CellView, OrderReply, ReservationState, ShardNumber, Sku, WarehouseId};
+use crate::{CellView, OrderReply, ReservationId, ReservationState, ShardNumber, Sku, WarehouseId};
 
 /// Where something was decided, inside one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -220,6 +220,12 @@ pub enum Refusal {
     /// The id was closed ([`crate::Action::Seal`]) after a repeated request with it was refused.
     #[error("this operation id was closed when a repeated request with it was refused")]
     OperationSealed,
+    /// Another hold or commit of the storefront has the reference to itself.
+    #[error("reservation {reservation_id} has this reference, and both were to be the only one")]
+    ReferenceTaken {
+        /// Which.
+        reservation_id: ReservationId,
+    },
 }
 
 impl Refusal {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Action, Command, Refusal};
+
 /// The version of the rules by which a ledger decides. Part of its state.
 ///
 /// Replicas of two releases apply one log while a cluster is upgraded, so a release never decides differently by itself: the
@@ -26,5 +28,26 @@ impl Rules {
             Self::First => 1,
             Self::Second => 2,
         }
+    }
+
+    /// Refuses a command that a member of the version before could not read, as long as the log may have such members. Asked before the
+    /// command goes into the log.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidRequest`] says what has to be adopted first.
+    pub fn check(self, command: &Command) -> Result<(), Refusal> {
+        if self >= Self::Second {
+            return Ok(());
+        }
+        let what = if !command.details.is_empty() {
+            "occurred_at, as_of, unique_reference and replaces are not taken"
+        } else if matches!(command.action, Action::Seal) {
+            "operation ids are not sealed"
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::InvalidRequest(format!(
+            "{what} before the second rules are adopted (`holdfast cluster adopt-rules`)"
+        )))
     }
 }

@@ -22,7 +22,7 @@ use crate::config::{LimitsSection, PeerSection};
 use crate::directory::Membership;
 use crate::errors;
 use crate::intake::Places;
-use crate::mapping::inbound::Taken;
+use crate::mapping::inbound::{AsOf, Taken};
 use crate::mapping::outbound;
 use crate::metrics::Metrics;
 use crate::orders::{OrderError, Orders};
@@ -172,6 +172,7 @@ impl Api {
                 return Box::pin(self.settle_one(attempted, answer, deadline)).await;
             }
         };
+        let taken = taken.positioned(shard)?;
         let mut results = self.submit(shard, vec![taken], deadline).await;
         results.pop().unwrap_or_else(|| Err(no_result()))
     }
@@ -191,8 +192,24 @@ impl Api {
     async fn decide_order(&self, taken: Taken, deadline: Instant) -> Result<(u32, Success), Refusal> {
         let (attempted, orders) = (Attempted::new(&taken), self.orders.clone());
         let shard_of = |sku: &Sku| self.router.shard_of(sku);
-        let coordinator = Coordinator::new(taken.command, shard_of).map_err(outbound::refusal)?;
-        let coordinator = coordinator.ok_or_else(needs_no_coordinator)?;
+        let home = match self.router.home_of_reserve(&taken, deadline).await {
+            Ok(home) => home,
+            Err(refusal) => {
+                let answer = Err(attempted.not_found(refusal));
+                return self.settle_one(attempted, answer, deadline).await;
+            }
+        };
+        let attempted = attempted.with_home(home);
+        let coordinator =
+            Coordinator::new(taken.command.clone(), home, shard_of).map_err(outbound::refusal)?;
+        let coordinator = match (coordinator, home) {
+            (Some(coordinator), _) => coordinator,
+            (None, Some(home)) => {
+                let mut results = self.submit(home, vec![taken], deadline).await;
+                return results.pop().unwrap_or_else(|| Err(no_result()));
+            }
+            (None, None) => return Err(needs_no_coordinator()),
+        };
         let home = coordinator.home();
         let work = async move {
             let success = orders.reserve(coordinator, deadline).await?;
@@ -207,6 +224,11 @@ impl Api {
     async fn decide_transfer(&self, taken: Taken, deadline: Instant) -> Result<(u32, Success), Refusal> {
         let (attempted, orders) = (Attempted::new(&taken), self.orders.clone());
         let shard_of = |sku: &Sku| self.router.shard_of(sku);
+        if !taken.as_of.0.is_empty() {
+            return Err(errors::invalid(
+                "operation.as_of: is not taken for a transfer that leaves from several shards: send one for each SKU",
+            ));
+        }
         let order = TransferOrder::new(taken.command).map_err(outbound::refusal)?;
         let coordinator = order.coordinator(shard_of).map_err(outbound::refusal)?;
         let coordinator = coordinator.ok_or_else(needs_no_coordinator)?;
@@ -248,10 +270,12 @@ impl Api {
         deadline: Instant,
     ) -> Vec<Result<(u32, Success), Refusal>> {
         let attempted: Vec<Attempted> = taken.iter().map(Attempted::new).collect();
-        let commands: Vec<Command> = taken.into_iter().map(|taken| taken.command).collect();
         // Only what another shard may have to decide is needed once more.
-        let may_move_on = |command: &Command| moves_on(&command.action).then(|| command.clone());
-        let kept: Vec<Option<Command>> = commands.iter().map(may_move_on).collect();
+        let may_move_on = |taken: &Taken| {
+            moves_on(&taken.command.action).then(|| (taken.command.clone(), taken.as_of.clone()))
+        };
+        let kept: Vec<Option<(Command, AsOf)>> = taken.iter().map(may_move_on).collect();
+        let commands: Vec<Command> = taken.into_iter().map(|taken| taken.command).collect();
         let results = self.router.handle(shard).submit(commands, deadline).await;
         if results.len() != kept.len() {
             let refusal = errors::refusal(Reason::Internal, "the shard gave another number of results");
@@ -272,9 +296,9 @@ impl Api {
                         | LedgerRefusal::OverSeveralShards { .. }
                         | LedgerRefusal::UnknownTransfer),
                     )),
-                    Some(command),
+                    Some((command, as_of)),
                 ) => {
-                    let followed = self.orders.follow(command, refusal, deadline).await;
+                    let followed = self.orders.follow(command, &as_of, refusal, deadline).await;
                     followed.map_err(|error| attempted.order_failed(error))
                 }
                 (Ok(Err(refusal)), _) => Err(attempted.refused(refusal)),

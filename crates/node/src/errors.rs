@@ -235,6 +235,13 @@ pub const RULES: [Rule; 26] = [
         "The request names the cluster whose history it goes on in, and this is another one: a cursor or an archive of another cluster, or of the one that this one was restored from.",
         "Check the addresses. After a restore, set the consumer back to the backup's last change (docs/backup.md).",
     ),
+    rule(
+        Reason::ReferenceTaken,
+        Code::AlreadyExists,
+        false,
+        "Another hold or commit of the storefront has this reference, and both asked to be the only one (`unique_reference`): one document was saved twice. Nothing was taken.",
+        "Go on with the reservation that the message names. If this is another document, give it a reference of its own; if the other hold is not wanted, release it first or replace it (`replaces`).",
+    ),
 ];
 
 /// The rule of a reason. Whatever is not in the table counts as internal.

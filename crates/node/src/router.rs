@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use holdfast_ledger::{
     Action, OperationId, Query, QueryReply, ReservationId, ReturnOf, SLOTS, Sku, SlotNumber, TransferId,
-    slot_of,
+    slot_of, slot_of_document,
 };
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Freshness, ShardHandle};
@@ -69,6 +69,61 @@ impl Router {
         shard_of_slot(slot_of(sku), self.shard_count())
     }
 
+    /// The shard that decides whose a document is.
+    pub(crate) fn shard_of_document(&self, storefront: &StorefrontId, reference: &Reference) -> u32 {
+        self.shard_with(slot_of_document(storefront, reference))
+    }
+
+    /// The shard that has to decide a Reserve, whether or not it has a SKU of it: that of the hold that it replaces, that of its document
+    /// if its reference has to be unique. None: any may.
+    ///
+    /// # Errors
+    /// The hold is not found, or is decided in another shard than the document.
+    pub(crate) async fn home_of_reserve(
+        &self,
+        taken: &Taken,
+        deadline: Instant,
+    ) -> Result<Option<u32>, Refusal> {
+        let Action::Reserve { storefront, .. } = &taken.command.action else {
+            return Ok(None);
+        };
+        let details = &taken.command.details;
+        let of_document = details
+            .unique_reference
+            .then(|| self.shard_of_document(storefront, &taken.command.reference));
+        let Some(replaces) = details.replaces else {
+            return Ok(of_document);
+        };
+        let home = match self.located_shard(taken.replaced_shard_hint)? {
+            Some(shard) => shard,
+            None => self.find_reservation(replaces, deadline).await?,
+        };
+        let query = Query::Reservation {
+            reservation_id: replaces,
+        };
+        let answer = self
+            .handle(home)
+            .query(query, Freshness::Linearizable, deadline)
+            .await;
+        let home = match answer.map(|answer| answer.reply) {
+            Ok(QueryReply::Reservation(Some(view))) => view.order.map_or(home, |order| order.home),
+            Ok(_) => {
+                return Err(errors::refusal(
+                    Reason::UnknownReservation,
+                    format!("shard {home} has no reservation to replace with this id"),
+                ));
+            }
+            Err(error) => return Err(outbound::query_error(home, error)),
+        };
+        match of_document {
+            Some(shard) if shard != home => Err(errors::invalid(
+                "unique_reference: the hold to replace did not ask for it, so another shard decides about it: reserve it with \
+                 unique_reference, or release it first",
+            )),
+            _ => Ok(Some(home)),
+        }
+    }
+
     /// The shard that has a slot.
     pub(crate) fn shard_with(&self, slot: SlotNumber) -> u32 {
         shard_of_slot(slot, self.shard_count())
@@ -94,7 +149,21 @@ impl Router {
                 Reason::Internal,
                 "a step of an order is sent by its coordinator, and a seal by the node that settles a refusal",
             )),
-            Action::Reserve { lines, .. } => self.shard_of_lines(lines.iter().map(|line| &line.sku)),
+            // Where the hold is that it replaces is not known.
+            Action::Reserve { .. } if taken.command.details.replaces.is_some() => {
+                Ok((self.shard_count() == 1).then_some(0))
+            }
+            Action::Reserve {
+                lines, storefront, ..
+            } => {
+                let of_lines = self.shard_of_lines(lines.iter().map(|line| &line.sku))?;
+                let home = taken
+                    .command
+                    .details
+                    .unique_reference
+                    .then(|| self.shard_of_document(storefront, &taken.command.reference));
+                Ok(of_lines.filter(|shard| home.is_none_or(|home| home == *shard)))
+            }
             Action::TransferOut { lines, .. } => self.shard_of_lines(lines.iter().map(|line| &line.sku)),
             Action::TransferIn { .. }
             | Action::CloseTransfer { .. }

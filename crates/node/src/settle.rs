@@ -35,6 +35,8 @@ pub(crate) struct Attempted {
     stays: bool,
     /// The slot of the first SKU of a Reserve or TransferOut: over several shards its shard is the home.
     home_slot: Option<SlotNumber>,
+    /// The home where something else than the SKUs determines it.
+    home: Option<u32>,
 }
 
 impl Attempted {
@@ -45,7 +47,13 @@ impl Attempted {
             unanswered: false,
             stays: stays(&taken.command.action),
             home_slot: home_slot(&taken.command.action),
+            home: None,
         }
+    }
+
+    /// The same for a Reserve that a certain shard has to decide.
+    pub(crate) fn with_home(self, home: Option<u32>) -> Self {
+        Self { home, ..self }
     }
 
     /// The same after an attempt of this node that has no answer.
@@ -161,8 +169,8 @@ impl Api {
                 Some(shard) if attempted.stays => handle.shard() == shard,
                 // No order is held without its home, which refuses while another copy of it is undecided.
                 None if attempted.home_slot.is_some() => {
-                    let home = attempted.home_slot.map(|slot| self.router.shard_with(slot));
-                    home == Some(handle.shard())
+                    let of_skus = || attempted.home_slot.map(|slot| self.router.shard_with(slot));
+                    attempted.home.or_else(of_skus) == Some(handle.shard())
                 }
                 _ => true,
             };
@@ -259,6 +267,7 @@ mod tests {
             unanswered: false,
             stays: true,
             home_slot: None,
+            home: None,
         };
         let repeated = Attempted {
             repeats: true,

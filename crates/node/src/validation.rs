@@ -7,10 +7,14 @@ use holdfast_ledger::{
 use holdfast_proto::v1;
 use holdfast_shard::Freshness;
 
+use crate::mapping::inbound::AsOf;
+
 pub use holdfast_ledger::limits::{MAX_LINES, MAX_TTL_MS};
 
 /// Most items of one message of a batch.
 pub const MAX_BATCH_ITEMS: usize = 1_024;
+/// Most positions that one request names.
+pub const MAX_POSITIONS: usize = 1_024;
 /// Most SKUs of one availability check.
 pub const MAX_SKUS: usize = 256;
 /// Most warehouses of one preference list.
@@ -63,6 +67,10 @@ pub struct CheckedOperation {
     pub reason: Reason,
     /// An earlier attempt with the id has no answer.
     pub repeats: bool,
+    /// Business time.
+    pub occurred_at_ms: Option<u64>,
+    /// After which changes its goods moved.
+    pub as_of: AsOf,
 }
 
 fn named(field: &str) -> impl Fn(IdError) -> Invalid + '_ {
@@ -84,7 +92,32 @@ pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, I
         reference: Reference::new(operation.reference).map_err(named("operation.reference"))?,
         reason: Reason::new(operation.reason).map_err(named("operation.reason"))?,
         repeats: operation.repeats,
+        occurred_at_ms: operation
+            .occurred_at_ms
+            .map(|at| time_ms("operation.occurred_at_ms", at))
+            .transpose()?,
+        as_of: as_of("operation.as_of", &operation.as_of)?,
     })
+}
+
+/// Positions in the histories of shards, each named once.
+pub fn as_of(field: &str, positions: &[v1::AsOf]) -> Result<AsOf, Invalid> {
+    count(field, positions.len(), 0, MAX_POSITIONS)?;
+    let mut named: Vec<(Option<u32>, u64)> = positions.iter().map(|one| (one.shard, one.seq)).collect();
+    named.sort_unstable();
+    if let Some(twice) = named.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let shard = twice[0]
+            .0
+            .map_or("no shard".to_owned(), |shard| format!("shard {shard}"));
+        return Err(Invalid::new(field, format!("names {shard} twice")));
+    }
+    if named.len() > 1 && named[0].0.is_none() {
+        return Err(Invalid::new(
+            field,
+            "leaves the shard out, which is for one position alone",
+        ));
+    }
+    Ok(AsOf(named))
 }
 
 /// Which reservation, and which shard has it, if the caller knows.

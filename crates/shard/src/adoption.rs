@@ -4,7 +4,7 @@
 //! entry. A group that was founded since this process started has no such nodes, and its first command asks for the rules. A shard
 //! that begins with a restored ledger keeps the rules of that ledger.
 
-use holdfast_ledger::{Action, Command, Ledger, OperationId, Principal, Reason, Reference, Rules};
+use holdfast_ledger::{Action, Command, Details, Ledger, OperationId, Principal, Reason, Reference, Rules};
 
 /// Whether a leader still has to look after the rules of its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,7 @@ fn adopt(rules: Rules, now_ms: u64) -> Option<Command> {
         principal: Principal::new("holdfast").ok()?,
         reference: Reference::default(),
         reason: Reason::default(),
+        details: Details::default(),
         action: Action::AdoptRules { rules },
     })
 }

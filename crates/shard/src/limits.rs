@@ -12,7 +12,7 @@
 use holdfast_ledger::limits::{
     MAX_CHANGE_BYTES, MAX_COMMAND_CHANGES, MAX_LINES, MAX_PREFERENCES, swept_changes,
 };
-use holdfast_ledger::{Principal, Reason, Reference, Sku, StorefrontId, WarehouseId};
+use holdfast_ledger::{Details, Principal, Reason, Reference, Sku, StorefrontId, WarehouseId};
 
 /// The largest command in bytes as it is stored: the largest order fits.
 pub const MAX_COMMAND_BYTES: usize = 3 << 20;
@@ -60,6 +60,7 @@ const LARGEST_ORDER_BYTES: usize = MAX_LINES * (LINE_BYTES + 5)
     + Principal::MAX_BYTES
     + Reference::MAX_BYTES
     + Reason::MAX_BYTES
+    + Details::MAX_BYTES
     + 1024;
 
 const _: () = assert!(LARGEST_ORDER_BYTES <= MAX_COMMAND_BYTES);

@@ -479,21 +479,19 @@ impl Proposer {
         }));
     }
 
-    /// Refuses to seal before the rules of the log know of it: members of the version before could not read the entry.
-    fn without_seals(&self, items: Vec<Item>) -> Vec<Item> {
-        if self.parts.view.borrow().rules >= Rules::Second.number() {
+    /// Refuses what the rules of the log do not know yet: members of the version before could not read the entry.
+    fn without_unknown(&self, items: Vec<Item>) -> Vec<Item> {
+        if self.parts.view.borrow().rules >= Rules::NEWEST.number() {
             return items;
         }
-        let (seals, items): (Vec<Item>, Vec<Item>) = items
-            .into_iter()
-            .partition(|item| matches!(item.command().action, Action::Seal));
-        for seal in seals {
-            let what = "operation ids are not sealed before the second rules are adopted";
-            seal.answer(CommandReply::Decided(Err(Refusal::InvalidRequest(
-                what.to_owned(),
-            ))));
+        let mut known = Vec::with_capacity(items.len());
+        for item in items {
+            match Rules::First.check(item.command()) {
+                Ok(()) => known.push(item),
+                Err(refusal) => item.answer(CommandReply::Decided(Err(refusal))),
+            }
         }
-        items
+        known
     }
 
     /// Lets time pass when nobody else does and something is due.
@@ -564,7 +562,7 @@ impl Handler<Submit> for Proposer {
                 .into_iter()
                 .for_each(|item| item.answer(CommandReply::NotProposed));
         } else {
-            let items = self.without_seals(items);
+            let items = self.without_unknown(items);
             let (taken, refused) = shed::shed(items, waiting, self.parts.options.queue_limit_commands);
             add(&self.parts.counters.commands_overloaded, refused.len());
             let reply = CommandReply::Overloaded {

@@ -118,6 +118,7 @@ fn nobody() -> Cause {
         principal: None,
         reason: Reason::default(),
         reference: Reference::default(),
+        occurred_at_ms: None,
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a run of the model covers: how many shards, which orders, who drives them, and how much may go wrong.
 
 use holdfast_ledger::{
-    Action, Command, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, ReserveLine,
-    ReserveMode, Rules, ShardNumber, Sku, Source, StorefrontId, WarehouseId,
+    Action, Command, Details, OperationId, OrderStep, Principal, Reason, Reference, ReservationId,
+    ReserveLine, ReserveMode, Rules, ShardNumber, Sku, Source, StorefrontId, WarehouseId,
 };
 
 use crate::shard::START_MS;
@@ -238,6 +238,7 @@ pub(crate) fn command(number: u64, action: Action) -> Command {
         principal: Principal::new("model").expect("a name of five letters"),
         reference: Reference::default(),
         reason: Reason::default(),
+        details: Details::default(),
         action,
     }
 }

@@ -108,7 +108,7 @@ impl World {
         let mut seats = Vec::new();
         for (place, order) in scope.coordinators.iter().enumerate() {
             let request = scope.request(*order);
-            match request.map(|request| Coordinator::new(request, shard_of)) {
+            match request.map(|request| Coordinator::new(request, None, shard_of)) {
                 Some(Ok(Some(coordinator))) => {
                     let (seat, send) = Seat::start(*order, coordinator);
                     seats.push(Arc::new(seat));

@@ -49,7 +49,11 @@ impl Ledger {
     fn forget(&mut self, budget: usize) {
         for _ in 0..budget {
             match self.reservations.first_closed() {
-                Some((at, _)) if at <= self.log_time_ms => self.reservations.forget_first(),
+                Some((at, _)) if at <= self.log_time_ms => {
+                    if let Some(id) = self.reservations.forget_first() {
+                        self.references.give_up(&id);
+                    }
+                }
                 _ => break,
             }
         }
@@ -64,6 +68,15 @@ impl Ledger {
 
     fn run(&mut self, recording: &mut Recording, command: &Command) -> Result<Outcome, Violation> {
         let now_ms = self.log_time_ms;
+        if let Err(refusal) = self.rules.check(command) {
+            return Ok(Err(refusal));
+        }
+        recording.as_of_seq = match command.action {
+            Action::Count { as_of_seq, .. } if self.has_second_rules() => {
+                Some(as_of_seq.unwrap_or(self.stock.last_seq))
+            }
+            _ => command.details.as_of_seq,
+        };
         if let Action::Order(step) = &command.action {
             // A step needs no remembered id: the order itself knows what was done.
             return match self.decide_order(now_ms, command, step) {

@@ -104,6 +104,26 @@ impl Deltas {
         self.pool.map_or(0, |(_, delta)| delta)
     }
 
+    /// Both together; the pools that they move are of one storefront.
+    pub(crate) fn and_of_pool(&self, other: &Self) -> Self {
+        let storefront = self.pool.or(other.pool).map(|(storefront, _)| storefront);
+        let pool = storefront.map(|storefront| (storefront, self.pool_delta() + other.pool_delta()));
+        Self {
+            on_hand: self.on_hand + other.on_hand,
+            flow: self.flow.or(other.flow),
+            free: self.free + other.free,
+            pool: pool.filter(|(_, delta)| *delta != 0),
+            safety: self.safety + other.safety,
+            held: self.held + other.held,
+            committed: self.committed + other.committed,
+            damaged: self.damaged + other.damaged,
+            quality_hold: self.quality_hold + other.quality_hold,
+            deficit: self.deficit + other.deficit,
+            backordered: self.backordered + other.backordered,
+            in_transit: self.in_transit + other.in_transit,
+        }
+    }
+
     fn is_balanced(&self) -> bool {
         let buckets = [
             self.free,

@@ -4,11 +4,13 @@
 //! deficit is filled first, then what is backordered). Less is taken from free, safety and pools; then it is missing from what is promised and
 //! raises the deficit; only what is missing beyond that is taken from damaged and quality hold. So a promise that cannot be
 //! kept is never hidden behind goods that cannot be sold.
+//!
+//! A count as of an earlier change than one that the cell was counted as of changes nothing: the later one knew more.
 
 use crate::{ChangeKind, Refusal, Sku, WarehouseId};
 
 use super::{
-    cell::{Deltas, Flow},
+    cell::{Cell, Deltas, Flow},
     stock::Stock,
     stocking::{Drained, StockPlan, at_least, cell_or_empty},
 };
@@ -27,6 +29,15 @@ impl Stock {
             None => 0,
         };
         let cell = cell_or_empty(self, sku, warehouse);
+        if self.is_superseded(sku, warehouse, as_of_seq) {
+            return self.plan(
+                ChangeKind::Counted,
+                sku,
+                warehouse,
+                &cell,
+                vec![Deltas::default()],
+            );
+        }
         let on_hand = i64::try_from(i128::from(counted) + moved_since).map_err(|_| Refusal::Overflow)?;
         if on_hand < 0 {
             return Err(Refusal::InvalidRequest(format!(
@@ -34,28 +45,25 @@ impl Stock {
                 -moved_since
             )));
         }
-        let flow = Some(Flow::Adjusted);
         let found = on_hand - cell.on_hand;
         let steps = if found >= 0 {
             vec![Deltas {
                 on_hand: found,
-                flow,
+                flow: Some(Flow::Adjusted),
                 ..cell.sellable(found)
             }]
         } else {
-            let mut drained = Drained::from(&cell, -found);
-            let deficit = drained.rest.min(cell.shippable());
-            let damaged = (drained.rest - deficit).min(cell.damaged);
-            let quality_hold = drained.rest - deficit - damaged;
-            if let Some(last) = drained.steps.last_mut() {
-                last.on_hand -= drained.rest;
-                last.deficit = deficit;
-                last.damaged = -damaged;
-                last.quality_hold = -quality_hold;
-            }
-            drained.steps
+            missing(&cell, -found)
         };
         self.plan(ChangeKind::Counted, sku, warehouse, &cell, steps)
+    }
+
+    /// Was the cell counted as of a later change?
+    fn is_superseded(&self, sku: &Sku, warehouse: &WarehouseId, as_of_seq: Option<u64>) -> bool {
+        let (Some(as_of_seq), Some((key, _))) = (as_of_seq, self.find(sku, warehouse)) else {
+            return false;
+        };
+        self.late.last_count(key) > Some(as_of_seq)
     }
 
     fn moved_since(&self, sku: &Sku, warehouse: &WarehouseId, as_of_seq: u64) -> Result<i128, Refusal> {
@@ -72,6 +80,21 @@ impl Stock {
         }
         Ok(self
             .find(sku, warehouse)
-            .map_or(0, |(key, _)| self.movements.since(as_of_seq, key)))
+            .map_or(0, |(key, _)| self.movements.since(as_of_seq, key, &self.late)))
     }
+}
+
+/// The steps that take units away which a count did not find.
+pub(crate) fn missing(cell: &Cell, units: i64) -> Vec<Deltas> {
+    let mut drained = Drained::from(cell, units);
+    let deficit = drained.rest.min(cell.shippable());
+    let damaged = (drained.rest - deficit).min(cell.damaged);
+    let quality_hold = drained.rest - deficit - damaged;
+    if let Some(last) = drained.steps.last_mut() {
+        last.on_hand -= drained.rest;
+        last.deficit = deficit;
+        last.damaged = -damaged;
+        last.quality_hold = -quality_hold;
+    }
+    drained.steps
 }

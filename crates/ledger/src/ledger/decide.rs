@@ -67,6 +67,11 @@ impl Ledger {
     /// Decides a command that was not applied before, at a log time. Changes nothing.
     pub(crate) fn decide<'a>(&self, now_ms: u64, command: &'a Command) -> Result<Plan<'a>, Refusal> {
         let stock = &self.stock;
+        let details = &command.details;
+        details.check_action(&command.action)?;
+        details.check_occurred_at(now_ms, self.options.operation_lead_ms)?;
+        let as_of_seq = details.as_of_seq;
+        stock.check_as_of(as_of_seq)?;
         let action = match &command.action {
             Action::OfPart(action) => action.as_ref(),
             action => action,
@@ -83,6 +88,17 @@ impl Ledger {
                 if self.orders.get(id).is_some() || self.reservations.contains(id) {
                     return Err(Refusal::OperationIdReused);
                 }
+                if details.unique_reference {
+                    self.check_reference(id, storefront, &command.reference, details.replaces)?;
+                }
+                let old = match details.replaces {
+                    Some(of) => {
+                        self.check_replaceable(now_ms, &of, storefront)?;
+                        let own = self.keepable(&of, None)?;
+                        Some((of, own.ok_or(Refusal::UnknownReservation)?))
+                    }
+                    None => None,
+                };
                 let buying = Buying {
                     storefront,
                     lines: (0..).zip(lines).collect(),
@@ -90,6 +106,8 @@ impl Ledger {
                     mode: *mode,
                     sourcing: *sourcing,
                     may_be_empty: false,
+                    may_have_no_lines: false,
+                    old,
                 };
                 self.decide_reserve(now_ms, buying).map(Plan::Reserve)
             }
@@ -107,13 +125,13 @@ impl Ledger {
                 reservation_id,
                 lines,
             } => self
-                .decide_fulfilment(*reservation_id, Fulfilment::Ship, lines)
+                .decide_fulfilment(*reservation_id, Fulfilment::Ship, lines, as_of_seq)
                 .map(Plan::Fulfilment),
             Action::Cancel {
                 reservation_id,
                 lines,
             } => self
-                .decide_fulfilment(*reservation_id, Fulfilment::Cancel, lines)
+                .decide_fulfilment(*reservation_id, Fulfilment::Cancel, lines, None)
                 .map(Plan::Fulfilment),
             Action::Return {
                 of:
@@ -123,7 +141,12 @@ impl Ledger {
                     },
                 disposition,
             } => self
-                .decide_fulfilment(*reservation_id, Fulfilment::Return(*disposition), lines)
+                .decide_fulfilment(
+                    *reservation_id,
+                    Fulfilment::Return(*disposition),
+                    lines,
+                    as_of_seq,
+                )
                 .map(Plan::Fulfilment),
             Action::Return {
                 of:
@@ -134,7 +157,7 @@ impl Ledger {
                     },
                 disposition,
             } => stock
-                .decide_foreign_return(sku, warehouse, *quantity, *disposition)
+                .decide_foreign_return(sku, warehouse, *quantity, *disposition, as_of_seq)
                 .map(Plan::Stock),
             Action::Receive {
                 sku,
@@ -142,7 +165,7 @@ impl Ledger {
                 quantity,
                 supply_id,
             } => stock
-                .decide_receive(sku, warehouse, *quantity, supply_id.as_ref())
+                .decide_receive(sku, warehouse, *quantity, supply_id.as_ref(), as_of_seq)
                 .map(Plan::Stock),
             Action::Adjust {
                 sku,
@@ -151,7 +174,7 @@ impl Ledger {
             } => {
                 let reason_is_empty = command.reason.as_str().is_empty();
                 stock
-                    .decide_adjust(sku, warehouse, *delta, reason_is_empty)
+                    .decide_adjust(sku, warehouse, *delta, (reason_is_empty, as_of_seq))
                     .map(Plan::Stock)
             }
             Action::Count {
@@ -192,14 +215,18 @@ impl Ledger {
                 to,
                 expected_at_ms,
             } => self
-                .decide_transfer_out(&command.operation_id, (lines, from, to, *expected_at_ms))
+                .decide_transfer_out(
+                    &command.operation_id,
+                    (lines, from, to, *expected_at_ms),
+                    as_of_seq,
+                )
                 .map(Plan::Transfer),
             Action::TransferIn {
                 transfer_id,
                 lines,
                 disposition,
             } => self
-                .decide_transfer_in(*transfer_id, lines, *disposition)
+                .decide_transfer_in(*transfer_id, lines, *disposition, as_of_seq)
                 .map(Plan::Transfer),
             Action::CloseTransfer { transfer_id } => {
                 self.decide_close_transfer(*transfer_id).map(Plan::Transfer)
@@ -209,7 +236,7 @@ impl Ledger {
                 to,
                 expected_at_ms,
             } => self
-                .decide_dispatch(*reservation_id, to, *expected_at_ms)
+                .decide_dispatch(*reservation_id, to, *expected_at_ms, as_of_seq)
                 .map(Plan::Dispatch),
             Action::Seal => self.decide_seal(&command.operation_id).map(|()| Plan::Seal),
             Action::ExpectSupply {

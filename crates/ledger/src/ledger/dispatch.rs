@@ -62,6 +62,7 @@ impl Ledger {
         id: ReservationId,
         to: &'a WarehouseId,
         expected_at_ms: u64,
+        as_of_seq: Option<u64>,
     ) -> Result<DispatchPlan<'a>, Refusal> {
         let invalid = |what: &str| Err(Refusal::InvalidRequest(what.to_owned()));
         let reservation = &self.reservations.get(&id).ok_or(Refusal::UnknownReservation)?;
@@ -92,7 +93,8 @@ impl Ledger {
             let sku = self.stock.skus.name(key.sku);
             let source = self.stock.cell(key);
             let available = source.as_ref().map_or(0, Cell::shippable);
-            if available < quantity {
+            // What a count has seen leave was there.
+            if available < quantity && !self.stock.is_counted_since(key, as_of_seq) {
                 shortages.push(Shortage {
                     line,
                     sku: sku.clone(),
@@ -102,7 +104,8 @@ impl Ledger {
                 continue;
             }
             if let Some(source) = source {
-                self.stock.check_fits(&source, &[leaving(quantity)])?;
+                self.stock
+                    .check_goods_fit(Some(key), &source, leaving(quantity), as_of_seq)?;
             }
             let destination = cell_or_empty(&self.stock, sku, to);
             self.stock.check_fits(&destination, &[on_the_way(quantity)])?;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     Cause, ChangeKind, Disposition, LineQuantity, Position, Refusal, ReservationEffect, ReservationId,
-    ReservationState, Shortage, Success, Violation, limits::MAX_LINES,
+    ReservationState, Shortage, Success, Violation,
+    limits::{MAX_COMMAND_CHANGES, MAX_LINES},
 };
 
 use super::{
@@ -92,6 +93,7 @@ impl Ledger {
         id: ReservationId,
         what: Fulfilment,
         lines: &[LineQuantity],
+        as_of_seq: Option<u64>,
     ) -> Result<FulfilmentPlan, Refusal> {
         check_lines(lines)?;
         let reservation = &self.reservations.get(&id).ok_or(Refusal::UnknownReservation)?;
@@ -114,7 +116,7 @@ impl Ledger {
         } else {
             self.pick(reservation, what, lines)?
         };
-        self.check_goods(reservation, what, &pieces)?;
+        self.check_goods(reservation, what, &pieces, as_of_seq)?;
         let moved: i128 = pieces.values().copied().map(i128::from).sum();
         let sum = |units: fn(&Part) -> i64| {
             reservation
@@ -190,9 +192,11 @@ impl Ledger {
         reservation: &Reservation,
         what: Fulfilment,
         pieces: &BTreeMap<(usize, usize), i64>,
+        as_of_seq: Option<u64>,
     ) -> Result<(), Refusal> {
         let mut totals: BTreeMap<CellKey, i64> = BTreeMap::new();
         let mut shortages = Vec::new();
+        let mut changes = 0;
         for ((line, part), quantity) in pieces {
             let line = &reservation.lines[*line];
             let key = CellKey {
@@ -200,9 +204,12 @@ impl Ledger {
                 warehouse: line.parts[*part].warehouse,
             };
             let total = totals.entry(key).or_default();
+            let is_seen = self.stock.is_counted_since(key, as_of_seq);
+            changes += 1 + if is_seen { self.recounts(key, what) } else { 0 };
             let there = self.stock.cell(key).as_ref().map_or(0, Cell::shippable);
             let available = there.saturating_sub(*total).max(0);
-            if what == Fulfilment::Ship && *quantity > available {
+            // What a count has seen leave was there.
+            if what == Fulfilment::Ship && *quantity > available && !is_seen {
                 let sku = self.stock.skus.name(line.sku).clone();
                 shortages.push(Shortage {
                     line: line.number,
@@ -216,6 +223,12 @@ impl Ledger {
         if !shortages.is_empty() {
             return Err(Refusal::InsufficientStock(shortages));
         }
+        if changes > MAX_COMMAND_CHANGES {
+            return Err(Refusal::LimitReached {
+                what: "changes of one late return: book it in parts".to_owned(),
+                limit: MAX_COMMAND_CHANGES as u64,
+            });
+        }
         for (key, total) in totals {
             let Some(cell) = self.stock.cell(key) else {
                 continue;
@@ -225,9 +238,19 @@ impl Ledger {
                 Fulfilment::Return(disposition) => returned(&cell, total, disposition),
                 Fulfilment::Cancel => continue,
             };
-            self.stock.check_fits(&cell, &[deltas])?;
+            self.stock.check_goods_fit(Some(key), &cell, deltas, as_of_seq)?;
         }
         Ok(())
+    }
+
+    /// The most recounts beside one movement of goods that a count has seen.
+    fn recounts(&self, key: CellKey, what: Fulfilment) -> usize {
+        match what {
+            Fulfilment::Return(Disposition::Damaged | Disposition::QualityHold) => {
+                self.stock.cell(key).map_or(0, |cell| 1 + cell.pools.len())
+            }
+            Fulfilment::Ship | Fulfilment::Cancel | Fulfilment::Return(Disposition::Restock) => 1,
+        }
     }
 
     pub(crate) fn execute_fulfilment(

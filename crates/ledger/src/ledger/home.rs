@@ -19,6 +19,7 @@ use super::{
     Ledger,
     orders::{Order, OrderState},
     participant::PreparePlan,
+    replacing::Replacement,
     reserve::ends_at,
 };
 
@@ -62,6 +63,7 @@ impl Ledger {
         step: &'a OrderStep,
     ) -> Result<OrderPlan<'a>, Refusal> {
         let id = &command.operation_id;
+        command.details.check_action(&command.action)?;
         match step {
             OrderStep::Begin {
                 attempt,
@@ -92,6 +94,9 @@ impl Ledger {
                 }
             },
             OrderStep::Decide { attempt, decision } => self.decide_decision(now_ms, id, *attempt, decision),
+            OrderStep::Settle(settlement) if self.waits_for_replacement(id, settlement) => {
+                Err(Refusal::Contended(Vec::new()))
+            }
             OrderStep::Settle(settlement) => {
                 let is_own = self.decides_its_part(id);
                 Ok(if !is_own && self.applies(id, settlement) {
@@ -163,6 +168,14 @@ impl Ledger {
                 }));
             }
         }
+        let details = &command.details;
+        details.check_occurred_at(now_ms, self.options.operation_lead_ms)?;
+        if details.unique_reference {
+            self.check_reference(id, &terms.storefront, &command.reference, details.replaces)?;
+        }
+        if let Some(of) = &details.replaces {
+            self.check_replaceable(now_ms, of, &terms.storefront)?;
+        }
         // Units of an earlier attempt that were prepared late: they have to be given back first.
         if claims && self.reservations.contains(id) && !is_seeded(Fault::BegunAgain) {
             return Err(Refusal::Contended(Vec::new()));
@@ -174,7 +187,7 @@ impl Ledger {
                     attempt,
                     home,
                     terms,
-                    units: self.decide_part(now_ms, part, terms, may_be_empty)?,
+                    units: self.decide_part(now_ms, command, (part, home), terms, may_be_empty)?,
                 })
             }
             None => {
@@ -221,6 +234,9 @@ impl Ledger {
             {
                 self.check_incarnations(id, order, incarnations)?;
                 ends_at(now_ms, order.ttl_ms)?;
+                if let Some(Replacement { of, .. }) = self.replacements.get(id) {
+                    self.hold_end(now_ms, of, self.reservations.get(of).as_ref())?;
+                }
                 Ok(OrderPlan::Hold(incarnations))
             }
             (Decision::Hold { incarnations }, OrderState::Aborted) if overrules => {
@@ -340,5 +356,6 @@ fn of_time(reference: Reference) -> Cause {
         principal: None,
         reason: Reason::default(),
         reference,
+        occurred_at_ms: None,
     }
 }

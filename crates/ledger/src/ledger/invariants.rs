@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Violation;
+use crate::{ReservationId, Violation};
 
 use super::{
     Ledger,
@@ -48,7 +48,16 @@ impl Ledger {
             .movements
             .check(self.stock.last_seq, known)
             .map_err(Violation)?;
+        self.stock
+            .late
+            .check(self.stock.last_seq, known)
+            .map_err(Violation)?;
         self.supplies.check(|key| self.has_cell(key)).map_err(Violation)?;
+        let is_there = |id: &ReservationId| self.reservations.contains(id) || self.orders.get(id).is_some();
+        self.references.check(is_there).map_err(Violation)?;
+        if let Some(id) = self.replacements.keys().find(|id| !is_there(id)) {
+            return Err(Violation(format!("{id} is to replace a hold and is not there")));
+        }
         for (id, record) in self.operations.iter() {
             let answer = record
                 .answer(0)

@@ -15,6 +15,7 @@ mod dispatch;
 mod fulfilment;
 mod home;
 mod invariants;
+mod late;
 mod movements;
 mod names;
 mod operations;
@@ -25,6 +26,8 @@ mod policies;
 mod preview;
 mod promise;
 mod query;
+mod references;
+mod replacing;
 mod reservation;
 mod reservations;
 mod reserve;
@@ -43,13 +46,16 @@ mod transitions;
 mod varint;
 mod weigh;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Change, Outcome, Rules};
+use crate::{Change, Outcome, ReservationId, Rules};
 
 use operations::Operations;
 use orders::Orders;
 use policies::Policies;
+use references::References;
+use replacing::Replacement;
 use reservations::Reservations;
 pub(crate) use reserve::merged_lines;
 use stock::Stock;
@@ -117,6 +123,9 @@ pub struct Ledger {
     operations: Operations,
     supplies: Supplies,
     transfers: Transfers,
+    references: References,
+    /// By the hold that is to replace another one, while it waits for its decision: where it keeps units, and at its home.
+    replacements: BTreeMap<ReservationId, Replacement>,
 }
 
 /// Forgetting is not urgent: it waits this long for an entry that comes anyway.
@@ -142,6 +151,8 @@ impl Ledger {
             operations: Operations::default(),
             supplies: Supplies::default(),
             transfers: Transfers::default(),
+            references: References::default(),
+            replacements: BTreeMap::new(),
         }
     }
 

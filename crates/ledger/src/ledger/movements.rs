@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::stock::CellKey;
+use super::{late::Late, stock::CellKey};
 
 /// How many movements of a shard are kept. A count that names an older position is refused.
 pub(crate) const KEPT_MOVEMENTS: usize = 100_000;
@@ -38,13 +38,14 @@ impl Movements {
         self.dropped_seq
     }
 
-    /// How much came into a cell after a change, on balance. `after_seq` is at least [`Self::oldest_seq`].
-    pub(crate) fn since(&self, after_seq: u64, cell: CellKey) -> i128 {
+    /// How much came into a cell after a change, on balance. `after_seq` is at least [`Self::oldest_seq`]. What was booked after it and
+    /// had moved before is not counted.
+    pub(crate) fn since(&self, after_seq: u64, cell: CellKey, late: &Late) -> i128 {
         let first = self.recent.partition_point(|movement| movement.seq <= after_seq);
         let later = self
             .recent
             .range(first..)
-            .filter(|movement| movement.cell == cell);
+            .filter(|movement| movement.cell == cell && late.moved_after(movement.seq) > after_seq);
         later.map(|movement| i128::from(movement.delta)).sum()
     }
 

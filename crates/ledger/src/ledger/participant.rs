@@ -13,10 +13,12 @@ use crate::{
 
 use super::{
     Ledger,
-    reservation::Reservation,
+    replacing::{Kept, Replacement, with_kept},
+    reservation::{Line, Part, Reservation},
     reservations::vanished,
     reserve::{Buying, ReservePlan},
-    stock::Recording,
+    sourcing::Takes,
+    stock::{CellKey, Recording, Step},
 };
 
 /// What makes a reservation a part of an order.
@@ -85,7 +87,9 @@ impl Ledger {
         if !self.may_prepare_here(id, attempt) {
             return Err(Refusal::OrderAborted { attempt });
         }
-        let units = self.decide_part(now_ms, part, terms, false)?;
+        let lead_ms = self.options.operation_lead_ms;
+        command.details.check_occurred_at(now_ms, lead_ms)?;
+        let units = self.decide_part(now_ms, command, (part, home), terms, false)?;
         Ok(Some(PreparePlan {
             attempt,
             home,
@@ -98,10 +102,16 @@ impl Ledger {
     pub(crate) fn decide_part<'a>(
         &self,
         now_ms: u64,
-        part: &'a OrderPart,
+        command: &Command,
+        (part, home): (&'a OrderPart, ShardNumber),
         terms: &'a OrderTerms,
         may_be_empty: bool,
     ) -> Result<ReservePlan<'a>, Refusal> {
+        let replaces = command.details.replaces;
+        let old = match &replaces {
+            Some(of) => self.keepable(of, Some(home))?,
+            None => None,
+        };
         let lines = part.lines.iter().map(|line| (line.number, &line.line)).collect();
         let buying = Buying {
             storefront: &terms.storefront,
@@ -110,6 +120,9 @@ impl Ledger {
             mode: terms.mode,
             sourcing: terms.sourcing,
             may_be_empty,
+            // The home of a document or of a replaced hold need not have a SKU of the order.
+            may_have_no_lines: self.has_second_rules(),
+            old: replaces.zip(old),
         };
         self.decide_reserve(now_ms, buying)
             .map_err(|refusal| match refusal {
@@ -159,7 +172,11 @@ impl Ledger {
             incarnation: link.incarnation,
             attempt: link.attempt,
             state: reservation.state,
-            lines: reservation.lines.iter().map(|line| self.granted(line)).collect(),
+            lines: self
+                .whole_lines(id, &reservation)
+                .iter()
+                .map(|line| self.granted(line))
+                .collect(),
         })
     }
 
@@ -207,7 +224,14 @@ impl Ledger {
         recording: &mut Recording,
         id: ReservationId,
         settlement: &Settlement,
+        kept: &[Kept],
     ) -> Result<(), Violation> {
+        let replacement = self.replacements.remove(&id);
+        let replacement = replacement.filter(|_| settlement.verdict != Verdict::Aborted);
+        if let Some(replacement) = &replacement {
+            self.end_replaced(recording, replacement, &settlement.cause)?;
+            self.take_over(recording, id, (replacement, settlement))?;
+        }
         let follow = |reservation: &mut Reservation| {
             let was = reservation.state;
             if let Some(link) = &mut reservation.order {
@@ -222,8 +246,9 @@ impl Ledger {
             Ok((was, reservation.storefront, reservation.home()))
         };
         let (was, storefront, home) = self.reservations.update(&id, &self.options, follow)?;
+        let is_confirmed = was == ReservationState::Prepared || replacement.is_some();
         let kind = match settlement.verdict {
-            Verdict::Held if was == ReservationState::Prepared => ChangeKind::Confirmed,
+            Verdict::Held if is_confirmed => ChangeKind::Confirmed,
             Verdict::Held => ChangeKind::Extended,
             Verdict::Committed => ChangeKind::Committed,
             Verdict::Released => ChangeKind::Released,
@@ -233,7 +258,7 @@ impl Ledger {
         let changes_before = recording.changes.len();
         let lost = settlement.verdict == Verdict::Aborted && is_seeded(Fault::AbortLosesUnits);
         if settlement.verdict != Verdict::Held && !lost {
-            self.end_hold(recording, id, kind, &settlement.cause)?;
+            self.end_hold(recording, id, kind, kept, &settlement.cause)?;
         }
         if settlement.verdict == Verdict::Aborted {
             self.reservations.remove(&id, &self.options);
@@ -264,5 +289,79 @@ impl Ledger {
             );
         }
         Ok(())
+    }
+
+    /// Takes the units of a replaced hold, which has just ended, over into the part that keeps them.
+    fn take_over(
+        &mut self,
+        recording: &mut Recording,
+        id: ReservationId,
+        (replacement, settlement): (&Replacement, &Settlement),
+    ) -> Result<(), Violation> {
+        let kept = &replacement.kept;
+        let stock = &mut self.stock;
+        self.reservations.update(&id, &self.options, |reservation| {
+            reservation.state = ReservationState::Held;
+            reservation.expires_at_ms = settlement.expires_at_ms;
+            let (storefront, home) = (reservation.storefront, reservation.home());
+            for line in &mut reservation.lines {
+                for (take, deltas) in with_kept(line.number, kept, &Takes::new(), storefront) {
+                    let cell = CellKey {
+                        sku: line.sku,
+                        warehouse: take.warehouse,
+                    };
+                    let effect = ReservationEffect {
+                        reservation_id: id,
+                        line: line.number,
+                        state: ReservationState::Held,
+                        expires_at_ms: settlement.expires_at_ms,
+                        requested: line.requested,
+                        quantity: take.units(),
+                        home,
+                        sourcing: Some(take.reason),
+                    };
+                    let step = Step {
+                        kind: ChangeKind::Reserved,
+                        cell,
+                        storefront: Some(storefront),
+                        deltas,
+                        reservation: Some(effect),
+                        cause: &settlement.cause,
+                    };
+                    stock.step_loosely(recording, step)?;
+                }
+                let beside: Takes = line.parts.iter().map(Part::taken).collect();
+                let all = with_kept(line.number, kept, &beside, storefront).into_iter();
+                line.parts = all.map(|(take, _)| Part::new(take)).collect();
+            }
+            Ok(())
+        })?;
+        let reservation = self.reservations.get(&id).ok_or_else(|| vanished(&id))?;
+        let sku_of = |number| {
+            let line = reservation.lines.iter().find(|line| line.number == number);
+            line.map(|line| line.sku)
+        };
+        self.check_kept_cells(sku_of, kept)
+    }
+
+    /// The lines of a reservation, with what they keep of a hold that they are to replace.
+    pub(crate) fn whole_lines(&self, id: &ReservationId, reservation: &Reservation) -> Vec<Line> {
+        let kept = match self.replacements.get(id) {
+            Some(replacement) => &replacement.kept[..],
+            None => &[],
+        };
+        let whole = |line: &Line| {
+            let beside: Takes = line.parts.iter().map(Part::taken).collect();
+            let all = with_kept(line.number, kept, &beside, reservation.storefront);
+            let parts = all.into_iter().map(|(take, _)| Part::new(take)).collect();
+            Line {
+                parts,
+                ..line.clone()
+            }
+        };
+        match kept {
+            [] => reservation.lines.to_vec(),
+            _ => reservation.lines.iter().map(whole).collect(),
+        }
     }
 }

@@ -13,6 +13,9 @@ impl Ledger {
     /// due at that time and an entry would first give its units back or forget it.
     pub fn preview(&self, now_ms: u64, command: &Command) -> Option<Outcome> {
         let now_ms = self.log_time_ms.max(now_ms);
+        if let Err(refusal) = self.rules.check(command) {
+            return Some(Err(refusal));
+        }
         let due = [
             self.reservations.first_hold(),
             self.reservations.first_closed(),

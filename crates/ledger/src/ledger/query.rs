@@ -136,8 +136,8 @@ impl Ledger {
             expires_at_ms: reservation.expires_at_ms,
             reference: reservation.reference.clone(),
             order: self.order_view(id),
-            lines: reservation
-                .lines
+            lines: self
+                .whole_lines(id, &reservation)
                 .iter()
                 .map(|line| self.line(line, held))
                 .collect(),

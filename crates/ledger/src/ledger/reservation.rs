@@ -76,6 +76,17 @@ impl Part {
         }
     }
 
+    /// The units as they were taken.
+    pub(crate) fn taken(&self) -> Take {
+        Take {
+            warehouse: self.warehouse,
+            from_pool: self.from_pool,
+            from_free: self.from_free,
+            from_backorder: self.from_backorder,
+            reason: self.reason,
+        }
+    }
+
     pub(crate) fn granted(&self) -> i64 {
         self.from_pool + self.from_free + self.from_backorder
     }

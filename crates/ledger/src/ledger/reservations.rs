@@ -179,10 +179,10 @@ impl Reservations {
     }
 
     /// Forgets the closed reservation that is due first.
-    pub(crate) fn forget_first(&mut self) {
-        if let Some(((_, id), ())) = self.closed.pop_first() {
-            self.by_id.remove(&id);
-        }
+    pub(crate) fn forget_first(&mut self) -> Option<ReservationId> {
+        let ((_, id), ()) = self.closed.pop_first()?;
+        self.by_id.remove(&id);
+        Some(id)
     }
 
     pub(crate) fn restore(

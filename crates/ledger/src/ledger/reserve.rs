@@ -11,16 +11,16 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::{
     Action, Allocation, Cause, ChangeKind, Command, GrantedLine, Position, Refusal, ReservationEffect,
-    ReservationState, ReserveLine, ReserveMode, Rules, Shortage, Sku, Source, Sourcing, StorefrontId,
-    Success, Violation, WarehouseId,
+    ReservationId, ReservationState, ReserveLine, ReserveMode, Rules, Shortage, Sku, Source, Sourcing,
+    StorefrontId, Success, Violation, WarehouseId,
     hash::FixedState,
     limits::{MAX_LINES, MAX_ORDER_CELLS, MAX_PREFERENCES, MAX_SOURCED_CELLS, MAX_TTL_MS},
 };
 
 use super::{
     Ledger,
-    cell::Deltas,
     participant::OrderLink,
+    replacing::{Replacement, with_kept},
     reservation::{Line, Part, Reservation},
     sourcing::{Buyer, Taken, Takes, Wish},
     stock::{CellKey, Recording, Step},
@@ -31,6 +31,8 @@ pub(crate) struct ReservePlan<'a> {
     storefront: &'a StorefrontId,
     expires_at_ms: u64,
     lines: Vec<PlannedLine<'a>>,
+    /// The hold that it replaces, and what it keeps of that.
+    replacement: Option<Replacement>,
 }
 
 struct PlannedLine<'a> {
@@ -52,13 +54,17 @@ pub(crate) struct Buying<'a> {
     pub(crate) sourcing: Sourcing,
     /// Best effort that finds nothing is no refusal.
     pub(crate) may_be_empty: bool,
+    /// It may be a part without lines.
+    pub(crate) may_have_no_lines: bool,
+    /// The hold that it replaces, with that hold's units here. None where it has none.
+    pub(crate) old: Option<(ReservationId, Reservation)>,
 }
 
 /// Lines added up.
-struct Merged<'a> {
-    number: u32,
-    line: &'a ReserveLine,
-    requested: i64,
+pub(crate) struct Merged<'a> {
+    pub(crate) number: u32,
+    pub(crate) line: &'a ReserveLine,
+    pub(crate) requested: i64,
 }
 
 /// Checks a time to live and gives the end of a hold.
@@ -184,9 +190,25 @@ impl Ledger {
             mode,
             sourcing,
             may_be_empty,
+            may_have_no_lines,
+            old,
         } = buying;
         let expires_at_ms = ends_at(now_ms, ttl_ms)?;
-        let merged = merge(&lines)?;
+        let has_no_lines = may_have_no_lines && lines.is_empty();
+        let merged = if has_no_lines {
+            SmallVec::new()
+        } else {
+            merge(&lines)?
+        };
+        let replacement = old.map(|(of, own)| Replacement {
+            of,
+            kept: self.keep(&own, &merged),
+        });
+        let kept = |number: u32| {
+            let all = replacement.iter().flat_map(|replacement| &replacement.kept);
+            let of_line = all.filter(|kept| kept.line == number);
+            of_line.map(|kept| kept.take.units()).sum::<i64>()
+        };
         self.stock.check_room(None, None, Some(storefront))?;
         if self.rules >= Rules::Second {
             self.check_sourced_cells(&merged)?;
@@ -200,21 +222,29 @@ impl Ledger {
         let order = self.order(sourcing, || {
             let known = merged
                 .iter()
-                .filter_map(|merged| self.wish(now_ms, number_of_storefront, merged));
+                .filter_map(|merged| self.wish(now_ms, number_of_storefront, (merged, kept(merged.number))));
             known.collect()
         });
+        for merged in merged.iter().filter(|_| replacement.is_some()) {
+            if let Some(sku) = self.stock.skus.find(&merged.line.sku) {
+                taken.keep(sku, kept(merged.number));
+            }
+        }
         for merged in &merged {
             let Merged {
                 number,
                 line,
                 requested,
             } = *merged;
-            let wish = self.wish(now_ms, number_of_storefront, merged);
-            let (takes, available) = match &wish {
+            let kept = kept(number);
+            let wish = self.wish(now_ms, number_of_storefront, (merged, kept));
+            let (takes, beside) = match &wish {
+                Some(_) if kept == requested => (Takes::new(), 0),
                 Some((buyer, wish)) => self.take(buyer, wish, &order, &taken),
                 None => (Takes::new(), 0),
             };
-            granted_any |= !takes.is_empty();
+            let available = kept.saturating_add(beside);
+            granted_any |= !takes.is_empty() || kept > 0;
             if available < requested {
                 shortages.push(Shortage {
                     line: number,
@@ -236,7 +266,7 @@ impl Ledger {
         }
         let refused = match mode {
             ReserveMode::AllOrNothing => !shortages.is_empty(),
-            ReserveMode::BestEffort => !granted_any && !may_be_empty,
+            ReserveMode::BestEffort => !granted_any && !may_be_empty && !has_no_lines,
         };
         if refused {
             return Err(Refusal::InsufficientStock(shortages));
@@ -249,6 +279,10 @@ impl Ledger {
             }
             Rules::Second => {
                 let cells: usize = planned.iter().map(|line| line.takes.len()).sum();
+                let cells = cells
+                    + replacement
+                        .as_ref()
+                        .map_or(0, |replacement| replacement.kept.len());
                 if cells > MAX_ORDER_CELLS {
                     return Err(Refusal::LimitReached {
                         what: "cells that one order takes units from".to_owned(),
@@ -261,6 +295,7 @@ impl Ledger {
             storefront,
             expires_at_ms,
             lines: planned,
+            replacement,
         })
     }
 
@@ -293,7 +328,7 @@ impl Ledger {
         &self,
         now_ms: u64,
         storefront: Option<u16>,
-        merged: &Merged<'a>,
+        (merged, kept): (&Merged<'a>, i64),
     ) -> Option<(Buyer, Wish<'a>)> {
         let sku = self.stock.skus.find(&merged.line.sku)?;
         let buyer = Buyer {
@@ -304,7 +339,7 @@ impl Ledger {
         let wish = Wish {
             sku,
             source: &merged.line.source,
-            requested: merged.requested,
+            requested: merged.requested - kept,
         };
         Some((buyer, wish))
     }
@@ -324,12 +359,24 @@ impl Ledger {
         // Of an order the decision sets it.
         let expires_at_ms = if order.is_some() { 0 } else { plan.expires_at_ms };
         let ReservePlan {
-            storefront, lines, ..
+            storefront,
+            lines,
+            replacement,
+            ..
         } = plan;
         let reservation_id = command.operation_id;
+        let is_unique = order.is_none() && command.details.unique_reference;
+        let document = is_unique.then(|| (storefront.clone(), command.reference.clone()));
         let storefront = self.stock.storefronts.intern(storefront);
+        // What a part of an order keeps goes over when the order is held.
+        let now = replacement.as_ref().filter(|_| order.is_none());
+        if let Some(replacement) = now {
+            self.end_replaced(recording, replacement, cause)?;
+        }
+        let kept_now = now.map_or(&[][..], |replacement| &replacement.kept);
         let mut kept = SmallVec::with_capacity(lines.len());
         let mut granted = Vec::with_capacity(lines.len());
+        let mut touched = Vec::new();
         for line in lines {
             let sku = match (line.number_of_sku, self.rules) {
                 (Some(number), _) => number,
@@ -341,15 +388,8 @@ impl Ledger {
                 }
             };
             let mut parts = SmallVec::with_capacity(line.takes.len());
-            for take in line.takes {
+            for (take, deltas) in with_kept(line.number, kept_now, &line.takes, storefront) {
                 let quantity = take.units();
-                let deltas = Deltas {
-                    free: -take.from_free,
-                    pool: (take.from_pool > 0).then_some((storefront, -take.from_pool)),
-                    held: quantity,
-                    backordered: take.from_backorder,
-                    ..Deltas::default()
-                };
                 let reservation = Some(ReservationEffect {
                     reservation_id,
                     line: line.number,
@@ -372,7 +412,12 @@ impl Ledger {
                     reservation,
                     cause,
                 };
-                self.stock.step(recording, step)?;
+                if kept_now.is_empty() {
+                    self.stock.step(recording, step)?;
+                } else {
+                    self.stock.step_loosely(recording, step)?;
+                    touched.push(cell);
+                }
                 parts.push(Part::new(take));
             }
             let line = Line {
@@ -383,6 +428,15 @@ impl Ledger {
             };
             granted.push(self.granted(&line));
             kept.push(line);
+        }
+        for cell in touched {
+            self.stock.check_cell(cell)?;
+        }
+        if let Some((storefront, reference)) = document {
+            self.references.take(storefront, reference, reservation_id);
+        }
+        if let Some(replacement) = replacement.filter(|_| order.is_some()) {
+            self.replacements.insert(reservation_id, replacement);
         }
         let reservation = Reservation {
             storefront,

@@ -4,16 +4,12 @@
 //! answer: a copy of it may still be on its way, and would act after the caller was told that nothing happened. A sealed
 //! id is remembered like one that took effect, so the log refuses every such copy.
 
-use crate::{OperationId, Refusal, Rules};
+use crate::{OperationId, Refusal};
 
 use super::{Ledger, orders::OrderState};
 
 impl Ledger {
     pub(crate) fn decide_seal(&self, id: &OperationId) -> Result<(), Refusal> {
-        if self.rules() < Rules::Second {
-            let what = "operation ids are not sealed before the second rules are adopted";
-            return Err(Refusal::InvalidRequest(what.to_owned()));
-        }
         // Units that another shard's home decides on never become its own: that home is asked too.
         let is_order = self
             .orders

@@ -2,7 +2,7 @@
 //!
 //! The bytes are canonical: one state has exactly one encoding, and decoding refuses every other. Queues, ranks
 //! and counts are not in it; they follow from the rest. A ledger of the first rules is written as the first release wrote it, so that
-//! release can read it; later rules stand in front of the rest, under a version of their own.
+//! release can read it; later rules stand in front of the rest, under a version of their own, and what only they know behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,19 +11,23 @@ use postcard::ser_flavors::{ExtendFlavor, Flavor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CodecError, LedgerOptions, ReservationId, Rules, Sku, StorefrontId, TransferId, WarehouseId, codec,
+    CodecError, LedgerOptions, Reference, ReservationId, Rules, Sku, StorefrontId, TransferId, WarehouseId,
+    codec,
 };
 
 use super::{
     Ledger,
     cells::Cells,
     chunked_vec::ChunkedVec,
+    late::Late,
     movements::Movements,
     names::{SkuNames, SmallNames},
     operations::Operations,
     orders::{Order, Orders},
     packed_reservation::PackedReservation,
     policies::Policies,
+    references::References,
+    replacing::Replacement,
     reservations::Reservations,
     sorted_map::SortedMap,
     stock::{CellKey, Stock},
@@ -73,7 +77,31 @@ struct OwnedSnapshot {
     transfers: BTreeMap<TransferId, Transfer>,
 }
 
+/// What a ledger keeps since the second rules.
+#[derive(Serialize)]
+struct SinceSecond<'a> {
+    late: &'a Late,
+    references: &'a BTreeMap<(StorefrontId, Reference), ReservationId>,
+    replacements: &'a BTreeMap<ReservationId, Replacement>,
+}
+
+/// The same fields in the same order.
+#[derive(Default, Deserialize)]
+struct OwnedSinceSecond {
+    late: Late,
+    references: BTreeMap<(StorefrontId, Reference), ReservationId>,
+    replacements: BTreeMap<ReservationId, Replacement>,
+}
+
 impl Ledger {
+    fn since_second(&self) -> SinceSecond<'_> {
+        SinceSecond {
+            late: &self.stock.late,
+            references: self.references.by_document(),
+            replacements: &self.replacements,
+        }
+    }
+
     fn snapshot(&self) -> Snapshot<'_> {
         Snapshot {
             options: &self.options,
@@ -106,7 +134,9 @@ impl Ledger {
     fn write_body<F: Flavor>(&self, flavor: F) -> postcard::Result<F::Output> {
         match self.snapshot_head().1 {
             None => postcard::serialize_with_flavor(&self.snapshot(), flavor),
-            Some(rules) => postcard::serialize_with_flavor(&(rules, self.snapshot()), flavor),
+            Some(rules) => {
+                postcard::serialize_with_flavor(&(rules, self.snapshot(), self.since_second()), flavor)
+            }
         }
     }
 
@@ -131,7 +161,7 @@ impl Ledger {
     /// # Errors
     /// What is wrong with the bytes, or which invariant does not hold.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let (rules, snapshot) = read(bytes).map_err(|error| error.to_string())?;
+        let (rules, snapshot, since_second) = read(bytes).map_err(|error| error.to_string())?;
         let twice = |what: &str| format!("snapshot: {what} too many, or one of them twice");
         let stock = Stock {
             cell_count: snapshot.cells.iter().map(|cells| cells.len() as u64).sum(),
@@ -142,6 +172,7 @@ impl Ledger {
             deficit_units: deficit_units(&snapshot.cells),
             cells: snapshot.cells,
             movements: snapshot.movements,
+            late: since_second.late,
             last_seq: snapshot.last_seq,
             ..Stock::new(rules)
         };
@@ -157,6 +188,9 @@ impl Ledger {
             policies: Arc::new(snapshot.policies),
             operations: snapshot.operations,
             supplies: snapshot.supplies,
+            references: References::restore(since_second.references)
+                .ok_or("snapshot: one hold has two references to itself")?,
+            replacements: since_second.replacements,
         };
         ledger
             .check()
@@ -172,20 +206,23 @@ impl Ledger {
 }
 
 /// Reads either layout.
-fn read(bytes: &[u8]) -> Result<(Rules, OwnedSnapshot), CodecError> {
+fn read(bytes: &[u8]) -> Result<(Rules, OwnedSnapshot, OwnedSinceSecond), CodecError> {
     const WHAT: &str = "snapshot";
     match bytes.first() {
         Some(&WITH_RULES) => {
-            let (rules, snapshot) = codec::decode_version(WHAT, WITH_RULES, bytes)?;
+            let (rules, snapshot, since_second) = codec::decode_version(WHAT, WITH_RULES, bytes)?;
             match rules {
                 Rules::First => Err(CodecError::Malformed {
                     what: WHAT,
                     message: "the first rules are never written".to_owned(),
                 }),
-                later => Ok((later, snapshot)),
+                later => Ok((later, snapshot, since_second)),
             }
         }
-        _ => Ok((Rules::First, codec::decode(WHAT, bytes)?)),
+        _ => {
+            let nothing = OwnedSinceSecond::default();
+            Ok((Rules::First, codec::decode(WHAT, bytes)?, nothing))
+        }
     }
 }
 

@@ -12,17 +12,23 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{Source, Sourcing, SourcingReason, WarehouseId};
 
-use super::{Ledger, cell::Cell, policies::Policy, stock::CellKey};
+use super::{
+    Ledger,
+    cell::{Cell, Deltas},
+    policies::Policy,
+    stock::CellKey,
+};
 
 /// The most warehouses that are ranked for one request. What they do not have is taken where most is.
 const MAX_RANKED: usize = 64;
 
 /// Units of one cell for one line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Take {
     pub(crate) warehouse: u16,
     pub(crate) from_pool: i64,
@@ -80,6 +86,17 @@ impl Take {
     pub(crate) fn units(&self) -> i64 {
         self.from_pool + self.from_free + self.from_backorder
     }
+
+    /// What taking them for a storefront does to the cell.
+    pub(crate) fn deltas(&self, storefront: u16) -> Deltas {
+        Deltas {
+            free: -self.from_free,
+            pool: (self.from_pool > 0).then_some((storefront, -self.from_pool)),
+            held: self.units(),
+            backordered: self.from_backorder,
+            ..Deltas::default()
+        }
+    }
 }
 
 impl Taken {
@@ -97,6 +114,12 @@ impl Taken {
             of_sku.units = of_sku.units.saturating_add(take.units());
             of_sku.backordered = of_sku.backordered.saturating_add(take.from_backorder);
         }
+    }
+
+    /// Counts units that a line has already: they are no part of what cells offer.
+    pub(crate) fn keep(&mut self, sku: u32, units: i64) {
+        let of_sku = self.skus.entry(sku).or_default();
+        of_sku.units = of_sku.units.saturating_add(units);
     }
 
     fn cell(&self, key: CellKey) -> CellTaken {

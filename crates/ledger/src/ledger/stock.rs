@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{
     BucketMoves, Cause, CellView, Change, ChangeKind, PolicyEffect, PoolView, Refusal, ReservationEffect,
@@ -16,6 +17,7 @@ use super::{
     cell::{Cell, Deltas},
     cells::Cells,
     chunked_vec::ChunkedVec,
+    late::Late,
     movements::Movements,
     names::{SkuNames, SmallNames},
 };
@@ -31,6 +33,7 @@ pub(crate) struct Stock {
     pub(crate) cells: ChunkedVec<Cells>,
     pub(crate) cell_count: u64,
     pub(crate) movements: Movements,
+    pub(crate) late: Late,
     /// The cells that have one; follows from them.
     pub(crate) deficits: BTreeSet<CellKey>,
     /// All their units; follows from the cells too.
@@ -52,6 +55,8 @@ pub(crate) struct CellKey {
 pub(crate) struct Recording {
     pub(crate) log_index: u64,
     pub(crate) log_time_ms: u64,
+    /// The change after which the goods of the present command moved. None: they move now.
+    pub(crate) as_of_seq: Option<u64>,
     pub(crate) changes: Vec<Change>,
     pub(crate) touched_orders: Vec<ReservationId>,
     pub(crate) touched_transfers: Vec<TransferId>,
@@ -73,6 +78,7 @@ impl Recording {
         Self {
             log_index,
             log_time_ms,
+            as_of_seq: None,
             changes: Vec::with_capacity(commands),
             touched_orders: Vec::new(),
             touched_transfers: Vec::new(),
@@ -134,6 +140,7 @@ impl Stock {
             cells: ChunkedVec::default(),
             cell_count: 0,
             movements: Movements::default(),
+            late: Late::default(),
             deficits: BTreeSet::new(),
             deficit_units: 0,
             last_seq: 0,
@@ -160,6 +167,7 @@ impl Stock {
     /// From now on these rules say how many names and pools there may be. Those that are there stay.
     pub(crate) fn adopt(&mut self, rules: Rules) {
         self.room = Room::by(rules);
+        self.late.begin(self.last_seq);
     }
 
     /// Is there room for names that may be new?
@@ -217,8 +225,50 @@ impl Stock {
     /// is a violation.
     pub(crate) fn step(&mut self, recording: &mut Recording, step: Step<'_>) -> Result<(), Violation> {
         let (kind, deltas) = (step.kind, step.deltas);
+        if deltas.on_hand != 0 && self.is_counted_since(step.cell, recording.as_of_seq) {
+            return self.step_seen(recording, step);
+        }
         let moves = self.change(step.cell, |cell, ranks| take(kind, cell, &deltas, ranks))?;
         self.record(recording, step, moves);
+        Ok(())
+    }
+
+    /// Takes one step that leaves units loose for a later step of the same entry: whoever takes it calls [`Self::check_cell`] in the end.
+    pub(crate) fn step_loosely(
+        &mut self,
+        recording: &mut Recording,
+        step: Step<'_>,
+    ) -> Result<(), Violation> {
+        let (kind, deltas) = (step.kind, step.deltas);
+        let moves = self.change_unchecked(step.cell, |cell, ranks| take(kind, cell, &deltas, ranks))?;
+        self.record(recording, step, moves);
+        Ok(())
+    }
+
+    pub(crate) fn check_cell(&self, key: CellKey) -> Result<(), Violation> {
+        let cell = self
+            .cell(key)
+            .ok_or_else(|| Violation(format!("there is no cell {key:?}")))?;
+        cell.check()
+            .map_err(|error| Violation(format!("cell {key:?}: {error}")))
+    }
+
+    /// Takes steps of one cell at once: its invariants hold after the last of them. Each is recorded.
+    pub(crate) fn together<'a>(
+        &mut self,
+        recording: &mut Recording,
+        cell: CellKey,
+        steps: SmallVec<[Step<'a>; 2]>,
+    ) -> Result<(), Violation> {
+        let all = self.change(cell, |cell, ranks| {
+            let moves = steps
+                .iter()
+                .map(|step| take(step.kind, cell, &step.deltas, ranks));
+            moves.collect::<Result<SmallVec<[BucketMoves; 2]>, Violation>>()
+        })?;
+        for (step, moves) in steps.into_iter().zip(all) {
+            self.record(recording, step, moves);
+        }
         Ok(())
     }
 
@@ -233,6 +283,19 @@ impl Stock {
         steps: &[Deltas],
         cause: &Cause,
     ) -> Result<(), Violation> {
+        if kind != ChangeKind::Counted
+            && let [deltas] = steps
+        {
+            let step = Step {
+                kind,
+                cell,
+                storefront: storefront.or(deltas.pool.map(|(storefront, _)| storefront)),
+                deltas: *deltas,
+                reservation: None,
+                cause,
+            };
+            return self.step(recording, step);
+        }
         let all = self.change(cell, |cell, ranks| {
             let moves = steps.iter().map(|deltas| take(kind, cell, deltas, ranks));
             moves.collect::<Result<Vec<BucketMoves>, Violation>>()
@@ -257,16 +320,27 @@ impl Stock {
         key: CellKey,
         change: impl FnOnce(&mut Cell, &[u16]) -> Result<R, Violation>,
     ) -> Result<R, Violation> {
-        let ranks = self.storefronts.ranks();
-        let checked = |cell: &mut Cell| {
-            let before = cell.deficit;
+        self.change_unchecked(key, |cell, ranks| {
             let changed = change(cell, ranks)?;
             cell.check()
                 .map_err(|error| Violation(format!("cell {key:?}: {error}")))?;
+            Ok(changed)
+        })
+    }
+
+    fn change_unchecked<R>(
+        &mut self,
+        key: CellKey,
+        change: impl FnOnce(&mut Cell, &[u16]) -> Result<R, Violation>,
+    ) -> Result<R, Violation> {
+        let ranks = self.storefronts.ranks();
+        let noting = |cell: &mut Cell| {
+            let before = cell.deficit;
+            let changed = change(cell, ranks)?;
             Ok((changed, before, cell.deficit))
         };
         let cells = self.cells.get_mut(key.sku as usize);
-        let changed = cells.and_then(|cells| cells.update(key.warehouse, checked));
+        let changed = cells.and_then(|cells| cells.update(key.warehouse, noting));
         let (changed, before, deficit) =
             changed.unwrap_or_else(|| Err(Violation(format!("there is no cell {key:?}"))))?;
         if deficit != before {
@@ -293,6 +367,10 @@ impl Stock {
         self.last_seq += 1;
         if deltas.on_hand != 0 {
             self.movements.push(self.last_seq, key, deltas.on_hand);
+            if let Some(as_of_seq) = recording.as_of_seq {
+                self.late
+                    .moved(self.last_seq, as_of_seq, self.movements.oldest_seq());
+            }
         }
         recording.changes.push(Change {
             seq: self.last_seq,
@@ -321,8 +399,11 @@ impl Stock {
         transfer: Option<TransferEffect>,
         supply: Option<SupplyEffect>,
     ) -> Result<(), Violation> {
+        let (kind, first) = (step.kind, recording.changes.len());
         self.step(recording, step)?;
-        if let Some(change) = recording.changes.last_mut() {
+        // A recount of late goods stands beside it.
+        let made = recording.changes[first..].iter_mut();
+        if let Some(change) = { made }.find(|change| change.kind == kind) {
             change.transfer = transfer.map(Box::new);
             change.supply = supply.map(Box::new);
         }

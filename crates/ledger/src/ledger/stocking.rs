@@ -73,6 +73,7 @@ impl Stock {
         warehouse: &'a WarehouseId,
         quantity: i64,
         supply_id: Option<&'a SupplyId>,
+        as_of_seq: Option<u64>,
     ) -> Result<StockPlan<'a>, Refusal> {
         at_least("quantity", quantity, 1)?;
         let cell = cell_or_empty(self, sku, warehouse);
@@ -81,7 +82,7 @@ impl Stock {
             flow: Some(Flow::Received),
             ..cell.sellable(quantity)
         };
-        let plan = self.plan(ChangeKind::Received, sku, warehouse, &cell, vec![deltas])?;
+        let plan = self.plan_goods(ChangeKind::Received, sku, warehouse, deltas, as_of_seq)?;
         Ok(StockPlan {
             supply: supply_id.map(|supply_id| SupplyStep::Receive(supply_id, quantity)),
             ..plan
@@ -94,20 +95,22 @@ impl Stock {
         warehouse: &'a WarehouseId,
         quantity: i64,
         disposition: Disposition,
+        as_of_seq: Option<u64>,
     ) -> Result<StockPlan<'a>, Refusal> {
         at_least("quantity", quantity, 1)?;
         let cell = cell_or_empty(self, sku, warehouse);
         let deltas = into_buckets(&cell, quantity, disposition, Flow::Returned);
-        self.plan(ChangeKind::Returned, sku, warehouse, &cell, vec![deltas])
+        self.plan_goods(ChangeKind::Returned, sku, warehouse, deltas, as_of_seq)
     }
 
-    /// Up like a receipt; down from free, safety and pools, and never from what is promised, damaged or under inspection.
+    /// Up like a receipt; down from free, safety and pools, and never from what is promised, damaged or under inspection. What a count
+    /// has seen before is only told: the count found as much more, or took as much away.
     pub(crate) fn decide_adjust<'a>(
         &self,
         sku: &'a Sku,
         warehouse: &'a WarehouseId,
         delta: i64,
-        reason_is_empty: bool,
+        (reason_is_empty, as_of_seq): (bool, Option<u64>),
     ) -> Result<StockPlan<'a>, Refusal> {
         if delta == 0 {
             return Err(Refusal::InvalidRequest(
@@ -120,12 +123,23 @@ impl Stock {
             ));
         }
         let cell = cell_or_empty(self, sku, warehouse);
+        let flow = Some(Flow::Adjusted);
+        let is_seen = |(key, _)| self.is_counted_since(key, as_of_seq);
         let steps = if delta > 0 {
-            vec![Deltas {
+            let deltas = Deltas {
                 on_hand: delta,
-                flow: Some(Flow::Adjusted),
+                flow,
                 ..cell.sellable(delta)
-            }]
+            };
+            return self.plan_goods(ChangeKind::Adjusted, sku, warehouse, deltas, as_of_seq);
+        } else if self.find(sku, warehouse).is_some_and(is_seen) {
+            let deltas = Deltas {
+                on_hand: delta,
+                flow,
+                free: delta,
+                ..Deltas::default()
+            };
+            return self.plan_goods(ChangeKind::Adjusted, sku, warehouse, deltas, as_of_seq);
         } else {
             let missing = delta.checked_neg().ok_or(Refusal::Overflow)?;
             let drained = Drained::from(&cell, missing);
@@ -241,6 +255,30 @@ impl Stock {
         })
     }
 
+    /// A movement of goods in one step.
+    fn plan_goods<'a>(
+        &self,
+        kind: ChangeKind,
+        sku: &'a Sku,
+        warehouse: &'a WarehouseId,
+        deltas: Deltas,
+        as_of_seq: Option<u64>,
+    ) -> Result<StockPlan<'a>, Refusal> {
+        self.check_room(Some(sku), Some(warehouse), None)?;
+        let (key, cell) = match self.find(sku, warehouse) {
+            Some((key, cell)) => (Some(key), cell),
+            None => (None, Cell::default()),
+        };
+        self.check_goods_fit(key, &cell, deltas, as_of_seq)?;
+        Ok(StockPlan {
+            kind,
+            sku,
+            warehouse,
+            movement: Movement::Steps(vec![deltas]),
+            supply: None,
+        })
+    }
+
     pub(crate) fn plan<'a>(
         &self,
         kind: ChangeKind,
@@ -291,7 +329,11 @@ impl Ledger {
         let first = recording.changes.len();
         self.stock
             .steps(recording, kind, cell, storefront, &steps, cause)?;
-        if let Some(change) = recording.changes.get_mut(first) {
+        if let (ChangeKind::Counted, Some(as_of_seq)) = (kind, recording.as_of_seq) {
+            self.stock.late.counted(cell, as_of_seq);
+        }
+        let told = recording.changes[first..].iter_mut();
+        if let Some(change) = { told }.find(|change| change.kind == kind) {
             change.supply = supply.map(Box::new);
         }
         let moved = self

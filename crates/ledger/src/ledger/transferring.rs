@@ -10,8 +10,9 @@ use indexmap::{IndexMap, map::Entry};
 
 use crate::{
     Cause, ChangeKind, Disposition, Position, Refusal, Shortage, Sku, Success, TransferEffect, TransferId,
-    TransferLine, TransferLineView, TransferView, Violation, WarehouseId, hash::FixedState,
-    limits::MAX_LINES,
+    TransferLine, TransferLineView, TransferView, Violation, WarehouseId,
+    hash::FixedState,
+    limits::{MAX_COMMAND_CHANGES, MAX_LINES},
 };
 
 use super::{
@@ -120,6 +121,7 @@ impl Ledger {
         &self,
         id: &TransferId,
         (lines, from, to, expected_at_ms): (&'a [TransferLine], &'a WarehouseId, &'a WarehouseId, u64),
+        as_of_seq: Option<u64>,
     ) -> Result<TransferPlan<'a>, Refusal> {
         // An order's steps leave no operation behind, so its id may be that of a transfer over several shards.
         let is_used = self.transfers.get(id).is_some() || self.orders.get(id).is_some();
@@ -138,8 +140,13 @@ impl Ledger {
         let lines = merge(lines)?;
         let mut shortages = Vec::new();
         for line in &lines {
-            let source = cell_or_empty(&self.stock, line.sku, from);
-            if source.free < line.quantity {
+            let (key, source) = match self.stock.find(line.sku, from) {
+                Some((key, source)) => (Some(key), source),
+                None => (None, Cell::default()),
+            };
+            let is_seen = key.is_some_and(|key| self.stock.is_counted_since(key, as_of_seq));
+            // What a count has seen leave was there.
+            if source.free < line.quantity && !is_seen {
                 shortages.push(Shortage {
                     line: line.number,
                     sku: line.sku.clone(),
@@ -148,7 +155,8 @@ impl Ledger {
                 });
                 continue;
             }
-            self.stock.check_fits(&source, &[leaving(line.quantity)])?;
+            self.stock
+                .check_goods_fit(key, &source, leaving(line.quantity), as_of_seq)?;
             let destination = cell_or_empty(&self.stock, line.sku, to);
             self.stock
                 .check_fits(&destination, &[on_the_way(line.quantity)])?;
@@ -170,10 +178,11 @@ impl Ledger {
         id: TransferId,
         lines: &[TransferLine],
         disposition: Disposition,
+        as_of_seq: Option<u64>,
     ) -> Result<TransferPlan<'static>, Refusal> {
         let transfer = self.open_transfer(&id)?;
         if lines.is_empty() {
-            return self.arrival(id, transfer, Some(disposition), in_transit(transfer));
+            return self.arrival(id, transfer, (Some(disposition), in_transit(transfer)), as_of_seq);
         }
         let mut pieces = Vec::with_capacity(lines.len());
         for line in merge(lines)? {
@@ -191,12 +200,12 @@ impl Ledger {
                 }
             }
         }
-        self.arrival(id, transfer, Some(disposition), pieces)
+        self.arrival(id, transfer, (Some(disposition), pieces), as_of_seq)
     }
 
     pub(crate) fn decide_close_transfer(&self, id: TransferId) -> Result<TransferPlan<'static>, Refusal> {
         let transfer = self.open_transfer(&id)?;
-        self.arrival(id, transfer, None, in_transit(transfer))
+        self.arrival(id, transfer, (None, in_transit(transfer)), None)
     }
 
     fn open_transfer(&self, id: &TransferId) -> Result<&Transfer, Refusal> {
@@ -212,14 +221,27 @@ impl Ledger {
         &self,
         id: TransferId,
         transfer: &Transfer,
-        disposition: Option<Disposition>,
-        pieces: Vec<(usize, i64)>,
+        (disposition, pieces): (Option<Disposition>, Vec<(usize, i64)>),
+        as_of_seq: Option<u64>,
     ) -> Result<TransferPlan<'static>, Refusal> {
+        let mut changes = 0;
         for (line, quantity) in &pieces {
-            if let Some(cell) = self.stock.cell(transfer.destination(&transfer.lines[*line])) {
+            let key = transfer.destination(&transfer.lines[*line]);
+            if let Some(cell) = self.stock.cell(key) {
                 let deltas = arriving(&cell, *quantity, disposition);
-                self.stock.check_fits(&cell, &[deltas])?;
+                self.stock.check_goods_fit(Some(key), &cell, deltas, as_of_seq)?;
+                changes += if self.stock.is_counted_since(key, as_of_seq) {
+                    2 + cell.pools.len()
+                } else {
+                    1
+                };
             }
+        }
+        if changes > MAX_COMMAND_CHANGES {
+            return Err(Refusal::LimitReached {
+                what: "changes of one late arrival: book it in parts".to_owned(),
+                limit: MAX_COMMAND_CHANGES as u64,
+            });
         }
         Ok(TransferPlan::In(Arrival {
             id,

@@ -13,6 +13,7 @@ use super::{
     Ledger,
     cell::Deltas,
     orders::OrderState,
+    replacing::{Kept, kept_of},
     reservation::{Part, Reservation},
     reservations::vanished,
     reserve::ends_at,
@@ -57,6 +58,19 @@ impl Ledger {
         }
         let expires_at_ms = hold(now_ms, own.as_ref())?.max(ends);
         Ok(HoldPlan::Extend { id, expires_at_ms })
+    }
+
+    /// When the hold ends that is decided here.
+    pub(crate) fn hold_end(
+        &self,
+        now_ms: u64,
+        id: &ReservationId,
+        own: Option<&Reservation>,
+    ) -> Result<u64, Refusal> {
+        match self.find_order(now_ms, id, own)? {
+            Some(expires_at_ms) => Ok(expires_at_ms),
+            None => hold(now_ms, own),
+        }
     }
 
     pub(crate) fn decide_commit(&self, now_ms: u64, id: ReservationId) -> Result<HoldPlan, Refusal> {
@@ -144,16 +158,16 @@ impl Ledger {
                 verdict,
                 expires_at_ms,
             } => {
-                self.advance_order(recording, id, verdict, expires_at_ms, cause)?;
+                self.advance_order(recording, id, (verdict, expires_at_ms), &[], cause)?;
                 let held = verdict == Verdict::Held;
                 (verdict.state(), if held { expires_at_ms } else { 0 })
             }
             HoldPlan::Commit { id } => {
-                self.end_hold(recording, id, ChangeKind::Committed, cause)?;
+                self.end_hold(recording, id, ChangeKind::Committed, &[], cause)?;
                 (ReservationState::Committed, 0)
             }
             HoldPlan::Release { id } => {
-                self.end_hold(recording, id, ChangeKind::Released, cause)?;
+                self.end_hold(recording, id, ChangeKind::Released, &[], cause)?;
                 (ReservationState::Released, 0)
             }
         };
@@ -214,22 +228,27 @@ impl Ledger {
                 principal: None,
                 reason: Reason::default(),
                 reference: reservation.reference.clone(),
+                occurred_at_ms: None,
             };
             parts += reservation.parts().count();
-            self.end_hold(recording, id, ChangeKind::Expired, &cause)?;
+            self.end_hold(recording, id, ChangeKind::Expired, &[], &cause)?;
         }
         Ok(())
     }
 
-    /// Every held unit is committed or goes back.
+    /// Every held unit is committed or goes back; those that are kept, to the hold that takes this one's place.
     pub(crate) fn end_hold(
         &mut self,
         recording: &mut Recording,
         id: ReservationId,
         kind: ChangeKind,
+        kept: &[Kept],
         cause: &Cause,
     ) -> Result<(), Violation> {
         let now_ms = recording.log_time_ms;
+        if kind != ChangeKind::Committed {
+            self.references.give_up(&id);
+        }
         let closes_empty = self.has_second_rules();
         let stock = &mut self.stock;
         self.reservations.update(&id, &self.options, |reservation| {
@@ -244,7 +263,7 @@ impl Ledger {
             if reservation.state != ReservationState::Committed {
                 reservation.closed_at_ms = now_ms.max(1);
             }
-            end_parts(stock, recording, id, reservation, kind, cause)
+            end_parts(stock, recording, id, (reservation, kept), kind, cause)
         })
     }
 }
@@ -266,7 +285,7 @@ fn end_parts(
     stock: &mut Stock,
     recording: &mut Recording,
     reservation_id: ReservationId,
-    reservation: &mut Reservation,
+    (reservation, kept): (&mut Reservation, &[Kept]),
     kind: ChangeKind,
     cause: &Cause,
 ) -> Result<(), Violation> {
@@ -279,6 +298,10 @@ fn end_parts(
                 warehouse: part.warehouse,
             };
             let quantity = part.open;
+            let kept = match kept {
+                [] => 0,
+                kept => kept_of(kept, line.number, part.warehouse),
+            };
             let deltas = if kind == ChangeKind::Committed {
                 Deltas {
                     held: -quantity,
@@ -287,10 +310,16 @@ fn end_parts(
                 }
             } else {
                 part.released = quantity;
-                Deltas {
+                let given_back = Deltas {
                     held: -quantity,
-                    ..give_back(stock, cell, storefront, part, quantity)?
-                }
+                    ..give_back(stock, cell, storefront, part, quantity - kept)?
+                };
+                let (from_pool, other) = part.take_back(kept);
+                given_back.and_of_pool(&Deltas {
+                    free: other,
+                    pool: (from_pool > 0).then_some((storefront, from_pool)),
+                    ..Deltas::default()
+                })
             };
             let effect = ReservationEffect {
                 reservation_id,
@@ -310,7 +339,11 @@ fn end_parts(
                 reservation: Some(effect),
                 cause,
             };
-            stock.step(recording, step)?;
+            if kept > 0 {
+                stock.step_loosely(recording, step)?;
+            } else {
+                stock.step(recording, step)?;
+            }
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use crate::{
     limits::MAX_COMMAND_CHANGES,
 };
 
-use super::Ledger;
+use super::{Ledger, stock::CellKey};
 
 impl Ledger {
     /// The most changes that this command makes if it is applied next. `reserved` says how many cells a reservation has that this
@@ -22,8 +22,38 @@ impl Ledger {
             Action::OfPart(action) => action.as_ref(),
             action => action,
         };
+        // Beside each movement of goods that is booked late there may be a recount, of every pool if they are not sellable.
+        let late = |key: CellKey| match command.details.as_of_seq {
+            Some(_) => 1 + self.stock.cell(key).map_or(0, |cell| cell.pools.len()),
+            None => 0,
+        };
+        let found = |sku: &Sku, warehouse: &WarehouseId| self.stock.find(sku, warehouse);
+        let late_here =
+            |sku: &Sku, warehouse: &WarehouseId| found(sku, warehouse).map_or(0, |(key, _)| late(key));
         match action {
-            Action::Reserve { lines, .. } => self.weigh_lines(lines.iter()),
+            Action::Reserve { lines, .. } => {
+                let replaced = command.details.replaces.map_or(0, |of| cells(&of));
+                self.weigh_lines(lines.iter()).saturating_add(replaced)
+            }
+            Action::Ship { .. }
+            | Action::Return {
+                of: ReturnOf::Reservation { .. },
+                ..
+            }
+            | Action::TransferIn { .. }
+                if command.details.as_of_seq.is_some() =>
+            {
+                MAX_COMMAND_CHANGES
+            }
+            Action::TransferOut { lines, .. } if command.details.as_of_seq.is_some() => 3 * lines.len(),
+            Action::Dispatch { reservation_id, .. } if command.details.as_of_seq.is_some() => {
+                3 * cells(reservation_id)
+            }
+            Action::Receive { sku, warehouse, .. }
+            | Action::Return {
+                of: ReturnOf::Unreferenced { sku, warehouse, .. },
+                ..
+            } => 1 + late_here(sku, warehouse),
             Action::Commit { reservation_id }
             | Action::Release { reservation_id }
             | Action::Ship { reservation_id, .. }
@@ -34,7 +64,7 @@ impl Ledger {
             } => cells(reservation_id),
             Action::Dispatch { reservation_id, .. } => 2 * cells(reservation_id),
             Action::Adjust { sku, warehouse, .. } | Action::Count { sku, warehouse, .. } => {
-                1 + self.pools(sku, warehouse)
+                2 + self.pools(sku, warehouse)
             }
             Action::TransferOut { lines, .. } => 2 * lines.len(),
             Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
@@ -53,16 +83,17 @@ impl Ledger {
                     | OrderStep::Inquire { .. } => 0,
                 };
                 // An earlier attempt may have to give its units back.
-                taken.saturating_add(cells(&command.operation_id))
+                // And the hold that it replaces ends when it is held.
+                let replaced = self.replacements.get(&command.operation_id);
+                let replaced =
+                    replaced.map_or(0, |replacement| replacement.kept.len() + cells(&replacement.of));
+                taken
+                    .saturating_add(cells(&command.operation_id))
+                    .saturating_add(replaced)
             }
             // Refused: nothing is a part of a part.
             Action::OfPart(_)
             | Action::Extend { .. }
-            | Action::Return {
-                of: ReturnOf::Unreferenced { .. },
-                ..
-            }
-            | Action::Receive { .. }
             | Action::MoveBucket { .. }
             | Action::SetPolicy { .. }
             | Action::AllocatePool { .. }
@@ -79,8 +110,8 @@ impl Ledger {
             action => action,
         };
         match action {
+            Action::Receive { .. } if command.details.as_of_seq.is_none() => 1,
             Action::Extend { .. }
-            | Action::Receive { .. }
             | Action::MoveBucket { .. }
             | Action::SetPolicy { .. }
             | Action::AllocatePool { .. }

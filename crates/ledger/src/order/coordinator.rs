@@ -128,12 +128,17 @@ enum Refused {
 }
 
 impl Coordinator {
-    /// Plans an order. `request` is a Reserve; `shard_of` says where a SKU lives. None: all lines live in one shard, so the
-    /// Reserve itself can be sent there.
+    /// Plans an order. `request` is a Reserve; `shard_of` says where a SKU lives. `home` is the shard that has to decide it, whether or not
+    /// it has lines: that of its document if its reference has to be unique, that of the hold that it replaces. None: any may. Returns None
+    /// when it concerns one shard, so the Reserve itself can be sent there.
     ///
     /// # Errors
     /// [`Refusal::InvalidRequest`] when it is malformed.
-    pub fn new(request: Command, shard_of: impl Fn(&Sku) -> ShardNumber) -> Result<Option<Self>, Refusal> {
+    pub fn new(
+        request: Command,
+        home: Option<ShardNumber>,
+        shard_of: impl Fn(&Sku) -> ShardNumber,
+    ) -> Result<Option<Self>, Refusal> {
         let Action::Reserve {
             storefront,
             lines,
@@ -157,9 +162,12 @@ impl Coordinator {
                 line: line.clone(),
             });
         }
-        let Some(home) = lines.first().map(|line| shard_of(&line.sku)) else {
+        let Some(home) = home.or_else(|| lines.first().map(|line| shard_of(&line.sku))) else {
             return Ok(None);
         };
+        parts
+            .entry(home)
+            .or_insert_with(|| OrderPart { lines: Vec::new() });
         if parts.len() < 2 {
             return Ok(None);
         }
@@ -261,6 +269,11 @@ impl Coordinator {
                 }),
             ) => self.disowned(of, settlement),
             (Sent::Settle | Sent::Inquire(_), _) => self.cleared(),
+            // The hold that it was to replace is gone: the caller hears that.
+            (Sent::Hold, Err(refusal)) if self.request.details.replaces.is_some() => {
+                self.refused.insert(shard, Refused::By(refusal));
+                self.decide(Decision::Abort)
+            }
             (Sent::Hold, _) => self.decide(Decision::Abort),
             (Sent::Abort, _) => self.refuse(),
             (Sent::Begin | Sent::Prepare, Err(refusal)) => {

@@ -6,7 +6,8 @@
 //! and a Cancel of the reservation gives back what was committed and cannot be dispatched.
 
 use crate::{
-    Action, Command, Refusal, ReserveLine, ReserveMode, ShardNumber, Sku, Source, Sourcing, StorefrontId,
+    Action, Command, Details, Refusal, ReserveLine, ReserveMode, ShardNumber, Sku, Source, Sourcing,
+    StorefrontId,
 };
 
 use super::Coordinator;
@@ -50,6 +51,10 @@ impl TransferOrder {
         let id = request.operation_id;
         let step = |operation_id, action| Command {
             operation_id,
+            details: Details {
+                as_of_seq: None,
+                ..request.details
+            },
             action,
             ..request.clone()
         };
@@ -89,7 +94,12 @@ impl TransferOrder {
         &self,
         shard_of: impl Fn(&Sku) -> ShardNumber,
     ) -> Result<Option<Coordinator>, Refusal> {
-        let coordinator = Coordinator::new(self.reserve.clone(), shard_of)?;
+        let coordinator = Coordinator::new(self.reserve.clone(), None, shard_of)?;
+        if coordinator.is_some() && self.request.details.as_of_seq.is_some() {
+            return Err(Refusal::InvalidRequest(
+                "as_of is not taken for a TransferOut whose SKUs live in several shards: send one for each SKU".to_owned(),
+            ));
+        }
         // A retry with another destination is another request too.
         Ok(coordinator.map(|coordinator| coordinator.with_fingerprint(self.request.fingerprint())))
     }

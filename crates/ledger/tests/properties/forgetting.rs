@@ -117,6 +117,7 @@ impl Log {
             principal: Principal::new("tester").unwrap(),
             reference: Reference::default(),
             reason: Reason::new("test").unwrap(),
+            details: Details::default(),
             action,
         }
     }
@@ -335,6 +336,7 @@ fn settle_abort(incarnation: u64) -> OrderStep {
             principal: None,
             reason: Reason::default(),
             reference: Reference::default(),
+            occurred_at_ms: None,
         },
     })
 }

@@ -112,6 +112,7 @@ fn command(operation_id: OperationId, action: Action) -> Command {
         principal: Principal::new("tester").unwrap(),
         reference: Reference::default(),
         reason: Reason::new("test").unwrap(),
+        details: Details::default(),
         action,
     }
 }
@@ -178,7 +179,7 @@ impl Draft {
     /// Who drives it, if it is over several shards.
     fn coordinator(&self) -> Option<Coordinator> {
         match self {
-            Self::Reserve { .. } => Coordinator::new(self.request(), shard_of).unwrap(),
+            Self::Reserve { .. } => Coordinator::new(self.request(), None, shard_of).unwrap(),
             Self::Transfer { .. } => TransferOrder::new(self.request())
                 .unwrap()
                 .coordinator(shard_of)

@@ -58,6 +58,7 @@ impl Reasoned for LedgerRefusal {
             Self::UnknownTransfer => Reason::UnknownTransfer,
             Self::TransferClosed => Reason::TransferClosed,
             Self::OperationSealed => Reason::OperationSealed,
+            Self::ReferenceTaken { .. } => Reason::ReferenceTaken,
             Self::Contended(_) | Self::OrderAborted { .. } => Reason::Contended,
             // The node follows it to the home; a caller sees it only when that is a defect.
             Self::DecidedAtHome { .. } | Self::OverSeveralShards { .. } => Reason::Internal,

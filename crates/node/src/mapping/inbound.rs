@@ -1,6 +1,6 @@
 //! From what a client sent to commands of the ledger.
 
-use holdfast_ledger::{Action, Command};
+use holdfast_ledger::{Action, Command, Details, Refusal as LedgerRefusal};
 use holdfast_proto::v1;
 use v1::batch_item::Request;
 
@@ -19,6 +19,43 @@ pub struct Taken {
     pub shard_hint: Option<u32>,
     /// An earlier attempt of the caller has no answer.
     pub repeats: bool,
+    /// After which change of each shard its goods moved.
+    pub as_of: AsOf,
+    /// Which shard the caller thinks has the hold that a Reserve replaces.
+    pub replaced_shard_hint: Option<u32>,
+}
+
+/// Positions by shard, as the caller named them; None: the one shard that decides. Empty: nothing is booked late.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AsOf(pub Vec<(Option<u32>, u64)>);
+
+impl AsOf {
+    /// The position for what a shard does alone.
+    ///
+    /// # Errors
+    /// None is named.
+    pub fn of_only(&self, shard: u32) -> Result<Option<u64>, LedgerRefusal> {
+        match &self.0[..] {
+            [] => Ok(None),
+            [(None, seq)] => Ok(Some(*seq)),
+            _ => self.of_part(shard),
+        }
+    }
+
+    /// The position for the part that a shard does.
+    ///
+    /// # Errors
+    /// None is named.
+    pub fn of_part(&self, shard: u32) -> Result<Option<u64>, LedgerRefusal> {
+        let named = self.0.iter().find(|(named, _)| *named == Some(shard));
+        match named {
+            Some((_, seq)) => Ok(Some(*seq)),
+            None if self.0.is_empty() => Ok(None),
+            None => Err(LedgerRefusal::InvalidRequest(format!(
+                "operation.as_of: names no change of shard {shard}, which this request concerns"
+            ))),
+        }
+    }
 }
 
 impl Taken {
@@ -28,7 +65,13 @@ impl Taken {
             reference,
             reason,
             repeats,
+            occurred_at_ms,
+            as_of,
         } = operation;
+        let details = Details {
+            occurred_at_ms,
+            ..Details::default()
+        };
         let principal = validation::anonymous();
         Self {
             command: Command {
@@ -36,11 +79,24 @@ impl Taken {
                 principal,
                 reference,
                 reason,
+                details,
                 action,
             },
             shard_hint: None,
             repeats,
+            as_of,
+            replaced_shard_hint: None,
         }
+    }
+
+    /// The same for the shard that it is sent to.
+    ///
+    /// # Errors
+    /// It is booked late, and names no change of that shard.
+    pub(crate) fn positioned(mut self, shard: u32) -> Result<Self, v1::Refusal> {
+        let as_of_seq = self.as_of.of_only(shard).map_err(super::outbound::refusal)?;
+        self.command.details.as_of_seq = as_of_seq;
+        Ok(self)
     }
 
     pub(super) fn in_shard(self, shard_hint: Option<u32>) -> Self {

@@ -403,6 +403,7 @@ pub fn change(shard: u32, change: Change) -> v1::Change {
             principal: change.cause.principal.map(String::from).unwrap_or_default(),
             reason: change.cause.reason.into(),
             reference: change.cause.reference.into(),
+            occurred_at_ms: change.cause.occurred_at_ms,
         }),
     }
 }

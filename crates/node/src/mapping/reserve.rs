@@ -34,7 +34,17 @@ pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
         .enumerate()
         .map(|(index, line)| reserve_line(line).map_err(|e| inside(&format!("lines[{index}]"), e)))
         .collect::<Result<_, _>>()?;
-    Ok(Taken::new(
+    if request.unique_reference && operation.reference.as_str().is_empty() {
+        return Err(Invalid::new(
+            "operation.reference",
+            "is empty, unique_reference needs one",
+        ));
+    }
+    let replaces = match request.replaces {
+        Some(key) => Some(check::reservation_key("replaces", Some(key))?),
+        None => None,
+    };
+    let mut taken = Taken::new(
         operation,
         Action::Reserve {
             storefront,
@@ -43,7 +53,19 @@ pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
             mode,
             sourcing,
         },
-    ))
+    );
+    if let Some((reservation_id, shard)) = replaces {
+        if reservation_id == taken.command.operation_id {
+            return Err(Invalid::new(
+                "replaces.reservation_id",
+                "is the operation's own id",
+            ));
+        }
+        taken.command.details.replaces = Some(reservation_id);
+        taken.replaced_shard_hint = shard;
+    }
+    taken.command.details.unique_reference = request.unique_reference;
+    Ok(taken)
 }
 
 pub(super) fn inside(outer: &str, invalid: Invalid) -> Invalid {

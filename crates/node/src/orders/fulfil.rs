@@ -13,6 +13,8 @@ use holdfast_ledger::{
 use holdfast_shard::Freshness;
 use tokio::time::Instant;
 
+use crate::mapping::inbound::AsOf;
+
 use super::{
     OrderError, Orders, receipt, unanswered,
     view::{Parts, combined},
@@ -22,6 +24,7 @@ impl Orders {
     pub(super) async fn fulfil(
         &self,
         command: Command,
+        as_of: &AsOf,
         home: u32,
         deadline: Instant,
     ) -> Result<(u32, Success), OrderError> {
@@ -42,13 +45,18 @@ impl Orders {
         }
         let shares = shares(&parts, lines)?;
         self.have_follow(&parts, &shares, deadline).await?;
-        let done = shares.iter().map(|(shard, lines)| {
-            let part_of = Command {
+        let mut commands = Vec::with_capacity(shares.len());
+        for (shard, lines) in &shares {
+            let mut part_of = Command {
                 action: Action::OfPart(Box::new(with_lines(&command.action, lines.clone()))),
                 ..command.clone()
             };
-            self.submit(*shard, part_of, deadline)
-        });
+            part_of.details.as_of_seq = as_of.of_part(*shard)?;
+            commands.push((*shard, part_of));
+        }
+        let done = commands
+            .into_iter()
+            .map(|(shard, part_of)| self.submit(shard, part_of, deadline));
         let results: BTreeMap<u32, Result<Success, OrderError>> =
             shares.keys().copied().zip(join_all(done).await).collect();
         conclude(&parts, results, lines.is_empty())

@@ -14,12 +14,13 @@ mod view;
 use std::sync::Arc;
 
 use holdfast_ledger::{
-    Action, Command, OperationId, OrderStep, Principal, Query, QueryReply, Reason, Reference, Refusal,
-    ReservationId, ReservationView, Sku, Success, slot_of,
+    Action, Command, Details, OperationId, OrderStep, Principal, Query, QueryReply, Reason, Reference,
+    Refusal, ReservationId, ReservationView, Sku, Success, slot_of,
 };
 use holdfast_shard::{Freshness, QueryError, ShardHandle, SubmitError};
 use tokio::time::Instant;
 
+use crate::mapping::inbound::AsOf;
 use crate::router::shard_of_slot;
 
 /// Why an order was not moved.
@@ -135,6 +136,7 @@ impl Orders {
     pub async fn follow(
         &self,
         command: Command,
+        as_of: &AsOf,
         refusal: Refusal,
         deadline: Instant,
     ) -> Result<(u32, Success), OrderError> {
@@ -143,12 +145,12 @@ impl Orders {
                 let success = self.submit(home, command, deadline).await?;
                 Ok((home, success))
             }
-            Refusal::UnknownTransfer => self.arrive(command, deadline).await,
+            Refusal::UnknownTransfer => self.arrive(command, as_of, deadline).await,
             Refusal::OverSeveralShards { home } => match command.action {
                 Action::TransferIn { .. } | Action::CloseTransfer { .. } => {
-                    self.arrive(command, deadline).await
+                    self.arrive(command, as_of, deadline).await
                 }
-                _ => self.fulfil(command, home, deadline).await,
+                _ => self.fulfil(command, as_of, home, deadline).await,
             },
             other => Err(OrderError::Refused(other)),
         }
@@ -192,6 +194,7 @@ fn own_step(about: OperationId, step: OrderStep) -> Result<Command, OrderError> 
         principal,
         reference: Reference::default(),
         reason: Reason::default(),
+        details: Details::default(),
         action: Action::Order(step),
     })
 }

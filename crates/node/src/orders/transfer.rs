@@ -13,6 +13,8 @@ use holdfast_ledger::{
 use holdfast_shard::{Freshness, SubmitError};
 use tokio::time::Instant;
 
+use crate::mapping::inbound::AsOf;
+
 use super::{OrderError, Orders, receipt, unanswered};
 
 /// The lines of one shard, each with its number in the request.
@@ -37,7 +39,10 @@ impl Orders {
             Err(OrderError::Refused(refusal)) => return Err(refusal.into()),
             Err(_) => return Err(unknown(home)),
         }
-        match self.fulfil(order.dispatch, home, deadline).await {
+        match self
+            .fulfil(order.dispatch, &AsOf::default(), home, deadline)
+            .await
+        {
             Ok((shard, success)) => Ok((shard, stocked(success))),
             Err(OrderError::Refused(refusal)) => Err(OrderError::Undispatched { refusal }),
             Err(partly @ OrderError::Partly { .. }) => Err(partly),
@@ -49,6 +54,7 @@ impl Orders {
     pub(super) async fn arrive(
         &self,
         command: Command,
+        as_of: &AsOf,
         deadline: Instant,
     ) -> Result<(u32, Success), OrderError> {
         let (id, lines) = match &command.action {
@@ -70,13 +76,18 @@ impl Orders {
             let shard = self.shard_of(&line.sku);
             shares.entry(shard).or_default().push((number, line));
         }
-        let done = shares.iter().map(|(shard, share)| {
-            let part_of = Command {
+        let mut commands = Vec::with_capacity(shares.len());
+        for (shard, share) in &shares {
+            let mut part_of = Command {
                 action: Action::OfPart(Box::new(with_lines(&command.action, share))),
                 ..command.clone()
             };
-            self.submit(*shard, part_of, deadline)
-        });
+            part_of.details.as_of_seq = as_of.of_part(*shard)?;
+            commands.push((*shard, part_of));
+        }
+        let done = commands
+            .into_iter()
+            .map(|(shard, part_of)| self.submit(shard, part_of, deadline));
         let results = join_all(done).await;
         conclude(home, shares.into_iter().zip(results), lines.is_empty())
     }

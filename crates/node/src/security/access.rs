@@ -239,6 +239,12 @@ impl Api {
             return Ok(Admission::Granted);
         };
         let grants = policy.of_principal(&caller.principal);
+        if let (Some(_), Action::Reserve { storefront, .. }) = (command.details.replaces, &command.action)
+            && !grants.allow_anywhere(Verb::Release)
+        {
+            let storefront = Touched::one(storefront.as_str());
+            self.check(caller, grants, Verb::Release, &storefront, &Touched::Everything)?;
+        }
         if grants.allow_anywhere(verb) {
             return Ok(Admission::Granted);
         }

@@ -1,7 +1,7 @@
 //! Adopting newer rules of deciding, for an operator: once, after all nodes are upgraded.
 
 use futures::future::join_all;
-use holdfast_ledger::{Action, Command, OperationId, Principal, Reason, Reference, Rules, Success};
+use holdfast_ledger::{Action, Command, Details, OperationId, Principal, Reason, Reference, Rules, Success};
 use holdfast_proto::v1;
 use tokio::time::{Duration, Instant};
 
@@ -116,6 +116,7 @@ fn command(principal: &Principal, rules: Rules) -> Result<Command, v1::Refusal> 
         principal: principal.clone(),
         reference: Reference::default(),
         reason: Reason::default(),
+        details: Details::default(),
         action: Action::AdoptRules { rules },
     })
 }

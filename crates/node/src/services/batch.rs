@@ -177,7 +177,10 @@ fn dispatch(
                     Admission::Granted => api.router.known_shard(&taken)?,
                     Admission::NeedsLookup => None,
                 };
-                Ok((shard, taken))
+                match shard {
+                    Some(shard) => taken.positioned(shard).map(|taken| (Some(shard), taken)),
+                    None => Ok((None, taken)),
+                }
             });
         match located {
             Ok((Some(shard), taken)) => {

@@ -332,6 +332,7 @@ mod tests {
                 principal: None,
                 reason: CauseReason::new("").unwrap(),
                 reference: Reference::new("").unwrap(),
+                occurred_at_ms: None,
             },
         }
     }

@@ -1,6 +1,6 @@
 //! Nothing that can arrive makes decoding panic, and nothing is taken for what it is not.
 
-use holdfast_ledger::{Action, Change, Command, Entry, OperationId, Principal, Sku, WarehouseId};
+use holdfast_ledger::{Action, Change, Command, Details, Entry, OperationId, Principal, Sku, WarehouseId};
 use proptest::prelude::*;
 
 use super::{decode, encode};
@@ -30,6 +30,7 @@ fn commands() -> impl Strategy<Value = Vec<Command>> {
                 principal: Principal::new("test").unwrap(),
                 reference: Default::default(),
                 reason: Default::default(),
+                details: Details::default(),
                 action: Action::Receive {
                     sku: Sku::new(name).unwrap(),
                     warehouse: WarehouseId::new("north").unwrap(),

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use holdfast_ledger::{
-    Action, Command, Entry, OperationId, Position, Principal, Query, QueryReply, Refusal, ReservationId, Sku,
-    WarehouseId,
+    Action, Command, Details, Entry, OperationId, Position, Principal, Query, QueryReply, Refusal,
+    ReservationId, Sku, WarehouseId,
 };
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
@@ -44,6 +44,7 @@ fn command() -> Command {
         principal: Principal::new("spiffe://shop/checkout").unwrap(),
         reference: Default::default(),
         reason: Default::default(),
+        details: Details::default(),
         action: Action::Receive {
             sku: Sku::new("SHIRT").unwrap(),
             warehouse: WarehouseId::new("LDN").unwrap(),

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use holdfast_ledger::{Action, OperationId, OrderStep};
+use holdfast_ledger::{Action, Details, OperationId, OrderStep};
 
 use super::batch::Item;
 
@@ -107,6 +107,7 @@ mod tests {
             principal: Principal::new("test").unwrap(),
             reference: Reference::default(),
             reason: Reason::new("").unwrap(),
+            details: Details::default(),
             action,
         }
     }

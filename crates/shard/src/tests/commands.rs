@@ -1,8 +1,8 @@
 //! Short ways to say what to do, and to see what came of it.
 
 use holdfast_ledger::{
-    Action, CellView, Command, OperationId, Outcome, Principal, Query, QueryReply, ReserveLine, ReserveMode,
-    Sku, Source, Sourcing, StorefrontId, Success, WarehouseId,
+    Action, CellView, Command, Details, OperationId, Outcome, Principal, Query, QueryReply, ReserveLine,
+    ReserveMode, Sku, Source, Sourcing, StorefrontId, Success, WarehouseId,
 };
 
 use crate::SubmitError;
@@ -27,6 +27,7 @@ pub(super) fn command(operation_id: OperationId, action: Action) -> Command {
         principal: Principal::new("test").unwrap(),
         reference: Default::default(),
         reason: Default::default(),
+        details: Details::default(),
         action,
     }
 }

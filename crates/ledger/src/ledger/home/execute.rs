@@ -12,6 +12,7 @@ use super::{
     super::{
         Ledger,
         orders::{Decided, Order, OrderState},
+        replacing::{Kept, Replacement},
         reservations::vanished,
         stock::Recording,
     },
@@ -50,6 +51,19 @@ impl Ledger {
                     cause: cause.clone(),
                 };
                 self.orders.insert(id, order, &self.options)?;
+                if command.details.unique_reference {
+                    let document = (terms.storefront.clone(), command.reference.clone());
+                    // Until this order is held the hold that it replaces has it.
+                    let replaced = command.details.replaces;
+                    let has_it = replaced.and_then(|of| self.references.document_of(&of)) == Some(&document);
+                    if !has_it {
+                        self.references.take(document.0, document.1, id);
+                    }
+                }
+                if let Some(of) = command.details.replaces {
+                    let kept = Vec::new();
+                    self.replacements.insert(id, Replacement { of, kept });
+                }
                 let part = match own {
                     Some(plan) => Some(self.execute_prepare(recording, command, plan)?),
                     None => None,
@@ -82,7 +96,15 @@ impl Ledger {
                     .orders
                     .update(&id, &self.options, hold)
                     .ok_or_else(|| vanished(&id))?;
-                self.advance_order(recording, id, Verdict::Held, expires_at_ms, cause)?;
+                let replaced = self.replacements.get(&id).map(|replacement| replacement.of);
+                let document = replaced.and_then(|of| self.references.document_of(&of)).cloned();
+                self.advance_order(recording, id, (Verdict::Held, expires_at_ms), &[], cause)?;
+                if let Some((storefront, reference)) = document
+                    && command.details.unique_reference
+                    && command.reference == reference
+                {
+                    self.references.take(storefront, reference, id);
+                }
                 self.standing(&id)?
             }
             OrderPlan::Abort => {
@@ -103,7 +125,7 @@ impl Ledger {
                 buried(attempt, home_is_asked)
             }
             OrderPlan::Settle(settlement) => {
-                self.settle(recording, id, settlement)?;
+                self.settle(recording, id, settlement, &[])?;
                 OrderReply::Settled
             }
             OrderPlan::Acknowledge(acknowledgements) => {
@@ -138,11 +160,14 @@ impl Ledger {
         &mut self,
         recording: &mut Recording,
         id: ReservationId,
-        verdict: Verdict,
-        expires_at_ms: u64,
+        (verdict, expires_at_ms): (Verdict, u64),
+        kept: &[Kept],
         cause: &Cause,
     ) -> Result<(), Violation> {
         let now_ms = recording.log_time_ms;
+        if matches!(verdict, Verdict::Released | Verdict::Expired) {
+            self.references.give_up(&id);
+        }
         let advance = |order: &mut Order| {
             let OrderState::Decided(decided) = &mut order.state else {
                 return None;
@@ -165,7 +190,7 @@ impl Ledger {
         let settlement = self.orders.update(&id, &self.options, advance).flatten();
         let settlement = settlement.ok_or_else(|| vanished(&id))?;
         recording.touched_orders.push(id);
-        self.settle(recording, id, &settlement)
+        self.settle(recording, id, &settlement, kept)
     }
 
     /// The attempt comes to nothing.
@@ -176,6 +201,7 @@ impl Ledger {
         cause: &Cause,
     ) -> Result<(), Violation> {
         let now_ms = recording.log_time_ms;
+        self.references.give_up(&id);
         let abort = |order: &mut Order| {
             order.state = OrderState::Aborted;
             order.unacknowledged = order
@@ -194,8 +220,9 @@ impl Ledger {
             .ok_or_else(|| vanished(&id))?;
         recording.touched_orders.push(id);
         if self.applies(&id, &settlement) {
-            self.settle(recording, id, &settlement)?;
+            self.settle(recording, id, &settlement, &[])?;
         }
+        self.replacements.remove(&id);
         Ok(())
     }
 
@@ -214,7 +241,7 @@ impl Ledger {
             match &order.state {
                 OrderState::Decided(decided) => {
                     let expires_at_ms = decided.expires_at_ms;
-                    self.advance_order(recording, id, Verdict::Expired, expires_at_ms, &cause)?;
+                    self.advance_order(recording, id, (Verdict::Expired, expires_at_ms), &[], &cause)?;
                 }
                 OrderState::Undecided | OrderState::Aborted => self.abort_order(recording, id, &cause)?,
             }
@@ -246,6 +273,7 @@ impl Ledger {
                     .update(&id, &self.options, |order| order.since_ms = now_ms);
             } else {
                 self.orders.remove(&id, &self.options);
+                self.references.give_up(&id);
             }
         }
         Ok(())

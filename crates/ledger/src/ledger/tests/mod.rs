@@ -104,6 +104,7 @@ impl Story {
             principal: Principal::new("tester").unwrap(),
             reference: Reference::new("doc-1").unwrap(),
             reason: Reason::new("test").unwrap(),
+            details: Details::default(),
             action,
         }
     }

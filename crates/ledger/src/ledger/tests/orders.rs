@@ -85,6 +85,7 @@ impl Shards {
             principal: Principal::new("tester").unwrap(),
             reference: Reference::new("order-1").unwrap(),
             reason: Reason::default(),
+            details: Details::default(),
             action: Action::Reserve {
                 storefront: storefront("web"),
                 lines,
@@ -101,7 +102,11 @@ impl Shards {
 
     /// Runs an order to its end for the caller.
     fn run(&mut self, request: &Command) -> End {
-        self.drive(Coordinator::new(request.clone(), shard_of).unwrap().unwrap())
+        self.drive(
+            Coordinator::new(request.clone(), None, shard_of)
+                .unwrap()
+                .unwrap(),
+        )
     }
 
     fn drive(&mut self, mut coordinator: Coordinator) -> End {
@@ -170,6 +175,7 @@ impl Shards {
             principal: Principal::new("resolver").unwrap(),
             reference: Reference::default(),
             reason: Reason::default(),
+            details: Details::default(),
             action: Action::Order(step),
         };
         self.stories[shard as usize].send(&command)
@@ -210,6 +216,7 @@ impl Shards {
             principal: Principal::new("tester").unwrap(),
             reference: Reference::default(),
             reason: Reason::default(),
+            details: Details::default(),
             action,
         };
         self.stories[shard].send(&command)
@@ -313,7 +320,7 @@ fn units_of_an_earlier_attempt_that_are_not_back_yet_are_no_shortage_for_a_best_
     // And a shard that is short indeed keeps nobody from trying again.
     shards.stories[2].hold("2-a", 8);
     let order = shards.order(&["0-a", "1-a", "2-a"], 5, ReserveMode::BestEffort);
-    let mut first = Coordinator::new(order.clone(), shard_of).unwrap().unwrap();
+    let mut first = Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap();
     let begun = first.start();
     for target in &begun {
         shards.deliver(target).unwrap();
@@ -322,7 +329,7 @@ fn units_of_an_earlier_attempt_that_are_not_back_yet_are_no_shortage_for_a_best_
     let abort = first.give_up().send.remove(0);
     shards.deliver(&abort).unwrap();
     // The next one asks them to give back, and is not heard either.
-    let mut second = Coordinator::new(order.clone(), shard_of).unwrap().unwrap();
+    let mut second = Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap();
     let mut waiting: VecDeque<Target> = second.start().into();
     let mut lost = 0;
     let end = loop {
@@ -351,7 +358,7 @@ fn of_two_coordinators_of_a_best_effort_order_both_tell_what_the_first_one_held(
     let taken = shards.stories[1].hold("1-a", 10);
     let order = shards.order(&["0-a", "1-a"], 5, ReserveMode::BestEffort);
     let [mut first, mut second] =
-        [(); 2].map(|()| Coordinator::new(order.clone(), shard_of).unwrap().unwrap());
+        [(); 2].map(|()| Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap());
     let [to_first, to_second] = [&mut first, &mut second].map(Coordinator::start);
     let mut answer = |coordinator: &mut Coordinator, target: &Target| {
         let outcome = shards.deliver(target);
@@ -473,7 +480,7 @@ fn one_silent_shard_keeps_no_other_from_being_told_or_asked() {
     // And as a participant, about units whose homes have not decided.
     for home in ["1-a"; 20].into_iter().chain(["2-a"]) {
         let order = shards.order(&[home, "0-a"], 1, ALL);
-        let mut coordinator = Coordinator::new(order, shard_of).unwrap().unwrap();
+        let mut coordinator = Coordinator::new(order, None, shard_of).unwrap().unwrap();
         let prepare = coordinator.start().remove(1);
         shards.deliver(&prepare).unwrap();
     }
@@ -532,7 +539,7 @@ fn a_hold_over_two_shards_expires_in_both_and_not_early() {
 fn an_order_whose_coordinator_died_before_its_decision_is_aborted() {
     let mut shards = Shards::stocked(2, 10);
     let order = shards.order(&["0-a", "1-a"], 3, ALL);
-    let mut coordinator = Coordinator::new(order.clone(), shard_of).unwrap().unwrap();
+    let mut coordinator = Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap();
     for target in coordinator.start() {
         shards.deliver(&target).unwrap();
     }
@@ -551,7 +558,7 @@ fn an_order_whose_coordinator_died_before_its_decision_is_aborted() {
 fn a_home_that_is_asked_before_it_knows_aborts_and_the_order_is_tried_again() {
     let mut shards = Shards::stocked(2, 10);
     let order = shards.order(&["0-a", "1-a"], 3, ALL);
-    let mut coordinator = Coordinator::new(order.clone(), shard_of).unwrap().unwrap();
+    let mut coordinator = Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap();
     let steps = coordinator.start();
     // The Prepare is there, the Begin is late.
     let prepared = shards.deliver(&steps[1]);
@@ -578,7 +585,7 @@ fn a_home_that_is_asked_before_it_knows_aborts_and_the_order_is_tried_again() {
 fn a_prepare_that_comes_again_after_all_is_over_takes_nothing_for_good() {
     let mut shards = Shards::stocked(2, 10);
     let order = shards.order(&["0-a", "1-a"], 3, ALL);
-    let mut coordinator = Coordinator::new(order.clone(), shard_of).unwrap().unwrap();
+    let mut coordinator = Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap();
     let prepare = coordinator.start().remove(1);
     granted(&shards.run(&order));
     let id = order.operation_id;
@@ -614,7 +621,7 @@ fn of_two_orders_that_meet_crosswise_one_gets_everything() {
     ];
     let mut coordinators: Vec<Coordinator> = orders
         .iter()
-        .map(|order| Coordinator::new(order.clone(), shard_of).unwrap().unwrap())
+        .map(|order| Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap())
         .collect();
     // Each takes its home first; then each finds the other there.
     let mut waiting: VecDeque<(usize, Target)> = VecDeque::new();

@@ -193,6 +193,7 @@ impl Writer {
             principal: Principal::new("tester").unwrap(),
             reference: Reference::new(format!("doc-{}", self.number)).unwrap(),
             reason: Reason::new(reason).unwrap(),
+            details: Details::default(),
             action,
         }
     }

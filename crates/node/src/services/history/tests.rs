@@ -2,9 +2,9 @@
 
 use holdfast_history::{AsOfError, At, Reading, Reservation, Stock, Subject};
 use holdfast_ledger::{
-    Action, Bucket, Command, Disposition, Entry, Ledger, LedgerOptions, LineQuantity, OperationId, Principal,
-    Query, QueryReply, Reason, Reference, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku, Source,
-    Sourcing, StorefrontId, WarehouseId,
+    Action, Bucket, Command, Details, Disposition, Entry, Ledger, LedgerOptions, LineQuantity, OperationId,
+    Principal, Query, QueryReply, Reason, Reference, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku,
+    Source, Sourcing, StorefrontId, WarehouseId,
 };
 use holdfast_proto::v1;
 use proptest::prelude::*;
@@ -182,6 +182,7 @@ fn tell(entries: &[(u64, Vec<Draft>)]) -> Told {
                 principal: Principal::new("tester").unwrap(),
                 reference: Reference::new(format!("order-{operations}")).unwrap(),
                 reason: Reason::new("test").unwrap(),
+                details: Details::default(),
                 action,
             });
         }

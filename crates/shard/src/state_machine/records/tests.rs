@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use holdfast_ledger::{
-    Action, Change, Command, Entry, Ledger, LedgerOptions, OperationId, Principal, ReserveLine, ReserveMode,
-    Sku, Source, Sourcing, StorefrontId, WarehouseId,
+    Action, Change, Command, Details, Entry, Ledger, LedgerOptions, OperationId, Principal, ReserveLine,
+    ReserveMode, Sku, Source, Sourcing, StorefrontId, WarehouseId,
 };
 use holdfast_storage::{ChangeLog, ChangeLogOptions, FaultDisk};
 
@@ -35,6 +35,7 @@ fn command(number: u64, action: Action) -> Command {
         principal: Principal::new("p".repeat(Principal::MAX_BYTES)).unwrap(),
         reference: Default::default(),
         reason: Default::default(),
+        details: Details::default(),
         action,
     }
 }

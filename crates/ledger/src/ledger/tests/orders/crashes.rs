@@ -6,7 +6,7 @@ use super::*;
 fn begun() -> (Shards, Command, Coordinator, Vec<Target>) {
     let mut shards = Shards::stocked(2, 10);
     let order = shards.order(&["0-a", "1-a"], 3, ALL);
-    let mut coordinator = Coordinator::new(order.clone(), shard_of).unwrap().unwrap();
+    let mut coordinator = Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap();
     let steps = coordinator.start();
     (shards, order, coordinator, steps)
 }
@@ -78,7 +78,7 @@ fn a_decision_to_hold_that_comes_after_the_abort_holds_nothing() {
 #[test]
 fn of_two_coordinators_of_one_order_the_first_decision_wins() {
     let (mut shards, order, mut first, decide) = prepared();
-    let mut second = Coordinator::new(order, shard_of).unwrap().unwrap();
+    let mut second = Coordinator::new(order, None, shard_of).unwrap().unwrap();
     for step in second.start() {
         shards.deliver(&step).unwrap();
     }

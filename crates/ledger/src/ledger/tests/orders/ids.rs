@@ -36,7 +36,7 @@ fn two_requests_for_one_id_that_meet_crosswise_leave_nothing_taken() {
     let first = shards.order(&["0-a", "1-a"], 5, ALL);
     let turned = as_id_of(&first, shards.order(&["1-a", "0-a"], 5, ALL));
     let mut coordinators =
-        [&first, &turned].map(|order| Coordinator::new(order.clone(), shard_of).unwrap().unwrap());
+        [&first, &turned].map(|order| Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap());
     // Both begin at their homes, then both find the other one there.
     let starts: Vec<Vec<Target>> = coordinators.iter_mut().map(Coordinator::start).collect();
     let mut waiting: VecDeque<(usize, Target)> = VecDeque::new();
@@ -133,7 +133,7 @@ fn the_abort_of_an_order_gives_nothing_of_another_order_with_its_id_back() {
     let mut shards = Shards::stocked(3, 10);
     let first = shards.order(&["0-a", "1-a"], 3, ALL);
     let second = as_id_of(&first, shards.order(&["2-a", "1-a"], 4, ALL));
-    let mut coordinator = Coordinator::new(second.clone(), shard_of).unwrap().unwrap();
+    let mut coordinator = Coordinator::new(second.clone(), None, shard_of).unwrap().unwrap();
     let [begin, prepare] = coordinator.start().try_into().unwrap();
     let prepared = shards.deliver(&prepare);
     coordinator.on_answer(prepare.number, prepared);
@@ -283,7 +283,7 @@ fn of_two_coordinators_that_hold_one_order_one_says_that_it_was_first() {
     let mut shards = Shards::stocked(2, 10);
     let order = shards.order(&["0-a", "1-a"], 3, ALL);
     let mut coordinators: Vec<Coordinator> = (0..2)
-        .map(|_| Coordinator::new(order.clone(), shard_of).unwrap().unwrap())
+        .map(|_| Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap())
         .collect();
     let mut holds = Vec::new();
     for coordinator in &mut coordinators {

@@ -20,6 +20,7 @@ fn request(lines: &[(&str, i64)], to: &str) -> Command {
         principal: Principal::new("tester").unwrap(),
         reference: Reference::new("move-1").unwrap(),
         reason: Reason::default(),
+        details: Details::default(),
         action: Action::TransferOut {
             lines: lines.iter().map(line).collect(),
             from: warehouse("w"),

@@ -1,0 +1,227 @@
+//! Goods that are booked after a count which has seen their movement.
+//!
+//! A delivery is put on the shelf, counted, and booked: booking it must not add it once more. So a command may say after which change
+//! its goods moved, and the ledger remembers as of which change each cell was counted. When a count has seen the movement, what it found
+//! or missed for that reason is taken back in the same entry: the movement and the recount are two changes whose `on_hand` cancel.
+//!
+//! A position is a change of the shard: what is as of a change happened right after it. A count as of a change has seen every movement as
+//! of that change or an earlier one, and makes way for a count as of a later one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
+
+use crate::{ChangeKind, Refusal, Violation};
+
+use super::{
+    cell::{Cell, Deltas, Flow, StepError},
+    count::missing,
+    movements::KEPT_MOVEMENTS,
+    stock::{CellKey, Recording, Step, Stock},
+};
+
+/// As of which change cells were counted, and when goods moved that were booked late. Kept since the second rules were adopted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Late {
+    /// In the order in which they were booked.
+    counts: VecDeque<CountedAt>,
+    /// The earliest position that a command may name: every count as of it or later is known.
+    oldest_seq: u64,
+    /// By the change of a movement: the change after which its goods really moved, which is an earlier one. Never more than the movements
+    /// that are kept.
+    moved_after: BTreeMap<u64, u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct CountedAt {
+    cell: CellKey,
+    as_of_seq: u64,
+}
+
+impl Late {
+    /// Nothing is known of counts before this change.
+    pub(crate) fn begin(&mut self, last_seq: u64) {
+        self.oldest_seq = self.oldest_seq.max(last_seq);
+    }
+
+    pub(crate) fn oldest_seq(&self) -> u64 {
+        self.oldest_seq
+    }
+
+    /// The latest position as of which a cell was counted.
+    pub(crate) fn last_count(&self, cell: CellKey) -> Option<u64> {
+        let of_cell = self.counts.iter().filter(|count| count.cell == cell);
+        of_cell.map(|count| count.as_of_seq).max()
+    }
+
+    pub(crate) fn counted(&mut self, cell: CellKey, as_of_seq: u64) {
+        if self.counts.len() == KEPT_MOVEMENTS
+            && let Some(oldest) = self.counts.pop_front()
+        {
+            self.oldest_seq = self.oldest_seq.max(oldest.as_of_seq + 1);
+        }
+        self.counts.push_back(CountedAt { cell, as_of_seq });
+    }
+
+    /// Remembers when the goods of a change moved, and forgets that of changes up to `dropped_seq`.
+    pub(crate) fn moved(&mut self, seq: u64, as_of_seq: u64, dropped_seq: u64) {
+        self.moved_after.insert(seq, as_of_seq);
+        while self
+            .moved_after
+            .first_key_value()
+            .is_some_and(|(seq, _)| *seq <= dropped_seq)
+        {
+            self.moved_after.pop_first();
+        }
+    }
+
+    /// The change after which the goods of a change moved.
+    pub(crate) fn moved_after(&self, seq: u64) -> u64 {
+        self.moved_after.get(&seq).copied().unwrap_or(seq)
+    }
+
+    pub(crate) fn check(&self, last_seq: u64, known: impl Fn(CellKey) -> bool) -> Result<(), String> {
+        let counted = |count: &CountedAt| count.as_of_seq <= last_seq && known(count.cell);
+        let moved = |(seq, as_of_seq): (&u64, &u64)| as_of_seq < seq && *seq <= last_seq;
+        let bounded = self.counts.len() <= KEPT_MOVEMENTS && self.moved_after.len() <= KEPT_MOVEMENTS + 1;
+        if bounded
+            && self.oldest_seq <= last_seq + 1
+            && self.counts.iter().all(counted)
+            && self.moved_after.iter().all(moved)
+        {
+            Ok(())
+        } else {
+            Err("counts or late movements are of what is not there".to_owned())
+        }
+    }
+}
+
+impl Stock {
+    /// Refuses a position that is not reached, or from before what is remembered.
+    pub(crate) fn check_as_of(&self, as_of_seq: Option<u64>) -> Result<(), Refusal> {
+        let Some(as_of_seq) = as_of_seq else {
+            return Ok(());
+        };
+        let last_seq = self.last_seq;
+        if as_of_seq > last_seq {
+            return Err(Refusal::PositionInFuture { as_of_seq, last_seq });
+        }
+        let oldest_seq = self.movements.oldest_seq().max(self.late.oldest_seq());
+        if as_of_seq < oldest_seq {
+            return Err(Refusal::PositionTooOld {
+                as_of_seq,
+                oldest_seq,
+            });
+        }
+        Ok(())
+    }
+
+    /// Has a count of the cell seen goods that moved right after a change?
+    pub(crate) fn is_counted_since(&self, cell: CellKey, as_of_seq: Option<u64>) -> bool {
+        as_of_seq.is_some_and(|as_of_seq| self.late.last_count(cell) >= Some(as_of_seq))
+    }
+
+    /// Refuses goods that would not fit in 64 bits, booked now or after a count that has seen them.
+    pub(crate) fn check_goods_fit(
+        &self,
+        key: Option<CellKey>,
+        cell: &Cell,
+        deltas: Deltas,
+        as_of_seq: Option<u64>,
+    ) -> Result<(), Refusal> {
+        match key {
+            Some(key) if deltas.on_hand != 0 && self.is_counted_since(key, as_of_seq) => {
+                let steps: Vec<Deltas> = self
+                    .with_recount(cell, deltas)
+                    .map(|steps| steps.into_iter().map(|(_, deltas)| deltas).collect())
+                    .map_err(|_| Refusal::Overflow)?;
+                self.check_fits(cell, &steps)
+            }
+            _ => self.check_fits(cell, &[deltas]),
+        }
+    }
+
+    /// Moves goods that a count has seen: the step, and the recount that takes back what the count found or missed.
+    pub(crate) fn step_seen(&mut self, recording: &mut Recording, step: Step<'_>) -> Result<(), Violation> {
+        let key = step.cell;
+        let cell = self
+            .cell(key)
+            .ok_or_else(|| Violation(format!("there is no cell {key:?}")))?;
+        let steps = self.with_recount(&cell, step.deltas).map_err(|error| {
+            Violation(format!(
+                "goods cannot be booked late: {error} ({:?})",
+                step.deltas
+            ))
+        })?;
+        let cause = step.cause;
+        let mut movement = Some(step);
+        let steps = steps.into_iter().filter_map(|(is_recount, deltas)| {
+            if is_recount {
+                Some(Step {
+                    kind: ChangeKind::Counted,
+                    cell: key,
+                    storefront: deltas.pool.map(|(storefront, _)| storefront),
+                    deltas,
+                    reservation: None,
+                    cause,
+                })
+            } else {
+                movement.take()
+            }
+        });
+        let steps = steps.collect();
+        self.together(recording, key, steps)
+    }
+
+    /// A movement of goods and the recounts beside it, in the order in which they are told: nothing that is told is ever negative.
+    fn with_recount(&self, cell: &Cell, deltas: Deltas) -> Result<SmallVec<[(bool, Deltas); 2]>, StepError> {
+        if deltas.on_hand < 0 {
+            return Ok(smallvec![(true, found_before(cell, &deltas)), (false, deltas)]);
+        }
+        if let Some(back) = back(&deltas) {
+            return Ok(smallvec![(false, deltas), (true, back)]);
+        }
+        let mut arrived = cell.clone();
+        arrived.step(&deltas, self.storefronts.ranks())?;
+        let mut steps = smallvec![(false, deltas)];
+        steps.extend(
+            missing(&arrived, deltas.on_hand)
+                .into_iter()
+                .map(|deltas| (true, deltas)),
+        );
+        Ok(steps)
+    }
+}
+
+/// What a count missed that came after goods had left: they were there for this ledger, so the count took as many away.
+fn found_before(cell: &Cell, leaving: &Deltas) -> Deltas {
+    let units = -leaving.on_hand;
+    if leaving.committed < 0 {
+        // Promised units: the count took sellable ones in their place, or raised the deficit.
+        return Deltas {
+            on_hand: units,
+            flow: Some(Flow::Adjusted),
+            ..cell.sellable(units)
+        };
+    }
+    Deltas {
+        on_hand: units,
+        flow: Some(Flow::Adjusted),
+        free: -leaving.free,
+        ..Deltas::default()
+    }
+}
+
+/// Takes back sellable units that a count had found already. None when the goods did not become sellable.
+fn back(arriving: &Deltas) -> Option<Deltas> {
+    let sellable = arriving.damaged == 0 && arriving.quality_hold == 0;
+    sellable.then(|| Deltas {
+        on_hand: -arriving.on_hand,
+        flow: Some(Flow::Adjusted),
+        free: -arriving.free,
+        deficit: -arriving.deficit,
+        backordered: -arriving.backordered,
+        ..Deltas::default()
+    })
+}

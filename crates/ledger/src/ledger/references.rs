@@ -1,0 +1,99 @@
+//! References that one hold has to itself.
+//!
+//! A shop that saves one order twice sends two requests with two ids. A Reserve may ask that no other hold of its storefront has its
+//! reference, as far as those asked so too. Who has it is known in one shard, the document's ([`crate::slot_of_document`]): requests that ask
+//! are decided there, as the home of an order over several shards if their SKUs live elsewhere.
+
+use std::collections::BTreeMap;
+
+use crate::{Reference, Refusal, ReservationId, StorefrontId};
+
+use super::{Ledger, orders::OrderState};
+
+/// The holds and commits that have a reference to themselves. Such a hold has it until it is released, expires or is aborted, a commit
+/// until it is forgotten.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct References {
+    by_document: BTreeMap<(StorefrontId, Reference), ReservationId>,
+    /// Follows from the other.
+    by_id: BTreeMap<ReservationId, (StorefrontId, Reference)>,
+}
+
+impl References {
+    fn of(&self, storefront: &StorefrontId, reference: &Reference) -> Option<ReservationId> {
+        let document = (storefront.clone(), reference.clone());
+        self.by_document.get(&document).copied()
+    }
+
+    /// The document that a hold has to itself.
+    pub(crate) fn document_of(&self, id: &ReservationId) -> Option<&(StorefrontId, Reference)> {
+        self.by_id.get(id)
+    }
+
+    pub(crate) fn take(&mut self, storefront: StorefrontId, reference: Reference, id: ReservationId) {
+        let document = (storefront, reference);
+        self.by_id.insert(id, document.clone());
+        self.by_document.insert(document, id);
+    }
+
+    pub(crate) fn give_up(&mut self, id: &ReservationId) {
+        if !self.by_id.is_empty()
+            && let Some(document) = self.by_id.remove(id)
+        {
+            self.by_document.remove(&document);
+        }
+    }
+
+    pub(crate) fn by_document(&self) -> &BTreeMap<(StorefrontId, Reference), ReservationId> {
+        &self.by_document
+    }
+
+    /// None when one id has two documents.
+    pub(crate) fn restore(by_document: BTreeMap<(StorefrontId, Reference), ReservationId>) -> Option<Self> {
+        let by_id: BTreeMap<_, _> = by_document
+            .iter()
+            .map(|(document, id)| (*id, document.clone()))
+            .collect();
+        let one_each = by_id.len() == by_document.len();
+        one_each.then_some(Self { by_document, by_id })
+    }
+
+    pub(crate) fn check(&self, known: impl Fn(&ReservationId) -> bool) -> Result<(), String> {
+        let follows = Self::restore(self.by_document.clone()).as_ref() == Some(self);
+        match self.by_id.keys().find(|id| !known(id)) {
+            _ if !follows => Err("the references by id do not follow from those by document".to_owned()),
+            Some(id) => Err(format!("a reference belongs to {id}, which is not there")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Ledger {
+    /// Refuses a hold whose reference another one has to itself. The hold that it replaces makes room.
+    pub(crate) fn check_reference(
+        &self,
+        id: &ReservationId,
+        storefront: &StorefrontId,
+        reference: &Reference,
+        replaces: Option<ReservationId>,
+    ) -> Result<(), Refusal> {
+        if reference.as_str().is_empty() {
+            return Err(Refusal::InvalidRequest(
+                "reference is empty, unique_reference needs one".to_owned(),
+            ));
+        }
+        let Some(other) = self.references.of(storefront, reference) else {
+            return Ok(());
+        };
+        if other == *id || Some(other) == replaces {
+            return Ok(());
+        }
+        let order = self.orders.get(&other);
+        match order.is_some_and(|order| order.state == OrderState::Undecided) {
+            true => Err(Refusal::Contended(Vec::new())),
+            false => Err(Refusal::ReferenceTaken {
+                reservation_id: other,
+            }),
+        }
+    }
+}
