@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChangeKind, Command, OrderPart, OrderTerms, PreparedPart, Refusal, ReservationEffect, ReservationId,
-    ReservationState, ReserveMode, Settlement, ShardNumber, Shortage, Verdict, Violation,
+    Action, ChangeKind, Command, OrderPart, OrderStep, OrderTerms, PreparedPart, Refusal, ReservationEffect,
+    ReservationId, ReservationState, ReserveMode, Settlement, ShardNumber, Shortage, Verdict, Violation,
     fault::{Fault, is_seeded},
 };
 
@@ -109,7 +109,11 @@ impl Ledger {
     ) -> Result<ReservePlan<'a>, Refusal> {
         let replaces = command.details.replaces;
         let old = match &replaces {
-            Some(of) => self.keepable(of, Some(home))?,
+            Some(of) => {
+                let begins = matches!(command.action, Action::Order(OrderStep::Begin { .. }));
+                let is_home = begins || self.replacements.contains_key(&command.operation_id);
+                self.keepable(of, (!is_home).then_some(home))?
+            }
             None => None,
         };
         let lines = part.lines.iter().map(|line| (line.number, &line.line)).collect();

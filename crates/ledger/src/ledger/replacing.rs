@@ -120,20 +120,20 @@ impl Ledger {
         Ok(())
     }
 
-    /// The units of a hold in this shard that one with this home may keep.
+    /// The units of a hold in this shard that another hold may keep: one that is decided here, or that has this home elsewhere.
     pub(crate) fn keepable(
         &self,
         of: &ReservationId,
-        home: Option<ShardNumber>,
+        home_elsewhere: Option<ShardNumber>,
     ) -> Result<Option<Reservation>, Refusal> {
         let Some(old) = self.reservations.get(of) else {
             return Ok(None);
         };
-        let of_this_home = match (old.home(), home) {
-            (None, _) => true,
-            // Decided here, as the new hold.
+        // Another hold may have the id in another shard than the home.
+        let of_this_home = match (old.home(), home_elsewhere) {
+            (None, elsewhere) => elsewhere.is_none(),
             (Some(_), None) => self.decides_its_part(of),
-            (old_home, home) => old_home == home,
+            (old_home, elsewhere) => old_home == elsewhere,
         };
         match old.state {
             ReservationState::Held if of_this_home => Ok(Some(old)),

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod ids;
+mod replacing;
 mod transfers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -134,7 +135,11 @@ impl Shards {
                 for due in work.settle {
                     busy = true;
                     let step = OrderStep::Settle(due.settlement.clone());
-                    self.step(due.shard, due.reservation_id, step).unwrap();
+                    // A part that waits for what replaces it is told again.
+                    match self.step(due.shard, due.reservation_id, step) {
+                        Err(Refusal::Contended(_)) => continue,
+                        followed => drop(followed.unwrap()),
+                    }
                     let acknowledged = Acknowledgement {
                         reservation_id: due.reservation_id,
                         shard: due.shard,
