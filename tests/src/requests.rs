@@ -17,6 +17,7 @@ pub fn operation() -> v1::Operation {
         reference: String::new(),
         reason: "test".to_owned(),
         repeats: false,
+        ..v1::Operation::default()
     }
 }
 
@@ -44,6 +45,7 @@ pub fn reserve(sku: &str, quantity: i64) -> v1::ReserveRequest {
         ttl_ms: 600_000,
         mode: v1::ReserveMode::AllOrNothing.into(),
         sourcing: v1::Sourcing::AsGiven.into(),
+        ..v1::ReserveRequest::default()
     }
 }
 

@@ -132,12 +132,15 @@ fn supply() -> impl Strategy<Value = v1::SupplyEffect> {
 }
 
 fn cause() -> impl Strategy<Value = v1::Cause> {
-    (proptest::option::of(any::<[u8; 16]>()), name(), name(), name()).prop_map(
-        |(id, principal, reason, reference)| v1::Cause {
+    let id = proptest::option::of(any::<[u8; 16]>());
+    let occurred_at_ms = proptest::option::of(0..1_u64 << 48);
+    (id, name(), name(), name(), occurred_at_ms).prop_map(
+        |(id, principal, reason, reference, occurred_at_ms)| v1::Cause {
             operation_id: id.map(|id| id.to_vec().into()).unwrap_or_default(),
             principal,
             reason,
             reference,
+            occurred_at_ms,
         },
     )
 }

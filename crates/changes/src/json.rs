@@ -138,6 +138,9 @@ struct Cause {
     principal: Option<String>,
     reason: Option<String>,
     reference: Option<String>,
+    /// Left out where the operation did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    occurred_at_ms: Option<u64>,
 }
 
 impl Line {
@@ -230,6 +233,7 @@ impl Line {
                 principal: filled(&cause.principal),
                 reason: filled(&cause.reason),
                 reference: filled(&cause.reference),
+                occurred_at_ms: cause.occurred_at_ms,
             },
         })
     }
@@ -321,6 +325,7 @@ impl Line {
                 principal: self.cause.principal.unwrap_or_default(),
                 reason: self.cause.reason.unwrap_or_default(),
                 reference: self.cause.reference.unwrap_or_default(),
+                occurred_at_ms: self.cause.occurred_at_ms,
             }),
         })
     }

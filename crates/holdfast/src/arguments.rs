@@ -82,6 +82,7 @@ impl Operation {
             reference: self.reference.clone(),
             reason: self.reason.clone(),
             repeats: self.repeats,
+            ..v1::Operation::default()
         })
     }
 

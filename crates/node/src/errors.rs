@@ -52,7 +52,7 @@ const fn rule(
 }
 
 /// All reasons, in the order of their numbers.
-pub const RULES: [Rule; 26] = [
+pub const RULES: [Rule; 27] = [
     rule(
         Reason::InvalidRequest,
         Code::InvalidArgument,

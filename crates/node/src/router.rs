@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use holdfast_ledger::{
-    Action, OperationId, Query, QueryReply, ReservationId, ReturnOf, SLOTS, Sku, SlotNumber, TransferId,
-    slot_of, slot_of_document,
+    Action, OperationId, Query, QueryReply, Reference, ReservationId, ReturnOf, SLOTS, Sku, SlotNumber,
+    StorefrontId, TransferId, slot_of, slot_of_document,
 };
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Freshness, ShardHandle};

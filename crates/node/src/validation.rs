@@ -101,7 +101,7 @@ pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, I
 }
 
 /// Positions in the histories of shards, each named once.
-pub fn as_of(field: &str, positions: &[v1::AsOf]) -> Result<AsOf, Invalid> {
+pub fn as_of(field: &str, positions: &[v1::AsOfChange]) -> Result<AsOf, Invalid> {
     count(field, positions.len(), 0, MAX_POSITIONS)?;
     let mut named: Vec<(Option<u32>, u64)> = positions.iter().map(|one| (one.shard, one.seq)).collect();
     named.sort_unstable();

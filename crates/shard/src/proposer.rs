@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
-use holdfast_ledger::{Action, Command, Ledger, OperationId, Refusal, ReservationId, Rules};
+use holdfast_ledger::{Action, Command, Ledger, OperationId, ReservationId, Rules};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;

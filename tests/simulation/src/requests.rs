@@ -70,7 +70,7 @@ pub async fn serve(shard: &ShardHandle, orders: Option<&Orders>, payload: &[u8])
 }
 
 async fn order(orders: &Orders, command: Command, deadline: Instant) -> Option<Outcome> {
-    let coordinator = match Coordinator::new(command, shard_of) {
+    let coordinator = match Coordinator::new(command, None, shard_of) {
         Ok(coordinator) => coordinator?,
         Err(refusal) => return Some(Err(refusal)),
     };

@@ -1,4 +1,4 @@
-//! The columns of policies, transfers and supplies, in the order in which they came to the schema.
+//! The columns of policies, transfers, supplies and business time, in the order in which they came to the schema.
 
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ pub(super) fn fields() -> Vec<Field> {
         nullable("supply_id", DataType::Utf8),
         nullable("supply_quantity", DataType::Int64),
         nullable("supply_expected_at", timestamp()),
+        nullable("occurred_at", timestamp()),
     ]
 }
 
@@ -47,6 +48,7 @@ pub(super) struct EffectBuilders {
     supply_id: StringBuilder,
     supply_quantity: Int64Builder,
     supply_expected_at: TimestampMillisecondBuilder,
+    occurred_at: TimestampMillisecondBuilder,
 }
 
 impl Default for EffectBuilders {
@@ -65,6 +67,7 @@ impl Default for EffectBuilders {
             supply_id: StringBuilder::new(),
             supply_quantity: Int64Builder::new(),
             supply_expected_at: times(),
+            occurred_at: times(),
         }
     }
 }
@@ -98,6 +101,9 @@ impl EffectBuilders {
             .append_option(supply.map(|supply| supply.quantity));
         let at = supply.map(|supply| row.int64("supply_expected_at", supply.expected_at_ms));
         self.supply_expected_at.append_option(at.transpose()?);
+        let occurred_at_ms = change.cause.as_ref().and_then(|cause| cause.occurred_at_ms);
+        let at = occurred_at_ms.map(|at| row.int64("occurred_at", at));
+        self.occurred_at.append_option(at.transpose()?);
         Ok(())
     }
 
@@ -115,6 +121,7 @@ impl EffectBuilders {
             Arc::new(self.supply_id.finish()),
             Arc::new(self.supply_quantity.finish()),
             Arc::new(self.supply_expected_at.finish()),
+            Arc::new(self.occurred_at.finish()),
         ]
     }
 }
@@ -133,6 +140,8 @@ pub(super) struct EffectColumns<'a> {
     supply_id: &'a StringArray,
     supply_quantity: &'a PrimitiveArray<Int64Type>,
     supply_expected_at: &'a PrimitiveArray<TimestampMillisecondType>,
+    /// None in files that were archived before there was business time.
+    occurred_at: Option<&'a PrimitiveArray<TimestampMillisecondType>>,
 }
 
 impl<'a> EffectColumns<'a> {
@@ -157,6 +166,10 @@ impl<'a> EffectColumns<'a> {
             supply_id: string("supply_id")?,
             supply_quantity: int64("supply_quantity")?,
             supply_expected_at: time("supply_expected_at")?,
+            occurred_at: match batch.column_by_name("occurred_at") {
+                Some(_) => Some(time("occurred_at")?),
+                None => None,
+            },
         })
     }
 
@@ -194,6 +207,19 @@ impl<'a> EffectColumns<'a> {
             quantity: self.transfer_quantity.value(at),
             in_transit: self.transfer_in_transit.value(at),
         }))
+    }
+
+    pub(super) fn occurred_at_ms(
+        &self,
+        at: usize,
+        bad: impl Fn(&'static str) -> DecodeError,
+    ) -> Result<Option<u64>, DecodeError> {
+        match self.occurred_at.filter(|times| !times.is_null(at)) {
+            Some(times) => u64::try_from(times.value(at))
+                .map(Some)
+                .map_err(|_| bad("occurred_at")),
+            None => Ok(None),
+        }
     }
 
     pub(super) fn supply(

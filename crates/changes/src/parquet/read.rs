@@ -274,6 +274,7 @@ impl<'a> Columns<'a> {
                 principal: text(self.principal, at),
                 reason: text(self.reason, at),
                 reference: text(self.reference, at),
+                occurred_at_ms: self.effects.occurred_at_ms(at, bad)?,
             }),
         })
     }

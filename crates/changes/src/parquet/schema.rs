@@ -42,6 +42,7 @@
 //! | `supply_id` | STRING, null | this and the next two are null together, when no supply is concerned |
 //! | `supply_quantity` | INT64, null | what the supply is still to bring, 0 when it is expected no more |
 //! | `supply_expected_at` | TIMESTAMP(ms, UTC), null | when it should be there |
+//! | `occurred_at` | TIMESTAMP(ms, UTC), null | business time: when it happened outside, as the operation said; null when it did not, and for expiry. Absent in files that were archived before there was business time |
 //!
 //! For each bucket the delta comes right before the after-image: `on_hand_delta, on_hand_after, free_delta, ...`; those of the
 //! first nine buckets follow the storefront.

@@ -25,7 +25,8 @@ fn the_columns_are_the_contract_with_the_warehouse() {
          backordered_delta backordered_after in_transit_delta in_transit_after sourcing \
          policy_backorder_limit policy_preorder_limit policy_preorder_until \
          transfer_id transfer_from transfer_to transfer_expected_at transfer_quantity transfer_in_transit \
-         supply_id supply_quantity supply_expected_at";
+         supply_id supply_quantity supply_expected_at \
+         occurred_at";
     assert_eq!(columns, expected.split_whitespace().collect::<Vec<_>>());
 }
 

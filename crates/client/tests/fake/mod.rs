@@ -188,6 +188,7 @@ pub fn reserve() -> v1::ReserveRequest {
         ttl_ms: 1000,
         mode: 0,
         sourcing: 0,
+        ..v1::ReserveRequest::default()
     }
 }
 

@@ -177,6 +177,7 @@ fn operation() -> Option<v1::Operation> {
         reference: "order-1".into(),
         reason: "test".into(),
         repeats: false,
+        ..v1::Operation::default()
     })
 }
 
@@ -192,5 +193,6 @@ pub(crate) fn reserve(sku: &str, quantity: i64) -> v1::ReserveRequest {
         sourcing: 0,
         ttl_ms: 600_000,
         mode: v1::ReserveMode::AllOrNothing.into(),
+        ..v1::ReserveRequest::default()
     }
 }

@@ -14,6 +14,7 @@ fn operation() -> Option<v1::Operation> {
         reference: "order#1".into(),
         reason: "sale".into(),
         repeats: false,
+        ..v1::Operation::default()
     })
 }
 
@@ -73,7 +74,7 @@ prop_compose! {
         reference in any_text(),
         reason in any_text(),
     ) -> v1::Operation {
-        v1::Operation { operation_id: operation_id.into(), reference, reason, repeats: false }
+        v1::Operation { operation_id: operation_id.into(), reference, reason, repeats: false, ..v1::Operation::default() }
     }
 }
 
@@ -100,7 +101,7 @@ prop_compose! {
         sourcing in -1..6_i32,
     ) -> v1::ReserveRequest {
         let lines = lines.into_iter().map(|(sku, quantity, source)| v1::ReserveLine { sku, quantity, source });
-        v1::ReserveRequest { operation, storefront, lines: lines.collect(), ttl_ms, mode, sourcing }
+        v1::ReserveRequest { operation, storefront, lines: lines.collect(), ttl_ms, mode, sourcing, ..v1::ReserveRequest::default() }
     }
 }
 
@@ -161,6 +162,7 @@ fn a_good_reserve_arrives_as_it_was_sent() {
         ttl_ms: 900_000,
         mode: v1::ReserveMode::BestEffort.into(),
         sourcing: v1::Sourcing::FewestShipments.into(),
+        ..v1::ReserveRequest::default()
     };
     let sent = request.operation.clone().unwrap();
     let taken = inbound::reserve(request).unwrap();

@@ -297,6 +297,7 @@ pub(crate) fn operation_with(operation_id: Bytes) -> Option<v1::Operation> {
         reference: "order-1".into(),
         reason: "test".into(),
         repeats: false,
+        ..v1::Operation::default()
     })
 }
 
@@ -319,6 +320,7 @@ pub(crate) fn reserve(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::Res
         sourcing: 0,
         ttl_ms: 600_000,
         mode: v1::ReserveMode::AllOrNothing.into(),
+        ..v1::ReserveRequest::default()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use holdfast_ledger::{Action, Details, OperationId, OrderStep};
+use holdfast_ledger::{Action, OperationId, OrderStep};
 
 use super::batch::Item;
 
@@ -90,8 +90,8 @@ mod tests {
     use std::time::Duration;
 
     use holdfast_ledger::{
-        Command, Principal, Reason, Reference, ReserveLine, ReserveMode, Sku, Source, Sourcing, StorefrontId,
-        WarehouseId,
+        Command, Details, Principal, Reason, Reference, ReserveLine, ReserveMode, Sku, Source, Sourcing,
+        StorefrontId, WarehouseId,
     };
     use tokio::sync::oneshot;
     use tokio::time::Instant;

@@ -90,6 +90,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ttl_ms: args.ttl,
         mode: mode.into(),
         sourcing: sourcing.into(),
+        ..v1::ReserveRequest::default()
     };
     let granted = context
         .client()?

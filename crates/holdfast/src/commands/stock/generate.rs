@@ -130,6 +130,7 @@ async fn receive_cells(batch: BatchStream, work: Arc<Work>) -> Result<(), Failed
                 reference: String::new(),
                 reason: "generated".to_owned(),
                 repeats: false,
+                ..v1::Operation::default()
             }),
             sku,
             warehouse,

@@ -77,6 +77,7 @@ impl Buyer {
             ttl_ms: args.ttl,
             mode: v1::ReserveMode::AllOrNothing.into(),
             sourcing: v1::Sourcing::AsGiven.into(),
+            ..v1::ReserveRequest::default()
         };
         let started = Instant::now();
         let answer = self.client.reserve(request).await;
@@ -171,6 +172,7 @@ fn operation(id: Uuid, reason: &str) -> Option<v1::Operation> {
         reference: String::new(),
         reason: reason.to_owned(),
         repeats: false,
+        ..v1::Operation::default()
     })
 }
 

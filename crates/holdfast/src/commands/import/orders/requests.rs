@@ -67,6 +67,7 @@ impl Requests<'_> {
             reference: reference.to_owned(),
             reason,
             repeats: false,
+            ..v1::Operation::default()
         })
     }
 
@@ -115,6 +116,7 @@ impl Requests<'_> {
             ttl_ms: HOLD_TTL_MS,
             mode: mode.into(),
             sourcing: v1::Sourcing::AsGiven.into(),
+            ..v1::ReserveRequest::default()
         }))
     }
 

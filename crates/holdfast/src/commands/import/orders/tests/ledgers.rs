@@ -198,7 +198,7 @@ impl Inner {
     /// As a node does it, one step after the other.
     fn decide_command(&mut self, hint: Option<u32>, command: Command, until: CutOff) -> Outcome {
         if matches!(command.action, Action::Reserve { .. })
-            && let Some(coordinator) = Coordinator::new(command.clone(), |sku| self.shard_of_sku(sku))?
+            && let Some(coordinator) = Coordinator::new(command.clone(), None, |sku| self.shard_of_sku(sku))?
         {
             return self.coordinate(coordinator, until);
         }
@@ -345,6 +345,7 @@ impl Inner {
             reference: Reference::default(),
             reason: Reason::default(),
             action: Action::Order(step),
+            details: holdfast_ledger::Details::default(),
         };
         match self.submit(shard, command) {
             Ok(Success::Order { reply, .. }) => reply,
