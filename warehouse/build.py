@@ -16,8 +16,7 @@ from pathlib import Path
 
 import environment
 
-MARTS = ["fct_stock_movements", "fct_reservations", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "stock_business_daily",
-         "fct_daily_movements", "stockouts"]
+MARTS = ["fct_stock_movements", "fct_reservations", "dim_sku", "dim_warehouse", "stock_current", "stock_daily", "fct_daily_movements", "stockouts"]
 
 LEDGER_STOCK_HEADER = (
     "shard,change_seq,sku,warehouse,on_hand,free,pool,safety,held,committed,damaged,quality_hold,deficit,backordered,in_transit"

@@ -1,9 +1,15 @@
--- On the last business day of the history every cell is there, once, with its present balances.
+-- On the last business day of the history every cell is there, once, with its present balances. The day is asked
+-- for first: filtered by a day that it is told, the mart need not fill in all the others.
+{% set calendar = ref('int_business_calendar') %}
+{% set last_date = none %}
+{% if execute and load_relation(calendar) is not none %}
+    {% set last_date = run_query('select max(calendar_date) from ' ~ calendar).columns[0].values()[0] %}
+{% endif %}
 with last_day as (
 
     select *
     from {{ ref('stock_business_daily') }}
-    where business_date = (select max(calendar_date) from {{ ref('int_business_calendar') }})
+    where business_date = {{ "cast('" ~ last_date ~ "' as date)" if last_date else 'null' }}
 
 )
 

@@ -123,6 +123,30 @@ def test_a_month_of_imported_orders_lies_on_the_shops_own_days(warehouse):
         (shop.NOW.date(), -5)]
 
 
+def test_what_a_transfer_over_several_shards_reserves_is_not_sold(warehouse):
+    shard = history.Shard(0, random.Random(0), ["A"], ["BER", "NYC-1"])
+    reservation = history.Reservation(shard.uuid(), "holdfast:transfer", "", shard.now, [])
+    transfer = {"transfer_id": reservation.id, "transfer_from": "BER", "transfer_to": "NYC-1", "transfer_expected_at": shard.now,
+                "transfer_quantity": 4, "transfer_in_transit": 4}
+    departure = shard.now - datetime.timedelta(days=3)
+    shard.command(None)
+    shard.change("received", "A", "BER", moves={"on_hand": 10, "free": 10})
+    shard.command(departure)
+    shard.take("reserved", reservation, 0, "A", 4)
+    shard.pay(reservation)
+    shard.command(departure)
+    allocation, reservation.state = reservation.allocations[0], "shipped"
+    shard.change("transferred_out", "A", "BER", None, {"on_hand": -4, "committed": -4}, reservation, allocation, 4,
+                 reservation_state="shipped", **transfer)
+    shard.change("transferred_out", "A", "NYC-1", moves={"in_transit": 4}, **transfer)
+    shard.commit_entry()
+    supply(warehouse, [shard])
+    assert bad(warehouse.build()) == set()
+    found = warehouse.rows("select business_date, sum(units_reserved), sum(units_sold), sum(units_shipped), sum(units_transferred) "
+                           "from marts.fct_daily_movements group by all order by all")
+    assert found == [(departure.date(), 0, 0, 0, -4), (shard.now.date(), 0, 0, 0, 0)]
+
+
 @pytest.mark.parametrize("order", ["newest first", "shuffled"])
 def test_the_order_of_booking_changes_no_business_day(warehouse, order):
     sales, deliveries = shop.december(seed=2)
@@ -162,6 +186,32 @@ def test_late_movements_in_every_order_give_what_building_at_once_gives(warehous
     in_parts = {table: warehouse.table(table) for table in tables}
     assert bad(warehouse.dbt("run", "--full-refresh", "--select", *BUSINESS_DAYS)) == set()
     assert {table: warehouse.table(table) for table in tables} == in_parts
+
+
+def test_an_order_that_is_tried_again_was_reserved_when_its_last_attempt_happened(warehouse):
+    """Also when the last attempt is said to have happened before the first one, and comes in a later run."""
+    shard = history.Shard(0, random.Random(0), ["A"], ["BER"])
+    first, last = history.START - datetime.timedelta(days=1), history.START - datetime.timedelta(days=9)
+    shard.command(first)
+    shard.change("received", "A", "BER", moves={"on_hand": 10, "free": 10})
+    order = shard.uuid()
+    for occurred_at in (first, last):
+        shard.command(occurred_at)
+        part = history.Reservation(order, "web", "order#1", history.START, [], "prepared", home=0)
+        shard.take("prepared", part, 0, "A", 4)
+        shard.commit_entry()
+        shard.command(occurred_at)
+        if occurred_at == first:
+            shard.give_back(part, "aborted")
+        else:
+            part.state = "held"
+            shard.change("confirmed", reservation=part, reservation_state="held")
+        shard.commit_entry()
+    for piece in archive.whole_entries(shard.changes, 3):
+        archive.write_changes(warehouse.changes, piece)
+        assert bad(warehouse.dbt("run", "--select", "+fct_reservations")) == set()
+    assert warehouse.rows("select reserved_happened_at, reserved_on, granted, held from marts.fct_reservations") == [
+        (days.naive(last), last.date(), 4, 4)]
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Apia"])
