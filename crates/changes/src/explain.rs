@@ -19,6 +19,10 @@ pub struct Decision {
     pub seq: u64,
     /// The entry in the shard's log.
     pub log_index: u64,
+    /// Which of the entry's changes it is, from 0.
+    pub entry_offset: u32,
+    /// How many changes the entry made.
+    pub entry_changes: u32,
     /// The shard that decides about the whole order, when it is over several shards.
     pub home: Option<u32>,
     /// The line; none when no units moved.
@@ -43,6 +47,8 @@ pub struct Decision {
     pub reason: Option<String>,
     /// The caller's document.
     pub reference: Option<String>,
+    /// Business time, where the operation said it.
+    pub occurred_at_ms: Option<u64>,
     /// Why this warehouse was chosen: `only_source`, `most_available`, ...; only where units were taken.
     pub sourcing: Option<&'static str>,
     /// All of it in a sentence.
@@ -84,6 +90,8 @@ pub fn decision(change: &Change) -> Option<Decision> {
         shard: change.shard,
         seq: change.seq,
         log_index: change.log_index,
+        entry_offset: change.entry_offset,
+        entry_changes: change.entry_changes,
         home: effect.home,
         line,
         sku: filled(&change.sku),
@@ -96,11 +104,23 @@ pub fn decision(change: &Change) -> Option<Decision> {
         principal: filled(&cause.principal),
         reason: filled(&cause.reason),
         reference: filled(&cause.reference),
+        occurred_at_ms: cause.occurred_at_ms,
         sourcing,
         sentence: String::new(),
     };
     decision.sentence = sentence(kind, change, &decision);
     Some(decision)
+}
+
+/// The hold that the Reserve with this id replaced, if the change ended it: both are changes of one entry.
+pub fn replaced_hold(change: &Change, reservation_id: &[u8]) -> Option<uuid::Uuid> {
+    let effect = change.reservation.as_ref()?;
+    let is_other = effect.reservation_id != reservation_id;
+    let by = &change.cause.as_ref()?.operation_id;
+    let ended = change.kind() == ChangeKind::Released && is_other && by == reservation_id;
+    ended
+        .then(|| uuid::Uuid::from_slice(&effect.reservation_id).ok())
+        .flatten()
 }
 
 /// Why a warehouse was chosen, for people.

@@ -46,6 +46,31 @@ pub(crate) struct OperationArgs {
     /// Why, as a code of yours, such as damaged
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
+    /// When it happened, where that is not now: a UTC time such as 2026-11-30T14:05:00Z, or milliseconds since the Unix epoch; at most
+    /// 40 years ago
+    #[arg(long, value_name = "TIME", value_parser = time_ms)]
+    occurred_at: Option<u64>,
+}
+
+/// After which changes goods moved that are booked late.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct AsOfArgs {
+    /// For goods that are booked after a count has seen them: the change after which they moved, as SEQ or SHARD:SEQ (see
+    /// `holdfast changes positions`); once for each shard
+    #[arg(long, value_name = "[SHARD:]SEQ", value_parser = as_of)]
+    as_of: Vec<v1::AsOfChange>,
+}
+
+fn as_of(text: &str) -> Result<v1::AsOfChange, String> {
+    let (shard, seq) = match text.split_once(':') {
+        Some((shard, seq)) => (Some(shard), seq),
+        None => (None, text),
+    };
+    let bad = || format!("`{text}` is no change: write SEQ, or SHARD:SEQ where several shards are concerned");
+    Ok(v1::AsOfChange {
+        shard: shard.map(|shard| shard.parse().map_err(|_| bad())).transpose()?,
+        seq: seq.parse().map_err(|_| bad())?,
+    })
 }
 
 impl OperationArgs {
@@ -56,6 +81,16 @@ impl OperationArgs {
             reference: self.reference,
             reason: self.reason,
             repeats: self.repeats,
+            occurred_at_ms: self.occurred_at,
+            as_of: Vec::new(),
+        }
+    }
+
+    /// The same for goods that may be booked late.
+    pub(crate) fn start_as_of(self, as_of: AsOfArgs) -> Operation {
+        Operation {
+            as_of: as_of.as_of,
+            ..self.start()
         }
     }
 
@@ -72,6 +107,8 @@ pub(crate) struct Operation {
     reference: String,
     reason: String,
     repeats: bool,
+    occurred_at_ms: Option<u64>,
+    as_of: Vec<v1::AsOfChange>,
 }
 
 impl Operation {
@@ -82,7 +119,8 @@ impl Operation {
             reference: self.reference.clone(),
             reason: self.reason.clone(),
             repeats: self.repeats,
-            ..v1::Operation::default()
+            occurred_at_ms: self.occurred_at_ms,
+            as_of: self.as_of.clone(),
         })
     }
 

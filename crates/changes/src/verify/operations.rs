@@ -1,9 +1,9 @@
 //! No operation takes effect twice. An operation's changes stand next to each other in one entry; if its id turns
 //! up again anywhere else in the shard, or does the same thing to the same place again, it was doubled.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use holdfast_proto::v1::ChangeKind;
+use holdfast_proto::v1::{Bucket, ChangeKind};
 
 use super::cells::CellKey;
 use super::finding::{Check, Findings};
@@ -20,6 +20,17 @@ pub(super) struct Operations {
     current: Option<(u32, Id, u64)>,
     /// What the current operation did.
     effects: HashSet<Effect>,
+    /// What it moved, by cell.
+    goods: HashMap<CellKey, Goods>,
+}
+
+#[derive(Debug, Default)]
+struct Goods {
+    on_hand: i128,
+    is_counted: bool,
+    is_moved: bool,
+    /// Its last change.
+    last: (u32, u64),
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -35,6 +46,7 @@ impl Operations {
             seen: Spill::new(),
             current: None,
             effects: HashSet::new(),
+            goods: HashMap::new(),
         }
     }
 
@@ -59,14 +71,23 @@ impl Operations {
         if self.current != Some(current) {
             self.current = Some(current);
             self.effects.clear();
+            self.end_operation(findings);
             let mut record = [0; RECORD];
             record[..4].copy_from_slice(&change.shard.to_be_bytes());
             record[4..KEY].copy_from_slice(&id);
             record[KEY..].copy_from_slice(&change.seq.to_be_bytes());
             self.seen.push(&record)?;
         }
+        let goods = self.goods.entry(cell).or_default();
+        goods.is_counted |= step.kind == ChangeKind::Counted;
+        goods.is_moved |= step.kind != ChangeKind::Counted && step.delta(Bucket::OnHand) != 0;
+        goods.on_hand += i128::from(step.delta(Bucket::OnHand));
+        goods.last = (change.shard, change.seq);
         // What happens twice to a reservation is found by where its units are.
-        if step.reservation.is_none() {
+        if step.reservation.is_some() {
+            // Each of its movements may have a recount beside it.
+            self.effects.retain(|effect| effect.kind != ChangeKind::Counted);
+        } else {
             let effect = Effect {
                 kind: step.kind,
                 cell,
@@ -81,8 +102,24 @@ impl Operations {
         Ok(())
     }
 
+    /// Goods that are booked after a count that has seen them leave what is on hand as it is: the movement and the recount cancel.
+    fn end_operation(&mut self, findings: &mut Findings) {
+        for goods in self.goods.drain().map(|(_, goods)| goods) {
+            if goods.is_counted && goods.is_moved && goods.on_hand != 0 {
+                let (shard, seq) = goods.last;
+                findings.add(Check::WrongFlow, shard, seq, || {
+                    format!(
+                        "a movement that a count has seen, and the recount beside it, change on_hand by {:+}",
+                        goods.on_hand
+                    )
+                });
+            }
+        }
+    }
+
     /// Looks at everything that was kept on disk.
-    pub(super) fn finish(self, findings: &mut Findings) -> std::io::Result<()> {
+    pub(super) fn finish(mut self, findings: &mut Findings) -> std::io::Result<()> {
+        self.end_operation(findings);
         self.seen.drain(|records| {
             for pair in records.windows(2).filter(|pair| pair[0][..KEY] == pair[1][..KEY]) {
                 let [first, again] = [pair[0], pair[1]].map(|record| number(&record[KEY..]));

@@ -33,6 +33,8 @@ struct Current {
 pub(super) struct Reservations {
     open: HashMap<Id, Reservation>,
     current: Option<Current>,
+    /// The current run takes units over that are prepared beside others of the same part.
+    taking_over: bool,
     /// Decisions on orders over several shards that nobody has taken yet.
     decisions: Vec<Decision>,
     /// How many were ever granted; an order over several shards counts at its home.
@@ -60,6 +62,16 @@ impl Reservations {
             log_index: step.change.log_index,
         });
         let goes_on = run.is_some() && self.current.map(|current| current.run) == run;
+        // A part of an order takes units over from the hold that it replaces, whose release by the same operation is told just before.
+        let last = self.current.map(|current| current.run);
+        let takes_over = |run: &Run| {
+            let releases = |last: Run| {
+                let same = (last.operation, last.log_index) == (Some(run.id), run.log_index);
+                last.kind == ChangeKind::Released && last.id != run.id && same
+            };
+            run.kind == ChangeKind::Prepared && last.is_some_and(releases)
+        };
+        let takes_over = !goes_on && run.as_ref().is_some_and(takes_over);
         if !goes_on {
             self.end_run(step.change.shard, findings);
         }
@@ -69,7 +81,9 @@ impl Reservations {
         let is_open = self.open.contains_key(&effect.id);
         match step.kind {
             ChangeKind::Reserved | ChangeKind::Prepared => {
-                self.grant(step, effect, cell, goes_on, findings);
+                let is_more = takes_over && self.is_prepared(&effect);
+                self.taking_over = if goes_on { self.taking_over } else { is_more };
+                self.grant(step, effect, cell, goes_on || is_more, findings);
             }
             // The ledger keeps closed reservations for returns; see `returns` for how these are checked.
             ChangeKind::Returned if !is_open => return,
@@ -87,6 +101,11 @@ impl Reservations {
             seq: step.change.seq,
             log_time_ms: step.change.log_time_ms,
         });
+    }
+
+    fn is_prepared(&self, effect: &Effect) -> bool {
+        let open = self.open.get(&effect.id);
+        open.is_some_and(|open| open.state == ReservationState::Prepared && open.home == effect.home)
     }
 
     /// False: it was open already.
@@ -136,7 +155,11 @@ impl Reservations {
         let Some(reservation) = self.open.get_mut(&effect.id) else {
             return;
         };
-        if reservation.find(effect.line, cell).is_some() {
+        if self.taking_over
+            && let Some(part) = reservation.find(effect.line, cell)
+        {
+            part.held = part.held.saturating_add(effect.quantity);
+        } else if reservation.find(effect.line, cell).is_some() {
             findings.add(Check::ReservedTwice, change.shard, change.seq, || {
                 format!(
                     "line {} of reservation {} was granted twice here",
@@ -150,13 +173,16 @@ impl Reservations {
                 format!("reservation {} was granted after its own end", text(&effect.id))
             });
         }
-        reservation.allocations.push(Allocation {
-            line: effect.line,
-            cell,
-            requested: effect.requested,
-            held: effect.quantity,
-            ..Allocation::default()
-        });
+        let is_new = reservation.find(effect.line, cell).is_none();
+        if is_new || !self.taking_over {
+            reservation.allocations.push(Allocation {
+                line: effect.line,
+                cell,
+                requested: effect.requested,
+                held: effect.quantity,
+                ..Allocation::default()
+            });
+        }
         let of_line = reservation
             .allocations
             .iter()

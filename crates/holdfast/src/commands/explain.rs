@@ -2,9 +2,10 @@
 
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
-use holdfast_changes::explain::{Decision, decision};
+use holdfast_changes::explain::{Decision, decision, replaced_hold};
 use holdfast_client::{Client, v1};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::changes::streams;
 use crate::arguments::ReservationArgs;
@@ -27,11 +28,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         None => shard_of(client, &args.reservation).await?,
     };
     let mut positions = streams::positions(client, shard).await?;
-    let mut decisions = decisions_of_all(client, &positions, &args.reservation).await?;
+    let mut decisions = decisions_of_all(client, &positions, id).await?;
     if shard.is_some() && decisions.iter().any(|decision| decision.home.is_some()) {
         // The order has parts in other shards.
         positions = streams::positions(client, None).await?;
-        decisions = decisions_of_all(client, &positions, &args.reservation).await?;
+        decisions = decisions_of_all(client, &positions, id).await?;
     }
     for position in positions.iter().filter(|position| position.first_seq > 1) {
         context.output.note(format!(
@@ -50,17 +51,76 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         );
     }
     decisions.sort_by_key(|decision| (decision.log_time_ms, decision.shard, decision.seq));
+    let replaced_by = replaced_by(client, &decisions).await?;
+    let replaces = replaces(client, &decisions, id).await?;
     if context.json {
-        context
-            .output
-            .json(&json!({ "reservation_id": id, "decisions": decisions }))?;
+        context.output.json(&json!({
+            "reservation_id": id,
+            "replaces": replaces,
+            "replaced_by": replaced_by,
+            "decisions": decisions,
+        }))?;
         return Ok(());
     }
     context.output.line(format!("reservation {id}"))?;
+    if let Some(old) = replaces {
+        context
+            .output
+            .line(format!("it took the place of hold {old} in one step"))?;
+    }
     for decision in &decisions {
         print(decision, context)?;
     }
+    if let Some(new) = replaced_by {
+        context
+            .output
+            .line(format!("reservation {new} took its place in one step"))?;
+    }
     Ok(())
+}
+
+/// The reservation whose Reserve ended this hold: the operation that released it made a reservation, in the same step.
+async fn replaced_by(client: &Client, decisions: &[Decision]) -> anyhow::Result<Option<Uuid>> {
+    let released = decisions.iter().find(|decision| decision.kind == "released");
+    let by = released.and_then(|decision| decision.operation_id.as_deref());
+    let Some(by) = by.and_then(|id| Uuid::try_parse(id).ok()) else {
+        return Ok(None);
+    };
+    let positions = streams::positions(client, None).await?;
+    let made = decisions_of_all(client, &positions, by).await?;
+    Ok((!made.is_empty()).then_some(by))
+}
+
+/// The hold that this reservation's Reserve ended, told beside its own first change at the shard that decides.
+async fn replaces(client: &Client, decisions: &[Decision], id: Uuid) -> anyhow::Result<Option<Uuid>> {
+    let own = id.to_string();
+    let is_own = |decision: &&Decision| {
+        let decides = decision.home.is_none_or(|home| home == decision.shard);
+        decides
+            && matches!(decision.kind, "reserved" | "confirmed")
+            && decision.operation_id.as_deref() == Some(&own)
+    };
+    let Some(held) = decisions.iter().find(is_own) else {
+        return Ok(None);
+    };
+    let first_seq = held.seq - u64::from(held.entry_offset);
+    let request = v1::TailChangesRequest {
+        shard: held.shard,
+        from_seq: first_seq,
+        ..v1::TailChangesRequest::default()
+    };
+    let last_seq = first_seq + u64::from(held.entry_changes.max(1)) - 1;
+    let mut messages = streams::through(client, request, last_seq);
+    while let Some(message) = messages.try_next().await? {
+        let of_entry = message
+            .changes
+            .iter()
+            .filter(|change| change.log_index == held.log_index);
+        if let Some(old) = { of_entry }.find_map(|change| replaced_hold(change, id.as_bytes())) {
+            return Ok(Some(old));
+        }
+    }
+    Ok(None)
 }
 
 /// The shard that has it, while it is remembered. A closed one is forgotten one day, its changes are not.
@@ -79,7 +139,7 @@ async fn shard_of(client: &Client, reservation: &ReservationArgs) -> anyhow::Res
 async fn decisions_of_all(
     client: &Client,
     positions: &[v1::ShardPosition],
-    reservation: &ReservationArgs,
+    reservation: Uuid,
 ) -> anyhow::Result<Vec<Decision>> {
     let shards = positions
         .iter()
@@ -90,12 +150,12 @@ async fn decisions_of_all(
 async fn decisions_of(
     client: &Client,
     position: &v1::ShardPosition,
-    reservation: &ReservationArgs,
+    reservation: Uuid,
 ) -> anyhow::Result<Vec<Decision>> {
     let request = v1::TailChangesRequest {
         shard: position.shard,
         from_seq: position.first_seq,
-        reservation_id: holdfast_client::id_bytes(reservation.reservation),
+        reservation_id: holdfast_client::id_bytes(reservation),
         ..v1::TailChangesRequest::default()
     };
     let mut messages = streams::through(client, request, position.last_seq);
@@ -131,6 +191,9 @@ fn print(decision: &Decision, context: &Context) -> std::io::Result<()> {
             "; the hold lasts until {}",
             render::time(decision.expires_at_ms)
         ));
+    }
+    if let Some(occurred_at_ms) = decision.occurred_at_ms {
+        sentence.push_str(&format!("; it happened at {}", render::time(occurred_at_ms)));
     }
     context.output.line(format!("    {sentence}"))
 }

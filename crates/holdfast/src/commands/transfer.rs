@@ -5,7 +5,7 @@ use holdfast_client::{id_bytes, v1};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::arguments::{Disposition, OperationArgs, OrderLine, consistency, order_line, time_ms};
+use crate::arguments::{AsOfArgs, Disposition, OperationArgs, OrderLine, consistency, order_line, time_ms};
 use crate::commands::stock;
 use crate::context::Context;
 use crate::render;
@@ -75,6 +75,8 @@ struct OutArgs {
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     expected_at: u64,
     #[command(flatten)]
+    as_of: AsOfArgs,
+    #[command(flatten)]
     operation: OperationArgs,
 }
 
@@ -91,6 +93,8 @@ struct InArgs {
     /// Where the goods go
     #[arg(long, value_enum, default_value_t = Disposition::Restock)]
     disposition: Disposition,
+    #[command(flatten)]
+    as_of: AsOfArgs,
     #[command(flatten)]
     operation: OperationArgs,
 }
@@ -146,7 +150,7 @@ fn transfer_lines(lines: Vec<OrderLine>) -> Vec<v1::TransferLine> {
 }
 
 async fn out(args: OutArgs, context: &Context) -> anyhow::Result<()> {
-    let operation = args.operation.start();
+    let operation = args.operation.start_as_of(args.as_of);
     let request = v1::TransferOutRequest {
         operation: operation.message(),
         lines: transfer_lines(args.lines),
@@ -162,7 +166,7 @@ async fn out(args: OutArgs, context: &Context) -> anyhow::Result<()> {
 }
 
 async fn arrive(args: InArgs, context: &Context) -> anyhow::Result<()> {
-    let operation = args.operation.start();
+    let operation = args.operation.start_as_of(args.as_of);
     let request = v1::TransferInRequest {
         operation: operation.message(),
         transfer: args.transfer.key(),

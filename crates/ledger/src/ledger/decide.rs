@@ -1,6 +1,6 @@
 //! Which command is decided where.
 
-use crate::{Action, Bucket, Command, Refusal, ReturnOf};
+use crate::{Action, Bucket, Cause, Command, Refusal, ReturnOf};
 
 use super::{
     Ledger,
@@ -95,7 +95,7 @@ impl Ledger {
                     Some(of) => {
                         self.check_replaceable(now_ms, &of, storefront)?;
                         let own = self.keepable(&of, None)?;
-                        Some((of, own.ok_or(Refusal::UnknownReservation)?))
+                        Some((of, own.ok_or(Refusal::UnknownReservation)?, Cause::of(command)))
                     }
                     None => None,
                 };

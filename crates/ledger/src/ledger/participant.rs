@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, ChangeKind, Command, OrderPart, OrderStep, OrderTerms, PreparedPart, Refusal, ReservationEffect,
-    ReservationId, ReservationState, ReserveMode, Settlement, ShardNumber, Shortage, Verdict, Violation,
+    Action, Cause, ChangeKind, Command, OrderPart, OrderStep, OrderTerms, PreparedPart, Refusal,
+    ReservationEffect, ReservationId, ReservationState, ReserveMode, Settlement, ShardNumber, Shortage,
+    Verdict, Violation,
     fault::{Fault, is_seeded},
 };
 
@@ -126,7 +127,7 @@ impl Ledger {
             may_be_empty,
             // The home of a document or of a replaced hold need not have a SKU of the order.
             may_have_no_lines: self.has_second_rules(),
-            old: replaces.zip(old),
+            old: replaces.zip(old).map(|(of, own)| (of, own, Cause::of(command))),
         };
         self.decide_reserve(now_ms, buying)
             .map_err(|refusal| match refusal {
@@ -233,8 +234,8 @@ impl Ledger {
         let replacement = self.replacements.remove(&id);
         let replacement = replacement.filter(|_| settlement.verdict != Verdict::Aborted);
         if let Some(replacement) = &replacement {
-            self.end_replaced(recording, replacement, &settlement.cause)?;
-            self.take_over(recording, id, (replacement, settlement))?;
+            self.end_replaced(recording, replacement)?;
+            self.take_over(recording, id, replacement)?;
         }
         let follow = |reservation: &mut Reservation| {
             let was = reservation.state;
@@ -295,18 +296,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes the units of a replaced hold, which has just ended, over into the part that keeps them.
+    /// Takes the units of a replaced hold, which has just ended, over into the part that keeps them. They are told as prepared, like those
+    /// that were taken beside them: what is decided about the part is told next.
     fn take_over(
         &mut self,
         recording: &mut Recording,
         id: ReservationId,
-        (replacement, settlement): (&Replacement, &Settlement),
+        replacement: &Replacement,
     ) -> Result<(), Violation> {
-        let kept = &replacement.kept;
+        let Replacement { kept, cause, .. } = replacement;
         let stock = &mut self.stock;
         self.reservations.update(&id, &self.options, |reservation| {
             reservation.state = ReservationState::Held;
-            reservation.expires_at_ms = settlement.expires_at_ms;
             let (storefront, home) = (reservation.storefront, reservation.home());
             for line in &mut reservation.lines {
                 for (take, deltas) in with_kept(line.number, kept, &Takes::new(), storefront) {
@@ -317,20 +318,20 @@ impl Ledger {
                     let effect = ReservationEffect {
                         reservation_id: id,
                         line: line.number,
-                        state: ReservationState::Held,
-                        expires_at_ms: settlement.expires_at_ms,
+                        state: ReservationState::Prepared,
+                        expires_at_ms: 0,
                         requested: line.requested,
                         quantity: take.units(),
                         home,
                         sourcing: Some(take.reason),
                     };
                     let step = Step {
-                        kind: ChangeKind::Reserved,
+                        kind: ChangeKind::Prepared,
                         cell,
                         storefront: Some(storefront),
                         deltas,
                         reservation: Some(effect),
-                        cause: &settlement.cause,
+                        cause,
                     };
                     stock.step_loosely(recording, step)?;
                 }

@@ -46,6 +46,8 @@ pub(crate) struct Replacement {
     pub(crate) of: ReservationId,
     /// Its units in this shard that go over, in order of the new hold's lines.
     pub(crate) kept: Vec<Kept>,
+    /// The new hold's Reserve, which is why the old hold ends, whatever is heard of the new one first.
+    pub(crate) cause: Cause,
 }
 
 impl Kept {
@@ -222,9 +224,8 @@ impl Ledger {
         &mut self,
         recording: &mut Recording,
         replacement: &Replacement,
-        cause: &Cause,
     ) -> Result<(), Violation> {
-        let Replacement { of, kept } = replacement;
+        let Replacement { of, kept, cause } = replacement;
         if self.decides_its_part(of) {
             let expires_at_ms = self.reservations.get(of).map_or(0, |own| own.expires_at_ms);
             return self.advance_order(recording, *of, (Verdict::Released, expires_at_ms), kept, cause);

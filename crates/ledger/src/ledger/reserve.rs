@@ -56,8 +56,8 @@ pub(crate) struct Buying<'a> {
     pub(crate) may_be_empty: bool,
     /// It may be a part without lines.
     pub(crate) may_have_no_lines: bool,
-    /// The hold that it replaces, with that hold's units here. None where it has none.
-    pub(crate) old: Option<(ReservationId, Reservation)>,
+    /// The hold that it replaces, with that hold's units here, and the Reserve that does. None where it has none.
+    pub(crate) old: Option<(ReservationId, Reservation, Cause)>,
 }
 
 /// Lines added up.
@@ -200,9 +200,10 @@ impl Ledger {
         } else {
             merge(&lines)?
         };
-        let replacement = old.map(|(of, own)| Replacement {
+        let replacement = old.map(|(of, own, cause)| Replacement {
             of,
             kept: self.keep(&own, &merged),
+            cause,
         });
         let kept = |number: u32| {
             let all = replacement.iter().flat_map(|replacement| &replacement.kept);
@@ -371,7 +372,7 @@ impl Ledger {
         // What a part of an order keeps goes over when the order is held.
         let now = replacement.as_ref().filter(|_| order.is_none());
         if let Some(replacement) = now {
-            self.end_replaced(recording, replacement, cause)?;
+            self.end_replaced(recording, replacement)?;
         }
         let kept_now = now.map_or(&[][..], |replacement| &replacement.kept);
         let mut kept = SmallVec::with_capacity(lines.len());

@@ -1,8 +1,9 @@
 //! `holdfast reserve`: takes stock for a buyer.
 
 use clap::ValueEnum;
-use holdfast_client::v1;
+use holdfast_client::{id_bytes, v1};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::arguments::{OperationArgs, OrderLine, duration_ms, order_line};
 use crate::context::Context;
@@ -31,7 +32,7 @@ enum Sourcing {
 /// Arguments of `holdfast reserve`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast reserve SHIRT-1=2 --storefront web --reference order-1001\n  holdfast reserve SHIRT-1=2 HAT=1 --ttl 5m --mode best-effort\n  holdfast reserve SHIRT-1=2 --prefer LONDON,LEEDS\n  holdfast reserve SHIRT-1=2 HAT=1 --sourcing fewest-shipments"
+    after_help = "Examples:\n  holdfast reserve SHIRT-1=2 --storefront web --reference order-1001\n  holdfast reserve SHIRT-1=2 HAT=1 --ttl 5m --mode best-effort\n  holdfast reserve SHIRT-1=2 --prefer LONDON,LEEDS\n  holdfast reserve SHIRT-1=2 HAT=1 --sourcing fewest-shipments\n  holdfast reserve SHIRT-1=2 SOCKS=3 --replace 01936f3e-6a00-7000-8000-000000000000\n  holdfast reserve SHIRT-1=2 --reference order-1001 --unique-reference"
 )]
 pub(crate) struct Args {
     /// What and how many
@@ -55,6 +56,15 @@ pub(crate) struct Args {
     /// How warehouses are chosen for all lines together
     #[arg(long, value_enum, default_value_t = Sourcing::AsGiven)]
     sourcing: Sourcing,
+    /// The hold whose place it takes in one step: what both want is never let go of, the rest of the old hold is released
+    #[arg(long, value_name = "RESERVATION")]
+    replace: Option<Uuid>,
+    /// The shard that has the hold to replace, when you know it; otherwise every shard is asked
+    #[arg(long, value_name = "SHARD", requires = "replace")]
+    replace_shard: Option<u32>,
+    /// Refuse while another hold or commit of the storefront has this reference, if that asked so too: an order saved twice is held once
+    #[arg(long, requires = "reference")]
+    unique_reference: bool,
     #[command(flatten)]
     operation: OperationArgs,
 }
@@ -90,7 +100,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ttl_ms: args.ttl,
         mode: mode.into(),
         sourcing: sourcing.into(),
-        ..v1::ReserveRequest::default()
+        replaces: args.replace.map(|id| v1::ReservationKey {
+            reservation_id: id_bytes(id),
+            shard: args.replace_shard,
+        }),
+        unique_reference: args.unique_reference,
     };
     let granted = context
         .client()?

@@ -3,7 +3,7 @@
 use holdfast_client::{id_bytes, v1};
 use uuid::Uuid;
 
-use crate::arguments::{Disposition, OperationArgs, line_quantity, units};
+use crate::arguments::{AsOfArgs, Disposition, OperationArgs, line_quantity, units};
 use crate::context::Context;
 
 use super::transition::report;
@@ -36,6 +36,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Disposition::Restock)]
     disposition: Disposition,
     #[command(flatten)]
+    as_of: AsOfArgs,
+    #[command(flatten)]
     operation: OperationArgs,
 }
 
@@ -54,7 +56,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             quantity: args.quantity.unwrap_or_default(),
         }),
     };
-    let operation = args.operation.start();
+    let operation = args.operation.start_as_of(args.as_of);
     let request = v1::ReturnRequest {
         operation: operation.message(),
         what: Some(what),

@@ -3,7 +3,7 @@
 use holdfast_client::{ClientError, v1};
 use serde_json::json;
 
-use crate::arguments::{Operation, OperationArgs, ReservationArgs, duration_ms, line_quantity};
+use crate::arguments::{AsOfArgs, Operation, OperationArgs, ReservationArgs, duration_ms, line_quantity};
 use crate::context::Context;
 use crate::render;
 
@@ -82,11 +82,13 @@ pub(crate) struct ShipArgs {
     #[arg(long = "line", value_name = "LINE=QTY[@WAREHOUSE]", value_parser = line_quantity)]
     lines: Vec<v1::LineQuantity>,
     #[command(flatten)]
+    as_of: AsOfArgs,
+    #[command(flatten)]
     operation: OperationArgs,
 }
 
 pub(crate) async fn ship(args: ShipArgs, context: &Context) -> anyhow::Result<()> {
-    let operation = args.operation.start();
+    let operation = args.operation.start_as_of(args.as_of);
     let request = v1::ShipRequest {
         operation: operation.message(),
         reservation: args.reservation.key(),

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use holdfast_client::{ClientError, v1};
 use serde_json::json;
 
-use crate::arguments::{Operation, OperationArgs, time_ms, units};
+use crate::arguments::{AsOfArgs, Operation, OperationArgs, time_ms, units};
 use crate::context::Context;
 use crate::failure::Usage;
 use crate::render;
@@ -21,7 +21,7 @@ pub(super) struct CellArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --reference delivery-4711\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --supply-id po-17"
+    after_help = "Examples:\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --reference delivery-4711\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100 --supply-id po-17\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 36 --as-of 1041 --occurred-at 2026-11-30T06:10:00Z"
 )]
 pub(super) struct ReceiveArgs {
     #[command(flatten)]
@@ -33,11 +33,13 @@ pub(super) struct ReceiveArgs {
     #[arg(long, default_value = "", hide_default_value = true)]
     supply_id: String,
     #[command(flatten)]
+    as_of: AsOfArgs,
+    #[command(flatten)]
     operation: OperationArgs,
 }
 
 pub(super) async fn receive(args: ReceiveArgs, context: &Context) -> anyhow::Result<()> {
-    let operation = args.operation.start();
+    let operation = args.operation.start_as_of(args.as_of);
     let request = v1::ReceiveRequest {
         operation: operation.message(),
         sku: args.cell.sku,
@@ -59,6 +61,8 @@ pub(super) struct AdjustArgs {
     #[arg(long, allow_negative_numbers = true)]
     delta: i64,
     #[command(flatten)]
+    as_of: AsOfArgs,
+    #[command(flatten)]
     operation: OperationArgs,
 }
 
@@ -68,7 +72,7 @@ pub(super) async fn adjust(args: AdjustArgs, context: &Context) -> anyhow::Resul
             Usage("an adjustment needs a reason: add --reason, such as --reason stolen".to_owned()).into(),
         );
     }
-    let operation = args.operation.start();
+    let operation = args.operation.start_as_of(args.as_of);
     let request = v1::AdjustRequest {
         operation: operation.message(),
         sku: args.cell.sku,

@@ -61,8 +61,12 @@ impl Ledger {
                     }
                 }
                 if let Some(of) = command.details.replaces {
-                    let kept = Vec::new();
-                    self.replacements.insert(id, Replacement { of, kept });
+                    let replacement = Replacement {
+                        of,
+                        kept: Vec::new(),
+                        cause: cause.clone(),
+                    };
+                    self.replacements.insert(id, replacement);
                 }
                 let part = match own {
                     Some(plan) => Some(self.execute_prepare(recording, command, plan)?),

@@ -105,6 +105,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             warehouses: &options.warehouses,
             storefront: &options.storefront,
             best_effort: args.mode == Mode::BestEffort,
+            first_day: file.rows.iter().map(|row| row.day.as_str()).min(),
         },
         applied: &applied,
         stop: CancellationToken::new(),

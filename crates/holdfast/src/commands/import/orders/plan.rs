@@ -221,13 +221,17 @@ impl<'a> Planner<'a> {
             }
         }
         let (first, home) = &lines[0];
-        let document = self.rows[first.rows[0]].document.clone();
+        let (document, day) = {
+            let row = &self.rows[first.rows[0]];
+            (row.document.clone(), row.day.clone())
+        };
         self.unshipped
             .insert(sale, lines.iter().map(|(line, _)| line.quantity).sum());
         self.sales.push(Sale {
             home: *home,
             shards: lines.iter().map(|(_, shard)| *shard).collect(),
             document,
+            day,
             part,
             warehouse,
             lines: lines.iter().map(|(line, _)| line.clone()).collect(),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use holdfast_client::v1;
 use holdfast_client::v1::batch_item::Request as Item;
 use holdfast_feeds::Row;
+use holdfast_ledger::limits::MAX_OCCURRED_AGO_MS;
 
 use super::identity::Source;
 use super::steps::Sale;
@@ -52,11 +53,33 @@ pub(super) struct Requests<'a> {
     pub(super) storefront: &'a str,
     /// As much as there is, instead of all or nothing?
     pub(super) best_effort: bool,
+    /// The first day of the file, on which its initial stock is booked.
+    pub(super) first_day: Option<&'a str>,
+}
+
+/// The business time of what happened on a day of the file: noon in UTC, so that it is the same day nearly everywhere. Of the
+/// day of the import itself its beginning, where that is earlier. None for a day that the ledger does not take: one to come, or
+/// one of more than 40 years ago.
+fn occurred_at_ms(day: &str, epoch_ms: u64) -> Option<u64> {
+    let at = |time: &str| {
+        let time = humantime::parse_rfc3339(&format!("{day}T{time}Z")).ok()?;
+        let since_epoch = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+        u64::try_from(since_epoch.as_millis()).ok()
+    };
+    let (begins_ms, noon_ms) = (at("00:00:00")?, at("12:00:00")?);
+    // Retries come days later, so the bound is not met to the millisecond.
+    let earliest_ms = epoch_ms.saturating_sub(MAX_OCCURRED_AGO_MS - 30 * 24 * 60 * 60 * 1000);
+    (begins_ms <= epoch_ms && noon_ms >= earliest_ms).then_some(noon_ms.min(epoch_ms))
 }
 
 impl Requests<'_> {
     /// `why` follows the import's reason; empty for none.
-    fn operation(&self, document: &str, reference: &str, why: &str) -> Option<v1::Operation> {
+    fn operation(
+        &self,
+        document: &str,
+        reference: &str,
+        (why, day): (&str, Option<&str>),
+    ) -> Option<v1::Operation> {
         let mut reason = self.source.reason();
         if !why.is_empty() {
             reason.push('.');
@@ -67,24 +90,29 @@ impl Requests<'_> {
             reference: reference.to_owned(),
             reason,
             repeats: false,
-            ..v1::Operation::default()
+            occurred_at_ms: day.and_then(|day| occurred_at_ms(day, self.epoch_ms)),
+            as_of: Vec::new(),
         })
     }
 
     fn sale_operation(&self, sale: &Sale, operation: &str) -> Option<v1::Operation> {
         let document = sale_document(&sale.document, sale.part, operation);
-        self.operation(&document, &sale.document, "")
+        self.operation(&document, &sale.document, ("", Some(&sale.day)))
     }
 
     fn row_operation(&self, row: &Row, operation: &str, why: &str) -> Option<v1::Operation> {
         let document = row_document(&row.document, &row.sku, row.rank, operation);
-        self.operation(&document, &row.document, why)
+        self.operation(&document, &row.document, (why, Some(&row.day)))
     }
 
     pub(super) fn receive(&self, sku: &str, warehouse: usize, quantity: i64) -> Request {
         let warehouse = &self.warehouses[warehouse];
         Request::Batched(Item::Receive(v1::ReceiveRequest {
-            operation: self.operation(&stock_document(self.source, sku, warehouse), "", "initial-stock"),
+            operation: self.operation(
+                &stock_document(self.source, sku, warehouse),
+                "",
+                ("initial-stock", self.first_day),
+            ),
             sku: sku.to_owned(),
             warehouse: warehouse.clone(),
             quantity,
@@ -207,4 +235,24 @@ fn line_quantity(line: usize, quantity: i64) -> Vec<v1::LineQuantity> {
         quantity,
         warehouse: String::new(),
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_on_a_day_is_booked_at_its_noon_and_never_ahead_of_the_import() {
+        let ms = |text: &str| {
+            let time = humantime::parse_rfc3339(text).unwrap();
+            time.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
+        };
+        let began_ms = ms("2026-11-30T09:00:00Z");
+        let booked = |day: &str| occurred_at_ms(day, began_ms);
+        assert_eq!(booked("2010-12-01"), Some(ms("2010-12-01T12:00:00Z")));
+        assert_eq!(booked("2026-11-30"), Some(began_ms), "noon is to come");
+        assert_eq!(booked("2026-12-01"), None, "the day is to come");
+        assert_eq!(booked("1970-01-01"), None, "too long ago");
+        assert_eq!(booked("no day"), None);
+    }
 }

@@ -19,6 +19,8 @@ pub(super) struct Sale {
     pub(super) shards: BTreeSet<u32>,
     /// The document's number.
     pub(super) document: String,
+    /// The day of its first row, as `2010-12-01`.
+    pub(super) day: String,
     /// 0, or more when the document has more lines than a reservation may have.
     pub(super) part: usize,
     /// The warehouse it is dealt to, as an index into the warehouses.
@@ -183,6 +185,7 @@ mod tests {
             home: 0,
             shards: BTreeSet::from([0]),
             document: "1".to_owned(),
+            day: "2010-12-01".to_owned(),
             part: 0,
             warehouse: 0,
             lines: skus.iter().map(line).collect(),

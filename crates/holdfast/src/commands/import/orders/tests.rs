@@ -105,6 +105,7 @@ impl Import {
                 warehouses: &self.warehouses,
                 storefront: "online",
                 best_effort: self.best_effort,
+                first_day: self.file.rows.iter().map(|row| row.day.as_str()).min(),
             },
             applied: &applied,
             stop: CancellationToken::new(),
