@@ -109,6 +109,25 @@ fn another_table_is_refused_by_its_columns() {
     assert_eq!(error.to_string(), "column shard is missing or not of type Int32");
 }
 
+#[test]
+fn files_from_before_there_was_business_time_are_read() {
+    use arrow_array::RecordBatch;
+    let change = v1::Change {
+        seq: 5,
+        kind: 9,
+        cause: Some(v1::Cause::default()),
+        ..v1::Change::default()
+    };
+    let bytes: bytes::Bytes = encode(std::slice::from_ref(&change)).unwrap().into();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 10).unwrap();
+    let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+    let columns: Vec<usize> = (0..batches[0].num_columns() - 1).collect();
+    let older = batches[0].project(&columns).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), older.schema(), None).unwrap();
+    writer.write(&older).unwrap();
+    assert_eq!(decode(writer.into_inner().unwrap().into()).unwrap(), [change]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

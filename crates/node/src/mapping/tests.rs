@@ -261,6 +261,94 @@ fn stock_rules_are_kept_at_their_edges() {
 }
 
 #[test]
+fn what_is_said_beside_an_action_keeps_its_rules_and_names_the_field() {
+    let with = |said: v1::Operation| {
+        inbound::receive(v1::ReceiveRequest {
+            operation: operation().map(|operation| v1::Operation {
+                occurred_at_ms: said.occurred_at_ms,
+                as_of: said.as_of,
+                ..operation
+            }),
+            sku: "A".into(),
+            warehouse: "W".into(),
+            quantity: 1,
+            supply_id: String::new(),
+        })
+    };
+    let at = |occurred_at_ms| {
+        with(v1::Operation {
+            occurred_at_ms: Some(occurred_at_ms),
+            ..v1::Operation::default()
+        })
+    };
+    assert_eq!(at(7).unwrap().command.details.occurred_at_ms, Some(7));
+    assert_eq!(at(1 << 48).unwrap_err().field, "operation.occurred_at_ms");
+    let as_of = |positions: &[(Option<u32>, u64)]| {
+        let named = positions.iter().map(|(shard, seq)| v1::AsOfChange {
+            shard: *shard,
+            seq: *seq,
+        });
+        with(v1::Operation {
+            as_of: named.collect(),
+            ..v1::Operation::default()
+        })
+    };
+    let position = |positions: &[(Option<u32>, u64)], shard| {
+        let positioned = as_of(positions).unwrap().positioned(shard);
+        positioned.map(|taken| taken.command.details.as_of_seq)
+    };
+    assert_eq!(position(&[], 3), Ok(None));
+    assert_eq!(position(&[(None, 9)], 3), Ok(Some(9)));
+    assert_eq!(position(&[(Some(3), 9), (Some(1), 8)], 3), Ok(Some(9)));
+    assert!(position(&[(Some(1), 8)], 3).is_err());
+    for bad in [
+        &[(Some(3), 1), (Some(3), 2)][..],
+        &[(None, 1), (None, 2)],
+        &[(None, 1), (Some(3), 2)],
+        &[(Some(3), 1); 1_025],
+    ] {
+        assert_eq!(as_of(bad).unwrap_err().field, "operation.as_of");
+    }
+    let replace = |reference: &str, replaces: Option<&[u8]>, unique_reference| {
+        inbound::reserve(v1::ReserveRequest {
+            operation: operation().map(|operation| v1::Operation {
+                reference: reference.into(),
+                operation_id: bytes::Bytes::copy_from_slice(&OWN_ID),
+                ..operation
+            }),
+            storefront: "web".into(),
+            lines: vec![v1::ReserveLine {
+                sku: "A".into(),
+                quantity: 1,
+                source: None,
+            }],
+            ttl_ms: 1,
+            replaces: replaces.map(|id| v1::ReservationKey {
+                reservation_id: bytes::Bytes::copy_from_slice(id),
+                shard: Some(2),
+            }),
+            unique_reference,
+            ..v1::ReserveRequest::default()
+        })
+    };
+    let other = operation().unwrap().operation_id;
+    let taken = replace("doc-1", Some(&other), true).unwrap();
+    assert_eq!(taken.replaced_shard_hint, Some(2));
+    assert!(taken.command.details.unique_reference && taken.command.details.replaces.is_some());
+    assert_eq!(replace("", None, true).unwrap_err().field, "operation.reference");
+    assert_eq!(
+        replace("", Some(b"short"), false).unwrap_err().field,
+        "replaces.reservation_id"
+    );
+    assert_eq!(
+        replace("", Some(&OWN_ID), false).unwrap_err().field,
+        "replaces.reservation_id"
+    );
+}
+
+const OWN_ID: [u8; 16] = [1, 2, 3, 4, 5, 6, 0x70, 8, 0x80, 10, 11, 12, 13, 14, 15, 16];
+
+#[test]
 fn transfers_and_supplies_keep_their_rules_and_name_the_field() {
     let send = |quantity, to: &str, expected_at_ms| {
         inbound::transfer_out(v1::TransferOutRequest {

@@ -1,5 +1,6 @@
 //! Valid histories are clean; each kind of damage is found, by name.
 
+mod beside;
 mod damage;
 mod histories;
 mod orders;

@@ -134,11 +134,24 @@ async fn anothers_storefront_is_denied_counted_and_audited_and_what_is_done_bear
         kind: Some(v1::source::Kind::Warehouse("W1".to_owned())),
     });
     let own = from_w1.operation.clone().unwrap().operation_id;
-    app.reserve(from_w1).await.unwrap();
+    app.reserve(from_w1.clone()).await.unwrap();
+    // Whoever replaces a hold releases it.
+    let replacing = |of: &bytes::Bytes, request: v1::ReserveRequest| v1::ReserveRequest {
+        operation: Some(v1::Operation {
+            operation_id: id(),
+            ..request.operation.unwrap_or_default()
+        }),
+        replaces: key(of),
+        ..request
+    };
+    denied(app.reserve(replacing(&own, from_w1)).await);
     app.commit(commit(&own)).await.unwrap();
 
     let mut web = ReservationsClient::new(channel_as(&secured, 2, "spiffe://shop/web"));
     denied(web.commit(commit(&own)).await);
+    web.reserve(replacing(&granted[1], for_storefront("web", &id())))
+        .await
+        .unwrap();
     web.commit(commit(&granted[0])).await.unwrap();
     web.get_reservation(v1::GetReservationRequest {
         reservation: key(&granted[0]),
