@@ -172,6 +172,7 @@ impl Api {
                 return Box::pin(self.settle_one(attempted, answer, deadline)).await;
             }
         };
+        self.router.check_rules(shard, &taken.command)?;
         let taken = taken.positioned(shard)?;
         let mut results = self.submit(shard, vec![taken], deadline).await;
         results.pop().unwrap_or_else(|| Err(no_result()))
@@ -205,12 +206,14 @@ impl Api {
         let coordinator = match (coordinator, home) {
             (Some(coordinator), _) => coordinator,
             (None, Some(home)) => {
+                self.router.check_rules(home, &taken.command)?;
                 let mut results = self.submit(home, vec![taken], deadline).await;
                 return results.pop().unwrap_or_else(|| Err(no_result()));
             }
             (None, None) => return Err(needs_no_coordinator()),
         };
         let home = coordinator.home();
+        self.router.check_rules(home, &taken.command)?;
         let work = async move {
             let success = orders.reserve(coordinator, deadline).await?;
             Ok((home, success))

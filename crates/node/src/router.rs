@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use holdfast_ledger::{
-    Action, OperationId, Query, QueryReply, Reference, ReservationId, ReturnOf, SLOTS, Sku, SlotNumber,
-    StorefrontId, TransferId, slot_of, slot_of_document,
+    Action, Command, OperationId, Query, QueryReply, Reference, ReservationId, ReturnOf, Rules, SLOTS, Sku,
+    SlotNumber, StorefrontId, TransferId, slot_of, slot_of_document,
 };
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Freshness, ShardHandle};
@@ -121,6 +121,23 @@ impl Router {
                  unique_reference, or release it first",
             )),
             _ => Ok(Some(home)),
+        }
+    }
+
+    /// Refuses what the rules of a shard do not know yet, as far as this node has a replica of it: a leader of the version before could not
+    /// read it.
+    ///
+    /// # Errors
+    /// What has to be adopted first.
+    pub(crate) fn check_rules(&self, shard: u32, command: &Command) -> Result<(), Refusal> {
+        if command.details.is_empty() {
+            return Ok(());
+        }
+        let adopted = self.handle(shard).status().rules;
+        let is_known = adopted == 0 || adopted >= Rules::Second.number();
+        match is_known {
+            true => Ok(()),
+            false => Rules::First.check(command).map_err(outbound::refusal),
         }
     }
 

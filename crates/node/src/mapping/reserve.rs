@@ -40,6 +40,12 @@ pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
             "is empty, unique_reference needs one",
         ));
     }
+    if !operation.as_of.0.is_empty() {
+        return Err(Invalid::new(
+            "operation.as_of",
+            "is for goods that move, which a hold does not",
+        ));
+    }
     let replaces = match request.replaces {
         Some(key) => Some(check::reservation_key("replaces", Some(key))?),
         None => None,

@@ -178,7 +178,10 @@ fn dispatch(
                     Admission::NeedsLookup => None,
                 };
                 match shard {
-                    Some(shard) => taken.positioned(shard).map(|taken| (Some(shard), taken)),
+                    Some(shard) => {
+                        api.router.check_rules(shard, &taken.command)?;
+                        Ok((Some(shard), taken.positioned(shard)?))
+                    }
                     None => Ok((None, taken)),
                 }
             });

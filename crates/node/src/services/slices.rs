@@ -120,7 +120,7 @@ mod tests {
                 principal: None,
                 reason: Reason::default(),
                 reference: Reference::new("r".repeat(Reference::MAX_BYTES)).unwrap(),
-                occurred_at_ms: None,
+                occurred_at_ms: Some(u64::MAX),
             },
         }
     }

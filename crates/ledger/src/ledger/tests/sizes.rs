@@ -365,7 +365,7 @@ fn a_change_with_every_name_as_long_as_it_may_be_is_within_the_bound() {
             principal: Some(Principal::new(long(Principal::MAX_BYTES)).unwrap()),
             reason: Reason::new(long(Reason::MAX_BYTES)).unwrap(),
             reference: Reference::new(long(Reference::MAX_BYTES)).unwrap(),
-            occurred_at_ms: None,
+            occurred_at_ms: Some(u64::MAX),
         },
     };
     let bytes = encode_changes(&[change]).len();
