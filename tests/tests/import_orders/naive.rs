@@ -16,6 +16,8 @@ pub(crate) struct NaiveRow {
     quantity: i64,
     price: f64,
     customer: String,
+    /// As `2010-12-01`.
+    day: String,
 }
 
 /// Every row that has eight UTF-8 fields and a whole quantity; the files' columns stand in the documented order.
@@ -28,7 +30,7 @@ pub(crate) fn naive_rows(path: &Path) -> Result<Vec<NaiveRow>> {
             .iter()
             .map_while(|field| std::str::from_utf8(field).ok())
             .collect();
-        let [invoice, sku, _, quantity, _, price, customer, _] = fields[..] else {
+        let [invoice, sku, _, quantity, date, price, customer, _] = fields[..] else {
             continue;
         };
         let Ok(quantity) = quantity.parse() else { continue };
@@ -39,6 +41,7 @@ pub(crate) fn naive_rows(path: &Path) -> Result<Vec<NaiveRow>> {
             quantity,
             price: price.parse()?,
             customer: customer.to_owned(),
+            day: date.chars().take(10).collect(),
         });
     }
     Ok(rows)
@@ -101,4 +104,25 @@ pub(crate) fn naive_orders(
         }
     }
     Ok(orders)
+}
+
+/// Units sold by the day of their orders.
+pub(crate) fn naive_sold_by_day(rows: &[NaiveRow], rejects: &BTreeMap<u64, String>) -> Units {
+    let mut rows_of_invoice: BTreeMap<&str, Vec<&NaiveRow>> = BTreeMap::new();
+    for row in rows {
+        rows_of_invoice.entry(&row.invoice).or_default().push(row);
+    }
+    let mut sold = Units::new();
+    for (invoice, rows) in rows_of_invoice {
+        let found = rows.len() == 1 && rows[0].price == 0.0 && rows[0].customer.is_empty();
+        if invoice.starts_with('C') || found {
+            continue;
+        }
+        for row in rows {
+            if row.quantity > 0 && !rejects.contains_key(&row.number) {
+                *sold.entry(row.day.clone()).or_default() += row.quantity;
+            }
+        }
+    }
+    sold
 }

@@ -1,7 +1,7 @@
 //! The files of a real shop, where they are.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,10 +11,10 @@ use crate::checks::{
     ONE_AT_A_TIME, check_again, check_settled, check_stock, check_whole, import, on_hand, rejects, with_units,
 };
 use crate::killed::import_under_kills;
-use crate::naive::{Units, is_fee, naive_rows};
+use crate::naive::{Units, is_fee, naive_rows, naive_sold_by_day};
 
-/// Stock on hand by SKU as the warehouse's mart has it, built anew from the archived changes.
-fn stock_current(cluster: &Cluster) -> Result<Units> {
+/// Builds the warehouse anew from the archived changes; its database.
+fn build_warehouse(cluster: &Cluster) -> Result<PathBuf> {
     let folder = cluster.folder();
     let lake = folder.join("lake").to_string_lossy().into_owned();
     cluster.holdfast_json(&["changes", "export", "--format", "parquet", "--to", &lake])?;
@@ -37,17 +37,30 @@ fn stock_current(cluster: &Cluster) -> Result<Units> {
         "the warehouse was not built: {}",
         String::from_utf8_lossy(&built.stderr)
     );
-    let query = "import duckdb, json, sys\n\
-                 rows = duckdb.connect(sys.argv[1], read_only=True).execute(\n\
-                 'select sku, sum(on_hand)::bigint from marts.stock_current group by sku').fetchall()\n\
-                 print(json.dumps(dict(rows)))";
+    Ok(database)
+}
+
+/// Asks the warehouse for units by name.
+fn units(database: &Path, query: &str) -> Result<Units> {
+    let program = "import duckdb, json, sys\n\
+                   rows = duckdb.connect(sys.argv[1], read_only=True).execute(sys.argv[2]).fetchall()\n\
+                   print(json.dumps(dict(rows)))";
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let rows = Command::new(root.join("target/warehouse-venv/bin/python"))
-        .args(["-c", query])
-        .arg(&database)
+        .args(["-c", program])
+        .arg(database)
+        .arg(query)
         .output()?;
     ensure!(rows.status.success(), "{}", String::from_utf8_lossy(&rows.stderr));
     Ok(serde_json::from_slice(&rows.stdout)?)
 }
+
+/// Stock on hand by SKU.
+const STOCK_CURRENT: &str = "select sku, sum(on_hand)::bigint from marts.stock_current group by sku";
+
+/// Units sold by business day.
+const SOLD_BY_DAY: &str = "select business_date::varchar, sum(units_sold)::bigint from marts.fct_daily_movements \
+                           where units_sold > 0 group by business_date";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_orders_of_a_real_shop_end_in_the_warehouse_unit_by_unit() -> Result<()> {
@@ -86,9 +99,21 @@ async fn the_orders_of_a_real_shop_end_in_the_warehouse_unit_by_unit() -> Result
         report["orders"]["orders"].as_u64() == Some(over_several_shards) && over_several_shards > 2_000,
         "{over_several_shards} orders over several shards: {report}"
     );
+    let database = build_warehouse(&cluster)?;
     ensure!(
-        with_units(stock_current(&cluster)?) == live,
+        with_units(units(&database, STOCK_CURRENT)?) == live,
         "stock_current and the files differ"
+    );
+    let mut sold = Units::new();
+    for (file, summary) in imports {
+        for (day, quantity) in naive_sold_by_day(&naive_rows(file)?, &rejects(summary)?) {
+            *sold.entry(day).or_default() += quantity;
+        }
+    }
+    ensure!(sold.len() > 30, "the files are of few days: {sold:?}");
+    ensure!(
+        units(&database, SOLD_BY_DAY)? == sold,
+        "units sold by business day, and by the orders' own days, differ"
     );
     Ok(())
 }

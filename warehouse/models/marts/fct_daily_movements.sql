@@ -5,7 +5,7 @@
 with new_rows as (
 
     select
-        -- No kind, SKU or warehouse has an @ in it, and the storefront comes last.
+        -- A SKU may have an @ in it, and nothing else here has: so two rows never have one id.
         cast(business_date as varchar) || '@' || kind || '@' || cell_id || '@' || coalesce(storefront, '') as daily_movement_id,
         business_date,
         cell_id,
