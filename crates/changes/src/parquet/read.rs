@@ -70,7 +70,9 @@ impl Decoder {
                 .schema()
                 .field_with_name(field.name())
                 .map(|f| f.data_type());
-            if found.ok() != Some(field.data_type()) {
+            // The youngest column: files from before it do not have it.
+            let may_be_absent = field.name() == "occurred_at" && found.is_err();
+            if found.ok() != Some(field.data_type()) && !may_be_absent {
                 let expected = field.data_type().to_string();
                 return Err(DecodeError::Column {
                     column: field.name().clone(),
