@@ -88,8 +88,10 @@ impl Ledger {
         }
         if let Action::AdoptRules { rules } = command.action {
             let replayed = rules <= self.rules;
-            self.rules = self.rules.max(rules);
-            self.stock.adopt(self.rules);
+            if !replayed {
+                self.rules = rules;
+                self.stock.adopt(rules);
+            }
             return Ok(Ok(Success::Stocked {
                 position: Position {
                     log_index: recording.log_index,

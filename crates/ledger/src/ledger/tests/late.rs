@@ -350,3 +350,14 @@ fn a_count_that_is_no_longer_remembered_makes_positions_before_it_too_old() {
     story.act_as_of(before + 1, receive(4)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 9);
 }
+
+#[test]
+fn adopting_rules_that_are_not_newer_forgets_no_count() {
+    let (mut story, before) = story();
+    story.count("tea", "east", 56, None).unwrap();
+    for rules in [Rules::First, Rules::Second] {
+        story.act(Action::AdoptRules { rules }).unwrap();
+    }
+    story.act_as_of(before, receive(36)).unwrap();
+    assert_eq!(story.cell("tea", "east").on_hand, 56);
+}
