@@ -122,6 +122,7 @@ impl Stock {
                 "reason is empty, an adjustment needs one".to_owned(),
             ));
         }
+        let missing = delta.checked_neg().ok_or(Refusal::Overflow)?;
         let cell = cell_or_empty(self, sku, warehouse);
         let flow = Some(Flow::Adjusted);
         let is_seen = |(key, _)| self.is_counted_since(key, as_of_seq);
@@ -141,7 +142,6 @@ impl Stock {
             };
             return self.plan_goods(ChangeKind::Adjusted, sku, warehouse, deltas, as_of_seq);
         } else {
-            let missing = delta.checked_neg().ok_or(Refusal::Overflow)?;
             let drained = Drained::from(&cell, missing);
             if drained.rest > 0 {
                 return Err(short(sku, missing, missing - drained.rest));

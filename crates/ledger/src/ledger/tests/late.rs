@@ -361,3 +361,11 @@ fn adopting_rules_that_are_not_newer_forgets_no_count() {
     story.act_as_of(before, receive(36)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 56);
 }
+
+#[test]
+fn a_late_loss_of_more_than_can_be_negated_is_refused() {
+    let (mut story, before) = story();
+    story.count("tea", "east", 20, None).unwrap();
+    assert_eq!(story.act_as_of(before, adjust(i64::MIN)), Err(Refusal::Overflow));
+    assert_eq!(story.act(adjust(i64::MIN)), Err(Refusal::Overflow));
+}
