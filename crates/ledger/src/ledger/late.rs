@@ -86,7 +86,7 @@ impl Late {
         let moved = |(seq, as_of_seq): (&u64, &u64)| as_of_seq < seq && *seq <= last_seq;
         let bounded = self.counts.len() <= KEPT_MOVEMENTS && self.moved_after.len() <= KEPT_MOVEMENTS + 1;
         if bounded
-            && self.oldest_seq <= last_seq + 1
+            && self.oldest_seq.saturating_sub(1) <= last_seq
             && self.counts.iter().all(counted)
             && self.moved_after.iter().all(moved)
         {

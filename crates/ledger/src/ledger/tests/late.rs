@@ -369,3 +369,9 @@ fn a_late_loss_of_more_than_can_be_negated_is_refused() {
     assert_eq!(story.act_as_of(before, adjust(i64::MIN)), Err(Refusal::Overflow));
     assert_eq!(story.act(adjust(i64::MIN)), Err(Refusal::Overflow));
 }
+
+#[test]
+fn a_snapshot_from_the_end_of_all_numbers_is_checked_without_overflow() {
+    let late = crate::ledger::late::Late::default();
+    assert_eq!(late.check(u64::MAX, |_| true), Ok(()));
+}
