@@ -7,7 +7,7 @@
 //! A position is a change of the shard: what is as of a change happened right after it. A count as of a change has seen every movement as
 //! of that change or an earlier one, and makes way for a count as of a later one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
@@ -31,6 +31,10 @@ pub(crate) struct Late {
     /// By the change of a movement: the change after which its goods really moved, which is an earlier one. Never more than the movements
     /// that are kept.
     moved_after: BTreeMap<u64, u64>,
+    /// Of each cell: the position of its last count, and how many of its counts are known. Follows from the counts, so that late goods cost
+    /// the same however many there are.
+    #[serde(skip)]
+    last_counts: BTreeMap<CellKey, (u64, usize)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +43,27 @@ struct CountedAt {
     as_of_seq: u64,
 }
 
+/// By cell: the position of the last count, and how many there are. None when one was booked after a later one.
+fn last_counts(counts: &VecDeque<CountedAt>) -> Option<BTreeMap<CellKey, (u64, usize)>> {
+    let mut all: BTreeMap<CellKey, (u64, usize)> = BTreeMap::new();
+    for count in counts {
+        let (last, known) = all.entry(count.cell).or_default();
+        if count.as_of_seq < *last {
+            return None;
+        }
+        *last = count.as_of_seq;
+        *known += 1;
+    }
+    Some(all)
+}
+
 impl Late {
+    /// With what follows from the rest. None when counts are out of order.
+    pub(crate) fn restore(self) -> Option<Self> {
+        let last_counts = last_counts(&self.counts)?;
+        Some(Self { last_counts, ..self })
+    }
+
     /// Nothing is known of counts before this change.
     pub(crate) fn begin(&mut self, last_seq: u64) {
         self.oldest_seq = self.oldest_seq.max(last_seq);
@@ -51,17 +75,29 @@ impl Late {
 
     /// The latest position as of which a cell was counted.
     pub(crate) fn last_count(&self, cell: CellKey) -> Option<u64> {
-        let of_cell = self.counts.iter().filter(|count| count.cell == cell);
-        of_cell.map(|count| count.as_of_seq).max()
+        self.last_counts.get(&cell).map(|(as_of_seq, _)| *as_of_seq)
     }
 
+    /// Remembers a count, unless a later one is known.
     pub(crate) fn counted(&mut self, cell: CellKey, as_of_seq: u64) {
+        if self.last_count(cell) > Some(as_of_seq) {
+            return;
+        }
         if self.counts.len() == KEPT_MOVEMENTS
             && let Some(oldest) = self.counts.pop_front()
         {
             self.oldest_seq = self.oldest_seq.max(oldest.as_of_seq + 1);
+            if let Entry::Occupied(mut of_cell) = self.last_counts.entry(oldest.cell) {
+                of_cell.get_mut().1 -= 1;
+                if of_cell.get().1 == 0 {
+                    of_cell.remove();
+                }
+            }
         }
         self.counts.push_back(CountedAt { cell, as_of_seq });
+        let (last, known) = self.last_counts.entry(cell).or_default();
+        *last = as_of_seq;
+        *known += 1;
     }
 
     /// Remembers when the goods of a change moved, and forgets that of changes up to `dropped_seq`.
@@ -89,6 +125,7 @@ impl Late {
             && self.oldest_seq.saturating_sub(1) <= last_seq
             && self.counts.iter().all(counted)
             && self.moved_after.iter().all(moved)
+            && last_counts(&self.counts).as_ref() == Some(&self.last_counts)
         {
             Ok(())
         } else {

@@ -172,7 +172,10 @@ impl Ledger {
             deficit_units: deficit_units(&snapshot.cells),
             cells: snapshot.cells,
             movements: snapshot.movements,
-            late: since_second.late,
+            late: since_second
+                .late
+                .restore()
+                .ok_or("snapshot: a count was booked after a later one")?,
             last_seq: snapshot.last_seq,
             ..Stock::new(rules)
         };

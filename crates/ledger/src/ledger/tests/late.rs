@@ -128,6 +128,8 @@ fn an_earlier_count_makes_way_for_a_later_one() {
     story.count("tea", "east", 56, Some(before)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 50);
     assert_eq!(last_changes(&story, 1), [(ChangeKind::Counted, 0)]);
+    let copy = Ledger::decode(&story.ledger.encode()).unwrap();
+    assert_eq!(copy.digest(), story.ledger.digest());
     // One as of the same change corrects it.
     story.count("tea", "east", 51, Some(later)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 51);
