@@ -313,7 +313,7 @@ fn move_pieces(
                 part.cancelled += quantity;
                 Deltas {
                     committed: -quantity,
-                    ..give_back(stock, cell, storefront, part, quantity)?
+                    ..give_back(stock, cell, storefront, part, (quantity, 0))?
                 }
             }
             Fulfilment::Return(disposition) => {

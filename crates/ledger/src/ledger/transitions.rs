@@ -3,6 +3,8 @@
 //! A hold that ends at or before log time can no longer be extended, committed or released, even when the sweep that gives
 //! its units back has not reached it.
 
+use std::collections::BTreeMap;
+
 use crate::{
     Cause, ChangeKind, Position, Reason, Refusal, ReservationEffect, ReservationId, ReservationState,
     Success, Verdict, Violation,
@@ -291,6 +293,7 @@ fn end_parts(
 ) -> Result<(), Violation> {
     let storefront = reservation.storefront;
     let home = reservation.home();
+    let mut loose: BTreeMap<CellKey, i64> = BTreeMap::new();
     for line in &mut reservation.lines {
         for part in &mut line.parts {
             let cell = CellKey {
@@ -310,9 +313,10 @@ fn end_parts(
                 }
             } else {
                 part.released = quantity;
+                let loose = loose.get(&cell).copied().unwrap_or(0);
                 let given_back = Deltas {
                     held: -quantity,
-                    ..give_back(stock, cell, storefront, part, quantity - kept)?
+                    ..give_back(stock, cell, storefront, part, (quantity - kept, loose))?
                 };
                 let (from_pool, other) = part.take_back(kept);
                 given_back.and_of_pool(&Deltas {
@@ -340,6 +344,9 @@ fn end_parts(
                 cause,
             };
             if kept > 0 {
+                *loose.entry(cell).or_default() += kept;
+            }
+            if loose.contains_key(&cell) {
                 stock.step_loosely(recording, step)?;
             } else {
                 stock.step(recording, step)?;
@@ -349,17 +356,18 @@ fn end_parts(
     Ok(())
 }
 
-/// Takes open units of a part back; what the cell's buckets get of them.
+/// Takes open units of a part back; what the cell's buckets get of them. Units that are loose in the cell stay promised.
 pub(crate) fn give_back(
     stock: &Stock,
     cell: CellKey,
     storefront: u16,
     part: &mut Part,
-    quantity: i64,
+    (quantity, loose): (i64, i64),
 ) -> Result<Deltas, Violation> {
     let (to_pool, to_sellable) = part.take_back(quantity);
-    let cell = stock
+    let mut cell = stock
         .cell(cell)
         .ok_or_else(|| Violation(format!("there is no cell {cell:?}")))?;
+    cell.held += loose;
     Ok(cell.give_back(storefront, to_pool, to_sellable))
 }

@@ -270,3 +270,40 @@ fn best_effort_keeps_what_it_has_and_takes_what_there_is() {
     };
     assert_eq!(lines.iter().map(|line| line.granted).collect::<Vec<_>>(), [5, 0]);
 }
+
+fn policy(max_per_reservation: i64, backorder_limit: i64) -> Action {
+    Action::SetPolicy {
+        sku: sku("tea"),
+        storefront: storefront("web"),
+        may_borrow: true,
+        max_per_reservation,
+        backorder_limit,
+        preorder_limit: 0,
+        preorder_until_ms: 0,
+    }
+}
+
+#[test]
+fn one_line_is_kept_and_another_of_the_same_cell_is_dropped_while_units_are_waited_for() {
+    let mut story = Story::by(Rules::Second);
+    story.receive("tea", "east", 2).unwrap();
+    story.pool("tea", "east", "web", 2).unwrap();
+    story.act(policy(0, 10)).unwrap();
+    let east = || Source::Warehouse(warehouse("east"));
+    let lines = vec![any("tea", 5), line("tea", 2, east())];
+    let old = story.hold_lines(lines);
+    assert_eq!(story.cell("tea", "east").backordered, 5);
+    let (new, outcome) = story.replace(old, vec![any("tea", 5)]);
+    outcome.unwrap();
+    let cell = story.cell("tea", "east");
+    assert_eq!((cell.held, cell.backordered, cell.free), (5, 3, 0));
+    // The same where units are missing.
+    story.count("tea", "east", 0, None).unwrap();
+    let lines = vec![any("tea", 5), line("tea", 2, east())];
+    let (more, outcome) = story.replace(new, lines);
+    outcome.unwrap();
+    let (_, outcome) = story.replace(more, vec![any("tea", 5)]);
+    outcome.unwrap();
+    let cell = story.cell("tea", "east");
+    assert_eq!((cell.held, cell.backordered + cell.deficit), (5, 5));
+}
