@@ -137,7 +137,12 @@ impl Taken {
 impl Ledger {
     /// What a line takes, and what it could have had (which ends at the largest i64).
     pub(crate) fn take(&self, buyer: &Buyer, wish: &Wish<'_>, order: &Order, taken: &Taken) -> (Takes, i64) {
-        let left_by_policy = buyer.policy.most().saturating_sub(taken.sku(wish.sku).units);
+        // What is kept of a replaced hold may be more than the policy allows by now.
+        let left_by_policy = buyer
+            .policy
+            .most()
+            .saturating_sub(taken.sku(wish.sku).units)
+            .max(0);
         let wanted = wish.requested.min(left_by_policy);
         let mut offers = self.offers(buyer, wish, taken);
         let stocked = offers

@@ -307,3 +307,28 @@ fn one_line_is_kept_and_another_of_the_same_cell_is_dropped_while_units_are_wait
     let cell = story.cell("tea", "east");
     assert_eq!((cell.held, cell.backordered + cell.deficit), (5, 5));
 }
+
+#[test]
+fn a_hold_of_more_than_the_policy_allows_by_now_keeps_it_and_gets_no_more() {
+    let mut story = Story::by(Rules::Second);
+    story.receive("tea", "east", 9).unwrap();
+    let old = story.hold("tea", 4);
+    story.act(policy(3, 0)).unwrap();
+    let (_, refused) = story.replace(old, vec![any("tea", 5)]);
+    let shortage = Shortage {
+        line: 0,
+        sku: sku("tea"),
+        requested: 5,
+        available: 4,
+    };
+    assert_eq!(refused, Err(Refusal::InsufficientStock(vec![shortage])));
+    let best_effort = Command {
+        details: Details {
+            replaces: Some(old),
+            ..Details::default()
+        },
+        ..story.reserve_command(vec![any("tea", 5)], ReserveMode::BestEffort)
+    };
+    story.send(&best_effort).unwrap();
+    assert_eq!(story.cell("tea", "east").held, 4);
+}
