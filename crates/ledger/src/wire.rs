@@ -141,10 +141,10 @@ impl Serialize for Cause {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Without a business time: the bytes of an optional id and what follows it.
         let (tag, name) = match (self.operation_id, self.occurred_at_ms) {
-            (None, None) => (0, "OfTime"),
-            (Some(_), None) => (1, "OfOperation"),
-            (None, Some(_)) => (2, "OfTimePast"),
-            (Some(_), Some(_)) => (3, "OfOperationPast"),
+            (None, None) => (0, "Time"),
+            (Some(_), None) => (1, "Operation"),
+            (None, Some(_)) => (2, "TimePast"),
+            (Some(_), Some(_)) => (3, "OperationPast"),
         };
         let fields =
             3 + usize::from(self.operation_id.is_some()) + usize::from(self.occurred_at_ms.is_some());
@@ -167,24 +167,24 @@ impl<'de> Deserialize<'de> for Cause {
         #[derive(Deserialize)]
         #[serde(rename = "Cause")]
         enum Form {
-            OfTime {
+            Time {
                 principal: Option<Principal>,
                 reason: Reason,
                 reference: Reference,
             },
-            OfOperation {
+            Operation {
                 operation_id: OperationId,
                 principal: Option<Principal>,
                 reason: Reason,
                 reference: Reference,
             },
-            OfTimePast {
+            TimePast {
                 principal: Option<Principal>,
                 reason: Reason,
                 reference: Reference,
                 occurred_at_ms: u64,
             },
-            OfOperationPast {
+            OperationPast {
                 operation_id: OperationId,
                 principal: Option<Principal>,
                 reason: Reason,
@@ -194,24 +194,24 @@ impl<'de> Deserialize<'de> for Cause {
         }
         let (operation_id, principal, reason, reference, occurred_at_ms) =
             match Form::deserialize(deserializer)? {
-                Form::OfTime {
+                Form::Time {
                     principal,
                     reason,
                     reference,
                 } => (None, principal, reason, reference, None),
-                Form::OfOperation {
+                Form::Operation {
                     operation_id,
                     principal,
                     reason,
                     reference,
                 } => (Some(operation_id), principal, reason, reference, None),
-                Form::OfTimePast {
+                Form::TimePast {
                     principal,
                     reason,
                     reference,
                     occurred_at_ms,
                 } => (None, principal, reason, reference, Some(occurred_at_ms)),
-                Form::OfOperationPast {
+                Form::OperationPast {
                     operation_id,
                     principal,
                     reason,
