@@ -1,9 +1,9 @@
 //! Bytes come back as they were, and anything else is an error, never a panic.
 
 use holdfast_ledger::*;
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 
-use crate::generate::{DraftEntry, Writer, log, options};
+use crate::generate::{DraftEntry, Writer, id_at, log, options};
 
 fn written(drafts: &[DraftEntry]) -> (Vec<Entry>, Vec<Vec<Change>>, Ledger) {
     let mut writer = Writer::new();
@@ -12,7 +12,7 @@ fn written(drafts: &[DraftEntry]) -> (Vec<Entry>, Vec<Vec<Change>>, Ledger) {
     for draft in drafts {
         let entry = writer.entry(draft);
         let applied = ledger.apply(writer.index, &entry).unwrap();
-        writer.learn(&entry, &applied.outcomes, ledger.last_seq());
+        writer.learn(&entry, &applied);
         changes.push(applied.changes);
         entries.push(entry);
     }
@@ -101,12 +101,46 @@ proptest! {
     }
 
     #[test]
+    fn details_and_business_times_come_back(
+        drafts in log(4),
+        occurred_at_ms in option::of(any::<u64>()),
+        as_of_seq in option::of(any::<u64>()),
+        unique_reference in any::<bool>(),
+        replaces in option::of((0..1_u64 << 48, any::<u64>())),
+        is_of_time in any::<bool>(),
+    ) {
+        let replaces = replaces.map(|(time_ms, number)| id_at(time_ms, number));
+        let details = Details { occurred_at_ms, as_of_seq, unique_reference, replaces };
+        let (entries, changes, _) = written(&drafts);
+        for command in entries.into_iter().flat_map(|entry| entry.commands) {
+            let command = Command { details, ..command };
+            let bytes = encode_command(&command);
+            prop_assert_eq!(decode_command(&bytes), Ok(command));
+            let without = Command { details: Details::default(), ..decode_command(&bytes).unwrap() };
+            prop_assert!(bytes.len() <= encode_command(&without).len() + Details::MAX_BYTES);
+            for end in 0..bytes.len() {
+                prop_assert!(decode_command(&bytes[..end]).is_err());
+            }
+        }
+        for mut change in changes.into_iter().flatten() {
+            change.cause.occurred_at_ms = occurred_at_ms;
+            if is_of_time {
+                change.cause.operation_id = None;
+            }
+            let changes = vec![change];
+            prop_assert_eq!(decode_changes(&encode_changes(&changes)), Ok(changes));
+        }
+    }
+
+    #[test]
     fn garbage_is_refused(mut bytes in vec(any::<u8>(), 0..300)) {
         read_all(&bytes);
-        if let Some(version) = bytes.first_mut() {
-            *version = 2;
+        for known in [2, 3] {
+            if let Some(version) = bytes.first_mut() {
+                *version = known;
+            }
+            read_all(&bytes);
         }
-        read_all(&bytes);
     }
 }
 

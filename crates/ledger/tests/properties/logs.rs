@@ -14,7 +14,7 @@ fn entries(drafts: &[DraftEntry]) -> Vec<Entry> {
     for draft in drafts {
         let entry = writer.entry(draft);
         let applied = ledger.apply(writer.index, &entry).unwrap();
-        writer.learn(&entry, &applied.outcomes, ledger.last_seq());
+        writer.learn(&entry, &applied);
         entries.push(entry);
     }
     entries
@@ -68,21 +68,24 @@ proptest! {
 
     #[test]
     fn no_command_makes_more_changes_than_it_was_weighed_at(drafts in log(30)) {
-        let mut ledger = Ledger::new(options());
-        for (index, entry) in (1..).zip(&entries(&drafts)) {
-            let alone = |commands| Entry { log_time_ms: entry.log_time_ms, commands };
-            let mut swept = ledger.clone();
-            swept.apply(index, &alone(Vec::new())).unwrap();
-            for command in &entry.commands {
-                let weight = swept.weigh(command, |_| 1);
-                prop_assert!(weight <= Ledger::weigh_blindly(command));
-                let applied = swept.clone().apply(index + 1, &alone(vec![command.clone()])).unwrap();
-                prop_assert!(applied.changes.len() <= weight, "{:?} makes {:?}", command.action, applied.changes);
-                for change in applied.changes {
-                    prop_assert!(encode_changes(&[change]).len() <= limits::MAX_CHANGE_BYTES);
+        for rules in [Rules::First, Rules::NEWEST] {
+            let mut ledger = Ledger::with_rules(options(), rules);
+            for (index, entry) in (1..).zip(&entries(&drafts)) {
+                let alone = |commands| Entry { log_time_ms: entry.log_time_ms, commands };
+                let mut swept = ledger.clone();
+                swept.apply(index, &alone(Vec::new())).unwrap();
+                for command in &entry.commands {
+                    let weight = swept.weigh(command, |_| 1);
+                    prop_assert!(weight <= Ledger::weigh_blindly(command));
+                    let applied = swept.clone().apply(index + 1, &alone(vec![command.clone()])).unwrap();
+                    let made = applied.changes.len();
+                    prop_assert!(made <= weight, "{:?} makes {:?}", command, applied.changes);
+                    for change in applied.changes {
+                        prop_assert!(encode_changes(&[change]).len() <= limits::MAX_CHANGE_BYTES);
+                    }
                 }
+                ledger.apply(index, entry).unwrap();
             }
-            ledger.apply(index, entry).unwrap();
         }
     }
 
@@ -134,7 +137,12 @@ fn generated_logs_reach_every_kind_of_change_and_refusal() {
         for draft in &drafts {
             let entry = writer.entry(draft);
             let applied = ledger.apply(writer.index, &entry).unwrap();
-            writer.learn(&entry, &applied.outcomes, ledger.last_seq());
+            writer.learn(&entry, &applied);
+            let counted = applied
+                .changes
+                .iter()
+                .filter(|change| change.kind == ChangeKind::Counted);
+            let recounted: Vec<_> = counted.filter_map(|change| change.cause.operation_id).collect();
             for change in applied.changes {
                 *reached.entry(format!("{:?}", change.kind)).or_default() += 1;
                 let moved = |bucket| change.moves.iter().find(|moved| moved.bucket == bucket);
@@ -155,6 +163,8 @@ fn generated_logs_reach_every_kind_of_change_and_refusal() {
                 for (name, happened) in special {
                     *reached.entry(name.to_owned()).or_default() += u32::from(happened);
                 }
+                let says_when = change.cause.occurred_at_ms.is_some();
+                *reached.entry("business time".to_owned()).or_default() += u32::from(says_when);
                 if let Some(effect) = change.reservation {
                     *reached.entry(format!("state {:?}", effect.state)).or_default() += 1;
                     if let Some(reason) = effect.sourcing {
@@ -163,6 +173,20 @@ fn generated_logs_reach_every_kind_of_change_and_refusal() {
                 }
             }
             for (outcome, command) in applied.outcomes.iter().zip(&entry.commands) {
+                let details = &command.details;
+                let is_count = matches!(command.action, Action::Count { .. });
+                let special = [
+                    ("late goods", details.as_of_seq.is_some()),
+                    (
+                        "late goods that were counted",
+                        !is_count && recounted.contains(&command.operation_id),
+                    ),
+                    ("replacement", details.replaces.is_some()),
+                    ("reference of its own", details.unique_reference),
+                ];
+                for (name, happened) in special {
+                    *reached.entry(name.to_owned()).or_default() += u32::from(happened && outcome.is_ok());
+                }
                 let Err(refusal) = outcome else { continue };
                 let refused = first_word(format!("refused_{refusal:?}"));
                 *reached.entry(refused).or_default() += 1;
@@ -229,6 +253,12 @@ fn generated_logs_reach_every_kind_of_change_and_refusal() {
         "refused_OperationIdFromFuture",
         "refused_PositionInFuture",
         "missing goods",
+        "business time",
+        "late goods",
+        "late goods that were counted",
+        "replacement",
+        "reference of its own",
+        "refused_ReferenceTaken",
     ];
     let rare: Vec<_> = expected
         .iter()

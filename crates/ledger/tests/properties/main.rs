@@ -11,6 +11,12 @@ mod generate;
 #[cfg(test)]
 mod ids;
 #[cfg(test)]
+mod late;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod replacing;
+#[cfg(test)]
+mod story;

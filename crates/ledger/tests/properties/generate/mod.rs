@@ -1,11 +1,15 @@
 //! Logs that mean something: few names, small quantities, ids and reservations that come again.
 
+mod details;
 mod writer;
 
 use holdfast_ledger::*;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
+pub(crate) use details::{DraftDetails, DraftPosition};
 pub(crate) use writer::{Writer, id_at};
+
+use details::{details, position};
 
 /// Short times, so that a log of a minute sees everything expire and be forgotten.
 pub(crate) fn options() -> LedgerOptions {
@@ -25,6 +29,7 @@ pub(crate) enum Draft {
         /// Added to the entry's time; mostly 0.
         id_offset_ms: i64,
         reason: &'static str,
+        details: DraftDetails,
         action: DraftAction,
     },
     /// An earlier command again, counted from the last, with the same id.
@@ -42,6 +47,8 @@ pub(crate) enum Changed {
     LineOrder,
     /// It asks for something else altogether.
     Kind,
+    /// It says another time, or one where it said none.
+    Details,
 }
 
 #[derive(Debug, Clone)]
@@ -49,12 +56,12 @@ pub(crate) enum DraftAction {
     Ready(Action),
     /// On a reservation, counted from the last; `usize::MAX` is one that never was.
     On(usize, Transition),
-    /// A count as of the end of an earlier entry, counted from the last one; one too many is the future.
+    /// A count as of an earlier command.
     Count {
         sku: Sku,
         warehouse: WarehouseId,
         counted: i64,
-        entries_back: usize,
+        as_of: DraftPosition,
     },
     /// On a transfer, counted from the last; `usize::MAX` is one that never was.
     OnTransfer(usize, ToTransfer),
@@ -299,17 +306,19 @@ fn draft() -> impl Strategy<Value = Draft> {
         12 => (prop_oneof![30 => 0..5_usize, 1 => Just(usize::MAX)], transition()).prop_map(|(back, what)| DraftAction::On(back, what)),
         8 => movement().prop_map(DraftAction::Ready),
         3 => planning().prop_map(DraftAction::Ready),
+        1 => select(vec![Rules::First, Rules::Second])
+            .prop_map(|rules| DraftAction::Ready(Action::AdoptRules { rules })),
         2 => (prop_oneof![30 => 0..3_usize, 1 => Just(usize::MAX)], to_transfer())
             .prop_map(|(back, what)| DraftAction::OnTransfer(back, what)),
-        2 => (sku(), warehouse(), 0..12_i64, 0..8_usize).prop_map(|(sku, warehouse, counted, entries_back)| {
-            DraftAction::Count { sku, warehouse, counted, entries_back }
+        4 => (sku(), warehouse(), 0..12_i64, position()).prop_map(|(sku, warehouse, counted, as_of)| {
+            DraftAction::Count { sku, warehouse, counted, as_of }
         }),
     ];
     let offset = prop_oneof![40 => Just(0), 3 => -1_000..1_500_i64, 1 => -12_000..-9_000_i64];
     let reason = prop_oneof![9 => Just("test"), 1 => Just("")];
     prop_oneof![
-        9 => (offset, reason, action)
-            .prop_map(|(id_offset_ms, reason, action)| Draft::New { id_offset_ms, reason, action }),
+        9 => (offset, reason, details(), action)
+            .prop_map(|(id_offset_ms, reason, details, action)| Draft::New { id_offset_ms, reason, details, action }),
         1 => (0..30_usize, changed()).prop_map(|(back, changed)| Draft::Again { back, changed }),
     ]
 }
@@ -321,6 +330,7 @@ fn changed() -> impl Strategy<Value = Changed> {
         1 => Just(Changed::Quantity),
         2 => Just(Changed::LineOrder),
         2 => Just(Changed::Kind),
+        2 => Just(Changed::Details),
     ]
 }
 
@@ -377,6 +387,7 @@ fn deliveries() -> impl Strategy<Value = DraftEntry> {
         let draft = |action| Draft::New {
             id_offset_ms: 0,
             reason: "test",
+            details: DraftDetails::default(),
             action: DraftAction::Ready(action),
         };
         DraftEntry {

@@ -2,7 +2,10 @@
 
 use holdfast_ledger::*;
 
-use super::{Changed, Draft, DraftAction, DraftEntry, SKUS, START_MS, ToTransfer, Transition, WAREHOUSES};
+use super::{
+    Changed, Draft, DraftAction, DraftDetails, DraftEntry, DraftPosition, SKUS, START_MS, ToTransfer,
+    Transition, WAREHOUSES, details::Replaced,
+};
 
 /// Turns drafts into entries, knowing what was sent before.
 pub(crate) struct Writer {
@@ -11,10 +14,12 @@ pub(crate) struct Writer {
     number: u64,
     commands: Vec<Command>,
     /// In order of their making, with the last known state (a hold may have ended since).
-    reservations: Vec<(ReservationId, ReservationState)>,
+    reservations: Vec<(ReservationId, ReservationState, StorefrontId)>,
     transfers: Vec<TransferId>,
-    /// The last change after each entry.
+    /// The last change of each command, in their order.
     marks: Vec<u64>,
+    /// Those that the log has adopted.
+    rules: Rules,
 }
 
 pub(crate) fn id_at(time_ms: u64, number: u64) -> OperationId {
@@ -70,12 +75,34 @@ fn change(command: &mut Command, changed: Changed) {
                 sourcing: Sourcing::AsGiven,
             };
         }
+        (Changed::Details, _) => {
+            let time_ms = command.details.occurred_at_ms.unwrap_or(START_MS);
+            command.details.occurred_at_ms = Some(time_ms ^ 1);
+        }
         (Changed::Quantity | Changed::LineOrder, _) => {}
     }
 }
 
+/// Does an action move goods, so that it may name the change after which they moved?
+fn moves_goods(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Receive { .. }
+            | Action::Adjust { .. }
+            | Action::Ship { .. }
+            | Action::Return { .. }
+            | Action::TransferOut { .. }
+            | Action::TransferIn { .. }
+    )
+}
+
 impl Writer {
+    /// Of a log whose ledger decides by the newest rules.
     pub(crate) fn new() -> Self {
+        Self::by(Rules::NEWEST)
+    }
+
+    pub(crate) fn by(rules: Rules) -> Self {
         let now_ms = START_MS as i64;
         Self {
             index: 0,
@@ -85,19 +112,30 @@ impl Writer {
             reservations: Vec::new(),
             transfers: Vec::new(),
             marks: vec![0],
+            rules,
         }
     }
 
     /// Learns what came of the last entry: later drafts are about reservations that were granted, and mostly about those
     /// that are still open.
-    pub(crate) fn learn(&mut self, entry: &Entry, outcomes: &[Outcome], last_seq: u64) {
-        self.marks.push(last_seq);
-        for (command, outcome) in entry.commands.iter().zip(outcomes) {
+    pub(crate) fn learn(&mut self, entry: &Entry, applied: &Applied) {
+        for of_command in applied
+            .changes
+            .chunk_by(|a, b| a.cause.operation_id == b.cause.operation_id)
+        {
+            self.marks.extend(of_command.last().map(|change| change.seq));
+        }
+        for (command, outcome) in entry.commands.iter().zip(&applied.outcomes) {
             match (outcome, &command.action) {
-                (Ok(Success::Reserved { replayed: false, .. }), _) => {
-                    self.reservations
-                        .push((command.operation_id, ReservationState::Held));
+                (Ok(Success::Reserved { replayed: false, .. }), Action::Reserve { storefront, .. }) => {
+                    if let Some(of) = command.details.replaces {
+                        let found = self.reservations.iter_mut().find(|(id, ..)| *id == of);
+                        found.unwrap().1 = ReservationState::Released;
+                    }
+                    let new = (command.operation_id, ReservationState::Held, storefront.clone());
+                    self.reservations.push(new);
                 }
+                (Ok(_), Action::AdoptRules { rules }) => self.rules = self.rules.max(*rules),
                 (
                     Ok(Success::Transitioned {
                         state: Some(now),
@@ -113,7 +151,7 @@ impl Writer {
                         ..
                     },
                 ) => {
-                    let found = self.reservations.iter_mut().find(|(id, _)| id == reservation_id);
+                    let found = self.reservations.iter_mut().find(|(id, ..)| id == reservation_id);
                     found.unwrap().1 = *now;
                 }
                 (Ok(Success::Stocked { replayed: false, .. }), Action::TransferOut { .. }) => {
@@ -142,11 +180,11 @@ impl Writer {
         let fitting: Vec<_> = self
             .reservations
             .iter()
-            .filter(|(_, state)| fits(*state))
+            .filter(|(_, state, _)| fits(*state))
             .collect();
         back(&fitting, steps)
             .or(self.reservations.last())
-            .map(|(id, _)| *id)
+            .map(|(id, ..)| *id)
     }
 
     pub(crate) fn entry(&mut self, draft: &DraftEntry) -> Entry {
@@ -176,10 +214,13 @@ impl Writer {
             Draft::New {
                 id_offset_ms,
                 reason,
+                details,
                 action,
             } => {
                 let action = self.action(action);
-                self.write(*id_offset_ms, reason, action)
+                let mut command = self.write(*id_offset_ms, reason, action);
+                self.detail(&mut command, details);
+                command
             }
         };
         self.commands.push(command.clone());
@@ -198,6 +239,53 @@ impl Writer {
         }
     }
 
+    fn position(&self, draft: DraftPosition) -> u64 {
+        match draft {
+            DraftPosition::Back(steps) => back(&self.marks, steps).unwrap_or(0),
+            DraftPosition::Future(ahead) => self.marks.last().copied().unwrap_or(0) + ahead,
+            DraftPosition::Beginning => 0,
+        }
+    }
+
+    /// Says what fits the command, or all of it.
+    fn detail(&self, command: &mut Command, draft: &DraftDetails) {
+        if matches!(command.action, Action::AdoptRules { .. }) {
+            return;
+        }
+        if let Some(reference) = draft.reference {
+            command.reference = Reference::new(reference).unwrap();
+        }
+        let says = |fits: bool| draft.is_misfit || self.rules >= Rules::Second && fits;
+        if says(true) {
+            let at_ms = |ms| self.now_ms.saturating_add(ms).max(0) as u64;
+            command.details.occurred_at_ms = draft.occurred_ms.map(at_ms);
+        }
+        if says(moves_goods(&command.action)) {
+            command.details.as_of_seq = draft.as_of.map(|as_of| self.position(as_of));
+        }
+        if !says(matches!(command.action, Action::Reserve { .. })) {
+            return;
+        }
+        command.details.unique_reference = draft.unique_reference;
+        command.details.replaces = match draft.replaces {
+            None => None,
+            Some(Replaced::Unknown) => Some(id_at(1, 1)),
+            Some(Replaced::Any(steps)) => back(&self.reservations, steps).map(|(id, ..)| id),
+            Some(Replaced::Held(steps)) => {
+                let held = self.reservations.iter();
+                let held: Vec<_> = held
+                    .filter(|(_, state, _)| *state == ReservationState::Held)
+                    .collect();
+                back(&held, steps).map(|(id, _, of)| {
+                    if let Action::Reserve { storefront, .. } = &mut command.action {
+                        *storefront = of.clone();
+                    }
+                    *id
+                })
+            }
+        };
+    }
+
     fn action(&self, draft: &DraftAction) -> Action {
         match draft {
             DraftAction::Ready(action) => action.clone(),
@@ -205,14 +293,9 @@ impl Writer {
                 sku,
                 warehouse,
                 counted,
-                entries_back,
+                as_of,
             } => {
-                let last = self.marks.last().copied().unwrap_or(0);
-                let as_of_seq = if *entries_back == 0 {
-                    last + 1000
-                } else {
-                    back(&self.marks, entries_back - 1).unwrap_or(0)
-                };
+                let as_of_seq = self.position(*as_of);
                 let (sku, warehouse) = (sku.clone(), warehouse.clone());
                 Action::Count {
                     sku,

@@ -6,6 +6,7 @@ use super::{Model, Place, Policy, invalid};
 
 impl Model {
     pub(super) fn act(&mut self, command: &Command) -> Outcome {
+        self.check_details(command)?;
         let position = self.position;
         let moved = |state, expires_at_ms| Success::Transitioned {
             position,
@@ -19,7 +20,7 @@ impl Model {
             cell,
         };
         match &command.action {
-            // Orders over several shards have a model of their own, and no generated log adopts rules.
+            // Orders over several shards have a model of their own, and the adoption of rules is no decision.
             Action::Order(_)
             | Action::OfPart(_)
             | Action::Dispatch { .. }
@@ -63,13 +64,13 @@ impl Model {
                 reservation_id,
                 lines,
             } => self
-                .fulfil(reservation_id, lines, Place::Shipped, None)
+                .fulfil(command, reservation_id, lines, Place::Shipped, None)
                 .map(|state| moved(Some(state), 0)),
             Action::Cancel {
                 reservation_id,
                 lines,
             } => self
-                .fulfil(reservation_id, lines, Place::Cancelled, None)
+                .fulfil(command, reservation_id, lines, Place::Cancelled, None)
                 .map(|state| moved(Some(state), 0)),
             Action::Return {
                 of:
@@ -79,7 +80,13 @@ impl Model {
                     },
                 disposition,
             } => self
-                .fulfil(reservation_id, lines, Place::Returned, Some(*disposition))
+                .fulfil(
+                    command,
+                    reservation_id,
+                    lines,
+                    Place::Returned,
+                    Some(*disposition),
+                )
                 .map(|state| moved(Some(state), 0)),
             Action::Return {
                 of:
@@ -93,7 +100,8 @@ impl Model {
                 if *quantity < 1 {
                     return invalid();
                 }
-                self.bring_back(&(sku.clone(), warehouse.clone()), *quantity, *disposition);
+                let key = (sku.clone(), warehouse.clone());
+                self.bring_back(command, &key, *quantity, *disposition);
                 Ok(moved(None, 0))
             }
             Action::SetPolicy {
@@ -131,11 +139,11 @@ impl Model {
                 lines,
                 disposition,
             } => {
-                self.arrive(transfer_id, lines, Some(*disposition))?;
+                self.arrive(command, transfer_id, lines, Some(*disposition))?;
                 Ok(stocked(None))
             }
             Action::CloseTransfer { transfer_id } => {
-                self.arrive(transfer_id, &[], None)?;
+                self.arrive(command, transfer_id, &[], None)?;
                 Ok(stocked(None))
             }
             Action::ExpectSupply {
@@ -158,6 +166,16 @@ impl Model {
                 let mut cell = self.cells.get(&key).cloned().unwrap_or_default();
                 self.stock(&mut cell, &key, command)?;
                 self.cells.insert(key.clone(), cell);
+                match &command.action {
+                    Action::Receive { quantity, .. } if self.is_seen(&key, command) => {
+                        self.note_seen(&key, *quantity);
+                    }
+                    Action::Adjust { delta, .. } if self.is_seen(&key, command) => {
+                        self.note_seen(&key, *delta)
+                    }
+                    Action::Count { as_of_seq, .. } => self.note_count(&key, *as_of_seq),
+                    _ => {}
+                }
                 if let Action::Receive {
                     quantity,
                     supply_id: Some(supply_id),

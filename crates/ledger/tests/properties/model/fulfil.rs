@@ -9,6 +9,7 @@ use super::{Key, Model, Place, Reservation, invalid};
 impl Model {
     pub(super) fn fulfil(
         &mut self,
+        command: &Command,
         id: &ReservationId,
         wanted: &[LineQuantity],
         to: Place,
@@ -76,7 +77,7 @@ impl Model {
             }
         }
         if to == Place::Shipped {
-            self.check_goods(&reservation, &picked)?;
+            self.check_goods(command, &reservation, &picked)?;
         }
         for (at, line) in reservation.lines.iter().enumerate() {
             for warehouse in line.warehouses() {
@@ -91,10 +92,14 @@ impl Model {
                     }
                     let unit = &mut self.reservations.get_mut(id).unwrap().lines[at].units[number];
                     unit.place = to;
-                    let cell = self.cells.get_mut(&key).unwrap();
                     match disposition {
-                        None => cell.on_hand -= 1,
-                        Some(disposition) => cell.bring_back(1, disposition),
+                        Some(disposition) => self.bring_back(command, &key, 1, disposition),
+                        None if self.is_seen(&key, command) => {
+                            // The count missed it, and took a sellable one away for that.
+                            self.cells.get_mut(&key).unwrap().sell(1);
+                            self.note_seen(&key, -1);
+                        }
+                        None => self.cells.get_mut(&key).unwrap().on_hand -= 1,
                     }
                 }
             }
@@ -124,6 +129,7 @@ impl Model {
     /// Are the goods really there, line by line?
     fn check_goods(
         &self,
+        command: &Command,
         reservation: &Reservation,
         picked: &BTreeSet<(usize, usize)>,
     ) -> Result<(), Refusal> {
@@ -143,9 +149,11 @@ impl Model {
                 let requested = of_line
                     .filter(|(_, unit)| line.units[*unit].warehouse == warehouse)
                     .count() as i64;
-                let left = left.get_mut(&(line.sku.clone(), warehouse)).unwrap();
+                let key = (line.sku.clone(), warehouse);
+                let is_seen = self.is_seen(&key, command);
+                let left = left.get_mut(&key).unwrap();
                 let available = (*left).max(0);
-                if requested > available {
+                if requested > available && !is_seen {
                     shortages.push(Shortage {
                         line: line.number,
                         sku: line.sku.clone(),

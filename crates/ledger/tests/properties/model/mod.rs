@@ -3,6 +3,8 @@
 
 mod act;
 mod fulfil;
+mod late;
+mod replace;
 mod reserve;
 mod stock;
 mod transfer;
@@ -35,7 +37,7 @@ pub(crate) enum Place {
     Returned,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Origin {
     Pool,
     Free,
@@ -75,11 +77,17 @@ pub(crate) struct Reservation {
     pub(crate) expires_at_ms: u64,
     pub(crate) closed_at_ms: u64,
     pub(crate) reference: Reference,
+    /// Was it to be the only one with its reference?
+    pub(crate) is_unique: bool,
     pub(crate) lines: Vec<Line>,
 }
 
+/// What a command did to what is on hand, by cell: by its own movements, and by recounts.
+pub(crate) type OnHandMoves = BTreeMap<Key, (i64, i64)>;
+
 pub(crate) struct Model {
     pub(crate) options: LedgerOptions,
+    pub(crate) rules: Rules,
     pub(crate) now_ms: u64,
     pub(crate) cells: BTreeMap<Key, Cell>,
     pub(crate) policies: BTreeMap<(Sku, StorefrontId), Policy>,
@@ -87,9 +95,14 @@ pub(crate) struct Model {
     pub(crate) transfers: BTreeMap<TransferId, transfer::Transfer>,
     /// Quantity and date; nothing is expected any more when the quantity is 0.
     pub(crate) supplies: BTreeMap<(Key, SupplyId), (i64, u64)>,
-    done: BTreeMap<OperationId, (Action, Reference, Reason, Success)>,
-    /// What was on hand at the end of each entry, by the last change's number then.
-    on_hand_at: BTreeMap<u64, BTreeMap<Key, i64>>,
+    done: BTreeMap<OperationId, (Command, Success)>,
+    shelves: BTreeMap<Key, late::Shelf>,
+    /// The change since which counts are remembered.
+    counts_since: u64,
+    /// The last change before the present command.
+    last_seq: u64,
+    /// Units of the present command that a count had seen move.
+    seen: BTreeMap<Key, i64>,
     position: Position,
 }
 
@@ -107,9 +120,10 @@ pub(super) fn short<T>(sku: &Sku, requested: i64, available: i64) -> Result<T, R
 }
 
 impl Model {
-    pub(crate) fn new(options: LedgerOptions) -> Self {
+    pub(crate) fn new(options: LedgerOptions, rules: Rules) -> Self {
         Self {
             options,
+            rules,
             now_ms: 0,
             cells: BTreeMap::new(),
             policies: BTreeMap::new(),
@@ -117,7 +131,10 @@ impl Model {
             transfers: BTreeMap::new(),
             supplies: BTreeMap::new(),
             done: BTreeMap::new(),
-            on_hand_at: BTreeMap::from([(0, BTreeMap::new())]),
+            shelves: BTreeMap::new(),
+            counts_since: 0,
+            last_seq: 0,
+            seen: BTreeMap::new(),
             position: Position {
                 log_index: 0,
                 log_time_ms: 0,
@@ -125,24 +142,28 @@ impl Model {
         }
     }
 
-    pub(crate) fn apply(&mut self, log_index: u64, entry: &Entry) -> Vec<Outcome> {
+    /// `last_seqs` has the last change before each command: how changes are numbered is not decided here.
+    pub(crate) fn apply(
+        &mut self,
+        log_index: u64,
+        entry: &Entry,
+        last_seqs: &[u64],
+    ) -> Vec<(Outcome, OnHandMoves)> {
         self.now_ms = self.now_ms.max(entry.log_time_ms);
         self.position = Position {
             log_index,
             log_time_ms: self.now_ms,
         };
         self.let_time_pass();
-        entry.commands.iter().map(|command| self.run(command)).collect()
-    }
-
-    /// Remembers what is on hand as of a change.
-    pub(crate) fn mark(&mut self, last_seq: u64) {
-        let on_hand = self
-            .cells
-            .iter()
-            .map(|(key, cell)| (key.clone(), cell.on_hand))
-            .collect();
-        self.on_hand_at.insert(last_seq, on_hand);
+        let commands = entry.commands.iter().zip(last_seqs);
+        commands
+            .map(|(command, last_seq)| {
+                self.last_seq = *last_seq;
+                let before = self.on_hand();
+                let outcome = self.run(command);
+                (outcome, self.write_down(command, &before))
+            })
+            .collect()
     }
 
     fn let_time_pass(&mut self) {
@@ -178,6 +199,21 @@ impl Model {
     }
 
     fn run(&mut self, command: &Command) -> Outcome {
+        if self.rules < Rules::Second && command.details != Details::default() {
+            return invalid();
+        }
+        if let Action::AdoptRules { rules } = command.action {
+            let replayed = rules <= self.rules;
+            if !replayed {
+                self.rules = rules;
+                self.counts_since = self.last_seq;
+            }
+            return Ok(Success::Stocked {
+                position: self.position,
+                replayed,
+                cell: None,
+            });
+        }
         let id_time_ms = command.operation_id.time_ms();
         let window_start_ms = self.now_ms.saturating_sub(self.options.operation_window_ms);
         if id_time_ms < window_start_ms {
@@ -186,8 +222,8 @@ impl Model {
                 window_start_ms,
             });
         }
-        if let Some((action, reference, reason, first)) = self.done.get(&command.operation_id) {
-            if (action, reference, reason) != (&command.action, &command.reference, &command.reason) {
+        if let Some((done, first)) = self.done.get(&command.operation_id) {
+            if done != command {
                 return Err(Refusal::OperationIdReused);
             }
             let mut again = first.clone();
@@ -211,13 +247,8 @@ impl Model {
             });
         }
         let success = self.act(command)?;
-        let kept = (
-            command.action.clone(),
-            command.reference.clone(),
-            command.reason.clone(),
-            success.clone(),
-        );
-        self.done.insert(command.operation_id, kept);
+        let done = (command.clone(), success.clone());
+        self.done.insert(command.operation_id, done);
         Ok(success)
     }
 
@@ -294,13 +325,6 @@ impl Model {
         } else {
             0
         }
-    }
-
-    pub(super) fn bring_back(&mut self, key: &Key, quantity: i64, disposition: Disposition) {
-        self.cells
-            .entry(key.clone())
-            .or_default()
-            .bring_back(quantity, disposition);
     }
 
     pub(crate) fn promised(&self, key: &Key, place: Place) -> i64 {

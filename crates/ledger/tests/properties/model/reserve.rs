@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_ledger::*;
 
-use super::{Cell, Key, Line, Model, Origin, Place, Policy, Reservation, Unit, invalid};
+use super::{
+    Cell, Key, Line, Model, Origin, Place, Policy, Reservation, Unit, invalid,
+    replace::{Over, in_order, kept_by},
+};
 
 impl Model {
     pub(super) fn reserve(
@@ -16,6 +19,8 @@ impl Model {
         mode: ReserveMode,
         sourcing: Sourcing,
     ) -> Outcome {
+        self.check_alone(command, storefront)?;
+        let old = self.replaced(command, storefront)?;
         if !(1..=2_592_000_000).contains(&ttl_ms) || wanted.is_empty() || wanted.len() > 1024 {
             return invalid();
         }
@@ -32,16 +37,29 @@ impl Model {
                 return invalid();
             }
         }
-        let ranking = self.ranking(storefront, wanted);
+        let together = together(wanted);
+        let over = match &old {
+            Some(old) => self.over(old, &together),
+            None => Over::new(),
+        };
+        let kept_by = |place: usize| old.as_ref().map(|old| kept_by(old, &over, place));
+        let kept_units = |place: usize| kept_by(place).map_or(0, |kept| kept.units.len() as i64);
+        // What is wanted beside the units that go over.
+        let beside: Vec<ReserveLine> = together
+            .iter()
+            .map(|(place, line)| ReserveLine {
+                quantity: line.quantity - kept_units(*place),
+                ..line.clone()
+            })
+            .collect();
+        let ranking = self.ranking(storefront, &beside);
         let mut cells = self.cells.clone();
         let mut lines: Vec<Line> = Vec::new();
         let mut shortages = Vec::new();
-        for (number, first) in wanted.iter().enumerate() {
-            let same = |other: &&ReserveLine| other.sku == first.sku && other.source == first.source;
-            if wanted[..number].iter().any(|other| same(&other)) {
-                continue;
-            }
-            let requested: i64 = wanted.iter().filter(same).map(|line| line.quantity).sum();
+        for ((number, line), first) in together.iter().zip(&beside) {
+            let number = *number;
+            let requested = line.quantity;
+            let kept = kept_units(number);
             let policy = self.policy(&first.sku, storefront);
             let max = policy.max_per_reservation;
             let had: i64 = lines
@@ -49,8 +67,16 @@ impl Model {
                 .filter(|line| line.sku == first.sku)
                 .map(|line| line.units.len() as i64)
                 .sum();
-            let allowed = if max == 0 { i64::MAX } else { max - had };
-            let goal = requested.min(allowed);
+            let later = together
+                .iter()
+                .filter(|(other, line)| *other >= number && line.sku == first.sku);
+            let to_have: i64 = later.map(|(other, _)| kept_units(*other)).sum();
+            let allowed = if max == 0 {
+                i64::MAX
+            } else {
+                0.max(max - had - to_have)
+            };
+            let goal = first.quantity.min(allowed);
 
             let offer = |cells: &BTreeMap<Key, Cell>, warehouse: &WarehouseId| {
                 offered(cells, &policy, &first.sku, storefront, warehouse)
@@ -95,7 +121,12 @@ impl Model {
             if waiting_place.is_none() {
                 beyond = 0;
             }
-            let available = (there + beyond).min(allowed);
+            let available = if first.quantity == 0 {
+                0
+            } else {
+                (there + beyond).min(allowed)
+            };
+            let available = kept + available;
             if available < requested {
                 let sku = first.sku.clone();
                 shortages.push(Shortage {
@@ -147,13 +178,19 @@ impl Model {
                     place: Place::Held,
                 });
             }
-            lines.push(Line {
+            let mut line = Line {
                 number: number as u32,
                 sku: first.sku.clone(),
                 requested,
                 units,
                 reasons,
-            });
+            };
+            if let Some(kept) = kept_by(number) {
+                line.units = [kept.units, line.units].concat();
+                line.reasons.extend(kept.reasons);
+                in_order(&mut line);
+            }
+            lines.push(line);
         }
         let nothing = lines.iter().all(|line| line.units.is_empty());
         if nothing || mode == ReserveMode::AllOrNothing && !shortages.is_empty() {
@@ -166,6 +203,7 @@ impl Model {
             expires_at_ms: self.now_ms + ttl_ms,
             closed_at_ms: 0,
             reference: command.reference.clone(),
+            is_unique: command.details.unique_reference,
             lines,
         };
         let lines = reservation.lines.iter().map(|line| GrantedLine {
@@ -183,6 +221,9 @@ impl Model {
             lines: lines.collect(),
         };
         self.cells = cells;
+        if let Some(old) = command.details.replaces {
+            self.end_replaced(&old, &over);
+        }
         self.reservations.insert(command.operation_id, reservation);
         Ok(success)
     }
@@ -202,16 +243,7 @@ impl Model {
 
     /// Warehouses in the order in which they make the number of shipments small.
     fn ranking(&self, storefront: &StorefrontId, wanted: &[ReserveLine]) -> Vec<WarehouseId> {
-        let mut lines: Vec<ReserveLine> = Vec::new();
-        for line in wanted {
-            match lines
-                .iter_mut()
-                .find(|other| other.sku == line.sku && other.source == line.source)
-            {
-                Some(same) => same.quantity += line.quantity,
-                None => lines.push(line.clone()),
-            }
-        }
+        let mut lines = wanted.to_vec();
         for line in &mut lines {
             let max = self.policy(&line.sku, storefront).max_per_reservation;
             if max > 0 {
@@ -265,6 +297,20 @@ impl Model {
             ranking.push(next);
         }
     }
+}
+
+/// Lines of one SKU and source, where the first of them is.
+fn together(wanted: &[ReserveLine]) -> Vec<(usize, ReserveLine)> {
+    let mut lines: Vec<(usize, ReserveLine)> = Vec::new();
+    for (number, line) in wanted.iter().enumerate() {
+        let same =
+            |(_, other): &&mut (usize, ReserveLine)| other.sku == line.sku && other.source == line.source;
+        match lines.iter_mut().find(same) {
+            Some((_, same)) => same.quantity += line.quantity,
+            None => lines.push((number, line.clone())),
+        }
+    }
+    lines
 }
 
 /// What a storefront could have of a cell.

@@ -11,12 +11,17 @@ impl Model {
                 if *quantity < 1 {
                     return invalid();
                 }
-                cell.on_hand += quantity;
-                cell.sell(*quantity);
+                if !self.is_seen(key, command) {
+                    cell.on_hand += quantity;
+                    cell.sell(*quantity);
+                }
             }
             Action::Adjust { delta, .. } => {
                 if *delta == 0 || command.reason.as_str().is_empty() {
                     return invalid();
+                }
+                if self.is_seen(key, command) {
+                    return Ok(());
                 }
                 let sellable = cell.free + cell.safety + cell.pools.values().sum::<i64>();
                 if -delta > sellable {
@@ -37,38 +42,16 @@ impl Model {
                 if *counted < 0 {
                     return invalid();
                 }
-                let then = match as_of_seq {
-                    None => cell.on_hand,
-                    Some(seq) => match self.on_hand_at.get(seq) {
-                        Some(all) => all.get(key).copied().unwrap_or(0),
-                        None => {
-                            let last_seq = *self.on_hand_at.keys().last().unwrap();
-                            return Err(Refusal::PositionInFuture {
-                                as_of_seq: *seq,
-                                last_seq,
-                            });
-                        }
-                    },
+                let Some(found) = self.correction(key, *counted, *as_of_seq)? else {
+                    return Ok(());
                 };
-                let target = counted + (cell.on_hand - then);
-                if target < 0 {
-                    return invalid();
-                }
                 let promised = self.promised(key, Place::Held) + self.promised(key, Place::Committed);
-                while cell.on_hand < target {
+                for _ in 0..found {
                     cell.on_hand += 1;
                     cell.sell(1);
                 }
-                while cell.on_hand > target {
-                    cell.on_hand -= 1;
-                    if cell.lose_sellable() {
-                    } else if cell.deficit + cell.backordered < promised {
-                        cell.deficit += 1;
-                    } else if cell.damaged > 0 {
-                        cell.damaged -= 1;
-                    } else {
-                        cell.quality_hold -= 1;
-                    }
+                for _ in 0..-found {
+                    cell.lose(promised);
                 }
             }
             Action::MoveBucket {

@@ -52,7 +52,8 @@ impl Model {
                 .cells
                 .get(&(sku.clone(), from.clone()))
                 .map_or(0, |cell| cell.free);
-            if available < requested {
+            let is_seen = self.is_seen(&(sku.clone(), from.clone()), command);
+            if available < requested && !is_seen {
                 shortages.push(Shortage {
                     line,
                     sku,
@@ -66,9 +67,14 @@ impl Model {
         }
         let mut sent = Vec::new();
         for (_, sku, quantity) in together(lines) {
-            let cell = self.cells.get_mut(&(sku.clone(), from.clone())).unwrap();
-            cell.free -= quantity;
-            cell.on_hand -= quantity;
+            let source = (sku.clone(), from.clone());
+            if self.is_seen(&source, command) {
+                self.note_seen(&source, -quantity);
+            } else {
+                let cell = self.cells.get_mut(&source).unwrap();
+                cell.free -= quantity;
+                cell.on_hand -= quantity;
+            }
             self.cells.entry((sku.clone(), to.clone())).or_default();
             sent.push(TransferLineView {
                 sku,
@@ -94,6 +100,7 @@ impl Model {
     /// Without a disposition everything is lost.
     pub(super) fn arrive(
         &mut self,
+        command: &Command,
         id: &TransferId,
         lines: &[TransferLine],
         disposition: Option<Disposition>,
@@ -127,7 +134,8 @@ impl Model {
             match disposition {
                 Some(disposition) => {
                     line.received += quantity;
-                    self.bring_back(&(sku, transfer.to.clone()), quantity, disposition);
+                    let key = (sku, transfer.to.clone());
+                    self.bring_back(command, &key, quantity, disposition);
                 }
                 None => line.written_off += quantity,
             }
