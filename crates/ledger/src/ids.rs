@@ -1,5 +1,7 @@
 //! The names of things: checked once when they are made, trusted afterwards. Copying one is cheap.
 
+mod printable;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use smol_str::SmolStr;
 
@@ -55,6 +57,18 @@ pub enum IdError {
         /// The allowed punctuation.
         allowed: &'static str,
     },
+    /// A character is not allowed in a SKU. It is named by its number, because it may be invisible.
+    #[error("{what} has the character U+{:04X} at byte {at}: {rule}", u32::from(*character))]
+    Unprintable {
+        /// Which kind of name.
+        what: &'static str,
+        /// The character.
+        character: char,
+        /// The byte that it begins at, from 0.
+        at: usize,
+        /// Which characters are refused, and what to do.
+        rule: &'static str,
+    },
     /// Not 16 bytes, or not a version 7 or 8 UUID.
     #[error("{what} must be 16 bytes holding a UUID of version 7 or 8")]
     NotAUuid {
@@ -65,6 +79,9 @@ pub enum IdError {
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $allowed:literal, empty: $empty:literal) => {
+        text_id!($(#[$doc])* $name, $what, $max, |text| check(text, $what, $max, $allowed, $empty));
+    };
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(SmolStr);
@@ -78,8 +95,9 @@ macro_rules! text_id {
             /// # Errors
             /// [`IdError`] says which rule is broken.
             pub fn new(text: impl AsRef<str>) -> Result<Self, IdError> {
+                let check: fn(&str) -> Result<(), IdError> = $check;
                 let text = text.as_ref();
-                check(text, $what, $max, $allowed, $empty)?;
+                check(text)?;
                 Ok(Self(SmolStr::new(text)))
             }
 
@@ -139,6 +157,14 @@ fn check(
     allowed: &'static str,
     may_be_empty: bool,
 ) -> Result<(), IdError> {
+    check_length(text, what, limit, may_be_empty)?;
+    match text.bytes().position(|byte| !is_plain(byte, allowed)) {
+        Some(at) => Err(IdError::BadCharacter { what, at, allowed }),
+        None => Ok(()),
+    }
+}
+
+fn check_length(text: &str, what: &'static str, limit: usize, may_be_empty: bool) -> Result<(), IdError> {
     if text.is_empty() && !may_be_empty {
         return Err(IdError::Empty { what });
     }
@@ -149,18 +175,16 @@ fn check(
             limit,
         });
     }
-    match text
-        .bytes()
-        .position(|b| !(b.is_ascii_alphanumeric() || allowed.as_bytes().contains(&b)))
-    {
-        Some(at) => Err(IdError::BadCharacter { what, at, allowed }),
-        None => Ok(()),
-    }
+    Ok(())
+}
+
+fn is_plain(byte: u8, punctuation: &str) -> bool {
+    byte.is_ascii_alphanumeric() || punctuation.as_bytes().contains(&byte)
 }
 
 text_id!(
-    /// A stock keeping unit. Compared byte for byte.
-    Sku, "sku", 64, "._:/-", empty: false
+    /// A stock keeping unit: printable text, compared byte for byte. `docs/names.md` has the rules.
+    Sku, "sku", 128, printable::check
 );
 text_id!(
     /// A place that holds stock.
@@ -186,6 +210,23 @@ text_id!(
     /// Who asked, as authenticated by the node.
     Principal, "principal", 64, "._:/-#", empty: false
 );
+
+impl Sku {
+    /// The longest SKU that every release knows, in bytes.
+    pub const MAX_PLAIN_BYTES: usize = 64;
+
+    /// The punctuation of a SKU that every release knows.
+    pub const PLAIN_PUNCTUATION: &str = "._:/-";
+
+    /// Returns whether every release can read this SKU: at most 64 bytes of ASCII letters, digits and `._:/-`.
+    pub fn is_plain(&self) -> bool {
+        self.as_str().len() <= Self::MAX_PLAIN_BYTES
+            && self
+                .as_str()
+                .bytes()
+                .all(|byte| is_plain(byte, Self::PLAIN_PUNCTUATION))
+    }
+}
 
 impl StorefrontId {
     /// Is it kept for the ledger's own use, so that no caller may name it?

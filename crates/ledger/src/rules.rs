@@ -1,5 +1,7 @@
 //! The version of the rules by which a ledger decides.
 
+mod names;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Action, Command, Refusal};
@@ -14,7 +16,8 @@ pub enum Rules {
     /// The rules of the first release, and of every ledger whose log adopts no others.
     #[default]
     First,
-    /// An id has one effect whatever it meets; what is refused leaves no names; late requests have an end.
+    /// An id has one effect whatever it meets; what is refused leaves no names; late requests have an end; a SKU may be any
+    /// printable text.
     Second,
 }
 
@@ -38,6 +41,9 @@ impl Rules {
     pub fn check(self, command: &Command) -> Result<(), Refusal> {
         if self >= Self::Second {
             return Ok(());
+        }
+        if let Some(refusal) = self.refuse_names(&command.action) {
+            return Err(refusal);
         }
         let what = if !command.details.is_empty() {
             "occurred_at, as_of, unique_reference and replaces are not taken"

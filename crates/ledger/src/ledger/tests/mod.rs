@@ -6,6 +6,7 @@ mod edges;
 mod forgetting;
 mod late;
 mod occurred;
+mod names;
 mod orders;
 mod recorded;
 mod references;

@@ -326,7 +326,7 @@ fn a_change_with_every_name_as_long_as_it_may_be_is_within_the_bound() {
         log_index: u64::MAX,
         log_time_ms: u64::MAX,
         kind: ChangeKind::TransferClosed,
-        sku: Some(sku(&long(Sku::MAX_BYTES))),
+        sku: Some(sku(&"ö".repeat(Sku::MAX_BYTES / 2))),
         warehouse: Some(place.clone()),
         storefront: Some(storefront(&long(StorefrontId::MAX_BYTES))),
         moves: buckets.into_iter().map(moves).collect(),

@@ -92,7 +92,7 @@ pub(crate) struct DraftEntry {
 /// When logs begin.
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
-pub(crate) const SKUS: [&str; 3] = ["tea", "cup", "pot"];
+pub(crate) const SKUS: [&str; 3] = ["tea", "Größe-XL rot", "サイズ-M"];
 pub(crate) const WAREHOUSES: [&str; 4] = ["north", "east", "west", "a"];
 pub(crate) const STOREFRONTS: [&str; 3] = ["web", "app", "kiosk"];
 
