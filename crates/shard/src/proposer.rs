@@ -4,6 +4,7 @@ mod batch;
 mod hold;
 mod low_space;
 mod shed;
+mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -295,20 +296,22 @@ impl Proposer {
         // While a snapshot is installed the ledger is locked. Then everything goes to the log, unless it may
         // have to be refused.
         let Ok(state) = self.parts.state.try_read() else {
-            return match self.work.low_space {
+            return match self.work.low_space || self.needs_something_new(&items) {
                 true => (Vec::new(), self.all_to_confirm(items)),
                 false => (items, Vec::new()),
             };
         };
         let now_ms = self.parts.clock.peek(state.ledger.log_time_ms());
+        let rules = state.ledger.rules();
         let (mut to_log, mut to_confirm) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             let batch = &item.batch;
             let has_to_wait = batch.confirming.get() > 0;
             let answerable = || has_to_wait || state.ledger.preview(now_ms, item.command()).is_some();
-            // Whether it took effect before, only a confirmed read can tell.
-            let has_to_be_confirmed =
-                self.is_unwelcome(item.command()) || (self.work.low_space && has_to_wait);
+            // Whether it took effect before, or the rules it needs are adopted, only a confirmed read can tell.
+            let is_judged = self.is_unwelcome(item.command()) || unknown::needs_newer(rules, item.command());
+            let follows_one = has_to_wait && (self.work.low_space || rules < Rules::Second);
+            let has_to_be_confirmed = is_judged || follows_one;
             if has_to_be_confirmed || (!batch.in_log.get() && answerable()) {
                 batch.confirming.set(batch.confirming.get() + 1);
                 to_confirm.push(item);
@@ -441,6 +444,9 @@ impl Proposer {
                 batch.confirming.set(batch.confirming.get() - 1);
                 let reply = match &confirmed {
                     Ok(_) if refused.is_followed_by(item.command()) => Some(CommandReply::LowSpace),
+                    Ok(state) if unknown::needs_newer(state.ledger.rules(), item.command()) => {
+                        Some(actor.refuse_unknown(&state.ledger, item.command()))
+                    }
                     Ok(_) if batch.in_log.get() && !actor.is_unwelcome(item.command()) => None,
                     Ok(state) => {
                         let now_ms = actor.parts.clock.peek(state.ledger.log_time_ms());
@@ -477,21 +483,6 @@ impl Proposer {
                 .for_each(|item| actor.work.queue.push_front(item));
             actor.schedule_pump(ctx);
         }));
-    }
-
-    /// Refuses what the rules of the log do not know yet: members of the version before could not read the entry.
-    fn without_unknown(&self, items: Vec<Item>) -> Vec<Item> {
-        if self.parts.view.borrow().rules >= Rules::NEWEST.number() {
-            return items;
-        }
-        let mut known = Vec::with_capacity(items.len());
-        for item in items {
-            match Rules::First.check(item.command()) {
-                Ok(()) => known.push(item),
-                Err(refusal) => item.answer(CommandReply::Decided(Err(refusal))),
-            }
-        }
-        known
     }
 
     /// Lets time pass when nobody else does and something is due.
@@ -562,7 +553,6 @@ impl Handler<Submit> for Proposer {
                 .into_iter()
                 .for_each(|item| item.answer(CommandReply::NotProposed));
         } else {
-            let items = self.without_unknown(items);
             let (taken, refused) = shed::shed(items, waiting, self.parts.options.queue_limit_commands);
             add(&self.parts.counters.commands_overloaded, refused.len());
             let reply = CommandReply::Overloaded {

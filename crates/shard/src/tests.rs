@@ -12,6 +12,7 @@ mod largest;
 mod load;
 mod low_space;
 mod membership;
+mod names;
 mod ordering;
 mod recovery;
 mod sizes;

@@ -12,8 +12,8 @@ impl Ledger {
     /// None: it has to go through the log, because it would take effect, or because a hold, a closed reservation or a closed transfer is
     /// due at that time and an entry would first give its units back or forget it.
     pub fn preview(&self, now_ms: u64, command: &Command) -> Option<Outcome> {
-        // Whatever is due: a replica of the release before could not read the entry.
         let now_ms = self.log_time_ms.max(now_ms);
+        // Whatever is due: a replica of the release before could not read the entry.
         if let Err(refusal) = self.rules.check(command) {
             return Some(Err(refusal));
         }

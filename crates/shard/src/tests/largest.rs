@@ -62,8 +62,11 @@ fn long(prefix: &str, number: usize, bytes: usize) -> String {
     format!("{prefix}{number:0>width$}", width = bytes - prefix.len())
 }
 
+/// As long as it may be in bytes, most of them of letters that have two.
 fn sku(number: usize) -> Sku {
-    Sku::new(long("s", number, Sku::MAX_BYTES)).unwrap()
+    const DIGITS: usize = 8;
+    let letters = "ö".repeat((Sku::MAX_BYTES - DIGITS) / "ö".len());
+    Sku::new(long(&letters, number, Sku::MAX_BYTES)).unwrap()
 }
 
 fn warehouse(number: usize) -> WarehouseId {

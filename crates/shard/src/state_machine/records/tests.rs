@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use holdfast_ledger::{
     Action, Change, Command, Details, Entry, Ledger, LedgerOptions, OperationId, Principal, ReserveLine,
-    ReserveMode, Sku, Source, Sourcing, StorefrontId, WarehouseId,
+    ReserveMode, Rules, Sku, Source, Sourcing, StorefrontId, WarehouseId,
 };
 use holdfast_storage::{ChangeLog, ChangeLogOptions, FaultDisk};
 
@@ -26,7 +26,7 @@ fn id(number: u64) -> OperationId {
 }
 
 fn sku(number: u64) -> Sku {
-    Sku::new(format!("{number:064}")).unwrap()
+    Sku::new(format!("{number:0128}")).unwrap()
 }
 
 fn command(number: u64, action: Action) -> Command {
@@ -68,7 +68,7 @@ fn reserve(number: u64) -> Command {
 
 /// The changes of three entries: stock, orders, and the commits of all orders.
 fn entries() -> Vec<Vec<Change>> {
-    let mut ledger = Ledger::new(LedgerOptions::default());
+    let mut ledger = Ledger::with_rules(LedgerOptions::default(), Rules::NEWEST);
     let commit = |number| {
         let reservation_id = id(number);
         command(2_000_000 + number, Action::Commit { reservation_id })
