@@ -107,9 +107,31 @@ async fn reservation_cases(cluster: &Cluster) -> Result<Vec<Case>> {
             invalid,
         ),
         ("no SKU", with_line(line("", 1)), invalid),
-        ("a SKU of 65 bytes", with_line(line(&"x".repeat(65), 1)), invalid),
-        ("a SKU with a blank", with_line(line("SKU 1", 1)), invalid),
-        ("a SKU in Greek", with_line(line("αβγ", 1)), invalid),
+        (
+            "a SKU of 129 bytes",
+            with_line(line(&"x".repeat(129), 1)),
+            invalid,
+        ),
+        (
+            "a SKU with a blank at its end",
+            with_line(line("SKU ", 1)),
+            invalid,
+        ),
+        (
+            "a SKU with an invisible space",
+            with_line(line("SKU\u{200b}1", 1)),
+            invalid,
+        ),
+        (
+            "a SKU that turns text around",
+            with_line(line("SKU\u{202e}1", 1)),
+            invalid,
+        ),
+        (
+            "a SKU with a control character",
+            with_line(line("SKU\u{1b}[31m", 1)),
+            invalid,
+        ),
         ("a quantity of 0", with_line(line("SKU-1", 0)), invalid),
         ("a negative quantity", with_line(line("SKU-1", -1)), invalid),
         (
@@ -397,7 +419,7 @@ async fn read_cases(cluster: &Cluster) -> Result<Vec<Case>> {
     let mut cases: Vec<Case> = Vec::new();
     let mut stock = StockClient::new(cluster.channel(2)?);
     let get = v1::GetStockRequest {
-        sku: "a b".to_owned(),
+        sku: "a  b".to_owned(),
         ..Default::default()
     };
     cases.push(("stock of no SKU", stock.get_stock(get).await.map(drop), invalid));
@@ -539,7 +561,7 @@ async fn bad_arguments_of_the_command_line_are_told_and_change_nothing() -> Resu
             &[
                 "stock",
                 "receive",
-                "SKU 1",
+                "SKU–1",
                 "--warehouse",
                 "LDN-1",
                 "--quantity",

@@ -432,7 +432,7 @@ mod tests {
         let mut sent = refusal(Reason::InsufficientStock, "é".repeat(10_000));
         let shortage = v1::LineShortage {
             line: 1,
-            sku: "S".repeat(64),
+            sku: "ö".repeat(holdfast_ledger::Sku::MAX_BYTES / 2),
             requested: i64::MAX,
             available: i64::MAX,
         };

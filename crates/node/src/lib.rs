@@ -24,6 +24,7 @@
 //! - `directory/` is who belongs to the cluster and where replicas are: founding, joining, moving, leaving.
 //! - `damage/` is what a start does about a data folder whose bytes are not what was written.
 //! - `space` looks at the disk: what is refused while it is nearly full, and the ballast.
+//! - [`confusable`] refuses SKUs that look like others, before a request makes them known.
 //! - [`restore`] is a data folder that begins with the ledgers of a backup.
 //! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
 //!
@@ -32,6 +33,7 @@
 mod api;
 mod clock;
 pub mod config;
+pub mod confusable;
 mod damage;
 mod descriptors;
 mod directory;

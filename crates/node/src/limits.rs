@@ -286,7 +286,8 @@ pub fn page() -> String {
     );
     text.push_str(
         "\nThe limits on what a shard holds are rules of the ledger: a shard that still decides by its first rules (see \
-         `docs/membership.md`) has no limit on the cells of an order or the pools of a cell, and 65,535 warehouses and as many storefronts. Its \
+         `docs/membership.md`) has no limit on the cells of an order or the pools of a cell, 65,535 warehouses and as many storefronts, and only SKUs of at most 64 bytes of \
+         letters, digits and `._:/-`. Its \
          entries may then make more changes than planned; they are applied and recorded all the same.\n\n\
          A Reserve makes no SKU known: a line of a best-effort order whose SKU the shard does not know gets nothing, and is not kept. \
          Its storefront becomes known when it takes effect. What is refused leaves nothing. Names that became known stay.\n",

@@ -133,9 +133,10 @@ impl Router {
         if command.details.is_empty() {
             return Ok(());
         }
-        let adopted = self.handle(shard).status().rules;
-        let is_known = adopted == 0 || adopted >= Rules::Second.number();
-        match is_known {
+        let status = self.handle(shard).status();
+        // A new shard adopts them with its first command.
+        let is_new = status.log_time_ms == 0;
+        match is_new || status.rules >= Rules::Second.number() {
             true => Ok(()),
             false => Rules::First.check(command).map_err(outbound::refusal),
         }

@@ -7,6 +7,7 @@ use holdfast_ledger::{
 use holdfast_proto::v1;
 use holdfast_shard::Freshness;
 
+use crate::confusable;
 use crate::mapping::inbound::AsOf;
 
 pub use holdfast_ledger::limits::{MAX_LINES, MAX_TTL_MS};
@@ -174,9 +175,16 @@ pub fn time_ms(field: &str, value: u64) -> Result<u64, Invalid> {
     }
 }
 
-/// A stock keeping unit.
+/// A stock keeping unit that the request cannot make known: it reads, or takes from what is there.
 pub fn sku(field: &str, text: String) -> Result<Sku, Invalid> {
     Sku::new(text).map_err(named(field))
+}
+
+/// A stock keeping unit that the request can make known, so it must not look like another one.
+pub fn new_sku(field: &str, text: String) -> Result<Sku, Invalid> {
+    let sku = sku(field, text)?;
+    confusable::check(&sku).map_err(|error| Invalid::new(field, error.to_string()))?;
+    Ok(sku)
 }
 
 /// A warehouse.

@@ -194,7 +194,7 @@ pub fn take_back(request: v1::ReturnRequest) -> Result<Taken, Invalid> {
         }
         v1::return_request::What::Unreferenced(what) => {
             let of = ReturnOf::Unreferenced {
-                sku: check::sku("unreferenced.sku", what.sku)?,
+                sku: check::new_sku("unreferenced.sku", what.sku)?,
                 warehouse: check::warehouse("unreferenced.warehouse", what.warehouse)?,
                 quantity: check::quantity("unreferenced.quantity", what.quantity)?,
             };

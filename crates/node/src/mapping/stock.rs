@@ -12,7 +12,7 @@ use crate::validation::{self as check, Invalid};
 /// [`Invalid`] names the field and the rule. So do all functions here.
 pub fn receive(request: v1::ReceiveRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
-    let sku = check::sku("sku", request.sku)?;
+    let sku = check::new_sku("sku", request.sku)?;
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
     let quantity = check::quantity("quantity", request.quantity)?;
     let supply_id = if request.supply_id.is_empty() {
@@ -38,7 +38,7 @@ pub fn expect_supply(request: v1::ExpectSupplyRequest) -> Result<Taken, Invalid>
     Ok(Taken::new(
         operation,
         Action::ExpectSupply {
-            sku: check::sku("sku", request.sku)?,
+            sku: check::new_sku("sku", request.sku)?,
             warehouse: check::warehouse("warehouse", request.warehouse)?,
             supply_id: check::supply_id("supply_id", request.supply_id)?,
             quantity: check::not_negative("quantity", request.quantity)?,
@@ -57,7 +57,10 @@ pub fn adjust(request: v1::AdjustRequest) -> Result<Taken, Invalid> {
             "is empty, a correction needs a reason",
         ));
     }
-    let sku = check::sku("sku", request.sku)?;
+    let sku = match request.delta > 0 {
+        true => check::new_sku("sku", request.sku)?,
+        false => check::sku("sku", request.sku)?,
+    };
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
     if request.delta == 0 {
         return Err(Invalid::new(
@@ -79,7 +82,7 @@ pub fn adjust(request: v1::AdjustRequest) -> Result<Taken, Invalid> {
 #[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
 pub fn count(request: v1::CountRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
-    let sku = check::sku("sku", request.sku)?;
+    let sku = check::new_sku("sku", request.sku)?;
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
     let counted = check::not_negative("counted", request.counted)?;
     Ok(Taken::new(
@@ -138,7 +141,7 @@ fn movable_bucket(field: &str, value: i32) -> Result<Bucket, Invalid> {
 #[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
 pub fn set_policy(request: v1::SetPolicyRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
-    let sku = check::sku("sku", request.sku)?;
+    let sku = check::new_sku("sku", request.sku)?;
     let storefront = check::storefront("storefront", request.storefront)?;
     let max_per_reservation = check::not_negative("max_per_reservation", request.max_per_reservation)?;
     let backorder_limit = check::not_negative("backorder_limit", request.backorder_limit)?;
@@ -163,7 +166,7 @@ pub fn set_policy(request: v1::SetPolicyRequest) -> Result<Taken, Invalid> {
 #[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
 pub fn allocate_pool(request: v1::AllocatePoolRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
-    let sku = check::sku("sku", request.sku)?;
+    let sku = check::new_sku("sku", request.sku)?;
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
     let storefront = check::storefront("storefront", request.storefront)?;
     let target = check::not_negative("target", request.target)?;

@@ -62,7 +62,12 @@ fn take_as_every_request(bytes: &[u8]) -> Vec<Result<Taken, Invalid>> {
 }
 
 fn any_text() -> impl Strategy<Value = String> {
-    prop_oneof![".{0,70}", "[A-Za-z0-9._:/-]{1,64}", Just(String::new())]
+    prop_oneof![
+        ".{0,140}",
+        "[A-Za-z0-9._:/-]{1,64}",
+        "[ -~]{1,30}|[а-яё]{1,20}|[ァ-ヶ]{1,10}-[A-Z]",
+        Just(String::new())
+    ]
 }
 
 prop_compose! {
@@ -408,4 +413,148 @@ fn transfers_and_supplies_keep_their_rules_and_name_the_field() {
     assert!(policy(1, 1).is_ok());
     assert_eq!(policy(-1, 0).unwrap_err().field, "backorder_limit");
     assert_eq!(policy(0, -1).unwrap_err().field, "preorder_limit");
+}
+
+/// Every mutating request that names a SKU, with this one and the field that has it: those that can make it known, and those
+/// that only take from what is there.
+fn naming(sku: &str) -> [Vec<(&'static str, Result<Taken, Invalid>)>; 2] {
+    let sku = || sku.to_owned();
+    let place = || "W".to_owned();
+    let lines = || {
+        vec![v1::TransferLine {
+            sku: sku(),
+            quantity: 1,
+        }]
+    };
+    let adjust = |delta| {
+        inbound::adjust(v1::AdjustRequest {
+            operation: operation(),
+            sku: sku(),
+            warehouse: place(),
+            delta,
+        })
+    };
+    let unreferenced = inbound::take_back(v1::ReturnRequest {
+        operation: operation(),
+        what: Some(v1::return_request::What::Unreferenced(v1::UnreferencedReturn {
+            sku: sku(),
+            warehouse: place(),
+            quantity: 1,
+        })),
+        disposition: 0,
+    });
+    let receive = inbound::receive(v1::ReceiveRequest {
+        operation: operation(),
+        sku: sku(),
+        warehouse: place(),
+        quantity: 1,
+        supply_id: String::new(),
+    });
+    let count = inbound::count(v1::CountRequest {
+        operation: operation(),
+        sku: sku(),
+        warehouse: place(),
+        ..v1::CountRequest::default()
+    });
+    let policy = inbound::set_policy(v1::SetPolicyRequest {
+        operation: operation(),
+        sku: sku(),
+        storefront: "web".into(),
+        ..v1::SetPolicyRequest::default()
+    });
+    let pool = inbound::allocate_pool(v1::AllocatePoolRequest {
+        operation: operation(),
+        sku: sku(),
+        warehouse: place(),
+        storefront: "web".into(),
+        ..v1::AllocatePoolRequest::default()
+    });
+    let supply = inbound::expect_supply(v1::ExpectSupplyRequest {
+        operation: operation(),
+        sku: sku(),
+        warehouse: place(),
+        supply_id: "po#1".into(),
+        quantity: 1,
+        expected_at_ms: 0,
+    });
+    let reserve = inbound::reserve(v1::ReserveRequest {
+        operation: operation(),
+        storefront: "web".into(),
+        lines: vec![v1::ReserveLine {
+            sku: sku(),
+            quantity: 1,
+            source: None,
+        }],
+        ttl_ms: 1,
+        ..v1::ReserveRequest::default()
+    });
+    let move_bucket = inbound::move_bucket(v1::MoveBucketRequest {
+        operation: operation(),
+        sku: sku(),
+        warehouse: place(),
+        from: v1::Bucket::Free.into(),
+        to: v1::Bucket::Damaged.into(),
+        quantity: 1,
+    });
+    let transfer_out = inbound::transfer_out(v1::TransferOutRequest {
+        operation: operation(),
+        lines: lines(),
+        from: place(),
+        to: "V".into(),
+        expected_at_ms: 1,
+    });
+    let transfer_in = inbound::transfer_in(v1::TransferInRequest {
+        operation: operation(),
+        transfer: Some(v1::TransferKey {
+            transfer_id: operation().unwrap().operation_id,
+            shard: None,
+        }),
+        lines: lines(),
+        disposition: 0,
+    });
+    [
+        vec![
+            ("unreferenced.sku", unreferenced),
+            ("sku", receive),
+            ("sku", adjust(1)),
+            ("sku", count),
+            ("sku", policy),
+            ("sku", pool),
+            ("sku", supply),
+        ],
+        vec![
+            ("lines[0].sku", reserve),
+            ("sku", adjust(-1)),
+            ("sku", move_bucket),
+            ("lines[0].sku", transfer_out),
+            ("lines[0].sku", transfer_in),
+        ],
+    ]
+}
+
+#[test]
+fn a_name_that_looks_like_another_is_refused_wherever_it_could_become_known() {
+    for name in ["SHIRT-1", "Größe-XL rot", "サイズ-M"] {
+        for (field, result) in naming(name).into_iter().flatten() {
+            assert!(result.is_ok(), "{field}: {result:?}");
+        }
+    }
+    let [making, taking] = naming("СОК-1");
+    for (field, result) in making {
+        let invalid = result.unwrap_err();
+        assert_eq!(invalid.field, field);
+        assert!(
+            invalid.message.contains("U+0421 at byte 0 looks like `C`"),
+            "{invalid}"
+        );
+    }
+    // Stock that is there can be sold and moved, whatever its name looks like.
+    for (field, result) in taking {
+        assert!(result.is_ok(), "{field}: {result:?}");
+    }
+    for (field, result) in naming("a\u{202e}b").into_iter().flatten() {
+        let invalid = result.unwrap_err();
+        assert_eq!(invalid.field, field);
+        assert!(invalid.message.contains("U+202E at byte 1"), "{invalid}");
+    }
 }

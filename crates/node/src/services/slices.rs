@@ -107,7 +107,7 @@ mod tests {
             log_index: 1,
             log_time_ms: 1_800_000_000_000,
             kind: ChangeKind::Committed,
-            sku: Some(Sku::new("s".repeat(Sku::MAX_BYTES)).unwrap()),
+            sku: Some(Sku::new("ö".repeat(Sku::MAX_BYTES / 2)).unwrap()),
             warehouse: None,
             storefront: None,
             moves: BucketMoves::new(),

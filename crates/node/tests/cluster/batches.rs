@@ -167,7 +167,7 @@ async fn a_bad_receipt_is_refused_as_in_a_call_and_the_stream_goes_on() {
             ..good()
         },
         v1::ReceiveRequest {
-            sku: "no spaces".into(),
+            sku: "not  two".into(),
             ..good()
         },
         v1::ReceiveRequest {

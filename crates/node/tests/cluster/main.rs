@@ -12,6 +12,7 @@ mod intake;
 mod malformed;
 mod membership;
 mod metrics;
+mod names;
 mod orders;
 mod plans;
 mod reservations;

@@ -95,7 +95,8 @@ async fn a_message_of_160_commits_of_1024_lines_is_done_and_every_client_can_rea
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_largest_order_within_the_limits_of_its_fields_is_granted_through_every_node() {
     let cluster = TestCluster::start_with(3, |config| config.shards.count = 1).await;
-    let name = |line: usize| format!("{line:064}");
+    // 128 bytes.
+    let name = |line: usize| format!("{}{line:04}", "ö".repeat(62));
     let warehouses: Vec<String> = (0..64).map(|number| format!("{number:032}")).collect();
     let mut batch = Batch::open(&cluster, 0).await;
     let stock = (0..LINES).map(|line| {

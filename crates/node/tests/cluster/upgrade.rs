@@ -86,6 +86,20 @@ async fn a_folder_of_the_release_before_opens_decides_as_before_and_adopts_the_n
     assert_eq!(kinds, wrote);
     let changes = cluster.all_changes(0, 0).await.len();
     cluster.receive(0, "tea", 3).await;
+    // The release before could not read such a name in its log.
+    let named = |sku: &str| v1::ReceiveRequest {
+        operation: crate::support::operation(),
+        sku: sku.into(),
+        warehouse: "W1".into(),
+        quantity: 1,
+        supply_id: String::new(),
+    };
+    for sku in ["Größe-XL rot", &"x".repeat(65)] {
+        let refused = cluster.stock(0).receive(named(sku)).await.unwrap_err();
+        assert_eq!(crate::support::reason(&refused), v1::Reason::InvalidRequest);
+        let told = refused.message();
+        assert!(told.contains("holdfast cluster adopt-rules"), "{told}");
+    }
 
     let adopt = |dry_run| v1::AdoptRulesRequest { rules: 0, dry_run };
     let planned = cluster
@@ -111,6 +125,7 @@ async fn a_folder_of_the_release_before_opens_decides_as_before_and_adopts_the_n
         .unwrap()
         .into_inner();
     assert!(!again.shards[0].adopted, "{again:?}");
+    cluster.receive(0, "Größe-XL rot", 4).await;
 
     cluster.stop(0).await;
     cluster.start_again(0).await;
@@ -119,7 +134,8 @@ async fn a_folder_of_the_release_before_opens_decides_as_before_and_adopts_the_n
     // The receipt went to a warehouse of its own, the first by name.
     assert_eq!(cluster.cell(0, "tea").await.on_hand, 3);
     assert_eq!(cluster.cell(0, "cup").await.on_hand, 7);
-    assert_eq!(cluster.all_changes(0, 0).await.len(), changes + 1);
+    assert_eq!(cluster.cell(0, "Größe-XL rot").await.on_hand, 4);
+    assert_eq!(cluster.all_changes(0, 0).await.len(), changes + 2);
     cluster.stop_all().await;
 }
 

@@ -220,3 +220,37 @@ fn stock_is_kept_by_the_bytes_of_a_name_and_survives_a_snapshot() {
     };
     assert!(cells.iter().map(|cell| cell.sku.as_str()).eq(sorted));
 }
+
+/// Requests that can make a name known are checked for names that look like others (`holdfast_node::confusable`), and these are not.
+#[test]
+fn what_only_takes_from_stock_makes_no_sku_known() {
+    let mut story = Story::by(Rules::Second);
+    story.receive("tea", "east", 9).unwrap();
+    story.pool("tea", "east", "web", 1).unwrap();
+    for action in naming(NEWER) {
+        let takes = match &action {
+            Action::Reserve { .. }
+            | Action::MoveBucket { .. }
+            | Action::TransferOut { .. }
+            | Action::TransferIn { .. } => Some(action),
+            Action::Adjust { sku, warehouse, .. } => Some(Action::Adjust {
+                sku: sku.clone(),
+                warehouse: warehouse.clone(),
+                delta: -1,
+            }),
+            _ => None,
+        };
+        if let Some(action) = takes {
+            let outcome = story.act(action);
+            assert_eq!(story.ledger.stock.skus.len(), 1, "{outcome:?}");
+        }
+    }
+    let mut line = line(NEWER, 1, Source::Warehouse(warehouse("east")));
+    line.quantity = 5;
+    for mode in [ReserveMode::AllOrNothing, ReserveMode::BestEffort] {
+        let command = story.reserve_command(vec![line.clone(), self::line("tea", 1, Source::Any)], mode);
+        let outcome = story.send(&command);
+        assert_eq!(outcome.is_ok(), mode == ReserveMode::BestEffort);
+        assert_eq!(story.ledger.stock.skus.len(), 1, "{outcome:?}");
+    }
+}
