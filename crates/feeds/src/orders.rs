@@ -475,9 +475,10 @@ impl Draft {
                 &self.document,
                 holdfast_ledger::Reference::new(&self.document).is_ok(),
             ),
+            // A SKU may have blanks, as a name or a street has. Only a plain code is surely one.
             sku: where_good(
                 &self.sku,
-                names_sku || holdfast_ledger::Sku::new(&self.sku).is_ok(),
+                names_sku || holdfast_ledger::Sku::new(&self.sku).is_ok_and(|sku| sku.is_plain()),
             ),
             quantity: self.quantity.map(|units| units.to_string()).unwrap_or_default(),
         }

@@ -80,7 +80,7 @@ pub struct Reject {
     pub detail: String,
     /// The document's number, where it can be one.
     pub document: String,
-    /// The article's code, where it can be one.
+    /// The article's code: of a row that could be sent always, of another one where it is a plain code.
     pub sku: String,
     /// The quantity, where it is a number.
     pub quantity: String,

@@ -107,7 +107,7 @@ fn bad_fields_are_rejected_with_their_reason() {
             RejectReason::BadDocument,
         ),
         ("1,,,1,2010-12-01,1,,X\n", RejectReason::BadSku),
-        ("1,85 123,,1,2010-12-01,1,,X\n", RejectReason::BadSku),
+        ("1,85  123,,1,2010-12-01,1,,X\n", RejectReason::BadSku),
         ("1,A,,,2010-12-01,1,,X\n", RejectReason::BadQuantity),
         ("1,A,,1.5,2010-12-01,1,,X\n", RejectReason::BadQuantity),
         ("1,A,,0,2010-12-01,1,,X\n", RejectReason::BadQuantity),
@@ -201,7 +201,7 @@ fn a_reject_repeats_nothing_that_may_be_personal_or_a_formula() {
     let shifted = [
         "9721,F31-A,WHITE HEART, ann.person@example.com,2010-12-01,2.55,17850,UK\n",
         "Ann Person,F31-B,THING,2,2010-12-01,2.55,17850,UK\n",
-        "9723,12 High Street,THING,2,2010-12-01,2.55,17850,UK\n",
+        "9723,12 High Street,THING,2,at once,2.55,17850,UK\n",
         "=cmd|x,=cmd|y,T,=1+1,2010-12-01,1,1,UK\n",
         "9724,A,\u{1b}[31m,1,Ann Person,1,1,UK\n",
         "9725,A,T,1,2010-12-01,Ann Person,1,UK\n",
@@ -213,6 +213,16 @@ fn a_reject_repeats_nothing_that_may_be_personal_or_a_formula() {
             assert!(!told.contains(part), "{part} in {told}");
         }
     }
+}
+
+#[test]
+fn a_code_as_shops_write_it_is_a_sku_and_one_with_invisible_characters_is_none() {
+    let text = format!("{HEADER}1,Größe-XL rot,,1,2010-12-01,1,,X\n2,a\u{200b}b,,1,2010-12-01,1,,X\n");
+    let file = read_orders(text.as_bytes(), &Mapping::plain()).unwrap();
+    assert_eq!(file.rows[0].sku, "Größe-XL rot");
+    let reject = &file.rejected[0];
+    assert_eq!((reject.reason, reject.sku.as_str()), (RejectReason::BadSku, ""));
+    assert!(reject.detail.contains("U+200B at byte 1"), "{}", reject.detail);
 }
 
 #[test]

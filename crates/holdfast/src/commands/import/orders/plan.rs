@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use holdfast_client::{shard_of, v1};
 use holdfast_feeds::{Kind, OrderRows, Reject, RejectReason, Row};
+use holdfast_ledger::Sku;
+use holdfast_node::confusable;
 
 use super::initial_stock::receipts;
 use super::known::Known;
@@ -143,6 +145,12 @@ fn documents(rows: &[Row]) -> Vec<Vec<usize>> {
     documents
 }
 
+/// Checks that a code looks like no other one, as a node would: a file is not to end at its first such row.
+fn looks(sku: &str) -> Result<(), String> {
+    let sku = Sku::new(sku).map_err(|error| error.to_string())?;
+    confusable::check(&sku).map_err(|error| error.to_string())
+}
+
 struct Planner<'a> {
     rows: &'a [Row],
     topology: &'a v1::GetTopologyResponse,
@@ -161,11 +169,15 @@ impl<'a> Planner<'a> {
         let mut placed = Vec::with_capacity(document.len());
         for index in document {
             let row = &self.rows[index];
-            match shard_of(self.topology, &row.sku) {
-                Some(shard) => placed.push((index, row.kind, shard)),
-                None => self
+            match (shard_of(self.topology, &row.sku), looks(&row.sku)) {
+                (Some(shard), Ok(())) => placed.push((index, row.kind, shard)),
+                (None, _) => self
                     .rejects
                     .push(row.reject(RejectReason::BadSku, "no shard has it")),
+                (_, Err(why)) => self.rejects.push(Reject {
+                    sku: String::new(),
+                    ..row.reject(RejectReason::BadSku, why)
+                }),
             }
         }
         placed

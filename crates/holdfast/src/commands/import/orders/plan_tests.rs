@@ -322,3 +322,33 @@ fn every_row_is_rejected_or_in_exactly_one_step() {
     seen.sort_unstable();
     assert_eq!(seen, (1..=9).collect::<Vec<u64>>());
 }
+
+#[test]
+fn a_code_that_looks_like_another_is_rejected_by_its_row_and_the_rest_goes_on() {
+    let planned = plan(
+        &file(&[
+            "1,GRÖSSE-XL ROT,2,01,1.0,7",
+            "2,СОК-1,2,01,1.0,7",
+            "3,GRO\u{308}SSE,2,01,1.0,7",
+        ]),
+        &one_shard(),
+        &options(InitialStock::Enough, 1),
+        &Known::default(),
+    );
+    let sold: Vec<&str> = planned
+        .sales
+        .iter()
+        .flat_map(|sale| sale.lines.iter().map(|line| line.sku.as_str()))
+        .collect();
+    assert_eq!(sold, ["GRÖSSE-XL ROT"]);
+    assert_eq!(planned.rejects.len(), 2);
+    for (reject, (row, told)) in planned
+        .rejects
+        .iter()
+        .zip([(2, "looks like `C`"), (3, "send the composed form")])
+    {
+        assert_eq!((reject.reason, reject.row), (RejectReason::BadSku, row));
+        assert!(reject.detail.contains(told), "{}", reject.detail);
+        assert_eq!(reject.sku, "");
+    }
+}

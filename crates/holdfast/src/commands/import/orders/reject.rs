@@ -1,5 +1,6 @@
 //! The file that says which rows were not imported, and why.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -32,7 +33,7 @@ pub(super) fn write_rejects(path: &Path, rejects: &[Reject]) -> anyhow::Result<(
                 reject.reason.code(),
                 &reject.detail,
                 &reject.document,
-                &reject.sku,
+                &without_formula(&reject.sku),
                 &reject.quantity,
             ])?;
         }
@@ -40,6 +41,14 @@ pub(super) fn write_rejects(path: &Path, rejects: &[Reject]) -> anyhow::Result<(
         Ok(())
     })
     .with_context(|| format!("cannot write the rejects file {}", path.display()))
+}
+
+/// The code, behind an apostrophe where a spreadsheet would take it for a formula.
+fn without_formula(sku: &str) -> Cow<'_, str> {
+    match sku.starts_with(['=', '+', '-', '@']) {
+        true => Cow::Owned(format!("'{sku}")),
+        false => Cow::Borrowed(sku),
+    }
 }
 
 #[cfg(test)]
@@ -59,25 +68,46 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_rejects_file_is_replaced_by_the_next_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("rejects.csv");
-        let reject = Reject {
+    fn reject(sku: &str) -> Reject {
+        Reject {
             row: 7,
             line: 8,
             reason: holdfast_feeds::RejectReason::NotStock,
             detail: "a, \"b\"".to_owned(),
             document: "1".to_owned(),
-            sku: "POST".to_owned(),
+            sku: sku.to_owned(),
             quantity: "1".to_owned(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_rejects_file_is_replaced_by_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rejects.csv");
         write_rejects(&path, &[]).unwrap();
-        write_rejects(&path, &[reject]).unwrap();
+        write_rejects(&path, &[reject("POST")]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             text.ends_with("7,8,not_stock,\"a, \"\"b\"\"\",1,POST,1\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_code_that_a_spreadsheet_would_calculate_is_written_as_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rejects.csv");
+        let codes = [
+            ("=1+1", "'=1+1"),
+            ("+49", "'+49"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("Größe-XL rot", "Größe-XL rot"),
+            ("A=1", "A=1"),
+        ];
+        write_rejects(&path, &codes.map(|(sku, _)| reject(sku))).unwrap();
+        let mut csv = csv::Reader::from_path(&path).unwrap();
+        let written: Vec<String> = csv.records().map(|row| row.unwrap()[5].to_owned()).collect();
+        assert_eq!(written, codes.map(|(_, written)| written));
     }
 }
