@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use unicode_width::UnicodeWidthStr as _;
+
 /// Where results go: stdout. Notes and progress go to stderr and are left out in JSON mode.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -80,8 +82,8 @@ fn render_table(headers: &[&str], rows: &[Vec<String>]) -> String {
             let cells = rows.iter().map(|row| cell(row, column));
             let width = cells
                 .clone()
-                .map(|text| text.chars().count())
-                .chain([header.chars().count()])
+                .map(|text| text.width())
+                .chain([header.width()])
                 .max()
                 .unwrap_or(0);
             let numeric = !rows.is_empty()
@@ -98,7 +100,7 @@ fn render_table(headers: &[&str], rows: &[Vec<String>]) -> String {
             if !line.is_empty() {
                 line.push_str("  ");
             }
-            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+            let padding = " ".repeat(width.saturating_sub(cell.width()));
             if *numeric {
                 line.push_str(&padding);
                 line.push_str(cell);
@@ -131,5 +133,20 @@ mod tests {
             ],
         );
         assert_eq!(table, "SKU      FREE\nSHIRT-1     5\nHAT      1000\n");
+    }
+
+    #[test]
+    fn a_column_is_as_wide_as_its_characters_are_shown() {
+        let row = |sku: &str| vec![sku.to_owned(), "7".to_owned()];
+        let table = render_table(
+            &["SKU", "FREE"],
+            &[row("Größe"), row("サイズ-M"), row("x\u{301}")],
+        );
+        let lines: Vec<&str> = table.lines().collect();
+        // Each Japanese character takes two columns, a combining mark none.
+        assert_eq!(lines[0], "SKU       FREE");
+        assert_eq!(lines[1], "Größe        7");
+        assert_eq!(lines[2], "サイズ-M     7");
+        assert_eq!(lines[3], "x\u{301}            7");
     }
 }

@@ -72,7 +72,7 @@ enum Format {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast stock list\n  holdfast stock list --shard 0 --json > cells.jsonl\n  holdfast stock list --format csv > ledger_stock.csv"
+    after_help = "CSV holds each SKU as it is. A spreadsheet takes one that begins with = + - or @ for a formula: have it read the column as text.\n\nExamples:\n  holdfast stock list\n  holdfast stock list --shard 0 --json > cells.jsonl\n  holdfast stock list --format csv > ledger_stock.csv"
 )]
 pub(super) struct ListArgs {
     /// Only this shard
