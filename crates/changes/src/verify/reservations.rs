@@ -74,7 +74,8 @@ impl Reservations {
         let takes_over = !goes_on && run.as_ref().is_some_and(takes_over);
         // The recount beside a line that is booked late.
         let is_beside = |current: Current| {
-            let same = (current.run.operation, current.run.log_index) == (step.operation, step.change.log_index);
+            let same =
+                (current.run.operation, current.run.log_index) == (step.operation, step.change.log_index);
             step.kind == ChangeKind::Counted && step.operation.is_some() && same
         };
         if run.is_none() && self.current.is_some_and(is_beside) {
