@@ -118,7 +118,7 @@ fn files_from_before_there_was_business_time_are_read() {
         cause: Some(v1::Cause::default()),
         ..v1::Change::default()
     };
-    let bytes: bytes::Bytes = encode(std::slice::from_ref(&change)).unwrap().into();
+    let bytes = encode(std::slice::from_ref(&change)).unwrap();
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(bytes, 10).unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     let columns: Vec<usize> = (0..batches[0].num_columns() - 1).collect();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, mem::discriminant};
 
 use holdfast_ledger::*;
-use proptest::{prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use crate::generate::{DraftEntry, Writer, log, options};
 

@@ -24,6 +24,7 @@ pub(crate) fn options() -> LedgerOptions {
 
 /// A command before it knows which reservations there are.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "nearly every draft is a new command")]
 pub(crate) enum Draft {
     New {
         /// Added to the entry's time; mostly 0.

@@ -16,13 +16,15 @@ pub(super) struct Shelf {
 impl Model {
     pub(super) fn check_details(&self, command: &Command) -> Result<(), Refusal> {
         let details = &command.details;
-        let moves_goods = match &command.action {
-            Action::Receive { .. } | Action::Adjust { .. } | Action::Ship { .. } | Action::Return { .. } => {
-                true
-            }
-            Action::TransferOut { .. } | Action::TransferIn { .. } => true,
-            _ => false,
-        };
+        let moves_goods = matches!(
+            command.action,
+            Action::Receive { .. }
+                | Action::Adjust { .. }
+                | Action::Ship { .. }
+                | Action::Return { .. }
+                | Action::TransferOut { .. }
+                | Action::TransferIn { .. }
+        );
         let is_reserve = matches!(command.action, Action::Reserve { .. });
         if details.as_of_seq.is_some() && !moves_goods
             || (details.unique_reference || details.replaces.is_some()) && !is_reserve

@@ -15,6 +15,9 @@ fn allows(source: &Source, warehouse: &WarehouseId) -> Option<usize> {
     }
 }
 
+/// A line of the old hold, a warehouse, its units that are left, and to which new lines others go.
+type Left = (usize, WarehouseId, i64, Vec<(usize, i64)>);
+
 impl Model {
     /// Another hold or commit of the storefront that has the reference to itself.
     pub(crate) fn holder(&self, storefront: &StorefrontId, reference: &Reference) -> Option<ReservationId> {
@@ -69,7 +72,7 @@ impl Model {
     /// its list, then as the old hold has them. `wanted` are the lines of the request, added up.
     pub(super) fn over(&self, old: &Reservation, wanted: &[(usize, ReserveLine)]) -> Over {
         // Of each line and warehouse of the old hold: to which new lines units go, and how many.
-        let mut left: Vec<(usize, WarehouseId, i64, Vec<(usize, i64)>)> = Vec::new();
+        let mut left: Vec<Left> = Vec::new();
         for (number, line) in old.lines.iter().enumerate() {
             for warehouse in line.warehouses() {
                 let here = line.units.iter().filter(|unit| unit.warehouse == warehouse);
