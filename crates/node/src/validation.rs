@@ -8,7 +8,7 @@ use holdfast_proto::v1;
 use holdfast_shard::Freshness;
 
 use crate::confusable;
-use crate::mapping::inbound::AsOf;
+use crate::orders::AsOf;
 
 pub use holdfast_ledger::limits::{MAX_LINES, MAX_TTL_MS};
 

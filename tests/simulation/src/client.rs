@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use holdfast_ledger::{Action, Command, OperationId, Outcome, Principal, ReservationId, TransferId};
+use holdfast_ledger::{Details, Action, Command, OperationId, Outcome, Principal, ReservationId, TransferId};
 use holdfast_shard::SubmitError;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -136,6 +136,7 @@ impl Client {
             principal: name(Principal::new("simulation")),
             reference: Default::default(),
             reason: Default::default(),
+            details: Details::default(),
             action,
         }
     }

@@ -1,9 +1,10 @@
 //! From what a client sent to commands of the ledger.
 
-use holdfast_ledger::{Action, Command, Details, Refusal as LedgerRefusal};
+use holdfast_ledger::{Action, Command, Details};
 use holdfast_proto::v1;
 use v1::batch_item::Request;
 
+use crate::orders::AsOf;
 use crate::validation::{self, CheckedOperation, Invalid};
 
 pub use super::reserve::*;
@@ -23,39 +24,6 @@ pub struct Taken {
     pub as_of: AsOf,
     /// Which shard the caller thinks has the hold that a Reserve replaces.
     pub replaced_shard_hint: Option<u32>,
-}
-
-/// Positions by shard, as the caller named them; None: the one shard that decides. Empty: nothing is booked late.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AsOf(pub Vec<(Option<u32>, u64)>);
-
-impl AsOf {
-    /// The position for what a shard does alone.
-    ///
-    /// # Errors
-    /// None is named.
-    pub fn of_only(&self, shard: u32) -> Result<Option<u64>, LedgerRefusal> {
-        match &self.0[..] {
-            [] => Ok(None),
-            [(None, seq)] => Ok(Some(*seq)),
-            _ => self.of_part(shard),
-        }
-    }
-
-    /// The position for the part that a shard does.
-    ///
-    /// # Errors
-    /// None is named.
-    pub fn of_part(&self, shard: u32) -> Result<Option<u64>, LedgerRefusal> {
-        let named = self.0.iter().find(|(named, _)| *named == Some(shard));
-        match named {
-            Some((_, seq)) => Ok(Some(*seq)),
-            None if self.0.is_empty() => Ok(None),
-            None => Err(LedgerRefusal::InvalidRequest(format!(
-                "operation.as_of: names no change of shard {shard}, which this request concerns"
-            ))),
-        }
-    }
 }
 
 impl Taken {

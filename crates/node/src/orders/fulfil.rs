@@ -13,10 +13,8 @@ use holdfast_ledger::{
 use holdfast_shard::Freshness;
 use tokio::time::Instant;
 
-use crate::mapping::inbound::AsOf;
-
 use super::{
-    OrderError, Orders, receipt, unanswered,
+    AsOf, OrderError, Orders, receipt, unanswered,
     view::{Parts, combined},
 };
 

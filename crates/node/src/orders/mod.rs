@@ -5,6 +5,7 @@
 //! `transfer` has transfers leave and arrive by the same means, and `resolve` is the task that tells participants what their order's home has decided, and asks homes on behalf of participants.
 //! Every step can be repeated, so nothing here is remembered across a crash.
 
+mod as_of;
 mod fulfil;
 mod reserve;
 mod resolve;
@@ -20,7 +21,8 @@ use holdfast_ledger::{
 use holdfast_shard::{Freshness, QueryError, ShardHandle, SubmitError};
 use tokio::time::Instant;
 
-use crate::mapping::inbound::AsOf;
+pub(crate) use as_of::AsOf;
+
 use crate::router::shard_of_slot;
 
 /// Why an order was not moved.

@@ -13,9 +13,7 @@ use holdfast_ledger::{
 use holdfast_shard::{Freshness, SubmitError};
 use tokio::time::Instant;
 
-use crate::mapping::inbound::AsOf;
-
-use super::{OrderError, Orders, receipt, unanswered};
+use super::{AsOf, OrderError, Orders, receipt, unanswered};
 
 /// The lines of one shard, each with its number in the request.
 type Share = Vec<(u32, TransferLine)>;
