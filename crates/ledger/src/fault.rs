@@ -63,11 +63,27 @@ pub enum Fault {
     SettlesById,
     /// A home begins an order under an id that is another request's there.
     ClaimsNothing,
+    /// A home holds an order although the hold that it replaces has ended.
+    ReplacesEnded,
+    /// A home that holds an order leaves the hold that it replaces as it is, if it keeps none of its units there.
+    LeavesReplaced,
+    /// A participant follows the release of a replaced hold before it hears of the order that keeps its units.
+    ReleasesReplacedAtOnce,
+    /// The units that a replacement keeps are given back with the others.
+    DropsKeptUnits,
+    /// The abort of a replacement ends the old hold where the participant hears of it.
+    AbortEndsReplaced,
+    /// A participant has a replacement keep units of a part that it has not heard is held.
+    KeepsUnheardUnits,
+    /// A home begins an order whose reference another one has to itself.
+    SharesReference,
+    /// An aborted order keeps its reference to itself.
+    NeverGivesUpReference,
 }
 
 /// All of them.
 #[cfg(feature = "faults")]
-pub const FAULTS: [Fault; 27] = [
+pub const FAULTS: [Fault; 35] = [
     Fault::NoTombstone,
     Fault::ParticipantExpires,
     Fault::NoIncarnationCheck,
@@ -95,6 +111,14 @@ pub const FAULTS: [Fault; 27] = [
     Fault::AbortsAnyOrder,
     Fault::SettlesById,
     Fault::ClaimsNothing,
+    Fault::ReplacesEnded,
+    Fault::LeavesReplaced,
+    Fault::ReleasesReplacedAtOnce,
+    Fault::DropsKeptUnits,
+    Fault::AbortEndsReplaced,
+    Fault::KeepsUnheardUnits,
+    Fault::SharesReference,
+    Fault::NeverGivesUpReference,
 ];
 
 #[cfg(feature = "faults")]

@@ -1,11 +1,13 @@
 //! What becomes of a state when everybody but the shards dies and every message is lost: the resolvers alone bring each order to
 //! an end that is the same in all of its shards.
 
-use holdfast_ledger::{Acknowledgement, OrderStep, ReservationState, ShardNumber, Standing};
+use holdfast_ledger::{
+    Acknowledgement, OrderStep, Refusal, ReservationState, ReserveMode, ShardNumber, Standing, Verdict,
+};
 
 use crate::{
     judge::{Judgement, fulfilled},
-    scope::{Scope, Wish, step},
+    scope::{OrderScope, Scope, Wish, step},
     world::{Broken, World},
 };
 
@@ -16,6 +18,8 @@ pub(crate) fn check(scope: &Scope, world: &World) -> Judgement {
     let mut healed = world.clone();
     settle_all(scope, &mut healed)?;
     all_or_nothing(scope, &healed)?;
+    check_held_units(scope, &healed)?;
+    check_document(scope, &healed)?;
     // Nobody pays or gives back any more: the holds run out, everywhere.
     for _ in 0..ROUNDS {
         if !has_holds(&healed) {
@@ -54,7 +58,7 @@ fn settle_all(scope: &Scope, world: &mut World) -> Judgement {
     Err((Broken::DoesNotHeal, "the resolvers never come to rest".to_owned()))
 }
 
-fn tell(scope: &Scope, world: &mut World) -> bool {
+pub(crate) fn tell(scope: &Scope, world: &mut World) -> bool {
     let mut told = false;
     for home in (0..).take(world.shards.len()) {
         let work = world.shard(home).map(|shard| shard.work());
@@ -67,7 +71,10 @@ fn tell(scope: &Scope, world: &mut World) -> bool {
                 version: due.settlement.version,
             };
             let settle = OrderStep::Settle(due.settlement);
-            world.run(scope, due.shard, &step(due.reservation_id, settle));
+            let settled = world.run(scope, due.shard, &step(due.reservation_id, settle));
+            if settled.outcome.is_err() {
+                continue;
+            }
             let acknowledge = OrderStep::Acknowledge(vec![acknowledgement]);
             world.run(scope, home, &step(due.reservation_id, acknowledge));
         }
@@ -112,14 +119,70 @@ fn has_holds(world: &World) -> bool {
         .any(|shard| shard.cell().is_none_or(|cell| cell.held > 0))
 }
 
+/// At rest, the held units are those of the orders that are held, and no others.
+fn check_held_units(scope: &Scope, world: &World) -> Judgement {
+    let is_plain = |order: &OrderScope| order.mode == ReserveMode::AllOrNothing && order.id_of.is_none();
+    let has_strangers = scope.wishes.iter().any(|wish| matches!(wish, Wish::Alone { .. }));
+    if has_strangers || !scope.orders.iter().all(is_plain) {
+        return Ok(());
+    }
+    for (number, shard) in (0..).zip(&world.shards) {
+        let is_held = |(order, order_scope): &(usize, &OrderScope)| {
+            order_scope.shards.contains(&number) && world.verdict(scope, *order) == Some(Verdict::Held)
+        };
+        let orders = scope.orders.iter().enumerate().filter(is_held);
+        let wanted: i64 = orders.map(|(_, order)| order.quantity).sum();
+        let held = shard.cell().map(|cell| cell.held);
+        if held != Some(wanted) {
+            return Err((
+                Broken::DoesNotHeal,
+                format!("shard {number} has {held:?} units held, orders have {wanted}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// At rest, a reference is refused because of the live order that has it to itself, and is free when there is none.
+fn check_document(scope: &Scope, world: &World) -> Judgement {
+    let is_live = |order: &usize| {
+        let verdict = world.verdict(scope, *order);
+        scope.orders[*order].is_unique && matches!(verdict, Some(Verdict::Held | Verdict::Committed))
+    };
+    let live = (0..scope.orders.len()).find(is_live).map(|order| scope.id(order));
+    let Some(home) = scope
+        .orders
+        .iter()
+        .find(|order| order.is_unique)
+        .map(OrderScope::home)
+    else {
+        return Ok(());
+    };
+    let stranger = scope.stranger(home);
+    let mut world = world.clone();
+    let outcome = stranger.map(|stranger| world.run(scope, home, &stranger).outcome);
+    let is_right = match (&outcome, live) {
+        (Some(Err(Refusal::ReferenceTaken { reservation_id })), Some(live)) => *reservation_id == live,
+        (Some(Ok(_) | Err(Refusal::InsufficientStock(_))), None) => true,
+        _ => false,
+    };
+    if is_right {
+        return Ok(());
+    }
+    Err((
+        Broken::TwoDocuments,
+        format!("{live:?} has the reference, another one is told {outcome:?}"),
+    ))
+}
+
 /// At rest, an order is the same in all of its shards.
 fn all_or_nothing(scope: &Scope, world: &World) -> Judgement {
     for (order, order_scope) in scope.orders.iter().enumerate() {
         let id = scope.id(order);
         let states: Vec<Option<ReservationState>> = order_scope
-            .shards
+            .participants()
             .iter()
-            .map(|shard| Some(world.shard(*shard)?.part(id, order_scope.home())?.state))
+            .map(|shard| Some(world.shard(*shard)?.part(id, order_scope.named_home())?.state))
             .collect();
         let parts_in = |state: ReservationState| states.iter().filter(|part| **part == Some(state)).count();
         let committed: Vec<u8> = order_scope

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use holdfast_ledger::{ReservationState, ShardNumber, Standing, Verdict};
+use holdfast_ledger::{ReservationState, ReserveMode, ShardNumber, Standing, Verdict};
 use parking_lot::Mutex;
 
 use crate::{
@@ -37,6 +37,8 @@ pub(crate) type Judgement = Result<(), (Broken, String)>;
 /// What must be so at every moment.
 fn check(scope: &Scope, world: &World) -> Judgement {
     check_effects(scope, world)?;
+    check_replaced(scope, world)?;
+    check_kept(scope, world)?;
     let mut promised: BTreeMap<ShardNumber, i64> = BTreeMap::new();
     for order in 0..scope.orders.len() {
         let times = world.witness.committed.get(order).into_iter().flatten();
@@ -92,6 +94,82 @@ fn check_effects(scope: &Scope, world: &World) -> Judgement {
     Ok(())
 }
 
+/// A hold has ended, and by nothing else, when an order that replaces it is held. One order at a time has the one reference.
+fn check_replaced(scope: &Scope, world: &World) -> Judgement {
+    for of in 0..scope.orders.len() {
+        let by: Vec<usize> = replacements(scope, world, of).collect();
+        let verdict = world.verdict(scope, of);
+        if by.len() > 1 || (!by.is_empty() && !matches!(verdict, Some(Verdict::Released) | None)) {
+            let why = format!("order {of} is {verdict:?}, and {by:?} replaced it");
+            return Err((Broken::BothHold, why));
+        }
+    }
+    let live: Vec<usize> = (0..scope.orders.len())
+        .filter(|order| scope.orders[*order].is_unique && is_live(scope, world, *order))
+        .collect();
+    if live.len() > 1 {
+        return Err((Broken::TwoDocuments, format!("orders {live:?}")));
+    }
+    Ok(())
+}
+
+/// The orders that were held in place of another one.
+fn replacements<'a>(scope: &'a Scope, world: &'a World, of: usize) -> impl Iterator<Item = usize> + 'a {
+    let replace = move |new: &usize| scope.orders[*new].replaces == Some(of);
+    let was_held = |new: &usize| world.verdict(scope, *new).is_some();
+    (0..scope.orders.len()).filter(replace).filter(was_held)
+}
+
+fn is_live(scope: &Scope, world: &World, order: usize) -> bool {
+    let verdict = world.verdict(scope, order);
+    matches!(verdict, Some(Verdict::Held | Verdict::Committed))
+}
+
+/// No shard has a unit free that a live order has.
+fn check_kept(scope: &Scope, world: &World) -> Judgement {
+    for (number, (shard, units)) in (0..).zip(world.shards.iter().zip(&scope.units)) {
+        let has_units = |order: &usize| {
+            let order_scope = &scope.orders[*order];
+            let is_whole = order_scope.mode == ReserveMode::AllOrNothing && order_scope.id_of.is_none();
+            let is_cancelled = fulfilled(
+                scope,
+                world,
+                *order,
+                |wish| matches!(wish, Wish::Cancel { shard, .. } if shard == number),
+            );
+            let is_here = order_scope.shards.contains(&number);
+            is_here && is_whole && !is_cancelled && is_live(scope, world, *order)
+        };
+        let orders: Vec<usize> = (0..scope.orders.len()).filter(has_units).collect();
+        let taken: i64 = orders.iter().map(|order| scope.orders[*order].quantity).sum();
+        let free = shard.cell().map_or(0, |cell| cell.free);
+        if free + taken > *units {
+            let why = format!(
+                "shard {number} has {free} units free, and orders {orders:?} have {taken} of {units}"
+            );
+            return Err((Broken::LetGo, why));
+        }
+    }
+    Ok(())
+}
+
+/// What callers know of a plain hold is so.
+fn check_plain(scope: &Scope, world: &World, order: usize) -> Judgement {
+    let was_held = fulfilled(scope, world, order, |wish| matches!(wish, Wish::Reserve { .. }))
+        || scope.held.contains(&order);
+    let is_paid = fulfilled(scope, world, order, |wish| matches!(wish, Wish::Commit { .. }));
+    let is_released = fulfilled(scope, world, order, |wish| matches!(wish, Wish::Release { .. }))
+        || replacements(scope, world, order).next().is_some();
+    match world.verdict(scope, order) {
+        Some(Verdict::Committed) => Ok(()),
+        verdict if is_paid => Err((Broken::CommitLost, format!("order {order}: {verdict:?}"))),
+        Some(Verdict::Held | Verdict::Expired) => Ok(()),
+        Some(Verdict::Released) if is_released => Ok(()),
+        None if !was_held => Ok(()),
+        verdict => Err((Broken::HoldLost, format!("order {order}: {verdict:?}"))),
+    }
+}
+
 /// What callers know of an order is so.
 fn check_promises(
     scope: &Scope,
@@ -104,6 +182,9 @@ fn check_promises(
     let Some(order_scope) = scope.orders.get(order) else {
         return Ok(());
     };
+    if order_scope.named_home().is_none() {
+        return check_plain(scope, world, order);
+    }
     let id = scope.id(order);
     let Some(home) = world.shard(order_scope.home()) else {
         return Ok(());
@@ -135,7 +216,10 @@ fn check_promises(
     match verdict {
         Verdict::Held | Verdict::Expired if is_paid => return lost(Broken::CommitLost, "paid"),
         Verdict::Released | Verdict::Aborted if is_paid => return lost(Broken::CommitLost, "paid"),
-        Verdict::Released if !fulfilled(scope, world, order, |wish| matches!(wish, Wish::Release { .. })) => {
+        Verdict::Released
+            if !fulfilled(scope, world, order, |wish| matches!(wish, Wish::Release { .. }))
+                && replacements(scope, world, order).next().is_none() =>
+        {
             return lost(Broken::HoldLost, "nobody released it");
         }
         Verdict::Aborted => return lost(Broken::HoldLost, "decided"),
@@ -149,12 +233,13 @@ fn check_promises(
             order,
             |wish| matches!(wish, Wish::Cancel { shard: there, .. } if there == *shard),
         );
-        if is_cancelled {
+        let has_lines = order_scope.shards.contains(shard);
+        if is_cancelled || !has_lines {
             continue;
         }
         let part = world
             .shard(*shard)
-            .and_then(|shard| shard.part(id, order_scope.home()));
+            .and_then(|shard| shard.part(id, order_scope.named_home()));
         let is_there = part.is_some_and(|part| {
             let may_be = match part.state {
                 ReservationState::Prepared | ReservationState::Held => true,

@@ -22,7 +22,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Looks at every state of the scopes that have an end.
-    Complete,
+    Complete {
+        /// Only of those with this in their name.
+        #[arg(long, default_value = "")]
+        only: String,
+    },
     /// Goes as deep into the others as there is time.
     Deep {
         /// For each of them.
@@ -31,17 +35,26 @@ enum Command {
     },
     /// Gives the ledger one seeded fault after the other: each has to break a claim.
     #[cfg(feature = "faults")]
-    Mutants,
+    Mutants {
+        /// Only those with this in their name.
+        #[arg(long, default_value = "")]
+        only: String,
+    },
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.command {
-        Command::Complete => {
+        Command::Complete { only } => {
             let mut scopes = vec![scopes::competing(), scopes::one_coordinator()];
             scopes.extend(scopes::two_coordinators());
             scopes.push(scopes::best_effort());
             scopes.extend(scopes::best_effort_troubled());
+            scopes.extend(scopes::replacing());
+            scopes.extend(scopes::replacing_troubled());
+            scopes.push(scopes::one_reference());
+            scopes.extend(scopes::one_reference_troubled());
+            scopes.retain(|scope| scope.name.contains(&only));
             for scope in scopes.into_iter().rev() {
                 tell(&run(&scope, None, cli.threads))?;
             }
@@ -52,7 +65,7 @@ fn main() -> Result<()> {
             }
         }
         #[cfg(feature = "faults")]
-        Command::Mutants => mutants(cli.threads)?,
+        Command::Mutants { only } => mutants(&only, cli.threads)?,
     }
     Ok(())
 }
@@ -64,9 +77,9 @@ fn tell(report: &Report) -> Result<()> {
 }
 
 #[cfg(feature = "faults")]
-fn mutants(threads: usize) -> Result<()> {
+fn mutants(only: &str, threads: usize) -> Result<()> {
     let mut out = std::io::stdout();
-    let mutants = holdfast_model::mutants::run_all(None, threads, |mutant| {
+    let mutants = holdfast_model::mutants::run_all(only, None, threads, |mutant| {
         let claim = mutant
             .report
             .violation

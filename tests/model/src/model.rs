@@ -100,7 +100,8 @@ impl OrderModel {
             Body::Settle { home, due } => {
                 let settle = step(due.reservation_id, OrderStep::Settle(due.settlement.clone()));
                 let settled = world.run(&self.scope, due.shard, &settle);
-                if again == Again::Unheard {
+                // It waits for something else: nothing is acknowledged.
+                if again == Again::Unheard || settled.outcome.is_err() {
                     return settled.changed.then_some(());
                 }
                 let acknowledgement = Acknowledgement {
@@ -341,6 +342,15 @@ impl Model for OrderModel {
             Property::always(Broken::TwoEffects.claim(), |_, world: &World| {
                 world.broken != Some(Broken::TwoEffects)
             }),
+            Property::always(Broken::BothHold.claim(), |_, world: &World| {
+                world.broken != Some(Broken::BothHold)
+            }),
+            Property::always(Broken::LetGo.claim(), |_, world: &World| {
+                world.broken != Some(Broken::LetGo)
+            }),
+            Property::always(Broken::TwoDocuments.claim(), |_, world: &World| {
+                world.broken != Some(Broken::TwoDocuments)
+            }),
             Property::always(Broken::DoesNotHeal.claim(), |_, world: &World| {
                 world.broken != Some(Broken::DoesNotHeal)
             }),
@@ -371,6 +381,13 @@ impl Broken {
             Self::CommitLost => "an acknowledged commit is never lost",
             Self::TwoAnswers => "the same request is granted the same, and one answer is the first",
             Self::TwoEffects => "of requests that share an id and a shard one has an effect",
+            Self::BothHold => {
+                "a hold and what replaced it never both count, nor two replacements of one hold"
+            }
+            Self::LetGo => "a unit of a held order is never free, also while another order keeps it",
+            Self::TwoDocuments => {
+                "one live order has a reference to itself, and without one it is not refused"
+            }
             Self::NeverEnds => "every coordinator comes to an end when all messages arrive",
             Self::DoesNotHeal => "every state heals to all or nothing",
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_ledger::{
     Action, Cause, DueInquiry, DueSettlement, OrderStep, Outcome, Reason, Reference, ReservationId,
-    Settlement, ShardNumber, Target,
+    Settlement, ShardNumber, Target, Verdict,
 };
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
@@ -63,11 +63,11 @@ impl Body {
         }
     }
 
-    /// Why something was decided is only told in changes.
+    /// Why something was decided is only told in changes, but for what released a hold.
     fn forget_cause(&mut self) {
         match self {
-            Self::Settle { due, .. } => due.settlement.cause = nobody(),
-            Self::Answered { settlement, .. } => settlement.cause = nobody(),
+            Self::Settle { due, .. } => forget_cause_of(&mut due.settlement),
+            Self::Answered { settlement, .. } => forget_cause_of(settlement),
             Self::Step { .. } | Self::Answer { .. } | Self::Inquire { .. } => {}
         }
     }
@@ -110,6 +110,14 @@ impl Network {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Packet>> {
         self.0.iter()
     }
+}
+
+fn forget_cause_of(settlement: &mut Settlement) {
+    let by = settlement.cause.operation_id;
+    settlement.cause = Cause {
+        operation_id: by.filter(|_| settlement.verdict == Verdict::Released),
+        ..nobody()
+    };
 }
 
 fn nobody() -> Cause {

@@ -1,5 +1,7 @@
 //! What a run of the model covers: how many shards, which orders, who drives them, and how much may go wrong.
 
+use std::collections::BTreeSet;
+
 use holdfast_ledger::{
     Action, Command, Details, OperationId, OrderStep, Principal, Reason, Reference, ReservationId,
     ReserveLine, ReserveMode, Rules, ShardNumber, Sku, Source, StorefrontId, WarehouseId,
@@ -18,6 +20,10 @@ pub struct Scope {
     pub units: Vec<i64>,
     /// The orders.
     pub orders: Vec<OrderScope>,
+    /// Orders that are held when it begins, one after the other.
+    pub held: Vec<usize>,
+    /// Has every shard heard that the last of these is held? Of the others it has.
+    pub is_settled: bool,
     /// Each coordinator, by the order that it drives.
     pub coordinators: Vec<usize>,
     /// A coordinator dies before it begins a later attempt than this.
@@ -34,17 +40,24 @@ pub struct Scope {
     pub leaps: Vec<u8>,
 }
 
-/// An order: this many units of the SKU of each of these shards. The first is its home.
+/// An order: this many units of the SKU of each of these shards.
 #[derive(Debug, Clone)]
 pub struct OrderScope {
-    /// Two or more.
+    /// Where its lines are.
     pub shards: Vec<ShardNumber>,
+    /// The shard that decides, if that is not the first of the lines. An order that concerns no other shard than its home is a plain
+    /// Reserve there.
+    pub home: Option<ShardNumber>,
     /// Of each SKU.
     pub quantity: i64,
     /// All or nothing, or best effort.
     pub mode: ReserveMode,
     /// The order whose id it was sent under too, by its place in the scope; None: it has an id of its own.
     pub id_of: Option<usize>,
+    /// The order that it replaces, by its place in the scope.
+    pub replaces: Option<usize>,
+    /// Does it ask that no other order that asks has its reference? All that ask have the same one.
+    pub is_unique: bool,
 }
 
 /// What a caller does.
@@ -66,6 +79,11 @@ pub enum Wish {
         order: usize,
         /// Where.
         shard: ShardNumber,
+    },
+    /// Reserves an order that concerns its home alone.
+    Reserve {
+        /// Which.
+        order: usize,
     },
     /// Reserves a unit in one shard alone, under the id of an order.
     Alone {
@@ -93,10 +111,34 @@ impl OrderScope {
     pub fn of(shards: &[ShardNumber], quantity: i64) -> Self {
         Self {
             shards: shards.to_vec(),
+            home: None,
             quantity,
             mode: ReserveMode::AllOrNothing,
             id_of: None,
+            replaces: None,
+            is_unique: false,
         }
+    }
+
+    /// The same, decided by this shard.
+    #[must_use]
+    pub fn at(mut self, home: ShardNumber) -> Self {
+        self.home = Some(home);
+        self
+    }
+
+    /// The same, in place of another order.
+    #[must_use]
+    pub fn replacing(mut self, order: usize) -> Self {
+        self.replaces = Some(order);
+        self
+    }
+
+    /// The same, which has the one reference to itself.
+    #[must_use]
+    pub fn unique(mut self) -> Self {
+        self.is_unique = true;
+        self
     }
 
     /// The same, taking what it gets. Where there is enough for everybody it must be as whole as one of all or nothing.
@@ -119,7 +161,17 @@ impl OrderScope {
     }
 
     pub(crate) fn home(&self) -> ShardNumber {
-        self.shards.first().copied().unwrap_or(0)
+        self.home.or_else(|| self.shards.first().copied()).unwrap_or(0)
+    }
+
+    /// The shards that take part: those with lines, and the home.
+    pub(crate) fn participants(&self) -> BTreeSet<ShardNumber> {
+        self.shards.iter().copied().chain([self.home()]).collect()
+    }
+
+    /// The home that its parts name. None: it is a plain Reserve.
+    pub(crate) fn named_home(&self) -> Option<ShardNumber> {
+        (self.participants().len() > 1).then(|| self.home())
     }
 }
 
@@ -144,10 +196,30 @@ impl Scope {
             sourcing: holdfast_ledger::Sourcing::AsGiven,
             mode: scope.mode,
         };
+        let details = Details {
+            replaces: scope.replaces.map(|of| self.id(of)),
+            unique_reference: scope.is_unique,
+            ..Details::default()
+        };
         Some(Command {
             operation_id: self.id(order),
+            reference: if scope.is_unique {
+                document()
+            } else {
+                Reference::default()
+            },
+            details,
             ..command(0, action)
         })
+    }
+
+    /// A request that has the one reference to itself, for a unit of this shard, which nobody else sends.
+    pub(crate) fn stranger(&self, shard: ShardNumber) -> Option<Command> {
+        let asks = self.orders.iter().position(|order| order.is_unique)?;
+        let mut reserve = self.alone(asks, shard)?;
+        reserve.operation_id = operation_id(200);
+        reserve.details.replaces = None;
+        Some(reserve)
     }
 
     /// A Reserve of one unit of one shard, under the id of an order.
@@ -170,6 +242,7 @@ impl Scope {
         let reservation_id = self.id(order);
         let home = self.orders.get(order)?.home();
         let (shard, action) = match wish {
+            Wish::Reserve { .. } => return Some((home, self.request(order)?)),
             Wish::Alone { shard, .. } => return Some((shard, self.alone(order, shard)?)),
             Wish::Commit { .. } => (home, Action::Commit { reservation_id }),
             Wish::Release { .. } => (home, Action::Release { reservation_id }),
@@ -200,6 +273,7 @@ impl Wish {
             | Self::Release { order }
             | Self::Extend { order }
             | Self::ReleasePart { order, .. }
+            | Self::Reserve { order }
             | Self::Alone { order, .. }
             | Self::Cancel { order, .. } => order,
         }
@@ -222,6 +296,10 @@ pub(crate) fn warehouse() -> WarehouseId {
 
 fn storefront() -> StorefrontId {
     StorefrontId::new("web").expect("a name of three letters")
+}
+
+fn document() -> Reference {
+    Reference::new("document").expect("a short word")
 }
 
 /// A step of an order's protocol that a resolver takes.

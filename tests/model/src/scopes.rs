@@ -12,6 +12,8 @@ pub fn one_coordinator() -> Scope {
         rules: Rules::Second,
         units: vec![2, 2],
         orders: vec![OrderScope::of(&[0, 1], 1)],
+        held: Vec::new(),
+        is_settled: true,
         coordinators: vec![0],
         attempts: 2,
         coordinators_end: false,
@@ -194,6 +196,213 @@ pub fn one_id() -> Vec<Scope> {
     ]
 }
 
+/// A hold over two shards that is to be replaced by one that leaves the home, keeps a last unit and takes another shard's.
+pub fn replaced() -> Scope {
+    Scope {
+        name: "a hold and its replacement over another shard, 3 shards",
+        units: vec![1, 1, 1],
+        orders: vec![
+            OrderScope::of(&[0, 1], 1),
+            OrderScope::of(&[1, 2], 1).at(0).replacing(0),
+        ],
+        held: vec![0],
+        coordinators: vec![1],
+        wishes: Vec::new(),
+        timeouts: 0,
+        redeliveries: 0,
+        leaps: vec![0, 0, 0],
+        ..one_coordinator()
+    }
+}
+
+/// A hold that its other shard has not heard of, to be replaced by one that keeps a unit in both shards and takes another one beside it,
+/// and somebody else who wants that.
+pub fn replaced_unheard() -> Scope {
+    Scope {
+        name: "a hold that one shard has not heard of and its replacement by more, 2 shards, a competitor",
+        units: vec![2, 2],
+        orders: vec![
+            OrderScope::of(&[0, 1], 1),
+            OrderScope::of(&[0, 1], 2).replacing(0),
+            OrderScope::of(&[1], 1),
+        ],
+        is_settled: false,
+        coordinators_end: true,
+        wishes: vec![Wish::Reserve { order: 2 }],
+        leaps: vec![0, 0],
+        ..replaced()
+    }
+}
+
+/// A hold of one shard that is to be replaced by one over two, paid, and competed with for its last unit.
+pub fn growing() -> Scope {
+    Scope {
+        name: "a hold of one shard and its replacement over two, paid, a competitor, a timeout, the home's time moves",
+        units: vec![1, 1],
+        orders: vec![
+            OrderScope::of(&[0], 1),
+            OrderScope::of(&[0, 1], 1).replacing(0),
+            OrderScope::of(&[0], 1),
+        ],
+        wishes: vec![Wish::Commit { order: 0 }, Wish::Reserve { order: 2 }],
+        timeouts: 1,
+        leaps: vec![1, 0],
+        ..replaced()
+    }
+}
+
+/// Holds that are replaced in one step, each thing that may happen meanwhile by itself.
+pub fn replacing() -> Vec<Scope> {
+    let plain = replaced();
+    let pay = |order| Wish::Commit { order };
+    vec![
+        Scope {
+            name: "a hold and its replacement over another shard, 3 shards, paid",
+            wishes: vec![pay(0), pay(1)],
+            ..plain.clone()
+        },
+        Scope {
+            name: "a hold and its replacement over another shard, 3 shards, a competitor",
+            orders: with(&plain.orders, OrderScope::of(&[1], 1)),
+            wishes: vec![Wish::Reserve { order: 2 }],
+            ..plain.clone()
+        },
+        Scope {
+            name: "a hold and two replacements, 2 shards",
+            units: vec![1, 1],
+            orders: vec![
+                OrderScope::of(&[0, 1], 1),
+                OrderScope::of(&[1], 1).at(0).replacing(0),
+                OrderScope::of(&[1, 0], 1).at(0).replacing(0),
+            ],
+            coordinators: vec![1, 2],
+            leaps: vec![0, 0],
+            ..plain.clone()
+        },
+        replaced_unheard(),
+        Scope {
+            name: "a hold whose replacement one shard has not heard of and that one's replacement, 2 shards, a competitor",
+            units: vec![1, 1],
+            orders: vec![
+                OrderScope::of(&[0, 1], 1),
+                OrderScope::of(&[1], 1).at(0).replacing(0),
+                OrderScope::of(&[0, 1], 1).replacing(1),
+                OrderScope::of(&[1], 1),
+            ],
+            held: vec![0, 1],
+            is_settled: false,
+            coordinators: vec![2],
+            wishes: vec![Wish::Reserve { order: 3 }, pay(1)],
+            leaps: vec![0, 0],
+            ..plain.clone()
+        },
+        Scope {
+            name: "a hold and its replacement by more, 2 shards, a step comes twice",
+            is_settled: true,
+            coordinators_end: false,
+            wishes: Vec::new(),
+            redeliveries: 1,
+            ..replaced_unheard()
+        },
+        Scope {
+            name: "a hold and its replacements in either shard alone, 2 shards, paid, a competitor, a timeout",
+            units: vec![1, 1],
+            orders: vec![
+                OrderScope::of(&[0, 1], 1),
+                OrderScope::of(&[1], 1).at(0).replacing(0),
+                OrderScope::of(&[0], 1).replacing(0),
+                OrderScope::of(&[1], 1),
+            ],
+            wishes: vec![pay(0), Wish::Reserve { order: 2 }, Wish::Reserve { order: 3 }],
+            timeouts: 1,
+            leaps: vec![0, 0],
+            ..plain
+        },
+        growing(),
+    ]
+}
+
+/// The same, and more of it together. It takes minutes.
+pub fn replacing_troubled() -> Vec<Scope> {
+    let plain = replaced();
+    let pay = |order| Wish::Commit { order };
+    vec![
+        Scope {
+            name: "a hold and its replacement over another shard, 3 shards, paid, a timeout",
+            wishes: vec![pay(0), pay(1)],
+            timeouts: 1,
+            ..plain.clone()
+        },
+        Scope {
+            name: "a hold and its replacement over another shard, 3 shards, a competitor, the home's time moves",
+            orders: with(&plain.orders, OrderScope::of(&[1], 1)),
+            wishes: vec![Wish::Reserve { order: 2 }],
+            leaps: vec![1, 0, 0],
+            ..plain
+        },
+    ]
+}
+
+/// Two orders with one reference that each is to have to itself. It is decided in a shard that has none of their lines.
+pub fn one_reference() -> Scope {
+    Scope {
+        name: "two orders with one reference, decided in a third shard",
+        units: vec![1, 1, 1],
+        orders: vec![
+            OrderScope::of(&[0], 1).at(2).unique(),
+            OrderScope::of(&[1], 1).at(2).unique(),
+        ],
+        held: Vec::new(),
+        coordinators: vec![0, 1],
+        coordinators_end: true,
+        ..replaced()
+    }
+}
+
+/// The same, and each thing that may go wrong beside the two of them by itself. It takes minutes.
+pub fn one_reference_troubled() -> Vec<Scope> {
+    let plain = Scope {
+        coordinators_end: false,
+        ..one_reference()
+    };
+    vec![
+        Scope {
+            name: "two orders with one reference, decided in a third shard, released, a timeout",
+            wishes: vec![Wish::Release { order: 0 }],
+            timeouts: 1,
+            ..plain.clone()
+        },
+        Scope {
+            name: "two orders with one reference, one over two shards, decided in a third shard, paid",
+            units: vec![1, 2, 1],
+            orders: vec![
+                OrderScope::of(&[0, 1], 1).at(2).unique(),
+                OrderScope::of(&[1], 1).at(2).unique(),
+            ],
+            wishes: vec![Wish::Commit { order: 0 }],
+            ..plain.clone()
+        },
+        Scope {
+            name: "a hold that has a reference, its replacement and another order with it",
+            units: vec![2, 2, 1],
+            orders: vec![
+                OrderScope::of(&[0, 1], 1).at(2).unique(),
+                OrderScope::of(&[1], 2).at(2).unique().replacing(0),
+                OrderScope::of(&[0], 1).at(2).unique(),
+            ],
+            held: vec![0],
+            coordinators: vec![1, 2],
+            ..plain
+        },
+    ]
+}
+
+fn with(orders: &[OrderScope], another: OrderScope) -> Vec<OrderScope> {
+    let mut orders = orders.to_vec();
+    orders.push(another);
+    orders
+}
+
 /// What no time is enough for: as deep as it goes.
 pub fn deep() -> Vec<Scope> {
     let pay = |order| Wish::Commit { order };
@@ -240,6 +449,34 @@ pub fn deep() -> Vec<Scope> {
             leaps: vec![1, 0, 1],
             wishes: vec![pay(0), pay(1)],
             ..competing()
+        },
+        Scope {
+            name: "a hold and two replacements, 2 shards, paid, a competitor",
+            units: vec![1, 1],
+            orders: vec![
+                OrderScope::of(&[0, 1], 1),
+                OrderScope::of(&[1], 1).at(0).replacing(0),
+                OrderScope::of(&[1, 0], 1).at(0).replacing(0),
+                OrderScope::of(&[1], 1),
+            ],
+            coordinators: vec![1, 2],
+            wishes: vec![pay(0), Wish::Reserve { order: 3 }],
+            leaps: vec![0, 0],
+            ..replaced()
+        },
+        Scope {
+            name: "a hold and two replacements, 3 shards, everything at once",
+            orders: with(
+                &with(&replaced().orders, OrderScope::of(&[0, 2], 1).replacing(0)),
+                OrderScope::of(&[1], 1),
+            ),
+            coordinators: vec![1, 2],
+            is_settled: false,
+            timeouts: 1,
+            redeliveries: 1,
+            leaps: vec![1, 1, 0],
+            wishes: vec![pay(0), pay(1), release(2), Wish::Reserve { order: 3 }],
+            ..replaced()
         },
     ]
 }

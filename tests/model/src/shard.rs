@@ -27,8 +27,7 @@ pub(crate) struct Shard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) state: ReservationState,
-    /// The home of its order.
-    pub(crate) home: ShardNumber,
+    /// 0 for a plain hold.
     pub(crate) incarnation: u64,
 }
 
@@ -119,20 +118,18 @@ impl Shard {
         }
     }
 
-    /// What this shard has of the order with this id and home.
-    pub(crate) fn part(&self, reservation_id: ReservationId, home: ShardNumber) -> Option<Part> {
+    /// What this shard has of the order with this id and home; without a home, of the plain hold with this id.
+    pub(crate) fn part(&self, reservation_id: ReservationId, home: Option<ShardNumber>) -> Option<Part> {
         let Ok(QueryReply::Reservation(Some(view))) =
             self.ledger.query(&Query::Reservation { reservation_id })
         else {
             return None;
         };
-        let order = view.order?;
-        let part = Part {
+        let named = view.order.as_ref().map(|order| order.home);
+        (named == home).then(|| Part {
             state: view.state,
-            home: order.home,
-            incarnation: order.incarnation,
-        };
-        (part.home == home).then_some(part)
+            incarnation: view.order.map_or(0, |order| order.incarnation),
+        })
     }
 
     /// How an order stands at its home. None: it is not known (any more). A decision on attempt 0, which never is, only asks.

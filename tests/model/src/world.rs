@@ -1,15 +1,18 @@
 //! A state of the model: the shards, the coordinators, the messages between them, and what callers were told.
 
 use std::{
+    collections::VecDeque,
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use holdfast_ledger::{
-    Applied, ChangeKind, Command, Coordinator, OrderReply, Outcome, Refusal, Settlement, ShardNumber, Success,
+    Applied, ChangeKind, Command, Coordinator, End, OrderReply, Outcome, Refusal, ReservationState,
+    Settlement, ShardNumber, Standing, Success, Target, Verdict,
 };
 
 use crate::{
+    heal,
     packet::{Body, Network},
     scope::{OrderScope, Scope, shard_of},
     seat::{Granted, Seat},
@@ -33,6 +36,12 @@ pub enum Broken {
     TwoAnswers,
     /// Two requests for units of one shard have an effect under one id.
     TwoEffects,
+    /// A hold and what replaced it both count, or two replacements of one hold.
+    BothHold,
+    /// A unit of a held order is free.
+    LetGo,
+    /// Two live orders have one reference to themselves, or none has it and it is refused.
+    TwoDocuments,
     /// Something stays prepared, or is done in one shard and not in another, whatever the resolvers do.
     DoesNotHeal,
     /// A coordinator waits for ever.
@@ -108,7 +117,8 @@ impl World {
         let mut seats = Vec::new();
         for (place, order) in scope.coordinators.iter().enumerate() {
             let request = scope.request(*order);
-            match request.map(|request| Coordinator::new(request, None, shard_of)) {
+            let home = scope.orders.get(*order).map(OrderScope::home);
+            match request.map(|request| Coordinator::new(request, home, shard_of)) {
                 Some(Ok(Some(coordinator))) => {
                     let (seat, send) = Seat::start(*order, coordinator);
                     seats.push(Arc::new(seat));
@@ -119,7 +129,7 @@ impl World {
                 other => broken = Some((Broken::Invariant, format!("order {order}: {other:?}"))),
             }
         }
-        Self {
+        let mut world = Self {
             witness: Witness {
                 granted: vec![None; scope.orders.len()],
                 first: vec![false; scope.orders.len()],
@@ -136,6 +146,58 @@ impl World {
             },
             broken: broken.as_ref().map(|(broken, _)| *broken),
             why: broken.map(|(_, why)| why.into()),
+        };
+        for order in &scope.held {
+            if world.hold(scope, *order).is_none() {
+                world.fail(Broken::Invariant, "an order is not held at the beginning");
+            }
+        }
+        world.send_what_is_due();
+        world
+    }
+
+    /// Has an order held that nothing is in the way of.
+    fn hold(&mut self, scope: &Scope, order: usize) -> Option<()> {
+        let home = scope.orders.get(order)?.home();
+        let request = scope.request(order)?;
+        let end = match Coordinator::new(request.clone(), Some(home), shard_of).ok()? {
+            None => End::Outcome(self.run(scope, home, &request).outcome),
+            Some(mut coordinator) => {
+                let mut waiting: VecDeque<Target> = coordinator.start().into();
+                loop {
+                    let target = waiting.pop_front()?;
+                    let answer = self.run(scope, target.shard, &target.command);
+                    let progress = coordinator.on_answer(target.number, answer.outcome);
+                    waiting.extend(progress.send);
+                    if let Some(end) = progress.end {
+                        break end;
+                    }
+                }
+            }
+        };
+        *self.witness.granted.get_mut(order)? = Some(Seat::granted(&end)?);
+        *self.witness.first.get_mut(order)? = true;
+        let is_last = scope.held.last() == Some(&order);
+        while (scope.is_settled || !is_last) && heal::tell(scope, self) {}
+        Some(())
+    }
+
+    /// How an order stands where it is decided. None: it is not held, or not known (any more).
+    pub(crate) fn verdict(&self, scope: &Scope, order: usize) -> Option<Verdict> {
+        let order_scope = scope.orders.get(order)?;
+        let (id, home) = (scope.id(order), self.shard(order_scope.home())?);
+        if order_scope.named_home().is_none() {
+            return match home.part(id, None)?.state {
+                ReservationState::Held => Some(Verdict::Held),
+                ReservationState::Committed => Some(Verdict::Committed),
+                ReservationState::Released => Some(Verdict::Released),
+                ReservationState::Expired => Some(Verdict::Expired),
+                _ => None,
+            };
+        }
+        match home.standing(id)? {
+            Standing::Decided { verdict, .. } => Some(verdict),
+            Standing::Undecided { .. } | Standing::Aborted { .. } => None,
         }
     }
 
@@ -202,7 +264,7 @@ impl World {
             .filter_map(|change| change.reservation.as_ref());
         for effect in committed {
             for (order, times) in self.witness.committed.iter_mut().enumerate() {
-                let home = scope.orders.get(order).map(OrderScope::home);
+                let home = scope.orders.get(order).and_then(OrderScope::named_home);
                 if scope.id(order) == effect.reservation_id
                     && effect.home == home
                     && let Some(times) = times.get_mut(number as usize)

@@ -40,3 +40,15 @@ fn one_id_for_several_requests_has_one_effect_in_every_state() {
 fn two_orders_that_meet_crosswise_are_right_in_every_state() {
     assert_every_state_is_right(&scopes::competing());
 }
+
+#[test]
+fn a_hold_that_is_replaced_is_right_in_every_state() {
+    for scope in scopes::replacing() {
+        assert_every_state_is_right(&scope);
+    }
+}
+
+#[test]
+fn one_reference_has_one_live_order_in_every_state() {
+    assert_every_state_is_right(&scopes::one_reference());
+}

@@ -4,7 +4,7 @@ use holdfast_model::mutants;
 
 #[test]
 fn every_seeded_fault_breaks_a_claim_of_the_model() {
-    let mutants = mutants::run_all(None, 2, |mutant| {
+    let mutants = mutants::run_all("", None, 2, |mutant| {
         println!("{:?}: {}", mutant.fault, mutant.report.states)
     });
     let missed: Vec<_> = mutants

@@ -234,7 +234,9 @@ impl Ledger {
             {
                 self.check_incarnations(id, order, incarnations)?;
                 ends_at(now_ms, order.ttl_ms)?;
-                if let Some(Replacement { of, .. }) = self.replacements.get(id) {
+                if let Some(Replacement { of, .. }) = self.replacements.get(id)
+                    && !is_seeded(Fault::ReplacesEnded)
+                {
                     self.hold_end(now_ms, of, self.reservations.get(of).as_ref())?;
                 }
                 Ok(OrderPlan::Hold(incarnations))

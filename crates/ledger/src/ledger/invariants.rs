@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ReservationId, Violation};
+use crate::{ReservationId, ReservationState, Violation};
 
 use super::{
     Ledger,
     cell::Cell,
     operations::MAX_48_BITS,
+    orders::{Order, OrderState},
+    reservation::Reservation,
     snapshot::{deficit_units, deficits},
     stock::{CellKey, Recording},
 };
@@ -55,8 +57,15 @@ impl Ledger {
         self.supplies.check(|key| self.has_cell(key)).map_err(Violation)?;
         let is_there = |id: &ReservationId| self.reservations.contains(id) || self.orders.get(id).is_some();
         self.references.check(is_there).map_err(Violation)?;
-        if let Some(id) = self.replacements.keys().find(|id| !is_there(id)) {
-            return Err(Violation(format!("{id} is to replace a hold and is not there")));
+        let is_undecided = |id: &ReservationId| {
+            let is_prepared = |own: Reservation| own.state == ReservationState::Prepared;
+            let is_begun = |order: &Order| order.state == OrderState::Undecided;
+            self.reservations.get(id).is_some_and(is_prepared) || self.orders.get(id).is_some_and(is_begun)
+        };
+        if let Some(id) = self.replacements.keys().find(|id| !is_undecided(id)) {
+            return Err(Violation(format!(
+                "{id} is still to replace a hold and waits for no decision"
+            )));
         }
         for (id, record) in self.operations.iter() {
             let answer = record

@@ -232,7 +232,14 @@ impl Ledger {
         kept: &[Kept],
     ) -> Result<(), Violation> {
         let replacement = self.replacements.remove(&id);
-        let replacement = replacement.filter(|_| settlement.verdict != Verdict::Aborted);
+        let replacement = replacement
+            .filter(|_| settlement.verdict != Verdict::Aborted || is_seeded(Fault::AbortEndsReplaced));
+        let replacement = replacement.map(|mut replacement| {
+            if is_seeded(Fault::DropsKeptUnits) {
+                replacement.kept.clear();
+            }
+            replacement
+        });
         if let Some(replacement) = &replacement {
             self.end_replaced(recording, replacement)?;
             self.take_over(recording, id, replacement)?;

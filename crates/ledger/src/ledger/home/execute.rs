@@ -205,7 +205,9 @@ impl Ledger {
         cause: &Cause,
     ) -> Result<(), Violation> {
         let now_ms = recording.log_time_ms;
-        self.references.give_up(&id);
+        if !is_seeded(Fault::NeverGivesUpReference) {
+            self.references.give_up(&id);
+        }
         let abort = |order: &mut Order| {
             order.state = OrderState::Aborted;
             order.unacknowledged = order
