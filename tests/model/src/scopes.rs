@@ -257,8 +257,8 @@ pub fn replacing() -> Vec<Scope> {
     let pay = |order| Wish::Commit { order };
     vec![
         Scope {
-            name: "a hold and its replacement over another shard, 3 shards, paid",
-            wishes: vec![pay(0), pay(1)],
+            name: "a hold and its replacement over another shard, 3 shards, the old one paid",
+            wishes: vec![pay(0)],
             ..plain.clone()
         },
         Scope {
@@ -268,7 +268,7 @@ pub fn replacing() -> Vec<Scope> {
             ..plain.clone()
         },
         Scope {
-            name: "a hold and two replacements, 2 shards",
+            name: "a hold and two replacements, one attempt each, 2 shards, paid",
             units: vec![1, 1],
             orders: vec![
                 OrderScope::of(&[0, 1], 1),
@@ -276,6 +276,8 @@ pub fn replacing() -> Vec<Scope> {
                 OrderScope::of(&[1, 0], 1).at(0).replacing(0),
             ],
             coordinators: vec![1, 2],
+            attempts: 1,
+            wishes: vec![pay(0)],
             leaps: vec![0, 0],
             ..plain.clone()
         },
@@ -328,9 +330,14 @@ pub fn replacing_troubled() -> Vec<Scope> {
     let pay = |order| Wish::Commit { order };
     vec![
         Scope {
-            name: "a hold and its replacement over another shard, 3 shards, paid, a timeout",
-            wishes: vec![pay(0), pay(1)],
+            name: "a hold and its replacement over another shard, 3 shards, the old one paid, a timeout",
+            wishes: vec![pay(0)],
             timeouts: 1,
+            ..plain.clone()
+        },
+        Scope {
+            name: "a hold and its replacement over another shard, 3 shards, both paid",
+            wishes: vec![pay(0), pay(1)],
             ..plain.clone()
         },
         Scope {
