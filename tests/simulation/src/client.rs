@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use holdfast_ledger::{Details, Action, Command, OperationId, Outcome, Principal, ReservationId, TransferId};
+use holdfast_ledger::{Action, Command, Details, OperationId, Outcome, Principal, ReservationId, TransferId};
 use holdfast_shard::SubmitError;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
