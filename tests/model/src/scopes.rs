@@ -257,18 +257,13 @@ pub fn replacing() -> Vec<Scope> {
     let pay = |order| Wish::Commit { order };
     vec![
         Scope {
-            name: "a hold and its replacement over another shard, 3 shards, the old one paid",
-            wishes: vec![pay(0)],
-            ..plain.clone()
-        },
-        Scope {
             name: "a hold and its replacement over another shard, 3 shards, a competitor",
             orders: with(&plain.orders, OrderScope::of(&[1], 1)),
             wishes: vec![Wish::Reserve { order: 2 }],
             ..plain.clone()
         },
         Scope {
-            name: "a hold and two replacements, one attempt each, 2 shards, paid",
+            name: "a hold and two replacements, one attempt each, 2 shards",
             units: vec![1, 1],
             orders: vec![
                 OrderScope::of(&[0, 1], 1),
@@ -277,7 +272,6 @@ pub fn replacing() -> Vec<Scope> {
             ],
             coordinators: vec![1, 2],
             attempts: 1,
-            wishes: vec![pay(0)],
             leaps: vec![0, 0],
             ..plain.clone()
         },
@@ -330,7 +324,7 @@ pub fn replacing_troubled() -> Vec<Scope> {
     let pay = |order| Wish::Commit { order };
     vec![
         Scope {
-            name: "a hold and its replacement over another shard, 3 shards, the old one paid, a timeout",
+            name: "a hold and its replacement over another shard, 3 shards, paid, a timeout",
             wishes: vec![pay(0)],
             timeouts: 1,
             ..plain.clone()
