@@ -117,8 +117,8 @@ impl Router {
         };
         match of_document {
             Some(shard) if shard != home => Err(errors::invalid(
-                "unique_reference: the hold to replace did not ask for it, so another shard decides about it: reserve it with \
-                 unique_reference, or release it first",
+                "unique_reference: another shard decides about this reference than about the hold to replace. A hold that was reserved \
+                 with unique_reference can be replaced under its own reference; under another one, release it first",
             )),
             _ => Ok(Some(home)),
         }

@@ -59,10 +59,10 @@ impl<'a> Step<'a> {
                 !change.sku.is_empty() && change.warehouse.is_empty() && !storefront.is_empty()
             }
             ChangeKind::PoolAllocated => cell && !storefront.is_empty(),
+            // A part that only keeps units of a hold takes none before it is held, so its abort gives none back.
+            ChangeKind::Aborted if is_part(change) => cell || nowhere,
             // A decision on an order whose home has no units of it is told as a note.
-            ChangeKind::Committed | ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted
-                if is_home(change) =>
-            {
+            ChangeKind::Committed | ChangeKind::Released | ChangeKind::Expired if is_home(change) => {
                 cell || nowhere
             }
             _ => cell,
@@ -119,6 +119,11 @@ impl<'a> Step<'a> {
 }
 
 /// Does the shard decide about the reservation, one over several shards?
+fn is_part(change: &Change) -> bool {
+    let effect = change.reservation.as_ref();
+    effect.is_some_and(|effect| effect.home.is_some())
+}
+
 fn is_home(change: &Change) -> bool {
     let effect = change.reservation.as_ref();
     effect.and_then(|effect| effect.home) == Some(change.shard)

@@ -62,7 +62,7 @@ impl TransferArgs {
     after_help = "Examples:\n  holdfast transfer out SHIRT-1=20 --from LONDON --to LEEDS --expected-at 2026-12-01T08:00:00Z --reference note-17"
 )]
 struct OutArgs {
-    /// What and how many, each SKU once; all of it leaves or nothing, whichever shards the SKUs live in
+    /// What and how many, lines of one SKU are added up; all of it leaves or nothing, whichever shards the SKUs live in
     #[arg(value_name = "SKU=QTY", required = true, value_parser = order_line)]
     lines: Vec<OrderLine>,
     /// From where

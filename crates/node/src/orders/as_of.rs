@@ -19,6 +19,17 @@ impl AsOf {
         }
     }
 
+    /// The position for the part that a shard does, of `shards` that do one.
+    ///
+    /// # Errors
+    /// None is named.
+    pub fn of_one_of(&self, shard: u32, shards: usize) -> Result<Option<u64>, Refusal> {
+        match shards {
+            1 => self.of_only(shard),
+            _ => self.of_part(shard),
+        }
+    }
+
     /// The position for the part that a shard does.
     ///
     /// # Errors
@@ -29,7 +40,7 @@ impl AsOf {
             Some((_, seq)) => Ok(Some(*seq)),
             None if self.0.is_empty() => Ok(None),
             None => Err(Refusal::InvalidRequest(format!(
-                "operation.as_of: names no change of shard {shard}, which this request concerns"
+                "operation.as_of: names no change of shard {shard}, which this request concerns too: add one, as {shard}:SEQ"
             ))),
         }
     }

@@ -49,7 +49,7 @@ impl Orders {
                 action: Action::OfPart(Box::new(with_lines(&command.action, lines.clone()))),
                 ..command.clone()
             };
-            part_of.details.as_of_seq = as_of.of_part(*shard)?;
+            part_of.details.as_of_seq = as_of.of_one_of(*shard, shares.len())?;
             commands.push((*shard, part_of));
         }
         let done = commands

@@ -168,3 +168,24 @@ fn a_part_takes_units_over_only_behind_the_release_of_the_hold_that_it_replaces(
         assert_eq!((report.ok, twice), (is_right, !is_right), "{report}");
     }
 }
+
+#[test]
+fn a_part_that_would_only_have_kept_units_is_aborted_without_any() {
+    for (home, is_right) in [(Some(SHARD + 1), true), (None, false)] {
+        let mut world = World::new();
+        world.receive("SHIRT", "EAST", 5);
+        world.end_entry();
+        let order = world.next_operation();
+        world
+            .write(ChangeKind::Aborted, ("", "", "web"), &[], Some(order))
+            .reservation = Some(v1::ReservationEffect {
+            reservation_id: order.to_vec().into(),
+            state: v1::ReservationState::Released.into(),
+            home,
+            ..v1::ReservationEffect::default()
+        });
+        world.end_entry();
+        let report = verify_world(&world);
+        assert_eq!(report.ok, is_right, "{report}");
+    }
+}

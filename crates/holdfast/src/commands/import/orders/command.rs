@@ -26,7 +26,7 @@ use super::known::Known;
 use super::plan::plan;
 use super::progress::Progress;
 use super::reject::write_rejects;
-use super::requests::Requests;
+use super::requests::{Requests, first_day};
 use super::run::Run;
 use super::state::{Options, State};
 use super::summary::Account;
@@ -105,7 +105,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             warehouses: &options.warehouses,
             storefront: &options.storefront,
             best_effort: args.mode == Mode::BestEffort,
-            first_day: file.rows.iter().map(|row| row.day.as_str()).min(),
+            first_day: first_day(&file.rows, state.epoch_ms),
         },
         applied: &applied,
         stop: CancellationToken::new(),

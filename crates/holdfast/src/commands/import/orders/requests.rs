@@ -53,7 +53,7 @@ pub(super) struct Requests<'a> {
     pub(super) storefront: &'a str,
     /// As much as there is, instead of all or nothing?
     pub(super) best_effort: bool,
-    /// The first day of the file, on which its initial stock is booked.
+    /// The first day of the file that the ledger takes, on which its initial stock is booked.
     pub(super) first_day: Option<&'a str>,
 }
 
@@ -235,6 +235,12 @@ fn line_quantity(line: usize, quantity: i64) -> Vec<v1::LineQuantity> {
         quantity,
         warehouse: String::new(),
     }]
+}
+
+/// The first day of these rows that the ledger takes as a business time.
+pub(super) fn first_day(rows: &[Row], epoch_ms: u64) -> Option<&str> {
+    let days = rows.iter().map(|row| row.day.as_str());
+    days.filter(|day| occurred_at_ms(day, epoch_ms).is_some()).min()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::book::{Book, Refused};
 use super::identity::Source;
 use super::known::Known;
 use super::plan::{InitialStock, Plan, PlanOptions, plan};
-use super::requests::Requests;
+use super::requests::{Requests, first_day};
 use super::run::Run;
 use super::target::{Answer, Request, Target};
 
@@ -105,7 +105,7 @@ impl Import {
                 warehouses: &self.warehouses,
                 storefront: "online",
                 best_effort: self.best_effort,
-                first_day: self.file.rows.iter().map(|row| row.day.as_str()).min(),
+                first_day: first_day(&self.file.rows, self.epoch_ms),
             },
             applied: &applied,
             stop: CancellationToken::new(),
