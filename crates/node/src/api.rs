@@ -196,6 +196,7 @@ impl Api {
         let home = match self.router.home_of_reserve(&taken, deadline).await {
             Ok(home) => home,
             Err(refusal) => {
+                let attempted = attempted.anywhere();
                 let answer = Err(attempted.not_found(refusal));
                 return self.settle_one(attempted, answer, deadline).await;
             }

@@ -64,6 +64,15 @@ impl Attempted {
         }
     }
 
+    /// The same where nobody knows which shard decides: a copy of it may be in any.
+    pub(crate) fn anywhere(self) -> Self {
+        Self {
+            home_slot: None,
+            home: None,
+            ..self
+        }
+    }
+
     /// A refusal by the ledger.
     pub(crate) fn refused(self, refusal: LedgerRefusal) -> Unmet {
         self.judged(outbound::refusal(refusal))

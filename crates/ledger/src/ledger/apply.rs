@@ -50,7 +50,10 @@ impl Ledger {
         for _ in 0..budget {
             match self.reservations.first_closed() {
                 Some((at, _)) if at <= self.log_time_ms => {
-                    if let Some(id) = self.reservations.forget_first() {
+                    // An order has its reference as long as it is remembered, whatever became of its home's own units.
+                    if let Some(id) = self.reservations.forget_first()
+                        && self.orders.get(&id).is_none()
+                    {
                         self.references.give_up(&id);
                     }
                 }

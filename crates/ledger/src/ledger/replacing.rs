@@ -11,13 +11,16 @@
 //! only what the new part wants *beside* the units of the old part, and remembers which of those are kept. It moves them when it hears that the
 //! new order is held. That the old one was released for that reason it hears too, perhaps first: then it waits for the other.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
     Cause, ChangeKind, Refusal, ReservationId, ReservationState, Settlement, ShardNumber, Source,
-    StorefrontId, Verdict, Violation,
+    StorefrontId, Verdict, Violation, WarehouseId,
     fault::{Fault, is_seeded},
+    limits::MAX_SOURCED_CELLS,
 };
 
 use super::{
@@ -105,7 +108,7 @@ pub(crate) fn with_kept(
 }
 
 impl Ledger {
-    /// Refuses to replace what is not held, or is of another storefront.
+    /// Refuses to replace what is not held, and does not know a hold of another storefront.
     pub(crate) fn check_replaceable(
         &self,
         now_ms: u64,
@@ -113,14 +116,12 @@ impl Ledger {
         storefront: &StorefrontId,
     ) -> Result<(), Refusal> {
         let own = self.reservations.get(of);
-        self.hold_end(now_ms, of, own.as_ref())?;
-        let is_of_another = |own: Reservation| self.stock.storefronts.name(own.storefront) != storefront;
-        if own.is_some_and(is_of_another) {
-            return Err(Refusal::InvalidRequest(
-                "storefront is another than that of the hold that is replaced".to_owned(),
-            ));
+        // Nobody learns here how the hold of another storefront stands.
+        let is_of_another = |own: &Reservation| self.stock.storefronts.name(own.storefront) != storefront;
+        if own.as_ref().is_some_and(is_of_another) {
+            return Err(Refusal::UnknownReservation);
         }
-        Ok(())
+        self.hold_end(now_ms, of, own.as_ref()).map(drop)
     }
 
     /// The units of a hold in this shard that another hold may keep: one that is decided here, or that has this home elsewhere.
@@ -149,6 +150,30 @@ impl Ledger {
         }
     }
 
+    /// Refuses to compare too many lines with too many old parts.
+    pub(crate) fn check_compared_parts(
+        &self,
+        old: &Reservation,
+        lines: &[Merged<'_>],
+    ) -> Result<(), Refusal> {
+        let mut parts: BTreeMap<u32, usize> = BTreeMap::new();
+        for line in &old.lines {
+            *parts.entry(line.sku).or_default() += line.parts.len();
+        }
+        let of_line = |merged: &Merged<'_>| {
+            let sku = self.stock.skus.find(&merged.line.sku);
+            sku.and_then(|sku| parts.get(&sku)).copied().unwrap_or(0)
+        };
+        if lines.iter().map(of_line).sum::<usize>() > MAX_SOURCED_CELLS {
+            return Err(Refusal::LimitReached {
+                what: "cells of the replaced hold at which one order looks for units, over all its lines: use fewer lines of one SKU"
+                    .to_owned(),
+                limit: MAX_SOURCED_CELLS as u64,
+            });
+        }
+        Ok(())
+    }
+
     /// Which units of an old hold go over to the lines of a new one. Lines that name their warehouses choose first.
     pub(crate) fn keep(&self, old: &Reservation, lines: &[Merged<'_>]) -> Vec<Kept> {
         let mut left: Vec<(&Line, &Part, i64)> = old
@@ -168,12 +193,17 @@ impl Ledger {
             let Some(sku) = self.stock.skus.find(&merged.line.sku) else {
                 continue;
             };
+            let named: &[WarehouseId] = match &merged.line.source {
+                Source::Any => &[],
+                Source::Warehouse(only) => std::slice::from_ref(only),
+                Source::Preference(list) => list,
+            };
+            let named = named.iter().filter_map(|name| self.stock.warehouses.find(name));
+            let named: BTreeMap<u16, usize> =
+                named.enumerate().map(|(rank, number)| (number, rank)).collect();
             let rank = |warehouse: u16| match &merged.line.source {
                 Source::Any => Some(0),
-                Source::Warehouse(only) => (self.stock.warehouses.find(only) == Some(warehouse)).then_some(0),
-                Source::Preference(list) => list
-                    .iter()
-                    .position(|name| self.stock.warehouses.find(name) == Some(warehouse)),
+                Source::Warehouse(_) | Source::Preference(_) => named.get(&warehouse).copied(),
             };
             let mut places: Vec<(usize, usize)> = left
                 .iter()

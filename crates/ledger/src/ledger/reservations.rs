@@ -262,6 +262,12 @@ fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -
         ReservationState::Held => return Due::Expiry(reservation.expires_at_ms),
         ReservationState::Prepared | ReservationState::Committed => return Due::Never,
         ReservationState::Shipped | ReservationState::Returned => options.shipped_retention_ms,
+        // The home of a committed order that has no units of it: whoever ships the others asks it who they are.
+        ReservationState::Cancelled
+            if reservation.order.is_some() && reservation.parts().next().is_none() =>
+        {
+            options.shipped_retention_ms
+        }
         ReservationState::Released | ReservationState::Expired | ReservationState::Cancelled => {
             options.closed_retention_ms
         }

@@ -6,6 +6,8 @@
 //! With any source one warehouse that fills the whole line is preferred, the first by name; otherwise the line is taken
 //! from those with most, the first by name among equals.
 
+use std::collections::BTreeMap;
+
 use indexmap::{IndexMap, map::Entry};
 use smallvec::{SmallVec, smallvec};
 
@@ -200,20 +202,23 @@ impl Ledger {
         } else {
             merge(&lines)?
         };
-        let replacement = old.map(|(of, own, cause)| Replacement {
-            of,
-            kept: self.keep(&own, &merged),
-            cause,
-        });
-        let kept = |number: u32| {
-            let all = replacement.iter().flat_map(|replacement| &replacement.kept);
-            let of_line = all.filter(|kept| kept.line == number);
-            of_line.map(|kept| kept.take.units()).sum::<i64>()
-        };
         self.stock.check_room(None, None, Some(storefront))?;
         if self.rules >= Rules::Second {
             self.check_sourced_cells(&merged)?;
         }
+        let replacement = match old {
+            Some((of, own, cause)) => {
+                self.check_compared_parts(&own, &merged)?;
+                let kept = self.keep(&own, &merged);
+                Some(Replacement { of, kept, cause })
+            }
+            None => None,
+        };
+        let mut kept_units: BTreeMap<u32, i64> = BTreeMap::new();
+        for kept in replacement.iter().flat_map(|replacement| &replacement.kept) {
+            *kept_units.entry(kept.line).or_default() += kept.take.units();
+        }
+        let kept = |number: u32| kept_units.get(&number).copied().unwrap_or(0);
         let number_of_storefront = self.stock.storefronts.find(storefront);
         let single = merged.len() == 1;
         let mut taken = Taken::default();

@@ -85,8 +85,9 @@ impl Ledger {
                 // An earlier attempt may have to give its units back.
                 // And the hold that it replaces ends when it is held.
                 let replaced = self.replacements.get(&command.operation_id);
-                let replaced =
-                    replaced.map_or(0, |replacement| replacement.kept.len() + cells(&replacement.of));
+                let replaced = replaced.map_or(0, |replacement| {
+                    2 * replacement.kept.len() + cells(&replacement.of)
+                });
                 taken
                     .saturating_add(cells(&command.operation_id))
                     .saturating_add(replaced)

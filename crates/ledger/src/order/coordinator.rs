@@ -270,7 +270,14 @@ impl Coordinator {
             ) => self.disowned(of, settlement),
             (Sent::Settle | Sent::Inquire(_), _) => self.cleared(),
             // The hold that it was to replace is gone: the caller hears that.
-            (Sent::Hold, Err(refusal)) if self.request.details.replaces.is_some() => {
+            (
+                Sent::Hold,
+                Err(
+                    refusal @ (Refusal::WrongState { .. }
+                    | Refusal::Expired { .. }
+                    | Refusal::UnknownReservation),
+                ),
+            ) if self.request.details.replaces.is_some() => {
                 self.refused.insert(shard, Refused::By(refusal));
                 self.decide(Decision::Abort)
             }

@@ -122,11 +122,14 @@ fn with_lines(action: &Action, part: Vec<LineQuantity>) -> Action {
 /// Which lines each shard has to do; none named means everything, everywhere.
 fn shares(parts: &Parts, lines: &[LineQuantity]) -> Result<BTreeMap<u32, Vec<LineQuantity>>, Refusal> {
     if lines.is_empty() {
-        return Ok(parts
+        // The home need not have a line.
+        let has_lines = |part: &ReservationView| !part.lines.is_empty();
+        let some_have = parts.parts.iter().any(|(_, part)| has_lines(part));
+        let concerned = parts
             .parts
             .iter()
-            .map(|(shard, _)| (*shard, Vec::new()))
-            .collect());
+            .filter(|(_, part)| has_lines(part) || !some_have);
+        return Ok(concerned.map(|(shard, _)| (*shard, Vec::new())).collect());
     }
     let shard_of_line: BTreeMap<u32, u32> = parts
         .parts

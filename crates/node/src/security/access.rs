@@ -4,8 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use holdfast_ledger::{
-    Action, Command, Query, QueryReply, ReservationId, ReservationView, StorefrontId, TransferId,
-    TransferView,
+    Action, Query, QueryReply, ReservationId, ReservationView, StorefrontId, TransferId, TransferView,
 };
 use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::Freshness;
@@ -226,7 +225,8 @@ impl Api {
     }
 
     /// Writes the caller on a command, and judges it as far as that can be done without asking a shard.
-    pub(crate) fn admit_now(&self, caller: &Caller, command: &mut Command) -> Result<Admission, Refusal> {
+    pub(crate) fn admit_now(&self, caller: &Caller, taken: &mut Taken) -> Result<Admission, Refusal> {
+        let (command, is_late) = (&mut taken.command, !taken.as_of.0.is_empty());
         command.principal = caller.principal.clone();
         let verb = verb_of(&command.action);
         self.check_caller(caller, verb)?;
@@ -244,6 +244,12 @@ impl Api {
         {
             let storefront = Touched::one(storefront.as_str());
             self.check(caller, grants, Verb::Release, &storefront, &Touched::Everything)?;
+        }
+        // Goods that a count has seen are booked with a recount.
+        if is_late && !grants.allow_anywhere(Verb::Count) {
+            let warehouses =
+                touched(&command.action).map_or(Touched::Everything, |(_, warehouses)| warehouses);
+            self.check(caller, grants, Verb::Count, &Touched::Nothing, &warehouses)?;
         }
         if grants.allow_anywhere(verb) {
             return Ok(Admission::Granted);
@@ -271,7 +277,7 @@ impl Api {
         mut taken: Taken,
         deadline: Instant,
     ) -> Result<Taken, Refusal> {
-        if self.admit_now(caller, &mut taken.command)? == Admission::NeedsLookup {
+        if self.admit_now(caller, &mut taken)? == Admission::NeedsLookup {
             // Rare and large: every call's future has room for all its branches.
             Box::pin(self.admit_by_lookup(caller, &taken, deadline)).await?;
         }

@@ -173,7 +173,7 @@ fn dispatch(
             .and_then(|()| inbound::batch_item(request).map_err(v1::Refusal::from))
             .and_then(|mut taken| {
                 // What has to be looked up first takes the way of what lives in an unknown shard.
-                let shard = match api.admit_now(caller, &mut taken.command)? {
+                let shard = match api.admit_now(caller, &mut taken)? {
                     Admission::Granted => api.router.known_shard(&taken)?,
                     Admission::NeedsLookup => None,
                 };

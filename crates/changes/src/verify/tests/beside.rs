@@ -189,3 +189,47 @@ fn a_part_that_would_only_have_kept_units_is_aborted_without_any() {
         assert_eq!(report.ok, is_right, "{report}");
     }
 }
+
+#[test]
+fn late_goods_may_have_filled_what_is_backordered_and_the_recount_takes_that_back() {
+    let mut world = World::new();
+    let operation = world.next_operation();
+    let (arrives, taken_back) = (
+        [(Bucket::OnHand, 5), (Bucket::Backordered, -2), (Bucket::Free, 3)],
+        [(Bucket::OnHand, -5), (Bucket::Backordered, 2), (Bucket::Free, -3)],
+    );
+    let held = (v1::ReservationState::Held, super::world::START_MS + 60_000);
+    let order = world.next_operation();
+    world.receive("SHIRT", "EAST", 1);
+    world.end_entry();
+    let at = world
+        .take(ChangeKind::Reserved, order, "web", &[("SHIRT", "EAST", 1)], held)
+        .unwrap();
+    world.end_entry();
+    let before = world.history.len();
+    assert_eq!((at, before), (0, 2));
+    // Two more units of the line are backordered.
+    let waits = world.next_operation();
+    let moves = [(Bucket::Held, 2), (Bucket::Backordered, 2)];
+    world
+        .write(
+            ChangeKind::Reserved,
+            ("SHIRT", "EAST", "web"),
+            &moves,
+            Some(waits),
+        )
+        .reservation = Some(v1::ReservationEffect {
+        reservation_id: waits.to_vec().into(),
+        state: held.0.into(),
+        expires_at_ms: held.1,
+        requested: 2,
+        quantity: 2,
+        ..v1::ReservationEffect::default()
+    });
+    world.end_entry();
+    world.write(ChangeKind::Received, PLACE, &arrives, Some(operation));
+    world.write(ChangeKind::Counted, PLACE, &taken_back, Some(operation));
+    world.end_entry();
+    let report = verify(&world.history, last_seq(&world.history), None);
+    assert!(report.ok, "{report}");
+}

@@ -60,12 +60,12 @@ impl Model {
         let Some(id) = command.details.replaces else {
             return Ok(None);
         };
-        self.check_held(&id)?;
-        let old = self.reservations[&id].clone();
-        if old.storefront != *storefront {
-            return invalid();
+        let is_of_another = |old: &Reservation| old.storefront != *storefront;
+        if self.reservations.get(&id).is_some_and(is_of_another) {
+            return Err(Refusal::UnknownReservation);
         }
-        Ok(Some(old))
+        self.check_held(&id)?;
+        Ok(Some(self.reservations[&id].clone()))
     }
 
     /// Lines that name one warehouse choose first, then those that name some. Each goes through what it may have: by

@@ -389,3 +389,37 @@ fn a_replacement_that_fails_leaves_its_document_with_the_old_hold() {
         End::Outcome(Err(Refusal::ReferenceTaken { reservation_id }))
     );
 }
+
+#[test]
+fn an_order_whose_home_has_no_line_is_shipped_days_after_its_commit_and_keeps_its_reference() {
+    let mut shards = stocked(3, 5);
+    let first = unique(shards.order(&["0-a", "1-a"], 1, ReserveMode::AllOrNothing));
+    assert_eq!(granted_of(&shards.run_at(2, &first)), [1, 1]);
+    shards.resolve();
+    let reservation_id = first.operation_id;
+    shards.stories[2].commit(reservation_id).unwrap();
+    shards.resolve();
+    shards.wait(72 * 3_600_000);
+    for story in &mut shards.stories {
+        story.receive("any", "w", 1).unwrap();
+    }
+    assert!(
+        shards.stories[2].view(reservation_id).is_some(),
+        "the home knows who has its units"
+    );
+    let mut second = unique(shards.order(&["0-b"], 1, ReserveMode::AllOrNothing));
+    second.operation_id = id_at(START_MS + 72 * 3_600_000, 1);
+    assert_eq!(
+        shards.run_at(2, &second),
+        End::Outcome(Err(Refusal::ReferenceTaken { reservation_id }))
+    );
+    let lines = Vec::new();
+    let ship = Action::OfPart(Box::new(Action::Ship {
+        reservation_id,
+        lines,
+    }));
+    for story in &mut shards.stories[..2] {
+        story.act(ship.clone()).unwrap();
+    }
+    assert_eq!(shards.stories[1].cell("1-a", "w").on_hand, 4);
+}
