@@ -53,7 +53,7 @@ fn main() -> Result<()> {
             scopes.extend(scopes::replacing());
             scopes.extend(scopes::replacing_troubled());
             scopes.push(scopes::one_reference());
-            scopes.extend(scopes::one_reference_troubled());
+            scopes.push(scopes::one_reference_replaced());
             scopes.retain(|scope| scope.name.contains(&only));
             for scope in scopes.into_iter().rev() {
                 tell(&run(&scope, None, cli.threads))?;

@@ -360,42 +360,21 @@ pub fn one_reference() -> Scope {
     }
 }
 
-/// The same, and each thing that may go wrong beside the two of them by itself. It takes minutes.
-pub fn one_reference_troubled() -> Vec<Scope> {
-    let plain = Scope {
+/// A hold that has a reference, to be replaced by an order with the same one, while another order asks for it. It takes minutes.
+pub fn one_reference_replaced() -> Scope {
+    Scope {
+        name: "a hold that has a reference, its replacement and another order with it",
+        units: vec![2, 2, 1],
+        orders: vec![
+            OrderScope::of(&[0, 1], 1).at(2).unique(),
+            OrderScope::of(&[1], 2).at(2).unique().replacing(0),
+            OrderScope::of(&[0], 1).at(2).unique(),
+        ],
+        held: vec![0],
+        coordinators: vec![1, 2],
         coordinators_end: false,
         ..one_reference()
-    };
-    vec![
-        Scope {
-            name: "two orders with one reference, decided in a third shard, released, a timeout",
-            wishes: vec![Wish::Release { order: 0 }],
-            timeouts: 1,
-            ..plain.clone()
-        },
-        Scope {
-            name: "two orders with one reference, one over two shards, decided in a third shard, paid",
-            units: vec![1, 2, 1],
-            orders: vec![
-                OrderScope::of(&[0, 1], 1).at(2).unique(),
-                OrderScope::of(&[1], 1).at(2).unique(),
-            ],
-            wishes: vec![Wish::Commit { order: 0 }],
-            ..plain.clone()
-        },
-        Scope {
-            name: "a hold that has a reference, its replacement and another order with it",
-            units: vec![2, 2, 1],
-            orders: vec![
-                OrderScope::of(&[0, 1], 1).at(2).unique(),
-                OrderScope::of(&[1], 2).at(2).unique().replacing(0),
-                OrderScope::of(&[0], 1).at(2).unique(),
-            ],
-            held: vec![0],
-            coordinators: vec![1, 2],
-            ..plain
-        },
-    ]
+    }
 }
 
 fn with(orders: &[OrderScope], another: OrderScope) -> Vec<OrderScope> {
@@ -464,6 +443,18 @@ pub fn deep() -> Vec<Scope> {
             wishes: vec![pay(0), Wish::Reserve { order: 3 }],
             leaps: vec![0, 0],
             ..replaced()
+        },
+        Scope {
+            name: "two orders with one reference, one over two shards, decided in a third, paid, released, a timeout",
+            units: vec![1, 2, 1],
+            orders: vec![
+                OrderScope::of(&[0, 1], 1).at(2).unique(),
+                OrderScope::of(&[1], 1).at(2).unique(),
+            ],
+            coordinators_end: false,
+            wishes: vec![pay(0), release(1)],
+            timeouts: 1,
+            ..one_reference()
         },
         Scope {
             name: "a hold and two replacements, 3 shards, everything at once",

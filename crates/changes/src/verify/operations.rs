@@ -27,6 +27,9 @@ pub(super) struct Operations {
 #[derive(Debug, Default)]
 struct Goods {
     on_hand: i128,
+    /// How far what is backordered went up, and whether a recount raised it.
+    backordered: i128,
+    is_backordered_by_count: bool,
     is_counted: bool,
     is_moved: bool,
     /// Its last change.
@@ -82,6 +85,9 @@ impl Operations {
         goods.is_counted |= step.kind == ChangeKind::Counted;
         goods.is_moved |= step.kind != ChangeKind::Counted && step.delta(Bucket::OnHand) != 0;
         goods.on_hand += i128::from(step.delta(Bucket::OnHand));
+        goods.backordered += i128::from(step.delta(Bucket::Backordered));
+        goods.is_backordered_by_count |=
+            step.kind == ChangeKind::Counted && step.delta(Bucket::Backordered) > 0;
         goods.last = (change.shard, change.seq);
         // What happens twice to a reservation is found by where its units are.
         if step.reservation.is_some() {
@@ -105,6 +111,13 @@ impl Operations {
     /// Goods that are booked after a count that has seen them leave what is on hand as it is: the movement and the recount cancel.
     fn end_operation(&mut self, findings: &mut Findings) {
         for goods in self.goods.drain().map(|(_, goods)| goods) {
+            // It takes back what the goods beside it had filled, and no more.
+            if goods.is_backordered_by_count && goods.backordered > 0 {
+                let (shard, seq) = goods.last;
+                findings.add(Check::WrongMovement, shard, seq, || {
+                    format!("counted raises what is backordered by {}", goods.backordered)
+                });
+            }
             if goods.is_counted && goods.is_moved && goods.on_hand != 0 {
                 let (shard, seq) = goods.last;
                 findings.add(Check::WrongFlow, shard, seq, || {
