@@ -71,7 +71,7 @@ impl Stock {
         if as_of_seq > last_seq {
             return Err(Refusal::PositionInFuture { as_of_seq, last_seq });
         }
-        let oldest_seq = self.movements.oldest_seq().max(self.late.oldest_seq());
+        let oldest_seq = self.movements.oldest_seq();
         if as_of_seq < oldest_seq {
             return Err(Refusal::PositionTooOld {
                 as_of_seq,

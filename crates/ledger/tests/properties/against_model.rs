@@ -289,7 +289,37 @@ fn compare_changes(command: &Command, outcome: &Outcome, changes: &[Change], exp
             }
         }
     }
-    assert_eq!(&told, expected, "{command:?} makes {changes:?}");
+    // A line of a transfer that has arrived before moves nothing.
+    let mut expected = expected.clone();
+    expected.retain(|_, moves| *moves != (0, 0));
+    assert_eq!(told, expected, "{command:?} makes {changes:?}");
+}
+
+/// Gives SKUs names that the first rules take: the model has no SKUs that the ledger does not know.
+fn name_plainly(action: &mut Action) {
+    let rename = |sku: &mut Sku| {
+        if !sku.is_plain() {
+            *sku = Sku::new(format!("sku-{}", sku.as_str().len())).unwrap();
+        }
+    };
+    match action {
+        Action::Reserve { lines, .. } => lines.iter_mut().for_each(|line| rename(&mut line.sku)),
+        Action::TransferOut { lines, .. } | Action::TransferIn { lines, .. } => {
+            lines.iter_mut().for_each(|line| rename(&mut line.sku));
+        }
+        Action::Receive { sku, .. }
+        | Action::Adjust { sku, .. }
+        | Action::Count { sku, .. }
+        | Action::MoveBucket { sku, .. }
+        | Action::SetPolicy { sku, .. }
+        | Action::AllocatePool { sku, .. }
+        | Action::ExpectSupply { sku, .. }
+        | Action::Return {
+            of: ReturnOf::Unreferenced { sku, .. },
+            ..
+        } => rename(sku),
+        _ => {}
+    }
 }
 
 fn run(drafts: &[DraftEntry], rules: Rules) {
@@ -298,7 +328,13 @@ fn run(drafts: &[DraftEntry], rules: Rules) {
     let mut shadow = Shadow::default();
     let mut writer = Writer::by(rules);
     for draft in drafts {
-        let entry = writer.entry(draft);
+        let mut entry = writer.entry(draft);
+        if rules < Rules::Second {
+            entry
+                .commands
+                .iter_mut()
+                .for_each(|command| name_plainly(&mut command.action));
+        }
         let last_seq = ledger.last_seq();
         let applied = ledger.apply(writer.index, &entry).unwrap();
         let expected = model.apply(writer.index, &entry, &last_seqs(last_seq, &entry, &applied));

@@ -119,6 +119,37 @@ pub(super) fn short<T>(sku: &Sku, requested: i64, available: i64) -> Result<T, R
     }]))
 }
 
+/// The SKUs that an action names.
+fn skus(action: &Action) -> Box<dyn Iterator<Item = &Sku> + '_> {
+    match action {
+        Action::Reserve { lines, .. } => Box::new(lines.iter().map(|line| &line.sku)),
+        Action::TransferOut { lines, .. } | Action::TransferIn { lines, .. } => {
+            Box::new(lines.iter().map(|line| &line.sku))
+        }
+        Action::Receive { sku, .. }
+        | Action::Adjust { sku, .. }
+        | Action::Count { sku, .. }
+        | Action::MoveBucket { sku, .. }
+        | Action::SetPolicy { sku, .. }
+        | Action::AllocatePool { sku, .. }
+        | Action::ExpectSupply { sku, .. }
+        | Action::Return {
+            of: ReturnOf::Unreferenced { sku, .. },
+            ..
+        } => Box::new(std::iter::once(sku)),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// What the first release took as a SKU.
+fn is_of_old_letters(sku: &Sku) -> bool {
+    let name = sku.as_str();
+    name.len() <= 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte))
+}
+
 impl Model {
     pub(crate) fn new(options: LedgerOptions, rules: Rules) -> Self {
         Self {
@@ -199,7 +230,9 @@ impl Model {
     }
 
     fn run(&mut self, command: &Command) -> Outcome {
-        if self.rules < Rules::Second && command.details != Details::default() {
+        let is_known =
+            || command.details == Details::default() && skus(&command.action).all(is_of_old_letters);
+        if self.rules < Rules::Second && !is_known() {
             return invalid();
         }
         if let Action::AdoptRules { rules } = command.action {
