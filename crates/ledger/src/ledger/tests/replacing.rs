@@ -331,3 +331,23 @@ fn a_hold_of_more_than_the_policy_allows_by_now_keeps_it_and_gets_no_more() {
     story.send(&best_effort).unwrap();
     assert_eq!(story.cell("tea", "east").held, 4);
 }
+
+#[test]
+fn what_a_replacement_compares_is_bounded() {
+    let mut story = Story::by(Rules::Second);
+    for place in 0..17 {
+        story.receive("tea", &format!("w{place}"), 1).unwrap();
+    }
+    let old = story.hold("tea", 17);
+    let lines = |count: usize| {
+        let line_of = |place| line("tea", 1, Source::Warehouse(warehouse(&format!("w{place}"))));
+        (0..count).map(line_of).collect::<Vec<_>>()
+    };
+    let (_, refused) = story.replace(old, lines(1_024));
+    assert!(
+        matches!(refused, Err(Refusal::LimitReached { .. })),
+        "{refused:?}"
+    );
+    let (_, outcome) = story.replace(old, lines(17));
+    outcome.unwrap();
+}
