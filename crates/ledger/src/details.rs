@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, OrderStep, Refusal, ReservationId, ReturnOf,
+    Action, Refusal, ReservationId,
     limits::{MAX_48_BITS, MAX_OCCURRED_AGO_MS},
 };
 
@@ -43,21 +43,17 @@ impl Details {
             action => action,
         };
         let invalid = |what: &str| Err(Refusal::InvalidRequest(what.to_owned()));
-        let takes_units = matches!(
-            action,
-            Action::Reserve { .. } | Action::Order(OrderStep::Begin { .. } | OrderStep::Prepare { .. })
-        );
-        // A decision on an order repeats what its Reserve said.
-        let is_of_order = matches!(action, Action::Order(_));
+        // Every step of an order repeats what its Reserve said.
+        let is_of_reserve = matches!(action, Action::Reserve { .. } | Action::Order(_));
         if self.as_of_seq.is_some() && !moves_goods(action) {
             return invalid(
                 "as_of is for what moves goods: Receive, Adjust, Ship, Return, TransferOut and TransferIn",
             );
         }
-        if self.unique_reference && !takes_units && !is_of_order {
+        if self.unique_reference && !is_of_reserve {
             return invalid("unique_reference is for Reserve");
         }
-        if self.replaces.is_some() && !takes_units && !is_of_order {
+        if self.replaces.is_some() && !is_of_reserve {
             return invalid("replaces is for Reserve");
         }
         Ok(())
@@ -86,10 +82,7 @@ fn moves_goods(action: &Action) -> bool {
         Action::Receive { .. }
         | Action::Adjust { .. }
         | Action::Ship { .. }
-        | Action::Return {
-            of: ReturnOf::Reservation { .. } | ReturnOf::Unreferenced { .. },
-            ..
-        }
+        | Action::Return { .. }
         | Action::TransferOut { .. }
         | Action::TransferIn { .. }
         | Action::Dispatch { .. } => true,

@@ -67,17 +67,7 @@ impl Stock {
     }
 
     fn moved_since(&self, sku: &Sku, warehouse: &WarehouseId, as_of_seq: u64) -> Result<i128, Refusal> {
-        let last_seq = self.last_seq;
-        if as_of_seq > last_seq {
-            return Err(Refusal::PositionInFuture { as_of_seq, last_seq });
-        }
-        let oldest_seq = self.movements.oldest_seq();
-        if as_of_seq < oldest_seq {
-            return Err(Refusal::PositionTooOld {
-                as_of_seq,
-                oldest_seq,
-            });
-        }
+        self.check_position(as_of_seq, self.movements.oldest_seq())?;
         Ok(self
             .find(sku, warehouse)
             .map_or(0, |(key, _)| self.movements.since(as_of_seq, key, &self.late)))

@@ -140,11 +140,16 @@ impl Stock {
         let Some(as_of_seq) = as_of_seq else {
             return Ok(());
         };
+        let oldest_seq = self.movements.oldest_seq().max(self.late.oldest_seq());
+        self.check_position(as_of_seq, oldest_seq)
+    }
+
+    /// Refuses a position that is not reached, or older than the oldest usable one.
+    pub(crate) fn check_position(&self, as_of_seq: u64, oldest_seq: u64) -> Result<(), Refusal> {
         let last_seq = self.last_seq;
         if as_of_seq > last_seq {
             return Err(Refusal::PositionInFuture { as_of_seq, last_seq });
         }
-        let oldest_seq = self.movements.oldest_seq().max(self.late.oldest_seq());
         if as_of_seq < oldest_seq {
             return Err(Refusal::PositionTooOld {
                 as_of_seq,

@@ -283,35 +283,19 @@ impl Stock {
         steps: &[Deltas],
         cause: &Cause,
     ) -> Result<(), Violation> {
-        if kind != ChangeKind::Counted
-            && let [deltas] = steps
-        {
-            let step = Step {
-                kind,
-                cell,
-                storefront: storefront.or(deltas.pool.map(|(storefront, _)| storefront)),
-                deltas: *deltas,
-                reservation: None,
-                cause,
-            };
-            return self.step(recording, step);
+        let step_of = |deltas: &Deltas| Step {
+            kind,
+            cell,
+            storefront: storefront.or(deltas.pool.map(|(storefront, _)| storefront)),
+            deltas: *deltas,
+            reservation: None,
+            cause,
+        };
+        match steps {
+            // A count is never late: it makes way for a later one when it is decided.
+            [deltas] if kind != ChangeKind::Counted => self.step(recording, step_of(deltas)),
+            _ => self.together(recording, cell, steps.iter().map(step_of).collect()),
         }
-        let all = self.change(cell, |cell, ranks| {
-            let moves = steps.iter().map(|deltas| take(kind, cell, deltas, ranks));
-            moves.collect::<Result<Vec<BucketMoves>, Violation>>()
-        })?;
-        for (deltas, moves) in steps.iter().zip(all) {
-            let step = Step {
-                kind,
-                cell,
-                storefront: storefront.or(deltas.pool.map(|(storefront, _)| storefront)),
-                deltas: *deltas,
-                reservation: None,
-                cause,
-            };
-            self.record(recording, step, moves);
-        }
-        Ok(())
     }
 
     /// Changes a cell, and checks it afterwards.

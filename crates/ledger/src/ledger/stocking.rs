@@ -10,7 +10,7 @@ use super::{
     cell::{Cell, Deltas, Flow},
     fulfilment::into_buckets,
     operations::MAX_48_BITS,
-    stock::{Recording, Stock},
+    stock::{CellKey, Recording, Stock},
     supplies::SupplyStep,
 };
 
@@ -33,9 +33,15 @@ pub(crate) enum Movement<'a> {
 
 /// The cell of a command; an empty one where there is none yet.
 pub(crate) fn cell_or_empty(stock: &Stock, sku: &Sku, warehouse: &WarehouseId) -> Cell {
-    stock
-        .find(sku, warehouse)
-        .map_or_else(Cell::default, |(_, cell)| cell.clone())
+    key_and_cell(stock, sku, warehouse).1
+}
+
+/// The same with its key, where there is one.
+pub(crate) fn key_and_cell(stock: &Stock, sku: &Sku, warehouse: &WarehouseId) -> (Option<CellKey>, Cell) {
+    match stock.find(sku, warehouse) {
+        Some((key, cell)) => (Some(key), cell),
+        None => (None, Cell::default()),
+    }
 }
 
 pub(crate) fn at_least(what: &str, value: i64, least: i64) -> Result<(), Refusal> {
@@ -265,10 +271,7 @@ impl Stock {
         as_of_seq: Option<u64>,
     ) -> Result<StockPlan<'a>, Refusal> {
         self.check_room(Some(sku), Some(warehouse), None)?;
-        let (key, cell) = match self.find(sku, warehouse) {
-            Some((key, cell)) => (Some(key), cell),
-            None => (None, Cell::default()),
-        };
+        let (key, cell) = key_and_cell(self, sku, warehouse);
         self.check_goods_fit(key, &cell, deltas, as_of_seq)?;
         Ok(StockPlan {
             kind,

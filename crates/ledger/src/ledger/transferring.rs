@@ -20,7 +20,7 @@ use super::{
     cell::{Cell, Deltas, Flow},
     fulfilment::into_buckets,
     stock::{CellKey, Recording, Step},
-    stocking::{at_least, cell_or_empty, check_time},
+    stocking::{at_least, cell_or_empty, check_time, key_and_cell},
     transfers::{Transfer, TransferredLine},
 };
 
@@ -140,10 +140,7 @@ impl Ledger {
         let lines = merge(lines)?;
         let mut shortages = Vec::new();
         for line in &lines {
-            let (key, source) = match self.stock.find(line.sku, from) {
-                Some((key, source)) => (Some(key), source),
-                None => (None, Cell::default()),
-            };
+            let (key, source) = key_and_cell(&self.stock, line.sku, from);
             let is_seen = key.is_some_and(|key| self.stock.is_counted_since(key, as_of_seq));
             // What a count has seen leave was there.
             if source.free < line.quantity && !is_seen {
