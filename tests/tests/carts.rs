@@ -61,7 +61,8 @@ async fn a_cart_with_the_last_unit_changes_its_other_line_under_100_competitors(
         clients[0].receive(requests::receive(sku, 5)).await?;
     }
     let first = requests::order(&["LAST", &others[0]]);
-    let mut held = id_of(&first);
+    let began = id_of(&first);
+    let mut held = began.clone();
     clients[0].reserve(first).await?;
     let (is_over, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let competitors: Vec<_> = (0..COMPETITORS)
@@ -120,8 +121,17 @@ async fn a_cart_with_the_last_unit_changes_its_other_line_under_100_competitors(
     );
     let report = cluster.verify()?;
     ensure!(report["ok"] == true, "{report}");
-    let story = cluster.holdfast_json(&["explain", &uuid::Uuid::from_slice(&held)?.to_string()])?;
-    ensure!(story["replaces"].is_string(), "{story}");
+    let explained =
+        |id: &Bytes| cluster.holdfast_json(&["explain", &uuid::Uuid::from_slice(id)?.to_string()]);
+    let (first, last) = (explained(&began)?, explained(&held)?);
+    ensure!(
+        first["replaced_by"].is_string() && first["replaces"].is_null(),
+        "{first}"
+    );
+    ensure!(
+        last["replaces"].is_string() && last["replaced_by"].is_null(),
+        "{last}"
+    );
     Ok(())
 }
 

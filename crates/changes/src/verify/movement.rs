@@ -24,8 +24,10 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
     let q = quantity.or(transferred).unwrap_or(d(Bucket::OnHand));
     let into = d(Bucket::Free) + d(Bucket::Damaged) + d(Bucket::QualityHold);
     let takes = matches!(step.kind, ChangeKind::Reserved | ChangeKind::Prepared);
-    // The recount beside goods that a count has seen takes back that they filled what is backordered.
-    if d(Bucket::Backordered) > 0 && !takes && step.kind != ChangeKind::Counted {
+    // The recount beside goods that a count has seen takes back that they filled what is backordered: `operations` sees that it is
+    // beside some.
+    let is_judged_there = step.kind == ChangeKind::Counted && step.operation.is_some();
+    if d(Bucket::Backordered) > 0 && !takes && !is_judged_there {
         return Some(format!("{kind} raises what is backordered"));
     }
     let right = match step.kind {

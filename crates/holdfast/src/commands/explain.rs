@@ -79,48 +79,64 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The reservation whose Reserve ended this hold: the operation that released it made a reservation, in the same step.
+/// The reservation whose Reserve ended this hold: the operation that released it made a reservation, in the same entry.
 async fn replaced_by(client: &Client, decisions: &[Decision]) -> anyhow::Result<Option<Uuid>> {
-    let released = decisions.iter().find(|decision| decision.kind == "released");
-    let by = released.and_then(|decision| decision.operation_id.as_deref());
+    let released = decisions
+        .iter()
+        .find(|decision| decision.kind == "released" && is_of_decider(decision));
+    let Some(released) = released else {
+        return Ok(None);
+    };
+    let by = released.operation_id.as_deref();
     let Some(by) = by.and_then(|id| Uuid::try_parse(id).ok()) else {
         return Ok(None);
     };
-    let positions = streams::positions(client, None).await?;
-    let made = decisions_of_all(client, &positions, by).await?;
-    Ok((!made.is_empty()).then_some(by))
+    let entry = entry_of(client, released).await?;
+    let is_of_it = |change: &v1::Change| {
+        let effect = change.reservation.as_ref();
+        effect.is_some_and(|effect| effect.reservation_id == by.as_bytes()[..])
+    };
+    Ok(entry.iter().any(is_of_it).then_some(by))
 }
 
-/// The hold that this reservation's Reserve ended, told beside its own first change at the shard that decides.
+/// The hold that this reservation's Reserve ended, in the same entry.
 async fn replaces(client: &Client, decisions: &[Decision], id: Uuid) -> anyhow::Result<Option<Uuid>> {
     let own = id.to_string();
     let is_own = |decision: &&Decision| {
-        let decides = decision.home.is_none_or(|home| home == decision.shard);
-        decides
+        is_of_decider(decision)
             && matches!(decision.kind, "reserved" | "confirmed")
             && decision.operation_id.as_deref() == Some(&own)
     };
     let Some(held) = decisions.iter().find(is_own) else {
         return Ok(None);
     };
-    let first_seq = held.seq - u64::from(held.entry_offset);
+    let entry = entry_of(client, held).await?;
+    Ok(entry
+        .iter()
+        .find_map(|change| replaced_hold(change, id.as_bytes())))
+}
+
+/// Was it decided where it is told, and not in another shard?
+fn is_of_decider(decision: &Decision) -> bool {
+    decision.home.is_none_or(|home| home == decision.shard)
+}
+
+/// All changes of the entry that made a decision.
+async fn entry_of(client: &Client, decision: &Decision) -> anyhow::Result<Vec<v1::Change>> {
+    let first_seq = decision.seq - u64::from(decision.entry_offset);
+    let last_seq = first_seq + u64::from(decision.entry_changes.max(1)) - 1;
     let request = v1::TailChangesRequest {
-        shard: held.shard,
+        shard: decision.shard,
         from_seq: first_seq,
         ..v1::TailChangesRequest::default()
     };
-    let last_seq = first_seq + u64::from(held.entry_changes.max(1)) - 1;
     let mut messages = streams::through(client, request, last_seq);
+    let mut changes = Vec::new();
     while let Some(message) = messages.try_next().await? {
-        let of_entry = message
-            .changes
-            .iter()
-            .filter(|change| change.log_index == held.log_index);
-        if let Some(old) = { of_entry }.find_map(|change| replaced_hold(change, id.as_bytes())) {
-            return Ok(Some(old));
-        }
+        let of_entry = message.changes.into_iter();
+        changes.extend(of_entry.filter(|change| change.log_index == decision.log_index));
     }
-    Ok(None)
+    Ok(changes)
 }
 
 /// The shard that has it, while it is remembered. A closed one is forgotten one day, its changes are not.
