@@ -26,8 +26,7 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
     let takes = matches!(step.kind, ChangeKind::Reserved | ChangeKind::Prepared);
     // The recount beside goods that a count has seen takes back that they filled what is backordered: `operations` sees that it is
     // beside some.
-    let is_judged_there = step.kind == ChangeKind::Counted && step.operation.is_some();
-    if d(Bucket::Backordered) > 0 && !takes && !is_judged_there {
+    if d(Bucket::Backordered) > 0 && !takes && step.kind != ChangeKind::Counted {
         return Some(format!("{kind} raises what is backordered"));
     }
     let right = match step.kind {

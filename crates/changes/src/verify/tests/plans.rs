@@ -199,13 +199,13 @@ fn only_taking_units_raises_what_is_backordered() {
 }
 
 #[test]
-fn a_count_that_no_operation_made_does_not_raise_what_is_backordered_either() {
+fn a_count_that_no_operation_made_is_malformed() {
     let mut world = World::new();
     backordered(&mut world);
     let moves = [(Bucket::OnHand, -1), (Bucket::Backordered, 1)];
     world.write(ChangeKind::Counted, ("SHIRT", "EAST", ""), &moves, None);
     world.end_entry();
-    assert!(found(&world).contains(&Check::WrongMovement));
+    assert!(found(&world).contains(&Check::Malformed));
 }
 
 #[test]
