@@ -67,7 +67,8 @@ impl Stock {
     }
 
     fn moved_since(&self, sku: &Sku, warehouse: &WarehouseId, as_of_seq: u64) -> Result<i128, Refusal> {
-        self.check_position(as_of_seq, self.movements.oldest_seq())?;
+        let oldest_seq = self.movements.oldest_seq().max(self.late.oldest_count_seq());
+        self.check_position(as_of_seq, oldest_seq)?;
         Ok(self
             .find(sku, warehouse)
             .map_or(0, |(key, _)| self.movements.since(as_of_seq, key, &self.late)))

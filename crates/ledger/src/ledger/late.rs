@@ -26,8 +26,10 @@ use super::{
 pub(crate) struct Late {
     /// In the order in which they were booked.
     counts: VecDeque<CountedAt>,
-    /// The earliest position that a command may name: every count as of it or later is known.
-    oldest_seq: u64,
+    /// Counts before this change are not known.
+    begun_seq: u64,
+    /// The latest position of a count that was pushed out by later ones.
+    forgotten_seq: Option<u64>,
     /// By the change of a movement: the change after which its goods really moved, which is an earlier one. Never more than the movements
     /// that are kept.
     moved_after: BTreeMap<u64, u64>,
@@ -66,11 +68,18 @@ impl Late {
 
     /// Nothing is known of counts before this change.
     pub(crate) fn begin(&mut self, last_seq: u64) {
-        self.oldest_seq = self.oldest_seq.max(last_seq);
+        self.begun_seq = self.begun_seq.max(last_seq);
     }
 
-    pub(crate) fn oldest_seq(&self) -> u64 {
-        self.oldest_seq
+    /// The earliest position that late goods may name: every count as of it or later is known.
+    fn oldest_seq(&self) -> u64 {
+        let after_forgotten = self.forgotten_seq.map_or(0, |seq| seq + 1);
+        self.begun_seq.max(after_forgotten)
+    }
+
+    /// The earliest position that a count may name: if the cell was counted as of a later one, that is known.
+    pub(crate) fn oldest_count_seq(&self) -> u64 {
+        self.forgotten_seq.unwrap_or(0)
     }
 
     /// The latest position as of which a cell was counted.
@@ -86,7 +95,7 @@ impl Late {
         if self.counts.len() == KEPT_MOVEMENTS
             && let Some(oldest) = self.counts.pop_front()
         {
-            self.oldest_seq = self.oldest_seq.max(oldest.as_of_seq + 1);
+            self.forgotten_seq = self.forgotten_seq.max(Some(oldest.as_of_seq));
             if let Entry::Occupied(mut of_cell) = self.last_counts.entry(oldest.cell) {
                 of_cell.get_mut().1 -= 1;
                 if of_cell.get().1 == 0 {
@@ -122,7 +131,8 @@ impl Late {
         let moved = |(seq, as_of_seq): (&u64, &u64)| as_of_seq < seq && *seq <= last_seq;
         let bounded = self.counts.len() <= KEPT_MOVEMENTS && self.moved_after.len() <= KEPT_MOVEMENTS + 1;
         if bounded
-            && self.oldest_seq.saturating_sub(1) <= last_seq
+            && self.begun_seq <= last_seq
+            && self.forgotten_seq <= Some(last_seq)
             && self.counts.iter().all(counted)
             && self.moved_after.iter().all(moved)
             && last_counts(&self.counts).as_ref() == Some(&self.last_counts)

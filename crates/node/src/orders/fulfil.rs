@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     AsOf, OrderError, Orders, receipt, unanswered,
-    view::{Parts, combined},
+    view::{Parts, combined, is_before_commit},
 };
 
 impl Orders {
@@ -33,12 +33,7 @@ impl Orders {
         let parts = parts.ok_or(Refusal::UnknownReservation)?;
         match parts.state() {
             None => return Err(Refusal::UnknownReservation.into()),
-            Some(
-                state @ (ReservationState::Prepared
-                | ReservationState::Held
-                | ReservationState::Released
-                | ReservationState::Expired),
-            ) => return Err(Refusal::WrongState { state }.into()),
+            Some(state) if is_before_commit(state) => return Err(Refusal::WrongState { state }.into()),
             Some(_) => {}
         }
         let shares = shares(&parts, lines)?;
@@ -224,34 +219,18 @@ fn whole(of_part: Success, state: ReservationState) -> Success {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_ledger::{OrderView, Position, Reference, StorefrontId};
+    use holdfast_ledger::Position;
 
+    use super::super::view::tests::part;
     use super::*;
 
     fn parts(states: [ReservationState; 2]) -> Parts {
-        let mut id = [0x70; 16];
-        id[8] = 0x80;
-        let part = |(shard, state)| {
-            let view = ReservationView {
-                reservation_id: ReservationId::from_slice(&id).unwrap(),
-                storefront: StorefrontId::new("web").unwrap(),
-                state,
-                created_at_ms: 0,
-                expires_at_ms: 0,
-                reference: Reference::default(),
-                order: Some(OrderView {
-                    home: 1,
-                    attempt: 1,
-                    incarnation: 1,
-                    participants: vec![0, 1],
-                }),
-                lines: Vec::new(),
-            };
-            (shard, view)
-        };
         Parts {
             home: 1,
-            parts: (0..).zip(states).map(part).collect(),
+            parts: (0..)
+                .zip(states)
+                .map(|(shard, state)| (shard, part(state, Some(1))))
+                .collect(),
         }
     }
 

@@ -14,8 +14,9 @@ pub(super) struct Parts {
 }
 
 impl Orders {
-    /// Reads the parts of an order at its home and then at its participants, each as of a moment of its own. None: the home does not
-    /// know it.
+    /// Reads the parts of an order at its home and then at its participants, each as of a moment of its own. A home forgets a committed
+    /// order `shipped_retention_ms` after its commit: every shard is asked then, because units may still be on their way. None: the
+    /// order is not known, or not known to be committed.
     pub(super) async fn parts(
         &self,
         id: ReservationId,
@@ -24,7 +25,7 @@ impl Orders {
         deadline: Instant,
     ) -> Result<Option<Parts>, OrderError> {
         let Some(own) = self.part(home, id, freshness, deadline).await? else {
-            return Ok(None);
+            return self.parts_without_home(id, home, freshness, deadline).await;
         };
         let others: Vec<u32> = own
             .order
@@ -43,6 +44,22 @@ impl Orders {
         }
         parts.sort_by_key(|(shard, _)| *shard);
         Ok(Some(Parts { home, parts }))
+    }
+
+    async fn parts_without_home(
+        &self,
+        id: ReservationId,
+        home: u32,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Result<Option<Parts>, OrderError> {
+        let others = (0..).take(self.shards.len()).filter(|shard| *shard != home);
+        let reads = others.map(|shard| async move {
+            let part = self.part(shard, id, freshness, deadline).await?;
+            Ok(part.map(|part| (shard, part)))
+        });
+        let found: Result<Vec<_>, OrderError> = join_all(reads).await.into_iter().collect();
+        Ok(Parts::of_forgotten(home, found?.into_iter().flatten()))
     }
 
     /// The whole order that a shard has a part of.
@@ -66,25 +83,27 @@ impl Orders {
 }
 
 impl Parts {
-    fn own(&self) -> Option<&ReservationView> {
-        self.parts
-            .iter()
-            .find(|(shard, _)| *shard == self.home)
-            .map(|(_, part)| part)
+    /// What is left of an order that its home has forgotten. Only what follows a commit counts: nothing else outlives a home's memory,
+    /// and what is prepared waits for its home. Something else under the same id has another home, or none.
+    fn of_forgotten(home: u32, found: impl Iterator<Item = (u32, ReservationView)>) -> Option<Self> {
+        let parts: Vec<(u32, ReservationView)> = found
+            .filter(|(_, part)| part.order.as_ref().is_some_and(|order| order.home == home))
+            .filter(|(_, part)| !is_before_commit(part.state))
+            .collect();
+        (!parts.is_empty()).then_some(Self { home, parts })
+    }
+
+    /// The home's part, or the first one of an order that its home has forgotten.
+    fn first(&self) -> Option<&ReservationView> {
+        let own = self.parts.iter().find(|(shard, _)| *shard == self.home);
+        own.or(self.parts.first()).map(|(_, part)| part)
     }
 
     /// How the order stands: while it is not committed as its home says, then by where its units are.
     pub(super) fn state(&self) -> Option<ReservationState> {
-        let own = self.own()?;
-        let undone = matches!(
-            own.state,
-            ReservationState::Prepared
-                | ReservationState::Held
-                | ReservationState::Released
-                | ReservationState::Expired
-        );
-        if undone {
-            return Some(own.state);
+        let first = self.first()?;
+        if is_before_commit(first.state) {
+            return Some(first.state);
         }
         Some(combined(self.parts.iter().map(|(_, part)| part.state)))
     }
@@ -92,12 +111,23 @@ impl Parts {
     /// All lines, in order.
     fn joined(self) -> Option<ReservationView> {
         let state = self.state()?;
-        let mut whole = self.own()?.clone();
+        let mut whole = self.first()?.clone();
         whole.state = state;
         whole.lines = self.parts.into_iter().flat_map(|(_, part)| part.lines).collect();
         whole.lines.sort_by_key(|line| line.line);
         Some(whole)
     }
+}
+
+/// Was it never committed?
+pub(super) fn is_before_commit(state: ReservationState) -> bool {
+    matches!(
+        state,
+        ReservationState::Prepared
+            | ReservationState::Held
+            | ReservationState::Released
+            | ReservationState::Expired
+    )
 }
 
 /// The state of an order that was committed, from those of its parts. A part that has not heard of it yet counts as committed.
@@ -119,9 +149,60 @@ pub(super) fn combined(parts: impl Iterator<Item = ReservationState>) -> Reserva
 }
 
 #[cfg(test)]
-mod tests {
-    use super::combined;
-    use holdfast_ledger::ReservationState::{Cancelled, Committed, Held, Returned, Shipped};
+pub(super) mod tests {
+    use holdfast_ledger::ReservationState::{
+        Cancelled, Committed, Held, Prepared, Released, Returned, Shipped,
+    };
+    use holdfast_ledger::{
+        OrderView, Reference, ReservationId, ReservationState, ReservationView, StorefrontId,
+    };
+
+    use super::{Parts, combined};
+
+    /// A part of an order with this home; without one, a reservation of one shard.
+    pub(in crate::orders) fn part(state: ReservationState, home: Option<u32>) -> ReservationView {
+        let mut id = [0x70; 16];
+        id[8] = 0x80;
+        ReservationView {
+            reservation_id: ReservationId::from_slice(&id).unwrap(),
+            storefront: StorefrontId::new("web").unwrap(),
+            state,
+            created_at_ms: 0,
+            expires_at_ms: 0,
+            reference: Reference::default(),
+            order: home.map(|home| OrderView {
+                home,
+                attempt: 1,
+                incarnation: 1,
+                participants: Vec::new(),
+            }),
+            lines: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_order_that_its_home_has_forgotten_is_what_follows_its_commit_elsewhere() {
+        let of = |found: &[(u32, ReservationState, Option<u32>)]| {
+            let found = found
+                .iter()
+                .map(|(shard, state, home)| (*shard, part(*state, *home)));
+            let parts = Parts::of_forgotten(2, found)?;
+            let shards: Vec<u32> = parts.parts.iter().map(|(shard, _)| *shard).collect();
+            Some((shards, parts.state().unwrap()))
+        };
+        assert_eq!(of(&[]), None);
+        let open = [(0, Shipped, Some(2)), (1, Committed, Some(2))];
+        assert_eq!(of(&open), Some((vec![0, 1], Committed)));
+        let stale = [(0, Released, Some(2)), (1, Shipped, Some(2))];
+        assert_eq!(of(&stale), Some((vec![1], Shipped)));
+        assert_eq!(of(&[(0, Prepared, Some(2)), (1, Held, Some(2))]), None);
+        let others = [
+            (0, Committed, None),
+            (1, Committed, Some(3)),
+            (3, Cancelled, Some(2)),
+        ];
+        assert_eq!(of(&others), Some((vec![3], Cancelled)));
+    }
 
     #[test]
     fn an_order_is_as_far_as_the_part_that_is_least_far() {

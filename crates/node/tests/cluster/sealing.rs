@@ -102,6 +102,35 @@ async fn a_late_copy_of_a_refused_reserve_over_several_shards_does_nothing() {
     cluster.stop_all().await;
 }
 
+/// Where the hold is that it replaces would decide which shard a copy goes to, and that is not known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_replacement_of_an_unknown_hold_is_closed_in_every_shard() {
+    let cluster = TestCluster::start().await;
+    let (operation_id, unknown) = (id(), id());
+    refused_for_good(Reason::UnknownReservation, || {
+        let request = v1::ReserveRequest {
+            operation: attempt(&operation_id, true),
+            replaces: key(&unknown),
+            ..reserve(&operation_id, "A", 1)
+        };
+        let mut client = cluster.reservations(0);
+        async move { client.reserve(request).await }
+    })
+    .await;
+    for sku in ["A", "B", "C", "D"] {
+        cluster.receive(1, sku, 10).await;
+        let late = refused(|| {
+            let request = reserve(&operation_id, sku, 1);
+            let mut client = cluster.reservations(1);
+            async move { client.reserve(request).await }
+        })
+        .await;
+        assert_eq!(late, (Reason::OperationSealed, true), "{sku}");
+    }
+    nothing_moved(&cluster).await;
+    cluster.stop_all().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_copy_of_a_refused_adjustment_does_nothing() {
     let cluster = TestCluster::start().await;

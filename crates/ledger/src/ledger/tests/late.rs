@@ -328,6 +328,7 @@ fn a_count_that_is_no_longer_remembered_makes_positions_before_it_too_old() {
     use crate::ledger::movements::KEPT_MOVEMENTS;
 
     let mut story = Story::by(Rules::Second);
+    story.count("milk", "east", 0, None).unwrap();
     story.receive("tea", "east", 1).unwrap();
     let before = story.last_seq();
     story.count("tea", "east", 5, None).unwrap();
@@ -351,6 +352,21 @@ fn a_count_that_is_no_longer_remembered_makes_positions_before_it_too_old() {
     );
     story.act_as_of(before + 1, receive(4)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 9);
+    // Nobody knows any more that the cell was counted as of a later change than this one.
+    let older = Action::Count {
+        sku: sku("tea"),
+        warehouse: warehouse("east"),
+        counted: 1,
+        as_of_seq: Some(before - 1),
+    };
+    assert_eq!(
+        story.act(older),
+        Err(Refusal::PositionTooOld {
+            as_of_seq: before - 1,
+            oldest_seq: before
+        })
+    );
+    story.count("tea", "east", 5, Some(before)).unwrap();
 }
 
 #[test]

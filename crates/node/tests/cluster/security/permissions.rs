@@ -7,6 +7,7 @@ use holdfast_proto::v1;
 use holdfast_proto::v1::batch_item::Request;
 use holdfast_proto::v1::cluster_client::ClusterClient;
 use holdfast_proto::v1::reservations_client::ReservationsClient;
+use holdfast_proto::v1::stock_client::StockClient;
 use holdfast_proto::v1::{Reason, batch_result};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -31,6 +32,12 @@ warehouses = ["W1"]
 [[rules]]
 principals = ["spiffe://shop/wms"]
 verbs = ["receive", "ship", "transfer"]
+storefronts = ["*"]
+warehouses = ["W1"]
+
+[[rules]]
+principals = ["spiffe://shop/stocktaker"]
+verbs = ["receive", "count"]
 storefronts = ["*"]
 warehouses = ["W1"]
 
@@ -178,6 +185,36 @@ async fn anothers_storefront_is_denied_counted_and_audited_and_what_is_done_bear
         line["peer_address"].as_str().unwrap().starts_with("127.0.0.1:"),
         "{line}"
     );
+    secured.cluster.stop_all().await;
+}
+
+/// Goods that a count has seen are booked with a recount.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_goods_are_booked_by_those_who_may_count_there() {
+    let secured = with_policy(1).await;
+    secured.cluster.receive(0, "A", 10).await;
+    let receive = |name: &str, warehouse: &str, seq: Option<u64>| {
+        let request = v1::ReceiveRequest {
+            operation: Some(v1::Operation {
+                as_of: Vec::from_iter(seq.map(|seq| v1::AsOfChange { shard: None, seq })),
+                ..operation().unwrap()
+            }),
+            sku: "A".into(),
+            warehouse: warehouse.into(),
+            supply_id: String::new(),
+            quantity: 1,
+        };
+        let mut client = StockClient::new(channel_as(&secured, 0, name));
+        async move { client.receive(request).await }
+    };
+    let (wms, stocktaker) = ("spiffe://shop/wms", "spiffe://shop/stocktaker");
+    receive(wms, "W1", None).await.unwrap();
+    denied(receive(wms, "W1", Some(1)).await);
+    receive(stocktaker, "W1", Some(1)).await.unwrap();
+    denied(receive(stocktaker, "W2", Some(1)).await);
+    secured
+        .counted("holdfast_denials_total{verb=\"count\",reason=\"verb\"} 1")
+        .await;
     secured.cluster.stop_all().await;
 }
 
