@@ -214,7 +214,7 @@ impl Client {
         give_up_ms: Option<u64>,
     ) -> Option<Outcome> {
         loop {
-            let got = self.ask(home, Wanted::Order(command.clone())).await;
+            let got = self.ask(home, Wanted::Order(Box::new(command.clone()))).await;
             if let Some(Got::Ordered(Some(outcome))) = got {
                 self.history.order_answered(number, outcome.clone());
                 return Some(outcome);

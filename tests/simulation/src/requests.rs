@@ -19,7 +19,7 @@ pub enum Wanted {
     /// Commands decided.
     Submit(Vec<Command>),
     /// A Reserve over several shards decided.
-    Order(Command),
+    Order(Box<Command>),
     /// A question answered, linearizably or from whatever the replica knows.
     Query {
         /// The question.
@@ -55,7 +55,7 @@ pub async fn serve(shard: &ShardHandle, orders: Option<&Orders>, payload: &[u8])
     let got = match wanted {
         Wanted::Submit(commands) => Got::Submitted(shard.submit(commands, deadline).await),
         Wanted::Order(command) => Got::Ordered(match orders {
-            Some(orders) => order(orders, command, deadline).await,
+            Some(orders) => order(orders, *command, deadline).await,
             None => None,
         }),
         Wanted::Query { query, linearizable } => {
