@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use anyhow::{Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
+use holdfast_api::v1;
 use holdfast_client::Client;
-use holdfast_proto::v1;
 
 use crate::load::Seen;
 use crate::{requests, wait_for};

@@ -11,9 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use holdfast_api::v1;
+use holdfast_api::v1::cluster_client::ClusterClient;
 use holdfast_client::{Client, ClientOptions};
-use holdfast_proto::v1;
-use holdfast_proto::v1::cluster_client::ClusterClient;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;

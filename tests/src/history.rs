@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use holdfast_api::v1;
 use holdfast_client::ClientError;
-use holdfast_proto::v1;
 use parking_lot::Mutex;
 
 /// What somebody asked for.

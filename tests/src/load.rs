@@ -21,7 +21,7 @@ pub struct Seen {
     /// Requests that were refused.
     pub refused: u64,
     /// Requests without an answer before their deadline, to be settled with the same id.
-    pub unknown: Vec<holdfast_proto::v1::ReserveRequest>,
+    pub unknown: Vec<holdfast_api::v1::ReserveRequest>,
     /// The longest time between two grants.
     pub longest_gap: Duration,
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
+use holdfast_api::v1;
 use holdfast_client::Client;
-use holdfast_proto::v1;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;

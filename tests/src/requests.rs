@@ -1,8 +1,8 @@
 //! Requests as tests send them, each with a fresh operation id.
 
 use bytes::Bytes;
+use holdfast_api::v1;
 use holdfast_client::new_operation_id;
-use holdfast_proto::v1;
 
 /// The only warehouse of most tests.
 pub const WAREHOUSE: &str = "LDN-1";

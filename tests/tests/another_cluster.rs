@@ -1,7 +1,7 @@
 //! An archive, a cursor and the state of an import are refused by every cluster but their own, by name.
 
 use anyhow::{Result, ensure};
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use holdfast_tests::{Cluster, ClusterOptions};
 
 const ORDERS: &str =

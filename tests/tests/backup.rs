@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::TryStreamExt as _;
+use holdfast_api::v1;
+use holdfast_api::v1::take_request::Step;
+use holdfast_api::v1::take_response::Answer;
 use holdfast_client::Client;
-use holdfast_proto::v1;
-use holdfast_proto::v1::take_request::Step;
-use holdfast_proto::v1::take_response::Answer;
 use holdfast_tests::accounts::{STOCK, stock};
 use holdfast_tests::load::{Crowd, Seen};
 use holdfast_tests::{Cluster, Shards, requests, wait_for};

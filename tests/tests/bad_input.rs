@@ -3,12 +3,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use holdfast_proto::v1;
-use holdfast_proto::v1::admin_client::AdminClient;
-use holdfast_proto::v1::availability_client::AvailabilityClient;
-use holdfast_proto::v1::changes_client::ChangesClient;
-use holdfast_proto::v1::reservations_client::ReservationsClient;
-use holdfast_proto::v1::stock_client::StockClient;
+use holdfast_api::v1;
+use holdfast_api::v1::admin_client::AdminClient;
+use holdfast_api::v1::availability_client::AvailabilityClient;
+use holdfast_api::v1::changes_client::ChangesClient;
+use holdfast_api::v1::reservations_client::ReservationsClient;
+use holdfast_api::v1::stock_client::StockClient;
 use holdfast_tests::{Cluster, Shards, requests};
 use tonic::{Code, Status};
 

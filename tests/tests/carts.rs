@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures::future::try_join_all;
+use holdfast_api::v1;
 use holdfast_client::{Client, ClientError};
-use holdfast_proto::v1;
 use holdfast_tests::{Cluster, Shards, requests};
 
 const COMPETITORS: usize = 100;

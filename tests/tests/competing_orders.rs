@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
 use futures::future::try_join_all;
+use holdfast_api::v1;
 use holdfast_client::{Client, ClientError};
-use holdfast_proto::v1;
 use holdfast_tests::{Cluster, Shards, requests};
 
 const ROUNDS: usize = 1000;

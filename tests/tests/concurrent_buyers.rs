@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use anyhow::{Result, ensure};
 use futures::future::join_all;
-use holdfast_proto::v1;
-use holdfast_proto::v1::reservations_client::ReservationsClient;
+use holdfast_api::v1;
+use holdfast_api::v1::reservations_client::ReservationsClient;
 use holdfast_tests::{Cluster, Shards, requests};
 use prost::Message as _;
 

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use holdfast_api::v1;
 use holdfast_client::{Client, ClientError};
-use holdfast_proto::v1;
 use holdfast_tests::{Cluster, Shards, requests, wait_for};
 use nix::sys::signal::Signal;
 use nix::sys::statvfs::statvfs;

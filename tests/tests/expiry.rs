@@ -1,8 +1,8 @@
 //! Holds end by themselves.
 
 use anyhow::{Result, ensure};
+use holdfast_api::v1;
 use holdfast_client::Client;
-use holdfast_proto::v1;
 use holdfast_tests::{Cluster, Shards, requests, wait_for};
 use nix::sys::signal::Signal;
 

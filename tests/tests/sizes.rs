@@ -2,11 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use futures::TryStreamExt as _;
-use holdfast_proto::v1;
-use holdfast_proto::v1::batch_item::Request as Item;
-use holdfast_proto::v1::batch_result::Result as Kind;
-use holdfast_proto::v1::changes_client::ChangesClient;
-use holdfast_proto::v1::reservations_client::ReservationsClient;
+use holdfast_api::v1;
+use holdfast_api::v1::batch_item::Request as Item;
+use holdfast_api::v1::batch_result::Result as Kind;
+use holdfast_api::v1::changes_client::ChangesClient;
+use holdfast_api::v1::reservations_client::ReservationsClient;
 use holdfast_tests::{Cluster, Shards, requests, wait_for};
 use prost::Message as _;
 

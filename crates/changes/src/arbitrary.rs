@@ -1,6 +1,6 @@
 //! Any change that can be written, for the tests of the formats.
 
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use proptest::prelude::*;
 
 /// Well-formed field by field; the fields need not make sense together.

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use holdfast_proto::v1::Change;
+use holdfast_api::v1::Change;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! What happened to one reservation, told for people and for programs. One over several shards has decisions in each of
 //! them; laid side by side by log time they are one story.
 
-use holdfast_proto::v1::{BucketMove, Change, ChangeKind, SourcingReason};
+use holdfast_api::v1::{BucketMove, Change, ChangeKind, SourcingReason};
 use serde::Serialize;
 
 use crate::names;
@@ -219,7 +219,7 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_proto::v1::{Bucket, Cause, ReservationEffect, ReservationState};
+    use holdfast_api::v1::{Bucket, Cause, ReservationEffect, ReservationState};
 
     use super::*;
 

@@ -16,7 +16,7 @@
 //! ```
 
 use bytes::Bytes;
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use serde::{Deserialize, Serialize};
 
 use crate::names;

@@ -1,6 +1,6 @@
 //! The words of the stream as text: the proto's enum names without their prefix, in lower case.
 
-use holdfast_proto::v1::{Bucket, ChangeKind, ReservationState, SourcingReason};
+use holdfast_api::v1::{Bucket, ChangeKind, ReservationState, SourcingReason};
 
 /// The name of a bucket: `on_hand`, `free`, ...
 pub fn bucket(bucket: Bucket) -> &'static str {

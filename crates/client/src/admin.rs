@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::admin_client::AdminClient as Service;
+use holdfast_api::v1;
+use holdfast_api::v1::admin_client::AdminClient as Service;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 

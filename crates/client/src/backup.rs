@@ -1,7 +1,7 @@
 //! One node's part of a backup.
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::backup_client::BackupClient;
+use holdfast_api::v1;
+use holdfast_api::v1::backup_client::BackupClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;

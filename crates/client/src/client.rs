@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::availability_client::AvailabilityClient;
-use holdfast_proto::v1::changes_client::ChangesClient;
-use holdfast_proto::v1::cluster_client::ClusterClient;
-use holdfast_proto::v1::reservations_client::ReservationsClient;
-use holdfast_proto::v1::stock_client::StockClient;
-use holdfast_proto::v1::transfers_client::TransfersClient;
+use holdfast_api::v1;
+use holdfast_api::v1::availability_client::AvailabilityClient;
+use holdfast_api::v1::changes_client::ChangesClient;
+use holdfast_api::v1::cluster_client::ClusterClient;
+use holdfast_api::v1::reservations_client::ReservationsClient;
+use holdfast_api::v1::stock_client::StockClient;
+use holdfast_api::v1::transfers_client::TransfersClient;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::Request;

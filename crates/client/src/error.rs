@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_api::v1::{Reason, Refusal};
 use prost::Message as _;
 use tonic::{Code, ConnectError, Status};
 use tonic_types::pb;

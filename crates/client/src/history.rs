@@ -1,7 +1,7 @@
 //! As-of reads, which read a long history and so are given the whole time of the call for one attempt.
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::history_client::HistoryClient;
+use holdfast_api::v1;
+use holdfast_api::v1::history_client::HistoryClient;
 use tonic::Request;
 
 use crate::ClientError;

@@ -1,4 +1,4 @@
-//! Making operation ids, and finding a SKU's slot.
+//! Operation ids: new ones, and those of a feed's documents.
 
 use prost::bytes::Bytes;
 use uuid::Uuid;
@@ -33,35 +33,9 @@ pub fn id_bytes(id: Uuid) -> Bytes {
     Bytes::copy_from_slice(id.as_bytes())
 }
 
-/// The slot of a SKU: the CRC-32 (IEEE 802.3) of its bytes modulo `slots`. Part of the public contract.
-///
-/// `slots` is what `GetTopology` says, at least 1; 0 is taken as 1.
-pub fn slot_of(sku: &str, slots: u32) -> u32 {
-    crc32fast::hash(sku.as_bytes()) % slots.max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn slots_are_those_of_the_contract() {
-        // CRC-32 by an independent implementation (zlib): "123456789" is the check value of the standard.
-        assert_eq!(slot_of("123456789", u32::MAX), 0xCBF4_3926);
-        let vectors = [
-            ("SHIRT-1", 1533),
-            ("85123A", 2457),
-            ("A", 3723),
-            (":./_-", 772),
-            (
-                "0000000000000000000000000000000000000000000000000000000000000000",
-                1227,
-            ),
-        ];
-        for (sku, slot) in vectors {
-            assert_eq!(slot_of(sku, 4096), slot, "{sku}");
-        }
-    }
 
     #[test]
     fn a_document_always_gets_the_same_id_and_another_document_another() {

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! use holdfast_client::{Client, ClientOptions, new_operation_id};
-//! use holdfast_proto::v1;
+//! use holdfast_api::v1;
 //!
 //! # async fn example() -> Result<(), holdfast_client::ClientError> {
 //! let client = Client::new(ClientOptions::new(["http://127.0.0.1:7411", "http://127.0.0.1:7421"]))?;
@@ -64,8 +64,9 @@ pub use backup::BackupSession;
 pub use batch::{BatchAnswer, BatchOptions, BatchStream, MAX_BATCH_ITEMS};
 pub use client::Client;
 pub use error::{ClientError, is_retryable, refusal_of};
-pub use holdfast_proto::v1;
-pub use ids::{feed_operation_id, id_bytes, new_operation_id, slot_of};
+pub use holdfast_api::slots::slot_of;
+pub use holdfast_api::v1;
+pub use ids::{feed_operation_id, id_bytes, new_operation_id};
 pub use options::ClientOptions;
 pub use routes::shard_of;
 pub use tls::{ClientTls, ClientTlsError};

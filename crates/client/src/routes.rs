@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast_proto::v1;
+use holdfast_api::slots::{SLOTS, slot_of};
+use holdfast_api::v1;
 use parking_lot::RwLock;
 
 use crate::ClientOptions;
-use crate::ids::slot_of;
 
 /// For whom a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +65,12 @@ impl<'a> Route<'a> {
     }
 }
 
-/// The shard that has a SKU, by this topology.
+/// Returns the shard that has a SKU, by this topology. None also for one with another number of slots.
 pub fn shard_of(topology: &v1::GetTopologyResponse, sku: &str) -> Option<u32> {
-    if topology.slots == 0 {
+    if topology.slots != u32::from(SLOTS) {
         return None;
     }
-    let slot = slot_of(sku, topology.slots);
+    let slot = u32::from(slot_of(sku));
     let owner = topology
         .shards
         .iter()
@@ -240,7 +240,7 @@ mod tests {
     fn a_sku_goes_to_the_shard_that_owns_its_slot() {
         let topology = topology();
         for sku in ["SHIRT-1", "85123A", "A", "HAT"] {
-            let expected = match slot_of(sku, 4096) {
+            let expected = match slot_of(sku) {
                 0..=2047 => Some(0),
                 2048..=4094 => Some(1),
                 _ => None,

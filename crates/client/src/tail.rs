@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
-use holdfast_proto::v1;
-use holdfast_proto::v1::changes_client::ChangesClient;
-use holdfast_proto::v1::stock_client::StockClient;
+use holdfast_api::v1;
+use holdfast_api::v1::changes_client::ChangesClient;
+use holdfast_api::v1::stock_client::StockClient;
 use tokio::time::Instant;
 use tonic::{Request, Status, Streaming};
 

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use holdfast_api::v1::cluster_server::{Cluster, ClusterServer};
 use holdfast_client::{Client, ClientError, ClientOptions, ClientTls, v1};
-use holdfast_proto::v1::cluster_server::{Cluster, ClusterServer};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;

@@ -27,9 +27,9 @@ pub struct Row {
     pub line: u64,
     /// What it does to stock.
     pub kind: Kind,
-    /// The document's number; a [`holdfast_ledger::Reference`].
+    /// The document's number; a [`holdfast_api::names::Reference`].
     pub document: String,
-    /// The article; a [`holdfast_ledger::Sku`].
+    /// The article; a [`holdfast_api::names::Sku`].
     pub sku: String,
     /// Units, at most [`MAX_UNITS`]: above 0 where goods are sold or found, below 0 where they come back or are gone.
     pub quantity: i64,
@@ -415,10 +415,10 @@ impl Draft {
                 false,
             ));
         }
-        if let Err(error) = holdfast_ledger::Reference::new(&self.document) {
+        if let Err(error) = holdfast_api::names::Reference::new(&self.document) {
             return Err(self.reject(RejectReason::BadDocument, error.to_string(), false));
         }
-        if let Err(error) = holdfast_ledger::Sku::new(&self.sku) {
+        if let Err(error) = holdfast_api::names::Sku::new(&self.sku) {
             return Err(self.reject(RejectReason::BadSku, error.to_string(), false));
         }
         let quantity = match self.quantity {
@@ -473,12 +473,12 @@ impl Draft {
             detail,
             document: where_good(
                 &self.document,
-                holdfast_ledger::Reference::new(&self.document).is_ok(),
+                holdfast_api::names::Reference::new(&self.document).is_ok(),
             ),
             // A SKU may have blanks, as a name or a street has. Only a plain code is surely one.
             sku: where_good(
                 &self.sku,
-                names_sku || holdfast_ledger::Sku::new(&self.sku).is_ok_and(|sku| sku.is_plain()),
+                names_sku || holdfast_api::names::Sku::new(&self.sku).is_ok_and(|sku| sku.is_plain()),
             ),
             quantity: self.quantity.map(|units| units.to_string()).unwrap_or_default(),
         }

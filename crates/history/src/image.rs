@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_proto::v1::{self, Bucket, Change};
+use holdfast_api::v1::{self, Bucket, Change};
 
 /// A cell by its after-images.
 #[derive(Debug, Clone, Default)]

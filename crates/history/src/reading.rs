@@ -1,6 +1,6 @@
 //! Following the changes of a shard to a moment.
 
-use holdfast_proto::v1::{self, Change};
+use holdfast_api::v1::{self, Change};
 
 /// A moment of a shard: that after the last change at or before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_proto::v1::{self, Bucket, Change, ReservationEffect, ReservationState};
+use holdfast_api::v1::{self, Bucket, Change, ReservationEffect, ReservationState};
 
 use crate::image::{Image, Unmoved, bucket};
 use crate::reading::Subject;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_proto::v1::{self, Change};
+use holdfast_api::v1::{self, Change};
 
 use crate::image::{Image, Unmoved};
 use crate::reading::Subject;

@@ -1,4 +1,4 @@
-use holdfast_proto::v1::{
+use holdfast_api::v1::{
     self, Bucket, BucketMove, Cause, Change, ChangeKind, ReservationEffect, ReservationState,
 };
 

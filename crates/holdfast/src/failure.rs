@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use holdfast_api::reasons::rule_of;
 use holdfast_client::{ClientError, v1};
-use holdfast_node::errors::rule_of;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_client_retries_exactly_what_the_table_calls_retryable() {
-        for rule in &holdfast_node::errors::RULES {
+        for rule in &holdfast_api::reasons::RULES {
             assert_eq!(
                 holdfast_client::is_retryable(rule.reason),
                 rule.retryable,

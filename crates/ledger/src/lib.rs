@@ -52,7 +52,6 @@ mod command;
 mod details;
 mod fault;
 mod hash;
-mod ids;
 mod ledger;
 pub mod limits;
 mod order;
@@ -75,10 +74,11 @@ pub use command::{
 pub use details::Details;
 #[cfg(feature = "faults")]
 pub use fault::{FAULTS, Fault, seed_fault};
-pub use ids::{
-    IdError, OperationId, Principal, Reason, Reference, ReservationId, SLOTS, Sku, SlotNumber, StorefrontId,
-    SupplyId, TransferId, WarehouseId, slot_of, slot_of_document,
+pub use holdfast_api::names::{
+    IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, SupplyId,
+    TransferId, WarehouseId,
 };
+pub use holdfast_api::slots::SlotNumber;
 pub use ledger::{Applied, Ledger, LedgerOptions, Violation};
 pub use order::{
     Acknowledgement, Coordinator, Decision, DueInquiry, DueSettlement, End, OrderLine, OrderPart, OrderReply,

@@ -1,36 +1,14 @@
-//! The limits of the ledger, in one place. Everything behind the ledger (log entries, change records, messages) is sized from
-//! them; `holdfast_shard::limits` does that and checks the sums when it is compiled. `docs/limits.md` lists them all.
+//! The limits of the ledger: those that a caller meets (`holdfast_api::limits`), and what follows from them. Everything behind the
+//! ledger (log entries, change records, messages) is sized from them; `holdfast_shard::limits` does that and checks the sums when it
+//! is compiled. `docs/limits.md` lists them all.
 
-/// The most lines of a Reserve or a transfer, and the most parts named by a Ship, Cancel or Return.
-pub const MAX_LINES: usize = 1024;
-
-/// The most warehouses that a line of a Reserve can list.
-pub const MAX_PREFERENCES: usize = 64;
-
-/// The longest time to live of a hold in milliseconds: 30 days.
-pub const MAX_TTL_MS: u64 = 30 * 24 * 3_600_000;
-
-/// How far before log time a command may have happened, in milliseconds: 40 years. Long enough for any shop's history, and too short for a
-/// time that was given in seconds.
-pub const MAX_OCCURRED_AGO_MS: u64 = 40 * 366 * 24 * 3_600_000;
+pub use holdfast_api::limits::{
+    MAX_CELL_POOLS, MAX_LINES, MAX_OCCURRED_AGO_MS, MAX_ORDER_CELLS, MAX_PLACES, MAX_PREFERENCES,
+    MAX_SOURCED_CELLS, MAX_TTL_MS,
+};
 
 /// The latest log time, in milliseconds since the Unix epoch, and the highest log index: both have 48 bits.
 pub const MAX_48_BITS: u64 = (1 << 48) - 1;
-
-/// The most cells that one Reserve may take units from, over all its lines in one shard. Each is one change when the order is
-/// reserved, and one for each step afterwards.
-pub const MAX_ORDER_CELLS: usize = 4096;
-
-/// The most cells at which one Reserve may look for units, over all its lines in one shard: those of a line's SKU where any warehouse
-/// will do, and a quarter of the warehouses that it lists otherwise. Looking costs a microsecond or two for each, in the shard's turn.
-pub const MAX_SOURCED_CELLS: usize = 16_384;
-
-/// The most warehouses, and the most storefronts, of a shard. So also the most cells of a SKU.
-pub const MAX_PLACES: usize = 4096;
-
-/// The most pools of a cell to which AllocatePool adds one. Units that return to the pool they came from
-/// may make more, at most one for each storefront.
-pub const MAX_CELL_POOLS: usize = 256;
 
 /// The most warehouses, and the most storefronts, that their numbers of 16 bits allow. The limit of shards whose rules are older
 /// than [`MAX_PLACES`].

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use holdfast_api::reasons;
+use holdfast_api::v1::{Reason, Refusal};
 use holdfast_ledger::{
     Action, Command, Coordinator, Query, QueryReply, Refusal as LedgerRefusal, ReturnOf, Sku, Success,
     TransferOrder,
 };
-use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Answer, ChangeReader, Freshness, Role, ShardHandle, SubmitError};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
@@ -20,7 +21,6 @@ use tracing::Instrument as _;
 
 use crate::config::{LimitsSection, PeerSection};
 use crate::directory::Membership;
-use crate::errors;
 use crate::intake::Places;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::orders::{AsOf, OrderError, Orders};
 use crate::own_thread::OwnThread;
 use crate::peers::{Identity, Peers};
+use crate::reasoned;
 use crate::router::Router;
 use crate::security::Caller;
 use crate::security::access::Access;
@@ -118,7 +119,7 @@ impl Api {
                 "refused"
             );
         }
-        errors::status(refusal)
+        reasons::status(refusal)
     }
 
     /// Until when a call is worth working on: its own deadline within limits, less the time for the answer.
@@ -229,7 +230,7 @@ impl Api {
         let (attempted, orders) = (Attempted::new(&taken), self.orders.clone());
         let shard_of = |sku: &Sku| self.router.shard_of(sku);
         if !taken.as_of.0.is_empty() {
-            return Err(errors::invalid(
+            return Err(reasons::invalid(
                 "operation.as_of: is not taken for a transfer that leaves from several shards: send one for each SKU",
             ));
         }
@@ -282,7 +283,7 @@ impl Api {
         let commands: Vec<Command> = taken.into_iter().map(|taken| taken.command).collect();
         let results = self.router.handle(shard).submit(commands, deadline).await;
         if results.len() != kept.len() {
-            let refusal = errors::refusal(Reason::Internal, "the shard gave another number of results");
+            let refusal = reasons::refusal(Reason::Internal, "the shard gave another number of results");
             return vec![Err(refusal); kept.len()];
         }
         let mut answers = Vec::with_capacity(results.len());
@@ -307,7 +308,7 @@ impl Api {
                 }
                 (Ok(Err(refusal)), _) => Err(attempted.refused(refusal)),
                 (Err(SubmitError::Stopped), _) if !self.leaving.load(Ordering::Relaxed) => {
-                    Err(Unmet::told(errors::refusal(
+                    Err(Unmet::told(reasons::refusal(
                         Reason::NoLeader,
                         format!("the replica of shard {shard} has stopped"),
                     )))
@@ -337,7 +338,7 @@ impl Api {
     /// A shard's changes, from this node's replica or another's.
     pub(crate) async fn changes_of(&self, shard: u32) -> Result<ChangeReader, Refusal> {
         let reader = self.router.handle(shard).changes_from_anywhere().await;
-        reader.map_err(|error| errors::told_of_shard(shard, &error))
+        reader.map_err(|error| reasoned::told_of_shard(shard, &error))
     }
 
     /// The halted replicas of this node, in words, one each.
@@ -401,7 +402,7 @@ pub(crate) fn wrong_reply(reply: &QueryReply) -> Refusal {
         QueryReply::Transfers(_) => "transfers",
         QueryReply::Supplies(_) => "supplies",
     };
-    errors::refusal(
+    reasons::refusal(
         Reason::Internal,
         format!("the shard answered another question, with {kind}"),
     )
@@ -417,11 +418,11 @@ fn is_replayed(success: &Success) -> bool {
 }
 
 fn no_result() -> Refusal {
-    errors::refusal(Reason::Internal, "the shard gave no result")
+    reasons::refusal(Reason::Internal, "the shard gave no result")
 }
 
 fn needs_no_coordinator() -> Refusal {
-    errors::refusal(Reason::Internal, "an order in one shard needs no coordinator")
+    reasons::refusal(Reason::Internal, "an order in one shard needs no coordinator")
 }
 
 /// Does an action move a reservation or a transfer on?

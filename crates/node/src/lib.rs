@@ -3,7 +3,7 @@
 //! A node holds replicas of some shards or all: the cluster's directory says of which (`directory/`). Any node takes any request: the services check what a client
 //! sent ([`validation`], then [`mapping`] into the ledger's types), the router finds the shard, and the shard's handle
 //! decides it here or forwards it to the node that leads the shard, through [`peers`]. What comes back, good or bad, is
-//! turned into the public types by [`mapping`] and [`errors`].
+//! turned into the public types by [`mapping`]; `reasoned.rs` gives each error the reason that a caller is told.
 //!
 //! ```text
 //! client ── gRPC ──> services ──> validation, mapping ──> router ──> ShardHandle ──> (this node's replica)
@@ -16,7 +16,6 @@
 //! - [`config`] is what an operator writes: TOML, with overrides from the environment. Its doc comments are the manual.
 //! - [`Node`] starts everything in order, and stops it in the reverse order: first it is no longer ready, then it
 //!   leads nothing, then it finishes what it has taken, then its shards and its log are closed.
-//! - [`errors`] has the one table from a refusal's reason to a gRPC code, whether to retry, and what to do about it.
 //! - [`metrics`] has the one list of what `/metrics` shows; `http.rs` serves it with `/livez` and `/readyz`.
 //! - `intake/` bounds what callers send: bytes, fields, time, places.
 //! - `descriptors.rs` shares the system's file descriptors between the node's files and its connections.
@@ -24,7 +23,6 @@
 //! - `directory/` is who belongs to the cluster and where replicas are: founding, joining, moving, leaving.
 //! - `damage/` is what a start does about a data folder whose bytes are not what was written.
 //! - `space` looks at the disk: what is refused while it is nearly full, and the ballast.
-//! - [`confusable`] refuses SKUs that look like others, before a request makes them known.
 //! - [`restore`] is a data folder that begins with the ledgers of a backup.
 //! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
 //!
@@ -33,12 +31,10 @@
 mod api;
 mod clock;
 pub mod config;
-pub mod confusable;
 mod damage;
 mod descriptors;
 mod directory;
 pub mod doctor;
-pub mod errors;
 mod http;
 mod intake;
 mod leaders;
@@ -50,6 +46,7 @@ mod node;
 mod orders;
 mod own_thread;
 pub mod peers;
+mod reasoned;
 pub mod restore;
 mod router;
 mod runtime;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use holdfast_api::limits as api;
 use holdfast_ledger::{
     Principal, Reason, Reference, Sku, StorefrontId, SupplyId, WarehouseId, limits as ledger,
 };
@@ -13,7 +14,6 @@ use crate::servers::{
     CONNECTION_WINDOW_BYTES, MAX_HEADER_BYTES, MAX_LATE_FRAMES, MAX_PENDING_RESETS, STREAM_WINDOW_BYTES,
 };
 use crate::services::{BATCH_ANSWER_BYTES, STREAM_MESSAGE_BYTES};
-use crate::validation as check;
 
 /// One limit.
 struct Limit {
@@ -56,10 +56,10 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
         (
             "What a caller sends",
             vec![
-                limit("message", bytes(check::MAX_MESSAGE_BYTES), BY_GRPC),
+                limit("message", bytes(api::MAX_MESSAGE_BYTES), BY_GRPC),
                 limit(
                     "fields of a message, with those of the messages in it",
-                    count(check::MAX_MESSAGE_FIELDS),
+                    count(api::MAX_MESSAGE_FIELDS),
                     INVALID,
                 ),
                 limit(
@@ -69,12 +69,12 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
                 ),
                 limit(
                     "lines of an order or a transfer, parts named by a Ship, Cancel or Return",
-                    count(check::MAX_LINES),
+                    count(api::MAX_LINES),
                     INVALID,
                 ),
                 limit(
                     "warehouses of a line's preference list",
-                    count(check::MAX_PREFERENCE),
+                    count(api::MAX_PREFERENCES),
                     INVALID,
                 ),
                 limit(
@@ -84,13 +84,13 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
                 ),
                 limit(
                     "items of one message of a batch",
-                    count(check::MAX_BATCH_ITEMS),
+                    count(api::MAX_BATCH_ITEMS),
                     "the stream ends with `REASON_INVALID_REQUEST`",
                 ),
-                limit("SKUs of one availability check", count(check::MAX_SKUS), INVALID),
+                limit("SKUs of one availability check", count(api::MAX_SKUS), INVALID),
                 limit(
                     "time to live of a hold",
-                    format!("{} days", check::MAX_TTL_MS / 86_400_000),
+                    format!("{} days", api::MAX_TTL_MS / 86_400_000),
                     INVALID,
                 ),
                 limit("name of a SKU", bytes(Sku::MAX_BYTES), INVALID),
@@ -187,23 +187,23 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
             vec![
                 limit(
                     "cells that one order takes units from, over all its lines in the shard",
-                    count(ledger::MAX_ORDER_CELLS),
+                    count(api::MAX_ORDER_CELLS),
                     REACHED,
                 ),
                 limit(
                     "cells at which one order looks for units: all of a SKU where any warehouse will do, otherwise a quarter of those that a line lists",
-                    count(ledger::MAX_SOURCED_CELLS),
+                    count(api::MAX_SOURCED_CELLS),
                     REACHED,
                 ),
                 limit(
                     "warehouses, so also cells of a SKU",
-                    count(ledger::MAX_PLACES),
+                    count(api::MAX_PLACES),
                     REACHED,
                 ),
-                limit("storefronts", count(ledger::MAX_PLACES), REACHED),
+                limit("storefronts", count(api::MAX_PLACES), REACHED),
                 limit(
                     "pools of a cell, to which AllocatePool adds one (units that come back may make more)",
-                    count(ledger::MAX_CELL_POOLS),
+                    count(api::MAX_CELL_POOLS),
                     REACHED,
                 ),
                 limit("SKUs", count(u32::MAX as usize), REACHED),

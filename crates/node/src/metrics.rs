@@ -13,7 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_proto::v1::Reason;
+use holdfast_api::reasons;
+use holdfast_api::v1::Reason;
 use holdfast_shard::{ReplicaStatus, Role, ShardHandle, ShardMetrics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
@@ -28,8 +29,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
-
-use crate::errors;
 
 pub use reader::MetricsReader;
 pub(crate) use resources::Resources;
@@ -198,7 +197,7 @@ impl Metrics {
         self.calls
             .get_or_create(&CallLabels {
                 method,
-                code: errors::code_name(code),
+                code: reasons::code_name(code),
             })
             .inc();
         self.durations

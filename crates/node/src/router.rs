@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use holdfast_api::reasons;
+use holdfast_api::slots::{SlotNumber, shard_of_slot, slot_of, slot_of_document};
+use holdfast_api::v1::{Reason, Refusal};
 use holdfast_ledger::{
-    Action, Command, OperationId, Query, QueryReply, Reference, ReservationId, ReturnOf, Rules, SLOTS, Sku,
-    SlotNumber, StorefrontId, TransferId, slot_of, slot_of_document,
+    Action, Command, OperationId, Query, QueryReply, Reference, ReservationId, ReturnOf, Rules, Sku,
+    StorefrontId, TransferId,
 };
-use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{Freshness, ShardHandle};
 use tokio::time::Instant;
 
-use crate::errors;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 
@@ -23,17 +24,6 @@ const GRACE: Duration = Duration::from_millis(250);
 /// Finds shards. Shared by all services.
 pub(crate) struct Router {
     shards: Arc<[ShardHandle]>,
-}
-
-/// The shard that owns a slot, of `shard_count`: shard s owns slots from s·4096/n up to (s+1)·4096/n.
-pub(crate) fn shard_of_slot(slot: u16, shard_count: u32) -> u32 {
-    ((u32::from(slot) + 1) * shard_count - 1) / u32::from(SLOTS)
-}
-
-/// The first and the last slot of a shard, of `shard_count`.
-pub(crate) fn slots_of_shard(shard: u32, shard_count: u32) -> (u32, u32) {
-    let first = |shard: u32| shard * u32::from(SLOTS) / shard_count;
-    (first(shard), first(shard + 1) - 1)
 }
 
 impl Router {
@@ -57,7 +47,7 @@ impl Router {
     /// A refusal that names `field` when there is none.
     pub(crate) fn shard(&self, field: &str, shard: u32) -> Result<&ShardHandle, Refusal> {
         self.shards.get(shard as usize).ok_or_else(|| {
-            errors::invalid(format!(
+            reasons::invalid(format!(
                 "{field}: there is no shard {shard}, this cluster has {}",
                 self.shard_count()
             ))
@@ -66,12 +56,12 @@ impl Router {
 
     /// The shard of a SKU.
     pub(crate) fn shard_of(&self, sku: &Sku) -> u32 {
-        shard_of_slot(slot_of(sku), self.shard_count())
+        shard_of_slot(slot_of(sku.as_str()), self.shard_count())
     }
 
     /// The shard that decides whose a document is.
     pub(crate) fn shard_of_document(&self, storefront: &StorefrontId, reference: &Reference) -> u32 {
-        self.shard_with(slot_of_document(storefront, reference))
+        self.shard_with(slot_of_document(storefront.as_str(), reference.as_str()))
     }
 
     /// The shard that has to decide a Reserve, whether or not it has a SKU of it: that of the hold that it replaces, that of its document
@@ -108,7 +98,7 @@ impl Router {
         let home = match answer.map(|answer| answer.reply) {
             Ok(QueryReply::Reservation(Some(view))) => view.order.map_or(home, |order| order.home),
             Ok(_) => {
-                return Err(errors::refusal(
+                return Err(reasons::refusal(
                     Reason::UnknownReservation,
                     format!("shard {home} has no reservation to replace with this id"),
                 ));
@@ -116,7 +106,7 @@ impl Router {
             Err(error) => return Err(outbound::query_error(home, error)),
         };
         match of_document {
-            Some(shard) if shard != home => Err(errors::invalid(
+            Some(shard) if shard != home => Err(reasons::invalid(
                 "unique_reference: another shard decides about this reference than about the hold to replace. A hold that was reserved \
                  with unique_reference can be replaced under its own reference; under another one, release it first",
             )),
@@ -163,7 +153,7 @@ impl Router {
             | Action::OfPart(_)
             | Action::Dispatch { .. }
             | Action::AdoptRules { .. }
-            | Action::Seal => Err(errors::refusal(
+            | Action::Seal => Err(reasons::refusal(
                 Reason::Internal,
                 "a step of an order is sent by its coordinator, and a seal by the node that settles a refusal",
             )),
@@ -229,7 +219,7 @@ impl Router {
             Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
                 self.find_transfer(*transfer_id, deadline).await
             }
-            _ => Err(errors::refusal(
+            _ => Err(reasons::refusal(
                 Reason::Internal,
                 "the shard of a SKU is always known",
             )),
@@ -259,7 +249,7 @@ impl Router {
         let query = Query::Reservation { reservation_id: id };
         match self.find(id, query, deadline).await? {
             Some(shard) => Ok(shard),
-            None => Err(errors::refusal(
+            None => Err(reasons::refusal(
                 Reason::UnknownReservation,
                 "no shard has this reservation",
             )),
@@ -274,7 +264,7 @@ impl Router {
         let query = Query::Transfer { transfer_id: id };
         match self.find(id, query, deadline).await? {
             Some(shard) => Ok(shard),
-            None => Err(errors::refusal(
+            None => Err(reasons::refusal(
                 Reason::UnknownTransfer,
                 "no shard has this transfer",
             )),
@@ -333,7 +323,7 @@ impl Router {
     fn shard_of_lines<'a>(&self, skus: impl Iterator<Item = &'a Sku>) -> Result<Option<u32>, Refusal> {
         let mut shards = skus.map(|sku| self.shard_of(sku));
         let Some(first) = shards.next() else {
-            return Err(errors::invalid("lines: has 0 entries"));
+            return Err(reasons::invalid("lines: has 0 entries"));
         };
         Ok(shards.all(|shard| shard == first).then_some(first))
     }
@@ -389,25 +379,5 @@ mod tests {
             Err(vec![0, 1, 3])
         );
         assert_eq!(found(&[(3, Some(3)), (1, Some(1))]), Err(vec![1, 3]));
-    }
-
-    #[test]
-    fn every_slot_belongs_to_the_shard_whose_range_holds_it() {
-        for shard_count in 1..=64 {
-            let mut next = 0;
-            for shard in 0..shard_count {
-                let (first, last) = slots_of_shard(shard, shard_count);
-                assert_eq!(first, next);
-                for slot in first..=last {
-                    assert_eq!(
-                        shard_of_slot(slot as u16, shard_count),
-                        shard,
-                        "slot {slot} of {shard_count}"
-                    );
-                }
-                next = last + 1;
-            }
-            assert_eq!(next, u32::from(SLOTS));
-        }
     }
 }

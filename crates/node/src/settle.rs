@@ -7,15 +7,14 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use holdfast_ledger::{
-    Action, Command, OperationId, Outcome, Principal, Refusal as LedgerRefusal, ReturnOf, SlotNumber, slot_of,
-};
-use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_api::reasons;
+use holdfast_api::slots::{SlotNumber, slot_of};
+use holdfast_api::v1::{Reason, Refusal};
+use holdfast_ledger::{Action, Command, OperationId, Outcome, Principal, Refusal as LedgerRefusal, ReturnOf};
 use holdfast_shard::SubmitError;
 use tokio::time::Instant;
 
 use crate::api::Api;
-use crate::errors;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 use crate::orders::OrderError;
@@ -105,7 +104,7 @@ impl Attempted {
         if refusal.settled || is_forgotten || !(self.repeats || self.unanswered) {
             return Unmet::told(refusal);
         }
-        if errors::rule_of(refusal.reason()).retryable {
+        if reasons::rule_of(refusal.reason()).retryable {
             // The id is needed for the next try.
             return Unmet::told(if self.unanswered {
                 unknown(&refusal)
@@ -220,14 +219,14 @@ fn unknown(refusal: &Refusal) -> Refusal {
         "an earlier attempt has no answer and may still take effect; this one was refused: {}",
         refusal.message
     );
-    errors::refusal(Reason::OutcomeUnknown, message)
+    reasons::refusal(Reason::OutcomeUnknown, message)
 }
 
 /// Returns the slot of the first SKU, by which a coordinator chooses the home.
 fn home_slot(action: &Action) -> Option<SlotNumber> {
     match action {
-        Action::Reserve { lines, .. } => lines.first().map(|line| slot_of(&line.sku)),
-        Action::TransferOut { lines, .. } => lines.first().map(|line| slot_of(&line.sku)),
+        Action::Reserve { lines, .. } => lines.first().map(|line| slot_of(line.sku.as_str())),
+        Action::TransferOut { lines, .. } => lines.first().map(|line| slot_of(line.sku.as_str())),
         _ => None,
     }
 }

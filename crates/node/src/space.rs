@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use nix::sys::statvfs::statvfs;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;

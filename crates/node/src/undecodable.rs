@@ -7,12 +7,11 @@ use std::task::{Context, Poll};
 
 use futures::FutureExt as _;
 use futures::future::Map;
-use holdfast_proto::v1::Refusal;
+use holdfast_api::reasons;
+use holdfast_api::v1::Refusal;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-
-use crate::errors;
 
 /// The header that carries the details of a status.
 const DETAILS: &str = "grpc-status-details-bin";
@@ -72,7 +71,7 @@ fn told(headers: &HeaderMap) -> Option<Status> {
         return None;
     }
     let status = Status::from_header_map(headers)?;
-    Some(errors::status(refusal(&status)))
+    Some(reasons::status(refusal(&status)))
 }
 
 /// The refusal of a stream of requests that broke because of what it carried; none when it broke for another reason.
@@ -85,13 +84,13 @@ fn refusal(status: &Status) -> Refusal {
     Refusal {
         // It takes effect on no node, whenever it arrives.
         settled: true,
-        ..errors::invalid(format!("the request cannot be read: {}", status.message()))
+        ..reasons::invalid(format!("the request cannot be read: {}", status.message()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use holdfast_proto::v1::Reason;
+    use holdfast_api::v1::Reason;
 
     use super::*;
 
@@ -106,9 +105,9 @@ mod tests {
         let unread = Status::internal("failed to decode Protobuf message: invalid varint");
         let told = told(&headers_of(&unread)).unwrap();
         assert_eq!(told.code(), Code::InvalidArgument);
-        let refusal = errors::refusal_in(&told).unwrap();
+        let refusal = reasons::refusal_in(&told).unwrap();
         assert!(refusal.message.contains("invalid varint"), "{}", refusal.message);
-        let ours = errors::status(errors::refusal(Reason::Internal, "a defect"));
+        let ours = reasons::status(reasons::refusal(Reason::Internal, "a defect"));
         assert!(super::told(&headers_of(&ours)).is_none());
         assert!(super::told(&headers_of(&Status::unimplemented("no such method"))).is_none());
         assert!(super::told(&HeaderMap::new()).is_none());

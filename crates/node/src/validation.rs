@@ -1,32 +1,18 @@
 //! The rules for single fields. Each names the field it refuses, says which rule is broken, and panics on nothing.
 
+use holdfast_api::limits::{MAX_POSITIONS, MAX_TTL_MS};
+use holdfast_api::v1;
 use holdfast_ledger::{
     Disposition, IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId,
     SupplyId, TransferId, WarehouseId,
 };
-use holdfast_proto::v1;
 use holdfast_shard::Freshness;
 
-use crate::confusable;
 use crate::orders::AsOf;
+use holdfast_api::names::lookalikes;
 
-pub use holdfast_ledger::limits::{MAX_LINES, MAX_TTL_MS};
-
-/// Most items of one message of a batch.
-pub const MAX_BATCH_ITEMS: usize = 1_024;
-/// Most positions that one request names.
-pub const MAX_POSITIONS: usize = 1_024;
-/// Most SKUs of one availability check.
-pub const MAX_SKUS: usize = 256;
-/// Most warehouses of one preference list.
-pub const MAX_PREFERENCE: usize = holdfast_ledger::limits::MAX_PREFERENCES;
 /// The latest time that log time can reach: it has 48 bits.
 pub const MAX_TIME_MS: u64 = holdfast_ledger::limits::MAX_48_BITS;
-/// The largest message that a client may send.
-pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
-/// Most fields of one message, with those of the messages in it. The largest order has a warehouse for each
-/// preference of each line, and a few fields more a line.
-pub const MAX_MESSAGE_FIELDS: usize = 4 * MAX_LINES * MAX_PREFERENCE;
 
 /// A field that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +39,7 @@ impl From<Invalid> for v1::Refusal {
         v1::Refusal {
             // It takes effect on no node, whenever it arrives.
             settled: true,
-            ..crate::errors::invalid(invalid.to_string())
+            ..holdfast_api::reasons::invalid(invalid.to_string())
         }
     }
 }
@@ -183,7 +169,7 @@ pub fn sku(field: &str, text: String) -> Result<Sku, Invalid> {
 /// A stock keeping unit that the request can make known, so it must not look like another one.
 pub fn new_sku(field: &str, text: String) -> Result<Sku, Invalid> {
     let sku = sku(field, text)?;
-    confusable::check(&sku).map_err(|error| Invalid::new(field, error.to_string()))?;
+    lookalikes::check(&sku).map_err(|error| Invalid::new(field, error.to_string()))?;
     Ok(sku)
 }
 

@@ -1,9 +1,9 @@
 //! Nodes that come, go, and lose their disks.
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_proto::v1;
-use holdfast_proto::v1::admin_client::AdminClient;
-use holdfast_proto::v1::cluster_client::ClusterClient;
+use holdfast_api::v1;
+use holdfast_api::v1::admin_client::AdminClient;
+use holdfast_api::v1::cluster_client::ClusterClient;
 use nix::sys::signal::Signal;
 
 use super::{Cluster, Node, config};

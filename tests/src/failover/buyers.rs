@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use holdfast_proto::v1::reservations_client::ReservationsClient;
+use holdfast_api::v1::reservations_client::ReservationsClient;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 

@@ -10,8 +10,8 @@ mod distribution;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use holdfast_proto::v1;
-use holdfast_proto::v1::cluster_client::ClusterClient;
+use holdfast_api::v1;
+use holdfast_api::v1::cluster_client::ClusterClient;
 use nix::sys::signal::Signal;
 
 pub use distribution::Distribution;

@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_proto::v1;
-use holdfast_proto::v1::cluster_client::ClusterClient;
+use holdfast_api::v1;
+use holdfast_api::v1::cluster_client::ClusterClient;
 use procfs::process::Process;
 
 pub use flood::{Attack, Flood};

@@ -3,10 +3,10 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use anyhow::{Context as _, Result};
+use holdfast_api::v1;
+use holdfast_api::v1::changes_client::ChangesClient;
 use holdfast_check::{Differs, Sums, first_gap};
 use holdfast_client::Client;
-use holdfast_proto::v1;
-use holdfast_proto::v1::changes_client::ChangesClient;
 use prost::Message as _;
 
 use super::Effects;

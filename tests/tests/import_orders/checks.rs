@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt as _;
+use holdfast_api::v1;
 use holdfast_client::Client;
-use holdfast_proto::v1;
 use holdfast_tests::Cluster;
 use serde_json::Value;
 

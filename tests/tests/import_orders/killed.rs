@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use holdfast_tests::{Cluster, wait_for};
 use nix::sys::signal::Signal;
 

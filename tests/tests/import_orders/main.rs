@@ -10,7 +10,7 @@ mod real_shop;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use holdfast_tests::{Cluster, Shards, wait_for};
 use nix::sys::signal::Signal;
 

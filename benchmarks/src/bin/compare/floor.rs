@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
-use holdfast_proto::v1;
-use holdfast_proto::v1::availability_client::AvailabilityClient;
-use holdfast_proto::v1::availability_server::{Availability, AvailabilityServer};
+use holdfast_api::v1;
+use holdfast_api::v1::availability_client::AvailabilityClient;
+use holdfast_api::v1::availability_server::{Availability, AvailabilityServer};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio_stream::wrappers::TcpListenerStream;

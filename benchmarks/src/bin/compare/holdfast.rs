@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hdrhistogram::Histogram;
+use holdfast_api::v1;
+use holdfast_api::v1::batch_item::Request;
 use holdfast_benchmarks::nodes::Nodes;
 use holdfast_client::{BatchAnswer, BatchOptions, Client, ClientOptions, MAX_BATCH_ITEMS};
-use holdfast_proto::v1;
-use holdfast_proto::v1::batch_item::Request;
 use uuid::Uuid;
 
 use crate::clock;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
+use holdfast_api::v1::ReplicaStatus;
 use holdfast_benchmarks::node::NodePlace;
 use holdfast_client::{Client, ClientOptions};
-use holdfast_proto::v1::ReplicaStatus;
 use uuid::Uuid;
 
 use crate::buyers::Target;

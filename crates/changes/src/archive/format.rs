@@ -1,7 +1,7 @@
 //! The formats of archived files.
 
 use bytes::Bytes;
-use holdfast_proto::v1::Change;
+use holdfast_api::v1::Change;
 use object_store::path::Path;
 
 use super::ArchiveError;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_proto::v1::Change;
+use holdfast_api::v1::Change;
 use tokio::time::Instant;
 
 use super::{Archive, ArchiveError, Put};

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_proto::v1::{Bucket, BucketMove, Change, ChangeKind};
+use holdfast_api::v1::{Bucket, BucketMove, Change, ChangeKind};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};

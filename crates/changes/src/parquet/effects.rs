@@ -8,7 +8,7 @@ use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field};
 use bytes::Bytes;
-use holdfast_proto::v1::{Change, PolicyEffect, SupplyEffect, TransferEffect};
+use holdfast_api::v1::{Change, PolicyEffect, SupplyEffect, TransferEffect};
 
 use super::read::{DecodeError, column, text};
 use super::schema::timestamp;

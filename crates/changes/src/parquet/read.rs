@@ -6,7 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
 use bytes::Bytes;
-use holdfast_proto::v1::{BucketMove, Cause, Change, PolicyEffect, ReservationEffect, SourcingReason};
+use holdfast_api::v1::{BucketMove, Cause, Change, PolicyEffect, ReservationEffect, SourcingReason};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;

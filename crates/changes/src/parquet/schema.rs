@@ -52,7 +52,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use holdfast_proto::v1::Bucket;
+use holdfast_api::v1::Bucket;
 
 /// The buckets in the order of their columns, which is that of the proto's enum.
 pub const BUCKETS: [Bucket; 11] = [

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use proptest::prelude::*;

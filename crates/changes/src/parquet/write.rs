@@ -7,7 +7,7 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
-use holdfast_proto::v1::{Bucket, Change, ChangeKind, ReservationState, SourcingReason};
+use holdfast_api::v1::{Bucket, Change, ChangeKind, ReservationState, SourcingReason};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;

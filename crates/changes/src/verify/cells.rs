@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use holdfast_proto::v1::{self, Bucket, ChangeKind};
+use holdfast_api::v1::{self, Bucket, ChangeKind};
 
 use super::finding::{Check, Findings};
 use super::step::{Step, place};

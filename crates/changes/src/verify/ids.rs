@@ -1,7 +1,7 @@
 //! What was made under one id. An id is the caller's, and names one reservation or transfer: calls that name no shard are refused
 //! when two shards have something else under it.
 
-use holdfast_proto::v1::ChangeKind;
+use holdfast_api::v1::ChangeKind;
 
 use super::finding::{Check, Findings};
 use super::operations::number;

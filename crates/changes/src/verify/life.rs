@@ -1,6 +1,6 @@
 //! The life of one reservation in one shard: where its units are, and which change may come next.
 
-use holdfast_proto::v1::{ChangeKind, ReservationState};
+use holdfast_api::v1::{ChangeKind, ReservationState};
 
 use super::cells::CellKey;
 

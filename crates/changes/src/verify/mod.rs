@@ -39,7 +39,7 @@ mod transfers;
 #[cfg(test)]
 mod tests;
 
-use holdfast_proto::v1::{self, Change};
+use holdfast_api::v1::{self, Change};
 
 use cells::Cells;
 use finding::Findings;

@@ -1,6 +1,6 @@
 //! Which buckets each kind of change may move, and how: a pure table.
 
-use holdfast_proto::v1::{Bucket, ChangeKind};
+use holdfast_api::v1::{Bucket, ChangeKind};
 
 use super::step::Step;
 use crate::parquet::schema::BUCKETS;

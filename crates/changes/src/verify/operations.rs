@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use holdfast_proto::v1::{Bucket, ChangeKind};
+use holdfast_api::v1::{Bucket, ChangeKind};
 
 use super::cells::CellKey;
 use super::finding::{Check, Findings};

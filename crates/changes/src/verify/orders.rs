@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_proto::v1::{Change, ChangeKind};
+use holdfast_api::v1::{Change, ChangeKind};
 
 use super::finding::Findings;
 use super::operations::number;

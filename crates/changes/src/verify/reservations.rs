@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use holdfast_proto::v1::{ChangeKind, ReservationState};
+use holdfast_api::v1::{ChangeKind, ReservationState};
 
 use super::cells::CellKey;
 use super::finding::{Check, Findings};

@@ -1,7 +1,7 @@
 //! Never does more come back than was shipped. Returns come months after a reservation was closed, so shipments
 //! and returns of reservations wait on disk and are added up at the end.
 
-use holdfast_proto::v1::{ChangeKind, ReservationState};
+use holdfast_api::v1::{ChangeKind, ReservationState};
 
 use super::cells::CellKey;
 use super::finding::{Check, Findings};

@@ -1,6 +1,6 @@
 //! Is the stream the gap-free sequence of whole entries that it has to be?
 
-use holdfast_proto::v1::Change;
+use holdfast_api::v1::Change;
 
 use super::finding::{Check, Findings};
 

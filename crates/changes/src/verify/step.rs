@@ -1,6 +1,6 @@
 //! A change, understood: checked field by field, with ids as arrays and moves by bucket.
 
-use holdfast_proto::v1::{Bucket, Change, ChangeKind, ReservationState, TransferEffect};
+use holdfast_api::v1::{Bucket, Change, ChangeKind, ReservationState, TransferEffect};
 
 use crate::parquet::schema::BUCKETS;
 

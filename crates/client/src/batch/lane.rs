@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_proto::v1::batch_item::Request;
-use holdfast_proto::v1::batch_result::Result as Outcome;
-use holdfast_proto::v1::reservations_client::ReservationsClient;
-use holdfast_proto::v1::{BatchItem, BatchRequest, BatchResponse, BatchResult, Operation};
+use holdfast_api::v1::batch_item::Request;
+use holdfast_api::v1::batch_result::Result as Outcome;
+use holdfast_api::v1::reservations_client::ReservationsClient;
+use holdfast_api::v1::{BatchItem, BatchRequest, BatchResponse, BatchResult, Operation};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_proto::v1::batch_item::Request;
-use holdfast_proto::v1::{Receipt, ReserveResponse, StockResponse, TransitionResponse};
+use holdfast_api::v1::batch_item::Request;
+use holdfast_api::v1::{Receipt, ReserveResponse, StockResponse, TransitionResponse};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -22,8 +22,7 @@ use crate::routes::Route;
 
 use lane::{Lane, Submitted};
 
-/// The most items one message may carry: a limit of the server.
-pub const MAX_BATCH_ITEMS: usize = 1024;
+pub use holdfast_api::limits::MAX_BATCH_ITEMS;
 
 /// How items are put together.
 #[derive(Debug, Clone)]

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use holdfast_api::v1::admin_server::{Admin, AdminServer};
+use holdfast_api::v1::changes_server::{Changes, ChangesServer};
+use holdfast_api::v1::cluster_server::{Cluster, ClusterServer};
+use holdfast_api::v1::reservations_server::{Reservations, ReservationsServer};
 use holdfast_client::{Client, ClientOptions, id_bytes, new_operation_id, v1};
-use holdfast_proto::v1::admin_server::{Admin, AdminServer};
-use holdfast_proto::v1::changes_server::{Changes, ChangesServer};
-use holdfast_proto::v1::cluster_server::{Cluster, ClusterServer};
-use holdfast_proto::v1::reservations_server::{Reservations, ReservationsServer};
 use parking_lot::Mutex;
 use prost::Message as _;
 use prost::bytes::Bytes;

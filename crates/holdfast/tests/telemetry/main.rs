@@ -8,8 +8,8 @@ mod nodes;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::reservations_client::ReservationsClient;
+use holdfast_api::v1;
+use holdfast_api::v1::reservations_client::ReservationsClient;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;

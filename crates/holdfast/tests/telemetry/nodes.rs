@@ -4,9 +4,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use holdfast_proto::v1;
-use holdfast_proto::v1::cluster_client::ClusterClient;
-use holdfast_proto::v1::stock_client::StockClient;
+use holdfast_api::v1;
+use holdfast_api::v1::cluster_client::ClusterClient;
+use holdfast_api::v1::stock_client::StockClient;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

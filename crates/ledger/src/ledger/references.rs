@@ -1,7 +1,7 @@
 //! References that one hold has to itself.
 //!
 //! A shop that saves one order twice sends two requests with two ids. A Reserve may ask that no other hold of its storefront has its
-//! reference, as far as those asked so too. Who has it is known in one shard, the document's ([`crate::slot_of_document`]): requests that ask
+//! reference, as far as those asked so too. Who has it is known in one shard, the document's ([`holdfast_api::slots::slot_of_document`]): requests that ask
 //! are decided there, as the home of an order over several shards if their SKUs live elsewhere.
 
 use std::collections::BTreeMap;

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use holdfast_api::limits::{MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS};
 use holdfast_shard::limits::{MAX_ENTRY_BYTES, MIN_LOG_SEGMENT_BYTES};
 
 use super::{ConfigError, NodeConfig};
 use crate::intake;
-use crate::validation::{MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS};
 
 /// Most nodes of one cluster.
 const MAX_NODES: usize = 64;

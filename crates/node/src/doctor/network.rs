@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use holdfast_proto::v1;
-use holdfast_proto::v1::cluster_client::ClusterClient;
+use holdfast_api::v1;
+use holdfast_api::v1::cluster_client::ClusterClient;
 use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
 

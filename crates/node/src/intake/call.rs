@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_api::reasons;
+use holdfast_api::v1::{Reason, Refusal};
 use parking_lot::Mutex;
 use tonic::Status;
 
@@ -10,7 +11,6 @@ use super::budget::{Charge, Exhausted};
 use super::decoding::Decoding;
 use super::session::Session;
 use crate::api::Api;
-use crate::errors;
 
 /// Bytes that a call takes beside its message: its stream, its parsed headers, its buffers, its task.
 pub(crate) const CALL_BYTES: usize = 16 << 10;
@@ -99,19 +99,19 @@ fn refusal(why: Why, message: String) -> Refusal {
         Why::Exhausted(_) | Why::TooFast => Refusal {
             retry_after_ms: RETRY_AFTER_MS,
             // Nothing of it was looked at.
-            ..errors::refusal(Reason::Overloaded, message)
+            ..reasons::refusal(Reason::Overloaded, message)
         },
         Why::Unanswered(_) => Refusal {
             retry_after_ms: RETRY_AFTER_MS,
-            ..errors::refusal(Reason::OutcomeUnknown, message)
+            ..reasons::refusal(Reason::OutcomeUnknown, message)
         },
         Why::Uncounted => Refusal {
             // It takes effect on no node, whenever it arrives.
             settled: true,
-            ..errors::invalid(message)
+            ..reasons::invalid(message)
         },
         // Another attempt may have come whole.
-        Why::Unfinished => errors::invalid(message),
+        Why::Unfinished => reasons::invalid(message),
     }
 }
 

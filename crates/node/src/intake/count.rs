@@ -152,7 +152,7 @@ impl Reader<'_> {
 mod tests {
     use std::sync::LazyLock;
 
-    use holdfast_proto::v1;
+    use holdfast_api::v1;
     use proptest::prelude::*;
     use prost::Message;
 

@@ -1,6 +1,7 @@
 //! The messages of a call, as they come in. The gRPC library reserves what a message's prefix announces as soon as that has come;
 //! here only what has come takes memory, and a message goes on when it is whole.
 
+use holdfast_api::limits::{MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use super::call::{Call, Why, refused};
 use super::count::Count;
 use super::pace::TooFast;
 use super::shapes::{Method, Shapes};
-use crate::validation::{MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS};
 
 /// The bytes before each gRPC message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;

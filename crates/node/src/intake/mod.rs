@@ -34,7 +34,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_proto::v1::Reason;
+use holdfast_api::reasons;
+use holdfast_api::v1::Reason;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
@@ -52,7 +53,6 @@ use call::{Why, refused};
 use messages::Messages;
 
 use crate::api::Api;
-use crate::errors;
 use crate::security::Caller;
 
 /// Bounds what the callers of one port send.
@@ -137,7 +137,7 @@ where
             Err(error) => {
                 // How far it came is not known.
                 let message = format!("a large request ended before its time: {error}");
-                let refusal = errors::refusal(Reason::OutcomeUnknown, message);
+                let refusal = reasons::refusal(Reason::OutcomeUnknown, message);
                 return Ok(intake.api.refused(&call.path, refusal).into_http());
             }
         }
@@ -158,7 +158,7 @@ impl Intake {
         let session = extensions.get::<Caller>().map(|caller| &caller.session);
         let session = session.ok_or_else(|| {
             let message = "a connection does not say who is at its other end";
-            errors::status(errors::refusal(Reason::Internal, message))
+            reasons::status(reasons::refusal(Reason::Internal, message))
         })?;
         let sent: usize = headers
             .iter()

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use holdfast_proto::v1::Reason;
+use holdfast_api::reasons;
+use holdfast_api::v1::Reason;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::Status;
 
 use crate::api::Api;
-use crate::errors;
 
 /// Why a message was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -105,7 +105,7 @@ impl<T> Outgoing<T> {
             self.patience.as_millis()
         );
         api.metrics.intake_refused("unread");
-        self.end(api.refused(method, errors::refusal(reason, message)));
+        self.end(api.refused(method, reasons::refusal(reason, message)));
     }
 }
 

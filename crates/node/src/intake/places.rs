@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_api::reasons;
+use holdfast_api::v1::{Reason, Refusal};
 use parking_lot::Mutex;
 
 use super::budget::Party;
-use crate::errors;
 
 /// After so long a place may be free.
 const RETRY_AFTER_MS: u64 = 1_000;
@@ -67,7 +67,7 @@ impl Places {
         };
         Err(Refusal {
             retry_after_ms: RETRY_AFTER_MS,
-            ..errors::refusal(Reason::Overloaded, message)
+            ..reasons::refusal(Reason::Overloaded, message)
         })
     }
 }

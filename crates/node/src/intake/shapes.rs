@@ -39,9 +39,7 @@ impl Shapes {
     /// # Errors
     /// The compiled contract is not readable, which is a defect of the build.
     pub(crate) fn of_the_contract() -> Result<Self, prost::DecodeError> {
-        Ok(Self::new(&FileDescriptorSet::decode(
-            holdfast_proto::DESCRIPTORS,
-        )?))
+        Ok(Self::new(&FileDescriptorSet::decode(holdfast_api::DESCRIPTORS)?))
     }
 
     pub(super) fn new(contract: &FileDescriptorSet) -> Self {

@@ -1,7 +1,7 @@
 //! From what a client sent to commands of the ledger.
 
+use holdfast_api::v1;
 use holdfast_ledger::{Action, Command, Details};
-use holdfast_proto::v1;
 use v1::batch_item::Request;
 
 use crate::orders::AsOf;

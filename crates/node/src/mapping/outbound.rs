@@ -1,16 +1,17 @@
 //! From the ledger's answers to public messages.
 
 use bytes::Bytes;
+use holdfast_api::reasons;
+use holdfast_api::v1;
 use holdfast_ledger::{
     Allocation, AvailabilityView, Bucket, CellView, Change, ChangeKind, GrantedLine, LineView, OperationId,
     Position, Refusal, ReservationState, ReservationView, SourcingReason, Success,
 };
-use holdfast_proto::v1;
 use holdfast_shard::{Answer, QueryError, SubmitError};
 use v1::Reason;
 
-use crate::errors;
 use crate::orders::OrderError;
+use crate::reasoned;
 
 /// A position in a shard.
 pub fn position(shard: u32, position: Position) -> v1::Position {
@@ -39,7 +40,7 @@ pub fn read_position(shard: u32, answer: &Answer) -> v1::ReadPosition {
 
 /// A success is of the kind that its command asks for; another kind is a defect.
 fn wrong_kind(success: &Success) -> v1::Refusal {
-    errors::refusal(
+    reasons::refusal(
         Reason::Internal,
         format!("the ledger answered with another kind of success: {success:?}"),
     )
@@ -239,7 +240,7 @@ fn reservation_line(line: LineView) -> v1::ReservationLine {
 pub fn refusal(refusal: Refusal) -> v1::Refusal {
     let mut refused = v1::Refusal {
         settled: refusal.is_lasting(),
-        ..errors::told(&refusal)
+        ..reasoned::told(&refusal)
     };
     if let Refusal::InsufficientStock(shortages) | Refusal::Contended(shortages) = refusal {
         refused.shortages = shortages
@@ -257,7 +258,7 @@ pub fn refusal(refusal: Refusal) -> v1::Refusal {
 
 /// Why a command has no outcome.
 pub fn submit_error(shard: u32, error: &SubmitError) -> v1::Refusal {
-    errors::told_of_shard(shard, error)
+    reasoned::told_of_shard(shard, error)
 }
 
 /// Why an order over several shards was not moved.
@@ -276,14 +277,14 @@ pub fn order_error(error: OrderError) -> v1::Refusal {
             message: error.to_string(),
             ..refusal(refused.clone())
         },
-        OrderError::WrongAnswer { .. } => errors::refusal(Reason::Internal, error.to_string()),
+        OrderError::WrongAnswer { .. } => reasons::refusal(Reason::Internal, error.to_string()),
         OrderError::Ambiguous { ref id, ref shards } => ambiguous(id, shards),
     }
 }
 
 /// One id, and several shards that have something else under it.
 pub fn ambiguous(id: &OperationId, shards: &[u32]) -> v1::Refusal {
-    errors::refusal(
+    reasons::refusal(
         Reason::OperationIdReused,
         format!("{id} is the id of several things, in the shards {shards:?}: name the shard"),
     )
@@ -293,7 +294,7 @@ pub fn ambiguous(id: &OperationId, shards: &[u32]) -> v1::Refusal {
 pub fn query_error(shard: u32, error: QueryError) -> v1::Refusal {
     match error {
         QueryError::Refused(refused) => refusal(refused),
-        error => errors::told_of_shard(shard, &error),
+        error => reasoned::told_of_shard(shard, &error),
     }
 }
 

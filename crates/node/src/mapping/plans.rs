@@ -1,10 +1,10 @@
 //! What is to come, and what is missing: transfers, supplies, promises by date and deficits as public messages.
 
 use bytes::Bytes;
+use holdfast_api::v1;
 use holdfast_ledger::{
     DeficitView, PromiseView, ReservationState, SupplyView, TransferLineView, TransferView,
 };
-use holdfast_proto::v1;
 
 use super::outbound;
 

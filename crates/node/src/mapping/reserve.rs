@@ -1,9 +1,10 @@
 //! The checkout's commands.
 
+use holdfast_api::limits::{MAX_LINES, MAX_PREFERENCES};
+use holdfast_api::v1;
 use holdfast_ledger::{
     Action, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source, Sourcing, WarehouseId,
 };
-use holdfast_proto::v1;
 
 use super::inbound::Taken;
 use crate::validation::{self as check, Invalid};
@@ -27,7 +28,7 @@ pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     let storefront = check::storefront("storefront", request.storefront)?;
     let ttl_ms = check::ttl_ms("ttl_ms", request.ttl_ms)?;
-    check::count("lines", request.lines.len(), 1, check::MAX_LINES)?;
+    check::count("lines", request.lines.len(), 1, MAX_LINES)?;
     let lines = request
         .lines
         .into_iter()
@@ -97,7 +98,7 @@ fn source(source: Option<v1::Source>) -> Result<Source, Invalid> {
         }
         Some(v1::source::Kind::Preference(list)) => {
             const FIELD: &str = "source.preference.warehouses";
-            check::count(FIELD, list.warehouses.len(), 1, check::MAX_PREFERENCE)?;
+            check::count(FIELD, list.warehouses.len(), 1, MAX_PREFERENCES)?;
             let named = list.warehouses.into_iter();
             let warehouses: Vec<WarehouseId> = named
                 .map(|name| check::warehouse(FIELD, name))
@@ -204,7 +205,7 @@ pub fn take_back(request: v1::ReturnRequest) -> Result<Taken, Invalid> {
 }
 
 fn line_quantities(field: &str, lines: Vec<v1::LineQuantity>) -> Result<Vec<LineQuantity>, Invalid> {
-    check::count(field, lines.len(), 0, check::MAX_LINES)?;
+    check::count(field, lines.len(), 0, MAX_LINES)?;
     let take = |line: v1::LineQuantity| {
         Ok(LineQuantity {
             line: line.line,

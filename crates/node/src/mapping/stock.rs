@@ -1,7 +1,7 @@
 //! The warehouse's commands.
 
+use holdfast_api::v1;
 use holdfast_ledger::{Action, Bucket};
-use holdfast_proto::v1;
 
 use super::inbound::Taken;
 use crate::validation::{self as check, Invalid};

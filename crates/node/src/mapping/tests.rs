@@ -1,6 +1,6 @@
 use bytes::Bytes;
+use holdfast_api::v1;
 use holdfast_ledger::{Action, ReserveMode, Source, Sourcing};
-use holdfast_proto::v1;
 use proptest::prelude::*;
 use prost::Message;
 

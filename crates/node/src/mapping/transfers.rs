@@ -1,7 +1,8 @@
 //! The commands on transfers.
 
+use holdfast_api::limits::MAX_LINES;
+use holdfast_api::v1;
 use holdfast_ledger::{Action, TransferLine};
-use holdfast_proto::v1;
 
 use super::{inbound::Taken, reserve::inside};
 use crate::validation::{self as check, Invalid};
@@ -12,7 +13,7 @@ use crate::validation::{self as check, Invalid};
 /// [`Invalid`] names the field and the rule. So do all functions here.
 pub fn transfer_out(request: v1::TransferOutRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
-    check::count("lines", request.lines.len(), 1, check::MAX_LINES)?;
+    check::count("lines", request.lines.len(), 1, MAX_LINES)?;
     let lines = transfer_lines(request.lines)?;
     let from = check::warehouse("from", request.from)?;
     let to = check::warehouse("to", request.to)?;
@@ -36,7 +37,7 @@ pub fn transfer_out(request: v1::TransferOutRequest) -> Result<Taken, Invalid> {
 pub fn transfer_in(request: v1::TransferInRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     let (transfer_id, shard) = check::transfer_key("transfer", request.transfer)?;
-    check::count("lines", request.lines.len(), 0, check::MAX_LINES)?;
+    check::count("lines", request.lines.len(), 0, MAX_LINES)?;
     let lines = transfer_lines(request.lines)?;
     let disposition = check::disposition("disposition", request.disposition)?;
     Ok(Taken::new(

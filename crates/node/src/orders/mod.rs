@@ -14,16 +14,15 @@ mod view;
 
 use std::sync::Arc;
 
+use holdfast_api::slots::{shard_of_slot, slot_of};
 use holdfast_ledger::{
     Action, Command, Details, OperationId, OrderStep, Principal, Query, QueryReply, Reason, Reference,
-    Refusal, ReservationId, ReservationView, Sku, Success, slot_of,
+    Refusal, ReservationId, ReservationView, Sku, Success,
 };
 use holdfast_shard::{Freshness, QueryError, ShardHandle, SubmitError};
 use tokio::time::Instant;
 
 pub(crate) use as_of::AsOf;
-
-use crate::router::shard_of_slot;
 
 /// Why an order was not moved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +93,7 @@ impl Orders {
 
     /// The shard of a SKU.
     pub fn shard_of(&self, sku: &Sku) -> u32 {
-        shard_of_slot(slot_of(sku), self.shards.len() as u32)
+        shard_of_slot(slot_of(sku.as_str()), self.shards.len() as u32)
     }
 
     fn handle(&self, shard: u32) -> Result<&ShardHandle, OrderError> {

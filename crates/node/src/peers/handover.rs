@@ -1,14 +1,15 @@
 //! Work of another node for an operator who asked this one: leadership handed over, an entry decided, a report.
 
-use holdfast_proto::peer::{DecideEntryRequest, HandOverRequest, ReportRequest};
-use holdfast_proto::v1;
-use holdfast_proto::v1::{Reason, Refusal};
+use crate::reasoned;
+use holdfast_api::peer::{DecideEntryRequest, HandOverRequest, ReportRequest};
+use holdfast_api::reasons;
+use holdfast_api::v1;
+use holdfast_api::v1::{Reason, Refusal};
 use prost::Message as _;
 use tokio::time::Instant;
 use tonic::{Request, Status};
 
 use super::{Peers, transport_error};
-use crate::errors;
 
 impl Peers {
     /// Has `leader` hand a shard over to `to_node_id`, or to whom it likes if that is 0. Says who leads then.
@@ -21,7 +22,7 @@ impl Peers {
     ) -> Result<u64, Refusal> {
         let Some(peer) = self.get(leader) else {
             let message = format!("this node does not know node {leader}");
-            return Err(errors::refusal(Reason::NoLeader, message));
+            return Err(reasons::refusal(Reason::NoLeader, message));
         };
         let mut client = peer.calls.clone();
         let request = Request::new(HandOverRequest { shard, to_node_id });
@@ -29,7 +30,7 @@ impl Peers {
         let asked = tokio::time::timeout_at(deadline, client.hand_over(request));
         let Ok(answer) = asked.await else {
             let message = format!("no answer from node {leader} in time: the topology tells who leads");
-            return Err(errors::refusal(Reason::Deadline, message));
+            return Err(reasons::refusal(Reason::Deadline, message));
         };
         match answer {
             Ok(answer) => Ok(answer.into_inner().leader_node_id),
@@ -66,7 +67,7 @@ impl Peers {
     ) -> Result<(), Refusal> {
         let Some(peer) = self.get(leader) else {
             let message = format!("this node does not know node {leader}");
-            return Err(errors::refusal(Reason::NoLeader, message));
+            return Err(reasons::refusal(Reason::NoLeader, message));
         };
         let mut client = peer.calls.clone();
         let request = self.identity.to(leader).stamp(Request::new(DecideEntryRequest {
@@ -78,7 +79,7 @@ impl Peers {
         match tokio::time::timeout_at(deadline, client.decide_entry(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => Err(refusal_of(leader, &status)),
-            Err(_) => Err(errors::refusal(
+            Err(_) => Err(reasons::refusal(
                 Reason::OutcomeUnknown,
                 format!("no answer from node {leader} in time: the shard's status tells"),
             )),
@@ -87,8 +88,8 @@ impl Peers {
 }
 
 fn refusal_of(node: u64, status: &Status) -> Refusal {
-    errors::refusal_in(status).unwrap_or_else(|| {
-        let told = errors::told(&transport_error(status));
+    reasons::refusal_in(status).unwrap_or_else(|| {
+        let told = reasoned::told(&transport_error(status));
         Refusal {
             message: format!("node {node}: {}", told.message),
             ..told

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_proto::peer::RaftMessage;
-use holdfast_proto::peer::peer_client::PeerClient;
+use holdfast_api::peer::RaftMessage;
+use holdfast_api::peer::peer_client::PeerClient;
 use holdfast_shard::TransportError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;

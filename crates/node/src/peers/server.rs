@@ -7,12 +7,13 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::Either;
 use futures::stream::FuturesUnordered;
-use holdfast_proto::peer::peer_server::Peer;
-use holdfast_proto::peer::{
+use holdfast_api::peer::peer_server::Peer;
+use holdfast_api::peer::{
     DecideEntryRequest, DecideEntryResponse, ForwardRequest, ForwardResponse, HandOverRequest,
     HandOverResponse, IntroduceRequest, IntroduceResponse, RaftMessage, ReportRequest, ReportResponse,
     SnapshotChunk, SnapshotInstalled,
 };
+use holdfast_api::reasons;
 use holdfast_shard::{DocumentHandle, EntryRule, PeerMessageError, ShardHandle};
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -25,9 +26,9 @@ use super::Identity;
 use super::presence::say_what_we_speak;
 use crate::directory::state::Directory;
 use crate::directory::{DIRECTORY, Membership};
-use crate::errors;
 use crate::intake::LARGE_BYTES;
 use crate::own_thread::OwnThread;
+use crate::reasoned;
 use crate::security::Caller;
 use crate::services::cluster::status_of;
 use crate::services::deciding;
@@ -210,7 +211,7 @@ impl Peer for PeerService {
                 tracing::info!(shard, from, leader_node_id, "leadership handed over");
                 Ok(Response::new(HandOverResponse { leader_node_id }))
             }
-            Err(error) => Err(errors::status(errors::told(&error))),
+            Err(error) => Err(reasons::status(reasoned::told(&error))),
         }
     }
 
@@ -241,7 +242,7 @@ impl Peer for PeerService {
         let decided = self.shard(shard)?.decide_entry(log_index, rule, by, deadline);
         match decided.await {
             Ok(()) => Ok(Response::new(DecideEntryResponse {})),
-            Err(error) => Err(errors::status(deciding::refusal(&error))),
+            Err(error) => Err(reasons::status(deciding::refusal(&error))),
         }
     }
 }

@@ -1,11 +1,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use holdfast_proto::peer::peer_server::{Peer as PeerApi, PeerServer};
-use holdfast_proto::peer::{
+use holdfast_api::peer::peer_server::{Peer as PeerApi, PeerServer};
+use holdfast_api::peer::{
     DecideEntryRequest, DecideEntryResponse, ForwardResponse, HandOverRequest, HandOverResponse,
     IntroduceResponse, RaftMessage, ReportRequest, ReportResponse, SnapshotInstalled,
 };
-use holdfast_proto::v1::Reason;
+use holdfast_api::v1::Reason;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Response, Streaming};
 use uuid::Uuid;

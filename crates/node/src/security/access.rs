@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use holdfast_api::reasons;
+use holdfast_api::v1::{Reason, Refusal};
 use holdfast_ledger::{
     Action, Query, QueryReply, ReservationId, ReservationView, StorefrontId, TransferId, TransferView,
 };
-use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::Freshness;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -23,7 +24,6 @@ use super::touched::{reservation_of, touched, verb_of, warehouses_of};
 use super::verb::Verb;
 use crate::api::{Api, wrong_reply};
 use crate::clock::wall_clock_ms;
-use crate::errors;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 
@@ -106,7 +106,7 @@ impl Access {
             Denied::Storefront => format!("with `{}` for the storefront `{storefront}`", verb.as_str()),
             Denied::Warehouse => format!("with `{}` in the warehouse `{warehouse}`", verb.as_str()),
         };
-        errors::refusal(
+        reasons::refusal(
             Reason::PermissionDenied,
             format!("the policy does not have `{}` {lacking}", caller.principal),
         )
@@ -129,7 +129,7 @@ impl Api {
                 retry_after_ms: u64::try_from(wait.as_millis())
                     .unwrap_or(u64::MAX)
                     .saturating_add(1),
-                ..errors::refusal(Reason::Overloaded, message)
+                ..reasons::refusal(Reason::Overloaded, message)
             }
         })
     }
@@ -157,7 +157,7 @@ impl Api {
                 reason,
             },
         );
-        Err(errors::refusal(
+        Err(reasons::refusal(
             Reason::Unauthenticated,
             format!(
                 "the certificate of `{}` {became} since it connected",
@@ -310,7 +310,7 @@ impl Api {
             );
         }
         let (id, lines) = reservation_of(action).ok_or_else(|| {
-            errors::refusal(Reason::Internal, "only reservations and transfers are looked up")
+            reasons::refusal(Reason::Internal, "only reservations and transfers are looked up")
         })?;
         let known = self.access.storefronts.lock().get(&id).cloned();
         if let Some(storefront) = &known {
@@ -349,7 +349,7 @@ impl Api {
                 let whole = self.orders.whole(part, Freshness::Linearizable, deadline).await;
                 whole.map(|(_, whole)| whole).map_err(outbound::order_error)
             }
-            QueryReply::Reservation(None) => Err(errors::refusal(
+            QueryReply::Reservation(None) => Err(reasons::refusal(
                 Reason::UnknownReservation,
                 format!("shard {shard} has no such reservation"),
             )),
@@ -381,7 +381,7 @@ impl Api {
                     .await;
                 let whole = whole.map_err(outbound::order_error)?;
                 whole.map(|(_, view)| view).ok_or_else(|| {
-                    errors::refusal(
+                    reasons::refusal(
                         Reason::UnknownTransfer,
                         format!("shard {shard} has no such transfer"),
                     )

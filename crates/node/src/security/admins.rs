@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use holdfast_api::reasons;
+use holdfast_api::v1::{Reason, Refusal};
 use holdfast_ledger::Principal;
-use holdfast_proto::v1::{Reason, Refusal};
 
 use super::Caller;
 use super::audit::{self, Denial};
@@ -12,7 +13,6 @@ use super::policy::{Denied, Touched};
 use super::verb::Verb;
 use crate::NodeConfig;
 use crate::api::Api;
-use crate::errors;
 
 /// Who may administer where there is no policy.
 #[derive(Debug, Clone)]
@@ -71,6 +71,6 @@ impl Api {
                 caller.principal
             ),
         };
-        Err(errors::refusal(Reason::PermissionDenied, message))
+        Err(reasons::refusal(Reason::PermissionDenied, message))
     }
 }

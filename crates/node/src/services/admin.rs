@@ -4,9 +4,10 @@
 
 use std::future::Future;
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::Reason;
-use holdfast_proto::v1::admin_server::Admin;
+use holdfast_api::reasons;
+use holdfast_api::v1;
+use holdfast_api::v1::Reason;
+use holdfast_api::v1::admin_server::Admin;
 use holdfast_shard::TransferError;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -15,7 +16,7 @@ use super::placement::{self, Wanted};
 use super::{Service, caller};
 use super::{adopting, deciding};
 use crate::directory::Membership;
-use crate::errors;
+use crate::reasoned;
 use crate::security::{Caller, audit};
 
 #[tonic::async_trait]
@@ -160,10 +161,10 @@ impl Service {
         if let Some(to) = to
             && !self.api.nodes().iter().any(|node| node.node_id == to)
         {
-            return Err(errors::invalid(format!("to_node_id: there is no node {to}")));
+            return Err(reasons::invalid(format!("to_node_id: there is no node {to}")));
         }
         let Ok(handed_over) = tokio::time::timeout_at(deadline, shard.transfer_leader(to)).await else {
-            return Err(errors::refusal(
+            return Err(reasons::refusal(
                 Reason::Deadline,
                 "the handover did not end before the deadline: the topology tells who leads",
             ));
@@ -177,7 +178,7 @@ impl Service {
                     .hand_over(leader, request.shard, request.to_node_id, deadline)
                     .await
             }
-            Err(error) => Err(errors::told(&error)),
+            Err(error) => Err(reasoned::told(&error)),
         }
     }
 }

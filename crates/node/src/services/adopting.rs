@@ -1,13 +1,13 @@
 //! Adopting newer rules of deciding, for an operator: once, after all nodes are upgraded.
 
 use futures::future::join_all;
+use holdfast_api::reasons;
+use holdfast_api::v1;
 use holdfast_ledger::{Action, Command, Details, OperationId, Principal, Reason, Reference, Rules, Success};
-use holdfast_proto::v1;
 use tokio::time::{Duration, Instant};
 
 use super::cluster::node_status;
 use crate::api::Api;
-use crate::errors;
 
 /// How long a member may take to say what it knows.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ fn wanted(number: u32) -> Result<Rules, v1::Refusal> {
     }
     let found = known.into_iter().find(|rules| rules.number() == number);
     found.ok_or_else(|| {
-        errors::invalid(format!(
+        reasons::invalid(format!(
             "rules: this node knows the versions 1 to {}, not {number}",
             Rules::NEWEST.number()
         ))
@@ -91,7 +91,7 @@ async fn ask_all(api: &Api, rules: Rules) -> Result<Vec<v1::GetNodeStatusRespons
     if obstacles.is_empty() {
         return Ok(known);
     }
-    Err(errors::refusal(
+    Err(reasons::refusal(
         v1::Reason::WrongState,
         format!(
             "every member must know rules {} before they are adopted: {}",
@@ -103,7 +103,7 @@ async fn ask_all(api: &Api, rules: Rules) -> Result<Vec<v1::GetNodeStatusRespons
 
 /// The shards before this one have adopted the rules; asking again goes on here.
 fn stopped_at(shard: u32, why: &str) -> v1::Refusal {
-    errors::refusal(
+    reasons::refusal(
         v1::Reason::OutcomeUnknown,
         format!("shard {shard} did not answer ({why}); those before it have adopted the rules: ask again"),
     )
@@ -112,7 +112,7 @@ fn stopped_at(shard: u32, why: &str) -> v1::Refusal {
 fn command(principal: &Principal, rules: Rules) -> Result<Command, v1::Refusal> {
     let id = OperationId::from_slice(uuid::Uuid::now_v7().as_bytes());
     Ok(Command {
-        operation_id: id.map_err(|error| errors::refusal(v1::Reason::Internal, error.to_string()))?,
+        operation_id: id.map_err(|error| reasons::refusal(v1::Reason::Internal, error.to_string()))?,
         principal: principal.clone(),
         reference: Reference::default(),
         reason: Reason::default(),

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures::future::try_join_all;
+use holdfast_api::limits::MAX_SKUS;
+use holdfast_api::v1;
+use holdfast_api::v1::availability_server::Availability;
 use holdfast_ledger::{Query, QueryReply, Sku};
-use holdfast_proto::v1;
-use holdfast_proto::v1::availability_server::Availability;
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller};
@@ -13,7 +14,7 @@ use crate::api::wrong_reply;
 use crate::mapping::{outbound, plans};
 use crate::security::policy::Touched;
 use crate::security::verb::Verb;
-use crate::validation::{self, Invalid, MAX_SKUS};
+use crate::validation::{self, Invalid};
 
 fn skus(names: Vec<String>) -> Result<Vec<Sku>, Invalid> {
     validation::count("skus", names.len(), 1, MAX_SKUS)?;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use holdfast_proto::v1::backup_server::Backup;
-use holdfast_proto::v1::take_request::Step;
-use holdfast_proto::v1::take_response::Answer;
-use holdfast_proto::v1::{self, Reason, Refusal};
+use holdfast_api::reasons;
+use holdfast_api::v1::backup_server::Backup;
+use holdfast_api::v1::take_request::Step;
+use holdfast_api::v1::take_response::Answer;
+use holdfast_api::v1::{self, Reason, Refusal};
 use holdfast_shard::{ShardCut, ShardHold};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Service, caller};
 use crate::api::Api;
-use crate::errors;
+use crate::reasoned;
 use crate::security::audit;
 use crate::security::policy::Touched;
 use crate::security::verb::Verb;
@@ -65,7 +66,7 @@ impl Session {
             end = self.run() => end,
             () = answers.closed() => Err(End::Gone),
             () = api.stopping.cancelled() => {
-                Err(errors::refusal(Reason::NoLeader, "the node is stopping: begin again").into())
+                Err(reasons::refusal(Reason::NoLeader, "the node is stopping: begin again").into())
             }
         };
         if let Err(End::Told(refusal)) = end {
@@ -75,7 +76,7 @@ impl Session {
 
     async fn run(&mut self) -> Result<(), End> {
         let Some(Step::Hold(v1::HoldShards { shards })) = self.step().await? else {
-            return Err(errors::invalid("the first step must be hold").into());
+            return Err(reasons::invalid("the first step must be hold").into());
         };
         let holds = self.hold(shards).await?;
         self.answer(Answer::Held(v1::Held {
@@ -85,12 +86,12 @@ impl Session {
         .await?;
 
         let Some(Step::Cut(v1::CutShards {})) = self.step().await? else {
-            return Err(errors::invalid("the step after hold must be cut").into());
+            return Err(reasons::invalid("the step after hold must be cut").into());
         };
         // Each that is done goes on at once; all had come to a standstill before the first.
         let cuts = holds.into_iter().map(|(shard, hold)| async move {
             let cut = hold.cut().await;
-            cut.map_err(|error| errors::told_of_shard(shard, &error))
+            cut.map_err(|error| reasoned::told_of_shard(shard, &error))
         });
         let mut cuts: Vec<ShardCut> = try_join_all(cuts).await?;
         let shards = cuts.iter().map(shard_cut).collect();
@@ -98,11 +99,11 @@ impl Session {
 
         while let Some(step) = self.step().await? {
             let Step::Send(v1::SendShard { shard }) = step else {
-                return Err(errors::invalid("only send may come after cut").into());
+                return Err(reasons::invalid("only send may come after cut").into());
             };
             let Some(at) = cuts.iter().position(|cut| cut.shard == shard) else {
                 return Err(
-                    errors::invalid(format!("send: there is no copy of shard {shard} (any more)")).into(),
+                    reasons::invalid(format!("send: there is no copy of shard {shard} (any more)")).into(),
                 );
             };
             self.send(cuts.swap_remove(at)).await?;
@@ -115,13 +116,13 @@ impl Session {
         match tokio::time::timeout(PATIENCE, self.steps.message()).await {
             Ok(Ok(Some(request))) => match request.step {
                 Some(step) => Ok(Some(step)),
-                None => Err(errors::invalid("step: it is not set").into()),
+                None => Err(reasons::invalid("step: it is not set").into()),
             },
             Ok(Ok(None)) => Ok(None),
             Ok(Err(status)) => Err(undecodable::of_stream(&status).map_or(End::Gone, End::Told)),
             Err(_) => {
                 let message = "nothing was asked for too long: begin again";
-                Err(errors::refusal(Reason::Deadline, message).into())
+                Err(reasons::refusal(Reason::Deadline, message).into())
             }
         }
     }
@@ -136,12 +137,15 @@ impl Session {
         shards.sort_unstable();
         shards.dedup();
         if shards.is_empty() || shards.len() != asked {
-            return Err(errors::invalid("hold.shards: it must name shards, each once"));
+            return Err(reasons::invalid("hold.shards: it must name shards, each once"));
         }
         let holds = shards.into_iter().map(|shard| async move {
             let handle = self.api.router.shard("hold.shards", shard)?;
             let hold = handle.hold(HOLD_LEASE).await;
-            Ok((shard, hold.map_err(|error| errors::told_of_shard(shard, &error))?))
+            Ok((
+                shard,
+                hold.map_err(|error| reasoned::told_of_shard(shard, &error))?,
+            ))
         });
         try_join_all(holds).await
     }
@@ -151,7 +155,7 @@ impl Session {
         let encoded = cut.encode().await;
         let (bytes, digest) = encoded.map_err(|error| {
             let message = format!("the ledger of shard {shard} cannot be written down: {error}");
-            errors::refusal(Reason::Internal, message)
+            reasons::refusal(Reason::Internal, message)
         })?;
         let size_bytes = bytes.len() as u64;
         let mut rest = Bytes::from(bytes);
@@ -205,7 +209,7 @@ impl Backup for Service {
                 let place = Arc::clone(&self.api.backups).try_acquire_owned();
                 let place = place.map_err(|_| Refusal {
                     retry_after_ms: RETRY_AFTER_MS,
-                    ..errors::refusal(
+                    ..reasons::refusal(
                         Reason::Overloaded,
                         "this node gives another backup: one is given at a time",
                     )

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_proto::v1::{self, Reason, Refusal};
+use holdfast_api::limits::MAX_BATCH_ITEMS;
+use holdfast_api::reasons;
+use holdfast_api::v1::{self, Reason, Refusal};
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use crate::api::Api;
-use crate::errors;
 use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::intake::{Call, Charge};
 use crate::mapping::inbound::{self, Taken};
@@ -19,7 +20,7 @@ use crate::mapping::outbound;
 use crate::security::Caller;
 use crate::security::access::Admission;
 use crate::undecodable;
-use crate::validation::{self, MAX_BATCH_ITEMS};
+use crate::validation;
 
 /// Most answers waiting to be written to the client.
 const ANSWERS: usize = 4;
@@ -112,7 +113,7 @@ async fn serve(api: Arc<Api>, caller: Caller, mut messages: Incoming, answers: A
             message = messages.next(&api) => message,
             () = answers.closed() => return,
             () = api.stopping.cancelled() => {
-                let refusal = errors::refusal(
+                let refusal = reasons::refusal(
                     Reason::OutcomeUnknown,
                     "the node is stopping: repeat the items without a result, on another node",
                 );

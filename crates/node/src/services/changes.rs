@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
+use holdfast_api::reasons;
+use holdfast_api::v1::changes_client::ChangesClient;
+use holdfast_api::v1::changes_server::Changes;
+use holdfast_api::v1::{self, Reason, Refusal};
 use holdfast_ledger::{Change, Query, ReservationId, Sku};
-use holdfast_proto::v1::changes_client::ChangesClient;
-use holdfast_proto::v1::changes_server::Changes;
-use holdfast_proto::v1::{self, Reason, Refusal};
 use holdfast_shard::{ChangeReadError, ChangeReader, Freshness};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::{Request, Response, Status};
@@ -16,9 +17,9 @@ use tonic::{Request, Response, Status};
 use super::slices::Slices;
 use super::{Service, caller};
 use crate::api::{Api, PROXIED};
-use crate::errors;
 use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::metrics::Following;
+use crate::reasoned;
 use crate::security::Caller;
 use crate::security::policy::Touched;
 use crate::security::verb::Verb;
@@ -85,7 +86,7 @@ impl Tail {
             () = self.answers.closed() => Err(End::Gone),
             () = self.api.stopping.cancelled() => {
                 let message = "the node is stopping: resume on another node";
-                Err(End::Told(self.api.refused("TailChanges", errors::refusal(Reason::NoLeader, message))))
+                Err(End::Told(self.api.refused("TailChanges", reasons::refusal(Reason::NoLeader, message))))
             }
         };
         match end {
@@ -219,7 +220,7 @@ impl Tail {
             if inside {
                 // The consumer has a part of an entry: from its start again, in a new stream.
                 let message = "the node that serves old changes broke off inside an entry; resume";
-                let refusal = errors::refusal(Reason::NoLeader, message);
+                let refusal = reasons::refusal(Reason::NoLeader, message);
                 return Err(End::Told(self.api.refused("TailChanges", refusal)));
             }
             if next_seq > from_seq {
@@ -229,16 +230,16 @@ impl Tail {
         let refusal = if all_lack_them {
             let message =
                 format!("no node has changes from {from_seq} on any more; read them from an archive");
-            errors::refusal(Reason::PositionTooOld, message)
+            reasons::refusal(Reason::PositionTooOld, message)
         } else {
             let message = format!("changes from {from_seq} on are on no node that can be reached; try again");
-            errors::refusal(Reason::NoLeader, message)
+            reasons::refusal(Reason::NoLeader, message)
         };
         Err(End::Told(self.api.refused("TailChanges", refusal)))
     }
 
     fn told(&self, error: &ChangeReadError) -> End {
-        let refusal = errors::told_of_shard(self.request.shard, error);
+        let refusal = reasoned::told_of_shard(self.request.shard, error);
         End::Told(self.api.refused("TailChanges", refusal))
     }
 }
@@ -254,16 +255,16 @@ fn check_cluster(api: &Api, asked: &[u8]) -> Result<(), Refusal> {
         return Ok(());
     }
     let asked = uuid::Uuid::from_slice(asked)
-        .map_err(|_| errors::invalid("cluster_id must be empty or have 16 bytes"))?;
+        .map_err(|_| reasons::invalid("cluster_id must be empty or have 16 bytes"))?;
     let message = format!(
         "the consumer has read cluster {asked}, this is cluster {here}: their changes are not the same"
     );
-    Err(errors::refusal(Reason::OtherCluster, message))
+    Err(reasons::refusal(Reason::OtherCluster, message))
 }
 
 /// Whether a peer said that it does not have such old changes.
 pub(super) fn lacks_them(status: &Status) -> bool {
-    errors::refusal_in(status).is_some_and(|refusal| refusal.reason() == Reason::PositionTooOld)
+    reasons::refusal_in(status).is_some_and(|refusal| refusal.reason() == Reason::PositionTooOld)
 }
 
 /// A change stream shows all storefronts and all warehouses.
@@ -308,7 +309,7 @@ impl Changes for Service {
                 let place = self.api.change_streams.take(caller.party())?;
                 let charge = caller.session.charge(STREAM_BYTES).map_err(|limit| Refusal {
                     retry_after_ms: 1_000,
-                    ..errors::refusal(Reason::Overloaded, limit.to_string())
+                    ..reasons::refusal(Reason::Overloaded, limit.to_string())
                 })?;
                 let patience = Duration::from_millis(self.api.limits.unread_ms);
                 let (answers, outgoing) = outgoing::stream(ANSWERS, patience, (place, charge));

@@ -1,16 +1,16 @@
 //! Who is there and who leads.
 
 use bytes::Bytes;
+use holdfast_api::slots::slots_of_shard;
+use holdfast_api::v1;
+use holdfast_api::v1::cluster_server::Cluster;
 use holdfast_ledger::Rules;
-use holdfast_proto::v1;
-use holdfast_proto::v1::cluster_server::Cluster;
 use holdfast_shard::{Halt, ReplicaStatus, Role, ShardHandle};
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller};
 use crate::api::Api;
 use crate::clock;
-use crate::router::slots_of_shard;
 use crate::space::Space;
 
 #[tonic::async_trait]
@@ -53,7 +53,7 @@ impl Cluster for Service {
                             }
                         })
                         .collect(),
-                    slots: u32::from(holdfast_ledger::SLOTS),
+                    slots: u32::from(holdfast_api::slots::SLOTS),
                 })
             })
             .await

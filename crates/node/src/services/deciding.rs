@@ -4,14 +4,14 @@
 //! and one that is past the entry, or does not answer, stands in the way.
 
 use futures::future::join_all;
-use holdfast_proto::v1;
-use holdfast_proto::v1::Reason;
+use holdfast_api::reasons;
+use holdfast_api::v1;
+use holdfast_api::v1::Reason;
 use holdfast_shard::{DecideError, EntryRule, HaltCause};
 use tokio::time::{Duration, Instant};
 
 use super::cluster::node_status;
 use crate::api::Api;
-use crate::errors;
 
 /// How long a member may take to say how it stands.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ pub(super) async fn decide(
 ) -> Result<v1::DecideEntryResponse, v1::Refusal> {
     api.router.shard("shard", request.shard)?;
     let rule = EntryRule::parse(&request.rule).ok_or_else(|| {
-        errors::invalid(format!(
+        reasons::invalid(format!(
             "rule: `{}` is not one, the only one is `refuse`",
             request.rule
         ))
@@ -43,7 +43,7 @@ pub(super) async fn decide(
     let standing = ask_all(api, request).await?;
     if !request.dry_run {
         if !standing.unreachable.is_empty() && !request.without_unreachable {
-            return Err(errors::refusal(
+            return Err(reasons::refusal(
                 Reason::NoLeader,
                 format!(
                     "nodes {:?} do not answer, and one that has applied the entry could not follow: start them, or decide without them",
@@ -109,7 +109,7 @@ async fn ask_all(api: &Api, request: &v1::DecideEntryRequest) -> Result<Standing
             return Err(refusal(&DecideError::NoRuleHelps(cause)));
         }
         if replica.applied_index >= index {
-            return Err(errors::refusal(
+            return Err(reasons::refusal(
                 Reason::WrongState,
                 format!(
                     "node {node} has applied entry {index}: upgrade the others to its version, they go on by themselves"
@@ -123,7 +123,7 @@ async fn ask_all(api: &Api, request: &v1::DecideEntryRequest) -> Result<Standing
     // A replica that is behind the entry will be told with it what was decided.
     let halted: Vec<u64> = halts.iter().map(|(node, _)| *node).collect();
     let Some((_, halt)) = halts.into_iter().find(|(_, halt)| halt.log_index == index) else {
-        return Err(errors::refusal(
+        return Err(reasons::refusal(
             Reason::WrongState,
             format!(
                 "no replica of shard {shard} is halted at entry {index}: `holdfast cluster status` tells which are halted, and where"
@@ -159,7 +159,7 @@ async fn write(
                 .map_err(|refusal| (refusal.reason() == Reason::NoLeader, refusal)),
             None => Err((
                 true,
-                errors::refusal(
+                reasons::refusal(
                     Reason::NoLeader,
                     "the shard has no leader that this node knows of",
                 ),
@@ -184,5 +184,5 @@ pub(crate) fn refusal(error: &DecideError) -> v1::Refusal {
         }
         DecideError::OutcomeUnknown => Reason::OutcomeUnknown,
     };
-    errors::refusal(reason, error.to_string())
+    reasons::refusal(reason, error.to_string())
 }

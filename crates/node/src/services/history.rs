@@ -5,10 +5,11 @@
 //! confirmed by a quorum, so that what was acknowledged before the call is never missed.
 
 use futures::future::try_join_all;
+use holdfast_api::reasons;
+use holdfast_api::v1::changes_client::ChangesClient;
+use holdfast_api::v1::history_server::History;
+use holdfast_api::v1::{self, Reason, Refusal};
 use holdfast_history::{AsOfError, At, Fault, Reading, Reservation, Stock, Subject};
-use holdfast_proto::v1::changes_client::ChangesClient;
-use holdfast_proto::v1::history_server::History;
-use holdfast_proto::v1::{self, Reason, Refusal};
 use holdfast_shard::{ChangeReadError, ChangeReader};
 use tokio::time::Instant;
 use tonic::metadata::AsciiMetadataValue;
@@ -17,9 +18,9 @@ use tonic::{Request, Response, Status};
 use super::{Service, caller, changes, listing};
 use crate::api::{Api, PROXIED};
 use crate::clock::wall_clock_ms;
-use crate::errors;
 use crate::intake::Place;
 use crate::mapping::outbound;
+use crate::reasoned;
 use crate::security::Caller;
 use crate::security::policy::Touched;
 use crate::security::verb::Verb;
@@ -175,7 +176,7 @@ impl Service {
         if parts.is_empty() {
             let message =
                 "there was no such reservation by then: it was granted later, in another shard, or never";
-            return Err(errors::refusal(Reason::UnknownReservation, message));
+            return Err(reasons::refusal(Reason::UnknownReservation, message));
         }
         for reservation in parts.iter().filter_map(|part| part.reservation.as_ref()) {
             let lines = reservation.lines.iter();
@@ -228,7 +229,7 @@ fn not_in_future(at_ms: u64) -> Result<At, Refusal> {
     let now_ms = wall_clock_ms();
     if at_ms > now_ms {
         let message = format!("log_time_ms: {at_ms} has not come yet, this node's clock shows {now_ms}");
-        return Err(errors::refusal(Reason::PositionInFuture, message));
+        return Err(reasons::refusal(Reason::PositionInFuture, message));
     }
     Ok(At::LogTimeMs(at_ms))
 }
@@ -236,7 +237,7 @@ fn not_in_future(at_ms: u64) -> Result<At, Refusal> {
 fn in_time<S: Subject>(api: &Api, reading: &Reading<S>, deadline: Instant) -> Result<(), Refusal> {
     if api.stopping.is_cancelled() {
         let message = "the node is stopping: ask another node";
-        return Err(errors::refusal(Reason::NoLeader, message));
+        return Err(reasons::refusal(Reason::NoLeader, message));
     }
     if Instant::now() < deadline {
         return Ok(());
@@ -246,7 +247,7 @@ fn in_time<S: Subject>(api: &Api, reading: &Reading<S>, deadline: Instant) -> Re
         reading.shard(),
         reading.next_seq() - 1
     );
-    Err(errors::refusal(Reason::Deadline, message))
+    Err(reasons::refusal(Reason::Deadline, message))
 }
 
 /// Adds up what another node has of the changes before `first_seq`, which are not here.
@@ -315,12 +316,12 @@ async fn from_peers<S: Subject>(
         let message = format!(
             "shard {shard}: no node has changes {from_seq} to {last_seq} any more; read them from an archive"
         );
-        errors::refusal(Reason::PositionTooOld, message)
+        reasons::refusal(Reason::PositionTooOld, message)
     } else {
         let message = format!(
             "shard {shard}: changes {from_seq} to {last_seq} are on no node that can be reached; try again"
         );
-        errors::refusal(Reason::NoLeader, message)
+        reasons::refusal(Reason::NoLeader, message)
     })
 }
 
@@ -329,14 +330,14 @@ fn refused(error: AsOfError) -> Refusal {
         AsOfError::NoChange { .. } | AsOfError::BeforeFirst { .. } => Reason::PositionTooOld,
         AsOfError::InFuture { .. } => Reason::PositionInFuture,
     };
-    errors::refusal(reason, error.to_string())
+    reasons::refusal(reason, error.to_string())
 }
 
 fn told(shard: u32, stop: Stop) -> Refusal {
     match stop {
-        Stop::Unread(error) => errors::told_of_shard(shard, &error),
-        Stop::Fault(fault) => errors::refusal(Reason::Internal, fault.to_string()),
-        Stop::Defect(message) => errors::refusal(Reason::Internal, message),
+        Stop::Unread(error) => reasoned::told_of_shard(shard, &error),
+        Stop::Fault(fault) => reasons::refusal(Reason::Internal, fault.to_string()),
+        Stop::Defect(message) => reasons::refusal(Reason::Internal, message),
     }
 }
 

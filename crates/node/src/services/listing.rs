@@ -13,18 +13,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_api::reasons;
+use holdfast_api::v1::{self, Reason, Refusal};
 use holdfast_ledger::{
     Bucket, CellView, Change, PoolView, Query, QueryReply, Sku, StorefrontId, WarehouseId,
 };
-use holdfast_proto::v1::{self, Reason, Refusal};
 use holdfast_shard::{Answer, Freshness};
 use tokio::time::Instant;
 
 use crate::api::{Api, wrong_reply};
-use crate::errors;
 use crate::intake::Place;
 use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::mapping::outbound;
+use crate::reasoned;
 
 /// Cells in one page from the shard.
 const PAGE_CELLS: u32 = 10_000;
@@ -160,8 +161,8 @@ pub(super) async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instan
     let changes = api.changes_of(shard).await?;
     match tokio::time::timeout_at(deadline, changes.wait_past(confirmed - 1)).await {
         Ok(Ok(_)) => Ok(confirmed),
-        Ok(Err(error)) => Err(errors::told_of_shard(shard, &error)),
-        Err(_) => Err(errors::refusal(
+        Ok(Err(error)) => Err(reasoned::told_of_shard(shard, &error)),
+        Err(_) => Err(reasons::refusal(
             Reason::Deadline,
             format!("the replica of shard {shard} on this node did not catch up in time: ask another node"),
         )),
@@ -176,12 +177,12 @@ async fn roll_forward(api: &Api, shard: u32, pages: &mut Pages, through_seq: u64
         let read = tokio::task::spawn_blocking(move || reader.read(from_seq, CHANGE_BYTES)).await;
         let changes = match read {
             Ok(Ok(changes)) => changes,
-            Ok(Err(error)) => return Err(errors::told_of_shard(shard, &error)),
-            Err(error) => return Err(errors::refusal(Reason::Internal, error.to_string())),
+            Ok(Err(error)) => return Err(reasoned::told_of_shard(shard, &error)),
+            Err(error) => return Err(reasons::refusal(Reason::Internal, error.to_string())),
         };
         let Some(last) = changes.last() else {
             let message = format!("shard {shard}: change {from_seq} was applied and cannot be read");
-            return Err(errors::refusal(Reason::Internal, message));
+            return Err(reasons::refusal(Reason::Internal, message));
         };
         from_seq = last.seq + 1;
         for change in &changes {

@@ -23,25 +23,25 @@ pub(crate) use slices::MESSAGE_BYTES as STREAM_MESSAGE_BYTES;
 
 use std::sync::Arc;
 
-use holdfast_proto::v1::Reason;
-use holdfast_proto::v1::admin_server::AdminServer;
-use holdfast_proto::v1::availability_server::AvailabilityServer;
-use holdfast_proto::v1::backup_server::BackupServer;
-use holdfast_proto::v1::changes_server::ChangesServer;
-use holdfast_proto::v1::cluster_server::ClusterServer;
-use holdfast_proto::v1::history_server::HistoryServer;
-use holdfast_proto::v1::reservations_server::ReservationsServer;
-use holdfast_proto::v1::stock_server::StockServer;
-use holdfast_proto::v1::transfers_server::TransfersServer;
+use holdfast_api::limits::MAX_MESSAGE_BYTES;
+use holdfast_api::reasons;
+use holdfast_api::v1::Reason;
+use holdfast_api::v1::admin_server::AdminServer;
+use holdfast_api::v1::availability_server::AvailabilityServer;
+use holdfast_api::v1::backup_server::BackupServer;
+use holdfast_api::v1::changes_server::ChangesServer;
+use holdfast_api::v1::cluster_server::ClusterServer;
+use holdfast_api::v1::history_server::HistoryServer;
+use holdfast_api::v1::reservations_server::ReservationsServer;
+use holdfast_api::v1::stock_server::StockServer;
+use holdfast_api::v1::transfers_server::TransfersServer;
 use prost::Message as _;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::{Request, Status};
 
 use crate::api::Api;
-use crate::errors;
 use crate::security::Caller;
-use crate::validation::MAX_MESSAGE_BYTES;
 
 /// All public services, each answering from the same [`Api`].
 #[derive(Clone)]
@@ -54,7 +54,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| {
         let message = "a connection does not say who is at its other end";
-        errors::status(errors::refusal(Reason::Internal, message))
+        reasons::status(reasons::refusal(Reason::Internal, message))
     })
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn admin_routes(
 
 /// The contract without what only nodes say to each other.
 fn public_contract() -> Result<prost_types::FileDescriptorSet, prost::DecodeError> {
-    let mut contract = prost_types::FileDescriptorSet::decode(holdfast_proto::DESCRIPTORS)?;
+    let mut contract = prost_types::FileDescriptorSet::decode(holdfast_api::DESCRIPTORS)?;
     contract.file.retain(|file| file.package() != "holdfast.peer.v1");
     Ok(contract)
 }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::{Reason, Refusal};
+use holdfast_api::reasons;
+use holdfast_api::v1;
+use holdfast_api::v1::{Reason, Refusal};
 use tokio::time::Instant;
 
 use crate::directory::plan::{self, Move};
 use crate::directory::state::{Directory, DirectoryCommand};
 use crate::directory::{AskError, Membership};
-use crate::errors;
 use crate::peers::Peers;
+use crate::reasoned;
 
 /// What an operator wants.
 pub(super) struct Wanted {
@@ -84,7 +85,7 @@ pub(super) fn add(membership: &Membership, request: v1::AddNodeRequest) -> Resul
         let newcomer = waiting.iter().find(|newcomer| newcomer.node_id == node_id);
         let newcomer = newcomer.cloned().ok_or_else(|| {
             let others: Vec<u64> = waiting.iter().map(|newcomer| newcomer.node_id).collect();
-            errors::invalid(format!(
+            reasons::invalid(format!(
                 "node_id: node {node_id} has not introduced itself (waiting: {others:?}): start it with the nodes of this cluster in its peers"
             ))
         })?;
@@ -107,7 +108,7 @@ pub(super) fn add(membership: &Membership, request: v1::AddNodeRequest) -> Resul
 /// Takes the replicas of nodes away.
 pub(super) fn drain(membership: &Membership, request: v1::DrainNodeRequest) -> Result<Wanted, Refusal> {
     if request.node_ids.is_empty() {
-        return Err(errors::invalid("node_ids: has 0 entries"));
+        return Err(reasons::invalid("node_ids: has 0 entries"));
     }
     let commands: Vec<DirectoryCommand> = request
         .node_ids
@@ -123,7 +124,7 @@ pub(super) fn drain(membership: &Membership, request: v1::DrainNodeRequest) -> R
     // What was decided goes on, and asking for it again is no new decision: a node may be away by now.
     let decided = after.version == membership.view().version;
     if let Some((shard, node)) = stuck.filter(|_| !request.undo && !decided) {
-        return Err(errors::invalid(format!(
+        return Err(reasons::invalid(format!(
             "node_ids: without node {node} shard {shard} has no node for its {} replicas: add a node first, or bring back one that is down",
             at_the_end.replication_factor
         )));
@@ -166,7 +167,7 @@ pub(super) fn rebalance(membership: &Membership, request: v1::RebalanceRequest) 
 fn after(membership: &Membership, commands: &[DirectoryCommand]) -> Result<Directory, Refusal> {
     let mut directory = Directory::clone(&membership.view());
     for command in commands {
-        directory.execute(command.clone()).map_err(errors::invalid)?;
+        directory.execute(command.clone()).map_err(reasons::invalid)?;
     }
     Ok(directory)
 }
@@ -201,8 +202,8 @@ fn refusal(error: AskError, some_done: bool) -> Refusal {
     match error {
         AskError::NoPart | AskError::Unanswered(_) if some_done => {
             let message = format!("a part of the request is done, then: {error}");
-            errors::refusal(Reason::OutcomeUnknown, message)
+            reasons::refusal(Reason::OutcomeUnknown, message)
         }
-        error => errors::told(&error),
+        error => reasoned::told(&error),
     }
 }

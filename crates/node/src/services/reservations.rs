@@ -1,13 +1,13 @@
 //! The checkout's side.
 
+use holdfast_api::reasons;
+use holdfast_api::v1::reservations_server::Reservations;
+use holdfast_api::v1::{self, Reason};
 use holdfast_ledger::{Query, QueryReply};
-use holdfast_proto::v1::reservations_server::Reservations;
-use holdfast_proto::v1::{self, Reason};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Service, batch, caller};
 use crate::api::wrong_reply;
-use crate::errors;
 use crate::intake::call_of;
 use crate::intake::outgoing::Delivered;
 use crate::mapping::inbound::{self, Taken};
@@ -128,7 +128,7 @@ impl Reservations for Service {
                         let reservation = Some(outbound::reservation(shard, view));
                         Ok(v1::GetReservationResponse { read, reservation })
                     }
-                    QueryReply::Reservation(None) => Err(errors::refusal(
+                    QueryReply::Reservation(None) => Err(reasons::refusal(
                         Reason::UnknownReservation,
                         format!("shard {shard} has no such reservation"),
                     )),

@@ -3,8 +3,8 @@
 //! A message has whole entries. Only an entry that alone is larger than [`MESSAGE_BYTES`] is spread over several messages, which say
 //! that they go on; they all stand before the entry, so a consumer that resumes gets it from its first change again.
 
+use holdfast_api::v1;
 use holdfast_ledger::Change;
-use holdfast_proto::v1;
 use prost::Message as _;
 
 use crate::mapping::outbound;

@@ -1,8 +1,8 @@
 //! The warehouse's side.
 
+use holdfast_api::v1;
+use holdfast_api::v1::stock_server::Stock;
 use holdfast_ledger::{Query, QueryReply};
-use holdfast_proto::v1;
-use holdfast_proto::v1::stock_server::Stock;
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller, listing};

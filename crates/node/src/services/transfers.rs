@@ -1,13 +1,13 @@
 //! Goods on their way between warehouses.
 
+use holdfast_api::reasons;
+use holdfast_api::v1;
+use holdfast_api::v1::transfers_server::Transfers;
 use holdfast_ledger::{Query, QueryReply};
-use holdfast_proto::v1;
-use holdfast_proto::v1::transfers_server::Transfers;
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller};
 use crate::api::wrong_reply;
-use crate::errors;
 use crate::mapping::{inbound, outbound, plans};
 use crate::security::policy::Touched;
 use crate::security::verb::Verb;
@@ -66,7 +66,7 @@ impl Transfers for Service {
                     other => return Err(wrong_reply(&other)),
                 };
                 let Some((shard, view)) = whole else {
-                    return Err(errors::refusal(
+                    return Err(reasons::refusal(
                         v1::Reason::UnknownTransfer,
                         format!("shard {shard} has no such transfer"),
                     ));

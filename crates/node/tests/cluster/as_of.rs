@@ -1,6 +1,6 @@
 //! As-of reads over real gRPC: what stood, over several shards, and where changes are on other nodes only.
 
-use holdfast_proto::v1::{self, Reason};
+use holdfast_api::v1::{self, Reason};
 use tonic::Status;
 
 use crate::support::*;

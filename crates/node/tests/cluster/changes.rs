@@ -1,6 +1,6 @@
 //! The change stream, from every node.
 
-use holdfast_proto::v1::{self, Reason};
+use holdfast_api::v1::{self, Reason};
 use tonic::Code;
 
 use crate::support::*;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdfast_proto::v1::{self, Reason};
+use holdfast_api::v1::{self, Reason};
 use tonic::Code;
 
 use crate::support::*;

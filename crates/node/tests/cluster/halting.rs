@@ -1,7 +1,7 @@
 //! A shard whose replicas all meet an entry that they cannot apply, and the operator's way out. The defect is planted, so this needs the
 //! feature `faults`: `cargo test -p holdfast-node --features faults --test cluster halting`.
 
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use holdfast_shard::defect::MARK;
 
 use crate::support::{TestCluster, eventually, id, key, operation_with, reason, reserve, retried};
@@ -12,8 +12,8 @@ fn skus() -> [String; 2] {
     let of = |shard: u16| {
         let names = (0..).map(|number| format!("sku-{number}"));
         let mut names = names.filter(|name| {
-            let slot = holdfast_ledger::slot_of(&holdfast_ledger::Sku::new(name).unwrap());
-            slot / (holdfast_ledger::SLOTS / 2) == shard
+            let slot = holdfast_api::slots::slot_of(name);
+            slot / (holdfast_api::slots::SLOTS / 2) == shard
         });
         names.next().unwrap()
     };

@@ -1,7 +1,7 @@
 //! Whatever a client sends, it gets the right code, and nothing happens.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use holdfast_proto::v1::{self, Reason};
+use holdfast_api::v1::{self, Reason};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
@@ -320,7 +320,7 @@ async fn what_breaks_a_rule_is_refused_with_its_field_and_changes_nothing() {
         skus: vec!["A".into(), "A".into()],
         consistency: 0,
     };
-    let status = holdfast_proto::v1::availability_client::AvailabilityClient::new(cluster.channel(0))
+    let status = holdfast_api::v1::availability_client::AvailabilityClient::new(cluster.channel(0))
         .check_availability(twice)
         .await
         .unwrap_err();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use tonic::Code;
 
 use crate::support::*;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_proto::v1;
+use holdfast_api::v1;
 
 use crate::support::*;
 use crate::surface::get;

@@ -1,6 +1,6 @@
 //! SKUs as shops write them, through every node and every read.
 
-use holdfast_proto::v1::{self, Reason};
+use holdfast_api::v1::{self, Reason};
 use tonic::Code;
 
 use crate::support::{TestCluster, id, key, operation, reason, reserve};

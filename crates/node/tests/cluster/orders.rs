@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use tonic::Code;
 use v1::{ChangeKind, Reason, ReservationState};
 
@@ -159,7 +159,7 @@ async fn an_order_that_lacks_stock_in_one_shard_takes_nothing_in_any() {
         (status.code(), reason(&status)),
         (Code::FailedPrecondition, Reason::InsufficientStock)
     );
-    let refusal = holdfast_node::errors::refusal_in(&status).unwrap();
+    let refusal = holdfast_api::reasons::refusal_in(&status).unwrap();
     let short: Vec<_> = refusal
         .shortages
         .iter()

@@ -1,9 +1,9 @@
 //! Goods that are not there yet: transfers, supplies, backorders and what can be promised with them.
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::Reason;
-use holdfast_proto::v1::availability_client::AvailabilityClient;
-use holdfast_proto::v1::transfers_client::TransfersClient;
+use holdfast_api::v1;
+use holdfast_api::v1::Reason;
+use holdfast_api::v1::availability_client::AvailabilityClient;
+use holdfast_api::v1::transfers_client::TransfersClient;
 
 use crate::support::{TestCluster, id, operation, operation_with, reason, reserve};
 

@@ -1,6 +1,6 @@
 //! A reservation's way, through every node.
 
-use holdfast_proto::v1::{self, Reason};
+use holdfast_api::v1::{self, Reason};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 

@@ -1,7 +1,7 @@
 //! Nodes that stop and come back.
 
+use holdfast_api::v1;
 use holdfast_node::{Node, StartError};
-use holdfast_proto::v1;
 
 use crate::support::*;
 

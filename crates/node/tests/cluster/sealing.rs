@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use holdfast_node::errors;
-use holdfast_proto::v1;
+use holdfast_api::reasons;
+use holdfast_api::v1;
 use tonic::{Response, Status};
 use v1::Reason;
 
@@ -27,7 +27,7 @@ where
         Ok(_) => panic!("it was done"),
         Err(status) => status,
     };
-    let refusal = errors::refusal_in(&status).unwrap();
+    let refusal = reasons::refusal_in(&status).unwrap();
     (refusal.reason(), refusal.settled)
 }
 

@@ -1,6 +1,6 @@
 //! Few bytes that ask for very many changes.
 
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use v1::batch_item::Request as Item;
 use v1::batch_result::Result as Kind;
 

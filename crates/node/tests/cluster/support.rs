@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_api::reasons;
+use holdfast_api::v1;
+use holdfast_api::v1::admin_client::AdminClient;
+use holdfast_api::v1::changes_client::ChangesClient;
+use holdfast_api::v1::cluster_client::ClusterClient;
+use holdfast_api::v1::history_client::HistoryClient;
+use holdfast_api::v1::reservations_client::ReservationsClient;
+use holdfast_api::v1::stock_client::StockClient;
+use holdfast_api::v1::transfers_client::TransfersClient;
 use holdfast_node::config::{NodeSection, PeerSection};
-use holdfast_node::{Node, NodeConfig, errors};
-use holdfast_proto::v1;
-use holdfast_proto::v1::admin_client::AdminClient;
-use holdfast_proto::v1::changes_client::ChangesClient;
-use holdfast_proto::v1::cluster_client::ClusterClient;
-use holdfast_proto::v1::history_client::HistoryClient;
-use holdfast_proto::v1::reservations_client::ReservationsClient;
-use holdfast_proto::v1::stock_client::StockClient;
-use holdfast_proto::v1::transfers_client::TransfersClient;
+use holdfast_node::{Node, NodeConfig};
 use tonic::Status;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
@@ -326,7 +327,7 @@ pub(crate) fn reserve(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::Res
 
 /// The reason in a refused call.
 pub(crate) fn reason(status: &Status) -> v1::Reason {
-    match errors::refusal_in(status) {
+    match reasons::refusal_in(status) {
         Some(refusal) => refusal.reason(),
         None => panic!("no refusal in {status:?}"),
     }
@@ -340,8 +341,8 @@ pub(crate) async fn retried<T, F: Future<Output = Result<tonic::Response<T>, Sta
         loop {
             match call().await {
                 Ok(response) => return Ok(response.into_inner()),
-                Err(status) => match errors::refusal_in(&status) {
-                    Some(refusal) if !errors::rule_of(refusal.reason()).retryable => return Err(status),
+                Err(status) => match reasons::refusal_in(&status) {
+                    Some(refusal) if !reasons::rule_of(refusal.reason()).retryable => return Err(status),
                     _ => tokio::time::sleep(Duration::from_millis(20)).await,
                 },
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use tonic::Code;
 use v1::{ChangeKind, Reason};
 
@@ -185,7 +185,7 @@ async fn a_transfer_that_lacks_free_units_in_one_shard_leaves_none_and_its_store
         .await
         .unwrap_err();
     assert_eq!(reason(&refused), Reason::InsufficientStock);
-    let refusal = holdfast_node::errors::refusal_in(&refused).unwrap();
+    let refusal = holdfast_api::reasons::refusal_in(&refused).unwrap();
     let short: Vec<_> = refusal
         .shortages
         .iter()

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use holdfast_proto::v1;
+use holdfast_api::v1;
 
 use crate::support::TestCluster;
 

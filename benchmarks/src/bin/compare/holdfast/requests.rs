@@ -1,8 +1,8 @@
 //! What is asked of Holdfast.
 
 use anyhow::Result;
+use holdfast_api::v1;
 use holdfast_client::{ClientError, id_bytes};
-use holdfast_proto::v1;
 use uuid::Uuid;
 
 /// More than any run takes.

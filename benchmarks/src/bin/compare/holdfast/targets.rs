@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use holdfast_api::v1;
+use holdfast_api::v1::batch_item::Request;
 use holdfast_client::{BatchAnswer, BatchOptions, BatchStream, Client, shard_of};
-use holdfast_proto::v1;
-use holdfast_proto::v1::batch_item::Request;
 use uuid::Uuid;
 
 use super::requests::{commitment, name, reservation, shipment, was_granted};

@@ -1,6 +1,6 @@
 //! Random valid histories from a seed.
 
-use holdfast_proto::v1::{Bucket, ChangeKind, ReservationState};
+use holdfast_api::v1::{Bucket, ChangeKind, ReservationState};
 
 use super::world::World;
 

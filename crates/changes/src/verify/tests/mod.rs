@@ -7,7 +7,7 @@ mod orders;
 mod plans;
 mod world;
 
-use holdfast_proto::v1::{self, Bucket, Change, ChangeKind};
+use holdfast_api::v1::{self, Bucket, Change, ChangeKind};
 use proptest::prelude::*;
 
 use super::{Check, Report, Retained, Verifier};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use holdfast_proto::v1::{
+use holdfast_api::v1::{
     self, Bucket, BucketMove, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect, ReservationState,
 };
 

@@ -221,7 +221,7 @@ fn stock_is_kept_by_the_bytes_of_a_name_and_survives_a_snapshot() {
     assert!(cells.iter().map(|cell| cell.sku.as_str()).eq(sorted));
 }
 
-/// Requests that can make a name known are checked for names that look like others (`holdfast_node::confusable`), and these are not.
+/// Requests that can make a name known are checked for names that look like others (`holdfast_api::names::lookalikes`), and these are not.
 #[test]
 fn what_only_takes_from_stock_makes_no_sku_known() {
     let mut story = Story::by(Rules::Second);

@@ -1,12 +1,12 @@
 //! What the changes add up to is what the ledger itself answered at the time.
 
+use holdfast_api::v1;
 use holdfast_history::{AsOfError, At, Reading, Reservation, Stock, Subject};
 use holdfast_ledger::{
     Action, Bucket, Command, Details, Disposition, Entry, Ledger, LedgerOptions, LineQuantity, OperationId,
     Principal, Query, QueryReply, Reason, Reference, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku,
     Source, Sourcing, StorefrontId, WarehouseId,
 };
-use holdfast_proto::v1;
 use proptest::prelude::*;
 
 use crate::mapping::outbound;

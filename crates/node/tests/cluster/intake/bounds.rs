@@ -1,6 +1,6 @@
 //! Bytes, fields, and the time of a message.
 
-use holdfast_proto::v1::{self, Reason};
+use holdfast_api::v1::{self, Reason};
 use prost::Message as _;
 use tonic::Code;
 

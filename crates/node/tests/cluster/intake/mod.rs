@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
-use holdfast_proto::v1::Refusal;
+use holdfast_api::v1::Refusal;
 use tokio::net::TcpStream;
 use tonic::Status;
 use tonic::codegen::http::{Method, Request};
@@ -86,7 +86,7 @@ impl Call {
     /// Waits for the refusal of the call.
     async fn refusal(self) -> (Status, Refusal) {
         let status = self.status().await;
-        let refusal = holdfast_node::errors::refusal_in(&status).expect("a refusal");
+        let refusal = holdfast_api::reasons::refusal_in(&status).expect("a refusal");
         (status, refusal)
     }
 }

@@ -1,6 +1,6 @@
 //! Calls that their caller gives up. The frames are written by hand: a library leaves out what is given up before it is sent.
 
-use holdfast_proto::v1;
+use holdfast_api::v1;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

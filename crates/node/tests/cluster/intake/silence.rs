@@ -1,6 +1,6 @@
 //! Connections that are of no use, and streams that nobody reads.
 
-use holdfast_proto::v1::{self, Reason};
+use holdfast_api::v1::{self, Reason};
 use prost::Message as _;
 use tokio::io::AsyncReadExt as _;
 

@@ -1,9 +1,9 @@
 //! Who may administer, and where.
 
+use holdfast_api::v1;
+use holdfast_api::v1::Reason;
+use holdfast_api::v1::admin_client::AdminClient;
 use holdfast_node::NodeConfig;
-use holdfast_proto::v1;
-use holdfast_proto::v1::Reason;
-use holdfast_proto::v1::admin_client::AdminClient;
 use tonic::transport::ClientTlsConfig;
 use tonic::{Code, Status};
 

@@ -1,6 +1,6 @@
 //! How much somebody may ask for, and what is not shown to everybody.
 
-use holdfast_proto::v1::Reason;
+use holdfast_api::v1::Reason;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -49,7 +49,7 @@ async fn who_sends_more_than_its_limit_is_told_how_long_to_wait() {
             .filter(|status| reason(status) == Reason::Overloaded)
     })
     .await;
-    let refusal = holdfast_node::errors::refusal_in(&refused).unwrap();
+    let refusal = holdfast_api::reasons::refusal_in(&refused).unwrap();
     assert!((1..=1_001).contains(&refusal.retry_after_ms), "{refusal:?}");
     let metrics = crate::surface::get(cluster.node(0).http_address(), "/metrics")
         .await
@@ -73,7 +73,7 @@ async fn connections_beyond_the_limit_are_closed_and_places_come_free_again() {
     eventually("a place is free", || async {
         let mut client = cluster.cluster(0);
         client
-            .get_topology(holdfast_proto::v1::GetTopologyRequest {})
+            .get_topology(holdfast_api::v1::GetTopologyRequest {})
             .await
             .ok()
     })

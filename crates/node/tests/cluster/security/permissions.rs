@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::batch_item::Request;
-use holdfast_proto::v1::cluster_client::ClusterClient;
-use holdfast_proto::v1::reservations_client::ReservationsClient;
-use holdfast_proto::v1::stock_client::StockClient;
-use holdfast_proto::v1::{Reason, batch_result};
+use holdfast_api::v1;
+use holdfast_api::v1::batch_item::Request;
+use holdfast_api::v1::cluster_client::ClusterClient;
+use holdfast_api::v1::reservations_client::ReservationsClient;
+use holdfast_api::v1::stock_client::StockClient;
+use holdfast_api::v1::{Reason, batch_result};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 

@@ -1,8 +1,8 @@
 //! Certificates that their CA took back, and floods of refusals.
 
-use holdfast_proto::v1;
-use holdfast_proto::v1::Reason;
-use holdfast_proto::v1::cluster_client::ClusterClient;
+use holdfast_api::v1;
+use holdfast_api::v1::Reason;
+use holdfast_api::v1::cluster_client::ClusterClient;
 
 use super::authority::Authority;
 use super::secured::*;

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 
+use holdfast_api::v1;
+use holdfast_api::v1::cluster_client::ClusterClient;
 use holdfast_node::NodeConfig;
-use holdfast_proto::v1;
-use holdfast_proto::v1::cluster_client::ClusterClient;
 use tonic::Status;
 use tonic::transport::ClientTlsConfig;
 

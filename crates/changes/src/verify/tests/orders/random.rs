@@ -1,6 +1,6 @@
 //! Random valid orders between three shards, from a seed: each step at its own time, participants late or not.
 
-use holdfast_proto::v1::{ChangeKind, ReservationState};
+use holdfast_api::v1::{ChangeKind, ReservationState};
 use proptest::prelude::*;
 
 use super::super::histories::Dice;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_proto::v1::{self, Change, ChangeKind, ReservationState};
+use holdfast_api::v1::{self, Change, ChangeKind, ReservationState};
 
 use super::super::world::{START_MS, World, operation_id};
 use super::super::{Check, Report, Verifier, last_seq};

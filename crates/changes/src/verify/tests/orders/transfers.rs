@@ -1,7 +1,7 @@
 //! Transfers over several shards: what an order has reserved leaves by a transfer.
 
 use bytes::Bytes;
-use holdfast_proto::v1::{Bucket, ReservationState, TransferEffect};
+use holdfast_api::v1::{Bucket, ReservationState, TransferEffect};
 
 use super::*;
 

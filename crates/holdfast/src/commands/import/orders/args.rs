@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use holdfast_ledger::{StorefrontId, WarehouseId};
+use holdfast_api::names::{StorefrontId, WarehouseId};
 
 use super::plan::{InitialStock, PlanOptions};
 use super::state::Options;

@@ -8,18 +8,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use holdfast_api::limits::MAX_LINES;
+use holdfast_api::names::Sku;
+use holdfast_api::names::lookalikes;
 use holdfast_client::{shard_of, v1};
 use holdfast_feeds::{Kind, OrderRows, Reject, RejectReason, Row};
-use holdfast_ledger::Sku;
-use holdfast_node::confusable;
 
 use super::initial_stock::receipts;
 use super::known::Known;
 use super::matching::OpenSales;
 use super::steps::{Sale, SaleLine, Step};
-
-/// Most lines that one reservation may have; a longer order becomes several.
-pub(super) const MAX_LINES: usize = 1024;
 
 /// What shapes a plan beside the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,7 +146,7 @@ fn documents(rows: &[Row]) -> Vec<Vec<usize>> {
 /// Checks that a code looks like no other one, as a node would: a file is not to end at its first such row.
 fn looks(sku: &str) -> Result<(), String> {
     let sku = Sku::new(sku).map_err(|error| error.to_string())?;
-    confusable::check(&sku).map_err(|error| error.to_string())
+    lookalikes::check(&sku).map_err(|error| error.to_string())
 }
 
 struct Planner<'a> {

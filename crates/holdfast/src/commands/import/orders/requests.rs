@@ -2,10 +2,10 @@
 //! Customers and descriptions are not at hand here, so they cannot be sent.
 
 use bytes::Bytes;
+use holdfast_api::limits::MAX_OCCURRED_AGO_MS;
 use holdfast_client::v1;
 use holdfast_client::v1::batch_item::Request as Item;
 use holdfast_feeds::Row;
-use holdfast_ledger::limits::MAX_OCCURRED_AGO_MS;
 
 use super::identity::Source;
 use super::steps::Sale;

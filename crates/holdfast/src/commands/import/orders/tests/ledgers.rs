@@ -1,10 +1,11 @@
 //! Real ledgers in memory that answer as a cluster would, and can be cut off.
 
 use bytes::Bytes;
+use holdfast_api::slots::slot_of;
 use holdfast_client::v1::batch_item::Request as Item;
 use holdfast_ledger::{
     Acknowledgement, Action, Command, Coordinator, End, OperationId, OrderReply, OrderStep, Outcome,
-    Principal, Reason, Reference, Refusal, ReturnOf, Sku, slot_of,
+    Principal, Reason, Reference, Refusal, ReturnOf, Sku,
 };
 
 use super::*;
@@ -369,7 +370,7 @@ impl Inner {
     fn shard_of_sku(&self, sku: &Sku) -> u32 {
         let count = self.shards.len() as u32;
         (0..count)
-            .find(|shard| u32::from(slot_of(sku)) < (shard + 1) * 4096 / count)
+            .find(|shard| u32::from(slot_of(sku.as_str())) < (shard + 1) * 4096 / count)
             .unwrap()
     }
 }

@@ -1,16 +1,13 @@
 //! The one table of reasons: which gRPC code, whether a retry can help, and what to do. `docs/errors.md` is its print.
 
-mod reasons;
-
-pub(crate) use reasons::{told, told_of_shard};
-
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use holdfast_proto::v1;
-use holdfast_proto::v1::Reason;
 use prost::Message as _;
 use tonic::{Code, Status};
+
+use crate::v1;
+use crate::v1::Reason;
 
 /// The type URL of a refusal inside the details of a gRPC status.
 pub const REFUSAL_TYPE_URL: &str = "type.googleapis.com/holdfast.v1.Refusal";
@@ -339,7 +336,7 @@ pub fn reference() -> String {
          Each refused request says why: in the gRPC code, in the message, and as a `holdfast.v1.Refusal` in the \
          status details (`grpc-status-details-bin` holds a `google.rpc.Status`, whose details hold the refusal). Inside \
          a batch the refusal is the item's result. This page is printed from the table in \
-         `crates/node/src/errors.rs`; a test keeps them equal.\n\n\
+         `crates/api/src/reasons.rs`; a test keeps them equal.\n\n\
          \"Retry\" says whether the same request with the same operation id can succeed later by itself. A retry is \
          always safe: an operation id takes effect at most once.\n\n\
          | reason | gRPC code | retry | what it means | what to do |\n\
@@ -432,7 +429,7 @@ mod tests {
         let mut sent = refusal(Reason::InsufficientStock, "é".repeat(10_000));
         let shortage = v1::LineShortage {
             line: 1,
-            sku: "ö".repeat(holdfast_ledger::Sku::MAX_BYTES / 2),
+            sku: "ö".repeat(crate::names::Sku::MAX_BYTES / 2),
             requested: i64::MAX,
             available: i64::MAX,
         };

@@ -1,30 +1,11 @@
 //! The names of things: checked once when they are made, trusted afterwards. Copying one is cheap.
 
+#[cfg(feature = "lookalikes")]
+pub mod lookalikes;
 mod printable;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use smol_str::SmolStr;
-
-/// How many slots the SKUs are dealt into. A shard owns a contiguous range of slots.
-pub const SLOTS: u16 = 4096;
-
-/// A slot: `0..SLOTS`.
-pub type SlotNumber = u16;
-
-/// The slot of a SKU: the CRC-32 (IEEE 802.3) of its bytes modulo [`SLOTS`]. Part of the public contract.
-pub fn slot_of(sku: &Sku) -> SlotNumber {
-    (crc32fast::hash(sku.as_str().as_bytes()) % u32::from(SLOTS)) as SlotNumber
-}
-
-/// The slot of a storefront's document, which decides whose it is when it has to be unique: the CRC-32 of both names with a line feed in
-/// between, modulo [`SLOTS`].
-pub fn slot_of_document(storefront: &StorefrontId, reference: &Reference) -> SlotNumber {
-    let mut hasher = crc32fast::Hasher::new();
-    for part in [storefront.as_str(), "\n", reference.as_str()] {
-        hasher.update(part.as_bytes());
-    }
-    (hasher.finalize() % u32::from(SLOTS)) as SlotNumber
-}
 
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -236,8 +217,8 @@ impl StorefrontId {
 }
 
 impl Reference {
-    /// The bytes of a reference that was checked when it was made; empty if they are not text.
-    pub(crate) fn from_checked(bytes: &[u8]) -> Self {
+    /// Returns a reference from bytes that were checked when it was made. It is empty if they are not text.
+    pub fn from_checked(bytes: &[u8]) -> Self {
         Self(SmolStr::new(std::str::from_utf8(bytes).unwrap_or_default()))
     }
 }

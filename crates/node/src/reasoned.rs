@@ -1,15 +1,15 @@
-//! The reason of each error, beside the table. A service adds where it happened; the reason is the same wherever it is met.
+//! The reason of each error that a caller may meet. A service adds where it happened; the reason is the same wherever it is met.
 //!
 //! Every match names all variants, so that a new one does not compile before somebody has said what a caller should do.
 
 use std::fmt::Display;
 
+use holdfast_api::v1::{Reason, Refusal};
 use holdfast_ledger::Refusal as LedgerRefusal;
-use holdfast_proto::v1::{Reason, Refusal};
 use holdfast_shard::{ChangeReadError, CutError, QueryError, SubmitError, TransferError, TransportError};
 
-use super::refusal;
 use crate::directory::AskError;
+use holdfast_api::reasons::refusal;
 
 /// An error that a caller is told.
 pub(crate) trait Reasoned: Display {
@@ -162,7 +162,7 @@ impl Reasoned for AskError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::errors::rule_of;
+    use holdfast_api::reasons::rule_of;
 
     #[test]
     fn a_damaged_file_is_told_to_operators_and_an_unreachable_peer_is_asked_again() {

@@ -5,12 +5,13 @@
 //! nothing that passes for ASCII. The tables of a later Unicode version may say otherwise, so the ledger, reads and what takes
 //! from stock never ask here: a name that was taken once can be read and sold for ever. `docs/names.md` has the rules for callers.
 
-use holdfast_ledger::Sku;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_public_assigned;
 use unicode_script::{Script, ScriptExtension};
 use unicode_security::mixed_script::AugmentedScriptSet;
 use unicode_security::skeleton;
+
+use super::Sku;
 
 /// Why a name may not be made known. It names characters by their numbers, because they mislead the eye.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,14 @@
 //! Compiles `proto/` with a protobuf compiler written in Rust, so that no system package is needed.
 
-use std::path::PathBuf;
+#[cfg(not(feature = "grpc"))]
+fn main() {}
 
-use prost::Message as _;
-
+#[cfg(feature = "grpc")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    use std::path::PathBuf;
+
+    use prost::Message as _;
+
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let files = [

@@ -1,0 +1,45 @@
+//! The contract: everything a caller of Holdfast may rely on, and nothing that does I/O.
+//!
+//! - [`v1`] has the generated types of the public API: what clients, tools and the warehouse speak. Its
+//!   documentation is the comments of `proto/holdfast/v1/*.proto`, line by line.
+//! - [`peer`] has the generated types that the nodes of one cluster exchange. Clients never need it.
+//! - [`DESCRIPTORS`] is the compiled description of both, for gRPC reflection.
+//! - [`reasons`] is the one table of refusals: the gRPC code of each reason, whether a retry can help, and
+//!   what to do. It also packs a refusal into a gRPC status and finds it there again.
+//! - [`names`] has the types of names and ids, checked once when they are made; [`names::lookalikes`] says
+//!   which names pass for another one.
+//! - [`limits`] has the limits that a caller meets.
+//! - [`slots`] says which slot a SKU is in and which shard has that slot.
+//!
+//! The generated types and the table need the feature `grpc`, lookalikes the feature `lookalikes` (both on by default). Without it only plain rules are
+//! left, so the ledger compiles alone in seconds. The protobuf compiler is a crate (`protox`), so building
+//! needs no system package.
+//!
+//! Start reading in `proto/holdfast/v1/reservations.proto`, then [`reasons::RULES`].
+
+pub mod limits;
+pub mod names;
+#[cfg(feature = "grpc")]
+pub mod reasons;
+pub mod slots;
+
+#[cfg(feature = "grpc")]
+pub use generated::{DESCRIPTORS, peer, v1};
+
+#[cfg(feature = "grpc")]
+mod generated {
+    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+
+    /// The public API, `package holdfast.v1`.
+    pub mod v1 {
+        tonic::include_proto!("holdfast.v1");
+    }
+
+    /// The messages between nodes, `package holdfast.peer.v1`.
+    pub mod peer {
+        tonic::include_proto!("holdfast.peer.v1");
+    }
+
+    /// All files of `proto/` as an encoded `google.protobuf.FileDescriptorSet`, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+}

@@ -1,0 +1,46 @@
+//! The limits that a caller meets. `docs/limits.md` lists all limits; everything behind the edge (log entries,
+//! change records, messages) is sized from these.
+
+/// The most lines of a Reserve or a transfer, and the most parts named by a Ship, Cancel or Return.
+pub const MAX_LINES: usize = 1024;
+
+/// The most warehouses that a line of a Reserve can list.
+pub const MAX_PREFERENCES: usize = 64;
+
+/// The longest time to live of a hold in milliseconds: 30 days.
+pub const MAX_TTL_MS: u64 = 30 * 24 * 3_600_000;
+
+/// How far before log time a command may have happened, in milliseconds: 40 years. Long enough for any shop's history, and too short for a
+/// time that was given in seconds.
+pub const MAX_OCCURRED_AGO_MS: u64 = 40 * 366 * 24 * 3_600_000;
+
+/// The most cells that one Reserve may take units from, over all its lines in one shard. Each is one change when the order is
+/// reserved, and one for each step afterwards.
+pub const MAX_ORDER_CELLS: usize = 4096;
+
+/// The most cells at which one Reserve may look for units, over all its lines in one shard: those of a line's SKU where any warehouse
+/// will do, and a quarter of the warehouses that it lists otherwise. Looking costs a microsecond or two for each, in the shard's turn.
+pub const MAX_SOURCED_CELLS: usize = 16_384;
+
+/// The most warehouses, and the most storefronts, of a shard. So also the most cells of a SKU.
+pub const MAX_PLACES: usize = 4096;
+
+/// The most pools of a cell to which AllocatePool adds one. Units that return to the pool they came from
+/// may make more, at most one for each storefront.
+pub const MAX_CELL_POOLS: usize = 256;
+
+/// The most items of one message of a batch.
+pub const MAX_BATCH_ITEMS: usize = 1_024;
+
+/// The most positions that one request names.
+pub const MAX_POSITIONS: usize = 1_024;
+
+/// The most SKUs of one availability check.
+pub const MAX_SKUS: usize = 256;
+
+/// The largest message that a client may send, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
+
+/// The most fields of one message, with those of the messages in it. The largest order has a warehouse for each
+/// preference of each line, and a few fields more a line.
+pub const MAX_MESSAGE_FIELDS: usize = 4 * MAX_LINES * MAX_PREFERENCES;
