@@ -11,6 +11,7 @@ use holdfast_ledger::{
     Action, Command, Coordinator, Query, QueryReply, Refusal as LedgerRefusal, ReturnOf, Sku, Success,
     TransferOrder,
 };
+use holdfast_orders::{AsOf, OrderError, Orders};
 use holdfast_shard::{Answer, ChangeReader, Freshness, Role, ShardHandle, SubmitError};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
@@ -25,7 +26,6 @@ use crate::intake::Places;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 use crate::metrics::Metrics;
-use crate::orders::{AsOf, OrderError, Orders};
 use crate::own_thread::OwnThread;
 use crate::peers::{Identity, Peers};
 use crate::reasoned;

@@ -11,8 +11,7 @@
 //!                          another node <── peers: Raft, snapshots, forwarded requests ──┘
 //! ```
 //!
-//! - [`Orders`] moves orders whose SKUs live in several shards: it sends what the ledger's coordinator says, and resolves what
-//!   was left undecided.
+//! - Orders whose SKUs live in several shards are moved by the crate `holdfast-orders`.
 //! - [`config`] is what an operator writes: TOML, with overrides from the environment. Its doc comments are the manual.
 //! - [`Node`] starts everything in order, and stops it in the reverse order: first it is no longer ready, then it
 //!   leads nothing, then it finishes what it has taken, then its shards and its log are closed.
@@ -43,7 +42,6 @@ mod listeners;
 pub mod mapping;
 pub mod metrics;
 mod node;
-mod orders;
 mod own_thread;
 pub mod peers;
 mod reasoned;
@@ -66,7 +64,6 @@ pub use directory::MembershipStartError;
 pub use holdfast_shard::TRACE_TARGET;
 pub use metrics::MetricsReader;
 pub use node::{Node, StartError, StopError};
-pub use orders::{OrderError, Orders};
 pub use runtime::run_with_threads;
 pub use security::certificates::CertificateFileError;
 pub use security::policy::PolicyError;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use holdfast_orders::Orders;
 use holdfast_shard::{Role, ShardHandle, Threads};
 use holdfast_storage::Log;
 use tokio::runtime::Handle;
@@ -22,7 +23,6 @@ use crate::http::HttpHandle;
 use crate::intake::Places;
 use crate::listeners::Listeners;
 use crate::metrics::{Metrics, MetricsReader, Resources};
-use crate::orders::Orders;
 use crate::own_thread::OwnThread;
 use crate::peers::{Identity, PeerService, Peers};
 use crate::router::Router;

@@ -11,13 +11,13 @@ use holdfast_api::reasons;
 use holdfast_api::slots::{SlotNumber, slot_of};
 use holdfast_api::v1::{Reason, Refusal};
 use holdfast_ledger::{Action, Command, OperationId, Outcome, Principal, Refusal as LedgerRefusal, ReturnOf};
+use holdfast_orders::OrderError;
 use holdfast_shard::SubmitError;
 use tokio::time::Instant;
 
 use crate::api::Api;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
-use crate::orders::OrderError;
 
 /// How long sealing may take. A leader of the version before does not answer at all.
 const SEAL_TIME: Duration = Duration::from_secs(1);

@@ -6,9 +6,9 @@ use holdfast_ledger::{
     Disposition, IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId,
     SupplyId, TransferId, WarehouseId,
 };
+use holdfast_orders::AsOf;
 use holdfast_shard::Freshness;
 
-use crate::orders::AsOf;
 use holdfast_api::names::lookalikes;
 
 /// The latest time that log time can reach: it has 48 bits.

@@ -20,11 +20,6 @@
 //! seeded (the feature `simulation` of the shard); disks are synced where the simulation says so; and whatever is
 //! iterated is ordered. [`trace`] proves it.
 
-// The node's own source of orders, compiled here: the rest of the node would bring its servers and table formats along.
-#[path = "../../../crates/node/src/orders/mod.rs"]
-mod orders;
-mod router;
-
 pub mod check;
 pub mod client;
 pub mod directory;

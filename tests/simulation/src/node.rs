@@ -13,6 +13,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use holdfast_ledger::{Query, QueryReply};
+use holdfast_orders::Orders;
 use holdfast_shard::{
     Freshness, GivenVote, Host, PeerMessageError, PeerTransport, ReplicaId, Role, ShardHandle, ShardOptions,
     ShardStores, StartError, Step, Target, Threads, TransportError, seeded,
@@ -30,7 +31,6 @@ use tokio::task::LocalSet;
 use crate::check::Kept;
 use crate::directory::Directory;
 use crate::network::{Channel, Network, Question, Reply};
-use crate::orders::Orders;
 use crate::plan::Plan;
 use crate::record::Record;
 use crate::requests;

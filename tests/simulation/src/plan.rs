@@ -5,6 +5,9 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+/// The most shards of a run.
+pub const MAX_SHARDS: u32 = 3;
+
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -75,7 +78,7 @@ impl Plan {
             spare_nodes: SmallRng::seed_from_u64(seed ^ 0x5ba4e).random_range(0..=2),
             seed,
             nodes: if random.random_bool(0.8) { 3 } else { 5 },
-            shards: random.random_range(1..=3),
+            shards: random.random_range(1..=MAX_SHARDS),
             clients: random.random_range(4..=8),
             faults_ms: 30_000,
             fault_every_ms: random.random_range(150..1_500),

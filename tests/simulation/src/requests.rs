@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_ledger::{Command, Coordinator, Outcome, Query};
+use holdfast_orders::{OrderError, Orders};
 use holdfast_shard::{Answer, Freshness, QueryError, ShardHandle, SubmitError};
 use tokio::time::Instant;
 
-use crate::orders::{OrderError, Orders};
 use crate::workload::shard_of;
 
 /// A request: its time limit in milliseconds and what to do.

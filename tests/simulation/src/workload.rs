@@ -4,6 +4,7 @@ mod crowd;
 mod planning;
 mod reuse;
 
+use holdfast_api::slots::{shard_of_slot, slot_of};
 use holdfast_ledger::{
     Action, Bucket, Disposition, Query, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku, Source,
     Sourcing, StorefrontId, Success, WarehouseId,
@@ -12,6 +13,7 @@ use rand::RngExt;
 
 use crate::client::Client;
 use crate::history::Read;
+use crate::plan::MAX_SHARDS;
 use crate::requests::{Got, Wanted};
 
 /// SKUs of a shard on which everything is done.
@@ -41,9 +43,22 @@ pub(crate) fn name<T, E: std::fmt::Debug>(name: Result<T, E>) -> T {
     name.expect("a valid name")
 }
 
+/// A SKU that the slots deal to a shard, in a cluster of any size that has this shard.
+fn dealt_to(shard: u32, kind: &str, number: u32) -> Sku {
+    let mut names = (0..).map(|salt: u32| name(Sku::new(format!("{kind}-{number}-{salt}"))));
+    let fits = |sku: &Sku| (shard + 1..=MAX_SHARDS).all(|count| shard_among(sku, count) == shard);
+    names
+        .find(fits)
+        .expect("some slot is in this shard of all clusters")
+}
+
+fn shard_among(sku: &Sku, shard_count: u32) -> u32 {
+    shard_of_slot(slot_of(sku.as_str()), shard_count)
+}
+
 /// The simple SKU of a shard with this number.
 pub fn simple_sku(shard: u32, number: u32) -> Sku {
-    name(Sku::new(format!("simple-{shard}-{number}")))
+    dealt_to(shard, "simple", number)
 }
 
 fn is_simple(sku: &Sku) -> bool {
@@ -51,21 +66,16 @@ fn is_simple(sku: &Sku) -> bool {
 }
 
 fn busy_sku(shard: u32, number: u32) -> Sku {
-    name(Sku::new(format!("busy-{shard}-{number}")))
+    dealt_to(shard, "busy", number)
 }
 
 fn order_sku(shard: u32, number: u32) -> Sku {
-    name(Sku::new(format!("order-{shard}-{number}")))
+    dealt_to(shard, "order", number)
 }
 
-/// The shard of a SKU: here its name says it.
+/// The shard of a SKU of this workload, whose shard is the same however many there are.
 pub fn shard_of(sku: &Sku) -> u32 {
-    let number = sku
-        .as_str()
-        .split('-')
-        .nth(1)
-        .and_then(|shard| shard.parse().ok());
-    number.unwrap_or(0)
+    shard_among(sku, MAX_SHARDS)
 }
 
 fn warehouse(number: usize) -> WarehouseId {

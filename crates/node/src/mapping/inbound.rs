@@ -2,9 +2,9 @@
 
 use holdfast_api::v1;
 use holdfast_ledger::{Action, Command, Details};
+use holdfast_orders::AsOf;
 use v1::batch_item::Request;
 
-use crate::orders::AsOf;
 use crate::validation::{self, CheckedOperation, Invalid};
 
 pub use super::reserve::*;

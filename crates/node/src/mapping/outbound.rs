@@ -7,10 +7,10 @@ use holdfast_ledger::{
     Allocation, AvailabilityView, Bucket, CellView, Change, ChangeKind, GrantedLine, LineView, OperationId,
     Position, Refusal, ReservationState, ReservationView, SourcingReason, Success,
 };
+use holdfast_orders::OrderError;
 use holdfast_shard::{Answer, QueryError, SubmitError};
 use v1::Reason;
 
-use crate::orders::OrderError;
 use crate::reasoned;
 
 /// A position in a shard.

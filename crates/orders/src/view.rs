@@ -149,7 +149,7 @@ pub(super) fn combined(parts: impl Iterator<Item = ReservationState>) -> Reserva
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use holdfast_ledger::ReservationState::{
         Cancelled, Committed, Held, Prepared, Released, Returned, Shipped,
     };
@@ -160,7 +160,7 @@ pub(super) mod tests {
     use super::{Parts, combined};
 
     /// A part of an order with this home; without one, a reservation of one shard.
-    pub(in crate::orders) fn part(state: ReservationState, home: Option<u32>) -> ReservationView {
+    pub(crate) fn part(state: ReservationState, home: Option<u32>) -> ReservationView {
         let mut id = [0x70; 16];
         id[8] = 0x80;
         ReservationView {

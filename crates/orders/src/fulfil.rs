@@ -221,8 +221,8 @@ fn whole(of_part: Success, state: ReservationState) -> Success {
 mod tests {
     use holdfast_ledger::Position;
 
-    use super::super::view::tests::part;
     use super::*;
+    use crate::view::tests::part;
 
     fn parts(states: [ReservationState; 2]) -> Parts {
         Parts {

@@ -1,9 +1,27 @@
-//! Orders over several shards: sending what the ledger's state machines say.
+//! Orders over several shards: the I/O around the ledger's order protocol.
 //!
-//! What is decided is in the ledger (`holdfast_ledger`'s `order.rs` tells the protocol); here is only the I/O: `reserve` drives a
-//! coordinator until the order is decided, `fulfil` has every shard of an order do its part of a Ship, Cancel or Return, and
-//! `transfer` has transfers leave and arrive by the same means, and `resolve` is the task that tells participants what their order's home has decided, and asks homes on behalf of participants.
-//! Every step can be repeated, so nothing here is remembered across a crash.
+//! Every decision is made by the ledger's state machines; `holdfast_ledger`'s `order.rs` describes the protocol
+//! and `docs/orders.md` says who may die when. This crate sends the steps and collects the answers. Every step
+//! can be repeated, so nothing here is remembered across a crash.
+//!
+//! ```text
+//!              reserve ── Begin, Prepare, Decide ──> home and participants
+//! Orders ──────fulfil ─── Ship, Cancel, Return ────> every shard with a part of the order
+//!              transfer ─ reserve, then Dispatch ──> the same for goods that move between warehouses
+//! resolve ─────────────── Settle, Inquire ─────────> participants that have not heard of a decision
+//! ```
+//!
+//! - `reserve.rs` drives a [`Coordinator`](holdfast_ledger::Coordinator) until the order is decided or its time is
+//!   over.
+//! - `fulfil.rs` has each shard of a committed order do its own part of a Ship, Cancel, Return or Dispatch.
+//! - `transfer.rs` lets transfers leave and arrive by the same means.
+//! - `resolve.rs` is a task for each shard: as a home it tells participants what was decided, as a participant it
+//!   asks homes that have not told it. `resolve/schedule.rs` leaves a silent shard alone ever longer.
+//! - `view.rs` puts the parts of an order together for a reader.
+//! - `as_of.rs` has the positions of goods that are booked late, one for each shard.
+//!
+//! Start reading in `reserve.rs`, then `resolve.rs`. The simulation in `tests/simulation` runs this crate under
+//! faults.
 
 mod as_of;
 mod fulfil;
@@ -22,7 +40,7 @@ use holdfast_ledger::{
 use holdfast_shard::{Freshness, QueryError, ShardHandle, SubmitError};
 use tokio::time::Instant;
 
-pub(crate) use as_of::AsOf;
+pub use as_of::AsOf;
 
 /// Why an order was not moved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
