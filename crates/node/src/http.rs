@@ -8,10 +8,11 @@ use actix_web::http::header;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use tokio::sync::oneshot;
 
+use holdfast_guard::tls::Tls;
+
 use crate::api::Api;
 use crate::descriptors::HTTP_CONNECTIONS;
 use crate::metrics::classic;
-use crate::security::tls::Tls;
 
 /// How long a connection may take for a request, and be idle between two.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);

@@ -61,10 +61,10 @@ pub mod validation;
 
 pub use config::{ConfigError, NodeConfig};
 pub use directory::MembershipStartError;
+pub use holdfast_guard::certificates::CertificateFileError;
+pub use holdfast_guard::policy::PolicyError;
 pub use holdfast_shard::TRACE_TARGET;
 pub use metrics::MetricsReader;
 pub use node::{Node, StartError, StopError};
 pub use runtime::run_with_threads;
-pub use security::certificates::CertificateFileError;
-pub use security::policy::PolicyError;
 pub use stores::StoresError;

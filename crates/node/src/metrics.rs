@@ -5,7 +5,6 @@
 pub(crate) mod classic;
 mod reader;
 mod resources;
-mod security;
 mod streams;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +14,7 @@ use std::time::Duration;
 
 use holdfast_api::reasons;
 use holdfast_api::v1::Reason;
+use holdfast_guard::metrics::SecurityMetrics;
 use holdfast_shard::{ReplicaStatus, Role, ShardHandle, ShardMetrics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
@@ -32,8 +32,6 @@ use tonic::Code;
 
 pub use reader::MetricsReader;
 pub(crate) use resources::Resources;
-pub(crate) use security::OpenConnection;
-pub use security::SecurityMetrics;
 pub(crate) use streams::Following;
 use streams::{Streams, StreamsCollector};
 

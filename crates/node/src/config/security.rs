@@ -1,68 +1,16 @@
 //! The sections about who may come in, and their checks.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use holdfast_ledger::Principal;
+use holdfast_api::names::Principal;
+pub use holdfast_guard::TlsSection;
 use serde::{Deserialize, Serialize};
 
 use super::NodeConfig;
 
 /// Most names in `security.admins`.
 const MAX_ADMINS: usize = 1_000;
-
-/// The certificates, as PEM files. They are looked at again while the node runs. With them, clients and nodes must show a
-/// certificate too.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TlsSection {
-    /// This node's certificate, with what is between it and its CA. Clients check the host name that they dial, other nodes
-    /// the URI `spiffe://holdfast/node/<node_id>`: both belong into its subject alternative names.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<PathBuf>,
-    /// The private key of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<PathBuf>,
-    /// The CAs whose clients are let in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_ca: Option<PathBuf>,
-    /// The CAs of the nodes. With one of its own, who can sign for clients can sign for no node. Default: `client_ca`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub peer_ca: Option<PathBuf>,
-    /// Files with the lists of what CAs took back (certificate revocation lists), for clients and nodes alike. A CA without a
-    /// list took nothing back. Default: none.
-    pub revocation_lists: Vec<PathBuf>,
-    /// Does the HTTP port speak TLS too? It asks for no certificate. Default: true.
-    pub http: bool,
-}
-
-impl Default for TlsSection {
-    fn default() -> Self {
-        Self {
-            certificate: None,
-            key: None,
-            client_ca: None,
-            peer_ca: None,
-            revocation_lists: Vec::new(),
-            http: true,
-        }
-    }
-}
-
-impl TlsSection {
-    /// Is TLS wanted?
-    pub fn is_set(&self) -> bool {
-        [&self.certificate, &self.key, &self.client_ca, &self.peer_ca]
-            .iter()
-            .any(|path| path.is_some())
-            || !self.revocation_lists.is_empty()
-    }
-
-    /// The CAs of the nodes.
-    pub fn peer_ca_or_client_ca(&self) -> Option<&Path> {
-        self.peer_ca.as_deref().or(self.client_ca.as_deref())
-    }
-}
 
 /// Who may come in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use holdfast_guard::tls::Tls;
+
 use super::{Area, Finding};
 use crate::NodeConfig;
 use crate::clock::wall_clock_ms;
-use crate::security::tls::Tls;
 
 /// A certificate that ends sooner is worth a look.
 const SOON_DAYS: i64 = 14;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use holdfast_api::v1;
 use holdfast_api::v1::cluster_client::ClusterClient;
+use holdfast_guard::dial::Dialer;
+use holdfast_guard::tls::Tls;
 use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
 
@@ -14,8 +16,6 @@ use super::{Area, Finding};
 use crate::NodeConfig;
 use crate::clock::wall_clock_ms;
 use crate::config::PeerSection;
-use crate::security::dial::Dialer;
-use crate::security::tls::Tls;
 
 /// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);

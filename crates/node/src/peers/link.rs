@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_api::peer::RaftMessage;
 use holdfast_api::peer::peer_client::PeerClient;
+use holdfast_guard::dial::{self, Dialer};
 use holdfast_shard::TransportError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -22,7 +23,6 @@ use tonic::{Request, Streaming};
 use super::identity::Greeting;
 use super::presence::Presence;
 use super::{CONNECT_TIMEOUT, MAX_PEER_MESSAGE_BYTES};
-use crate::security::dial::{self, Dialer};
 use crate::tasks::Tasks;
 
 /// Most messages waiting to be written to one peer. A peer this far behind is told so, not buffered for.

@@ -28,6 +28,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use holdfast_api::peer::peer_client::PeerClient;
 use holdfast_api::peer::{ForwardRequest, IntroduceRequest, SnapshotChunk};
+use holdfast_guard::dial::Dialer;
+use holdfast_guard::tls::Tls;
 use holdfast_shard::{DiskSpace, GoneNodes, PeerTransport, PreVoteSupport, TransportError};
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
@@ -42,8 +44,6 @@ pub use server::PeerService;
 
 use self::presence::Presence;
 use crate::config::PeerSection;
-use crate::security::dial::Dialer;
-use crate::security::tls::Tls;
 use crate::space::Space;
 use crate::tasks::Tasks;
 

@@ -362,7 +362,7 @@ async fn a_node_that_accepts_no_connections_for_want_of_descriptors_is_not_gone(
         queued.push(stream);
     }
     let endpoint = endpoint(TO, &address).unwrap();
-    assert!(!crate::security::dial::refuses(&endpoint).await);
+    assert!(!holdfast_guard::dial::refuses(&endpoint).await);
     let (tasks, _) = Tasks::new();
     let stopping = CancellationToken::new();
     let peers = peers_with(&address, &tasks, &stopping);

@@ -5,6 +5,12 @@ use std::sync::Arc;
 
 use holdfast_api::reasons;
 use holdfast_api::v1::{Reason, Refusal};
+use holdfast_guard::audit::{self, Audit, Denial};
+use holdfast_guard::policy::{Denied, Grants, Policy, Touched};
+use holdfast_guard::policy_file::PolicyFile;
+use holdfast_guard::rate::Rates;
+use holdfast_guard::tls::Tls;
+use holdfast_guard::verb::Verb;
 use holdfast_ledger::{
     Action, Query, QueryReply, ReservationId, ReservationView, StorefrontId, TransferId, TransferView,
 };
@@ -15,13 +21,7 @@ use tokio::time::Instant;
 
 use super::Caller;
 use super::admins::Admins;
-use super::audit::{self, Audit, Denial};
-use super::policy::{Denied, Grants, Policy, Touched};
-use super::policy_file::PolicyFile;
-use super::rate::Rates;
-use super::tls::Tls;
 use super::touched::{reservation_of, touched, verb_of, warehouses_of};
-use super::verb::Verb;
 use crate::api::{Api, wrong_reply};
 use crate::clock::wall_clock_ms;
 use crate::mapping::inbound::Taken;
@@ -92,7 +92,7 @@ impl Access {
         let (storefront, warehouse) = (storefronts.to_text(), warehouses.to_text());
         audit::denied(
             &self.audit,
-            caller,
+            caller.asker(),
             &Denial {
                 verb: verb.as_str(),
                 storefront: &storefront,
@@ -119,7 +119,7 @@ impl Api {
         let rates = self.access.rates.as_ref().filter(|_| caller.node_id.is_none());
         let taken = rates.map_or(Ok(()), |rates| rates.take(&caller.principal));
         taken.map_err(|wait| {
-            self.access.audit.metrics.rate_limited();
+            self.access.audit.metrics().rate_limited();
             let limit = self.limits.principal_requests_per_second;
             let message = format!(
                 "`{}` sends more than its limit of {limit} requests per second to this node",
@@ -149,7 +149,7 @@ impl Api {
         };
         audit::denied(
             &self.access.audit,
-            caller,
+            caller.asker(),
             &Denial {
                 verb: verb.as_str(),
                 storefront: "",

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use holdfast_api::reasons;
 use holdfast_api::v1::{Reason, Refusal};
+use holdfast_guard::audit::{self, Denial};
+use holdfast_guard::policy::{Denied, Touched};
+use holdfast_guard::verb::Verb;
 use holdfast_ledger::Principal;
 
 use super::Caller;
-use super::audit::{self, Denial};
-use super::policy::{Denied, Touched};
-use super::verb::Verb;
 use crate::NodeConfig;
 use crate::api::Api;
 
@@ -56,7 +56,7 @@ impl Api {
         }
         audit::denied(
             &self.access.audit,
-            caller,
+            caller.asker(),
             &Denial {
                 verb: Verb::Admin.as_str(),
                 storefront: "",

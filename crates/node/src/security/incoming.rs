@@ -17,12 +17,14 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-use super::audit::{self, Audit};
-use super::certificates::holder;
-use super::tls::Tls;
-use super::{Caller, Port};
+use holdfast_guard::audit::{self, Audit};
+use holdfast_guard::certificates::holder;
+use holdfast_guard::metrics::OpenConnection;
+use holdfast_guard::tls::Tls;
+use holdfast_guard::{Port, claim};
+
+use super::Caller;
 use crate::intake::{Budget, Party, Patience, Session, Useless};
-use crate::metrics::OpenConnection;
 use crate::tasks::Tasks;
 
 /// How long a handshake may take.
@@ -130,7 +132,7 @@ async fn accept(
                 judged: Box::pin(tokio::time::sleep(gate.patience.preface)),
                 gate: gate.clone(),
                 _place: place,
-                _counted: gate.audit.metrics.connection(gate.port.as_str()),
+                _counted: gate.audit.metrics().connection(gate.port.as_str()),
             };
             // The server takes no more when the node is stopping.
             let _ = ready.send(Ok(connection)).await;
@@ -145,7 +147,7 @@ async fn greet(stream: TcpStream, address: SocketAddr, gate: &Gate) -> Option<(S
     };
     let acceptor = TlsAcceptor::from(tls.accepting(gate.port));
     let accepting = acceptor.accept(stream).into_fallible();
-    let handshake = audit::with_claim(tokio::time::timeout(HANDSHAKE_PATIENCE, accepting));
+    let handshake = claim::with_claim(tokio::time::timeout(HANDSHAKE_PATIENCE, accepting));
     let (done, claimed) = handshake.await;
     let (done, refused) = match done {
         Ok(Ok(stream)) => (Ok(stream), None),
@@ -238,7 +240,12 @@ impl AsyncRead for Connection {
         }
         // Whoever serves a connection reads it whenever it is woken.
         if let Err(useless) = self.judge(cx) {
-            audit::connection_closed(&self.gate.audit, self.gate.port, self.caller.address, useless);
+            audit::connection_closed(
+                &self.gate.audit,
+                self.gate.port,
+                self.caller.address,
+                useless.label(),
+            );
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, useless)));
         }
         Poll::Pending

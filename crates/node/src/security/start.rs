@@ -6,17 +6,19 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use holdfast_guard::Port;
+use holdfast_guard::audit::Audit;
+use holdfast_guard::metrics::SecurityMetrics;
+use holdfast_guard::policy_file::PolicyFile;
+use holdfast_guard::tls::Tls;
+use holdfast_guard::watch::Watched;
+
 use super::access::Access;
 use super::admins::Admins;
-use super::audit::Audit;
 use super::incoming::Gate;
-use super::reload::Watched;
-use super::tls::Tls;
-use super::{PolicyFile, Port};
 use crate::config::LimitsSection;
 use crate::descriptors::{self, Connections};
 use crate::intake::{Budget, Patience};
-use crate::metrics::SecurityMetrics;
 use crate::tasks::Tasks;
 use crate::{NodeConfig, StartError};
 

@@ -1,9 +1,8 @@
 //! What a command touches: its verb, its storefronts, its warehouses.
 
+use holdfast_guard::policy::Touched;
+use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Action, LineQuantity, ReservationId, ReservationView, ReturnOf, Source};
-
-use super::policy::Touched;
-use super::verb::Verb;
 
 /// The verb of an action. Steps of orders are sent by nodes, never by callers: they count as admin.
 pub(super) fn verb_of(action: &Action) -> Verb {

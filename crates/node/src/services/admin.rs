@@ -8,6 +8,7 @@ use holdfast_api::reasons;
 use holdfast_api::v1;
 use holdfast_api::v1::Reason;
 use holdfast_api::v1::admin_server::Admin;
+use holdfast_guard::audit;
 use holdfast_shard::TransferError;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -17,7 +18,7 @@ use super::{Service, caller};
 use super::{adopting, deciding};
 use crate::directory::Membership;
 use crate::reasoned;
-use crate::security::{Caller, audit};
+use crate::security::Caller;
 
 #[tonic::async_trait]
 impl Admin for Service {
@@ -29,7 +30,7 @@ impl Admin for Service {
             "TransferLeader",
             request,
             |caller, request, deadline| async move {
-                audit::administered(&caller, "transfer_leader", &[], Some(request.shard));
+                audit::administered(caller.asker(), "transfer_leader", &[], Some(request.shard));
                 let leader_node_id = self.hand_over(request, deadline).await?;
                 Ok(v1::TransferLeaderResponse { leader_node_id })
             },
@@ -87,7 +88,7 @@ impl Admin for Service {
         self.administer("DecideEntry", request, |caller, request, deadline| async move {
             placement::ensure_part(&self.api.membership)?;
             if !request.dry_run {
-                audit::administered(&caller, "decide_entry", &[], Some(request.shard));
+                audit::administered(caller.asker(), "decide_entry", &[], Some(request.shard));
             }
             deciding::decide(&self.api, caller.principal.as_str(), &request, deadline).await
         })
@@ -101,7 +102,7 @@ impl Admin for Service {
         self.administer("AdoptRules", request, |caller, request, deadline| async move {
             placement::ensure_part(&self.api.membership)?;
             if !request.dry_run {
-                audit::administered(&caller, "adopt_rules", &[], None);
+                audit::administered(caller.asker(), "adopt_rules", &[], None);
             }
             adopting::adopt(&self.api, &caller.principal, request, deadline).await
         })
@@ -122,7 +123,7 @@ impl Service {
             placement::ensure_part(&self.api.membership)?;
             let wanted = wanted(&self.api.membership, request)?;
             if !wanted.dry_run {
-                audit::administered(&caller, what, &wanted.node_ids, None);
+                audit::administered(caller.asker(), what, &wanted.node_ids, None);
             }
             placement::carry_out(&self.api.membership, wanted, deadline).await
         })

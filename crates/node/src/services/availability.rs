@@ -6,14 +6,14 @@ use futures::future::try_join_all;
 use holdfast_api::limits::MAX_SKUS;
 use holdfast_api::v1;
 use holdfast_api::v1::availability_server::Availability;
+use holdfast_guard::policy::Touched;
+use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply, Sku};
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller};
 use crate::api::wrong_reply;
 use crate::mapping::{outbound, plans};
-use crate::security::policy::Touched;
-use crate::security::verb::Verb;
 use crate::validation::{self, Invalid};
 
 fn skus(names: Vec<String>) -> Result<Vec<Sku>, Invalid> {

@@ -10,6 +10,9 @@ use holdfast_api::v1::backup_server::Backup;
 use holdfast_api::v1::take_request::Step;
 use holdfast_api::v1::take_response::Answer;
 use holdfast_api::v1::{self, Reason, Refusal};
+use holdfast_guard::audit;
+use holdfast_guard::policy::Touched;
+use holdfast_guard::verb::Verb;
 use holdfast_shard::{ShardCut, ShardHold};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,9 +21,6 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{Service, caller};
 use crate::api::Api;
 use crate::reasoned;
-use crate::security::audit;
-use crate::security::policy::Touched;
-use crate::security::verb::Verb;
 use crate::undecodable;
 
 /// A hold ends after this, whoever has asked for it: callers wait so long at most.
@@ -214,7 +214,7 @@ impl Backup for Service {
                         "this node gives another backup: one is given at a time",
                     )
                 })?;
-                audit::administered(&caller, "take_backup", &[], None);
+                audit::administered(caller.asker(), "take_backup", &[], None);
                 let (answers, outgoing) = mpsc::channel(ANSWERS);
                 let session = Session {
                     api: Arc::clone(&self.api),

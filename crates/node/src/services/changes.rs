@@ -9,6 +9,8 @@ use holdfast_api::reasons;
 use holdfast_api::v1::changes_client::ChangesClient;
 use holdfast_api::v1::changes_server::Changes;
 use holdfast_api::v1::{self, Reason, Refusal};
+use holdfast_guard::policy::Touched;
+use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Change, Query, ReservationId, Sku};
 use holdfast_shard::{ChangeReadError, ChangeReader, Freshness};
 use tonic::metadata::AsciiMetadataValue;
@@ -21,8 +23,6 @@ use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::metrics::Following;
 use crate::reasoned;
 use crate::security::Caller;
-use crate::security::policy::Touched;
-use crate::security::verb::Verb;
 use crate::validation;
 
 /// Changes read from the change log at a time, in stored bytes; a message is about as large.

@@ -9,6 +9,8 @@ use holdfast_api::reasons;
 use holdfast_api::v1::changes_client::ChangesClient;
 use holdfast_api::v1::history_server::History;
 use holdfast_api::v1::{self, Reason, Refusal};
+use holdfast_guard::policy::Touched;
+use holdfast_guard::verb::Verb;
 use holdfast_history::{AsOfError, At, Fault, Reading, Reservation, Stock, Subject};
 use holdfast_shard::{ChangeReadError, ChangeReader};
 use tokio::time::Instant;
@@ -22,8 +24,6 @@ use crate::intake::Place;
 use crate::mapping::outbound;
 use crate::reasoned;
 use crate::security::Caller;
-use crate::security::policy::Touched;
-use crate::security::verb::Verb;
 use crate::validation::{self, Invalid};
 
 /// Changes read from the change log at a time, in stored bytes.

@@ -3,6 +3,8 @@
 use holdfast_api::reasons;
 use holdfast_api::v1::reservations_server::Reservations;
 use holdfast_api::v1::{self, Reason};
+use holdfast_guard::policy::Touched;
+use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -12,9 +14,7 @@ use crate::intake::call_of;
 use crate::intake::outgoing::Delivered;
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::outbound;
-use crate::security::policy::Touched;
 use crate::security::touched::warehouses_of;
-use crate::security::verb::Verb;
 use crate::validation::{self, Invalid};
 
 impl Service {

@@ -2,6 +2,8 @@
 
 use holdfast_api::v1;
 use holdfast_api::v1::stock_server::Stock;
+use holdfast_guard::policy::Touched;
+use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply};
 use tonic::{Request, Response, Status};
 
@@ -10,8 +12,6 @@ use crate::api::wrong_reply;
 use crate::intake::outgoing::Delivered;
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::{outbound, plans};
-use crate::security::policy::Touched;
-use crate::security::verb::Verb;
 use crate::validation::{self, Invalid};
 
 impl Service {

@@ -3,14 +3,14 @@
 use holdfast_api::reasons;
 use holdfast_api::v1;
 use holdfast_api::v1::transfers_server::Transfers;
+use holdfast_guard::policy::Touched;
+use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply};
 use tonic::{Request, Response, Status};
 
 use super::{Service, caller};
 use crate::api::wrong_reply;
 use crate::mapping::{inbound, outbound, plans};
-use crate::security::policy::Touched;
-use crate::security::verb::Verb;
 use crate::validation;
 
 #[tonic::async_trait]

@@ -10,15 +10,15 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListD
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::certificates::{CertificateFileError, CertificateId, PemFile};
+use crate::certificates::{CertificateFileError, CertificateId, PemFile};
 
 /// The lists of all files together.
 #[derive(Default)]
-pub(super) struct RevocationLists {
+pub(crate) struct RevocationLists {
     /// As rustls wants them.
-    pub(super) lists: Vec<CertificateRevocationListDer<'static>>,
+    pub(crate) lists: Vec<CertificateRevocationListDer<'static>>,
     /// When the first of them is out of date, in seconds since the Unix epoch; 0 when none says so.
-    pub(super) expire_s: i64,
+    pub(crate) expire_s: i64,
     revoked: HashSet<CertificateId>,
 }
 
@@ -28,7 +28,7 @@ impl RevocationLists {
     ///
     /// # Errors
     /// A file holds no list, or one that would make its CA's certificates unusable.
-    pub(super) fn read(
+    pub(crate) fn read(
         files: &[PemFile<'_>],
         authorities: &[CertificateDer<'_>],
     ) -> Result<Self, CertificateFileError> {
@@ -91,7 +91,7 @@ impl RevocationLists {
         Ok(())
     }
 
-    pub(super) fn hold(&self, certificate: &CertificateId) -> bool {
+    pub(crate) fn hold(&self, certificate: &CertificateId) -> bool {
         !self.revoked.is_empty() && self.revoked.contains(certificate)
     }
 }

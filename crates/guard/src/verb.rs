@@ -1,36 +1,45 @@
-//! What callers do, in the words of the policy file.
+//! The verbs of the policy file.
 
-/// What a caller wants to do.
+/// An act of a caller, as the policy file calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
+pub enum Verb {
+    /// Takes units for a reservation.
     Reserve,
+    /// Makes a hold final.
     Commit,
+    /// Ends a hold.
     Release,
+    /// Lengthens a hold.
     Extend,
+    /// Takes committed units out of the warehouse.
     Ship,
+    /// Gives committed units up.
     Cancel,
+    /// Brings shipped units back.
     Return,
-    /// Goods that arrive, and the plan that they will.
+    /// Books goods that arrive, and the plan that they will.
     Receive,
+    /// Corrects what is on hand by a difference.
     Adjust,
+    /// Sets what is on hand to what was counted.
     Count,
-    /// Between the buckets of a cell.
+    /// Moves units between the buckets of a cell.
     Move,
-    /// Between warehouses.
+    /// Moves units between warehouses.
     Transfer,
-    /// A storefront's rules and pools.
+    /// Sets a storefront's rules and pools.
     Policy,
-    /// Stock, availability, reservations, transfers, as they are or as they were.
+    /// Reads stock, availability, reservations and transfers, as they are or as they were.
     Read,
-    /// The change stream.
+    /// Follows the change stream.
     Changes,
-    /// Who leads.
+    /// Administers the cluster.
     Admin,
 }
 
 impl Verb {
     /// All verbs.
-    pub(crate) const ALL: [Self; 16] = [
+    pub const ALL: [Self; 16] = [
         Self::Reserve,
         Self::Commit,
         Self::Release,
@@ -49,8 +58,8 @@ impl Verb {
         Self::Admin,
     ];
 
-    /// Its word.
-    pub(crate) fn as_str(self) -> &'static str {
+    /// Returns its word in the policy file.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Reserve => "reserve",
             Self::Commit => "commit",
@@ -72,27 +81,30 @@ impl Verb {
     }
 
     /// The verb of a word.
-    pub(crate) fn parse(word: &str) -> Option<Self> {
+    pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.as_str() == word)
     }
 }
 
-/// Some verbs.
+/// A set of verbs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Verbs(u32);
+pub struct Verbs(u32);
 
 impl Verbs {
-    pub(crate) fn all() -> Self {
+    /// Returns the set of all verbs.
+    pub fn all() -> Self {
         let mut all = Self::default();
         Verb::ALL.into_iter().for_each(|verb| all.insert(verb));
         all
     }
 
-    pub(crate) fn insert(&mut self, verb: Verb) {
+    /// Adds a verb.
+    pub fn insert(&mut self, verb: Verb) {
         self.0 |= 1 << verb as u32;
     }
 
-    pub(crate) fn contains(self, verb: Verb) -> bool {
+    /// Returns whether a verb is in the set.
+    pub fn contains(self, verb: Verb) -> bool {
         self.0 & (1 << verb as u32) != 0
     }
 }

@@ -5,32 +5,25 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::PolicyFile;
-use super::tls::Tls;
 use crate::metrics::SecurityMetrics;
-
-/// What looking at files again came to.
-#[derive(Debug)]
-pub(crate) enum Reloaded {
-    /// They are as they were, or as bad as when this was last said.
-    Unchanged,
-    /// They are new and in use.
-    Swapped,
-    /// They are new and not good, this is why: what was there stays in use.
-    Kept(String),
-}
+use crate::policy_file::PolicyFile;
+use crate::reloaded::Reloaded;
+use crate::tls::Tls;
 
 /// The files to look at.
 #[derive(Clone)]
-pub(crate) struct Watched {
-    pub(crate) tls: Option<Arc<Tls>>,
-    pub(crate) policy: Option<Arc<PolicyFile>>,
-    pub(crate) metrics: SecurityMetrics,
+pub struct Watched {
+    /// The certificates; None without TLS.
+    pub tls: Option<Arc<Tls>>,
+    /// The policy; None where everybody who comes in may do everything.
+    pub policy: Option<Arc<PolicyFile>>,
+    /// Counts what was taken and what was not.
+    pub metrics: SecurityMetrics,
 }
 
 impl Watched {
     /// Looks again, forever.
-    pub(crate) async fn keep_looking(self, every: Duration, now: Arc<Notify>) {
+    pub async fn keep_looking(self, every: Duration, now: Arc<Notify>) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(every) => {}

@@ -15,13 +15,13 @@ use tokio_rustls::rustls::{
     SignatureScheme,
 };
 
-use super::Port;
-use super::audit;
-use super::certificates::{HolderError, holder, node_name};
+use crate::certificates::{HolderError, holder, node_name};
+use crate::claim;
+use crate::port::Port;
 
 /// Why a genuine certificate is refused all the same.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum Unwelcome {
+pub(crate) enum PeerRejected {
     #[error(transparent)]
     Holder(#[from] HolderError),
     #[error("`{0}` is no node: this port is for the nodes of the cluster")]
@@ -32,8 +32,8 @@ pub(crate) enum Unwelcome {
     AnotherNode { expected: String, found: String },
 }
 
-impl From<Unwelcome> for Error {
-    fn from(why: Unwelcome) -> Self {
+impl From<PeerRejected> for Error {
+    fn from(why: PeerRejected) -> Self {
         Self::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
     }
 }
@@ -114,14 +114,14 @@ impl ClientCertVerifier for CallerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let holder = holder(end_entity).map_err(Unwelcome::from)?;
-        audit::claims_to_be(&holder.principal);
+        let holder = holder(end_entity).map_err(PeerRejected::from)?;
+        claim::claims_to_be(&holder.principal);
         match (holder.node_id, self.port) {
             (Some(_), _) => self.nodes.verify_client_cert(end_entity, intermediates, now),
             (None, Port::Client | Port::Admin) => {
                 self.clients.verify_client_cert(end_entity, intermediates, now)
             }
-            (None, Port::Peer) => Err(Unwelcome::NotANode(holder.principal.to_string()).into()),
+            (None, Port::Peer) => Err(PeerRejected::NotANode(holder.principal.to_string()).into()),
         }
     }
 
@@ -180,12 +180,12 @@ impl NodeVerifier {
             )) => {}
             Err(error) => return Err(error),
         }
-        let holder = holder(end_entity).map_err(Unwelcome::from)?;
+        let holder = holder(end_entity).map_err(PeerRejected::from)?;
         if holder.node_id == Some(self.node_id) {
             return Ok(());
         }
         let (expected, found) = (node_name(self.node_id), holder.principal.to_string());
-        Err(Unwelcome::AnotherNode { expected, found }.into())
+        Err(PeerRejected::AnotherNode { expected, found }.into())
     }
 }
 

@@ -1,59 +1,41 @@
 //! What was refused, written down and counted. Audit lines are logged with the target `audit`; everything is counted, and
-//! of a flood some lines are left out ([`audit_lines`](super::audit_lines)).
+//! of a flood some lines are left out (`audit_lines.rs`).
 
-use std::cell::RefCell;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_ledger::Principal;
+use holdfast_api::names::Principal;
 use tokio_rustls::rustls::{CertificateError, Error, PeerIncompatible};
 
-use super::audit_lines::{AuditLines, Source};
-use super::verifier::Unwelcome;
-use super::{Caller, Port};
-use crate::intake::Useless;
+use crate::audit_lines::{AuditLines, Source};
 use crate::metrics::SecurityMetrics;
+use crate::port::Port;
+use crate::verifier::PeerRejected;
 
 /// How often lines that were left out are told of.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
-tokio::task_local! {
-    /// Whom the certificate of the handshake under way names. rustls does not tell what it refused.
-    static CLAIMED: RefCell<Option<Principal>>;
-}
-
-/// Remembers whom a certificate names before it is known to be genuine.
-pub(super) fn claims_to_be(principal: &Principal) {
-    // Outside of a handshake nobody asks.
-    let _ = CLAIMED.try_with(|claimed| *claimed.borrow_mut() = Some(principal.clone()));
-}
-
-/// Runs a handshake, and says whom the other's certificate named if it got that far.
-pub(super) async fn with_claim<T>(handshake: impl Future<Output = T>) -> (T, Option<Principal>) {
-    CLAIMED
-        .scope(RefCell::new(None), async {
-            let done = handshake.await;
-            (done, CLAIMED.with(|claimed| claimed.borrow().clone()))
-        })
-        .await
-}
-
 /// Writes refusals down. Cheap to clone; all clones write together.
 #[derive(Clone)]
-pub(crate) struct Audit {
-    pub(super) metrics: SecurityMetrics,
+pub struct Audit {
+    metrics: SecurityMetrics,
     lines: Arc<AuditLines>,
 }
 
 impl Audit {
-    pub(super) fn new(metrics: SecurityMetrics) -> Self {
+    /// Returns a writer without any line yet.
+    pub fn new(metrics: SecurityMetrics) -> Self {
         Self {
             metrics,
             lines: Arc::new(AuditLines::new()),
         }
+    }
+
+    /// Returns the counters that refusals are counted in.
+    pub fn metrics(&self) -> &SecurityMetrics {
+        &self.metrics
     }
 
     fn take(&self, source: Source) -> Option<u64> {
@@ -65,7 +47,7 @@ impl Audit {
     }
 
     /// Tells of lines that were left out and of which no later line tells, forever.
-    pub(super) async fn keep_telling(self) {
+    pub async fn keep_telling(self) {
         loop {
             tokio::time::sleep(TELL_INTERVAL).await;
             self.tell();
@@ -91,7 +73,7 @@ impl Audit {
 }
 
 /// A handshake failed: nobody came in.
-pub(super) fn handshake_refused(
+pub fn handshake_refused(
     audit: &Audit,
     port: Port,
     address: SocketAddr,
@@ -116,7 +98,7 @@ pub(super) fn handshake_refused(
 }
 
 /// A connection was closed before anything was said.
-pub(super) fn connection_refused(audit: &Audit, port: Port, address: SocketAddr, limit: usize) {
+pub fn connection_refused(audit: &Audit, port: Port, address: SocketAddr, limit: usize) {
     audit
         .metrics
         .handshake_refused(port.as_str(), "too_many_connections");
@@ -134,9 +116,9 @@ pub(super) fn connection_refused(audit: &Audit, port: Port, address: SocketAddr,
     );
 }
 
-/// A connection was closed because it was of no use.
-pub(super) fn connection_closed(audit: &Audit, port: Port, address: SocketAddr, why: Useless) {
-    audit.metrics.connection_closed(port.as_str(), why.label());
+/// A connection was closed because it was of no use; `reason` is a fixed word.
+pub fn connection_closed(audit: &Audit, port: Port, address: SocketAddr, reason: &'static str) {
+    audit.metrics.connection_closed(port.as_str(), reason);
     let Some(left_out) = audit.take(Source::Address(address.ip())) else {
         return;
     };
@@ -145,55 +127,67 @@ pub(super) fn connection_closed(audit: &Audit, port: Port, address: SocketAddr, 
         event = "connection_closed",
         port = port.as_str(),
         peer_address = %address,
-        reason = why.label(),
+        reason,
         left_out,
     );
 }
 
 /// The system gives no connection, though somebody asks for one.
-pub(super) fn cannot_accept(audit: &Audit, port: Port, error: &io::Error) {
+pub fn cannot_accept(audit: &Audit, port: Port, error: &io::Error) {
     audit.metrics.handshake_refused(port.as_str(), "not_accepted");
     if let Some(left_out) = audit.take(Source::Nowhere) {
         tracing::warn!(port = port.as_str(), %error, left_out, "cannot accept a connection");
     }
 }
 
-/// What a caller was denied.
-pub(super) struct Denial<'a> {
-    pub(super) verb: &'static str,
+/// The sender of a request: the principal of its certificate, and where it came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The principal.
+    pub principal: &'a Principal,
+    /// The other end of the connection.
+    pub address: SocketAddr,
+}
+
+/// A refusal by the policy.
+pub struct Denial<'a> {
+    /// The word of the verb in policies.
+    pub verb: &'static str,
     /// Names separated by commas, `*` for every one, empty where none is concerned.
-    pub(super) storefront: &'a str,
-    pub(super) warehouse: &'a str,
-    pub(super) reason: &'static str,
+    pub storefront: &'a str,
+    /// Names as above.
+    pub warehouse: &'a str,
+    /// What no rule had.
+    pub reason: &'static str,
 }
 
 /// A caller was denied what it asked for.
-pub(super) fn denied(audit: &Audit, caller: &Caller, denial: &Denial<'_>) {
+pub fn denied(audit: &Audit, asker: Asker<'_>, denial: &Denial<'_>) {
     audit.metrics.denied(denial.verb, denial.reason);
-    let Some(left_out) = audit.take(Source::Principal(caller.principal.clone())) else {
+    let Some(left_out) = audit.take(Source::Principal(asker.principal.clone())) else {
         return;
     };
     tracing::warn!(
         target: "audit",
         event = "denied",
-        principal = caller.principal.as_str(),
+        principal = asker.principal.as_str(),
         verb = denial.verb,
         storefront = denial.storefront,
         warehouse = denial.warehouse,
-        peer_address = %caller.address,
+        peer_address = %asker.address,
         reason = denial.reason,
         left_out,
     );
 }
 
 /// A caller did what only operators do. `node_ids` are written when the call is about nodes, `shard` when it is about one.
-pub(crate) fn administered(caller: &Caller, what: &'static str, node_ids: &[u64], shard: Option<u32>) {
+pub fn administered(asker: Asker<'_>, what: &'static str, node_ids: &[u64], shard: Option<u32>) {
     tracing::info!(
         target: "audit",
         event = "administered",
-        principal = caller.principal.as_str(),
+        principal = asker.principal.as_str(),
         verb = "admin",
-        peer_address = %caller.address,
+        peer_address = %asker.address,
         what,
         node_ids = (!node_ids.is_empty()).then(|| tracing::field::debug(node_ids)),
         shard,
@@ -230,9 +224,9 @@ fn certificate_reason(error: &CertificateError) -> &'static str {
         | CertificateError::UnsupportedSignatureAlgorithmContext { .. } => "unknown_ca",
         CertificateError::Revoked => "revoked",
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "wrong_purpose",
-        CertificateError::Other(other) => match other.0.downcast_ref::<Unwelcome>() {
-            Some(Unwelcome::NotANode(_) | Unwelcome::AnotherNode { .. }) => "not_a_node",
-            Some(Unwelcome::Holder(_)) => "bad_name",
+        CertificateError::Other(other) => match other.0.downcast_ref::<PeerRejected>() {
+            Some(PeerRejected::NotANode(_) | PeerRejected::AnotherNode { .. }) => "not_a_node",
+            Some(PeerRejected::Holder(_)) => "bad_name",
             None => "bad_certificate",
         },
         _ => "bad_certificate",

@@ -12,25 +12,26 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use super::tls::Tls;
+use crate::tls::Tls;
 
 /// A machine that is there refuses at once.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Connects to one node, with our certificate and to that node only where there is TLS.
 #[derive(Debug, Clone)]
-pub(crate) struct Dialer {
+pub struct Dialer {
     tls: Option<Arc<Tls>>,
     node_id: u64,
 }
 
 impl Dialer {
-    pub(crate) fn new(tls: Option<Arc<Tls>>, node_id: u64) -> Self {
+    /// Returns a dialer of the node with this id; in plaintext when there is no TLS.
+    pub fn new(tls: Option<Arc<Tls>>, node_id: u64) -> Self {
         Self { tls, node_id }
     }
 
     /// A connection that is made when it is first used.
-    pub(crate) fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
+    pub fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
         match self.tls.clone() {
             None => endpoint.connect_lazy(),
             Some(tls) => {
@@ -46,7 +47,7 @@ impl Dialer {
     ///
     /// # Errors
     /// Nobody is there, or another than that node.
-    pub(crate) async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
+    pub async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
         match self.tls.clone() {
             None => endpoint.connect().await,
             Some(tls) => {
@@ -60,7 +61,7 @@ impl Dialer {
 
 /// Whether every address of an endpoint refuses a connection, so that its machine is there and nobody listens. A refusal that comes
 /// from one of several addresses says nothing of the others.
-pub(crate) async fn refuses(endpoint: &Endpoint) -> bool {
+pub async fn refuses(endpoint: &Endpoint) -> bool {
     let Some(authority) = endpoint.uri().authority() else {
         return false;
     };

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use holdfast_ledger::Principal;
+use holdfast_api::names::Principal;
 use lru::LruCache;
 use parking_lot::Mutex;
 
@@ -18,7 +18,7 @@ const CALLERS: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 /// Whose lines are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// Who came in.
     Principal(Principal),
     /// From where somebody did not come in: who it is was not proven.
@@ -33,7 +33,7 @@ struct Lines {
 }
 
 /// The lines of all callers.
-pub(super) struct AuditLines {
+pub(crate) struct AuditLines {
     all: DefaultDirectRateLimiter,
     callers: Mutex<Callers>,
 }
@@ -45,7 +45,7 @@ struct Callers {
 }
 
 impl AuditLines {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             all: RateLimiter::direct(Quota::per_second(ALL_PER_SECOND)),
             callers: Mutex::new(Callers {
@@ -56,7 +56,7 @@ impl AuditLines {
     }
 
     /// May a line be written about this caller? Then how many were left out since the last one; None: this one is left out.
-    pub(super) fn take(&self, source: Source) -> Option<u64> {
+    pub(crate) fn take(&self, source: Source) -> Option<u64> {
         let mut callers = self.callers.lock();
         if !callers.known.contains(&source) {
             let quota = Quota::per_second(NonZeroU32::MIN).allow_burst(CALLER_AT_ONCE);
@@ -77,7 +77,7 @@ impl AuditLines {
     }
 
     /// What was left out and not told yet, of each caller; None for callers that are forgotten.
-    pub(super) fn untold(&self) -> Vec<(Option<Source>, u64)> {
+    pub(crate) fn untold(&self) -> Vec<(Option<Source>, u64)> {
         let mut callers = self.callers.lock();
         let others = std::mem::take(&mut callers.left_out_of_others);
         let mut untold: Vec<(Option<Source>, u64)> = callers

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use holdfast_ledger::Principal;
+use holdfast_api::names::Principal;
 
 /// Requests per second of each principal, by the generic cell rate algorithm. Whom the CA certified is all that is
 /// remembered, so the memory is bounded by the CA.
-pub(super) struct Rates(DefaultKeyedRateLimiter<Principal>);
+pub struct Rates(DefaultKeyedRateLimiter<Principal>);
 
 impl Rates {
     /// None: no limit.
-    pub(super) fn new(requests_per_second: u32) -> Option<Self> {
+    pub fn new(requests_per_second: u32) -> Option<Self> {
         let limit = NonZeroU32::new(requests_per_second)?;
         Some(Self(RateLimiter::keyed(Quota::per_second(limit))))
     }
@@ -22,7 +22,7 @@ impl Rates {
     ///
     /// # Errors
     /// There is none now: how long to wait.
-    pub(super) fn take(&self, principal: &Principal) -> Result<(), Duration> {
+    pub fn take(&self, principal: &Principal) -> Result<(), Duration> {
         let checked = self.0.check_key(principal);
         checked.map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))
     }

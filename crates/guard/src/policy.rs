@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_ledger::{IdError, Principal, StorefrontId, WarehouseId};
+use holdfast_api::names::{IdError, Principal, StorefrontId, WarehouseId};
 use serde::Deserialize;
 
-use super::verb::{Verb, Verbs};
+use crate::verb::{Verb, Verbs};
 
 /// The largest policy file.
 const MAX_FILE_BYTES: usize = 4 << 20;
@@ -105,7 +105,7 @@ struct Grant {
 
 /// All that one principal may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Grants {
+pub struct Grants {
     /// By rules that name it.
     own: Vec<Arc<Grant>>,
     /// By rules for everybody.
@@ -114,7 +114,7 @@ pub(crate) struct Grants {
 
 /// The rules of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Policy {
+pub struct Policy {
     named: BTreeMap<String, Grants>,
     /// What everybody else may do.
     others: Grants,
@@ -122,7 +122,7 @@ pub(crate) struct Policy {
 
 /// What a request touches, of storefronts or of warehouses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Touched<'a> {
+pub enum Touched<'a> {
     /// It has nothing to do with any.
     Nothing,
     /// It may concern every one.
@@ -133,17 +133,17 @@ pub(crate) enum Touched<'a> {
 
 impl<'a> Touched<'a> {
     /// This one.
-    pub(crate) fn one(name: &'a str) -> Self {
+    pub fn one(name: &'a str) -> Self {
         Self::These(vec![name])
     }
 
     /// This one; every one where none is named.
-    pub(crate) fn one_or_everything(name: Option<&'a str>) -> Self {
+    pub fn one_or_everything(name: Option<&'a str>) -> Self {
         name.map_or(Self::Everything, Self::one)
     }
 
     /// As a field of an audit line.
-    pub(crate) fn to_text(&self) -> String {
+    pub fn to_text(&self) -> String {
         match self {
             Self::Nothing => String::new(),
             Self::Everything => ALL.to_owned(),
@@ -154,7 +154,7 @@ impl<'a> Touched<'a> {
 
 /// What no rule allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Denied {
+pub enum Denied {
     /// No rule names the principal.
     Principal,
     /// None of its rules has the verb.
@@ -166,7 +166,8 @@ pub(crate) enum Denied {
 }
 
 impl Denied {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// Returns the word for it in metrics and audit lines.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Principal => "principal",
             Self::Verb => "verb",
@@ -178,7 +179,7 @@ impl Denied {
 
 impl Grants {
     /// Is this allowed? Each pair of a storefront and a warehouse may be so by a rule of its own.
-    pub(crate) fn check(
+    pub fn check(
         &self,
         verb: Verb,
         storefronts: &Touched<'_>,
@@ -222,13 +223,13 @@ impl Grants {
     }
 
     /// Is this verb allowed whatever it touches? Then nobody has to look what that is.
-    pub(crate) fn allow_anywhere(&self, verb: Verb) -> bool {
+    pub fn allow_anywhere(&self, verb: Verb) -> bool {
         self.check(verb, &Touched::Everything, &Touched::Everything)
             .is_ok()
     }
 
     /// Is there no rule at all?
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.own.is_empty() && self.all.is_empty()
     }
 }
@@ -238,7 +239,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyError`] says what is wrong with it.
-    pub(crate) fn read(path: &Path) -> Result<Self, PolicyError> {
+    pub fn read(path: &Path) -> Result<Self, PolicyError> {
         let text = std::fs::read_to_string(path).map_err(|source| PolicyError::Read {
             path: path.to_owned(),
             source,
@@ -250,7 +251,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyError`] says what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, PolicyError> {
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let limited = |what, found, limit| match found > limit {
             true => Err(PolicyError::TooLarge { what, found, limit }),
             false => Ok(()),
@@ -303,7 +304,7 @@ impl Policy {
     }
 
     /// All that this principal may do.
-    pub(crate) fn of_principal(&self, principal: &Principal) -> &Grants {
+    pub fn of_principal(&self, principal: &Principal) -> &Grants {
         self.named.get(principal.as_str()).unwrap_or(&self.others)
     }
 }
@@ -350,5 +351,4 @@ fn verbs(list: &[String]) -> Result<Verbs, String> {
 }
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
 mod tests;

@@ -12,12 +12,12 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_rustls::rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
-use super::Port;
-use super::certificates::{self, CertificateFileError, CertificateId, PemFile, holder, node_name};
-use super::reload::Reloaded;
-use super::revocation::RevocationLists;
-use super::verifier::{CallerVerifier, NodeAuthorities, NodeVerifier};
-use crate::config::TlsSection;
+use crate::certificates::{self, CertificateFileError, CertificateId, PemFile, holder, node_name};
+use crate::port::Port;
+use crate::reloaded::Reloaded;
+use crate::revocation::RevocationLists;
+use crate::tls_section::TlsSection;
+use crate::verifier::{CallerVerifier, NodeAuthorities, NodeVerifier};
 
 /// gRPC is HTTP/2 (<https://www.iana.org/assignments/tls-extensiontype-values>, ALPN).
 const ALPN_HTTP_2: &[u8] = b"h2";
@@ -47,7 +47,7 @@ struct Material {
 }
 
 /// A node's certificates. Shared by everything that does handshakes.
-pub(crate) struct Tls {
+pub struct Tls {
     files: TlsSection,
     node_id: u64,
     provider: Arc<CryptoProvider>,
@@ -70,7 +70,7 @@ impl Tls {
     ///
     /// # Errors
     /// [`CertificateFileError`] names the file and what is wrong with it.
-    pub(crate) fn load(files: &TlsSection, node_id: u64) -> Result<Option<Arc<Self>>, CertificateFileError> {
+    pub fn load(files: &TlsSection, node_id: u64) -> Result<Option<Arc<Self>>, CertificateFileError> {
         if !files.is_set() {
             return Ok(None);
         }
@@ -91,22 +91,22 @@ impl Tls {
     }
 
     /// When the certificate in use ends, in seconds since the Unix epoch.
-    pub(crate) fn expires_s(&self) -> i64 {
+    pub fn expires_s(&self) -> i64 {
         self.current().expires_s
     }
 
     /// When the first of the revocation lists is out of date, in seconds since the Unix epoch; 0 when none says so.
-    pub(crate) fn revocation_lists_expire_s(&self) -> i64 {
+    pub fn revocation_lists_expire_s(&self) -> i64 {
         self.current().revoked.expire_s
     }
 
     /// Did its CA take this certificate back?
-    pub(crate) fn has_revoked(&self, certificate: &CertificateId) -> bool {
+    pub fn has_revoked(&self, certificate: &CertificateId) -> bool {
         self.current.read().revoked.hold(certificate)
     }
 
     /// For those who connect to us.
-    pub(crate) fn accepting(&self, port: Port) -> Arc<ServerConfig> {
+    pub fn accepting(&self, port: Port) -> Arc<ServerConfig> {
         let current = self.current();
         Arc::clone(match port {
             Port::Client => &current.client_port,
@@ -119,7 +119,7 @@ impl Tls {
     ///
     /// # Errors
     /// The key and the certificate do not fit, which was checked when they were read.
-    pub(crate) fn dialing(&self, node_id: u64) -> Result<ClientConfig, tokio_rustls::rustls::Error> {
+    pub fn dialing(&self, node_id: u64) -> Result<ClientConfig, tokio_rustls::rustls::Error> {
         let current = self.current();
         let verifier = NodeVerifier::new(node_id, Arc::clone(&current.nodes));
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -136,7 +136,7 @@ impl Tls {
     ///
     /// # Errors
     /// The provider has no usable protocol version, which is a defect of the build.
-    pub(crate) fn accepting_http(self: &Arc<Self>) -> Result<ServerConfig, tokio_rustls::rustls::Error> {
+    pub fn accepting_http(self: &Arc<Self>) -> Result<ServerConfig, tokio_rustls::rustls::Error> {
         let config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -145,7 +145,7 @@ impl Tls {
     }
 
     /// Looks at the files again, and swaps them in when they are new and good. Blocks on the disk for a moment.
-    pub(crate) fn look_again(&self) -> Reloaded {
+    pub fn look_again(&self) -> Reloaded {
         let contents = match read(&self.files) {
             Ok(contents) if contents == self.current().contents => {
                 *self.told.lock() = None;

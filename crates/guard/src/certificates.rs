@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_ledger::{IdError, Principal};
+use holdfast_api::names::{IdError, Principal};
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,44 +14,50 @@ const NODE_PREFIX: &str = "spiffe://holdfast/node/";
 const KEPT_NAMES: [&str; 2] = ["anonymous", "holdfast"];
 
 /// The name that a node's certificate must carry as a URI.
-pub(crate) fn node_name(node_id: u64) -> String {
+pub fn node_name(node_id: u64) -> String {
     format!("{NODE_PREFIX}{node_id}")
 }
 
 /// Who holds a certificate, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Holder {
+pub struct Holder {
     /// The first URI of its subject alternative names, else its common name.
-    pub(crate) principal: Principal,
+    pub principal: Principal,
     /// Set when that URI is a node's.
-    pub(crate) node_id: Option<u64>,
+    pub node_id: Option<u64>,
     /// When it ends, in seconds since the Unix epoch.
-    pub(crate) expires_s: i64,
-    pub(crate) certificate: CertificateId,
+    pub expires_s: i64,
+    /// The name that a revocation list would call it by.
+    pub certificate: CertificateId,
 }
 
-/// What a revocation list calls a certificate by.
+/// The name of a certificate in a revocation list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct CertificateId {
+pub struct CertificateId {
     /// The issuer's distinguished name, as DER.
-    pub(crate) issuer: Vec<u8>,
+    pub issuer: Vec<u8>,
     /// Big endian, without leading zeros.
-    pub(crate) serial: Vec<u8>,
+    pub serial: Vec<u8>,
 }
 
 /// Why a certificate names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HolderError {
+pub enum HolderError {
+    /// It is no X.509 certificate.
     #[error("the certificate cannot be read: {0}")]
     Unreadable(String),
+    /// It has neither a URI nor a common name.
     #[error(
         "the certificate names nobody: put a URI such as spiffe://shop/checkout into its subject alternative names, or give it a common name"
     )]
     Nameless,
+    /// Its name has characters that a principal cannot have, or is too long.
     #[error("the certificate's name cannot be a principal: {0}; letters, digits and ._:/-# are allowed")]
     BadName(#[from] IdError),
+    /// Its name is one that a node gives itself.
     #[error("the certificate is named `{0}`, which is kept for Holdfast's own use: choose another name")]
     KeptName(String),
+    /// Its name is a node's without a number.
     #[error("the certificate's name begins with {NODE_PREFIX} and does not go on with a node's id")]
     BadNode,
 }
@@ -60,7 +66,7 @@ pub(crate) enum HolderError {
 ///
 /// # Errors
 /// [`HolderError`] says what its name lacks.
-pub(crate) fn holder(certificate: &CertificateDer<'_>) -> Result<Holder, HolderError> {
+pub fn holder(certificate: &CertificateDer<'_>) -> Result<Holder, HolderError> {
     let unreadable = |error: &dyn std::fmt::Display| HolderError::Unreadable(error.to_string());
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|error| unreadable(&error))?;
     let names = certificate
@@ -144,7 +150,7 @@ pub(crate) struct PemFile<'a> {
 }
 
 impl PemFile<'_> {
-    pub(super) fn wrong(&self, message: impl Into<String>) -> CertificateFileError {
+    pub(crate) fn wrong(&self, message: impl Into<String>) -> CertificateFileError {
         CertificateFileError::Pem {
             key: self.key,
             path: self.path.to_owned(),

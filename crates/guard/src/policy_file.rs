@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::policy::{Policy, PolicyError};
-use super::reload::Reloaded;
+use crate::policy::{Policy, PolicyError};
+use crate::reloaded::Reloaded;
 
 /// A policy that follows its file.
-pub(crate) struct PolicyFile {
+pub struct PolicyFile {
     path: PathBuf,
     current: RwLock<Arc<Policy>>,
     /// The last failure, so that it is told once.
@@ -21,7 +21,7 @@ impl PolicyFile {
     ///
     /// # Errors
     /// [`PolicyError`] says what is wrong with it.
-    pub(crate) fn load(path: &Path) -> Result<Self, PolicyError> {
+    pub fn load(path: &Path) -> Result<Self, PolicyError> {
         Ok(Self {
             path: path.to_owned(),
             current: RwLock::new(Arc::new(Policy::read(path)?)),
@@ -30,12 +30,12 @@ impl PolicyFile {
     }
 
     /// The rules as they are now.
-    pub(crate) fn current(&self) -> Arc<Policy> {
+    pub fn current(&self) -> Arc<Policy> {
         Arc::clone(&self.current.read())
     }
 
     /// Looks at the file again, and swaps its rules in when they are new and good.
-    pub(crate) fn look_again(&self) -> Reloaded {
+    pub fn look_again(&self) -> Reloaded {
         match Policy::read(&self.path) {
             Ok(policy) => {
                 *self.told.lock() = None;

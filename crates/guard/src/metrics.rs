@@ -1,4 +1,4 @@
-//! What `/metrics` shows about who came in and who did not.
+//! The metrics of connections, refusals and reloads.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -45,7 +45,7 @@ pub struct SecurityMetrics {
 
 /// Counts one connection as long as it is there.
 #[derive(Debug)]
-pub(crate) struct OpenConnection(Gauge);
+pub struct OpenConnection(Gauge);
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
@@ -54,7 +54,8 @@ impl Drop for OpenConnection {
 }
 
 impl SecurityMetrics {
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// Registers all of them.
+    pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "handshakes_refused",
             "Connections that were refused before any call, by port and reason",
@@ -112,14 +113,14 @@ impl SecurityMetrics {
     }
 
     /// A connection was let in; it ends when the answer is dropped.
-    pub(crate) fn connection(&self, port: &'static str) -> OpenConnection {
+    pub fn connection(&self, port: &'static str) -> OpenConnection {
         let open = self.connections.get_or_create_owned(&PortLabels { port });
         open.inc();
         OpenConnection(open)
     }
 
     /// A connection was closed because it was of no use.
-    pub(crate) fn connection_closed(&self, port: &'static str, reason: &'static str) {
+    pub fn connection_closed(&self, port: &'static str, reason: &'static str) {
         self.connections_closed
             .get_or_create(&HandshakeLabels { port, reason })
             .inc();
