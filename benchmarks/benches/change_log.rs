@@ -1,5 +1,5 @@
-//! Appending to a shard's change log on a real folder: what entries of 1,024 commands changed. Not synced, as a shard
-//! does not sync each of them either.
+//! A shard's change log on a real folder, appended with the changes of entries of 1,024 commands. Nothing is
+//! synced, because a shard does not sync each append either.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use holdfast_ledger::encode_changes;
 use holdfast_storage::{ChangeLog, ChangeLogOptions, ChangeRecord, RealDisk};
 use tempfile::TempDir;
 
-/// Commands of an entry.
+/// Commands of each entry.
 const ENTRY_COMMANDS: usize = 1024;
 /// Records of one measured run: half of reservations, half of commits.
 const RECORDS: usize = 64;
 
-/// What the entries of a log changed, one record each.
+/// Returns the changes of a log's entries, one record for each.
 fn records() -> Vec<ChangeRecord> {
     let catalogue = Catalogue::new(10_000);
     let mut ledger = catalogue.stocked();
@@ -55,7 +55,7 @@ fn append(criterion: &mut Criterion) {
                 for record in &records {
                     log.append(record.clone()).expect("a writable folder");
                 }
-                // Dropped outside of what is measured.
+                // The log and the folder are dropped outside of the measured time.
                 (log, folder)
             },
             BatchSize::PerIteration,

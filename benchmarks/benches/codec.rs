@@ -1,4 +1,4 @@
-//! An entry of 1,024 reservations, and the changes it makes, to bytes and back.
+//! An entry of 1,024 reservations and the changes that it makes, encoded to bytes and decoded again.
 
 use std::hint::black_box;
 

@@ -1,10 +1,11 @@
-//! `Ledger::apply` alone: reservations and their commits in entries of 256 commands, on one hot SKU and on many.
+//! `Ledger::apply` alone: reservations and their commits in entries of 256 commands, on one hot SKU and on
+//! many.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use holdfast_benchmarks::ledger_input::{Catalogue, reserve_and_commit};
 use holdfast_ledger::Entry;
 
-/// That of the nodes.
+/// The nodes use the same allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -18,7 +19,7 @@ fn apply(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements((ENTRIES * ENTRY_COMMANDS) as u64));
     for (name, skus) in [("hot", 1), ("spread", 100_000)] {
         let catalogue = Catalogue::new(skus);
-        // It grows from one run to the next, as a ledger that serves does.
+        // The ledger grows from one run to the next, as that of a node does.
         let mut ledger = catalogue.stocked();
         let mut index = catalogue.next_index();
         let mut parts = 0..;

@@ -1,4 +1,4 @@
-//! A ledger of 100,000 cells to bytes and back, and its digest.
+//! A ledger of 100,000 cells, encoded to bytes and decoded again, and its digest.
 
 use std::hint::black_box;
 

@@ -1,28 +1,28 @@
-//! What the ledger is fed with: a [`Catalogue`] with stock, and a log made by [`reserve_and_commit`].
+//! Input of the ledger: a [`Catalogue`] with stock, and a log made by [`reserve_and_commit`].
 
 use holdfast_ledger::{
     Action, Command, Details, Entry, Ledger, LedgerOptions, OperationId, Principal, Reason, Reference,
     ReserveLine, ReserveMode, Sku, Source, Sourcing, StorefrontId, WarehouseId,
 };
 
-/// When the benchmarks' logs begin: milliseconds since the Unix epoch.
+/// Log time at which the benchmarks' logs begin, in milliseconds since the Unix epoch.
 const START_MS: u64 = 1_800_000_000_000;
 /// Commands of an entry that stocks the catalogue.
 const STOCKING_COMMANDS: usize = 1024;
 
 /// Warehouses of each SKU.
 pub const WAREHOUSES: usize = 5;
-/// More than any benchmark takes.
+/// Stock of each cell: more than any benchmark takes.
 const STOCK: i64 = 1_000_000_000;
 
-/// SKUs in five warehouses each, with more stock than any benchmark takes.
+/// A catalogue: SKUs in five warehouses each, with more stock than any benchmark takes.
 pub struct Catalogue {
     skus: Vec<Sku>,
     warehouses: Vec<WarehouseId>,
 }
 
 impl Catalogue {
-    /// A catalogue of this many SKUs.
+    /// Makes a catalogue of this many SKUs.
     ///
     /// # Panics
     /// Never: the names are well-formed.
@@ -33,7 +33,7 @@ impl Catalogue {
         }
     }
 
-    /// A ledger that has it all in stock.
+    /// Returns a ledger that has all of it in stock.
     ///
     /// # Panics
     /// When the ledger finds itself unsound.
@@ -45,7 +45,7 @@ impl Catalogue {
         ledger
     }
 
-    /// The first log index after stocking.
+    /// Returns the first log index after stocking.
     pub fn next_index(&self) -> u64 {
         let receipts = self.skus.len() * self.warehouses.len();
         receipts.div_ceil(STOCKING_COMMANDS) as u64 + 1
@@ -61,8 +61,9 @@ fn warehouses() -> Vec<WarehouseId> {
     (0..WAREHOUSES).map(warehouse).collect()
 }
 
-/// The entries that stock so many cells, five for each SKU, the names of twelve characters; `entry_ms` of log time pass
-/// with each. An entry is made when it is asked for: the log itself holds no memory.
+/// Returns the entries that stock this many cells: five for each SKU, with names of twelve characters.
+/// `entry_ms` of log time pass with each entry. An entry is made when it is asked for, so the log itself
+/// holds no memory.
 ///
 /// # Panics
 /// Never: the names are well-formed.
@@ -88,8 +89,9 @@ pub fn stocking(cells: usize, entry_ms: u64) -> impl Iterator<Item = Entry> {
     })
 }
 
-/// A log in which each reservation of two units, from any warehouse, is committed one entry later. SKUs are visited in an
-/// order that no cache foresees. Logs of different parts, up to 2^22 of them, have different ids.
+/// Returns a log in which each reservation of two units, from any warehouse, is committed one entry later.
+/// SKUs are visited in an order that no cache foresees. Logs of different parts, up to 2^22 of them, have
+/// different ids.
 ///
 /// # Panics
 /// Never: the names are well-formed.
@@ -146,7 +148,7 @@ pub fn reserve_and_commit(
     log
 }
 
-/// Asked for at this time; the number tells it from others of the same millisecond.
+/// Makes a command of this time. The number distinguishes it from others of the same millisecond.
 fn command(time_ms: u64, number: u64, action: Action) -> Command {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&(time_ms << 16 | 0x7000).to_be_bytes());

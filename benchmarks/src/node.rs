@@ -1,4 +1,4 @@
-//! One node in a process of its own, to be killed and started again.
+//! One node in a process of its own, which can be killed and started again.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,25 +8,25 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-/// How often a node is asked whether it is ready.
+/// Time between two questions to a node about whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(5);
 
-/// Where a node's configuration is, and where it answers.
+/// A node's place: where its configuration is, and where it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePlace {
-    /// The file of its configuration.
+    /// File of the node's configuration.
     pub config: PathBuf,
-    /// Where clients reach it: host and port.
+    /// Address for clients: host and port.
     pub client_address: String,
-    /// Where it says whether it is ready: host and port.
+    /// Address where the node reports whether it is ready: host and port.
     pub http_address: String,
-    /// The folder of its data.
+    /// Folder of the node's data.
     pub data: PathBuf,
 }
 
 impl NodePlace {
-    /// Writes the configuration of a node that is a cluster of its own and writes no snapshot: all of its state comes
-    /// from its log when it starts. It takes four ports.
+    /// Writes the configuration of a node that is a cluster of its own and writes no snapshot: when it
+    /// starts, all of its state comes from its log. It takes four ports.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -42,19 +42,19 @@ impl NodePlace {
             "node": { "node_id": 1, "data_dir": place.data },
             "listen": { "client": place.client_address, "peer": address(1), "http": place.http_address, "admin": address(3) },
             "shards": { "count": shards },
-            // The largest number there is.
+            // The largest number that is allowed.
             "raft": { "snapshot_every_entries": 100_000_000 },
         });
         std::fs::write(&place.config, toml::to_string(&config)?)?;
         Ok(place)
     }
 
-    /// Where clients reach it, as they say it.
+    /// Returns the URL at which clients reach the node.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.client_address)
     }
 
-    /// Starts `holdfast serve`. What the node says about itself is kept beside its configuration.
+    /// Starts `holdfast serve`. The node's output is kept beside its configuration.
     ///
     /// # Errors
     /// When `binary` cannot be started.
@@ -104,7 +104,7 @@ impl Node {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// Kills it with SIGKILL, as a lost machine would.
+    /// Kills the node with SIGKILL, as the loss of a machine would.
     ///
     /// # Errors
     /// When it cannot be killed.

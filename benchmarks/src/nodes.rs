@@ -9,22 +9,22 @@ use tokio::process::{Child, Command};
 
 use crate::node::NodePlace;
 
-/// Running nodes. They are killed when this is dropped; [`Nodes::stop`] lets them end well.
+/// Three running nodes. They are killed when this is dropped; [`Nodes::stop`] lets them end in good order.
 pub struct Nodes {
     process: Child,
     members: Vec<Member>,
 }
 
-/// One of them.
+/// One of the nodes.
 pub struct Member {
-    /// Its process, as it was started.
+    /// Id of the node's process when it was started.
     pub process_id: u32,
-    /// Where it is.
+    /// The node's files and addresses.
     pub place: NodePlace,
 }
 
 impl Member {
-    /// Of what `holdfast dev --json` says about a node.
+    /// Reads what `holdfast dev --json` prints about a node.
     fn from_json(node: &serde_json::Value) -> Result<Self> {
         let text = |name: &str| {
             node[name]
@@ -44,8 +44,8 @@ impl Member {
 }
 
 impl Nodes {
-    /// Starts three nodes with synced logs and waits until they serve. `settings` are variables such as
-    /// `HOLDFAST__RAFT__SNAPSHOT_EVERY_ENTRIES`, for what is not to be as it is by default.
+    /// Starts three nodes with synced logs and waits until they serve. `settings` are environment variables
+    /// such as `HOLDFAST__RAFT__SNAPSHOT_EVERY_ENTRIES`, for settings that must differ from the defaults.
     ///
     /// # Errors
     /// When `binary` cannot be started or the nodes end early.
@@ -74,12 +74,12 @@ impl Nodes {
         let ready: serde_json::Value = serde_json::from_str(&ready).with_context(|| ready.clone())?;
         let nodes = ready["nodes"].as_array().context("no nodes")?.iter();
         let members = nodes.map(Member::from_json).collect::<Result<_>>()?;
-        // Nobody else reads their output: a full pipe would stop them.
+        // Read the rest of their output: a full pipe would stop them.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self { process, members })
     }
 
-    /// Where clients reach them.
+    /// Returns the URLs at which clients reach the nodes.
     pub fn endpoints(&self) -> Vec<String> {
         self.members
             .iter()
@@ -87,17 +87,17 @@ impl Nodes {
             .collect()
     }
 
-    /// The nodes themselves.
+    /// Returns the nodes.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// The process whose children are the nodes; none when it has ended.
+    /// Returns the id of the process whose children are the nodes, or none when it has ended.
     pub fn process_id(&self) -> Option<u32> {
         self.process.id()
     }
 
-    /// Asks them to stop and waits until they have.
+    /// Asks the nodes to stop and waits until they have.
     ///
     /// # Errors
     /// When they cannot be asked.

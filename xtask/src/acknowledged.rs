@@ -1,4 +1,4 @@
-//! Looking for everything that the cluster has promised.
+//! The search for every reservation that the cluster has acknowledged.
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-/// Counts the acknowledged reservations, each of which must be in the change streams.
+/// Counts the acknowledged reservations, and checks that each is in the change streams.
 ///
 /// # Errors
 /// When one is missing.

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: Holdfast beside what a user would pick instead, in one run; or with a large catalogue.
+//! `cargo xtask bench`: compares Holdfast in one run with what a user would pick instead, or measures a large
+//! catalogue.
 
 use std::process::Command;
 
@@ -8,15 +9,15 @@ use crate::{needs, steps};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Shorter measurements of 3 seconds, 1M cells in memory instead of 10M: the whole
-    /// run within five minutes, the build not counted
+    /// Shorter measurements of 3 seconds, 1M cells in memory instead of 10M: the whole run within five
+    /// minutes, without the build
     #[arg(long, conflicts_with_all = ["seconds", "scale"])]
     quick: bool,
     /// How long each measurement takes, in seconds
     #[arg(long, default_value_t = 8)]
     seconds: u64,
-    /// Instead of comparing: three nodes with ten million cells, the memory they take, reservations beside those with few
-    /// cells, the restart of a node
+    /// Instead of the comparison: three nodes with ten million cells, the memory they take, their
+    /// reservations beside those with few cells, and the restart of a node
     #[arg(long)]
     scale: bool,
     /// How many cells that catalogue has

@@ -6,26 +6,27 @@ use anyhow::Result;
 
 use crate::{needs, steps};
 
-/// A new network has a loopback device that is down. What follows is the program to run there.
+/// Shell command that starts a program in a new network, where the loopback device is down at first. The
+/// program follows as arguments.
 const IN_OWN_NETWORK: &str = "ip link set lo up && exec \"$0\" \"$@\"";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run rounds for so many minutes; the last one is finished
+    /// Run rounds for this many minutes; the last one is finished
     #[arg(long, default_value_t = 2, conflicts_with = "seed")]
     minutes: u64,
-    /// Run the round of this seed alone, as a failure says
+    /// Run only the round of this seed, which a failure names
     #[arg(long)]
     seed: Option<u64>,
     /// How many nodes a cluster has, 3 to 7; with 3 no replica can move
     #[arg(long, default_value_t = 4)]
     nodes: usize,
-    /// Only this fault (may be given again for more), by its name in the report; all otherwise
+    /// Only this fault (may be given again for more), by its name in the report; all faults otherwise
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<String>,
 }
 
-/// Builds the nodes and the programs that harass them: the folder in which they are.
+/// Builds the nodes and the programs that harass them. Returns the folder of the programs.
 pub(crate) fn build(release: bool) -> Result<PathBuf> {
     let mut build = steps::cargo();
     build.args([
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = build(false)?;
     let mut words: Vec<String> = Vec::new();
     if needs::faults() {
-        // In a network of their own packets can be lost without harm to anybody.
+        // In a network of its own, the run can lose packets without harm to other programs.
         words.extend(["unshare", "--net", "sh", "-c", IN_OWN_NETWORK].map(str::to_owned));
     }
     words.push(folder.join("chaos").display().to_string());

@@ -16,7 +16,7 @@ pub(crate) struct Ready {
     pub(crate) nodes: Vec<Node>,
 }
 
-/// One node as `holdfast dev` tells it.
+/// One node in the output of `holdfast dev`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Node {
     pub(crate) node_id: u64,
@@ -62,7 +62,7 @@ impl Cluster {
         })
     }
 
-    /// A `holdfast` command that talks to this cluster.
+    /// Makes a `holdfast` command that talks to this cluster.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let endpoints: Vec<_> = self
             .nodes
@@ -76,13 +76,13 @@ impl Cluster {
         command
     }
 
-    /// Runs such a command with `--json` and takes the last line it prints.
+    /// Runs such a command with `--json`. Returns the last line that it prints.
     pub(crate) fn json(&self, arguments: &[&str]) -> Result<Value> {
         let text = steps::output(self.command(arguments).arg("--json"))?;
         last_json_line(&text)
     }
 
-    /// The index in `nodes` of the node that leads most shards.
+    /// Returns the index in `nodes` of the node that leads most shards.
     pub(crate) fn busiest_leader(&self) -> Result<usize> {
         let status = self.json(&["cluster", "status"])?;
         let shards = status["shards"]

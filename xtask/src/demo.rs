@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the whole path at work, on embedded defaults.
+//! `cargo xtask demo`: the whole system at work, with its default settings.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Concurrent buyers
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     buyers: u32,
-    /// How long the sale lasts; the leader is killed in the middle of it
+    /// How long the sale lasts, in seconds; the leader is killed in the middle of it
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(6..=600))]
     sale_seconds: u64,
     /// Print the report as one JSON object on standard output
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Where a run leaves its data: emptied at the start of the next one.
+/// Returns the folder where a run leaves its data. The next run empties it first.
 fn folder() -> PathBuf {
     steps::target().join("demo")
 }
@@ -90,7 +90,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Stocks a catalogue, lets buyers at it, kills the busiest leader in the middle and starts it again.
+/// Stocks a catalogue, lets buyers reserve from it, kills the busiest leader in the middle and starts it
+/// again.
 fn sale(cluster: &mut Cluster, args: &Args, folder: &Path) -> Result<Value> {
     steps::say(&format!("stocking {} SKUs in 5 warehouses", args.skus));
     let skus = args.skus.to_string();

@@ -9,13 +9,14 @@ pub(crate) struct Args {
     /// How often a leader is killed or paused, for each kind
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     times: u16,
-    /// Only this kind (may be given again): killed, paused or all-killed; killed and paused otherwise
+    /// Only this kind (may be given again): killed, paused or all-killed; killed and paused when left out
     #[arg(long = "kind", value_parser = ["killed", "paused", "all-killed"])]
     kinds: Vec<String>,
     /// Threads that keep the processors busy meanwhile
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
     load: u16,
-    /// Threads that each node serves with; by default as many as there are processors. `holdfast dev` gives each node its share
+    /// Threads that each node serves with; by default as many as there are processors. `holdfast dev` gives
+    /// each node its share
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     threads: Option<u32>,
     /// Fail if more terms began than leaders were killed or paused
@@ -24,7 +25,7 @@ pub(crate) struct Args {
     /// Print one JSON object a kind
     #[arg(long)]
     json: bool,
-    /// Build without optimizations: sooner there, and slower nodes
+    /// Build without optimizations: the build is faster, the nodes are slower
     #[arg(long)]
     debug: bool,
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask hostile`: what hostile callers cost a cluster and its honest callers.
+//! `cargo xtask hostile`: the cost of hostile callers for a cluster and its honest callers.
 
 use anyhow::Result;
 
@@ -6,19 +6,19 @@ use crate::{chaos, steps};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long all floods together take
+    /// How many minutes all floods together take
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     minutes: u64,
     /// Threads that each node serves with; by default as many as there are processors
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     threads: Option<u32>,
-    /// Only this flood (may be given again), as it is printed
+    /// Only this flood (may be given again), by its printed name
     #[arg(long = "flood")]
     floods: Vec<String>,
     /// Print one JSON object a flood
     #[arg(long)]
     json: bool,
-    /// Build without optimizations: sooner there, and slower nodes
+    /// Build without optimizations: the build is faster, the nodes are slower
     #[arg(long)]
     debug: bool,
 }

@@ -1,9 +1,9 @@
 //! The commands of the project, for people who build it or try it.
 //!
-//! `cargo xtask demo` shows the whole system at work, `cargo xtask test` proves it, and
-//! `cargo xtask soak` and `cargo xtask chaos` look for what the tests do not, `cargo xtask scale` has nodes come and go,
-//! `cargo xtask bench` measures it. Each installs what it needs by
-//! package name, says what it is doing, and can be run again. Start reading in `demo.rs`.
+//! `cargo xtask demo` shows the whole system at work, and `cargo xtask test` tests all of it. `cargo xtask
+//! soak` and `cargo xtask chaos` look for faults that the tests do not find. `cargo xtask scale` adds and
+//! removes nodes under load, and `cargo xtask bench` measures the speed. Each command installs what it needs
+//! by package name, says what it is doing, and can be run again. Start reading in `demo.rs`.
 
 mod acknowledged;
 mod bench;
@@ -47,25 +47,29 @@ enum Command {
     /// Real processes under SIGKILL, SIGSTOP, partitions, full disks and damaged logs, while buyers go on.
     #[command(after_help = "Examples:\n  cargo xtask chaos --minutes 30\n  cargo xtask chaos --seed 7")]
     Chaos(chaos::Args),
-    /// Leaders of real nodes killed and paused again and again: how long buyers wait each time.
+    /// Leaders of real nodes are killed and paused again and again: how long do buyers wait each time?
     #[command(
         after_help = "Examples:\n  cargo xtask failover\n  cargo xtask failover --load 8 --json\n  cargo xtask failover --kind all-killed --times 10"
     )]
     Failover(failover::Args),
-    /// Callers that send what no client should, while honest ones buy: what it costs the nodes and the honest.
+    /// Callers that send what no client should, while honest ones buy: what does it cost the nodes and the
+    /// honest callers?
     #[command(
         after_help = "Examples:\n  cargo xtask hostile --minutes 5\n  cargo xtask hostile --minutes 1 --json"
     )]
     Hostile(hostile::Args),
-    /// A cluster that grows, replaces a node, shrinks and is restarted while buyers go on: what they notice of each step.
+    /// A cluster that grows, replaces a node, shrinks and is restarted while buyers go on: what do they
+    /// notice of each step?
     #[command(after_help = "Examples:\n  cargo xtask scale\n  cargo xtask scale --buyers 64 --grants 20000")]
     Scale(scale::Args),
-    /// Holdfast beside PostgreSQL, Redis, a gRPC echo and a data sync: the same work, the same callers, one run.
+    /// Holdfast beside PostgreSQL, Redis, a gRPC echo and a data sync: the same work, the same callers, one
+    /// run.
     #[command(
         after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --seconds 20 --json\n  cargo xtask bench --scale --cells 1000000"
     )]
     Bench(bench::Args),
-    /// Makes the code wrong in one known way after the other: the test or the model that is named for it has to notice each.
+    /// Makes the code wrong in one known way after the other. The test or the model that is named for it has
+    /// to notice each.
     #[command(
         after_help = "Examples:\n  cargo xtask mutants --all\n  cargo xtask mutants --few 3\n  cargo xtask mutants --only shard_vote"
     )]

@@ -1,4 +1,4 @@
-//! What a bare machine lacks, and installing it by package name.
+//! Programs that a bare machine lacks, installed by package name.
 
 use std::process::{Command, Stdio};
 
@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::steps;
 
-/// Makes sure that a Python of at least 3.11 with `venv` is there: the warehouse is built and the chart tested with it.
+/// Makes sure that a Python of at least 3.11 with `venv` is there. It builds the warehouse and tests the
+/// chart.
 pub(crate) fn python() -> Result<()> {
     let has_python = succeeds(
         "python3",
@@ -21,7 +22,7 @@ pub(crate) fn python() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that `promtool` is there, which tests the alerts. Debian has it in the package of the server.
+/// Makes sure that `promtool` is there, which tests the alerts. In Debian it is in the package of the server.
 pub(crate) fn promtool() -> Result<()> {
     if succeeds("promtool", &["--version"]) {
         return Ok(());
@@ -29,7 +30,8 @@ pub(crate) fn promtool() -> Result<()> {
     install(&["prometheus"]).context("the tests of the alerts need promtool")
 }
 
-/// Makes sure that the servers are there that Holdfast is compared with. They are only installed, not left running.
+/// Makes sure that the servers are there that Holdfast is compared with. They are only installed, not left
+/// running.
 pub(crate) fn database_servers() -> Result<()> {
     let has_postgres = succeeds("sh", &["-c", "ls /usr/lib/postgresql/*/bin/initdb"]);
     let has_redis = succeeds("redis-server", &["--version"]);
@@ -42,8 +44,8 @@ pub(crate) fn database_servers() -> Result<()> {
     install(&missing).context("the comparison needs PostgreSQL and Redis")
 }
 
-/// Sees to it that what some faults need is there, if that is possible: they are left out otherwise, and the report says so.
-/// Whether programs may be run in a network of their own, which is up to root.
+/// Installs the programs that some faults need, if possible. Without them these faults are left out, and the
+/// report says so. Returns whether programs may run in a network of their own, which needs root.
 pub(crate) fn faults() -> bool {
     let has_clocks = succeeds("faketime", &["--version"]);
     let has_filter = succeeds("nft", &["--version"]);
@@ -75,7 +77,7 @@ fn install(packages: &[&str]) -> Result<()> {
         steps::run(
             Command::new(words[0])
                 .args(&words[1..])
-                // Standard output is for what the task prints, such as one JSON object.
+                // Standard output is for the results of the task, such as one JSON object.
                 .stdout(std::io::stderr())
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )?;

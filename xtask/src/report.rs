@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
-/// The whole result as one JSON object on standard output.
+/// Prints the whole result as one JSON object on standard output.
 pub(crate) fn print_json(results: &Value) -> Result<()> {
     writeln!(std::io::stdout(), "{results}")?;
     Ok(())
 }
 
-/// The result for people, on standard output.
+/// Prints the result for people, on standard output.
 pub(crate) fn print(results: &Value, folder: &Path) -> Result<()> {
     let mut lines = vec![
         String::new(),

@@ -9,13 +9,13 @@ pub(crate) struct Args {
     /// Buyers at once, each waiting for its answer before it orders again
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     buyers: u16,
-    /// Grants that make up a quiet step, and that have to come after each change
+    /// Grants that make up a quiet step, and that must follow each change
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..))]
     grants: u64,
-    /// What the clients that are judged most closely do
+    /// Seed of the choices of the clients that are checked most strictly
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Build without optimizations: sooner there, and slower nodes
+    /// Build without optimizations: the build is faster, the nodes are slower
     #[arg(long)]
     debug: bool,
 }

@@ -6,16 +6,16 @@ use crate::steps;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run seeds for so many minutes
+    /// Run seeds for this many minutes
     #[arg(long, default_value_t = 1, conflicts_with_all = ["seeds", "seed"])]
     minutes: u64,
-    /// Run so many seeds
+    /// Run this many seeds
     #[arg(long, conflicts_with = "seed")]
     seeds: Option<u64>,
     /// Begin with this seed
     #[arg(long, default_value_t = 1, conflicts_with = "seed")]
     first_seed: u64,
-    /// Run this seed alone, as a failure says
+    /// Run only this seed, which a failure names
     #[arg(long)]
     seed: Option<u64>,
     /// Print every event of the runs on standard error
@@ -28,7 +28,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut command = steps::cargo();
-    // Its folder has settings of its own, which cargo finds from where it is started.
+    // The simulation's folder has settings of its own. Cargo looks for settings in the folder in which it is
+    // started.
     command.current_dir(steps::root().join("tests/simulation"));
     command.args(["run", "--quiet", "--"]);
     let numbers = [

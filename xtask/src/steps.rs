@@ -1,4 +1,4 @@
-//! Saying what is done, and doing it with other programs.
+//! Steps of a task: messages to the terminal, and runs of other programs.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,24 +6,25 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// The root of the checkout.
+/// Returns the root of the checkout.
 pub(crate) fn root() -> PathBuf {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().map_or(manifest.clone(), PathBuf::from)
 }
 
-/// Where cargo puts what it builds.
+/// Returns the folder into which cargo builds.
 pub(crate) fn target() -> PathBuf {
     let elsewhere = std::env::var_os("CARGO_TARGET_DIR");
     elsewhere.map_or_else(|| root().join("target"), |folder| root().join(folder))
 }
 
-/// Tells the person at the terminal what comes now.
+/// Prints the next step for the person at the terminal.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "==> {text}");
 }
 
-/// Runs a program to its end, in the root if it names no other place; its output goes where ours goes.
+/// Runs a program to its end, in the root unless the command names another folder. Its output goes where ours
+/// goes.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
     if command.get_current_dir().is_none() {
@@ -38,7 +39,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program to its end and takes what it prints on standard output.
+/// Runs a program to its end. Returns what it prints on standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = show(command);
     let output = command
@@ -53,7 +54,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
-/// The cargo that started this task.
+/// Returns the cargo that started this task.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }

@@ -18,15 +18,17 @@ enum Part {
     Rust,
     /// The dbt project on generated histories, and its SQL in Snowflake's dialect.
     Warehouse,
-    /// The Helm chart, the alerts with their runbooks and the dashboard, against real nodes where that matters.
+    /// The Helm chart, the alerts with their runbooks and the dashboard, against real nodes where that
+    /// matters.
     Chart,
 }
 
-/// Faults and defects are compiled in for those tests that switch one on; elsewhere they do nothing. The same for every build here:
-/// with others all of it would be built again.
+/// Features that compile in the faults and defects. Tests can then switch one on; elsewhere they do nothing.
+/// Every build here uses the same features, because other features would build everything again.
 const FEATURES: [&str; 2] = ["--features", "holdfast-model/faults,holdfast-node/faults"];
 
-/// Builds everything the same way, whichever part asks: with fewer targets some crates would be built once more, with other features.
+/// Builds everything the same way, whichever part asks. With fewer targets some crates would be built again,
+/// with other features.
 fn build() -> Result<()> {
     steps::run(
         steps::cargo()
@@ -35,12 +37,12 @@ fn build() -> Result<()> {
     )
 }
 
-/// One more than there are processors: many tests wait for elections and disks.
+/// Returns one more than the number of processors, because many tests wait for elections and disks.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, |processors| processors.get() + 1)
 }
 
-/// The binary that the real-process tests start.
+/// Returns the binary that the real-process tests start.
 fn binary() -> std::path::PathBuf {
     steps::target().join("debug").join("holdfast")
 }

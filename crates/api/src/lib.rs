@@ -1,19 +1,19 @@
-//! The contract: everything a caller of Holdfast may rely on, and nothing that does I/O.
+//! The contract: everything that a caller of Holdfast may rely on. Does no I/O.
 //!
-//! - [`v1`] has the generated types of the public API: what clients, tools and the warehouse speak. Its
-//!   documentation is the comments of `proto/holdfast/v1/*.proto`, line by line.
+//! - [`v1`] has the generated types of the public API, which clients, tools and the warehouse use. The
+//!   comments of `proto/holdfast/v1/*.proto` are their documentation, line by line.
 //! - [`peer`] has the generated types that the nodes of one cluster exchange. Clients never need it.
 //! - [`DESCRIPTORS`] is the compiled description of both, for gRPC reflection.
 //! - [`reasons`] is the one table of refusals: the gRPC code of each reason, whether a retry can help, and
-//!   what to do. It also packs a refusal into a gRPC status and finds it there again.
-//! - [`names`] has the types of names and ids, checked once when they are made; [`names::lookalikes`] says
-//!   which names pass for another one.
+//!   what to do. It also packs a refusal into a gRPC status, and extracts it again.
+//! - [`names`] has the types of names and ids. They are checked once, when they are made.
+//!   [`names::lookalikes`] finds names that look like other names.
 //! - [`limits`] has the limits that a caller meets.
-//! - [`slots`] says which slot a SKU is in and which shard has that slot.
+//! - [`slots`] assigns SKUs to slots, and slots to shards.
 //!
-//! The generated types and the table need the feature `grpc`, lookalikes the feature `lookalikes` (both on by default). Without it only plain rules are
-//! left, so the ledger compiles alone in seconds. The protobuf compiler is a crate (`protox`), so building
-//! needs no system package.
+//! The generated types and the table need the feature `grpc`, and lookalikes need the feature `lookalikes`.
+//! Both are on by default. Without them only plain rules remain, so the ledger alone compiles in seconds. The
+//! protobuf compiler is a crate (`protox`), so the build needs no system package.
 //!
 //! Start reading in `proto/holdfast/v1/reservations.proto`, then [`reasons::RULES`].
 

@@ -1,4 +1,5 @@
-//! The names of things: checked once when they are made, trusted afterwards. Copying one is cheap.
+//! Types for the names of things. A name is checked once, when it is made, and trusted afterwards. Copying
+//! one is cheap.
 
 #[cfg(feature = "lookalikes")]
 pub mod lookalikes;
@@ -7,53 +8,54 @@ mod printable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use smol_str::SmolStr;
 
-/// Why a name was refused.
+/// The reason why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Nothing was given.
+    /// The name is empty.
     #[error("{what} is empty")]
     Empty {
-        /// Which kind of name.
+        /// The kind of name.
         what: &'static str,
     },
-    /// It is too long.
+    /// The name is too long.
     #[error("{what} has {bytes} bytes, at most {limit} are allowed")]
     TooLong {
-        /// Which kind of name.
+        /// The kind of name.
         what: &'static str,
-        /// Its length.
+        /// Its length in bytes.
         bytes: usize,
-        /// The limit.
+        /// The longest allowed length in bytes.
         limit: usize,
     },
-    /// A byte is not allowed.
+    /// One byte is not allowed.
     #[error(
         "{what} has a character that is not allowed at byte {at}: allowed are letters, digits and {allowed}"
     )]
     BadCharacter {
-        /// Which kind of name.
+        /// The kind of name.
         what: &'static str,
-        /// Where.
+        /// The position of the byte, from 0.
         at: usize,
         /// The allowed punctuation.
         allowed: &'static str,
     },
-    /// A character is not allowed in a SKU. It is named by its number, because it may be invisible.
+    /// A character is not allowed in a SKU. The error shows its number, because the character may be
+    /// invisible.
     #[error("{what} has the character U+{:04X} at byte {at}: {rule}", u32::from(*character))]
     Unprintable {
-        /// Which kind of name.
+        /// The kind of name.
         what: &'static str,
         /// The character.
         character: char,
-        /// The byte that it begins at, from 0.
+        /// The byte at which it begins, from 0.
         at: usize,
-        /// Which characters are refused, and what to do.
+        /// The refused characters, and what to do.
         rule: &'static str,
     },
-    /// Not 16 bytes, or not a version 7 or 8 UUID.
+    /// The id does not have 16 bytes, or is not a UUID of version 7 or 8.
     #[error("{what} must be 16 bytes holding a UUID of version 7 or 8")]
     NotAUuid {
-        /// Which kind of id.
+        /// The kind of id.
         what: &'static str,
     },
 }
@@ -71,7 +73,7 @@ macro_rules! text_id {
             /// The longest allowed name, in bytes.
             pub const MAX_BYTES: usize = $max;
 
-            /// Checks and takes a name.
+            /// Checks a name and makes it.
             ///
             /// # Errors
             /// [`IdError`] says which rule is broken.
@@ -176,11 +178,12 @@ text_id!(
     StorefrontId, "storefront", 32, "._:/-", empty: false
 );
 text_id!(
-    /// The caller's own document number. May be empty. Never personal data: `@` and blanks cannot be written.
+    /// The caller's own document number. May be empty. Never holds personal data: `@` and blanks are not
+    /// allowed.
     Reference, "reference", 64, "._:/-#", empty: true
 );
 text_id!(
-    /// The caller's name of a supply that is on its way: a purchase order, a delivery. Unique in its cell.
+    /// The caller's name for a supply on its way: a purchase order, a delivery. Unique in its cell.
     SupplyId, "supply_id", 64, "._:/-#", empty: false
 );
 text_id!(
@@ -188,7 +191,7 @@ text_id!(
     Reason, "reason", 32, "._:/-", empty: true
 );
 text_id!(
-    /// Who asked, as authenticated by the node.
+    /// The caller, as authenticated by the node.
     Principal, "principal", 64, "._:/-#", empty: false
 );
 
@@ -199,7 +202,8 @@ impl Sku {
     /// The punctuation of a SKU that every release knows.
     pub const PLAIN_PUNCTUATION: &str = "._:/-";
 
-    /// Returns whether every release can read this SKU: at most 64 bytes of ASCII letters, digits and `._:/-`.
+    /// Returns whether every release can read this SKU: it has at most 64 bytes of ASCII letters, digits and
+    /// `._:/-`.
     pub fn is_plain(&self) -> bool {
         self.as_str().len() <= Self::MAX_PLAIN_BYTES
             && self
@@ -210,39 +214,40 @@ impl Sku {
 }
 
 impl StorefrontId {
-    /// Is it kept for the ledger's own use, so that no caller may name it?
+    /// Returns whether the name is reserved for the ledger itself, so that no caller may use it.
     pub fn is_reserved(&self) -> bool {
         self.as_str().starts_with("holdfast:")
     }
 }
 
 impl Reference {
-    /// Returns a reference from bytes that were checked when it was made. It is empty if they are not text.
+    /// Makes a reference from bytes that were checked earlier. The reference is empty if they are not text.
     pub fn from_checked(bytes: &[u8]) -> Self {
         Self(SmolStr::new(std::str::from_utf8(bytes).unwrap_or_default()))
     }
 }
 
 impl Default for Reference {
-    /// The empty reference.
+    /// Returns the empty reference.
     fn default() -> Self {
         Self(SmolStr::default())
     }
 }
 
 impl Default for Reason {
-    /// The empty reason.
+    /// Returns the empty reason.
     fn default() -> Self {
         Self(SmolStr::default())
     }
 }
 
-/// The id of one mutating operation: a UUID of version 7 (or 8 with the time in front, for feeds). Ids sort by their time.
+/// The id of one mutating operation: a UUID of version 7, or of version 8 with the time in front, for feeds.
+/// Ids sort by their time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "[u8; 16]")]
 pub struct OperationId([u8; 16]);
 
-/// By bytes, as two machine words: ids are compared more often than anything else.
+/// Compares by bytes, as two machine words, because ids are compared more often than anything else.
 impl Ord for OperationId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
@@ -262,14 +267,15 @@ impl TryFrom<[u8; 16]> for OperationId {
     }
 }
 
-/// The id of a reservation is the operation id of its Reserve.
+/// The id of a reservation: the operation id of its Reserve.
 pub type ReservationId = OperationId;
 
-/// The id of a transfer is the operation id of its TransferOut. Over several shards it is a reservation's too.
+/// The id of a transfer: the operation id of its TransferOut. Over several shards it is also the id of a
+/// reservation.
 pub type TransferId = OperationId;
 
 impl OperationId {
-    /// Checks version and variant (RFC 9562) and takes the id.
+    /// Checks version and variant (RFC 9562) and makes the id.
     ///
     /// # Errors
     /// [`IdError::NotAUuid`] when it is not 16 bytes or of another version.
@@ -285,7 +291,8 @@ impl OperationId {
         }
     }
 
-    /// The id of a step of this operation: always the same for the same purpose, and of the same time.
+    /// Returns the id of a step of this operation. It is always the same for the same purpose, and has the
+    /// same time.
     pub fn derived(&self, purpose: &str) -> Self {
         let mut seed = self.0.to_vec();
         seed.extend_from_slice(purpose.as_bytes());
@@ -296,12 +303,12 @@ impl OperationId {
         Self(bytes)
     }
 
-    /// The bytes.
+    /// Returns the 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// The time in its first 48 bits: milliseconds since the Unix epoch.
+    /// Returns the time in its first 48 bits: milliseconds since the Unix epoch.
     pub fn time_ms(&self) -> u64 {
         let mut bytes = [0; 8];
         bytes[2..].copy_from_slice(&self.0[..6]);

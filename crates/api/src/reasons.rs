@@ -1,4 +1,5 @@
-//! The one table of reasons: which gRPC code, whether a retry can help, and what to do. `docs/errors.md` is its print.
+//! The one table of reasons: the gRPC code of each, whether a retry can help, and what to do.
+//! `docs/errors.md` is printed from it.
 
 use std::fmt::Write as _;
 
@@ -12,23 +13,23 @@ use crate::v1::Reason;
 /// The type URL of a refusal inside the details of a gRPC status.
 pub const REFUSAL_TYPE_URL: &str = "type.googleapis.com/holdfast.v1.Refusal";
 
-/// The longest message of a gRPC error, and the largest refusal in its details. Both travel in HTTP/2 headers, of which
-/// most clients take 16 KiB in all.
+/// The longest message of a gRPC error, and the largest refusal in its details, in bytes. Both travel in
+/// HTTP/2 headers; most clients accept 16 KiB of them in all.
 const MAX_MESSAGE_BYTES: usize = 1_500;
 const MAX_REFUSAL_BYTES: usize = 4_096;
 
-/// What follows from a reason.
+/// The consequences of a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// The reason.
     pub reason: Reason,
-    /// The gRPC code it is sent with.
+    /// The gRPC code with which it is sent.
     pub code: Code,
-    /// Can the same request, with the same operation id, succeed later without anything else changing?
+    /// Can the same request, with the same operation id, succeed later although nothing else changes?
     pub retryable: bool,
-    /// What it means.
+    /// The meaning of the reason.
     pub meaning: &'static str,
-    /// What a caller should do.
+    /// The advice to a caller.
     pub advice: &'static str,
 }
 
@@ -241,7 +242,7 @@ pub const RULES: [Rule; 27] = [
     ),
 ];
 
-/// The rule of a reason. Whatever is not in the table counts as internal.
+/// Returns the rule of a reason. A reason that is not in the table counts as internal.
 pub fn rule_of(reason: Reason) -> &'static Rule {
     let find = |reason| RULES.iter().find(|rule| rule.reason == reason);
     find(reason)
@@ -249,7 +250,7 @@ pub fn rule_of(reason: Reason) -> &'static Rule {
         .unwrap_or(&RULES[0])
 }
 
-/// A refusal without shortages.
+/// Makes a refusal without shortages.
 pub fn refusal(reason: Reason, message: impl Into<String>) -> v1::Refusal {
     v1::Refusal {
         reason: reason.into(),
@@ -260,13 +261,13 @@ pub fn refusal(reason: Reason, message: impl Into<String>) -> v1::Refusal {
     }
 }
 
-/// A refusal of a malformed request.
+/// Makes a refusal of a malformed request.
 pub fn invalid(message: impl Into<String>) -> v1::Refusal {
     refusal(Reason::InvalidRequest, message)
 }
 
-/// The gRPC error that carries a refusal, in its code, its message and its details. A long list of shortages is cut, and
-/// the message says so; the results of a batch are not cut.
+/// Makes the gRPC error that carries a refusal in its code, its message and its details. A long list of
+/// shortages is cut, and the message says so. The results of a batch are not cut.
 pub fn status(mut refusal: v1::Refusal) -> Status {
     let code = rule_of(refusal.reason()).code;
     if refusal.message.len() > MAX_MESSAGE_BYTES {
@@ -296,7 +297,7 @@ pub fn status(mut refusal: v1::Refusal) -> Status {
     Status::with_details(code, message, Bytes::from(details.encode_to_vec()))
 }
 
-/// The refusal inside a gRPC error, if it has one.
+/// Returns the refusal inside a gRPC error, if it has one.
 pub fn refusal_in(status: &Status) -> Option<v1::Refusal> {
     let details = tonic_types::pb::Status::decode(status.details()).ok()?;
     let any = details
@@ -306,7 +307,7 @@ pub fn refusal_in(status: &Status) -> Option<v1::Refusal> {
     v1::Refusal::decode(any.value.as_slice()).ok()
 }
 
-/// The name of a gRPC code as in its specification.
+/// Returns the name of a gRPC code as its specification writes it.
 pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -329,7 +330,7 @@ pub fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// The text of `docs/errors.md`.
+/// Returns the text of `docs/errors.md`.
 pub fn reference() -> String {
     let mut text = String::from(
         "# Errors\n\n\
@@ -380,7 +381,7 @@ mod tests {
     #[test]
     fn every_reason_but_unspecified_has_exactly_one_rule_in_order() {
         let reasons: Vec<i32> = RULES.iter().map(|rule| rule.reason as i32).collect();
-        // 12 is reserved: its reason is gone from the contract.
+        // 12 is reserved: the contract no longer has its reason.
         let expected: Vec<i32> = (1..64)
             .filter(|number| Reason::try_from(*number).is_ok())
             .collect();

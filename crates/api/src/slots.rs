@@ -1,9 +1,9 @@
-//! Slots: how SKUs and documents are dealt out to shards. Part of the public contract.
+//! Slots: how SKUs and documents are distributed over shards. Part of the public contract.
 
 /// The number of slots. A shard owns a contiguous range of them.
 pub const SLOTS: u16 = 4096;
 
-/// A slot: `0..SLOTS`.
+/// The number of a slot: `0..SLOTS`.
 pub type SlotNumber = u16;
 
 /// Returns the slot of a SKU: the CRC-32 (IEEE 802.3) of its bytes modulo [`SLOTS`].
@@ -11,8 +11,8 @@ pub fn slot_of(sku: &str) -> SlotNumber {
     slot_number(crc32fast::hash(sku.as_bytes()))
 }
 
-/// Returns the slot of a storefront's document, which decides whose it is when it has to be unique: the CRC-32
-/// of both names with a line feed in between, modulo [`SLOTS`].
+/// Returns the slot of a storefront's document: the CRC-32 of both names with a line feed in between, modulo
+/// [`SLOTS`]. The shard of this slot decides who has a document that must be unique.
 pub fn slot_of_document(storefront: &str, reference: &str) -> SlotNumber {
     let mut hasher = crc32fast::Hasher::new();
     for part in [storefront, "\n", reference] {
@@ -21,12 +21,13 @@ pub fn slot_of_document(storefront: &str, reference: &str) -> SlotNumber {
     slot_number(hasher.finalize())
 }
 
-/// Returns the shard that owns a slot, of `shard_count`: shard s owns the slots from s·4096/n up to (s+1)·4096/n.
+/// Returns the shard that owns a slot. With n = `shard_count`, shard s owns the slots from s·4096/n up to
+/// (s+1)·4096/n.
 pub fn shard_of_slot(slot: SlotNumber, shard_count: u32) -> u32 {
     ((u32::from(slot) + 1) * shard_count - 1) / u32::from(SLOTS)
 }
 
-/// Returns the first and the last slot of a shard, of `shard_count`.
+/// Returns the first and the last slot of a shard among `shard_count` shards.
 pub fn slots_of_shard(shard: u32, shard_count: u32) -> (u32, u32) {
     let first = |shard: u32| shard * u32::from(SLOTS) / shard_count;
     (first(shard), first(shard + 1) - 1)
@@ -42,7 +43,8 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_the_contract() {
-        // CRC-32 by an independent implementation (zlib): "123456789" is the check value of the standard.
+        // The value is by an independent implementation of CRC-32 (zlib): "123456789" is the check value of
+        // the standard.
         assert_eq!(crc32fast::hash(b"123456789"), 0xCBF4_3926);
         let vectors = [
             ("SHIRT-1", 1533),

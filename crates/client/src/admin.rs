@@ -1,4 +1,4 @@
-//! The client of operators. It speaks to the admin ports of the nodes, which clients do not reach.
+//! The client of operators. It connects to the admin ports of the nodes, which other clients do not use.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::client::Client;
 use crate::routes::{Route, Routes};
 use crate::{ClientError, ClientOptions};
 
-/// A connection to the admin ports of a cluster. Any node takes any call, so one address is enough; with several, the next is
-/// tried when one does not answer. Cheap to clone.
+/// A connection to the admin ports of a cluster. Any node takes any call, so one address is enough. With
+/// several addresses, the next one is tried when one does not answer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AdminClient(Client);
 
 impl AdminClient {
-    /// A client for these admin ports. Connects when it is first used.
+    /// Makes a client for these admin ports. It connects when it is first used.
     ///
     /// # Errors
     /// [`ClientError::Options`] when an endpoint is not an address.
@@ -26,13 +26,14 @@ impl AdminClient {
         Client::with_routes(options, Routes::fixed()).map(Self)
     }
 
-    /// The same connections with another deadline for each call.
+    /// Returns the same connections with another deadline for each call.
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         Self(self.0.with_deadline(deadline))
     }
 
-    /// Hands a shard's leadership over. Asking twice for the same node is asking once: the answer says who leads.
+    /// Hands over a shard's leadership. Asking twice for the same node has the effect of asking once; the
+    /// answer names the leader.
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
@@ -48,7 +49,7 @@ impl AdminClient {
         .await
     }
 
-    /// Members, waiting nodes, and where replicas are and should be, as the asked node knows it.
+    /// Returns members, waiting nodes, and where replicas are and should be, as the asked node knows it.
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
@@ -62,7 +63,7 @@ impl AdminClient {
         .await
     }
 
-    /// Takes a node in that has introduced itself. Of one that is a member already nothing changes.
+    /// Makes a node that has introduced itself a member. Nothing changes for a node that is a member already.
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
@@ -75,7 +76,8 @@ impl AdminClient {
         .await
     }
 
-    /// Begins to move the replicas of nodes to others, or takes that back. Asking twice is asking once.
+    /// Begins to move the replicas of nodes to other nodes, or undoes that. Asking twice has the effect of
+    /// asking once.
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
@@ -91,7 +93,7 @@ impl AdminClient {
         .await
     }
 
-    /// Forgets a node that has no replicas. Of one that is no member nothing changes.
+    /// Removes a node that has no replicas. Nothing changes for a node that is not a member.
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
@@ -107,7 +109,7 @@ impl AdminClient {
         .await
     }
 
-    /// Begins to spread replicas evenly. Asking twice is asking once.
+    /// Begins to spread replicas evenly. Asking twice has the effect of asking once.
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
@@ -120,8 +122,9 @@ impl AdminClient {
         .await
     }
 
-    /// Decides an entry that no replica of a shard can apply by a rule, or says what would be decided. Deciding twice is deciding
-    /// once: the second time no replica is halted there.
+    /// Decides an entry that no replica of a shard can apply by a rule, or returns what would be decided.
+    /// Deciding twice has the effect of deciding once, because after the first time no replica is halted
+    /// there.
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.
@@ -137,7 +140,7 @@ impl AdminClient {
         .await
     }
 
-    /// Has every shard decide by newer rules. Asking twice is asking once.
+    /// Makes every shard decide by newer rules. Asking twice has the effect of asking once.
     ///
     /// # Errors
     /// [`ClientError`] says whether the request had no effect or may have had one.

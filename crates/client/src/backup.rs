@@ -10,11 +10,11 @@ use crate::ClientError;
 use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::error::Attempt;
 
-/// Steps waiting to be sent; the protocol has one at a time.
+/// The most steps that wait to be sent. The protocol has one at a time.
 const STEPS: usize = 1;
 
-/// A session of the Backup service with one node. Nothing is retried: when it fails, the whole backup begins again. Dropping it
-/// ends it.
+/// A session of the Backup service with one node. Nothing is retried: when the session fails, the whole
+/// backup begins again. Dropping the session ends it.
 #[derive(Debug)]
 pub struct BackupSession {
     address: String,
@@ -23,10 +23,12 @@ pub struct BackupSession {
 }
 
 impl Client {
-    /// Begins a session with the node at this address, which is an admin port (see [`Client::admin_address_of`]).
+    /// Begins a session with the node at this address, which is an admin port (see
+    /// [`Client::admin_address_of`]).
     ///
     /// # Errors
-    /// [`ClientError`] when that node does not take it; [`ClientError::Unavailable`] may pass.
+    /// [`ClientError`] when that node does not accept the session. [`ClientError::Unavailable`] may be
+    /// temporary.
     pub async fn backup_session(&self, address: &str) -> Result<BackupSession, ClientError> {
         let mut client =
             BackupClient::new(self.channels().to(address)?).max_decoding_message_size(MAX_ANSWER_BYTES);
@@ -48,16 +50,18 @@ impl BackupSession {
     /// Sends the next step.
     ///
     /// # Errors
-    /// [`ClientError::Unavailable`]: the node ended the session; [`BackupSession::answer`] says why.
+    /// [`ClientError::Unavailable`] when the node has ended the session; [`BackupSession::answer`] returns
+    /// the reason.
     pub async fn step(&self, step: v1::take_request::Step) -> Result<(), ClientError> {
         let request = v1::TakeRequest { step: Some(step) };
         self.steps.send(request).await.map_err(|_| self.ended())
     }
 
-    /// The next answer.
+    /// Waits for the next answer.
     ///
     /// # Errors
-    /// [`ClientError`] when the node refused a step or is gone; [`ClientError::Unavailable`] may pass.
+    /// [`ClientError`] when the node refused a step or is gone. [`ClientError::Unavailable`] may be
+    /// temporary.
     pub async fn answer(&mut self) -> Result<v1::take_response::Answer, ClientError> {
         match self.answers.message().await {
             Ok(Some(response)) => response.answer.ok_or_else(|| self.ended()),

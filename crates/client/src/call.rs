@@ -14,23 +14,24 @@ use crate::client::Client;
 use crate::error::{Attempt, Effect};
 use crate::routes::Route;
 
-/// An attempt is not begun with less time left than this: it would only turn "no effect" into "unknown".
+/// The least time that an attempt needs. An attempt begun with less time left would only turn "no effect"
+/// into "unknown".
 const LEAST_ATTEMPT: Duration = Duration::from_millis(20);
 
-/// The operation of a request, where it has one.
+/// Finds the operation of a request, if it has one.
 type OperationOf<Req> = fn(&mut Req) -> Option<&mut Operation>;
 
-/// Whether an attempt without an answer can have changed something.
+/// Says whether an attempt without an answer may have changed something.
 #[derive(Debug)]
 pub(crate) enum Kind<Req> {
-    /// It asks.
+    /// The request only reads.
     Read,
-    /// It changes, under the id of this operation.
+    /// The request changes something, under the id of this operation.
     Mutation(OperationOf<Req>),
 }
 
 impl<Req> Kind<Req> {
-    /// What is known of the attempts before the first one of this call.
+    /// Returns what is known of the attempts before the first one of this call.
     fn effect_so_far(&self, request: &mut Req) -> Effect {
         match self {
             Self::Read => Effect::None,
@@ -41,7 +42,7 @@ impl<Req> Kind<Req> {
         }
     }
 
-    /// Notes an attempt that failed, in what is known and in the request of the next attempt.
+    /// Notes a failed attempt, in what is known and in the request of the next attempt.
     fn note(&self, left_behind: Effect, effect: &mut Effect, request: &mut Req) {
         if let (Self::Mutation(operation_of), Effect::Unknown) = (self, left_behind) {
             *effect = Effect::Unknown;
@@ -52,7 +53,8 @@ impl<Req> Kind<Req> {
     }
 }
 
-/// Pauses between attempts: doubling, each between a half and the whole of its step.
+/// The pauses between attempts. Each step is twice the one before; a pause is between a half and the whole of
+/// its step.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     step: Duration,
@@ -64,7 +66,7 @@ impl Backoff {
         Self { step: min, max }
     }
 
-    /// The next pause, at least `least`.
+    /// Returns the next pause, at least `least`.
     pub(crate) fn next(&mut self, least: Duration) -> Duration {
         let step = self.step.min(self.max);
         self.step = (step * 2).min(self.max);
@@ -73,7 +75,8 @@ impl Backoff {
 }
 
 impl Client {
-    /// Calls until there is an answer. `send` gets the same request each time, so the operation id is the same too.
+    /// Calls until there is an answer. `send` gets the same request each time, so the operation id stays the
+    /// same.
     pub(crate) async fn call<Req, Res, Send, Sent>(
         &self,
         kind: Kind<Req>,
@@ -137,7 +140,8 @@ impl Client {
         }
     }
 
-    /// The leader when it is known and has not just failed, otherwise the next in turn: any node forwards.
+    /// Returns the leader when it is known and has not just failed, otherwise the next address in turn. Any
+    /// node forwards a request.
     pub(crate) fn choose(&self, route: Route<'_>, failed: Option<&str>) -> String {
         let leader = self
             .routes()
@@ -150,12 +154,12 @@ impl Client {
     }
 }
 
-/// The nodes with which there is no agreement on certificates, during one call.
+/// The nodes that disagreed with this client on certificates, during one call.
 #[derive(Debug, Default)]
 pub(crate) struct Untrusted(BTreeSet<String>);
 
 impl Untrusted {
-    /// Notes what came of an attempt. Returns the error of the call once no known node is left.
+    /// Notes the outcome of an attempt. Returns the error of the call once no known node is left.
     pub(crate) fn note(&mut self, client: &Client, address: &str, attempt: &Attempt) -> Option<ClientError> {
         let Attempt::Untrusted { message } = attempt else {
             self.0.remove(address);
@@ -170,7 +174,7 @@ impl Untrusted {
     }
 }
 
-/// What the caller is told at the deadline.
+/// Returns the error that the caller gets at the deadline.
 pub(crate) fn give_up(effect: Effect, message: String) -> ClientError {
     match effect {
         Effect::None => ClientError::Unavailable { message },
@@ -178,8 +182,8 @@ pub(crate) fn give_up(effect: Effect, message: String) -> ClientError {
     }
 }
 
-/// Turns an error that a retry cannot change into what the caller learns, after attempts that left this
-/// behind. `unanswered` says what the last attempt without an answer met.
+/// Turns an error that a retry cannot change into the error for the caller. `effect` is what earlier attempts
+/// left behind; `unanswered` describes the last attempt without an answer.
 pub(crate) fn after(effect: Effect, unanswered: &str, error: ClientError) -> ClientError {
     match (effect, error) {
         (Effect::Unknown, ClientError::Refused(refusal)) if refusal.settled => ClientError::Refused(refusal),

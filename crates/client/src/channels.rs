@@ -1,4 +1,4 @@
-//! Connections to nodes: one for each address, made when first needed.
+//! Connections to nodes: one for each address, made when it is first needed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +15,15 @@ use crate::connect::connect;
 use crate::routes::Scheme;
 use crate::{ClientError, ClientOptions, ClientTls};
 
-/// A stream may have this much on its way; the default of 64 KiB would throttle batches.
+/// The bytes that one stream may have on their way. The default of 64 KiB would throttle batches.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// A peer that does not answer a ping this long is gone: its streams end, and the call goes elsewhere.
+/// How often a peer is pinged. A peer that does not answer a ping for this long is gone: its streams end, and
+/// the call goes elsewhere.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often the files of the certificates are looked at, while calls are made.
+/// How often the certificate files are checked while calls are made.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -31,12 +32,12 @@ pub(crate) struct Channels {
     scheme: Scheme,
     connect_timeout: Duration,
     open: Mutex<Open>,
-    /// When the files of the certificates were last looked at.
+    /// When the certificate files were last checked.
     looked: Mutex<Instant>,
     turn: AtomicUsize,
 }
 
-/// The connections, and the certificates that they were made with.
+/// The open connections, and the certificates with which they were made.
 #[derive(Debug)]
 struct Open {
     tls: Option<ClientTls>,
@@ -75,7 +76,7 @@ impl Channels {
         Ok(channels)
     }
 
-    /// The connection to this address.
+    /// Returns the connection to this address.
     pub(crate) fn to(&self, address: &str) -> Result<Channel, ClientError> {
         let mut open = self.open.lock();
         if let Some(channel) = open.channels.get(address) {
@@ -100,7 +101,7 @@ impl Channels {
         Ok(channel)
     }
 
-    /// Is it time to look at the files of the certificates again? Says so to one caller at a time.
+    /// Returns whether it is time to check the certificate files again. Returns true to one caller at a time.
     pub(crate) fn should_look_again(&self) -> bool {
         let follows = |tls: &ClientTls| tls.follows_files();
         if !self.open.lock().tls.as_ref().is_some_and(follows) {
@@ -114,8 +115,8 @@ impl Channels {
         due
     }
 
-    /// Looks at the files of the certificates. When they are new and good, connections are made anew with them as they are next
-    /// asked for; what is under way on the others goes on. Blocks on the disk.
+    /// Checks the certificate files. When they are new and good, later connections are made with them. Calls
+    /// under way on the old connections go on. Blocks on the disk.
     pub(crate) fn look_again(&self) {
         let Some(tls) = self.open.lock().tls.clone() else {
             return;
@@ -140,7 +141,8 @@ impl Channels {
         open.channels.clear();
     }
 
-    /// The next address in turn: the configured ones first, then those learnt, without `avoid` when there is another.
+    /// Returns the next address in turn: the configured ones first, then the learnt ones. Skips `avoid` when
+    /// there is another address.
     pub(crate) fn next(&self, learnt: &[String], avoid: Option<&str>) -> String {
         let all = self.all(learnt);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -151,14 +153,14 @@ impl Channels {
             .clone()
     }
 
-    /// All known addresses: the configured ones first, then those learnt.
+    /// Returns all known addresses: the configured ones first, then the learnt ones.
     pub(crate) fn all(&self, learnt: &[String]) -> Vec<String> {
         let extra = learnt.iter().filter(|address| !self.endpoints.contains(address));
         self.endpoints.iter().chain(extra).cloned().collect()
     }
 }
 
-/// What connections are made with, where there is TLS.
+/// Makes the TLS configuration of connections; None without TLS.
 fn config(tls: Option<&ClientTls>) -> Result<Option<Arc<ClientConfig>>, ClientError> {
     let config = tls.map(ClientTls::config).transpose();
     config.map_err(|why| {
@@ -189,8 +191,8 @@ fn parse(endpoint: &str, scheme: Scheme) -> Result<Endpoint, ClientError> {
     Ok(parsed)
 }
 
-/// The endpoint for a connector that does the TLS itself: tonic takes `https` in the address it connects to for a wish that it does
-/// it. Requests go on saying `https`.
+/// Makes the endpoint for a connector that does TLS itself. When tonic connects to an `https` address, it
+/// wants to do TLS. So the address to connect to says `http`; requests still say `https`.
 fn dialled(endpoint: Endpoint) -> Result<Endpoint, ClientError> {
     let origin = endpoint.uri().clone();
     let plain = origin.to_string().replacen("https://", "http://", 1);

@@ -1,4 +1,4 @@
-//! The client, and its method for each RPC.
+//! The client, with one method for each RPC.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::error::Attempt;
 use crate::routes::{Route, Routes, Scheme, shard_of};
 use crate::{ClientError, ClientOptions};
 
-/// A topology that a call found wrong is asked for again at most this often.
+/// The shortest time between two requests for the topology after a call found it wrong.
 const DOUBT_PAUSE: Duration = Duration::from_millis(20);
 
-/// A connection to a cluster. Cheap to clone; all clones share their connections and what they learnt.
+/// A connection to a cluster. Cheap to clone. All clones share their connections and what they have learnt.
 #[derive(Clone, Debug)]
 pub struct Client {
     options: Arc<ClientOptions>,
@@ -34,12 +34,13 @@ pub struct Client {
 struct Shared {
     channels: Channels,
     routes: Routes,
-    /// Held while the topology is asked for: one asks, the others go on with what they have.
+    /// The lock of the caller that asks for the topology. The other callers go on with the topology that they
+    /// have.
     asking: Mutex<()>,
 }
 
 impl Client {
-    /// A client for these endpoints. Connects when it is first used.
+    /// Makes a client for these endpoints. It connects when it is first used.
     ///
     /// # Errors
     /// [`ClientError::Options`] when an endpoint is not an address.
@@ -60,18 +61,18 @@ impl Client {
         })
     }
 
-    /// A client for these endpoints that has reached the cluster once.
+    /// Makes a client for these endpoints, and reaches the cluster once.
     ///
     /// # Errors
-    /// [`ClientError::Options`] when an endpoint is not an address, [`ClientError::Unavailable`] when no node answered
-    /// before the deadline.
+    /// [`ClientError::Options`] when an endpoint is not an address, [`ClientError::Unavailable`] when no node
+    /// answered before the deadline.
     pub async fn connect(options: ClientOptions) -> Result<Self, ClientError> {
         let client = Self::new(options)?;
         client.refresh_topology().await?;
         Ok(client)
     }
 
-    /// The same connections with another deadline for each call.
+    /// Returns the same connections with another deadline for each call.
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
         let options = ClientOptions {
@@ -84,7 +85,7 @@ impl Client {
         }
     }
 
-    /// The same connections, with the whole deadline for each attempt.
+    /// Returns the same connections, with the whole deadline for each attempt.
     pub(crate) fn with_one_attempt(&self) -> Self {
         let options = ClientOptions {
             attempt_timeout: self.options.deadline,
@@ -96,17 +97,17 @@ impl Client {
         }
     }
 
-    /// The options it was made with.
+    /// Returns the options with which the client was made.
     pub fn options(&self) -> &ClientOptions {
         &self.options
     }
 
-    /// Has the files of the certificates looked at when that is due, without waiting for it: this call goes on with what
-    /// there is, and finds the new ones when it is tried again.
+    /// Starts a check of the certificate files when it is due, and does not wait for it. This call uses the
+    /// old certificates; its next attempt finds the new ones.
     pub(crate) fn look_at_certificates(&self) {
         if self.channels().should_look_again() {
             let shared = Arc::clone(&self.shared);
-            // Detached: it ends by itself after three reads.
+            // The task is detached; it ends by itself after three reads.
             drop(tokio::task::spawn_blocking(move || shared.channels.look_again()));
         }
     }
@@ -119,10 +120,10 @@ impl Client {
         &self.shared.routes
     }
 
-    /// The topology as last heard, asked for when it is not known yet.
+    /// Returns the topology that was last received. Asks for it when it is not known yet.
     ///
     /// # Errors
-    /// When no node answered before the deadline.
+    /// An error when no node answered before the deadline.
     pub async fn topology(&self) -> Result<v1::GetTopologyResponse, ClientError> {
         match self.routes().topology() {
             Some(topology) => Ok(topology),
@@ -130,10 +131,10 @@ impl Client {
         }
     }
 
-    /// The topology, asked for now.
+    /// Asks for the topology.
     ///
     /// # Errors
-    /// When no node answered before the deadline.
+    /// An error when no node answered before the deadline.
     pub async fn refresh_topology(&self) -> Result<v1::GetTopologyResponse, ClientError> {
         self.look_at_certificates();
         self.routes().doubt();
@@ -166,10 +167,11 @@ impl Client {
         }
     }
 
-    /// The shard that has a SKU.
+    /// Returns the shard that has a SKU.
     ///
     /// # Errors
-    /// When the topology is not known and no node answered before the deadline, or when it has no such slot.
+    /// An error when the topology is not known and no node answered before the deadline, or when it has no
+    /// such slot.
     pub async fn shard_of(&self, sku: &str) -> Result<u32, ClientError> {
         shard_of(&self.topology().await?, sku).ok_or_else(|| ClientError::Unexpected {
             code: tonic::Code::Internal,
@@ -177,7 +179,8 @@ impl Client {
         })
     }
 
-    /// One try, by one caller at a time: a call that finds no better topology goes on without.
+    /// Tries once to get a better topology, if needed; one caller at a time. Without success the call goes on
+    /// with the old one.
     pub(crate) async fn ask_topology_if_needed(&self, deadline: Instant) {
         if !self
             .routes()
@@ -185,7 +188,7 @@ impl Client {
         {
             return;
         }
-        // The first callers wait for it, later ones have something to go on with.
+        // The first callers wait for the topology. Later callers have an old one to go on with.
         let guard = if self.routes().topology().is_none() {
             Some(self.shared.asking.lock().await)
         } else {
@@ -239,8 +242,9 @@ macro_rules! kind {
 
 macro_rules! calls {
     ($($(#[$doc:meta])* $kind:ident $service:ident.$method:ident($request:ident) -> $response:ident by $route:expr;)*) => {
-        /// One method for each RPC. Each tries until it has an answer, a refusal that a retry cannot change, or until the
-        /// deadline. Mutations carry the same operation id on every attempt; it must be set by the caller.
+        /// One method for each RPC. Each method tries until it has an answer, a refusal that a retry cannot
+        /// change, or until the deadline. A mutation carries the same operation id on every attempt; the
+        /// caller must set it.
         impl Client {
             $(
                 $(#[$doc])*
@@ -258,7 +262,7 @@ macro_rules! calls {
     };
 }
 
-/// The largest answer taken, in bytes.
+/// The largest answer that is accepted, in bytes.
 pub(crate) const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 fn any<T>(_: &T) -> Route<'_> {
@@ -266,28 +270,28 @@ fn any<T>(_: &T) -> Route<'_> {
 }
 
 calls! {
-    /// Takes stock for a buyer, or is refused with what each line lacked.
+    /// Takes stock for a buyer, or is refused with a report of what each line lacked.
     Mutation ReservationsClient.reserve(ReserveRequest) -> ReserveResponse by |r| Route::of_lines(&r.lines);
     /// Prolongs a hold.
     Mutation ReservationsClient.extend(ExtendRequest) -> TransitionResponse by |r| Route::of_key(r.reservation.as_ref());
     /// Turns a hold into a promise: the buyer has paid.
     Mutation ReservationsClient.commit(CommitRequest) -> TransitionResponse by |r| Route::of_key(r.reservation.as_ref());
-    /// Gives a hold back.
+    /// Ends a hold and gives its stock back.
     Mutation ReservationsClient.release(ReleaseRequest) -> TransitionResponse by |r| Route::of_key(r.reservation.as_ref());
     /// Ships committed units.
     Mutation ReservationsClient.ship(ShipRequest) -> TransitionResponse by |r| Route::of_key(r.reservation.as_ref());
     /// Cancels committed units.
     Mutation ReservationsClient.cancel(CancelRequest) -> TransitionResponse by |r| Route::of_key(r.reservation.as_ref());
-    /// Takes goods back.
+    /// Takes shipped units back, or units of a sale that this ledger never saw.
     Mutation ReservationsClient.r#return(ReturnRequest) -> TransitionResponse by |r| Route::of_return(r.what.as_ref());
-    /// One reservation as it stands.
+    /// Returns one reservation as it is.
     Read ReservationsClient.get_reservation(GetReservationRequest) -> GetReservationResponse
         by |r| Route::of_key(r.reservation.as_ref()).unless_stale(r.consistency);
-    /// Goods arrive.
+    /// Records that goods arrived.
     Mutation StockClient.receive(ReceiveRequest) -> StockResponse by |r| Route::Sku(&r.sku);
-    /// A correction.
+    /// Corrects stock up or down.
     Mutation StockClient.adjust(AdjustRequest) -> StockResponse by |r| Route::Sku(&r.sku);
-    /// A recount.
+    /// Records a recount.
     Mutation StockClient.count(CountRequest) -> StockResponse by |r| Route::Sku(&r.sku);
     /// Moves units between buckets.
     Mutation StockClient.move_bucket(MoveBucketRequest) -> StockResponse by |r| Route::Sku(&r.sku);
@@ -295,57 +299,58 @@ calls! {
     Mutation StockClient.set_policy(SetPolicyRequest) -> StockResponse by |r| Route::Sku(&r.sku);
     /// Sets the size of a storefront's pool.
     Mutation StockClient.allocate_pool(AllocatePoolRequest) -> StockResponse by |r| Route::Sku(&r.sku);
-    /// Sets what a supply is still to bring.
+    /// Sets how much a supply will still bring.
     Mutation StockClient.expect_supply(ExpectSupplyRequest) -> StockResponse by |r| Route::Sku(&r.sku);
-    /// What is expected of one SKU.
+    /// Lists the expected supplies of one SKU.
     Read StockClient.list_supplies(ListSuppliesRequest) -> ListSuppliesResponse
         by |r| Route::Sku(&r.sku).unless_stale(r.consistency);
-    /// A page of one shard's cells with a deficit.
+    /// Returns a page of one shard's cells with a deficit.
     Read StockClient.list_deficits(ListDeficitsRequest) -> ListDeficitsResponse
         by |r| Route::Shard(r.shard).unless_stale(r.consistency);
-    /// Goods leave for another warehouse.
+    /// Sends goods to another warehouse.
     Mutation TransfersClient.transfer_out(TransferOutRequest) -> StockResponse
         by |r| r.lines.first().map_or(Route::Any, |line| Route::Sku(&line.sku));
-    /// Goods of a transfer arrive.
+    /// Receives goods of a transfer.
     Mutation TransfersClient.transfer_in(TransferInRequest) -> StockResponse
         by |r| Route::of_transfer(r.transfer.as_ref());
-    /// What is in transit will never arrive.
+    /// Writes off the units of a transfer that are still in transit.
     Mutation TransfersClient.close_transfer(CloseTransferRequest) -> StockResponse
         by |r| Route::of_transfer(r.transfer.as_ref());
-    /// One transfer as it stands.
+    /// Returns one transfer as it is.
     Read TransfersClient.get_transfer(GetTransferRequest) -> GetTransferResponse
         by |r| Route::of_transfer(r.transfer.as_ref()).unless_stale(r.consistency);
-    /// A page of one shard's transfers with units in transit.
+    /// Returns a page of one shard's transfers with units in transit.
     Read TransfersClient.list_transfers(ListTransfersRequest) -> ListTransfersResponse
         by |r| Route::Shard(r.shard).unless_stale(r.consistency);
-    /// What a storefront could sell by which date.
+    /// Returns what a storefront could sell of one SKU, by which date.
     Read AvailabilityClient.promise(PromiseRequest) -> PromiseResponse
         by |r| Route::Sku(&r.sku).unless_stale(r.consistency);
-    /// The cells of one SKU.
+    /// Returns the cells of one SKU.
     Read StockClient.get_stock(GetStockRequest) -> GetStockResponse by |r| Route::Sku(&r.sku).unless_stale(r.consistency);
-    /// What a storefront could sell now.
+    /// Returns what a storefront could sell now.
     Read AvailabilityClient.check_availability(CheckAvailabilityRequest) -> CheckAvailabilityResponse
         by |r| r.skus.first().map_or(Route::Any, |sku| Route::Sku(sku)).unless_stale(r.consistency);
-    /// Where each shard's change stream begins and ends.
+    /// Returns where each shard's change stream begins and ends.
     Read ChangesClient.get_positions(GetPositionsRequest) -> GetPositionsResponse by any;
 }
 
 impl Client {
-    /// The address to use for a node that the topology tells of: its `client_address` with the scheme of this client.
+    /// Returns the address of a node in the topology: its `client_address` with the scheme of this client.
     pub fn address_of(&self, node: &v1::Node) -> String {
         self.routes().with_scheme(&node.client_address)
     }
 
-    /// The address of a node's admin port, with the scheme of this client; none when the cluster does not tell it.
+    /// Returns the address of a node's admin port, with the scheme of this client; None when the topology has
+    /// none.
     pub fn admin_address_of(&self, node: &v1::Node) -> Option<String> {
         let told = !node.admin_address.is_empty();
         told.then(|| self.routes().with_scheme(&node.admin_address))
     }
 
-    /// The state of each replica on the node at this address (see [`Client::address_of`]).
+    /// Returns the state of each replica on the node at this address (see [`Client::address_of`]).
     ///
     /// # Errors
-    /// [`ClientError`] when that node does not answer; no other is asked.
+    /// [`ClientError`] when that node does not answer; no other node is asked.
     pub async fn get_node_status(&self, address: &str) -> Result<v1::GetNodeStatusResponse, ClientError> {
         let channel = self.channels().to(address)?;
         let mut client = ClusterClient::new(channel);

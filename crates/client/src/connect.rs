@@ -1,4 +1,5 @@
-//! A connection with TLS. It is handed over once the node has spoken, so no request is lost in one that the node refuses.
+//! TLS connections. A connection is used only after the node has spoken on it, so no request is lost on a
+//! connection that the node refuses.
 
 use std::io;
 use std::sync::Arc;
@@ -13,18 +14,21 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::codegen::http::Uri;
 
-/// Enough for what a node says first; longer reads pass the buffer by once it is empty.
+/// The size of the read buffer: enough for the first bytes of a node. Once it is empty, longer reads bypass
+/// it.
 const FIRST_WORDS_BYTES: usize = 256;
-/// After this long without a word the connection is used all the same: something between here and the node may wait for the client.
+/// How long to wait for the node's first bytes. After this the connection is used anyway, because something
+/// between here and the node may be waiting for the client.
 const FIRST_WORDS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Connects to the node at this address.
 ///
-/// In TLS 1.3 a client may speak before the node has judged its certificate (RFC 8446, figure 1), and then learns of a refusal only
-/// with some later read. A node that has accepted it speaks at once, without waiting: its SETTINGS (RFC 9113, section 3.4).
+/// In TLS 1.3 a client may send before the node has checked its certificate (RFC 8446, figure 1). The client
+/// then learns of a refusal only with a later read. A node that has accepted the client sends its SETTINGS at
+/// once, without waiting (RFC 9113, section 3.4).
 ///
 /// # Errors
-/// Nobody is there, or one side does not accept the other's certificate.
+/// An error when nobody answers there, or when one side does not accept the other's certificate.
 pub(crate) async fn connect(
     config: Arc<ClientConfig>,
     uri: Uri,

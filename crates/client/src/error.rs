@@ -1,4 +1,4 @@
-//! What can go wrong with a call, and what the caller knows afterwards.
+//! Errors of a call, and what the caller knows after each of them.
 
 use std::error::Error as _;
 
@@ -7,46 +7,48 @@ use prost::Message as _;
 use tonic::{Code, ConnectError, Status};
 use tonic_types::pb;
 
-/// Why a call has no answer.
+/// The reason why a call has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ClientError {
-    /// The options cannot work; nothing was sent.
+    /// The options cannot work. Nothing was sent.
     #[error("{0}")]
     Options(String),
-    /// The cluster refused: the request had no effect.
+    /// The cluster refused. The request had no effect.
     #[error("refused: {}", .0.message)]
     Refused(Box<Refusal>),
-    /// Nobody took the request before the deadline: it had no effect.
+    /// Nobody took the request before the deadline. It had no effect.
     #[error("no node took the request within the deadline, it had no effect ({message})")]
     Unavailable {
-        /// What the last attempt met.
+        /// The failure of the last attempt.
         message: String,
     },
-    /// The request was sent, and no answer came before the deadline: it may or may not take effect.
-    /// Calling again with the same operation id tells.
+    /// The request was sent, and no answer came before the deadline. It may or may not take effect. To find
+    /// out, call again with the same operation id.
     #[error("the outcome is unknown: the request may or may not have taken effect ({message})")]
     Unknown {
-        /// What the last attempt met.
+        /// The failure of the last attempt.
         message: String,
     },
-    /// No node and this client accept each other's certificates: the request was never sent, and trying again does not help.
+    /// No node and this client accept each other's certificates. The request was never sent, and another
+    /// attempt does not help.
     #[error("the connection was refused for its certificates, the request had no effect ({message})")]
     Untrusted {
-        /// What the last attempt met.
+        /// The failure of the last attempt.
         message: String,
     },
-    /// The server answered with an error that carries no refusal, or with something this client does not understand.
+    /// The server answered with an error that carries no refusal, or with something that this client does not
+    /// understand.
     #[error("{code:?}: {message}")]
     Unexpected {
         /// The gRPC code.
         code: Code,
-        /// What was wrong.
+        /// The fault, in words.
         message: String,
     },
 }
 
 impl ClientError {
-    /// The refusal's reason, when it is a refusal.
+    /// Returns the refusal's reason, if the error is a refusal.
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Self::Refused(refusal) => Some(refusal.reason()),
@@ -54,13 +56,14 @@ impl ClientError {
         }
     }
 
-    /// May the request have taken effect all the same?
+    /// Returns whether the request may have taken effect all the same.
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown { .. })
     }
 }
 
-/// May the same request, with the same operation id, be answered otherwise a moment later without anybody doing anything?
+/// Returns whether the same request, with the same operation id, may be answered otherwise a moment later
+/// without anybody's action.
 pub fn is_retryable(reason: Reason) -> bool {
     matches!(
         reason,
@@ -68,33 +71,34 @@ pub fn is_retryable(reason: Reason) -> bool {
     )
 }
 
-/// What an attempt that failed has left behind.
+/// The effect of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Certainly nothing.
+    /// Certainly no effect.
     None,
-    /// Nobody knows.
+    /// An unknown effect.
     Unknown,
 }
 
-/// What one attempt came to when it did not come to an answer.
+/// The outcome of one attempt without a usable answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Attempt {
-    /// Trying again changes nothing.
+    /// Another attempt changes nothing.
     Final(ClientError),
-    /// This node and this client do not accept each other's certificates. Nothing was sent; another node may differ.
+    /// This node and this client do not accept each other's certificates. Nothing was sent. Another node may
+    /// differ.
     Untrusted { message: String },
-    /// Try again with the same operation id.
+    /// Another attempt, with the same operation id, may succeed.
     Retry {
         effect: Effect,
-        /// Wait at least this long; 0 when the server does not say.
+        /// The least milliseconds to wait; 0 when the server does not say.
         retry_after_ms: u64,
         message: String,
     },
 }
 
 impl Attempt {
-    /// An attempt whose answer did not come in time.
+    /// Makes the outcome of an attempt whose answer did not come in time.
     pub(crate) fn timed_out(address: &str) -> Self {
         Self::Retry {
             effect: Effect::Unknown,
@@ -103,7 +107,7 @@ impl Attempt {
         }
     }
 
-    /// Judges a refusal.
+    /// Makes the outcome of a refusal.
     pub(crate) fn from_refusal(refusal: Refusal) -> Self {
         let reason = refusal.reason();
         if !is_retryable(reason) {
@@ -120,7 +124,7 @@ impl Attempt {
         }
     }
 
-    /// Judges a gRPC error.
+    /// Makes the outcome of a gRPC error.
     pub(crate) fn from_status(status: &Status, address: &str) -> Self {
         if let Some(refusal) = refusal_of(status) {
             return Self::from_refusal(refusal);
@@ -160,7 +164,7 @@ impl Attempt {
 }
 
 impl Attempt {
-    /// The error of a call that is not tried again.
+    /// Returns the error of a call that is not tried again.
     pub(crate) fn into_error(self) -> ClientError {
         match self {
             Self::Final(error) => error,
@@ -170,8 +174,8 @@ impl Attempt {
     }
 }
 
-/// The alerts (RFC 8446) that refuse a certificate, or the lack of one, during the handshake. After one of them nothing that was sent
-/// over the connection was read.
+/// The alerts (RFC 8446) that refuse a certificate, or a missing one, during the handshake. After one of
+/// them, nothing that was sent over the connection was read.
 const DISTRUST: [&str; 11] = [
     "AccessDenied",
     "BadCertificate",
@@ -186,8 +190,9 @@ const DISTRUST: [&str; 11] = [
     "UnsupportedCertificate",
 ];
 
-/// Why one side does not accept the other's certificate; none when a call failed for another reason. HTTP/2 passes on only the
-/// text of an error of the connection below it, so the text is all there is to go by.
+/// Returns why one side does not accept the other's certificate; None when a call failed for another reason.
+/// HTTP/2 passes on only the text of an error of the connection below it, so this function has to search the
+/// text.
 fn distrust(status: &Status) -> Option<String> {
     let mut cause = status.source();
     while let Some(error) = cause {
@@ -210,7 +215,7 @@ fn distrust(status: &Status) -> Option<String> {
     None
 }
 
-/// The refusal that a gRPC error carries in its details, if it does.
+/// Returns the refusal in the details of a gRPC error, if it has one.
 pub fn refusal_of(status: &Status) -> Option<Refusal> {
     if status.details().is_empty() {
         return None;
@@ -223,10 +228,10 @@ pub fn refusal_of(status: &Status) -> Option<Refusal> {
     Refusal::decode(packed.value.as_slice()).ok()
 }
 
-/// Returns whether the request certainly never left: there was no connection, or the connection ended
-/// before it took the request. Over HTTP/2 hyper reports only such requests as cancelled
-/// (`client::dispatch` returns the request with the error); requests that were on their way get the
-/// error of the stream or the connection.
+/// Returns whether the request certainly never left: there was no connection, or the connection ended before
+/// it took the request. Over HTTP/2, hyper reports only such requests as cancelled (`client::dispatch`
+/// returns the request with the error). A request that was on its way gets the error of the stream or of the
+/// connection.
 fn never_sent(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
@@ -241,7 +246,7 @@ fn never_sent(status: &Status) -> bool {
     false
 }
 
-/// The cause that says most: the transport's own words are only "transport error".
+/// Returns the most precise cause. The transport's own text is only "transport error".
 fn innermost(status: &Status) -> String {
     let mut text = status.message().to_owned();
     let mut cause = status.source();

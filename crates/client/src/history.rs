@@ -1,4 +1,4 @@
-//! As-of reads, which read a long history and so are given the whole time of the call for one attempt.
+//! As-of reads. They read a long history, so one attempt gets the whole time of the call.
 
 use holdfast_api::v1;
 use holdfast_api::v1::history_client::HistoryClient;
@@ -10,11 +10,13 @@ use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::routes::Route;
 
 impl Client {
-    /// The cells of one SKU as they stood at a position or a time. The node adds up all changes of the SKU's shard until
-    /// then; with a long history give the call a longer deadline ([`Client::with_deadline`]).
+    /// Returns the cells of one SKU as they were at a position or a time. The node adds up all changes of the
+    /// SKU's shard until then. If the history is long, give the call a longer deadline
+    /// ([`Client::with_deadline`]).
     ///
     /// # Errors
-    /// [`ClientError`]; a refusal when the moment lies in the future, or before the first change that a node still has.
+    /// [`ClientError`]. The call is refused when the moment lies in the future, or before the first change
+    /// that a node still has.
     pub async fn get_stock_as_of(
         &self,
         request: v1::GetStockAsOfRequest,
@@ -28,11 +30,12 @@ impl Client {
             .await
     }
 
-    /// One reservation as it stood at a position or a time, one part for each shard that had lines of it. Costs as much as
-    /// [`Client::get_stock_as_of`], for every shard when its key names none.
+    /// Returns one reservation as it was at a position or a time, one part for each shard that had lines of
+    /// it. It costs as much as [`Client::get_stock_as_of`], in every shard when its key names none.
     ///
     /// # Errors
-    /// [`ClientError`]; a refusal when the moment lies in the future, or when there was no such reservation by then.
+    /// [`ClientError`]. The call is refused when the moment lies in the future, or when there was no such
+    /// reservation by then.
     pub async fn get_reservation_as_of(
         &self,
         request: v1::GetReservationAsOfRequest,

@@ -4,19 +4,21 @@ use prost::bytes::Bytes;
 use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
-/// The longest time an id can carry: 48 bits of milliseconds.
+/// The latest time that an id can carry: 48 bits of milliseconds.
 const MAX_TIME_MS: u64 = (1 << 48) - 1;
 
-/// A new operation id: a UUIDv7 of now. Make one for each operation and keep it for all its retries.
+/// Returns a new operation id: a UUIDv7 of the current time. Make one for each operation and keep it for all
+/// its retries.
 pub fn new_operation_id() -> Bytes {
     id_bytes(Uuid::now_v7())
 }
 
-/// The operation id of a document of a feed that has no ids of its own: a UUIDv8 whose first 48 bits are the
-/// event's time and whose rest is a hash of the source's name and the document's number. The same three
-/// always give the same id, so a document replayed has its effect once.
+/// Returns the operation id of a document of a feed that has no ids of its own. It is a UUIDv8: the first 48
+/// bits are the event's time, the rest is a hash of the source's name and the document's number. The same
+/// three always give the same id, so a document that is replayed takes effect once.
 ///
-/// `time_ms` is milliseconds since the Unix epoch, at most 2^48 − 1 (the year 10889); larger ones are cut to that.
+/// `time_ms` is milliseconds since the Unix epoch, at most 2^48 − 1 (the year 10889). A larger time is cut to
+/// that.
 pub fn feed_operation_id(time_ms: u64, source: &str, document: &str) -> Bytes {
     let mut hasher = Xxh3::new();
     // The length keeps ("ab", "c") and ("a", "bc") apart.
@@ -28,7 +30,7 @@ pub fn feed_operation_id(time_ms: u64, source: &str, document: &str) -> Bytes {
     id_bytes(Uuid::new_v8(bytes))
 }
 
-/// An id as it is sent.
+/// Returns an id as it is sent.
 pub fn id_bytes(id: Uuid) -> Bytes {
     Bytes::copy_from_slice(id.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! The Rust client of a Holdfast cluster: typed, async, and stubborn in the right way.
+//! The Rust client of a Holdfast cluster: typed, async, and careful with retries.
 //!
 //! ```no_run
 //! use holdfast_client::{Client, ClientOptions, new_operation_id};
@@ -20,18 +20,19 @@
 //! # }
 //! ```
 //!
-//! - [`Client`] has one method for each RPC. A call is tried until there is an answer, a refusal that trying again
-//!   cannot change, or until its deadline; every attempt carries the same request and so the same operation id, and the
-//!   server applies an id once. That is why the **caller** makes the id ([`new_operation_id`], [`feed_operation_id`])
-//!   and keeps it: when a call ends in [`ClientError::Unknown`], calling again with it settles what happened.
-//! - Any node takes any request, but the leader of the SKU's shard answers fastest. The client asks for the topology when it
-//!   first needs it, goes straight to the leader, and asks again when somebody does not answer as it should.
-//!   Without a leader's address it goes round the endpoints.
-//! - [`AdminClient`] is for operators: it speaks to the admin ports, which have no topology to learn from.
-//! - [`Client::batch`] gives a [`BatchStream`]: many mutations in few messages, for high rates. It takes what moves reservations,
-//!   and receipts: a catalogue is stocked through it.
-//! - [`Client::tail_changes`] is the change stream of a shard; it goes on at another node after a failure.
-//! - [`ClientTls`] in the options makes every connection mutual TLS; the endpoints are then `https://`.
+//! - [`Client`] has one method for each RPC. A call is tried until there is an answer, a refusal that another
+//!   attempt cannot change, or until its deadline. Every attempt carries the same request and so the same
+//!   operation id, and the server applies an id once. That is why the **caller** makes the id
+//!   ([`new_operation_id`], [`feed_operation_id`]) and keeps it: when a call ends in
+//!   [`ClientError::Unknown`], a second call with the same id settles what happened.
+//! - Any node takes any request, but the leader of the SKU's shard answers fastest. The client asks for the
+//!   topology when it first needs it, calls the leader directly, and asks again when a node does not answer
+//!   as it should. Without a leader's address it uses the endpoints in turn.
+//! - [`AdminClient`] is for operators. It connects to the admin ports, which have no topology to learn from.
+//! - [`Client::batch`] returns a [`BatchStream`]: many mutations in few messages, for high rates. It takes
+//!   the mutations of reservations, and receipts, with which a catalogue is stocked.
+//! - [`Client::tail_changes`] is the change stream of a shard. After a failure it goes on at another node.
+//! - [`ClientTls`] in the options makes every connection mutual TLS. The endpoints are then `https://`.
 //! - [`ClientError`] says for each failure whether the request had no effect or may have had one.
 //!
 //! ```text
@@ -39,10 +40,11 @@
 //!            └─ on failure: doubt the routes, pause, try the next node, same operation id
 //! ```
 //!
-//! One thing to know about refusals: when an attempt got no answer and the retry is refused, the first attempt may, in
-//! theory, still reach the shard late. A hold that is made that way ends by its time to live.
+//! A refusal may not be the last word. When an attempt got no answer and the retry is refused, the first
+//! attempt may, in theory, still reach the shard late. A hold that is made in this way ends with its time to
+//! live.
 //!
-//! Start reading in `call.rs`, then `client.rs`; `batch/lane.rs` is the same idea for streams.
+//! Start reading in `call.rs`, then `client.rs`. `batch/lane.rs` does the same for streams.
 
 mod admin;
 mod backup;

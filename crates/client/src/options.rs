@@ -1,28 +1,30 @@
-//! Where the cluster is, and how long to try.
+//! The options of a client: where the cluster is, and how long to try.
 
 use std::time::Duration;
 
 use crate::ClientTls;
 
-/// Where the cluster is, and how long to try.
+/// The address of the cluster, and how long a call tries.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Addresses of some nodes, as `http://host:port`, or `https://host:port` with [`ClientOptions::tls`]: at least one. The
-    /// others are learnt from them.
+    /// Addresses of some nodes, at least one, as `http://host:port`, or as `https://host:port` with
+    /// [`ClientOptions::tls`]. The client learns the other addresses from these nodes.
     pub endpoints: Vec<String>,
-    /// Certificates, where the cluster wants them. Every connection is TLS then, those to learnt nodes too.
+    /// Certificates, if the cluster requires them. Every connection is then TLS, including those to learnt
+    /// nodes.
     pub tls: Option<ClientTls>,
     /// How long one call may take, with all its retries.
     pub deadline: Duration,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
-    /// How long one attempt may wait for its answer before the call is tried elsewhere with the same operation id.
+    /// How long one attempt may wait for its answer. After that the call is tried elsewhere with the same
+    /// operation id.
     pub attempt_timeout: Duration,
     /// The first pause between two attempts; it doubles from there, with jitter.
     pub backoff_min: Duration,
     /// The longest pause between two attempts.
     pub backoff_max: Duration,
-    /// How long the topology is believed before it is asked for again.
+    /// How long the topology is used before it is asked for again.
     pub topology_max_age: Duration,
 }
 
@@ -42,7 +44,7 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// Default options for these endpoints.
+    /// Makes default options for these endpoints.
     pub fn new<E: Into<String>>(endpoints: impl IntoIterator<Item = E>) -> Self {
         Self {
             endpoints: endpoints.into_iter().map(Into::into).collect(),

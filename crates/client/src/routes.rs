@@ -1,4 +1,4 @@
-//! What the client has learnt about the cluster: which node leads which shard.
+//! The client's knowledge of the cluster: which node leads which shard.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use parking_lot::RwLock;
 
 use crate::ClientOptions;
 
-/// For whom a request is.
+/// The destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
-    /// Any node will do.
+    /// Any node.
     Any,
     /// The leader of this shard answers fastest.
     Shard(u32),
@@ -20,7 +20,7 @@ pub(crate) enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// A stale read is any node's to answer: spread it.
+    /// Returns any node for a stale read, so that stale reads are spread over the nodes.
     pub(crate) fn unless_stale(self, consistency: i32) -> Self {
         if consistency == i32::from(v1::Consistency::Stale) {
             Self::Any
@@ -65,7 +65,8 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Returns the shard that has a SKU, by this topology. None also for one with another number of slots.
+/// Returns the shard that has a SKU, by this topology. Returns None for a topology with another number of
+/// slots, too.
 pub fn shard_of(topology: &v1::GetTopologyResponse, sku: &str) -> Option<u32> {
     if topology.slots != u32::from(SLOTS) {
         return None;
@@ -78,7 +79,7 @@ pub fn shard_of(topology: &v1::GetTopologyResponse, sku: &str) -> Option<u32> {
     Some(owner.shard)
 }
 
-/// How nodes are spoken to.
+/// The scheme of node addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Scheme {
     #[default]
@@ -103,11 +104,11 @@ impl Scheme {
     }
 }
 
-/// The last topology heard of.
+/// The last topology that was received.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     scheme: Scheme,
-    /// Nobody is asked for the topology.
+    /// True when nobody is asked for the topology.
     fixed: bool,
     known: RwLock<Option<Known>>,
 }
@@ -116,7 +117,7 @@ pub(crate) struct Routes {
 struct Known {
     topology: v1::GetTopologyResponse,
     at: Instant,
-    /// A call found it wrong.
+    /// True when a call found the topology wrong.
     doubted: bool,
 }
 
@@ -128,7 +129,7 @@ impl Routes {
         }
     }
 
-    /// Routes to the given endpoints only: who is there does not tell of others.
+    /// Makes routes to the given endpoints only, because these nodes have no topology to tell.
     pub(crate) fn fixed() -> Self {
         Self {
             fixed: true,
@@ -136,7 +137,7 @@ impl Routes {
         }
     }
 
-    /// A node's address as an endpoint.
+    /// Returns a node's address as an endpoint.
     pub(crate) fn with_scheme(&self, client_address: &str) -> String {
         format!("{}://{client_address}", self.scheme.as_str())
     }
@@ -149,14 +150,16 @@ impl Routes {
         });
     }
 
-    /// A leader did not answer as one: ask again before relying on it.
+    /// Marks the topology as doubtful, because a leader did not answer as one. It is asked for again before
+    /// it is relied on.
     pub(crate) fn doubt(&self) {
         if let Some(known) = self.known.write().as_mut() {
             known.doubted = true;
         }
     }
 
-    /// Should the topology be asked for? Doubted ones at most every `doubt_pause`.
+    /// Returns whether the topology should be asked for. A doubted one is asked for at most once in
+    /// `doubt_pause`.
     pub(crate) fn needs_asking(&self, max_age: Duration, doubt_pause: Duration) -> bool {
         match self.known.read().as_ref() {
             None => !self.fixed,
@@ -176,7 +179,7 @@ impl Routes {
         }
     }
 
-    /// The address of the node that leads the shard, as an endpoint.
+    /// Returns the address of the node that leads the shard, as an endpoint.
     pub(crate) fn leader(&self, shard: u32) -> Option<String> {
         let known = self.known.read();
         let topology = &known.as_ref()?.topology;
@@ -189,7 +192,7 @@ impl Routes {
         self.usable_address(&node.client_address)
     }
 
-    /// The addresses of all nodes.
+    /// Returns the addresses of all nodes.
     pub(crate) fn addresses(&self) -> Vec<String> {
         let known = self.known.read();
         let nodes = known
@@ -202,7 +205,8 @@ impl Routes {
             .collect()
     }
 
-    /// A node that listens on all its interfaces may say so instead of where it is: that is no address.
+    /// Returns the address if it can be used. A node that listens on all its interfaces may report that
+    /// instead of its address.
     fn usable_address(&self, client_address: &str) -> Option<String> {
         let host = client_address.rsplit_once(':')?.0;
         let wildcard = matches!(host, "" | "0.0.0.0" | "[::]" | "::");

@@ -16,10 +16,13 @@ use crate::error::{Attempt, Effect};
 use crate::routes::Route;
 
 impl Client {
-    /// The changes of a shard from `from_seq` on (0 and 1: from the beginning), in order. With `follow` it waits for new
-    /// ones, otherwise it ends at the end. When a node fails it goes on at another, after the last change delivered, so
-    /// nothing is missed or told twice. Entries are delivered whole: one that the node spreads over several messages is put
-    /// together here. It ends with an error when nobody could be reached for as long as the deadline.
+    /// Streams the changes of a shard from `from_seq` on (0 and 1: from the beginning), in order. With
+    /// `follow` it waits for new changes; without, it ends after the last one.
+    ///
+    /// When a node fails, the stream goes on at another node, after the last change delivered. So no change
+    /// is missed or delivered twice. Entries are delivered whole: an entry that the node spreads over several
+    /// messages is put together here. The stream ends with an error when no node could be reached for as long
+    /// as the deadline.
     pub fn tail_changes(
         &self,
         shard: u32,
@@ -34,7 +37,8 @@ impl Client {
         })
     }
 
-    /// Like [`Client::tail_changes`], with the filters of the request. Filtered streams have gaps in their numbers.
+    /// Streams changes like [`Client::tail_changes`], with the filters of the request. Filtered streams have
+    /// gaps in their numbers.
     pub fn tail_changes_matching(
         &self,
         request: v1::TailChangesRequest,
@@ -51,7 +55,8 @@ impl Client {
                             Some(Ok(answer)) => {
                                 patience.refill();
                                 request.from_seq = request.from_seq.max(answer.through_seq.saturating_add(1));
-                                // Should its address lead to another cluster one day, that one refuses it.
+                                // If the address leads to another cluster one day, that cluster refuses the
+                                // stream.
                                 request.cluster_id = answer.cluster_id.clone();
                                 yield Ok(answer);
                             }
@@ -93,8 +98,8 @@ impl Client {
         }
     }
 
-    /// Every cell of one shard or of all. Retried while nothing has come yet; a failure later ends it with an error,
-    /// because the rest would stand at another position of the shard.
+    /// Streams every cell of one shard or of all shards. It is retried only while nothing has come yet. A
+    /// later failure ends it with an error, because the rest would be at another position of the shard.
     pub fn list_stock(
         &self,
         request: v1::ListStockRequest,
@@ -151,7 +156,8 @@ impl Client {
     }
 }
 
-/// The next message of whole entries; one that is spread over several messages is put together. None: the stream has ended.
+/// Returns the next message of whole entries. An entry that is spread over several messages is put together.
+/// Returns None when the stream has ended.
 async fn next_entries(
     answers: &mut Streaming<v1::TailChangesResponse>,
 ) -> Option<Result<v1::TailChangesResponse, Status>> {
@@ -180,7 +186,7 @@ fn broken_off(attempt: Attempt) -> ClientError {
     }
 }
 
-/// How long a stream goes on trying without hearing anything.
+/// The limit on how long a stream tries without an answer.
 struct Patience<'a> {
     client: &'a Client,
     until: Instant,
@@ -223,7 +229,7 @@ impl<'a> Patience<'a> {
                 ..
             } => (retry_after_ms, message),
         };
-        // A stream that was quiet for long and broke now gets its full patience from now on.
+        // A stream that was quiet for long and has just broken gets its full patience from this moment on.
         if self.failed.is_none() {
             self.until = Instant::now() + self.client.options().deadline;
         }

@@ -1,4 +1,4 @@
-//! How a client proves who it is, and whom it believes.
+//! The certificates of a client: those that prove its identity, and those that it trusts.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 /// gRPC is HTTP/2 (<https://www.iana.org/assignments/tls-extensiontype-values>, ALPN).
 const ALPN_HTTP_2: &[u8] = b"h2";
 
-/// The certificates of a client, as PEM. Those that were read from files follow them: connections that are made later use what
-/// the files hold then, so a client can live longer than its certificate.
+/// The certificates of a client, as PEM. Certificates that were read from files follow those files: later
+/// connections use what the files hold then. So a client can live longer than its certificate.
 #[derive(Clone)]
 pub struct ClientTls {
     pem: Pem,
@@ -35,7 +35,7 @@ struct Files {
 }
 
 impl fmt::Debug for ClientTls {
-    // Not what is in it: there is a private key.
+    // The content is left out because it includes a private key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls")
             .field("files", &self.files)
@@ -43,13 +43,13 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-/// A file of certificates that cannot be read.
+/// A certificate file cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {}: {source}; it must be a PEM file that this user may read", path.display())]
 pub struct ClientTlsError {
-    /// Which file.
+    /// The file.
     pub path: PathBuf,
-    /// Why.
+    /// The error of the read.
     pub source: std::io::Error,
 }
 
@@ -70,8 +70,9 @@ impl Files {
 }
 
 impl ClientTls {
-    /// Takes PEM that never changes: the CAs of the nodes (who shows a certificate of another is not spoken to), the client's
-    /// certificate with what is between it and its CA (the name in it is the principal that the cluster sees), its private key.
+    /// Takes PEM that never changes. `ca` has the CAs of the nodes; the client does not talk to a node with a
+    /// certificate of any other CA. `certificate` has the client's certificate and the ones between it and
+    /// its CA; the name in it is the principal that the cluster sees. `key` has its private key.
     pub fn from_pem(ca: Vec<u8>, certificate: Vec<u8>, key: Vec<u8>) -> Self {
         Self {
             pem: Pem { ca, certificate, key },
@@ -79,7 +80,8 @@ impl ClientTls {
         }
     }
 
-    /// Reads three PEM files as in [`ClientTls::from_pem`], and again while the client lives.
+    /// Reads three PEM files with the content that [`ClientTls::from_pem`] expects. They are read again while
+    /// the client lives.
     ///
     /// # Errors
     /// [`ClientTlsError`] names the file that cannot be read.
@@ -99,10 +101,10 @@ impl ClientTls {
         self.files.is_some()
     }
 
-    /// What the files hold now; None: what they held before. Blocks on the disk.
+    /// Returns the new content of the files; None when it has not changed. Blocks on the disk.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// [`ClientTlsError`] when a file cannot be read.
     pub(crate) fn read_again(&self) -> Result<Option<Self>, ClientTlsError> {
         let Some(files) = &self.files else {
             return Ok(None);
@@ -114,10 +116,10 @@ impl ClientTls {
         }))
     }
 
-    /// What connections are made with.
+    /// Makes the TLS configuration of connections.
     ///
     /// # Errors
-    /// Says which of the three is not good, and why.
+    /// Names the one of the three that is not good, and the reason.
     pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, String> {
         let mut roots = RootCertStore::empty();
         for authority in certificates("CA", &self.pem.ca)? {
@@ -139,7 +141,7 @@ impl ClientTls {
     }
 }
 
-/// The certificates in a PEM file, at least one.
+/// Returns the certificates in a PEM file, at least one.
 fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match all {

@@ -139,7 +139,7 @@ async fn a_settled_refusal_is_certain_and_only_what_repeats_asks_for_one() {
         .unwrap_err();
     assert_eq!(error.reason(), Some(Reason::InsufficientStock), "{error}");
     assert_eq!(node.script.lock().repeats, [false, false, true, true]);
-    // The caller itself can have had an attempt without an answer.
+    // The caller itself may have had an attempt without an answer.
     let mut again = reserve();
     again.operation.as_mut().unwrap().repeats = true;
     node.reply([Reply::Refuse(Reason::InsufficientStock)]);
@@ -212,7 +212,7 @@ async fn calls_go_straight_to_the_leader_and_follow_it() {
     }
     assert_eq!((one.seen().len(), two.seen().len()), (0, 10));
 
-    // The leader goes away: node 1 leads from now on, and node 2 says that it does not.
+    // The leader goes away: from then on node 1 leads, and node 2 says that it does not.
     lead(&[&one, &two], 1);
     two.reply([Reply::Refuse(Reason::NoLeader)]);
     client.reserve(reserve()).await.unwrap();

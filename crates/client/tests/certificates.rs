@@ -1,4 +1,4 @@
-//! A client that outlives its certificate.
+//! Tests a client that lives longer than its certificate.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -24,7 +24,7 @@ fn authority(name: &str) -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A certificate and its key.
+/// Makes a certificate and its key.
 fn certify(authority: &Authority) -> (String, String) {
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let key = KeyPair::generate().unwrap();
@@ -58,7 +58,7 @@ impl Cluster for Alone {
     }
 }
 
-/// A node that lets in clients of one CA only. Returns its endpoint.
+/// Starts a node that lets in clients of one CA only. Returns its endpoint.
 async fn serve(nodes: &Authority, clients: &Authority) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -95,7 +95,7 @@ async fn a_client_takes_its_new_certificate_from_its_files() {
     let after = client(serve(&nodes, &new).await);
     assert_eq!(before.refresh_topology().await.unwrap().node_id, 7);
     let refused = after.refresh_topology().await.unwrap_err();
-    // This server closes at once, so the alert that says why can be lost.
+    // This server closes at once, so the alert with the reason can be lost.
     let is_told = matches!(
         refused,
         ClientError::Untrusted { .. } | ClientError::Unavailable { .. }

@@ -1,4 +1,4 @@
-//! Streams: batches that survive a broken stream, and change streams that go on elsewhere.
+//! Tests streams: batches that survive a broken stream, and change streams that go on elsewhere.
 
 mod fake;
 
@@ -168,7 +168,7 @@ async fn an_item_without_an_answer_at_its_deadline_is_unknown() {
     let batch = client([node.endpoint()], Duration::from_millis(800)).batch(BatchOptions::default());
     let error = batch.submit(Request::Reserve(reserve())).await.unwrap_err();
     assert!(error.is_unknown(), "{error}");
-    // A silent stream is left and the item tried again, with its id.
+    // The silent stream is left, and the item is tried again with its id.
     let seen = node.seen();
     assert!(seen.len() > 1 && seen.iter().all(|id| *id == seen[0]), "{seen:?}");
 }
@@ -200,7 +200,7 @@ async fn submitting_waits_while_too_much_is_unanswered() {
         assert!(third.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
     }
-    // The stream is left as silent, the two go again and are granted, and the third has room.
+    // The silent stream is left. The two items go again and are granted, and the third one has room.
     let (two, one) = tokio::join!(hanging, third);
     assert!(one.is_ok() && two.iter().all(Result::is_ok));
     assert_eq!(node.seen().len(), 5);

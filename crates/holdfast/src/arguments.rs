@@ -1,4 +1,4 @@
-//! Arguments that several commands take, and how their values are read.
+//! Arguments that several commands take, and the parsers of their values.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use uuid::Uuid;
 
 use crate::failure::FailedOperation;
 
-/// Where goods go that come in.
+/// The place of goods that come in.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(crate) enum Disposition {
-    /// Sellable
+    /// Stock that can be sold again
     Restock,
-    /// Present, not sellable
+    /// Present, but not sellable
     Damaged,
-    /// Waiting for an inspection
+    /// Present, but not sellable until it is inspected
     QualityHold,
 }
 
 impl Disposition {
-    /// As it is sent.
+    /// Returns the value that is sent.
     pub(crate) fn message(self) -> i32 {
         match self {
             Self::Restock => v1::Disposition::Restock,
@@ -30,14 +30,16 @@ impl Disposition {
     }
 }
 
-/// What every mutation takes.
+/// Options that every mutation takes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Operation")]
 pub(crate) struct OperationArgs {
-    /// The operation's id, a UUID of version 7 or 8; made when left out. Give it again to repeat an operation safely
+    /// The operation's id, a UUID of version 7 or 8; generated when left out. Give it again to repeat an
+    /// operation safely
     #[arg(long, value_name = "UUID")]
     operation_id: Option<Uuid>,
-    /// An earlier command with this id has an unknown outcome: a refusal then closes the id, so that nothing late takes effect
+    /// The outcome of an earlier command with this id is unknown. If this one is refused, the id is closed,
+    /// so that the earlier one cannot take effect later
     #[arg(long, requires = "operation_id")]
     repeats: bool,
     /// Your own document: order number, delivery note. Never a name, an address or an e-mail
@@ -46,17 +48,17 @@ pub(crate) struct OperationArgs {
     /// Why, as a code of yours, such as damaged
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
-    /// When it happened, where that is not now: a UTC time such as 2026-11-30T14:05:00Z, or milliseconds since the Unix epoch; at most
-    /// 40 years ago
+    /// When it happened, if not now: a UTC time such as 2026-11-30T14:05:00Z, or milliseconds since the Unix
+    /// epoch; at most 40 years ago
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     occurred_at: Option<u64>,
 }
 
-/// After which changes goods moved that are booked late.
+/// The change after which goods moved, for goods that are booked late: one change for each shard.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct AsOfArgs {
-    /// For goods that are booked after a count has seen them: the change after which they moved, as SEQ or SHARD:SEQ (see
-    /// `holdfast changes positions`); once for each shard
+    /// For goods that are booked only after a count has included them: the change after which they moved, as
+    /// SEQ or SHARD:SEQ (see `holdfast changes positions`). Give it once for each shard
     #[arg(long, value_name = "[SHARD:]SEQ", value_parser = as_of)]
     as_of: Vec<v1::AsOfChange>,
 }
@@ -74,7 +76,7 @@ fn as_of(text: &str) -> Result<v1::AsOfChange, String> {
 }
 
 impl OperationArgs {
-    /// Fixes the id.
+    /// Fixes the operation's id.
     pub(crate) fn start(self) -> Operation {
         Operation {
             id: self.operation_id.unwrap_or_else(Uuid::now_v7),
@@ -86,7 +88,7 @@ impl OperationArgs {
         }
     }
 
-    /// The same for goods that may be booked late.
+    /// Fixes the operation's id, for goods that may be booked late.
     pub(crate) fn start_as_of(self, as_of: AsOfArgs) -> Operation {
         Operation {
             as_of: as_of.as_of,
@@ -99,10 +101,10 @@ impl OperationArgs {
     }
 }
 
-/// An operation with its id.
+/// An operation whose id is fixed.
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
-    /// Its id.
+    /// The id that makes a repeat safe.
     pub(crate) id: Uuid,
     reference: String,
     reason: String,
@@ -112,7 +114,7 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    /// As it is sent.
+    /// Returns the message that is sent.
     pub(crate) fn message(&self) -> Option<v1::Operation> {
         Some(v1::Operation {
             operation_id: id_bytes(self.id),
@@ -124,7 +126,7 @@ impl Operation {
         })
     }
 
-    /// The error of this operation.
+    /// Returns the error of this operation, which names the id.
     pub(crate) fn failed(&self, source: ClientError) -> FailedOperation {
         FailedOperation {
             operation_id: self.id,
@@ -145,7 +147,7 @@ pub(crate) struct ReservationArgs {
 }
 
 impl ReservationArgs {
-    /// As it is sent.
+    /// Returns the key that is sent.
     pub(crate) fn key(&self) -> Option<v1::ReservationKey> {
         Some(v1::ReservationKey {
             reservation_id: id_bytes(self.reservation),
@@ -154,19 +156,19 @@ impl ReservationArgs {
     }
 }
 
-/// A time to live such as 15m, in milliseconds.
+/// Parses a time to live such as 15m, in milliseconds.
 pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     let duration = duration(text)?;
     u64::try_from(duration.as_millis()).map_err(|_| "is too long".to_owned())
 }
 
-/// A duration such as 90s, 15m or 1h30m.
+/// Parses a duration such as 90s, 15m or 1h30m.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}: write a number and a unit, such as 90s, 15m or 1h30m"))
 }
 
-/// A UTC time, in milliseconds since the Unix epoch.
+/// Parses a time into milliseconds since the Unix epoch: a UTC time, or such a number.
 pub(crate) fn time_ms(text: &str) -> Result<u64, String> {
     const HOW: &str = "write a UTC time such as 2026-11-21T09:30:00Z, or milliseconds since the Unix epoch";
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -179,7 +181,7 @@ pub(crate) fn time_ms(text: &str) -> Result<u64, String> {
     u64::try_from(since_epoch.as_millis()).map_err(|_| HOW.to_owned())
 }
 
-/// A whole number of at least 1.
+/// Parses a whole number of at least 1.
 pub(crate) fn units(text: &str) -> Result<i64, String> {
     match text.parse::<i64>() {
         Ok(units) if units >= 1 => Ok(units),
@@ -197,7 +199,7 @@ pub(crate) struct OrderLine {
     pub(crate) quantity: i64,
 }
 
-/// Reads SKU=QTY.
+/// Parses SKU=QTY.
 pub(crate) fn order_line(text: &str) -> Result<OrderLine, String> {
     let (sku, quantity) = text.rsplit_once('=').ok_or("write SKU=QTY, such as SHIRT-1=2")?;
     if sku.is_empty() {
@@ -209,7 +211,7 @@ pub(crate) fn order_line(text: &str) -> Result<OrderLine, String> {
     })
 }
 
-/// Reads LINE=QTY or LINE=QTY@WAREHOUSE.
+/// Parses LINE=QTY or LINE=QTY@WAREHOUSE.
 pub(crate) fn line_quantity(text: &str) -> Result<v1::LineQuantity, String> {
     const HOW: &str = "write LINE=QTY or LINE=QTY@WAREHOUSE, such as 0=2@LONDON; lines are counted from 0";
     let (line, rest) = text.split_once('=').ok_or(HOW)?;
@@ -226,7 +228,7 @@ pub(crate) fn line_quantity(text: &str) -> Result<v1::LineQuantity, String> {
     })
 }
 
-/// The consistency of a read.
+/// Returns the consistency of a read: stale, or linearizable.
 pub(crate) fn consistency(stale: bool) -> i32 {
     if stale {
         v1::Consistency::Stale

@@ -1,11 +1,12 @@
-//! The generated catalogue that load tests sell: SKUs, warehouses, and which of them are hot.
+//! The generated catalogue that load tests sell: the names of its SKUs and warehouses. Its first SKUs are the
+//! hot ones.
 
-/// The name of a SKU of the catalogue, counted from 0. The first ones are the hot ones.
+/// Returns the name of a SKU of the catalogue. SKUs are counted from 0, and the first ones are the hot ones.
 pub(crate) fn sku(index: u32) -> String {
     format!("SKU-{:06}", index.saturating_add(1))
 }
 
-/// The name of a warehouse, counted from 0.
+/// Returns the name of a warehouse. Warehouses are counted from 0.
 pub(crate) fn warehouse(index: u32) -> String {
     format!("WH-{}", index.saturating_add(1))
 }

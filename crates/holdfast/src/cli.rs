@@ -1,4 +1,4 @@
-//! The command line: what is common to all commands, and which commands there are.
+//! The command line: the list of commands, and what all of them share.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ pub(crate) struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// Options that every command takes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
@@ -44,7 +44,7 @@ pub(crate) struct GlobalArgs {
     endpoints: Vec<String>,
     #[command(flatten)]
     tls: TlsArgs,
-    /// Answer in JSON, errors too
+    /// Print results and errors as JSON
     #[arg(long, global = true)]
     json: bool,
     /// How long one call may take with all its retries, in milliseconds
@@ -56,22 +56,22 @@ pub(crate) struct GlobalArgs {
         value_parser = clap::value_parser!(u64).range(1..=3_600_000)
     )]
     deadline_ms: u64,
-    /// What to log on stderr: error, warn, info, debug, trace, or a list such as warn,holdfast_client=debug.
-    /// Without it, warnings; `serve` logs what its configuration says
+    /// Log filter for stderr: error, warn, info, debug, trace, or a list such as warn,holdfast_client=debug.
+    /// The default is warn; `serve` takes the default from its configuration
     #[arg(long, global = true, env = "HOLDFAST_LOG", value_name = "LEVEL")]
     log_level: Option<String>,
 }
 
-/// The certificates for a cluster that wants them: all three or none.
+/// Certificates for a cluster that requires TLS: all three or none.
 #[derive(Debug, Clone, Args)]
 struct TlsArgs {
-    /// The CA of the nodes, as a PEM file
+    /// CA certificate of the nodes, as a PEM file
     #[arg(long, global = true, env = "HOLDFAST_TLS_CA", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
     /// Our certificate, as a PEM file
     #[arg(long, global = true, env = "HOLDFAST_TLS_CERT", value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// The private key of our certificate, as a PEM file
+    /// Private key of our certificate, as a PEM file
     #[arg(long, global = true, env = "HOLDFAST_TLS_KEY", value_name = "FILE")]
     tls_key: Option<PathBuf>,
 }
@@ -86,8 +86,8 @@ impl TlsArgs {
     }
 }
 
-/// Parses the arguments, runs the command, prints its failure. The exit code is 0 when it worked, 1 when
-/// it was refused or failed, and 2 when the arguments were wrong.
+/// Parses the arguments, runs the command and prints its failure. The exit code is 0 when the command worked,
+/// 1 when it was refused or failed, and 2 when the arguments were wrong.
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -96,7 +96,7 @@ pub(crate) fn main() -> ExitCode {
     let json = cli.global.json;
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has seen enough, like `head`.
+        // The reader of our output, such as `head`, has closed it: that is no failure.
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error, json),
     }
@@ -112,7 +112,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let options = ClientOptions {
         deadline: Duration::from_millis(cli.global.deadline_ms),
-        // A node must start although the certificates of its operators, which the environment may name, are not there.
+        // The environment may name certificates for operators that do not exist on this machine. A node must
+        // start all the same.
         tls: match cli.command.is_client() {
             true => cli.global.tls.read()?,
             false => None,
@@ -122,7 +123,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let context = Context::new(options, Output::new(cli.global.json), cli.global.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(Box::pin(cli.command.run(&context)));
-    // A command that is done waits for nobody: what is still running has been told to stop.
+    // The command is done, and what still runs in the background has been asked to stop: do not wait for it.
     runtime.shutdown_background();
     done
 }
@@ -133,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// Every command and subcommand, with its path.
+    /// Returns every command and subcommand, with its path.
     fn all_commands() -> Vec<(String, clap::Command)> {
         let mut root = Cli::command();
         root.build();

@@ -1,4 +1,4 @@
-//! What every command is given beside its own arguments.
+//! The context that every command gets beside its own arguments.
 
 use std::sync::OnceLock;
 
@@ -11,11 +11,11 @@ use crate::output::Output;
 pub(crate) struct Context {
     options: ClientOptions,
     client: OnceLock<Client>,
-    /// Was JSON asked for? The same as `output.is_json()`.
+    /// Whether `--json` was given; the same as `output.is_json()`.
     pub(crate) json: bool,
-    /// Where results are printed.
+    /// The printer of results.
     pub(crate) output: Output,
-    /// The log filter that was asked for on the command line.
+    /// The log filter from the command line, if one was given.
     pub(crate) log_level: Option<String>,
 }
 
@@ -30,7 +30,7 @@ impl Context {
         }
     }
 
-    /// The client, made when first asked for; it connects when first used.
+    /// Returns the client. It is created on the first call, and connects on its first request.
     ///
     /// # Errors
     /// When `--endpoints` holds no usable address.
@@ -42,10 +42,10 @@ impl Context {
         Ok(self.client.get_or_init(|| client))
     }
 
-    /// A client of the node at this address (`host:port`).
+    /// Returns a client of the node at this address (`host:port`).
     ///
     /// # Errors
-    /// When it is no usable address.
+    /// When the address cannot be used.
     pub(crate) fn client_of(&self, address: &str) -> anyhow::Result<Client> {
         let scheme = self.scheme();
         Ok(Client::new(ClientOptions {
@@ -61,10 +61,10 @@ impl Context {
         }
     }
 
-    /// The client of operators, for the admin ports at these addresses (`host:port`, or with a scheme).
+    /// Returns the operators' client for the admin ports at these addresses (`host:port`, or with a scheme).
     ///
     /// # Errors
-    /// When one is no usable address.
+    /// When one of the addresses cannot be used.
     pub(crate) fn admin(&self, addresses: &[String]) -> anyhow::Result<AdminClient> {
         let scheme = self.scheme();
         let endpoints = addresses.iter().map(|address| match address.contains("://") {
@@ -77,7 +77,7 @@ impl Context {
         })?)
     }
 
-    /// This shard, or all shards of the cluster.
+    /// Returns this shard, or all shards of the cluster.
     ///
     /// # Errors
     /// When no node answered before the deadline.

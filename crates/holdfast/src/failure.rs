@@ -1,4 +1,4 @@
-//! How a failed command says so.
+//! Reports of a command's failure, as text or JSON.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -18,9 +18,9 @@ pub(crate) struct Usage(pub(crate) String);
 #[derive(Debug, thiserror::Error)]
 #[error("operation {operation_id}: {source}")]
 pub(crate) struct FailedOperation {
-    /// Its id.
+    /// The id to repeat the operation with.
     pub(crate) operation_id: Uuid,
-    /// Why it failed.
+    /// The reason why it failed.
     pub(crate) source: ClientError,
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     } else {
         format!("error: {}", paragraph(error))
     };
-    // Nobody is left to tell when stderr is closed; the exit code still says it.
+    // When stderr is closed, nobody reads this; the exit code still reports the failure.
     let _ = writeln!(err, "{text}");
     ExitCode::from(if is_usage(error) { 2 } else { 1 })
 }
@@ -115,7 +115,7 @@ fn refused(refusal: &v1::Refusal) -> String {
     text
 }
 
-/// The reason's name: that of the contract in lower case, without its prefix.
+/// Returns the reason's name: its name in the contract, in lower case and without its prefix.
 pub(crate) fn reason_name(reason: v1::Reason) -> String {
     let name = reason.as_str_name();
     name.strip_prefix("REASON_").unwrap_or(name).to_ascii_lowercase()

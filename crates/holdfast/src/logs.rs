@@ -1,4 +1,4 @@
-//! Logging on stderr, and spans to a collector.
+//! Log lines on stderr, and spans to a collector.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,40 +22,41 @@ pub(crate) enum Format {
     Pretty,
 }
 
-/// The filter of the log lines, to be changed while the process runs.
+/// The filter of the log lines. It can be replaced while the process runs.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// Whether the process stops in good order.
+/// Whether the process is stopping in good order.
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// What is written at this level.
+/// Builds the filter of this log level.
 ///
 /// # Errors
-/// When the level is none.
+/// When the text is not a log level.
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
     let says_of_audit = level.contains("audit");
     check_log_level(level).map_err(|problem| anyhow::anyhow!("the log level is {level:?}: {problem}"))?;
     let filter = EnvFilter::try_new(level)?;
-    // Who was refused is written down at every level, unless the filter itself speaks of it.
+    // Refusals of access (target `audit`) are logged at every level, unless the filter itself mentions audit.
     let filter = match (says_of_audit, "audit=info".parse()) {
         (false, Ok(audit)) => filter.add_directive(audit),
         _ => filter,
     };
-    // Traces are for the collector.
+    // Spans of traces go to the collector only.
     Ok(filter.add_directive(format!("{TRACE_TARGET}=off").parse()?))
 }
 
-/// Logs at another level from now on.
+/// Changes the log level of the running process.
 ///
 /// # Errors
-/// When the level is none; the one before stays.
+/// When the text is not a log level. The old level then stays.
 pub(crate) fn change_level(level: &str) -> anyhow::Result<()> {
     let filter = filter(level)?;
     let handle = FILTER.get().context("logging has not begun")?;
     handle.reload(filter).context("the log level cannot be changed")
 }
 
-/// Leaves out what the Raft library says from now on: it tells the end of each of its tasks as an error.
+/// Mutes the Raft library from this call on: while a node stops, the library logs the end of each of its
+/// tasks as an error.
 pub(crate) fn stopping() {
     STOPPING.store(true, Ordering::Relaxed);
 }
@@ -64,20 +65,21 @@ fn is_worth_a_line(target: &str) -> bool {
     !(STOPPING.load(Ordering::Relaxed) && target.starts_with("openraft"))
 }
 
-/// Starts logging at this level, and has the spans of traces sent where there is a collector for them.
+/// Starts logging at this level. Spans of traces are sent to the collector, if there is one.
 ///
 /// # Errors
-/// When the level is none.
+/// When the text is not a log level.
 pub(crate) fn start(level: &str, format: Format, telemetry: Option<&Telemetry>) -> anyhow::Result<()> {
     let (filter, handle) = reload::Layer::new(filter(level)?);
-    // It is set once: a process starts logging once.
+    // Setting it cannot fail: a process starts logging once.
     let _ = FILTER.set(handle);
     let filter = filter.and(dynamic_filter_fn(|metadata, _| {
         is_worth_a_line(metadata.target())
     }));
     let lines = fmt::layer()
-        // Else a line that cannot be written is told with `eprintln!`, which panics when that cannot be written either: on a full disk
-        // the thread that had to say so died, and the node did not end.
+        // Otherwise a line that cannot be written is reported with `eprintln!`, which panics when it cannot
+        // write either. On a full disk that panic killed the thread that had to report it, and the node did
+        // not end.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {

@@ -1,17 +1,20 @@
-//! `holdfast`: the one binary. It runs a node (`serve`), a cluster to try things out (`dev`), and everything that
-//! people and scripts ask of a cluster.
+//! `holdfast`: the one binary. It runs a node (`serve`), a cluster to try things out (`dev`), and every
+//! command with which people and scripts use a cluster.
 //!
-//! - [`cli`] is the command line: global options, exit codes, and the tests that every command has a summary and examples.
+//! - [`cli`] is the command line: global options, exit codes, and the tests that every command has a summary
+//!   and examples.
 //! - [`commands`] has a module for each command: its arguments and an `async fn run(args, context)`.
-//! - [`context`] is what each command gets: the client (connected when first used) and the way to print.
-//! - [`arguments`] are those that several commands share; [`render`] turns answers into JSON and rows of tables;
-//!   [`output`] prints them; [`failure`] says what went wrong, and what to do about it.
+//! - [`context`] is what each command gets: the client (created on first use) and the way to print.
+//! - [`arguments`] holds the arguments that several commands share. [`render`] turns answers into JSON and
+//!   into rows of tables, and [`output`] prints them. [`failure`] prints what went wrong and what to do about
+//!   it.
 //!
-//! Results go to stdout, everything else to stderr. With `--json` results are JSON, one object a line, with the field
-//! names of `proto/holdfast/v1`; errors are too. Exit codes: 0 it worked, 1 it was refused or failed, 2 the arguments
-//! were wrong.
+//! Results go to stdout, everything else to stderr. With `--json`, results and errors are JSON: one object a
+//! line, with the field names of `proto/holdfast/v1`. Exit codes: 0 it worked, 1 it was refused or failed, 2
+//! the arguments were wrong.
 //!
-//! Start reading in `cli.rs`, then follow `commands/reservation/reserve.rs` for a command from its arguments to its output.
+//! Start reading in `cli.rs`. Then follow `commands/reservation/reserve.rs` to see one command from its
+//! arguments to its output.
 
 mod arguments;
 mod catalogue;

@@ -1,10 +1,11 @@
-//! Printing results: lines and aligned tables for people, JSON for programs.
+//! Output of results: lines and aligned tables for people, JSON for programs.
 
 use std::io::Write;
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// Where results go: stdout. Notes and progress go to stderr and are left out in JSON mode.
+/// The printer of results. Results go to stdout. Notes and progress go to stderr, and are left out in JSON
+/// mode.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
@@ -15,12 +16,12 @@ impl Output {
         Self { json }
     }
 
-    /// Was JSON asked for?
+    /// Returns whether `--json` was given.
     pub(crate) fn is_json(self) -> bool {
         self.json
     }
 
-    /// One line of text on stdout.
+    /// Prints one line of text on stdout.
     ///
     /// # Errors
     /// When stdout is closed.
@@ -31,7 +32,7 @@ impl Output {
         out.flush()
     }
 
-    /// One JSON value on a line of its own on stdout.
+    /// Prints one JSON value on a line of its own on stdout.
     ///
     /// # Errors
     /// When stdout is closed.
@@ -39,16 +40,17 @@ impl Output {
         self.line(serde_json::to_string(value).map_err(std::io::Error::other)?)
     }
 
-    /// A note for people on stderr; nothing in JSON mode.
+    /// Prints a note for people on stderr. Prints nothing in JSON mode.
     pub(crate) fn note(self, text: impl AsRef<str>) {
         if !self.json {
             let mut err = std::io::stderr().lock();
-            // A closed stderr loses notes, never results.
+            // When stderr is closed, only notes are lost, never results.
             let _ = writeln!(err, "{}", text.as_ref());
         }
     }
 
-    /// A table on stdout: columns as wide as their widest value, numbers to the right.
+    /// Prints a table on stdout. Each column is as wide as its widest value; numbers are aligned to the
+    /// right.
     ///
     /// # Errors
     /// When stdout is closed.
@@ -57,8 +59,8 @@ impl Output {
     }
 }
 
-/// Did it fail because nobody reads our output any more? The network's own broken pipes are told as
-/// client errors, so they are not taken for this.
+/// Returns whether the command failed because its output was closed by the reader. Broken pipes of the
+/// network are client errors, so they do not count here.
 pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let mut causes = error
         .chain()
@@ -143,7 +145,7 @@ mod tests {
             &[row("Größe"), row("サイズ-M"), row("x\u{301}")],
         );
         let lines: Vec<&str> = table.lines().collect();
-        // Each Japanese character takes two columns, a combining mark none.
+        // A Japanese character takes two columns, a combining mark takes none.
         assert_eq!(lines[0], "SKU       FREE");
         assert_eq!(lines[1], "Größe        7");
         assert_eq!(lines[2], "サイズ-M     7");

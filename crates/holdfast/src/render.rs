@@ -1,12 +1,12 @@
-//! Answers as JSON values and as rows of tables. JSON fields are those of `proto/holdfast/v1`; ids are UUID text,
-//! enums their names in lower case.
+//! Answers as JSON values and as rows of tables. JSON fields have the names of `proto/holdfast/v1`. Ids are
+//! UUID text, enums their names in lower case.
 
 use holdfast_changes::names;
 use holdfast_client::v1;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// An id as text; what is no UUID is shown as hexadecimal digits.
+/// Returns an id as text: a UUID, or hexadecimal digits when it is not one.
 pub(crate) fn id(bytes: &[u8]) -> String {
     Uuid::from_slice(bytes).map_or_else(
         |_| bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -14,7 +14,7 @@ pub(crate) fn id(bytes: &[u8]) -> String {
     )
 }
 
-/// Where and how a mutation was decided.
+/// Renders the receipt of a mutation: where and how it was decided.
 pub(crate) fn receipt(receipt: Option<&v1::Receipt>) -> Value {
     json!({
         "position": receipt.and_then(|receipt| receipt.position).map(position),
@@ -30,7 +30,7 @@ fn position(position: v1::Position) -> Value {
     })
 }
 
-/// From where a read was answered.
+/// Renders the position that a read was answered from.
 pub(crate) fn read(read: Option<&v1::ReadPosition>) -> Value {
     json!({
         "position": read.and_then(|read| read.position).map(position),
@@ -54,7 +54,7 @@ pub(crate) fn read_note(read: Option<&v1::ReadPosition>) -> String {
     )
 }
 
-/// Which moment an as-of read is of.
+/// Renders the moment of an as-of read.
 pub(crate) fn as_of(as_of: &v1::AsOf) -> Value {
     let at = as_of.position.unwrap_or_default();
     json!({
@@ -98,7 +98,7 @@ pub(crate) fn receipt_note(receipt: Option<&v1::Receipt>) -> String {
     )
 }
 
-/// One cell.
+/// Renders one cell as JSON.
 pub(crate) fn cell(cell: &v1::Cell) -> Value {
     let pools: Vec<Value> = cell
         .pools
@@ -122,7 +122,7 @@ pub(crate) fn cell(cell: &v1::Cell) -> Value {
     })
 }
 
-/// The headers of [`cell_row`].
+/// Headers of the columns of [`cell_row`].
 pub(crate) const CELL_HEADERS: [&str; 13] = [
     "SKU",
     "WAREHOUSE",
@@ -139,7 +139,7 @@ pub(crate) const CELL_HEADERS: [&str; 13] = [
     "IN TRANSIT",
 ];
 
-/// One cell as a row.
+/// Renders one cell as a row of a table.
 pub(crate) fn cell_row(cell: &v1::Cell) -> Vec<String> {
     let pools: Vec<String> = cell
         .pools
@@ -167,7 +167,7 @@ pub(crate) fn cell_row(cell: &v1::Cell) -> Vec<String> {
     ]
 }
 
-/// From where units were taken.
+/// Renders the places that units were taken from.
 pub(crate) fn allocations(allocations: &[v1::Allocation]) -> Value {
     allocations
         .iter()
@@ -211,14 +211,15 @@ pub(crate) fn allocations_text(allocations: &[v1::Allocation]) -> String {
     }
 }
 
-/// The name of a state.
+/// Returns the name of a reservation's state.
 pub(crate) fn state(state: v1::ReservationState) -> &'static str {
     names::state(state)
 }
 
-/// Log time as UTC, to the millisecond; as milliseconds since the Unix epoch where RFC 3339 has no year for it.
+/// Renders log time as UTC, to the millisecond. A time without a year in RFC 3339 is rendered as milliseconds
+/// since the Unix epoch.
 pub(crate) fn time(time_ms: u64) -> String {
-    // The end of the year 9999.
+    // The last millisecond of the year 9999.
     const LATEST_MS: u64 = 253_402_300_799_999;
     match time_ms {
         0 => "-".to_owned(),

@@ -1,4 +1,4 @@
-//! The binary without a cluster: exit codes, and what it says.
+//! The binary without a cluster: exit codes and messages.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 

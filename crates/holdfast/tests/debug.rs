@@ -18,7 +18,7 @@ fn bundle(config: &Path, output: &Path, more: &[&str]) -> Output {
         .unwrap()
 }
 
-/// The files of an archive by their names.
+/// Returns the files of an archive by their names.
 fn content(archive: &Path) -> BTreeMap<String, String> {
     let gzip = flate2::read::GzDecoder::new(std::fs::File::open(archive).unwrap());
     let mut files = BTreeMap::new();

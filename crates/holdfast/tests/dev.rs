@@ -80,7 +80,7 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        // Already gone when the test went well; its node follows it.
+        // After a test that went well the process has ended already. Its node ends with it.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -92,7 +92,7 @@ fn read_line(from: &mut impl BufRead) -> Value {
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
 }
 
-/// The first of the four ports in a row that `dev` takes.
+/// Returns the first of the four ports in a row that `dev` takes.
 fn own_ports() -> u16 {
     holdfast_test_ports::take(4)[0]
 }
@@ -135,7 +135,7 @@ fn dev_is_ready_keeps_its_data_and_stops_when_told() {
         "{listing:?}"
     );
 
-    // A single node has nobody to hand over to, but it is asked where operators ask.
+    // A single node has no other node to hand leadership to. The question still goes to the admin port.
     let admin = dev.ready["nodes"][0]["admin_address"]
         .as_str()
         .unwrap()

@@ -1,4 +1,5 @@
-//! One node with certificates and a policy, and the command line against it, as docs/security.md shows it.
+//! One node with certificates and a policy, and the command line against it, as docs/security.md describes
+//! it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -35,7 +36,7 @@ fn authority(name: &str) -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// Writes `file`.pem and `file`.key.
+/// Writes a certificate to `file`.pem and its key to `file`.key.
 fn certify(folder: &Path, file: &str, authority: &Authority, uri: &str) {
     let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     params
@@ -157,7 +158,7 @@ fn the_command_line_works_with_certificates_and_is_told_what_its_policy_denies()
     let operator = node.holdfast("sre", "cluster transfer-leader 0");
     assert!(stderr(&operator).contains("no other replica"), "{operator:?}");
 
-    // Written down, although the log's level is `error`.
+    // The refusals are logged, although the log level is `error`.
     let log = node.log();
     let audit = log
         .lines()
@@ -172,7 +173,7 @@ fn the_command_line_works_with_certificates_and_is_told_what_its_policy_denies()
     }
     assert!(!log.contains("PRIVATE KEY"));
 
-    // Two of three options are a mistake, and so is plaintext with certificates.
+    // Two of the three options are a mistake, and so is plaintext with certificates.
     let half = Command::new(env!("CARGO_BIN_EXE_holdfast"))
         .args(["cluster", "status", "--tls-ca", "nodes-ca.pem"])
         .output()
@@ -183,7 +184,7 @@ fn the_command_line_works_with_certificates_and_is_told_what_its_policy_denies()
     assert_eq!(plain.status.code(), Some(2));
     assert!(stderr(&plain).contains("https"), "{plain:?}");
 
-    // Another CA for the clients, and nothing but a SIGHUP.
+    // The clients get another CA, and the node gets only a SIGHUP.
     let others = authority("other clients");
     certify(node.folder.path(), "new-sre", &others, "spiffe://shop/sre");
     std::fs::write(node.folder.path().join("clients-ca.pem"), others.pem()).unwrap();
@@ -218,11 +219,12 @@ fn a_refused_certificate_is_told_at_once_and_had_no_effect() {
             "{told}"
         );
         assert!(told.contains("--tls-cert") && !told.contains("unknown"), "{told}");
-        // One for the topology and one for the call. The line is written before the client is told.
+        // One handshake is for the topology and one for the call. The line is logged before the client gets
+        // the refusal.
         let handshakes = node.log().matches("handshake_refused").count() - before;
         assert_eq!(handshakes, 2, "{}", node.log());
     }
-    // The other way round: a node that this client does not believe.
+    // The other way round: this client does not trust the node.
     std::fs::write(node.folder.path().join("nodes-ca.pem"), strangers.pem()).unwrap();
     let told = stderr(&node.holdfast("sre", receive));
     assert!(told.contains("does not accept the node's certificate"), "{told}");

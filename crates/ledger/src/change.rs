@@ -1,4 +1,4 @@
-//! What the ledger says it did: the change stream.
+//! The change stream: the ledger's record of its effects.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -11,31 +11,31 @@ use crate::{
 /// The places of a cell where units can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Bucket {
-    /// What a picker can count.
+    /// Units that a picker can count.
     OnHand,
-    /// Sellable by all.
+    /// Units that any storefront can sell.
     Free,
-    /// Ring-fenced for the change's storefront.
+    /// Units that are ring-fenced for the change's storefront.
     Pool,
-    /// Kept back by policy.
+    /// Units that a policy keeps back.
     Safety,
-    /// In live holds.
+    /// Units in live holds.
     Held,
-    /// Paid, not shipped.
+    /// Units that are paid and not shipped.
     Committed,
-    /// Not sellable.
+    /// Units that are damaged and cannot be sold.
     Damaged,
-    /// Waiting for inspection.
+    /// Units that wait for inspection.
     QualityHold,
-    /// Promised and missing.
+    /// Units that are promised and missing.
     Deficit,
-    /// Promised beyond stock, as a policy allows.
+    /// Units that are promised beyond stock, as a policy allows.
     Backordered,
-    /// On its way here from another warehouse. Not part of what is on hand.
+    /// Units on the way here from another warehouse. They are not part of what is on hand.
     InTransit,
 }
 
-/// What happened.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
@@ -65,139 +65,139 @@ pub enum ChangeKind {
     SupplyExpected,
 }
 
-/// One effect on one cell and at most one pool, or on one reservation, policy or supply. What few changes have is boxed: an
-/// entry makes thousands of them.
+/// One effect on one cell and at most one pool, or on one reservation, policy or supply. An entry makes
+/// thousands of changes, so the parts that few changes have are boxed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// 1, 2, 3, ... in its shard.
+    /// The change's number in its shard: 1, 2, 3, ...
     pub seq: u64,
-    /// How many changes its entry made.
+    /// The number of changes that its entry made.
     pub entry_changes: u32,
-    /// Which of them this is, from 0.
+    /// Index of this change among those of its entry, from 0.
     pub entry_offset: u32,
     /// The entry's index.
     pub log_index: u64,
     /// The entry's log time.
     pub log_time_ms: u64,
-    /// What happened.
+    /// The kind of the change.
     pub kind: ChangeKind,
-    /// None for Extended.
+    /// The SKU. None for Extended.
     pub sku: Option<Sku>,
-    /// None for Extended and PolicySet.
+    /// The warehouse. None for Extended and PolicySet.
     pub warehouse: Option<WarehouseId>,
-    /// The reservation's storefront, or whose pool or policy it is.
+    /// The reservation's storefront, or the owner of the pool or policy.
     pub storefront: Option<StorefrontId>,
     /// The buckets that moved, in order of [`Bucket`].
     pub moves: BucketMoves,
-    /// The reservation's side.
+    /// The effect on a reservation.
     pub reservation: Option<ReservationEffect>,
-    /// The policy's side.
+    /// The effect on a policy.
     pub policy: Option<Box<PolicyEffect>>,
-    /// The transfer's side: of TransferredOut (one change of the cell that loses units, one of the cell that they are on the
-    /// way to), TransferredIn and TransferClosed. Units that leave were free, or committed if the change has a reservation's
-    /// side too.
+    /// The effect on a transfer, in TransferredOut, TransferredIn and TransferClosed. TransferredOut makes
+    /// two changes: one of the cell that loses the units, and one of the cell that they are on the way to.
+    /// Units that leave were free, or were committed if the change has an effect on a reservation too.
     pub transfer: Option<Box<TransferEffect>>,
-    /// The supply's side: of SupplyExpected, and of a Received that names a supply which was expected.
+    /// The effect on a supply, in SupplyExpected, and in a Received that names a supply which was expected.
     pub supply: Option<Box<SupplyEffect>>,
-    /// Why.
+    /// The operation that caused the change, or expiry.
     pub cause: Cause,
 }
 
-/// The buckets that one change moved: nearly always two.
+/// The buckets that one change moved, nearly always two.
 pub type BucketMoves = SmallVec<[BucketMove; 2]>;
 
 /// One bucket before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketMove {
-    /// Which.
+    /// The bucket that moved.
     pub bucket: Bucket,
-    /// Not 0.
+    /// Units added, or removed if negative. Not 0.
     pub delta: i64,
-    /// At least 0.
+    /// Units after the change. At least 0.
     pub after: i64,
 }
 
-/// The reservation's side of a change.
+/// The effect of a change on a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReservationEffect {
-    /// Which.
+    /// The reservation that changed.
     pub reservation_id: ReservationId,
-    /// Which line.
+    /// The line's number.
     pub line: u32,
-    /// Its state after the operation.
+    /// The reservation's state after the operation.
     pub state: ReservationState,
-    /// Until when the hold lives.
+    /// The end of the hold, as a log time.
     pub expires_at_ms: u64,
-    /// Units of the line asked for.
+    /// Units that the line asked for.
     pub requested: i64,
-    /// Units of this line and warehouse that this change moved.
+    /// Units of this line in this warehouse that the change moved.
     pub quantity: i64,
-    /// The shard that decides, when the order is over several shards.
+    /// The shard that decides. None unless the order is over several shards.
     pub home: Option<ShardNumber>,
-    /// Why this warehouse was chosen; only when units are taken.
+    /// The reason for choosing this warehouse. Set only when units are taken.
     pub sourcing: Option<SourcingReason>,
 }
 
-/// The policy's side of a change.
+/// The effect of a change on a policy: its values afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyEffect {
-    /// May it take from free?
+    /// Whether the storefront may take from free.
     pub may_borrow: bool,
-    /// 0: no limit.
+    /// The most units in one reservation. 0: no limit.
     pub max_per_reservation: i64,
-    /// Units of the SKU that may be backordered; 0: none.
+    /// The most units of the SKU that may be backordered. 0: none.
     pub backorder_limit: i64,
-    /// The same until `preorder_until_ms`.
+    /// The limit in place of `backorder_limit`, until `preorder_until_ms`.
     pub preorder_limit: i64,
-    /// Log time; 0: no preorder.
+    /// The end of the preorder, as a log time. 0: no preorder.
     pub preorder_until_ms: u64,
 }
 
-/// The transfer's side of a change.
+/// The effect of a change on a transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferEffect {
-    /// Which.
+    /// The transfer that changed.
     pub transfer_id: TransferId,
-    /// From where.
+    /// The warehouse that the units left.
     pub from: WarehouseId,
-    /// Where to.
+    /// The warehouse that the units go to.
     pub to: WarehouseId,
-    /// When its goods should be there.
+    /// The expected arrival, in milliseconds since the Unix epoch.
     pub expected_at_ms: u64,
-    /// Units of the SKU that left, arrived or were written off with this change.
+    /// Units of the SKU that this change sent, received or wrote off.
     pub quantity: i64,
-    /// Units of the SKU that are still in transit afterwards.
+    /// Units of the SKU that are still in transit after the change.
     pub in_transit: i64,
 }
 
-/// The supply's side of a change.
+/// The effect of a change on a supply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupplyEffect {
-    /// Which.
+    /// The supply that changed.
     pub supply_id: SupplyId,
-    /// What it still expects afterwards; 0: it is expected no more.
+    /// Units that it still expects after the change. 0: it is expected no more.
     pub quantity: i64,
-    /// When its goods should be there.
+    /// The expected arrival, in milliseconds since the Unix epoch.
     pub expected_at_ms: u64,
 }
 
-/// Why a change happened. Its bytes are in `wire.rs`.
+/// The cause of a change. Its bytes are in `wire.rs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// None for expiry.
+    /// The operation. None for expiry.
     pub operation_id: Option<OperationId>,
-    /// None for expiry.
+    /// The caller's identity. None for expiry.
     pub principal: Option<Principal>,
     /// The caller's reason.
     pub reason: Reason,
-    /// The caller's document; for expiry that of the Reserve.
+    /// The caller's document. For expiry, that of the Reserve.
     pub reference: Reference,
-    /// Business time as the command said it; None: the log time is all that is known.
+    /// Business time as the command said it. None: only the log time is known.
     pub occurred_at_ms: Option<u64>,
 }
 
 impl Cause {
-    /// That of a command.
+    /// Builds the cause of a command's changes.
     pub(crate) fn of(command: &Command) -> Self {
         Self {
             operation_id: Some(command.operation_id),

@@ -1,57 +1,57 @@
-//! Bytes of entries, changes and commands: one version byte, then postcard.
+//! The encoding of entries, changes and commands: one version byte, then postcard.
 //!
-//! The same bytes are written to the log, to the change log and to peers, so a version is never reinterpreted:
-//! a new layout gets a new number and the old one stays readable. Decoding checks every name, refuses trailing
-//! bytes, and never allocates more than the input can fill.
+//! The same bytes go to the log, to the change log and to peers, so a version never changes its meaning. A
+//! new layout gets a new number, and the old layout stays readable. Decoding checks every name, refuses
+//! trailing bytes, and never allocates more than the input can fill.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Change, Command, Entry};
 
-/// The version written now, and the only one there is.
+/// The version that is written. It is also the only one that is read.
 pub(crate) const VERSION: u8 = 2;
 
-/// Why bytes could not be read.
+/// The reason why bytes could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// There is not even a version byte.
+    /// There are no bytes, not even a version byte.
     #[error("{what}: no bytes")]
     Empty {
-        /// What was expected.
+        /// The expected content.
         what: &'static str,
     },
-    /// Written by a newer program, or not ours.
+    /// A newer program wrote the bytes, or they are not ours.
     #[error("{what}: version {version} is not known, this program reads version {VERSION}")]
     UnknownVersion {
-        /// What was expected.
+        /// The expected content.
         what: &'static str,
-        /// The version found.
+        /// The version that was found.
         version: u8,
     },
-    /// The body is cut short or holds something that is not allowed.
+    /// The body is cut short, or holds something that is not allowed.
     #[error("{what}: malformed: {message}")]
     Malformed {
-        /// What was expected.
+        /// The expected content.
         what: &'static str,
-        /// What is wrong.
+        /// The fault in the body.
         message: String,
     },
-    /// Something follows the body.
+    /// More bytes follow the body.
     #[error("{what}: {bytes} bytes too many")]
     TrailingBytes {
-        /// What was expected.
+        /// The expected content.
         what: &'static str,
-        /// How many.
+        /// The number of bytes too many.
         bytes: usize,
     },
 }
 
-/// The bytes of a log entry.
+/// Encodes a log entry.
 pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     encode(entry)
 }
 
-/// Reads a log entry.
+/// Decodes a log entry.
 ///
 /// # Errors
 /// [`CodecError`] when the bytes are not exactly one entry of a known version.
@@ -59,12 +59,12 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, CodecError> {
     decode("entry", bytes)
 }
 
-/// The bytes of the changes of one entry.
+/// Encodes the changes of one entry.
 pub fn encode_changes(changes: &[Change]) -> Vec<u8> {
     encode(changes)
 }
 
-/// Reads the changes of one entry.
+/// Decodes the changes of one entry.
 ///
 /// # Errors
 /// [`CodecError`] when the bytes are not exactly one list of changes of a known version.
@@ -72,12 +72,12 @@ pub fn decode_changes(bytes: &[u8]) -> Result<Vec<Change>, CodecError> {
     decode("changes", bytes)
 }
 
-/// The bytes of one command.
+/// Encodes one command.
 pub fn encode_command(command: &Command) -> Vec<u8> {
     encode(command)
 }
 
-/// Reads one command.
+/// Decodes one command.
 ///
 /// # Errors
 /// [`CodecError`] when the bytes are not exactly one command of a known version.
@@ -93,7 +93,7 @@ pub(crate) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> R
     decode_version(what, VERSION, bytes)
 }
 
-/// Reads what has a version of its own.
+/// Decodes a value whose first byte is a version of its own.
 pub(crate) fn decode_version<T: DeserializeOwned>(
     what: &'static str,
     expected: u8,

@@ -1,4 +1,4 @@
-//! What can be asked of the ledger.
+//! The commands of the ledger.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,31 +10,32 @@ use crate::{
 /// One Raft log entry: commands decided in this order at one log time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Milliseconds since the Unix epoch, stamped by the leader. An earlier time than the ledger's counts as the ledger's.
+    /// Milliseconds since the Unix epoch, stamped by the leader. A time before the ledger's own counts as the
+    /// ledger's.
     pub log_time_ms: u64,
-    /// What to do; empty for an entry that only lets time pass.
+    /// The commands. Empty for an entry that only lets time pass.
     pub commands: Vec<Command>,
 }
 
 /// One mutating request. Its bytes are in `wire.rs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The same on every retry.
+    /// The same id on every retry.
     pub operation_id: OperationId,
-    /// Who asks. Not part of the body that a retry must repeat.
+    /// The caller's identity. Not part of the body that a retry must repeat.
     pub principal: Principal,
     /// The caller's document.
     pub reference: Reference,
     /// The caller's reason.
     pub reason: Reason,
-    /// When it happened, and other conditions.
+    /// Time of the event, and other conditions.
     pub details: Details,
-    /// What to do.
+    /// The effect that is asked for.
     pub action: Action,
 }
 
 impl Command {
-    /// The command that seals an operation id.
+    /// Builds the command that seals an operation id.
     pub fn seal(operation_id: OperationId, principal: Principal) -> Self {
         Self {
             operation_id,
@@ -46,13 +47,13 @@ impl Command {
         }
     }
 
-    /// The fingerprint that a sealed id is remembered with.
+    /// Returns the fingerprint that a sealed id is remembered with.
     pub(crate) fn fingerprint_of_seal() -> u64 {
         let details = Details::default();
         fingerprint(&Action::Seal, &Reference::default(), &Reason::default(), &details)
     }
 
-    /// 60 bits over everything that a retry must repeat.
+    /// Returns a fingerprint of 60 bits over everything that a retry must repeat.
     pub fn fingerprint(&self) -> u64 {
         fingerprint(&self.action, &self.reference, &self.reason, &self.details)
     }
@@ -68,7 +69,7 @@ fn fingerprint(action: &Action, reference: &Reference, reason: &Reason, details:
 
 fn hashed(body: &impl Serialize) -> u64 {
     let hash = |body: &[u8]| xxhash_rust::xxh3::xxh3_64(body) >> 4;
-    // Nearly every body fits: then no memory is asked for.
+    // Nearly every body fits in this buffer, so nothing is allocated.
     let mut buffer = [crate::codec::VERSION; 512];
     let written = postcard::to_slice(body, &mut buffer[1..]).map(|body| body.len());
     match written {
@@ -77,14 +78,15 @@ fn hashed(body: &impl Serialize) -> u64 {
     }
 }
 
-/// What to do. Quantities are in base units; their ranges are checked by `apply`, not by the types.
+/// The effect that a command asks for. Quantities are in base units. `apply` checks their ranges, the types
+/// do not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// Take stock for a buyer. The operation id becomes the reservation's id.
+    /// Takes stock for a buyer. The operation id becomes the reservation's id.
     Reserve {
-        /// For whom.
+        /// The storefront that takes the stock.
         storefront: StorefrontId,
-        /// 1 to 1024 lines; those of one SKU and source are added up.
+        /// 1 to 1024 lines. Lines of one SKU and source are added up.
         lines: Vec<ReserveLine>,
         /// 1 ms to 30 days.
         ttl_ms: u64,
@@ -93,184 +95,187 @@ pub enum Action {
         /// How warehouses are chosen for all lines together.
         sourcing: Sourcing,
     },
-    /// Prolong a hold: it then ends `ttl_ms` after this entry, never earlier than before.
+    /// Prolongs a hold: its new end is `ttl_ms` after this entry, but never earlier than its old end.
     Extend {
-        /// Which.
+        /// The reservation to prolong.
         reservation_id: ReservationId,
         /// 1 ms to 30 days.
         ttl_ms: u64,
     },
-    /// Held units become committed.
+    /// Moves held units to committed.
     Commit {
-        /// Which.
+        /// The reservation to commit.
         reservation_id: ReservationId,
     },
-    /// Held units go back.
+    /// Gives held units back.
     Release {
-        /// Which.
+        /// The reservation to release.
         reservation_id: ReservationId,
     },
-    /// Committed units leave.
+    /// Takes committed units out of the warehouse.
     Ship {
-        /// Which.
+        /// The reservation to ship.
         reservation_id: ReservationId,
-        /// Empty: everything committed.
+        /// Units to ship. Empty: everything committed.
         lines: Vec<LineQuantity>,
     },
-    /// Committed units go back.
+    /// Gives committed units back.
     Cancel {
-        /// Which.
+        /// The reservation to cancel.
         reservation_id: ReservationId,
-        /// Empty: everything committed.
+        /// Units to cancel. Empty: everything committed.
         lines: Vec<LineQuantity>,
     },
-    /// Goods come back.
+    /// Takes goods back into a warehouse.
     Return {
-        /// Of a reservation, or not.
+        /// The goods: shipped units of a reservation, or goods without one.
         of: ReturnOf,
-        /// Where they go.
+        /// The bucket that the goods go to.
         disposition: Disposition,
     },
-    /// Goods arrive; a deficit is filled first, then what was backordered.
+    /// Adds goods that arrive. They fill a deficit first, and backordered units next.
     Receive {
-        /// What.
+        /// The SKU that arrives.
         sku: Sku,
-        /// Where.
+        /// The warehouse that it arrives in.
         warehouse: WarehouseId,
         /// At least 1.
         quantity: i64,
-        /// The supply they were expected as, which then expects as many less, at least none. One that is not expected
-        /// (any more) is no obstacle: the goods are there.
+        /// The supply that announced the goods. It expects this much less afterwards, but never less than
+        /// zero. A supply that is not expected (any more) does not prevent the receipt, because the goods are
+        /// there.
         supply_id: Option<SupplyId>,
     },
-    /// A correction. Down takes from free, then safety, then pools (in order of storefront name).
+    /// Corrects the stock. A negative correction takes from free, then safety, then pools (in order of
+    /// storefront name).
     Adjust {
-        /// What.
+        /// The SKU to correct.
         sku: Sku,
-        /// Where.
+        /// The warehouse of the stock.
         warehouse: WarehouseId,
         /// Not 0.
         delta: i64,
     },
-    /// A recount as of a change sequence number.
+    /// Recounts a cell, as of a change sequence number.
     Count {
-        /// What.
+        /// The SKU that was counted.
         sku: Sku,
-        /// Where.
+        /// The warehouse that was counted.
         warehouse: WarehouseId,
         /// At least 0.
         counted: i64,
-        /// None: now.
+        /// The last change that the count has seen. None: the latest.
         as_of_seq: Option<u64>,
     },
-    /// Move units between free, safety, damaged and quality hold.
+    /// Moves units between free, safety, damaged and quality hold.
     MoveBucket {
-        /// What.
+        /// The SKU to move.
         sku: Sku,
-        /// Where.
+        /// The warehouse of the units.
         warehouse: WarehouseId,
-        /// From.
+        /// The bucket that the units leave.
         from: Bucket,
-        /// To.
+        /// The bucket that the units go to.
         to: Bucket,
         /// At least 1.
         quantity: i64,
     },
-    /// What a storefront may do with a SKU.
+    /// Sets the policy of a storefront for a SKU.
     SetPolicy {
-        /// Which.
+        /// The SKU of the policy.
         sku: Sku,
-        /// Whose.
+        /// The storefront of the policy.
         storefront: StorefrontId,
-        /// May it take from free when its pool is empty? True where no policy was set.
+        /// Whether it may take from free when its pool is empty. True where no policy was set.
         may_borrow: bool,
-        /// 0: no limit.
+        /// The most units in one reservation. 0: no limit.
         max_per_reservation: i64,
-        /// How far the storefront may take the SKU's backordered units beyond stock, if it may borrow: their sum over all
-        /// warehouses is never more. 0: not at all.
+        /// The most units of the SKU that may be backordered, as a sum over all warehouses, if the storefront
+        /// may borrow. 0: none.
         backorder_limit: i64,
-        /// The same, in place of `backorder_limit`, until `preorder_until_ms`.
+        /// The limit in place of `backorder_limit`, until `preorder_until_ms`.
         preorder_limit: i64,
-        /// Log time; 0: no preorder.
+        /// The end of the preorder, as a log time. 0: no preorder.
         preorder_until_ms: u64,
     },
-    /// Set a pool's size, taking from or giving to free.
+    /// Sets a pool's size. Takes the difference from free, or gives it to free.
     AllocatePool {
-        /// What.
+        /// The SKU of the pool.
         sku: Sku,
-        /// Where.
+        /// The warehouse of the pool.
         warehouse: WarehouseId,
-        /// Whose.
+        /// The storefront that owns the pool.
         storefront: StorefrontId,
         /// At least 0.
         target: i64,
     },
-    /// A step of an order over several shards. Taken by coordinators and resolvers, never by callers.
+    /// A step of an order over several shards. Only coordinators and resolvers send it, never callers.
     Order(OrderStep),
-    /// Ship, Cancel, Return or Dispatch for the units that this shard has of an order over several shards, TransferIn or
-    /// CloseTransfer for those of a transfer.
+    /// Runs Ship, Cancel, Return or Dispatch on the units that this shard has of an order over several
+    /// shards. Runs TransferIn or CloseTransfer on the units that it has of a transfer.
     OfPart(Box<Action>),
-    /// Free units leave for another warehouse. The operation id becomes the transfer's id.
+    /// Sends free units to another warehouse. The operation id becomes the transfer's id.
     TransferOut {
-        /// 1 to 1024 lines; those of one SKU are added up.
+        /// 1 to 1024 lines. Lines of one SKU are added up.
         lines: Vec<TransferLine>,
-        /// From where.
+        /// The warehouse that the units leave.
         from: WarehouseId,
-        /// Where to; another warehouse.
+        /// The warehouse that the units go to. Not the same as `from`.
         to: WarehouseId,
-        /// When they should be there, in milliseconds since the Unix epoch.
+        /// The expected arrival, in milliseconds since the Unix epoch.
         expected_at_ms: u64,
     },
-    /// Units of a transfer arrive.
+    /// Receives units of a transfer.
     TransferIn {
-        /// Which.
+        /// The transfer that arrives.
         transfer_id: TransferId,
-        /// Empty: everything that is still in transit. Those of one SKU are added up.
+        /// Units that arrived. Empty: everything that is still in transit. Lines of one SKU are added up.
         lines: Vec<TransferLine>,
-        /// Where they go.
+        /// The bucket that the units go to.
         disposition: Disposition,
     },
-    /// What is still in transit will never arrive.
+    /// Writes off the units that are still in transit, because they will never arrive.
     CloseTransfer {
-        /// Which.
+        /// The transfer to close.
         transfer_id: TransferId,
     },
-    /// Goods are to come: sets what one supply still expects.
+    /// Announces goods: sets the quantity that one supply still expects.
     ExpectSupply {
-        /// What.
+        /// The SKU that is expected.
         sku: Sku,
-        /// Where.
+        /// The warehouse that expects it.
         warehouse: WarehouseId,
-        /// Which supply of this cell.
+        /// The supply, by its id in this cell.
         supply_id: SupplyId,
-        /// At least 0; 0 expects it no more.
+        /// At least 0. 0: the supply is expected no more.
         quantity: i64,
-        /// When they should be there, in milliseconds since the Unix epoch.
+        /// The expected arrival, in milliseconds since the Unix epoch.
         expected_at_ms: u64,
     },
-    /// All committed units of a transfer's reservation (see [`crate::TRANSFER_STOREFRONT`]) leave for another warehouse. Makes
-    /// the transfer, whose id is the reservation's.
+    /// Sends all committed units of a transfer's reservation (see [`crate::TRANSFER_STOREFRONT`]) to another
+    /// warehouse. Makes the transfer, whose id is the reservation's.
     Dispatch {
-        /// Which.
+        /// The reservation of the transfer.
         reservation_id: ReservationId,
-        /// Where to; another warehouse than the one that all its units are in.
+        /// The warehouse that the units go to. Not the one that they are in.
         to: WarehouseId,
-        /// When they should be there, in milliseconds since the Unix epoch.
+        /// The expected arrival, in milliseconds since the Unix epoch.
         expected_at_ms: u64,
     },
-    /// Decides by newer rules from the next command on. Asked for by the cluster, never by callers. Rules that are not newer
-    /// change nothing. Its id is not remembered, and it makes no change.
+    /// Makes the ledger decide by newer rules from the next command on. Only the cluster sends it, never
+    /// callers. Rules that are not newer change nothing. Its id is not remembered, and it makes no change.
     AdoptRules {
-        /// The rules.
+        /// The rules to adopt.
         rules: Rules,
     },
-    /// Closes this command's operation id: a request with the id that took no effect so far never takes any. A node sends it
-    /// when a request is refused whose earlier attempt has no answer. Needs [`Rules::Second`](crate::Rules::Second).
+    /// Closes this command's operation id: a request with the id that has had no effect never has one. A node
+    /// sends it when a request is refused and an earlier attempt of it has no answer. Needs
+    /// [`Rules::Second`](crate::Rules::Second).
     Seal,
 }
 
 impl Action {
-    /// The kind of command, for people. A step of an order names the step.
+    /// Returns the kind of command, for people. For a step of an order it is the name of the step.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Reserve { .. } => "Reserve",
@@ -307,7 +312,7 @@ impl Action {
 /// Units of one SKU in a transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferLine {
-    /// What.
+    /// The SKU to transfer.
     pub sku: Sku,
     /// At least 1.
     pub quantity: i64,
@@ -316,87 +321,88 @@ pub struct TransferLine {
 /// One line of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReserveLine {
-    /// What.
+    /// The SKU to reserve.
     pub sku: Sku,
     /// At least 1.
     pub quantity: i64,
-    /// From where.
+    /// The warehouses that may fill the line.
     pub source: Source,
 }
 
 /// Which warehouses may fill a line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Source {
-    /// Any: the one warehouse that can fill the whole line first (the first by name), else those with most.
+    /// Any warehouse. Takes the first by name that can fill the whole line, else those with the most units.
     Any,
-    /// Only this one.
+    /// Only this warehouse.
     Warehouse(WarehouseId),
-    /// These, in this order. 1 to 64, no name twice.
+    /// These warehouses, in this order. 1 to 64, no name twice.
     Preference(Vec<WarehouseId>),
 }
 
-/// How warehouses are chosen for all lines of a Reserve together. A line's [`Source`] still says which may be chosen; what it
-/// says of their order counts only with `AsGiven`.
+/// How warehouses are chosen for all lines of a Reserve together. A line's [`Source`] always says which
+/// warehouses may be chosen. Its order of warehouses counts only with `AsGiven`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Sourcing {
-    /// Each line by itself, as its source says.
+    /// Fills each line by itself, as its source says.
     #[default]
     AsGiven,
-    /// Few warehouses for the whole request, found greedily: those that a line insists on, then again and again the one that
-    /// completes most lines (then: has most units for them, then: is first by name).
+    /// Uses few warehouses for the whole request, found greedily. Starts with those that a line insists on.
+    /// Then adds, again and again, the one that completes the most lines (among equals: with the most units
+    /// for them, then the first by name).
     FewestShipments,
-    /// Each line from the warehouse with most available, the first by name among equals.
+    /// Fills each line from the warehouse with the most available, the first by name among equals.
     Balance,
 }
 
-/// What to do when not everything is there.
+/// How a Reserve treats lines that cannot be filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReserveMode {
-    /// Every line in full, or nothing.
+    /// Takes every line in full, or nothing.
     AllOrNothing,
-    /// As much of each line as there is, at least one unit overall.
+    /// Takes as much of each line as there is, and at least one unit overall.
     BestEffort,
 }
 
-/// Part of a reservation.
+/// Units of one line of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineQuantity {
     /// The line's number.
     pub line: u32,
     /// At least 1.
     pub quantity: i64,
-    /// None: in the order of allocation.
+    /// The warehouse of the units. None: in the order of allocation.
     pub warehouse: Option<WarehouseId>,
 }
 
-/// What comes back.
+/// The goods of a return.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReturnOf {
-    /// Shipped units of a reservation, to the warehouse they left from.
+    /// Units that were shipped for a reservation. They go to the warehouse that they left from.
     Reservation {
-        /// Which.
+        /// The reservation that they were shipped for.
         reservation_id: ReservationId,
-        /// Empty: everything shipped that has not come back.
+        /// Units that come back. Empty: everything shipped that has not come back.
         lines: Vec<LineQuantity>,
     },
-    /// Goods of a sale that this ledger never saw.
+    /// Goods from a sale that this ledger never saw.
     Unreferenced {
-        /// What.
+        /// The SKU that comes back.
         sku: Sku,
-        /// Where to.
+        /// The warehouse that it comes back to.
         warehouse: WarehouseId,
         /// At least 1.
         quantity: i64,
     },
 }
 
-/// What happens to returned goods.
+/// The bucket that goods go to when they come back or arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Disposition {
-    /// Into free.
+    /// Adds them to free.
     Restock,
-    /// Into damaged.
+    /// Adds them to damaged.
     Damaged,
-    /// Into quality hold.
+    /// Adds them to quality hold.
     QualityHold,
 }

@@ -1,4 +1,4 @@
-//! What a command may say beside its action.
+//! The optional parts of a command.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,33 +7,35 @@ use crate::{
     limits::{MAX_48_BITS, MAX_OCCURRED_AGO_MS},
 };
 
-/// The optional parts of a command that are about more than one kind of action. Needs
-/// [`Rules::Second`](crate::Rules::Second) unless nothing is set.
+/// The optional parts of a command. They apply to more than one kind of action. If any is set, the command
+/// needs [`Rules::Second`](crate::Rules::Second).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Details {
-    /// Business time: when it happened outside, in milliseconds since the Unix epoch. At most 40 years before log time and at
-    /// most the operation lead after it. None: at log time.
+    /// Business time: when the event happened outside, in milliseconds since the Unix epoch. At most 40 years
+    /// before log time, and at most the operation lead after it. None: at log time.
     pub occurred_at_ms: Option<u64>,
-    /// The change of this shard after which the goods moved, for a movement of `on_hand` that is booked late: a count as of this
-    /// change or a later one has seen it, and stays right. None: they move now.
+    /// The change of this shard after which the goods moved. It is for a movement of `on_hand` that is booked
+    /// late. A count as of this change or a later one has already seen the movement, and stays right. None:
+    /// the goods move at log time.
     pub as_of_seq: Option<u64>,
-    /// Refuses a Reserve while another hold or commit of the storefront, made with this flag too, has its reference.
+    /// Refuses a Reserve while another hold or commit of the storefront has the same reference and this flag.
     pub unique_reference: bool,
-    /// The hold that a Reserve replaces in one step: units that both want go over, the rest is released.
+    /// The hold that a Reserve replaces in one step. Units that both want go to the new hold, and the rest is
+    /// released.
     pub replaces: Option<ReservationId>,
 }
 
 impl Details {
-    /// The most bytes that they are written in: two numbers and an id, each with a byte in front, a flag, and the tag of a command that has
-    /// details.
+    /// The largest encoded size in bytes: two numbers and an id (each with a byte in front), a flag, and the
+    /// tag of a command that has details.
     pub const MAX_BYTES: usize = 2 * (1 + 10) + (1 + 16) + 1 + 1;
 
-    /// Is nothing said?
+    /// Returns whether no part is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Refuses what does not fit the action.
+    /// Refuses details that do not fit the action.
     pub(crate) fn check_action(&self, action: &Action) -> Result<(), Refusal> {
         if self.is_empty() {
             return Ok(());
@@ -43,7 +45,7 @@ impl Details {
             action => action,
         };
         let invalid = |what: &str| Err(Refusal::InvalidRequest(what.to_owned()));
-        // Every step of an order repeats what its Reserve said.
+        // Every step of an order repeats the details of its Reserve.
         let is_of_reserve = matches!(action, Action::Reserve { .. } | Action::Order(_));
         if self.as_of_seq.is_some() && !moves_goods(action) {
             return invalid(
@@ -59,7 +61,7 @@ impl Details {
         Ok(())
     }
 
-    /// Refuses a business time that log time makes impossible.
+    /// Refuses a business time that is impossible at this log time.
     pub(crate) fn check_occurred_at(&self, now_ms: u64, lead_ms: u64) -> Result<(), Refusal> {
         let Some(occurred_at_ms) = self.occurred_at_ms else {
             return Ok(());
@@ -76,7 +78,7 @@ impl Details {
     }
 }
 
-/// Does an action change what is on hand?
+/// Returns whether an action changes the units on hand.
 fn moves_goods(action: &Action) -> bool {
     match action {
         Action::Receive { .. }

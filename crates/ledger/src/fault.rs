@@ -1,7 +1,8 @@
-//! Seeded faults: known ways to get the order protocol wrong, compiled in only with the feature `faults`. Each is a claim that
-//! the checks would notice: `cargo xtask mutants` switches them on one by one, and the model must find each.
+//! Seeded faults: known mistakes in the order protocol, compiled in only with the feature `faults`. Each
+//! fault is a claim that the checks would notice it. `cargo xtask mutants` switches the faults on one by one,
+//! and the model must find each.
 
-/// One way to be wrong.
+/// One seeded fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     not(feature = "faults"),
@@ -9,11 +10,12 @@
 )]
 #[repr(u8)]
 pub enum Fault {
-    /// A home that is asked about an unknown order says that it is aborted and writes nothing down (breaks R1).
+    /// A home that is asked about an unknown order answers that it is aborted, but writes nothing down
+    /// (breaks R1).
     NoTombstone = 1,
-    /// A participant ends the hold of an order by itself when its time is over (breaks R2).
+    /// A participant ends the hold of an order by itself when the time of the hold is over (breaks R2).
     ParticipantExpires,
-    /// An outcome applies to whatever incarnation is there (breaks R3 and R4).
+    /// An outcome applies to any incarnation (breaks R3 and R4).
     NoIncarnationCheck,
     /// A home forgets a closed order while its operation id is still accepted (breaks R5).
     ForgetsTooEarly,
@@ -29,7 +31,7 @@ pub enum Fault {
     AbortLosesUnits,
     /// A participant follows an older decision after a newer one.
     IgnoresVersion,
-    /// A home takes an order for acknowledged as soon as it is decided.
+    /// A home counts an order as acknowledged as soon as it is decided.
     NeverSettles,
     /// An expired order can still be committed.
     CommitsExpired,
@@ -37,11 +39,11 @@ pub enum Fault {
     BegunAgain,
     /// A Commit at the home is not passed on.
     CommitStaysHome,
-    /// A home that is asked about an undecided order says that it is aborted.
+    /// A home that is asked about an undecided order answers that it is aborted.
     AnswersUndecided,
-    /// A home that is asked about other units than those of its decision does not answer (breaks R4).
+    /// A home does not answer a question about units that are not those of its decision (breaks R4).
     NoStaleAnswer,
-    /// An order that nobody decides waits for ever.
+    /// An order that nobody decides waits forever.
     NeverDecides,
     /// An acknowledgement of an older decision counts for a newer one.
     TakesOldAcknowledgement,
@@ -51,21 +53,23 @@ pub enum Fault {
     OverwritesEarlierAttempt,
     /// A home prepares its lines for an attempt that is over.
     PreparesAtClosedHome,
-    /// A home takes a decision to hold without looking whose units and which attempt it names.
+    /// A home accepts a decision to hold without checking the units and the attempt that it names.
     HoldsOtherUnits,
-    /// A participant takes commits and releases from callers by itself (breaks R2).
+    /// A participant carries out commits and releases from callers by itself (breaks R2).
     ParticipantDecides,
-    /// A coordinator takes what it prepared in an earlier attempt for prepared in the next one.
+    /// A coordinator counts units that it prepared in an earlier attempt as prepared in the next one.
     KeepsOldUnits,
     /// The abort of an order gives back the units of another one with the same id.
     AbortsAnyOrder,
-    /// A shard that knows of an order under an id, or of an aborted attempt, takes no settlement for any other order with that id.
+    /// A shard that knows an order or an aborted attempt under an id accepts no settlement for any other
+    /// order with that id.
     SettlesById,
-    /// A home begins an order under an id that is another request's there.
+    /// A home begins an order under an id that another request has used there.
     ClaimsNothing,
     /// A home holds an order although the hold that it replaces has ended.
     ReplacesEnded,
-    /// A home that holds an order leaves the hold that it replaces as it is, if it keeps none of its units there.
+    /// A home that holds an order leaves the replaced hold as it is, if the order keeps none of its units
+    /// there.
     LeavesReplaced,
     /// A participant follows the release of a replaced hold before it hears of the order that keeps its units.
     ReleasesReplacedAtOnce,
@@ -73,15 +77,15 @@ pub enum Fault {
     DropsKeptUnits,
     /// The abort of a replacement ends the old hold where the participant hears of it.
     AbortEndsReplaced,
-    /// A participant has a replacement keep units of a part that it has not heard is held.
+    /// A participant lets a replacement keep units of a part although it has not heard that the part is held.
     KeepsUnheardUnits,
-    /// A home begins an order whose reference another one has to itself.
+    /// A home begins an order whose reference must be unique and is taken by another.
     SharesReference,
-    /// An aborted order keeps its reference to itself.
+    /// An aborted order keeps its claim on a unique reference.
     NeverGivesUpReference,
 }
 
-/// All of them.
+/// Every fault, in order.
 #[cfg(feature = "faults")]
 pub const FAULTS: [Fault; 35] = [
     Fault::NoTombstone,
@@ -124,7 +128,7 @@ pub const FAULTS: [Fault; 35] = [
 #[cfg(feature = "faults")]
 static SEEDED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
 
-/// Switches one fault on for the whole process, or all off.
+/// Switches one fault on for the whole process, or switches all off.
 #[cfg(feature = "faults")]
 pub fn seed_fault(fault: Option<Fault>) {
     SEEDED.store(
@@ -133,7 +137,7 @@ pub fn seed_fault(fault: Option<Fault>) {
     );
 }
 
-/// Is the ledger to be wrong here?
+/// Returns whether a fault is switched on.
 #[cfg(feature = "faults")]
 pub(crate) fn is_seeded(fault: Fault) -> bool {
     SEEDED.load(std::sync::atomic::Ordering::Relaxed) == fault as u8

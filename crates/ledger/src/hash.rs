@@ -4,11 +4,11 @@ use std::hash::{BuildHasher, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Makes [`FixedHasher`]s.
+/// Builds [`FixedHasher`]s.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FixedState;
 
-/// XXH3 over each written piece, seeded with what came before.
+/// A hasher that runs XXH3 over each written piece, with the hash of the earlier pieces as its seed.
 #[derive(Debug)]
 pub(crate) struct FixedHasher(u64);
 
@@ -24,7 +24,8 @@ impl Hasher for FixedHasher {
         self.0 = xxh3_64_with_seed(bytes, self.0);
     }
 
-    // The end mark of a string and the tag of an enum: too little to be worth a round of XXH3.
+    // A byte is the end mark of a string or the tag of an enum. That is too little to be worth a round of
+    // XXH3.
     fn write_u8(&mut self, byte: u8) {
         self.0 = self.0.rotate_left(5) ^ u64::from(byte);
     }

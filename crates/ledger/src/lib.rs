@@ -1,9 +1,9 @@
 //! The inventory ledger: a deterministic state machine.
 //!
-//! One [`Ledger`] is the state of one shard: the stock of its SKUs in all warehouses, the reservations on it, and what is
-//! needed to answer a retry. It changes only by [`Ledger::apply`], which takes one [`Entry`] of the shard's log, and is the
-//! same on every replica: there is no clock, no randomness, no I/O, no floating point and no unordered iteration in
-//! here, and time is what the entries say.
+//! One [`Ledger`] is the state of one shard: the stock of its SKUs in all warehouses, the reservations on
+//! that stock, and the answers that a retry needs. Only [`Ledger::apply`] changes it. It takes one [`Entry`]
+//! of the shard's log and has the same result on every replica. So this crate has no clock, no randomness, no
+//! I/O, no floating point and no unordered iteration. Time is the log time of the entries.
 //!
 //! ```text
 //! Entry { log time, commands } ──> apply ──> Applied { an Outcome for each command, Changes }
@@ -12,37 +12,52 @@
 //! ```
 //!
 //! # The parts
-//! - **Cells** (`ledger/cell.rs`): one SKU in one warehouse, units by [`Bucket`]. The only way to move units is a step that
-//!   adds up: what comes into the warehouse is what comes into the buckets. Each step is one [`Change`].
-//! - **Reservations** (`ledger/reservation.rs`): lines and their parts, where each granted unit is in exactly one state.
-//! - **Commands** ([`Action`]): each is *decided* without changing anything (and may be refused with a [`Refusal`]), then
-//!   *executed* (which cannot be refused). So a refusal leaves nothing behind, and [`Ledger::preview`] can refuse without a
-//!   log write. One file for each family: `reserve` (with `sourcing`, which chooses warehouses and says why), `transitions`
-//!   (extend, commit, release, expiry), `fulfilment` (ship, cancel, return), `stocking` (receive, adjust, move, pools), `count`,
+//! - **Cells** (`ledger/cell.rs`): one SKU in one warehouse, with its units by [`Bucket`]. Units move only by
+//!   a step that adds up: the units that enter the warehouse are the units that enter its buckets. Each step
+//!   is one [`Change`].
+//! - **Reservations** (`ledger/reservation.rs`): lines and their parts. Each granted unit is in exactly one
+//!   state.
+//! - **Commands** ([`Action`]): each is first *decided*, which changes nothing and may refuse it with a
+//!   [`Refusal`], and then *executed*, which cannot fail. So a refusal leaves nothing behind, and
+//!   [`Ledger::preview`] can refuse without a log write. Each family has one file: `reserve` (with
+//!   `sourcing`, which chooses warehouses and gives the reason), `transitions` (extend, commit, release,
+//!   expiry), `fulfilment` (ship, cancel, return), `stocking` (receive, adjust, move, pools), `count`,
 //!   `policies`, `transferring`, `dispatch`, `supplies`.
-//! - **Plans**: transfers under way (`ledger/transfers.rs`) and supplies that are expected (`ledger/supplies.rs`) move nothing by
-//!   themselves; `ledger/promise.rs` says what can be sold by which date with them, `ledger/deficits.rs` whose promises are short.
-//! - **Orders over several shards** (`order.rs`, `ledger/home.rs`, `ledger/participant.rs`): the same reservations, prepared first
-//!   and decided at the order's home; [`Coordinator`] says what to send where.
-//! - **Operation ids** (`ledger/operations.rs`): what took effect is remembered for the operation window, so the
-//!   same id with the same body is answered alike and never takes effect twice; an older id is refused.
-//! - **Invariants** (`ledger/invariants.rs`): checked for what an entry touched, and for everything in [`Ledger::check`].
-//!   A [`Violation`] means that this state must not be used any more.
-//! - **Snapshots** (`ledger/snapshot.rs`): the whole state as canonical bytes; [`Ledger::digest`] is their BLAKE3.
-//! - **Bytes** (`codec.rs`, `wire.rs`): entries, changes and commands, with a version in front.
-//! - **Rules** (`rules.rs`): the version by which a ledger decides; its log adopts a newer one, so replicas of two releases agree.
+//! - **Plans**: transfers under way (`ledger/transfers.rs`) and expected supplies (`ledger/supplies.rs`) move
+//!   no units by themselves. With them, `ledger/promise.rs` computes how much can be sold by which date, and
+//!   `ledger/deficits.rs` finds the reservations that are short.
+//! - **Orders over several shards** (`order.rs`, `ledger/home.rs`, `ledger/participant.rs`): the same
+//!   reservations, but each shard prepares its part first and the order's home decides. [`Coordinator`]
+//!   chooses the steps to send and the shards to send them to.
+//! - **Operation ids** (`ledger/operations.rs`): the ledger remembers each operation that took effect for the
+//!   operation window. The same id with the same body gets the same answer and never takes effect twice. An
+//!   older id is refused.
+//! - **Invariants** (`ledger/invariants.rs`): checked after each entry for all that the entry touched, and
+//!   for the whole state by [`Ledger::check`]. A [`Violation`] means that this state must not be used any
+//!   more.
+//! - **Snapshots** (`ledger/snapshot.rs`): the whole state as canonical bytes. [`Ledger::digest`] is their
+//!   BLAKE3.
+//! - **Bytes** (`codec.rs`, `wire.rs`): the encoding of entries, changes and commands, which begins with a
+//!   version.
+//! - **Rules** (`rules.rs`): the version by which a ledger decides. Its log adopts a newer one, so replicas
+//!   of two releases agree.
 //!
 //! # Where units go
-//! `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit - backordered`. Reserving moves units
-//! from the storefront's pool and from free to held, and beyond stock as far as a policy allows (backordered); committing moves
-//! them to committed; shipping takes them out. What is given back goes to where it was taken from. Whatever becomes sellable
-//! (receipts, arriving transfers, restocked returns, released and cancelled units) fills a deficit first (promised units that a
-//! recount did not find), then what is backordered; the rest is free. Ring-fenced units fill no backorder. What is in transit
-//! to a cell is not part of its sum.
+//! `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit - backordered`.
+//!
+//! Reserving moves units from the storefront's pool and from free to held. Beyond the stock, it takes units
+//! as far as a policy allows (backordered). Committing moves them to committed, and shipping takes them out.
+//! Released and cancelled units go back to where they were taken from.
+//!
+//! Units that become sellable (receipts, arriving transfers, restocked returns, released and cancelled units)
+//! first fill a deficit, which is promised units that a recount did not find. Then they fill backordered
+//! units, and the rest is free. Ring-fenced units fill no backorder. Units in transit to a cell are not part
+//! of its sum.
 //!
 //! # Where to start reading
-//! [`Action`] for what can be asked, `ledger/apply.rs` for the way of one entry, then one family of commands. The claims
-//! that hold for every log are in `tests/properties`, against a second ledger written naively.
+//! Read [`Action`] for the commands, `ledger/apply.rs` for the path of one entry, and then one family of
+//! commands. `tests/properties` has the claims that hold for every log. It checks them against a second,
+//! naive ledger.
 
 #![warn(clippy::float_arithmetic)]
 

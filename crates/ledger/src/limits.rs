@@ -1,6 +1,9 @@
-//! The limits of the ledger: those that a caller meets (`holdfast_api::limits`), and what follows from them. Everything behind the
-//! ledger (log entries, change records, messages) is sized from them; `holdfast_shard::limits` does that and checks the sums when it
-//! is compiled. `docs/limits.md` lists them all.
+//! The limits of the ledger: those that a caller meets (`holdfast_api::limits`), and those that follow from
+//! them.
+//!
+//! Everything behind the ledger (log entries, change records, messages) is sized from them.
+//! `holdfast_shard::limits` computes those sizes and checks the sums at compile time. `docs/limits.md` lists
+//! all limits.
 
 pub use holdfast_api::limits::{
     MAX_CELL_POOLS, MAX_LINES, MAX_OCCURRED_AGO_MS, MAX_ORDER_CELLS, MAX_PLACES, MAX_PREFERENCES,
@@ -10,18 +13,21 @@ pub use holdfast_api::limits::{
 /// The latest log time, in milliseconds since the Unix epoch, and the highest log index: both have 48 bits.
 pub const MAX_48_BITS: u64 = (1 << 48) - 1;
 
-/// The most warehouses, and the most storefronts, that their numbers of 16 bits allow. The limit of shards whose rules are older
-/// than [`MAX_PLACES`].
+/// The most warehouses, and the most storefronts, that a 16-bit number allows. Shards whose rules are older
+/// than [`MAX_PLACES`] have this limit.
 pub const MAX_PLACES_BY_NUMBER: usize = u16::MAX as usize;
 
-/// The most changes of one command: a Dispatch makes two for each cell, and an Adjust one for each pool.
+/// The most changes of one command. A Dispatch makes two for each cell, and an Adjust makes one for each
+/// pool.
 pub const MAX_COMMAND_CHANGES: usize = 2 * MAX_ORDER_CELLS;
 
-/// The most bytes of one change as it is stored. A change has at most one of each name and two steps of every bucket.
+/// The largest stored size of one change, in bytes. A change has at most one of each name, and two steps of
+/// every bucket.
 pub const MAX_CHANGE_BYTES: usize = 1024;
 
-/// How many parts of ended holds an entry gives back, beside twice the number of its commands. Also how many closed reservations, closed
-/// transfers and operation ids it forgets. So what is due never grows faster than it is worked off.
+/// The budget of one entry for due work: the most parts of ended holds that it gives back, in addition to
+/// twice the number of its commands. Also the most closed reservations, closed transfers and operation ids
+/// that it forgets. So due work never grows faster than it is done.
 pub const SWEEP_PER_ENTRY: usize = 1024;
 
 const _: () = assert!(MAX_LINES <= MAX_ORDER_CELLS);
@@ -30,8 +36,8 @@ const _: () =
 const _: () = assert!(MAX_PLACES <= MAX_ORDER_CELLS && MAX_PLACES < MAX_PLACES_BY_NUMBER);
 const _: () = assert!(2 * MAX_LINES <= MAX_COMMAND_CHANGES && MAX_PLACES < MAX_COMMAND_CHANGES);
 
-/// The most changes that the time passing with an entry of so many commands makes: holds that end, and orders that end. The last hold
-/// of each may go over the budget.
+/// Returns the most changes that an entry with this many commands makes for due work: ending holds and ending
+/// orders. The last hold or order may exceed the budget.
 pub const fn swept_changes(commands: usize) -> usize {
     2 * (SWEEP_PER_ENTRY + 2 * commands + MAX_ORDER_CELLS)
 }

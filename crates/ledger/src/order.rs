@@ -1,8 +1,9 @@
-//! Orders over several shards: what the shards say to each other.
+//! The protocol of orders over several shards.
 //!
-//! An order whose SKUs live in several shards is held by all of them or by none. The reserve is the prepare, and one shard, the
-//! order's *home*, decides; each shard that holds lines is a *participant* (the home is one too). The steps are log
-//! commands like any other, so every one of them is quorum-committed, and each can be repeated, lost, or come late:
+//! An order whose SKUs live in several shards is held by all of them or by none. The reserve is the prepare.
+//! One shard, the order's *home*, decides. Each shard that holds lines is a *participant*, and so is the
+//! home. The steps are ordinary log commands, so a quorum commits each of them. Each step can be repeated, be
+//! lost, or come late:
 //!
 //! ```text
 //! coordinator            home                          participant
@@ -14,12 +15,15 @@
 //!     │                    │<── Acknowledge ───────────────┤
 //! ```
 //!
-//! - **Attempt.** A reservation id may be tried again after an abort; each try has a number, and the first decision of an attempt wins.
-//! - **Incarnation.** The log index of the Prepare that took the units. A decision other than abort names the incarnations that it
-//!   is about, so a Prepare that comes again when its order is long closed is never taken for it.
-//! - **Version.** Of the decisions on a held order (held, extended, committed, ...). A participant follows the newest it has heard of.
+//! - **Attempt.** A reservation id may be tried again after an abort. Each try has a number, and the first
+//!   decision of an attempt wins.
+//! - **Incarnation.** The log index of the Prepare that took the units. A decision other than an abort names
+//!   its incarnations. So a Prepare that is repeated long after its order was closed is never mistaken for
+//!   the first one.
+//! - **Version.** The number of a decision on a held order (held, extended, committed, ...). A participant
+//!   follows the newest that it has received.
 //!
-//! `docs/orders.md` has the rules and what happens when whom dies at which step.
+//! `docs/orders.md` has the rules, and what happens when a process dies at each step.
 
 mod coordinator;
 mod transfer;
@@ -39,48 +43,48 @@ pub use transfer::{TRANSFER_STOREFRONT, TransferOrder};
 /// The number of a shard.
 pub type ShardNumber = u32;
 
-/// One step of an order's protocol. The command's operation id is the order's reservation id.
+/// One step of the protocol of an order. The command's operation id is the order's reservation id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderStep {
-    /// At the home: the order is known from now on, and undecided. Takes the home's own lines if they are given.
+    /// Makes the order known at its home, as undecided. Takes the home's own lines if they are given.
     Begin {
         /// From 1.
         attempt: u32,
-        /// This shard.
+        /// The home's own number, which is this shard's.
         home: ShardNumber,
-        /// All shards with lines, in order, the home among them. 2 or more.
+        /// All shards with lines, in ascending order, the home among them. At least 2.
         participants: Vec<ShardNumber>,
-        /// The home's lines; None: they are prepared by a Prepare of their own.
+        /// The home's lines. None: a Prepare of their own takes them.
         part: Option<OrderPart>,
-        /// What every part has.
+        /// The terms that all parts share.
         terms: OrderTerms,
     },
-    /// At a participant: takes its lines, undecided.
+    /// Takes the lines of a participant, as undecided.
     Prepare {
         /// From 1.
         attempt: u32,
-        /// Who decides.
+        /// The shard that decides.
         home: ShardNumber,
         /// This shard's lines.
         part: OrderPart,
-        /// What every part has.
+        /// The terms that all parts share.
         terms: OrderTerms,
     },
-    /// At the home: the commit point. The first decision of an attempt wins.
+    /// Decides an attempt at the home. It is the commit point: the first decision of an attempt wins.
     Decide {
-        /// Which attempt is decided.
+        /// The attempt that is decided.
         attempt: u32,
-        /// How.
+        /// The decision itself.
         decision: Decision,
     },
-    /// At a participant: what the home has decided.
+    /// Tells a participant the home's decision.
     Settle(Settlement),
-    /// At the home: participants have followed.
+    /// Tells the home that participants have followed.
     Acknowledge(Vec<Acknowledgement>),
-    /// At the home: a participant asks about units that it has prepared. An order that the home does not know is aborted
-    /// before it answers.
+    /// Asks the home about units that a participant has prepared. If the home does not know the order, it
+    /// aborts it before it answers.
     Inquire {
-        /// Who asks.
+        /// The participant that asks.
         shard: ShardNumber,
         /// The attempt of its part.
         attempt: u32,
@@ -89,10 +93,10 @@ pub enum OrderStep {
     },
 }
 
-/// What all parts of an order agree on.
+/// The terms that all parts of an order share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderTerms {
-    /// For whom.
+    /// The storefront that takes the stock.
     pub storefront: StorefrontId,
     /// 1 ms to 30 days, from the decision.
     pub ttl_ms: u64,
@@ -100,199 +104,203 @@ pub struct OrderTerms {
     pub mode: ReserveMode,
     /// How warehouses are chosen for the lines of one shard together.
     pub sourcing: Sourcing,
-    /// Of the whole request ([`Command::fingerprint`]): a retry with another body is refused.
+    /// The fingerprint of the whole request ([`Command::fingerprint`]). A retry with another body is refused.
     pub fingerprint: u64,
 }
 
 /// The lines of an order that live in one shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderPart {
-    /// In order of their numbers.
+    /// Lines in order of their numbers.
     pub lines: Vec<OrderLine>,
 }
 
 /// One line and its place in the whole order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderLine {
-    /// From 0, in the request.
+    /// Index in the request, from 0.
     pub number: u32,
-    /// What is wanted.
+    /// The SKU, the quantity and the source.
     pub line: ReserveLine,
 }
 
-/// How an attempt is decided.
+/// The decision on an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
-    /// The order is held, by these incarnations.
+    /// The order is held, with these incarnations.
     Hold {
-        /// By shard.
+        /// The incarnation of each shard's units.
         incarnations: BTreeMap<ShardNumber, u64>,
     },
-    /// It is not, and never will be in this attempt.
+    /// The order is not held, and never will be in this attempt.
     Abort,
 }
 
-/// Where a decided order stands.
+/// The state of a decided order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Verdict {
     /// Never held.
     Aborted,
-    /// Held, not paid.
+    /// The order is held and not paid.
     Held,
-    /// Paid.
+    /// The order is paid.
     Committed,
-    /// Given back.
+    /// The units were given back.
     Released,
-    /// Time ran out.
+    /// The home's instruction to a participant about its part.
     Expired,
 }
 
-/// What a participant is to do with its part.
+/// The order that a participant gets about its part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {
-    /// What was decided.
+    /// The home's decision.
     pub verdict: Verdict,
-    /// An abort is about this attempt and all before it.
+    /// The attempt that was decided. An abort is about this attempt and all before it.
     pub attempt: u32,
-    /// Which units it is about. None only for an abort: then all of the attempts that it names.
+    /// The units that it is about. None only for an abort, which is then about all the attempts that it
+    /// names.
     pub incarnation: Option<u64>,
     /// From 1, counting the decisions on a held order; 0 for an abort.
     pub version: u32,
-    /// Until when the hold lives. In an abort: see [`Settlement::order`].
+    /// The end of the hold, as a log time. An abort has a fingerprint here instead: see
+    /// [`Settlement::order`].
     pub expires_at_ms: u64,
-    /// Why.
+    /// The operation that caused the decision.
     pub cause: Cause,
 }
 
-/// A participant has followed a settlement.
+/// The message that a participant has followed a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
-    /// Which order.
+    /// The order that was settled.
     pub reservation_id: ReservationId,
-    /// Who.
+    /// The participant that followed.
     pub shard: ShardNumber,
-    /// The settlement's.
+    /// The attempt of the settlement.
     pub attempt: u32,
-    /// The settlement's.
+    /// The version of the settlement.
     pub version: u32,
 }
 
 /// The answer to a step that was not refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderReply {
-    /// To Begin: how the order stands, and the home's part if it has one in this attempt.
+    /// Answers Begin with the standing of the order, and with the home's part if it has one in this attempt.
     Begun {
-        /// At the home.
+        /// The order's standing at its home.
         standing: Standing,
-        /// The home's units.
+        /// The units of the home.
         part: Option<PreparedPart>,
     },
-    /// To Prepare: the units are taken, now or before.
+    /// Answers Prepare: the units are taken, by this step or by an earlier one.
     Prepared(PreparedPart),
-    /// To Decide: how the order stands, which may be by another's decision.
+    /// Answers Decide with the standing of the order. Another decision may have led to it.
     Decided(Standing),
-    /// To Settle: the part follows, or there is none (any more) that the settlement is about.
+    /// Answers Settle: the part follows, or this shard has no part (any more) that the settlement is about.
     Settled,
-    /// To Acknowledge.
+    /// Answers Acknowledge, and has no content.
     Acknowledged,
-    /// To Inquire: what to do; None: it is not decided yet.
+    /// Answers Inquire with the settlement to follow. None: the order is not decided yet.
     Answered(Option<Settlement>),
-    /// To Decide, by the second rules: an earlier decision stands, and this one changed nothing. By the first rules that is told
-    /// as `Decided` too.
+    /// Answers Decide by the second rules: an earlier decision stands, and this one changed nothing. The
+    /// first rules answer this with `Decided` too.
     DecidedBefore(Standing),
 }
 
-/// A participant's units.
+/// The units that a participant has taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreparedPart {
     /// The log index at which they were taken.
     pub incarnation: u64,
     /// The attempt in which they were taken.
     pub attempt: u32,
-    /// How they stand.
+    /// The state of the units.
     pub state: ReservationState,
-    /// What each merged line got.
+    /// The units that each merged line got.
     pub lines: Vec<GrantedLine>,
 }
 
-/// How an order stands at its home.
+/// The standing of an order at its home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
-    /// This attempt waits for its decision.
+    /// The attempt waits for its decision.
     Undecided {
-        /// Which.
+        /// The attempt that waits.
         attempt: u32,
     },
-    /// This attempt and all before it are aborted.
+    /// The attempt and all before it are aborted.
     Aborted {
-        /// The last one.
+        /// The last aborted attempt.
         attempt: u32,
     },
-    /// It was held; it may have moved on.
+    /// The order was held. It may have moved on since.
     Decided {
-        /// Which attempt succeeded.
+        /// The attempt that succeeded.
         attempt: u32,
-        /// When it was held first.
+        /// The position at which it was held first.
         position: Position,
-        /// Until when the hold lived at first.
+        /// The first end of the hold, as a log time.
         first_expires_at_ms: u64,
-        /// Whose units.
+        /// The incarnation of each participant's units.
         incarnations: BTreeMap<ShardNumber, u64>,
-        /// How it stands now.
+        /// The order's present state.
         verdict: Verdict,
     },
 }
 
-/// What a shard's resolver has to do. See [`crate::Query::OrderWork`].
+/// The work that is due for a shard's resolver. See [`crate::Query::OrderWork`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderWork {
-    /// As a home: settlements that have not been acknowledged.
+    /// Settlements that this shard, as a home, sends until they are acknowledged.
     pub settle: Vec<DueSettlement>,
-    /// As a participant: prepared units whose outcome is not known.
+    /// Questions about units that this shard, as a participant, has prepared and whose outcome it does not
+    /// know.
     pub inquire: Vec<DueInquiry>,
 }
 
-/// A settlement on its way.
+/// A settlement that must be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueSettlement {
-    /// Which order.
+    /// The order that is settled.
     pub reservation_id: ReservationId,
-    /// To whom.
+    /// The participant that must follow.
     pub shard: ShardNumber,
-    /// What.
+    /// The settlement to send.
     pub settlement: Settlement,
 }
 
-/// A question to be asked.
+/// A question that must be sent to a home.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueInquiry {
-    /// Which order.
+    /// The order that it is about.
     pub reservation_id: ReservationId,
-    /// Whom to ask.
+    /// The shard to ask.
     pub home: ShardNumber,
-    /// Of the prepared part.
+    /// The attempt of the prepared part.
     pub attempt: u32,
-    /// Of the prepared part.
+    /// The incarnation of the prepared part.
     pub incarnation: u64,
     /// Log time of the Prepare.
     pub prepared_at_ms: u64,
 }
 
-/// An order as its home knows it.
+/// The view of an order from one shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderView {
-    /// Who decides.
+    /// The shard that decides.
     pub home: ShardNumber,
-    /// The last one begun.
+    /// The last attempt that was begun.
     pub attempt: u32,
-    /// Of this shard's units; 0 when it has none.
+    /// The incarnation of this shard's units. 0 when it has none.
     pub incarnation: u64,
-    /// Shards that have units of it, in order. Known at the home only, once it is decided; elsewhere empty.
+    /// Shards that have units of the order, in ascending order. Known only at the home, after the decision.
+    /// Empty elsewhere.
     pub participants: Vec<ShardNumber>,
 }
 
 impl Verdict {
-    /// The state of a reservation that was decided so; an aborted one was given back.
+    /// Returns the state of a reservation with this verdict. An aborted one counts as released.
     pub fn state(self) -> ReservationState {
         match self {
             Self::Held => ReservationState::Held,
@@ -304,7 +312,7 @@ impl Verdict {
 }
 
 impl Settlement {
-    /// Tells that an attempt and all before it were not held.
+    /// Builds the settlement for an attempt, and all before it, that were not held.
     pub(crate) fn abort(attempt: u32, cause: Cause) -> Self {
         Self {
             verdict: Verdict::Aborted,
@@ -325,14 +333,15 @@ impl Settlement {
         self
     }
 
-    /// The fingerprint of the order that an abort is about; None when the settlement names none. Two orders may have been sent
-    /// under one id, and by the second rules the abort of one does nothing to the units of the other.
+    /// Returns the fingerprint of the order that an abort is about. None when the settlement names no order.
+    /// Two orders may have been sent under one id. By the second rules, the abort of one does nothing to the
+    /// units of the other.
     pub fn order(&self) -> Option<u64> {
         let names_one = self.verdict == Verdict::Aborted && self.expires_at_ms != 0;
         names_one.then_some(self.expires_at_ms)
     }
 
-    /// Limits the answer to an inquiry to the units that were asked about.
+    /// Limits the answer to an inquiry to the units that the inquiry was about.
     #[must_use]
     pub fn about(mut self, incarnation: u64) -> Self {
         self.incarnation.get_or_insert(incarnation);
@@ -341,7 +350,7 @@ impl Settlement {
 }
 
 impl OrderStep {
-    /// The step as a command about an order.
+    /// Wraps the step into a command about an order.
     pub fn about(self, reservation_id: OperationId, of: &Command) -> Command {
         Command {
             operation_id: reservation_id,

@@ -1,10 +1,10 @@
-//! What a command is answered with.
+//! The answers to commands.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{CellView, OrderReply, ReservationId, ReservationState, ShardNumber, Sku, WarehouseId};
 
-/// Where something was decided, inside one shard.
+/// The place of a decision in the log of one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     /// The entry's index in the shard's log.
@@ -16,136 +16,138 @@ pub struct Position {
 /// The result of one command.
 pub type Outcome = Result<Success, Refusal>;
 
-/// A command that took effect, now or the first time.
+/// The answer to a command that took effect, by this request or by an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Success {
     /// Stock was taken.
     Reserved {
-        /// Where it was decided.
+        /// The position of the decision.
         position: Position,
-        /// The operation had been applied before.
+        /// Whether the operation had been applied before.
         replayed: bool,
-        /// Until when the hold lives (as of the first answer).
+        /// The end of the hold, as of the first answer.
         expires_at_ms: u64,
-        /// What each merged line got.
+        /// The units that each merged line got.
         lines: Vec<GrantedLine>,
     },
-    /// A reservation moved on (or goods came back without one).
+    /// A reservation changed its state, or goods came back without one.
     Transitioned {
-        /// Where it was decided.
+        /// The position of the decision.
         position: Position,
-        /// The operation had been applied before.
+        /// Whether the operation had been applied before.
         replayed: bool,
         /// The state after the operation; None for a return without a reservation.
         state: Option<ReservationState>,
-        /// Until when the hold lives; 0 unless held.
+        /// The end of the hold. 0 unless held.
         expires_at_ms: u64,
     },
     /// Stock or a policy changed.
     Stocked {
-        /// Where it was decided.
+        /// The position of the decision.
         position: Position,
-        /// The operation had been applied before.
+        /// Whether the operation had been applied before.
         replayed: bool,
-        /// The cell afterwards; None for a policy or a transfer, and when replayed.
+        /// The cell after the command. None for a policy or a transfer, and for a replay.
         cell: Option<CellView>,
     },
-    /// A step of an order's protocol was taken.
+    /// A step of an order's protocol was applied.
     Order {
-        /// Where it was decided.
+        /// The position of the decision.
         position: Position,
-        /// What came of it.
+        /// The reply to the step.
         reply: OrderReply,
     },
 }
 
-/// What one merged line was given.
+/// The units that one merged line got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantedLine {
     /// The index in the request of the first line with this SKU and source.
     pub line: u32,
-    /// What.
+    /// The SKU of the line.
     pub sku: Sku,
-    /// After adding up.
+    /// Units asked for, after lines are added up.
     pub requested: i64,
-    /// Less than requested only with best effort.
+    /// Units that were granted. Less than requested only with best effort.
     pub granted: i64,
-    /// From where.
+    /// The granted units by warehouse.
     pub allocations: Vec<Allocation>,
 }
 
-/// Units of a line from one warehouse.
+/// Units that a line got from one warehouse.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allocation {
-    /// Where.
+    /// The warehouse of the units.
     pub warehouse: WarehouseId,
-    /// From the storefront's pool.
+    /// Units from the storefront's pool.
     pub from_pool: i64,
-    /// From free.
+    /// Units from free.
     pub from_free: i64,
-    /// Beyond stock: there were no such units when they were granted.
+    /// Units beyond stock: they were not there when they were granted.
     pub from_backorder: i64,
-    /// Why this warehouse.
+    /// The reason for choosing this warehouse.
     pub reason: SourcingReason,
 }
 
-/// Why a warehouse was chosen for units of a line.
+/// The reason for choosing a warehouse for units of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SourcingReason {
-    /// The line names no other.
+    /// The line names no other warehouse.
     OnlySource,
-    /// The first by name that had the whole line.
+    /// It was the first by name that had the whole line.
     FirstFillingAll,
-    /// The first of the line's list that had anything.
+    /// It was the first of the line's list that had any units.
     Preferred,
-    /// It had most.
+    /// It had the most units.
     MostAvailable,
     /// It keeps the number of shipments of the request small.
     FewestShipments,
-    /// What the warehouses before it did not have.
+    /// It had units that the warehouses before it did not have.
     SpillOver,
-    /// Nothing was in stock: it is where the line's next supply is expected, or else the first that may be chosen.
+    /// No warehouse had stock. It is where the line's next supply is expected, or else the first that may be
+    /// chosen.
     Backordered,
 }
 
-/// Why a command had no effect. A refusal leaves nothing behind: the same id may be decided anew.
+/// The reason why a command had no effect. A refusal leaves nothing behind, so the same id may be decided
+/// anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// The command is malformed.
     #[error("{0}")]
     InvalidRequest(String),
-    /// Not enough stock.
+    /// There is not enough stock.
     #[error("not enough stock for {} line(s)", .0.len())]
     InsufficientStock(Vec<Shortage>),
-    /// It never was, or it is long closed.
+    /// The reservation never existed, or was closed long ago.
     #[error("no such reservation")]
     UnknownReservation,
-    /// The reservation's state does not allow it.
+    /// The state of the reservation does not allow the command.
     #[error("the reservation is {state:?}, which does not allow this")]
     WrongState {
-        /// Its state.
+        /// The present state.
         state: ReservationState,
     },
-    /// The hold's time had run out.
+    /// The hold had ended.
     #[error("the hold expired at {expired_at_ms}")]
     Expired {
-        /// When.
+        /// The end of the hold, as a log time.
         expired_at_ms: u64,
     },
-    /// More units than the line has in the needed state.
+    /// The command asks for more units than the line has in the needed state.
     #[error("line {line} has {available} units for this, {requested} were asked for")]
     ExceedsLine {
-        /// The line.
+        /// The line's number.
         line: u32,
-        /// Asked for.
+        /// Units asked for.
         requested: i64,
-        /// There.
+        /// Units there.
         available: i64,
     },
-    /// The id was used with another body.
+    /// The id was used with a different body.
     #[error("this operation id was used with another request")]
     OperationIdReused,
-    /// The id is older than the operation window.
+    /// The operation id is older than the operation window.
     #[error(
         "the operation id is from {id_time_ms}, older than the operation window, which begins at {window_start_ms}"
     )]
@@ -163,88 +165,89 @@ pub enum Refusal {
         /// The latest time accepted now.
         latest_ms: u64,
     },
-    /// The result would not fit.
+    /// The result would not fit in 64 bits.
     #[error("the result would not fit a 64-bit quantity")]
     Overflow,
-    /// A limit of the shard.
+    /// The shard has reached one of its limits.
     #[error("the shard has its limit of {limit} {what}")]
     LimitReached {
-        /// Of what.
+        /// The limited thing, in words.
         what: String,
-        /// How many.
+        /// The limit's value.
         limit: u64,
     },
-    /// A count names a position that is not reached.
+    /// A count names a change that has not happened yet.
     #[error("change {as_of_seq} is not reached, the last one is {last_seq}")]
     PositionInFuture {
-        /// Named.
+        /// The change that the count names.
         as_of_seq: u64,
-        /// Reached.
+        /// The last change of the shard.
         last_seq: u64,
     },
-    /// A count names a position whose movements are no longer kept.
+    /// A count names a change, and the movements since it are no longer kept.
     #[error("movements since change {as_of_seq} are no longer kept, the oldest usable is {oldest_seq}")]
     PositionTooOld {
-        /// Named.
+        /// The change that the count names.
         as_of_seq: u64,
-        /// Oldest usable.
+        /// The oldest change that a count may name.
         oldest_seq: u64,
     },
-    /// There would be enough if no undecided order were held: worth another try.
+    /// There would be enough stock without the undecided orders that hold it. Another try may succeed.
     #[error("other orders that are not decided yet have what {} line(s) need", .0.len())]
     Contended(Vec<Shortage>),
-    /// The attempt came to nothing before this step.
+    /// The attempt was aborted before this step.
     #[error("attempt {attempt} of the order was aborted")]
     OrderAborted {
-        /// Which.
+        /// The aborted attempt.
         attempt: u32,
     },
-    /// The order is over several shards: each is to do this for its own part ([`crate::Action::OfPart`]).
+    /// The order is over several shards. Each of them must run the command on its own part
+    /// ([`crate::Action::OfPart`]).
     #[error("the order is over several shards, its home is shard {home}")]
     OverSeveralShards {
-        /// Who knows all of them.
+        /// The shard that knows all of them.
         home: ShardNumber,
     },
-    /// The order is over several shards, and another one decides.
+    /// The order is over several shards, and another shard decides it.
     #[error("the order is decided in shard {home}")]
     DecidedAtHome {
-        /// Which one.
+        /// The shard that decides.
         home: ShardNumber,
     },
-    /// It never was, or it is long closed.
+    /// The transfer never existed, or was closed long ago.
     #[error("no such transfer")]
     UnknownTransfer,
-    /// Nothing of it is in transit any more.
+    /// No units of the transfer are in transit any more.
     #[error("nothing of the transfer is in transit any more")]
     TransferClosed,
     /// The id was closed ([`crate::Action::Seal`]) after a repeated request with it was refused.
     #[error("this operation id was closed when a repeated request with it was refused")]
     OperationSealed,
-    /// Another hold or commit of the storefront has the reference to itself.
+    /// Another hold or commit of the storefront has this reference, and references must be unique.
     #[error("reservation {reservation_id} has this reference, and both were to be the only one")]
     ReferenceTaken {
-        /// Which.
+        /// The reservation that has the reference.
         reservation_id: ReservationId,
     },
 }
 
 impl Refusal {
-    /// Whether every copy of the request that still arrives is refused too, as long as the id is remembered, and none had
-    /// an effect before. An id that is too old may have had one: nobody remembers.
+    /// Returns whether every later copy of the request is refused too, as long as the id is remembered, and
+    /// no earlier copy had an effect. An id that is too old may have had an effect that is forgotten.
     pub fn is_lasting(&self) -> bool {
         matches!(self, Self::OperationIdReused | Self::OperationSealed)
     }
 }
 
-/// One line that could not be filled.
+/// A line that could not be filled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortage {
     /// The line's number.
     pub line: u32,
-    /// What.
+    /// The SKU of the line.
     pub sku: Sku,
-    /// After adding up.
+    /// Units asked for, after lines are added up.
     pub requested: i64,
-    /// What this storefront could have had.
+    /// Units that this storefront could have had.
     pub available: i64,
 }

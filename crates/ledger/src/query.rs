@@ -1,4 +1,4 @@
-//! What can be read from the ledger. A query can travel to the shard's leader, so it is data.
+//! The queries of the ledger. A query can travel to the shard's leader, so it is data.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,14 +7,14 @@ use crate::{
     TransferId, WarehouseId,
 };
 
-/// A question.
+/// A question to the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {
     /// The cells of one SKU, in all warehouses or one.
     Cells {
-        /// What.
+        /// The SKU of the cells.
         sku: Sku,
-        /// Where.
+        /// The only warehouse. None: all warehouses.
         warehouse: Option<WarehouseId>,
     },
     /// Cells in order of SKU and warehouse, after a cursor.
@@ -26,34 +26,35 @@ pub enum Query {
     },
     /// One reservation.
     Reservation {
-        /// Which.
+        /// The reservation to read.
         reservation_id: ReservationId,
     },
-    /// What a storefront could sell.
+    /// The units that a storefront could sell.
     Availability {
-        /// For whom.
+        /// The storefront that would sell.
         storefront: StorefrontId,
-        /// What.
+        /// The SKUs to look up.
         skus: Vec<Sku>,
     },
     /// The BLAKE3 digest of the whole state.
     Digest,
-    /// What the resolver of this shard has to do.
+    /// The work that is due for this shard's resolver.
     OrderWork {
         /// The most settlements, and the most inquiries.
         limit: u32,
     },
-    /// What a storefront could sell of a SKU, now and by the dates at which more is expected. Log time is now.
+    /// The units of a SKU that a storefront could sell, now and by the dates at which more is expected. "Now"
+    /// is the log time.
     Promise {
-        /// For whom.
+        /// The storefront that would sell.
         storefront: StorefrontId,
-        /// What.
+        /// The SKU to look up.
         sku: Sku,
         /// The last date that counts, in milliseconds since the Unix epoch.
         until_ms: u64,
     },
-    /// Cells with a deficit in order of SKU and warehouse, after a cursor, with the reservations that are affected. Looks at
-    /// all reservations of the shard when there is any deficit.
+    /// Cells with a deficit, in order of SKU and warehouse, after a cursor. Each comes with its affected
+    /// reservations. If there is any deficit, the query reads all reservations of the shard.
     Deficits {
         /// The last cell of the page before.
         after: Option<(Sku, WarehouseId)>,
@@ -62,45 +63,45 @@ pub enum Query {
     },
     /// One transfer.
     Transfer {
-        /// Which.
+        /// The transfer to read.
         transfer_id: TransferId,
     },
-    /// Transfers with units in transit, in order of their ids (so of their time), after a cursor.
+    /// Transfers with units in transit, after a cursor. In order of their ids, and so of their time.
     OpenTransfers {
         /// The last transfer of the page before.
         after: Option<TransferId>,
-        /// 1 to 1,000. A page of very many lines ends earlier; only an empty one is the last.
+        /// 1 to 1,000. A page with very many lines ends earlier, so only an empty page is the last.
         limit: u32,
     },
-    /// What is expected of one SKU, in all warehouses or one.
+    /// The expected supplies of one SKU, in all warehouses or one.
     Supplies {
-        /// What.
+        /// The SKU that is expected.
         sku: Sku,
-        /// Where.
+        /// The only warehouse. None: all warehouses.
         warehouse: Option<WarehouseId>,
     },
 }
 
-/// An answer.
+/// The answer to a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QueryReply {
-    /// To Cells and ListCells.
+    /// Answers Cells and ListCells.
     Cells(Vec<CellView>),
-    /// To Reservation.
+    /// Answers Reservation. None: it is unknown.
     Reservation(Option<ReservationView>),
-    /// To Availability, in the order asked.
+    /// Answers Availability, in the order of the SKUs asked for.
     Availability(Vec<AvailabilityView>),
-    /// To Digest.
+    /// Answers Digest, with a BLAKE3 hash.
     Digest([u8; 32]),
-    /// To OrderWork.
+    /// Answers OrderWork, with settlements and inquiries.
     OrderWork(OrderWork),
-    /// To Promise.
+    /// Answers Promise, with one entry for each date.
     Promise(PromiseView),
-    /// To Deficits.
+    /// Answers Deficits, with one entry for each cell.
     Deficits(Vec<DeficitView>),
-    /// To Transfer.
+    /// Answers Transfer. None: it is unknown.
     Transfer(Option<TransferView>),
-    /// To OpenTransfers.
+    /// Answers OpenTransfers, in order of their ids.
     Transfers(Vec<TransferView>),
     /// To Supplies, in order of warehouse and supply.
     Supplies(Vec<SupplyView>),
@@ -128,35 +129,36 @@ pub struct CellView {
 /// A storefront's pool in a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolView {
-    /// Whose.
+    /// The storefront that owns the pool.
     pub storefront: StorefrontId,
-    /// Units.
+    /// Units in the pool.
     pub quantity: i64,
 }
 
-/// What could be sold of one SKU.
+/// The units of one SKU that could be sold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AvailabilityView {
-    /// What.
+    /// The SKU that was asked for.
     pub sku: Sku,
-    /// By warehouse in order of name, those with any.
+    /// Units by warehouse, in order of its name. Only warehouses that have any.
     pub warehouses: Vec<(WarehouseId, i64)>,
-    /// Units that the policy would grant beyond these, as of log time.
+    /// Units that the policy would grant beyond these at log time.
     pub backorderable: i64,
 }
 
-/// What could be sold of one SKU by which date.
+/// The units of one SKU that could be sold, by date.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromiseView {
-    /// Log time, which is taken for now.
+    /// The log time, which counts as now.
     pub now_ms: u64,
     /// Units that can be sold from stock now, over all warehouses.
     pub available_now: i64,
-    /// By the dates, in their order, at which more arrives: expected supplies, and what is in transit.
+    /// The dates at which more arrives, in their order: expected supplies, and transfers in transit.
     pub dates: Vec<PromiseDate>,
-    /// Units whose date has passed and which have not arrived. They promise nothing before they get a new date.
+    /// Units that have not arrived by their date. They promise nothing before they get a new date.
     pub overdue: i64,
-    /// Units that are promised and not there yet, in all warehouses. What arrives in a warehouse is first for those.
+    /// Units that are promised and not there yet, in all warehouses. Arrivals in a warehouse serve those
+    /// first.
     pub owed: i64,
 }
 
@@ -165,30 +167,30 @@ pub struct PromiseView {
 pub struct PromiseDate {
     /// Milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// What arrives at this date, over all warehouses.
+    /// Units that arrive at this date, over all warehouses.
     pub arriving: i64,
-    /// What can be sold by this date: all that came before is in it, what is owed is not.
+    /// Units that can be sold by this date. Includes all earlier arrivals, and excludes units that are owed.
     pub available: i64,
 }
 
-/// A cell with less than was promised.
+/// A cell that has less than was promised.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeficitView {
-    /// The cell.
+    /// The cell with the deficit.
     pub cell: CellView,
-    /// Live reservations with units here in order of their making: the oldest promise is kept first. At most 1,000, and then
-    /// the latest.
+    /// Live reservations with units here, oldest first: the oldest promise is kept first. At most 1,000. If
+    /// there are more, these are the latest.
     pub reservations: Vec<AffectedReservation>,
-    /// How many earlier ones are not listed.
+    /// The number of earlier reservations that are not listed.
     pub left_off: u64,
 }
 
 /// A reservation with units in a cell that has a deficit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AffectedReservation {
-    /// Which.
+    /// The affected reservation.
     pub reservation_id: ReservationId,
-    /// For whom.
+    /// The storefront that it was made for.
     pub storefront: StorefrontId,
     /// Its state.
     pub state: ReservationState,
@@ -198,34 +200,36 @@ pub struct AffectedReservation {
     pub reference: Reference,
     /// Its held or committed units in this cell.
     pub quantity: i64,
-    /// How many of them are not there (a deficit or backordered), if those before it are kept.
+    /// The number of these units that are not there (a deficit or backordered), if the reservations before it
+    /// are kept.
     pub short: i64,
 }
 
-/// A transfer as it stands.
+/// The present view of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferView {
     /// Its id.
     pub transfer_id: TransferId,
-    /// From where.
+    /// The warehouse that the units left.
     pub from: WarehouseId,
-    /// Where to.
+    /// The warehouse that the units go to.
     pub to: WarehouseId,
     /// Log time of its TransferOut.
     pub created_at_ms: u64,
-    /// When its goods should be there.
+    /// The expected arrival, in milliseconds since the Unix epoch.
     pub expected_at_ms: u64,
-    /// When nothing was in transit any more; 0 while something is.
+    /// The log time at which the last unit was no longer in transit. 0 while any is.
     pub closed_at_ms: u64,
     /// The caller's document.
     pub reference: Reference,
-    /// The home of its order, when other shards have units of it; here are those of this shard.
+    /// The home of its order. None unless other shards have units of it too. The lines are those of this
+    /// shard.
     pub home: Option<ShardNumber>,
-    /// One for each SKU, in order of the request.
+    /// One line for each SKU, in order of the request.
     pub lines: Vec<TransferLineView>,
 }
 
-/// The units of one SKU of a transfer: sent = received + written_off + in_transit.
+/// The units of one SKU in a transfer: sent = received + written_off + in_transit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the sum above says what they are")]
 pub struct TransferLineView {
@@ -239,13 +243,13 @@ pub struct TransferLineView {
 /// A supply that is expected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupplyView {
-    /// Where.
+    /// The warehouse that expects it.
     pub warehouse: WarehouseId,
-    /// Which.
+    /// The supply, by its id in the cell.
     pub supply_id: SupplyId,
-    /// Units, at least 1.
+    /// Units that are still expected. At least 1.
     pub quantity: i64,
-    /// When they should be there.
+    /// The expected arrival, in milliseconds since the Unix epoch.
     pub expected_at_ms: u64,
 }
 
@@ -254,40 +258,40 @@ pub struct SupplyView {
 pub enum ReservationState {
     /// Part of an order over several shards that is not decided yet.
     Prepared,
-    /// Stock is taken, not paid.
+    /// Stock is taken and not paid.
     Held,
-    /// Paid; some may have shipped.
+    /// The reservation is paid. Some units may have shipped.
     Committed,
-    /// Nothing left to ship, something has shipped.
+    /// Some units have shipped, and none are left to ship.
     Shipped,
-    /// Given back.
+    /// The units were given back.
     Released,
-    /// Time ran out.
+    /// The time of the hold ran out.
     Expired,
-    /// Cancelled after it was paid; nothing had shipped.
+    /// The reservation was cancelled after it was paid. Nothing had shipped.
     Cancelled,
     /// Everything that shipped came back.
     Returned,
 }
 
-/// A reservation as it stands.
+/// The present view of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReservationView {
     /// Its id.
     pub reservation_id: ReservationId,
-    /// For whom.
+    /// The storefront that it was made for.
     pub storefront: StorefrontId,
     /// Its state.
     pub state: ReservationState,
     /// Log time of its Reserve.
     pub created_at_ms: u64,
-    /// Until when the hold lives.
+    /// The end of the hold, as a log time.
     pub expires_at_ms: u64,
     /// The caller's document.
     pub reference: Reference,
-    /// When it is over several shards; then the lines are those of this shard.
+    /// The order over several shards that it is part of. If there is one, the lines are those of this shard.
     pub order: Option<OrderView>,
-    /// Its lines.
+    /// Lines of the reservation.
     pub lines: Vec<LineView>,
 }
 

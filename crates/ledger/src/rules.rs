@@ -6,18 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Action, Command, Refusal};
 
-/// The version of the rules by which a ledger decides. Part of its state.
+/// The version of the rules by which a ledger decides. It is part of the ledger's state.
 ///
-/// Replicas of two releases apply one log while a cluster is upgraded, so a release never decides differently by itself: the
-/// log asks for it, with [`crate::Action::AdoptRules`]. A release knows the rules of the one before it and decides by them until
-/// then. A program that does not know a version cannot read the entry that adopts it, and stops there.
+/// While a cluster is upgraded, replicas of two releases apply one log. So a release never decides
+/// differently by itself. The log asks for it, with [`crate::Action::AdoptRules`]. Each release knows the
+/// rules of the release before it, and decides by them until then. A program that does not know a version
+/// cannot read the entry that adopts it, and stops there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum Rules {
     /// The rules of the first release, and of every ledger whose log adopts no others.
     #[default]
     First,
-    /// An id has one effect whatever it meets; what is refused leaves no names; late requests have an end; a SKU may be any
-    /// printable text.
+    /// An id has at most one effect, whatever it meets. A refused command leaves no names. Late requests have
+    /// an end. A SKU may be any printable text.
     Second,
 }
 
@@ -25,7 +26,7 @@ impl Rules {
     /// The newest rules that this program knows.
     pub const NEWEST: Self = Self::Second;
 
-    /// The version's number, counted from 1.
+    /// Returns the version's number, from 1.
     pub const fn number(self) -> u32 {
         match self {
             Self::First => 1,
@@ -33,11 +34,11 @@ impl Rules {
         }
     }
 
-    /// Refuses a command that a member of the version before could not read, as long as the log may have such members. Asked before the
-    /// command goes into the log.
+    /// Refuses a command that a member of the previous version cannot read, as long as the cluster may have
+    /// such members. Runs before the command goes into the log.
     ///
     /// # Errors
-    /// [`Refusal::InvalidRequest`] says what has to be adopted first.
+    /// [`Refusal::InvalidRequest`] names the version to adopt first.
     pub fn check(self, command: &Command) -> Result<(), Refusal> {
         if self >= Self::Second {
             return Ok(());

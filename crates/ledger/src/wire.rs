@@ -1,8 +1,9 @@
-//! The bytes of commands and causes.
+//! The encoding of commands and causes.
 //!
-//! Both got fields after they were first written to logs. A value without the new fields has the very bytes that it always had, so
-//! members of the version before read them; one with them has a tag that those do not know, and is written only when the rules of
-//! the log allow it ([`crate::Rules::check`]).
+//! Both got fields after the first release wrote them to logs. A value without the new fields has the same
+//! bytes as before, so members of the previous version can read it. A value with new fields has a tag that
+//! those members do not know. It is written only when the rules of the log allow it
+//! ([`crate::Rules::check`]).
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -12,7 +13,7 @@ use serde::{
 
 use crate::{Action, Cause, Command, Details, OperationId, Principal, Reason, Reference};
 
-/// Stands where the number of an action's kind stands; kinds are counted from 0.
+/// The tag of a command with details. It stands in the place of the action's kind, and kinds count from 0.
 const DETAILED: u32 = 127;
 
 impl Serialize for Command {
@@ -94,7 +95,7 @@ impl<'de> Visitor<'de> for MaybeDetailedVisitor {
             return Ok(MaybeDetailed(Details::default(), action));
         }
         let MaybeDetailed(details, action) = variant.tuple_variant(2, BothVisitor)?;
-        // One command has one form.
+        // One command has only one encoding.
         if details.is_empty() {
             return Err(serde::de::Error::custom(
                 "details that say nothing are never written",
@@ -121,7 +122,7 @@ impl<'de> Visitor<'de> for BothVisitor {
     }
 }
 
-/// An enum whose kind was read already.
+/// An enum whose kind is already read.
 struct KnownKind<V> {
     kind: u32,
     variant: V,
@@ -139,7 +140,8 @@ impl<'de, V: VariantAccess<'de>> EnumAccess<'de> for KnownKind<V> {
 
 impl Serialize for Cause {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Without a business time: the bytes of an optional id and what follows it.
+        // Tags 0 and 1 are the tags of an optional id. So a cause without a business time has the bytes of an
+        // optional id and of the fields after it.
         let (tag, name) = match (self.operation_id, self.occurred_at_ms) {
             (None, None) => (0, "Time"),
             (Some(_), None) => (1, "Operation"),
@@ -241,7 +243,7 @@ mod tests {
 
     const ID: [u8; 16] = [1, 2, 3, 4, 5, 6, 0x70, 8, 0x80, 10, 11, 12, 13, 14, 15, 16];
 
-    /// As commands were written before they had details.
+    /// The layout of commands before they had details.
     #[derive(Serialize)]
     struct OldCommand<'a> {
         operation_id: OperationId,
@@ -251,7 +253,7 @@ mod tests {
         action: &'a Action,
     }
 
-    /// As causes were written before they had a business time.
+    /// The layout of causes before they had a business time.
     #[derive(Serialize, Deserialize)]
     struct OldCause {
         operation_id: Option<OperationId>,

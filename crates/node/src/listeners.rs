@@ -2,7 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use crate::{NodeConfig, StartError};
+use crate::NodeConfig;
+use crate::start_error::StartError;
 
 /// The bound ports of a node.
 #[derive(Debug)]

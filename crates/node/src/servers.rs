@@ -13,10 +13,11 @@ use crate::api::Api;
 use crate::intake::{Intake, Shapes};
 use crate::peers::{MAX_PEER_MESSAGE_BYTES, PeerService};
 use crate::security::incoming::{Connection, Gate, incoming};
+use crate::start_error::StartError;
 use crate::tasks::Tasks;
 use crate::trace::{Sampling, TraceCalls};
 use crate::undecodable::TellUndecodable;
-use crate::{NodeConfig, StartError, services};
+use crate::{NodeConfig, services};
 
 /// How often readiness is looked at, to tell the health service.
 const READINESS_INTERVAL: Duration = Duration::from_millis(50);

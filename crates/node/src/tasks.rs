@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use holdfast_shard::Threads;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Spawns tasks and waits for them. Cheap to clone.
@@ -36,6 +37,22 @@ impl Tasks {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 // Nobody listens any more only when the node is gone.
                 let _ = panics.send(format!("the task `{name}` panicked"));
+            }
+        });
+    }
+
+    /// Starts a task in the current tokio runtime that ends at the latest when `stopping` is cancelled.
+    pub(crate) fn spawn_until(
+        &self,
+        stopping: &CancellationToken,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stopping = stopping.clone();
+        self.spawn(name, async move {
+            tokio::select! {
+                () = task => {}
+                () = stopping.cancelled() => {}
             }
         });
     }

@@ -1,16 +1,17 @@
-//! After which changes of its shards the goods of a request moved.
+//! The changes after which the goods of a request moved, one for each shard.
 
 use holdfast_ledger::Refusal;
 
-/// Positions by shard, as the caller named them; None: the one shard that decides. Empty: nothing is booked late.
+/// Positions by shard, as the caller named them. A shard of None means the one shard that decides. An empty
+/// list means that nothing is booked late.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AsOf(pub Vec<(Option<u32>, u64)>);
 
 impl AsOf {
-    /// The position for what a shard does alone.
+    /// Returns the position for work that one shard does alone.
     ///
     /// # Errors
-    /// None is named.
+    /// A refusal when positions are named, but none for this shard.
     pub fn of_only(&self, shard: u32) -> Result<Option<u64>, Refusal> {
         match &self.0[..] {
             [] => Ok(None),
@@ -19,10 +20,10 @@ impl AsOf {
         }
     }
 
-    /// The position for the part that a shard does, of `shards` that do one.
+    /// Returns the position for one shard's part of work that `shards` shards share.
     ///
     /// # Errors
-    /// None is named.
+    /// A refusal when positions are named, but none for this shard.
     pub fn of_one_of(&self, shard: u32, shards: usize) -> Result<Option<u64>, Refusal> {
         match shards {
             1 => self.of_only(shard),
@@ -30,10 +31,10 @@ impl AsOf {
         }
     }
 
-    /// The position for the part that a shard does.
+    /// Returns the position for one shard's part.
     ///
     /// # Errors
-    /// None is named.
+    /// A refusal when positions are named, but none for this shard.
     pub fn of_part(&self, shard: u32) -> Result<Option<u64>, Refusal> {
         let named = self.0.iter().find(|(named, _)| *named == Some(shard));
         match named {

@@ -1,7 +1,8 @@
-//! Ship, Cancel, Return and Dispatch of an order over several shards: each shard does its own part.
+//! Ship, Cancel, Return and Dispatch of an order over several shards. Each shard does its own part.
 //!
-//! Once an order is committed nothing can undo that, so its parts need no common decision any more. When a shard refuses its part
-//! the others have done theirs; the same request again is answered alike by those and decided anew by that one.
+//! Nothing can undo a committed order, so its parts need no common decision. When one shard refuses its part,
+//! the others have done theirs. When the same request comes again, those answer as before, and the one that
+//! refused decides anew.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +56,7 @@ impl Orders {
         conclude(&parts, results, lines.is_empty())
     }
 
-    /// A participant that has not heard of the commit yet is told.
+    /// Tells a participant about the commit if it has not heard of it yet.
     async fn have_follow(
         &self,
         parts: &Parts,
@@ -114,10 +115,11 @@ fn with_lines(action: &Action, part: Vec<LineQuantity>) -> Action {
     action
 }
 
-/// Which lines each shard has to do; none named means everything, everywhere.
+/// Returns the lines that each shard must process. When no lines are named, each shard processes all of its
+/// own.
 fn shares(parts: &Parts, lines: &[LineQuantity]) -> Result<BTreeMap<u32, Vec<LineQuantity>>, Refusal> {
     if lines.is_empty() {
-        // The home need not have a line.
+        // The home may have no line.
         let has_lines = |part: &ReservationView| !part.lines.is_empty();
         let some_have = parts.parts.iter().any(|(_, part)| has_lines(part));
         let concerned = parts
@@ -202,7 +204,7 @@ fn conclude(
     }
 }
 
-/// One shard's answer, with the state of the whole order.
+/// Puts the state of the whole order into one shard's answer.
 fn whole(of_part: Success, state: ReservationState) -> Success {
     match of_part {
         Success::Transitioned {

@@ -1,8 +1,8 @@
 //! Orders over several shards: the I/O around the ledger's order protocol.
 //!
-//! Every decision is made by the ledger's state machines; `holdfast_ledger`'s `order.rs` describes the protocol
-//! and `docs/orders.md` says who may die when. This crate sends the steps and collects the answers. Every step
-//! can be repeated, so nothing here is remembered across a crash.
+//! The ledger's state machines make every decision. `holdfast_ledger`'s `order.rs` describes the protocol,
+//! and `docs/orders.md` lists which failures it survives at which step. This crate sends the steps and
+//! collects the answers. Every step can be repeated, so this crate has nothing to remember across a crash.
 //!
 //! ```text
 //!              reserve ── Begin, Prepare, Decide ──> home and participants
@@ -11,17 +11,18 @@
 //! resolve ─────────────── Settle, Inquire ─────────> participants that have not heard of a decision
 //! ```
 //!
-//! - `reserve.rs` drives a [`Coordinator`](holdfast_ledger::Coordinator) until the order is decided or its time is
-//!   over.
-//! - `fulfil.rs` has each shard of a committed order do its own part of a Ship, Cancel, Return or Dispatch.
-//! - `transfer.rs` lets transfers leave and arrive by the same means.
-//! - `resolve.rs` is a task for each shard: as a home it tells participants what was decided, as a participant it
-//!   asks homes that have not told it. `resolve/schedule.rs` leaves a silent shard alone ever longer.
-//! - `view.rs` puts the parts of an order together for a reader.
+//! - `reserve.rs` drives a [`Coordinator`](holdfast_ledger::Coordinator) until the order is decided or its
+//!   time is over.
+//! - `fulfil.rs` makes each shard of a committed order do its own part of a Ship, Cancel, Return or Dispatch.
+//! - `transfer.rs` makes transfers leave and arrive by the same means.
+//! - `resolve.rs` is a task for each shard. As a home it tells participants what was decided; as a
+//!   participant it asks homes that have not told it. `resolve/schedule.rs` makes the pauses longer while
+//!   another shard does not answer.
+//! - `view.rs` joins the parts of an order for a reader.
 //! - `as_of.rs` has the positions of goods that are booked late, one for each shard.
 //!
-//! Start reading in `reserve.rs`, then `resolve.rs`. The simulation in `tests/simulation` runs this crate under
-//! faults.
+//! Start reading in `reserve.rs`, then `resolve.rs`. The simulation in `tests/simulation` runs this crate
+//! under faults.
 
 mod as_of;
 mod fulfil;
@@ -42,43 +43,44 @@ use tokio::time::Instant;
 
 pub use as_of::AsOf;
 
-/// Why an order was not moved.
+/// The reason why an order was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
-    /// It had no effect.
+    /// The request was refused and had no effect.
     #[error("{0}")]
     Refused(#[from] Refusal),
     /// A shard did not decide.
     #[error("shard {shard}: {error}")]
     Submit {
-        /// Which.
+        /// The shard.
         shard: u32,
-        /// Why.
+        /// The error of the shard.
         error: SubmitError,
     },
     /// A shard did not answer.
     #[error("shard {shard}: {error}")]
     Query {
-        /// Which.
+        /// The shard.
         shard: u32,
-        /// Why.
+        /// The error of the shard.
         error: QueryError,
     },
-    /// Some shards have done their part, another one refused its own. The same request again goes on with the rest.
+    /// Some shards have done their part, and another one has refused its own. The same request again goes on
+    /// with the rest.
     #[error("shards {done:?} have done their part, shard {shard} has not: {refusal}")]
     Partly {
-        /// Who has.
+        /// The shards that have done their part.
         done: Vec<u32>,
-        /// Who has not.
+        /// The shard that refused.
         shard: u32,
-        /// Why.
+        /// The reason of that shard.
         refusal: Refusal,
     },
-    /// The units of a transfer are committed and none has left. The same request again goes on; a Cancel of the reservation with
-    /// the transfer's id gives them back.
+    /// The units of a transfer are committed, and none has left. The same request again goes on. A Cancel of
+    /// the reservation with the transfer's id gives the units back.
     #[error("the units are committed to the transfer, and no shard can send its own: {refusal}")]
     Undispatched {
-        /// Why.
+        /// The reason why they did not leave.
         refusal: Refusal,
     },
     /// Several shards have something under one id, and it is not one order or transfer.
@@ -89,27 +91,27 @@ pub enum OrderError {
         /// The shards that have something.
         shards: Vec<u32>,
     },
-    /// A shard answered something else than it was asked: a defect.
+    /// A shard's answer does not match the request. This is a defect.
     #[error("shard {shard} gave another answer than was asked for")]
     WrongAnswer {
-        /// Which.
+        /// The shard.
         shard: u32,
     },
 }
 
-/// What moves orders over several shards. Cheap to clone.
+/// The driver of orders over several shards. Cheap to clone.
 #[derive(Clone)]
 pub struct Orders {
     shards: Arc<[ShardHandle]>,
 }
 
 impl Orders {
-    /// Over all shards, in order of their numbers.
+    /// Takes the handles of all shards, in order of their numbers.
     pub fn new(shards: Arc<[ShardHandle]>) -> Self {
         Self { shards }
     }
 
-    /// The shard of a SKU.
+    /// Returns the shard of a SKU.
     pub fn shard_of(&self, sku: &Sku) -> u32 {
         shard_of_slot(slot_of(sku.as_str()), self.shards.len() as u32)
     }
@@ -120,7 +122,7 @@ impl Orders {
             .ok_or(OrderError::WrongAnswer { shard })
     }
 
-    /// Has one command decided.
+    /// Submits one command to a shard and waits until it is decided.
     async fn submit(&self, shard: u32, command: Command, deadline: Instant) -> Result<Success, OrderError> {
         let mut results = self.handle(shard)?.submit(vec![command], deadline).await;
         match results.pop() {
@@ -130,7 +132,7 @@ impl Orders {
         }
     }
 
-    /// What a shard has of a reservation, confirmed by its quorum.
+    /// Reads a shard's part of a reservation, as fresh as asked.
     async fn part(
         &self,
         shard: u32,
@@ -147,11 +149,11 @@ impl Orders {
         }
     }
 
-    /// Moves on with what a shard refused because the order or transfer is over several shards, or may be. Returns the shard
-    /// that answers.
+    /// Continues after a shard refused a command because the order or transfer is, or may be, over several
+    /// shards. Returns the shard that answers.
     ///
     /// # Errors
-    /// See [`OrderError`]. Any other refusal is given back.
+    /// See [`OrderError`]. Any other refusal is returned as it is.
     pub async fn follow(
         &self,
         command: Command,
@@ -176,14 +178,16 @@ impl Orders {
     }
 }
 
-/// The answer that stands for what several shards have done: the home's if it has done its part, else that of the first shard.
-/// Copies of one request are answered alike then, whichever came first where, and one log says which of them was first.
+/// Selects the answer that stands for the work of several shards: the home's if it has done its part, else
+/// that of the first shard. Copies of one request therefore get the same answer, whichever came first in
+/// which shard, and one log decides which copy was first.
 fn receipt(home: u32, mut done: Vec<(u32, Success)>) -> Option<(u32, Success)> {
     done.sort_by_key(|(shard, _)| (*shard != home, *shard));
     done.into_iter().next()
 }
 
-/// What is told of shards that did not answer. An outcome is unknown when one of them may have done its part, or another has.
+/// Returns the error for shards that did not answer. The outcome is unknown when one of them may have done
+/// its part, or when another shard has.
 fn unanswered(errors: Vec<OrderError>, some_done: bool) -> Option<OrderError> {
     let may_be_done = |error: &OrderError| match error {
         OrderError::Submit { error, .. } => {
@@ -205,7 +209,7 @@ fn unanswered(errors: Vec<OrderError>, some_done: bool) -> Option<OrderError> {
     })
 }
 
-/// A step that no caller asked for.
+/// Makes the command of a step that no caller asked for.
 fn own_step(about: OperationId, step: OrderStep) -> Result<Command, OrderError> {
     let principal = Principal::new("holdfast").map_err(|error| Refusal::InvalidRequest(error.to_string()))?;
     Ok(Command {

@@ -1,4 +1,5 @@
-//! Driving a coordinator: its steps go out, its answers come back, until the order is decided or its time is over.
+//! Drives a coordinator: sends its steps and takes in the answers, until the order is decided or its time is
+//! over.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use tokio::time::Instant;
 
 use super::{OrderError, Orders};
 
-/// How long an order waits before it asks again where another undecided one is in the way.
+/// The pause before an order asks again where another undecided order is in the way.
 const PAUSE: Duration = Duration::from_millis(5);
 
 impl Orders {
-    /// Has an order decided: held by all shards with its lines, or by none. When the returned future is dropped the order is left to
-    /// its home, which aborts it if it was not decided.
+    /// Gets an order decided: either all shards with its lines hold it, or none does. When the returned
+    /// future is dropped, the order is left to its home, which aborts it if it was not decided.
     ///
     /// # Errors
     /// See [`OrderError`].
@@ -94,7 +95,7 @@ fn finish(end: End, errors: &BTreeMap<u32, SubmitError>) -> Result<Success, Orde
         End::Outcome(outcome) => Ok(outcome?),
         End::Unavailable(shard) => {
             let error = match errors.get(&shard) {
-                // What is unknown is one step; the order is not held.
+                // Only this step's outcome is unknown; the order is not held.
                 None | Some(SubmitError::OutcomeUnknown) => SubmitError::Deadline,
                 Some(error) => error.clone(),
             };

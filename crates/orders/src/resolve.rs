@@ -1,8 +1,9 @@
 //! The resolver: one task for each shard that this node may lead.
 //!
-//! As a home's leader it tells participants what was decided until each has followed; as a participant's leader it asks the homes
-//! about units that have been prepared for a while. Both are safe to do twice, so it only looks at the ledger as it is here.
-//! Each other shard is told and asked by itself, so that one that does not answer keeps no other one waiting.
+//! As a home's leader it tells participants what was decided, until each of them has followed. As a
+//! participant's leader it asks the homes about units that have been prepared for a while. Both are safe to
+//! repeat, so it only reads the local ledger. It handles each other shard separately, so a shard that does
+//! not answer delays no other one.
 
 mod schedule;
 
@@ -22,23 +23,24 @@ use tokio::time::Instant;
 use self::schedule::Schedule;
 use super::{OrderError, Orders, own_step};
 
-/// Between two looks at what is to be done, while something is.
+/// The pause between two checks for work, while there is some.
 const PACE: Duration = Duration::from_millis(10);
-/// The same while all that is to be done is for shards that have not answered yet.
+/// The pause while all work is for shards that have not answered yet.
 const PATIENCE: Duration = Duration::from_millis(30);
-/// Between two looks whether this node leads.
+/// The pause between two checks whether this node leads.
 const FOLLOWING: Duration = Duration::from_millis(100);
-/// A coordinator that has not decided for so long is perhaps dead: ask.
+/// How long units may be prepared before the home is asked. A coordinator that has not decided for so long
+/// may be dead.
 const INQUIRE_AFTER: Duration = Duration::from_secs(1);
-/// How long another shard has for what it is told and asked at once.
+/// How long another shard has for one round of settlements and inquiries.
 const ROUND: Duration = Duration::from_secs(2);
-/// The most settlements and the most inquiries that go to one shard at once.
+/// The most settlements, and the most inquiries, that go to one shard in one round.
 const LIMIT: u32 = 512;
 
-/// Since when prepared units have been seen here.
+/// The time at which prepared units were first seen here.
 type Seen = BTreeMap<(ReservationId, u64), Instant>;
 
-/// What one other shard is told and asked.
+/// The settlements and inquiries for one other shard.
 #[derive(Default)]
 struct Errand {
     settle: Vec<DueSettlement>,
@@ -46,7 +48,7 @@ struct Errand {
 }
 
 impl Orders {
-    /// Works for one shard, for ever.
+    /// Resolves the orders of one shard, for ever.
     pub async fn resolve(&self, shard: u32) {
         let Ok(handle) = self.handle(shard) else {
             return;
@@ -92,7 +94,7 @@ impl Orders {
         }
     }
 
-    /// What is to be done, by the shard that is told or asked.
+    /// Returns the work that is due, by the other shard that it concerns.
     async fn errands(&self, shard: u32, seen: &mut Seen) -> Result<BTreeMap<u32, Errand>, OrderError> {
         let query = Query::OrderWork { limit: LIMIT };
         let deadline = Instant::now() + ROUND;
@@ -112,7 +114,7 @@ impl Orders {
         Ok(errands)
     }
 
-    /// Tells and asks one other shard. Returns that shard.
+    /// Sends one other shard its settlements and inquiries. Returns that shard.
     async fn run(&self, shard: u32, other: u32, errand: Errand) -> (u32, Result<(), OrderError>) {
         let deadline = Instant::now() + ROUND;
         let (settled, answered) = tokio::join!(
@@ -172,7 +174,8 @@ impl Orders {
         join_all(inquiries).await.into_iter().collect()
     }
 
-    /// Asks a home about a shard's part, of this attempt and incarnation, and has the shard follow the answer.
+    /// Asks a home about a shard's part, of this attempt and incarnation, and makes the shard follow the
+    /// answer.
     pub(super) async fn inquire(
         &self,
         home: u32,
@@ -204,7 +207,8 @@ impl Orders {
     }
 }
 
-/// What has been prepared for too long. What is seen for the first time is remembered, what is gone is forgotten.
+/// Returns the units that have been prepared for too long. Remembers units that are seen for the first time,
+/// and forgets units that are gone.
 fn overdue(inquire: Vec<DueInquiry>, seen: &mut Seen) -> Vec<DueInquiry> {
     let now = Instant::now();
     let here: BTreeSet<(ReservationId, u64)> = inquire

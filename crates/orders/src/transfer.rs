@@ -1,7 +1,7 @@
-//! Transfers over several shards: they leave by an order, all or nothing, and arrive shard by shard.
+//! Transfers over several shards. They leave by an order, all or nothing, and arrive shard by shard.
 //!
-//! Once the order of a transfer is committed nothing can undo that, so whatever happens afterwards is told as an outcome that
-//! is not known or as a part that is not done: the same request again goes on.
+//! Nothing can undo the committed order of a transfer. A later failure is therefore reported as an unknown
+//! outcome, or as a part that is not done. The same request again goes on.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,8 @@ use super::{AsOf, OrderError, Orders, receipt, unanswered};
 type Share = Vec<(u32, TransferLine)>;
 
 impl Orders {
-    /// Has a transfer leave: reserves, commits, and has each shard dispatch its part. Returns the shard that answers.
+    /// Makes a transfer leave: reserves, commits, and makes each shard dispatch its part. Returns the shard
+    /// that answers.
     ///
     /// # Errors
     /// See [`OrderError`].
@@ -48,7 +49,7 @@ impl Orders {
         }
     }
 
-    /// Has every shard of a transfer do its part of a TransferIn or CloseTransfer.
+    /// Makes every shard of a transfer do its part of a TransferIn or CloseTransfer.
     pub(super) async fn arrive(
         &self,
         command: Command,
@@ -90,7 +91,8 @@ impl Orders {
         conclude(home, shares.into_iter().zip(results), lines.is_empty())
     }
 
-    /// What each shard has of a transfer over several shards. Empty: no shard has any.
+    /// Reads each shard's part of a transfer over several shards. The result is empty when no shard has a
+    /// part.
     async fn transfers(
         &self,
         transfer_id: TransferId,
@@ -120,8 +122,8 @@ impl Orders {
         })
     }
 
-    /// A transfer over several shards as a whole, each part read as of a moment of its own, with its home. None: there is none
-    /// with this id.
+    /// Reads a transfer over several shards as a whole, with its home. Each part is read at a moment of its
+    /// own. Returns None when there is no such transfer.
     ///
     /// # Errors
     /// See [`OrderError`].
@@ -136,7 +138,7 @@ impl Orders {
     }
 }
 
-/// All lines; the transfer began with its first part, and is closed when all are.
+/// Joins the lines of all parts. The transfer began with its first part, and is closed when all parts are.
 fn joined(parts: impl Iterator<Item = TransferView>) -> Option<TransferView> {
     parts.reduce(|mut whole, part| {
         whole.created_at_ms = whole.created_at_ms.min(part.created_at_ms);
@@ -162,7 +164,7 @@ fn unknown(shard: u32) -> OrderError {
     }
 }
 
-/// The answer for a dispatch, as the caller of a TransferOut expects it.
+/// Turns the answer of a dispatch into the one that the caller of a TransferOut expects.
 fn stocked(dispatched: Success) -> Success {
     match dispatched {
         Success::Transitioned {
@@ -184,7 +186,7 @@ fn with_lines(action: &Action, share: &[(u32, TransferLine)]) -> Action {
     action
 }
 
-/// A shard's refusal, with the line's number in the request.
+/// Puts the line's number in the request into a shard's refusal.
 fn renumbered(refusal: Refusal, share: &[(u32, TransferLine)]) -> Refusal {
     match refusal {
         Refusal::ExceedsLine {
@@ -212,7 +214,7 @@ fn conclude(
     for ((shard, share), result) in results {
         match result {
             Ok(success) => done.push((shard, success)),
-            // Everything there has arrived before.
+            // Everything in this shard arrived before.
             Err(OrderError::Refused(refusal @ Refusal::TransferClosed)) if everything => {
                 closed = Some(refusal)
             }

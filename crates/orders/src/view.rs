@@ -1,4 +1,4 @@
-//! An order as a whole: what each shard has of it, put together.
+//! An order as a whole: the parts of all its shards, joined.
 
 use futures::future::join_all;
 use holdfast_ledger::{ReservationId, ReservationState, ReservationView};
@@ -7,16 +7,17 @@ use tokio::time::Instant;
 
 use super::{OrderError, Orders};
 
-/// The shards of an order and what they have, in order.
+/// The shards of an order and their parts, in order of the shard.
 pub(super) struct Parts {
     pub(super) home: u32,
     pub(super) parts: Vec<(u32, ReservationView)>,
 }
 
 impl Orders {
-    /// Reads the parts of an order at its home and then at its participants, each as of a moment of its own. A home forgets a committed
-    /// order `shipped_retention_ms` after its commit: every shard is asked then, because units may still be on their way. None: the
-    /// order is not known, or not known to be committed.
+    /// Reads the parts of an order at its home and then at its participants, each at a moment of its own. A
+    /// home forgets a committed order `shipped_retention_ms` after its commit. Then every shard is asked,
+    /// because units may still be on their way. Returns None when the order is not known, or not known to be
+    /// committed.
     pub(super) async fn parts(
         &self,
         id: ReservationId,
@@ -62,7 +63,7 @@ impl Orders {
         Ok(Parts::of_forgotten(home, found?.into_iter().flatten()))
     }
 
-    /// The whole order that a shard has a part of.
+    /// Reads the whole order of which a shard has a part.
     ///
     /// # Errors
     /// See [`OrderError`].
@@ -83,8 +84,9 @@ impl Orders {
 }
 
 impl Parts {
-    /// What is left of an order that its home has forgotten. Only what follows a commit counts: nothing else outlives a home's memory,
-    /// and what is prepared waits for its home. Something else under the same id has another home, or none.
+    /// Returns the remaining parts of an order that its home has forgotten. Only parts that follow a commit
+    /// count. Nothing else outlives a home's memory, and a prepared part waits for its home. Something else
+    /// under the same id has another home, or none.
     fn of_forgotten(home: u32, found: impl Iterator<Item = (u32, ReservationView)>) -> Option<Self> {
         let parts: Vec<(u32, ReservationView)> = found
             .filter(|(_, part)| part.order.as_ref().is_some_and(|order| order.home == home))
@@ -93,13 +95,14 @@ impl Parts {
         (!parts.is_empty()).then_some(Self { home, parts })
     }
 
-    /// The home's part, or the first one of an order that its home has forgotten.
+    /// Returns the home's part, or the first part of an order that its home has forgotten.
     fn first(&self) -> Option<&ReservationView> {
         let own = self.parts.iter().find(|(shard, _)| *shard == self.home);
         own.or(self.parts.first()).map(|(_, part)| part)
     }
 
-    /// How the order stands: while it is not committed as its home says, then by where its units are.
+    /// Returns the state of the order. Before a commit it is the home's state; afterwards it follows from the
+    /// places of the units.
     pub(super) fn state(&self) -> Option<ReservationState> {
         let first = self.first()?;
         if is_before_commit(first.state) {
@@ -108,7 +111,7 @@ impl Parts {
         Some(combined(self.parts.iter().map(|(_, part)| part.state)))
     }
 
-    /// All lines, in order.
+    /// Joins all lines, in order.
     fn joined(self) -> Option<ReservationView> {
         let state = self.state()?;
         let mut whole = self.first()?.clone();
@@ -119,7 +122,7 @@ impl Parts {
     }
 }
 
-/// Was it never committed?
+/// Returns whether the order was never committed.
 pub(super) fn is_before_commit(state: ReservationState) -> bool {
     matches!(
         state,
@@ -130,7 +133,8 @@ pub(super) fn is_before_commit(state: ReservationState) -> bool {
     )
 }
 
-/// The state of an order that was committed, from those of its parts. A part that has not heard of it yet counts as committed.
+/// Combines the states of the parts of a committed order. A part that has not heard of the commit yet counts
+/// as committed.
 pub(super) fn combined(parts: impl Iterator<Item = ReservationState>) -> ReservationState {
     let rank = |state: &ReservationState| match state {
         ReservationState::Prepared | ReservationState::Held | ReservationState::Committed => 3,
@@ -159,7 +163,7 @@ pub(crate) mod tests {
 
     use super::{Parts, combined};
 
-    /// A part of an order with this home; without one, a reservation of one shard.
+    /// Makes a part of an order with this home, or a reservation of one shard when there is no home.
     pub(crate) fn part(state: ReservationState, home: Option<u32>) -> ReservationView {
         let mut id = [0x70; 16];
         id[8] = 0x80;

@@ -1,8 +1,9 @@
-//! The adoption of the ledger's newest rules by a shard that has just been founded.
+//! Adoption of the ledger's newest rules by a shard that has just been founded.
 //!
-//! A shard of an older cluster adopts rules when an operator asks for it, because a node of the older release could not read the
-//! entry. A group that was founded since this process started has no such nodes, and its first command asks for the rules. A shard
-//! that begins with a restored ledger keeps the rules of that ledger.
+//! A shard of an older cluster adopts rules when an operator asks for it, because a node of the older release
+//! could not read the entry. A group that was founded since this process started has no such nodes, so its
+//! first command asks for the rules. A shard that begins with a restored ledger keeps the rules of that
+//! ledger.
 
 use holdfast_ledger::{Action, Command, Details, Ledger, OperationId, Principal, Reason, Reference, Rules};
 
@@ -11,18 +12,18 @@ use holdfast_ledger::{Action, Command, Details, Ledger, OperationId, Principal, 
 pub(crate) enum Adoption {
     /// The shard is new, as far as this replica knows.
     Due,
-    /// The ledger has begun by some rules, or is none of a new shard.
+    /// The ledger already has entries or the newest rules, or the shard is not new.
     Over,
 }
 
 impl Adoption {
-    /// The state of a replica that starts. `founds` is true when its group has not begun.
+    /// Returns the state of a replica that starts. `founds` is true when its group has not begun.
     pub(crate) fn at_start(founds: bool) -> Self {
         if founds { Self::Due } else { Self::Over }
     }
 
-    /// Looks at the ledger of a leader without proposals in flight. Returns the command that asks for the rules, while nothing has
-    /// been applied.
+    /// Returns the command that asks for the newest rules, as long as nothing has been applied. The caller
+    /// leads and has no proposals in flight.
     pub(crate) fn next(&mut self, ledger: &Ledger, now_ms: u64) -> Option<Command> {
         if *self == Self::Over {
             return None;
@@ -36,7 +37,7 @@ impl Adoption {
     }
 }
 
-/// The command that asks for rules. Its id is not remembered, so it need not be unique.
+/// Builds the command that asks for rules. Its id is not remembered, so it need not be unique.
 fn adopt(rules: Rules, now_ms: u64) -> Option<Command> {
     let mut id = [0; 16];
     id[..6].copy_from_slice(&now_ms.to_be_bytes()[2..]);

@@ -1,4 +1,4 @@
-//! Reading a shard's changes: from this node's change log, or through another node's replica.
+//! Reader of a shard's changes: from this node's change log, or through another node's replica.
 
 mod remote;
 
@@ -33,7 +33,7 @@ impl ChangeReader {
         }
     }
 
-    /// Reads from whoever of these nodes answers.
+    /// Makes a reader that asks these nodes in turn, until one answers.
     pub(crate) async fn there(
         shard: u32,
         transport: Arc<dyn PeerTransport>,
@@ -46,7 +46,8 @@ impl ChangeReader {
         })
     }
 
-    /// The oldest change kept there; one more than [`Self::last_seq`] when there is none.
+    /// Returns the number of the oldest change kept there, or one more than [`Self::last_seq`] when no change
+    /// is kept.
     pub fn first_seq(&self) -> u64 {
         match &self.source {
             Source::Here(changes) => changes.first_seq(),
@@ -54,15 +55,18 @@ impl ChangeReader {
         }
     }
 
-    /// The last change applied there; 0 when there is none.
+    /// Returns the number of the last change applied there, or 0 before the first.
     pub fn last_seq(&self) -> u64 {
         *self.last_seq.borrow()
     }
 
-    /// The changes from the record on that contains `from_seq`, whole records of about `max_bytes` in all, at least one
-    /// record when there is one. Empty at the end. A record has the changes of one entry, or some of them when they are very many: so the
-    /// first and the last entry may be there in part. Reads from disk or from another node: call it where blocking is allowed, within a
-    /// runtime.
+    /// Returns changes, beginning with the record that contains `from_seq`. Returns whole records of about
+    /// `max_bytes` in all, and at least one record if one exists. Returns nothing at the end.
+    ///
+    /// A record has the changes of one entry, or some of them when the entry has very many. So the result may
+    /// have only a part of the first and of the last entry.
+    ///
+    /// Reads from disk or from another node: call it within a runtime, where blocking is allowed.
     ///
     /// # Errors
     /// See [`ChangeReadError`].
@@ -85,7 +89,7 @@ impl ChangeReader {
         Ok(changes)
     }
 
-    /// Waits until there is a change after `seq` and returns the last one.
+    /// Waits until a change after `seq` exists, and returns the number of the last change.
     ///
     /// # Errors
     /// [`ChangeReadError::Stopped`] when the replica ends.
@@ -109,19 +113,19 @@ fn read_here(changes: &ChangeLog, from_seq: u64, max_bytes: usize) -> Result<Vec
     Ok(records.into_iter().map(|record| record.payload).collect())
 }
 
-/// Why changes cannot be read here.
+/// Reason why changes cannot be read here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeReadError {
-    /// This replica was caught up by a snapshot and lacks older changes; another replica may have them.
+    /// A snapshot brought this replica up to date, so it lacks older changes; another replica may have them.
     #[error("changes before {first_seq} are not on this node")]
     NotHere {
-        /// The oldest change here.
+        /// The oldest change that is kept here.
         first_seq: u64,
     },
-    /// What is on disk cannot be read, here or on every node that has the shard.
+    /// The files cannot be read, here or on every node that has the shard.
     #[error("the change log cannot be read: {0}")]
     Storage(String),
-    /// This node has no replica of the shard, and none of the nodes that have one answers.
+    /// This node has no replica of the shard, and no node that has one answers.
     #[error("no node that has the shard answers: {0}")]
     Unreachable(String),
     /// This replica has stopped.

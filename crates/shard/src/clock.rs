@@ -1,4 +1,5 @@
-//! Time: the only place in this crate that looks at the wall clock, and how a leader stamps its entries.
+//! Time of a shard: the only module of this crate that reads the wall clock, and the stamps of a leader's
+//! entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,22 +10,25 @@ use tokio::time::Instant;
 
 use crate::host::WallClock;
 
-/// Clocks that differ by no more than this count as agreeing, in milliseconds.
+/// Largest difference, in milliseconds, at which clocks count as agreeing.
 const AGREEING_MS: u64 = 1_000;
 
-/// The clock of the machine.
+/// Reads the clock of the machine, in milliseconds since the Unix epoch.
 #[allow(clippy::disallowed_methods, reason = "this is the clock module")]
 pub(crate) fn system_clock_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Where log time comes from on a leader. Cheap to clone.
+/// Source of log time on a leader. Cheap to clone.
 ///
-/// Peers tell their clocks with every answer. The leader stamps with the median of all voters' clocks, its own among
-/// them, so a minority of wrong clocks cannot move log time, not even when the leader's is one of them. A clock that was
-/// not heard yet counts as infinitely late: late is safer than early, unless log time itself says that it is later. Since being
-/// late for a moment and then right shortens the holds of that moment, a leader also asks [`Self::certainty`] before it
+/// Every answer of a peer carries the time of its clock. The leader stamps with the median of all voters'
+/// clocks, its own among them. So a minority of wrong clocks cannot move log time, even when the leader's
+/// clock is one of them.
+///
+/// A clock that was not heard yet counts as infinitely late (behind), because late is safer than early. But
+/// where log time itself shows that it is later, log time goes on. A leader that is late for a moment and
+/// then right shortens the holds of that moment. That is why it also asks [`Self::certainty`] before it
 /// stamps.
 #[derive(Clone)]
 pub(crate) struct LogClock {
@@ -35,12 +39,13 @@ pub(crate) struct LogClock {
 
 #[derive(Debug, Default)]
 struct Heard {
-    /// Whose clocks count.
+    /// The replicas whose clocks count.
     voters: BTreeSet<u64>,
     last_stamped_ms: u64,
-    /// Each peer's clock and when it was heard. Not kept relative to our own wall clock, which may jump in between.
+    /// Each peer's clock and when it was heard. The value is not relative to our own wall clock, which may
+    /// jump meanwhile.
     peers: BTreeMap<u64, (u64, Instant)>,
-    /// The latest log time applied and when.
+    /// The latest log time applied, and when it was applied.
     log: Option<(u64, Instant)>,
 }
 
@@ -49,14 +54,15 @@ struct Heard {
 pub(crate) enum Certainty {
     /// Too few clocks are known to say anything.
     Unknown,
-    /// A minority of the known clocks could be wrong by enough to matter, and the missing ones would tell.
+    /// A minority of the known clocks could be wrong by enough to matter, and only the missing clocks would
+    /// show it.
     Disputed,
-    /// Whatever the missing clocks say, it is this time.
+    /// The time is the same whatever the missing clocks say.
     Certain,
 }
 
 impl LogClock {
-    /// The clock of a replica, given by Raft's number of it, in a group with these voters.
+    /// Makes the clock of the replica with this Raft id, in a group with these voters.
     pub(crate) fn new(wall_clock: WallClock, own_id: u64, voters: BTreeSet<u64>) -> Self {
         let heard = Heard {
             voters,
@@ -69,17 +75,17 @@ impl LogClock {
         }
     }
 
-    /// These have a vote now, and only their clocks count.
+    /// Sets the replicas that have a vote. Only their clocks count from here on.
     pub(crate) fn set_voters(&self, voters: BTreeSet<u64>) {
         self.heard.lock().voters = voters;
     }
 
-    /// This node's own clock.
+    /// Reads this node's own clock, in milliseconds since the Unix epoch.
     pub(crate) fn wall_clock_ms(&self) -> u64 {
         (self.wall_clock)()
     }
 
-    /// Takes note of a peer's clock.
+    /// Records the time of a peer's clock.
     pub(crate) fn observe(&self, peer: u64, peer_wall_ms: u64) {
         self.heard
             .lock()
@@ -87,7 +93,7 @@ impl LogClock {
             .insert(peer, (peer_wall_ms, Instant::now()));
     }
 
-    /// Takes note of log time, which other leaders may have stamped.
+    /// Records applied log time, which another leader may have stamped.
     pub(crate) fn applied(&self, log_time_ms: u64) {
         let mut heard = self.heard.lock();
         if heard.log.is_none_or(|(last_ms, _)| log_time_ms > last_ms) {
@@ -95,7 +101,8 @@ impl LogClock {
         }
     }
 
-    /// By how much each peer's clock is ahead of ours, in milliseconds, as far as it was heard.
+    /// Returns by how much each peer's clock is ahead of ours, in milliseconds. Peers that were not heard are
+    /// missing.
     pub(crate) fn ahead_ms(&self) -> BTreeMap<u64, i64> {
         let (own, now) = (self.wall_clock_ms(), Instant::now());
         let heard = self.heard.lock();
@@ -111,7 +118,7 @@ impl LogClock {
             .collect()
     }
 
-    /// Whether an entry may be stamped now without moving log time by what a minority says.
+    /// Returns whether an entry can be stamped without letting a minority of clocks move log time.
     pub(crate) fn certainty(&self) -> Certainty {
         let (known, voters) = self.known_ms();
         match (
@@ -124,7 +131,7 @@ impl LogClock {
         }
     }
 
-    /// The log time of an entry that was stamped now. Nothing is stamped.
+    /// Returns the log time that an entry would get at this moment. Nothing is stamped.
     pub(crate) fn peek(&self, applied_ms: u64) -> u64 {
         let (known, voters) = self.known_ms();
         let late = median_ms(&known, voters, Missing::Late).unwrap_or(0);
@@ -134,12 +141,12 @@ impl LogClock {
             .lock()
             .log
             .map_or(0, |log| time_of(log, Instant::now()));
-        // What the clocks leave open, the log decides: its time goes on as it did.
+        // Where the clocks leave a range open, log time decides: it goes on at its own pace.
         let agreed = continued.min(early).max(late);
         agreed.max(self.heard.lock().last_stamped_ms).max(applied_ms)
     }
 
-    /// Stamps an entry: never earlier than the one before, nor than what is applied.
+    /// Stamps an entry: never earlier than the last stamp, nor than what is applied.
     pub(crate) fn stamp(&self, applied_ms: u64) -> u64 {
         let stamp = self.peek(applied_ms);
         let mut heard = self.heard.lock();
@@ -147,7 +154,7 @@ impl LogClock {
         heard.last_stamped_ms
     }
 
-    /// All known clocks of voters as of now, sorted, and how many voters there are.
+    /// Returns all known clocks of voters as of this moment, sorted, and the number of voters.
     fn known_ms(&self) -> (Vec<u64>, usize) {
         let (own, now) = (self.wall_clock_ms(), Instant::now());
         let heard = self.heard.lock();
@@ -164,7 +171,8 @@ impl LogClock {
     }
 }
 
-/// The median of so many voters' clocks if those missing are so. Of an even number the lower middle.
+/// Returns the median clock of `voters`, with the missing clocks taken as `missing`. For an even number this
+/// is the lower of the two in the middle.
 fn median_ms(known: &[u64], voters: usize, missing: Missing) -> Option<u64> {
     let middle = voters.saturating_sub(1) / 2;
     match missing {
@@ -174,7 +182,7 @@ fn median_ms(known: &[u64], voters: usize, missing: Missing) -> Option<u64> {
     .copied()
 }
 
-/// What to take the clocks for that were not heard.
+/// Assumption about the clocks that were not heard.
 #[derive(Clone, Copy)]
 enum Missing {
     Late,
@@ -196,7 +204,7 @@ mod tests {
     const NOON: u64 = 1_800_000_000_000;
     const HOUR: u64 = 3_600_000;
 
-    /// A clock of one of so many voters, and the wall clock behind it.
+    /// Returns the clock of one of `voters`, and the wall clock behind it.
     fn clock(voters: usize, wall_ms: u64) -> (LogClock, Arc<AtomicU64>) {
         let wall = Arc::new(AtomicU64::new(wall_ms));
         let read = Arc::clone(&wall);

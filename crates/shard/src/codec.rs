@@ -1,4 +1,4 @@
-//! Bytes of everything this crate writes or sends: one version byte, then postcard.
+//! Encoding of everything this crate writes or sends: one version byte, then postcard.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,25 +7,25 @@ use serde::de::DeserializeOwned;
 /// The only version so far.
 pub(crate) const VERSION: u8 = 1;
 
-/// What is written mostly fits, so that memory is asked for once.
+/// First capacity of an encoded value, in bytes. Most values fit, so memory is allocated once.
 const USUAL_BYTES: usize = 512;
 
-/// Why bytes are not what they should be.
+/// Reason why a value cannot be encoded, or bytes cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodecError {
-    /// No bytes at all.
+    /// There are no bytes at all.
     #[error("empty")]
     Empty,
-    /// Written by another version.
+    /// The version byte is not [`VERSION`].
     #[error("version {0} is not supported, this is version {VERSION}")]
     Version(u8),
-    /// Not what was expected.
+    /// The bytes are not a value of the expected type.
     #[error("not readable: {0}")]
     Malformed(postcard::Error),
-    /// More than was expected.
+    /// So many bytes follow after the value.
     #[error("{0} bytes too many")]
     Trailing(usize),
-    /// A value that has no bytes.
+    /// The value cannot be encoded.
     #[error("not writable: {0}")]
     NotWritable(postcard::Error),
 }
@@ -36,7 +36,7 @@ impl From<CodecError> for std::io::Error {
     }
 }
 
-/// Writes a value.
+/// Encodes a value behind the version byte.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecError> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     bytes.push(VERSION);
@@ -44,7 +44,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, CodecErr
     Ok(Bytes::from(bytes))
 }
 
-/// Reads a value; every byte must belong to it.
+/// Decodes a value. Every byte must belong to it.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let (version, body) = bytes.split_first().ok_or(CodecError::Empty)?;
     if *version != VERSION {

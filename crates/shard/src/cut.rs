@@ -1,4 +1,4 @@
-//! The ledger of a shard as it was while the shard stood still.
+//! A copy of a shard's ledger, taken while the shard stands still.
 //!
 //! ```text
 //!  hold: nothing new is proposed ── all proposals applied ── read index R ── held
@@ -7,9 +7,10 @@
 //!  read index again = R? ── lift
 //! ```
 //!
-//! That the shard stood still is not believed but checked: a read index is the last committed entry, confirmed by a quorum. When
-//! it is the same entry before and after, nothing was committed in between, whoever led meanwhile and however long the hold
-//! lasted: a new leader commits an entry of its own first. The hold only makes it likely.
+//! The hold only makes it likely that the shard stands still, so the cut checks it. A read index is the last
+//! committed entry, confirmed by a quorum. When it is the same entry before and after, nothing was committed
+//! in between. This is so however long the hold lasted and whoever led meanwhile, because a new leader first
+//! commits an entry of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -27,22 +28,22 @@ use crate::raft_types::LogId;
 use crate::replica::Replica;
 use crate::replica_id::node_of;
 
-/// Why a shard was not held or cut.
+/// Reason why a shard was not held or cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CutError {
-    /// Only the leader can do it.
+    /// This replica does not lead, and only the leader can do it.
     #[error("this replica does not lead the shard")]
     NotLeader {
-        /// Who leads, as far as it knows.
+        /// The leading node, as far as this replica knows.
         leader: Option<u64>,
     },
     /// Another hold is in place.
     #[error("the shard is held already")]
     AlreadyHeld,
-    /// The lease was over, or a quorum was out of reach, before everything proposed was applied.
+    /// The lease ended, or a quorum was out of reach, before everything proposed was applied.
     #[error("the shard did not come to a standstill in time")]
     NotInTime,
-    /// Something was committed between hold and cut: the lease was over, or another leads.
+    /// Something was committed between hold and cut, because the lease ended or another replica leads.
     #[error("the shard did not stand still until it was copied")]
     Moved,
     /// This replica is stopping or dead.
@@ -50,28 +51,28 @@ pub enum CutError {
     Stopped,
 }
 
-/// A shard that stands still, as long as this lives and the lease lasts.
+/// A hold on a shard, which stands still as long as this value lives and the lease lasts.
 pub struct ShardHold {
     replica: Arc<Replica>,
     number: u64,
-    /// The last committed entry; none until it stands still.
+    /// The last committed entry; `None` until the shard stands still.
     at: Option<LogId>,
     since: Instant,
     lease: Duration,
 }
 
-/// A ledger, and where in the log it stands. Shares with the shard's own what has not changed since.
+/// A ledger, and its position in the log. Shares all unchanged data with the shard's own ledger.
 #[derive(Debug)]
 pub struct ShardCut {
-    /// Which shard.
+    /// Number of the shard.
     pub shard: u32,
     /// The term of the last entry.
     pub term: u64,
     /// The index of the last entry, which may be one of Raft's own after the ledger's last.
     pub log_index: u64,
-    /// How long nothing new went to the log.
+    /// Time during which nothing new went to the log.
     pub held: Duration,
-    /// The ledger.
+    /// Copy of the shard's ledger.
     pub ledger: Ledger,
     threads: Threads,
 }
@@ -93,7 +94,7 @@ impl ShardHold {
             .await
             .map_err(|_| CutError::Stopped)?
             .map_err(|_| CutError::AlreadyHeld)?;
-        // From here on dropping it lifts the hold.
+        // From here on, dropping this value lifts the hold.
         let mut hold = Self {
             replica,
             number,
@@ -109,11 +110,11 @@ impl ShardHold {
     /// Copies the ledger and lets the shard go on.
     ///
     /// # Errors
-    /// [`CutError::Moved`] when it did not stand still; then there is nothing to be had from this hold.
+    /// [`CutError::Moved`] when the shard did not stand still. Then this hold cannot give a copy.
     pub async fn cut(self) -> Result<ShardCut, CutError> {
         let (applied, ledger) = {
             let state = self.replica.state.read().await;
-            // It may have died while an entry was applied, with a ledger between two entries.
+            // The replica may have died while it applied an entry. Then its ledger is between two entries.
             if !self.replica.health.can_answer() {
                 return Err(CutError::Stopped);
             }
@@ -133,7 +134,7 @@ impl ShardHold {
         })
     }
 
-    /// The last committed entry, confirmed by a quorum, once it is applied here.
+    /// Returns the last committed entry, confirmed by a quorum, once it is applied here.
     async fn read_index(&self) -> Result<LogId, CutError> {
         let confirmed = self.replica.raft.ensure_linearizable(ReadPolicy::ReadIndex);
         let patience = self.lease.saturating_sub(self.since.elapsed());
@@ -159,11 +160,11 @@ impl Drop for ShardHold {
 }
 
 impl ShardCut {
-    /// Writes the ledger down and checks its invariants, beside the running shard. Returns the bytes of
-    /// [`Ledger::encode`] and the digest of the ledger, taken on its own.
+    /// Encodes the ledger and checks its invariants, while the shard runs. Returns the bytes of
+    /// [`Ledger::encode`] and the digest of the ledger, which is computed separately.
     ///
     /// # Errors
-    /// An invariant does not hold, or there is no thread for it.
+    /// An invariant does not hold, or there is no thread for the work.
     pub async fn encode(self) -> io::Result<(Vec<u8>, [u8; 32])> {
         let (threads, ledger) = (self.threads, self.ledger);
         let work = move || {

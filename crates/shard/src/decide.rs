@@ -1,4 +1,4 @@
-//! Writing a decision on an entry that no replica can apply into the log.
+//! Decision on an entry that no replica can apply: writes it into the log.
 
 use openraft::errors::ClientWriteError;
 use openraft::impls::ProgressResponder;
@@ -9,7 +9,8 @@ use crate::raft_types::EntryBytes;
 use crate::replica::Replica;
 use crate::replica_id::node_of;
 
-/// Has the shard decide the entry at which this leading replica is halted, and waits until the replica goes on.
+/// Makes the shard decide the entry at which this leading replica is halted, and waits until the replica goes
+/// on.
 pub(crate) async fn decide_entry(
     replica: &Replica,
     index: u64,
@@ -34,7 +35,7 @@ pub(crate) async fn decide_entry(
         });
     }
     let decision = EntryDecision { index, rule, by };
-    // A name that does not fit is no reason to leave the shard as it is.
+    // A name that does not fit is no reason to leave the shard halted.
     let entry = EntryBytes::decision(&decision).map_err(|_| DecideError::OutcomeUnknown)?;
     tracing::warn!(
         shard = replica.options.shard,

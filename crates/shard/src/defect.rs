@@ -1,9 +1,10 @@
-//! Planted defects, for the tests of the way out (`halt.rs`): an entry with a command whose reference begins with [`MARK`] breaks the
-//! ledger while it is applied. Compiled in for tests of this crate and with the feature `faults`, never in a binary that serves.
+//! Defects that tests plant, to test the way out of a halt (`halt.rs`). An entry breaks the ledger while it
+//! is applied when it has a command whose reference begins with [`MARK`]. Compiled in for tests of this crate
+//! and with the feature `faults`, never in a binary that serves.
 
 use holdfast_ledger::Entry;
 
-/// Begins the reference of a command that breaks the ledger.
+/// Beginning of the reference of a command that breaks the ledger.
 #[cfg(any(test, feature = "faults"))]
 pub const MARK: &str = "planted-defect";
 
@@ -11,13 +12,13 @@ pub const MARK: &str = "planted-defect";
 static MENDED: parking_lot::Mutex<std::collections::BTreeSet<String>> =
     parking_lot::Mutex::new(std::collections::BTreeSet::new());
 
-/// From now on this process is one whose program can apply entries with this reference.
+/// Makes this process one whose program can apply entries with this reference.
 #[cfg(any(test, feature = "faults"))]
 pub fn mend(reference: &str) {
     MENDED.lock().insert(reference.to_owned());
 }
 
-/// Says what an entry breaks, if a defect is planted for it.
+/// Returns what an entry breaks, if a defect is planted for it.
 #[cfg(any(test, feature = "faults"))]
 pub(crate) fn of(entry: &Entry) -> Option<String> {
     let references = entry.commands.iter().map(|command| command.reference.as_str());
@@ -26,7 +27,7 @@ pub(crate) fn of(entry: &Entry) -> Option<String> {
     Some(format!("invariant violated: {broken}"))
 }
 
-/// Is the state one that a planted defect made? Then it knows a SKU named as the mark.
+/// Returns whether a planted defect made this state. Such a state knows a SKU that is named like the mark.
 #[cfg(any(test, feature = "faults"))]
 pub(crate) fn of_state(ledger: &holdfast_ledger::Ledger) -> bool {
     use holdfast_ledger::{Query, QueryReply, Sku};
@@ -37,13 +38,13 @@ pub(crate) fn of_state(ledger: &holdfast_ledger::Ledger) -> bool {
     matches!(ledger.query(&query), Ok(QueryReply::Cells(cells)) if !cells.is_empty())
 }
 
-/// Is the state one that a planted defect made?
+/// Returns whether a planted defect made this state: never, in a binary that serves.
 #[cfg(not(any(test, feature = "faults")))]
 pub(crate) const fn of_state(_: &holdfast_ledger::Ledger) -> bool {
     false
 }
 
-/// Says what an entry breaks, if a defect is planted for it.
+/// Returns what an entry breaks: nothing, in a binary that serves.
 #[cfg(not(any(test, feature = "faults")))]
 pub(crate) const fn of(_: &Entry) -> Option<String> {
     None

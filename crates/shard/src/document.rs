@@ -1,7 +1,8 @@
-//! A document that all nodes have: a small state machine of its own Raft group, whole in memory, without a ledger's machinery.
+//! A document that all nodes have: a small state machine with its own Raft group, held in memory as a whole.
 //!
-//! What a cluster must agree on and rarely changes is kept in one (the node's directory of members and replicas). Its log lies in
-//! the node's write-ahead log beside the shards', its messages travel with theirs.
+//! It needs none of a ledger's machinery. It keeps what a cluster must agree on and rarely changes, as the
+//! node's directory of members and replicas. Its log lies in the node's write-ahead log beside those of the
+//! shards, and its messages travel with theirs.
 
 mod machine;
 
@@ -37,57 +38,60 @@ use crate::{
     Host, PeerMessageError, PeerTransport, ReplicaId, StartError, SubmitError, Threads, TransportError, codec,
 };
 
-/// Such a document is small: nothing of it takes longer on its way.
+/// Largest snapshot of a document, in bytes. Documents are small, so none needs more.
 const MAX_SNAPSHOT_BYTES: u64 = 16 << 20;
 
-/// How long to wait before asking again when nothing is known to have changed.
+/// Pause before asking again when nothing is known to have changed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A state machine that is small enough to be copied. Deterministic: the same commands in the same order give the same document
-/// and the same answers everywhere.
+/// A state machine that is small enough to be copied. It must be deterministic: the same commands in the same
+/// order give the same document and the same answers on every node.
 pub trait Document: Default + Clone + Send + Sync + 'static {
-    /// Applies a command and answers it. Must not panic on any bytes.
+    /// Applies a command and returns its answer. Must not panic on any bytes.
     fn apply(&mut self, command: &[u8]) -> Bytes;
-    /// All of it.
+    /// Encodes the whole document.
     fn encode(&self) -> Bytes;
+    /// Decodes a whole document.
+    ///
     /// # Errors
-    /// Why the bytes are not a document.
+    /// The reason why the bytes are not a document.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
-/// Who has a replica of a document, and how they agree.
+/// The replicas of a document, and the times and sizes of their Raft group.
 #[derive(Debug, Clone)]
 pub struct DocumentOptions {
-    /// What peers call the group: as a shard's number, and none of those.
+    /// Number by which peers address the group. It is like a shard's number, and no shard has it.
     pub address: u32,
-    /// This replica.
+    /// Identifies this replica.
     pub replica: ReplicaId,
     /// The nodes that found the group; empty for a replica that comes later.
     pub founders: BTreeSet<u64>,
-    /// How often a leader shows that it is alive, in milliseconds.
+    /// Interval of a leader's heartbeats, in milliseconds.
     pub heartbeat_ms: u64,
-    /// The silence after which the first and the last in turn ask to be elected, in milliseconds.
+    /// The silence in milliseconds after which the first in turn asks to be elected, and after which the last
+    /// one does.
     pub election_timeout_ms: (u64, u64),
-    /// A snapshot is built after so many entries.
+    /// Number of entries after which a snapshot is built.
     pub snapshot_every_entries: u64,
 }
 
-/// Where a replica of a document keeps what it must not forget.
+/// Stores of a document's replica, for what it must not forget.
 pub struct DocumentStores {
     /// The node's write-ahead log.
     pub log: Log,
     /// This replica's part of that log.
     pub group: GroupId,
-    /// Its snapshots.
+    /// Snapshots of this replica.
     pub snapshots: SnapshotStore,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 enum ForwardReply {
-    /// Applied; the document's answer.
+    /// The command was applied; this is the document's answer.
     Answer(Bytes),
     NotLeader(Option<u64>),
-    /// Perhaps applied.
+    /// The command may have been applied.
     Unknown,
 }
 
@@ -105,7 +109,7 @@ pub struct DocumentHandle<D: Document> {
 /// Recovers a replica of a document and starts it, on the caller's runtime.
 ///
 /// # Errors
-/// See [`StartError`]; the shard it names is the document's address.
+/// See [`StartError`]. The shard it names is the document's address.
 pub async fn start_document<D: Document>(
     threads: Threads,
     options: DocumentOptions,
@@ -139,7 +143,7 @@ pub async fn start_document<D: Document>(
         .iter()
         .map(|node| ReplicaId::founder(*node).raft())
         .collect();
-    // The document has no time; its messages tell clocks all the same, and nobody asks.
+    // A document has no time. Its messages carry clocks like all others, and nobody reads them here.
     let clock = LogClock::new(Host::default().wall_clock, own_id, founders.clone());
     let log_store = LogStore::new(stores.log, stores.group);
     let recovered = {
@@ -203,31 +207,32 @@ pub async fn start_document<D: Document>(
 }
 
 impl<D: Document> DocumentHandle<D> {
-    /// The document as this replica has it, which may be behind.
+    /// Returns the document as this replica has it, which may be behind.
     pub fn view(&self) -> watch::Receiver<Arc<D>> {
         self.view.clone()
     }
 
-    /// Does this replica lead, as far as it knows?
+    /// Returns whether this replica leads, as far as it knows.
     pub fn leads(&self) -> bool {
         self.raft.metrics().borrow_watched().current_leader == Some(self.options.replica.raft())
     }
 
-    /// The node that leads, as far as this replica knows.
+    /// Returns the leading node, as far as this replica knows.
     pub fn leader(&self) -> Option<u64> {
         self.raft.metrics().borrow_watched().current_leader.map(node_of)
     }
 
-    /// The nodes that have a vote.
+    /// Returns the nodes that have a vote.
     pub fn voters(&self) -> Vec<u64> {
         self.raft.voter_ids().map(node_of).collect()
     }
 
-    /// Has a command applied, here or at the leader, and returns the document's answer. It is asked again until the deadline as
-    /// long as it certainly had no effect; the document must bear that a command whose outcome was unknown comes twice.
+    /// Has a command applied, here or at the leader, and returns the document's answer. Repeats the command
+    /// until the deadline, as long as it certainly had no effect. The caller may repeat a command whose
+    /// outcome is unknown, so the document must allow for the same command twice.
     ///
     /// # Errors
-    /// [`SubmitError`]: without a leader, or an unknown outcome.
+    /// [`SubmitError`]: there is no leader, or the outcome is unknown.
     pub async fn propose(&self, command: Bytes, deadline: Instant) -> Result<Bytes, SubmitError> {
         let mut hint = None;
         while Instant::now() < deadline {
@@ -280,12 +285,12 @@ impl<D: Document> DocumentHandle<D> {
         }
     }
 
-    /// Takes a command that a peer sent with [`PeerTransport::forward`]. Errors travel inside the answer.
+    /// Applies a command that a peer sent with [`PeerTransport::forward`]. Errors travel inside the answer.
     pub async fn handle_forward(&self, command: Bytes) -> Bytes {
         codec::encode(&self.decide(command).await).unwrap_or_default()
     }
 
-    /// As a shard's.
+    /// Answers a Raft message of a peer, like a shard's replica.
     pub fn handle_raft(
         &self,
         payload: Bytes,
@@ -293,7 +298,7 @@ impl<D: Document> DocumentHandle<D> {
         self.inbound.raft(&payload)
     }
 
-    /// As a shard's.
+    /// Receives a snapshot from a peer, like a shard's replica.
     ///
     /// # Errors
     /// See [`PeerMessageError`].
@@ -305,7 +310,7 @@ impl<D: Document> DocumentHandle<D> {
         self.inbound.snapshot(&header, data).await
     }
 
-    /// Takes the next step towards the replicas that the document should have, if this one leads.
+    /// Takes the next step towards the target's replicas, if this replica leads.
     ///
     /// # Errors
     /// See [`MembershipError`].
@@ -314,7 +319,7 @@ impl<D: Document> DocumentHandle<D> {
         membership::step_towards(&self.raft, target, lately).await
     }
 
-    /// Gives up leadership, if it has it, and there is somebody else.
+    /// Gives up leadership, if this replica leads and another one can take over.
     pub async fn hand_over(&self) {
         let own_id = self.options.replica.raft();
         let lately = Duration::from_millis(self.options.election_timeout_ms.1);
@@ -332,7 +337,8 @@ impl<D: Document> DocumentHandle<D> {
         }
     }
 
-    /// Resolves with the reason when this replica is dead: the node must stop. Never after an ordinary stop.
+    /// Resolves with the reason when this replica is dead: then the node must stop. Never resolves after an
+    /// ordinary stop.
     pub async fn fatal(&self) -> String {
         let mut metrics = self.raft.server_metrics();
         let ended = async {
@@ -349,7 +355,7 @@ impl<D: Document> DocumentHandle<D> {
         }
     }
 
-    /// Stops. Idempotent.
+    /// Stops the replica. Idempotent.
     pub async fn stop(&self) {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the document's raft did not end cleanly");

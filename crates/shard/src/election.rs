@@ -1,7 +1,8 @@
-//! When a follower stands for election, and when it would vote for another one.
+//! Elections: when a follower stands for one, and when it would vote for another replica.
 //!
-//! openraft's own timers begin an election after a leader's lease and a drawn timeout, about three times the longest timeout.
-//! They stay as the last resort. Before them, each replica with a vote watches its leader here:
+//! openraft's own timers begin an election after a leader's lease and a randomly chosen timeout, about three
+//! times the longest timeout. They stay as the last resort. Before they fire, each replica with a vote
+//! watches its leader here:
 //!
 //! ```text
 //!  the leader's process is gone      the first in turn asks ─> a quorum agrees ─> it stands     0 ms
@@ -12,13 +13,14 @@
 //!                                    the second in turn asks ...                                max
 //! ```
 //!
-//! To ask is Raft's pre-vote: nothing is written, no term begins. A replica agrees only when it misses the leader as well, and when
-//! the log of the one who asks has all that its own has. So a replica that was starved, paused or cut off, or whose way to the leader
-//! alone is broken, disturbs nobody.
+//! To ask is Raft's pre-vote: nothing is written, and no term begins. A replica agrees only when it misses
+//! the leader as well, and when the asking replica's log has everything that its own log has. So a replica
+//! disturbs nobody when it was starved, paused or cut off, or when only its way to the leader is broken.
 //!
-//! With a quorum's consent it stands as after a leadership transfer: voters do not wait for the old leader's lease. Nothing here
-//! relies on that lease. Reads, and refusals that are told from a read, are confirmed by a round to a quorum that begins
-//! after them (`read_gate.rs`), and nothing is acknowledged that is not committed.
+//! With a quorum's consent a replica stands as after a leadership transfer: voters do not wait for the old
+//! leader's lease. Nothing in this crate relies on that lease. Reads, and refusals that come from a read, are
+//! confirmed by a round to a quorum that begins after them (`read_gate.rs`), and nothing is acknowledged
+//! before it is committed.
 
 mod campaign;
 mod consent;
@@ -41,29 +43,29 @@ use crate::replica_id::node_of;
 pub(crate) use campaign::campaign;
 use consent::{Standing, would_vote};
 
-/// What a process said before it ended may arrive for so long after its end was noticed.
+/// Time after the end of a process in which its last messages may still arrive.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
-/// How long a group's replicas wait for each other.
+/// Election options of one replica: its group, its id, and how long replicas wait for each other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ElectionOptions {
-    /// The shard's number, or that of another group. Replicas take turns in an order that differs between groups.
+    /// The number of the shard or other group. Replicas take turns in an order that differs between groups.
     pub(crate) group: u32,
-    /// Raft's number of this replica.
+    /// Raft id of this replica.
     pub(crate) own_id: u64,
-    /// The silence after which a leader is missed.
+    /// Silence after which a leader is missed.
     pub(crate) timeout_min: Duration,
-    /// The silence after which the last in turn asks.
+    /// Silence after which the last in turn asks.
     pub(crate) timeout_max: Duration,
 }
 
-/// The least and the greatest timeout for openraft, in milliseconds, where replicas stand for election as described here. The greatest
-/// is also the lease of a leader.
+/// Returns the least and the greatest timeout for openraft, in milliseconds. They are for replicas that stand
+/// for election as this module describes. The greatest is also the lease of a leader.
 pub(crate) fn fallback_timeouts_ms(timeout_max_ms: u64) -> (u64, u64) {
     (timeout_max_ms, timeout_max_ms.saturating_mul(2))
 }
 
-/// What a replica knows of its leader beside Raft. Clones are the same.
+/// Observations of a replica about its leader, made beside Raft. Clones share them.
 #[derive(Clone)]
 pub(crate) struct LeaderWatch {
     options: ElectionOptions,
@@ -71,11 +73,12 @@ pub(crate) struct LeaderWatch {
 }
 
 struct Shared {
-    /// Until a leader speaks, the time of the start: a replica that just came has missed nobody yet.
+    /// The last sign of a leader. Before a leader speaks it is the time of the start, because a new replica
+    /// has missed nobody yet.
     heard: Mutex<Heard>,
     /// The nodes whose processes are gone.
     gone: watch::Receiver<GoneNodes>,
-    /// Somebody with a shorter log would stand.
+    /// Notifies this replica when one with a shorter log would stand.
     urged: Notify,
 }
 
@@ -102,8 +105,8 @@ impl LeaderWatch {
         }
     }
 
-    /// Takes note that a leader spoke under `vote`, where `own` is the vote that this replica has. A leader of an earlier term
-    /// does not count.
+    /// Records that a leader spoke under `vote`, where `own` is the vote of this replica. A leader of an
+    /// earlier term does not count.
     pub(crate) fn heard(&self, vote: &Vote, own: &Vote) {
         if vote >= own {
             *self.shared.heard.lock() = Heard {
@@ -117,14 +120,15 @@ impl LeaderWatch {
         *self.shared.heard.lock()
     }
 
-    /// Since when the process of the leader's node is gone, if it is. A leader that was heard later is back.
+    /// Returns since when the process of the leader's node is gone, if it is. A leader that was heard later
+    /// is back.
     fn gone_since(&self, leader: u64) -> Option<Instant> {
         let since = self.shared.gone.borrow().get(&node_of(leader)).copied()?;
         (self.silence().at <= since + LAST_WORDS).then_some(since)
     }
 
-    /// Answers a replica that asks whether this one would vote for it. `quorum_answered` is the time since a quorum answered this
-    /// replica, where it leads.
+    /// Answers a replica that asks whether this one would vote for it. Where this replica leads, `leads` is
+    /// the time since a quorum answered it.
     pub(crate) fn answer(
         &self,
         request: &VoteRequest<Types>,

@@ -1,4 +1,4 @@
-//! What callers are told when there is no outcome.
+//! Errors that callers get when there is no outcome.
 
 use holdfast_ledger::Refusal;
 use holdfast_storage::{ChangeLogError, LogError, SnapshotError};
@@ -6,7 +6,7 @@ use holdfast_storage::{ChangeLogError, LogError, SnapshotError};
 use crate::ReplicaId;
 use serde::{Deserialize, Serialize};
 
-/// Why a command has no outcome.
+/// Reason why a command has no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum SubmitError {
     /// No leader was found before the deadline. The command had no effect.
@@ -18,27 +18,28 @@ pub enum SubmitError {
         /// When to try again, in milliseconds.
         retry_after_ms: u64,
     },
-    /// It may or may not take effect: repeat it with the same operation id to learn which.
+    /// The command may or may not take effect. To learn which, repeat it with the same operation id.
     #[error("the outcome is unknown, repeat the request with the same operation id")]
     OutcomeUnknown,
-    /// The deadline passed before it was proposed. The command had no effect.
+    /// The deadline passed before the command was proposed. It had no effect.
     #[error("the deadline passed before the command was proposed")]
     Deadline,
     /// This replica is stopping or dead. The command had no effect.
     #[error("this replica of the shard has stopped")]
     Stopped,
-    /// It was refused, but an earlier attempt has no answer and may still take effect. It no longer can once
-    /// the operation id is sealed ([`Command::seal`](holdfast_ledger::Command::seal)).
+    /// The command was refused, but an earlier attempt has no answer and may still take effect. It can no
+    /// longer do so once the operation id is sealed ([`Command::seal`](holdfast_ledger::Command::seal)).
     #[error("the outcome is unknown: an earlier attempt has no answer; now the request is refused: {0}")]
     Unsettled(Refusal),
-    /// The disks of the shard's nodes are nearly full, and the command begins something new. It had no effect.
+    /// The disks of the shard's nodes are nearly full, and the command begins something new. It had no
+    /// effect.
     #[error(
         "the disks of this shard's nodes are nearly full: commits, releases and reads go on, nothing new is taken until there is room"
     )]
     LowSpace,
 }
 
-/// Why a query has no answer.
+/// Reason why a query has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum QueryError {
     /// The ledger refuses the question as malformed.
@@ -61,45 +62,46 @@ pub enum QueryError {
     Stopped,
 }
 
-/// Why a replica did not start.
+/// Reason why a replica did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The options do not fit together.
     #[error("shard {shard}: {what}")]
     Options {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// What is wrong.
+        /// Description of the contradiction.
         what: String,
     },
-    /// What is on disk cannot be used.
+    /// The files on disk cannot be used.
     #[error("shard {shard}: cannot recover from disk: {what}")]
     Recovery {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// What is wrong.
+        /// Description of the problem.
         what: String,
     },
-    /// Bytes on disk are not what was written, and nothing here replaces them: the replica has forgotten what it knew.
+    /// Bytes on disk are not the bytes that were written, and nothing here replaces them: the replica has
+    /// forgotten what it knew.
     #[error("shard {shard}: what is on disk is damaged: {what}")]
     Damaged {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// What is damaged.
+        /// Description of the damage.
         what: String,
     },
     /// Raft did not start.
     #[error("shard {shard}: raft did not start: {what}")]
     Raft {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// What is wrong.
+        /// Description of the problem.
         what: String,
     },
 }
 
 impl StartError {
-    /// Why a replica could not be recovered from its disk.
+    /// Converts an error of recovery: damage becomes [`Self::Damaged`], all else [`Self::Recovery`].
     pub(crate) fn recovery(shard: u32, error: &std::io::Error) -> Self {
         let what = error.to_string();
         if is_damage(error) {
@@ -110,7 +112,7 @@ impl StartError {
     }
 }
 
-/// Whether it says that bytes on disk are not what was written.
+/// Returns whether an error says that bytes on disk are not the bytes that were written.
 pub(crate) fn is_damage(error: &std::io::Error) -> bool {
     let inner = error.get_ref();
     let snapshot = inner.and_then(|inner| inner.downcast_ref::<SnapshotError>());
@@ -121,7 +123,7 @@ pub(crate) fn is_damage(error: &std::io::Error) -> bool {
         || matches!(changes, Some(ChangeLogError::Corrupt { .. }))
 }
 
-/// Why a message of a peer was not answered.
+/// Reason why a peer's message was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerMessageError {
     /// The bytes are not a message of a supported version.
@@ -130,12 +132,12 @@ pub enum PeerMessageError {
     /// This replica is stopping or dead.
     #[error("this replica of the shard has stopped")]
     Stopped,
-    /// It is for another replica of the shard than the one on this node.
+    /// The message is for another replica of the shard than the one on this node.
     #[error("the message is for replica {to}, this node has {here}")]
     AnotherReplica {
-        /// For which.
+        /// The replica that the message is for.
         to: ReplicaId,
-        /// Which is here.
+        /// The replica on this node.
         here: ReplicaId,
     },
     /// This node has no replica of the shard.
@@ -146,19 +148,19 @@ pub enum PeerMessageError {
     Snapshot(String),
 }
 
-/// Why leadership was not handed over.
+/// Reason why leadership was not handed over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransferError {
     /// Only the leader can hand over.
     #[error("this replica does not lead the shard, ask node {leader:?}")]
     NotLeader {
-        /// Who leads, as far as known.
+        /// The leading node, as far as known.
         leader: Option<u64>,
     },
     /// The node has no vote in this shard.
     #[error("node {0} has no vote in this shard")]
     NotAVoter(u64),
-    /// There is nobody to hand over to.
+    /// No other replica can take over.
     #[error("no other replica is close enough to take over")]
     NobodyElse,
     /// The other node did not take over in time.

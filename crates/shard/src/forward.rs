@@ -1,4 +1,4 @@
-//! Requests and answers between a replica that was asked and the one that leads.
+//! Requests and answers between the replica that a caller asked and the one that leads.
 
 use holdfast_ledger::{Command, Query};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::QueryError;
 use crate::peer::Portion;
 use crate::proposer::CommandReply;
 
-/// What another replica is asked to do as the leader. It does not forward again.
+/// Request that another replica answers as the leader. It does not forward again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ForwardRequest {
     Submit {
@@ -19,26 +19,26 @@ pub(crate) enum ForwardRequest {
         query: Query,
         timeout_ms: u64,
     },
-    /// Nothing but who leads, which [`ForwardReply::NotLeader`] tells. Any replica answers.
+    /// Asks only who leads; the answer is [`ForwardReply::NotLeader`]. Any replica answers.
     WhoLeads,
-    /// Changes from this one on. Any replica answers.
+    /// Asks for changes, beginning with this one. Any replica answers.
     Changes {
         from_seq: u64,
     },
 }
 
-/// Its answer.
+/// Answer to a [`ForwardRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ForwardReply {
-    /// One reply for each command, in order.
+    /// One reply for each command, in their order.
     Submit(Vec<CommandReply>),
     Query(Result<Answer, QueryError>),
-    /// Changes, or why they could not be read.
+    /// Changes, or the reason why they could not be read.
     Changes(Result<Portion, String>),
-    /// It does not lead; perhaps it knows who does. Nothing was done.
+    /// The asked replica does not lead, and perhaps knows who does. Nothing was done.
     NotLeader {
         leader: Option<u64>,
     },
-    /// It does not understand the request. Nothing was done.
+    /// The asked replica does not understand the request. Nothing was done.
     Malformed(String),
 }

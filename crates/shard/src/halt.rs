@@ -1,37 +1,39 @@
-//! A replica that has met an entry which it cannot apply.
+//! Halt of a replica: it has met an entry that it cannot apply.
 //!
-//! The ledger stands still in front of that entry; Raft goes on, so the shard keeps electing leaders and can commit a *decision* on the
-//! entry: a rule by which every replica decides it alike.
+//! The ledger stands still before that entry. Raft goes on, so the shard keeps electing leaders and can
+//! commit a *decision* on the entry: a rule by which every replica decides it in the same way.
 //!
 //! ```text
 //!  log:      ... H-1 │ H: cannot be applied │ H+1 ... │ A: "entry H is refused"
 //!  replica:  applied │ halted ──────────────────────> │ H without effect, H+1 ... applied, A: goes on
 //! ```
 //!
-//! Nothing of H was acknowledged: every replica that applies it alike stops at it, and a caller hears only of entries that are applied.
-//! A decision counts once it is committed, because openraft hands over committed entries only. At a restart a replica looks ahead for
-//! decisions in the part of its log that is known to be committed, so it does not stop at H again.
+//! Nothing of H was acknowledged: every replica that runs the same program stops at H, and a caller gets an
+//! answer only for entries that are applied. A decision counts once it is committed, because openraft hands
+//! over committed entries only. When a replica restarts, it looks ahead for decisions in the part of its log
+//! that is known to be committed, so it does not stop at H again.
 //!
-//! A replica that has applied H with its effect (another version of the program, perhaps) must not follow the others behind A. It
-//! halts at A with [`HaltCause::DecidedOtherwise`] and has to be made again.
+//! A replica that has applied H with its effect (perhaps with another version of the program) must not follow
+//! the others past A. It halts at A with [`HaltCause::DecidedOtherwise`] and must be made again.
 
 use std::fmt;
 
 use holdfast_ledger::{Entry, OperationId};
 use serde::{Deserialize, Serialize};
 
-/// At most so many commands of an entry are named.
+/// Largest number of commands that a halt names.
 const NAMED_COMMANDS: usize = 16;
 
-/// At most so many bytes of a description are kept.
+/// Largest size of a halt's description, in bytes.
 const MAX_WHAT_BYTES: usize = 2_000;
 
-/// Says where a replica stands still, and why.
+/// Position at which a replica stands still, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halt {
     /// The kind of obstacle.
     pub cause: HaltCause,
-    /// The index of the entry that cannot be applied. For [`HaltCause::State`] the last entry of the state that is wrong.
+    /// The index of the entry that cannot be applied. For [`HaltCause::State`], the last entry of the wrong
+    /// state.
     pub index: u64,
     /// The entry's log time, in milliseconds since the Unix epoch; 0 when it cannot be read.
     pub log_time_ms: u64,
@@ -46,7 +48,7 @@ pub struct Halt {
 /// The kinds of obstacles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HaltCause {
-    /// Applying the entry violates an invariant, or panics.
+    /// The entry violates an invariant, or panics, when it is applied.
     Violation,
     /// The entry's changes cannot be recorded in the change log.
     Unrecordable,
@@ -63,7 +65,7 @@ pub enum HaltCause {
 pub struct HaltedCommand {
     /// The kind of command, such as `Reserve`.
     pub kind: &'static str,
-    /// Its operation id.
+    /// Operation id of the command.
     pub operation_id: OperationId,
 }
 
@@ -77,35 +79,35 @@ pub enum EntryRule {
 /// A decision on an entry, as it is written into the log. New fields need a new version (`raft_types.rs`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EntryDecision {
-    /// The entry that it is about.
+    /// The entry that the decision is about.
     pub(crate) index: u64,
     pub(crate) rule: EntryRule,
-    /// The operator.
+    /// Name of the operator.
     pub(crate) by: String,
 }
 
-/// Why an entry was not decided by a rule.
+/// Reason why an entry was not decided by a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecideError {
     /// Only the leader can write the decision.
     #[error("this replica does not lead the shard")]
     NotLeader {
-        /// The node that leads, as far as known.
+        /// The leading node, as far as known.
         leader: Option<u64>,
     },
-    /// The replica applies entries as it should.
+    /// The replica is not halted.
     #[error("the leader's replica is not halted")]
     NotHalted,
-    /// The replica stands in front of another entry.
+    /// The replica is halted at another entry.
     #[error("the leader's replica is halted at entry {halted_at}")]
     AnotherEntry {
-        /// Which one.
+        /// The entry at which it is halted.
         halted_at: u64,
     },
-    /// No rule helps against this obstacle.
+    /// No rule removes this obstacle.
     #[error("the leader's replica is halted for a reason that no rule for an entry removes: {0}")]
     NoRuleHelps(HaltCause),
-    /// The decision was written and is not known to be committed.
+    /// The decision was written, but is not known to be committed.
     #[error("whether the decision counts is unknown: the shard's status tells")]
     OutcomeUnknown,
     /// This replica is stopping or dead.
@@ -114,21 +116,21 @@ pub enum DecideError {
 }
 
 impl EntryRule {
-    /// Its name on the command line and in the public API.
+    /// Returns the rule's name on the command line and in the public API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Refuse => "refuse",
         }
     }
 
-    /// The rule with a name.
+    /// Returns the rule with this name.
     pub fn parse(name: &str) -> Option<Self> {
         (name == Self::Refuse.as_str()).then_some(Self::Refuse)
     }
 }
 
 impl HaltCause {
-    /// Its name in the public API and in metrics.
+    /// Returns the cause's name in the public API and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Violation => "violation",
@@ -139,7 +141,7 @@ impl HaltCause {
         }
     }
 
-    /// Can a rule for the entry bring the shard back?
+    /// Returns whether a rule for the entry can bring the shard back.
     pub fn can_be_decided(self) -> bool {
         match self {
             Self::Violation | Self::Unrecordable | Self::Unreadable => true,

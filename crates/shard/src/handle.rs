@@ -1,4 +1,4 @@
-//! What the node holds of a shard.
+//! Handle of a shard, by which the node uses it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -27,7 +27,7 @@ use crate::{
     ShardOptions, ShardStores, StartError, SubmitError, TransferError,
 };
 
-/// Recovers a replica from its stores and starts it on a thread of its own.
+/// Recovers a replica from its stores and starts it on its own thread.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -39,8 +39,8 @@ pub async fn start(
     start_on(Host::default(), options, stores, transport).await
 }
 
-/// [`start`] on a machine of the caller's making. Unless the replica gets a thread [of its own](crate::Threads::Own) this
-/// must be called in a `LocalSet`, and the replica lives there.
+/// Starts a replica as [`start`] does, on the machine that `host` describes. Must be called in a `LocalSet`,
+/// where the replica then lives, unless the replica has [its own](crate::Threads::Own) thread.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -55,15 +55,16 @@ pub async fn start_on(
     Ok(handle)
 }
 
-/// A shard as one node sees it: with a replica here, which may lead or not, or without one. It looks the same either way. Cheap
-/// to clone. A replica ends with [`Self::stop`] or [`Self::leave_seat`], or unclean with the last handle.
+/// A shard as one node sees it. It works the same with a replica on this node, leading or not, and without
+/// one. Cheap to clone. A replica ends cleanly with [`Self::stop`] or [`Self::leave_seat`], and uncleanly
+/// with the last handle.
 #[derive(Clone)]
 pub struct ShardHandle {
     place: Arc<Place>,
 }
 
 impl ShardHandle {
-    /// A shard of which this node has no replica.
+    /// Makes the handle of a shard of which this node has no replica.
     pub fn elsewhere(shard: u32, node_id: u64, transport: Arc<dyn PeerTransport>) -> Self {
         let place = Place {
             node_id,
@@ -75,7 +76,7 @@ impl ShardHandle {
         }
     }
 
-    /// Starts a replica on this node. The one that was here must have left.
+    /// Starts a replica on this node. The replica that was here before must have left.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -95,24 +96,25 @@ impl ShardHandle {
         Ok(())
     }
 
-    /// Ends this node's replica, if it has one. What it has on disk stays there.
+    /// Ends this node's replica, if it has one. The replica's files stay on disk.
     pub async fn leave_seat(&self) {
         if let Some(seat) = self.place.seat.send_replace(None) {
             seat.stopper.stop().await;
         }
     }
 
-    /// This node's replica, if it has one.
+    /// Returns the id of this node's replica, if it has one.
     pub fn replica_id(&self) -> Option<ReplicaId> {
         self.seat().map(|seat| seat.replica.options.replica_id())
     }
 
-    /// The replicas of this shard, for when there is none here.
+    /// Sets the replicas of this shard, to be asked while this node has none.
     pub fn set_holders(&self, holders: Vec<ReplicaId>) {
         self.place.elsewhere.set_holders(holders);
     }
 
-    /// Asks one of them who leads, for when there is none here and nobody has asked for anything yet.
+    /// Asks one of the shard's replicas who leads. Used while this node has no replica and nobody has asked
+    /// for anything yet.
     pub async fn look_for_leader(&self) {
         self.place.elsewhere.look_for_leader().await;
     }
@@ -121,14 +123,15 @@ impl ShardHandle {
         self.place.seat()
     }
 
-    /// Which shard.
+    /// Number of the shard.
     pub fn shard(&self) -> u32 {
         self.place.elsewhere.shard
     }
 
-    /// Has commands decided, here or at the leader on another node. One result for each, in their order. The commands of
-    /// one call are decided in their order, but other callers' may be decided between them. Asks again with the same
-    /// operation ids until the deadline. Dropping the future takes nothing back.
+    /// Has commands decided, here or at the leader on another node. Returns one result for each, in their
+    /// order. The commands of one call are decided in their order, but commands of other callers may be
+    /// decided between them. Asks again with the same operation ids until the deadline. Dropping the future
+    /// does not cancel the commands.
     pub async fn submit(
         &self,
         commands: Vec<Command>,
@@ -150,7 +153,8 @@ impl ShardHandle {
         route::query(&self.place, query, freshness, deadline).await
     }
 
-    /// How this node's replica stands. Of a shard without one: who has replicas and who leads, as far as known.
+    /// Returns the state of this node's replica. Without a replica, returns who has replicas and who leads,
+    /// as far as known.
     pub fn status(&self) -> ReplicaStatus {
         match self.seat() {
             Some(seat) => seat.replica.status(),
@@ -167,8 +171,8 @@ impl ShardHandle {
         }
     }
 
-    /// Resolves when this replica has orders over several shards under way: a decision that a participant has not followed, or
-    /// units that wait for one. Never resolves while there is none.
+    /// Resolves when this replica has orders over several shards under way: a decision that a participant has
+    /// not followed, or units that wait for a decision. Never resolves while it has none.
     pub async fn orders_under_way(&self) {
         let busy = |view: &View| view.unsettled_orders + view.prepared_reservations > 0;
         let mut seats = self.place.seat.subscribe();
@@ -190,12 +194,12 @@ impl ShardHandle {
         }
     }
 
-    /// Does this replica lead, as far as it knows?
+    /// Returns whether this node's replica leads, as far as it knows.
     pub fn leads(&self) -> bool {
         self.seat().is_some_and(|seat| seat.replica.leads())
     }
 
-    /// Who leads, as far as this node knows.
+    /// Returns the leading node, as far as this node knows.
     pub fn leader(&self) -> Option<u64> {
         match self.seat() {
             Some(seat) => seat.replica.leader.borrow().map(node_of),
@@ -203,7 +207,7 @@ impl ShardHandle {
         }
     }
 
-    /// What this replica counted, or what was counted without one.
+    /// Returns the counters of this node's replica, or those kept without one.
     pub fn metrics(&self) -> ShardMetrics {
         match self.seat() {
             Some(seat) => seat.replica.counters.snapshot(),
@@ -211,9 +215,9 @@ impl ShardHandle {
         }
     }
 
-    /// By how much each peer's clock is ahead of this node's, in milliseconds, as last heard. Peers tell their clocks to
-    /// the leader with every answer and to candidates with their votes: of a replica that never stood for election it
-    /// is empty.
+    /// Returns by how much each peer's clock is ahead of this node's, in milliseconds, as last heard. Peers
+    /// send their clocks to the leader with every answer, and to candidates with their votes. The map is
+    /// empty for a replica that never stood for election.
     pub fn clock_skew_ms(&self) -> BTreeMap<u64, i64> {
         let ahead_ms = self.seat().map(|seat| seat.replica.clock.ahead_ms());
         ahead_ms
@@ -223,7 +227,7 @@ impl ShardHandle {
             .collect()
     }
 
-    /// The changes, from this node's replica; none without one.
+    /// Returns a reader of the changes from this node's replica, or `None` without a replica.
     pub fn changes(&self) -> Option<ChangeReader> {
         let replica = self.seat()?.replica;
         Some(ChangeReader::here(
@@ -232,10 +236,10 @@ impl ShardHandle {
         ))
     }
 
-    /// The changes, from this node's replica or from another node's.
+    /// Returns a reader of the changes, from this node's replica or from another node's.
     ///
     /// # Errors
-    /// [`ChangeReadError::Unreachable`] when there is none here and no other answers.
+    /// [`ChangeReadError::Unreachable`] when this node has no replica and no other node answers.
     pub async fn changes_from_anywhere(&self) -> Result<ChangeReader, ChangeReadError> {
         match self.changes() {
             Some(here) => Ok(here),
@@ -247,9 +251,9 @@ impl ShardHandle {
         }
     }
 
-    /// Takes a Raft message that a peer sent with [`PeerTransport::raft`]. It is handed over before this function returns;
-    /// the future is the answer. Call it in the order in which the peer's messages came, and do not wait for one answer
-    /// before the next call.
+    /// Takes a Raft message that a peer sent with [`PeerTransport::raft`]. The message is handed over before
+    /// this function returns; the future is the answer. Call it in the order in which the peer's messages
+    /// came, and do not wait for one answer before the next call.
     pub fn handle_raft(
         &self,
         payload: Bytes,
@@ -283,7 +287,8 @@ impl ShardHandle {
         }
     }
 
-    /// Would this other node be ready to lead soon? Only a leader can say so: it was heard lately and lacks little of the log.
+    /// Returns whether another node's replica could take over leadership soon: it was heard lately and lacks
+    /// little of the log. Only the leader knows this.
     pub fn is_near(&self, node: u64) -> bool {
         self.seat()
             .is_some_and(|seat| leadership::is_near(&seat.replica, node))
@@ -302,9 +307,9 @@ impl ShardHandle {
         }
     }
 
-    /// Has the shard decide the entry at which its leading replica is halted by a rule, and waits until the replica goes on. Every
-    /// replica of the shard must be halted at it, or never have reached it: one that has applied the entry cannot follow. `by`
-    /// names the operator.
+    /// Makes the shard decide, by a rule, the entry at which its leading replica is halted, and waits until
+    /// that replica goes on. Every replica of the shard must be halted at the entry, or never have reached
+    /// it: a replica that has applied the entry cannot follow. `by` names the operator.
     ///
     /// # Errors
     /// See [`DecideError`].
@@ -323,7 +328,7 @@ impl ShardHandle {
         }
     }
 
-    /// Takes the next step towards the replicas that the shard should have, if this node's leads.
+    /// Takes the next step towards the target's replicas, if this node's replica leads.
     ///
     /// # Errors
     /// See [`MembershipError`].
@@ -333,15 +338,14 @@ impl ShardHandle {
         membership::step_towards(&seat.replica.raft, target, lately).await
     }
 
-    /// Resolves with the reason when a replica of this node is dead (failed disk, panic): the node must stop. A halted replica is
-    /// not dead: its status tells.
-    /// Never resolves after an ordinary [`Self::stop`].
+    /// Resolves with the reason when a replica of this node is dead (failed disk, panic): the node must stop.
+    /// A halted replica is not dead; its status reports it. Never resolves after an ordinary [`Self::stop`].
     pub fn fatal(&self) -> impl Future<Output = String> + Send + use<> {
         let mut seats = self.place.seat.subscribe();
         async move {
             loop {
                 let seat = seats.borrow_and_update().clone();
-                // A replica that has left can still be found dead: by its last words.
+                // A replica that has left may still report that it is dead.
                 let died = async {
                     match seat {
                         Some(seat) => seat.replica.health.wait().await,
@@ -359,7 +363,8 @@ impl ShardHandle {
         }
     }
 
-    /// Resolves with a description when a replica of this node is halted. Its node goes on: see [`ReplicaStatus::halted`].
+    /// Resolves with a description when a replica of this node is halted. The node goes on: see
+    /// [`ReplicaStatus::halted`].
     pub fn halted(&self) -> impl Future<Output = String> + Send + use<> {
         let mut seats = self.place.seat.subscribe();
         async move {
@@ -387,8 +392,9 @@ impl ShardHandle {
         }
     }
 
-    /// Has a leading replica stand still: what is proposed is applied, and nothing new goes to the log until the hold is
-    /// [cut](ShardHold::cut) or dropped, or the lease is over. Whoever submits waits so long.
+    /// Makes a leading replica stand still: everything proposed is applied, and nothing new goes to the log
+    /// until the hold is [cut](ShardHold::cut) or dropped, or the lease is over. Until then, submitted
+    /// commands wait.
     ///
     /// # Errors
     /// See [`CutError`].
@@ -397,7 +403,7 @@ impl ShardHandle {
         ShardHold::take(seat.replica, lease).await
     }
 
-    /// Hands over leadership if it leads, then stops. Idempotent.
+    /// Stops the replica, after it hands over leadership if it leads. Idempotent.
     pub async fn stop(&self) {
         let Some(Seat { replica, stopper }) = self.seat() else {
             return;
@@ -411,12 +417,13 @@ impl ShardHandle {
         stopper.stop().await;
     }
 
-    /// Stops without handing over, as a crash would.
+    /// Returns this node's replica.
     #[cfg(test)]
     pub(crate) fn replica_for_tests(&self) -> Arc<replica::Replica> {
         self.seat().unwrap().replica
     }
 
+    /// Stops the replica without handing over, as a crash would.
     #[cfg(test)]
     pub(crate) async fn halt(&self) {
         if let Some(seat) = self.seat() {
@@ -424,7 +431,7 @@ impl ShardHandle {
         }
     }
 
-    /// Has the ledger apply an entry that is not in the log.
+    /// Makes the ledger apply an entry that is not in the log.
     #[cfg(test)]
     pub(crate) async fn break_ledger(&self, entry: &holdfast_ledger::Entry) {
         let replica = self.seat().unwrap().replica;

@@ -1,4 +1,4 @@
-//! Whether this replica may go on: alive, halted (its ledger stands still, its Raft goes on), or dead.
+//! Health of a replica: alive, halted (its ledger stands still, its Raft goes on), or dead.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use tokio::sync::watch;
 
 use crate::halt::Halt;
 
-/// Alive until somebody reports a reason to stop; the first reason stays. Halted until the obstacle is gone. Cheap to clone.
+/// State of a replica. It is alive until somebody reports a reason to stop, and the first reason stays. It is
+/// halted until the obstacle is gone. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Health {
     shard: u32,
@@ -23,7 +24,7 @@ impl Health {
         }
     }
 
-    /// The ledger stands still: nothing more is applied, and nobody is answered from it.
+    /// Halts the replica. Its ledger stands still: nothing more is applied, and nobody is answered from it.
     pub(crate) fn halt(&self, halt: Halt) {
         tracing::error!(
             shard = self.shard,
@@ -35,7 +36,7 @@ impl Health {
         self.halted.send_replace(Some(Arc::new(halt)));
     }
 
-    /// The obstacle is gone.
+    /// Resumes the replica, because the obstacle is gone.
     pub(crate) fn resume(&self) {
         if let Some(halt) = self.halted.send_replace(None) {
             tracing::warn!(shard = self.shard, index = halt.index, "the replica goes on");
@@ -55,7 +56,7 @@ impl Health {
         self.halted.subscribe()
     }
 
-    /// This replica is dead: a failed disk, a panic.
+    /// Marks the replica as dead, after a failed disk or a panic.
     pub(crate) fn fail(&self, why: impl Into<String>) {
         let why = why.into();
         self.dead.send_if_modified(|dead| {
@@ -76,12 +77,12 @@ impl Health {
         self.dead.borrow().is_some()
     }
 
-    /// May the ledger be asked? It may be between two entries otherwise.
+    /// Returns whether the ledger can be asked. If not, it may be between two entries.
     pub(crate) fn can_answer(&self) -> bool {
         !self.is_dead() && !self.is_halted()
     }
 
-    /// Resolves with the reason; never while all is well.
+    /// Resolves with the reason when the replica is dead. Never resolves before.
     pub(crate) fn wait(&self) -> impl Future<Output = String> + Send + use<> {
         let mut receiver = self.dead.subscribe();
         async move {

@@ -1,4 +1,4 @@
-//! What a replica takes from the machine it runs on, so that a simulation can put something else in its place.
+//! Machine of a replica: everything that a simulation replaces with something else.
 
 use std::fmt;
 use std::io;
@@ -9,39 +9,39 @@ use holdfast_ledger::Entry;
 /// Milliseconds since the Unix epoch, by this node's clock. It may be wrong, and may jump.
 pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// The nice value of background work: a tenth of a processor where others want all of it, so that it does end.
+/// Nice value of background work. It gets about a tenth of a busy processor, so it still ends.
 const BACKGROUND_NICE: i32 = 10;
 
-/// Told of every entry that a replica applies: its index in the log and what it holds. Entries without commands
-/// and time of Raft itself are left out.
+/// Observer of every entry that a replica applies: gets the entry's index in the log and its content. Raft's
+/// own entries, which have no commands and no time, are left out.
 pub type EntryObserver = Arc<dyn Fn(u64, &Entry) + Send + Sync>;
 
-/// The machine of a replica. [`Host::default`] is the real one.
+/// Machine of a replica. [`Host::default`] is the real one.
 #[derive(Clone)]
 pub struct Host {
-    /// What time it is.
+    /// Clock of this node.
     pub wall_clock: WallClock,
-    /// Where work is done.
+    /// Threads on which the work is done.
     pub threads: Threads,
-    /// Who is told of applied entries.
+    /// Observer of applied entries.
     pub observer: Option<EntryObserver>,
 }
 
-/// Where a replica's work is done.
+/// Threads on which a replica's work is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
-    /// The replica has a thread of its own, and what blocks is done on others.
+    /// The replica has its own thread, and work that blocks is done on others.
     Own,
-    /// The replica lives on the caller's `LocalSet`, beside whatever else does, and what blocks is done on other threads: no
-    /// message between them has to wake a thread.
+    /// The replica lives on the caller's `LocalSet`, with everything else there, and work that blocks is done
+    /// on other threads. So no message within the set has to wake a thread.
     Shared,
-    /// Everything is done on the caller's `LocalSet`, and what blocks holds it up: one thread, so that the order of
-    /// events depends on nothing else.
+    /// Everything is done on the caller's `LocalSet`, and work that blocks holds it up. With one thread, the
+    /// order of events depends on nothing else.
     Caller,
 }
 
-/// Runs `work` so that whatever randomness the replicas in it need comes from `seed`. With the feature `simulation` a replica
-/// runs in nothing else.
+/// Runs `work` so that all random numbers of the replicas in it come from `seed`. With the feature
+/// `simulation`, a replica runs only within this function.
 #[cfg(feature = "simulation")]
 pub fn seeded<F: Future>(seed: u64, work: F) -> impl Future<Output = F::Output> {
     crate::raft_types::Runtime::scope(seed, work)
@@ -66,7 +66,7 @@ impl fmt::Debug for Host {
 }
 
 impl Threads {
-    /// Runs work that blocks, away from the shard's thread if there may be another.
+    /// Runs work that blocks, away from the shard's thread where there may be another.
     pub(crate) async fn blocking<T: Send + 'static>(
         self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -80,7 +80,8 @@ impl Threads {
         }
     }
 
-    /// As [`Self::blocking`], for work that is long and can wait: the processors are for who is waited for.
+    /// Runs long work that can wait, as [`Self::blocking`] does. Work that somebody waits for gets the
+    /// processors first.
     pub(crate) async fn in_background<T: Send + 'static>(
         self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Handing leadership over.
+//! Handover of leadership to another replica.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,10 +51,10 @@ pub(crate) async fn transfer(replica: &Replica, to: Option<u64>) -> Result<u64, 
 
 pub(crate) type RaftMetrics = openraft::RaftMetrics<Types>;
 
-/// A follower lacks no more of the log than this when it is near, in entries.
+/// Most entries that a near follower may lack.
 const NEAR_ENTRIES: u64 = 256;
 
-/// The voter that lives on a node.
+/// Returns the voter that lives on a node.
 fn voter_on(replica: &Replica, node: u64) -> Option<u64> {
     let mut voters = replica.raft.voter_ids();
     voters.find(|voter| node_of(*voter) == node)
@@ -67,7 +67,7 @@ pub(crate) fn is_near(replica: &Replica, node: u64) -> bool {
     voter_on(replica, node).is_some_and(|voter| has_nearly_all(&metrics, voter, lately))
 }
 
-/// Was this other replica heard lately, and does it lack little of the leader's log?
+/// Returns whether another replica was heard lately and lacks little of the leader's log.
 pub(crate) fn has_nearly_all(metrics: &RaftMetrics, replica: u64, lately: Duration) -> bool {
     let matched = metrics.replication.as_ref().and_then(|all| *all.get(&replica)?);
     let lacks = |matched: u64| metrics.last_log_index.unwrap_or(0).saturating_sub(matched);
@@ -77,8 +77,9 @@ pub(crate) fn has_nearly_all(metrics: &RaftMetrics, replica: u64, lately: Durati
 /// Longest pause between two handovers by a replica that stays halted.
 const MAX_HALTED_PAUSE: Duration = Duration::from_secs(600);
 
-/// Hands leadership over whenever a halted replica has it: another one may be able to apply what this one cannot. Where none can,
-/// the pauses double, so that leadership rests long enough for an operator to have the entry decided.
+/// Hands leadership over whenever a halted replica has it, because another one may be able to apply the
+/// entry. Where none can, the pauses double, so that leadership rests long enough for an operator to have the
+/// entry decided.
 pub(crate) async fn leave_while_halted(
     raft: Raft,
     raft_id: u64,
@@ -92,7 +93,7 @@ pub(crate) async fn leave_while_halted(
             if leader.wait_for(|leader| *leader == Some(raft_id)).await.is_err() {
                 return;
             }
-            // Resumed while another led.
+            // The replica resumed while another one led.
             if halted.borrow().is_none() {
                 break;
             }
@@ -101,7 +102,7 @@ pub(crate) async fn leave_while_halted(
             {
                 return;
             }
-            // Resumed, the replica may lead.
+            // Once resumed, the replica may lead.
             let resumed = halted.wait_for(Option::is_none);
             if matches!(tokio::time::timeout(pause, resumed).await, Ok(Err(_))) {
                 return;
@@ -111,7 +112,7 @@ pub(crate) async fn leave_while_halted(
     }
 }
 
-/// The follower with a vote whose log has most of ours, among those heard from lately.
+/// Returns the follower with a vote whose log has most of ours, among those heard lately.
 fn closest(raft: &Raft, lately: Duration) -> Option<u64> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
@@ -123,7 +124,7 @@ fn closest(raft: &Raft, lately: Duration) -> Option<u64> {
         .map(|(node, _)| *node)
 }
 
-/// Is this another replica that answered lately?
+/// Returns whether this is another replica that answered lately.
 fn was_heard(metrics: &RaftMetrics, replica: u64, lately: Duration) -> bool {
     let heard = metrics.heartbeat.as_ref().and_then(|heard| *heard.get(&replica)?);
     replica != metrics.id && heard.is_some_and(|at| at.elapsed() < lately)

@@ -1,46 +1,57 @@
-//! One shard: an actor around one Raft group around one ledger state.
+//! One shard: an actor that drives one Raft group, which replicates one ledger.
 //!
-//! A shard owns a part of the SKUs. Each node of a cluster has a replica of it; one replica leads. This crate makes a replica
-//! out of a ledger ([`holdfast_ledger`]), what a node keeps on disk ([`holdfast_storage`]) and Raft (openraft), and gives
-//! the node a [`ShardHandle`] that looks the same whether its replica leads or not.
+//! A shard owns a part of the SKUs. Each node of a cluster has a replica of the shard, and one replica leads.
+//! This crate makes a replica from three things: a ledger ([`holdfast_ledger`]), the files on a node's disk
+//! ([`holdfast_storage`]) and Raft (openraft). The node gets a [`ShardHandle`], which works the same whether
+//! its replica leads or not.
 //!
 //! # The way of a command
 //! ```text
-//! ShardHandle::submit ── route ──> Proposer ──────> Raft ──────> LogStore ── one sync for all shards of the node
-//!    (any replica)         │      (the actor:        │  └─ Peer ──> PeerTransport ──> Inbound ──> Raft of the others
+//! ShardHandle::submit ── route ──> Proposer ──────> Raft ─────> LogStore ── one sync for all of a node
+//!    (any replica)         │      (the actor:        │  └─ Peer ─> PeerTransport ─> Inbound ─> other Rafts
 //!                          │       many commands,    v
 //!      another leads: PeerTransport::forward    StateMachine ──> Ledger ──> outcomes ──> back to each caller
 //!                                                              └──────────> ChangeLog ──> ChangeReader
 //! ```
-//! 1. **`route`** finds the leader, here or on another node, and asks again until the caller's deadline. That is safe because a
-//!    command that took effect is recognised by its operation id and answered with its first outcome. A caller whose time
-//!    is up hears whether its command certainly had no effect or whether that is unknown.
-//! 2. **`proposer`** is the actor. It drains everything that waits into one log entry, keeps a few entries in flight and stamps
-//!    each with log time (`clock`). A command that would be refused, or was applied before, is answered from a
-//!    confirmed read (`read_gate`) and costs no log write. When a hold is due and nobody writes, it proposes an empty entry.
-//! 3. **`log_store`** keeps Raft's log and vote in the node's write-ahead log. An append is reported as durable in one place,
-//!    right after the data sync, so nothing is acknowledged before a quorum has synced it.
-//! 4. **`state_machine`** applies entries to the ledger, answers with the outcomes and writes the changes. Its folder has the
-//!    snapshots: built beside the running shard, the changes synced first, and only then may the log be purged.
-//! 5. **`peer`** is what replicas say to each other, several appends in flight, answers in order.
+//! 1. **`route`** finds the leader, on this node or on another, and asks again until the caller's deadline.
+//!    Asking again is safe: a command that took effect is recognised by its operation id and answered with
+//!    its first outcome. When the time is up, the caller learns that its command certainly had no effect, or
+//!    that this is unknown.
+//! 2. **`proposer`** is the actor. It puts all waiting commands into one log entry, keeps a few entries in
+//!    flight and stamps each with log time (`clock`). A command that would be refused, or that was applied
+//!    before, is answered from a confirmed read (`read_gate`) and costs no log write. When a hold is due and
+//!    nobody writes, the actor proposes an empty entry.
+//! 3. **`log_store`** keeps Raft's log and vote in the node's write-ahead log. An append is reported as
+//!    durable in one place only, right after the data sync. So nothing is acknowledged before a quorum has
+//!    synced it.
+//! 4. **`state_machine`** applies entries to the ledger, answers with the outcomes and writes the changes.
+//!    Its folder also holds the snapshots. A snapshot is built while the shard runs. The changes are synced
+//!    before it, and the log may be purged only after it.
+//! 5. **`peer`** carries the messages between replicas. Several appends are in flight at once, and answers
+//!    keep their order.
 //!
-//! # Rules that hold here
-//! - Each replica has a thread of its own, an actix arbiter; Raft's tasks live on it. Nothing on it may block, so disk work goes
-//!   through the log's writer thread or `spawn_blocking`, and the ledger's lock is an asynchronous one.
-//! - Wall clock, threads and Raft's randomness are the `host`'s, so a simulation can run whole clusters on one thread.
-//! - A leader stamps nothing before it knows the time from a majority of clocks (`clock`).
-//! - The ledger is written by the state machine alone.
-//! - A failed sync or a panic outside the ledger kills the replica: [`ShardHandle::fatal`] resolves and the node must stop, because
-//!   after a failed sync nobody knows what is on disk.
-//! - A violated invariant halts the replica (`halt`): a wrong ledger must not go on. Its Raft does, so that the shard can decide the
-//!   entry by a rule; other shards of the node are not touched.
-//! - A submission is traced when its caller is in a span with the target [`TRACE_TARGET`] (`trace`); then each stage is a span.
+//! # Rules of this crate
+//! - Each replica has its own thread, an actix arbiter, and Raft's tasks run on it. Nothing on this thread
+//!   may block: disk work goes through the log's writer thread or `spawn_blocking`, and the ledger's lock is
+//!   asynchronous.
+//! - The wall clock, the threads and Raft's random numbers come from the `host`, so a simulation can run
+//!   whole clusters on one thread.
+//! - A leader stamps no entry before it knows the time from a majority of clocks (`clock`).
+//! - Only the state machine writes the ledger.
+//! - A failed sync or a panic outside the ledger kills the replica: [`ShardHandle::fatal`] resolves and the
+//!   node must stop, because after a failed sync nobody knows what is on disk.
+//! - A violated invariant halts the replica (`halt`), because a wrong ledger must not go on. Its Raft goes
+//!   on, so that the shard can decide the entry by a rule. Other shards of the node are not affected.
+//! - A submission is traced when its caller is in a span with the target [`TRACE_TARGET`] (`trace`). Then
+//!   each stage is a span.
 //! - Everything written or sent is postcard behind a version byte (`codec`).
-//! - Openraft's pre-vote stays off: its default network grants every one.
+//! - Replicas answer a pre-vote by their own rule (`election`), because openraft's default network grants
+//!   every pre-vote.
 //!
 //! # Where to start reading
-//! [`handle`](ShardHandle) for what the node sees, `proposer.rs` for what makes it fast, `route/submit.rs` for what makes it safe
-//! to ask again, and `tests/` for three replicas in one process with cut wires and crashing disks.
+//! Read [`handle`](ShardHandle) for the node's view of a shard, `proposer.rs` for what makes it fast, and
+//! `route/submit.rs` for what makes it safe to ask again. The tests in `tests/` run three replicas in one
+//! process, with cut wires and crashing disks.
 
 mod adoption;
 mod change_reader;

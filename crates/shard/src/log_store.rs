@@ -1,4 +1,4 @@
-//! openraft's log in the node's write-ahead log.
+//! Store of openraft's log and vote in the node's write-ahead log.
 
 mod decisions;
 
@@ -20,10 +20,10 @@ use crate::trace::Traces;
 
 use decisions::{Decisions, MAX_ENTRY_BYTES};
 
-/// At most about so many bytes of entries are read, and sent to a peer, at once.
+/// Approximate limit for the bytes of entries that are read, and sent to a peer, at once.
 const READ_BYTES: usize = 1 << 20;
 
-/// One group's part of the node's log. Reader and writer are the same; cheap to clone.
+/// One group's part of the node's log. It is both reader and writer; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct LogStore {
     log: Log,
@@ -42,12 +42,13 @@ impl LogStore {
         }
     }
 
-    /// The traced entries that are in it and not applied.
+    /// Returns the traced entries that are in the log and not applied.
     pub(crate) fn traces(&self) -> Traces {
         self.traces.clone()
     }
 
-    /// The last entry that was known to be committed when this was last written down; there may be later ones.
+    /// Returns the last entry that was known to be committed when this was last saved. Later ones may be
+    /// committed too.
     pub(crate) fn committed(&self) -> io::Result<Option<LogId>> {
         Ok(read_optional::<Option<LogId>>(self.log.state(self.group).committed)?.flatten())
     }
@@ -64,7 +65,7 @@ impl LogStore {
                 .log
                 .read(self.group, next..last + 1, READ_BYTES)
                 .map_err(io::Error::other)?;
-            // Raft itself says what a hole means, when it starts.
+            // Raft itself reports a hole in the log when it starts.
             let Some(end) = records.last().map(|record| record.index + 1) else {
                 break;
             };
@@ -79,8 +80,8 @@ impl LogStore {
         Ok(())
     }
 
-    /// The decision that stands in the log on an entry, as far as it is known to be committed. `handed_over` is the last entry that
-    /// Raft has handed over to be applied, which is committed too.
+    /// Returns the decision in the log on an entry, if the decision is known to be committed. `handed_over`
+    /// is the last entry that Raft has handed over to be applied, so it is committed too.
     pub(crate) fn decision_on(&self, index: u64, handed_over: u64) -> io::Result<Option<EntryDecision>> {
         if self.decisions.is_empty() {
             return Ok(None);
@@ -89,18 +90,18 @@ impl LogStore {
         Ok(self.decisions.on(index, written_down.max(handed_over)))
     }
 
-    /// Stands a decision on an entry up to `applied` behind it in the log?
+    /// Returns whether a decision on an entry up to `applied` follows later in the log.
     pub(crate) fn awaits_decision(&self, applied: u64) -> bool {
         self.decisions.awaited(applied)
     }
 
-    /// Whether the log has every entry after this one. `None` is before the first.
+    /// Returns whether the log has every entry after this one. `None` means before the first entry.
     pub(crate) fn goes_on_from(&self, log_id: Option<LogId>) -> bool {
         let purged = self.log.state(self.group).purged_through;
         purged.is_none_or(|purged| log_id.is_some_and(|log_id| log_id.index >= purged))
     }
 
-    /// Entries from `start` on, before `end`: as many as fit, at least one if there is one.
+    /// Returns entries from `start` on, before `end`: as many as fit, and at least one if there is one.
     pub(crate) fn read_some(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         let state = self.log.state(self.group);
         let (Some(first), Some(last)) = (state.first_index, state.last_index) else {
@@ -128,8 +129,8 @@ impl LogStore {
             .collect()
     }
 
-    /// Hands over what follows `applied` and is committed, as far as this node knows, in order: what a replica has to apply again
-    /// when it starts.
+    /// Passes on the committed entries after `applied`, in order, as far as this node knows them. These are
+    /// the entries that a replica must apply again when it starts.
     pub(crate) fn replay<E: From<io::Error>>(
         &self,
         applied: Option<LogId>,
@@ -141,7 +142,7 @@ impl LogStore {
         }
     }
 
-    /// Hands over what follows `applied` up to an entry that is known to be committed, in order.
+    /// Passes on the entries after `applied`, in order, up to one that is known to be committed.
     pub(crate) fn replay_through<E: From<io::Error>>(
         &self,
         applied: Option<LogId>,
@@ -151,7 +152,7 @@ impl LogStore {
         let mut next = applied.map_or(0, |applied| applied.index + 1);
         while next <= through {
             let entries = self.read_some(next, through + 1)?;
-            // Raft itself says what a hole means, when it starts.
+            // Raft itself reports a hole in the log when it starts.
             if entries.first().is_none_or(|first| first.log_id.index != next) {
                 break;
             }
@@ -163,7 +164,7 @@ impl LogStore {
         Ok(())
     }
 
-    /// As [`Self::read_some`], all of them.
+    /// Returns all entries from `start` on, before `end`.
     pub(crate) fn read_all(&self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         let mut entries = self.read_some(start, end)?;
         while let Some(last) = entries.last() {
@@ -176,7 +177,7 @@ impl LogStore {
         Ok(entries)
     }
 
-    /// Hands over work that calls back once it is on disk, and waits for that.
+    /// Hands over work that calls back once it is on disk, and waits for the call.
     async fn synced(&self, work: impl FnOnce(Synced) -> Result<(), LogError>) -> io::Result<()> {
         let (sender, receiver) = oneshot::channel();
         let synced: Synced = Box::new(move |result| {
@@ -235,7 +236,7 @@ impl RaftLogReader<Types> for LogStore {
         self.read_all(start, end)
     }
 
-    /// In portions, so that a long replay does not hold everything in memory.
+    /// Reads in portions, so that a long replay does not hold everything in memory.
     async fn entries_stream<RB>(
         &mut self,
         range: RB,
@@ -293,7 +294,7 @@ impl RaftLogStorage<Types> for LogStore {
             .await
     }
 
-    /// openraft waits for this on every commit, so it must not wait for a sync.
+    /// Saves without a sync, because openraft waits for this on every commit.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         let committed = codec::encode(&committed)?;
         self.log
@@ -329,7 +330,7 @@ impl RaftLogStorage<Types> for LogStore {
                 })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        // The one place where an append is reported as durable.
+        // This is the only place where an append is reported as durable.
         let synced: Synced = Box::new(move |result| {
             drop(syncs);
             callback.io_completed(result.map_err(io::Error::other));
@@ -346,7 +347,8 @@ impl RaftLogStorage<Types> for LogStore {
             .await
     }
 
-    /// Not waited for: an entry too many after a crash does no harm, and a failure is told to the next append.
+    /// Purges without waiting: after a crash an extra entry does no harm, and the next append reports a
+    /// failure.
     async fn purge(&mut self, log_id: LogId) -> io::Result<()> {
         let marker = codec::encode(&log_id)?;
         self.log

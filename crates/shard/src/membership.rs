@@ -1,9 +1,11 @@
-//! Who has a vote: from the replicas that a group has to those that it should have, one safe step at a time.
+//! Membership of a group: moves it from the replicas that it has to those that it should have, one safe step
+//! at a time.
 //!
-//! A replica that comes is a learner until it has nearly all of the log, and only then gets its vote, in the same change that takes
-//! the vote of one that goes: never fewer votes than before, never a voter that has nothing. Each change is one of joint
-//! consensus (Ongaro, "Consensus: Bridging Theory and Practice", 4.3), so a quorum of the old and of the new voters agree to it.
-//! A leader that is to go hands over first.
+//! A replica that comes is a learner until it has nearly all of the log. Only then it gets its vote, in the
+//! same change that takes the vote of a replica that goes. So there are never fewer votes than before, and no
+//! voter is without the log. Each change is one of joint consensus (Ongaro, "Consensus: Bridging Theory and
+//! Practice", 4.3), so a quorum of the old and of the new voters agree to it. A leader that must go hands
+//! over first.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,64 +19,65 @@ use crate::ReplicaId;
 use crate::leadership::{RaftMetrics, has_nearly_all};
 use crate::raft_types::{Raft, Types};
 
-/// How long one change may take before the caller hears that it still waits.
+/// Longest time that a caller waits for one change. After it, the caller learns that the change still waits.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The replicas that a group should have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
-    /// Those with a vote.
+    /// The replicas with a vote.
     pub voters: BTreeSet<ReplicaId>,
-    /// Those that follow without one.
+    /// The replicas that follow without a vote.
     pub learners: BTreeSet<ReplicaId>,
 }
 
-/// What a step came to.
+/// Result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// The group has the replicas that it should have, and a quorum knows.
+    /// The group has the replicas that it should have, and a quorum knows it.
     Settled,
-    /// One step was taken; there are more.
+    /// One step was taken, and more remain.
     Taken,
-    /// These lack too much of the log to get their votes, or are not there.
+    /// These replicas lack too much of the log to get their votes, or cannot be reached.
     Waiting(Vec<ReplicaId>),
 }
 
-/// Why no step was taken.
+/// Reason why no step was taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MembershipError {
-    /// Only the leader changes who has a vote.
+    /// This replica does not lead, and only the leader changes who has a vote.
     #[error("this replica does not lead")]
     NotLeader,
-    /// A target without a voter.
+    /// The target has no voter.
     #[error("a group needs at least one voter")]
     NoVoters,
-    /// Raft did not take it.
+    /// Raft did not accept the change.
     #[error("the change was not taken: {0}")]
     NotTaken(String),
-    /// Raft took it and does not get it through: a quorum may be away.
+    /// Raft accepted the change but cannot complete it: a quorum may be away.
     #[error("no quorum has agreed to the change yet")]
     NoQuorum,
 }
 
-/// What there is and what there should be, by Raft's numbers.
+/// The replicas of a group and those it should have, by their Raft ids.
 struct Situation {
     own_id: u64,
     voters: BTreeSet<u64>,
     present: BTreeSet<u64>,
-    /// A change is half done.
+    /// Whether a change is half done.
     joint: bool,
-    /// The membership is committed: a later leader begins with it, and not with the one before.
+    /// Whether the membership is committed. If it is, a later leader begins with it, and not with the one
+    /// before.
     committed: bool,
     wanted: BTreeSet<u64>,
     followers: BTreeSet<u64>,
 }
 
-/// What is to be done next.
+/// The step to take next.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Nothing,
-    /// Everybody is where it should be, as far as this leader's own log says.
+    /// Every replica has its place according to this leader's own log, but the membership is not committed.
     Commit,
     Add(u64),
     Wait(Vec<u64>),
@@ -121,7 +124,7 @@ impl Situation {
             if let Some(heir) = heirs.find(|heir| !self.joint && has_nearly_all(*heir)) {
                 return Next::HandOver(heir);
             }
-            // Nobody who stays has a vote yet: first they get theirs, beside ours.
+            // No replica that stays has a vote yet, so they first get votes beside this leader's own.
             let mut both = self.wanted.clone();
             both.insert(self.own_id);
             return if both == self.voters && !self.joint {
@@ -132,7 +135,8 @@ impl Situation {
         }
         let extra: BTreeSet<u64> = self.present.difference(&should_be).copied().collect();
         if extra.is_empty() && !self.committed {
-            // Lost with this leader, it would give those back their votes who are erased when the group has settled.
+            // If this membership were lost with its leader, the one before would give votes to replicas that
+            // are erased once the group has settled.
             Next::Commit
         } else if extra.is_empty() {
             Next::Nothing
@@ -142,7 +146,8 @@ impl Situation {
     }
 }
 
-/// Takes the next step of a group that this replica leads. `lately`: who was not heard for so long is not there.
+/// Takes the next step of a group that this replica leads. A replica that was not heard for `lately` counts
+/// as unreachable.
 pub(crate) async fn step_towards<SM>(
     raft: &Raft<SM>,
     target: &Target,
@@ -164,7 +169,7 @@ where
     };
     match next {
         Next::Nothing => Ok(Step::Settled),
-        // The step was taken already.
+        // The step was taken already, and waits for its commit.
         Next::Commit => Ok(Step::Taken),
         Next::Wait(far) => Ok(Step::Waiting(far.into_iter().map(ReplicaId::from_raft).collect())),
         Next::Add(id) => {
@@ -233,7 +238,7 @@ mod tests {
     fn a_leader_that_goes_hands_over_to_one_that_stays() {
         let now = situation(1, &[1, 2, 3], &[4], &[2, 3, 4]);
         assert_eq!(now.next(|id| id != 2), Next::HandOver(3));
-        // Nobody stays: the new ones get their votes beside its own first.
+        // No voter stays, so the new replicas first get their votes beside the leader's own.
         let mut now = situation(1, &[1], &[2], &[2]);
         assert_eq!(now.next(ALL_NEAR), Next::SetVoters([1, 2].into()));
         now.voters = [1, 2].into();
@@ -271,7 +276,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// From any voters to any others, whoever leads: it ends, and there never are fewer voters than the fewer of both.
+        /// Moves from any voters to any others, whoever leads. It ends, and there are never fewer voters than
+        /// in the smaller of the two sets.
         #[test]
         fn every_way_ends_where_it_should(
             voters in proptest::collection::btree_set(1_u64..=6, 1..=5),

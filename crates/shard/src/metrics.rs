@@ -1,4 +1,4 @@
-//! What a replica counts.
+//! Counters of a replica.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: u64,)+
         }
 
-        /// The same, while they are counted.
+        /// Counters behind [`ShardMetrics`], while they count.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: AtomicU64,)+
@@ -27,11 +27,12 @@ macro_rules! counters {
 counters! {
     /// Commands that callers on this node submitted.
     commands_submitted,
-    /// Commands that this replica handed to Raft as the leader, counted again when they are tried again.
+    /// Commands that this replica handed to Raft as the leader. A command that is tried again is counted
+    /// again.
     commands_proposed,
     /// Entries of commands that this replica handed to Raft as the leader.
     entries_proposed,
-    /// Empty entries proposed so that time passes for what is due.
+    /// Empty entries that were proposed so that time passes for what is due.
     time_entries_proposed,
     /// Commands in all entries that this replica applied.
     commands_applied,
@@ -45,25 +46,25 @@ counters! {
     outcomes_unknown,
     /// Requests sent to the leader on another node.
     forwards_sent,
-    /// Requests of other nodes answered here.
+    /// Requests of other nodes that were answered here.
     forwards_served,
-    /// Queries answered linearizably here.
+    /// Queries that were answered linearizably here.
     reads_confirmed,
-    /// Rounds to a quorum for them.
+    /// Rounds to a quorum for linearizable queries.
     read_rounds,
-    /// Queries answered from this replica's state as it was.
+    /// Queries that were answered from this replica's state without a confirmation.
     reads_stale,
-    /// Snapshots built.
+    /// Snapshots that this replica built.
     snapshots_built,
-    /// Snapshots received and installed.
+    /// Snapshots that were received and installed.
     snapshots_installed,
     /// Messages of peers that could not be read.
     malformed_messages,
-    /// Questions to other replicas whether they would vote for this one, which misses its leader.
+    /// Requests to other replicas that ask whether they would vote for this one, which misses its leader.
     pre_votes_asked,
     /// Elections that this replica began with the consent of a quorum.
     elections_begun,
-    /// Entries that broke an invariant: at most one, because the replica ends with it.
+    /// Violations of an invariant. Each one halts the replica.
     invariant_violations,
 }
 

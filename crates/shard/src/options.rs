@@ -1,4 +1,4 @@
-//! What one replica of a shard is started with.
+//! Options and stores with which one replica of a shard starts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,53 +9,54 @@ use holdfast_storage::{ChangeLog, GroupId, Log, SnapshotStore};
 use crate::ReplicaId;
 use crate::election::{ElectionOptions, fallback_timeouts_ms};
 
-/// How a replica behaves. The same on every node of a cluster, but for `node_id`.
+/// Options of a replica. They are the same on every node of a cluster, except `node_id`.
 #[derive(Debug, Clone)]
 pub struct ShardOptions {
-    /// Which shard.
+    /// Number of the shard.
     pub shard: u32,
-    /// This node, 1 to 2^32 - 1.
+    /// Id of this node, 1 to 2^32 - 1.
     pub node_id: u64,
-    /// Which of the replicas that ever were on this node it is: see [`ReplicaId`]. 0 for a founder.
+    /// Tells this replica from all others that ever were on this node: see [`ReplicaId`]. 0 for a founder.
     pub generation: u32,
-    /// The nodes that found the group, this one among them: they have the first votes. Empty for a replica that comes later: it
-    /// waits until the group's leader speaks to it.
+    /// The nodes that found the group, this one among them. They have the first votes. Empty for a replica
+    /// that comes later: it waits until the group's leader speaks to it.
     pub founders: BTreeSet<u64>,
-    /// What the ledger is made with. Read only when the shard is new: part of its state afterwards.
+    /// Options of the ledger. Read only when the shard is new; later they are part of its state.
     pub ledger: LedgerOptions,
-    /// How often a leader shows that it is alive, in milliseconds.
+    /// Interval of a leader's heartbeats, in milliseconds.
     pub heartbeat_ms: u64,
     /// The silence after which a leader is missed and the first in turn asks to be elected, in milliseconds.
     /// More than twice `heartbeat_ms`.
     pub election_timeout_min_ms: u64,
-    /// The silence after which the last in turn asks, in milliseconds. Longer than the shortest by what an election takes, so that
-    /// replicas do not stand at once.
+    /// The silence after which the last in turn asks, in milliseconds. It exceeds the minimum by the time
+    /// that an election takes, so that replicas do not stand at once.
     pub election_timeout_max_ms: u64,
-    /// At most so many commands in one log entry.
+    /// Most commands in one log entry.
     pub max_entry_commands: usize,
-    /// At most about so many bytes of commands in one log entry (one command alone may be larger).
+    /// Approximate limit for the bytes of commands in one log entry (one command alone may be larger).
     pub max_entry_bytes: usize,
-    /// At most so many entries proposed and not yet applied.
+    /// Most entries that are proposed and not yet applied.
     pub max_entries_in_flight: usize,
-    /// At most so many commands waiting for an entry; more are refused as overloaded. Reserves are refused from half of it on,
-    /// all but commits and releases from three quarters on.
+    /// Most commands that wait for an entry; more are refused as overloaded. Reserves are refused when half
+    /// of the queue is full, and everything except commits and releases when three quarters are full.
     pub queue_limit_commands: usize,
-    /// At most so many reads waiting for a confirmation; more are refused as overloaded.
+    /// Most reads that wait for a confirmation; more are refused as overloaded.
     pub queue_limit_reads: usize,
-    /// A snapshot is built after so many entries.
+    /// Number of entries after which a snapshot is built.
     pub snapshot_every_entries: u64,
-    /// So many entries before a snapshot stay in the log, so that a replica that lags a little needs no snapshot.
+    /// Number of entries before a snapshot that stay in the log, so that a replica that lags a little needs
+    /// no snapshot.
     pub keep_entries_for_laggards: u64,
-    /// At most so many requests to one peer without an answer.
+    /// Most requests to one peer that have no answer yet.
     pub max_appends_in_flight: usize,
-    /// Bytes in one chunk of a snapshot on its way to a peer.
+    /// Bytes in one chunk of a snapshot that is sent to a peer.
     pub snapshot_chunk_bytes: usize,
-    /// The largest snapshot accepted from a peer, in bytes.
+    /// Size of the largest snapshot that is accepted from a peer, in bytes.
     pub max_snapshot_bytes: u64,
 }
 
 impl ShardOptions {
-    /// Sane values for everything but who and where.
+    /// Returns sensible values for everything except the shard, the node, the founders and the ledger.
     pub fn new(shard: u32, node_id: u64, founders: BTreeSet<u64>, ledger: LedgerOptions) -> Self {
         Self {
             shard,
@@ -79,7 +80,7 @@ impl ShardOptions {
         }
     }
 
-    /// Who this replica is.
+    /// Returns the id of this replica.
     pub fn replica_id(&self) -> ReplicaId {
         ReplicaId {
             generation: self.generation,
@@ -87,12 +88,12 @@ impl ShardOptions {
         }
     }
 
-    /// Raft's number of it.
+    /// Returns the Raft id of this replica.
     pub(crate) fn raft_id(&self) -> u64 {
         self.replica_id().raft()
     }
 
-    /// When this replica misses its leader.
+    /// Returns the options by which this replica misses its leader.
     pub(crate) fn election(&self) -> ElectionOptions {
         ElectionOptions {
             group: self.shard,
@@ -102,12 +103,12 @@ impl ShardOptions {
         }
     }
 
-    /// So long a leader takes proposals without an answer of a quorum.
+    /// Returns how long a leader takes proposals without an answer of a quorum.
     pub(crate) fn lease(&self) -> Duration {
         Duration::from_millis(fallback_timeouts_ms(self.election_timeout_max_ms).1)
     }
 
-    /// Raft's numbers of the founders.
+    /// Returns the Raft ids of the founders.
     pub(crate) fn founder_ids(&self) -> BTreeSet<u64> {
         self.founders
             .iter()
@@ -115,7 +116,7 @@ impl ShardOptions {
             .collect()
     }
 
-    /// Says what does not fit together.
+    /// Checks that the options fit together.
     ///
     /// # Errors
     /// A sentence for the operator.
@@ -166,14 +167,14 @@ impl ShardOptions {
     }
 }
 
-/// Where a replica keeps what it must not forget.
+/// Stores of a replica, for what it must not forget.
 pub struct ShardStores {
     /// The node's write-ahead log, shared by all its shards.
     pub log: Log,
     /// This replica's part of that log.
     pub group: GroupId,
-    /// This shard's snapshots.
+    /// Snapshots of this shard.
     pub snapshots: SnapshotStore,
-    /// This shard's changes.
+    /// Changes of this shard.
     pub changes: ChangeLog,
 }

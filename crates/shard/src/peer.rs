@@ -1,4 +1,4 @@
-//! What replicas say to each other: Raft messages, snapshots, and the changes before a snapshot.
+//! Messages between replicas: Raft messages, snapshots, and the changes before a snapshot.
 
 #[cfg(feature = "simulation")]
 mod given_vote;

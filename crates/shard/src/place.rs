@@ -1,4 +1,5 @@
-//! Where a node stands to a shard: with a replica here, while it has one, or with what is known of those elsewhere.
+//! Place of a node in a shard: its own replica, while it has one, and its knowledge of the replicas
+//! elsewhere.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ impl Place {
         self.seat.borrow().clone()
     }
 
-    /// Has the replica that was here gone, or one come?
+    /// Returns whether the replica here has ended, or another one has come.
     pub(crate) fn has_changed(&self, seat: Option<&Seat>) -> bool {
         match (self.seat.borrow().as_ref(), seat) {
             (None, None) => false,

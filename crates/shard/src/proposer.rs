@@ -1,4 +1,4 @@
-//! The shard's actor: many submissions in, few log entries out.
+//! Actor of the shard: turns many submissions into few log entries.
 
 mod batch;
 mod hold;
@@ -38,22 +38,22 @@ use crate::read_gate::{NotConfirmed, ReadGate};
 use crate::state_machine::{SharedState, View};
 use crate::trace::EntryTrace;
 
-/// How often the leader looks whether something is due.
+/// Interval at which the leader checks whether something is due.
 const TICK: Duration = Duration::from_millis(25);
 
-/// With so many entries in flight, the next one waits until it is worth its wake-ups.
+/// Number of entries in flight from which on the next one waits until it is worth its wake-ups.
 const EAGER_ENTRIES: usize = 2;
 
-/// So many commands are worth one more entry in flight.
+/// Number of commands that are worth one more entry in flight.
 const WORTHWHILE_COMMANDS: usize = 64;
 
-/// What overloaded callers are told to wait.
+/// Time that overloaded callers are told to wait, in milliseconds.
 pub(crate) const RETRY_AFTER_MS: u64 = 50;
 
-/// Bounds of the actor.
+/// Limits and patience of the actor.
 #[derive(Debug, Clone)]
 pub(crate) struct ProposerOptions {
-    /// Raft's number of this replica.
+    /// Raft id of this replica.
     pub(crate) raft_id: u64,
     /// Whether the group begins with this process.
     pub(crate) founds: bool,
@@ -61,43 +61,45 @@ pub(crate) struct ProposerOptions {
     pub(crate) max_entry_bytes: usize,
     pub(crate) max_entries_in_flight: usize,
     pub(crate) queue_limit_commands: usize,
-    /// How long after it was elected a leader waits for clocks that would settle what time it is.
+    /// How long a leader waits, after its election, for clocks that would settle the time.
     pub(crate) clock_patience: Duration,
 }
 
-/// The actor. Only a leader's proposer has anything to do.
+/// Actor that proposes entries. Only a leader's proposer has anything to do.
 pub(crate) struct Proposer {
     parts: ProposerParts,
     work: Work,
 }
 
-/// What waits where.
+/// Commands and numbers that the actor works on.
 #[derive(Default)]
 struct Work {
     queue: VecDeque<Item>,
     confirming: usize,
-    /// Numbers of the proposals that are not answered.
+    /// Numbers of the proposals that have no answer yet.
     in_flight: BTreeSet<u64>,
     last_proposal: u64,
-    /// How many cells the reservations may have that wait here or are in flight: those with more than one.
+    /// Most cells of each reservation that waits here or is in flight. Only reservations with more than one
+    /// cell are listed.
     reserving: BTreeMap<OperationId, usize>,
     /// Commands for a confirmed read, once every proposal up to a number is answered.
     after_proposals: Vec<(u64, Vec<Item>)>,
     pump_scheduled: bool,
-    /// When this replica was first seen to lead; none when it does not.
+    /// The time when this replica was first seen to lead; `None` when it does not lead.
     leads_since: Option<Instant>,
     held: Option<Held>,
     last_hold: u64,
     stopping: bool,
     adoption: Option<Adoption>,
-    /// The rules were asked for since the last tick. A proposal that Raft does not take comes back at once.
+    /// Whether the rules were asked for since the last tick. A proposal that Raft does not take returns at
+    /// once.
     adoption_asked: bool,
-    /// The disks of the voters are nearly full. Looked at once a tick.
+    /// Whether the disks of the voters are nearly full. Checked once in each tick.
     low_space: bool,
 }
 
 impl Work {
-    /// The most changes that a command makes behind all that is in flight.
+    /// Returns the most changes that a command can make, behind everything in flight.
     fn weigh(&mut self, ledger: &Ledger, command: &Command) -> usize {
         let known = |id: &ReservationId| self.reserving.get(id).copied().unwrap_or(1);
         let weight = ledger.weigh(command, known);
@@ -107,20 +109,20 @@ impl Work {
         weight
     }
 
-    /// A command is answered: what it reserved is in the ledger, or will never be.
+    /// Forgets a command's reservation once the command is answered: it is in the ledger, or never will be.
     fn weighed(&mut self, command: &Command) {
         if !self.reserving.is_empty() {
             self.reserving.remove(&command.operation_id);
         }
     }
 
-    /// Commands that are neither in an entry nor answered.
+    /// Returns the number of commands that are neither in an entry nor answered.
     fn waiting(&self) -> usize {
         self.queue.len() + self.confirming
     }
 }
 
-/// What the actor is made of.
+/// Parts from which the actor is made.
 pub(crate) struct ProposerParts {
     pub(crate) options: ProposerOptions,
     pub(crate) raft: Raft,
@@ -131,27 +133,27 @@ pub(crate) struct ProposerParts {
     pub(crate) clock: LogClock,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
-    /// Knows the space on the disks of the nodes.
+    /// Knows the free space on the disks of the nodes.
     pub(crate) transport: Arc<dyn PeerTransport>,
-    /// Where it is told how many commands wait.
+    /// The number of waiting commands, which the actor reports here.
     pub(crate) waiting: Arc<AtomicU64>,
 }
 
-/// Some commands of one caller.
+/// Commands of one caller.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Submit {
     pub(crate) commands: Arc<Vec<EncodedCommand>>,
-    /// Which of them: indexes, in order.
+    /// Indexes of the commands that are still open, in order.
     pub(crate) open: Vec<usize>,
     pub(crate) deadline: Instant,
-    /// Gets one reply for each.
+    /// Gets one reply for each open command.
     pub(crate) reply: oneshot::Sender<Vec<(usize, CommandReply)>>,
-    /// The caller's; none when it is not traced.
+    /// The caller's span; disabled when the caller is not traced.
     pub(crate) span: Span,
 }
 
-/// Takes nothing more.
+/// Makes the proposer take nothing more.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct StopProposing;
@@ -168,7 +170,7 @@ impl Proposer {
         *self.parts.leader.borrow() == Some(self.parts.options.raft_id)
     }
 
-    /// Everybody who has sent something by now gets into the same entry, so the pump runs behind the mailbox.
+    /// Schedules the pump behind the mailbox, so that everything already sent gets into the same entry.
     fn schedule_pump(&mut self, ctx: &mut Context<Self>) {
         if !self.work.pump_scheduled {
             self.work.pump_scheduled = true;
@@ -186,7 +188,8 @@ impl Proposer {
     }
 
     fn propose_what_waits(&mut self, ctx: &mut Context<Self>) {
-        // A halted replica applies nothing: what it proposed would take effect, and its caller would not hear of it.
+        // A halted replica applies nothing. Its proposals would take effect, but their callers would get no
+        // answer.
         if self.work.stopping || !self.leads() || self.parts.health.is_halted() {
             self.work.leads_since = None;
             self.give_up();
@@ -208,7 +211,7 @@ impl Proposer {
         }
     }
 
-    /// The first command of a new shard asks for the newest rules.
+    /// Asks for the newest rules, as the first command of a new shard.
     fn adopt_rules(&mut self, ctx: &mut Context<Self>) {
         let founds = self.parts.options.founds;
         let adoption = self.work.adoption.get_or_insert(Adoption::at_start(founds));
@@ -221,16 +224,18 @@ impl Proposer {
         };
         let Some(command) = command else { return };
         self.work.adoption_asked = true;
-        // Nobody waits for the answer.
+        // No caller waits for the answer.
         let (reply, _) = oneshot::channel();
         let commands = Arc::new(vec![EncodedCommand::new(command)]);
         let items = Batch::items(commands, &[0], Instant::now(), reply, Span::none());
         self.propose(items, ctx);
     }
 
-    /// An entry stamped too early ends holds before their time, and one stamped too late gives holds that end as soon as the
-    /// time is right again: so what the clocks do not agree on is waited for. A majority that is known already was heard
-    /// with the votes; clocks that are down and disagree at once are one fault too many, and then late is safer.
+    /// Returns whether an entry can be stamped. A stamp ahead of the true time ends holds too early. A stamp
+    /// behind it gives holds that end as soon as the time is right again. So the leader waits for clocks that
+    /// could settle a disagreement. Without a known majority it waits without end, but a majority was usually
+    /// heard with the votes. Clocks that are down and clocks that disagree are two faults at once, one too
+    /// many: after the patience, the later time is taken, which is safer.
     fn knows_the_time(&mut self) -> bool {
         let leads_since = *self.work.leads_since.get_or_insert_with(Instant::now);
         match self.parts.clock.certainty() {
@@ -240,7 +245,7 @@ impl Proposer {
         }
     }
 
-    /// Somebody else leads: nothing that waits here was proposed.
+    /// Gives up what waits, because another replica leads. Nothing of it was proposed.
     fn give_up(&mut self) {
         let confirming = self.work.after_proposals.drain(..).flat_map(|(_, items)| items);
         let confirming: Vec<Item> = confirming.collect();
@@ -259,8 +264,8 @@ impl Proposer {
             && (in_flight < EAGER_ENTRIES || waiting >= WORTHWHILE_COMMANDS)
     }
 
-    /// As many waiting commands as one entry may hold, by their number, their bytes and the changes that they may make; those nobody
-    /// waits for are dropped, they were never proposed.
+    /// Takes as many waiting commands as one entry may hold, by their number, their bytes and the changes
+    /// that they may make. Drops commands that nobody waits for; they were never proposed.
     fn take_items(&mut self) -> Vec<Item> {
         let now = Instant::now();
         let state = Arc::clone(&self.parts.state);
@@ -290,10 +295,11 @@ impl Proposer {
         items
     }
 
-    /// Which commands go to the log, and which will probably be answered from a confirmed read. The commands of one batch
-    /// keep their order: behind one in the log all go to the log, behind one that waits for a read all wait.
+    /// Separates the commands that go to the log from those that a confirmed read will probably answer. The
+    /// commands of one batch keep their order: after one that goes to the log, all go to the log; after one
+    /// that waits for a read, all wait.
     fn sort_out(&self, items: Vec<Item>) -> (Vec<Item>, Vec<Item>) {
-        // While a snapshot is installed the ledger is locked. Then everything goes to the log, unless it may
+        // While a snapshot is installed, the ledger is locked. Then everything goes to the log, unless it may
         // have to be refused.
         let Ok(state) = self.parts.state.try_read() else {
             return match self.work.low_space || self.needs_something_new(&items) {
@@ -308,7 +314,8 @@ impl Proposer {
             let batch = &item.batch;
             let has_to_wait = batch.confirming.get() > 0;
             let answerable = || has_to_wait || state.ledger.preview(now_ms, item.command()).is_some();
-            // Whether it took effect before, or the rules it needs are adopted, only a confirmed read can tell.
+            // Only a confirmed read shows whether the command took effect before, and whether the rules that
+            // it needs are adopted.
             let is_judged = self.is_unwelcome(item.command()) || unknown::needs_newer(rules, item.command());
             let follows_one = has_to_wait && (self.work.low_space || rules < Rules::Second);
             let has_to_be_confirmed = is_judged || follows_one;
@@ -323,7 +330,8 @@ impl Proposer {
         (to_log, to_confirm)
     }
 
-    /// The leadership of this replica as Raft knows it, which may be ahead of what was told here.
+    /// Returns this replica's leadership as Raft knows it, which may be ahead of the leader last reported
+    /// here.
     fn leadership(&self) -> Option<Leadership> {
         let vote = self.parts.raft.server_metrics().borrow_watched().vote;
         let own = vote.leader_id().node_id == self.parts.options.raft_id;
@@ -400,8 +408,9 @@ impl Proposer {
         }));
     }
 
-    /// Answers from the ledger, later: perhaps an earlier attempt at one of the commands is in flight, and a caller who
-    /// repeats it must not be refused while that takes effect.
+    /// Answers commands from the ledger, but only after earlier proposals. An earlier attempt at one of the
+    /// commands may be in flight, and a caller who repeats it must not be refused while that attempt takes
+    /// effect.
     fn confirm(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
         self.work.confirming += items.len();
         items.iter().for_each(Item::confirms);
@@ -422,14 +431,14 @@ impl Proposer {
         }
     }
 
-    /// Answers from the ledger once it is certain that nothing acknowledged is missing in it.
+    /// Answers commands from the ledger once it is certain that it contains everything acknowledged.
     fn confirm_now(&mut self, items: Vec<Item>, ctx: &mut Context<Self>) {
         let (gate, state) = (self.parts.gate.clone(), Arc::clone(&self.parts.state));
         let health = self.parts.health.clone();
         let round = async move {
             gate.confirm().await?;
             let state = state.read_owned().await;
-            // It may have died while an entry was applied, with a ledger between two entries.
+            // The replica may have died while it applied an entry. Then its ledger is between two entries.
             if !health.can_answer() {
                 return Err(NotConfirmed::Stopped);
             }
@@ -485,7 +494,7 @@ impl Proposer {
         }));
     }
 
-    /// Lets time pass when nobody else does and something is due.
+    /// Lets time pass when something is due and no other entry does it.
     fn tick(&mut self, ctx: &mut Context<Self>) {
         self.work.adoption_asked = false;
         self.work.low_space = self.is_short_of_space();
@@ -502,11 +511,11 @@ impl Proposer {
     }
 }
 
-/// What became of one entry.
+/// Result of one proposed entry.
 enum Proposed {
-    /// Raft did not take it.
+    /// Raft did not accept the entry.
     NotTaken,
-    /// Raft's answer; none when Raft ended first.
+    /// Raft answered; `None` when Raft ended first.
     Answered(Option<ClientWriteResult<Types>>),
 }
 
@@ -578,7 +587,7 @@ impl Handler<StopProposing> for Proposer {
 
 impl Drop for Proposer {
     fn drop(&mut self) {
-        // A panic ends only the actor: the rest would go on without it.
+        // A panic ends only the actor, and the rest would go on without it.
         if std::thread::panicking() {
             self.parts.health.fail("the shard's actor panicked");
         }

@@ -1,17 +1,19 @@
-//! A leader that no quorum answers falls silent, so that the others can elect one whom they hear and who hears them.
+//! Quorum watch: a leader that no quorum answers falls silent, so that the others can elect one that hears
+//! them and that they hear.
 //!
-//! Raft's followers stand for election when they hear no leader. One who sends and hears nothing (a way that is cut in one
-//! direction) would keep them for ever: it can commit nothing, and what it sends, heartbeats and entries sent again, keeps
-//! the others from electing.
+//! Raft's followers stand for election when they hear no leader. A leader that can send but hears nothing
+//! (its link is cut in one direction) would keep them for ever. It can commit nothing, and its messages,
+//! heartbeats and repeated entries, keep the others from an election.
 //!
 //! ```text
-//!  the last answer of a quorum         a lease without one        silent for a period         speaking for a period, ...
-//!  ────────────┼──────────────── heard ────────────┼────────────────────────┼──────────────────────────┼──────────
-//!  followers:                                       └ lease ends, election ─┘
+//!  the last answer of a quorum      a lease without one       silent for a period      speaking, ...
+//!  ────────────┼───────────── heard ─────────┼────────────────────────┼────────────────────────┼─────────
+//!  followers:                                └─ lease ends, election ─┘
 //! ```
 //!
-//! It speaks again from time to time, since nobody answers who is not spoken to. openraft has such periods for heartbeats
-//! (`quorum_loss_probe_interval`), but not for entries, which it sends again whenever they are not answered.
+//! The leader speaks again from time to time, since nobody answers a leader that is silent. openraft has such
+//! periods for heartbeats (`quorum_loss_probe_interval`), but not for entries, which it sends again whenever
+//! they are not answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,28 +25,29 @@ use tokio::time::Instant;
 use crate::ShardOptions;
 use crate::raft_types::Raft;
 
-/// A period of silence, in leases: the followers' leases end in the first one, their election timeouts in the second.
+/// Length of a period of silence, in leases. The followers' leases end in the first one, their election
+/// timeouts in the second.
 const PERIOD_LEASES: u32 = 2;
 
-/// Whether a leader has to be silent now. Clones are the same.
+/// Whether a leader must be silent. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct QuorumWatch {
     is_silent: Arc<AtomicBool>,
 }
 
 impl QuorumWatch {
-    /// Whether nothing may be sent that keeps followers from electing another leader.
+    /// Returns whether nothing may be sent that keeps followers from electing another leader.
     pub(crate) fn is_silent(&self) -> bool {
         self.is_silent.load(Ordering::Relaxed)
     }
 
-    /// Watches until Raft ends, once in each heartbeat interval, and has a leader send its heartbeat then.
+    /// Watches until Raft ends, once in each heartbeat interval, and makes a leader send its heartbeat then.
     pub(crate) async fn run(self, raft: Raft, options: ShardOptions) {
         let interval = Duration::from_millis(options.heartbeat_ms);
-        // As long as openraft lets a leader take proposals without an answer of a quorum.
+        // The time for which openraft lets a leader take proposals without an answer of a quorum.
         let lease = options.lease();
         let mut server = raft.server_metrics();
-        // (of which term, since when)
+        // The leader's term, and since when it leads.
         let mut leading: Option<(u64, Instant)> = None;
         loop {
             match tokio::time::timeout(interval, server.changed()).await {
@@ -70,7 +73,7 @@ impl QuorumWatch {
                 _ => (term, Instant::now()),
             });
             let silent = leading.is_some_and(|(_, since)| {
-                // Whoever begins to lead was heard when it was elected.
+                // A new leader was heard by a quorum when it was elected.
                 let unheard_for = unheard_for.map_or(since.elapsed(), |age| age.min(since.elapsed()));
                 has_to_be_silent(unheard_for, lease)
             });

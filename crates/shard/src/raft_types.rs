@@ -1,4 +1,4 @@
-//! The types that openraft is built with here.
+//! Types with which this crate uses openraft.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::codec::{self, CodecError};
 use crate::halt::EntryDecision;
 use crate::trace::EntryTrace;
 
-/// Where Raft runs, and where its random numbers come from.
+/// Runtime of Raft, and source of its random numbers.
 #[cfg(not(feature = "simulation"))]
 pub(crate) type Runtime = openraft_rt_tokio::TokioRuntime;
 #[cfg(feature = "simulation")]
 pub(crate) type Runtime = openraft::rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
 
 openraft::declare_raft_types!(
-    /// One shard's Raft group.
+    /// Types of one shard's Raft group.
     pub(crate) Types:
         D = EntryBytes,
         R = Response,
@@ -30,20 +30,20 @@ openraft::declare_raft_types!(
 
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
-/// A leader in one of its terms.
+/// Identity of a leader in one of its terms.
 pub(crate) type Leadership = openraft::type_config::alias::CommittedLeaderIdOf<Types>;
 pub(crate) type RaftEntry = openraft::type_config::alias::EntryOf<Types>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
 pub(crate) type Raft<SM = crate::state_machine::StateMachine> = openraft::Raft<Types, SM>;
 
-/// What every group here needs for its safety, and openraft's defaults for the rest.
+/// Returns the settings that every group needs for its safety, with openraft's defaults for the rest.
 pub(crate) fn safe_config() -> Config {
     Config {
-        // A leader sends entries before its own disk has them: having lost some with its power, it would write others under
-        // the same term and index, and replicas would differ for ever.
+        // A leader sends entries before its own disk has them. If it lost some with its power, it would write
+        // other entries under the same term and index, and replicas would differ for ever.
         enable_leader_restore: Some(false),
-        // The network asks (`peer/network.rs`) and each replica answers by its own rule (`election.rs`).
+        // The network asks (`peer/network.rs`), and each replica answers by its own rule (`election.rs`).
         enable_pre_vote: Some(true),
         ..Config::default()
     }
@@ -52,12 +52,12 @@ pub(crate) fn safe_config() -> Config {
 /// The first byte of a decision on an entry; commands begin with [`codec::VERSION`].
 pub(crate) const DECISION_VERSION: u8 = 2;
 
-/// A ledger entry as the leader wrote it. It stays bytes on its way through log and network and is read once on each
-/// replica, when it is applied.
+/// A ledger entry in the bytes that the leader wrote. The bytes go unread through log and network, and each
+/// replica decodes them once, when it applies the entry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct EntryBytes {
     bytes: Bytes,
-    /// Who is traced, on the leader from here to its own log. It is not part of the entry.
+    /// Trace context. Kept on the leader only, until the entry is in its log. It is not part of the entry.
     #[serde(skip)]
     pub(crate) trace: Option<Arc<EntryTrace>>,
 }
@@ -71,7 +71,8 @@ impl PartialEq for EntryBytes {
 impl Eq for EntryBytes {}
 
 impl EntryBytes {
-    /// Puts commands that are already written into an entry; the same bytes as [`codec::encode`] of [`Entry`].
+    /// Joins encoded commands into an entry. The bytes are the same as those of [`codec::encode`] of
+    /// [`Entry`].
     pub(crate) fn join<'a>(
         log_time_ms: u64,
         commands: impl ExactSizeIterator<Item = &'a EncodedCommand>,
@@ -85,20 +86,21 @@ impl EntryBytes {
         Ok(Self { bytes, trace: None })
     }
 
-    /// An entry of a [`Document`](crate::Document).
+    /// Makes an entry of a [`Document`](crate::Document).
     pub(crate) fn opaque(bytes: Bytes) -> Self {
         Self { bytes, trace: None }
     }
 
-    /// A decision on another entry. Its first byte is a version of its own, so a program that does not know decisions reads no
-    /// commands out of it.
+    /// Makes a decision on another entry. Its first byte is a separate version, so a program that does not
+    /// know decisions reads no commands from it.
     pub(crate) fn decision(decision: &EntryDecision) -> Result<Self, CodecError> {
         let bytes = postcard::to_extend(decision, vec![DECISION_VERSION]).map_err(CodecError::NotWritable)?;
         let bytes = Bytes::from(bytes);
         Ok(Self { bytes, trace: None })
     }
 
-    /// The decision that this entry is, if it is one. Where a program cannot read it, [`Self::read`] says so.
+    /// Returns the decision that this entry is, if it is one. [`Self::read`] returns the error where this
+    /// program cannot read the decision.
     pub(crate) fn read_decision(&self) -> Option<EntryDecision> {
         let (version, body) = self.bytes.split_first()?;
         if *version != DECISION_VERSION {
@@ -123,19 +125,19 @@ impl fmt::Display for EntryBytes {
     }
 }
 
-/// What became of an entry.
+/// Result of an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Response {
-    /// It was one of Raft's own.
+    /// The entry was one of Raft's own.
     #[default]
     Nothing,
-    /// Of a shard: what became of its commands, in their order.
+    /// Outcomes of a shard's commands, in their order.
     Outcomes(Vec<Outcome>),
-    /// Of a [`Document`](crate::Document): its answer.
+    /// Answer of a [`Document`](crate::Document).
     Answer(Bytes),
 }
 
-/// A command and its bytes, written once where it was submitted.
+/// A command and its bytes, encoded once where it was submitted.
 #[derive(Debug)]
 pub(crate) struct EncodedCommand {
     pub(crate) command: Command,
@@ -143,7 +145,8 @@ pub(crate) struct EncodedCommand {
 }
 
 impl EncodedCommand {
-    /// Its bytes are empty when it cannot be written, which no command made of its types can be.
+    /// Encodes a command. The bytes are empty when it cannot be encoded, which does not happen to a command
+    /// of valid types.
     pub(crate) fn new(command: Command) -> Self {
         let bytes = postcard::to_stdvec(&command).unwrap_or_default();
         Self { command, bytes }

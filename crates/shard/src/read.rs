@@ -1,35 +1,37 @@
-//! Reading from a shard: how fresh, and what comes back.
+//! Reads from a shard: their freshness, and their answers.
 
 use holdfast_ledger::{Position, QueryReply};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// How fresh an answer must be.
+/// Freshness that an answer must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// Sees everything acknowledged before the query was sent; costs a round trip of the leader to a quorum.
+    /// The answer contains everything acknowledged before the query was sent. Costs a round trip of the
+    /// leader to a quorum.
     Linearizable,
-    /// What this replica knows, whatever it is; the answer says how old.
+    /// The answer is whatever this replica knows, and says how old it is.
     Stale,
 }
 
-/// An answer and where it stands.
+/// An answer and its position in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// What was asked for.
+    /// Answer to the query.
     pub reply: QueryReply,
-    /// The last entry it contains.
+    /// The last entry that the answer contains.
     pub position: Position,
-    /// The last change it contains.
+    /// The last change that the answer contains.
     pub last_seq: u64,
-    /// 0 for a linearizable answer; else for how long, in milliseconds, this replica cannot rule out that it misses
-    /// something: the time since it last heard from a leader.
+    /// Age in milliseconds: 0 for a linearizable answer. Otherwise the time since this replica last heard
+    /// from a leader, in which it may have missed something.
     pub age_ms: u64,
 }
 
-/// Since when this replica's state may miss something.
+/// Time since which this replica's state may miss something.
 ///
-/// A leader's message says what is committed. Once that much is applied, the state was complete when the message came.
+/// A leader's message says which entries are committed. Once those are applied, the state was complete when
+/// the message came.
 #[derive(Debug, Default)]
 pub(crate) struct Freshest {
     complete_at: Option<Instant>,
@@ -37,14 +39,14 @@ pub(crate) struct Freshest {
 }
 
 impl Freshest {
-    /// The leader said that entries up to `committed_index` are committed.
+    /// Records that the leader reported entries up to `committed_index` as committed.
     pub(crate) fn heard(&mut self, committed_index: u64) {
         if self.waiting.is_none() {
             self.waiting = Some((committed_index, Instant::now()));
         }
     }
 
-    /// When the state was last known to be complete.
+    /// Returns when the state was last known to be complete.
     pub(crate) fn complete_at(&mut self, applied_index: u64) -> Option<Instant> {
         if let Some((index, at)) = self.waiting
             && applied_index >= index

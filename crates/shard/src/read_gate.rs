@@ -1,4 +1,4 @@
-//! Confirmed reads: one round to a quorum serves all who wait.
+//! Gate of confirmed reads: one round to a quorum serves all reads that wait.
 
 use std::sync::Arc;
 
@@ -9,36 +9,36 @@ use tokio::sync::{mpsc, oneshot};
 use crate::metrics::{Counters, add};
 use crate::raft_types::Raft;
 
-/// Why a read was not confirmed.
+/// Reason why a read was not confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotConfirmed {
-    /// This replica does not lead; perhaps it knows who does.
+    /// This replica does not lead, and perhaps knows who does.
     NotLeader(Option<u64>),
-    /// It could not reach a quorum in time.
+    /// No quorum could be reached in time.
     NoQuorum,
-    /// Too many are waiting.
+    /// Too many reads are waiting.
     Overloaded,
-    /// It has stopped.
+    /// This replica has stopped.
     Stopped,
 }
 
 type Confirmed = Result<(), NotConfirmed>;
 
-/// Where reads wait for their confirmation. Cheap to clone.
+/// Gate where reads wait for their confirmation. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct ReadGate {
     waiting: mpsc::Sender<oneshot::Sender<Confirmed>>,
 }
 
 impl ReadGate {
-    /// The gate and the task that works for it; the task ends with the last gate.
+    /// Makes the gate and the task that works for it. The task ends with the last gate.
     pub(crate) fn new(raft: Raft, counters: Arc<Counters>, limit: usize) -> (Self, impl Future<Output = ()>) {
         let (waiting, arrivals) = mpsc::channel(limit);
         (Self { waiting }, confirm_all(raft, counters, arrivals))
     }
 
-    /// When this returns, this replica led at some moment after the call, and its ledger has everything that was
-    /// acknowledged before the call.
+    /// Waits until this replica is known to have led at some moment after the call, with everything in its
+    /// ledger that was acknowledged before the call.
     pub(crate) async fn confirm(&self) -> Confirmed {
         let (sender, receiver) = oneshot::channel();
         match self.waiting.try_send(sender) {
@@ -49,7 +49,8 @@ impl ReadGate {
     }
 }
 
-/// Who comes while a round is on its way waits for the next one: the round may have begun before them.
+/// Confirms all waiting reads in rounds. A read that comes while a round is on its way waits for the next
+/// one, because that round may have begun before the read.
 async fn confirm_all(
     raft: Raft,
     counters: Arc<Counters>,

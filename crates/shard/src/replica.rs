@@ -1,4 +1,4 @@
-//! One running replica: what its handle shares with its thread.
+//! One running replica: the values that its handle shares with its thread.
 
 mod run;
 
@@ -25,7 +25,7 @@ use crate::replica_id::node_of;
 use crate::state_machine::{SharedState, View};
 use crate::{Halt, Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
 
-/// The shared ends of a replica.
+/// Parts of a replica that its handle and its thread share.
 pub(crate) struct Replica {
     pub(crate) options: ShardOptions,
     pub(crate) host: Host,
@@ -42,7 +42,7 @@ pub(crate) struct Replica {
     pub(crate) changes: ChangeLog,
     pub(crate) health: Health,
     pub(crate) counters: Arc<Counters>,
-    /// Commands that wait in the proposer.
+    /// Number of commands that wait in the proposer.
     pub(crate) waiting: Arc<AtomicU64>,
     pub(crate) freshest: Arc<Mutex<Freshest>>,
     pub(crate) stopped: watch::Receiver<bool>,
@@ -54,7 +54,7 @@ impl Replica {
     }
 
     fn was_told_to_stop(&self) -> bool {
-        // When nobody is left who could tell, it stops too.
+        // When no sender is left to report the end, the replica has ended as well.
         *self.stopped.borrow() || self.stopped.has_changed().is_err()
     }
 
@@ -62,18 +62,18 @@ impl Replica {
         self.was_told_to_stop() || self.health.is_dead()
     }
 
-    /// Must nobody be answered from the ledger here?
+    /// Returns whether nobody may be answered from the ledger here.
     pub(crate) fn is_silent(&self) -> bool {
         self.is_stopped() || self.health.is_halted()
     }
 
-    /// Can it not help a caller, not even by passing on what it is asked?
+    /// Returns whether this replica cannot help a caller, not even by forwarding the request.
     pub(crate) fn is_no_help(&self) -> bool {
         self.is_stopped() || (self.health.is_halted() && self.leads())
     }
 
     pub(crate) fn status(&self) -> ReplicaStatus {
-        // Before the metrics are borrowed: it borrows them too.
+        // Computed before the metrics are borrowed here, because it borrows them too.
         let age_ms = crate::route::age_ms(self);
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();

@@ -1,50 +1,51 @@
-//! Which replica: the node it lives on, and which of the replicas that lived there.
+//! Identity of a replica: the node it lives on, and its generation among the replicas that lived there.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Bits of the node's id in Raft's number of a replica.
+/// Bits of the node's id in the Raft id of a replica.
 const NODE_BITS: u32 = 32;
 
-/// One replica of a group. A node that lost its disk, or gave a replica away and gets one again, gets it under another
-/// generation: for Raft that is somebody new, so a replica that has forgotten its votes and its log can never speak for the one
-/// that gave them. (The idea is that of the directory ids of Apache Kafka's KIP-853.)
+/// Identity of one replica of a group. A node that lost its disk, or that gave a replica away and gets one
+/// again, gets the new replica under another generation. For Raft that is a different replica. So a replica
+/// that has forgotten its votes and its log can never speak for the one that gave them. (The idea is that of
+/// the directory ids of Apache Kafka's KIP-853.)
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReplicaId {
-    /// On which node, 1 to 2^32 - 1.
+    /// Id of the node, 1 to 2^32 - 1.
     pub node_id: u32,
-    /// 0 for the founders of a group; never used twice in a cluster otherwise.
+    /// Generation on that node: 0 for the founders of a group, and otherwise never used twice in a cluster.
     pub generation: u32,
 }
 
 impl ReplicaId {
-    /// A founder's.
+    /// Returns the id of a founder on this node.
     pub fn founder(node_id: u64) -> Self {
         Self::from_raft(node_id)
     }
 
-    /// Raft's number of it.
+    /// Returns the Raft id of this replica.
     pub(crate) fn raft(self) -> u64 {
         u64::from(self.generation) << NODE_BITS | u64::from(self.node_id)
     }
 
-    /// The replica with that number.
+    /// Returns the replica with this Raft id.
     pub(crate) fn from_raft(id: u64) -> Self {
         Self {
-            // Cut on purpose: the lower half.
+            // The cast keeps only the lower half on purpose.
             node_id: id as u32,
             generation: (id >> NODE_BITS) as u32,
         }
     }
 
-    /// The node's id as the API has it.
+    /// Returns the node's id in the type that the API uses.
     pub fn node(self) -> u64 {
         u64::from(self.node_id)
     }
 }
 
-/// The node of a replica that Raft knows by this number.
+/// Returns the node of the replica with this Raft id.
 pub(crate) fn node_of(raft_id: u64) -> u64 {
     ReplicaId::from_raft(raft_id).node()
 }

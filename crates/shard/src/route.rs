@@ -1,4 +1,5 @@
-//! From a caller to the leader and back: here or on another node, again until there is an answer or no time left.
+//! Route of a request from a caller to the leader and back. The leader may be here or on another node. The
+//! request is repeated until there is an answer or no time is left.
 
 mod elsewhere;
 mod query;
@@ -21,15 +22,15 @@ use crate::metrics::Counters;
 use crate::place::{Place, Seat};
 use crate::replica::Replica;
 
-/// How long to wait before asking again when nothing is known to have changed.
+/// Pause before asking again when nothing is known to have changed.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// From where a question is asked: a node that has a replica of the shard, or one that has not.
+/// Position of the asking node: it has a replica of the shard, or it has none.
 #[derive(Clone, Copy)]
 pub(crate) enum From<'a> {
-    /// It has this one.
+    /// The node has this replica.
     Here(&'a Replica),
-    /// It has none.
+    /// The node has no replica.
     There(&'a Elsewhere),
 }
 
@@ -73,7 +74,8 @@ impl<'a> From<'a> {
         self.here().is_some_and(Replica::is_no_help)
     }
 
-    /// The longest that one attempt at another node may take: who has no replica does not hear that another one leads.
+    /// Returns the end of one attempt at another node. A node without a replica gets a limit, because it does
+    /// not learn when another replica leads.
     fn attempt_until(self, deadline: Instant) -> Instant {
         match self {
             Self::Here(_) => deadline,
@@ -82,7 +84,7 @@ impl<'a> From<'a> {
     }
 }
 
-/// Who to ask, by Raft's numbers: what this node knows, or what the one asked last said.
+/// Choice of the replica to ask, by Raft ids: from what this node knows, or from what the last answer said.
 struct Route<'a> {
     from: From<'a>,
     own_id: Option<u64>,
@@ -104,7 +106,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The replica to ask next.
+    /// Returns the replica to ask next.
     fn next(&mut self) -> Option<u64> {
         let known = *self.leader.borrow_and_update();
         self.hint.take().or(known).or_else(|| match self.from {
@@ -113,7 +115,7 @@ impl<'a> Route<'a> {
         })
     }
 
-    /// `asked` does not lead; it may have said who does.
+    /// Records that `asked` does not lead. It may have said who does.
     fn not_leader(&mut self, asked: u64, says: Option<u64>) {
         self.hint = says.filter(|says| *says != asked && Some(*says) != self.own_id);
         if let From::There(elsewhere) = self.from {
@@ -121,14 +123,14 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// `asked` did what only a leader does.
+    /// Records that `asked` did something that only a leader does.
     fn led(&self, asked: u64) {
         if let From::There(elsewhere) = self.from {
             elsewhere.learned(asked, Some(asked));
         }
     }
 
-    /// Waits a moment, shorter when another leader shows up.
+    /// Waits for a moment, or until another leader is known.
     async fn pause(&mut self, deadline: Instant) {
         if self.hint.is_none() {
             let until = deadline.min(Instant::now() + PAUSE);

@@ -1,9 +1,10 @@
-//! A shard that begins with a ledger from elsewhere: the restored backup of another cluster.
+//! Seed of a shard that begins with a ledger from elsewhere: the restored backup of another cluster.
 //!
-//! The ledger is planted as a Raft snapshot, before the replica is started for the first time, in every replica that founds the
-//! group. For Raft the log has been purged up to the entry at which the ledger stands. So the log goes on behind it: the indexes that the
-//! ledger has used (incarnations of orders, positions in changes) never come again, and a replica that comes later, with nothing, can
-//! only be caught up with a snapshot that has it all.
+//! The ledger is planted as a Raft snapshot in every replica that founds the group, before the replica starts
+//! for the first time. For Raft, the log has been purged up to the entry at which the ledger stands, so the
+//! log goes on after it. So the indexes that the ledger has used (incarnations of orders, positions in
+//! changes) never come again. And a replica that comes later, with an empty disk, can only catch up from a
+//! snapshot that contains everything.
 
 use std::collections::BTreeSet;
 
@@ -14,53 +15,53 @@ use crate::raft_types::{LogId, SnapshotMeta, StoredMembership, Vote};
 use crate::state_machine::store_snapshot;
 use crate::{ReplicaId, ShardStores};
 
-/// A ledger to begin with.
+/// A ledger with which a shard begins.
 #[derive(Debug, Clone, Copy)]
 pub struct Seed<'a> {
     /// The bytes of [`Ledger::encode`].
     pub ledger: &'a [u8],
-    /// Where the log is to go on: behind this index. Not before the ledger's own last entry.
+    /// The index after which the log goes on. Not before the ledger's own last entry.
     pub log_index: u64,
     /// The digest that the ledger must have.
     pub state_digest: [u8; 32],
 }
 
-/// Why a seed was not planted.
+/// Reason why a seed was not planted.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     /// The shard has begun already.
     #[error("shard {shard} has a log or a snapshot already")]
     NotEmpty {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
     },
-    /// The bytes are no ledger, or not the one that was meant.
+    /// The bytes are not a ledger, or not the expected one.
     #[error("the ledger of shard {shard} cannot be used: {what}")]
     Ledger {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// Why.
+        /// Description of the problem.
         what: String,
     },
-    /// It could not be written.
+    /// The ledger could not be written.
     #[error("the ledger of shard {shard} could not be planted: {what}")]
     Write {
-        /// Which shard.
+        /// Number of the shard.
         shard: u32,
-        /// Why.
+        /// Description of the problem.
         what: String,
     },
 }
 
-/// Has the shard nothing on this disk yet?
+/// Returns whether the shard has nothing on this disk yet.
 fn is_empty(stores: &ShardStores) -> bool {
     let log = stores.log.state(stores.group);
     let nothing_logged = log.last_index.is_none() && log.vote.is_none() && log.purged_through.is_none();
     nothing_logged && stores.snapshots.list().is_empty()
 }
 
-/// Plants a ledger in the empty stores of one founding replica. It counts at once or, after a crash, not at all. The seed and the
-/// founders must be the same on every founding replica.
+/// Plants a ledger in the empty stores of one founding replica. After a crash the ledger counts completely or
+/// not at all. The seed and the founders must be the same on every founding replica.
 ///
 /// # Errors
 /// See [`SeedError`]; nothing is changed then.
@@ -85,8 +86,8 @@ pub fn plant(
             seed.log_index
         )));
     }
-    // Before whatever the first leader writes, in term 1 or later; after the first entry that a replica writes by itself when it
-    // begins with nothing, in term 0.
+    // The seed's last entry comes before everything that the first leader writes, in term 1 or later. It
+    // comes after the first entry, in term 0, which a replica writes by itself when it begins with nothing.
     let nobody = *Vote::new(1, 0).leader_id();
     let last_log_id = LogId::new(nobody, seed.log_index);
     let voters: BTreeSet<u64> = founders

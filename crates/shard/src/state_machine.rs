@@ -1,4 +1,4 @@
-//! The ledger as openraft's state machine: entries in, outcomes and changes out.
+//! State machine of openraft around the ledger: takes entries, returns outcomes and writes changes.
 
 mod apply;
 mod records;
@@ -31,19 +31,20 @@ use crate::log_store::LogStore;
 use crate::metrics::{Counters, add};
 use crate::raft_types::{LogId, SnapshotMeta, StoredMembership, Types};
 
-/// The ledger and how far it is. Locked for writing by the state machine alone, for an entry at a time.
+/// A ledger and the last entry that it has applied. Only the state machine locks it for writing, for one
+/// entry at a time.
 pub(crate) struct State {
     pub(crate) ledger: Ledger,
     pub(crate) applied: Option<LogId>,
     pub(crate) membership: StoredMembership,
-    /// Entries that were refused by a rule since the snapshot that this state began with.
+    /// Entries that were refused by a rule since the snapshot with which this state began.
     pub(crate) refused: BTreeSet<u64>,
 }
 
-/// The lock is an asynchronous one so that nobody who waits for it blocks the shard's thread.
+/// State behind an asynchronous lock, so that waiting for it does not block the shard's thread.
 pub(crate) type SharedState = Arc<RwLock<State>>;
 
-/// What the others want to know after each applied batch without taking the lock.
+/// Summary of the state, which others read after each applied batch without taking the lock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) applied_index: u64,
@@ -54,8 +55,9 @@ pub(crate) struct View {
     pub(crate) next_due_ms: Option<u64>,
     pub(crate) cells: u64,
     pub(crate) live_reservations: u64,
-    /// Orders whose participants have not all followed, and reservations that wait for an order's decision.
+    /// Orders that some participants have not followed yet.
     pub(crate) unsettled_orders: u64,
+    /// Reservations that wait for an order's decision.
     pub(crate) prepared_reservations: u64,
     pub(crate) oldest_prepared_ms: u64,
     pub(crate) deficit_cells: u64,
@@ -83,12 +85,13 @@ impl View {
     }
 }
 
-/// What openraft drives.
+/// State machine that openraft drives.
 pub(crate) struct StateMachine {
     state: SharedState,
     store: Arc<Store>,
     view: watch::Sender<View>,
-    /// Of changes that are in the change log; after a restart ahead of the ledger until it has caught up.
+    /// The last change in the change log. After a restart it is ahead of the ledger until the ledger has
+    /// caught up.
     last_seq: watch::Sender<u64>,
     health: Health,
     threads: Threads,
@@ -97,7 +100,7 @@ pub(crate) struct StateMachine {
     stopped: watch::Receiver<bool>,
 }
 
-/// The source of the state and the place of its changes.
+/// Stores from which the state is read, and to which its changes go.
 struct Store {
     /// Options of a ledger that begins empty.
     options: LedgerOptions,
@@ -107,7 +110,7 @@ struct Store {
 }
 
 impl Store {
-    /// The source for a running replica. The check of the whole state is then left to the next snapshot.
+    /// Returns the source for a running replica. It leaves the check of the whole state to the next snapshot.
     fn source(&self) -> Source<'_> {
         Source {
             options: &self.options,
@@ -119,7 +122,7 @@ impl Store {
     }
 }
 
-/// The state machine's shared ends.
+/// Parts of the state machine that others share.
 pub(crate) struct StateMachineEnds {
     pub(crate) state: SharedState,
     pub(crate) view: watch::Receiver<View>,
@@ -127,8 +130,9 @@ pub(crate) struct StateMachineEnds {
 }
 
 impl StateMachine {
-    /// Starts from the newest snapshot, or empty, and applies what the log is known to have committed since. Reads from disk, and
-    /// may take long: on a thread where that is allowed, so that the shards of a node do it side by side.
+    /// Starts from the newest snapshot, or from an empty ledger, and applies the later entries that the log
+    /// is known to have committed. Reads from disk and may take long: call it on a thread where that is
+    /// allowed, so that the shards of a node recover at the same time.
     pub(crate) fn recover(
         (options, snapshot_every_entries): (LedgerOptions, u64),
         log: LogStore,
@@ -192,8 +196,9 @@ impl StateMachine {
         self.view.send_replace(view);
     }
 
-    /// Applies an entry that Raft hands over, or passes it over while the replica is halted: it is in the log, and will be applied
-    /// when the obstacle is gone. Whoever waits for its outcome hears that it is unknown.
+    /// Applies an entry that Raft hands over. Skips it while the replica is halted: the entry is in the log,
+    /// and is applied when the obstacle is gone. A caller that waits for its outcome learns that the outcome
+    /// is unknown.
     async fn apply_one(&self, (entry, responder): EntryResponder<Types>) -> io::Result<View> {
         let index = entry.log_id.index;
         let traced = self.store.applying.traces.apply(index);
@@ -207,7 +212,7 @@ impl StateMachine {
                 return Ok(View::of(&state));
             }
         }
-        // An installed snapshot may be ahead of what was passed over.
+        // An installed snapshot may be ahead of the skipped entries.
         if state.applied.is_some_and(|applied| applied.index >= index) {
             return Ok(View::of(&state));
         }
@@ -221,7 +226,7 @@ impl StateMachine {
                 }
             }
             Err(NotApplied::Failed(error)) => {
-                // Said before the lock is given back: the ledger may be ahead of what it says to have applied.
+                // Reported before the lock is released: the ledger may be ahead of its recorded position.
                 self.died::<()>("applying an entry", Err(error))?;
             }
             Err(NotApplied::Halted(halt)) => {
@@ -232,9 +237,9 @@ impl StateMachine {
         Ok(View::of(&state))
     }
 
-    /// Reads the state in front of an entry from disk. What is in memory may be between two entries.
+    /// Reads the state before an entry from disk. The state in memory may be between two entries.
     async fn stand_in_front_of(&self, state: &mut State, index: u64) -> io::Result<()> {
-        // Two large ledgers may be more than there is memory for.
+        // Two large ledgers may need more memory than there is.
         state.ledger = Ledger::new(self.store.options.clone());
         let store = Arc::clone(&self.store);
         let last = index.saturating_sub(1);
@@ -247,8 +252,8 @@ impl StateMachine {
         Ok(())
     }
 
-    /// The decision on the entry in front of which the replica stands is committed: applies that entry by its rule, and what was
-    /// passed over since. Returns false when there is another obstacle.
+    /// Applies the entry before which the replica stands, by its committed decision, and then the entries
+    /// that were skipped since. Returns `false` when there is another obstacle.
     async fn go_on(&self, state: &mut State, decision: u64) -> io::Result<bool> {
         let empty = State {
             ledger: Ledger::new(self.store.options.clone()),
@@ -302,7 +307,7 @@ impl StateMachine {
     }
 }
 
-/// After a snapshot was installed, its changes are not here; the change log goes on behind them.
+/// Moves the change log past an installed snapshot, whose changes are not here.
 fn skip_changes_in_snapshot(changes: &ChangeLog, ledger: &Ledger) -> io::Result<()> {
     if changes.last_seq() < ledger.last_seq() {
         changes
@@ -329,8 +334,8 @@ impl RaftStateMachine<Types> for StateMachine {
         self.died("applying an entry", result)
     }
 
-    /// None while the replica is halted, and until a decision on an applied entry is applied too: a snapshot between the two would
-    /// not tell by what the entry was decided.
+    /// Returns `None` while the replica is halted, and until a decision on an applied entry is applied too. A
+    /// snapshot between the two would not show how the entry was decided.
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
         let applied = self.view.borrow().applied_index;
         let unclear = self.health.is_halted() || self.store.log.awaits_decision(applied);
@@ -365,7 +370,8 @@ impl RaftStateMachine<Types> for StateMachine {
 }
 
 impl StateMachine {
-    /// An installed snapshot ends a halt, unless the obstacle lies behind it. A wrong state is gone in any case.
+    /// Ends a halt after a snapshot was installed, unless the obstacle lies after it. A wrong state is gone
+    /// in any case.
     fn leave_behind(&self, installed: Option<LogId>) {
         let installed = installed.map_or(0, |last| last.index);
         let is_behind = |halt: &crate::Halt| halt.cause == crate::HaltCause::State || halt.index <= installed;
@@ -374,7 +380,8 @@ impl StateMachine {
         }
     }
 
-    /// On disk first, then in memory: after a crash in between, recovery finds the snapshot.
+    /// Installs a snapshot on disk first, then in memory: after a crash in between, recovery finds the
+    /// snapshot.
     async fn install(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
         let (snapshots, meta_copy) = (self.store.snapshots.clone(), meta.clone());
         let ledger = self

@@ -1,28 +1,29 @@
-//! What a replica says about itself.
+//! Status of a replica, as it reports itself.
 
 use crate::Halt;
 
-/// A replica's part in its Raft group.
+/// Part that a replica plays in its Raft group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Proposes entries.
+    /// The replica proposes entries.
     Leader,
-    /// Follows a leader, or waits for one.
+    /// The replica follows a leader, or waits for one.
     Follower,
-    /// Stands for election.
+    /// The replica stands for election.
     Candidate,
-    /// Follows without a vote.
+    /// The replica follows without a vote.
     Learner,
-    /// Dead: failed disk, panic, or stopped.
+    /// The replica is dead: failed disk, panic, or stopped.
     Stopped,
-    /// Its ledger stands still in front of an entry that it cannot apply; its Raft goes on, and it may even lead.
+    /// The replica's ledger stands still before an entry that it cannot apply. Its Raft goes on, and may even
+    /// lead.
     Halted,
     /// This node has no replica.
     Absent,
 }
 
 impl Role {
-    /// Its name in the public API.
+    /// Returns the role's name in the public API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Leader => "leader",
@@ -36,38 +37,38 @@ impl Role {
     }
 }
 
-/// The state of one replica, as it sees it. An index of 0 means none.
+/// State of one replica, as it sees it. An index of 0 means none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaStatus {
-    /// Of which shard.
+    /// Number of the shard.
     pub shard: u32,
-    /// On which node.
+    /// Id of the node.
     pub node_id: u64,
-    /// Which of the replicas that ever were on this node.
+    /// Generation of the replica on this node.
     pub generation: u32,
-    /// Its part.
+    /// Role of the replica.
     pub role: Role,
-    /// Who leads, as far as it knows.
+    /// The leading node, as far as this replica knows.
     pub leader: Option<u64>,
     /// The nodes that have a vote.
     pub voters: Vec<u64>,
-    /// The Raft term.
+    /// Term of Raft.
     pub term: u64,
-    /// The last entry in its log.
+    /// The last entry in the replica's log.
     pub last_log_index: u64,
     /// The last entry known to be committed.
     pub committed_index: u64,
-    /// The last entry applied.
+    /// The last entry that is applied.
     pub applied_index: u64,
-    /// The last entry in its newest snapshot.
+    /// The last entry in the newest snapshot.
     pub snapshot_index: u64,
-    /// The last entry removed from its log.
+    /// The last entry that was removed from the log.
     pub purged_index: u64,
-    /// Its oldest change; 0 when it has none.
+    /// The oldest change that the replica has; 0 when it has none.
     pub first_seq: u64,
-    /// Its last change.
+    /// The last change that the replica has.
     pub last_seq: u64,
-    /// Cells.
+    /// Number of cells.
     pub cells: u64,
     /// Reservations that are held or committed.
     pub live_reservations: u64,
@@ -75,29 +76,29 @@ pub struct ReplicaStatus {
     pub unsettled_orders: u64,
     /// Reservations that wait for the decision of an order over several shards.
     pub prepared_reservations: u64,
-    /// Log time of the oldest such one; 0 when there is none.
+    /// Log time of the oldest reservation that waits for such a decision; 0 when none waits.
     pub oldest_prepared_ms: u64,
     /// Cells with a deficit.
     pub deficit_cells: u64,
-    /// Units that they lack together.
+    /// Units that those cells lack together.
     pub deficit_units: u64,
-    /// Commands that wait here to be proposed or answered from a read; only a leader has some.
+    /// Commands that wait here to be proposed or answered from a read. Only a leader has any.
     pub waiting_commands: u64,
-    /// Log time, milliseconds since the Unix epoch.
+    /// Log time, in milliseconds since the Unix epoch.
     pub log_time_ms: u64,
     /// The version of the rules by which its ledger decides, from 1; 0 without a replica.
     pub rules: u32,
-    /// For how long, in milliseconds, it cannot rule out that it misses something: since a quorum acknowledged it as the
-    /// leader, or since it last heard from one. [`u64::MAX`] when that never was.
+    /// Time in milliseconds in which this replica may have missed something: since a quorum acknowledged it
+    /// as the leader, or since it last heard from a leader. [`u64::MAX`] when neither ever happened.
     pub age_ms: u64,
-    /// Why it stopped, when it did.
+    /// Reason why the replica stopped, if it did.
     pub stopped_because: Option<String>,
-    /// The obstacle in front of which its ledger stands still, if it does.
+    /// The obstacle before which the ledger stands still, if it does.
     pub halted: Option<Halt>,
 }
 
 impl ReplicaStatus {
-    /// The state of a shard of which a node has no replica.
+    /// Returns the status of a shard of which a node has no replica.
     pub(crate) fn absent(shard: u32, node_id: u64) -> Self {
         Self {
             shard,

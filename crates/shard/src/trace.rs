@@ -1,16 +1,18 @@
-//! The stages of a submission as spans, for callers that are traced. For all others each is [`Span::none`], which costs nothing.
+//! Spans of a submission's stages, for callers that are traced. For all others each span is [`Span::none`],
+//! which costs nothing.
 //!
 //! ```text
-//! submit ───────────────────────────────────────────┐   on the node that was asked, until there is an answer
-//!   forward ──────────────────────────────────────┐ │   when another node leads: its spans are below this one
+//! submit ───────────────────────────────────────────┐   on the node that was asked, until the answer
+//!   forward ──────────────────────────────────────┐ │   when another node leads: its spans are below
 //!   propose ─┐                                    │ │   waits for a place in an entry
-//!            quorum ─────────────────┐            │ │   until the entry is committed and its turn to be applied
-//!              sync ──────┐          │            │ │   this node's own write and data sync; the quorum may do without it
+//!            quorum ─────────────────┐            │ │   until the entry is committed and its turn comes
+//!              sync ──────┐          │            │ │   this node's own data sync; the quorum may not need it
 //!                                    apply ─┐     │ │   the ledger decides
 //!   confirm ─┘                                          instead of all this: answered from a confirmed read
 //! ```
 //!
-//! Many submissions share an entry, so each that is traced has spans of its own for the entry's stages, with the same times.
+//! Many submissions share an entry. Each traced one has its own spans for the entry's stages, with the same
+//! times.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +21,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tracing::{Span, info_span};
 
-/// The target of every span of a trace. Whoever wants a submission traced calls in a span with this target.
+/// Target of every span of a trace. A submission is traced when its caller is in a span with this target.
 pub const TRACE_TARGET: &str = "holdfast::trace";
 
-/// The caller's span when it is traced, or none.
+/// Returns the caller's span when it is traced, and otherwise none.
 pub(crate) fn current() -> Span {
     let span = Span::current();
     match span.metadata() {
@@ -31,7 +33,7 @@ pub(crate) fn current() -> Span {
     }
 }
 
-/// From here on the submission is looked after, until there is an answer.
+/// Begins the stage `submit`, which lasts until there is an answer.
 pub(crate) fn submit(shard: u32, commands: usize) -> Span {
     let caller = current();
     match caller.is_disabled() {
@@ -42,7 +44,7 @@ pub(crate) fn submit(shard: u32, commands: usize) -> Span {
     }
 }
 
-/// Another node is asked.
+/// Begins the stage `forward`, in which another node is asked.
 pub(crate) fn forward(to: u64) -> Span {
     let caller = current();
     match caller.is_disabled() {
@@ -53,7 +55,7 @@ pub(crate) fn forward(to: u64) -> Span {
     }
 }
 
-/// It waits for a place in an entry.
+/// Begins the stage `propose`, in which a submission waits for a place in an entry.
 pub(crate) fn propose(caller: &Span) -> Span {
     match caller.is_disabled() {
         true => Span::none(),
@@ -61,7 +63,7 @@ pub(crate) fn propose(caller: &Span) -> Span {
     }
 }
 
-/// It waits for a confirmed read that answers it.
+/// Begins the stage `confirm`, in which a submission waits for a confirmed read that answers it.
 pub(crate) fn confirm(caller: &Span) -> Span {
     match caller.is_disabled() {
         true => Span::none(),
@@ -69,13 +71,13 @@ pub(crate) fn confirm(caller: &Span) -> Span {
     }
 }
 
-/// The traced submissions of one entry, from when it is handed to Raft.
+/// Traces of the submissions in one entry, from the moment when it is handed to Raft.
 #[derive(Debug)]
 pub(crate) struct EntryTrace {
     waiting: Mutex<Vec<Waiting>>,
 }
 
-/// One of them.
+/// One traced submission of an entry.
 #[derive(Debug)]
 struct Waiting {
     caller: Span,
@@ -83,7 +85,7 @@ struct Waiting {
 }
 
 impl EntryTrace {
-    /// Begins the stage `quorum` of each; none when nobody is traced.
+    /// Begins the stage `quorum` for each caller. Returns `None` when no caller is traced.
     pub(crate) fn begin(callers: Vec<Span>, commands: usize) -> Option<Arc<Self>> {
         if callers.is_empty() {
             return None;
@@ -96,17 +98,17 @@ impl EntryTrace {
         Some(Arc::new(Self { waiting }))
     }
 
-    /// The stage `sync`, which ends when the answer is dropped.
+    /// Begins the stage `sync`, which ends when the returned spans are dropped.
     pub(crate) fn sync(&self) -> Vec<Span> {
         let sync = |each: &Waiting| info_span!(target: TRACE_TARGET, parent: &each.quorum, "sync");
         self.waiting.lock().iter().map(sync).collect()
     }
 
-    /// Ends the stage `quorum` and begins `apply`, which ends when the answer is dropped.
+    /// Ends the stage `quorum` and begins `apply`, which ends when the returned spans are dropped.
     fn apply(&self, log_index: u64) -> Vec<Span> {
         let waiting = std::mem::take(&mut *self.waiting.lock());
         let apply = |each: Waiting| {
-            // A span ends when it was last left, even if one below it, a slow `sync`, keeps it open.
+            // A span ends when it was last left, even if a span below it, a slow `sync`, keeps it open.
             each.quorum.in_scope(|| ());
             info_span!(target: TRACE_TARGET, parent: &each.caller, "apply", "holdfast.log_index" = log_index)
         };
@@ -114,16 +116,16 @@ impl EntryTrace {
     }
 }
 
-/// The traced entries of one replica that are in its log and not applied. Cheap to clone.
+/// Traces of one replica's entries that are in its log and not applied. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Traces {
-    /// How many there are, so that the usual case, none, takes no lock.
+    /// Number of traced entries, so that no lock is taken in the usual case of none.
     count: Arc<AtomicUsize>,
     by_index: Arc<Mutex<BTreeMap<u64, Arc<EntryTrace>>>>,
 }
 
 impl Traces {
-    /// An entry is written at this index, in place of what was there.
+    /// Records the entry that is written at this index, in place of an earlier one.
     pub(crate) fn written(&self, log_index: u64, trace: Option<&Arc<EntryTrace>>) {
         if trace.is_none() && self.count.load(Ordering::Relaxed) == 0 {
             return;
@@ -136,8 +138,8 @@ impl Traces {
         self.count.store(by_index.len(), Ordering::Relaxed);
     }
 
-    /// The entry at this index is about to be applied: its stage `apply`, which ends when the answer is dropped. What is older will
-    /// not be applied any more.
+    /// Begins the stage `apply` of the entry at this index, which ends when the returned spans are dropped.
+    /// Forgets older entries, which will not be applied any more.
     pub(crate) fn apply(&self, log_index: u64) -> Vec<Span> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return Vec::new();

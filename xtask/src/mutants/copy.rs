@@ -1,4 +1,4 @@
-//! A copy of the tree to be wrong in.
+//! The copy of the tree into which the faults are put.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::steps;
 
-/// The copy. It is removed when this is dropped: cargo takes its crates for those of the tree, since they stand at the
-/// same places, and would look for changes in the copy when the tree is built the next time.
+/// A copy of the tree. Dropping it removes it: its crates stand at the same places as those of the tree, so
+/// cargo takes one for the other and would look for changes in the copy when it next builds the tree.
 pub(super) struct Copy(PathBuf);
 
 impl Drop for Copy {
@@ -25,7 +25,7 @@ impl Drop for Copy {
 }
 
 impl Copy {
-    /// Makes the copy in a folder below this one the same as the tree: what git knows, and what is new and not ignored.
+    /// Makes a copy in a folder below this one: the files that git knows, and new files that are not ignored.
     pub(super) fn make(folder: &Path) -> Result<Self> {
         let root = folder.join("tree");
         let mut list = Command::new("git");
@@ -50,7 +50,8 @@ impl Copy {
     }
 }
 
-/// What is the same stays as it is, with its time: cargo builds it once.
+/// Copies a file, unless the copy has the same content. Then its time stays, and cargo does not build it
+/// again.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let content = fs::read(from)?;
     if fs::read(to).is_ok_and(|there| there == content) {

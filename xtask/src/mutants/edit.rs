@@ -14,29 +14,29 @@ use crate::steps;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mutant {
-    /// The name of its file, without its ending.
+    /// Name of the file, without its ending.
     #[serde(skip)]
     pub(super) name: String,
     /// The fault, in a sentence.
     pub(super) breaks: String,
-    /// The workspace of the test, as a folder below the root. It is the root itself if missing.
+    /// Workspace of the test, as a folder below the root; the root itself when missing.
     #[serde(default)]
     workspace: String,
     /// The package of the test.
     package: String,
-    /// The integration test that it is in; missing for a unit test.
+    /// Integration test that contains it; missing for a unit test.
     #[serde(default)]
     target: Option<String>,
-    /// The package is a program, and its unit test is in it.
+    /// Whether the package is a program, with the unit test in it.
     #[serde(default)]
     is_binary: bool,
-    /// The full name of the test that has to fail.
+    /// Full name of the test that has to fail.
     pub(super) test: String,
     #[serde(rename = "edit")]
     edits: Vec<Edit>,
 }
 
-/// Some lines of one file, which must be there exactly once.
+/// An edit of one file: the lines to replace, which must be there exactly once.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Edit {
@@ -45,7 +45,7 @@ struct Edit {
     replace: String,
 }
 
-/// All mutants of a folder, by name.
+/// Reads all mutants of a folder, sorted by name.
 pub(super) fn read_all(folder: &Path) -> Result<Vec<Mutant>> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .with_context(|| folder.display().to_string())?
@@ -87,7 +87,7 @@ impl Mutant {
         fits().with_context(|| format!("tests/mutants/{}.toml", self.name))
     }
 
-    /// The new content of each file.
+    /// Returns the new content of each file.
     fn edited(&self, root: &Path) -> Result<BTreeMap<PathBuf, String>> {
         let mut files = BTreeMap::new();
         for edit in &self.edits {
@@ -108,7 +108,7 @@ impl Mutant {
         Ok(files)
     }
 
-    /// Puts the fault in.
+    /// Applies the edits to the files.
     pub(super) fn apply(&self, root: &Path) -> Result<Edited> {
         let mut before = BTreeMap::new();
         for (path, content) in self.edited(root)? {
@@ -118,11 +118,11 @@ impl Mutant {
         Ok(Edited(before))
     }
 
-    /// `cargo test` for the package and target, without the name of the test.
+    /// Returns `cargo test` for the package and target, without the name of the test.
     pub(super) fn command(&self, root: &Path) -> Command {
         let mut command = steps::cargo();
         let folder = root.join(&self.workspace);
-        // The dependencies that are built already are the same; only the copy's own packages are built anew.
+        // Dependencies that are built already can be used. Only the copy's own packages are built again.
         let target = match folder.file_name() {
             Some(workspace) if !self.workspace.is_empty() => steps::target().join(workspace),
             _ => steps::target(),
@@ -141,7 +141,7 @@ impl Mutant {
     }
 }
 
-/// What was there before.
+/// The files before the edit, which [`Edited::undo`] restores.
 #[must_use]
 pub(super) struct Edited(BTreeMap<PathBuf, String>);
 

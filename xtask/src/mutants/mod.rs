@@ -1,8 +1,9 @@
-//! `cargo xtask mutants`: do the tests notice code that is wrong?
+//! `cargo xtask mutants`: checks that the tests notice wrong code.
 //!
-//! There are two kinds of faults. Those of the order protocol are compiled into the ledger and switched on one by one; the
-//! model has to find each (`crates/ledger/src/fault.rs`). All others are edits of the source, one file each in
-//! `tests/mutants/`; the test that the file names has to fail on a copy of the tree with the edit, and to pass without.
+//! There are two kinds of faults. The faults of the order protocol are compiled into the ledger and switched
+//! on one by one; the model has to find each (`crates/ledger/src/fault.rs`). All others are edits of the
+//! source, one file each in `tests/mutants/`. The test that the file names has to fail on a copy of the tree
+//! with the edit, and to pass without it.
 
 mod copy;
 mod edit;
@@ -18,20 +19,20 @@ use self::copy::Copy;
 use self::edit::Mutant;
 use crate::steps;
 
-/// A test that takes longer than this has not noticed the fault.
+/// Longest time of a test. A test that takes longer has not noticed the fault.
 const TEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 const DAY_SECONDS: u64 = 24 * 3_600;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many states of the model are looked at at a time.
+    /// How many states of the model are explored in parallel.
     #[arg(long, default_value_t = 2)]
     threads: usize,
     /// Every edit and every fault of the order protocol; the same as no choice at all
     #[arg(long, conflicts_with_all = ["few", "only"])]
     all: bool,
-    /// So many of the edits, other ones each day; no faults of the order protocol. With --only: of those
+    /// This many of the edits, other ones each day; no faults of the order protocol. With --only: of those
     #[arg(long)]
     few: Option<usize>,
     /// With --few: which ones, as an earlier run printed it [default: the number of the day]
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     edits(&chosen)
 }
 
-/// The faults that are compiled into the ledger.
+/// Runs the model with each of the faults that are compiled into the ledger.
 fn order_protocol(threads: usize) -> Result<()> {
     let threads = threads.to_string();
     steps::say("building the model with a ledger that can be wrong");
@@ -97,7 +98,7 @@ fn choose<'a>(mutants: &'a [Mutant], args: &Args) -> Result<Vec<&'a Mutant>> {
     Ok(of_turn(&chosen, few, turn))
 }
 
-/// One after the other, so that all have their turn.
+/// Chooses the mutants of a turn. They follow one after the other, so that every mutant has its turn.
 fn of_turn<'a>(mutants: &[&'a Mutant], few: usize, turn: u64) -> Vec<&'a Mutant> {
     let first = (turn % mutants.len().max(1) as u64) as usize * few;
     (first..)
@@ -106,7 +107,8 @@ fn of_turn<'a>(mutants: &[&'a Mutant], few: usize, turn: u64) -> Vec<&'a Mutant>
         .collect()
 }
 
-/// Runs each named test without the edits, which also builds what they have in common, and then with each of them.
+/// Runs each named test without the edits, which also builds what the tests have in common, and then with
+/// each edit.
 fn edits(mutants: &[&Mutant]) -> Result<()> {
     let copy = Copy::make(&steps::target().join("mutants"))?;
     let mut wrong = Vec::new();
@@ -133,7 +135,7 @@ fn edits(mutants: &[&Mutant]) -> Result<()> {
     Ok(())
 }
 
-/// What became of the named test.
+/// The result of the named test.
 struct Tested {
     passed: bool,
     output: String,
@@ -151,8 +153,8 @@ impl Tested {
     }
 }
 
-/// Builds and runs the named test. An edit that does not compile, a test that is not there and one that does not end are
-/// errors: none of them says that the fault was noticed.
+/// Builds and runs the named test. It is an error when the edit does not compile, when the test does not
+/// exist, and when it does not end: none of these shows that the fault was noticed.
 fn test(mutant: &Mutant, root: &Path) -> Result<Tested> {
     let mut build = mutant.command(root);
     build
@@ -203,7 +205,7 @@ fn test(mutant: &Mutant, root: &Path) -> Result<Tested> {
 mod tests {
     use super::*;
 
-    /// An edit that fits no more is found at once, not only when its turn comes.
+    /// An edit that no longer fits is found at once, not only when its turn comes.
     #[test]
     fn every_mutant_fits_the_source_and_names_a_test_that_is_there() {
         let root = steps::root();

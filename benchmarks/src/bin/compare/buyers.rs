@@ -1,4 +1,4 @@
-//! What systems can be asked for, and what one buyer asks them for.
+//! The requests that systems take, and the requests of one buyer.
 
 use std::future::Future;
 use std::time::Instant;
@@ -9,24 +9,26 @@ use uuid::Uuid;
 use crate::latencies::Latencies;
 use crate::workload::Workload;
 
-/// What takes reservations. Each caller has a number; a system may give each a connection of its own.
+/// A system that takes reservations. Each caller has a number; a system may give each a connection of its
+/// own.
 pub(crate) trait Target: Clone + Send + Sync + 'static {
-    /// Reserves one unit under this id: whether it was granted.
+    /// Reserves one unit under this id. Returns whether it was granted.
     fn reserve(&self, caller: usize, id: Uuid, sku: usize) -> impl Future<Output = Result<bool>> + Send;
 }
 
-/// What takes a reservation further: whether it was in the state that this needs.
+/// A system that takes a reservation further. Each call returns whether the reservation was in the state that
+/// it needs.
 pub(crate) trait Fulfilment: Target {
-    /// It was paid.
+    /// Commits a reservation that was paid.
     fn commit(&self, caller: usize, id: Uuid, sku: usize) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Its unit left the warehouse.
+    /// Ships the unit of a reservation.
     fn ship(&self, caller: usize, id: Uuid, sku: usize) -> impl Future<Output = Result<bool>> + Send;
 }
 
-/// What one caller does again and again.
+/// The behaviour of one caller, which is repeated.
 pub(crate) trait Buyer: Clone + Send + Sync + 'static {
-    /// Makes its calls one after another and records how long each took.
+    /// Makes the calls one after another, and records how long each took.
     fn buy(
         &self,
         caller: usize,
@@ -35,7 +37,7 @@ pub(crate) trait Buyer: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Only reserves.
+/// A buyer that only reserves.
 #[derive(Clone)]
 pub(crate) struct Reserving<T> {
     pub(crate) target: T,
@@ -51,7 +53,7 @@ impl<T: Target> Buyer for Reserving<T> {
     }
 }
 
-/// Reserves, commits what was reserved, and ships it where that is wanted: each a call of its own.
+/// A buyer that reserves and commits, and ships too if `ships` is set. Each is a call of its own.
 #[derive(Clone)]
 pub(crate) struct Fulfilling<T> {
     pub(crate) target: T,
@@ -82,7 +84,7 @@ impl<T: Fulfilment> Buyer for Fulfilling<T> {
     }
 }
 
-/// Whether an answer is what the workload has to bring about.
+/// Fails unless the answer is what the workload has to bring about.
 pub(crate) fn expect(workload: Workload, granted: bool) -> Result<()> {
     if granted == (workload == Workload::SoldOut) {
         bail!("a reservation of {} was granted: {granted}", workload.name());

@@ -1,8 +1,8 @@
-//! The wall clock.
+//! The wall clock of the comparison.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the Unix epoch; 0 on a machine whose clock is before it.
+/// Returns milliseconds since the Unix epoch; 0 on a machine whose clock is before it.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads it")]
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -16,9 +16,9 @@ use crate::usage::UsageMeter;
 use crate::workload::{self, Workload};
 use crate::{floor, goals, holdfast, memory, postgres, redis, replay};
 
-/// Callers of the closed loops.
+/// Numbers of callers of the closed loops.
 const CALLERS: [usize; 3] = [1, 16, 256];
-/// Callers who take a reservation through its life.
+/// Numbers of callers that take a reservation through its life.
 const LIFECYCLE_CALLERS: [usize; 2] = [16, 256];
 /// Users of the design's goal for reserve and commit.
 const USERS: usize = 1_000;
@@ -28,12 +28,12 @@ const STREAM_CALLERS: usize = 16_384;
 const REDIS_PIPELINED: usize = 1024;
 /// Connections that carry them.
 const REDIS_CONNECTIONS: usize = 16;
-/// The fixed rate of the design's goal for latency.
+/// The fixed rate of the design's goal for latency, in calls per second.
 const RATE: u32 = 2_000;
-/// The fixed rate at which the change stream's lag is measured.
+/// The fixed rate at which the change stream's lag is measured, in calls per second.
 const CHANGE_RATE: u32 = 20_000;
 
-/// One part of the run, for those who change something and want to see what it did.
+/// One part of the run, to measure the effect of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
     /// `ledger.apply` alone
@@ -42,15 +42,15 @@ pub(crate) enum Part {
     Unary,
     /// Holdfast, batched streams and the change stream
     Streams,
-    /// Restarting a node
+    /// Restart of a node
     Replay,
     /// Memory of a cell
     Memory,
 }
 
-/// How much is measured.
+/// The extent of the measurements.
 pub(crate) struct Plan {
-    /// Of each measurement.
+    /// Duration of each measurement.
     duration: Duration,
     /// Reservations in the log of the node that is killed.
     replayed: usize,
@@ -67,8 +67,8 @@ impl Plan {
         }
     }
 
-    /// Some 45 measurements of this length, each with a quarter more to settle, and a minute for starting and filling
-    /// everything: less than five minutes.
+    /// Makes the plan of a quick run: some 45 measurements of this length, each with a quarter more to
+    /// settle, and a minute to start and fill everything. That is less than five minutes.
     pub(crate) fn quick() -> Self {
         Self {
             duration: Duration::from_secs(3),
@@ -78,7 +78,7 @@ impl Plan {
     }
 }
 
-/// Measures one part alone; what is compared with it is left out.
+/// Measures one part of Holdfast alone, without the other systems.
 pub(crate) async fn run_part(
     binary: &Path,
     folder: &Path,
@@ -117,7 +117,7 @@ pub(crate) async fn run(
     report: &mut Report,
 ) -> Result<()> {
     let duration = plan.duration;
-    // First, in a process that has done nothing else yet.
+    // This is first, so that the process has done nothing else yet.
     report.figures.insert("apply_per_s", applied_per_second(duration));
     let syncs = floor::data_syncs(folder, duration.min(Duration::from_secs(2)))?;
     let sync_ms = syncs.value_at_quantile(0.5) as f64 / 1000.0;
@@ -159,7 +159,8 @@ async fn measure_holdfast(
 
 async fn measure_unary(cluster: &holdfast::Cluster, duration: Duration, report: &mut Report) -> Result<()> {
     let meter = cluster.meter()?;
-    // Before the load that the machine cannot bear: then elections may scatter the leaders, and an order is a few calls more.
+    // This comes before the load that the machine cannot bear. That load may cause elections that scatter the
+    // leaders, and then an order needs a few calls more.
     let orders = holdfast::Orders::new(cluster.client()).await?;
     let (single, five) = orders.measure(duration).await?;
     report.add(HOLDFAST, ORDERS_OF_ONE, "1", single);
@@ -310,7 +311,7 @@ async fn measure_memory(plan: &Plan, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What the ledger alone applies on one core, in commands per second.
+/// Returns how many commands per second the ledger alone applies on one core.
 fn applied_per_second(duration: Duration) -> f64 {
     const ENTRIES: usize = 64;
     const ENTRY_COMMANDS: usize = 1024;

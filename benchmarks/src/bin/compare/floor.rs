@@ -1,4 +1,4 @@
-//! What nobody can do without: a gRPC call over loopback, and a data sync.
+//! The floor that no system can avoid: a gRPC call over loopback, and a data sync.
 
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
@@ -20,13 +20,14 @@ use uuid::Uuid;
 use crate::buyers::Target;
 use crate::latencies::{histogram, microseconds};
 
-/// A log entry of one reservation is about this long.
+/// Length of one written record in bytes: about that of a log entry with one reservation.
 const SYNCED_BYTES: usize = 256;
 
-/// A file that is there already is overwritten, so that a sync has no metadata to write.
+/// Length of the file in bytes. It exists already and is overwritten, so that a sync has no metadata to
+/// write.
 const FILE_BYTES: usize = 16 << 20;
 
-/// How long writing and syncing a little takes, in microseconds.
+/// Measures how long it takes to write and sync a little, in microseconds.
 pub(crate) fn data_syncs(folder: &Path, duration: Duration) -> Result<Histogram<u64>> {
     let mut file = File::create(folder.join("synced"))?;
     file.write_all(&vec![1; FILE_BYTES])?;
@@ -48,7 +49,7 @@ pub(crate) fn data_syncs(folder: &Path, duration: Duration) -> Result<Histogram<
     Ok(latency)
 }
 
-/// Answers with what was asked, at once.
+/// A service that answers at once with the request itself.
 struct Echo;
 
 #[tonic::async_trait]
@@ -85,7 +86,8 @@ pub(crate) async fn serve_echoes() -> Result<()> {
     Ok(())
 }
 
-/// An echo server in a process of its own, and one connection to it, as a client of Holdfast has to each node.
+/// An echo server in a process of its own, and one connection to it. A client of Holdfast has one to each
+/// node too.
 #[derive(Clone)]
 pub(crate) struct Echoes {
     client: AvailabilityClient<Channel>,

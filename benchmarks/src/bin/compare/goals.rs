@@ -1,4 +1,4 @@
-//! The goals of the design that a run can judge, and the figures they are about.
+//! The goals of the design that a run can judge, and the figures that they need.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::report::{
 };
 use crate::workload::Workload;
 
-/// What a figure has to be.
+/// The bound that a figure has to keep.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Bound {
     AtLeast(f64),
@@ -59,11 +59,11 @@ const GOALS: [(&str, Bound); 20] = [
     ("bytes_per_cell", Bound::AtMost(64.0)),
     ("replay_per_s", Bound::AtLeast(1_000_000.0)),
     ("change_lag_p99_ms", Bound::Below(50.0)),
-    // The lag counts only where the 20K/s were kept up, the last answers of the run included.
+    // The lag counts only if the 20K/s were kept up, with the last answers of the run included.
     ("change_rate_per_s", Bound::AtLeast(19_000.0)),
 ];
 
-/// A goal, and what was measured.
+/// A goal, and the figure that was measured.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Judged {
     pub(crate) name: &'static str,
@@ -72,7 +72,7 @@ pub(crate) struct Judged {
     pub(crate) is_reached: bool,
 }
 
-/// The goals whose figure was measured.
+/// Judges the goals whose figure was measured.
 pub(crate) fn judge(figures: &BTreeMap<&'static str, f64>) -> Vec<Judged> {
     let judged = GOALS.into_iter().filter_map(|(name, bound)| {
         let figure = *figures.get(name)?;
@@ -86,7 +86,7 @@ pub(crate) fn judge(figures: &BTreeMap<&'static str, f64>) -> Vec<Judged> {
     judged.collect()
 }
 
-/// The same for programs.
+/// Renders the judged goals as JSON, for programs.
 pub(crate) fn to_json(judged: &[Judged]) -> Value {
     let goals = judged.iter().map(|goal| {
         let value =
@@ -96,7 +96,7 @@ pub(crate) fn to_json(judged: &[Judged]) -> Value {
     Value::Object(goals.collect())
 }
 
-/// Takes from the rows of a report the figures that goals are about. What was not measured is not there.
+/// Computes the figures of the goals from the rows of a report. A figure that was not measured is left out.
 pub(crate) fn compute_figures(report: &mut Report) {
     let (hot, spread) = (Workload::Hot.name(), Workload::Spread.name());
     let row = |system, workload, callers| report.find(system, workload, callers);
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::report::tests::made_up;
 
-    /// Equal as far as a histogram of three digits knows.
+    /// Checks that a figure equals the expected one within the precision of a histogram of three digits.
     fn assert_close(figures: &BTreeMap<&'static str, f64>, name: &str, expected: f64) {
         let figure = figures[name];
         assert!((figure / expected - 1.0).abs() < 0.002, "{name} is {figure}");

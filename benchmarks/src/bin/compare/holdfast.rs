@@ -1,4 +1,5 @@
-//! Three Holdfast nodes with synced logs: unary calls, batched streams, orders over several shards, the change stream.
+//! Three Holdfast nodes with synced logs: unary calls, batched streams, orders over several shards, and the
+//! change stream.
 
 mod orders;
 mod requests;
@@ -25,12 +26,12 @@ pub(crate) use orders::Orders;
 pub(crate) use requests::{name, receipt, reservation, was_granted};
 pub(crate) use targets::{Batched, Unary};
 
-/// As many as the orders of the design's goal have lines.
+/// Number of shards: as many as the orders of the design's goal have lines.
 pub(crate) const SHARDS: u32 = 5;
-/// How many receipts are under way while the catalogue is stocked: some full messages for each shard.
+/// Receipts that are under way while the catalogue is stocked: some full messages for each shard.
 const STOCKING: usize = 16_384;
 
-/// Running nodes with stock.
+/// Three running nodes with stock.
 pub(crate) struct Cluster {
     nodes: Nodes,
     client: Client,
@@ -41,7 +42,7 @@ impl Cluster {
         let nodes = Nodes::start(binary, &folder.join("holdfast"), base_port, SHARDS, &[]).await?;
         let client = Client::new(ClientOptions::new(nodes.endpoints()))?;
         stock(&client, (0..SKUS).map(|sku| receipt(name(sku), "W1"))).await?;
-        // Sold out, not unknown: it was in stock once.
+        // This SKU has been in stock once, so it is sold out and not unknown.
         client
             .receive(v1::ReceiveRequest {
                 quantity: 1,
@@ -60,13 +61,13 @@ impl Cluster {
         ))
     }
 
-    /// To call them.
+    /// Returns the client that calls them.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// How old changes are when a consumer of the change stream has them, in microseconds, while `duration` passes. The
-    /// clock is that of log time: milliseconds.
+    /// Measures for `duration` how old changes are when a consumer of the change stream gets them, in
+    /// microseconds. The clock is that of log time, which counts milliseconds.
     pub(crate) async fn change_lag(&self, duration: Duration) -> Result<Histogram<u64>> {
         let mut lag = histogram()?;
         let until = tokio::time::Instant::now() + duration;

@@ -1,4 +1,4 @@
-//! How long calls took, recorded by thousands of callers at once.
+//! Latencies of calls, recorded by thousands of callers at once.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-/// A histogram takes some 100 KB, so callers share: enough of them that none waits for another.
+/// Number of histograms. One takes some 100 KB, so callers share them; there are enough that no caller waits
+/// for another.
 const PARTS: usize = 16;
 
-/// How long calls took, in microseconds.
+/// Latencies of calls, in microseconds.
 pub(crate) struct Latencies {
     parts: Vec<Mutex<Histogram<u64>>>,
 }
@@ -22,13 +23,13 @@ impl Latencies {
         })
     }
 
-    /// Keeps how long a call of this caller took.
+    /// Records how long a call of this caller took.
     pub(crate) fn record(&self, caller: usize, took: Duration) {
         let mut part = self.parts[caller % PARTS].lock();
         part.saturating_record(microseconds(took));
     }
 
-    /// All of them.
+    /// Returns all latencies in one histogram.
     pub(crate) fn together(&self) -> Result<Histogram<u64>> {
         let mut all = histogram()?;
         for part in &self.parts {
@@ -38,7 +39,7 @@ impl Latencies {
     }
 }
 
-/// Of microseconds, up to ten minutes.
+/// Makes a histogram of microseconds, up to ten minutes.
 pub(crate) fn histogram() -> Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, 600_000_000, 3).context("a histogram")
 }

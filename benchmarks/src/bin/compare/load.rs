@@ -1,4 +1,5 @@
-//! The callers: each waits for its answer, or they come at a fixed rate whether answers have come or not.
+//! The callers: either each waits for its answer, or calls come at a fixed rate whether answers have come or
+//! not.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,13 +15,13 @@ use crate::latencies::{Latencies, histogram, microseconds};
 use crate::usage::{Usage, UsageMeter};
 use crate::workload::{Chooser, Workload};
 
-/// What was measured.
+/// The result of one measurement.
 pub(crate) struct Measured {
     pub(crate) calls: u64,
     pub(crate) elapsed: Duration,
     /// Microseconds from the call, or from when it should have been made, to the answer.
     pub(crate) latency: Histogram<u64>,
-    /// What the servers used meanwhile; none where they did something else besides.
+    /// The servers' usage during the measurement; none when they did other work too.
     pub(crate) usage: Option<Usage>,
 }
 
@@ -38,10 +39,10 @@ impl Measured {
     }
 }
 
-/// Connections, caches and batching settle in this share of the time, which is not counted.
+/// Share of the time that is not counted: connections, caches and batching settle in it.
 pub(crate) const WARM_UP: f64 = 0.25;
 
-/// `callers` at once, each with one call at a time.
+/// Runs `callers` callers at once, each with one call at a time.
 pub(crate) async fn closed<B: Buyer>(
     buyer: &B,
     meter: &UsageMeter,
@@ -88,8 +89,8 @@ async fn run_closed<B: Buyer>(
     Ok(latencies)
 }
 
-/// A call every so often, counted from when it was due: a slow answer makes the ones behind it late, as buyers would see it
-/// (Gil Tene: coordinated omission).
+/// Makes calls at a fixed rate. Latency counts from the moment when a call was due: a slow answer makes the
+/// calls after it late, as buyers would see it (Gil Tene: coordinated omission).
 pub(crate) async fn at_rate<T: Target>(
     target: &T,
     meter: &UsageMeter,
@@ -114,7 +115,7 @@ pub(crate) async fn at_rate<T: Target>(
         let (target, sku) = (target.clone(), chooser.next_sku());
         let finished = finished.clone();
         tokio::spawn(async move {
-            // Each call is another caller's: those who share connections take them in turn.
+            // Each call has another caller number, so connections are used in turn.
             let granted = target.reserve(number as usize, Uuid::now_v7(), sku).await;
             finished
                 .send(granted.map(|granted| (number, granted, due.elapsed())))

@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! Description of the machine on which the figures were measured.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::clock;
 
-/// The processor, its cores, the memory, the kernel, and the time.
+/// Returns the processor, its cores, the memory, the kernel, and the time.
 pub(crate) fn describe() -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let (cpu, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));

@@ -1,15 +1,18 @@
 //! Holdfast beside PostgreSQL, Redis and the floor beneath them, in one run on one machine.
 //!
 //! - `comparison.rs` is the run: what is measured, in which order.
-//! - `workload.rs` says what buyers want, `buyers.rs` what one of them does, `load.rs` is all of them: a closed loop, or a
-//!   fixed rate; the two are never mixed. `latencies.rs` is where they write down how long it took.
+//! - `workload.rs` says what buyers want, and `buyers.rs` what one of them does. `load.rs` runs all of them,
+//!   either in a closed loop or at a fixed rate; the two are never mixed. `latencies.rs` records how long
+//!   their calls took.
 //! - `holdfast.rs`, `postgres.rs`, `redis.rs`, `floor.rs` each start one system and call it.
-//! - `replay.rs` kills a node and measures how fast it applies its log again; `memory.rs` what a cell costs.
+//! - `replay.rs` kills a node and measures how fast it applies its log again; `memory.rs` measures the memory
+//!   of a cell.
 //! - `scale.rs` is a run of its own (`--scale`): a cluster with a large catalogue.
-//! - `goals.rs` has the goals of the design and what they are judged by, `report.rs` prints, `picture.rs` draws.
-//! - `usage.rs` reads what processes use, `machine.rs` says where it was.
+//! - `goals.rs` has the goals of the design and the figures that decide about them, `report.rs` prints,
+//!   `picture.rs` draws.
+//! - `usage.rs` reads what processes use, `machine.rs` describes the machine.
 //!
-//! The systems run one after another, each alone. Only ratios are worth comparing with another machine's.
+//! The systems run one after another, each alone. Only ratios can be compared with those of another machine.
 
 mod buyers;
 mod clock;
@@ -39,7 +42,7 @@ use clap::{Parser, Subcommand};
 use comparison::{Part, Plan};
 use report::Report;
 
-/// That of the nodes: the ledger is measured in here too.
+/// The nodes use the same allocator, and the ledger is measured in this process too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -61,19 +64,19 @@ struct Args {
     /// How long each measurement takes, in seconds
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Where the systems keep their data meanwhile
+    /// Folder for the data of the systems while they run
     #[arg(long, default_value = "target")]
     folder: PathBuf,
-    /// The first port of the nodes; what else runs takes some of the 101 above
+    /// First port of the nodes; the other systems take some of the 101 ports above
     #[arg(long, default_value_t = 7711, value_parser = clap::value_parser!(u16).range(1..=65_000))]
     base_port: u16,
     /// Draw throughput and p99 of all systems into this SVG file
     #[arg(long, value_name = "FILE", conflicts_with = "scale")]
     picture: Option<PathBuf>,
-    /// Measure one part of Holdfast alone, with nothing beside it
+    /// Measure one part of Holdfast alone, without the other systems
     #[arg(long, value_enum, conflicts_with_all = ["scale", "picture"])]
     part: Option<Part>,
-    /// Measure a cluster with a large catalogue instead of comparing
+    /// Measure a cluster with a large catalogue instead of the comparison
     #[arg(long)]
     scale: bool,
     /// How many cells that catalogue has
@@ -94,7 +97,7 @@ enum Internal {
     MeasureMemory {
         #[arg(long)]
         cells: usize,
-        /// Log time between two entries
+        /// Log time between two entries, in milliseconds
         #[arg(long)]
         entry_ms: u64,
     },

@@ -1,9 +1,10 @@
-//! What a cell of a ledger costs in resident memory, live reservations aside.
+//! The resident memory of a ledger's cell, without live reservations.
 //!
-//! Measured in processes of their own, so that nothing else moves the figures. Memory that was freed in small pieces stays
-//! with the process: a ledger that got its catalogue at once has room for all the operation ids of that load for ever, even
-//! when it has forgotten them. So the figure without them is that of a catalogue that grew slowly, each hour of it forgotten
-//! a day later, as in the years of a shop.
+//! It is measured in separate processes, so that nothing else affects the figures. Memory that was freed in
+//! small pieces stays with the process. So a ledger that got its catalogue at once keeps the room for all the
+//! operation ids of that load for ever, even when it has forgotten them. That is why the figure without
+//! operation ids is that of a catalogue that grew slowly: the ids of each hour are forgotten a day later, as
+//! in the years of a shop.
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_benchmarks::ledger_input::{Catalogue, WAREHOUSES, reserve_and_commit, stocking};
@@ -13,35 +14,35 @@ use tokio::process::Command;
 
 use crate::usage::resident_bytes;
 
-/// Log time between two entries of a catalogue that grows slowly.
+/// Log time between two entries of a catalogue that grows slowly, in milliseconds.
 const SLOWLY_MS: u64 = 3_600_000;
 
-/// Reserved, and then committed, by one entry each.
+/// Reservations of an entry. The next entry commits them.
 const RESERVATIONS_PER_ENTRY: usize = 1000;
 
-/// Resident bytes, for each cell where nothing else is said.
+/// Resident bytes, for each cell unless a field says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BytesEach {
-    /// When all operation ids of the load are forgotten.
+    /// Bytes when all operation ids of the load are forgotten.
     pub(crate) stock_alone: f64,
-    /// When none is.
+    /// Bytes when no operation id is forgotten.
     pub(crate) with_operation_ids: f64,
-    /// For each committed reservation of one line, with its two operation ids.
+    /// Bytes for each committed reservation of one line, with its two operation ids.
     pub(crate) reservation: f64,
 }
 
-/// What a measuring process says.
+/// The output of a measuring process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
     cells: u64,
-    /// Resident before there was a ledger.
+    /// Resident bytes before there was a ledger.
     empty_bytes: u64,
-    /// Resident when all cells were there.
+    /// Resident bytes when all cells were there.
     loaded_bytes: u64,
-    /// Committed after that, and what was resident then.
+    /// Reservations that were committed after that. `reserved_bytes` was resident then.
     reservations: u64,
     reserved_bytes: u64,
-    /// Resident when all operation ids were forgotten, too.
+    /// Resident bytes when all operation ids were forgotten, too.
     forgotten_bytes: u64,
 }
 
@@ -55,7 +56,7 @@ impl Memory {
     }
 }
 
-/// Has other processes measure it.
+/// Measures the memory in other processes.
 pub(crate) async fn measure(cells: usize) -> Result<BytesEach> {
     let slowly = measure_elsewhere(cells, SLOWLY_MS).await?;
     let at_once = measure_elsewhere(cells, 0).await?;
@@ -79,7 +80,7 @@ async fn measure_elsewhere(cells: usize, entry_ms: u64) -> Result<Memory> {
     serde_json::from_slice(&output.stdout).context("what the measuring process printed")
 }
 
-/// Measures it here.
+/// Measures the memory of this process and prints it.
 #[allow(clippy::print_stdout, reason = "the parent reads it")]
 pub(crate) fn print(cells: usize, entry_ms: u64) -> Result<()> {
     println!("{}", serde_json::to_string(&fill(cells, entry_ms)?)?);
@@ -101,7 +102,7 @@ fn fill(cells: usize, entry_ms: u64) -> Result<Memory> {
         );
     }
     let loaded_bytes = resident_bytes(me)?;
-    // Of a catalogue that grew slowly the ids of such a log are too old.
+    // After slow growth, log time is so late that the ids of this log are too old.
     let reservations = if entry_ms == 0 { cells } else { 0 };
     for part in 0..(reservations / RESERVATIONS_PER_ENTRY) as u64 {
         for entry in reserve_and_commit(&catalogue, part, 2, RESERVATIONS_PER_ENTRY) {
@@ -115,7 +116,7 @@ fn fill(cells: usize, entry_ms: u64) -> Result<Memory> {
     }
     let reservations = ledger.live_reservation_count();
     let reserved_bytes = resident_bytes(me)?;
-    // The window of the last operation ids passes.
+    // Let the window of the last operation ids pass.
     while let Some(log_time_ms) = ledger.next_due_ms() {
         index += 1;
         let nothing = Entry {
@@ -158,7 +159,8 @@ mod tests {
         for entry_ms in [0, SLOWLY_MS] {
             let memory = fill(50_000, entry_ms).unwrap();
             assert_eq!(memory.cells, 50_000);
-            // How much is resident belongs to the other tests of this process too.
+            // The number of resident bytes depends on the other tests of this process too, so it is not
+            // checked.
             assert_eq!(memory.reservations > 0, entry_ms == 0);
         }
     }

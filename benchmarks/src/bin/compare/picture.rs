@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 use crate::report::{ECHO, HOLDFAST, POSTGRES, REDIS, Row};
 
-/// From the top of a group down.
+/// Systems in a group, from the top down.
 const SYSTEMS: [(&str, RGBColor); 4] = [
     (HOLDFAST, RGBColor(0xd5, 0x5e, 0x00)),
     (POSTGRES, RGBColor(0x00, 0x72, 0xb2)),
@@ -16,14 +16,15 @@ const SYSTEMS: [(&str, RGBColor); 4] = [
 const WIDTH: u32 = 1400;
 const GROUP_HEIGHT: u32 = 44;
 const MARGINS_HEIGHT: u32 = 130;
-/// Heights in the coordinates of the vertical axis: of a group, and of a bar. What the bars leave keeps groups apart.
+/// Heights on the vertical axis, of a group and of a bar. The rest of a group's height separates it from the
+/// next one.
 const GROUP: i32 = 20;
 const BAR: i32 = 4;
 
-/// What a bar shows of a row.
+/// The figure of a row that a bar shows.
 type Figure = fn(&Row) -> f64;
 
-/// The picture as SVG. Bars are on logarithmic scales: systems differ by orders of magnitude.
+/// Draws the picture as SVG. Bars are on logarithmic scales, because systems differ by orders of magnitude.
 pub(crate) fn draw(rows: &[Row]) -> Result<String> {
     let groups = groups(rows);
     let height = MARGINS_HEIGHT + GROUP_HEIGHT * u32::try_from(groups.len())?;
@@ -55,7 +56,8 @@ pub(crate) fn draw(rows: &[Row]) -> Result<String> {
     Ok(svg)
 }
 
-/// Workloads with their callers: those of one workload together, else in the order in which they were measured.
+/// Returns the workloads with their callers. Those of one workload are together; otherwise the order of
+/// measurement stays.
 fn groups(rows: &[Row]) -> Vec<String> {
     let mut workloads: Vec<(&str, Vec<String>)> = Vec::new();
     for row in rows {

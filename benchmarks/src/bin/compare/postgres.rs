@@ -1,8 +1,8 @@
-//! PostgreSQL: a guarded `UPDATE` and the insert of the reservation in one transaction, committed synchronously; what comes
-//! after it are guarded updates of both.
+//! PostgreSQL: one transaction with a guarded `UPDATE` and the insert of the reservation, committed
+//! synchronously. The later steps are guarded updates of both.
 //!
-//! Both stand in one statement, so that each step costs one round trip. One server without a replica: it does less than
-//! three nodes with a quorum, and is compared as it is.
+//! Both are in one statement, so that each step costs one round trip. It is one server without a replica: it
+//! does less than three nodes with a quorum, and is compared as it is.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::buyers::{Fulfilment, Target};
 use crate::usage::UsageMeter;
 use crate::workload::{SKUS, SOLD_OUT};
 
-/// The account that Debian's package makes: the server refuses to run as root.
+/// The account that Debian's package creates. The server refuses to run as root.
 const ACCOUNT: &str = "postgres";
 
 const RESERVE: &str = "\
@@ -55,15 +55,16 @@ impl Server {
         let data = folder.join("postgres");
         tokio::fs::create_dir(&data).await?;
         if is_root()? {
-            // The account has to reach it and to own it.
+            // The account must be able to reach the folder, and must own it.
             done(Command::new("chmod").arg("o+x").arg(folder)).await?;
             done(Command::new("chown").arg(ACCOUNT).arg(&data)).await?;
         }
         let mut make = without_root(&programs.join("initdb"))?;
         make.arg("--pgdata").arg(&data).args(["--username", ACCOUNT]);
         done(make.args(["--auth", "trust", "--encoding", "UTF8"])).await?;
-        // Its manual: shared_buffers at a quarter of the memory, a WAL large enough that checkpoints are rare, and
-        // prepared statements (https://www.postgresql.org/docs/15/runtime-config.html). Commits stay synchronous.
+        // The settings follow its manual: shared_buffers at a quarter of the memory, a WAL large enough that
+        // checkpoints are rare, and prepared statements
+        // (https://www.postgresql.org/docs/15/runtime-config.html). Commits stay synchronous.
         let settings = [
             format!("port={port}"),
             "listen_addresses=127.0.0.1".into(),
@@ -133,7 +134,7 @@ impl Server {
         Ok(UsageMeter::new(self.process.id().context("PostgreSQL ended")?))
     }
 
-    /// A connection for each caller.
+    /// Opens a connection for each caller.
     pub(crate) async fn callers(&self, callers: usize) -> Result<Callers> {
         let mut connections = Vec::with_capacity(callers);
         for _ in 0..callers {
@@ -151,7 +152,7 @@ impl Server {
     }
 }
 
-/// Where Debian keeps the programs of the newest version.
+/// Returns the folder where Debian keeps the programs of the newest version.
 fn programs() -> Result<PathBuf> {
     let versions =
         std::fs::read_dir("/usr/lib/postgresql").context("the package postgresql is not installed")?;
@@ -191,7 +192,7 @@ struct Connection {
     ship: Statement,
 }
 
-/// Several connections.
+/// Connections, which the callers use in turn.
 #[derive(Clone)]
 pub(crate) struct Callers {
     connections: Arc<Vec<Connection>>,

@@ -1,6 +1,6 @@
 //! Redis: scripts that check, take and record, with an append-only file that is synced before each answer.
 //!
-//! One server without a replica: it does less than three nodes with a quorum, and is compared as it is.
+//! It is one server without a replica: it does less than three nodes with a quorum, and is compared as it is.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ use crate::buyers::{Fulfilment, Target};
 use crate::usage::UsageMeter;
 use crate::workload::SKUS;
 
-/// Records expire by themselves, as holds do.
+/// Script that reserves. Its records expire by themselves, as holds do.
 const RESERVE: &str = "\
     local free = tonumber(redis.call('HGET', KEYS[1], 'free') or '0')
     if free < 1 then return 0 end
@@ -26,7 +26,7 @@ const RESERVE: &str = "\
     redis.call('SET', KEYS[2], 'held ' .. KEYS[1], 'EX', 3600)
     return 1";
 
-/// What was paid does not expire.
+/// Script that commits. A paid reservation does not expire.
 const COMMIT: &str = "\
     if redis.call('GET', KEYS[2]) ~= 'held ' .. KEYS[1] then return 0 end
     redis.call('HINCRBY', KEYS[1], 'held', -1)
@@ -50,7 +50,7 @@ impl Server {
     pub(crate) async fn start(folder: &Path, port: u16) -> Result<Self> {
         let data = folder.join("redis");
         tokio::fs::create_dir(&data).await?;
-        // Its manual: `appendfsync always` is the only setting that loses nothing
+        // Its manual says that only `appendfsync always` loses nothing
         // (https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/).
         let process = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
@@ -93,7 +93,8 @@ impl Server {
         Ok(UsageMeter::new(self.process.id().context("Redis ended")?))
     }
 
-    /// So many connections; callers with more share them, and then their commands travel together.
+    /// Opens this many connections. When there are more callers, they share connections, and their commands
+    /// are sent together.
     pub(crate) async fn callers(&self, connections: usize) -> Result<Callers> {
         let mut all = Vec::with_capacity(connections);
         for _ in 0..connections {
@@ -120,7 +121,7 @@ struct Scripts {
     ship: Script,
 }
 
-/// Several connections.
+/// Connections that the callers share.
 #[derive(Clone)]
 pub(crate) struct Callers {
     connections: Arc<Vec<MultiplexedConnection>>,
@@ -128,7 +129,7 @@ pub(crate) struct Callers {
 }
 
 impl Callers {
-    /// Whether the script did something.
+    /// Runs a script. Returns whether it did something.
     async fn run(&self, script: &Script, caller: usize, id: Uuid, sku: usize) -> Result<bool> {
         let mut connection = self.connections[caller % self.connections.len()].clone();
         let mut record = b"reservation:".to_vec();

@@ -1,4 +1,5 @@
-//! How fast a node that was killed applies its log again when it starts: a real process, its own log, no snapshot.
+//! Replay of the log: how fast a node that was killed applies its log again. It is a real process with its
+//! own log and no snapshot.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,22 +21,22 @@ const SHARDS: u32 = 4;
 const SKUS: usize = 10_000;
 /// Callers that keep the batch stream full.
 const CALLERS: usize = 8192;
-/// How often a starting node is asked how far it is.
+/// Time between two questions to a starting node about how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(2);
-/// How long a node may take to start.
+/// Longest time that a node may take to start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a restart was like.
+/// The measurements of a restart.
 pub(crate) struct Replay {
     /// Commands in the log.
     pub(crate) commands: usize,
-    /// From the start of the process until all of them were applied and it was ready.
+    /// Time from the start of the process until all commands were applied and the node was ready.
     pub(crate) took: Duration,
-    /// The same with next to nothing in the log.
+    /// The same time with almost nothing in the log.
     pub(crate) took_empty: Duration,
 }
 
-/// Fills a node's log with so many reservations, kills it, and starts it again.
+/// Fills a node's log with this many reservations, kills the node, and starts it again.
 pub(crate) async fn measure(
     binary: &Path,
     folder: &Path,
@@ -89,7 +90,7 @@ async fn reserve(target: &Batched, reservations: usize) -> Result<()> {
     Ok(())
 }
 
-/// Starts the node and waits until it has all that it had before.
+/// Starts the node and waits until it has everything that it had before.
 async fn restart(
     binary: &Path,
     place: &NodePlace,
@@ -108,7 +109,7 @@ async fn restart(
     Ok((node, began.elapsed()))
 }
 
-/// Whether all was applied that had been: changes end where they did, or later.
+/// Returns whether every replica has applied as much as before: its changes end at the same place, or later.
 fn has_all(now: &[ReplicaStatus], before: &[ReplicaStatus]) -> bool {
     before.iter().all(|before| {
         let same = |now: &&ReplicaStatus| now.shard == before.shard;
@@ -118,9 +119,9 @@ fn has_all(now: &[ReplicaStatus], before: &[ReplicaStatus]) -> bool {
     })
 }
 
-/// What the node says of its replicas.
+/// Returns the state of the node's replicas.
 async fn replicas(place: &NodePlace) -> Result<Vec<ReplicaStatus>> {
-    // A client of its own: its connection is to the process that runs now.
+    // This needs a new client, because an older one may be connected to the process that was killed.
     let client = Client::new(ClientOptions::new([place.endpoint()]))?;
     Ok(client.get_node_status(&place.endpoint()).await?.replicas)
 }

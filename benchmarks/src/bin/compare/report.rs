@@ -1,4 +1,4 @@
-//! What is printed: a table for people, one JSON object for programs.
+//! The printed report: a table for people, one JSON object for programs.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ pub(crate) const HOLDFAST: &str = "Holdfast";
 pub(crate) const POSTGRES: &str = "PostgreSQL";
 pub(crate) const REDIS: &str = "Redis";
 
-/// Orders of one line, made in turn with those of five.
+/// Orders of one line, made in turn with those of five lines.
 pub(crate) const ORDERS_OF_ONE: &str = "order of 1 line";
 /// Orders with a line in each of five shards.
 pub(crate) const ORDERS_OF_FIVE: &str = "order of 5 lines";
-/// Reserve, commit and ship.
+/// Workload of reserve, commit and ship.
 pub(crate) const LIFECYCLE: &str = "lifecycle";
-/// Reserve and commit.
+/// Workload of reserve and commit.
 pub(crate) const RESERVE_COMMIT: &str = "reserve, commit";
 
 /// Unary calls at a fixed rate.
 pub(crate) const RATE_2K: &str = "2K/s";
-/// Through a batch stream, as fast as it goes.
+/// Calls through a batch stream, as fast as it goes.
 pub(crate) const STREAM: &str = "stream";
-/// Through a batch stream at a fixed rate, while the changes are consumed.
+/// Calls through a batch stream at a fixed rate, while the changes are consumed.
 pub(crate) const CHANGES_20K: &str = "20K/s stream";
-/// Users of a batch stream with one call at a time each.
+/// Users of one batch stream, each with one call at a time.
 pub(crate) const USERS_1000: &str = "1000 stream";
 
 /// One measurement.
@@ -58,13 +58,13 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// The measurement of this name; none when it was not made.
+    /// Returns the measurement of this name, or none when it was not made.
     pub(crate) fn find(&self, system: &str, workload: &str, callers: &str) -> Option<&Measured> {
         let same = |row: &&Row| row.system == system && row.workload == workload && row.callers == callers;
         self.rows.iter().find(same).map(|row| &row.measured)
     }
 
-    /// The most calls per second that a system reached, however it was called.
+    /// Returns the most calls per second that a system reached with this workload, however it was called.
     pub(crate) fn best_per_second(&self, system: &str, workload: &str) -> Option<f64> {
         let rows = self.rows.iter();
         let rates = rows.filter(|row| row.system == system && row.workload == workload);
@@ -156,7 +156,7 @@ pub(crate) mod tests {
     use crate::latencies::histogram;
     use crate::workload::Workload;
 
-    /// So many calls in one second, all of them as slow as this.
+    /// Makes a measurement of this many calls in one second, all with this latency.
     fn measured(calls: u64, latency_us: u64) -> Measured {
         let mut latency = histogram().unwrap();
         latency.record_n(latency_us, calls).unwrap();
@@ -168,7 +168,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A report in which every ratio of the systems is a round number.
+    /// Makes a report in which every ratio of the systems is a round number.
     pub(crate) fn made_up() -> Report {
         let (hot, spread) = (Workload::Hot.name(), Workload::Spread.name());
         let mut report = Report::default();

@@ -1,4 +1,5 @@
-//! A cluster with a large catalogue: what its nodes hold, whether a reservation is slower then, how long a restart takes.
+//! A cluster with a large catalogue: the memory of its nodes, the latency of a reservation beside that with
+//! few cells, and the time of a restart.
 
 use std::fmt;
 use std::path::Path;
@@ -26,38 +27,39 @@ use crate::usage::resident_bytes;
 const WAREHOUSES: usize = 5;
 /// Cells of the catalogue that counts as small.
 const FEW_CELLS: usize = 1_000;
-/// Between two lines of progress.
+/// Cells between two lines of progress.
 const TOLD_EVERY_CELLS: usize = 500_000;
-/// So that each shard has a snapshot when the catalogue is loaded, and is not busy with the next one afterwards.
+/// Entries between snapshots. With this number each shard has a snapshot when the catalogue is loaded, and is
+/// not busy with the next one afterwards.
 const SNAPSHOT_EVERY_ENTRIES: &str = "3000";
-/// How long a node may take to start.
+/// Longest time that a node may take to start.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What a catalogue of this size is like.
+/// The measurements of a cluster with a catalogue of this size.
 pub(crate) struct Scale {
     cells: usize,
     loaded_in: Duration,
-    /// Of each node, with the operation ids of the load.
+    /// Resident bytes of each node, with the operation ids of the load.
     resident_bytes: Vec<u64>,
-    /// One caller's reservations, in microseconds.
+    /// Latency of one caller's reservations, in microseconds.
     with_few_cells: Histogram<u64>,
     with_all_cells: Histogram<u64>,
-    /// From SIGKILL of one node until it was ready again.
+    /// Time from SIGKILL of one node until it was ready again.
     restarted_in: Duration,
-    /// Of that node.
+    /// Bytes of that node's data folder.
     data_bytes: u64,
     snapshot_bytes: u64,
     snapshot: ShardSnapshot,
 }
 
-/// What a snapshot of one shard takes, in a process that does nothing else.
+/// The costs of one shard's snapshot, in a process that does nothing else.
 struct ShardSnapshot {
     cells: u64,
-    /// While nothing is applied.
+    /// Time to copy the state. Nothing is applied meanwhile.
     copied_in: Duration,
-    /// Beside the running shard.
+    /// Time to check and encode the copy, which happens beside the running shard.
     encoded_in: Duration,
-    /// At a restart.
+    /// Time to decode the snapshot at a restart.
     decoded_in: Duration,
     bytes: usize,
 }
@@ -137,7 +139,7 @@ pub(crate) async fn run(
     })
 }
 
-/// Stocks the cells from here to there.
+/// Stocks the cells in this range.
 async fn load(client: &Client, from: usize, to: usize) -> Result<()> {
     let receipts = (from..to).map(|cell| {
         let warehouse = format!("W{}", cell % WAREHOUSES);
@@ -146,7 +148,7 @@ async fn load(client: &Client, from: usize, to: usize) -> Result<()> {
     stock(client, receipts).await
 }
 
-/// One caller, one call at a time, any of so many SKUs.
+/// Reserves as one caller with one call at a time, from any of this many SKUs.
 async fn reserve_one_by_one(client: &Client, skus: usize, duration: Duration) -> Result<Histogram<u64>> {
     let mut random = SmallRng::seed_from_u64(skus as u64);
     let mut latency = histogram()?;
@@ -167,7 +169,7 @@ async fn reserve_one_by_one(client: &Client, skus: usize, duration: Duration) ->
 async fn restart(binary: &Path, member: &Member) -> Result<Duration> {
     let began = Instant::now();
     kill(Pid::from_raw(member.process_id.cast_signed()), Signal::SIGKILL)?;
-    // Its ports and its folder are free when it has ended, which is at once.
+    // The node's ports and folder are free only when the old process has ended, which is soon.
     let node = loop {
         let mut node = member.place.start(binary)?;
         match node.ready(PATIENCE).await {
@@ -181,7 +183,7 @@ async fn restart(binary: &Path, member: &Member) -> Result<Duration> {
     Ok(took)
 }
 
-/// Of all files below.
+/// Returns the total size of all files below a folder.
 fn folder_bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {

@@ -1,6 +1,8 @@
-//! What a system's processes use: processor time, memory, and what the machine's disks are given meanwhile (proc_pid_stat(5), diskstats).
+//! Usage of a system's processes: processor time, memory, and what is written to the machine's disks
+//! meanwhile (proc_pid_stat(5), diskstats).
 //!
-//! Bytes are not those of `/proc/<pid>/io`: that counts a whole folio of the page cache, up to 2 MiB, for each write into it.
+//! Written bytes are not taken from `/proc/<pid>/io`, because it counts a whole folio of the page cache, up
+//! to 2 MiB, for each write into it.
 
 use std::collections::BTreeSet;
 use std::ops::Sub;
@@ -9,10 +11,10 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use procfs::process::{Process, Stat, all_processes};
 
-/// Linux counts in sectors of this size, whatever the disk's are.
+/// Bytes of a sector. Linux counts in sectors of this size, whatever the disk's sectors are.
 const SECTOR_BYTES: u64 = 512;
 
-/// Used since the processes, and the machine, started.
+/// Usage since the start: `cpu_seconds` of the processes, `written_bytes` of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
@@ -30,7 +32,7 @@ impl Sub for Usage {
     }
 }
 
-/// Reads what a process and all below it use.
+/// A reader of what a process and all processes below it use.
 pub(crate) struct UsageMeter {
     root: u32,
 }
@@ -40,11 +42,11 @@ impl UsageMeter {
         Self { root }
     }
 
-    /// Only what runs now counts: processes that start and end between two readings are missed, so connections
-    /// have to be kept.
+    /// Reads the usage of the processes that run at this moment. Processes that start and end between two
+    /// readings are missed, so connections have to be kept.
     pub(crate) fn read(&self) -> Result<Usage> {
         let running = all_processes()?.filter_map(|process| {
-            // It may have ended meanwhile.
+            // The process may have ended meanwhile.
             process.ok()?.stat().ok()
         });
         let running: Vec<Stat> = running.collect();
@@ -59,14 +61,15 @@ impl UsageMeter {
     }
 }
 
-/// All that the disks of the machine were given. Disks made of others have no device of their own and do not count twice.
+/// Returns the bytes that were written to all disks of the machine. A disk that is made of others has no
+/// device of its own, so nothing counts twice.
 fn written_bytes() -> Result<f64> {
     let disks = procfs::diskstats()?.into_iter();
     let disks = disks.filter(|disk| Path::new("/sys/block").join(&disk.name).join("device").exists());
     Ok(disks.map(|disk| disk.sectors_written * SECTOR_BYTES).sum::<u64>() as f64)
 }
 
-/// A process and all below it, of the processes with their parents.
+/// Returns a process and all processes below it. `parents` has each process with its parent.
 fn tree(root: i32, parents: &[(i32, i32)]) -> BTreeSet<i32> {
     let mut tree = BTreeSet::from([root]);
     let mut open = vec![root];
@@ -80,7 +83,7 @@ fn tree(root: i32, parents: &[(i32, i32)]) -> BTreeSet<i32> {
     tree
 }
 
-/// The memory that a process has in use, in bytes: `VmRSS` of its `/proc/<pid>/status`.
+/// Returns the memory that a process has in use, in bytes: `VmRSS` of its `/proc/<pid>/status`.
 pub(crate) fn resident_bytes(process_id: u32) -> Result<u64> {
     let status = Process::new(process_id.cast_signed())?.status()?;
     let kibibytes = status.vmrss.context("a process without memory")?;
@@ -104,7 +107,7 @@ mod tests {
         let touched = vec![1_u8; 64 << 20];
         let after = resident_bytes(std::process::id()).unwrap();
         assert_eq!(touched.iter().filter(|byte| **byte == 1).count(), 64 << 20);
-        // Other tests take and give back memory meanwhile.
+        // Other tests take and free memory meanwhile.
         assert!(after > before + (48 << 20), "{before} before, {after} after");
     }
 

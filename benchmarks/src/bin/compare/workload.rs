@@ -1,26 +1,26 @@
-//! Which SKU the next buyer wants.
+//! The choice of the SKU that the next buyer wants.
 
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution as _, Zipf};
 
-/// How many SKUs are in stock.
+/// Number of SKUs in stock.
 pub(crate) const SKUS: usize = 100_000;
 
-/// The one SKU that nobody has any more.
+/// The one SKU that is sold out.
 pub(crate) const SOLD_OUT: usize = SKUS;
 
-/// How unequal demand is: the exponent of the YCSB benchmark's default (Cooper et al., 2010).
+/// Inequality of demand: the exponent of the YCSB benchmark's default (Cooper et al., 2010).
 const ZIPF_EXPONENT: f64 = 0.99;
 
-/// What buyers want.
+/// The SKUs that buyers want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Workload {
-    /// All the same SKU.
+    /// Everyone wants the same SKU.
     Hot,
-    /// One of [`SKUS`], some far more often than others.
+    /// Each wants one of [`SKUS`], some of them far more often than others.
     Spread,
-    /// All the same SKU, of which there is none.
+    /// Everyone wants the same SKU, and it is sold out.
     SoldOut,
 }
 
@@ -34,7 +34,7 @@ impl Workload {
     }
 }
 
-/// Chooses for one caller; the same caller chooses the same in every run.
+/// A chooser of SKUs for one caller. The same caller makes the same choices in every run.
 pub(crate) struct Chooser {
     workload: Workload,
     random: SmallRng,
@@ -81,8 +81,8 @@ mod tests {
         assert!(chosen.iter().all(|sku| *sku < SKUS));
         let share =
             |below: usize| chosen.iter().filter(|sku| **sku < below).count() as f64 / chosen.len() as f64;
-        // The first of 100,000 by Zipf's law with this exponent: 1 / (1 + 1/2^0.99 + 1/3^0.99 + ...) = 7.8 %; the first
-        // hundred: 41 %.
+        // The first of 100,000 by Zipf's law with this exponent: 1 / (1 + 1/2^0.99 + 1/3^0.99 + ...) = 7.8 %;
+        // the first hundred: 41 %.
         assert!((0.065..0.09).contains(&share(1)), "{}", share(1));
         assert!((0.38..0.44).contains(&share(100)), "{}", share(100));
         chosen.sort_unstable();

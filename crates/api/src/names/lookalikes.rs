@@ -1,9 +1,12 @@
-//! SKUs that look like other SKUs.
+//! Finds SKUs that look like other SKUs.
 //!
-//! The ledger compares names byte for byte and takes any printable ones. A person compares them by eye. So a request that can make a
-//! name known is checked here, by the rules of UTS #39 (Unicode Security Mechanisms): one way to write a letter, one script, and
-//! nothing that passes for ASCII. The tables of a later Unicode version may say otherwise, so the ledger, reads and what takes
-//! from stock never ask here: a name that was taken once can be read and sold for ever. `docs/names.md` has the rules for callers.
+//! The ledger compares names byte for byte and takes any printable ones. A person compares them by eye. So
+//! this module checks each request that can make a name known, by the rules of UTS #39 (Unicode Security
+//! Mechanisms): one way to write a letter, one script, and nothing that passes for ASCII.
+//!
+//! The tables of a later Unicode version may give other answers. Therefore the ledger, reads, and requests
+//! that take from stock never use this module: a name that was accepted once can be read and sold for ever.
+//! `docs/names.md` has the rules for callers.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_public_assigned;
@@ -13,18 +16,19 @@ use unicode_security::skeleton;
 
 use super::Sku;
 
-/// Why a name may not be made known. It names characters by their numbers, because they mislead the eye.
+/// The reason why a name may not be made known. It shows characters by their numbers, because they mislead
+/// the eye.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Confusable {
-    /// A code point without a character: nobody can see what it is.
+    /// A code point that has no character, so nobody can see what it is.
     #[error("the character U+{:04X} at byte {at} is not assigned in Unicode, write another one", u32::from(*character))]
     Unassigned {
         /// The code point.
         character: char,
-        /// The byte that it begins at, from 0.
+        /// The byte at which it begins, from 0.
         at: usize,
     },
-    /// A letter in another form than its composed one.
+    /// A letter that is not in its composed form.
     #[error(
         "it is not in Unicode's composed form (NFC), which has U+{:04X} at byte {at}: send the composed form",
         u32::from(*composed)
@@ -32,7 +36,7 @@ pub enum Confusable {
     NotComposed {
         /// The first character of the composed form that differs.
         composed: char,
-        /// The byte where it differs, from 0.
+        /// The byte at which it differs, from 0.
         at: usize,
     },
     /// Letters of scripts that are not written together.
@@ -43,7 +47,7 @@ pub enum Confusable {
     MixedScripts {
         /// The first character of another script.
         character: char,
-        /// The byte that it begins at, from 0.
+        /// The byte at which it begins, from 0.
         at: usize,
         /// Its script.
         script: &'static str,
@@ -58,7 +62,7 @@ pub enum Confusable {
     LooksAscii {
         /// The first character that is not ASCII.
         character: char,
-        /// The byte that it begins at, from 0.
+        /// The byte at which it begins, from 0.
         at: usize,
         /// The ASCII characters that it looks like.
         like: String,
@@ -102,8 +106,9 @@ fn check_composed(text: &str) -> Result<(), Confusable> {
     Ok(())
 }
 
-/// Checks that the name is at most "highly restrictive", as UTS #39 calls it: of one script, where Chinese, Japanese and Korean
-/// count as one with all that they are written in, or of one of these three and Latin.
+/// Checks that the name is at most "highly restrictive", in the words of UTS #39. It must be of one script,
+/// or of Latin with one of Chinese, Japanese and Korean. Each of these three counts as one script with all
+/// scripts that it is written in.
 fn check_scripts(text: &str) -> Result<(), Confusable> {
     let mut all = AugmentedScriptSet::default();
     let mut without_latin = AugmentedScriptSet::default();
@@ -148,7 +153,8 @@ fn check_looks(text: &str) -> Result<(), Confusable> {
     }
 }
 
-/// Returns whether some name of ASCII characters has the same look. The percent sign is the one ASCII character whose look has others.
+/// Returns whether a name of ASCII characters could look the same. The percent sign is the only ASCII
+/// character whose skeleton is not ASCII.
 fn looks_ascii(text: &str) -> bool {
     let percent: String = skeleton("%").collect();
     skeleton(text)
@@ -157,7 +163,8 @@ fn looks_ascii(text: &str) -> bool {
         .is_ascii()
 }
 
-/// Returns the ASCII characters that one looks like: those that it stands for, or a single one if there is one.
+/// Returns the ASCII characters that this one looks like. Prefers those that it stands for, then a single
+/// one.
 fn look_of(character: char) -> String {
     let stands_for: String = character
         .nfkc()
@@ -216,7 +223,7 @@ mod tests {
                 composed: 'ö', at: 2
             })
         );
-        // The ohm sign is another number for the letter omega.
+        // The ohm sign is another code point for the letter omega.
         assert_eq!(
             checked("\u{2126}"),
             Err(Confusable::NotComposed {
@@ -229,7 +236,7 @@ mod tests {
             checked("x\u{301}\u{323}"),
             Err(Confusable::NotComposed { at: 1, .. })
         ));
-        // There is no composed form of these.
+        // These have no composed form.
         assert_eq!(checked("ж\u{301}"), Ok(()));
     }
 
@@ -321,7 +328,7 @@ mod tests {
         assert!(all.chars().all(|character| looks_ascii(&character.to_string())));
     }
 
-    /// Cyrillic letters that look like these of Latin.
+    /// Cyrillic letters that look like Latin ones.
     const LOOKALIKES: [(char, char); 12] = [
         ('a', 'а'),
         ('c', 'с'),

@@ -1,8 +1,9 @@
 //! The characters of a SKU.
 //!
-//! Entries, changes and snapshots are checked when they are read, so a name that was taken once must be taken by every later
-//! release, and a replica must never refuse what another one takes. That is why the ranges stand here: a table of a Unicode
-//! version would differ between two releases. Which names look like others is checked where requests come in, by the node.
+//! Entries, changes and snapshots are checked when they are read. So every later release must accept each
+//! name that was accepted once, and all replicas must accept the same names. That is why the ranges are
+//! written here: a table of a Unicode version would differ between two releases. The node checks for names
+//! that look like others, where requests come in.
 
 use std::ops::RangeInclusive;
 
@@ -31,8 +32,8 @@ const WHITE_SPACES: [RangeInclusive<char>; 7] = [
     '\u{3000}'..='\u{3000}',
 ];
 
-/// Characters that show nothing, or change how others are shown. The code points that Unicode keeps for such use are here too,
-/// whether they have a character yet or not.
+/// Characters that show nothing, or change how others are shown. The code points that Unicode reserves for
+/// such use are included, even those without a character yet.
 const INVISIBLES: [RangeInclusive<char>; 18] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
@@ -43,7 +44,7 @@ const INVISIBLES: [RangeInclusive<char>; 18] = [
     '\u{200b}'..='\u{200f}',
     '\u{202a}'..='\u{202e}',
     '\u{2060}'..='\u{206f}',
-    // A Braille cell without dots.
+    // The Braille cell without dots.
     '\u{2800}'..='\u{2800}',
     '\u{3164}'..='\u{3164}',
     '\u{fe00}'..='\u{fe0f}',
@@ -56,7 +57,7 @@ const INVISIBLES: [RangeInclusive<char>; 18] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// The object replacement character, and the one that programs put where text was damaged.
+/// The object replacement character, and the one that programs put in place of damaged text.
 const REPLACEMENTS: RangeInclusive<char> = '\u{fffc}'..='\u{fffd}';
 
 const PRIVATE_USE: [RangeInclusive<char>; 3] = [
@@ -65,7 +66,7 @@ const PRIVATE_USE: [RangeInclusive<char>; 3] = [
     '\u{100000}'..='\u{10fffd}',
 ];
 
-/// Checks a SKU. Nearly every one has only ASCII letters, digits and punctuation, and is looked at once.
+/// Checks a SKU. Almost every SKU has only ASCII letters, digits and punctuation, and passes in one look.
 pub(super) fn check(text: &str) -> Result<(), IdError> {
     check_length(text, WHAT, Sku::MAX_BYTES, false)?;
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -93,7 +94,7 @@ pub(super) fn check(text: &str) -> Result<(), IdError> {
     Ok(())
 }
 
-/// The rule that a character breaks wherever it stands.
+/// Returns the rule that a character breaks at any place in the name.
 fn broken_rule(character: char) -> Option<&'static str> {
     let is_in = |ranges: &[RangeInclusive<char>]| ranges.iter().any(|range| range.contains(&character));
     if character.is_ascii_graphic() || character == ' ' {
@@ -121,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// The character, its byte and the rule that a refusal names.
+    /// Returns the character, its byte and the rule that a refusal names.
     fn refused(text: &str) -> (u32, usize, &'static str) {
         match Sku::new(text) {
             Err(IdError::Unprintable {
@@ -145,7 +146,7 @@ mod tests {
             "'; drop table --",
             "x",
             "🎁",
-            // A letter and a combining mark that have no character in common.
+            // A letter and a combining mark that have no composed character.
             "x\u{301}",
         ] {
             assert_eq!(Sku::new(name).map(String::from).as_deref(), Ok(name));

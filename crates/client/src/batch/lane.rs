@@ -20,17 +20,18 @@ use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::error::{Attempt, Effect};
 use crate::routes::Route;
 
-/// Messages handed to the transport ahead: enough to keep it busy, few enough that items gather meanwhile.
+/// The most messages handed to the transport ahead: enough to keep it busy, few enough that items gather
+/// meanwhile.
 const MESSAGES_AHEAD: usize = 2;
-/// How often deadlines are looked at.
+/// How often deadlines are checked.
 const TICK: Duration = Duration::from_millis(20);
 
-/// An item on its way in.
+/// An item on its way into a lane.
 pub(super) struct Submitted {
     pub(super) request: Request,
     pub(super) deadline: Instant,
     pub(super) answer: oneshot::Sender<Result<BatchAnswer, ClientError>>,
-    /// Given back when the item is answered.
+    /// The item's share of the in-flight limit. It is released when the item is answered.
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
@@ -54,7 +55,7 @@ impl Pending {
         }
     }
 
-    /// Notes an attempt without an answer, in what is known and in what is sent next.
+    /// Notes an attempt without an answer: in what is known of the item, and in what is sent next.
     fn may_have_acted(&mut self) {
         self.effect = Effect::Unknown;
         if let Some(operation) = operation_of(&mut self.submitted.request) {
@@ -76,21 +77,21 @@ fn operation_of(request: &mut Request) -> Option<&mut Operation> {
     }
 }
 
-/// Where an unanswered item is.
+/// The place of an unanswered item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In the queue of what goes next.
+    /// In the queue of items to send.
     Ready,
-    /// With the server.
+    /// At the server.
     Sent,
-    /// Refused for the moment; goes again then.
+    /// In a pause until this time, after a refusal for the moment.
     Waiting(Instant),
 }
 
-/// Why a stream was left.
+/// The reason why a stream ended.
 enum Left {
     Broken(Attempt),
-    /// Nobody submits any more and everything is answered.
+    /// Nobody can submit any more, and every item is answered.
     Done,
 }
 
@@ -101,10 +102,10 @@ pub(super) struct Lane {
     incoming: mpsc::UnboundedReceiver<Submitted>,
     closed: bool,
     pending: BTreeMap<u64, Pending>,
-    /// Tags to send now, in order.
+    /// Tags of the items to send at once, in order.
     ready: VecDeque<u64>,
     next_tag: u64,
-    /// How many are [`Place::Sent`].
+    /// The number of items in [`Place::Sent`].
     sent: usize,
 }
 
@@ -128,7 +129,7 @@ impl Lane {
         }
     }
 
-    /// Runs until everybody who could submit is gone and everything is answered.
+    /// Runs until nobody can submit any more and every item is answered.
     pub(super) async fn run(mut self) {
         let mut failed = None;
         let mut untrusted = Untrusted::default();
@@ -185,7 +186,7 @@ impl Lane {
         );
         match opened.await {
             Ok(Ok(response)) => Ok((requests, response.into_inner())),
-            // Nothing was sent yet: a stream that does not open has no effect.
+            // Nothing was sent yet, so a stream that does not open has no effect.
             Ok(Err(status)) => Err(without_effect(Attempt::from_status(&status, address))),
             Err(_) => Err(without_effect(Attempt::timed_out(address))),
         }
@@ -282,7 +283,7 @@ impl Lane {
         let mut items = Vec::with_capacity(self.ready.len().min(self.options.max_items));
         while items.len() < self.options.max_items {
             let Some(tag) = self.ready.pop_front() else { break };
-            // Gone when its deadline passed meanwhile.
+            // The item is missing when its deadline passed meanwhile.
             if let Some(pending) = self.pending.get_mut(&tag) {
                 pending.place = Place::Sent;
                 self.sent += 1;
@@ -324,18 +325,18 @@ impl Lane {
                     return;
                 }
             },
-            // Whatever became of the item, its result does not say so.
+            // The result does not say what became of the item.
             None => Err(ClientError::Unknown {
                 message: "a batch result without content".to_owned(),
             }),
         };
         if let Some(pending) = self.pending.remove(&result.tag) {
-            // Nobody listens when the caller gave up.
+            // Nobody listens when the caller has given up.
             let _ = pending.submitted.answer.send(answer);
         }
     }
 
-    /// Makes ready what has waited long enough.
+    /// Moves items that have waited long enough to the queue.
     fn wake(&mut self) {
         let now = Instant::now();
         for (tag, pending) in &mut self.pending {
@@ -346,7 +347,7 @@ impl Lane {
         }
     }
 
-    /// After a broken stream: everything goes again, and what was with the server may have had an effect.
+    /// Queues every item again after a broken stream. Items that were at the server may have had an effect.
     fn unsend(&mut self, attempt: &Attempt) {
         let (effect, message) = match attempt {
             Attempt::Final(error) => (Effect::Unknown, error.to_string()),
@@ -366,25 +367,25 @@ impl Lane {
         }
     }
 
-    /// Answers everything with an error that trying again does not change.
+    /// Answers every item with an error that another attempt would not change.
     fn give_up_all(&mut self, error: &ClientError) {
         self.ready.clear();
         self.sent = 0;
         for (_, pending) in std::mem::take(&mut self.pending) {
             let error = after(pending.effect, &pending.trouble, error.clone());
-            // Nobody listens when the caller gave up.
+            // Nobody listens when the caller has given up.
             let _ = pending.submitted.answer.send(Err(error));
         }
     }
 
-    /// Answers what is past its deadline.
+    /// Answers the items whose deadline has passed.
     fn expire(&mut self) {
         let now = Instant::now();
         let late = self
             .pending
             .extract_if(.., |_, pending| pending.submitted.deadline <= now);
         for (_, pending) in late {
-            // What is with the server right now may take effect.
+            // An item that is at the server may still take effect.
             let effect = if pending.place == Place::Sent {
                 self.sent -= 1;
                 Effect::Unknown

@@ -1,8 +1,9 @@
-//! Many mutations over few messages: the way to reach high rates.
+//! Many mutations in few messages: the way to reach high rates.
 //!
-//! Items are dealt into lanes, one for each shard, each with a stream of its own to the shard's leader; items whose
-//! shard is not known go over one more lane to any node. A lane collects items while a message is on its way,
-//! pairs results with items by tag, and after a broken stream sends every unanswered item again with its own operation id.
+//! Each shard has a lane, and each lane has its own stream to the shard's leader. Items whose shard is not
+//! known use one more lane, to any node. A lane collects items while a message is on its way, and pairs
+//! results with items by tag. After a broken stream it sends every unanswered item again, with the item's own
+//! operation id.
 
 mod lane;
 
@@ -24,14 +25,14 @@ use lane::{Lane, Submitted};
 
 pub use holdfast_api::limits::MAX_BATCH_ITEMS;
 
-/// How items are put together.
+/// How items are put into messages.
 #[derive(Debug, Clone)]
 pub struct BatchOptions {
-    /// Most items of one message, 1 to [`MAX_BATCH_ITEMS`].
+    /// The most items of one message, 1 to [`MAX_BATCH_ITEMS`].
     pub max_items: usize,
-    /// How long the first item of a message waits for company. Zero sends what is there at once.
+    /// How long the first item of a message waits for more items. With zero, each message is sent at once.
     pub linger: Duration,
-    /// Most items without an answer; [`BatchStream::submit`] waits when there are as many.
+    /// The most items without an answer. [`BatchStream::submit`] waits when there are as many.
     pub max_in_flight: usize,
 }
 
@@ -45,7 +46,7 @@ impl Default for BatchOptions {
     }
 }
 
-/// What an item was answered with.
+/// The answer to an item.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BatchAnswer {
     /// A granted reservation.
@@ -57,7 +58,7 @@ pub enum BatchAnswer {
 }
 
 impl BatchAnswer {
-    /// Where it was decided, and whether that was before.
+    /// Returns the receipt: where the item was decided, and whether it was decided before.
     pub fn receipt(&self) -> Option<&Receipt> {
         match self {
             Self::Reserved(answer) => answer.receipt.as_ref(),
@@ -67,7 +68,7 @@ impl BatchAnswer {
     }
 }
 
-/// A batching stream. Cheap to clone; ends when all clones are gone and everything is answered.
+/// A batching stream. Cheap to clone. It ends when all clones are gone and every item is answered.
 #[derive(Debug, Clone)]
 pub struct BatchStream {
     client: Client,
@@ -77,7 +78,7 @@ pub struct BatchStream {
 }
 
 impl Client {
-    /// A batching stream. Connects when it is first used. Each item has the client's deadline.
+    /// Makes a batching stream. It connects when it is first used. Each item has the client's deadline.
     pub fn batch(&self, options: BatchOptions) -> BatchStream {
         let options = BatchOptions {
             max_items: options.max_items.clamp(1, MAX_BATCH_ITEMS),
@@ -94,11 +95,12 @@ impl Client {
 }
 
 impl BatchStream {
-    /// Sends one item and waits for its answer. Waits first while too many are unanswered. Drop the future and
-    /// the item is still sent; its answer is lost.
+    /// Sends one item and waits for its answer. It waits first while too many items are unanswered. When the
+    /// future is dropped, the item is still sent, and its answer is lost.
     ///
     /// # Errors
-    /// As for a single call: [`ClientError::Refused`], [`ClientError::Unavailable`] and [`ClientError::Unknown`].
+    /// The same as for a single call: [`ClientError::Refused`], [`ClientError::Unavailable`] and
+    /// [`ClientError::Unknown`].
     pub async fn submit(&self, request: Request) -> Result<BatchAnswer, ClientError> {
         let deadline = Instant::now() + self.client.options().deadline;
         let permit = tokio::time::timeout_at(deadline, Arc::clone(&self.in_flight).acquire_owned()).await;
@@ -132,7 +134,7 @@ impl BatchStream {
         let mut lanes = self.lanes.lock();
         let lane = lanes.entry(shard).or_insert_with(|| self.start_lane(shard));
         if let Err(mpsc::error::SendError(submitted)) = lane.send(submitted) {
-            // The lane's task is gone with its runtime; a new one may still be reached by this caller.
+            // The lane's task ended with its runtime. This caller may still reach a new lane.
             let lane = self.start_lane(shard);
             let _ = lane.send(submitted);
             lanes.insert(shard, lane);
@@ -140,7 +142,7 @@ impl BatchStream {
     }
 
     fn start_lane(&self, shard: Option<u32>) -> mpsc::UnboundedSender<Submitted> {
-        // Unbounded, because the semaphore bounds it.
+        // The channel is unbounded because the semaphore limits it.
         let (sender, receiver) = mpsc::unbounded_channel();
         let lane = Lane::new(self.client.clone(), Arc::clone(&self.options), shard, receiver);
         tokio::spawn(lane.run());

@@ -1,4 +1,4 @@
-//! Nodes that do what a test tells them to.
+//! Nodes that do what a test tells them to do.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
@@ -22,16 +22,16 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-/// What a node does with a request, or with an item of a batch.
+/// The reaction of a node to a request, or to an item of a batch.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// Grants it.
     Grant,
     /// Refuses it for this reason.
     Refuse(v1::Reason),
-    /// Refuses it for this reason, and says that no request with its id takes effect any more.
+    /// Refuses it for this reason, and adds that no request with its id takes effect any more.
     Settle(v1::Reason),
-    /// Refuses it as overloaded, and says how many milliseconds to wait.
+    /// Refuses it as overloaded, with this many milliseconds to wait.
     Wait(u64),
     /// Answers with a gRPC error that has no refusal.
     Fail(Code),
@@ -41,21 +41,21 @@ pub enum Reply {
     Break,
 }
 
-/// What a node is told to do, and what it has seen.
+/// The instructions of a node, and what it has seen.
 #[derive(Debug, Default)]
 pub struct Script {
     pub topology: v1::GetTopologyResponse,
-    /// For the next requests, in order; afterwards `Grant`.
+    /// Replies to the next requests, in order; afterwards `Grant`.
     pub replies: VecDeque<Reply>,
     /// The operation ids of the requests, in order.
     pub seen: Vec<Bytes>,
-    /// Whether each of them said that it repeats an attempt without an answer.
+    /// Whether each of them was marked as repeating an attempt without an answer.
     pub repeats: Vec<bool>,
     /// The size of each batch message.
     pub batches: Vec<usize>,
-    /// For the next change streams: the answers, and whether it then breaks.
+    /// Answers to the next change streams. The flag makes the stream break after them.
     pub tails: VecDeque<(Vec<v1::TailChangesResponse>, bool)>,
-    /// From where change streams were asked for.
+    /// The sequence numbers from which change streams were asked for.
     pub tailed_from: Vec<u64>,
 }
 
@@ -67,11 +67,11 @@ impl Script {
     }
 }
 
-/// A node on loopback; gone when dropped.
+/// A node on loopback. It is gone when dropped.
 pub struct FakeNode {
     pub address: String,
     pub script: Arc<Mutex<Script>>,
-    /// Its own, so that its connections die with it.
+    /// A runtime of its own, so that its connections end with it.
     runtime: Option<Runtime>,
 }
 
@@ -125,13 +125,13 @@ impl Drop for FakeNode {
     }
 }
 
-/// An address where nobody listens.
+/// Returns an address where nobody listens.
 pub async fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// Tells all nodes that this one leads the only shard; nodes are numbered from 1.
+/// Makes all nodes report that this one leads the only shard. Nodes are numbered from 1.
 pub fn lead(nodes: &[&FakeNode], leader_node_id: u64) {
     let topology = v1::GetTopologyResponse {
         nodes: (1..)
@@ -158,7 +158,7 @@ pub fn lead(nodes: &[&FakeNode], leader_node_id: u64) {
     }
 }
 
-/// A client with pauses short enough for tests.
+/// Makes a client with pauses short enough for tests.
 pub fn client(endpoints: impl IntoIterator<Item = String>, deadline: Duration) -> Client {
     let options = ClientOptions {
         deadline,
@@ -170,7 +170,7 @@ pub fn client(endpoints: impl IntoIterator<Item = String>, deadline: Duration) -
     Client::new(options).unwrap()
 }
 
-/// Long enough for everything that is to succeed.
+/// Long enough for everything that should succeed.
 pub const PATIENT: Duration = Duration::from_secs(30);
 
 pub fn reserve() -> v1::ReserveRequest {
@@ -246,7 +246,7 @@ fn status(refusal: v1::Refusal) -> Status {
     Status::with_details(Code::Unavailable, "refused", details.encode_to_vec().into())
 }
 
-/// The operation of an item, and what it is answered with when it is granted.
+/// Returns the operation of an item, and its answer when it is granted.
 fn granted(request: v1::batch_item::Request) -> Option<(v1::Operation, v1::batch_result::Result)> {
     use v1::batch_item::Request as Item;
     use v1::batch_result::Result as Kind;

@@ -11,10 +11,10 @@ use crate::render;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  holdfast availability SHIRT-1 HAT --storefront web")]
 pub(crate) struct Args {
-    /// What, up to 256 SKUs
+    /// SKUs to ask for, at most 256
     #[arg(value_name = "SKU", required = true)]
     skus: Vec<String>,
-    /// For whom
+    /// Storefront that wants to sell
     #[arg(long, default_value = "web")]
     storefront: String,
     /// Take what the asked node knows, without asking a quorum

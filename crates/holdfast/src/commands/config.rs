@@ -31,7 +31,7 @@ enum ConfigCommand {
     after_help = "The file alone is checked, on any machine. Certificates, ports, disk and the other nodes are looked at by `holdfast doctor`, on the node's own.\n\nExamples:\n  holdfast config check node-1.toml"
 )]
 struct CheckArgs {
-    /// The file
+    /// Configuration file to check
     file: PathBuf,
 }
 

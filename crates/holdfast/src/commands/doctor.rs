@@ -1,4 +1,4 @@
-//! `holdfast doctor`: what is wrong with a node, seen from outside.
+//! `holdfast doctor`: looks for faults of a node from outside.
 
 use std::path::PathBuf;
 

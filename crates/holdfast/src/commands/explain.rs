@@ -79,7 +79,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The reservation whose Reserve ended this hold: the operation that released it made a reservation, in the same entry.
+/// Returns the reservation whose Reserve ended this hold. The operation that released the hold made that
+/// reservation in the same entry.
 async fn replaced_by(client: &Client, decisions: &[Decision]) -> anyhow::Result<Option<Uuid>> {
     let released = decisions
         .iter()
@@ -99,7 +100,7 @@ async fn replaced_by(client: &Client, decisions: &[Decision]) -> anyhow::Result<
     Ok(entry.iter().any(is_of_it).then_some(by))
 }
 
-/// The hold that this reservation's Reserve ended, in the same entry.
+/// Returns the hold that this reservation's Reserve ended, in the same entry.
 async fn replaces(client: &Client, decisions: &[Decision], id: Uuid) -> anyhow::Result<Option<Uuid>> {
     let own = id.to_string();
     let is_own = |decision: &&Decision| {
@@ -116,12 +117,13 @@ async fn replaces(client: &Client, decisions: &[Decision], id: Uuid) -> anyhow::
         .find_map(|change| replaced_hold(change, id.as_bytes())))
 }
 
-/// Was it decided where it is told, and not in another shard?
+/// Returns whether the shard of this decision made it itself. Other shards of an order repeat the decision of
+/// the home.
 fn is_of_decider(decision: &Decision) -> bool {
     decision.home.is_none_or(|home| home == decision.shard)
 }
 
-/// All changes of the entry that made a decision.
+/// Returns all changes of the entry that made a decision.
 async fn entry_of(client: &Client, decision: &Decision) -> anyhow::Result<Vec<v1::Change>> {
     let first_seq = decision.seq - u64::from(decision.entry_offset);
     let last_seq = first_seq + u64::from(decision.entry_changes.max(1)) - 1;
@@ -139,7 +141,8 @@ async fn entry_of(client: &Client, decision: &Decision) -> anyhow::Result<Vec<v1
     Ok(changes)
 }
 
-/// The shard that has it, while it is remembered. A closed one is forgotten one day, its changes are not.
+/// Returns the shard of the reservation, as long as the cluster remembers it. A closed reservation is
+/// forgotten after some time, its changes are not.
 async fn shard_of(client: &Client, reservation: &ReservationArgs) -> anyhow::Result<Option<u32>> {
     let request = v1::GetReservationRequest {
         reservation: reservation.key(),

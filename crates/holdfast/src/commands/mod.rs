@@ -1,4 +1,5 @@
-//! The commands. Each is a module with its arguments and an `async fn run(args, context) -> anyhow::Result<()>`.
+//! The commands. Each is a module with its arguments and an `async fn run(args, context) ->
+//! anyhow::Result<()>`.
 
 mod as_of;
 mod availability;
@@ -24,7 +25,7 @@ use clap::Subcommand;
 use crate::context::Context;
 use reservation::{get, reserve, returns, transition};
 
-/// All commands.
+/// All commands of the command line.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run one node
@@ -59,13 +60,13 @@ pub(crate) enum Command {
     Import(import::Args),
     /// Read the change stream: tail it or export it
     Changes(changes::Args),
-    /// Tell every decision about one reservation
+    /// Show every decision about one reservation
     Explain(explain::Args),
     /// Replay the change streams and prove that nothing was oversold, lost or doubled
     Verify(verify::Args),
     /// Show who leads, and hand leadership over
     Cluster(cluster::Args),
-    /// Copy the whole cluster to an object store, and begin a new one with a copy
+    /// Copy the whole cluster to an object store, and begin a new cluster from a copy
     Backup(backup::Args),
     /// Check or explain a node's configuration
     Config(config::Args),
@@ -107,7 +108,7 @@ impl Command {
         }
     }
 
-    /// Does it talk to a cluster that runs already?
+    /// Returns whether the command talks to a cluster that runs already.
     pub(crate) fn is_client(&self) -> bool {
         !matches!(
             self,
@@ -115,7 +116,7 @@ impl Command {
         )
     }
 
-    /// Does it set up logging by a node's configuration?
+    /// Returns whether the command takes its logging from a node's configuration.
     pub(crate) fn logs_by_configuration(&self) -> bool {
         matches!(self, Self::Serve(_))
     }

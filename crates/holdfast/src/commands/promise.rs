@@ -13,12 +13,12 @@ use crate::render;
     after_help = "Examples:\n  holdfast promise SHIRT-1 --storefront web\n  holdfast promise SHIRT-1 --until 2026-12-24T00:00:00Z"
 )]
 pub(crate) struct Args {
-    /// What
+    /// SKU to ask for
     sku: String,
-    /// For whom
+    /// Storefront that wants to sell
     #[arg(long, default_value = "web")]
     storefront: String,
-    /// The last date that counts: a UTC time, or milliseconds since the Unix epoch; all when left out
+    /// The last date that counts: a UTC time, or milliseconds since the Unix epoch; all dates when left out
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     until: Option<u64>,
     /// Take what the asked node knows, without asking a quorum

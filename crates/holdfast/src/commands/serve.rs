@@ -1,4 +1,4 @@
-//! `holdfast serve`: one node.
+//! `holdfast serve`: runs one node.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// The node's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Stop gracefully when standard input ends: for whoever runs nodes as children
+    /// Stop gracefully when standard input ends, for programs that run nodes as children
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
 }
@@ -40,7 +40,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let user_signal = signal(SignalKind::user_defined1()).context("cannot listen for SIGUSR1")?;
     let measured = telemetry.as_ref().map(Telemetry::node);
     let levels = tokio::spawn(change_level_when_told(args.config.clone(), user_signal));
-    // The threads of this command line serve commands; a node has its own, as its configuration says.
+    // Commands run on the threads of this command line. A node gets its own threads, as its configuration
+    // says.
     let node = move || {
         let threads = config.clone();
         run_with_threads(&threads, Box::pin(serve(config, args.stop_with_stdin, measured)))
@@ -60,7 +61,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    // Listened to also where there is nothing to read again: unheard, it would end the process.
+    // SIGHUP is handled even when there is nothing to read again: without a handler it would end the process.
     let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let node_id = config.node.node_id;
     let node = Node::start(config).await?;
@@ -82,7 +83,8 @@ async fn serve(
         () = stdin_ended(stop_with_stdin) => "the end of standard input",
         reason = node.fatal() => {
             tracing::error!(node_id, %reason, "the node must not go on");
-            // The log may be what failed, so the shards cannot be closed in order; what was acknowledged is on the disk.
+            // The log itself may have failed, so the shards cannot be closed in order. What was acknowledged
+            // is on the disk.
             anyhow::bail!("node {node_id} stopped, because it must not go on: {reason}");
         }
     };
@@ -96,7 +98,7 @@ async fn serve(
     Ok(())
 }
 
-/// Has the log level read again from the configuration at each SIGUSR1.
+/// Reads the log level from the configuration again at each SIGUSR1.
 async fn change_level_when_told(config: PathBuf, mut told: Signal) {
     while told.recv().await.is_some() {
         let level = NodeConfig::load(&config).map(|config| config.log.level);
@@ -111,7 +113,7 @@ async fn change_level_when_told(config: PathBuf, mut told: Signal) {
     }
 }
 
-/// Has the certificates looked at again at each SIGHUP.
+/// Reads the certificates again at each SIGHUP.
 async fn reload_when_told(node: &Node, mut hang_up: Signal) -> Infallible {
     loop {
         hang_up.recv().await;
@@ -120,7 +122,7 @@ async fn reload_when_told(node: &Node, mut hang_up: Signal) -> Infallible {
     }
 }
 
-/// Waits until standard input ends; forever when that is not asked for.
+/// Waits until standard input ends; waits forever when that is not wanted.
 async fn stdin_ended(wanted: bool) {
     if !wanted {
         return std::future::pending().await;

@@ -1,4 +1,4 @@
-//! `holdfast transfer`: goods on their way from one warehouse to another.
+//! `holdfast transfer`: goods in transit from one warehouse to another.
 
 use clap::Subcommand;
 use holdfast_client::{id_bytes, v1};
@@ -10,7 +10,7 @@ use crate::commands::stock;
 use crate::context::Context;
 use crate::render;
 
-/// How many transfers are asked for at a time.
+/// Most transfers that one request asks for.
 const PAGE: u32 = 1_000;
 
 /// Arguments of `holdfast transfer`.
@@ -25,9 +25,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum TransferCommand {
-    /// Free units leave for another warehouse
+    /// Send free units to another warehouse
     Out(OutArgs),
-    /// Units of a transfer arrive, all or some
+    /// Book in the units of a transfer that have arrived, all or some
     In(InArgs),
     /// Write off what is in transit and will never arrive
     Close(CloseArgs),
@@ -62,13 +62,14 @@ impl TransferArgs {
     after_help = "Examples:\n  holdfast transfer out SHIRT-1=20 --from LONDON --to LEEDS --expected-at 2026-12-01T08:00:00Z --reference note-17"
 )]
 struct OutArgs {
-    /// What and how many, lines of one SKU are added up; all of it leaves or nothing, whichever shards the SKUs live in
+    /// SKU and quantity; lines of one SKU are added up. All of it leaves or nothing, whichever shards the
+    /// SKUs live in
     #[arg(value_name = "SKU=QTY", required = true, value_parser = order_line)]
     lines: Vec<OrderLine>,
-    /// From where
+    /// Warehouse that the goods leave
     #[arg(long)]
     from: String,
-    /// Where to
+    /// Warehouse that the goods go to
     #[arg(long)]
     to: String,
     /// When the goods should be there: a UTC time, or milliseconds since the Unix epoch
@@ -87,7 +88,7 @@ struct OutArgs {
 struct InArgs {
     #[command(flatten)]
     transfer: TransferArgs,
-    /// What arrived; without any, everything that is still in transit
+    /// SKU and quantity that arrived; everything that is still in transit when left out
     #[arg(value_name = "SKU=QTY", value_parser = order_line)]
     lines: Vec<OrderLine>,
     /// Where the goods go

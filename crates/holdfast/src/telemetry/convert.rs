@@ -1,4 +1,4 @@
-//! The node's metrics as OTLP has them: the same names, labels and numbers as on `/metrics`.
+//! The node's metrics in the form of OTLP: the same names, labels and numbers as on `/metrics`.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -9,14 +9,15 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model as model;
 
-/// When the counting began and when it was looked at, in nanoseconds since the Unix epoch.
+/// Times of a reading, in nanoseconds since the Unix epoch: when the counting began, and when the metrics
+/// were read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) start_ns: u64,
     pub(super) now_ns: u64,
 }
 
-/// All of them that have a value now.
+/// Converts all metrics that have a value.
 pub(super) fn metrics(families: Vec<model::MetricFamily>, times: Times) -> Vec<Metric> {
     let families = families.into_iter();
     families.filter_map(|family| metric(family, times)).collect()
@@ -60,7 +61,7 @@ fn metric(family: model::MetricFamily, times: Times) -> Option<Metric> {
     })
 }
 
-/// OTLP's word for a unit.
+/// Returns OTLP's name of a unit.
 fn ucum(unit: String) -> String {
     match unit.as_str() {
         "seconds" => "s".to_owned(),
@@ -89,7 +90,8 @@ fn number(value: f64, attributes: Vec<KeyValue>, times: Times) -> NumberDataPoin
     }
 }
 
-/// Prometheus counts in each bucket what is in the ones before too; OTLP does not, and its last bucket has no bound.
+/// Converts a histogram. A Prometheus bucket counts also what is in the buckets before it. An OTLP bucket
+/// does not, and the last one has no bound.
 fn histogram_point(
     histogram: &model::Histogram,
     attributes: Vec<KeyValue>,

@@ -1,4 +1,4 @@
-//! Sends the node's metrics to a collector, again and again.
+//! Export of the node's metrics to a collector, at an interval.
 
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ use tonic::transport::{Channel, Endpoint};
 use super::convert::{self, Times};
 use crate::clock;
 
-/// Speaks to one collector.
+/// A sender of metrics to one collector.
 pub(super) struct Sender {
     client: MetricsServiceClient<Channel>,
     resource: WireResource,
     timeout: Duration,
     start_ns: u64,
-    /// The collector did not take the last ones: told once, until it does.
+    /// Whether the collector refused the last metrics. It is logged once, until the collector takes metrics
+    /// again.
     told: bool,
 }
 
@@ -32,10 +33,10 @@ fn now_ns() -> u64 {
 }
 
 impl Sender {
-    /// Connects when something is first sent.
+    /// Makes a sender. It connects when it first sends.
     ///
     /// # Errors
-    /// The endpoint is no address.
+    /// When the endpoint is not an address.
     pub(super) fn new(
         endpoint: &str,
         timeout: Duration,
@@ -64,7 +65,7 @@ impl Sender {
         })
     }
 
-    /// Sends the metrics of the node every `interval`, and once more when it is told to stop.
+    /// Sends the metrics of the node every `interval`, and once more when asked to stop.
     pub(super) async fn run(
         mut self,
         interval: Duration,
@@ -73,7 +74,7 @@ impl Sender {
     ) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first is due when the node has started.
+        // The first metrics are due when the node has started.
         tokio::select! {
             _ = node.wait_for(Option::is_some) => {}
             _ = stopping.wait_for(|stop| *stop) => {}
@@ -81,7 +82,7 @@ impl Sender {
         loop {
             let last = tokio::select! {
                 _ = ticks.tick() => false,
-                // Whoever could tell is gone: that is an end too.
+                // A dropped sender of `stopping` ends the loop too.
                 _ = stopping.wait_for(|stop| *stop) => true,
             };
             let reader = node.borrow().clone();
@@ -122,7 +123,7 @@ impl Sender {
                 ..ResourceMetrics::default()
             }],
         };
-        // The channel's own limit does not count the time to connect.
+        // The channel's own timeout does not include the time to connect.
         let why = match tokio::time::timeout(self.timeout, self.client.export(request)).await {
             Ok(Ok(_)) => None,
             Ok(Err(status)) => Some(status.to_string()),

@@ -1,7 +1,7 @@
-//! Traces and metrics to an OpenTelemetry collector, over OTLP.
+//! Traces and metrics for an OpenTelemetry collector, over OTLP.
 //!
-//! Everything here runs on the command line's own threads, not on the node's, and what the collector does not take in time is dropped: a
-//! collector that is slow or away costs the node nothing.
+//! Everything here runs on the command line's own threads, not on the node's. What the collector does not
+//! take in time is dropped, so a slow or missing collector costs the node nothing.
 
 mod convert;
 mod metrics;
@@ -23,12 +23,13 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Spans that wait to be sent; further ones are dropped.
+/// Most spans that wait to be sent; further ones are dropped.
 const WAITING_SPANS: usize = 8_192;
-/// The longest that a span waits for others to be sent with.
+/// Longest time that a span waits for others to be sent with.
 const SPAN_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is sent, and until when. Dropping it without [`Telemetry::stop`] drops what was not sent.
+/// The running export of traces and metrics. Dropping it without [`Telemetry::stop`] drops what was not sent
+/// yet.
 pub(crate) struct Telemetry {
     traces: SdkTracerProvider,
     metrics: JoinHandle<()>,
@@ -38,10 +39,11 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Begins to send when the configuration names a collector, in the current tokio runtime, which must outlive the node.
+    /// Begins to send when the configuration names a collector. Runs in the current tokio runtime, which must
+    /// outlive the node.
     ///
     /// # Errors
-    /// The endpoint cannot be one.
+    /// When the endpoint cannot be used.
     pub(crate) fn start(config: &NodeConfig) -> anyhow::Result<Option<Self>> {
         let TelemetrySection {
             otlp_endpoint: Some(endpoint),
@@ -73,7 +75,7 @@ impl Telemetry {
             .build();
         let traces = SdkTracerProvider::builder()
             .with_span_processor(processor)
-            // Only what the node wants traced becomes a span at all.
+            // The node makes spans only of what it wants traced.
             .with_sampler(Sampler::AlwaysOn)
             .with_resource(resource.clone())
             .build();
@@ -90,7 +92,7 @@ impl Telemetry {
         }))
     }
 
-    /// What takes the spans of traces, and no others.
+    /// Returns the layer that takes the spans of traces, and no others.
     pub(crate) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + 'static
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -104,7 +106,7 @@ impl Telemetry {
             .with_filter(Targets::new().with_target(TRACE_TARGET, tracing::Level::INFO))
     }
 
-    /// Where the node tells its metrics, once it has started.
+    /// Returns the channel into which the node puts its metrics once it has started.
     pub(crate) fn node(&self) -> watch::Sender<Option<MetricsReader>> {
         self.node.clone()
     }
@@ -113,7 +115,7 @@ impl Telemetry {
     pub(crate) async fn stop(self) {
         self.stopping.send_replace(true);
         let (traces, timeout) = (self.traces, self.timeout);
-        // It blocks.
+        // The shutdown blocks its thread.
         let flushed = tokio::task::spawn_blocking(move || traces.shutdown_with_timeout(timeout));
         let both = async {
             match flushed.await {
@@ -131,7 +133,7 @@ impl Telemetry {
     }
 }
 
-/// Who sends.
+/// Describes this node as the sender.
 fn resource(config: &NodeConfig) -> Resource {
     let node_id = config.node.node_id.to_string();
     let cluster = config.node.cluster_id.unwrap_or_default().to_string();

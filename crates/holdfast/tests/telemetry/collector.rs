@@ -1,4 +1,4 @@
-//! A collector that keeps what it is sent.
+//! A collector that keeps everything that it receives.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-/// One span as it arrived; ids in hexadecimal.
+/// One span as it arrived, with its ids in hexadecimal.
 #[derive(Debug, Clone)]
 pub(crate) struct SpanSeen {
     pub(crate) name: String,
@@ -72,7 +72,7 @@ impl Collector {
         self.kept.spans.lock().unwrap().clear();
     }
 
-    /// All that was ever sent, the last at the end.
+    /// Returns all metrics that were ever sent, the last ones at the end.
     pub(crate) fn metrics(&self) -> Vec<Metric> {
         self.kept.metrics.lock().unwrap().clone()
     }

@@ -21,7 +21,7 @@ use nodes::{Cluster, eventually, reserve};
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
-/// A reservation whose caller is traced, or says that it is not.
+/// Reserves with a caller's trace, which the caller has either sampled or not.
 async fn reserve_with(
     cluster: &Cluster,
     index: usize,
@@ -38,7 +38,7 @@ async fn reserve_with(
     client.reserve(request).await.map(tonic::Response::into_inner)
 }
 
-/// The spans of the caller's trace, once these are all there.
+/// Returns the spans of the caller's trace, once all of these names are there.
 async fn trace(collector: &Collector, names: &[&str]) -> BTreeMap<String, SpanSeen> {
     eventually("the whole trace has arrived", async || {
         let spans = collector.spans();
@@ -89,7 +89,7 @@ async fn one_reservation_is_one_trace_from_the_call_to_the_decision() {
     cluster.receive("A", 10).await;
     let request = reserve("A", 3);
     let operation_id = request.operation.clone().unwrap().operation_id;
-    // Another caller's, which says that nobody wants to see it.
+    // The first caller says that its trace is not wanted.
     reserve_with(&cluster, 0, reserve("A", 1), false).await.unwrap();
     let answer = reserve_with(&cluster, 0, request, true).await.unwrap();
 
@@ -166,7 +166,7 @@ async fn a_trace_goes_on_at_the_node_that_leads() {
     let stages = [
         RESERVE, "submit", "forward", forward, "propose", "quorum", "sync", "apply",
     ];
-    // Who leads may change meanwhile, so each is asked until one had to ask another.
+    // Leadership may move meanwhile, so each node is asked until one had to ask another.
     let spans = eventually("a node that does not lead was asked", async || {
         let follower = cluster.follower(shard).await?;
         collector.clear();
@@ -190,7 +190,7 @@ async fn a_trace_goes_on_at_the_node_that_leads() {
     ] {
         assert_within(&spans, child, parent);
     }
-    // The majority may be there before this node's own disk.
+    // The majority may have the entry before this node's own disk has it.
     assert_below(&spans, "sync", "quorum");
     assert_eq!(spans["forward"].kind, SpanKind::Client as i32);
     assert_ne!(
@@ -232,7 +232,7 @@ async fn metrics_leave_with_the_names_and_numbers_of_the_page() {
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .collect();
     cluster.stop().await;
-    // The last ones are sent when the node stops.
+    // The last metrics are sent when the node stops.
     let sent = collector.metrics();
     let reserves = sent
         .iter()
@@ -279,7 +279,7 @@ async fn metrics_leave_with_the_names_and_numbers_of_the_page() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_does_not_answer_neither_slows_nor_stops_the_node() {
-    // It takes connections and never says a word.
+    // This collector accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let cluster = Cluster::start(1, &endpoint, 1_000).await;
@@ -300,9 +300,10 @@ async fn a_collector_that_does_not_answer_neither_slows_nor_stops_the_node() {
     }
     let began = Instant::now();
     cluster.stop().await;
-    // Twice the time that the last messages may take, and what the node itself needs; a wait without an end is what is looked for.
+    // Twice the time that the last messages may take, and what the node itself needs. The test looks for a
+    // wait without an end.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
-    // Nobody there at all.
+    // No collector is there at all.
     drop(silent);
     let cluster = Cluster::start(1, &endpoint, 1_000).await;
     cluster.receive("A", 1).await;

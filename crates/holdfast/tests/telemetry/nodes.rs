@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::transport::{Channel, Endpoint};
 
-/// How long a condition may take to come true before its test fails. Never waited for in full otherwise.
+/// Longest time until a condition comes true; then its test fails. No test waits for it in full otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Cluster {
@@ -33,7 +33,8 @@ impl Drop for Process {
 }
 
 impl Cluster {
-    /// So many nodes that are ready, of whose calls without a trace this share is traced.
+    /// Starts this many nodes and waits until they are ready. This share of the calls without a trace is
+    /// traced.
     pub(crate) async fn start(count: u16, endpoint: &str, trace_per_mille: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ports = holdfast_test_ports::take(3 * count);
@@ -79,7 +80,7 @@ impl Cluster {
         cluster
     }
 
-    /// The answer of a page, head and all; none while the node does not listen.
+    /// Returns the answer of a page, with its head, or none while the node does not listen.
     async fn get(&self, index: usize, path: &str) -> Option<String> {
         let address = ("127.0.0.1", self.nodes[index].ports[2]);
         let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
@@ -99,7 +100,7 @@ impl Cluster {
         Endpoint::from_shared(address).unwrap().connect_lazy()
     }
 
-    /// The shard that has it.
+    /// Receives stock. Returns the shard that has it.
     pub(crate) async fn receive(&self, sku: &str, quantity: i64) -> u32 {
         let request = v1::ReceiveRequest {
             operation: operation(),
@@ -108,7 +109,7 @@ impl Cluster {
             supply_id: String::new(),
             quantity,
         };
-        // Repeated with the same operation id, as callers do.
+        // Retries have the same operation id, as those of callers do.
         let receipt = eventually("stock is received", async || {
             let answer = StockClient::new(self.channel(0)).receive(request.clone()).await;
             answer.ok()?.into_inner().receipt
@@ -117,7 +118,7 @@ impl Cluster {
         receipt.position.unwrap().shard
     }
 
-    /// A node that does not lead this shard, by its own account.
+    /// Returns a node that does not lead this shard, by its own account.
     pub(crate) async fn follower(&self, shard: u32) -> Option<usize> {
         for index in 0..self.nodes.len() {
             let request = v1::GetTopologyRequest {};
@@ -134,7 +135,7 @@ impl Cluster {
         None
     }
 
-    /// Tells all to stop, and waits until they have.
+    /// Tells all nodes to stop, and waits until they have.
     pub(crate) async fn stop(mut self) {
         for node in &self.nodes {
             let id = i32::try_from(node.child.id()).unwrap();

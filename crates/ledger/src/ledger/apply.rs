@@ -1,4 +1,4 @@
-//! One entry: time passes, then each command is decided and executed in order.
+//! The application of one entry: time passes, then each command is decided and executed in order.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use super::{
 };
 
 impl Ledger {
-    /// Applies one entry at its index in the log, which is higher than that of any entry before. Deterministic.
+    /// Applies one entry at its index in the log, which must be higher than that of any earlier entry. The
+    /// result is deterministic.
     ///
     /// # Errors
     /// [`Violation`] when an invariant does not hold: the shard must stop.
@@ -50,7 +51,8 @@ impl Ledger {
         for _ in 0..budget {
             match self.reservations.first_closed() {
                 Some((at, _)) if at <= self.log_time_ms => {
-                    // An order has its reference as long as it is remembered, whatever became of its home's own units.
+                    // An order keeps its reference as long as it is remembered, even after the home's own
+                    // units are forgotten.
                     if let Some(id) = self.reservations.forget_first()
                         && self.orders.get(&id).is_none()
                     {
@@ -81,7 +83,7 @@ impl Ledger {
             _ => command.details.as_of_seq,
         };
         if let Action::Order(step) = &command.action {
-            // A step needs no remembered id: the order itself knows what was done.
+            // A step needs no remembered id, because the order itself knows which steps were done.
             return match self.decide_order(now_ms, command, step) {
                 Err(refusal) => Ok(Err(refusal)),
                 Ok(plan) => self
@@ -189,10 +191,11 @@ impl Ledger {
         }
     }
 
-    /// Returns the first answer once more.
+    /// Returns the first answer again.
     ///
-    /// A Reserve whose reservation is forgotten is refused as too old. Reservations are kept for as long as [`Operations::look_up`]
-    /// accepts their ids, so this is a second line of defence: nothing that is forgotten in another order may stop the shard.
+    /// Refuses a Reserve as too old if its reservation is forgotten. Reservations are kept for as long as
+    /// [`Operations::look_up`] accepts their ids, so this is only a second line of defence. It keeps the
+    /// shard running even if things are forgotten in another order.
     pub(crate) fn replay(&self, command: &Command, record: Record) -> Result<Outcome, Violation> {
         let position = record.position();
         let ttl_ms = ttl_of(command);

@@ -1,20 +1,21 @@
-//! A cell: the stock of one SKU in one warehouse, and the only way to change it.
+//! Cells. A cell is the stock of one SKU in one warehouse, and this module has the only way to change it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Bucket, BucketMove, BucketMoves};
 
-/// Units by bucket. At every moment
-/// `on_hand = free + sum of pools + safety + held + committed + damaged + quality_hold - deficit - backordered`,
-/// no term is negative, while `deficit > 0` there is nothing free, pooled or in safety, while `backordered > 0` there is
-/// nothing free, and the two together are never more than what is promised (`held + committed`): what is ring-fenced, kept
-/// back, damaged or waits for inspection is always really there.
+/// The units of one SKU in one warehouse, by bucket. At every moment `on_hand = free + sum of pools + safety
+/// + held + committed + damaged + quality_hold - deficit - backordered`.
+///
+/// No term is negative. While `deficit > 0`, nothing is free, pooled or in safety. While `backordered > 0`,
+/// nothing is free. The two together never exceed the promised units (`held + committed`). So units that are
+/// ring-fenced, kept back, damaged or under inspection are always really there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) warehouse: u16,
     pub(crate) on_hand: i64,
     pub(crate) free: i64,
-    /// In order of storefront name, none empty.
+    /// Pools in order of storefront name, none empty.
     pub(crate) pools: Vec<Pool>,
     pub(crate) safety: i64,
     pub(crate) held: i64,
@@ -23,7 +24,7 @@ pub(crate) struct Cell {
     pub(crate) quality_hold: i64,
     pub(crate) deficit: i64,
     pub(crate) backordered: i64,
-    /// On the way here; not in the sum above.
+    /// Units on the way here. Not part of the sum above.
     pub(crate) in_transit: i64,
     pub(crate) flows: Flows,
 }
@@ -35,20 +36,20 @@ pub(crate) struct Pool {
     pub(crate) quantity: i64,
 }
 
-/// Everything that ever moved `on_hand`, which equals
-/// `received + returned + transferred_in - transferred_out + adjusted - shipped`.
+/// The sums of all movements of `on_hand`, which equals `received + returned + transferred_in -
+/// transferred_out + adjusted - shipped`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Flows {
     pub(crate) received: i64,
     pub(crate) returned: i64,
     pub(crate) transferred_in: i64,
     pub(crate) transferred_out: i64,
-    /// By corrections and recounts; may be negative.
+    /// Units from corrections and recounts. May be negative.
     pub(crate) adjusted: i64,
     pub(crate) shipped: i64,
 }
 
-/// Why `on_hand` moves.
+/// The reason why `on_hand` moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
     Received,
@@ -59,14 +60,14 @@ pub(crate) enum Flow {
     TransferredOut,
 }
 
-/// One step of a cell: what each bucket gains or loses. Becomes one change.
+/// One step of a cell: the gain or loss of each bucket. Each step becomes one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Deltas {
     pub(crate) on_hand: i64,
-    /// Set when `on_hand` moves.
+    /// The reason. Set when `on_hand` moves.
     pub(crate) flow: Option<Flow>,
     pub(crate) free: i64,
-    /// The storefront's number and what its pool gains or loses.
+    /// The storefront's number, and the gain or loss of its pool.
     pub(crate) pool: Option<(u16, i64)>,
     pub(crate) safety: i64,
     pub(crate) held: i64,
@@ -78,10 +79,10 @@ pub(crate) struct Deltas {
     pub(crate) in_transit: i64,
 }
 
-/// Why a step was not taken. The cell is as before.
+/// The reason why a step was not taken. The cell is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StepError {
-    /// The only one that a command can cause; it is refused.
+    /// The only failure that a command can cause. The command is refused.
     #[error("{0} would not fit 64 bits")]
     Overflow(&'static str),
     #[error("{0} would be negative")]
@@ -104,7 +105,7 @@ impl Deltas {
         self.pool.map_or(0, |(_, delta)| delta)
     }
 
-    /// Both together; the pools that they move are of one storefront.
+    /// Returns the sum of two steps. Both must move the pool of the same storefront, if they move any.
     pub(crate) fn and_of_pool(&self, other: &Self) -> Self {
         let storefront = self.pool.or(other.pool).map(|(storefront, _)| storefront);
         let pool = storefront.map(|storefront| (storefront, self.pool_delta() + other.pool_delta()));
@@ -148,7 +149,7 @@ impl Cell {
         }
     }
 
-    /// What is ring-fenced for a storefront. `ranks` is the order of the storefronts' names.
+    /// Returns the units in the pool of a storefront. `ranks` is the order of the storefronts' names.
     pub(crate) fn pool(&self, storefront: u16, ranks: &[u16]) -> i64 {
         self.find_pool(storefront, ranks)
             .map_or(0, |at| self.pools[at].quantity)
@@ -160,28 +161,29 @@ impl Cell {
             .binary_search_by_key(&rank, |pool| ranks[usize::from(pool.storefront)])
     }
 
-    /// What is promised; at most [`i64::MAX`].
+    /// Returns the promised units, at most [`i64::MAX`].
     pub(crate) fn promised(&self) -> i64 {
         self.held + self.committed
     }
 
-    /// What is promised, or would be if all that is free and pooled were; at most [`i64::MAX`].
+    /// Returns the units that are promised, or would be if everything free and pooled were. At most
+    /// [`i64::MAX`].
     pub(crate) fn promisable(&self) -> i64 {
         let pooled: i64 = self.pools.iter().map(|pool| pool.quantity).sum();
         self.promised() + self.free + pooled
     }
 
-    /// What is promised and not there.
+    /// Returns the promised units that are not there.
     pub(crate) fn owed(&self) -> i64 {
         self.deficit + self.backordered
     }
 
-    /// What can be shipped: the promised units that are really there.
+    /// Returns the units that can be shipped: the promised units that are really there.
     pub(crate) fn shippable(&self) -> i64 {
         self.promised() - self.owed()
     }
 
-    /// Takes one step, wholly or not at all.
+    /// Takes one step completely, or not at all.
     pub(crate) fn step(&mut self, deltas: &Deltas, ranks: &[u16]) -> Result<(), StepError> {
         if !deltas.is_balanced() {
             return Err(StepError::Unbalanced);
@@ -200,7 +202,7 @@ impl Cell {
             Some(flow) => Some(self.flows.plus(flow, deltas.on_hand)?),
             None => None,
         };
-        // The last thing that can fail, and it changes the pools only when it does not.
+        // Only this can still fail, and then it leaves the pools unchanged.
         if let Some((storefront, delta)) = deltas.pool {
             self.step_pool(storefront, delta, ranks)?;
         }
@@ -240,7 +242,7 @@ impl Cell {
         Ok(())
     }
 
-    /// The buckets that a step moved, after it was taken, in order of [`Bucket`].
+    /// Returns the buckets that a step moved, in order of [`Bucket`]. The step must already be taken.
     pub(crate) fn moves(&self, deltas: &Deltas, ranks: &[u16]) -> BucketMoves {
         let (storefront, pool_delta) = deltas.pool.unwrap_or_default();
         let pool_after = if pool_delta == 0 {
@@ -267,7 +269,8 @@ impl Cell {
             .collect()
     }
 
-    /// Units that become sellable: they fill the deficit first, then what is backordered; the rest is free.
+    /// Returns the step for units that become sellable. They fill the deficit first, then backordered units.
+    /// The rest is free.
     pub(crate) fn sellable(&self, quantity: i64) -> Deltas {
         let found = quantity.min(self.deficit);
         let arrived = (quantity - found).min(self.backordered);
@@ -279,9 +282,10 @@ impl Cell {
         }
     }
 
-    /// Promised units that go back to where they were taken from. Those that were not taken from the pool become sellable.
-    /// Those from the pool fill what is left of the deficit, and what is backordered only as far as others were shipped in
-    /// their place: else a hold that ends would give ring-fenced units away.
+    /// Returns the step for promised units that go back to where they were taken from. Units that were not
+    /// taken from the pool become sellable. Units from the pool fill the rest of the deficit. They fill
+    /// backordered units only as far as other units were shipped in their place. Otherwise a hold that ends
+    /// would give ring-fenced units away.
     pub(crate) fn give_back(&self, storefront: u16, to_pool: i64, to_sellable: i64) -> Deltas {
         let shared = self.sellable(to_sellable);
         let found = to_pool.min(self.deficit + shared.deficit);
@@ -297,7 +301,7 @@ impl Cell {
         }
     }
 
-    /// Everything that must be true of a cell by itself.
+    /// Checks the cell by itself.
     pub(crate) fn check(&self) -> Result<(), String> {
         let terms = [
             self.on_hand,

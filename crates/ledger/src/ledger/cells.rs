@@ -1,10 +1,12 @@
-//! All cells of one SKU, packed: most of a cell's numbers are 0 or small, and there are hundreds of millions of cells.
+//! All cells of one SKU, packed. Most of a cell's numbers are 0 or small, and there are hundreds of millions
+//! of cells.
 //!
-//! A cell takes 16 or 24 bytes instead of 168, so more of the stock is in the processor's caches too. The layout is
-//! this process's own: a snapshot holds whole cells.
+//! A cell takes 16 or 24 bytes instead of 168, so more of the stock fits in the processor's caches too. The
+//! layout is private to this process: a snapshot holds whole cells.
 //!
-//! A record is a head (which of the 16 numbers are not 0, the warehouse, the length), those numbers as LEB128, the pools if there are any,
-//! and zeros up to a multiple of 8 bytes, so that a number that grows or shrinks by a byte mostly stays where it is.
+//! A record is a head (the mask of the 16 numbers that are not 0, the warehouse, the length), then those
+//! numbers as LEB128, then the pools if there are any, then zeros up to a multiple of 8 bytes. So the record
+//! mostly stays in its place when a number grows or shrinks by a byte.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
 
@@ -13,15 +15,15 @@ use super::{
     varint::{Record, read, write},
 };
 
-/// Of every record.
+/// The alignment of every record, in bytes.
 const ALIGNMENT: usize = 8;
-/// Mask, warehouse, and the length in words of [`ALIGNMENT`] bytes.
+/// The size of the head: mask, warehouse, and the length in words of [`ALIGNMENT`] bytes.
 const HEAD_BYTES: usize = 5;
-/// In the length: there are pools.
+/// The bit of the length that says that there are pools.
 const WITH_POOLS: u8 = 0x80;
-/// As a length: the real one follows in 4 bytes.
+/// The length that says that the real one follows in 4 bytes.
 const LONG: u8 = 0x7f;
-/// In the order that the ledger keeps: by name of warehouse.
+/// Packed cells in the order that the ledger keeps: by name of warehouse.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cells(Box<[u8]>);
 
@@ -34,7 +36,7 @@ impl Cells {
         self.records().map(|(_, record)| unpack(record))
     }
 
-    /// The cells of those warehouses for which there is a value, with it.
+    /// Returns the cells of the warehouses for which `value` returns something, each with that value.
     pub(crate) fn select<T>(&self, value: impl Fn(u16) -> Option<T>) -> impl Iterator<Item = (T, Cell)> {
         let records = self.records();
         records.filter_map(move |(_, record)| Some((value(warehouse_of(record))?, unpack(record))))
@@ -45,7 +47,8 @@ impl Cells {
         Some(unpack(record))
     }
 
-    /// Changes a cell; one whose change fails stays as it is. None: there is none of this warehouse.
+    /// Changes a cell. If the change fails, the cell stays unchanged. Returns None if this warehouse has no
+    /// cell.
     pub(crate) fn update<R, E>(
         &mut self,
         warehouse: u16,
@@ -66,7 +69,7 @@ impl Cells {
         Some(Ok(changed))
     }
 
-    /// Puts a cell before the first one whose warehouse `is_later`.
+    /// Inserts a cell before the first one whose warehouse `is_later`.
     pub(crate) fn insert(&mut self, cell: &Cell, is_later: impl Fn(u16) -> bool) {
         let later = self.records().find(|(_, record)| is_later(warehouse_of(record)));
         let at = later.map_or(self.0.len(), |(at, _)| at);
@@ -86,7 +89,7 @@ impl Cells {
             .find(|(_, record)| warehouse_of(record) == warehouse)
     }
 
-    /// Each record and where it begins.
+    /// Returns each record with the place where it begins.
     fn records(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -133,7 +136,8 @@ fn length_of(record: &[u8]) -> usize {
     words * ALIGNMENT
 }
 
-/// The numbers of a cell by their bit in the mask. What may be negative is folded, so that small ones stay short.
+/// Returns the numbers of a cell by their bit in the mask. Numbers that may be negative are folded (zigzag),
+/// so that small ones stay short.
 fn numbers(cell: &Cell) -> [u64; 16] {
     let Flows {
         received,
@@ -296,7 +300,7 @@ mod tests {
     }
 
     proptest! {
-        /// A list of whole cells does the same.
+        /// A plain list of whole cells has the same result.
         #[test]
         fn packed_cells_are_the_cells_that_were_put_in(steps in proptest::collection::vec(cell(), 1..40)) {
             let mut packed = Cells::default();

@@ -1,17 +1,18 @@
-//! A vector that is copied at once: its elements lie in chunks, which copies share until one of them changes.
+//! A vector with cheap copies. Its elements lie in chunks, and copies share each chunk until one of them
+//! changes it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
 
-/// Elements of a chunk: what the first change after a copy copies.
+/// The elements of a chunk. The first change after a copy copies this many.
 const CHUNK: usize = 64;
 
-/// Elements by number. None is ever taken out.
+/// Elements by number. No element is ever removed.
 #[derive(Clone, Default)]
 pub(crate) struct ChunkedVec<T> {
-    /// Behind the last element there is nothing but default ones.
+    /// Chunks. All places after the last element hold default values.
     chunks: Vec<Arc<[T; CHUNK]>>,
     len: usize,
 }

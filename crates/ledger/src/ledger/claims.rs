@@ -1,12 +1,13 @@
-//! Whose an id is in this shard.
+//! The rules about the owner of an id in this shard.
 //!
-//! Callers choose ids and may send several requests under one: the lines in another order, another order over some of the same
-//! shards, another kind of command. By the second rules the first request that a shard hears of by name has the id there, and
-//! every other one is refused with [`Refusal::OperationIdReused`] and changes nothing. An order is named by its id, its home and
-//! its fingerprint together; a step that only has the id never counts for another order's units.
+//! Callers choose ids, and may send several requests under one id: the same lines in another order, another
+//! order over some of the same shards, or another kind of command. By the second rules, the id belongs to the
+//! first request that a shard receives by its name. Every other request is refused with
+//! [`Refusal::OperationIdReused`] and changes nothing. An order is named by its id, its home and its
+//! fingerprint together. A step that has only the id never counts for another order's units.
 //!
-//! By the first rules an order's step could take the place of another order's units. Ledgers still decide so until their log
-//! adopts the second rules.
+//! By the first rules, an order's step could take the place of another order's units. Ledgers still decide so
+//! until their log adopts the second rules.
 
 use crate::{
     OperationId, PreparedPart, Refusal, ReservationId, Rules, ShardNumber,
@@ -16,24 +17,24 @@ use crate::{
 use super::{Ledger, orders::Order, participant::OrderLink, reservation::Reservation};
 
 impl Order {
-    /// Is nothing known of it but that an attempt was aborted?
+    /// Returns whether nothing is known of the order except that an attempt was aborted.
     pub(crate) fn is_tombstone(&self) -> bool {
         self.fingerprint == 0
     }
 
-    /// Are these units of this order?
+    /// Returns whether units belong to this order.
     pub(crate) fn has_part(&self, link: &OrderLink) -> bool {
         (self.home, self.fingerprint) == (link.home, link.fingerprint)
     }
 }
 
 impl Ledger {
-    /// Does the ledger decide by the second rules?
+    /// Returns whether the ledger decides by the second rules.
     pub(crate) fn has_second_rules(&self) -> bool {
         self.rules >= Rules::Second
     }
 
-    /// Refuses a Begin or Prepare when its id is another request's here.
+    /// Refuses a Begin or Prepare if its id belongs to another request here.
     pub(crate) fn check_claim(
         &self,
         id: &ReservationId,
@@ -58,7 +59,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Is the id of a command, whose operation is not remembered, that of an order or of something that one made?
+    /// Returns whether an id belongs to an order, or to something that an order made. Asked for commands
+    /// whose operation is not remembered.
     pub(crate) fn is_claimed(&self, id: &OperationId) -> bool {
         self.has_second_rules()
             && (self.orders.get(id).is_some()
@@ -66,7 +68,7 @@ impl Ledger {
                 || self.transfers.get(id).is_some())
     }
 
-    /// Does this shard decide about the units that it has under an id?
+    /// Returns whether this shard decides about the units that it has under an id.
     pub(crate) fn decides_its_part(&self, id: &ReservationId) -> bool {
         let Some(order) = self.orders.get(id) else {
             return false;
@@ -79,7 +81,8 @@ impl Ledger {
         link.is_some_and(|link| order.has_part(&link))
     }
 
-    /// The order under an id that is decided here; `own` is the reservation with that id. None when that is no part of it.
+    /// Returns the order that is decided here under an id. `own` is the reservation with that id. Returns
+    /// None when that reservation is not part of the order.
     pub(crate) fn order_of(&self, id: &ReservationId, own: Option<&Reservation>) -> Option<&Order> {
         let has_it = |order: &&Order| match own {
             Some(reservation) if self.has_second_rules() => {
@@ -91,7 +94,7 @@ impl Ledger {
         self.orders.get(id).filter(has_it)
     }
 
-    /// The home's own units of the order that is decided here under an id.
+    /// Returns the home's own units of the order that is decided here under an id.
     pub(crate) fn own_part(&self, id: &ReservationId) -> Option<PreparedPart> {
         let is_own = !self.has_second_rules() || self.decides_its_part(id);
         is_own.then(|| self.prepared_part(id)).flatten()

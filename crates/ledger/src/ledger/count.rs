@@ -1,11 +1,13 @@
-//! Count: a recount, as of now or of an earlier change.
+//! The Count command: a recount, as of the latest change or of an earlier one.
 //!
-//! Movements of `on_hand` after the named change are added to what was counted. More than the ledger knew is sellable (a
-//! deficit is filled first, then what is backordered). Less is taken from free, safety and pools; then it is missing from what is promised and
-//! raises the deficit; only what is missing beyond that is taken from damaged and quality hold. So a promise that cannot be
-//! kept is never hidden behind goods that cannot be sold.
+//! Movements of `on_hand` after the named change are added to the counted units. If the sum is more than the
+//! ledger knew, the surplus is sellable: it fills a deficit first, then backordered units. If the sum is
+//! less, units are taken from free, safety and pools. Units that are still missing raise the deficit, because
+//! promised units are missing. Only the shortage beyond that is taken from damaged and quality hold. So a
+//! promise that cannot be kept is never hidden behind goods that cannot be sold.
 //!
-//! A count as of an earlier change than one that the cell was counted as of changes nothing: the later one knew more.
+//! A count changes nothing if the cell was already counted as of a later change, because the later count knew
+//! more.
 
 use crate::{ChangeKind, Refusal, Sku, WarehouseId};
 
@@ -58,7 +60,7 @@ impl Stock {
         self.plan(ChangeKind::Counted, sku, warehouse, &cell, steps)
     }
 
-    /// Was the cell counted as of a later change?
+    /// Returns whether the cell was counted as of a later change.
     fn is_superseded(&self, sku: &Sku, warehouse: &WarehouseId, as_of_seq: Option<u64>) -> bool {
         let (Some(as_of_seq), Some((key, _))) = (as_of_seq, self.find(sku, warehouse)) else {
             return false;
@@ -75,7 +77,7 @@ impl Stock {
     }
 }
 
-/// The steps that take units away which a count did not find.
+/// Returns the steps that remove units which a count did not find.
 pub(crate) fn missing(cell: &Cell, units: i64) -> Vec<Deltas> {
     let mut drained = Drained::from(cell, units);
     let deficit = drained.rest.min(cell.shippable());

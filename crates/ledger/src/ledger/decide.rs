@@ -1,4 +1,4 @@
-//! Which command is decided where.
+//! The dispatch of commands to the modules that decide them.
 
 use crate::{Action, Bucket, Cause, Command, Refusal, ReturnOf};
 
@@ -14,7 +14,7 @@ use super::{
     transitions::HoldPlan,
 };
 
-/// A command that will take effect, and how.
+/// A command that will take effect, and its effect.
 pub(crate) enum Plan<'a> {
     Reserve(ReservePlan<'a>),
     Hold(HoldPlan),
@@ -23,12 +23,12 @@ pub(crate) enum Plan<'a> {
     Transfer(TransferPlan<'a>),
     Dispatch(DispatchPlan<'a>),
     Policy(PolicyPlan<'a>),
-    /// Only the operation id is remembered.
+    /// Remembers the operation id and does nothing else.
     Seal,
 }
 
 impl Ledger {
-    /// What has to be done in every shard of an order is not done in one of them by mistake.
+    /// Refuses an action that must run in every shard of an order when it arrives at only one.
     pub(crate) fn concerns_other_shards(&self, action: &Action) -> Option<Refusal> {
         let id = match action {
             Action::Ship { reservation_id, .. }
@@ -64,7 +64,7 @@ impl Ledger {
         Some(Refusal::OverSeveralShards { home })
     }
 
-    /// Decides a command that was not applied before, at a log time. Changes nothing.
+    /// Decides a command that was not applied before, as of a log time. Changes nothing.
     pub(crate) fn decide<'a>(&self, now_ms: u64, command: &'a Command) -> Result<Plan<'a>, Refusal> {
         let stock = &self.stock;
         let details = &command.details;

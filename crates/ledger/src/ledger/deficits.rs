@@ -1,4 +1,4 @@
-//! Cells with a deficit, and whose promises are affected.
+//! Cells with a deficit, and the reservations that it affects.
 
 use std::collections::BTreeMap;
 

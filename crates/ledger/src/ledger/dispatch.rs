@@ -1,7 +1,8 @@
-//! Dispatch: the departure of a transfer whose SKUs live in several shards.
+//! The Dispatch command: the departure of a transfer whose SKUs live in several shards.
 //!
-//! Its units were reserved by an order (`order/transfer.rs`), so that all of them leave or none; each shard then sends its own
-//! on their way. They go from committed to in transit, all at once, and for their reservation they are shipped.
+//! An order has reserved the units (`order/transfer.rs`), so that all of them leave or none. Then each shard
+//! sends its own units on their way. They go from committed to in transit, all at once, and count as shipped
+//! for their reservation.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +39,7 @@ fn leaving(quantity: i64) -> Deltas {
     }
 }
 
-/// The open units of a reservation: their line's number, their cell, and how many.
+/// Returns the open units of a reservation: the line's number, the cell, and the quantity.
 fn open(reservation: &Reservation) -> impl Iterator<Item = (u32, CellKey, i64)> {
     let lines = reservation.lines.iter();
     let parts = lines.flat_map(|line| line.parts.iter().map(move |part| (line, part)));
@@ -52,7 +53,7 @@ fn open(reservation: &Reservation) -> impl Iterator<Item = (u32, CellKey, i64)> 
 }
 
 impl Ledger {
-    /// Is it made for a transfer over several shards?
+    /// Returns whether a reservation was made for a transfer over several shards.
     pub(crate) fn is_transfer(&self, reservation: &Reservation) -> bool {
         self.stock.storefronts.name(reservation.storefront).as_str() == TRANSFER_STOREFRONT
     }
@@ -93,7 +94,7 @@ impl Ledger {
             let sku = self.stock.skus.name(key.sku);
             let source = self.stock.cell(key);
             let available = source.as_ref().map_or(0, Cell::shippable);
-            // What a count has seen leave was there.
+            // If a count has already seen the units leave, they were there.
             if available < quantity && !self.stock.is_counted_since(key, as_of_seq) {
                 shortages.push(Shortage {
                     line,
@@ -148,7 +149,7 @@ impl Ledger {
         let before = self.reservations.get(&id).ok_or_else(|| vanished(&id))?;
         let home = before.home();
         let mut sent = Vec::new();
-        // The changes of a reservation stand next to each other: first all units leave, then all are on their way.
+        // The changes of a reservation are adjacent: first all units leave, then all are on their way.
         for (number, cell, quantity) in open(&before) {
             let requested = before.lines.iter().find(|line| line.number == number);
             let reservation = ReservationEffect {

@@ -1,8 +1,9 @@
-//! Ship, Cancel and Return of a reservation, in whole or in part.
+//! The Ship, Cancel and Return commands for a reservation, in whole or in part.
 //!
-//! Parts are taken in the order in which lines and warehouses are named; a line without a warehouse in the order of its
-//! allocations. What is promised but missing (a deficit, or backordered) cannot ship: a warehouse ships at most those promised
-//! units that are there, and never those that are ring-fenced, kept back, damaged or wait for inspection.
+//! Parts are taken in the order in which lines and warehouses are named. A line without a warehouse takes
+//! them in the order of its allocations. Promised units that are missing (a deficit, or backordered) cannot
+//! ship. A warehouse ships at most the promised units that are there, and never units that are ring-fenced,
+//! kept back, damaged or under inspection.
 
 use std::collections::BTreeMap;
 
@@ -24,12 +25,12 @@ use super::{
 pub(crate) struct FulfilmentPlan {
     id: ReservationId,
     what: Fulfilment,
-    /// By the places of a line and of its part in the reservation.
+    /// Units by the place of a line in the reservation and the place of a part in the line.
     pieces: BTreeMap<(usize, usize), i64>,
     state: ReservationState,
 }
 
-/// What happens to the units.
+/// The fate of the units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fulfilment {
     Ship,
@@ -54,7 +55,7 @@ impl Fulfilment {
     }
 }
 
-/// What goods that come in do to a cell.
+/// Returns the step of a cell for goods that come in.
 pub(crate) fn into_buckets(cell: &Cell, quantity: i64, disposition: Disposition, flow: Flow) -> Deltas {
     let into = match disposition {
         Disposition::Restock => cell.sellable(quantity),
@@ -186,7 +187,7 @@ impl Ledger {
         Ok(pieces)
     }
 
-    /// Can the cells do it, all pieces together?
+    /// Refuses if the cells cannot do all pieces together.
     fn check_goods(
         &self,
         reservation: &Reservation,
@@ -208,7 +209,7 @@ impl Ledger {
             changes += 1 + if is_seen { self.recounts(key, what) } else { 0 };
             let there = self.stock.cell(key).as_ref().map_or(0, Cell::shippable);
             let available = there.saturating_sub(*total).max(0);
-            // What a count has seen leave was there.
+            // If a count has already seen the units leave, they were there.
             if what == Fulfilment::Ship && *quantity > available && !is_seen {
                 let sku = self.stock.skus.name(line.sku).clone();
                 shortages.push(Shortage {
@@ -243,7 +244,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The most recounts beside one movement of goods that a count has seen.
+    /// Returns the most recounts that go with one movement of goods that a count has seen.
     fn recounts(&self, key: CellKey, what: Fulfilment) -> usize {
         match what {
             Fulfilment::Return(Disposition::Damaged | Disposition::QualityHold) => {
@@ -377,11 +378,11 @@ fn check_lines(lines: &[LineQuantity]) -> Result<(), Refusal> {
 }
 
 impl Stock {
-    /// Would these steps fit in 64 bits?
+    /// Refuses steps whose result does not fit in 64 bits.
     pub(crate) fn check_fits(&self, cell: &Cell, steps: &[Deltas]) -> Result<(), Refusal> {
         let mut trial = cell.clone();
         for deltas in steps {
-            // Any other error is a mistake in deciding; executing the step then says which.
+            // Any other error is a mistake in the decision. The execution of the step reports it.
             if let Err(StepError::Overflow(_)) = trial.step(deltas, self.storefronts.ranks()) {
                 return Err(Refusal::Overflow);
             }

@@ -1,8 +1,9 @@
-//! Begin, Decide, Acknowledge and Inquire: the decisions on an order, at its home.
+//! The home's side of an order: Begin, Decide, Acknowledge and Inquire.
 //!
-//! The first decision of an attempt wins. Whatever is decided is done to the home's own units in the same entry; the other
-//! participants are settled later, again and again, until each has acknowledged. An order that nobody decides in time is
-//! aborted by [`Ledger::end_orders`], as holds expire there: by log time, inside `apply`.
+//! The first decision of an attempt wins. It applies to the home's own units in the same entry. The other
+//! participants get a settlement later, again and again, until each has acknowledged it.
+//! [`Ledger::end_orders`] aborts an order that nobody decides in time. It does so as holds expire: by log
+//! time, inside `apply`.
 
 mod execute;
 mod report;
@@ -25,7 +26,7 @@ use super::{
 
 /// A decided step.
 pub(crate) enum OrderPlan<'a> {
-    /// There is nothing to do.
+    /// Answers, and changes nothing.
     Answer(OrderReply),
     Begin {
         participants: &'a [ShardNumber],
@@ -37,7 +38,7 @@ pub(crate) enum OrderPlan<'a> {
     Prepare(PreparePlan<'a>),
     Hold(&'a std::collections::BTreeMap<ShardNumber, u64>),
     Abort,
-    /// Nothing is known of this attempt, and nothing shall come of it (R1).
+    /// Records that an attempt is aborted (R1), although nothing is known of it.
     Tombstone {
         attempt: u32,
         home_is_asked: bool,
@@ -176,7 +177,7 @@ impl Ledger {
         if let Some(of) = &details.replaces {
             self.check_replaceable(now_ms, of, &terms.storefront)?;
         }
-        // Units of an earlier attempt that were prepared late: they have to be given back first.
+        // If units of an earlier attempt were prepared late, they must be given back first.
         if claims && self.reservations.contains(id) && !is_seeded(Fault::BegunAgain) {
             return Err(Refusal::Contended(Vec::new()));
         }
@@ -204,8 +205,9 @@ impl Ledger {
         })
     }
 
-    /// At its home, a part is prepared only for an attempt that is begun and undecided. A tombstone is no obstacle: a home prepares
-    /// nothing before it has begun, so the part is of an order with another home.
+    /// Returns whether a part may be prepared here. At its home, a part is prepared only for an attempt that
+    /// is begun and undecided. A tombstone is no obstacle: a home prepares nothing before it has begun, so
+    /// the part belongs to an order with another home.
     pub(crate) fn may_prepare_here(&self, id: &ReservationId, attempt: u32) -> bool {
         let may = |order: &Order| {
             let is_begun = order.state == OrderState::Undecided && order.attempt == attempt;
@@ -253,7 +255,7 @@ impl Ledger {
         }
     }
 
-    /// The answer to a decision that changes nothing.
+    /// Builds the answer to a decision that changes nothing.
     fn stands(&self, standing: Standing) -> OrderReply {
         if self.has_second_rules() {
             OrderReply::DecidedBefore(standing)
@@ -318,11 +320,11 @@ impl Ledger {
         OrderPlan::Answer(OrderReply::Answered(settlement))
     }
 
-    /// Writes down that an attempt is aborted before it is known, unless it could not begin any more anyway.
+    /// Records that an attempt is aborted before it is known, unless it could not begin any more anyway.
     fn bury(&self, now_ms: u64, id: &ReservationId, attempt: u32, home_is_asked: bool) -> OrderPlan<'static> {
         let too_old = self.operations.is_too_old(id, now_ms, &self.options);
         let forgetful = home_is_asked && is_seeded(Fault::NoTombstone);
-        // As long as an operation with this id is remembered no order begins under it.
+        // No order begins under an id while an operation with this id is remembered.
         let is_taken = self.has_second_rules() && self.operations.knows(id);
         if too_old || is_taken || forgetful {
             OrderPlan::Answer(buried(attempt, home_is_asked))

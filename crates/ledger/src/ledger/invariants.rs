@@ -1,4 +1,4 @@
-//! What must be true after every entry. A wrong ledger must not go on.
+//! Invariants that must hold after every entry. A wrong ledger must not go on.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use super::{
 };
 
 impl Ledger {
-    /// Checks the orders and transfers that an entry touched: each by itself. Cells and reservations are checked whenever one
-    /// changes.
+    /// Checks each of the orders and transfers that an entry touched, by itself. Cells and reservations are
+    /// checked whenever one changes.
     pub(crate) fn check_touched(&self, recording: &mut Recording) -> Result<(), Violation> {
         for id in &recording.touched_orders {
             self.orders.check_one(id).map_err(Violation)?;
@@ -35,7 +35,7 @@ impl Ledger {
     /// Checks every invariant on the whole state.
     ///
     /// # Errors
-    /// [`Violation`] names the first one that does not hold.
+    /// [`Violation`] names the first invariant that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.check_cells()?;
         self.reservations.check(&self.options)?;
@@ -71,8 +71,8 @@ impl Ledger {
             let answer = record
                 .answer(0)
                 .ok_or_else(|| Violation(format!("operation {id} has an unknown answer")))?;
-            // Operations and reservations are forgotten from queues of their own, so an id from before the window may outlive its
-            // reservation: nobody is answered from it any more.
+            // Operations and reservations are forgotten from separate queues. So an id from before the window
+            // may outlive its reservation, but it gets no answer any more.
             let is_answered = !self.operations.is_too_old(id, self.log_time_ms, &self.options);
             if answer == super::operations::Answer::Reserved && is_answered && !self.reservations.contains(id)
             {
@@ -130,7 +130,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Held and committed of each cell are what the live reservations have there.
+    /// Checks that the held and committed units of each cell are those of the live reservations.
     fn check_promises(&self) -> Result<(), Violation> {
         let mut promised: BTreeMap<CellKey, (i128, i128)> = BTreeMap::new();
         for (id, reservation) in self.reservations.iter() {
@@ -176,7 +176,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What is in transit to each cell is what open transfers have on the way there.
+    /// Checks that the units in transit to each cell are those of the open transfers.
     fn check_transfers(&self) -> Result<(), Violation> {
         let in_transit = self.transfers.check(&self.options).map_err(Violation)?;
         for (id, transfer) in self.transfers.map() {

@@ -1,11 +1,14 @@
-//! Goods that are booked after a count which has seen their movement.
+//! Late goods: goods that are booked after a count that has already seen their movement.
 //!
-//! A delivery is put on the shelf, counted, and booked: booking it must not add it once more. So a command may say after which change
-//! its goods moved, and the ledger remembers as of which change each cell was counted. When a count has seen the movement, what it found
-//! or missed for that reason is taken back in the same entry: the movement and the recount are two changes whose `on_hand` cancel.
+//! A delivery is put on the shelf, counted, and only then booked. The booking must not add it a second time.
+//! So a command may name the change after which its goods moved, and the ledger remembers the change as of
+//! which each cell was counted. If a count has already seen the movement, the same entry takes back the units
+//! that the count found or missed for that reason. The movement and the recount are two changes, and their
+//! effects on `on_hand` cancel.
 //!
-//! A position is a change of the shard: what is as of a change happened right after it. A count as of a change has seen every movement as
-//! of that change or an earlier one, and makes way for a count as of a later one.
+//! A position is a change of the shard. Something "as of" a change happened right after it. A count as of a
+//! change has seen every movement as of that change or an earlier one. A count as of a later change replaces
+//! it.
 
 use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
@@ -21,20 +24,21 @@ use super::{
     stock::{CellKey, Recording, Step, Stock},
 };
 
-/// As of which change cells were counted, and when goods moved that were booked late. Kept since the second rules were adopted.
+/// The positions of counts, and the positions of goods that were booked late. Kept since the second rules
+/// were adopted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Late {
-    /// In the order in which they were booked.
+    /// Counts in the order in which they were booked.
     counts: VecDeque<CountedAt>,
-    /// Counts before this change are not known.
+    /// The first change with known counts. Counts before it are not known.
     begun_seq: u64,
-    /// The latest position of a count that was pushed out by later ones.
+    /// The latest position of a count that later counts pushed out.
     forgotten_seq: Option<u64>,
-    /// By the change of a movement: the change after which its goods really moved, which is an earlier one. Never more than the movements
-    /// that are kept.
+    /// The change after which goods really moved, by the change of their movement. It is always the earlier
+    /// one. Never more entries than movements that are kept.
     moved_after: BTreeMap<u64, u64>,
-    /// Of each cell: the position of its last count, and how many of its counts are known. Follows from the counts, so that late goods cost
-    /// the same however many there are.
+    /// The position of each cell's last count, and the number of its known counts. Follows from the counts.
+    /// With it, late goods cost the same however many counts there are.
     #[serde(skip)]
     last_counts: BTreeMap<CellKey, (u64, usize)>,
 }
@@ -45,7 +49,8 @@ struct CountedAt {
     as_of_seq: u64,
 }
 
-/// By cell: the position of the last count, and how many there are. None when one was booked after a later one.
+/// Returns, by cell, the position of the last count and the number of counts. None when a count was booked
+/// after a later one.
 fn last_counts(counts: &VecDeque<CountedAt>) -> Option<BTreeMap<CellKey, (u64, usize)>> {
     let mut all: BTreeMap<CellKey, (u64, usize)> = BTreeMap::new();
     for count in counts {
@@ -60,29 +65,30 @@ fn last_counts(counts: &VecDeque<CountedAt>) -> Option<BTreeMap<CellKey, (u64, u
 }
 
 impl Late {
-    /// With what follows from the rest. None when counts are out of order.
+    /// Computes the fields that follow from the others. None when counts are out of order.
     pub(crate) fn restore(self) -> Option<Self> {
         let last_counts = last_counts(&self.counts)?;
         Some(Self { last_counts, ..self })
     }
 
-    /// Nothing is known of counts before this change.
+    /// Marks all counts before this change as unknown.
     pub(crate) fn begin(&mut self, last_seq: u64) {
         self.begun_seq = self.begun_seq.max(last_seq);
     }
 
-    /// The earliest position that late goods may name: every count as of it or later is known.
+    /// Returns the earliest position that late goods may name. Every count as of it or later is known.
     fn oldest_seq(&self) -> u64 {
         let after_forgotten = self.forgotten_seq.map_or(0, |seq| seq + 1);
         self.begun_seq.max(after_forgotten)
     }
 
-    /// The earliest position that a count may name: if the cell was counted as of a later one, that is known.
+    /// Returns the earliest position that a count may name. If the cell was counted as of a later one, that
+    /// count is known.
     pub(crate) fn oldest_count_seq(&self) -> u64 {
         self.forgotten_seq.unwrap_or(0)
     }
 
-    /// The latest position as of which a cell was counted.
+    /// Returns the latest position as of which a cell was counted.
     pub(crate) fn last_count(&self, cell: CellKey) -> Option<u64> {
         self.last_counts.get(&cell).map(|(as_of_seq, _)| *as_of_seq)
     }
@@ -109,7 +115,7 @@ impl Late {
         *known += 1;
     }
 
-    /// Remembers when the goods of a change moved, and forgets that of changes up to `dropped_seq`.
+    /// Remembers when the goods of a change moved. Forgets this for changes up to `dropped_seq`.
     pub(crate) fn moved(&mut self, seq: u64, as_of_seq: u64, dropped_seq: u64) {
         self.moved_after.insert(seq, as_of_seq);
         while self
@@ -121,7 +127,7 @@ impl Late {
         }
     }
 
-    /// The change after which the goods of a change moved.
+    /// Returns the change after which the goods of a change moved.
     pub(crate) fn moved_after(&self, seq: u64) -> u64 {
         self.moved_after.get(&seq).copied().unwrap_or(seq)
     }
@@ -145,7 +151,7 @@ impl Late {
 }
 
 impl Stock {
-    /// Refuses a position that is not reached, or from before what is remembered.
+    /// Refuses a position that is not reached yet, or that is older than all that is remembered.
     pub(crate) fn check_as_of(&self, as_of_seq: Option<u64>) -> Result<(), Refusal> {
         let Some(as_of_seq) = as_of_seq else {
             return Ok(());
@@ -154,7 +160,7 @@ impl Stock {
         self.check_position(as_of_seq, oldest_seq)
     }
 
-    /// Refuses a position that is not reached, or older than the oldest usable one.
+    /// Refuses a position that is not reached yet, or that is older than the oldest usable one.
     pub(crate) fn check_position(&self, as_of_seq: u64, oldest_seq: u64) -> Result<(), Refusal> {
         let last_seq = self.last_seq;
         if as_of_seq > last_seq {
@@ -169,12 +175,12 @@ impl Stock {
         Ok(())
     }
 
-    /// Has a count of the cell seen goods that moved right after a change?
+    /// Returns whether a count of the cell has seen goods that moved right after a change.
     pub(crate) fn is_counted_since(&self, cell: CellKey, as_of_seq: Option<u64>) -> bool {
         as_of_seq.is_some_and(|as_of_seq| self.late.last_count(cell) >= Some(as_of_seq))
     }
 
-    /// Refuses goods that would not fit in 64 bits, booked now or after a count that has seen them.
+    /// Refuses goods whose booking does not fit in 64 bits, with or without the recount beside it.
     pub(crate) fn check_goods_fit(
         &self,
         key: Option<CellKey>,
@@ -194,7 +200,8 @@ impl Stock {
         }
     }
 
-    /// Moves goods that a count has seen: the step, and the recount that takes back what the count found or missed.
+    /// Moves goods that a count has already seen. Takes the step and the recount, which takes back the units
+    /// that the count found or missed.
     pub(crate) fn step_seen(&mut self, recording: &mut Recording, step: Step<'_>) -> Result<(), Violation> {
         let key = step.cell;
         let cell = self
@@ -226,7 +233,8 @@ impl Stock {
         self.together(recording, key, steps)
     }
 
-    /// A movement of goods and the recounts beside it, in the order in which they are told: nothing that is told is ever negative.
+    /// Returns a movement of goods and its recounts, in the order of their changes. In this order no bucket
+    /// is ever negative.
     fn with_recount(&self, cell: &Cell, deltas: Deltas) -> Result<SmallVec<[(bool, Deltas); 2]>, StepError> {
         if deltas.on_hand < 0 {
             return Ok(smallvec![(true, found_before(cell, &deltas)), (false, deltas)]);
@@ -246,11 +254,12 @@ impl Stock {
     }
 }
 
-/// What a count missed that came after goods had left: they were there for this ledger, so the count took as many away.
+/// Returns the recount for goods that had left before a count. The ledger still had those units, so the count
+/// removed as many.
 fn found_before(cell: &Cell, leaving: &Deltas) -> Deltas {
     let units = -leaving.on_hand;
     if leaving.committed < 0 {
-        // Promised units: the count took sellable ones in their place, or raised the deficit.
+        // For promised units, the count took sellable units in their place, or raised the deficit.
         return Deltas {
             on_hand: units,
             flow: Some(Flow::Adjusted),
@@ -265,7 +274,8 @@ fn found_before(cell: &Cell, leaving: &Deltas) -> Deltas {
     }
 }
 
-/// Takes back sellable units that a count had found already. None when the goods did not become sellable.
+/// Returns the recount for arriving goods that a count had already found. None when the goods did not become
+/// sellable.
 fn back(arriving: &Deltas) -> Option<Deltas> {
     let sellable = arriving.damaged == 0 && arriving.quality_hold == 0;
     sellable.then(|| Deltas {

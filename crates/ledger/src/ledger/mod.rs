@@ -1,7 +1,7 @@
 //! The state of a shard and `apply`.
 //!
-//! Every command is first *decided* (a pure look at the state that may refuse) and then *executed* (which cannot
-//! refuse any more): so a refusal leaves nothing behind, and [`Ledger::preview`] is the decision alone.
+//! Every command is first *decided*, which only reads the state and may refuse. Then it is *executed*, which
+//! cannot refuse any more. So a refusal leaves nothing behind, and [`Ledger::preview`] is the decision alone.
 
 mod apply;
 mod cell;
@@ -62,20 +62,22 @@ use stock::Stock;
 use supplies::Supplies;
 use transfers::Transfers;
 
-/// What is fixed when a shard is made. Part of the state: every replica has the same.
+/// The options of a shard, which are fixed when it is made. They are part of the state, so every replica has
+/// the same.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LedgerOptions {
-    /// How long an operation id is remembered, in log time. 24 h by default.
+    /// The time for which an operation id is remembered, in log time. 24 h by default.
     pub operation_window_ms: u64,
-    /// How far an operation id's time may lie ahead of log time. 1 h by default.
+    /// The most that an operation id's time may be ahead of log time. 1 h by default.
     pub operation_lead_ms: u64,
-    /// How long a closed reservation that never shipped, or a closed transfer, is kept. Less than the window counts as the window. 24 h by
-    /// default.
+    /// The time for which a closed reservation that never shipped, or a closed transfer, is kept. Less than
+    /// the window counts as the window. 24 h by default.
     pub closed_retention_ms: u64,
-    /// How long a shipped reservation is kept, for returns. Less than the window counts as the window. 90 days by
-    /// default.
+    /// The time for which a shipped reservation is kept, for returns. Less than the window counts as the
+    /// window. 90 days by default.
     pub shipped_retention_ms: u64,
-    /// How long an order over several shards may wait for its decision before it is aborted, in log time. 10 s by default.
+    /// The time that an order over several shards may wait for its decision before it is aborted, in log
+    /// time. 10 s by default.
     pub order_decision_ms: u64,
 }
 
@@ -92,17 +94,17 @@ impl Default for LedgerOptions {
     }
 }
 
-/// What applying one entry did.
+/// The effects of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// One for each command, in order.
+    /// One outcome for each command, in order.
     pub outcomes: Vec<Outcome>,
-    /// In order of their sequence numbers. Holds that ran out come first. Every successful command that was not a replay
-    /// has at least one, but for the adoption of rules.
+    /// Changes in order of their sequence numbers. Those of expired holds come first. Every successful
+    /// command has at least one change, except for replays and the adoption of rules.
     pub changes: Vec<Change>,
 }
 
-/// An invariant does not hold: the shard must stop, and this state must not be used any more.
+/// A violated invariant: the shard must stop, and this state must not be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invariant violated: {0}")]
 pub struct Violation(pub String);
@@ -112,11 +114,11 @@ pub struct Violation(pub String);
 pub struct Ledger {
     options: LedgerOptions,
     rules: Rules,
-    /// Of the last applied entry; None at first.
+    /// Index of the last applied entry. None at first.
     log_index: Option<u64>,
     log_time_ms: u64,
     stock: Stock,
-    /// A copy shares them until one is set.
+    /// Policies. A copy of the ledger shares them until one is set.
     policies: Arc<Policies>,
     reservations: Reservations,
     orders: Orders,
@@ -124,20 +126,21 @@ pub struct Ledger {
     supplies: Supplies,
     transfers: Transfers,
     references: References,
-    /// By the hold that is to replace another one, while it waits for its decision: where it keeps units, and at its home.
+    /// Replacements that wait for their decision, by the new hold's id. Present in each shard that keeps
+    /// units for the new hold, and at its home.
     replacements: BTreeMap<ReservationId, Replacement>,
 }
 
-/// Forgetting is not urgent: it waits this long for an entry that comes anyway.
+/// The time that forgetting waits for an entry that comes anyway, in milliseconds. It is not urgent.
 const FORGETTING_MAY_WAIT_MS: u64 = 60_000;
 
 impl Ledger {
-    /// An empty ledger that decides by the first rules until its log adopts others.
+    /// Builds an empty ledger that decides by the first rules until its log adopts others.
     pub fn new(options: LedgerOptions) -> Self {
         Self::with_rules(options, Rules::First)
     }
 
-    /// An empty ledger that decides by these rules from its beginning.
+    /// Builds an empty ledger that decides by these rules from its beginning.
     pub fn with_rules(options: LedgerOptions, rules: Rules) -> Self {
         Self {
             options,
@@ -156,33 +159,34 @@ impl Ledger {
         }
     }
 
-    /// What was fixed when the shard was made.
+    /// Returns the options that were fixed when the shard was made.
     pub fn options(&self) -> &LedgerOptions {
         &self.options
     }
 
-    /// The rules by which the next command is decided.
+    /// Returns the rules by which the next command is decided.
     pub fn rules(&self) -> Rules {
         self.rules
     }
 
-    /// The log index of the last applied entry; None at first.
+    /// Returns the log index of the last applied entry. None at first.
     pub fn log_index(&self) -> Option<u64> {
         self.log_index
     }
 
-    /// Log time of the last applied entry; 0 at first.
+    /// Returns the log time of the last applied entry. 0 at first.
     pub fn log_time_ms(&self) -> u64 {
         self.log_time_ms
     }
 
-    /// The sequence number of the last change; 0 at first.
+    /// Returns the sequence number of the last change. 0 at first.
     pub fn last_seq(&self) -> u64 {
         self.stock.last_seq
     }
 
-    /// When the leader should propose an entry, empty if there is nothing else: at the end of the next hold, and some
-    /// time after the next operation, closed reservation or closed transfer may be forgotten. None: nothing is waiting.
+    /// Returns the log time at which the leader should propose an entry, even an empty one. It is the end of
+    /// the next hold, or some time after the next operation, closed reservation or closed transfer may be
+    /// forgotten. None: nothing is waiting.
     pub fn next_due_ms(&self) -> Option<u64> {
         let hold = self.reservations.first_hold().map(|(at, _)| at);
         let later = |at: u64| at.saturating_add(FORGETTING_MAY_WAIT_MS);
@@ -197,13 +201,13 @@ impl Ledger {
             .min()
     }
 
-    /// How many orders have a participant that has not acknowledged the last decision.
+    /// Returns the number of orders with a participant that has not acknowledged the last decision.
     pub fn unsettled_order_count(&self) -> u64 {
         self.orders.unsettled_count() as u64
     }
 
-    /// How many reservations wait for the decision of an order over several shards, and since when the oldest does, in
-    /// log time; 0 when none does.
+    /// Returns the number of reservations that wait for the decision of an order over several shards, and the
+    /// log time since when the oldest of them waits. 0 when none waits.
     pub fn prepared(&self) -> (u64, u64) {
         // Ids sort by their time.
         let oldest = self
@@ -215,18 +219,18 @@ impl Ledger {
         (self.reservations.prepared_count() as u64, since_ms)
     }
 
-    /// How many cells there are.
+    /// Returns the number of cells.
     pub fn cell_count(&self) -> u64 {
         self.stock.cell_count
     }
 
-    /// How many cells have a deficit, and how many units they lack together.
+    /// Returns the number of cells with a deficit, and the number of units that they lack together.
     pub fn deficit(&self) -> (u64, u64) {
         let units = u64::try_from(self.stock.deficit_units).unwrap_or_default();
         (self.stock.deficits.len() as u64, units)
     }
 
-    /// How many reservations are held or committed.
+    /// Returns the number of reservations that are held or committed.
     pub fn live_reservation_count(&self) -> u64 {
         self.reservations.live()
     }

@@ -1,4 +1,4 @@
-//! Recent movements of `on_hand`: a count as of a change re-applies those that came after it.
+//! The recent movements of `on_hand`. A count as of a change applies the later movements again.
 
 use std::collections::VecDeque;
 
@@ -6,14 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{late::Late, stock::CellKey};
 
-/// How many movements of a shard are kept. A count that names an older position is refused.
+/// The most movements that a shard keeps. A count that names an older position is refused.
 pub(crate) const KEPT_MOVEMENTS: usize = 100_000;
 
-/// In order of their changes.
+/// Movements in order of their changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Movements {
     recent: VecDeque<Movement>,
-    /// The change of the last movement that was dropped; 0 when none was. The oldest position that a count may name.
+    /// The change of the last movement that was dropped. 0 when none was. It is the oldest position that a
+    /// count may name.
     dropped_seq: u64,
 }
 
@@ -38,8 +39,9 @@ impl Movements {
         self.dropped_seq
     }
 
-    /// How much came into a cell after a change, on balance. `after_seq` is at least [`Self::oldest_seq`]. What was booked after it and
-    /// had moved before is not counted.
+    /// Returns the net units that came into a cell after a change. `after_seq` is at least
+    /// [`Self::oldest_seq`]. Movements that were booked after it, but whose goods had moved before, do not
+    /// count.
     pub(crate) fn since(&self, after_seq: u64, cell: CellKey, late: &Late) -> i128 {
         let first = self.recent.partition_point(|movement| movement.seq <= after_seq);
         let later = self

@@ -1,6 +1,6 @@
 //! Interned names: a cell or a line stores a small number instead of a string.
 //!
-//! Numbers are given in order of first use and never taken back, so they are the same on every replica.
+//! Numbers are assigned in order of first use and never reused, so they are the same on every replica.
 
 use std::hash::Hash;
 
@@ -8,17 +8,17 @@ use indexmap::IndexSet;
 
 use crate::{Sku, hash::FixedState, limits::MAX_PLACES_BY_NUMBER};
 
-/// Up to 65,535 names with their order: warehouses or storefronts.
+/// At most 65,535 names and their order: warehouses or storefronts.
 #[derive(Debug, Clone)]
 pub(crate) struct SmallNames<T> {
     names: IndexSet<T, FixedState>,
-    /// All numbers in order of name.
+    /// Numbers in order of name.
     ordered: Vec<u16>,
-    /// By number: its place in `ordered`. Adding a name never changes the relative order of others.
+    /// The place of each number in `ordered`. A new name never changes the relative order of others.
     ranks: Vec<u16>,
 }
 
-/// The most numbers there are.
+/// The most numbers that a table can assign.
 pub(crate) const MAX_SMALL_NAMES: usize = MAX_PLACES_BY_NUMBER;
 
 impl<T: Ord + Hash + Clone> SmallNames<T> {
@@ -38,12 +38,13 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
         &self.names[usize::from(number)]
     }
 
-    /// Is it known, or are there less than `limit` names? The limit is at most [`MAX_SMALL_NAMES`].
+    /// Returns whether a name is known, or there are fewer than `limit` names. The limit is at most
+    /// [`MAX_SMALL_NAMES`].
     pub(crate) fn has_room_for(&self, name: &T, limit: usize) -> bool {
         self.names.len() < limit || self.names.contains(name)
     }
 
-    /// The number of a name, new or old. Ask [`Self::has_room_for`] first.
+    /// Returns the number of a name, and assigns one if it is new. Call [`Self::has_room_for`] first.
     pub(crate) fn intern(&mut self, name: &T) -> u16 {
         if let Some(number) = self.find(name) {
             return number;
@@ -70,7 +71,7 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
         self.ranks[usize::from(number)]
     }
 
-    /// The number of the name at a place in the order of names.
+    /// Returns the number of the name at a place in the order of names.
     pub(crate) fn at_rank(&self, rank: u16) -> u16 {
         self.ordered[usize::from(rank)]
     }
@@ -79,12 +80,13 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
         self.names.len()
     }
 
-    /// In order of their numbers.
+    /// Returns the names in order of their numbers.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &T> {
         self.names.iter()
     }
 
-    /// Names in order of their numbers; None when one is there twice or they are too many.
+    /// Restores names from a list in order of their numbers. None when a name is repeated, or there are too
+    /// many.
     pub(crate) fn restore(list: Vec<T>) -> Option<Self> {
         let count = list.len();
         let names: IndexSet<T, FixedState> = list.into_iter().collect();
@@ -105,11 +107,11 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
     }
 }
 
-/// SKUs, and their numbers in order of name.
+/// Numbered SKUs, and their numbers in order of name.
 #[derive(Debug, Clone)]
 pub(crate) struct SkuNames {
     names: IndexSet<Sku, FixedState>,
-    /// All numbers in order of name, in chunks so that adding one moves little.
+    /// Numbers in order of name, in chunks, so that an insertion moves little.
     ordered: Vec<Vec<u32>>,
 }
 
@@ -135,7 +137,7 @@ impl SkuNames {
         self.names.len() < u32::MAX as usize
     }
 
-    /// The number of a SKU, new or old. Ask [`Self::has_room`] first.
+    /// Returns the number of a SKU, and assigns one if it is new. Call [`Self::has_room`] first.
     pub(crate) fn intern(&mut self, sku: &Sku) -> u32 {
         if let Some(number) = self.find(sku) {
             return number;
@@ -163,12 +165,12 @@ impl SkuNames {
         self.names.len()
     }
 
-    /// In order of their numbers.
+    /// Returns the SKUs in order of their numbers.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &Sku> {
         self.names.iter()
     }
 
-    /// The numbers in order of name, beginning with `from` (or what follows it).
+    /// Returns the numbers in order of name, from `from` on (or from the next name, if it is unknown).
     pub(crate) fn ordered_from(&self, from: Option<&Sku>) -> impl Iterator<Item = u32> {
         let (chunk, place) = match from {
             None => (0, 0),
@@ -188,7 +190,8 @@ impl SkuNames {
             .copied()
     }
 
-    /// SKUs in order of their numbers; None when one is there twice or they are too many.
+    /// Restores SKUs from a list in order of their numbers. None when a SKU is repeated, or there are too
+    /// many.
     pub(crate) fn restore(list: Vec<Sku>) -> Option<Self> {
         let count = list.len();
         let names: IndexSet<Sku, FixedState> = list.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The operations of the window: what a retry is answered with.
+//! The operations of the window, from which retries are answered.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,38 +8,39 @@ use super::sorted_map::SortedMap;
 
 pub(crate) use crate::limits::MAX_48_BITS;
 
-/// Remembered operations by id. Ids sort by their time, so the first one is the first to be forgotten.
+/// Operations that are remembered, by id. Ids sort by their time, so the first one is forgotten first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Operations(SortedMap<OperationId, Record>);
 
-/// 24 bytes beside the 16 of the id: a fingerprint of 60 bits and the kind of answer in 4, the log index in 48, the log time
-/// in 48, and in the remaining 32 how much later than asked for an Extend found the hold to end.
+/// One remembered operation: 24 bytes, beside the 16 of its id. It has a fingerprint of 60 bits, the kind of
+/// answer in 4 bits, the log index in 48 and the log time in 48. The remaining 32 bits say how many
+/// milliseconds later than asked for the hold of an Extend ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record([u64; 3]);
 
-/// What a success said, as far as it cannot be found elsewhere.
+/// The part of a success that cannot be found elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The rest is in the reservation.
+    /// A reservation was made. It holds the rest of the answer.
     Reserved,
-    /// A cell or a policy moved.
+    /// A cell or a policy changed.
     Stocked,
-    /// A transition; None for a return without a reservation.
+    /// A reservation changed its state. None for a return without a reservation.
     Transitioned {
         state: Option<ReservationState>,
         expires_at_ms: u64,
     },
 }
 
-/// What is known of an operation id.
+/// The knowledge about an operation id.
 pub(crate) enum Known {
-    /// Nothing: decide it, and remember it under this fingerprint.
+    /// Nothing is known. Decide the operation, and remember it with this fingerprint.
     New(u64),
-    /// It took effect before.
+    /// The operation took effect before.
     Before(Record),
 }
 
-/// States by their place in the 4 bits, after the three answers without a state.
+/// States in order of their value in the 4 bits, after the three answers without a state.
 pub(crate) const STATES: [ReservationState; 8] = [
     ReservationState::Prepared,
     ReservationState::Held,
@@ -73,7 +74,7 @@ impl Record {
                 (FIRST_STATE + place, expires_at_ms.saturating_sub(asked_ms))
             }
         };
-        // A hold never ends more than 30 days after it was last prolonged, which is less than 32 bits.
+        // A hold ends at most 30 days after it was last prolonged, which fits in 32 bits.
         let late_ms = late_ms.min(u64::from(u32::MAX));
         Self([
             fingerprint << 4 | kind,
@@ -93,7 +94,8 @@ impl Record {
         }
     }
 
-    /// The answer; `ttl_ms` is what the command asks for. None for bytes that no operation writes.
+    /// Returns the answer. `ttl_ms` is the time that the command asks for. None for bytes that no operation
+    /// writes.
     pub(crate) fn answer(self, ttl_ms: u64) -> Option<Answer> {
         let late_ms = (self.0[1] & 0xffff) << 16 | self.0[2] & 0xffff;
         match self.0[0] & 0xf {
@@ -120,7 +122,7 @@ impl Record {
     }
 }
 
-/// What a command asks for beyond the time of its entry; 0 where it does not matter.
+/// Returns the time that a command asks for, counted from the time of its entry. 0 where it does not matter.
 pub(crate) fn ttl_of(command: &Command) -> u64 {
     match command.action {
         Action::Reserve { ttl_ms, .. } | Action::Extend { ttl_ms, .. } => ttl_ms,
@@ -128,7 +130,7 @@ pub(crate) fn ttl_of(command: &Command) -> u64 {
     }
 }
 
-/// The refusal of an id from before the window.
+/// Builds the refusal of an id from before the window.
 pub(crate) fn too_old(id: &OperationId, now_ms: u64, options: &LedgerOptions) -> Refusal {
     Refusal::OperationIdTooOld {
         id_time_ms: id.time_ms(),
@@ -181,18 +183,18 @@ impl Operations {
         Ok(Known::New(fingerprint))
     }
 
-    /// Was this id sealed?
+    /// Returns whether an id was sealed.
     pub(crate) fn is_sealed(&self, id: &OperationId) -> bool {
         let record = self.0.get(id);
         record.is_some_and(|record| record.fingerprint() == Command::fingerprint_of_seal())
     }
 
-    /// Is an operation with this id remembered?
+    /// Returns whether an operation with this id is remembered.
     pub(crate) fn knows(&self, id: &OperationId) -> bool {
         self.0.contains_key(id)
     }
 
-    /// May an operation with this id still begin, and already?
+    /// Refuses an id that is too old or too far ahead to begin an operation.
     pub(crate) fn check_time(
         &self,
         id: &OperationId,
@@ -203,7 +205,7 @@ impl Operations {
         check_lead(id, now_ms, options)
     }
 
-    /// Can an operation with this id never begin any more?
+    /// Returns whether an operation with this id can never begin any more.
     pub(crate) fn is_too_old(&self, id: &OperationId, now_ms: u64, options: &LedgerOptions) -> bool {
         check_age(id, now_ms, options).is_err()
     }
@@ -236,7 +238,7 @@ impl Operations {
         }
     }
 
-    /// When the first id may be forgotten.
+    /// Returns the log time at which the first id may be forgotten.
     pub(crate) fn first_due_ms(&self, options: &LedgerOptions) -> Option<u64> {
         let (id, _) = self.0.first()?;
         Some(

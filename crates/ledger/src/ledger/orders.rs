@@ -1,4 +1,4 @@
-//! The orders that are decided here, and when each of them is due.
+//! The orders that are decided in this shard, and the times at which each is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use super::sorted_map::SortedMap;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) home: ShardNumber,
-    /// 0 in a tombstone: nobody has said what the order is.
+    /// The fingerprint of the order. 0 in a tombstone, for which nobody has said what the order is.
     pub(crate) fingerprint: u64,
     pub(crate) attempt: u32,
-    /// Of this attempt; none in a tombstone.
+    /// The participants of this attempt. Empty in a tombstone.
     pub(crate) participants: BTreeSet<ShardNumber>,
     pub(crate) ttl_ms: u64,
     pub(crate) mode: ReserveMode,
     pub(crate) reference: Reference,
-    /// Log time when it got where it stands.
+    /// Log time at which the order reached its present state.
     pub(crate) since_ms: u64,
     pub(crate) state: OrderState,
-    /// Who has not followed yet.
+    /// Participants that have not followed yet.
     pub(crate) unacknowledged: BTreeSet<ShardNumber>,
-    /// Of the last decision.
+    /// The cause of the last decision.
     pub(crate) cause: Cause,
 }
 
@@ -68,7 +68,7 @@ impl Order {
         }
     }
 
-    /// What a participant has to do; None while it is undecided.
+    /// Returns the settlement for a participant. None while the order is undecided.
     pub(crate) fn settlement(&self, shard: ShardNumber) -> Option<Settlement> {
         match &self.state {
             OrderState::Undecided => None,
@@ -87,7 +87,7 @@ impl Order {
         }
     }
 
-    /// The version that an acknowledgement has to name.
+    /// Returns the version that an acknowledgement must name.
     pub(crate) fn version(&self) -> u32 {
         match &self.state {
             OrderState::Decided(decided) => decided.version,
@@ -119,15 +119,15 @@ impl Order {
     }
 }
 
-/// Orders by reservation id. The queues follow from them.
+/// Orders by reservation id. The queues follow from the orders.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Orders {
     by_id: SortedMap<ReservationId, Arc<Order>>,
-    /// When an undecided one is aborted or a held one expires.
+    /// The time at which each undecided order is aborted, or each held order expires.
     ends: SortedMap<(u64, ReservationId), ()>,
-    /// Closed and acknowledged ones by the first moment when they may be forgotten.
+    /// The first time at which each closed and acknowledged order may be forgotten.
     closed: SortedMap<(u64, ReservationId), ()>,
-    /// Those that somebody has not acknowledged, by who has not.
+    /// Orders by each participant that has not acknowledged them.
     unsettled: BTreeMap<ShardNumber, BTreeSet<ReservationId>>,
     unsettled_count: usize,
 }
@@ -141,7 +141,7 @@ impl Orders {
         &self.by_id
     }
 
-    /// Adds an order. One whose attempts were all aborted makes room for its next attempt, and no other does.
+    /// Adds an order. It may replace an order with this id only if all attempts of that order were aborted.
     pub(crate) fn insert(
         &mut self,
         id: ReservationId,
@@ -157,7 +157,7 @@ impl Orders {
         Ok(())
     }
 
-    /// Changes an order in place; the queues follow. None when there is none.
+    /// Changes an order in place and updates the queues. None when no order has this id.
     pub(crate) fn update<R>(
         &mut self,
         id: &ReservationId,
@@ -190,7 +190,7 @@ impl Orders {
         Some(order)
     }
 
-    /// The undecided or held order whose time is over first.
+    /// Returns the undecided or held order whose time is over first.
     pub(crate) fn first_end(&self) -> Option<(u64, ReservationId)> {
         self.ends.first().map(|(end, ())| *end)
     }
@@ -199,7 +199,7 @@ impl Orders {
         self.closed.first().map(|(due, ())| *due)
     }
 
-    /// Up to `limit` orders for each participant that has not acknowledged them.
+    /// Returns up to `limit` orders for each participant that has not acknowledged them.
     pub(crate) fn unsettled(
         &self,
         limit: usize,

@@ -1,7 +1,9 @@
-//! A reservation as it is kept: 20 to 40 bytes instead of 230, because most of its numbers are 0 or small and there are millions.
+//! Reservations as they are kept in memory: 20 to 40 bytes instead of 230, because most of their numbers are
+//! 0 or small, and there are millions.
 //!
-//! The layout is this process's own: a snapshot holds whole reservations. A head (state, what follows), the storefront, the
-//! times, the reference and the order's link if there are any, then the lines; all numbers as LEB128.
+//! The layout is private to this process: a snapshot holds whole reservations. A record is a head (the state,
+//! and which fields follow), the storefront, the times, the reference and the order's link if there are any,
+//! then the lines. All numbers are LEB128.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::{SmallVec, smallvec};
@@ -15,22 +17,22 @@ use super::{
     varint::{Record, read, write},
 };
 
-/// What a reservation of one line from one warehouse takes, with a reference of some 15 bytes.
+/// The size of a reservation of one line from one warehouse, with a reference of about 15 bytes.
 const USUAL_BYTES: usize = 40;
 
-/// One reservation, packed.
+/// A reservation in packed form.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct PackedReservation(SmallVec<[u8; USUAL_BYTES]>);
 
-/// In the head, above the state's place.
+/// The bits of the head. `STATE` masks the lowest four, and the others are flags.
 const STATE: u8 = 0x0f;
 const CLOSED: u8 = 0x10;
 const WITH_REFERENCE: u8 = 0x20;
 const WITH_ORDER: u8 = 0x40;
-/// One line, its number 0, with one part.
+/// The bit for one line with number 0 and one part.
 const PLAIN: u8 = 0x80;
 
-/// In a part's mask, above the bits of its nine numbers.
+/// The place of the reason in a part's mask, above the bits of its nine numbers.
 const REASON_SHIFT: u32 = 9;
 const REASONS: [SourcingReason; 7] = [
     SourcingReason::OnlySource,
@@ -70,7 +72,7 @@ impl PackedReservation {
         let mut record: Record = smallvec![head];
         write(&mut record, u64::from(*storefront));
         write(&mut record, *created_at_ms);
-        // Mostly little after it was made; whatever it is, it comes back.
+        // The difference is mostly small. Wrapping restores it exactly, whatever it is.
         write(&mut record, expires_at_ms.wrapping_sub(*created_at_ms));
         if *closed_at_ms > 0 {
             write(&mut record, closed_at_ms.wrapping_sub(*created_at_ms));
@@ -107,7 +109,7 @@ impl PackedReservation {
         Self(SmallVec::from_slice(&record))
     }
 
-    /// How many parts its lines have.
+    /// Returns the number of parts of all its lines.
     pub(crate) fn cells(&self) -> usize {
         match self.0.first() {
             Some(head) if head & PLAIN != 0 => 1,

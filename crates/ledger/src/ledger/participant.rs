@@ -1,7 +1,7 @@
-//! Prepare and Settle: an order's units in one shard.
+//! The participant's side of an order, in one shard: Prepare and Settle.
 //!
-//! A participant takes all its lines or refuses at once. From then on it does nothing by itself (rule R2): it follows what the home
-//! has decided, and only when that is about the very units it has (R3).
+//! A participant takes all its lines, or refuses at once. From then on it does nothing by itself (rule R2).
+//! It follows the home's decisions, and only those about the very units that it has (R3).
 
 use serde::{Deserialize, Serialize};
 
@@ -22,14 +22,14 @@ use super::{
     stock::{CellKey, Recording, Step},
 };
 
-/// What makes a reservation a part of an order.
+/// The link from a reservation to the order that it is part of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OrderLink {
     pub(crate) home: ShardNumber,
     pub(crate) attempt: u32,
     /// The log index of its Prepare.
     pub(crate) incarnation: u64,
-    /// Of the last settlement that it followed; 0 while it is prepared.
+    /// The version of the last settlement that it followed. 0 while it is prepared.
     pub(crate) version: u32,
     pub(crate) fingerprint: u64,
 }
@@ -43,7 +43,7 @@ pub(crate) struct PreparePlan<'a> {
 }
 
 impl Ledger {
-    /// None: there is nothing to take, because it was taken before.
+    /// Decides a Prepare. Returns None when there is nothing to take, because it was taken before.
     pub(crate) fn decide_prepare<'a>(
         &self,
         now_ms: u64,
@@ -99,7 +99,7 @@ impl Ledger {
         }))
     }
 
-    /// Which units the lines of a part would get.
+    /// Chooses the units that the lines of a part get.
     pub(crate) fn decide_part<'a>(
         &self,
         now_ms: u64,
@@ -125,7 +125,8 @@ impl Ledger {
             mode: terms.mode,
             sourcing: terms.sourcing,
             may_be_empty,
-            // The home of a document or of a replaced hold need not have a SKU of the order.
+            // The order may have a home without any of its SKUs: the home of a reference, or of a replaced
+            // hold.
             may_have_no_lines: self.has_second_rules(),
             old: replaces.zip(old).map(|(of, own)| (of, own, Cause::of(command))),
         };
@@ -138,7 +139,7 @@ impl Ledger {
             })
     }
 
-    /// Would there be enough if no order that is undecided were held?
+    /// Returns whether there would be enough if no undecided order were held.
     fn is_contended(&self, mode: ReserveMode, shortages: &[Shortage]) -> bool {
         mode == ReserveMode::AllOrNothing
             && shortages.iter().all(|shortage| {
@@ -169,7 +170,7 @@ impl Ledger {
         self.prepared_part(id).ok_or_else(|| vanished(id))
     }
 
-    /// The part of an order, as its coordinator wants to know it.
+    /// Returns the part of an order, in the form that its coordinator needs.
     pub(crate) fn prepared_part(&self, id: &ReservationId) -> Option<PreparedPart> {
         let reservation = self.reservations.get(id)?;
         let link = reservation.order.as_ref()?;
@@ -185,7 +186,7 @@ impl Ledger {
         })
     }
 
-    /// Is there anything to do for this settlement? At the home the order itself says so.
+    /// Returns whether a settlement has anything to do here. At the home, the order itself decides this.
     pub(crate) fn applies(&self, id: &ReservationId, settlement: &Settlement) -> bool {
         let Some(reservation) = self.reservations.get(id) else {
             return false;
@@ -213,8 +214,9 @@ impl Ledger {
         open && meant
     }
 
-    /// Is an abort about the order that has these units? One that names neither an order nor units may be about another order
-    /// with the same id, so by the second rules it does nothing: the part asks its own home.
+    /// Returns whether an abort is about the order that has these units. An abort that names neither an order
+    /// nor units may be about another order with the same id. So by the second rules it does nothing, and the
+    /// part asks its own home.
     fn is_about(&self, link: &OrderLink, abort: &Settlement) -> bool {
         let names_it = match abort.order() {
             Some(fingerprint) => fingerprint == link.fingerprint,
@@ -223,7 +225,7 @@ impl Ledger {
         names_it || !self.has_second_rules() || is_seeded(Fault::AbortsAnyOrder)
     }
 
-    /// Has a part follow a settlement that applies.
+    /// Makes a part follow a settlement that applies to it.
     pub(crate) fn settle(
         &mut self,
         recording: &mut Recording,
@@ -275,7 +277,8 @@ impl Ledger {
         if settlement.verdict == Verdict::Aborted {
             self.reservations.remove(&id, &self.options);
         }
-        // A part without units, or units that stay where they are: the decision itself is told.
+        // Without moved units (the part has none, or they stay where they are), the decision itself becomes a
+        // change.
         if recording.changes.len() == changes_before {
             let effect = ReservationEffect {
                 reservation_id: id,
@@ -303,8 +306,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes the units of a replaced hold, which has just ended, over into the part that keeps them. They are told as prepared, like those
-    /// that were taken beside them: what is decided about the part is told next.
+    /// Moves the units of a replaced hold, which has just ended, to the part that keeps them. Their change
+    /// says that they are prepared, like the units that were taken beside them. The next change says what was
+    /// decided about the part.
     fn take_over(
         &mut self,
         recording: &mut Recording,
@@ -356,7 +360,8 @@ impl Ledger {
         self.check_kept_cells(sku_of, kept)
     }
 
-    /// The lines of a reservation, with what they keep of a hold that they are to replace.
+    /// Returns the lines of a reservation, together with the units that they keep of a hold that they will
+    /// replace.
     pub(crate) fn whole_lines(&self, id: &ReservationId, reservation: &Reservation) -> Vec<Line> {
         let kept = match self.replacements.get(id) {
             Some(replacement) => &replacement.kept[..],

@@ -1,4 +1,4 @@
-//! What each storefront may do with each SKU.
+//! The policies: the permissions of each storefront for each SKU.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use super::{
     stocking::{at_least, check_time},
 };
 
-/// By SKU and storefront, those that differ from the default.
+/// Policies that differ from the default, by SKU and storefront.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Policies(BTreeMap<(u32, u16), Policy>);
 
-/// Of one SKU and storefront.
+/// The policy of one storefront for one SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Policy {
     pub(crate) may_borrow: bool,
-    /// 0: no limit.
+    /// The most units in one reservation. 0: no limit.
     pub(crate) max_per_reservation: i64,
     pub(crate) backorder_limit: i64,
     pub(crate) preorder_limit: i64,
@@ -41,7 +41,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The most units of the SKU that one reservation may have.
+    /// Returns the most units of the SKU that one reservation may have.
     pub(crate) fn most(self) -> i64 {
         if self.max_per_reservation == 0 {
             i64::MAX
@@ -50,7 +50,7 @@ impl Policy {
         }
     }
 
-    /// How many units of the SKU may be backordered at a log time.
+    /// Returns the number of units of the SKU that may be backordered at a log time.
     pub(crate) fn backorder_limit_at(self, now_ms: u64) -> i64 {
         if now_ms < self.preorder_until_ms {
             self.preorder_limit

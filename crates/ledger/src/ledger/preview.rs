@@ -1,19 +1,21 @@
-//! What a command would be answered with, without applying it.
+//! The preview of a command's answer, without applying the command.
 
 use crate::{Action, Command, Outcome, Position, Refusal, Success};
 
 use super::{Ledger, home::OrderPlan, operations::Known};
 
 impl Ledger {
-    /// Would this command certainly be refused if it were the next to be applied, at `now_ms` (or at the ledger's log time
-    /// when that is later)? Used on a confirmed read to refuse without a log write. A known operation id is
-    /// answered with its replay.
+    /// Returns the refusal that this command would certainly get if it were applied next, at `now_ms` (or at
+    /// the ledger's log time if that is later). Used on a confirmed read, to refuse without a log write. For
+    /// a known operation id, returns its replay.
     ///
-    /// None: it has to go through the log, because it would take effect, or because a hold, a closed reservation or a closed transfer is
-    /// due at that time and an entry would first give its units back or forget it.
+    /// Returns None if the command must go through the log. That is so if it would take effect. It is also so
+    /// if a hold, a closed reservation or a closed transfer is due at that time, because an entry would first
+    /// give its units back or forget it.
     pub fn preview(&self, now_ms: u64, command: &Command) -> Option<Outcome> {
         let now_ms = self.log_time_ms.max(now_ms);
-        // Whatever is due: a replica of the release before could not read the entry.
+        // This comes first, whatever is due, because a replica of the previous release could not read the
+        // entry.
         if let Err(refusal) = self.rules.check(command) {
             return Some(Err(refusal));
         }

@@ -1,4 +1,4 @@
-//! What can be promised by which date.
+//! The promise: the quantities that can be sold by each date.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,21 @@ use crate::{PromiseDate, PromiseView, Sku, StorefrontId};
 use super::{Ledger, stock::CellKey};
 
 impl Ledger {
-    /// When the next goods of a cell should arrive, overdue ones included.
+    /// Returns the expected arrival of the next goods of a cell. Includes overdue goods.
     pub(crate) fn next_arrival_ms(&self, cell: CellKey) -> Option<u64> {
         self.arrivals(cell).map(|(at_ms, _)| at_ms).min()
     }
 
-    /// What is expected in a cell: when, and how many units. In no order.
+    /// Returns the expected arrivals in a cell, each with its time and its units. In no particular order.
     fn arrivals(&self, cell: CellKey) -> impl Iterator<Item = (u64, i64)> {
         let supplies = self.supplies.of(cell);
         let supplied = supplies.map(|(_, supply)| (supply.expected_at_ms, supply.quantity));
         supplied.chain(self.transfers.arriving(cell))
     }
 
-    /// In each cell what arrives is first for what is owed there, and then as good as free. So a storefront that may not
-    /// borrow is promised nothing beyond its pools.
+    /// Computes what a storefront can be promised. In each cell, arrivals first serve the units that are owed
+    /// there, and after that count as free. So a storefront that may not borrow is promised nothing beyond
+    /// its pools.
     pub(crate) fn promise(&self, storefront: &StorefrontId, sku: &Sku, until_ms: u64) -> PromiseView {
         let now_ms = self.log_time_ms;
         let mut view = PromiseView {
@@ -35,7 +36,7 @@ impl Ledger {
         };
         let storefront = self.stock.storefronts.find(storefront);
         let policy = self.policies.get(number, storefront);
-        // By date: what arrives, and how much of it can be sold.
+        // The arriving units and the sellable part of them, by date.
         let mut dates: BTreeMap<u64, (i64, i64)> = BTreeMap::new();
         for cell in self.stock.cells_of(number) {
             let (pooled, free) = self.available(storefront, policy, &cell);

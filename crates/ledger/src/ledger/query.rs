@@ -1,4 +1,4 @@
-//! Answers to queries.
+//! The answers to queries.
 
 use crate::{
     AvailabilityView, CellView, LineView, Query, QueryReply, Refusal, ReservationId, ReservationView, Sku,
@@ -17,7 +17,7 @@ const MAX_PAGE: u32 = 10_000;
 const MAX_SKUS: usize = 1024;
 
 impl Ledger {
-    /// Answers a query. An unknown SKU has no cells and nothing available; an unknown reservation is None.
+    /// Answers a query. An unknown SKU has no cells and nothing available. An unknown reservation is None.
     ///
     /// # Errors
     /// [`Refusal::InvalidRequest`] when a limit is out of range.

@@ -1,8 +1,10 @@
-//! References that one hold has to itself.
+//! Unique references: references that only one hold may have.
 //!
-//! A shop that saves one order twice sends two requests with two ids. A Reserve may ask that no other hold of its storefront has its
-//! reference, as far as those asked so too. Who has it is known in one shard, the document's ([`holdfast_api::slots::slot_of_document`]): requests that ask
-//! are decided there, as the home of an order over several shards if their SKUs live elsewhere.
+//! A shop that saves one order twice sends two requests with two ids. A Reserve may ask that no other hold of
+//! its storefront has the same reference, among those that asked for this too. One shard knows which hold has
+//! the reference: the shard of the document ([`holdfast_api::slots::slot_of_document`]). Requests that ask
+//! for this are decided there. If their SKUs live elsewhere, that shard is the home of an order over several
+//! shards.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +15,12 @@ use crate::{
 
 use super::{Ledger, orders::OrderState};
 
-/// The holds and commits that have a reference to themselves. Such a hold has it until it is released, expires or is aborted, a commit
-/// until it is forgotten.
+/// The holds and commits with a unique reference. A hold has its reference until it is released, expires or
+/// is aborted. A commit has it until it is forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct References {
     by_document: BTreeMap<(StorefrontId, Reference), ReservationId>,
-    /// Follows from the other.
+    /// Documents by id. Follows from `by_document`.
     by_id: BTreeMap<ReservationId, (StorefrontId, Reference)>,
 }
 
@@ -28,7 +30,7 @@ impl References {
         self.by_document.get(&document).copied()
     }
 
-    /// The document that a hold has to itself.
+    /// Returns the document that a hold has to itself.
     pub(crate) fn document_of(&self, id: &ReservationId) -> Option<&(StorefrontId, Reference)> {
         self.by_id.get(id)
     }
@@ -51,7 +53,7 @@ impl References {
         &self.by_document
     }
 
-    /// None when one id has two documents.
+    /// Restores the references of a snapshot. None when one id has two documents.
     pub(crate) fn restore(by_document: BTreeMap<(StorefrontId, Reference), ReservationId>) -> Option<Self> {
         let by_id: BTreeMap<_, _> = by_document
             .iter()
@@ -72,7 +74,8 @@ impl References {
 }
 
 impl Ledger {
-    /// Refuses a hold whose reference another one has to itself. The hold that it replaces makes room.
+    /// Refuses a hold whose reference must be unique and belongs to another hold. The hold that it replaces
+    /// does not count.
     pub(crate) fn check_reference(
         &self,
         id: &ReservationId,

@@ -1,15 +1,20 @@
-//! A hold that replaces another one in one step: a cart that changes while it holds the last unit.
+//! Replacement: a hold that takes the place of another one in one step. With it, a cart can change while it
+//! holds the last unit.
 //!
-//! What both holds want goes over without ever being given back: units of the old hold count as taken by the new one, line by line, where
-//! the SKU is the same and the line's source allows the warehouse. What the new hold wants beside them is reserved as always; what it does
-//! not want is released. If it cannot be held it is refused, and the old hold stays as it was.
+//! Units that both holds want go over to the new hold and are never given back in between. Units of the old
+//! hold count as taken by the new one, line by line, if the SKU is the same and the line's source allows the
+//! warehouse. The other units that the new hold wants are reserved as always. The units that it does not want
+//! are released. If the new hold is refused, the old hold stays as it was.
 //!
-//! The changes of an entry are a Release of the old hold and a Reserve of the new one: each is told whole, and units that went over are in
-//! both. In between they are free for nobody, because an entry happens at once.
+//! The changes of the entry are a Release of the old hold and a Reserve of the new one. Each lists all its
+//! units, so units that went over are in both. In between they are free for nobody, because an entry happens
+//! at once.
 //!
-//! Over several shards the new order has the home of the old hold, which decides both in one entry. Until then a participant prepares
-//! only what the new part wants *beside* the units of the old part, and remembers which of those are kept. It moves them when it hears that the
-//! new order is held. That the old one was released for that reason it hears too, perhaps first: then it waits for the other.
+//! Over several shards, the new order has the home of the old hold, which decides both in one entry. Until
+//! then a participant prepares only the units that the new part wants *beside* the units of the old part, and
+//! remembers which of the old units are kept. It moves them when it hears that the new order is held. It also
+//! hears that the old hold was released for that reason. If it hears this first, it waits for the news of the
+//! new order.
 
 use std::collections::BTreeMap;
 
@@ -32,14 +37,14 @@ use super::{
     stock::{CellKey, Recording},
 };
 
-/// Units of a hold that go over to a line of the one that replaces it.
+/// Units of a hold that go over to a line of the hold that replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kept {
     /// The line of the new hold.
     pub(crate) line: u32,
     /// The line of the old hold.
     pub(crate) of_line: u32,
-    /// As they were taken for the old hold.
+    /// The units, as they were taken for the old hold.
     pub(crate) take: Take,
 }
 
@@ -48,14 +53,14 @@ pub(crate) struct Kept {
 pub(crate) struct Replacement {
     /// The old hold.
     pub(crate) of: ReservationId,
-    /// Its units in this shard that go over, in order of the new hold's lines.
+    /// Units of the old hold in this shard that go over, in order of the new hold's lines.
     pub(crate) kept: Vec<Kept>,
-    /// The new hold's Reserve, which is why the old hold ends, whatever is heard of the new one first.
+    /// The cause of the new hold's Reserve. The old hold ends with this cause, whichever news arrives first.
     pub(crate) cause: Cause,
 }
 
 impl Kept {
-    /// What going over does to a cell at the second step: the units are taken from where the first step put them.
+    /// Returns the second step of units that go over: it takes them from where the first step has put them.
     fn taken(&self, storefront: u16) -> Deltas {
         let take = &self.take;
         let other = take.from_free + take.from_backorder;
@@ -68,7 +73,7 @@ impl Kept {
     }
 }
 
-/// How many units of a part are kept.
+/// Returns the number of kept units of a part.
 pub(crate) fn kept_of(kept: &[Kept], line: u32, warehouse: u16) -> i64 {
     let of_part = kept
         .iter()
@@ -76,7 +81,8 @@ pub(crate) fn kept_of(kept: &[Kept], line: u32, warehouse: u16) -> i64 {
     of_part.map(|kept| kept.take.units()).sum()
 }
 
-/// What a line gets: units that go over, then those that are taken beside them, no warehouse twice. With each, what it does to the cell.
+/// Returns the units of a line, each with its step of the cell: kept units first, then units that are taken
+/// beside them. No warehouse appears twice.
 pub(crate) fn with_kept(
     line: u32,
     kept: &[Kept],
@@ -108,7 +114,7 @@ pub(crate) fn with_kept(
 }
 
 impl Ledger {
-    /// Refuses to replace what is not held, and does not know a hold of another storefront.
+    /// Refuses to replace a reservation that is not held. A hold of another storefront counts as unknown.
     pub(crate) fn check_replaceable(
         &self,
         now_ms: u64,
@@ -116,7 +122,7 @@ impl Ledger {
         storefront: &StorefrontId,
     ) -> Result<(), Refusal> {
         let own = self.reservations.get(of);
-        // Nobody learns here how the hold of another storefront stands.
+        // The caller must not learn how the hold of another storefront stands.
         let is_of_another = |own: &Reservation| self.stock.storefronts.name(own.storefront) != storefront;
         if own.as_ref().is_some_and(is_of_another) {
             return Err(Refusal::UnknownReservation);
@@ -124,7 +130,8 @@ impl Ledger {
         self.hold_end(now_ms, of, own.as_ref()).map(drop)
     }
 
-    /// The units of a hold in this shard that another hold may keep: one that is decided here, or that has this home elsewhere.
+    /// Returns the units of a hold in this shard that another hold may keep. The hold must be decided here,
+    /// or elsewhere by the given home.
     pub(crate) fn keepable(
         &self,
         of: &ReservationId,
@@ -133,7 +140,7 @@ impl Ledger {
         let Some(old) = self.reservations.get(of) else {
             return Ok(None);
         };
-        // Another hold may have the id in another shard than the home.
+        // In another shard than the home, another hold may have the id.
         let of_this_home = match (old.home(), home_elsewhere) {
             (None, elsewhere) => elsewhere.is_none(),
             (Some(_), None) => self.decides_its_part(of),
@@ -141,7 +148,7 @@ impl Ledger {
         };
         match old.state {
             ReservationState::Held if of_this_home => Ok(Some(old)),
-            // It has not heard yet that it is held.
+            // The part has not heard yet that it is held.
             ReservationState::Prepared if of_this_home && is_seeded(Fault::KeepsUnheardUnits) => {
                 Ok(Some(old))
             }
@@ -150,7 +157,7 @@ impl Ledger {
         }
     }
 
-    /// Refuses to compare too many lines with too many old parts.
+    /// Refuses a comparison of too many lines with too many old parts.
     pub(crate) fn check_compared_parts(
         &self,
         old: &Reservation,
@@ -174,7 +181,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Which units of an old hold go over to the lines of a new one. Lines that name their warehouses choose first.
+    /// Returns the units of an old hold that go over to the lines of a new one. Lines that name their
+    /// warehouses choose first.
     pub(crate) fn keep(&self, old: &Reservation, lines: &[Merged<'_>]) -> Vec<Kept> {
         let mut left: Vec<(&Line, &Part, i64)> = old
             .lines
@@ -187,7 +195,7 @@ impl Ledger {
             Source::Preference(_) => 1,
             Source::Any => 2,
         });
-        // New line, place in `left`, units.
+        // Each element is a new line, a place in `left`, and units.
         let mut over: Vec<(u32, usize, i64)> = Vec::new();
         for merged in by_line {
             let Some(sku) = self.stock.skus.find(&merged.line.sku) else {
@@ -225,12 +233,12 @@ impl Ledger {
         }
         over.sort_by_key(|(line, place, _)| (*line, *place));
         let mut kept = Vec::with_capacity(over.len());
-        // Of each old part: pool units, free units that are not dealt out yet.
+        // The pool units and free units of each old part that are not dealt out yet.
         let mut dealt: Vec<Option<(i64, i64)>> = vec![None; left.len()];
         for (line, place, units) in over {
             let (old_line, part, dropped) = left[place];
             let (pool, free) = dealt[place].get_or_insert_with(|| {
-                // What is dropped is given back first, as always.
+                // The units that are not kept are given back first, as always.
                 let (to_pool, _) = part.clone().take_back(dropped);
                 (part.open_from_pool - to_pool, part.from_free)
             });
@@ -253,7 +261,8 @@ impl Ledger {
         kept
     }
 
-    /// The old hold ends here: what is kept is loose until the new hold takes it in the same entry, the rest is given back.
+    /// Ends the old hold. Kept units are loose until the new hold takes them in the same entry, and the rest
+    /// is given back.
     pub(crate) fn end_replaced(
         &mut self,
         recording: &mut Recording,
@@ -282,7 +291,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Does a part have to wait with a settlement, because what replaces it here is to keep some of its units?
+    /// Returns whether a part must wait with a settlement, because its replacement here must first keep some
+    /// of its units.
     pub(crate) fn waits_for_replacement(&self, id: &ReservationId, settlement: &Settlement) -> bool {
         let by = settlement
             .cause

@@ -1,4 +1,4 @@
-//! A reservation, and where each of its units is.
+//! Reservations, and the state of each of their units.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -7,19 +7,20 @@ use crate::{Reference, ReservationState, ShardNumber, SourcingReason};
 
 use super::{participant::OrderLink, sourcing::Take};
 
-/// What was granted for one request. A closed one stays for a while: for retries of its operations, and for returns.
+/// The units that were granted for one request. A closed reservation stays for a while, for retries of its
+/// operations and for returns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reservation {
     pub(crate) storefront: u16,
     pub(crate) state: ReservationState,
     pub(crate) created_at_ms: u64,
     pub(crate) expires_at_ms: u64,
-    /// When it last entered or was moved in a closed state; 0 while it is open.
+    /// Log time at which it was closed, or last changed while closed. 0 while it is open.
     pub(crate) closed_at_ms: u64,
     pub(crate) reference: Reference,
-    /// When other shards have units of the same order.
+    /// The link to its order. None unless other shards have units of the same order.
     pub(crate) order: Option<OrderLink>,
-    /// In order of their numbers.
+    /// Lines in order of their numbers.
     pub(crate) lines: SmallVec<[Line; 1]>,
 }
 
@@ -29,37 +30,37 @@ pub(crate) struct Line {
     pub(crate) number: u32,
     pub(crate) sku: u32,
     pub(crate) requested: i64,
-    /// In order of allocation, no warehouse twice.
+    /// Parts in order of allocation, no warehouse twice.
     pub(crate) parts: SmallVec<[Part; 1]>,
 }
 
-/// The units of a line from one warehouse:
-/// `from_pool + from_free + from_backorder = open + shipped + released + cancelled`, and `returned <= shipped`.
+/// The units of a line from one warehouse. `from_pool + from_free + from_backorder = open + shipped +
+/// released + cancelled`, and `returned <= shipped`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub(crate) warehouse: u16,
-    /// Granted from the storefront's pool.
+    /// Units that were granted from the storefront's pool.
     pub(crate) from_pool: i64,
-    /// Granted from free.
+    /// Units that were granted from free.
     pub(crate) from_free: i64,
-    /// Granted beyond stock.
+    /// Units that were granted beyond stock.
     pub(crate) from_backorder: i64,
-    /// Why this warehouse.
+    /// The reason for choosing this warehouse.
     pub(crate) reason: SourcingReason,
-    /// Held while the reservation is held, committed while it is committed.
+    /// Units that are held while the reservation is held, and committed while it is committed.
     pub(crate) open: i64,
-    /// How many of the open ones came from the pool. Those ship first, and go back last: what was taken last is
-    /// given back first.
+    /// The open units that came from the pool. They ship first and go back last, because the units taken last
+    /// are given back first.
     pub(crate) open_from_pool: i64,
     pub(crate) shipped: i64,
-    /// Released or expired.
+    /// Units that were released or expired.
     pub(crate) released: i64,
     pub(crate) cancelled: i64,
     pub(crate) returned: i64,
 }
 
 impl Part {
-    /// Units as they were taken, all open.
+    /// Builds a part in which all taken units are open.
     pub(crate) fn new(take: Take) -> Self {
         Self {
             warehouse: take.warehouse,
@@ -76,7 +77,7 @@ impl Part {
         }
     }
 
-    /// The units as they were taken.
+    /// Returns the units as they were taken.
     pub(crate) fn taken(&self) -> Take {
         Take {
             warehouse: self.warehouse,
@@ -91,19 +92,20 @@ impl Part {
         self.from_pool + self.from_free + self.from_backorder
     }
 
-    /// Units that can come back.
+    /// Returns the number of units that can come back.
     pub(crate) fn returnable(&self) -> i64 {
         self.shipped - self.returned
     }
 
-    /// Takes open units that leave.
+    /// Removes open units that leave.
     pub(crate) fn ship(&mut self, quantity: i64) {
         self.open -= quantity;
         self.open_from_pool -= quantity.min(self.open_from_pool);
         self.shipped += quantity;
     }
 
-    /// Takes open units that go back; says how many of them to the pool, and how many become sellable.
+    /// Removes open units that go back. Returns how many of them go to the pool, and how many become
+    /// sellable.
     pub(crate) fn take_back(&mut self, quantity: i64) -> (i64, i64) {
         let to_sellable = quantity.min(self.open - self.open_from_pool);
         let to_pool = quantity - to_sellable;
@@ -118,12 +120,12 @@ impl Reservation {
         self.is_held() || self.state == ReservationState::Committed
     }
 
-    /// Are its open units held, and not committed?
+    /// Returns whether its open units are held, and not committed.
     pub(crate) fn is_held(&self) -> bool {
         matches!(self.state, ReservationState::Prepared | ReservationState::Held)
     }
 
-    /// Who decides, when it is a part of an order over several shards.
+    /// Returns the shard that decides. None unless the reservation is part of an order over several shards.
     pub(crate) fn home(&self) -> Option<ShardNumber> {
         self.order.as_ref().map(|order| order.home)
     }
@@ -132,7 +134,7 @@ impl Reservation {
         self.lines.iter().flat_map(|line| &line.parts)
     }
 
-    /// The state of a reservation that was committed, from where its units are.
+    /// Returns the state of a committed reservation, computed from where its units are.
     pub(crate) fn state_after_commit(open: i128, shipped: i128, returned: i128) -> ReservationState {
         match (open, shipped) {
             (1.., _) => ReservationState::Committed,
@@ -142,9 +144,10 @@ impl Reservation {
         }
     }
 
-    /// Everything that must be true of a reservation by itself.
+    /// Checks the reservation by itself.
     pub(crate) fn check(&self) -> Result<(), String> {
-        // The home's part of a best-effort order whose SKUs it does not know has none.
+        // Only the home's part of a best-effort order may have no lines: the home may not know the order's
+        // SKUs.
         let may_be_empty = self.order.is_some();
         if (self.lines.is_empty() && !may_be_empty) || !self.lines.is_sorted_by(|a, b| a.number < b.number) {
             return Err("no lines, or not in order".to_owned());
@@ -167,7 +170,7 @@ impl Reservation {
             }
         }
         let fits = match self.state {
-            // The home's part of a best-effort order, when it had nothing.
+            // This is the home's part of a best-effort order that got nothing there.
             _ if self.order.is_some() && self.parts().next().is_none() => true,
             ReservationState::Prepared if self.order.is_none() => false,
             ReservationState::Prepared | ReservationState::Held => {

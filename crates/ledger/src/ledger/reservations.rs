@@ -1,4 +1,4 @@
-//! All reservations of a shard, and when each of them is due.
+//! All reservations of a shard, and the times at which each is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,12 @@ use super::{packed_reservation::PackedReservation, reservation::Reservation, sor
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reservations {
     by_id: SortedMap<ReservationId, PackedReservation>,
-    /// Held ones by the end of their hold.
+    /// The held reservations by the end of their hold.
     holds: SortedMap<(u64, ReservationId), ()>,
-    /// Closed ones by the first moment when they may be forgotten.
+    /// The closed reservations by the first time at which they may be forgotten.
     closed: SortedMap<(u64, ReservationId), ()>,
     live: u64,
-    /// Prepared ones by the home of their order, and their open units by SKU.
+    /// The prepared reservations by the home of their order. `prepared_units` has their open units by SKU.
     prepared: BTreeMap<ShardNumber, BTreeSet<ReservationId>>,
     prepared_units: BTreeMap<u32, i128>,
 }
@@ -32,7 +32,8 @@ impl Reservations {
         self.by_id.contains_key(id)
     }
 
-    /// How many cells a reservation has units of, open or not, counted for each of its lines.
+    /// Returns the number of cells in which a reservation has units, open or not. A cell counts once for each
+    /// line.
     pub(crate) fn cells(&self, id: &ReservationId) -> Option<usize> {
         self.by_id.get(id).map(PackedReservation::cells)
     }
@@ -49,7 +50,7 @@ impl Reservations {
         self.live
     }
 
-    /// Adds a reservation; there is none with this id.
+    /// Adds a reservation. No other may have this id.
     pub(crate) fn insert(
         &mut self,
         id: ReservationId,
@@ -64,7 +65,8 @@ impl Reservations {
         self.overwrite(id, reservation, options)
     }
 
-    /// Adds a reservation, in place of one that has its id and whose units nobody gives back. The first rules let an order do so.
+    /// Adds a reservation in place of one with the same id, whose units nobody gives back. The first rules
+    /// let an order do so.
     pub(crate) fn overwrite(
         &mut self,
         id: ReservationId,
@@ -77,7 +79,7 @@ impl Reservations {
         Ok(())
     }
 
-    /// Changes a reservation that was decided upon; the queues follow.
+    /// Changes a reservation and updates the queues. Its command must be decided already.
     pub(crate) fn update<R>(
         &mut self,
         id: &ReservationId,
@@ -117,7 +119,7 @@ impl Reservations {
         Ok(result)
     }
 
-    /// Those that wait for their order's decision, in order, by its home.
+    /// Returns the reservations that wait for their order's decision, in order, by the order's home.
     pub(crate) fn prepared(
         &self,
     ) -> impl Iterator<Item = impl Iterator<Item = (&ReservationId, Reservation)>> {
@@ -129,7 +131,7 @@ impl Reservations {
         self.prepared.values().map(BTreeSet::len).sum()
     }
 
-    /// How many units of a SKU wait for a decision.
+    /// Returns the number of units of a SKU that wait for a decision.
     pub(crate) fn prepared_units(&self, sku: u32) -> i128 {
         self.prepared_units.get(&sku).copied().unwrap_or(0)
     }
@@ -151,7 +153,7 @@ impl Reservations {
         }
     }
 
-    /// Takes a reservation out, as if it had never been.
+    /// Removes a reservation, as if it had never existed.
     pub(crate) fn remove(&mut self, id: &ReservationId, options: &LedgerOptions) {
         let Some(packed) = self.by_id.remove(id) else {
             return;
@@ -168,12 +170,12 @@ impl Reservations {
         }
     }
 
-    /// The hold that ends first.
+    /// Returns the hold that ends first.
     pub(crate) fn first_hold(&self) -> Option<(u64, ReservationId)> {
         self.holds.first().map(|(due, ())| *due)
     }
 
-    /// The closed reservation that may be forgotten first.
+    /// Returns the closed reservation that may be forgotten first.
     pub(crate) fn first_closed(&self) -> Option<(u64, ReservationId)> {
         self.closed.first().map(|(due, ())| *due)
     }
@@ -196,7 +198,7 @@ impl Reservations {
         Self { by_id, ..all }
     }
 
-    /// Do the queues and the count follow from the reservations?
+    /// Checks that the queues and the count follow from the reservations.
     pub(crate) fn check(&self, options: &LedgerOptions) -> Result<(), Violation> {
         let mut expected = Self::default();
         for (id, reservation) in self.iter() {
@@ -252,17 +254,19 @@ enum Due {
     Never,
 }
 
-/// A closed reservation is kept for its retention, and as long as a retry of its Reserve would be answered.
+/// Returns when a reservation is due. A closed one is kept for its retention, and as long as a retry of its
+/// Reserve would be answered.
 fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -> Due {
     let retention_ms = match reservation.state {
-        // The home ends the hold of an order (R2).
+        // The home ends the hold of an order (R2), not this shard.
         ReservationState::Held if reservation.order.is_some() && !is_seeded(Fault::ParticipantExpires) => {
             return Due::Never;
         }
         ReservationState::Held => return Due::Expiry(reservation.expires_at_ms),
         ReservationState::Prepared | ReservationState::Committed => return Due::Never,
         ReservationState::Shipped | ReservationState::Returned => options.shipped_retention_ms,
-        // The home of a committed order that has no units of it: whoever ships the others asks it who they are.
+        // A home without units of its committed order must still know the order. A request to ship the units
+        // of the other shards asks the home which shards these are.
         ReservationState::Cancelled
             if reservation.order.is_some() && reservation.parts().next().is_none() =>
         {
@@ -275,7 +279,8 @@ fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -
     Due::Forgetting(kept_until_ms(id, reservation.closed_at_ms, retention_ms, options).saturating_add(1))
 }
 
-/// Until when something is kept that was made by the operation with its id and closed at a time.
+/// Returns the time until which something is kept. The operation with its id made it, and it was closed at
+/// the given time.
 pub(crate) fn kept_until_ms(
     id: &OperationId,
     closed_at_ms: u64,
@@ -287,7 +292,7 @@ pub(crate) fn kept_until_ms(
     retained_until.max(answerable_until)
 }
 
-/// A prepared reservation is always a part of an order.
+/// Returns the home of a prepared reservation, which is always part of an order.
 fn home_of(reservation: &Reservation) -> ShardNumber {
     reservation.home().unwrap_or(ShardNumber::MAX)
 }

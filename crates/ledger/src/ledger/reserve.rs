@@ -1,10 +1,11 @@
-//! Reserve: which units a buyer gets.
+//! The Reserve command: the choice of the units that a buyer gets.
 //!
-//! Lines of one SKU and source are added up under the number of the first. Lines are decided in order, each against what
-//! the lines before left; `sourcing.rs` says from which warehouses. A policy's `max_per_reservation` limits what all lines of
-//! the SKU together can have, as if there were no more stock.
-//! With any source one warehouse that fills the whole line is preferred, the first by name; otherwise the line is taken
-//! from those with most, the first by name among equals.
+//! Lines of one SKU and source are added up under the number of the first. Lines are decided in order, and
+//! each sees the stock that the lines before it left. `sourcing.rs` chooses the warehouses. A policy's
+//! `max_per_reservation` limits the sum of all lines of the SKU, as if there were no more stock.
+//!
+//! With any source, the first warehouse by name that fills the whole line is preferred. If there is no such
+//! warehouse, the line is taken from the warehouses with the most units, the first by name among equals.
 
 use std::collections::BTreeMap;
 
@@ -33,43 +34,44 @@ pub(crate) struct ReservePlan<'a> {
     storefront: &'a StorefrontId,
     expires_at_ms: u64,
     lines: Vec<PlannedLine<'a>>,
-    /// The hold that it replaces, and what it keeps of that.
+    /// The hold that it replaces, and the units that it keeps of that hold.
     replacement: Option<Replacement>,
 }
 
 struct PlannedLine<'a> {
     number: u32,
     sku: &'a Sku,
-    /// None: it is new.
+    /// The number of the SKU. None: the SKU is new.
     number_of_sku: Option<u32>,
     requested: i64,
     takes: Takes,
 }
 
-/// What is asked for.
+/// The request for units.
 pub(crate) struct Buying<'a> {
     pub(crate) storefront: &'a StorefrontId,
-    /// With their numbers, in order of them.
+    /// Lines with their numbers, in order of them.
     pub(crate) lines: SmallVec<[(u32, &'a ReserveLine); 1]>,
     pub(crate) ttl_ms: u64,
     pub(crate) mode: ReserveMode,
     pub(crate) sourcing: Sourcing,
-    /// Best effort that finds nothing is no refusal.
+    /// Whether a best-effort request that finds nothing is accepted.
     pub(crate) may_be_empty: bool,
-    /// It may be a part without lines.
+    /// Whether it may be a part without lines.
     pub(crate) may_have_no_lines: bool,
-    /// The hold that it replaces, with that hold's units here, and the Reserve that does. None where it has none.
+    /// The hold that it replaces, with that hold's units here and the cause of the replacing Reserve. None if
+    /// it replaces no hold, or none with units here.
     pub(crate) old: Option<(ReservationId, Reservation, Cause)>,
 }
 
-/// Lines added up.
+/// One line, or several that were added up.
 pub(crate) struct Merged<'a> {
     pub(crate) number: u32,
     pub(crate) line: &'a ReserveLine,
     pub(crate) requested: i64,
 }
 
-/// Checks a time to live and gives the end of a hold.
+/// Checks a time to live and returns the end of the hold.
 pub(crate) fn ends_at(now_ms: u64, ttl_ms: u64) -> Result<u64, Refusal> {
     if !(1..=MAX_TTL_MS).contains(&ttl_ms) {
         return Err(Refusal::InvalidRequest(format!(
@@ -138,7 +140,8 @@ fn names_one_twice(list: &[WarehouseId]) -> bool {
     sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-/// The lines of a request as they are answered: number, SKU and units of each, those of one SKU and source added up.
+/// Returns the lines of a request as they are answered: number, SKU and units of each. Lines of one SKU and
+/// source are added up.
 ///
 /// # Errors
 /// [`Refusal::InvalidRequest`] when the lines break a rule.
@@ -151,7 +154,7 @@ pub(crate) fn merged_lines(lines: &[ReserveLine]) -> Result<Vec<(u32, &Sku, i64)
         .collect())
 }
 
-/// The answer to a line whose SKU is unknown.
+/// Builds the answer to a line whose SKU is unknown.
 fn nothing_of(line: u32, sku: &Sku, requested: i64) -> GrantedLine {
     GrantedLine {
         line,
@@ -162,7 +165,7 @@ fn nothing_of(line: u32, sku: &Sku, requested: i64) -> GrantedLine {
     }
 }
 
-/// Adds the lines of a Reserve that were answered and not kept, because their SKU was unknown.
+/// Adds the lines of a Reserve that were answered but not kept, because their SKU was unknown.
 pub(crate) fn with_unknown_skus(action: &Action, kept: Vec<GrantedLine>) -> Vec<GrantedLine> {
     let Action::Reserve { lines, .. } = action else {
         return kept;
@@ -305,7 +308,7 @@ impl Ledger {
         })
     }
 
-    /// Is it little enough to look at? What is refused for that costs next to nothing.
+    /// Refuses a request that would look at too many cells. The refusal itself costs almost nothing.
     fn check_sourced_cells(&self, merged: &[Merged<'_>]) -> Result<(), Refusal> {
         let cells_of = |sku: &Sku| {
             let number = self.stock.skus.find(sku);
@@ -329,7 +332,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Who wants what of a SKU; None when the SKU is unknown.
+    /// Returns the buyer and the wish for a line. None when the SKU is unknown.
     fn wish<'a>(
         &self,
         now_ms: u64,
@@ -362,7 +365,7 @@ impl Ledger {
             Some(_) => (ChangeKind::Prepared, ReservationState::Prepared),
             None => (ChangeKind::Reserved, ReservationState::Held),
         };
-        // Of an order the decision sets it.
+        // The decision sets the end of an order's hold.
         let expires_at_ms = if order.is_some() { 0 } else { plan.expires_at_ms };
         let ReservePlan {
             storefront,
@@ -374,7 +377,7 @@ impl Ledger {
         let is_unique = order.is_none() && command.details.unique_reference;
         let document = is_unique.then(|| (storefront.clone(), command.reference.clone()));
         let storefront = self.stock.storefronts.intern(storefront);
-        // What a part of an order keeps goes over when the order is held.
+        // Units that a part of an order keeps go over only when the order is held.
         let now = replacement.as_ref().filter(|_| order.is_none());
         if let Some(replacement) = now {
             self.end_replaced(recording, replacement)?;
@@ -387,7 +390,8 @@ impl Ledger {
             let sku = match (line.number_of_sku, self.rules) {
                 (Some(number), _) => number,
                 (None, Rules::First) => self.stock.intern_sku(line.sku),
-                // An order makes no names: the line got nothing, and is answered but not kept.
+                // By the second rules a Reserve makes no names. This line got nothing, so it is answered but
+                // not kept.
                 (None, Rules::Second) => {
                     granted.push(nothing_of(line.number, line.sku, line.requested));
                     continue;
@@ -473,7 +477,7 @@ impl Ledger {
         })
     }
 
-    /// What a line was given at first.
+    /// Returns the units that a line got at first.
     pub(crate) fn granted(&self, line: &Line) -> GrantedLine {
         GrantedLine {
             line: line.number,

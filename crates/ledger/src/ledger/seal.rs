@@ -1,8 +1,9 @@
-//! Seal: closes an operation id that took no effect.
+//! The Seal command: closes an operation id that took no effect.
 //!
-//! A refusal leaves nothing behind, so a request that was refused may be decided anew. That is wrong after an attempt without an
-//! answer: a copy of it may still be on its way, and would act after the caller was told that nothing happened. A sealed
-//! id is remembered like one that took effect, so the log refuses every such copy.
+//! A refusal leaves nothing behind, so a request that was refused may be decided anew. That is wrong if an
+//! earlier attempt of it had no answer. A copy of that attempt may still be on its way, and it would take
+//! effect after the caller was told that nothing happened. A sealed id is remembered like one that took
+//! effect, so the log refuses every such copy.
 
 use crate::{OperationId, Refusal};
 
@@ -10,7 +11,8 @@ use super::{Ledger, orders::OrderState};
 
 impl Ledger {
     pub(crate) fn decide_seal(&self, id: &OperationId) -> Result<(), Refusal> {
-        // Units that another shard's home decides on never become its own: that home is asked too.
+        // Prepared units do not count here. The home of another shard decides on them, and that home is asked
+        // too.
         let is_order = self
             .orders
             .get(id)

@@ -1,8 +1,9 @@
-//! The whole state as bytes: one version byte, then postcard.
+//! Snapshots: the whole state as one version byte, then postcard.
 //!
-//! The bytes are canonical: one state has exactly one encoding, and decoding refuses every other. Queues, ranks
-//! and counts are not in it; they follow from the rest. A ledger of the first rules is written as the first release wrote it, so that
-//! release can read it; later rules stand in front of the rest, under a version of their own, and what only they know behind it.
+//! The bytes are canonical: one state has exactly one encoding, and decoding refuses every other. Queues,
+//! ranks and counts are not in it, because they follow from the rest. A ledger of the first rules is written
+//! as the first release wrote it, so that release can read it. For later rules, the snapshot has a version of
+//! its own, with the rules in front of the rest, and the newer state behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,7 +58,7 @@ struct Snapshot<'a> {
     transfers: &'a BTreeMap<TransferId, Transfer>,
 }
 
-/// The same fields in the same order.
+/// The same fields as in the written snapshot, in the same order.
 #[derive(Deserialize)]
 struct OwnedSnapshot {
     options: LedgerOptions,
@@ -77,7 +78,7 @@ struct OwnedSnapshot {
     transfers: BTreeMap<TransferId, Transfer>,
 }
 
-/// What a ledger keeps since the second rules.
+/// The state that a ledger keeps since the second rules.
 #[derive(Serialize)]
 struct SinceSecond<'a> {
     late: &'a Late,
@@ -85,7 +86,7 @@ struct SinceSecond<'a> {
     replacements: &'a BTreeMap<ReservationId, Replacement>,
 }
 
-/// The same fields in the same order.
+/// The same fields as in `SinceSecond`, in the same order.
 #[derive(Default, Deserialize)]
 struct OwnedSinceSecond {
     late: Late,
@@ -122,7 +123,7 @@ impl Ledger {
         }
     }
 
-    /// The version of this ledger's snapshot, and the rules if they are written.
+    /// Returns the version of this ledger's snapshot, and the rules if they are written.
     fn snapshot_head(&self) -> (u8, Option<Rules>) {
         match self.rules {
             Rules::First => (codec::VERSION, None),
@@ -130,7 +131,7 @@ impl Ledger {
         }
     }
 
-    /// Writes what follows the version.
+    /// Writes everything after the version.
     fn write_body<F: Flavor>(&self, flavor: F) -> postcard::Result<F::Output> {
         match self.snapshot_head().1 {
             None => postcard::serialize_with_flavor(&self.snapshot(), flavor),
@@ -140,13 +141,14 @@ impl Ledger {
         }
     }
 
-    /// The versioned, canonical snapshot.
+    /// Returns the versioned, canonical snapshot.
     pub fn encode(&self) -> Vec<u8> {
         let begun = ExtendFlavor::new(vec![self.snapshot_head().0]);
         self.write_body(begun).expect("memory takes whatever is written")
     }
 
-    /// BLAKE3 of the snapshot's bytes, without holding them. Equal on replicas that applied the same entries.
+    /// Returns the BLAKE3 of the snapshot's bytes, without holding them in memory. Equal on replicas that
+    /// applied the same entries.
     pub fn digest(&self) -> [u8; 32] {
         let hashing = Hashing {
             hasher: blake3::Hasher::new(),
@@ -159,7 +161,7 @@ impl Ledger {
     /// Reads a snapshot of any supported version and checks every invariant.
     ///
     /// # Errors
-    /// What is wrong with the bytes, or which invariant does not hold.
+    /// Describes the fault in the bytes, or the invariant that does not hold.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let (rules, snapshot, since_second) = read(bytes).map_err(|error| error.to_string())?;
         let twice = |what: &str| format!("snapshot: {what} too many, or one of them twice");
@@ -208,7 +210,7 @@ impl Ledger {
     }
 }
 
-/// Reads either layout.
+/// Reads both layouts.
 fn read(bytes: &[u8]) -> Result<(Rules, OwnedSnapshot, OwnedSinceSecond), CodecError> {
     const WHAT: &str = "snapshot";
     match bytes.first() {
@@ -229,7 +231,7 @@ fn read(bytes: &[u8]) -> Result<(Rules, OwnedSnapshot, OwnedSinceSecond), CodecE
     }
 }
 
-/// Which cells have one.
+/// Returns the cells that have a deficit.
 pub(crate) fn deficits(cells: &ChunkedVec<Cells>) -> BTreeSet<CellKey> {
     let of_sku = |(sku, cells): (usize, &Cells)| {
         let short = cells.iter().filter(|cell| cell.deficit > 0);
@@ -242,7 +244,7 @@ pub(crate) fn deficits(cells: &ChunkedVec<Cells>) -> BTreeSet<CellKey> {
     cells.iter().enumerate().flat_map(of_sku).collect()
 }
 
-/// How many units they lack together.
+/// Returns the number of units that all cells lack together.
 pub(crate) fn deficit_units(cells: &ChunkedVec<Cells>) -> i128 {
     let units = |cells: &Cells| cells.iter().map(|cell| i128::from(cell.deficit)).sum::<i128>();
     cells.iter().map(units).sum()
@@ -286,13 +288,13 @@ impl Flavor for Hashing {
     }
 }
 
-/// Compares what is written with bytes that are there already; fails at the first difference.
+/// Compares written bytes with existing ones, and fails at the first difference.
 struct Comparing<'a> {
     rest: &'a [u8],
 }
 
 impl Flavor for Comparing<'_> {
-    /// Was everything there compared?
+    /// Whether all existing bytes were compared.
     type Output = bool;
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {

@@ -1,7 +1,8 @@
-//! A sorted map that is copied at once: its entries lie in chunks, which copies share until one of them changes.
+//! A sorted map with cheap copies. Its entries lie in chunks, and copies share each chunk until one of them
+//! changes it.
 //!
-//! A snapshot is written from such a copy while the ledger goes on. And it is smaller than a B-tree for ids, which mostly come in
-//! order of time: a chunk is left nearly full when the next one is begun.
+//! A snapshot is written from such a copy while the ledger goes on. For ids, the map is also smaller than a
+//! B-tree. Ids mostly come in order of time, so a chunk is nearly full when the next one begins.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,28 +12,30 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 use smallvec::SmallVec;
 
-/// The most entries of a chunk: what an insertion moves, and what the first change after a copy copies. With its head a chunk of
-/// operation ids takes 1272 bytes then, and one of reservations 2016: just below what allocators give (1280, 2048).
+/// The most entries of a chunk. An insertion moves up to this many, and the first change after a copy copies
+/// this many. A full chunk of operation ids takes 1272 bytes with its head, and one of reservations 2016.
+/// Both are just below the sizes of allocators (1280, 2048).
 const CHUNK: usize = 31;
-/// Of the last chunk, when it is full, so many go on alone: some room is left for those that come late.
+/// The entries that stay in the last chunk when it is full and a new one begins. Some room is left for
+/// entries that come late.
 const KEPT_OF_THE_LAST: usize = 28;
-/// A chunk with fewer is joined with the next one, if that is half empty.
+/// The least entries of a chunk. A smaller chunk is joined with the next one, if that is half empty.
 const SPARSE: usize = CHUNK / 4;
 
-/// Beside the counts of the copies: one place in memory for all of a chunk.
+/// The entries of a chunk, in one allocation together with the reference counts.
 type Entries<K, V> = SmallVec<[(K, V); CHUNK]>;
 
-/// Entries in order of their keys.
+/// A sorted map of entries in order of their keys.
 #[derive(Clone)]
 pub(crate) struct SortedMap<K, V> {
-    /// None is empty.
+    /// Chunks, none of them empty.
     chunks: VecDeque<Chunk<K, V>>,
     len: usize,
 }
 
 #[derive(Clone)]
 struct Chunk<K, V> {
-    /// No key of the chunk is less, and every key of those before is.
+    /// The lower bound of the chunk: its keys are not less, and the keys of all chunks before are.
     from: K,
     entries: Arc<Entries<K, V>>,
 }
@@ -69,7 +72,7 @@ impl<K: Ord + Copy, V: Clone> SortedMap<K, V> {
         Some(&mut Arc::make_mut(&mut chunk.entries)[at].1)
     }
 
-    /// Gives back what was there under this key.
+    /// Inserts an entry, and returns the value that this key had before.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let Some(number) = self.chunk_of(&key) else {
             match self.chunks.front_mut() {
@@ -141,7 +144,7 @@ impl<K: Ord + Copy, V: Clone> SortedMap<K, V> {
         entries.map(|(key, value)| (key, value))
     }
 
-    /// The last chunk whose keys may be as small as this one: mostly the last of all.
+    /// Returns the last chunk whose keys may be as small as this one. It is mostly the last of all.
     fn chunk_of(&self, key: &K) -> Option<usize> {
         let last = self.chunks.back()?;
         let after = if last.from <= *key {
@@ -206,7 +209,7 @@ impl<K: Ord + Copy + fmt::Debug, V: Clone + fmt::Debug> fmt::Debug for SortedMap
     }
 }
 
-/// As a map, in order.
+/// Serializes the entries as a map, in order.
 impl<K: Ord + Copy + Serialize, V: Clone + Serialize> Serialize for SortedMap<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.len))?;
@@ -291,7 +294,7 @@ mod tests {
     }
 
     proptest! {
-        /// A B-tree does the same, and a copy stays what it was.
+        /// A B-tree has the same result, and a copy never changes.
         #[test]
         fn it_is_a_sorted_map(operations in proptest::collection::vec(operation(), 1..1500)) {
             let (mut map, mut expected) = (SortedMap::default(), BTreeMap::new());

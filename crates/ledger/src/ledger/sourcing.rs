@@ -1,11 +1,12 @@
-//! From which warehouses a line of a Reserve is filled, and why.
+//! Sourcing: the choice of warehouses for the lines of a Reserve, with its reasons.
 //!
-//! In one warehouse the storefront's pool is taken first, then free where the policy lets it borrow. When nothing that may be
-//! chosen is left, the policy may let the rest be backordered: in the line's only or first warehouse, or with any source
-//! where its next supply is expected.
+//! In one warehouse, the storefront's pool is taken first, and then free if the policy lets it borrow. If no
+//! warehouse that may be chosen has any left, the policy may let the rest be backordered. The backorder goes
+//! to the line's only or first warehouse, or, with any source, to the one where its next supply is expected.
 //!
-//! Fewest shipments is a greedy choice, not the best one: it ranks warehouses by what each would complete of what is still
-//! missing, and every line then takes in that order. It looks at each line as if it were alone in a cell.
+//! The choice of the fewest shipments is greedy, not optimal. It ranks warehouses by how much of the missing
+//! units each would complete, and every line then takes in that order. It treats each line as if it were
+//! alone in a cell.
 
 use std::{
     cmp::Reverse,
@@ -24,7 +25,8 @@ use super::{
     stock::CellKey,
 };
 
-/// The most warehouses that are ranked for one request. What they do not have is taken where most is.
+/// The most warehouses that are ranked for one request. Units that they do not have are taken where the most
+/// are.
 const MAX_RANKED: usize = 64;
 
 /// Units of one cell for one line.
@@ -37,10 +39,10 @@ pub(crate) struct Take {
     pub(crate) reason: SourcingReason,
 }
 
-/// Nearly always one.
+/// The takes of one line, nearly always one.
 pub(crate) type Takes = SmallVec<[Take; 1]>;
 
-/// What earlier lines of the same request took; empty while the first line is decided.
+/// The units that earlier lines of the same request took. Empty for the first line.
 #[derive(Default)]
 pub(crate) struct Taken {
     cells: BTreeMap<CellKey, CellTaken>,
@@ -60,7 +62,7 @@ struct SkuTaken {
     backordered: i64,
 }
 
-/// For whom stock is looked for, and at which log time.
+/// The storefront that looks for stock, and the log time at which it does.
 pub(crate) struct Buyer {
     pub(crate) storefront: Option<u16>,
     pub(crate) policy: Policy,
@@ -74,11 +76,11 @@ pub(crate) struct Wish<'a> {
     pub(crate) requested: i64,
 }
 
-/// How the warehouses of each line are put in order.
+/// The order in which each line tries its warehouses.
 pub(crate) enum Order {
     AsGiven,
     MostFirst,
-    /// These first.
+    /// Tries these warehouses first.
     Ranked(Vec<u16>),
 }
 
@@ -87,7 +89,7 @@ impl Take {
         self.from_pool + self.from_free + self.from_backorder
     }
 
-    /// What taking them for a storefront does to the cell.
+    /// Returns the step of the cell that takes these units for a storefront.
     pub(crate) fn deltas(&self, storefront: u16) -> Deltas {
         Deltas {
             free: -self.from_free,
@@ -116,7 +118,7 @@ impl Taken {
         }
     }
 
-    /// Counts units that a line has already: they are no part of what cells offer.
+    /// Counts units that a line has already. They are not part of the cells' offers.
     pub(crate) fn keep(&mut self, sku: u32, units: i64) {
         let of_sku = self.skus.entry(sku).or_default();
         of_sku.units = of_sku.units.saturating_add(units);
@@ -135,9 +137,9 @@ impl Taken {
 }
 
 impl Ledger {
-    /// What a line takes, and what it could have had (which ends at the largest i64).
+    /// Returns the units that a line takes, and the number that it could have had (at most the largest i64).
     pub(crate) fn take(&self, buyer: &Buyer, wish: &Wish<'_>, order: &Order, taken: &Taken) -> (Takes, i64) {
-        // What is kept of a replaced hold may be more than the policy allows by now.
+        // The units kept of a replaced hold may exceed what the policy allows by this time.
         let left_by_policy = buyer
             .policy
             .most()
@@ -171,8 +173,8 @@ impl Ledger {
         (takes, available.min(left_by_policy))
     }
 
-    /// What each warehouse that may be chosen has for a line, by name or in the order of the list; without those that have
-    /// nothing.
+    /// Returns the units that each warehouse has for a line, by name or in the order of the list. Skips
+    /// warehouses that may not be chosen or have nothing.
     fn offers(&self, buyer: &Buyer, wish: &Wish<'_>, taken: &Taken) -> SmallVec<[Take; 8]> {
         let offer = |cell: Cell| self.offer(buyer, wish.sku, &cell, taken);
         match wish.source {
@@ -189,7 +191,8 @@ impl Ledger {
         }
     }
 
-    /// The cells of a SKU that a list names, in the order of the list. Goes through the SKU's cells once.
+    /// Returns the cells of a SKU that a list names, in the order of the list. Iterates over the SKU's cells
+    /// once.
     fn preferred_cells(&self, sku: u32, list: &[WarehouseId]) -> SmallVec<[Cell; 4]> {
         let named = list.iter().filter_map(|name| self.stock.warehouses.find(name));
         let mut places: SmallVec<[(u16, usize); 64]> =
@@ -214,7 +217,7 @@ impl Ledger {
         self.stock.cell(CellKey { sku, warehouse })
     }
 
-    /// What a cell has for the buyer; None when it has nothing.
+    /// Returns the units that a cell has for the buyer. None when it has nothing.
     fn offer(&self, buyer: &Buyer, sku: u32, cell: &Cell, taken: &Taken) -> Option<Take> {
         let (pooled, free) = self.available(buyer.storefront, buyer.policy, cell);
         let before = taken.cell(CellKey {
@@ -231,14 +234,14 @@ impl Ledger {
         })
     }
 
-    /// What a storefront could have of a cell: from its pool, and from free.
+    /// Returns the units of a cell that a storefront could have: from its pool, and from free.
     pub(crate) fn available(&self, storefront: Option<u16>, policy: Policy, cell: &Cell) -> (i64, i64) {
         let ranks = self.stock.storefronts.ranks();
         let from_pool = storefront.map_or(0, |storefront| cell.pool(storefront, ranks));
         (from_pool, if policy.may_borrow { cell.free } else { 0 })
     }
 
-    /// Backorders up to `missing` units in one cell; says how many it could have been.
+    /// Backorders up to `missing` units in one cell. Returns the number of units that it could have been.
     fn backorder(
         &self,
         buyer: &Buyer,
@@ -275,7 +278,8 @@ impl Ledger {
         possible
     }
 
-    /// Where a line waits for what is not there: a cell that is known to the ledger, by stock or by an expected supply.
+    /// Returns the cell in which a line waits for missing units. The ledger must know the cell, by stock or
+    /// by an expected supply.
     fn backorder_cell(&self, wish: &Wish<'_>) -> Option<Cell> {
         match wish.source {
             Source::Any => {
@@ -293,7 +297,7 @@ impl Ledger {
         }
     }
 
-    /// How many more units of a SKU a policy lets be backordered at a log time.
+    /// Returns how many more units of a SKU a policy allows to be backordered at a log time.
     pub(crate) fn backorder_room(&self, sku: u32, policy: Policy, now_ms: u64) -> i64 {
         if !policy.may_backorder(now_ms) {
             return 0;
@@ -306,7 +310,7 @@ impl Ledger {
             .max(0)
     }
 
-    /// How the lines of a request choose.
+    /// Returns the order in which the lines of a request try their warehouses.
     pub(crate) fn order<'a>(
         &self,
         sourcing: Sourcing,
@@ -322,7 +326,7 @@ impl Ledger {
     fn rank(&self, wishes: &[(Buyer, Wish<'_>)]) -> Vec<u16> {
         let nothing = Taken::default();
         let mut missing: Vec<i64> = Vec::with_capacity(wishes.len());
-        // By the rank of the warehouse's name: which lines it has units for, and how many.
+        // The lines for which each warehouse has units, and how many, by the rank of the warehouse's name.
         let mut offers: BTreeMap<u16, Vec<(usize, i64)>> = BTreeMap::new();
         let mut insisted: BTreeSet<u16> = BTreeSet::new();
         for (line, (buyer, wish)) in wishes.iter().enumerate() {
@@ -362,7 +366,7 @@ impl Ledger {
     }
 }
 
-/// Puts offers into the order in which they are taken, and says why the first is the first.
+/// Sorts offers into the order in which they are taken, and sets the reason of the first.
 fn arrange(offers: &mut [Take], source: &Source, order: &Order, wanted: i64) {
     let reason = match (source, order) {
         (Source::Warehouse(_), _) => SourcingReason::OnlySource,
@@ -389,7 +393,8 @@ fn arrange(offers: &mut [Take], source: &Source, order: &Order, wanted: i64) {
     }
 }
 
-/// Stable: equals stay in order of name, or of the list.
+/// Sorts offers by their units, most first. The sort is stable, so equals stay in order of name or of the
+/// list.
 fn most_first(offers: &mut [Take]) -> SourcingReason {
     offers.sort_by_key(|offer| Reverse(offer.units()));
     SourcingReason::MostAvailable

@@ -1,4 +1,4 @@
-//! All cells of a shard, and the recording of what happens to them.
+//! All cells of a shard, and the recording of their changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,44 +25,44 @@ use super::{
 /// Cells by SKU, with the names and the numbering of changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Stock {
-    /// A copy shares them until a SKU is new.
+    /// SKUs with their numbers. A copy shares them until a SKU is new.
     pub(crate) skus: Arc<SkuNames>,
     pub(crate) warehouses: SmallNames<WarehouseId>,
     pub(crate) storefronts: SmallNames<StorefrontId>,
-    /// By SKU number; each in order of warehouse name.
+    /// Cells by SKU number. Those of a SKU are in order of warehouse name.
     pub(crate) cells: ChunkedVec<Cells>,
     pub(crate) cell_count: u64,
     pub(crate) movements: Movements,
     pub(crate) late: Late,
-    /// The cells that have one; follows from them.
+    /// The cells with a deficit. Follows from the cells.
     pub(crate) deficits: BTreeSet<CellKey>,
-    /// All their units; follows from the cells too.
+    /// The units of all deficits. Follows from the cells too.
     pub(crate) deficit_units: i128,
     pub(crate) last_seq: u64,
-    /// Follows from the rules.
+    /// The limits on new names and pools. Follows from the rules.
     pub(crate) room: Room,
 }
 
-/// Which cell.
+/// The key of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct CellKey {
     pub(crate) sku: u32,
     pub(crate) warehouse: u16,
 }
 
-/// What one entry did so far.
+/// The changes that one entry has made so far.
 #[derive(Debug)]
 pub(crate) struct Recording {
     pub(crate) log_index: u64,
     pub(crate) log_time_ms: u64,
-    /// The change after which the goods of the present command moved. None: they move now.
+    /// The change after which the goods of the present command moved. None: they move at log time.
     pub(crate) as_of_seq: Option<u64>,
     pub(crate) changes: Vec<Change>,
     pub(crate) touched_orders: Vec<ReservationId>,
     pub(crate) touched_transfers: Vec<TransferId>,
 }
 
-/// One effect, before it has a number.
+/// One effect, before it has a change number.
 pub(crate) struct Step<'a> {
     pub(crate) kind: ChangeKind,
     pub(crate) cell: CellKey,
@@ -73,7 +73,7 @@ pub(crate) struct Step<'a> {
 }
 
 impl Recording {
-    /// For an entry with so many commands.
+    /// Begins the recording of an entry with this many commands.
     pub(crate) fn new(log_index: u64, log_time_ms: u64, commands: usize) -> Self {
         Self {
             log_index,
@@ -85,7 +85,7 @@ impl Recording {
         }
     }
 
-    /// The changes, each knowing how many there are.
+    /// Returns the changes, and sets in each how many there are.
     pub(crate) fn into_changes(mut self) -> Vec<Change> {
         let count = self.changes.len() as u32;
         for (offset, change) in self.changes.iter_mut().enumerate() {
@@ -96,7 +96,7 @@ impl Recording {
     }
 }
 
-/// Takes a step of a cell; which buckets it moved.
+/// Takes a step of a cell, and returns the buckets that it moved.
 fn take(kind: ChangeKind, cell: &mut Cell, deltas: &Deltas, ranks: &[u16]) -> Result<BucketMoves, Violation> {
     cell.step(deltas, ranks).map_err(|error| {
         Violation(format!(
@@ -106,12 +106,12 @@ fn take(kind: ChangeKind, cell: &mut Cell, deltas: &Deltas, ranks: &[u16]) -> Re
     Ok(cell.moves(deltas, ranks))
 }
 
-/// The room for what is new.
+/// The limits on new names and pools.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
     /// The most warehouses, and the most storefronts.
     pub(crate) places: usize,
-    /// The most pools of a cell to which a new one may be added.
+    /// The most pools of a cell after a new one is added.
     pub(crate) cell_pools: usize,
 }
 
@@ -159,18 +159,18 @@ impl Stock {
         self.cells.get(key.sku as usize)?.get(key.warehouse)
     }
 
-    /// The cells of a SKU in order of warehouse name.
+    /// Returns the cells of a SKU in order of warehouse name.
     pub(crate) fn cells_of(&self, sku: u32) -> impl Iterator<Item = Cell> + '_ {
         self.cells.get(sku as usize).into_iter().flat_map(Cells::iter)
     }
 
-    /// From now on these rules say how many names and pools there may be. Those that are there stay.
+    /// Adopts rules for the number of names and pools. Existing ones stay, even beyond the limit.
     pub(crate) fn adopt(&mut self, rules: Rules) {
         self.room = Room::by(rules);
         self.late.begin(self.last_seq);
     }
 
-    /// Is there room for names that may be new?
+    /// Refuses names that are new when there is no room for them.
     pub(crate) fn check_room(
         &self,
         sku: Option<&Sku>,
@@ -204,7 +204,7 @@ impl Stock {
         Arc::make_mut(&mut self.skus).intern(sku)
     }
 
-    /// The key of a cell, which is made when it is new.
+    /// Returns the key of a cell, and makes the cell if it is new.
     pub(crate) fn ensure(&mut self, sku: &Sku, warehouse: &WarehouseId) -> CellKey {
         let key = CellKey {
             sku: self.intern_sku(sku),
@@ -221,8 +221,8 @@ impl Stock {
         key
     }
 
-    /// Takes one step and records it as a change. A command is decided so that its steps cannot fail: a failure
-    /// is a violation.
+    /// Takes one step and records it as a change. Commands are decided so that their steps cannot fail, so a
+    /// failure is a violation.
     pub(crate) fn step(&mut self, recording: &mut Recording, step: Step<'_>) -> Result<(), Violation> {
         let (kind, deltas) = (step.kind, step.deltas);
         if deltas.on_hand != 0 && self.is_counted_since(step.cell, recording.as_of_seq) {
@@ -233,7 +233,8 @@ impl Stock {
         Ok(())
     }
 
-    /// Takes one step that leaves units loose for a later step of the same entry: whoever takes it calls [`Self::check_cell`] in the end.
+    /// Takes one step that leaves units loose for a later step of the same entry. The code that takes them
+    /// must call [`Self::check_cell`] in the end.
     pub(crate) fn step_loosely(
         &mut self,
         recording: &mut Recording,
@@ -253,7 +254,8 @@ impl Stock {
             .map_err(|error| Violation(format!("cell {key:?}: {error}")))
     }
 
-    /// Takes steps of one cell at once: its invariants hold after the last of them. Each is recorded.
+    /// Takes several steps of one cell, and records each. The cell's invariants are checked only after the
+    /// last one.
     pub(crate) fn together<'a>(
         &mut self,
         recording: &mut Recording,
@@ -272,7 +274,7 @@ impl Stock {
         Ok(())
     }
 
-    /// Takes steps of one kind in one cell and records each: for `storefront`, or else for the storefront
+    /// Takes steps of one kind in one cell, and records each for `storefront`, or else for the storefront
     /// whose pool it moves. Unpacks the cell once, however many steps there are.
     pub(crate) fn steps(
         &mut self,
@@ -292,7 +294,7 @@ impl Stock {
             cause,
         };
         match steps {
-            // A count is never late: it makes way for a later one when it is decided.
+            // A count is never late, because a later count replaces it when it is decided.
             [deltas] if kind != ChangeKind::Counted => self.step(recording, step_of(deltas)),
             _ => self.together(recording, cell, steps.iter().map(step_of).collect()),
         }
@@ -375,7 +377,7 @@ impl Stock {
         });
     }
 
-    /// Takes a step whose change also tells of a transfer or a supply.
+    /// Takes a step whose change also has an effect on a transfer or a supply.
     pub(crate) fn step_telling(
         &mut self,
         recording: &mut Recording,
@@ -385,7 +387,7 @@ impl Stock {
     ) -> Result<(), Violation> {
         let (kind, first) = (step.kind, recording.changes.len());
         self.step(recording, step)?;
-        // A recount of late goods stands beside it.
+        // The step may have a second change beside it: the recount of late goods.
         let made = recording.changes[first..].iter_mut();
         if let Some(change) = { made }.find(|change| change.kind == kind) {
             change.transfer = transfer.map(Box::new);

@@ -1,4 +1,5 @@
-//! Receive, Adjust, MoveBucket, AllocatePool, and returns without a reservation: what moves one cell.
+//! The commands that move one cell: Receive, Adjust, MoveBucket, AllocatePool, and returns without a
+//! reservation.
 
 use crate::{
     Bucket, Cause, CellView, ChangeKind, Disposition, Refusal, Shortage, Sku, StorefrontId, SupplyId,
@@ -23,20 +24,20 @@ pub(crate) struct StockPlan<'a> {
     pub(crate) supply: Option<SupplyStep<'a>>,
 }
 
-/// What moves.
+/// The steps of a movement.
 pub(crate) enum Movement<'a> {
-    /// One change for each; none is empty, one may move nothing.
+    /// A list of steps, with one change for each. It is never empty, but a step may move nothing.
     Steps(Vec<Deltas>),
-    /// Beside the first, what the pool of a storefront that may be new gains or loses.
+    /// One step, with the gain or loss of a storefront's pool beside it. The storefront may be new.
     OfPool(Deltas, &'a StorefrontId, i64),
 }
 
-/// The cell of a command; an empty one where there is none yet.
+/// Returns the cell of a command, or an empty cell if there is none yet.
 pub(crate) fn cell_or_empty(stock: &Stock, sku: &Sku, warehouse: &WarehouseId) -> Cell {
     key_and_cell(stock, sku, warehouse).1
 }
 
-/// The same with its key, where there is one.
+/// Returns the same cell with its key. The key is None if there is no cell yet.
 pub(crate) fn key_and_cell(stock: &Stock, sku: &Sku, warehouse: &WarehouseId) -> (Option<CellKey>, Cell) {
     match stock.find(sku, warehouse) {
         Some((key, cell)) => (Some(key), cell),
@@ -53,7 +54,7 @@ pub(crate) fn at_least(what: &str, value: i64, least: i64) -> Result<(), Refusal
     )))
 }
 
-/// Times of plans must be times that log time can reach.
+/// Refuses a time of a plan that log time can never reach.
 pub(crate) fn check_time(what: &str, time_ms: u64) -> Result<(), Refusal> {
     if time_ms <= MAX_48_BITS {
         return Ok(());
@@ -109,8 +110,9 @@ impl Stock {
         self.plan_goods(ChangeKind::Returned, sku, warehouse, deltas, as_of_seq)
     }
 
-    /// Up like a receipt; down from free, safety and pools, and never from what is promised, damaged or under inspection. What a count
-    /// has seen before is only told: the count found as much more, or took as much away.
+    /// Decides Adjust. Up works like a receipt. Down takes from free, safety and pools, and never from units
+    /// that are promised, damaged or under inspection. A movement that a count has already seen is only
+    /// recorded, because the count found as many more units, or removed as many.
     pub(crate) fn decide_adjust<'a>(
         &self,
         sku: &'a Sku,
@@ -157,8 +159,8 @@ impl Stock {
         self.plan(ChangeKind::Adjusted, sku, warehouse, &cell, steps)
     }
 
-    /// Between free, safety, damaged and quality hold. Into free or safety a deficit is filled first; into free then what is
-    /// backordered.
+    /// Decides a move between free, safety, damaged and quality hold. Units that go to free or safety fill a
+    /// deficit first. Units that go to free then fill backordered units.
     pub(crate) fn decide_move<'a>(
         &self,
         sku: &'a Sku,
@@ -261,7 +263,7 @@ impl Stock {
         })
     }
 
-    /// A movement of goods in one step.
+    /// Plans a movement of goods in one step.
     fn plan_goods<'a>(
         &self,
         kind: ChangeKind,
@@ -347,11 +349,12 @@ impl Ledger {
     }
 }
 
-/// Sellable units that turn out not to be there.
+/// The result of taking away sellable units that are not really there.
 pub(crate) struct Drained {
-    /// Free, safety and the first pool in one step, every other pool in its own.
+    /// Steps that take the units. The first has free, safety and the first pool, and every other pool has its
+    /// own.
     pub(crate) steps: Vec<Deltas>,
-    /// What could not be taken.
+    /// Units that could not be taken.
     pub(crate) rest: i64,
 }
 

@@ -1,4 +1,4 @@
-//! What is expected from outside: how many units of which cell, as which supply, when.
+//! Expected supplies: the units of a cell that should arrive from outside, with their supply and time.
 //!
 //! An expectation moves no units. A receipt that names its supply reduces it.
 
@@ -19,11 +19,11 @@ use super::{
 /// The most supplies that one cell expects.
 const MAX_SUPPLIES: usize = 1024;
 
-/// By cell, those that expect anything.
+/// Supplies that still expect units, by cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Supplies(BTreeMap<CellKey, BTreeMap<SupplyId, Supply>>);
 
-/// What one supply still expects.
+/// The units that one supply still expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Supply {
     /// At least 1.
@@ -31,21 +31,22 @@ pub(crate) struct Supply {
     pub(crate) expected_at_ms: u64,
 }
 
-/// What a command on one cell does to a supply.
+/// The effect of a command on a supply.
 pub(crate) enum SupplyStep<'a> {
-    /// From now on it is this.
+    /// Sets the supply to this.
     Expect(&'a SupplyId, Supply),
-    /// This many of its units are here.
+    /// Receives this many of its units.
     Receive(&'a SupplyId, i64),
 }
 
 impl Supplies {
-    /// In order of their names.
+    /// Returns the supplies of a cell in order of their names.
     pub(crate) fn of(&self, cell: CellKey) -> impl Iterator<Item = (&SupplyId, &Supply)> {
         self.0.get(&cell).into_iter().flatten()
     }
 
-    /// What the supply expects afterwards. None: nobody expected what was received.
+    /// Applies the step and returns the supply afterwards. None when units were received that nobody
+    /// expected.
     pub(crate) fn take(&mut self, cell: CellKey, step: SupplyStep<'_>) -> Option<SupplyEffect> {
         let (supply_id, after) = match step {
             SupplyStep::Expect(supply_id, supply) => (supply_id, supply),

@@ -1,10 +1,10 @@
-//! TransferOut, TransferIn and CloseTransfer.
+//! The commands TransferOut, TransferIn and CloseTransfer.
 //!
-//! What leaves is taken from free and is in transit to the other warehouse, where nobody can sell it before it arrives. It
-//! may arrive in parts. What never comes is written off when the transfer is closed: it left the first warehouse and
-//! reached no other.
+//! Units that leave are taken from free. They are then in transit to the other warehouse, where nobody can
+//! sell them before they arrive. They may arrive in parts. Units that never arrive are written off when the
+//! transfer is closed: they left the first warehouse and reached no other.
 //!
-//! A TransferOut here is of SKUs of one shard; `dispatch.rs` has the departure of those over several.
+//! Here a TransferOut has SKUs of one shard. `dispatch.rs` has the departure of SKUs over several shards.
 
 use indexmap::{IndexMap, map::Entry};
 
@@ -26,7 +26,8 @@ use super::{
 
 /// The most transfers of a page.
 const MAX_PAGE: u32 = 1_000;
-/// A page ends with the transfer that brings it to so many lines: about a megabyte as it is sent, whatever the SKUs are called.
+/// The lines after which a page ends, at the end of a transfer. They take about a megabyte when sent,
+/// whatever the names of the SKUs.
 const MAX_PAGE_LINES: usize = 8_192;
 
 /// A decided command on a transfer.
@@ -43,16 +44,16 @@ pub(crate) struct Departure<'a> {
     lines: Vec<Merged<'a>>,
 }
 
-/// Units that arrive, or never will.
+/// Units that arrive, or that never will.
 pub(crate) struct Arrival {
     id: TransferId,
-    /// None: they are written off.
+    /// The bucket that they go to. None: they are written off.
     disposition: Option<Disposition>,
-    /// The place of a line in the transfer, and how many of its units.
+    /// The place of each line in the transfer, and its units.
     pieces: Vec<(usize, i64)>,
 }
 
-/// Lines of one SKU added up, under the number of the first.
+/// Lines of one SKU, added up under the number of the first.
 struct Merged<'a> {
     number: u32,
     sku: &'a Sku,
@@ -123,7 +124,8 @@ impl Ledger {
         (lines, from, to, expected_at_ms): (&'a [TransferLine], &'a WarehouseId, &'a WarehouseId, u64),
         as_of_seq: Option<u64>,
     ) -> Result<TransferPlan<'a>, Refusal> {
-        // An order's steps leave no operation behind, so its id may be that of a transfer over several shards.
+        // The steps of an order leave no operation behind, so its id may belong to a transfer over several
+        // shards.
         let is_used = self.transfers.get(id).is_some() || self.orders.get(id).is_some();
         if is_used || self.reservations.contains(id) {
             return Err(Refusal::OperationIdReused);
@@ -142,7 +144,7 @@ impl Ledger {
         for line in &lines {
             let (key, source) = key_and_cell(&self.stock, line.sku, from);
             let is_seen = key.is_some_and(|key| self.stock.is_counted_since(key, as_of_seq));
-            // What a count has seen leave was there.
+            // If a count has already seen the units leave, they were there.
             if source.free < line.quantity && !is_seen {
                 shortages.push(Shortage {
                     line: line.number,

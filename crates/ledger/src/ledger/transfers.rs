@@ -1,4 +1,4 @@
-//! Transfers: units that left one warehouse for another, and what became of them.
+//! Transfers: units that left one warehouse for another, and their fate.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,23 +8,23 @@ use crate::{LedgerOptions, Reference, ShardNumber, TransferId, Violation};
 
 use super::{operations::MAX_48_BITS, reservations::kept_until_ms, stock::CellKey};
 
-/// One transfer. Kept while anything is in transit, then for the closed retention.
+/// One transfer. It is kept while anything is in transit, and then for the closed retention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Transfer {
     pub(crate) from: u16,
     pub(crate) to: u16,
     pub(crate) created_at_ms: u64,
     pub(crate) expected_at_ms: u64,
-    /// When nothing was in transit any more; 0 before.
+    /// Log time at which the last unit was no longer in transit. 0 before.
     pub(crate) closed_at_ms: u64,
     pub(crate) reference: Reference,
-    /// The home of its order, when other shards have units of it.
+    /// The home of its order. None unless other shards have units of it too.
     pub(crate) home: Option<ShardNumber>,
-    /// No SKU twice.
+    /// Lines of the transfer, no SKU twice.
     pub(crate) lines: Vec<TransferredLine>,
 }
 
-/// The units of one SKU: what is neither received nor written off is in transit.
+/// The units of one SKU. Units that are neither received nor written off are in transit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TransferredLine {
     pub(crate) sku: u32,
@@ -33,14 +33,14 @@ pub(crate) struct TransferredLine {
     pub(crate) written_off: i64,
 }
 
-/// Transfers by id. The queues follow from them.
+/// Transfers by id. The queues follow from the transfers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Transfers {
     by_id: BTreeMap<TransferId, Transfer>,
-    /// Which have units in transit to a cell.
+    /// Transfers with units in transit, by the cell that these go to.
     arriving: BTreeMap<CellKey, BTreeSet<TransferId>>,
     open: BTreeSet<TransferId>,
-    /// Closed ones by the first moment when they may be forgotten.
+    /// The closed transfers by the first time at which they may be forgotten.
     closed: BTreeSet<(u64, TransferId)>,
 }
 
@@ -64,7 +64,7 @@ impl Transfer {
         self.lines.iter().any(|line| line.in_transit() > 0)
     }
 
-    /// The cell that a line is on its way to.
+    /// Returns the cell that a line is on its way to.
     pub(crate) fn destination(&self, line: &TransferredLine) -> CellKey {
         CellKey {
             sku: line.sku,
@@ -97,14 +97,14 @@ impl Transfers {
         &self.by_id
     }
 
-    /// Those with units in transit, after a cursor, in order of their ids.
+    /// Returns the transfers with units in transit, after a cursor, in order of their ids.
     pub(crate) fn open_after(&self, after: Option<TransferId>) -> impl Iterator<Item = TransferId> {
         use std::ops::Bound;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.open.range((from, Bound::Unbounded)).copied()
     }
 
-    /// What is on the way to a cell: when it should be there, and how many units.
+    /// Returns the units on the way to a cell, each with its expected arrival.
     pub(crate) fn arriving(&self, cell: CellKey) -> impl Iterator<Item = (u64, i64)> {
         let ids = self.arriving.get(&cell).into_iter().flatten();
         ids.filter_map(move |id| {
@@ -114,7 +114,7 @@ impl Transfers {
         })
     }
 
-    /// Adds a transfer; there is none with this id.
+    /// Adds a transfer. No other may have this id.
     pub(crate) fn insert(
         &mut self,
         id: TransferId,
@@ -133,7 +133,7 @@ impl Transfers {
         self.by_id.insert(id, transfer);
     }
 
-    /// Changes a transfer; the queues follow. None when there is none.
+    /// Changes a transfer and updates the queues. None when no transfer has this id.
     pub(crate) fn update<R>(
         &mut self,
         id: TransferId,
@@ -147,7 +147,7 @@ impl Transfers {
         Some(result)
     }
 
-    /// The closed transfer that may be forgotten first.
+    /// Returns the closed transfer that may be forgotten first.
     pub(crate) fn first_closed(&self) -> Option<(u64, TransferId)> {
         self.closed.first().copied()
     }
@@ -167,7 +167,8 @@ impl Transfers {
         Self { by_id, ..all }
     }
 
-    /// Is each right by itself, and do the queues follow from them? Gives what is in transit to each cell.
+    /// Checks each transfer by itself, and that the queues follow from them. Returns the units in transit to
+    /// each cell.
     pub(crate) fn check(&self, options: &LedgerOptions) -> Result<BTreeMap<CellKey, i128>, String> {
         let mut expected = Self::default();
         let mut in_transit: BTreeMap<CellKey, i128> = BTreeMap::new();

@@ -1,7 +1,7 @@
-//! Extend, Commit, Release, and the end of a hold.
+//! The commands Extend, Commit and Release, and the end of a hold by time.
 //!
-//! A hold that ends at or before log time can no longer be extended, committed or released, even when the sweep that gives
-//! its units back has not reached it.
+//! A hold that ends at or before log time can no longer be extended, committed or released, even if the sweep
+//! that gives its units back has not reached it.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub(crate) enum HoldPlan {
     Release {
         id: ReservationId,
     },
-    /// Of an order over several shards, at its home.
+    /// Decides an order over several shards, at its home.
     Order {
         id: ReservationId,
         verdict: Verdict,
@@ -62,7 +62,7 @@ impl Ledger {
         Ok(HoldPlan::Extend { id, expires_at_ms })
     }
 
-    /// When the hold ends that is decided here.
+    /// Returns the end of the hold that is decided here.
     pub(crate) fn hold_end(
         &self,
         now_ms: u64,
@@ -99,8 +99,8 @@ impl Ledger {
         }
     }
 
-    /// The end of the hold of an order that is decided here; `own` are this shard's units of it. None: it is not over several
-    /// shards.
+    /// Returns the end of the hold of an order that is decided here. `own` are this shard's units of it.
+    /// Returns None if the order is not over several shards.
     fn find_order(
         &self,
         now_ms: u64,
@@ -128,7 +128,7 @@ impl Ledger {
                         return Ok(Some(expired_at_ms));
                     }
                     Verdict::Held | Verdict::Expired => return Err(Refusal::Expired { expired_at_ms }),
-                    // How far it has come is known of the home's own units only.
+                    // The progress after a commit is known only of the home's own units.
                     Verdict::Committed => match own {
                         Some(own) if !(self.has_second_rules() && own.parts().next().is_none()) => own.state,
                         _ => ReservationState::Committed,
@@ -216,7 +216,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Gives the units of up to `budget` parts of ended holds back; at least one hold when one has ended.
+    /// Gives back the units of up to `budget` parts of ended holds. Gives back at least one hold if any has
+    /// ended.
     pub(crate) fn expire(&mut self, recording: &mut Recording, budget: usize) -> Result<(), Violation> {
         let mut parts = 0;
         while parts < budget {
@@ -238,7 +239,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Every held unit is committed or goes back; those that are kept, to the hold that takes this one's place.
+    /// Ends a hold: commits its units or gives them back. Kept units go to the hold that replaces this one.
     pub(crate) fn end_hold(
         &mut self,
         recording: &mut Recording,
@@ -254,7 +255,8 @@ impl Ledger {
         let closes_empty = self.has_second_rules();
         let stock = &mut self.stock;
         self.reservations.update(&id, &self.options, |reservation| {
-            // The home's part of a best-effort order that got nothing there: nothing will ever be shipped or cancelled.
+            // The home's part of a best-effort order may have got nothing. Nothing of it will ever be shipped
+            // or cancelled.
             let is_empty = closes_empty && reservation.parts().next().is_none();
             reservation.state = match kind {
                 ChangeKind::Committed if is_empty => ReservationState::Cancelled,
@@ -270,7 +272,7 @@ impl Ledger {
     }
 }
 
-/// When a hold ends that has not ended.
+/// Returns the end of a hold that has not ended. Refuses a hold that has.
 fn hold(now_ms: u64, reservation: Option<&Reservation>) -> Result<u64, Refusal> {
     let reservation = reservation.ok_or(Refusal::UnknownReservation)?;
     let expires_at_ms = reservation.expires_at_ms;
@@ -356,7 +358,8 @@ fn end_parts(
     Ok(())
 }
 
-/// Takes open units of a part back; what the cell's buckets get of them. Units that are loose in the cell stay promised.
+/// Gives back open units of a part, and returns the effect on the cell's buckets. Units that are loose in the
+/// cell stay promised.
 pub(crate) fn give_back(
     stock: &Stock,
     cell: CellKey,

@@ -1,14 +1,15 @@
-//! Numbers as LEB128, in a buffer that mostly needs no memory of its own: how what there is much of is packed.
+//! LEB128 numbers, in a buffer that mostly needs no memory of its own. The packed form of cells and
+//! reservations uses it.
 
 use smallvec::SmallVec;
 
-/// What nearly every record fits in.
+/// The size that nearly every record fits in.
 const USUAL_BYTES: usize = 64;
 
-/// Of 64 bits, seven in each byte.
+/// The largest number has 64 bits, seven in each byte.
 const MAX_BYTES: usize = 10;
 
-/// A record while it is written.
+/// A record that is being written.
 pub(crate) type Record = SmallVec<[u8; USUAL_BYTES]>;
 
 pub(crate) fn write(record: &mut Record, mut number: u64) {

@@ -1,4 +1,5 @@
-//! How many changes a command can make at most, so that a leader splits its entries before they grow too large.
+//! The weight of a command: the most changes that it can make. A leader uses it to split its entries before
+//! they grow too large.
 
 use crate::{
     Action, Command, OrderStep, ReservationId, ReserveLine, ReturnOf, Sku, Source, WarehouseId,
@@ -8,11 +9,12 @@ use crate::{
 use super::{Ledger, stock::CellKey};
 
 impl Ledger {
-    /// The most changes that this command makes if it is applied next. `reserved` says how many cells a reservation has that this
-    /// ledger does not know (yet).
+    /// Returns the most changes that this command makes if it is applied next. `reserved` returns the number
+    /// of cells of a reservation that this ledger does not know (yet).
     ///
-    /// The ledger that applies the command may be a few entries ahead of this one, so what is derived from it must not become
-    /// wrong when the bound is missed by a little; it only becomes larger than planned.
+    /// The ledger that applies the command may be a few entries ahead of this one. So a caller must not rely
+    /// on this bound for correctness: if the bound is missed by a little, the entry only becomes larger than
+    /// planned.
     pub fn weigh(&self, command: &Command, reserved: impl Fn(&ReservationId) -> usize) -> usize {
         let cells = |id: &ReservationId| match self.reservations.cells(id) {
             Some(cells) => cells.max(1),
@@ -22,7 +24,8 @@ impl Ledger {
             Action::OfPart(action) => action.as_ref(),
             action => action,
         };
-        // Beside each movement of goods that is booked late there may be a recount, of every pool if they are not sellable.
+        // Each movement of goods that is booked late may have a recount beside it, of every pool if the goods
+        // are not sellable.
         let late = |key: CellKey| match command.details.as_of_seq {
             Some(_) => 1 + self.stock.cell(key).map_or(0, |cell| cell.pools.len()),
             None => 0,
@@ -82,8 +85,8 @@ impl Ledger {
                     | OrderStep::Settle(_)
                     | OrderStep::Inquire { .. } => 0,
                 };
-                // An earlier attempt may have to give its units back.
-                // And the hold that it replaces ends when it is held.
+                // An earlier attempt may have to give its units back, and the hold that it replaces ends when
+                // it is held.
                 let replaced = self.replacements.get(&command.operation_id);
                 let replaced = replaced.map_or(0, |replacement| {
                     2 * replacement.kept.len() + cells(&replacement.of)
@@ -92,7 +95,7 @@ impl Ledger {
                     .saturating_add(cells(&command.operation_id))
                     .saturating_add(replaced)
             }
-            // Refused: nothing is a part of a part.
+            // This is refused, because a part cannot be part of a part.
             Action::OfPart(_)
             | Action::Extend { .. }
             | Action::MoveBucket { .. }
@@ -104,7 +107,7 @@ impl Ledger {
         }
     }
 
-    /// The bound for a command while the ledger cannot be asked.
+    /// Returns the bound for a command while the ledger cannot be asked.
     pub fn weigh_blindly(command: &Command) -> usize {
         let action = match &command.action {
             Action::OfPart(action) => action.as_ref(),
@@ -121,7 +124,8 @@ impl Ledger {
         }
     }
 
-    /// Every cell gives at least one unit, so a line takes from no more cells than it has units.
+    /// Returns the most cells that the lines take from. Every cell gives at least one unit, so a line takes
+    /// from no more cells than it has units.
     fn weigh_lines<'a>(&self, lines: impl Iterator<Item = &'a ReserveLine>) -> usize {
         lines.map(|line| self.weigh_line(line)).sum()
     }

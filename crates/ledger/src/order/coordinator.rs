@@ -1,11 +1,14 @@
-//! Who drives an order to its decision: a state machine without I/O.
+//! The coordinator: a state machine without I/O that drives an order to its decision.
 //!
-//! Any node can be the coordinator, and it may die at any moment: whatever it leaves behind is decided by the home, by log
-//! time if need be. It is told of each answer, or that none came, and says what to send next.
+//! Any node can be the coordinator, and it may die at any moment. The home decides every order that a
+//! coordinator leaves behind, by log time if no decision arrives. The coordinator takes each answer, or the
+//! news that none came, and returns the next steps to send.
 //!
-//! The first attempt asks all shards at once. When other undecided orders stood in the way it aborts, and asks once more in ascending
-//! order of the shards, one after the other, waiting at each: two orders that met crosswise now meet at their first common shard,
-//! where one of them comes first. An attempt that waits holds only lower shards than the one it waits for, so nobody waits in a circle.
+//! The first attempt asks all shards at once. If other undecided orders stand in the way, the coordinator
+//! aborts the attempt. The next attempt asks one shard after the other, in ascending order, and waits at
+//! each. So two orders that conflicted crosswise meet at their first common shard, and one of them comes
+//! first there. A waiting attempt holds only shards lower than the one it waits for, so there is no circular
+//! wait.
 
 mod answers;
 mod attempts;
@@ -24,13 +27,13 @@ use crate::{
     ledger::merged_lines,
 };
 
-/// How often one coordinator begins an attempt.
+/// The most attempts that one coordinator begins.
 const MAX_ROUNDS: u32 = 4;
 
-/// Drives one order. See the module's text.
+/// Drives one order. The text of the module describes how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coordinator {
-    /// The Reserve.
+    /// The Reserve that the caller sent.
     request: Command,
     home: ShardNumber,
     parts: BTreeMap<ShardNumber, OrderPart>,
@@ -38,69 +41,69 @@ pub struct Coordinator {
     attempt: u32,
     rounds: u32,
     phase: Phase,
-    /// Steps on their way, by number.
+    /// Steps that have no answer yet, by number.
     pending: BTreeMap<u64, (ShardNumber, Sent)>,
     last_number: u64,
     prepared: BTreeMap<ShardNumber, PreparedPart>,
     refused: BTreeMap<ShardNumber, Refused>,
 }
 
-/// A step to be sent, as a command, to a shard.
+/// A step to send: a command and its shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// Names this sending: the answer is given back with it.
+    /// The number of this sending. The answer must carry it.
     pub number: u64,
-    /// To whom.
+    /// The shard to send to.
     pub shard: ShardNumber,
-    /// What.
+    /// The command to send.
     pub command: Command,
 }
 
-/// No answer came.
+/// The failure of a step that got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StepFailure {
     /// The step certainly had no effect.
     NotDone,
-    /// It may have had its effect.
+    /// The step may have had its effect.
     Unknown,
 }
 
-/// What to do next.
+/// The next things to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Send these.
+    /// The steps to send.
     pub send: Vec<Target>,
-    /// Wait a moment before sending: another order is in the way.
+    /// Whether to wait a moment before sending, because another order is in the way.
     pub pause: bool,
-    /// The order's end, as far as its caller is concerned. Nothing is sent afterwards.
+    /// The end of the order for its caller. Nothing is sent afterwards.
     pub end: Option<End>,
 }
 
-/// How it ended for the caller.
+/// The end of an order, for its caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// Decided.
+    /// The order was decided.
     Outcome(Outcome),
-    /// A shard did not answer; the order is not held.
+    /// A shard did not answer, and the order is not held.
     Unavailable(ShardNumber),
-    /// The home did not answer when it was to decide: the same request again finds out.
+    /// The home did not answer a request to decide. The same request, sent again, finds the result.
     Unknown(ShardNumber),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
-    /// All shards are asked at once.
+    /// All shards are asked at the same time.
     Together,
-    /// The order is begun; one shard is asked at a time, in ascending order.
+    /// The order is begun. One shard is asked at a time, in ascending order.
     Ascending,
     Holding,
     Aborting,
-    /// What the aborted attempt left is given back before the next one.
+    /// Participants give back the units of the aborted attempt before the next one begins.
     Clearing,
-    /// The home refused, so it knows of nobody whom it would have to tell of the abort: what others prepared is given back
-    /// before the caller hears of the refusal.
+    /// Participants give back their units before the caller gets the refusal. The home refused the order, so
+    /// it does not know the participants and cannot tell them of the abort.
     GivingBack,
-    /// Held in an earlier call: the parts are read again.
+    /// The order was held by an earlier call. The parts are read again.
     Replaying {
         position: Position,
         expires_at_ms: u64,
@@ -116,11 +119,11 @@ enum Sent {
     Hold,
     Abort,
     Settle,
-    /// About the units of this shard.
+    /// Asks about the units of this shard.
     Inquire(ShardNumber),
 }
 
-/// Why a shard has no units for this attempt.
+/// The reason why a shard has no units for this attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Refused {
     By(Refusal),
@@ -128,12 +131,13 @@ enum Refused {
 }
 
 impl Coordinator {
-    /// Plans an order. `request` is a Reserve; `shard_of` says where a SKU lives. `home` is the shard that has to decide it, whether or not
-    /// it has lines: that of its document if its reference has to be unique, that of the hold that it replaces. None: any may. Returns None
-    /// when it concerns one shard, so the Reserve itself can be sent there.
+    /// Plans an order. `request` is a Reserve, and `shard_of` returns the shard of a SKU. `home` is the shard
+    /// that must decide, whether or not it has lines: that of the reference if the reference must be unique,
+    /// or that of the hold that the Reserve replaces. With None, any shard may decide. Returns None when the
+    /// order concerns one shard, so the Reserve itself can be sent there.
     ///
     /// # Errors
-    /// [`Refusal::InvalidRequest`] when it is malformed.
+    /// [`Refusal::InvalidRequest`] when the Reserve is malformed.
     pub fn new(
         request: Command,
         home: Option<ShardNumber>,
@@ -193,28 +197,28 @@ impl Coordinator {
         }))
     }
 
-    /// The same order on behalf of another request: a retry must repeat that one.
+    /// Makes the order stand for another request, which is the one that a retry must repeat.
     pub(super) fn with_fingerprint(mut self, fingerprint: u64) -> Self {
         self.terms.fingerprint = fingerprint;
         self
     }
 
-    /// The shard that decides.
+    /// Returns the shard that decides.
     pub fn home(&self) -> ShardNumber {
         self.home
     }
 
-    /// The shards with lines, in order.
+    /// Returns the shards with lines, in ascending order.
     pub fn shards(&self) -> impl Iterator<Item = ShardNumber> {
         self.parts.keys().copied()
     }
 
-    /// Has it nothing decided yet, so that it can still give up?
+    /// Returns whether nothing is decided yet, so that the order can still be given up.
     pub fn is_preparing(&self) -> bool {
         matches!(self.phase, Phase::Together | Phase::Ascending | Phase::Clearing)
     }
 
-    /// The first steps.
+    /// Returns the first steps.
     pub fn start(&mut self) -> Vec<Target> {
         let mut send = vec![self.begin(true)];
         let others: Vec<ShardNumber> = self.shards().filter(|shard| *shard != self.home).collect();
@@ -224,7 +228,7 @@ impl Coordinator {
         send
     }
 
-    /// Takes the answer to a sent step. One that is not waited for any more is passed over.
+    /// Takes the answer to a sent step. Skips an answer that is not waited for any more.
     pub fn on_answer(&mut self, number: u64, answer: Outcome) -> Progress {
         let Some((shard, sent)) = self.pending.remove(&number) else {
             return Progress::default();
@@ -269,7 +273,7 @@ impl Coordinator {
                 }),
             ) => self.disowned(of, settlement),
             (Sent::Settle | Sent::Inquire(_), _) => self.cleared(),
-            // The hold that it was to replace is gone: the caller hears that.
+            // The hold to replace is gone, and the caller gets that answer.
             (
                 Sent::Hold,
                 Err(
@@ -287,7 +291,7 @@ impl Coordinator {
                 self.refused.insert(shard, Refused::By(refusal));
                 self.asked(shard)
             }
-            // An answer to something else: as good as none.
+            // An answer that does not fit the step counts as no answer.
             (Sent::Begin | Sent::Prepare, Ok(_)) => {
                 self.refused.insert(shard, Refused::Silent(StepFailure::Unknown));
                 self.asked(shard)
@@ -295,7 +299,7 @@ impl Coordinator {
         }
     }
 
-    /// No answer came to a sent step.
+    /// Handles a sent step that got no answer.
     pub fn on_failure(&mut self, number: u64, failure: StepFailure) -> Progress {
         let Some((shard, sent)) = self.pending.remove(&number) else {
             return Progress::default();
@@ -317,7 +321,7 @@ impl Coordinator {
         }
     }
 
-    /// The caller's time is nearly over: what is not prepared by now is not waited for.
+    /// Stops waiting for parts that are not prepared. Call it when the caller's time is nearly over.
     pub fn give_up(&mut self) -> Progress {
         match self.phase {
             Phase::Together | Phase::Ascending => {
@@ -347,7 +351,7 @@ impl Coordinator {
                 }
                 self.asked(self.home)
             }
-            // Another coordinator of the same request is further.
+            // Another coordinator of the same request is ahead.
             Standing::Undecided { attempt } => self.ascend(attempt),
             Standing::Aborted { attempt } => self.clear(attempt),
             decided @ Standing::Decided { .. } => {
@@ -359,7 +363,7 @@ impl Coordinator {
         }
     }
 
-    /// A shard has answered Begin or Prepare, or will not.
+    /// Goes on after a shard has answered Begin or Prepare, or will not answer.
     fn asked(&mut self, shard: ShardNumber) -> Progress {
         match self.phase {
             Phase::Together if self.pending.is_empty() => self.conclude(),
@@ -394,9 +398,10 @@ impl Coordinator {
         }
     }
 
-    /// Every shard has said what it has.
+    /// Decides after every shard has answered.
     fn conclude(&mut self) -> Progress {
-        // Units of an earlier attempt that are not given back yet are in the way for a moment, and no shortage.
+        // If units of an earlier attempt are not given back yet, they are in the way only for a moment. That
+        // is no shortage.
         let only_short = |refused: &Refused| matches!(refused, Refused::By(Refusal::InsufficientStock(_)));
         let granted: i128 = self
             .prepared
@@ -424,7 +429,7 @@ impl Coordinator {
                 .values()
                 .all(|refused| matches!(refused, Refused::By(_)))
         {
-            // Nobody has anything: there is nothing to decide.
+            // No shard has any units, so there is nothing to decide.
             self.retry_or_refuse(false)
         } else {
             self.abandon()
@@ -443,7 +448,7 @@ impl Coordinator {
         Progress::send(vec![target])
     }
 
-    /// `before`: by another's decision than the one that was sent.
+    /// `before` means that another decision came before the one that was sent.
     fn decided(&mut self, standing: Standing, before: bool) -> Progress {
         match standing {
             Standing::Undecided { attempt } => self.ascend(attempt),
@@ -456,7 +461,7 @@ impl Coordinator {
                 ref incarnations,
                 ..
             } => {
-                // What another coordinator held may be less than what is prepared by now: the rest is given back.
+                // Another coordinator may have held less than is prepared here. The rest is given back.
                 let ours = self.phase == Phase::Holding
                     && attempt == self.attempt
                     && incarnations.len() == self.prepared.len()

@@ -1,9 +1,13 @@
-//! A transfer whose SKUs live in several shards rides on an order, so that all its units leave or none.
+//! Transfers whose SKUs live in several shards. A transfer rides on an order, so that all its units leave or
+//! none.
 //!
-//! Three steps, each of which can be repeated, with ids that follow from that of the TransferOut: its lines are *reserved*
-//! over the shards by a [`Coordinator`], the order is *committed* at its home, and each shard *dispatches* what it has.
-//! Whoever dies in between leaves units held (their hold ends by itself) or committed; the same TransferOut again goes on,
-//! and a Cancel of the reservation gives back what was committed and cannot be dispatched.
+//! A transfer has three steps. Each can be repeated, and their ids follow from that of the TransferOut. A
+//! [`Coordinator`] *reserves* the lines over the shards. The home *commits* the order. Each shard
+//! *dispatches* its units.
+//!
+//! If a process dies in between, units stay held (and their hold ends by itself) or stay committed. The same
+//! TransferOut, sent again, goes on from there. A Cancel of the reservation gives back units that were
+//! committed and cannot be dispatched.
 
 use crate::{
     Action, Command, Details, Refusal, ReserveLine, ReserveMode, ShardNumber, Sku, Source, Sourcing,
@@ -12,10 +16,11 @@ use crate::{
 
 use super::Coordinator;
 
-/// The storefront of the reservations that transfers ride on. It has no pools and no policies, so it takes what is free.
+/// The storefront of the reservations that transfers ride on. It has no pools and no policies, so it takes
+/// free units.
 pub const TRANSFER_STOREFRONT: &str = "holdfast:transfer";
 
-/// How long a transfer's units wait to be committed.
+/// The time to live of a transfer's hold, in milliseconds: its units must be committed within it.
 const TTL_MS: u64 = 600_000;
 
 /// The commands of a TransferOut over several shards.
@@ -23,17 +28,17 @@ const TTL_MS: u64 = 600_000;
 pub struct TransferOrder {
     request: Command,
     reserve: Command,
-    /// Commits the reservation; for its home.
+    /// Commits the reservation. It goes to the home.
     pub commit: Command,
-    /// Sends its units on their way; for each shard of it, as its part ([`Action::OfPart`]).
+    /// Sends the units on their way. It goes to each shard of the order, as its part ([`Action::OfPart`]).
     pub dispatch: Command,
 }
 
 impl TransferOrder {
-    /// Plans what a TransferOut asks for.
+    /// Plans the steps of a TransferOut.
     ///
     /// # Errors
-    /// [`Refusal::InvalidRequest`] when it is malformed.
+    /// [`Refusal::InvalidRequest`] when the TransferOut is malformed.
     pub fn new(request: Command) -> Result<Self, Refusal> {
         let invalid = |what: &str| Refusal::InvalidRequest(what.to_owned());
         let Action::TransferOut {
@@ -85,8 +90,8 @@ impl TransferOrder {
         })
     }
 
-    /// What has all units held, or none. `shard_of` says where a SKU lives. None: all of them live in one shard, so that the
-    /// TransferOut itself can be sent there.
+    /// Builds the coordinator that holds all units or none. `shard_of` returns the shard of a SKU. Returns
+    /// None when all SKUs live in one shard, so the TransferOut itself can be sent there.
     ///
     /// # Errors
     /// [`Refusal::InvalidRequest`] when the lines are malformed.
@@ -100,7 +105,8 @@ impl TransferOrder {
                 "as_of is not taken for a TransferOut whose SKUs live in several shards: send one for each SKU".to_owned(),
             ));
         }
-        // A retry with another destination is another request too.
+        // A retry with another destination counts as another request, so the fingerprint is that of the
+        // TransferOut.
         Ok(coordinator.map(|coordinator| coordinator.with_fingerprint(self.request.fingerprint())))
     }
 }

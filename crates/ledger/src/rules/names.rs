@@ -1,12 +1,13 @@
-//! Which SKUs a ledger takes by which rules.
+//! The SKUs that each version of the rules accepts.
 //!
-//! The release before the second rules knows plain SKUs only (see [`Sku::is_plain`]). Its replicas cannot read an entry that
-//! names another one, so they would stop there. Such an entry is not written before the log has adopted the second rules.
+//! A release that does not know the second rules accepts plain SKUs only (see [`Sku::is_plain`]). Its
+//! replicas cannot read an entry that names any other SKU, and would stop there. So such an entry is not
+//! written before the log has adopted the second rules.
 
 use crate::{Action, OrderStep, Refusal, ReturnOf, Rules, Sku};
 
 impl Rules {
-    /// Refuses an action that names a SKU which replicas of the release before these rules cannot read.
+    /// Refuses an action with a SKU that replicas without the second rules cannot read.
     pub fn refuse_names(self, action: &Action) -> Option<Refusal> {
         if self >= Self::Second {
             return None;
@@ -62,7 +63,7 @@ fn first_not_plain(action: &Action) -> Option<&Sku> {
             | OrderStep::Acknowledge(_)
             | OrderStep::Inquire { .. },
         )
-        // Looked into above.
+        // The loop above has unwrapped it.
         | Action::OfPart(_)
         | Action::CloseTransfer { .. }
         | Action::Dispatch { .. }

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::NodeConfig;
 use crate::directory::MembershipStartError;
-use crate::node::StartError;
+use crate::start_error::StartError;
 use crate::stores::StoresError;
 
 /// How long a node with a damaged folder waits for the others to show that they do without it.

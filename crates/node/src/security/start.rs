@@ -16,11 +16,12 @@ use holdfast_guard::watch::Watched;
 use super::access::Access;
 use super::admins::Admins;
 use super::incoming::Gate;
+use crate::NodeConfig;
 use crate::config::LimitsSection;
 use crate::descriptors::{self, Connections};
 use crate::intake::{Budget, Patience};
+use crate::start_error::StartError;
 use crate::tasks::Tasks;
-use crate::{NodeConfig, StartError};
 
 /// How long a connection may take to begin to speak HTTP/2.
 pub(crate) const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
@@ -66,13 +67,8 @@ impl Security {
             )),
             limits: config.limits.clone(),
         };
-        let (telling, told) = (security.audit.clone().keep_telling(), stopping.clone());
-        tasks.spawn("audit lines left out", async move {
-            tokio::select! {
-                () = telling => {}
-                () = told.cancelled() => {}
-            }
-        });
+        let telling = security.audit.clone().keep_telling();
+        tasks.spawn_until(stopping, "audit lines left out", telling);
         if let Some(tls) = &security.tls {
             security.metrics.certificate_expires(tls.expires_s());
             security
@@ -84,13 +80,8 @@ impl Security {
                 metrics: security.metrics.clone(),
             };
             let every = Duration::from_millis(config.security.reload_interval_ms);
-            let (now, stopping) = (Arc::clone(&security.reload), stopping.clone());
-            tasks.spawn("certificates and policy", async move {
-                tokio::select! {
-                    () = watched.keep_looking(every, now) => {}
-                    () = stopping.cancelled() => {}
-                }
-            });
+            let looking = watched.keep_looking(every, Arc::clone(&security.reload));
+            tasks.spawn_until(stopping, "certificates and policy", looking);
         }
         Ok(security)
     }

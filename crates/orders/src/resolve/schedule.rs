@@ -1,15 +1,16 @@
-//! When each other shard is told and asked: once at a time, and ever more seldom while it does not answer.
+//! The schedule of contacts with each other shard: one at a time, and ever more seldom while it does not
+//! answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// After the first failure; twice as long after each further one.
+/// The pause after the first failure. It doubles after each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The state of each other shard. One that is not in it is idle and has answered the last time.
+/// The state of each other shard. A shard that is not in it is idle, and answered the last time.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     others: BTreeMap<u32, Other>,
@@ -18,12 +19,12 @@ pub(super) struct Schedule {
 #[derive(Debug)]
 struct Other {
     is_busy: bool,
-    /// After a failure: how long it is left alone, and until when.
+    /// How long the shard is left alone after a failure, and until when.
     pause: Option<(Duration, Instant)>,
 }
 
 impl Schedule {
-    /// May a shard be told and asked now? If so it is busy until [`Schedule::end`].
+    /// Returns whether a shard may be contacted now. If so, it is busy until [`Schedule::end`].
     pub(super) fn begin(&mut self, other: u32, now: Instant) -> bool {
         let other = self.others.entry(other).or_insert(Other {
             is_busy: false,
@@ -36,7 +37,7 @@ impl Schedule {
         true
     }
 
-    /// Takes note of how it went.
+    /// Notes whether the shard answered.
     pub(super) fn end(&mut self, other: u32, has_answered: bool, now: Instant) {
         if has_answered {
             self.others.remove(&other);

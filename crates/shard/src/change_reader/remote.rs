@@ -1,4 +1,4 @@
-//! A shard's changes from another node's replica, portion by portion.
+//! A shard's changes from another node's replica, one portion at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +14,13 @@ use crate::forward::{ForwardReply, ForwardRequest};
 use crate::peer::Portion;
 use crate::{PeerTransport, codec};
 
-/// How often it is asked whether there is something new.
+/// Pause between two requests for news.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long one node may take for an answer before the next is asked.
+/// Longest wait for one node's answer, before the next node is asked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who is asked, and what they said last.
+/// The nodes that are asked, and the first change that the last answer named.
 pub(super) struct Remote {
     asking: Asking,
     first_seq: Arc<AtomicU64>,
@@ -54,12 +54,12 @@ impl Remote {
             tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(POLL).await;
-                    // The channel ends with the task, and that tells the readers.
+                    // The channel ends with the task, and so the readers learn of it.
                     let Ok(portion) = asking.ask(u64::MAX).await else {
                         return;
                     };
                     first_seq.store(portion.first_seq, Ordering::Relaxed);
-                    // Another replica than last time may be behind it.
+                    // This answer may come from another replica, which may be behind the last one.
                     last.send_if_modified(|last| {
                         let newer = portion.last_seq > *last;
                         *last = portion.last_seq.max(*last);

@@ -1,4 +1,4 @@
-//! Nothing that can arrive makes decoding panic, and nothing is taken for what it is not.
+//! Tests of decoding: no bytes that can arrive make it panic, and no bytes are taken for another type.
 
 use holdfast_ledger::{Action, Change, Command, Details, Entry, OperationId, Principal, Sku, WarehouseId};
 use proptest::prelude::*;

@@ -17,7 +17,7 @@ use crate::log_store::LogStore;
 use crate::raft_types::{LogId, RaftEntry, Response, SnapshotMeta, StoredMembership, Types};
 use crate::state_machine::{Snapshot, SnapshotData, open_latest, read_newest, store_snapshot};
 
-/// A document and how far it is.
+/// A document and the entries that it has applied.
 pub(crate) struct Machine<D> {
     document: D,
     applied: Option<LogId>,
@@ -29,7 +29,8 @@ pub(crate) struct Machine<D> {
 }
 
 impl<D: Document> Machine<D> {
-    /// Starts from the newest snapshot, or empty, and applies what the log is known to have committed since. Reads from disk.
+    /// Starts from the newest snapshot, or from an empty document, and applies the later entries that the log
+    /// is known to have committed. Reads from disk.
     pub(super) fn recover(
         snapshots: SnapshotStore,
         log: &LogStore,
@@ -94,7 +95,7 @@ impl<D: Document> Machine<D> {
             SnapshotData::Stored(mut reader) => reader.read_to_end().map_err(io::Error::other)?.into(),
             SnapshotData::Received { .. } => return Err(io::Error::other("a ledger is not a document")),
         };
-        // On disk first, then in memory: after a crash in between, recovery finds it.
+        // Disk first, then memory: after a crash in between, recovery finds the snapshot.
         let (snapshots, stored_meta, stored) = (self.snapshots.clone(), meta.clone(), bytes.clone());
         let write = move || store_snapshot(&snapshots, &stored_meta, &stored);
         self.threads.blocking(write).await?;
@@ -118,7 +119,7 @@ impl<D: Document> RaftStateMachine<Types> for Machine<D> {
     {
         while let Some((entry, responder)) = entries.try_next().await? {
             let response = self.apply_one(entry);
-            // Who gets an answer finds it in the view.
+            // Published before the answer, so the caller finds its change in the view.
             self.publish();
             if let Some(responder) = responder {
                 responder.send(response);

@@ -1,4 +1,5 @@
-//! Asks the others when the leader is missed, and stands for election with a quorum's consent.
+//! Campaign of a replica: asks the others when the leader is missed, and stands for election with a quorum's
+//! consent.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -22,30 +23,30 @@ use crate::metrics::{Counters, add};
 use crate::peer::{Consent, Network};
 use crate::raft_types::{LogId, Raft, Types, Vote};
 
-/// After so long a voter that refused is asked again, and each time twice as long, up to [`ASK_AGAIN_MAX`].
+/// First pause before a voter that refused is asked again. It doubles each time, up to [`ASK_AGAIN_MAX`].
 const ASK_AGAIN: Duration = Duration::from_millis(4);
 const ASK_AGAIN_MAX: Duration = Duration::from_millis(128);
 
-/// What a replica sees of its group.
+/// View of a replica on its group.
 #[derive(Debug, Clone)]
 struct Sight {
     vote: Vote,
     last_log: Option<LogId>,
-    /// The leader, where there is one and it is another replica.
+    /// The leader, if there is one and it is another replica.
     leader: Option<u64>,
     voters: Vec<BTreeSet<u64>>,
 }
 
-/// Why a replica asks.
+/// Reason why a replica asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Missing {
     /// The leader's process is gone.
     Gone,
-    /// Nothing was heard for long.
+    /// No leader was heard for long.
     Silent,
 }
 
-/// Watches until Raft ends.
+/// Watches the leader, and stands for election where needed, until Raft ends.
 pub(crate) async fn campaign<SM>(
     raft: Raft<SM>,
     watch: LeaderWatch,
@@ -95,11 +96,11 @@ struct Campaigner<SM: RaftStateMachine<Types>> {
     watch: LeaderWatch,
     network: Network,
     counters: Arc<Counters>,
-    /// The vote that this replica has, and since when.
+    /// The vote of this replica, and since when it has that vote.
     voted: (Option<Vote>, Instant),
-    /// Another one, whose log is shorter, found that the leader is missing.
+    /// Whether a replica with a shorter log found that the leader is missing.
     is_urged: bool,
-    /// It does not ask before.
+    /// The time before which this replica does not ask.
     rests_until: Instant,
 }
 
@@ -117,7 +118,7 @@ impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
         }
     }
 
-    /// None where this replica leads, or may not lead.
+    /// Returns this replica's view of the group, or `None` where it leads or may not lead.
     fn sight(&self) -> Option<Sight> {
         let own_id = self.watch.options.own_id;
         let last_log = self.raft.data_metrics().borrow_watched().last_log;
@@ -134,7 +135,7 @@ impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
         })
     }
 
-    /// When it has to ask next, as things are now, and why.
+    /// Returns when this replica has to ask next, as things are, and why.
     fn due(&mut self) -> Option<(Instant, Missing)> {
         let sight = self.sight()?;
         let now = Instant::now();
@@ -147,7 +148,7 @@ impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
         let (since, missing) = match gone {
             Some(since) => (since, Missing::Gone),
             None => {
-                // A candidate's vote is heard like a leader: it gets the time to win.
+                // A candidate's vote counts like a leader's message, so that the candidate has time to win.
                 let heard = self.watch.silence().at.max(self.voted.1);
                 (heard + self.watch.options.timeout_min, Missing::Silent)
             }
@@ -161,7 +162,7 @@ impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
         Some(((since + turn).max(self.rests_until), missing))
     }
 
-    /// Whether the leader is still missing, after a moment.
+    /// Returns the view of the group if the leader is still missing.
     fn still_missing(&mut self, vote: Vote, missing: Missing) -> Option<Sight> {
         let (when, why) = self.due()?;
         let same = self.voted.0 == Some(vote) && (why == missing || why == Missing::Gone);
@@ -189,7 +190,7 @@ impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
             ?missing,
             "a quorum misses the leader: standing for election"
         );
-        // Where this does not lead to another vote, somebody else has to have the time to stand.
+        // If no new vote comes of this, another replica must have the time to stand.
         self.rests_until = Instant::now() + self.watch.options.timeout_min;
         if self.watch.silence().spoke {
             let own_id = self.watch.options.own_id;
@@ -198,12 +199,12 @@ impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
                 return Ok(());
             }
         }
-        // No leader spoke since the start: there is no lease to wait for.
+        // No leader spoke since the start, so there is no lease to wait for.
         self.raft.trigger().elect(false).await
     }
 
-    /// Asks all others with a vote, again and again, until a quorum would vote for this replica; false when the leader is not missing
-    /// any more.
+    /// Asks all others with a vote, again and again, until a quorum would vote for this replica. Returns
+    /// `false` when the leader is not missing any more.
     async fn has_consent(&mut self, sight: Sight, missing: Missing) -> bool {
         let own_id = self.watch.options.own_id;
         let mut consenting = BTreeSet::from([own_id]);
@@ -220,7 +221,8 @@ impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
                     Some(Asked { voter, consent: Consent::Given, .. }) => {
                         consenting.insert(voter);
                     }
-                    // It would be elected without being asked: where the leader's process is gone, that does no harm.
+                    // This voter does not know the question, so it would vote without being asked. That does
+                    // no harm where the leader's process is gone.
                     Some(Asked { voter, consent: Consent::NotKnown, .. }) if missing == Missing::Gone => {
                         consenting.insert(voter);
                     }
@@ -271,7 +273,8 @@ fn is_quorum(voters: &[BTreeSet<u64>], consenting: &BTreeSet<u64>) -> bool {
     voters.iter().all(majority)
 }
 
-/// How long after the first one it is this replica's turn: the others stand only if the first does not succeed.
+/// Returns how long after the first replica it is this one's turn. The others stand only if the first does
+/// not succeed.
 fn turn(options: &ElectionOptions, sight: &Sight) -> Duration {
     let mut heirs: Vec<u64> = sight.voters.iter().flatten().copied().collect();
     heirs.sort_unstable();

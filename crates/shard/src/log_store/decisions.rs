@@ -1,6 +1,7 @@
-//! Decisions on entries (`halt.rs`) that stand in a group's log.
+//! Decisions on entries (`halt.rs`) that are in a group's log.
 //!
-//! A replica asks before it applies an entry, so they are kept in memory. There are hardly ever any, and no caller can make one.
+//! A replica looks for one before it applies an entry, so they are kept in memory. Decisions are very rare,
+//! and no caller can make one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,15 +12,16 @@ use parking_lot::Mutex;
 use crate::halt::EntryDecision;
 use crate::raft_types::RaftEntry;
 
-/// No entry with a decision takes more bytes in the log, so longer ones need not be read to look for them.
+/// Largest size in the log of an entry with a decision, in bytes. Longer entries need not be read to look for
+/// one.
 pub(super) const MAX_ENTRY_BYTES: usize = 1 << 10;
 
-/// The decisions by their own place in the log. Clones are the same.
+/// Decisions by their own index in the log. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Decisions(Arc<Mutex<BTreeMap<u64, EntryDecision>>>);
 
 impl Decisions {
-    /// Takes note of an entry that is in the log now.
+    /// Records the decision of an entry that is in the log, if it has one.
     pub(super) fn note(&self, entry: &RaftEntry) {
         if let EntryPayload::Normal(bytes) = &entry.payload
             && let Some(decision) = bytes.read_decision()
@@ -28,12 +30,12 @@ impl Decisions {
         }
     }
 
-    /// Forgets entries from an index on: they are not in the log any more.
+    /// Forgets decisions from an index on, because they are not in the log any more.
     pub(super) fn truncate(&self, from: u64) {
         self.0.lock().retain(|at, _| *at < from);
     }
 
-    /// The first decision on an entry that stands at or before `committed`.
+    /// Returns the first decision on an entry among those up to `committed`.
     pub(super) fn on(&self, index: u64, committed: u64) -> Option<EntryDecision> {
         let all = self.0.lock();
         let committed = all.range(..=committed);
@@ -41,7 +43,7 @@ impl Decisions {
         about.next().map(|(_, decision)| decision.clone())
     }
 
-    /// Stands a decision on an entry up to `applied` behind it?
+    /// Returns whether a decision on an entry up to `applied` stands behind it in the log.
     pub(super) fn awaited(&self, applied: u64) -> bool {
         let all = self.0.lock();
         let mut behind = all.range(applied.saturating_add(1)..);

@@ -1,4 +1,5 @@
-//! openraft's own suite for log stores and state machines, and what it does not ask: whether a vote is on disk.
+//! Tests of the store: openraft's own suite for log stores and state machines, and whether a vote is on disk,
+//! which that suite does not check.
 
 use std::sync::Arc;
 

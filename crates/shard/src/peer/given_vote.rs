@@ -1,12 +1,13 @@
-//! Votes as a simulation reads them off the wire and off the disk.
+//! Votes that a simulation reads from messages and from disks.
 //!
-//! A replica that gave its vote must still know that after a loss of power: otherwise it gives it again, to another candidate.
+//! A replica that gave its vote must still know it after a loss of power. Otherwise it votes again in the
+//! same term, for another candidate.
 
 use super::message::{Addressed, RaftReply, RaftReplyBody, RaftRequest};
 use crate::codec;
 use crate::raft_types::Vote;
 
-/// A vote that a replica gave. A later one is greater.
+/// A vote that a replica gave. A later vote is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GivenVote {
     term: u64,
@@ -22,7 +23,8 @@ impl GivenVote {
         }
     }
 
-    /// Reads the vote that a candidate gives itself with the request it sends; none in other messages.
+    /// Reads the vote that a candidate gives itself with the request it sends. Returns `None` for other
+    /// messages.
     pub fn in_request(payload: &[u8]) -> Option<Self> {
         match codec::decode::<Addressed<RaftRequest>>(payload).ok()?.body {
             RaftRequest::Vote(request) => Some(Self::new(&request.vote)),
@@ -30,7 +32,7 @@ impl GivenVote {
         }
     }
 
-    /// Reads the vote that an answer grants; none in other answers.
+    /// Reads the vote that an answer grants. Returns `None` for other answers.
     pub fn in_answer(payload: &[u8]) -> Option<Self> {
         match codec::decode::<RaftReply>(payload).ok()?.body {
             RaftReplyBody::Vote(answer) if answer.vote_granted => Some(Self::new(&answer.vote)),
@@ -38,7 +40,7 @@ impl GivenVote {
         }
     }
 
-    /// Reads the vote in the log of a replica; none when the bytes are no vote.
+    /// Reads the vote in the log of a replica. Returns `None` when the bytes are not a vote.
     pub fn in_log(bytes: &[u8]) -> Option<Self> {
         let vote = codec::decode::<Vote>(bytes).ok()?;
         Some(Self::new(&vote))

@@ -1,7 +1,8 @@
-//! The changes before a snapshot, fetched from the peer that sent it.
+//! Change history before a snapshot, fetched from the peer that sent the snapshot.
 //!
-//! A snapshot holds the ledger and not how it came about. A replica that took one without the changes before it could not serve them,
-//! and once every replica has moved nobody could. So a snapshot is taken only after its history.
+//! A snapshot holds the ledger, but not the changes that led to it. A replica that took a snapshot without
+//! those changes could not serve them. Once every replica has moved, nobody could. So a snapshot is taken
+//! only after its history.
 
 use std::io;
 use std::sync::Arc;
@@ -16,22 +17,22 @@ use crate::host::Threads;
 use crate::limits::PORTION_BYTES;
 use crate::{PeerTransport, codec};
 
-/// How long a peer may take for one portion.
+/// Longest wait for one portion from a peer.
 const PORTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Some of a replica's changes, as its change log has them.
+/// Some of a replica's changes, in the form of its change log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Portion {
-    /// In order, without a gap; empty when there are none, or not from where they were asked for.
+    /// The records in order, without a gap. Empty when there are none from the asked number on.
     records: Vec<Record>,
     /// The first change of the replica's newest run without a gap.
     pub(crate) first_seq: u64,
-    /// Its last change.
+    /// The replica's last change.
     pub(crate) last_seq: u64,
 }
 
 impl Portion {
-    /// The changes of each log entry, as they are stored.
+    /// Returns the changes of each log entry, in their stored form.
     pub(crate) fn payloads(self) -> impl Iterator<Item = bytes::Bytes> {
         self.records.into_iter().map(|record| record.payload)
     }
@@ -62,7 +63,7 @@ pub(crate) async fn read(changes: &ChangeLog, from_seq: u64, threads: Threads) -
     let read = move || {
         let records = match changes.read(from_seq, PORTION_BYTES) {
             Ok(records) => records,
-            // Damaged or missing here: another replica may have them.
+            // The changes are damaged or missing here, but another replica may have them.
             Err(ChangeLogError::Gap { .. } | ChangeLogError::Corrupt { .. }) => Vec::new(),
             Err(error) => return Err(io::Error::other(error)),
         };
@@ -81,7 +82,7 @@ pub(crate) async fn read(changes: &ChangeLog, from_seq: u64, threads: Threads) -
     threads.blocking(read).await
 }
 
-/// Where a replica's own history is, and from where it is completed.
+/// A replica's own change history, and the transport by which it is completed.
 #[derive(Clone)]
 pub(crate) struct History {
     pub(crate) shard: u32,
@@ -92,7 +93,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Fetches what is missing up to change `through` from another node, durably.
+    /// Fetches all changes up to `through` that are missing here from another node, and syncs them.
     pub(super) async fn complete(&self, node: u64, through: u64) -> Result<(), String> {
         if self.changes.last_seq() >= through {
             return Ok(());
@@ -118,7 +119,8 @@ impl History {
         self.write(ChangeLog::sync).await
     }
 
-    /// Fetches the changes of a gap from another node, as far as it has them without one. Returns how many came.
+    /// Fetches the changes of a gap from another node, up to that node's first gap. Returns the number of
+    /// changes that came.
     pub(super) async fn fill_from(&self, node: u64, gap: std::ops::Range<u64>) -> Result<u64, String> {
         let mut next = gap.start;
         while next < gap.end {
@@ -139,8 +141,8 @@ impl History {
         Ok(next - gap.start)
     }
 
-    /// Writes to the change log. One that cannot be written takes nothing any more, so it ends the replica, like one that has
-    /// diverged.
+    /// Writes to the change log. A change log that cannot be written takes nothing any more, so the replica
+    /// dies. So does one whose changes diverge from the peer's.
     async fn write(
         &self,
         work: impl FnOnce(&ChangeLog) -> Result<(), ChangeLogError> + Send + 'static,
@@ -173,7 +175,8 @@ impl History {
     }
 }
 
-/// A history that begins later than where ours ends leaves a gap, which is told and not hidden.
+/// Appends a portion. A history that begins after the end of ours leaves a gap, which is logged and not
+/// hidden.
 fn append(changes: &ChangeLog, portion: Portion, next: u64) -> Result<(), ChangeLogError> {
     if portion.records.is_empty() && portion.first_seq > next {
         tracing::warn!(
@@ -200,7 +203,7 @@ mod tests {
     use super::*;
     use crate::TransportError;
 
-    /// A peer that answers every question for changes with those numbered from here, one a log entry.
+    /// A peer that answers every request for changes with changes numbered from here, one in each log entry.
     struct Peer {
         first_seq: u64,
     }
@@ -271,7 +274,7 @@ mod tests {
             let history = history(&disk, 1);
             fail(&disk, 0);
             history.complete(2, 3).await.unwrap_err();
-            // Its change log takes nothing more: only the node's next start helps.
+            // The change log takes nothing more: only the node's next start helps.
             assert!(history.health.is_dead());
         }
     }

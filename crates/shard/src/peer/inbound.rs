@@ -1,4 +1,4 @@
-//! Messages from peers, handed to Raft.
+//! Inbound messages from peers, which are handed to Raft.
 
 use std::future::Future;
 use std::io;
@@ -26,15 +26,15 @@ use crate::replica_id::node_of;
 use crate::state_machine::{SnapshotData, StateMachine};
 use crate::{PeerMessageError, ReplicaId, codec};
 
-/// Reads what a snapshot's bytes say.
+/// Function that reads the content of a snapshot's bytes.
 type ReadSnapshot = fn(Bytes) -> io::Result<SnapshotData>;
 
 /// The receiving side of a replica.
 pub(crate) struct Inbound<SM: RaftStateMachine<Types, SnapshotData = SnapshotData> = StateMachine> {
     raft: Raft<SM>,
-    /// Reads what a snapshot's bytes say, and checks it.
+    /// Reads the content of a snapshot's bytes, and checks it.
     read_snapshot: ReadSnapshot,
-    /// What has to be there before a snapshot is taken.
+    /// The change history that must be complete before a snapshot is taken.
     history: Option<History>,
     freshest: Arc<Mutex<Freshest>>,
     counters: Arc<Counters>,
@@ -83,7 +83,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
         }
     }
 
-    /// A message for a replica that was here before, or will be, is not for this one.
+    /// Refuses a message for a replica that was here before, or that will be here later.
     fn check_address(&self, to: u64) -> Result<(), PeerMessageError> {
         let own_id = *self.raft.node_id();
         if to == own_id {
@@ -101,7 +101,8 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
         PeerMessageError::Malformed(what.to_string())
     }
 
-    /// Hands a message to Raft before it returns, so that messages keep their order; the future is the answer.
+    /// Hands a message to Raft before it returns, so that messages keep their order. The future is the
+    /// answer.
     pub(crate) fn raft(
         &self,
         payload: &[u8],
@@ -157,7 +158,8 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
         codec::encode(&reply).map_err(|error| PeerMessageError::Malformed(error.to_string()))
     }
 
-    /// Takes note that a leader spoke. At once, since its answer may have to wait for a slow disk.
+    /// Records that a leader spoke. Does so at once, since the leader's message may have to wait for a slow
+    /// disk.
     fn hear(&self, vote: &Vote) {
         let own = self.raft.server_metrics().borrow_watched().vote;
         self.leader.heard(vote, &own);

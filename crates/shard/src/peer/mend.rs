@@ -1,4 +1,5 @@
-//! Mends a replica's change history beside its work: reads all of it once, and fetches from peers what is damaged or missing.
+//! Repair of a replica's change history while it runs: reads all of it once, and fetches from peers what is
+//! damaged or missing.
 
 use std::io;
 use std::time::Duration;
@@ -7,13 +8,14 @@ use tokio::sync::watch;
 
 use super::History;
 
-/// Between two segments that are checked, so that the disk is there for those who wait for it.
+/// Pause between two segments that are checked, so that the disk is free for more urgent work.
 const CHECK_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long to wait before peers that did not answer are asked again.
+/// Pause before peers that did not answer are asked again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// Checks and mends the history once, and ends when nothing is missing that a peer has. `others` names the nodes to ask.
+/// Checks and mends the history once, and ends when nothing is missing that a peer has. `others` names the
+/// nodes to ask.
 pub(crate) async fn mend(
     history: History,
     others: impl Fn() -> Vec<u64>,
@@ -49,7 +51,7 @@ async fn check(history: &History) -> io::Result<()> {
 enum Outcome {
     /// Nothing is missing, or no peer has it.
     Done,
-    /// Somebody did not answer.
+    /// A peer did not answer.
     AskAgain,
 }
 
@@ -57,7 +59,7 @@ enum Outcome {
 async fn fill(history: &History, others: &[u64]) -> Outcome {
     let mut outcome = Outcome::Done;
     if !history.changes.gaps().is_empty() && others.is_empty() {
-        // Raft has not told who the others are.
+        // Raft has not reported yet who the others are.
         return Outcome::AskAgain;
     }
     for node in others {

@@ -1,4 +1,4 @@
-//! The messages, as they travel.
+//! Messages between replicas, as they are sent.
 
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
@@ -8,24 +8,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::raft_types::{SnapshotMeta, Types, Vote};
 
-/// A request and the replica it is for, by Raft's number: a later replica on the same node is somebody else.
+/// A request and the Raft id of the replica it is for. A later replica on the same node has another id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Addressed<T> {
     pub(super) to: u64,
     pub(super) body: T,
 }
 
-/// A Raft request.
+/// A request of Raft.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum RaftRequest {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<Types>),
     TransferLeader(TransferLeaderRequest<Types>),
-    /// Whether the other would vote for it. Only for nodes that know it: see [`crate::PreVoteSupport`].
+    /// Asks whether the other replica would vote for the sender. Only for nodes that know it: see
+    /// [`crate::PreVoteSupport`].
     PreVote(VoteRequest<Types>),
 }
 
-/// The answer to a [`RaftRequest`] and the clock of the one who answers.
+/// Answer to a [`RaftRequest`], with the clock of the replica that answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RaftReply {
     pub(super) wall_clock_ms: u64,
@@ -40,7 +41,7 @@ pub(super) enum RaftReplyBody {
     PreVote(VoteResponse<Types>),
 }
 
-/// What goes before a snapshot's bytes.
+/// Header before a snapshot's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SnapshotHeader {
     pub(super) vote: Vote,
@@ -48,5 +49,5 @@ pub(super) struct SnapshotHeader {
     pub(super) bytes: u64,
 }
 
-/// What comes back for a snapshot.
+/// Answer to a snapshot.
 pub(super) type SnapshotReply = SnapshotResponse<Types>;

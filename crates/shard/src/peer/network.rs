@@ -1,4 +1,4 @@
-//! Messages to peers: openraft's network over a [`PeerTransport`].
+//! Network of openraft, over a [`PeerTransport`].
 
 use std::future::Future;
 use std::io;
@@ -30,19 +30,19 @@ use crate::{PeerTransport, PreVoteSupport, TransportError};
 
 type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotData>;
 
-/// How long after a peer could not be reached it is tried again.
+/// Pause after which a peer that could not be reached is tried again.
 const RETRY_UNREACHABLE: Duration = Duration::from_millis(50);
 
-/// How long news of a commit waits for entries to travel with, which saves every second message while entries keep coming. Only followers
-/// and whoever reads from them wait for it.
+/// Longest time that news of a commit waits for entries to travel with. This saves every second message while
+/// entries keep coming. Only followers, and those who read from them, wait for it.
 const COMMIT_PATIENCE: Duration = Duration::from_millis(2);
 
-/// What is the same for all peers.
+/// Options that are the same for all peers.
 #[derive(Debug, Clone)]
 pub(crate) struct NetworkOptions {
     pub(crate) shard: u32,
     pub(crate) max_appends_in_flight: usize,
-    /// An append without an answer for so long counts as lost.
+    /// Time after which an append without an answer counts as lost.
     pub(crate) append_timeout: Duration,
     pub(crate) snapshot_chunk_bytes: usize,
     pub(crate) threads: Threads,
@@ -81,7 +81,7 @@ impl Network {
         }
     }
 
-    /// Asks a replica whether it would vote for this one. An answer that does not come counts as a refusal.
+    /// Asks a replica whether it would vote for this one. A missing answer counts as a refusal.
     pub(crate) async fn ask(&self, voter: u64, request: VoteRequest<Types>, patience: Duration) -> Consent {
         match self.transport.pre_vote_support(node_of(voter)) {
             PreVoteSupport::Unreachable => Consent::Refused,
@@ -98,14 +98,14 @@ impl Network {
     }
 }
 
-/// What a voter says of somebody who would stand for election.
+/// Answer of a voter about a replica that would stand for election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Consent {
-    /// It would vote for it.
+    /// The voter would vote for it.
     Given,
-    /// It would not, or did not answer.
+    /// The voter would not vote for it, or did not answer.
     Refused,
-    /// It is of a version that cannot be asked.
+    /// The voter has a version that does not know the question.
     NotKnown,
 }
 
@@ -117,16 +117,17 @@ impl RaftNetworkFactory<Types> for Network {
     }
 }
 
-/// One peer.
+/// One other replica of the group.
 #[derive(Clone)]
 pub(crate) struct Peer {
-    /// Raft's number of it.
+    /// Raft id of the peer.
     replica: u64,
     network: Network,
 }
 
 impl Peer {
-    /// The request is handed to the transport before this returns, so that requests keep their order.
+    /// Sends a request. The request is handed to the transport before this returns, so that requests keep
+    /// their order.
     fn send(
         &self,
         request: RaftRequest,
@@ -156,7 +157,7 @@ impl Peer {
         })
     }
 
-    /// Sends one append; the answer says up to where the peer's log is the same as ours.
+    /// Sends one append. The answer says up to which entry the peer's log is the same as ours.
     fn send_append(
         &self,
         request: AppendEntriesRequest<Types>,
@@ -175,7 +176,8 @@ impl Peer {
         let reply = self.send(RaftRequest::Append(request), self.network.options.append_timeout);
         Either::Right(async move {
             match reply.await? {
-                // Without a log id before it, an append cannot conflict: openraft would panic on such an answer.
+                // An append without a log id before it cannot conflict, and openraft would panic on such an
+                // answer.
                 RaftReplyBody::Append(AppendEntriesResponse::Conflict) if first.is_none() => {
                     Err(network_error(&io::Error::other(
                         "the peer reports a conflict before the first entry",
@@ -219,7 +221,7 @@ impl RaftNetworkV2<Types> for Peer {
         }
     }
 
-    /// Several requests in flight, answers in order. openraft ends the stream at the first error.
+    /// Keeps several requests in flight, with answers in order. openraft ends the stream at the first error.
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
@@ -251,8 +253,10 @@ impl RaftNetworkV2<Types> for Peer {
         }
     }
 
-    /// A node of a version that cannot be asked counts as willing, if it can be reached: its own rules decide when it comes to the
-    /// vote. One that cannot be reached must not, or a replica that is cut off would begin one term after the other.
+    /// Asks a peer for openraft's pre-vote. A node of a version that does not know the question counts as
+    /// willing if it can be reached, because its own rules decide when it comes to the vote. A node that
+    /// cannot be reached must not count as willing. Otherwise a replica that is cut off would begin one term
+    /// after the other.
     async fn pre_vote(
         &mut self,
         rpc: VoteRequest<Types>,
@@ -330,8 +334,9 @@ impl RaftNetworkV2<Types> for Peer {
     }
 }
 
-/// Leaves out requests without entries that are followed soon by another: that one tells the same commit, or a later one. openraft
-/// takes an answer for all requests that end no later than it says.
+/// Leaves out each request without entries that another request soon follows, because the later one carries
+/// the same commit or a later one. openraft takes one answer for all requests that end no later than the
+/// answer says.
 fn join_commits<S>(input: S) -> impl Stream<Item = AppendEntriesRequest<Types>>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Unpin,
@@ -354,7 +359,8 @@ where
     })
 }
 
-/// A stored snapshot in chunks, read away from the shard's thread. Ends with the error when a block is damaged.
+/// Streams a stored snapshot in chunks, read away from the shard's thread. Ends with an error when a block is
+/// damaged.
 fn blocks(
     reader: holdfast_storage::SnapshotReader,
     chunk_bytes: usize,

@@ -1,8 +1,9 @@
-//! Messages and stored records as an earlier version wrote them. While a cluster is upgraded, nodes of two versions speak to each
-//! other; and openraft, whose types are in here, is not ours.
+//! Messages and stored records as an earlier version wrote them. While a cluster is upgraded, nodes of two
+//! versions exchange messages; and the messages contain openraft's types, which are not ours.
 //!
-//! A difference here is one that those nodes would have. A new layout needs a version byte of its own (`codec.rs`) and a release that
-//! reads it before one that writes it. Then they are recorded again: `HOLDFAST_RECORD=1 cargo test -p holdfast-shard --lib recorded`.
+//! A difference in this test is a difference that those nodes would meet. A new layout needs its own version
+//! byte (`codec.rs`), and a release that reads it before one that writes it. Then record them again:
+//! `HOLDFAST_RECORD=1 cargo test -p holdfast-shard --lib recorded`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -67,7 +68,7 @@ fn membership() -> Membership<u64, openraft::EmptyNode> {
     Membership::new(voters, BTreeMap::from(nodes)).unwrap()
 }
 
-/// Their names and bytes. Each is read as what it is, and written again as it was.
+/// Returns the samples' names and bytes. Each is decoded as its type, and must encode to the same bytes.
 fn samples() -> BTreeMap<&'static str, Bytes> {
     let mut samples = BTreeMap::new();
     let mut all = Sampled(&mut samples);
@@ -87,7 +88,7 @@ impl Sampled<'_> {
     }
 }
 
-/// What is on disks.
+/// Adds the records that are on disks.
 fn stored(all: &mut Sampled<'_>) {
     all.add("vote", &vote());
     all.add("committed", &Some(log_id(9)));
@@ -117,7 +118,7 @@ fn meta() -> SnapshotMeta {
     }
 }
 
-/// What Raft says.
+/// Adds the messages of Raft.
 fn raft(all: &mut Sampled<'_>) {
     let mut ask = |name, body| all.add(name, &Addressed { to: 258, body });
     ask(
@@ -178,7 +179,7 @@ fn raft(all: &mut Sampled<'_>) {
     all.add("snapshot_taken", &SnapshotReply::new(vote()));
 }
 
-/// What a replica that was asked says to the one that leads, and hears.
+/// Adds the messages between the replica that was asked and the one that leads.
 fn forwarded(all: &mut Sampled<'_>) {
     all.add(
         "forward_submit",

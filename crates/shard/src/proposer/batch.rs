@@ -13,21 +13,21 @@ use tracing::Span;
 use crate::raft_types::{EncodedCommand, Leadership};
 use crate::trace;
 
-/// What one attempt at one replica made of a command.
+/// Result of one attempt to submit a command at one replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum CommandReply {
-    /// Decided: the answer.
+    /// The command is decided, and this is the answer.
     Decided(Outcome),
-    /// Certainly not proposed here.
+    /// The command was certainly not proposed here.
     NotProposed,
-    /// Proposed, but what became of it is not known here.
+    /// The command was proposed, but its outcome is not known here.
     Unknown,
-    /// Not taken: too many are waiting.
+    /// The command was not taken, because too many are waiting.
     Overloaded {
-        /// When to try again.
+        /// Time after which to try again, in milliseconds.
         retry_after_ms: u64,
     },
-    /// Not taken: it begins something new, and the disks are nearly full.
+    /// The command was not taken: it begins something new, and the disks are nearly full.
     LowSpace,
 }
 
@@ -35,17 +35,17 @@ pub(crate) enum CommandReply {
 pub(super) struct Batch {
     commands: Arc<Vec<EncodedCommand>>,
     deadline: Instant,
-    /// Of its caller; none when that is not traced.
+    /// The caller's span; disabled when the caller is not traced.
     span: Span,
-    /// What it waits for, for its caller's trace.
+    /// The stage in which the batch waits, for its caller's trace.
     stage: RefCell<Span>,
     progress: RefCell<Progress>,
-    /// A command of it is in the log or on its way there: the ones after it have to follow.
+    /// Whether a command of the batch is in the log or on its way there. Then the later ones must follow it.
     pub(super) in_log: Cell<bool>,
-    /// The leadership under which its first entry was proposed. The next one follows under the same, or not at all: under another the
-    /// first may be missing.
+    /// The leadership under which the batch's first entry was proposed. The next entry must follow under the
+    /// same leadership, because under another one the first may be missing.
     pub(super) under: Cell<Option<Leadership>>,
-    /// So many of its commands wait for a confirmed read: the ones after them have to wait too.
+    /// Number of the batch's commands that wait for a confirmed read. The later commands must wait as well.
     pub(super) confirming: Cell<usize>,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Item {
 }
 
 impl Batch {
-    /// The items of a new batch: those of `commands` that `open` names.
+    /// Makes the items of a new batch: those of `commands` that `open` names.
     pub(super) fn items(
         commands: Arc<Vec<EncodedCommand>>,
         open: &[usize],
@@ -104,7 +104,8 @@ impl Item {
         &self.encoded().command
     }
 
-    /// It is put into an entry: the span of its caller, unless another of its batch gave it for this entry.
+    /// Records that the command goes into an entry. Returns the caller's span, unless another command of its
+    /// batch gave it for this entry.
     pub(super) fn enters(&self, given: &[Span]) -> Option<Span> {
         let span = &self.batch.span;
         if span.is_disabled() {
@@ -114,25 +115,26 @@ impl Item {
         (!given.contains(span)).then(|| span.clone())
     }
 
-    /// It waits for a confirmed read.
+    /// Records that the command waits for a confirmed read.
     pub(super) fn confirms(&self) {
         if !self.batch.span.is_disabled() {
             self.batch.stage.replace(trace::confirm(&self.batch.span));
         }
     }
 
-    /// Whether it may be proposed under a leadership: none of its batch was proposed under another.
+    /// Returns whether the command may be proposed under this leadership: nothing of its batch was proposed
+    /// under another one.
     pub(super) fn may_follow(&self, leadership: Leadership) -> bool {
         self.batch.under.get().is_none_or(|under| under == leadership)
     }
 
-    /// Nobody waits for the answer any more.
+    /// Returns whether nobody waits for the answer any more.
     pub(super) fn is_abandoned(&self, now: Instant) -> bool {
         let progress = self.batch.progress.borrow();
         now >= self.batch.deadline || progress.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// Gives the answer; the caller hears when the last of the batch has its own.
+    /// Answers the command. The caller gets all answers of the batch together, with the last one.
     pub(super) fn answer(self, reply: CommandReply) {
         let mut progress = self.batch.progress.borrow_mut();
         progress.replies.push((self.index, reply));
@@ -140,7 +142,7 @@ impl Item {
         if progress.open == 0
             && let Some(sender) = progress.reply.take()
         {
-            // Its stage ends before the caller's does.
+            // The batch's stage must end before the caller's span does.
             self.batch.stage.replace(Span::none());
             sender.send(std::mem::take(&mut progress.replies)).ok();
         }

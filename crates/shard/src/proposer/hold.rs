@@ -1,4 +1,4 @@
-//! Holding back: for a short while nothing new goes to the log, and what waits goes on waiting.
+//! Hold on the proposer: for a short while nothing new goes to the log, and what waits keeps waiting.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use tokio::sync::oneshot;
 
 use super::Proposer;
 
-/// Nothing is proposed from now on, until it is lifted or the lease is over.
+/// Holds back all proposals, until the hold is lifted or the lease is over.
 #[derive(Message)]
 #[rtype(result = "Result<u64, AlreadyHeld>")]
 pub(crate) struct Hold {
     pub(crate) lease: Duration,
-    /// Told when every proposal is answered; dropped when the hold ends before.
+    /// Notifies the caller when every proposal is answered; dropped when the hold ends before that.
     pub(crate) drained: oneshot::Sender<()>,
 }
 
-/// Proposes again, if it is held under this number.
+/// Lifts the hold with this number, so that the proposer proposes again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Lift(pub(crate) u64);
 
-/// Somebody else holds it.
+/// Another hold is in place.
 #[derive(Debug)]
 pub(crate) struct AlreadyHeld;
 

@@ -1,9 +1,9 @@
 //! Refusal of new things while the disks of a shard's nodes are nearly full.
 //!
-//! All replicas write the same bytes, so their disks fill together. Before one is full, the leader takes nothing new: what begins
-//! something that stays is refused before it reaches the log, from a confirmed read, which knows what took effect before. What
-//! ends or moves on something that is already there goes on, and so do reads, expiry and the settling of orders, so that the
-//! ledger can become smaller.
+//! All replicas write the same bytes, so their disks fill together. Before one is full, the leader takes
+//! nothing new. A command that begins something that stays is refused before it reaches the log, after a
+//! confirmed read, which shows what took effect before. A command that ends or moves on something that exists
+//! still goes on. So do reads, expiry and the settling of orders, so that the ledger can become smaller.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,8 @@ use crate::DiskSpace;
 use crate::replica_id::node_of;
 
 impl Proposer {
-    /// Whether this node or so many voters are low on space that no quorum with enough of it is known.
+    /// Returns whether space is short: this node is low on space, or so many voters are that no quorum with
+    /// enough space is known.
     pub(super) fn is_short_of_space(&self) -> bool {
         let transport = &self.parts.transport;
         let metrics = self.parts.raft.metrics();
@@ -27,12 +28,12 @@ impl Proposer {
         is_short(own, voters.map(|voter| transport.disk_space(node_of(voter))))
     }
 
-    /// Whether a command would be refused for want of space if it is a new one.
+    /// Returns whether a command would be refused for lack of space if it is a new one.
     pub(super) fn is_unwelcome(&self, command: &Command) -> bool {
         self.work.low_space && begins_something(&command.action)
     }
 
-    /// Refuses a command that a confirmed read shows to be a new one, if it begins something and there is little space.
+    /// Refuses a command that a confirmed read shows to be new, if it begins something and space is short.
     pub(super) fn refuse_new(&self, command: &Command, refused: &mut Refused) -> Option<CommandReply> {
         if !self.is_unwelcome(command) {
             return None;
@@ -41,7 +42,7 @@ impl Proposer {
         Some(CommandReply::LowSpace)
     }
 
-    /// Has all of them wait for a confirmed read.
+    /// Makes all commands wait for a confirmed read.
     pub(super) fn all_to_confirm(&self, items: Vec<Item>) -> Vec<Item> {
         for item in &items {
             let confirming = &item.batch.confirming;
@@ -51,8 +52,8 @@ impl Proposer {
     }
 }
 
-/// The commands refused in one round. A command that moves on one of them is refused too, and not answered
-/// that there is no such thing.
+/// The commands refused in one round. A command that moves on one of them is refused too, instead of the
+/// answer that no such thing exists.
 #[derive(Default)]
 pub(super) struct Refused(HashSet<OperationId>);
 
@@ -74,14 +75,15 @@ fn is_short(own: DiskSpace, voters: impl Iterator<Item = DiskSpace>) -> bool {
         match space {
             DiskSpace::Enough => enough += 1,
             DiskSpace::Low => low += 1,
-            // A voter that is away takes part in no quorum.
+            // A voter that is away is part of no quorum.
             DiskSpace::Unknown => {}
         }
     }
     low > 0 && enough < voting / 2 + 1
 }
 
-/// Whether an action begins something that stays, rather than ending or moving on what is there.
+/// Returns whether an action begins something that stays, rather than ending or moving on something that
+/// exists.
 fn begins_something(action: &Action) -> bool {
     match action {
         Action::Reserve { .. }
@@ -127,9 +129,9 @@ mod tests {
             (Enough, vec![Enough, Enough, Low], false),
             (Enough, vec![Enough, Low, Low], true),
             (Low, vec![Low, Enough, Enough], true),
-            // With one away, the other two are the quorum.
+            // With one voter away, the other two are the quorum.
             (Enough, vec![Enough, Low, Unknown], true),
-            // That is for Raft to say, and has nothing to do with space.
+            // A missing quorum is for Raft to report, and has nothing to do with space.
             (Enough, vec![Enough, Unknown, Unknown], false),
             (Enough, vec![Enough], false),
             (Low, vec![Low], true),

@@ -1,5 +1,5 @@
-//! Who is refused first when more is waiting than can be done: new demand before goods that move, and those before what was
-//! promised to somebody.
+//! Order of refusal when more is waiting than can be done: first new demand, then goods that move, and last
+//! whatever was promised to somebody.
 
 use std::collections::HashSet;
 
@@ -7,14 +7,14 @@ use holdfast_ledger::{Action, OperationId, OrderStep};
 
 use super::batch::Item;
 
-/// What a command is worth under load, lowest first.
+/// Rank of a command under load, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
-    /// It asks for units: Reserve, and the first steps of one over several shards.
+    /// The command asks for units: Reserve, and the first steps of an order over several shards.
     Demand,
-    /// Everything else.
+    /// All other commands.
     Ordinary,
-    /// It finishes what is held for somebody: Commit, Release, the later steps of orders.
+    /// The command finishes what is held for somebody: Commit, Release, the later steps of orders.
     Promised,
 }
 
@@ -33,7 +33,7 @@ impl Class {
         }
     }
 
-    /// How much of the queue it may fill.
+    /// Returns how many places of the queue the class may fill.
     fn limit(self, queue_limit: usize) -> usize {
         match self {
             Self::Demand => queue_limit.div_ceil(2),
@@ -43,8 +43,9 @@ impl Class {
     }
 }
 
-/// Which items of one submission there is room for, behind `waiting` others, and which not. A class is taken whole or not at
-/// all; what moves a reservation on whose Reserve is refused here is refused too, so that it is not told that there is none.
+/// Separates the items of one submission that have room, behind `waiting` others, from those that do not. A
+/// class is taken as a whole or not at all. A command that moves on a reservation is refused as well when its
+/// Reserve is refused here, instead of the answer that no such reservation exists.
 pub(super) fn shed(items: Vec<Item>, waiting: usize, queue_limit: usize) -> (Vec<Item>, Vec<Item>) {
     if waiting + items.len() <= Class::Demand.limit(queue_limit) {
         return (items, Vec::new());
@@ -72,7 +73,7 @@ pub(super) fn shed(items: Vec<Item>, waiting: usize, queue_limit: usize) -> (Vec
     })
 }
 
-/// The reservation that an action moves on.
+/// Returns the reservation that an action moves on.
 pub(super) fn concerned(action: &Action) -> Option<OperationId> {
     match action {
         Action::Commit { reservation_id }
@@ -140,7 +141,7 @@ mod tests {
         command(Action::Commit { reservation_id })
     }
 
-    /// How many of a reserve, a receipt and a commit are taken, of a submission of `counts` of each.
+    /// Returns how many reserves, receipts and commits are taken, of a submission with `counts` of each.
     fn taken(counts: [usize; 3], waiting: usize, queue_limit: usize) -> [usize; 3] {
         let demand = (0..counts[0]).map(|_| reserve());
         let ordinary = (0..counts[1]).map(|_| receive());

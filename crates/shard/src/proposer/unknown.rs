@@ -1,7 +1,7 @@
-//! Commands that members of the release before could not read: with SKUs of any text, with details, seals.
+//! Commands that members of the release before could not read: SKUs of any text, details, seals.
 //!
-//! The ledger refuses them by the rules that its log has adopted. What goes to the log without asking the ledger first is looked
-//! at here, so that no such command gets into it.
+//! The ledger refuses them by the rules that its log has adopted. Commands that go to the log without asking
+//! the ledger first are checked here, so that no such command gets into it.
 
 use holdfast_ledger::{Command, Ledger, Rules};
 
@@ -10,15 +10,16 @@ use super::batch::{CommandReply, Item};
 use crate::adoption::Adoption;
 
 impl Proposer {
-    /// Whether one of these commands needs newer rules than those last seen. Asked while the ledger cannot be.
+    /// Returns whether one of these commands needs newer rules than those last seen. Used while the ledger
+    /// cannot be asked.
     pub(super) fn needs_something_new(&self, items: &[Item]) -> bool {
         let seen = self.parts.view.borrow().rules;
         let needs_newer = |item: &Item| needs_newer(Rules::First, item.command());
         seen < Rules::Second.number() && items.iter().any(needs_newer)
     }
 
-    /// Answers a command that needs newer rules than this ledger's. A new shard adopts them with its first entry, so there it
-    /// is worth another try.
+    /// Answers a command that needs newer rules than this ledger's. A new shard adopts them with its first
+    /// entry, so there the command is worth another try.
     pub(super) fn refuse_unknown(&self, ledger: &Ledger, command: &Command) -> CommandReply {
         let adopts_soon = self.work.adoption == Some(Adoption::Due) && ledger.log_index().is_none();
         match ledger.rules().check(command) {
@@ -28,7 +29,7 @@ impl Proposer {
     }
 }
 
-/// Whether a command has what is not taken by these rules.
+/// Returns whether a command contains something that these rules do not take.
 pub(super) fn needs_newer(rules: Rules, command: &Command) -> bool {
     rules.check(command).is_err()
 }

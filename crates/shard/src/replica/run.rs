@@ -1,4 +1,4 @@
-//! The thread of a replica: an actix arbiter on which its Raft group, its actor and its timers live.
+//! Thread of a replica: an actix arbiter, on which its Raft group, its actor and its timers live.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,19 +29,19 @@ use crate::replica_id::node_of;
 use crate::state_machine::{SnapshotData, StateMachine};
 use crate::{Host, PeerTransport, ShardOptions, ShardStores, StartError, Threads};
 
-/// Submissions that wait for the actor to look at them; each holds one or many commands.
+/// Most submissions that wait for the actor to look at them; each holds one or many commands.
 const MAILBOX_MESSAGES: usize = 16_384;
 
-/// For so many of the longest election timeouts a new leader waits for clocks that would settle what time it is.
+/// How long a new leader waits for clocks that would settle the time, in longest election timeouts.
 const CLOCK_PATIENCE_ELECTIONS: u64 = 2;
 
-/// How long a snapshot may take on its way.
+/// Longest time in which a snapshot may be sent, in milliseconds.
 const SNAPSHOT_TIMEOUT_MS: u64 = 10 * 60 * 1000;
 
-/// Ends a replica's thread.
+/// Handle that ends a replica's thread.
 pub(crate) struct Stopper {
     stop: watch::Sender<bool>,
-    /// Closed when the thread is at its end.
+    /// Channel that closes when the thread has ended.
     ended: watch::Receiver<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -54,7 +54,7 @@ impl Stopper {
         while ended.changed().await.is_ok() {}
         let thread = self.thread.lock().take();
         if let Some(thread) = thread {
-            // A panic of the thread was already reported by what panicked.
+            // A panic of the thread was already reported where it happened.
             tokio::task::spawn_blocking(move || thread.join().ok()).await.ok();
         }
     }
@@ -146,15 +146,16 @@ fn raft_config(options: &ShardOptions) -> Config {
     let (timeout_min_ms, timeout_max_ms) = fallback_timeouts_ms(options.election_timeout_max_ms);
     Config {
         cluster_name: format!("shard-{}", options.shard),
-        // To openraft it is also how long a heartbeat waits for its answer, and one that waits longer than between two
-        // heartbeats is alive. The quorum watch has them sent as often as they should be.
+        // openraft also uses this interval as the timeout of a heartbeat's answer, and a peer that answers
+        // after the next heartbeat is still alive. So it is longer than the heartbeats' interval, which the
+        // quorum watch keeps.
         heartbeat_interval: timeout_min_ms * 2 / 3,
         election_timeout_min: timeout_min_ms,
         election_timeout_max: timeout_max_ms,
         install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_every_entries),
         max_in_snapshot_log_to_keep: options.keep_entries_for_laggards,
-        // A replica behind by less than what the log keeps is caught up from the log.
+        // A replica that lacks less than what the log keeps catches up from the log.
         replication_lag_threshold: options.keep_entries_for_laggards.max(1),
         ..safe_config()
     }
@@ -325,12 +326,13 @@ async fn build(
     })
 }
 
-/// So many of the longest election timeouts a founder waits for the first one to begin.
+/// How long a founder waits for the first one to begin, in longest election timeouts.
 const FOUNDING_PATIENCE: u32 = 10;
 
-/// On an empty log every founder would write the same first entry, and the first of them does: two who begin at once would
-/// stand against each other. The others wait to hear from it, and begin themselves if that takes too long. Who comes later is
-/// written into the log by the leader.
+/// Founds the group. On an empty log every founder would write the same first entry, and the first of the
+/// founders does it. Two that begin at once would stand against each other, so the others wait to hear from
+/// the first, and begin themselves if that takes too long. The leader adds replicas that come later through
+/// the log.
 pub(crate) async fn found<SM>(raft: &Raft<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
 where
     SM: RaftStateMachine<Types>,
@@ -364,13 +366,13 @@ where
         .map(|replica| (*replica, EmptyNode::default()))
         .collect();
     match raft.initialize(voters).await {
-        // A peer was faster: its first entry is here already.
+        // A peer was faster, and its first entry is here already.
         Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Tells who leads, whose clocks count, and when Raft has died.
+/// Reports who leads, whose clocks count, and when Raft has died.
 async fn watch_raft(raft: Raft, leader: watch::Sender<Option<u64>>, clock: LogClock, health: Health) {
     let mut server = raft.server_metrics();
     loop {
@@ -379,7 +381,8 @@ async fn watch_raft(raft: Raft, leader: watch::Sender<Option<u64>>, clock: LogCl
             let voters: BTreeSet<u64> = server.membership_config.voter_ids().collect();
             (server.current_leader, voters)
         };
-        // Before anybody hears that it leads. None are known before the first entry.
+        // The voters are set before anybody learns that this replica leads. No voters are known before the
+        // first entry.
         if !voters.is_empty() {
             clock.set_voters(voters);
         }

@@ -1,4 +1,5 @@
-//! A shard of which this node has no replica: who has one, and who of them leads, as far as the answers tell.
+//! State of a shard of which this node has no replica: who has one, and who of them leads, as far as the
+//! answers say.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +13,10 @@ use crate::metrics::Counters;
 use crate::replica_id::node_of;
 use crate::{PeerTransport, ReplicaId, codec};
 
-/// The longest that one attempt may take.
+/// Longest time for one attempt.
 pub(super) const ATTEMPT: Duration = Duration::from_secs(1);
 
-/// What is known of a shard that is elsewhere.
+/// Knowledge about a shard that is elsewhere.
 pub(crate) struct Elsewhere {
     pub(crate) shard: u32,
     pub(crate) transport: Arc<dyn PeerTransport>,
@@ -37,7 +38,7 @@ impl Elsewhere {
         }
     }
 
-    /// These are the replicas.
+    /// Sets the replicas of the shard.
     pub(crate) fn set_holders(&self, holders: Vec<ReplicaId>) {
         *self.holders.write() = holders;
     }
@@ -46,7 +47,7 @@ impl Elsewhere {
         self.holders.read().clone()
     }
 
-    /// Who leads, by Raft's number, as the last answer told.
+    /// Returns the Raft id of the leader, as the last answer gave it.
     pub(super) fn leader(&self) -> watch::Receiver<Option<u64>> {
         self.leader.subscribe()
     }
@@ -55,7 +56,7 @@ impl Elsewhere {
         *self.leader.borrow()
     }
 
-    /// The replica whose turn it is.
+    /// Returns the replica whose turn it is.
     pub(crate) fn anyone(&self) -> Option<u64> {
         let holders = self.holders.read();
         let turn = self.asked.fetch_add(1, Ordering::Relaxed);
@@ -76,10 +77,10 @@ impl Elsewhere {
         }
     }
 
-    /// What asking one replica taught about who leads.
+    /// Records what one replica, when asked, said about who leads.
     pub(super) fn learned(&self, asked: u64, leader: Option<u64>) {
         self.leader.send_if_modified(|known| {
-            // What somebody else learned meanwhile from another answer is newer.
+            // If another request learned something meanwhile, that is newer.
             let stale = known.is_none_or(|known| known == asked);
             let news = stale && *known != leader;
             if news {

@@ -1,4 +1,4 @@
-//! Questions on their way to an answer.
+//! Queries on their way to an answer.
 
 use holdfast_ledger::{Ledger, Position, Query};
 use openraft::Instant as _;
@@ -26,14 +26,14 @@ pub(crate) async fn query(
         let seat = place.seat();
         let answer = match (freshness, &seat) {
             (Freshness::Stale, Some(seat)) => stale(&seat.replica, query.clone()).await,
-            // Without a replica there is nothing here that could be stale.
+            // Without a replica, this node has no state that could answer stale.
             (Freshness::Linearizable, _) | (Freshness::Stale, None) => {
                 let from = From::of(place, seat.as_ref());
                 linearizable(from, || place.has_changed(seat.as_ref()), &query, deadline).await
             }
         };
         match answer {
-            // This node stands elsewhere now.
+            // This node has lost its replica or got another one.
             Err(QueryError::Stopped) if place.has_changed(seat.as_ref()) && Instant::now() < deadline => {}
             answer => return answer,
         }
@@ -94,14 +94,14 @@ async fn linearizable(
     })
 }
 
-/// What the one who was asked said.
+/// Answer of the replica that was asked.
 pub(super) enum Said {
     Answer(Result<Answer, QueryError>),
     NotLeader(Option<u64>),
     Nothing,
 }
 
-/// Answers here, once it is certain that nothing acknowledged is missing.
+/// Answers here, once it is certain that everything acknowledged is in the ledger.
 pub(super) async fn confirmed(replica: &Replica, query: &Query, deadline: Instant) -> Said {
     let confirmed = tokio::time::timeout_at(deadline, replica.gate.confirm()).await;
     match confirmed {
@@ -135,7 +135,7 @@ async fn ask_there(from: From<'_>, leader: u64, query: &Query, deadline: Instant
         .forward(node_of(leader), from.shard(), payload, timeout)
         .await;
     match answer.map(|answer| codec::decode::<ForwardReply>(&answer)) {
-        // It stops, we do not: somebody else will lead.
+        // That replica stops, and not this one: another replica will lead.
         Ok(Ok(ForwardReply::Query(Err(QueryError::Stopped | QueryError::Deadline)))) => Said::Nothing,
         Ok(Ok(ForwardReply::Query(answer))) => Said::Answer(answer),
         Ok(Ok(ForwardReply::NotLeader { leader })) => Said::NotLeader(leader),
@@ -143,12 +143,13 @@ async fn ask_there(from: From<'_>, leader: u64, query: &Query, deadline: Instant
     }
 }
 
-/// Asks the ledger as it is. What reads all of it is asked of a copy, where blocking is allowed: nothing waits for it.
+/// Answers from the ledger as it is. Queries that read the whole ledger get a copy, on a thread where
+/// blocking is allowed, so that nothing waits for them.
 async fn answer(replica: &Replica, query: Query, age_ms: u64) -> Result<Answer, QueryError> {
     let reads_everything = matches!(query, Query::Digest | Query::Deficits { .. });
     let (ledger, applied) = {
         let state = replica.state.read().await;
-        // A replica that died or was halted while an entry was applied has a ledger between two entries.
+        // A replica that died or was halted while it applied an entry has a ledger between two entries.
         if replica.is_silent() {
             return Err(QueryError::Stopped);
         }
@@ -179,7 +180,7 @@ fn read(ledger: &Ledger, applied: Option<LogId>, query: &Query, age_ms: u64) -> 
     })
 }
 
-/// For how long this replica cannot rule out that it misses something.
+/// Returns, in milliseconds, for how long this replica may have missed something.
 pub(crate) fn age_ms(replica: &Replica) -> u64 {
     let age = if replica.leads() {
         let acked = replica.raft.metrics().borrow_watched().last_quorum_acked;

@@ -17,10 +17,10 @@ use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
 use crate::{QueryError, codec, peer, trace};
 
-/// No forwarded request waits longer, whatever it says.
+/// Longest wait of a forwarded request in milliseconds, whatever timeout it carries.
 const MAX_TIMEOUT_MS: u64 = 60_000;
 
-/// The answer of a node that has no replica of the shard.
+/// Encodes the answer of a node that has no replica of the shard.
 pub(crate) fn not_here() -> Bytes {
     codec::encode(&ForwardReply::NotLeader { leader: None }).unwrap_or_default()
 }
@@ -33,7 +33,7 @@ pub(crate) async fn serve(replica: &Replica, payload: &[u8]) -> Bytes {
             ForwardReply::Malformed(error.to_string())
         }
     };
-    // An answer that cannot be written reads as one that did not come.
+    // An answer that cannot be encoded counts as a missing answer.
     codec::encode(&reply).unwrap_or_default()
 }
 
@@ -60,14 +60,14 @@ async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
                 Said::Nothing => ForwardReply::Query(Err(QueryError::Deadline)),
             }
         }
-        // Answered above.
+        // These requests were answered above.
         ForwardRequest::WhoLeads | ForwardRequest::Changes { .. } => {
             ForwardReply::Malformed("not for the leader".to_owned())
         }
     }
 }
 
-/// One attempt: the caller's replica is the one that tries again.
+/// Makes one attempt. The caller's replica is the one that tries again.
 async fn submit(replica: &Replica, commands: Vec<Command>, deadline: Instant) -> Vec<CommandReply> {
     let count = commands.len();
     if count == 0 {
@@ -102,14 +102,14 @@ async fn submit(replica: &Replica, commands: Vec<Command>, deadline: Instant) ->
     answers
 }
 
-/// Keeps the answers that fit into one message. The others become unknown: the caller asks for them again, and what was decided
-/// is then answered by its id.
+/// Keeps the answers that fit into one message. The others become unknown. The caller asks for them again,
+/// and decided commands are then answered by their operation ids.
 fn cut_to_size(answers: &mut [CommandReply]) {
     let mut bytes = 0;
     for (place, answer) in answers.iter_mut().enumerate() {
         if let CommandReply::Decided(outcome) = answer {
             bytes += size_of(outcome);
-            // The first is always sent, so that every round brings one.
+            // The first answer is always sent, so that every round brings one.
             if bytes > FORWARD_ANSWER_BYTES && place > 0 {
                 *answer = CommandReply::Unknown;
             }
@@ -117,11 +117,11 @@ fn cut_to_size(answers: &mut [CommandReply]) {
     }
 }
 
-/// About how many bytes an outcome takes on its way.
+/// Estimates the bytes of an outcome in a message.
 fn size_of(outcome: &Outcome) -> usize {
-    /// An allocation with its longest name.
+    /// Bytes of an allocation with its longest name.
     const ALLOCATION_BYTES: usize = 64;
-    /// A line, a shortage or a pool with its longest name.
+    /// Bytes of a line, a shortage or a pool with its longest name.
     const LINE_BYTES: usize = 128;
     let lines = match outcome {
         Ok(Success::Reserved { lines, .. }) => lines.as_slice(),

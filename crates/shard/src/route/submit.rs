@@ -1,8 +1,9 @@
 //! Commands on their way to a decision.
 //!
-//! Asking again is always safe: a command that took effect is known by its operation id and answered with its first
-//! outcome. What was perhaps proposed and not answered is remembered, so that the caller hears the truth: at the deadline, and
-//! also when a later attempt is refused, because a refusal leaves nothing behind and the earlier attempt may still arrive.
+//! Asking again is always safe: a command that took effect is known by its operation id and answered with its
+//! first outcome. This module remembers commands that were perhaps proposed and have no answer, so that the
+//! caller learns the truth. This matters at the deadline. It also matters when a later attempt is refused,
+//! because a refusal leaves no trace and the earlier attempt may still arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,18 +25,18 @@ use crate::replica::Replica;
 use crate::replica_id::node_of;
 use crate::{SubmitError, TransportError, codec, trace};
 
-/// The leader's own time limit is a little shorter than ours, so that its answer arrives.
+/// Time that an answer needs to come back. The leader's own time limit is shorter than ours by so much.
 const ANSWER_TRAVELS: Duration = Duration::from_millis(5);
 
 struct Pending {
     commands: Arc<Vec<EncodedCommand>>,
     results: Vec<Option<Result<Outcome, SubmitError>>>,
-    /// Perhaps proposed, not answered.
+    /// Whether each command was perhaps proposed and has no answer.
     uncertain: Vec<bool>,
     leader_seen: bool,
 }
 
-/// Asks again from wherever this node stands: its replica may leave meanwhile, or one may come.
+/// Submits commands, and asks again when this node's replica leaves or a new one comes meanwhile.
 pub(crate) async fn submit(
     place: &Place,
     commands: Vec<Command>,
@@ -87,7 +88,8 @@ impl Pending {
         }
     }
 
-    /// Asks until everything is answered, the time is up, the replica has stopped, or this node stands elsewhere.
+    /// Asks until everything is answered, the time is up, the replica has stopped, or this node's place has
+    /// changed.
     async fn ask(&mut self, from: From<'_>, elsewhere: impl Fn() -> bool, deadline: Instant) {
         let mut route = Route::new(from);
         loop {
@@ -121,7 +123,7 @@ impl Pending {
         open.map(|(index, _)| index).collect()
     }
 
-    /// Takes note of replies; false when none of them decided anything.
+    /// Records replies. Returns `false` when none of them decided anything.
     fn take(&mut self, replies: impl IntoIterator<Item = (usize, CommandReply)>) -> bool {
         let mut progress = false;
         for (index, reply) in replies {
@@ -202,7 +204,7 @@ impl Pending {
     ) -> bool {
         let from = route.from;
         let deadline = from.attempt_until(deadline);
-        // One always fits.
+        // The first command is always sent.
         let mut bytes = 0;
         let fits = |index: &&usize| {
             bytes += self.commands[**index].bytes.len();
@@ -278,7 +280,7 @@ impl Pending {
     }
 }
 
-/// An outcome, unless it is a refusal that a copy of the command can still contradict.
+/// Returns the outcome, unless it is a refusal that a copy of the command can still contradict.
 fn settled(command: &Command, outcome: Outcome, uncertain: bool) -> Result<Outcome, SubmitError> {
     match outcome {
         // A late step of an order is judged by the order's protocol.

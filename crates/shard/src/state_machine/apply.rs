@@ -1,4 +1,4 @@
-//! Applying one entry: to the ledger, and to the change log.
+//! Application of one entry, to the ledger and to the change log.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -17,7 +17,7 @@ use crate::metrics::{Counters, add};
 use crate::raft_types::{RaftEntry, Response, StoredMembership};
 use crate::trace::Traces;
 
-/// Everything that applying an entry needs.
+/// Parts that are needed to apply an entry.
 pub(super) struct Applying {
     pub(super) changes: ChangeLog,
     pub(super) observer: Option<EntryObserver>,
@@ -25,7 +25,7 @@ pub(super) struct Applying {
     pub(super) traces: Traces,
 }
 
-/// Why an entry was not applied.
+/// Reason why an entry was not applied.
 #[derive(Debug)]
 pub(super) enum NotApplied {
     /// The entry is an obstacle. The ledger may be between two entries.
@@ -40,15 +40,15 @@ impl From<io::Error> for NotApplied {
     }
 }
 
-/// The content of an entry.
+/// Content of an entry.
 pub(super) enum Work {
-    /// Commands.
+    /// Commands of a ledger entry.
     Entry(Entry),
     /// A decision on the entry with this index.
     Decision(u64),
-    /// Nothing: it is one of Raft's own.
+    /// The entry is one of Raft's own and has no content.
     Nothing,
-    /// Bytes that are not an entry, and why.
+    /// The bytes are not an entry, for this reason.
     Unreadable(String),
 }
 
@@ -88,7 +88,8 @@ impl Applying {
                 return Err(halted(HaltCause::Unreadable, log_id.index, None, what));
             }
             (Work::Decision(about), _) => {
-                // A decision on what is not applied yet counts when that comes: `log_store/decisions.rs`.
+                // A decision on an entry that is not applied yet takes effect with that entry:
+                // `log_store/decisions.rs`.
                 let is_known = *about > log_id.index || state.refused.contains(about);
                 if !is_known {
                     let what = format!(
@@ -109,8 +110,8 @@ impl Applying {
         Ok(response)
     }
 
-    /// The changes are written before the lock is given back, so a snapshot never misses one. They are not synced: the
-    /// log is, and they can be derived from it again.
+    /// Applies commands. The changes are written before the lock is released, so a snapshot never misses one.
+    /// They are not synced: the log is, and they can be derived from it again.
     fn apply_work(&self, ledger: &mut Ledger, log_index: u64, work: &Entry) -> Result<Response, NotApplied> {
         let Applied { outcomes, changes } = apply_to_ledger(ledger, log_index, work).map_err(|what| {
             add(&self.counters.invariant_violations, 1);
@@ -119,7 +120,7 @@ impl Applying {
         let unrecordable = |what: String| halted(HaltCause::Unrecordable, log_index, Some(work), what);
         records::write(&self.changes, log_index, &changes).map_err(|error| match error {
             NotWritten::Unrecordable(what) => unrecordable(what),
-            // Whatever else stands in the way is about this replica's disk.
+            // All other errors concern this replica's disk.
             NotWritten::Failed(error) => NotApplied::Failed(io::Error::other(error)),
         })?;
         if let Some(observer) = &self.observer {
@@ -142,7 +143,8 @@ fn halted(cause: HaltCause, index: u64, entry: Option<&Entry>, what: impl std::f
     NotApplied::Halted(Box::new(Halt::new(cause, index, entry, what)))
 }
 
-/// A panic is a violation that the ledger did not foresee: it must not end the other shards of the node either.
+/// Applies commands to the ledger. A panic counts as a violation that the ledger did not foresee, and must
+/// not end the other shards of the node.
 fn apply_to_ledger(ledger: &mut Ledger, log_index: u64, work: &Entry) -> Result<Applied, String> {
     let applying = AssertUnwindSafe(|| ledger.apply(log_index, work));
     let applied = match std::panic::catch_unwind(applying) {
@@ -153,7 +155,7 @@ fn apply_to_ledger(ledger: &mut Ledger, log_index: u64, work: &Entry) -> Result<
             return Err(format!("applying panicked: {}", text.unwrap_or("without a text")));
         }
     };
-    // Behind what it has done, as a violation that is noticed late.
+    // The defect strikes after the ledger's work, like a violation that is noticed late.
     match defect::of(work) {
         Some(what) => Err(what),
         None => Ok(applied),

@@ -1,8 +1,9 @@
-//! The changes of an entry as records of the change log.
+//! Records of the change log that hold the changes of an entry.
 //!
-//! Nearly always one record. An entry whose changes do not fit in one has several with the same log index, cut after every
-//! [`RECORD_CHANGES`] changes. A crash may leave the first of them alone: then the entry is applied again from the log, its records are
-//! compared with those that are there, and the rest is added. Readers tell a part of an entry by the place that each change has in it.
+//! Nearly always one record is enough. An entry whose changes do not fit in one has several with the same log
+//! index, cut after every [`RECORD_CHANGES`] changes. A crash may leave only the first of them. Then the
+//! entry is applied again from the log, its records are compared with the existing ones, and the rest is
+//! added. Readers recognise a part of an entry by the place that each change has in it.
 
 use bytes::Bytes;
 use holdfast_ledger::Change;
@@ -11,13 +12,13 @@ use holdfast_storage::{ChangeLog, ChangeLogError, ChangeRecord};
 use crate::codec;
 use crate::limits::RECORD_CHANGES;
 
-/// Why the changes of an entry were not written.
+/// Reason why the changes of an entry were not written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotWritten {
-    /// No replica can record them.
+    /// No replica can record the changes.
     #[error("{0}")]
     Unrecordable(String),
-    /// The disk of this replica failed, or its change log is another one.
+    /// The disk of this replica failed, or its change log holds other changes.
     #[error(transparent)]
     Failed(ChangeLogError),
 }

@@ -1,4 +1,4 @@
-//! The state of a replica from its disk: the newest snapshot, and the log behind it.
+//! Recovery of a replica's state from its disk: the newest snapshot, and the log after it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,19 +12,19 @@ use crate::halt::{Halt, HaltCause};
 use crate::log_store::LogStore;
 use crate::raft_types::{RaftEntry, StoredMembership};
 
-/// Reads a state from disk.
+/// Stores from which a state is read.
 pub(super) struct Source<'a> {
     pub(super) options: &'a LedgerOptions,
     pub(super) snapshots: &'a SnapshotStore,
     pub(super) log: &'a LogStore,
     pub(super) applying: &'a Applying,
-    /// A state with as many entries behind its snapshot is checked whole: the snapshot that was due may be missing because the
-    /// state is wrong.
+    /// Number of entries after a snapshot from which on the whole state is checked: the snapshot that was due
+    /// may be missing because the state is wrong.
     pub(super) check_after_entries: u64,
 }
 
 impl Source<'_> {
-    /// The state with everything that the log is known to have committed, or with everything in front of the entry that
+    /// Returns the state after everything that the log is known to have committed, or before the entry that
     /// cannot be applied. Reads from disk, and may take long.
     pub(super) fn recover(&self) -> io::Result<(State, Option<Halt>)> {
         let state = self.snapshot()?;
@@ -35,13 +35,14 @@ impl Source<'_> {
         self.from(Some(state), committed.index, committed.index)
     }
 
-    /// The state after `last`, or in front of an entry that cannot be applied. `committed` is known to be committed, and not before
-    /// `last`.
+    /// Returns the state after `last`, or before an entry that cannot be applied. `committed` is known to be
+    /// committed, and not before `last`.
     pub(super) fn through(&self, last: u64, committed: u64) -> io::Result<(State, Option<Halt>)> {
         self.from(None, last, committed)
     }
 
-    /// As [`Self::through`], from a state that was just read, or from the snapshot.
+    /// Returns the state after `last`, like [`Self::through`]. Begins with a state that was just read, or
+    /// else with the snapshot.
     fn from(&self, mut read: Option<State>, last: u64, committed: u64) -> io::Result<(State, Option<Halt>)> {
         let mut halt = None;
         let mut last = last;
@@ -58,7 +59,7 @@ impl Source<'_> {
                     return Ok((state, halt));
                 }
                 Err(NotApplied::Failed(error)) => return Err(error),
-                // Once more, and not as far: the ledger may be between two entries.
+                // Tried once more, up to the entry before: the ledger may be between two entries.
                 Err(NotApplied::Halted(obstacle)) if obstacle.index > 0 && obstacle.index <= last => {
                     last = obstacle.index - 1;
                     halt = Some(*obstacle);
@@ -68,7 +69,8 @@ impl Source<'_> {
         }
     }
 
-    /// Applies what follows a state in the log, up to `last`, by the decisions that stand at or before `committed`.
+    /// Applies the entries after a state in the log, up to `last`. Decisions count when they stand at or
+    /// before `committed`.
     pub(super) fn replay(&self, state: &mut State, last: u64, committed: u64) -> Result<(), NotApplied> {
         let from = state.applied;
         let apply = |entry: RaftEntry| {

@@ -1,4 +1,4 @@
-//! Snapshots of a shard: built from the ledger, kept on disk, sent to and taken from peers.
+//! Snapshots of a shard: built from the ledger, kept on disk, sent to peers and received from them.
 
 use std::io;
 use std::sync::Arc;
@@ -21,23 +21,23 @@ use crate::raft_types::{SnapshotMeta, Types};
 
 pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotData>;
 
-/// The content of a snapshot.
+/// Content of a snapshot.
 pub(crate) enum SnapshotData {
-    /// On this node's disk.
+    /// The snapshot is on this node's disk.
     Stored(SnapshotReader),
-    /// Just received, already checked, not yet on disk.
+    /// The snapshot was just received. It is checked, but not on disk yet.
     Received {
-        /// What it says.
+        /// The ledger that its bytes encode.
         ledger: Box<Ledger>,
-        /// Its bytes.
+        /// The bytes of the snapshot.
         bytes: Bytes,
     },
-    /// Just received: a [`Document`](crate::Document), whole.
+    /// The snapshot was just received and is a whole [`Document`](crate::Document).
     Document(Bytes),
 }
 
 impl SnapshotData {
-    /// The last change of the ledger that it holds, if it was just received and is one.
+    /// Returns the last change of the ledger in the snapshot, if it was just received and holds a ledger.
     pub(crate) fn last_seq(&self) -> Option<u64> {
         match self {
             Self::Received { ledger, .. } => Some(ledger.last_seq()),
@@ -45,7 +45,7 @@ impl SnapshotData {
         }
     }
 
-    /// Reads what a peer sent and checks every invariant.
+    /// Decodes a snapshot that a peer sent, and checks every invariant.
     pub(crate) fn received(bytes: Bytes) -> io::Result<Self> {
         let ledger = decode_ledger(&bytes)?;
         Ok(Self::Received {
@@ -79,11 +79,11 @@ pub(crate) fn open_latest(snapshots: &SnapshotStore) -> io::Result<Option<Snapsh
     }))
 }
 
-/// Reads the newest snapshot, or the one before it when the newest is damaged and the log still has what follows that one. The
-/// damaged one is removed then.
+/// Reads the newest snapshot, or the one before it when the newest is damaged and the log still has the
+/// entries after the older one. The damaged one is then removed.
 ///
 /// # Errors
-/// The damage, when nothing here replaces what is lost.
+/// The damage, when nothing here replaces the lost data.
 pub(crate) fn read_newest<T>(
     snapshots: &SnapshotStore,
     log: &LogStore,
@@ -158,7 +158,7 @@ pub(super) fn store_received(
     }
 }
 
-/// Builds one snapshot beside the running shard.
+/// Builder of one snapshot while the shard runs.
 pub(crate) struct SnapshotBuilder {
     state: SharedState,
     snapshots: SnapshotStore,
@@ -190,10 +190,10 @@ impl SnapshotBuilder {
     }
 }
 
-/// Why there is no snapshot.
+/// Reason why there is no snapshot.
 #[derive(Debug)]
 enum NotBuilt {
-    /// The state is wrong.
+    /// The state violates an invariant.
     Wrong(Violation),
     /// A disk failed.
     Failed(io::Error),
@@ -205,8 +205,9 @@ impl From<io::Error> for NotBuilt {
     }
 }
 
-/// The ledger is a copy, which shares with the original what has not changed since: entries are applied meanwhile. The changes
-/// are synced before the snapshot exists, because the log they could be derived from may then be purged.
+/// Builds a snapshot from a copy of the ledger. The copy shares all unchanged data with the original, to
+/// which entries are applied meanwhile. The changes are synced before the snapshot exists, because afterwards
+/// the log from which they could be derived may be purged.
 fn build(
     meta: &SnapshotMeta,
     ledger: &Ledger,
@@ -255,7 +256,7 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
                 add(&self.counters.invariant_violations, 1);
                 self.health
                     .halt(Halt::new(HaltCause::State, index, None, violation));
-                // An error would end Raft. There will be no snapshot as long as this replica runs.
+                // An error would end Raft. There is no further snapshot as long as this replica runs.
                 self.stopped.wait_for(|stopped| *stopped).await.ok();
                 Err(io::Error::other(
                     "the replica is stopping, and its state was wrong",

@@ -25,7 +25,7 @@ use crate::{
 
 const SHARD: u32 = 3;
 
-/// Longer than anything here takes; whoever waits so long has found a bug.
+/// Longer than any step of these tests takes. A wait that long means a bug.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn deadline() -> Instant {
@@ -40,50 +40,50 @@ pub(super) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
     }
 }
 
-/// Who can be reached, and which ways are cut.
+/// Network between the nodes: who can be reached, and which links are cut.
 #[derive(Default)]
 pub(super) struct Net {
     nodes: Mutex<BTreeMap<u64, ShardHandle>>,
     cut: Mutex<BTreeSet<(u64, u64)>>,
     late: Mutex<Duration>,
-    /// Which nodes are gone, as each node sees it.
+    /// The nodes that are gone, as each node sees it.
     gone: Mutex<BTreeMap<u64, watch::Sender<GoneNodes>>>,
     /// Nodes of a version that does not know pre-votes.
     old: Mutex<BTreeSet<u64>>,
     /// Nodes whose disks are nearly full.
     low: Mutex<BTreeSet<u64>>,
-    /// Requests that a node has to forward and that are still on their way, until they are let go.
+    /// Forwarded requests that are held up on their way, until they are let go.
     held_up: Mutex<Option<Vec<HeldUp>>>,
 }
 
 impl Net {
-    /// The connection from one node to another is refused from now on.
+    /// Refuses the connection from one node to another from here on.
     pub(super) fn refuse(&self, from: u64, to: u64) {
         let mut gone = self.gone.lock();
         let seen = gone.entry(from).or_default();
         seen.send_modify(|gone| _ = gone.insert(to, Instant::now()));
     }
 
-    /// The process of this node has ended, as all others see it.
+    /// Makes all others see that the process of this node has ended.
     pub(super) fn refuse_all(&self, to: u64) {
         for from in (1..=3).filter(|from| *from != to) {
             self.refuse(from, to);
         }
     }
 
-    /// This node takes connections again.
+    /// Lets this node take connections again.
     pub(super) fn accept(&self, to: u64) {
         for seen in self.gone.lock().values() {
             seen.send_modify(|gone| _ = gone.remove(&to));
         }
     }
 
-    /// From now on this node counts as one of a version that does not know pre-votes.
+    /// Makes this node count as one whose version does not know pre-votes.
     pub(super) fn is_old(&self, node: u64) {
         self.old.lock().insert(node);
     }
 
-    /// From now on the disks of these nodes are nearly full, and those of the others are not.
+    /// Makes the disks of these nodes nearly full, and those of all others not.
     pub(super) fn are_low(&self, nodes: impl IntoIterator<Item = u64>) {
         *self.low.lock() = nodes.into_iter().collect();
     }
@@ -96,7 +96,7 @@ impl Net {
             .ok_or_else(|| TransportError::NotSent("it is down".into()))
     }
 
-    /// One of the running nodes.
+    /// Returns one of the running nodes.
     pub(super) fn any(&self, number: usize) -> Option<ShardHandle> {
         let nodes = self.nodes.lock();
         nodes.values().nth(number % nodes.len().max(1)).cloned()
@@ -106,7 +106,7 @@ impl Net {
         self.cut.lock().contains(&(from, to))
     }
 
-    /// Nothing gets to or from this node any more.
+    /// Cuts all links to and from this node.
     pub(super) fn isolate(&self, node: u64) {
         let mut cut = self.cut.lock();
         for other in 1..=3 {
@@ -115,28 +115,28 @@ impl Net {
         }
     }
 
-    /// What goes from one node to another is lost.
+    /// Cuts the link from one node to another: messages are lost.
     pub(super) fn cut(&self, from: u64, to: u64) {
         self.cut.lock().insert((from, to));
     }
 
-    /// This node hears nobody any more, and everybody hears it.
+    /// Makes this node hear nobody, while everybody still hears it.
     pub(super) fn deafen(&self, node: u64) {
         let mut cut = self.cut.lock();
         cut.extend((1..=3).map(|other| (other, node)));
     }
 
-    /// From now on each answer comes so late.
+    /// Delays each answer by this time from here on.
     pub(super) fn answer_late(&self, by: Duration) {
         *self.late.lock() = by;
     }
 
-    /// From now on what is forwarded stays on its way, and whoever forwards it hears that it is lost.
+    /// Holds up forwarded requests from here on. The forwarding node learns that they are lost.
     pub(super) fn hold_up_forwards(&self) {
         *self.held_up.lock() = Some(Vec::new());
     }
 
-    /// What is forwarded from now on arrives at once.
+    /// Lets later forwarded requests arrive at once. Returns those that were held up.
     pub(super) fn pass_forwards(&self) -> Vec<HeldUp> {
         self.held_up.lock().take().unwrap_or_default()
     }
@@ -146,14 +146,14 @@ impl Net {
     }
 }
 
-/// A request on its way to another node.
+/// A forwarded request that is held up on its way to another node.
 pub(super) struct HeldUp {
     let_go: oneshot::Sender<()>,
     arrives: tokio::task::JoinHandle<()>,
 }
 
 impl HeldUp {
-    /// Lets it arrive, and waits until it is answered.
+    /// Lets the request arrive, and waits until it is answered.
     pub(super) async fn arrive(self) {
         self.let_go.send(()).unwrap();
         self.arrives.await.unwrap();
@@ -166,7 +166,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// Carries a question and its answer, unless the way there or back is cut.
+    /// Carries a request and its answer, unless the link there or back is cut.
     fn carry<F>(
         &self,
         to: u64,
@@ -178,7 +178,7 @@ impl Wire {
         let (from, net) = (self.from, Arc::clone(&self.net));
         let lost = || TransportError::Unknown("the wire is cut".into());
         if net.is_cut(from, to) {
-            // A real network tells after a while, if ever.
+            // A real network reports a loss after a while, if ever.
             return async move {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Err(lost())
@@ -274,10 +274,10 @@ impl PeerTransport for Wire {
     }
 }
 
-/// The generation of replicas that come after the founders.
+/// Generation of the replicas that come after the founders.
 pub(super) const LATER: u32 = 1;
 
-/// Where a node keeps its files.
+/// Disk of a node.
 enum TestDisk {
     Memory(FaultDisk),
     Folder(tempfile::TempDir),
@@ -296,7 +296,7 @@ fn small_options() -> ShardOptions {
 }
 
 impl Cluster {
-    /// Three nodes on disks in memory.
+    /// Starts three nodes on disks in memory.
     pub(super) async fn start() -> Self {
         Self::start_with(|_| ()).await
     }
@@ -308,8 +308,8 @@ impl Cluster {
         Self::start_on(disks, change).await
     }
 
-    /// Three nodes whose leader stays, however starved the machine is: only seconds of silence bring an election, and none
-    /// stands any more, since all have followed the leader.
+    /// Starts three nodes whose leader stays, however starved the machine is. Only seconds of silence bring
+    /// an election, and no replica stands any more, since all have followed the leader.
     pub(super) async fn start_with_a_lasting_leader() -> Self {
         let cluster = Self::start_with(|options| {
             options.election_timeout_min_ms = 5_000;
@@ -322,13 +322,13 @@ impl Cluster {
         cluster
     }
 
-    /// Has a node stand for election at once.
+    /// Makes a node stand for election at once.
     pub(super) async fn elect(&self, node: u64) {
         let candidate = self.node(node).replica_for_tests();
         candidate.raft.trigger().elect(false).await.unwrap();
     }
 
-    /// Three nodes on real folders.
+    /// Starts three nodes on real folders.
     pub(super) async fn start_in_folders() -> Self {
         let disks = (1..=3)
             .map(|node| (node, TestDisk::Folder(tempfile::tempdir().unwrap())))
@@ -336,7 +336,7 @@ impl Cluster {
         Self::start_on(disks, |_| ()).await
     }
 
-    /// Three nodes on disks in memory, none of them started.
+    /// Prepares three nodes on disks in memory, and starts none of them.
     pub(super) fn prepare(change: impl FnOnce(&mut ShardOptions)) -> Self {
         let disks = (1..=3)
             .map(|node| (node, TestDisk::Memory(FaultDisk::new(node))))
@@ -363,7 +363,7 @@ impl Cluster {
         cluster
     }
 
-    /// One more node on a disk in memory. It has no part in the shard until the leader gives it one.
+    /// Starts one more node on a disk in memory. It has no part in the shard until the leader gives it one.
     pub(super) async fn start_newcomer(&mut self, node: u64) -> ShardHandle {
         self.disks.insert(node, TestDisk::Memory(FaultDisk::new(node)));
         self.start_node(node).await
@@ -380,7 +380,7 @@ impl Cluster {
             node_id: node,
             ..self.options.clone()
         };
-        // Who comes later waits to be spoken to.
+        // A replica that comes later waits until the leader speaks to it.
         if !options.founders.contains(&node) {
             options.founders.clear();
             options.generation = LATER;
@@ -401,7 +401,7 @@ impl Cluster {
         Ok(handle)
     }
 
-    /// The shard as a node sees it that has no replica.
+    /// Returns the shard as a node without a replica sees it.
     pub(super) fn outside(&self, node: u64) -> ShardHandle {
         let wire = Wire {
             from: node,
@@ -439,7 +439,7 @@ impl Cluster {
         planted
     }
 
-    /// A node that does not run loses power.
+    /// Makes a node that does not run lose power.
     pub(super) fn lose_power(&mut self, node: u64) {
         let crashed = self.fault_disk(node).crash();
         self.disks.insert(node, TestDisk::Memory(crashed));
@@ -453,7 +453,7 @@ impl Cluster {
         self.net.nodes.lock().values().cloned().collect()
     }
 
-    /// Shuts a node down in good order.
+    /// Stops a node in an orderly way.
     pub(super) async fn stop_node(&mut self, node: u64) {
         let handle = self.node(node);
         handle.stop().await;
@@ -461,7 +461,7 @@ impl Cluster {
         self.logs.remove(&node).unwrap().close().unwrap();
     }
 
-    /// A node loses power: what was not synced may be gone.
+    /// Crashes a node by a loss of power: writes that were not synced may be gone.
     pub(super) async fn crash_node(&mut self, node: u64) {
         let handle = self.net.nodes.lock().remove(&node).unwrap();
         if let Some(TestDisk::Memory(disk)) = self.disks.get_mut(&node) {
@@ -511,7 +511,7 @@ impl Cluster {
             .unwrap()
     }
 
-    /// One command through any node; it must succeed.
+    /// Submits one command through any node. It must succeed.
     pub(super) async fn must(&self, command: Command) {
         let node = self.running().remove(0).status().node_id;
         let result = self.submit(node, command).await;
@@ -529,7 +529,8 @@ impl Cluster {
         one_cell(self.read(node, cells(name)).await.reply)
     }
 
-    /// Waits until all running replicas have applied the same, and checks that they are the same.
+    /// Waits until all running replicas have applied the same entries, and checks that their states are
+    /// equal.
     pub(super) async fn agree(&self) {
         let running = self.running();
         eventually("all replicas are equally far", || {
@@ -556,7 +557,8 @@ impl Cluster {
     }
 
     pub(super) async fn stop(mut self) {
-        // Side by side and without a handover: the more patient a cluster is, the longer each of them takes to end.
+        // All at once and without a handover: the more patient a cluster is, the longer each node takes to
+        // end.
         let nodes = std::mem::take(&mut *self.net.nodes.lock());
         join_all(nodes.values().map(ShardHandle::halt)).await;
         for log in std::mem::take(&mut self.logs).into_values() {
@@ -565,7 +567,8 @@ impl Cluster {
     }
 }
 
-/// Every change from the first one that is here to the last: no gap, entries whole. An entry may be read in several parts.
+/// Reads every change from the first one here to the last: there is no gap, and entries are whole. An entry
+/// may be read in several parts.
 pub(super) fn check_changes(node: &ShardHandle) {
     let reader = node.changes().unwrap();
     let mut next = reader.first_seq();

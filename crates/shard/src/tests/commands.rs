@@ -1,4 +1,4 @@
-//! Short ways to say what to do, and to see what came of it.
+//! Short forms of commands, and of checks of their outcomes.
 
 use holdfast_ledger::{
     Action, CellView, Command, Details, OperationId, Outcome, Principal, Query, QueryReply, ReserveLine,

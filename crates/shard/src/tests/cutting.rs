@@ -1,4 +1,4 @@
-//! Shards that stand still to be copied, and shards that begin with such a copy.
+//! Tests of shards that stand still to be copied, and of shards that begin with such a copy.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn a_held_shard_takes_nothing_into_its_log_until_it_is_copied() {
     let node = cluster.node(leader);
     let mut late = Box::pin(node.submit(vec![receive("tea", 5)], deadline()));
     assert!(futures::poll!(&mut late).is_pending());
-    // Rounds to a quorum, in each of which the late command would have been committed.
+    // In each of these rounds to a quorum the late command would have been committed.
     for _ in 0..5 {
         ask(&cluster, leader).await;
     }
@@ -56,7 +56,7 @@ async fn what_was_committed_after_the_lease_is_noticed() {
     let cluster = Cluster::start_with_a_lasting_leader().await;
     let leader = cluster.leader().await;
     cluster.must(receive("tea", 7)).await;
-    // The lease may be over before the shard stands still: then it is not held at all.
+    // The lease may be over before the shard stands still. Then it is not held at all.
     let hold = loop {
         match cluster.node(leader).hold(Duration::from_millis(50)).await {
             Ok(hold) => break hold,
@@ -82,7 +82,7 @@ async fn a_leader_that_came_and_went_meanwhile_is_noticed() {
         matches!(error, CutError::NotLeader { .. } | CutError::Moved),
         "{error}"
     );
-    // And when the old one leads again, with the hold still in place in its memory.
+    // The same holds when the old leader leads again, with the hold still in its memory.
     eventually("the others know the new leader", || cluster.node(other).leads()).await;
     let hold = cluster.node(other).hold(LONG).await;
     if let Ok(hold) = hold {
@@ -131,7 +131,7 @@ async fn a_hold_without_a_quorum_ends_with_its_lease() {
     cluster.stop().await;
 }
 
-/// The bytes, digest and log index of a shard with stock, a hold and a past.
+/// Returns the bytes, digest and log index of a shard with stock, a hold and a past.
 async fn copy_of_a_shard() -> (Vec<u8>, [u8; 32], u64) {
     let cluster = Cluster::start_with_a_lasting_leader().await;
     for _ in 0..20 {
@@ -163,7 +163,7 @@ async fn a_shard_that_begins_with_a_copy_goes_on_behind_it_and_brings_it_to_whoe
         state_digest: digest,
     };
     let mut cluster = Cluster::prepare(|options| options.snapshot_every_entries = 100_000);
-    // The third one comes later, with nothing.
+    // The third node comes later, with an empty disk.
     for node in 1..=2 {
         cluster.plant(node, seed).unwrap();
         cluster.start_node(node).await;

@@ -1,10 +1,10 @@
-//! Files that are not what was written: what the log or a peer has replaces them, and nothing else does.
+//! Tests of damaged files: the log or a peer replaces them, and nothing else does.
 
 use super::cluster::{Cluster, check_changes, eventually};
 use super::commands::{receive, reserve};
 use crate::{ShardHandle, StartError};
 
-/// A cluster with some history, whose replicas have built snapshots; node 1 is stopped.
+/// Starts a cluster with some history, whose replicas have built snapshots. Node 1 is stopped.
 async fn with_snapshots(kept_entries: u64) -> Cluster {
     let mut cluster = Cluster::start_with(|options| {
         options.snapshot_every_entries = 20;
@@ -46,7 +46,7 @@ async fn a_damaged_snapshot_is_replaced_from_the_log() {
     cluster.start_node(1).await;
     cluster.agree().await;
     assert_eq!(cluster.cell(1, "tea").await.held, 70);
-    // The damaged one is gone: it is not found at the next start either.
+    // The damaged file is gone, so the next start does not find it either.
     cluster.stop_node(1).await;
     cluster.start_node(1).await;
     cluster.agree().await;

@@ -1,4 +1,4 @@
-//! What callers see while nothing breaks.
+//! Tests of the answers that callers get while nothing breaks.
 
 use futures::future::join_all;
 use holdfast_ledger::{Action, Refusal};
@@ -162,7 +162,8 @@ async fn a_hold_expires_by_itself_and_its_units_are_sellable_again() {
     let order = reserve("tea", 1, 200);
     cluster.must(order.clone()).await;
     let node = cluster.node(cluster.follower().await);
-    // Received, reserved, expired: a follower that has not heard of the hold yet has no live reservation either.
+    // The changes are: received, reserved, expired. A follower that has not heard of the hold yet has no live
+    // reservation either.
     eventually("the hold is gone on a follower", || {
         let status = node.status();
         status.last_seq == 3 && status.live_reservations == 0
@@ -261,7 +262,8 @@ async fn a_stale_read_says_how_old_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_repeated_while_it_is_in_flight_is_not_refused() {
-    // A leader that lost its office forgets what is in flight: another decides what comes again by itself.
+    // A leader that lost its office forgets what is in flight. Then another leader decides a repeated command
+    // by itself.
     let cluster = Cluster::start_with_a_lasting_leader().await;
     for round in 0..10 {
         let name = format!("lamp-{round}");
@@ -272,7 +274,7 @@ async fn a_command_repeated_while_it_is_in_flight_is_not_refused() {
         let node = cluster.node(leader);
         let proposed = node.metrics().commands_proposed;
         cluster.net.isolate(leader);
-        // Gives the only unit back and takes it again; sold out until this is committed.
+        // This releases the only unit and takes it again. The SKU is sold out until both are committed.
         let release = command(
             new_id(),
             Action::Release {

@@ -1,4 +1,4 @@
-//! Who stands for election, and when.
+//! Tests of which replica stands for election, and when.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::cluster::{Cluster, eventually};
 use super::commands::{receive, reserve};
 use crate::{Role, ShardHandle};
 
-/// A leader that is only silent is missed after so long: longer than an election takes on the busiest machine, and not much longer,
-/// since Raft ends only after a tick.
+/// Silence after which a leader is missed, in milliseconds. It is longer than an election takes on the
+/// busiest machine, and not much longer, since Raft ends only after a tick.
 const LONG_MS: u64 = 20_000;
 
 async fn start_with_long_patience() -> Cluster {
@@ -60,7 +60,7 @@ async fn a_leader_that_refuses_one_replica_alone_keeps_leading() {
     let follower = cluster.follower().await;
     let asked = || cluster.node(follower).metrics().pre_votes_asked;
     let before = asked();
-    // What it hears meanwhile shows that the leader is there, so it is cut off too.
+    // The messages that it gets meanwhile show that the leader is there, so this link is cut too.
     cluster.net.cut(leader, follower);
     cluster.net.refuse(follower, leader);
     eventually("the one that is refused asks to be elected", || asked() > before).await;
@@ -86,7 +86,7 @@ async fn a_replica_that_was_cut_off_begins_no_term_and_disturbs_nobody_when_it_i
     let terms = term(&cluster.node(leader));
     cluster.net.isolate(lonely);
     let before = cluster.node(lonely).metrics().pre_votes_asked;
-    // For so long that openraft's own timers have ended too.
+    // Waits until openraft's own timers have run out as well.
     eventually("the one that is cut off asks again and again", || {
         cluster.node(lonely).metrics().pre_votes_asked > before + 60
     })

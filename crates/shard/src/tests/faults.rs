@@ -1,4 +1,4 @@
-//! Leaders, networks and disks that fail.
+//! Tests of leaders, networks and disks that fail.
 
 use std::time::Duration;
 
@@ -135,7 +135,7 @@ async fn a_copy_on_its_way_makes_a_refusal_uncertain_until_its_id_is_sealed() {
         for copy in copies {
             copy.arrive().await;
         }
-        // Without a seal the copy acts: that is why the refusal alone is no answer.
+        // Without a seal the copy takes effect. That is why the refusal alone is not an answer.
         let acted = if sealed { 0 } else { 5 };
         assert_eq!(cluster.cell(leader, "tea").await.on_hand, before + 10 - acted);
         let again = cluster.submit(follower, down).await;
@@ -186,7 +186,7 @@ async fn a_leader_that_is_heard_and_hears_nobody_is_replaced() {
         leaders.len() == 2 && leaders[0] == leaders[1] && leaders[0] != deaf
     })
     .await;
-    // Not before: half of the load asks the deaf node.
+    // The load cannot go on earlier: half of it asks the deaf node.
     cluster.net.heal();
     load.goes_on().await;
     load.settle(&cluster).await;
@@ -197,7 +197,7 @@ async fn a_leader_that_is_heard_and_hears_nobody_is_replaced() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_answers_for_long_the_cluster_goes_on_when_they_come_again() {
     let cluster = Cluster::start().await;
-    // A replica that has not read yet that it has a vote stands for nothing.
+    // A replica that does not know yet that it has a vote stands for nothing.
     cluster.must(receive("tea", 5)).await;
     cluster.agree().await;
     let leader = cluster.leader().await;
@@ -223,7 +223,7 @@ async fn without_answers_for_long_the_cluster_goes_on_when_they_come_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_heartbeats_are_answered_after_the_next_one_is_due_keeps_leading() {
-    // A starved machine must not be what brings an election.
+    // A starved machine must not bring an election here.
     let cluster = Cluster::start_with(|options| {
         options.heartbeat_ms = 200;
         options.election_timeout_min_ms = 3_000;
@@ -235,7 +235,7 @@ async fn a_leader_whose_heartbeats_are_answered_after_the_next_one_is_due_keeps_
     let term = cluster.node(leader).status().term;
     let heartbeat = Duration::from_millis(cluster.options.heartbeat_ms);
     cluster.net.answer_late(heartbeat * 3 / 2);
-    // Each needs a heartbeat that a quorum answers; together they take longer than a lease.
+    // Each read needs a heartbeat that a quorum answers. All together take longer than a lease.
     for _ in 0..20 {
         assert_eq!(cluster.cell(leader, "tea").await.free, 5);
     }
@@ -255,7 +255,7 @@ async fn a_hold_expires_once_across_a_leader_change() {
     cluster.crash_node(leader).await;
     let other = cluster.leader().await;
     let node = cluster.node(other);
-    // A new leader may not have applied the reservation yet: then nothing is held there either.
+    // A new leader may not have applied the reservation yet. Then nothing is held there either.
     let has_ended = || {
         let status = node.status();
         status.applied_index > reserved_at && status.live_reservations == 0
@@ -347,7 +347,7 @@ async fn a_violated_invariant_halts_the_replica_and_the_others_go_on() {
     cluster.agree().await;
     let broken = cluster.follower().await;
     let node = cluster.node(broken);
-    // The ledger takes an entry that no log holds: the next real one cannot follow it.
+    // The ledger applies an entry that no log holds, so the next real entry cannot follow it.
     node.break_ledger(&Entry {
         log_time_ms: 0,
         commands: Vec::new(),
@@ -363,7 +363,7 @@ async fn a_violated_invariant_halts_the_replica_and_the_others_go_on() {
     drop(node);
     cluster.crash_node(broken).await;
     cluster.must(receive("tea", 5)).await;
-    // Its disk is right: the log tells the same as ever.
+    // The disk of the node is right: the log still has the same entries.
     cluster.start_node(broken).await;
     cluster.agree().await;
     assert_eq!(cluster.cell(broken, "tea").await.free, 15);

@@ -1,4 +1,4 @@
-//! Entries that cannot be applied: who stops at them, and the way out.
+//! Tests of entries that cannot be applied: which replicas halt, and the way out.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::{
     SubmitError, Target,
 };
 
-/// A command that breaks the ledger of every replica, but for those whose program is mended.
+/// Makes a command that breaks the ledger of every replica, except those whose program is mended.
 fn breaking(name: &str) -> Command {
     let mut command = receive("tea", 7_000);
     command.reference = Reference::new(format!("{MARK}-{name}")).unwrap();
@@ -31,7 +31,7 @@ fn halt_of(node: &ShardHandle) -> Option<Halt> {
     node.status().halted
 }
 
-/// Waits until all running replicas are halted at the same entry, and returns what they say.
+/// Waits until all running replicas are halted at the same entry, and returns their halt.
 async fn all_halted(cluster: &Cluster) -> Halt {
     let running = cluster.running();
     eventually("all replicas are halted at one entry", || {
@@ -50,7 +50,7 @@ async fn nobody_halted(cluster: &Cluster) {
     .await;
 }
 
-/// Asks whoever leads until one takes the decision: leadership moves while replicas are halted.
+/// Asks each leader until one accepts the decision: leadership moves while replicas are halted.
 async fn decide(cluster: &Cluster, mut index: u64) {
     let give_up = deadline();
     loop {
@@ -61,7 +61,7 @@ async fn decide(cluster: &Cluster, mut index: u64) {
                 Ok(()) => return,
                 Err(DecideError::NotHalted) => return,
                 Err(DecideError::NotLeader { .. } | DecideError::OutcomeUnknown) => {}
-                // Asked for again while leadership moved, the command can be in the log twice.
+                // The decision was repeated while leadership moved, so it may be in the log twice.
                 Err(DecideError::AnotherEntry { halted_at }) if halted_at > index => index = halted_at,
                 Err(error) => panic!("{error}"),
             }
@@ -103,7 +103,7 @@ async fn an_entry_that_no_replica_can_apply_is_refused_by_a_rule_and_nothing_ack
         "{said}"
     );
 
-    // Nobody is answered, and nothing more is proposed.
+    // Nobody gets an answer, and nothing more is proposed.
     for node in cluster.running() {
         assert_eq!(node.status().role, Role::Halted);
         assert_eq!(node.status().applied_index, halt.index - 1);
@@ -119,7 +119,7 @@ async fn an_entry_that_no_replica_can_apply_is_refused_by_a_rule_and_nothing_ack
         assert_eq!(stale, Err(QueryError::Stopped));
     }
 
-    // One of them comes back with the same obstacle, and one that was away meets it now.
+    // One replica comes back with the same obstacle, and one that was away meets it at this point.
     let again = cluster.follower().await;
     cluster.crash_node(again).await;
     cluster.start_node(again).await;
@@ -132,7 +132,7 @@ async fn an_entry_that_no_replica_can_apply_is_refused_by_a_rule_and_nothing_ack
             .all(|node| node.metrics().snapshots_installed == 0)
     );
 
-    // A decision on another entry is not taken.
+    // A decision on another entry is refused.
     let wrong = halt.index + 1;
     for node in cluster.running() {
         let soon = Instant::now() + Duration::from_secs(5);
@@ -159,7 +159,7 @@ async fn an_entry_that_no_replica_can_apply_is_refused_by_a_rule_and_nothing_ack
     );
     cluster.agree().await;
 
-    // Whoever reads this log later decides alike: from its own disk, and as a newcomer.
+    // All that read this log later decide in the same way: from their own disks, and as a newcomer.
     for node in 1..=3 {
         cluster.crash_node(node).await;
     }
@@ -193,7 +193,7 @@ async fn an_entry_that_no_replica_can_apply_is_refused_by_a_rule_and_nothing_ack
     cluster.agree().await;
     assert_eq!(cluster.cell(4, "tea").await.free, 31);
 
-    // Snapshots are built again, and hold what was decided.
+    // Snapshots are built again, and contain the decision.
     for _ in 0..60 {
         cluster.must(receive("tea", 1)).await;
     }
@@ -250,14 +250,15 @@ async fn a_replica_that_applied_what_the_others_refused_halts_and_says_so() {
         .await
         .ok();
     let halt = all_halted(&cluster).await;
-    // The next version of the program, on this node alone. The halted ones do not look at the entry again.
+    // This node alone runs the next version of the program. The halted ones do not look at the entry again.
     defect::mend(broken.reference.as_str());
     let node = cluster.start_node(ahead).await;
     eventually("the next version has applied the entry", || {
         node.status().applied_index >= halt.index
     })
     .await;
-    // While it is away the others refuse it. No operator's tool does this while a replica is ahead.
+    // While that node is away, the others refuse the entry. No operator's tool does this while a replica is
+    // ahead.
     cluster.stop_node(ahead).await;
     all_halted(&cluster).await;
     decide(&cluster, halt.index).await;
@@ -282,7 +283,7 @@ async fn a_leader_that_alone_cannot_apply_an_entry_hands_over_and_is_right_again
     cluster.agree().await;
     let broken = cluster.leader().await;
     let node = cluster.node(broken);
-    // The ledger takes an entry that no log holds: the next real one cannot follow it.
+    // The ledger applies an entry that no log holds, so the next real entry cannot follow it.
     node.break_ledger(&holdfast_ledger::Entry {
         log_time_ms: 0,
         commands: Vec::new(),
@@ -300,7 +301,7 @@ async fn a_leader_that_alone_cannot_apply_an_entry_hands_over_and_is_right_again
     .await;
     let served = submit_for(&cluster.node(other), receive("tea", 5), PATIENCE).await;
     assert!(success(&served).is_some(), "{served:?}");
-    // Through the halted node too: it passes on what it is asked.
+    // The halted node helps as well: it forwards the request.
     let served = submit_for(&node, receive("tea", 5), PATIENCE).await;
     assert!(success(&served).is_some(), "{served:?}");
     drop(node);

@@ -1,5 +1,5 @@
-//! Every kind of command in its largest legal form: applied, recorded, read back, built into snapshots and
-//! installed from them, on every replica.
+//! Tests of every kind of command in its largest legal form: applied, recorded, read again, built into
+//! snapshots and installed from them, on every replica.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,19 @@ use super::commands::{new_id, success};
 use crate::limits::{ENTRY_CHANGES, MAX_RECORD_BYTES, RECORD_CHANGES};
 use crate::{ShardHandle, codec};
 
-/// How large the commands are.
+/// Sizes of the commands.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     /// Lines of an order, and of a transfer.
     lines: usize,
-    /// Warehouses that an order takes each of its lines from: lines times warehouses is at most [`MAX_ORDER_CELLS`].
+    /// Warehouses from which an order takes each of its lines. Lines times warehouses is at most
+    /// [`MAX_ORDER_CELLS`].
     warehouses: usize,
-    /// Orders that take one unit a line.
+    /// Orders that take one unit in each line.
     orders: usize,
     /// Pools of the one cell that is adjusted and counted.
     pools: usize,
-    /// Milliseconds that the holds live which nobody settles.
+    /// Milliseconds that holds live which nobody settles.
     ttl_ms: u64,
 }
 
@@ -57,12 +58,12 @@ fn shapes() -> impl Strategy<Value = Shape> {
         })
 }
 
-/// A name as long as it may be.
+/// Makes a name of the greatest length.
 fn long(prefix: &str, number: usize, bytes: usize) -> String {
     format!("{prefix}{number:0>width$}", width = bytes - prefix.len())
 }
 
-/// As long as it may be in bytes, most of them of letters that have two.
+/// Makes a SKU of the greatest length in bytes, mostly of letters that take two bytes.
 fn sku(number: usize) -> Sku {
     const DIGITS: usize = 8;
     let letters = "ö".repeat((Sku::MAX_BYTES - DIGITS) / "ö".len());
@@ -118,12 +119,13 @@ impl Shape {
         })
     }
 
-    /// An order of one unit a line.
+    /// Makes an order of one unit in one line.
     fn narrow(self, ttl_ms: u64) -> Command {
         self.order(1, ttl_ms, &Source::Warehouse(warehouse(0)))
     }
 
-    /// The order that takes from every cell, each of which has one unit left, with every preference that a line may have.
+    /// Makes the order that takes from every cell, each of which has one unit left. Its lines have all
+    /// preferences that a line may have.
     fn widest(self, ttl_ms: u64) -> Command {
         let preferred = (0..MAX_PREFERENCES).map(warehouse).collect();
         let units = i64::try_from(self.warehouses).unwrap();
@@ -144,7 +146,7 @@ impl Shape {
     }
 }
 
-/// Submits all at once through a follower; all must succeed. Returns their ids.
+/// Submits all commands at once through a follower. All must succeed. Returns their ids.
 async fn all(cluster: &Cluster, node: u64, commands: Vec<Command>) -> Vec<OperationId> {
     let ids = commands.iter().map(|command| command.operation_id).collect();
     let names: Vec<&str> = commands.iter().map(|command| command.action.name()).collect();
@@ -172,7 +174,7 @@ async fn play(cluster: &Cluster, node: u64, shape: Shape) {
     let enough = (0..shape.lines).map(|line| receive(line, 0, 2 * units));
     let committed = |reservation_id| Action::Commit { reservation_id };
 
-    // The widest orders, one for each way that an order ends.
+    // These are the widest orders, one for each way that an order ends.
     let mut widest = Vec::new();
     for _ in 0..2 {
         all(cluster, node, one_each()).await;
@@ -199,7 +201,7 @@ async fn play(cluster: &Cluster, node: u64, shape: Shape) {
         ttl_ms: 7_200_000,
     };
     all(cluster, node, each(&ids, extended)).await;
-    // All at once: more changes than one entry may plan for.
+    // All at once make more changes than one entry may plan for.
     all(cluster, node, each(&ids, committed)).await;
     let (shipped, cancelled) = ids.split_at(ids.len() / 2);
     let shipping = each(shipped, |reservation_id| Action::Ship {
@@ -231,7 +233,7 @@ async fn play(cluster: &Cluster, node: u64, shape: Shape) {
     });
     all(cluster, node, vec![arriving, closing]).await;
 
-    // One cell of many pools: an Adjust down and a Count take from each.
+    // In one cell with many pools, an Adjust down and a Count take from each pool.
     let (sku, place) = (sku(shape.lines), warehouse(0));
     all(cluster, node, vec![receive(shape.lines, 0, 10_000)]).await;
     let pool = |number| {
@@ -318,7 +320,7 @@ async fn holds(shape: Shape) {
         all(&cluster, through, vec![receive(shape.lines, 0, 1)]).await;
     }
 
-    // A replica that was not there gets all of it by a snapshot, and one that dies has all of it on its disk.
+    // A replica that was away gets everything by a snapshot, and one that dies has everything on its disk.
     let back = cluster.start_node(behind).await;
     eventually("the snapshot is installed", || {
         back.metrics().snapshots_installed > 0

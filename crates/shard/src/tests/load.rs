@@ -1,4 +1,4 @@
-//! Buyers that keep buying while things break, and what must hold afterwards.
+//! Load of buyers that keep buying while things break, and the checks that must hold afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use super::commands::{SubmitResult, receive, reserve, success, was_replayed};
 
 const STOCK: i64 = 1_000_000;
 
-/// Buyers of one unit each, through whichever nodes are up.
+/// Buyers that take one unit each, through whichever nodes are up.
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
     granted: Arc<AtomicUsize>,
@@ -44,7 +44,7 @@ impl Load {
         load
     }
 
-    /// Waits until some more were granted.
+    /// Waits until some more requests were granted.
     pub(super) async fn goes_on(&self) {
         let before = self.granted.load(Ordering::SeqCst);
         eventually("buyers are served", || {
@@ -53,8 +53,8 @@ impl Load {
         .await;
     }
 
-    /// Ends it. Everything granted must still be there, and everything whose outcome is unknown must be settled by asking
-    /// again with the same id: each of them once.
+    /// Ends the load. Everything granted must still be there. Every request with an unknown outcome must be
+    /// settled, exactly once, by asking again with the same id.
     pub(super) async fn settle(self, cluster: &Cluster) {
         self.stop.store(true, Ordering::SeqCst);
         let bought: Vec<_> = join_all(self.buyers)

@@ -1,4 +1,4 @@
-//! A shard while the disks of its nodes are nearly full.
+//! Tests of a shard while the disks of its nodes are nearly full.
 
 use holdfast_ledger::{Action, Command, Refusal};
 
@@ -15,7 +15,7 @@ fn is_low_space(result: &SubmitResult) -> bool {
     matches!(result, Err(SubmitError::LowSpace))
 }
 
-/// Reserves one unit at a time until that is refused for want of space. Returns how many were taken.
+/// Reserves one unit at a time until this is refused for lack of space. Returns how many units were taken.
 async fn until_refused(cluster: &Cluster, node: u64) -> i64 {
     let give_up = deadline();
     let mut taken = 0;
@@ -50,7 +50,7 @@ async fn with_low_space_nothing_new_gets_into_the_log_and_what_is_held_moves_on(
     }
     assert_eq!(cluster.node(leader).metrics().commands_proposed, proposed);
 
-    // A copy is answered with the first outcome, a refusal that is no matter of space by the ledger.
+    // A copy gets the first outcome. A refusal that has nothing to do with space comes from the ledger.
     let copy = cluster.submit(follower, held.clone()).await;
     assert!(was_replayed(success(&copy).unwrap()), "{copy:?}");
     let too_much = cluster.submit(leader, reserve("tea", 2_000_000, 600_000)).await;
@@ -59,7 +59,7 @@ async fn with_low_space_nothing_new_gets_into_the_log_and_what_is_held_moves_on(
         "{too_much:?}"
     );
 
-    // Of a batch, what moves on a reserve that is refused is refused with it.
+    // In a batch, a command that moves on a refused reserve is refused with it.
     let new = reserve("tea", 1, 600_000);
     let batch = vec![new.clone(), commit(&new), commit(&held)];
     let results = cluster.node(leader).submit(batch, deadline()).await;
@@ -89,7 +89,7 @@ async fn a_quorum_with_enough_space_goes_on_and_one_without_does_not() {
     let leader = cluster.leader().await;
     let followers: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
     cluster.net.are_low([followers[0]]);
-    // Of which a test can show only that it is not refused yet; `proposer::low_space::tests` judges it.
+    // A test can show only that this is not refused yet; `proposer::low_space::tests` checks the rule itself.
     cluster.must(reserve("tea", 1, 600_000)).await;
     cluster.net.are_low(followers);
     until_refused(&cluster, leader).await;

@@ -1,4 +1,4 @@
-//! Replicas that come and go.
+//! Tests of replicas that come and go.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ fn target(voters: impl IntoIterator<Item = ReplicaId>) -> Target {
     }
 }
 
-/// Whoever leads takes steps until the shard has the replicas that it should have.
+/// Takes steps through the leader until the shard has the replicas that it should have.
 async fn move_to(cluster: &Cluster, target: &Target) {
     let moved = async {
         loop {
@@ -135,8 +135,8 @@ async fn only_the_leader_moves_a_shard_and_never_to_nobody() {
     cluster.stop().await;
 }
 
-/// A node that lost its disk and is started again is another replica: what the others say to the one that was there, it does
-/// not take for its own.
+/// A node that lost its disk and is started again has another replica. It does not accept messages for the
+/// earlier one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_later_replica_takes_no_message_for_an_earlier_one() {
     let mut cluster = Cluster::start_with_a_lasting_leader().await;

@@ -1,4 +1,5 @@
-//! SKUs that members of the release before could not read, in a shard that decides by the first rules.
+//! Tests of SKUs that members of the release before could not read, in a shard that decides by the first
+//! rules.
 
 use holdfast_ledger::{Action, Entry, Ledger, LedgerOptions, Refusal, Rules};
 
@@ -8,7 +9,7 @@ use crate::Seed;
 
 const NEWER: &str = "Größe-XL rot";
 
-/// Three replicas that begin with a copy of a shard of the first release.
+/// Starts three replicas that begin with a copy of a shard of the first release.
 async fn of_the_first_rules() -> Cluster {
     let mut ledger = Ledger::new(LedgerOptions::default());
     let tea = receive("tea", 5);
@@ -52,7 +53,7 @@ async fn a_name_gets_into_no_entry_before_the_rules_are_adopted_and_into_all_rep
     assert_eq!(cluster.node(leader).status().rules, 1);
     for node in [leader, follower] {
         let proposed = cluster.node(leader).metrics().commands_proposed;
-        // Behind a command in the log, the others of a batch follow it unseen.
+        // After a command that goes to the log, the others of the batch follow without a check.
         let batch = vec![
             receive("tea", 1),
             receive(NEWER, 1),
@@ -68,7 +69,7 @@ async fn a_name_gets_into_no_entry_before_the_rules_are_adopted_and_into_all_rep
         assert_eq!(written, 2, "only what was taken is in the log");
     }
 
-    // Adopted by the command before it in the same batch.
+    // The rules are adopted by the command before it in the same batch.
     let batch = vec![adopt(), receive(NEWER, 4)];
     let results = cluster.node(follower).submit(batch, deadline()).await;
     let taken = results.iter().all(|result| success(result).is_some());

@@ -1,4 +1,4 @@
-//! The order of the commands of one batch.
+//! Tests of the order of the commands in one batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::proposer::{CommandReply, Hold, Lift, Proposer, ProposerOptions, Propo
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
 
-/// A proposer over a replica's Raft that has not heard yet that the replica did not lead for a while. It proposes one command at
-/// a time.
+/// Makes a proposer over a replica's Raft that has not heard yet that the replica did not lead for a while.
+/// It proposes one command at a time.
 fn unaware(replica: &Replica) -> ProposerParts {
     let own_id = replica.options.raft_id();
     ProposerParts {
@@ -51,7 +51,7 @@ fn the_commands_of_one_batch_keep_their_order_over_a_change_of_leader() {
         let counters = Arc::clone(&parts.counters);
         let proposer = Proposer::start_in_arbiter(&Arbiter::current(), |_| Proposer::new(parts));
 
-        // The first command is in the log of the leader alone.
+        // Only the leader's log has the first command.
         cluster.net.isolate(leader);
         let commands = [reserve("tea", 1, 600_000), reserve("tea", 2, 600_000)];
         let (reply, replies) = oneshot::channel();

@@ -1,4 +1,4 @@
-//! Coming back: from disk, from a snapshot, from peers.
+//! Tests of replicas that come back: from disk, from a snapshot, from peers.
 
 use holdfast_ledger::{Query, QueryReply};
 
@@ -35,7 +35,7 @@ async fn a_leader_that_lost_power_leads_again_only_when_elected_again() {
     cluster.must(receive("tea", 5)).await;
     let leader = cluster.leader().await;
     let term = cluster.node(leader).status().term;
-    // So fast that nobody else has missed it.
+    // The restart is so fast that no other replica has missed the leader.
     cluster.crash_node(leader).await;
     let node = cluster.start_node(leader).await;
     eventually("somebody leads", || node.leader().is_some()).await;
@@ -102,12 +102,12 @@ async fn a_replica_behind_what_was_purged_is_caught_up_by_a_snapshot() {
     cluster.agree().await;
     assert_eq!(cluster.cell(behind, "tea").await.held, 81);
 
-    // The changes that it did not see itself came before the snapshot.
+    // The changes that the replica did not see itself came before the snapshot.
     let all = |node: &ShardHandle| node.changes().unwrap().read(1, 64 << 20).unwrap();
     assert_eq!(all(&back), all(&node));
     check_changes(&back);
 
-    // And it comes back from its own disk with what was installed.
+    // The replica also comes back from its own disk with the installed snapshot.
     cluster.crash_node(behind).await;
     let back = cluster.start_node(behind).await;
     cluster.agree().await;

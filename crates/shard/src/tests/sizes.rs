@@ -1,4 +1,4 @@
-//! The largest orders, in the largest entries.
+//! Tests of the largest orders, in the largest entries.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ async fn submit_all(cluster: &Cluster, node: u64, commands: Vec<Command>) -> Vec
         .collect()
 }
 
-/// How many changes each entry made, by its index.
+/// Returns how many changes each entry made, by its index.
 fn sizes(cluster: &Cluster, node: u64) -> BTreeMap<u64, usize> {
     let handle = cluster.node(node);
     let reader = handle.changes().unwrap();
@@ -82,7 +82,7 @@ async fn a_batch_of_commits_of_large_orders_is_split_over_entries() {
         "{sizes:?}"
     );
     assert_eq!(sizes.values().sum::<usize>(), 1 + LINES + 2 * 160 * LINES);
-    // A replica that starts again applies them again.
+    // A replica that starts again applies these entries again.
     cluster.stop_node(follower).await;
     cluster.start_node(follower).await;
     cluster.agree().await;

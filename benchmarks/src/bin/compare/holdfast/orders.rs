@@ -1,6 +1,6 @@
-//! The latency of an order of five lines over five shards beside that of one line in one shard.
+//! The latency of an order of five lines over five shards, beside that of one line in one shard.
 //!
-//! One caller makes them in turn, so that whatever else the machine does hits both alike.
+//! One caller makes them in turn, so that other work of the machine affects both alike.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,17 +15,17 @@ use crate::latencies::{histogram, microseconds};
 use crate::load::{Measured, WARM_UP};
 use crate::workload::SKUS;
 
-/// Orders of one line and of five.
+/// Orders of one line and of five lines.
 pub(crate) struct Orders {
     client: Client,
-    /// One of each shard.
+    /// One SKU of each shard.
     skus: Vec<usize>,
 }
 
 /// The calls of one kind.
 struct Kind {
     latency: Histogram<u64>,
-    /// All of them together: they are not made at the same time.
+    /// Total time of the calls. Calls of the two kinds alternate, so it is not the time of the run.
     took: Duration,
 }
 
@@ -42,7 +42,7 @@ impl Kind {
             calls: self.latency.len(),
             elapsed: self.took,
             latency: self.latency,
-            // The servers work for both kinds.
+            // The servers work for both kinds, so their usage cannot be divided.
             usage: None,
         }
     }
@@ -63,7 +63,7 @@ impl Orders {
         })
     }
 
-    /// Of one line, and of five.
+    /// Measures orders of one line, and orders of five lines.
     pub(crate) async fn measure(&self, duration: Duration) -> Result<(Measured, Measured)> {
         self.alternate(duration.mul_f64(WARM_UP)).await?;
         let (single, five) = self.alternate(duration).await?;
@@ -75,7 +75,7 @@ impl Orders {
         let until = Instant::now() + duration;
         let mut skus = self.skus.clone();
         while Instant::now() < until {
-            // The home moves too, as the first line does.
+            // The first line changes each time, so the home moves too.
             skus.rotate_left(1);
             self.reserve(&skus[..1], &mut single).await?;
             self.reserve(&skus, &mut five).await?;

@@ -1,13 +1,13 @@
-//! What is asked of Holdfast.
+//! Requests to Holdfast.
 
 use anyhow::Result;
 use holdfast_api::v1;
 use holdfast_client::{ClientError, id_bytes};
 use uuid::Uuid;
 
-/// More than any run takes.
+/// Stock of each SKU: more than any run takes.
 const STOCK: i64 = 1_000_000_000_000;
-/// Reservations outlive the run: nothing expires while it is measured.
+/// Time to live of reservations. It is longer than the run, so nothing expires during a measurement.
 const TTL_MS: u64 = 60 * 60 * 1000;
 
 pub(crate) fn name(sku: usize) -> String {
@@ -31,7 +31,7 @@ pub(crate) fn receipt(sku: String, warehouse: &str) -> v1::ReceiveRequest {
     }
 }
 
-/// One unit of each of these.
+/// Requests one unit of each of these SKUs.
 pub(crate) fn reservation(id: Uuid, skus: impl IntoIterator<Item = String>) -> v1::ReserveRequest {
     let line = |sku: String| v1::ReserveLine {
         sku,
@@ -62,7 +62,7 @@ pub(crate) fn commitment(id: Uuid, shard: Option<u32>) -> v1::CommitRequest {
     }
 }
 
-/// Of all that was committed.
+/// Requests the shipment of everything that was committed.
 pub(crate) fn shipment(id: Uuid, shard: Option<u32>) -> v1::ShipRequest {
     v1::ShipRequest {
         operation: operation(Uuid::now_v7()),

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::requests::{commitment, name, reservation, shipment, was_granted};
 use crate::buyers::{Fulfilment, Target};
 
-/// Says which shard has a reservation, so that no node has to look for it.
+/// The map from SKUs to shards. With it a caller names the shard of a reservation, so that no node has to
+/// look for it.
 #[derive(Clone)]
 struct Shards {
     topology: Arc<v1::GetTopologyResponse>,
@@ -29,7 +30,7 @@ impl Shards {
     }
 }
 
-/// One call for each request.
+/// A caller that sends one call for each request.
 #[derive(Clone)]
 pub(crate) struct Unary {
     client: Client,
@@ -63,7 +64,7 @@ impl Fulfilment for Unary {
     }
 }
 
-/// Many requests in each message.
+/// A caller that sends many requests in each message.
 #[derive(Clone)]
 pub(crate) struct Batched {
     stream: BatchStream,

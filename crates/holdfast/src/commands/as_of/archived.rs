@@ -1,4 +1,5 @@
-//! One shard to a moment: its archive first, then a node's stream from exactly there on.
+//! Reads of one shard up to a moment: first its archive, then a node's stream from exactly the next change
+//! on.
 
 use anyhow::Context as _;
 use futures::TryStreamExt as _;
@@ -11,7 +12,7 @@ use super::moment::Moment;
 use crate::context::Context;
 use crate::{clock, render};
 
-/// The subject as it stood. The cluster is asked only when the archive ends before the moment.
+/// Returns the subject as it stood. The cluster is asked only when the archive ends before the moment.
 pub(super) async fn read<S: Subject>(
     archive: &Archive,
     shard: u32,
@@ -48,7 +49,7 @@ async fn go_on<S: Subject>(
         .first()
         .context("the cluster does not say where its stream stands")?;
     let through_seq = match moment {
-        // The reading says what is wrong with a change that is not there yet.
+        // The reading itself reports a change that does not exist yet.
         Moment::Position(asked) if asked.seq > position.last_seq => return Ok(()),
         Moment::Position(asked) => asked.seq,
         Moment::LogTimeMs(at_ms) => {

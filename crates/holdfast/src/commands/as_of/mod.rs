@@ -1,4 +1,5 @@
-//! `--as-of`: cells and reservations as they stood, answered by a node, or from an archive that a node's stream continues.
+//! `--as-of`: cells and reservations as they stood. The answer comes from a node, or from an archive and a
+//! node's stream that continues it.
 
 mod archived;
 mod moment;
@@ -15,22 +16,23 @@ use crate::arguments::ReservationArgs;
 use crate::context::Context;
 use crate::render;
 
-/// When a read is of, and where older changes are.
+/// Options that name a past moment, and the archive of older changes.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "As it stood")]
 pub(crate) struct AsOfArgs {
-    /// As it stood then: at a time, such as 2026-11-21T09:30:00Z (or in milliseconds since the Unix epoch), or after a change,
-    /// as SHARD:SEQ. All changes of the shard until then are read; give a long history time with --deadline-ms
+    /// Show it as it stood at a time, such as 2026-11-21T09:30:00Z (or in milliseconds since the Unix epoch),
+    /// or after a change, as SHARD:SEQ. All changes of the shard until then are read; allow time for a long
+    /// history with --deadline-ms
     #[arg(long, value_name = "TIME|SHARD:SEQ", value_parser = moment::moment, conflicts_with = "stale")]
     as_of: Option<Moment>,
-    /// With --as-of: read archived Parquet files (a folder, file:///folder or s3://bucket/prefix) as far as they go, and only
-    /// the rest from a node
+    /// With --as-of: read archived Parquet files (a folder, file:///folder or s3://bucket/prefix) as far as
+    /// they go, and only the rest from a node
     #[arg(long, value_name = "URL|FOLDER", requires = "as_of")]
     archive: Option<String>,
 }
 
 impl AsOfArgs {
-    /// What was asked for, if anything.
+    /// Returns the moment and the archive, if `--as-of` was given.
     pub(crate) fn asked(&self) -> Option<AsOf<'_>> {
         self.as_of.map(|moment| AsOf {
             moment,
@@ -46,7 +48,7 @@ pub(crate) struct AsOf<'a> {
     archive: Option<&'a str>,
 }
 
-/// Prints the cells of a SKU as they stood; an empty warehouse means all.
+/// Prints the cells of a SKU as they stood; an empty warehouse means all warehouses.
 pub(crate) async fn stock(
     sku: &str,
     warehouse: &str,
@@ -92,7 +94,7 @@ pub(crate) async fn stock(
     Ok(())
 }
 
-/// Prints a reservation as it stood, each shard's part of it.
+/// Prints a reservation as it stood: the part of each shard.
 pub(crate) async fn reservation(
     of: &ReservationArgs,
     asked: AsOf<'_>,
@@ -157,7 +159,7 @@ async fn archived_parts(
         }
     };
     let mut parts = Vec::new();
-    // One after the other: each needs the memory of one archived file.
+    // One after the other, because each needs the memory of one archived file.
     for shard in &shards {
         let subject = Reservation::new(id_bytes(of.reservation));
         match archived::read(&archive, *shard, moment, subject, context).await? {
@@ -169,7 +171,7 @@ async fn archived_parts(
                 }));
             }
             Err(error) if shards.len() == 1 => return Err(error.into()),
-            // A shard that began later had no line of it.
+            // The reservation had no line in a shard that began later.
             Err(_) => {}
         }
     }

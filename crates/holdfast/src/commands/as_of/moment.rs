@@ -5,17 +5,18 @@ use holdfast_client::v1;
 
 use crate::arguments::time_ms;
 
-/// A time, or a change of one shard.
+/// A past moment: a time, or a change of one shard.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Moment {
-    /// After this change.
+    /// The state after this change.
     Position(v1::ChangePosition),
-    /// After the last change with this log time or an earlier one, in milliseconds since the Unix epoch.
+    /// The state after the last change with this log time or an earlier one, in milliseconds since the Unix
+    /// epoch.
     LogTimeMs(u64),
 }
 
 impl Moment {
-    /// As it is asked of a reading.
+    /// Returns the moment for a reading of an archive.
     pub(super) fn at(self) -> At {
         match self {
             Self::Position(position) => At::Seq(position.seq),
@@ -23,7 +24,7 @@ impl Moment {
         }
     }
 
-    /// As it is sent for cells.
+    /// Returns the moment that is sent to ask for cells.
     pub(super) fn of_stock(self) -> v1::get_stock_as_of_request::At {
         use v1::get_stock_as_of_request::At;
         match self {
@@ -32,7 +33,7 @@ impl Moment {
         }
     }
 
-    /// As it is sent for a reservation.
+    /// Returns the moment that is sent to ask for a reservation.
     pub(super) fn of_reservation(self) -> v1::get_reservation_as_of_request::At {
         use v1::get_reservation_as_of_request::At;
         match self {
@@ -42,7 +43,7 @@ impl Moment {
     }
 }
 
-/// Reads SHARD:SEQ, milliseconds since the Unix epoch, or a UTC time.
+/// Parses SHARD:SEQ, milliseconds since the Unix epoch, or a UTC time.
 pub(super) fn moment(text: &str) -> Result<Moment, String> {
     const HOW: &str = "write a UTC time such as 2026-11-21T09:30:00Z, milliseconds since the Unix epoch, or a change as SHARD:SEQ, such as 0:17";
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

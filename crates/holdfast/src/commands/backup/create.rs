@@ -1,4 +1,4 @@
-//! `holdfast backup create`.
+//! `holdfast backup create`: copies the whole cluster to an object store.
 
 use holdfast_backup::{Place, ShardManifest, take};
 use serde_json::json;
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// A folder, file:///folder or s3://bucket/prefix
     #[arg(long, value_name = "URL|FOLDER")]
     to: String,
-    /// How to call it; without it, the present time
+    /// Name of the backup; the present time when left out
     #[arg(long)]
     name: Option<String>,
 }
@@ -58,7 +58,7 @@ pub(super) const HEADERS: [&str; 6] = [
     "STATE DIGEST",
 ];
 
-/// A shard of a manifest in a table.
+/// Returns the row of a manifest's shard in a table.
 pub(super) fn row(shard: &ShardManifest) -> Vec<String> {
     vec![
         shard.shard.to_string(),

@@ -1,4 +1,4 @@
-//! `holdfast backup cut-archive`.
+//! `holdfast backup cut-archive`: copies an archive of changes up to a backup.
 
 use futures::future::try_join_all;
 use holdfast_backup::{Place, ShardManifest};
@@ -21,13 +21,13 @@ pub(crate) struct Args {
     /// Where the backup is: a folder, file:///folder or s3://bucket/prefix
     #[arg(long, value_name = "URL|FOLDER")]
     from: String,
-    /// Which backup
+    /// Name of the backup
     #[arg(long)]
     name: String,
     /// The old cluster's archive of Parquet files
     #[arg(long, value_name = "URL|FOLDER")]
     archive: String,
-    /// Where the restored cluster's archive shall be
+    /// Place for the restored cluster's archive
     #[arg(long, value_name = "URL|FOLDER")]
     to: String,
 }
@@ -70,7 +70,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies a shard's changes up to the backup's last, and says how many.
+/// Copies a shard's changes up to the last one in the backup. Returns how many they are.
 async fn copy(old: &Archive, new: &Archive, shard: &ShardManifest) -> anyhow::Result<u64> {
     let files = old.files(shard.shard).await?;
     let archived = files.last().map_or(0, |file| file.last_seq);

@@ -1,4 +1,4 @@
-//! `holdfast backup list`.
+//! `holdfast backup list`: shows which backups there are.
 
 use holdfast_backup::{Listed, Place};
 use serde_json::{Value, json};

@@ -35,7 +35,7 @@ enum BackupCommand {
     List(list::Args),
     /// Read all of a backup and say whether it can be restored
     Verify(verify::Args),
-    /// Copy an archive of changes up to a backup, for the cluster restored from it to go on with
+    /// Copy an archive of changes up to a backup, so that the restored cluster can continue it
     CutArchive(cut_archive::Args),
     /// Begin a new cluster with a backup: once for each node, before its first start
     Restore(restore::Args),

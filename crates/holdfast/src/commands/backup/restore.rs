@@ -1,4 +1,4 @@
-//! `holdfast backup restore`.
+//! `holdfast backup restore`: begins a new cluster with a backup.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// A folder, file:///folder or s3://bucket/prefix
     #[arg(long, value_name = "URL|FOLDER")]
     from: String,
-    /// Which backup
+    /// Name of the backup
     #[arg(long)]
     name: String,
     /// The configuration of the node that is to begin with it
@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 
 async fn write(config: &NodeConfig, backup: &Backup) -> anyhow::Result<()> {
     let (config, restored) = (config.clone(), restored(backup.manifest()));
-    // Its calls wait for the disk.
+    // Beginning a restore blocks its thread on the disk.
     let mut restore = tokio::task::spawn_blocking(move || Restore::begin(&config, restored)).await??;
     for shard in &backup.manifest().shards {
         let (bytes, ledger) = backup.ledger(shard).await?;

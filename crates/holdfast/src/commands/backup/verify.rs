@@ -1,4 +1,4 @@
-//! `holdfast backup verify`.
+//! `holdfast backup verify`: reads all of a backup and checks it.
 
 use holdfast_backup::{Place, VerifiedShard};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// A folder, file:///folder or s3://bucket/prefix
     #[arg(long, value_name = "URL|FOLDER")]
     from: String,
-    /// Which backup
+    /// Name of the backup
     #[arg(long)]
     name: String,
 }

@@ -1,4 +1,4 @@
-//! `holdfast changes export`: changes into files that are written once.
+//! `holdfast changes export`: writes changes to files that never change afterwards.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// A folder, file:///folder or s3://bucket/prefix
     #[arg(long, value_name = "URL|FOLDER")]
     to: String,
-    /// How the files are written
+    /// Format of the files
     #[arg(long, value_enum, default_value = "parquet")]
     format: FormatName,
     /// Only this shard
@@ -50,10 +50,10 @@ pub(crate) struct Args {
     max_wait: Duration,
 }
 
-/// The formats by name.
+/// Names of the formats on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FormatName {
-    /// For the warehouse
+    /// Parquet, for the warehouse
     Parquet,
     /// One JSON line for each change
     Jsonl,
@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     report(&writers, &args, context)
 }
 
-/// Makes the archive this cluster's, or refuses it.
+/// Claims the archive for this cluster, or refuses an archive of another cluster.
 async fn take(
     archive: &Archive,
     client: &Client,
@@ -116,7 +116,8 @@ async fn take(
     if archive.belong_to(cluster_id, &spans).await? == Belongs::Yes {
         return Ok(());
     }
-    // It does not say whose it is: the last change of each shard is compared with the stream's.
+    // The archive does not name its cluster. Compare the last archived change of each shard with the
+    // cluster's stream.
     for shard in spans.keys() {
         let Some(file) = archive.files(*shard).await?.last().copied() else {
             continue;
@@ -145,7 +146,7 @@ async fn take(
     Ok(archive.adopt(cluster_id).await?)
 }
 
-/// Runs the export; asked to stop, it lets what waits be written first.
+/// Runs the export. When asked to stop, it first writes the changes that wait.
 async fn stop_when_asked<T>(exported: impl Future<Output = T>, stop: &CancellationToken) -> T {
     let mut exported = std::pin::pin!(exported);
     tokio::select! {
@@ -195,7 +196,7 @@ fn progress() -> ProgressBar {
     ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
-/// The last change that is in the archive.
+/// Returns the last change that is in the archive.
 fn archived_through(writer: &Writer) -> u64 {
     writer.next_seq() - 1 - writer.waiting() as u64
 }

@@ -1,4 +1,4 @@
-//! `holdfast changes`: the change stream.
+//! `holdfast changes`: reads the change stream.
 
 mod export;
 mod positions;
@@ -20,12 +20,12 @@ pub(crate) struct Args {
     action: Action,
 }
 
-/// What to do with the changes.
+/// Subcommands of `holdfast changes`.
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Print changes, one JSON line each
     Tail(tail::Args),
-    /// Write changes to files of a folder or an object store, and go on there next time
+    /// Write changes to files of a folder or an object store; the next run continues there
     Export(export::Args),
     /// Show where the stream of each shard begins and ends
     Positions(positions::Args),

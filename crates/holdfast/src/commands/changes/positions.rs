@@ -1,4 +1,4 @@
-//! `holdfast changes positions`.
+//! `holdfast changes positions`: shows where the streams begin and end.
 
 use holdfast_client::v1;
 use serde_json::{Value, json};

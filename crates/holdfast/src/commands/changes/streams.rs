@@ -1,4 +1,4 @@
-//! Reading the streams of shards, up to a point or for ever.
+//! Streams of shards, read up to a change or without end.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use holdfast_client::{Client, v1};
 use uuid::Uuid;
 
-/// Whole entries' worth of changes, in order.
+/// A stream of messages. Each holds the changes of whole entries, in order.
 pub(crate) type Messages = BoxStream<'static, anyhow::Result<v1::TailChangesResponse>>;
 
-/// Where the stream of each shard stands, of all shards or one.
+/// Returns where the stream of each shard stands, for all shards or for one.
 ///
 /// # Errors
-/// When there is no such shard, or nobody answers.
+/// When there is no such shard, or no node answers.
 pub(crate) async fn positions(client: &Client, shard: Option<u32>) -> anyhow::Result<Vec<v1::ShardPosition>> {
     Ok(positions_and_cluster(client, shard).await?.0)
 }
 
-/// Like [`positions`], and the cluster whose streams they are.
+/// Like [`positions`], and returns also the id of the cluster.
 ///
 /// # Errors
-/// As [`positions`].
+/// The same as for [`positions`].
 pub(crate) async fn positions_and_cluster(
     client: &Client,
     shard: Option<u32>,
@@ -33,7 +33,7 @@ pub(crate) async fn positions_and_cluster(
         mut cluster_id,
     } = client.get_positions(v1::GetPositionsRequest {}).await?;
     if cluster_id.is_empty() {
-        // A node of the version before.
+        // A node of the previous version does not send the id.
         cluster_id = client.refresh_topology().await?.cluster_id.clone();
     }
     let cluster_id = Uuid::from_slice(&cluster_id).context("the cluster does not say its id")?;
@@ -47,10 +47,11 @@ pub(crate) async fn positions_and_cluster(
     Ok((shards, cluster_id))
 }
 
-/// The changes that a request asks for, through the end of the entry of `last_seq`; nothing when they begin behind it.
+/// Returns the changes that a request asks for, through the end of the entry of `last_seq`. Returns none when
+/// the request begins after `last_seq`.
 ///
-/// The answering replica may be behind, so the stream is followed until it is there. It is an error when it does not
-/// move for as long as the client's deadline.
+/// The replica that answers may be behind, so the stream is followed until it reaches `last_seq`. It is an
+/// error when nothing comes for as long as the client's deadline.
 pub(crate) fn through(client: &Client, request: v1::TailChangesRequest, last_seq: u64) -> Messages {
     let shard = request.shard;
     let mut next_seq = request.from_seq.max(1);
@@ -78,7 +79,7 @@ pub(crate) fn through(client: &Client, request: v1::TailChangesRequest, last_seq
     .boxed()
 }
 
-/// The changes that a request asks for, and new ones for ever.
+/// Returns the changes that a request asks for, and then new ones without end.
 pub(crate) fn following(client: &Client, request: v1::TailChangesRequest) -> Messages {
     let messages = client.tail_changes_matching(v1::TailChangesRequest {
         follow: true,

@@ -39,8 +39,9 @@ pub(crate) struct Args {
     /// Only changes of this SKU
     #[arg(long)]
     sku: Option<String>,
-    /// A file that remembers what was printed: the next run goes on behind it. After a crash the last lines
-    /// may come again; shard and seq tell them apart. It is of one cluster: another one refuses it
+    /// A file that remembers what was printed: the next run continues after it. After a crash the last lines
+    /// may come again; shard and seq identify them. The file belongs to one cluster and cannot be used with
+    /// another
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "reservation", "sku"])]
     cursor: Option<PathBuf>,
 }
@@ -119,7 +120,7 @@ fn print(shard: u32, message: v1::TailChangesResponse, cursors: Option<&mut Curs
     Ok(())
 }
 
-/// Whole messages at a time, so that a cursor never stands inside one.
+/// Prints the changes of one message at once, so that a cursor never stands inside a message.
 fn write(changes: &[v1::Change]) -> anyhow::Result<()> {
     let mut lines = String::new();
     for change in changes {
@@ -131,7 +132,7 @@ fn write(changes: &[v1::Change]) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Nobody reads on, as with `| head`: an end like any other.
+/// Returns whether the reader has closed our output, as `head` does. That is a normal end.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)

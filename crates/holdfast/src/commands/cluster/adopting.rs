@@ -11,7 +11,7 @@ use crate::context::Context;
     after_help = "A release that decides something in another way goes on deciding by the rules of the cluster's log until this. It is refused unless every member knows the rules, and it cannot be taken back: until then a cluster can be rolled back to the release before. See docs/membership.md.\n\nExamples:\n  holdfast cluster adopt-rules --dry-run\n  holdfast cluster adopt-rules"
 )]
 pub(super) struct Args {
-    /// Which version of the rules; without it, the newest that the asked node knows
+    /// Version of the rules; the newest that the asked node knows when left out
     #[arg(long, value_name = "VERSION", default_value_t = 0, hide_default_value = true)]
     rules: u32,
     /// Say what would be done, and change nothing

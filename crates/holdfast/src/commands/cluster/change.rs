@@ -1,4 +1,4 @@
-//! Members and replicas changed, and waited for.
+//! Changes of members and replicas, and the waiting until they are done.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::placement::leaving;
 use super::{AddArgs, DrainArgs, How};
 use crate::context::Context;
 
-/// How often it is looked how far replicas are.
+/// Time between two looks at how far the replicas are.
 const LOOK: Duration = Duration::from_millis(300);
 
 pub(super) async fn add(args: &AddArgs, admin: &AdminClient, context: &Context) -> anyhow::Result<()> {
@@ -37,8 +37,8 @@ pub(super) async fn add(args: &AddArgs, admin: &AdminClient, context: &Context) 
     finish("add", &nodes, changes, args.how, admin, context, until).await
 }
 
-/// Adds a node; a patient caller asks again after a refusal. Which node is asked is chance, and it may know less yet than the one
-/// that was asked before.
+/// Adds a node. A patient caller asks again after a refusal, because any node may be asked, and it may know
+/// less than the node that was asked before.
 async fn add_one(
     request: v1::AddNodeRequest,
     patient: bool,
@@ -62,8 +62,8 @@ async fn add_one(
     }
 }
 
-/// The placement as a node has it that knows the cluster. One that has only just started knows of no members, which is not that
-/// there are none.
+/// Returns the placement, from a node that knows the cluster. A node that has just started reports no
+/// members, which does not mean that there are none.
 async fn known_placement(
     admin: &AdminClient,
     context: &Context,
@@ -86,7 +86,7 @@ async fn known_placement(
     }
 }
 
-/// What is said of a node that cannot tell yet who is a member.
+/// Message for a node that does not know yet who is a member.
 const UNKNOWN: &str =
     "the node that was asked does not know its cluster yet: it is not founded, or has no leader";
 
@@ -189,7 +189,7 @@ pub(super) async fn rebalance(how: How, admin: &AdminClient, context: &Context) 
     finish("rebalance", &[], vec![change], how, admin, context, until).await
 }
 
-/// Tells what will be moved, and waits until it has.
+/// Prints what will be moved, and waits until it has moved.
 async fn finish(
     what: &str,
     nodes: &[u64],
@@ -200,7 +200,7 @@ async fn finish(
     until: Instant,
 ) -> anyhow::Result<()> {
     let changed = changes.iter().any(|change| change.changed);
-    // The last one was planned with all before it in mind, but for a dry run of several.
+    // The last plan includes all plans before it, except in a dry run of several nodes.
     let moves = changes
         .into_iter()
         .next_back()
@@ -253,10 +253,11 @@ async fn finish(
     wait_until_there(admin, context, until).await
 }
 
-/// Waits until every shard has the replicas that it should have and nothing more is to be moved.
+/// Waits until every shard has its replicas and nothing more has to move.
 async fn wait_until_there(admin: &AdminClient, context: &Context, until: Instant) -> anyhow::Result<()> {
     let mut told = String::new();
-    // A plan is made a moment after the one before is carried out: still twice in a row is still.
+    // The next plan is made a moment after the one before is carried out, so rest must be seen three times in
+    // a row.
     let mut still = 0;
     loop {
         let placement = admin.get_placement(v1::GetPlacementRequest {}).await;
@@ -283,7 +284,7 @@ async fn wait_until_there(admin: &AdminClient, context: &Context, until: Instant
     }
 }
 
-/// What is still on its way; nothing when all is there.
+/// Describes what is still under way. Returns nothing when everything is in place.
 fn progress(placement: &v1::GetPlacementResponse) -> Option<String> {
     if !is_known(placement) {
         return Some(UNKNOWN.to_owned());

@@ -1,4 +1,4 @@
-//! `holdfast cluster decide-entry`: the way out of an entry that no replica of a shard can apply.
+//! `holdfast cluster decide-entry`: decides an entry that no replica of a shard can apply.
 
 use anyhow::bail;
 use clap::ValueEnum;
@@ -14,7 +14,7 @@ use crate::render;
     after_help = "Nothing of the entry was acknowledged to anybody: each replica stopped in front of it. With the rule `refuse` every command of the entry is refused without effect, alike on all replicas; a caller who repeats one has it decided anew. A version that can apply the entry needs no rule: upgrade all nodes to it, and they go on. See cluster/runbooks/replica-halted.md.\n\nExamples:\n  holdfast cluster decide-entry --shard 3 --index 18204 --rule refuse         # shows what it would refuse\n  holdfast cluster decide-entry --shard 3 --index 18204 --rule refuse --yes"
 )]
 pub(super) struct Args {
-    /// Which shard
+    /// Shard whose replicas are halted
     #[arg(long)]
     shard: u32,
     /// The entry at which its replicas are halted
@@ -92,7 +92,7 @@ fn show(args: &Args, planned: &v1::DecideEntryResponse, context: &Context) -> an
     Ok(())
 }
 
-/// A halt in words.
+/// Describes a halt in words.
 pub(super) fn describe(halt: &v1::Halt) -> String {
     let named: Vec<String> = halt
         .named

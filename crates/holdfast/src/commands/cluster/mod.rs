@@ -1,4 +1,4 @@
-//! `holdfast cluster`: who is there, who leads, who comes and who goes.
+//! `holdfast cluster`: shows and changes members, replicas and leaders.
 
 mod adopting;
 mod change;
@@ -39,9 +39,9 @@ pub(crate) struct Args {
 enum ClusterCommand {
     /// Show nodes, shards, leaders, and how far each replica is
     Status(StatusArgs),
-    /// Show the members, which nodes wait to be one, and where replicas are and should be
+    /// Show the members, the nodes that wait to be members, and where replicas are and should be
     Placement(PlacementArgs),
-    /// Take a node in that has introduced itself, and move replicas to it
+    /// Take in a node that has introduced itself, and move replicas to it
     Add(AddArgs),
     /// Move the replicas of nodes to others
     Drain(DrainArgs),
@@ -65,7 +65,7 @@ struct StatusArgs {}
 #[command(after_help = "Examples:\n  holdfast cluster placement\n  holdfast cluster placement --json")]
 struct PlacementArgs {}
 
-/// How a change is made.
+/// Options of a change.
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct How {
     /// Say what would be moved, and change nothing
@@ -84,7 +84,7 @@ struct How {
     after_help = "A new node is started with the nodes of the cluster in its `peers`; it introduces itself and waits.\n\nExamples:\n  holdfast cluster add 4\n  holdfast cluster add 4 5 --dry-run\n  holdfast cluster add --up-to 5         # all of 1 to 5, waiting until each has introduced itself"
 )]
 struct AddArgs {
-    /// Which nodes
+    /// Ids of the nodes
     #[arg(
         value_name = "NODE",
         required_unless_present = "up_to",
@@ -94,7 +94,7 @@ struct AddArgs {
     /// All nodes from 1 to this one; waits until each has introduced itself
     #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u64).range(1..=64))]
     up_to: Option<u64>,
-    /// Leave replicas where they are, but for shards that have too few
+    /// Leave replicas where they are, except for shards that have too few
     #[arg(long)]
     no_rebalance: bool,
     #[command(flatten)]
@@ -106,7 +106,7 @@ struct AddArgs {
     after_help = "A node that is lost for good is drained too: its replicas are made again on other nodes.\n\nExamples:\n  holdfast cluster drain 3\n  holdfast cluster drain 3 --remove\n  holdfast cluster drain --above 3 --remove   # before the cluster shrinks to nodes 1 to 3\n  holdfast cluster drain 3 --undo"
 )]
 struct DrainArgs {
-    /// Which nodes
+    /// Ids of the nodes
     #[arg(
         value_name = "NODE",
         required_unless_present = "above",
@@ -119,7 +119,7 @@ struct DrainArgs {
     /// Forget the nodes once they have no replicas
     #[arg(long, conflicts_with_all = ["no_wait", "undo"])]
     remove: bool,
-    /// Take it back: the nodes may have replicas again
+    /// Undo it: the nodes may have replicas again
     #[arg(long)]
     undo: bool,
     #[command(flatten)]
@@ -129,7 +129,7 @@ struct DrainArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  holdfast cluster remove 3\n  holdfast cluster remove 3 --dry-run")]
 struct RemoveArgs {
-    /// Which nodes
+    /// Ids of the nodes
     #[arg(value_name = "NODE", required = true)]
     nodes: Vec<u64>,
     /// Say whether it could be done, and change nothing
@@ -149,9 +149,9 @@ struct RebalanceArgs {
     after_help = "Examples:\n  holdfast cluster transfer-leader 0\n  holdfast cluster transfer-leader 0 --to 2 --admin-address 127.0.0.1:7414"
 )]
 struct TransferArgs {
-    /// Of which shard
+    /// Shard whose leader changes
     shard: u32,
-    /// To which node; without it, the cluster chooses
+    /// Node that shall lead; the cluster chooses when left out
     #[arg(long, value_name = "NODE", default_value_t = 0, hide_default_value = true)]
     to: u64,
 }

@@ -1,4 +1,4 @@
-//! `holdfast cluster placement`: members, waiting nodes, replicas.
+//! `holdfast cluster placement`: shows members, waiting nodes and replicas.
 
 use holdfast_client::{AdminClient, v1};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ fn list(nodes: &[u64]) -> String {
     nodes.join(", ")
 }
 
-/// The nodes that will have no replica of it any more.
+/// Returns the nodes that will lose their replica of the shard.
 pub(super) fn leaving(shard: &v1::ShardPlacement) -> Vec<u64> {
     let former = shard.former_node_ids.iter().copied();
     former.filter(|node| !shard.node_ids.contains(node)).collect()

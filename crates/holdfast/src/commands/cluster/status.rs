@@ -1,4 +1,4 @@
-//! `holdfast cluster status`: who is there and who leads.
+//! `holdfast cluster status`: shows who is there and who leads.
 
 use futures::future::join_all;
 use holdfast_client::{Client, ClientError, v1};
@@ -110,7 +110,7 @@ fn uptime(uptime_ms: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(uptime_ms / 1000)).to_string()
 }
 
-/// All halted replicas: node, shard, why.
+/// Returns all halted replicas: node, shard, reason.
 fn halted(statuses: &[NodeStatus]) -> Vec<(u64, u32, &v1::Halt)> {
     let mut halted = Vec::new();
     for (node, status) in statuses {
@@ -122,7 +122,7 @@ fn halted(statuses: &[NodeStatus]) -> Vec<(u64, u32, &v1::Halt)> {
     halted
 }
 
-/// The disks that have little space: node, how much.
+/// Returns the disks that have little space: node, how much.
 fn low_disks(statuses: &[NodeStatus]) -> Vec<(u64, &v1::DiskSpace)> {
     let disks = statuses
         .iter()

@@ -1,4 +1,5 @@
-//! The archive of a bundle: a tar file, compressed with gzip, written beside its place and renamed when it is whole.
+//! The archive of a bundle: a tar file compressed with gzip. It is written under another name beside its
+//! place, and renamed when it is complete.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -13,10 +14,10 @@ use crate::clock;
 /// Text that every PEM format of a private key contains.
 const KEY_MARK: &[u8] = b"PRIVATE KEY";
 
-/// An archive while it is written.
+/// An archive that is being written.
 pub(super) struct Archive {
     tar: tar::Builder<GzEncoder<BufWriter<File>>>,
-    /// The folder that everything in it is in.
+    /// Name of the folder that contains every file of the archive.
     folder: String,
     unfinished: PathBuf,
     output: PathBuf,
@@ -42,7 +43,7 @@ impl Archive {
         })
     }
 
-    /// Adds a file. What looks like a private key is left out, whatever it came from.
+    /// Adds a file. Content that looks like a private key is left out, whatever its source.
     pub(super) fn add(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         let has_key = content.windows(KEY_MARK.len()).any(|bytes| bytes == KEY_MARK);
         let content = if has_key {
@@ -58,7 +59,7 @@ impl Archive {
             .append_data(&mut header, format!("{}/{name}", self.folder), content)
     }
 
-    /// Writes the end of the archive and gives it its name.
+    /// Writes the end of the archive and gives the file its final name.
     pub(super) fn finish(self) -> io::Result<()> {
         let mut file = self.tar.into_inner()?.finish()?;
         file.flush()?;

@@ -1,4 +1,4 @@
-//! `holdfast debug bundle`: what is known of a node in one file.
+//! `holdfast debug bundle`: puts what is known of a node into one file.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// The file to write, a tar archive compressed with gzip; it must not exist
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// A log file of the node, of which the last 4 MiB are taken; as often as there are files
+    /// A log file of the node, of which the last 4 MiB are taken; may be given several times
     #[arg(long, value_name = "FILE")]
     log: Vec<PathBuf>,
 }

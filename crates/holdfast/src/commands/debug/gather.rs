@@ -16,16 +16,17 @@ use tokio::net::TcpStream;
 
 use crate::context::Context;
 
-/// The most that is taken of a log, from its end.
+/// Most bytes that are taken of a log, from its end.
 pub(super) const LOG_BYTES: u64 = 4 << 20;
-/// The most that an HTTP answer may have.
+/// Most bytes of an HTTP answer.
 const ANSWER_BYTES: u64 = 64 << 20;
-/// How long the node may take for one.
+/// Longest time that the node may take for one answer.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// The most files that are listed.
+/// Most files that are listed.
 const FILES: usize = 100_000;
 
-/// The configuration as it is in force, without what is secret or names people. Keys are files; only their names are in it.
+/// Returns the configuration in force, without secrets and without names of people. Keys are in files; only
+/// the names of these files are in it.
 pub(super) fn configuration(config: &NodeConfig) -> anyhow::Result<String> {
     let mut config = config.clone();
     if let Some(endpoint) = &mut config.telemetry.otlp_endpoint {
@@ -38,7 +39,7 @@ pub(super) fn configuration(config: &NodeConfig) -> anyhow::Result<String> {
     toml::to_string(&config).context("cannot write the configuration")
 }
 
-/// A URL without user, password and query.
+/// Returns a URL without user, password and query.
 fn without_credentials(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -55,7 +56,7 @@ fn without_credentials(url: &str) -> String {
     }
 }
 
-/// The program, the machine, and what the system allows.
+/// Describes the program, the machine, and the limits that the system sets.
 pub(super) fn about(config: &NodeConfig) -> String {
     let mut text = format!(
         "holdfast {}\nnode {}\n",
@@ -100,7 +101,7 @@ pub(super) fn about(config: &NodeConfig) -> String {
     text
 }
 
-/// The files below a folder with their sizes and times; nothing of what is in them.
+/// Lists the files below a folder with their sizes and times, without their content.
 pub(super) fn files(folder: &Path) -> io::Result<String> {
     let mut text = String::from("bytes\tbytes on disk\tmodified (s)\tfile\n");
     let mut folders = vec![folder.to_owned()];
@@ -110,7 +111,7 @@ pub(super) fn files(folder: &Path) -> io::Result<String> {
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let path = entry.path();
-            // A file may go meanwhile.
+            // The file may have been removed meanwhile.
             let Ok(about) = fs::symlink_metadata(&path) else {
                 continue;
             };
@@ -141,7 +142,7 @@ pub(super) fn files(folder: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The end of a log file, from the beginning of a line on.
+/// Returns the end of a log file, starting at the beginning of a line.
 pub(super) fn log_end(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = fs::File::open(path)?;
     let skipped = file.metadata()?.len().saturating_sub(LOG_BYTES);
@@ -189,7 +190,7 @@ pub(super) async fn status(config: &NodeConfig, context: &Context) -> anyhow::Re
     Ok(text)
 }
 
-/// An address to listen on, as this machine reaches it.
+/// Returns the address at which this machine reaches a listening address.
 fn reachable(address: &str) -> String {
     for everywhere in ["0.0.0.0:", "[::]:"] {
         if let Some(port) = address.strip_prefix(everywhere) {

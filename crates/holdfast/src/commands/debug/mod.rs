@@ -1,4 +1,4 @@
-//! `holdfast debug`: what helps to find out what is wrong.
+//! `holdfast debug`: collects what helps to find a fault.
 
 mod archive;
 mod bundle;
@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum DebugCommand {
-    /// Put what is known of a node into one file, for whoever looks for a fault
+    /// Put what is known of a node into one file, for the people who look for a fault
     Bundle(bundle::Args),
 }
 

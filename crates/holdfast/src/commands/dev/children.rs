@@ -1,4 +1,4 @@
-//! The nodes as child processes: started, listened to, stopped.
+//! The nodes as child processes: starts them, reads their output, stops them.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -16,19 +16,21 @@ use tokio::sync::mpsc;
 use super::folder::Member;
 use crate::output::Output;
 
-/// How long a node may take to stop: longer than it waits for calls under way.
+/// Longest time that a node may take to stop. It is longer than the time that a node waits for calls under
+/// way.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// Lines with one of these are shown even when not everything is.
+/// Words that make a line worth showing even when not everything is shown.
 const LOUD: [&str; 4] = ["WARN", "ERROR", "error:", "panicked"];
 
-/// All children.
+/// All child processes of this command.
 #[derive(Debug)]
 pub(super) struct Children {
     running: Vec<Running>,
     deaths: mpsc::UnboundedReceiver<Death>,
     tell_death: mpsc::UnboundedSender<Death>,
-    /// All stop at once, so none can hand its leadership over: that they say so is no news.
+    /// Whether all nodes are being stopped. Then no node can hand its leadership over, and their messages
+    /// about it are not shown.
     stopping: Arc<AtomicBool>,
 }
 
@@ -36,7 +38,7 @@ pub(super) struct Children {
 struct Running {
     node_id: u64,
     pid: Pid,
-    /// The node stops when this end of its standard input is closed, even when we were killed ourselves.
+    /// The node stops when this end of its standard input is closed, even when we ourselves were killed.
     _stdin: Option<ChildStdin>,
 }
 
@@ -76,7 +78,7 @@ impl Children {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C reaches only us: we stop the nodes.
+            // Ctrl-C reaches only this process, which then stops the nodes.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -108,7 +110,7 @@ impl Children {
         Ok(())
     }
 
-    /// The process id of a node that runs.
+    /// Returns the process id of a node that runs.
     pub(super) fn pid(&self, node_id: u64) -> Option<i32> {
         Some(
             self.running
@@ -119,12 +121,12 @@ impl Children {
         )
     }
 
-    /// How many run.
+    /// Returns the number of nodes that run.
     pub(super) fn alive(&self) -> usize {
         self.running.len()
     }
 
-    /// Waits for the next node to end, and says how it did.
+    /// Waits for the next node to end, and returns how it ended.
     pub(super) async fn next_death(&mut self) -> (Member, String) {
         match self.deaths.recv().await {
             Some(death) => {
@@ -132,19 +134,19 @@ impl Children {
                     .retain(|running| running.node_id != death.member.node_id);
                 (death.member, death.how)
             }
-            // We hold a sender, so the channel stays open.
+            // This process holds a sender itself, so the channel stays open.
             None => std::future::pending().await,
         }
     }
 
-    /// Asks all to stop and waits until they have; kills what does not stop in time.
+    /// Asks all nodes to stop and waits for them. Kills the nodes that do not stop in time.
     ///
     /// # Errors
     /// When a node had to be killed.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         self.stopping.store(true, Ordering::Relaxed);
         for running in &self.running {
-            // It may have ended by itself meanwhile.
+            // The node may have ended by itself meanwhile.
             let _ = kill(running.pid, Signal::SIGTERM);
         }
         let all_ended = async {
@@ -158,10 +160,10 @@ impl Children {
         Ok(())
     }
 
-    /// Kills all that still run.
+    /// Kills all nodes that still run.
     ///
     /// # Errors
-    /// Names them.
+    /// Names the nodes that could not be killed.
     pub(super) fn kill(&self) -> anyhow::Result<()> {
         let left: Vec<String> = self
             .running
@@ -179,7 +181,7 @@ impl Children {
     }
 }
 
-/// What of a node's log is shown on our stderr.
+/// The part of a node's log that is shown on our stderr.
 #[derive(Debug, Clone)]
 struct Echo {
     prefix: String,
@@ -188,7 +190,7 @@ struct Echo {
     output: Output,
 }
 
-/// Copies what a node says into its log until it ends, then tells how it ended.
+/// Copies the output of a node into its log until the node ends, then reports how it ended.
 async fn follow(
     mut child: Child,
     (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
@@ -212,7 +214,7 @@ async fn follow(
         Ok(status) => status.to_string(),
         Err(error) => format!("its status is lost: {error}"),
     };
-    // Nobody listens when we are ending too.
+    // When this process is ending too, nobody listens.
     let _ = tell_death.send(Death { member, how });
 }
 
@@ -223,7 +225,8 @@ async fn copy_lines(from: impl AsyncRead + Unpin, mut log: &std::fs::File, echo:
         line.clear();
         match from.read_until(b'\n', &mut line).await {
             Ok(1..) => {
-                // A full disk must not stop the node from being read; the node says so itself.
+                // On a full disk, reading must go on or the node would block. The node reports the full disk
+                // itself.
                 let _ = log.write_all(&line);
                 let text = String::from_utf8_lossy(&line);
                 let loud =

@@ -1,4 +1,4 @@
-//! The data folder of `holdfast dev`: what is in it, and that it is ours.
+//! The data folder of `holdfast dev`: its content, and the mark that it belongs to this command.
 
 use std::fs::{File, TryLockError};
 use std::net::TcpListener;
@@ -13,12 +13,12 @@ use holdfast_node::config::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The file that says that a folder is ours.
+/// Name of the file that marks a folder as made by this command.
 const MARKER: &str = "holdfast-dev.toml";
-/// The file in a node's data folder that a running node holds locked.
+/// Name of the file in a node's data folder that a running node keeps locked.
 const NODE_LOCK: &str = "holdfast.lock";
 
-/// What a folder was made with, and what may not change while it has data.
+/// The layout that a folder was made with. It may not change while the folder has data.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Marker {
@@ -27,7 +27,7 @@ struct Marker {
     cluster_id: Uuid,
 }
 
-/// The cluster that is wanted.
+/// The cluster that the arguments ask for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
     pub(super) nodes: u64,
@@ -35,7 +35,7 @@ pub(super) struct Layout {
     pub(super) base_port: u16,
 }
 
-/// One node: where its files are and where it listens.
+/// A node's place: where its files are and where it listens.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) node_id: u64,
@@ -49,7 +49,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// The last lines of its log.
+    /// Returns the last lines of the node's log.
     pub(super) fn log_end(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -60,8 +60,8 @@ impl Member {
 /// Makes the folder ready, with a configuration for each node.
 ///
 /// # Errors
-/// When the folder has things in it that this command did not put there, was made for another cluster, or is in use, or when a port
-/// is. Nothing in it was changed then.
+/// When the folder contains things that this command did not put there, was made for another cluster or is in
+/// use, or when a port is in use. In these cases the folder is unchanged.
 pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Vec<Member>> {
     let marker = own(folder, layout, fresh)?;
     let folder = folder
@@ -98,17 +98,17 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
             peers: peers.clone(),
             shards: ShardsSection { count: marker.shards },
             raft: patient(),
-            // They share a disk, so one ballast would be for all of them.
+            // The nodes share one disk, so one ballast would be for all of them.
             storage: StorageSection {
                 ballast_bytes: Some(0),
                 ..StorageSection::default()
             },
-            // To try things out is what it is for, and it listens on loopback only.
+            // This cluster is for trying things out, and it listens on loopback only.
             security: SecuritySection {
                 reflection: true,
                 ..SecuritySection::default()
             },
-            // Raft tells of each heartbeat that a dead node misses; the node says itself that a peer is gone.
+            // Raft logs each heartbeat that a dead node misses. The node itself logs that a peer is gone.
             log: LogSection {
                 format: LogFormat::Pretty,
                 level: "info,openraft=error".to_owned(),
@@ -121,7 +121,7 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
     Ok(members)
 }
 
-/// The nodes share the machine's processors.
+/// Returns the threads of each node: the nodes share the machine's processors.
 fn threads_of_each(nodes: u64) -> u32 {
     let processors = std::thread::available_parallelism().map_or(1, |processors| processors.get() as u64);
     u32::try_from(processors / nodes.max(1))
@@ -129,7 +129,8 @@ fn threads_of_each(nodes: u64) -> u32 {
         .clamp(1, 1024)
 }
 
-/// Nodes that share one machine with everything else that runs there must wait longer before they call each other dead.
+/// Returns longer Raft timeouts. Nodes that share one machine with other programs must wait longer before
+/// they consider each other dead.
 fn patient() -> RaftSection {
     RaftSection {
         heartbeat_ms: 100,
@@ -140,7 +141,7 @@ fn patient() -> RaftSection {
 }
 
 fn member(folder: &Path, base_port: u16, node_id: u64) -> Member {
-    // In range: at most 7 nodes, and the base port is at most 65400.
+    // The port is in range: there are at most 7 nodes, and the base port is at most 65400.
     let port = u64::from(base_port) + (node_id - 1) * 10;
     Member {
         node_id,
@@ -154,7 +155,7 @@ fn member(folder: &Path, base_port: u16, node_id: u64) -> Member {
     }
 }
 
-/// Finds or makes the marker, empties the folder when that is asked for.
+/// Reads or writes the marker, and empties the folder when that is asked for.
 fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
@@ -203,7 +204,7 @@ fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
     Ok(marker)
 }
 
-/// Does no node run on this folder, and listens nobody on the ports of its nodes?
+/// Refuses a folder on which a node runs, and ports on which another process listens.
 fn nobody_is_there(folder: &Path, layout: Layout) -> anyhow::Result<()> {
     for entry in
         std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?
@@ -238,7 +239,8 @@ fn nobody_is_there(folder: &Path, layout: Layout) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes all but the marker, and that last: a folder that was emptied halfway is still known as ours.
+/// Removes everything in the folder, the marker last: a folder that was emptied only halfway is still known
+/// as ours.
 fn clear(folder: &Path) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -264,7 +266,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    /// Nodes are 10 ports apart, and have four each.
+    /// Nodes are 10 ports apart, and each has four ports.
     fn layout() -> Layout {
         Layout {
             nodes: 3,

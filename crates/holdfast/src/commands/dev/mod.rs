@@ -19,7 +19,7 @@ use crate::output::Output;
 use children::Children;
 use folder::{Layout, Member};
 
-/// How long the nodes may take until every shard has a leader.
+/// Longest time until every shard has a leader.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
@@ -32,16 +32,17 @@ pub(crate) struct Args {
     /// Where the nodes keep configuration, data and logs
     #[arg(long, value_name = "FOLDER", default_value = "data/dev")]
     data_dir: PathBuf,
-    /// How many nodes, 1 to 7; only asked when the folder is made
+    /// How many nodes, 1 to 7; only used when the folder is made
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=7))]
     nodes: u64,
-    /// How many shards, 1 to 64; only asked when the folder is made
+    /// How many shards, 1 to 64; only used when the folder is made
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     shards: u32,
-    /// Clients reach the first node here; the next ports are for peers, for HTTP and for operators, and each further node starts 10 higher
+    /// Port of the first node for clients; the next ports are for peers, for HTTP and for operators, and each
+    /// further node starts 10 higher
     #[arg(long, value_name = "PORT", default_value_t = 7411, value_parser = clap::value_parser!(u16).range(1..=65_400))]
     base_port: u16,
-    /// Empty the folder first; only a folder that this command made is emptied
+    /// Empty the folder first; refused for a folder that this command did not make
     #[arg(long)]
     fresh: bool,
     /// Show everything the nodes log, not only warnings
@@ -81,7 +82,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     ended.and(stopped)
 }
 
-/// Waits until the nodes are ready, says so, and then until all of them have died.
+/// Waits until the nodes are ready and reports it, then waits until all of them have died.
 async fn watch(
     children: &mut Children,
     members: &[Member],
@@ -99,7 +100,7 @@ async fn watch(
         let (member, how) = children.next_death().await;
         let left = children.alive();
         if output.is_json() {
-            // Whoever reads may have taken the first line only.
+            // The reader may have closed our output after the first line.
             let _ = output.json(
                 &json!({ "event": "node_died", "node_id": member.node_id, "status": how, "alive": left }),
             );
@@ -213,7 +214,7 @@ fn announce(children: &Children, members: &[Member], args: &Args, output: Output
     Ok(())
 }
 
-/// SIGINT and SIGTERM.
+/// Listeners for SIGINT and SIGTERM.
 struct StopSignals {
     interrupt: Signal,
     terminate: Signal,

@@ -1,4 +1,4 @@
-//! `holdfast import`.
+//! `holdfast import`: brings the data of other systems into the ledger.
 
 mod orders;
 
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     command: Import,
 }
 
-/// What can be imported.
+/// Kinds of data that can be imported.
 #[derive(Debug, Subcommand)]
 enum Import {
     /// A shop's order lines, as reservations, commits, shipments, cancellations, returns and adjustments

@@ -1,4 +1,4 @@
-//! `holdfast get`: one reservation as it stands, or as it stood.
+//! `holdfast get`: shows one reservation as it stands, or as it stood.
 
 use holdfast_client::v1;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A reservation as JSON.
+/// Renders a reservation as JSON.
 pub(crate) fn json(reservation: &v1::Reservation) -> Value {
     let lines: Vec<Value> = reservation.lines.iter().map(line_json).collect();
     json!({
@@ -62,7 +62,7 @@ pub(crate) fn json(reservation: &v1::Reservation) -> Value {
     })
 }
 
-/// A reservation as two tables.
+/// Prints a reservation as two tables.
 ///
 /// # Errors
 /// When stdout is closed.

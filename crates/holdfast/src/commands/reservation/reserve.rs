@@ -9,23 +9,23 @@ use crate::arguments::{OperationArgs, OrderLine, duration_ms, order_line};
 use crate::context::Context;
 use crate::render;
 
-/// What to do when not everything is there.
+/// Behaviour when a line cannot be filled.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Mode {
-    /// Every line in full, or nothing
+    /// Grant every line in full, or nothing
     AllOrNothing,
-    /// As much of each line as there is
+    /// Fill as much of each line as there is
     BestEffort,
 }
 
-/// How warehouses are chosen for all lines together.
+/// Choice of warehouses, for all lines together.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Sourcing {
-    /// Each line by itself
+    /// Choose for each line by itself
     AsGiven,
-    /// Few warehouses for the whole order
+    /// Use few warehouses for the whole order
     FewestShipments,
-    /// From where most is
+    /// Take each line from the warehouse that has most available
     Balance,
 }
 
@@ -35,16 +35,16 @@ enum Sourcing {
     after_help = "Examples:\n  holdfast reserve SHIRT-1=2 --storefront web --reference order-1001\n  holdfast reserve SHIRT-1=2 HAT=1 --ttl 5m --mode best-effort\n  holdfast reserve SHIRT-1=2 --prefer LONDON,LEEDS\n  holdfast reserve SHIRT-1=2 HAT=1 --sourcing fewest-shipments\n  holdfast reserve SHIRT-1=2 SOCKS=3 --replace 01936f3e-6a00-7000-8000-000000000000\n  holdfast reserve SHIRT-1=2 --reference order-1001 --unique-reference"
 )]
 pub(crate) struct Args {
-    /// What and how many
+    /// SKU and quantity; one line for each
     #[arg(value_name = "SKU=QTY", required = true, value_parser = order_line)]
     lines: Vec<OrderLine>,
-    /// For whom
+    /// Storefront that sells
     #[arg(long, default_value = "web")]
     storefront: String,
     /// How long the hold lives
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration_ms)]
     ttl: u64,
-    /// What to do when not everything is there
+    /// Whether a line may be filled in part
     #[arg(long, value_enum, default_value_t = Mode::AllOrNothing)]
     mode: Mode,
     /// Only from this warehouse
@@ -56,13 +56,15 @@ pub(crate) struct Args {
     /// How warehouses are chosen for all lines together
     #[arg(long, value_enum, default_value_t = Sourcing::AsGiven)]
     sourcing: Sourcing,
-    /// The hold whose place it takes in one step: what both want is never let go of, the rest of the old hold is released
+    /// The hold that this reservation replaces in one step: units that both want stay taken, the rest of the
+    /// old hold is released
     #[arg(long, value_name = "RESERVATION")]
     replace: Option<Uuid>,
     /// The shard that has the hold to replace, when you know it; otherwise every shard is asked
     #[arg(long, value_name = "SHARD", requires = "replace")]
     replace_shard: Option<u32>,
-    /// Refuse while another hold or commit of the storefront has this reference, if that asked so too: an order saved twice is held once
+    /// Refuse when another hold or commit of the storefront has this reference and was made with this option
+    /// too, so that an order saved twice is held once
     #[arg(long, requires = "reference")]
     unique_reference: bool,
     #[command(flatten)]

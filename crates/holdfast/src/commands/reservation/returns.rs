@@ -1,4 +1,4 @@
-//! `holdfast return`: goods come back.
+//! `holdfast return`: books goods that come back.
 
 use holdfast_client::{id_bytes, v1};
 use uuid::Uuid;
@@ -20,16 +20,16 @@ pub(crate) struct Args {
     /// The shard that has it, when you know it
     #[arg(long, conflicts_with = "sku")]
     shard: Option<u32>,
-    /// What comes back; without any, everything that was shipped and has not come back
+    /// Units that come back; when left out, all that were shipped and have not come back
     #[arg(long = "line", value_name = "LINE=QTY[@WAREHOUSE]", value_parser = line_quantity, conflicts_with = "sku")]
     lines: Vec<v1::LineQuantity>,
-    /// Without a reservation: what comes back
+    /// Without a reservation: the SKU that comes back
     #[arg(long, requires = "warehouse", requires = "quantity")]
     sku: Option<String>,
-    /// Without a reservation: where to
+    /// Without a reservation: the warehouse that gets the goods
     #[arg(long, requires = "sku")]
     warehouse: Option<String>,
-    /// Without a reservation: how many, at least 1
+    /// Without a reservation: how many units, at least 1
     #[arg(long, requires = "sku", value_parser = units, allow_negative_numbers = true)]
     quantity: Option<i64>,
     /// Where the goods go

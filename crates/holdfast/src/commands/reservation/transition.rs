@@ -1,4 +1,4 @@
-//! `holdfast commit`, `release`, `extend`, `ship` and `cancel`: what happens to a hold afterwards.
+//! `holdfast commit`, `release`, `extend`, `ship` and `cancel`: the steps that follow a hold.
 
 use holdfast_client::{ClientError, v1};
 use serde_json::json;
@@ -78,7 +78,7 @@ pub(crate) async fn extend(args: ExtendArgs, context: &Context) -> anyhow::Resul
 pub(crate) struct ShipArgs {
     #[command(flatten)]
     reservation: ReservationArgs,
-    /// What leaves; without any, everything that is committed
+    /// Units that leave; when left out, all that are committed
     #[arg(long = "line", value_name = "LINE=QTY[@WAREHOUSE]", value_parser = line_quantity)]
     lines: Vec<v1::LineQuantity>,
     #[command(flatten)]
@@ -105,7 +105,7 @@ pub(crate) async fn ship(args: ShipArgs, context: &Context) -> anyhow::Result<()
 pub(crate) struct CancelArgs {
     #[command(flatten)]
     reservation: ReservationArgs,
-    /// What will not ship; without any, everything that is committed
+    /// Units that will not ship; when left out, all that are committed
     #[arg(long = "line", value_name = "LINE=QTY[@WAREHOUSE]", value_parser = line_quantity)]
     lines: Vec<v1::LineQuantity>,
     #[command(flatten)]
@@ -122,7 +122,7 @@ pub(crate) async fn cancel(args: CancelArgs, context: &Context) -> anyhow::Resul
     report(context, &operation, context.client()?.cancel(request).await)
 }
 
-/// Prints what a transition was answered with.
+/// Prints the answer to a transition.
 pub(super) fn report(
     context: &Context,
     operation: &Operation,

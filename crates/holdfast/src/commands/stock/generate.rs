@@ -1,4 +1,4 @@
-//! `holdfast stock generate`: stocks a generated catalogue, many receives to a message.
+//! `holdfast stock generate`: stocks a generated catalogue, with many receives in a message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// How many receives are under way at a time
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     concurrency: u32,
-    /// Milliseconds since the Unix epoch that go into the operation ids; without it, now
+    /// Milliseconds since the Unix epoch that go into the operation ids; the present time when left out
     #[arg(long, value_name = "MS")]
     run_id: Option<u64>,
 }
@@ -144,7 +144,7 @@ async fn receive_cells(batch: BatchStream, work: Arc<Work>) -> Result<(), Failed
     }
 }
 
-/// Now, by the clock that ids are made of.
+/// Returns the present time, by the clock that ids are made from.
 fn now_ms() -> u64 {
     let (seconds, nanos) = Uuid::now_v7()
         .get_timestamp()

@@ -1,4 +1,4 @@
-//! `holdfast stock`: the warehouse's side.
+//! `holdfast stock`: commands for the warehouse.
 
 mod generate;
 mod mutate;
@@ -23,7 +23,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum StockCommand {
-    /// Goods arrive: on hand and free grow
+    /// Book goods that arrive: on hand and free grow
     Receive(mutate::ReceiveArgs),
     /// Correct a cell up or down; a reason is required
     Adjust(mutate::AdjustArgs),
@@ -35,11 +35,11 @@ enum StockCommand {
     Policy(mutate::PolicyArgs),
     /// Set the size of a storefront's pool
     Pool(mutate::PoolArgs),
-    /// Set what a supply is still to bring to a cell, and when
+    /// Set how much a supply will still bring to a cell, and when
     Expect(plans::ExpectArgs),
     /// Show what is expected of one SKU
     Supplies(plans::SuppliesArgs),
-    /// List the cells with less than was promised, and whose promises are affected
+    /// List the cells that have less than was promised, and the promises that are affected
     Deficits(plans::DeficitsArgs),
     /// Show the cells of one SKU
     Get(read::GetArgs),

@@ -1,4 +1,4 @@
-//! Movements and policies of cells.
+//! Movements of cells and their policies.
 
 use clap::ValueEnum;
 use holdfast_client::{ClientError, v1};
@@ -12,9 +12,9 @@ use crate::render;
 /// Names a cell.
 #[derive(Debug, clap::Args)]
 pub(super) struct CellArgs {
-    /// What
+    /// SKU of the cell
     pub(super) sku: String,
-    /// Where
+    /// Warehouse of the cell
     #[arg(long)]
     pub(super) warehouse: String,
 }
@@ -29,7 +29,7 @@ pub(super) struct ReceiveArgs {
     /// How many base units, at least 1
     #[arg(long, value_parser = units, allow_negative_numbers = true)]
     quantity: i64,
-    /// The supply they were expected as (`stock expect`): it then expects as many less
+    /// The supply that the units were expected as (`stock expect`): it then expects that many fewer
     #[arg(long, default_value = "", hide_default_value = true)]
     supply_id: String,
     #[command(flatten)]
@@ -89,10 +89,11 @@ pub(super) async fn adjust(args: AdjustArgs, context: &Context) -> anyhow::Resul
 pub(super) struct CountArgs {
     #[command(flatten)]
     cell: CellArgs,
-    /// What was counted, at least 0
+    /// Units that were counted, at least 0
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     counted: i64,
-    /// The shard's change sequence number when it was counted (`stock get` shows it); movements since are re-applied
+    /// The shard's change sequence number when it was counted (`stock get` shows it); movements since then
+    /// are applied again
     #[arg(long)]
     as_of_seq: Option<u64>,
     #[command(flatten)]
@@ -111,7 +112,7 @@ pub(super) async fn count(args: CountArgs, context: &Context) -> anyhow::Result<
     report(context, &operation, context.client()?.count(request).await)
 }
 
-/// A bucket that units can be moved between.
+/// A bucket of a cell that units can be moved from or to.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum MovableBucket {
     Free,
@@ -142,10 +143,10 @@ pub(super) struct MoveArgs {
     /// How many base units, at least 1
     #[arg(long, value_parser = units, allow_negative_numbers = true)]
     quantity: i64,
-    /// Out of which bucket
+    /// Bucket that the units leave
     #[arg(long)]
     from: MovableBucket,
-    /// Into which bucket
+    /// Bucket that the units go to
     #[arg(long)]
     to: MovableBucket,
     #[command(flatten)]
@@ -170,12 +171,12 @@ pub(super) async fn move_bucket(args: MoveArgs, context: &Context) -> anyhow::Re
     after_help = "Examples:\n  holdfast stock policy SHIRT-1 --storefront outlet --may-borrow false\n  holdfast stock policy SHIRT-1 --storefront web --max-per-reservation 2\n  holdfast stock policy SHIRT-1 --storefront web --backorder-limit 50 --preorder-limit 500 --preorder-until 2026-12-01T00:00:00Z"
 )]
 pub(super) struct PolicyArgs {
-    /// Which SKU
+    /// SKU of the policy
     sku: String,
-    /// Which storefront
+    /// Storefront of the policy
     #[arg(long)]
     storefront: String,
-    /// May it take free stock when its pool is empty?
+    /// Whether it may take free stock when its pool is empty
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     may_borrow: bool,
     /// Most units of this SKU that one reservation may ask for; 0 means no limit
@@ -184,7 +185,7 @@ pub(super) struct PolicyArgs {
     /// Units of this SKU that may be sold beyond stock, over all warehouses; 0 means none
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     backorder_limit: i64,
-    /// The same, in place of it, before --preorder-until
+    /// The same, but for the time before --preorder-until, and in place of that limit
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..), requires = "preorder_until")]
     preorder_limit: i64,
     /// When the preorder ends: RFC 3339, or milliseconds since the Unix epoch
@@ -219,7 +220,7 @@ pub(super) struct PoolArgs {
     /// Units the pool shall have, at least 0
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     target: i64,
-    /// For whom
+    /// Storefront of the pool
     #[arg(long)]
     storefront: String,
     #[command(flatten)]
@@ -245,7 +246,7 @@ pub(super) async fn allocate_pool(args: PoolArgs, context: &Context) -> anyhow::
 /// Prints the answer to a mutation of stock.
 ///
 /// # Errors
-/// The operation failed, or stdout is closed.
+/// When the operation failed, or stdout is closed.
 pub(in crate::commands) fn report(
     context: &Context,
     operation: &Operation,

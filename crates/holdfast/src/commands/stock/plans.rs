@@ -1,4 +1,4 @@
-//! What is to come, and what is missing.
+//! Supplies that are expected, and deficits.
 
 use holdfast_client::v1;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::arguments::{OperationArgs, consistency, time_ms};
 use crate::context::Context;
 use crate::render;
 
-/// How many cells are asked for at a time.
+/// Most cells that one request asks for.
 const PAGE: u32 = 20;
 
 #[derive(Debug, clap::Args)]
@@ -18,10 +18,10 @@ const PAGE: u32 = 20;
 pub(super) struct ExpectArgs {
     #[command(flatten)]
     cell: CellArgs,
-    /// Which supply: a purchase order, a delivery
+    /// Id of the supply, such as a purchase order or a delivery
     #[arg(long)]
     supply_id: String,
-    /// What it is still to bring; 0 expects it no more
+    /// Units that it will still bring; 0 means that nothing more is expected
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     quantity: i64,
     /// When it should be there: a UTC time, or milliseconds since the Unix epoch
@@ -51,9 +51,9 @@ pub(super) async fn expect(args: ExpectArgs, context: &Context) -> anyhow::Resul
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  holdfast stock supplies SHIRT-1")]
 pub(super) struct SuppliesArgs {
-    /// What
+    /// SKU to show
     sku: String,
-    /// Only there
+    /// Only this warehouse
     #[arg(long, default_value = "", hide_default_value = true)]
     warehouse: String,
     /// Take what the asked node knows, without asking a quorum

@@ -1,4 +1,4 @@
-//! Reading cells.
+//! Commands that read cells.
 
 use clap::ValueEnum;
 use futures::StreamExt as _;
@@ -16,9 +16,9 @@ use crate::render;
     after_help = "Examples:\n  holdfast stock get SHIRT-1\n  holdfast stock get SHIRT-1 --warehouse LONDON --json\n  holdfast stock get SHIRT-1 --as-of 2026-11-21T09:30:00Z\n  holdfast stock get SHIRT-1 --as-of 0:17 --archive ./lake"
 )]
 pub(super) struct GetArgs {
-    /// What
+    /// SKU to show
     sku: String,
-    /// Only there
+    /// Only this warehouse
     #[arg(long, default_value = "", hide_default_value = true)]
     warehouse: String,
     /// Take what the asked node knows, without asking a quorum
@@ -62,7 +62,7 @@ pub(super) async fn get(args: GetArgs, context: &Context) -> anyhow::Result<()> 
 /// The shape of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// Table, for people
     Table,
     /// One object for each cell, then one for the end of each shard
     Json,
@@ -86,7 +86,7 @@ pub(super) struct ListArgs {
     format: Format,
 }
 
-/// The columns of a CSV list: the warehouse's `ledger_stock`.
+/// Columns of a CSV list: those of the warehouse's `ledger_stock`.
 const CSV_HEADER: [&str; 15] = [
     "shard",
     "change_seq",
@@ -105,7 +105,7 @@ const CSV_HEADER: [&str; 15] = [
     "in_transit",
 ];
 
-/// Prints cells as they come, so that a large cluster needs no memory here.
+/// Prints cells as they arrive, so that a large cluster needs no memory here.
 pub(super) async fn list(args: ListArgs, context: &Context) -> anyhow::Result<()> {
     let format = match args.format {
         Format::Table if context.json => Format::Json,

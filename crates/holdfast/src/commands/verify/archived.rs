@@ -1,11 +1,12 @@
-//! The archive instead of the streams.
+//! Verification of an archive instead of the streams.
 
 use holdfast_changes::archive::{Archive, Format};
 use holdfast_changes::verify::Verifier;
 use indicatif::ProgressBar;
 
-/// Files of different shards end at different moments. A decision is pushed to all shards of an order within seconds, so
-/// what is older than this is stuck.
+/// Longest time that an order may be unsettled at the end of an archive. Files of different shards end at
+/// different moments. A decision reaches all shards of an order within seconds, so an order that is unsettled
+/// for longer is stuck.
 const IN_FLIGHT_MS: u64 = 60_000;
 
 pub(super) async fn verify(

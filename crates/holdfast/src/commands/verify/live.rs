@@ -1,4 +1,5 @@
-//! One shard of a running cluster: its stream, then its live stock at exactly the change the replay stands at.
+//! Verification of one shard of a running cluster: its stream, then its live stock at exactly the change that
+//! the replay has reached.
 
 use anyhow::Context as _;
 use futures::TryStreamExt as _;
@@ -21,7 +22,7 @@ pub(super) async fn verify(
     Ok(())
 }
 
-/// Replays up to exactly a change; one that ends an entry.
+/// Replays the stream through exactly this change, which must be the last one of an entry.
 async fn catch_up(
     client: &Client,
     shard: u32,
@@ -64,7 +65,7 @@ async fn compare(
             .as_ref()
             .context("a listing came without its position")?;
         if at_seq.is_none() {
-            // The cluster goes on meanwhile: the replay follows to where the listing stands.
+            // The cluster goes on meanwhile: replay up to the change at which the listing was made.
             catch_up(client, shard, read.change_seq, replay, progress).await?;
             at_seq = Some(read.change_seq);
         }

@@ -1,4 +1,4 @@
-//! `holdfast verify`: is the ledger right?
+//! `holdfast verify`: checks that the ledger is right.
 
 mod archived;
 mod live;

@@ -1,4 +1,4 @@
-//! Orders over several shards that were on their way when their shards were read.
+//! Orders over several shards that were still being decided when their shards were read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::super::changes::streams;
 
-/// Between two looks: an order is settled within milliseconds.
+/// Time between two looks. An order is settled within milliseconds.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Follows them until they are settled, or for as long as the client's deadline.
+/// Follows these orders until they are settled, or for as long as the client's deadline.
 pub(super) async fn follow(client: &Client, verifier: &mut Verifier) -> anyhow::Result<()> {
     let until = Instant::now() + client.options().deadline;
     let mut looked_at: HashMap<([u8; 16], u32), u64> = HashMap::new();
@@ -45,7 +45,7 @@ pub(super) async fn follow(client: &Client, verifier: &mut Verifier) -> anyhow::
     }
 }
 
-/// Reads what a shard has to say about an order between two changes.
+/// Reads a shard's changes of an order, between two positions.
 async fn look(
     client: &Client,
     verifier: &mut Verifier,

@@ -1,4 +1,4 @@
-//! What a decision does: to the home's own units now, to the others when they hear of it.
+//! The execution of decisions: on the home's own units at once, and on the others when they hear of it.
 
 use std::collections::BTreeSet;
 
@@ -53,7 +53,7 @@ impl Ledger {
                 self.orders.insert(id, order, &self.options)?;
                 if command.details.unique_reference {
                     let document = (terms.storefront.clone(), command.reference.clone());
-                    // Until this order is held the hold that it replaces has it.
+                    // The hold that this order replaces has the reference until this order is held.
                     let replaced = command.details.replaces;
                     let has_it = replaced.and_then(|of| self.references.document_of(&of)) == Some(&document);
                     if !has_it {
@@ -159,7 +159,8 @@ impl Ledger {
         Ok(OrderReply::Decided(order.standing()))
     }
 
-    /// The next decision on a held order: for the home's own units now, for the others when they hear of it.
+    /// Makes the next decision on a held order. It applies to the home's own units at once, and to the others
+    /// when they hear of it.
     pub(crate) fn advance_order(
         &mut self,
         recording: &mut Recording,
@@ -197,7 +198,7 @@ impl Ledger {
         self.settle(recording, id, &settlement, kept)
     }
 
-    /// The attempt comes to nothing.
+    /// Aborts an attempt. Gives back the home's own units.
     fn abort_order(
         &mut self,
         recording: &mut Recording,
@@ -232,8 +233,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Aborts orders that nobody decided in time, and ends those whose hold is over, until they have made `budget` changes; the last of
-    /// them may make more. By the first rules: until there were `budget` of them.
+    /// Aborts orders that nobody decided in time, and ends orders whose hold is over. Stops after `budget`
+    /// changes, but the last order may make more. By the first rules it stops after `budget` orders.
     pub(crate) fn end_orders(&mut self, recording: &mut Recording, budget: usize) -> Result<(), Violation> {
         let mut spent = 0;
         while spent < budget {
@@ -285,7 +286,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Closes a committed part without units. By the first rules it stayed open for ever.
+    /// Closes a committed part without units. By the first rules such a part stays open forever.
     fn close_empty(&mut self, id: &ReservationId) -> Result<(), Violation> {
         let now_ms = self.log_time_ms;
         self.reservations.update(id, &self.options, |reservation| {

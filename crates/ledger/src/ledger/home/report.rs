@@ -1,4 +1,4 @@
-//! What a home says of its orders.
+//! The home's reports about its orders.
 
 use crate::{DueInquiry, DueSettlement, OrderView, OrderWork, ReservationId};
 
@@ -10,7 +10,7 @@ impl Ledger {
             .reservations
             .get(id)
             .and_then(|reservation| reservation.order);
-        // What is under the id here may be no part of the order that is decided here under the id.
+        // The part that has the id here may not belong to the order that is decided here under the id.
         let decided_here = |link: &OrderLink| self.orders.get(id).filter(|order| order.has_part(link));
         match (link.as_ref().and_then(decided_here), link) {
             (Some(order), link) => Some(OrderView {
@@ -32,7 +32,8 @@ impl Ledger {
         }
     }
 
-    /// What has to be told and asked: up to `limit` settlements for each participant, and up to `limit` inquiries for each home.
+    /// Returns the settlements and questions that are due: up to `limit` settlements for each participant,
+    /// and up to `limit` inquiries for each home.
     pub(crate) fn order_work(&self, limit: usize) -> OrderWork {
         let settle = self.orders.unsettled(limit).filter_map(|(shard, id, order)| {
             Some(DueSettlement {

@@ -1,4 +1,4 @@
-//! What the caller is told in the end.
+//! The final answers to the caller.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ impl Coordinator {
         let Action::Reserve { lines, .. } = &self.request.action else {
             return Progress::default();
         };
-        // Lines of shards that had nothing for a best-effort order are told too.
+        // A best-effort answer names the lines of shards that had nothing too.
         for (line, sku, requested) in merged_lines(lines).unwrap_or_default() {
             by_line.entry(line).or_insert_with(|| GrantedLine {
                 line,
@@ -97,7 +97,8 @@ impl Coordinator {
         })))
     }
 
-    /// Says why there is no hold: what is wrong with the request, then who was silent, then what is short.
+    /// Ends without a hold, with the most telling reason: first a wrong request, then a silent shard, then a
+    /// shortage.
     pub(super) fn refuse(&mut self) -> Progress {
         self.phase = Phase::Over;
         let mut shortages: Vec<Shortage> = Vec::new();

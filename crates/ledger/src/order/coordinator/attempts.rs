@@ -1,4 +1,4 @@
-//! From one attempt to the next.
+//! The step from one attempt to the next.
 
 use super::{Coordinator, Decision, MAX_ROUNDS, Phase, Progress, Refused, Sent, Verdict};
 use crate::{
@@ -9,13 +9,14 @@ use crate::{
 };
 
 impl Coordinator {
-    /// The attempt came to nothing. Again when only other undecided orders were in the way, or an earlier attempt of this one.
+    /// Ends a failed attempt. Tries again if only other undecided orders were in the way, or an earlier
+    /// attempt of this order.
     pub(super) fn retry_or_refuse(&mut self, aborted: bool) -> Progress {
         let contended = |refused: &Refused| matches!(refused, Refused::By(Refusal::Contended(_)));
         let short = |refused: &Refused| matches!(refused, Refused::By(Refusal::InsufficientStock(_)));
         let worth_it = match self.terms.mode {
             ReserveMode::AllOrNothing => !self.refused.is_empty() && self.refused.values().all(contended),
-            // A shard that has nothing stands in nobody's way.
+            // A shard that has nothing does not block the others.
             ReserveMode::BestEffort => {
                 self.refused.values().any(contended)
                     && self
@@ -38,8 +39,8 @@ impl Coordinator {
         }
     }
 
-    /// The order has failed. A home that took part tells the others itself; one that refused does not know them, and they
-    /// would keep their units until they ask.
+    /// Ends a failed order. A home that took part tells the participants itself. A home that refused does not
+    /// know them, so without this step they would keep their units until they ask.
     fn give_back(&mut self) -> Progress {
         let others: Vec<ShardNumber> = self.prepared.keys().copied().collect();
         if others.is_empty() || !self.refused.contains_key(&self.home) {
@@ -49,7 +50,7 @@ impl Coordinator {
         self.settle_abort(others)
     }
 
-    /// The attempt cannot be held.
+    /// Abandons an attempt that cannot be held.
     pub(super) fn abandon(&mut self) -> Progress {
         let by_home = self.refused.get(&self.home);
         if matches!(by_home, Some(Refused::By(Refusal::OperationIdReused))) {
@@ -59,8 +60,9 @@ impl Coordinator {
         }
     }
 
-    /// The home has the id for another request, which an abort sent there could hit. It is asked about each part that was
-    /// prepared, as the participant would ask, and says that it is void.
+    /// Voids the prepared parts when the home has used the id for another request, because an abort sent
+    /// there could hit that request. Asks the home about each prepared part, as the participant would. The
+    /// home answers that the part is void.
     fn disown(&mut self) -> Progress {
         self.pending.clear();
         if self.prepared.is_empty() {
@@ -84,7 +86,7 @@ impl Coordinator {
         Progress::send(send)
     }
 
-    /// The home has said what becomes of a part that it does not own.
+    /// Takes the home's answer about a part that it does not own.
     pub(super) fn disowned(&mut self, shard: ShardNumber, settlement: Settlement) -> Progress {
         match self.prepared.get(&shard) {
             Some(part) if settlement.verdict == Verdict::Aborted => {
@@ -96,7 +98,7 @@ impl Coordinator {
         }
     }
 
-    /// Has participants give back what an aborted attempt took, so that the next one finds it.
+    /// Has participants give back the units of an aborted attempt, so that the next attempt finds them.
     pub(super) fn clear(&mut self, attempt: u32) -> Progress {
         if self.rounds >= MAX_ROUNDS {
             return self.refuse();
@@ -118,7 +120,8 @@ impl Coordinator {
         Progress::send(send)
     }
 
-    /// A participant has given back, or will not be waited for: it asks by itself.
+    /// Goes on after a participant has given back, or did not answer. Such a participant asks the home by
+    /// itself.
     pub(super) fn cleared(&mut self) -> Progress {
         match self.phase {
             Phase::Clearing if self.pending.is_empty() => self.next_attempt(self.attempt),
@@ -135,7 +138,7 @@ impl Coordinator {
         }
         self.refused.clear();
         self.pending.clear();
-        // Best effort waits for nobody, so it needs no order among the shards.
+        // Best effort waits for no other order, so it needs no order among the shards.
         if self.terms.mode == ReserveMode::BestEffort {
             self.phase = Phase::Together;
             return Progress::send(self.start());

@@ -5,7 +5,8 @@ fn log_id(index: u64) -> LogId {
     LogId::new(*Vote::new(1, 1).leader_id(), index)
 }
 
-/// A request behind entry `previous` with so many entries, that tells of a commit.
+/// Makes a request after entry `previous` with `entries` entries, which carries the commit of entry
+/// `committed`.
 fn request(previous: u64, entries: u64, committed: u64) -> AppendEntriesRequest<Types> {
     let entry = |index| <RaftEntry as openraft::entry::RaftEntry>::new_blank(log_id(index));
     AppendEntriesRequest {

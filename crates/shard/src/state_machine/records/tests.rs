@@ -1,4 +1,4 @@
-//! Entries of more changes than one record holds.
+//! Entries with more changes than one record holds.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ fn reserve(number: u64) -> Command {
     command(number, action)
 }
 
-/// The changes of three entries: stock, orders, and the commits of all orders.
+/// Returns the changes of three entries: stock, orders, and the commits of all orders.
 fn entries() -> Vec<Vec<Change>> {
     let mut ledger = Ledger::with_rules(LedgerOptions::default(), Rules::NEWEST);
     let commit = |number| {
@@ -115,13 +115,13 @@ fn no_entry_is_too_large_for_the_change_log() {
     }
     let written = entries.concat();
     assert_eq!(read_all(&log), written);
-    // The last entry is in several records: one starts in the middle of it.
+    // The last entry is in several records, and one of them starts in its middle.
     let middle = written.len() as u64 - 1;
     let record = log.read(middle, 0).unwrap().remove(0);
     assert_eq!(record.log_index, 3);
     assert!(record.first_seq > entries[0].len() as u64 + entries[1].len() as u64 + 1);
     assert!(record.last_seq - record.first_seq < RECORD_CHANGES as u64);
-    // Applied again after a restart, it is what is there.
+    // After a restart, the entries are applied again and match the existing records.
     drop(log);
     let log = open(&disk);
     for (index, changes) in (1..).zip(&entries) {

@@ -1,4 +1,4 @@
-//! The file of what the cluster has promised: one JSON line for each acknowledged step, handed to the operating system
+//! The file of what the cluster has acknowledged: one JSON line for each step, handed to the operating system
 //! before the step counts. A test reads it after a crash of the cluster and looks for each promise.
 
 use std::fs::File;
@@ -49,7 +49,7 @@ impl Acknowledged {
     fn write(&self, value: &Value) -> anyhow::Result<()> {
         let mut line = value.to_string();
         line.push('\n');
-        // A poisoned lock only means that another writer panicked between whole lines.
+        // A poisoned lock only means that another writer panicked, and that happens only between whole lines.
         let mut file = self
             .file
             .lock()

@@ -1,4 +1,4 @@
-//! One buyer: reserves, and then pays, is shipped to, changes their mind, or forgets about it.
+//! One buyer, who reserves and then pays, gets the goods, changes their mind or forgets about it.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -108,7 +108,7 @@ impl Buyer {
         Ok(())
     }
 
-    /// Returns whether it took effect.
+    /// Runs a step of the reservation's life. Returns whether it took effect.
     async fn transition(&mut self, step: Step, granted: &Granted) -> anyhow::Result<bool> {
         let operation = operation(Uuid::now_v7(), "bench");
         let reservation = Some(v1::ReservationKey {
@@ -156,7 +156,7 @@ impl Buyer {
     }
 
     fn tally(&self) -> MutexGuard<'_, Tally> {
-        // Counts stay usable whatever a panicking buyer left behind.
+        // The counts are usable whatever a panicking buyer left behind.
         self.market.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

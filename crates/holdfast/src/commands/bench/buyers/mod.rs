@@ -1,7 +1,7 @@
 //! `holdfast bench buyers`: many buyers at once, each with one call at a time.
 //!
-//! `buyer.rs` is what one buyer does, `tally.rs` what is counted and measured, `acknowledged.rs` the file of
-//! everything that the cluster has promised.
+//! `buyer.rs` has the steps of one buyer, `tally.rs` the counts and measurements, `acknowledged.rs` the file
+//! of everything that the cluster has promised.
 
 mod acknowledged;
 mod buyer;
@@ -61,16 +61,17 @@ pub(super) struct Args {
     /// The share of paid reservations that are shipped at once, 0 to 1
     #[arg(long, default_value_t = 0.5, value_parser = share)]
     ship_share: f64,
-    /// The share of granted and unpaid reservations that are released at once, 0 to 1; the others are left to expire
+    /// The share of granted and unpaid reservations that are released at once, 0 to 1; the others are left to
+    /// expire
     #[arg(long, default_value_t = 0.5, value_parser = share)]
     release_share: f64,
     /// How long holds live
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration_ms)]
     ttl: u64,
-    /// Whose buyers they are
+    /// Storefront of the buyers
     #[arg(long, default_value = "web")]
     storefront: String,
-    /// Makes the buyers' choices repeatable
+    /// Seed that makes the buyers' choices repeatable
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Write each acknowledged step here, as a JSON line, before it counts
@@ -78,7 +79,7 @@ pub(super) struct Args {
     acknowledged: Option<PathBuf>,
 }
 
-/// What all buyers share.
+/// State that all buyers share.
 #[derive(Debug)]
 struct Market {
     args: Args,
@@ -88,12 +89,12 @@ struct Market {
     closed: AtomicBool,
     acknowledged: Option<Acknowledged>,
     clocks: ShardClocks,
-    /// One for all: a histogram for each of many thousand buyers would not fit into memory.
+    /// One tally for all buyers: a histogram for each of many thousand would not fit into memory.
     tally: Mutex<Tally>,
 }
 
 impl Market {
-    /// May another reservation be asked for?
+    /// Returns whether another reservation may be asked for, and counts it.
     fn admits(&self) -> bool {
         let in_time = self.ends_at.is_none_or(|end| Instant::now() < end);
         let open = in_time && !self.closed.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What is counted and measured, and its report.
+//! Counts and measurements of a run, and their report.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::failure::reason_name;
 use crate::output::Output;
 
-/// What a buyer does.
+/// A step of a buyer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Reserve,
@@ -33,11 +33,11 @@ impl Step {
     }
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     Done,
-    /// Done by an earlier attempt of the same call whose answer was lost.
+    /// An earlier attempt of the same call had done it, but its answer was lost.
     Replayed,
     Refused(Reason),
     Unknown,
@@ -45,7 +45,8 @@ pub(super) enum Answer {
     Failed(String),
 }
 
-/// Counts and latencies of one kind of step. Latencies are in microseconds, of calls that had an answer.
+/// Counts and latencies of one kind of step. Latencies are in microseconds, and only of calls that had an
+/// answer.
 #[derive(Debug)]
 struct StepTally {
     done: u64,
@@ -57,7 +58,7 @@ struct StepTally {
     latency_us: Histogram<u64>,
 }
 
-/// The latest latency that is told apart: an hour.
+/// The longest latency that is recorded, in microseconds: one hour.
 const LONGEST_US: u64 = 3_600_000_000;
 
 impl StepTally {
@@ -94,7 +95,7 @@ impl StepTally {
     }
 }
 
-/// Everything that the buyers did.
+/// Totals of all buyers.
 #[derive(Debug)]
 pub(super) struct Tally {
     steps: [StepTally; 4],
@@ -254,13 +255,14 @@ fn milliseconds(micros: u64) -> String {
     format!("{}.{:02}", micros / 1000, micros % 1000 / 10)
 }
 
-/// How long each shard was silent at most.
+/// The longest silence of each shard.
 #[derive(Debug)]
 pub(super) struct ShardClocks {
     shards: Vec<Mutex<ShardClock>>,
 }
 
-/// One shard: a success is a mutation that took effect, an answer also a refusal that the shard itself decided.
+/// The times of one shard. A success is a mutation that took effect. An answer is a success or a refusal that
+/// the shard itself decided.
 #[derive(Debug, Clone)]
 pub(super) struct ShardClock {
     done: u64,
@@ -306,7 +308,7 @@ impl ShardClocks {
         }
     }
 
-    /// The clocks, with the time since the last answer counted in.
+    /// Returns the clocks. The time since the last answer is included.
     pub(super) fn finish(&self) -> Vec<ShardClock> {
         let now = Instant::now();
         let finished = self.shards.iter().map(|clock| {

@@ -1,7 +1,7 @@
-//! The operations of earlier imports, of this file or of others, as the change stream has them.
+//! Operations of earlier imports, of this file or of others, as the change stream shows them.
 //!
-//! The state file may be lost or old; the change stream is neither. Every operation of an import carries its reason
-//! (`import.` and the short hash of the file), and its id ends in a hash of source and document.
+//! The state file may be lost or old; the change stream is neither. Every operation of an import carries a
+//! reason (`import.` and the short hash of the file), and its id ends in a hash of source and document.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,13 +15,14 @@ use super::identity::{REASON, Source, Tail, tail_of, time_of};
 /// An operation that took effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct AppliedOperation {
-    /// Its id: for a Reserve the reservation's id.
+    /// The operation's id. A Reserve's is also the id of the reservation.
     pub(super) operation_id: Bytes,
-    /// For a Reserve: the units granted of each line.
+    /// The units granted of each line, for a Reserve.
     pub(super) granted: BTreeMap<u32, i64>,
-    /// By SKU: for a Reserve the units asked for, for what comes back or is adjusted those that it moved.
+    /// Units by SKU. For a Reserve, the units that were asked for; for returns and adjustments, the units
+    /// that moved.
     pub(super) units: BTreeMap<String, i64>,
-    /// It was done by way of this very file.
+    /// Whether it was done through this very file.
     pub(super) is_of_this_file: bool,
 }
 
@@ -38,7 +39,7 @@ impl AppliedOperation {
         }
         let units = self.units.entry(change.sku.clone()).or_default();
         match (change.kind(), &change.reservation) {
-            // A line that is taken from several warehouses is asked for once.
+            // The request for a line counts once, even when several warehouses fill it.
             (Reserved | Prepared, Some(effect)) => *units = effect.requested,
             (_, Some(effect)) => *units = units.saturating_add(effect.quantity),
             (_, None) => {
@@ -52,13 +53,13 @@ impl AppliedOperation {
     }
 }
 
-/// The operations of imports that took effect.
+/// Operations of imports that took effect.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     operations: HashMap<Tail, AppliedOperation>,
-    /// The orders over several shards; one that is not held, or not yet, did not take effect.
+    /// Orders over several shards. An order that is not held, or not yet, did not take effect.
     orders: HashMap<Tail, AppliedOrder>,
-    /// What carries each document's number as its reference, whichever source it is of.
+    /// The operations that carry a document's number as their reference, of whatever source.
     documents: HashMap<String, BTreeSet<Tail>>,
     latest_ms: Option<u64>,
 }
@@ -70,10 +71,11 @@ struct AppliedOrder {
 }
 
 impl Applied {
-    /// Takes note of a change if it is one of an import. `reason` is that of this file.
+    /// Notes a change if an import made it. `reason` is the reason of this file.
     pub(super) fn note(&mut self, change: &v1::Change, reason: &str) {
         let Some(cause) = &change.cause else { return };
-        // Expiry, and what it does to an order that nobody decided, repeats no operation.
+        // An expiry, and the abort of an order that nobody decided, carry no import's reason: no operation is
+        // repeated for them.
         let of_an_import = cause.reason.starts_with(REASON);
         let of_this_file = cause
             .reason
@@ -104,7 +106,7 @@ impl Applied {
         }
     }
 
-    /// False: it is no step of an order over several shards.
+    /// Notes a step of an order over several shards. Returns false for any other change.
     fn note_order(&mut self, change: &v1::Change, of_an_import: bool, of_this_file: bool) -> bool {
         use v1::ChangeKind::{Aborted, Confirmed, Prepared};
         let kind = change.kind();
@@ -124,7 +126,7 @@ impl Applied {
                 order.reserve.note_units(change);
             }
         }
-        // An abort may have nobody's reason.
+        // An abort may have no reason at all.
         if let Some(order) = self.orders.get_mut(&tail) {
             match kind {
                 Prepared => *order.reserve.granted.entry(effect.line).or_default() += effect.quantity,
@@ -135,7 +137,7 @@ impl Applied {
         true
     }
 
-    /// The operation of a document, if it took effect.
+    /// Returns the operation with this tail, if it took effect.
     pub(super) fn get(&self, tail: &Tail) -> Option<&AppliedOperation> {
         let order = self.orders.get(tail).filter(|order| order.is_held);
         order
@@ -143,40 +145,44 @@ impl Applied {
             .or_else(|| self.operations.get(tail))
     }
 
-    /// The operations that carry a document's number as their reference, each with the end of its id.
+    /// Returns the operations that carry a document's number as their reference, each with the tail of its
+    /// id.
     pub(super) fn of_document(&self, document: &str) -> impl Iterator<Item = (&Tail, &AppliedOperation)> {
         let tails = self.documents.get(document).into_iter().flatten();
         tails.filter_map(|tail| Some((tail, self.get(tail)?)))
     }
 
-    /// How many operations of this very file took effect.
+    /// Returns how many operations of this very file took effect.
     pub(super) fn count_of_this_file(&self) -> usize {
         let held = self.orders.values().filter(|order| order.is_held);
         let operations = self.operations.values().chain(held.map(|order| &order.reserve));
         operations.filter(|operation| operation.is_of_this_file).count()
     }
 
-    /// How many operations took effect.
+    /// Returns how many operations took effect.
     pub(super) fn len(&self) -> usize {
         self.operations.len() + self.orders.values().filter(|order| order.is_held).count()
     }
 
-    /// The latest epoch among them, in milliseconds since the Unix epoch.
+    /// Returns the latest epoch among the operations, in milliseconds since the Unix epoch.
     pub(super) fn latest_epoch_ms(&self) -> Option<u64> {
         self.latest_ms
     }
 }
 
-/// Reads the change stream of every shard up to its present end and notes what is of an import. `from` says where to begin in
-/// each shard; a shard that is not in it is read from the beginning. `positions` are ends that were read before.
+/// Reads the change stream of every shard up to its present end, and notes the changes that imports made.
+/// `from` says where to begin in each shard; a shard that is missing in it is read from the beginning.
+/// `positions` are ends that were read before this call.
 ///
-/// What the nodes no longer have is read from the archive.
+/// Changes that the nodes no longer have are read from the archive.
 ///
-/// An order that is held by then has all its units in the streams by the present end, in whichever shards; one that is
-/// held later counts as not done, and asking for it again says what it got.
+/// An order that was held at these `positions` has all its units in the streams by their present ends, in
+/// whichever shards. An order that is held later counts as not done, and asking for it again returns what it
+/// got.
 ///
 /// # Errors
-/// When the change stream cannot be read, or begins behind what is needed and there is no archive of it.
+/// When the change stream cannot be read, or begins after a change that is needed and no archive has that
+/// change.
 pub(super) async fn scan(
     client: &Client,
     source: &Source,
@@ -221,7 +227,8 @@ pub(super) async fn scan(
         let is_late =
             |change: &v1::Change| change.kind() == v1::ChangeKind::Confirmed && change.seq > held_until;
         let mut changes = std::pin::pin!(client.tail_changes(position.shard, from_seq, true));
-        // It follows until the position read before: a replica that lags must not hide operations.
+        // The stream is followed up to the end that was read before, so that a lagging replica hides no
+        // operations.
         while let Some(answer) = changes.next().await {
             let answer = answer?;
             let changes = answer.changes.iter().filter(|change| !is_late(change));
@@ -234,7 +241,7 @@ pub(super) async fn scan(
     Ok(applied)
 }
 
-/// Reads a shard's archived changes from `from_seq` on, and returns the number after the last.
+/// Reads a shard's archived changes from `from_seq` on. Returns the number after the last one.
 async fn read_archive(
     archive: &Archive,
     shard: u32,

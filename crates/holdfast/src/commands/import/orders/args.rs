@@ -1,4 +1,4 @@
-//! The command line of `holdfast import orders`.
+//! Arguments of `holdfast import orders`, and the options that follow from them.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use holdfast_api::names::{StorefrontId, WarehouseId};
 use super::plan::{InitialStock, PlanOptions};
 use super::state::Options;
 
-/// Most warehouses that orders can be dealt out to: every line of an order names all of them.
+/// Most warehouses that orders can be dealt out to. Every line of an order names all of them.
 const MAX_WAREHOUSES: usize = 16;
 
-/// Bytes of a source's name, which is part of a file's name.
+/// Length of a source's name in bytes. The name is part of a file's name.
 const SOURCE_LENGTH: RangeInclusive<usize> = 1..=64;
 
 fn is_source_byte(byte: u8) -> bool {
@@ -36,11 +36,11 @@ pub(crate) struct Args {
     /// The rows of orders, as CSV with a header
     #[arg(value_name = "FILE.csv")]
     pub(super) file: PathBuf,
-    /// How the file is written and what its rows mean, as docs/import-orders.md tells; without it, columns named
-    /// InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID
+    /// Mapping of the file: how it is written and what its rows mean, described in docs/import-orders.md;
+    /// without it, columns named InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID
     #[arg(long, value_name = "MAPPING.toml")]
     pub(super) mapping: Option<PathBuf>,
-    /// Whose orders they are: a document's number means the same order in all files of one source
+    /// Name of the shop or feed; a document's number means the same order in all files of one source
     #[arg(long, value_name = "NAME", default_value = "orders")]
     pub(super) source: String,
     /// Stock before the first order: enough, share:F (F from 0 to 1, of what the file needs), or none
@@ -55,10 +55,11 @@ pub(crate) struct Args {
     /// The storefront that sells
     #[arg(long, value_name = "NAME", default_value = "online")]
     pub(super) storefront: String,
-    /// More stock codes that are no goods, separated by commas
+    /// More stock codes that are not goods, separated by commas
     #[arg(long, value_name = "CODES", value_delimiter = ',')]
     pub(super) not_stock: Vec<String>,
-    /// Archived changes (Parquet), where the nodes no longer have all: a folder, file:///folder or s3://bucket/prefix
+    /// Archive of changes (Parquet), for changes that the nodes no longer have: a folder, file:///folder or
+    /// s3://bucket/prefix
     #[arg(long, value_name = "URL|FOLDER")]
     pub(super) archive: Option<String>,
     /// Where to keep what a resumed import needs [default: ./data/imports/<file>-<hash>-<cluster>.json]
@@ -69,20 +70,21 @@ pub(crate) struct Args {
     pub(super) rejects: Option<PathBuf>,
 }
 
-/// What to do when there is not enough stock for an order.
+/// Behaviour when there is not enough stock for an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Mode {
-    /// The whole reservation is refused
+    /// Refuse the whole reservation
     AllOrNothing,
-    /// As much of each line as there is
+    /// Fill as much of each line as there is
     BestEffort,
 }
 
 impl Args {
-    /// The options that an import keeps from its first run to its last. `mapping`: the mapping's hash.
+    /// Returns the options that an import keeps from its first run to its last. `mapping` is the mapping's
+    /// hash.
     ///
     /// # Errors
-    /// When a name is none.
+    /// When a name is not valid.
     pub(super) fn options(&self, mapping: &str) -> anyhow::Result<Options> {
         let count = self.warehouses.len();
         anyhow::ensure!(
@@ -125,7 +127,7 @@ impl Args {
         })
     }
 
-    /// Those that shape the plan.
+    /// Returns the options that shape the plan.
     pub(super) fn plan_options(&self, options: &Options) -> PlanOptions {
         PlanOptions {
             warehouses: options.warehouses.len(),

@@ -1,16 +1,16 @@
-//! What became of every row, and the sums of the summary.
+//! The state of every row, and the sums for the summary.
 
 use std::collections::BTreeMap;
 
 use holdfast_feeds::{Reject, RejectReason, Row};
 use serde::{Deserialize, Serialize};
 
-/// Why a row was refused by the ledger: what the state file remembers of it. Nothing personal.
+/// The ledger's refusal of a row, as the state file remembers it. It contains nothing personal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Refused {
-    /// Why.
+    /// The kind of the refusal.
     pub(super) reason: RejectReason,
-    /// What exactly, for a person.
+    /// The details, for a person.
     pub(super) detail: String,
 }
 
@@ -24,52 +24,53 @@ enum RowState {
 /// Units that rows of the file moved, in this run or an earlier one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Units {
-    /// Received before the first order.
+    /// Units received before the first order.
     pub(super) received: i64,
-    /// Reserved and committed.
+    /// Units reserved and committed.
     pub(super) sold: i64,
-    /// Cancelled before they shipped.
+    /// Units cancelled before they shipped.
     pub(super) cancelled: i64,
-    /// Come back after they shipped.
+    /// Units that came back after they shipped.
     pub(super) returned: i64,
-    /// Found.
+    /// Units that were found.
     pub(super) adjusted_up: i64,
-    /// Written off.
+    /// Units that were written off.
     pub(super) adjusted_down: i64,
 }
 
-/// Operations of this run.
+/// Counts of this run's operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Operations {
-    /// Took effect now.
+    /// Operations that took effect in this run.
     pub(super) applied: u64,
-    /// Sent, and found to have taken effect before.
+    /// Operations that were sent, and had taken effect before.
     pub(super) replayed: u64,
-    /// Not sent: the change stream shows that they took effect before.
+    /// Operations that were not sent, because the change stream shows that they took effect before.
     pub(super) skipped: u64,
-    /// Refused now.
+    /// Operations that were refused in this run.
     pub(super) refused: u64,
 }
 
 /// The account of an import: every row is pending, imported or rejected.
 #[derive(Debug)]
 pub(super) struct Book {
-    /// By index into the file's rows. Rows that were rejected by the plan stay pending here and are counted by it.
+    /// State by index into the file's rows. Rows that the plan rejected stay pending here; the plan counts
+    /// them.
     rows: Vec<RowState>,
-    /// Reservations granted.
+    /// Number of reservations granted.
     pub(super) reservations: u64,
-    /// Reservations refused.
+    /// Number of reservations refused.
     pub(super) reservations_refused: u64,
-    /// Units moved.
+    /// Units that were moved.
     pub(super) units: Units,
-    /// What this run did.
+    /// Operations of this run.
     pub(super) operations: Operations,
-    /// Steps done.
+    /// Number of steps that are done.
     pub(super) steps_done: u64,
 }
 
 impl Book {
-    /// A book for this many readable rows.
+    /// Makes a book for this many readable rows.
     pub(super) fn new(rows: usize) -> Self {
         Self {
             rows: vec![RowState::Pending; rows],
@@ -81,12 +82,12 @@ impl Book {
         }
     }
 
-    /// The row is in the ledger in full.
+    /// Notes that the row is in the ledger in full.
     pub(super) fn import(&mut self, row: usize) {
         self.rows[row] = RowState::Imported;
     }
 
-    /// The ledger refused the row, or a part of it.
+    /// Notes that the ledger refused the row, or a part of it.
     pub(super) fn refuse(&mut self, row: usize, reason: RejectReason, detail: impl Into<String>) {
         self.rows[row] = RowState::Refused(Refused {
             reason,
@@ -94,12 +95,12 @@ impl Book {
         });
     }
 
-    /// The rows that are in the ledger in full.
+    /// Returns how many rows are in the ledger in full.
     pub(super) fn imported(&self) -> u64 {
         self.rows.iter().filter(|row| **row == RowState::Imported).count() as u64
     }
 
-    /// Why this row was refused, if it was.
+    /// Returns why this row was refused, if it was.
     pub(super) fn refusal_of(&self, row: usize) -> Option<&Refused> {
         match &self.rows[row] {
             RowState::Refused(refused) => Some(refused),
@@ -107,7 +108,7 @@ impl Book {
         }
     }
 
-    /// The refused rows by row number, for the state file.
+    /// Returns the refused rows by row number, for the state file.
     pub(super) fn refusals(&self, rows: &[Row]) -> BTreeMap<u64, Refused> {
         let numbered = rows.iter().enumerate();
         numbered
@@ -115,7 +116,7 @@ impl Book {
             .collect()
     }
 
-    /// All rejects in file order: those of the plan and those of the ledger.
+    /// Returns all rejects in file order: those of the plan and those of the ledger.
     pub(super) fn rejects(&self, rows: &[Row], planned: &[Reject]) -> Vec<Reject> {
         let refused = rows.iter().enumerate().filter_map(|(index, row)| {
             let refused = self.refusal_of(index)?;

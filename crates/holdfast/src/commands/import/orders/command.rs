@@ -37,21 +37,21 @@ use crate::failure::Usage;
 use crate::output::Output;
 use crate::render;
 
-/// The largest file taken, in bytes: what its rows say is held in memory.
+/// Largest file that is taken, in bytes: the content of its rows is kept in memory.
 const MAX_FILE_BYTES: u64 = 1 << 30;
 
-/// An older epoch is not used for new operations: ids must lie within the cluster's operation window (24 h by default),
-/// also those at the end of a long run.
+/// Greatest age of an epoch that is used for new operations, in milliseconds. Ids must lie within the
+/// cluster's operation window (24 h by default), even at the end of a long run.
 const MAX_EPOCH_AGE_MS: u64 = 12 * 60 * 60 * 1000;
 
-/// How often the state is saved while operations are on their way.
+/// Time between two saves of the state while operations are under way.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 ///
 /// # Errors
-/// When the file cannot be read or is no table of orders, when another import has the state or rejects file, when the
-/// cluster gives no outcome, or when it was interrupted.
+/// When the file cannot be read or is not a table of orders, when another import has the state or rejects
+/// file, when the cluster gives no outcome, or when the import was interrupted.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let started = Instant::now();
     let (mapping, mapping_hash) = mapping(args.mapping.as_deref())?;
@@ -111,7 +111,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         stop: CancellationToken::new(),
         book: Mutex::new(book_of(&file, &state)),
     };
-    // Before anything is sent: a state that cannot be kept or a rejects file that cannot be written ends it here.
+    // Save before anything is sent: when the state or the rejects file cannot be written, the import ends
+    // here.
     state.save(&paths.state)?;
     write_rejects(&paths.rejects, &plan.rejects)?;
     let outcome = drive(&run, &mut state, &paths, context.output).await;
@@ -182,7 +183,8 @@ impl Paths {
     }
 }
 
-/// Shortens a cluster's id for a file name. Its end is taken, for the beginning is the time at which it was made.
+/// Shortens a cluster's id for a file name. The end is taken, because the beginning is the time of the id's
+/// creation.
 fn last_digits(cluster: &str) -> &str {
     cluster
         .len()
@@ -191,8 +193,8 @@ fn last_digits(cluster: &str) -> &str {
         .unwrap_or(cluster)
 }
 
-/// Keeps others from importing files of this source into this cluster at the same time, until the file is dropped: two imports
-/// that do not see each other's operations would both do a document that both have.
+/// Keeps others from importing files of this source into this cluster until the returned file is dropped. Two
+/// imports that do not see each other's operations would both do a document that both have.
 fn take_turn(state: &Path, source: &Source, cluster: &str) -> anyhow::Result<File> {
     let folder = state
         .parent()
@@ -213,7 +215,7 @@ fn take_turn(state: &Path, source: &Source, cluster: &str) -> anyhow::Result<Fil
     }
 }
 
-/// Where it is told what earlier imports did.
+/// Sources of what earlier imports did: the cluster's streams, and their archive.
 struct Earlier<'a> {
     client: &'a Client,
     source: &'a Source,
@@ -230,7 +232,7 @@ impl Earlier<'_> {
     }
 }
 
-/// The state to go on with, and what earlier runs did.
+/// Returns the state to go on with, and the operations of earlier runs.
 async fn begin(
     earlier: &Earlier<'_>,
     cluster: &str,
@@ -272,7 +274,7 @@ async fn begin(
         ));
     }
     if now_ms.saturating_sub(state.epoch_ms) > MAX_EPOCH_AGE_MS {
-        // What took effect is known from the change stream, and nothing that was sent so long ago is still on its way.
+        // The change stream shows what took effect, and nothing that was sent so long ago is still under way.
         output.note("the earlier run is long ago: what it did not come to gets new operation ids");
         state.epoch_ms = now_ms;
     }
@@ -280,7 +282,7 @@ async fn begin(
     Ok((state, applied))
 }
 
-/// Runs the plan, shows how far it is, saves the state now and then, and stops it when asked to.
+/// Runs the plan, shows its progress, saves the state at intervals, and stops when asked to.
 async fn drive<T: Target>(
     run: &Run<'_, T>,
     state: &mut State,
@@ -311,7 +313,8 @@ async fn drive<T: Target>(
     }
 }
 
-/// The first time: stop after the operations in flight. The second time: at once.
+/// Stops the run. The first call lets operations in flight finish; the second one returns an error, which
+/// stops at once.
 fn stop<T>(run: &Run<'_, T>, output: Output) -> anyhow::Result<()> {
     anyhow::ensure!(
         !run.stop.is_cancelled(),
@@ -322,7 +325,7 @@ fn stop<T>(run: &Run<'_, T>, output: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A book that knows the refusals of earlier runs.
+/// Makes a book that knows the refusals of earlier runs.
 fn book_of(file: &OrderRows, state: &State) -> Book {
     let mut book = Book::new(file.rows.len());
     for (index, row) in file.rows.iter().enumerate() {
@@ -351,13 +354,14 @@ fn open(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// The mapping in this file, and its hash; the plain one without a file.
+/// Reads the mapping in this file. Returns it with its hash; without a file, the plain mapping.
 fn mapping(path: Option<&Path>) -> anyhow::Result<(Mapping, String)> {
     let Some(path) = path else {
         return Ok((Mapping::plain(), String::new()));
     };
     let mut text = String::new();
-    // One byte more than is taken, so that a file that is too large is told as such and never read whole.
+    // One byte more than the limit is read, so that a file that is too large is recognized and never read
+    // whole.
     File::open(path)
         .and_then(|file| file.take(MAX_MAPPING_BYTES as u64 + 1).read_to_string(&mut text))
         .with_context(|| format!("cannot read the mapping {}", path.display()))?;
@@ -380,7 +384,7 @@ impl<R: Read> Hashed<R> {
         }
     }
 
-    /// The hash of what was read.
+    /// Returns the hash of what was read.
     fn hash(&self) -> u128 {
         self.hasher.digest128()
     }
@@ -394,7 +398,8 @@ impl<R: Read> Read for Hashed<R> {
     }
 }
 
-/// Every slot has a shard; otherwise rows would be rejected for what is only a moment's ignorance.
+/// Checks that every slot has a shard. Otherwise rows would be rejected because the topology is incomplete at
+/// the moment.
 fn check_whole(topology: &v1::GetTopologyResponse) -> anyhow::Result<()> {
     let owned: u64 = topology
         .shards
@@ -409,7 +414,7 @@ fn check_whole(topology: &v1::GetTopologyResponse) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the caller's time, as in every operation id: an import's epoch.
+/// Returns this machine's time, which becomes the epoch of an import and part of every operation id.
 fn now_ms() -> anyhow::Result<u64> {
     let since = clock::since_epoch().context("this machine's clock is before 1970")?;
     Ok(u64::try_from(since.as_millis())?)

@@ -1,13 +1,13 @@
-//! Writing a file so that a reader sees the old one or the new one, never half of one.
+//! Atomic writing of a file: a reader sees the old file or the new one, never half of one.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes `path` by way of a neighbour that is synced and then renamed over it. Makes the folder if needed.
+/// Writes a neighbour of `path`, syncs it and renames it to `path`. Makes the folder if needed.
 ///
 /// # Errors
-/// When the folder or the file cannot be written; what was there before then stays.
+/// When the folder or the file cannot be written. The old file then stays.
 pub(super) fn write_atomically(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
@@ -29,7 +29,8 @@ pub(super) fn write_atomically(
         anyhow::Ok(())
     })();
     if written.is_err() {
-        // The first error is the one to tell; a left-over neighbour is overwritten by the next try.
+        // The first error is the one to report. The next try overwrites a neighbour that could not be
+        // removed.
         let _ = fs::remove_file(&neighbour);
     }
     written

@@ -1,16 +1,16 @@
-//! The ids of an import's operations. They follow from the source's name and the document, so a document has the same
-//! ids in every file.
+//! Ids of an import's operations. They follow from the source's name and the document, so a document has the
+//! same ids in every file.
 
 use bytes::Bytes;
 use holdfast_client::feed_operation_id;
 
-/// What an operation id says beside its time: a hash of source and document.
+/// The part of an operation id without its time: a hash of source and document.
 pub(super) type Tail = [u8; 10];
 
-/// What the reasons of all imports begin with.
+/// Beginning of the reasons of all imports.
 pub(super) const REASON: &str = "import.";
 
-/// Whose documents they are, and the file that they stand in.
+/// The source of documents, and the file that they were read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     name: String,
@@ -18,13 +18,13 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The source of this name, by way of a file with this content.
+    /// Makes the source of this name, with a file of this content.
     #[cfg(test)]
     pub(super) fn of_content(name: &str, content: &[u8]) -> Self {
         Self::of_hash(name, xxhash_rust::xxh3::xxh3_128(content))
     }
 
-    /// The source of this name, by way of a file whose content has this hash (XXH3).
+    /// Makes the source of this name, with a file whose content has this hash (XXH3).
     pub(super) fn of_hash(name: &str, file: u128) -> Self {
         Self {
             name: name.to_owned(),
@@ -32,43 +32,44 @@ impl Source {
         }
     }
 
-    /// The source's name.
+    /// Returns the source's name.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The hash of the file's content, 32 hexadecimal digits.
+    /// Returns the hash of the file's content, 32 hexadecimal digits.
     pub(super) fn file(&self) -> &str {
         &self.file
     }
 
-    /// Its first 8 digits, for names.
+    /// Returns the first 8 digits of the file's hash, for names.
     pub(super) fn short(&self) -> &str {
         &self.file[..8]
     }
 
-    /// The reason that marks every operation by way of this file in the change stream.
+    /// Returns the reason that marks every operation of this file in the change stream.
     pub(super) fn reason(&self) -> String {
         format!("{REASON}{}", self.short())
     }
 
-    /// The operation id of a document, for an import that began at `epoch_ms`.
+    /// Returns the operation id of a document, for an import that began at `epoch_ms`.
     pub(super) fn operation_id(&self, epoch_ms: u64, document: &str) -> Bytes {
         feed_operation_id(epoch_ms, &self.name, document)
     }
 
-    /// What the ids of a document have in common whenever the import began.
+    /// Returns the part that all ids of a document share, whenever the import began.
     pub(super) fn tail(&self, document: &str) -> Tail {
         tail_of(&self.operation_id(0, document)).unwrap_or_default()
     }
 }
 
-/// The tail of an operation id; nothing when it is not 16 bytes long.
+/// Returns the tail of an operation id, or nothing when the id is not 16 bytes long.
 pub(super) fn tail_of(operation_id: &[u8]) -> Option<Tail> {
     <[u8; 16]>::try_from(operation_id).ok()?[6..].try_into().ok()
 }
 
-/// The time of an operation id, in milliseconds since the Unix epoch; nothing when it is not 16 bytes long.
+/// Returns the time of an operation id in milliseconds since the Unix epoch, or nothing when the id is not 16
+/// bytes long.
 pub(super) fn time_of(operation_id: &[u8]) -> Option<u64> {
     let id = <[u8; 16]>::try_from(operation_id).ok()?;
     let mut time = [0; 8];

@@ -1,4 +1,4 @@
-//! How much has to be there before the first order.
+//! The stock that must be there before the first order.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,9 @@ use super::known::Known;
 use super::plan::InitialStock;
 use super::steps::{Sale, Step};
 
-/// The receipts that stock the cells for these steps: for each SKU and warehouse what the steps need at their
-/// peak in this order, or a share of it. What other files brought needs nothing any more. In order of SKU, then warehouse.
+/// Returns the receipts that stock the cells for these steps, sorted by SKU, then warehouse. A cell gets what
+/// the steps need at their peak in this order, or a share of it. Documents that other files brought need
+/// nothing more.
 pub(super) fn receipts(
     steps: &[Step],
     sales: &[Sale],
@@ -72,7 +73,7 @@ pub(super) fn receipts(
         .collect()
 }
 
-/// The document that a step is of; a receipt is of none.
+/// Returns the document that a step belongs to; a receipt belongs to none.
 fn document_of<'a>(step: &Step, sales: &'a [Sale], rows: &'a [Row]) -> &'a str {
     match step {
         Step::Receive { .. } => "",
@@ -97,7 +98,7 @@ impl Balance {
     }
 }
 
-/// `share` of `units`, rounded up; never more than `units`.
+/// Returns `share` of `units`, rounded up, and never more than `units`.
 fn share_of(units: i64, share: f64) -> i64 {
     ((units as f64 * share).ceil() as i64).clamp(0, units)
 }

@@ -1,4 +1,4 @@
-//! What each kind of wave asks of the ledger, and what its outcomes mean for the rows.
+//! The requests of each kind of wave, and what their outcomes mean for the rows.
 
 use bytes::Bytes;
 use holdfast_client::v1;
@@ -9,7 +9,7 @@ use super::target::{Request, Target};
 use super::waves::{Outcome, Sold, Waves};
 
 impl<T: Target> Waves<'_, T> {
-    /// Initial stock arrives.
+    /// Receives the initial stock.
     pub(super) async fn receive(&mut self, steps: &[Step]) -> anyhow::Result<()> {
         let mut requests = Vec::new();
         let mut quantities = Vec::new();
@@ -33,7 +33,7 @@ impl<T: Target> Waves<'_, T> {
         Ok(())
     }
 
-    /// Sales are reserved, in file order; those that got stock are committed.
+    /// Reserves the sales in file order, then commits the ones that got stock.
     pub(super) async fn sell(&mut self, steps: &[Step], settled_before: bool) -> anyhow::Result<()> {
         let mut wanted = Vec::new();
         for step in steps {
@@ -41,7 +41,7 @@ impl<T: Target> Waves<'_, T> {
                 continue;
             };
             let rows = self.sale(*number).lines.iter().flat_map(|line| &line.rows);
-            // Every row has its refusal noted, so all of them are asked.
+            // `was_refused` notes the refusal of its row, so it must be called for every row.
             if rows
                 .map(|row| self.was_refused(step, *row, settled_before))
                 .fold(false, |any, row| any | row)
@@ -95,7 +95,7 @@ impl<T: Target> Waves<'_, T> {
         Ok(())
     }
 
-    /// What is still committed leaves.
+    /// Ships what is still committed.
     pub(super) async fn ship(&mut self, steps: &[Step]) -> anyhow::Result<()> {
         let mut requests = Vec::new();
         let mut shipped = Vec::new();
@@ -122,7 +122,7 @@ impl<T: Target> Waves<'_, T> {
         Ok(())
     }
 
-    /// Cancellations and returns.
+    /// Runs cancellations and returns.
     pub(super) async fn take_back(&mut self, steps: &[Step], settled_before: bool) -> anyhow::Result<()> {
         let mut wanted = Vec::new();
         let mut requests = Vec::new();
@@ -148,8 +148,8 @@ impl<T: Target> Waves<'_, T> {
             match outcome {
                 Outcome::Done { .. } => self.took_back(step, row, units, quantity),
                 Outcome::Refused(refusal) => match self.shipped_sale(step) {
-                    // It shipped so long ago that the ledger no longer knows it, or other files took it back: the goods
-                    // are back all the same.
+                    // The sale shipped so long ago that the ledger has forgotten it, or other files took its
+                    // units back. The goods are back all the same.
                     Some(sale) if has_nothing_left(&refusal) => {
                         forgotten.push((step, row, units, quantity, self.sale(sale).warehouse));
                     }
@@ -172,7 +172,7 @@ impl<T: Target> Waves<'_, T> {
         Ok(())
     }
 
-    /// Write-offs and finds.
+    /// Runs write-offs and finds.
     pub(super) async fn adjust(&mut self, steps: &[Step], settled_before: bool) -> anyhow::Result<()> {
         let mut wanted = Vec::new();
         let mut requests = Vec::new();
@@ -203,12 +203,12 @@ impl<T: Target> Waves<'_, T> {
         Ok(())
     }
 
-    /// Did another file have it shipped before?
+    /// Returns whether another file shipped the sale before.
     fn has_shipped(&self, sale: usize) -> bool {
         self.of_sale(sale, "ship").is_some()
     }
 
-    /// The sale that a cancellation or return takes back, if it has shipped.
+    /// Returns the sale that a cancellation or return takes back, if the sale has shipped.
     fn shipped_sale(&self, step: &Step) -> Option<usize> {
         match step {
             Step::Return { sale, .. } => Some(*sale),
@@ -221,7 +221,8 @@ impl<T: Target> Waves<'_, T> {
         &self.run.plan.sales[number]
     }
 
-    /// How many of a step's units can be taken back: not more than its sale got and still has. They are then gone from it.
+    /// Takes a step's units from its sale, and returns how many there were: at most what the sale got and
+    /// still has.
     fn units_to_take(&mut self, step: &Step) -> i64 {
         match step {
             Step::Cancel {
@@ -252,7 +253,7 @@ impl<T: Target> Waves<'_, T> {
             Some(Sold::Refused) | None => None,
         };
         match step {
-            // By another file, which did not know of the cancellation.
+            // A sale that another file shipped can only be returned: that file did not have the cancellation.
             Step::Cancel { row, sale, line, .. } if !self.has_shipped(*sale) => {
                 let (sale, id) = reservation_of(sale)?;
                 Some(requests.cancel(&self.run.rows[*row], sale, id, *line, units))
@@ -330,7 +331,8 @@ impl<T: Target> Waves<'_, T> {
         }
     }
 
-    /// All rows of a sale are refused: those that are short with what there was, the others because of them.
+    /// Notes the refusal of all rows of a sale. Rows that are short say what was available; the other rows
+    /// name the first shortage.
     fn refuse_sale(&self, sale: &Sale, refusal: &v1::Refusal) {
         if refusal.reason() != v1::Reason::InsufficientStock {
             self.refuse_rows(
@@ -398,7 +400,7 @@ impl<T: Target> Waves<'_, T> {
     }
 }
 
-/// Does the sale that units come back to have none to give back?
+/// Returns whether the sale has no units to give back.
 fn has_nothing_left(refusal: &v1::Refusal) -> bool {
     matches!(
         refusal.reason(),
@@ -406,7 +408,7 @@ fn has_nothing_left(refusal: &v1::Refusal) -> bool {
     )
 }
 
-/// The row of a cancellation or return, and its units.
+/// Returns the row of a cancellation or return, and its units.
 fn taken_back(step: &Step) -> Option<(usize, i64)> {
     match step {
         Step::Cancel { row, quantity, .. }

@@ -1,8 +1,9 @@
-//! The documents of a file that other files brought before: done already, or there with other rows.
+//! Documents of a file that other files brought before, either with the same rows or with other rows.
 //!
-//! Orders are exported again and again: with the days before, saved anew by a spreadsheet, corrected by hand. A
-//! document that is in the ledger has had its effect, so the same document in another file has none. One that differs
-//! is reported, and nothing of it is done: nobody but its owner can say which of the two holds.
+//! Orders are exported again and again: with the days before, saved anew by a spreadsheet, corrected by hand.
+//! A document that is in the ledger has had its effect, so the same document in another file has none. A
+//! document that differs is reported, and nothing of it is done: only its owner can say which of the two
+//! versions is right.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -12,15 +13,15 @@ use super::applied::{Applied, AppliedOperation};
 use super::identity::{Source, Tail};
 use super::requests::{ADJUST, BACK, BACK_UNREFERENCED, row_document, sale_document};
 
-/// Most differences that are told of one document.
+/// Most differences that are reported of one document.
 const MAX_TOLD: usize = 5;
 
-/// What other files brought.
+/// Documents that other files brought.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// Documents that are in the ledger as they stand in this file.
     same: HashSet<String>,
-    /// Documents that are in the ledger with other rows, and what differs.
+    /// Documents that are in the ledger with other rows, each with the differences.
     changed: HashMap<String, String>,
     /// The first document of this very file that took effect under other ids.
     foreign: Option<String>,
@@ -40,7 +41,7 @@ impl Known {
                 let first = known.foreign.get_or_insert_with(|| number.to_owned());
                 *first = number.min(first).to_owned();
             }
-            // What this file itself began it goes on with.
+            // A document that this file itself began is continued.
             if in_ledger.is_nothing() || in_ledger.is_of_this_file {
                 continue;
             }
@@ -54,24 +55,24 @@ impl Known {
         known
     }
 
-    /// Was this document brought by another file, as it stands here?
+    /// Returns whether another file brought this document with the same rows.
     pub(super) fn is_same(&self, document: &str) -> bool {
         self.same.contains(document)
     }
 
-    /// A document of this very file that took effect under other ids than those of this import: it was imported as
-    /// another source's, with another mapping, or by a version that named operations otherwise. To import it now would
-    /// do it twice.
+    /// Returns a document of this very file that took effect under other ids than those of this import. The
+    /// file was imported with another source or another mapping, or by a version that named operations
+    /// otherwise. Importing it again would do the document twice.
     pub(super) fn foreign(&self) -> Option<&str> {
         self.foreign.as_deref()
     }
 
-    /// How many were.
+    /// Returns the number of documents that other files brought with the same rows.
     pub(super) fn same(&self) -> u64 {
         self.same.len() as u64
     }
 
-    /// What differs from what another file brought, if anything does.
+    /// Returns how the document differs from the one that another file brought, if it does.
     pub(super) fn change(&self, document: &str) -> Option<&str> {
         self.changed.get(document).map(String::as_str)
     }
@@ -88,10 +89,10 @@ fn told(differences: &[String]) -> String {
     text
 }
 
-/// Units by what they are for: an article, and for what comes back or is adjusted also the row's rank.
+/// Units by SKU and rank. The rank is that of the row for returns and adjustments, and 0 for sales.
 type Units = BTreeMap<(String, u32), i64>;
 
-/// What a document asks for.
+/// The units that a document asks for.
 struct Asked {
     sold: Units,
     back: Units,
@@ -120,16 +121,17 @@ impl Asked {
     }
 }
 
-/// What took effect of a document.
+/// The part of a document that took effect.
 #[derive(Default)]
 struct Brought {
     sold: Units,
     back: Units,
     adjusted: Units,
-    /// A line of it got less than it asked for, so one that got nothing may have been asked for as well.
+    /// Whether a line got less than it asked for. Then a line that got nothing may have been asked for as
+    /// well.
     is_partly_filled: bool,
     is_of_this_file: bool,
-    /// Something of this very file is there under other ids.
+    /// Whether an operation of this very file is there under other ids.
     has_foreign: bool,
 }
 
@@ -147,7 +149,8 @@ impl Brought {
             taken.insert(tail);
             Some(*operation)
         };
-        // As many parts as there could be; each is asked for by its name, since another source may have the same number.
+        // There cannot be more parts than operations. Each is looked up by its name, since another source may
+        // use the same number.
         for part in 0..found.len() {
             if let Some(operation) = take(&sale_document(document, part, "reserve")) {
                 brought.is_of_this_file |= operation.is_of_this_file;
@@ -157,7 +160,7 @@ impl Brought {
                 }
             }
         }
-        // A row that was refused has left no trace, so ranks may be missing.
+        // A refused row has left no trace, so ranks may be missing.
         let mut ranks: BTreeMap<&String, u32> = BTreeMap::new();
         let of_rows = rows.iter().map(|row| &row.sku);
         for sku in found
@@ -183,7 +186,7 @@ impl Brought {
                 }
             }
         }
-        // A commit or a shipment moves nothing that counts here, and may be of another file than the hold.
+        // Commits and shipments move no units that count here, and may belong to another file than the hold.
         brought.has_foreign = found.iter().any(|(tail, operation)| {
             operation.is_of_this_file && !operation.units.is_empty() && !taken.contains(*tail)
         });
@@ -194,14 +197,14 @@ impl Brought {
         self.sold.is_empty() && self.back.is_empty() && self.adjusted.is_empty()
     }
 
-    /// What differs, for a person.
+    /// Describes the differences for a person.
     fn differences(&self, asked: &Asked, best_effort: bool) -> Vec<String> {
         let is_partly_filled = self.is_partly_filled || best_effort;
         // A line that got nothing has left no trace.
         let mut differences = differ("sold", &self.sold, &asked.sold, |brought, _| {
             brought.is_none() && is_partly_filled
         });
-        // What came back may be less than asked for, where the sale had got less.
+        // Less may have come back than was asked for, because the sale itself had got less.
         differences.extend(differ("taken back", &self.back, &asked.back, |brought, asked| {
             is_partly_filled && brought.unwrap_or(0) <= asked.unwrap_or(0)
         }));
@@ -210,7 +213,7 @@ impl Brought {
     }
 }
 
-/// Adds up units. Others may use the reasons of imports, for as many units as there can be.
+/// Adds up units without overflow: anyone may use the reasons of imports, with any number of units.
 fn sum<'a>(units: impl Iterator<Item = &'a i64>) -> i64 {
     units.fold(0, |sum, units| sum.saturating_add(*units))
 }

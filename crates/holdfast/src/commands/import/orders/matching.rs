@@ -1,12 +1,12 @@
-//! Finding the sale that a cancellation takes back: feeds do not name it.
+//! The search for the sale that a cancellation takes back, because feeds do not name it.
 //!
-//! Customers are compared here, in memory, and nowhere else; what comes out is a sale and a line.
+//! Customers are compared here, in memory, and nowhere else. The result is a sale and a line.
 
 use std::collections::HashMap;
 
 use holdfast_feeds::Customer;
 
-/// Sale lines of known customers with units that nobody has taken back yet.
+/// Sale lines of known customers, with the units that nobody has taken back yet.
 #[derive(Debug, Default)]
 pub(super) struct OpenSales {
     lines: HashMap<Customer, HashMap<String, Vec<OpenLine>>>,
@@ -20,7 +20,7 @@ struct OpenLine {
 }
 
 impl OpenSales {
-    /// Notes a sale line.
+    /// Adds a sale line.
     pub(super) fn add(&mut self, customer: Customer, sku: &str, sale: usize, line: usize, quantity: i64) {
         let lines = self
             .lines
@@ -35,8 +35,8 @@ impl OpenSales {
         });
     }
 
-    /// The latest sale of this SKU to this customer with at least this many units left, as (sale, line); the units
-    /// are then taken. A cancellation of more units than any one sale has left finds none.
+    /// Returns the latest sale of this SKU to this customer that has at least this many units left, as (sale,
+    /// line), and takes the units from it. When no single sale has enough left, it returns none.
     pub(super) fn take(&mut self, customer: Customer, sku: &str, quantity: i64) -> Option<(usize, usize)> {
         let lines = self.lines.get_mut(&customer)?.get_mut(sku)?;
         let line = lines.iter_mut().rev().find(|line| line.left >= quantity)?;

@@ -1,4 +1,4 @@
-//! `holdfast import orders`: a shop's order lines become operations of the ledger.
+//! `holdfast import orders`: turns a shop's order lines into operations of the ledger.
 //!
 //! ```text
 //! file ─ holdfast_feeds ─┬─ plan (matching, initial_stock) ─> steps, cut into waves
@@ -9,9 +9,9 @@
 //!                               rejects file, summary <─ book <┘
 //! ```
 //!
-//! The plan follows from the file, the options, the shards, and what other files brought before; that is why an import can be
-//! interrupted anywhere and run any number of times. `docs/import-orders.md` says what becomes of
-//! each kind of row. Start reading in `plan.rs`, then `waves.rs`.
+//! The plan follows from the file, the options, the shards, and what other files brought before. That is why
+//! an import can be interrupted anywhere and run any number of times. `docs/import-orders.md` says what
+//! happens to each kind of row. Start reading in `plan.rs`, then `waves.rs`.
 
 mod applied;
 mod args;

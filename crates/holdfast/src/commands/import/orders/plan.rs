@@ -1,10 +1,12 @@
-//! From rows to steps: what the ledger is asked to do, in the order of the file.
+//! The planner: turns rows into steps, the requests to the ledger, in the order of the file.
 //!
-//! The plan follows from the file, the options, the shards and what other files brought, so every run of an import makes the same
-//! one; that is what lets a resumed import know what each operation it finds in the change stream was for.
+//! The plan follows from the file, the options, the shards and what other files brought, so every run of an
+//! import makes the same plan. A resumed import finds operations in the change stream, and the plan tells it
+//! what each of them was for.
 //!
-//! Rows of one document make one order: one reservation, whichever shards its SKUs live in. An order ships when the file
-//! reaches a row of another day, so a cancellation on the day of the sale cancels it and a later one returns it.
+//! The rows of one document make one order: one reservation, whichever shards its SKUs live in. An order
+//! ships when the file reaches a row of another day. So a take-back on the day of the sale cancels it, and a
+//! later one returns it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,40 +21,40 @@ use super::known::Known;
 use super::matching::OpenSales;
 use super::steps::{Sale, SaleLine, Step};
 
-/// What shapes a plan beside the file.
+/// Options that shape a plan, beside the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PlanOptions {
-    /// How many warehouses the documents are dealt out to. At least 1.
+    /// Number of warehouses that the documents are dealt out to. At least 1.
     pub(super) warehouses: usize,
-    /// How much stock there is before the first order.
+    /// Stock that is received before the first order.
     pub(super) initial_stock: InitialStock,
 }
 
-/// How much stock is received before the first order.
+/// The amount of stock that is received before the first order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum InitialStock {
-    /// What the file needs at its peak, so that nothing is refused.
+    /// The amount that the file needs at its peak, so that nothing is refused.
     Enough,
-    /// This share (0 to 1) of what it needs, rounded up: a real sell-out happens.
+    /// A share (0 to 1) of what the file needs, rounded up: a real sell-out happens.
     Share(f64),
-    /// Nothing: what the ledger has must do.
+    /// Nothing. Only the stock that the ledger has is sold.
     None,
 }
 
-/// What to do.
+/// The plan of an import.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// The steps, in the order in which they must be decided.
     pub(super) steps: Vec<Step>,
-    /// The reservations.
+    /// The sales, each of which becomes a reservation.
     pub(super) sales: Vec<Sale>,
-    /// The rows that are nothing for the ledger, in file order.
+    /// Rows that are not for the ledger, in file order.
     pub(super) rejects: Vec<Reject>,
     /// Documents with at least one sale row.
     pub(super) orders: u64,
 }
 
-/// Plans an import.
+/// Makes the plan of an import.
 pub(super) fn plan(
     file: &OrderRows,
     topology: &v1::GetTopologyResponse,
@@ -123,13 +125,14 @@ pub(super) fn plan(
     }
 }
 
-/// The warehouse that a document is dealt to, by its number: the same in whichever file it stands.
+/// Returns the warehouse that a document is dealt to. It follows from the document's number, so it is the
+/// same in every file.
 fn warehouse_of(document: &str, warehouses: usize) -> usize {
     let hash = xxhash_rust::xxh3::xxh3_64(document.as_bytes());
     (hash % warehouses.max(1) as u64) as usize
 }
 
-/// The rows of each document, documents in the order in which they first appear.
+/// Returns the rows of each document. Documents are in the order in which they first appear.
 fn documents(rows: &[Row]) -> Vec<Vec<usize>> {
     let mut documents: Vec<Vec<usize>> = Vec::new();
     let mut by_number: HashMap<&str, usize> = HashMap::new();
@@ -143,7 +146,8 @@ fn documents(rows: &[Row]) -> Vec<Vec<usize>> {
     documents
 }
 
-/// Checks that a code looks like no other one, as a node would: a file is not to end at its first such row.
+/// Checks that the SKU does not look like another one, as a node does. Otherwise the import would end at the
+/// first such row.
 fn looks(sku: &str) -> Result<(), String> {
     let sku = Sku::new(sku).map_err(|error| error.to_string())?;
     lookalikes::check(&sku).map_err(|error| error.to_string())
@@ -156,13 +160,14 @@ struct Planner<'a> {
     sales: Vec<Sale>,
     rejects: Vec<Reject>,
     open: OpenSales,
-    /// Sales of the current day, with the units that nobody has cancelled.
+    /// Sales of the current day, with the units that no row has cancelled.
     unshipped: BTreeMap<usize, i64>,
     day: &'a str,
 }
 
 impl<'a> Planner<'a> {
-    /// The rows of a document that a shard can take, each with what it is and its shard.
+    /// Returns the rows of a document that a shard can take, each with its kind and its shard. Rejects the
+    /// others.
     fn placed(&mut self, document: Vec<usize>) -> Vec<(usize, Kind, u32)> {
         let mut placed = Vec::with_capacity(document.len());
         for index in document {
@@ -196,7 +201,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// One reservation, or more when there are too many lines for one.
+    /// Adds one sale, or more when there are too many lines for one reservation.
     fn sell(&mut self, sold: &[(usize, u32)], warehouse: usize) {
         let mut lines: Vec<(SaleLine, u32)> = Vec::new();
         let mut line_of: HashMap<&str, usize> = HashMap::new();
@@ -215,7 +220,7 @@ impl<'a> Planner<'a> {
             line.quantity += row.quantity;
             line.rows.push(*index);
         }
-        // However the rows stand in the file, a line has the same number.
+        // Sort the lines, so that a line has the same number in whatever order the rows stand in the file.
         lines.sort_by(|(one, _), (other, _)| one.sku.cmp(&other.sku));
         for (part, lines) in lines.chunks(MAX_LINES).enumerate() {
             self.add_sale(part, warehouse, lines);

@@ -34,7 +34,7 @@ fn options(initial_stock: InitialStock, warehouses: usize) -> PlanOptions {
     }
 }
 
-/// Lines are `invoice,code,quantity,day of December,price,customer`.
+/// Builds a file from lines `invoice,code,quantity,day of December,price,customer`.
 fn file(lines: &[&str]) -> OrderRows {
     let mut text = HEADER.to_owned();
     for line in lines {
@@ -254,7 +254,7 @@ fn an_invoice_is_dealt_to_the_same_warehouse_in_whichever_file_it_stands() {
     assert_eq!(parts, whole);
     for (warehouse, step) in steps.iter().enumerate().take(4) {
         let invoices = whole.values().filter(|dealt| **dealt == warehouse).count();
-        // A quarter each, but for chance: 100, give or take four times the deviation of 8.7.
+        // Each warehouse should get a quarter: 100, give or take four times the standard deviation of 8.7.
         assert!((65..=135).contains(&invoices), "{invoices}");
         let stock = Step::Receive {
             sku: "A1".into(),

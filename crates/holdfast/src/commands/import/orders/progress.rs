@@ -1,4 +1,4 @@
-//! Showing how far an import is: a bar on a terminal, a line now and then elsewhere, nothing in JSON mode.
+//! Progress of an import: a bar on a terminal, a line at intervals elsewhere, nothing in JSON mode.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::output::Output;
 const BAR_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Shows progress until it is dropped.
+/// A display of progress, shown until it is dropped.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     output: Output,
@@ -18,7 +18,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// For this many steps.
+    /// Makes a display for this many steps.
     pub(super) fn new(output: Output, steps: u64) -> Self {
         let bar = (!output.is_json() && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
@@ -32,7 +32,7 @@ impl Progress {
         Self { bar, output, steps }
     }
 
-    /// How often [`Progress::show`] wants to be called.
+    /// Returns the time between two calls of [`Progress::show`].
     pub(super) fn interval(&self) -> Duration {
         if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY }
     }

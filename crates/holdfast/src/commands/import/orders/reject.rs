@@ -1,4 +1,4 @@
-//! The file that says which rows were not imported, and why.
+//! The rejects file: the rows that were not imported, and the reasons.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -10,10 +10,11 @@ use super::files::write_atomically;
 
 const HEADER: [&str; 7] = ["row", "line", "reason", "detail", "document", "sku", "quantity"];
 
-/// Writes the rejects as CSV, in the order given, replacing an older rejects file in one step.
+/// Writes the rejects as CSV, in the order given. Replaces an older rejects file in one step.
 ///
 /// # Errors
-/// When the file cannot be written, or when something else than a rejects file is there; it then stays.
+/// When the file cannot be written, or when a file that is not a rejects file is there. The old file then
+/// stays.
 pub(super) fn write_rejects(path: &Path, rejects: &[Reject]) -> anyhow::Result<()> {
     if path.is_file() {
         let old = csv::Reader::from_path(path).and_then(|mut old| Ok(*old.headers()? == HEADER[..]));
@@ -43,7 +44,7 @@ pub(super) fn write_rejects(path: &Path, rejects: &[Reject]) -> anyhow::Result<(
     .with_context(|| format!("cannot write the rejects file {}", path.display()))
 }
 
-/// The code, behind an apostrophe where a spreadsheet would take it for a formula.
+/// Returns the code, with an apostrophe before it where a spreadsheet would take it for a formula.
 fn without_formula(sku: &str) -> Cow<'_, str> {
     match sku.starts_with(['=', '+', '-', '@']) {
         true => Cow::Owned(format!("'{sku}")),

@@ -1,5 +1,5 @@
-//! The operations of a plan as they are sent. Each is named within its source: the document's number, then what of it.
-//! Customers and descriptions are not at hand here, so they cannot be sent.
+//! Requests for the operations of a plan. An operation's name within its source begins with the document's
+//! number. Customers and descriptions do not reach this module, so they cannot be sent.
 
 use bytes::Bytes;
 use holdfast_api::limits::MAX_OCCURRED_AGO_MS;
@@ -11,55 +11,56 @@ use super::identity::Source;
 use super::steps::Sale;
 use super::target::Request;
 
-/// How long a hold of an import lives before it is committed: longer than an interruption that one resumes from.
+/// Time to live of an import's holds until they are committed, in milliseconds. It is longer than an
+/// interruption after which an import is resumed.
 const HOLD_TTL_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
-/// Units of a sale come back, or are cancelled before they leave.
+/// Name of the operation when units of a sale come back, or are cancelled before they leave.
 pub(super) const BACK: &str = "back";
-/// Units come back without a sale to which they belong.
+/// Name of the operation when units come back that belong to no sale.
 pub(super) const BACK_UNREFERENCED: &str = "back-unreferenced";
-/// Units are written off or found.
+/// Name of the operation when units are written off or found.
 pub(super) const ADJUST: &str = "adjust";
 
-/// Names one operation of a document. A line break is in no name.
+/// Names one operation of a document. No part contains a line break, so the name is unambiguous.
 fn named(parts: &[&str]) -> String {
     parts.join("\n")
 }
 
-/// The document of a sale's operation: `reserve`, `commit` or `ship`.
+/// Returns the name of a sale's operation: `reserve`, `commit` or `ship`.
 pub(super) fn sale_document(document: &str, part: usize, operation: &str) -> String {
     named(&[document, "sale", &part.to_string(), operation])
 }
 
-/// The document of a row's operation: [`BACK`], [`BACK_UNREFERENCED`] or [`ADJUST`].
+/// Returns the name of a row's operation: [`BACK`], [`BACK_UNREFERENCED`] or [`ADJUST`].
 pub(super) fn row_document(document: &str, sku: &str, rank: u32, operation: &str) -> String {
     named(&[document, operation, sku, &rank.to_string()])
 }
 
-/// The document of the initial stock of a cell, which each file has its own of.
+/// Returns the name of the operation that receives a cell's initial stock. Each file has its own.
 pub(super) fn stock_document(source: &Source, sku: &str, warehouse: &str) -> String {
     named(&["initial-stock", source.file(), warehouse, sku])
 }
 
-/// Makes requests.
+/// A maker of requests.
 pub(super) struct Requests<'a> {
-    /// Who the feed is.
+    /// The source of the documents.
     pub(super) source: &'a Source,
-    /// The time of the operation ids.
+    /// The time in the operation ids, in milliseconds since the Unix epoch.
     pub(super) epoch_ms: u64,
     /// The names of the warehouses.
     pub(super) warehouses: &'a [String],
-    /// Who sells.
+    /// The storefront that sells.
     pub(super) storefront: &'a str,
-    /// As much as there is, instead of all or nothing?
+    /// Whether a sale takes as much as there is, instead of all or nothing.
     pub(super) best_effort: bool,
-    /// The first day of the file that the ledger takes, on which its initial stock is booked.
+    /// The first day of the file that the ledger accepts. The initial stock is booked on it.
     pub(super) first_day: Option<&'a str>,
 }
 
-/// The business time of what happened on a day of the file: noon in UTC, so that it is the same day nearly everywhere. Of the
-/// day of the import itself its beginning, where that is earlier. None for a day that the ledger does not take: one to come, or
-/// one of more than 40 years ago.
+/// Returns the business time of a day in the file: noon in UTC, so that it is the same day nearly everywhere.
+/// For the day of the import itself, it is noon or the beginning of the import, whichever is earlier. Returns
+/// none for a day that the ledger does not accept: a day in the future, or more than 40 years ago.
 fn occurred_at_ms(day: &str, epoch_ms: u64) -> Option<u64> {
     let at = |time: &str| {
         let time = humantime::parse_rfc3339(&format!("{day}T{time}Z")).ok()?;
@@ -67,13 +68,13 @@ fn occurred_at_ms(day: &str, epoch_ms: u64) -> Option<u64> {
         u64::try_from(since_epoch.as_millis()).ok()
     };
     let (begins_ms, noon_ms) = (at("00:00:00")?, at("12:00:00")?);
-    // Retries come days later, so the bound is not met to the millisecond.
+    // Retries may come days later, so the limit is kept with a margin of 30 days.
     let earliest_ms = epoch_ms.saturating_sub(MAX_OCCURRED_AGO_MS - 30 * 24 * 60 * 60 * 1000);
     (begins_ms <= epoch_ms && noon_ms >= earliest_ms).then_some(noon_ms.min(epoch_ms))
 }
 
 impl Requests<'_> {
-    /// `why` follows the import's reason; empty for none.
+    /// Makes an operation. `why` is appended to the import's reason, unless it is empty.
     fn operation(
         &self,
         document: &str,
@@ -120,7 +121,7 @@ impl Requests<'_> {
         }))
     }
 
-    /// From the warehouse it is dealt to first, then from the others.
+    /// Makes the request for a sale: from the warehouse that it is dealt to first, then from the others.
     pub(super) fn reserve(&self, sale: &Sale) -> Request {
         let mut warehouses = self.warehouses.to_vec();
         warehouses.rotate_left(sale.warehouse);
@@ -237,7 +238,7 @@ fn line_quantity(line: usize, quantity: i64) -> Vec<v1::LineQuantity> {
     }]
 }
 
-/// The first day of these rows that the ledger takes as a business time.
+/// Returns the first day of these rows that the ledger accepts as a business time.
 pub(super) fn first_day(rows: &[Row], epoch_ms: u64) -> Option<&str> {
     let days = rows.iter().map(|row| row.day.as_str());
     days.filter(|day| occurred_at_ms(day, epoch_ms).is_some()).min()

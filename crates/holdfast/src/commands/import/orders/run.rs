@@ -1,4 +1,4 @@
-//! Running a plan: its steps in file order, wave after wave.
+//! One run of a plan: its steps in file order, wave after wave.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,32 +14,33 @@ use super::waves::Waves;
 
 /// One run of an import.
 pub(super) struct Run<'a, T> {
-    /// Where the operations go.
+    /// The target that the operations are sent to.
     pub(super) target: &'a T,
-    /// The rows that could be read.
+    /// Rows that could be read.
     pub(super) rows: &'a [Row],
-    /// What to do with them.
+    /// The plan that is run.
     pub(super) plan: &'a Plan,
-    /// How to ask for it.
+    /// The maker of its requests.
     pub(super) requests: Requests<'a>,
-    /// What earlier runs did.
+    /// Operations of earlier runs.
     pub(super) applied: &'a Applied,
-    /// Set to stop after the wave in flight.
+    /// Token that stops the run after the wave in flight.
     pub(super) stop: CancellationToken,
-    /// What became of the rows.
+    /// The account of the rows.
     pub(super) book: Mutex<Book>,
 }
 
 impl<T: Target> Run<'_, T> {
-    /// Runs the plan to its end, or until it is stopped or an operation has no outcome. When it returns, nothing is in flight.
+    /// Runs the plan to its end, or until it is stopped or an operation has no outcome. When it returns,
+    /// nothing is in flight.
     ///
     /// # Errors
-    /// An operation without an outcome, or one refused in a way that makes going on pointless.
+    /// When an operation has no outcome, or is refused in a way that makes going on pointless.
     pub(super) async fn run(&self) -> anyhow::Result<()> {
         Waves::new(self).run().await
     }
 
-    /// The account, for a moment.
+    /// Locks the account and calls `use_it` with it.
     pub(super) fn with_book<R>(&self, use_it: impl FnOnce(&mut Book) -> R) -> R {
         use_it(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))
     }

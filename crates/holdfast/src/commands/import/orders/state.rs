@@ -1,5 +1,5 @@
-//! The state file: what a resumed import needs and cannot find in the change stream. It holds nothing personal: neither
-//! customers nor descriptions, only row numbers.
+//! The state file: what a resumed import needs and cannot find in the change stream. It holds nothing
+//! personal: neither customers nor descriptions, only row numbers.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -13,49 +13,50 @@ use super::files::write_atomically;
 
 const VERSION: u32 = 3;
 
-/// What is kept between two runs of an import.
+/// The state that is kept between two runs of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
     version: u32,
-    /// The hash of the file's content.
+    /// Hash of the file's content.
     pub(super) file: String,
-    /// The id of the cluster it is imported into.
+    /// Id of the cluster that the file is imported into.
     pub(super) cluster: String,
     /// The options that shape the operations.
     pub(super) options: Options,
-    /// The time in the operation ids: milliseconds since the Unix epoch.
+    /// The time in the operation ids, in milliseconds since the Unix epoch.
     pub(super) epoch_ms: u64,
-    /// For each shard the first change that may be of this import.
+    /// The first change of each shard that may belong to this import.
     pub(super) from_seq: BTreeMap<u32, u64>,
     /// Rows that the ledger refused, by row number: a refusal leaves no trace in the ledger.
     pub(super) refused: BTreeMap<u64, Refused>,
-    /// Was every row settled?
+    /// Whether every row was settled.
     pub(super) finished: bool,
 }
 
-/// The options that an import must keep from its first run to its last, as they are written on the command line.
+/// The options that an import must keep from its first run to its last, as they are written on the command
+/// line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Options {
-    /// `--initial-stock`.
+    /// Value of `--initial-stock`.
     pub(super) initial_stock: String,
-    /// `--mode`.
+    /// Value of `--mode`.
     pub(super) mode: String,
-    /// `--warehouses`.
+    /// Values of `--warehouses`.
     pub(super) warehouses: Vec<String>,
-    /// `--storefront`.
+    /// Value of `--storefront`.
     pub(super) storefront: String,
-    /// `--source`.
+    /// Value of `--source`.
     pub(super) source: String,
-    /// `--not-stock`, in upper case.
+    /// Values of `--not-stock`, in upper case.
     pub(super) not_stock: Vec<String>,
-    /// The hash of what `--mapping` names; empty without it.
+    /// Hash of the file that `--mapping` names; empty without one.
     pub(super) mapping: String,
 }
 
 impl State {
-    /// The state of an import that begins now.
+    /// Makes the state of an import that begins with this run.
     pub(super) fn new(
         file: &str,
         cluster: &str,
@@ -78,7 +79,8 @@ impl State {
     /// Reads the state file, if there is one.
     ///
     /// # Errors
-    /// When it cannot be read, is damaged, or is not of this file, cluster or these options.
+    /// When it cannot be read or is damaged, or when it belongs to another file, another cluster or other
+    /// options.
     pub(super) fn load(
         path: &Path,
         file: &str,
@@ -138,7 +140,7 @@ impl State {
 }
 
 impl Options {
-    /// As one would write them.
+    /// Returns the options as arguments of a command line.
     pub(super) fn as_arguments(&self) -> String {
         let mut text = format!(
             "--initial-stock {} --mode {} --warehouses {} --storefront {} --source {}",

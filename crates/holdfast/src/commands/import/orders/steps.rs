@@ -1,4 +1,4 @@
-//! The steps of an import, and how they are cut into waves.
+//! Steps of an import, and the waves that they are cut into.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -6,100 +6,100 @@ use std::ops::Range;
 /// Most steps in flight.
 pub(super) const MAX_WAVE: usize = 64;
 
-/// Most names (SKUs, warehouses) that the sales of one wave send together, so that a message stays far below the server's limit.
-/// A single sale may have more.
+/// Most names (SKUs, warehouses) that the sales of one wave send together, so that a message stays far below
+/// the server's limit. A single sale may have more.
 pub(super) const MAX_WAVE_NAMES: usize = 1 << 15;
 
-/// The rows of one document: one reservation.
+/// The sale rows of one document, which become one reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sale {
-    /// The shard of its first line, which decides about all of it.
+    /// The shard of the first line, which decides about the whole order.
     pub(super) home: u32,
-    /// The shards of its SKUs, the home among them.
+    /// The shards of the SKUs, the home among them.
     pub(super) shards: BTreeSet<u32>,
     /// The document's number.
     pub(super) document: String,
     /// The day of its first row, as `2010-12-01`.
     pub(super) day: String,
-    /// 0, or more when the document has more lines than a reservation may have.
+    /// Number of this part: 0, or more when the document has more lines than a reservation may have.
     pub(super) part: usize,
-    /// The warehouse it is dealt to, as an index into the warehouses.
+    /// The warehouse that the document is dealt to, as an index into the warehouses.
     pub(super) warehouse: usize,
-    /// Its lines, no SKU twice.
+    /// The lines; no SKU occurs twice.
     pub(super) lines: Vec<SaleLine>,
 }
 
 /// All rows of one SKU in a sale, added up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SaleLine {
-    /// What.
+    /// SKU of the rows.
     pub(super) sku: String,
-    /// Units of all its rows.
+    /// Units of all rows together.
     pub(super) quantity: i64,
     /// The rows, as indices into the file's rows.
     pub(super) rows: Vec<usize>,
 }
 
-/// One thing to ask of the ledger. Rows and sales are indices into the file's rows and the plan's sales.
+/// One request to the ledger. Rows and sales are indices into the file's rows and the plan's sales.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Initial stock arrives.
+    /// Receives initial stock.
     Receive {
-        /// What.
+        /// SKU of the cell.
         sku: String,
-        /// Where.
+        /// Warehouse of the cell, as an index.
         warehouse: usize,
         /// At least 1.
         quantity: i64,
     },
-    /// Reserve, then commit.
+    /// Reserves and then commits a sale.
     Sell {
-        /// Which.
+        /// The sale.
         sale: usize,
     },
-    /// Whatever is still committed leaves.
+    /// Ships what is still committed of a sale.
     Ship {
-        /// Which.
+        /// The sale.
         sale: usize,
     },
-    /// Units of a sale that has not shipped go back.
+    /// Gives back units of a sale that has not shipped.
     Cancel {
-        /// Because of this row.
+        /// The row that asks for it.
         row: usize,
-        /// Of this sale.
+        /// The sale.
         sale: usize,
-        /// And this line of it.
+        /// The line of the sale.
         line: usize,
         /// At least 1.
         quantity: i64,
     },
-    /// Units of a sale that has shipped come back.
+    /// Takes back units of a sale that has shipped.
     Return {
-        /// Because of this row.
+        /// The row that asks for it.
         row: usize,
-        /// Of this sale.
+        /// The sale.
         sale: usize,
-        /// And this line of it.
+        /// The line of the sale.
         line: usize,
         /// At least 1.
         quantity: i64,
     },
-    /// Units come back whose sale is not in the file.
+    /// Takes back units whose sale is not in the file.
     ReturnUnreferenced {
-        /// Because of this row.
+        /// The row that asks for it.
         row: usize,
-        /// Where to.
+        /// The warehouse that gets the units, as an index.
         warehouse: usize,
         /// At least 1.
         quantity: i64,
     },
-    /// Stock was written off (negative) or found.
+    /// Writes stock off (negative) or adds stock that was found.
     Adjust {
-        /// Because of this row.
+        /// The row that asks for it.
         row: usize,
-        /// Where.
+        /// Warehouse of the cell, as an index.
         warehouse: usize,
-        /// Not 0.
+        /// Never 0.
         delta: i64,
     },
 }
@@ -125,10 +125,10 @@ impl Step {
     }
 }
 
-/// Cuts the steps into waves: a wave is finished before the next one begins, and the steps of one wave go out together. A
-/// wave holds steps of one kind, so that nothing in it can give stock to a sale in it. No two sales and no two adjustments in
-/// it are about one SKU, so that nothing in it takes stock from another. `sku_of` names the SKU of a row, `names_of_line` says
-/// how many names a line of a sale sends.
+/// Cuts the steps into waves. A wave is finished before the next one begins, and the steps of one wave are
+/// sent together. A wave holds steps of one kind, so that no step in it gives stock to a sale in it. No two
+/// sales and no two adjustments of a wave have a SKU in common, so that no step takes stock from another.
+/// `sku_of` returns the SKU of a row, and `names_of_line` is the number of names that a line of a sale sends.
 pub(super) fn cut_into_waves<'a>(
     steps: &[Step],
     sales: &'a [Sale],
@@ -217,7 +217,7 @@ mod tests {
             Step::Ship { sale: 0 },
         ];
         let sales = [sale(&["A", "B"]), sale(&["C"]), sale(&["D", "B"])];
-        // Rows 0 and 2 are of one SKU.
+        // Rows 0 and 2 have the same SKU.
         let waves = cut_into_waves(&steps, &sales, |row| if row == 1 { "B" } else { "A" }, 1);
         assert_eq!(waves, [0..2, 2..3, 3..5, 5..7, 7..8, 8..9, 9..10]);
     }

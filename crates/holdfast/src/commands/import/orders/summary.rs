@@ -1,4 +1,4 @@
-//! What an import came to, for people and for programs.
+//! The result of an import, for people and for programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,16 +11,17 @@ use super::identity::Source;
 use super::known::Known;
 use super::plan::Plan;
 
-/// The account of an import. `rows_read = rows_imported + rows_rejected + rows_pending`, and nothing is pending at the end.
+/// The account of an import. `rows_read = rows_imported + rows_rejected + rows_pending`, and nothing is
+/// pending at the end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Summary {
-    /// The file.
+    /// Path of the file.
     pub(super) file: String,
-    /// The hash of its content.
+    /// Hash of the file's content.
     pub(super) file_hash: String,
-    /// Whose orders they are.
+    /// Name of the source.
     pub(super) source: String,
-    /// Was every row settled?
+    /// Whether every row was settled.
     pub(super) finished: bool,
     /// Rows of the file.
     pub(super) rows_read: u64,
@@ -28,33 +29,34 @@ pub(super) struct Summary {
     pub(super) rows_imported: u64,
     /// Rows in the rejects file.
     pub(super) rows_rejected: u64,
-    /// Rows that an interrupted import has not come to.
+    /// Rows that an interrupted import did not reach.
     pub(super) rows_pending: u64,
-    /// Rejected rows by reason.
+    /// Number of rejected rows for each reason.
     pub(super) rejected: BTreeMap<&'static str, u64>,
-    /// Invoices that sell.
+    /// Documents that sell something.
     pub(super) orders: u64,
-    /// Documents, sales or not, that another file of the source brought before, as they stand in this one.
+    /// Documents, sales or not, that another file of the source brought before with the same rows.
     pub(super) documents_brought_before: u64,
-    /// Those of the orders with SKUs in more than one shard.
+    /// Orders with SKUs in more than one shard.
     pub(super) orders_over_several_shards: u64,
-    /// Reservations granted: one for each invoice, or more when it has more lines than a reservation may have.
+    /// Reservations granted: one for each document, or more when it has more lines than a reservation may
+    /// have.
     pub(super) reservations: u64,
     /// Reservations refused.
     pub(super) reservations_refused: u64,
     /// Units moved, in this run or an earlier one.
     pub(super) units: Units,
-    /// What this run did.
+    /// Operations of this run.
     pub(super) operations: Operations,
-    /// Where the rejected rows are.
+    /// Path of the file with the rejected rows.
     pub(super) rejects_file: String,
-    /// Where the state is.
+    /// Path of the state file.
     pub(super) state_file: String,
-    /// How long this run took.
+    /// Duration of this run, in milliseconds.
     pub(super) elapsed_ms: u64,
 }
 
-/// What a summary is made of.
+/// The parts that a summary is made of.
 pub(super) struct Account<'a> {
     pub(super) file: &'a Path,
     pub(super) source: &'a Source,
@@ -76,10 +78,10 @@ impl Account<'_> {
         documents.len() as u64
     }
 
-    /// Adds it up.
+    /// Adds up the summary.
     ///
     /// # Panics
-    /// When the rows do not add up: an account that loses rows must not be given out.
+    /// When the rows do not add up: an account that loses rows must not be printed.
     pub(super) fn summary(&self) -> Summary {
         let rows_imported = self.book.imported();
         let rows_rejected = self.rejects.len() as u64;
@@ -123,14 +125,14 @@ impl Account<'_> {
 }
 
 impl Summary {
-    /// Did this run change nothing because everything had been imported before?
+    /// Returns whether this run changed nothing because everything had been imported before.
     pub(super) fn was_imported_before(&self) -> bool {
         self.finished
             && self.operations.applied == 0
             && self.operations.skipped + self.operations.replayed > 0
     }
 
-    /// For people.
+    /// Returns the summary as lines for people.
     pub(super) fn lines(&self) -> Vec<String> {
         let Units {
             received,

@@ -1,4 +1,4 @@
-//! Where the operations go: the cluster, or in tests a ledger in memory.
+//! The receiver of the operations: the cluster, or in tests a ledger in memory.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 
 use super::steps::Sale;
 
-/// Between two looks at a part that goes back within milliseconds.
+/// Time between two looks at a part that is given back within milliseconds.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// One mutation of an import.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Request {
-    /// A correction.
+    /// A correction of stock.
     Adjust(v1::AdjustRequest),
-    /// What a batch carries: goods that arrive, and all that concerns a reservation.
+    /// A request that a batch can carry: goods that arrive, and everything about a reservation.
     Batched(Item),
 }
 
 impl Request {
-    /// The operation, which every request has.
+    /// Returns the operation, which every request has.
     pub(super) fn operation(&self) -> Option<&v1::Operation> {
         match self {
             Self::Adjust(request) => request.operation.as_ref(),
@@ -39,7 +39,7 @@ impl Request {
         }
     }
 
-    /// The operation's id.
+    /// Returns the operation's id.
     pub(super) fn operation_id(&self) -> Bytes {
         self.operation()
             .map(|operation| operation.operation_id.clone())
@@ -47,16 +47,16 @@ impl Request {
     }
 }
 
-/// What a mutation was answered with.
+/// The answer to a mutation.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
-    /// It had been applied before.
+    /// Whether it had been applied before.
     pub(super) replayed: bool,
-    /// For a Reserve: the line and the units of each grant.
+    /// The line and the units of each grant, for a Reserve.
     pub(super) granted: Vec<(u32, i64)>,
 }
 
-/// Decides mutations.
+/// A receiver that decides mutations.
 pub(super) trait Target {
     /// Sends the mutations of one wave, in this order, and waits for all answers.
     fn submit(&self, requests: Vec<Request>) -> impl Future<Output = Vec<Result<Answer, ClientError>>>;
@@ -64,7 +64,7 @@ pub(super) trait Target {
     /// Waits until no shard of a refused sale holds units for it any more.
     ///
     /// # Errors
-    /// When one still does after the client's deadline, or does not answer.
+    /// When a shard still holds units after the client's deadline, or does not answer.
     fn await_given_back(
         &self,
         reservation_id: Bytes,
@@ -72,14 +72,14 @@ pub(super) trait Target {
     ) -> impl Future<Output = anyhow::Result<()>>;
 }
 
-/// A cluster.
+/// A running cluster.
 pub(super) struct Cluster {
     client: Client,
     batch: BatchStream,
 }
 
 impl Cluster {
-    /// By way of this client.
+    /// Makes a target that sends through this client.
     pub(super) fn new(client: Client) -> Self {
         let batch = client.batch(BatchOptions::default());
         Self { client, batch }

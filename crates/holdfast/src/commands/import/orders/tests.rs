@@ -1,4 +1,5 @@
-//! Whole imports against real ledgers in memory: what they come to, and that being cut off anywhere changes nothing.
+//! Whole imports into real ledgers in memory: their results, and that an interruption at any point changes
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -27,7 +28,7 @@ const MAPPING: &str = include_str!("../../../../../../docs/mappings/online-retai
 const BEGAN_MS: u64 = 1_900_000_000_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// One import of the fixture, as often as one likes.
+/// An import of the fixture, which can be run any number of times.
 struct Import {
     file: OrderRows,
     source: Source,
@@ -38,7 +39,7 @@ struct Import {
     best_effort: bool,
     ledgers: Arc<Ledgers>,
     epoch_ms: u64,
-    /// What the state file would remember.
+    /// Refusals that the state file would remember.
     refused: BTreeMap<u64, Refused>,
 }
 
@@ -48,7 +49,7 @@ impl Import {
         Self::into(ledgers, content, initial_stock, warehouses, best_effort)
     }
 
-    /// An import into ledgers that others imported into before.
+    /// Makes an import into ledgers that others imported into before.
     fn into(
         ledgers: Arc<Ledgers>,
         content: &[u8],
@@ -79,7 +80,8 @@ impl Import {
         Self::new(&fixture(), initial_stock, &["UK-1"], false)
     }
 
-    /// Runs it as the command does: the change stream is looked through first, the refusals of earlier runs are known.
+    /// Runs the import as the command does: it scans the change stream first, and knows the refusals of
+    /// earlier runs.
     async fn run(&mut self) -> (anyhow::Result<()>, Book) {
         let mut applied = Applied::default();
         let reason = self.source.reason();
@@ -152,7 +154,7 @@ fn lines(lines: &[&str]) -> Vec<u8> {
     [&[header], lines].concat().join("\n").into_bytes()
 }
 
-/// By hand from the fixture: what each SKU's stock on hand changed by.
+/// Changes of each SKU's stock on hand, worked out from the fixture by hand.
 const FIXTURE_MOVES: [(&str, i64); 13] = [
     ("10001", -6 - 13 + 4 - 48),
     ("10002A", -6 + 5),
@@ -250,7 +252,7 @@ async fn sending_everything_again_is_only_replayed() {
     let mut import = Import::fixture(InitialStock::Enough);
     let first = import.run_to_the_end().await;
     let cells = import.ledgers.cells();
-    // As if the change stream could not be read: the ids alone make it safe.
+    // Pretend that the change stream cannot be read: the ids alone make the repeat safe.
     import.ledgers.hide_changes();
     let again = import.run_to_the_end().await;
     assert_eq!(
@@ -358,7 +360,7 @@ async fn a_sale_without_stock_is_refused_with_what_there_was_and_so_is_its_cance
 
 #[tokio::test]
 async fn an_order_over_several_shards_is_granted_whole_or_refused_whole() {
-    // Of A3 there is not enough for the first one.
+    // There is not enough of A3 for the first one.
     let order = |invoice: &str, of_a3: u32| -> Vec<String> {
         let quantity = |sku| if sku == 3 { of_a3 } else { 1 };
         (0..6)
@@ -458,7 +460,7 @@ async fn neither_customers_nor_descriptions_are_sent() {
     assert_eq!(sent.len(), 5);
     let text = format!("{sent:?}{:?}", import.refused);
     assert!(!text.contains("SECRET") && !text.contains("CUSTOMER"), "{text}");
-    // What travels is the invoice number, and a reason that marks the import.
+    // Only the invoice number is sent, and a reason that marks the import.
     assert!(sent.iter().all(|request| {
         request
             .operation()

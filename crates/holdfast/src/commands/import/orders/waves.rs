@@ -1,7 +1,8 @@
 //! The waves of a run, one after the other.
 //!
-//! What an earlier run did is known from the change stream, except for refusals, which leave no trace in it. But waves are
-//! finished in order: a step without a trace in a wave before the last one with a trace of this file was refused, and stays so.
+//! The change stream shows what an earlier run did, except for refusals, which leave no trace in it. But
+//! waves are finished in order. So when a step has no trace, and a later wave has a trace of this file, then
+//! the step was refused, and it stays refused.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,17 +19,18 @@ use super::run::Run;
 use super::steps::{Sale, Step, cut_into_waves};
 use super::target::{Answer, Request, Target};
 
-/// What became of a sale.
+/// The outcome of a sale.
 pub(super) enum Sold {
-    /// It has a reservation, with these units for each line that nobody has taken back.
+    /// The sale has a reservation. `units` are those of each line that nobody has taken back.
     Granted { reservation_id: Bytes, units: Vec<i64> },
-    /// It has none.
+    /// The sale has no reservation.
     Refused,
 }
 
-/// How an operation came out.
+/// The outcome of an operation.
 pub(super) enum Outcome {
-    /// It took effect, now or before, under this id; a Reserve granted these units of these lines.
+    /// It took effect, in this run or before, under this id. `granted` has the units that a Reserve granted
+    /// for its lines.
     Done {
         operation_id: Bytes,
         granted: Vec<(u32, i64)>,
@@ -37,11 +39,12 @@ pub(super) enum Outcome {
     Refused(Box<v1::Refusal>),
 }
 
-/// The steps of a run on their way.
+/// The steps of a run, and their outcomes so far.
 pub(super) struct Waves<'a, T> {
     pub(super) run: &'a Run<'a, T>,
     pub(super) sold: HashMap<usize, Sold>,
-    /// Refused sales: what shards had taken for them goes back when they hear of it.
+    /// Sales that were refused, and whose shards may not have heard of it yet. They give back what they had
+    /// taken when they hear of it.
     pub(super) going_back: Vec<usize>,
 }
 
@@ -54,10 +57,10 @@ impl<'a, T: Target> Waves<'a, T> {
         }
     }
 
-    /// Takes wave after wave.
+    /// Runs wave after wave.
     ///
     /// # Errors
-    /// An operation without an outcome, or one refused in a way that makes going on pointless.
+    /// When an operation has no outcome, or is refused in a way that makes going on pointless.
     pub(super) async fn run(mut self) -> anyhow::Result<()> {
         let steps = &self.run.plan.steps;
         let waves = cut_into_waves(
@@ -93,7 +96,7 @@ impl<'a, T: Target> Waves<'a, T> {
         self.await_given_back(|_| true).await
     }
 
-    /// The SKUs that these steps need stock of.
+    /// Returns the SKUs that these steps need stock of.
     fn skus_taken(&self, steps: &[Step]) -> HashSet<&'a str> {
         let (rows, sales) = (self.run.rows, &self.run.plan.sales);
         let skus = steps.iter().flat_map(|step| match step {
@@ -104,7 +107,8 @@ impl<'a, T: Target> Waves<'a, T> {
         skus.collect()
     }
 
-    /// Waits until the shards have given back what they had taken for these refused sales, so that a later one finds it.
+    /// Waits until the shards have given back what they had taken for these refused sales, so that a later
+    /// sale can have it.
     async fn await_given_back(&mut self, concerns: impl Fn(&Sale) -> bool) -> anyhow::Result<()> {
         let sales = &self.run.plan.sales;
         let (awaited, rest) = std::mem::take(&mut self.going_back)
@@ -121,7 +125,7 @@ impl<'a, T: Target> Waves<'a, T> {
         Ok(())
     }
 
-    /// What the change stream shows of this step, by whichever file it was done.
+    /// Returns the operation of this step that the change stream shows, whichever file brought it.
     pub(super) fn trace(&self, step: &Step) -> Option<&'a AppliedOperation> {
         let of_row = |row: &usize, operation| {
             let row = &self.run.rows[*row];
@@ -135,7 +139,7 @@ impl<'a, T: Target> Waves<'a, T> {
             }
             Step::Sell { sale } => self.of_sale(*sale, "reserve"),
             Step::Ship { sale } => self.of_sale(*sale, "ship"),
-            // What another file cancelled or took back may be matched otherwise here.
+            // What another file cancelled or took back may be matched differently in this file.
             Step::Cancel { row, .. } | Step::Return { row, .. } | Step::ReturnUnreferenced { row, .. } => {
                 of_row(row, BACK).or_else(|| of_row(row, BACK_UNREFERENCED))
             }
@@ -152,7 +156,8 @@ impl<'a, T: Target> Waves<'a, T> {
         self.run.applied.get(&self.run.requests.source.tail(document))
     }
 
-    /// Is this row one that an earlier run had refused? `settled_before`: its wave was finished by an earlier run.
+    /// Returns whether an earlier run had this row refused. `settled_before` says that an earlier run
+    /// finished the row's wave.
     pub(super) fn was_refused(&self, step: &Step, row: usize, settled_before: bool) -> bool {
         if self.trace(step).is_some() {
             return false;
@@ -166,10 +171,10 @@ impl<'a, T: Target> Waves<'a, T> {
         })
     }
 
-    /// Sends what has not taken effect yet; the outcomes come in the order of the requests.
+    /// Sends the requests that have not taken effect yet. Returns the outcomes in the order of the requests.
     ///
     /// # Errors
-    /// The first operation without an outcome, or refused in a way that makes going on pointless.
+    /// The first operation that has no outcome, or is refused in a way that makes going on pointless.
     pub(super) async fn perform(&self, requests: Vec<Request>) -> anyhow::Result<Vec<Outcome>> {
         let done_before = |request: &Request| {
             let before = self.run.applied.get(&tail_of(&request.operation_id())?)?;
@@ -240,7 +245,7 @@ impl<'a, T: Target> Waves<'a, T> {
     }
 }
 
-/// Refusals that all later operations would meet too, with what to do.
+/// Returns advice for refusals that all later operations would meet too, and none for the others.
 fn ends_the_import(reason: v1::Reason) -> Option<&'static str> {
     match reason {
         v1::Reason::OperationIdReused => {

@@ -43,7 +43,7 @@ async fn an_order_that_stands_in_two_files_is_sold_once() {
     let resaved = || String::from_utf8(lines(&day_1)).unwrap().replace('\n', "\r\n");
     for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0]] {
         let ledgers = ledgers();
-        // So that the second day finds stock when it comes first.
+        // The second day needs this stock when it comes first.
         import(&ledgers, &[FOUND]).await;
         for file in order {
             match file {
@@ -160,14 +160,15 @@ async fn a_cancellation_of_an_order_that_another_file_has_shipped_comes_back() {
     let sale = "1,A1,,5,2031-03-01,1.0,7,X";
     import(&ledgers, &[FOUND, sale]).await;
     assert_eq!(on_hand(&ledgers)["A1"], 95);
-    // Of the same day, so a single file would have cancelled it before it left.
+    // The row is of the same day, so in a single file it would have cancelled the sale before it left.
     let (_, book) = import(&ledgers, &[sale, "C2,A1,,-2,2031-03-01,1.0,7,X"]).await;
     assert_eq!(
         (book.imported(), book.units.returned, book.units.cancelled),
         (2, 0, 2)
     );
     assert_eq!(on_hand(&ledgers)["A1"], 97);
-    // A file that has the sale and another return: the sale has three units left to give back, and gives back more.
+    // This file has the sale and another return. The sale has three units left to give back, and four come
+    // back.
     let (_, book) = import(&ledgers, &[sale, "C3,A1,,-4,2031-03-02,1.0,7,X"]).await;
     assert_eq!(book.imported(), 2);
     assert_eq!(on_hand(&ledgers)["A1"], 101);
@@ -214,7 +215,7 @@ async fn an_order_that_was_refused_is_tried_again_by_another_file() {
     assert_eq!(on_hand(&ledgers)["A1"], 95);
 }
 
-/// A document, as its rows.
+/// Returns the rows of a document.
 fn document(number: usize, kind: u8, rows: Vec<(u8, u8)>) -> Vec<String> {
     rows.into_iter()
         .map(|(sku, units)| match kind {
@@ -228,7 +229,7 @@ fn document(number: usize, kind: u8, rows: Vec<(u8, u8)>) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever files the documents stand in, and however often: each has one effect. There is stock for all.
+    /// Each document has one effect, whatever files it stands in and however often. There is stock for all.
     #[test]
     fn documents_have_one_effect_however_they_are_cut_into_files(
         documents in prop::collection::vec((0_u8..8, prop::collection::vec((0_u8..6, 1_u8..9), 1..5)), 1..12),
@@ -248,7 +249,7 @@ proptest! {
             let fields: Vec<&str> = row.split(',').collect();
             let units: i64 = fields[3].parse().unwrap();
             let comes_back = fields[0].starts_with('C');
-            // A sale takes what it names, a write-off is negative as it stands.
+            // A sale takes the units that it names. The units of a write-off are negative already.
             let change = if comes_back || units > 0 { -units } else { units };
             *expected.get_mut(fields[1]).unwrap() += change;
         }

@@ -1,4 +1,4 @@
-//! Real ledgers in memory that answer as a cluster would, and can be cut off.
+//! Real ledgers in memory that answer as a cluster would, and whose answers can be cut off.
 
 use bytes::Bytes;
 use holdfast_api::slots::slot_of;
@@ -20,18 +20,19 @@ struct Inner {
     now_ms: u64,
     changes: Vec<v1::Change>,
     sent: Vec<Request>,
-    /// Requests that are still answered.
+    /// Number of requests that are still answered.
     left: Option<u64>,
-    /// What becomes of the first one after that.
+    /// Fate of the first request after that.
     then: CutOff,
 }
 
-/// How far the request comes that is not answered.
+/// How far the first unanswered request gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CutOff {
     /// It never arrived.
     Before,
-    /// An order over several shards was begun and prepared, and nobody decided it. Anything else never arrived.
+    /// An order over several shards was begun and prepared, and nobody decided it. Any other request never
+    /// arrived.
     Undecided,
     /// It took effect, and its answer is lost.
     After,
@@ -67,7 +68,7 @@ impl Ledgers {
         }
     }
 
-    /// Answers so many requests more, then none.
+    /// Answers this many more requests, then none.
     pub(super) fn cut_off_after(&self, requests: u64, then: CutOff) {
         let mut inner = self.0.lock().unwrap();
         inner.left = Some(requests);
@@ -122,7 +123,7 @@ impl Ledgers {
             .collect()
     }
 
-    /// Units received by SKU, from the requests alone.
+    /// Returns the units received by SKU, from the requests alone.
     pub(super) fn received(&self) -> BTreeMap<String, i64> {
         let mut received = BTreeMap::new();
         for request in &self.0.lock().unwrap().sent {
@@ -196,7 +197,7 @@ impl Inner {
         }
     }
 
-    /// As a node does it, one step after the other.
+    /// Decides a command as a node does, one step after the other.
     fn decide_command(&mut self, hint: Option<u32>, command: Command, until: CutOff) -> Outcome {
         if matches!(command.action, Action::Reserve { .. })
             && let Some(coordinator) = Coordinator::new(command.clone(), None, |sku| self.shard_of_sku(sku))?
@@ -235,7 +236,7 @@ impl Inner {
         }
     }
 
-    /// Each shard does the part of the lines that it has.
+    /// Sends the command to each shard, with the lines that the shard has.
     fn fulfil(&mut self, command: &Command) -> Outcome {
         let (Action::Ship { reservation_id, .. }
         | Action::Cancel { reservation_id, .. }
@@ -272,7 +273,7 @@ impl Inner {
                 ..command.clone()
             };
             match self.submit(shard, of_part) {
-                // This part has nothing left; another one may have.
+                // This part has nothing left; another part may have.
                 Err(Refusal::WrongState { .. }) if done.is_ok() => {}
                 outcome => done = outcome,
             }
@@ -304,7 +305,7 @@ impl Inner {
         applied.outcomes
     }
 
-    /// Has the participants follow what the homes have decided, and ask where they have not heard.
+    /// Lets participants follow the decisions of the homes, and ask where they have not heard of one.
     fn settle(&mut self) {
         for home in 0..self.shards.len() as u32 {
             let reply = self.shards[home as usize].query(&Query::OrderWork { limit: 1_000 });

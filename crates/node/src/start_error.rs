@@ -1,0 +1,60 @@
+//! Why a node did not start, or did not stop cleanly.
+
+use holdfast_guard::certificates::CertificateFileError;
+use holdfast_guard::policy::PolicyError;
+
+use crate::directory::MembershipStartError;
+use crate::stores::StoresError;
+
+/// The reason why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] crate::ConfigError),
+    /// A port cannot be listened on.
+    #[error(
+        "cannot listen on {address} ({key}): {source}; is another process there, or is the address not of this machine?"
+    )]
+    Listen {
+        /// Which key of the configuration.
+        key: &'static str,
+        /// Its value.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificateFileError),
+    /// The policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Stores(#[from] StoresError),
+    /// It cannot take its part in the cluster.
+    #[error(transparent)]
+    Membership(#[from] MembershipStartError),
+    /// A server did not start.
+    #[error("the {server} server did not start: {message}")]
+    Server {
+        /// Which.
+        server: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// Bytes on its disk are not what was written, and the others do not do without this node.
+    #[error("{damage}. This node does not start on damaged data, and leaves the files as they are: {why}")]
+    Damaged {
+        /// What is damaged.
+        damage: String,
+        /// Why the data was not replaced from the other nodes.
+        why: String,
+    },
+}
+
+/// The reason why a node did not stop cleanly. Nothing acknowledged is lost: the log was synced before each answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the node did not stop cleanly: {0}")]
+pub struct StopError(pub String);
