@@ -1,4 +1,4 @@
-//! One backup, and its ledgers.
+//! One backup and its ledgers.
 
 use bytes::Bytes;
 use holdfast_ledger::Ledger;
@@ -6,7 +6,7 @@ use object_store::ObjectStoreExt as _;
 
 use crate::{BackupError, Manifest, Place, ShardManifest};
 
-/// A whole backup.
+/// A complete backup.
 #[derive(Debug, Clone)]
 pub struct Backup {
     place: Place,
@@ -18,16 +18,17 @@ impl Backup {
         Self { place, manifest }
     }
 
-    /// What it is.
+    /// Returns the description of the backup.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The copy of one shard: its bytes and the ledger in them, with every invariant checked, and compared with all that the
-    /// manifest says of it. As much memory as the file has bytes, and as the ledger takes.
+    /// Reads the copy of one shard: its bytes, and the ledger in them. Checks every invariant, and everything
+    /// that the manifest says of it. Needs as much memory as the file has bytes, and the memory of the
+    /// ledger.
     ///
     /// # Errors
-    /// [`BackupError::Damaged`] when it is not what was written; [`BackupError::Store`].
+    /// [`BackupError::Damaged`] when it is not what was written; [`BackupError::Store`] when the store fails.
     pub async fn ledger(&self, shard: &ShardManifest) -> Result<(Bytes, Ledger), BackupError> {
         let path = self.place.path(&self.manifest.name, &shard.file);
         let damaged = {

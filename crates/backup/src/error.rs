@@ -1,38 +1,38 @@
-//! What can be wrong with a backup.
+//! Errors of a backup.
 
 use holdfast_changes::archive::ArchiveError;
 use holdfast_client::ClientError;
 
-/// Why a backup was not taken, found or believed.
+/// The reason why a backup was not taken, found or accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The place is not understood or not usable.
     #[error(transparent)]
     Place(#[from] ArchiveError),
-    /// The object store.
+    /// The object store failed.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
-    /// The name cannot be one.
+    /// The name cannot be the name of a backup.
     #[error(
         "the name {name:?} cannot be one: give 1 to 64 letters, digits, dots, hyphens or underscores, the first no dot"
     )]
     Name {
-        /// As given.
+        /// The name as it was given.
         name: String,
     },
-    /// There is something of that name.
+    /// Something with this name exists.
     #[error("there is a backup {name} already, whole or unfinished: give another name")]
     Exists {
         /// The name.
         name: String,
     },
-    /// There is nothing of that name.
+    /// Nothing with this name exists.
     #[error("there is no backup {name} there; `holdfast backup list` shows which there are")]
     NotFound {
         /// The name.
         name: String,
     },
-    /// It has files, but no manifest.
+    /// The backup has files, but no manifest.
     #[error(
         "the backup {name} was begun and not finished: it cannot be used; take another, and remove its files"
     )]
@@ -40,16 +40,16 @@ pub enum BackupError {
         /// The name.
         name: String,
     },
-    /// A newer program wrote it.
+    /// The backup was written by a newer program.
     #[error(
         "the backup {name} has format version {found}, this program reads version {supported}; use the program that wrote it"
     )]
     UnknownVersion {
         /// The name.
         name: String,
-        /// In the manifest.
+        /// The version in the manifest.
         found: u64,
-        /// What this program reads.
+        /// The newest version that this program reads.
         supported: u32,
     },
     /// A file is not what was written.
@@ -57,26 +57,26 @@ pub enum BackupError {
     Damaged {
         /// The file.
         file: String,
-        /// What is wrong.
+        /// The fault, in words.
         what: String,
     },
-    /// The ledgers are not of one moment.
+    /// The ledgers are not from one moment.
     #[error("the backup {name} is torn: {what}; this backup must not be restored")]
     Torn {
         /// The name.
         name: String,
-        /// What does not fit together.
+        /// A description of the parts that do not fit together.
         what: String,
     },
-    /// The cluster did not give it.
+    /// The cluster did not deliver the backup.
     #[error("the cluster gave no backup: {0}")]
     Cluster(#[from] ClientError),
-    /// The cluster gave something else than it said.
+    /// The cluster delivered something else than it announced.
     #[error("shard {shard} did not arrive as it was sent: {what}; try again")]
     Transfer {
-        /// Which shard.
+        /// The shard.
         shard: u32,
-        /// What is wrong.
+        /// The fault, in words.
         what: String,
     },
     /// A file cannot be written.
@@ -84,10 +84,10 @@ pub enum BackupError {
     Write {
         /// The file.
         file: String,
-        /// Why.
+        /// The error of the write.
         source: std::io::Error,
     },
-    /// A defect of this program.
+    /// This program has a defect.
     #[error("the backup failed inside: {0}")]
     Defect(String),
 }

@@ -1,19 +1,21 @@
 //! Backups of a cluster: one file for each shard and a manifest, in an object store.
 //!
 //! ```text
-//!   <folder or s3://bucket/prefix>/backups/<name>/0003.ledger     the ledger of shard 3, as `Ledger::encode` writes it
-//!                                                 manifest.json   what all of it is, written last
+//!   <folder or s3://bucket/prefix>/backups/<name>/0003.ledger     the ledger of shard 3, by `Ledger::encode`
+//!                                                 manifest.json   describes all of it, written last
 //! ```
 //!
-//! - [`take`] makes one from a running cluster: all shards stand still together for some milliseconds, are copied in memory, go
-//!   on, and are then written out.
-//! - [`Place`] is where backups are: it lists them and opens one.
-//! - [`Backup`] is one of them: its [`Manifest`], and its ledgers, each checked against its digest whenever it is read.
-//! - [`verify`] reads all of one and says whether it can be restored.
+//! - [`take`] makes one from a running cluster. All shards stand still together for some milliseconds, are
+//!   copied in memory, and go on. Then the copies are written.
+//! - [`Place`] is where backups are. It lists them and opens one.
+//! - [`Backup`] is one of them, with its [`Manifest`] and its ledgers. Each ledger is checked against its
+//!   digest whenever it is read.
+//! - [`verify`] reads a whole backup and decides whether it can be restored.
 //!
-//! A digest is the BLAKE3 of a file's bytes, which is the state digest of its ledger too ([`holdfast_ledger::Ledger::digest`]): one
-//! number proves that the file is whole and that a restored shard is the one that was copied. Restoring is `holdfast_node::restore`.
-//! `docs/backup.md` has the guarantees and why they hold. Start reading in `take.rs`.
+//! A digest is the BLAKE3 of a file's bytes, which is also the state digest of its ledger
+//! ([`holdfast_ledger::Ledger::digest`]). So one number proves that the file is complete, and that a restored
+//! shard is the one that was copied. `holdfast_node::restore` restores a backup. `docs/backup.md` has the
+//! guarantees and the reasons for them. Start reading in `take.rs`.
 
 mod backup;
 mod error;

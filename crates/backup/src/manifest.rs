@@ -1,4 +1,4 @@
-//! What a backup is: its manifest.
+//! The manifest, which describes a backup.
 
 use std::fmt;
 
@@ -8,28 +8,28 @@ use uuid::Uuid;
 
 use crate::BackupError;
 
-/// The version of a backup's form: of the manifest and of what lies beside it.
+/// The version of a backup's format: of the manifest and of the files beside it.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
-/// A whole backup.
+/// The description of a complete backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The version of its form.
+    /// The version of the format.
     pub format_version: u32,
-    /// No two backups have the same.
+    /// The id of the backup. No two backups have the same.
     pub backup_id: Uuid,
     /// Its name.
     pub name: String,
-    /// When it was begun, by the clock of who took it: RFC 3339, in UTC.
+    /// When the backup was begun, by the clock of the program that took it: RFC 3339, in UTC.
     pub created_at: String,
-    /// The cluster that it is of.
+    /// The cluster that was backed up.
     pub cluster_id: Uuid,
-    /// The versions of the nodes that gave it, without repetition.
+    /// The versions of the nodes that took part, without repetition.
     pub node_versions: Vec<String>,
-    /// How many shards the cluster has.
+    /// The number of shards of the cluster.
     pub shard_count: u32,
-    /// How the ledgers were made; part of their state.
+    /// The settings with which the ledgers were made. They are part of the ledgers' state.
     pub ledger: LedgerRules,
     /// The longest time for which a shard took nothing new into its log, in microseconds.
     pub held_us: u64,
@@ -37,7 +37,7 @@ pub struct Manifest {
     pub shards: Vec<ShardManifest>,
 }
 
-/// What was fixed when the ledgers were made. See `[ledger]` in the configuration of a node.
+/// The settings that were fixed when the ledgers were made. See `[ledger]` in the configuration of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the keys of the configuration")]
@@ -61,29 +61,29 @@ impl LedgerRules {
     }
 }
 
-/// The copy of one shard.
+/// The description of one shard's copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShardManifest {
-    /// Which.
+    /// The number of the shard.
     pub shard: u32,
-    /// The file, beside the manifest.
+    /// The name of the file, beside the manifest.
     pub file: String,
-    /// Its size.
+    /// The size of the file in bytes.
     pub bytes: u64,
-    /// The BLAKE3 of its bytes, and of the ledger's state.
+    /// The BLAKE3 of its bytes, which is also that of the ledger's state.
     pub state_digest: Digest,
     /// The term of its last log entry.
     pub term: u64,
-    /// Its last log entry.
+    /// The index of its last log entry.
     pub log_index: u64,
     /// Its log time, in milliseconds since the Unix epoch.
     pub log_time_ms: u64,
-    /// Its last change: consumers go on behind it.
+    /// Its last change. Consumers continue after it.
     pub last_seq: u64,
 }
 
-/// 32 bytes, written as 64 hexadecimal digits.
+/// A digest of 32 bytes, written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
 
@@ -115,7 +115,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// The file: the manifest, and a checksum of it, since what it says cannot all be proven by the ledgers.
+/// The file: the manifest and its checksum. The ledgers cannot prove everything in the manifest.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     manifest: Manifest,
@@ -124,7 +124,7 @@ struct Stored {
 }
 
 impl Manifest {
-    /// The name of the file of a shard.
+    /// Returns the name of the file of a shard.
     pub(crate) fn file_of(shard: u32) -> String {
         format!("{shard:04}.ledger")
     }
@@ -149,7 +149,7 @@ impl Manifest {
         };
         let value: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
-        // Before anything else: a newer version may have other fields.
+        // The version is read first, because a newer version may have other fields.
         let found = value["manifest"]["format_version"].as_u64();
         let found = found.ok_or_else(|| damaged("it has no format version".into()))?;
         if found != u64::from(FORMAT_VERSION) {
@@ -169,7 +169,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Says what does not fit together.
+    /// Checks that the parts fit together. Returns a description of those that do not.
     fn check(&self, name: &str) -> Result<(), String> {
         if self.name != name {
             return Err(format!("it is of the backup {}", self.name));

@@ -1,4 +1,4 @@
-//! Where backups are.
+//! The place where backups are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,37 +14,37 @@ use crate::{Backup, BackupError, Manifest};
 
 const FOLDER: &str = "backups";
 const MANIFEST: &str = "manifest.json";
-/// Who writes under a name: the first file there.
+/// The first file under a name. It names the backup that writes there.
 const WRITER: &str = "writer";
 const MAX_NAME_CHARS: usize = 64;
 
-/// Backups below one place of an object store.
+/// The backups below one place of an object store.
 #[derive(Debug, Clone)]
 pub struct Place {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
 }
 
-/// What lies under one name.
+/// The content under one name.
 #[derive(Debug)]
 pub enum Listed {
-    /// A whole backup.
+    /// A complete backup.
     Whole(Manifest),
-    /// Files without a manifest: it is being written, or was broken off.
+    /// Files without a manifest: the backup is still being written, or was interrupted.
     Unfinished {
         /// Its name.
         name: String,
     },
-    /// Its manifest cannot be used.
+    /// A backup whose manifest cannot be used.
     Unusable {
         /// Its name.
         name: String,
-        /// Why.
+        /// The fault of the manifest.
         error: BackupError,
     },
 }
 
-/// Can it be a folder's name everywhere?
+/// Checks that the name can be a folder's name on every system.
 pub(crate) fn check_name(name: &str) -> Result<(), BackupError> {
     let known = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     if name.is_empty() || name.len() > MAX_NAME_CHARS || name.starts_with('.') || !name.chars().all(known) {
@@ -56,8 +56,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), BackupError> {
 }
 
 impl Place {
-    /// A folder's path (made when it is not there), `file:///folder`, or `s3://bucket/prefix` with credentials, region and
-    /// endpoint from the usual `AWS_*` variables.
+    /// Opens a place: a folder's path, `file:///folder`, or `s3://bucket/prefix`. A missing folder is made.
+    /// Credentials, region and endpoint of S3 come from the usual `AWS_*` variables.
     ///
     /// # Errors
     /// [`BackupError::Place`]: it is not understood or not usable.
@@ -66,16 +66,16 @@ impl Place {
         Ok(Self::new(store, prefix))
     }
 
-    /// Like [`Place::open`], for reading: a folder that is not there is an error, and is not made.
+    /// Opens a place like [`Place::open`], for reading. A missing folder is an error, and is not made.
     ///
     /// # Errors
-    /// As [`Place::open`].
+    /// The same as of [`Place::open`].
     pub fn open_existing(place: &str) -> Result<Self, BackupError> {
         let (store, prefix) = open_place(place, Folder::MustExist)?;
         Ok(Self::new(store, prefix))
     }
 
-    /// The backups below a prefix of a store.
+    /// Makes the place below a prefix of a store.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
         Self { store, prefix }
     }
@@ -88,7 +88,7 @@ impl Place {
         self.prefix.clone().join(FOLDER).join(name).join(file)
     }
 
-    /// Everything that is there, by name.
+    /// Lists everything at the place, by name.
     ///
     /// # Errors
     /// The store cannot be listed.
@@ -119,10 +119,10 @@ impl Place {
         Ok(listed)
     }
 
-    /// One backup, with its manifest read and checked.
+    /// Opens one backup. Its manifest is read and checked.
     ///
     /// # Errors
-    /// There is none of that name, it is unfinished, or its manifest is damaged or of another version.
+    /// No backup has that name, it is unfinished, or its manifest is damaged or of another version.
     pub async fn backup(&self, name: &str) -> Result<Backup, BackupError> {
         check_name(name)?;
         let path = self.path(name, MANIFEST);
@@ -141,27 +141,27 @@ impl Place {
         Ok(Backup::new(self.clone(), manifest))
     }
 
-    /// Is there anything under this name?
+    /// Returns whether anything exists under this name.
     pub(crate) async fn has_files(&self, name: &str) -> Result<bool, BackupError> {
         let folder = self.prefix.clone().join(FOLDER).join(name);
         Ok(self.store.list(Some(&folder)).try_next().await?.is_some())
     }
 
-    /// Takes a name for this backup: of several that begin under it at once, one goes on.
+    /// Claims a name for this backup. When several backups begin under one name at once, one of them goes on.
     ///
     /// # Errors
-    /// [`BackupError::Exists`]: another one has it.
+    /// [`BackupError::Exists`]: another backup has it.
     pub(crate) async fn claim(&self, name: &str, backup_id: Uuid) -> Result<(), BackupError> {
         self.create(name, WRITER, backup_id.to_string().into()).await
     }
 
-    /// From now on the backup is whole. Never replaces another one.
+    /// Completes the backup by writing its manifest. Never replaces another one.
     pub(crate) async fn finish(&self, manifest: &Manifest) -> Result<(), BackupError> {
         self.create(&manifest.name, MANIFEST, manifest.encode()?.into())
             .await
     }
 
-    /// Writes a file that is not there yet.
+    /// Writes a file that does not exist yet.
     async fn create(&self, name: &str, file: &str, content: Bytes) -> Result<(), BackupError> {
         let options = PutOptions {
             mode: PutMode::Create,

@@ -1,13 +1,14 @@
-//! Taking a backup from a running cluster.
+//! Takes a backup of a running cluster.
 //!
 //! ```text
-//!  who leads which shard? ── a session with each leader ── all: hold ── all held ── all: cut ── all cut ── files ── manifest
-//!        ^                                                  │                        │
-//!        └───────── once more, from the beginning ──────────┴──── one was refused ───┘
+//!  find leaders ── a session with each ── all: hold ── all held ── all: cut ── all cut ── files ── manifest
+//!       ^                                     │                        │
+//!       └─── once more, from the beginning ───┴──── one was refused ───┘
 //! ```
 //!
-//! Between the last `held` and the first `cut` there is a moment, and each shard stood still from before it until after it: the
-//! ledgers are those of that moment. Nothing is believed about clocks or about how long anything took.
+//! Between the last `held` and the first `cut` there is a moment. Each shard stood still from before this
+//! moment until after it, so the ledgers show this moment. The proof needs no assumption about clocks or
+//! durations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
@@ -24,27 +25,29 @@ use crate::manifest::FORMAT_VERSION;
 use crate::place::check_name;
 use crate::{BackupError, Digest, LedgerRules, Manifest, Place, ShardManifest};
 
-/// So often the shards are asked to stand still. Elections, other backups and starved machines come in between.
+/// The number of times that the shards are asked to stand still. Elections, other backups and starved
+/// machines can make an attempt fail.
 const ATTEMPTS: u32 = 20;
-/// Between two attempts.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How long the answer to a hold or a cut may take: longer than a hold lasts.
+/// How long the answer to a hold or a cut may take. It is longer than a hold lasts.
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a node may take between two pieces of a copy: it writes a large one down first.
+/// How long a node may take between two pieces of a copy. It writes a large copy to its disk first.
 const PIECE_PATIENCE: Duration = Duration::from_secs(600);
 
-/// A session, and what it has a copy of.
+/// A session and the shards of which it has copies.
 struct Source {
     session: BackupSession,
     version: String,
     shards: Vec<v1::ShardCut>,
 }
 
-/// Takes a backup of all shards, as they are at one moment, and writes it to `place`. Without a name it gets one of the present
-/// time. It counts once this returns; what is broken off is never taken for a backup.
+/// Takes a backup of all shards, as they are at one moment, and writes it to `place`. Without a name, the
+/// present time becomes its name. The backup is complete when this returns. An interrupted one is never
+/// mistaken for a backup.
 ///
 /// # Errors
-/// [`BackupError`]; the cluster goes on as if nothing had been asked.
+/// [`BackupError`]. The cluster goes on as before.
 pub async fn take(client: &Client, place: &Place, name: Option<&str>) -> Result<Manifest, BackupError> {
     let backup_id = Uuid::now_v7();
     let created_at = created_at(backup_id);
@@ -60,7 +63,8 @@ pub async fn take(client: &Client, place: &Place, name: Option<&str>) -> Result<
     let held_us = cuts().map(|cut| cut.held_us).max().unwrap_or(0);
     let ledger = common_rules(cuts())?;
 
-    // Before the first file: another backup under this name writes to the same ones.
+    // The name is claimed before the first file, because another backup under this name would write the same
+    // files.
     place.claim(&name, backup_id).await?;
     let written = sources.iter_mut().map(|source| write_all(source, place, &name));
     let mut shards: Vec<ShardManifest> = try_join_all(written).await?.into_iter().flatten().collect();
@@ -81,7 +85,7 @@ pub async fn take(client: &Client, place: &Place, name: Option<&str>) -> Result<
     Ok(manifest)
 }
 
-/// The time in an id, to the second.
+/// Returns the time in an id, to the second.
 fn created_at(backup_id: Uuid) -> String {
     let seconds = backup_id.get_timestamp().map_or(0, |time| time.to_unix().0);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
@@ -111,7 +115,7 @@ fn common_rules<'a>(cuts: impl Iterator<Item = &'a v1::ShardCut>) -> Result<Ledg
     }
 }
 
-/// Copies of all shards as they were at one moment, each in the memory of its leader.
+/// Copies all shards as they are at one moment, each in the memory of its leader.
 async fn cut_all(client: &Client) -> Result<(Uuid, Vec<Source>), BackupError> {
     let mut attempt = 1;
     loop {
@@ -162,7 +166,7 @@ async fn try_cut_all(client: &Client) -> Result<(Uuid, Vec<Source>), ClientError
                 other => Err(wrong_answer("hold", &other)),
             }
         });
-    // Not one is cut before all stand still: the backup is of a moment in between.
+    // No shard is cut before all stand still: the backup shows a moment in between.
     let held: Vec<(BackupSession, String)> = try_join_all(holding).await?;
     let cutting = held
         .into_iter()
@@ -184,7 +188,7 @@ async fn try_cut_all(client: &Client) -> Result<(Uuid, Vec<Source>), ClientError
     Ok((cluster_id, sources))
 }
 
-/// The shards of each node that leads any, in order.
+/// Returns the shards of each node that leads any, in order.
 fn leaders(topology: &v1::GetTopologyResponse) -> Result<BTreeMap<u64, Vec<u32>>, ClientError> {
     let mut leaders: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
     for shard in &topology.shards {
@@ -218,7 +222,7 @@ fn name_of(answer: &Answer) -> &'static str {
 }
 
 async fn step(session: &mut BackupSession, step: Step) -> Result<Answer, ClientError> {
-    // A step that cannot be sent: the answer says why.
+    // If a step cannot be sent, the answer has the reason.
     let sent = session.step(step).await;
     match tokio::time::timeout(STEP_PATIENCE, session.answer()).await {
         Ok(Ok(answer)) => sent.map(|()| answer),
@@ -227,7 +231,7 @@ async fn step(session: &mut BackupSession, step: Step) -> Result<Answer, ClientE
     }
 }
 
-/// Writes what a session has a copy of, one shard after the other.
+/// Writes the copies of a session, one shard after the other.
 async fn write_all(
     source: &mut Source,
     place: &Place,

@@ -40,7 +40,7 @@ fn sku() -> Sku {
     Sku::new("tea").unwrap()
 }
 
-/// A shard with stock, whose log has come to `log_index`.
+/// A shard with stock, whose log has reached `log_index`.
 struct Shard {
     ledger: Ledger,
     log_index: u64,
@@ -100,7 +100,7 @@ fn step(step: OrderStep) -> Command {
     command(ORDER, Action::Order(step))
 }
 
-/// A home that has decided to hold an order, and its participant before and after it has prepared its part.
+/// Makes a home that has decided to hold an order, and its participant before and after preparing its part.
 fn an_order() -> (Shard, Shard, Shard) {
     let (mut home, before) = (Shard::new(1), Shard::new(2));
     home.apply(step(OrderStep::Begin {
@@ -192,7 +192,8 @@ async fn a_backup_is_found_by_its_name_and_verified() {
             )
         })
         .collect();
-    // One cell each; the home holds its unit and has yet to tell the participant, whose unit is prepared.
+    // Each has one cell. The home holds its unit and still has to tell the participant, whose unit is
+    // prepared.
     assert_eq!(seen[0].0, 1);
     assert_eq!(seen[0].3, 1);
     assert_eq!((seen[1].0, seen[1].2), (1, 1));

@@ -1,4 +1,4 @@
-//! Can a backup be restored?
+//! Checks that a backup can be restored.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,36 @@ use holdfast_ledger::{Ledger, Query, QueryReply, ReservationId, ShardNumber, Ver
 
 use crate::{Backup, BackupError, ShardManifest};
 
-/// What was found in the copy of a shard.
+/// The result for the copy of one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedShard {
-    /// What the manifest says of it; all of it was found to be so.
+    /// The shard's part of the manifest. All of it was found to be true.
     pub manifest: ShardManifest,
-    /// How many cells there are.
+    /// The number of cells.
     pub cells: u64,
-    /// How many reservations are held or committed.
+    /// The number of reservations that are held or committed.
     pub live_reservations: u64,
-    /// How many reservations wait for the decision of an order over several shards.
+    /// The number of reservations that wait for the decision of an order over several shards.
     pub prepared_reservations: u64,
-    /// How many orders have a participant that has not followed the last decision.
+    /// The number of orders with a participant that has not followed the last decision.
     pub unsettled_orders: u64,
 }
 
-/// Units that the home of an order says are there.
+/// Units that exist according to the home of an order.
 struct Promised {
     home: ShardNumber,
     reservation_id: ReservationId,
     incarnation: u64,
 }
 
-/// Reads everything: each file against its digest, each ledger with all its invariants, and between the ledgers that what the home
-/// of an order has decided to hold is there in each shard that has yet to be told. One ledger is in memory at a time;
-/// those of shards that have yet to be told anything are read twice.
+/// Reads everything. Checks each file against its digest, and each ledger with all its invariants. Also
+/// checks between the ledgers: if the home of an order has decided to hold units, each shard that it has not
+/// told yet must have them. One ledger is in memory at a time. The ledgers of shards that still have to be
+/// told are read twice.
 ///
 /// # Errors
-/// [`BackupError::Damaged`] or [`BackupError::Torn`] say what is wrong; [`BackupError::Store`].
+/// [`BackupError::Damaged`] or [`BackupError::Torn`] describe the fault; [`BackupError::Store`] when the
+/// store fails.
 pub async fn verify(backup: &Backup) -> Result<Vec<VerifiedShard>, BackupError> {
     let mut verified = Vec::new();
     let mut promised: BTreeMap<ShardNumber, Vec<Promised>> = BTreeMap::new();
@@ -72,7 +74,7 @@ fn defect(what: impl ToString) -> BackupError {
     BackupError::Defect(what.to_string())
 }
 
-/// What this shard, as the home of orders, has yet to tell others about units that they have.
+/// Collects what this shard, as the home of orders, still has to tell other shards about their units.
 fn collect(
     home: ShardNumber,
     ledger: &Ledger,

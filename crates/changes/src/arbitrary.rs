@@ -1,9 +1,9 @@
-//! Any change that can be written, for the tests of the formats.
+//! Generates any change that can be written, for the tests of the formats.
 
 use holdfast_api::v1;
 use proptest::prelude::*;
 
-/// Well-formed field by field; the fields need not make sense together.
+/// Generates changes with well-formed fields. The fields need not make sense together.
 pub(crate) fn change() -> impl Strategy<Value = v1::Change> {
     let place = (
         any::<u16>(),
@@ -50,7 +50,7 @@ fn name() -> impl Strategy<Value = String> {
     "[A-Za-z0-9._:/-]{0,20}"
 }
 
-/// In the order of the buckets, as the ledger writes them.
+/// Generates moves in the order of the buckets, as the ledger writes them.
 fn moves() -> impl Strategy<Value = Vec<v1::BucketMove>> {
     proptest::collection::btree_map(1..=11i32, (any::<i64>(), any::<i64>()), 0..11).prop_map(|moves| {
         let one = |(bucket, (delta, after))| v1::BucketMove { bucket, delta, after };

@@ -1,12 +1,12 @@
-//! Where a consumer stands in the streams, kept over restarts.
+//! The position of a consumer in the streams, kept over restarts.
 //!
-//! Delivery is at least once; [`Cursors::admit`] makes it exactly once by `(shard, seq)`: what was consumed is
-//! dropped, what is missing is an error, and an entry is taken whole or not at all. A consumer admits a
+//! Delivery is at least once. [`Cursors::admit`] makes it exactly once by `(shard, seq)`: consumed changes
+//! are dropped, a missing change is an error, and an entry is taken whole or not at all. A consumer admits a
 //! message, does its work durably, and then saves:
 //!
 //! ```text
-//!   admit ──> the sink's own durable write ──> save      a crash before `save` repeats the write,
-//!                                                         so the sink must tolerate the same (shard, seq) again
+//!   admit ──> the sink's own durable write ──> save   a crash before `save` repeats the write,
+//!                                                      so the sink must tolerate the same (shard, seq) again
 //! ```
 
 use std::collections::BTreeMap;
@@ -18,18 +18,18 @@ use holdfast_api::v1::Change;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A cursor file that cannot be read or written.
+/// A cursor file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
-    /// The file system.
+    /// The file system failed.
     #[error("cursor file {}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// The cursors stand in the history of another cluster.
+    /// The cursors belong to the history of another cluster.
     #[error(
         "cursor file {} stands in the history of cluster {owner}, this is cluster {cluster}: choose another file, or \
          delete it to start over",
@@ -38,7 +38,7 @@ pub enum CursorError {
     OtherCluster {
         /// The file.
         path: PathBuf,
-        /// Whose history it is.
+        /// The cluster of the cursors.
         owner: Uuid,
         /// The cluster that was asked.
         cluster: Uuid,
@@ -54,7 +54,7 @@ pub enum CursorError {
         path: PathBuf,
         /// The shard.
         shard: u32,
-        /// Where the cursor stands.
+        /// The change at which the cursor stands.
         consumed: u64,
         /// The stream's last change.
         last_seq: u64,
@@ -64,12 +64,12 @@ pub enum CursorError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The fault, in words.
         reason: String,
     },
 }
 
-/// A stream that is not the gap-free sequence of whole entries it has to be.
+/// A stream is not a gap-free sequence of whole entries.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SequenceError {
     /// Changes are missing.
@@ -77,9 +77,9 @@ pub enum SequenceError {
     Gap {
         /// The shard.
         shard: u32,
-        /// The next one needed.
+        /// The next change needed.
         expected: u64,
-        /// The one that came.
+        /// The change that came.
         found: u64,
     },
     /// An entry came in part.
@@ -91,7 +91,7 @@ pub enum SequenceError {
         seq: u64,
         /// Its place in the entry.
         offset: u32,
-        /// How many the entry has.
+        /// The number of changes of the entry.
         entry_changes: u32,
     },
     /// A change of another shard came.
@@ -99,20 +99,20 @@ pub enum SequenceError {
     OtherShard {
         /// The shard asked for.
         expected: u32,
-        /// The one that came.
+        /// The shard of the change that came.
         found: u32,
     },
 }
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
     version: u32,
-    /// Whose history it is; version 1 did not say.
+    /// The cluster of the cursors. Version 1 of the file does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cluster_id: Option<Uuid>,
-    /// By shard: the last consumed sequence number.
+    /// The last consumed sequence number of each shard.
     last_seq: BTreeMap<u32, u64>,
 }
 
@@ -127,15 +127,16 @@ pub struct Cursors {
 }
 
 impl Cursors {
-    /// Cursors at the beginning, kept nowhere.
+    /// Makes cursors at the beginning that are not saved anywhere.
     pub fn in_memory() -> Self {
         Self::default()
     }
 
-    /// The cursors of a file in the history of this cluster; at the beginning when there is none yet.
+    /// Opens the cursors of a file in the history of this cluster. They are at the beginning when there is no
+    /// file.
     ///
     /// # Errors
-    /// [`CursorError`]: the file cannot be read, is not a cursor file, or is one of another cluster.
+    /// [`CursorError`]: the file cannot be read, is not a cursor file, or belongs to another cluster.
     pub fn open(path: impl Into<PathBuf>, cluster_id: Uuid) -> Result<Self, CursorError> {
         let path = path.into();
         let text = match std::fs::read(&path) {
@@ -180,15 +181,15 @@ impl Cursors {
         }
     }
 
-    /// The last consumed change of a shard; 0 at the beginning.
+    /// Returns the last consumed change of a shard; 0 at the beginning.
     pub fn last_seq(&self, shard: u32) -> u64 {
         self.last_seq.get(&shard).copied().unwrap_or(0)
     }
 
-    /// Checks that a shard's stream, which ends with `last_seq`, has what was consumed.
+    /// Checks that a shard's stream, which ends with `last_seq`, includes all consumed changes.
     ///
     /// # Errors
-    /// [`CursorError::EndsBefore`].
+    /// [`CursorError::EndsBefore`] when it does not.
     pub fn check(&self, shard: u32, last_seq: u64) -> Result<(), CursorError> {
         let consumed = self.last_seq(shard);
         if consumed <= last_seq {
@@ -202,16 +203,16 @@ impl Cursors {
         })
     }
 
-    /// Says that everything up to this change was consumed.
+    /// Notes that everything up to this change was consumed.
     pub fn advance(&mut self, shard: u32, last_seq: u64) {
         self.last_seq.insert(shard, last_seq);
     }
 
-    /// Takes a message of a shard's unfiltered stream: drops what was consumed before, and moves the cursor
-    /// behind the rest, which it gives back.
+    /// Takes a message of a shard's unfiltered stream. Drops the changes that were consumed before, moves the
+    /// cursor behind the others, and returns those.
     ///
     /// # Errors
-    /// [`SequenceError`]: a gap, part of an entry, or another shard's change. The cursor then stays.
+    /// [`SequenceError`]: a gap, part of an entry, or another shard's change. The cursor then does not move.
     pub fn admit(&mut self, shard: u32, mut changes: Vec<Change>) -> Result<Vec<Change>, SequenceError> {
         let consumed = self.last_seq(shard);
         let mut newest = consumed;
@@ -256,10 +257,10 @@ impl Cursors {
         Ok(changes)
     }
 
-    /// Writes the file so that a crash leaves either the old or the new cursors, and syncs it.
+    /// Writes the file and syncs it. After a crash the file has either the old or the new cursors.
     ///
     /// # Errors
-    /// [`CursorError::Io`]; the old cursors are then still there.
+    /// [`CursorError::Io`]; the file then still has the old cursors.
     pub fn save(&self) -> Result<(), CursorError> {
         let Some(path) = &self.path else { return Ok(()) };
         let saved = Saved {

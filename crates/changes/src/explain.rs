@@ -1,17 +1,17 @@
-//! What happened to one reservation, told for people and for programs. One over several shards has decisions in each of
-//! them; laid side by side by log time they are one story.
+//! The story of one reservation, for people and for programs. A reservation over several shards has decisions
+//! in each of them. Sorted by log time they are one story.
 
 use holdfast_api::v1::{BucketMove, Change, ChangeKind, SourcingReason};
 use serde::Serialize;
 
 use crate::names;
 
-/// One decision about a reservation, as one of its changes tells it.
+/// One decision about a reservation, made from one of its changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Decision {
-    /// When, in log time: milliseconds since the Unix epoch.
+    /// The log time: milliseconds since the Unix epoch.
     pub log_time_ms: u64,
-    /// `reserved`, `committed`, ...
+    /// The kind of change: `reserved`, `committed`, ...
     pub kind: &'static str,
     /// The shard that decided.
     pub shard: u32,
@@ -19,54 +19,54 @@ pub struct Decision {
     pub seq: u64,
     /// The entry in the shard's log.
     pub log_index: u64,
-    /// Which of the entry's changes it is, from 0.
+    /// The change's place in its entry, from 0.
     pub entry_offset: u32,
-    /// How many changes the entry made.
+    /// The number of changes that the entry made.
     pub entry_changes: u32,
-    /// The shard that decides about the whole order, when it is over several shards.
+    /// The shard that decides on an order over several shards; None for other orders.
     pub home: Option<u32>,
-    /// The line; none when no units moved.
+    /// The line; None when no units moved.
     pub line: Option<u32>,
-    /// What.
+    /// The SKU of the line.
     pub sku: Option<String>,
-    /// Where.
+    /// The warehouse of the line.
     pub warehouse: Option<String>,
     /// The units of the line that moved.
     pub quantity: i64,
     /// The reservation's state afterwards.
     pub state: &'static str,
-    /// Until when the hold lives.
+    /// When the hold ends, in log time.
     pub expires_at_ms: u64,
     /// The buckets of the cell that moved.
     pub buckets: Vec<BucketChange>,
-    /// The operation; none for an expiry, and for an order that was given up because nobody decided it.
+    /// The operation. None for an expiry, and for an order that was given up because nobody decided it.
     pub operation_id: Option<String>,
-    /// Who asked.
+    /// The principal who asked.
     pub principal: Option<String>,
     /// The caller's reason.
     pub reason: Option<String>,
     /// The caller's document.
     pub reference: Option<String>,
-    /// Business time, where the operation said it.
+    /// Business time, if the operation gave one.
     pub occurred_at_ms: Option<u64>,
-    /// Why this warehouse was chosen: `only_source`, `most_available`, ...; only where units were taken.
+    /// Why this warehouse was chosen: `only_source`, `most_available`, ... Only where units were taken.
     pub sourcing: Option<&'static str>,
-    /// All of it in a sentence.
+    /// The whole decision as a sentence.
     pub sentence: String,
 }
 
-/// One bucket before and after.
+/// One bucket before and after a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BucketChange {
-    /// Which; `pool` is that of the reservation's storefront.
+    /// The bucket. `pool` is the pool of the reservation's storefront.
     pub bucket: &'static str,
-    /// What it held.
+    /// Units before.
     pub before: i64,
-    /// What it holds afterwards.
+    /// Units afterwards.
     pub after: i64,
 }
 
-/// Tells a change of a reservation; None when it is about none.
+/// Explains a change of a reservation. Returns None when the change is not about a reservation.
 pub fn decision(change: &Change) -> Option<Decision> {
     let effect = change.reservation.as_ref()?;
     let cause = change.cause.clone().unwrap_or_default();
@@ -112,7 +112,8 @@ pub fn decision(change: &Change) -> Option<Decision> {
     Some(decision)
 }
 
-/// The hold that the Reserve with this id replaced, if the change ended it: both are changes of one entry.
+/// Returns the hold that the Reserve with this id replaced, if this change ended that hold. Both are changes
+/// of one entry.
 pub fn replaced_hold(change: &Change, reservation_id: &[u8]) -> Option<uuid::Uuid> {
     let effect = change.reservation.as_ref()?;
     let is_other = effect.reservation_id != reservation_id;
@@ -123,7 +124,7 @@ pub fn replaced_hold(change: &Change, reservation_id: &[u8]) -> Option<uuid::Uui
         .flatten()
 }
 
-/// Why a warehouse was chosen, for people.
+/// Explains to people why a warehouse was chosen.
 fn chosen_because(name: &str, warehouse: &str) -> String {
     match name {
         "only_source" => format!("the line names no other warehouse than {warehouse}"),
@@ -320,7 +321,7 @@ mod tests {
         assert_eq!(decision.operation_id, None);
     }
 
-    /// A change of shard 1 in an order that shard 0 decides.
+    /// Makes a change of shard 1 in an order that shard 0 decides.
     fn of_an_order(
         kind: ChangeKind,
         state: ReservationState,

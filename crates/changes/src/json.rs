@@ -1,8 +1,9 @@
 //! A change as one line of JSON.
 //!
-//! The field names are those of `proto/holdfast/v1/changes.proto`. What is empty or absent in the stream is `null`;
-//! `transfer`, `supply`, and a reservation's `home` and `sourcing` are left out instead. Ids are UUID text, enums are [`crate::names`], times are milliseconds
-//! since the Unix epoch of log time.
+//! The field names are those of `proto/holdfast/v1/changes.proto`. A field that is empty or absent in the
+//! stream is `null`. The fields `transfer`, `supply`, and a reservation's `home` and `sourcing` are left out
+//! instead. Ids are UUID text, enums are [`crate::names`], times are milliseconds since the Unix epoch of log
+//! time.
 //!
 //! ```json
 //! {"shard":0,"seq":7,"entry_changes":1,"entry_offset":0,"log_index":12,"log_time_ms":1700000000000,
@@ -21,10 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::names;
 
-/// A line that is not a change, or a change that has no line.
+/// A line is not a change, or a change cannot be written as a line.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// Not the JSON of a change.
+    /// The line is not the JSON of a change.
     #[error("not a change: {0}")]
     Syntax(#[from] serde_json::Error),
     /// A value is not allowed in its field.
@@ -34,12 +35,12 @@ pub enum JsonError {
         seq: u64,
         /// The field.
         field: &'static str,
-        /// What it is.
+        /// The value.
         value: String,
     },
 }
 
-/// The line of a change, without the line feed.
+/// Writes a change as a line, without the line feed.
 ///
 /// # Errors
 /// [`JsonError::Value`]: an enum number or an id that this version does not know.
@@ -47,10 +48,10 @@ pub fn encode(change: &v1::Change) -> Result<String, JsonError> {
     Ok(serde_json::to_string(&Line::of(change)?)?)
 }
 
-/// The change of a line.
+/// Reads the change in a line.
 ///
 /// # Errors
-/// [`JsonError`] says what is wrong with it.
+/// [`JsonError`] describes the fault.
 pub fn decode(line: &[u8]) -> Result<v1::Change, JsonError> {
     serde_json::from_slice::<Line>(line)?.change()
 }
@@ -95,7 +96,7 @@ struct Reservation {
     expires_at_ms: u64,
     requested: i64,
     quantity: i64,
-    /// Lines of before there were orders over several shards do not have it.
+    /// Absent in lines that were written before there were orders over several shards.
     #[serde(default)]
     home: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,7 +139,7 @@ struct Cause {
     principal: Option<String>,
     reason: Option<String>,
     reference: Option<String>,
-    /// Left out where the operation did not say it.
+    /// Business time. It is left out when the operation gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     occurred_at_ms: Option<u64>,
 }

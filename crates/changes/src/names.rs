@@ -1,8 +1,8 @@
-//! The words of the stream as text: the proto's enum names without their prefix, in lower case.
+//! Names for the enums of the stream: the proto's names without their prefix, in lower case.
 
 use holdfast_api::v1::{Bucket, ChangeKind, ReservationState, SourcingReason};
 
-/// The name of a bucket: `on_hand`, `free`, ...
+/// Returns the name of a bucket: `on_hand`, `free`, ...
 pub fn bucket(bucket: Bucket) -> &'static str {
     match bucket {
         Bucket::Unspecified => "unspecified",
@@ -20,7 +20,7 @@ pub fn bucket(bucket: Bucket) -> &'static str {
     }
 }
 
-/// The name of a change's kind: `reserved`, `bucket_moved`, ...
+/// Returns the name of a change's kind: `reserved`, `bucket_moved`, ...
 pub fn kind(kind: ChangeKind) -> &'static str {
     match kind {
         ChangeKind::Unspecified => "unspecified",
@@ -48,7 +48,7 @@ pub fn kind(kind: ChangeKind) -> &'static str {
     }
 }
 
-/// The name of a reservation's state: `held`, `committed`, ...
+/// Returns the name of a reservation's state: `held`, `committed`, ...
 pub fn state(state: ReservationState) -> &'static str {
     match state {
         ReservationState::Unspecified => "unspecified",
@@ -63,7 +63,7 @@ pub fn state(state: ReservationState) -> &'static str {
     }
 }
 
-/// The name of the reason for which a warehouse was chosen: `only_source`, `spill_over`, ...
+/// Returns the name of the reason for which a warehouse was chosen: `only_source`, `spill_over`, ...
 pub fn sourcing(reason: SourcingReason) -> &'static str {
     match reason {
         SourcingReason::Unspecified => "unspecified",
@@ -77,22 +77,22 @@ pub fn sourcing(reason: SourcingReason) -> &'static str {
     }
 }
 
-/// The bucket of a name.
+/// Returns the bucket with a name.
 pub fn bucket_of(name: &str) -> Option<Bucket> {
     Bucket::from_str_name(&format!("BUCKET_{}", name.to_ascii_uppercase()))
 }
 
-/// The kind of a name.
+/// Returns the kind with a name.
 pub fn kind_of(name: &str) -> Option<ChangeKind> {
     ChangeKind::from_str_name(&format!("CHANGE_KIND_{}", name.to_ascii_uppercase()))
 }
 
-/// The state of a name.
+/// Returns the state with a name.
 pub fn state_of(name: &str) -> Option<ReservationState> {
     ReservationState::from_str_name(&format!("RESERVATION_STATE_{}", name.to_ascii_uppercase()))
 }
 
-/// The reason for which a warehouse was chosen, of a name.
+/// Returns the reason with a name, for which a warehouse was chosen.
 pub fn sourcing_of(name: &str) -> Option<SourcingReason> {
     SourcingReason::from_str_name(&format!("SOURCING_REASON_{}", name.to_ascii_uppercase()))
 }

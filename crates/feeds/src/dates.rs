@@ -1,15 +1,15 @@
-//! Dates as files write them. A date is one that there is, or it is refused.
+//! Dates as files write them. A date that does not exist is refused.
 
 use chrono::format::{Parsed, StrftimeItems, parse};
 use chrono::{Datelike as _, NaiveDate};
 
-/// Years that a shop's orders can be of. Beyond them a number was misread.
+/// The years that a shop's orders can have. A number outside was misread.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=9999;
 
-/// Why a date is refused.
+/// The reason why a date is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DateError {
-    /// None of the formats reads it.
+    /// No format reads it.
     #[error("the date is none, or not written as the mapping says ([dates] formats)")]
     Unreadable,
     /// Two formats read it, each as another day.
@@ -19,7 +19,7 @@ pub(crate) enum DateError {
     Ambiguous,
 }
 
-/// The day that a date is of, as the file counts days: where it stands with an offset from UTC, that is not applied.
+/// Returns the day of a date, as the file counts days. An offset from UTC is not applied.
 pub(crate) fn day_of(text: &str, formats: &[String]) -> Result<NaiveDate, DateError> {
     let mut found = None;
     for day in formats.iter().filter_map(|format| read(text, format)) {
@@ -32,18 +32,18 @@ pub(crate) fn day_of(text: &str, formats: &[String]) -> Result<NaiveDate, DateEr
     found.ok_or(DateError::Unreadable)
 }
 
-/// The whole text, as one format has it.
+/// Reads the whole text by one format.
 fn read(text: &str, format: &str) -> Option<NaiveDate> {
     let mut parsed = Parsed::new();
     parse(&mut parsed, text, StrftimeItems::new(format)).ok()?;
     let day = parsed.to_naive_date().ok()?;
-    // A time of day that there is none of is no date either.
+    // A text with an impossible time of day is not a date.
     let has_time = parsed.hour_mod_12().is_some();
     let good = YEARS.contains(&day.year()) && (!has_time || parsed.to_naive_time().is_ok());
     good.then_some(day)
 }
 
-/// Whether a format is one, and names a day.
+/// Returns whether a format is valid and names a day.
 pub(crate) fn is_format(format: &str) -> bool {
     use chrono::format::Item;
     let example = NaiveDate::from_ymd_opt(2031, 12, 25).and_then(|day| day.and_hms_opt(13, 14, 15));

@@ -1,8 +1,9 @@
-//! Files of orders: what stands in them, as a mapping describes them.
+//! Readers of order files. A mapping describes what a file contains.
 //!
-//! Shops write their orders in as many ways as there are shops. What differs is data, not code: a [`Mapping`] says how a file is
-//! written (separator, quotes, encoding), which columns hold what, how dates and numbers look, and which rule makes a row a
-//! sale, goods that come back, a write-off, or nothing for the ledger.
+//! Shops write their orders in as many ways as there are shops. The differences are data, not code. A
+//! [`Mapping`] describes how a file is written (separator, quotes, encoding), which columns hold what, and
+//! how dates and numbers look. It also has the rules that make a row a sale, a return, a write-off, or
+//! nothing for the ledger.
 //!
 //! ```text
 //! bytes ── table: lines, fields ── orders: columns, numbers, dates, rules ──> rows, and rejects that say why
@@ -10,13 +11,15 @@
 //! ```
 //!
 //! Three things always hold:
-//! - **No row vanishes.** Each is in [`OrderRows::rows`] as it stands, or in [`OrderRows::rejected`] with its line; a file of which that
-//!   cannot be said is refused whole ([`FeedError`]), before anything was done with it.
-//! - **Nothing is guessed.** A row that no rule fits is rejected, and so is a number or a date that can be read in two ways.
-//! - **Nothing personal leaves.** Customers become numbers that say only which rows have the same one; a reject repeats a field
-//!   only where it is what its column says.
+//! - **No row vanishes.** Each row is either in [`OrderRows::rows`] as the file has it, or in
+//!   [`OrderRows::rejected`] with its line. A file that does not allow this is refused whole ([`FeedError`]),
+//!   before anything is done with it.
+//! - **Nothing is guessed.** A row that no rule fits is rejected. So is a number or a date that can be read
+//!   in two ways.
+//! - **Nothing personal leaves.** Customers become numbers, which show only which rows have the same
+//!   customer. A reject repeats a field only if the content is what its column should have.
 //!
-//! Start reading in [`mapping`], then `orders.rs`; `table.rs` is the strict reader of lines and fields.
+//! Start reading in [`mapping`], then `orders.rs`. `table.rs` is the strict reader of lines and fields.
 
 mod dates;
 pub mod mapping;

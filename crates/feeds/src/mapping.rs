@@ -1,4 +1,5 @@
-//! A mapping: how one kind of file is written, and what its rows mean. A TOML file; `docs/mappings/` has some.
+//! Mappings. A mapping describes how one kind of file is written, and what its rows mean. It is a TOML file;
+//! `docs/mappings/` has some.
 //!
 //! ```toml
 //! [columns]                       # the file's own names
@@ -10,8 +11,8 @@
 //! customer = "Customer"           # may be left out
 //!
 //! [file]                          # all of this may be left out
-//! separator = ";"                 # `,` where nothing is said
-//! encoding = "windows-1252"       # `utf-8` where nothing is said
+//! separator = ";"                 # `,` by default
+//! encoding = "windows-1252"       # `utf-8` by default
 //!
 //! [numbers]
 //! decimal = ","
@@ -33,28 +34,28 @@ use crate::dates;
 use crate::numbers::NumberFormat;
 use crate::rules::{self, Rule};
 
-/// Most bytes of a mapping file.
+/// The largest mapping file, in bytes.
 pub const MAX_MAPPING_BYTES: usize = 256 << 10;
-/// Most rules of a mapping: a number of 64 bits has a bit for each.
+/// The most rules of a mapping: a 64-bit number has one bit for each.
 pub(crate) const MAX_RULES: usize = 64;
-/// Most date formats of a mapping.
+/// The most date formats of a mapping.
 const MAX_DATE_FORMATS: usize = 64;
 
-/// Why a text is no mapping.
+/// The reason why a text is not a mapping.
 #[derive(Debug, thiserror::Error)]
 pub enum MappingError {
-    /// It is no TOML of this shape.
+    /// The text is not TOML, or not of this shape.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] Box<toml::de::Error>),
-    /// It is larger than a mapping may be.
+    /// The text is larger than a mapping may be.
     #[error("it is larger than {MAX_MAPPING_BYTES} bytes")]
     TooLarge,
-    /// Something in it has no meaning.
+    /// A part of the text has no meaning.
     #[error("{0}")]
     Meaningless(String),
 }
 
-/// How a kind of file is written, and what its rows mean.
+/// The description of a kind of file: how it is written, and what its rows mean.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     pub(crate) file: FileFormat,
@@ -63,22 +64,22 @@ pub struct Mapping {
     pub(crate) date_formats: Vec<String>,
     pub(crate) document_case: Case,
     pub(crate) sku_case: Case,
-    /// Looked at before the rules.
+    /// The rule for articles that are not goods. It is applied before the other rules.
     pub(crate) not_stock: Option<Rule>,
     pub(crate) rules: Vec<Rule>,
 }
 
-/// How lines and fields are written.
+/// The way in which lines and fields are written.
 #[derive(Debug, Clone)]
 pub(crate) struct FileFormat {
     pub(crate) separator: u8,
     pub(crate) quote: Option<u8>,
-    /// None: UTF-8. Otherwise one of one byte a character.
+    /// The encoding, with one byte for each character. None means UTF-8.
     pub(crate) encoding: Option<&'static Encoding>,
     pub(crate) has_line_breaks: bool,
 }
 
-/// The file's names of the columns.
+/// The names of the columns in the file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Columns {
@@ -88,19 +89,19 @@ pub(crate) struct Columns {
     pub(crate) date: String,
     pub(crate) price: Option<String>,
     pub(crate) customer: Option<String>,
-    /// Columns that only the first row of a document has; the others have what that one has.
+    /// Columns that only the first row of a document has. The other rows have the values of the first row.
     #[serde(default)]
     pub(crate) only_in_first_row: Vec<String>,
 }
 
-/// Whether upper and lower case are told apart.
+/// Whether upper and lower case make different names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Case {
-    /// They are: a name is taken as it stands.
+    /// Upper and lower case make different names, and a name is taken as it is.
     #[default]
     AsItStands,
-    /// The file writes one name in both, so it is taken in upper case.
+    /// The file writes one name in both cases, so names are taken in upper case.
     Upper,
 }
 
@@ -162,7 +163,7 @@ struct DatesTable {
 }
 
 impl Default for DatesTable {
-    /// ISO 8601, as most programs write it.
+    /// Returns the formats of ISO 8601, which most programs write.
     fn default() -> Self {
         let mut formats = vec!["%Y-%m-%d".to_owned()];
         for between in ["T", " "] {
@@ -184,18 +185,19 @@ struct NamesTable {
 }
 
 impl Mapping {
-    /// The mapping of a file whose mapping nobody named: the columns `InvoiceNo`, `StockCode`, `Quantity`, `InvoiceDate`, `UnitPrice` and
-    /// `CustomerID`, dates of ISO 8601. A positive quantity is a sale, a negative one with a price comes back.
+    /// Returns the mapping that is used when nobody named one. It has the columns `InvoiceNo`, `StockCode`,
+    /// `Quantity`, `InvoiceDate`, `UnitPrice` and `CustomerID`, and dates of ISO 8601. A positive quantity is
+    /// a sale. A negative one with a price is a return.
     pub fn plain() -> Self {
         let text = include_str!("plain.toml");
-        // A unit test reads it.
+        // A unit test reads this mapping.
         Self::parse(text).unwrap_or_else(|error| unreachable!("the plain mapping: {error}"))
     }
 
-    /// Reads a mapping file's text.
+    /// Reads the text of a mapping file.
     ///
     /// # Errors
-    /// [`MappingError`] says what is wrong with it.
+    /// [`MappingError`] describes the fault.
     pub fn parse(text: &str) -> Result<Self, MappingError> {
         if text.len() > MAX_MAPPING_BYTES {
             return Err(MappingError::TooLarge);
@@ -216,7 +218,7 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// The same, with these articles too taken for no goods, before any rule.
+    /// Returns the mapping with a further rule before all others: these articles are not goods.
     #[must_use]
     pub fn without_stock(mut self, skus: &[String]) -> Self {
         self.not_stock = (!skus.is_empty()).then(|| rules::not_stock(skus));

@@ -1,15 +1,15 @@
-//! Numbers as files write them. Exact: no floats.
+//! Numbers as files write them. They are exact: no floats.
 
-/// How numbers are written.
+/// The way in which numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NumberFormat {
-    /// Between whole and fraction.
+    /// The character between the whole part and the fraction.
     pub(crate) decimal: char,
-    /// Between groups of three digits, where there is one.
+    /// The character between groups of three digits, if the format has one.
     pub(crate) thousands: Option<char>,
 }
 
-/// Whether a number is above, at or below zero.
+/// The sign of a number: above, at or below zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sign {
     Negative,
@@ -17,7 +17,7 @@ pub(crate) enum Sign {
     Positive,
 }
 
-/// A number's digits, checked.
+/// The checked digits of a number.
 struct Digits {
     is_negative: bool,
     whole: String,
@@ -25,7 +25,7 @@ struct Digits {
 }
 
 impl NumberFormat {
-    /// A whole number, also when a fraction of zeros stands behind it.
+    /// Returns a whole number. A fraction of zeros may follow it.
     pub(crate) fn whole(self, text: &str) -> Result<i64, &'static str> {
         let digits = self.digits(text).ok_or("not a number as this file writes them")?;
         if digits.fraction.bytes().any(|digit| digit != b'0') {
@@ -38,7 +38,7 @@ impl NumberFormat {
         Ok(if digits.is_negative { -units } else { units })
     }
 
-    /// Whether the number is above, at or below zero; none: it is not a number.
+    /// Returns whether the number is above, at or below zero; None when it is not a number.
     pub(crate) fn sign(self, text: &str) -> Option<Sign> {
         let digits = self.digits(text)?;
         let is_zero = digits

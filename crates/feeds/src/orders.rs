@@ -1,4 +1,4 @@
-//! The rows of a file of orders: each as it stands, with what it is, or a reject that says why not.
+//! The rows of an order file. Each one is returned as the file has it, or as a reject with the reason.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -10,22 +10,23 @@ use crate::reject::{Reject, RejectReason};
 use crate::rules::{Facts, Kind, Verdict, judge};
 use crate::table::{FeedError, Record, Table};
 
-/// Most units of one row. A feed that sells more in one line is broken, and sums stay far from overflow.
+/// The most units of one row. A feed that sells more in one line is broken, and sums stay far from overflow.
 pub const MAX_UNITS: i64 = 1_000_000_000;
 const MIN_UNITS: i64 = -MAX_UNITS;
 
-/// A customer, as a number given out while the file is read: it says only which rows have the same one.
+/// A customer, as a number that is assigned while the file is read. It shows only which rows have the same
+/// customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Customer(usize);
 
-/// One row that is something for the ledger.
+/// One row for the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The row, counted from 1 after the header; blank lines are not counted.
     pub number: u64,
-    /// The line of the file it begins on; the first one is line 1.
+    /// The line of the file on which it begins; the first line is 1.
     pub line: u64,
-    /// What it does to stock.
+    /// The effect on stock.
     pub kind: Kind,
     /// The document's number; a [`holdfast_api::names::Reference`].
     pub document: String,
@@ -33,17 +34,18 @@ pub struct Row {
     pub sku: String,
     /// Units, at most [`MAX_UNITS`]: above 0 where goods are sold or found, below 0 where they come back or are gone.
     pub quantity: i64,
-    /// The row's place, from 0, among the rows of its document that do the same to the same article, fewer units first.
-    /// With it a row is known by its document, in whichever file it stands. 0 for a sale, whose rows are added up.
+    /// The row's place, from 0, among the rows of its document that do the same to the same article, fewer
+    /// units first. Document and rank together identify a row, in whichever file it is. 0 for a sale, because
+    /// rows of sales are added up.
     pub rank: u32,
     /// The day of its date, as `2010-12-01`.
     pub day: String,
-    /// Who bought, where the file says so.
+    /// The buyer, if the file names one.
     pub customer: Option<Customer>,
 }
 
 impl Row {
-    /// The reject of this row.
+    /// Makes the reject of this row.
     pub fn reject(&self, reason: RejectReason, detail: impl Into<String>) -> Reject {
         Reject {
             row: self.number,
@@ -57,17 +59,17 @@ impl Row {
     }
 }
 
-/// The rows of a file: each is in exactly one of the two, in file order.
+/// The rows of a file. Each row is in exactly one of the two lists, in file order.
 #[derive(Debug, Default)]
 pub struct OrderRows {
-    /// Those for the ledger.
+    /// The rows for the ledger.
     pub rows: Vec<Row>,
-    /// The others.
+    /// The other rows.
     pub rejected: Vec<Reject>,
 }
 
 impl OrderRows {
-    /// How many rows the file has.
+    /// Returns the number of rows of the file.
     pub fn count(&self) -> u64 {
         (self.rows.len() + self.rejected.len()) as u64
     }
@@ -76,7 +78,7 @@ impl OrderRows {
 /// Reads all rows of a file.
 ///
 /// # Errors
-/// [`FeedError`]: the file is refused whole.
+/// [`FeedError`]: the whole file is refused.
 pub fn read_orders(file: impl BufRead, mapping: &Mapping) -> Result<OrderRows, FeedError> {
     let mut table = Table::new(file, &mapping.file);
     let places = Places::find(&table.header()?, mapping)?;
@@ -100,7 +102,7 @@ pub fn read_orders(file: impl BufRead, mapping: &Mapping) -> Result<OrderRows, F
     Ok(decide(drafts, rejected, mapping))
 }
 
-/// Where the columns stand.
+/// The positions of the columns.
 struct Places {
     count: usize,
     document: usize,
@@ -110,7 +112,7 @@ struct Places {
     price: Option<usize>,
     customer: Option<usize>,
     only_in_first_row: Vec<usize>,
-    /// For each rule, the columns that it looks at and the texts that fit.
+    /// The columns that each rule checks, with the texts that fit.
     of_rules: Vec<Vec<(usize, Vec<String>)>>,
 }
 
@@ -163,7 +165,7 @@ impl Places {
     }
 }
 
-/// The text of a field; none where it is not in the file's encoding.
+/// Decodes a field; None when it is not in the file's encoding.
 fn decoded(mapping: &Mapping, bytes: &[u8]) -> Option<String> {
     match mapping.file.encoding {
         None => std::str::from_utf8(bytes).ok().map(str::to_owned),
@@ -173,7 +175,7 @@ fn decoded(mapping: &Mapping, bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// A row before it is known what it is: that needs the other rows of its document.
+/// A row whose kind is not decided yet, because that needs the other rows of its document.
 struct Draft {
     number: u64,
     line: u64,
@@ -181,10 +183,10 @@ struct Draft {
     sku: String,
     quantity: Result<i64, &'static str>,
     day: Result<String, String>,
-    /// None: unreadable; `Some(None)`: there is no price.
+    /// The sign of the price. None: unreadable; `Some(None)`: the row has no price.
     price: Option<Option<Sign>>,
     customer: Option<Customer>,
-    /// For each rule, by its number: whether its columns fit.
+    /// The rules whose columns fit: one bit for each rule, by its number.
     columns_fit: u64,
 }
 
@@ -192,13 +194,13 @@ struct Reading<'a> {
     mapping: &'a Mapping,
     places: Places,
     customers: HashMap<String, Customer>,
-    /// Of each document, what its first row has in the columns that the others leave empty.
+    /// The texts of each document's first row, for the columns that its other rows leave empty.
     first_rows: HashMap<String, Vec<String>>,
 }
 
 impl Reading<'_> {
-    /// A row over several lines may be two of which one lost a quote. It is one when it has all fields, and line breaks only in texts
-    /// that nobody needs.
+    /// Checks a row over several lines, because it may be two rows of which one lost a quote. It is one row
+    /// when it has all fields, and line breaks only in fields that nobody needs.
     fn check_lines(&self, record: &Record) -> Result<(), FeedError> {
         if record.last_line == record.line {
             return Ok(());
@@ -307,7 +309,7 @@ fn cased(text: &str, case: Case) -> String {
     }
 }
 
-/// Whether a field is what a rule asks for: this text, or with `*` any.
+/// Returns whether a field fits a rule: the wanted text, or any text for `*`.
 fn is_text(wanted: &str, field: &str) -> bool {
     match wanted {
         "*" => !field.is_empty(),
@@ -315,7 +317,7 @@ fn is_text(wanted: &str, field: &str) -> bool {
     }
 }
 
-/// A number of a customer without the `.0` that spreadsheets put behind it.
+/// Removes the `.0` that spreadsheets append to a customer's number.
 fn without_fraction(customer: &str) -> &str {
     let whole = customer.strip_suffix(".0");
     let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -330,7 +332,7 @@ fn quantity(mapping: &Mapping, text: &str) -> Result<i64, &'static str> {
     }
 }
 
-/// What the rows of a document have in common.
+/// The values that all rows of a document have in common.
 #[derive(Default)]
 struct Document {
     rows: u32,
@@ -338,7 +340,7 @@ struct Document {
     is_mixed: bool,
 }
 
-/// Decides what each row is.
+/// Decides the kind of each row.
 fn decide(drafts: Vec<Draft>, mut rejected: Vec<Reject>, mapping: &Mapping) -> OrderRows {
     let mut documents: HashMap<String, Document> = HashMap::new();
     for draft in &drafts {
@@ -463,7 +465,7 @@ impl Draft {
         })
     }
 
-    /// `names_sku`: the article is one that the mapping names.
+    /// Makes the reject of this row. `names_sku`: the mapping names the article.
     fn reject(&self, reason: RejectReason, detail: String, names_sku: bool) -> Reject {
         let where_good = |text: &str, is_good: bool| if is_good { text.to_owned() } else { String::new() };
         Reject {
@@ -475,7 +477,8 @@ impl Draft {
                 &self.document,
                 holdfast_api::names::Reference::new(&self.document).is_ok(),
             ),
-            // A SKU may have blanks, as a name or a street has. Only a plain code is surely one.
+            // A SKU may have blanks, as the name of a person or a street has. Only a plain code is certainly
+            // not personal.
             sku: where_good(
                 &self.sku,
                 names_sku || holdfast_api::names::Sku::new(&self.sku).is_ok_and(|sku| sku.is_plain()),

@@ -1,49 +1,49 @@
-//! Why a row was not taken.
+//! The reasons why a row is not taken.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a row was not imported, or not in full. `docs/import-orders.md` says what to do about each.
+/// The reason why a row was not imported, or not in full. `docs/import-orders.md` says what to do about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
-    /// Not as many fields as the header.
+    /// The row has another number of fields than the header.
     WrongNumberOfFields,
     /// A field is not in the file's encoding.
     BadEncoding,
-    /// The document's number cannot be a reference.
+    /// The document's number is not valid as a reference.
     BadDocument,
-    /// The article's code cannot be a SKU.
+    /// The article's code is not valid as a SKU.
     BadSku,
-    /// The quantity is no whole number other than 0, or has the wrong sign.
+    /// The quantity is not a whole number, is 0, or has the wrong sign.
     BadQuantity,
-    /// The date is empty, unreadable, or none that there is.
+    /// The date is empty or unreadable, or does not exist.
     BadDate,
     /// The price is unreadable.
     BadPrice,
-    /// A fee, postage, a voucher: nothing that lies on a shelf, as a rule says.
+    /// A rule says that the row is a fee, postage or a voucher: nothing that lies on a shelf.
     NotStock,
-    /// A rule leaves it out for another reason.
+    /// A rule leaves the row out for another reason.
     LeftOut,
-    /// No rule says what it is.
+    /// No rule fits the row.
     Unclear,
     /// Rows of one document name several customers.
     MixedDocument,
-    /// Another file brought its document, with other rows.
+    /// Another file has the same document with other rows.
     ChangedDocument,
-    /// There was not enough stock for the order or the write-off.
+    /// The stock was not enough for the order or the write-off.
     InsufficientStock,
-    /// With best effort: fewer units than asked for.
+    /// With best effort, fewer units were granted than asked for.
     PartlyFilled,
-    /// It takes back a sale that was itself refused, so nothing can come back.
+    /// The row takes back a sale that was itself refused, so nothing can come back.
     CancelsRefusedSale,
     /// The hold ran out before it could be committed.
     HoldExpired,
-    /// The ledger refused for another reason, named in the detail.
+    /// The ledger refused for another reason. The detail names it.
     Refused,
 }
 
 impl RejectReason {
-    /// The code in the rejects file and in the summary.
+    /// Returns the code in the rejects file and in the summary.
     pub fn code(self) -> &'static str {
         match self {
             Self::WrongNumberOfFields => "wrong_number_of_fields",
@@ -67,21 +67,23 @@ impl RejectReason {
     }
 }
 
-/// One row that was not taken. Holds nothing personal: a field is repeated only where it is what its column says.
+/// One row that was not taken. It holds nothing personal: a field is repeated only if its content is what its
+/// column should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
     /// The row, counted from 1 after the header; blank lines are not counted.
     pub row: u64,
-    /// The line of the file it begins on; the first one is line 1.
+    /// The line of the file on which it begins; the first line is 1.
     pub line: u64,
-    /// Why.
+    /// The reason for the reject.
     pub reason: RejectReason,
-    /// What exactly was wrong, for a person. Repeats nothing of the row.
+    /// The exact fault, for a person. Repeats nothing of the row.
     pub detail: String,
-    /// The document's number, where it can be one.
+    /// The document's number, if it is valid.
     pub document: String,
-    /// The article's code: of a row that could be sent always, of another one where it is a plain code.
+    /// The article's code. For a row that could be sent it is always there, for another row only if it is a
+    /// plain code.
     pub sku: String,
-    /// The quantity, where it is a number.
+    /// The quantity, if it is a number.
     pub quantity: String,
 }

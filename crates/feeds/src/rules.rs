@@ -1,4 +1,4 @@
-//! The rules of a mapping. The first one that fits a row says what the row is.
+//! The rules of a mapping. The first rule that fits a row decides what the row is.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use serde::Deserialize;
 use crate::numbers::Sign;
 use crate::reject::RejectReason;
 
-/// What a row does to stock.
+/// The effect of a row on stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Goods are sold.
     Sale,
-    /// A sale is taken back: cancelled before it ships, returned after.
+    /// A sale is taken back: cancelled before it ships, or returned afterwards.
     TakeBack,
     /// Goods are gone without a sale.
     WriteOff,
@@ -20,17 +20,17 @@ pub enum Kind {
     Found,
 }
 
-/// One rule. Whatever it does not mention may be anything.
+/// One rule. A property that it does not mention may have any value.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
-    /// The article is one of these; upper and lower case are the same here.
+    /// The article is one of these; upper and lower case count as the same.
     #[serde(default)]
     sku_is: Vec<String>,
     /// The article begins with one of these.
     #[serde(default)]
     sku_starts_with: Vec<String>,
-    /// The document is one of these; upper and lower case are the same here.
+    /// The document is one of these; upper and lower case count as the same.
     #[serde(default)]
     document_is: Vec<String>,
     /// The document begins with one of these.
@@ -47,7 +47,7 @@ pub(crate) struct Rule {
     #[serde(default)]
     columns: BTreeMap<String, Vec<String>>,
     then: Option<Then>,
-    /// Told with each row that it keeps from the ledger.
+    /// The reason that is reported with each row that the rule keeps from the ledger.
     #[serde(default)]
     because: String,
 }
@@ -86,36 +86,37 @@ enum Then {
     LeftOut,
 }
 
-/// What rules look at. What could not be read of a row fits no condition.
+/// The facts that rules check. A fact that could not be read fits no condition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
     pub(crate) document: &'a str,
     pub(crate) sku: &'a str,
     pub(crate) quantity: Option<i64>,
-    /// None: unreadable; `Some(None)`: there is no price.
+    /// The sign of the price. None: unreadable; `Some(None)`: the row has no price.
     pub(crate) price: Option<Option<Sign>>,
     pub(crate) has_customer: bool,
     pub(crate) is_alone: bool,
 }
 
-/// What the rules say of a row.
+/// The result of the rules for a row.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
-    /// It is one for the ledger, of this many units: negative where they leave without a sale or come back.
+    /// The row is for the ledger, with this many units. Units that leave without a sale or come back are
+    /// negative.
     Is(Kind),
-    /// It is none for the ledger. `names_sku`: because of its article, which the rule names.
+    /// The row is not for the ledger. `names_sku`: the rule names its article, and fits for that reason.
     Kept {
         reason: RejectReason,
         because: &'a str,
         names_sku: bool,
     },
-    /// The rule that fits wants another sign of the quantity.
+    /// The rule that fits requires another sign of the quantity.
     WrongSign(&'static str),
     /// No rule fits.
     Unclear,
 }
 
-/// Judges a row. `columns_fit` says for each rule whether its columns have its texts.
+/// Judges a row. `columns_fit` tells for each rule whether its columns have its texts.
 pub(crate) fn judge<'a>(
     not_stock: Option<&'a Rule>,
     rules: &'a [Rule],
@@ -135,7 +136,7 @@ pub(crate) fn judge<'a>(
     }
 }
 
-/// Rules for files that nobody described: what a sale and what a return looks like everywhere.
+/// Returns rules for files that nobody described: sales and returns as they look everywhere.
 pub(crate) fn plain() -> Vec<Rule> {
     let totals = ["total", "totals", "subtotal", "sub-total", "grand total", "sum"];
     let totals: Vec<String> = totals.map(str::to_owned).into();
@@ -165,7 +166,7 @@ pub(crate) fn plain() -> Vec<Rule> {
     ]
 }
 
-/// A rule for articles that are no goods.
+/// Makes a rule for articles that are not goods.
 pub(crate) fn not_stock(skus: &[String]) -> Rule {
     Rule {
         sku_is: skus.to_vec(),
@@ -176,14 +177,14 @@ pub(crate) fn not_stock(skus: &[String]) -> Rule {
 }
 
 impl Rule {
-    /// The columns that it looks at.
+    /// Returns the columns that the rule checks.
     pub(crate) fn columns(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.columns
             .iter()
             .map(|(name, texts)| (name.as_str(), texts.as_slice()))
     }
 
-    /// Has it a meaning? If not, says why.
+    /// Checks that the rule has a meaning. Returns the reason if it has none.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         match self.then {
             None => Err("does not say what then"),
@@ -244,7 +245,7 @@ impl Rule {
             Some(Then::LeftOut) => return kept(RejectReason::LeftOut),
             None => return Verdict::Unclear,
         };
-        // A rule that says which sign it is about knows what it does.
+        // A rule that requires a sign of the quantity is deliberate. Only the other rules are checked for the sign.
         match (facts.quantity, self.quantity) {
             (Some(units), None) if (units > 0) != (wants == QuantityIs::Positive) => {
                 Verdict::WrongSign(match wants {

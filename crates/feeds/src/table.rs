@@ -1,31 +1,31 @@
-//! Lines and fields, read strictly (RFC 4180, and what it leaves open is refused).
+//! Lines and fields, read strictly by RFC 4180. A file that uses something the RFC leaves open is refused.
 //!
-//! A quote that is never closed would swallow the rows up to the next one, so whatever is quoted in a way that can be read in two
-//! ways refuses the whole file, with the lines. A field may reach over several lines only where the mapping says so, and even then no
-//! line of it may look like a row of its own.
+//! A quote that is never closed would swallow the rows up to the next quote. So a quote that can be read in
+//! two ways refuses the whole file, and the error names the lines. A field may extend over several lines only
+//! where the mapping allows it. Even then, no line of the field may look like a row of its own.
 
 use std::io::{self, BufRead};
 
 use crate::mapping::FileFormat;
 
-/// Most bytes of a line, and of the lines that one row reaches over.
+/// The most bytes of a line, and of all lines of one row.
 pub(crate) const MAX_ROW_BYTES: usize = 1 << 20;
-/// Most places that an error names.
+/// The most places that an error names.
 const MAX_PLACES: usize = 10;
 
-/// Why a file of orders is refused whole. Nothing was done with it.
+/// The reason why a whole file of orders is refused. Nothing was done with it.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("it is empty: the first line must have the names of the columns")]
     Empty,
-    /// It is written in an encoding that has zeros between its letters.
+    /// The file has an encoding with zeros between its letters.
     #[error("it is in UTF-16: save it as UTF-8")]
     Utf16,
-    /// A line is too long.
+    /// One line is too long.
     #[error(
         "line {line} and what belongs to it has more than {MAX_ROW_BYTES} bytes: is it a file of orders?"
     )]
@@ -33,40 +33,40 @@ pub enum FeedError {
         /// The line, counted from 1.
         line: u64,
     },
-    /// Quotes that do not say where a field ends.
+    /// The quotes do not show where a field ends.
     #[error("its quotes do not say where fields end: {}{}", places.join("; "), if *more { "; and more" } else { "" })]
     Quotes {
-        /// What is wrong, with the lines.
+        /// The faults and their lines.
         places: Vec<String>,
-        /// There are others.
+        /// True when there are more places than are named.
         more: bool,
     },
-    /// A row over several lines is none.
+    /// Several lines are one row by their quotes, but cannot be one.
     #[error(
         "lines {first_line} to {last_line} are one row by their quotes, but {why}: is a quote left open on line {first_line}?"
     )]
     NoRow {
-        /// The line it begins on, counted from 1.
+        /// The line on which the row begins, counted from 1.
         first_line: u64,
-        /// The line it ends on.
+        /// The line on which the row ends.
         last_line: u64,
-        /// What a row does not have.
+        /// The property that the row lacks.
         why: String,
     },
-    /// A column that the mapping names is not there, or twice.
+    /// A column that the mapping names is missing, or appears twice.
     #[error("{0}")]
     Header(String),
 }
 
-/// One row: its fields, and where it stands.
+/// One row: its fields and its lines.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// The line it begins on, counted from 1.
+    /// The line on which the row begins, counted from 1.
     pub(crate) line: u64,
-    /// The line it ends on.
+    /// The line on which the row ends.
     pub(crate) last_line: u64,
     bytes: Vec<u8>,
-    /// Where each field ends in `bytes`.
+    /// The end of each field in `bytes`.
     ends: Vec<usize>,
 }
 
@@ -103,16 +103,16 @@ impl Record {
 pub(crate) struct Table<'a, R> {
     reader: R,
     format: &'a FileFormat,
-    /// The line that was read last.
+    /// The number of the line that was read last.
     line: u64,
-    /// Its bytes, without its end.
+    /// The bytes of that line, without its line end.
     text: Vec<u8>,
-    /// The separators of the header: a line with so many or more looks like a row.
+    /// The number of separators of the header. A line with at least as many looks like a row.
     separators: Option<usize>,
     places: Vec<String>,
 }
 
-/// Where in a row the reading is.
+/// The position of the reader in a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     FieldBegin,
@@ -133,7 +133,7 @@ impl<'a, R: BufRead> Table<'a, R> {
         }
     }
 
-    /// The first line: the names of the columns.
+    /// Reads the first line: the names of the columns.
     pub(crate) fn header(&mut self) -> Result<Record, FeedError> {
         match self.reader.fill_buf()? {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err(FeedError::Utf16),
@@ -148,10 +148,10 @@ impl<'a, R: BufRead> Table<'a, R> {
         Ok(header)
     }
 
-    /// Reads the next row; blank lines are passed over. False: there is none.
+    /// Reads the next row, and skips blank lines. Returns false when there is no further row.
     ///
     /// # Errors
-    /// The file is refused. A place where quotes are wrong is told at the file's end, with the others.
+    /// The file is refused. Places with wrong quotes are reported together at the file's end.
     pub(crate) fn read(&mut self, record: &mut Record) -> Result<bool, FeedError> {
         loop {
             if !self.next_line()? {
@@ -166,11 +166,11 @@ impl<'a, R: BufRead> Table<'a, R> {
             }
             match self.row(record)? {
                 Ok(()) if self.places.is_empty() => return Ok(true),
-                // The rest is only looked through for more places.
+                // The rest is searched only for more places.
                 Ok(()) => {}
                 Err(place) => {
                     self.places.push(place);
-                    // Where a field may reach over lines, nobody can say where the next row begins.
+                    // When a field may extend over lines, nobody can tell where the next row begins.
                     if self.format.has_line_breaks || self.places.len() == MAX_PLACES {
                         return Err(self.quotes(true));
                     }
@@ -186,12 +186,13 @@ impl<'a, R: BufRead> Table<'a, R> {
         }
     }
 
-    /// Reads the row that begins with the line at hand. The inner error is a place where its quotes are wrong.
+    /// Reads the row that begins with the current line. The inner error is a place where its quotes are
+    /// wrong.
     fn row(&mut self, record: &mut Record) -> Result<Result<(), String>, FeedError> {
         let begins = self.line;
         record.clear(begins);
         let mut at = At::FieldBegin;
-        // The line on which the field began that is being read.
+        // This is the line on which the current field began.
         let mut field_began = begins;
         let mut looks_like_rows = Vec::new();
         loop {
@@ -264,7 +265,7 @@ impl<'a, R: BufRead> Table<'a, R> {
         record.end_field();
         let ends = self.line;
         record.last_line = ends;
-        // One of the two ends alone may have as many separators by chance: some stand in the text.
+        // One of the two ends alone may have as many separators by chance, because some are part of the text.
         let both_ends = looks_like_rows.contains(&begins) && looks_like_rows.contains(&ends);
         looks_like_rows.retain(|line| both_ends || (*line != begins && *line != ends));
         if ends > begins && !looks_like_rows.is_empty() {
@@ -288,7 +289,8 @@ impl<'a, R: BufRead> Table<'a, R> {
             .is_some_and(|of_header| of_header > 0 && separators() >= of_header)
     }
 
-    /// Reads a line that ends with LF, CRLF or CR, or at the file's end. False: there is none.
+    /// Reads a line that ends with LF, CRLF or CR, or at the file's end. Returns false when there is no
+    /// further line.
     fn next_line(&mut self) -> Result<bool, FeedError> {
         self.text.clear();
         let mut has_begun = false;
@@ -342,7 +344,7 @@ mod tests {
     type Rows = Vec<(u64, Vec<String>)>;
 
     fn rows_as(format: &FileFormat, text: &[u8]) -> Result<Rows, FeedError> {
-        // A buffer of three bytes: lines and their ends fall into pieces.
+        // The buffer has three bytes, so lines and their ends are cut into pieces.
         let mut table = Table::new(io::BufReader::with_capacity(3, text), format);
         table.header()?;
         let mut rows = Rows::new();

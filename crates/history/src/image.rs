@@ -1,23 +1,23 @@
-//! What the buckets of one cell hold.
+//! The units in the buckets of one cell.
 
 use std::collections::BTreeMap;
 
 use holdfast_api::v1::{self, Bucket, Change};
 
-/// A cell by its after-images.
+/// A cell, by its after-images.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Image {
     buckets: BTreeMap<Bucket, i64>,
-    /// By storefront.
+    /// Units by storefront.
     pools: BTreeMap<String, i64>,
 }
 
-/// What is known of a bucket that no change has moved yet.
+/// The knowledge about a bucket that no change has moved yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unmoved {
-    /// It is empty: the cell has been followed from its first change on.
+    /// The bucket is empty, because the cell has been followed from its first change on.
     Empty,
-    /// Nothing: the cell has been followed from somewhere on.
+    /// The bucket is unknown, because the cell has been followed only from some later change on.
     Unknown,
 }
 
@@ -47,7 +47,7 @@ impl Image {
         self.buckets.get(&bucket).copied().unwrap_or(0)
     }
 
-    /// As it is told.
+    /// Returns the cell as the API shows it.
     pub(crate) fn cell(&self, sku: &str, warehouse: &str) -> v1::Cell {
         let pools = self.pools.iter().filter(|(_, quantity)| **quantity != 0);
         v1::Cell {
@@ -73,7 +73,7 @@ impl Image {
     }
 }
 
-/// The bucket that moved.
+/// Returns the bucket that moved.
 pub(crate) fn bucket(moved: &v1::BucketMove) -> Result<Bucket, String> {
     match Bucket::try_from(moved.bucket) {
         Ok(Bucket::Unspecified) | Err(_) => Err(format!(

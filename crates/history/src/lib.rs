@@ -1,4 +1,5 @@
-//! How things stood: a cell or a reservation after one change of its shard, added up from the first change on.
+//! History: a cell or a reservation as it was after one change of its shard, added up from the first change
+//! on.
 //!
 //! ```text
 //!   change 1, 2, 3, ... ──> Reading ──> Stock          one SKU: its cells
@@ -6,13 +7,14 @@
 //!                              └── in sequence? still at or before the moment?
 //! ```
 //!
-//! A [`Reading`] is told every change of one shard, in order, from the first one to the moment asked for ([`At`]). It takes each
-//! once, refuses a gap, and knows when the moment is passed. The node feeds it from its change log, the command line
-//! from an archive that is continued by a stream.
+//! A [`Reading`] gets every change of one shard, in order, from the first one up to the requested moment
+//! ([`At`]). It takes each change once, refuses a gap, and knows when the moment is passed. The node feeds it
+//! from its change log. The command line feeds it from an archive, and then from a stream.
 //!
-//! The arithmetic is its own: what a bucket held before, plus what the change says it moved, has to be the after-image.
-//! Where it is not, the history proves nothing and the answer is a [`Fault`]. It goes by the buckets that moved and asks no
-//! change for its kind, so a kind that comes later is added up like the others.
+//! The arithmetic is its own. The units of a bucket before a change, plus its delta in the change, must be
+//! the after-image. If they are not, the history proves nothing and the answer is a [`Fault`]. The arithmetic
+//! looks only at the buckets that moved, never at the kind of a change. So a kind that is added later is
+//! added up like the others.
 //!
 //! Memory holds the cells of the one SKU, or the lines of the one reservation and the cells that they touch.
 //!

@@ -1,64 +1,65 @@
-//! Following the changes of a shard to a moment.
+//! Follows the changes of a shard up to a moment.
 
 use holdfast_api::v1::{self, Change};
 
-/// A moment of a shard: that after the last change at or before it.
+/// A moment of a shard: the one right after the last change at or before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// After the change with this number, at least 1.
     Seq(u64),
-    /// After the last change of an entry with this log time or an earlier one, in milliseconds since the Unix epoch.
+    /// After the last change of an entry with this log time or an earlier one, in milliseconds since the Unix
+    /// epoch.
     LogTimeMs(u64),
 }
 
-/// What is followed through the changes.
+/// The cells or the reservation that are followed through the changes.
 pub trait Subject {
-    /// Adds up a change. False: it is not about this.
+    /// Adds up a change. Returns false when the change is not about this subject.
     ///
     /// # Errors
-    /// What is wrong with the change, for a person: it contradicts what came before.
+    /// The fault of a change that contradicts an earlier one, as a text for a person.
     fn apply(&mut self, change: &Change) -> Result<bool, String>;
 }
 
-/// A change that cannot follow the ones before it: nothing can be said about how things stood.
+/// A change contradicts the ones before it, so nothing is known about earlier states.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "change {seq} of shard {shard} contradicts the history before it: {message}; `holdfast verify` tells all that is wrong"
 )]
 pub struct Fault {
-    /// In which shard.
+    /// The shard of the change.
     pub shard: u32,
-    /// At which change.
+    /// The change.
     pub seq: u64,
-    /// What is wrong.
+    /// The fault, in words.
     pub message: String,
 }
 
-/// Why the changes do not answer.
+/// The reason why the changes have no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AsOfError {
     /// The shard has never had a change.
     #[error("shard {shard} has no change yet")]
     NoChange {
-        /// Which shard.
+        /// The shard.
         shard: u32,
     },
     /// The moment is before the shard's first change.
     #[error("shard {shard} begins later, with a change of log time {first_log_time_ms} ms")]
     BeforeFirst {
-        /// Which shard.
+        /// The shard.
         shard: u32,
         /// The log time of its first change, in milliseconds since the Unix epoch.
         first_log_time_ms: u64,
     },
-    /// The changes end before the one asked for.
+    /// The changes end before the requested one.
     #[error("shard {shard} has no change {seq} yet, its last one is {last_seq}")]
     InFuture {
-        /// Which shard.
+        /// The shard.
         shard: u32,
-        /// The one asked for.
+        /// The requested change.
         seq: u64,
-        /// The last one there is.
+        /// The last change of the shard.
         last_seq: u64,
     },
 }
@@ -71,13 +72,13 @@ pub struct Reading<S> {
     subject: S,
     last: Option<v1::AsOf>,
     last_seq: u64,
-    /// The log time of the first change, when that is already beyond the moment.
+    /// The log time of the first change, if that is already after the moment.
     begins_at_ms: Option<u64>,
     passed: bool,
 }
 
 impl<S: Subject> Reading<S> {
-    /// A subject before the first change of a shard.
+    /// Begins with a subject before the first change of a shard.
     pub fn new(shard: u32, at: At, subject: S) -> Self {
         Self {
             shard,
@@ -90,22 +91,22 @@ impl<S: Subject> Reading<S> {
         }
     }
 
-    /// The shard whose changes it follows.
+    /// Returns the shard whose changes it follows.
     pub fn shard(&self) -> u32 {
         self.shard
     }
 
-    /// The change that has to come next.
+    /// Returns the change that has to come next.
     pub fn next_seq(&self) -> u64 {
         self.last_seq + 1
     }
 
-    /// Is the moment certainly reached, whatever changes come?
+    /// Returns whether the moment is certainly reached, whatever changes come.
     pub fn is_passed(&self) -> bool {
         self.passed
     }
 
-    /// Takes the next change. One that came before is passed over, and so is everything after the moment.
+    /// Takes the next change. Skips a change that came before, and all changes after the moment.
     ///
     /// # Errors
     /// [`Fault`]: a change is missing, or this one contradicts those before it.
@@ -159,7 +160,8 @@ impl<S: Subject> Reading<S> {
         Ok(())
     }
 
-    /// The subject as it stood, and when exactly that was. Call it when the moment is passed or the shard has no more changes.
+    /// Returns the subject as it was, and the exact moment. Call it when the moment is passed or the shard
+    /// has no more changes.
     ///
     /// # Errors
     /// [`AsOfError`]: the shard's changes begin after the moment, or end before it.

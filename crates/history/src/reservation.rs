@@ -1,4 +1,4 @@
-//! One reservation, each of its units in one place.
+//! One reservation, with each of its units in one place.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use holdfast_api::v1::{self, Bucket, Change, ReservationEffect, ReservationState
 use crate::image::{Image, Unmoved, bucket};
 use crate::reading::Subject;
 
-/// One reservation, as one shard has it.
+/// The part of one reservation in one shard.
 #[derive(Debug, Clone)]
 pub struct Reservation {
     id: Vec<u8>,
     told: Option<v1::Reservation>,
-    /// Of an order over several shards.
+    /// The shard that decides on an order over several shards; None for other orders.
     home: Option<u32>,
-    /// By line and warehouse.
+    /// The units by line and warehouse.
     parts: BTreeMap<(u32, String), Part>,
-    /// The cells that it touched, by SKU and warehouse, from then on.
+    /// The cells that it touched, by SKU and warehouse, followed from then on.
     cells: BTreeMap<(String, String), Image>,
 }
 
@@ -29,7 +29,7 @@ struct Part {
     returned: i64,
 }
 
-/// How far a change moved the buckets that tell where a reservation's units are.
+/// The moves of the buckets that show where a reservation's units are.
 #[derive(Debug, Clone, Copy, Default)]
 struct Moved {
     held: i64,
@@ -41,7 +41,7 @@ struct Moved {
 }
 
 impl Reservation {
-    /// A reservation before its first change, by the 16 bytes of its id.
+    /// Begins with a reservation before its first change, by the 16 bytes of its id.
     pub fn new(id: impl Into<Vec<u8>>) -> Self {
         Self {
             id: id.into(),
@@ -52,13 +52,14 @@ impl Reservation {
         }
     }
 
-    /// The reservation; `None` while the shard has had no line of it. A line that got nothing (best effort) left no change, and
-    /// is not told. An attempt that came to nothing is told as released, until the next attempt begins anew.
+    /// Returns the reservation; `None` while the shard has had no line of it. A line that got nothing (best
+    /// effort) has no change, so it is missing. An attempt that failed is shown as released, until the next
+    /// attempt begins anew.
     pub fn reservation(&self) -> Option<&v1::Reservation> {
         self.told.as_ref()
     }
 
-    /// The shard that decides about it, if it is part of an order over several shards.
+    /// Returns the shard that decides on the order, if it is over several shards.
     pub fn home(&self) -> Option<u32> {
         self.home
     }
@@ -175,7 +176,7 @@ impl Moved {
         Ok(moved)
     }
 
-    /// How many of the reservation's units moved.
+    /// Returns how many of the reservation's units moved.
     fn units(self) -> i64 {
         let most = self.held.unsigned_abs().max(self.committed.unsigned_abs());
         let units = if most == 0 {
@@ -218,7 +219,7 @@ impl Moved {
                 add(&mut part.returned, units);
                 add(&mut line.returned, units);
             }
-            // Held became committed: the sums above are all.
+            // Held units became committed; the sums above are complete.
             _ => {}
         }
     }

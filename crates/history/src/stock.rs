@@ -7,17 +7,17 @@ use holdfast_api::v1::{self, Change};
 use crate::image::{Image, Unmoved};
 use crate::reading::Subject;
 
-/// One SKU, in one warehouse or all.
+/// One SKU, in one warehouse or in all of them.
 #[derive(Debug, Clone)]
 pub struct Stock {
     sku: String,
-    /// Empty for all.
+    /// The warehouse; empty for all.
     warehouse: String,
     cells: BTreeMap<String, Image>,
 }
 
 impl Stock {
-    /// A SKU before its first change. An empty warehouse means all of them.
+    /// Begins with a SKU before its first change. An empty warehouse means all warehouses.
     pub fn new(sku: impl Into<String>, warehouse: impl Into<String>) -> Self {
         Self {
             sku: sku.into(),
@@ -26,7 +26,7 @@ impl Stock {
         }
     }
 
-    /// Its cells, in byte order of the warehouse.
+    /// Returns its cells, in byte order of the warehouse.
     pub fn cells(&self) -> Vec<v1::Cell> {
         let cells = self.cells.iter();
         cells

@@ -6,7 +6,7 @@ use crate::{AsOfError, At, Fault, Reading, Reservation, Stock, Subject};
 
 const ID: [u8; 16] = [7; 16];
 
-/// A change of an entry of its own, at log time 1000 + 10 * seq.
+/// Makes a change with an entry of its own, at log time 1000 + 10 * seq.
 fn change(seq: u64, kind: i32, moves: &[(Bucket, i64, i64)]) -> Change {
     let moved = |(bucket, delta, after): &(Bucket, i64, i64)| BucketMove {
         bucket: (*bucket).into(),
@@ -162,7 +162,7 @@ fn an_after_image_that_does_not_add_up_is_a_fault() {
             "{fault}"
         );
     }
-    // An empty cell begins at nothing.
+    // An empty cell begins at 0 units.
     assert!(fault_of(tea(), &[received(1, 5, 6)]).contains("0 +5 is told to be 6"));
     let mut unknown = received(1, 5, 5);
     unknown.moves[0].bucket = 999;
@@ -220,7 +220,8 @@ fn a_kind_of_later_versions_is_added_up_by_what_it_moves() {
     assert_eq!((stock.cells()[0].free, stock.cells()[0].safety), (3, 2));
 }
 
-/// Prepared, confirmed, paid, shipped in part, cancelled in part, returned in part.
+/// Makes the changes of one life: prepared, confirmed, paid, shipped in part, cancelled in part, returned in
+/// part.
 fn life() -> Vec<Change> {
     use Bucket::{Committed, Free, Held, OnHand, Pool};
     use ReservationState as State;

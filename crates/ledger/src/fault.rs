@@ -1,4 +1,4 @@
-//! Seeded faults: known mistakes in the order protocol, compiled in only with the feature `faults`. Each
+//! Faults to seed: known mistakes in the order protocol, compiled in only with the feature `faults`. Each
 //! fault is a claim that the checks would notice it. `cargo xtask mutants` switches the faults on one by one,
 //! and the model must find each.
 
@@ -71,7 +71,8 @@ pub enum Fault {
     /// A home that holds an order leaves the replaced hold as it is, if the order keeps none of its units
     /// there.
     LeavesReplaced,
-    /// A participant follows the release of a replaced hold before it hears of the order that keeps its units.
+    /// A participant follows the release of a replaced hold before it hears of the order that keeps its
+    /// units.
     ReleasesReplacedAtOnce,
     /// The units that a replacement keeps are given back with the others.
     DropsKeptUnits,

@@ -147,11 +147,11 @@ pub enum Verdict {
     Committed,
     /// The units were given back.
     Released,
-    /// The home's instruction to a participant about its part.
+    /// The time of the hold ran out.
     Expired,
 }
 
-/// The order that a participant gets about its part.
+/// The home's instruction to a participant about its part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {
     /// The home's decision.

@@ -104,8 +104,8 @@ pub enum SourcingReason {
     FewestShipments,
     /// It had units that the warehouses before it did not have.
     SpillOver,
-    /// No warehouse had stock. It is where the line's next supply is expected, or else the first that may be
-    /// chosen.
+    /// No warehouse had stock. The line's next supply is expected here, or else this is the first warehouse
+    /// that may be chosen.
     Backordered,
 }
 
@@ -176,20 +176,20 @@ pub enum Refusal {
         /// The limit's value.
         limit: u64,
     },
-    /// A count names a change that has not happened yet.
+    /// The command names a change that has not happened yet.
     #[error("change {as_of_seq} is not reached, the last one is {last_seq}")]
     PositionInFuture {
-        /// The change that the count names.
+        /// The change that the command names.
         as_of_seq: u64,
         /// The last change of the shard.
         last_seq: u64,
     },
-    /// A count names a change, and the movements since it are no longer kept.
+    /// The command names a change, and the movements since it are no longer kept.
     #[error("movements since change {as_of_seq} are no longer kept, the oldest usable is {oldest_seq}")]
     PositionTooOld {
-        /// The change that the count names.
+        /// The change that the command names.
         as_of_seq: u64,
-        /// The oldest change that a count may name.
+        /// The oldest change that the command may name.
         oldest_seq: u64,
     },
     /// There would be enough stock without the undecided orders that hold it. Another try may succeed.
@@ -223,7 +223,7 @@ pub enum Refusal {
     /// The id was closed ([`crate::Action::Seal`]) after a repeated request with it was refused.
     #[error("this operation id was closed when a repeated request with it was refused")]
     OperationSealed,
-    /// Another hold or commit of the storefront has this reference, and references must be unique.
+    /// Another hold or commit of the storefront has the reference, and both ask to be the only one with it.
     #[error("reservation {reservation_id} has this reference, and both were to be the only one")]
     ReferenceTaken {
         /// The reservation that has the reference.

@@ -103,7 +103,7 @@ pub enum QueryReply {
     Transfer(Option<TransferView>),
     /// Answers OpenTransfers, in order of their ids.
     Transfers(Vec<TransferView>),
-    /// To Supplies, in order of warehouse and supply.
+    /// Answers Supplies, in order of warehouse and supply.
     Supplies(Vec<SupplyView>),
 }
 

@@ -1,5 +1,10 @@
 //! What all services share: the router, deadlines, counting, and the way of one command.
 
+mod administration;
+mod admission;
+mod lookup;
+mod settle;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +25,8 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Response, Status};
 use tracing::Instrument as _;
 
+pub(crate) use self::admission::Admission;
+use self::settle::{Attempted, Unmet};
 use crate::config::{LimitsSection, PeerSection};
 use crate::directory::Membership;
 use crate::intake::Places;
@@ -32,7 +39,6 @@ use crate::reasoned;
 use crate::router::Router;
 use crate::security::Caller;
 use crate::security::access::Access;
-use crate::settle::{Attempted, Unmet};
 use crate::space::Space;
 use crate::tasks::Tasks;
 use crate::validation::Invalid;

@@ -51,7 +51,6 @@ mod runtime;
 mod security;
 mod servers;
 mod services;
-mod settle;
 mod space;
 mod start_error;
 mod stores;

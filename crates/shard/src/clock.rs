@@ -204,7 +204,7 @@ mod tests {
     const NOON: u64 = 1_800_000_000_000;
     const HOUR: u64 = 3_600_000;
 
-    /// Returns the clock of one of `voters`, and the wall clock behind it.
+    /// Returns a clock in a group of `voters` replicas, and the wall clock behind it.
     fn clock(voters: usize, wall_ms: u64) -> (LogClock, Arc<AtomicU64>) {
         let wall = Arc::new(AtomicU64::new(wall_ms));
         let read = Arc::clone(&wall);

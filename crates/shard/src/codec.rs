@@ -22,7 +22,7 @@ pub(crate) enum CodecError {
     /// The bytes are not a value of the expected type.
     #[error("not readable: {0}")]
     Malformed(postcard::Error),
-    /// So many bytes follow after the value.
+    /// Number of bytes that follow after the value.
     #[error("{0} bytes too many")]
     Trailing(usize),
     /// The value cannot be encoded.

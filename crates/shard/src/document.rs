@@ -1,8 +1,8 @@
 //! A document that all nodes have: a small state machine with its own Raft group, held in memory as a whole.
 //!
-//! It needs none of a ledger's machinery. It keeps what a cluster must agree on and rarely changes, as the
-//! node's directory of members and replicas. Its log lies in the node's write-ahead log beside those of the
-//! shards, and its messages travel with theirs.
+//! It needs none of a ledger's machinery. It keeps what a cluster must agree on and rarely changes, such as
+//! the node's directory of members and replicas. Its log lies in the node's write-ahead log beside those of
+//! the shards, and its messages travel with theirs.
 
 mod machine;
 

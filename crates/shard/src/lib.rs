@@ -7,7 +7,7 @@
 //!
 //! # The way of a command
 //! ```text
-//! ShardHandle::submit ── route ──> Proposer ──────> Raft ─────> LogStore ── one sync for all of a node
+//! ShardHandle::submit ── route ──> Proposer ──────> Raft ──> LogStore ── one sync for all shards of a node
 //!    (any replica)         │      (the actor:        │  └─ Peer ─> PeerTransport ─> Inbound ─> other Rafts
 //!                          │       many commands,    v
 //!      another leads: PeerTransport::forward    StateMachine ──> Ledger ──> outcomes ──> back to each caller

@@ -1,10 +1,10 @@
 //! Sizes of what a shard writes and sends, derived from the [limits of the ledger](holdfast_ledger::limits).
 //!
 //! ```text
-//!  command ──> entry ───────> changes of the entry ──> record(s) of the change log ──> portions for peers
-//!  MAX_COMMAND   entry bytes     no limit                RECORD_CHANGES each,            one record at least,
-//!  _BYTES        ENTRY_CHANGES                           however many                    below MAX_PEER_
-//!                                                                                        MESSAGE_BYTES
+//!  command ──> entry ────────> changes of the entry ─> record(s) of the change log ─> portions for peers
+//!  MAX_COMMAND   entry bytes     no limit               RECORD_CHANGES each,           one record at least,
+//!  _BYTES        ENTRY_CHANGES                          however many                   below MAX_PEER_
+//!                                                                                      MESSAGE_BYTES
 //! ```
 //!
 //! A leader ends an entry before its commands can make more than [`ENTRY_CHANGES`] changes. That is planning,

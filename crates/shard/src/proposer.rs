@@ -235,7 +235,7 @@ impl Proposer {
     /// behind it gives holds that end as soon as the time is right again. So the leader waits for clocks that
     /// could settle a disagreement. Without a known majority it waits without end, but a majority was usually
     /// heard with the votes. Clocks that are down and clocks that disagree are two faults at once, one too
-    /// many: after the patience, the later time is taken, which is safer.
+    /// many: after the patience the leader stamps anyway, rather behind than ahead, which is safer.
     fn knows_the_time(&mut self) -> bool {
         let leads_since = *self.work.leads_since.get_or_insert_with(Instant::now);
         match self.parts.clock.certainty() {

@@ -6,13 +6,13 @@
 //!   forward ──────────────────────────────────────┐ │   when another node leads: its spans are below
 //!   propose ─┐                                    │ │   waits for a place in an entry
 //!            quorum ─────────────────┐            │ │   until the entry is committed and its turn comes
-//!              sync ──────┐          │            │ │   this node's own data sync; the quorum may not need it
+//!              sync ──────┐          │            │ │   this node's own write and data sync
 //!                                    apply ─┐     │ │   the ledger decides
 //!   confirm ─┘                                          instead of all this: answered from a confirmed read
 //! ```
 //!
-//! Many submissions share an entry. Each traced one has its own spans for the entry's stages, with the same
-//! times.
+//! The quorum may do without this node's `sync`. Many submissions share an entry. Each traced one has its own
+//! spans for the entry's stages, with the same times.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,10 +1,12 @@
-//! The change log of one group: every change its ledger made, numbered without a gap, in segments that are never deleted.
+//! Change log of one group: every change of its ledger, numbered without a gap, in segments that are never
+//! deleted.
 //!
-//! It is derived: the state machine can make the records again from the log or a snapshot. So appends are not synced one by one; they
-//! are before a snapshot lets go of the log. What a crash tore off is cut when the log is opened, and appended again.
+//! It is derived: the state machine can make the records again from the log or a snapshot. So appends are not
+//! synced one by one. They are synced before a snapshot lets the log be purged. A torn end after a crash is
+//! cut when the change log is opened, and appended again.
 //!
-//! After a snapshot from a peer was installed, changes may be missing in the middle ([`ChangeLog::reset_to`]); those are read from
-//! a peer that has them.
+//! After a snapshot from a peer was installed, changes may be missing in the middle
+//! ([`ChangeLog::reset_to`]). They are read from a peer that has them.
 
 mod error;
 mod heal;
@@ -26,22 +28,22 @@ use self::segment::{HEADER_BYTES, Scanned, Scanner, SegmentHeader};
 use self::state::{Cursor, Index, Segment, State, open_file};
 use crate::{Disk, DiskFile, GroupId, TornTail};
 
-/// Where the change logs of all groups are, below the data directory.
+/// Directory of all groups' change logs, below the data directory.
 pub(crate) const DIRECTORY: &str = "changes";
 
-/// How many full segments have their index in memory.
+/// Number of full segments whose index is kept in memory.
 const INDEXES_KEPT: usize = 64;
 
-/// The changes of one log entry, or some of them when they are more than one record can hold.
+/// Changes of one log entry, or some of them when they are more than one record can hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRecord {
     /// Sequence number of the first change.
     pub first_seq: u64,
     /// Sequence number of the last change.
     pub last_seq: u64,
-    /// Index of the log entry that made them.
+    /// Index of the log entry that made the changes.
     pub log_index: u64,
-    /// The changes, opaque here.
+    /// The encoded changes, opaque in this crate.
     pub payload: Bytes,
 }
 
@@ -66,16 +68,16 @@ impl Default for ChangeLogOptions {
     }
 }
 
-/// What opening a change log found and did.
+/// Report of opening a change log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChangeLogReport {
-    /// Segment files.
+    /// Number of segment files.
     pub segments: usize,
-    /// The unfinished end that a crash left; it is derived again from the log.
+    /// The unfinished end that a crash left. It is derived again from the log.
     pub torn: Option<TornTail>,
 }
 
-/// A handle to the change log of one group; clones share it. One appends, many read.
+/// A handle to the change log of one group; clones share it. One caller appends, many read.
 #[derive(Clone)]
 pub struct ChangeLog {
     inner: Arc<Inner>,
@@ -86,7 +88,7 @@ struct Inner {
     directory: String,
     options: ChangeLogOptions,
     state: Mutex<State>,
-    /// One sync at a time.
+    /// Lock that allows one sync at a time.
     syncing: Mutex<()>,
 }
 
@@ -94,7 +96,7 @@ impl ChangeLog {
     /// Opens the group's change log, making it if needed, and cuts a torn tail.
     ///
     /// # Errors
-    /// `Io`, `UnknownVersion`. Damage is not an error here but when it is read.
+    /// `Io`, `UnknownVersion`. Damage is no error here, but is one when it is read.
     pub fn open(
         disk: Arc<dyn Disk>,
         group: GroupId,
@@ -156,16 +158,17 @@ impl ChangeLog {
         let log = ChangeLog {
             inner: Arc::new(inner),
         };
-        // What was read may so far have been in memory only.
+        // The bytes that were read may be in memory only.
         log.rewrite_unproven()?;
         log.sync()?;
         Ok((log, report))
     }
 
-    /// Appends a record; readable when this returns, durable after the next [`ChangeLog::sync`].
+    /// Appends a record. It is readable when this returns, and durable after the next [`ChangeLog::sync`].
     ///
-    /// A record that is stored already is compared and skipped. Where it is damaged, it and everything behind it is given up: who
-    /// repeats one record repeats those that follow. One that begins a gap goes into it, others in a gap are skipped.
+    /// A record that is stored already is compared and skipped. If the stored one is damaged, it and
+    /// everything after it is given up, because a caller that repeats one record also repeats the later ones.
+    /// A repeated record that begins a gap goes into the gap; others inside a gap are skipped.
     ///
     /// # Errors
     /// `NotContiguous`, `Diverged`, `RecordTooLarge`. After `Io` nothing more can be appended.
@@ -246,7 +249,7 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// Checks that the record is what is stored under its numbers.
+    /// Checks that the record equals the one that is stored under its numbers.
     fn compare(&self, state: &mut State, record: &ChangeRecord) -> Result<(), ChangeLogError> {
         let diverged = ChangeLogError::Diverged {
             first_seq: record.first_seq,
@@ -318,7 +321,7 @@ impl ChangeLog {
         Err(damaged(&segment.path, scanner.offset))
     }
 
-    /// Where the records of a segment end.
+    /// Returns where the records of a segment end.
     fn limit(&self, state: &mut State, position: usize) -> Result<u64, ChangeLogError> {
         if position + 1 == state.segments.len() {
             return Ok(state.end);
@@ -329,7 +332,7 @@ impl ChangeLog {
             .map_err(ChangeLogError::io("read", &segment.path))
     }
 
-    /// The index of a segment, read from the segment if it is not in memory.
+    /// Returns the index of a segment, read from the segment if it is not in memory.
     fn index(&self, state: &mut State, position: usize) -> Result<Arc<Index>, ChangeLogError> {
         if let Some(index) = &state.segments[position].index {
             return Ok(index.clone());
@@ -351,11 +354,13 @@ impl ChangeLog {
         Ok(Arc::new(index))
     }
 
-    /// The records from the one that has change `from_seq` on: at least one if it is there, otherwise no more than `max_bytes`
-    /// of payload. Empty when `from_seq` is past the last change. Stops before a gap.
+    /// Reads records, beginning with the one that has change `from_seq`. Returns that record at least, and
+    /// otherwise no more than `max_bytes` of payload. Returns nothing when `from_seq` is past the last
+    /// change. Stops before a gap.
     ///
     /// # Errors
-    /// `Gap` when this replica lacks the change, `Corrupt` when it is not what was written: ask a peer. `Io`.
+    /// `Gap` when this replica lacks the change, `Corrupt` when its bytes differ from those that were
+    /// written: ask a peer. `Io`.
     pub fn read(&self, from_seq: u64, max_bytes: usize) -> Result<Vec<ChangeRecord>, ChangeLogError> {
         let mut records: Vec<ChangeRecord> = Vec::new();
         let mut bytes = 0;
@@ -420,22 +425,23 @@ impl ChangeLog {
         }
     }
 
-    /// The largest payload of a record in bytes.
+    /// Returns the largest payload of a record, in bytes.
     pub fn max_record_bytes(&self) -> usize {
         self.inner.options.max_record_bytes as usize
     }
 
-    /// The first change of the newest run without a gap; one more than [`ChangeLog::last_seq`] if that run is empty.
+    /// Returns the first change of the newest run without a gap, or one more than [`ChangeLog::last_seq`] if
+    /// that run is empty.
     pub fn first_seq(&self) -> u64 {
         self.inner.state.lock().first_seq()
     }
 
-    /// The last change; 0 when there never was one.
+    /// Returns the last change, or 0 when there never was one.
     pub fn last_seq(&self) -> u64 {
         self.inner.state.lock().last_seq
     }
 
-    /// Makes all that was appended durable. Blocks on the disk; appends and reads go on meanwhile.
+    /// Makes all appended records durable. Blocks on the disk; appends and reads go on meanwhile.
     ///
     /// # Errors
     /// `Io`; nothing more can be appended then.
@@ -470,7 +476,7 @@ impl ChangeLog {
             return Err(error);
         }
         state.synced_seq = state.synced_seq.max(last_seq);
-        // The last of them may have been written to since; it stays to be synced.
+        // The last of these segments may have been written to since, so it must be synced again.
         state.unsynced_from = through - 1;
         for segment in &mut state.segments[from.min(through - 1)..through - 1] {
             segment.file = None;
@@ -478,8 +484,9 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// Goes on with `next_seq` after a snapshot that includes all changes before it was installed. What is missing in between is
-    /// a gap; older history stays readable. Durable when this returns. Does nothing if nothing is missing.
+    /// Moves on to `next_seq`, after a snapshot was installed that includes all earlier changes. Changes that
+    /// are missing in between become a gap; older history stays readable. Durable when this returns. Does
+    /// nothing if nothing is missing.
     ///
     /// # Errors
     /// `Io`; nothing more can be appended then.

@@ -1,7 +1,7 @@
-//! The files below a data directory, as the rest of this crate sees them.
+//! Files below a data directory, as the rest of this crate sees them.
 //!
-//! Everything durable goes through [`Disk`], so the same code runs on [`RealDisk`] and on [`FaultDisk`], which forgets what
-//! was not synced, tears writes, fails syncs, fills up and flips bits.
+//! Everything durable goes through [`Disk`], so the same code runs on [`RealDisk`] and on [`FaultDisk`],
+//! which forgets unsynced writes, tears writes, fails syncs, fills up and flips bits.
 
 mod fault;
 mod real;
@@ -15,8 +15,8 @@ pub use real::{DiskError, LOCK_FILE, RealDisk};
 
 /// A tree of files below one root.
 ///
-/// Paths are relative to the root and separated by `/`. A new name, a rename or a removal is durable only after
-/// [`Disk::sync_dir`] of its directory; the bytes of a file only after [`DiskFile::sync_data`].
+/// Paths are relative to the root and separated by `/`. A new name, a rename or a removal is durable only
+/// after [`Disk::sync_dir`] of its directory; the bytes of a file only after [`DiskFile::sync_data`].
 pub trait Disk: Send + Sync + 'static {
     /// Makes an empty file for reading and writing. Fails with `AlreadyExists` if the name is taken.
     fn create(&self, path: &str) -> io::Result<Arc<dyn DiskFile>>;
@@ -24,16 +24,17 @@ pub trait Disk: Send + Sync + 'static {
     /// Opens an existing file for reading and writing (for reading alone on a read-only disk).
     fn open(&self, path: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Renames a file, replacing what had the new name.
+    /// Renames a file, and replaces a file that has the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, path: &str) -> io::Result<()>;
 
-    /// Makes a directory and its parents; existing ones are fine. Their names are durable when this returns.
+    /// Makes a directory and its parents. Existing ones are no error. Their names are durable when this
+    /// returns.
     fn create_dir(&self, path: &str) -> io::Result<()>;
 
-    /// Names (not paths) in a directory, sorted. A directory that does not exist is empty.
+    /// Returns the names (not paths) in a directory, sorted. A directory that does not exist is empty.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
 
     /// Makes names created, renamed and removed in this directory durable.
@@ -42,24 +43,26 @@ pub trait Disk: Send + Sync + 'static {
 
 /// One open file. All offsets are bytes from its start.
 pub trait DiskFile: Send + Sync + 'static {
-    /// Reads until `buffer` is full or the file ends; returns the bytes read.
+    /// Reads until `buffer` is full or the file ends. Returns the number of bytes read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes all of `bytes`, growing the file if needed.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Makes the written bytes (and the length) durable. After an error nothing may be assumed about writes since the last success.
+    /// Makes the written bytes (and the length) durable. After an error nothing may be assumed about writes
+    /// since the last success.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// The length in bytes.
+    /// Returns the length in bytes.
     fn size_bytes(&self) -> io::Result<u64>;
 
     /// Cuts the file or grows it with zeros.
     fn resize(&self, bytes: u64) -> io::Result<()>;
 }
 
-/// Writes what can be read once more, so that the next sync covers it. After a failed sync the operating system keeps the data
-/// in memory and takes it for written: who starts again would read it, and a sync would succeed without it.
+/// Writes the readable bytes once more, so that the next sync covers them. After a failed sync the operating
+/// system keeps the data in memory and treats it as written. A process that starts again would read it, and a
+/// sync would succeed without it.
 pub(crate) fn rewrite(file: &dyn DiskFile, range: Range<u64>) -> io::Result<()> {
     const STEP: u64 = 1 << 20;
     let end = range.end.min(file.size_bytes()?);

@@ -1,21 +1,22 @@
-//! What a node must never forget about itself: which node of which cluster it is, and how that cluster was cut into shards.
+//! Facts that a node must never forget about itself: its number, its cluster, and the number of shards of
+//! that cluster.
 //!
-//! Kept in sled. Its `flush` ends in `sync_file_range` on Linux, which does not survive a power loss; so after every flush we
-//! sync the files in its directory, and the directory, ourselves. The facts are written once, when a data directory is first
-//! used, and never on the path of a request.
+//! The facts are kept in sled. Sled's `flush` ends in `sync_file_range` on Linux, which does not survive a
+//! power loss. So after every flush this module syncs the files in sled's directory, and the directory. The
+//! facts are written once, when a data directory is first used, and never on the path of a request.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Who a node is. Set once in the life of a data directory.
+/// Identity of a node. Set once in the life of a data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Number of the node in its cluster. Never reused for an empty data directory.
     pub node_id: u64,
     /// Name of the cluster.
     pub cluster_id: String,
-    /// How many shards the cluster was made with.
+    /// Number of shards with which the cluster was made.
     pub shard_count: u32,
 }
 
@@ -27,50 +28,50 @@ const CLUSTER_ID: &str = "cluster id";
 const SHARD_COUNT: &str = "shard count";
 const VERSION: &str = "format version";
 const DISK_ID: &str = "disk id";
-/// Before the names of what the caller keeps, so that they can never be one of ours.
+/// Prefix of the names that callers keep, so that they never equal a name of this module.
 const KEPT: &str = "kept/";
 
-/// Why the facts could not be read or kept.
+/// Reason why the facts could not be read or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
-    /// The configuration says something else than the data directory.
+    /// The configuration differs from the data directory.
     #[error(
         "{directory} belongs to {fact} {stored}, the configuration says {configured}; use the right data directory or correct the configuration"
     )]
     Mismatch {
-        /// The directory.
+        /// Path of the directory.
         directory: String,
-        /// Which fact.
+        /// Name of the fact.
         fact: &'static str,
-        /// What is stored.
+        /// The stored value.
         stored: String,
-        /// What is configured.
+        /// The configured value.
         configured: String,
     },
-    /// Some facts are there and some are not, or one is not what it should be.
+    /// Some facts are missing and others are not, or one has a wrong form.
     #[error(
         "the facts in {directory} are damaged: {fact} is missing or not readable; restore this node from its peers"
     )]
     Damaged {
-        /// The directory.
+        /// Path of the directory.
         directory: String,
-        /// Which fact.
+        /// Name of the fact.
         fact: &'static str,
     },
     /// The store cannot be read or written.
     #[error("cannot {operation} {directory}: {source}")]
     Store {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
-        /// The directory.
+        /// Path of the directory.
         directory: String,
-        /// What went wrong.
+        /// Error of the store.
         source: sled::Error,
     },
 }
 
 impl FactsError {
-    /// Whether bytes on disk are not what was written.
+    /// Returns whether bytes on disk differ from those that were written.
     pub fn is_damage(&self) -> bool {
         match self {
             FactsError::Damaged { .. } => true,
@@ -80,14 +81,14 @@ impl FactsError {
     }
 }
 
-/// The facts of the node that owns a data directory.
+/// Facts of the node that owns a data directory.
 pub struct NodeFacts {
     directory: PathBuf,
     store: sled::Db,
 }
 
 impl NodeFacts {
-    /// Opens the facts in `directory` (made if needed), which must hold nothing else.
+    /// Opens the facts in `directory` (made if needed), which must contain nothing else.
     ///
     /// # Errors
     /// `Store`, also when another process has it open.
@@ -103,7 +104,7 @@ impl NodeFacts {
         })
     }
 
-    /// What is stored; `None` in a new directory.
+    /// Returns the stored facts, or `None` in a new directory.
     ///
     /// # Errors
     /// `Damaged`, `Store`, and `Mismatch` when another format version wrote the directory.
@@ -124,10 +125,11 @@ impl NodeFacts {
         }))
     }
 
-    /// Stores the facts in a new directory, durably; in a used one, checks that they are the same and changes nothing.
+    /// Stores the facts in a new directory, durably. In a used one, checks that they are the same and changes
+    /// nothing.
     ///
     /// # Errors
-    /// `Mismatch` says which fact differs; otherwise as [`NodeFacts::get`].
+    /// `Mismatch` names the fact that differs. All other errors are those of [`NodeFacts::get`].
     pub fn establish(&self, configured: &Facts) -> Result<(), FactsError> {
         let Some(stored) = self.get()? else {
             return self.store(configured);
@@ -144,16 +146,16 @@ impl NodeFacts {
         Ok(())
     }
 
-    /// What makes this directory another one than any other, even one for the same node: 16 bytes of chance, kept since the
-    /// directory was made.
+    /// Returns 16 random bytes, made with the directory. They tell this directory from every other, even one
+    /// of the same node.
     ///
     /// # Errors
-    /// As [`NodeFacts::get`]; `Damaged` also before [`NodeFacts::establish`].
+    /// The errors of [`NodeFacts::get`]; `Damaged` also before [`NodeFacts::establish`].
     pub fn disk_id(&self) -> Result<[u8; 16], FactsError> {
         self.bytes(DISK_ID)?.try_into().map_err(|_| self.damaged(DISK_ID))
     }
 
-    /// Keeps something of the caller's under a name, durably when this returns; in place of what was there.
+    /// Keeps a value of the caller under a name, in place of an earlier one. Durable when this returns.
     ///
     /// # Errors
     /// `Store`.
@@ -164,7 +166,7 @@ impl NodeFacts {
         self.make_durable()
     }
 
-    /// What was kept under a name.
+    /// Returns the value that was kept under a name.
     ///
     /// # Errors
     /// `Store`.

@@ -1,4 +1,4 @@
-//! A read-only look at a data directory, for whoever wonders what is wrong with a node.
+//! Inspection of a data directory, read-only, to find out what is wrong with a node.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,72 +9,73 @@ use serde::Serialize;
 use crate::disk::{Disk, DiskError, RealDisk};
 use crate::{GroupId, change_log, log, snapshot};
 
-/// What a data directory holds, and what is wrong with it.
+/// Content of a data directory, and what is wrong with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// A node works in the directory now; what it is just writing may look like a torn tail.
+    /// Whether a node works in the directory. If so, a write in progress may look like a torn tail.
     pub in_use: bool,
-    /// The write-ahead log; `None` when it cannot be read, and then `damage` says why.
+    /// The write-ahead log; `None` when it cannot be read, and then `damage` has the reason.
     pub log: Option<LogContents>,
     /// Snapshots, oldest first in each group.
     pub snapshots: Vec<SnapshotContents>,
     /// Change logs, by group.
     pub change_logs: Vec<ChangeLogContents>,
-    /// What a crash left unfinished. Harmless: it was never acknowledged and goes away at the next start.
+    /// Torn ends that a crash left unfinished. They are harmless: never acknowledged, and removed at the next
+    /// start.
     pub torn: Vec<String>,
-    /// Bytes that are not what was written. Each line names a file.
+    /// Damage: bytes that differ from those that were written. Each line names a file.
     pub damage: Vec<String>,
 }
 
-/// What the write-ahead log holds.
+/// Content of the write-ahead log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LogContents {
-    /// Segment files with records.
+    /// Number of segment files with records.
     pub segments: usize,
-    /// Valid records of any kind.
+    /// Number of valid records of any kind.
     pub records: u64,
-    /// Their bytes, framing included.
+    /// Bytes of those records, framing included.
     pub bytes: u64,
-    /// The groups' logs.
+    /// Logs of the groups.
     pub groups: Vec<GroupContents>,
 }
 
 /// One group's part of the write-ahead log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupContents {
-    /// The group.
+    /// Number of the group.
     pub group: GroupId,
     /// First entry, if there is any.
     pub first_index: Option<u64>,
     /// Last entry, if there is any.
     pub last_index: Option<u64>,
-    /// Everything up to here was purged.
+    /// The entries through this index were purged.
     pub purged_through: Option<u64>,
 }
 
-/// The number of further looks at the files of a running node that look damaged, and the time between them.
+/// Number of further looks at a running node's files that look damaged, and the pause between them.
 const LOOKS: usize = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// One snapshot.
+/// One snapshot of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SnapshotContents {
-    /// The group.
+    /// Number of the group.
     pub group: GroupId,
-    /// Its number.
+    /// Number of the snapshot.
     pub number: u64,
-    /// Content that could be read and was right, in bytes.
+    /// Bytes of content that could be read and were intact.
     pub bytes: u64,
 }
 
-/// One group's change log.
+/// Change log of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChangeLogContents {
-    /// The group.
+    /// Number of the group.
     pub group: GroupId,
-    /// Segment files.
+    /// Number of segment files.
     pub segments: usize,
-    /// Valid records.
+    /// Number of valid records.
     pub records: u64,
     /// Size of all segments in bytes.
     pub bytes: u64,
@@ -82,11 +83,12 @@ pub struct ChangeLogContents {
     pub first_seq: u64,
     /// Last change on this replica; 0 when there is none.
     pub last_seq: u64,
-    /// Ranges `(first missing, first there again)` that a snapshot from a peer skipped.
+    /// Ranges `(first missing, first after the gap)` that a snapshot from a peer skipped.
     pub gaps: Vec<(u64, u64)>,
 }
 
-/// Reads everything in a data directory and checks it, without changing anything. Works beside a running node.
+/// Reads everything in a data directory and checks it, without changing anything. Works beside a running
+/// node.
 ///
 /// # Errors
 /// When the directory itself cannot be read. Everything else is in the report.
@@ -109,8 +111,8 @@ fn look_later(disk: Arc<dyn Disk>) -> Report {
     inspect_disk(disk)
 }
 
-/// Keeps the damage that each of some more looks finds. A record that the node writes while it is read can
-/// look damaged once, and not again in the same place.
+/// Keeps only the damage that further looks find again. A record that the node writes during the read can
+/// look damaged once, but not again in the same place.
 fn stays(report: &mut Report, looks: usize, look: impl Fn() -> Report) {
     for _ in 0..looks {
         if report.damage.is_empty() {
@@ -126,7 +128,7 @@ fn stays(report: &mut Report, looks: usize, look: impl Fn() -> Report) {
     }
 }
 
-/// As [`inspect`], for any disk.
+/// Inspects any disk, like [`inspect`].
 pub(crate) fn inspect_disk(disk: Arc<dyn Disk>) -> Report {
     let mut report = Report::default();
     log::inspect(&*disk, &mut report);

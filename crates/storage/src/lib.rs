@@ -1,4 +1,4 @@
-//! What a node keeps on disk, and what it does when the disk fails it.
+//! Storage of a node: its files on disk, and how it reacts when the disk fails.
 //!
 //! ```text
 //!  <data directory>/
@@ -11,32 +11,37 @@
 //! ```
 //!
 //! # Parts
-//! - [`Disk`] is all the rest of the crate knows of a file system. [`RealDisk`] is a directory, locked against a second process.
-//!   [`FaultDisk`] is in memory and loses what was not synced, tears writes, fails syncs, fills up and flips bits on demand; tests of
-//!   other crates may use it too.
-//! - [`Log`] is where every acknowledged command is first. One thread writes for all groups: it takes all that is queued, writes it
-//!   with one call, syncs once, and calls everybody back. Start with `log.rs`, then `log/core.rs` (the writer) and
-//!   `log/recover.rs` (what is a torn tail and what is damage).
+//! - [`Disk`] is the only view of a file system that the rest of the crate has. [`RealDisk`] is a directory,
+//!   locked against a second process. [`FaultDisk`] is in memory. On demand it loses unsynced writes, tears
+//!   writes, fails syncs, fills up and flips bits. Tests of other crates may use it too.
+//! - [`Log`] is the first place of every acknowledged command. One thread writes for all groups: it takes
+//!   everything in the queue, writes it with one call, syncs once, and calls all callbacks. Start with
+//!   `log.rs`, then `log/core.rs` (the writer) and `log/recover.rs` (the difference between a torn tail and
+//!   damage).
 //! - [`SnapshotStore`] holds a group's state at one log position, so that the log before it can be purged.
-//! - [`ChangeLog`] holds what the group's ledger did, for ever. It is derived from the log and only synced before the log is purged.
-//! - [`NodeFacts`] holds who the node is, in sled; never on the path of a request.
-//! - [`inspect`] reads all of it without changing anything and says what is damaged.
+//! - [`ChangeLog`] holds every change of the group's ledger, for ever. It is derived from the log and only
+//!   synced before the log is purged.
+//! - [`NodeFacts`] holds the identity of the node, in sled. It is never on the path of a request.
+//! - [`inspect`] reads all files without changing any, and reports what is damaged.
 //!
 //! # Rules
-//! - Nothing is acknowledged before the data sync that covers it. The only place that says so is right after that sync.
-//! - A failed write or sync is final: after it nobody knows what is on disk, and a second sync may succeed without the data. The log
-//!   refuses everything from then on and the node must stop.
-//! - Whatever is read was checked first, on every read. Each record's CRC-32 also covers where it was written, so neither a
-//!   misplaced nor a left-over record passes.
-//! - A torn tail (unsynced, so never acknowledged) is cut and reported. Anything else that is not what was written is damage: an
-//!   error with file and offset. A mark beside the log says how far it was synced, and is written before anybody is told, so the
-//!   last batch is told apart too. Only a power cut that loses the mark, which is itself synced at the next idle moment, together
-//!   with damage in that one batch looks like a torn tail.
-//! - A damaged change log is mended: what is lost becomes a gap, which the log or a peer fills.
-//! - A syncing write changes no metadata: log segments are filled with zeros, or used again, before they are written.
+//! - Nothing is acknowledged before the data sync that covers it. The only place that acknowledges is right
+//!   after that sync.
+//! - A failed write or sync is final: nobody knows what is on disk, and a second sync may succeed without the
+//!   data. From then on the log refuses everything, and the node must stop.
+//! - Bytes are checked on every read, before they are used. Each record's CRC-32 also covers the place where
+//!   it was written, so neither a misplaced nor a left-over record passes.
+//! - A torn tail (unsynced, so never acknowledged) is cut and reported. All other bytes that differ from
+//!   those that were written are damage: an error names the file and the offset. A mark beside the log
+//!   records how far it was synced. The mark is written before any callback, so damage in the last batch is
+//!   recognised too. Only one case of damage looks like a torn tail: damage in the last batch,
+//!   together with a power cut that loses the mark. The mark itself is synced at the next idle moment.
+//! - A damaged change log is mended: lost changes become a gap, which the log or a peer fills.
+//! - A syncing write changes no metadata: log segments are filled with zeros, or used again, before they are
+//!   written.
 //!
-//! All calls block or return at once; none is async. Calls that wait for the disk say so and do not belong on a thread that
-//! carries heartbeats.
+//! All calls block or return at once; none is async. The documentation of a call says so when it waits for
+//! the disk. Such calls do not belong on a thread that carries heartbeats.
 
 mod change_log;
 mod disk;

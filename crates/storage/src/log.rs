@@ -1,13 +1,13 @@
-//! The node's write-ahead log, shared by all its Raft groups.
+//! Write-ahead log of the node, shared by all its Raft groups.
 //!
 //! ```text
 //!  append ─> group in memory (readable) ─> queue ─┐
-//!  append ─> group in memory (readable) ─> queue ─┼─> writer: takes all ─> one write ─> one sync ─> callbacks
+//!  append ─> group in memory (readable) ─> queue ─┼─> writer: takes all ─> 1 write ─> 1 sync ─> callbacks
 //!  vote   ─> group in memory            ─> queue ─┘
 //! ```
 //!
-//! Whoever comes while a sync runs shares the next one. A record is acknowledged only by the callback right after the sync that
-//! covers it; after a failed write or sync nothing is acknowledged ever again.
+//! Calls that come while a sync runs share the next one. A record is acknowledged only by the callback right
+//! after the sync that covers it. After a failed write or sync nothing is acknowledged ever again.
 
 mod core;
 mod error;
@@ -43,47 +43,51 @@ pub use stats::{LogStats, SYNC_BUCKETS_US};
 
 use crate::{Disk, DiskFile, GroupContents, GroupId, LogContents, Report};
 
-/// Where the segments are, below the data directory.
+/// Directory of the segments, below the data directory.
 const DIRECTORY: &str = "log";
 
 /// Largest vote, commit position or purge marker in bytes. They are repeated in every segment.
 const MAX_MARKER_BYTES: usize = 1024;
 
-/// Called once: with `Ok` right after the data sync that made the call's records durable, or with the error.
+/// Callback of a write. It runs once: with `Ok` right after the data sync that made the call's records
+/// durable, or with the error.
 ///
-/// It runs on the writer thread and holds up everybody's next sync: hand over and return. It may call the log.
+/// It runs on the writer thread and delays the next sync of all callers, so it must hand over its work and
+/// return. It may call the log.
 pub type Synced = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 
 /// One entry of a group's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRecord {
-    /// Position in the group's log.
+    /// Position of the entry in the group's log.
     pub index: u64,
-    /// The entry, opaque here. At most `max_record_bytes`.
+    /// The entry, opaque in this crate. At most `max_record_bytes`.
     pub payload: Bytes,
 }
 
-/// What the log holds for one group right now, durable or not yet.
+/// State of one group's log, whether durable or not yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupState {
     /// First readable index; `None` when there are no entries.
     pub first_index: Option<u64>,
     /// Last readable index; `None` when there are no entries.
     pub last_index: Option<u64>,
-    /// Everything up to here was purged. May be past the last entry that ever was here (after a snapshot).
+    /// The entries through this index were purged. It may be past the last entry that was ever here (after a
+    /// snapshot).
     pub purged_through: Option<u64>,
-    /// What the caller gave with the last purge.
+    /// The marker that the caller gave with the last purge.
     pub purge_marker: Option<Bytes>,
     /// The last saved vote.
     pub vote: Option<Bytes>,
-    /// The last saved commit position. After a crash it may be older than what was saved, never newer than the entries.
+    /// The last saved commit position. After a crash it may be older than the saved one, but never newer than
+    /// the entries.
     pub committed: Option<Bytes>,
 }
 
 /// A handle to the node's write-ahead log; clones share it.
 ///
-/// Calls return at once and never wait for the disk, but for [`Log::read`] of what is no longer in memory. How much may be queued
-/// is up to the callers: a Raft group bounds its entries in flight.
+/// Calls return at once and never wait for the disk, except [`Log::read`] of entries that are no longer in
+/// memory. The callers limit the length of the queue: a Raft group bounds its entries in flight.
 #[derive(Clone)]
 pub struct Log {
     inner: Arc<Inner>,
@@ -93,7 +97,7 @@ struct Inner {
     shared: Arc<Shared>,
     max_record_bytes: usize,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// The writer, when it has no thread of its own.
+    /// The writer, when it has no thread.
     core: Mutex<Option<Core>>,
 }
 
@@ -101,7 +105,8 @@ impl Log {
     /// Opens the log on `disk`, checks every record, cuts a torn tail and gets ready to write.
     ///
     /// # Errors
-    /// `Corrupt` names the file and offset of damage; the log is not touched then. `UnknownVersion`, `BadOptions` and `Io`.
+    /// `Corrupt` names the file and offset of damage, and leaves the log unchanged. `UnknownVersion`,
+    /// `BadOptions` and `Io`.
     pub fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<(Log, LogReport), LogError> {
         options.check()?;
         let in_directory = |operation| move |error| LogError::io(operation, DIRECTORY.to_string(), error);
@@ -177,12 +182,15 @@ impl Log {
         ))
     }
 
-    /// Appends entries that continue the group's log. They are readable when this returns and durable when `synced` is called.
+    /// Appends entries that continue the group's log. They are readable when this returns and durable when
+    /// `synced` is called.
     ///
-    /// The first entry of a group may have any index; later ones follow the last entry, or the last purged one.
+    /// The first entry of a group may have any index; later ones follow the last entry, or the last purged
+    /// one.
     ///
     /// # Errors
-    /// `NotContiguous`, `RecordTooLarge`, `Closed`, or the log's failure. Nothing was queued then and `synced` is not called.
+    /// `NotContiguous`, `RecordTooLarge`, `Closed`, or the log's failure. Then nothing was queued and
+    /// `synced` is not called.
     pub fn append(&self, group: GroupId, records: Vec<LogRecord>, synced: Synced) -> Result<(), LogError> {
         for record in &records {
             check_size(record.payload.len(), self.inner.max_record_bytes)?;
@@ -207,10 +215,11 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the entries from `index` on; they are unreadable when this returns.
+    /// Removes the entries from `index` on. They are unreadable when this returns.
     ///
     /// # Errors
-    /// `Purged` if `index` was purged, `Closed`, or the log's failure. Nothing was queued then and `synced` is not called.
+    /// `Purged` if `index` was purged, `Closed`, or the log's failure. Then nothing was queued and `synced`
+    /// is not called.
     pub fn truncate_from(&self, group: GroupId, index: u64, synced: Synced) -> Result<(), LogError> {
         let memory = self.inner.shared.group(group);
         let mut state = memory.lock();
@@ -220,11 +229,11 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the entries through `index`, which may be past the last one. `marker` (at most 1024 bytes) is handed back in
-    /// [`GroupState::purge_marker`]. Purging less than was purged before changes nothing.
+    /// Removes the entries through `index`, which may be past the last one. [`GroupState::purge_marker`]
+    /// returns `marker` (at most 1024 bytes). Does nothing when as much was purged before.
     ///
     /// # Errors
-    /// `RecordTooLarge`, `Closed`, or the log's failure. Nothing was queued then and `synced` is not called.
+    /// `RecordTooLarge`, `Closed`, or the log's failure. Then nothing was queued and `synced` is not called.
     pub fn purge_through(
         &self,
         group: GroupId,
@@ -248,10 +257,10 @@ impl Log {
         Ok(())
     }
 
-    /// Keeps the group's vote (at most 1024 bytes).
+    /// Saves the group's vote (at most 1024 bytes).
     ///
     /// # Errors
-    /// `RecordTooLarge`, `Closed`, or the log's failure. Nothing was queued then and `synced` is not called.
+    /// `RecordTooLarge`, `Closed`, or the log's failure. Then nothing was queued and `synced` is not called.
     pub fn save_vote(&self, group: GroupId, vote: Bytes, synced: Synced) -> Result<(), LogError> {
         check_size(vote.len(), MAX_MARKER_BYTES)?;
         let memory = self.inner.shared.group(group);
@@ -261,12 +270,13 @@ impl Log {
         Ok(())
     }
 
-    /// What was written and synced since the log was opened.
+    /// Returns the counts of writes and syncs since the log was opened.
     pub fn stats(&self) -> LogStats {
         self.inner.shared.counters.read()
     }
 
-    /// Keeps the group's commit position (at most 1024 bytes). It becomes durable with the next sync, whenever that is.
+    /// Saves the group's commit position (at most 1024 bytes). It becomes durable with the next sync,
+    /// whenever that is.
     ///
     /// # Errors
     /// `RecordTooLarge`, `Closed`, or the log's failure.
@@ -301,11 +311,12 @@ impl Log {
         Ok(())
     }
 
-    /// The entries of `range` in order: at least one if it is there, and no more than `max_bytes` of payload otherwise.
-    /// What is past the last entry is left out.
+    /// Returns the entries of `range` in order: at least one if it is there, and otherwise no more than
+    /// `max_bytes` of payload. Indexes past the last entry are left out.
     ///
     /// # Errors
-    /// `Purged` if the range begins in what was purged; `Corrupt` if a record on disk is not what was written; the log's failure.
+    /// `Purged` if the range begins with a purged index; `Corrupt` if a record on disk differs from the one
+    /// that was written; the log's failure.
     pub fn read(
         &self,
         group: GroupId,
@@ -343,7 +354,8 @@ impl Log {
                 let payload = file.map(|file| read_payload(&*file, place, payload_bytes));
                 match payload {
                     Some(Ok(payload)) => records.push(LogRecord { index, payload }),
-                    // Its segment may have been given up or used again since the place was looked up.
+                    // The record's segment may have been given up or used again since its place was looked
+                    // up.
                     failed
                         if memory.lock().entries.get(&index).and_then(|slot| slot.place) == Some(place) =>
                     {
@@ -368,7 +380,7 @@ impl Log {
         }
     }
 
-    /// What the log holds for the group; empty for a group that never wrote.
+    /// Returns the state of the group's log, which is empty for a group that never wrote.
     pub fn state(&self, group: GroupId) -> GroupState {
         self.inner
             .shared
@@ -379,12 +391,12 @@ impl Log {
             .unwrap_or_default()
     }
 
-    /// The failed write or sync that ended this log. The node must stop then.
+    /// Returns the error of the write or sync that ended this log. After it the node must stop.
     pub fn failed(&self) -> Option<LogError> {
         self.inner.shared.queue.lock().failure.clone()
     }
 
-    /// Calls `notify` when the log fails, at once if it has. It runs on the writer thread.
+    /// Calls `notify` when the log fails, or at once if it has failed. Runs on the writer thread.
     pub fn on_failure(&self, notify: Box<dyn FnOnce(LogError) + Send>) {
         let failure = {
             let mut queue = self.inner.shared.queue.lock();
@@ -396,7 +408,7 @@ impl Log {
         notify(failure);
     }
 
-    /// Writes and syncs all that is queued, on this thread. Does nothing when the log has a [`Writer::Thread`].
+    /// Writes and syncs the whole queue on this thread. Does nothing when the log has a [`Writer::Thread`].
     pub fn drain(&self) {
         let mut core = self.inner.core.lock();
         if let Some(core) = core.as_mut() {
@@ -404,7 +416,8 @@ impl Log {
         }
     }
 
-    /// Writes and syncs all that is queued, marks the end as synced, and stops. Other handles get `Closed` from now on.
+    /// Writes and syncs the whole queue, marks the end as synced, and stops. From then on other handles get
+    /// `Closed`.
     ///
     /// # Errors
     /// The log's failure.
@@ -422,7 +435,7 @@ impl Log {
 }
 
 impl Inner {
-    /// Has the writer thread write what is queued and end.
+    /// Makes the writer thread write the queue and end.
     fn stop(&self) {
         self.shared.queue.lock().closing = true;
         self.shared.wake.notify_one();
@@ -439,8 +452,8 @@ impl Drop for Inner {
     }
 }
 
-/// Whether the log in a data folder has a mark of how far it was synced. One that [`LogReport::is_marked`] was said of has, unless it
-/// is damaged.
+/// Returns whether the log in a data folder has a mark of how far it was synced. A log that was reported as
+/// [`LogReport::is_marked`] has one, unless it is damaged.
 pub fn log_has_mark(directory: &std::path::Path) -> bool {
     let disk = crate::RealDisk::open_read_only(directory);
     disk.is_ok_and(|disk| matches!(mark::read(&disk), Ok(Some(_))))

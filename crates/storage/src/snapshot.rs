@@ -1,16 +1,19 @@
-//! Snapshots of one group: written beside the old ones, checked block by block when read.
+//! Snapshots of one group: written beside the old ones, and checked block by block when read.
 //!
 //! ```text
-//!  begin ─> <number>.tmp: header, meta, blocks ... ─> finish: end block, sync, rename to <number>.snap, sync the directory
+//!  begin ─> <number>.tmp: header, meta, blocks ...
+//!        ─> finish: end block, sync, rename to <number>.snap, sync the directory
 //! ```
 //!
-//! The newest two are kept, so that a damaged newest one is not the only one. A file is a run of blocks:
+//! The newest two are kept, so that there is another one when the newest is damaged. A file is a sequence of
+//! blocks:
 //!
 //! ```text
 //!  | CRC-32 | length | kind | zeros | number of the block | content |
 //! ```
 //!
-//! The checksum covers all that follows it. The first block is the meta, then come the content and, last, the total size.
+//! The checksum covers everything after it. The first block is the meta. Then come the content and, last, the
+//! total size.
 
 mod read;
 mod write;
@@ -26,47 +29,47 @@ pub use write::SnapshotWriter;
 
 use crate::{Disk, GroupId, Report, SnapshotContents};
 
-/// Where the snapshots of all groups are, below the data directory.
+/// Directory of all groups' snapshots, below the data directory.
 pub(crate) const DIRECTORY: &str = "snapshots";
 
 const MAGIC: &[u8; 8] = b"HFSNAPSH";
 const VERSION: u32 = 1;
-/// Magic, version, checksum of both.
+/// Bytes of a file's header: magic, version, and the checksum of both.
 const FILE_HEADER_BYTES: usize = 16;
 const BLOCK_HEADER_BYTES: usize = 24;
-/// Content bytes of a full block.
+/// Number of content bytes in a full block.
 const BLOCK_BYTES: usize = 256 << 10;
-/// How many finished snapshots are kept.
+/// Number of finished snapshots that are kept.
 const KEPT: usize = 2;
 
 const META: u32 = 1;
 const CONTENT: u32 = 2;
 const END: u32 = 3;
 
-/// Why a snapshot could not be written or read.
+/// Reason why a snapshot could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The operating system refused.
     #[error("cannot {operation} {file}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
         /// The file, relative to the data directory.
         file: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The file is not what was written; none of it may be used.
+    /// The file differs from the one that was written. None of it may be used.
     #[error("{file} is damaged at byte {offset}: {what}")]
     Corrupt {
         /// The file, relative to the data directory.
         file: String,
         /// Offset in bytes.
         offset: u64,
-        /// What is wrong.
+        /// Description of the damage.
         what: String,
     },
-    /// Written by another version of this program.
+    /// The file was written by another version of this program.
     #[error(
         "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
     )]
@@ -81,7 +84,7 @@ pub enum SnapshotError {
     /// The meta does not fit into its block.
     #[error("a snapshot's meta of {bytes} bytes is over the limit of {limit_bytes}")]
     MetaTooLarge {
-        /// Its size in bytes.
+        /// Size of the meta in bytes.
         bytes: usize,
         /// The limit in bytes.
         limit_bytes: usize,
@@ -102,11 +105,11 @@ impl SnapshotError {
 /// A finished snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotFile {
-    /// Number of the snapshot in its group, growing.
+    /// Number of the snapshot in its group, ascending.
     pub number: u64,
-    /// What the caller gave to [`SnapshotStore::begin`].
+    /// The meta that the caller gave to [`SnapshotStore::begin`].
     pub meta: Bytes,
-    /// Bytes of content.
+    /// Number of bytes of content.
     pub bytes: u64,
 }
 
@@ -123,14 +126,14 @@ struct Inner {
 }
 
 struct Numbers {
-    /// Finished snapshots, oldest first.
+    /// Numbers of the finished snapshots, oldest first.
     finished: Vec<u64>,
-    /// The number the next one begun will have.
+    /// Number of the next snapshot that begins.
     next: u64,
 }
 
 impl SnapshotStore {
-    /// Opens the group's snapshots and throws away half-written ones. Reads no content.
+    /// Opens the group's snapshots and removes half-written ones. Reads no content.
     ///
     /// # Errors
     /// `Io`.
@@ -159,8 +162,8 @@ impl SnapshotStore {
         })
     }
 
-    /// Begins a new snapshot. `meta` (at most 256 KiB) says what it is of. Nothing is visible before [`SnapshotWriter::finish`];
-    /// dropping the writer throws it away.
+    /// Begins a new snapshot. `meta` (at most 256 KiB) describes its content. Nothing is visible before
+    /// [`SnapshotWriter::finish`]; dropping the writer removes it.
     ///
     /// # Errors
     /// `Io`, `MetaTooLarge`.
@@ -179,36 +182,37 @@ impl SnapshotStore {
         SnapshotWriter::new(self.clone(), number, meta)
     }
 
-    /// Numbers of the finished snapshots, oldest first.
+    /// Returns the numbers of the finished snapshots, oldest first.
     pub fn list(&self) -> Vec<u64> {
         self.inner.numbers.lock().finished.clone()
     }
 
-    /// The newest snapshot, its content unread; `None` when there is none.
+    /// Returns the newest snapshot without reading its content, or `None` when there is none.
     ///
     /// # Errors
-    /// `Corrupt` when its meta or its end is not what was written, `UnknownVersion`, `Io`.
+    /// `Corrupt` when its meta or its end differs from what was written, `UnknownVersion`, `Io`.
     pub fn latest(&self) -> Result<Option<SnapshotFile>, SnapshotError> {
         Ok(self.open_latest()?.map(|reader| reader.file().clone()))
     }
 
-    /// Opens the newest snapshot; `None` when there is none.
+    /// Opens the newest snapshot. Returns `None` when there is none.
     ///
     /// # Errors
-    /// As [`SnapshotStore::latest`]. The caller decides whether to fall back to [`SnapshotStore::open_previous`].
+    /// The errors of [`SnapshotStore::latest`]. The caller decides whether to fall back to
+    /// [`SnapshotStore::open_previous`].
     pub fn open_latest(&self) -> Result<Option<SnapshotReader>, SnapshotError> {
         self.open_from_end(0)
     }
 
-    /// Opens the one before the newest; `None` when there is none.
+    /// Opens the snapshot before the newest. Returns `None` when there is none.
     ///
     /// # Errors
-    /// As [`SnapshotStore::latest`].
+    /// The errors of [`SnapshotStore::latest`].
     pub fn open_previous(&self) -> Result<Option<SnapshotReader>, SnapshotError> {
         self.open_from_end(1)
     }
 
-    /// Removes the newest snapshot, durably. The one before it is the newest then.
+    /// Removes the newest snapshot, durably. Then the one before it is the newest.
     ///
     /// # Errors
     /// `Io`.
@@ -231,7 +235,8 @@ impl SnapshotStore {
     }
 
     fn open_from_end(&self, back: usize) -> Result<Option<SnapshotReader>, SnapshotError> {
-        // Under the lock, so that no finishing writer removes the file in between. Once open it may go.
+        // The lock is held, so that no finishing writer removes the file in between. Once open, the file may
+        // go.
         let numbers = self.inner.numbers.lock();
         let Some(number) = numbers.finished.iter().rev().nth(back).copied() else {
             return Ok(None);
@@ -239,7 +244,7 @@ impl SnapshotStore {
         SnapshotReader::open(&*self.inner.disk, &self.inner.directory, number).map(Some)
     }
 
-    /// Makes a finished file the newest snapshot and removes those that are too many.
+    /// Makes a finished file the newest snapshot and removes the oldest if there are too many.
     fn publish(&self, number: u64, temporary: &str) -> Result<(), SnapshotError> {
         let Inner {
             disk,
@@ -290,7 +295,7 @@ fn path(directory: &str, number: u64) -> String {
     format!("{directory}/{number:020}.snap")
 }
 
-/// Numbers of the finished snapshots in a directory, oldest first.
+/// Returns the numbers of the finished snapshots in a directory, oldest first.
 fn finished(disk: &dyn Disk, directory: &str) -> Result<Vec<u64>, SnapshotError> {
     let names = disk
         .list(directory)

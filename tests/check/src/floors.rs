@@ -1,13 +1,14 @@
-//! What somebody knew of, by when.
+//! The entries of a log that were known, and since when.
 
 use std::collections::BTreeMap;
 
-/// For each moment the last entry of a log that somebody knew of before: an acknowledgement or a read had named it.
+/// The last entry of a log that somebody knew at each moment: an earlier acknowledgement or read had named
+/// it.
 #[derive(Debug, Clone, Default)]
 pub struct Floors(BTreeMap<u64, u64>);
 
 impl Floors {
-    /// From the answers of one log: when each came, and which entry it named.
+    /// Builds the floors of one log from its answers: when each came, and which entry it named.
     pub fn new(answers: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut answers: Vec<(u64, u64)> = answers.into_iter().collect();
         answers.sort_unstable();
@@ -20,8 +21,9 @@ impl Floors {
         Self(floors)
     }
 
-    /// The last entry that somebody knew of before this moment; 0 when nobody knew of any. What begins at this moment takes
-    /// effect after it, and a linearizable read that begins then has it.
+    /// Returns the last entry that somebody knew before this moment; 0 when nobody knew any. An operation
+    /// that begins at this moment takes effect after that entry, and a linearizable read that begins then
+    /// sees it.
     pub fn before(&self, at: u64) -> u64 {
         self.0.range(..at).next_back().map_or(0, |(_, index)| *index)
     }

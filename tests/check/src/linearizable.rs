@@ -1,43 +1,45 @@
-//! Without looking at any log: some order of what clients did to one stock, in which nobody was answered before he asked,
-//! explains everything they were told (Wing and Gong's search, remembering where it has been).
+//! A check without any log: is there an order of what clients did to one stock that explains all their
+//! answers, and in which nobody is answered before the request? It is Wing and Gong's search, which remembers
+//! the states that it has visited.
 
 use std::collections::{BTreeSet, HashSet};
 
-/// What somebody did to a stock, and when.
+/// An event of a stock: what somebody did, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StockEvent {
-    /// When it was asked for.
+    /// Time of the request.
     pub invoked_at: u64,
-    /// When it was answered; none if it never was, and then it may have happened at any time since, or not at all.
+    /// Time of the answer; none if it never came. Then the event may have happened at any time after the
+    /// request, or not at all.
     pub answered_at: Option<u64>,
-    /// By how much it changes what is free.
+    /// Change of the free units.
     pub delta: i64,
-    /// How much it says is free at its moment.
+    /// The free units that the answer reports.
     pub sees: Sees,
 }
 
-/// What an answer says about the free units.
+/// The statement of an answer about the free units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sees {
-    /// Nothing.
+    /// The answer says nothing about them.
     Nothing,
-    /// There were so many at least.
+    /// There were at least this many.
     AtLeast(i64),
-    /// There were exactly so many.
+    /// There were exactly this many.
     Exactly(i64),
 }
 
-/// Whether such an order exists, from an empty stock on. All effects add up, so the state is known from the set of what has
-/// happened.
+/// Returns whether such an order exists, from an empty stock on. All effects add up, so the set of events
+/// that have happened determines the state.
 ///
-/// The time it takes grows with the number of events, and doubles with each that is under way at the same time as another:
-/// give it one stock and a few clients at a time.
+/// The time grows with the number of events, and doubles with each event that is under way at the same time
+/// as another: give it one stock and a few clients at a time.
 pub fn is_linearizable(events: &[StockEvent]) -> bool {
     let mut events: Vec<&StockEvent> = events.iter().collect();
     events.sort_by_key(|event| event.invoked_at);
     let mut seen: HashSet<(usize, BTreeSet<usize>)> = HashSet::new();
-    // (how many of the first have happened, but for which, what is free): an event that is answered very late is one number
-    // here, however many have happened since it was asked for.
+    // A state is (how many of the first events have happened, which of those have not, the free units). So an
+    // event that is answered very late is one number, however many events have happened since its request.
     let mut open: Vec<(usize, BTreeSet<usize>, i64)> = vec![(0, BTreeSet::new(), 0)];
     while let Some((upto, left, free)) = open.pop() {
         let is_unanswered = |index: usize| events[index].answered_at.is_none();
@@ -45,7 +47,8 @@ pub fn is_linearizable(events: &[StockEvent]) -> bool {
             return true;
         }
         let mut pending = pending(&events, upto, &left);
-        // The last one is tried first: the one that was answered first. It is most often right.
+        // The stack pops the last one first, so the event that was answered first is tried first. It is most
+        // often the right one.
         pending.sort_by_key(|index| std::cmp::Reverse(events[*index].answered_at.unwrap_or(u64::MAX)));
         for index in pending {
             let event = events[index];
@@ -70,7 +73,8 @@ pub fn is_linearizable(events: &[StockEvent]) -> bool {
     false
 }
 
-/// What may happen next: everything asked for before the earliest answer that is still to come.
+/// Returns the events that may happen next: those that were requested before the earliest answer that is
+/// still to come.
 fn pending(events: &[&StockEvent], upto: usize, left: &BTreeSet<usize>) -> Vec<usize> {
     let mut deadline = u64::MAX;
     let mut pending = Vec::new();
@@ -141,7 +145,7 @@ mod tests {
         let sales =
             (0..2_000_u64).map(|sale| event(10 + sale * 10, Some(25 + sale * 10), -1, Sees::AtLeast(1)));
         events.extend(sales);
-        // The one without an answer so far happened before this.
+        // The event without an answer so far happened before this one.
         events.push(event(30_000, Some(30_001), 0, Sees::Exactly(10_000 - 2_001)));
         assert!(is_linearizable(&events));
         events.push(event(30_002, Some(30_003), 0, Sees::Exactly(10_000 - 2_000)));

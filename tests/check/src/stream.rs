@@ -1,17 +1,17 @@
-//! A stream of changes: its numbers, and what it adds up to.
+//! The numbers of a stream of changes, and the sums of its changes.
 
 use std::collections::BTreeMap;
 
-/// A number that is not the next one.
+/// A gap: a number that is not the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// What had to come.
+    /// The number that had to come.
     pub expected: u64,
-    /// What came.
+    /// The number that came.
     pub found: u64,
 }
 
-/// The first number that does not follow the one before it; the first one has to be `first`.
+/// Returns the first number that does not follow the one before it. The first number has to be `first`.
 pub fn first_gap(first: u64, numbers: impl IntoIterator<Item = u64>) -> Option<Gap> {
     (first..)
         .zip(numbers)
@@ -19,16 +19,16 @@ pub fn first_gap(first: u64, numbers: impl IntoIterator<Item = u64>) -> Option<G
         .map(|(expected, found)| Gap { expected, found })
 }
 
-/// A change does not say what the changes before it and its own add up to.
+/// A difference: the sum that a change reports is not the sum of the changes up to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Differs {
-    /// What they add up to.
+    /// The sum of the changes.
     pub sum: i64,
-    /// What it says.
+    /// The sum that the change reports.
     pub said: i64,
 }
 
-/// What the changes of many places add up to.
+/// Sums of the changes of many places.
 #[derive(Debug, Clone)]
 pub struct Sums<Place>(BTreeMap<Place, i64>);
 
@@ -39,10 +39,10 @@ impl<Place> Default for Sums<Place> {
 }
 
 impl<Place: Ord> Sums<Place> {
-    /// Units moved, and the change says how many there were afterwards.
+    /// Adds units that moved. The change says how many there were afterwards.
     ///
     /// # Errors
-    /// When there are not so many.
+    /// When the sum is another one.
     pub fn moved(&mut self, place: Place, delta: i64, after: i64) -> Result<(), Differs> {
         let sum = self.0.entry(place).or_default();
         *sum = sum.saturating_add(delta);
@@ -55,7 +55,7 @@ impl<Place: Ord> Sums<Place> {
         }
     }
 
-    /// What there is now; 0 where nothing moved.
+    /// Returns the sum of a place; 0 where nothing moved.
     pub fn of(&self, place: &Place) -> i64 {
         self.0.get(place).copied().unwrap_or(0)
     }

@@ -1,4 +1,5 @@
-//! Does every coordinator come to an end, when from now on every message arrives and nobody else begins anything?
+//! The claim that every coordinator comes to an end when every message arrives and nobody else begins
+//! anything.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub(crate) fn every_coordinator_ends(model: &OrderModel, world: &World) -> bool 
     false
 }
 
-/// Some message of a coordinator, or of a resolver, that changes something.
+/// Delivers some message of a coordinator, or of a resolver, that changes something.
 fn arrive(model: &OrderModel, world: &World, of_coordinators: bool) -> Option<World> {
     let is_meant = |packet: &&Arc<Packet>| packet.body.seat().is_some() == of_coordinators;
     world.network.iter().filter(is_meant).find_map(|packet| {
@@ -38,7 +39,7 @@ fn arrive(model: &OrderModel, world: &World, of_coordinators: bool) -> Option<Wo
     })
 }
 
-/// Nothing else moves: the home of an order that nobody decides does.
+/// Lets time pass for the home of an order that nobody decides, when nothing else moves.
 fn run_out_of_time(model: &OrderModel, world: &World) -> Option<World> {
     let home = heal::undecided_at(&model.scope, world)?;
     let mut next = world.clone();

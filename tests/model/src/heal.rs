@@ -1,5 +1,5 @@
-//! What becomes of a state when everybody but the shards dies and every message is lost: the resolvers alone bring each order to
-//! an end that is the same in all of its shards.
+//! The healing of a state: everybody but the shards dies and every message is lost. Then the resolvers alone
+//! bring each order to an end that is the same in all of its shards.
 
 use holdfast_ledger::{
     Acknowledgement, OrderStep, Refusal, ReservationState, ReserveMode, ShardNumber, Standing, Verdict,
@@ -37,7 +37,8 @@ pub(crate) fn check(scope: &Scope, world: &World) -> Judgement {
     Ok(())
 }
 
-/// Resolvers tell and ask until there is nothing to tell and nobody to ask; undecided orders run out of time.
+/// Lets resolvers tell and ask until there is nothing to tell and nobody to ask. Undecided orders run out of
+/// time.
 fn settle_all(scope: &Scope, world: &mut World) -> Judgement {
     for _ in 0..ROUNDS {
         let told = tell(scope, world);
@@ -103,7 +104,7 @@ fn ask(scope: &Scope, world: &mut World) -> bool {
     answered
 }
 
-/// The home of an order that waits for its decision.
+/// Returns the home of an order that waits for its decision.
 pub(crate) fn undecided_at(scope: &Scope, world: &World) -> Option<ShardNumber> {
     scope.orders.iter().enumerate().find_map(|(order, order_scope)| {
         let home = order_scope.home();
@@ -119,7 +120,7 @@ fn has_holds(world: &World) -> bool {
         .any(|shard| shard.cell().is_none_or(|cell| cell.held > 0))
 }
 
-/// At rest, the held units are those of the orders that are held, and no others.
+/// Checks that at rest the held units are those of the orders that are held, and no others.
 fn check_held_units(scope: &Scope, world: &World) -> Judgement {
     let is_plain = |order: &OrderScope| order.mode == ReserveMode::AllOrNothing && order.id_of.is_none();
     let has_strangers = scope.wishes.iter().any(|wish| matches!(wish, Wish::Alone { .. }));
@@ -143,7 +144,7 @@ fn check_held_units(scope: &Scope, world: &World) -> Judgement {
     Ok(())
 }
 
-/// At rest, a reference is refused because of the live order that has it to itself, and is free when there is none.
+/// Checks that at rest a reference is refused if a live order has it to itself, and is free if none has.
 fn check_document(scope: &Scope, world: &World) -> Judgement {
     let is_live = |order: &usize| {
         let verdict = world.verdict(scope, *order);
@@ -175,7 +176,7 @@ fn check_document(scope: &Scope, world: &World) -> Judgement {
     ))
 }
 
-/// At rest, an order is the same in all of its shards.
+/// Checks that at rest an order is the same in all of its shards.
 fn all_or_nothing(scope: &Scope, world: &World) -> Judgement {
     for (order, order_scope) in scope.orders.iter().enumerate() {
         let id = scope.id(order);

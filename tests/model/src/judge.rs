@@ -1,4 +1,5 @@
-//! Is what callers were told still true, and can whatever happened still be brought to an end?
+//! The judge of states: are the answers to callers still true, and can every order still be brought to an
+//! end?
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +12,8 @@ use crate::{
     world::{Broken, World},
 };
 
-/// Judges states. What it says follows from the shards and from what callers were told, so it is remembered for those.
+/// The judge of states. The judgement follows from the shards and from the answers to callers, so it is
+/// remembered for these.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
     known: Mutex<HashMap<u64, Option<Broken>>>,
@@ -31,10 +33,10 @@ impl Judge {
     }
 }
 
-/// A broken claim, and how.
+/// The verdict on a state. An error is the broken claim, and how it is broken.
 pub(crate) type Judgement = Result<(), (Broken, String)>;
 
-/// What must be so at every moment.
+/// Checks the claims that hold at every moment.
 fn check(scope: &Scope, world: &World) -> Judgement {
     check_effects(scope, world)?;
     check_replaced(scope, world)?;
@@ -59,7 +61,7 @@ fn check(scope: &Scope, world: &World) -> Judgement {
     Ok(())
 }
 
-/// Of requests that share an id and a shard, one has an effect.
+/// Checks that at most one of the requests that share an id and a shard has an effect.
 fn check_effects(scope: &Scope, world: &World) -> Judgement {
     let has_effect = |order: &usize| {
         let order_scope = &scope.orders[*order];
@@ -94,7 +96,8 @@ fn check_effects(scope: &Scope, world: &World) -> Judgement {
     Ok(())
 }
 
-/// A hold has ended, and by nothing else, when an order that replaces it is held. One order at a time has the one reference.
+/// Checks that a hold has ended when an order that replaces it was held, and that the replacement ended it.
+/// Checks also that at most one live order has the one reference.
 fn check_replaced(scope: &Scope, world: &World) -> Judgement {
     for of in 0..scope.orders.len() {
         let by: Vec<usize> = replacements(scope, world, of).collect();
@@ -113,7 +116,7 @@ fn check_replaced(scope: &Scope, world: &World) -> Judgement {
     Ok(())
 }
 
-/// The orders that were held in place of another one.
+/// Returns the orders that were held in place of another one.
 fn replacements<'a>(scope: &'a Scope, world: &'a World, of: usize) -> impl Iterator<Item = usize> + 'a {
     let replace = move |new: &usize| scope.orders[*new].replaces == Some(of);
     let was_held = |new: &usize| world.verdict(scope, *new).is_some();
@@ -125,7 +128,7 @@ fn is_live(scope: &Scope, world: &World, order: usize) -> bool {
     matches!(verdict, Some(Verdict::Held | Verdict::Committed))
 }
 
-/// No shard has a unit free that a live order has.
+/// Checks that no unit of a live order is free in its shard.
 fn check_kept(scope: &Scope, world: &World) -> Judgement {
     for (number, (shard, units)) in (0..).zip(world.shards.iter().zip(&scope.units)) {
         let has_units = |order: &usize| {
@@ -153,7 +156,7 @@ fn check_kept(scope: &Scope, world: &World) -> Judgement {
     Ok(())
 }
 
-/// What callers know of a plain hold is so.
+/// Checks that what callers know of a plain hold is true.
 fn check_plain(scope: &Scope, world: &World, order: usize) -> Judgement {
     let was_held = fulfilled(scope, world, order, |wish| matches!(wish, Wish::Reserve { .. }))
         || scope.held.contains(&order);
@@ -170,7 +173,7 @@ fn check_plain(scope: &Scope, world: &World, order: usize) -> Judgement {
     }
 }
 
-/// What callers know of an order is so.
+/// Checks that what callers know of an order is true.
 fn check_promises(
     scope: &Scope,
     world: &World,
@@ -207,7 +210,7 @@ fn check_promises(
             }
             (*verdict, incarnations)
         }
-        // Long forgotten, when nothing can begin it again.
+        // It was forgotten long ago, and nothing can begin it again.
         None if home.is_too_old(id) => return Ok(()),
         _ if is_paid => return lost(Broken::CommitLost, "paid"),
         _ if granted.is_some() => return lost(Broken::HoldLost, "held"),
@@ -265,7 +268,7 @@ fn check_promises(
     Ok(())
 }
 
-/// Was a wish for this order fulfilled?
+/// Returns whether a wish for this order was fulfilled.
 pub(crate) fn fulfilled(scope: &Scope, world: &World, order: usize, is_meant: impl Fn(Wish) -> bool) -> bool {
     let wishes = scope.wishes.iter().zip(&world.witness.fulfilled);
     wishes

@@ -1,7 +1,8 @@
 //! A model of orders over several shards, checked on every order of events within its bounds.
 //!
-//! It is no second writing of the protocol: a state holds real [`Ledger`](holdfast_ledger::Ledger)s and real
-//! [`Coordinator`](holdfast_ledger::Coordinator)s, and the checker (`stateright`) tries every move from every state.
+//! The protocol is not written a second time: a state holds real [`Ledger`](holdfast_ledger::Ledger)s and
+//! real [`Coordinator`](holdfast_ledger::Coordinator)s, and the checker (`stateright`) tries every move from
+//! every state.
 //!
 //! ```text
 //! Scope (how much may happen) ──> World: shards, coordinators, messages, what callers were told
@@ -11,18 +12,22 @@
 //!                                        would the resolvers bring every order to all or nothing?
 //! ```
 //!
-//! # What stands for what
-//! - **Lost, late, reordered.** The network keeps messages in no order. A lost one is one that never arrives.
-//! - **Doubled.** What resolvers send and what coordinators decide may come any number of times; a Begin or Prepare,
-//!   which may take units each time, as often more as the scope says.
-//! - **A coordinator dies** anywhere: nothing reaches it any more. Each state's healing is without it, and every message lost.
-//! - **Time.** A shard's log time leaps to the next moment at which something is due there, each shard by itself.
-//! - **Alike.** States that differ only in log indexes to come, in the number of the last change, or in which of two coordinators
-//!   of one request is which, are one.
+//! # How real events appear in the model
+//! - **Lost, late, reordered.** The network keeps messages in no order. A lost message is one that never
+//!   arrives.
+//! - **Doubled.** The messages of resolvers and the decisions of coordinators may come any number of times. A
+//!   Begin or Prepare, which may take units each time, may be repeated as often as the scope says.
+//! - **A coordinator dies** anywhere: nothing reaches it any more. The healing of each state is without
+//!   coordinators, and with every message lost.
+//! - **Time.** A shard's log time leaps to the next moment at which something is due there, each shard by
+//!   itself.
+//! - **Equal states.** States count as one when they differ only in future log indexes, in the number of the
+//!   last change, or in which of two coordinators of one request is which.
 //!
 //! # Where to start reading
-//! `scope.rs` for the bounds and `scopes.rs` for the runs, then `model.rs` for the moves, `judge.rs` and `heal.rs` for the claims.
-//! With the feature `faults`, `mutants.rs` seeds known faults, each of which has to break a claim. `docs/orders.md` has the protocol.
+//! `scope.rs` for the bounds and `scopes.rs` for the runs, then `model.rs` for the moves, `judge.rs` and
+//! `heal.rs` for the claims. With the feature `faults`, `mutants.rs` seeds known faults, each of which has to
+//! break a claim. `docs/orders.md` has the protocol.
 
 mod finish;
 mod heal;

@@ -1,4 +1,4 @@
-//! Runs the model by itself: as deep as there is time, or with each seeded fault.
+//! Runs the model by itself: as deep as the time allows, or with each seeded fault.
 
 use std::{io::Write as _, time::Duration};
 
@@ -12,7 +12,7 @@ use holdfast_model::{Report, run, scopes};
     about = "Checks the model of orders over several shards"
 )]
 struct Cli {
-    /// How many states are looked at at a time.
+    /// How many states are explored in parallel.
     #[arg(long, default_value_t = 2)]
     threads: usize,
     #[command(subcommand)]
@@ -21,22 +21,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Looks at every state of the scopes that have an end.
+    /// Explores every state of the scopes that have an end.
     Complete {
-        /// Only of those with this in their name.
+        /// Only scopes with this in their name.
         #[arg(long, default_value = "")]
         only: String,
     },
-    /// Goes as deep into the others as there is time.
+    /// Explores the other scopes as deep as the time allows.
     Deep {
-        /// For each of them.
+        /// Seconds for each of them.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
     /// Gives the ledger one seeded fault after the other: each has to break a claim.
     #[cfg(feature = "faults")]
     Mutants {
-        /// Only those with this in their name.
+        /// Only faults with this in their name.
         #[arg(long, default_value = "")]
         only: String,
     },

@@ -1,4 +1,5 @@
-//! Every way in which the messages, the timeouts and the clocks of a scope can follow each other.
+//! The moves of the model: every way in which the messages, the timeouts and the clocks of a scope can follow
+//! each other.
 
 use std::{
     sync::{
@@ -22,49 +23,50 @@ use crate::{
     world::{Answer, Broken, World},
 };
 
-/// What can happen next.
+/// A move: one thing that can happen next.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Move {
     /// A message arrives.
     Deliver(Arc<Packet>),
     /// A message that may take units arrives, and will once more.
     Redeliver(Arc<Packet>),
-    /// A settlement arrives, and its acknowledgement is lost. One that is late is that of the next delivery.
+    /// A settlement arrives, and its acknowledgement is lost. A late acknowledgement is the same as that of
+    /// the next delivery.
     DeliverUnheard(Arc<Packet>),
-    /// A coordinator takes a step for lost, which may still arrive.
+    /// A coordinator assumes that a step is lost, but the step may still arrive.
     Timeout {
-        /// Which coordinator.
+        /// The coordinator.
         seat: usize,
-        /// Which of its steps.
+        /// The number of its step.
         number: u64,
     },
     /// A coordinator's time is over.
     GiveUp {
-        /// Which.
+        /// The coordinator.
         seat: usize,
     },
     /// A caller does something to a held order.
     Wish {
-        /// Which, by its place in the scope.
+        /// The wish, by its place in the scope.
         number: usize,
     },
     /// A shard's log time leaps to the next moment at which something is due.
     Leap {
-        /// Which shard.
+        /// The shard.
         shard: ShardNumber,
     },
 }
 
-/// What becomes of a message that was delivered.
+/// The fate of a message after its delivery.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Again {
     Never,
     Once,
-    /// And nobody hears what comes of it.
+    /// The message may come again, and nobody hears the result of this delivery.
     Unheard,
 }
 
-/// Orders over several shards, within the bounds of a scope.
+/// A model of orders over several shards, within the bounds of a scope.
 pub(crate) struct OrderModel {
     pub(crate) scope: Scope,
     judge: Judge,
@@ -73,7 +75,7 @@ pub(crate) struct OrderModel {
 }
 
 impl OrderModel {
-    /// `deadline`: nothing happens in any state after it, and `was_cut` says so.
+    /// Makes a model. After `deadline` nothing happens in any state, and `was_cut` is set.
     pub(crate) fn new(scope: Scope, deadline: Option<Instant>, was_cut: Arc<AtomicBool>) -> Self {
         Self {
             scope,
@@ -83,7 +85,7 @@ impl OrderModel {
         }
     }
 
-    /// None: it changes nothing, so it may as well not have arrived.
+    /// Delivers a message. Returns none when it changes nothing, which is the same as no delivery.
     fn deliver(&self, world: &mut World, packet: &Packet, again: Again) -> Option<()> {
         if packet.body.takes_units() && again == Again::Never {
             world.network.take(packet);
@@ -100,7 +102,7 @@ impl OrderModel {
             Body::Settle { home, due } => {
                 let settle = step(due.reservation_id, OrderStep::Settle(due.settlement.clone()));
                 let settled = world.run(&self.scope, due.shard, &settle);
-                // It waits for something else: nothing is acknowledged.
+                // It waits for something else, so nothing is acknowledged.
                 if again == Again::Unheard || settled.outcome.is_err() {
                     return settled.changed.then_some(());
                 }
@@ -151,7 +153,7 @@ impl OrderModel {
         let mut ears = Seat::clone(seat);
         let heard = ears.hear(|coordinator| coordinator.on_answer(target.number, outcome.clone()))?;
         if heard.pause {
-            // It would ask the same again: as if it had waited until something is different.
+            // It would ask the same again. So the model lets it wait until something is different.
             return None;
         }
         world.network.send(Body::Answer {
@@ -248,7 +250,7 @@ impl OrderModel {
         is_over
     }
 
-    /// None: nothing happens.
+    /// Makes a move. Returns none when nothing happens.
     fn act(&self, world: &mut World, action: &Move) -> Option<()> {
         match action {
             Move::Deliver(packet) => self.deliver(world, packet, Again::Never),
@@ -371,7 +373,7 @@ fn attempt_of(target: &Target) -> u32 {
 }
 
 impl Broken {
-    /// The claim that it breaks.
+    /// Returns the claim that it breaks.
     pub fn claim(self) -> &'static str {
         match self {
             Self::Invariant => "every invariant of the ledger holds, and every unit is in one place",

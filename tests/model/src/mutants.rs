@@ -1,4 +1,4 @@
-//! Each fault that the ledger can be given, and which claim it breaks.
+//! The faults that the ledger can be given, and the claim that each of them breaks.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use crate::{
     scopes,
 };
 
-/// How one fault fared.
+/// The result of one fault.
 #[derive(Debug)]
 pub struct Mutant {
-    /// Which.
+    /// The seeded fault.
     pub fault: Fault,
-    /// What the model says of a ledger with it.
+    /// The model's report of a ledger with it.
     pub report: Report,
 }
 
 impl Mutant {
-    /// Did a claim break?
+    /// Returns whether a claim broke.
     pub fn is_caught(&self) -> bool {
         self.report.violation.is_some()
     }
 }
 
-/// Seeds one fault after the other of those with `only` in their name, for this whole process, and tells of each as it is known. `time`
-/// is for each of them.
+/// Seeds one fault after the other, of those with `only` in their name, for this whole process. Reports each
+/// result as soon as it is known. `time` is the time for each fault.
 pub fn run_all(
     only: &str,
     time: Option<Duration>,

@@ -1,5 +1,5 @@
-//! Messages on their way. The network keeps each, in no order: one that never arrives is a lost one, and one that is kept after it
-//! has arrived may come again.
+//! Messages under way. The network keeps them in no order. A message that never arrives is a lost one, and a
+//! message that is kept after it has arrived may come again.
 
 use std::sync::Arc;
 
@@ -10,32 +10,32 @@ use holdfast_ledger::{
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// One message.
+/// One message of the network.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Packet {
-    /// Its name in the network.
+    /// The message's key in the network.
     key: u64,
-    /// Equal for what different coordinators say alike.
+    /// A number that is equal for equal messages, even of different coordinators.
     pub(crate) alike: u64,
     pub(crate) body: Body,
 }
 
-/// What it says.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) enum Body {
     /// A coordinator's step, to a shard.
     Step { seat: usize, target: Target },
-    /// The answer, to the coordinator.
+    /// The answer to a step, sent to the coordinator.
     Answer {
         seat: usize,
         number: u64,
         outcome: Outcome,
     },
-    /// A home's resolver tells a participant.
+    /// The settlement that a home's resolver sends to a participant.
     Settle { home: ShardNumber, due: DueSettlement },
-    /// A participant's resolver asks the home.
+    /// The question that a participant's resolver sends to the home.
     Inquire { shard: ShardNumber, due: DueInquiry },
-    /// What it is told, to the participant.
+    /// The answer to that question, sent to the participant.
     Answered {
         shard: ShardNumber,
         reservation_id: ReservationId,
@@ -44,7 +44,7 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    /// Whose it is, if it is a coordinator's.
+    /// Returns the coordinator that the message belongs to, if any.
     pub(crate) fn seat(&self) -> Option<usize> {
         match self {
             Self::Step { seat, .. } | Self::Answer { seat, .. } => Some(*seat),
@@ -52,7 +52,8 @@ impl Body {
         }
     }
 
-    /// May it take units each time that it comes? All other messages come as often as they like.
+    /// Returns whether the message may take units each time that it arrives. All other messages may arrive
+    /// any number of times.
     pub(crate) fn takes_units(&self) -> bool {
         match self {
             Self::Step { target, .. } => matches!(
@@ -63,7 +64,7 @@ impl Body {
         }
     }
 
-    /// Why something was decided is only told in changes, but for what released a hold.
+    /// Removes the cause of a decision. Only changes report it, except for the cause that released a hold.
     fn forget_cause(&mut self) {
         match self {
             Self::Settle { due, .. } => forget_cause_of(&mut due.settlement),
@@ -81,7 +82,7 @@ impl Body {
     }
 }
 
-/// In order of their keys, none twice.
+/// Messages in order of their keys, none twice.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Network(Vec<Arc<Packet>>);
 
@@ -99,7 +100,7 @@ impl Network {
         self.0.retain(|other| other.key != packet.key);
     }
 
-    /// Drops the answers that a coordinator does not wait for any more.
+    /// Drops the answers that a coordinator no longer waits for.
     pub(crate) fn drop_answers(&mut self, of: usize, waits_for: impl Fn(u64) -> bool) {
         self.0.retain(|packet| match &packet.body {
             Body::Answer { seat, number, .. } => *seat != of || waits_for(*number),
@@ -131,6 +132,6 @@ fn nobody() -> Cause {
 }
 
 pub(crate) fn key_of(value: &impl Serialize) -> u64 {
-    // Nothing here has a length that is not known before, the one thing that postcard refuses.
+    // Every length in these values is known beforehand. Only an unknown one makes postcard fail.
     postcard::to_stdvec(value).map_or(0, |bytes| xxh3_64(&bytes))
 }

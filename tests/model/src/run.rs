@@ -1,4 +1,4 @@
-//! Runs a model and says what came of it.
+//! Runs of a model, and their reports.
 
 use std::{
     sync::{
@@ -12,37 +12,37 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::{model::OrderModel, scope::Scope, world::Broken};
 
-/// What a run found.
+/// The findings of a run.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// Of the scope.
+    /// Name of the scope.
     pub name: &'static str,
-    /// Different states that were looked at.
+    /// Different states that were explored.
     pub states: usize,
-    /// States that were reached, each as often as it was.
+    /// States that were reached, each counted as often as it was reached.
     pub reached: usize,
-    /// The longest way from the beginning.
+    /// Length of the longest path from the beginning.
     pub depth: usize,
-    /// Was every reachable state looked at?
+    /// Whether every reachable state was explored.
     pub is_complete: bool,
-    /// How long it took.
+    /// Duration of the run.
     pub took: Duration,
     /// The claim that does not hold, if there is one.
     pub violation: Option<Violation>,
 }
 
-/// How a claim is broken.
+/// The way in which a claim is broken.
 #[derive(Debug, Clone)]
 pub struct Violation {
-    /// Which claim.
+    /// The broken claim.
     pub broken: Broken,
-    /// In words.
+    /// The explanation in words.
     pub why: String,
     /// The moves that lead there.
     pub moves: Vec<String>,
 }
 
-/// Looks at every state of a scope, breadth first, until a claim is broken or the time is over.
+/// Explores every state of a scope, breadth first, until a claim is broken or the time is over.
 pub fn run(scope: &Scope, time: Option<Duration>, threads: usize) -> Report {
     let began = Instant::now();
     let was_cut = Arc::new(AtomicBool::new(false));

@@ -1,4 +1,4 @@
-//! What a run of the model covers: how many shards, which orders, who drives them, and how much may go wrong.
+//! Bounds of a run of the model: how many shards, which orders, who drives them, and how much may go wrong.
 
 use std::collections::BTreeSet;
 
@@ -12,102 +12,103 @@ use crate::shard::START_MS;
 /// The bounds of a run.
 #[derive(Debug, Clone)]
 pub struct Scope {
-    /// For reports.
+    /// Name of the run in reports.
     pub name: &'static str,
-    /// By which rules the shards decide.
+    /// Rules by which the shards decide.
     pub rules: Rules,
     /// Units of each shard's one SKU.
     pub units: Vec<i64>,
-    /// The orders.
+    /// Orders of the run.
     pub orders: Vec<OrderScope>,
-    /// Orders that are held when it begins, one after the other.
+    /// Orders that are held at the beginning, one after the other.
     pub held: Vec<usize>,
-    /// Has every shard heard that the last of these is held? Of the others it has.
+    /// Whether every shard has heard that the last of `held` is held. All shards have heard it of the others.
     pub is_settled: bool,
-    /// Each coordinator, by the order that it drives.
+    /// The order that each coordinator drives.
     pub coordinators: Vec<usize>,
-    /// A coordinator dies before it begins a later attempt than this.
+    /// Last attempt of a coordinator: it dies before it begins a later one.
     pub attempts: u32,
-    /// Is it looked at from each state whether every coordinator comes to an end?
+    /// Whether each state is checked for this: does every coordinator come to an end from there?
     pub coordinators_end: bool,
-    /// What callers do to orders that are held, each at most once.
+    /// Wishes of callers about orders that are held. Each happens at most once.
     pub wishes: Vec<Wish>,
-    /// How many steps of coordinators are taken for lost although they may still arrive, in all.
+    /// Number of coordinators' steps, in all, that are assumed lost although they may still arrive.
     pub timeouts: u8,
-    /// How many messages arrive twice, in all. What a resolver sends is sent again and again in any case.
+    /// Number of messages, in all, that arrive twice. A resolver's messages are repeated in any case.
     pub redeliveries: u8,
-    /// How often each shard's log time leaps to the next moment at which something is due.
+    /// Number of leaps of each shard's log time to the next moment at which something is due.
     pub leaps: Vec<u8>,
 }
 
 /// An order: this many units of the SKU of each of these shards.
 #[derive(Debug, Clone)]
 pub struct OrderScope {
-    /// Where its lines are.
+    /// Shards of the lines.
     pub shards: Vec<ShardNumber>,
-    /// The shard that decides, if that is not the first of the lines. An order that concerns no other shard than its home is a plain
-    /// Reserve there.
+    /// The shard that decides, if that is not the shard of the first line. An order that concerns no other
+    /// shard than its home is a plain Reserve there.
     pub home: Option<ShardNumber>,
-    /// Of each SKU.
+    /// Units of each SKU.
     pub quantity: i64,
-    /// All or nothing, or best effort.
+    /// Mode of the reserve: all or nothing, or best effort.
     pub mode: ReserveMode,
-    /// The order whose id it was sent under too, by its place in the scope; None: it has an id of its own.
+    /// The order under whose id this one is sent too, by its place in the scope. None means that it has an id
+    /// of its own.
     pub id_of: Option<usize>,
     /// The order that it replaces, by its place in the scope.
     pub replaces: Option<usize>,
-    /// Does it ask that no other order that asks has its reference? All that ask have the same one.
+    /// Whether it asks to have its reference to itself. All orders that ask have the same reference.
     pub is_unique: bool,
 }
 
-/// What a caller does.
+/// The wish of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// Pays, at the home.
+    /// Pays for the order, at the home.
     Commit {
-        /// Which, by its place in the scope.
+        /// The order, by its place in the scope.
         order: usize,
     },
-    /// Gives back, at the home.
+    /// Gives the order back, at the home.
     Release {
-        /// Which.
+        /// The order, by its place in the scope.
         order: usize,
     },
-    /// Gives back, at a participant by mistake.
+    /// Gives the order back at a participant, by mistake.
     ReleasePart {
-        /// Which.
+        /// The order, by its place in the scope.
         order: usize,
-        /// Where.
+        /// The participant.
         shard: ShardNumber,
     },
     /// Reserves an order that concerns its home alone.
     Reserve {
-        /// Which.
+        /// The order, by its place in the scope.
         order: usize,
     },
     /// Reserves a unit in one shard alone, under the id of an order.
     Alone {
-        /// Whose id.
+        /// The order whose id is used.
         order: usize,
-        /// Where.
+        /// The shard of the unit.
         shard: ShardNumber,
     },
     /// Prolongs the hold, at the home.
     Extend {
-        /// Which.
+        /// The order, by its place in the scope.
         order: usize,
     },
     /// Cancels the committed units of one shard.
     Cancel {
-        /// Which.
+        /// The order, by its place in the scope.
         order: usize,
-        /// Where.
+        /// The shard of the units.
         shard: ShardNumber,
     },
 }
 
 impl OrderScope {
-    /// All of its lines or none.
+    /// Makes an order of all its lines or none.
     pub fn of(shards: &[ShardNumber], quantity: i64) -> Self {
         Self {
             shards: shards.to_vec(),
@@ -120,42 +121,43 @@ impl OrderScope {
         }
     }
 
-    /// The same, decided by this shard.
+    /// Makes the order decided by this shard.
     #[must_use]
     pub fn at(mut self, home: ShardNumber) -> Self {
         self.home = Some(home);
         self
     }
 
-    /// The same, in place of another order.
+    /// Makes the order one that replaces another.
     #[must_use]
     pub fn replacing(mut self, order: usize) -> Self {
         self.replaces = Some(order);
         self
     }
 
-    /// The same, which has the one reference to itself.
+    /// Makes the order one that has the one reference to itself.
     #[must_use]
     pub fn unique(mut self) -> Self {
         self.is_unique = true;
         self
     }
 
-    /// The same, taking what it gets. Where there is enough for everybody it must be as whole as one of all or nothing.
+    /// Makes the order a best-effort one. Where there is enough for everybody, it must be as whole as one of
+    /// all or nothing.
     #[must_use]
     pub fn best_effort(mut self) -> Self {
         self.mode = ReserveMode::BestEffort;
         self
     }
 
-    /// The same, sent under the id of another order.
+    /// Makes the order one that is sent under the id of another.
     #[must_use]
     pub fn with_id_of(mut self, order: usize) -> Self {
         self.id_of = Some(order);
         self
     }
 
-    /// Do two orders want units of the same shard?
+    /// Returns whether two orders want units of the same shard.
     pub(crate) fn meets(&self, other: &Self) -> bool {
         self.shards.iter().any(|shard| other.shards.contains(shard))
     }
@@ -164,12 +166,12 @@ impl OrderScope {
         self.home.or_else(|| self.shards.first().copied()).unwrap_or(0)
     }
 
-    /// The shards that take part: those with lines, and the home.
+    /// Returns the shards that take part: those with lines, and the home.
     pub(crate) fn participants(&self) -> BTreeSet<ShardNumber> {
         self.shards.iter().copied().chain([self.home()]).collect()
     }
 
-    /// The home that its parts name. None: it is a plain Reserve.
+    /// Returns the home that the order's parts name, or none for a plain Reserve.
     pub(crate) fn named_home(&self) -> Option<ShardNumber> {
         (self.participants().len() > 1).then(|| self.home())
     }
@@ -181,7 +183,7 @@ impl Scope {
         operation_id(1 + other.unwrap_or(order) as u64)
     }
 
-    /// The Reserve of an order: the same from each of its coordinators.
+    /// Returns the Reserve of an order, which is the same from each of its coordinators.
     pub(crate) fn request(&self, order: usize) -> Option<Command> {
         let scope = self.orders.get(order)?;
         let line = |shard: &ShardNumber| ReserveLine {
@@ -213,7 +215,8 @@ impl Scope {
         })
     }
 
-    /// A request that has the one reference to itself, for a unit of this shard, which nobody else sends.
+    /// Returns a request that nobody else sends. It wants the one reference to itself, and a unit of this
+    /// shard.
     pub(crate) fn stranger(&self, shard: ShardNumber) -> Option<Command> {
         let asks = self.orders.iter().position(|order| order.is_unique)?;
         let mut reserve = self.alone(asks, shard)?;
@@ -222,7 +225,7 @@ impl Scope {
         Some(reserve)
     }
 
-    /// A Reserve of one unit of one shard, under the id of an order.
+    /// Returns a Reserve of one unit of one shard, under the id of an order.
     fn alone(&self, order: usize, shard: ShardNumber) -> Option<Command> {
         let mut reserve = self.request(order)?;
         if let Action::Reserve { lines, .. } = &mut reserve.action {
@@ -235,7 +238,7 @@ impl Scope {
         Some(reserve)
     }
 
-    /// Where a wish goes, and its command.
+    /// Returns the shard that a wish is sent to, and its command.
     pub(crate) fn wish(&self, number: usize) -> Option<(ShardNumber, Command)> {
         let wish = *self.wishes.get(number)?;
         let order = wish.order();
@@ -280,7 +283,7 @@ impl Wish {
     }
 }
 
-/// The digit in front of a SKU is its shard.
+/// Returns the shard of a SKU: the digit in front of it.
 pub(crate) fn shard_of(sku: &Sku) -> ShardNumber {
     let digits = sku.as_str().split('-').next().unwrap_or_default();
     digits.parse().unwrap_or(0)
@@ -302,7 +305,7 @@ fn document() -> Reference {
     Reference::new("document").expect("a short word")
 }
 
-/// A step of an order's protocol that a resolver takes.
+/// Returns a step of an order's protocol that a resolver takes.
 pub(crate) fn step(id: ReservationId, step: OrderStep) -> Command {
     Command {
         operation_id: id,
@@ -321,7 +324,7 @@ pub(crate) fn command(number: u64, action: Action) -> Command {
     }
 }
 
-/// A UUIDv7 of the moment at which the logs begin.
+/// Returns a UUIDv7 with the time at which the logs begin.
 fn operation_id(number: u64) -> OperationId {
     let mut bytes = [0; 16];
     bytes[..6].copy_from_slice(&START_MS.to_be_bytes()[2..]);

@@ -1,11 +1,11 @@
-//! The runs that there are.
+//! Scopes of the model's runs.
 
 use holdfast_ledger::Rules;
 
 use crate::scope::{OrderScope, Scope, Wish};
 
-/// Everything that may happen to one order over two shards with one coordinator, all of it together: the scope in which each
-/// seeded fault shows.
+/// Returns everything that may happen to one order over two shards with one coordinator, all of it together.
+/// It is the scope in which each seeded fault shows.
 pub fn one_coordinator() -> Scope {
     Scope {
         name: "one order, one coordinator, 2 shards, everything at once",
@@ -29,7 +29,7 @@ pub fn one_coordinator() -> Scope {
     }
 }
 
-/// One order that two nodes coordinate, over two shards, and nothing goes wrong.
+/// Returns one order that two nodes coordinate, over two shards, when nothing goes wrong.
 fn untroubled() -> Scope {
     Scope {
         name: "one order, two coordinators, 2 shards",
@@ -42,7 +42,8 @@ fn untroubled() -> Scope {
     }
 }
 
-/// One order that two nodes coordinate, over two shards: each thing that may go wrong beside the two of them by itself.
+/// Returns scopes of one order that two nodes coordinate, over two shards, each with one thing that may go
+/// wrong.
 pub fn two_coordinators() -> Vec<Scope> {
     let plain = untroubled();
     vec![
@@ -73,7 +74,7 @@ pub fn two_coordinators() -> Vec<Scope> {
     ]
 }
 
-/// One best-effort order that two nodes coordinate, with enough for everybody.
+/// Returns one best-effort order that two nodes coordinate, with enough for everybody.
 pub fn best_effort() -> Scope {
     Scope {
         name: "one best-effort order, two coordinators, 2 shards",
@@ -82,7 +83,8 @@ pub fn best_effort() -> Scope {
     }
 }
 
-/// The same, and each thing that may go wrong beside the two of them by itself. It takes minutes.
+/// Returns scopes of one best-effort order that two nodes coordinate, each with one thing that may go wrong.
+/// They take minutes.
 pub fn best_effort_troubled() -> Vec<Scope> {
     let plain = best_effort();
     vec![
@@ -104,7 +106,8 @@ pub fn best_effort_troubled() -> Vec<Scope> {
     ]
 }
 
-/// Two orders for the same last units, each with a coordinator of its own, which meet crosswise.
+/// Returns two orders for the same last units, each with a coordinator of its own. They reserve the shards in
+/// opposite order.
 pub fn competing() -> Scope {
     Scope {
         name: "two orders for the last units, 2 shards",
@@ -120,7 +123,7 @@ pub fn competing() -> Scope {
     }
 }
 
-/// One id and several requests: the same lines in another order, which makes another shard the home.
+/// Returns one id with several requests: the same lines in another order, which makes another shard the home.
 pub fn one_id_in_another_order() -> Scope {
     Scope {
         name: "one id, its lines in another order too, 2 shards, a timeout",
@@ -138,7 +141,7 @@ pub fn one_id_in_another_order() -> Scope {
     }
 }
 
-/// One id and several requests: another order over some of the same shards.
+/// Returns one id with several requests: another order over some of the same shards.
 pub fn one_id_overlapping() -> Scope {
     Scope {
         name: "one id, another order over some of the same shards too, 3 shards",
@@ -153,7 +156,7 @@ pub fn one_id_overlapping() -> Scope {
     }
 }
 
-/// One id and several requests, each further kind by itself.
+/// Returns one id with several requests, each further kind by itself.
 pub fn one_id() -> Vec<Scope> {
     let turned = one_id_in_another_order();
     let alone = Scope {
@@ -196,7 +199,8 @@ pub fn one_id() -> Vec<Scope> {
     ]
 }
 
-/// A hold over two shards that is to be replaced by one that leaves the home, keeps a last unit and takes another shard's.
+/// Returns a hold over two shards and an order that replaces it. The order leaves the home, keeps a last unit
+/// and takes a unit of another shard.
 pub fn replaced() -> Scope {
     Scope {
         name: "a hold and its replacement over another shard, 3 shards",
@@ -215,8 +219,8 @@ pub fn replaced() -> Scope {
     }
 }
 
-/// A hold that its other shard has not heard of, to be replaced by one that keeps a unit in both shards and takes another one beside it,
-/// and somebody else who wants that.
+/// Returns a hold that its other shard has not heard of, and an order that replaces it. The order keeps a
+/// unit in both shards and takes another one beside it, which somebody else wants too.
 pub fn replaced_unheard() -> Scope {
     Scope {
         name: "a hold that one shard has not heard of and its replacement by more, 2 shards, a competitor",
@@ -234,7 +238,8 @@ pub fn replaced_unheard() -> Scope {
     }
 }
 
-/// A hold of one shard that is to be replaced by one over two, paid, and competed with for its last unit.
+/// Returns a hold of one shard and an order over two that replaces it. The hold may be paid, and another
+/// order competes for the last unit.
 pub fn growing() -> Scope {
     Scope {
         name: "a hold of one shard and its replacement over two, paid, a competitor, a timeout, the home's time moves",
@@ -251,7 +256,7 @@ pub fn growing() -> Scope {
     }
 }
 
-/// Holds that are replaced in one step, each thing that may happen meanwhile by itself.
+/// Returns holds that are replaced in one step, each with one thing that may happen meanwhile.
 pub fn replacing() -> Vec<Scope> {
     let plain = replaced();
     let pay = |order| Wish::Commit { order };
@@ -318,7 +323,7 @@ pub fn replacing() -> Vec<Scope> {
     ]
 }
 
-/// The same, and more of it together. It takes minutes.
+/// Returns holds that are replaced in one step, with more of these things together. They take minutes.
 pub fn replacing_troubled() -> Vec<Scope> {
     let plain = replaced();
     let pay = |order| Wish::Commit { order };
@@ -344,7 +349,8 @@ pub fn replacing_troubled() -> Vec<Scope> {
     ]
 }
 
-/// Two orders with one reference that each is to have to itself. It is decided in a shard that has none of their lines.
+/// Returns two orders with one reference that each wants to itself. A shard that has none of their lines
+/// decides about it.
 pub fn one_reference() -> Scope {
     Scope {
         name: "two orders with one reference, decided in a third shard",
@@ -360,7 +366,8 @@ pub fn one_reference() -> Scope {
     }
 }
 
-/// A hold that has a reference, to be replaced by an order with the same one, while another order asks for it. It takes minutes.
+/// Returns a hold that has a reference, and an order with the same reference that replaces it, while another
+/// order asks for the reference. It takes minutes.
 pub fn one_reference_replaced() -> Scope {
     Scope {
         name: "a hold that has a reference, its replacement and another order with it",
@@ -383,7 +390,7 @@ fn with(orders: &[OrderScope], another: OrderScope) -> Vec<OrderScope> {
     orders
 }
 
-/// What no time is enough for: as deep as it goes.
+/// Returns the scopes that never end within any time; a run goes as deep as it gets.
 pub fn deep() -> Vec<Scope> {
     let pay = |order| Wish::Commit { order };
     let release = |order| Wish::Release { order };

@@ -1,17 +1,17 @@
-//! Where a coordinator sits: on a node that runs it, or is done with it.
+//! The seat of a coordinator, on a node that runs it or is done with it.
 //!
-//! A node that dies is one that nothing reaches any more, so there is no state of its own for that.
+//! Nothing reaches a node that has died, so there is no separate state for that.
 
 use holdfast_ledger::{Coordinator, End, Progress, StepFailure, Target};
 
 use crate::packet::key_of;
 
-/// One coordinator.
+/// One coordinator of an order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Seat {
     pub(crate) order: usize,
     stage: Stage,
-    /// Equal for coordinators that behave alike.
+    /// A number that is equal for coordinators that behave alike.
     pub(crate) digest: u64,
 }
 
@@ -19,14 +19,14 @@ pub(crate) struct Seat {
 enum Stage {
     Running {
         coordinator: Box<Coordinator>,
-        /// The numbers of the steps that it waits for.
+        /// Numbers of the steps that it waits for.
         waits_for: Vec<u64>,
     },
     Over,
 }
 
 impl Seat {
-    /// A coordinator and its first steps. One whose steps have not arrived is as good as not started.
+    /// Starts a coordinator. Returns it with its first steps. While these have not arrived, it has no effect.
     pub(crate) fn start(order: usize, mut coordinator: Coordinator) -> (Self, Vec<Target>) {
         let send = coordinator.start();
         let mut seat = Self {
@@ -52,13 +52,14 @@ impl Seat {
         }
     }
 
-    /// It is never heard of again.
+    /// Ends the coordinator, which is never heard of again.
     pub(crate) fn die(&mut self) {
         self.stage = Stage::Over;
         self.digest = 0;
     }
 
-    /// Lets the coordinator hear something. None: there is none, or it has no ears for it.
+    /// Tells the coordinator something. Returns none when there is no coordinator, or when what it hears does
+    /// not change it.
     pub(crate) fn hear(&mut self, tell: impl FnOnce(&mut Coordinator) -> Progress) -> Option<Progress> {
         let before = self.coordinator()?;
         let mut coordinator = before.clone();
@@ -92,7 +93,7 @@ impl Seat {
         };
     }
 
-    /// Was its caller told that nobody was granted this before?
+    /// Returns whether the caller was told that this had not been granted before.
     pub(crate) fn was_first(end: &End) -> bool {
         let End::Outcome(outcome) = end else {
             return false;
@@ -103,7 +104,7 @@ impl Seat {
         )
     }
 
-    /// How its caller was answered.
+    /// Returns the grant that the caller was told of.
     pub(crate) fn granted(end: &End) -> Option<Granted> {
         match end {
             End::Outcome(Ok(holdfast_ledger::Success::Reserved {
@@ -121,10 +122,10 @@ impl Seat {
     }
 }
 
-/// What a caller was told of its hold.
+/// The hold that a caller was told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Granted {
-    /// Of the decision, in the home's log.
+    /// Log index of the decision, in the home's log.
     pub(crate) log_index: u64,
     pub(crate) expires_at_ms: u64,
     pub(crate) lines: u64,

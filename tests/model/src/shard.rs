@@ -1,4 +1,4 @@
-//! One shard of the model: the real ledger, and what of it makes two states different.
+//! One shard of the model: the real ledger, and the digest that tells two states apart.
 
 use holdfast_ledger::{
     Action, Applied, CellView, Command, Decision, Entry, Ledger, LedgerOptions, OrderReply, OrderStep,
@@ -9,30 +9,30 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::scope;
 
-/// Where a shard's log begins in time.
+/// Log time at which a shard's log begins, in milliseconds since the Unix epoch.
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
-/// A ledger and its log's end.
+/// A ledger and the end of its log.
 #[derive(Debug, Clone)]
 pub(crate) struct Shard {
     pub(crate) ledger: Ledger,
     number: ShardNumber,
     units: i64,
     log_index: u64,
-    /// Equal for ledgers that behave alike.
+    /// A number that is equal for ledgers that behave alike.
     pub(crate) digest: u64,
 }
 
-/// An order's units in one shard.
+/// The part of an order in one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) state: ReservationState,
-    /// 0 for a plain hold.
+    /// The incarnation of the part; 0 for a plain hold.
     pub(crate) incarnation: u64,
 }
 
 impl Shard {
-    /// With so many units of its one SKU.
+    /// Makes a shard with this many units of its one SKU.
     pub(crate) fn stocked(number: ShardNumber, units: i64, rules: Rules) -> Result<Self, String> {
         let mut shard = Self {
             ledger: Ledger::with_rules(LedgerOptions::default(), rules),
@@ -51,14 +51,15 @@ impl Shard {
         Ok(shard)
     }
 
-    /// The answer to a command that would not change anything, without an entry for it, as a real shard does it.
+    /// Returns the answer to a command that would change nothing, without an entry for it, as a real shard
+    /// does.
     pub(crate) fn preview(&self, command: &Command) -> Option<Outcome> {
         self.ledger
             .preview(self.ledger.log_time_ms(), command)
             .map(without_position)
     }
 
-    /// One entry of the log, checked in full. Log time only goes forward.
+    /// Applies one entry of the log, and checks the ledger in full. Log time only goes forward.
     pub(crate) fn entry(&mut self, log_time_ms: u64, commands: Vec<Command>) -> Result<Applied, String> {
         self.log_index += 1;
         let entry = Entry {
@@ -76,7 +77,7 @@ impl Shard {
         Ok(applied)
     }
 
-    /// Nothing ships here, so every unit is still there, in exactly one place.
+    /// Checks that every unit is still there, in exactly one place: nothing ships here.
     fn check_units(&self) -> Result<(), String> {
         let cell = self.cell().ok_or("the cell is gone")?;
         let placed = cell.free + cell.held + cell.committed;
@@ -95,8 +96,9 @@ impl Shard {
         }
     }
 
-    /// The bytes of a snapshot without the index of the last entry and the number of the last change: every index and number to
-    /// come is higher than all that are remembered, and only their being equal or not matters to what happens.
+    /// Hashes a snapshot without the index of the last entry and the number of the last change. Future
+    /// indexes and numbers are higher than all that are remembered, and only whether two of them are equal
+    /// matters.
     fn digest(&self) -> Result<u64, String> {
         let bytes = self.ledger.encode();
         let error = |error: postcard::Error| error.to_string();
@@ -110,7 +112,7 @@ impl Shard {
         Ok(xxh3_64_with_seed(rest, log_time_ms))
     }
 
-    /// What its resolver has to do.
+    /// Returns the work of the shard's resolver.
     pub(crate) fn work(&self) -> OrderWork {
         match self.ledger.query(&Query::OrderWork { limit: 100 }) {
             Ok(QueryReply::OrderWork(work)) => work,
@@ -118,7 +120,7 @@ impl Shard {
         }
     }
 
-    /// What this shard has of the order with this id and home; without a home, of the plain hold with this id.
+    /// Returns the part of the order with this id and home; without a home, the plain hold with this id.
     pub(crate) fn part(&self, reservation_id: ReservationId, home: Option<ShardNumber>) -> Option<Part> {
         let Ok(QueryReply::Reservation(Some(view))) =
             self.ledger.query(&Query::Reservation { reservation_id })
@@ -132,7 +134,8 @@ impl Shard {
         })
     }
 
-    /// How an order stands at its home. None: it is not known (any more). A decision on attempt 0, which never is, only asks.
+    /// Returns the state of an order at its home, or none when the order is not known (any more). It asks
+    /// with a decision on attempt 0. That attempt never exists, so nothing is decided.
     pub(crate) fn standing(&self, id: ReservationId) -> Option<Standing> {
         let ask = OrderStep::Decide {
             attempt: 0,
@@ -147,14 +150,14 @@ impl Shard {
         }
     }
 
-    /// Can an order with this id not begin any more?
+    /// Returns whether it is too late for an order with this id to begin.
     pub(crate) fn is_too_old(&self, id: ReservationId) -> bool {
         let window_ms = self.ledger.options().operation_window_ms;
         self.ledger.log_time_ms() > id.time_ms().saturating_add(window_ms)
     }
 }
 
-/// Where a step was answered is not looked at by anyone.
+/// Removes the position of a step's answer, which nobody uses.
 fn without_position(outcome: Outcome) -> Outcome {
     let nowhere = Position {
         log_index: 0,

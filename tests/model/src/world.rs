@@ -1,4 +1,4 @@
-//! A state of the model: the shards, the coordinators, the messages between them, and what callers were told.
+//! A state of the model: the shards, the coordinators, the messages between them, and the answers to callers.
 
 use std::{
     collections::VecDeque,
@@ -22,25 +22,26 @@ use crate::{
 /// A property that does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Broken {
-    /// An invariant of the ledger, checked in full after every entry, and every unit in exactly one place.
+    /// An invariant of the ledger is broken, or a unit is not in exactly one place. Both are checked in full
+    /// after every entry.
     Invariant,
     /// Callers were promised more than there is.
     Oversold,
     /// The units of an order were committed twice in one shard.
     DoubleCommit,
-    /// A hold that a caller was told of is not there in every shard.
+    /// A hold that a caller was told of is missing in a shard.
     HoldLost,
-    /// A commit that a caller was told of is not there.
+    /// A commit that a caller was told of is missing.
     CommitLost,
     /// The same request was answered with two different grants.
     TwoAnswers,
     /// Two requests for units of one shard have an effect under one id.
     TwoEffects,
-    /// A hold and what replaced it both count, or two replacements of one hold.
+    /// A hold and its replacement both count, or two replacements of one hold do.
     BothHold,
     /// A unit of a held order is free.
     LetGo,
-    /// Two live orders have one reference to themselves, or none has it and it is refused.
+    /// Two live orders have one reference to themselves, or no order has it and it is refused.
     TwoDocuments,
     /// Something stays prepared, or is done in one shard and not in another, whatever the resolvers do.
     DoesNotHeal,
@@ -48,7 +49,7 @@ pub enum Broken {
     NeverEnds,
 }
 
-/// One state. Two that behave alike are equal.
+/// One state of the model. Two states that behave alike are equal.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) shards: Vec<Arc<Shard>>,
@@ -57,20 +58,20 @@ pub(crate) struct World {
     pub(crate) witness: Witness,
     pub(crate) left: Left,
     pub(crate) broken: Option<Broken>,
-    /// What was broken, in words.
+    /// The explanation of the broken claim.
     pub(crate) why: Option<Arc<str>>,
 }
 
-/// What a shard says to a command.
+/// The answer of a shard to a command.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
-    /// Was there an entry for it?
+    /// Whether there was an entry for it.
     pub(crate) changed: bool,
 }
 
 impl Answer {
-    /// What a participant is told to do.
+    /// Returns the settlement that a participant is told to make.
     pub(crate) fn settlement(&self) -> Option<&Settlement> {
         match &self.outcome {
             Ok(Success::Order {
@@ -82,20 +83,20 @@ impl Answer {
     }
 }
 
-/// What callers were told and what shards did, remembered by nobody else.
+/// The answers that callers got and the commits that shards made, which nobody else remembers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Witness {
-    /// By order.
+    /// The grant of each order, if a caller was told of one.
     pub(crate) granted: Vec<Option<Granted>>,
-    /// By order: one of its coordinators was told that it was the first.
+    /// Whether a coordinator of each order was told that it was the first.
     pub(crate) first: Vec<bool>,
     /// How often the units of an order were committed, by order and shard.
     pub(crate) committed: Vec<Vec<u8>>,
-    /// Which wishes were fulfilled.
+    /// Whether each wish was fulfilled.
     pub(crate) fulfilled: Vec<bool>,
 }
 
-/// How much may still happen.
+/// The number of things that may still happen.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Left {
     pub(crate) timeouts: u8,
@@ -156,7 +157,7 @@ impl World {
         world
     }
 
-    /// Has an order held that nothing is in the way of.
+    /// Holds an order, undisturbed by anything else.
     fn hold(&mut self, scope: &Scope, order: usize) -> Option<()> {
         let home = scope.orders.get(order)?.home();
         let request = scope.request(order)?;
@@ -182,7 +183,8 @@ impl World {
         Some(())
     }
 
-    /// How an order stands where it is decided. None: it is not held, or not known (any more).
+    /// Returns the verdict on an order where it is decided, or none when the order is not held or not known
+    /// (any more).
     pub(crate) fn verdict(&self, scope: &Scope, order: usize) -> Option<Verdict> {
         let order_scope = scope.orders.get(order)?;
         let (id, home) = (scope.id(order), self.shard(order_scope.home())?);
@@ -205,7 +207,7 @@ impl World {
         self.shards.get(number as usize)
     }
 
-    /// Has a shard take a command.
+    /// Gives a command to a shard. Returns the answer.
     pub(crate) fn run(&mut self, scope: &Scope, number: ShardNumber, command: &Command) -> Answer {
         let nowhere = Answer {
             outcome: Err(Refusal::UnknownReservation),
@@ -230,7 +232,7 @@ impl World {
         }
     }
 
-    /// Log time leaps to the next moment at which something is due. False: nothing is.
+    /// Lets log time leap to the next moment at which something is due. Returns false when nothing is due.
     pub(crate) fn leap(&mut self, scope: &Scope, number: ShardNumber) -> bool {
         let due_ms = self.shard(number).and_then(|shard| shard.ledger.next_due_ms());
         due_ms.is_some_and(|due_ms| self.entry(scope, number, due_ms, Vec::new()).is_some())
@@ -282,7 +284,8 @@ impl World {
         }
     }
 
-    /// Resolvers send whatever is due, and again whenever it may have been lost: so it is always on its way.
+    /// Sends whatever is due. Resolvers send it again whenever it may have been lost, so it is always under
+    /// way.
     pub(crate) fn send_what_is_due(&mut self) {
         for (number, shard) in (0..).zip(&self.shards) {
             let work = shard.work();
@@ -295,7 +298,7 @@ impl World {
         }
     }
 
-    /// Equal when the shards and what callers know are.
+    /// Returns a number that is equal when the shards and the knowledge of callers are equal.
     pub(crate) fn shards_key(&self) -> u64 {
         let mut hasher = xxhash_rust::xxh3::Xxh3::new();
         for shard in &self.shards {
@@ -306,13 +309,13 @@ impl World {
     }
 }
 
-/// What of a state makes it another one.
+/// The part of a state that makes it different from others.
 #[derive(PartialEq, Hash)]
 struct Essence<'a> {
     shards: Vec<u64>,
-    /// By order and then by what they are, so that coordinators of one request are not told apart.
+    /// Sorted by order and then by digest, so that coordinators of one request are not distinguished.
     seats: Vec<(usize, u64)>,
-    /// Messages that are no coordinator's.
+    /// Messages that belong to no coordinator.
     packets: Vec<u64>,
     witness: &'a Witness,
     left: &'a Left,
@@ -325,7 +328,7 @@ impl World {
         let mut packets = Vec::new();
         for packet in self.network.iter() {
             match packet.body.seat().and_then(|seat| seats.get_mut(seat)) {
-                // A sum, because it has to be the same in any order of keys.
+                // A sum, because the result must not depend on the order of the keys.
                 Some((_, sum)) => *sum = sum.wrapping_add(packet.alike),
                 None => packets.push(packet.alike),
             }

@@ -6,7 +6,7 @@ use holdfast_model::{Scope, run, scopes};
 
 fn assert_every_state_is_right(scope: &Scope) {
     let report = run(scope, None, 2);
-    // Not for the test's own output, which nobody sees when it passes.
+    // The test's own output is hidden when it passes, so the report is written past it.
     let _ = writeln!(std::io::stderr(), "{report}");
     assert!(report.violation.is_none(), "{report}");
     assert!(report.is_complete, "{report}");

@@ -1,4 +1,5 @@
-//! The model notices every fault that the ledger can be given. In a process of its own, because a fault is seeded for all of it.
+//! The model notices every fault that the ledger can be given. It has a process of its own, because a fault
+//! is seeded for the whole process.
 
 use holdfast_model::mutants;
 

@@ -1,21 +1,22 @@
-//! Ports for the nodes that tests start: [`take`] gives each out once, to one process of the machine.
+//! Ports for the nodes that tests start: [`take`] gives each port out once, to one process of the machine.
 //!
-//! To bind port 0, see which port it was, and let go of it is not enough for nodes. The kernel takes such a port from those
-//! it also gives to outgoing connections (`net.ipv4.ip_local_port_range`, from 32768 on): until the node listens there, and
-//! whenever it is down, any connection of the machine may get it for its own end. A peer that asks again and again for a
-//! node that is down even gets connected to itself that way, and the node cannot come back.
+//! It is not enough for nodes to bind port 0, to see which port it was, and to let go of it. The kernel takes
+//! such a port from the range that outgoing connections use too (`net.ipv4.ip_local_port_range`, from 32768
+//! on). Whenever the node does not listen there, any connection of the machine may get the port for its own
+//! end. A peer that asks again and again for a node that is down may even get connected to itself that way,
+//! and the node cannot come back.
 //!
-//! So ports are taken from below that range, in blocks. A process owns a block while it listens on the block's first port,
-//! which the system ends with the process, however that ends.
+//! So ports are taken from below that range, in blocks. A process owns a block while it listens on the
+//! block's first port. The system closes that port when the process ends, however it ends.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Mutex, PoisonError};
 
-/// Above what services listen on, below what Linux gives to outgoing connections.
+/// First port: above the ports of services, below those that Linux gives to outgoing connections.
 const FIRST: u16 = 10_000;
 const BLOCKS: u16 = 340;
 
-/// Ports of a block; the first one says who owns it.
+/// Ports of a block. The process that listens on the first one owns the block.
 const BLOCK: u16 = 64;
 
 /// The blocks of this process, and the next port of the last of them.
@@ -31,10 +32,11 @@ struct Owned {
     end: u16,
 }
 
-/// So many ports in a row, at most 63, on which nothing listens and which nobody else is given while this process lives.
+/// Returns this many ports in a row, at most 63. Nothing listens on them, and nobody else gets them while
+/// this process lives.
 ///
 /// # Panics
-/// When more are asked for, or all ports are taken: no test can go on without.
+/// When more ports are asked for, or all are taken: no test can go on without them.
 #[must_use]
 pub fn take(count: u16) -> Vec<u16> {
     assert!(count < BLOCK, "{count} ports do not fit into a block");
@@ -55,7 +57,8 @@ pub fn take(count: u16) -> Vec<u16> {
 }
 
 impl Owned {
-    /// Takes a block that is nobody's. Where the search begins depends on the process, so that most find one at once.
+    /// Takes a block that nobody owns. The search begins at a place that depends on the process, so that most
+    /// processes find one at once.
     fn claim(&mut self) {
         let begin = std::process::id() % u32::from(BLOCKS);
         let first_ports = (0..BLOCKS).map(|turn| {

@@ -1,4 +1,4 @@
-//! What must have held, whatever went wrong. One file for each claim.
+//! Claims that must have held, whatever went wrong. One file for each claim.
 
 mod changes;
 mod expiry;
@@ -20,20 +20,20 @@ pub use orders::check as orders;
 pub(crate) use replay::key_of;
 pub use replay::{Key, Replayed};
 
-/// How much was checked.
+/// Counts of what was checked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Checked {
     /// Answers to operations compared with the serial replay.
     pub outcomes: u64,
     /// Reads compared with the serial replay.
     pub reads: u64,
-    /// Operations that were promised to have had no effect, and had none.
+    /// Operations whose answers promised that they had no effect, and that had none.
     pub without_effect: u64,
     /// Events of single SKUs for which an order was found.
     pub linearized: u64,
     /// Holds that ran out, not before the log time that was promised.
     pub expiries: u64,
-    /// Those of them that were held against the true time, too.
+    /// Expiries that were also checked against the true time.
     pub true_expiries: u64,
     /// Orders over several shards that were whole or not there.
     pub orders: u64,

@@ -1,4 +1,4 @@
-//! Clients that go on whatever happens: how they ask, and ask again. What they ask is in `workload`.
+//! Clients that go on whatever happens: they ask, and ask again. `workload` says what they ask.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ pub struct Work {
 }
 
 impl Work {
-    /// Clients begin nothing new; they find out what became of what they began.
+    /// Stops clients from beginning anything new. They still find out the outcomes of what they began.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// How many have found out everything.
+    /// Returns how many clients have found out everything.
     pub fn ended(&self) -> usize {
         self.ended.load(Ordering::Relaxed)
     }
@@ -40,19 +40,19 @@ impl Work {
 /// A command that has no outcome yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
-    /// Its operation in the history.
+    /// The number of its operation in the history.
     number: usize,
     shard: u32,
     command: Command,
 }
 
-/// How many commands without an outcome a client asks for at once in the end.
+/// Most commands without an outcome that a client asks for at once in the end.
 const SETTLED_AT_ONCE: usize = 64;
 
-/// How many commands a client remembers to use their ids again.
+/// Most commands that a client remembers in order to use their ids again.
 const REMEMBERED_COMMANDS: usize = 30;
 
-/// One client.
+/// One client of the cluster.
 pub struct Client {
     pub(crate) random: SmallRng,
     pub(crate) plan: Arc<Plan>,
@@ -60,22 +60,22 @@ pub struct Client {
     network: Network,
     pub(crate) history: History,
     work: Arc<Work>,
-    /// Its reservations on busy SKUs.
+    /// Reservations of this client on busy SKUs.
     pub(crate) orders: Vec<(u32, ReservationId)>,
-    /// Its reservations on simple SKUs.
+    /// Reservations of this client on simple SKUs.
     pub(crate) simple: Vec<(u32, ReservationId)>,
-    /// Its transfers.
+    /// Transfers of this client.
     pub(crate) transfers: Vec<(u32, TransferId)>,
-    /// Commands that it sent, to use their ids again.
+    /// Commands that this client sent, in order to use their ids again.
     pub(crate) sent: Vec<(u32, Command)>,
-    /// Every request that it made with an id that was used before.
+    /// Requests that this client made with an id that was used before.
     pub(crate) reused: BTreeSet<Key>,
     unsettled: Vec<Pending>,
     unsettled_orders: Vec<(usize, u32, Command)>,
 }
 
 impl Client {
-    /// A client of this number.
+    /// Makes the client of this number.
     pub fn new(
         number: u64,
         plan: Arc<Plan>,
@@ -141,8 +141,8 @@ impl Client {
         }
     }
 
-    /// Sends one operation again and again. None when it gave up; then it is settled in the end unless it certainly had no
-    /// effect.
+    /// Sends one operation until it has an outcome. Returns none when the client gave up. Then the operation
+    /// is settled in the end, unless it certainly had no effect.
     pub(crate) async fn perform(
         &mut self,
         shard: u32,
@@ -159,7 +159,8 @@ impl Client {
         (id, outcomes.pop().flatten())
     }
 
-    /// The same for commands that are there already, which go together and are decided in their order.
+    /// Sends commands that exist already, together, until each has an outcome. They are decided in their
+    /// order.
     pub(crate) async fn perform_all(
         &mut self,
         shard: u32,
@@ -188,7 +189,7 @@ impl Client {
             .collect()
     }
 
-    /// The same for a Reserve over several shards, whose home is the shard.
+    /// Sends a Reserve over several shards until it has an outcome. `home` is the shard that decides.
     pub(crate) async fn perform_order(
         &mut self,
         home: u32,
@@ -227,7 +228,8 @@ impl Client {
         }
     }
 
-    /// Sends what has no outcome again and again; what has none when it gives up.
+    /// Sends the commands without an outcome again and again. Returns those that have none when the client
+    /// gives up.
     async fn attempt_until_decided(
         &mut self,
         mut pending: Vec<Pending>,
@@ -280,7 +282,7 @@ impl Client {
         }
     }
 
-    /// One attempt through any node. Sometimes it hangs up before the node does.
+    /// Makes one attempt through any node. Sometimes the client hangs up before the node does.
     pub(crate) async fn ask(&mut self, shard: u32, wanted: Wanted) -> Option<Got> {
         let node = self.random.random_range(1..=self.plan.all_nodes());
         let timeout_ms = [100, 400, 1_500][self.random.random_range(0..3)];

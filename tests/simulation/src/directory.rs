@@ -1,7 +1,8 @@
-//! Where the replicas of each shard belong.
+//! The directory: the replicas that each shard should have, and their nodes.
 //!
-//! The real directory is a Raft group of its own, tested with real nodes (`crates/node`). Here it is one table that is always right,
-//! and that every node looks at now and then: what is tested is how a shard moves, not how nodes agree on it.
+//! The real directory is a Raft group of its own, tested with real nodes (`crates/node`). Here it is one
+//! table that is always right, and that every node reads at intervals. The simulation tests how a shard
+//! moves, not how nodes agree on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,33 +10,34 @@ use std::sync::Arc;
 use holdfast_shard::ReplicaId;
 use parking_lot::Mutex;
 
-/// The directory. Clones are the same.
+/// The directory. Clones share its content.
 #[derive(Clone)]
 pub struct Directory(Arc<Mutex<State>>);
 
 struct State {
     placements: Vec<Placement>,
-    /// Replicas of a node with a lower generation were on a disk that it has no more.
+    /// The generation of each node's disk. Replicas of the node with a lower generation were on a disk that
+    /// is gone.
     disks: BTreeMap<u64, u32>,
     last_generation: u32,
 }
 
-/// The replicas of one shard.
+/// The placement of one shard's replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// Those that it should have.
+    /// Replicas that the shard should have.
     pub replicas: BTreeSet<ReplicaId>,
-    /// Those that it had, until it has the others. Empty otherwise.
+    /// Replicas that the shard had, until it has the others. Empty otherwise.
     pub former: BTreeSet<ReplicaId>,
 }
 
 impl Placement {
-    /// Whether the shard has the replicas that it should have.
+    /// Returns whether the shard has the replicas that it should have.
     pub fn is_settled(&self) -> bool {
         self.former.is_empty()
     }
 
-    /// The replica on a node, the newest if there are two.
+    /// Returns the replica on a node, the newest one if there are two.
     fn on(&self, node: u64) -> Option<ReplicaId> {
         let all = self.replicas.iter().chain(&self.former).copied();
         all.filter(|replica| replica.node() == node)
@@ -64,7 +66,7 @@ impl State {
 }
 
 impl Directory {
-    /// Every shard on the nodes 1 to `founders`.
+    /// Makes a directory with every shard on the nodes 1 to `founders`.
     pub fn new(founders: u64, shards: u32) -> Self {
         let placement = Placement {
             replicas: (1..=founders).map(ReplicaId::founder).collect(),
@@ -77,12 +79,12 @@ impl Directory {
         })))
     }
 
-    /// The replicas of a shard.
+    /// Returns the replicas of a shard.
     pub fn placement(&self, shard: u32) -> Placement {
         self.0.lock().placements[shard as usize].clone()
     }
 
-    /// The replica of a shard that a node has to run: none that was on an earlier disk.
+    /// Returns the replica of a shard that a node has to run. A replica from an earlier disk does not run.
     pub fn runs(&self, shard: u32, node: u64) -> Option<ReplicaId> {
         let state = self.0.lock();
         let disk = state.disks.get(&node).copied().unwrap_or(0);
@@ -90,12 +92,12 @@ impl Directory {
         here.filter(|replica| replica.generation >= disk)
     }
 
-    /// Whether every shard has the replicas that it should have.
+    /// Returns whether every shard has the replicas that it should have.
     pub fn is_settled(&self) -> bool {
         self.0.lock().placements.iter().all(Placement::is_settled)
     }
 
-    /// A shard has these replicas.
+    /// Notes that a shard has these replicas.
     pub fn settled(&self, shard: u32, replicas: &BTreeSet<ReplicaId>) {
         let placement = &mut self.0.lock().placements[shard as usize];
         if placement.replicas == *replicas {
@@ -103,7 +105,8 @@ impl Directory {
         }
     }
 
-    /// A shard is to leave one node for another. Returns whether it may: not while it is on another way, nor to a node that has it.
+    /// Moves a shard from one node to another. Returns whether it may: not while another move is under way,
+    /// nor to a node that has the shard.
     pub fn move_replica(&self, shard: u32, from: u64, to: u64) -> bool {
         let mut state = self.0.lock();
         let placement = &state.placements[shard as usize];
@@ -116,7 +119,8 @@ impl Directory {
         true
     }
 
-    /// A node lost its disk: for every replica that it had it gets another, which knows nothing.
+    /// Notes that a node lost its disk. Each replica that it had is replaced by a new one, which knows
+    /// nothing.
     pub fn replace_disk(&self, node: u64) {
         let mut state = self.0.lock();
         state.last_generation += 1;

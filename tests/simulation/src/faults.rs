@@ -1,4 +1,4 @@
-//! What goes wrong, when, and for how long; drawn from the seed.
+//! Faults of a run: what goes wrong, when, and for how long. They are drawn from the seed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::time::TrueTime;
 use crate::trace::Trace;
 
-/// Something that goes wrong.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// A node loses power between two steps.
@@ -37,7 +37,7 @@ pub enum Fault {
     Partition,
     /// One node hears another that does not hear it.
     OneWayPartition,
-    /// A way takes long.
+    /// Messages from one node to another take long.
     Delay,
     /// Messages are lost.
     Loss,
@@ -57,19 +57,20 @@ pub enum Fault {
     DiskFull,
     /// Every node is without power for minutes or days: much more is due afterwards than before.
     Outage,
-    /// A clock leaps; only ever those of one minority.
+    /// A clock leaps. Only the clocks of one minority ever do.
     ClockLeap,
-    /// A shard is to leave a node for another.
+    /// A shard is told to leave a node for another.
     Move,
     /// A node's disk is replaced by an empty one.
     DiskLost,
-    /// A process is killed, and a bit of its disk is another one when it starts again at once. Were the power to fail in between,
-    /// the last batch could not be told from one that was never synced (see the mark in `crates/storage`).
+    /// A process is killed, and a bit of its disk is flipped when it starts again at once. The power does not
+    /// fail in between: otherwise the last batch could not be distinguished from one that was never synced
+    /// (see the mark in `crates/storage`).
     BitFlip,
 }
 
 impl Fault {
-    /// All of them, with how often each is drawn.
+    /// All faults, with the weight with which each is drawn.
     pub const ALL: [(Fault, u32); 24] = [
         (Fault::PowerLoss, 12),
         (Fault::PowerCutWhileWriting, 12),
@@ -97,7 +98,7 @@ impl Fault {
         (Fault::BitFlip, 12),
     ];
 
-    /// Its name in reports.
+    /// Returns the name of the fault in reports.
     pub fn name(self) -> &'static str {
         match self {
             Fault::PowerLoss => "power_loss",
@@ -128,13 +129,13 @@ impl Fault {
     }
 }
 
-/// The shortest outage of all nodes.
+/// The shortest outage of all nodes, in milliseconds.
 const SHORTEST_OUTAGE_MS: u64 = 10_000;
 
-/// What is to be undone, and when.
+/// The action that undoes a fault.
 type Undo = Box<dyn FnOnce(&mut [Node])>;
 
-/// Makes things go wrong.
+/// The maker of faults.
 pub struct Faults {
     random: SmallRng,
     network: Network,
@@ -148,8 +149,9 @@ pub struct Faults {
     wrong_clocks: Vec<usize>,
     clocks_leapt: bool,
     directory: Directory,
-    /// The node whose disk was lost, or may be damaged. Until it has new replicas and all shards have settled, no other node's disk
-    /// is harmed: a quorum that lost what it confirmed is more than is promised to be borne.
+    /// The node whose disk was lost, or may be damaged. Until it has new replicas and all shards have
+    /// settled, no other node's disk is harmed: a cluster does not promise to survive the loss of what a
+    /// quorum confirmed.
     harmed_disk: Option<usize>,
     restarts: BTreeMap<usize, u64>,
     undone: Vec<(u64, Undo)>,
@@ -157,7 +159,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Those of a plan.
+    /// Makes the faults of a plan.
     pub fn new(plan: &Plan, time: TrueTime, network: Network, trace: Trace, directory: Directory) -> Self {
         let mut random = SmallRng::seed_from_u64(plan.seed_for("faults", 0));
         let mut wrong_clocks: Vec<usize> = (0..plan.nodes as usize).collect();
@@ -183,7 +185,7 @@ impl Faults {
         }
     }
 
-    /// How often each happened.
+    /// Returns how often each fault happened.
     pub fn counts(&self) -> &BTreeMap<Fault, u64> {
         &self.counts
     }
@@ -204,7 +206,7 @@ impl Faults {
         if faults && now_ms >= self.next_ms {
             self.next_ms = now_ms + self.random.random_range(1..=2 * self.every_ms);
             let fault = self.draw();
-            // These may be impossible just now.
+            // These two may be impossible at the moment.
             if !matches!(fault, Fault::Move | Fault::BitFlip) {
                 *self.counts.entry(fault).or_default() += 1;
             }
@@ -221,14 +223,14 @@ impl Faults {
         Ok(())
     }
 
-    /// The node is down from now on, and starts again some time later.
+    /// Notes that the node is down. It starts again some time later.
     pub fn went_down(&mut self, index: usize, now_ms: u64) {
         let down_ms = self.random.random_range(20..3_000);
         self.trace.event("down", &[index as u64 + 1, down_ms], &[]);
         self.restarts.insert(index, now_ms + down_ms);
     }
 
-    /// Nothing goes wrong any more. Clocks stay as they are: a minority of them may be wrong for ever.
+    /// Ends all faults. Clocks stay as they are: a minority of them may be wrong for ever.
     pub fn end(&mut self, nodes: &mut [Node]) {
         for node in nodes.iter_mut() {
             node.frozen_until_ms = 0;
@@ -242,7 +244,7 @@ impl Faults {
         self.undone.drain(..).for_each(|(_, undo)| undo(nodes));
     }
 
-    /// Whether a clock is wrong while some of the others may be out of reach.
+    /// Returns whether a clock is wrong while some of the others may be out of reach.
     pub fn clocks_disputed(&self, now_ms: u64, nodes: &[Node]) -> bool {
         let out_of_reach = |node: &Node| !node.is_running() || node.frozen_until_ms > now_ms;
         self.clocks_leapt && (self.network.is_harmed() || nodes.iter().any(out_of_reach))
@@ -264,7 +266,8 @@ impl Faults {
         Fault::Kill
     }
 
-    /// Nothing has power for a while. What was to be undone or started meanwhile is so right after it.
+    /// Cuts the power of all nodes for a while. Whatever was due to be undone or started in that time happens
+    /// right after it.
     fn outage(&mut self, now_ms: u64, nodes: &mut [Node]) {
         let ms = self.random.random_range(SHORTEST_OUTAGE_MS..=self.outage_ms);
         self.trace.event("leap", &[ms], &[]);
@@ -369,14 +372,14 @@ impl Faults {
         }
     }
 
-    /// The node whose disk may be harmed now: this one, unless another has not got over it yet.
+    /// Returns the node whose disk may be harmed: this one, unless another node has not recovered yet.
     fn whose_disk(&mut self, index: usize, nodes: &[Node]) -> usize {
         let got_over = |harmed: &usize| self.directory.is_settled() && !nodes[*harmed].disk_may_be_damaged;
         self.harmed_disk = self.harmed_disk.filter(|harmed| !got_over(harmed));
         *self.harmed_disk.get_or_insert(index)
     }
 
-    /// Flips a bit, as often as not near the end of the log. Returns whether there was one.
+    /// Flips a bit, in half of the cases near the end of the log. Returns whether there was a bit to flip.
     fn flip_a_bit(&mut self, disk: &FaultDisk) -> bool {
         let paths = disk.paths();
         let is_segment = |path: &&String| path.starts_with("log/") && path.ends_with(".wal");
@@ -456,13 +459,13 @@ impl Faults {
         self.undone.push((until_ms, Box::new(undo)));
     }
 
-    /// A node that leads a shard, if any does.
+    /// Returns a node that leads a shard, if any does.
     fn some_leader(&mut self, nodes: &[Node]) -> Option<usize> {
         let shard = self.random.random_range(0..self.shards);
         nodes.iter().position(|node| node.leads(shard))
     }
 
-    /// The ways between a leader and the other nodes.
+    /// Returns the connections between a leader and the other nodes, as (from, to).
     fn ways_of_a_leader(&mut self, nodes: &[Node]) -> Vec<(u64, u64)> {
         let leader = self.some_leader(nodes).map_or(1, |index| nodes[index].id());
         let others = nodes.iter().map(Node::id).filter(|node| *node != leader);
@@ -471,7 +474,7 @@ impl Faults {
             .collect()
     }
 
-    /// The ways between nodes that a fault of this kind is about.
+    /// Returns the connections between nodes that a fault of this kind affects, as (from, to).
     fn some_ways(&mut self, fault: Fault, nodes: u64) -> Vec<(u64, u64)> {
         let one = self.random.random_range(1..=nodes);
         let other = (one + self.random.random_range(0..nodes - 1)) % nodes + 1;
@@ -487,7 +490,7 @@ impl Faults {
     }
 }
 
-/// All ways between two nodes.
+/// Returns all connections between two nodes, as (from, to).
 fn all_ways(nodes: &[Node]) -> Vec<(u64, u64)> {
     let ids = || nodes.iter().map(Node::id);
     let ways = ids().flat_map(|from| ids().map(move |to| (from, to)));

@@ -1,4 +1,4 @@
-//! What clients did and were told, with the times at which they knew it.
+//! The actions and answers of clients, with the times at which they knew of them.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use crate::trace::Trace;
 /// One mutating operation: one id, one or many attempts.
 #[derive(Debug, Clone)]
 pub struct Operation {
-    /// Where.
+    /// The shard that it was sent to.
     pub shard: u32,
-    /// What.
+    /// The command that was sent.
     pub command: Command,
-    /// When the first attempt was sent, in milliseconds since the beginning.
+    /// Time of the first attempt, in milliseconds since the beginning.
     pub invoked_ms: u64,
-    /// When the last attempt was sent.
+    /// Time of the last attempt, in milliseconds since the beginning.
     pub last_attempt_ms: u64,
-    /// When the answer came, and the answer; none when nobody knows.
+    /// The time of the answer, and the answer; none when nobody knows it.
     pub answer: Option<(u64, Outcome)>,
-    /// Every attempt was answered, and with an error that promises that it had no effect.
+    /// Whether every attempt was answered with an error which promises that it had no effect.
     pub without_effect: bool,
     /// The last such error.
     pub last_error: Option<SubmitError>,
@@ -34,28 +34,28 @@ pub struct Order {
     pub home: u32,
     /// The Reserve.
     pub command: Command,
-    /// The answer; none when nobody knows.
+    /// The answer; none when nobody knows it.
     pub answer: Option<Outcome>,
 }
 
 /// One read that was answered.
 #[derive(Debug, Clone)]
 pub struct Read {
-    /// Where.
+    /// The shard that was asked.
     pub shard: u32,
     /// The question.
     pub query: Query,
     /// Whether it had to see everything acknowledged before it was sent.
     pub linearizable: bool,
-    /// When it was sent.
+    /// Time of the request, in milliseconds since the beginning.
     pub invoked_ms: u64,
-    /// When the answer came.
+    /// Time of the answer, in milliseconds since the beginning.
     pub answered_ms: u64,
     /// The answer.
     pub answer: Answer,
 }
 
-/// The histories of all clients. Clones are the same.
+/// The histories of all clients. Clones share their content.
 #[derive(Clone)]
 pub struct History {
     trace: Trace,
@@ -70,7 +70,7 @@ struct State {
 }
 
 impl History {
-    /// Nothing happened yet.
+    /// Makes an empty history.
     pub fn new(trace: Trace) -> Self {
         Self {
             trace,
@@ -78,7 +78,7 @@ impl History {
         }
     }
 
-    /// An operation begins; its number.
+    /// Notes that an operation begins. Returns its number.
     pub fn begin(&self, shard: u32, command: Command, now_ms: u64) -> usize {
         self.trace
             .event("invoke", &[u64::from(shard)], command.operation_id.as_bytes());
@@ -95,7 +95,7 @@ impl History {
         state.operations.len() - 1
     }
 
-    /// Takes note of what is now known of an operation.
+    /// Notes what is known of an operation.
     pub fn update(&self, number: usize, update: impl FnOnce(&mut Operation)) {
         let mut state = self.state.lock();
         let operation = &mut state.operations[number];
@@ -106,7 +106,7 @@ impl History {
         }
     }
 
-    /// An order begins; its number.
+    /// Notes that an order begins. Returns its number.
     pub fn begin_order(&self, home: u32, command: Command) -> usize {
         self.trace
             .event("order", &[u64::from(home)], command.operation_id.as_bytes());
@@ -119,43 +119,43 @@ impl History {
         state.orders.len() - 1
     }
 
-    /// An order was answered.
+    /// Notes the answer to an order.
     pub fn order_answered(&self, number: usize, outcome: Outcome) {
         let bytes = postcard::to_stdvec(&outcome).unwrap_or_default();
         self.trace.event("ordered", &[number as u64], &bytes);
         self.state.lock().orders[number].answer = Some(outcome);
     }
 
-    /// All orders, in order of their first attempts.
+    /// Returns all orders, sorted by their first attempts.
     pub fn orders(&self) -> Vec<Order> {
         self.state.lock().orders.clone()
     }
 
-    /// Whether every attempt at an operation ended with the promise that it had no effect.
+    /// Returns whether every attempt at an operation ended with the promise that it had no effect.
     pub fn is_without_effect(&self, number: usize) -> bool {
         self.state.lock().operations[number].without_effect
     }
 
-    /// What became of an operation; none when nobody knows.
+    /// Returns the outcome of an operation, or none when nobody knows it.
     pub fn outcome(&self, number: usize) -> Option<Outcome> {
         let state = self.state.lock();
         let answer = state.operations[number].answer.as_ref();
         answer.map(|(_, outcome)| outcome.clone())
     }
 
-    /// A read was answered.
+    /// Notes a read that was answered.
     pub fn read(&self, read: Read) {
         let position = [u64::from(read.shard), read.answer.position.log_index];
         self.trace.event("read", &position, &[]);
         self.state.lock().reads.push(read);
     }
 
-    /// All operations, in order of their first attempts.
+    /// Returns all operations, sorted by their first attempts.
     pub fn operations(&self) -> Vec<Operation> {
         self.state.lock().operations.clone()
     }
 
-    /// All reads, in order of their answers.
+    /// Returns all reads, sorted by their answers.
     pub fn reads(&self) -> Vec<Read> {
         self.state.lock().reads.clone()
     }

@@ -1,4 +1,4 @@
-//! Runs seeds and says what they did; the first one that fails ends it.
+//! Runs seeds and reports what they did. The first seed that fails ends it.
 
 use std::collections::BTreeMap;
 use std::panic;
@@ -16,16 +16,16 @@ use serde_json::json;
 #[derive(Parser)]
 #[command(about = "Whole clusters under faults in one thread; one seed is one run")]
 struct Args {
-    /// Run this seed alone
+    /// Run only this seed
     #[arg(long)]
     seed: Option<u64>,
     /// Begin with this seed
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
-    /// Run so many seeds
+    /// Run this many seeds
     #[arg(long, conflicts_with = "minutes")]
     seeds: Option<u64>,
-    /// Run seeds for so many minutes
+    /// Run seeds for this many minutes
     #[arg(long, default_value_t = 1)]
     minutes: u64,
     /// Print every event of the runs on standard error
@@ -73,7 +73,7 @@ fn how_to_repeat(seed: u64) -> String {
     format!("seed {seed} failed; repeat it with: cargo xtask soak --seed {seed}")
 }
 
-/// A panic may end the process before anything else can name the seed.
+/// Makes a panic print the seed, since it may end the process before anything else can name it.
 fn say_the_seed_when_it_panics() -> Arc<AtomicU64> {
     let seed = Arc::new(AtomicU64::new(0));
     let (shared, print) = (Arc::clone(&seed), panic::take_hook());
@@ -84,7 +84,7 @@ fn say_the_seed_when_it_panics() -> Arc<AtomicU64> {
     seed
 }
 
-/// What all runs did.
+/// Sums over all runs.
 #[derive(Default)]
 struct Sum {
     runs: u64,
@@ -150,7 +150,7 @@ impl Sum {
         }
     }
 
-    /// Several runs must have met everything that can go wrong.
+    /// Checks that the runs met everything that can go wrong, if there were several.
     fn did_enough(&self) -> Result<()> {
         ensure!(self.runs > 0, "there was no time for a single run");
         if self.runs >= 10 {

@@ -1,4 +1,4 @@
-//! The network: every message of the simulation travels here, at the mercy of [`Conditions`].
+//! The network. Every message of the simulation passes through it, under the current [`Conditions`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,49 +20,50 @@ use crate::trace::Trace;
 /// The address of all clients; nodes are numbered from 1.
 pub const CLIENTS: u64 = 0;
 
-/// When a sender hears that its message or the answer to it was lost, if its own patience does not end before.
+/// Time until a sender hears that its message or the answer was lost, unless its own patience ends before.
 const LOSS_NOTICED: Duration = Duration::from_millis(1_000);
 
-/// What a message travels for.
+/// The purpose of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// Between Raft replicas.
+    /// Messages between Raft replicas.
     Raft,
-    /// From a replica to the leader.
+    /// Requests from a replica to the leader.
     Forward,
-    /// From a client to a node.
+    /// Requests from a client to a node.
     Client,
 }
 
-/// How the network behaves right now.
+/// The present behaviour of the network.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
-    /// Ways (from, to) on which nothing arrives.
+    /// Connections (from, to) on which nothing arrives.
     pub cut: BTreeSet<(u64, u64)>,
-    /// Ways that take longer, by so many milliseconds.
+    /// Connections (from, to) that are slower, by this many milliseconds.
     pub slow_ms: BTreeMap<(u64, u64), u64>,
-    /// Ways on which nothing of one shard arrives: (from, to, shard). The other shards are as well as ever.
+    /// Connections on which nothing of one shard arrives: (from, to, shard). The other shards are not
+    /// affected.
     pub cut_shards: BTreeSet<(u64, u64, u32)>,
-    /// Of a thousand messages so many are lost.
+    /// Number of messages in a thousand that are lost.
     pub lost_permille: u32,
-    /// Of a thousand messages between Raft replicas so many arrive twice. The second comes from a connection that broke, so
-    /// its answer is lost: to answer for the first, it would have to overtake what was sent on the same connection since.
-    /// Requests are not doubled: a refused one may be decided anew when it comes again, so that it may be refused and take
-    /// effect.
+    /// Number of messages between Raft replicas in a thousand that arrive twice. The second copy comes from a
+    /// connection that broke, so its answer is lost: to answer for the first copy, it would have to overtake
+    /// what was sent on the same connection since. Requests are not doubled: a refused request may be decided
+    /// anew when it comes again, so that it would be refused and take effect.
     pub doubled_permille: u32,
-    /// Whether messages overtake others. Between Raft replicas, which are promised that order is kept on a connection,
-    /// what comes late was sent on one that broke: its answer is lost.
+    /// Whether messages overtake others. Raft replicas are promised that a connection keeps the order. So a
+    /// message between them that comes late was sent on a connection that broke, and its answer is lost.
     pub reordering: bool,
-    /// The next so many snapshots break off on their way.
+    /// Number of the next snapshots that break off on their way.
     pub broken_snapshots: u32,
 }
 
-/// What the network did.
+/// Counts of what the network did.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     /// Messages that arrived.
     pub delivered: u64,
-    /// Messages that did not.
+    /// Messages that did not arrive.
     pub lost: u64,
     /// Messages that arrived twice.
     pub doubled: u64,
@@ -76,7 +77,7 @@ pub struct Counts {
 
 type Answered = Result<Bytes, TransportError>;
 
-/// Where the asker waits.
+/// The place where the sender waits for the answer.
 struct Slot(oneshot::Sender<Answered>);
 
 impl Slot {
@@ -94,27 +95,27 @@ type Chunk = Result<Bytes, io::Error>;
 
 /// A question that has arrived.
 pub enum Question {
-    /// One payload.
+    /// A question with one payload.
     Ask {
-        /// What for.
+        /// Purpose of the question.
         channel: Channel,
-        /// For which shard.
+        /// Shard that it is for.
         shard: u32,
-        /// The payload.
+        /// Content of the question.
         payload: Bytes,
     },
     /// A snapshot whose chunks follow.
     Snapshot {
-        /// For which shard.
+        /// Shard that it is for.
         shard: u32,
-        /// What goes before the chunks.
+        /// Header that is sent before the chunks.
         header: Bytes,
-        /// The chunks.
+        /// Chunks of the snapshot.
         chunks: mpsc::UnboundedReceiver<Chunk>,
     },
 }
 
-/// What a message holds.
+/// The content of a message.
 enum Content {
     Question(Question, Slot),
     Answer(Slot, Answered),
@@ -122,7 +123,7 @@ enum Content {
 }
 
 impl Content {
-    /// The shard that a question is for.
+    /// Returns the shard that a question is for.
     fn shard(&self) -> Option<u32> {
         match self {
             Content::Question(Question::Ask { shard, .. } | Question::Snapshot { shard, .. }, _) => {
@@ -157,7 +158,7 @@ impl Reply {
     }
 }
 
-/// The network. Clones are the same.
+/// The network. Clones share its content.
 #[derive(Clone)]
 pub struct Network {
     time: TrueTime,
@@ -170,14 +171,14 @@ struct State {
     conditions: Conditions,
     counts: Counts,
     sent: u64,
-    /// By receiver, then by time of arrival and order of sending.
+    /// Messages under way, by receiver, then by time of arrival and order of sending.
     travelling: BTreeMap<u64, BTreeMap<(u64, u64), Envelope>>,
-    /// When the last message of a way arrives that keeps its order.
+    /// Arrival time of the last message on each connection that keeps its order.
     last_arrival: BTreeMap<(u64, u64), u64>,
 }
 
 impl Network {
-    /// A network where all is well.
+    /// Makes a network without any fault.
     pub fn new(seed: u64, time: TrueTime, trace: Trace) -> Self {
         let state = State {
             random: SmallRng::seed_from_u64(seed),
@@ -194,12 +195,12 @@ impl Network {
         }
     }
 
-    /// Changes how it behaves.
+    /// Changes the behaviour of the network.
     pub fn change(&self, change: impl FnOnce(&mut Conditions)) {
         change(&mut self.state.lock().conditions);
     }
 
-    /// Whether messages are lost or held up.
+    /// Returns whether messages are lost or delayed.
     pub fn is_harmed(&self) -> bool {
         let state = self.state.lock();
         let Conditions {
@@ -213,7 +214,7 @@ impl Network {
         !cut.is_empty() || !cut_shards.is_empty() || !slow_ms.is_empty() || *lost_permille > 0 || *reordering
     }
 
-    /// What it did so far.
+    /// Returns the counts so far.
     pub fn counts(&self) -> Counts {
         self.state.lock().counts
     }
@@ -236,7 +237,7 @@ impl Network {
         Box::pin(answer_or_silence(answer))
     }
 
-    /// Sends what goes before a snapshot. The chunks follow with [`Self::send_chunk`].
+    /// Sends the header of a snapshot. The chunks follow with [`Self::send_chunk`].
     pub fn open_snapshot(
         &self,
         (from, to): (u64, u64),
@@ -329,8 +330,8 @@ impl Network {
         true
     }
 
-    /// Hands every message that has arrived at `address` to `receive`, in order. Without a receiver questions are refused or
-    /// met with silence, as by a machine that is down.
+    /// Hands every message that has arrived at `address` to `receive`, in order. Without a receiver,
+    /// questions are refused or never answered, as by a machine that is down.
     pub fn deliver(&self, address: u64, mut receive: Option<&mut dyn FnMut(Question, Reply)>) {
         let now_ms = self.time.now_ms();
         loop {
@@ -412,7 +413,7 @@ impl Network {
     }
 }
 
-/// The way of one snapshot.
+/// The connection of one snapshot.
 pub struct SnapshotWay {
     network: Network,
     from: u64,
@@ -422,7 +423,7 @@ pub struct SnapshotWay {
 }
 
 impl SnapshotWay {
-    /// Sends the next chunk; false when the connection broke, and then the receiver gets no more.
+    /// Sends the next chunk. Returns false when the connection broke; then the receiver gets no more chunks.
     pub fn send_chunk(&mut self, chunk: Chunk) -> bool {
         match &mut self.breaks_after {
             Some(0) => {
@@ -448,7 +449,7 @@ impl State {
         queue.insert((arrival_ms, self.sent), envelope);
     }
 
-    /// Under reordering, some messages are held up somewhere.
+    /// Delays some messages when reordering is on.
     fn perhaps_late(&mut self, content: Content) -> (Content, u64) {
         let may_be_late = match &content {
             Content::Question(Question::Ask { channel, .. }, _) => *channel != Channel::Forward,

@@ -1,4 +1,5 @@
-//! One node: real shards on a simulated machine. It has a runtime and a time of its own, so a crash is dropping them.
+//! One node: real shards on a simulated machine. It has a runtime and a time of its own, so a crash drops
+//! both.
 
 mod boot;
 
@@ -38,10 +39,10 @@ use crate::tail;
 use crate::time::NodeClock;
 use boot::{Boot, is_damage, replica};
 
-/// How long a snapshot's sender waits between two chunks.
+/// Time that a snapshot's sender waits between two chunks.
 const CHUNK_PAUSE: Duration = Duration::from_millis(1);
 
-/// A machine and what runs on it, if anything does.
+/// A machine, and the process on it if one runs.
 pub struct Node {
     id: u64,
     seed: u64,
@@ -49,24 +50,26 @@ pub struct Node {
     network: Network,
     record: Record,
     cursors: tail::Cursors,
-    /// Its clock.
+    /// Clock of the machine.
     pub clock: NodeClock,
-    /// Its disk; another handle after each loss of power.
+    /// Disk of the machine; another handle after each loss of power.
     pub disk: FaultDisk,
     /// Additional milliseconds that a sync takes.
     pub slow_disk_ms: Arc<AtomicU64>,
-    /// Whether its power is cut at the first change of its disk after it gave a vote.
+    /// Whether the power is cut at the first change of the disk after the node gave a vote.
     pub power_ends_with_a_vote: Arc<AtomicBool>,
-    /// Until when its process does not run, in milliseconds since the beginning.
+    /// Time until which the process does not run, in milliseconds since the beginning.
     pub frozen_until_ms: u64,
-    /// Whether its disk was told to fail it since it last lost power, so that it may stop by itself.
+    /// Whether the disk was told to fail since the last loss of power, so that the process may stop by
+    /// itself.
     pub disk_may_fail: bool,
-    /// Whether bits of its disk were flipped that nobody has found yet.
+    /// Whether bits of the disk were flipped that nobody has found yet.
     pub disk_may_be_damaged: bool,
     directory: Directory,
-    /// The replicas that it has, by shard: their generations. As durable as a node's own facts are: gone with the disk.
+    /// Generations of the node's replicas, by shard. They are as durable as the node's own facts, and are
+    /// lost with the disk.
     seats: Seats,
-    /// Whether its log was seen with a mark. As durable, too.
+    /// Whether the log was seen with a mark. This is as durable as the generations.
     log_is_marked: Arc<AtomicBool>,
     boots: u64,
     disks: u64,
@@ -74,29 +77,29 @@ pub struct Node {
     running: Option<Running>,
 }
 
-/// The generation of the replica that a node has of each shard.
+/// The generation of a node's replica, by shard.
 type Seats = Arc<Mutex<BTreeMap<u32, u32>>>;
 
-/// Why a process cannot go on.
+/// The reason why a process cannot go on.
 #[derive(Debug, Clone)]
 pub struct Death {
-    /// The reason that it gave.
+    /// Reason that the process gave.
     pub why: String,
-    /// Whether it found bytes on its disk that are not what was written.
+    /// Whether the process found bytes on its disk that are not what was written.
     pub is_damage: bool,
 }
 
-/// What of a node can be asked.
+/// The parts of a node that can be asked.
 #[derive(Default)]
 struct Services {
     shards: BTreeMap<u32, ShardHandle>,
-    /// Once all shards run.
+    /// Orders, available once all shards run.
     orders: Option<Orders>,
 }
 
 type Shared = Arc<Mutex<Services>>;
 
-/// What a crash takes away. The tasks go before the runtime they are on.
+/// The parts that a crash takes away. The tasks are dropped before the runtime that they run on.
 struct Running {
     local: LocalSet,
     runtime: Runtime,
@@ -106,7 +109,7 @@ struct Running {
 }
 
 impl Node {
-    /// A machine with an empty disk, not started.
+    /// Makes a machine with an empty disk, which is not started.
     pub fn new(
         id: u64,
         plan: Arc<Plan>,
@@ -143,17 +146,17 @@ impl Node {
         }
     }
 
-    /// Its number.
+    /// Returns the node's number.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Whether its process exists.
+    /// Returns whether the process exists.
     pub fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
-    /// Starts its process.
+    /// Starts the process.
     ///
     /// # Errors
     /// When the operating system gives it no runtime.
@@ -204,7 +207,7 @@ impl Node {
         Ok(())
     }
 
-    /// One millisecond passes.
+    /// Lets one millisecond pass.
     pub fn step(&mut self, now_ms: u64) {
         self.steps += 1;
         let seed = self
@@ -245,20 +248,20 @@ impl Node {
         }
     }
 
-    /// Whether it leads a shard, as far as it knows.
+    /// Returns whether the node leads a shard, as far as the node knows.
     pub fn leads(&self, shard: u32) -> bool {
         let role = self.inspect(|shards| shards.get(&shard).map(|shard| shard.status().role));
         role.flatten() == Some(Role::Leader)
     }
 
-    /// Why its process cannot go on, if that is so.
+    /// Returns why the process cannot go on, if that is so.
     pub fn died(&self) -> Option<Death> {
         self.running
             .as_ref()
             .and_then(|running| running.died.lock().clone())
     }
 
-    /// Its process ends without a word; what it wrote stays in the page cache.
+    /// Ends the process at once. What it wrote stays in the page cache.
     pub fn kill(&mut self) {
         if let Some(running) = self.running.take() {
             let _runtime = running.runtime.enter();
@@ -268,7 +271,7 @@ impl Node {
         self.frozen_until_ms = 0;
     }
 
-    /// Its power fails; what was not synced may be gone.
+    /// Cuts the power. What was not synced may be gone.
     pub fn lose_power(&mut self) {
         self.kill();
         self.disk = self.disk.crash();
@@ -276,7 +279,8 @@ impl Node {
         self.power_ends_with_a_vote.store(false, Ordering::Relaxed);
     }
 
-    /// It stops, and an empty disk takes the place of its own. Its replicas know nothing any more, so it gets others.
+    /// Stops the node and puts an empty disk in place of its own. Its replicas know nothing any more, so it
+    /// gets new ones.
     pub fn lose_disk(&mut self) {
         self.lose_power();
         self.disks += 1;
@@ -287,7 +291,7 @@ impl Node {
         self.directory.replace_disk(self.id);
     }
 
-    /// Whether it has exactly the replicas that the directory wants it to have.
+    /// Returns whether the node has exactly the replicas that the directory wants it to have.
     pub fn has_its_replicas(&self) -> bool {
         let seats = self.seats.lock();
         (0..self.plan.shards).all(|shard| {
@@ -296,7 +300,7 @@ impl Node {
         })
     }
 
-    /// Asks its shards something, at its own time. None when they do not run.
+    /// Asks the node's shards something, at the node's own time. Returns none when they do not run.
     pub fn inspect<T>(&self, look: impl FnOnce(&BTreeMap<u32, ShardHandle>) -> T) -> Option<T> {
         let running = self.running.as_ref()?;
         let _runtime = running.runtime.enter();
@@ -306,10 +310,10 @@ impl Node {
 }
 
 impl Node {
-    /// What it holds of a shard: its change log and the digest of its ledger.
+    /// Returns what the node holds of a shard: its change log and the digest of its ledger.
     ///
     /// # Errors
-    /// When it is not running, or cannot read what it holds.
+    /// When the node is not running, or cannot read what it holds.
     pub fn kept(&mut self, shard: u32) -> Result<Kept> {
         self.steps += 1;
         let running = self.running.as_ref().context("it is down")?;
@@ -346,7 +350,8 @@ impl Node {
     }
 }
 
-/// Does what a log's writer thread would: takes all that waits, writes and syncs it, after the time a disk takes.
+/// Does the work of a log's writer thread: takes all that waits, writes and syncs it, after the time that a
+/// disk takes.
 async fn sync_disk(log: Log, seed: u64, slow_disk_ms: Arc<AtomicU64>) {
     let mut random = SmallRng::seed_from_u64(seed);
     loop {
@@ -361,7 +366,7 @@ fn unknown(error: PeerMessageError) -> TransportError {
     TransportError::Unknown(error.to_string())
 }
 
-/// Notes the votes that a node gives, and may cut its power right after one.
+/// An observer that notes the votes which a node gives, and may cut the node's power right after one.
 #[derive(Clone)]
 struct Votes {
     node: u64,
@@ -372,7 +377,7 @@ struct Votes {
 }
 
 impl Votes {
-    /// A message with this vote leaves the node.
+    /// Notes that a message with this vote leaves the node.
     fn given(&self, shard: u32, vote: Option<GivenVote>) {
         let generation = self.seats.lock().get(&shard).copied();
         let (Some(vote), Some(generation)) = (vote.filter(|_| self.disk.has_power()), generation) else {
@@ -386,7 +391,7 @@ impl Votes {
     }
 }
 
-/// Takes a message and sees to its answer.
+/// Takes a message and arranges its answer.
 fn receive(services: &Shared, votes: &Votes, question: Question, reply: Reply) {
     let disk = &votes.disk;
     let number = match &question {
@@ -407,7 +412,7 @@ fn receive(services: &Shared, votes: &Votes, question: Question, reply: Reply) {
             payload,
             ..
         } => {
-            // Handed over before the next message is looked at; only the answer is waited for.
+            // The message is handed over before the next one is looked at. Only the answer is waited for.
             let answer = shard.handle_raft(payload);
             let votes = votes.clone();
             tokio::task::spawn_local(async move {
@@ -437,7 +442,7 @@ fn receive(services: &Shared, votes: &Votes, question: Question, reply: Reply) {
     }
 }
 
-/// A replica's way to its peers.
+/// The connection of a replica to its peers.
 struct Wire {
     network: Network,
     votes: Votes,

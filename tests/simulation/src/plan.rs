@@ -1,4 +1,4 @@
-//! What a run looks like; drawn from its seed.
+//! The plan of a run, drawn from its seed.
 
 use holdfast_ledger::LedgerOptions;
 use rand::rngs::SmallRng;
@@ -8,12 +8,12 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// The most shards of a run.
 pub const MAX_SHARDS: u32 = 3;
 
-/// One run.
+/// The plan of one run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where everything comes from.
+    /// Seed from which everything else follows.
     pub seed: u64,
-    /// 3 or 5: each shard has a replica on so many nodes, in the beginning on the first ones.
+    /// Number of replicas of each shard, 3 or 5, and of the nodes that have them in the beginning.
     pub nodes: u64,
     /// Nodes that have no replicas in the beginning.
     pub spare_nodes: u64,
@@ -21,19 +21,19 @@ pub struct Plan {
     pub shards: u32,
     /// Clients that work at once.
     pub clients: u64,
-    /// How long faults happen, in simulated milliseconds.
+    /// Time in which faults happen, in simulated milliseconds.
     pub faults_ms: u64,
     /// Milliseconds between two faults, on average.
     pub fault_every_ms: u64,
-    /// Small, so that snapshots and purges happen all the time.
+    /// Entries between two snapshots. Small, so that snapshots and purges happen all the time.
     pub snapshot_every_entries: u64,
-    /// Small, so that a replica which was away needs a snapshot.
+    /// Entries that are kept for replicas that lag. Small, so that a replica which was away needs a snapshot.
     pub keep_entries_for_laggards: u64,
-    /// Small or nothing, so that the log is read from disk.
+    /// Bytes of the log's cache. Small or zero, so that the log is read from disk.
     pub log_cache_bytes: usize,
-    /// Sometimes with windows so short that an outage outlasts them.
+    /// Options of the ledger, sometimes with windows so short that an outage outlasts them.
     pub ledger: LedgerOptions,
-    /// The longest outage of all nodes, in milliseconds; 0: there is none.
+    /// The longest outage of all nodes, in milliseconds; 0 means that there is none.
     pub outage_ms: u64,
     /// Whether clients sometimes send hundreds of commands at once.
     pub crowds: bool,
@@ -41,15 +41,15 @@ pub struct Plan {
     pub max_entry_commands: usize,
     /// Most bytes of commands in an entry.
     pub max_entry_bytes: usize,
-    /// Most bytes of a record in the log; of one in the change log twice as many.
+    /// Most bytes of a record in the log. A record in the change log may have twice as many.
     pub max_record_bytes: u32,
 }
 
-/// Longer than a client goes on with one operation.
+/// A window, in milliseconds, that is longer than a client goes on with one operation.
 const SHORT_WINDOW_MS: u64 = 15_000;
 
 impl Plan {
-    /// The run of a seed.
+    /// Draws the plan of a seed.
     pub fn new(seed: u64) -> Self {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut more = SmallRng::seed_from_u64(seed ^ 0x5eed);
@@ -88,12 +88,12 @@ impl Plan {
         }
     }
 
-    /// All nodes.
+    /// Returns the number of all nodes.
     pub fn all_nodes(&self) -> u64 {
         self.nodes + self.spare_nodes
     }
 
-    /// A seed for one part of the run.
+    /// Returns a seed for one part of the run.
     pub fn seed_for(&self, part: &str, number: u64) -> u64 {
         xxh3_64_with_seed(
             part.as_bytes(),

@@ -1,4 +1,4 @@
-//! What the replicas did, as they did it: applied entries and changes, compared between replicas at once.
+//! The record of what the replicas did: applied entries and changes, compared between replicas as they come.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use parking_lot::Mutex;
 use crate::time::{EPOCH_MS, TrueTime};
 use crate::trace::Trace;
 
-/// Log time may be ahead of true time by at most so much: the error of the right clocks.
+/// Most milliseconds by which log time may be ahead of true time: the error of the right clocks.
 pub const CLOCK_ERROR_MS: u64 = 25;
 
 /// One committed entry with commands or time.
 #[derive(Debug, Clone)]
 pub struct AppliedEntry {
-    /// What it holds.
+    /// The content of the entry.
     pub entry: Entry,
-    /// When a replica first applied it, in milliseconds since the beginning.
+    /// Time when a replica first applied it, in milliseconds since the beginning.
     pub first_applied_ms: u64,
 }
 
-/// The record of a run. Clones are the same.
+/// The record of a run. Clones share its content.
 #[derive(Clone)]
 pub struct Record {
     time: TrueTime,
@@ -32,11 +32,11 @@ pub struct Record {
 
 #[derive(Default)]
 struct State {
-    /// By shard, then by index.
+    /// Entries by shard, then by index.
     entries: BTreeMap<u32, BTreeMap<u64, AppliedEntry>>,
-    /// By shard, then by sequence number.
+    /// Changes by shard, then by sequence number.
     changes: BTreeMap<u32, BTreeMap<u64, Change>>,
-    /// When a clock was wrong and others could not be asked.
+    /// Times at which a clock was wrong and others could not be asked.
     disputed_ms: BTreeSet<u64>,
     /// The last vote that each replica told a peer, by replica and shard.
     votes: BTreeMap<(ReplicaId, u32), GivenVote>,
@@ -46,7 +46,7 @@ struct State {
 }
 
 impl Record {
-    /// An empty record.
+    /// Makes an empty record.
     pub fn new(time: TrueTime, trace: Trace) -> Self {
         Self {
             time,
@@ -55,17 +55,17 @@ impl Record {
         }
     }
 
-    /// Something happened that must not.
+    /// Notes that something happened which must not.
     pub fn violation(&self, what: impl Into<String>) {
         self.state.lock().violations.insert(what.into());
     }
 
-    /// Everything that happened and must not.
+    /// Returns everything that happened and must not.
     pub fn violations(&self) -> Vec<String> {
         self.state.lock().violations.iter().cloned().collect()
     }
 
-    /// Is told of the entries that one replica applies.
+    /// Returns an observer of the entries that one replica applies.
     pub fn observer(&self, node: u64, shard: u32) -> EntryObserver {
         let record = self.clone();
         Arc::new(move |index, entry| record.applied(node, shard, index, entry))
@@ -99,7 +99,7 @@ impl Record {
         state.violations.extend(wrong);
     }
 
-    /// A reader of the change stream got this from a node.
+    /// Notes a change that a reader of the change stream got from a node.
     pub fn change(&self, node: u64, shard: u32, change: Change) {
         let mut state = self.state.lock();
         state.tailed += 1;
@@ -118,14 +118,15 @@ impl Record {
         state.violations.extend(wrong);
     }
 
-    /// A replica told a peer that it gave its vote.
+    /// Notes that a replica told a peer that it gave its vote.
     pub fn vote_given(&self, replica: ReplicaId, shard: u32, vote: GivenVote) {
         let mut state = self.state.lock();
         let last = state.votes.entry((replica, shard)).or_insert(vote);
         *last = vote.max(*last);
     }
 
-    /// A replica starts with this vote in its log: the last one that it told a peer, or a later one.
+    /// Notes that a replica starts with this vote in its log. It must be the last one that it told a peer, or
+    /// a later one.
     pub fn vote_found(&self, replica: ReplicaId, shard: u32, found: Option<GivenVote>) {
         let mut state = self.state.lock();
         let told = state.votes.get(&(replica, shard)).copied();
@@ -136,13 +137,14 @@ impl Record {
         }
     }
 
-    /// Right now a minority of clocks is wrong and some of the right ones cannot be asked. Then log time may be late, and holds
-    /// of that time end early when it is right again: one fault more than is promised to be borne.
+    /// Notes that a minority of clocks is wrong at this moment and some of the right ones cannot be asked.
+    /// Then log time may be late, and holds of that time end early when it is right again: that is one fault
+    /// more than a cluster promises to bear.
     pub fn clocks_disputed(&self) {
         self.state.lock().disputed_ms.insert(self.time.now_ms());
     }
 
-    /// Whether clocks were disputed at any time between.
+    /// Returns whether clocks were disputed at any time between these two.
     pub fn were_clocks_disputed(&self, from_ms: u64, to_ms: u64) -> bool {
         self.state
             .lock()
@@ -152,17 +154,17 @@ impl Record {
             .is_some()
     }
 
-    /// The committed entries of a shard that any replica applied.
+    /// Returns the committed entries of a shard that any replica applied.
     pub fn entries(&self, shard: u32) -> BTreeMap<u64, AppliedEntry> {
         self.state.lock().entries.get(&shard).cloned().unwrap_or_default()
     }
 
-    /// The changes of a shard that any reader got.
+    /// Returns the changes of a shard that any reader got.
     pub fn changes(&self, shard: u32) -> BTreeMap<u64, Change> {
         self.state.lock().changes.get(&shard).cloned().unwrap_or_default()
     }
 
-    /// How often replicas applied an entry, and how many changes readers got.
+    /// Returns how often replicas applied an entry, and how many changes readers got.
     pub fn work(&self) -> (u64, u64) {
         let state = self.state.lock();
         (state.applied, state.tailed)

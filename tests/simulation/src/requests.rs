@@ -1,4 +1,4 @@
-//! What clients say to nodes, in place of the gRPC services.
+//! Requests of clients to nodes, in place of the gRPC services.
 
 use std::time::Duration;
 
@@ -10,43 +10,43 @@ use tokio::time::Instant;
 
 use crate::workload::shard_of;
 
-/// A request: its time limit in milliseconds and what to do.
+/// A request: its time limit in milliseconds and what the client wants.
 type Request = (u64, Wanted);
 
-/// What a client wants.
+/// The wish of a client.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub enum Wanted {
-    /// Commands decided.
+    /// Commands that are to be decided.
     Submit(Vec<Command>),
-    /// A Reserve over several shards decided.
+    /// A Reserve over several shards that is to be decided.
     Order(Box<Command>),
-    /// A question answered, linearizably or from whatever the replica knows.
+    /// A question, to be answered linearizably or from whatever the replica knows.
     Query {
-        /// The question.
+        /// The question itself.
         query: Query,
         /// Whether it must see everything acknowledged before.
         linearizable: bool,
     },
 }
 
-/// What it gets.
+/// The answer to a client.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Got {
-    /// One for each command.
+    /// The result of each command.
     Submitted(Vec<Result<Outcome, SubmitError>>),
     /// The order's outcome; none when this node does not know it.
     Ordered(Option<Outcome>),
-    /// The answer.
+    /// The answer to a question.
     Answered(Result<Answer, QueryError>),
 }
 
-/// As it travels.
+/// Encodes a request for the network.
 pub fn encode(timeout_ms: u64, wanted: Wanted) -> Bytes {
     let request: Request = (timeout_ms, wanted);
     postcard::to_stdvec(&request).unwrap_or_default().into()
 }
 
-/// Does what a request says. An answer that cannot be written reads as none.
+/// Carries out a request. An answer that cannot be encoded becomes an empty one.
 pub async fn serve(shard: &ShardHandle, orders: Option<&Orders>, payload: &[u8]) -> Bytes {
     let Ok((timeout_ms, wanted)) = postcard::from_bytes::<Request>(payload) else {
         return Bytes::new();

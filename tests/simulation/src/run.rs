@@ -1,4 +1,4 @@
-//! One seed, one run: faults, then quiet, then the question whether everything held.
+//! One run of a seed: first faults, then quiet, then the check that every claim holds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,29 +24,30 @@ use crate::tail::Cursors;
 use crate::time::{NodeClock, TrueTime};
 use crate::trace::Trace;
 
-/// After the faults every shard must serve again within so long: three election timeouts, and what the last crash left to do.
+/// Longest time after the faults until every shard serves again: three election timeouts, and the work that
+/// the last crash left.
 const RECOVERY_MS: u64 = 4_000;
 
-/// How long clients go on after the faults.
+/// Time that clients go on after the faults.
 const QUIET_MS: u64 = 5_000;
 
-/// For how long clients may still ask what became of their last operations, and replicas may catch up.
+/// Time for clients to ask for the outcomes of their last operations, and for replicas to catch up.
 const SETTLING_MS: u64 = 30_000;
 
-/// What a run did.
+/// The report of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Simulated milliseconds.
+    /// Simulated time in milliseconds.
     pub simulated_ms: u64,
-    /// The trace's hash.
+    /// Hash of the trace.
     pub digest: u64,
     /// Events in the trace.
     pub events: u64,
-    /// Faults by name.
+    /// Number of faults, by name.
     pub faults: BTreeMap<&'static str, u64>,
-    /// What the network did.
+    /// Counts of the network.
     pub network: Counts,
-    /// What was checked.
+    /// Counts of what was checked.
     pub checked: Checked,
     /// Operations that clients began.
     pub operations: u64,
@@ -56,25 +57,25 @@ pub struct Report {
     pub disk_deaths: u64,
     /// Disks that were replaced because a start found bytes that nobody wrote.
     pub damaged_disks: u64,
-    /// How long after the faults the last shard served again, in milliseconds.
+    /// Time after the faults until the last shard served again, in milliseconds.
     pub recovery_ms: u64,
 }
 
-/// A run in which everything held, and what it was judged by.
+/// A run in which everything held, and the material by which it was judged.
 pub struct Run {
-    /// What it did.
+    /// Report of the run.
     pub report: Report,
-    /// What the replicas did.
+    /// Record of what the replicas did.
     pub record: Record,
-    /// What clients saw.
+    /// History of what clients did and saw.
     pub history: History,
-    /// What each node held in the end, by shard.
+    /// State of each node in the end, by shard.
     pub kept: BTreeMap<u32, BTreeMap<u64, Kept>>,
-    /// The settings of every ledger.
+    /// Options of every ledger.
     pub ledger: LedgerOptions,
 }
 
-/// The simulated world.
+/// The simulated world: nodes, clients, network and time.
 struct World {
     plan: Arc<Plan>,
     time: TrueTime,
@@ -92,7 +93,7 @@ struct World {
     report: Report,
 }
 
-/// The machine of all clients.
+/// The machine on which all clients run.
 struct Clients {
     local: LocalSet,
     runtime: Runtime,
@@ -169,7 +170,7 @@ impl World {
         })
     }
 
-    /// One millisecond passes everywhere.
+    /// Lets one millisecond pass everywhere.
     fn step(&mut self, faults: bool) -> Result<()> {
         self.time.pass();
         self.lived_ms += 1;
@@ -183,14 +184,15 @@ impl World {
             } else if let Some(death) = node.died().filter(|death| death.is_damage) {
                 ensure!(node.disk_may_be_damaged, "node {}: {}", node.id(), death.why);
                 self.report.damaged_disks += 1;
-                // The real node asks the others first whether they do without its data; here they do.
+                // The real node first asks the others whether they can do without its data. Here they always
+                // can.
                 node.lose_disk();
                 self.faults.went_down(index, now_ms);
             } else if let Some(death) = node.died() {
                 let explained = node.disk_may_fail || node.disk_may_be_damaged;
                 ensure!(explained, "node {} died: {}", node.id(), death.why);
                 self.report.disk_deaths += 1;
-                // The process ends; what its page cache holds may differ from what is on disk.
+                // The process ends. What its page cache holds may differ from what is on disk.
                 match now_ms % 2 {
                     0 => node.kill(),
                     _ => node.lose_power(),
@@ -263,7 +265,7 @@ impl World {
         statuses.flatten().filter(here).collect()
     }
 
-    /// All replicas have applied the same and nothing is due.
+    /// Returns whether all replicas have applied the same and nothing is due.
     fn settled(&self) -> bool {
         let statuses = self.statuses();
         let placed = self.directory.is_settled() && self.nodes.iter().all(Node::has_its_replicas);
@@ -277,7 +279,7 @@ impl World {
         }) && self.orders_are_settled()
     }
 
-    /// Nothing waits for the decision of an order, and every participant has followed.
+    /// Returns whether no order waits for a decision, and every participant has followed.
     fn orders_are_settled(&self) -> bool {
         self.nodes.iter().all(|node| {
             let idle = node.inspect(|shards| {
@@ -336,7 +338,7 @@ impl World {
         self.did_enough()
     }
 
-    /// A run in which little happened proves little.
+    /// Checks that enough happened: a run in which little happened proves little.
     fn did_enough(&self) -> Result<()> {
         let report = &self.report;
         let checked = &report.checked;

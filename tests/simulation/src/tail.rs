@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 
 use crate::record::Record;
 
-/// How far the reader at (node, shard) has come. Clones are the same.
+/// The position of each reader, by (node, shard). Clones share their content.
 #[derive(Debug, Clone, Default)]
 pub struct Cursors(Arc<Mutex<BTreeMap<(u64, u32), u64>>>);
 
-/// Bytes of changes read at once.
+/// Most bytes of changes that are read at once.
 const READ_BYTES: usize = 4_096;
 
 /// Reads on from the cursor until the replica ends.
@@ -24,14 +24,14 @@ pub async fn follow(node: u64, shard: u32, changes: ChangeReader, cursors: Curso
         }
         let read = match changes.read(last + 1, READ_BYTES) {
             Ok(read) => read,
-            // A replica takes a snapshot only after the changes before it, so none of them is ever missing.
+            // A replica takes a snapshot only after the changes before it, so no change is ever missing.
             Err(ChangeReadError::NotHere { first_seq }) => {
                 record.violation(format!(
                     "node {node} lost the changes of shard {shard} before {first_seq}; its reader was at {last}"
                 ));
                 return;
             }
-            // The disk failed, and the node is about to learn it.
+            // The disk failed, and the node will soon notice it.
             Err(_) => return,
         };
         let Some(end) = read.last() else {

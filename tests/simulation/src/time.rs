@@ -5,25 +5,25 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use holdfast_shard::WallClock;
 
-/// What a right clock shows when the simulation begins, in milliseconds since the Unix epoch.
+/// Time that a right clock shows when the simulation begins, in milliseconds since the Unix epoch.
 pub const EPOCH_MS: u64 = 1_800_000_000_000;
 
-/// Simulated milliseconds since the beginning. Clones are the same.
+/// The true time of the simulation, in milliseconds since the beginning. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct TrueTime(Arc<AtomicU64>);
 
 impl TrueTime {
-    /// Milliseconds since the beginning.
+    /// Returns the milliseconds since the beginning.
     pub fn now_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// One millisecond passes.
+    /// Lets one millisecond pass.
     pub fn pass(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So much time passes in which nothing runs.
+    /// Lets this many milliseconds pass, in which nothing runs.
     pub fn leap(&self, ms: u64) {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }
@@ -37,7 +37,7 @@ pub struct NodeClock {
 }
 
 impl NodeClock {
-    /// A clock that is wrong by so much.
+    /// Makes a clock that is wrong by this many milliseconds.
     pub fn new(time: TrueTime, error_ms: i64) -> Self {
         Self {
             time,
@@ -45,12 +45,12 @@ impl NodeClock {
         }
     }
 
-    /// Sets by how much it is wrong from now on.
+    /// Sets the error of the clock.
     pub fn set_error_ms(&self, error_ms: i64) {
         self.error_ms.store(error_ms, Ordering::Relaxed);
     }
 
-    /// As a replica reads it.
+    /// Returns the clock as a replica reads it.
     pub fn wall_clock(&self) -> WallClock {
         let clock = self.clone();
         Arc::new(move || {

@@ -1,4 +1,4 @@
-//! Everything that happens, in order, as one hash: two runs with the same hash did the same.
+//! A hash of everything that happens, in order: two runs with the same hash did the same.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::time::TrueTime;
 
-/// The trace of a run. Clones are the same.
+/// The trace of a run. Clones share its content.
 #[derive(Clone)]
 pub struct Trace {
     time: TrueTime,
@@ -21,7 +21,7 @@ struct State {
 }
 
 impl Trace {
-    /// An empty trace; `shown` prints each event to standard error.
+    /// Makes an empty trace; `shown` prints each event to standard error.
     pub fn new(time: TrueTime, shown: bool) -> Self {
         let hash = Xxh3::new();
         Self {
@@ -31,7 +31,7 @@ impl Trace {
         }
     }
 
-    /// Something happened now.
+    /// Adds an event, with the present time.
     pub fn event(&self, what: &str, numbers: &[u64], bytes: &[u8]) {
         let now_ms = self.time.now_ms();
         let mut state = self.state.lock();
@@ -48,12 +48,12 @@ impl Trace {
         }
     }
 
-    /// The hash of everything so far.
+    /// Returns the hash of everything so far.
     pub fn digest(&self) -> u64 {
         self.state.lock().hash.digest()
     }
 
-    /// How many events it holds.
+    /// Returns the number of events.
     pub fn events(&self) -> u64 {
         self.state.lock().events
     }

@@ -1,4 +1,4 @@
-//! What clients do: shops that sell, warehouses that receive and ship, and readers.
+//! The workload of clients: shops that sell, warehouses that receive and ship, and readers.
 
 mod crowd;
 mod planning;
@@ -16,34 +16,35 @@ use crate::history::Read;
 use crate::plan::MAX_SHARDS;
 use crate::requests::{Got, Wanted};
 
-/// SKUs of a shard on which everything is done.
+/// Number of each shard's SKUs on which everything is done.
 const BUSY_SKUS: u32 = 4;
 
-/// SKUs of a shard on which little is done, so that their histories can be searched for an order.
+/// Number of each shard's SKUs on which little is done, so that a check can search their histories for an
+/// order.
 pub const SIMPLE_SKUS: u32 = 3;
 
-/// SKUs of a shard that are ordered together with those of others.
+/// Number of each shard's SKUs that are ordered together with SKUs of other shards.
 const ORDER_SKUS: u32 = 2;
 
-/// Longer than any run: such a hold does not end by itself.
+/// Time to live of a hold that does not end by itself, in milliseconds: longer than any run.
 const LONG_TTL_MS: u64 = 20 * 24 * 3_600_000;
 
-/// Whether some orders over several shards take what there is.
+/// Whether some orders over several shards take as much as there is.
 const BEST_EFFORT_ORDERS: bool = true;
 
 const WAREHOUSES: [&str; 2] = ["north", "south"];
 
-/// One in so many things that a client does is a crowd, where there are crowds.
+/// Number of a client's actions of which one is a crowd, if the plan has crowds.
 const CROWD_EVERY: u32 = 400;
 
-/// A client remembers so many reservations.
+/// Most reservations that a client remembers.
 const REMEMBERED: usize = 12;
 
 pub(crate) fn name<T, E: std::fmt::Debug>(name: Result<T, E>) -> T {
     name.expect("a valid name")
 }
 
-/// A SKU that the slots deal to a shard, in a cluster of any size that has this shard.
+/// Returns a SKU whose slot belongs to this shard in a cluster of any size that has the shard.
 fn dealt_to(shard: u32, kind: &str, number: u32) -> Sku {
     let mut names = (0..).map(|salt: u32| name(Sku::new(format!("{kind}-{number}-{salt}"))));
     let fits = |sku: &Sku| (shard + 1..=MAX_SHARDS).all(|count| shard_among(sku, count) == shard);
@@ -56,7 +57,7 @@ fn shard_among(sku: &Sku, shard_count: u32) -> u32 {
     shard_of_slot(slot_of(sku.as_str()), shard_count)
 }
 
-/// The simple SKU of a shard with this number.
+/// Returns the simple SKU of a shard with this number.
 pub fn simple_sku(shard: u32, number: u32) -> Sku {
     dealt_to(shard, "simple", number)
 }
@@ -73,7 +74,7 @@ fn order_sku(shard: u32, number: u32) -> Sku {
     dealt_to(shard, "order", number)
 }
 
-/// The shard of a SKU of this workload, whose shard is the same however many there are.
+/// Returns the shard of a SKU of this workload. It is the same however many shards there are.
 pub fn shard_of(sku: &Sku) -> u32 {
     shard_among(sku, MAX_SHARDS)
 }
@@ -136,7 +137,8 @@ impl Client {
         }
     }
 
-    /// One warehouse, holds that do not end: what happens to these SKUs is easy to order.
+    /// Works on simple SKUs, in one warehouse, with holds that do not end. The history of these SKUs is easy
+    /// to order.
     async fn simple(&mut self) {
         let held = self.simple.len();
         if held > 0 && self.random.random_bool(0.35) {
@@ -176,7 +178,7 @@ impl Client {
         }
     }
 
-    /// An order over two or more shards.
+    /// Places an order over two or more shards.
     async fn order(&mut self) {
         if self.plan.shards < 2 {
             return;
@@ -308,12 +310,12 @@ impl Client {
         }
     }
 
-    /// Something happens to one of its orders, whether its state allows it or not.
+    /// Does something to one of its orders, whether the order's state allows it or not.
     async fn move_on(&mut self) {
         if self.orders.is_empty() {
             return;
         }
-        // Often the newest one: a node that has not heard of it must not answer for it.
+        // It is often the newest order: a node that has not heard of it must not answer for it.
         let number = match self.random.random_bool(0.4) {
             true => self.orders.len() - 1,
             false => self.random.random_range(0..self.orders.len()),

@@ -1,5 +1,5 @@
-//! A check that cannot fail proves nothing: each is shown a run in which one thing was changed. (Those that know nothing of
-//! the simulation have their own tests, in `tests/check`.)
+//! A check that cannot fail proves nothing, so each check gets a run in which one thing was changed. (The
+//! checks that know nothing of the simulation have their own tests, in `tests/check`.)
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn a_run() -> Run {
     run(plan, false).expect("everything holds")
 }
 
-/// What the checks say of shard 0 now.
+/// Returns what the checks find in shard 0.
 fn wrong(run: &Run, kept: &BTreeMap<u64, Kept>) -> String {
     match check::shard(0, &run.ledger, &run.record, &run.history, kept) {
         Ok(_) => String::new(),
@@ -134,7 +134,8 @@ fn a_lost_change_and_another_ledger_are_found() {
     assert!(wrong(&run, &kept).contains("that the log does not make"));
 }
 
-/// Other nodes have them, and readers got them before: that does not bring them back to the replica that lost them.
+/// Other nodes have these changes, and readers got them before. That does not bring them back to the replica
+/// that lost them.
 #[test]
 fn a_replica_whose_changes_begin_after_the_first_is_found() {
     let run = a_run();

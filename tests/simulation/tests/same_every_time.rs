@@ -1,4 +1,4 @@
-//! One seed, one run.
+//! One seed gives one run, the same every time.
 
 use holdfast_simulation::plan::Plan;
 use holdfast_simulation::run::run;

@@ -1,4 +1,4 @@
-//! Seeds that found something once, each as it is listed in `docs/bugs-found.md`.
+//! Seeds that found a bug once, each as it is listed in `docs/bugs-found.md`.
 
 use holdfast_simulation::plan::Plan;
 use holdfast_simulation::run::run;

@@ -1,11 +1,12 @@
-//! Claims: where each file ends is decided once, before it is written, by whoever comes first.
+//! Claims decide where each file ends. The first exporter claims the end of a file before it writes the file.
 //!
 //! ```text
 //!   changes/shard=0003/0003-00000000000000000001.parquet.claim      {"last_seq":4096}
 //! ```
 //!
-//! Two exporters of one cluster read the same stream, and would cut it at different changes. The one that comes second
-//! writes the file that the first one claimed, with the same changes; so it is there even if the first one died.
+//! Two exporters of one cluster read the same stream and would cut it at different changes. The second one
+//! writes the file that the first one claimed, with the same changes. So the file gets written even if the
+//! first exporter died.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,8 @@ struct Claim {
 }
 
 impl Archive {
-    /// Claims that the file that begins with `first_seq` ends with `last_seq`. Returns where it ends by the first claim.
+    /// Claims that the file that begins with `first_seq` ends with `last_seq`. Returns the end in the first
+    /// claim.
     pub(super) async fn claim(&self, shard: u32, first_seq: u64, last_seq: u64) -> Result<u64, ArchiveError> {
         let path = name::claim(&self.prefix, shard, first_seq, self.format);
         if self.put_small(&path, &Claim { last_seq }).await? {

@@ -1,4 +1,4 @@
-//! What can be wrong with an archive.
+//! Errors of an archive.
 
 use uuid::Uuid;
 
@@ -6,7 +6,7 @@ use crate::cursor::SequenceError;
 use crate::json::JsonError;
 use crate::parquet::{DecodeError, EncodeError};
 
-/// Why something was not archived or read.
+/// The reason why something was not archived or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// The place is not understood or not usable.
@@ -14,12 +14,12 @@ pub enum ArchiveError {
         "{place} cannot be used as an archive: {reason}; give a folder, file:///folder or s3://bucket/prefix"
     )]
     Location {
-        /// As given.
+        /// The place as it was given.
         place: String,
-        /// Why.
+        /// The fault, in words.
         reason: String,
     },
-    /// The object store.
+    /// The object store failed.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
     /// The files of a shard do not follow each other.
@@ -35,13 +35,13 @@ pub enum ArchiveError {
         /// The file that is there.
         path: String,
     },
-    /// A file that the archive did not write, or whose content is not what its name says.
+    /// A file was not written by the archive, or its content does not match its name.
     #[error("{path} is not what this archive wrote: its name and content do not fit")]
     ForeignFile {
         /// The file.
         path: String,
     },
-    /// A file of the name is there with other changes.
+    /// A file with this name exists and has other changes.
     #[error(
         "{path} exists with other changes: it belongs to another cluster, or was changed; nothing was written"
     )]
@@ -49,18 +49,18 @@ pub enum ArchiveError {
         /// The file.
         path: String,
     },
-    /// It holds the history of another cluster.
+    /// The archive holds the history of another cluster.
     #[error(
         "the archive holds the history of cluster {owner}, this is cluster {cluster}; give a place of its own, or after a \
          restore cut the archive first (holdfast backup cut-archive)"
     )]
     OtherCluster {
-        /// Whose it is.
+        /// The cluster of the archive.
         owner: Uuid,
-        /// Who wants to go on in it.
+        /// The cluster that wants to continue it.
         cluster: Uuid,
     },
-    /// It was cut at a backup for a restored cluster, and this is the cluster that was backed up.
+    /// The archive was cut at a backup for a restored cluster, and this is the cluster that was backed up.
     #[error(
         "the archive was cut at a backup of cluster {cluster} for the cluster that is restored from it; {cluster} itself \
          goes on in its own archive"
@@ -69,22 +69,22 @@ pub enum ArchiveError {
         /// The cluster that was backed up.
         cluster: Uuid,
     },
-    /// It was cut at a backup from which this cluster was not restored.
+    /// The archive was cut at a backup from which this cluster was not restored.
     #[error(
         "the archive was cut at a backup of cluster {backed_up} whose last change of shard {shard} is {last_seq}; the stream of \
          cluster {cluster} does not begin behind it, so it was not restored from that backup"
     )]
     NotRestoredFrom {
-        /// Who wants to go on in it.
+        /// The cluster that wants to continue it.
         cluster: Uuid,
         /// The cluster that was backed up.
         backed_up: Uuid,
         /// The shard.
         shard: u32,
-        /// The backup's last change of it.
+        /// The backup's last change of the shard.
         last_seq: u64,
     },
-    /// It was cut at another backup.
+    /// The archive was cut at another backup.
     #[error("the place holds an archive that was cut at another backup; give an empty one")]
     OtherCut,
     /// The cluster's stream ends before the archive does.
@@ -97,7 +97,7 @@ pub enum ArchiveError {
         shard: u32,
         /// The last archived change.
         archived: u64,
-        /// The stream's last one.
+        /// The last change of the stream.
         last_seq: u64,
     },
     /// A small file of the archive is damaged.
@@ -105,7 +105,7 @@ pub enum ArchiveError {
     Unreadable {
         /// The file.
         path: String,
-        /// Why.
+        /// The fault, in words.
         reason: String,
     },
     /// The stream has a gap or a broken entry.
@@ -119,10 +119,10 @@ pub enum ArchiveError {
     Decode {
         /// The file.
         path: String,
-        /// What is wrong.
+        /// The fault.
         source: DecodeError,
     },
-    /// A change has no JSON.
+    /// A change cannot be written as JSON.
     #[error(transparent)]
     Json(#[from] JsonError),
     /// A file of JSON lines is damaged.
@@ -132,7 +132,7 @@ pub enum ArchiveError {
         path: String,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The fault.
         source: JsonError,
     },
 }

@@ -7,7 +7,7 @@ use object_store::path::Path;
 use super::ArchiveError;
 use crate::{json, parquet};
 
-/// How the changes of a file are written.
+/// The format in which the changes of a file are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// [`crate::parquet`], for the warehouse.
@@ -17,7 +17,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The end of its files' names, without the dot.
+    /// Returns the end of its file names, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Parquet => "parquet",

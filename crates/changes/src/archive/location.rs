@@ -1,4 +1,4 @@
-//! From what a person writes to an object store and a prefix in it.
+//! Finds the object store and the prefix that a person's text means.
 
 use std::sync::Arc;
 
@@ -10,17 +10,18 @@ use url::Url;
 
 use super::ArchiveError;
 
-/// What to do about a folder that is not there.
+/// The treatment of a missing folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Folder {
-    /// Make it.
+    /// The folder is made.
     Make,
-    /// Refuse the place.
+    /// The place is refused.
     MustExist,
 }
 
-/// The object store and the prefix in it that a place names: a folder's path, `file:///folder`, or `s3://bucket/prefix` with
-/// credentials, region and endpoint from the usual `AWS_*` variables.
+/// Opens the object store of a place, and returns the prefix in it. A place is a folder's path,
+/// `file:///folder`, or `s3://bucket/prefix`. Credentials, region and endpoint of S3 come from the usual
+/// `AWS_*` variables.
 ///
 /// # Errors
 /// [`ArchiveError::Location`]: the place is not understood or not usable.
@@ -50,7 +51,7 @@ pub fn open(place: &str, missing: Folder) -> Result<(Arc<dyn ObjectStore>, Path)
     }
 }
 
-/// A folder whose files are synced before they count as written.
+/// Opens a folder whose files are synced before they count as written.
 fn folder(path: &std::path::Path, missing: Folder) -> Result<(Arc<dyn ObjectStore>, Path), String> {
     if missing == Folder::Make {
         std::fs::create_dir_all(path).map_err(|error| error.to_string())?;

@@ -1,19 +1,21 @@
-//! The archive: every change, in files of an object store, written once and never again.
+//! The archive: every change, in files of an object store. Each file is written once and never changed.
 //!
 //! ```text
 //!   <folder or s3://bucket/prefix>/changes/shard=0003/0003-00000000000000000001-00000000000000004096.parquet
 //!                                                     shard      first seq            last seq
 //! ```
 //!
-//! The names are the index: [`Archive::files`] lists a shard's files, proves that they follow each other
-//! from change 1 without a hole or an overlap, and so knows where to go on. A file holds whole entries. It
-//! appears at once or not at all, and only where there is none: writing it again with the same changes is
-//! fine ([`Put::AlreadyThere`]), with others it is an error, whoever wrote the first one. Where a file ends is
-//! claimed before it is written (`claim.rs`), so several exporters of one cluster do no harm.
+//! The names are the index. [`Archive::files`] lists a shard's files, and proves that they follow each other
+//! from change 1 on without a hole or an overlap. So it knows where to go on.
 //!
-//! `changes/owner.json` says whose history it is (`owner.rs`): no other cluster can go on in it.
+//! A file holds whole entries. It appears at once or not at all, and only where no file exists. It is fine to
+//! write the same changes again ([`Put::AlreadyThere`]). Other changes are an error, whoever wrote the first
+//! file. The end of a file is claimed before the file is written (`claim.rs`), so several exporters of one
+//! cluster do no harm.
 //!
-//! [`Writer`] cuts a stream into files. [`Archive::read`] gives one back.
+//! `changes/owner.json` names the cluster of the history (`owner.rs`). No other cluster can continue it.
+//!
+//! [`Writer`] cuts a stream into files. [`Archive::read`] reads a file.
 
 mod claim;
 mod error;
@@ -41,7 +43,7 @@ pub use name::ArchivedFile;
 pub use owner::{Belongs, Span, Spans};
 pub use writer::{Cut, Writer, Written};
 
-/// Files of changes below one place of an object store.
+/// The files of changes below one place of an object store.
 #[derive(Debug, Clone)]
 pub struct Archive {
     store: Arc<dyn ObjectStore>,
@@ -49,18 +51,18 @@ pub struct Archive {
     format: Format,
 }
 
-/// What a put did.
+/// The result of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
     /// The file is new.
     Written,
-    /// The same changes were there already.
+    /// The same changes existed already.
     AlreadyThere,
 }
 
 impl Archive {
-    /// The archive at a place: a folder's path (made when it is not there), `file:///folder`, or
-    /// `s3://bucket/prefix` with credentials, region and endpoint from the usual `AWS_*` variables.
+    /// Opens the archive at a place: a folder's path, `file:///folder`, or `s3://bucket/prefix`. A missing
+    /// folder is made. Credentials, region and endpoint of S3 come from the usual `AWS_*` variables.
     ///
     /// # Errors
     /// [`ArchiveError::Location`]: the place is not understood or not usable.
@@ -69,16 +71,16 @@ impl Archive {
         Ok(Self::new(store, prefix, format))
     }
 
-    /// Like [`Archive::open`], for reading: a folder that is not there is an error, and is not made.
+    /// Opens an archive like [`Archive::open`], for reading. A missing folder is an error, and is not made.
     ///
     /// # Errors
-    /// As [`Archive::open`].
+    /// The same as of [`Archive::open`].
     pub fn open_existing(place: &str, format: Format) -> Result<Self, ArchiveError> {
         let (store, prefix) = location::open(place, location::Folder::MustExist)?;
         Ok(Self::new(store, prefix, format))
     }
 
-    /// The archive below a prefix of a store.
+    /// Makes the archive below a prefix of a store.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: Path, format: Format) -> Self {
         Self {
             store,
@@ -87,12 +89,12 @@ impl Archive {
         }
     }
 
-    /// The format of its files.
+    /// Returns the format of its files.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The shards that have files of this format, in order.
+    /// Lists the shards that have files of this format, in order.
     ///
     /// # Errors
     /// The store fails, or there are files that are not the archive's.
@@ -102,7 +104,7 @@ impl Archive {
         Ok(shards.into_iter().collect())
     }
 
-    /// The files of a shard in order, from change 1 on, proven to be without a hole or an overlap.
+    /// Lists the files of a shard in order, from change 1 on. They are proven to have no hole and no overlap.
     ///
     /// # Errors
     /// The store fails, the files do not follow each other, or one is not the archive's.
@@ -129,19 +131,19 @@ impl Archive {
         Ok(files)
     }
 
-    /// Starts to write behind the last file of a shard.
+    /// Makes a writer that begins after the last file of a shard.
     ///
     /// # Errors
-    /// As [`Archive::files`].
+    /// The same as of [`Archive::files`].
     pub async fn writer(&self, shard: u32, cut: Cut) -> Result<Writer, ArchiveError> {
         let last = self.files(shard).await?.last().map_or(0, |file| file.last_seq);
         Ok(Writer::new(self.clone(), shard, last, cut))
     }
 
-    /// The changes of a file, checked against its name.
+    /// Reads the changes of a file, and checks them against its name.
     ///
     /// # Errors
-    /// The store fails, the file cannot be decoded, or it does not hold what its name says.
+    /// The store fails, the file cannot be decoded, or its changes do not match its name.
     pub async fn read(&self, file: &ArchivedFile) -> Result<Vec<Change>, ArchiveError> {
         let path = self.path(file);
         let bytes = self.store.get(&path).await?.bytes().await?;
@@ -169,7 +171,7 @@ impl Archive {
             Ok(_) => Ok(Put::Written),
             Err(object_store::Error::AlreadyExists { .. }) => {
                 let there = self.store.get(&path).await?.bytes().await?;
-                // Another version of the writer may have compressed the same changes differently.
+                // Another version of the writer may have compressed the same changes in another way.
                 let same = there == content || self.format.decode(&path, there)? == changes;
                 let conflict = ArchiveError::OtherContent {
                     path: path.to_string(),
@@ -205,7 +207,7 @@ impl Archive {
     }
 }
 
-/// For files that are written once.
+/// Returns the options for files that are written once.
 fn only_new() -> PutOptions {
     PutOptions {
         mode: PutMode::Create,
@@ -213,7 +215,8 @@ fn only_new() -> PutOptions {
     }
 }
 
-/// The file that these changes make; None when there are none or they do not follow each other.
+/// Returns the file for these changes. Returns None when there are no changes or they do not follow each
+/// other.
 fn file_of(changes: &[Change]) -> Option<ArchivedFile> {
     let (first, last) = (changes.first()?, changes.last()?);
     let follow = changes

@@ -4,10 +4,10 @@ use object_store::path::Path;
 
 use super::Format;
 
-/// One file: a shard and the changes it holds, both ends included.
+/// The name of one file: a shard, and the changes in the file, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArchivedFile {
-    /// The shard.
+    /// The shard of the changes.
     pub shard: u32,
     /// Its first change.
     pub first_seq: u64,
@@ -15,17 +15,17 @@ pub struct ArchivedFile {
     pub last_seq: u64,
 }
 
-/// The folder of all shards.
+/// Returns the folder of all shards.
 pub(super) fn root(prefix: &Path) -> Path {
     prefix.clone().join("changes")
 }
 
-/// The folder of a shard.
+/// Returns the folder of a shard.
 pub(super) fn folder(prefix: &Path, shard: u32) -> Path {
     root(prefix).join(format!("shard={shard:04}"))
 }
 
-/// Where it is claimed how far the file goes that begins with a change.
+/// Returns the path of the claim on the end of a file, by the file's first change.
 pub(super) fn claim(prefix: &Path, shard: u32, first_seq: u64, format: Format) -> Path {
     let extension = format.extension();
     folder(prefix, shard).join(format!("{shard:04}-{first_seq:020}.{extension}.claim"))
@@ -42,7 +42,7 @@ impl ArchivedFile {
         folder(prefix, *shard).join(format!("{shard:04}-{first_seq:020}-{last_seq:020}.{extension}"))
     }
 
-    /// What a path's last part says. The caller checks that [`ArchivedFile::path`] gives the same path again.
+    /// Parses the last part of a path. The caller checks that [`ArchivedFile::path`] returns the same path.
     pub(super) fn parse(path: &Path) -> Option<Self> {
         let (stem, _) = path.filename()?.split_once('.')?;
         let mut parts = stem.split('-');

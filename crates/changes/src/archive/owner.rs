@@ -1,5 +1,5 @@
-//! The cluster that an archive belongs to: exactly one. A restored cluster has an id of its own and goes on in a
-//! copy that was cut at the backup.
+//! The cluster to which an archive belongs: exactly one. A restored cluster has an id of its own, and
+//! continues a copy that was cut at the backup.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,11 @@ use uuid::Uuid;
 use super::{Archive, ArchiveError, name};
 
 const VERSION: u32 = 1;
-/// The largest small file that is read. The largest one written names the last change of each shard.
+/// The largest small file that is read, in bytes. The largest one that is written has the last change of each
+/// shard.
 const MAX_SMALL_BYTES: u64 = 64 << 10;
 
-/// Names the cluster.
+/// The content of the file that names the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Owner {
@@ -23,12 +24,13 @@ struct Owner {
     cluster_id: Uuid,
 }
 
-/// Says that the archive is the copy of another one up to a backup, for the cluster that is restored from it.
+/// The content of the file that marks a copy. The copy ends at a backup, and is for the cluster that is
+/// restored from the backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CutAt {
     version: u32,
-    /// The cluster that the backup is of.
+    /// The cluster that was backed up.
     cluster_id: Uuid,
     /// The backup's last change of each shard.
     last_seq: BTreeMap<u32, u64>,
@@ -44,33 +46,33 @@ fn check_version(path: &Path, version: u32) -> Result<(), ArchiveError> {
     })
 }
 
-/// Where a cluster's streams begin and end, by shard.
+/// The beginning and end of each stream of a cluster, by shard.
 pub type Spans = BTreeMap<u32, Span>;
 
-/// Where one stream begins and ends.
+/// The beginning and end of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     /// The first change that can be read.
     pub first_seq: u64,
-    /// The last one.
+    /// The last change that can be read.
     pub last_seq: u64,
 }
 
-/// Whether a cluster may go on in an archive.
+/// Whether a cluster may continue an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Belongs {
-    /// It is the cluster's own, or is now.
+    /// The archive is the cluster's own, perhaps only since this call.
     Yes,
-    /// It has files and does not say whose: a version before this one made it. Call [`Archive::adopt`] if its last
-    /// changes are the cluster's.
+    /// The archive has files and does not name its cluster, because an earlier version made it. Call
+    /// [`Archive::adopt`] if its last changes are the cluster's.
     Unknown,
 }
 
 impl Archive {
-    /// The cluster whose history it holds; none where it does not say.
+    /// Returns the cluster whose history the archive holds; None when it does not name one.
     ///
     /// # Errors
-    /// The store fails, or the file that says it is damaged.
+    /// The store fails, or the file with the name is damaged.
     pub async fn owner(&self) -> Result<Option<Uuid>, ArchiveError> {
         let path = self.owner_path();
         let owner: Option<Owner> = self.small(&path).await?;
@@ -79,10 +81,11 @@ impl Archive {
         Ok(Some(owner.cluster_id))
     }
 
-    /// Refuses an archive of another cluster. One that does not say whose it is passes.
+    /// Refuses an archive of another cluster. An archive that does not name its cluster passes.
     ///
     /// # Errors
-    /// [`ArchiveError::OtherCluster`]; the store fails, or the file that says whose it is is damaged.
+    /// [`ArchiveError::OtherCluster`], or [`ArchiveError::CutForRestored`]. Or the store fails, or the file
+    /// with the name is damaged.
     pub async fn check_owner(&self, cluster_id: Uuid) -> Result<(), ArchiveError> {
         match self.owner().await? {
             Some(owner) if owner != cluster_id => Err(ArchiveError::OtherCluster {
@@ -91,7 +94,7 @@ impl Archive {
             }),
             Some(_) => Ok(()),
             None => match self.cut().await? {
-                // The cluster that was backed up has a history of its own after the backup.
+                // The cluster that was backed up has its own history after the backup.
                 Some(cut) if cut.cluster_id == cluster_id => {
                     Err(ArchiveError::CutForRestored { cluster: cluster_id })
                 }
@@ -100,11 +103,11 @@ impl Archive {
         }
     }
 
-    /// Makes it this cluster's if it is nobody's, and refuses it if this cluster cannot go on in it.
+    /// Gives the archive to this cluster if it has no owner. Refuses it if this cluster cannot continue it.
     ///
     /// # Errors
-    /// [`ArchiveError::OtherCluster`] and its like; [`ArchiveError::EndsBefore`] when the cluster's stream ends before
-    /// the archive; or the store fails.
+    /// [`ArchiveError::OtherCluster`] and similar errors, or [`ArchiveError::EndsBefore`] when the cluster's
+    /// stream ends before the archive. Or the store fails.
     pub async fn belong_to(&self, cluster_id: Uuid, spans: &Spans) -> Result<Belongs, ArchiveError> {
         self.check_owner(cluster_id).await?;
         let mut has_files = false;
@@ -143,10 +146,10 @@ impl Archive {
         Ok(Belongs::Yes)
     }
 
-    /// Says from now on that it holds this cluster's history.
+    /// Records that the archive holds this cluster's history.
     ///
     /// # Errors
-    /// [`ArchiveError::OtherCluster`]: another one's was faster. Or the store fails.
+    /// [`ArchiveError::OtherCluster`]: another cluster was faster. Or the store fails.
     pub async fn adopt(&self, cluster_id: Uuid) -> Result<(), ArchiveError> {
         let owner = Owner {
             version: VERSION,
@@ -158,7 +161,7 @@ impl Archive {
         self.check_owner(cluster_id).await
     }
 
-    /// Says that this is the copy of an archive up to a backup of this cluster.
+    /// Records that this is the copy of an archive up to a backup of this cluster.
     ///
     /// # Errors
     /// [`ArchiveError::OtherCut`]: it is the copy for another backup. Or the store fails.
@@ -191,7 +194,7 @@ impl Archive {
         name::root(&self.prefix).join("cut.json")
     }
 
-    /// A small file of JSON; none: there is none.
+    /// Reads a small file of JSON; None when it does not exist.
     pub(super) async fn small<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, ArchiveError> {
         let unreadable = |reason: String| ArchiveError::Unreadable {
             path: path.to_string(),
@@ -212,7 +215,7 @@ impl Archive {
         read.map(Some).map_err(|error| unreadable(error.to_string()))
     }
 
-    /// Writes a small file of JSON where there is none. False: there is one.
+    /// Writes a small file of JSON if it does not exist. Returns false when it exists.
     pub(super) async fn put_small(
         &self,
         path: &Path,

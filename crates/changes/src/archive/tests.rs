@@ -29,7 +29,7 @@ fn change(seq: u64, entry_offset: u32, entry_changes: u32) -> Change {
     }
 }
 
-/// Entries of 1, 2, 3, 1, 2, 3, ... changes; one message each.
+/// Makes messages of one entry each, with 1, 2, 3, 1, 2, 3, ... changes.
 fn entries(count: u32) -> Vec<Vec<Change>> {
     let mut seq = 0;
     let mut entry = |size| {
@@ -51,7 +51,7 @@ fn archive() -> (Arc<InMemory>, Archive) {
     )
 }
 
-/// The files of changes.
+/// Lists the files of changes.
 async fn names(store: &InMemory) -> Vec<String> {
     let mut names: Vec<String> = store
         .list(None)

@@ -1,4 +1,4 @@
-//! Cutting a shard's stream into files.
+//! Cuts a shard's stream into files.
 
 use std::time::Duration;
 
@@ -8,17 +8,19 @@ use tokio::time::Instant;
 use super::{Archive, ArchiveError, Put};
 use crate::cursor::Cursors;
 
-/// When a file is closed: at the end of the entry that fills it, or when its oldest change has waited.
+/// The limits at which a file is closed: at the end of the entry that fills it, or when its oldest change has
+/// waited long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
-    /// Rows at which a file is full, at least 1. One more entry may pass it.
+    /// The rows at which a file is full, at least 1. The last entry may exceed it.
     pub rows: usize,
     /// The longest that a change waits for its file.
     pub age: Duration,
 }
 
 impl Default for Cut {
-    /// 131,072 rows or one minute: some megabytes, and the warehouse's three minutes are kept.
+    /// Returns 131,072 rows or one minute. Files then have some megabytes, and the warehouse's limit of three
+    /// minutes is kept.
     fn default() -> Self {
         Self {
             rows: 131_072,
@@ -35,14 +37,14 @@ pub struct Writer {
     cut: Cut,
     cursor: Cursors,
     pending: Vec<Change>,
-    /// When the oldest pending change came.
+    /// When the oldest pending change arrived.
     since: Option<Instant>,
-    /// The last change of the file that waits, where another exporter has claimed it; 0: no claim is known.
+    /// The last change of the waiting file if another exporter has claimed it; 0 when no claim is known.
     claimed_through: u64,
     written: Written,
 }
 
-/// What a writer has done.
+/// The work of a writer so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Written {
     /// New files.
@@ -67,17 +69,17 @@ impl Writer {
         }
     }
 
-    /// The next change needed: where to begin the stream.
+    /// Returns the next change that the writer needs; the stream should begin there.
     pub fn next_seq(&self) -> u64 {
         self.cursor.last_seq(self.shard) + 1
     }
 
-    /// What was written so far.
+    /// Returns what was written so far.
     pub fn written(&self) -> Written {
         self.written
     }
 
-    /// When [`Writer::flush`] is due; None while nothing waits.
+    /// Returns when [`Writer::flush`] is due; None while nothing waits.
     pub fn due(&self) -> Option<Instant> {
         self.since.map(|since| since + self.cut.age)
     }
@@ -85,8 +87,8 @@ impl Writer {
     /// Takes a message of the shard's stream: whole entries. Writes each file that gets full.
     ///
     /// # Errors
-    /// A gap, a broken entry, a store that fails, a file that is there with other content. The writer is
-    /// then not to be used any more: make a new one, which goes on behind the last file.
+    /// A gap, a broken entry, a store that fails, or an existing file with other content. Do not use the
+    /// writer afterwards: make a new one, which begins after the last file.
     pub async fn push(&mut self, changes: Vec<Change>) -> Result<(), ArchiveError> {
         for change in self.cursor.admit(self.shard, changes)? {
             let entry_ends = change.entry_offset + 1 == change.entry_changes;
@@ -99,15 +101,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what waits, if anything, as a file. Where another exporter has claimed that the file goes further, the
+    /// Writes the waiting changes, if any, as a file. When another exporter has claimed a longer file, the
     /// changes wait for the rest ([`Writer::waiting`]).
     ///
     /// # Errors
-    /// As [`Writer::push`].
+    /// The same as of [`Writer::push`].
     pub async fn flush(&mut self) -> Result<(), ArchiveError> {
         while let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) {
             let (first_seq, last_seq) = (first.seq, last.seq);
-            // A claim stands for ever, so it is read once.
+            // A claim never changes, so it is read once.
             if self.claimed_through < first_seq {
                 self.claimed_through = self.archive.claim(self.shard, first_seq, last_seq).await?;
             }
@@ -128,7 +130,7 @@ impl Writer {
         Ok(())
     }
 
-    /// How many changes wait for their file.
+    /// Returns the number of changes that wait for their file.
     pub fn waiting(&self) -> usize {
         self.pending.len()
     }

@@ -1,12 +1,13 @@
-//! How a cell or a reservation stood, from an archive and, behind its end, from a stream.
+//! Reads cells and reservations as they were, from an archive and, after its end, from a stream.
 //!
 //! ```text
 //!   archive   1 ............ 4096 │              files follow each other, each is what its name says
 //!   stream                        │ 4097 ..... 5000   begins with [`Reading::next_seq`], unfiltered
-//!             └──────── one Reading ───────────┘       refuses a gap, passes over what it had
+//!             └──────── one Reading ───────────┘       refuses a gap, skips what it had
 //! ```
 //!
-//! Reading takes time in proportion to the changes from the shard's first one to the moment, and memory for one archived file.
+//! The time grows with the number of changes from the shard's first one to the moment. The memory is that of
+//! one archived file.
 
 #[cfg(test)]
 mod tests;
@@ -15,19 +16,20 @@ pub use holdfast_history::{AsOfError, At, Fault, Reading, Reservation, Stock, Su
 
 use crate::archive::{Archive, ArchiveError};
 
-/// Why an archive was not read to the moment.
+/// The reason why an archive was not read up to the moment.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The archive.
+    /// The archive cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// Its changes contradict each other.
+    /// The archived changes contradict each other.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
-/// Adds up the archived changes of the reading's shard, up to the moment or to the archive's end. Whether the moment is reached
-/// says [`Reading::is_passed`]; if it is not, a stream from [`Reading::next_seq`] on goes on.
+/// Adds up the archived changes of the reading's shard, up to the moment or to the archive's end. Afterwards
+/// [`Reading::is_passed`] tells whether the moment is reached. If not, a stream from [`Reading::next_seq`] on
+/// continues.
 ///
 /// # Errors
 /// [`ReadError`]: the store fails, files are missing or damaged, or their changes contradict each other.

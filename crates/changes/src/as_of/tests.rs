@@ -14,14 +14,15 @@ const SHARD: u32 = 4;
 const START_MS: u64 = 1_700_000_000_000;
 const WAREHOUSES: [&str; 2] = ["east", "west"];
 
-/// One unit or more from nowhere or between two buckets: enough to see each change counted once.
+/// A draft of one change. It moves one or more units from nowhere or between two buckets, which is enough to
+/// see that each change is counted once.
 #[derive(Debug, Clone)]
 struct Draft {
     warehouse: usize,
     quantity: i64,
     damaged: bool,
     later_ms: u64,
-    /// Belongs to the entry of the change before it.
+    /// True when it belongs to the entry of the change before it.
     same_entry: bool,
 }
 
@@ -46,7 +47,7 @@ fn moved(bucket: Bucket, delta: i64, after: i64) -> BucketMove {
     }
 }
 
-/// Units come in, and some of them are damaged; `[free, damaged]` by warehouse goes along.
+/// Makes a history in which units come in and some are damaged. `[free, damaged]` by warehouse is tracked.
 fn history(drafts: &[Draft]) -> Vec<Change> {
     let mut units = [[0_i64; 2]; 2];
     let mut changes: Vec<Change> = Vec::new();
@@ -98,7 +99,7 @@ fn history(drafts: &[Draft]) -> Vec<Change> {
     changes
 }
 
-/// Free and damaged of each warehouse that had stock: the last after-images until then.
+/// Returns free and damaged of each warehouse that had stock: the last after-images until then.
 fn naive(changes: &[Change]) -> Vec<(String, i64, i64)> {
     let last = |warehouse: &str, bucket: Bucket| {
         let here = changes.iter().filter(|change| change.warehouse == warehouse);
@@ -164,7 +165,7 @@ proptest! {
             runtime.block_on(read_archive(&archive, &mut reading)).unwrap();
             let next = changes.get(until.len());
             prop_assert_eq!(reading.next_seq() as usize, until.len().min(archived) + 1);
-            // A stream may tell again what the archive has.
+            // A stream may repeat changes that the archive has.
             let from = (reading.next_seq() as usize - 1).saturating_sub(overlap);
             for change in &changes[from..] {
                 reading.observe(change).unwrap();

@@ -1,4 +1,5 @@
-//! The columns of policies, transfers, supplies and business time, in the order in which they came to the schema.
+//! The columns of policies, transfers, supplies and business time, in the order in which they were added to
+//! the schema.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::read::{DecodeError, column, text};
 use super::schema::timestamp;
 use super::write::{EncodeError, Row};
 
-/// The fields of these columns.
+/// Returns the fields of these columns.
 pub(super) fn fields() -> Vec<Field> {
     let nullable = |name: &str, data_type| Field::new(name, data_type, true);
     vec![
@@ -34,7 +35,7 @@ pub(super) fn fields() -> Vec<Field> {
     ]
 }
 
-/// Builds them.
+/// Builders of these columns.
 pub(super) struct EffectBuilders {
     backorder_limit: Int64Builder,
     preorder_limit: Int64Builder,
@@ -126,7 +127,7 @@ impl EffectBuilders {
     }
 }
 
-/// Reads them.
+/// Readers of these columns.
 pub(super) struct EffectColumns<'a> {
     backorder_limit: &'a PrimitiveArray<Int64Type>,
     preorder_limit: &'a PrimitiveArray<Int64Type>,
@@ -140,7 +141,7 @@ pub(super) struct EffectColumns<'a> {
     supply_id: &'a StringArray,
     supply_quantity: &'a PrimitiveArray<Int64Type>,
     supply_expected_at: &'a PrimitiveArray<TimestampMillisecondType>,
-    /// None in files that were archived before there was business time.
+    /// Absent in files that were archived before there was business time.
     occurred_at: Option<&'a PrimitiveArray<TimestampMillisecondType>>,
 }
 
@@ -173,7 +174,7 @@ impl<'a> EffectColumns<'a> {
         })
     }
 
-    /// Adds the newer fields to a policy; `bad` names a column whose value is not allowed.
+    /// Adds the newer fields to a policy. `bad` makes the error for a column whose value is not allowed.
     pub(super) fn policy(
         &self,
         at: usize,

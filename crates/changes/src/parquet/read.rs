@@ -1,4 +1,4 @@
-//! A Parquet file back into changes.
+//! Reads changes from a Parquet file.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,10 +15,10 @@ use super::effects::EffectColumns;
 use super::schema::{BUCKETS, schema};
 use crate::names;
 
-/// A file that is not one of ours, or a damaged one.
+/// A file is not an archived one, or is damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// Not a readable Parquet file.
+    /// The file is not readable as Parquet.
     #[error("reading Parquet: {0}")]
     Parquet(#[from] ParquetError),
     /// A batch of rows cannot be read.
@@ -29,10 +29,10 @@ pub enum DecodeError {
     Column {
         /// The column.
         column: String,
-        /// What it has to be.
+        /// The column that is expected.
         expected: String,
     },
-    /// The file is damaged in a way that its reader does not expect.
+    /// The file is damaged in a way that the Parquet library does not expect.
     #[error("the file is damaged: its reader gave up on it")]
     Damaged,
     /// A value is not allowed in its column.
@@ -45,24 +45,24 @@ pub enum DecodeError {
     },
 }
 
-/// The changes of a file, some thousand at a time.
+/// The changes of a file, some thousands at a time.
 pub struct Decoder {
-    /// None when there is no more to read.
+    /// The remaining batches; None when there is no more to read.
     batches: Option<ParquetRecordBatchReader>,
     rows_before: u64,
 }
 
-/// The Parquet library panics on some damaged files, as `ColumnChunkMetaData::byte_range` says of itself. What it leaves
-/// behind then is not used again.
+/// Turns a panic into an error. The Parquet library panics on some damaged files, as the documentation of
+/// `ColumnChunkMetaData::byte_range` says. Whatever it leaves behind is not used again.
 fn catching<T>(read: impl FnOnce() -> T) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(read)).map_err(|_| DecodeError::Damaged)
 }
 
 impl Decoder {
-    /// Reads the file's footer and checks its columns; more columns at the end are fine.
+    /// Reads the file's footer and checks its columns. More columns at the end are fine.
     ///
     /// # Errors
-    /// [`DecodeError`]: not one of our files.
+    /// [`DecodeError`]: the file is not an archived one.
     pub fn open(file: Bytes) -> Result<Self, DecodeError> {
         let builder = catching(|| ParquetRecordBatchReaderBuilder::try_new(file))??;
         for field in schema().fields() {
@@ -70,7 +70,7 @@ impl Decoder {
                 .schema()
                 .field_with_name(field.name())
                 .map(|f| f.data_type());
-            // The youngest column: files from before it do not have it.
+            // This is the newest column. Older files do not have it.
             let may_be_absent = field.name() == "occurred_at" && found.is_err();
             if found.ok() != Some(field.data_type()) && !may_be_absent {
                 let expected = field.data_type().to_string();
@@ -110,10 +110,10 @@ impl Iterator for Decoder {
     }
 }
 
-/// All changes of a file.
+/// Reads all changes of a file.
 ///
 /// # Errors
-/// [`DecodeError`]: not one of our files, or damaged.
+/// [`DecodeError`]: the file is not an archived one, or is damaged.
 pub fn decode(file: Bytes) -> Result<Vec<Change>, DecodeError> {
     let mut changes = Vec::new();
     for some in Decoder::open(file)? {

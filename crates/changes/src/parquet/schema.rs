@@ -44,17 +44,17 @@
 //! | `supply_expected_at` | TIMESTAMP(ms, UTC), null | when it should be there |
 //! | `occurred_at` | TIMESTAMP(ms, UTC), null | business time: when it happened outside, as the operation said; null when it did not, and for expiry. Absent in files that were archived before there was business time |
 //!
-//! For each bucket the delta comes right before the after-image: `on_hand_delta, on_hand_after, free_delta, ...`; those of the
-//! first nine buckets follow the storefront.
-//! `pool` is the pool of the row's `storefront`. An empty text in the stream is null here.
-//! A column is only ever added, at the end; none is renamed, retyped or removed.
+//! For each bucket the delta comes right before the after-image: `on_hand_delta, on_hand_after, free_delta,
+//! ...`. The columns of the first nine buckets follow the storefront. `pool` is the pool of the row's
+//! `storefront`. An empty text in the stream is null here. A column is only ever added, at the end; no column
+//! is renamed, retyped or removed.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use holdfast_api::v1::Bucket;
 
-/// The buckets in the order of their columns, which is that of the proto's enum.
+/// The buckets in the order of their columns, which is the order of the proto's enum.
 pub const BUCKETS: [Bucket; 11] = [
     Bucket::OnHand,
     Bucket::Free,
@@ -69,16 +69,17 @@ pub const BUCKETS: [Bucket; 11] = [
     Bucket::InTransit,
 ];
 
-/// How many of them have their columns after the storefront; those of the others came later and stand behind.
+/// How many of the buckets have their columns right after the storefront. The columns of the other buckets
+/// were added later, at the end.
 pub(super) const FIRST_BUCKETS: usize = 9;
 
-/// The columns as an Arrow schema.
+/// Returns the columns as an Arrow schema.
 pub fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(build()));
     SCHEMA.clone()
 }
 
-/// The type of both time columns.
+/// Returns the type of all time columns.
 pub(super) fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
 }

@@ -1,4 +1,5 @@
-//! Changes into a Parquet file. The same changes give the same bytes with one version of this program.
+//! Writes changes into a Parquet file. One version of this program always writes the same bytes for the same
+//! changes.
 
 use std::sync::Arc;
 
@@ -17,10 +18,10 @@ use super::effects::EffectBuilders;
 use super::schema::{BUCKETS, FIRST_BUCKETS, schema, timestamp};
 use crate::names;
 
-/// A change that the columns cannot hold, or a failing writer.
+/// The columns cannot hold a change, or the writer fails.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// A number is outside its column.
+    /// A number does not fit its column.
     #[error("change {seq}: {column} is {value}, more than its column holds")]
     OutOfRange {
         /// The change.
@@ -55,18 +56,18 @@ pub enum EncodeError {
         seq: u64,
         /// The column.
         column: &'static str,
-        /// How many bytes.
+        /// The number of its bytes.
         bytes: usize,
     },
-    /// The Parquet writer.
+    /// The Parquet writer failed.
     #[error("writing Parquet: {0}")]
     Parquet(#[from] ParquetError),
-    /// The Arrow arrays.
+    /// The Arrow arrays failed.
     #[error("building rows: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
 }
 
-/// The rows of these changes as a Parquet file.
+/// Writes these changes as the rows of a Parquet file.
 ///
 /// # Errors
 /// [`EncodeError`]: a change does not fit the columns.
@@ -82,7 +83,7 @@ pub fn encode(changes: &[Change]) -> Result<Bytes, EncodeError> {
     Ok(writer.into_inner()?.into())
 }
 
-/// Bounds the arrays built beside the changes themselves.
+/// The rows of one batch. Limits the memory of the arrays, which exist beside the changes themselves.
 const ROWS_PER_BATCH: usize = 16 * 1024;
 
 fn batch(changes: &[Change]) -> Result<RecordBatch, EncodeError> {
@@ -267,7 +268,7 @@ impl Columns {
     }
 }
 
-/// Names the change in an error.
+/// The row of a change, to name the change in an error.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     seq: u64,

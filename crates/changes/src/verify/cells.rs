@@ -1,4 +1,4 @@
-//! The replayed stock: every cell by its own arithmetic.
+//! The replayed stock: every cell by verification's own arithmetic.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,10 +11,10 @@ use super::step::{Step, place};
 use crate::names;
 use crate::parquet::schema::BUCKETS;
 
-/// A cell by the numbers of its names.
+/// A cell, by the numbers of its two names.
 pub(super) type CellKey = (u32, u32);
 
-/// Names as numbers, so that a cell costs no text.
+/// The names as numbers, so that a cell stores no text.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     numbers: HashMap<Arc<str>, u32>,
@@ -39,18 +39,18 @@ impl Names {
     }
 }
 
-/// One cell, as the changes add up.
+/// One cell as the changes add up.
 #[derive(Debug, Clone, Default)]
 struct Cell {
-    /// By [`place`]; that of the pool is their sum.
+    /// Units by [`place`]. The pool's entry is the sum of all pools.
     buckets: [i64; BUCKETS.len()],
-    /// By storefront, none empty.
+    /// Units by storefront; no entry is empty.
     pools: Vec<(u32, i64)>,
-    /// What came in minus what left, summed from the deltas.
+    /// Units that came in minus units that left, summed from the deltas.
     flow: i64,
-    /// How far the equation was off when last told.
+    /// The error of the equation when it was last reported.
     told_imbalance: i128,
-    /// The most units ever promised beyond what there was.
+    /// The most units that were ever promised beyond the stock.
     oversold: i128,
     compared: bool,
 }
@@ -61,7 +61,7 @@ pub(super) struct Cells {
     pub(super) skus: Names,
     pub(super) places: Names,
     cells: HashMap<CellKey, Cell>,
-    /// Cells that the current entry moved.
+    /// The cells that the current entry moved.
     touched: Vec<CellKey>,
 }
 
@@ -81,8 +81,8 @@ impl Cells {
         format!("{} in {}", self.skus.text(key.0), self.places.text(key.1))
     }
 
-    /// Replays the moves of a change. An after-image that is not before plus delta is told and then believed, so
-    /// that one fault is told once.
+    /// Replays the moves of a change. An after-image that is not before plus delta is reported and then taken
+    /// as true, so that one fault is reported once.
     pub(super) fn replay(&mut self, step: &Step<'_>, findings: &mut Findings) {
         if step.moves.iter().all(Option::is_none) {
             return;
@@ -132,7 +132,7 @@ impl Cells {
         self.touched.push(key);
     }
 
-    /// Checks what must hold after each entry in the cells that it moved.
+    /// Checks what must hold after each entry, in the cells that the entry moved.
     pub(super) fn end_entry(&mut self, shard: u32, seq: u64, findings: &mut Findings) {
         let touched = std::mem::take(&mut self.touched);
         for key in &touched {
@@ -193,13 +193,13 @@ impl Cells {
         self.touched.clear();
     }
 
-    /// Units that were ever promised beyond what there was, over all cells.
+    /// Returns the units that were ever promised beyond the stock, over all cells.
     pub(super) fn oversold(&self) -> u64 {
         let sum: i128 = self.cells.values().map(|cell| cell.oversold).sum();
         u64::try_from(sum).unwrap_or(u64::MAX)
     }
 
-    /// Takes what the open reservations have of each cell, and tells where it differs.
+    /// Compares each cell with the units that open reservations have of it, and reports differences.
     pub(super) fn compare_promises(
         &self,
         mut promised: HashMap<CellKey, (i64, i64)>,
@@ -231,7 +231,7 @@ impl Cells {
         }
     }
 
-    /// Takes what open transfers have on the way to each cell, and tells where it differs.
+    /// Compares each cell with the units that open transfers have on the way to it, and reports differences.
     pub(super) fn compare_in_transit(
         &self,
         mut sent: HashMap<CellKey, i64>,
@@ -315,7 +315,8 @@ impl Cells {
         });
     }
 
-    /// Tells every replayed cell with stock that the live listing did not have. How many were compared.
+    /// Reports every replayed cell with stock that was missing in the live listing. Returns how many cells
+    /// were compared.
     pub(super) fn end_live(&self, shard: u32, seq: u64, findings: &mut Findings) -> u64 {
         let missing = self.cells.iter().filter(|(_, cell)| !cell.compared);
         let mut missing: Vec<CellKey> = missing
@@ -352,7 +353,7 @@ impl Cell {
         self.buckets[place(Bucket::Pool)] = sum;
     }
 
-    /// `on_hand` minus what the buckets say it is.
+    /// Returns `on_hand` minus the value that follows from the buckets.
     fn imbalance(&self) -> i128 {
         let units = |bucket| i128::from(self.buckets[place(bucket)]);
         let inside = BUCKETS.into_iter().filter(|b| {
@@ -365,8 +366,8 @@ impl Cell {
         units(Bucket::OnHand) - (inside.map(units).sum::<i128>() - owed)
     }
 
-    /// Units promised beyond what is there (a deficit that a count found is known and owned, and a backorder is allowed by
-    /// policy), or sold below zero.
+    /// Returns the units promised beyond the stock, or sold below zero. A deficit that a count found is known
+    /// and recorded, and a policy allows a backorder; neither counts here.
     fn promised_too_much(&self) -> i128 {
         let units = |bucket| i128::from(self.buckets[place(bucket)]);
         let promised = units(Bucket::Held) + units(Bucket::Committed);

@@ -1,46 +1,48 @@
-//! What verification can find.
+//! The faults that verification can find.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// What was checked. The name is stable: it is in the JSON report.
+/// The kinds of checks. The name is stable, because it is in the JSON report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
-    /// A change cannot be understood: a field is missing, unknown or contradicts another.
+    /// A change cannot be understood: a field is missing or unknown, or contradicts another field.
     Malformed,
     /// Sequence numbers are missing: changes are lost.
     Lost,
     /// A sequence number came again, or after a later one.
     OutOfSequence,
-    /// The changes of an entry are not complete, or disagree about it.
+    /// The changes of an entry are incomplete, or disagree about it.
     SplitEntry,
     /// The log's index does not grow from entry to entry.
     LogIndexWentBack,
-    /// Log time is earlier than before.
+    /// Log time is earlier than in the entry before.
     LogTimeWentBack,
-    /// An after-image is not what was there before plus the delta.
+    /// An after-image is not the units before plus the delta.
     WrongAfterImage,
-    /// A bucket holds less than nothing.
+    /// A bucket has fewer than 0 units.
     Negative,
-    /// `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit - backordered` does not hold.
+    /// The equation `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit -
+    /// backordered` does not hold.
     Unbalanced,
-    /// More units are promised than there are.
+    /// More units are promised than exist.
     Oversold,
-    /// A deficit was raised by something else than a count.
+    /// A deficit was raised by a change that is not a count.
     DeficitRaised,
     /// Stock can be sold while a deficit is open.
     SellableInDeficit,
     /// Stock is free while units are backordered.
     FreeInBackorder,
-    /// A change moves buckets or quantities that its kind does not move.
+    /// A change moves buckets or quantities that its kind may not move.
     WrongMovement,
-    /// `on_hand` is not what came in minus what left.
+    /// `on_hand` is not the units that came in minus those that left.
     WrongFlow,
-    /// A change of a reservation that is not open (it never was, or it is closed).
+    /// A change of a reservation that is not open: it never existed, or it is closed.
     NotOpen,
-    /// A reservation is in a state that does not allow the change, or the state told is not where its units are.
+    /// A reservation is in a state that does not allow the change, or its reported state does not match the
+    /// places of its units.
     WrongState,
     /// More units of a line are moved than it has in that state.
     ExceedsLine,
@@ -48,7 +50,7 @@ pub enum Check {
     ReservedTwice,
     /// One operation took effect twice.
     OperationTwice,
-    /// One id names something in one shard and something else in another: it is not one order over several shards.
+    /// One id names different things in two shards, which are not one order over several shards.
     AmbiguousId,
     /// A hold expired before its time.
     ExpiredEarly,
@@ -56,20 +58,21 @@ pub enum Check {
     UsedAfterExpiry,
     /// More units came back than were shipped.
     ReturnedTooMuch,
-    /// An order over several shards is not the same in all of them: held, paid or given back in part.
+    /// An order over several shards is not the same in all of them: it is held, paid or given back only in
+    /// part.
     TornOrder,
-    /// Units of an order over several shards are undecided at the end, or a shard has not followed its home.
+    /// Units of an order over several shards are undecided at the end, or a shard has not followed the home.
     UnsettledOrder,
-    /// What is in transit is not what left and has not arrived.
+    /// The units in transit are not the units that left and have not arrived.
     WrongTransfer,
-    /// What cells hold or have promised is not what the open reservations have.
+    /// The units that cells hold or have promised are not those of the open reservations.
     PromisesDiffer,
-    /// Live stock is not what the changes add up to.
+    /// Live stock is not the sum of the changes.
     LiveStockDiffers,
 }
 
 impl Check {
-    /// Its name in reports.
+    /// Returns its name in reports.
     pub fn name(self) -> String {
         match serde_json::to_value(self) {
             Ok(serde_json::Value::String(name)) => name,
@@ -78,23 +81,23 @@ impl Check {
     }
 }
 
-/// Something that is not as it has to be.
+/// One fault that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Which check.
+    /// The check that found it.
     pub check: Check,
-    /// In which shard.
+    /// The shard of the fault.
     pub shard: u32,
-    /// At which change; 0 when it is about none in particular.
+    /// The change of the fault; 0 when it concerns no change in particular.
     pub seq: u64,
-    /// What is wrong, for a person.
+    /// A description of the fault for a person.
     pub message: String,
 }
 
-/// How many findings of one check are kept; the rest is counted.
+/// The most findings of one check that are kept. The others are only counted.
 pub const KEPT_OF_ONE_CHECK: usize = 50;
 
-/// All findings, the first ones of each check in full.
+/// All findings. The first ones of each check are kept in full.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     kept: Vec<Finding>,

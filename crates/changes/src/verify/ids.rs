@@ -1,5 +1,5 @@
-//! What was made under one id. An id is the caller's, and names one reservation or transfer: calls that name no shard are refused
-//! when two shards have something else under it.
+//! The things that were made under each id. The caller chooses an id, and it should name one reservation or
+//! one transfer. Calls that name no shard are refused when two shards have different things under the id.
 
 use holdfast_api::v1::ChangeKind;
 
@@ -9,16 +9,17 @@ use super::spill::Spill;
 use super::step::{Id, Step};
 
 const KEY: usize = 16;
-/// Then whether it is an order, the shard that decides about it, the shard that tells of it, and the change.
+/// The size of a record: the key, whether it is an order, the shard that decides on it, the shard of the
+/// change, and the change.
 const RECORD: usize = KEY + 1 + 4 + 4 + 8;
-/// The bytes that name one thing.
+/// The bytes that identify one thing.
 const THING: usize = KEY + 1 + 4;
 
 /// Everything that was granted, by id.
 #[derive(Debug)]
 pub(super) struct Ids {
     made: Spill<KEY, RECORD>,
-    /// The id and the entry of the last one: a grant of several lines makes several changes.
+    /// The id and the entry of the last grant. A grant of several lines makes several changes.
     last: Option<(Id, u32, u64)>,
 }
 
@@ -35,9 +36,9 @@ impl Ids {
         let reservation = step.reservation.map(|effect| (effect.id, effect.home));
         let made = match step.kind {
             ChangeKind::Reserved => reservation,
-            // Units that were prepared and given back were nothing.
+            // Units that were prepared and given back do not count as a grant.
             ChangeKind::Confirmed | ChangeKind::Committed => reservation.filter(|(_, home)| home.is_some()),
-            // The departure of an order's part has an operation of its own.
+            // The departure of an order's part has its own operation.
             ChangeKind::TransferredOut => match (&step.transfer, step.operation) {
                 (Some((id, _)), Some(operation)) if *id == operation => Some((*id, None)),
                 _ => None,
@@ -60,7 +61,7 @@ impl Ids {
         self.made.push(&record)
     }
 
-    /// Tells of the ids that several things have.
+    /// Reports the ids that name several things.
     pub(super) fn finish(self, findings: &mut Findings) -> std::io::Result<()> {
         self.made.drain(|records| {
             for same_id in records.chunk_by(|a, b| a[..KEY] == b[..KEY]) {

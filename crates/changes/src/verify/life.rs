@@ -1,4 +1,4 @@
-//! The life of one reservation in one shard: where its units are, and which change may come next.
+//! The life of one reservation in one shard: the places of its units, and the changes that may come next.
 
 use holdfast_api::v1::{ChangeKind, ReservationState};
 
@@ -8,9 +8,9 @@ use super::cells::CellKey;
 pub(super) struct Reservation {
     pub(super) state: ReservationState,
     pub(super) expires_at_ms: u64,
-    /// The shard that decides, of an order over several shards.
+    /// The shard that decides on an order over several shards; None for other orders.
     pub(super) home: Option<u32>,
-    /// None in the home of an order that got its units elsewhere.
+    /// Empty in the home of an order that got its units elsewhere.
     pub(super) allocations: Vec<Allocation>,
 }
 
@@ -33,7 +33,7 @@ impl Reservation {
             .find(|part| part.line == line && part.cell == cell)
     }
 
-    /// Did a line get less than it asked for? Only best effort does that.
+    /// Returns whether a line got less than it asked for. Only best effort does that.
     pub(super) fn is_short(&self) -> bool {
         self.allocations.iter().any(|one| {
             let of_line = self.allocations.iter().filter(|part| part.line == one.line);
@@ -54,7 +54,7 @@ impl Reservation {
         sums
     }
 
-    /// Are the units where this state has them?
+    /// Returns whether the units are where this state has them.
     pub(super) fn is_in(&self, state: ReservationState) -> bool {
         let [held, committed, shipped, returned] = self.sums();
         match state {
@@ -77,7 +77,7 @@ impl Reservation {
 }
 
 impl Allocation {
-    /// Moves units as a change says. False, and nothing moved, when there are not as many.
+    /// Moves units as a change says. Returns false and moves nothing when there are too few.
     pub(super) fn take(&mut self, kind: ChangeKind, quantity: i64) -> bool {
         let from = match kind {
             ChangeKind::Committed | ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted => {
@@ -107,8 +107,8 @@ impl Allocation {
     }
 }
 
-/// May a reservation in this state see this change? A participant that missed the confirmation of its order goes
-/// from prepared straight to what came after it; the home misses nothing.
+/// Returns whether a reservation in this state may have this change. A participant that missed the
+/// confirmation of its order goes from prepared directly to the state after it. The home misses nothing.
 pub(super) fn allows(reservation: &Reservation, kind: ChangeKind, shard: u32) -> bool {
     use ChangeKind::{
         Aborted, Cancelled, Committed, Confirmed, Expired, Extended, Released, Returned, Shipped,
@@ -126,7 +126,7 @@ pub(super) fn allows(reservation: &Reservation, kind: ChangeKind, shard: u32) ->
     }
 }
 
-/// May a change of this kind leave an open reservation in this state?
+/// Returns whether a change of this kind may leave an open reservation in this state.
 pub(super) fn leads_to(kind: ChangeKind, state: ReservationState) -> bool {
     use ReservationState::{Cancelled, Committed, Expired, Held, Prepared, Released, Returned, Shipped};
     match kind {

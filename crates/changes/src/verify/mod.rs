@@ -1,4 +1,4 @@
-//! Proving a ledger right from its changes alone, by arithmetic of its own.
+//! Proves a ledger right from its changes alone, by its own arithmetic.
 //!
 //! ```text
 //!   Change ──> Sequence      nothing lost, repeated, out of order; entries whole; log time never back
@@ -13,13 +13,14 @@
 //!                └──> Returns       no more comes back than was shipped
 //! ```
 //!
-//! A [`Verifier`] takes one shard after the other: [`Verifier::shard`] gives a [`ShardReplay`], which
-//! [observes](ShardReplay::observe) changes, may [compare](ShardReplay::compare_live) live cells as of the last
-//! one, and is [ended](ShardReplay::end). [`Verifier::finish`] gives the [`Report`].
+//! A [`Verifier`] takes one shard after the other. [`Verifier::shard`] returns a [`ShardReplay`]. The replay
+//! [observes](ShardReplay::observe) changes, may [compare](ShardReplay::compare_live) live cells as of the
+//! last change, and is [ended](ShardReplay::end). [`Verifier::finish`] returns the [`Report`].
 //!
-//! Nothing here knows how the ledger decides; only what must be true of its changes. Memory holds the cells and
-//! the open reservations of one shard. What is only needed at the end (operation ids, shipments, returns, the
-//! decisions on orders over several shards) waits on disk, in partitions, in temporary files of the folder named by `TMPDIR`.
+//! This module does not know how the ledger decides. It knows only what must be true of the changes. Memory
+//! holds the cells and the open reservations of one shard. Records that are needed only at the end (operation
+//! ids, shipments, returns, the decisions on orders over several shards) wait on disk, in partitions, in
+//! temporary files of the folder named by `TMPDIR`.
 
 mod cells;
 mod finding;
@@ -56,7 +57,7 @@ pub use finding::{Check, Finding, KEPT_OF_ONE_CHECK};
 pub use orders::{OrdersReport, Unsettled};
 pub use report::{Report, ShardReport};
 
-/// The temporary files failed: nothing can be said about the ledger.
+/// The temporary files failed, so nothing is known about the ledger.
 #[derive(Debug, thiserror::Error)]
 #[error("temporary file in {}: {source}", folder.display())]
 pub struct SpillError {
@@ -73,7 +74,7 @@ impl From<std::io::Error> for SpillError {
     }
 }
 
-/// What is verified over all shards.
+/// The verification of all shards.
 #[derive(Debug)]
 pub struct Verifier {
     findings: Findings,
@@ -87,7 +88,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Nothing verified yet.
+    /// Makes a verifier that has verified nothing yet.
     #[allow(
         clippy::new_without_default,
         reason = "a default verifier would have verified nothing and say ok"
@@ -118,14 +119,16 @@ impl Verifier {
         }
     }
 
-    /// Says that the streams were cut at different moments: an order with a decision less than this before the end of
-    /// a stream may be on its way, and is then no finding. Without it every order has to be settled.
+    /// Tolerates orders on their way, for streams that were cut at different moments. An order with a
+    /// decision less than this before the end of a stream may still be on its way, and is no finding. Without
+    /// this call every order has to be settled.
     pub fn allow_in_flight(&mut self, log_time_ms: u64) {
         self.orders.in_flight_ms = Some(log_time_ms);
     }
 
-    /// The orders over several shards that are not settled in what was replayed. They may be on their way: what comes
-    /// later of them can be [followed](Self::follow). All shards have to be replayed by then.
+    /// Returns the orders over several shards that are not settled in the replayed changes. They may be on
+    /// their way: later changes of them can be [followed](Self::follow). All shards have to be replayed
+    /// before.
     ///
     /// # Errors
     /// The temporary files cannot be read.
@@ -133,12 +136,12 @@ impl Verifier {
         Ok(self.orders.unsettled()?)
     }
 
-    /// Takes a change of an unsettled order from behind the end of what was replayed. Other changes are passed over.
+    /// Takes a change of an unsettled order from after the end of the replayed changes. Skips other changes.
     pub fn follow(&mut self, change: &Change) {
         self.orders.follow(change);
     }
 
-    /// Does what needs all shards, and says what was found.
+    /// Does the checks that need all shards, and returns the report.
     ///
     /// # Errors
     /// The temporary files cannot be read.
@@ -174,14 +177,14 @@ pub struct ShardReplay<'v> {
     compared_cells: Option<u64>,
 }
 
-/// What a replay keeps in memory.
+/// The amount of state that a replay keeps in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retained {
-    /// Cells.
+    /// The number of cells.
     pub cells: usize,
-    /// Open reservations now.
+    /// The number of reservations that are open at the moment.
     pub open_reservations: usize,
-    /// The most that were open at a time.
+    /// The largest number of reservations that were open at one time.
     pub most_open_reservations: usize,
 }
 
@@ -189,7 +192,7 @@ impl ShardReplay<'_> {
     /// Takes the next change.
     ///
     /// # Errors
-    /// The temporary files cannot be written. What is wrong with the change is a finding, not an error.
+    /// The temporary files cannot be written. A fault of the change is a finding, not an error.
     pub fn observe(&mut self, change: &Change) -> Result<(), SpillError> {
         let Verifier {
             findings,
@@ -241,12 +244,12 @@ impl ShardReplay<'_> {
         Ok(())
     }
 
-    /// The last change taken.
+    /// Returns the last change taken.
     pub fn last_seq(&self) -> u64 {
         self.sequence.last_seq
     }
 
-    /// Says that changes up to this one should have come. Whatever is missing at the end is lost.
+    /// Notes that changes up to this one should have come. Changes that are missing at the end are lost.
     pub fn expect_through(&mut self, last_seq: u64) {
         let replayed = self.sequence.last_seq;
         if replayed < last_seq {
@@ -257,8 +260,8 @@ impl ShardReplay<'_> {
         }
     }
 
-    /// Compares live cells that were read at a change; the replay must stand at exactly that change, or it is a
-    /// finding. Each cell of the shard comes once, in any order.
+    /// Compares live cells that were read at a change. It is a finding when the replay is not at exactly that
+    /// change. Each cell of the shard comes once, in any order.
     pub fn compare_live(&mut self, at_seq: u64, cells: &[v1::Cell]) {
         let findings = &mut self.verifier.findings;
         if at_seq != self.sequence.last_seq {
@@ -273,13 +276,13 @@ impl ShardReplay<'_> {
         }
     }
 
-    /// Says that all live cells were compared: what the replay has beyond them is a finding.
+    /// Notes that all live cells were compared. Replayed cells beyond them are findings.
     pub fn end_live(&mut self) {
         let findings = &mut self.verifier.findings;
         self.compared_cells = Some(self.cells.end_live(self.shard, self.sequence.last_seq, findings));
     }
 
-    /// What is in memory.
+    /// Returns the amount of state in memory.
     pub fn retained(&self) -> Retained {
         Retained {
             cells: self.cells.len(),
@@ -288,7 +291,7 @@ impl ShardReplay<'_> {
         }
     }
 
-    /// The shard's changes are over.
+    /// Ends the shard after its last change.
     ///
     /// # Errors
     /// The temporary files cannot be written.

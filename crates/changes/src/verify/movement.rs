@@ -1,11 +1,11 @@
-//! Which buckets each kind of change may move, and how: a pure table.
+//! The buckets that each kind of change may move, and how. It is a pure table.
 
 use holdfast_api::v1::{Bucket, ChangeKind};
 
 use super::step::Step;
 use crate::parquet::schema::BUCKETS;
 
-/// What is wrong with how a change moves units; None when nothing is.
+/// Returns the fault in how a change moves units; None when there is none.
 pub(super) fn fault(step: &Step<'_>) -> Option<String> {
     let kind = crate::names::kind(step.kind);
     let foreign = BUCKETS
@@ -17,15 +17,15 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
     let d = |bucket| i128::from(step.delta(bucket));
     let quantity = step.reservation.map(|effect| i128::from(effect.quantity));
     let sellable = d(Bucket::Free) + d(Bucket::Pool);
-    // Who waits for units gets them before they are sellable.
+    // Units that are owed are served before units become sellable.
     let filled = -d(Bucket::Deficit) - d(Bucket::Backordered);
     let gives_back = |quantity| sellable + filled == quantity && d(Bucket::Free) >= 0 && d(Bucket::Pool) >= 0;
     let transferred = step.transfer.map(|(_, effect)| i128::from(effect.quantity));
     let q = quantity.or(transferred).unwrap_or(d(Bucket::OnHand));
     let into = d(Bucket::Free) + d(Bucket::Damaged) + d(Bucket::QualityHold);
     let takes = matches!(step.kind, ChangeKind::Reserved | ChangeKind::Prepared);
-    // The recount beside goods that a count has seen takes back that they filled what is backordered: `operations` sees that it is
-    // beside some.
+    // A recount beside goods that a count has seen takes them back. It thereby also takes back what they
+    // filled of the backordered units. `operations` checks that it is beside such goods.
     if d(Bucket::Backordered) > 0 && !takes && step.kind != ChangeKind::Counted {
         return Some(format!("{kind} raises what is backordered"));
     }
@@ -48,7 +48,7 @@ pub(super) fn fault(step: &Step<'_>) -> Option<String> {
         ChangeKind::Received => q >= 1 && d(Bucket::Free) + filled == q && d(Bucket::Free) >= 0,
         ChangeKind::PoolAllocated => sellable + filled == 0,
         ChangeKind::TransferredOut => {
-            // Over several shards the units were reserved and committed first.
+            // In a transfer over several shards the units were reserved and committed first.
             let from = match quantity {
                 Some(_) => [0, -q],
                 None => [-q, 0],

@@ -1,5 +1,6 @@
-//! No operation takes effect twice. An operation's changes stand next to each other in one entry; if its id turns
-//! up again anywhere else in the shard, or does the same thing to the same place again, it was doubled.
+//! Checks that no operation takes effect twice. An operation's changes stand next to each other in one entry.
+//! If its id appears anywhere else in the shard, or does the same thing to the same place again, it took
+//! effect twice.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,26 +14,26 @@ use super::step::{Id, Step};
 const KEY: usize = 4 + 16;
 const RECORD: usize = KEY + 8;
 
-/// Shard and id, then the first change.
+/// The operations of all shards. A record has the shard, the id and the first change.
 #[derive(Debug)]
 pub(super) struct Operations {
     seen: Spill<KEY, RECORD>,
     current: Option<(u32, Id, u64)>,
-    /// What the current operation did.
+    /// The effects of the current operation.
     effects: HashSet<Effect>,
-    /// What it moved, by cell.
+    /// The goods that it moved, by cell.
     goods: HashMap<CellKey, Goods>,
 }
 
 #[derive(Debug, Default)]
 struct Goods {
     on_hand: i128,
-    /// How far what is backordered went up, and whether a recount raised it.
+    /// How far the backordered units went up, and whether a recount raised them.
     backordered: i128,
     is_backordered_by_count: bool,
     is_counted: bool,
     is_moved: bool,
-    /// Its last change.
+    /// The last change of the goods.
     last: (u32, u64),
 }
 
@@ -60,8 +61,8 @@ impl Operations {
         findings: &mut Findings,
     ) -> std::io::Result<()> {
         let change = step.change;
-        // The steps of an order share its id, and an attempt after an abort is the same order again; where its units
-        // are tells whether one took effect twice.
+        // The steps of an order share its id, and an attempt after an abort is still the same order. The
+        // places of its units show whether an order took effect twice.
         let of_an_order = matches!(
             step.kind,
             ChangeKind::Prepared | ChangeKind::Confirmed | ChangeKind::Aborted
@@ -89,7 +90,7 @@ impl Operations {
         goods.is_backordered_by_count |=
             step.kind == ChangeKind::Counted && step.delta(Bucket::Backordered) > 0;
         goods.last = (change.shard, change.seq);
-        // What happens twice to a reservation is found by where its units are.
+        // The places of its units show whether something happened twice to a reservation.
         if step.reservation.is_some() {
             // Each of its movements may have a recount beside it.
             self.effects.retain(|effect| effect.kind != ChangeKind::Counted);
@@ -108,10 +109,11 @@ impl Operations {
         Ok(())
     }
 
-    /// Goods that are booked after a count that has seen them leave what is on hand as it is: the movement and the recount cancel.
+    /// Checks goods that are booked after a count has seen them. They leave what is on hand as it is: the
+    /// movement and the recount cancel out.
     fn end_operation(&mut self, findings: &mut Findings) {
         for goods in self.goods.drain().map(|(_, goods)| goods) {
-            // It takes back what the goods beside it had filled, and no more.
+            // The recount takes back what the goods beside it had filled, and no more.
             if goods.is_backordered_by_count && goods.backordered > 0 {
                 let (shard, seq) = goods.last;
                 findings.add(Check::WrongMovement, shard, seq, || {
@@ -130,7 +132,7 @@ impl Operations {
         }
     }
 
-    /// Looks at everything that was kept on disk.
+    /// Checks everything that was kept on disk.
     pub(super) fn finish(mut self, findings: &mut Findings) -> std::io::Result<()> {
         self.end_operation(findings);
         self.seen.drain(|records| {
@@ -146,7 +148,7 @@ impl Operations {
     }
 }
 
-/// A number of up to eight bytes, most significant first.
+/// Reads a number of up to eight bytes, most significant first.
 pub(super) fn number(bytes: &[u8]) -> u64 {
     bytes
         .iter()

@@ -1,8 +1,9 @@
-//! Orders over several shards: all or nothing, and the same for all.
+//! Orders over several shards: all or nothing, and the same in all of them.
 //!
-//! The decisions of each shard wait on disk until all shards are replayed; then the parts of an order are laid side by
-//! side. What does not fit may only be on its way, when the streams were read one after the other in a cluster at work:
-//! such orders stay in memory, are [followed](Orders::follow), and judged at the end.
+//! The decisions of each shard wait on disk until all shards are replayed. Then the parts of each order are
+//! compared. Parts that do not fit may only be on their way, when the streams were read one after the other
+//! from a running cluster. Such orders stay in memory, are [followed](Orders::follow), and are judged at the
+//! end.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use super::step::{Effect, Id, Step};
 
 mod judge;
 
-/// One shard's decision on one order, as its change stream tells it.
+/// One shard's decision on one order, as its change stream reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Decision {
     id: Id,
@@ -26,9 +27,9 @@ pub(super) struct Decision {
     home: u32,
     kind: DecisionKind,
     operation: Option<Id>,
-    /// A prepared line got less than it asked for: the order takes what it gets.
+    /// True when a prepared line got less than it asked for, so the order takes what it gets.
     is_short: bool,
-    /// The line of the order whose units it is about.
+    /// The line of the order whose units the decision concerns.
     line: u32,
 }
 
@@ -43,43 +44,46 @@ enum DecisionKind {
 }
 
 const KEY: usize = 16;
-/// Then the shard, the change, its entry's index and time, the home, the operation, the kind, whether it is short, and the line.
+/// The size of a record: the key, the shard, the change, its entry's index and time, the home, the operation,
+/// the kind, whether it is short, and the line.
 const RECORD: usize = KEY + 4 + 8 + 8 + 8 + 4 + 16 + 1 + 1 + 4;
 
-/// How many orders over several shards there were.
+/// The counts of orders over several shards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct OrdersReport {
-    /// Orders, held or not.
+    /// The number of orders, held or not.
     pub orders: u64,
-    /// Their parts: one for each shard that had units of it or decided about it.
+    /// The number of parts: one for each shard that had units of the order or decided about it.
     pub parts: u64,
-    /// Parts with units that are taken and undecided at the end.
+    /// The number of parts with units that are taken and undecided at the end.
     pub prepared: u64,
-    /// Orders that are not judged, though their parts do not fit together: they were decided so shortly before the end of
-    /// an archived stream that the rest may come behind it. The shards of an archive end at different moments.
+    /// The number of orders that are not judged, although their parts do not fit together. They were decided
+    /// so shortly before the end of an archived stream that the rest may come after it, because the shards of
+    /// an archive end at different moments.
     pub not_judged: u64,
 }
 
-/// An order that is not settled in what was replayed so far.
+/// An order that is not settled in the changes replayed so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsettled {
-    /// Which.
+    /// The reservation of the order.
     pub reservation_id: [u8; 16],
-    /// The shards that may have to say more about it, each with the last change that is known of it.
+    /// The shards that may have later changes of it, each with the last known change.
     pub shards: Vec<(u32, u64)>,
 }
 
-/// How far each replayed shard goes: its last change and log time.
+/// The end of each replayed shard: its last change and log time.
 pub(super) type Ends = BTreeMap<u32, (u64, u64)>;
 
 #[derive(Debug)]
 pub(super) struct Orders {
     decisions: Option<Spill<KEY, RECORD>>,
-    /// Those that do not fit together, or not yet, by id and home: two orders may have been sent under one id.
+    /// Orders that do not fit together, or not yet, by id and home. Two orders may have been sent under one
+    /// id.
     unsettled: BTreeMap<(Id, u32), Vec<Decision>>,
     settled: OrdersReport,
     pub(super) ends: Ends,
-    /// How long before a stream's end an order may be on its way.
+    /// How long before a stream's end an order may be on its way, in milliseconds.
     pub(super) in_flight_ms: Option<u64>,
 }
 
@@ -101,7 +105,7 @@ impl Orders {
         }
     }
 
-    /// The orders that are not settled. No shard is begun afterwards.
+    /// Returns the orders that are not settled. No shard may be begun afterwards.
     pub(super) fn unsettled(&mut self) -> std::io::Result<Vec<Unsettled>> {
         if let Some(decisions) = self.decisions.take() {
             decisions.drain(|records| {
@@ -171,7 +175,7 @@ impl Orders {
         }
     }
 
-    /// Tells what is not settled.
+    /// Reports the orders that are not settled.
     pub(super) fn finish(mut self, findings: &mut Findings) -> std::io::Result<OrdersReport> {
         self.unsettled()?;
         for order in self.unsettled.values() {
@@ -189,7 +193,8 @@ impl Orders {
         Ok(self.settled)
     }
 
-    /// Does a stream end so soon after the order's last decision that the rest may come behind its end?
+    /// Returns whether a stream ends so soon after the order's last decision that the rest may come after the
+    /// end.
     fn may_be_in_flight(&self, order: &[Decision]) -> bool {
         let Some(in_flight_ms) = self.in_flight_ms else {
             return false;
@@ -215,7 +220,8 @@ impl OrdersReport {
 }
 
 impl Decision {
-    /// None: the change decides nothing about an order over several shards.
+    /// Makes the decision of a change. Returns None when the change decides nothing about an order over
+    /// several shards.
     pub(super) fn of(
         effect: &Effect,
         (kind, operation, is_short): (ChangeKind, Option<Id>, bool),
@@ -253,7 +259,7 @@ impl Decision {
             &self.log_index.to_be_bytes(),
             &self.log_time_ms.to_be_bytes(),
             &self.home.to_be_bytes(),
-            // An id of zeros is no UUID of an operation.
+            // An id of zeros is not the UUID of an operation.
             &self.operation.unwrap_or_default(),
             &[self.kind as u8],
             &[u8::from(self.is_short)],
@@ -291,7 +297,7 @@ impl Decision {
 }
 
 impl DecisionKind {
-    /// Of a number that was one of these.
+    /// Reads the kind from its number in a record.
     fn read(number: u8) -> Self {
         const ALL: [DecisionKind; 6] = [
             DecisionKind::Prepared,

@@ -1,4 +1,4 @@
-//! What verification says.
+//! The results of verification.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,46 +11,46 @@ use super::orders::OrdersReport;
 /// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Nothing was found.
+    /// True when there are no findings.
     pub ok: bool,
-    /// By shard, in the order replayed.
+    /// One report for each shard, in the order replayed.
     pub shards: Vec<ShardReport>,
-    /// Changes replayed.
+    /// The number of changes replayed.
     pub changes: u64,
-    /// Reservations granted in them.
+    /// The number of reservations granted in them.
     pub reservations: u64,
-    /// The orders over several shards among them, and those that came to nothing.
+    /// The orders over several shards among them, and those that failed.
     pub orders: OrdersReport,
-    /// Units that were ever promised beyond what there was.
+    /// The units that were ever promised beyond the stock.
     pub oversold_units: u64,
-    /// Changes that are missing.
+    /// The number of missing changes.
     pub lost_changes: u64,
-    /// By check, how often it found something.
+    /// The number of findings of each check.
     pub counts: BTreeMap<Check, u64>,
-    /// The first ones of each check, in order of shard and change.
+    /// The first findings of each check, in order of shard and change.
     pub findings: Vec<Finding>,
 }
 
-/// One shard's part.
+/// The report on one shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShardReport {
-    /// Which.
+    /// The number of the shard.
     pub shard: u32,
     /// The last change replayed.
     pub last_seq: u64,
-    /// How many.
+    /// The number of changes replayed.
     pub changes: u64,
-    /// How many entries they were.
+    /// The number of entries with these changes.
     pub entries: u64,
-    /// Log time at the end.
+    /// The log time at the end.
     pub log_time_ms: u64,
-    /// Cells.
+    /// The number of cells.
     pub cells: u64,
-    /// Reservations granted; an order over several shards counts at its home.
+    /// The number of reservations granted. An order over several shards counts at its home.
     pub reservations: u64,
-    /// Reservations still open, and parts of orders.
+    /// The number of reservations, and parts of orders, that are still open.
     pub open_reservations: u64,
-    /// Live cells that were compared, at `last_seq`; absent when nothing was compared.
+    /// The number of live cells that were compared at `last_seq`; absent when none were compared.
     pub compared_cells: Option<u64>,
 }
 

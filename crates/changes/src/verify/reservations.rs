@@ -1,4 +1,5 @@
-//! The open reservations: prepared, held or committed. A closed one is dropped, so memory follows what is open.
+//! The open reservations: prepared, held or committed. A closed reservation is dropped, so memory depends
+//! only on the open ones.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,7 @@ use super::orders::Decision;
 use super::step::{Effect, Id, Step};
 use crate::names;
 
-/// The changes of one operation on one reservation stand next to each other.
+/// The run of changes that one operation makes on one reservation. They stand next to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     id: Id,
@@ -20,7 +21,7 @@ struct Run {
     log_index: u64,
 }
 
-/// The current run, with the last change of it.
+/// The current run and its last change.
 #[derive(Debug, Clone, Copy)]
 struct Current {
     run: Run,
@@ -33,13 +34,13 @@ struct Current {
 pub(super) struct Reservations {
     open: HashMap<Id, Reservation>,
     current: Option<Current>,
-    /// The current run takes units over that are prepared beside others of the same part.
+    /// True when the current run takes units over, which are prepared beside other units of the same part.
     taking_over: bool,
-    /// Decisions on orders over several shards that nobody has taken yet.
+    /// Decisions on orders over several shards that were not collected yet.
     decisions: Vec<Decision>,
-    /// How many were ever granted; an order over several shards counts at its home.
+    /// The number of grants so far. An order over several shards counts at its home.
     pub(super) granted: u64,
-    /// The most that were open at a time.
+    /// The largest number of reservations that were open at one time.
     pub(super) most_open: usize,
 }
 
@@ -48,7 +49,7 @@ impl Reservations {
         self.open.len()
     }
 
-    /// What was decided about orders over several shards in the runs that are over.
+    /// Returns the decisions on orders over several shards in the runs that have ended.
     pub(super) fn take_decisions(&mut self) -> std::vec::Drain<'_, Decision> {
         self.decisions.drain(..)
     }
@@ -62,7 +63,8 @@ impl Reservations {
             log_index: step.change.log_index,
         });
         let goes_on = run.is_some() && self.current.map(|current| current.run) == run;
-        // A part of an order takes units over from the hold that it replaces, whose release by the same operation is told just before.
+        // A part of an order takes units over from the hold that it replaces. The release of that hold, by
+        // the same operation, comes right before.
         let last = self.current.map(|current| current.run);
         let takes_over = |run: &Run| {
             let releases = |last: Run| {
@@ -72,7 +74,7 @@ impl Reservations {
             run.kind == ChangeKind::Prepared && last.is_some_and(releases)
         };
         let takes_over = !goes_on && run.as_ref().is_some_and(takes_over);
-        // The recount beside a line that is booked late.
+        // This is the recount beside a line that is booked late.
         let is_beside = |current: Current| {
             let same =
                 (current.run.operation, current.run.log_index) == (step.operation, step.change.log_index);
@@ -94,9 +96,9 @@ impl Reservations {
                 self.taking_over = if goes_on { self.taking_over } else { is_more };
                 self.grant(step, effect, cell, goes_on || is_more, findings);
             }
-            // The ledger keeps closed reservations for returns; see `returns` for how these are checked.
+            // The ledger keeps closed reservations for returns; `returns` checks those.
             ChangeKind::Returned if !is_open => return,
-            // The home of an order that has no units there: nothing was prepared.
+            // This is the home of an order that has no units there, so nothing was prepared.
             ChangeKind::Confirmed if !is_open && effect.home == Some(step.change.shard) => {
                 self.begin(effect, ReservationState::Prepared);
                 self.transition(step, effect, cell, findings);
@@ -117,7 +119,7 @@ impl Reservations {
         open.is_some_and(|open| open.state == ReservationState::Prepared && open.home == effect.home)
     }
 
-    /// False: it was open already.
+    /// Begins a reservation. Returns false when it was open already.
     fn begin(&mut self, effect: Effect, state: ReservationState) -> bool {
         let reservation = Reservation {
             state,
@@ -232,7 +234,7 @@ impl Reservations {
                 format!("{kind}: the home of reservation {id} is {told:?}, it was {known:?}")
             });
         }
-        // The clock of an order is its home's: the others hear of its decisions sooner or later.
+        // An order runs on the clock of its home. The other shards hear of its decisions sooner or later.
         if reservation.home.is_none_or(|home| home == shard) {
             check_time(reservation, step, effect, findings);
         }
@@ -264,7 +266,8 @@ impl Reservations {
         }
     }
 
-    /// An operation on a reservation is over: is its state where its units are? Closed ones are dropped.
+    /// Ends an operation on a reservation: checks that the state matches the places of the units, and drops a
+    /// closed reservation.
     pub(super) fn end_run(&mut self, shard: u32, findings: &mut Findings) {
         let Some(current) = self.current.take() else {
             return;
@@ -294,7 +297,7 @@ impl Reservations {
         reservation.state = effect.state;
         let is_open = match effect.state {
             ReservationState::Prepared | ReservationState::Held => true,
-            // Without units there is nothing more to come.
+            // A reservation without units has no further changes.
             ReservationState::Committed => !reservation.allocations.is_empty(),
             _ => false,
         };
@@ -303,7 +306,7 @@ impl Reservations {
         }
     }
 
-    /// Held and committed units of the open reservations, by cell.
+    /// Returns the held and committed units of the open reservations, by cell.
     pub(super) fn promised(&self) -> HashMap<CellKey, (i64, i64)> {
         let mut promised: HashMap<CellKey, (i64, i64)> = HashMap::new();
         for part in self
@@ -319,7 +322,7 @@ impl Reservations {
     }
 }
 
-/// Does nothing end before its time, and is nothing used after it?
+/// Checks that nothing ends before its time or is used after it.
 fn check_time(reservation: &Reservation, step: &Step<'_>, effect: Effect, findings: &mut Findings) {
     let (shard, seq, now_ms) = (step.change.shard, step.change.seq, step.change.log_time_ms);
     let (kind, expires_at_ms) = (names::kind(step.kind), reservation.expires_at_ms);

@@ -1,5 +1,5 @@
-//! Never does more come back than was shipped. Returns come months after a reservation was closed, so shipments
-//! and returns of reservations wait on disk and are added up at the end.
+//! Checks that no more comes back than was shipped. Returns can come months after a reservation was closed.
+//! So the shipments and returns of reservations wait on disk and are added up at the end.
 
 use holdfast_api::v1::{ChangeKind, ReservationState};
 
@@ -9,16 +9,17 @@ use super::operations::number;
 use super::spill::Spill;
 use super::step::Step;
 
-/// Shard and reservation.
+/// The size of the key: shard and reservation.
 const KEY: usize = 4 + 16;
-/// Then the change, the line, the cell's SKU and warehouse, the units, and one byte of [`Flag`].
+/// The size of a record: the key, the change, the line, the cell's SKU and warehouse, the units, and one byte
+/// of [`Flag`].
 const RECORD: usize = KEY + 8 + 4 + 4 + 4 + 8 + 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flag {
     Shipped,
     Returned,
-    /// Returned, and the reservation is told to be `returned` as a whole.
+    /// Units were returned, and the change reports the whole reservation as `returned`.
     ReturnedWhole,
 }
 
@@ -57,7 +58,7 @@ impl Returns {
         }
     }
 
-    /// Adds up what was kept on disk.
+    /// Adds up the records that were kept on disk.
     pub(super) fn finish(self, findings: &mut Findings) -> std::io::Result<()> {
         self.moves.drain(|records| {
             for moves in records.chunk_by(|a, b| a[..KEY] == b[..KEY]) {
@@ -67,11 +68,11 @@ impl Returns {
     }
 }
 
-/// The shipments and returns of one reservation, in order.
+/// Checks the shipments and returns of one reservation, in order.
 fn check(moves: &[[u8; RECORD]], findings: &mut Findings) {
     let shard = number(&moves[0][..4]) as u32;
     let id = || uuid::Uuid::from_slice(&moves[0][4..KEY]).unwrap_or_default();
-    // By line and cell: units out and not back.
+    // The units that are out and not back, by line and cell.
     let mut out: Vec<(&[u8], i128)> = Vec::new();
     let mut last = (0, Flag::Shipped);
     for record in moves {

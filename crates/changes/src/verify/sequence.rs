@@ -1,10 +1,10 @@
-//! Is the stream the gap-free sequence of whole entries that it has to be?
+//! Checks that the stream is a gap-free sequence of whole entries.
 
 use holdfast_api::v1::Change;
 
 use super::finding::{Check, Findings};
 
-/// The entry that the last change belongs to.
+/// The entry of the last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Current {
     log_index: u64,
@@ -13,16 +13,16 @@ struct Current {
     next_offset: u32,
 }
 
-/// What a change does to the current entry.
+/// The effect of a change on the current entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// It came before: not to be replayed.
+    /// The change came before; it is not replayed.
     Again,
-    /// It is the next one.
+    /// The change is the next one.
     Next {
-        /// It begins an entry: the one before is over.
+        /// True when it begins an entry, so the entry before is over.
         begins: bool,
-        /// It ends its entry.
+        /// True when it ends its entry.
         ends: bool,
     },
 }
@@ -64,7 +64,7 @@ impl Sequence {
         Placed::Next { begins, ends }
     }
 
-    /// The stream is at its end: was the last entry whole?
+    /// Checks at the end of the stream that the last entry was whole.
     pub(super) fn end(&self, shard: u32, findings: &mut Findings) {
         if let Some(current) = self
             .current

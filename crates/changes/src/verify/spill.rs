@@ -1,24 +1,27 @@
-//! Records that are only needed at the end, on disk in partitions by their key: memory for one partition at a time.
+//! Records that are needed only at the end. They wait on disk in partitions by their key, and memory holds
+//! one partition at a time.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Records of `SIZE` bytes whose first `KEY` bytes are the key. Equal keys end up in one partition.
+/// Records of `SIZE` bytes, of which the first `KEY` bytes are the key. Records with equal keys are in one
+/// partition.
 #[derive(Debug)]
 pub(super) struct Spill<const KEY: usize, const SIZE: usize> {
     partitions: Vec<Partition>,
 }
 
-/// The older records are in a file without a name, which goes away by itself; there is none while they are few.
+/// The records of one partition. Older records are in a file without a name, which disappears by itself.
+/// There is no file while the records are few.
 #[derive(Debug, Default)]
 struct Partition {
     file: Option<File>,
     buffer: Vec<u8>,
 }
 
-/// With ten million records of 40 bytes, a partition has three megabytes.
+/// The number of partitions. With ten million records of 40 bytes, each has three megabytes.
 const PARTITIONS: usize = 128;
 const BUFFER_BYTES: usize = 16 * 1024;
 
@@ -43,7 +46,7 @@ impl<const KEY: usize, const SIZE: usize> Spill<KEY, SIZE> {
         Ok(())
     }
 
-    /// Gives each partition's records, sorted by all their bytes, to `each`.
+    /// Passes each partition's records, sorted by all their bytes, to `each`.
     pub(super) fn drain(self, mut each: impl FnMut(&[[u8; SIZE]])) -> std::io::Result<()> {
         for Partition { file, buffer } in self.partitions {
             let mut bytes = Vec::new();

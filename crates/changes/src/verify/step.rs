@@ -1,38 +1,38 @@
-//! A change, understood: checked field by field, with ids as arrays and moves by bucket.
+//! A change that is understood: each field is checked, ids are arrays, and moves are by bucket.
 
 use holdfast_api::v1::{Bucket, Change, ChangeKind, ReservationState, TransferEffect};
 
 use crate::parquet::schema::BUCKETS;
 
-/// 16 bytes of a UUID.
+/// The 16 bytes of a UUID.
 pub(super) type Id = [u8; 16];
 
-/// The place of a bucket in [`Step::moves`].
+/// Returns the place of a bucket in [`Step::moves`].
 pub(super) fn place(bucket: Bucket) -> usize {
     // BUCKETS is in the order of the enum, whose first value is `unspecified`.
     (bucket as usize).saturating_sub(1)
 }
 
-/// What one change says.
+/// The content of one change.
 #[derive(Debug, Clone)]
 pub(super) struct Step<'a> {
     pub(super) change: &'a Change,
     pub(super) kind: ChangeKind,
-    /// By [`place`].
+    /// The moves, by [`place`].
     pub(super) moves: [Option<Moved>; BUCKETS.len()],
     pub(super) reservation: Option<Effect>,
     pub(super) operation: Option<Id>,
     pub(super) transfer: Option<(Id, &'a TransferEffect)>,
 }
 
-/// One bucket's move.
+/// The move of one bucket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moved {
     pub(super) delta: i64,
     pub(super) after: i64,
 }
 
-/// The reservation's side.
+/// The reservation's side of a change.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Effect {
     pub(super) id: Id,
@@ -41,12 +41,12 @@ pub(super) struct Effect {
     pub(super) expires_at_ms: u64,
     pub(super) requested: i64,
     pub(super) quantity: i64,
-    /// The shard that decides, of an order over several shards.
+    /// The shard that decides on an order over several shards; None for other orders.
     pub(super) home: Option<u32>,
 }
 
 impl<'a> Step<'a> {
-    /// Understands a change, or says why not.
+    /// Parses a change, or returns the reason why it cannot be understood.
     pub(super) fn of(change: &'a Change) -> Result<Self, String> {
         let kind = ChangeKind::try_from(change.kind).map_err(|_| format!("unknown kind {}", change.kind))?;
         let cell = !change.sku.is_empty() && !change.warehouse.is_empty();
@@ -59,9 +59,10 @@ impl<'a> Step<'a> {
                 !change.sku.is_empty() && change.warehouse.is_empty() && !storefront.is_empty()
             }
             ChangeKind::PoolAllocated => cell && !storefront.is_empty(),
-            // A part that only keeps units of a hold takes none before it is held, so its abort gives none back.
+            // A part that only keeps units of a hold takes no units before it is held. So its abort gives
+            // none back.
             ChangeKind::Aborted if is_part(change) => cell || nowhere,
-            // A decision on an order whose home has no units of it is told as a note.
+            // A decision on an order whose home has no units of it is written as a note.
             ChangeKind::Committed | ChangeKind::Released | ChangeKind::Expired if is_home(change) => {
                 cell || nowhere
             }
@@ -107,18 +108,18 @@ impl<'a> Step<'a> {
         })
     }
 
-    /// Does it tell a decision without units?
+    /// Returns whether the change is a decision without units.
     pub(super) fn is_note(&self) -> bool {
         self.reservation.is_some() && self.change.sku.is_empty()
     }
 
-    /// How much a bucket moved.
+    /// Returns how much a bucket moved.
     pub(super) fn delta(&self, bucket: Bucket) -> i64 {
         self.moves[place(bucket)].map_or(0, |moved| moved.delta)
     }
 }
 
-/// Does the shard decide about the reservation, one over several shards?
+/// Returns whether the change belongs to a part of an order over several shards.
 fn is_part(change: &Change) -> bool {
     let effect = change.reservation.as_ref();
     effect.is_some_and(|effect| effect.home.is_some())

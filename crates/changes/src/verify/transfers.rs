@@ -1,4 +1,4 @@
-//! Goods between warehouses: what left is in transit, and no more arrives than left.
+//! Goods between warehouses. Units that left are in transit, and no more arrive than left.
 
 use std::collections::HashMap;
 
@@ -8,17 +8,17 @@ use super::cells::CellKey;
 use super::finding::{Check, Findings};
 use super::step::{Id, Step};
 
-/// What is on its way in one shard.
+/// The units on their way in one shard.
 #[derive(Debug, Default)]
 pub(super) struct Transfers {
-    /// By transfer and SKU, what has left and is not told to be in transit yet. Empty between entries.
+    /// Units that have left and are not yet reported in transit, by transfer and SKU. Empty between entries.
     leaving: HashMap<(Id, u32), i64>,
-    /// By transfer and the cell it goes to.
+    /// Units in transit, by transfer and the cell to which they go.
     in_transit: HashMap<(Id, CellKey), i64>,
 }
 
 impl Transfers {
-    /// Takes the next change; `cell` is the one it is about.
+    /// Takes the next change; `cell` is the cell that it concerns.
     pub(super) fn observe(&mut self, step: &Step<'_>, cell: CellKey, findings: &mut Findings) {
         let (Some((id, effect)), change) = (&step.transfer, step.change) else {
             return;
@@ -70,7 +70,7 @@ impl Transfers {
         (here != to || effect.in_transit != after).then_some(told)
     }
 
-    /// An entry is over: what left must have been told to be in transit.
+    /// Ends an entry. Units that left must have been reported in transit by then.
     pub(super) fn end_entry(&mut self, shard: u32, seq: u64, findings: &mut Findings) {
         for ((id, _), quantity) in self.leaving.drain() {
             findings.add(Check::WrongTransfer, shard, seq, || {
@@ -80,7 +80,7 @@ impl Transfers {
         }
     }
 
-    /// What is on its way to each cell.
+    /// Returns the units on their way to each cell.
     pub(super) fn in_transit(&self) -> HashMap<CellKey, i64> {
         let mut sums: HashMap<CellKey, i64> = HashMap::new();
         for ((_, cell), quantity) in &self.in_transit {

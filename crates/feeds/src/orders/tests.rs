@@ -86,7 +86,7 @@ fn a_column_that_is_missing_or_there_twice_refuses_the_file_by_name() {
         twice.contains("Quantity is there twice, as columns 3 and 7"),
         "{twice}"
     );
-    // A column that nobody needs may be there as often as it likes.
+    // A column that nobody needs may appear any number of times.
     let header = "Extra,InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID,Extra\n";
     let file = read_orders(
         format!("{header}x,1,A,1,2010-12-01,1,,y\n").as_bytes(),
@@ -133,7 +133,7 @@ fn what_is_nothing_for_anybody_stays_out_and_what_is_unclear_is_rejected() {
         RejectReason::LeftOut
     );
     assert_eq!(only_reject("TOTAL,,,94,,,,\n").reason, RejectReason::LeftOut);
-    // A return, or a write-off?
+    // It could be a return or a write-off.
     assert_eq!(
         only_reject("9,A,,-2,2010-12-01,0.0,,X\n").reason,
         RejectReason::Unclear

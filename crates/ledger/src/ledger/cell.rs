@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Bucket, BucketMove, BucketMoves};
 
-/// The units of one SKU in one warehouse, by bucket. At every moment `on_hand = free + sum of pools + safety
-/// + held + committed + damaged + quality_hold - deficit - backordered`.
+/// The units of one SKU in one warehouse, by bucket. At every moment
+/// `on_hand = free + sum of pools + safety + held + committed + damaged + quality_hold - deficit -
+/// backordered`.
 ///
 /// No term is negative. While `deficit > 0`, nothing is free, pooled or in safety. While `backordered > 0`,
 /// nothing is free. The two together never exceed the promised units (`held + committed`). So units that are

@@ -23,7 +23,7 @@ const HEAD_BYTES: usize = 5;
 const WITH_POOLS: u8 = 0x80;
 /// The length that says that the real one follows in 4 bytes.
 const LONG: u8 = 0x7f;
-/// Packed cells in the order that the ledger keeps: by name of warehouse.
+/// A packed list of cells in the order that the ledger keeps: by name of warehouse.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cells(Box<[u8]>);
 

@@ -2,9 +2,9 @@
 //!
 //! Movements of `on_hand` after the named change are added to the counted units. If the sum is more than the
 //! ledger knew, the surplus is sellable: it fills a deficit first, then backordered units. If the sum is
-//! less, units are taken from free, safety and pools. Units that are still missing raise the deficit, because
-//! promised units are missing. Only the shortage beyond that is taken from damaged and quality hold. So a
-//! promise that cannot be kept is never hidden behind goods that cannot be sold.
+//! less, units are taken from free, safety and pools. Units that are then still missing are promised ones, so
+//! they raise the deficit. Only a shortage beyond that is taken from damaged and quality hold. So a promise
+//! that cannot be kept is never hidden behind goods that cannot be sold.
 //!
 //! A count changes nothing if the cell was already counted as of a later change, because the later count knew
 //! more.

@@ -131,7 +131,7 @@ pub struct Ledger {
     replacements: BTreeMap<ReservationId, Replacement>,
 }
 
-/// The time that forgetting waits for an entry that comes anyway, in milliseconds. It is not urgent.
+/// The time that forgetting waits for an entry that comes anyway, in milliseconds. Forgetting is not urgent.
 const FORGETTING_MAY_WAIT_MS: u64 = 60_000;
 
 impl Ledger {

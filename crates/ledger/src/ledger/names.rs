@@ -1,4 +1,4 @@
-//! Interned names: a cell or a line stores a small number instead of a string.
+//! Tables of names: a cell or a line stores a small number instead of a string.
 //!
 //! Numbers are assigned in order of first use and never reused, so they are the same on every replica.
 
@@ -107,7 +107,7 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
     }
 }
 
-/// Numbered SKUs, and their numbers in order of name.
+/// SKUs with their numbers, and the numbers in order of name.
 #[derive(Debug, Clone)]
 pub(crate) struct SkuNames {
     names: IndexSet<Sku, FixedState>,

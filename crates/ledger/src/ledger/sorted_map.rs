@@ -14,12 +14,12 @@ use smallvec::SmallVec;
 
 /// The most entries of a chunk. An insertion moves up to this many, and the first change after a copy copies
 /// this many. A full chunk of operation ids takes 1272 bytes with its head, and one of reservations 2016.
-/// Both are just below the sizes of allocators (1280, 2048).
+/// Both are just below the size classes of allocators (1280, 2048).
 const CHUNK: usize = 31;
 /// The entries that stay in the last chunk when it is full and a new one begins. Some room is left for
 /// entries that come late.
 const KEPT_OF_THE_LAST: usize = 28;
-/// The least entries of a chunk. A smaller chunk is joined with the next one, if that is half empty.
+/// The fewest entries of a chunk. A smaller chunk is joined with the next one, if that is half empty.
 const SPARSE: usize = CHUNK / 4;
 
 /// The entries of a chunk, in one allocation together with the reference counts.

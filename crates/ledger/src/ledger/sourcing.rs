@@ -1,4 +1,4 @@
-//! Sourcing: the choice of warehouses for the lines of a Reserve, with its reasons.
+//! The choice of warehouses for the lines of a Reserve, with its reasons.
 //!
 //! In one warehouse, the storefront's pool is taken first, and then free if the policy lets it borrow. If no
 //! warehouse that may be chosen has any left, the policy may let the rest be backordered. The backorder goes

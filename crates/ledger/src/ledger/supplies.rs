@@ -1,4 +1,5 @@
-//! Expected supplies: the units of a cell that should arrive from outside, with their supply and time.
+//! The supplies that are expected: units of a cell that should arrive from outside, with their supply and
+//! time.
 //!
 //! An expectation moves no units. A receipt that names its supply reduces it.
 

@@ -26,8 +26,8 @@ use super::{
 
 /// The most transfers of a page.
 const MAX_PAGE: u32 = 1_000;
-/// The lines after which a page ends, at the end of a transfer. They take about a megabyte when sent,
-/// whatever the names of the SKUs.
+/// The number of lines that ends a page. The transfer that reaches it is the last of the page. So many lines
+/// take about a megabyte when sent, whatever the names of the SKUs.
 const MAX_PAGE_LINES: usize = 8_192;
 
 /// A decided command on a transfer.

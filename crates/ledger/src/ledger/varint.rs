@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 /// The size that nearly every record fits in.
 const USUAL_BYTES: usize = 64;
 
-/// The largest number has 64 bits, seven in each byte.
+/// The largest size of a number, in bytes: 64 bits, seven in each byte.
 const MAX_BYTES: usize = 10;
 
 /// A record that is being written.

@@ -1,4 +1,4 @@
-//! The ledger and a naive model of it give the same answers and have the same units.
+//! The ledger gives the same answers as a naive model of it, and has the same units.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     model::{Model, OnHandMoves, Place},
 };
 
-/// What was wrong with a request is for people; that it was wrong is what counts.
+/// Returns an outcome without the text of a refusal, because only the kind of refusal counts.
 fn comparable(outcome: Outcome) -> Outcome {
     match outcome {
         Err(Refusal::InvalidRequest(_)) => Err(Refusal::InvalidRequest(String::new())),
@@ -230,7 +230,7 @@ fn compare_plans(ledger: &Ledger, model: &Model) {
     assert_eq!(listed, model.deficits());
 }
 
-/// The last change before each command of an entry.
+/// Returns the last change before each command of an entry.
 fn last_seqs(mut last_seq: u64, entry: &Entry, applied: &Applied) -> Vec<u64> {
     let made_by = |id: Option<OperationId>| {
         let made = applied
@@ -250,7 +250,7 @@ fn last_seqs(mut last_seq: u64, entry: &Entry, applied: &Applied) -> Vec<u64> {
     all
 }
 
-/// Did a command take effect now?
+/// Returns whether a command took effect, and not earlier.
 fn is_new(outcome: &Outcome) -> bool {
     match outcome {
         Ok(
@@ -262,8 +262,8 @@ fn is_new(outcome: &Outcome) -> bool {
     }
 }
 
-/// The changes of a command say why, and move what is on hand as the model does: late goods and their recount are
-/// two changes.
+/// Checks that the changes of a command name their cause, and that they move the units on hand as the model
+/// does. Late goods and their recount are two changes.
 fn compare_changes(command: &Command, outcome: &Outcome, changes: &[Change], expected: &OnHandMoves) {
     let mut told = OnHandMoves::new();
     let made = changes
@@ -295,7 +295,7 @@ fn compare_changes(command: &Command, outcome: &Outcome, changes: &[Change], exp
     assert_eq!(told, expected, "{command:?} makes {changes:?}");
 }
 
-/// Gives SKUs names that the first rules take: the model has no SKUs that the ledger does not know.
+/// Replaces SKUs by names that the first rules accept. The model has no SKUs that the ledger does not know.
 fn name_plainly(action: &mut Action) {
     let rename = |sku: &mut Sku| {
         if !sku.is_plain() {

@@ -1,4 +1,4 @@
-//! Bytes come back as they were, and anything else is an error, never a panic.
+//! A value comes back from its bytes as it was, and other bytes are an error, never a panic.
 
 use holdfast_ledger::*;
 use proptest::{collection::vec, option, prelude::*};
@@ -19,7 +19,7 @@ fn written(drafts: &[DraftEntry]) -> (Vec<Entry>, Vec<Vec<Change>>, Ledger) {
     (entries, changes, ledger)
 }
 
-/// Reads everything from bytes that may be anything. What is accepted is written as it was read.
+/// Decodes arbitrary bytes as everything. Anything that is accepted must encode to the same bytes.
 fn read_all(bytes: &[u8]) {
     if let Ok(entry) = decode_entry(bytes) {
         assert_eq!(decode_entry(&encode_entry(&entry)), Ok(entry));
@@ -33,7 +33,7 @@ fn read_all(bytes: &[u8]) {
     if let Ok(mut ledger) = Ledger::decode(bytes) {
         assert_eq!(ledger.encode(), bytes);
         ledger.check().unwrap();
-        // It may be at the end of its log; but it works or says so.
+        // The ledger may be at the end of its log. It must work, or report that.
         let _ = ledger.apply(
             1 << 47,
             &Entry {

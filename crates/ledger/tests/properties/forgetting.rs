@@ -1,4 +1,5 @@
-//! Log time leaps while thousands of things are due: forgetting takes several entries, and the state between them is never wrong.
+//! Log time leaps while thousands of things are due. Forgetting them takes several entries, and every state
+//! in between is right.
 
 use holdfast_ledger::*;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -8,9 +9,9 @@ use crate::generate::{START_MS, id_at, options};
 /// One step of a log.
 #[derive(Debug, Clone)]
 enum Step {
-    /// An entry of many commands of one kind.
+    /// One entry with many commands of one kind.
     Many(Kind, usize),
-    /// Log time leaps.
+    /// A leap of log time, in milliseconds.
     Leap(u64),
     /// Entries without commands, as a leader makes them when something is due.
     Empty(usize),
@@ -32,7 +33,7 @@ enum Kind {
     Prepare,
     SettleAbort,
     Acknowledge,
-    /// The last commands of all kinds once more.
+    /// Repeats the last commands of all kinds.
     Again,
 }
 
@@ -55,7 +56,7 @@ const KINDS: [Kind; 15] = [
 ];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    // Around the windows and retentions of the generated options, and far beyond all of them.
+    // These are around the windows and retentions of the generated options, and far beyond all of them.
     let leap = select(vec![
         0, 1, 3_999, 9_999, 10_000, 10_001, 25_001, 60_000, 90_000_000,
     ]);
@@ -64,7 +65,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => leap.prop_map(Step::Leap),
         3 => (1..4_usize).prop_map(Step::Empty),
     ];
-    // Most of what is below is about holds, so they come first.
+    // Most later steps are about holds, so the holds come first.
     (1_000..1_600_usize, vec(step, 4..16)).prop_map(|(holds, rest)| {
         let first = [
             Step::Many(Kind::Reserve, holds),
@@ -74,7 +75,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// Makes the commands of a step out of what was sent before.
+/// A log under construction. It makes the commands of a step from the earlier commands.
 struct Log {
     ledger: Ledger,
     index: u64,
@@ -83,7 +84,7 @@ struct Log {
     sent: Vec<Command>,
     reserved: Vec<OperationId>,
     transferred: Vec<OperationId>,
-    /// With the incarnation of the home's units.
+    /// Orders, each with the incarnation of the home's units.
     begun: Vec<(OperationId, u64)>,
     prepared: Vec<(OperationId, u64)>,
 }
@@ -178,7 +179,7 @@ impl Log {
         }
     }
 
-    /// Applies an entry; afterwards the whole state is right and can be read back from its bytes.
+    /// Applies an entry, and checks that the whole state is right and can be restored from its bytes.
     fn entry(&mut self, commands: Vec<Command>) {
         self.index += 1;
         let entry = Entry {
@@ -281,7 +282,7 @@ fn part() -> OrderPart {
     OrderPart { lines: vec![line] }
 }
 
-/// This shard is 0.
+/// Builds a Begin whose home is this shard, number 0.
 fn begin() -> OrderStep {
     OrderStep::Begin {
         attempt: 1,

@@ -1,5 +1,5 @@
-//! Several requests under one id, of every kind, whose steps arrive in any order, late, twice and never: where two of them meet one
-//! has an effect, and nothing is torn or lost.
+//! Several requests of every kind have one id, and their steps arrive in any order, late, twice or never.
+//! Where two requests meet, one has an effect, and nothing is torn or lost.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,19 @@ const SHARDS: u32 = 3;
 const UNITS: i64 = 20;
 const START_MS: u64 = 1_800_000_000_000;
 const TTL_MS: u64 = 60_000;
-/// Longer than the hold of a transfer that nobody commits.
+/// A time longer than the hold of a transfer that nobody commits, in milliseconds.
 const LONGEST_HOLD_MS: u64 = 700_000;
 
-/// A request that is sent under the one id.
+/// A request that is sent under the shared id.
 #[derive(Debug, Clone)]
 enum Draft {
-    /// Lines in these shards; of one shard it is a Reserve there.
+    /// Reserves lines in these shards. In one shard it is a plain Reserve there.
     Reserve {
         shards: Vec<u32>,
         quantity: i64,
         is_best_effort: bool,
     },
-    /// A transfer out of these shards.
+    /// Transfers units out of these shards.
     Transfer {
         shards: Vec<u32>,
     },
@@ -34,22 +34,22 @@ enum Draft {
     },
 }
 
-/// What happens next; numbers name one of what there is.
+/// The next event. Its numbers pick one of the existing things.
 #[derive(Debug, Clone)]
 enum Event {
-    /// Somebody sends a request, for the first time or again.
+    /// A caller sends a request, for the first time or again.
     Send(usize),
-    /// So many messages to a shard arrive in one entry. Those that may come again stay.
+    /// Several messages to a shard arrive in one entry. Messages that may arrive again stay.
     Arrive { shard: u32, picks: Vec<(usize, bool)> },
-    /// A step is taken for lost.
+    /// A step counts as lost.
     Lose(usize),
     /// A coordinator gives up.
     GiveUp(usize),
-    /// Whoever knows the id pays in a shard.
+    /// A caller that knows the id pays in a shard.
     Commit { shard: u32 },
-    /// The resolvers work.
+    /// The resolvers run.
     Resolve,
-    /// Time passes.
+    /// Time passes in a shard.
     Wait { shard: u32, ms: u64 },
 }
 
@@ -176,7 +176,7 @@ impl Draft {
         command(the_id(), action)
     }
 
-    /// Who drives it, if it is over several shards.
+    /// Returns the coordinator of a request over several shards. None for other requests.
     fn coordinator(&self) -> Option<Coordinator> {
         match self {
             Self::Reserve { .. } => Coordinator::new(self.request(), None, shard_of).unwrap(),
@@ -189,7 +189,7 @@ impl Draft {
     }
 }
 
-/// A command on its way, and the coordinator and the number of its step that wait for the answer.
+/// A command on its way, with the coordinator and the step number that wait for the answer.
 #[derive(Debug, Clone)]
 struct Message {
     shard: u32,
@@ -205,7 +205,7 @@ struct World {
     now_ms: Vec<u64>,
     coordinators: Vec<(usize, Coordinator)>,
     network: Vec<Message>,
-    /// By draft.
+    /// Whether each draft was granted.
     granted: Vec<bool>,
     /// Homes of orders that were paid, with the shards that have units of them.
     paid: BTreeMap<u32, Vec<u32>>,
@@ -350,7 +350,7 @@ impl World {
         }
     }
 
-    /// Has everybody told and asked until nobody has anything to say.
+    /// Runs all resolvers until none has anything more to send.
     fn resolve(&mut self) {
         for _ in 0..20 {
             let mut is_busy = false;
@@ -419,7 +419,8 @@ impl World {
         }
     }
 
-    /// All coordinators die, all messages are lost, and time goes on: everything is whole and nothing stays held.
+    /// Loses all coordinators and messages, and lets time pass. Afterwards everything is whole and nothing
+    /// stays held.
     fn heal(&mut self) {
         for _ in 0..3 {
             self.resolve();

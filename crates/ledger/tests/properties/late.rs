@@ -1,4 +1,4 @@
-//! Goods that are booked late: what is on hand does not depend on when they were booked.
+//! Goods that are booked late. The units on hand do not depend on when the goods were booked.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     story::{Story, each},
 };
 
-/// What happened in the one cell, at one of its positions.
+/// An event in the one cell, at one of its positions.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Received(i64),
@@ -18,7 +18,7 @@ enum Event {
     CameBack(i64, Disposition),
     Shipped(i64),
     Counted,
-    /// Received when it is booked, later than everything else.
+    /// A receipt at the time when it is booked, later than everything else.
     ReceivedNow(i64),
 }
 
@@ -84,8 +84,8 @@ fn returned(quantity: i64, disposition: Disposition) -> Action {
     }
 }
 
-/// Returns what is on hand in the end, with these events booked in this order. `shelf` returns what a counter finds at
-/// a position.
+/// Returns the units on hand in the end, with these events booked in this order. `shelf` returns the units
+/// that a counter finds at a position.
 fn on_hand_after(booked: &[(usize, Event)], shelf: impl Fn(usize) -> i64) -> i64 {
     let mut story = Story::new();
     story.act(receive("tea", AT_FIRST)).unwrap();
@@ -143,7 +143,7 @@ proptest! {
         unknown in -50..50_i64,
     ) {
         let mut in_order = in_order;
-        // At one position what is counted comes last: the count has seen what happened there.
+        // At one position, the count comes last: it has seen the events of that position.
         in_order.sort_by_key(|(position, event)| match event {
             Event::ReceivedNow(_) => (POSITIONS, false),
             event => (*position, matches!(event, Event::Counted)),
@@ -210,7 +210,7 @@ proptest! {
     }
 }
 
-/// Quantities at the edges of 64 bits.
+/// Returns quantities at the edges of 64 bits.
 fn edge() -> impl Strategy<Value = i64> {
     select(vec![
         i64::MIN,
@@ -249,7 +249,7 @@ fn edge_action() -> impl Strategy<Value = Action> {
             sourcing: Sourcing::AsGiven,
         }
     });
-    // The reservation is named when it is sent.
+    // The reservation gets its id when the command is sent.
     let reservation_id = id_at(1, 1);
     let lines = Vec::new();
     let ship = Action::Ship {

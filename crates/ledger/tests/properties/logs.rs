@@ -1,4 +1,4 @@
-//! The same log gives the same state, and a preview never says what applying would not.
+//! The same log gives the same state, and a preview never differs from the result of applying.
 
 use std::{collections::BTreeMap, mem::discriminant};
 
@@ -111,7 +111,7 @@ proptest! {
     }
 }
 
-/// Does the cell of a change have ring-fenced units?
+/// Returns whether the cell of a change has ring-fenced units.
 fn beside_a_pool(ledger: &Ledger, change: &Change) -> bool {
     let query = Query::Cells {
         sku: change.sku.clone().unwrap(),
@@ -123,7 +123,7 @@ fn beside_a_pool(ledger: &Ledger, change: &Change) -> bool {
     }
 }
 
-/// What keeps the properties above from being about nothing.
+/// Guards against empty properties: the generated logs must reach everything that the tests above are about.
 #[test]
 fn generated_logs_reach_every_kind_of_change_and_refusal() {
     let mut runner = TestRunner::deterministic();

@@ -1,4 +1,4 @@
-//! A hold that replaces another one, and references that one hold has to itself.
+//! A hold that replaces another one, and references that only one hold may have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +43,7 @@ fn granted(view: &ReservationView) -> Units {
     units
 }
 
-/// What a storefront could have of each cell.
+/// Returns the units of each cell that a storefront could have.
 fn sellable(ledger: &Ledger, storefront: &str) -> Units {
     let of = |cell: &CellView| {
         let pools = cell.pools.iter();
@@ -91,7 +91,7 @@ proptest! {
                     assert!(is[&cell] <= was + dropped, "{cell:?} of {entry:?}");
                 }
             }
-            // What goes over is told in both, and nothing else is told.
+            // The changes of both holds include the units that go over, and no others.
             let told = |kind, id| {
                 let of = applied.changes.iter().filter(|change| change.kind == kind);
                 let effects = of.filter_map(|change| change.reservation.as_ref());

@@ -54,7 +54,7 @@ impl Story {
         self.send(details, action).1
     }
 
-    /// Holds units for the storefront `web`, from anywhere.
+    /// Holds units for the storefront `web`, from any warehouse.
     pub(crate) fn hold(&mut self, sku: &str, quantity: i64) -> ReservationId {
         let action = Action::Reserve {
             storefront: StorefrontId::new("web").unwrap(),
@@ -72,7 +72,7 @@ impl Story {
         id
     }
 
-    /// The first cell of a SKU.
+    /// Returns the first cell of a SKU.
     pub(crate) fn cell(&self, sku: &str) -> CellView {
         let query = Query::Cells {
             sku: Sku::new(sku).unwrap(),
@@ -85,7 +85,7 @@ impl Story {
     }
 }
 
-/// Applies every command in an entry of its own, and shows the ledger before it and after it.
+/// Applies every command in an entry of its own. Calls `look` with the ledger before and after it.
 pub(crate) fn each(drafts: &[DraftEntry], mut look: impl FnMut(&Entry, &Ledger, (&Ledger, &Applied))) {
     let mut ledger = Ledger::with_rules(options(), Rules::NEWEST);
     let mut writer = Writer::new();

@@ -13,9 +13,9 @@ use holdfast_shard::TransportError;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::seats::section;
-use super::state::{Directory, Genesis, Newcomer, Place, decode, encode};
-use super::{Membership, Part};
+use super::members::{Directory, Genesis, Newcomer, NodeAddress};
+use super::state::{decode, encode};
+use super::{Membership, Part, peer_section};
 use crate::config::PeerSection;
 use crate::peers::{CANNOT_CONNECT, Peers};
 use crate::{NodeConfig, damage};
@@ -56,7 +56,7 @@ pub(super) enum Heard {
     Stranger {
         known_with_another_disk: bool,
         /// The cluster's nodes, as the one that was asked knows them: each of them may be asked to admit this node.
-        members: BTreeMap<u64, Place>,
+        members: BTreeMap<u64, NodeAddress>,
     },
 }
 
@@ -136,10 +136,10 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
     Ok(heard)
 }
 
-fn places(directory: &Directory) -> BTreeMap<u64, Place> {
+fn places(directory: &Directory) -> BTreeMap<u64, NodeAddress> {
     let members = directory.members.iter();
     members
-        .map(|(node, member)| (*node, member.place.clone()))
+        .map(|(node, member)| (*node, member.address.clone()))
         .collect()
 }
 
@@ -189,7 +189,7 @@ pub(super) async fn other_disk_is_there(membership: &Membership, newcomer: &Newc
         .view()
         .members
         .get(&node_id)?
-        .place
+        .address
         .peer_address
         .clone();
     let payload = encode(&membership.introduction(true));
@@ -218,7 +218,7 @@ pub(crate) async fn members_heard(
             node_id: own_id,
             // Of no folder: a member with another disk is told who the members are.
             disk_id: rand::random(),
-            place: Place::default(),
+            address: NodeAddress::default(),
         },
         shard_count: config.shards.count,
         replication_factor: config.cluster.replication_factor,
@@ -240,7 +240,7 @@ pub(crate) async fn members_heard(
         };
         for (node, place) in members {
             if nodes.iter().all(|known| known.node_id != node) {
-                nodes.push(section(node, &place));
+                nodes.push(peer_section(node, &place));
             }
         }
     }
@@ -249,7 +249,7 @@ pub(crate) async fn members_heard(
 
 /// Asks the nodes that the configuration lists, and those of which they have told: the leader of the directory has to hear of this
 /// node, whoever it is.
-async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, Place>) -> Result<Part, String> {
+async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, NodeAddress>) -> Result<Part, String> {
     let own = membership.introduction(false);
     let payload = encode(&own);
     let own_id = membership.own.node_id;
@@ -272,7 +272,7 @@ async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, Place>) -> 
         learnt.clone_from(members);
         let unlisted = members.iter().filter(|(node, _)| !own.listed.contains(node));
         let mut nodes = membership.configured.clone();
-        nodes.extend(unlisted.map(|(node, place)| section(*node, place)));
+        nodes.extend(unlisted.map(|(node, place)| peer_section(*node, place)));
         if let Err(error) = membership.peers.set_nodes(&nodes) {
             tracing::warn!(%error, "not all nodes of the cluster can be reached");
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdfast_shard::{DocumentHandle, MembershipError, ReplicaId, ShardHandle, Step, Target};
 use tokio::time::Instant;
 
-use super::state::{Directory, DirectoryCommand, Newcomer};
+use super::members::{Directory, DirectoryCommand, Newcomer};
 use super::{AskError, Membership, founding, plan};
 
 /// How often a leader looks.
@@ -235,7 +235,7 @@ fn own_replicas(directory: &Directory, document: &DocumentHandle<Directory>) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{Genesis, Place};
+    use super::super::members::{Genesis, NodeAddress};
     use super::*;
 
     #[test]
@@ -243,7 +243,7 @@ mod tests {
         let founder = |node_id: u64| Newcomer {
             node_id,
             disk_id: [node_id as u8; 16],
-            place: Place::default(),
+            address: NodeAddress::default(),
         };
         let directory = Directory::founded(&Genesis {
             shard_count: 2,

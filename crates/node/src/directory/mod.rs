@@ -14,6 +14,7 @@
 
 mod founding;
 mod lead;
+pub(crate) mod members;
 pub(crate) mod plan;
 mod seats;
 pub(crate) mod state;
@@ -36,7 +37,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::state::{Directory, DirectoryAnswer, DirectoryCommand, Genesis, Newcomer, Place, decode, encode};
+use self::members::{Directory, DirectoryAnswer, DirectoryCommand, Genesis, Newcomer, NodeAddress};
+use self::state::{decode, encode};
 use crate::NodeConfig;
 use crate::config::PeerSection;
 use crate::peers::{Identity, Peers};
@@ -163,7 +165,7 @@ impl Membership {
         let place = configured
             .iter()
             .find(|node| node.node_id == identity.node_id)
-            .map(|node| Place {
+            .map(|node| NodeAddress {
                 client_address: node.client_address.clone(),
                 peer_address: node.peer_address.clone(),
                 admin_address: node.admin_address.clone().unwrap_or_default(),
@@ -172,7 +174,7 @@ impl Membership {
         let own = Newcomer {
             node_id: identity.node_id,
             disk_id,
-            place: place.unwrap_or_default(),
+            address: place.unwrap_or_default(),
         };
         let transport: Arc<dyn PeerTransport> = Arc::new(peers.clone());
         let shards = (0..config.shards.count)
@@ -333,4 +335,14 @@ pub(crate) enum AskError {
     /// It did not answer.
     #[error("the directory of the cluster did not decide: {0}")]
     Unanswered(#[from] SubmitError),
+}
+
+/// Returns a node as the configuration would list it.
+fn peer_section(node_id: u64, address: &NodeAddress) -> PeerSection {
+    PeerSection {
+        node_id,
+        client_address: address.client_address.clone(),
+        peer_address: address.peer_address.clone(),
+        admin_address: Some(address.admin_address.clone()).filter(|address| !address.is_empty()),
+    }
 }

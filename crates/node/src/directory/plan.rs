@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::state::{Directory, DirectoryCommand};
+use super::members::{Directory, DirectoryCommand};
 
 /// A replica that should come, go, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ fn shared_zones(directory: &Directory, nodes: &BTreeSet<u64>) -> usize {
     let zones: Vec<&str> = nodes
         .iter()
         .filter_map(|node| directory.members.get(node))
-        .map(|member| member.place.zone.as_str())
+        .map(|member| member.address.zone.as_str())
         .filter(|zone| !zone.is_empty())
         .collect();
     let pairs = zones.iter().enumerate();

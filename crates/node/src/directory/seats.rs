@@ -8,8 +8,8 @@ use futures::future::join_all;
 use holdfast_ledger::LedgerOptions;
 use holdfast_shard::{DocumentOptions, Host, ReplicaId, ShardHandle, ShardOptions, start_document};
 
-use super::state::{Directory, DirectoryCommand, Newcomer, Place};
-use super::{DIRECTORY, Membership, MembershipStartError, Part, founding, plan};
+use super::members::{Directory, DirectoryCommand, Newcomer};
+use super::{DIRECTORY, Membership, MembershipStartError, Part, founding, peer_section, plan};
 use crate::config::PeerSection;
 use crate::stores::StoresError;
 
@@ -135,7 +135,7 @@ fn nodes(membership: &Membership, directory: &Directory) -> Vec<PeerSection> {
             .and_then(|part| part.genesis.clone());
         for founder in genesis.into_iter().flat_map(|genesis| genesis.founders) {
             if configured(founder.node_id).is_none() {
-                nodes.push(section(founder.node_id, &founder.place));
+                nodes.push(peer_section(founder.node_id, &founder.address));
             }
         }
         return nodes;
@@ -143,18 +143,10 @@ fn nodes(membership: &Membership, directory: &Directory) -> Vec<PeerSection> {
     directory
         .members
         .iter()
-        .map(|(node_id, member)| configured(*node_id).unwrap_or_else(|| section(*node_id, &member.place)))
+        .map(|(node_id, member)| {
+            configured(*node_id).unwrap_or_else(|| peer_section(*node_id, &member.address))
+        })
         .collect()
-}
-
-/// A node as it is reached where it says.
-pub(super) fn section(node_id: u64, place: &Place) -> PeerSection {
-    PeerSection {
-        node_id,
-        client_address: place.client_address.clone(),
-        peer_address: place.peer_address.clone(),
-        admin_address: Some(place.admin_address.clone()).filter(|address| !address.is_empty()),
-    }
 }
 
 async fn start_directory(membership: &Membership, part: &Part) -> Result<(), MembershipStartError> {
@@ -227,7 +219,7 @@ fn standing(directory: &Directory, own: &Newcomer, part: Option<&Part>, was_memb
     }
     Standing::Member {
         // Founders compute the first version before they have heard where the others are.
-        elsewhere: directory.version > 1 && member.place != own.place,
+        elsewhere: directory.version > 1 && member.address != own.address,
     }
 }
 
@@ -315,7 +307,7 @@ fn relocate(membership: &Arc<Membership>) {
     membership.spawn("relocation", async move {
         let command = DirectoryCommand::Relocate {
             node_id: asking.own.node_id,
-            place: asking.own.place.clone(),
+            address: asking.own.address.clone(),
         };
         let deadline = tokio::time::Instant::now() + RELOCATE_PATIENCE;
         if let Err(error) = asking.ask(&command, deadline).await {

@@ -1,4 +1,4 @@
-//! What a cluster agrees on about itself: its members, and which of them have a replica of which shard.
+//! The state machine of the directory: how its commands change members and placements.
 //!
 //! Deterministic: no clock and no chance, and what cannot be done is answered and changes nothing.
 
@@ -6,138 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holdfast_shard::{Document, ReplicaId};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::members::{Directory, DirectoryAnswer, DirectoryCommand, Genesis, Member, Newcomer, Placement};
 use super::plan;
 
 /// The only version so far of what is written and sent.
 const VERSION: u8 = 1;
 
-/// Where a node is reached, and where it stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    /// For clients: `host:port`.
-    pub(crate) client_address: String,
-    /// For the other nodes: `host:port`.
-    pub(crate) peer_address: String,
-    /// For operators: `host:port`; empty when it is not told to others.
-    pub(crate) admin_address: String,
-    /// What fails together with it: a zone, a rack. Empty when nobody said.
-    pub(crate) zone: String,
-}
-
-/// A node as it introduces itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Newcomer {
-    pub(crate) node_id: u64,
-    /// Of its data folder, made with it. A node with another disk has forgotten everything.
-    pub(crate) disk_id: [u8; 16],
-    pub(crate) place: Place,
-}
-
-/// What the first nodes agreed on before there was a directory. The same on each of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Genesis {
-    pub(crate) shard_count: u32,
-    pub(crate) replication_factor: u32,
-    /// In order of their ids.
-    pub(crate) founders: Vec<Newcomer>,
-}
-
-/// A node of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Member {
-    pub(crate) disk_id: [u8; 16],
-    /// Of its replica of this directory.
-    pub(crate) generation: u32,
-    pub(crate) place: Place,
-    /// Its replicas go to others, and it gets none.
-    pub(crate) draining: bool,
-}
-
-/// The replicas of one shard.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Placement {
-    /// Those it should have.
-    pub(crate) replicas: BTreeSet<ReplicaId>,
-    /// Those it had, until the shard's leader has told that it has the others.
-    pub(crate) former: BTreeSet<ReplicaId>,
-}
-
-impl Placement {
-    pub(crate) fn is_settled(&self) -> bool {
-        self.former.is_empty()
-    }
-
-    /// The nodes that should have a replica.
-    pub(crate) fn nodes(&self) -> BTreeSet<u64> {
-        self.replicas.iter().map(|id| id.node()).collect()
-    }
-
-    /// The replica on a node, the newest if there are two.
-    pub(crate) fn on(&self, node_id: u64) -> Option<ReplicaId> {
-        let here = self.replicas.iter().chain(&self.former);
-        here.filter(|id| id.node() == node_id)
-            .max_by_key(|id| id.generation)
-            .copied()
-    }
-}
-
-/// The directory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Directory {
-    /// Counts the commands that changed something; 0 before the cluster is founded.
-    pub(crate) version: u64,
-    pub(crate) replication_factor: u32,
-    pub(crate) members: BTreeMap<u64, Member>,
-    /// In order of shard.
-    pub(crate) placements: Vec<Placement>,
-    /// Replicas are moved until they are spread evenly.
-    pub(crate) balancing: bool,
-    last_generation: u32,
-}
-
-/// What is asked of the directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum DirectoryCommand {
-    /// Make the cluster. Only the first one counts.
-    Found(Genesis),
-    /// Take a node in.
-    Admit(Newcomer),
-    /// A member is reached elsewhere now.
-    Relocate { node_id: u64, place: Place },
-    /// A member came back with another disk: its replicas there are others.
-    ReplaceDisk { node_id: u64, disk_id: [u8; 16] },
-    /// Take a node's replicas away, or give it some again.
-    SetDraining { node_id: u64, draining: bool },
-    /// Forget a node that has no replicas.
-    Remove { node_id: u64 },
-    /// Put a shard's replicas on these nodes.
-    Place { shard: u32, nodes: BTreeSet<u64> },
-    /// A shard has the replicas that it should have.
-    Settled {
-        shard: u32,
-        replicas: BTreeSet<ReplicaId>,
-    },
-    /// Begin or end to spread replicas evenly.
-    SetBalancing(bool),
-}
-
-/// The directory's answer: whether anything changed, or why it cannot be.
-pub(crate) type DirectoryAnswer = Result<bool, String>;
-
 impl Directory {
-    pub(crate) fn is_founded(&self) -> bool {
-        self.version > 0
-    }
-
     /// A founded directory.
     pub(crate) fn founded(genesis: &Genesis) -> Self {
         let members = genesis.founders.iter().map(|founder| {
             let member = Member {
                 disk_id: founder.disk_id,
                 generation: 0,
-                place: founder.place.clone(),
+                address: founder.address.clone(),
                 draining: false,
             };
             (founder.node_id, member)
@@ -172,9 +56,9 @@ impl Directory {
         let changed = match command {
             DirectoryCommand::Found(_) => false,
             DirectoryCommand::Admit(newcomer) => self.admit(newcomer)?,
-            DirectoryCommand::Relocate { node_id, place } => {
+            DirectoryCommand::Relocate { node_id, address } => {
                 let member = self.member(node_id)?;
-                std::mem::replace(&mut member.place, place.clone()) != place
+                std::mem::replace(&mut member.address, address.clone()) != address
             }
             DirectoryCommand::ReplaceDisk { node_id, disk_id } => self.replace_disk(node_id, disk_id)?,
             DirectoryCommand::SetDraining { node_id, draining } => {
@@ -197,15 +81,6 @@ impl Directory {
         };
         self.version += u64::from(changed);
         Ok(changed)
-    }
-
-    /// The replica of a shard that a node has to run. What an earlier disk of the node had is gone with that disk, also while the
-    /// shard has not found others yet: run on an empty disk, it would vote anew without knowing what it confirmed.
-    pub(crate) fn runs(&self, shard: u32, node_id: u64) -> Option<ReplicaId> {
-        let member = self.members.get(&node_id)?;
-        let here = self.placements.get(shard as usize)?.on(node_id)?;
-        // Numbers grow, and a member has its own from when its disk came.
-        (here.generation >= member.generation).then_some(here)
     }
 
     fn member(&mut self, node_id: u64) -> Result<&mut Member, String> {
@@ -238,10 +113,10 @@ impl Directory {
                 )),
             };
         }
-        let place = &newcomer.place;
+        let address = &newcomer.address;
         let taken = self.members.iter().find(|(_, member)| {
-            member.place.peer_address == place.peer_address
-                || member.place.client_address == place.client_address
+            member.address.peer_address == address.peer_address
+                || member.address.client_address == address.client_address
         });
         if let Some((other, _)) = taken {
             return Err(format!(
@@ -252,7 +127,7 @@ impl Directory {
         let member = Member {
             disk_id: newcomer.disk_id,
             generation,
-            place: newcomer.place,
+            address: newcomer.address,
             draining: false,
         };
         self.members.insert(node_id, member);

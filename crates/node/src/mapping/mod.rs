@@ -7,6 +7,7 @@ pub mod outbound;
 pub mod plans;
 mod reserve;
 mod stock;
+mod taken;
 mod transfers;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use holdfast_ledger::{
     Action, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source, Sourcing, WarehouseId,
 };
 
-use super::inbound::Taken;
+use super::taken::Taken;
 use crate::validation::{self as check, Invalid};
 
 /// Checks and takes a Reserve.

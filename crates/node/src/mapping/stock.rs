@@ -3,7 +3,7 @@
 use holdfast_api::v1;
 use holdfast_ledger::{Action, Bucket};
 
-use super::inbound::Taken;
+use super::taken::Taken;
 use crate::validation::{self as check, Invalid};
 
 /// Checks and takes a Receive.

@@ -4,7 +4,8 @@ use holdfast_api::limits::MAX_LINES;
 use holdfast_api::v1;
 use holdfast_ledger::{Action, TransferLine};
 
-use super::{inbound::Taken, reserve::inside};
+use super::reserve::inside;
+use super::taken::Taken;
 use crate::validation::{self as check, Invalid};
 
 /// Checks and takes a TransferOut.

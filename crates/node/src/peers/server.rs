@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Identity;
 use super::presence::say_what_we_speak;
-use crate::directory::state::Directory;
+use crate::directory::members::Directory;
 use crate::directory::{DIRECTORY, Membership};
 use crate::intake::LARGE_BYTES;
 use crate::own_thread::OwnThread;

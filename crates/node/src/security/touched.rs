@@ -5,7 +5,7 @@ use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Action, LineQuantity, ReservationId, ReservationView, ReturnOf, Source};
 
 /// The verb of an action. Steps of orders are sent by nodes, never by callers: they count as admin.
-pub(super) fn verb_of(action: &Action) -> Verb {
+pub(crate) fn verb_of(action: &Action) -> Verb {
     match action {
         Action::Reserve { .. } => Verb::Reserve,
         Action::Extend { .. } => Verb::Extend,
@@ -31,7 +31,7 @@ pub(super) fn verb_of(action: &Action) -> Verb {
 }
 
 /// Storefronts and warehouses that an action names; None when it names a reservation or a transfer instead.
-pub(super) fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
+pub(crate) fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
     let nowhere = Touched::Nothing;
     match action {
         Action::Reserve {
@@ -85,7 +85,7 @@ pub(super) fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
 }
 
 /// The reservation that an action concerns, and which units of it; none named are all.
-pub(super) fn reservation_of(action: &Action) -> Option<(ReservationId, &[LineQuantity])> {
+pub(crate) fn reservation_of(action: &Action) -> Option<(ReservationId, &[LineQuantity])> {
     match action {
         Action::Extend { reservation_id, .. }
         | Action::Commit { reservation_id }

@@ -12,13 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-use crate::api::Api;
+use crate::api::{Admission, Api};
 use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::intake::{Call, Charge};
 use crate::mapping::inbound::{self, Taken};
 use crate::mapping::outbound;
 use crate::security::Caller;
-use crate::security::access::Admission;
 use crate::undecodable;
 use crate::validation;
 

@@ -7,8 +7,8 @@ use holdfast_api::v1;
 use holdfast_api::v1::{Reason, Refusal};
 use tokio::time::Instant;
 
+use crate::directory::members::{Directory, DirectoryCommand};
 use crate::directory::plan::{self, Move};
-use crate::directory::state::{Directory, DirectoryCommand};
 use crate::directory::{AskError, Membership};
 use crate::peers::Peers;
 use crate::reasoned;
@@ -42,9 +42,9 @@ pub(super) fn describe(membership: &Membership, peers: &Peers) -> v1::GetPlaceme
     };
     let members = directory.members.iter().map(|(node_id, member)| v1::Member {
         node_id: *node_id,
-        client_address: member.place.client_address.clone(),
-        peer_address: member.place.peer_address.clone(),
-        zone: member.place.zone.clone(),
+        client_address: member.address.client_address.clone(),
+        peer_address: member.address.peer_address.clone(),
+        zone: member.address.zone.clone(),
         draining: member.draining,
         reachable: peers.is_reachable(*node_id),
         replicas: replicas(*node_id),
@@ -52,8 +52,8 @@ pub(super) fn describe(membership: &Membership, peers: &Peers) -> v1::GetPlaceme
     let waiting = membership.waiting().into_iter().map(|newcomer| v1::WaitingNode {
         node_id: newcomer.node_id,
         replaces_a_disk: directory.members.contains_key(&newcomer.node_id),
-        peer_address: newcomer.place.peer_address,
-        zone: newcomer.place.zone,
+        peer_address: newcomer.address.peer_address,
+        zone: newcomer.address.zone,
     });
     let shards = (0..).zip(&directory.placements).map(|(shard, placement)| {
         let former: BTreeSet<u64> = placement.former.iter().map(|id| id.node()).collect();

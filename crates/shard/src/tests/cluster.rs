@@ -52,7 +52,7 @@ pub(super) struct Net {
     old: Mutex<BTreeSet<u64>>,
     /// Nodes whose disks are nearly full.
     low: Mutex<BTreeSet<u64>>,
-    /// Forwarded requests that are held up on their way, until they are let go.
+    /// Requests to forward that are held up on their way, until they are let go.
     held_up: Mutex<Option<Vec<HeldUp>>>,
 }
 

@@ -1,32 +1,32 @@
-//! What can go wrong with a change log.
+//! Errors of a change log.
 
 use std::io;
 use std::sync::Arc;
 
-/// Why a change log did not do what was asked.
+/// Reason why a call to the change log failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChangeLogError {
     /// The operating system refused. After a failed write or sync the change log takes no more.
     #[error("cannot {operation} {file}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
         /// The file, relative to the data directory.
         file: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: Arc<io::Error>,
     },
-    /// Bytes are not what was written; never served.
+    /// Bytes differ from those that were written. They are never served.
     #[error("{file} is damaged at byte {offset}: {what}")]
     Corrupt {
         /// The file, relative to the data directory.
         file: String,
         /// Offset in bytes.
         offset: u64,
-        /// What is wrong.
+        /// Description of the damage.
         what: String,
     },
-    /// Written by another version.
+    /// The file was written by another version of this program.
     #[error(
         "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
     )]
@@ -41,12 +41,12 @@ pub enum ChangeLogError {
     /// A record does not continue the sequence.
     #[error("the next change has sequence number {expected}, not {first_seq}")]
     NotContiguous {
-        /// What must come next.
+        /// The sequence number that must come next.
         expected: u64,
-        /// What came.
+        /// The sequence number that came.
         first_seq: u64,
     },
-    /// A record at or below the end differs from what is stored: this replica has diverged.
+    /// A record at or below the end differs from the stored one: this replica has diverged.
     #[error("changes {first_seq}..={last_seq} differ from what is stored under these numbers")]
     Diverged {
         /// First sequence number.
@@ -54,15 +54,15 @@ pub enum ChangeLogError {
         /// Last sequence number.
         last_seq: u64,
     },
-    /// This replica does not have these changes; a peer does.
+    /// This replica does not have these changes, but a peer does.
     #[error("changes {missing_from}..{next_seq} are not on this replica")]
     Gap {
         /// First sequence number that is missing.
         missing_from: u64,
-        /// First sequence number that is there again.
+        /// First sequence number after the gap.
         next_seq: u64,
     },
-    /// A record over the limit.
+    /// A record is over the limit.
     #[error("a change record of {bytes} bytes is over the limit of {limit_bytes}")]
     RecordTooLarge {
         /// Payload size in bytes.

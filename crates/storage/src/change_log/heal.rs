@@ -1,7 +1,9 @@
-//! Mends a change log: what is damaged becomes a gap, and a gap is filled with what a peer has.
+//! Repair of a change log: damage becomes a gap, and a gap is filled with the changes of a peer.
 //!
 //! ```text
-//!  | 1 .. 40 | damage | 47 .. 90 |   ──check──>   | 1 .. 40 |  gap 41 .. 46  | 47 .. 90 |   ──fill──>   | 1 .. 46 | 47 .. 90 |
+//!  | 1 .. 40 | damage | 47 .. 90 |
+//!       ──check──>   | 1 .. 40 |  gap 41 .. 46  | 47 .. 90 |
+//!       ──fill──>    | 1 .. 46 | 47 .. 90 |
 //! ```
 
 use std::ops::Range;
@@ -15,18 +17,19 @@ use super::{ChangeLog, ChangeLogError, ChangeRecord};
 struct Run {
     first_seq: u64,
     last_seq: u64,
-    /// Where they are in the file.
+    /// The place of the records in the file.
     bytes: Range<u64>,
 }
 
 impl ChangeLog {
-    /// The number of segments. The next one to check is one further, also after damage was found.
+    /// Returns the number of segments. After each check the caller goes one segment further, even if there
+    /// was damage.
     pub fn segments(&self) -> usize {
         self.inner.state.lock().segments.len()
     }
 
-    /// Reads a whole segment. What is not what was written becomes a gap, durably; what is intact stays readable. Returns whether
-    /// there was any damage. Blocks.
+    /// Reads a whole segment. Damaged changes become a gap, durably; intact ones stay readable. Returns
+    /// whether there was any damage. Blocks.
     ///
     /// # Errors
     /// `Io`.
@@ -43,7 +46,7 @@ impl ChangeLog {
                 None
             }
         };
-        // Nobody writes to one that is full: it is read without holding anybody up.
+        // Nobody writes to a full segment, so it is read without holding up anybody.
         if let Some((file, path, limit, first_seq)) = sealed {
             let header = SegmentHeader::read(&*file, &path)?;
             let runs = runs(
@@ -74,7 +77,7 @@ impl ChangeLog {
         self.isolate(&mut state, position).map(|()| true)
     }
 
-    /// Cuts a segment into what of it is intact, with gaps between.
+    /// Cuts a segment into its intact parts, with gaps between them.
     pub(super) fn isolate(&self, state: &mut State, position: usize) -> Result<(), ChangeLogError> {
         let disk = &*self.inner.disk;
         let is_last = position + 1 == state.segments.len();
@@ -91,7 +94,7 @@ impl ChangeLog {
             &mut Scanner::new(&*file, &path, HEADER_BYTES as u64, limit),
             first_seq,
         )?;
-        // A crash may have come after they were copied, and before they were cut off here.
+        // An earlier attempt may have crashed after runs were copied, and before they were cut off here.
         runs.retain(|run| run.first_seq < after);
         tracing::error!(
             file = path,
@@ -148,7 +151,8 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// Copies intact records to a segment of their own behind a gap, synced. Returns it and where it ends.
+    /// Copies intact records to a new segment after a gap, and syncs it. Returns the segment and where it
+    /// ends.
     fn copy_run(
         &self,
         state: &State,
@@ -179,7 +183,7 @@ impl ChangeLog {
         Ok((segment, end))
     }
 
-    /// Makes a segment's file; one that a crash left from an earlier attempt goes first.
+    /// Makes a segment's file. First removes one that a crash left from an earlier attempt.
     fn create_anew(
         &self,
         state: &State,
@@ -195,15 +199,15 @@ impl ChangeLog {
         segment::create(disk, path, header).map_err(ChangeLogError::io("create", path))
     }
 
-    /// The changes that are missing, oldest first.
+    /// Returns the missing changes, oldest first.
     pub fn gaps(&self) -> Vec<Range<u64>> {
         let state = self.inner.state.lock();
         let gaps = state.segments.iter().filter(|segment| segment.gap_from > 0);
         gaps.map(|segment| segment.gap_from..segment.first_seq).collect()
     }
 
-    /// Puts changes where they are missing, durably: the first of them must be the first of a gap. Those that do not fit into it
-    /// are left out. Blocks.
+    /// Fills a gap with changes, durably. The first of them must be the first of the gap; those that do not
+    /// fit into the gap are left out. Blocks.
     ///
     /// # Errors
     /// `NotContiguous` when they do not begin where a gap begins; `Io`.
@@ -223,7 +227,7 @@ impl ChangeLog {
             });
         };
         let gap_to = state.segments[position].first_seq;
-        // One that a crash left between its own sync and that of the header behind it.
+        // A crash may have left this segment, after its own sync and before that of the header after it.
         let left_over = position
             .checked_sub(1)
             .filter(|previous| state.segments[*previous].first_seq == first.first_seq);
@@ -231,7 +235,7 @@ impl ChangeLog {
         let header = SegmentHeader {
             first_seq: first.first_seq,
             synced_seq: first.first_seq - 1,
-            // One that lost its first record stands behind a gap of its own, perhaps.
+            // If that segment lost its first record, it may have a gap of its own before it.
             gap_from: left_over.map_or(0, |previous| state.segments[previous].gap_from),
         };
         let mut segment = Segment::new(&self.inner.directory, header, None);
@@ -269,7 +273,8 @@ impl ChangeLog {
         Ok(())
     }
 
-    /// Gives up everything from a change on: its records are appended again. For damage that the log can replace.
+    /// Gives up everything from a change on, because its records are appended again. For damage that the log
+    /// can replace.
     pub(super) fn cut_from(&self, state: &mut State, seq: u64) -> Result<(), ChangeLogError> {
         let disk = &*self.inner.disk;
         let position = state.segment_of(seq).unwrap_or(0);
@@ -280,7 +285,7 @@ impl ChangeLog {
             .find(|segment| segment.gap_from > 0 && segment.gap_from <= seq && seq < segment.first_seq)
             .map(|segment| segment.gap_from);
         let keep = gap.unwrap_or(seq);
-        // Newest first: what is left after a crash has no hole.
+        // Newest first: the segments that are left after a crash have no hole.
         while state.segments.len() > 1
             && state
                 .segments
@@ -332,7 +337,7 @@ impl ChangeLog {
     }
 }
 
-/// The change that must follow the last one of the segment before this one.
+/// Returns the change that must follow the last one of the segment before this one.
 fn end_of_previous(segment: &Segment) -> u64 {
     match segment.gap_from {
         0 => segment.first_seq,
@@ -348,7 +353,7 @@ fn is_whole(runs: &[Run], first_seq: u64, after: u64) -> bool {
     }
 }
 
-/// Every intact record from here on that is in order.
+/// Collects the intact records from here on that are in order, as runs without a gap.
 fn runs(scanner: &mut Scanner<'_>, first_seq: u64) -> Result<Vec<Run>, ChangeLogError> {
     let mut runs: Vec<Run> = Vec::new();
     let mut next = first_seq;

@@ -1,4 +1,4 @@
-//! Opening a change log: only what was written after the last known sync is read.
+//! Recovery of a change log when it is opened: only the part after the last known sync is read.
 
 use std::sync::Arc;
 
@@ -7,32 +7,32 @@ use super::state::{Index, Segment, State};
 use super::{ChangeLogError, ChangeLogReport, DIRECTORY};
 use crate::{ChangeLogContents, Disk, DiskFile, GroupId, Report, TornTail};
 
-/// A segment file as it was found.
+/// A segment file that was found.
 struct Candidate {
     path: String,
-    /// As its name says.
+    /// The first change according to the file's name.
     first_seq: u64,
     header: Option<SegmentHeader>,
     file: Arc<dyn DiskFile>,
     size: u64,
 }
 
-/// What scanning the end of the log found.
+/// Result of a scan of the end of the log.
 struct End {
     last_seq: u64,
-    /// Position of the segment the records end in, and the offset there.
+    /// Position of the segment in which the records end, and the offset there.
     segment: usize,
     offset: u64,
-    /// The last change that a record knows to be synced.
+    /// The last change that some record reports as synced.
     synced_seq: u64,
     indexes: Vec<Index>,
 }
 
-/// A change log as it was found; nothing on disk was changed yet.
+/// A change log that was read. Nothing on disk was changed yet.
 pub(super) struct Recovered {
-    /// `None` when there is no usable segment at all.
+    /// State of the log; `None` when there is no usable segment at all.
     pub(super) state: Option<State>,
-    /// Files to remove: they hold nothing but a torn tail.
+    /// Files to remove, which contain only a torn tail.
     pub(super) useless: Vec<String>,
     pub(super) report: ChangeLogReport,
 }
@@ -75,7 +75,7 @@ pub(super) fn recover(
             bytes: cut_bytes,
         });
     }
-    // A segment whose very header is torn goes too.
+    // A segment whose header is torn goes as well.
     let kept = if end.offset < HEADER_BYTES as u64 {
         end.segment
     } else {
@@ -154,8 +154,9 @@ fn candidates(disk: &dyn Disk, directory: &str) -> Result<Vec<Candidate>, Change
 
 /// Reads the segments from `scan_from` on and finds where the log ends.
 ///
-/// Where a record is not what was written: if something later knows that it was synced, it is damage, which reading it will
-/// report, and the log goes on behind it. Otherwise the log ends there.
+/// The scan may meet a record that differs from the one that was written. If something later reports that
+/// this record was synced, it is damage: the log goes on after it, and a later read of it returns the error.
+/// Otherwise the log ends there.
 fn scan(found: &[Candidate], scan_from: usize, index_every: u32) -> Result<End, ChangeLogError> {
     let mut last_seq = found[scan_from].first_seq - 1;
     let mut synced_seq = 0;
@@ -286,7 +287,7 @@ fn inspect_segments(
     Ok(())
 }
 
-/// Whether anything behind this place says that changes after `seq` were synced.
+/// Returns whether anything after this place reports changes after `seq` as synced.
 fn known_synced(found: &[Candidate], position: usize, offset: u64, seq: u64) -> Result<bool, ChangeLogError> {
     let knows = |scanned: &Scanned| scanned.synced_seq > seq;
     for (behind, segment) in found[position..].iter().enumerate() {

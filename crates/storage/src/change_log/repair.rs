@@ -1,10 +1,10 @@
-//! Making sure of what was read after a start.
+//! Repair after a start: makes durable what was read.
 
 use super::{ChangeLog, ChangeLogError, open_file};
 use crate::disk::rewrite;
 
 impl ChangeLog {
-    /// Writes again what nothing on disk knows to be synced.
+    /// Writes again all records that nothing on disk reports as synced.
     pub(super) fn rewrite_unproven(&self) -> Result<(), ChangeLogError> {
         let mut state = self.inner.state.lock();
         let unproven_seq = state.synced_seq + 1;

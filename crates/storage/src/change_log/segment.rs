@@ -1,12 +1,13 @@
-//! One segment file of a change log: its header, its records, and scanning them.
+//! One segment file of a change log: its header, its records, and their scan.
 //!
 //! ```text
 //!  header  | magic | version | reserved | first seq | synced seq | gap from | CRC-32 | zeros
-//!  record  | CRC-32 | length | first seq | last seq | log index | synced seq | payload | zeros to a multiple of 8 |
+//!  record  | CRC-32 | length | first seq | last seq | log index | synced seq | payload | zeros |
 //! ```
 //!
-//! A record's checksum covers all that follows it, and the record's offset. `synced seq`: the changes through it were durable
-//! when this was written. It tells a torn tail, which is derived again from the log, from damage.
+//! A record is filled with zeros to a multiple of 8 bytes. Its checksum covers everything after it, and the
+//! record's offset. The changes through `synced seq` were durable when the record was written. This separates
+//! damage from a torn tail, which is derived again from the log.
 
 use std::io;
 use std::sync::Arc;
@@ -23,14 +24,14 @@ const MAGIC: &[u8; 8] = b"HFCHANGE";
 const VERSION: u32 = 1;
 const SCAN_BYTES: usize = 256 << 10;
 
-/// What a segment says about itself.
+/// Header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
-    /// Sequence number of its first change.
+    /// Sequence number of the segment's first change.
     pub(super) first_seq: u64,
-    /// The changes through it were durable when the segment was made.
+    /// The changes through this one were durable when the segment was made.
     pub(super) synced_seq: u64,
-    /// Changes from here to `first_seq` are on no segment; 0 when there is no such gap.
+    /// The changes from here to `first_seq` are in no segment; 0 when there is no such gap.
     pub(super) gap_from: u64,
 }
 
@@ -47,13 +48,14 @@ impl SegmentHeader {
         bytes
     }
 
-    /// Reads a segment's header; `None` when it is not what was written.
+    /// Reads a segment's header. Returns `None` when it differs from the one that was written.
     pub(super) fn read(file: &dyn DiskFile, path: &str) -> Result<Option<SegmentHeader>, ChangeLogError> {
         let mut bytes = [0; HEADER_BYTES];
         let read = file
             .read_at(&mut bytes, 0)
             .map_err(ChangeLogError::io("read", path))?;
-        // The end of a header is zeros: one that was torn there would look whole, and records would begin inside it.
+        // The end of a header is zeros. A header that was torn there would look whole, and records would
+        // begin inside it.
         if read < HEADER_BYTES {
             return Ok(None);
         }
@@ -77,25 +79,25 @@ impl SegmentHeader {
     }
 }
 
-/// Name of the segment that begins with this change.
+/// Returns the name of the segment that begins with this change.
 pub(super) fn file_name(first_seq: u64) -> String {
     format!("{first_seq:020}.changes")
 }
 
-/// The change that the segment with this name begins with.
+/// Returns the change with which the segment of this name begins.
 pub(super) fn first_seq_of(name: &str) -> Option<u64> {
     let first_seq = name.strip_suffix(".changes")?.parse().ok()?;
     (file_name(first_seq) == name).then_some(first_seq)
 }
 
-/// Makes a segment. Nothing of it is synced.
+/// Makes a segment, without any sync.
 pub(super) fn create(disk: &dyn Disk, path: &str, header: SegmentHeader) -> io::Result<Arc<dyn DiskFile>> {
     let file = disk.create(path)?;
     file.write_at(&header.encode(), 0)?;
     Ok(file)
 }
 
-/// Bytes on disk of a record with a payload of this size.
+/// Returns the bytes on disk of a record with a payload of this size.
 pub(super) fn record_bytes(payload_bytes: usize) -> usize {
     (RECORD_HEADER_BYTES + payload_bytes).next_multiple_of(ALIGNMENT)
 }
@@ -130,20 +132,20 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
-/// A record and where it is.
+/// A record and its place.
 pub(super) struct Scanned {
     pub(super) record: ChangeRecord,
     pub(super) synced_seq: u64,
     pub(super) offset: u64,
-    /// Where the next one starts.
+    /// Offset at which the next record starts.
     pub(super) end: u64,
 }
 
-/// Reads the records of one segment in order, holding no more than one record or 256 KiB in memory.
+/// Reader of one segment's records in order. Holds no more than one record or 256 KiB in memory.
 pub(super) struct Scanner<'a> {
     file: &'a dyn DiskFile,
     path: &'a str,
-    /// Nothing is read from here on.
+    /// Offset at which reading stops.
     limit: u64,
     pub(super) offset: u64,
     buffer: Bytes,
@@ -166,7 +168,7 @@ impl<'a> Scanner<'a> {
         self.offset >= self.limit
     }
 
-    /// The record that starts here; `None` when none does that is what was written.
+    /// Returns the record that starts here, or `None` when no valid record starts here.
     pub(super) fn next(&mut self) -> Result<Option<Scanned>, ChangeLogError> {
         let found = self.valid_here()?;
         if let Some(scanned) = &found {
@@ -175,7 +177,7 @@ impl<'a> Scanner<'a> {
         Ok(found)
     }
 
-    /// Goes to the next place from here on where a record starts, and reads it.
+    /// Moves to the next place from here on where a record starts, and reads it.
     pub(super) fn next_after_damage(&mut self) -> Result<Option<Scanned>, ChangeLogError> {
         while !self.at_end() {
             if let Some(scanned) = self.next()? {

@@ -1,4 +1,4 @@
-//! What is in memory of a change log.
+//! State of a change log in memory.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use super::ChangeLogError;
 use super::segment::{HEADER_BYTES, Scanned, SegmentHeader, file_name};
 use crate::{Disk, DiskFile};
 
-/// One segment.
+/// One segment of the change log.
 pub(super) struct Segment {
     pub(super) first_seq: u64,
-    /// Changes from here to `first_seq` are missing; 0 when none are.
+    /// The changes from here to `first_seq` are missing; 0 when none are.
     pub(super) gap_from: u64,
     pub(super) path: String,
-    /// Kept open while it is written and not yet synced.
+    /// The open file, as long as it is written and not yet synced.
     pub(super) file: Option<Arc<dyn DiskFile>>,
     pub(super) index: Option<Arc<Index>>,
 }
@@ -31,7 +31,7 @@ impl Segment {
     }
 }
 
-/// The segment's file, opened if it is not.
+/// Returns the segment's file, and opens it if needed.
 pub(super) fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dyn DiskFile>, ChangeLogError> {
     match &segment.file {
         Some(file) => Ok(file.clone()),
@@ -41,7 +41,7 @@ pub(super) fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dy
     }
 }
 
-/// Every so many bytes, where a record starts: `(first_seq, offset)`, ascending.
+/// Index of a segment: about every so many bytes, the start of a record as `(first_seq, offset)`, ascending.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     points: Vec<(u64, u64)>,
@@ -62,7 +62,7 @@ impl Index {
         self.note(scanned.record.first_seq, scanned.offset, every_bytes);
     }
 
-    /// Where to start looking for a change.
+    /// Returns the offset at which to start looking for a change.
     pub(super) fn before(&self, seq: u64) -> u64 {
         let after = self.points.partition_point(|(first_seq, _)| *first_seq <= seq);
         after
@@ -71,7 +71,7 @@ impl Index {
     }
 }
 
-/// Where the stored record is that the next repeated append must equal.
+/// Place of the stored record that the next repeated append must equal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor {
     pub(super) seq: u64,
@@ -80,29 +80,29 @@ pub(super) struct Cursor {
 }
 
 pub(super) struct State {
-    /// Oldest first, never empty.
+    /// All segments, oldest first; never empty.
     pub(super) segments: Vec<Segment>,
-    /// Where the next record of the last segment goes.
+    /// Offset of the next record in the last segment.
     pub(super) end: u64,
     pub(super) last_seq: u64,
-    /// Changes through this one are durable.
+    /// The changes through this one are durable.
     pub(super) synced_seq: u64,
-    /// Segments from this one on have unsynced bytes or names.
+    /// The segments from this one on have unsynced bytes or names.
     pub(super) unsynced_from: usize,
     pub(super) replay: Option<Cursor>,
-    /// A write or sync failed: nothing may be written any more.
+    /// The error of a failed write or sync. After it nothing may be written any more.
     pub(super) failure: Option<ChangeLogError>,
 }
 
 impl State {
-    /// Position of the segment that has this change, if any has.
+    /// Returns the position of the segment that has this change, if one has it.
     pub(super) fn segment_of(&self, seq: u64) -> Option<usize> {
         self.segments
             .partition_point(|segment| segment.first_seq <= seq)
             .checked_sub(1)
     }
 
-    /// Keeps the index of a segment that is full, and of no more than `most` others like it.
+    /// Keeps the index of a full segment, and of at most `most` others like it.
     pub(super) fn keep_index(&mut self, position: usize, index: Arc<Index>, most: usize) {
         let active = self.segments.len() - 1;
         self.segments[position].index.get_or_insert(index);
@@ -118,7 +118,7 @@ impl State {
         }
     }
 
-    /// The first change of the newest run without a gap.
+    /// Returns the first change of the newest run without a gap.
     pub(super) fn first_seq(&self) -> u64 {
         let newest_gap = self.segments.iter().rev().find(|segment| segment.gap_from > 0);
         newest_gap

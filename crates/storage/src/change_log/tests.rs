@@ -21,7 +21,7 @@ pub(super) fn open(disk: &FaultDisk) -> (ChangeLog, ChangeLogReport) {
     ChangeLog::open(Arc::new(disk.clone()), 0, options()).unwrap()
 }
 
-/// The changes of one entry: `first_seq` decides the rest, as for a replayed entry.
+/// Makes the changes of one entry. `first_seq` decides everything else, as for a replayed entry.
 pub(super) fn record(first_seq: u64) -> ChangeRecord {
     let last_seq = first_seq + first_seq % 3;
     let payload = Bytes::from(vec![first_seq as u8; 20 + (first_seq * 7 % 90) as usize]);
@@ -33,7 +33,7 @@ pub(super) fn record(first_seq: u64) -> ChangeRecord {
     }
 }
 
-/// All entries from change `first` to the first one that ends at or after `through`.
+/// Makes all entries from change `first` to the first entry that ends at or after `through`.
 pub(super) fn run(first: u64, through: u64) -> Vec<ChangeRecord> {
     let mut records = Vec::new();
     let mut next = first;
@@ -202,7 +202,7 @@ fn every_flipped_bit_is_found_or_in_the_unsynced_tail() {
     let mut records = run(1, 40);
     append(&log, &records);
     log.sync().unwrap();
-    // Written after the sync, it knows that all before it is durable.
+    // This record is written after the sync, so it reports everything before it as durable.
     let synced = log.last_seq();
     records.push(record(synced + 1));
     append(&log, &records[records.len() - 1..]);
@@ -219,7 +219,7 @@ fn every_flipped_bit_is_found_or_in_the_unsynced_tail() {
             let damage = inspect_disk(Arc::new(copy.clone())).damage;
             let (log, report) = open(&copy);
             match read_all(&log, 1) {
-                // A header's bit may not matter to what is read.
+                // A bit of the header may not affect what is read.
                 Ok(read) if offset < 64 => assert!(read == records || report.torn.is_some()),
                 Ok(read) => assert!(
                     records.starts_with(&read)
@@ -348,7 +348,7 @@ proptest! {
     }
 }
 
-/// Found by `what_was_synced_survives_and_the_rest_is_a_prefix`; its seed is kept beside it.
+/// Repeats a case that `what_was_synced_survives_and_the_rest_is_a_prefix` found; its seed is kept beside it.
 #[test]
 fn a_segment_whose_header_lost_only_zeros_is_made_anew() {
     let records = run(1, 40);
@@ -386,7 +386,7 @@ fn what_a_failed_sync_left_in_memory_is_durable_after_the_next_one() {
         disk.fail_sync_after(0);
         assert!(log.sync().is_err());
         drop(log);
-        // The process ends and starts again; the power was never cut, so it reads all that it wrote.
+        // The process ends and starts again. The power was never cut, so it reads everything that it wrote.
         let (log, _) = open(&disk);
         let last_seq = log.last_seq();
         log.sync().unwrap();

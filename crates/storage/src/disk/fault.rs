@@ -1,4 +1,4 @@
-//! A disk in memory that does what real ones do at the worst moment.
+//! Disk in memory that fails in the ways of real disks, at the worst moment.
 
 mod file;
 
@@ -13,13 +13,13 @@ use rand::{RngExt, SeedableRng};
 use self::file::{Change, FileData};
 use super::{Disk, DiskFile};
 
-/// A disk in memory. What was not synced may be lost, in whole or in part, at the next [`FaultDisk::crash`].
+/// A disk in memory. Unsynced writes may be lost, in whole or in part, at the next [`FaultDisk::crash`].
 ///
 /// The same seed and the same calls give the same losses. Clones are the same disk.
 #[derive(Clone)]
 pub struct FaultDisk {
     platter: Arc<Mutex<Platter>>,
-    /// Handles from before a crash are dead.
+    /// Number of the current start. Handles from before a crash are dead.
     boot: u64,
 }
 
@@ -29,9 +29,9 @@ struct Platter {
     boot: u64,
     files: BTreeMap<u64, FileData>,
     next_file: u64,
-    /// What programs see.
+    /// Names that programs see.
     names: BTreeMap<String, u64>,
-    /// What is there after a crash.
+    /// Names that are there after a crash.
     durable_names: BTreeMap<String, u64>,
     unsynced_names: Vec<NameChange>,
     directories: BTreeSet<String>,
@@ -40,7 +40,7 @@ struct Platter {
     writes: u64,
     failing_write: Option<u64>,
     capacity_bytes: Option<u64>,
-    /// So many more changes before the power is cut.
+    /// Number of changes that are left before the power is cut.
     changes_before_cut: Option<u64>,
 }
 
@@ -79,7 +79,7 @@ fn directory_of(path: &str) -> &str {
 }
 
 impl FaultDisk {
-    /// An empty disk.
+    /// Makes an empty disk.
     pub fn new(seed: u64) -> FaultDisk {
         let platter = Platter {
             random: SmallRng::seed_from_u64(seed),
@@ -103,7 +103,8 @@ impl FaultDisk {
         }
     }
 
-    /// Returns a copy of the disk as programs see it now, with what is not synced yet. The two have nothing to do with each other.
+    /// Returns a copy of the disk as programs see it, unsynced writes included. The copy is independent of
+    /// the original.
     pub fn duplicate(&self) -> FaultDisk {
         FaultDisk {
             platter: Arc::new(Mutex::new(self.platter.lock().clone())),
@@ -111,10 +112,11 @@ impl FaultDisk {
         }
     }
 
-    /// Cuts the power and starts again: this handle and its files are dead, the returned one sees what was left.
+    /// Cuts the power and starts again. This handle and its files are dead; the returned one sees what is
+    /// left.
     ///
-    /// Of each file's unsynced writes, nothing, all, a prefix torn at any byte, or any sectors are left; of each directory's
-    /// unsynced names, a prefix. Faults asked for are forgotten.
+    /// Of each file's unsynced writes, one of these is left: nothing, everything, a prefix torn at any byte,
+    /// or any sectors. Of each directory's unsynced names, a prefix is left. Planned faults are forgotten.
     pub fn crash(&self) -> FaultDisk {
         let mut platter = self.platter.lock();
         let Platter {
@@ -150,19 +152,19 @@ impl FaultDisk {
         }
     }
 
-    /// Cuts the power in the middle of the work: after so many more writes, syncs and changes of names, everything fails.
-    /// [`FaultDisk::crash`] then says what is left.
+    /// Cuts the power in the middle of the work: after `changes` more writes, syncs and changes of names,
+    /// everything fails. [`FaultDisk::crash`] then decides what is left.
     pub fn cut_power_after(&self, changes: u64) {
         self.platter.lock().changes_before_cut = Some(changes);
     }
 
-    /// Whether this handle's disk still works: false once the power was cut.
+    /// Returns whether this handle's disk still works. It does not after the power was cut.
     pub fn has_power(&self) -> bool {
         self.platter.lock().boot == self.boot
     }
 
-    /// Makes the sync after the next `syncs` ones fail, once. Like Linux, it forgets an arbitrary part of what should have been
-    /// synced, and later syncs succeed without it.
+    /// Makes the sync after the next `syncs` ones fail, once. As on Linux, it forgets an arbitrary part of
+    /// the unsynced data, and later syncs succeed without it.
     pub fn fail_sync_after(&self, syncs: u64) {
         let mut platter = self.platter.lock();
         platter.failing_sync = Some(platter.syncs + syncs);
@@ -179,14 +181,14 @@ impl FaultDisk {
         self.platter.lock().capacity_bytes = bytes;
     }
 
-    /// The sum of all file sizes, as [`FaultDisk::set_capacity_bytes`] counts it.
+    /// Returns the sum of all file sizes, as [`FaultDisk::set_capacity_bytes`] counts it.
     pub fn used_bytes(&self) -> u64 {
         let platter = self.platter.lock();
         let files = platter.names.values().filter_map(|file| platter.files.get(file));
         files.map(|file| file.current.len() as u64).sum()
     }
 
-    /// Turns over one bit of a file, silently. Returns whether the file has that byte.
+    /// Flips one bit of a file, silently. Returns whether the file has that byte.
     pub fn flip_bit(&self, path: &str, offset: u64, bit: u8) -> bool {
         let mut platter = self.platter.lock();
         let Some(file) = platter.file(path) else {
@@ -202,7 +204,7 @@ impl FaultDisk {
         true
     }
 
-    /// The content of a file as programs see it.
+    /// Returns the content of a file as programs see it.
     pub fn content(&self, path: &str) -> Option<Vec<u8>> {
         Some(self.platter.lock().file(path)?.current.clone())
     }
@@ -223,12 +225,12 @@ impl FaultDisk {
         platter.durable_names.insert(path.to_string(), number);
     }
 
-    /// Paths of all files, sorted.
+    /// Returns the paths of all files, sorted.
     pub fn paths(&self) -> Vec<String> {
         self.platter.lock().names.keys().cloned().collect()
     }
 
-    /// Successful data syncs so far.
+    /// Returns the number of successful data syncs.
     pub fn syncs(&self) -> u64 {
         self.platter.lock().syncs
     }
@@ -241,7 +243,7 @@ impl FaultDisk {
         Ok(platter)
     }
 
-    /// For a change; it may be the one at which the power is cut.
+    /// Locks the disk for a change, which may be the one at which the power is cut.
     fn changing(&self) -> io::Result<parking_lot::MutexGuard<'_, Platter>> {
         let mut platter = self.alive()?;
         if platter.changes_before_cut == Some(0) {

@@ -1,4 +1,4 @@
-//! The file system of the machine.
+//! File system of the machine.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -11,25 +11,25 @@ use super::{Disk, DiskFile};
 /// Name of the file in a data directory that a running node holds locked.
 pub const LOCK_FILE: &str = "holdfast.lock";
 
-/// Why a data directory could not be opened.
+/// Reason why a data directory could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// Another process works in it. Two would destroy each other's log.
+    /// Another process works in the directory. Two would destroy each other's log.
     #[error(
         "data directory {directory} is in use by another process{holder}; stop it first, or choose another directory"
     )]
     InUse {
-        /// The directory.
+        /// Path of the directory.
         directory: String,
-        /// ` (pid N)` when the other one wrote it down.
+        /// Contains ` (pid N)` when the other process wrote its number down.
         holder: String,
     },
     /// The directory cannot be made or used.
     #[error("cannot use data directory {directory}: {source}")]
     Io {
-        /// The directory.
+        /// Path of the directory.
         directory: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
@@ -38,12 +38,13 @@ pub enum DiskError {
 #[derive(Debug)]
 pub struct RealDisk {
     root: PathBuf,
-    /// Held while this value lives; `None` when read-only.
+    /// Lock that this value holds while it lives; `None` when read-only.
     lock: Option<File>,
 }
 
 impl RealDisk {
-    /// Opens `root` for this process alone, making it if needed. The lock goes with the process, however that ends.
+    /// Opens `root` for this process alone, making it if needed. The lock ends with the process, however that
+    /// ends.
     pub fn open(root: &Path) -> Result<RealDisk, DiskError> {
         let failed = |source| DiskError::Io {
             directory: root.display().to_string(),
@@ -75,7 +76,7 @@ impl RealDisk {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         if let Err(error) = note_holder(&lock) {
-            // On a full disk. It is only for whoever asks who has the lock.
+            // The disk is full. The number is only for people who ask which process has the lock.
             tracing::warn!(%error, "the number of this process is not in the lock file");
         }
         Ok(RealDisk {
@@ -84,7 +85,7 @@ impl RealDisk {
         })
     }
 
-    /// Opens `root` to look at it. Takes no lock, so it works beside a running node; every change fails.
+    /// Opens `root` for reading. Takes no lock, so it works beside a running node; every change fails.
     pub fn open_read_only(root: &Path) -> Result<RealDisk, DiskError> {
         let failed = |source| DiskError::Io {
             directory: root.display().to_string(),
@@ -99,7 +100,7 @@ impl RealDisk {
         })
     }
 
-    /// Whether a node has the directory open now.
+    /// Returns whether a node has the directory open.
     pub(crate) fn in_use(&self) -> bool {
         let lock = File::open(self.root.join(LOCK_FILE));
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
@@ -113,7 +114,7 @@ impl RealDisk {
     }
 }
 
-/// Writes down who has the lock, over what was there, which needs no space.
+/// Writes down which process has the lock. Overwrites the earlier number, which needs no space.
 fn note_holder(lock: &File) -> io::Result<()> {
     let pid = std::process::id().to_string();
     lock.write_all_at(pid.as_bytes(), 0)?;
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn a_lock_that_cannot_be_written_down_is_held_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        // Whatever is written to it, there is no space.
+        // Every write to this file fails for lack of space.
         std::os::unix::fs::symlink("/dev/full", folder.path().join(LOCK_FILE)).unwrap();
         let disk = RealDisk::open(folder.path()).unwrap();
         assert!(disk.in_use());

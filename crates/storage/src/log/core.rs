@@ -1,4 +1,4 @@
-//! The writer: the only one who writes to segments.
+//! Writer of the log: nothing else writes to segments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::shared::{Request, Shared, Write};
 use super::{LogError, LogOptions};
 use crate::{Disk, DiskFile, GroupId};
 
-/// What is not an entry and must be found in the log again, as far as it was written.
+/// Values of a group that are not entries and must be found in the log again, as far as they were written.
 #[derive(Default)]
 struct Kept {
     vote: Option<Bytes>,
@@ -22,38 +22,38 @@ struct Kept {
     purge: Option<(u64, Bytes)>,
 }
 
-/// Owns the segments. Lives on the writer thread, or with the caller of `drain`.
+/// Owner of the segments. Lives on the writer thread, or with the caller of `drain`.
 pub(super) struct Core {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) options: LogOptions,
     pub(super) shared: Arc<Shared>,
     preparer: Preparer,
     pub(super) marker: Marker,
-    /// The segment being written.
+    /// The segment that is being written.
     pub(super) active: u32,
     file: Arc<dyn DiskFile>,
-    /// Encoded records that go to the file at `buffer_offset`.
+    /// Bytes of encoded records that go to the file at `buffer_offset`.
     buffer: Vec<u8>,
     buffer_offset: u32,
     synced_through: u32,
     kept: BTreeMap<GroupId, Kept>,
-    /// Segments below this one were not needed when the queue was last looked at.
+    /// The segments below this one were not needed when the queue was last read.
     pub(super) condemned_below: u32,
-    /// Reclaiming met trouble while this segment was active; it is tried again in the next one.
+    /// The active segment when reclaiming last failed. It is tried again in the next segment.
     pub(super) reclaim_stopped_in: u32,
     /// A file that may become the next segment.
     pub(super) recyclable: Option<String>,
 }
 
-/// Where writing goes on.
+/// Position at which writing goes on.
 pub(super) enum Start {
-    /// In the last segment, at this offset.
+    /// Continues in the last segment, at this offset.
     Continue {
         segment: u32,
         file: Arc<dyn DiskFile>,
         offset: u32,
     },
-    /// In a new segment.
+    /// Begins in a new segment.
     New { segment: u32 },
 }
 
@@ -116,7 +116,8 @@ impl Core {
         Ok(core)
     }
 
-    /// Writes and syncs everything in the batch, then tells who waited. After an error nothing may be written any more.
+    /// Writes and syncs everything in the batch, then runs the callbacks. After an error nothing may be
+    /// written any more.
     pub(super) fn run(
         &mut self,
         mut requests: Vec<Request>,
@@ -222,7 +223,8 @@ impl Core {
         self.buffer_offset + self.buffer.len() as u32
     }
 
-    /// Seals the segment, syncs it, and only then begins the next: a segment with records has only whole ones before it.
+    /// Seals the segment, syncs it, and only then begins the next one: before a segment with records there
+    /// are only whole segments.
     fn next_segment(&mut self) -> Result<(), LogError> {
         self.encode(Kind::Seal, 0, 0, &[]);
         self.write_buffer()?;
@@ -238,7 +240,8 @@ impl Core {
         self.write_kept()
     }
 
-    /// Every segment begins with the votes, commit positions and purges, so that these never pin an older one.
+    /// Writes the votes, commit positions and purges that begin every segment. So these never pin an older
+    /// segment.
     fn write_kept(&mut self) -> Result<(), LogError> {
         for (group, kept) in std::mem::take(&mut self.kept) {
             if let Some((index, marker)) = &kept.purge {
@@ -286,7 +289,8 @@ impl Core {
         Ok(())
     }
 
-    /// Writes down that everything so far was synced: from now on an invalid record in it is damage, not a torn tail.
+    /// Records that everything so far was synced. From then on an invalid record in it is damage, not a torn
+    /// tail.
     pub(super) fn mark_synced(&mut self) -> Result<(), LogError> {
         self.write_buffer()?;
         self.sync()?;
@@ -298,12 +302,12 @@ impl Core {
         Ok(())
     }
 
-    /// Whether there is a mark on the disk.
+    /// Returns whether there is a mark on the disk.
     pub(super) fn is_marked(&self) -> bool {
         self.marker.is_there()
     }
 
-    /// Marks how far the log is synced, before anybody is told: from now on the end of the log is known.
+    /// Marks how far the log is synced, before any callback runs. From then on the end of the log is known.
     fn note_synced(&mut self) {
         self.marker.note(Place {
             segment: self.active,

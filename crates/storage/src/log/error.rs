@@ -1,39 +1,39 @@
-//! What can go wrong with the write-ahead log.
+//! Errors of the write-ahead log.
 
 use std::io;
 use std::sync::Arc;
 
 use crate::GroupId;
 
-/// Why a call to [`Log`](crate::Log) did not do what was asked.
+/// Reason why a call to [`Log`](crate::Log) failed.
 ///
-/// Cloneable, because one failed sync is told to everybody who waited for it.
+/// The error can be cloned, because one failed sync is reported to all callers that waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
-    /// A write or sync failed. It is never retried: after a failed sync nobody knows what is on disk. Every later call gets the
-    /// same error and the node must stop.
+    /// A write or sync failed. It is never retried: after a failed sync nobody knows what is on disk. Every
+    /// later call gets the same error, and the node must stop.
     #[error("the write-ahead log has failed and the node must stop: {operation} of {file}: {source}")]
     Failed {
-        /// What was being done: `write`, `sync`, ...
+        /// The operation that failed: `write`, `sync`, ...
         operation: &'static str,
         /// The file, relative to the data directory.
         file: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: Arc<io::Error>,
     },
 
     /// A file could not be read or prepared; nothing was changed by the call.
     #[error("cannot {operation} {file}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
         /// The file, relative to the data directory.
         file: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: Arc<io::Error>,
     },
 
-    /// Bytes that were once synced are not what was written. They are never served.
+    /// Bytes that were once synced differ from those that were written. They are never served.
     #[error(
         "{file} is damaged at byte {offset}: {what}; its peers replace this node's data (by themselves where they do without it; otherwise see cluster/runbooks/damaged-data.md)"
     )]
@@ -42,7 +42,7 @@ pub enum LogError {
         file: String,
         /// Offset of the damaged record, in bytes.
         offset: u64,
-        /// What is wrong there.
+        /// Description of the damage.
         what: String,
     },
 
@@ -62,7 +62,7 @@ pub enum LogError {
     /// The appended records do not continue the group's log.
     #[error("group {group}: the next index is {expected}, not {index}; truncate first to overwrite")]
     NotContiguous {
-        /// The group.
+        /// Number of the group.
         group: GroupId,
         /// The index that must come next.
         expected: u64,
@@ -70,14 +70,14 @@ pub enum LogError {
         index: u64,
     },
 
-    /// The range was purged, or touches what was purged.
+    /// The range was purged, or contains purged indexes.
     #[error("group {group}: index {index} was purged, the log is purged through {purged_through}")]
     Purged {
-        /// The group.
+        /// Number of the group.
         group: GroupId,
-        /// The index asked for.
+        /// The index that the caller asked for.
         index: u64,
-        /// Everything up to here is gone.
+        /// The entries through this index were purged.
         purged_through: u64,
     },
 
@@ -90,7 +90,7 @@ pub enum LogError {
         limit_bytes: usize,
     },
 
-    /// The options make no sense.
+    /// The options are out of range, or do not fit together.
     #[error("bad log options: {0}")]
     BadOptions(String),
 

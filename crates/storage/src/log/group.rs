@@ -1,4 +1,4 @@
-//! What is in memory of one group's log.
+//! State of one group's log in memory.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,12 +12,12 @@ use crate::GroupId;
 /// One entry: in memory, on disk, or both.
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
-    /// Which append brought it; tells it from an older entry with the same index.
+    /// Number of the append that brought the entry. It tells the entry from an older one with the same index.
     pub(super) ticket: u64,
     pub(super) payload_bytes: u32,
-    /// Where it is on disk; `None` while it waits in the queue.
+    /// The place on disk; `None` while the entry waits in the queue.
     pub(super) place: Option<Place>,
-    /// Always there while `place` is `None`.
+    /// The payload in memory. It is always there while `place` is `None`.
     pub(super) payload: Option<Bytes>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Live {
     pub(super) bytes: u64,
 }
 
-/// One group: all its live entries and where they are. Memory runs ahead of the disk by what is queued.
+/// One group: all its live entries and their places. Memory is ahead of the disk by the length of the queue.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) entries: BTreeMap<u64, Slot>,
@@ -36,14 +36,14 @@ pub(super) struct Group {
     pub(super) purge_marker: Option<Bytes>,
     pub(super) vote: Option<Bytes>,
     pub(super) committed: Option<Bytes>,
-    /// Live entries by the segment they are in. An entry that is not written yet is in none.
+    /// Live entries by their segment. An entry that is not written yet is in none.
     live: BTreeMap<u32, Live>,
     cached_bytes: usize,
-    /// Payloads below this index were dropped from memory.
+    /// The payloads below this index were dropped from memory.
     cached_from: u64,
 }
 
-/// What a read found: payloads in memory and places to look them up.
+/// Result of a read: payloads in memory and places on disk.
 pub(super) enum Found {
     InMemory(LogRecord),
     OnDisk {
@@ -69,7 +69,7 @@ impl Group {
         self.entries.last_key_value().map(|(index, _)| *index)
     }
 
-    /// Fails unless the records continue this log without a gap.
+    /// Refuses records that do not continue this log without a gap.
     pub(super) fn check_append(&self, group: GroupId, records: &[LogRecord]) -> Result<(), LogError> {
         let Some(first) = records.first() else {
             return Ok(());
@@ -161,7 +161,7 @@ impl Group {
         live.bytes += record_bytes(payload_bytes as usize) as u64;
     }
 
-    /// Notes that the entry which `ticket` appended is on disk now.
+    /// Records that the entry which `ticket` appended is on disk.
     pub(super) fn written(&mut self, index: u64, ticket: u64, place: Place) {
         let Some(slot) = self.entries.get_mut(&index) else {
             return;
@@ -173,7 +173,7 @@ impl Group {
         }
     }
 
-    /// Notes that an entry was copied, unless it has gone meanwhile.
+    /// Records the new place of an entry that was copied, unless the entry is gone.
     pub(super) fn moved(&mut self, index: u64, from: Place, to: Place) {
         let Some(slot) = self.entries.get_mut(&index) else {
             return;
@@ -186,7 +186,7 @@ impl Group {
         }
     }
 
-    /// Puts an entry found on disk. Returns the place it replaced.
+    /// Adds an entry that was found on disk. Returns the place that it replaced.
     pub(super) fn recovered(
         &mut self,
         index: u64,
@@ -230,7 +230,7 @@ impl Group {
         }
     }
 
-    /// Entries of the range, at least one if there is one, and no more than fit into `max_bytes`.
+    /// Returns entries of the range: at least one if there is one, and no more than fit into `max_bytes`.
     pub(super) fn find(&self, range: Range<u64>, max_bytes: usize) -> Vec<Found> {
         let mut found = Vec::new();
         let mut bytes = 0;
@@ -262,17 +262,17 @@ impl Group {
         found
     }
 
-    /// Live entries in this segment.
+    /// Returns the live entries in this segment.
     pub(super) fn live_in(&self, segment: u32) -> Live {
         self.live.get(&segment).copied().unwrap_or_default()
     }
 
-    /// The oldest segment with a live entry.
+    /// Returns the oldest segment with a live entry.
     pub(super) fn oldest_segment(&self) -> Option<u32> {
         self.live.first_key_value().map(|(segment, _)| *segment)
     }
 
-    /// Up to `max_bytes` of the live entries in this segment, at least one.
+    /// Returns up to `max_bytes` of the live entries in this segment, and at least one.
     pub(super) fn entries_in(&self, segment: u32, max_bytes: usize) -> Vec<(u64, u32, Place)> {
         let mut left = self.live_in(segment).records;
         let mut bytes = 0;
@@ -290,7 +290,7 @@ impl Group {
         found
     }
 
-    /// The first index that should be there and is not.
+    /// Returns the first index after the purged ones, or between two entries, that is missing.
     pub(super) fn first_missing(&self) -> Option<u64> {
         let mut expected = self.purged_through.map(|purged| purged.saturating_add(1));
         for index in self.entries.keys() {

@@ -1,16 +1,18 @@
-//! The mark of how far the log was synced, in a file of its own beside the segments.
+//! Mark of how far the log was synced, in its own file beside the segments.
 //!
 //! ```text
 //!  log/synced.mark:   slot 0 (4096 bytes)   slot 1 (4096 bytes)
 //!  slot:  | "HFSYNCED" | number | segment | synced through | zeros | CRC-32 |
 //! ```
 //!
-//! A record says how far its segment was synced when it was written, so it proves every batch but the last one. The mark proves
-//! the last one: it is written after the batch's sync and before anybody is told of it, and synced itself when the log is idle.
-//! So a killed process always leaves it, and a power cut leaves at least the mark of the last idle moment.
+//! A record carries how far its segment was synced when it was written, so it proves every batch except the
+//! last one. The mark proves the last one: it is written after the batch's sync and before any callback, and
+//! is itself synced when the log is idle. So a killed process always leaves the mark, and a power cut leaves
+//! at least the mark of the last idle moment.
 //!
-//! The slots are written in turn: a torn mark leaves the one before it. A program that does not know the file leaves it alone,
-//! and what it says stays true, because what was synced once is never given up but with its whole segment.
+//! The slots are written in turn, so a torn mark leaves the one before it. A program that does not know the
+//! file leaves it unchanged. The mark stays true even then, because synced bytes are given up only with their
+//! whole segment.
 
 use std::io;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ pub(super) fn path() -> String {
     format!("{DIRECTORY}/{NAME}")
 }
 
-/// Everything before this place was synced, in its segment and in all earlier ones.
+/// Position up to which everything was synced, in its segment and in all earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     number: u64,
@@ -61,8 +63,8 @@ impl Mark {
     }
 }
 
-/// Reads the newest intact mark. `None` when there is none: an earlier version wrote the log, both slots are damaged, or the file
-/// is gone. Who knows that there was one takes that for damage.
+/// Reads the newest intact mark. Returns `None` when there is no mark: an earlier version wrote the log, both
+/// slots are damaged, or the file is gone. A caller that knows that there was a mark treats this as damage.
 pub(super) fn read(disk: &dyn Disk) -> io::Result<Option<Mark>> {
     let file = match disk.open(&path()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -78,7 +80,8 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Option<Mark>> {
     Ok(newest)
 }
 
-/// Writes the marks. A mark that cannot be written ends them: the last one stays true, and the log goes on.
+/// Writer of the marks. A mark that cannot be written is the end of them: the last one stays true, and the
+/// log goes on.
 pub(super) struct Marker {
     file: Option<Arc<dyn DiskFile>>,
     last: Mark,
@@ -110,7 +113,7 @@ impl Marker {
         }
     }
 
-    /// Makes sure that there is a mark on the disk, if only one that promises nothing.
+    /// Makes sure that a mark is on the disk, even one that proves nothing.
     pub(super) fn begin(&mut self) {
         if let Some(file) = self.file.as_ref().filter(|_| self.last.number == 0) {
             let first = Mark {
@@ -125,12 +128,12 @@ impl Marker {
         self.sync();
     }
 
-    /// Whether there is a mark on the disk.
+    /// Returns whether there is a mark on the disk.
     pub(super) fn is_there(&self) -> bool {
         self.file.is_some() && self.last.number > 0
     }
 
-    /// Writes down that everything before this place is synced. Does not sync the mark.
+    /// Records that everything before this place is synced. Does not sync the mark.
     pub(super) fn note(&mut self, through: Place) {
         let Some(file) = self.file.as_ref().filter(|_| self.last.through != through) else {
             return;
@@ -182,7 +185,7 @@ fn open_file(disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
         file => file?,
     };
     if file.size_bytes()? < 2 * SLOT_BYTES as u64 {
-        // Written, not only made long: later marks need no space.
+        // Zeros are written, so later marks need no space. A larger size alone would not do that.
         file.write_at(&[0; 2 * SLOT_BYTES], 0)?;
         file.sync_data()?;
         disk.sync_dir(DIRECTORY)?;
@@ -209,7 +212,7 @@ mod tests {
             marker.note(place(segment, offset));
         }
         assert_eq!(read(&disk).unwrap().unwrap().through, place(2, 4200));
-        // Opened again, it goes on in the other slot.
+        // After the file is opened again, the marks go on in the other slot.
         let mut marker = Marker::open(&disk);
         marker.note(place(2, 4300));
         assert_eq!(read(&disk).unwrap().unwrap().through, place(2, 4300));

@@ -1,4 +1,4 @@
-//! How a log is set up, and what opening it found.
+//! Options of a log, and the report of opening it.
 
 use super::LogError;
 use super::record::record_bytes;
@@ -8,16 +8,17 @@ use crate::GroupId;
 /// Settings of a [`Log`](crate::Log).
 #[derive(Debug, Clone)]
 pub struct LogOptions {
-    /// Size of one segment file in bytes; it is filled with zeros before it is used. 64 KiB to 1 GiB; default 64 MiB.
+    /// Size of one segment file in bytes, which is filled with zeros before it is used. 64 KiB to 1 GiB;
+    /// default 64 MiB.
     pub segment_bytes: u32,
     /// Largest payload of one record in bytes; two must fit in a segment. Default 16 MiB.
     pub max_record_bytes: u32,
     /// Bytes of the newest payloads that each group keeps in memory for readers. Default 32 MiB.
     pub cache_bytes_per_group: usize,
-    /// Who writes and syncs. Default [`Writer::Thread`].
+    /// Thread that writes and syncs. Default [`Writer::Thread`].
     pub writer: Writer,
-    /// A log was opened here before, and [`LogReport::is_marked`] said that it has a mark: one without is damaged, however little
-    /// else is missing. Default false.
+    /// Whether a log was opened here before and [`LogReport::is_marked`] reported a mark. If so, a log
+    /// without a mark is damaged, however little else is missing. Default false.
     pub expects_mark: bool,
 }
 
@@ -54,29 +55,31 @@ impl LogOptions {
     }
 }
 
-/// Who writes and syncs the queue of a [`Log`](crate::Log).
+/// Thread that writes and syncs the queue of a [`Log`](crate::Log).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// A thread of its own.
+    /// The log has its own thread.
     Thread,
-    /// The caller of [`Log::drain`](crate::Log::drain): no threads at all, so a simulation is deterministic.
+    /// The caller of [`Log::drain`](crate::Log::drain) writes. There are no threads at all, so a simulation
+    /// is deterministic.
     Caller,
 }
 
-/// What opening a log found and did.
+/// Report of opening a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogReport {
-    /// Segment files with records.
+    /// Number of segment files with records.
     pub segments: usize,
-    /// Valid records in them, of any kind.
+    /// Number of valid records in them, of any kind.
     pub records: u64,
-    /// Their bytes, framing included.
+    /// Bytes of those records, framing included.
     pub bytes: u64,
-    /// Groups seen.
+    /// Groups that have records.
     pub groups: Vec<GroupId>,
-    /// The unfinished end that a crash left, if any. It was never acknowledged and is gone now.
+    /// The unfinished end that a crash left, if any. It was never acknowledged, and opening has removed it.
     pub torn: Option<TornTail>,
-    /// From now on the log has a mark of how far it was synced, on the disk, for as long as the folder is what it was.
+    /// Whether the log has a mark on the disk of how far it was synced. If so, it keeps one as long as the
+    /// folder is intact.
     pub is_marked: bool,
 }
 
@@ -85,8 +88,8 @@ pub struct LogReport {
 pub struct TornTail {
     /// The file, relative to the data directory.
     pub file: String,
-    /// Where the valid part ends, in bytes.
+    /// Offset at which the valid part ends, in bytes.
     pub offset: u64,
-    /// How many bytes after it were neither zero nor left from an earlier use of the file.
+    /// Number of later bytes that were neither zero nor left from an earlier use of the file.
     pub bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! Makes the next segment while the current one is being written.
+//! Preparer of the next segment, which it makes while the current one is being written.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ struct Job {
     recycle: Option<String>,
 }
 
-/// Fills segments with zeros ahead of time, on a thread of its own if there may be one.
+/// Preparer that fills segments with zeros ahead of time, on its own thread where threads are allowed.
 pub(super) struct Preparer {
     disk: Arc<dyn Disk>,
     segment_bytes: u32,
@@ -43,7 +43,7 @@ impl Preparer {
         })
     }
 
-    /// Starts making segment `id`. Without a thread, nothing happens before it is taken.
+    /// Starts making segment `id`. Without a thread, nothing happens before the segment is taken.
     pub(super) fn request(&mut self, id: u32, recycle: &mut Option<String>) {
         let Some(jobs) = self.thread.as_ref().and_then(|helper| helper.jobs.as_ref()) else {
             return;
@@ -59,7 +59,7 @@ impl Preparer {
         }
     }
 
-    /// Segment `id`, waiting for it if it is not ready.
+    /// Returns segment `id`, and waits for it if it is not ready.
     pub(super) fn take(&mut self, id: u32, recycle: &mut Option<String>) -> io::Result<Arc<dyn DiskFile>> {
         if self.asked_for.take() == Some(id) {
             match self.thread.as_ref().map(|helper| helper.results.recv()) {

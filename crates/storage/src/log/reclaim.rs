@@ -1,8 +1,8 @@
-//! Getting rid of segments that nobody needs.
+//! Removal of segments that nobody needs.
 //!
-//! Segments go strictly oldest first, so what a later record says about an earlier one (truncated, purged, moved) never
-//! outlives its own record. A group that purges rarely would pin them all: when the oldest segment is old and has little
-//! left, those entries are copied to the end of the log.
+//! Segments are removed strictly oldest first, so a later record about an earlier one (truncated, purged,
+//! moved) never outlives that one. A group that purges rarely would pin them all. So when the oldest segment
+//! is old and has few live entries left, those are copied to the end of the log.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use super::record::{Kind, Place};
 use super::{DIRECTORY, LogError, read_payload, segment};
 use crate::GroupId;
 
-/// How many segments behind the active one a segment may be before its last entries are moved.
+/// Distance in segments behind the active one from which on a segment's last entries are moved.
 const OLD_SEGMENTS: u32 = 4;
-/// A segment with more than this share of live bytes is left alone.
+/// Divisor of the segment size: a segment with more live bytes than the quotient is not touched.
 const MOVE_BELOW_SHARE: u64 = 4;
-/// Bytes moved at once; the queue is looked at in between.
+/// Bytes that are moved at once; the queue is checked in between.
 const MOVE_BYTES: usize = 256 << 10;
 
 impl Core {
-    /// Removes what it can. Returns whether there is more to do at once.
+    /// Removes the segments that it can. Returns whether there is more to do at once.
     pub(super) fn reclaim(&mut self) -> Result<bool, LogError> {
         if self.reclaim_stopped_in == self.active {
             return Ok(false);
@@ -42,8 +42,8 @@ impl Core {
             .filter_map(|(_, group)| group.lock().oldest_segment())
             .min();
         let needed = needed.unwrap_or(self.active).min(self.active);
-        // Memory runs ahead of the disk: what made a segment unneeded may still be in the queue. Whatever was in the queue
-        // when `condemned_below` was noted has been written since.
+        // Memory is ahead of the disk: the record that made a segment unneeded may still be in the queue.
+        // Everything that was in the queue when `condemned_below` was noted has been written since.
         let written = self.shared.queue.lock().requests.is_empty();
         let removable = if written {
             needed
@@ -72,7 +72,7 @@ impl Core {
         self.move_from(oldest, &groups)
     }
 
-    /// The oldest segment, if it is not the only one.
+    /// Returns the oldest segment, if it is not the only one.
     fn oldest(&self) -> Option<u32> {
         let oldest = self.shared.files.read().first_key_value().map(|(id, _)| *id)?;
         (oldest < self.active).then_some(oldest)
@@ -87,7 +87,7 @@ impl Core {
         } else {
             self.disk.remove(&path)
         };
-        // One at a time: after a crash the removed ones must be the oldest.
+        // Segments are removed one at a time: after a crash the removed ones must be the oldest.
         match removed.and_then(|()| self.disk.sync_dir(DIRECTORY)) {
             Ok(()) => {
                 self.shared.files.write().remove(&id);

@@ -1,18 +1,19 @@
-//! The framing of one record.
+//! Layout of one record on disk.
 //!
 //! ```text
 //!  0        4        8         12               16      20     24      32
 //!  | CRC-32 | length | segment | synced through | group | kind | index | payload | zeros to a multiple of 8 |
 //! ```
 //!
-//! All numbers are little endian. The checksum covers everything after itself and also the record's offset, which is not
-//! stored: a record is valid only where it was written. `segment` is the id of the segment the record was written to, so what
-//! an earlier use of a recycled file left behind never passes. `synced through` is how far this segment had been synced when
-//! the record was written: it tells a torn tail (nothing valid behind it knows it to be synced) from damage.
+//! All numbers are little endian. The checksum covers everything after itself and also the record's offset,
+//! which is not stored: a record is valid only at the place where it was written. `segment` is the id of the
+//! segment to which the record was written, so bytes from an earlier use of a recycled file are never valid.
+//! `synced through` is how far this segment had been synced when the record was written. It separates damage
+//! from a torn tail: in a torn tail, no later valid record reports the torn one as synced.
 
 use crate::GroupId;
 
-/// Bytes before the payload.
+/// Number of bytes before the payload.
 pub(super) const HEADER_BYTES: usize = 32;
 
 /// Records start at multiples of this many bytes.
@@ -23,17 +24,17 @@ pub(super) const ALIGNMENT: usize = 8;
 pub(super) enum Kind {
     /// An entry of a group's log.
     Entry = 1,
-    /// Entries from `index` on are gone.
+    /// The entries from `index` on are gone.
     Truncate = 2,
-    /// Entries through `index` are gone; the payload is the caller's marker.
+    /// The entries through `index` are gone; the payload is the caller's marker.
     Purge = 3,
     /// The group's vote.
     Vote = 4,
     /// The group's commit position.
     Committed = 5,
-    /// A live entry copied forward, so that its old segment can go.
+    /// A live entry that was copied forward, so that its old segment can go.
     Moved = 6,
-    /// Nothing but its `synced through`.
+    /// A record that has only its `synced through`.
     Mark = 7,
     /// The last record of a full segment.
     Seal = 8,
@@ -48,14 +49,14 @@ impl Kind {
     }
 }
 
-/// Where a record is written.
+/// Place at which a record is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) segment: u32,
     pub(super) offset: u32,
 }
 
-/// What a record says, but for its payload.
+/// Header of a record, without its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
@@ -67,7 +68,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a header if it could be one at `place`. Cheap; says nothing about the checksum.
+    /// Reads a header if it could be one at `place`. Cheap, because it does not check the checksum.
     pub(super) fn plausible(bytes: &[u8], place: Place) -> Option<Header> {
         let header = bytes.get(..HEADER_BYTES)?;
         let number =
@@ -85,18 +86,19 @@ impl Header {
         })
     }
 
-    /// Bytes of the whole record on disk.
+    /// Returns the bytes of the whole record on disk.
     pub(super) fn record_bytes(&self) -> usize {
         record_bytes(self.payload_bytes as usize)
     }
 
-    /// Whether `record`, a whole record starting with this header, is what was written at `place`.
+    /// Returns whether `record`, a whole record starting with this header, equals the one that was written at
+    /// `place`.
     pub(super) fn matches(&self, record: &[u8], place: Place) -> bool {
         record.len() == self.record_bytes() && checksum(&record[4..], place) == self.checksum
     }
 }
 
-/// Bytes on disk of a record with a payload of this size.
+/// Returns the bytes on disk of a record with a payload of this size.
 pub(super) fn record_bytes(payload_bytes: usize) -> usize {
     (HEADER_BYTES + payload_bytes).next_multiple_of(ALIGNMENT)
 }

@@ -1,4 +1,4 @@
-//! Reading a log again after a start: every record is checked, in order, one at a time.
+//! Recovery of a log after a start: every record is read and checked, in order, one at a time.
 //!
 //! ```text
 //!  older segments:  valid records, then a seal         anything else is damage
@@ -6,10 +6,11 @@
 //!  after the last:  prepared, never acknowledged       thrown away
 //! ```
 //!
-//! The end is where no valid record follows. An invalid record is a torn tail only if nothing that was written later knows it
-//! to be synced: no later record of the segment says `synced through` past it, no later segment has any record (a segment
-//! is written only after the one before it was synced to its seal), and the mark (`mark.rs`) is not past it. Otherwise it
-//! was acknowledged once, and is damage.
+//! The end is the place where no valid record follows. An invalid record is a torn tail only if nothing that
+//! was written later reports it as synced. That is so under three conditions. No later record of the segment
+//! has a `synced through` past it. No later segment has any record, because a segment is written only after
+//! the one before it was synced to its seal. The mark (`mark.rs`) is not past it. Otherwise the record was
+//! acknowledged once, and is damage.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -26,25 +27,26 @@ use super::segment::{self, HeaderPage, RECORDS_START, Scanned, Scanner};
 use super::{DIRECTORY, LogError, LogReport, TornTail};
 use crate::{Disk, DiskFile, GroupId};
 
-/// A log as it was found.
+/// A log that was read.
 pub(super) struct Recovered {
     pub(super) groups: BTreeMap<GroupId, Group>,
     /// Segments with records, oldest first.
     pub(super) files: BTreeMap<u32, Arc<dyn DiskFile>>,
-    /// Where the valid records of the last segment end; `None` if that is sealed or there are none.
+    /// Offset at which the valid records of the last segment end; `None` if it is sealed or there are none.
     pub(super) open_end: Option<u32>,
-    /// The records of the last segment that nothing written later knows to be synced.
+    /// The records of the last segment that nothing written later reports as synced.
     pub(super) unproven: Range<u32>,
-    /// How many bytes behind `open_end` must be overwritten with zeros, so that nothing torn is found there later.
+    /// Number of bytes after `open_end` that must be overwritten with zeros, so that no torn record is found
+    /// there later.
     pub(super) clear_bytes: u64,
-    /// Files of no use: half-made ones, and segments after the last with records.
+    /// Files that are not needed: half-made ones, and segments after the last one with records.
     pub(super) useless: Vec<String>,
-    /// The highest segment id that has records, 0 if none has.
+    /// The highest segment id that has records; 0 if none has.
     pub(super) last_segment: u32,
     pub(super) report: LogReport,
 }
 
-/// How the records of one segment end.
+/// End of the records in one segment.
 enum End {
     Sealed,
     Open {
@@ -60,7 +62,7 @@ pub(super) fn recover(
     cache_bytes: usize,
     expects_mark: bool,
 ) -> Result<Recovered, LogError> {
-    // Read first: beside a running node the mark must not run ahead of the segments.
+    // The mark is read first: beside a running node it must not be ahead of the segments.
     let mark = mark::read(disk).map_err(|error| LogError::io("read", mark::path(), error))?;
     if expects_mark && mark.is_none() {
         let what =
@@ -156,7 +158,7 @@ pub(super) fn recover(
     Ok(found)
 }
 
-/// Fails if the log ends before the place up to which it is known to be synced.
+/// Refuses a log that ends before the place up to which it is known to be synced.
 fn check_end(mark: Option<Mark>, found: &Recovered) -> Result<(), LogError> {
     let Some(through) = mark.map(|mark| mark.through) else {
         return Ok(());
@@ -249,7 +251,7 @@ fn read_segment(
     let offset = scanner.offset();
     let behind = scanner.size_bytes() - u64::from(offset).min(scanner.size_bytes());
     let torn_bytes = torn_bytes(scanner, recycled)?;
-    // What a recycled file has behind its end tells nothing, unless it was closed.
+    // The bytes after the end of a recycled file prove nothing, unless the log was closed.
     let clear_bytes = if recycled && last != Some(Kind::Mark) {
         behind
     } else {
@@ -262,7 +264,7 @@ fn read_segment(
     })
 }
 
-/// How much lies behind the end of the valid records. Fails if any of it was synced once.
+/// Returns how many bytes lie after the end of the valid records. Fails if any of them was synced once.
 fn torn_bytes(mut scanner: Scanner<'_>, recycled: bool) -> Result<u64, LogError> {
     let end = scanner.place();
     let mut torn_through = u64::from(end.offset);
@@ -335,7 +337,7 @@ fn apply(
     Ok(())
 }
 
-/// Removes what recovery found to be of no use, and makes that durable.
+/// Removes the files that recovery does not need, and makes that durable.
 pub(super) fn remove_useless(disk: &dyn Disk, paths: &[String]) -> io::Result<()> {
     for path in paths {
         disk.remove(path)?;

@@ -1,4 +1,4 @@
-//! Making sure of what was read after a start.
+//! Repair after a start: makes durable what was read.
 
 use std::io;
 
@@ -7,8 +7,8 @@ use super::{LogError, segment};
 use crate::DiskFile;
 use crate::disk::rewrite;
 
-/// Writes and syncs the records again that nothing on disk knows to be synced: they may be there in memory only, and from now
-/// on they count as durable.
+/// Writes and syncs again the records that nothing on disk reports as synced. They may be in memory only, and
+/// from here on they count as durable.
 pub(super) fn rewrite_unproven(found: &Recovered) -> Result<(), LogError> {
     let Some(file) = found.files.get(&found.last_segment) else {
         return Ok(());
@@ -19,8 +19,8 @@ pub(super) fn rewrite_unproven(found: &Recovered) -> Result<(), LogError> {
         .map_err(|error| LogError::io("repair", segment::path(found.last_segment), error))
 }
 
-/// Overwrites a torn tail with zeros: left there, its intact records could follow a later end by chance. Syncs in any case,
-/// because what was read may so far have been in memory only.
+/// Overwrites a torn tail with zeros. Otherwise its intact records could follow a later end by chance. Syncs
+/// in any case, because the bytes that were read may be in memory only.
 pub(super) fn clear(file: &dyn DiskFile, offset: u32, bytes: u64) -> io::Result<()> {
     const STEP: u64 = 1 << 20;
     let end = (u64::from(offset) + bytes).min(file.size_bytes()?);

@@ -1,4 +1,4 @@
-//! When the writer writes: as soon as something is queued, and until it is told to stop.
+//! Loop of the writer: it writes as soon as something is queued, until it is told to stop.
 
 use std::io;
 use std::thread;
@@ -8,10 +8,10 @@ use super::core::Core;
 use super::shared::Shared;
 use super::{DIRECTORY, LogError};
 
-/// How long nothing must have come before the mark of what is synced is synced too.
+/// Time without requests after which the mark of what is synced is synced too.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// A writer that dies without a word would leave its callers waiting for ever.
+/// Guard that fails the log when the writer panics. Without it the callers would wait for ever.
 struct FailOnPanic<'a>(&'a Shared);
 
 impl Drop for FailOnPanic<'_> {
@@ -45,7 +45,7 @@ pub(super) fn write_until_closed(mut core: Core, shared: &Shared) {
     finish(core, shared);
 }
 
-/// Writes all that is queued. Returns whether there is more to do at once.
+/// Writes the whole queue. Returns whether there is more to do at once.
 pub(super) fn write_batch(core: &mut Core, shared: &Shared) -> bool {
     let (requests, committed) = {
         let mut queue = shared.queue.lock();

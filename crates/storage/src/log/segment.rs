@@ -1,4 +1,4 @@
-//! One segment file: its name, its header page, making it, and scanning it.
+//! One segment file of the log: its name, its header page, how it is made, and the scan of its records.
 
 use std::io;
 use std::sync::Arc;
@@ -7,24 +7,25 @@ use super::record::{ALIGNMENT, HEADER_BYTES, Header, Place};
 use super::{DIRECTORY, LogError};
 use crate::{Disk, DiskFile};
 
-/// Where the records start. The header has a page of its own, so it is never rewritten with the records behind it.
+/// Offset at which the records start. The header has its own page, so it is never rewritten with the records
+/// after it.
 pub(super) const RECORDS_START: u32 = 4096;
 
 const MAGIC: &[u8; 8] = b"HFLOGSEG";
 pub(super) const VERSION: u32 = 1;
 const SCAN_BYTES: usize = 1 << 20;
 
-/// Name of a segment in the log's directory.
+/// Returns the name of a segment in the log's directory.
 pub(super) fn file_name(id: u32) -> String {
     format!("{id:010}.wal")
 }
 
-/// Path of a segment below the data directory.
+/// Returns the path of a segment below the data directory.
 pub(super) fn path(id: u32) -> String {
     format!("{DIRECTORY}/{}", file_name(id))
 }
 
-/// Id of the segment with this file name.
+/// Returns the id of the segment with this file name.
 pub(super) fn id_of(name: &str) -> Option<u32> {
     let id = name.strip_suffix(".wal")?.parse().ok()?;
     (file_name(id) == name).then_some(id)
@@ -41,10 +42,10 @@ fn header_page(id: u32, recycled: bool) -> Vec<u8> {
     page
 }
 
-/// What the header page of a file says.
+/// Content of a file's header page.
 pub(super) enum HeaderPage {
     Good {
-        /// The file was used before: bytes after its records may be left from then.
+        /// Whether the file was used before. If so, bytes after its records may be left from then.
         recycled: bool,
     },
     OtherVersion(u32),
@@ -67,7 +68,8 @@ pub(super) fn read_header_page(file: &dyn DiskFile, id: u32) -> io::Result<Heade
     Ok(HeaderPage::Damaged)
 }
 
-/// Makes segment `id`, ready to be written: every block is on disk already, so that syncing a write to it needs no metadata.
+/// Makes segment `id`, ready to be written. Every block is on disk already, so that the sync of a write needs
+/// no metadata.
 ///
 /// With `recycle`, that file (a path) is used again instead of filling a new one with zeros.
 pub(super) fn prepare(
@@ -107,20 +109,20 @@ fn zero_filled(disk: &dyn Disk, path: &str, bytes: u32) -> io::Result<Arc<dyn Di
         let step = zeros.len().min(bytes as usize - offset);
         file.write_at(&zeros[..step], offset as u64)?;
         offset += step;
-        // In steps, so that the log's own syncs do not wait behind one long one.
+        // Synced in steps, so that the log's own syncs do not wait behind one long sync.
         file.sync_data()?;
     }
     Ok(file)
 }
 
-/// A valid record.
+/// A valid record in a segment.
 pub(super) struct Scanned<'a> {
     pub(super) header: Header,
     pub(super) place: Place,
     pub(super) payload: &'a [u8],
 }
 
-/// Reads the records of one segment in order, holding no more than one record or a megabyte in memory.
+/// Reader of one segment's records in order. Holds no more than one record or a megabyte in memory.
 pub(super) struct Scanner<'a> {
     file: &'a dyn DiskFile,
     segment: u32,
@@ -147,7 +149,7 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// Where the next record starts, or where the valid ones end.
+    /// Returns where the next record starts, or where the valid ones end.
     pub(super) fn offset(&self) -> u32 {
         self.offset as u32
     }
@@ -159,7 +161,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The next record. `None` when no valid record starts here.
+    /// Returns the next record, or `None` when no valid record starts here.
     pub(super) fn next(&mut self) -> Result<Option<Scanned<'_>>, LogError> {
         let Some(header) = self.valid_here()? else {
             return Ok(None);
@@ -175,7 +177,8 @@ impl<'a> Scanner<'a> {
         }))
     }
 
-    /// Skips to the next place from this one on where a valid record starts and returns its header; `next` then reads it.
+    /// Skips to the next place from here on where a valid record starts, and returns its header. `next` then
+    /// reads the record.
     pub(super) fn skip_to_valid(&mut self) -> Result<Option<Header>, LogError> {
         let segment = self.segment.to_le_bytes();
         while self.offset + HEADER_BYTES as u64 <= self.size_bytes {
@@ -202,14 +205,14 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// The header at this place, if it could be one of this segment.
+    /// Returns the header at this place, if it could be one of this segment.
     pub(super) fn remains_here(&mut self) -> Result<Option<Header>, LogError> {
         self.fill(HEADER_BYTES)?;
         let start = (self.offset - self.buffer_offset) as usize;
         Ok(Header::plausible(&self.buffer[start..], self.place()))
     }
 
-    /// Where the bytes from this place on are zero to the end of the file.
+    /// Returns the offset from which on all bytes to the end of the file are zero.
     pub(super) fn zeros_from(&mut self) -> Result<u64, LogError> {
         let (mut zeros_from, here) = (self.offset, self.offset);
         while self.offset < self.size_bytes {
@@ -251,7 +254,7 @@ impl<'a> Scanner<'a> {
             .then_some(header))
     }
 
-    /// Has at least `bytes` from the current offset in the buffer, or what the file has left.
+    /// Fills the buffer with at least `bytes` from the current offset, or with the rest of the file.
     fn fill(&mut self, bytes: usize) -> Result<(), LogError> {
         let start = (self.offset - self.buffer_offset) as usize;
         if start + bytes <= self.buffer.len() {

@@ -1,4 +1,4 @@
-//! What the callers of a log and its writer share: the groups in memory, the open files, and the queue between them.
+//! State that the callers of a log and its writer share: the groups in memory, the open files, and the queue.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::stats::Counters;
 use super::{LogError, LogRecord, Synced};
 use crate::{DiskFile, GroupId};
 
-/// What is to be written.
+/// Content of a write.
 pub(super) enum Write {
     Append { ticket: u64, records: Vec<LogRecord> },
     Truncate { index: u64 },
@@ -19,7 +19,7 @@ pub(super) enum Write {
     Vote(Bytes),
 }
 
-/// One write and who waits for it.
+/// One write and its callback.
 pub(super) struct Request {
     pub(super) group: GroupId,
     pub(super) memory: Arc<Mutex<Group>>,
@@ -27,11 +27,11 @@ pub(super) struct Request {
     pub(super) synced: Option<Synced>,
 }
 
-/// What waits to be written, in order.
+/// Queue of writes, in order.
 #[derive(Default)]
 pub(super) struct Queue {
     pub(super) requests: Vec<Request>,
-    /// Commit positions, newest only. They come after all requests and wake nobody.
+    /// Newest commit position of each group. They come after all requests and wake nobody.
     pub(super) committed: BTreeMap<GroupId, Bytes>,
     pub(super) next_ticket: u64,
     pub(super) closing: bool,
@@ -49,11 +49,12 @@ impl Queue {
     }
 }
 
-/// Lock order: a group, then the queue or the files. No lock is held while a callback runs.
+/// State with this order of locks: a group, then the queue or the files. No lock is held while a callback
+/// runs.
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) groups: RwLock<BTreeMap<GroupId, Arc<Mutex<Group>>>>,
-    /// The segments, oldest first.
+    /// All segments, oldest first.
     pub(super) files: RwLock<BTreeMap<u32, Arc<dyn DiskFile>>>,
     pub(super) queue: Mutex<Queue>,
     pub(super) wake: Condvar,
@@ -68,7 +69,8 @@ impl Shared {
         self.groups.write().entry(group).or_default().clone()
     }
 
-    /// Nothing may be written any more: tells everybody who waits, and everybody who comes.
+    /// Fails the log: reports the error to all callers that wait and to all that come later. Nothing may be
+    /// written any more.
     pub(super) fn fail(&self, error: &LogError) {
         let (requests, notify) = {
             let mut queue = self.queue.lock();

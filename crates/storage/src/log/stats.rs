@@ -1,25 +1,27 @@
-//! What the log's writer did, for whoever watches the disk.
+//! Counts of the log's writer, for those who watch the disk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the buckets in which the durations of syncs are counted, in microseconds; longer ones are in a last bucket.
+/// Upper bounds of the buckets in which the durations of syncs are counted, in microseconds. Longer ones go
+/// to a last bucket.
 pub const SYNC_BUCKETS_US: [u64; 14] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
 ];
 
-/// What was done since the log was opened.
+/// Counts since the log was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogStats {
-    /// Bytes of records handed to the disk, headers among them.
+    /// Bytes of records that were written to the disk, headers included.
     pub written_bytes: u64,
     /// Time spent in data syncs that succeeded, in nanoseconds.
     pub sync_ns: u64,
-    /// How many of them took at most as long as each of [`SYNC_BUCKETS_US`] and longer than the one before; the last are longer than all.
+    /// Number of successful syncs in each bucket: at most as long as the bound in [`SYNC_BUCKETS_US`], and
+    /// longer than the bound before. The last bucket has those that exceed all bounds.
     pub syncs: [u64; SYNC_BUCKETS_US.len() + 1],
 }
 
-/// The same, while it is counted.
+/// Counters behind [`LogStats`], while they count.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     written_bytes: AtomicU64,

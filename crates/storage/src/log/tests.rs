@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{Log, LogError, LogOptions, LogRecord, LogReport, Synced, Writer};
 use crate::{FaultDisk, GroupId};
 
-/// Small segments, a small cache, no threads.
+/// Makes options with small segments, a small cache, and no threads.
 fn options() -> LogOptions {
     LogOptions {
         segment_bytes: 64 << 10,
@@ -47,7 +47,7 @@ fn ignore() -> Synced {
 
 type Told = Arc<Mutex<Option<Result<(), LogError>>>>;
 
-/// A callback and where its result will be.
+/// Makes a callback, and the place where its result will be.
 fn told() -> (Synced, Told) {
     let result = Arc::new(Mutex::new(None));
     let told = result.clone();
@@ -207,7 +207,7 @@ fn a_failed_sync_is_told_to_all_who_wait_and_all_who_come() {
             assert!(matches!(*result.lock(), Some(Err(LogError::Failed { .. }))));
         }
         assert!(log.failed().is_some());
-        // The disk would work again, the log does not.
+        // The disk would work again, but the log does not.
         assert!(matches!(
             log.append(1, records(1..2, 10), ignore()),
             Err(LogError::Failed { .. })
@@ -268,7 +268,7 @@ fn what_a_failed_sync_left_in_memory_is_durable_before_it_counts() {
         log.append(1, records(3..9, 700), ignore()).unwrap();
         log.drain();
         drop(log);
-        // The process ends and starts again; the power was never cut, so it reads all that it wrote.
+        // The process ends and starts again. The power was never cut, so it reads everything that it wrote.
         let (log, _) = open(&disk);
         let read = read_all(&log, 1);
         let next = read.len() as u64;

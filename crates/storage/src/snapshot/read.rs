@@ -1,4 +1,4 @@
-//! Reading one snapshot.
+//! Reader of one snapshot.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{Disk, DiskFile};
 
-/// A snapshot being read from its start. Every block is checked before any of it is handed out.
+/// Reader of a snapshot from its start. Every block is checked before any of it is returned.
 pub struct SnapshotReader {
     file: Arc<dyn DiskFile>,
     path: String,
@@ -18,13 +18,13 @@ pub struct SnapshotReader {
     /// Number of the next block.
     block: u64,
     offset: u64,
-    /// Content handed out so far, in bytes.
+    /// Content returned so far, in bytes.
     given: u64,
     ended: bool,
 }
 
 impl SnapshotReader {
-    /// Opens a finished snapshot; checks its header, meta and end.
+    /// Opens a finished snapshot, and checks its header, meta and end.
     pub(crate) fn open(
         disk: &dyn Disk,
         directory: &str,
@@ -57,15 +57,16 @@ impl SnapshotReader {
         Ok(reader)
     }
 
-    /// Which snapshot this is.
+    /// Returns the snapshot that is read.
     pub fn file(&self) -> &SnapshotFile {
         &self.snapshot
     }
 
-    /// The next piece of the content (256 KiB, the last one less); `None` at the end.
+    /// Returns the next piece of the content (256 KiB, the last one less), or `None` at the end.
     ///
     /// # Errors
-    /// `Corrupt` when it is not what was written. Pieces handed out before were right, but the snapshot is of no use.
+    /// `Corrupt` when the piece differs from the one that was written. Earlier pieces were intact, but the
+    /// snapshot cannot be used.
     pub fn next_block(&mut self) -> Result<Option<Bytes>, SnapshotError> {
         if self.ended {
             return Ok(None);
@@ -85,10 +86,10 @@ impl SnapshotReader {
         }
     }
 
-    /// All content that is left.
+    /// Returns the rest of the content.
     ///
     /// # Errors
-    /// As [`SnapshotReader::next_block`].
+    /// The errors of [`SnapshotReader::next_block`].
     pub fn read_to_end(&mut self) -> Result<Vec<u8>, SnapshotError> {
         let mut content = Vec::new();
         while let Some(block) = self.next_block()? {
@@ -119,7 +120,7 @@ impl SnapshotReader {
         Err(self.corrupt(0, "its header is not one"))
     }
 
-    /// The content size that the end block, last in the file, says.
+    /// Returns the content size that the end block, the last one in the file, carries.
     fn total_bytes(&self) -> Result<u64, SnapshotError> {
         let end_bytes = (BLOCK_HEADER_BYTES + 8) as u64;
         let size = self

@@ -93,7 +93,7 @@ fn a_failed_sync_keeps_the_older_snapshot() {
     assert_eq!(open(&disk.crash()).latest().unwrap(), Some(written));
 }
 
-/// What the newest snapshot gives: its meta and content, or an error.
+/// Reads the newest snapshot: returns its meta and content, or an error.
 fn read(store: &SnapshotStore) -> Result<(Bytes, Vec<u8>), SnapshotError> {
     let mut reader = store.open_latest()?.unwrap();
     let content = reader.read_to_end()?;

@@ -1,4 +1,4 @@
-//! Writing one snapshot.
+//! Writer of one snapshot.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::DiskFile;
 
-/// A snapshot being written. Dropped before [`SnapshotWriter::finish`], it leaves nothing.
+/// Writer of a snapshot. Leaves nothing when it is dropped before [`SnapshotWriter::finish`].
 pub struct SnapshotWriter {
     store: SnapshotStore,
     file: Arc<dyn DiskFile>,
@@ -57,10 +57,10 @@ impl SnapshotWriter {
         Ok(writer)
     }
 
-    /// Appends content, of any length.
+    /// Appends content of any length.
     ///
     /// # Errors
-    /// `Io`; the snapshot is useless then.
+    /// `Io`; then the snapshot cannot be used.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), SnapshotError> {
         self.snapshot.bytes += bytes.len() as u64;
         while !bytes.is_empty() {
@@ -75,10 +75,10 @@ impl SnapshotWriter {
         Ok(())
     }
 
-    /// Makes the snapshot durable and the newest one; the one before it is kept.
+    /// Makes the snapshot durable and the newest one. The one before it is kept.
     ///
     /// # Errors
-    /// `Io`; the older snapshots are still there then.
+    /// `Io`; then the older snapshots are still there.
     pub fn finish(mut self) -> Result<SnapshotFile, SnapshotError> {
         if !self.block.is_empty() {
             self.put_content()?;
@@ -115,7 +115,7 @@ impl SnapshotWriter {
 impl Drop for SnapshotWriter {
     fn drop(&mut self) {
         if !self.finished {
-            // What cannot be removed now is removed at the next start.
+            // A file that cannot be removed here is removed at the next start.
             let _ = self.store.inner.disk.remove(&self.temporary);
         }
     }

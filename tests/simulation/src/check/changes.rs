@@ -7,16 +7,16 @@ use holdfast_ledger::{Bucket, CellView, Change, Query, QueryReply, Sku, Warehous
 
 use super::{Checked, Replayed};
 
-/// What one node holds in the end.
+/// The state of one node in the end.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// Its change log.
+    /// Change log of the node.
     pub changes: Vec<Change>,
-    /// The first change in it.
+    /// First change in the change log.
     pub first_seq: u64,
-    /// The last one that it says it has.
+    /// Last change that the node says it has.
     pub last_seq: u64,
-    /// The digest of its ledger.
+    /// Digest of the node's ledger.
     pub digest: [u8; 32],
 }
 
@@ -84,7 +84,7 @@ pub(super) fn check(
 
 type Place = (Sku, WarehouseId, Bucket);
 
-/// Adds up the changes and compares with the cells.
+/// Adds up the changes and compares the sums with the cells.
 fn check_sums(replayed: &Replayed, wrong: &mut Vec<String>) {
     let mut sums: Sums<Place> = Sums::default();
     for change in &replayed.changes {
@@ -92,7 +92,7 @@ fn check_sums(replayed: &Replayed, wrong: &mut Vec<String>) {
             continue;
         };
         for moved in &change.moves {
-            // A pool's is that of one storefront; there is only one in this workload.
+            // The bucket of a pool belongs to one storefront, and this workload has only one storefront.
             let place = (sku.clone(), warehouse.clone(), moved.bucket);
             if let Err(Differs { sum, said }) = sums.moved(place, moved.delta, moved.after) {
                 wrong.push(format!("after {sum} units the change says {said}: {change:?}"));

@@ -1,4 +1,4 @@
-//! A hold ends by itself only when its time is over: by log time, and by true time.
+//! A hold ends by itself only when its time is over, by log time and by true time.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,13 +10,15 @@ use crate::history::Operation;
 use crate::record::{AppliedEntry, CLOCK_ERROR_MS, Record};
 use crate::time::EPOCH_MS;
 
-/// Clocks that differ by so much count as agreeing, so log time may be late by it when a clock is missing.
+/// Greatest difference of clocks that count as agreeing. Log time may be late by this much when a clock is
+/// missing.
 const AGREEING_MS: u64 = 1_000;
 
-/// A peer's clock is heard with an answer that was on its way for a while, and kept while the peer is not heard.
+/// Greatest age of a peer's clock: its answer was under way for a while, and is kept while the peer is not
+/// heard.
 const HEARD_LATE_MS: u64 = 1_000;
 
-/// So long after the right clocks can be asked again, they are heard.
+/// Time until the right clocks are heard after they can be asked again.
 const DISPUTE_LASTS_MS: u64 = 1_000;
 
 pub(super) fn check(
@@ -32,7 +34,7 @@ pub(super) fn check(
         let first_ms = invoked.entry(key_of(&operation.command)).or_insert(u64::MAX);
         *first_ms = operation.invoked_ms.min(*first_ms);
     }
-    // Until when each hold was promised to live, by log time and by true time.
+    // The end of each hold's promised life, by log time and by true time.
     let mut promised: HashMap<OperationId, (u64, Option<u64>)> = HashMap::new();
     let mut promises = extensions(entries, replayed, &invoked);
     for (id, (index, success)) in &replayed.effects {
@@ -94,17 +96,17 @@ pub(super) fn check(
     }
 }
 
-/// Until when a hold was promised to live.
+/// A promise that a hold lives until some time.
 struct Promise {
     reservation: OperationId,
-    /// The entry that promised it.
+    /// The entry that made the promise.
     index: u64,
     log_ms: u64,
     invoked_ms: u64,
     true_ms: u64,
 }
 
-/// Each prolonged hold: until when by log time, and at least until when by true time.
+/// Returns a promise for each prolonged hold: its end by log time, and the earliest end by true time.
 fn extensions(
     entries: &BTreeMap<u64, AppliedEntry>,
     replayed: &Replayed,
@@ -124,7 +126,7 @@ fn extensions(
             else {
                 return None;
             };
-            // An extension never shortens, so what it promised may be an older promise.
+            // An extension never shortens a hold, so its promise may be the older one.
             let true_ms = (invoked.get(id)? + ttl_ms).min(expires_at_ms.saturating_sub(EPOCH_MS));
             Some(Promise {
                 reservation: *reservation_id,

@@ -1,4 +1,4 @@
-//! What clients did to one SKU, for [`holdfast_check::is_linearizable`].
+//! Events of one SKU, for [`holdfast_check::is_linearizable`].
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use holdfast_ledger::{Action, OperationId, Query, QueryReply, Refusal, Sku};
 
 use crate::history::{Operation, Read};
 
-/// The events of one SKU.
+/// Returns the events of one SKU.
 pub(super) fn events(sku: &Sku, operations: &[Operation], reads: &[Read]) -> Vec<StockEvent> {
     let mut held: HashMap<OperationId, i64> = HashMap::new();
     let mut events = Vec::new();
@@ -25,7 +25,7 @@ pub(super) fn events(sku: &Sku, operations: &[Operation], reads: &[Read]) -> Vec
                 let quantity = lines[0].quantity;
                 match refusal {
                     Some(Refusal::InsufficientStock(short)) => {
-                        // An earlier attempt without an answer may take effect nevertheless.
+                        // An earlier attempt without an answer may still take effect.
                         if !operation.without_effect {
                             held.insert(operation.command.operation_id, quantity);
                             events.push(StockEvent {
@@ -37,7 +37,7 @@ pub(super) fn events(sku: &Sku, operations: &[Operation], reads: &[Read]) -> Vec
                         }
                         (0, Sees::Exactly(short.first().map_or(0, |short| short.available)))
                     }
-                    // Refused as too old: only an earlier attempt can have taken effect.
+                    // The operation was refused as too old, so only an earlier attempt can have taken effect.
                     Some(_) if operation.without_effect => continue,
                     _ => {
                         held.insert(operation.command.operation_id, quantity);

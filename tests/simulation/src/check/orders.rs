@@ -11,7 +11,7 @@ use super::Replayed;
 use crate::history::Order;
 use crate::workload::shard_of;
 
-/// Checks all orders against the ledgers of all shards in the end; how many there were.
+/// Checks all orders against the ledgers of all shards in the end. Returns how many orders there were.
 ///
 /// # Errors
 /// Everything that did not hold.
@@ -30,7 +30,7 @@ pub fn check(
     }
 }
 
-/// What is wrong with an order, if anything is.
+/// Returns what is wrong with an order, if anything is.
 fn check_one(order: &Order, shards: &BTreeMap<u32, Replayed>, options: &LedgerOptions) -> Option<String> {
     let Action::Reserve { lines, mode, .. } = &order.command.action else {
         return Some(format!("not a Reserve: {order:?}"));
@@ -51,7 +51,8 @@ fn check_one(order: &Order, shards: &BTreeMap<u32, Replayed>, options: &LedgerOp
     }
     let is_live =
         |state: &ReservationState| matches!(state, ReservationState::Held | ReservationState::Committed);
-    // A home that got nothing for a best-effort order closes its part, which has no units, when the others are committed.
+    // A home that got nothing for a best-effort order closes its part, which has no units, when the others
+    // are committed.
     let has_units = |part: &ReservationView| part.lines.iter().any(|line| line.granted > 0);
     let alike = parts
         .values()
@@ -66,7 +67,7 @@ fn check_one(order: &Order, shards: &BTreeMap<u32, Replayed>, options: &LedgerOp
     if states.values().any(is_live) && !(alike && (complete || best_effort)) {
         return Some(format!("held in part: {states:?} of {order:?}"));
     }
-    // What is closed is forgotten after a while, in one shard sooner than in another.
+    // A closed part is forgotten after a while, in one shard sooner than in another.
     let id_time_ms = order.command.operation_id.time_ms();
     let is_old = |shard: &u32| {
         let now_ms = shards.get(shard).map_or(0, |shard| shard.ledger.log_time_ms());

@@ -1,4 +1,5 @@
-//! All that clients were told is what one ledger says that applies the log in order, and the order is that of real time.
+//! One ledger that applies the log in order gives all the answers that clients got, and this order agrees
+//! with real time.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,9 +13,9 @@ use crate::history::{Operation, Read};
 use crate::record::{AppliedEntry, CLOCK_ERROR_MS};
 use crate::time::EPOCH_MS;
 
-/// The log, applied once more.
+/// The result of applying the log once more.
 pub struct Replayed {
-    /// In the end.
+    /// The ledger in the end.
     pub ledger: Ledger,
     /// All changes, in order.
     pub changes: Vec<Change>,
@@ -22,15 +23,15 @@ pub struct Replayed {
     pub effects: HashMap<Key, (u64, Success)>,
 }
 
-/// One request: an id may come with several.
+/// The identity of one request: an operation id may come with several requests.
 pub type Key = (OperationId, u64);
 
-/// The key of a command.
+/// Returns the key of a command.
 pub(crate) fn key_of(command: &Command) -> Key {
     (command.operation_id, command.fingerprint())
 }
 
-/// A refusal that no entry of the log gave: some state of its time must give it.
+/// A refusal that no entry of the log gave. Some state between the request and the answer must give it.
 struct Refused<'a> {
     operation: &'a Operation,
     refusal: &'a Refusal,
@@ -164,7 +165,7 @@ fn position_of(success: &Success) -> (Position, bool) {
     }
 }
 
-/// Whether the ledger refuses so at some time that a leader's clock may have shown then.
+/// Returns whether the ledger refuses this at some time that a leader's clock may have shown then.
 fn gives(options: &LedgerOptions, ledger: &Ledger, refused: &Refused<'_>) -> bool {
     let sent_ms = EPOCH_MS + refused.operation.last_attempt_ms;
     let answered_ms = EPOCH_MS + refused.operation.answer.as_ref().map_or(0, |(at_ms, _)| *at_ms);
@@ -183,7 +184,7 @@ fn gives(options: &LedgerOptions, ledger: &Ledger, refused: &Refused<'_>) -> boo
     })
 }
 
-/// The refusals in the log itself.
+/// Checks the refusals that the log itself gave.
 fn logged_refusals(
     options: &LedgerOptions,
     entries: &BTreeMap<u64, AppliedEntry>,
@@ -238,7 +239,7 @@ fn check_operation(
             }
         }
         (Some((_, Ok(_))), None) => wrong.push(format!("acknowledged and lost: {operation:?}")),
-        // A refusal is about one attempt: an earlier one without an answer may still take effect.
+        // A refusal is about one attempt. An earlier attempt without an answer may still take effect.
         (Some((_, Err(_))), Some((index, _))) if operation.without_effect => {
             wrong.push(format!("refused, with an effect at {index}: {operation:?}"));
         }
@@ -252,7 +253,7 @@ fn check_operation(
     }
 }
 
-/// Whether an answer is the one of the log, as far as an answer given again must repeat it.
+/// Returns whether an answer equals that of the log, in the parts that a repeated answer must have in common.
 fn is_same(given: &Success, expected: &Success) -> bool {
     let (position, again) = position_of(given);
     if position != position_of(expected).0 {
@@ -284,7 +285,7 @@ fn is_same(given: &Success, expected: &Success) -> bool {
     }
 }
 
-/// The last entry that any replica had applied at a time.
+/// Returns the last entry that any replica had applied at a time.
 fn applied_by(entries: &BTreeMap<u64, AppliedEntry>, at_ms: u64) -> u64 {
     let applied = entries
         .iter()
@@ -292,7 +293,7 @@ fn applied_by(entries: &BTreeMap<u64, AppliedEntry>, at_ms: u64) -> u64 {
     applied.map(|(index, _)| *index).max().unwrap_or(0)
 }
 
-/// What was acknowledged by when.
+/// Returns which entries were acknowledged, and when.
 fn floors(operations: &[Operation], reads: &[Read]) -> Floors {
     let acknowledged = operations.iter().filter_map(|operation| match &operation.answer {
         Some((at_ms, Ok(success))) => Some((*at_ms, position_of(success).0.log_index)),

@@ -1,8 +1,8 @@
-//! A process from its start: it opens its disk, takes its replicas and follows the directory.
+//! The start of a process: it opens its disk, takes its replicas and follows the directory.
 
 use super::*;
 
-/// What a process needs to come up.
+/// The parts that a process needs to start.
 #[derive(Clone)]
 pub(super) struct Boot {
     pub(super) node: u64,
@@ -78,8 +78,8 @@ impl Boot {
         self.follow_the_directory(&handles, &log).await
     }
 
-    /// Takes and leaves seats as the directory says, and brings the shards that are led here to where they belong. Ends with an
-    /// error only.
+    /// Takes and leaves seats as the directory says, and moves the replicas of shards that this node leads to
+    /// where they belong. Ends with an error only.
     async fn follow_the_directory(&self, handles: &[ShardHandle], log: &Log) -> Result<()> {
         let mut random = SmallRng::seed_from_u64(self.seed ^ 0xd1);
         loop {
@@ -157,7 +157,8 @@ impl Boot {
     }
 }
 
-/// A replica's part of the log, and the name of its files: each has its own, so that a later one finds nothing of an earlier one.
+/// Returns the part of the log that a replica has, which is also the name of its files. Each replica has its
+/// own, so that a later one finds nothing of an earlier one.
 fn group(shard: u32, generation: u32) -> GroupId {
     generation << 8 | shard
 }
@@ -169,7 +170,7 @@ pub(super) fn replica(node: u64, generation: u32) -> ReplicaId {
     }
 }
 
-/// Whether a start failed because bytes on disk are not what was written.
+/// Returns whether a start failed because bytes on disk are not what was written.
 pub(super) fn is_damage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         matches!(cause.downcast_ref(), Some(LogError::Corrupt { .. }))

@@ -1,4 +1,5 @@
-//! Hundreds of commands at once, as a sale brings them: entries of many commands, and many things that are due together.
+//! Hundreds of commands at once, as in a flash sale: entries of many commands, and many holds that are due
+//! together.
 
 use holdfast_ledger::{Action, Command, ReservationId, ReserveLine, ReserveMode, Sku, Source, Sourcing};
 use rand::RngExt;
@@ -6,11 +7,11 @@ use rand::RngExt;
 use super::{name, warehouse, web};
 use crate::client::Client;
 
-/// How many commands a crowd sends at once.
+/// Commands that a crowd sends at once.
 const CROWD: std::ops::Range<u32> = 100..500;
 
 impl Client {
-    /// Hundreds of buyers at once, and what becomes of their holds.
+    /// Lets hundreds of buyers reserve at once, and then ends their holds.
     pub(super) async fn crowd(&mut self) {
         let shard = self.shard();
         let sku = name(Sku::new(format!("crowd-{shard}")));
@@ -38,7 +39,7 @@ impl Client {
         let reserves: Vec<Command> = (0..buyers).map(|_| self.command(reserve.clone())).collect();
         let ids: Vec<ReservationId> = reserves.iter().map(|command| command.operation_id).collect();
         let outcomes = self.perform_all(shard, reserves, patience_ms).await;
-        // All alike, so that many are due at the same moment.
+        // All of them end in the same way, so that many are due at the same moment.
         let fate = self.random.random_range(0..3);
         let ends: Vec<Command> = ids
             .into_iter()

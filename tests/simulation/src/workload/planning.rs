@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::time::EPOCH_MS;
 
 impl Client {
-    /// Supplies that are expected and come, and storefronts that may sell what is not there.
+    /// Sets and receives expected supplies, and lets storefronts sell more than there is.
     pub(super) async fn plan_stock(&mut self) {
         let shard = self.shard();
         let sku = busy_sku(shard, self.random.random_range(0..BUSY_SKUS));
@@ -46,7 +46,7 @@ impl Client {
         self.perform(shard, action, patience_ms).await;
     }
 
-    /// Goods on their way between the warehouses of one shard's SKUs.
+    /// Sends goods between the warehouses of one shard's SKUs.
     pub(super) async fn transfer(&mut self) {
         let on_the_way = self.transfers.len();
         let patience_ms = self.patience_ms();

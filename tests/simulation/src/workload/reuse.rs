@@ -1,4 +1,4 @@
-//! Ids that come again with another request.
+//! Operation ids that come again with another request.
 
 use holdfast_ledger::{Action, TransferLine};
 use rand::RngExt;
@@ -9,7 +9,8 @@ use crate::client::Client;
 use crate::time::EPOCH_MS;
 
 impl Client {
-    /// Another request with the id of an earlier one, in the same shard: it must not have an effect beside the first.
+    /// Sends another request with the id of an earlier one, in the same shard. It must not have an effect
+    /// beside the first.
     pub(super) async fn use_an_id_again(&mut self) {
         if self.sent.is_empty() {
             return;

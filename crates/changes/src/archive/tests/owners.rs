@@ -1,4 +1,4 @@
-//! The cluster that an archive belongs to.
+//! Tests that an archive belongs to one cluster.
 
 use super::*;
 
@@ -73,7 +73,7 @@ async fn a_cut_archive_goes_to_the_cluster_that_was_restored_from_the_backup_and
     let last_seq = BTreeMap::from([(3, 6)]);
     archive.mark_cut(OLD, last_seq.clone()).await.unwrap();
     write(&archive, 3).await;
-    // Cutting goes on where it was broken off.
+    // The cut continues where it was interrupted.
     archive.mark_cut(OLD, last_seq).await.unwrap();
     let error = archive.mark_cut(OLD, BTreeMap::from([(3, 5)])).await.unwrap_err();
     assert!(matches!(error, ArchiveError::OtherCut), "{error}");
@@ -96,7 +96,7 @@ async fn a_cut_archive_goes_to_the_cluster_that_was_restored_from_the_backup_and
         "{error}"
     );
     assert_eq!(archive.belong_to(NEW, &spans(7, 9)).await.unwrap(), Belongs::Yes);
-    // Later its stream may begin elsewhere.
+    // Later its stream may begin at another change.
     assert_eq!(archive.belong_to(NEW, &spans(8, 9)).await.unwrap(), Belongs::Yes);
 }
 

@@ -1,12 +1,12 @@
-//! Several exports to one place at the same time.
+//! Tests several exports to one place at the same time.
 
 use proptest::prelude::*;
 
 use super::*;
 
 proptest! {
-    /// However far each writer reads, whenever it closes files or dies: the files follow each other and hold the stream,
-    /// and one more export completes them.
+    /// Each writer reads as far as it likes, and closes files or dies at any time. Still the files follow
+    /// each other and hold the stream, and one more export completes them.
     #[test]
     fn several_writers_leave_one_archive(
         steps in prop::collection::vec((0_usize..3, 1_usize..6, any::<bool>(), prop::bool::weighted(0.1)), 1..60),
@@ -14,7 +14,8 @@ proptest! {
         let stream = entries(40);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let archived = runtime.block_on(async {
-            // Lines are written faster than columns, and the files are cut alike.
+            // The test uses lines because they are written faster than columns; both kinds of files are cut
+            // alike.
             let store = Arc::new(InMemory::new());
             let archive = Archive::new(store, Path::from("some/prefix"), Format::Jsonl);
             let mut writers: Vec<Writer> = Vec::new();

@@ -1,44 +1,45 @@
-//! The parts of one order side by side.
+//! Compares the parts of one order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Decision, DecisionKind, Ends};
 use crate::verify::finding::Check;
 
-/// What is wrong: check, shard, change and message.
+/// One fault: check, shard, change and message.
 pub(super) type Fault = (Check, u32, u64, String);
 
 /// An order's part in one shard.
 #[derive(Debug, Default)]
 struct Part {
-    /// The last decision on units that were not aborted. Of one order a shard takes units once.
+    /// The last decision on units that were not aborted. A shard takes units for an order once.
     kept: Option<Decision>,
-    /// Units taken and undecided at the end.
+    /// Units that are taken and undecided at the end.
     prepared: Option<Decision>,
     aborted: Option<Decision>,
     is_short: bool,
-    /// The attempt whose units were kept, and the last one whose units were given back.
+    /// The attempt whose units were kept. `aborted_attempt` is the last attempt whose units were given back.
     kept_attempt: Attempt,
     aborted_attempt: Attempt,
 }
 
-/// One time that an order asked a shard for units. Under one id several orders may be tried, one after the other, as long as none was
-/// granted; and one that was granted may be sent again, and asks shards anew that had nothing for it.
+/// One time that an order asked a shard for units. Under one id several orders may be tried one after the
+/// other, as long as none was granted. An order that was granted may be sent again; it then asks the shards
+/// that had nothing for it.
 #[derive(Debug, Clone, Default)]
 struct Attempt {
     /// The lines that took units.
     lines: BTreeSet<u32>,
     /// The log time of its first line.
     prepared_ms: Option<u64>,
-    /// The log time at which it was held, or given back.
+    /// The log time at which it was held or given back.
     decided_ms: u64,
 }
 
 impl Attempt {
-    /// Whether units that were given back can be of the attempt that the home holds. Log times of several shards may be apart by as much
-    /// as their leaders' clocks are.
+    /// Returns whether units that were given back can belong to the attempt that the home holds. The log
+    /// times of several shards may differ by as much as their leaders' clocks do.
     fn may_be_of(&self, held: &Attempt, kept_lines: &BTreeSet<u32>) -> bool {
-        // Of one attempt a line takes its units in one shard.
+        // In one attempt, a line takes its units in one shard.
         let took_lines_of_others = !self.lines.is_disjoint(kept_lines);
         let began_after = self.prepared_ms > Some(held.decided_ms);
         let ended_before = held
@@ -48,7 +49,8 @@ impl Attempt {
     }
 }
 
-/// What does not fit together in the decisions on one order, which have one home and come by shard and change.
+/// Returns the faults in the decisions on one order. The decisions have one home and are sorted by shard and
+/// change.
 pub(super) fn faults(order: &[Decision], ends: &Ends) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut parts: BTreeMap<u32, Part> = BTreeMap::new();
@@ -100,7 +102,7 @@ pub(super) fn faults(order: &[Decision], ends: &Ends) -> Vec<Fault> {
 
 fn part(decisions: &[Decision], faults: &mut Vec<Fault>) -> Part {
     let mut part = Part::default();
-    // The lives of units that were not aborted.
+    // The number of times that units were taken and not aborted.
     let mut lives = 0;
     let mut attempt = Attempt::default();
     for (at, decision) in decisions.iter().enumerate() {
@@ -125,7 +127,7 @@ fn part(decisions: &[Decision], faults: &mut Vec<Fault>) -> Part {
                 };
             }
             _ => {
-                // The home may hold an order without units of its own: then nothing was prepared.
+                // The home may hold an order without units of its own. In that case nothing was prepared.
                 if was_prepared || decision.kind == DecisionKind::Confirmed {
                     lives += 1;
                     part.kept_attempt = Attempt {
@@ -144,7 +146,7 @@ fn part(decisions: &[Decision], faults: &mut Vec<Fault>) -> Part {
     part
 }
 
-/// Is a part not where the order is?
+/// Returns a fault when a part is not in the same state as the order.
 fn differs(
     kept: &Decision,
     reference: &Decision,
@@ -163,7 +165,7 @@ fn differs(
                 format!("it is {elsewhere} in shard {at} for {age_ms} ms, shard {shard} has not followed");
             Some((Check::UnsettledOrder, shard, kept.seq, message))
         }
-        // Which of two participants is ahead only the home's stream tells.
+        // Only the home's stream tells which of two participants is ahead.
         (false, true) if !home_is_replayed => None,
         (false, false) if (kept.kind, kept.operation) == (reference.kind, reference.operation) => None,
         (false, false) if kept.kind == reference.kind => {
@@ -177,7 +179,7 @@ fn differs(
     }
 }
 
-/// Log time from a decision to the end of the longest stream concerned.
+/// Returns the log time from a decision to the end of the longest stream concerned, in milliseconds.
 fn age_ms(since: &Decision, order: &[Decision], ends: &Ends) -> u64 {
     let concerned = order.iter().flat_map(|decision| [decision.shard, decision.home]);
     let end_ms = concerned.filter_map(|shard| Some(ends.get(&shard)?.1)).max();

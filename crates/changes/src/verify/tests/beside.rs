@@ -1,10 +1,12 @@
-//! Pairs of changes that only together are right: goods that a count has seen, and a hold that takes another one's place.
+//! Tests pairs of changes that are right only together: goods that a count has seen, and a hold that replaces
+//! another one.
 
 use super::*;
 
 const PLACE: (&str, &str, &str) = ("SHIRT", "EAST", "");
 
-/// 36 arrive that the count before has seen; the recount beside them takes `taken_back` away.
+/// Verifies a history in which 36 units arrive that an earlier count has seen. The recount beside them takes
+/// `taken_back` away.
 fn late_delivery(taken_back: i64) -> Report {
     let mut world = World::new();
     world.receive("SHIRT", "EAST", 20);
@@ -79,7 +81,7 @@ fn world_expiry() -> u64 {
     super::world::START_MS + 60_000
 }
 
-/// A hold of two SKUs whose place another hold takes, that keeps the first.
+/// Verifies a history in which a hold of two SKUs is replaced by another hold that keeps the first SKU.
 fn replaced(by_its_own_operation: bool) -> Report {
     let mut world = World::new();
     world.receive("SHIRT", "EAST", 1);

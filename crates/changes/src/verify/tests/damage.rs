@@ -1,9 +1,10 @@
-//! One test for each way in which a history can be wrong.
+//! Tests each way in which a history can be wrong; one test for each.
 
 use super::*;
 use world::operation_id;
 
-/// A reservation of 3 shirts that is committed and shipped, and one of 2 that is still held. Ten at first.
+/// Makes a shop with ten shirts. One reservation of 3 is committed and shipped, and another one of 2 is still
+/// held.
 fn sale() -> World {
     let mut world = World::new();
     world.receive("SHIRT", "EAST", 10);
@@ -29,7 +30,7 @@ fn assert_found(report: &Report, check: Check) {
     assert!(!report.ok);
 }
 
-/// Verifies without live stock, so that only the changes can give the damage away.
+/// Verifies without live stock, so that only the changes can reveal the damage.
 #[track_caller]
 fn assert_history_shows(history: &[Change], check: Check) {
     assert_found(&verify(history, last_seq(history), None), check);
@@ -121,7 +122,7 @@ fn one_unit_too_many_is_oversold() {
     world.reserve("web", &[("SHIRT", "EAST", left)], 60_000).unwrap();
     world.end_entry();
     assert!(verify_world(&world).ok);
-    // One more than there is, with arithmetic that is right in itself.
+    // This takes one unit more than exists; its arithmetic is right in itself.
     let id = world.next_operation();
     let moves = [(Bucket::Free, -1), (Bucket::Held, 1)];
     let change = world.write(ChangeKind::Reserved, ("SHIRT", "EAST", "web"), &moves, Some(id));
@@ -171,7 +172,7 @@ fn units_promised_out_of_nothing_are_oversold() {
 fn a_second_shipment_of_the_same_units_is_found() {
     let mut world = sale();
     world.holds[0].parts[0].committed = 3;
-    // The cell has committed units of somebody else, so that its own arithmetic stays right.
+    // The cell has committed units of another reservation, so its own arithmetic stays right.
     world.end_hold(1, ChangeKind::Committed);
     world.end_entry();
     world.move_units(0, ChangeKind::Shipped, 2);

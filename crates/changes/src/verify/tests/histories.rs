@@ -1,10 +1,10 @@
-//! Random valid histories from a seed.
+//! Makes random valid histories from a seed.
 
 use holdfast_api::v1::{Bucket, ChangeKind, ReservationState};
 
 use super::world::World;
 
-/// Small numbers from a seed (SplitMix64).
+/// A generator of small numbers from a seed (SplitMix64).
 pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
@@ -21,7 +21,7 @@ const SKUS: [&str; 3] = ["SHIRT", "HAT", "MUG"];
 const WAREHOUSES: [&str; 2] = ["EAST", "WEST"];
 const STOREFRONTS: [&str; 2] = ["web", "app"];
 
-/// A history of so many operations.
+/// Makes a history with this many operations.
 pub(super) fn random(seed: u64, operations: usize) -> World {
     let mut dice = Dice(seed);
     let mut world = World::new();
@@ -41,7 +41,7 @@ pub(super) fn random(seed: u64, operations: usize) -> World {
     world
 }
 
-/// Time passes between entries, and what has run out expires first in the next one.
+/// Ends an entry and lets time pass. In the next entry, holds whose time has run out expire first.
 fn close(world: &mut World, dice: &mut Dice) {
     world.end_entry();
     world.log_time_ms += dice.below(400);
@@ -86,7 +86,7 @@ fn operation(world: &mut World, dice: &mut Dice) {
             );
         }
         5 => {
-            // A deficit excludes stock in pools, and never exceeds what is promised.
+            // A deficit excludes stock in pools, and is never more than the promised units.
             let pooled = STOREFRONTS.map(|s| world.units(sku, warehouse, &format!("pool {s}")));
             let kept = world.units(sku, warehouse, "damaged") + world.units(sku, warehouse, "quality_hold");
             if pooled == [0, 0] {

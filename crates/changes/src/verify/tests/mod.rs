@@ -1,4 +1,4 @@
-//! Valid histories are clean; each kind of damage is found, by name.
+//! Tests that valid histories are clean, and that each kind of damage is found by name.
 
 mod beside;
 mod damage;
@@ -14,7 +14,7 @@ use super::{Check, Report, Retained, Verifier};
 use histories::{Dice, random};
 use world::{SHARD, World};
 
-/// Verifies a history that should have so many changes, with or without live stock.
+/// Verifies a history that should have this many changes, with or without live stock.
 fn verify(history: &[Change], last_seq: u64, live: Option<&[v1::Cell]>) -> Report {
     let mut verifier = Verifier::new();
     let mut shard = verifier.shard(SHARD);
@@ -103,7 +103,7 @@ fn several_shards_are_verified_one_after_the_other() {
     assert_eq!((report.changes, report.shards.len()), (changes, 3));
 }
 
-/// Half a million reservations of which at most 64 are open: what is retained follows the 64.
+/// Makes half a million reservations, of which at most 64 are open. The retained state depends on the 64.
 #[test]
 fn a_million_changes_retain_only_cells_and_open_reservations() {
     let mut verifier = Verifier::new();
@@ -180,7 +180,8 @@ proptest! {
             0 => drop(history.remove(at)),
             1 => history.insert(at, history[at].clone()),
             2 if at > 0 => history.swap(at - 1, at),
-            // Indexes may leap forward, so only the entries behind a leap show it: the last entry goes back instead.
+            // Indexes may leap forward, so only the entries after a leap show it. Here the last entry goes
+            // back instead.
             3 if history[at].log_index == history[history.len() - 1].log_index => history[at].log_index = 0,
             3 => history[at].log_index += 1_000_000,
             4 => history[at].entry_changes += 1,

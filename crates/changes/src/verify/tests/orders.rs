@@ -1,4 +1,4 @@
-//! Orders over several shards: whole ones are clean, torn and unsettled ones are found.
+//! Tests orders over several shards: whole ones are clean, torn and unsettled ones are found.
 
 mod random;
 mod shop;
@@ -55,7 +55,7 @@ fn whole_orders_of_every_kind_of_end_are_clean_and_counted() {
     );
 }
 
-/// A hold in one shard alone.
+/// Makes a hold in one shard alone.
 fn hold_alone(shop: &mut Shop, shard: u32, id: [u8; 16]) {
     shop.alone.insert((shard, id.to_vec()));
     let held = (v1::ReservationState::Held, START_MS + TTL_MS);
@@ -234,14 +234,14 @@ fn an_order_is_never_held_in_one_shard_and_aborted_in_another() {
 fn an_order_that_was_refused_may_be_followed_by_a_smaller_one_with_its_id() {
     let mut shop = Shop::new(3);
     let id = shop.order(0);
-    // Of the first one the home had too little; its second line comes back while the second one is held.
+    // The home had too little for the first order. Its second line comes back while the second order is held.
     shop.prepare(1, id, 3);
     shop.prepare(0, id, 1);
     shop.prepare(2, id, 1);
     shop.confirm(0, id);
     shop.confirm(2, id);
     shop.settle(1, id, ChangeKind::Aborted, Some(id));
-    // What the two lines have in common is their number.
+    // The two lines have only their number in common.
     shop.same_lines(1, 2);
     let report = shop.verify();
     assert!(report.ok, "{report}");
@@ -251,7 +251,7 @@ fn an_order_that_was_refused_may_be_followed_by_a_smaller_one_with_its_id() {
 fn an_order_that_is_held_may_be_asked_for_again_and_gives_back_what_that_took() {
     let mut shop = Shop::new(3);
     let id = shop.held(&[0, 2]);
-    // Best effort had found nothing here, and there is something now.
+    // Best effort had found nothing here before; there is something by then.
     shop.worlds[1].log_time_ms += 1_000;
     shop.prepare(1, id, 3);
     shop.settle(1, id, ChangeKind::Aborted, Some(id));
@@ -348,7 +348,7 @@ fn a_participant_is_never_ahead_of_its_home() {
 
 #[test]
 fn an_order_takes_its_units_once_in_each_shard() {
-    // A Prepare that came again when the order was long closed, and was taken for it.
+    // A Prepare came again when the order was long closed, and took units for it.
     let mut shop = Shop::new(2);
     let id = shop.held(&[0, 1]);
     let by = shop.operation();

@@ -1,10 +1,10 @@
-//! Backorders, transfers and supplies: what is sound passes, what is not is found by name.
+//! Tests backorders, transfers and supplies: sound ones pass, and others are found by name.
 
 use super::*;
 
 const TRANSFER: [u8; 16] = [7; 16];
 
-/// A change of a transfer from EAST to WEST.
+/// Makes a change of a transfer from EAST to WEST.
 fn transfer(
     world: &mut World,
     kind: ChangeKind,
@@ -68,7 +68,7 @@ fn arrive(world: &mut World, quantity: i64, in_transit: i64) {
     );
 }
 
-/// 10 units in EAST, of which 6 are on their way to WEST.
+/// Makes a history with 10 units in EAST, of which 6 are on their way to WEST.
 fn sent() -> World {
     let mut world = World::new();
     world.receive("SHIRT", "EAST", 10);
@@ -117,7 +117,7 @@ fn more_that_arrives_than_was_sent_is_found() {
     let mut world = sent();
     arrive(&mut world, 4, 2);
     world.end_entry();
-    // Another transfer's units, told as of this one.
+    // These units of another transfer are written as if they belonged to this one.
     let change = world.stock(
         ChangeKind::TransferredOut,
         ("SHIRT", "WEST", ""),
@@ -144,7 +144,7 @@ fn a_wrong_rest_of_a_transfer_is_found() {
     assert_eq!(found(&world), [Check::WrongTransfer]);
 }
 
-/// Web has 2 of 1 unit: one is backordered.
+/// Makes web take 2 units where 1 exists, so one is backordered.
 fn backordered(world: &mut World) {
     world.receive("SHIRT", "EAST", 1);
     world.end_entry();

@@ -1,5 +1,5 @@
-//! A small model of a shop's shard that writes a valid history: plain maps, one function for each kind of
-//! change. It shares no code with what it tests, nor with the ledger.
+//! A small model of a shop's shard that writes a valid history. It has plain maps, and one function for each
+//! kind of change. It shares no code with the code under test or with the ledger.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub(super) struct World {
     pub(super) shard: u32,
     pub(super) history: Vec<Change>,
     pub(super) holds: Vec<Hold>,
-    /// By SKU, warehouse and bucket name; pools as `pool storefront`.
+    /// Units by SKU, warehouse and bucket name. Pools are named `pool storefront`.
     pub(super) units: BTreeMap<(String, String), BTreeMap<String, i64>>,
     seq: u64,
     log_index: u64,
@@ -46,7 +46,7 @@ pub(super) struct World {
     operations: u64,
 }
 
-/// An operation id like a UUIDv7.
+/// Makes an operation id like a UUIDv7.
 pub(super) fn operation_id(number: u64) -> [u8; 16] {
     let mut id = [0; 16];
     id[..6].copy_from_slice(&START_MS.to_be_bytes()[2..]);
@@ -67,7 +67,7 @@ impl World {
     pub(super) fn of_shard(shard: u32) -> Self {
         Self {
             shard,
-            // So that no two shards have an operation id in common.
+            // No two shards have an operation id in common.
             operations: u64::from(shard) << 32,
             log_index: 3,
             log_time_ms: START_MS,
@@ -184,7 +184,7 @@ impl World {
         self.take(ChangeKind::Reserved, id, storefront, wanted, granted)
     }
 
-    /// A reserve, or the part of an order in this shard.
+    /// Takes units for a reserve, or for the part of an order in this shard.
     pub(super) fn take(
         &mut self,
         kind: ChangeKind,
@@ -243,7 +243,7 @@ impl World {
         change.reservation = Some(effect(id, &none, ReservationState::Held, until, 0));
     }
 
-    /// Commit, release or expire: the whole hold.
+    /// Commits, releases or expires the whole hold.
     pub(super) fn end_hold(&mut self, at: usize, kind: ChangeKind) {
         let operation = (kind != ChangeKind::Expired).then(|| self.next_operation());
         self.end_hold_by(at, kind, operation);
@@ -282,7 +282,7 @@ impl World {
         [(Bucket::Free, units - fills), (Bucket::Deficit, -fills)]
     }
 
-    /// Ship, cancel or return up to `most` units of each part. False when there is nothing to do.
+    /// Ships, cancels or returns up to `most` units of each part. Returns false when there is nothing to do.
     pub(super) fn move_units(&mut self, at: usize, kind: ChangeKind, most: i64) -> bool {
         let operation = self.next_operation();
         let mut hold = self.holds[at].clone();
@@ -337,7 +337,7 @@ impl World {
         !moved.is_empty()
     }
 
-    /// A count that may find less than was promised.
+    /// Counts a cell. The count may find less than was promised.
     pub(super) fn count(&mut self, sku: &str, warehouse: &str, counted: i64) {
         let of = |bucket: &str| self.units(sku, warehouse, bucket);
         let delta = counted - of("on_hand");
@@ -364,7 +364,7 @@ impl World {
         self.stock(ChangeKind::Counted, (sku, warehouse, ""), &moves);
     }
 
-    /// What a live listing would say.
+    /// Returns the cells that a live listing would have.
     pub(super) fn live(&self) -> Vec<v1::Cell> {
         let cell = |((sku, warehouse), units): (&(String, String), &BTreeMap<String, i64>)| {
             let of = |bucket: &str| units.get(bucket).copied().unwrap_or(0);

@@ -1,10 +1,10 @@
-//! Files whose structure is broken at random: no row vanishes, and none gets another one's field.
+//! Tests files whose structure is broken at random: no row vanishes, and none gets a field of another row.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// One row, to be told from all others by each of its fields.
+/// One row. Each of its fields distinguishes it from all other rows.
 #[derive(Debug, Clone)]
 struct Written {
     description: String,
@@ -13,17 +13,17 @@ struct Written {
     blank_lines_before: usize,
 }
 
-/// What is done to one row as it is written.
+/// The damage that is done to one row as it is written.
 #[derive(Debug, Clone)]
 enum Breakage {
     None,
-    /// This text comes in at a place of the row.
+    /// This text is inserted at a place of the row.
     Inserted(prop::sample::Index, &'static str),
-    /// A byte is lost.
+    /// One byte is lost.
     Lost(prop::sample::Index),
     /// The rest of the row is lost.
     Cut(prop::sample::Index),
-    /// A byte becomes this one.
+    /// One byte is replaced by this one.
     Changed(prop::sample::Index, u8),
 }
 
@@ -62,7 +62,7 @@ struct File {
     rows: Vec<Place>,
 }
 
-/// Where a row was written: the lines, and what stands there.
+/// The place of a written row: its lines and its bytes.
 struct Place {
     first_line: u64,
     last_line: u64,
@@ -127,7 +127,7 @@ fn file(rows: &[Written], end: &str, has_line_breaks: bool) -> File {
     file
 }
 
-/// How many lines end in a text.
+/// Returns how many lines end in a text.
 fn lines(text: &[u8]) -> u64 {
     let ends = text.iter().enumerate().filter(|(at, byte)| match byte {
         b'\n' => true,
@@ -137,7 +137,7 @@ fn lines(text: &[u8]) -> u64 {
     ends.count() as u64
 }
 
-/// The number that all fields of a row say it has.
+/// Returns the number of a row if all its fields agree on it.
 fn number_of(row: &Row) -> Option<usize> {
     let number: usize = row.document.strip_prefix('D')?.parse().ok()?;
     (row.sku == format!("S{number:02}") && row.quantity == number as i64 + 1).then_some(number)
@@ -152,7 +152,8 @@ proptest! {
     ) {
         let mut rows = rows;
         if has_line_breaks {
-            // Two rows broken so that one ends the other's quote may look like one good row: nobody can tell.
+            // When one of two broken rows ends the other's quote, both together may look like one good row.
+            // Nobody can detect that.
             let broken = rows.iter().position(|row| !matches!(row.breakage, Breakage::None));
             let others = rows.iter_mut().enumerate().filter(|(number, _)| Some(*number) != broken);
             others.for_each(|(_, row)| row.breakage = Breakage::None);
@@ -176,7 +177,7 @@ proptest! {
                 prop_assert!(taken.len() == 1 && rejected == 0, "row {number}: {read:?}");
                 prop_assert_eq!((taken[0].line, number_of(taken[0])), (place.first_line, Some(number)));
             } else {
-                // A row of which nothing was left is a blank line.
+                // A row that lost all its bytes is a blank line.
                 let is_blank = place.bytes.trim_ascii().is_empty();
                 prop_assert!(is_blank || taken.len() + rejected > 0, "row {number} vanished: {read:?}");
             }

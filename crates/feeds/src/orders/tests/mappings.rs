@@ -1,4 +1,4 @@
-//! The mapping files of `docs/mappings/`, each with a file as that system writes it.
+//! Tests the mapping files of `docs/mappings/`, each with a file as that system writes it.
 
 use super::*;
 
@@ -99,7 +99,7 @@ fn the_online_retail_data_set() {
     for (line, expected) in cases {
         assert_eq!(kind(line), expected, "{line}");
     }
-    // Not alone, so it is not found.
+    // The row is not alone in its document, so it is not found stock.
     let two = format!("{HEADER}7,A1,,6,2010-12-01 08:26:00,0.0,,X\n7,A2,,1,2010-12-01 08:26:00,1.0,,X\n");
     let file = read_orders(two.as_bytes(), &mapping).unwrap();
     assert!(file.rows.iter().all(|row| row.kind == Kind::Sale), "{file:?}");

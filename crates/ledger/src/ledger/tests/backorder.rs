@@ -1,8 +1,8 @@
-//! Selling what is not there yet.
+//! Tests of sales beyond stock.
 
 use super::*;
 
-/// Lets web take `backorder_limit` units of tea beyond stock, and until `preorder_until_ms` `preorder_limit`.
+/// Lets web take `backorder_limit` units of tea beyond stock, and `preorder_limit` until `preorder_until_ms`.
 fn let_backorder(story: &mut Story, backorder_limit: i64, preorder_limit: i64, preorder_until_ms: u64) {
     let action = Action::SetPolicy {
         sku: sku("tea"),
@@ -138,7 +138,7 @@ fn what_is_backordered_ships_only_when_it_is_there_and_never_from_ring_fenced_st
     );
 }
 
-/// App's pool has 3, of which 2 are held; web has backordered 2.
+/// App's pool has 3 units, of which 2 are held. Web has backordered 2.
 fn ring_fenced() -> (Story, ReservationId, ReservationId) {
     let mut story = Story::new();
     story.receive("tea", "east", 3).unwrap();

@@ -1,4 +1,4 @@
-//! Counts, and promises that turn out not to be there.
+//! Tests of counts, and of promised units that turn out to be missing.
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn stocked() -> (Story, ReservationId, ReservationId) {
 #[test]
 fn a_count_takes_from_sellable_then_promised_then_unsellable_stock() {
     let (mut story, ..) = stocked();
-    // counted: (free, safety, pools, deficit, damaged) afterwards
+    // (counted, (free, safety, pools, deficit, damaged) after the count)
     for (counted, expected) in [
         (10, (1, 1, 1, 0, 1)),
         (9, (0, 1, 1, 0, 1)),

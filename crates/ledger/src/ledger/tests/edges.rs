@@ -1,4 +1,4 @@
-//! Numbers at the end of 64 bits, and names at the end of their limits.
+//! Tests of numbers at the end of 64 bits, and of names at their limits.
 
 use super::*;
 use crate::ledger::names::{MAX_SMALL_NAMES, SmallNames};
@@ -42,7 +42,7 @@ fn a_receipt_beyond_64_bits_is_refused_and_leaves_the_cell_alone() {
         })
         .unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 0);
-    // What was ever received is counted too, and is at its end.
+    // The sum of all receipts is also at its end.
     assert_eq!(story.receive("tea", "east", 1), Err(Refusal::Overflow));
     story.act(returned(i64::MAX, Disposition::QualityHold)).unwrap();
 }
@@ -106,7 +106,7 @@ fn returns_that_do_not_fit_beside_other_stock_are_refused_whole() {
             delta: 2,
         })
         .unwrap();
-    // Three more fit; five do not, and then not even the first two of them come.
+    // Three more fit. Five do not, and then not even the first two of them are taken.
     assert_eq!(story.act(back(vec![])), Err(Refusal::Overflow));
     assert_eq!(story.ledger.operations.len(), digest + 1);
     story

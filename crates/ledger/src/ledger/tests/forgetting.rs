@@ -1,11 +1,12 @@
-//! Forgetting: reservations, orders, transfers and operations leave from queues of their own, each with its own budget an entry, and no
-//! state on the way is wrong.
+//! Tests of forgetting: reservations, orders, transfers and operations leave separate queues, each with its
+//! own budget per entry. Every state on the way is right.
 
 use super::*;
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// Applies empty entries until nothing is due any more; the ledger is checked, and taken through its bytes, after each.
+/// Applies empty entries until nothing is due any more. After each, checks the ledger and restores it from
+/// its bytes.
 fn forget_all(story: &mut Story) -> usize {
     let mut entries = 0;
     loop {
@@ -22,7 +23,7 @@ fn forget_all(story: &mut Story) -> usize {
     }
 }
 
-/// Holds, released in the entries behind them.
+/// Makes holds, and releases them in later entries.
 fn released_holds(story: &mut Story, count: usize) -> Vec<Command> {
     let hold = |story: &mut Story| {
         story.reserve_command(vec![line("tea", 1, Source::Any)], ReserveMode::AllOrNothing)
@@ -62,7 +63,7 @@ fn thousands_of_released_holds_are_forgotten_after_a_quiet_day_and_no_state_on_t
 fn a_reserve_whose_reservation_was_forgotten_first_is_refused_as_too_old() {
     let mut story = Story::new();
     story.receive("tea", "east", 2_000).unwrap();
-    // The ids of these are forgotten first: they fill the budget of several entries.
+    // The ids of these are forgotten first. They fill the budget of several entries.
     let receipts = (0..3_000).map(|_| Action::Adjust {
         sku: sku("tea"),
         warehouse: warehouse("east"),
@@ -113,7 +114,8 @@ fn an_operation_within_the_window_still_needs_its_reservation() {
     assert!(violation.0.contains("made a reservation"), "{violation}");
 }
 
-/// Transfers, and orders over several shards with all ends: undecided, aborted, expired, committed; and tombstones.
+/// Covers transfers, tombstones, and orders over several shards with all ends: undecided, aborted, expired,
+/// committed.
 #[test]
 fn orders_tombstones_and_transfers_are_forgotten_after_a_leap_of_log_time_and_no_state_on_the_way_is_wrong() {
     let mut story = Story::new();
@@ -163,7 +165,7 @@ fn orders_tombstones_and_transfers_are_forgotten_after_a_leap_of_log_time_and_no
         .collect();
     assert!(story.entry(tombstones).iter().all(Result::is_ok));
 
-    // Those that were held expire in the first entries; the others follow all the decisions only later.
+    // The held orders expire in the first entries. The others follow only after all decisions.
     story.later(25 * HOUR_MS);
     forget_all(&mut story);
     let acknowledgements = orders.iter().map(|order| acknowledge(&story, order));
@@ -181,7 +183,7 @@ fn orders_tombstones_and_transfers_are_forgotten_after_a_leap_of_log_time_and_no
     assert_eq!(story.ledger.operations.len(), 0);
 }
 
-/// An order over this shard, its home, and shard 1.
+/// Begins an order over this shard, which is its home, and shard 1.
 fn begin(story: &mut Story) -> Command {
     let terms = OrderTerms {
         fingerprint: 1,
@@ -205,7 +207,7 @@ fn begin(story: &mut Story) -> Command {
     }))
 }
 
-/// A third of the orders is held, a third is aborted, and nobody decides the rest.
+/// Holds a third of the orders, aborts a third, and leaves the rest undecided.
 fn decide(number: usize, order: &Command, begun: &Outcome) -> Option<Command> {
     let Ok(Success::Order {
         reply: OrderReply::Begun { part: Some(part), .. },

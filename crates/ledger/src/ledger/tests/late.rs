@@ -1,4 +1,4 @@
-//! Goods that are booked after a count has seen them.
+//! Tests of goods that are booked after a count has seen them.
 
 use super::*;
 
@@ -52,7 +52,7 @@ fn taken_back(disposition: Disposition) -> Action {
     }
 }
 
-/// 20 are there, and everything after this position is booked late.
+/// 20 units are there, and everything after this position is booked late.
 fn story() -> (Story, u64) {
     let mut story = Story::by(Rules::Second);
     story.receive("tea", "east", 20).unwrap();
@@ -60,7 +60,7 @@ fn story() -> (Story, u64) {
     (story, seq)
 }
 
-/// The kinds of the last changes, and what each did to what is on hand.
+/// Returns the kinds of the last changes, each with its effect on the units on hand.
 fn last_changes(story: &Story, count: usize) -> Vec<(ChangeKind, i64)> {
     let moved = |change: &Change| {
         let on_hand = change.moves.iter().find(|moved| moved.bucket == Bucket::OnHand);
@@ -83,7 +83,7 @@ fn a_delivery_that_was_counted_before_it_was_booked_is_not_added_twice() {
         last_changes(&story, 2),
         [(ChangeKind::Received, 36), (ChangeKind::Counted, -36)]
     );
-    // The next delivery was not counted.
+    // No count has seen the next delivery.
     story.act_as_of(story.last_seq(), receive(1)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 57);
 }
@@ -114,7 +114,7 @@ fn a_count_that_is_booked_after_the_late_delivery_it_has_seen_does_not_add_it_ag
     let counted_at = story.last_seq();
     story.act_as_of(before, receive(36)).unwrap();
     story.receive("tea", "east", 4).unwrap();
-    // 56 were on the shelf when it was counted; 4 came afterwards.
+    // 56 units were on the shelf at the count, and 4 came afterwards.
     story.count("tea", "east", 56, Some(counted_at)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 60);
 }
@@ -130,7 +130,7 @@ fn an_earlier_count_makes_way_for_a_later_one() {
     assert_eq!(last_changes(&story, 1), [(ChangeKind::Counted, 0)]);
     let copy = Ledger::decode(&story.ledger.encode()).unwrap();
     assert_eq!(copy.digest(), story.ledger.digest());
-    // One as of the same change corrects it.
+    // A count as of the same change corrects it.
     story.count("tea", "east", 51, Some(later)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 51);
 }
@@ -140,7 +140,7 @@ fn a_shipment_that_left_before_a_count_leaves_the_count_right() {
     let (mut story, before) = story();
     let id = story.hold("tea", 5);
     story.commit(id).unwrap();
-    // The 5 are gone: 15 on the shelf, all of them free for others.
+    // The 5 are gone. 15 are on the shelf, and all of them are free for others.
     story.count("tea", "east", 15, None).unwrap();
     let cell = story.cell("tea", "east");
     assert_eq!((cell.on_hand, cell.free, cell.committed), (15, 10, 5));
@@ -185,7 +185,7 @@ fn a_late_loss_is_not_taken_twice_and_neither_is_a_late_find() {
     story.act_as_of(before, adjust(-2)).unwrap();
     story.act_as_of(before, adjust(1)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 18);
-    // Also where nothing is free to be taken from.
+    // The same holds if nothing is free to be taken.
     let id = story.hold("tea", 18);
     story.act_as_of(before, adjust(-7)).unwrap();
     let cell = story.cell("tea", "east");
@@ -284,7 +284,7 @@ fn positions_that_are_not_reached_or_not_remembered_are_refused() {
             last_seq
         })
     );
-    // Counts before the second rules are not remembered.
+    // Counts from before the second rules are not remembered.
     let mut upgraded = Story::new();
     upgraded.receive("tea", "east", 20).unwrap();
     upgraded.count("tea", "east", 56, None).unwrap();
@@ -352,7 +352,7 @@ fn a_count_that_is_no_longer_remembered_makes_positions_before_it_too_old() {
     );
     story.act_as_of(before + 1, receive(4)).unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 9);
-    // Nobody knows any more that the cell was counted as of a later change than this one.
+    // The count as of a later change than this one is forgotten by this time.
     let older = Action::Count {
         sku: sku("tea"),
         warehouse: warehouse("east"),

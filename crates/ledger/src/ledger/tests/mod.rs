@@ -1,4 +1,4 @@
-//! Small stories, one claim each. The property tests in `tests/` do the rest.
+//! Small stories with one claim each. The property tests in `tests/` cover the rest.
 
 mod backorder;
 mod deficit;
@@ -21,14 +21,14 @@ mod transferring;
 
 use crate::*;
 
-/// A ledger with a log of its own making.
+/// A ledger whose log the test writes.
 pub(crate) struct Story {
     pub(crate) ledger: Ledger,
     pub(crate) changes: Vec<Change>,
     index: u64,
     now_ms: u64,
     next_id: u64,
-    /// Its log, for the histories that later versions are to read.
+    /// The entries of its log, recorded for later versions to read.
     entries: Vec<Vec<u8>>,
 }
 
@@ -81,7 +81,7 @@ impl Story {
         }
     }
 
-    /// A story whose first entry adopts these rules.
+    /// Begins a story whose first entry adopts these rules.
     pub(crate) fn by(rules: Rules) -> Self {
         let mut story = Self::new();
         story.act(Action::AdoptRules { rules }).unwrap();
@@ -164,7 +164,7 @@ impl Story {
         })
     }
 
-    /// Takes all of these from anywhere, or fails the test.
+    /// Holds units from any warehouse. Fails the test if not all of them can be held.
     pub(crate) fn hold(&mut self, name: &str, quantity: i64) -> ReservationId {
         let command =
             self.reserve_command(vec![line(name, quantity, Source::Any)], ReserveMode::AllOrNothing);

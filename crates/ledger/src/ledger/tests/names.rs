@@ -1,15 +1,15 @@
-//! SKUs that the release before the second rules does not know.
+//! Tests of SKUs that a release without the second rules does not know.
 
 use super::*;
 
 const NEWER: &str = "Größe-XL rot";
 
-/// The action, as it is and as a part's.
+/// Returns an action in two forms: itself, and as an action on a part.
 fn with_part(action: Action) -> [Action; 2] {
     [action.clone(), Action::OfPart(Box::new(action))]
 }
 
-/// Every action that names a SKU, with this one and with a plain one before it where there is room for two.
+/// Returns every action that names a SKU. Actions with room for two SKUs also get a plain one in front.
 fn naming(name: &str) -> Vec<Action> {
     let place = || warehouse("east");
     let transferred = || {
@@ -197,7 +197,7 @@ fn a_name_is_taken_once_the_second_rules_are_adopted_if_only_by_the_command_befo
 fn stock_is_kept_by_the_bytes_of_a_name_and_survives_a_snapshot() {
     let mut story = Story::by(Rules::Second);
     let longest = ["ö".repeat(64), "ズ".repeat(42), "x".repeat(128)];
-    // Composed and decomposed, upper and lower case: other bytes, other SKUs.
+    // Composed and decomposed characters, and upper and lower case: other bytes are other SKUs.
     let names = ["\u{f6}", "o\u{308}", "tea", "Tea", NEWER, "サイズ-M", "АБВГД-1"]
         .into_iter()
         .chain(longest.iter().map(String::as_str));
@@ -221,7 +221,8 @@ fn stock_is_kept_by_the_bytes_of_a_name_and_survives_a_snapshot() {
     assert!(cells.iter().map(|cell| cell.sku.as_str()).eq(sorted));
 }
 
-/// Requests that can make a name known are checked for names that look like others (`holdfast_api::names::lookalikes`), and these are not.
+/// A request that can make a name known is checked for names that look like others
+/// (`holdfast_api::names::lookalikes`). The requests here are not checked.
 #[test]
 fn what_only_takes_from_stock_makes_no_sku_known() {
     let mut story = Story::by(Rules::Second);

@@ -1,4 +1,4 @@
-//! Business time: when something happened, as its command says.
+//! Tests of business time: when something happened, as its command says.
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn a_time_is_bounded_by_log_time() {
         (START_MS + lead_ms + 1, false),
         (earliest, true),
         (earliest - 1, false),
-        // In seconds, by mistake.
+        // These are in seconds by mistake.
         (START_MS / 1000, false),
         (0, false),
         (u64::MAX, false),
@@ -114,7 +114,7 @@ fn the_first_rules_take_no_details_whatever_is_due() {
         details: at(START_MS),
         ..story.command(receive)
     };
-    // A hold is due by then, so that other commands would go through the log.
+    // A hold is due by then, so other commands would go through the log.
     let previewed = story.ledger.preview(START_MS + 100_000, &command);
     assert!(
         matches!(previewed, Some(Err(Refusal::InvalidRequest(_)))),

@@ -1,4 +1,4 @@
-//! Orders over several shards, with messages that arrive, get lost and come twice.
+//! Tests of orders over several shards, with messages that arrive, get lost and come twice.
 
 mod crashes;
 mod ids;
@@ -47,7 +47,7 @@ fn a_refused_order_is_sealed_at_its_home_and_one_that_is_held_is_not() {
     assert_eq!(shards.stories[0].cell("0-a", "w").held, 4);
 }
 
-/// Some shards, and the messages between them. A SKU's shard is the digit in front of its name.
+/// Some shards, and the messages between them. The digit in front of a SKU's name is its shard.
 struct Shards {
     stories: Vec<Story>,
     next_id: u64,
@@ -101,7 +101,7 @@ impl Shards {
         self.stories[target.shard as usize].send(&target.command)
     }
 
-    /// Runs an order to its end for the caller.
+    /// Runs an order until it ends for the caller.
     fn run(&mut self, request: &Command) -> End {
         self.drive(
             Coordinator::new(request.clone(), None, shard_of)
@@ -126,7 +126,7 @@ impl Shards {
         coordinator.give_up().end.unwrap_or(End::Unavailable(0))
     }
 
-    /// Tells everybody what is to be told, until nothing is.
+    /// Runs the resolvers until they have nothing more to send.
     fn resolve(&mut self) {
         for _ in 0..20 {
             let mut busy = false;
@@ -135,7 +135,7 @@ impl Shards {
                 for due in work.settle {
                     busy = true;
                     let step = OrderStep::Settle(due.settlement.clone());
-                    // A part that waits for what replaces it is told again.
+                    // A part that waits for its replacement gets the settlement again.
                     match self.step(due.shard, due.reservation_id, step) {
                         Err(Refusal::Contended(_)) => continue,
                         followed => drop(followed.unwrap()),
@@ -204,7 +204,7 @@ impl Shards {
             .collect()
     }
 
-    /// Free, held and committed units of the SKU of each shard.
+    /// Returns the free, held and committed units of each shard's SKU.
     fn units(&self) -> Vec<(i64, i64, i64)> {
         (0..self.stories.len())
             .map(|shard| {
@@ -294,7 +294,7 @@ fn what_a_refusing_home_does_not_know_of_is_given_back_before_the_caller_hears_o
         matches!(end, End::Outcome(Err(Refusal::InsufficientStock(_)))),
         "{end:?}"
     );
-    // No resolver has worked.
+    // No resolver has run.
     assert_eq!(shards.units(), [(0, 10, 0), (10, 0, 0), (10, 0, 0)]);
 }
 
@@ -322,7 +322,7 @@ fn best_effort_takes_what_there_is_in_every_shard() {
 #[test]
 fn units_of_an_earlier_attempt_that_are_not_back_yet_are_no_shortage_for_a_best_effort_order() {
     let mut shards = Shards::stocked(3, 10);
-    // And a shard that is short indeed keeps nobody from trying again.
+    // A shard that is really short prevents nobody from trying again.
     shards.stories[2].hold("2-a", 8);
     let order = shards.order(&["0-a", "1-a", "2-a"], 5, ReserveMode::BestEffort);
     let mut first = Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap();
@@ -330,10 +330,10 @@ fn units_of_an_earlier_attempt_that_are_not_back_yet_are_no_shortage_for_a_best_
     for target in &begun {
         shards.deliver(target).unwrap();
     }
-    // Its caller's time is over: the home hears of it, the others do not yet.
+    // Its caller's time is over. The home receives the abort, the other shards do not yet.
     let abort = first.give_up().send.remove(0);
     shards.deliver(&abort).unwrap();
-    // The next one asks them to give back, and is not heard either.
+    // The next coordinator asks them to give back, and its messages do not arrive either.
     let mut second = Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap();
     let mut waiting: VecDeque<Target> = second.start().into();
     let mut lost = 0;
@@ -371,7 +371,7 @@ fn of_two_coordinators_of_a_best_effort_order_both_tell_what_the_first_one_held(
     };
     answer(&mut first, &to_first[0]);
     let hold = answer(&mut first, &to_first[1]).send.remove(0);
-    // The other one finds what came free meanwhile.
+    // The other coordinator finds the units that became free in between.
     answer(&mut second, &to_second[0]);
     shards.stories[1]
         .act(Action::Release {
@@ -482,7 +482,7 @@ fn one_silent_shard_keeps_no_other_from_being_told_or_asked() {
     let told = shards.stories[0].ledger.order_work(5).settle;
     let to = |shard| told.iter().filter(|due| due.shard == shard).count();
     assert_eq!((to(1), to(2)), (5, 1));
-    // And as a participant, about units whose homes have not decided.
+    // The shard is also a participant, with units whose homes have not decided.
     for home in ["1-a"; 20].into_iter().chain(["2-a"]) {
         let order = shards.order(&[home, "0-a"], 1, ALL);
         let mut coordinator = Coordinator::new(order, None, shard_of).unwrap().unwrap();
@@ -565,7 +565,7 @@ fn a_home_that_is_asked_before_it_knows_aborts_and_the_order_is_tried_again() {
     let order = shards.order(&["0-a", "1-a"], 3, ALL);
     let mut coordinator = Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap();
     let steps = coordinator.start();
-    // The Prepare is there, the Begin is late.
+    // The Prepare has arrived, and the Begin is late.
     let prepared = shards.deliver(&steps[1]);
     coordinator.on_answer(steps[1].number, prepared);
     shards.resolve();
@@ -603,7 +603,8 @@ fn a_prepare_that_comes_again_after_all_is_over_takes_nothing_for_good() {
     let whole = shards.act(1, cancel.clone());
     assert_eq!(whole, Err(Refusal::OverSeveralShards { home: 0 }));
     shards.act(1, Action::OfPart(Box::new(cancel))).unwrap();
-    // The participant forgets its cancelled part; the home, whose part is committed, remembers the order.
+    // The participant forgets its cancelled part. The part of the home is committed, so the home remembers
+    // the order.
     shards.stories[1].wait(LedgerOptions::default().closed_retention_ms + 120_000);
     shards.stories[1].wait(1);
     assert_eq!(shards.states(id).get(&1), None);
@@ -628,7 +629,7 @@ fn of_two_orders_that_meet_crosswise_one_gets_everything() {
         .iter()
         .map(|order| Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap())
         .collect();
-    // Each takes its home first; then each finds the other there.
+    // Each coordinator takes its home first, and then finds the other one there.
     let mut waiting: VecDeque<(usize, Target)> = VecDeque::new();
     let starts: Vec<Vec<Target>> = coordinators.iter_mut().map(Coordinator::start).collect();
     for place in 0..2 {

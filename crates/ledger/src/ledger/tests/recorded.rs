@@ -1,9 +1,10 @@
-//! Histories that an earlier version of this crate wrote, and what it made of them. While a cluster is upgraded, replicas of two
-//! versions apply one log: each must read what the other writes, and decide everything alike.
+//! Tests of recorded histories: logs that an earlier version of this crate wrote, and their results. While a
+//! cluster is upgraded, replicas of two versions apply one log. Each must read the bytes of the other, and
+//! both must decide everything alike.
 //!
-//! A difference here is a difference between those replicas. Bytes that are laid out in another way need a version of their own
-//! (`codec.rs`), and a release that reads it before one that writes it; a decision that is to be made in another way has to be
-//! asked for by something in the log. Then the histories are recorded again, from all the stories of these tests:
+//! A difference here is a difference between those replicas. Bytes with a new layout need a version of their
+//! own (`codec.rs`), and a release that reads it before one that writes it. A new way to decide must be asked
+//! for by an entry in the log. Then the histories are recorded again, from all the stories of these tests:
 //! `HOLDFAST_RECORD=1 cargo test -p holdfast-ledger --lib`.
 
 #![allow(
@@ -20,25 +21,25 @@ use super::*;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/tests/recorded.bin");
 
-/// The histories of the first release, by the first rules. Never written again.
+/// The histories of the first release, by the first rules. This file is never written again.
 const FIRST_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/tests/recorded_first.bin");
 
-/// A longer history shows nothing that shorter ones do not.
+/// The largest history that is recorded, in bytes. A longer one shows nothing that shorter ones do not.
 const MAX_BYTES: usize = 4_096;
 
-/// The entries of a log, from index 1 on, as they were written, and their effect.
+/// The encoded entries of a log, from index 1 on, and their effect.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct History {
     entries: Vec<Vec<u8>>,
     /// BLAKE3 of all outcomes and changes.
     decided: [u8; 32],
-    /// Of the state at the end.
+    /// The digest of the final state.
     digest: [u8; 32],
     snapshot: Vec<u8>,
 }
 
 impl History {
-    /// Applies the entries.
+    /// Applies the entries to a new ledger.
     fn of(entries: Vec<Vec<u8>>) -> Result<Self, String> {
         let mut ledger = Ledger::new(LedgerOptions::default());
         let mut decided = blake3::Hasher::new();
@@ -62,15 +63,15 @@ impl History {
     }
 }
 
-/// Takes the entries of a story for the file, if they are asked for.
+/// Records the entries of a story, if recording is on.
 pub(super) fn take(entries: Vec<Vec<u8>>) {
-    /// By their entries, so that the file does not depend on the order in which tests ran.
+    /// Histories by their entries, so that the file does not depend on the order of the tests.
     static TAKEN: LazyLock<Mutex<BTreeMap<Vec<Vec<u8>>, History>>> = LazyLock::new(Mutex::default);
     let bytes: usize = entries.iter().map(Vec::len).sum();
     if !is_recording() || std::thread::panicking() || bytes > MAX_BYTES {
         return;
     }
-    // Some stories are of a ledger with other options, and are not told here.
+    // Some stories have a ledger with other options. They are not recorded.
     let Ok(history) = History::of(entries.clone()) else {
         return;
     };
@@ -84,7 +85,7 @@ fn is_recording() -> bool {
     std::env::var_os("HOLDFAST_RECORD").is_some()
 }
 
-/// Nothing while the file is written.
+/// Reads the recorded histories. Returns none while the file is being written.
 fn recorded() -> Vec<History> {
     match is_recording() {
         true => Vec::new(),
@@ -98,7 +99,7 @@ fn recorded() -> Vec<History> {
     }
 }
 
-/// Every kind of command there is; a new one has to be recorded.
+/// Returns the name of an action. A new kind of action must be recorded too.
 fn name(action: &Action) -> &'static str {
     match action {
         Action::Reserve { .. } => "Reserve",

@@ -1,4 +1,4 @@
-//! References that one hold has to itself, in one shard.
+//! Tests of references that only one hold may have, in one shard.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A hold that replaces another one, in one shard.
+//! Tests of a hold that replaces another one, in one shard.
 
 use super::*;
 
@@ -143,13 +143,13 @@ fn units_are_kept_where_they_are_missing_waited_for_or_ring_fenced() {
             preorder_until_ms: 0,
         })
         .unwrap();
-    // 2 of the pool, 2 free, 3 backordered.
+    // The hold has 2 of the pool, 2 free and 3 backordered.
     let old = story.hold("tea", 7);
     let before = story.cell("tea", "east");
     let (second, outcome) = story.replace(old, vec![any("tea", 7)]);
     outcome.unwrap();
     assert_eq!(story.cell("tea", "east"), before);
-    // One less: what was taken last goes back first.
+    // It has one unit less, because the units taken last go back first.
     let (third, outcome) = story.replace(second, vec![any("tea", 6)]);
     outcome.unwrap();
     assert_eq!(story.cell("tea", "east").backordered, 2);
@@ -189,7 +189,7 @@ fn a_line_keeps_only_what_its_source_allows() {
         .map(|line| line.allocations[0].warehouse.as_str())
         .collect();
     assert_eq!(places, ["east", "west"]);
-    // Nothing of the old hold may be kept, and nothing else is there.
+    // Nothing of the old hold may be kept, and no other units are there.
     let (_, refused) = story.replace(new, vec![line("tea", 2, only("east"))]);
     assert!(
         matches!(refused, Err(Refusal::InsufficientStock(_))),
@@ -296,7 +296,7 @@ fn one_line_is_kept_and_another_of_the_same_cell_is_dropped_while_units_are_wait
     outcome.unwrap();
     let cell = story.cell("tea", "east");
     assert_eq!((cell.held, cell.backordered, cell.free), (5, 3, 0));
-    // The same where units are missing.
+    // The same holds if units are missing.
     story.count("tea", "east", 0, None).unwrap();
     let lines = vec![any("tea", 5), line("tea", 2, east())];
     let (more, outcome) = story.replace(new, lines);

@@ -1,4 +1,4 @@
-//! Which units a buyer gets.
+//! Tests of the choice of the units that a buyer gets.
 
 use super::*;
 
@@ -23,7 +23,7 @@ impl Story {
     }
 }
 
-/// Tea: north 3, east 5, west 5.
+/// Stocks tea: 3 in north, 5 in east, 5 in west.
 fn stocked() -> Story {
     let mut story = Story::new();
     for (at, quantity) in [("north", 3), ("west", 5), ("east", 5)] {

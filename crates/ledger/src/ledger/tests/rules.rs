@@ -1,4 +1,4 @@
-//! The adoption of newer rules.
+//! Tests of the adoption of newer rules.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Operation ids that are closed, so that no late copy of a refused request takes effect.
+//! Tests of closed operation ids, which keep late copies of a refused request from taking effect.
 
 use super::*;
 

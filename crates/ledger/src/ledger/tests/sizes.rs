@@ -1,4 +1,4 @@
-//! The largest commands, and names that nobody needs.
+//! Tests of the largest commands, and of names that nobody needs.
 
 use super::*;
 use crate::limits::{
@@ -10,7 +10,7 @@ fn place(number: usize) -> String {
     format!("w{number}")
 }
 
-/// A story with one unit of `sku` in each of so many warehouses.
+/// Begins a story with one unit of `sku` in each of this many warehouses.
 fn spread(rules: Rules, sku: &str, warehouses: usize) -> Story {
     let mut story = Story::by(rules);
     let receive = |number| Action::Receive {
@@ -26,7 +26,7 @@ fn spread(rules: Rules, sku: &str, warehouses: usize) -> Story {
     story
 }
 
-/// Goes on from a snapshot.
+/// Restores the ledger from its snapshot.
 fn restart(story: &mut Story) {
     story.ledger = Ledger::decode(&story.ledger.encode()).unwrap();
 }
@@ -65,7 +65,7 @@ fn a_reserve_makes_no_skus_and_a_retry_is_answered_alike() {
         assert_eq!(again, first);
         let known = story.ledger.stock.skus.len();
         assert_eq!(known, if rules == Rules::First { MAX_LINES } else { 1 });
-        // What is refused leaves nothing.
+        // A refused command leaves nothing behind.
         let command = story.reserve_command(vec![unknown(9999)], ReserveMode::BestEffort);
         assert!(story.send(&command).is_err());
         assert_eq!(story.ledger.stock.skus.len(), known);
@@ -91,7 +91,7 @@ fn one_warehouse_or_storefront_more_than_the_limit_is_refused_and_those_that_are
     assert!(story.entry(commands).iter().all(Result::is_ok));
     let refused = story.act(pool(MAX_PLACES));
     assert_eq!(limit_reached(&refused), Some(("storefronts", MAX_PLACES as u64)));
-    // A shard that had more when it adopted the rules goes on with what it has.
+    // A shard that had more names when it adopted the rules keeps them.
     let mut story = spread(Rules::First, "tea", MAX_PLACES + 2);
     story.act(Action::AdoptRules { rules: Rules::Second }).unwrap();
     story.receive("tea", &place(MAX_PLACES + 1), 1).unwrap();
@@ -111,7 +111,7 @@ fn a_cell_gets_no_new_pool_beyond_the_limit_and_those_that_are_there_change_and_
     let reached = Some(("pools of a cell", MAX_CELL_POOLS as u64));
     assert_eq!(limit_reached(&story.pool("tea", "east", "one-more", 1)), reached);
     story.pool("tea", "east", &shop(7), 5).unwrap();
-    // The units of a pool are all held, so another may be added; they come back nevertheless.
+    // All units of a pool are held, so the cell may get another pool. The held units come back nevertheless.
     let command = story.command(Action::Reserve {
         storefront: storefront(&shop(7)),
         lines: vec![line("tea", 5, Source::Any)],
@@ -128,7 +128,7 @@ fn a_cell_gets_no_new_pool_beyond_the_limit_and_those_that_are_there_change_and_
         .unwrap();
     assert_eq!(story.cell("tea", "east").pools.len(), MAX_CELL_POOLS + 1);
     assert_eq!(limit_reached(&story.pool("tea", "east", "two-more", 1)), reached);
-    // All of them are drained by one command, a change for each.
+    // One command drains all of them, with one change for each.
     let free = story.cell("tea", "east").free;
     let before = story.ledger.last_seq();
     let taken = free + 2 * 255 + 5 + 1;
@@ -136,7 +136,7 @@ fn a_cell_gets_no_new_pool_beyond_the_limit_and_those_that_are_there_change_and_
     assert_eq!(story.ledger.last_seq() - before, MAX_CELL_POOLS as u64 + 1);
     assert_eq!(story.cell("tea", "east").pools, []);
     restart(&mut story);
-    // The rules before had no such limit.
+    // The first rules had no such limit.
     let mut first = Story::by(Rules::First);
     first.receive("tea", "east", 10_000).unwrap();
     for number in 0..=MAX_CELL_POOLS {
@@ -253,7 +253,8 @@ fn no_command_makes_more_changes_than_it_was_weighed_at_and_no_change_is_larger_
         .collect();
     let order = story.reserve_command(lines, ReserveMode::BestEffort);
     run(&mut story, order);
-    // Every pool of a cell is taken from. There are more than the limit once units come back to where they were taken from.
+    // The command takes from every pool of a cell. There are more pools than the limit after units have gone
+    // back to where they were taken from.
     story.receive("milk", "w0", MAX_PLACES as i64).unwrap();
     let (mut commands, mut holds) = (Vec::new(), Vec::new());
     for number in 0..MAX_PLACES - 1 {

@@ -1,8 +1,8 @@
-//! Which warehouses fill a whole request, and why.
+//! Tests of the warehouses that fill a whole request, and of the reasons.
 
 use super::*;
 
-/// `stock` is (SKU, warehouse, units).
+/// Begins a story with this stock: SKU, warehouse, units.
 fn stocked(stock: &[(&str, &str, i64)]) -> Story {
     let mut story = Story::new();
     for (name, at, quantity) in stock {
@@ -11,7 +11,7 @@ fn stocked(stock: &[(&str, &str, i64)]) -> Story {
     story
 }
 
-/// By line: warehouse, units, and why.
+/// Returns the warehouse, the units and the reason, by line.
 fn chosen(
     story: &mut Story,
     lines: Vec<ReserveLine>,

@@ -1,4 +1,4 @@
-//! What time does: ends of holds, forgetting, and ids from other times.
+//! Tests of the effects of time: ends of holds, forgetting, and ids from other times.
 
 use super::*;
 
@@ -70,7 +70,7 @@ fn a_forgotten_id_cannot_take_effect_again() {
 fn a_closed_reservation_is_kept_for_its_retention_and_its_reserve_is_answered_all_the_window() {
     let mut story = Story::new();
     story.receive("tea", "east", 5).unwrap();
-    // From an id that lies ahead of log time, so that its window ends later than the retention does.
+    // The id is ahead of log time, so its window ends later than the retention.
     let mut reserve = story.reserve_command(vec![line("tea", 1, Source::Any)], ReserveMode::AllOrNothing);
     reserve.operation_id = id_at(story.now_ms() + HOUR_MS, 1);
     let id = reserve.operation_id;

@@ -1,4 +1,4 @@
-//! Goods on their way, and goods that are to come.
+//! Tests of goods on their way, and of goods that are expected.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn into(transfer_id: TransferId, all: &[(&str, i64)], disposition: Disposition) 
     }
 }
 
-/// East has 10 of tea and 4 cups; 6 of tea and 1 cup are on their way to west.
+/// East has 10 units of tea and 4 cups. 6 units of tea and 1 cup are on their way to west.
 fn sent() -> (Story, TransferId) {
     let mut story = Story::new();
     story.receive("tea", "east", 10).unwrap();

@@ -1,45 +1,46 @@
-//! Details of commands: business time, late goods, references that one hold has to itself, and replacements.
+//! Details of commands: business time, late goods, unique references, and replacements.
 
 use holdfast_ledger::limits::MAX_OCCURRED_AGO_MS;
 use proptest::{option, prelude::*, sample::select};
 
-/// Details before they know what was sent before.
+/// The draft of a command's details, before the earlier commands are known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DraftDetails {
-    /// Relative to the entry's time.
+    /// Business time, relative to the entry's time.
     pub(crate) occurred_ms: Option<i64>,
-    /// For what moves goods.
+    /// The position of the goods, for a command that moves goods.
     pub(crate) as_of: Option<DraftPosition>,
-    /// For a Reserve.
+    /// Whether a Reserve wants its reference for itself.
     pub(crate) unique_reference: bool,
-    /// For a Reserve.
+    /// The hold that a Reserve replaces.
     pub(crate) replaces: Option<Replaced>,
-    /// One that others have too; else every command has its own.
+    /// A reference that other commands have too. None: the command has its own.
     pub(crate) reference: Option<&'static str>,
-    /// They are given to every kind of command, also to one that they do not fit, and under rules that do not know
-    /// them.
+    /// Whether every kind of command gets the details, even one that they do not fit, and even under rules
+    /// that do not know them.
     pub(crate) is_misfit: bool,
 }
 
-/// A change that a command names.
+/// The change that a command names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum DraftPosition {
     /// The last change of an earlier command that made any, counted from the last.
     Back(usize),
-    /// A change long after the last one: never one of the same entry, which the model does not number.
+    /// A change long after the last one. It is never a change of the same entry, because the model does not
+    /// number those.
     Future(u64),
-    /// The very first state.
+    /// The first state of the ledger.
     Beginning,
 }
 
 /// The hold that a Reserve replaces, counted from the last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Replaced {
-    /// One that was held when it was last heard of, for its own storefront.
+    /// A hold that was held in its last known state, for its own storefront.
     Held(usize),
-    /// Any, for any storefront.
+    /// Any hold, for any storefront.
     Any(usize),
-    /// One that never was.
+    /// A hold that never existed.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Logs that mean something: few names, small quantities, ids and reservations that come again.
+//! Logs with a meaning: few names, small quantities, and ids and reservations that are used again.
 
 mod details;
 mod writer;
@@ -11,7 +11,7 @@ pub(crate) use writer::{Writer, id_at};
 
 use details::{details, position};
 
-/// Short times, so that a log of a minute sees everything expire and be forgotten.
+/// Returns options with short times, so that everything expires and is forgotten in a log of a minute.
 pub(crate) fn options() -> LedgerOptions {
     LedgerOptions {
         order_decision_ms: 10_000,
@@ -22,12 +22,12 @@ pub(crate) fn options() -> LedgerOptions {
     }
 }
 
-/// A command before it knows which reservations there are.
+/// A command before the existing reservations are known.
 #[derive(Debug, Clone)]
 #[allow(clippy::large_enum_variant, reason = "nearly every draft is a new command")]
 pub(crate) enum Draft {
     New {
-        /// Added to the entry's time; mostly 0.
+        /// The offset of the id from the entry's time. Mostly 0.
         id_offset_ms: i64,
         reason: &'static str,
         details: DraftDetails,
@@ -37,25 +37,25 @@ pub(crate) enum Draft {
     Again { back: usize, changed: Changed },
 }
 
-/// The part of a repeated command that is not as it was the first time.
+/// The part of a repeated command that differs from the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Changed {
-    /// Every part is: it is a retry.
+    /// No part differs: it is a retry.
     Nothing,
     Reference,
     Quantity,
-    /// Its lines come in the opposite order.
+    /// The lines come in the opposite order.
     LineOrder,
-    /// It asks for something else altogether.
+    /// The command asks for something entirely different.
     Kind,
-    /// It says another time, or one where it said none.
+    /// The command has another business time, or one where it had none.
     Details,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum DraftAction {
     Ready(Action),
-    /// On a reservation, counted from the last; `usize::MAX` is one that never was.
+    /// A transition of a reservation, counted from the last. `usize::MAX` is one that never existed.
     On(usize, Transition),
     /// A count as of an earlier command.
     Count {
@@ -64,7 +64,7 @@ pub(crate) enum DraftAction {
         counted: i64,
         as_of: DraftPosition,
     },
-    /// On a transfer, counted from the last; `usize::MAX` is one that never was.
+    /// A command on a transfer, counted from the last. `usize::MAX` is one that never existed.
     OnTransfer(usize, ToTransfer),
 }
 
@@ -90,7 +90,7 @@ pub(crate) struct DraftEntry {
     pub(crate) drafts: Vec<Draft>,
 }
 
-/// When logs begin.
+/// The log time at which logs begin.
 pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
 pub(crate) const SKUS: [&str; 3] = ["tea", "Größe-XL rot", "サイズ-M"];
@@ -153,7 +153,7 @@ fn supply_id() -> impl Strategy<Value = SupplyId> {
     select(vec!["po-1", "po-2"]).prop_map(|name| SupplyId::new(name).unwrap())
 }
 
-/// Around the times of a log.
+/// Generates dates around the times of a log.
 fn date() -> impl Strategy<Value = u64> {
     prop_oneof![30 => (START_MS - 5_000)..(START_MS + 60_000), 1 => (1_u64 << 48)..(1 << 49)]
 }
@@ -335,14 +335,14 @@ fn changed() -> impl Strategy<Value = Changed> {
     ]
 }
 
-/// A log; `writer` makes its entries one by one.
+/// Generates a log. `writer` makes its entries one by one.
 pub(crate) fn log(entries: usize) -> impl Strategy<Value = Vec<DraftEntry>> {
     let later = prop_oneof![16 => 0..400_i64, 3 => 400..4_000_i64, 1 => -500..0_i64, 1 => 9_000..30_000_i64];
     let entry = (later, vec(draft(), 0..7)).prop_map(|(later_ms, drafts)| DraftEntry { later_ms, drafts });
     (deliveries(), vec(entry, 1..entries)).prop_map(|(first, rest)| [vec![first], rest].concat())
 }
 
-/// A log whose entries hold up to `commands` commands, as those of a busy leader do.
+/// Generates a log whose entries hold up to `commands` commands, like those of a busy leader.
 pub(crate) fn log_of_large_entries(
     entries: usize,
     commands: usize,
@@ -353,8 +353,8 @@ pub(crate) fn log_of_large_entries(
     (vec(deliveries(), 4), vec(entry, 1..entries)).prop_map(|(first, rest)| [first, rest].concat())
 }
 
-/// Something to sell, in two warehouses of each SKU; in one of them some of it is for one storefront. Some may be sold before
-/// it is there.
+/// Generates goods to sell, in two warehouses for each SKU. In one of them, some units are for one
+/// storefront. Some units may be sold before they are there.
 fn deliveries() -> impl Strategy<Value = DraftEntry> {
     let pools = vec((storefront(), 0..6_i64), SKUS.len());
     let policies = vec(policy(), 0..5);

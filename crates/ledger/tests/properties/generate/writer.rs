@@ -1,4 +1,5 @@
-//! Drafts become entries: what they are about is known only when the log has come so far.
+//! The writer turns drafts into entries. The objects of a draft are known only when the log has come that
+//! far.
 
 use holdfast_ledger::*;
 
@@ -7,18 +8,18 @@ use super::{
     Transition, WAREHOUSES, details::Replaced,
 };
 
-/// Turns drafts into entries, knowing what was sent before.
+/// Turns drafts into entries, with the knowledge of all earlier commands.
 pub(crate) struct Writer {
     pub(crate) index: u64,
     now_ms: i64,
     number: u64,
     commands: Vec<Command>,
-    /// In order of their making, with the last known state (a hold may have ended since).
+    /// Reservations in order of their creation, with their last known state. A hold may have ended since.
     reservations: Vec<(ReservationId, ReservationState, StorefrontId)>,
     transfers: Vec<TransferId>,
-    /// The last change of each command, in their order.
+    /// The last change of each command, in order of the commands.
     marks: Vec<u64>,
-    /// Those that the log has adopted.
+    /// The rules that the log has adopted.
     rules: Rules,
 }
 
@@ -31,12 +32,12 @@ pub(crate) fn id_at(time_ms: u64, number: u64) -> OperationId {
     OperationId::from_slice(&bytes).unwrap()
 }
 
-/// Some element counted from the last.
+/// Returns an element counted from the last.
 fn back<T: Clone>(list: &[T], back: usize) -> Option<T> {
     list.iter().rev().nth(back % list.len().max(1)).cloned()
 }
 
-/// Makes a command differ from its first time, where it has such a part.
+/// Changes one part of a command, if the command has such a part.
 fn change(command: &mut Command, changed: Changed) {
     match (changed, &mut command.action) {
         (Changed::Nothing, _) => {}
@@ -83,7 +84,7 @@ fn change(command: &mut Command, changed: Changed) {
     }
 }
 
-/// Does an action move goods, so that it may name the change after which they moved?
+/// Returns whether an action moves goods, so that it may name the change after which they moved.
 fn moves_goods(action: &Action) -> bool {
     matches!(
         action,
@@ -97,7 +98,7 @@ fn moves_goods(action: &Action) -> bool {
 }
 
 impl Writer {
-    /// Of a log whose ledger decides by the newest rules.
+    /// Makes a writer for a ledger with the newest rules.
     pub(crate) fn new() -> Self {
         Self::by(Rules::NEWEST)
     }
@@ -116,8 +117,8 @@ impl Writer {
         }
     }
 
-    /// Learns what came of the last entry: later drafts are about reservations that were granted, and mostly about those
-    /// that are still open.
+    /// Learns the results of the last entry. Later drafts are about reservations that were granted, and
+    /// mostly about those that are still open.
     pub(crate) fn learn(&mut self, entry: &Entry, applied: &Applied) {
         for of_command in applied
             .changes
@@ -162,7 +163,7 @@ impl Writer {
         }
     }
 
-    /// Mostly one whose state allows the transition.
+    /// Picks a reservation, mostly one whose state allows the transition.
     fn pick(&self, steps: usize, transition: &Transition) -> Option<ReservationId> {
         if steps == usize::MAX {
             return None;
@@ -247,7 +248,7 @@ impl Writer {
         }
     }
 
-    /// Says what fits the command, or all of it.
+    /// Sets the details that fit the command, or all of them.
     fn detail(&self, command: &mut Command, draft: &DraftDetails) {
         if matches!(command.action, Action::AdoptRules { .. }) {
             return;

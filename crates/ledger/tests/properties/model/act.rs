@@ -1,4 +1,4 @@
-//! Which command does what.
+//! The dispatch of commands in the model.
 
 use holdfast_ledger::*;
 

@@ -1,4 +1,4 @@
-//! Ship, Cancel and Return, unit by unit.
+//! The model of Ship, Cancel and Return, unit by unit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,7 +95,7 @@ impl Model {
                     match disposition {
                         Some(disposition) => self.bring_back(command, &key, 1, disposition),
                         None if self.is_seen(&key, command) => {
-                            // The count missed it, and took a sellable one away for that.
+                            // The count missed it, and removed a sellable unit for that.
                             self.cells.get_mut(&key).unwrap().sell(1);
                             self.note_seen(&key, -1);
                         }
@@ -126,7 +126,7 @@ impl Model {
         Ok(reservation.state)
     }
 
-    /// Are the goods really there, line by line?
+    /// Checks that the goods are really there, line by line.
     fn check_goods(
         &self,
         command: &Command,

@@ -1,4 +1,5 @@
-//! Goods that are booked late: each cell has a list of what moved and when, as a person with paper would keep it.
+//! The model of goods that are booked late. Each cell has a list of its movements and their times, as a
+//! person with paper would keep it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use holdfast_ledger::*;
 
 use super::{Cell, Key, Model, OnHandMoves, Place, invalid};
 
-/// What happened in one cell, each with the change after which it happened.
+/// The movements of one cell, each with the change after which it happened.
 #[derive(Default)]
 pub(super) struct Shelf {
     moved: Vec<(u64, i64)>,
@@ -54,7 +55,8 @@ impl Model {
         Ok(())
     }
 
-    /// Has a count seen these goods move, so that their booking must leave what is on hand as it is?
+    /// Returns whether a count has already seen these goods move, so that their booking must leave the units
+    /// on hand unchanged.
     pub(super) fn is_seen(&self, key: &Key, command: &Command) -> bool {
         match (command.details.as_of_seq, self.shelves.get(key)) {
             (Some(as_of_seq), Some(shelf)) => shelf.counted.iter().any(|counted| *counted >= as_of_seq),
@@ -66,7 +68,7 @@ impl Model {
         *self.seen.entry(key.clone()).or_default() += units;
     }
 
-    /// Goods that come in.
+    /// Takes goods that come in.
     pub(super) fn bring_back(
         &mut self,
         command: &Command,
@@ -81,7 +83,8 @@ impl Model {
             cell.bring_back(quantity, disposition);
             return;
         }
-        // The count took them for sellable ones. Those that are not must be missing among the sellable ones.
+        // The count took them for sellable units. Units that are not sellable must then be missing among the
+        // sellable ones.
         if disposition != Disposition::Restock {
             cell.bring_back(quantity, disposition);
             for _ in 0..quantity {
@@ -91,8 +94,8 @@ impl Model {
         self.note_seen(key, quantity);
     }
 
-    /// Returns how a count as of a change changes what is on hand. None: a later count is known, so it changes
-    /// nothing.
+    /// Returns the effect of a count as of a change on the units on hand. None: a later count is known, so
+    /// this one changes nothing.
     pub(super) fn correction(
         &self,
         key: &Key,
@@ -126,7 +129,7 @@ impl Model {
         cells.map(|(key, cell)| (key.clone(), cell.on_hand)).collect()
     }
 
-    /// Writes down what the present command moved, and when that happened.
+    /// Records the movements of the present command and their time.
     pub(super) fn write_down(&mut self, command: &Command, before: &BTreeMap<Key, i64>) -> OnHandMoves {
         let is_count = matches!(command.action, Action::Count { .. });
         let position = match &command.action {
@@ -162,7 +165,7 @@ impl Model {
 }
 
 impl Cell {
-    /// One unit is not there, and nobody knows which.
+    /// Removes one unit that is not there. Nobody knows which unit is missing.
     pub(super) fn lose(&mut self, promised: i64) {
         self.on_hand -= 1;
         if self.lose_sellable() {

@@ -1,5 +1,5 @@
-//! A second ledger, written without looking at the first: plain maps of names and numbers, every reserved unit a thing of
-//! its own, whole states copied where that is simpler. Slow and short.
+//! A second ledger, written without looking at the first. It has plain maps of names and numbers, makes every
+//! reserved unit an object, and copies whole states where that is simpler. It is slow and short.
 
 mod act;
 mod fulfil;
@@ -77,12 +77,12 @@ pub(crate) struct Reservation {
     pub(crate) expires_at_ms: u64,
     pub(crate) closed_at_ms: u64,
     pub(crate) reference: Reference,
-    /// Was it to be the only one with its reference?
+    /// Whether it must be the only one with its reference.
     pub(crate) is_unique: bool,
     pub(crate) lines: Vec<Line>,
 }
 
-/// What a command did to what is on hand, by cell: by its own movements, and by recounts.
+/// The effect of a command on the units on hand, by cell: by its own movements, and by recounts.
 pub(crate) type OnHandMoves = BTreeMap<Key, (i64, i64)>;
 
 pub(crate) struct Model {
@@ -93,7 +93,7 @@ pub(crate) struct Model {
     pub(crate) policies: BTreeMap<(Sku, StorefrontId), Policy>,
     pub(crate) reservations: BTreeMap<ReservationId, Reservation>,
     pub(crate) transfers: BTreeMap<TransferId, transfer::Transfer>,
-    /// Quantity and date; nothing is expected any more when the quantity is 0.
+    /// The quantity and the date. With a quantity of 0, nothing is expected any more.
     pub(crate) supplies: BTreeMap<(Key, SupplyId), (i64, u64)>,
     done: BTreeMap<OperationId, (Command, Success)>,
     shelves: BTreeMap<Key, late::Shelf>,
@@ -101,7 +101,7 @@ pub(crate) struct Model {
     counts_since: u64,
     /// The last change before the present command.
     last_seq: u64,
-    /// Units of the present command that a count had seen move.
+    /// Units of the present command that a count had already seen move.
     seen: BTreeMap<Key, i64>,
     position: Position,
 }
@@ -119,7 +119,7 @@ pub(super) fn short<T>(sku: &Sku, requested: i64, available: i64) -> Result<T, R
     }]))
 }
 
-/// The SKUs that an action names.
+/// Returns the SKUs that an action names.
 fn skus(action: &Action) -> Box<dyn Iterator<Item = &Sku> + '_> {
     match action {
         Action::Reserve { lines, .. } => Box::new(lines.iter().map(|line| &line.sku)),
@@ -141,7 +141,7 @@ fn skus(action: &Action) -> Box<dyn Iterator<Item = &Sku> + '_> {
     }
 }
 
-/// What the first release took as a SKU.
+/// Returns whether the first release accepts a SKU.
 fn is_of_old_letters(sku: &Sku) -> bool {
     let name = sku.as_str();
     name.len() <= 64
@@ -173,7 +173,8 @@ impl Model {
         }
     }
 
-    /// `last_seqs` has the last change before each command: how changes are numbered is not decided here.
+    /// Applies an entry. `last_seqs` has the last change before each command, because the model does not
+    /// number changes.
     pub(crate) fn apply(
         &mut self,
         log_index: u64,
@@ -307,7 +308,7 @@ impl Model {
         }
     }
 
-    /// One promised unit goes back to where it was taken from.
+    /// Gives one promised unit back to where it was taken from.
     pub(super) fn give_back(&mut self, id: &ReservationId, line: usize, unit: usize, place: Place) {
         let reservation = self.reservations.get_mut(id).unwrap();
         let storefront = reservation.storefront.clone();
@@ -323,7 +324,7 @@ impl Model {
         } else if cell.deficit > 0 {
             cell.deficit -= 1;
         } else if cell.backordered > still_promised {
-            // It was shipped to someone whose units were backordered.
+            // The unit was shipped to a buyer whose units were backordered.
             cell.backordered -= 1;
         } else {
             *cell.pools.entry(storefront).or_default() += 1;
@@ -338,7 +339,7 @@ impl Model {
         })
     }
 
-    /// How many more units of a SKU a storefront may have beyond stock.
+    /// Returns how many more units of a SKU a storefront may have beyond stock.
     pub(crate) fn backorderable(
         &self,
         sku: &Sku,
@@ -399,7 +400,7 @@ impl Model {
 }
 
 impl Line {
-    /// In order of allocation.
+    /// Returns the warehouses in order of allocation.
     pub(crate) fn warehouses(&self) -> Vec<WarehouseId> {
         let mut list: Vec<WarehouseId> = Vec::new();
         for unit in &self.units {

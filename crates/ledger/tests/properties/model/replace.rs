@@ -1,10 +1,11 @@
-//! References that one hold has to itself, and a hold that takes another one's place.
+//! The model of unique references, and of a hold that takes another one's place.
 
 use holdfast_ledger::*;
 
 use super::{Line, Model, Place, Reservation, Unit, invalid};
 
-/// Which units of a hold go over: its line, its unit, and the place of the new line in the request.
+/// The units of a hold that go over. Each has its line, its unit, and the place of the new line in the
+/// request.
 pub(super) type Over = Vec<(usize, usize, usize)>;
 
 fn allows(source: &Source, warehouse: &WarehouseId) -> Option<usize> {
@@ -15,11 +16,12 @@ fn allows(source: &Source, warehouse: &WarehouseId) -> Option<usize> {
     }
 }
 
-/// A line of the old hold, a warehouse, its units that are left, and to which new lines others go.
+/// One line and warehouse of the old hold, with the units that are left, and the new lines that the other
+/// units go to.
 type Left = (usize, WarehouseId, i64, Vec<(usize, i64)>);
 
 impl Model {
-    /// Another hold or commit of the storefront that has the reference to itself.
+    /// Returns another hold or commit of the storefront that has the reference to itself.
     pub(crate) fn holder(&self, storefront: &StorefrontId, reference: &Reference) -> Option<ReservationId> {
         let ended = [ReservationState::Released, ReservationState::Expired];
         let mut all = self.reservations.iter().filter(|(_, other)| {
@@ -68,10 +70,12 @@ impl Model {
         Ok(Some(self.reservations[&id].clone()))
     }
 
-    /// Lines that name one warehouse choose first, then those that name some. Each goes through what it may have: by
-    /// its list, then as the old hold has them. `wanted` are the lines of the request, added up.
+    /// Returns the units that go over. Lines that name one warehouse choose first, then lines that name
+    /// several. Each takes from its allowed warehouses in the order of its list, or else in the order of the
+    /// old hold. `wanted` are the lines of the request, added up.
     pub(super) fn over(&self, old: &Reservation, wanted: &[(usize, ReserveLine)]) -> Over {
-        // Of each line and warehouse of the old hold: to which new lines units go, and how many.
+        // For each line and warehouse of the old hold: the new lines that its units go to, and how many go to
+        // each.
         let mut left: Vec<Left> = Vec::new();
         for (number, line) in old.lines.iter().enumerate() {
             for warehouse in line.warehouses() {
@@ -107,7 +111,7 @@ impl Model {
         }
         let mut over = Over::new();
         for (number, warehouse, _, mut goes) in left {
-            // The first new line gets what was taken first; what was taken last is given back.
+            // The first new line gets the units that were taken first. The units taken last are given back.
             goes.sort();
             let to = goes
                 .iter()
@@ -119,7 +123,7 @@ impl Model {
         over
     }
 
-    /// Gives back what does not go over, and then ends the old hold.
+    /// Gives back the units that do not go over, and then ends the old hold.
     pub(super) fn end_replaced(&mut self, id: &ReservationId, over: &Over) {
         let lines = self.reservations[id].lines.len();
         for line in 0..lines {
@@ -139,7 +143,7 @@ impl Model {
     }
 }
 
-/// The units of an old hold that go over to a line, and why they were where they are.
+/// Returns the units of an old hold that go over to a line, with the reasons for their warehouses.
 pub(super) fn kept_by(old: &Reservation, over: &Over, place: usize) -> Line {
     let first = &old.lines[0];
     let mut kept = Line {
@@ -159,8 +163,8 @@ pub(super) fn kept_by(old: &Reservation, over: &Over, place: usize) -> Line {
     kept
 }
 
-/// Puts the units of a line in order of their warehouses, as they were first named, and then of their origin: those
-/// of a pool go back last.
+/// Sorts the units of a line by their warehouses, in the order in which these were first named, and then by
+/// their origin. Units of a pool go back last.
 pub(super) fn in_order(line: &mut Line) {
     let warehouses = line.warehouses();
     line.units.sort_by_key(|unit| {

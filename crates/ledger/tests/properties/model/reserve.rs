@@ -1,4 +1,4 @@
-//! Reserve, unit by unit.
+//! The model of Reserve, unit by unit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ impl Model {
         };
         let kept_by = |place: usize| old.as_ref().map(|old| kept_by(old, &over, place));
         let kept_units = |place: usize| kept_by(place).map_or(0, |kept| kept.units.len() as i64);
-        // What is wanted beside the units that go over.
+        // The units that are wanted beside the units that go over.
         let beside: Vec<ReserveLine> = together
             .iter()
             .map(|(place, line)| ReserveLine {
@@ -228,7 +228,7 @@ impl Model {
         Ok(success)
     }
 
-    /// Where a line waits for what is not there.
+    /// Returns the warehouse where a line waits for missing units.
     fn waiting_place(&self, cells: &BTreeMap<Key, Cell>, line: &ReserveLine) -> Option<WarehouseId> {
         let mut places = allowed_warehouses(cells, line);
         places.retain(|warehouse| cells.contains_key(&(line.sku.clone(), warehouse.clone())));
@@ -241,7 +241,7 @@ impl Model {
         places.first().cloned()
     }
 
-    /// Warehouses in the order in which they make the number of shipments small.
+    /// Returns warehouses in the order that makes the number of shipments small.
     fn ranking(&self, storefront: &StorefrontId, wanted: &[ReserveLine]) -> Vec<WarehouseId> {
         let mut lines = wanted.to_vec();
         for line in &mut lines {
@@ -299,7 +299,7 @@ impl Model {
     }
 }
 
-/// Lines of one SKU and source, where the first of them is.
+/// Adds up lines of one SKU and source, in the place of the first.
 fn together(wanted: &[ReserveLine]) -> Vec<(usize, ReserveLine)> {
     let mut lines: Vec<(usize, ReserveLine)> = Vec::new();
     for (number, line) in wanted.iter().enumerate() {
@@ -313,7 +313,7 @@ fn together(wanted: &[ReserveLine]) -> Vec<(usize, ReserveLine)> {
     lines
 }
 
-/// What a storefront could have of a cell.
+/// Returns the units of a cell that a storefront could have.
 fn offered(
     cells: &BTreeMap<Key, Cell>,
     policy: &Policy,
@@ -330,7 +330,7 @@ fn offered(
     }
 }
 
-/// By name, or as listed.
+/// Returns the allowed warehouses by name, or in the order of the list.
 fn allowed_warehouses(cells: &BTreeMap<Key, Cell>, line: &ReserveLine) -> Vec<WarehouseId> {
     match &line.source {
         Source::Warehouse(warehouse) => vec![warehouse.clone()],

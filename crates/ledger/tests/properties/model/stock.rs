@@ -1,4 +1,4 @@
-//! Commands on one cell, and what a cell can do.
+//! The model of commands on one cell, and of the cell itself.
 
 use holdfast_ledger::*;
 

@@ -1,4 +1,4 @@
-//! Transfers and expected supplies, and what can be promised with them.
+//! The model of transfers and expected supplies, and of the promises that they allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ pub(crate) struct Transfer {
 
 const LAST_TIME_MS: u64 = (1 << 48) - 1;
 
-/// Quantities of one SKU together, where it is first named.
+/// Adds up quantities of one SKU, in the place of the first.
 fn together(lines: &[TransferLine]) -> Vec<(u32, Sku, i64)> {
     let mut all: Vec<(u32, Sku, i64)> = Vec::new();
     for (number, line) in lines.iter().enumerate() {
@@ -97,7 +97,7 @@ impl Model {
         Ok(())
     }
 
-    /// Without a disposition everything is lost.
+    /// Takes units that arrive. Without a disposition, all of them are lost.
     pub(super) fn arrive(
         &mut self,
         command: &Command,
@@ -178,7 +178,7 @@ impl Model {
         })
     }
 
-    /// When and how much should still come to a cell.
+    /// Returns the expected arrivals in a cell, with their dates and quantities.
     pub(super) fn coming(&self, key: &Key) -> Vec<(u64, i64)> {
         let mut all = Vec::new();
         for ((other, _), (quantity, at_ms)) in &self.supplies {
@@ -205,7 +205,7 @@ impl Model {
             .sum()
     }
 
-    /// Lets the goods of each date arrive in a copy of the cells, and looks at what could then be sold.
+    /// Lets the goods of each date arrive in a copy of the cells, and computes what could then be sold.
     pub(crate) fn promise(&self, storefront: &StorefrontId, sku: &Sku, until_ms: u64) -> PromiseView {
         let may_borrow = self.policy(sku, storefront).may_borrow;
         let mut cells: BTreeMap<Key, super::Cell> = self.cells.clone();
@@ -252,7 +252,7 @@ impl Model {
         view
     }
 
-    /// Gives what is there to one promise after another.
+    /// Assigns the existing units to one promise after another.
     pub(crate) fn deficits(&self) -> Vec<DeficitView> {
         let short = self.cells.iter().filter(|(_, cell)| cell.deficit > 0);
         short

@@ -1,4 +1,4 @@
-use super::super::state::Place;
+use super::super::members::NodeAddress;
 use super::*;
 
 fn introduction(node_id: u64, listed: &[u64]) -> Introduction {
@@ -6,7 +6,7 @@ fn introduction(node_id: u64, listed: &[u64]) -> Introduction {
         newcomer: Newcomer {
             node_id,
             disk_id: [node_id as u8; 16],
-            place: Place::default(),
+            address: NodeAddress::default(),
         },
         shard_count: 4,
         replication_factor: 3,

@@ -4,12 +4,13 @@ use holdfast_shard::{Document, ReplicaId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::directory::members::NodeAddress;
 
 pub(crate) fn newcomer(node_id: u64, zone: &str) -> Newcomer {
     Newcomer {
         node_id,
         disk_id: [node_id as u8; 16],
-        place: Place {
+        address: NodeAddress {
             client_address: format!("node-{node_id}:7301"),
             peer_address: format!("node-{node_id}:7302"),
             admin_address: String::new(),
@@ -201,10 +202,10 @@ fn two_nodes_cannot_have_one_id_nor_one_address() {
     let mut directory = three();
     let mut impostor = newcomer(3, "");
     impostor.disk_id = [7; 16];
-    impostor.place.peer_address = "elsewhere:7302".to_owned();
+    impostor.address.peer_address = "elsewhere:7302".to_owned();
     assert!(directory.execute(DirectoryCommand::Admit(impostor)).is_err());
     let mut squatter = newcomer(4, "");
-    squatter.place = directory.members[&3].place.clone();
+    squatter.address = directory.members[&3].address.clone();
     assert!(directory.execute(DirectoryCommand::Admit(squatter)).is_err());
     assert_eq!(directory, three());
 }

@@ -6,11 +6,11 @@ use crate::{Disk, FaultDisk};
 
 const LAST: u64 = 120;
 
-/// A change log of several segments, and its files.
+/// Writes a change log of several segments, and returns its disk and files.
 fn written() -> (FaultDisk, Vec<String>) {
     let disk = FaultDisk::new(1);
     let (log, _) = open(&disk);
-    // What comes next knows that it was synced.
+    // Each later record reports that this one was synced.
     for record in run(1, LAST) {
         append(&log, &[record]);
         log.sync().unwrap();
@@ -52,14 +52,14 @@ fn every_flipped_byte_becomes_a_gap_that_a_peer_fills() {
             let (log, _) = open(&disk);
             assert!(disk.flip_bit(file, at as u64, 2));
             if !check(&log) {
-                // Zeros behind a header are no part of it.
+                // The zeros after a header are not part of it.
                 assert_eq!(read_all(&log, 1).unwrap(), all, "{file} {at}");
                 continue;
             }
             for gap in log.gaps() {
                 assert!(matches!(log.read(gap.start, 10), Err(ChangeLogError::Gap { .. })));
             }
-            // What is intact is still there, now and after a start.
+            // Intact records are still there, both at once and after a restart.
             assert!(!check(&log));
             drop(log);
             let disk = disk.crash();

@@ -1,4 +1,5 @@
-//! One file of a [`FaultDisk`](super::FaultDisk): what programs see, what is durable, and what lies between.
+//! One file of a [`FaultDisk`](super::FaultDisk): the bytes that programs see, the durable ones, and the
+//! unsynced writes between.
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -28,7 +29,7 @@ impl Change {
 }
 
 impl FileData {
-    /// Of the unsynced writes, nothing, all, a prefix torn at any byte, or any sectors are left.
+    /// Leaves one of these of the unsynced writes: nothing, all, a prefix torn at any byte, or any sectors.
     pub(super) fn crash(&mut self, random: &mut SmallRng) {
         let changes = std::mem::take(&mut self.unsynced);
         match random.random_range(0..4) {

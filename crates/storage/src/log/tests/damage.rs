@@ -1,4 +1,5 @@
-//! Damaged files: what was acknowledged is either served as it was written, or an error says where it is not.
+//! Tests of damaged files: acknowledged entries are served as they were written, or an error says where they
+//! are damaged.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::super::{mark, segment};
 use super::{Log, LogError, ignore, open, options, read_all, records, told};
 use crate::FaultDisk;
 
-/// A closed log of two groups in one segment.
+/// Makes a closed log of two groups in one segment.
 fn small_log() -> FaultDisk {
     let disk = FaultDisk::new(1);
     let (log, _) = open(&disk);
@@ -28,7 +29,7 @@ fn opened(disk: &FaultDisk) -> Result<Log, LogError> {
     Log::open(Arc::new(disk.clone()), options()).map(|(log, _)| log)
 }
 
-/// Where the records of a segment end.
+/// Returns where the records of a segment end.
 fn end_of_records(content: &[u8]) -> usize {
     content.iter().rposition(|byte| *byte != 0).unwrap() + 1
 }
@@ -39,9 +40,9 @@ fn every_flipped_bit_of_a_closed_log_is_found() {
     let path = segment::path(1);
     let original = disk.content(&path).unwrap();
     let end = end_of_records(&original);
-    // The last record is the mark of the close; it holds nothing.
+    // The last record is the mark of the close, which holds nothing.
     let mark = (end - 1) / 8 * 8 + 8 - 32;
-    // Of the zeros that fill the header page, a sample.
+    // Only a sample of the zeros that fill the header page is tried.
     let in_header = (0..32).chain((32..4088).step_by(127)).chain(4088..4096);
     for offset in in_header.chain(4096..end) {
         for bit in 0..8 {
@@ -87,7 +88,7 @@ fn a_log_cut_anywhere_gives_a_prefix_or_an_error() {
     }
 }
 
-/// A log over several segments, crashed after everything was acknowledged.
+/// Makes a log over several segments that crashed after everything was acknowledged.
 fn long_log() -> (FaultDisk, u64) {
     let disk = FaultDisk::new(1);
     let (log, _) = open(&disk);
@@ -98,7 +99,7 @@ fn long_log() -> (FaultDisk, u64) {
     (disk.crash(), 100)
 }
 
-/// A log whose last batch was acknowledged before the process was killed.
+/// Makes a log whose last batch was acknowledged before the process was killed.
 fn killed_log() -> FaultDisk {
     let disk = FaultDisk::new(1);
     let (log, _) = open(&disk);
@@ -150,7 +151,7 @@ fn a_log_that_is_known_to_have_been_marked_is_damaged_without_its_mark_however_l
         expects_mark: true,
         ..options()
     };
-    // Marked from the first moment on, so that a log that was never written to can be missed too.
+    // The log is marked from the first moment on, so that the loss of an empty log is noticed as well.
     let disk = FaultDisk::new(1);
     let (log, report) = open(&disk);
     assert!(report.is_marked);
@@ -189,7 +190,7 @@ fn a_flipped_bit_in_an_older_segment_is_an_error_that_names_it() {
         match opened(&disk) {
             Err(LogError::Corrupt { file, .. }) => assert_eq!(file, path),
             Err(error) => panic!("{error}"),
-            // Behind the seal there is nothing.
+            // There is nothing after the seal.
             Ok(_) => assert!(content[offset..].iter().all(|byte| *byte == 0)),
         }
     }
@@ -206,7 +207,7 @@ fn a_flipped_bit_is_found_when_it_is_read_and_never_served() {
         Err(LogError::Corrupt { file, .. }) => assert_eq!(file, segment::path(1)),
         other => panic!("{other:?}"),
     }
-    // What is intact is still served.
+    // Intact entries are still served.
     assert_eq!(log.read(1, 5..10, usize::MAX).unwrap(), records(5..10, 1000));
 }
 
@@ -251,11 +252,11 @@ fn a_torn_tail_is_cut_and_told() {
     let mark_before = disk.content(&mark::path()).unwrap();
     log.append(1, records(3..6, 100), ignore()).unwrap();
     log.drain();
-    // As if the power had gone during the sync of these.
+    // This is the state after a power cut during the sync of these records.
     disk.set_content(&mark::path(), mark_before);
     let mut content = disk.content(&path).unwrap();
     let end = end_of_records(&content);
-    // The first of the three unsynced records lost a sector, the last one is whole.
+    // The first of the three unsynced records lost a sector; the last one is whole.
     let start = end_of_records(&before).next_multiple_of(8);
     content[start..start + 60].fill(0);
     disk.set_content(&path, content);
@@ -264,7 +265,7 @@ fn a_torn_tail_is_cut_and_told() {
     assert_eq!((torn.file.as_str(), torn.offset), (path.as_str(), start as u64));
     assert!(torn.bytes as usize >= end - start);
     assert_eq!(read_all(&log, 1), records(0..3, 100));
-    // Nothing of it comes back behind records written later.
+    // None of them comes back behind records that are written later.
     log.append(1, records(3..4, 100), ignore()).unwrap();
     log.drain();
     let (log, report) = open(&disk.crash());

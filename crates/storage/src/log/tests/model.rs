@@ -1,7 +1,7 @@
 //! Random calls, faults and crashes for several groups, compared with a plain model.
 //!
-//! The claim: after a crash the log is what it was after some prefix of the records handed to it, over all groups together, and
-//! that prefix has everything that was acknowledged.
+//! The claim: after a crash, the log equals its state after some prefix of the records that it was given,
+//! over all groups together, and that prefix contains everything that was acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,9 +117,9 @@ struct Model {
     disk: FaultDisk,
     log: Log,
     acknowledged: ModelState,
-    /// What may or may not have reached the disk, in order.
+    /// Records that may or may not have reached the disk, in order.
     pending: Vec<Step>,
-    /// What the commit position may be after a crash.
+    /// Possible values of the commit position after a crash.
     committed: BTreeMap<GroupId, Vec<Option<Bytes>>>,
     counter: u64,
 }
@@ -238,7 +238,8 @@ impl Model {
                     self.disk.fail_sync_after(after)
                 }
                 let (synced, result) = told();
-                // A barrier: an append of nothing is told when all before it is durable.
+                // This is a barrier: the callback of an empty append runs when everything before it is
+                // durable.
                 self.log.append(0, Vec::new(), synced).unwrap();
                 self.log.drain();
                 if matches!(*result.lock(), Some(Ok(()))) {
@@ -305,7 +306,7 @@ impl Model {
         found
     }
 
-    /// Takes over what a log opened after a crash has, if that is allowed.
+    /// Takes over the state of a log that was opened after a crash, if that state is allowed.
     fn recover(&mut self, log: Log) {
         let found = Model::found(&log);
         let mut state = self.acknowledged.clone();
@@ -357,7 +358,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
 
-    /// As above, with enough bytes that segments are given up, used again, and moved from.
+    /// Runs the same claim with enough bytes that segments are given up, used again, and moved from.
     #[test]
     fn it_holds_over_many_segments(seed in any::<u64>(), calls in calls(400, 9000)) {
         run(seed, calls);

@@ -1,4 +1,4 @@
-//! Old segments go when nobody needs them.
+//! Tests of old segments: they go when nobody needs them.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ fn segments(disk: &FaultDisk) -> Vec<u32> {
         .collect()
 }
 
-/// Appends to group 1 and purges all but the last few entries, as a busy group does.
+/// Appends to group 1 and purges all except the last few entries, as a busy group does.
 fn busy(log: &Log, from: u64, entries: u64) -> u64 {
     for index in from..from + entries {
         log.append(1, vec![record(index, 4000)], ignore()).unwrap();

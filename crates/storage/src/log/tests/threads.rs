@@ -1,4 +1,4 @@
-//! The log with its threads, on the file system of the machine.
+//! Tests of the log with its threads, on the file system of the machine.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -42,7 +42,7 @@ fn many_callers_are_all_told_and_all_is_there_after_a_restart() {
                 }
                 drop(told);
                 assert_eq!(results.iter().map(Result::unwrap).count(), 300);
-                // From disk: the cache is smaller than this.
+                // These come from disk, because the cache is smaller than this.
                 assert_eq!(
                     log.read(group, 280..300, usize::MAX).unwrap(),
                     records(280..300, 500)
@@ -100,7 +100,7 @@ fn a_failed_sync_is_noticed() {
     log.on_failure(Box::new(move |error| told.send(error).unwrap()));
     disk.fail_sync_after(20);
     let (told_synced, synced) = channel();
-    // One after the other: who does not wait fills the memory while the disk is slow.
+    // One after the other: a caller that does not wait fills the memory while the disk is slow.
     let all_synced = (0..1_000).all(|index| {
         let told = told_synced.clone();
         let callback = Box::new(move |result: Result<(), LogError>| told.send(result.is_ok()).unwrap());

@@ -1,4 +1,5 @@
-//! Random valid orders between three shards, from a seed: each step at its own time, participants late or not.
+//! Makes random valid orders between three shards, from a seed. Each step has its own time, and participants
+//! may be late.
 
 use holdfast_api::v1::{ChangeKind, ReservationState};
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ use super::shop::Shop;
 
 const SHARDS: u32 = 3;
 
-/// What the home has decided.
+/// The decision of the home.
 #[derive(Clone, Copy)]
 struct Decided {
     kind: ChangeKind,
@@ -20,11 +21,11 @@ struct Decided {
 struct Order {
     id: [u8; 16],
     home: u32,
-    /// What each shard is asked for; perhaps the home is asked for nothing.
+    /// The units that each shard is asked for. The home may be asked for none.
     wanted: Vec<(u32, i64)>,
-    /// All of it was there.
+    /// True when all units were available.
     is_whole: bool,
-    /// Participants with units, and how many decisions of the home each has followed.
+    /// The participants with units, and how many of the home's decisions each has followed.
     followed: Vec<(u32, usize)>,
     decided: Vec<Decided>,
 }
@@ -102,7 +103,7 @@ fn begin(shop: &mut Shop, dice: &mut Dice) -> Order {
     order
 }
 
-/// The first attempt, or one more.
+/// Makes the first attempt, or one more.
 fn prepare(shop: &mut Shop, order: &mut Order) {
     order.decided.clear();
     for (shard, quantity) in order.wanted.clone() {
@@ -117,7 +118,7 @@ fn prepare(shop: &mut Shop, order: &mut Order) {
     }
 }
 
-/// The home goes on.
+/// Makes the home decide, or go on after its decision.
 fn decide(shop: &mut Shop, dice: &mut Dice, order: &mut Order) {
     let now_ms = shop.worlds[order.home as usize].log_time_ms;
     let until_ms = order.decided.last().map_or(0, |decided| decided.expires_at_ms);
@@ -147,7 +148,7 @@ fn decide(shop: &mut Shop, dice: &mut Dice, order: &mut Order) {
     carry_out(shop, order.home, order.id, decided);
 }
 
-/// A participant hears of one of the decisions that it does not know.
+/// Makes a participant follow one of the decisions that it does not know.
 fn follow(shop: &mut Shop, dice: &mut Dice, order: &mut Order) {
     let behind = |(_, known): &(u32, usize)| *known < order.decided.len();
     let Some(at) = order.followed.iter().position(behind) else {
@@ -200,7 +201,7 @@ proptest! {
         cuts in prop::array::uniform3(any::<prop::sample::Index>()),
     ) {
         let shop = random(seed, 100);
-        // One change makes an entry here, so every cut is between entries.
+        // Each entry has one change here, so every cut is between entries.
         let ends: Vec<u64> = (0..SHARDS)
             .map(|shard| cuts[shard as usize].index(shop.history(shard).len()) as u64)
             .collect();
@@ -229,7 +230,7 @@ proptest! {
         for shard in 0..SHARDS {
             let history = shop.history(shard);
             let Some(last) = history.last() else { continue };
-            // What an order's part has to say last, unless it says nothing about the order as a whole.
+            // The last decision of an order's part, unless it says nothing about the order as a whole.
             let ends = matches!(
                 last.kind(),
                 ChangeKind::Committed | ChangeKind::Released | ChangeKind::Expired | ChangeKind::Aborted

@@ -11,13 +11,13 @@ pub(super) const TTL_MS: u64 = 60_000;
 /// More lines than an order of these tests has in one shard.
 const LINES_OF_A_SHARD: u32 = 100;
 
-/// Shards that each have twenty shirts, and the orders between them.
+/// A shop: shards that each have twenty shirts, and the orders between them.
 pub(super) struct Shop {
     pub(super) worlds: Vec<World>,
     pub(super) homes: BTreeMap<[u8; 16], u32>,
-    /// Holds of one shard, which are no part of an order with their id.
+    /// Holds of one shard that are not part of an order with their id.
     pub(super) alone: BTreeSet<(u32, Vec<u8>)>,
-    /// Shards whose lines have the numbers of another one's.
+    /// Shards whose lines have the numbers of another shard's lines.
     lines_as_in: BTreeMap<u32, u32>,
     operations: u64,
 }
@@ -44,7 +44,7 @@ impl Shop {
         operation_id(u64::MAX >> 1 & !0xffff | self.operations)
     }
 
-    /// The id of a new order that a shard decides about.
+    /// Makes the id of a new order that this shard decides.
     pub(super) fn order(&mut self, home: u32) -> [u8; 16] {
         let id = self.operation();
         self.homes.insert(id, home);
@@ -59,12 +59,12 @@ impl Shop {
         world.end_entry();
     }
 
-    /// Gives the lines of a shard the numbers of those of another one.
+    /// Gives the lines of a shard the numbers of another shard's lines.
     pub(super) fn same_lines(&mut self, shard: u32, as_in: u32) {
         self.lines_as_in.insert(shard, as_in);
     }
 
-    /// The order's units in a shard, undecided or held.
+    /// Returns the order's units in a shard, undecided or held.
     pub(super) fn hold(&self, shard: u32, id: [u8; 16]) -> Option<usize> {
         let open = [ReservationState::Prepared, ReservationState::Held];
         let holds = &self.worlds[shard as usize].holds;
@@ -73,7 +73,7 @@ impl Shop {
             .rposition(|hold| hold.id == id && open.contains(&hold.state))
     }
 
-    /// A decision without units: confirmed, extended, or any in a home that has none.
+    /// Writes a decision without units: confirmed, extended, or any decision in a home that has none.
     pub(super) fn note(&mut self, shard: u32, id: [u8; 16], kind: ChangeKind, operation: Option<[u8; 16]>) {
         self.note_until(START_MS + TTL_MS, shard, id, kind, operation);
     }
@@ -111,7 +111,7 @@ impl Shop {
         self.note(shard, id, ChangeKind::Confirmed, Some(id));
     }
 
-    /// The end of the hold, with all its units.
+    /// Ends the hold with all its units.
     pub(super) fn settle(&mut self, shard: u32, id: [u8; 16], kind: ChangeKind, operation: Option<[u8; 16]>) {
         let at = self.hold(shard, id).unwrap();
         let world = &mut self.worlds[shard as usize];
@@ -119,7 +119,7 @@ impl Shop {
         world.end_entry();
     }
 
-    /// An order of three shirts in each of these shards, held; the first is its home.
+    /// Makes an order of three shirts in each of these shards, and holds it. The first shard is its home.
     pub(super) fn held(&mut self, shards: &[u32]) -> [u8; 16] {
         let id = self.order(shards[0]);
         for shard in shards {
@@ -139,13 +139,13 @@ impl Shop {
             .filter(|effect| !self.alone.contains(&(shard, effect.reservation_id.to_vec())))
         {
             effect.home = self.homes.get(effect.reservation_id.as_ref()).copied();
-            // Of one order each line has its units in one shard.
+            // Each line of an order has its units in one shard.
             effect.line += self.lines_as_in.get(&shard).unwrap_or(&shard) * LINES_OF_A_SHARD;
         }
         history
     }
 
-    /// The orders that left a trace.
+    /// Returns the orders that left a trace.
     pub(super) fn told(&self) -> BTreeSet<Vec<u8>> {
         let shards = 0..self.worlds.len() as u32;
         let effects = shards
@@ -154,7 +154,7 @@ impl Shop {
         effects.map(|effect| effect.reservation_id.to_vec()).collect()
     }
 
-    /// Verifies up to a change of each shard.
+    /// Verifies up to one change of each shard.
     pub(super) fn verifier(&self, through: impl Fn(u32) -> u64) -> Verifier {
         let mut verifier = Verifier::new();
         for shard in 0..self.worlds.len() as u32 {

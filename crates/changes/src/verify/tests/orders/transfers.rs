@@ -1,11 +1,11 @@
-//! Transfers over several shards: what an order has reserved leaves by a transfer.
+//! Tests transfers over several shards: units that an order has reserved leave by a transfer.
 
 use bytes::Bytes;
 use holdfast_api::v1::{Bucket, ReservationState, TransferEffect};
 
 use super::*;
 
-/// Three shirts of an order that is paid in shards 0 and 1; both send theirs to WEST.
+/// Makes an order of three shirts, paid in shards 0 and 1. Both send their shirts to WEST.
 fn sent() -> (Shop, [u8; 16]) {
     let mut shop = Shop::new(2);
     let id = shop.held(&[0, 1]);

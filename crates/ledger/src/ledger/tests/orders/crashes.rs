@@ -1,8 +1,9 @@
-//! Whoever dies at whichever step: the rows of the table in `docs/orders.md`.
+//! Tests of deaths at each step of an order: the rows of the table in `docs/orders.md`.
 
 use super::*;
 
-/// An order for 3 units in each of two shards of 10, and its coordinator with the first steps: Begin, then Prepare.
+/// Begins an order for 3 units in each of two shards of 10. Returns its coordinator and the first steps:
+/// Begin, then Prepare.
 fn begun() -> (Shards, Command, Coordinator, Vec<Target>) {
     let mut shards = Shards::stocked(2, 10);
     let order = shards.order(&["0-a", "1-a"], 3, ALL);
@@ -11,7 +12,7 @@ fn begun() -> (Shards, Command, Coordinator, Vec<Target>) {
     (shards, order, coordinator, steps)
 }
 
-/// Both shards have prepared, and the coordinator has said how it decides.
+/// Goes on until both shards have prepared and the coordinator has sent its decision.
 fn prepared() -> (Shards, Command, Coordinator, Target) {
     let (mut shards, order, mut coordinator, steps) = begun();
     let mut send = Vec::new();

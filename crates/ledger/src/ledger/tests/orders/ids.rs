@@ -1,8 +1,8 @@
-//! One id and several requests: one of them has an effect, the others are refused and change nothing.
+//! Tests of several requests under one id: one has an effect, and the others are refused and change nothing.
 
 use super::*;
 
-/// The same id for other lines.
+/// Gives a command the id of another one.
 fn as_id_of(first: &Command, mut other: Command) -> Command {
     other.operation_id = first.operation_id;
     other
@@ -25,7 +25,7 @@ fn an_id_with_its_lines_in_another_order_is_refused_and_the_paid_order_stays_who
     assert_eq!(shards.run(&turned), reused());
     shards.resolve();
     assert_eq!(shards.units(), [(5, 0, 5); 2]);
-    // What the second request wrote down is forgotten some day, and no earlier than the order.
+    // The traces of the second request are forgotten some day, but not before the order.
     shards.wait(2 * LedgerOptions::default().shipped_retention_ms);
     assert_eq!(shards.units(), [(5, 0, 5); 2]);
 }
@@ -37,7 +37,7 @@ fn two_requests_for_one_id_that_meet_crosswise_leave_nothing_taken() {
     let turned = as_id_of(&first, shards.order(&["1-a", "0-a"], 5, ALL));
     let mut coordinators =
         [&first, &turned].map(|order| Coordinator::new(order.clone(), None, shard_of).unwrap().unwrap());
-    // Both begin at their homes, then both find the other one there.
+    // Both begin at their homes, and then each finds the other one there.
     let starts: Vec<Vec<Target>> = coordinators.iter_mut().map(Coordinator::start).collect();
     let mut waiting: VecDeque<(usize, Target)> = VecDeque::new();
     for place in 0..2 {
@@ -98,7 +98,7 @@ fn a_tombstone_in_a_participant_swallows_no_settlement_of_an_order() {
     let first = shards.order(&["0-a", "1-a"], 3, ALL);
     granted(&shards.run(&first));
     let id = first.operation_id;
-    // Somebody takes shard 1 for the home of an order with this id, and gives it up there.
+    // Some coordinator treats shard 1 as the home of an order with this id, and aborts it there.
     let abort = OrderStep::Decide {
         attempt: 1,
         decision: Decision::Abort,
@@ -158,7 +158,7 @@ fn the_abort_of_an_order_gives_nothing_of_another_order_with_its_id_back() {
     assert_eq!(shards.units(), [(10, 0, 0), (6, 4, 0), (6, 4, 0)]);
 }
 
-/// Commands of every kind that callers may send about what is in shard 0.
+/// Returns commands of every kind that callers may send about things in shard 0.
 fn every_kind(of: ReservationId) -> Vec<Action> {
     let (sku, warehouse, web) = (sku("0-a"), warehouse("w"), storefront("web"));
     let transfer = TransferLine {
@@ -306,7 +306,7 @@ fn of_two_coordinators_that_hold_one_order_one_says_that_it_was_first() {
         }
     }
     assert_eq!(replays, [false, true]);
-    // Nor is a third, asked without an entry, the first.
+    // A third decision, asked without an entry, is not the first either.
     let again = shards.stories[0].ledger.preview(START_MS, &holds[0].command);
     let Some(Ok(Success::Order { reply, .. })) = again else {
         panic!("{again:?}");

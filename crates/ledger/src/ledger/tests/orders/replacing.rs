@@ -1,4 +1,4 @@
-//! Holds over several shards that replace each other, and documents that one of them has to itself.
+//! Tests of holds over several shards that replace each other, and of documents that only one hold may have.
 
 use super::*;
 
@@ -75,7 +75,7 @@ fn a_cart_over_two_shards_keeps_the_last_units_and_changes_its_other_line() {
     let new = shards.replacing(old.operation_id, &[("1-a", 1), ("2-a", 1)]);
     let end = shards.run_at(0, &new);
     assert_eq!(granted_of(&end), [1, 1]);
-    // Also before the others have heard of it.
+    // This is so even before the others have heard of it.
     assert_eq!(shards.granted(new.operation_id)["1-a"], 1);
     shards.resolve();
     assert_eq!(
@@ -110,7 +110,7 @@ fn an_order_shrinks_into_one_shard_and_grows_out_of_it_again() {
     let old = shards.order(&["0-a", "1-a"], 1, ReserveMode::AllOrNothing);
     assert!(matches!(shards.run(&old), End::Outcome(Ok(_))));
     shards.resolve();
-    // At the home alone.
+    // The new hold has units at the home alone.
     let small = shards.replacing(old.operation_id, &[("0-a", 1), ("0-b", 1)]);
     assert_eq!(granted_of(&shards.run_at(0, &small)), [1, 1]);
     shards.resolve();
@@ -133,7 +133,7 @@ fn an_order_shrinks_into_one_shard_and_grows_out_of_it_again() {
         ],
         [1, 0, 1]
     );
-    // Without any line at the home.
+    // The new hold has no line at the home.
     let away = shards.replacing(large.operation_id, &[("1-a", 1)]);
     assert_eq!(granted_of(&shards.run_at(0, &away)), [1]);
     shards.resolve();
@@ -342,7 +342,7 @@ fn one_document_under_two_ids_is_held_once_whatever_its_lines_are() {
         ],
         [1, 0, 1]
     );
-    // Released, it makes room for another one.
+    // A released hold makes room for another one.
     shards.stories[2].act(Action::Release { reservation_id }).unwrap();
     shards.resolve();
     let third = unique(shards.order(&["0-b"], 1, ReserveMode::AllOrNothing));

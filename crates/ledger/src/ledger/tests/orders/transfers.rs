@@ -1,8 +1,8 @@
-//! Transfers over several shards: an order, and then each shard sends its own part.
+//! Tests of transfers over several shards: first an order, and then each shard sends its own part.
 
 use super::*;
 
-/// Two shards with 10 units in `w`, and a transfer of 4 units of each to `far`.
+/// Plans a transfer of 4 units to `far` from each of two shards, which have 10 units in `w`.
 fn planned() -> (Shards, TransferOrder, TransferId) {
     let shards = Shards::stocked(2, 10);
     let request = request(&[("0-a", 3), ("1-a", 4), ("0-a", 1)], "far");
@@ -45,7 +45,7 @@ fn dispatch(shards: &mut Shards, shard: usize, order: &TransferOrder) -> Outcome
     shards.stories[shard].send(&of_part(&order.dispatch))
 }
 
-/// All three steps, from the beginning, each of which must succeed.
+/// Runs all three steps from the beginning. Each must succeed.
 fn transfer_out(shards: &mut Shards, order: &TransferOrder) {
     granted(&reserve(shards, order));
     shards.stories[0].send(&order.commit).unwrap();
@@ -55,7 +55,8 @@ fn transfer_out(shards: &mut Shards, order: &TransferOrder) {
     }
 }
 
-/// Of each shard's SKU: on hand and committed in `w`, in transit to and on hand in `far`.
+/// Returns four numbers for each shard's SKU: on hand in `w`, committed in `w`, in transit to `far`, on hand
+/// in `far`.
 fn places(shards: &Shards) -> Vec<(i64, i64, i64, i64)> {
     let place = |(shard, story): (usize, &Story)| {
         let name = format!("{shard}-a");
@@ -145,7 +146,7 @@ fn each_step_of_a_transfer_can_be_repeated_and_a_retry_goes_on_where_it_was_left
         "shard 0 has not dispatched yet"
     );
     assert!(views(&shards, id)[0].is_none());
-    // The one who sent these died: from the beginning again.
+    // The sender of these steps died, so all steps run again from the beginning.
     granted(&reserve(&mut shards, &order));
     shards.stories[0].send(&order.commit).unwrap();
     let again = dispatch(&mut shards, 1, &order).unwrap();

@@ -15,7 +15,7 @@ use holdfast_orders::OrderError;
 use holdfast_shard::SubmitError;
 use tokio::time::Instant;
 
-use crate::api::Api;
+use super::Api;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 

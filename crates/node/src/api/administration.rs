@@ -1,0 +1,45 @@
+//! Whether a caller may do what only operators do.
+
+use holdfast_api::reasons;
+use holdfast_api::v1::{Reason, Refusal};
+use holdfast_guard::audit::{self, Denial};
+use holdfast_guard::policy::{Denied, Touched};
+use holdfast_guard::verb::Verb;
+
+use super::Api;
+use crate::security::Caller;
+
+impl Api {
+    /// May the caller do what only operators do? With a policy its rules say so, without one `security.admins`. A node may
+    /// not: what an operator asked another node comes in at the peer port.
+    pub(crate) fn allow_admin(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.check_rate(caller)?;
+        self.check_caller(caller, Verb::Admin)?;
+        let rules = self.access.rules().filter(|_| caller.node_id.is_none());
+        if let Some(policy) = rules {
+            let grants = policy.of_principal(&caller.principal);
+            return self.check(caller, grants, Verb::Admin, &Touched::Nothing, &Touched::Nothing);
+        }
+        if caller.node_id.is_none() && self.access.admins.hold(&caller.principal) {
+            return Ok(());
+        }
+        audit::denied(
+            &self.access.audit,
+            caller.asker(),
+            &Denial {
+                verb: Verb::Admin.as_str(),
+                storefront: "",
+                warehouse: "",
+                reason: Denied::Principal.as_str(),
+            },
+        );
+        let message = match caller.node_id {
+            Some(node_id) => format!("node {node_id} is no operator: use a certificate of another name"),
+            None => format!(
+                "`{}` may not administer: list it in security.admins, or write a policy with a rule for the verb `admin`",
+                caller.principal
+            ),
+        };
+        Err(reasons::refusal(Reason::PermissionDenied, message))
+    }
+}

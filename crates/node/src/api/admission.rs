@@ -1,0 +1,241 @@
+//! Whether a caller may do what it asks for: the one place where a request meets rate, certificate and policy.
+
+use holdfast_api::reasons;
+use holdfast_api::v1::{Reason, Refusal};
+use holdfast_guard::audit::{self, Denial};
+use holdfast_guard::policy::{Denied, Grants, Touched};
+use holdfast_guard::verb::Verb;
+use holdfast_ledger::Action;
+use tokio::time::Instant;
+
+use super::Api;
+use crate::clock::wall_clock_ms;
+use crate::mapping::inbound::Taken;
+use crate::security::Caller;
+use crate::security::touched::{reservation_of, touched, verb_of, warehouses_of};
+
+/// The outcome of a look at a command alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It may go on.
+    Granted,
+    /// It names a reservation or a transfer: what that touches has to be looked up.
+    NeedsLookup,
+}
+
+impl Api {
+    /// Does the caller send no more than it may? Nodes send for all of their callers.
+    pub(crate) fn check_rate(&self, caller: &Caller) -> Result<(), Refusal> {
+        let rates = self.access.rates.as_ref().filter(|_| caller.node_id.is_none());
+        let taken = rates.map_or(Ok(()), |rates| rates.take(&caller.principal));
+        taken.map_err(|wait| {
+            self.access.audit.metrics().rate_limited();
+            let limit = self.limits.principal_requests_per_second;
+            let message = format!(
+                "`{}` sends more than its limit of {limit} requests per second to this node",
+                caller.principal
+            );
+            Refusal {
+                retry_after_ms: u64::try_from(wait.as_millis())
+                    .unwrap_or(u64::MAX)
+                    .saturating_add(1),
+                ..reasons::refusal(Reason::Overloaded, message)
+            }
+        })
+    }
+
+    /// Is the caller still who it was when it came in? A connection can outlive its certificate.
+    pub(super) fn check_caller(&self, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
+        let Some(expires_s) = caller.expires_s else {
+            return Ok(());
+        };
+        let now_s = i64::try_from(wall_clock_ms() / 1_000).unwrap_or(i64::MAX);
+        let (reason, became) = if now_s > expires_s {
+            ("expired", "has expired")
+        } else if self.access.is_revoked(caller) {
+            ("revoked", "was revoked")
+        } else {
+            return Ok(());
+        };
+        audit::denied(
+            &self.access.audit,
+            caller.asker(),
+            &Denial {
+                verb: verb.as_str(),
+                storefront: "",
+                warehouse: "",
+                reason,
+            },
+        );
+        Err(reasons::refusal(
+            Reason::Unauthenticated,
+            format!(
+                "the certificate of `{}` {became} since it connected",
+                caller.principal
+            ),
+        ))
+    }
+
+    pub(super) fn check(
+        &self,
+        caller: &Caller,
+        grants: &Grants,
+        verb: Verb,
+        storefronts: &Touched<'_>,
+        warehouses: &Touched<'_>,
+    ) -> Result<(), Refusal> {
+        let checked = grants.check(verb, storefronts, warehouses);
+        checked.map_err(|why| self.access.denied(caller, verb, (storefronts, warehouses), why))
+    }
+
+    /// May the caller do this? For what changes nothing; nodes may read for their own callers.
+    pub(crate) fn allow(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        storefronts: &Touched<'_>,
+        warehouses: &Touched<'_>,
+    ) -> Result<(), Refusal> {
+        self.check_rate(caller)?;
+        self.still_allow(caller, verb, storefronts, warehouses)
+    }
+
+    /// As [`Api::allow`], for what was allowed before and goes on.
+    pub(crate) fn still_allow(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        storefronts: &Touched<'_>,
+        warehouses: &Touched<'_>,
+    ) -> Result<(), Refusal> {
+        self.check_caller(caller, verb)?;
+        if caller.node_id.is_some() {
+            return Ok(());
+        }
+        match self.access.rules() {
+            None => Ok(()),
+            Some(policy) => {
+                let grants = policy.of_principal(&caller.principal);
+                self.check(caller, grants, verb, storefronts, warehouses)
+            }
+        }
+    }
+
+    /// May the caller learn where the cluster is? Everybody whom a rule names.
+    pub(crate) fn allow_known(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.check_rate(caller)?;
+        self.check_caller(caller, Verb::Read)?;
+        match self.access.rules() {
+            Some(policy) if caller.node_id.is_none() && policy.of_principal(&caller.principal).is_empty() => {
+                let nothing = (&Touched::Nothing, &Touched::Nothing);
+                Err(self.access.denied(caller, Verb::Read, nothing, Denied::Principal))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the caller on a command, and judges it as far as that can be done without asking a shard.
+    pub(crate) fn admit_now(&self, caller: &Caller, taken: &mut Taken) -> Result<Admission, Refusal> {
+        let (command, is_late) = (&mut taken.command, !taken.as_of.0.is_empty());
+        command.principal = caller.principal.clone();
+        let verb = verb_of(&command.action);
+        self.check_caller(caller, verb)?;
+        if caller.node_id.is_some() {
+            // What another node's caller wants comes in at the peer port.
+            let nothing = (&Touched::Nothing, &Touched::Nothing);
+            return Err(self.access.denied(caller, verb, nothing, Denied::Verb));
+        }
+        let Some(policy) = self.access.rules() else {
+            return Ok(Admission::Granted);
+        };
+        let grants = policy.of_principal(&caller.principal);
+        if let (Some(_), Action::Reserve { storefront, .. }) = (command.details.replaces, &command.action)
+            && !grants.allow_anywhere(Verb::Release)
+        {
+            let storefront = Touched::one(storefront.as_str());
+            self.check(caller, grants, Verb::Release, &storefront, &Touched::Everything)?;
+        }
+        // Goods that a count has seen are booked with a recount.
+        if is_late && !grants.allow_anywhere(Verb::Count) {
+            let warehouses =
+                touched(&command.action).map_or(Touched::Everything, |(_, warehouses)| warehouses);
+            self.check(caller, grants, Verb::Count, &Touched::Nothing, &warehouses)?;
+        }
+        if grants.allow_anywhere(verb) {
+            return Ok(Admission::Granted);
+        }
+        match touched(&command.action) {
+            Some((storefronts, warehouses)) => {
+                self.check(caller, grants, verb, &storefronts, &warehouses)?;
+                Ok(Admission::Granted)
+            }
+            // Not worth a look where nothing of the kind is allowed.
+            None => match grants.check(verb, &Touched::Nothing, &Touched::Nothing) {
+                Ok(()) => Ok(Admission::NeedsLookup),
+                Err(why) => {
+                    let nothing = (&Touched::Nothing, &Touched::Nothing);
+                    Err(self.access.denied(caller, verb, nothing, why))
+                }
+            },
+        }
+    }
+
+    /// Writes the caller on a command, and judges it.
+    pub(crate) async fn admit(
+        &self,
+        caller: &Caller,
+        mut taken: Taken,
+        deadline: Instant,
+    ) -> Result<Taken, Refusal> {
+        if self.admit_now(caller, &mut taken)? == Admission::NeedsLookup {
+            // Rare and large: every call's future has room for all its branches.
+            Box::pin(self.admit_by_lookup(caller, &taken, deadline)).await?;
+        }
+        Ok(taken)
+    }
+
+    async fn admit_by_lookup(
+        &self,
+        caller: &Caller,
+        taken: &Taken,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(policy) = self.access.rules() else {
+            return Ok(());
+        };
+        let (grants, action) = (policy.of_principal(&caller.principal), &taken.command.action);
+        let verb = verb_of(action);
+        if let Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } = action {
+            let transfer = self.transfer(*transfer_id, taken.shard_hint, deadline).await?;
+            let warehouses = match action {
+                Action::TransferIn { .. } => vec![transfer.to.as_str()],
+                _ => vec![transfer.from.as_str(), transfer.to.as_str()],
+            };
+            return self.check(
+                caller,
+                grants,
+                verb,
+                &Touched::Nothing,
+                &Touched::These(warehouses),
+            );
+        }
+        let (id, lines) = reservation_of(action).ok_or_else(|| {
+            reasons::refusal(Reason::Internal, "only reservations and transfers are looked up")
+        })?;
+        let known = self.access.storefronts.lock().get(&id).cloned();
+        if let Some(storefront) = &known {
+            let storefront = Touched::one(storefront.as_str());
+            if grants.check(verb, &storefront, &Touched::Everything).is_ok() {
+                return Ok(());
+            }
+        }
+        let reservation = self.reservation(id, taken.shard_hint, deadline).await?;
+        self.access
+            .storefronts
+            .lock()
+            .put(id, reservation.storefront.clone());
+        let warehouses = Touched::These(warehouses_of(&reservation, lines));
+        let storefront = Touched::one(reservation.storefront.as_str());
+        self.check(caller, grants, verb, &storefront, &warehouses)
+    }
+}
