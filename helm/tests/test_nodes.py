@@ -76,7 +76,8 @@ def page(cluster):
     assert cluster.run_test_pod().returncode == 0
     with pytest.raises(subprocess.CalledProcessError):
         cluster.ask("reserve", "NO-SUCH-SKU=1")
-    # Who leads and whom a caller asks first is chance, so some things are known only from all nodes. Clocks are heard by leaders.
+    # It is chance who leads and which node a caller asks first, so some things are known only from all nodes.
+    # Only leaders hear clocks.
     clocks = lambda: any("holdfast_clock_skew_ms{" in node.get("/metrics")[1] for node in cluster.nodes)
     eventually("a peer's clock is heard", clocks)
     text = "\n".join(node.get("/metrics")[1] for node in cluster.nodes)
@@ -138,7 +139,7 @@ def test_names_are_found_in_an_expression():
     assert metrics == {"a_total", "b", "c", "d"}
     assert labels == {"shard", "le", "x", "y", "job"}
     assert compared == {("x", "1|2"), ("y", "z")}
-    # The label that is made of another is not one that a node shows, and what is written in strings is not looked at.
+    # A label that is made from another one is not shown by a node, and text inside strings is not looked at.
     assert promql.named('a and on (p) label_replace(b, "p", "$1", "n", "(.+)")')[0] == {"a", "b"}
 
 

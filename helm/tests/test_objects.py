@@ -150,8 +150,9 @@ def test_nodes_that_must_be_spread_wait_where_there_are_too_few_machines_or_zone
         Rendered({"replicaCount": nodes, "topologySpread": {"zones": when, "hosts": when}}).node_pod["topologySpreadConstraints"]
         for when in ("DoNotSchedule", "ScheduleAnyway")
     )
-    # Without it Kubernetes takes two machines for all there are, and puts two of three nodes on one.
-    # With fewer than minDomains the emptiest counts as empty: then no machine gets a second node, no zone of two a second.
+    # Without it Kubernetes takes two machines for all there are, and puts two of three nodes on one. With
+    # fewer than minDomains the emptiest counts as empty: then no machine gets a second node, and no zone of
+    # two gets a second.
     zones, machines = (each["minDomains"] for each in strict)
     assert zones == 3 and machines >= nodes
     # Kubernetes refuses it there.

@@ -47,7 +47,8 @@ def test_the_jobs_end_are_tried_again_and_go_away():
         spec = rendered.one("Job", f"-{name}")["spec"]
         assert (spec["activeDeadlineSeconds"], spec["backoffLimit"], spec["ttlSecondsAfterFinished"]) == (600, 3, 60)
         assert spec["template"]["spec"]["restartPolicy"] == "Never"
-        # The command waits as long as the job may: it does not give up sooner and is not begun again for nothing.
+        # The command waits as long as the job may, so it does not give up sooner and is not begun again for
+        # nothing.
         assert rendered.job_pod(name)["containers"][0]["args"][-2:] == ["--timeout", "600s"]
 
 

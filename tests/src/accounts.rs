@@ -1,4 +1,4 @@
-//! What has to be true of a shop after the crowd has gone, whatever happened to the nodes meanwhile.
+//! Claims that have to be true of a shop when the crowd has gone, whatever happened to the nodes meanwhile.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use holdfast_client::Client;
 use crate::load::Seen;
 use crate::{requests, wait_for};
 
-/// Units of each SKU that [`stock`] puts on the shelf.
+/// Units of each SKU that [`stock`] receives.
 pub const STOCK: i64 = 1_000_000;
 
-/// Puts so many SKUs on the shelf: their names.
+/// Stocks this many SKUs. Returns their names.
 ///
 /// # Errors
 /// When the cluster does not take them.
@@ -25,11 +25,12 @@ pub async fn stock(client: &Client, skus: usize) -> Result<Vec<String>> {
     Ok(skus)
 }
 
-/// Each granted reservation is held with all its lines, no two grants share an id, and the held units are exactly the granted
-/// ones plus those unknown ones that turn out to have been granted.
+/// Checks that each granted reservation is held with all its lines, and that no two grants share an id.
+/// Checks also that the held units are exactly the granted ones plus those of unknown requests that turn out
+/// to have been granted.
 ///
 /// # Errors
-/// What is not so.
+/// Names what is wrong.
 pub async fn account_for(client: &Client, skus: &[String], seen: Seen) -> Result<()> {
     let distinct: HashSet<_> = seen.granted.iter().collect();
     ensure!(distinct.len() == seen.granted.len(), "an id was granted twice");

@@ -25,37 +25,37 @@ use command::binary;
 
 pub use damage::{Damage, Region};
 
-/// Replicas of each shard, where there are so many nodes: as the nodes' configuration has it if it says nothing.
+/// Replicas of each shard, if there are so many nodes. It is the default of the nodes' configuration.
 const REPLICAS: usize = 3;
 
-/// How many shards a cluster is made with.
+/// Number of shards that a cluster is made with.
 #[derive(Debug, Clone, Copy)]
 pub struct Shards(pub u32);
 
-/// What a cluster is made of.
+/// Options of a cluster.
 #[derive(Debug, Clone, Copy)]
 pub struct ClusterOptions {
     /// Shards, each on all nodes.
     pub shards: u32,
     /// Nodes, 1 to 7.
     pub nodes: usize,
-    /// Whether they speak to each other through a [`Network`].
+    /// Whether the nodes speak to each other through a [`Network`].
     pub on_network: bool,
-    /// Whether each has a clock of its own that can be set, where the system has what it takes.
+    /// Whether each node has a clock of its own that can be set, if the system has the programs for it.
     pub own_clocks: bool,
-    /// How soon nodes miss each other.
+    /// The nodes' timeouts.
     pub timeouts: Timeouts,
-    /// How many threads a node serves with; as many as there are processors where it is none.
+    /// Number of threads that a node serves with; as many as there are processors when it is none.
     pub threads: Option<u32>,
 }
 
-/// How soon nodes miss each other.
+/// The time after which nodes miss each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Timeouts {
-    /// Late, so that a test on a crowded machine has no election that it did not ask for.
+    /// A long time, so that a test on a crowded machine has no election that it did not ask for.
     #[default]
     Patient,
-    /// As the defaults of the configuration say.
+    /// The time of the configuration's defaults.
     Usual,
 }
 
@@ -72,28 +72,29 @@ impl Default for ClusterOptions {
     }
 }
 
-/// What not every machine allows to do to a cluster.
+/// A capability: something that not every machine allows to do to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
-    /// Setting one node's clock.
+    /// The clock of one node can be set.
     OwnClocks,
-    /// Losing packets between nodes.
+    /// Packets between nodes can be dropped.
     PacketLoss,
-    /// Moving replicas away from a node.
+    /// Replicas can be moved away from a node.
     SpareNode,
 }
 
-/// `holdfast serve` processes and their data folders. Stopped and, but for `HOLDFAST_KEEP`, emptied when dropped.
+/// A cluster of `holdfast serve` processes and their data folders. Dropping it stops them and removes the
+/// folders, unless `HOLDFAST_KEEP` is set.
 #[derive(Debug)]
 pub struct Cluster {
     folder: TempDir,
     nodes: Vec<Node>,
-    /// How many founded the cluster: those named `0..founders`.
+    /// Number of nodes that founded the cluster: those named `0..founders`.
     founders: usize,
     founding: config::Founding,
-    /// Between the nodes; none where they speak to each other directly.
+    /// The network between the nodes; none if they speak to each other directly.
     network: Option<Network>,
-    /// Of the nodes; none where they have that of the machine.
+    /// The nodes' own clocks; none if they have that of the machine.
     clocks: Option<Clocks>,
 }
 
@@ -119,14 +120,14 @@ impl Cluster {
     /// Starts nodes and waits until all are ready.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// The same as for [`Self::start`].
     pub async fn start_with(options: ClusterOptions) -> Result<Self> {
         let mut cluster = Self::prepare_with(options).await?;
         cluster.launch().await?;
         Ok(cluster)
     }
 
-    /// Three nodes with their configurations, none of them started.
+    /// Makes three nodes with their configurations, and starts none of them.
     ///
     /// # Errors
     /// When there is no place for them.
@@ -141,7 +142,7 @@ impl Cluster {
     /// Starts all nodes and waits until they are ready.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// The same as for [`Self::start`].
     pub async fn launch(&mut self) -> Result<()> {
         for node in 0..self.nodes.len() {
             self.spawn(node)?;
@@ -193,10 +194,10 @@ impl Cluster {
         })
     }
 
-    /// Whether that can be done to this cluster.
+    /// Checks whether the machine allows this.
     ///
     /// # Errors
-    /// What is missing.
+    /// Names what is missing.
     pub fn can(&self, capability: Capability) -> Result<()> {
         match capability {
             Capability::OwnClocks => {
@@ -218,24 +219,24 @@ impl Cluster {
         }
     }
 
-    /// How many nodes there are; they are named `0..len`.
+    /// Returns the number of nodes; they are named `0..len`.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// The nodes that run.
+    /// Returns the nodes that run.
     pub fn running(&self) -> Vec<usize> {
         (0..self.len())
             .filter(|&node| self.nodes[node].process.is_some())
             .collect()
     }
 
-    /// Never: a cluster has nodes.
+    /// Returns false: a cluster always has nodes.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// The addresses of all nodes for clients.
+    /// Returns the addresses of all nodes for clients.
     pub fn endpoints(&self) -> Vec<String> {
         self.nodes
             .iter()
@@ -243,7 +244,7 @@ impl Cluster {
             .collect()
     }
 
-    /// The Rust client over all nodes.
+    /// Returns a Rust client of all nodes.
     ///
     /// # Errors
     /// When its options are wrong.
@@ -251,17 +252,17 @@ impl Cluster {
         self.client_with(|options| options.deadline = Duration::from_secs(30))
     }
 
-    /// The Rust client over all nodes, with options of one's own.
+    /// Returns a Rust client of all nodes, with changed options.
     ///
     /// # Errors
-    /// When they are wrong.
+    /// When the options are wrong.
     pub fn client_with(&self, change: impl FnOnce(&mut ClientOptions)) -> Result<Client> {
         let mut options = ClientOptions::new(self.endpoints());
         change(&mut options);
         Ok(Client::new(options)?)
     }
 
-    /// A plain gRPC channel to one node, which forwards what is not its own.
+    /// Returns a plain gRPC channel to one node, which forwards requests for other nodes.
     ///
     /// # Errors
     /// When the address cannot be parsed.
@@ -270,10 +271,10 @@ impl Cluster {
         Ok(endpoint.tcp_nodelay(true).connect_lazy())
     }
 
-    /// As [`Self::channel`], to the node's admin port.
+    /// Returns a channel like [`Self::channel`], to the node's admin port.
     ///
     /// # Errors
-    /// When its address is none.
+    /// When the address cannot be parsed.
     pub fn admin_channel(&self, node: usize) -> Result<Channel> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].listens.admin))?;
         Ok(endpoint.tcp_nodelay(true).connect_lazy())
@@ -290,7 +291,7 @@ impl Cluster {
             .create(true)
             .append(true)
             .open(path.with_extension("log"))?;
-        // A write beyond a limit (see `refuse_writes`) fails then, and does not kill.
+        // With this, a write beyond a limit (see `refuse_writes`) fails and does not kill the process.
         let mut command = Command::new("sh");
         command
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
@@ -357,7 +358,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until a node is ready, or has ended instead: whether it is ready.
+    /// Waits until a node is ready or has ended. Returns whether it is ready.
     ///
     /// # Errors
     /// When a minute passes.
@@ -406,16 +407,16 @@ impl Cluster {
         Ok(status)
     }
 
-    /// The process of a node that runs.
+    /// Returns the process id of a node that runs.
     ///
     /// # Errors
-    /// When it does not.
+    /// When the node does not run.
     pub fn process_id(&self, node: usize) -> Result<u32> {
         let process = self.nodes[node].process.as_ref();
         Ok(process.context("the node does not run")?.id())
     }
 
-    /// Where clients reach a node.
+    /// Returns the address at which clients reach a node.
     pub fn client_address(&self, node: usize) -> &str {
         &self.nodes[node].listens.client
     }
@@ -432,7 +433,7 @@ impl Cluster {
         Ok(kill(Pid::from_raw(process.id().cast_signed()), signal)?)
     }
 
-    /// What is between the nodes.
+    /// Returns the network between the nodes.
     ///
     /// # Errors
     /// When they speak to each other directly.
@@ -442,10 +443,10 @@ impl Cluster {
             .context("this cluster has no network of its own")
     }
 
-    /// The node that leads a shard, as the others see it.
+    /// Returns the node that leads a shard, as the others see it.
     ///
     /// # Errors
-    /// When nobody knows one within a minute.
+    /// When no node knows the leader within a minute.
     pub async fn leader(&self, shard: u32) -> Result<usize> {
         let running = self.running();
         let channels: Vec<_> = running
@@ -474,7 +475,8 @@ impl Cluster {
         .await
     }
 
-    /// Sets a node's clock so many seconds before (negative) or after that of the machine, and waits until the node shows it.
+    /// Sets a node's clock this many seconds behind (negative) or ahead of that of the machine, and waits
+    /// until the node shows it.
     ///
     /// # Errors
     /// When it has no clock of its own, or does not answer within a minute.
@@ -496,17 +498,17 @@ impl Cluster {
         .await
     }
 
-    /// A folder of this cluster for files of the test.
+    /// Returns a folder of this cluster for files of the test.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
 
-    /// The configuration of a node.
+    /// Returns the path of a node's configuration.
     pub fn config(&self, node: usize) -> PathBuf {
         self.folder.path().join(format!("node-{}.toml", node + 1))
     }
 
-    /// What a node has logged.
+    /// Returns everything that a node has logged.
     pub fn log(&self, node: usize) -> String {
         let path = self.folder.path().join(format!("node-{}.log", node + 1));
         std::fs::read_to_string(path).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What clients did and were told, with the times at which they knew it.
+//! The actions and answers of clients, with the times at which they knew of them.
 
 use std::time::Instant;
 
@@ -7,30 +7,30 @@ use holdfast_api::v1;
 use holdfast_client::ClientError;
 use parking_lot::Mutex;
 
-/// What somebody asked for.
+/// The request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// An order that may be over several shards.
     Order,
     /// Units of one SKU arrive.
     Receive {
-        /// Of what.
+        /// SKU of the units.
         sku: String,
-        /// How many.
+        /// Number of units.
         quantity: i64,
     },
     /// Units of one SKU are taken.
     Reserve {
-        /// Of what.
+        /// SKU of the units.
         sku: String,
-        /// How many.
+        /// Number of units.
         quantity: i64,
     },
     /// Units that were taken come back.
     Release {
-        /// Of what.
+        /// SKU of the units.
         sku: String,
-        /// How many.
+        /// Number of units.
         quantity: i64,
     },
 }
@@ -38,28 +38,28 @@ pub enum What {
 /// A place in the log of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct At {
-    /// The shard.
+    /// Shard of the log.
     pub shard: u32,
-    /// The entry.
+    /// Index of the entry.
     pub log_index: u64,
 }
 
-/// What somebody was told.
+/// The answer to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    /// It took effect there.
+    /// The request took effect at this place.
     Granted(At),
-    /// It had none, since there were only so many units free.
+    /// The request had no effect, because only this many units were free.
     Short(i64),
-    /// It had none, for another reason.
+    /// The request had no effect, for another reason.
     Refused,
-    /// Nobody took it: it had none.
+    /// No node took the request, so it had no effect.
     Unavailable,
-    /// Nobody knows.
+    /// Nobody knows whether the request had an effect.
     Unknown,
 }
 
-/// What an answer, of which this is the receipt, or an error tells.
+/// Returns what an answer with this receipt, or an error, says.
 pub(crate) fn told(answer: Result<Option<&v1::Receipt>, &ClientError>) -> Told {
     let position = |receipt: Option<&v1::Receipt>| receipt.and_then(|receipt| receipt.position);
     match answer {
@@ -82,13 +82,13 @@ pub(crate) fn told(answer: Result<Option<&v1::Receipt>, &ClientError>) -> Told {
 /// One mutation: one id, one or many attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// Its id.
+    /// Id of the operation.
     pub id: Bytes,
-    /// What it asked for.
+    /// The request.
     pub what: What,
-    /// When the first attempt was sent, in microseconds since the history began.
+    /// Time of the first attempt, in microseconds since the history began.
     pub invoked_us: u64,
-    /// When the answer came, or the client gave up.
+    /// Time when the answer came, or when the client gave up, in microseconds since the history began.
     pub answered_us: u64,
     /// The answer.
     pub told: Told,
@@ -97,28 +97,28 @@ pub struct Operation {
 /// One linearizable look at a SKU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
-    /// Of what.
+    /// SKU that was read.
     pub sku: String,
-    /// When it was sent, in microseconds since the history began.
+    /// Time of the request, in microseconds since the history began.
     pub invoked_us: u64,
-    /// When the answer came.
+    /// Time of the answer, in microseconds since the history began.
     pub answered_us: u64,
-    /// Up to where it saw.
+    /// The last entry that the read saw.
     pub at: At,
-    /// How many units were free.
+    /// Number of free units.
     pub free: i64,
 }
 
-/// All that was recorded.
+/// All records of a history.
 #[derive(Debug, Clone, Default)]
 pub struct Recorded {
-    /// In the order in which they ended.
+    /// Operations, sorted by the time at which they ended.
     pub operations: Vec<Operation>,
-    /// In the order in which they ended.
+    /// Reads, sorted by the time at which they ended.
     pub reads: Vec<Read>,
 }
 
-/// Where all clients record.
+/// The history into which all clients record.
 #[derive(Debug)]
 pub struct History {
     began: Instant,
@@ -135,22 +135,23 @@ impl Default for History {
 }
 
 impl History {
-    /// The time now, in microseconds since the history began. It does not go back, whatever the wall clock does.
+    /// Returns the present time, in microseconds since the history began. It never goes back, whatever the
+    /// wall clock does.
     pub fn now_us(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// An operation is over.
+    /// Records an operation that is over.
     pub fn operation(&self, operation: Operation) {
         self.recorded.lock().operations.push(operation);
     }
 
-    /// A read was answered.
+    /// Records a read that was answered.
     pub fn read(&self, read: Read) {
         self.recorded.lock().reads.push(read);
     }
 
-    /// All so far.
+    /// Returns all records so far.
     pub fn recorded(&self) -> Recorded {
         self.recorded.lock().clone()
     }

@@ -1,9 +1,12 @@
-//! Whether what clients were told can be true, judged by what judges the simulation too ([`holdfast_check`]).
+//! The judge of a history: can all the answers to clients be true? The same functions judge the simulation
+//! ([`holdfast_check`]).
 //!
 //! - The change streams of all nodes are the same, without a gap, and add up ([`streams`]).
-//! - What was acknowledged is there, once, where the answer said; what was said to have had no effect has none.
-//! - Nothing takes effect before what was known when it was asked for, and no read misses it.
-//! - For each SKU that [`probes`](crate::probes) fought over, some order of all they did explains all they were told.
+//! - What was acknowledged is there, once, where the answer said. What was said to have had no effect has
+//!   none.
+//! - No operation takes effect before what was known when it was requested, and no read misses it.
+//! - For each SKU that [`probes`](crate::probes) fought over, some order of all their operations explains all
+//!   their answers.
 
 pub mod streams;
 mod whole;
@@ -17,23 +20,24 @@ use crate::history::{At, Operation, Recorded, Told, What};
 
 pub use whole::ensure_holds;
 
-/// Where each operation took effect, by its id.
+/// The places where each operation took effect, by its id.
 pub type Effects = HashMap<Bytes, BTreeSet<At>>;
 
-/// How much was judged.
+/// Counts of what was judged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Judged {
     /// Operations whose answers agree with the change streams.
     pub operations: u64,
-    /// Of these, refused ones that an attempt which was still under way granted afterwards (decision 0001).
+    /// Number of these operations that were refused, and then granted by an attempt that was still under way
+    /// (decision 0001).
     pub granted_after_refusal: u64,
-    /// Reads that miss nothing known before.
+    /// Reads that miss nothing that was known before.
     pub reads: u64,
     /// Events of single SKUs for which an order was found.
     pub linearized: u64,
 }
 
-/// Judges a history by where its operations took effect.
+/// Judges a history by the places where its operations took effect.
 ///
 /// # Errors
 /// Everything that cannot be true.
@@ -63,9 +67,9 @@ pub fn judge(recorded: &Recorded, effects: &Effects) -> Result<Judged, Vec<Strin
     }
 }
 
-/// Whether an answer agrees with where its operation took effect.
+/// Checks that an answer agrees with the places where its operation took effect.
 fn agrees(operation: &Operation, effects: &BTreeSet<At>) -> Result<(), &'static str> {
-    // An order over several shards leaves traces in each.
+    // An order over several shards leaves traces in each of them.
     if operation.what != What::Order && effects.len() > 1 {
         return Err("took effect twice");
     }
@@ -76,7 +80,7 @@ fn agrees(operation: &Operation, effects: &BTreeSet<At>) -> Result<(), &'static 
     }
 }
 
-/// Nothing that was known is missed by what began later.
+/// Checks that what began later misses nothing that was known.
 fn in_time(recorded: &Recorded, effects: &Effects, judged: &mut Judged, wrong: &mut Vec<String>) {
     let mut known: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
     for operation in &recorded.operations {
@@ -121,7 +125,7 @@ fn in_time(recorded: &Recorded, effects: &Effects, judged: &mut Judged, wrong: &
     }
 }
 
-/// What was done to each single SKU. The streams say which of the unanswered ones took effect.
+/// Returns what was done to each single SKU. The streams show which of the unanswered operations took effect.
 fn events<'a>(recorded: &'a Recorded, effects: &Effects) -> BTreeMap<&'a str, Vec<StockEvent>> {
     let mut events: BTreeMap<&str, Vec<StockEvent>> = BTreeMap::new();
     let ends = recorded.operations.iter().map(|operation| operation.answered_us);
@@ -149,7 +153,7 @@ fn events<'a>(recorded: &'a Recorded, effects: &Effects) -> BTreeMap<&'a str, Ve
         }
         match operation.told {
             Told::Granted(_) => happened(operation.answered_us, delta, sees),
-            // At some time since it was sent.
+            // It took effect at some time after it was sent.
             _ if effects.contains_key(&operation.id) => happened(end, delta, sees),
             _ => {}
         }

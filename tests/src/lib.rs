@@ -1,17 +1,19 @@
-//! What no single crate can show: real `holdfast` processes under faults, and acceptance on real data.
+//! Tests that need more than one crate: real `holdfast` processes under faults, and acceptance on real data.
 //!
-//! - [`Cluster`] starts nodes as processes of their own on loopback, kills them, starts them again, and runs the
-//!   command line against them. Everything is stopped when it is dropped.
+//! - [`Cluster`] starts nodes as processes of their own on loopback, kills them, starts them again, and runs
+//!   the command line against them. Dropping it stops everything.
 //! - [`requests`] makes the requests that tests send, with fresh operation ids.
-//! - [`Network`] is what nodes speak to each other through, where a test cuts, slows or breaks it.
-//! - [`load`] is a crowd of buyers that remembers what was acknowledged, [`accounts`] asks for it afterwards.
-//! - [`probes`] fight over little stock and look at it, [`history`] is what clients were told, [`judge`] asks whether it can be true.
+//! - [`Network`] is the network between nodes, which a test can cut, slow down or break.
+//! - [`load`] is a crowd of buyers that remembers what was acknowledged, and [`accounts`] checks it
+//!   afterwards.
+//! - [`probes`] are clients that fight over little stock and read it, [`history`] records their answers, and
+//!   [`judge`] decides whether these can be true.
 //! - [`chaos`] has one fault after another happen to a cluster while a crowd buys.
-//! - [`failover`] kills and pauses leaders, and says how long buyers wait.
+//! - [`failover`] kills and pauses leaders, and measures how long buyers wait.
 //! - [`hostile`] has callers that send what no client should, and measures what they cost.
-//! - [`scale`] has nodes come and go meanwhile, and says what buyers notice of it.
+//! - [`scale`] adds and removes nodes while buyers go on, and measures what these notice of it.
 //! - [`wait_for`] waits for a condition. Tests here never wait for a time.
-//! - [`orders`] finds the real order files, where they are.
+//! - [`orders`] finds the real order files, if they are there.
 //!
 //! Start reading in `tests/nodes_killed.rs`: the promise of the system, tested as its user would test it.
 

@@ -13,20 +13,20 @@ use crate::history::{History, Operation, What, told};
 use crate::meter::Meter;
 use crate::{requests, wait_for};
 
-/// What the crowd saw.
+/// The answers that the crowd got.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Reservations that were granted: id and units.
+    /// Ids of the reservations that were granted.
     pub granted: Vec<Bytes>,
     /// Requests that were refused.
     pub refused: u64,
-    /// Requests without an answer before their deadline, to be settled with the same id.
+    /// Requests without an answer before their deadline. They are settled with the same id.
     pub unknown: Vec<holdfast_api::v1::ReserveRequest>,
     /// The longest time between two grants.
     pub longest_gap: Duration,
 }
 
-/// Buyers that reserve one unit after the other until they are told to stop.
+/// Buyers that reserve one unit after the other until they are asked to stop.
 #[derive(Debug)]
 pub struct Crowd {
     shared: Arc<Shared>,
@@ -42,10 +42,11 @@ struct Shared {
 }
 
 impl Crowd {
-    /// Starts `buyers` buyers of orders with `lines` lines, one unit each of `skus`, in turn, who record what they were told.
+    /// Starts `buyers` buyers, who record their answers. Their orders have `lines` lines with one unit each
+    /// of `skus`, in turn.
     ///
     /// # Errors
-    /// Never, but for a defect of the meter.
+    /// Never, except for a defect of the meter.
     pub fn start_recording(
         client: &Client,
         buyers: usize,
@@ -68,28 +69,28 @@ impl Crowd {
         Ok(Self { shared, buyers: set })
     }
 
-    /// As [`Self::start_recording`], for whom what the crowd saw is enough.
+    /// Does the same as [`Self::start_recording`], without recording the answers.
     ///
     /// # Errors
-    /// As [`Self::start_recording`].
+    /// The same as for [`Self::start_recording`].
     pub fn start(client: &Client, buyers: usize, skus: &[String], lines: usize) -> Result<Self> {
         Self::start_recording(client, buyers, skus, lines, &Arc::default())
     }
 
-    /// How buyers are served.
+    /// Returns the meter of the buyers' service.
     pub fn meter(&self) -> &Meter {
         &self.shared.meter
     }
 
-    /// How many reservations have been granted so far.
+    /// Returns how many reservations have been granted so far.
     pub fn grants(&self) -> u64 {
         self.shared.grants.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many more were granted.
+    /// Waits until this many more are granted.
     ///
     /// # Errors
-    /// When they are not within a minute.
+    /// When they are not granted within a minute.
     pub async fn more_grants(&self, grants: u64) -> Result<()> {
         let before = self.grants();
         wait_for(&format!("{grants} more grants"), || async {
@@ -98,7 +99,7 @@ impl Crowd {
         .await
     }
 
-    /// Lets every buyer finish what it is at, and takes together what they saw.
+    /// Lets every buyer finish the current order. Returns all their answers together.
     ///
     /// # Errors
     /// When a buyer panicked.

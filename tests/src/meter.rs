@@ -1,17 +1,17 @@
-//! How clients were served for a while.
+//! Measurement of how clients are served.
 
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-/// Measured latencies end here; longer ones count as this long.
+/// Longest latency that is measured, in microseconds; longer ones count as this long.
 const LONGEST_US: u64 = 600_000_000;
 
-/// Latencies are kept to so many significant digits.
+/// Number of significant digits to which latencies are kept.
 const DIGITS: u8 = 3;
 
-/// What clients of one kind were answered since it was last asked.
+/// The service of clients of one kind since it was last taken.
 #[derive(Debug)]
 pub struct Meter(Mutex<State>);
 
@@ -22,23 +22,23 @@ struct State {
     service: Service,
 }
 
-/// How clients were served for a while.
+/// The service of clients during a period.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// How long the while was.
+    /// Length of the period.
     pub took: Duration,
     /// Calls that were granted.
     pub grants: u64,
     /// Calls without an answer.
     pub unanswered: u64,
-    /// The longest time in which nobody was granted anything, the ends of the while included.
+    /// The longest time in which nobody was granted anything, including the ends of the period.
     pub longest_gap: Duration,
-    /// How long it took until a call was answered, in microseconds.
+    /// Latencies of calls until they were answered, in microseconds.
     pub latency_us: Histogram<u64>,
 }
 
 impl Service {
-    /// Nobody was served yet.
+    /// Makes the service of a period in which nobody was served.
     ///
     /// # Errors
     /// Never with the bounds used here.
@@ -52,7 +52,7 @@ impl Service {
         })
     }
 
-    /// Grants a second.
+    /// Returns the grants per second.
     pub fn grants_per_second(&self) -> f64 {
         self.grants as f64 / self.took.as_secs_f64().max(f64::EPSILON)
     }
@@ -62,7 +62,7 @@ impl Meter {
     /// Begins to measure.
     ///
     /// # Errors
-    /// As [`Service::none`].
+    /// The same as for [`Service::none`].
     pub fn new() -> Result<Self, hdrhistogram::CreationError> {
         let now = Instant::now();
         Ok(Self(Mutex::new(State {
@@ -72,7 +72,7 @@ impl Meter {
         })))
     }
 
-    /// A call that was sent then is granted.
+    /// Notes that a call which was sent then is granted.
     pub fn granted(&self, sent: Instant) {
         let mut state = self.0.lock();
         let now = Instant::now();
@@ -86,18 +86,18 @@ impl Meter {
             .saturating_record(micros(now.duration_since(sent)));
     }
 
-    /// A call that was sent then is refused.
+    /// Notes that a call which was sent then is refused.
     pub fn refused(&self, sent: Instant) {
         let latency = micros(sent.elapsed());
         self.0.lock().service.latency_us.saturating_record(latency);
     }
 
-    /// A call got no answer.
+    /// Notes that a call got no answer.
     pub fn unanswered(&self) {
         self.0.lock().service.unanswered += 1;
     }
 
-    /// How clients were served since it was last asked; begins anew.
+    /// Returns the service since it was last taken, and begins a new period.
     pub fn take(&self) -> Service {
         let mut state = self.0.lock();
         let now = Instant::now();

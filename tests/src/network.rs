@@ -1,4 +1,5 @@
-//! The network between nodes of one machine: each speaks to each other one through a relay that can hold bytes back.
+//! The network between nodes of one machine: each node speaks to each other one through a relay that can hold
+//! bytes back.
 
 mod packets;
 
@@ -14,37 +15,38 @@ use tokio::task::JoinHandle;
 
 pub use packets::PacketLoss;
 
-/// What is read at once.
+/// Most bytes that are read at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// On a flaky network, of a thousand pieces so many are the last of their connection.
+/// Number of pieces in a thousand, on a flaky network, that are the last of their connection.
 const FLAKY_BREAKS_PERMILLE: u32 = 5;
 
-/// On a flaky network, of a thousand pieces so many come late, as when packets were lost and had to be sent again.
+/// Number of pieces in a thousand, on a flaky network, that come late, as when packets were lost and had to
+/// be sent again.
 const FLAKY_STALLS_PERMILLE: u32 = 50;
 
-/// How late: TCP's shortest patience before it sends again.
+/// Delay of these pieces: TCP's shortest wait before it sends again.
 const FLAKY_STALL: Duration = Duration::from_millis(200);
 
-/// How a relay carries bytes. What is held back is not lost: TCP would send it again too.
+/// The state of a relay. Bytes that it holds back are not lost: TCP would send them again too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Way {
-    /// From the node that connected to the other one.
+    /// Whether bytes from the node that connected are held back.
     there_is_cut: bool,
-    /// The answers.
+    /// Whether bytes to the node that connected are held back.
     back_is_cut: bool,
-    /// Of each piece, in either direction.
+    /// Delay of each piece, in either direction.
     delay: Duration,
-    /// Some pieces come late, some break their connection.
+    /// Whether some pieces come late, and some break their connection.
     is_flaky: bool,
-    /// Connections of a lower number are broken off.
+    /// The first number of a connection that is not broken off; those with lower numbers are.
     broken_below: u64,
 }
 
 /// Relays between all nodes, `0..nodes`.
 #[derive(Debug)]
 pub struct Network {
-    /// Where the nodes listen.
+    /// Addresses at which the nodes listen.
     nodes: Vec<String>,
     relays: BTreeMap<(usize, usize), Relay>,
 }
@@ -57,7 +59,7 @@ struct Relay {
 }
 
 impl Network {
-    /// Relays to the nodes that listen, or will listen, there.
+    /// Makes relays between nodes that listen, or will listen, at these addresses.
     ///
     /// # Errors
     /// When no port is free.
@@ -72,7 +74,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Relays between one more node and all that are there.
+    /// Adds relays between one more node and all that are there.
     ///
     /// # Errors
     /// When no port is free.
@@ -91,7 +93,7 @@ impl Network {
         Ok(())
     }
 
-    /// Where a node reaches another one.
+    /// Returns the address at which a node reaches another one.
     ///
     /// # Errors
     /// When there is no such pair.
@@ -100,13 +102,13 @@ impl Network {
         Ok(relay.address)
     }
 
-    /// Nothing that `from` says reaches `to` any more.
+    /// Stops everything that `from` sends to `to`.
     pub fn cut(&self, from: usize, to: usize) {
         self.change((from, to), |way| way.there_is_cut = true);
         self.change((to, from), |way| way.back_is_cut = true);
     }
 
-    /// Every piece is so late, everywhere.
+    /// Delays every piece by this time, everywhere.
     pub fn delay(&self, delay: Duration) {
         for pair in self.relays.keys() {
             self.change(*pair, |way| way.delay = delay);
@@ -120,14 +122,15 @@ impl Network {
         }
     }
 
-    /// Everywhere some pieces come late and some connections break, at random, again and again.
+    /// Makes some pieces come late and some connections break everywhere, at random, again and again.
     pub fn be_flaky(&self) {
         for pair in self.relays.keys() {
             self.change(*pair, |way| way.is_flaky = true);
         }
     }
 
-    /// Everything gets through again, with what was held back first. (Packets are lost until [`PacketLoss`] is dropped.)
+    /// Lets everything through again, and what was held back first. (Packets are lost until [`PacketLoss`] is
+    /// dropped.)
     pub fn heal(&self) {
         for pair in self.relays.keys() {
             self.change(*pair, |way| {
@@ -161,11 +164,11 @@ async fn relay(listener: TcpListener, target: String, way: watch::Receiver<Way>)
         let (target, mut way) = (target.clone(), way.clone());
         connections.spawn(async move {
             let broken_below = way.borrow().broken_below;
-            // A node that does not run refuses; so do we.
+            // A node that does not run refuses connections, and so does the relay.
             let Ok(far) = TcpStream::connect(&target).await else {
                 return;
             };
-            // Without it small messages wait for each other's acknowledgement.
+            // Without this, small messages wait for each other's acknowledgement.
             if near.set_nodelay(true).is_err() || far.set_nodelay(true).is_err() {
                 return;
             }
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
     use crate::wait_for;
 
-    /// Answers each byte with itself.
+    /// Starts a server that answers each byte with itself. Returns its address.
     async fn echo() -> Result<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();

@@ -1,5 +1,5 @@
-//! Clients that fight over little stock and look at it: what they are told is enough to find a stale read, a lost grant or a
-//! unit sold twice without looking at any log.
+//! Clients that fight over little stock and read it. Their answers are enough to find a stale read, a lost
+//! grant or a unit that was sold twice, without any log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,16 +16,17 @@ use tokio::task::JoinSet;
 use crate::history::{At, History, Operation, Read, Told, What, told};
 use crate::requests;
 
-/// SKUs that are fought over at a time.
+/// Number of SKUs that are fought over at a time.
 const SKUS: usize = 2;
 
-/// Clients for each of them. The judge's search grows with what is under way at the same time.
+/// Number of clients for each of them. The judge's search grows with the number of requests under way at the
+/// same time.
 const CLIENTS_PER_SKU: usize = 3;
 
-/// Between two calls of one client, so that a SKU's history stays short enough to be searched.
+/// Pause between two calls of one client, so that a SKU's history stays short enough to be searched.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The clients.
+/// The running probes.
 #[derive(Debug)]
 pub struct Probes {
     shared: Arc<Shared>,
@@ -37,12 +38,13 @@ struct Shared {
     client: Client,
     history: Arc<History>,
     stop: AtomicBool,
-    /// SKUs are named after it: each period has its own, so that each history is short.
+    /// Number of the period, which is in the names of SKUs. Each period has SKUs of its own, so that each
+    /// history is short.
     period: AtomicUsize,
 }
 
 impl Probes {
-    /// Starts them. Their calls should give up after some seconds, or a partition holds them.
+    /// Starts the probes. Their calls should give up after some seconds; otherwise a partition holds them.
     pub fn start(client: &Client, history: &Arc<History>, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             client: client.clone(),
@@ -63,12 +65,12 @@ impl Probes {
         Self { shared, clients }
     }
 
-    /// From now on they fight over other SKUs.
+    /// Makes the probes fight over other SKUs from this call on.
     pub fn next_period(&self) {
         self.shared.period.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lets each finish what it is at.
+    /// Lets each probe finish its current call.
     ///
     /// # Errors
     /// When one panicked.
@@ -85,7 +87,7 @@ struct Probe {
     shared: Arc<Shared>,
     sku: usize,
     random: SmallRng,
-    /// Reservations of this period that were granted to it.
+    /// Reservations of this period that this client was granted.
     held: Vec<(Bytes, i64)>,
 }
 

@@ -10,7 +10,7 @@ pub const WAREHOUSE: &str = "LDN-1";
 /// The only storefront of most tests.
 pub const STOREFRONT: &str = "web";
 
-/// A fresh operation.
+/// Makes a fresh operation.
 pub fn operation() -> v1::Operation {
     v1::Operation {
         operation_id: new_operation_id(),
@@ -21,7 +21,7 @@ pub fn operation() -> v1::Operation {
     }
 }
 
-/// Goods arrive in [`WAREHOUSE`].
+/// Makes a request that receives goods in [`WAREHOUSE`].
 pub fn receive(sku: &str, quantity: i64) -> v1::ReceiveRequest {
     v1::ReceiveRequest {
         operation: Some(operation()),
@@ -32,7 +32,7 @@ pub fn receive(sku: &str, quantity: i64) -> v1::ReceiveRequest {
     }
 }
 
-/// Units of one SKU for a buyer, for ten minutes, all or nothing.
+/// Makes a request for units of one SKU, for ten minutes, all or nothing.
 pub fn reserve(sku: &str, quantity: i64) -> v1::ReserveRequest {
     v1::ReserveRequest {
         operation: Some(operation()),
@@ -49,7 +49,7 @@ pub fn reserve(sku: &str, quantity: i64) -> v1::ReserveRequest {
     }
 }
 
-/// One unit of each SKU for a buyer, for ten minutes, all or nothing.
+/// Makes a request for one unit of each SKU, for ten minutes, all or nothing.
 pub fn order(skus: &[&str]) -> v1::ReserveRequest {
     let mut request = reserve("", 1);
     let line = |sku: &&str| v1::ReserveLine {
@@ -61,7 +61,7 @@ pub fn order(skus: &[&str]) -> v1::ReserveRequest {
     request
 }
 
-/// A reservation without a hint where it is.
+/// Makes the key of a reservation, without the shard that has it.
 pub fn key(reservation_id: &Bytes) -> Option<v1::ReservationKey> {
     Some(v1::ReservationKey {
         reservation_id: reservation_id.clone(),
@@ -69,7 +69,7 @@ pub fn key(reservation_id: &Bytes) -> Option<v1::ReservationKey> {
     })
 }
 
-/// The buyer has paid.
+/// Makes a request that commits a reservation.
 pub fn commit(reservation_id: &Bytes) -> v1::CommitRequest {
     v1::CommitRequest {
         operation: Some(operation()),
@@ -77,7 +77,7 @@ pub fn commit(reservation_id: &Bytes) -> v1::CommitRequest {
     }
 }
 
-/// A linearizable look at a reservation.
+/// Makes a linearizable request for a reservation.
 pub fn get(reservation_id: &Bytes) -> v1::GetReservationRequest {
     v1::GetReservationRequest {
         reservation: key(reservation_id),
@@ -85,14 +85,14 @@ pub fn get(reservation_id: &Bytes) -> v1::GetReservationRequest {
     }
 }
 
-/// The id of a request's operation.
+/// Returns the id of a request's operation.
 pub fn id_of(operation: Option<&v1::Operation>) -> Bytes {
     operation
         .map(|operation| operation.operation_id.clone())
         .unwrap_or_default()
 }
 
-/// The refusal inside a gRPC error, if it carries one.
+/// Returns the refusal inside a gRPC error, if it carries one.
 pub fn refusal(status: &tonic::Status) -> Option<v1::Refusal> {
     holdfast_client::refusal_of(status)
 }

@@ -1,16 +1,16 @@
-//! Waiting for a condition.
+//! The wait for a condition.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long a condition may take before the test gives up: far longer than it ever takes on a healthy machine.
+/// Longest time until the test gives up: far longer than a condition ever takes on a healthy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer.
 ///
 /// # Errors
-/// When there is none within a minute; `what` says what was waited for.
+/// When there is no answer within a minute; `what` names the condition.
 pub async fn wait_for<T, F>(what: &str, mut ask: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Option<T>>,

@@ -53,7 +53,7 @@ async fn an_archive_a_cursor_and_an_import_of_another_cluster_are_refused_by_nam
     }
     let other = start().await?;
     let (own, others) = (id(&one).await?, id(&other).await?);
-    // As `dev --fresh` begins: the same place, another history.
+    // The other cluster is at the same place and has another history, as after `dev --fresh`.
     other.holdfast_json(&["stock", "receive", "A1", "--warehouse", "UK-1", "--quantity", "5"])?;
     for command in [&import[..], &export, &tail, &as_of] {
         let done = other.holdfast(command)?;
@@ -68,7 +68,7 @@ async fn an_archive_a_cursor_and_an_import_of_another_cluster_are_refused_by_nam
             "{command:?} does not name the clusters: {said}"
         );
     }
-    // Nothing of the refused ones was lost.
+    // The refused commands have lost nothing.
     for command in all {
         let done = one.holdfast(command)?;
         ensure!(done.status.success(), "{command:?}: {done:?}");

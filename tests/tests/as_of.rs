@@ -1,4 +1,4 @@
-//! What stood then is told later, by the nodes and from an archive, at the command line.
+//! Reads of the past at the command line: the nodes and an archive show what live reads showed then.
 
 use anyhow::{Context as _, Result, ensure};
 use holdfast_tests::{Cluster, Shards};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 const SKU: &str = "SKU-1";
 
-/// What live reads answered at one moment.
+/// The answers of live reads at one moment.
 struct Moment {
     shard: u64,
     change_seq: u64,
@@ -64,7 +64,7 @@ async fn each_moment_of_a_sale_is_told_afterwards_as_it_was_seen_live() -> Resul
         ],
         &["reserve", "SKU-1=4", "--storefront", "web", "--operation-id", id],
         &["stock", "receive", SKU, "--warehouse", "NYC-1", "--quantity", "3"],
-        // Half of the history is in an archive, the rest is on the nodes only.
+        // Half of the history is in an archive, and the rest is only on the nodes.
         &["commit", id],
         &["ship", id, "--line", "0=3"],
         &["cancel", id],
@@ -81,7 +81,7 @@ async fn each_moment_of_a_sale_is_told_afterwards_as_it_was_seen_live() -> Resul
     }
     for (at, moment) in seen.iter().enumerate() {
         let mut asked = vec![moment.position()];
-        // A time names the last change that has it.
+        // A time stands for the last change that has it.
         if seen
             .get(at + 1)
             .is_none_or(|next| next.log_time_ms > moment.log_time_ms)

@@ -75,7 +75,7 @@ fn cut_archive(of: &Cluster, name: &str, archive: &str, to: &str) -> Result<Valu
     )
 }
 
-/// A command that must fail: what it says.
+/// Runs a command that must fail. Returns its message.
 fn refused(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     let output = cluster.holdfast(arguments)?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -87,7 +87,7 @@ fn refused(cluster: &Cluster, arguments: &[&str]) -> Result<String> {
     Ok(said)
 }
 
-/// A new cluster that began with a backup.
+/// Makes a new cluster that began with a backup.
 async fn restored(from: &Cluster, name: &str, shards: Shards) -> Result<Cluster> {
     let mut cluster = Cluster::prepare(shards).await?;
     for node in 0..cluster.len() {
@@ -109,7 +109,7 @@ async fn a_restored_cluster_has_the_same_digests_and_answers_and_goes_on() -> Re
     client.commit(requests::commit(committed)).await?;
     let repeated = requests::order(&[&skus[0], &skus[1], &skus[2], &skus[3]]);
     let first = client.reserve(repeated.clone()).await?;
-    // What is on its way between the shards moves them on until it is settled.
+    // Orders under way between the shards change them until they are settled.
     let before = wait_for("nothing moves any more", || async {
         let (one, two) = (listing(&client).await.ok()?, listing(&client).await.ok()?);
         let report = create_quietly(&cluster).ok()?;
@@ -143,7 +143,7 @@ async fn a_restored_cluster_has_the_same_digests_and_answers_and_goes_on() -> Re
     let state = reservation.reservation.unwrap_or_default().state();
     ensure!(state == v1::ReservationState::Committed, "{state:?}");
 
-    // The numbers of changes and the indexes of the log go on behind those of the backup.
+    // The numbers of changes and the indexes of the log continue those of the backup.
     new_client.receive(requests::receive(&skus[0], 1)).await?;
     let shard = new_client.shard_of(&skus[0]).await?;
     let positions = new_client.get_positions(v1::GetPositionsRequest {}).await?;
@@ -159,7 +159,8 @@ async fn a_restored_cluster_has_the_same_digests_and_answers_and_goes_on() -> Re
     ensure!(changes[0].seq == last_seq + 1);
     ensure!(Some(changes[0].log_index) > copies[shard as usize]["log_index"].as_u64());
 
-    // And so does the archive, once it is cut where the backup was taken: whole, and right by the arithmetic of `verify`.
+    // The archive continues too, once it is cut at the backup: it is whole, and right by the arithmetic of
+    // `verify`.
     client.receive(requests::receive(&skus[0], 5)).await?;
     let (old_lake, new_lake) = ("lake", new.folder().join("lake").display().to_string());
     cluster.holdfast_json(&["changes", "export", "--to", old_lake])?;
@@ -168,7 +169,7 @@ async fn a_restored_cluster_has_the_same_digests_and_answers_and_goes_on() -> Re
     new.holdfast_json(&["changes", "export", "--to", &new_lake])?;
     let report = new.holdfast_json(&["verify", "--archive", &new_lake])?;
     ensure!(report["ok"] == true, "{report}");
-    // The two histories part at the backup, and neither goes on in the other's archive.
+    // The two histories part at the backup, and neither can continue in the other's archive.
     let said = refused(&cluster, &["changes", "export", "--to", &new_lake])?;
     ensure!(said.contains("holds the history of cluster"), "{said}");
     let old_lake_in_full = cluster.folder().join(old_lake).display().to_string();
@@ -201,7 +202,7 @@ async fn an_import_into_a_restored_cluster_knows_from_the_archive_what_was_impor
     let import = ["import", "orders", &second, "--state", &state];
     let said = refused(&new, &import)?;
     ensure!(said.contains("name it with --archive"), "{said}");
-    // The old cluster's own archive is of another history.
+    // The old cluster's own archive has another history.
     let said = refused(&new, &[&import[..], &["--archive", &lake]].concat())?;
     ensure!(said.contains("holds the history of cluster"), "{said}");
     cut_archive(&cluster, "quiet", &lake, &cut)?;
@@ -219,7 +220,7 @@ async fn an_import_into_a_restored_cluster_knows_from_the_archive_what_was_impor
     Ok(())
 }
 
-/// What `backup verify` says of a backup that is thrown away again.
+/// Creates a backup without output and returns what `backup verify` says of it. The backup is removed again.
 fn create_quietly(cluster: &Cluster) -> Result<Value> {
     create(cluster, "probe")?;
     let report = verify(cluster, "probe");
@@ -246,7 +247,7 @@ async fn orders_in_a_backup_of_a_busy_cluster_are_whole_or_not_there() -> Result
         })
         .await?;
     }
-    // A leader that dies meanwhile costs an attempt.
+    // The death of a leader during a backup costs one attempt.
     let leader = cluster.leader(2).await?;
     cluster.end(leader, Signal::SIGKILL)?;
     create(&cluster, "after-a-kill")?;
@@ -262,7 +263,7 @@ async fn orders_in_a_backup_of_a_busy_cluster_are_whole_or_not_there() -> Result
         "{held} orders are there, {} were acknowledged before the backup was asked for",
         acknowledged_before[2]
     );
-    // It sells on, over all shards.
+    // The cluster still sells, over all shards.
     for turn in 0..8 {
         let wanted: Vec<&str> = (0..5)
             .map(|line| skus[(turn * 3 + line) % skus.len()].as_str())
@@ -272,14 +273,15 @@ async fn orders_in_a_backup_of_a_busy_cluster_are_whole_or_not_there() -> Result
     Ok(())
 }
 
-/// Where each shard's changes end; answered by a quorum.
+/// Returns where each shard's changes end, answered by a quorum.
 async fn last_changes(client: &Client) -> Result<BTreeMap<u32, u64>> {
     let positions = client.get_positions(v1::GetPositionsRequest {}).await?;
     let last = |position: v1::ShardPosition| (position.shard, position.last_seq);
     Ok(positions.shards.into_iter().map(last).collect())
 }
 
-/// Holds all shards, has an order over several of them come meanwhile, and cuts. None: the shards did not stand still.
+/// Holds all shards, sends an order over several of them meanwhile, and cuts. Returns none when the shards
+/// did not stand still.
 async fn cut_with_an_order_waiting(client: &Client, skus: &[String]) -> Result<Option<()>> {
     let topology = client.refresh_topology().await?;
     let mut sessions = Vec::new();
@@ -309,7 +311,7 @@ async fn cut_with_an_order_waiting(client: &Client, skus: &[String]) -> Result<O
         let wanted: Vec<&str> = skus.iter().map(String::as_str).collect();
         buyer.reserve(requests::order(&wanted)).await
     });
-    // Rounds to a quorum of each shard, in which the order would have been held.
+    // These are rounds to a quorum of each shard, in which the order would have been held.
     for _ in 0..5 {
         last_changes(client).await?;
     }
@@ -347,15 +349,15 @@ async fn an_order_that_comes_while_all_shards_are_held_is_in_no_copy_and_is_held
     let cluster = Cluster::start(Shards(4)).await?;
     let client = cluster.client()?;
     let skus = stock(&client, 8).await?;
-    // On a machine that is too busy a lease runs out: then there is no copy at all, and it is tried again.
+    // On a very busy machine a lease may run out. Then there is no copy at all, and the test tries again.
     wait_for("the shards stood still and were copied", || async {
         cut_with_an_order_waiting(&client, &skus).await.transpose()
     })
     .await?
 }
 
-/// Waits until nothing is undecided any more; then each order is there with all its lines or with none, and the held units are those
-/// of the orders. Returns how many orders are there.
+/// Waits until nothing is undecided any more. Then each order is there with all its lines or with none, and
+/// the held units are those of the orders. Returns how many orders are there.
 async fn settle(cluster: &Cluster, client: &Client, skus: &[String], seen: &Seen) -> Result<u64> {
     wait_for("nothing stays prepared or unsettled", || async {
         let report = create_quietly(cluster).ok()?;
@@ -498,14 +500,15 @@ async fn a_cluster_of_which_not_every_node_was_restored_does_not_begin() -> Resu
         (told(0) && told(1)).then_some(())
     })
     .await?;
-    // The two that began empty found a cluster without the first, which has no quorum.
+    // The two nodes that began empty founded a cluster without the first one. Alone, the first one has no
+    // quorum.
     target.end(1, Signal::SIGKILL)?;
     target.end(2, Signal::SIGKILL)?;
     let client = target.client()?.with_deadline(std::time::Duration::from_secs(2));
     let error = client.receive(requests::receive(&skus[0], 1)).await;
     ensure!(error.is_err(), "a node alone took {error:?}");
 
-    // In a folder that is not empty nothing is restored, even when its node does not run.
+    // Nothing is restored into a folder that is not empty, even when its node does not run.
     let config = target.config(1).display().to_string();
     let from = place(&cluster);
     let said = refused(

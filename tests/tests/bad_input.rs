@@ -1,5 +1,5 @@
-//! Malformed, oversized, empty, negative, overflowing, unknown, over-long and non-UTF-8 input: a clear error with the
-//! right code, no effect, no panic, no flood in the log.
+//! Bad input: malformed, oversized, empty, negative, overflowing, unknown, over-long and non-UTF-8. It gets a
+//! clear error with the right code, has no effect, causes no panic, and does not flood the log.
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use holdfast_api::v1::stock_client::StockClient;
 use holdfast_tests::{Cluster, Shards, requests};
 use tonic::{Code, Status};
 
-/// What was sent, what came back, and which code it should have had.
+/// The name of the input, the answer, and the code that it should have.
 type Case = (&'static str, Result<(), Status>, Code);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -530,7 +530,7 @@ async fn read_cases(cluster: &Cluster) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// The error of a stream, whether it comes at once or with the first message.
+/// Returns the error of a stream, whether it comes at once or with the first message.
 async fn first<T>(answer: Result<tonic::Response<tonic::Streaming<T>>, Status>) -> Result<(), Status> {
     answer?.into_inner().message().await.map(drop)
 }

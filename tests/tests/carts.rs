@@ -1,5 +1,5 @@
-//! What carts and warehouses do beside buying: a cart that changes, an order that is saved twice, a delivery that is booked late, a feed
-//! of the past. On real nodes.
+//! Uses beside buying, on real nodes: a cart that changes, an order that is saved twice, a delivery that is
+//! booked late, a feed of the past.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,7 +34,7 @@ fn reason(answer: &Result<v1::ReserveResponse, ClientError>) -> Option<v1::Reaso
     }
 }
 
-/// Asks for the last unit again and again; counts refusals. Whoever gets it fails the test.
+/// Asks for the last unit again and again, and counts refusals. A grant fails the test.
 async fn compete(client: Client, is_over: Arc<AtomicBool>, refused: Arc<AtomicU64>) -> Result<()> {
     while !is_over.load(Ordering::Relaxed) {
         let answer = client.reserve(requests::reserve("LAST", 1)).await;
@@ -42,7 +42,7 @@ async fn compete(client: Client, is_over: Arc<AtomicBool>, refused: Arc<AtomicU6
             Some(v1::Reason::InsufficientStock | v1::Reason::OperationSealed) => {
                 refused.fetch_add(1, Ordering::Relaxed);
             }
-            // Worth another try: nothing was taken.
+            // These may be tried again: nothing was taken.
             Some(v1::Reason::Contended | v1::Reason::Overloaded) => {}
             _ => anyhow::bail!("a competitor was told {answer:?}"),
         }
@@ -55,7 +55,7 @@ async fn a_cart_with_the_last_unit_changes_its_other_line_under_100_competitors(
     let cluster = Cluster::start(Shards(4)).await?;
     let clients: Vec<Client> = (0..3).map(|_| cluster.client()).collect::<Result<_>>()?;
     clients[0].receive(requests::receive("LAST", 1)).await?;
-    // Some of them live in the shard of the last unit, most do not.
+    // Some of these SKUs live in the shard of the last unit, most do not.
     let others: Vec<String> = (0..8).map(|number| format!("OTHER-{number}")).collect();
     for sku in &others {
         clients[0].receive(requests::receive(sku, 5)).await?;
@@ -98,7 +98,7 @@ async fn a_cart_with_the_last_unit_changes_its_other_line_under_100_competitors(
         );
         held = new;
     }
-    // What cannot be had leaves the cart as it is.
+    // A replacement that cannot be granted leaves the cart as it is.
     let mut greedy = requests::order(&["LAST", "OTHER-1"]);
     greedy.lines[1].quantity = 99;
     greedy.replaces = requests::key(&held);
@@ -148,7 +148,8 @@ async fn a_document_under_two_ids_is_held_once() -> Result<()> {
     )
     .await?;
     let saved = |document: usize| {
-        // The second time with another line in front: it is decided wherever the document says, not where its SKUs live.
+        // The second request has another line in front. The document's shard decides about it, not the shard
+        // of its first SKU.
         let lines = [
             vec![skus[document % 6].as_str(), &skus[(document + 1) % 6]],
             vec![skus[(document + 3) % 6].as_str()],
@@ -187,7 +188,7 @@ async fn a_document_under_two_ids_is_held_once() -> Result<()> {
         }
     });
     let held = try_join_all(saves).await?;
-    // A commit keeps it taken, a release gives it back.
+    // A commit keeps the reference taken, a release frees it.
     clients[0].commit(requests::commit(&held[0])).await?;
     let release = v1::ReleaseRequest {
         operation: Some(requests::operation()),

@@ -1,4 +1,5 @@
-//! A short round of faults on real processes. `cargo xtask chaos` brings all of them, for as long as one likes.
+//! A short round of faults on real processes. `cargo xtask chaos` runs all of them, for any number of
+//! minutes.
 
 use anyhow::Result;
 use holdfast_tests::chaos::{Fault, Report, Round, round};

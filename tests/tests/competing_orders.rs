@@ -21,8 +21,9 @@ fn order(skus: &[String]) -> v1::ReserveRequest {
     requests::order(&skus.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Granted, or refused because there is not enough; anything else fails the test. After an attempt without an answer the refusal
-/// may have been made certain by sealing the id, which is what a repeat is told.
+/// Returns whether the order was granted. It may only be refused because there is not enough; anything else
+/// fails the test. After an attempt without an answer, the refusal may have been made certain by sealing the
+/// id, which a repeat then reports.
 fn won(answer: Result<v1::ReserveResponse, ClientError>) -> Result<bool> {
     match answer {
         Ok(response) => {
@@ -41,7 +42,7 @@ fn won(answer: Result<v1::ReserveResponse, ClientError>) -> Result<bool> {
     }
 }
 
-/// Two orders for the last unit of each of five SKUs; the second names them the other way round.
+/// Sends two orders for the last unit of each of five SKUs. The second one names them in the opposite order.
 async fn compete(round: usize, clients: Arc<[Client]>) -> Result<usize> {
     let skus = skus(round);
     let receipts = skus

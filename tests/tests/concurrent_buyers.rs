@@ -1,4 +1,4 @@
-//! Many at once, through all three nodes.
+//! Many buyers at once, through all three nodes.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Nodes whose files are not what was written: nothing acknowledged is lost, and nobody votes who has forgotten.
+//! Nodes whose files are not what was written: nothing acknowledged is lost, and a node that has forgotten
+//! does not vote.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use holdfast_tests::load::Crowd;
 use holdfast_tests::{Cluster, Region, Shards, wait_for};
 use nix::sys::signal::Signal;
 
-/// A cluster that builds snapshots often.
+/// Starts a cluster that builds snapshots often.
 async fn cluster() -> Result<Cluster> {
     let mut cluster = Cluster::prepare(Shards(2)).await?;
     for node in 0..cluster.len() {
@@ -29,7 +30,7 @@ async fn grants(crowd: &Crowd, more: u64) -> Result<()> {
     .await
 }
 
-/// Kills all nodes while buyers order, damages one, and has them start again.
+/// Kills all nodes while buyers order, damages one of them, and starts them again.
 async fn damaged_after_a_kill(
     cluster: &mut Cluster,
     crowd: &Crowd,
@@ -42,7 +43,8 @@ async fn damaged_after_a_kill(
     .await
 }
 
-/// Kills all nodes while buyers order, once one has something in a region, does something to its files, and has them start again.
+/// Kills all nodes while buyers order, once one of them has something in a region. Then it does something to
+/// that node's files and starts the nodes again.
 async fn after_a_kill(
     cluster: &mut Cluster,
     crowd: &Crowd,
@@ -84,7 +86,7 @@ async fn a_node_with_a_damaged_log_forgets_nothing_it_confirmed_and_gets_its_rep
 
 const SNAPSHOTS: &str = "all snapshots";
 
-/// Loses files below the data folder of a node.
+/// An action that loses files below the data folder of a node.
 type Loses = fn(&Path) -> std::io::Result<()>;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +99,7 @@ async fn a_node_whose_log_or_snapshots_are_gone_does_not_vote_with_what_is_left(
         ("the log's folder", |data| {
             std::fs::remove_dir_all(data.join("log"))
         }),
-        // As when a disk of its own is not mounted.
+        // This is like a disk of its own that is not mounted.
         ("all in the log's folder", |data| {
             std::fs::read_dir(data.join("log"))?.try_for_each(|file| std::fs::remove_file(file?.path()))
         }),
@@ -189,7 +191,7 @@ async fn a_damaged_disk_that_comes_back_while_others_stop_and_start_is_replaced_
     grants(&crowd, 100).await?;
     cluster.kill_all()?;
     cluster.damage(0, Region::LastBatch)?;
-    // Only one other is there: no quorum does without the damaged one yet.
+    // Only one other node is there, and no quorum can do without the damaged one yet.
     cluster.spawn(0)?;
     cluster.spawn(1)?;
     wait_for("node 1 asks in vain", || async {

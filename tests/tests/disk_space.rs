@@ -1,4 +1,5 @@
-//! Disks that fill: what is new is refused before anything is lost, what was promised goes on, and reads do to the end.
+//! Disks that fill up: new requests are refused before anything is lost, promised ones go on, and reads work
+//! to the end.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,14 +14,14 @@ use nix::sys::signal::Signal;
 use nix::sys::statvfs::statvfs;
 
 const MIB: u64 = 1 << 20;
-/// More than any disk has: with it a node's disk is low, whatever there is.
+/// More bytes than any disk has. With this threshold a node's disk is low, however much space it has.
 const MORE_THAN_THERE_IS: u64 = 1 << 50;
 
-/// The ballast of a node on a small disk, and what stays of it when the disk is full.
+/// Bytes of the ballast of a node on a small disk, and of what is left of it when the disk is full.
 const BALLAST: u64 = 32 * MIB;
 const KEPT: u64 = 8 * MIB;
 
-/// More of each SKU than a test reserves while it waits to be refused.
+/// Units of each SKU: more than a test reserves while it waits to be refused.
 const UNITS: i64 = 1_000_000;
 
 const SKUS: [&str; 4] = ["SKU-1", "SKU-2", "SKU-3", "SKU-4"];
@@ -36,7 +37,7 @@ fn configure(cluster: &Cluster, node: usize, storage: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sets below what a node's disk is low, and starts it again if it runs.
+/// Sets the space below which a node's disk is low, and starts the node again if it runs.
 async fn low_below(cluster: &mut Cluster, node: usize, bytes: u64) -> Result<()> {
     configure(
         cluster,
@@ -63,7 +64,7 @@ async fn reserve(client: &Client, sku: &str) -> Result<Bytes> {
     Ok(id)
 }
 
-/// Waits until a reserve is taken, and gives it back.
+/// Waits until a reserve is accepted, and releases it again.
 async fn reserves_are_taken(client: &Client) -> Result<()> {
     for sku in SKUS {
         let id = wait_for("a reserve is taken", || async { reserve(client, sku).await.ok() }).await?;
@@ -79,7 +80,7 @@ fn release(id: &Bytes) -> v1::ReleaseRequest {
     }
 }
 
-/// Units on hand of a SKU, by a linearizable read.
+/// Returns the units on hand of a SKU, by a linearizable read.
 async fn on_hand(client: &Client, sku: &str) -> Result<i64> {
     let request = v1::GetStockRequest {
         sku: sku.to_owned(),
@@ -106,7 +107,7 @@ async fn while_disks_are_low_new_things_are_refused_and_what_was_promised_goes_o
     };
     let short_id = requests::id_of(short.operation.as_ref());
     client.reserve(short).await?;
-    // It ends when they run again, unless they are very slow to stop.
+    // This ends when the nodes run again, unless they are very slow to stop.
     cluster.kill_all()?;
     for node in 0..cluster.len() {
         low_below(&mut cluster, node, MORE_THAN_THERE_IS).await?;
@@ -123,7 +124,7 @@ async fn while_disks_are_low_new_things_are_refused_and_what_was_promised_goes_o
     let refused = client.receive(requests::receive(SKUS[0], 1)).await;
     ensure!(is_low_space(&refused), "{refused:?}");
 
-    // What took effect before is answered with its first outcome.
+    // An operation that took effect before is answered with its first outcome.
     let again = client.reserve(over_both).await?;
     ensure!(again.receipt.is_some_and(|receipt| receipt.replayed));
     client.commit(requests::commit(&paid)).await?;
@@ -163,7 +164,7 @@ async fn a_leader_with_enough_space_takes_nothing_new_while_its_followers_have_l
     );
     // The other follower and the leader are a quorum.
     reserves_are_taken(&client).await?;
-    // One that is away is in no quorum.
+    // A follower that is away is in no quorum.
     cluster.end(followers[1], Signal::SIGTERM)?;
     wait_for("reserves are refused", || async {
         is_low_space(&client.reserve(requests::reserve(SKUS[0], 1)).await).then_some(())
@@ -180,13 +181,13 @@ async fn a_leader_with_enough_space_takes_nothing_new_while_its_followers_have_l
     Ok(())
 }
 
-/// A file system in memory for the data of each node, that the test can fill. Needs the right to mount.
+/// A file system in memory for the data of each node, which the test can fill. It needs the right to mount.
 struct SmallDisks(Vec<PathBuf>);
 
 impl SmallDisks {
     const SIZE_MIB: u64 = 256;
 
-    /// Returns nothing where mounting is not allowed.
+    /// Mounts the file systems. Returns none where mounting is not allowed.
     fn mount(cluster: &Cluster) -> Result<Option<Self>> {
         let mut disks = Self(Vec::new());
         for node in 0..cluster.len() {
@@ -210,7 +211,7 @@ impl SmallDisks {
         Ok(disk.blocks_available() * disk.fragment_size())
     }
 
-    /// Fills each disk until only this much is left.
+    /// Fills each disk until only this many bytes are left.
     fn leave(&self, bytes: u64) -> Result<()> {
         for folder in &self.0 {
             self::fill(
@@ -228,14 +229,14 @@ impl SmallDisks {
         Ok(())
     }
 
-    /// Whether the ballast of each node is so large.
+    /// Returns whether the ballast of each node has this many bytes.
     fn have_ballast(&self, bytes: u64) -> bool {
         let held = |folder: &PathBuf| std::fs::metadata(folder.join("ballast")).map_or(0, |file| file.len());
         self.0.iter().all(|folder| held(folder) == bytes)
     }
 }
 
-/// Makes a file longer, by blocks that are really there.
+/// Makes a file longer, with blocks that are really allocated.
 fn fill(path: &Path, bytes: u64) -> Result<()> {
     let file = File::options().create(true).append(true).open(path)?;
     let length = file.metadata()?.len();
@@ -292,7 +293,7 @@ async fn nodes_whose_disks_are_full_start_and_answer_reads_and_go_on_when_there_
     .await?;
     client.commit(requests::commit(&second)).await?;
 
-    // Now nothing is left but what is kept for a start, and that is enough for one after the other.
+    // Only the space that is kept for a start is left. It is enough for one start after the other.
     for _ in 0..2 {
         cluster.kill_all()?;
         disks.leave(0)?;

@@ -1,4 +1,4 @@
-//! Holds end by themselves.
+//! Expiry of holds.
 
 use anyhow::{Result, ensure};
 use holdfast_api::v1;
@@ -42,7 +42,7 @@ async fn a_hold_expires_once_across_a_leader_change() -> Result<()> {
     Ok(())
 }
 
-/// Five units, all there is, held for two seconds.
+/// Holds all five units for two seconds.
 async fn hold_everything(client: &Client, sku: &str) -> Result<bytes::Bytes> {
     client.receive(requests::receive(sku, 5)).await?;
     let request = v1::ReserveRequest {
@@ -62,7 +62,7 @@ async fn hold_everything(client: &Client, sku: &str) -> Result<bytes::Bytes> {
     Ok(id)
 }
 
-/// Waits for the expiry; a commit afterwards is refused, and nothing is held.
+/// Waits for the expiry. After it a commit is refused, and nothing is held.
 async fn until_expired(client: &Client, reservation_id: &bytes::Bytes) -> Result<()> {
     let reservation = wait_for("the hold expires", || async {
         let answer = client.get_reservation(requests::get(reservation_id)).await.ok()?;

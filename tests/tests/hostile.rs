@@ -7,7 +7,8 @@ use anyhow::Result;
 use holdfast_tests::Timeouts;
 use holdfast_tests::hostile::{Flood, Stage};
 
-/// One node is flooded: three at once and their callers are more than a small machine has processors for.
+/// Number of nodes that are flooded. Floods on three nodes at once, with their callers, need more processors
+/// than a small machine has.
 const FLOODED: usize = 1;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What was acknowledged survives SIGKILL of the leader, and of all nodes at once.
+//! The loss of nodes: acknowledged operations survive SIGKILL of the leader, and of all nodes at once.
 
 use anyhow::{Result, ensure};
 use holdfast_tests::accounts::{account_for, stock};

@@ -1,5 +1,5 @@
-//! A cluster grows from three nodes to five, replaces one, shrinks to three and is restarted, while buyers go on. `cargo xtask scale`
-//! does the same for longer and says what buyers notice.
+//! A cluster that grows from three nodes to five, replaces one, shrinks to three and is restarted, while
+//! buyers go on. `cargo xtask scale` does the same for longer and reports what buyers notice.
 
 use anyhow::{Result, ensure};
 use holdfast_tests::scale::{Scaling, Step, run};

@@ -17,7 +17,8 @@ fn sku(line: usize) -> String {
     format!("SKU-{line:04}")
 }
 
-/// Sends one message, and what had no answer in time again, until all is answered. Returns the results in any order.
+/// Sends one message, and sends the items that had no answer in time again, until all are answered. Returns
+/// the results in any order.
 async fn send(cluster: &Cluster, node: usize, items: Vec<Item>) -> Result<Vec<Kind>> {
     let mut open = items;
     let mut done = Vec::new();
@@ -117,7 +118,7 @@ async fn commits_of_160_orders_of_1024_lines_in_10_kb_are_applied_served_archive
     Ok(())
 }
 
-/// All changes, by a client with gRPC's usual limit for a message.
+/// Reads all changes, by a client with gRPC's usual limit for a message.
 async fn all_changes(cluster: &Cluster, node: usize) -> Result<Vec<v1::TailChangesResponse>> {
     let mut client = ChangesClient::new(cluster.channel(node)?);
     let request = v1::TailChangesRequest {

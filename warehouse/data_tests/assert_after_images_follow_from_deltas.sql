@@ -1,5 +1,5 @@
--- What a change says a bucket holds afterwards is the sum of all deltas so far, and never negative; a change that says
--- nothing about a bucket did not move it. A pool is followed per storefront.
+-- The value of a bucket after a change is the sum of all deltas so far, and never negative. A change that
+-- does not name a bucket did not move it. Pools are followed per storefront.
 with sums as (
 
     select

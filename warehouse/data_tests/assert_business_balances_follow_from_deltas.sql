@@ -1,7 +1,7 @@
--- The balances at the end of a business day are the sum of all deltas up to that day, also of those that were
--- booked later; the days of a cell follow one another; and each of them keeps the ledger's equation. A bucket
--- may be below zero on a past day: something that was booked after the fact may have left before what it was
--- taken from is said to have come.
+-- The balances at the end of a business day are the sum of all deltas up to that day, including those that
+-- were booked later. The days of a cell follow one another, and each of them keeps the ledger's equation. A
+-- bucket may be below zero on a past day: a late booking may date the departure of goods before their
+-- arrival.
 with days as (
 
     select

@@ -1,4 +1,4 @@
--- Over all time a cell moved by business day what it moved by log day: as often, and as much in each bucket.
+-- Over all time, a cell has as many movements by business day as by log day, and the same sum in each bucket.
 with log_days as (
 
     select

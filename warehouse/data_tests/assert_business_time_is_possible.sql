@@ -1,6 +1,6 @@
--- A command says one business time for all that it did in an entry, at most 40 years before log time and
--- hardly after it; what happened without a command, expiry above all, has none. The ledger allows less than a
--- day ahead: a row here is a time in a wrong unit, not a clock that is a little fast.
+-- A command gives one business time for all its changes in an entry, at most 40 years before log time and
+-- hardly after it. Effects without a command, above all expiry, have none. The ledger allows less than a day
+-- ahead, so a row here is a time in a wrong unit, not a clock that is a little fast.
 with commands as (
 
     select

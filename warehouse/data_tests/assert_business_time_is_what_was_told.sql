@@ -1,6 +1,6 @@
--- Business time is what the command said, else log time, and its day is that of the business time zone. After
--- a change of the zone, and in a warehouse of before there was business time, this fails until everything is
--- built anew with --full-refresh.
+-- Business time is the command's own time, or else log time, and its day is that of the business time zone.
+-- After a change of the zone, and in a warehouse that is older than business time, this fails until
+-- everything is rebuilt with --full-refresh.
 select
     change_id,
     log_time,

@@ -1,5 +1,5 @@
--- By business day, cell, storefront and kind there are the movements that happened then; and every unit by
--- which on_hand moved belongs to exactly one flow, so a new kind that moves goods needs a flow of its own.
+-- Each business day, cell, storefront and kind has the movements that happened then. Every unit by which
+-- on_hand moved belongs to exactly one flow, so a new kind that moves goods needs a flow of its own.
 with movements as (
 
     select
@@ -47,7 +47,7 @@ where
     or movements.sellable_delta <> days.sellable_delta
     or movements.reservation_units <> days.reservation_units
     or days.on_hand_delta <> days.units_by_flow
-    -- What a buyer's reservation neither ships nor returns is taken, paid or given back.
+    -- Units of a buyer's reservation that did not ship or return were taken, paid or given back.
     or (
         days.kind not in ('shipped', 'returned', 'transferred_out')
         and coalesce(days.storefront, '') <> {{ transfer_storefront() }}

@@ -1,4 +1,4 @@
--- What was sold by SKU over all business days is what the reservation lines say was ever committed.
+-- For each SKU, the sales over all business days equal the units that reservation lines ever committed.
 with sold as (
 
     select

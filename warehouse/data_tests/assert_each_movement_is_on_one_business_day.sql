@@ -1,5 +1,5 @@
--- Every movement is counted on the one business day on which it happened, and on no other: by cell and day
--- the stored days have the movements and deltas that the movements themselves add up to.
+-- Every movement counts on the one business day on which it happened, and on no other. By cell and day, the
+-- stored days have the same movements and deltas as the sum of the movements themselves.
 with movements as (
 
     select

@@ -1,4 +1,5 @@
--- Each log entry keeps the ledger's equation in each cell it touches. Not each change by itself: an entry happens at once.
+-- Each log entry keeps the ledger's equation in each cell that it touches. A single change need not, because
+-- an entry happens at once.
 with entries as (
 
     select

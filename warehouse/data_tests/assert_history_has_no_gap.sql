@@ -1,5 +1,6 @@
--- Every change that arrived is loaded: in each shard the numbers run 1, 2, 3, ... to the last one that arrived. A row here
--- names a shard with changes that wait behind a gap or in an unfinished entry, and the first number that is missing.
+-- Every change that arrived is loaded: in each shard the numbers run 1, 2, 3, ... to the last one that
+-- arrived. A row names a shard whose changes wait behind a gap or in an unfinished entry, and the first
+-- missing number.
 with arrived as (
 
     select

@@ -1,4 +1,4 @@
--- Along the sequence numbers of a shard neither log time nor log index falls.
+-- Neither log time nor log index falls along the sequence numbers of a shard.
 with steps as (
 
     select

@@ -1,6 +1,6 @@
--- An order over several shards ends alike in all of them: it is never paid in one and given back, or never held, in another.
--- A part that is behind the others is none of these: it may still follow. Best effort takes what it gets, so an order with a
--- line that got less than it asked for may have left a whole part out.
+-- An order over several shards ends in the same way in all of them. It is never paid in one shard and given
+-- back, or never held, in another. A part that is behind the others does not count, because it may still
+-- follow. Best effort takes what is there, so an order with a short line may have left out a whole part.
 with loaded as (
 
     select
@@ -50,7 +50,7 @@ from orders
 where
     homes > 1
     or is_paid + is_released + is_expired > 1
-    -- An aborted part may have been tried again behind the end of what is loaded of its shard.
+    -- A later attempt of an aborted part may lie after the end of its shard's loaded changes.
     or (
         is_aborted = 1
         and is_short = 0

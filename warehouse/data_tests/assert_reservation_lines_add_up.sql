@@ -1,4 +1,5 @@
--- Each granted unit of a line is in exactly one place, and no place holds fewer than none. An aborted part has nothing left.
+-- Each granted unit of a line is in exactly one place, and no place has a negative number. An aborted part
+-- has nothing left.
 select *
 from {{ ref('int_reservation_lines') }}
 where
@@ -10,6 +11,6 @@ where
     {%- for units in ['held', 'committed', 'shipped', 'released', 'expired', 'cancelled', 'returned'] %}
     or {{ units }} < 0
     {%- endfor %}
-    -- A state that says nothing is left has nothing left.
+    -- A line has nothing left if its state says so.
     or (state not in ('prepared', 'held') and held > 0)
     or (state in ('shipped', 'returned', 'released', 'expired', 'cancelled') and committed > 0)

@@ -1,4 +1,5 @@
--- What the cells of a SKU hold for buyers is what its reservation lines say, unit by unit; those of undecided orders too.
+-- The units that the cells of a SKU hold for buyers equal those of its reservation lines, including undecided
+-- orders.
 with stock as (
 
     select

@@ -1,5 +1,5 @@
--- On the last business day of the history every cell is there, once, with its present balances. The day is asked
--- for first: filtered by a day that it is told, the mart need not fill in all the others.
+-- On the last business day of the history every cell appears once, with its present balances. The day is
+-- looked up first: with a filter on a known day, the mart need not fill in all the others.
 {% set calendar = ref('int_business_calendar') %}
 {% set last_date = none %}
 {% if execute and load_relation(calendar) is not none %}

@@ -1,6 +1,7 @@
--- The reconciliation: stock built from the change stream equals the stock that the ledger itself reports, to the unit, in
--- both directions. The ledger may be behind the history (it was asked before the last changes); those are taken off first.
--- A cell that one side lacks counts as empty there, so it fails exactly when the other side has units in it.
+-- The reconciliation: stock built from the change stream equals the stock that the ledger itself reports, to
+-- the unit, in both directions. The ledger may be behind the history (it was asked before the last changes).
+-- Those changes are subtracted first. A cell that is missing on one side counts as empty there, so it fails
+-- exactly when the other side has units in it.
 with positions as (
 
     select

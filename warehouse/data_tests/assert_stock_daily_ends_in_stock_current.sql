@@ -1,4 +1,4 @@
--- On the last day of the history every cell is there, once, with its present balances.
+-- On the last day of the history every cell appears once, with its present balances.
 with last_day as (
 
     select *

@@ -1,4 +1,4 @@
--- The ledger's invariants over the balances at the end of every day on which a cell moved.
+-- The ledger's invariants hold for the balances at the end of every day on which a cell moved.
 select *
 from {{ ref('int_stock_days') }}
 where
@@ -6,9 +6,9 @@ where
     {%- for bucket in buckets() %}
     or {{ bucket }} < 0
     {%- endfor %}
-    -- Nothing promised that is not there, unless a recount found it missing or a policy allowed it.
+    -- Every promised unit is there, unless a recount found it missing or a policy allowed it.
     or held + committed > on_hand + deficit + backordered
-    -- What is missing was promised, so nothing of it is sellable or kept back.
+    -- Missing units were promised, so nothing of the cell is sellable or kept back.
     or (deficit > 0 and free + pool + safety > 0)
-    -- Who waits for goods gets them before anyone can buy them.
+    -- Buyers who wait for goods get them before anyone else can buy them.
     or (backordered > 0 and free > 0)

@@ -1,4 +1,4 @@
--- A cell is in an open stockout exactly when it has nothing sellable now, and its stockouts follow one another.
+-- A cell is in an open stockout exactly when it has nothing sellable, and its stockouts follow one another.
 with now_open as (
 
     select

@@ -1,4 +1,5 @@
--- What is in transit to each cell is what transfers have on the way there, and no transfer has brought more than it took.
+-- The units in transit to each cell equal those that transfers have on the way there, and no transfer brought
+-- more than it took.
 with sent as (
 
     select

@@ -4,7 +4,7 @@
         'backordered', 'in_transit']) }}
 {% endmacro %}
 
-{# What the ledger's equation says on_hand is, over columns with this suffix. #}
+{# The value of on_hand by the ledger's equation, over columns with this suffix. #}
 {% macro on_hand_by_equation(suffix='') -%}
     free{{ suffix }} + pool{{ suffix }} + safety{{ suffix }} + held{{ suffix }} + committed{{ suffix }}
         + damaged{{ suffix }} + quality_hold{{ suffix }} - deficit{{ suffix }} - backordered{{ suffix }}

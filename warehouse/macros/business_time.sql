@@ -1,5 +1,5 @@
-{# The time zone whose midnight ends a business day. Checked while dbt reads the project: a misspelt zone
-   stops it before anything is built. #}
+{# The time zone whose midnight ends a business day. It is checked while dbt reads the project, so a misspelt
+   zone stops the build before anything is built. #}
 {% macro business_time_zone() %}
     {%- set zone = var('business_time_zone') -%}
     {%- if zone not in modules.pytz.all_timezones_set -%}
@@ -8,7 +8,7 @@
     {{ return(zone) }}
 {% endmacro %}
 
-{# The day in the business time zone of a time without time zone in UTC. #}
+{# The day, in the business time zone, of a UTC time without time zone. #}
 {% macro business_date(time) -%}
     {{ adapter.dispatch('business_date')(time, business_time_zone()) }}
 {%- endmacro %}

@@ -1,5 +1,4 @@
-{# Every day from the first to the last in a column of `relation`: at most 100,000 of them, which are 273
-   years. #}
+{# Every day from the first to the last in a column of `relation`, at most 100,000 days (273 years). #}
 {% macro days_between(relation, column) -%}
 with digits as (
 

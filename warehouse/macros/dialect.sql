@@ -1,4 +1,4 @@
-{# A Parquet timestamp as a timestamp without time zone, in UTC, whatever the session's time zone. #}
+{# Converts a Parquet timestamp to a UTC timestamp without time zone, whatever the session's time zone. #}
 {% macro utc_timestamp(column) -%}
     {{ adapter.dispatch('utc_timestamp')(column) }}
 {%- endmacro %}

@@ -1,6 +1,6 @@
-{# Only the changes of `relation` that the model being built has not seen: those past the last sequence number
-   that it holds of their shard. Safe because stg_changes grows at its end only, a whole entry at a time. `seq` is the
-   column of `relation` and `last_seq` that of the model which have the sequence number. #}
+{# Only the changes of `relation` that the current model has not seen: those after the last sequence number
+   that it holds of their shard. This is safe because stg_changes grows only at its end, one whole entry at a
+   time. `seq` is the sequence number's column in `relation`, and `last_seq` is its column in the model. #}
 {% macro new_changes(relation, last_seq='seq', seq='seq') -%}
     {%- if is_incremental() %}
     (

@@ -1,5 +1,5 @@
-{# The storefront for which the ledger itself reserves what a transfer over several shards will take. Nothing
-   is sold there. #}
+{# The storefront for which the ledger reserves the units of a transfer over several shards. Nothing is sold
+   there. #}
 {% macro transfer_storefront() -%}
     'holdfast:transfer'
 {%- endmacro %}

@@ -1,6 +1,6 @@
--- Snowflake: the landing tables of the archive and of the ledger's stock, and how files come into them. Run once by an
--- administrator, with the storage integration's and the bucket's own names put in. dbt reads these tables as its sources.
--- Columns and types: crates/changes/src/parquet/schema.rs. Times are UTC.
+-- Snowflake: the landing tables of the archive and of the ledger's stock, and how files get into them. An
+-- administrator runs this once, with the names of the storage integration and of the bucket filled in. dbt
+-- reads these tables as its sources. Columns and types: crates/changes/src/parquet/schema.rs. Times are UTC.
 create database if not exists holdfast;
 create schema if not exists holdfast.raw;
 
@@ -66,10 +66,11 @@ create table if not exists holdfast.raw.ledger_changes (
     occurred_at timestamp_ntz
 );
 
--- A table of before there were orders over several shards.
+-- For a table that is older than orders over several shards.
 alter table holdfast.raw.ledger_changes add column if not exists home integer;
 
--- A table of before there was business time. A file that lacks the column lands as null, which says that log time counts.
+-- For a table that is older than business time. A file without the column lands as null, which means that log
+-- time counts.
 alter table holdfast.raw.ledger_changes add column if not exists occurred_at timestamp_ntz;
 
 create table if not exists holdfast.raw.ledger_stock (
@@ -99,13 +100,14 @@ create stage if not exists holdfast.raw.archive
     storage_integration = my_integration
     file_format = holdfast.raw.parquet_files;
 
--- Snowpipe loads each new file; a file loaded twice does no harm, stg_changes takes each change once.
+-- Snowpipe loads each new file. Loading a file twice does no harm, because stg_changes takes each change
+-- once.
 create pipe if not exists holdfast.raw.changes_pipe auto_ingest = true as
 copy into holdfast.raw.ledger_changes
 from @holdfast.raw.archive/changes/
 match_by_column_name = case_insensitive;
 
--- Before each build, replace what the ledger said about its stock the time before.
+-- Before each build, replace the previous report of the ledger's stock.
 truncate table holdfast.raw.ledger_stock;
 
 copy into holdfast.raw.ledger_stock

@@ -27,7 +27,7 @@ def utc(text):
 
 
 EDGES = [utc(text) for text in [
-    # Around the first and last moments of the days on which Berlin and New York put their clocks forward and back.
+    # Times around the first and last moments of the days on which Berlin and New York change their clocks.
     "2025-03-29T22:59:59.999", "2025-03-29T23:00", "2025-03-30T00:59:59.999", "2025-03-30T01:00", "2025-03-30T21:59:59.999",
     "2025-03-30T22:00", "2025-10-25T21:59:59.999", "2025-10-25T22:00", "2025-10-26T00:30", "2025-10-26T01:30",
     "2025-10-26T22:59:59.999", "2025-10-26T23:00", "2025-11-02T03:59:59.999", "2025-11-02T04:00", "2025-11-02T05:30",

@@ -96,7 +96,8 @@ def test_snowflake_builds_the_same_marts_as_duckdb(snowflake_warehouse, shards):
 def test_every_model_and_singular_test_parses_as_snowflake(snowflake_warehouse):
     warehouse, _ = snowflake_warehouse
     ours = {path.name for folder in ("models", "data_tests") for path in (PROJECT / folder).rglob("*.sql") if path.parent.name != "generic"}
-    # Tests are queries; of models the statements around the query are worth parsing too, here those of an incremental run.
+    # Tests are queries. For models, the statements around the query are worth parsing too; here they are
+    # those of an incremental run.
     found = {path.name: path for kind in ("compiled", "run") for path in (warehouse.folder / "snowflake" / kind).rglob("*.sql")}
     assert ours <= set(found)
     for name in ours:

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Fail if more terms began than leaders were killed or paused
     #[arg(long)]
     strict: bool,
-    /// Print one JSON object a kind
+    /// Print one JSON object for each kind
     #[arg(long)]
     json: bool,
     /// Build without optimizations: the build is faster, the nodes are slower

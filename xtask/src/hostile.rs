@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// Only this flood (may be given again), by its printed name
     #[arg(long = "flood")]
     floods: Vec<String>,
-    /// Print one JSON object a flood
+    /// Print one JSON object for each flood
     #[arg(long)]
     json: bool,
     /// Build without optimizations: the build is faster, the nodes are slower

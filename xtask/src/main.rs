@@ -39,7 +39,7 @@ enum Command {
     /// Everything that proves Holdfast: unit, property, real-process, warehouse and chart tests.
     #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --only rust")]
     Test(test::Args),
-    /// Whole clusters in one thread, under crashes, partitions, bad disks and wrong clocks; one seed is one run.
+    /// Whole clusters in one thread, under crashes, partitions, bad disks and wrong clocks; a seed is a run.
     #[command(
         after_help = "Examples:\n  cargo xtask soak --minutes 60\n  cargo xtask soak --seed 17 --trace"
     )]

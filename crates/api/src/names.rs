@@ -84,7 +84,7 @@ macro_rules! text_id {
                 Ok(Self(SmolStr::new(text)))
             }
 
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -25,7 +25,8 @@ pub struct Rule {
     pub reason: Reason,
     /// The gRPC code with which it is sent.
     pub code: Code,
-    /// Can the same request, with the same operation id, succeed later although nothing else changes?
+    /// True when the same request, with the same operation id, may succeed later although nothing else
+    /// changes.
     pub retryable: bool,
     /// The meaning of the reason.
     pub meaning: &'static str,

@@ -49,7 +49,7 @@ pub enum BackupError {
         name: String,
         /// The version in the manifest.
         found: u64,
-        /// The newest version that this program reads.
+        /// The version that this program reads.
         supported: u32,
     },
     /// A file is not what was written.

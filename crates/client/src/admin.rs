@@ -122,7 +122,7 @@ impl AdminClient {
         .await
     }
 
-    /// Decides an entry that no replica of a shard can apply by a rule, or returns what would be decided.
+    /// Uses a rule to decide an entry that no replica of a shard can apply, or returns what would be decided.
     /// Deciding twice has the effect of deciding once, because after the first time no replica is halted
     /// there.
     ///

@@ -18,8 +18,8 @@ use crate::{ClientError, ClientOptions, ClientTls};
 /// The bytes that one stream may have on their way. The default of 64 KiB would throttle batches.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// How often a peer is pinged. A peer that does not answer a ping for this long is gone: its streams end, and
-/// the call goes elsewhere.
+/// How often a peer is pinged. A peer that does not answer within `KEEP_ALIVE_TIMEOUT` is gone: its streams
+/// end, and the call goes elsewhere.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -270,7 +270,7 @@ fn any<T>(_: &T) -> Route<'_> {
 }
 
 calls! {
-    /// Takes stock for a buyer, or is refused with a report of what each line lacked.
+    /// Takes stock for a buyer, or returns a refusal with what each line lacked.
     Mutation ReservationsClient.reserve(ReserveRequest) -> ReserveResponse by |r| Route::of_lines(&r.lines);
     /// Prolongs a hold.
     Mutation ReservationsClient.extend(ExtendRequest) -> TransitionResponse by |r| Route::of_key(r.reservation.as_ref());

@@ -32,7 +32,8 @@ pub struct Row {
     pub document: String,
     /// The article; a [`holdfast_api::names::Sku`].
     pub sku: String,
-    /// Units, at most [`MAX_UNITS`]: above 0 where goods are sold or found, below 0 where they come back or are gone.
+    /// Units, at most [`MAX_UNITS`]. Above 0 when goods are sold or found, below 0 when they come back or are
+    /// gone.
     pub quantity: i64,
     /// The row's place, from 0, among the rows of its document that do the same to the same article, fewer
     /// units first. Document and rank together identify a row, in whichever file it is. 0 for a sale, because

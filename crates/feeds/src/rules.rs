@@ -245,7 +245,8 @@ impl Rule {
             Some(Then::LeftOut) => return kept(RejectReason::LeftOut),
             None => return Verdict::Unclear,
         };
-        // A rule that requires a sign of the quantity is deliberate. Only the other rules are checked for the sign.
+        // A rule that requires a sign of the quantity is deliberate. Only the other rules are checked for the
+        // sign.
         match (facts.quantity, self.quantity) {
             (Some(units), None) if (units > 0) != (wants == QuantityIs::Positive) => {
                 Verdict::WrongSign(match wants {

@@ -45,11 +45,11 @@ pub(crate) struct OperationArgs {
     /// Your own document: order number, delivery note. Never a name, an address or an e-mail
     #[arg(long, default_value = "", hide_default_value = true)]
     reference: String,
-    /// Why, as a code of yours, such as damaged
+    /// The reason, as a code of yours, such as damaged
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
-    /// When it happened, if not now: a UTC time such as 2026-11-30T14:05:00Z, or milliseconds since the Unix
-    /// epoch; at most 40 years ago
+    /// Time when it happened, if not now: a UTC time such as 2026-11-30T14:05:00Z, or milliseconds since the
+    /// Unix epoch; at most 40 years ago
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     occurred_at: Option<u64>,
 }
@@ -135,7 +135,7 @@ impl Operation {
     }
 }
 
-/// Names a reservation.
+/// Arguments that name a reservation.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ReservationArgs {
     /// The reservation's id: the operation id of its reserve

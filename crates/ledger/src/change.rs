@@ -4,36 +4,9 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
-    Command, OperationId, Principal, Reason, Reference, ReservationId, ReservationState, ShardNumber, Sku,
-    SourcingReason, StorefrontId, SupplyId, TransferId, WarehouseId,
+    Bucket, Cause, ReservationId, ReservationState, ShardNumber, Sku, SourcingReason, StorefrontId, SupplyId,
+    TransferId, WarehouseId,
 };
-
-/// The places of a cell where units can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Bucket {
-    /// Units that a picker can count.
-    OnHand,
-    /// Units that any storefront can sell.
-    Free,
-    /// Units that are ring-fenced for the change's storefront.
-    Pool,
-    /// Units that a policy keeps back.
-    Safety,
-    /// Units in live holds.
-    Held,
-    /// Units that are paid and not shipped.
-    Committed,
-    /// Units that are damaged and cannot be sold.
-    Damaged,
-    /// Units that wait for inspection.
-    QualityHold,
-    /// Units that are promised and missing.
-    Deficit,
-    /// Units that are promised beyond stock, as a policy allows.
-    Backordered,
-    /// Units on the way here from another warehouse. They are not part of what is on hand.
-    InTransit,
-}
 
 /// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,32 +152,4 @@ pub struct SupplyEffect {
     pub quantity: i64,
     /// The expected arrival, in milliseconds since the Unix epoch.
     pub expected_at_ms: u64,
-}
-
-/// The cause of a change. Its bytes are in `wire.rs`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause {
-    /// The operation. None for expiry.
-    pub operation_id: Option<OperationId>,
-    /// The caller's identity. None for expiry.
-    pub principal: Option<Principal>,
-    /// The caller's reason.
-    pub reason: Reason,
-    /// The caller's document. For expiry, that of the Reserve.
-    pub reference: Reference,
-    /// Business time as the command said it. None: only the log time is known.
-    pub occurred_at_ms: Option<u64>,
-}
-
-impl Cause {
-    /// Builds the cause of a command's changes.
-    pub(crate) fn of(command: &Command) -> Self {
-        Self {
-            operation_id: Some(command.operation_id),
-            principal: Some(command.principal.clone()),
-            reason: command.reason.clone(),
-            reference: command.reference.clone(),
-            occurred_at_ms: command.details.occurred_at_ms,
-        }
-    }
 }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bucket, Details, OperationId, OrderStep, Principal, Reason, Reference, ReservationId, Rules, Sku,
-    StorefrontId, SupplyId, TransferId, WarehouseId,
+    Bucket, Cause, Details, Disposition, LineQuantity, OperationId, OrderStep, Principal, Reason, Reference,
+    ReservationId, ReserveLine, ReserveMode, Rules, Sku, Sourcing, StorefrontId, SupplyId, TransferId,
+    TransferLine, WarehouseId,
 };
 
 /// One Raft log entry: commands decided in this order at one log time.
@@ -46,35 +47,18 @@ impl Command {
             action: Action::Seal,
         }
     }
-
-    /// Returns the fingerprint that a sealed id is remembered with.
-    pub(crate) fn fingerprint_of_seal() -> u64 {
-        let details = Details::default();
-        fingerprint(&Action::Seal, &Reference::default(), &Reason::default(), &details)
-    }
-
-    /// Returns a fingerprint of 60 bits over everything that a retry must repeat.
-    pub fn fingerprint(&self) -> u64 {
-        fingerprint(&self.action, &self.reference, &self.reason, &self.details)
-    }
 }
 
-fn fingerprint(action: &Action, reference: &Reference, reason: &Reason, details: &Details) -> u64 {
-    if details.is_empty() {
-        hashed(&(action, reference, reason))
-    } else {
-        hashed(&(action, reference, reason, details))
-    }
-}
-
-fn hashed(body: &impl Serialize) -> u64 {
-    let hash = |body: &[u8]| xxhash_rust::xxh3::xxh3_64(body) >> 4;
-    // Nearly every body fits in this buffer, so nothing is allocated.
-    let mut buffer = [crate::codec::VERSION; 512];
-    let written = postcard::to_slice(body, &mut buffer[1..]).map(|body| body.len());
-    match written {
-        Ok(bytes) => hash(&buffer[..=bytes]),
-        Err(_) => hash(&crate::codec::encode(body)),
+impl Cause {
+    /// Builds the cause of a command's changes.
+    pub(crate) fn of(command: &Command) -> Self {
+        Self {
+            operation_id: Some(command.operation_id),
+            principal: Some(command.principal.clone()),
+            reason: command.reason.clone(),
+            reference: command.reference.clone(),
+            occurred_at_ms: command.details.occurred_at_ms,
+        }
     }
 }
 
@@ -309,72 +293,6 @@ impl Action {
     }
 }
 
-/// Units of one SKU in a transfer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransferLine {
-    /// The SKU to transfer.
-    pub sku: Sku,
-    /// At least 1.
-    pub quantity: i64,
-}
-
-/// One line of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReserveLine {
-    /// The SKU to reserve.
-    pub sku: Sku,
-    /// At least 1.
-    pub quantity: i64,
-    /// The warehouses that may fill the line.
-    pub source: Source,
-}
-
-/// Which warehouses may fill a line.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Source {
-    /// Any warehouse. Takes the first by name that can fill the whole line, else those with the most units.
-    Any,
-    /// Only this warehouse.
-    Warehouse(WarehouseId),
-    /// These warehouses, in this order. 1 to 64, no name twice.
-    Preference(Vec<WarehouseId>),
-}
-
-/// How warehouses are chosen for all lines of a Reserve together. A line's [`Source`] always says which
-/// warehouses may be chosen. Its order of warehouses counts only with `AsGiven`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Sourcing {
-    /// Fills each line by itself, as its source says.
-    #[default]
-    AsGiven,
-    /// Uses few warehouses for the whole request, found greedily. Starts with those that a line insists on.
-    /// Then adds, again and again, the one that completes the most lines (among equals: with the most units
-    /// for them, then the first by name).
-    FewestShipments,
-    /// Fills each line from the warehouse with the most available, the first by name among equals.
-    Balance,
-}
-
-/// How a Reserve treats lines that cannot be filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReserveMode {
-    /// Takes every line in full, or nothing.
-    AllOrNothing,
-    /// Takes as much of each line as there is, and at least one unit overall.
-    BestEffort,
-}
-
-/// Units of one line of a reservation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LineQuantity {
-    /// The line's number.
-    pub line: u32,
-    /// At least 1.
-    pub quantity: i64,
-    /// The warehouse of the units. None: in the order of allocation.
-    pub warehouse: Option<WarehouseId>,
-}
-
 /// The goods of a return.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReturnOf {
@@ -394,15 +312,4 @@ pub enum ReturnOf {
         /// At least 1.
         quantity: i64,
     },
-}
-
-/// The bucket that goods go to when they come back or arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Disposition {
-    /// Adds them to free.
-    Restock,
-    /// Adds them to damaged.
-    Damaged,
-    /// Adds them to quality hold.
-    QualityHold,
 }

@@ -61,49 +61,58 @@
 
 #![warn(clippy::float_arithmetic)]
 
+mod bucket;
+mod cause;
 mod change;
 mod codec;
 mod command;
 mod details;
 mod fault;
+mod fingerprint;
+mod granted;
 mod hash;
 mod ledger;
 pub mod limits;
+mod lines;
 mod order;
 mod outcome;
+mod position;
 mod query;
+mod reservation_state;
 mod rules;
 mod wire;
 
+pub use bucket::Bucket;
+pub use cause::Cause;
 pub use change::{
-    Bucket, BucketMove, BucketMoves, Cause, Change, ChangeKind, PolicyEffect, ReservationEffect,
-    SupplyEffect, TransferEffect,
+    BucketMove, BucketMoves, Change, ChangeKind, PolicyEffect, ReservationEffect, SupplyEffect,
+    TransferEffect,
 };
 pub use codec::{
     CodecError, decode_changes, decode_command, decode_entry, encode_changes, encode_command, encode_entry,
 };
-pub use command::{
-    Action, Command, Disposition, Entry, LineQuantity, ReserveLine, ReserveMode, ReturnOf, Source, Sourcing,
-    TransferLine,
-};
+pub use command::{Action, Command, Entry, ReturnOf};
 pub use details::Details;
 #[cfg(feature = "faults")]
 pub use fault::{FAULTS, Fault, seed_fault};
+pub use granted::{Allocation, GrantedLine, SourcingReason};
 pub use holdfast_api::names::{
     IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, SupplyId,
     TransferId, WarehouseId,
 };
 pub use holdfast_api::slots::SlotNumber;
 pub use ledger::{Applied, Ledger, LedgerOptions, Violation};
+pub use lines::{Disposition, LineQuantity, ReserveLine, ReserveMode, Source, Sourcing, TransferLine};
 pub use order::{
     Acknowledgement, Coordinator, Decision, DueInquiry, DueSettlement, End, OrderLine, OrderPart, OrderReply,
-    OrderStep, OrderTerms, OrderView, OrderWork, PreparedPart, Progress, Settlement, ShardNumber, Standing,
-    StepFailure, TRANSFER_STOREFRONT, Target, TransferOrder, Verdict,
+    OrderStep, OrderTerms, OrderView, OrderWork, PreparedPart, Progress, Settlement, Standing, StepFailure,
+    TRANSFER_STOREFRONT, Target, TransferOrder, Verdict,
 };
-pub use outcome::{Allocation, GrantedLine, Outcome, Position, Refusal, Shortage, SourcingReason, Success};
+pub use outcome::{Outcome, Refusal, Shortage, Success};
+pub use position::{Position, ShardNumber};
 pub use query::{
     AffectedReservation, AvailabilityView, CellView, DeficitView, LineView, PoolView, PromiseDate,
-    PromiseView, Query, QueryReply, ReservationState, ReservationView, SupplyView, TransferLineView,
-    TransferView,
+    PromiseView, Query, QueryReply, ReservationView, SupplyView, TransferLineView, TransferView,
 };
+pub use reservation_state::ReservationState;
 pub use rules::Rules;

@@ -33,15 +33,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cause, Command, GrantedLine, OperationId, Position, ReservationId, ReservationState, ReserveLine,
-    ReserveMode, Sourcing, StorefrontId,
+    Cause, GrantedLine, Position, ReservationId, ReservationState, ReserveLine, ReserveMode, ShardNumber,
+    Sourcing, StorefrontId,
 };
 
 pub use coordinator::{Coordinator, End, Progress, StepFailure, Target};
 pub use transfer::{TRANSFER_STOREFRONT, TransferOrder};
-
-/// The number of a shard.
-pub type ShardNumber = u32;
 
 /// One step of the protocol of an order. The command's operation id is the order's reservation id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -346,19 +343,5 @@ impl Settlement {
     pub fn about(mut self, incarnation: u64) -> Self {
         self.incarnation.get_or_insert(incarnation);
         self
-    }
-}
-
-impl OrderStep {
-    /// Wraps the step into a command about an order.
-    pub fn about(self, reservation_id: OperationId, of: &Command) -> Command {
-        Command {
-            operation_id: reservation_id,
-            principal: of.principal.clone(),
-            reference: of.reference.clone(),
-            reason: of.reason.clone(),
-            details: of.details,
-            action: crate::Action::Order(self),
-        }
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Allocation, OrderView, OrderWork, Reference, ReservationId, ShardNumber, Sku, StorefrontId, SupplyId,
-    TransferId, WarehouseId,
+    Allocation, OrderView, OrderWork, Reference, ReservationId, ReservationState, ShardNumber, Sku,
+    StorefrontId, SupplyId, TransferId, WarehouseId,
 };
 
 /// A question to the ledger.
@@ -251,27 +251,6 @@ pub struct SupplyView {
     pub quantity: i64,
     /// The expected arrival, in milliseconds since the Unix epoch.
     pub expected_at_ms: u64,
-}
-
-/// The states of a reservation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum ReservationState {
-    /// Part of an order over several shards that is not decided yet.
-    Prepared,
-    /// Stock is taken and not paid.
-    Held,
-    /// The reservation is paid. Some units may have shipped.
-    Committed,
-    /// Some units have shipped, and none are left to ship.
-    Shipped,
-    /// The units were given back.
-    Released,
-    /// The time of the hold ran out.
-    Expired,
-    /// The reservation was cancelled after it was paid. Nothing had shipped.
-    Cancelled,
-    /// Everything that shipped came back.
-    Returned,
 }
 
 /// The present view of a reservation.

@@ -1,10 +1,9 @@
 //! The version of the rules by which a ledger decides.
 
+mod check;
 mod names;
 
 use serde::{Deserialize, Serialize};
-
-use crate::{Action, Command, Refusal};
 
 /// The version of the rules by which a ledger decides. It is part of the ledger's state.
 ///
@@ -32,29 +31,5 @@ impl Rules {
             Self::First => 1,
             Self::Second => 2,
         }
-    }
-
-    /// Refuses a command that a member of the previous version cannot read, as long as the cluster may have
-    /// such members. Runs before the command goes into the log.
-    ///
-    /// # Errors
-    /// [`Refusal::InvalidRequest`] names the version to adopt first.
-    pub fn check(self, command: &Command) -> Result<(), Refusal> {
-        if self >= Self::Second {
-            return Ok(());
-        }
-        if let Some(refusal) = self.refuse_names(&command.action) {
-            return Err(refusal);
-        }
-        let what = if !command.details.is_empty() {
-            "occurred_at, as_of, unique_reference and replaces are not taken"
-        } else if matches!(command.action, Action::Seal) {
-            "operation ids are not sealed"
-        } else {
-            return Ok(());
-        };
-        Err(Refusal::InvalidRequest(format!(
-            "{what} before the second rules are adopted (`holdfast cluster adopt-rules`)"
-        )))
     }
 }

@@ -240,7 +240,7 @@ mod tests {
     fn a_part_that_is_done_makes_an_unanswered_one_unknown() {
         assert_eq!(unanswered(vec![no_leader(1)], true), Some(unknown(1)));
         assert_eq!(unanswered(vec![no_leader(1)], false), Some(no_leader(1)));
-        // One of them may be done too.
+        // Shard 2 may have done its part.
         assert_eq!(
             unanswered(vec![no_leader(1), unknown(2)], false),
             Some(unknown(1))

@@ -1,4 +1,5 @@
-# What `helm test` does: one life of a reservation, through the service that clients use. It leaves the stock as it was.
+# The script of `helm test`: one life of a reservation, through the service that clients use. It leaves the
+# stock as it was.
 set -eu
 sku=CHART-TEST warehouse=CHART-TEST
 

@@ -6,10 +6,10 @@
 //!
 //! ```text
 //! Scope (how much may happen) ──> World: shards, coordinators, messages, what callers were told
-//!                                   │  moves: a message arrives (once, again, never), a step times out, a caller pays
-//!                                   v         or gives back, log time leaps in one shard
-//!                                 Judge: is what callers were told still so?  and if all but the shards died now,
-//!                                        would the resolvers bring every order to all or nothing?
+//!                                   │  moves: a message arrives (once, again, never), a step times out,
+//!                                   v         a caller pays or gives back, log time leaps in one shard
+//!                                 Judge: are the answers to callers still true?  and if all but the shards
+//!                                        died now, would the resolvers bring every order to all or nothing?
 //! ```
 //!
 //! # How real events appear in the model

@@ -313,7 +313,7 @@ impl World {
 #[derive(PartialEq, Hash)]
 struct Essence<'a> {
     shards: Vec<u64>,
-    /// Sorted by order and then by digest, so that coordinators of one request are not distinguished.
+    /// Seats by order and then by digest, so that coordinators of one request are not distinguished.
     seats: Vec<(usize, u64)>,
     /// Messages that belong to no coordinator.
     packets: Vec<u64>,

@@ -31,11 +31,11 @@ pub struct Checked {
     pub without_effect: u64,
     /// Events of single SKUs for which an order was found.
     pub linearized: u64,
-    /// Holds that ran out, not before the log time that was promised.
+    /// Holds that ran out, and did not run out before the promised log time.
     pub expiries: u64,
     /// Expiries that were also checked against the true time.
     pub true_expiries: u64,
-    /// Orders over several shards that were whole or not there.
+    /// Orders over several shards that were either whole or missing.
     pub orders: u64,
     /// Changes that were the same wherever they were read.
     pub changes: u64,

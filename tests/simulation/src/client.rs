@@ -102,7 +102,7 @@ impl Client {
         }
     }
 
-    /// Works until it is told to stop, then settles what is open.
+    /// Works until it is asked to stop, then settles what is open.
     pub async fn run(mut self) {
         while !self.work.stopping.load(Ordering::Relaxed) {
             let pause_ms = self.random.random_range(0..60);

@@ -47,7 +47,8 @@ pub enum Fault {
     Reordering,
     /// A snapshot breaks off on its way.
     BrokenSnapshot,
-    /// A leader does not run for a while, and another node loses power as soon as it has given its vote to a successor.
+    /// A leader does not run for a while. Another node loses power as soon as it has given its vote to a
+    /// successor.
     PowerCutAfterVote,
     /// The leader of a shard cannot reach the other nodes, nor they it. Clients reach them all.
     LeaderCutOff,

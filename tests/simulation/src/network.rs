@@ -140,7 +140,7 @@ struct Envelope {
     content: Content,
 }
 
-/// The way back to the asker.
+/// The way back to the sender of a question.
 pub struct Reply {
     network: Network,
     from: u64,

@@ -37,7 +37,7 @@ const SETTLING_MS: u64 = 30_000;
 /// The report of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Simulated time in milliseconds.
+    /// Length of the run in simulated milliseconds.
     pub simulated_ms: u64,
     /// Hash of the trace.
     pub digest: u64,

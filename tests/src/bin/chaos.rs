@@ -1,4 +1,4 @@
-//! Rounds of faults on real processes, for so many minutes.
+//! Rounds of faults on real processes, for a number of minutes.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,16 @@ use holdfast_tests::chaos::{Fault, Report, Round, round};
 #[derive(Parser)]
 #[command(after_help = "Examples:\n  cargo xtask chaos --minutes 30\n  cargo xtask chaos --seed 7")]
 struct Args {
-    /// Run rounds for so many minutes; the last one is finished
+    /// Run rounds for this many minutes; the last one is finished
     #[arg(long, default_value_t = 2, conflicts_with = "seed")]
     minutes: u64,
-    /// Run the round of this seed alone, as a failure says
+    /// Run only the round of this seed, which a failure names
     #[arg(long)]
     seed: Option<u64>,
     /// How many nodes a cluster has, 3 to 7; with 3 no replica can move
     #[arg(long, default_value_t = 4)]
     nodes: usize,
-    /// Only this fault (may be given again for more); all otherwise
+    /// Only this fault (may be given again for more); all faults otherwise
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
 }

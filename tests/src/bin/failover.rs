@@ -1,4 +1,4 @@
-//! How long buyers wait when a leader is killed or paused.
+//! Measures how long buyers wait when a leader is killed or paused.
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
@@ -13,19 +13,20 @@ struct Args {
     /// How often a leader is killed or paused, for each kind
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     times: u16,
-    /// Only this kind (may be given again); killed and paused otherwise
+    /// Only this kind (may be given again); killed and paused when left out
     #[arg(long = "kind")]
     kinds: Vec<Kind>,
     /// Threads that keep the processors busy meanwhile
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
     load: u16,
-    /// Threads that each node serves with; by default as many as there are processors. `holdfast dev` gives each node its share
+    /// Threads that each node serves with; by default as many as there are processors. `holdfast dev` gives
+    /// each node its share
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     threads: Option<u32>,
     /// Fail if more terms began than leaders were killed or paused
     #[arg(long)]
     strict: bool,
-    /// Print one JSON object a kind
+    /// Print one JSON object for each kind
     #[arg(long)]
     json: bool,
 }

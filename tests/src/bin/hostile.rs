@@ -7,9 +7,9 @@ use clap::Parser;
 use holdfast_tests::Timeouts;
 use holdfast_tests::hostile::{Flood, Stage};
 
-/// All nodes are flooded.
+/// Number of nodes, which are all flooded.
 const NODES: usize = 3;
-/// How long honest callers are measured without a flood.
+/// Time for which honest callers are measured without a flood.
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Floods three nodes in one way after the other, and prints what that cost them and their honest callers
@@ -18,16 +18,16 @@ const QUIET: Duration = Duration::from_secs(10);
     after_help = "Examples:\n  cargo xtask hostile --minutes 5\n  cargo xtask hostile --minutes 1 --json"
 )]
 struct Args {
-    /// How long all floods together take
+    /// How many minutes all floods together take
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     minutes: u64,
     /// The threads that a node serves with; by default as many as there are processors
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     threads: Option<u32>,
-    /// Only this flood (may be given again), as it is printed
+    /// Only this flood (may be given again), by its printed name
     #[arg(long = "flood")]
     floods: Vec<String>,
-    /// Print one JSON object a flood
+    /// Print one JSON object for each flood
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! What happens to a cluster while buyers go on.
+//! Faults that happen to a cluster while buyers go on.
 
 use crate::Capability;
 
@@ -11,7 +11,7 @@ pub enum Fault {
     FollowerKilled,
     /// SIGKILL of all nodes at once.
     AllKilled,
-    /// SIGSTOP of a node that leads, until another one leads; then it goes on as if nothing had been.
+    /// SIGSTOP of a node that leads, until another one leads; then it continues as if nothing had happened.
     LeaderPaused,
     /// A node that leads and the others do not hear each other.
     LeaderCutOff,
@@ -23,17 +23,17 @@ pub enum Fault {
     SlowNetwork,
     /// All connections between nodes break off at once.
     ConnectionsBroken,
-    /// A node that leads can write no more: as on a full disk, each write fails.
+    /// The writes of a node that leads all fail, as on a full disk.
     DiskFull,
-    /// A byte of a node's log is another one when it starts.
+    /// A byte of a node's log is changed when the node starts.
     LogDamaged,
-    /// A byte of the last batch that a node confirmed is another one when it starts.
+    /// A byte of the last batch that a node confirmed is changed when the node starts.
     LastBatchDamaged,
-    /// A byte of a node's change history is another one when it starts.
+    /// A byte of a node's change history is changed when the node starts.
     HistoryDamaged,
     /// Each node is asked to stop and started again, one after another.
     RollingRestart,
-    /// Between nodes some connections break and some bytes come late, again and again.
+    /// Some connections between nodes break and some bytes come late, again and again.
     ConnectionsFlaky,
     /// Packets between nodes are lost.
     PacketsLost,
@@ -47,24 +47,26 @@ pub enum Fault {
     LeaderKilledOnSlowNetwork,
     /// SIGSTOP of a node that leads, while connections break.
     LeaderPausedOnFlakyNetwork,
-    /// SIGKILL of a node that follows, and its data folder is gone: it comes back as somebody who learns first.
+    /// SIGKILL of a node that follows, and its data folder is gone. It comes back as a new replica, which
+    /// learns first.
     WipedDisk,
     /// The replicas of a node that leads move to others, and back.
     ReplicasMoved,
-    /// A node is removed; then one with its name and an empty disk is taken in.
+    /// A node is removed; then one with its name and an empty disk is added.
     NodeReplaced,
     /// SIGKILL of a node that leads, while a follower's replica of its shard moves to another node.
     LeaderKilledWhileMoving,
     /// SIGKILL of a node that leads, while its own replicas move to another node.
     DrainedLeaderKilled,
-    /// A node that leads and the others do not hear each other, while a follower's replica of its shard moves to another node.
+    /// A node that leads and the others do not hear each other, while a follower's replica of its shard moves
+    /// to another node.
     PartitionWhileMoving,
     /// The node to which a replica moves and the others do not hear each other.
     NewcomerCutOffWhileMoving,
 }
 
 impl Fault {
-    /// Every one.
+    /// All faults.
     pub const ALL: [Self; 28] = [
         Self::LeaderKilled,
         Self::FollowerKilled,
@@ -96,7 +98,7 @@ impl Fault {
         Self::NewcomerCutOffWhileMoving,
     ];
 
-    /// What a cluster must allow for it.
+    /// Returns what a cluster must allow for this fault.
     pub(super) fn needs(self) -> Option<Capability> {
         match self {
             Self::PacketsLost => Some(Capability::PacketLoss),
@@ -115,7 +117,7 @@ impl Fault {
 impl std::str::FromStr for Fault {
     type Err = String;
 
-    /// By its name here, as reports print it.
+    /// Parses the name of a fault, as reports print it.
     fn from_str(name: &str) -> Result<Self, String> {
         let named = |fault: &Self| format!("{fault:?}").eq_ignore_ascii_case(name);
         Self::ALL.into_iter().find(named).ok_or_else(|| {

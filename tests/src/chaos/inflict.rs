@@ -1,4 +1,4 @@
-//! How each fault is brought about, and how it is seen that the cluster bears it.
+//! Causes of the faults, and the checks that the cluster bears them.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use super::{Fault, moves};
 use crate::load::Crowd;
 use crate::{Cluster, Network, Region};
 
-/// Grants that have to come while the fault lasts, where a majority is left.
+/// Number of grants that have to come while the fault lasts, if a majority is left.
 const GRANTS_MEANWHILE: u64 = 100;
-/// Grants that have to come when it is over.
+/// Number of grants that have to come when the fault is over.
 const GRANTS_AFTERWARDS: u64 = 100;
-/// Of each piece of what nodes say to each other, on a slow network: a fifth of the shortest election timeout.
+/// Delay of each piece of data between nodes on a slow network: a fifth of the shortest election timeout.
 const SLOW: Duration = Duration::from_millis(100);
-/// Of a hundred packets between nodes, so many are lost.
+/// Percentage of the packets between nodes that are lost.
 const LOST_PERCENT: u32 = 10;
-/// How far a clock leaps: further than any hold in a round lives.
+/// Seconds by which a clock leaps: longer than any hold in a round lives.
 const LEAP_SECS: i64 = 3_600;
 
 impl Fault {
-    /// Brings it about, waits until the cluster has shown that it bears it, and mends it.
+    /// Causes the fault, waits until the cluster has shown that it bears it, and undoes the fault.
     ///
     /// # Errors
     /// When buyers get nothing for a minute, or a node does not come back.
     pub(super) async fn inflict(self, cluster: &mut Cluster, crowd: &Crowd, shard: u32) -> Result<()> {
         let leader = cluster.leader(shard).await?;
         let holders = cluster.holders(shard).await?;
-        // Those with a replica of the shard first.
+        // The nodes with a replica of the shard come first.
         let mut others: Vec<usize> = (0..cluster.len()).filter(|node| *node != leader).collect();
         others.sort_by_key(|node| !holders.contains(node));
         match self {
@@ -67,7 +67,7 @@ impl Fault {
                 cut_off(cluster.network()?, leader, &others);
                 cluster.end(others[0], Signal::SIGKILL)?;
                 cluster.spawn(others[0])?;
-                // Without the old leader, which still hears nobody.
+                // The grants come without the old leader, which still hears nobody.
                 let meanwhile = crowd.more_grants(GRANTS_MEANWHILE).await;
                 cluster.network()?.heal();
                 meanwhile?;
@@ -87,7 +87,7 @@ impl Fault {
             Self::ConnectionsBroken => cluster.network()?.break_off(),
             Self::DiskFull => {
                 cluster.refuse_writes(leader)?;
-                // A failed sync is fatal to the node.
+                // A failed sync ends the node.
                 let status = cluster.ended(leader).await?;
                 ensure!(
                     !status.success(),
@@ -112,7 +112,7 @@ impl Fault {
                 crowd.more_grants(GRANTS_MEANWHILE).await?;
                 cluster.wipe(node)?;
                 cluster.spawn(node)?;
-                // What it has is new when it is ready to be asked, and moves are over.
+                // The node is ready when its replicas are new and moves are over.
                 cluster.has_new_replicas(node).await?;
                 moves::settled(cluster).await?;
             }
@@ -164,7 +164,7 @@ async fn killed(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()>
     cluster.spawn(node)
 }
 
-/// Until others lead and buyers get something; then it goes on as if nothing had been.
+/// Pauses a node until others lead and buyers get something. Then it continues as if nothing had happened.
 async fn paused(cluster: &Cluster, crowd: &Crowd, node: usize) -> Result<()> {
     cluster.signal(node, Signal::SIGSTOP)?;
     let meanwhile = crowd.more_grants(GRANTS_MEANWHILE).await;
@@ -179,7 +179,7 @@ fn cut_off(network: &Network, node: usize, others: &[usize]) {
     }
 }
 
-/// Two steps of the clock: there and back.
+/// Sets the clock ahead or back, and then right again.
 async fn leap(cluster: &Cluster, crowd: &Crowd, node: usize, ahead_secs: i64) -> Result<()> {
     cluster.set_clock(node, ahead_secs).await?;
     crowd.more_grants(GRANTS_MEANWHILE).await?;
@@ -194,7 +194,8 @@ async fn while_network(cluster: &Cluster, crowd: &Crowd, fails: impl FnOnce(&Net
     meanwhile
 }
 
-/// The node notices and comes back by itself: nothing that it confirmed is missing when it votes again.
+/// Damages a node's files. The node notices it and comes back by itself: when it votes again, nothing that it
+/// confirmed is missing.
 async fn damaged(cluster: &mut Cluster, crowd: &Crowd, node: usize, region: Region) -> Result<()> {
     cluster.end(node, Signal::SIGKILL)?;
     crowd.more_grants(GRANTS_MEANWHILE).await?;

@@ -1,9 +1,11 @@
-//! Faults on real processes: nodes, a crowd of buyers, clients that look closely, and one [`Fault`] after another.
+//! Faults on real processes: nodes, a crowd of buyers, clients that check closely, and one [`Fault`] after
+//! another.
 //!
-//! A [`round`] starts a cluster and has every fault happen to it once in an order that its seed decides. Then it asks for everything
-//! that was acknowledged: nothing lost, nothing sold twice, `holdfast verify` clean, and what clients were told is
-//! [judged](crate::judge) as in the simulation. `tests/chaos.rs` runs one round;
-//! `cargo xtask chaos` runs rounds for as long as it is told to and prints what [`Report`] says.
+//! A [`round`] starts a cluster and has every fault happen to it once, in an order that its seed decides.
+//! Then it checks everything that was acknowledged: nothing is lost, nothing is sold twice, `holdfast verify`
+//! finds nothing, and the answers to clients are [judged](crate::judge) as in the simulation.
+//! `tests/chaos.rs` runs one round; `cargo xtask chaos` runs rounds for as long as it is told to and prints
+//! the [`Report`].
 
 mod fault;
 mod inflict;
@@ -28,7 +30,7 @@ use crate::load::Crowd;
 use crate::probes::Probes;
 use crate::{Cluster, ClusterOptions};
 
-/// Shards of a cluster: some faults hit all, some one.
+/// Shards of a cluster: some faults affect all of them, some only one.
 const SHARDS: u32 = 2;
 /// SKUs that buyers want.
 const SKUS: usize = 8;
@@ -36,28 +38,31 @@ const SKUS: usize = 8;
 const BUYERS: usize = 16;
 /// Lines of an order: over both shards, mostly.
 const LINES: usize = 2;
-/// A node that does not answer for so long is left alone for another: the nodes' longest election timeout.
+/// Longest time of an attempt. When a node does not answer for so long, another is asked. It is the nodes'
+/// longest election timeout.
 const ATTEMPT: Duration = Duration::from_secs(1);
-/// How long a buyer tries: longer than any fault keeps all nodes from answering.
+/// Longest time that a buyer tries: longer than any fault keeps all nodes from answering.
 const BUYER_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a probe tries. It gives up soon: what is unanswered for long makes its history hard to search.
+/// Longest time that a probe tries. It is short, because requests that stay unanswered for long make a
+/// history hard to search.
 const PROBE_DEADLINE: Duration = Duration::from_secs(4);
 
-/// What a round is made of.
+/// The parts of a round.
 #[derive(Debug, Clone)]
 pub struct Round {
-    /// Decides the order of faults and what they hit.
+    /// Seed that decides the order of faults and what they affect.
     pub seed: u64,
-    /// How many nodes there are, 3 to 7.
+    /// Number of nodes, 3 to 7.
     pub nodes: usize,
-    /// What goes wrong, each once.
+    /// Faults of the round, each of which happens once.
     pub faults: Vec<Fault>,
 }
 
-/// One cluster, every fault of the round once that the machine allows.
+/// Runs a round: one cluster, and once every fault of the round that the machine allows.
 ///
 /// # Errors
-/// The fault after which something was not as it has to be, and what; with the seed, which decides the order of faults.
+/// The fault after which something was wrong, and what it was. It names the seed, which decides the order of
+/// faults.
 pub async fn round(round: &Round, report: &mut Report) -> Result<()> {
     let Round {
         seed,

@@ -8,10 +8,10 @@ use crate::{Cluster, wait_for};
 /// Grants that have to come between two moves.
 const GRANTS: u64 = 100;
 
-/// How long replicas may take to be where they belong. Their snapshots and histories are small here.
+/// Longest time until replicas are where they belong. Their snapshots and histories are small here.
 const PATIENCE: &str = "2m";
 
-/// Decides that a node's replicas move to others, and does not wait for that.
+/// Decides that a node's replicas move to others, and does not wait for the moves.
 pub(super) async fn begin_drain(cluster: &Cluster, node: usize) -> Result<()> {
     let planned = cluster
         .operate(&["cluster", "drain", &id(node), "--no-wait"])
@@ -23,7 +23,8 @@ pub(super) async fn begin_drain(cluster: &Cluster, node: usize) -> Result<()> {
 
 /// Waits until a node that is being drained has no replicas, and gives it some again.
 pub(super) async fn away_and_back(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()> {
-    // Said again, it waits for what was begun; not before the others have heard from a node that was down.
+    // The repeated command waits for the drain that was begun. It works only when the others have heard from
+    // a node that was down.
     wait_for("the drain is taken up again", || async {
         cluster
             .operate(&["cluster", "drain", &id(node), "--timeout", PATIENCE])
@@ -48,7 +49,7 @@ pub(super) async fn away_and_back(cluster: &mut Cluster, crowd: &Crowd, node: us
     settled(cluster).await
 }
 
-/// Has a node removed from the cluster, and one with its name but nothing on its disk taken in.
+/// Removes a node from the cluster, and adds one with its name and an empty disk.
 pub(super) async fn replace(cluster: &mut Cluster, crowd: &Crowd, node: usize) -> Result<()> {
     cluster
         .operate(&["cluster", "drain", &id(node), "--remove", "--timeout", PATIENCE])

@@ -1,4 +1,4 @@
-//! What rounds have shown.
+//! The results of rounds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,13 +24,13 @@ pub struct Report {
     left_out: BTreeMap<Fault, String>,
 }
 
-/// Of one fault, or of all.
+/// The service while one fault, or all, happened.
 #[derive(Debug)]
 struct Borne {
     times: u64,
-    /// All times together; the gap is the longest of all.
+    /// Service over all these times together; the gap is the longest of all.
     service: Service,
-    /// Grants a second, in the worst of all times.
+    /// Grants per second in the worst of these times.
     fewest_per_second: f64,
 }
 
@@ -57,7 +57,7 @@ impl Borne {
 }
 
 impl Report {
-    /// The cluster bore a fault once, and buyers were served so meanwhile.
+    /// Notes that the cluster bore a fault once, and how buyers were served meanwhile.
     pub(super) fn bore(&mut self, fault: Fault, service: &Service) -> Result<()> {
         let borne = match self.faults.entry(fault) {
             std::collections::btree_map::Entry::Occupied(borne) => borne.into_mut(),
@@ -66,7 +66,7 @@ impl Report {
         borne.add(1, service, service.grants_per_second())
     }
 
-    /// The machine does not allow a fault.
+    /// Notes that the machine does not allow a fault.
     pub(super) fn left_out(&mut self, fault: Fault, why: &anyhow::Error) {
         self.left_out.insert(fault, format!("{why:#}"));
     }
@@ -89,7 +89,7 @@ impl Report {
         self.rounds += 1;
     }
 
-    /// The sums over all faults.
+    /// Returns the sums over all faults.
     fn total(&self) -> Result<Borne> {
         let mut total = Borne::nothing()?;
         for borne in self.faults.values() {

@@ -1,4 +1,4 @@
-//! The command line, run against a cluster.
+//! Runs of the command line against a cluster.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use super::Cluster;
 
 impl Cluster {
-    /// Runs the `holdfast` binary against this cluster: its running nodes' admin ports, and all nodes' ports for clients.
+    /// Runs the `holdfast` binary against this cluster. It gets the admin ports of the running nodes, and the
+    /// client ports of all nodes.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -29,7 +30,8 @@ impl Cluster {
             .spawn()?)
     }
 
-    /// Runs the `holdfast` binary to its end; it must succeed: the last line it prints, as JSON.
+    /// Runs the `holdfast` binary to its end, which must be a success. Returns the last line that it prints,
+    /// as JSON.
     ///
     /// # Errors
     /// When it fails or prints something else.
@@ -37,20 +39,20 @@ impl Cluster {
         json(arguments, &self.holdfast(&[arguments, &["--json"]].concat())?)
     }
 
-    /// As [`Self::holdfast_json`], while the tasks of this process go on.
+    /// Does the same as [`Self::holdfast_json`], while the tasks of this process go on.
     ///
     /// # Errors
-    /// As [`Self::holdfast_json`].
+    /// The same as for [`Self::holdfast_json`].
     pub async fn operate(&self, arguments: &[&str]) -> Result<serde_json::Value> {
         let mut command = self.command(&[arguments, &["--json"]].concat())?;
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         json(arguments, &output)
     }
 
-    /// `holdfast verify` on this cluster must find nothing.
+    /// Runs `holdfast verify` on this cluster, which must find nothing.
     ///
     /// # Errors
-    /// With its findings otherwise.
+    /// Names its findings otherwise.
     pub fn verify(&self) -> Result<serde_json::Value> {
         let report = self.holdfast_json(&["verify"])?;
         ensure!(report["ok"] == true, "verify found something: {report}");
@@ -90,7 +92,8 @@ fn json(arguments: &[&str], output: &Output) -> Result<serde_json::Value> {
     serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))
 }
 
-/// The binary under test: `HOLDFAST_BINARY`, or the one of this build, made anew if it is old.
+/// Returns the binary under test: `HOLDFAST_BINARY`, or the one of this build, which is built again if it is
+/// old.
 pub(super) fn binary() -> Result<PathBuf> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BINARY.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Where nodes listen, and what is in their configuration files.
+//! Addresses of nodes, and the content of their configuration files.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::Timeouts;
 use crate::Network;
 
-/// Where a node listens.
+/// Addresses at which a node listens.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) client: String,
@@ -17,7 +17,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// A node on ports of its own.
+    /// Makes a node with ports of its own.
     pub(super) fn on_own_ports() -> Self {
         let ports = holdfast_test_ports::take(4);
         let address = |place: usize| format!("127.0.0.1:{}", ports[place]);
@@ -30,7 +30,7 @@ impl Member {
     }
 }
 
-/// What is the same on every node.
+/// Settings that are the same on every node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Founding {
     pub(super) shards: u32,
@@ -39,7 +39,8 @@ pub(super) struct Founding {
     pub(super) threads: Option<u32>,
 }
 
-/// The configuration of a node, named from 0, whose data is in `folder`, and which is to know these nodes, itself among them.
+/// Returns the configuration of a node. Nodes are named from 0. Its data is in `folder`, and it is told of
+/// these nodes, which include itself.
 pub(super) fn text(
     folder: &Path,
     node: usize,

@@ -1,4 +1,4 @@
-//! What is done to a node's files.
+//! Damage to a node's files.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::Cluster;
 /// Bytes before the records of a log file.
 const LOG_HEAD_BYTES: usize = 4096;
 
-/// Which of a node's files is damaged.
+/// The files of a node that are damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Region {
     /// The last batch of the log that the node confirmed.
@@ -21,11 +21,11 @@ pub enum Region {
     Snapshot,
     /// The change history of a shard.
     Changes,
-    /// What the node knows about itself.
+    /// The facts that the node knows about itself.
     Facts,
 }
 
-/// A byte of a node's files that is another one than was written.
+/// A byte of a node's files that can be changed and restored.
 #[derive(Debug)]
 pub struct Damage {
     file: PathBuf,
@@ -33,7 +33,7 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Makes it what it was, or undoes that.
+    /// Changes the byte, or restores it.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -44,7 +44,7 @@ impl Damage {
         Ok(std::fs::write(&self.file, bytes)?)
     }
 
-    /// The middle of the part of a file that holds anything.
+    /// Finds the middle of the part of a file that holds data.
     fn in_the_middle(file: PathBuf, head: usize) -> Option<Self> {
         let bytes = std::fs::read(&file).ok()?;
         let end = bytes.iter().rposition(|byte| *byte != 0)?;
@@ -55,7 +55,7 @@ impl Damage {
     }
 }
 
-/// The files below a folder, in order of their paths.
+/// Returns the files below a folder, sorted by their paths.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -69,7 +69,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The last byte of the log that was synced, as the log's own mark says.
+/// Finds the last byte of the log that was synced, according to the log's own mark.
 fn last_synced(log: &Path) -> Result<Damage> {
     let marks = std::fs::read(log.join("synced.mark"))?;
     let number = |bytes: &[u8]| {
@@ -94,10 +94,11 @@ fn last_synced(log: &Path) -> Result<Damage> {
 }
 
 impl Cluster {
-    /// From now on each of a node's writes to a file fails, as on a full disk. (It is a limit of its process: prlimit(1).)
+    /// Makes each of a node's writes to a file fail from this call on, as on a full disk. (It sets a limit of
+    /// the process: prlimit(1).)
     ///
     /// # Errors
-    /// When it does not run, or `prlimit` is not there.
+    /// When the node does not run, or `prlimit` is not installed.
     pub fn refuse_writes(&self, node: usize) -> Result<()> {
         let process = self.nodes[node]
             .process
@@ -120,7 +121,7 @@ impl Cluster {
         Ok(damage)
     }
 
-    /// A byte of a node's files that can be damaged.
+    /// Finds a byte of a node's files that can be damaged.
     ///
     /// # Errors
     /// When there is no such file (yet).
@@ -142,12 +143,12 @@ impl Cluster {
         }
     }
 
-    /// A node's data folder.
+    /// Returns the path of a node's data folder.
     pub fn data_folder(&self, node: usize) -> PathBuf {
         self.folder.path().join(format!("node-{}", node + 1))
     }
 
-    /// How often a node has put damaged data aside.
+    /// Returns how often a node has put damaged data aside.
     pub fn put_aside(&self, node: usize) -> usize {
         let aside = self.data_folder(node).join("damaged");
         std::fs::read_dir(aside).map_or(0, Iterator::count)

@@ -10,11 +10,12 @@ use super::{Cluster, Node, config};
 use crate::wait_for;
 
 impl Cluster {
-    /// Starts a node that is in no cluster yet and knows the founders of this one: the node. It introduces itself; who waits for
-    /// that and admits it is the caller, with [`Self::admit`].
+    /// Starts a node that is in no cluster yet and knows the founders of this one. Returns the node. It
+    /// introduces itself. The caller waits for that and admits it, with [`Self::admit`].
     ///
     /// # Errors
-    /// When it cannot be started, or nodes speak to each other through a network or have clocks of their own: a newcomer has neither.
+    /// When it cannot be started, or nodes speak to each other through a network or have clocks of their own:
+    /// a newcomer has neither.
     pub fn spawn_newcomer(&mut self) -> Result<usize> {
         ensure!(
             self.network.is_none() && self.clocks.is_none(),
@@ -34,8 +35,8 @@ impl Cluster {
         Ok(node)
     }
 
-    /// Waits until nodes have introduced themselves to all others that run, has them taken in, and waits until replicas are
-    /// spread over them.
+    /// Waits until nodes have introduced themselves to all others that run, admits them, and waits until
+    /// replicas are spread over them.
     ///
     /// # Errors
     /// When they do not introduce themselves within a minute, or are not admitted.
@@ -65,7 +66,7 @@ impl Cluster {
         std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())
     }
 
-    /// Asks a node to stop and waits until it has, which must be without an error.
+    /// Asks a node to stop and waits until it has stopped, which must be without an error.
     ///
     /// # Errors
     /// When it does not run, or ended with an error.
@@ -80,7 +81,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Sees to it that a node that is no member any more has ended: by itself, if it still heard that, or asked to.
+    /// Makes sure that a removed node has ended. It ends by itself if it still heard of its removal, and is
+    /// asked to stop otherwise.
     ///
     /// # Errors
     /// When it was not running before, or ended by a signal.
@@ -105,7 +107,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Members and replicas, as a node knows them.
+    /// Returns members and replicas, as a node knows them.
     ///
     /// # Errors
     /// When it does not answer.
@@ -115,7 +117,7 @@ impl Cluster {
         Ok(placement.into_inner())
     }
 
-    /// The nodes that should have a replica of a shard, as some running node knows it.
+    /// Returns the nodes that should have a replica of a shard, as some running node knows it.
     ///
     /// # Errors
     /// When no node knows within a minute.
@@ -136,7 +138,8 @@ impl Cluster {
         .await
     }
 
-    /// Waits until all replicas that a node has came to it after the cluster was founded, at least one, and follow or lead.
+    /// Waits until a node has at least one replica, all of its replicas came to it after the cluster was
+    /// founded, and they follow or lead.
     ///
     /// # Errors
     /// When that is not so within a minute.
@@ -159,7 +162,7 @@ impl Cluster {
     }
 }
 
-/// What a node is called by the cluster, which counts from 1.
+/// Returns the cluster's id of a node; ids count from 1.
 fn id(node: usize) -> u64 {
     node as u64 + 1
 }

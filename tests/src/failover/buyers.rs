@@ -1,4 +1,4 @@
-//! Buyers who stay at one node each, whatever becomes of it.
+//! Buyers who each stay at one node, whatever happens to it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,12 +12,13 @@ use tonic::transport::Channel;
 use crate::meter::Meter;
 use crate::{Cluster, requests, wait_for};
 
-/// A node that does not answer for so long is asked again.
+/// Time without an answer after which a node is asked again.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// A node that is not there is asked again after so long.
+/// Pause before a node that is down is asked again.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Buyers at each node who order one unit after the other. They measure the cluster and not a client that finds a better node.
+/// Buyers at each node, who order one unit after the other. They measure the cluster, not a client that finds
+/// a better node.
 #[derive(Debug)]
 pub(super) struct Buyers {
     shared: Arc<Shared>,
@@ -53,7 +54,7 @@ impl Buyers {
         &self.shared.meter
     }
 
-    /// Waits until so many more orders are granted.
+    /// Waits until this many more orders are granted.
     pub(super) async fn are_served(&self, grants: u64) -> Result<()> {
         let enough = self.shared.grants.load(Ordering::Relaxed) + grants;
         wait_for(&format!("{grants} more grants"), || async {
@@ -76,7 +77,7 @@ async fn buy(channel: Channel, sku: String, shared: Arc<Shared>) {
     while !shared.stop.load(Ordering::Relaxed) {
         let order = requests::order(&[&sku]);
         let sent = Instant::now();
-        // The same order again, until it is known what became of it.
+        // Send the same order again until its outcome is known.
         loop {
             let mut request = tonic::Request::new(order.clone());
             request.set_timeout(ATTEMPT);

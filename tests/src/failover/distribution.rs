@@ -1,49 +1,49 @@
-//! How times are spread.
+//! The distribution of times.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How times are spread.
+/// The distribution of some times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distribution {
-    /// All of them, the shortest first; never empty.
+    /// All times, the shortest first; never empty.
     sorted: Vec<Duration>,
 }
 
 impl Distribution {
-    /// None without any times.
+    /// Makes a distribution, or none when there are no times.
     pub fn of(mut times: Vec<Duration>) -> Option<Self> {
         times.sort_unstable();
         (!times.is_empty()).then_some(Self { sorted: times })
     }
 
-    /// How many there are.
+    /// Returns the number of times.
     pub fn count(&self) -> usize {
         self.sorted.len()
     }
 
-    /// The time that so many percent do not exceed.
+    /// Returns the time that this percentage of the times does not exceed.
     pub fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.sorted.len() * percent).div_ceil(100).max(1);
         self.sorted.get(rank - 1).copied().unwrap_or_default()
     }
 
-    /// The shortest.
+    /// Returns the shortest time.
     pub fn min(&self) -> Duration {
         self.percentile(0)
     }
 
-    /// The one in the middle.
+    /// Returns the time in the middle.
     pub fn median(&self) -> Duration {
         self.percentile(50)
     }
 
-    /// The longest.
+    /// Returns the longest time.
     pub fn max(&self) -> Duration {
         self.percentile(100)
     }
 
-    /// As JSON, in milliseconds.
+    /// Returns the distribution as JSON, in milliseconds.
     pub fn json(&self) -> serde_json::Value {
         let ms = |time: Duration| time.as_millis();
         serde_json::json!({

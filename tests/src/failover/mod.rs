@@ -1,8 +1,9 @@
 //! Leaders that are killed or paused while buyers go on, and how long nobody is served.
 //!
-//! [`run`] starts three nodes with one shard, lets buyers at each of them order one thing after the other, and ends or pauses the
-//! leader again and again. A gap is the longest time between two grants, whoever got them, from a little before the fault until
-//! buyers are served again. `cargo xtask failover` prints the [`Distribution`] of the gaps.
+//! [`run`] starts three nodes with one shard, lets buyers at each of them order one thing after the other,
+//! and kills or pauses the leader again and again. A gap is the longest time between two grants, whoever got
+//! them, from a little before the fault until buyers are served again. `cargo xtask failover` prints the
+//! [`Distribution`] of the gaps.
 
 mod buyers;
 mod distribution;
@@ -22,12 +23,12 @@ use crate::{Cluster, ClusterOptions, Shards, Timeouts, wait_for};
 
 /// Buyers at each node.
 const BUYERS: usize = 4;
-/// Grants that come before a fault, and again after it: more than all buyers can have under way.
+/// Number of grants that come before a fault, and again after it: more than all buyers can have under way.
 const GRANTS: u64 = 100;
-/// Whose leader it is.
+/// Shard whose leader is killed or paused.
 const SHARD: u32 = 0;
 
-/// What happens to a leader.
+/// The kind of blow to a leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
     /// SIGKILL. It is started again when buyers are served.
@@ -38,27 +39,27 @@ pub enum Blow {
     AllKilled,
 }
 
-/// How a run is made.
+/// Settings of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// What happens to the leader each time.
+    /// The blow to the leader each time.
     pub blow: Blow,
-    /// How often.
+    /// Number of blows.
     pub times: usize,
-    /// The threads that a node serves with, as in the configuration.
+    /// Number of threads that a node serves with, as in the configuration.
     pub threads: Option<u32>,
 }
 
-/// What a run showed.
+/// The results of a run.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// The times in which nobody was served.
+    /// Times in which nobody was served.
     pub gaps: Distribution,
-    /// Terms that began without a leader being killed or paused, and those beyond one for each time that it was.
+    /// Number of terms beyond one for each time that the leader was killed or paused.
     pub needless_terms: u64,
 }
 
-/// Ends or pauses the leader again and again.
+/// Kills or pauses the leader again and again.
 ///
 /// # Errors
 /// When buyers are not served again within a minute, or a node does not come back.
@@ -100,7 +101,8 @@ async fn strike(cluster: &mut Cluster, buyers: &Buyers, blow: Blow) -> Result<Du
         Blow::Paused => {
             cluster.signal(leader, Signal::SIGSTOP)?;
             let served = buyers.are_served(GRANTS).await;
-            // Also when they are not: a paused process cannot be told to end.
+            // The node continues even when buyers are not served, because a paused process cannot be told to
+            // end.
             cluster.signal(leader, Signal::SIGCONT)?;
             served?;
         }

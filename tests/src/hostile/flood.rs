@@ -1,4 +1,4 @@
-//! The floods: what hostile callers send, again and again, until they are told to stop.
+//! The floods: what hostile callers send again and again, until they are asked to stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,17 +19,17 @@ const RESERVE: &str = "/holdfast.v1.Reservations/Reserve";
 const BATCH: &str = "/holdfast.v1.Reservations/Batch";
 const TAIL: &str = "/holdfast.v1.Changes/TailChanges";
 
-/// Calls of one connection.
+/// Number of calls of one connection.
 const CALLS: usize = 1_000;
-/// Calls of one connection that send a byte now and then.
+/// Number of calls of one connection that send a byte at intervals.
 const SLOW_CALLS: usize = 100;
-/// The largest message.
+/// Size of the largest message in bytes.
 const MESSAGE_BYTES: usize = 4 << 20;
-/// HTTP/2's own window, for those who read.
+/// Window of HTTP/2 in bytes, for those who read.
 const WINDOW_BYTES: u32 = 65_535;
-/// Between the bytes of a slow body, and before slow callers begin anew.
+/// Pause between the bytes of a slow body, and before slow callers begin anew.
 const SLOW: Duration = Duration::from_secs(1);
-/// Threads of all hostile callers together.
+/// Number of threads of all hostile callers together.
 const THREADS: usize = 2;
 
 /// A kind of hostile caller.
@@ -37,26 +37,26 @@ const THREADS: usize = 2;
 pub enum Flood {
     /// Thousands of calls announce a large message and send nothing of it.
     Announced,
-    /// Hundreds of calls send a byte of their message now and then.
+    /// Hundreds of calls send a byte of their message at intervals.
     SlowBodies,
-    /// Messages of as many empty elements as fit.
+    /// Messages contain as many empty elements as fit.
     EmptyElements,
     /// Connections that say nothing.
     SilentConnections,
-    /// Connections that open and close.
+    /// Connections open and close at once.
     ShortConnections,
-    /// Calls that are given up as soon as they are made.
+    /// Calls are cancelled as soon as they are made.
     RapidResets,
     /// Change streams and batches whose answers nobody reads.
     UnreadAnswers,
     /// The largest legal orders.
     GiantOrders,
-    /// Bytes that are no HTTP/2.
+    /// Bytes that are not HTTP/2.
     MalformedFrames,
 }
 
 impl Flood {
-    /// All of them.
+    /// All kinds of floods.
     pub const ALL: [Self; 9] = [
         Self::Announced,
         Self::SlowBodies,
@@ -69,7 +69,7 @@ impl Flood {
         Self::MalformedFrames,
     ];
 
-    /// How many hostile callers there are at each node.
+    /// Returns the number of hostile callers at each node.
     fn callers(self) -> usize {
         match self {
             Self::Announced | Self::SlowBodies => 3,
@@ -92,7 +92,7 @@ impl Flood {
         }
     }
 
-    /// Returns how many attempts at each node are the flood in full.
+    /// Returns how many attempts at each node make a complete flood.
     pub fn in_full(self) -> u64 {
         match self {
             Self::Announced => 3_000,
@@ -111,7 +111,8 @@ impl Flood {
 #[derive(Debug)]
 pub struct Attack {
     attempts: Arc<AtomicU64>,
-    /// Hostile callers do not share threads with honest ones: how long those wait is to tell of the nodes.
+    /// Threads of the hostile callers. Honest callers do not share them, because their waiting times must
+    /// depend on the nodes only.
     threads: Option<Runtime>,
 }
 
@@ -140,7 +141,7 @@ impl Attack {
                 let attempts = Arc::clone(&attempts);
                 threads.spawn(async move {
                     loop {
-                        // Refusals and broken connections are what a hostile caller lives with.
+                        // Refusals and broken connections are normal for a hostile caller.
                         let _ = attempt(flood, caller, address, &attempts).await;
                         tokio::time::sleep(flood.pause()).await;
                     }
@@ -153,7 +154,7 @@ impl Attack {
         })
     }
 
-    /// How often something hostile was done.
+    /// Returns the number of hostile attempts.
     pub fn attempts(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed)
     }
@@ -244,9 +245,9 @@ async fn attempt(flood: Flood, caller: usize, address: SocketAddr, attempts: &At
     }
 }
 
-/// Change streams and batches on one connection whose answers are not read.
+/// Opens change streams and batches on one connection, and does not read their answers.
 async fn unread(caller: usize, address: SocketAddr, attempts: &AtomicU64) -> Result<()> {
-    // So little that each answer waits.
+    // The window is so small that each answer has to wait.
     let mut connection = Http2::open(address, 1).await?;
     let mut calls = Vec::new();
     for _ in 0..2 {
@@ -277,7 +278,7 @@ async fn unread(caller: usize, address: SocketAddr, attempts: &AtomicU64) -> Res
         }
         calls.push(call);
     }
-    // Sends more batches for as long as the node takes them, and waits until it ends the calls.
+    // Send more batches for as long as the node takes them, then wait until the node ends the calls.
     loop {
         for call in &mut calls {
             call.taken().await?;
@@ -286,7 +287,7 @@ async fn unread(caller: usize, address: SocketAddr, attempts: &AtomicU64) -> Res
     }
 }
 
-/// An order with everything that an order may have.
+/// Returns an order with everything that an order may have.
 fn largest_order() -> v1::ReserveRequest {
     let warehouses: Vec<String> = (0..64).map(|place| format!("{place:0>32}")).collect();
     let mut order = requests::reserve("", 1);

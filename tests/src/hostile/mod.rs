@@ -1,9 +1,9 @@
 //! Hostile callers, and their cost for the nodes and the honest callers.
 //!
 //! [`Stage::set`] starts three nodes with the usual timeouts and an honest crowd. [`Stage::play`] plays one
-//! [`Flood`] on some nodes, and [`Shown`] is its effect: memory, terms, how honest callers were served.
-//! `cargo xtask hostile` plays all floods again and again, and judges times too; the tests of this crate play
-//! each in full once and do not.
+//! [`Flood`] on some nodes. [`Shown`] is its effect: memory, terms, and the service of honest callers. `cargo
+//! xtask hostile` plays all floods again and again, and judges times too. The tests of this crate play each
+//! flood in full once, and do not judge times.
 
 mod flood;
 mod shown;
@@ -25,16 +25,16 @@ use crate::accounts::stock;
 use crate::load::Crowd;
 use crate::{Cluster, ClusterOptions, Timeouts, wait_for};
 
-/// Honest buyers.
+/// Number of honest buyers.
 const BUYERS: usize = 6;
-/// SKUs that they buy.
+/// Number of SKUs that they buy.
 const SKUS: usize = 16;
-/// Grants that show that honest callers are served.
+/// Number of grants which shows that honest callers are served.
 const GRANTS: u64 = 100;
-/// How often memory is looked at.
+/// Time between two looks at the memory.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Nodes, and an honest crowd that buys.
+/// The nodes, and an honest crowd that buys from them.
 #[derive(Debug)]
 pub struct Stage {
     cluster: Cluster,
@@ -42,7 +42,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Three nodes that serve with so many threads, and a crowd that is served.
+    /// Starts three nodes that serve with this many threads, and a crowd that is served.
     ///
     /// # Errors
     /// When they do not start.
@@ -61,7 +61,7 @@ impl Stage {
         Ok(Self { cluster, crowd })
     }
 
-    /// How honest callers are served without a flood, for so long.
+    /// Measures for this period how honest callers are served without a flood.
     ///
     /// # Errors
     /// When a node is gone.
@@ -74,11 +74,11 @@ impl Stage {
         })
     }
 
-    /// Plays a flood on the first `nodes` nodes until it was there in full, `enough` is over, and honest
+    /// Plays a flood on the first `nodes` nodes until all of it was sent, `enough` has passed, and honest
     /// callers were served meanwhile.
     ///
     /// # Errors
-    /// When they are not, or a node is gone.
+    /// When honest callers are not served, or a node is gone.
     pub async fn play(
         &mut self,
         flood: Flood,
@@ -110,7 +110,7 @@ impl Stage {
         let service = self.crowd.meter().take();
         let attempts = attack.attempts();
         drop(attack);
-        // Nodes that were flooded answer again.
+        // The nodes that were flooded answer again.
         self.crowd.more_grants(GRANTS).await?;
         Ok(Shown {
             flood,
@@ -123,7 +123,7 @@ impl Stage {
         })
     }
 
-    /// Looks at the memory of all nodes until one of them is gone.
+    /// Measures the memory of all nodes until one of them is gone.
     async fn watch(&self, peaks: &mut [u64]) -> anyhow::Error {
         loop {
             match self.resident_bytes() {
@@ -151,7 +151,7 @@ impl Stage {
             .collect()
     }
 
-    /// The terms of all shards, as each node knows them, added up.
+    /// Adds up the terms of all shards, as each node knows them.
     async fn terms(&self) -> Result<u64> {
         let mut terms = 0;
         for node in 0..self.cluster.len() {
@@ -167,7 +167,7 @@ impl Stage {
         Ok(terms)
     }
 
-    /// Sends the crowd home and has the ledgers compared.
+    /// Stops the crowd and compares the ledgers.
     ///
     /// # Errors
     /// When `verify` finds something, or a node panicked.

@@ -7,41 +7,42 @@ use anyhow::{Result, ensure};
 use super::Flood;
 use crate::meter::Service;
 
-/// The memory that a flood may take of a node with the default limits: three times `limits.caller_bytes`,
-/// with room for the allocator and for calls that wait in HTTP/2. Chosen, not derived.
+/// Memory in bytes that a flood may take of a node with the default limits: three times
+/// `limits.caller_bytes`, with room for the allocator and for calls that wait in HTTP/2. The number is
+/// chosen, not derived.
 const CALLER_MEMORY_BYTES: u64 = 3 * (256 << 20);
-/// Honest callers wait at most so many times as long as in quiet times.
+/// Greatest ratio of the time that honest callers wait during a flood to that in quiet times.
 const SLOWER: u64 = 5;
 
-/// How honest callers are served without a flood.
+/// The service of honest callers without a flood.
 #[derive(Debug, Clone)]
 pub struct Quiet {
-    /// How they are served.
+    /// Service of the honest callers.
     pub service: Service,
-    /// The memory of each node.
+    /// Resident memory of each node, in bytes.
     pub resident_bytes: Vec<u64>,
 }
 
 /// The effect of a flood.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// Which.
+    /// The flood that was played.
     pub flood: Flood,
-    /// How often something hostile was done.
+    /// Number of hostile attempts.
     pub attempts: u64,
-    /// How honest callers were served meanwhile.
+    /// Service of the honest callers during the flood.
     pub service: Service,
-    /// The memory of each node before.
+    /// Resident memory of each node before the flood, in bytes.
     pub resident_before: Vec<u64>,
-    /// The most memory of each node meanwhile.
+    /// Highest resident memory of each node during the flood, in bytes.
     pub resident_peak: Vec<u64>,
-    /// The terms of all shards on all nodes before, added up.
+    /// Sum of the terms of all shards on all nodes, before the flood.
     pub terms_before: u64,
-    /// And after.
+    /// Sum of the terms of all shards on all nodes, after the flood.
     pub terms_after: u64,
 }
 
-/// The time in which 99 of 100 calls are answered, in microseconds.
+/// Returns the time in which 99 of 100 calls are answered, in microseconds.
 fn p99_us(service: &Service) -> u64 {
     service.latency_us.value_at_quantile(0.99)
 }
@@ -54,7 +55,7 @@ impl Shown {
     /// Judges everything but times, against the memory that the nodes had in quiet times.
     ///
     /// # Errors
-    /// The bound that was not kept.
+    /// Names the bound that was not kept.
     pub fn judge(&self, quiet: &Quiet) -> Result<()> {
         for (node, (peak, quiet)) in self.resident_peak.iter().zip(&quiet.resident_bytes).enumerate() {
             ensure!(
@@ -78,7 +79,7 @@ impl Shown {
     /// Judges how long honest callers waited.
     ///
     /// # Errors
-    /// They waited too long.
+    /// When they waited too long.
     pub fn judge_times(&self, quiet: &Quiet) -> Result<()> {
         let (quiet_us, flooded_us) = (p99_us(&quiet.service), p99_us(&self.service));
         ensure!(
@@ -89,7 +90,7 @@ impl Shown {
         Ok(())
     }
 
-    /// Returns it as JSON.
+    /// Returns the effect as JSON.
     pub fn json(&self, quiet: &Quiet) -> serde_json::Value {
         serde_json::json!({
             "flood": format!("{:?}", self.flood),

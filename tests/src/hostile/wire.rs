@@ -10,10 +10,10 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tonic::codegen::http::{Method, Request};
 
-/// Where hostile callers come from: without certificates a node tells callers apart by their addresses.
+/// Address of hostile callers. Without certificates a node distinguishes callers by their addresses.
 const HOSTILE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A connection from where hostile callers are.
+/// Connects from the address of hostile callers.
 pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((HOSTILE, 0)))?;
@@ -32,14 +32,14 @@ impl Drop for Http2 {
     }
 }
 
-/// One call, of which something was sent.
+/// One call whose request has begun.
 pub(super) struct Sent {
     pub(super) stream: SendStream<Bytes>,
     pub(super) answer: ResponseFuture,
 }
 
 impl Http2 {
-    /// A connection that lets the other side send `window` bytes of each answer before it reads any.
+    /// Opens a connection that lets the other side send `window` bytes of each answer before it reads any.
     pub(super) async fn open(address: SocketAddr, window: u32) -> Result<Self> {
         let stream = connect(address).await?;
         let (send, connection) = h2::client::Builder::new()
@@ -48,7 +48,7 @@ impl Http2 {
             .handshake(stream)
             .await?;
         let runs = tokio::spawn(async move {
-            // What becomes of it shows in its calls.
+            // The calls show what happens to the connection.
             let _ = connection.await;
         });
         Ok(Self { send, runs })
@@ -69,7 +69,7 @@ impl Http2 {
 }
 
 impl Sent {
-    /// Sends bytes, which stay with the sender while the other side does not want them.
+    /// Sends bytes. They stay with the sender while the other side does not take them.
     pub(super) fn send(&mut self, bytes: Bytes, is_last: bool) -> Result<()> {
         Ok(self.stream.send_data(bytes, is_last)?)
     }
@@ -88,7 +88,7 @@ impl Sent {
         self.stream.send_reset(Reason::CANCEL);
     }
 
-    /// The whole answer, which nobody looks at.
+    /// Reads the whole answer and drops it.
     pub(super) async fn read(self) -> Result<()> {
         let mut body = self.answer.await?.into_body();
         while let Some(part) = body.data().await {
@@ -99,7 +99,7 @@ impl Sent {
     }
 }
 
-/// A message as gRPC frames it.
+/// Returns a message in the frame that gRPC uses.
 pub(super) fn framed(message: &[u8]) -> Bytes {
     let mut frame = prefix(message.len());
     frame.extend_from_slice(message);

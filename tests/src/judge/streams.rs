@@ -13,18 +13,18 @@ use super::Effects;
 use crate::history::At;
 use crate::{Cluster, wait_for};
 
-/// What the streams show.
+/// The content of the streams.
 #[derive(Debug, Default)]
 pub struct Streams {
-    /// Where each operation took effect.
+    /// The places where each operation took effect.
     pub effects: Effects,
     /// Changes that are the same on all nodes.
     pub changes: u64,
-    /// What cannot be true of them.
+    /// Faults of the streams that cannot be explained.
     pub wrong: Vec<String>,
 }
 
-/// Reads the streams of all shards from each node that runs, up to where they end now.
+/// Reads the streams of all shards from each node that runs, up to their present ends.
 ///
 /// # Errors
 /// When a node does not serve them within a minute.
@@ -89,10 +89,10 @@ async fn of_node(cluster: &Cluster, node: usize, position: &v1::ShardPosition) -
 #[derive(Debug, Default)]
 struct Stream {
     seqs: Vec<u64>,
-    /// Of each change with all that is in it.
+    /// Digest of each change, with everything that is in it.
     digests: Vec<u64>,
     effects: Effects,
-    /// By SKU, warehouse, whose pool, bucket.
+    /// Sums by SKU, warehouse, storefront of the pool, and bucket.
     sums: Sums<(String, String, String, i32)>,
     /// The entry of the last change, and how many of its changes are still to come.
     entry: (u64, u32),

@@ -1,4 +1,4 @@
-//! A judge that cannot refute proves nothing: each rule is shown a history in which one thing was changed.
+//! A judge that cannot refute proves nothing, so each rule gets a history in which one thing was changed.
 
 use super::*;
 use crate::history::Read;
@@ -38,8 +38,9 @@ fn read((invoked_us, answered_us): (u64, u64), log_index: u64, free: i64) -> Rea
     }
 }
 
-/// Five units arrive; two are taken, while somebody looks; three more are not there and then one without an answer is; an order
-/// over several shards passes by.
+/// Returns a history that is true. Five units arrive, and two are taken while somebody reads. A request for
+/// three more is refused, and then one without an answer is granted. An order over several shards is there
+/// too.
 fn true_history() -> (Recorded, Effects) {
     let sku = SKU.to_owned();
     let receive = What::Receive { sku, quantity: 5 };
@@ -74,7 +75,7 @@ fn a_true_history_passes() {
         operations: 6,
         granted_after_refusal: 0,
         reads: 2,
-        // All of the SKU but the one that had no effect.
+        // All events of the SKU but the one that had no effect.
         linearized: 6,
     };
     assert_eq!(judged, expected);
@@ -121,7 +122,7 @@ fn an_effect_before_what_was_known_when_it_was_asked_for_is_refuted() {
 fn a_read_that_misses_what_was_known_is_refuted() {
     let by_position = wrong(|recorded, _| recorded.reads[1].at = at(8));
     assert!(by_position.contains("is missed by"), "{by_position}");
-    // The position is right, what it shows is not: from before the reservation that was acknowledged.
+    // The position is right, but the content is not: it is from before the reservation that was acknowledged.
     let by_content = wrong(|recorded, _| recorded.reads[1].free = 5);
     assert!(by_content.contains("no order explains"), "{by_content}");
 }

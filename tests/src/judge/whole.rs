@@ -1,4 +1,4 @@
-//! A whole run, judged when it is over.
+//! The judgement of a whole run, when it is over.
 
 use anyhow::{Result, bail};
 
@@ -8,11 +8,11 @@ use crate::accounts::account_for;
 use crate::history::History;
 use crate::load::Seen;
 
-/// Everything acknowledged is there, the ledger proves itself, and what clients were told can be true: how much was judged, and
-/// how many changes are the same on all nodes.
+/// Checks that everything acknowledged is there, that the ledger proves itself, and that the answers to
+/// clients can be true. Returns how much was judged, and how many changes are the same on all nodes.
 ///
 /// # Errors
-/// What is not as it has to be.
+/// Names what is wrong.
 pub async fn ensure_holds(
     cluster: &Cluster,
     skus: &[String],
@@ -24,7 +24,7 @@ pub async fn ensure_holds(
     cluster.verify()?;
     let streams = streams::read(cluster, &client).await?;
     let recorded = history.recorded();
-    // It may have to search for long; relays between nodes go on meanwhile.
+    // The judge may search for long, and the relays between nodes must go on meanwhile.
     let (judged, wrong) = tokio::task::spawn_blocking(move || {
         let mut wrong = streams.wrong;
         let judged = judge(&recorded, &streams.effects).unwrap_or_else(|more| {

@@ -1,4 +1,4 @@
-//! Packets that the kernel drops: nftables, in a network that this process and the nodes have for themselves.
+//! Packet loss in the kernel: nftables, in a network that only this process and the nodes use.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,17 +8,17 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::Network;
 
-/// Our own table.
+/// Name of our own table.
 const TABLE: &str = "holdfast_chaos";
 
 impl Network {
-    /// Whether packets between nodes can be lost without harm to anybody else.
+    /// Checks whether packets between nodes can be lost without harm to anybody else.
     ///
     /// # Errors
-    /// What is missing.
+    /// Names what is missing.
     pub(crate) fn can_lose_packets(&self) -> Result<()> {
         let interfaces = std::fs::read_to_string("/proc/self/net/dev").context("/proc is not there")?;
-        // Two lines of headings, then one for each.
+        // There are two lines of headings, then one line for each interface.
         let is_own = interfaces
             .lines()
             .skip(2)
@@ -30,10 +30,10 @@ impl Network {
         nft("list ruleset\n").context("nftables cannot be used")
     }
 
-    /// Of a hundred packets to or from where nodes listen, so many are lost until the answer is dropped.
+    /// Loses this percentage of the packets to or from the addresses of nodes, until the answer is dropped.
     ///
     /// # Errors
-    /// When [`Self::can_lose_packets`] has one.
+    /// The same as for [`Self::can_lose_packets`].
     pub fn lose_packets(&self, percent: u32) -> Result<PacketLoss> {
         self.can_lose_packets()?;
         let ports: Vec<&str> = self
@@ -58,15 +58,15 @@ impl Network {
     }
 }
 
-/// While this lives, packets are lost.
+/// A loss of packets, which lasts until this is dropped.
 #[derive(Debug)]
 pub struct PacketLoss(());
 
 impl PacketLoss {
-    /// How many packets were lost so far.
+    /// Returns how many packets were lost so far.
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// When the kernel does not report it.
     pub fn lost(&self) -> Result<u64> {
         let output = Command::new("nft")
             .args(["--json", "list", "table", "inet", TABLE])
@@ -83,7 +83,7 @@ impl PacketLoss {
 
 impl Drop for PacketLoss {
     fn drop(&mut self) {
-        // The network goes with the last process in it, and the rules with the network.
+        // The network ends with the last process in it, and the rules end with the network.
         let _ = nft(&format!("delete table inet {TABLE}\n"));
     }
 }

@@ -1,8 +1,10 @@
-//! A cluster that grows, loses a node, shrinks and is restarted while buyers go on, and what they notice of it.
+//! A cluster that grows, loses a node, shrinks and is restarted while buyers go on, and what they notice of
+//! it.
 //!
-//! [`run`] goes through [`Step`]s: every one of them only changes who is there, and none may lose anything or keep buyers waiting
-//! for longer than a change of leaders does. At the end the run is [judged](crate::judge::ensure_holds) as a round of
-//! [`chaos`](crate::chaos) is. `tests/scale.rs` is a short run; `cargo xtask scale` prints what a longer one [shows](Shown).
+//! [`run`] goes through [`Step`]s. Every step only changes which nodes there are. None may lose anything, or
+//! keep buyers waiting for longer than a change of leaders does. At the end the run is
+//! [judged](crate::judge::ensure_holds) like a round of [`chaos`](crate::chaos). `tests/scale.rs` is a short
+//! run; `cargo xtask scale` prints the [results](Shown) of a longer one.
 
 mod shown;
 
@@ -27,23 +29,25 @@ const SHARDS: u32 = 6;
 const SKUS: usize = 16;
 /// Lines of an order: over two shards, mostly.
 const LINES: usize = 2;
-/// A node that does not answer for so long is left alone for another: the nodes' longest election timeout.
+/// Longest time of an attempt. When a node does not answer for so long, another is asked. It is the nodes'
+/// longest election timeout.
 const ATTEMPT: Duration = Duration::from_secs(1);
-/// How long a buyer tries.
+/// Longest time that a buyer tries.
 const BUYER_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a probe tries. It gives up soon: what is unanswered for long makes its history hard to search.
+/// Longest time that a probe tries. It is short, because requests that stay unanswered for long make a
+/// history hard to search.
 const PROBE_DEADLINE: Duration = Duration::from_secs(4);
 
-/// What happens, in this order. Nodes are named as the cluster names them, from 1.
+/// The steps, in this order. Nodes have the numbers of the cluster, which count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing: what the others are compared with.
+    /// Nothing happens. The other steps are compared with this one.
     Quiet,
     /// Nodes 4 and 5 are added to nodes 1 to 3, and replicas spread over them.
     ThreeToFive,
-    /// Nothing, on five nodes.
+    /// Nothing happens, on five nodes.
     QuietOnFive,
-    /// Node 2 is killed for good, drained, removed, and node 6 added in its place.
+    /// Node 2 is killed for good, drained and removed, and node 6 is added in its place.
     NodeReplaced,
     /// Nodes 5 and 6 are drained, removed and stopped.
     FiveToThree,
@@ -54,7 +58,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Every one, in order.
+    /// All steps, in order.
     pub const ALL: [Self; 7] = [
         Self::Quiet,
         Self::ThreeToFive,
@@ -66,21 +70,21 @@ impl Step {
     ];
 }
 
-/// How a run is made.
+/// Settings of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Scaling {
     /// Buyers at once, each waiting for its answer before it orders again.
     pub buyers: usize,
-    /// Grants that make up a quiet step, and that have to come after each change.
+    /// Grants that make up a quiet step, and that must follow each change.
     pub grants: u64,
-    /// What probes do.
+    /// Seed of the probes.
     pub seed: u64,
 }
 
 /// Goes through all steps.
 ///
 /// # Errors
-/// The step in which something was not as it has to be, and what.
+/// Names the step in which something was wrong, and what it was.
 pub async fn run(scaling: Scaling) -> Result<Shown> {
     let mut cluster = Cluster::start_with(ClusterOptions {
         shards: SHARDS,
@@ -94,7 +98,7 @@ pub async fn run(scaling: Scaling) -> Result<Shown> {
     let history = Arc::new(History::default());
     let crowd = Crowd::start_recording(&client, scaling.buyers, &skus, LINES, &history)?;
     let probes = Probes::start(&client.with_deadline(PROBE_DEADLINE), &history, scaling.seed);
-    // Connections are made and topologies learnt before the first step.
+    // Let clients make their connections and learn the topology before the first step.
     crowd.more_grants(scaling.grants).await?;
     let mut shown = Shown::default();
     for step in Step::ALL {

@@ -1,4 +1,4 @@
-//! What a scaling run has shown.
+//! The results of a scaling run.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::judge::Judged;
 use crate::load::Seen;
 use crate::meter::Service;
 
-/// How buyers were served in each step, and what was judged when all were over.
+/// The service of buyers in each step, and the judgement after all steps.
 #[derive(Debug, Default)]
 pub struct Shown {
     steps: Vec<(Step, Service)>,
@@ -32,12 +32,12 @@ impl Shown {
         (self.judged, self.changes) = (judged, changes);
     }
 
-    /// The steps that were made, in order, and how buyers were served in each.
+    /// Returns the steps that were made, in order, and how buyers were served in each.
     pub fn steps(&self) -> &[(Step, Service)] {
         &self.steps
     }
 
-    /// How much was judged.
+    /// Returns how much was judged.
     pub fn judgement(&self) -> Judged {
         self.judged
     }

@@ -1,4 +1,4 @@
-//! Imports that are accounted for, and what the ledger has of them.
+//! Checks of imports: every row is accounted for, and the ledger has what the rows say.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,11 +12,11 @@ use serde_json::Value;
 
 use crate::naive::{Units, naive_change, naive_orders, naive_rows};
 
-/// How the files of these tests are written.
+/// Mapping of the files in these tests.
 pub(crate) const MAPPING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/mappings/online-retail.toml");
 
-/// What each reservation got, by the change streams: the invoice, and units by SKU. What an order that came to nothing had
-/// taken is not in it.
+/// Returns what each reservation got, by the change streams: the invoice, and units by SKU. Units of an order
+/// that came to nothing are not in it.
 pub(crate) async fn reserved(client: &Client) -> Result<BTreeMap<Vec<u8>, (String, Units)>> {
     let mut reservations: BTreeMap<Vec<u8>, (String, Units)> = BTreeMap::new();
     for position in client.get_positions(v1::GetPositionsRequest {}).await?.shards {
@@ -41,8 +41,8 @@ pub(crate) async fn reserved(client: &Client) -> Result<BTreeMap<Vec<u8>, (Strin
     Ok(reservations)
 }
 
-/// Each granted invoice is one reservation with all its units, in whichever shards; a refused one is none at all. For imports
-/// with all or nothing.
+/// Checks that each granted invoice is one reservation with all its units, in whichever shards, and that a
+/// refused one is no reservation at all. It is for imports with all or nothing.
 pub(crate) async fn check_whole(cluster: &Cluster, imports: &[(&Path, &Value)]) -> Result<()> {
     let mut expected = BTreeMap::new();
     for (file, summary) in imports {
@@ -72,14 +72,14 @@ pub(crate) async fn check_whole(cluster: &Cluster, imports: &[(&Path, &Value)]) 
     Ok(())
 }
 
-/// Nothing is found, and no order over several shards is left undecided.
+/// Checks that `verify` finds nothing and that no order over several shards is left undecided.
 pub(crate) fn check_settled(cluster: &Cluster) -> Result<Value> {
     let report = cluster.verify()?;
     ensure!(report["orders"]["prepared"] == 0, "{report}");
     Ok(report)
 }
 
-/// The rejects file: row numbers and reasons.
+/// Reads the rejects file: row numbers and reasons.
 pub(crate) fn rejects(summary: &Value) -> Result<BTreeMap<u64, String>> {
     let path = summary["rejects_file"].as_str().context("no rejects file")?;
     let mut reader = csv::Reader::from_path(path)?;
@@ -95,10 +95,11 @@ pub(crate) fn rejects(summary: &Value) -> Result<BTreeMap<u64, String>> {
     Ok(rejects)
 }
 
-/// For tests that keep three nodes busy for a minute or more: side by side they starve each other past every deadline.
+/// A lock for tests that keep three nodes busy for a minute or more. Side by side they would starve each
+/// other past every deadline.
 pub(crate) static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Imports a file; every row must be accounted for.
+/// Imports a file. Every row must be accounted for.
 pub(crate) fn import(cluster: &Cluster, file: &Path, arguments: &[&str]) -> Result<Value> {
     let name = file.file_stem().context("no name")?.to_string_lossy();
     let state = cluster.folder().join(format!("{name}.state.json"));
@@ -130,7 +131,7 @@ pub(crate) fn check_accounted(summary: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Stock on hand by SKU, over all warehouses.
+/// Returns the stock on hand by SKU, over all warehouses.
 pub(crate) async fn on_hand(client: &Client) -> Result<Units> {
     let mut units = Units::new();
     let mut answers = std::pin::pin!(client.list_stock(v1::ListStockRequest::default()));
@@ -146,7 +147,7 @@ pub(crate) async fn on_hand(client: &Client) -> Result<Units> {
     Ok(units)
 }
 
-/// Units received by SKU, from the change streams.
+/// Returns the units received by SKU, from the change streams.
 pub(crate) async fn received(client: &Client) -> Result<Units> {
     let mut units = Units::new();
     for position in client.get_positions(v1::GetPositionsRequest {}).await?.shards {
@@ -174,12 +175,13 @@ pub(crate) fn add(left: &Units, right: &Units) -> Units {
     sum
 }
 
-/// Without the SKUs that have nothing, which a listing may or may not show.
+/// Removes the SKUs that have no units, which a listing may or may not show.
 pub(crate) fn with_units(units: Units) -> Units {
     units.into_iter().filter(|(_, units)| *units != 0).collect()
 }
 
-/// Stock on hand must be what was received plus what the rows of these files, but for the rejected ones, come to.
+/// Checks that the stock on hand is what was received plus the sum of the rows of these files, without the
+/// rejected rows.
 pub(crate) async fn check_stock(cluster: &Cluster, imports: &[(&Path, &Value)]) -> Result<Units> {
     let client = cluster.client()?;
     let mut expected = received(&client).await?;
@@ -193,7 +195,7 @@ pub(crate) async fn check_stock(cluster: &Cluster, imports: &[(&Path, &Value)]) 
     Ok(live)
 }
 
-/// A second import is a no-op: same account, no change in any stream.
+/// Checks that a second import does nothing: it has the same account, and makes no change in any stream.
 pub(crate) async fn check_again(
     cluster: &Cluster,
     file: &Path,

@@ -1,4 +1,4 @@
-//! An import over leaders that are killed.
+//! An import while leaders are killed.
 
 use std::path::Path;
 
@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 
 use crate::checks::MAPPING;
 
-/// Imports a file while the leaders of shards are killed in turn, each time when the import has come further. How many were.
+/// Imports a file while the leaders of shards are killed in turn, each when the import has made progress.
+/// Returns how many were killed.
 pub(crate) async fn import_under_kills(
     cluster: &mut Cluster,
     shards: u32,

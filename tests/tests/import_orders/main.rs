@@ -1,6 +1,8 @@
-//! `holdfast import orders` on real processes: an invented shop's file always, real shops' files where they are.
+//! `holdfast import orders` on real processes: always with an invented shop's file, and with real shops'
+//! files if they are there.
 //!
-//! What the ledger must hold is worked out in `naive.rs` by a second reading of the file, which shares no code with the import.
+//! `naive.rs` works out what the ledger must hold by a second reading of the file, which shares no code with
+//! the import.
 
 mod checks;
 mod killed;
@@ -27,7 +29,7 @@ async fn an_imported_file_is_accounted_for_row_by_row_and_again_is_a_no_op() -> 
     check_stock(&cluster, &[(file, &first)]).await?;
     check_whole(&cluster, &[(file, &first)]).await?;
     check_again(&cluster, file, &first, &[]).await?;
-    // Other options for the same import are refused, before anything is sent.
+    // Other options for the same import are refused before anything is sent.
     let state = first["state_file"].as_str().context("state")?;
     let other = cluster.holdfast(&[
         "import",
@@ -45,14 +47,14 @@ async fn an_imported_file_is_accounted_for_row_by_row_and_again_is_a_no_op() -> 
         String::from_utf8_lossy(&other.stderr).contains("--initial-stock enough"),
         "{other:?}"
     );
-    // Without its state file the import knows itself by the change stream.
+    // Without its state file, the import finds its operations in the change stream.
     std::fs::remove_file(state)?;
     check_again(&cluster, file, &first, &[]).await?;
     cluster.verify()?;
     Ok(())
 }
 
-/// An invented shop's orders of four lines, with cancellations.
+/// Writes an invented shop's orders of four lines, with cancellations.
 fn many_orders(cluster: &Cluster) -> Result<PathBuf> {
     let file = cluster.folder().join("many.csv");
     let mut text =
@@ -186,7 +188,7 @@ async fn files_that_are_no_orders_are_refused_and_change_nothing() -> Result<()>
         (&[&open_quote], "line 2 is not closed"),
         (&[&orders, "--mapping", &no_mapping], "document"),
         (&[&orders, "--mapping", "no-such.toml"], "no-such.toml"),
-        // It has a field over two lines, which the plain mapping does not take.
+        // The file has a field over two lines, which the plain mapping does not accept.
         (&[&orders], "line_breaks_in_fields"),
         (&[&orders, "--initial-stock", "share:2"], "0 to 1"),
         (&[&orders, "--warehouses", "UK 1"], "warehouse"),

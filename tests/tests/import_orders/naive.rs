@@ -1,4 +1,4 @@
-//! A second reading of the file: what its rows come to, by SKU and by invoice.
+//! A second reading of the file: the sums of its rows, by SKU and by invoice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 /// Units by SKU.
 pub(crate) type Units = BTreeMap<String, i64>;
 
-/// A row as the naive reading sees it.
+/// A row, as the naive reading sees it.
 pub(crate) struct NaiveRow {
     pub(crate) number: u64,
     invoice: String,
@@ -16,11 +16,12 @@ pub(crate) struct NaiveRow {
     quantity: i64,
     price: f64,
     customer: String,
-    /// As `2010-12-01`.
+    /// Day of the row, such as `2010-12-01`.
     day: String,
 }
 
-/// Every row that has eight UTF-8 fields and a whole quantity; the files' columns stand in the documented order.
+/// Reads every row that has eight UTF-8 fields and a whole quantity. The files' columns must be in the
+/// documented order.
 pub(crate) fn naive_rows(path: &Path) -> Result<Vec<NaiveRow>> {
     let mut rows = Vec::new();
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path)?;
@@ -52,7 +53,7 @@ pub(crate) fn is_fee(sku: &str) -> bool {
     fees.contains(&sku) || sku.starts_with("GIFT")
 }
 
-/// What stock on hand changes by, by SKU, when all rows but these take effect.
+/// Returns by how much stock on hand changes, by SKU, when all rows but these take effect.
 pub(crate) fn naive_change(rows: &[NaiveRow], except: &BTreeSet<u64>) -> Units {
     let mut rows_of_invoice: BTreeMap<&str, u32> = BTreeMap::new();
     for row in rows {
@@ -73,7 +74,7 @@ pub(crate) fn naive_change(rows: &[NaiveRow], except: &BTreeSet<u64>) -> Units {
     change
 }
 
-/// Which rows sell, and what the orders of their invoices are: units by SKU, and whether they were granted.
+/// Returns the rows that sell, and the orders of their invoices: units by SKU, and whether they were granted.
 pub(crate) fn naive_orders(
     rows: &[NaiveRow],
     rejects: &BTreeMap<u64, String>,
@@ -106,7 +107,7 @@ pub(crate) fn naive_orders(
     Ok(orders)
 }
 
-/// Units sold by the day of their orders.
+/// Returns the units sold, by the day of their orders.
 pub(crate) fn naive_sold_by_day(rows: &[NaiveRow], rejects: &BTreeMap<u64, String>) -> Units {
     let mut rows_of_invoice: BTreeMap<&str, Vec<&NaiveRow>> = BTreeMap::new();
     for row in rows {

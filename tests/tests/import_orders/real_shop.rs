@@ -1,4 +1,4 @@
-//! The files of a real shop, where they are.
+//! The files of a real shop, if they are there.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::checks::{
 use crate::killed::import_under_kills;
 use crate::naive::{Units, is_fee, naive_rows, naive_sold_by_day};
 
-/// Builds the warehouse anew from the archived changes; its database.
+/// Builds the warehouse anew from the archived changes. Returns the path of its database.
 fn build_warehouse(cluster: &Cluster) -> Result<PathBuf> {
     let folder = cluster.folder();
     let lake = folder.join("lake").to_string_lossy().into_owned();

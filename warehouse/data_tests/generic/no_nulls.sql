@@ -1,4 +1,5 @@
-{# None of these columns is ever null. One query for a whole model: a test for each column would take most of a build. #}
+{# None of these columns is ever null. One query checks a whole model, because a test for each column would
+   take most of a build. #}
 {% test no_nulls(model, columns) %}
 
 select *

@@ -1,9 +1,10 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='reservation_line_id') }}
 
--- One row per line of a reservation, granted or not, with where each of its units is now and what its shard last said about
--- it. A reservation changes for days: its part in a shard with new changes gets all its lines again, from the old rows and
--- the new changes alone, never from the whole history. Of an order over several shards each shard has the lines of its SKUs;
--- what an aborted attempt had taken went back, as if it had never been granted.
+-- One row per line of a reservation, granted or not, with the place of each of its units and its last state
+-- in its shard. A reservation changes for days. When its part in a shard has new changes, all lines of the
+-- part are made again from the old rows and the new changes alone, never from the whole history. In an order
+-- over several shards, each shard has the lines of its SKUs. Units of an aborted attempt went back, as if
+-- they had never been granted.
 with new_changes as (
 
     select *
@@ -12,7 +13,7 @@ with new_changes as (
 
 ),
 
--- When a line's units were taken: once, and again for each further attempt of an order.
+-- The times when a line's units were taken: once, and again for each further attempt of an order.
 new_takings as (
 
     select
@@ -49,7 +50,7 @@ new_lines as (
         {%- for kind in ['committed', 'released', 'expired', 'cancelled', 'returned'] %}
         sum(case when kind = '{{ kind }}' then quantity else 0 end) as {{ kind }},
         {%- endfor %}
-        -- What a transfer over several shards had reserved leaves by it.
+        -- Units that a transfer over several shards had reserved leave with it.
         sum(case when kind in ('shipped', 'transferred_out') then quantity else 0 end) as shipped,
         min(case when kind = 'committed' then log_time end) as committed_at,
         min(case when kind = 'committed' then happened_at end) as committed_happened_at
@@ -59,7 +60,7 @@ new_lines as (
 
 ),
 
--- What the newest change says holds for the whole part, whichever of its lines it was about.
+-- The newest change states the whole part, whichever of its lines it was about.
 new_states as (
 
     select
@@ -143,7 +144,7 @@ lines as (
         max(storefront) as storefront,
         max(reference) as reference,
         max(reserved_at) as reserved_at,
-        -- Of the newest attempt, which may have happened before an older one.
+        -- The time is that of the newest attempt, which may have happened before an older one.
         coalesce(max(case when age = 1 then reserved_happened_at end), max(reserved_happened_at)) as reserved_happened_at,
         min(committed_at) as committed_at,
         min(committed_happened_at) as committed_happened_at,

@@ -1,7 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='append') }}
 
--- One row per cell and log entry that changed what could be sold of it (and one for its first entry), with the level
--- before and after. An entry is the grain because nobody ever sees the ledger between two changes of one entry.
+-- One row per cell and log entry that changed its sellable units (and one for its first entry), with the
+-- level before and after. An entry is the grain because nobody ever sees the ledger between two changes of
+-- one entry.
 with entries as (
 
     select

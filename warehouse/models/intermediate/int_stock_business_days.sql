@@ -1,9 +1,9 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='stock_business_day_id') }}
 
 -- One row per cell and business day on which it moved, with the balances at the end of that day, which hold
--- until next_date. A movement may be booked for a day long past: every later day of its cell, and the day
--- before it, is then made again. Days before that stay as they are, so a cell's newest movements cost its
--- newest row alone.
+-- until next_date. A movement may be booked for a day long past. Then every later day of its cell, and the
+-- day before it, is made again. Earlier days stay as they are, so the newest movements of a cell change only
+-- its newest row.
 with new_days as (
 
     select
@@ -35,8 +35,8 @@ first_new_days as (
 
 ),
 
--- From the last day before the first new one, or from the cell's first day. The first of them says what the
--- cell opened with.
+-- The rows begin at the last day before the first new one, or at the cell's first day. The first row gives
+-- the opening balances.
 old_days as (
 
     select

@@ -1,11 +1,11 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='daily_movement_id') }}
 
 -- How many units moved on each business day, by cell, storefront and kind. New movements are added to the row
--- of their day, however long past it is.
+-- of their day, however long ago it was.
 with new_rows as (
 
     select
-        -- A SKU may have an @ in it, and nothing else here has: so two rows never have one id.
+        -- A SKU may contain an @, and nothing else here does, so two rows never have the same id.
         cast(business_date as varchar) || '@' || kind || '@' || cell_id || '@' || coalesce(storefront, '') as daily_movement_id,
         business_date,
         cell_id,

@@ -1,8 +1,9 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='reservation_line_id') }}
 
--- One row per line of a granted reservation. An order over several shards is one reservation: its lines come from all of
--- them, and what holds for the whole order is put together from its parts. One that nobody has decided yet is not granted,
--- nor is one that came to nothing. A reservation with a new change in any shard gets all its lines again.
+-- One row per line of a granted reservation. An order over several shards is one reservation: its lines come
+-- from all of them, and the values of the whole order are combined from its parts. An undecided order is not
+-- granted, and neither is one that was aborted. A reservation with a new change in any shard gets all its
+-- lines again.
 with lines as (
 
     select all_lines.*
@@ -16,7 +17,8 @@ with lines as (
 
 ),
 
--- How far the parts are. One that has not heard yet what its order's home decided is behind the others, never ahead.
+-- How far the parts are. A part that does not know the decision of its order's home yet is behind the others,
+-- never ahead.
 reservations as (
 
     select

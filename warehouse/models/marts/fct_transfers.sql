@@ -1,6 +1,7 @@
 {{ config(materialized='table') }}
 
--- Transfers between warehouses, by SKU. A departure is two changes; its units are counted where they are on the way to.
+-- Transfers between warehouses, by SKU. A departure is two changes; its units are counted at their
+-- destination.
 select
     transfer_id || '/' || sku as transfer_line_id,
     transfer_id,

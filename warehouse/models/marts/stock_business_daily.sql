@@ -1,8 +1,8 @@
 {{ config(materialized='view') }}
 
--- What moved in every cell on every business day, and its balances at the end of that day, from the first
--- business day on which it moved to the last one of the history. Stored are only the days on which a cell
--- moved (int_stock_business_days); the days between are filled in here.
+-- The movements of every cell on every business day, and its balances at the end of that day, from its first
+-- business day with a movement to the last one of the history. Only the days on which a cell moved are stored
+-- (int_stock_business_days); the days between are filled in here.
 select
     days.cell_id || '@' || cast(calendar.calendar_date as varchar) as stock_business_day_id,
     calendar.calendar_date as business_date,

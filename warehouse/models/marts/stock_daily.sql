@@ -1,7 +1,7 @@
 {{ config(materialized='view') }}
 
--- The closing balances of every cell on every UTC day from its first movement to the last day of the history. Stored are
--- only the days on which a cell moved (int_stock_days); the days between are filled in here.
+-- The closing balances of every cell on every UTC day from its first movement to the last day of the history.
+-- Only the days on which a cell moved are stored (int_stock_days); the days between are filled in here.
 select
     days.cell_id || '@' || cast(calendar.calendar_date as varchar) as stock_day_id,
     calendar.calendar_date as stock_date,

@@ -1,7 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='stockout_id') }}
 
--- The intervals in which a cell had nothing sellable (free + pools = 0). It opens with the entry that took the last unit
--- (or with the cell's first entry, when that brought nothing sellable) and closes with the entry that brought some again.
+-- The intervals in which a cell had nothing sellable (free + pools = 0). An interval opens with the entry
+-- that took the last unit (or with the cell's first entry, if that brought nothing sellable). It closes with
+-- the entry that brought some again.
 with new_turns as (
 
     select

@@ -1,6 +1,6 @@
 {{ config(materialized='table') }}
 
--- What each supply is still to bring, as it was last said or reduced by a receipt.
+-- The units that each supply still has to bring, as last stated or reduced by a receipt.
 with told as (
 
     select

@@ -1,9 +1,10 @@
 {{ config(materialized='incremental', incremental_strategy='append', on_schema_change='append_new_columns') }}
 
--- The changes of each shard from the first up to the first gap, whole entries only, each once. What lies behind a gap
--- or belongs to an unfinished entry waits until the rest has arrived; assert_history_has_no_gap fails meanwhile.
--- So this table only ever grows at the end of each shard, and everything downstream may rely on it.
--- A repeated row is dropped by `distinct`; a repeated number with other content stays, and fails the test on change_id.
+-- The changes of each shard from the first up to the first gap, in whole entries only, each once. Changes
+-- after a gap or in an unfinished entry wait until the rest has arrived; assert_history_has_no_gap fails
+-- meanwhile. So this table only ever grows at the end of each shard, and all downstream models may rely on
+-- it. `distinct` drops a repeated row. A repeated number with other content stays, and fails the test on
+-- change_id.
 with arrived as (
 
     select distinct

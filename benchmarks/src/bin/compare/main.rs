@@ -57,8 +57,7 @@ struct Args {
     /// The `holdfast` binary to start the nodes with
     #[arg(long, default_value = "target/release/holdfast")]
     binary: PathBuf,
-    /// 3 seconds for each measurement, 1M cells in memory instead of 10M: the whole run
-    /// within five minutes
+    /// 3 seconds for each measurement, 1M cells in memory instead of 10M: the whole run within five minutes
     #[arg(long, conflicts_with = "seconds")]
     quick: bool,
     /// How long each measurement takes, in seconds

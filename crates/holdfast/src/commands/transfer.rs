@@ -37,7 +37,7 @@ enum TransferCommand {
     List(ListArgs),
 }
 
-/// Names a transfer.
+/// Arguments that name a transfer.
 #[derive(Debug, clap::Args)]
 struct TransferArgs {
     /// The transfer's id: the operation id of its `transfer out`
@@ -72,7 +72,7 @@ struct OutArgs {
     /// Warehouse that the goods go to
     #[arg(long)]
     to: String,
-    /// When the goods should be there: a UTC time, or milliseconds since the Unix epoch
+    /// Time when the goods should be there: a UTC time, or milliseconds since the Unix epoch
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     expected_at: u64,
     #[command(flatten)]

@@ -18,11 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Decision, OrderLine, OrderPart, OrderReply, OrderStep, OrderTerms, PreparedPart, ShardNumber, Standing,
-    Verdict,
+    Decision, OrderLine, OrderPart, OrderReply, OrderStep, OrderTerms, PreparedPart, Standing, Verdict,
 };
+use crate::ShardNumber;
 use crate::{
-    Action, Command, Outcome, Position, Refusal, ReserveMode, Sku, Success,
+    Action, Command, OperationId, Outcome, Position, Refusal, ReserveMode, Sku, Success,
     fault::{Fault, is_seeded},
     ledger::merged_lines,
 };
@@ -530,6 +530,20 @@ impl Progress {
             send: Vec::new(),
             pause: false,
             end: Some(end),
+        }
+    }
+}
+
+impl OrderStep {
+    /// Wraps the step into a command about an order.
+    pub fn about(self, reservation_id: OperationId, of: &Command) -> Command {
+        Command {
+            operation_id: reservation_id,
+            principal: of.principal.clone(),
+            reference: of.reference.clone(),
+            reason: of.reason.clone(),
+            details: of.details,
+            action: crate::Action::Order(self),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The change stream has no gap and no duplicate, is the same on every node and to every reader, and adds up to the stock.
+//! The change stream has no gap and no duplicate. It is the same on every node and for every reader, and
+//! it adds up to the stock.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! An order over several shards is held by all of them or by none, and in the end nothing waits for a decision.
+//! An order over several shards is held by all of them or by none. In the end nothing waits for a decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 

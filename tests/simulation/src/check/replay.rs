@@ -184,7 +184,7 @@ fn gives(options: &LedgerOptions, ledger: &Ledger, refused: &Refused<'_>) -> boo
     })
 }
 
-/// Checks the refusals that the log itself gave.
+/// Returns the refusals that the log itself gave.
 fn logged_refusals(
     options: &LedgerOptions,
     entries: &BTreeMap<u64, AppliedEntry>,

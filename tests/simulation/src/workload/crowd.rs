@@ -11,7 +11,7 @@ use crate::client::Client;
 const CROWD: std::ops::Range<u32> = 100..500;
 
 impl Client {
-    /// Lets hundreds of buyers reserve at once, and then ends their holds.
+    /// Lets hundreds of buyers reserve at once, and then releases, commits or leaves their holds.
     pub(super) async fn crowd(&mut self) {
         let shard = self.shard();
         let sku = name(Sku::new(format!("crowd-{shard}")));

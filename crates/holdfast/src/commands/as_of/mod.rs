@@ -41,7 +41,7 @@ impl AsOfArgs {
     }
 }
 
-/// A moment, and where to read.
+/// A past moment, and the archive to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AsOf<'a> {
     moment: Moment,

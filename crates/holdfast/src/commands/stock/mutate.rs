@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::failure::Usage;
 use crate::render;
 
-/// Names a cell.
+/// Arguments that name a cell.
 #[derive(Debug, clap::Args)]
 pub(super) struct CellArgs {
     /// SKU of the cell

@@ -24,7 +24,7 @@ pub(super) struct ExpectArgs {
     /// Units that it will still bring; 0 means that nothing more is expected
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     quantity: i64,
-    /// When it should be there: a UTC time, or milliseconds since the Unix epoch
+    /// Time when it should be there: a UTC time, or milliseconds since the Unix epoch
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     at: u64,
     #[command(flatten)]

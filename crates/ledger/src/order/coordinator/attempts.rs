@@ -2,8 +2,7 @@
 
 use super::{Coordinator, Decision, MAX_ROUNDS, Phase, Progress, Refused, Sent, Verdict};
 use crate::{
-    Refusal, ReserveMode, ShardNumber,
-    change::Cause,
+    Cause, Refusal, ReserveMode, ShardNumber,
     fault::{Fault, is_seeded},
     order::{OrderStep, Settlement},
 };

@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Stock before the first order: enough, share:F (F from 0 to 1, of what the file needs), or none
     #[arg(long, value_name = "HOW", default_value = "enough")]
     pub(super) initial_stock: InitialStock,
-    /// What to do when there is not enough stock for an order
+    /// Behaviour when there is not enough stock for an order
     #[arg(long, value_enum, default_value_t = Mode::AllOrNothing)]
     pub(super) mode: Mode,
     /// Warehouses that orders are dealt out to by their numbers, separated by commas

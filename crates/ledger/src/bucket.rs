@@ -1,0 +1,30 @@
+//! The buckets of a cell.
+
+use serde::{Deserialize, Serialize};
+
+/// The places of a cell where units can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Bucket {
+    /// Units that a picker can count.
+    OnHand,
+    /// Units that any storefront can sell.
+    Free,
+    /// Units that are ring-fenced for the change's storefront.
+    Pool,
+    /// Units that a policy keeps back.
+    Safety,
+    /// Units in live holds.
+    Held,
+    /// Units that are paid and not shipped.
+    Committed,
+    /// Units that are damaged and cannot be sold.
+    Damaged,
+    /// Units that wait for inspection.
+    QualityHold,
+    /// Units that are promised and missing.
+    Deficit,
+    /// Units that are promised beyond stock, as a policy allows.
+    Backordered,
+    /// Units on the way here from another warehouse. They are not part of what is on hand.
+    InTransit,
+}
