@@ -1,5 +1,5 @@
-//! What was refused, written down and counted. Audit lines are logged with the target `audit`; everything is counted, and
-//! of a flood some lines are left out (`audit_lines.rs`).
+//! Logs and counts refusals. Audit lines are logged with the target `audit`. Every refusal is counted. When
+//! too many come at once, some lines are left out (`audit_lines.rs`).
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use crate::metrics::SecurityMetrics;
 use crate::port::Port;
 use crate::verifier::PeerRejected;
 
-/// How often lines that were left out are told of.
+/// The interval at which the number of left-out lines is logged.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Writes refusals down. Cheap to clone; all clones write together.
+/// Logs refusals and counts them. Cheap to clone; all clones share one set of limits and counters.
 #[derive(Clone)]
 pub struct Audit {
     metrics: SecurityMetrics,
@@ -25,7 +25,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Returns a writer without any line yet.
+    /// Returns an audit that has logged no line yet.
     pub fn new(metrics: SecurityMetrics) -> Self {
         Self {
             metrics,
@@ -46,7 +46,8 @@ impl Audit {
         taken
     }
 
-    /// Tells of lines that were left out and of which no later line tells, forever.
+    /// Runs forever, and logs at intervals how many lines were left out. Skips those that a later audit line
+    /// has reported.
     pub async fn keep_telling(self) {
         loop {
             tokio::time::sleep(TELL_INTERVAL).await;
@@ -72,7 +73,7 @@ impl Audit {
     }
 }
 
-/// A handshake failed: nobody came in.
+/// Records a failed handshake, after which the connection is closed.
 pub fn handshake_refused(
     audit: &Audit,
     port: Port,
@@ -97,7 +98,7 @@ pub fn handshake_refused(
     );
 }
 
-/// A connection was closed before anything was said.
+/// Records a connection that was closed before its handshake, because `limit` connections are open.
 pub fn connection_refused(audit: &Audit, port: Port, address: SocketAddr, limit: usize) {
     audit
         .metrics
@@ -116,7 +117,7 @@ pub fn connection_refused(audit: &Audit, port: Port, address: SocketAddr, limit:
     );
 }
 
-/// A connection was closed because it was of no use; `reason` is a fixed word.
+/// Records an open connection that the server closed because it was of no use; `reason` is a fixed word.
 pub fn connection_closed(audit: &Audit, port: Port, address: SocketAddr, reason: &'static str) {
     audit.metrics.connection_closed(port.as_str(), reason);
     let Some(left_out) = audit.take(Source::Address(address.ip())) else {
@@ -132,7 +133,7 @@ pub fn connection_closed(audit: &Audit, port: Port, address: SocketAddr, reason:
     );
 }
 
-/// The system gives no connection, though somebody asks for one.
+/// Records that the operating system failed to accept a connection.
 pub fn cannot_accept(audit: &Audit, port: Port, error: &io::Error) {
     audit.metrics.handshake_refused(port.as_str(), "not_accepted");
     if let Some(left_out) = audit.take(Source::Nowhere) {
@@ -140,10 +141,10 @@ pub fn cannot_accept(audit: &Audit, port: Port, error: &io::Error) {
     }
 }
 
-/// The sender of a request: the principal of its certificate, and where it came from.
+/// The sender of a request: the principal of its certificate, and its address.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
-    /// The principal.
+    /// The principal of the sender's certificate.
     pub principal: &'a Principal,
     /// The other end of the connection.
     pub address: SocketAddr,
@@ -151,17 +152,17 @@ pub struct Asker<'a> {
 
 /// A refusal by the policy.
 pub struct Denial<'a> {
-    /// The word of the verb in policies.
+    /// The verb's word in the policy file.
     pub verb: &'static str,
-    /// Names separated by commas, `*` for every one, empty where none is concerned.
+    /// The storefronts' names separated by commas; `*` for every one, empty for none.
     pub storefront: &'a str,
-    /// Names as above.
+    /// The warehouses' names, in the same format.
     pub warehouse: &'a str,
-    /// What no rule had.
+    /// The word for the part that no rule allows.
     pub reason: &'static str,
 }
 
-/// A caller was denied what it asked for.
+/// Records a request that the policy denied.
 pub fn denied(audit: &Audit, asker: Asker<'_>, denial: &Denial<'_>) {
     audit.metrics.denied(denial.verb, denial.reason);
     let Some(left_out) = audit.take(Source::Principal(asker.principal.clone())) else {
@@ -180,7 +181,8 @@ pub fn denied(audit: &Audit, asker: Asker<'_>, denial: &Denial<'_>) {
     );
 }
 
-/// A caller did what only operators do. `node_ids` are written when the call is about nodes, `shard` when it is about one.
+/// Records an administrative call. `node_ids` are logged when the call is about nodes, `shard` when it is
+/// about a shard.
 pub fn administered(asker: Asker<'_>, what: &'static str, node_ids: &[u64], shard: Option<u32>) {
     tracing::info!(
         target: "audit",
@@ -194,7 +196,7 @@ pub fn administered(asker: Asker<'_>, what: &'static str, node_ids: &[u64], shar
     );
 }
 
-/// The reason's word, as in the label of the metric.
+/// Returns the word for the failure of a handshake, which is also the label of the metric.
 fn handshake_reason(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::TimedOut {
         return "timeout";
@@ -208,7 +210,7 @@ fn handshake_reason(error: &io::Error) -> &'static str {
             "no_certificate"
         }
         Some(Error::PeerIncompatible(_) | Error::NoApplicationProtocol) => "incompatible",
-        // The other one does not like what it saw of us.
+        // The peer refused our certificate or our offer.
         Some(Error::AlertReceived(_)) => "refused_by_caller",
         Some(_) => "protocol",
         None => "broken",

@@ -1,5 +1,6 @@
-//! How many audit lines are written. Whoever is refused decides how often, and must not fill a disk with it or hide others:
-//! each caller has so many lines, all together have so many, and what was left out is counted and told.
+//! Limits the number of audit lines. A refused caller decides how often it is refused. It must not fill a
+//! disk with lines, or hide the lines of others. Each caller has a limit, and all callers together have one.
+//! Lines beyond a limit are left out, counted and reported.
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -9,21 +10,22 @@ use holdfast_api::names::Principal;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-/// Lines of one caller: so many at once, and then one a second.
+/// The number of lines of one caller that may come at once. After them the caller has one line a second.
 const CALLER_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
-/// Lines a second of all callers, and as many at once.
+/// The number of lines a second of all callers together. As many may come at once.
 const ALL_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
-/// Callers that are remembered; the one not seen for longest makes room. About 200 bytes each.
+/// The number of callers that are remembered, about 200 bytes each. A new caller replaces the one not seen
+/// for longest.
 const CALLERS: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
-/// Whose lines are counted together.
+/// The origin by which lines are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
-    /// Who came in.
+    /// A principal that has proven its identity.
     Principal(Principal),
-    /// From where somebody did not come in: who it is was not proven.
+    /// The address of a connection that was refused before its principal was proven.
     Address(IpAddr),
-    /// Nobody knows from where somebody wanted to come in.
+    /// An unknown origin: the connection could not be accepted.
     Nowhere,
 }
 
@@ -32,7 +34,7 @@ struct Lines {
     left_out: u64,
 }
 
-/// The lines of all callers.
+/// The limits and the counts of all callers.
 pub(crate) struct AuditLines {
     all: DefaultDirectRateLimiter,
     callers: Mutex<Callers>,
@@ -40,7 +42,7 @@ pub(crate) struct AuditLines {
 
 struct Callers {
     known: LruCache<Source, Lines>,
-    /// Left out of callers that are forgotten.
+    /// The number of left-out lines of callers that are no longer remembered.
     left_out_of_others: u64,
 }
 
@@ -55,7 +57,8 @@ impl AuditLines {
         }
     }
 
-    /// May a line be written about this caller? Then how many were left out since the last one; None: this one is left out.
+    /// Returns how many lines of this caller were left out since its last line, when another line may be
+    /// written. Returns None when this line must be left out too.
     pub(crate) fn take(&self, source: Source) -> Option<u64> {
         let mut callers = self.callers.lock();
         if !callers.known.contains(&source) {
@@ -76,7 +79,8 @@ impl AuditLines {
         None
     }
 
-    /// What was left out and not told yet, of each caller; None for callers that are forgotten.
+    /// Returns the number of left-out lines of each caller that was not reported yet, and marks it as
+    /// reported. The entry without a caller counts those of callers that are no longer remembered.
     pub(crate) fn untold(&self) -> Vec<(Option<Source>, u64)> {
         let mut callers = self.callers.lock();
         let others = std::mem::take(&mut callers.left_out_of_others);
@@ -106,7 +110,7 @@ mod tests {
         let written = (0..asked)
             .filter(|_| lines.take(caller("flood")) == Some(0))
             .count() as u64;
-        // One a second comes free meanwhile, then the count is told with it.
+        // One more line a second is allowed meanwhile, and it reports the count of left-out lines.
         assert!(written >= 20, "{written}");
         assert_eq!(lines.take(caller("quiet")), Some(0));
         let untold = lines.untold();

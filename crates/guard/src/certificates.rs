@@ -1,4 +1,4 @@
-//! PEM files, and what a certificate says about its holder.
+//! PEM files, and the holder that a certificate names.
 
 use std::path::{Path, PathBuf};
 
@@ -8,26 +8,27 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-/// What comes before a node's id in the name of its certificate.
+/// The prefix of a node's id in the name of its certificate.
 const NODE_PREFIX: &str = "spiffe://holdfast/node/";
-/// Names that the node itself gives: to callers without a certificate, and to its own work.
+/// Names that no certificate may have, because a node gives them to callers without a certificate and to its
+/// own work.
 const KEPT_NAMES: [&str; 2] = ["anonymous", "holdfast"];
 
-/// The name that a node's certificate must carry as a URI.
+/// Returns the URI that a node's certificate must carry.
 pub fn node_name(node_id: u64) -> String {
     format!("{NODE_PREFIX}{node_id}")
 }
 
-/// Who holds a certificate, and until when.
+/// The holder of a certificate, and when the certificate expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The first URI of its subject alternative names, else its common name.
+    /// The first URI in the certificate's subject alternative names, or its common name when it has no URI.
     pub principal: Principal,
-    /// Set when that URI is a node's.
+    /// The id of the node when that URI is a node's.
     pub node_id: Option<u64>,
-    /// When it ends, in seconds since the Unix epoch.
+    /// The moment when the certificate expires, in seconds since the Unix epoch.
     pub expires_s: i64,
-    /// The name that a revocation list would call it by.
+    /// The certificate's name in a revocation list.
     pub certificate: CertificateId,
 }
 
@@ -36,36 +37,36 @@ pub struct Holder {
 pub struct CertificateId {
     /// The issuer's distinguished name, as DER.
     pub issuer: Vec<u8>,
-    /// Big endian, without leading zeros.
+    /// The serial number, big endian, without leading zeros.
     pub serial: Vec<u8>,
 }
 
-/// Why a certificate names nobody.
+/// The reason why a certificate has no usable holder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HolderError {
-    /// It is no X.509 certificate.
+    /// The certificate is not a readable X.509 certificate.
     #[error("the certificate cannot be read: {0}")]
     Unreadable(String),
-    /// It has neither a URI nor a common name.
+    /// The certificate has neither a URI nor a common name.
     #[error(
         "the certificate names nobody: put a URI such as spiffe://shop/checkout into its subject alternative names, or give it a common name"
     )]
     Nameless,
-    /// Its name has characters that a principal cannot have, or is too long.
+    /// The name has characters that a principal cannot have, or is too long.
     #[error("the certificate's name cannot be a principal: {0}; letters, digits and ._:/-# are allowed")]
     BadName(#[from] IdError),
-    /// Its name is one that a node gives itself.
+    /// The name is one that a node gives to itself or to callers without a certificate.
     #[error("the certificate is named `{0}`, which is kept for Holdfast's own use: choose another name")]
     KeptName(String),
-    /// Its name is a node's without a number.
+    /// The name begins with a node's prefix, but is a common name or does not go on with a node's id.
     #[error("the certificate's name begins with {NODE_PREFIX} and does not go on with a node's id")]
     BadNode,
 }
 
-/// Reads who holds a certificate. Whether it is genuine is not looked at here.
+/// Reads the holder of a certificate. Does not check whether the certificate is genuine.
 ///
 /// # Errors
-/// [`HolderError`] says what its name lacks.
+/// [`HolderError`] says what is wrong with the certificate or its name.
 pub fn holder(certificate: &CertificateDer<'_>) -> Result<Holder, HolderError> {
     let unreadable = |error: &dyn std::fmt::Display| HolderError::Unreadable(error.to_string());
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(|error| unreadable(&error))?;
@@ -94,7 +95,7 @@ pub fn holder(certificate: &CertificateDer<'_>) -> Result<Holder, HolderError> {
             let number = id.parse().ok().filter(|number: &u64| number.to_string() == id);
             Some(number.ok_or(HolderError::BadNode)?)
         }
-        // A common name is not good enough to be a node.
+        // Only a URI can name a node, not a common name.
         None if name.starts_with(NODE_PREFIX) => return Err(HolderError::BadNode),
         None => None,
     };
@@ -109,40 +110,40 @@ pub fn holder(certificate: &CertificateDer<'_>) -> Result<Holder, HolderError> {
     })
 }
 
-/// Why certificate files cannot be used.
+/// The reason why certificate files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateFileError {
-    /// It cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {} ({key}): {source}", path.display())]
     Read {
-        /// Which key of the configuration.
+        /// The configuration key that names the file.
         key: &'static str,
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// It does not hold what it should.
+    /// A file does not contain the PEM that it should.
     #[error("{} ({key}) holds no usable PEM: {message}", path.display())]
     Pem {
-        /// Which key of the configuration.
+        /// The configuration key that names the file.
         key: &'static str,
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The mistake in the file.
         message: String,
     },
-    /// The files are readable, and do not make a node's identity together.
+    /// Each file is readable, but together they are not this node's identity.
     #[error("{} (tls.certificate) cannot be this node's certificate: {message}", path.display())]
     Unusable {
-        /// The certificate's file.
+        /// The path of the certificate file.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The mistake, and how to correct it.
         message: String,
     },
 }
 
-/// A file of the configuration, as it was read.
+/// The text of a PEM file that the configuration names.
 pub(crate) struct PemFile<'a> {
     pub(crate) key: &'static str,
     pub(crate) path: &'a Path,
@@ -158,7 +159,7 @@ impl PemFile<'_> {
         }
     }
 
-    /// All certificates in it, at least one.
+    /// Returns all certificates in the file. There is at least one.
     pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CertificateFileError> {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(self.text)
             .collect::<Result<_, _>>()
@@ -169,12 +170,12 @@ impl PemFile<'_> {
         Ok(certificates)
     }
 
-    /// The private key in it.
+    /// Returns the private key in the file.
     pub(crate) fn private_key(&self) -> Result<PrivateKeyDer<'static>, CertificateFileError> {
         PrivateKeyDer::from_pem_slice(self.text).map_err(|error| self.wrong(error.to_string()))
     }
 
-    /// Its certificates as those whose signature is believed.
+    /// Returns the certificates in the file as trusted roots.
     pub(crate) fn roots(&self) -> Result<RootCertStore, CertificateFileError> {
         let mut roots = RootCertStore::empty();
         for certificate in self.certificates()? {
@@ -186,7 +187,7 @@ impl PemFile<'_> {
     }
 }
 
-/// Reads a file of the configuration.
+/// Reads a file that the configuration names under `key`.
 pub(crate) fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, CertificateFileError> {
     std::fs::read(path).map_err(|source| CertificateFileError::Read {
         key,

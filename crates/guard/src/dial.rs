@@ -14,10 +14,11 @@ use tower::service_fn;
 
 use crate::tls::Tls;
 
-/// A machine that is there refuses at once.
+/// The time to wait for a refused connection. A machine that runs refuses at once.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Connects to one node, with our certificate and to that node only where there is TLS.
+/// Connects to one node. With TLS it shows this node's certificate, and accepts only that node at the other
+/// end.
 #[derive(Debug, Clone)]
 pub struct Dialer {
     tls: Option<Arc<Tls>>,
@@ -25,12 +26,12 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Returns a dialer of the node with this id; in plaintext when there is no TLS.
+    /// Returns a dialer for the node with this id. Without TLS the connections are plaintext.
     pub fn new(tls: Option<Arc<Tls>>, node_id: u64) -> Self {
         Self { tls, node_id }
     }
 
-    /// A connection that is made when it is first used.
+    /// Returns a channel that connects when it is first used.
     pub fn connect_lazy(&self, endpoint: &Endpoint) -> Channel {
         match self.tls.clone() {
             None => endpoint.connect_lazy(),
@@ -43,10 +44,10 @@ impl Dialer {
         }
     }
 
-    /// A connection.
+    /// Connects, and returns the channel.
     ///
     /// # Errors
-    /// Nobody is there, or another than that node.
+    /// The connection fails, or another node answers.
     pub async fn connect(&self, endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
         match self.tls.clone() {
             None => endpoint.connect().await,
@@ -59,8 +60,8 @@ impl Dialer {
     }
 }
 
-/// Whether every address of an endpoint refuses a connection, so that its machine is there and nobody listens. A refusal that comes
-/// from one of several addresses says nothing of the others.
+/// Returns whether every address of an endpoint refuses a connection. Then its machine runs, but no server
+/// listens there. If only some of the addresses refuse, this says nothing about the others.
 pub async fn refuses(endpoint: &Endpoint) -> bool {
     let Some(authority) = endpoint.uri().authority() else {
         return false;
@@ -89,7 +90,7 @@ async fn connect(
     let config = tls.dialing(node_id).map_err(io::Error::other)?;
     let stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
-    // Sent along for proxies on the way; whom we reached is known by its certificate.
+    // The name is sent for proxies on the way. The node itself is recognised by its certificate.
     let name = ServerName::try_from(host).map_err(io::Error::other)?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     Ok(TokioIo::new(stream))

@@ -1,7 +1,8 @@
-//! The guard at the door of a server: certificates, handshakes, who a caller is, and what its policy allows.
+//! The guard at the door of a server: certificates, handshakes, the identity of a caller, and the policy that
+//! says what the caller may do.
 //!
-//! Any server of Holdfast can use it. It knows nothing of shards, stock or reservations: a server says what a
-//! request is about ([`Touched`](policy::Touched)) and asks [`policy`].
+//! Any server of Holdfast can use it. It knows nothing of shards, stock or reservations. A server says which
+//! storefronts and warehouses a request touches ([`Touched`](policy::Touched)) and asks [`policy`].
 //!
 //! ```text
 //! files ──> Tls, PolicyFile          looked at again every few seconds (watch)
@@ -11,16 +12,16 @@
 //!                    └────────────── refused ──> audit, metrics <───────┘
 //! ```
 //!
-//! - [`tls`] holds the configurations of new handshakes and swaps them when the files change; [`TlsSection`] names
-//!   the files.
-//! - [`certificates`] reads PEM files and finds the holder of a certificate; `revocation.rs` reads the lists of
-//!   certificates that their CA took back.
-//! - `verifier.rs` decides whose certificate is good at which [`Port`].
+//! - [`tls`] holds the configurations of new handshakes and swaps them when the files change; [`TlsSection`]
+//!   names the files.
+//! - [`certificates`] reads PEM files and finds the holder of a certificate; `revocation.rs` reads the lists
+//!   of revoked certificates.
+//! - `verifier.rs` decides which certificates are accepted at which [`Port`].
 //! - [`dial`] connects to another node, which has to prove that it is that node.
-//! - [`policy`] has the rules of principal, [`verb`], storefront and warehouse; [`policy_file`] keeps them up to
-//!   date.
+//! - [`policy`] has the rules of principal, [`verb`], storefront and warehouse; [`policy_file`] keeps them up
+//!   to date.
 //! - [`rate`] limits how many requests a principal sends.
-//! - [`audit`] writes down and counts refusals; `audit_lines.rs` bounds how many lines that makes.
+//! - [`audit`] logs and counts refusals; `audit_lines.rs` limits the number of log lines.
 //! - [`metrics`] has the counters.
 //!
 //! Names follow SPIFFE (<https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>): one URI in the

@@ -29,7 +29,7 @@ struct DenialLabels {
     reason: &'static str,
 }
 
-/// What is counted about security. Cheap to clone; all clones count together.
+/// The metrics of security. Cheap to clone; all clones share the same counters.
 #[derive(Debug, Clone, Default)]
 pub struct SecurityMetrics {
     handshakes_refused: Family<HandshakeLabels, Counter>,
@@ -43,7 +43,7 @@ pub struct SecurityMetrics {
     connections_closed: Family<HandshakeLabels, Counter>,
 }
 
-/// Counts one connection as long as it is there.
+/// Counts one open connection until it is dropped.
 #[derive(Debug)]
 pub struct OpenConnection(Gauge);
 
@@ -54,7 +54,7 @@ impl Drop for OpenConnection {
 }
 
 impl SecurityMetrics {
-    /// Registers all of them.
+    /// Registers all metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "handshakes_refused",
@@ -105,54 +105,54 @@ impl SecurityMetrics {
         );
     }
 
-    /// A connection was refused before any call.
+    /// Counts a connection that was refused before any call.
     pub fn handshake_refused(&self, port: &'static str, reason: &'static str) {
         self.handshakes_refused
             .get_or_create(&HandshakeLabels { port, reason })
             .inc();
     }
 
-    /// A connection was let in; it ends when the answer is dropped.
+    /// Counts an open connection until the returned value is dropped.
     pub fn connection(&self, port: &'static str) -> OpenConnection {
         let open = self.connections.get_or_create_owned(&PortLabels { port });
         open.inc();
         OpenConnection(open)
     }
 
-    /// A connection was closed because it was of no use.
+    /// Counts a connection that the server closed because it was of no use.
     pub fn connection_closed(&self, port: &'static str, reason: &'static str) {
         self.connections_closed
             .get_or_create(&HandshakeLabels { port, reason })
             .inc();
     }
 
-    /// A caller was denied what it asked for.
+    /// Counts a request that the policy denied.
     pub fn denied(&self, verb: &'static str, reason: &'static str) {
         self.denials.get_or_create(&DenialLabels { verb, reason }).inc();
     }
 
-    /// A principal went beyond its limit.
+    /// Counts a request beyond the limit of its principal.
     pub fn rate_limited(&self) {
         self.rate_limited.inc();
     }
 
-    /// A line about a refusal was not written.
+    /// Counts an audit line that was left out.
     pub fn audit_line_left_out(&self) {
         self.audit_lines_left_out.inc();
     }
 
-    /// `what` was new: taken, or bad and not taken.
+    /// Counts a reload of `what`. `taken` says whether the new version was good and is in use.
     pub fn reloaded(&self, what: &'static str, taken: bool) {
         let result = if taken { "taken" } else { "bad" };
         self.reloads.get_or_create(&ReloadLabels { what, result }).inc();
     }
 
-    /// The certificate in use ends then, in seconds since the Unix epoch.
+    /// Sets when the certificate in use expires, in seconds since the Unix epoch.
     pub fn certificate_expires(&self, at_s: i64) {
         self.certificate_expires.set(at_s);
     }
 
-    /// The first of the revocation lists in use is out of date then, in seconds since the Unix epoch.
+    /// Sets when the first of the revocation lists in use expires, in seconds since the Unix epoch.
     pub fn revocation_lists_expire(&self, at_s: i64) {
         self.revocation_lists_expire.set(at_s);
     }

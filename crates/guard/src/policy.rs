@@ -1,4 +1,5 @@
-//! Who may do what, where: the rules of a file. What no rule allows is denied.
+//! The access policy: rules in a file say which principal may use which verb at which storefronts and
+//! warehouses. A request that no rule allows is denied.
 //!
 //! ```toml
 //! [[rules]]
@@ -17,48 +18,48 @@ use serde::Deserialize;
 
 use crate::verb::{Verb, Verbs};
 
-/// The largest policy file.
+/// The maximum size of a policy file, in bytes.
 const MAX_FILE_BYTES: usize = 4 << 20;
-/// Most rules of a file.
+/// The maximum number of rules in a file.
 const MAX_RULES: usize = 10_000;
-/// Stands for all there are.
+/// The word that stands for every name.
 const ALL: &str = "*";
 
-/// Why a policy cannot be used.
+/// The reason why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the policy {} (security.policy): {source}", path.display())]
     Read {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// It is too large.
+    /// The file is too large.
     #[error("the policy has {found} {what}, at most {limit} are taken: use `*` or fewer rules")]
     TooLarge {
-        /// Of what.
+        /// The unit that is counted: bytes or rules.
         what: &'static str,
-        /// How many.
+        /// The number found.
         found: usize,
-        /// The limit.
+        /// The limit of that number.
         limit: usize,
     },
-    /// It is not TOML, has a key that is not known, or lacks one.
+    /// The file is not TOML, has an unknown key, or lacks a key.
     #[error("the policy is not valid: {0}")]
     Parse(String),
-    /// There is no rule.
+    /// The file has no rule.
     #[error("the policy has no rules, so nobody could do anything: write at least one [[rules]]")]
     Empty,
-    /// A list of a rule is wrong.
+    /// A list in a rule is wrong.
     #[error("rule {rule} of the policy, {key}: {message}")]
     Rule {
-        /// Which rule, counted from 1.
+        /// The number of the rule, counted from 1.
         rule: usize,
-        /// Which of its keys.
+        /// The key of the list.
         key: &'static str,
-        /// What is wrong with it.
+        /// The mistake in the list.
         message: String,
     },
 }
@@ -79,7 +80,7 @@ struct FileRule {
     warehouses: Vec<String>,
 }
 
-/// Some names, or all.
+/// A set of names, or every name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Names {
     All,
@@ -95,7 +96,7 @@ impl Names {
     }
 }
 
-/// What one rule allows.
+/// The permissions that one rule gives.
 #[derive(Debug, PartialEq, Eq)]
 struct Grant {
     verbs: Verbs,
@@ -103,12 +104,12 @@ struct Grant {
     warehouses: Names,
 }
 
-/// All that one principal may do.
+/// All permissions of one principal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// By rules that name it.
+    /// The permissions by rules that name the principal.
     own: Vec<Arc<Grant>>,
-    /// By rules for everybody.
+    /// The permissions by rules for everybody.
     all: Arc<Vec<Arc<Grant>>>,
 }
 
@@ -116,33 +117,33 @@ pub struct Grants {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     named: BTreeMap<String, Grants>,
-    /// What everybody else may do.
+    /// The permissions of every principal that no rule names.
     others: Grants,
 }
 
-/// What a request touches, of storefronts or of warehouses.
+/// The storefronts, or the warehouses, that a request touches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touched<'a> {
-    /// It has nothing to do with any.
+    /// The request touches none.
     Nothing,
-    /// It may concern every one.
+    /// The request may touch every one.
     Everything,
-    /// These.
+    /// The request touches the ones with these names.
     These(Vec<&'a str>),
 }
 
 impl<'a> Touched<'a> {
-    /// This one.
+    /// Returns a value that touches only this name.
     pub fn one(name: &'a str) -> Self {
         Self::These(vec![name])
     }
 
-    /// This one; every one where none is named.
+    /// Returns a value that touches only this name, or everything if no name is given.
     pub fn one_or_everything(name: Option<&'a str>) -> Self {
         name.map_or(Self::Everything, Self::one)
     }
 
-    /// As a field of an audit line.
+    /// Returns the text for a field of an audit line: names separated by commas, `*` for everything.
     pub fn to_text(&self) -> String {
         match self {
             Self::Nothing => String::new(),
@@ -152,16 +153,16 @@ impl<'a> Touched<'a> {
     }
 }
 
-/// What no rule allowed.
+/// The first part of a request that no rule of its principal allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
     /// No rule names the principal.
     Principal,
-    /// None of its rules has the verb.
+    /// None of the principal's rules has the verb.
     Verb,
-    /// None of those has the storefront.
+    /// None of the rules with that verb has the storefront.
     Storefront,
-    /// None of those has the warehouse.
+    /// None of the rules with that verb and storefront has the warehouse.
     Warehouse,
 }
 
@@ -178,7 +179,8 @@ impl Denied {
 }
 
 impl Grants {
-    /// Is this allowed? Each pair of a storefront and a warehouse may be so by a rule of its own.
+    /// Checks whether a request is allowed. Different rules may allow different pairs of a storefront and a
+    /// warehouse.
     pub fn check(
         &self,
         verb: Verb,
@@ -222,13 +224,14 @@ impl Grants {
         Ok(())
     }
 
-    /// Is this verb allowed whatever it touches? Then nobody has to look what that is.
+    /// Returns whether this verb is allowed at every storefront and warehouse. If it is, the caller need not
+    /// find out which ones a request touches.
     pub fn allow_anywhere(&self, verb: Verb) -> bool {
         self.check(verb, &Touched::Everything, &Touched::Everything)
             .is_ok()
     }
 
-    /// Is there no rule at all?
+    /// Returns whether no rule applies to the principal.
     pub fn is_empty(&self) -> bool {
         self.own.is_empty() && self.all.is_empty()
     }
@@ -247,7 +250,7 @@ impl Policy {
         Self::parse(&text)
     }
 
-    /// Takes the text of a file. What is not known or not complete is an error, never passed over.
+    /// Parses the text of a policy file. An unknown key or a missing key is an error and is never ignored.
     ///
     /// # Errors
     /// [`PolicyError`] says what is wrong with it.
@@ -303,7 +306,7 @@ impl Policy {
         Self { named, others }
     }
 
-    /// All that this principal may do.
+    /// Returns all permissions of a principal.
     pub fn of_principal(&self, principal: &Principal) -> &Grants {
         self.named.get(principal.as_str()).unwrap_or(&self.others)
     }

@@ -1,4 +1,4 @@
-//! The policy in use, and its file.
+//! The policy in use, which follows its file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use parking_lot::{Mutex, RwLock};
 use crate::policy::{Policy, PolicyError};
 use crate::reloaded::Reloaded;
 
-/// A policy that follows its file.
+/// The policy in use, reloaded when its file changes.
 pub struct PolicyFile {
     path: PathBuf,
     current: RwLock<Arc<Policy>>,
-    /// The last failure, so that it is told once.
+    /// The last failure, kept so that it is reported only once.
     told: Mutex<Option<String>>,
 }
 
@@ -29,12 +29,12 @@ impl PolicyFile {
         })
     }
 
-    /// The rules as they are now.
+    /// Returns the policy in use.
     pub fn current(&self) -> Arc<Policy> {
         Arc::clone(&self.current.read())
     }
 
-    /// Looks at the file again, and swaps its rules in when they are new and good.
+    /// Reads the file again, and uses its rules when they are new and valid.
     pub fn look_again(&self) -> Reloaded {
         match Policy::read(&self.path) {
             Ok(policy) => {

@@ -1,18 +1,18 @@
-//! The ports of a node that callers come in at.
+//! The ports of a node that callers connect to.
 
-/// The port that a connection came in at.
+/// The port that a connection arrived at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
-    /// `listen.client`.
+    /// The port of clients, `listen.client`.
     Client,
-    /// `listen.peer`.
+    /// The port of other nodes, `listen.peer`.
     Peer,
-    /// `listen.admin`.
+    /// The port of operators, `listen.admin`.
     Admin,
 }
 
 impl Port {
-    /// Returns the word for it in metrics and audit lines.
+    /// Returns the port's word in metrics and audit lines.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",

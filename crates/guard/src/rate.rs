@@ -1,4 +1,4 @@
-//! How much one principal may send.
+//! The limit of requests of one principal.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use holdfast_api::names::Principal;
 
-/// Requests per second of each principal, by the generic cell rate algorithm. Whom the CA certified is all that is
-/// remembered, so the memory is bounded by the CA.
+/// Limits the requests per second of each principal, by the generic cell rate algorithm. It remembers only
+/// principals that the CA has certified, so the CA bounds the memory.
 pub struct Rates(DefaultKeyedRateLimiter<Principal>);
 
 impl Rates {
-    /// None: no limit.
+    /// Returns a limiter, or None when the number is 0: no limit.
     pub fn new(requests_per_second: u32) -> Option<Self> {
         let limit = NonZeroU32::new(requests_per_second)?;
         Some(Self(RateLimiter::keyed(Quota::per_second(limit))))
     }
 
-    /// Takes one request's place.
+    /// Counts one request of a principal.
     ///
     /// # Errors
-    /// There is none now: how long to wait.
+    /// The principal is at its limit: returns how long to wait.
     pub fn take(&self, principal: &Principal) -> Result<(), Duration> {
         let checked = self.0.check_key(principal);
         checked.map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))

@@ -1,12 +1,12 @@
-//! The outcome of looking at files again.
+//! The outcome of a reload of files.
 
-/// The outcome of looking at files again.
+/// The outcome of a reload of files.
 #[derive(Debug)]
 pub enum Reloaded {
-    /// They are as they were, or as bad as when this was last said.
+    /// The files have not changed, or are invalid in the way that was last reported.
     Unchanged,
-    /// They are new and in use.
+    /// The files have changed, and the new version is in use.
     Swapped,
-    /// They are new and not good, this is why: what was there stays in use.
+    /// The files have changed and are invalid, for this reason. The old version stays in use.
     Kept(String),
 }

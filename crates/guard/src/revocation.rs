@@ -1,7 +1,8 @@
-//! Certificates that their CA took back: the revocation lists of `tls.revocation_lists` (RFC 5280, section 5).
+//! Certificates that their CA has revoked: the revocation lists of `tls.revocation_lists` (RFC 5280, section
+//! 5).
 //!
-//! New handshakes are checked by rustls. Connections that are up are checked call by call against the same lists, because they
-//! live longer than anybody wants to wait.
+//! rustls checks new handshakes. Open connections are checked against the same lists at every call, because a
+//! connection may stay open for a long time.
 
 use std::collections::HashSet;
 
@@ -12,22 +13,23 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::certificates::{CertificateFileError, CertificateId, PemFile};
 
-/// The lists of all files together.
+/// The revocation lists of all files together.
 #[derive(Default)]
 pub(crate) struct RevocationLists {
-    /// As rustls wants them.
+    /// The lists in the form that rustls takes.
     pub(crate) lists: Vec<CertificateRevocationListDer<'static>>,
-    /// When the first of them is out of date, in seconds since the Unix epoch; 0 when none says so.
+    /// The moment when the first list expires, in seconds since the Unix epoch; 0 when no list has such a
+    /// moment.
     pub(crate) expire_s: i64,
     revoked: HashSet<CertificateId>,
 }
 
 impl RevocationLists {
-    /// Reads the files. Each list must be signed by the CA of these that bears its issuer's name; a list of another CA, such as
-    /// one between a CA and its certificates, is taken as it is.
+    /// Reads the files. If a list's issuer is the subject of one of `authorities`, that authority must have
+    /// signed the list. A list of another CA, such as an intermediate CA, is accepted without this check.
     ///
     /// # Errors
-    /// A file holds no list, or one that would make its CA's certificates unusable.
+    /// A file contains no list, or a list that would make its CA's certificates unusable.
     pub(crate) fn read(
         files: &[PemFile<'_>],
         authorities: &[CertificateDer<'_>],

@@ -1,4 +1,5 @@
-//! The certificates in use. New handshakes take what is newest; connections that are up keep what they began with.
+//! The certificates in use. A new handshake uses the newest ones; an open connection keeps those that it
+//! began with.
 
 use std::fmt;
 use std::path::Path;
@@ -19,10 +20,11 @@ use crate::revocation::RevocationLists;
 use crate::tls_section::TlsSection;
 use crate::verifier::{CallerVerifier, NodeAuthorities, NodeVerifier};
 
-/// gRPC is HTTP/2 (<https://www.iana.org/assignments/tls-extensiontype-values>, ALPN).
+/// The protocol name of HTTP/2, which gRPC uses (<https://www.iana.org/assignments/tls-extensiontype-values>,
+/// ALPN).
 const ALPN_HTTP_2: &[u8] = b"h2";
 
-/// What the files held when they were last good.
+/// The contents of the files when they were last valid.
 #[derive(PartialEq, Eq)]
 struct Contents {
     certificate: Vec<u8>,
@@ -32,7 +34,7 @@ struct Contents {
     revocation_lists: Vec<Vec<u8>>,
 }
 
-/// One set of files, ready for handshakes.
+/// One version of the files, ready for handshakes.
 struct Material {
     contents: Contents,
     client_port: Arc<ServerConfig>,
@@ -46,18 +48,18 @@ struct Material {
     expires_s: i64,
 }
 
-/// A node's certificates. Shared by everything that does handshakes.
+/// The certificates of a node, shared by everything that does handshakes.
 pub struct Tls {
     files: TlsSection,
     node_id: u64,
     provider: Arc<CryptoProvider>,
     current: RwLock<Arc<Material>>,
-    /// The last failure, so that it is told once.
+    /// The last failure, kept so that it is reported only once.
     told: Mutex<Option<String>>,
 }
 
 impl fmt::Debug for Tls {
-    // Not what is in it: there is a private key.
+    // The contents are left out because they include a private key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
             .field("files", &self.files)
@@ -66,7 +68,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads the files; None when the section names none.
+    /// Reads the files. Returns None when the section names no file.
     ///
     /// # Errors
     /// [`CertificateFileError`] names the file and what is wrong with it.
@@ -90,22 +92,23 @@ impl Tls {
         Arc::clone(&self.current.read())
     }
 
-    /// When the certificate in use ends, in seconds since the Unix epoch.
+    /// Returns when the certificate in use expires, in seconds since the Unix epoch.
     pub fn expires_s(&self) -> i64 {
         self.current().expires_s
     }
 
-    /// When the first of the revocation lists is out of date, in seconds since the Unix epoch; 0 when none says so.
+    /// Returns when the first revocation list expires, in seconds since the Unix epoch; 0 when no list has
+    /// such a moment.
     pub fn revocation_lists_expire_s(&self) -> i64 {
         self.current().revoked.expire_s
     }
 
-    /// Did its CA take this certificate back?
+    /// Returns whether the CA of this certificate has revoked it.
     pub fn has_revoked(&self, certificate: &CertificateId) -> bool {
         self.current.read().revoked.hold(certificate)
     }
 
-    /// For those who connect to us.
+    /// Returns the configuration for connections that arrive at a port.
     pub fn accepting(&self, port: Port) -> Arc<ServerConfig> {
         let current = self.current();
         Arc::clone(match port {
@@ -115,10 +118,11 @@ impl Tls {
         })
     }
 
-    /// To connect to a node, at whichever of its ports: it must prove that it is that node.
+    /// Returns the configuration to connect to any port of a node. The other end must prove that it is that
+    /// node.
     ///
     /// # Errors
-    /// The key and the certificate do not fit, which was checked when they were read.
+    /// The key does not fit the certificate. This was checked when the files were read.
     pub fn dialing(&self, node_id: u64) -> Result<ClientConfig, tokio_rustls::rustls::Error> {
         let current = self.current();
         let verifier = NodeVerifier::new(node_id, Arc::clone(&current.nodes));
@@ -132,7 +136,8 @@ impl Tls {
         Ok(config)
     }
 
-    /// For the HTTP port: our certificate, nobody else's is asked for. It follows the files by itself.
+    /// Returns the configuration for the HTTP port. It shows the node's newest certificate, and asks callers
+    /// for none.
     ///
     /// # Errors
     /// The provider has no usable protocol version, which is a defect of the build.
@@ -144,7 +149,7 @@ impl Tls {
         Ok(config)
     }
 
-    /// Looks at the files again, and swaps them in when they are new and good. Blocks on the disk for a moment.
+    /// Reads the files again, and uses them when they are new and valid. Blocks on the disk for a moment.
     pub fn look_again(&self) -> Reloaded {
         let contents = match read(&self.files) {
             Ok(contents) if contents == self.current().contents => {
@@ -175,7 +180,7 @@ impl Tls {
     }
 }
 
-/// The newest certificate, for servers that keep their configuration.
+/// Resolves to the newest certificate, for servers whose configuration is not replaced.
 #[derive(Debug)]
 struct Newest(Arc<Tls>);
 
@@ -246,7 +251,7 @@ fn material(
         .map_err(|error| unusable(error.to_string()))?;
     let nodes = Arc::new(nodes);
     let holder = holder(&chain[0]).map_err(|error| unusable(error.to_string()))?;
-    // Others would not take it: better to say so here than in their logs.
+    // The other nodes would refuse the certificate. An error here is easier to find than one in their logs.
     NodeVerifier::new(node_id, Arc::clone(&nodes))
         .check(&chain[0], &chain[1..], UnixTime::now())
         .map_err(|error| {
@@ -276,7 +281,7 @@ fn material(
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![ALPN_HTTP_2.to_vec()];
-        // Whoever comes again shows the certificate again: a resumed session would outlive its end.
+        // Every new connection shows its certificate again: a resumed session would outlive the certificate.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))

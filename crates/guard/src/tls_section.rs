@@ -4,28 +4,30 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// The certificates, as PEM files. They are looked at again while the node runs. With them, clients and nodes must show a
-/// certificate too.
+/// The certificates, as PEM files. They are read again while the node runs. When they are set, clients and
+/// nodes must show a certificate too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsSection {
-    /// This node's certificate, with what is between it and its CA. Clients check the host name that they dial, other nodes
-    /// the URI `spiffe://holdfast/node/<node_id>`: both belong into its subject alternative names.
+    /// This node's certificate, with the certificates between it and its CA. Clients check the host name that
+    /// they dial; other nodes check the URI `spiffe://holdfast/node/<node_id>`. Both must be in the subject
+    /// alternative names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<PathBuf>,
-    /// The private key of it.
+    /// The private key of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
-    /// The CAs whose clients are let in.
+    /// The CAs whose clients are accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ca: Option<PathBuf>,
-    /// The CAs of the nodes. With one of its own, who can sign for clients can sign for no node. Default: `client_ca`.
+    /// The CAs of the nodes. If it differs from `client_ca`, a CA that signs for clients cannot sign for
+    /// nodes. Default: `client_ca`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_ca: Option<PathBuf>,
-    /// Files with the lists of what CAs took back (certificate revocation lists), for clients and nodes alike. A CA without a
-    /// list took nothing back. Default: none.
+    /// Files with certificate revocation lists, for clients and nodes alike. A CA without a list has revoked
+    /// nothing. Default: none.
     pub revocation_lists: Vec<PathBuf>,
-    /// Does the HTTP port speak TLS too? It asks for no certificate. Default: true.
+    /// Whether the HTTP port speaks TLS too. It asks for no certificate. Default: true.
     pub http: bool,
 }
 
@@ -43,7 +45,7 @@ impl Default for TlsSection {
 }
 
 impl TlsSection {
-    /// Is TLS wanted?
+    /// Returns whether the section names any file.
     pub fn is_set(&self) -> bool {
         [&self.certificate, &self.key, &self.client_ca, &self.peer_ca]
             .iter()
@@ -51,7 +53,7 @@ impl TlsSection {
             || !self.revocation_lists.is_empty()
     }
 
-    /// The CAs of the nodes.
+    /// Returns the file with the CAs of the nodes.
     pub fn peer_ca_or_client_ca(&self) -> Option<&Path> {
         self.peer_ca.as_deref().or(self.client_ca.as_deref())
     }

@@ -1,6 +1,6 @@
 //! The verbs of the policy file.
 
-/// An act of a caller, as the policy file calls it.
+/// The kind of a caller's action, as the policy file names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// Takes units for a reservation.
@@ -17,7 +17,7 @@ pub enum Verb {
     Cancel,
     /// Brings shipped units back.
     Return,
-    /// Books goods that arrive, and the plan that they will.
+    /// Books goods that arrive, and plans of expected goods.
     Receive,
     /// Corrects what is on hand by a difference.
     Adjust,
@@ -27,7 +27,7 @@ pub enum Verb {
     Move,
     /// Moves units between warehouses.
     Transfer,
-    /// Sets a storefront's rules and pools.
+    /// Sets the rules of a storefront, and its pools.
     Policy,
     /// Reads stock, availability, reservations and transfers, as they are or as they were.
     Read,
@@ -58,7 +58,7 @@ impl Verb {
         Self::Admin,
     ];
 
-    /// Returns its word in the policy file.
+    /// Returns the verb's word in the policy file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reserve => "reserve",
@@ -80,7 +80,7 @@ impl Verb {
         }
     }
 
-    /// The verb of a word.
+    /// Returns the verb with this word, or None.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.as_str() == word)
     }

@@ -1,5 +1,5 @@
-//! Whose certificate is good at which port. rustls checks signatures, dates and purposes; what is added here is who may be a
-//! node.
+//! Decides which certificates are accepted at which port. rustls checks signatures, dates and purposes. This
+//! module adds the check of who may be a node.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::certificates::{HolderError, holder, node_name};
 use crate::claim;
 use crate::port::Port;
 
-/// Why a genuine certificate is refused all the same.
+/// The reason why a genuine certificate is refused.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum PeerRejected {
     #[error(transparent)]
@@ -38,8 +38,8 @@ impl From<PeerRejected> for Error {
     }
 }
 
-/// Checks who connects: nodes against the CA of the nodes, all others against the CA of the clients. So the CA of the clients
-/// can make nobody a node.
+/// Checks the certificate of a caller: a node's against the CA of the nodes, any other against the CA of the
+/// clients. So the CA of the clients cannot make a caller a node.
 #[derive(Debug)]
 pub(crate) struct CallerVerifier {
     port: Port,
@@ -63,8 +63,8 @@ impl CallerVerifier {
     }
 }
 
-/// Checks certificates against these roots. A CA of which there is no list took nothing back; a list that is out of date
-/// still says what it said.
+/// Returns a verifier against these roots. A CA without a revocation list has revoked nothing. A list that
+/// has expired still counts.
 fn against(
     roots: Arc<RootCertStore>,
     revoked: &[CertificateRevocationListDer<'static>],
@@ -76,12 +76,12 @@ fn against(
         .build()
 }
 
-/// The CAs of the nodes, and what they took back.
+/// The CAs of the nodes, and their revocation lists.
 #[derive(Debug)]
 pub(crate) struct NodeAuthorities {
-    /// For nodes that connect to us.
+    /// The verifier of nodes that connect to this one.
     callers: Arc<dyn ClientCertVerifier>,
-    /// For nodes that we connect to.
+    /// The verifier of nodes that this one connects to.
     reached: Arc<WebPkiServerVerifier>,
 }
 
@@ -104,7 +104,7 @@ impl NodeAuthorities {
 
 impl ClientCertVerifier for CallerVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // None: a caller has one certificate, and the names of our CAs are nobody's business.
+        // No hints: a caller has only one certificate, and the names of our CAs need not be public.
         &[]
     }
 
@@ -148,7 +148,8 @@ impl ClientCertVerifier for CallerVerifier {
     }
 }
 
-/// Checks that whom we reached is the node we meant. Its address is not looked at: a node is known by its name.
+/// Checks that the server at the other end is the expected node. Does not check its host name: a node is
+/// identified by the name in its certificate.
 #[derive(Debug)]
 pub(crate) struct NodeVerifier {
     node_id: u64,
@@ -160,7 +161,7 @@ impl NodeVerifier {
         Self { node_id, authorities }
     }
 
-    /// Is this certificate that node's, now?
+    /// Checks that the certificate is valid now and names the expected node.
     pub(crate) fn check(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -173,7 +174,7 @@ impl NodeVerifier {
                 .reached
                 .verify_server_cert(end_entity, intermediates, &any_name, &[], now);
         match checked {
-            // The host name is looked at last, and is not what we know a node by.
+            // rustls checks the host name last. It does not identify a node.
             Ok(_)
             | Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

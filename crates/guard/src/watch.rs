@@ -1,4 +1,4 @@
-//! Looks at the files of certificates and of the policy again, every few seconds and when it is told to.
+//! Reads the files of the certificates and of the policy again, every few seconds and on request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use crate::policy_file::PolicyFile;
 use crate::reloaded::Reloaded;
 use crate::tls::Tls;
 
-/// The files to look at.
+/// The files to read again.
 #[derive(Clone)]
 pub struct Watched {
     /// The certificates; None without TLS.
     pub tls: Option<Arc<Tls>>,
-    /// The policy; None where everybody who comes in may do everything.
+    /// The policy; None when every caller that connects may do everything.
     pub policy: Option<Arc<PolicyFile>>,
-    /// Counts what was taken and what was not.
+    /// Counts the reloads, both those in use and those refused.
     pub metrics: SecurityMetrics,
 }
 
 impl Watched {
-    /// Looks again, forever.
+    /// Reads the files again at every interval, and whenever `now` is notified. Runs forever.
     pub async fn keep_looking(self, every: Duration, now: Arc<Notify>) {
         loop {
             tokio::select! {

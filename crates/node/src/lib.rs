@@ -1,9 +1,10 @@
-//! One process of a Holdfast cluster: its configuration, its gRPC services, its router, its peers, its metrics.
+//! One process of a Holdfast cluster: its configuration, gRPC services, router, peers and metrics.
 //!
-//! A node holds replicas of some shards or all: the cluster's directory says of which (`directory/`). Any node takes any request: the services check what a client
-//! sent ([`validation`], then [`mapping`] into the ledger's types), the router finds the shard, and the shard's handle
-//! decides it here or forwards it to the node that leads the shard, through [`peers`]. What comes back, good or bad, is
-//! turned into the public types by [`mapping`]; `reasoned.rs` gives each error the reason that a caller is told.
+//! A node holds replicas of some or all shards; the cluster's directory (`directory/`) decides which. Any
+//! node takes any request. The services check the request ([`validation`]) and turn it into the ledger's
+//! types ([`mapping`]). The router finds the shard. The shard's handle decides the request here, or forwards
+//! it through [`peers`] to the node that leads the shard. [`mapping`] turns the result or the error into the
+//! public types, and `reasoned.rs` gives each error the reason that the caller sees.
 //!
 //! ```text
 //! client ── gRPC ──> services ──> validation, mapping ──> router ──> ShardHandle ──> (this node's replica)
@@ -11,19 +12,23 @@
 //!                          another node <── peers: Raft, snapshots, forwarded requests ──┘
 //! ```
 //!
-//! - Orders whose SKUs live in several shards are moved by the crate `holdfast-orders`.
-//! - [`config`] is what an operator writes: TOML, with overrides from the environment. Its doc comments are the manual.
-//! - [`Node`] starts everything in order, and stops it in the reverse order: first it is no longer ready, then it
-//!   leads nothing, then it finishes what it has taken, then its shards and its log are closed.
+//! - The crate `holdfast-orders` carries out orders whose SKUs live in several shards.
+//! - [`config`] is what an operator writes: TOML, with overrides from the environment. Its doc comments are
+//!   the manual.
+//! - [`Node`] starts everything in order, and stops it in the reverse order. A stopping node first reports
+//!   that it is not ready. Then it hands over the shards it leads, finishes the calls it has taken, and
+//!   closes its shards and its log.
 //! - [`metrics`] has the one list of what `/metrics` shows; `http.rs` serves it with `/livez` and `/readyz`.
-//! - `intake/` bounds what callers send: bytes, fields, time, places.
+//! - `intake/` limits what callers send: bytes, fields, time, and the number of long streams.
 //! - `descriptors.rs` shares the system's file descriptors between the node's files and its connections.
-//! - `security/` decides who may come in: certificates, handshakes, who a caller is.
-//! - `directory/` is who belongs to the cluster and where replicas are: founding, joining, moving, leaving.
-//! - `damage/` is what a start does about a data folder whose bytes are not what was written.
-//! - `space` looks at the disk: what is refused while it is nearly full, and the ballast.
-//! - [`restore`] is a data folder that begins with the ledgers of a backup.
-//! - [`doctor`] looks at a node from outside: its disk, ports, peers and clock.
+//! - `security/` decides who may connect: certificates, handshakes, and the identity of a caller.
+//! - `directory/` knows the members of the cluster and where replicas are: founding, joining, moving,
+//!   leaving.
+//! - `damage/` decides what a start does when bytes in the data folder differ from what was written.
+//! - `space` watches the disk. It decides what the node refuses while the disk is nearly full, and keeps the
+//!   ballast.
+//! - [`restore`] makes a data folder that begins with the ledgers of a backup.
+//! - [`doctor`] examines a node from outside: its disk, ports, peers and clock.
 //!
 //! Start reading in `node.rs`, then follow one request from `services/reservations.rs`.
 

@@ -1,8 +1,8 @@
-//! Starting and stopping one node.
+//! The start and the stop of one node.
 //!
-//! A start has three steps, in files of their own: `open` opens what is on this machine (ports, certificates, the
-//! data folder), `join` takes this node's part in the cluster, `serve` lets callers in. When a step fails, what the
-//! steps before it began is ended in good order ([`Begun`]).
+//! A start has three steps, each in a file of its own: `open` opens what is on this machine (ports,
+//! certificates, the data folder), `join` takes this node's part in the cluster, and `serve` lets callers in.
+//! When a step fails, [`Begun`] ends in good order what the earlier steps started.
 
 mod begun;
 mod join;
@@ -31,14 +31,14 @@ use crate::own_thread::OwnThread;
 use crate::servers::ServerTask;
 use crate::start_error::{StartError, StopError};
 
-/// How often [`Node::ready`] looks.
+/// How often [`Node::ready`] checks.
 const READINESS_INTERVAL: Duration = Duration::from_millis(10);
-/// How long a stopping node waits for another to take over a shard.
+/// How long a stopping node waits for another node to take over a shard.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a stopping node waits for its own tasks.
 const TASKS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A running node. Dropping it without [`Node::stop`] stops nothing in good order.
+/// A running node. Dropping it without [`Node::stop`] skips the orderly stop.
 pub struct Node {
     api: Arc<Api>,
     client_address: SocketAddr,
@@ -50,21 +50,22 @@ pub struct Node {
     client_server: ServerTask,
     admin_server: ServerTask,
     fatal: watch::Receiver<Option<String>>,
-    /// Look at the files again.
+    /// Makes the node read its certificate and policy files again.
     reload: Arc<Notify>,
     /// Ends the peers' streams and servers, after the shards are stopped.
     peers_stopping: CancellationToken,
-    /// Where other nodes are heard, beyond the reach of callers; none with one thread for everything.
+    /// The thread that handles calls of other nodes, so that callers cannot slow them down. None when one
+    /// thread does everything.
     _peers_thread: Option<OwnThread>,
 }
 
 impl Node {
-    /// Starts a node in the current tokio runtime and returns when it listens. It is ready a moment later: see
-    /// [`Node::ready`]. With one thread in the configuration this must be called in a `LocalSet`, which
+    /// Starts a node in the current tokio runtime, and returns once it listens. The node is ready a moment
+    /// later: see [`Node::ready`]. With one thread in the configuration, call this in a `LocalSet`, which
     /// [`run_with_threads`](crate::run_with_threads) provides.
     ///
     /// # Errors
-    /// [`StartError`] says what stands in the way: the configuration, a port, the data folder.
+    /// [`StartError`] names the obstacle: the configuration, a port, the data folder.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         config.validate()?;
         descriptors::prepare(&config);
@@ -88,56 +89,57 @@ impl Node {
         }
     }
 
-    /// Where clients reach it.
+    /// The address of the port for clients.
     pub fn client_address(&self) -> SocketAddr {
         self.client_address
     }
 
-    /// Where operators reach it.
+    /// The address of the port for operators.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 
-    /// Where the other nodes reach it.
+    /// The address of the port for other nodes.
     pub fn peer_address(&self) -> SocketAddr {
         self.peer_address
     }
 
-    /// Where `/metrics`, `/livez` and `/readyz` are.
+    /// The address of `/metrics`, `/livez` and `/readyz`.
     pub fn http_address(&self) -> SocketAddr {
         self.http_address
     }
 
-    /// Looks at the files of certificates and of the policy again now, not only at the next interval. New ones that are good
-    /// are used, certificates for new handshakes; bad ones are logged and what was there before stays.
+    /// Reads the certificate and policy files again now, without waiting for the next interval. Good new
+    /// files are used (certificates for new handshakes only). Bad ones are logged, and the earlier ones stay
+    /// in use.
     pub fn reload(&self) {
         self.reload.notify_one();
     }
 
-    /// What `/metrics` shows, for whoever sends it elsewhere.
+    /// Returns a reader of what `/metrics` shows, for code that sends it elsewhere.
     pub fn metrics(&self) -> MetricsReader {
         MetricsReader::new(&self.api)
     }
 
-    /// Its id in the cluster.
+    /// The id of this node in the cluster.
     pub fn node_id(&self) -> u64 {
         self.api.identity.node_id
     }
 
-    /// Is every replica caught up, and does every shard have a leader?
+    /// Returns whether every replica is caught up and every shard has a leader.
     pub fn is_ready(&self) -> bool {
         self.api.not_ready_because().is_none()
     }
 
-    /// Waits until [`Node::is_ready`]. Without a quorum that may be long.
+    /// Waits until [`Node::is_ready`] holds. Without a quorum this may take long.
     pub async fn ready(&self) {
         while !self.is_ready() {
             tokio::time::sleep(READINESS_INTERVAL).await;
         }
     }
 
-    /// Waits until the node must not go on (a replica died, the log failed, a part of it panicked), and says why. Stop the
-    /// process then. Never returns otherwise.
+    /// Waits until the node must not go on (a replica died, the log failed, a task panicked), and returns the
+    /// reason. The process must stop then. Otherwise this never returns.
     pub async fn fatal(&self) -> String {
         let mut fatal = self.fatal.clone();
         match fatal.wait_for(Option::is_some).await {
@@ -146,10 +148,11 @@ impl Node {
         }
     }
 
-    /// Stops gracefully: no longer ready, leads nothing, finishes what it has taken, closes shards and log.
+    /// Stops gracefully: reports that it is not ready, hands over leadership, finishes the calls it has
+    /// taken, and closes its shards and its log.
     ///
     /// # Errors
-    /// [`StopError`] when something did not end in time or the log could not be closed.
+    /// [`StopError`] when a part did not end in time or the log could not be closed.
     pub async fn stop(self) -> Result<(), StopError> {
         let mut problems = Vec::new();
         self.api.leaving.store(true, Ordering::Relaxed);
@@ -166,7 +169,7 @@ impl Node {
                 Ok(Ok(Err(error))) => problems.push(format!("the {name} server failed: {error}")),
                 Ok(Err(error)) => problems.push(format!("the {name} server failed: {error}")),
                 Err(_) => {
-                    // Their outcome is unknown to the callers, who retry with the same ids.
+                    // The callers do not know the outcome of these calls; they retry with the same ids.
                     tracing::warn!(
                         server = name,
                         drain_ms = self.api.limits.drain_ms,
@@ -199,7 +202,7 @@ impl Node {
     }
 }
 
-/// Starts a node in three steps: what is on this machine, its part in the cluster, its services.
+/// Starts a node in three steps: this machine, the node's part in the cluster, its services.
 async fn open_join_serve(config: NodeConfig, begun: &mut Begun) -> Result<Node, StartError> {
     let opened = open::open(config, begun).await?;
     let joined = join::join(opened, begun).await?;

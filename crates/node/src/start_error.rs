@@ -1,4 +1,4 @@
-//! Why a node did not start, or did not stop cleanly.
+//! The reasons why a node did not start, or did not stop cleanly.
 
 use holdfast_guard::certificates::CertificateFileError;
 use holdfast_guard::policy::PolicyError;
@@ -17,11 +17,11 @@ pub enum StartError {
         "cannot listen on {address} ({key}): {source}; is another process there, or is the address not of this machine?"
     )]
     Listen {
-        /// Which key of the configuration.
+        /// The key of the configuration.
         key: &'static str,
-        /// Its value.
+        /// The address that this key gives.
         address: String,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The certificates cannot be used.
@@ -33,28 +33,29 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
-    /// It cannot take its part in the cluster.
+    /// The node cannot take its part in the cluster.
     #[error(transparent)]
     Membership(#[from] MembershipStartError),
     /// A server did not start.
     #[error("the {server} server did not start: {message}")]
     Server {
-        /// Which.
+        /// The server's name.
         server: &'static str,
-        /// Why.
+        /// The reason.
         message: String,
     },
-    /// Bytes on its disk are not what was written, and the others do not do without this node.
+    /// Bytes on the disk differ from what was written, and the other nodes still need this node's data.
     #[error("{damage}. This node does not start on damaged data, and leaves the files as they are: {why}")]
     Damaged {
-        /// What is damaged.
+        /// The damage that was found.
         damage: String,
         /// Why the data was not replaced from the other nodes.
         why: String,
     },
 }
 
-/// The reason why a node did not stop cleanly. Nothing acknowledged is lost: the log was synced before each answer.
+/// The reason why a node did not stop cleanly. No acknowledged change is lost: the log was synced before each
+/// answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the node did not stop cleanly: {0}")]
 pub struct StopError(pub String);

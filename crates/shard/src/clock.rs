@@ -8,7 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::host::WallClock;
+/// Milliseconds since the Unix epoch, by this node's clock. It may be wrong, and may jump.
+pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Largest difference, in milliseconds, at which clocks count as agreeing.
 const AGREEING_MS: u64 = 1_000;

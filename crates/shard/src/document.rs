@@ -31,7 +31,7 @@ use crate::membership::{self, MembershipError, Step, Target};
 use crate::metrics::Counters;
 use crate::peer::{Inbound, Network, NetworkOptions};
 use crate::quorum_watch::QuorumWatch;
-use crate::raft_types::{EntryBytes, Raft, Response, safe_config};
+use crate::raft_types::{EntryBytes, RaftOf, Response, safe_config};
 use crate::replica_id::node_of;
 use crate::state_machine::SnapshotData;
 use crate::{
@@ -99,7 +99,7 @@ enum ForwardReply {
 #[derive(Clone)]
 pub struct DocumentHandle<D: Document> {
     options: Arc<DocumentOptions>,
-    raft: Raft<Machine<D>>,
+    raft: RaftOf<Machine<D>>,
     inbound: Inbound<Machine<D>>,
     view: watch::Receiver<Arc<D>>,
     transport: Arc<dyn PeerTransport>,
@@ -174,7 +174,7 @@ pub async fn start_document<D: Document>(
     };
     let leader_watch = LeaderWatch::new(election, transport.gone());
     let counters = Arc::new(Counters::default());
-    let raft = Raft::new(own_id, Arc::new(config), network.clone(), log_store, machine)
+    let raft = RaftOf::new(own_id, Arc::new(config), network.clone(), log_store, machine)
         .await
         .map_err(|error| failed(error.to_string()))?;
     if let Err(what) = crate::replica::found(&raft, &founders).await {

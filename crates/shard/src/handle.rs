@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::decide;
-use crate::leadership;
 use crate::membership::{self, MembershipError, Step, Target};
 use crate::place::{Place, Seat};
 use crate::replica;
@@ -290,8 +289,7 @@ impl ShardHandle {
     /// Returns whether another node's replica could take over leadership soon: it was heard lately and lacks
     /// little of the log. Only the leader knows this.
     pub fn is_near(&self, node: u64) -> bool {
-        self.seat()
-            .is_some_and(|seat| leadership::is_near(&seat.replica, node))
+        self.seat().is_some_and(|seat| seat.replica.is_near(node))
     }
 
     /// Hands leadership to `to`, or to the replica that is closest. Returns the new leader.
@@ -300,7 +298,7 @@ impl ShardHandle {
     /// See [`TransferError`].
     pub async fn transfer_leader(&self, to: Option<u64>) -> Result<u64, TransferError> {
         match self.seat() {
-            Some(seat) => leadership::transfer(&seat.replica, to).await,
+            Some(seat) => seat.replica.transfer_leader(to).await,
             None => Err(TransferError::NotLeader {
                 leader: self.leader(),
             }),
@@ -410,7 +408,7 @@ impl ShardHandle {
         };
         if replica.leads()
             && !replica.is_stopped()
-            && let Err(error) = leadership::transfer(&replica, None).await
+            && let Err(error) = replica.transfer_leader(None).await
         {
             tracing::info!(shard = self.shard(), %error, "leadership was not handed over");
         }

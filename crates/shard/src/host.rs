@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use holdfast_ledger::Entry;
 
-/// Milliseconds since the Unix epoch, by this node's clock. It may be wrong, and may jump.
-pub type WallClock = Arc<dyn Fn() -> u64 + Send + Sync>;
+use crate::clock::WallClock;
 
 /// Nice value of background work. It gets about a tenth of a busy processor, so it still ends.
 const BACKGROUND_NICE: i32 = 10;
@@ -38,13 +37,6 @@ pub enum Threads {
     /// Everything is done on the caller's `LocalSet`, and work that blocks holds it up. With one thread, the
     /// order of events depends on nothing else.
     Caller,
-}
-
-/// Runs `work` so that all random numbers of the replicas in it come from `seed`. With the feature
-/// `simulation`, a replica runs only within this function.
-#[cfg(feature = "simulation")]
-pub fn seeded<F: Future>(seed: u64, work: F) -> impl Future<Output = F::Output> {
-    crate::raft_types::Runtime::scope(seed, work)
 }
 
 impl Default for Host {

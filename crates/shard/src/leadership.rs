@@ -7,65 +7,14 @@ use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::watch;
 
-use crate::TransferError;
 use crate::halt::Halt;
-use crate::raft_types::{Raft, Types};
-use crate::replica::Replica;
-use crate::replica_id::node_of;
-
-pub(crate) async fn transfer(replica: &Replica, to: Option<u64>) -> Result<u64, TransferError> {
-    if replica.is_stopped() {
-        return Err(TransferError::Stopped);
-    }
-    let own_id = replica.options.raft_id();
-    let to = match to {
-        _ if !replica.leads() => {
-            return Err(TransferError::NotLeader {
-                leader: replica.leader.borrow().map(node_of),
-            });
-        }
-        Some(to) => voter_on(replica, to).ok_or(TransferError::NotAVoter(to))?,
-        None => {
-            let lately = Duration::from_millis(replica.options.election_timeout_max_ms);
-            closest(&replica.raft, lately).ok_or(TransferError::NobodyElse)?
-        }
-    };
-    if to == own_id {
-        return Ok(node_of(own_id));
-    }
-    replica
-        .raft
-        .trigger()
-        .transfer_leader(to)
-        .await
-        .map_err(|_| TransferError::Stopped)?;
-    let patience = Duration::from_millis(replica.options.election_timeout_max_ms * 2);
-    let mut leader = replica.leader.clone();
-    let taken = leader.wait_for(|leader| leader.is_some_and(|leader| leader != own_id));
-    match tokio::time::timeout(patience, taken).await {
-        Ok(Ok(leader)) => leader.map(node_of).ok_or(TransferError::NotTaken(node_of(to))),
-        Ok(Err(_)) => Err(TransferError::Stopped),
-        Err(_) => Err(TransferError::NotTaken(node_of(to))),
-    }
-}
+use crate::raft_types::Types;
+use crate::state_machine::Raft;
 
 pub(crate) type RaftMetrics = openraft::RaftMetrics<Types>;
 
 /// Most entries that a near follower may lack.
 const NEAR_ENTRIES: u64 = 256;
-
-/// Returns the voter that lives on a node.
-fn voter_on(replica: &Replica, node: u64) -> Option<u64> {
-    let mut voters = replica.raft.voter_ids();
-    voters.find(|voter| node_of(*voter) == node)
-}
-
-pub(crate) fn is_near(replica: &Replica, node: u64) -> bool {
-    let lately = Duration::from_millis(replica.options.election_timeout_max_ms);
-    let metrics = replica.raft.metrics();
-    let metrics = metrics.borrow_watched();
-    voter_on(replica, node).is_some_and(|voter| has_nearly_all(&metrics, voter, lately))
-}
 
 /// Returns whether another replica was heard lately and lacks little of the leader's log.
 pub(crate) fn has_nearly_all(metrics: &RaftMetrics, replica: u64, lately: Duration) -> bool {
@@ -113,7 +62,7 @@ pub(crate) async fn leave_while_halted(
 }
 
 /// Returns the follower with a vote whose log has most of ours, among those heard lately.
-fn closest(raft: &Raft, lately: Duration) -> Option<u64> {
+pub(crate) fn closest(raft: &Raft, lately: Duration) -> Option<u64> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let followers = metrics.replication.as_ref()?.iter();

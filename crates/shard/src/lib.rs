@@ -94,19 +94,20 @@ mod trace;
 mod transport;
 
 pub use change_reader::{ChangeReadError, ChangeReader};
+pub use clock::WallClock;
 pub use cut::{CutError, ShardCut, ShardHold};
 pub use document::{Document, DocumentHandle, DocumentOptions, DocumentStores, start_document};
 pub use errors::{PeerMessageError, QueryError, StartError, SubmitError, TransferError};
 pub use halt::{DecideError, EntryRule, Halt, HaltCause, HaltedCommand};
 pub use handle::{ShardHandle, start, start_on};
-#[cfg(feature = "simulation")]
-pub use host::seeded;
-pub use host::{EntryObserver, Host, Threads, WallClock};
+pub use host::{EntryObserver, Host, Threads};
 pub use membership::{MembershipError, Step, Target};
 pub use metrics::ShardMetrics;
 pub use options::{ShardOptions, ShardStores};
 #[cfg(feature = "simulation")]
 pub use peer::GivenVote;
+#[cfg(feature = "simulation")]
+pub use raft_types::seeded;
 pub use read::{Answer, Freshness};
 pub use replica_id::ReplicaId;
 pub use seed::{Seed, SeedError, plant};

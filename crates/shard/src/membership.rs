@@ -17,7 +17,7 @@ use openraft::{ChangeMembers, EmptyNode};
 
 use crate::ReplicaId;
 use crate::leadership::{RaftMetrics, has_nearly_all};
-use crate::raft_types::{Raft, Types};
+use crate::raft_types::{RaftOf, Types};
 
 /// Longest time that a caller waits for one change. After it, the caller learns that the change still waits.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
@@ -149,7 +149,7 @@ impl Situation {
 /// Takes the next step of a group that this replica leads. A replica that was not heard for `lately` counts
 /// as unreachable.
 pub(crate) async fn step_towards<SM>(
-    raft: &Raft<SM>,
+    raft: &RaftOf<SM>,
     target: &Target,
     lately: Duration,
 ) -> Result<Step, MembershipError>

@@ -33,8 +33,9 @@ use crate::clock::{Certainty, LogClock};
 use crate::health::Health;
 use crate::limits::ENTRY_CHANGES;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{EncodedCommand, EntryBytes, Leadership, Raft, Response, Types};
+use crate::raft_types::{EncodedCommand, EntryBytes, Leadership, Response, Types};
 use crate::read_gate::{NotConfirmed, ReadGate};
+use crate::state_machine::Raft;
 use crate::state_machine::{SharedState, View};
 use crate::trace::EntryTrace;
 

@@ -23,7 +23,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
 use crate::ShardOptions;
-use crate::raft_types::Raft;
+use crate::state_machine::Raft;
 
 /// Length of a period of silence, in leases. The followers' leases end in the first one, their election
 /// timeouts in the second.

@@ -35,7 +35,7 @@ pub(crate) type Leadership = openraft::type_config::alias::CommittedLeaderIdOf<T
 pub(crate) type RaftEntry = openraft::type_config::alias::EntryOf<Types>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
-pub(crate) type Raft<SM = crate::state_machine::StateMachine> = openraft::Raft<Types, SM>;
+pub(crate) type RaftOf<SM> = openraft::Raft<Types, SM>;
 
 /// Returns the settings that every group needs for its safety, with openraft's defaults for the rest.
 pub(crate) fn safe_config() -> Config {
@@ -151,4 +151,11 @@ impl EncodedCommand {
         let bytes = postcard::to_stdvec(&command).unwrap_or_default();
         Self { command, bytes }
     }
+}
+
+/// Runs `work` so that all random numbers of the replicas in it come from `seed`. With the feature
+/// `simulation`, a replica runs only within this function.
+#[cfg(feature = "simulation")]
+pub fn seeded<F: Future>(seed: u64, work: F) -> impl Future<Output = F::Output> {
+    Runtime::scope(seed, work)
 }

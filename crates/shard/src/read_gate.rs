@@ -7,7 +7,7 @@ use openraft::errors::{LinearizableReadError, RaftError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::{Counters, add};
-use crate::raft_types::Raft;
+use crate::state_machine::Raft;
 
 /// Reason why a read was not confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! One running replica: the values that its handle shares with its thread.
 
+mod handover;
 mod run;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Addr;
 use holdfast_storage::ChangeLog;
+use openraft::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -18,10 +20,10 @@ use crate::health::Health;
 use crate::metrics::Counters;
 use crate::peer::Inbound;
 use crate::proposer::Proposer;
-use crate::raft_types::Raft;
 use crate::read::Freshest;
 use crate::read_gate::ReadGate;
 use crate::replica_id::node_of;
+use crate::state_machine::Raft;
 use crate::state_machine::{SharedState, View};
 use crate::{Halt, Host, PeerTransport, ReplicaStatus, Role, ShardOptions};
 
@@ -72,9 +74,24 @@ impl Replica {
         self.is_stopped() || (self.health.is_halted() && self.leads())
     }
 
+    /// Returns, in milliseconds, for how long this replica may have missed something.
+    pub(crate) fn age_ms(&self) -> u64 {
+        let age = if self.leads() {
+            let acked = self.raft.metrics().borrow_watched().last_quorum_acked;
+            acked.map(|acked| acked.elapsed())
+        } else {
+            let applied_index = self.view.borrow().applied_index;
+            self.freshest
+                .lock()
+                .complete_at(applied_index)
+                .map(|at| at.elapsed())
+        };
+        age.map_or(u64::MAX, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+    }
+
     pub(crate) fn status(&self) -> ReplicaStatus {
         // Computed before the metrics are borrowed here, because it borrows them too.
-        let age_ms = crate::route::age_ms(self);
+        let age_ms = self.age_ms();
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let view = *self.view.borrow();

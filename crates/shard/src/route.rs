@@ -7,7 +7,7 @@ mod serve;
 mod submit;
 
 pub(crate) use elsewhere::Elsewhere;
-pub(crate) use query::{age_ms, query};
+pub(crate) use query::query;
 pub(crate) use serve::{not_here, serve};
 pub(crate) use submit::submit;
 

@@ -29,7 +29,10 @@ use crate::health::Health;
 use crate::host::Threads;
 use crate::log_store::LogStore;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{LogId, SnapshotMeta, StoredMembership, Types};
+use crate::raft_types::{LogId, RaftOf, SnapshotMeta, StoredMembership, Types};
+
+/// The Raft of a shard.
+pub(crate) type Raft = RaftOf<StateMachine>;
 
 /// A ledger and the last entry that it has applied. Only the state machine locks it for writing, for one
 /// entry at a time.

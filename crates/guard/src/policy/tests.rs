@@ -233,7 +233,7 @@ proptest! {
         }
     }
 
-    /// The same question, answered by reading the lists of the rules one by one.
+    /// Answers the same question by reading the lists of the rules one by one.
     #[test]
     fn what_is_allowed_is_what_some_rule_says(
         rules in proptest::collection::vec((list(), verb_list(), list(), list()), 1..5),

@@ -10,10 +10,11 @@ use crate::{
 use super::{
     Applied, Ledger,
     decide::Plan,
-    operations::{Answer, Known, MAX_48_BITS, Record, too_old, ttl_of},
+    operations::{Answer, Known, Record, too_old, ttl_of},
     reserve::with_unknown_skus,
     stock::Recording,
 };
+use crate::limits::MAX_48_BITS;
 
 impl Ledger {
     /// Applies one entry at its index in the log, which must be higher than that of any earlier entry. The

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Disposition;
 use crate::{Bucket, BucketMove, BucketMoves};
 
 /// The units of one SKU in one warehouse, by bucket. At every moment
@@ -381,5 +382,25 @@ impl Flows {
             }
         }
         Ok(after)
+    }
+}
+
+/// Returns the step of a cell for goods that come in.
+pub(crate) fn into_buckets(cell: &Cell, quantity: i64, disposition: Disposition, flow: Flow) -> Deltas {
+    let into = match disposition {
+        Disposition::Restock => cell.sellable(quantity),
+        Disposition::Damaged => Deltas {
+            damaged: quantity,
+            ..Deltas::default()
+        },
+        Disposition::QualityHold => Deltas {
+            quality_hold: quantity,
+            ..Deltas::default()
+        },
+    };
+    Deltas {
+        on_hand: quantity,
+        flow: Some(flow),
+        ..into
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     fault::{Fault, is_seeded},
 };
 
-use super::{Ledger, orders::Order, participant::OrderLink, reservation::Reservation};
+use super::{Ledger, order_link::OrderLink, orders::Order, reservation::Reservation};
 
 impl Order {
     /// Returns whether nothing is known of the order except that an attempt was aborted.

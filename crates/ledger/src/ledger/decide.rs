@@ -9,7 +9,7 @@ use super::{
     policies::{self, PolicyPlan},
     reserve::{Buying, ReservePlan},
     stocking::StockPlan,
-    supplies::Supply,
+    supply::Supply,
     transferring::TransferPlan,
     transitions::HoldPlan,
 };
@@ -200,7 +200,7 @@ impl Ledger {
             Action::Order(_) | Action::OfPart(_) | Action::AdoptRules { .. } => Err(Refusal::InvalidRequest(
                 "a step of an order, or the adoption of rules, is not decided here".to_owned(),
             )),
-            Action::SetPolicy { .. } => policies::decide(stock, action),
+            Action::SetPolicy { .. } => policies::decide(stock, action).map(Plan::Policy),
             Action::AllocatePool {
                 sku,
                 warehouse,

@@ -14,9 +14,10 @@ use crate::{
 use super::{
     Ledger,
     cell::{Cell, Deltas, Flow},
+    cell_key::CellKey,
     reservation::Reservation,
     reservations::vanished,
-    stock::{CellKey, Recording, Step},
+    stock::{Recording, Step},
     stocking::{cell_or_empty, check_time},
     transferring::on_the_way,
     transfers::{Transfer, TransferredLine},

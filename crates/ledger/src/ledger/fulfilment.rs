@@ -15,9 +15,10 @@ use crate::{
 
 use super::{
     Ledger,
-    cell::{Cell, Deltas, Flow, StepError},
+    cell::{Cell, Deltas, Flow, StepError, into_buckets},
+    cell_key::CellKey,
     reservation::{Part, Reservation},
-    stock::{CellKey, Recording, Step, Stock},
+    stock::{Recording, Step, Stock},
     transitions::give_back,
 };
 
@@ -52,26 +53,6 @@ impl Fulfilment {
             Self::Cancel => ChangeKind::Cancelled,
             Self::Return(_) => ChangeKind::Returned,
         }
-    }
-}
-
-/// Returns the step of a cell for goods that come in.
-pub(crate) fn into_buckets(cell: &Cell, quantity: i64, disposition: Disposition, flow: Flow) -> Deltas {
-    let into = match disposition {
-        Disposition::Restock => cell.sellable(quantity),
-        Disposition::Damaged => Deltas {
-            damaged: quantity,
-            ..Deltas::default()
-        },
-        Disposition::QualityHold => Deltas {
-            quality_hold: quantity,
-            ..Deltas::default()
-        },
-    };
-    Deltas {
-        on_hand: quantity,
-        flow: Some(flow),
-        ..into
     }
 }
 

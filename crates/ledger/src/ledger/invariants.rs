@@ -7,12 +7,13 @@ use crate::{ReservationId, ReservationState, Violation};
 use super::{
     Ledger,
     cell::Cell,
-    operations::MAX_48_BITS,
+    cell_key::CellKey,
     orders::{Order, OrderState},
     reservation::Reservation,
     snapshot::{deficit_units, deficits},
-    stock::{CellKey, Recording},
+    stock::Recording,
 };
+use crate::limits::MAX_48_BITS;
 
 impl Ledger {
     /// Checks each of the orders and transfers that an entry touched, by itself. Cells and reservations are

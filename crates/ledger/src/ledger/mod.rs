@@ -5,6 +5,7 @@
 
 mod apply;
 mod cell;
+mod cell_key;
 mod cells;
 mod chunked_vec;
 mod claims;
@@ -16,9 +17,12 @@ mod fulfilment;
 mod home;
 mod invariants;
 mod late;
+mod late_goods;
+mod merged;
 mod movements;
 mod names;
 mod operations;
+mod order_link;
 mod orders;
 mod packed_reservation;
 mod participant;
@@ -38,6 +42,8 @@ mod sourcing;
 mod stock;
 mod stocking;
 mod supplies;
+mod supply;
+mod takes;
 #[cfg(test)]
 mod tests;
 mod transferring;

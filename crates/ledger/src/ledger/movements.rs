@@ -4,10 +4,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{late::Late, stock::CellKey};
-
-/// The most movements that a shard keeps. A count that names an older position is refused.
-pub(crate) const KEPT_MOVEMENTS: usize = 100_000;
+use super::{cell_key::CellKey, late::Late};
+use crate::limits::KEPT_MOVEMENTS;
 
 /// Movements in order of their changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,6 @@ use crate::{Action, Command, LedgerOptions, OperationId, Position, Refusal, Rese
 
 use super::sorted_map::SortedMap;
 
-pub(crate) use crate::limits::MAX_48_BITS;
-
 /// Operations that are remembered, by id. Ids sort by their time, so the first one is forgotten first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Operations(SortedMap<OperationId, Record>);

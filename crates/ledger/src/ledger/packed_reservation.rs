@@ -12,7 +12,7 @@ use crate::{Reference, SourcingReason};
 
 use super::{
     operations::STATES,
-    participant::OrderLink,
+    order_link::OrderLink,
     reservation::{Line, Part, Reservation},
     varint::{Record, read, write},
 };

@@ -3,8 +3,6 @@
 //! A participant takes all its lines, or refuses at once. From then on it does nothing by itself (rule R2).
 //! It follows the home's decisions, and only those about the very units that it has (R3).
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     Action, Cause, ChangeKind, Command, OrderPart, OrderStep, OrderTerms, PreparedPart, Refusal,
     ReservationEffect, ReservationId, ReservationState, ReserveMode, Settlement, ShardNumber, Shortage,
@@ -14,25 +12,15 @@ use crate::{
 
 use super::{
     Ledger,
+    cell_key::CellKey,
+    order_link::OrderLink,
     replacing::{Kept, Replacement, with_kept},
     reservation::{Line, Part, Reservation},
     reservations::vanished,
     reserve::{Buying, ReservePlan},
-    sourcing::Takes,
-    stock::{CellKey, Recording, Step},
+    stock::{Recording, Step},
+    takes::Takes,
 };
-
-/// The link from a reservation to the order that it is part of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OrderLink {
-    pub(crate) home: ShardNumber,
-    pub(crate) attempt: u32,
-    /// The log index of its Prepare.
-    pub(crate) incarnation: u64,
-    /// The version of the last settlement that it followed. 0 while it is prepared.
-    pub(crate) version: u32,
-    pub(crate) fingerprint: u64,
-}
 
 /// A decided Prepare.
 pub(crate) struct PreparePlan<'a> {

@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Action, Cause, ChangeKind, PolicyEffect, Refusal, Sku, StorefrontId};
 
 use super::{
-    decide::Plan,
-    operations::MAX_48_BITS,
     stock::{Recording, Stock},
     stocking::{at_least, check_time},
 };
+use crate::limits::MAX_48_BITS;
 
 /// Policies that differ from the default, by SKU and storefront.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +139,7 @@ pub(crate) struct PolicyPlan<'a> {
 }
 
 /// Decides SetPolicy.
-pub(crate) fn decide<'a>(stock: &Stock, action: &'a Action) -> Result<Plan<'a>, Refusal> {
+pub(crate) fn decide<'a>(stock: &Stock, action: &'a Action) -> Result<PolicyPlan<'a>, Refusal> {
     let Action::SetPolicy {
         sku,
         storefront,
@@ -165,9 +164,9 @@ pub(crate) fn decide<'a>(stock: &Stock, action: &'a Action) -> Result<Plan<'a>, 
         preorder_limit: *preorder_limit,
         preorder_until_ms: *preorder_until_ms,
     };
-    Ok(Plan::Policy(PolicyPlan {
+    Ok(PolicyPlan {
         sku,
         storefront,
         policy,
-    }))
+    })
 }

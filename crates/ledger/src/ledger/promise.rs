@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{PromiseDate, PromiseView, Sku, StorefrontId};
 
-use super::{Ledger, stock::CellKey};
+use super::{Ledger, cell_key::CellKey};
 
 impl Ledger {
     /// Returns the expected arrival of the next goods of a cell. Includes overdue goods.

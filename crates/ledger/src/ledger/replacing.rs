@@ -31,10 +31,12 @@ use crate::{
 use super::{
     Ledger,
     cell::Deltas,
+    cell_key::CellKey,
+    merged::Merged,
     reservation::{Line, Part, Reservation},
-    reserve::Merged,
-    sourcing::{Take, Takes},
-    stock::{CellKey, Recording},
+    stock::Recording,
+    takes::Take,
+    takes::Takes,
 };
 
 /// Units of a hold that go over to a line of the hold that replaces it.

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::{Reference, ReservationState, ShardNumber, SourcingReason};
 
-use super::{participant::OrderLink, sourcing::Take};
+use super::{order_link::OrderLink, takes::Take};
 
 /// The units that were granted for one request. A closed reservation stays for a while, for retries of its
 /// operations and for returns.

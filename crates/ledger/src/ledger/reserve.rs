@@ -22,11 +22,14 @@ use crate::{
 
 use super::{
     Ledger,
-    participant::OrderLink,
+    cell_key::CellKey,
+    merged::Merged,
+    order_link::OrderLink,
     replacing::{Replacement, with_kept},
     reservation::{Line, Part, Reservation},
-    sourcing::{Buyer, Taken, Takes, Wish},
-    stock::{CellKey, Recording, Step},
+    sourcing::{Buyer, Taken, Wish},
+    stock::{Recording, Step},
+    takes::Takes,
 };
 
 /// A decided Reserve.
@@ -62,13 +65,6 @@ pub(crate) struct Buying<'a> {
     /// The hold that it replaces, with that hold's units here and the cause of the replacing Reserve. None if
     /// it replaces no hold, or none with units here.
     pub(crate) old: Option<(ReservationId, Reservation, Cause)>,
-}
-
-/// One line, or several that were added up.
-pub(crate) struct Merged<'a> {
-    pub(crate) number: u32,
-    pub(crate) line: &'a ReserveLine,
-    pub(crate) requested: i64,
 }
 
 /// Checks a time to live and returns the end of the hold.

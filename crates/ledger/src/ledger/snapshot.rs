@@ -18,6 +18,7 @@ use crate::{
 
 use super::{
     Ledger,
+    cell_key::CellKey,
     cells::Cells,
     chunked_vec::ChunkedVec,
     late::Late,
@@ -31,7 +32,7 @@ use super::{
     replacing::Replacement,
     reservations::Reservations,
     sorted_map::SortedMap,
-    stock::{CellKey, Stock},
+    stock::Stock,
     supplies::Supplies,
     transfers::{Transfer, Transfers},
 };

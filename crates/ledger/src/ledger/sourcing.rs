@@ -13,34 +13,21 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{Source, Sourcing, SourcingReason, WarehouseId};
 
 use super::{
     Ledger,
-    cell::{Cell, Deltas},
+    cell::Cell,
+    cell_key::CellKey,
     policies::Policy,
-    stock::CellKey,
+    takes::{Take, Takes},
 };
 
 /// The most warehouses that are ranked for one request. Units that they do not have are taken where the most
 /// are.
 const MAX_RANKED: usize = 64;
-
-/// Units of one cell for one line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Take {
-    pub(crate) warehouse: u16,
-    pub(crate) from_pool: i64,
-    pub(crate) from_free: i64,
-    pub(crate) from_backorder: i64,
-    pub(crate) reason: SourcingReason,
-}
-
-/// The takes of one line, nearly always one.
-pub(crate) type Takes = SmallVec<[Take; 1]>;
 
 /// The units that earlier lines of the same request took. Empty for the first line.
 #[derive(Default)]
@@ -82,23 +69,6 @@ pub(crate) enum Order {
     MostFirst,
     /// Tries these warehouses first.
     Ranked(Vec<u16>),
-}
-
-impl Take {
-    pub(crate) fn units(&self) -> i64 {
-        self.from_pool + self.from_free + self.from_backorder
-    }
-
-    /// Returns the step of the cell that takes these units for a storefront.
-    pub(crate) fn deltas(&self, storefront: u16) -> Deltas {
-        Deltas {
-            free: -self.from_free,
-            pool: (self.from_pool > 0).then_some((storefront, -self.from_pool)),
-            held: self.units(),
-            backordered: self.from_backorder,
-            ..Deltas::default()
-        }
-    }
 }
 
 impl Taken {

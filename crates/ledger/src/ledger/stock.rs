@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
 
 use super::{
     cell::{Cell, Deltas},
+    cell_key::CellKey,
     cells::Cells,
     chunked_vec::ChunkedVec,
     late::Late,
@@ -41,13 +41,6 @@ pub(crate) struct Stock {
     pub(crate) last_seq: u64,
     /// The limits on new names and pools. Follows from the rules.
     pub(crate) room: Room,
-}
-
-/// The key of a cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct CellKey {
-    pub(crate) sku: u32,
-    pub(crate) warehouse: u16,
 }
 
 /// The changes that one entry has made so far.

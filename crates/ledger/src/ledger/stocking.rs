@@ -8,12 +8,12 @@ use crate::{
 
 use super::{
     Ledger,
-    cell::{Cell, Deltas, Flow},
-    fulfilment::into_buckets,
-    operations::MAX_48_BITS,
-    stock::{CellKey, Recording, Stock},
-    supplies::SupplyStep,
+    cell::{Cell, Deltas, Flow, into_buckets},
+    cell_key::CellKey,
+    stock::{Recording, Stock},
+    supply::SupplyStep,
 };
+use crate::limits::MAX_48_BITS;
 
 /// A decided movement of one cell.
 pub(crate) struct StockPlan<'a> {

@@ -12,10 +12,11 @@ use crate::{ChangeKind, Refusal, Sku, SupplyEffect, SupplyId, SupplyView, Wareho
 use super::{
     Ledger,
     cell::Deltas,
-    operations::MAX_48_BITS,
-    stock::CellKey,
+    cell_key::CellKey,
     stocking::{StockPlan, at_least, cell_or_empty, check_time},
+    supply::{Supply, SupplyStep},
 };
+use crate::limits::MAX_48_BITS;
 
 /// The most supplies that one cell expects.
 const MAX_SUPPLIES: usize = 1024;
@@ -23,22 +24,6 @@ const MAX_SUPPLIES: usize = 1024;
 /// Supplies that still expect units, by cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Supplies(BTreeMap<CellKey, BTreeMap<SupplyId, Supply>>);
-
-/// The units that one supply still expects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Supply {
-    /// At least 1.
-    pub(crate) quantity: i64,
-    pub(crate) expected_at_ms: u64,
-}
-
-/// The effect of a command on a supply.
-pub(crate) enum SupplyStep<'a> {
-    /// Sets the supply to this.
-    Expect(&'a SupplyId, Supply),
-    /// Receives this many of its units.
-    Receive(&'a SupplyId, i64),
-}
 
 impl Supplies {
     /// Returns the supplies of a cell in order of their names.

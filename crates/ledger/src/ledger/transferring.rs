@@ -17,9 +17,9 @@ use crate::{
 
 use super::{
     Ledger,
-    cell::{Cell, Deltas, Flow},
-    fulfilment::into_buckets,
-    stock::{CellKey, Recording, Step},
+    cell::{Cell, Deltas, Flow, into_buckets},
+    cell_key::CellKey,
+    stock::{Recording, Step},
     stocking::{at_least, cell_or_empty, check_time, key_and_cell},
     transfers::{Transfer, TransferredLine},
 };

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{LedgerOptions, Reference, ShardNumber, TransferId, Violation};
 
-use super::{operations::MAX_48_BITS, reservations::kept_until_ms, stock::CellKey};
+use super::{cell_key::CellKey, reservations::kept_until_ms};
+use crate::limits::MAX_48_BITS;
 
 /// One transfer. It is kept while anything is in transit, and then for the closed retention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,12 +14,13 @@ use crate::{
 use super::{
     Ledger,
     cell::Deltas,
+    cell_key::CellKey,
     orders::OrderState,
     replacing::{Kept, kept_of},
     reservation::{Part, Reservation},
     reservations::vanished,
     reserve::ends_at,
-    stock::{CellKey, Recording, Step, Stock},
+    stock::{Recording, Step, Stock},
 };
 
 /// A decided transition of a whole hold.

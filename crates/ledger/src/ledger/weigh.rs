@@ -6,7 +6,7 @@ use crate::{
     limits::MAX_COMMAND_CHANGES,
 };
 
-use super::{Ledger, stock::CellKey};
+use super::{Ledger, cell_key::CellKey};
 
 impl Ledger {
     /// Returns the most changes that this command makes if it is applied next. `reserved` returns the number

@@ -1,9 +1,10 @@
-//! How a node gets its part in a cluster.
+//! The ways in which a node gets its part in a cluster.
 //!
-//! The first nodes ask each other; when every node that the configuration lists has said that it has no part in a cluster either,
-//! and with which disk, all of them know the same genesis and begin. A node that hears of a cluster instead never begins one of its
-//! own: it waits to be admitted. So a node that lost its disk cannot found a second cluster beside the first, nor vote in the first
-//! as who it was.
+//! The first nodes ask each other. Each answers that it has no part in a cluster yet, and names its disk.
+//! Once every node that the configuration lists has answered so, all of them know the same genesis and begin.
+//! A node that hears of an existing cluster never founds one of its own: it waits to be admitted. So a node
+//! that lost its disk can neither found a second cluster beside the first, nor vote in the first under its
+//! old identity.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,14 +21,14 @@ use crate::config::PeerSection;
 use crate::peers::{CANNOT_CONNECT, Peers};
 use crate::{NodeConfig, damage};
 
-/// How often a node without a part asks again.
+/// Pause between two rounds of questions of a node that has no part.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Why a node that put its data aside founds nothing.
+/// The refusal of a node that put its damaged data aside: it does not help to found a cluster.
 const NO_FOUNDER: &str =
     "this node's data was damaged and is put aside: it waits for the cluster that it belongs to";
 
-/// What a node says when it introduces itself.
+/// A node's introduction of itself to another node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Introduction {
     newcomer: Newcomer,
@@ -35,27 +36,29 @@ pub(super) struct Introduction {
     replication_factor: u32,
     /// The nodes that its configuration lists.
     listed: BTreeSet<u64>,
-    /// The backup that its data begins with.
+    /// The id of the backup that its data begins with.
     restored_from: Option<[u8; 16]>,
-    /// It has a part already, and only asks whether that still is so: it does not wait to be let in.
+    /// Whether the node has a part already and only asks whether it is still a member. Such a node does not
+    /// wait to be admitted.
     has_part: bool,
 }
 
-/// What it hears.
+/// The answer to an introduction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Heard {
-    /// The one that was asked has no part in a cluster either.
+    /// The node that answers has no part in a cluster either.
     NoClusterYet(Introduction),
-    /// This node is a member.
+    /// The node that asks is a member.
     Member {
         generation: u32,
-        /// With whom it founded the cluster, if it did.
+        /// The cluster's genesis, if the node that asks is a founder.
         genesis: Option<Genesis>,
     },
-    /// There is a cluster, and this node is not in it, or with another disk.
+    /// There is a cluster. The node that asks is not in it, or is in it with another disk.
     Stranger {
         known_with_another_disk: bool,
-        /// The cluster's nodes, as the one that was asked knows them: each of them may be asked to admit this node.
+        /// The cluster's nodes, as far as the node that answers knows them. The node that asks may ask each
+        /// of them to admit it.
         members: BTreeMap<u64, NodeAddress>,
     },
 }
@@ -81,7 +84,7 @@ impl Membership {
     }
 }
 
-/// Answers an introduction.
+/// Answers an introduction of node `from`. The error is the reason of a refusal.
 pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Result<Heard, String> {
     let introduction: Introduction = decode(payload)?;
     let newcomer = introduction.newcomer;
@@ -92,7 +95,8 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
         ));
     }
     let genesis = match membership.part.lock().as_ref() {
-        // It belongs to a cluster, which is not there yet, and must not help to found another one.
+        // This node belongs to a cluster that it has not heard from yet, and must not help to found another
+        // one.
         None if membership.replaces_damaged_data() => return Err(NO_FOUNDER.to_owned()),
         None => return Ok(Heard::NoClusterYet(membership.introduction(false))),
         Some(part) => part.genesis.clone(),
@@ -117,7 +121,7 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
             generation: member.generation,
             genesis: genesis.filter(|_| member.generation == 0),
         },
-        // A founder that was away while the others began, and comes before the directory does.
+        // A founder that was away while the others began, and that asks before the directory exists.
         None if !view.is_founded() && genesis.as_ref().is_some_and(founded_with) => Heard::Member {
             generation: 0,
             genesis,
@@ -143,7 +147,7 @@ fn places(directory: &Directory) -> BTreeMap<u64, NodeAddress> {
         .collect()
 }
 
-/// Asks until this node has a part in a cluster.
+/// Asks the other nodes until this node has a part in a cluster.
 pub(super) async fn find_part(membership: &Membership) -> Part {
     let mut learnt = BTreeMap::new();
     loop {
@@ -160,8 +164,9 @@ pub(super) async fn find_part(membership: &Membership) -> Part {
     }
 }
 
-/// Do the others say that this node, which has a part, is not a member any more? They stop telling it what the directory decides when
-/// it is removed, so it may never learn that from the directory itself.
+/// Returns whether the other nodes say that this node, which has a part, is no longer a member. The members
+/// stop sending the directory's decisions to a node when it is removed, so this node may never learn of its
+/// removal from the directory itself.
 pub(super) async fn is_out(membership: &Membership) -> bool {
     let payload = encode(&membership.introduction(true));
     let own_id = membership.own.node_id;
@@ -182,7 +187,8 @@ pub(super) async fn is_out(membership: &Membership) -> bool {
     heard.iter().any(says_stranger) && !heard.iter().any(says_member)
 }
 
-/// The address at which a member is, with a disk that is not this newcomer's. None: nobody is there, or the newcomer itself.
+/// Returns the address of a member that still runs with another disk than this newcomer's. None when nobody
+/// answers there, or the newcomer itself does.
 pub(super) async fn other_disk_is_there(membership: &Membership, newcomer: &Newcomer) -> Option<String> {
     let node_id = newcomer.node_id;
     let address = membership
@@ -195,18 +201,21 @@ pub(super) async fn other_disk_is_there(membership: &Membership, newcomer: &Newc
     let payload = encode(&membership.introduction(true));
     let is_there = match membership.peers.introduce(node_id, payload).await {
         Ok(answer) => match decode::<Heard>(&answer) {
-            // Without a part it has forgotten what its disk had.
+            // A node without a part has forgotten its data. If it has the newcomer's disk id, it is the
+            // newcomer itself.
             Ok(Heard::NoClusterYet(introduction)) => introduction.newcomer.disk_id != newcomer.disk_id,
             Ok(Heard::Member { .. } | Heard::Stranger { .. }) | Err(_) => true,
         },
-        // One that put its damaged data aside says so, and waits for new replicas. Any other refusal comes from a node with a part.
+        // A node that put its damaged data aside refuses in these words, and waits for new replicas. Any
+        // other refusal comes from a node with a part.
         Err(TransportError::NotSent(why)) => !why.contains(CANNOT_CONNECT) && !why.contains(NO_FOUNDER),
         Err(TransportError::Unknown(_)) => false,
     };
     is_there.then_some(address)
 }
 
-/// The configured nodes and those that the others know as members, asked by a node that has no part it could use.
+/// Asks the configured nodes for the members of the cluster, and returns the configured nodes and those
+/// members. For a node that has no part it could use.
 pub(crate) async fn members_heard(
     config: &NodeConfig,
     configured: &[PeerSection],
@@ -216,7 +225,8 @@ pub(crate) async fn members_heard(
     let introduction = Introduction {
         newcomer: Newcomer {
             node_id: own_id,
-            // Of no folder: a member with another disk is told who the members are.
+            // The id of no folder: a member that knows this node with another disk answers with the list of
+            // members.
             disk_id: rand::random(),
             address: NodeAddress::default(),
         },
@@ -224,7 +234,7 @@ pub(crate) async fn members_heard(
         replication_factor: config.cluster.replication_factor,
         listed: configured.iter().map(|node| node.node_id).collect(),
         restored_from: None,
-        // It only asks, and does not wait to be let in.
+        // This node only asks; it does not wait to be admitted.
         has_part: true,
     };
     let payload = encode(&introduction);
@@ -247,8 +257,9 @@ pub(crate) async fn members_heard(
     nodes
 }
 
-/// Asks the nodes that the configuration lists, and those of which they have told: the leader of the directory has to hear of this
-/// node, whoever it is.
+/// Introduces this node to the nodes that the configuration lists and to those learnt from earlier answers.
+/// The leader of the directory must hear of this node, whichever node leads. The error is the obstacle to a
+/// part.
 async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, NodeAddress>) -> Result<Part, String> {
     let own = membership.introduction(false);
     let payload = encode(&own);
@@ -290,7 +301,7 @@ fn beginning(introduction: &Introduction) -> String {
     }
 }
 
-/// What the answers come to: a part, or what stands in its way.
+/// Returns the part that the answers give this node. The error is the obstacle to a part.
 fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result<Part, String> {
     let mut founders = vec![own.newcomer.clone()];
     let mut silent = Vec::new();

@@ -1,4 +1,4 @@
-//! What leaders do: the directory's plans moves, a shard's makes them.
+//! The work of leaders: the directory's leader plans moves of replicas, and a shard's leader makes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,19 +10,20 @@ use tokio::time::Instant;
 use super::members::{Directory, DirectoryCommand, Newcomer};
 use super::{AskError, Membership, founding, plan};
 
-/// How often a leader looks.
+/// Pause between two rounds of a leader's work.
 const TICK: Duration = Duration::from_millis(200);
 
-/// At most so many shards are on their way to other nodes at a time: each sends a snapshot and its history.
+/// Most shards that move to other nodes at a time. Each move sends a snapshot and the shard's history.
 const MOVES_AT_A_TIME: usize = 2;
 
-/// How long the directory may take for one answer.
+/// Longest time that the directory may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Spreading replicas does not end before this while a member is not heard: one that was just let in is not connected yet.
+/// How long a member that cannot be reached delays the end of balancing. A member that was just admitted is
+/// not connected yet.
 const ABSENCE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Does what this node's leaders have to, until it is dropped.
+/// Does the work of this node's leaders, until it is dropped.
 pub(crate) async fn lead(membership: Arc<Membership>) {
     let mut even_since = None;
     let mut refused_disks = BTreeMap::new();
@@ -51,7 +52,7 @@ fn report(what: &str, asked: Result<bool, AskError>) {
     }
 }
 
-/// Brings the replicas of a shard that this node leads to where they belong.
+/// Takes one step to move the replicas of a shard that this node leads to where they belong.
 async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
     let directory = membership.view();
     let Some(placement) = directory.placements.get(shard.shard() as usize) else {
@@ -85,7 +86,8 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
     }
 }
 
-/// Gives members that come with another disk new replicas. `refused`: who got none, and why, so that it is told once.
+/// Gives new replicas to members that came back with another disk. `refused` has the members that got none,
+/// and why, so that each reason is logged once.
 async fn replace_disks(
     membership: &Membership,
     document: &DocumentHandle<Directory>,
@@ -122,8 +124,9 @@ async fn replace_disks(
     }
 }
 
-/// A node's replicas are given up for those of another disk only when that disk is not there any more, and the others can do without
-/// it: whoever starts a new node with a number that is in use must not end the node that has it.
+/// Checks that the replicas of a node may be given up for those of another disk: the earlier disk must be
+/// gone, and the other nodes must be enough without it. Otherwise a new node that was started with a number
+/// in use would end the node that has the number.
 async fn may_replace_disk(
     membership: &Membership,
     directory: &Directory,
@@ -139,7 +142,7 @@ async fn may_replace_disk(
     Ok(())
 }
 
-/// Have all shards with a replica on this node a majority without it?
+/// Checks that every shard with a replica on this node has a majority without it.
 fn can_do_without(directory: &Directory, node_id: u64, live: &BTreeSet<u64>) -> Result<(), String> {
     for (shard, placement) in directory.placements.iter().enumerate() {
         let nodes = placement.nodes();
@@ -155,7 +158,8 @@ fn can_do_without(directory: &Directory, node_id: u64, live: &BTreeSet<u64>) -> 
     Ok(())
 }
 
-/// Plans, and keeps the directory's own replicas. `even_since`: nothing was to be moved from then on.
+/// Plans moves, and maintains the replicas of the directory itself. `even_since` is the time since which
+/// nothing had to be moved.
 async fn lead_directory(
     membership: &Membership,
     document: &DocumentHandle<Directory>,
@@ -211,7 +215,7 @@ async fn lead_directory(
     }
 }
 
-/// The replicas that the directory itself should have: some members vote, the others follow.
+/// Returns the replicas that the directory itself should have: some members vote, the others follow.
 fn own_replicas(directory: &Directory, document: &DocumentHandle<Directory>) -> Target {
     let now: BTreeSet<u64> = document.voters().into_iter().collect();
     let voters = plan::directory_voters(directory, &now);
@@ -255,7 +259,7 @@ mod tests {
         assert_eq!(can_do_without(&directory, 3, &live(&[1, 2, 3])), Ok(()));
         let why = can_do_without(&directory, 3, &live(&[1, 3])).unwrap_err();
         assert!(why.contains("shard 0"), "{why}");
-        // Nobody misses a node without replicas.
+        // No shard misses a node without replicas.
         assert_eq!(can_do_without(&directory, 9, &live(&[])), Ok(()));
     }
 }

@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_shard::ReplicaId;
 use serde::{Deserialize, Serialize};
 
-/// The addresses at which a node is reached, and the zone that it stands in.
+/// The addresses at which a node is reached, and its zone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeAddress {
-    /// For clients: `host:port`.
+    /// The address for clients: `host:port`.
     pub(crate) client_address: String,
-    /// For the other nodes: `host:port`.
+    /// The address for the other nodes: `host:port`.
     pub(crate) peer_address: String,
-    /// For operators: `host:port`; empty when it is not told to others.
+    /// The address for operators: `host:port`. Empty when the node does not publish it.
     pub(crate) admin_address: String,
-    /// The zone or rack that fails together with it. Empty when nobody said.
+    /// The zone or rack that fails together with the node. Empty when its configuration names none.
     pub(crate) zone: String,
 }
 
@@ -27,12 +27,12 @@ pub(crate) struct Newcomer {
     pub(crate) address: NodeAddress,
 }
 
-/// The agreement of the first nodes before there was a directory. The same on each of them.
+/// The agreement of the first nodes from before the directory existed. It is the same on each of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Genesis {
     pub(crate) shard_count: u32,
     pub(crate) replication_factor: u32,
-    /// In order of their ids.
+    /// The founders, in order of their ids.
     pub(crate) founders: Vec<Newcomer>,
 }
 
@@ -43,16 +43,16 @@ pub(crate) struct Member {
     /// The generation of its replica of this directory.
     pub(crate) generation: u32,
     pub(crate) address: NodeAddress,
-    /// Its replicas go to others, and it gets none.
+    /// Whether the node is drained: its replicas go to other nodes, and it gets none.
     pub(crate) draining: bool,
 }
 
 /// The replicas of one shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Placement {
-    /// Those it should have.
+    /// The replicas that the shard should have.
     pub(crate) replicas: BTreeSet<ReplicaId>,
-    /// Those it had, until the shard's leader has told that it has the others.
+    /// The replicas that the shard had before, until its leader reports that it has the new ones.
     pub(crate) former: BTreeSet<ReplicaId>,
 }
 
@@ -61,12 +61,12 @@ impl Placement {
         self.former.is_empty()
     }
 
-    /// The nodes that should have a replica.
+    /// Returns the nodes that should have a replica.
     pub(crate) fn nodes(&self) -> BTreeSet<u64> {
         self.replicas.iter().map(|id| id.node()).collect()
     }
 
-    /// The replica on a node, the newest if there are two.
+    /// Returns the replica on a node; the newest if there are two.
     pub(crate) fn on(&self, node_id: u64) -> Option<ReplicaId> {
         let here = self.replicas.iter().chain(&self.former);
         here.filter(|id| id.node() == node_id)
@@ -75,48 +75,48 @@ impl Placement {
     }
 }
 
-/// The directory.
+/// The directory of a cluster: its members, and the replicas of each shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Directory {
-    /// Counts the commands that changed something; 0 before the cluster is founded.
+    /// Number of commands that changed something; 0 before the cluster is founded.
     pub(crate) version: u64,
     pub(crate) replication_factor: u32,
     pub(crate) members: BTreeMap<u64, Member>,
-    /// In order of shard.
+    /// The replicas of each shard, in order of shards.
     pub(crate) placements: Vec<Placement>,
-    /// Replicas are moved until they are spread evenly.
+    /// Whether replicas are moved until they are spread evenly.
     pub(crate) balancing: bool,
-    /// The newest generation that any replica has.
+    /// The highest generation that any replica got so far.
     pub(super) last_generation: u32,
 }
 
-/// A request to the directory.
+/// A command to the directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum DirectoryCommand {
-    /// Make the cluster. Only the first one counts.
+    /// Founds the cluster. Only the first such command has an effect.
     Found(Genesis),
-    /// Take a node in.
+    /// Admits a node.
     Admit(Newcomer),
-    /// A member is reached elsewhere now.
+    /// Changes the addresses of a member.
     Relocate { node_id: u64, address: NodeAddress },
-    /// A member came back with another disk: its replicas there are others.
+    /// Gives new replicas to a member that came back with another disk.
     ReplaceDisk { node_id: u64, disk_id: [u8; 16] },
-    /// Take a node's replicas away, or give it some again.
+    /// Takes a node's replicas away, or lets it have replicas again.
     SetDraining { node_id: u64, draining: bool },
-    /// Forget a node that has no replicas.
+    /// Forgets a node that has no replicas.
     Remove { node_id: u64 },
-    /// Put a shard's replicas on these nodes.
+    /// Puts a shard's replicas on these nodes.
     Place { shard: u32, nodes: BTreeSet<u64> },
-    /// A shard has the replicas that it should have.
+    /// Records that a shard has the replicas that it should have.
     Settled {
         shard: u32,
         replicas: BTreeSet<ReplicaId>,
     },
-    /// Begin or end to spread replicas evenly.
+    /// Begins or ends the even spreading of replicas.
     SetBalancing(bool),
 }
 
-/// The directory's answer: whether anything changed, or why it cannot be.
+/// The directory's answer: whether anything changed, or the reason of a refusal.
 pub(crate) type DirectoryAnswer = Result<bool, String>;
 
 impl Directory {
@@ -125,12 +125,13 @@ impl Directory {
         self.version > 0
     }
 
-    /// The replica of a shard that a node has to run. What an earlier disk of the node had is gone with that disk, also while the
-    /// shard has not found others yet: run on an empty disk, it would vote anew without knowing what it confirmed.
+    /// Returns the replica of a shard that a node has to run. The replicas of an earlier disk of the node are
+    /// gone with that disk, even while the shard has no others yet. Started on an empty disk, such a replica
+    /// would vote again without knowing what it confirmed.
     pub(crate) fn runs(&self, shard: u32, node_id: u64) -> Option<ReplicaId> {
         let member = self.members.get(&node_id)?;
         let here = self.placements.get(shard as usize)?.on(node_id)?;
-        // Numbers grow, and a member has its own from when its disk came.
+        // Generations only grow. A member has the generation from the time when its disk came.
         (here.generation >= member.generation).then_some(here)
     }
 }

@@ -1,16 +1,18 @@
-//! Who belongs to the cluster and where replicas are: the directory, and this node's part in keeping it true.
+//! The directory: the members of the cluster, the places of the replicas, and this node's part in both.
 //!
 //! ```text
 //!  founding ──> directory (a Raft group of all nodes) ──> seats: this node's replicas come and go
 //!  (or joining)      ^                └──> peers, topology
 //!                    └── lead: whoever leads the directory plans moves; whoever leads a shard makes them, step by step
 //! ```
-//! - [`state`] is what is agreed on; [`plan`] says where replicas should be. Both are pure.
-//! - [`founding`] is how a node gets its part: the first nodes agree on a genesis, later ones introduce themselves and wait until an
-//!   operator admits them. **A node takes part under the identity of its disk.** One that comes back with an empty disk is told
-//!   apart by the disk's id, and gets replicas under new numbers, as a learner first: what it has forgotten it can never deny.
+//! - [`state`] is the state machine that the nodes agree on; [`plan`] decides where replicas should be. Both
+//!   are pure.
+//! - [`founding`] gives a node its part. The first nodes agree on a genesis; later ones introduce themselves
+//!   and wait until an operator admits them. **A node takes part under the identity of its disk.** A node
+//!   that comes back with an empty disk is recognized by the disk's id. It gets replicas under new numbers,
+//!   which begin as learners: so it can never deny what it confirmed and forgot.
 //! - [`seats`] starts and ends this node's replicas as the directory says.
-//! - [`lead`] does what leaders do.
+//! - [`lead`] does the work of leaders.
 
 mod founding;
 mod lead;
@@ -45,30 +47,31 @@ use crate::peers::{Identity, Peers};
 use crate::stores::{Stores, StoresError};
 use crate::tasks::Tasks;
 
-/// What the directory's group is called between nodes, where shards have their numbers.
+/// The number of the directory's group in messages between nodes, where shards have their own numbers.
 pub(crate) const DIRECTORY: u32 = u32::MAX;
 
-/// What the facts call a node's part in its cluster.
+/// The key of a node's part in its cluster, among the node's facts.
 const PART: &str = "part in the cluster";
 
-/// Who has not introduced itself again for so long is gone.
+/// How long a node counts as waiting after its last introduction.
 const WAITING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A node's part in its cluster, kept on its disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Part {
-    /// Of its replica of the directory.
+    /// Generation of this node's replica of the directory.
     generation: u32,
-    /// For a founder: with whom it founded the cluster.
+    /// The genesis of the cluster, if this node is a founder.
     genesis: Option<Genesis>,
-    /// The replicas that it has on its disk: shard and generation.
+    /// The replicas on this node's disk: shard and generation.
     seats: BTreeMap<u32, u32>,
-    /// The version of the directory that said so. After a restart the directory may be read from an older one on, and what that says
-    /// of replicas is over: one that was erased since must never be begun again.
+    /// The version of the directory that decided `seats`. After a restart the node may read older versions of
+    /// the directory again. What they say about replicas no longer holds: a replica that was erased since
+    /// must never start again.
     seats_version: u64,
 }
 
-/// The shards of which the node's disk remembers a replica; `None` when that cannot be read. Blocks.
+/// Returns the shards of which the node's disk remembers a replica; `None` when that cannot be read. Blocks.
 pub(crate) fn seats_on_disk(config: &NodeConfig) -> Option<BTreeSet<u32>> {
     let folder = crate::stores::facts_folder(&config.node.data_dir);
     if !folder.exists() {
@@ -77,18 +80,18 @@ pub(crate) fn seats_on_disk(config: &NodeConfig) -> Option<BTreeSet<u32>> {
     let facts = NodeFacts::open(&folder).ok()?;
     facts.get().ok()??;
     match facts.kept(PART).ok()? {
-        // It never had a part in a cluster, so it never confirmed anything.
+        // This node never had a part in a cluster, so it never confirmed anything.
         None => Some(BTreeSet::new()),
         Some(part) => Some(decode::<Part>(&part).ok()?.seats.into_keys().collect()),
     }
 }
 
-/// This node's membership in the cluster. Shared by everything that asks or serves.
+/// This node's membership in the cluster. Shared by all code that asks the directory or serves calls.
 pub(crate) struct Membership {
     pub(crate) identity: Identity,
     own: Newcomer,
     config: NodeConfig,
-    /// As the configuration has them, this node's ports filled in.
+    /// The nodes of the configuration, with this node's bound ports filled in.
     configured: Vec<PeerSection>,
     threads: Threads,
     stores: Stores,
@@ -102,14 +105,14 @@ pub(crate) struct Membership {
     view: watch::Sender<Arc<Directory>>,
     nodes: RwLock<Arc<[PeerSection]>>,
     waiting: Mutex<BTreeMap<u64, (Newcomer, Instant)>>,
-    /// What stands in the way of a part in the cluster.
+    /// The obstacle to a part in the cluster, if there is one.
     obstacle: Mutex<Option<String>>,
-    /// The directory has named this node since it started.
+    /// Whether the directory has named this node since it started.
     was_member: AtomicBool,
     fatal: watch::Sender<Option<String>>,
 }
 
-/// What it takes to be a member.
+/// The parts that a [`Membership`] is made of.
 pub(crate) struct MembershipParts {
     pub(crate) identity: Identity,
     pub(crate) config: NodeConfig,
@@ -121,13 +124,13 @@ pub(crate) struct MembershipParts {
     pub(crate) stopping: CancellationToken,
 }
 
-/// Why this node cannot take its part.
+/// The reason why this node cannot take its part.
 #[derive(Debug, thiserror::Error)]
 pub enum MembershipStartError {
-    /// Its disk cannot be used.
+    /// The node's disk cannot be used.
     #[error(transparent)]
     Stores(#[from] StoresError),
-    /// What it wrote down about its part cannot be read.
+    /// The node's record of its part cannot be read.
     #[error(
         "this node's part in the cluster is not readable on its disk: {0}; empty its data folder and let it join again"
     )]
@@ -135,16 +138,16 @@ pub enum MembershipStartError {
     /// A replica did not start.
     #[error(transparent)]
     Replica(#[from] holdfast_shard::StartError),
-    /// An address cannot be one.
+    /// An address is not valid.
     #[error(transparent)]
     Address(#[from] crate::peers::PeerAddressError),
-    /// Starting panicked.
+    /// The start of a replica panicked.
     #[error("starting a replica failed: {0}")]
     Defect(String),
 }
 
 impl Membership {
-    /// Without a part yet, or with the one that its disk remembers.
+    /// Returns a membership without a part yet, or with the part that the disk remembers.
     pub(crate) fn new(parts: MembershipParts) -> Result<Arc<Self>, MembershipStartError> {
         let MembershipParts {
             identity,
@@ -205,32 +208,33 @@ impl Membership {
         Ok(Arc::new(membership))
     }
 
-    /// All shards, in order, whether this node has replicas of them or not.
+    /// Returns all shards in order, whether or not this node has replicas of them.
     pub(crate) fn shards(&self) -> &Arc<[ShardHandle]> {
         &self.shards
     }
 
-    /// The nodes of the cluster, as far as known.
+    /// Returns the nodes of the cluster, as far as they are known.
     pub(crate) fn nodes(&self) -> Arc<[PeerSection]> {
         Arc::clone(&self.nodes.read())
     }
 
-    /// The directory as this node has it.
+    /// Returns the directory as this node has it.
     pub(crate) fn view(&self) -> Arc<Directory> {
         Arc::clone(&self.view.borrow())
     }
 
-    /// The directory's group, once this node is in it.
+    /// Returns the directory's group, once this node is in it.
     pub(crate) fn document(&self) -> Option<DocumentHandle<Directory>> {
         self.document.read().clone()
     }
 
-    /// What stands in the way of a part in the cluster.
+    /// Returns the obstacle to a part in the cluster, if there is one.
     pub(crate) fn obstacle(&self) -> Option<String> {
         self.obstacle.lock().clone()
     }
 
-    /// Nodes that introduced themselves and are not members, by their ids.
+    /// Returns the nodes that introduced themselves and are not members with this disk, in order of their
+    /// ids.
     pub(crate) fn waiting(&self) -> Vec<Newcomer> {
         let mut waiting = self.waiting.lock();
         waiting.retain(|_, (_, at)| at.elapsed() < WAITING_PATIENCE);
@@ -242,17 +246,17 @@ impl Membership {
         strangers.map(|(newcomer, _)| newcomer.clone()).collect()
     }
 
-    /// The members that can be reached from here, this node among them.
+    /// Returns the members that can be reached from here, including this node.
     pub(crate) fn live(&self) -> BTreeSet<u64> {
         let view = self.view();
         let live = view.members.keys().filter(|node| self.peers.is_reachable(**node));
         live.copied().collect()
     }
 
-    /// Has the directory do something.
+    /// Sends a command to the directory, and returns whether it changed anything.
     ///
     /// # Errors
-    /// The directory's refusal, or why it did not answer.
+    /// The directory's refusal, or the reason why it did not answer.
     pub(crate) async fn ask(&self, command: &DirectoryCommand, deadline: Instant) -> Result<bool, AskError> {
         let document = self.document().ok_or(AskError::NoPart)?;
         let answer = document.propose(encode(command), deadline).await?;
@@ -260,7 +264,7 @@ impl Membership {
         answer.map_err(AskError::Refused)
     }
 
-    /// Resolves with the reason when this node must stop.
+    /// Waits until this node must stop, and returns the reason.
     pub(crate) async fn fatal(&self) -> String {
         let mut fatal = self.fatal.subscribe();
         let reason = match fatal.wait_for(Option::is_some).await {
@@ -307,14 +311,14 @@ impl Membership {
         founding::answer(self, from, payload).map(|heard| encode(&heard))
     }
 
-    /// Hands leadership of the directory over, before this node stops.
+    /// Hands over the leadership of the directory, before this node stops.
     pub(crate) async fn hand_over(&self) {
         if let Some(document) = self.document() {
             document.hand_over().await;
         }
     }
 
-    /// Ends this node's replica of the directory. Those of shards are ended by who has their handles.
+    /// Ends this node's replica of the directory. The owners of the shards' handles end those of the shards.
     pub(crate) async fn stop(&self) {
         let document = self.document.write().take();
         if let Some(document) = document {
@@ -323,16 +327,16 @@ impl Membership {
     }
 }
 
-/// Why the directory did not do what it was asked.
+/// The reason why the directory did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AskError {
-    /// It refuses.
+    /// The directory refuses the command.
     #[error("{0}")]
     Refused(String),
-    /// This node is not in it.
+    /// This node has no part in the directory's group yet.
     #[error("this node has no part in a cluster yet")]
     NoPart,
-    /// It did not answer.
+    /// The directory did not answer.
     #[error("the directory of the cluster did not decide: {0}")]
     Unanswered(#[from] SubmitError),
 }

@@ -1,13 +1,13 @@
-//! Where replicas should be, and the next one to move.
+//! The nodes where replicas should be, and the next replica to move.
 //!
-//! Pure functions of the directory: a dry run is the same functions asked until they have no more to say.
+//! All functions here are pure. A dry run calls the same functions until they find no more moves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::members::{Directory, DirectoryCommand};
 
-/// A replica that should come, go, or both.
+/// A change of a shard's replicas: one is added, one is removed, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Move {
     pub(crate) shard: u32,
@@ -16,7 +16,7 @@ pub(crate) struct Move {
     pub(crate) why: Why,
 }
 
-/// Why a replica moves.
+/// The reason why a replica moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
     /// Its node is drained.
@@ -44,7 +44,7 @@ impl fmt::Display for Why {
 }
 
 impl Move {
-    /// The shard's nodes after it.
+    /// Returns the shard's nodes after the move.
     pub(crate) fn nodes(&self, directory: &Directory) -> BTreeSet<u64> {
         let placement = directory.placements.get(self.shard as usize);
         let mut nodes = placement.map(|placement| placement.nodes()).unwrap_or_default();
@@ -55,7 +55,7 @@ impl Move {
         nodes
     }
 
-    /// What to ask of the directory for it.
+    /// Returns the command that asks the directory for the move.
     pub(crate) fn command(&self, directory: &Directory) -> DirectoryCommand {
         DirectoryCommand::Place {
             shard: self.shard,
@@ -64,7 +64,7 @@ impl Move {
     }
 }
 
-/// How many replicas each member has.
+/// Returns how many replicas each member has.
 fn loads(directory: &Directory) -> BTreeMap<u64, usize> {
     let mut loads: BTreeMap<u64, usize> = directory.members.keys().map(|node| (*node, 0)).collect();
     for node in directory
@@ -77,7 +77,7 @@ fn loads(directory: &Directory) -> BTreeMap<u64, usize> {
     loads
 }
 
-/// How many pairs of these nodes share a zone. A zone that nobody named is shared with nobody.
+/// Counts the pairs of these nodes that share a zone. A node without a named zone shares none.
 fn shared_zones(directory: &Directory, nodes: &BTreeSet<u64>) -> usize {
     let zones: Vec<&str> = nodes
         .iter()
@@ -99,7 +99,7 @@ fn without(nodes: &BTreeSet<u64>, node: u64) -> BTreeSet<u64> {
     nodes.iter().copied().filter(|other| *other != node).collect()
 }
 
-/// The node for one more replica beside these.
+/// Returns the best node for one more replica beside these.
 fn best(directory: &Directory, nodes: &BTreeSet<u64>, live: &BTreeSet<u64>) -> Option<u64> {
     let loads = loads(directory);
     let candidates = directory
@@ -111,7 +111,7 @@ fn best(directory: &Directory, nodes: &BTreeSet<u64>, live: &BTreeSet<u64>) -> O
         .min_by_key(|node| (shared_zones(directory, &with(nodes, *node)), loads[node], *node))
 }
 
-/// The nodes for one more shard of a cluster that is being founded.
+/// Returns the nodes for one more shard of a cluster that is being founded.
 pub(crate) fn first_nodes(directory: &Directory) -> BTreeSet<u64> {
     let all: BTreeSet<u64> = directory.members.keys().copied().collect();
     let mut nodes = BTreeSet::new();
@@ -124,7 +124,8 @@ pub(crate) fn first_nodes(directory: &Directory) -> BTreeSet<u64> {
     nodes
 }
 
-/// The next replica to move. Only shards that are settled are looked at, and only nodes in `live` get any.
+/// Returns the next replica to move. Looks only at settled shards, and gives replicas only to nodes in
+/// `live`.
 pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<Move> {
     let settled = || {
         (0..)
@@ -211,14 +212,15 @@ pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<M
     spread
 }
 
-/// Everything that would be moved, in order, as if each move were done at once; and the directory then.
+/// Returns all moves in order, as if each were done at once, and the directory after them.
 pub(crate) fn all_moves(directory: &Directory, live: &BTreeSet<u64>) -> (Vec<Move>, Directory) {
     let mut directory = directory.clone();
     for shard in 0..directory.placements.len() {
         settle(&mut directory, shard);
     }
     let mut moves = Vec::new();
-    // Each move makes the shards' zones or the loads better, so they end; the limit is for a rule that forgets that.
+    // Each move improves the shards' zones or the loads, so the moves end. The limit guards against a rule
+    // that breaks this.
     let limit = directory.placements.len() * (directory.members.len() + 1) * 4;
     while moves.len() < limit
         && let Some(next) = next_move(&directory, live)
@@ -233,8 +235,8 @@ pub(crate) fn all_moves(directory: &Directory, live: &BTreeSet<u64>) -> (Vec<Mov
     (moves, directory)
 }
 
-/// A shard that would keep a replica on one of these nodes for lack of another, and that node; `at_the_end` is where
-/// [`all_moves`] leads.
+/// Returns a shard that would keep a replica on one of these nodes for lack of another node, and that node.
+/// `at_the_end` is the directory that [`all_moves`] returns.
 pub(crate) fn stuck(at_the_end: &Directory, node_ids: &[u64]) -> Option<(u32, u64)> {
     (0..).zip(&at_the_end.placements).find_map(|(shard, placement)| {
         let nodes = placement.nodes();
@@ -247,8 +249,8 @@ fn settle(directory: &mut Directory, shard: usize) {
     directory.placements[shard].former.clear();
 }
 
-/// The members that should vote on the directory itself: an odd number, at most five, those who do now before others, over as many
-/// zones as can be.
+/// Returns the members that should vote on the directory itself: an odd number, at most five. Prefers members
+/// that vote already, then those that share the fewest zones.
 pub(crate) fn directory_voters(directory: &Directory, now: &BTreeSet<u64>) -> BTreeSet<u64> {
     let active: BTreeSet<u64> = directory
         .members

@@ -1,4 +1,4 @@
-//! This node's replicas, started and ended as the directory says.
+//! The replicas of this node, started and ended as the directory says.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,19 +13,20 @@ use super::{DIRECTORY, Membership, MembershipStartError, Part, founding, peer_se
 use crate::config::PeerSection;
 use crate::stores::StoresError;
 
-/// The directory's leader shows less often that it is alive than a shard's, and is replaced later: nobody waits for it at a checkout.
+/// Factor by which the directory's heartbeat interval and election timeouts are longer than a shard's. Its
+/// leader is replaced later, but no checkout waits for it.
 const DIRECTORY_PATIENCE: u64 = 3;
 
-/// A snapshot of the directory is built after so many entries.
+/// Number of entries after which a snapshot of the directory is built.
 const DIRECTORY_SNAPSHOT_ENTRIES: u64 = 500;
 
-/// How long the directory may take to write down where this node is reached.
+/// Longest time that the directory may take to record this node's addresses.
 const RELOCATE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// How often a node asks whether it still is a member.
+/// Interval at which a node asks whether it is still a member.
 const MEMBERSHIP_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Takes the part that this node's disk remembers, if it does: with every replica that it had.
+/// Takes the part that this node's disk remembers, if any, with every replica that it had.
 pub(crate) async fn take_part(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
     let Some(part) = membership.part.lock().clone() else {
         return Ok(());
@@ -33,7 +34,7 @@ pub(crate) async fn take_part(membership: &Arc<Membership>) -> Result<(), Member
     finish_leaving(membership).await?;
     start_directory(membership, &part).await?;
     let founding = part.genesis.as_ref().map(Directory::founded);
-    // Beside each other: each may have much to read.
+    // At the same time, because each replica may have much to read.
     let seats = part.seats.iter().map(|(shard, generation)| async {
         match membership.shards.get(*shard as usize) {
             Some(handle) => take_seat(membership, handle, *generation, founding.as_ref()).await,
@@ -42,12 +43,13 @@ pub(crate) async fn take_part(membership: &Arc<Membership>) -> Result<(), Member
     });
     join_all(seats).await.into_iter().collect::<Result<(), _>>()?;
     follow(membership);
-    // Whether it still is a member, the directory will tell.
+    // The directory will tell whether this node is still a member.
     *membership.obstacle.lock() = None;
     Ok(())
 }
 
-/// Finds a part in the cluster if there is none yet, and keeps this node's replicas as the directory says from then on.
+/// Finds a part in the cluster if this node has none yet. From then on keeps its replicas as the directory
+/// says.
 pub(crate) async fn keep_seats(membership: Arc<Membership>) {
     if let Err(error) = keep(&membership).await {
         membership.must_stop(error.to_string());
@@ -82,7 +84,8 @@ async fn keep(membership: &Arc<Membership>) -> Result<(), MembershipStartError> 
     }
 }
 
-/// Asks the others now and then whether this node still is a member, and is not ready while they say that it is not. Never ends.
+/// Asks the other nodes at intervals whether this node is still a member. While they say that it is not, the
+/// node is not ready. Never ends.
 async fn watch_membership(membership: &Membership) {
     let mut was_out = false;
     loop {
@@ -106,7 +109,7 @@ fn not_a_member(membership: &Membership) -> String {
     )
 }
 
-/// Takes over the directory as it is now, and who is reached where.
+/// Takes over the current directory, and the addresses of the nodes.
 fn follow(membership: &Membership) {
     let Some(document) = membership.document() else {
         return;
@@ -120,7 +123,8 @@ fn follow(membership: &Membership) {
     membership.view.send_replace(directory);
 }
 
-/// The members as they are reached: where the configuration says so if it lists them, for it is the operator's last word.
+/// Returns the members with their addresses. The configuration's address counts for a member that it lists,
+/// because it is the operator's last word.
 fn nodes(membership: &Membership, directory: &Directory) -> Vec<PeerSection> {
     let configured = |node_id: u64| {
         let mut nodes = membership.configured.iter();
@@ -164,7 +168,7 @@ async fn start_directory(membership: &Membership, part: &Part) -> Result<(), Mem
     let options = DocumentOptions {
         address: DIRECTORY,
         replica,
-        // Who follows without a vote from the start is let in by those who have one.
+        // The voters let in a node that follows without a vote from the start.
         founders: if founders.contains(&membership.identity.node_id) {
             founders
         } else {
@@ -184,19 +188,19 @@ async fn start_directory(membership: &Membership, part: &Part) -> Result<(), Mem
     Ok(())
 }
 
-/// What a directory says of this node.
+/// The standing of this node in a directory.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
-    /// It is of a time before this node came, or before what this node has done already: it is read again while the node
-    /// catches up, and says nothing of the present.
+    /// The directory is from before this node came, or from before what this node has done already. The node
+    /// reads it again while it catches up. It says nothing about the present.
     OfThePast,
-    /// This node is not in it.
+    /// This node is not in the directory.
     Stranger,
-    /// This node was in it and is not any more.
+    /// This node was in the directory and is not any more.
     Removed,
-    /// Another disk is this node now.
+    /// Another disk has taken over as this node.
     Replaced,
-    /// This node is in it, perhaps where it is not reached any more.
+    /// This node is in the directory, perhaps with addresses that changed since.
     Member { elsewhere: bool },
 }
 
@@ -218,12 +222,12 @@ fn standing(directory: &Directory, own: &Newcomer, part: Option<&Part>, was_memb
         return Standing::Replaced;
     }
     Standing::Member {
-        // Founders compute the first version before they have heard where the others are.
+        // Founders compute the first version before they have heard the others' addresses.
         elsewhere: directory.version > 1 && member.address != own.address,
     }
 }
 
-/// Starts and ends replicas until this node has those that it should have.
+/// Starts and ends replicas until this node has those that the directory gives it.
 async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
     let directory = membership.view();
     let own = &membership.own;
@@ -233,7 +237,7 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
         .as_ref()
         .and_then(|part| part.genesis.as_ref().map(Directory::founded))
         .map(Arc::new);
-    // Founders begin with the placement that they all compute, before the directory has it.
+    // Founders begin with the placements that they all compute, before the directory has them.
     let directory = match (&founding, directory.is_founded()) {
         (Some(founding), false) => Arc::clone(founding),
         _ => directory,
@@ -301,7 +305,7 @@ async fn arrange(membership: &Arc<Membership>) -> Result<(), MembershipStartErro
     Ok(())
 }
 
-/// Tells the directory where this node is reached now.
+/// Reports this node's current addresses to the directory.
 fn relocate(membership: &Arc<Membership>) {
     let asking = Arc::clone(membership);
     membership.spawn("relocation", async move {
@@ -326,7 +330,7 @@ async fn leave_seat(
     tracing::info!(shard, replica = %here, "this node's replica of the shard has moved on: erasing it");
     handle.leave_seat().await;
     membership.stores.note_leaving(shard, here.generation)?;
-    // Forgotten first: a replica that is half erased must not be started again.
+    // The seat is forgotten first: a half-erased replica must not be started again.
     membership.remember(|part| {
         part.seats.remove(&shard);
         part.seats_version = version;
@@ -334,7 +338,7 @@ async fn leave_seat(
     finish_leaving(membership).await
 }
 
-/// Erases the replicas that have left, also those that a crash kept from being erased.
+/// Erases the replicas that have left, including those that a crash kept from being erased.
 async fn finish_leaving(membership: &Arc<Membership>) -> Result<(), StoresError> {
     let erasing = Arc::clone(membership);
     let seats = membership.part.lock().as_ref().map(|part| part.seats.clone());
@@ -348,7 +352,7 @@ async fn finish_leaving(membership: &Arc<Membership>) -> Result<(), StoresError>
         .map_err(|error| StoresError::Defect(error.to_string()))
 }
 
-/// `founding` is what a founder's directory began with.
+/// Starts this node's replica of a shard. `founding` is the directory that a founder begins with.
 async fn take_seat(
     membership: &Arc<Membership>,
     handle: &ShardHandle,

@@ -1,6 +1,7 @@
 //! The state machine of the directory: how its commands change members and placements.
 //!
-//! Deterministic: no clock and no chance, and what cannot be done is answered and changes nothing.
+//! Deterministic: there is no clock and no randomness. A command that cannot be done is refused and changes
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +12,11 @@ use serde::Serialize;
 use super::members::{Directory, DirectoryAnswer, DirectoryCommand, Genesis, Member, Newcomer, Placement};
 use super::plan;
 
-/// The only version so far of what is written and sent.
+/// The version of the encoding that is written and sent. There is only this one so far.
 const VERSION: u8 = 1;
 
 impl Directory {
-    /// A founded directory.
+    /// Returns the directory that a cluster begins with.
     pub(crate) fn founded(genesis: &Genesis) -> Self {
         let members = genesis.founders.iter().map(|founder| {
             let member = Member {
@@ -42,7 +43,7 @@ impl Directory {
         directory
     }
 
-    /// Does what is asked, if it can be done.
+    /// Executes a command, if it can be done.
     pub(crate) fn execute(&mut self, command: DirectoryCommand) -> DirectoryAnswer {
         if !self.is_founded() {
             return match command {
@@ -96,7 +97,7 @@ impl Directory {
     }
 
     fn next_generation(&mut self) -> Result<u32, String> {
-        // Far from its end: the groups of the node's log are numbered with it, see `stores`.
+        // The limit is far away. The groups of the node's log are numbered with the generation, see `stores`.
         let next = self.last_generation.checked_add(1).filter(|next| *next < 1 << 24);
         self.last_generation =
             next.ok_or("replicas were moved too often: make a new cluster from a backup")?;
@@ -224,15 +225,15 @@ fn known(members: &BTreeMap<u64, Member>) -> String {
     ids.join(", ")
 }
 
-/// Writes a value behind a version byte.
+/// Encodes a value behind a version byte.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Bytes {
-    // Made of numbers, texts, sets and maps: they can always be written.
+    // The values consist of numbers, texts, sets and maps, which can always be encoded.
     postcard::to_extend(value, vec![VERSION])
         .map(Bytes::from)
         .unwrap_or_default()
 }
 
-/// Reads what [`encode`] wrote.
+/// Decodes what [`encode`] wrote.
 pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match bytes.split_first() {
         Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
@@ -250,7 +251,7 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, 
 impl Document for Directory {
     fn apply(&mut self, command: &[u8]) -> Bytes {
         let answer: DirectoryAnswer = decode(command).and_then(|command| {
-            // What is refused half way changes nothing.
+            // A command that is refused half way changes nothing.
             let mut changed = self.clone();
             let answer = changed.execute(command)?;
             *self = changed;

@@ -1,4 +1,4 @@
-//! The parts of a start that failed later, and their end.
+//! The parts of a start that have to be ended when a later step fails.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::directory::Membership;
 
-/// The parts that are started on the way and have to be ended when a later step fails.
+/// The parts that the steps of a start have started so far.
 pub(super) struct Begun {
     /// Ends the peers' streams and servers.
     pub(super) peers_stopping: CancellationToken,
@@ -24,7 +24,7 @@ impl Begun {
         }
     }
 
-    /// Ends what was begun.
+    /// Ends these parts.
     pub(super) async fn undo(self) {
         if let Some(membership) = self.membership {
             for shard in membership.shards().iter() {

@@ -1,4 +1,5 @@
-//! The second step of a start: takes this node's part in the cluster, and watches for what it must not survive.
+//! The second step of a start: takes this node's part in the cluster, and watches for failures that must end
+//! the node.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::space::Space;
 use crate::start_error::StartError;
 use crate::tasks::Tasks;
 
-/// A node whose replicas run, and which lets nobody in yet.
+/// A node whose replicas run, but which serves no calls yet.
 pub(super) struct Joined {
     pub(super) config: NodeConfig,
     pub(super) identity: Identity,
@@ -34,9 +35,9 @@ pub(super) struct Joined {
     pub(super) orders: Orders,
     pub(super) threads: Threads,
     pub(super) tasks: Tasks,
-    /// Says why the node must not go on, once it must not.
+    /// Holds the reason once the node must not go on.
     pub(super) fatal: watch::Receiver<Option<String>>,
-    /// The runtime where other nodes are heard.
+    /// The runtime that handles calls of other nodes.
     pub(super) heard_on: Handle,
     pub(super) peers_thread: Option<OwnThread>,
 }
@@ -72,7 +73,7 @@ pub(super) async fn join(opened: Opened, begun: &mut Begun) -> Result<Joined, St
         stopping: begun.peers_stopping.clone(),
     })?;
     begun.membership = Some(Arc::clone(&membership));
-    // Before anything is read, so that nothing that fails meanwhile is missed.
+    // Before anything is read, so that no failure during the reading is missed.
     let fatal = watch_for_the_end(&tasks, &begun.peers_stopping, &membership, &log, panics);
     directory::take_part(&membership).await?;
 
@@ -101,7 +102,7 @@ pub(super) async fn join(opened: Opened, begun: &mut Begun) -> Result<Joined, St
     })
 }
 
-/// Notices what the node must not survive: a dead replica, a failed log, a panic.
+/// Watches for failures that must end the node: a dead replica, a failed log, a panic.
 fn watch_for_the_end(
     tasks: &Tasks,
     stopping: &CancellationToken,
@@ -112,7 +113,7 @@ fn watch_for_the_end(
     let (fatal, fatal_seen) = watch::channel(None);
     let (log_failed, mut log_failure) = mpsc::unbounded_channel();
     log.on_failure(Box::new(move |error| {
-        // Nobody listens any more only when the node is gone.
+        // The receiver is gone only when the node is gone.
         let _ = log_failed.send(error.to_string());
     }));
     let membership = Arc::clone(membership);
@@ -135,7 +136,7 @@ fn watch_for_the_end(
         };
         tracing::error!(reason, "this node must stop");
         fatal.send_replace(Some(reason));
-        // Keeps the sender, so that whoever asks later still learns it.
+        // Keeps the sender, so that a late caller of `Node::fatal` still gets the reason.
         stopping.cancelled().await;
     });
     fatal_seen

@@ -27,14 +27,15 @@ pub(super) struct Opened {
     /// The nodes of the configuration, with the ports that were bound.
     pub(super) nodes: Vec<PeerSection>,
     pub(super) tasks: Tasks,
-    /// Gets a sentence for each task that panics.
+    /// Receives a sentence for each task that panics.
     pub(super) panics: mpsc::UnboundedReceiver<String>,
-    /// The thread where other nodes are heard, beyond the reach of callers; none with one thread for everything.
+    /// The thread that handles calls of other nodes, so that callers cannot slow them down. None when one
+    /// thread does everything.
     pub(super) peers_thread: Option<OwnThread>,
 }
 
 impl Opened {
-    /// Returns the runtime where other nodes are heard.
+    /// Returns the runtime that handles calls of other nodes.
     pub(super) fn heard_on(&self) -> Handle {
         let own = self.peers_thread.as_ref().and_then(OwnThread::handle);
         own.unwrap_or_else(Handle::current)
@@ -53,7 +54,8 @@ pub(super) async fn open(config: NodeConfig, begun: &mut Begun) -> Result<Opened
     let security = Security::start(&config, &tasks, &begun.peers_stopping)?;
     let stores = stores::open(&config).await?;
     begun.log = Some(stores.log.clone());
-    // With one thread for everything, nodes are heard there too; large requests have one of their own all the same.
+    // With one thread for everything, that thread handles the calls of other nodes too. Large requests have a
+    // thread of their own in both cases.
     let peers_thread = match config.has_one_thread() {
         true => None,
         false => Some(OwnThread::start("peers").map_err(no_thread)?),
@@ -80,7 +82,7 @@ pub(super) async fn open(config: NodeConfig, begun: &mut Begun) -> Result<Opened
     })
 }
 
-/// This node's own entry may name port 0: fill in what was bound.
+/// Returns the nodes of the configuration. This node's own entry may name port 0: the bound port replaces it.
 fn nodes_with_ports(config: &NodeConfig, listeners: &Listeners) -> Result<Vec<PeerSection>, StartError> {
     let (client, peer) = (listeners.client_address()?, listeners.peer_address()?);
     let admin = listeners.admin_address()?;

@@ -23,10 +23,10 @@ use crate::servers::{intake, serve_admin, serve_clients, serve_peers};
 use crate::start_error::StartError;
 use crate::trace::Sampling;
 
-/// Starts the servers and the tasks that work on what they take.
+/// Starts the servers, and the tasks that carry out what the servers take.
 pub(super) async fn serve(joined: Joined, begun: &Begun) -> Result<Node, StartError> {
     let large_calls = Arc::new(OwnThread::start_behind("large calls").map_err(no_thread)?);
-    // A child, so that a start that fails later ends what was begun here too.
+    // A child token, so that a start that fails later also ends what was started here.
     let stopping = begun.peers_stopping.child_token();
     let api = Arc::new(api_of(&joined, Arc::clone(&large_calls), stopping));
     let Joined {
@@ -70,7 +70,7 @@ pub(super) async fn serve(joined: Joined, begun: &Begun) -> Result<Node, StartEr
         Sampling::of_peers(&config.telemetry),
     )?;
     drop(entered);
-    // The others may ask for what this node says now.
+    // From here on other nodes can ask what this node knows.
     let (keeping, stopping) = (Arc::clone(&membership), begun.peers_stopping.clone());
     tasks.spawn_beside_replicas(threads, "replicas of this node", async move {
         tokio::select! {
@@ -114,7 +114,7 @@ pub(super) async fn serve(joined: Joined, begun: &Begun) -> Result<Node, StartEr
     })
 }
 
-/// Returns what all services share.
+/// Returns the state that all services share.
 fn api_of(joined: &Joined, large_calls: Arc<OwnThread>, stopping: CancellationToken) -> Api {
     let config = &joined.config;
     let shards = joined.membership.shards();

@@ -21,7 +21,7 @@ use super::{ElectionOptions, LeaderWatch};
 use crate::GoneNodes;
 use crate::metrics::{Counters, add};
 use crate::peer::{Consent, Network};
-use crate::raft_types::{LogId, Raft, Types, Vote};
+use crate::raft_types::{LogId, RaftOf, Types, Vote};
 
 /// First pause before a voter that refused is asked again. It doubles each time, up to [`ASK_AGAIN_MAX`].
 const ASK_AGAIN: Duration = Duration::from_millis(4);
@@ -48,7 +48,7 @@ enum Missing {
 
 /// Watches the leader, and stands for election where needed, until Raft ends.
 pub(crate) async fn campaign<SM>(
-    raft: Raft<SM>,
+    raft: RaftOf<SM>,
     watch: LeaderWatch,
     network: Network,
     counters: Arc<Counters>,
@@ -92,7 +92,7 @@ async fn has_changed(gone: &mut watch::Receiver<GoneNodes>) {
 }
 
 struct Campaigner<SM: RaftStateMachine<Types>> {
-    raft: Raft<SM>,
+    raft: RaftOf<SM>,
     watch: LeaderWatch,
     network: Network,
     counters: Arc<Counters>,
@@ -105,7 +105,7 @@ struct Campaigner<SM: RaftStateMachine<Types>> {
 }
 
 impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
-    fn new(raft: Raft<SM>, watch: LeaderWatch, network: Network, counters: Arc<Counters>) -> Self {
+    fn new(raft: RaftOf<SM>, watch: LeaderWatch, network: Network, counters: Arc<Counters>) -> Self {
         let now = Instant::now();
         Self {
             raft,

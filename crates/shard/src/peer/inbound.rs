@@ -20,7 +20,7 @@ use crate::clock::LogClock;
 use crate::election::LeaderWatch;
 use crate::host::Threads;
 use crate::metrics::{Counters, add};
-use crate::raft_types::{Raft, Types, Vote};
+use crate::raft_types::{RaftOf, Types, Vote};
 use crate::read::Freshest;
 use crate::replica_id::node_of;
 use crate::state_machine::{SnapshotData, StateMachine};
@@ -31,7 +31,7 @@ type ReadSnapshot = fn(Bytes) -> io::Result<SnapshotData>;
 
 /// The receiving side of a replica.
 pub(crate) struct Inbound<SM: RaftStateMachine<Types, SnapshotData = SnapshotData> = StateMachine> {
-    raft: Raft<SM>,
+    raft: RaftOf<SM>,
     /// Reads the content of a snapshot's bytes, and checks it.
     read_snapshot: ReadSnapshot,
     /// The change history that must be complete before a snapshot is taken.
@@ -62,7 +62,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Clone for Inbound
 
 impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
     pub(crate) fn new(
-        raft: Raft<SM>,
+        raft: RaftOf<SM>,
         (read_snapshot, history): (ReadSnapshot, Option<History>),
         freshest: Arc<Mutex<Freshest>>,
         counters: Arc<Counters>,

@@ -23,9 +23,10 @@ use crate::metrics::Counters;
 use crate::peer::{History, Inbound, Network, NetworkOptions, mend};
 use crate::proposer::{Proposer, ProposerOptions, ProposerParts, StopProposing};
 use crate::quorum_watch::QuorumWatch;
-use crate::raft_types::{Raft, Types, safe_config};
+use crate::raft_types::{RaftOf, Types, safe_config};
 use crate::read_gate::ReadGate;
 use crate::replica_id::node_of;
+use crate::state_machine::Raft;
 use crate::state_machine::{SnapshotData, StateMachine};
 use crate::{Host, PeerTransport, ShardOptions, ShardStores, StartError, Threads};
 
@@ -333,7 +334,7 @@ const FOUNDING_PATIENCE: u32 = 10;
 /// founders does it. Two that begin at once would stand against each other, so the others wait to hear from
 /// the first, and begin themselves if that takes too long. The leader adds replicas that come later through
 /// the log.
-pub(crate) async fn found<SM>(raft: &Raft<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
+pub(crate) async fn found<SM>(raft: &RaftOf<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
 where
     SM: RaftStateMachine<Types>,
 {
@@ -357,7 +358,7 @@ where
     Ok(())
 }
 
-async fn begin<SM>(raft: &Raft<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
+async fn begin<SM>(raft: &RaftOf<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
 where
     SM: RaftStateMachine<Types>,
 {

@@ -1,8 +1,6 @@
 //! Queries on their way to an answer.
 
 use holdfast_ledger::{Ledger, Position, Query};
-use openraft::Instant as _;
-use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
 use super::{From, Route, submit::millis};
@@ -44,7 +42,7 @@ async fn stale(replica: &Replica, query: Query) -> Result<Answer, QueryError> {
     if replica.is_silent() {
         return Err(QueryError::Stopped);
     }
-    let age_ms = age_ms(replica);
+    let age_ms = replica.age_ms();
     add(&replica.counters.reads_stale, 1);
     answer(replica, query, age_ms).await
 }
@@ -178,20 +176,4 @@ fn read(ledger: &Ledger, applied: Option<LogId>, query: &Query, age_ms: u64) -> 
         last_seq: ledger.last_seq(),
         age_ms,
     })
-}
-
-/// Returns, in milliseconds, for how long this replica may have missed something.
-pub(crate) fn age_ms(replica: &Replica) -> u64 {
-    let age = if replica.leads() {
-        let acked = replica.raft.metrics().borrow_watched().last_quorum_acked;
-        acked.map(|acked| acked.elapsed())
-    } else {
-        let applied_index = replica.view.borrow().applied_index;
-        replica
-            .freshest
-            .lock()
-            .complete_at(applied_index)
-            .map(|at| at.elapsed())
-    };
-    age.map_or(u64::MAX, millis)
 }

@@ -2,7 +2,7 @@
 
 use crate::{DueInquiry, DueSettlement, OrderView, OrderWork, ReservationId};
 
-use super::super::{Ledger, orders::OrderState, participant::OrderLink, reservation::Reservation};
+use super::super::{Ledger, order_link::OrderLink, orders::OrderState, reservation::Reservation};
 
 impl Ledger {
     pub(crate) fn order_view(&self, id: &ReservationId) -> Option<OrderView> {

@@ -151,7 +151,7 @@ fn a_count_that_contradicts_what_left_since_is_refused() {
 #[test]
 fn a_count_of_a_position_that_is_no_longer_kept_is_refused() {
     let mut story = Story::new();
-    let kept = crate::ledger::movements::KEPT_MOVEMENTS as u64;
+    let kept = crate::limits::KEPT_MOVEMENTS as u64;
     story.receive("tea", "east", 1).unwrap();
     for _ in 0..100 {
         let receive = |_| Action::Receive {

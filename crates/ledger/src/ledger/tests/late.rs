@@ -325,7 +325,7 @@ fn what_is_booked_late_must_move_goods_and_needs_the_second_rules() {
 
 #[test]
 fn a_count_that_is_no_longer_remembered_makes_positions_before_it_too_old() {
-    use crate::ledger::movements::KEPT_MOVEMENTS;
+    use crate::limits::KEPT_MOVEMENTS;
 
     let mut story = Story::by(Rules::Second);
     story.count("milk", "east", 0, None).unwrap();

@@ -60,7 +60,7 @@ fn who_hears_of_a_cluster_never_founds_another() {
     let own = introduction(1, &[1, 2, 3]);
     let why = judge(&own, vec![no_cluster(2), (3, stranger(false))]).unwrap_err();
     assert!(why.contains("holdfast cluster add 1"), "{why}");
-    // One that does not know yet that the disk is another says only that it is a stranger.
+    // A node that has not learnt of the old disk yet says only that this node is a stranger.
     let why = judge(&own, vec![(2, stranger(true)), (3, stranger(false))]).unwrap_err();
     assert!(why.contains("another disk"), "{why}");
 }

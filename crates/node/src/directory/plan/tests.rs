@@ -133,8 +133,9 @@ fn the_directory_is_voted_on_by_an_odd_few_who_stay() {
 }
 
 proptest! {
-    /// Whoever comes and goes: the moves end, no shard ever has fewer replicas than before or than it should have, what is drained
-    /// is empty if that can be, and nothing is left to move.
+    /// Whatever nodes come and are drained: the moves end, and nothing is left to move. No shard ends with
+    /// fewer replicas than it had or should have. A drained node ends without replicas if there are enough
+    /// others.
     #[test]
     fn plans_end_well(
         founders in 1_usize..6,

@@ -18,8 +18,8 @@ fn three() -> Directory {
     founded(&[(1, ""), (2, ""), (3, "")], 2, 3)
 }
 
-/// Node 2 with an empty disk is told that it is a member under a new generation, and then reads the directory from its beginning on,
-/// where its old disk is named.
+/// Node 2 comes with an empty disk and hears that it is a member under a new generation. It then reads the
+/// directory from its beginning, which names its old disk.
 #[test]
 fn a_node_with_a_new_disk_does_not_take_its_old_one_for_one_that_came_after_it() {
     let mut directory = three();
@@ -71,8 +71,8 @@ fn who_is_removed_stops_and_who_never_was_in_waits() {
     assert_eq!(standing(&directory, &own, Some(&part), true), Standing::Removed);
 }
 
-/// After a restart the directory may be read from an older one on. What it says of replicas is over: one of them may have been
-/// erased since, and must not be begun again under the same number.
+/// After a restart the node may read an older directory first. What it says about replicas no longer holds:
+/// one of them may have been erased since, and must not start again under the same number.
 #[test]
 fn a_directory_that_is_older_than_what_was_done_is_passed_over() {
     let mut directory = three();

@@ -84,7 +84,7 @@ fn a_replica_that_comes_gets_a_number_that_no_other_had_and_one_that_stays_keeps
     settle(&mut directory, 0);
     assert_eq!(directory.placements[0].on(3), None);
 
-    // Away and back again: another number.
+    // The replica leaves and comes back: it gets another number.
     for nodes in [[1, 2, 3], [1, 2, 4]] {
         let nodes = nodes.into();
         directory
@@ -172,7 +172,7 @@ fn what_an_earlier_disk_had_does_not_run_on_another_one_while_its_shard_moves_aw
         assert_eq!(directory.runs(shard, 3), None);
         let placement = &directory.placements[shard as usize];
         assert!(placement.former.contains(&ReplicaId::founder(3)), "{placement:?}");
-        // Who is to have the shard gets another replica instead.
+        // A node that should have the shard gets another replica instead.
         let coming = directory.runs(shard, 4).unwrap();
         assert!(placement.replicas.contains(&coming), "{placement:?}");
         assert!(coming.generation > directory.members[&4].generation);
@@ -230,7 +230,8 @@ fn command() -> impl Strategy<Value = DirectoryCommand> {
 }
 
 proptest! {
-    /// Whatever is asked, in whatever order: no number of a replica is ever used for two, and what is refused changes nothing.
+    /// Whatever the commands and their order: no two replicas ever get the same number, and a refused command
+    /// changes nothing.
     #[test]
     fn numbers_are_never_used_twice(commands in proptest::collection::vec((command(), any::<bool>()), 0..60)) {
         let mut directory = three();
@@ -259,7 +260,7 @@ proptest! {
         }
     }
 
-    /// Bytes from anywhere never panic and never change anything but as a command.
+    /// Arbitrary bytes cause no panic: the answer can always be decoded.
     #[test]
     fn any_bytes_are_borne(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut directory = three();
