@@ -7,7 +7,7 @@ use holdfast_api::v1::admin_client::AdminClient as Service;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::call::Kind;
+use crate::attempts::Kind;
 use crate::client::Client;
 use crate::routes::{Route, Routes};
 use crate::{ClientError, ClientOptions};

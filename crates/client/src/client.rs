@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::Request;
 
-use crate::call::Kind;
+use crate::attempts::{Backoff, Kind, Untrusted};
 use crate::channels::Channels;
 use crate::error::Attempt;
 use crate::routes::{Route, Routes, Scheme, shard_of};
@@ -139,9 +139,9 @@ impl Client {
         self.look_at_certificates();
         self.routes().doubt();
         let deadline = Instant::now() + self.options.deadline;
-        let mut backoff = crate::call::Backoff::new(self.options.backoff_min, self.options.backoff_max);
+        let mut backoff = Backoff::new(self.options.backoff_min, self.options.backoff_max);
         let mut failed = None;
-        let mut untrusted = crate::call::Untrusted::default();
+        let mut untrusted = Untrusted::default();
         loop {
             let address = self
                 .channels()
@@ -149,7 +149,7 @@ impl Client {
             match self.ask_topology(&address, deadline).await {
                 Ok(topology) => return Ok(topology),
                 Err(attempt) => {
-                    if let Some(error) = untrusted.note(self, &address, &attempt) {
+                    if let Some(error) = untrusted.note(|| self.known_nodes(), &address, &attempt) {
                         return Err(error);
                     }
                     let message = match attempt {

@@ -5,7 +5,7 @@ use holdfast_api::v1::history_client::HistoryClient;
 use tonic::Request;
 
 use crate::ClientError;
-use crate::call::Kind;
+use crate::attempts::Kind;
 use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::routes::Route;
 

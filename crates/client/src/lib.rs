@@ -47,6 +47,7 @@
 //! Start reading in `call.rs`, then `client.rs`. `batch/lane.rs` does the same for streams.
 
 mod admin;
+mod attempts;
 mod backup;
 mod batch;
 mod call;

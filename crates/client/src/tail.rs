@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::{Request, Status, Streaming};
 
 use crate::ClientError;
-use crate::call::{Backoff, Untrusted, give_up};
+use crate::attempts::{Backoff, Untrusted, give_up};
 use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::error::{Attempt, Effect};
 use crate::routes::Route;
@@ -217,7 +217,10 @@ impl<'a> Patience<'a> {
     }
 
     async fn pause(&mut self, attempt: Attempt, address: String) -> Result<(), ClientError> {
-        if let Some(error) = self.untrusted.note(self.client, &address, &attempt) {
+        if let Some(error) = self
+            .untrusted
+            .note(|| self.client.known_nodes(), &address, &attempt)
+        {
             return Err(error);
         }
         let (retry_after_ms, message) = match attempt {

@@ -5,7 +5,7 @@
 //! storefronts and warehouses a request touches ([`Touched`](policy::Touched)) and asks [`policy`].
 //!
 //! ```text
-//! files ──> Tls, PolicyFile          looked at again every few seconds (watch)
+//! files ──> Tls, PolicyFile          read again every few seconds (watch)
 //!            │
 //!            └─> handshake ──> verifier ──> holder's principal ──> policy: verb, storefront, warehouse
 //!                    │                                                  │

@@ -167,7 +167,7 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// Returns the word for it in metrics and audit lines.
+    /// Returns the denial's word in metrics and audit lines.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Principal => "principal",
@@ -238,7 +238,7 @@ impl Grants {
 }
 
 impl Policy {
-    /// Reads a file.
+    /// Reads a policy file.
     ///
     /// # Errors
     /// [`PolicyError`] says what is wrong with it.

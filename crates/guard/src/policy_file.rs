@@ -17,7 +17,7 @@ pub struct PolicyFile {
 }
 
 impl PolicyFile {
-    /// Reads the file.
+    /// Reads the policy from its file.
     ///
     /// # Errors
     /// [`PolicyError`] says what is wrong with it.

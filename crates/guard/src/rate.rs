@@ -1,4 +1,4 @@
-//! The limit of requests of one principal.
+//! Limits how many requests one principal may send.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

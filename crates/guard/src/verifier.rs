@@ -174,7 +174,7 @@ impl NodeVerifier {
                 .reached
                 .verify_server_cert(end_entity, intermediates, &any_name, &[], now);
         match checked {
-            // rustls checks the host name last. It does not identify a node.
+            // rustls checks the host name last, and the host name does not identify a node.
             Ok(_)
             | Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

@@ -17,7 +17,7 @@ pub struct Watched {
     pub tls: Option<Arc<Tls>>,
     /// The policy; None when every caller that connects may do everything.
     pub policy: Option<Arc<PolicyFile>>,
-    /// Counts the reloads, both those in use and those refused.
+    /// Counts the reloads that were good and in use, and those that were not.
     pub metrics: SecurityMetrics,
 }
 

@@ -1,4 +1,4 @@
-//! What all services share: the router, deadlines, counting, and the way of one command.
+//! The parts that all services share: the router, deadlines, metrics, and the path of one command.
 
 mod administration;
 mod admission;
@@ -43,20 +43,22 @@ use crate::space::Space;
 use crate::tasks::Tasks;
 use crate::validation::Invalid;
 
-/// Set by a node on what it asks of another node's client port, so that nothing travels in a circle.
+/// The header that a node sets on requests to another node's client port, so that no request travels in a
+/// circle.
 pub(crate) const PROXIED: &str = "holdfast-proxied";
 
-/// A replica this many committed entries behind is still caught up.
+/// The number of committed entries that a replica may be behind and still count as caught up.
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
 
-/// A replica that is cut off from its leader, or from its quorum if it leads, for this many of the longest election timeouts
-/// has missed more than one election.
+/// The number of longest election timeouts after which a silent replica counts as cut off. A replica that has
+/// had no contact with its leader, or with a quorum if it leads, for that long has missed more than one
+/// election.
 pub(crate) const CUT_OFF_TIMEOUTS: u64 = 3;
 
-/// The part of a call's time that is kept for the way of the answer.
+/// The part of a call's time that is reserved for the way back of the answer.
 const ANSWER_TIME: Duration = Duration::from_millis(25);
 
-/// What all services share.
+/// The state that all services share.
 pub(crate) struct Api {
     pub(crate) identity: Identity,
     pub(crate) membership: Arc<Membership>,
@@ -69,24 +71,24 @@ pub(crate) struct Api {
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
     pub(crate) started: Instant,
-    /// A replica that has heard nothing for this long is not ready.
+    /// The silence, in milliseconds, after which a replica is not ready.
     pub(crate) cut_off_after_ms: u64,
     /// Places for change streams, listings and as-of reads.
     pub(crate) change_streams: Places,
     /// Places for batch streams.
     pub(crate) batch_streams: Places,
-    /// Where large requests are decoded and checked.
+    /// The thread where large requests are decoded and checked.
     pub(crate) large_calls: Arc<OwnThread>,
-    /// A free place for a backup.
+    /// The places for backups.
     pub(crate) backups: Arc<Semaphore>,
-    /// The node is about to stop: it is not ready any more, but still answers.
+    /// Set when the node is about to stop. Then it is not ready, but it still answers.
     pub(crate) leaving: AtomicBool,
-    /// Long streams must end.
+    /// The token that is cancelled when long streams must end.
     pub(crate) stopping: CancellationToken,
 }
 
 impl Api {
-    /// The nodes of the cluster, as far as known.
+    /// Returns the nodes of the cluster, as far as they are known.
     pub(crate) fn nodes(&self) -> Arc<[PeerSection]> {
         self.membership.nodes()
     }
@@ -128,7 +130,8 @@ impl Api {
         reasons::status(refusal)
     }
 
-    /// Until when a call is worth working on: its own deadline within limits, less the time for the answer.
+    /// Returns the moment until which a call is worth working on: its own deadline, within limits, less the
+    /// time for the answer.
     pub(crate) fn deadline(&self, metadata: &MetadataMap) -> Instant {
         let limit = Duration::from_millis(self.limits.max_deadline_ms);
         let default = Duration::from_millis(self.limits.default_deadline_ms);
@@ -141,19 +144,19 @@ impl Api {
         Instant::now() + timeout.saturating_sub(ANSWER_TIME.min(timeout / 5))
     }
 
-    /// Has one command decided by its shard, if the caller may have that. Returns the shard.
+    /// Lets a shard decide one command, if the caller may send it. Returns the shard that decided.
     pub(crate) async fn decide(
         &self,
         caller: &Caller,
         taken: Result<Taken, Invalid>,
         deadline: Instant,
     ) -> Result<(u32, Success), Refusal> {
-        // What is malformed counts too.
+        // Malformed requests count against the rate too.
         self.check_rate(caller)?;
         self.decide_counted(caller, taken?, deadline).await
     }
 
-    /// As [`Api::decide`], for what was counted against the caller's rate already.
+    /// Does the same as [`Api::decide`] for a command that already counted against the caller's rate.
     pub(crate) async fn decide_counted(
         &self,
         caller: &Caller,
@@ -164,7 +167,8 @@ impl Api {
         let attempted = Attempted::new(&taken);
         let taken = self.admit(caller, taken, deadline).await?;
         let known = self.router.known_shard(&taken)?;
-        // What is rare and large is boxed: every call's future has room for all its branches.
+        // Rare and large branches are boxed, because the future of every call has room for all of its
+        // branches.
         match (&taken.command.action, known) {
             (Action::Reserve { .. }, None) => return Box::pin(self.decide_order(taken, deadline)).await,
             (Action::TransferOut { .. }, None) => {
@@ -185,7 +189,7 @@ impl Api {
         results.pop().unwrap_or_else(|| Err(no_result()))
     }
 
-    /// Settles the answer to a request that concerns several shards.
+    /// Settles the answer to a request that is not tied to one shard.
     async fn settle_one(
         &self,
         attempted: Attempted,
@@ -196,7 +200,7 @@ impl Api {
         settled.pop().unwrap_or_else(|| Err(no_result()))
     }
 
-    /// Has an order over several shards decided.
+    /// Coordinates an order over several shards, and returns its outcome.
     async fn decide_order(&self, taken: Taken, deadline: Instant) -> Result<(u32, Success), Refusal> {
         let (attempted, orders) = (Attempted::new(&taken), self.orders.clone());
         let shard_of = |sku: &Sku| self.router.shard_of(sku);
@@ -231,7 +235,7 @@ impl Api {
         self.settle_one(attempted, answer, deadline).await
     }
 
-    /// Has a transfer over several shards leave.
+    /// Sends off a transfer over several shards.
     async fn decide_transfer(&self, taken: Taken, deadline: Instant) -> Result<(u32, Success), Refusal> {
         let (attempted, orders) = (Attempted::new(&taken), self.orders.clone());
         let shard_of = |sku: &Sku| self.router.shard_of(sku);
@@ -250,7 +254,8 @@ impl Api {
         self.settle_one(attempted, answer, deadline).await
     }
 
-    /// Has work on an order done, even when the caller goes away. Returns the shard that answers.
+    /// Runs the work on an order or a transfer to its end, even when the caller goes away. Returns the shard
+    /// that answers.
     async fn carry_through(
         &self,
         home: u32,
@@ -258,7 +263,7 @@ impl Api {
     ) -> Result<(u32, Success), OrderError> {
         let (answer, answered) = oneshot::channel();
         let work = async move {
-            // The caller may be gone; the order is decided all the same.
+            // The caller may be gone; the order is decided anyway.
             let _ = answer.send(work.await);
         };
         self.tasks.spawn("order", work.in_current_span());
@@ -273,7 +278,8 @@ impl Api {
         Ok((shard, success))
     }
 
-    /// Has commands of one shard decided together: one result for each, in order, with the shard that decided.
+    /// Lets one shard decide several commands together. Returns one result for each, in order, with the shard
+    /// that decided.
     pub(crate) async fn submit(
         &self,
         shard: u32,
@@ -281,7 +287,7 @@ impl Api {
         deadline: Instant,
     ) -> Vec<Result<(u32, Success), Refusal>> {
         let attempted: Vec<Attempted> = taken.iter().map(Attempted::new).collect();
-        // Only what another shard may have to decide is needed once more.
+        // A command that another shard may have to decide is kept, because it may have to be sent again.
         let may_move_on = |taken: &Taken| {
             moves_on(&taken.command.action).then(|| (taken.command.clone(), taken.as_of.clone()))
         };
@@ -300,7 +306,8 @@ impl Api {
             };
             let answer = match (result, kept) {
                 (Ok(Ok(success)), _) => Ok((shard, success)),
-                // Other shards have it too. What this one has forgotten or never had of a transfer may be in others.
+                // Other shards take part too. A transfer that this shard has forgotten, or never had, may be
+                // in others.
                 (
                     Ok(Err(
                         refusal @ (LedgerRefusal::DecidedAtHome { .. }
@@ -329,7 +336,7 @@ impl Api {
         self.settle(Some(shard), answers, deadline).await
     }
 
-    /// Asks one shard.
+    /// Sends a query to one shard, and returns its answer.
     pub(crate) async fn query(
         &self,
         shard: u32,
@@ -341,13 +348,13 @@ impl Api {
         answer.map_err(|error| outbound::query_error(shard, error))
     }
 
-    /// A shard's changes, from this node's replica or another's.
+    /// Returns a reader of a shard's changes, from this node's replica or from another's.
     pub(crate) async fn changes_of(&self, shard: u32) -> Result<ChangeReader, Refusal> {
         let reader = self.router.handle(shard).changes_from_anywhere().await;
         reader.map_err(|error| reasoned::told_of_shard(shard, &error))
     }
 
-    /// The halted replicas of this node, in words, one each.
+    /// Describes the halted replicas of this node, one text each.
     pub(crate) fn halted(&self) -> Vec<String> {
         let statuses = self.router.shards().iter().map(ShardHandle::status);
         let halted = statuses.filter_map(|status| Some((status.shard, status.halted?)));
@@ -356,13 +363,14 @@ impl Api {
             .collect()
     }
 
-    /// Lists the problems of a node that serves: halted replicas, little disk space. One sentence each.
+    /// Lists the problems of a node that still serves, such as halted replicas or little disk space. One
+    /// sentence each.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let space = self.space.found().warning();
         self.halted().into_iter().chain(space).collect()
     }
 
-    /// Why this node should get no traffic, if so.
+    /// Returns the reason why this node should get no traffic, or None when it is ready.
     pub(crate) fn not_ready_because(&self) -> Option<String> {
         if self.leaving.load(Ordering::Relaxed) {
             return Some("the node is stopping".to_owned());
@@ -373,7 +381,8 @@ impl Api {
         self.router.shards().iter().find_map(|shard| {
             let status = shard.status();
             let number = status.shard;
-            // A node with a halted replica serves all other shards, and a restart by an orchestrator would not help this one.
+            // A node with a halted replica still serves all other shards, and a restart by an orchestrator
+            // would not help this one.
             if status.role == Role::Absent || status.halted.is_some() {
                 None
             } else if status.role == Role::Stopped {
@@ -394,7 +403,7 @@ impl Api {
     }
 }
 
-/// An answer of another kind than its question asks for.
+/// Returns the refusal for an answer that does not fit its query.
 pub(crate) fn wrong_reply(reply: &QueryReply) -> Refusal {
     let kind = match reply {
         QueryReply::Cells(_) => "cells",
@@ -431,7 +440,7 @@ fn needs_no_coordinator() -> Refusal {
     reasons::refusal(Reason::Internal, "an order in one shard needs no coordinator")
 }
 
-/// Does an action move a reservation or a transfer on?
+/// Returns whether an action changes the state of an existing reservation or transfer.
 fn moves_on(action: &Action) -> bool {
     matches!(
         action,
@@ -449,7 +458,7 @@ fn moves_on(action: &Action) -> bool {
     )
 }
 
-/// A call that is counted even when its caller goes away.
+/// Counts and times a call, even when its caller goes away.
 pub(crate) struct CallGuard<'a> {
     api: &'a Api,
     method: &'static str,

@@ -1,19 +1,19 @@
-//! The process's limit of file descriptors. The node's own files have theirs reserved, connections share
-//! the rest. A node that has no descriptor when a segment is due must end.
+//! The process's limit of file descriptors. The node reserves some for its own files, and connections share
+//! the rest. A node that has no descriptor left when it needs a new segment must end.
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
 use crate::NodeConfig;
 
-/// Kept for the log, the facts, the runtime, the standard streams, and a debugger's look.
+/// Descriptors for the log, the facts, the runtime, the standard streams, and a debugger.
 const NODE_FILES: u64 = 256;
-/// Kept for each replica: segments of its change log, snapshots that are written and read, what is sent of them.
+/// Descriptors for each replica: segments of its change log, and snapshots that are written, read or sent.
 const REPLICA_FILES: u64 = 16;
-/// Kept for each other node: what this one connects to.
+/// Descriptors for each other node: this node's connections to it.
 const PEER_FILES: u64 = 8;
-/// Connections to `listen.http` at a time.
+/// Most connections to `listen.http` at a time.
 pub(crate) const HTTP_CONNECTIONS: usize = 256;
-/// Most connections of one port where nobody says how many.
+/// Most connections of one port when the configuration does not say how many.
 const MOST: u64 = 16_384;
 
 /// Most connections of each port.
@@ -30,7 +30,7 @@ impl Connections {
     }
 }
 
-/// The descriptors that this process may have, and could have; none where the system does not say.
+/// Returns the soft and the hard limit of this process's descriptors. None when the system does not say.
 pub(crate) fn limits() -> Option<(u64, u64)> {
     getrlimit(Resource::RLIMIT_NOFILE).ok()
 }
@@ -41,7 +41,7 @@ pub(crate) fn own(config: &NodeConfig) -> u64 {
     NODE_FILES + u64::from(config.shards.count) * REPLICA_FILES + peers * PEER_FILES + HTTP_CONNECTIONS as u64
 }
 
-/// The connections that this configuration has with so many descriptors.
+/// Returns the connections that each port may have with this limit of descriptors.
 fn share_of(config: &NodeConfig, limit: u64) -> Connections {
     if let Some(connections) = config.limits.connections {
         return Connections {
@@ -59,18 +59,18 @@ fn share_of(config: &NodeConfig, limit: u64) -> Connections {
     }
 }
 
-/// The connections that each port may have.
+/// Returns the connections that each port of this process may have.
 pub(crate) fn share(config: &NodeConfig) -> Connections {
-    // Where the system does not say, as many as on most.
+    // When the system does not say, this is the limit of most systems.
     share_of(config, limits().map_or(1_024, |(soft, _)| soft))
 }
 
-/// Descriptors that are missing when all connections are there, with this limit.
+/// Returns how many descriptors are missing under this limit when all connections are in use.
 pub(crate) fn missing(config: &NodeConfig, limit: u64) -> u64 {
     (own(config) + share_of(config, limit).all()).saturating_sub(limit)
 }
 
-/// Raises the limit of this process to what the system allows it, and warns where that is not enough.
+/// Raises the limit of this process as far as the system allows, and warns when that is not enough.
 pub(crate) fn prepare(config: &NodeConfig) {
     let Some((soft, hard)) = limits() else {
         tracing::warn!("the system does not say how many files this process may open");

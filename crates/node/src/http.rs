@@ -1,4 +1,5 @@
-//! `/metrics`, `/livez` and `/readyz`, on a thread of their own: a node too busy to answer here has no thread left.
+//! `/metrics`, `/livez` and `/readyz`. They have a thread of their own, so that a busy node still answers
+//! them.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::api::Api;
 use crate::descriptors::HTTP_CONNECTIONS;
 use crate::metrics::classic;
 
-/// How long a connection may take for a request, and be idle between two.
+/// The time in which a connection must send a request, and the time that it may be idle between two requests.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The running HTTP server.
@@ -23,7 +24,7 @@ pub(crate) struct HttpHandle {
     thread: std::thread::JoinHandle<()>,
 }
 
-/// Serves on a bound listener until it is stopped, over TLS when there is one.
+/// Serves on a bound listener until it is stopped. Uses TLS when it is configured.
 ///
 /// # Errors
 /// The listener or the thread cannot be used.
@@ -59,7 +60,8 @@ pub(crate) async fn start(
                 .map(HttpServer::run);
                 match server {
                     Ok(server) => {
-                        // Whoever started us may have given up; then there is nobody to stop us either.
+                        // If the code that started this server has given up, nobody could stop the server, so
+                        // it does not serve.
                         if started.send(Ok(server.handle())).is_ok()
                             && let Err(error) = server.await
                         {
@@ -82,7 +84,7 @@ impl HttpHandle {
     /// Stops serving and waits for the thread.
     pub(crate) async fn stop(self) {
         self.server.stop(true).await;
-        // Joining blocks for a moment, so not on this runtime's threads.
+        // A join blocks for a moment, so it runs outside this runtime's threads.
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
             tracing::warn!("the http thread did not end cleanly");
@@ -104,7 +106,8 @@ async fn metrics(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
     }
 }
 
-/// Alive means that the process answers; a node without a quorum is alive, and restarting it would not help.
+/// Reports that the process answers. A node without a quorum is alive too, because a restart would not help
+/// it.
 async fn livez() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("alive\n")
 }

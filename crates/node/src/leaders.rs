@@ -1,7 +1,9 @@
-//! Leaders spread over the nodes: after an election or a restart one node may lead most shards and do most of the work.
+//! The spread of leaders over the nodes. After an election or a restart one node may lead most shards and do
+//! most of the work.
 //!
-//! A node that leads at least two shards more than another one hands a shard over to the one that leads fewest, if that is connected
-//! and has nearly all of the log. Every handover makes the difference smaller, so they end, whatever the others do meanwhile.
+//! A node that leads at least two shards more than another node hands a shard over to the one that leads
+//! fewest, if that one is connected and has nearly all of the log. Every handover makes the difference
+//! smaller, so the handovers end, whatever the other nodes do meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +14,10 @@ use holdfast_shard::ShardHandle;
 
 use crate::api::Api;
 
-/// How often a node looks. Also the shortest time between two handovers of it.
+/// Pause between two checks of a node. Also the shortest time between two of its handovers.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Everybody has to lead what it leads for so many looks: elections come in swarms.
+/// Number of checks in a row that must find the same leaders again before a handover. Elections come in
+/// swarms.
 const SETTLED_LOOKS: u32 = 4;
 
 /// Keeps the leaders spread until it is dropped.
@@ -43,9 +46,9 @@ pub(crate) async fn spread(api: Arc<Api>) {
     }
 }
 
-/// To whom a node should hand a shard over, if it leads too many.
+/// Returns the node to which this node should hand a shard over, if it leads too many.
 fn too_many(leaders: &[Option<u64>], own_id: u64, nodes: &[u64]) -> Option<u64> {
-    // With a shard that nobody leads it is not the time.
+    // Nothing is handed over while a shard has no leader.
     let mut led: BTreeMap<u64, usize> = nodes.iter().map(|node| (*node, 0)).collect();
     for leader in leaders {
         *led.entry((*leader)?).or_default() += 1;
@@ -73,7 +76,8 @@ async fn hand_over(shards: &[ShardHandle], to: u64) {
 mod tests {
     use super::*;
 
-    /// How often leadership is handed over until nobody has too many, and who leads how much then.
+    /// Hands leadership over until no node has too many. Returns the number of handovers, and how many shards
+    /// each node leads then.
     fn settle(mut leaders: Vec<Option<u64>>, nodes: &[u64]) -> (usize, Vec<usize>) {
         let mut handovers = 0;
         while let Some((from, to)) = nodes

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! - The crate `holdfast-orders` carries out orders whose SKUs live in several shards.
-//! - [`config`] is what an operator writes: TOML, with overrides from the environment. Its doc comments are
-//!   the manual.
+//! - [`config`] is the configuration that an operator writes: TOML, with overrides from the environment. Its
+//!   doc comments are the manual.
 //! - [`Node`] starts everything in order, and stops it in the reverse order. A stopping node first reports
 //!   that it is not ready. Then it hands over the shards it leads, finishes the calls it has taken, and
 //!   closes its shards and its log.

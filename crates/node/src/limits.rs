@@ -1,4 +1,5 @@
-//! The fixed limits in one table. `docs/limits.md` is its print, and `holdfast config reference` ends with it.
+//! The fixed limits, in one table. `docs/limits.md` is printed from it, and `holdfast config reference` ends
+//! with it.
 
 use std::fmt::Write as _;
 
@@ -15,11 +16,11 @@ use crate::servers::{
 };
 use crate::services::{BATCH_ANSWER_BYTES, STREAM_MESSAGE_BYTES};
 
-/// One limit.
+/// A limit, as one row of the table.
 struct Limit {
     what: &'static str,
     limit: String,
-    /// What happens to more.
+    /// The consequence of going beyond the limit.
     beyond: &'static str,
 }
 
@@ -28,7 +29,7 @@ const REACHED: &str = "`REASON_LIMIT_REACHED`";
 const OVERLOADED: &str = "`REASON_OVERLOADED`";
 const BY_GRPC: &str = "gRPC `RESOURCE_EXHAUSTED` or `OUT_OF_RANGE`";
 
-/// `1024` as `1,024`.
+/// Writes a number with commas: `1024` becomes `1,024`.
 fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -49,7 +50,7 @@ fn bytes(number: usize) -> String {
     }
 }
 
-/// A heading, then its limits.
+/// Returns the headings, each with its limits.
 fn groups() -> Vec<(&'static str, Vec<Limit>)> {
     let limit = |what, limit: String, beyond| Limit { what, limit, beyond };
     vec![
@@ -260,7 +261,7 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
     ]
 }
 
-/// The text of `docs/limits.md`.
+/// Returns the text of `docs/limits.md`.
 pub fn page() -> String {
     let mut text = String::from(
         "# Limits\n\n\
@@ -295,7 +296,7 @@ pub fn page() -> String {
     text
 }
 
-/// The same for the end of `holdfast config reference`: comments of a TOML file.
+/// Returns the limits as comments of a TOML file, for the end of `holdfast config reference`.
 pub fn comments() -> String {
     let mut text = String::from(
         "# Fixed limits, which cannot be configured. docs/limits.md says what happens beyond them.\n",

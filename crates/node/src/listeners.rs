@@ -44,17 +44,17 @@ impl Listeners {
         })
     }
 
-    /// Where clients will reach the node.
+    /// Returns the address for clients.
     pub(crate) fn client_address(&self) -> Result<SocketAddr, StartError> {
         address_of("listen.client", &self.client)
     }
 
-    /// Where operators will reach it.
+    /// Returns the address for operators.
     pub(crate) fn admin_address(&self) -> Result<SocketAddr, StartError> {
         address_of("listen.admin", &self.admin)
     }
 
-    /// Where the other nodes will reach it.
+    /// Returns the address for the other nodes.
     pub(crate) fn peer_address(&self) -> Result<SocketAddr, StartError> {
         address_of("listen.peer", &self.peer)
     }

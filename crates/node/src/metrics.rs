@@ -1,6 +1,8 @@
-//! What `/metrics` shows. Every metric is defined here, once: name, unit, help, labels.
+//! The metrics of `/metrics`. Every metric is defined once, with its name, unit, help and labels: here, in
+//! `metrics/`, or in the crate `holdfast-guard`.
 //!
-//! Labels have few values: methods of the API, gRPC codes, reasons, shards, roles. Never a SKU or a caller.
+//! Labels have few values: methods of the API, gRPC codes, reasons, shards, roles. They never have a SKU or a
+//! caller.
 
 pub(crate) mod classic;
 mod reader;
@@ -37,11 +39,11 @@ use streams::{Streams, StreamsCollector};
 
 use crate::clock::wall_clock_ms;
 
-/// What an encoder takes where a histogram has no exemplars.
+/// The exemplars of a histogram that has none, as an encoder takes them.
 const NO_EXEMPLARS: Option<&HashMap<usize, Exemplar<NoLabels, f64>>> = None;
 type NoLabels = [(&'static str, &'static str); 0];
 
-/// 0.1 ms to 13 s, doubling.
+/// Returns a histogram of seconds, with buckets that double from 0.1 ms to 13 s.
 fn latency_buckets() -> Histogram {
     Histogram::new((0..18).map(|power| 0.000_1 * f64::from(1_u32 << power)))
 }
@@ -83,7 +85,7 @@ struct PeerLabels {
     peer: u64,
 }
 
-/// What the services count. Replicas are looked at when someone asks.
+/// The metrics of a node. The services count as they work; the replicas are read when the metrics are.
 pub struct Metrics {
     registry: Registry,
     calls: Family<CallLabels, Counter>,
@@ -99,7 +101,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All metrics of one node.
+    /// Registers all metrics of one node.
     pub(crate) fn new(
         node_id: u64,
         shards: Arc<[ShardHandle]>,
@@ -184,12 +186,12 @@ impl Metrics {
         }
     }
 
-    /// A call began; it ends with [`Metrics::call_ended`].
+    /// Counts a call that began. It ends with [`Metrics::call_ended`].
     pub fn call_began(&self, method: &'static str) {
         self.under_way.get_or_create(&MethodLabels { method }).inc();
     }
 
-    /// A call ended.
+    /// Counts a call that ended.
     pub fn call_ended(&self, method: &'static str, code: Code, duration: Duration) {
         self.under_way.get_or_create(&MethodLabels { method }).dec();
         self.calls
@@ -203,7 +205,7 @@ impl Metrics {
             .observe(duration.as_secs_f64());
     }
 
-    /// A request or an item of a batch had no effect.
+    /// Counts a request or an item of a batch that had no effect.
     pub fn refused(&self, reason: Reason) {
         self.refusals
             .get_or_create(&ReasonLabels {
@@ -212,35 +214,35 @@ impl Metrics {
             .inc();
     }
 
-    /// A call was refused before it was decoded.
+    /// Counts a call that was refused before it was decoded.
     pub(crate) fn intake_refused(&self, limit: &'static str) {
         self.intake_refusals.get_or_create(&IntakeLabels { limit }).inc();
     }
 
-    /// An operation was answered with its first outcome.
+    /// Counts an operation that was answered with its first outcome.
     pub fn replayed(&self) {
         self.replays.inc();
     }
 
-    /// Items of a batch were answered.
+    /// Counts items of a batch that were answered.
     pub fn batch_items(&self, count: usize) {
         self.batch_items.inc_by(count as u64);
     }
 
-    /// A change stream of a shard begins with this change; it ends when the answer is dropped.
+    /// Counts a change stream of a shard, which begins with this change, until the returned value is dropped.
     pub(crate) fn change_stream(&self, shard: u32, from_seq: u64) -> Following {
         self.streams.begin(shard, from_seq)
     }
 
-    /// Changes were sent to a consumer.
+    /// Counts changes that were sent to a consumer.
     pub fn changes_sent(&self, count: usize) {
         self.changes_sent.inc_by(count as u64);
     }
 
-    /// All metrics in the OpenMetrics text format, of a node that is ready or not.
+    /// Returns all metrics in the OpenMetrics text format. `ready` says whether the node is ready.
     ///
     /// # Errors
-    /// Formatting failed, which a String does not do.
+    /// Formatting failed, which does not happen with a String.
     pub fn print(&self, ready: bool) -> Result<String, fmt::Error> {
         self.ready.set(i64::from(ready));
         let mut text = String::new();
@@ -248,7 +250,7 @@ impl Metrics {
         Ok(text)
     }
 
-    /// The same as a message.
+    /// Returns all metrics as protobuf messages. `ready` says whether the node is ready.
     pub(crate) fn read(&self, ready: bool) -> Result<Vec<MetricFamily>, fmt::Error> {
         self.ready.set(i64::from(ready));
         prometheus_protobuf::encode(&self.registry)
@@ -431,7 +433,7 @@ const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 20] = [
 
 struct AgeOf(&'static str, &'static str, fn(&ReplicaStatus, u64) -> u64);
 
-/// In milliseconds by the wall clock that they are given; shown in seconds.
+/// Ages in milliseconds, by the wall clock that the functions get. They are shown in seconds.
 const REPLICA_AGES: [AgeOf; 2] = [
     AgeOf(
         "replica_oldest_prepared_age",
@@ -450,7 +452,7 @@ const REPLICA_AGES: [AgeOf; 2] = [
 
 struct NodeGauge(&'static str, &'static str, fn(&ReplicaStatus) -> bool);
 
-/// How many of the node's replicas are so.
+/// Counts of this node's replicas for which a condition holds.
 const NODE_GAUGES: [NodeGauge; 2] = [
     NodeGauge(
         "replicas",
@@ -462,8 +464,9 @@ const NODE_GAUGES: [NodeGauge; 2] = [
     }),
 ];
 
-/// How far each known clock, the own one among them, is ahead of the median of all. Of fewer than three clocks nobody can say
-/// which one is wrong: then how far the others are ahead of the own.
+/// Returns by how much each known clock is ahead of the median of all, this node's included. With fewer than
+/// three clocks nobody can say which one is wrong. Then it returns by how much the other clocks are ahead of
+/// this node's.
 fn from_median_ms(own_id: Option<u64>, ahead_ms: BTreeMap<u64, i64>) -> BTreeMap<u64, i64> {
     let mut sorted: Vec<i64> = ahead_ms.values().copied().chain([0]).collect();
     sorted.sort_unstable();
@@ -479,7 +482,7 @@ fn from_median_ms(own_id: Option<u64>, ahead_ms: BTreeMap<u64, i64>) -> BTreeMap
     }
 }
 
-/// The largest difference of each peer's clock that any replica here knows.
+/// Returns, for each peer, the largest clock skew that any replica of this node knows.
 fn clock_skew_ms(shards: &[ShardHandle]) -> BTreeMap<u64, i64> {
     let mut largest: BTreeMap<u64, i64> = BTreeMap::new();
     for (peer, skew_ms) in shards.iter().flat_map(ShardHandle::clock_skew_ms) {
@@ -491,7 +494,7 @@ fn clock_skew_ms(shards: &[ShardHandle]) -> BTreeMap<u64, i64> {
     largest
 }
 
-/// Looks at the replicas when asked.
+/// Reads the state of the replicas whenever the metrics are read.
 struct Replicas {
     shards: Arc<[ShardHandle]>,
 }
@@ -511,7 +514,7 @@ impl Collector for Replicas {
             .iter()
             .map(|shard| (shard.status(), shard.metrics()))
             .collect();
-        // Of a shard without a replica here there is only what was counted.
+        // A shard without a replica on this node has only counters.
         let replicas: Vec<_> = all
             .iter()
             .filter(|(status, _)| status.role != Role::Absent)

@@ -31,11 +31,11 @@ use crate::own_thread::OwnThread;
 use crate::servers::ServerTask;
 use crate::start_error::{StartError, StopError};
 
-/// How often [`Node::ready`] checks.
+/// Interval at which [`Node::ready`] checks.
 const READINESS_INTERVAL: Duration = Duration::from_millis(10);
-/// How long a stopping node waits for another node to take over a shard.
+/// Longest time that a stopping node waits for another node to take over a shard.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a stopping node waits for its own tasks.
+/// Longest time that a stopping node waits for its own tasks.
 const TASKS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running node. Dropping it without [`Node::stop`] skips the orderly stop.

@@ -1,4 +1,4 @@
-//! Threads for work that must not wait for other work, or keep it from being done.
+//! Threads for work that must neither wait for other work nor delay it.
 
 use std::future::Future;
 use std::io;
@@ -7,28 +7,28 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument as _;
 
-/// The nice value of a thread that is behind the others: they get the processor first.
+/// The nice value of a thread that lets the others go first: they get the processor before it.
 const BEHIND: i32 = 10;
 
-/// A thread with a runtime of its own. It ends when this is dropped.
+/// A thread with a runtime of its own. The thread ends when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct OwnThread(Option<Runtime>);
 
 impl OwnThread {
-    /// Starts a thread like the others.
+    /// Starts a thread with the same priority as the others.
     ///
     /// # Errors
-    /// The system gives none.
+    /// The system gives no thread.
     pub(crate) fn start(name: &'static str) -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).thread_name(name).enable_all().build()?;
         Ok(Self(Some(runtime)))
     }
 
-    /// Starts a thread that is behind the others.
+    /// Starts a thread that lets the others go first.
     ///
     /// # Errors
-    /// The system gives none.
+    /// The system gives no thread.
     pub(crate) fn start_behind(name: &'static str) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -45,12 +45,12 @@ impl OwnThread {
         Ok(Self(Some(runtime)))
     }
 
-    /// Returns a handle of its runtime; none while it is dropped.
+    /// Returns a handle of the thread's runtime. None while this value is being dropped.
     pub(crate) fn handle(&self) -> Option<Handle> {
         self.0.as_ref().map(|runtime| runtime.handle().clone())
     }
 
-    /// Does work on the thread. It ends with what is returned.
+    /// Runs `work` on the thread. Dropping the returned future ends the work.
     pub(crate) fn run<W>(
         &self,
         work: W,
@@ -65,7 +65,7 @@ impl OwnThread {
         async move {
             match task {
                 Some(mut task) => (&mut task.0).await,
-                // Only while it is dropped, and then nobody asks.
+                // Happens only while this value is being dropped, and then nobody waits.
                 None => std::future::pending().await,
             }
         }
@@ -80,7 +80,7 @@ impl Drop for OwnThread {
     }
 }
 
-/// A task that ends when nobody waits for it any more.
+/// A task that is aborted when nobody waits for it any more.
 struct Ended<T>(JoinHandle<T>);
 
 impl<T> Drop for Ended<T> {

@@ -1,6 +1,7 @@
-//! The reason of each error that a caller may meet. A service adds where it happened; the reason is the same wherever it is met.
+//! The reason of each error that a caller may get. A service adds the place where the error happened; the
+//! reason is the same at every place.
 //!
-//! Every match names all variants, so that a new one does not compile before somebody has said what a caller should do.
+//! Every match names all variants. So a new variant does not compile until somebody has chosen its reason.
 
 use std::fmt::Display;
 
@@ -11,18 +12,18 @@ use holdfast_shard::{ChangeReadError, CutError, QueryError, SubmitError, Transfe
 use crate::directory::AskError;
 use holdfast_api::reasons::refusal;
 
-/// An error that a caller is told.
+/// An error that is reported to a caller.
 pub(crate) trait Reasoned: Display {
-    /// Why the caller has no answer.
+    /// Returns the reason that the caller gets.
     fn reason(&self) -> Reason;
 
-    /// When to try again, where that is known; 0 where it is not.
+    /// Returns after how many milliseconds to try again; 0 when that is not known.
     fn retry_after_ms(&self) -> u64 {
         0
     }
 }
 
-/// What a caller is told of an error.
+/// Returns the refusal for an error.
 pub(crate) fn told(error: &impl Reasoned) -> Refusal {
     Refusal {
         retry_after_ms: error.retry_after_ms(),
@@ -30,7 +31,7 @@ pub(crate) fn told(error: &impl Reasoned) -> Refusal {
     }
 }
 
-/// The same, of an error of one shard.
+/// Returns the refusal for an error of one shard. The message names the shard.
 pub(crate) fn told_of_shard(shard: u32, error: &impl Reasoned) -> Refusal {
     let told = told(error);
     Refusal {
@@ -60,7 +61,7 @@ impl Reasoned for LedgerRefusal {
             Self::OperationSealed => Reason::OperationSealed,
             Self::ReferenceTaken { .. } => Reason::ReferenceTaken,
             Self::Contended(_) | Self::OrderAborted { .. } => Reason::Contended,
-            // The node follows it to the home; a caller sees it only when that is a defect.
+            // The node follows these to the home. A caller sees them only because of a defect.
             Self::DecidedAtHome { .. } | Self::OverSeveralShards { .. } => Reason::Internal,
         }
     }
@@ -112,7 +113,7 @@ impl Reasoned for ChangeReadError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotHere { .. } => Reason::PositionTooOld,
-            // Reading again does not mend a damaged file: the operators have to know.
+            // A second read does not repair a damaged file: the operators have to know.
             Self::Storage(_) => Reason::Internal,
             Self::Unreachable(_) | Self::Stopped => Reason::NoLeader,
         }
@@ -132,7 +133,7 @@ impl Reasoned for TransferError {
 impl Reasoned for CutError {
     fn reason(&self) -> Reason {
         match self {
-            // All of them pass: whoever makes the backup begins again.
+            // All of these pass: the caller begins its backup again.
             Self::NotLeader { .. } | Self::AlreadyHeld | Self::NotInTime | Self::Moved | Self::Stopped => {
                 Reason::NoLeader
             }

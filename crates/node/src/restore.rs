@@ -6,9 +6,10 @@
 //!    restored.json    what it was restored from, written last; stays
 //! ```
 //!
-//! [`Restore`] writes the folder before the node's first start, in every node of the new cluster. When the cluster is founded the node
-//! plants the ledgers of its shards in its stores and forgets the files. Nodes found a cluster only with nodes that were restored from the same
-//! backup: replicas of a group that begin differently would differ for ever. Who joins later needs none.
+//! [`Restore`] writes this folder on every node of the new cluster, before the node's first start. When the
+//! cluster is founded, each node takes the ledgers of its shards into its stores and removes the files. A
+//! node founds a cluster only with nodes that were restored from the same backup: replicas of one group that
+//! begin differently would differ for ever. A node that joins later needs no restore.
 
 mod error;
 mod record;
@@ -28,7 +29,7 @@ pub use write::Restore;
 
 /// The folder inside the data folder.
 const FOLDER: &str = "restore";
-/// What it was restored from.
+/// The file that says what the folder was restored from.
 const RECORD: &str = "restored.json";
 
 fn folder(data_dir: &Path) -> PathBuf {
@@ -39,10 +40,10 @@ fn ledger_file(data_dir: &Path, shard: u32) -> PathBuf {
     folder(data_dir).join(format!("{shard:04}.ledger"))
 }
 
-/// What the data folder was restored from, if it was.
+/// Returns the record of the data folder's restore, if there was one.
 ///
 /// # Errors
-/// The restore was not finished, or what it wrote is damaged.
+/// The restore was not finished, or its record is damaged or cannot be read.
 fn read_record(data_dir: &Path) -> Result<Option<Restored>, RestoreError> {
     if !folder(data_dir).exists() {
         return Ok(None);
@@ -57,7 +58,7 @@ fn read_record(data_dir: &Path) -> Result<Option<Restored>, RestoreError> {
     }
 }
 
-/// What the data folder was restored from, if it was, checked against the configuration.
+/// Returns the record of the data folder's restore, if there was one, checked against the configuration.
 ///
 /// # Errors
 /// [`RestoreError`]: the node must not start.
@@ -74,8 +75,8 @@ pub(crate) fn restored(data_dir: &Path, shard_count: u32) -> Result<Option<Resto
     Ok(Some(restored))
 }
 
-/// Takes over the ledger that a restore left for a shard, into the stores of a replica that founds its group. Before the replica
-/// starts. What a crash interrupts is done at the next start.
+/// Takes over the ledger that a restore left for a shard, into the stores of a replica that founds its group.
+/// Call it before the replica starts. If a crash interrupts it, the next start repeats it.
 ///
 /// # Errors
 /// [`RestoreError`]: the replica must not start.

@@ -1,4 +1,4 @@
-//! Which shard a request is for.
+//! Finds the shard that a request is for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,21 +18,21 @@ use tokio::time::Instant;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 
-/// How long shards that have not answered yet are waited for when one has what is looked for: it may be ambiguous.
+/// The time to wait for the other shards after one shard has the id that is looked for: several may have it.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Finds shards. Shared by all services.
+/// Finds shards. All services share one.
 pub(crate) struct Router {
     shards: Arc<[ShardHandle]>,
 }
 
 impl Router {
-    /// A router over all shards, in order of their numbers.
+    /// Returns a router over all shards, in the order of their numbers.
     pub(crate) fn new(shards: Arc<[ShardHandle]>) -> Self {
         Self { shards }
     }
 
-    /// All shards, in order.
+    /// Returns all shards, in the order of their numbers.
     pub(crate) fn shards(&self) -> &Arc<[ShardHandle]> {
         &self.shards
     }
@@ -41,10 +41,10 @@ impl Router {
         self.shards.len() as u32
     }
 
-    /// The shard with this number.
+    /// Returns the shard with this number.
     ///
     /// # Errors
-    /// A refusal that names `field` when there is none.
+    /// There is no such shard; the refusal names `field`.
     pub(crate) fn shard(&self, field: &str, shard: u32) -> Result<&ShardHandle, Refusal> {
         self.shards.get(shard as usize).ok_or_else(|| {
             reasons::invalid(format!(
@@ -54,21 +54,22 @@ impl Router {
         })
     }
 
-    /// The shard of a SKU.
+    /// Returns the shard of a SKU.
     pub(crate) fn shard_of(&self, sku: &Sku) -> u32 {
         shard_of_slot(slot_of(sku.as_str()), self.shard_count())
     }
 
-    /// The shard that decides whose a document is.
+    /// Returns the shard that decides about a unique reference.
     pub(crate) fn shard_of_document(&self, storefront: &StorefrontId, reference: &Reference) -> u32 {
         self.shard_with(slot_of_document(storefront.as_str(), reference.as_str()))
     }
 
-    /// The shard that has to decide a Reserve, whether or not it has a SKU of it: that of the hold that it replaces, that of its document
-    /// if its reference has to be unique. None: any may.
+    /// Returns the shard that has to decide a Reserve, even if it has none of its SKUs. This is the home of
+    /// the hold that the Reserve replaces, or else the shard of its unique reference. Returns None when any
+    /// shard may decide.
     ///
     /// # Errors
-    /// The hold is not found, or is decided in another shard than the document.
+    /// The hold is not found, or another shard decides about it than about the unique reference.
     pub(crate) async fn home_of_reserve(
         &self,
         taken: &Taken,
@@ -114,17 +115,17 @@ impl Router {
         }
     }
 
-    /// Refuses what the rules of a shard do not know yet, as far as this node has a replica of it: a leader of the version before could not
-    /// read it.
+    /// Refuses a command that the rules of a shard do not know yet, because a leader of the previous version
+    /// could not read it. Only a node with a replica of the shard knows the shard's rules.
     ///
     /// # Errors
-    /// What has to be adopted first.
+    /// The shard has to adopt newer rules first.
     pub(crate) fn check_rules(&self, shard: u32, command: &Command) -> Result<(), Refusal> {
         if command.details.is_empty() {
             return Ok(());
         }
         let status = self.handle(shard).status();
-        // A new shard adopts them with its first command.
+        // A new shard adopts the second rules with its first command.
         let is_new = status.log_time_ms == 0;
         match is_new || status.rules >= Rules::Second.number() {
             true => Ok(()),
@@ -132,18 +133,18 @@ impl Router {
         }
     }
 
-    /// The shard that has a slot.
+    /// Returns the shard that has a slot.
     pub(crate) fn shard_with(&self, slot: SlotNumber) -> u32 {
         shard_of_slot(slot, self.shard_count())
     }
 
-    /// The handle of a shard whose number came from this router.
+    /// Returns the handle of a shard whose number came from this router.
     pub(crate) fn handle(&self, shard: u32) -> &ShardHandle {
         &self.shards[shard as usize]
     }
 
-    /// The shard of a command, where that is known without asking anyone. None also for a Reserve or TransferOut whose lines live
-    /// in several shards.
+    /// Returns the shard of a command, if it is known without asking another shard. Returns None also for a
+    /// Reserve or TransferOut whose lines are in several shards.
     ///
     /// # Errors
     /// The hint names no shard.
@@ -157,7 +158,7 @@ impl Router {
                 Reason::Internal,
                 "a step of an order is sent by its coordinator, and a seal by the node that settles a refusal",
             )),
-            // Where the hold is that it replaces is not known.
+            // The shard of the hold to replace is not known.
             Action::Reserve { .. } if taken.command.details.replaces.is_some() => {
                 Ok((self.shard_count() == 1).then_some(0))
             }
@@ -198,10 +199,12 @@ impl Router {
         }
     }
 
-    /// The shard of a command; asks all shards for its reservation if need be.
+    /// Returns the shard of a command. Asks all shards for its reservation or transfer when the shard is not
+    /// known.
     ///
     /// # Errors
-    /// As [`Router::known_shard`], and when no shard has the reservation, or one that may have it does not answer.
+    /// The errors of [`Router::known_shard`]. Also when no shard has the reservation or transfer, or when a
+    /// shard that may have it does not answer.
     pub(crate) async fn shard_of_command(&self, taken: &Taken, deadline: Instant) -> Result<u32, Refusal> {
         if let Some(shard) = self.known_shard(taken)? {
             return Ok(shard);
@@ -226,7 +229,7 @@ impl Router {
         }
     }
 
-    /// The shard of a reservation or transfer, where that is known without asking anyone.
+    /// Returns the shard of a reservation or transfer, if it is known without asking another shard.
     ///
     /// # Errors
     /// The hint names no shard.
@@ -237,10 +240,11 @@ impl Router {
         }
     }
 
-    /// Asks every shard for a reservation.
+    /// Asks every shard for a reservation, and returns the shard that has it.
     ///
     /// # Errors
-    /// No shard has it; several have, each another one; or none that answered has it, and another did not answer.
+    /// No shard has it. Or several shards have different reservations with this id. Or no shard that answered
+    /// has it, and another did not answer.
     pub(crate) async fn find_reservation(
         &self,
         id: ReservationId,
@@ -256,10 +260,11 @@ impl Router {
         }
     }
 
-    /// Asks every shard for a transfer.
+    /// Asks every shard for a transfer, and returns the shard that has it.
     ///
     /// # Errors
-    /// No shard has it; several have, each another one; or none that answered has it, and another did not answer.
+    /// No shard has it. Or several shards have different transfers with this id. Or no shard that answered
+    /// has it, and another did not answer.
     pub(crate) async fn find_transfer(&self, id: TransferId, deadline: Instant) -> Result<u32, Refusal> {
         let query = Query::Transfer { transfer_id: id };
         match self.find(id, query, deadline).await? {
@@ -271,8 +276,8 @@ impl Router {
         }
     }
 
-    /// The shard that has what was made by an operation; None when all answered and none does. A shard that does not answer
-    /// soon after another was found to have it is not waited for.
+    /// Returns the shard that has the reservation or transfer with this id, or None when all shards answered
+    /// and none has it. After one shard has it, waits only a short time for the others.
     async fn find(&self, id: OperationId, query: Query, deadline: Instant) -> Result<Option<u32>, Refusal> {
         let query = &query;
         let mut asked: FuturesUnordered<_> = self
@@ -319,7 +324,7 @@ impl Router {
         }
     }
 
-    /// The shard of the SKUs of all lines; None when they live in several.
+    /// Returns the shard of the SKUs of all lines, or None when they are in several shards.
     fn shard_of_lines<'a>(&self, skus: impl Iterator<Item = &'a Sku>) -> Result<Option<u32>, Refusal> {
         let mut shards = skus.map(|sku| self.shard_of(sku));
         let Some(first) = shards.next() else {
@@ -329,16 +334,16 @@ impl Router {
     }
 }
 
-/// A shard that has something under an id.
+/// A shard that has a reservation or transfer with the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
     shard: u32,
-    /// The home of its order, when that is over several shards.
+    /// The home of its order or transfer, when that is over several shards.
     home: Option<u32>,
 }
 
-/// The shard to go on with, if everything found is one reservation or transfer: the home of an order, where that was found too.
-/// Otherwise the shards that have it, in order.
+/// Returns the shard to go on with when all shards found have the same reservation or transfer: its home if
+/// it was found, otherwise the first. Otherwise returns, as the error, all shards that have the id, in order.
 fn the_one(found: &mut [Found]) -> Result<Option<u32>, Vec<u32>> {
     found.sort_by_key(|found| found.shard);
     let Some(first) = found.first() else {

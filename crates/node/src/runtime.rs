@@ -1,4 +1,4 @@
-//! The threads a node runs on.
+//! The threads that a node runs on.
 
 use std::future::Future;
 use std::io;
@@ -9,11 +9,11 @@ use tokio::task::LocalSet;
 
 use crate::NodeConfig;
 
-/// Runs `work`, which starts a node with this configuration, on as many threads as that says. What `work` leaves running
-/// ends with it.
+/// Runs `work`, which starts a node with this configuration, on as many threads as the configuration says.
+/// Tasks that `work` leaves running end with it.
 ///
 /// # Errors
-/// When the threads cannot be made.
+/// The threads cannot be made.
 pub fn run_with_threads<F: Future>(config: &NodeConfig, work: F) -> io::Result<F::Output> {
     let runtime: Runtime;
     let done = if config.has_one_thread() {

@@ -19,25 +19,26 @@ use crate::trace::{Sampling, TraceCalls};
 use crate::undecodable::TellUndecodable;
 use crate::{NodeConfig, services};
 
-/// How often readiness is looked at, to tell the health service.
+/// The interval at which readiness is checked and reported to the health service.
 const READINESS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A server that runs until its node stops.
 pub(crate) type ServerTask = JoinHandle<Result<(), tonic::transport::Error>>;
 
-/// The largest headers of one call.
+/// The maximum size of the headers of one call, in bytes.
 pub(crate) const MAX_HEADER_BYTES: u32 = 16 << 10;
 
-/// Bytes that a caller may send of one call, and on one connection, before any is read. Memory for each
-/// connection.
+/// The bytes that a caller may send in one call before any are read; `CONNECTION_WINDOW_BYTES` is the limit
+/// for one connection. Each connection may take so much memory.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 
-/// Calls of one connection that their caller gave up before the node looked at them. With one more the
-/// connection is closed. A caller whose calls all pass their deadline while its node is paused has at most
-/// `limits.connection_calls` of them each time that it sends them.
+/// The maximum number of calls of one connection that their caller gave up before the node saw them. With one
+/// more, the connection is closed. If all calls of a caller pass their deadline while the node is paused, at
+/// most `limits.connection_calls` of them are pending each time that the caller sends them.
 pub(crate) const MAX_PENDING_RESETS: usize = 4_096;
-/// Frames of one connection for calls that the node has ended and forgotten. With one more the connection is closed.
+/// The maximum number of frames of one connection for calls that the node has ended and forgotten. With one
+/// more, the connection is closed.
 pub(crate) const MAX_LATE_FRAMES: usize = 16_384;
 
 fn guarded(
@@ -122,7 +123,7 @@ pub(crate) fn serve_admin(
     Ok(tokio::spawn(server))
 }
 
-/// A server that lets nobody take more than the configuration says.
+/// Returns a server with the limits of the configuration.
 fn limited(config: &NodeConfig) -> tonic::transport::Server {
     tonic::transport::Server::builder()
         .concurrency_limit_per_connection(config.limits.connection_calls)
@@ -135,7 +136,7 @@ fn limited(config: &NodeConfig) -> tonic::transport::Server {
         .http2_max_local_error_reset_streams(Some(MAX_LATE_FRAMES))
 }
 
-/// Bounds the callers of the servers for clients and for operators.
+/// Returns the layer that bounds the callers of the servers for clients and for operators.
 pub(crate) fn intake(api: &Arc<Api>) -> Result<Intake, StartError> {
     let shapes = Shapes::of_the_contract().map_err(|error| StartError::Server {
         server: "client",
@@ -147,7 +148,7 @@ pub(crate) fn intake(api: &Arc<Api>) -> Result<Intake, StartError> {
     })
 }
 
-/// Keeps the gRPC health service saying what [`Api::not_ready_because`] says.
+/// Keeps the gRPC health service up to date with [`Api::not_ready_because`].
 fn report_health(
     api: &Arc<Api>,
     reporter: tonic_health::server::HealthReporter,

@@ -1,4 +1,4 @@
-//! The space on the disk of the data folder: how much there is, and what follows from it.
+//! The space on the disk of the data folder, and the consequences when little is left.
 //!
 //! ```text
 //!  available │ enough                          │ low                         │ full
@@ -7,9 +7,9 @@
 //!                          `storage.low_space_bytes`            a segment's worth
 //! ```
 //!
-//! A node with low space tells the others, and the leader of a shard takes nothing new while no quorum has
-//! enough (`proposer/low_space.rs` of the shard crate). Commits, releases, expiry and snapshots go on and are
-//! small; when they fill the disk nevertheless, the ballast gives its bytes back once.
+//! A node with low space reports it to the others. The leader of a shard takes nothing new while no quorum
+//! has enough (`proposer/low_space.rs` of the shard crate). Commits, releases, expiry and snapshots go on,
+//! because they are small. When they fill the disk nevertheless, the ballast gives its bytes back once.
 
 mod ballast;
 
@@ -25,31 +25,36 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::StorageSection;
 
-/// Without `storage.low_space_bytes` a disk is low below this many bytes, or below this part of its size if that is less.
+/// Default of `storage.low_space_bytes`: the first number, or the disk's size divided by the second if that
+/// is less.
 const LOW_BELOW: (u64, u64) = (2 << 30, 20);
-/// Without `storage.ballast_bytes` the ballast has this many bytes, or this part of the disk's size if that is less.
+/// Default of `storage.ballast_bytes`: the first number, or the disk's size divided by the second if that is
+/// less.
 const BALLAST_BYTES: (u64, u64) = (256 << 20, 100);
-/// The part of the ballast that stays on a full disk, for the node's next start: opening the facts writes some hundred KiB.
+/// Bytes of the ballast that stay on a full disk for the node's next start. Opening the facts writes some
+/// hundred KiB.
 const START_BYTES: u64 = 8 << 20;
-/// The ballast gives back at least all but this part.
+/// Divisor of the ballast's size: at most this part of it stays on a full disk.
 const START_PART: u64 = 4;
-/// A disk with less than this is full: the log, the change log and the snapshots are written in pieces of this size.
+/// Free bytes below which a disk is full. The log, the change log and the snapshots are written in pieces of
+/// this size.
 const FULL_BELOW_BYTES: u64 = 64 << 20;
-/// A disk is full only below this part of where it is low.
+/// Divisor of the low bound: a disk is full only when less than this part of it is free.
 const FULL_PART: u64 = 2;
-/// There is enough again when this part of the low bound is free on top of it, so that the state does not change to and fro.
+/// Divisor of the low bound: there is enough again when this part of it is free on top of it. So the state
+/// does not change to and fro.
 const ENOUGH_AGAIN_PART: u64 = 10;
-/// How often the space is looked at while there is enough.
+/// Interval between two looks at the disk while there is enough space.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How often otherwise: from low to full there is little.
+/// Interval between two looks otherwise. It is shorter because there is little space between low and full.
 const INTERVAL_WHEN_LOW: Duration = Duration::from_millis(200);
 
-/// The bytes of a file system.
+/// The size and the free bytes of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct DiskBytes {
     /// Bytes that this process can still write.
     pub(crate) available: u64,
-    /// Bytes that the file system has in all.
+    /// Bytes of the whole file system.
     pub(crate) size: u64,
 }
 
@@ -68,7 +73,7 @@ impl DiskBytes {
     }
 }
 
-/// How much space is left, in one word.
+/// The state of the free space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SpaceState {
     /// Everything goes on.
@@ -76,12 +81,12 @@ pub(crate) enum SpaceState {
     Enough,
     /// Nothing new is taken.
     Low,
-    /// Low, and the ballast is given up. Stays until there is enough.
+    /// Nothing new is taken, and the ballast is given up. Lasts until there is enough again.
     Full,
 }
 
 impl SpaceState {
-    /// The word for it in metrics and messages.
+    /// Returns the word for the state in metrics and messages.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Enough => "enough",
@@ -102,7 +107,7 @@ impl SpaceState {
     }
 }
 
-/// Where one state ends and the next begins, for a disk of some size.
+/// The bounds between the states for a disk of some size, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Bounds {
     pub(crate) low_below: u64,
@@ -121,24 +126,24 @@ impl Bounds {
         }
     }
 
-    /// Bytes of the ballast that stay on a full disk.
+    /// Returns the bytes of the ballast that stay on a full disk.
     fn for_a_start(&self) -> u64 {
         START_BYTES.min(self.ballast / START_PART)
     }
 }
 
-/// The result of the last look.
+/// The result of the last look at the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Found {
     pub(crate) state: SpaceState,
     pub(crate) disk: DiskBytes,
     pub(crate) bounds: Bounds,
-    /// Bytes that the ballast holds back now.
+    /// Bytes that the ballast holds back.
     pub(crate) ballast: u64,
 }
 
 impl Found {
-    /// Says what is the matter, unless there is enough.
+    /// Returns a warning for operators, unless there is enough space.
     pub(crate) fn warning(&self) -> Option<String> {
         let mib = |bytes: u64| bytes >> 20;
         let left = format!(
@@ -153,7 +158,7 @@ impl Found {
         }
     }
 
-    /// The same as a message.
+    /// Returns the result as a message of the API.
     pub(crate) fn message(&self) -> v1::DiskSpace {
         v1::DiskSpace {
             available_bytes: self.disk.available,
@@ -172,12 +177,12 @@ struct Inner {
     data_dir: PathBuf,
     storage: StorageSection,
     found: Mutex<Found>,
-    /// One look at a time.
+    /// Lock of a look, so that only one runs at a time.
     looking: Mutex<()>,
 }
 
 impl Space {
-    /// Knows nothing before the first look: there is enough.
+    /// Returns the space of a data folder. Before the first look it counts as enough.
     pub(crate) fn new(data_dir: &Path, storage: &StorageSection) -> Self {
         Self(Arc::new(Inner {
             data_dir: data_dir.to_path_buf(),
@@ -187,8 +192,8 @@ impl Space {
         }))
     }
 
-    /// Looks at the disk before anything is opened. On a full one the whole ballast is removed, because a
-    /// start needs space; the next look makes the part again that is kept for the next start. Blocks.
+    /// Looks at the disk before anything is opened. On a full disk it removes the whole ballast, because a
+    /// start needs space. The next look makes again the part that is kept for the next start. Blocks.
     pub(crate) fn make_room_to_start(&self) {
         if self.look().state == SpaceState::Full
             && let Err(error) = ballast::resize(&self.0.data_dir, 0)
@@ -197,17 +202,17 @@ impl Space {
         }
     }
 
-    /// The result of the last look.
+    /// Returns the result of the last look.
     pub(crate) fn found(&self) -> Found {
         *self.0.found.lock()
     }
 
-    /// Whether nothing new should be written to this disk.
+    /// Returns whether nothing new should be written to this disk.
     pub(crate) fn is_low(&self) -> bool {
         self.0.found.lock().state != SpaceState::Enough
     }
 
-    /// Looks at the disk once: gives up the ballast on a full one, makes it where there is room. Blocks.
+    /// Looks at the disk once. Gives up the ballast on a full disk, and makes it where there is room. Blocks.
     pub(crate) fn look(&self) -> Found {
         self.look_with(|| DiskBytes::of(&self.0.data_dir))
     }
@@ -227,7 +232,7 @@ impl Space {
         let ballast = self.hold_ballast(state, disk.available, bounds);
         let found = Found {
             state,
-            // After what was done about the ballast.
+            // Read again, because the ballast may have changed.
             disk: read().unwrap_or(disk),
             bounds,
             ballast,
@@ -237,7 +242,7 @@ impl Space {
         found
     }
 
-    /// Makes the ballast as large as it should be in this state. Returns its bytes.
+    /// Makes the ballast as large as it should be in this state. Returns the bytes that it has then.
     fn hold_ballast(&self, state: SpaceState, available: u64, bounds: Bounds) -> u64 {
         let held = ballast::bytes(&self.0.data_dir);
         let wanted = match state {
@@ -266,7 +271,7 @@ impl Space {
         ballast::bytes(&self.0.data_dir)
     }
 
-    /// Looks again and again until it is stopped.
+    /// Looks at the disk at intervals, until `stopping` is cancelled.
     pub(crate) async fn watch(self, stopping: CancellationToken) {
         loop {
             let interval = if self.is_low() {
@@ -279,7 +284,7 @@ impl Space {
                 () = stopping.cancelled() => return,
             }
             let space = self.clone();
-            // A panic in it is told by the panic hook; the next look tries again.
+            // The panic hook reports a panic in it, and the next look tries again.
             let _ = tokio::task::spawn_blocking(move || space.look()).await;
         }
     }

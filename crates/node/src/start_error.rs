@@ -44,12 +44,13 @@ pub enum StartError {
         /// The reason.
         message: String,
     },
-    /// Bytes on the disk differ from what was written, and the other nodes still need this node's data.
+    /// Bytes on the disk differ from what was written, and the node could not replace its data from the other
+    /// nodes.
     #[error("{damage}. This node does not start on damaged data, and leaves the files as they are: {why}")]
     Damaged {
         /// The damage that was found.
         damage: String,
-        /// Why the data was not replaced from the other nodes.
+        /// The reason why the data was not replaced.
         why: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Opening what a node has on disk: who it is, its log, and each shard's snapshots and changes.
+//! The data of a node on its disk: its facts, its log, and each shard's snapshots and changes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,21 +17,21 @@ use crate::space::Space;
 /// The folder for the node's facts inside its data folder.
 pub(crate) const FACTS_FOLDER: &str = "facts";
 
-/// Why the data folder cannot be used.
+/// The reason why the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoresError {
     /// The folder cannot be made or opened.
     #[error("the data folder {} cannot be used: {source}", path.display())]
     Folder {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The disk cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// It belongs to another node or cluster, or cannot say.
+    /// The folder belongs to another node or cluster, or its facts cannot be read.
     #[error(transparent)]
     Facts(#[from] FactsError),
     /// The log cannot be used.
@@ -40,31 +40,32 @@ pub enum StoresError {
     /// A shard's snapshots cannot be used.
     #[error("the snapshots of shard {shard} cannot be used: {source}")]
     Snapshots {
-        /// Which shard.
+        /// The number of the shard.
         shard: u32,
-        /// Why.
+        /// The error of the snapshots.
         source: SnapshotError,
     },
     /// A shard's changes cannot be used.
     #[error("the changes of shard {shard} cannot be used: {source}")]
     Changes {
-        /// Which shard.
+        /// The number of the shard.
         shard: u32,
-        /// Why.
+        /// The error of the changes.
         source: ChangeLogError,
     },
-    /// What a restore left in it cannot be used.
+    /// The data that a restore left in the folder cannot be used.
     #[error(transparent)]
     Restore(#[from] RestoreError),
-    /// Opening them panicked.
+    /// The task that opens the folder panicked.
     #[error("opening the data folder failed: {0}")]
     Defect(String),
 }
 
-/// The facts' name for the replicas that are about to leave: shard and generation of each, little endian.
+/// The key of the replicas that are about to leave, among the node's facts: shard and generation of each,
+/// little endian.
 const LEAVING: &str = "leaving";
 
-/// The facts' name for: the log beside them has a mark of how far it was synced.
+/// The key of the fact that the log has a mark of how far it was synced.
 pub(crate) const LOG_IS_MARKED: &str = "log is marked";
 
 fn encode_leaving(leaving: &BTreeSet<(u32, u32)>) -> Vec<u8> {
@@ -74,7 +75,8 @@ fn encode_leaving(leaving: &BTreeSet<(u32, u32)>) -> Vec<u8> {
     numbers.flat_map(u32::to_le_bytes).collect()
 }
 
-/// A part that is too short says nothing: what it named stays on the disk.
+/// Decodes the replicas that are about to leave. Skips a part that is too short: what it named stays on the
+/// disk.
 fn decode_leaving(bytes: &[u8]) -> BTreeSet<(u32, u32)> {
     let number = |bytes: &[u8]| {
         bytes
@@ -88,19 +90,20 @@ fn decode_leaving(bytes: &[u8]) -> BTreeSet<(u32, u32)> {
         .collect()
 }
 
-/// What the log calls the directory's group, where shards have their numbers; there are fewer shards than this.
+/// The number of the directory's group in the log, where shards have their own numbers. There are fewer
+/// shards than this.
 const DIRECTORY_GROUP: u32 = 255;
 
-/// Groups of the log for one generation of replicas.
+/// Number of groups in the log for one generation of replicas.
 const GROUPS: u32 = 256;
 
-/// A replica's group in the log, and the name of its folders: every replica that ever was on a node has its own, so that a later
-/// one finds nothing of an earlier one. Generations are below 2^24.
+/// Returns a replica's group in the log, which also names its folders. Every replica that ever was on a node
+/// has its own group, so that a later one finds nothing of an earlier one. Generations are below 2^24.
 fn group(shard: u32, generation: u32) -> GroupId {
     generation * GROUPS + shard
 }
 
-/// What a node has on disk, opened; a replica's part of it when it is asked for.
+/// The opened data folder of a node. The data of a replica is opened when it is needed.
 pub(crate) struct Stores {
     pub(crate) log: Log,
     pub(crate) facts: NodeFacts,
@@ -113,7 +116,8 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    /// Opens what a replica of a shard has; one that founds its group, with these nodes, begins with what was restored. Blocks.
+    /// Opens the stores of a shard's replica. A replica that founds its group with `founders` begins with
+    /// what was restored. Blocks.
     pub(crate) fn shard(
         &self,
         shard: u32,
@@ -142,7 +146,7 @@ impl Stores {
         Ok(stores)
     }
 
-    /// Opens what a replica of the directory has. Blocks.
+    /// Opens the stores of a replica of the directory. Blocks.
     pub(crate) fn directory(&self, generation: u32) -> Result<DocumentStores, StoresError> {
         let group = group(DIRECTORY_GROUP, generation);
         let snapshots =
@@ -157,10 +161,10 @@ impl Stores {
         })
     }
 
-    /// Writes down that a replica is about to leave, durably. Its data goes at the latest at the next start.
+    /// Records durably that a replica is about to leave. Its data is erased at the next start at the latest.
     ///
     /// # Errors
-    /// When it cannot be kept.
+    /// The record cannot be written.
     pub(crate) fn note_leaving(&self, shard: u32, generation: u32) -> Result<(), StoresError> {
         let mut leaving = self.leaving()?;
         leaving.insert((shard, generation));
@@ -172,7 +176,7 @@ impl Stores {
         Ok(decode_leaving(&kept))
     }
 
-    /// Erases what replicas had that were about to leave and have no seat any more. Blocks.
+    /// Erases the data of replicas that were about to leave and have no seat any more. Blocks.
     pub(crate) fn finish_leaving(&self, has_seat: impl Fn(u32, u32) -> bool) {
         let finish = || -> Result<(), StoresError> {
             let leaving = self.leaving()?;
@@ -201,16 +205,16 @@ impl Stores {
         }
     }
 
-    /// Gives up what a replica that has left had. It is gone durably when this returns. Blocks.
+    /// Erases the data of a replica that has left. The data is durably gone when this returns. Blocks.
     ///
     /// # Errors
-    /// What could not be removed. It is in the way of nobody.
+    /// The reason why something could not be removed. What is left does no harm.
     pub(crate) fn erase(&self, shard: u32, generation: u32) -> Result<(), String> {
         let group = group(shard, generation);
         if let Some(last) = self.log.state(group).last_index {
             let (purged, done) = std::sync::mpsc::channel();
             let synced = Box::new(move |result| {
-                // Nobody waits any more only when the node ends.
+                // The receiver is gone only when the node ends.
                 let _ = purged.send(result);
             });
             self.log
@@ -237,7 +241,7 @@ impl Stores {
     }
 }
 
-/// The facts that must not change under a data folder.
+/// Returns the facts that must not change under a data folder.
 pub(crate) fn facts_of(config: &NodeConfig) -> Facts {
     Facts {
         node_id: config.node.node_id,
@@ -246,12 +250,12 @@ pub(crate) fn facts_of(config: &NodeConfig) -> Facts {
     }
 }
 
-/// The folder of the node's facts.
+/// Returns the folder of the node's facts.
 pub(crate) fn facts_folder(data_dir: &Path) -> PathBuf {
     data_dir.join(FACTS_FOLDER)
 }
 
-/// Opens everything, on a thread where blocking is allowed.
+/// Opens the data folder on a thread where blocking is allowed.
 pub(crate) async fn open(config: &NodeConfig) -> Result<Stores, StoresError> {
     let config = config.clone();
     match tokio::task::spawn_blocking(move || open_blocking(&config)).await {
@@ -266,7 +270,7 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
         path: path.clone(),
         source,
     })?;
-    // Takes the folder's lock: two processes never share one.
+    // Takes the folder's lock: two processes never share a folder.
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(path)?);
     // On a full disk the ballast makes room for what a start writes.
     let space = Space::new(path, &config.storage);
@@ -280,7 +284,7 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     let options = LogOptions {
         segment_bytes,
         max_record_bytes,
-        // A log that is gone, or lost its end together with the mark, must not look like one that never was.
+        // A log that is gone, or that lost its end together with the mark, must not look like a new one.
         expects_mark: facts.kept(LOG_IS_MARKED)?.is_some(),
         ..LogOptions::default()
     };
@@ -354,7 +358,7 @@ mod tests {
         replica.changes.append(change).unwrap();
     }
 
-    /// Whether anything of a replica is on the disk.
+    /// Returns whether anything of a replica is on the disk.
     fn has_any(stores: &Stores, shard: u32, generation: u32) -> bool {
         let group = group(shard, generation);
         stores.log.state(group).last_index.is_some()

@@ -1,4 +1,5 @@
-//! The node's background tasks: each has a name, is counted, and a panic in one is told to the node, which then stops.
+//! The background tasks of a node. Each has a name and is counted. A panic in one is reported to the node,
+//! which then stops.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -18,7 +19,7 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// No tasks yet; the receiver gets a sentence for each task that panics.
+    /// Returns an empty set of tasks, and a receiver that gets a sentence for each task that panics.
     pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<String>) {
         let (panics, received) = mpsc::unbounded_channel();
         (
@@ -35,13 +36,13 @@ impl Tasks {
         let panics = self.panics.clone();
         self.tracker.spawn(async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-                // Nobody listens any more only when the node is gone.
+                // The receiver is gone only when the node is gone.
                 let _ = panics.send(format!("the task `{name}` panicked"));
             }
         });
     }
 
-    /// Starts a task in the current tokio runtime that ends at the latest when `stopping` is cancelled.
+    /// Starts a task in the current tokio runtime. The task ends at the latest when `stopping` is cancelled.
     pub(crate) fn spawn_until(
         &self,
         stopping: &CancellationToken,
@@ -57,7 +58,7 @@ impl Tasks {
         });
     }
 
-    /// Starts a task where this node's replicas live: on the caller's `LocalSet` if they share its thread.
+    /// Starts a task where this node's replicas run: on the caller's `LocalSet` if they share its thread.
     pub(crate) fn spawn_beside_replicas(
         &self,
         threads: Threads,
@@ -77,7 +78,7 @@ impl Tasks {
         }
     }
 
-    /// Waits for all tasks, at most this long. False: some are still running.
+    /// Waits for all tasks, at most for `patience`. Returns false if some are still running.
     pub(crate) async fn finish(&self, patience: Duration) -> bool {
         self.tracker.close();
         tokio::time::timeout(patience, self.tracker.wait()).await.is_ok()

@@ -1,6 +1,6 @@
-//! Which calls are traced, and how a trace goes on from one process to the next (W3C `traceparent`).
+//! Decides which calls are traced, and passes a trace on from one process to the next (W3C `traceparent`).
 //!
-//! Whether a call is traced is decided here, once, before any span is made: a call that is not traced has none at all.
+//! The decision is made once, before any span is made. A call that is not traced has no spans at all.
 
 use std::task::{Context, Poll};
 
@@ -20,17 +20,18 @@ use crate::config::TelemetrySection;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// Which of the calls that come in on one port are traced.
+/// The rule for which calls of one port are traced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sampling {
-    /// False: none, whatever their callers say.
+    /// Whether any calls are traced. If not, the wishes of callers do not count.
     enabled: bool,
-    /// Of a thousand calls whose callers say nothing, so many.
+    /// The share of traced calls, of a thousand calls without a `traceparent`.
     per_mille: u32,
 }
 
 impl Sampling {
-    /// Of the client port: those that their callers trace, and a share of the others.
+    /// Returns the rule of the client port: traces the calls that their callers trace, and a share of those
+    /// without a `traceparent`.
     pub(crate) fn of_clients(config: &TelemetrySection) -> Self {
         Self {
             enabled: config.otlp_endpoint.is_some(),
@@ -38,7 +39,7 @@ impl Sampling {
         }
     }
 
-    /// Of the peer port: those that their callers trace.
+    /// Returns the rule of the peer port: traces only the calls that their callers trace.
     pub(crate) fn of_peers(config: &TelemetrySection) -> Self {
         Self {
             per_mille: 0,
@@ -46,7 +47,7 @@ impl Sampling {
         }
     }
 
-    /// The span of a call, or none when it is not traced.
+    /// Returns the span of a call, or an empty span when it is not traced.
     fn begin<B>(self, request: &Request<B>) -> Span {
         if !self.enabled {
             return Span::none();
@@ -76,14 +77,14 @@ impl Sampling {
         );
         if parent.is_some() {
             let parent = TraceContextPropagator::new().extract(&Headers(request.headers()));
-            // It fails only where nothing takes spans, and then there is nothing to continue.
+            // This fails only when nothing records spans, and then there is no trace to continue.
             let _ = span.set_parent(parent);
         }
         span
     }
 }
 
-/// Does this `traceparent` (`version-trace-parent-flags`) say that its caller is traced?
+/// Returns whether a `traceparent` (`version-trace-parent-flags`) says that its caller is traced.
 fn says_sampled(traceparent: &[u8]) -> bool {
     let flags = traceparent.get(54).copied().map(char::from);
     let flags = flags.and_then(|digit| digit.to_digit(16));
@@ -112,13 +113,14 @@ impl Injector for Outgoing<'_> {
     }
 }
 
-/// Is the current call traced?
+/// Returns whether a span is one of a traced call.
 fn is_traced(span: &Span) -> bool {
     let target = span.metadata().map(|metadata| metadata.target());
     target == Some(TRACE_TARGET)
 }
 
-/// Has the trace of the current call, if it has one, go on where this message is sent to.
+/// Adds the trace of the current call to an outgoing message, so that the receiver continues the trace. Does
+/// nothing when the call is not traced.
 pub(crate) fn pass_on(metadata: &mut MetadataMap) {
     let span = Span::current();
     if is_traced(&span) {
@@ -126,7 +128,7 @@ pub(crate) fn pass_on(metadata: &mut MetadataMap) {
     }
 }
 
-/// Notes the operation of the current call, if that is traced.
+/// Records the operation id of the current call, if the call is traced.
 pub(crate) fn operation(operation_id: &[u8]) {
     let span = Span::current();
     if is_traced(&span)
@@ -136,7 +138,7 @@ pub(crate) fn operation(operation_id: &[u8]) {
     }
 }
 
-/// Puts each call that is traced into a span.
+/// The layer that puts each traced call into a span.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TraceCalls(pub(crate) Sampling);
 
@@ -151,7 +153,7 @@ impl<S> Layer<S> for TraceCalls {
     }
 }
 
-/// See [`TraceCalls`].
+/// A service whose calls pass through [`TraceCalls`].
 #[derive(Debug, Clone)]
 pub(crate) struct TracedCalls<S> {
     inner: S,
@@ -159,7 +161,7 @@ pub(crate) struct TracedCalls<S> {
 }
 
 type Answered<B, E> = Result<Response<B>, E>;
-/// Named, so that a call needs no memory of its own for its future.
+/// The future of a call. It is a named type, so that a call needs no allocation for its future.
 type Noting<F, B, E> = Instrumented<Map<F, Note<B, E>>>;
 type Note<B, E> = fn(Answered<B, E>) -> Answered<B, E>;
 
@@ -183,7 +185,8 @@ where
     }
 }
 
-/// A refusal has its code in the headers. Of a stream this is only whether it began.
+/// Records the status of an answer. A refusal has its code in the headers. For a stream, the headers say only
+/// whether it began.
 fn note_status<B, E>(answer: Answered<B, E>) -> Answered<B, E> {
     let span = Span::current();
     if is_traced(&span)
@@ -193,7 +196,7 @@ fn note_status<B, E>(answer: Answered<B, E>) -> Answered<B, E> {
         let code = code.and_then(|code| code.to_str().ok()?.parse::<i64>().ok());
         let code = code.unwrap_or(0);
         span.record("rpc.grpc.status_code", code);
-        // What the caller did wrong is no error of the server's: only these are.
+        // A caller's mistake is not an error of the server.
         if is_own_failure(tonic::Code::from(i32::try_from(code).unwrap_or(2))) {
             span.record("otel.status_code", "error");
         }
@@ -201,7 +204,7 @@ fn note_status<B, E>(answer: Answered<B, E>) -> Answered<B, E> {
     answer
 }
 
-/// As OpenTelemetry's conventions for gRPC servers have it.
+/// Returns whether a code is an error of the server, by OpenTelemetry's conventions for gRPC servers.
 fn is_own_failure(code: tonic::Code) -> bool {
     use tonic::Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
     matches!(

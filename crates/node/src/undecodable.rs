@@ -1,7 +1,8 @@
-//! Bytes that are not a method's message are the caller's fault: `INVALID_ARGUMENT`, where the gRPC library says `INTERNAL`.
+//! Corrects the status of requests that cannot be decoded. Such a request is the caller's fault, so its
+//! status must be `INVALID_ARGUMENT`. The gRPC library says `INTERNAL`.
 //!
-//! Everything that a service itself refuses carries a refusal in its status details. An `INTERNAL` without one, sent before any
-//! answer, was made by the library while it read the request.
+//! When a service itself refuses a request, the status details have a refusal. So an `INTERNAL` without one,
+//! sent before any answer, was made by the library while it read the request.
 
 use std::task::{Context, Poll};
 
@@ -13,10 +14,10 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-/// The header that carries the details of a status.
+/// The header with the details of a status.
 const DETAILS: &str = "grpc-status-details-bin";
 
-/// Tells callers of requests that cannot be read.
+/// The layer that reports a request that cannot be decoded as the caller's fault.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TellUndecodable;
 
@@ -28,7 +29,7 @@ impl<S> Layer<S> for TellUndecodable {
     }
 }
 
-/// See [`TellUndecodable`].
+/// A service whose answers pass through [`TellUndecodable`].
 #[derive(Debug, Clone)]
 pub(crate) struct ToldUndecodable<S> {
     inner: S,
@@ -58,13 +59,13 @@ where
 fn judge<B, E>(answer: Answered<B, E>) -> Answered<B, E> {
     let mut response = answer?;
     if let Some(told) = told(response.headers()) {
-        // Its text is short and its details are base64, so the headers take it.
+        // The text is short and the details are base64, so they fit into headers.
         let _ = told.add_header(response.headers_mut());
     }
     Ok(response)
 }
 
-/// What to say instead of what these headers say, if they say that a request was not read.
+/// Returns the status to send instead, when these headers say that a request was not decoded.
 fn told(headers: &HeaderMap) -> Option<Status> {
     let is_internal = headers.get("grpc-status").is_some_and(|code| code == "13");
     if !is_internal || headers.contains_key(DETAILS) {
@@ -74,7 +75,8 @@ fn told(headers: &HeaderMap) -> Option<Status> {
     Some(reasons::status(refusal(&status)))
 }
 
-/// The refusal of a stream of requests that broke because of what it carried; none when it broke for another reason.
+/// Returns the refusal of a stream of requests that broke because a message could not be decoded. Returns
+/// None when it broke for another reason.
 pub(crate) fn of_stream(status: &Status) -> Option<Refusal> {
     let is_unread = status.code() == Code::Internal && status.details().is_empty();
     is_unread.then(|| refusal(status))
@@ -82,7 +84,7 @@ pub(crate) fn of_stream(status: &Status) -> Option<Refusal> {
 
 fn refusal(status: &Status) -> Refusal {
     Refusal {
-        // It takes effect on no node, whenever it arrives.
+        // Such a request takes effect on no node, whenever it arrives.
         settled: true,
         ..reasons::invalid(format!("the request cannot be read: {}", status.message()))
     }

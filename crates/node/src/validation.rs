@@ -1,4 +1,5 @@
-//! The rules for single fields. Each names the field it refuses, says which rule is broken, and panics on nothing.
+//! The rules for single fields. Each error names the field and the rule that it breaks. None of the checks
+//! panics.
 
 use holdfast_api::limits::{MAX_POSITIONS, MAX_TTL_MS};
 use holdfast_api::v1;
@@ -11,21 +12,21 @@ use holdfast_shard::Freshness;
 
 use holdfast_api::names::lookalikes;
 
-/// The latest time that log time can reach: it has 48 bits.
+/// The latest log time, in milliseconds: log time has 48 bits.
 pub const MAX_TIME_MS: u64 = holdfast_ledger::limits::MAX_48_BITS;
 
-/// A field that breaks a rule.
+/// The error of a field that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
 pub struct Invalid {
-    /// Which field, as in the proto, with indexes: `lines[3].sku`.
+    /// The field's name in the proto, with indexes: `lines[3].sku`.
     pub field: String,
-    /// Which rule is broken.
+    /// The rule that is broken.
     pub message: String,
 }
 
 impl Invalid {
-    /// A broken rule.
+    /// Returns the error for a field and the rule that it breaks.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -37,26 +38,26 @@ impl Invalid {
 impl From<Invalid> for v1::Refusal {
     fn from(invalid: Invalid) -> Self {
         v1::Refusal {
-            // It takes effect on no node, whenever it arrives.
+            // Such a request takes effect on no node, whenever it arrives.
             settled: true,
             ..holdfast_api::reasons::invalid(invalid.to_string())
         }
     }
 }
 
-/// What every mutating request carries, checked.
+/// The checked fields that every mutating request carries.
 pub struct CheckedOperation {
-    /// Its id.
+    /// The operation id.
     pub operation_id: OperationId,
-    /// The caller's document.
+    /// The caller's document for the operation.
     pub reference: Reference,
     /// The caller's reason.
     pub reason: Reason,
-    /// An earlier attempt with the id has no answer.
+    /// Whether an earlier attempt with the id has no answer.
     pub repeats: bool,
-    /// Business time.
+    /// The business time, in milliseconds since the Unix epoch.
     pub occurred_at_ms: Option<u64>,
-    /// After which changes its goods moved.
+    /// The changes right after which the operation's goods moved.
     pub as_of: AsOf,
 }
 
@@ -65,12 +66,12 @@ fn named(field: &str) -> impl Fn(IdError) -> Invalid + '_ {
     move |error| Invalid::new(field, error.to_string())
 }
 
-/// A message that must be there.
+/// Checks that a message is not missing.
 pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Invalid> {
     value.ok_or_else(|| Invalid::new(field, "is missing"))
 }
 
-/// The operation of a mutating request.
+/// Checks the operation of a mutating request.
 pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, Invalid> {
     let operation = required("operation", operation)?;
     Ok(CheckedOperation {
@@ -87,7 +88,7 @@ pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, I
     })
 }
 
-/// Positions in the histories of shards, each named once.
+/// Checks positions in the histories of shards. Each shard may be named only once.
 pub fn as_of(field: &str, positions: &[v1::AsOfChange]) -> Result<AsOf, Invalid> {
     count(field, positions.len(), 0, MAX_POSITIONS)?;
     let mut named: Vec<(Option<u32>, u64)> = positions.iter().map(|one| (one.shard, one.seq)).collect();
@@ -107,7 +108,7 @@ pub fn as_of(field: &str, positions: &[v1::AsOfChange]) -> Result<AsOf, Invalid>
     Ok(AsOf(named))
 }
 
-/// Which reservation, and which shard has it, if the caller knows.
+/// Checks a reservation's id, and returns it with its shard if the caller knows the shard.
 pub fn reservation_key(
     field: &str,
     key: Option<v1::ReservationKey>,
@@ -119,13 +120,13 @@ pub fn reservation_key(
     ))
 }
 
-/// The id of a reservation.
+/// Checks the id of a reservation.
 pub fn reservation_id(field: &str, bytes: &[u8]) -> Result<ReservationId, Invalid> {
     ReservationId::from_slice(bytes)
         .map_err(|_| Invalid::new(field, "must be 16 bytes holding a UUID of version 7 or 8"))
 }
 
-/// Which transfer, and which shard has it, if the caller knows.
+/// Checks a transfer's id, and returns it with its shard if the caller knows the shard.
 pub fn transfer_key(field: &str, key: Option<v1::TransferKey>) -> Result<(TransferId, Option<u32>), Invalid> {
     let key = required(field, key)?;
     Ok((
@@ -134,12 +135,12 @@ pub fn transfer_key(field: &str, key: Option<v1::TransferKey>) -> Result<(Transf
     ))
 }
 
-/// A supply.
+/// Checks the id of a supply.
 pub fn supply_id(field: &str, text: String) -> Result<SupplyId, Invalid> {
     SupplyId::new(text).map_err(named(field))
 }
 
-/// What happens to goods that come in.
+/// Checks what happens to goods that arrive. The default is to restock them.
 pub fn disposition(field: &str, value: i32) -> Result<Disposition, Invalid> {
     match v1::Disposition::try_from(value) {
         Ok(v1::Disposition::Unspecified | v1::Disposition::Restock) => Ok(Disposition::Restock),
@@ -149,7 +150,7 @@ pub fn disposition(field: &str, value: i32) -> Result<Disposition, Invalid> {
     }
 }
 
-/// A time of a plan.
+/// Checks a time in milliseconds since the Unix epoch.
 pub fn time_ms(field: &str, value: u64) -> Result<u64, Invalid> {
     if value <= MAX_TIME_MS {
         Ok(value)
@@ -161,24 +162,25 @@ pub fn time_ms(field: &str, value: u64) -> Result<u64, Invalid> {
     }
 }
 
-/// A stock keeping unit that the request cannot make known: it reads, or takes from what is there.
+/// Checks the name of a SKU in a request that cannot make it known: the request reads, or takes existing
+/// units.
 pub fn sku(field: &str, text: String) -> Result<Sku, Invalid> {
     Sku::new(text).map_err(named(field))
 }
 
-/// A stock keeping unit that the request can make known, so it must not look like another one.
+/// Checks the name of a SKU in a request that can make it known. Such a name must not look like another one.
 pub fn new_sku(field: &str, text: String) -> Result<Sku, Invalid> {
     let sku = sku(field, text)?;
     lookalikes::check(&sku).map_err(|error| Invalid::new(field, error.to_string()))?;
     Ok(sku)
 }
 
-/// A warehouse.
+/// Checks the id of a warehouse.
 pub fn warehouse(field: &str, text: String) -> Result<WarehouseId, Invalid> {
     WarehouseId::new(text).map_err(named(field))
 }
 
-/// A warehouse, where empty means none in particular.
+/// Checks the id of a warehouse. An empty text means no particular warehouse.
 pub fn optional_warehouse(field: &str, text: String) -> Result<Option<WarehouseId>, Invalid> {
     if text.is_empty() {
         Ok(None)
@@ -187,7 +189,7 @@ pub fn optional_warehouse(field: &str, text: String) -> Result<Option<WarehouseI
     }
 }
 
-/// A storefront.
+/// Checks the id of a storefront. Names that begin with `holdfast:` are refused.
 pub fn storefront(field: &str, text: String) -> Result<StorefrontId, Invalid> {
     let storefront = StorefrontId::new(text).map_err(named(field))?;
     if storefront.is_reserved() {
@@ -199,7 +201,7 @@ pub fn storefront(field: &str, text: String) -> Result<StorefrontId, Invalid> {
     Ok(storefront)
 }
 
-/// Units to move.
+/// Checks a number of units to move, at least 1.
 pub fn quantity(field: &str, value: i64) -> Result<i64, Invalid> {
     if value >= 1 {
         Ok(value)
@@ -208,7 +210,7 @@ pub fn quantity(field: &str, value: i64) -> Result<i64, Invalid> {
     }
 }
 
-/// Units to have.
+/// Checks a number of units that may be 0.
 pub fn not_negative(field: &str, value: i64) -> Result<i64, Invalid> {
     if value >= 0 {
         Ok(value)
@@ -217,7 +219,7 @@ pub fn not_negative(field: &str, value: i64) -> Result<i64, Invalid> {
     }
 }
 
-/// A time to live.
+/// Checks a time to live, from 1 to [`MAX_TTL_MS`] milliseconds.
 pub fn ttl_ms(field: &str, value: u64) -> Result<u64, Invalid> {
     if (1..=MAX_TTL_MS).contains(&value) {
         Ok(value)
@@ -229,7 +231,7 @@ pub fn ttl_ms(field: &str, value: u64) -> Result<u64, Invalid> {
     }
 }
 
-/// A list's length.
+/// Checks the length of a list.
 pub fn count(field: &str, count: usize, least: usize, most: usize) -> Result<(), Invalid> {
     if (least..=most).contains(&count) {
         Ok(())
@@ -241,7 +243,7 @@ pub fn count(field: &str, count: usize, least: usize, most: usize) -> Result<(),
     }
 }
 
-/// How fresh a read must be.
+/// Checks how fresh a read must be. The default is linearizable.
 pub fn freshness(field: &str, value: i32) -> Result<Freshness, Invalid> {
     match v1::Consistency::try_from(value) {
         Ok(v1::Consistency::Unspecified | v1::Consistency::Linearizable) => Ok(Freshness::Linearizable),
@@ -250,12 +252,13 @@ pub fn freshness(field: &str, value: i32) -> Result<Freshness, Invalid> {
     }
 }
 
-/// A value that the enum does not have.
+/// Returns the error for a value that the enum does not have.
 pub fn unknown_value(field: &str, value: i32) -> Invalid {
     Invalid::new(field, format!("is {value}, which is none of the known values"))
 }
 
-/// Whoever asked: nobody is authenticated yet.
+/// Returns the principal `anonymous`. It stands for callers without a certificate, and for the caller of a
+/// command before admission sets it.
 pub fn anonymous() -> Principal {
     static ANONYMOUS: std::sync::LazyLock<Option<Principal>> =
         std::sync::LazyLock::new(|| Principal::new("anonymous").ok());

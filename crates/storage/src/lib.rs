@@ -48,16 +48,18 @@ mod disk;
 mod facts;
 mod inspect;
 mod log;
+mod report;
 mod snapshot;
 
 pub use change_log::{ChangeLog, ChangeLogError, ChangeLogOptions, ChangeLogReport, ChangeRecord};
 pub use disk::{Disk, DiskError, DiskFile, FaultDisk, LOCK_FILE, RealDisk};
 pub use facts::{Facts, FactsError, NodeFacts};
-pub use inspect::{ChangeLogContents, GroupContents, LogContents, Report, SnapshotContents, inspect};
+pub use inspect::inspect;
 pub use log::{
     GroupState, Log, LogError, LogOptions, LogRecord, LogReport, LogStats, SYNC_BUCKETS_US, Synced, TornTail,
     Writer, log_has_mark,
 };
+pub use report::{ChangeLogContents, GroupContents, LogContents, Report, SnapshotContents};
 pub use snapshot::{SnapshotError, SnapshotFile, SnapshotReader, SnapshotStore, SnapshotWriter};
 
 /// Number of a Raft group on its node: the number of its shard.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     heal,
-    model::{Move, OrderModel},
+    moves::{Move, OrderModel},
     packet::Packet,
     world::World,
 };

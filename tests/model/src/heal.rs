@@ -1,12 +1,10 @@
 //! The healing of a state: everybody but the shards dies and every message is lost. Then the resolvers alone
 //! bring each order to an end that is the same in all of its shards.
 
-use holdfast_ledger::{
-    Acknowledgement, OrderStep, Refusal, ReservationState, ReserveMode, ShardNumber, Standing, Verdict,
-};
+use holdfast_ledger::{OrderStep, Refusal, ReservationState, ReserveMode, ShardNumber, Standing, Verdict};
 
 use crate::{
-    judge::{Judgement, fulfilled},
+    judgement::{Judgement, fulfilled},
     scope::{OrderScope, Scope, Wish, step},
     world::{Broken, World},
 };
@@ -41,7 +39,7 @@ pub(crate) fn check(scope: &Scope, world: &World) -> Judgement {
 /// time.
 fn settle_all(scope: &Scope, world: &mut World) -> Judgement {
     for _ in 0..ROUNDS {
-        let told = tell(scope, world);
+        let told = world.tell(scope);
         let asked = ask(scope, world);
         if let (Some(broken), Some(why)) = (world.broken, &world.why) {
             return Err((broken, format!("while it heals: {why}")));
@@ -57,30 +55,6 @@ fn settle_all(scope: &Scope, world: &mut World) -> Judgement {
         }
     }
     Err((Broken::DoesNotHeal, "the resolvers never come to rest".to_owned()))
-}
-
-pub(crate) fn tell(scope: &Scope, world: &mut World) -> bool {
-    let mut told = false;
-    for home in (0..).take(world.shards.len()) {
-        let work = world.shard(home).map(|shard| shard.work());
-        for due in work.into_iter().flat_map(|work| work.settle) {
-            told = true;
-            let acknowledgement = Acknowledgement {
-                reservation_id: due.reservation_id,
-                shard: due.shard,
-                attempt: due.settlement.attempt,
-                version: due.settlement.version,
-            };
-            let settle = OrderStep::Settle(due.settlement);
-            let settled = world.run(scope, due.shard, &step(due.reservation_id, settle));
-            if settled.outcome.is_err() {
-                continue;
-            }
-            let acknowledge = OrderStep::Acknowledge(vec![acknowledgement]);
-            world.run(scope, home, &step(due.reservation_id, acknowledge));
-        }
-    }
-    told
 }
 
 fn ask(scope: &Scope, world: &mut World) -> bool {

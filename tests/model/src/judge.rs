@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::{
     heal,
+    judgement::{Judgement, fulfilled},
     scope::{Scope, Wish},
     world::{Broken, World},
 };
@@ -32,9 +33,6 @@ impl Judge {
         self.known.lock().insert(key, world.broken);
     }
 }
-
-/// The verdict on a state. An error is the broken claim, and how it is broken.
-pub(crate) type Judgement = Result<(), (Broken, String)>;
 
 /// Checks the claims that hold at every moment.
 fn check(scope: &Scope, world: &World) -> Judgement {
@@ -266,12 +264,4 @@ fn check_promises(
         }
     }
     Ok(())
-}
-
-/// Returns whether a wish for this order was fulfilled.
-pub(crate) fn fulfilled(scope: &Scope, world: &World, order: usize, is_meant: impl Fn(Wish) -> bool) -> bool {
-    let wishes = scope.wishes.iter().zip(&world.witness.fulfilled);
-    wishes
-        .into_iter()
-        .any(|(wish, done)| *done && wish.order() == order && is_meant(*wish))
 }

@@ -32,7 +32,9 @@
 mod finish;
 mod heal;
 mod judge;
+mod judgement;
 mod model;
+mod moves;
 #[cfg(feature = "faults")]
 pub mod mutants;
 mod packet;

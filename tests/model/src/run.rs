@@ -10,7 +10,7 @@ use std::{
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use crate::{model::OrderModel, scope::Scope, world::Broken};
+use crate::{moves::OrderModel, scope::Scope, world::Broken};
 
 /// The findings of a run.
 #[derive(Debug, Clone)]

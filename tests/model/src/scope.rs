@@ -7,7 +7,8 @@ use holdfast_ledger::{
     ReserveLine, ReserveMode, Rules, ShardNumber, Sku, Source, StorefrontId, WarehouseId,
 };
 
-use crate::shard::START_MS;
+/// Log time at which a shard's log begins, in milliseconds since the Unix epoch.
+pub(crate) const START_MS: u64 = 1_800_000_000_000;
 
 /// The bounds of a run.
 #[derive(Debug, Clone)]

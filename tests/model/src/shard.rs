@@ -7,10 +7,7 @@ use holdfast_ledger::{
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::scope;
-
-/// Log time at which a shard's log begins, in milliseconds since the Unix epoch.
-pub(crate) const START_MS: u64 = 1_800_000_000_000;
+use crate::scope::{self, START_MS};
 
 /// A ledger and the end of its log.
 #[derive(Debug, Clone)]

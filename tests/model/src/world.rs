@@ -7,14 +7,13 @@ use std::{
 };
 
 use holdfast_ledger::{
-    Applied, ChangeKind, Command, Coordinator, End, OrderReply, Outcome, Refusal, ReservationState,
-    Settlement, ShardNumber, Standing, Success, Target, Verdict,
+    Acknowledgement, Applied, ChangeKind, Command, Coordinator, End, OrderReply, OrderStep, Outcome, Refusal,
+    ReservationState, Settlement, ShardNumber, Standing, Success, Target, Verdict,
 };
 
 use crate::{
-    heal,
     packet::{Body, Network},
-    scope::{OrderScope, Scope, shard_of},
+    scope::{OrderScope, Scope, shard_of, step},
     seat::{Granted, Seat},
     shard::Shard,
 };
@@ -179,7 +178,7 @@ impl World {
         *self.witness.granted.get_mut(order)? = Some(Seat::granted(&end)?);
         *self.witness.first.get_mut(order)? = true;
         let is_last = scope.held.last() == Some(&order);
-        while (scope.is_settled || !is_last) && heal::tell(scope, self) {}
+        while (scope.is_settled || !is_last) && self.tell(scope) {}
         Some(())
     }
 
@@ -230,6 +229,31 @@ impl World {
             },
             _ => nowhere,
         }
+    }
+
+    /// Lets the resolvers of all homes tell the participants what is due. Returns whether there was anything.
+    pub(crate) fn tell(&mut self, scope: &Scope) -> bool {
+        let mut told = false;
+        for home in (0..).take(self.shards.len()) {
+            let work = self.shard(home).map(|shard| shard.work());
+            for due in work.into_iter().flat_map(|work| work.settle) {
+                told = true;
+                let acknowledgement = Acknowledgement {
+                    reservation_id: due.reservation_id,
+                    shard: due.shard,
+                    attempt: due.settlement.attempt,
+                    version: due.settlement.version,
+                };
+                let settle = OrderStep::Settle(due.settlement);
+                let settled = self.run(scope, due.shard, &step(due.reservation_id, settle));
+                if settled.outcome.is_err() {
+                    continue;
+                }
+                let acknowledge = OrderStep::Acknowledge(vec![acknowledgement]);
+                self.run(scope, home, &step(due.reservation_id, acknowledge));
+            }
+        }
+        told
     }
 
     /// Lets log time leap to the next moment at which something is due. Returns false when nothing is due.

@@ -12,8 +12,9 @@ use holdfast_check::is_linearizable;
 use holdfast_ledger::{Change, LedgerOptions};
 
 use crate::history::{History, Operation};
+use crate::names::simple_sku;
 use crate::record::Record;
-use crate::workload::{SIMPLE_SKUS, simple_sku};
+use crate::workload::SIMPLE_SKUS;
 
 pub use changes::Kept;
 pub use orders::check as orders;

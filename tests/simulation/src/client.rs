@@ -12,11 +12,11 @@ use rand::{RngExt, SeedableRng};
 
 use crate::check::Key;
 use crate::history::History;
+use crate::names::name;
 use crate::network::{CLIENTS, Channel, Network};
 use crate::plan::Plan;
 use crate::requests::{self, Got, Wanted};
 use crate::time::{EPOCH_MS, TrueTime};
-use crate::workload::name;
 
 /// Whether clients go on, and how many still wait to learn an outcome.
 #[derive(Debug, Default)]

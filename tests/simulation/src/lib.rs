@@ -26,6 +26,7 @@ pub mod client;
 pub mod directory;
 pub mod faults;
 pub mod history;
+pub mod names;
 pub mod network;
 pub mod node;
 pub mod plan;

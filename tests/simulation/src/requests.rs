@@ -8,7 +8,7 @@ use holdfast_orders::{OrderError, Orders};
 use holdfast_shard::{Answer, Freshness, QueryError, ShardHandle, SubmitError};
 use tokio::time::Instant;
 
-use crate::workload::shard_of;
+use crate::names::shard_of;
 
 /// A request: its time limit in milliseconds and what the client wants.
 type Request = (u64, Wanted);

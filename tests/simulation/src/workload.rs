@@ -4,7 +4,6 @@ mod crowd;
 mod planning;
 mod reuse;
 
-use holdfast_api::slots::{shard_of_slot, slot_of};
 use holdfast_ledger::{
     Action, Bucket, Disposition, Query, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku, Source,
     Sourcing, StorefrontId, Success, WarehouseId,
@@ -13,7 +12,7 @@ use rand::RngExt;
 
 use crate::client::Client;
 use crate::history::Read;
-use crate::plan::MAX_SHARDS;
+use crate::names::{busy_sku, is_simple, name, order_sku, shard_of, simple_sku, warehouse, web};
 use crate::requests::{Got, Wanted};
 
 /// Number of each shard's SKUs on which everything is done.
@@ -32,60 +31,11 @@ const LONG_TTL_MS: u64 = 20 * 24 * 3_600_000;
 /// Whether some orders over several shards take as much as there is.
 const BEST_EFFORT_ORDERS: bool = true;
 
-const WAREHOUSES: [&str; 2] = ["north", "south"];
-
 /// Number of a client's actions of which one is a crowd, if the plan has crowds.
 const CROWD_EVERY: u32 = 400;
 
 /// Most reservations that a client remembers.
 const REMEMBERED: usize = 12;
-
-pub(crate) fn name<T, E: std::fmt::Debug>(name: Result<T, E>) -> T {
-    name.expect("a valid name")
-}
-
-/// Returns a SKU whose slot belongs to this shard in a cluster of any size that has the shard.
-fn dealt_to(shard: u32, kind: &str, number: u32) -> Sku {
-    let mut names = (0..).map(|salt: u32| name(Sku::new(format!("{kind}-{number}-{salt}"))));
-    let fits = |sku: &Sku| (shard + 1..=MAX_SHARDS).all(|count| shard_among(sku, count) == shard);
-    names
-        .find(fits)
-        .expect("some slot is in this shard of all clusters")
-}
-
-fn shard_among(sku: &Sku, shard_count: u32) -> u32 {
-    shard_of_slot(slot_of(sku.as_str()), shard_count)
-}
-
-/// Returns the simple SKU of a shard with this number.
-pub fn simple_sku(shard: u32, number: u32) -> Sku {
-    dealt_to(shard, "simple", number)
-}
-
-fn is_simple(sku: &Sku) -> bool {
-    sku.as_str().starts_with("simple-")
-}
-
-fn busy_sku(shard: u32, number: u32) -> Sku {
-    dealt_to(shard, "busy", number)
-}
-
-fn order_sku(shard: u32, number: u32) -> Sku {
-    dealt_to(shard, "order", number)
-}
-
-/// Returns the shard of a SKU of this workload. It is the same however many shards there are.
-pub fn shard_of(sku: &Sku) -> u32 {
-    shard_among(sku, MAX_SHARDS)
-}
-
-fn warehouse(number: usize) -> WarehouseId {
-    name(WarehouseId::new(WAREHOUSES[number % WAREHOUSES.len()]))
-}
-
-fn web() -> StorefrontId {
-    name(StorefrontId::new("web"))
-}
 
 impl Client {
     pub(crate) async fn do_something(&mut self) {

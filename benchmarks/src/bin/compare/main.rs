@@ -26,6 +26,7 @@ mod machine;
 mod memory;
 mod picture;
 mod postgres;
+mod print;
 mod redis;
 mod replay;
 mod report;

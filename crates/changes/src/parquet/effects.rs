@@ -7,33 +7,12 @@ use arrow_array::builder::{Int64Builder, StringBuilder, TimestampMillisecondBuil
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
-use arrow_schema::{DataType, Field};
 use bytes::Bytes;
 use holdfast_api::v1::{Change, PolicyEffect, SupplyEffect, TransferEffect};
 
-use super::read::{DecodeError, column, text};
+use super::columns::{DecodeError, column, text};
+use super::row::{EncodeError, Row};
 use super::schema::timestamp;
-use super::write::{EncodeError, Row};
-
-/// Returns the fields of these columns.
-pub(super) fn fields() -> Vec<Field> {
-    let nullable = |name: &str, data_type| Field::new(name, data_type, true);
-    vec![
-        nullable("policy_backorder_limit", DataType::Int64),
-        nullable("policy_preorder_limit", DataType::Int64),
-        nullable("policy_preorder_until", timestamp()),
-        nullable("transfer_id", DataType::Utf8),
-        nullable("transfer_from", DataType::Utf8),
-        nullable("transfer_to", DataType::Utf8),
-        nullable("transfer_expected_at", timestamp()),
-        nullable("transfer_quantity", DataType::Int64),
-        nullable("transfer_in_transit", DataType::Int64),
-        nullable("supply_id", DataType::Utf8),
-        nullable("supply_quantity", DataType::Int64),
-        nullable("supply_expected_at", timestamp()),
-        nullable("occurred_at", timestamp()),
-    ]
-}
 
 /// Builders of these columns.
 pub(super) struct EffectBuilders {

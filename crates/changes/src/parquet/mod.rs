@@ -2,12 +2,16 @@
 
 pub mod schema;
 
+mod columns;
 mod effects;
 mod read;
+mod row;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use read::{DecodeError, Decoder, decode};
-pub use write::{EncodeError, encode};
+pub use columns::DecodeError;
+pub use read::{Decoder, decode};
+pub use row::EncodeError;
+pub use write::encode;

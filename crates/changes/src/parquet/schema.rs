@@ -125,6 +125,26 @@ fn build() -> Schema {
     ]);
     fields.extend(later.iter().flat_map(of_bucket));
     fields.push(nullable("sourcing", DataType::Utf8));
-    fields.extend(super::effects::fields());
+    fields.extend(effect_fields());
     Schema::new(fields)
+}
+
+/// Returns the fields of policies, transfers, supplies and business time.
+fn effect_fields() -> Vec<Field> {
+    let nullable = |name: &str, data_type| Field::new(name, data_type, true);
+    vec![
+        nullable("policy_backorder_limit", DataType::Int64),
+        nullable("policy_preorder_limit", DataType::Int64),
+        nullable("policy_preorder_until", timestamp()),
+        nullable("transfer_id", DataType::Utf8),
+        nullable("transfer_from", DataType::Utf8),
+        nullable("transfer_to", DataType::Utf8),
+        nullable("transfer_expected_at", timestamp()),
+        nullable("transfer_quantity", DataType::Int64),
+        nullable("transfer_in_transit", DataType::Int64),
+        nullable("supply_id", DataType::Utf8),
+        nullable("supply_quantity", DataType::Int64),
+        nullable("supply_expected_at", timestamp()),
+        nullable("occurred_at", timestamp()),
+    ]
 }

@@ -15,7 +15,7 @@ use tonic::Streaming;
 
 use super::{BatchAnswer, BatchOptions};
 use crate::ClientError;
-use crate::call::{Backoff, Untrusted, after, give_up};
+use crate::attempts::{Backoff, Untrusted, after, give_up};
 use crate::client::{Client, MAX_ANSWER_BYTES};
 use crate::error::{Attempt, Effect};
 use crate::routes::Route;
@@ -156,7 +156,7 @@ impl Lane {
                 Err(attempt) => attempt,
             };
             self.unsend(&attempt);
-            if let Some(error) = untrusted.note(&self.client, &address, &attempt) {
+            if let Some(error) = untrusted.note(|| self.client.known_nodes(), &address, &attempt) {
                 self.give_up_all(&error);
             }
             self.client.routes().doubt();

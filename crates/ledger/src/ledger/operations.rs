@@ -259,6 +259,7 @@ impl Operations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_48_BITS;
 
     #[test]
     fn an_operation_is_kept_in_40_bytes() {

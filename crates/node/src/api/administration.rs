@@ -1,4 +1,4 @@
-//! Whether a caller may do what only operators do.
+//! Checks whether a caller may administer the cluster.
 
 use holdfast_api::reasons;
 use holdfast_api::v1::{Reason, Refusal};
@@ -10,8 +10,9 @@ use super::Api;
 use crate::security::Caller;
 
 impl Api {
-    /// May the caller do what only operators do? With a policy its rules say so, without one `security.admins`. A node may
-    /// not: what an operator asked another node comes in at the peer port.
+    /// Checks that the caller may administer. With a policy, its rules decide; without one, `security.admins`
+    /// does. A node may not administer: an operator's request that another node forwards arrives at the peer
+    /// port.
     pub(crate) fn allow_admin(&self, caller: &Caller) -> Result<(), Refusal> {
         self.check_rate(caller)?;
         self.check_caller(caller, Verb::Admin)?;

@@ -1,4 +1,4 @@
-//! Whether a caller may do what it asks for: the one place where a request meets rate, certificate and policy.
+//! Admission: the one place where a request is checked against its caller's rate, certificate and policy.
 
 use holdfast_api::reasons;
 use holdfast_api::v1::{Reason, Refusal};
@@ -14,17 +14,19 @@ use crate::mapping::inbound::Taken;
 use crate::security::Caller;
 use crate::security::touched::{reservation_of, touched, verb_of, warehouses_of};
 
-/// The outcome of a look at a command alone.
+/// The outcome of a check that looks only at the command itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It may go on.
+    /// The command is allowed.
     Granted,
-    /// It names a reservation or a transfer: what that touches has to be looked up.
+    /// The command names a reservation or a transfer. Its storefront and warehouses have to be looked up
+    /// first.
     NeedsLookup,
 }
 
 impl Api {
-    /// Does the caller send no more than it may? Nodes send for all of their callers.
+    /// Counts a request against the caller's rate, and refuses it beyond the limit. Nodes have no limit,
+    /// because they send for all of their callers.
     pub(crate) fn check_rate(&self, caller: &Caller) -> Result<(), Refusal> {
         let rates = self.access.rates.as_ref().filter(|_| caller.node_id.is_none());
         let taken = rates.map_or(Ok(()), |rates| rates.take(&caller.principal));
@@ -44,7 +46,8 @@ impl Api {
         })
     }
 
-    /// Is the caller still who it was when it came in? A connection can outlive its certificate.
+    /// Checks that the caller's certificate has not expired and was not revoked. A connection can outlive its
+    /// certificate.
     pub(super) fn check_caller(&self, caller: &Caller, verb: Verb) -> Result<(), Refusal> {
         let Some(expires_s) = caller.expires_s else {
             return Ok(());
@@ -88,7 +91,8 @@ impl Api {
         checked.map_err(|why| self.access.denied(caller, verb, (storefronts, warehouses), why))
     }
 
-    /// May the caller do this? For what changes nothing; nodes may read for their own callers.
+    /// Checks that the caller may do this and is within its rate. Used for requests that change nothing.
+    /// Nodes may always send such requests, for their own callers.
     pub(crate) fn allow(
         &self,
         caller: &Caller,
@@ -100,7 +104,7 @@ impl Api {
         self.still_allow(caller, verb, storefronts, warehouses)
     }
 
-    /// As [`Api::allow`], for what was allowed before and goes on.
+    /// Does the same as [`Api::allow`] without the rate, for a request that was allowed before and goes on.
     pub(crate) fn still_allow(
         &self,
         caller: &Caller,
@@ -121,7 +125,7 @@ impl Api {
         }
     }
 
-    /// May the caller learn where the cluster is? Everybody whom a rule names.
+    /// Checks that the caller may learn the addresses of the cluster. Every principal that a rule names may.
     pub(crate) fn allow_known(&self, caller: &Caller) -> Result<(), Refusal> {
         self.check_rate(caller)?;
         self.check_caller(caller, Verb::Read)?;
@@ -134,14 +138,14 @@ impl Api {
         }
     }
 
-    /// Writes the caller on a command, and judges it as far as that can be done without asking a shard.
+    /// Writes the caller into a command, and checks the command as far as possible without asking a shard.
     pub(crate) fn admit_now(&self, caller: &Caller, taken: &mut Taken) -> Result<Admission, Refusal> {
         let (command, is_late) = (&mut taken.command, !taken.as_of.0.is_empty());
         command.principal = caller.principal.clone();
         let verb = verb_of(&command.action);
         self.check_caller(caller, verb)?;
         if caller.node_id.is_some() {
-            // What another node's caller wants comes in at the peer port.
+            // When a node sends for its callers, the request arrives at the peer port and not here.
             let nothing = (&Touched::Nothing, &Touched::Nothing);
             return Err(self.access.denied(caller, verb, nothing, Denied::Verb));
         }
@@ -155,7 +159,8 @@ impl Api {
             let storefront = Touched::one(storefront.as_str());
             self.check(caller, grants, Verb::Release, &storefront, &Touched::Everything)?;
         }
-        // Goods that a count has seen are booked with a recount.
+        // Goods that a count has already seen are booked together with a recount, which needs the verb of a
+        // count.
         if is_late && !grants.allow_anywhere(Verb::Count) {
             let warehouses =
                 touched(&command.action).map_or(Touched::Everything, |(_, warehouses)| warehouses);
@@ -169,7 +174,7 @@ impl Api {
                 self.check(caller, grants, verb, &storefronts, &warehouses)?;
                 Ok(Admission::Granted)
             }
-            // Not worth a look where nothing of the kind is allowed.
+            // A lookup is useless if no rule of the caller has the verb.
             None => match grants.check(verb, &Touched::Nothing, &Touched::Nothing) {
                 Ok(()) => Ok(Admission::NeedsLookup),
                 Err(why) => {
@@ -180,7 +185,7 @@ impl Api {
         }
     }
 
-    /// Writes the caller on a command, and judges it.
+    /// Writes the caller into a command, and checks that the caller may send it.
     pub(crate) async fn admit(
         &self,
         caller: &Caller,
@@ -188,7 +193,8 @@ impl Api {
         deadline: Instant,
     ) -> Result<Taken, Refusal> {
         if self.admit_now(caller, &mut taken)? == Admission::NeedsLookup {
-            // Rare and large: every call's future has room for all its branches.
+            // Boxed because it is rare and large, and the future of every call has room for all of its
+            // branches.
             Box::pin(self.admit_by_lookup(caller, &taken, deadline)).await?;
         }
         Ok(taken)

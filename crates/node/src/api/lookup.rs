@@ -1,4 +1,4 @@
-//! A reservation or a transfer, whichever shards have its lines.
+//! Looks up reservations and transfers in all shards that have their lines.
 
 use holdfast_api::reasons;
 use holdfast_api::v1::{Reason, Refusal};
@@ -10,7 +10,7 @@ use super::{Api, wrong_reply};
 use crate::mapping::outbound;
 
 impl Api {
-    /// A reservation, with its lines in all shards.
+    /// Returns a reservation, with its lines in all shards.
     pub(super) async fn reservation(
         &self,
         id: ReservationId,
@@ -38,7 +38,7 @@ impl Api {
         }
     }
 
-    /// A transfer.
+    /// Returns a transfer, with its lines in all shards.
     pub(super) async fn transfer(
         &self,
         id: TransferId,

@@ -1,8 +1,10 @@
-//! Settling: makes a refusal certain when an attempt of its request has no answer.
+//! Makes a refusal certain when an earlier attempt of the request has no answer.
 //!
-//! A refusal leaves nothing behind, so the log would decide a late copy of the request anew, after its caller was told that
-//! nothing happened. Before such a refusal is passed on the operation id is sealed, by a command in the log of each shard that
-//! a copy could reach; for an order over several shards its home is enough, since nothing is held without it. Where that fails the caller is told that the outcome is unknown. See docs/decisions/0016.
+//! A refusal leaves nothing behind. So the log would decide a late copy of the request anew, after its caller
+//! was told that nothing happened. Before such a refusal is sent, the operation id is sealed: by a command in
+//! the log of each shard that a copy could reach. For an order over several shards the home is enough,
+//! because nothing is held without it. If sealing fails, the caller learns that the outcome is unknown. See
+//! docs/decisions/0016.
 
 use std::time::Duration;
 
@@ -19,22 +21,23 @@ use super::Api;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 
-/// How long sealing may take. A leader of the version before does not answer at all.
+/// The time that sealing may take. A leader of the previous version does not answer at all.
 const SEAL_TIME: Duration = Duration::from_secs(1);
 
-/// A request as far as settling needs it.
+/// The facts about a request that settling needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempted {
     operation_id: OperationId,
-    /// The caller had an attempt without an answer.
+    /// Set when an attempt of the caller has no answer.
     repeats: bool,
-    /// An attempt of this node has no answer.
+    /// Set when an attempt of this node has no answer.
     unanswered: bool,
-    /// Copies go to the shard of the request's SKUs, and to no other.
+    /// Set when copies of the request go only to the shard of its SKUs.
     stays: bool,
-    /// The slot of the first SKU of a Reserve or TransferOut: over several shards its shard is the home.
+    /// The slot of the first SKU of a Reserve or TransferOut. Over several shards, the shard of this slot is
+    /// the home.
     home_slot: Option<SlotNumber>,
-    /// The home where something else than the SKUs determines it.
+    /// The home, when it does not follow from the SKUs.
     home: Option<u32>,
 }
 
@@ -50,12 +53,12 @@ impl Attempted {
         }
     }
 
-    /// The same for a Reserve that a certain shard has to decide.
+    /// Returns the same facts with the shard that has to decide a Reserve.
     pub(crate) fn with_home(self, home: Option<u32>) -> Self {
         Self { home, ..self }
     }
 
-    /// The same after an attempt of this node that has no answer.
+    /// Returns the same facts after an attempt of this node that has no answer.
     pub(crate) fn unanswered(self) -> Self {
         Self {
             unanswered: true,
@@ -63,7 +66,8 @@ impl Attempted {
         }
     }
 
-    /// The same where nobody knows which shard decides: a copy of it may be in any.
+    /// Returns the same facts for a request whose deciding shard is unknown, so that any shard may have a
+    /// copy.
     pub(crate) fn anywhere(self) -> Self {
         Self {
             home_slot: None,
@@ -72,12 +76,12 @@ impl Attempted {
         }
     }
 
-    /// A refusal by the ledger.
+    /// Converts a refusal by the ledger.
     pub(crate) fn refused(self, refusal: LedgerRefusal) -> Unmet {
         self.judged(outbound::refusal(refusal))
     }
 
-    /// What became of an order or a transfer over several shards.
+    /// Converts the failure of an order or a transfer over several shards.
     pub(crate) fn order_failed(self, error: OrderError) -> Unmet {
         match error {
             OrderError::Refused(refusal) => self.refused(refusal),
@@ -85,12 +89,12 @@ impl Attempted {
                 error: SubmitError::Unsettled(refusal),
                 ..
             } => self.unanswered().refused(refusal),
-            // After a part that was done the same request goes on: its id stays open.
+            // Part of the work may be done, and a repeat of the request continues it. So its id stays open.
             error => Unmet::told(outbound::order_error(error)),
         }
     }
 
-    /// Nothing was found that the request could be about.
+    /// Converts the failure to find the reservation or transfer that the request names.
     pub(crate) fn not_found(self, refusal: Refusal) -> Unmet {
         match refusal.reason() {
             Reason::UnknownReservation | Reason::UnknownTransfer => self.judged(refusal),
@@ -99,13 +103,13 @@ impl Attempted {
     }
 
     fn judged(self, refusal: Refusal) -> Unmet {
-        // An id that is too old can neither be closed nor does anybody remember what became of it. The reason says so.
+        // An id that is too old cannot be sealed, and nobody remembers what became of it. The reason says so.
         let is_forgotten = refusal.reason() == Reason::OperationIdTooOld;
         if refusal.settled || is_forgotten || !(self.repeats || self.unanswered) {
             return Unmet::told(refusal);
         }
         if reasons::rule_of(refusal.reason()).retryable {
-            // The id is needed for the next try.
+            // The next try needs the id.
             return Unmet::told(if self.unanswered {
                 unknown(&refusal)
             } else {
@@ -116,7 +120,7 @@ impl Attempted {
     }
 }
 
-/// A refusal, and whether it is true only once the operation id is sealed.
+/// A refusal, and whether it is certain only after the operation id is sealed.
 #[derive(Debug)]
 pub(crate) struct Unmet {
     refusal: Refusal,
@@ -124,14 +128,15 @@ pub(crate) struct Unmet {
 }
 
 impl Unmet {
-    /// A refusal that is passed on as it is.
+    /// Returns a refusal that needs no seal.
     pub(crate) fn told(refusal: Refusal) -> Self {
         Self { refusal, seal: false }
     }
 }
 
 impl Api {
-    /// Settles what was refused of requests that one shard decided, or that no shard did.
+    /// Settles the refusals among the answers to requests. `shard` is the shard that decided them, or None
+    /// when no single shard did.
     pub(crate) async fn settle<T>(
         &self,
         shard: Option<u32>,
@@ -166,7 +171,8 @@ impl Api {
             .collect()
     }
 
-    /// Seals ids in every shard whose log could let a copy of their request act. Returns for each whether that was done.
+    /// Seals ids in every shard whose log could let a copy of the request take effect. Returns for each id
+    /// whether that was done.
     async fn seal(&self, shard: Option<u32>, open: &[Attempted], deadline: Instant) -> Vec<bool> {
         let deadline = deadline.min(Instant::now() + SEAL_TIME);
         let Ok(principal) = Principal::new("holdfast") else {
@@ -175,7 +181,8 @@ impl Api {
         let by_shard = self.router.shards().iter().map(|handle| {
             let concerns = |attempted: &Attempted| match shard {
                 Some(shard) if attempted.stays => handle.shard() == shard,
-                // No order is held without its home, which refuses while another copy of it is undecided.
+                // No order is held without its home, and the home refuses while another copy of the order is
+                // undecided.
                 None if attempted.home_slot.is_some() => {
                     let of_skus = || attempted.home_slot.map(|slot| self.router.shard_with(slot));
                     attempted.home.or_else(of_skus) == Some(handle.shard())
@@ -207,13 +214,13 @@ impl Api {
 fn is_sealed(result: &Result<Outcome, SubmitError>) -> bool {
     match result {
         Ok(Ok(_)) => true,
-        // No copy is taken any more, as long as the shard's log goes on.
+        // The shard refuses every copy of so old an id, as long as its log goes on.
         Ok(Err(LedgerRefusal::OperationIdTooOld { .. })) => true,
         Ok(Err(_)) | Err(_) => false,
     }
 }
 
-/// What a caller is told when it cannot be said that nothing happens.
+/// Returns the refusal for a caller whose earlier attempt may still take effect.
 fn unknown(refusal: &Refusal) -> Refusal {
     let message = format!(
         "an earlier attempt has no answer and may still take effect; this one was refused: {}",
@@ -231,7 +238,7 @@ fn home_slot(action: &Action) -> Option<SlotNumber> {
     }
 }
 
-/// Whether every copy of a command is decided in the shard of its SKUs.
+/// Returns whether every copy of a command is decided in the shard of its SKUs.
 fn stays(action: &Action) -> bool {
     match action {
         Action::Reserve { .. }
@@ -288,7 +295,7 @@ mod tests {
             };
             let Unmet { refusal, seal } = attempted.refused(too_old());
             assert_eq!(refusal.reason(), Reason::OperationIdTooOld);
-            // An earlier attempt may have had its effect: nobody remembers.
+            // An earlier attempt may have taken effect: nobody remembers.
             assert!(!refusal.settled && !seal, "{attempted:?}: {refusal:?}");
         }
         let sealed = repeated.refused(LedgerRefusal::OperationSealed);

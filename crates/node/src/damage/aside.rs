@@ -1,4 +1,4 @@
-//! Moving the files of a damaged data folder out of the way.
+//! Moves the files of a damaged data folder out of the way.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,34 +8,34 @@ use holdfast_storage::RealDisk;
 
 use crate::stores::FACTS_FOLDER;
 
-/// The folder inside the data folder.
+/// The folder for damaged files, inside the data folder.
 const FOLDER: &str = "damaged";
-/// Says what was damaged, in the folder of what was put aside.
+/// The file that says what was damaged, beside the files that were put aside.
 const WHY: &str = "damage.txt";
-/// What is moved, in this order. The facts go first: without them the rest belongs to nobody, so a crash in between never
-/// leaves a node that votes with half of its files.
+/// The folders that are moved, in this order. The facts go first: without them the rest belongs to no node,
+/// so a crash in between never leaves a node that votes with half of its files.
 const MOVED: [&str; 5] = [FACTS_FOLDER, "log", "snapshots", "changes", "restore"];
-/// At most so many are kept. A disk that was damaged more often is to be replaced.
+/// Most damaged folders that are kept. A disk that was damaged more often has to be replaced.
 pub(super) const MOST: usize = 3;
 
-/// Where damaged files are put.
+/// Returns the folder for damaged files.
 pub(super) fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join(FOLDER)
 }
 
-/// How many times a damaged folder was put aside and is still there.
+/// Returns how many damaged folders were put aside and are still there.
 pub(crate) fn count(data_dir: &Path) -> usize {
     fs::read_dir(folder(data_dir)).map_or(0, |entries| entries.flatten().count())
 }
 
-/// Whether this folder replaces a damaged one.
+/// Returns whether this folder replaces a damaged one.
 pub(crate) fn was_put_aside(data_dir: &Path) -> bool {
     count(data_dir) > 0
 }
 
-/// Moves the files to a folder of their own, durably, and returns it. Blocks.
+/// Moves the files to a folder of their own, durably, and returns that folder. Blocks.
 pub(super) fn put_aside(data_dir: &Path, damage: &str) -> io::Result<PathBuf> {
-    // No node works in it meanwhile.
+    // The lock keeps other processes out meanwhile.
     let lock = RealDisk::open(data_dir).map_err(io::Error::other)?;
     let all = folder(data_dir);
     let mut number = 1;

@@ -1,16 +1,17 @@
-//! A data folder whose bytes are not what was written.
+//! The treatment of a data folder whose bytes differ from what was written.
 //!
 //! ```text
-//!  the start finds damage ──> does every shard this node had answer without it? ──no──> the node refuses to start
+//!  damage at a start ──> does every shard this node had answer without it? ──no──> the start is refused
 //!                                    │ yes
 //!                                    v
-//!  the files move to damaged/<n> ──> the node starts empty, with another disk id ──> it gets new replicas from its peers
+//!  the files move to damaged/<n> ──> the node starts empty, with another disk id ──> peers send it replicas
 //! ```
 //!
-//! A replica that lost an entry it confirmed must not vote. So a damaged folder is treated as a lost disk: the node never votes
-//! with it again, and the directory gives the node replicas under new generations, which learn before they vote (`directory`).
-//! That would end a cluster in which a majority is damaged at once: what the others still have would be put aside everywhere. So
-//! the files stay where they are unless every shard that the node had shows a quorum without it.
+//! A replica that lost an entry it confirmed must not vote. So a damaged folder is treated as a lost disk.
+//! The node never votes with it again, and the directory gives the node replicas under new generations, which
+//! learn before they vote (`directory`). If a majority is damaged at once, this would end the cluster: every
+//! damaged node would put aside data that the others lack. So the files stay where they are unless every
+//! shard that the node had shows a quorum without it.
 
 mod aside;
 mod quorum;
@@ -26,13 +27,13 @@ use crate::directory::MembershipStartError;
 use crate::start_error::StartError;
 use crate::stores::StoresError;
 
-/// How long a node with a damaged folder waits for the others to show that they do without it.
+/// Longest time that a node with a damaged folder waits for the others to show that they do without it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the files of a failed start may take to be closed.
+/// Longest time that closing the files of a failed start may take.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether a start failed because bytes on disk are not what was written.
+/// Returns whether a start failed because bytes on the disk differ from what was written.
 pub(crate) fn is_damage(error: &StartError) -> bool {
     match error {
         StartError::Stores(error) => in_stores(error),
@@ -59,7 +60,8 @@ fn in_stores(error: &StoresError) -> bool {
 /// Moves a damaged folder's files out of the way, if the other nodes do without them.
 ///
 /// # Errors
-/// [`StartError::Damaged`] says why the node must not start, and what to do. The files are where they were then.
+/// [`StartError::Damaged`] says why the node must not start, and what to do. The files then stay where they
+/// were, unless moving them failed half way.
 pub(crate) async fn replace(config: &NodeConfig, damage: StartError) -> Result<(), StartError> {
     tracing::error!(%damage, "the data folder is damaged: asking the other nodes whether they do without it");
     let refused = |why: String| StartError::Damaged {
@@ -83,7 +85,7 @@ pub(crate) async fn replace(config: &NodeConfig, damage: StartError) -> Result<(
         let moved = tokio::task::spawn_blocking(move || aside::put_aside(&data_dir, &said)).await;
         match moved.map_err(|error| refused(error.to_string()))? {
             Ok(aside) => break aside,
-            // What the failed start had open is still being closed.
+            // The files that the failed start had open are still being closed.
             Err(_) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(error) => return Err(refused(format!("its files cannot be moved: {error}"))),
         }

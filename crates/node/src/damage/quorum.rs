@@ -1,4 +1,4 @@
-//! Whether the other nodes do without this one's data.
+//! The check whether the other nodes do without this one's data.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,18 +18,18 @@ use crate::security::Security;
 use crate::space::Space;
 use crate::tasks::Tasks;
 
-/// How long one round of questions may take.
+/// Longest time that one round of questions may take.
 const ROUND: Duration = Duration::from_secs(3);
 
-/// Waits until every shard that this node had a replica of answers a confirmed read: a quorum of it stands without this node.
-/// Says why not after `patience`.
+/// Waits until every shard that this node had a replica of answers a confirmed read. Such a read shows a
+/// quorum without this node. The error says which shards did not answer within `patience`.
 pub(super) async fn others_do_without(config: &NodeConfig, patience: Duration) -> Result<(), String> {
     let seats = {
         let config = config.clone();
         let read = tokio::task::spawn_blocking(move || directory::seats_on_disk(&config));
         read.await.map_err(|error| error.to_string())?
     };
-    // Whose facts are not readable may have had any of them.
+    // A node whose facts are not readable may have had a replica of any shard.
     let shards = seats.unwrap_or_else(|| (0..config.shards.count).collect());
     if shards.is_empty() {
         return Ok(());

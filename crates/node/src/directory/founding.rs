@@ -225,8 +225,8 @@ pub(crate) async fn members_heard(
     let introduction = Introduction {
         newcomer: Newcomer {
             node_id: own_id,
-            // The id of no folder: a member that knows this node with another disk answers with the list of
-            // members.
+            // This id belongs to no folder. A member that knows this node with another disk answers with the
+            // list of members.
             disk_id: rand::random(),
             address: NodeAddress::default(),
         },
@@ -258,8 +258,8 @@ pub(crate) async fn members_heard(
 }
 
 /// Introduces this node to the nodes that the configuration lists and to those learnt from earlier answers.
-/// The leader of the directory must hear of this node, whichever node leads. The error is the obstacle to a
-/// part.
+/// The leader of the directory must hear of this node, whichever node leads. Returns the part that the
+/// answers give this node, or the obstacle to it as the error.
 async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, NodeAddress>) -> Result<Part, String> {
     let own = membership.introduction(false);
     let payload = encode(&own);

@@ -19,8 +19,8 @@ const MOVES_AT_A_TIME: usize = 2;
 /// Longest time that the directory may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a member that cannot be reached delays the end of balancing. A member that was just admitted is
-/// not connected yet.
+/// Longest time that a member that cannot be reached delays the end of balancing. A member that was just
+/// admitted is not connected yet.
 const ABSENCE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Does the work of this node's leaders, until it is dropped.
@@ -52,7 +52,7 @@ fn report(what: &str, asked: Result<bool, AskError>) {
     }
 }
 
-/// Takes one step to move the replicas of a shard that this node leads to where they belong.
+/// Takes the next step towards the directory's placement of a shard, if this node leads the shard.
 async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
     let directory = membership.view();
     let Some(placement) = directory.placements.get(shard.shard() as usize) else {

@@ -3,7 +3,7 @@
 //! ```text
 //!  founding ──> directory (a Raft group of all nodes) ──> seats: this node's replicas come and go
 //!  (or joining)      ^                └──> peers, topology
-//!                    └── lead: whoever leads the directory plans moves; whoever leads a shard makes them, step by step
+//!                    └── lead: the directory's leader plans moves; a shard's leader makes them, step by step
 //! ```
 //! - [`state`] is the state machine that the nodes agree on; [`plan`] decides where replicas should be. Both
 //!   are pure.

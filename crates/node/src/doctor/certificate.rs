@@ -1,4 +1,4 @@
-//! This node's certificate.
+//! The examination of this node's certificate.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{Area, Finding};
 use crate::NodeConfig;
 use crate::clock::wall_clock_ms;
 
-/// A certificate that ends sooner is worth a look.
+/// Days left below which a certificate is worth a look.
 const SOON_DAYS: i64 = 14;
 
 /// Reads the certificates, if the configuration names any.

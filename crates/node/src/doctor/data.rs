@@ -1,4 +1,4 @@
-//! The data folder.
+//! The examination of the data folder.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::space::{Bounds, DiskBytes};
 use crate::stores;
 use crate::{NodeConfig, damage};
 
-/// With less than so many times what makes the disk low it is time to act.
+/// Multiple of the low bound: with less free space than this it is time to act.
 const SOON_LOW: u64 = 2;
 
 pub(super) async fn examine(config: &NodeConfig) -> Vec<Finding> {
@@ -59,7 +59,7 @@ fn folder(config: &NodeConfig, path: &Path) -> Vec<Finding> {
     }
 }
 
-/// Damaged data that the node replaced.
+/// Warns of damaged data that the node replaced.
 fn put_aside(path: &Path) -> Option<Finding> {
     let count = damage::count(path);
     (count > 0).then(|| {
@@ -74,7 +74,7 @@ fn put_aside(path: &Path) -> Option<Finding> {
     })
 }
 
-/// How much is left on the disk of the data folder.
+/// Judges the space that is left on the disk of the data folder.
 fn free_space(path: &Path, storage: &StorageSection) -> Finding {
     match DiskBytes::of(path) {
         Ok(disk) => judge_free_space(
@@ -156,7 +156,7 @@ fn contents(path: &str, report: &Report) -> Vec<Finding> {
     findings
 }
 
-/// Whose folder it is. Only looked at while no node works in it.
+/// Checks whose folder it is. Called only while no node works in it.
 fn facts(config: &NodeConfig) -> Option<Finding> {
     let folder = stores::facts_folder(&config.node.data_dir);
     if !folder.exists() {
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn little_disk_space_is_a_warning_and_very_little_is_a_problem() {
-        // A twentieth of the disk, 512 MiB.
+        // The low bound is a twentieth of the disk, 512 MiB.
         let bounds = Bounds::new(&StorageSection::default(), 10 << 30);
         for (left_bytes, severity, says) in [
             (5 << 30, Severity::Good, "5120 MiB"),

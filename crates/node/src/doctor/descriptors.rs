@@ -1,4 +1,4 @@
-//! File descriptors: are there enough for the node's own files with all connections there?
+//! The examination of the file descriptors: are there enough for the node's own files beside all connections?
 
 use super::{Area, Finding};
 use crate::NodeConfig;
@@ -6,7 +6,7 @@ use crate::descriptors;
 
 pub(super) fn examine(config: &NodeConfig) -> Finding {
     match descriptors::limits() {
-        // A node raises the one to the other when it starts.
+        // A node that starts raises its soft limit to the hard one.
         Some((_, hard)) => judge(config, hard),
         None => Finding::warning(
             Area::Descriptors,

@@ -1,5 +1,5 @@
-//! Looks at a node from outside: its configuration, its disk, its ports, its peers, its clock. Works whether the node runs
-//! or not, and changes nothing.
+//! The examination of a node from outside: its configuration, disk, ports, peers and clock. It works whether
+//! the node runs or not, and changes nothing.
 
 mod certificate;
 mod data;
@@ -15,19 +15,19 @@ use serde::Serialize;
 
 use crate::NodeConfig;
 
-/// How bad something is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// As it should be.
+    /// The area is as it should be.
     Good,
-    /// Worth a look; the node can work.
+    /// The finding is worth a look, but the node can work.
     Warning,
-    /// The node cannot work, or not safely.
+    /// The node cannot work, or cannot work safely.
     Problem,
 }
 
-/// What was looked at.
+/// The area that was examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Area {
@@ -49,16 +49,16 @@ pub enum Area {
     Descriptors,
 }
 
-/// One thing that was found.
+/// One result of an examination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at.
+    /// The area that was examined.
     pub area: Area,
-    /// How bad it is.
+    /// The severity of the finding.
     pub severity: Severity,
-    /// What was found.
+    /// The text for the operator.
     pub message: String,
-    /// What to do about it; empty where nothing is to do.
+    /// The advice; empty where nothing has to be done.
     pub advice: String,
 }
 

@@ -1,4 +1,4 @@
-//! Ports, peers and clocks.
+//! The examination of ports, peers and clocks.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -17,20 +17,21 @@ use crate::NodeConfig;
 use crate::clock::wall_clock_ms;
 use crate::config::PeerSection;
 
-/// How long to wait for an answer.
+/// Longest time to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A difference of clocks worth a look, and one that is a problem: log time follows the majority's clocks, so a second wrong one
-/// of three would move it.
+/// Clock difference in milliseconds that is worth a look; from [`SKEW_PROBLEM_MS`] on it is a problem. Log
+/// time follows the majority's clocks, so a second wrong clock of three would move it.
 const SKEW_WARNING_MS: u64 = 250;
 const SKEW_PROBLEM_MS: u64 = 2_000;
 
-/// What a node said about itself.
+/// The answers of a node about itself.
 struct Seen {
     node_id: u64,
     cluster_id: Vec<u8>,
-    /// How far its clock is ahead of ours (negative: behind), less what the round trip can explain.
+    /// Milliseconds by which its clock is ahead of ours (negative: behind), less what the round trip can
+    /// explain.
     skew_ms: i64,
-    /// Its halted replicas: the shard, and why.
+    /// The halted replicas: the shard, and the reason.
     halted: Vec<(u32, v1::Halt)>,
 }
 
@@ -91,7 +92,7 @@ fn port(key: &str, address: &str, runs: bool) -> Finding {
     }
 }
 
-/// What is found of a peer, and how far its clock is ahead.
+/// Examines a peer. Returns the findings, and how many milliseconds its clock is ahead.
 async fn peer(
     config: &NodeConfig,
     node: &PeerSection,
@@ -140,7 +141,7 @@ async fn peer(
     (findings, Some((id, seen.skew_ms)))
 }
 
-/// A replica whose ledger stands still.
+/// Returns the finding for a replica whose ledger stands still.
 pub(super) fn halted(node_id: u64, shard: u32, halt: &v1::Halt) -> Finding {
     let named: Vec<String> = halt
         .named
@@ -172,13 +173,13 @@ fn unreachable(node: &PeerSection, address: &str, why: &str) -> Finding {
     )
 }
 
-/// What the clocks of peers mean, told by how far each is ahead of this machine's. Where most of them agree against this machine,
-/// its own clock is the wrong one.
+/// Judges the clocks of the peers by how far each is ahead of this machine's. When most of them agree against
+/// this machine, its own clock is the wrong one.
 pub(super) fn clocks(ahead_ms: &[(u64, i64)]) -> Vec<Finding> {
     let mut sorted: Vec<i64> = ahead_ms.iter().map(|(_, skew_ms)| *skew_ms).chain([0]).collect();
     sorted.sort_unstable();
     let median_ms = sorted[sorted.len() / 2];
-    // Of two clocks nobody can say which one is wrong.
+    // With two clocks nobody can say which one is wrong.
     if sorted.len() < 3 || median_ms.unsigned_abs() < SKEW_WARNING_MS {
         return ahead_ms
             .iter()
@@ -203,7 +204,7 @@ pub(super) fn clocks(ahead_ms: &[(u64, i64)]) -> Vec<Finding> {
 
 const CLOCK_ADVICE: &str = "keep the clocks of all nodes with NTP or PTP";
 
-/// What a difference of clocks means.
+/// Judges the difference of one peer's clock.
 pub(super) fn clock(node_id: u64, skew_ms: i64) -> Finding {
     let direction = if skew_ms < 0 { "behind" } else { "ahead of" };
     let message = format!(
@@ -218,7 +219,8 @@ pub(super) fn clock(node_id: u64, skew_ms: i64) -> Finding {
     }
 }
 
-/// How far a clock is ahead that showed `shown` at some moment between `before` and `after` of ours.
+/// Returns the peer's clock skew in milliseconds. The peer's clock read `shown` between our `before` and
+/// `after`.
 pub(super) fn skew(before: u64, shown: u64, after: u64) -> i64 {
     let difference = |a: u64, b: u64| i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX);
     if shown < before {
@@ -230,7 +232,7 @@ pub(super) fn skew(before: u64, shown: u64, after: u64) -> i64 {
     }
 }
 
-/// Asks whoever is at a client address who it is.
+/// Asks the node at a client address who it is.
 async fn ask(dialer: &Dialer, address: &str) -> Result<Seen, String> {
     let asked = async {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| e.to_string())?;
@@ -264,7 +266,7 @@ async fn ask(dialer: &Dialer, address: &str) -> Result<Seen, String> {
     }
 }
 
-/// The transport's own words are only "transport error".
+/// Returns the error with its causes, because the transport's own text is only "transport error".
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

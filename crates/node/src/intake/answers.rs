@@ -1,4 +1,5 @@
-//! The answers of a call, as they go out: in small pieces, so that what nobody reads stays here, where it is counted.
+//! The answers of a call, sent in small pieces. An answer that the caller does not read stays in this
+//! process, where it is counted.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use super::budget::Charge;
 use super::call::{Call, Why, refused};
 use super::session::Waiting;
 
-/// Bytes that the HTTP/2 library gets at a time. It asks for more when the caller has read enough.
+/// The bytes that the HTTP/2 library gets at a time. It asks for more when the caller has read enough.
 pub(crate) const PIECE_BYTES: usize = 16 << 10;
 
-/// An answer in memory, until its last piece is sent.
+/// An answer in memory, kept until its last piece is sent.
 struct Unsent {
     data: Bytes,
     call: Arc<Call>,
@@ -77,7 +78,7 @@ impl http_body::Body for Answers {
             return Poll::Ready(None);
         }
         if !this.rest.is_empty() {
-            // The library asks when the caller has taken what it got before.
+            // The library asks again when the caller has taken the previous piece.
             this.call.session.read();
             return Poll::Ready(Some(Ok(this.next_piece())));
         }
@@ -104,7 +105,7 @@ impl http_body::Body for Answers {
                 let message = format!("{limit}; read the answers that wait");
                 let status = refused(&this.call.api, &this.call.path, Why::Unanswered(limit), message);
                 let mut trailers = HeaderMap::new();
-                // Its text is short and its details are base64, so the headers take it.
+                // The text is short and the details are base64, so they fit into headers.
                 let _ = status.add_header(&mut trailers);
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }

@@ -1,5 +1,5 @@
-//! Bytes that callers may have in a node, and may send a second in large messages: all together, each of them, and
-//! each of their connections.
+//! The budget of bytes that callers may have in a node, and may send a second in large messages. It has a
+//! limit for all callers together, for each caller, and for each connection.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,36 +13,36 @@ use tokio::time::Instant;
 
 use super::pace::{Pace, TooFast};
 
-/// One caller has at most one part in so many of what all have.
+/// The divisor of a caller's limit: one caller may have at most the total divided by this.
 pub(crate) const CALLER_PART: usize = 2;
-/// One connection has at most one part in so many of what all have.
+/// The divisor of a connection's limit: one connection may have at most the total divided by this.
 pub(crate) const CONNECTION_PART: usize = 4;
 
-/// The callers that share a limit: one principal, or without a certificate one address.
+/// A caller with a limit of its own: a principal, or an address when there is no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Party {
-    /// Its certificate names it.
+    /// A caller that its certificate names.
     Principal(Principal),
-    /// Nobody is known there.
+    /// All callers without a certificate at one address.
     Address(IpAddr),
 }
 
-/// Which limit was reached.
+/// The limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exhausted {
-    /// That of the connection.
+    /// The limit of the connection.
     #[error("this connection has sent as much as the node keeps of one connection")]
     Connection,
-    /// That of the caller.
+    /// The limit of the caller.
     #[error("this caller has sent as much as the node keeps of one caller")]
     Caller,
-    /// That of all callers.
+    /// The limit of all callers together.
     #[error("callers have sent as much as the node keeps of all of them")]
     Node,
 }
 
 impl Exhausted {
-    /// The word for it in a label of a metric.
+    /// Returns the limit's word in the label of a metric.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Connection => "connection_bytes",
@@ -52,7 +52,7 @@ impl Exhausted {
     }
 }
 
-/// Bytes with a limit.
+/// A number of bytes, with a limit.
 #[derive(Debug)]
 struct Account {
     limit: usize,
@@ -79,7 +79,7 @@ impl Account {
     }
 }
 
-/// What all callers of a node share, or all connections of one.
+/// The limits that all callers of a node share, or all connections of one caller.
 #[derive(Debug)]
 struct Part {
     bytes: Arc<Account>,
@@ -95,7 +95,7 @@ impl Part {
     }
 }
 
-/// The bytes of all callers of a node.
+/// The budget of all callers of a node.
 pub(crate) struct Budget {
     node: Arc<Part>,
     large_bytes_per_second: u64,
@@ -111,7 +111,7 @@ impl fmt::Debug for Budget {
 }
 
 impl Budget {
-    /// So many bytes for all, and so many a second in large messages.
+    /// Returns a budget of so many bytes in total, and so many bytes a second in large messages.
     pub(crate) fn new(bytes: usize, large_bytes_per_second: u64) -> Self {
         Self {
             node: Part::new(bytes, large_bytes_per_second),
@@ -120,17 +120,17 @@ impl Budget {
         }
     }
 
-    /// The bytes that are taken.
+    /// Returns how many bytes are taken.
     pub(crate) fn taken(&self) -> usize {
         self.node.bytes.taken.load(Ordering::Relaxed)
     }
 
-    /// The share of a new connection.
+    /// Returns the share of a new connection.
     pub(crate) fn connection(&self, party: Party) -> Share {
         let mut parties = self.parties.lock();
         let known = parties.get(&party).and_then(Weak::upgrade);
         let caller = known.unwrap_or_else(|| {
-            // Those without a connection have taken nothing.
+            // Callers without a connection have taken nothing, so they are forgotten.
             parties.retain(|_, part| part.strong_count() > 0);
             let part = Part::new(
                 self.node.bytes.limit / CALLER_PART,
@@ -147,7 +147,7 @@ impl Budget {
     }
 }
 
-/// The bytes that one connection may take.
+/// The share of one connection in the budget.
 #[derive(Debug, Clone)]
 pub(crate) struct Share {
     connection: Arc<Account>,
@@ -172,10 +172,10 @@ impl Share {
         Ok(())
     }
 
-    /// Returns when so many bytes of a large message may be looked at.
+    /// Returns the moment when these bytes of a large message may be processed.
     pub(super) fn pace(&self, bytes: usize) -> Result<Instant, TooFast> {
         let now = Instant::now();
-        // The caller first: what it sends too fast takes nothing of what others may send.
+        // The caller's own pace comes first: bytes that it sends too fast take nothing from the pace of all.
         let of_the_caller = self.caller.large.take(bytes, now)?;
         let of_all = self.node.large.take(bytes, now)?;
         Ok(of_the_caller.max(of_all))
@@ -184,7 +184,7 @@ impl Share {
     /// Takes bytes until the charge is dropped.
     ///
     /// # Errors
-    /// [`Exhausted`]: nothing is taken.
+    /// [`Exhausted`] names the limit; nothing is taken.
     pub(crate) fn charge(&self, bytes: usize) -> Result<Charge, Exhausted> {
         self.take(bytes)?;
         Ok(Charge {
@@ -194,7 +194,7 @@ impl Share {
     }
 }
 
-/// Bytes that are taken, until this is dropped.
+/// A number of bytes that are taken until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     share: Share,
@@ -202,10 +202,10 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// Takes more or gives back, so that it is this many bytes.
+    /// Sets the number of bytes, by taking more or by giving some back.
     ///
     /// # Errors
-    /// [`Exhausted`]: it is as many as before.
+    /// [`Exhausted`] names the limit; the number stays as it was.
     pub(crate) fn set(&mut self, bytes: usize) -> Result<(), Exhausted> {
         if bytes > self.bytes {
             self.share.take(bytes - self.bytes)?;
@@ -216,12 +216,12 @@ impl Charge {
         Ok(())
     }
 
-    /// Makes one charge of two of the same connection.
+    /// Adds another charge of the same connection to this one.
     pub(crate) fn merge(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
-    /// Moves all of it to another charge.
+    /// Moves all bytes into a new charge.
     pub(crate) fn split_off(&mut self) -> Self {
         Self {
             share: self.share.clone(),

@@ -1,4 +1,5 @@
-//! One call: what it takes of its caller's share, from its first byte to the last of its answer.
+//! A call, and the bytes that it takes of its caller's share, from its first byte to the last byte of its
+//! answer.
 
 use std::sync::Arc;
 
@@ -12,23 +13,23 @@ use super::decoding::Decoding;
 use super::session::Session;
 use crate::api::Api;
 
-/// Bytes that a call takes beside its message: its stream, its parsed headers, its buffers, its task.
+/// The bytes that a call takes in addition to its messages: its stream, parsed headers, buffers and task.
 pub(crate) const CALL_BYTES: usize = 16 << 10;
-/// After so long the node may have room again.
+/// The time in milliseconds after which the node may have room again.
 const RETRY_AFTER_MS: u64 = 200;
 
-/// Why a call is not served.
+/// The reason why a call is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// A limit of bytes was reached before the service saw the call.
+    /// The call reached a limit of bytes before the service got it.
     Exhausted(Exhausted),
-    /// A limit of bytes was reached by the answer: whatever the call did, it did.
+    /// The answer reached a limit of bytes. The call may have taken effect.
     Unanswered(Exhausted),
-    /// The message has too many fields, or is none.
+    /// The message has too many fields, or is not a valid message.
     Uncounted,
-    /// The message did not come in time.
+    /// The message did not arrive in time.
     Unfinished,
-    /// Large messages come faster than they are read.
+    /// Large messages arrive faster than they are read.
     TooFast,
 }
 
@@ -43,16 +44,16 @@ impl Why {
     }
 }
 
-/// One call. Whoever holds it keeps what it has taken.
+/// A call. Its bytes stay taken as long as this value exists.
 pub(crate) struct Call {
     pub(super) session: Arc<Session>,
     pub(super) api: Arc<Api>,
     pub(super) path: String,
     /// The charge of the call itself.
     _own: Charge,
-    /// The charge of its messages that went to the service.
+    /// The charge of the messages that went to the service.
     passed: Mutex<Charge>,
-    /// When its large messages may be decoded.
+    /// Decides when the call's large messages may be decoded.
     pub(crate) decoding: Decoding,
 }
 
@@ -76,18 +77,19 @@ impl Call {
         }))
     }
 
-    /// A message goes to its service, and what it takes to the call.
+    /// Takes over the charge of a message that goes to the service.
     pub(super) fn pass(&self, charge: Charge) {
         self.passed.lock().merge(charge);
     }
 
-    /// Takes over what the messages take that went to the service. Without it they take it until the call ends.
+    /// Hands over the charge of the messages that went to the service. If this is not called, the charge
+    /// lasts until the call ends.
     pub(crate) fn take_over(&self) -> Charge {
         self.passed.lock().split_off()
     }
 }
 
-/// Counts a refusal, and makes an error of it.
+/// Counts a refusal, and turns it into a gRPC error.
 pub(super) fn refused(api: &Api, path: &str, why: Why, message: String) -> Status {
     api.metrics.intake_refused(why.label());
     let method = path.rsplit('/').next().unwrap_or_default();
@@ -98,7 +100,7 @@ fn refusal(why: Why, message: String) -> Refusal {
     match why {
         Why::Exhausted(_) | Why::TooFast => Refusal {
             retry_after_ms: RETRY_AFTER_MS,
-            // Nothing of it was looked at.
+            // The call was not read, so it has had no effect.
             ..reasons::refusal(Reason::Overloaded, message)
         },
         Why::Unanswered(_) => Refusal {
@@ -106,11 +108,11 @@ fn refusal(why: Why, message: String) -> Refusal {
             ..reasons::refusal(Reason::OutcomeUnknown, message)
         },
         Why::Uncounted => Refusal {
-            // It takes effect on no node, whenever it arrives.
+            // Such a request takes effect on no node, whenever it arrives.
             settled: true,
             ..reasons::invalid(message)
         },
-        // Another attempt may have come whole.
+        // Another attempt may have arrived whole.
         Why::Unfinished => reasons::invalid(message),
     }
 }

@@ -1,41 +1,43 @@
-//! Counts what is in a message before it is decoded, as its bytes come in. Works on the bytes as they are, and allocates nothing.
+//! Counts the fields of a message before it is decoded, while its bytes arrive. Reads the bytes in place, and
+//! allocates nothing.
 //!
-//! A decoded message takes memory and time by its fields more than by its bytes: two bytes can stand for a message of a hundred.
+//! The memory and time of a decoded message depend on its fields more than on its bytes: two bytes can stand
+//! for a message of a hundred bytes in memory.
 
 use super::shapes::{Holds, Shapes};
 
-/// How deep messages may lie in each other. Those of the contract stay far below.
+/// The maximum depth of messages inside messages. The messages of the contract stay far below it.
 pub(crate) const MAX_DEPTH: usize = 16;
 
-/// Why a message is not decoded.
+/// The reason why a message is not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Uncounted {
-    /// It has more fields than the limit.
+    /// The message has more fields than this limit.
     #[error("it has more than {0} fields")]
     TooMany(usize),
-    /// Its messages lie too deep in each other.
+    /// The message has too many levels of messages inside messages.
     #[error("its messages lie more than {MAX_DEPTH} deep in each other")]
     TooDeep,
-    /// It is not a message of protobuf's third version.
+    /// The bytes are not a message of protobuf's third version.
     #[error("it is not a protobuf message: {0}")]
     Malformed(&'static str),
 }
 
-/// Counts the fields of one message while it comes in. Each value of a list counts, each number of a packed list, and each field that
-/// the message's type does not know; and so do those of the messages in it.
+/// Counts the fields of one message while it arrives. Counts each value of a list, each number of a packed
+/// list, and each field that the message's type does not know. The fields of the messages inside count too.
 #[derive(Debug)]
 pub(super) struct Count {
-    /// Where each message ends that is being read, the innermost last.
+    /// The type and the end of each message that is being read, the innermost last.
     open: [(Option<usize>, usize); MAX_DEPTH],
     depth: usize,
-    /// The first byte that was not read.
+    /// The position of the first byte that was not read.
     at: usize,
     fields: usize,
     limit: usize,
 }
 
 impl Count {
-    /// Of a message of this type that will have so many bytes.
+    /// Begins to count a message of this type that will have `length` bytes.
     pub(super) fn new(message: Option<usize>, length: usize, limit: usize) -> Self {
         Self {
             open: [(message, length); MAX_DEPTH],
@@ -46,8 +48,8 @@ impl Count {
         }
     }
 
-    /// Reads on in the message, of which `bytes` have come. Returns how many fields there are so far; that is all of them once the
-    /// message is whole.
+    /// Reads on. `bytes` is all that has arrived of the message. Returns the number of fields so far, which
+    /// is the total once the message is whole.
     pub(super) fn read(&mut self, shapes: &Shapes, bytes: &[u8]) -> Result<usize, Uncounted> {
         while self.depth > 0 {
             let (message, end) = self.open[self.depth - 1];
@@ -109,14 +111,14 @@ impl Count {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Where the message ends that is being read; its last bytes may not have come.
+    /// The end of the message that is being read. Its last bytes may not have arrived.
     end: usize,
 }
 
 impl Reader<'_> {
-    /// The next number; none: not all of it has come.
+    /// Returns the next number, or None when not all of it has arrived.
     fn varint(&mut self) -> Result<Option<u64>, Uncounted> {
-        // Nearly all have one byte.
+        // Nearly all numbers have one byte.
         if let Some(&byte) = self.bytes.get(self.at)
             && byte < 0x80
             && self.at < self.end
@@ -167,7 +169,8 @@ mod tests {
         Count::new(SHAPES.method(path).takes, bytes.len(), limit).read(&SHAPES, bytes)
     }
 
-    /// As [`counted`], and how many bytes had come when it was refused; they come in parts that end at `cuts`.
+    /// Counts like [`counted`], but the message arrives in parts that end at `cuts`. Returns also how many
+    /// bytes had arrived at the end or at the refusal.
     fn counted_as_it_comes(
         path: &str,
         bytes: &[u8],
@@ -183,7 +186,7 @@ mod tests {
         (count.read(&SHAPES, bytes), bytes.len())
     }
 
-    /// An order, and the fields that it has as sent.
+    /// Generates an order, with the number of its fields when it is encoded.
     fn order() -> impl Strategy<Value = (v1::ReserveRequest, usize)> {
         let preferences = proptest::collection::vec("[a-z]{1,8}", 1..20);
         let line = ("[A-Z]{1,8}", 1..1_000_i64, proptest::option::of(preferences));
@@ -230,7 +233,7 @@ mod tests {
             let mut items = Vec::new();
             for (place, (order, count)) in orders.into_iter().enumerate() {
                 prop_assert_eq!(counted(RESERVE, &order.encode_to_vec(), usize::MAX), Ok(count));
-                // The item, its tag where that is not 0, and the request in it.
+                // The item, its tag when it is not 0, and the request in it.
                 expected += count + 2 + usize::from(place > 0);
                 items.push(v1::BatchItem {
                     tag: place as u64,
@@ -259,7 +262,7 @@ mod tests {
                     Some(v1::source::Kind::Preference(list)) => 1 + list.warehouses.len(),
                     _ => 1,
                 }).sum();
-                // Groups and the like are refused though the decoder skips them.
+                // Groups and the like are refused, although the decoder skips them.
                 prop_assert!(counted.is_err() || counted.is_ok_and(|count| count >= lists), "{counted:?}");
             }
         }
@@ -304,7 +307,7 @@ mod tests {
 
     #[test]
     fn messages_in_messages_are_followed_no_deeper_than_the_limit() {
-        // A type that holds itself.
+        // A message type that contains itself.
         let contract = prost_types::FileDescriptorSet {
             file: vec![prost_types::FileDescriptorProto {
                 package: Some("p".to_owned()),

@@ -1,15 +1,15 @@
-//! The moment at which a large message may be decoded: as it comes, or once its service has a thread for it.
+//! Decides when a large message may be decoded: as it arrives, or only when its service has a thread for it.
 
 use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Says when the large messages of one call may be decoded.
+/// Decides when the large messages of one call may be decoded.
 #[derive(Debug, Default)]
 pub(crate) struct Decoding {
     state: Mutex<State>,
-    /// A large message waits until it may be decoded.
+    /// The notice that a large message has begun to wait.
     waits: Notify,
 }
 
@@ -23,7 +23,8 @@ enum State {
 }
 
 impl Decoding {
-    /// Returns whether the library may have a large message now. If not, whoever asks is woken when it may.
+    /// Returns whether the library may have a large message now. If not, the task that asks is woken when it
+    /// may.
     pub(crate) fn may_decode(&self, context: &Context<'_>) -> bool {
         let mut state = self.state.lock();
         match *state {
@@ -40,23 +41,23 @@ impl Decoding {
         }
     }
 
-    /// From now on each large message waits until [`Decoding::allow`] is called.
+    /// Makes each later large message wait until [`Decoding::allow`] is called.
     pub(crate) fn only_when_allowed(&self) {
         *self.state.lock() = State::WhenAllowed;
     }
 
-    /// Waits until a large message waits.
+    /// Returns when a large message waits.
     pub(crate) async fn large_waits(&self) {
         loop {
             self.waits.notified().await;
-            // A message that was asked for twice has left a second notice behind.
+            // If the library asked twice for the same message, a second notice is left over.
             if matches!(*self.state.lock(), State::Waiting(_)) {
                 return;
             }
         }
     }
 
-    /// Lets the message that waits be decoded by whoever asks for it next.
+    /// Allows the waiting message to be decoded, by the next task that asks for it.
     pub(crate) fn allow(&self) {
         let before = std::mem::replace(&mut *self.state.lock(), State::Allowed);
         if let State::Waiting(waker) = before {
@@ -79,11 +80,11 @@ mod tests {
         decoding.only_when_allowed();
         assert!(!decoding.may_decode(&context));
         decoding.large_waits().await;
-        // Woken for another reason, the library asks once more.
+        // The library asks once more when it is woken for another reason.
         assert!(!decoding.may_decode(&context));
         decoding.allow();
         assert!(decoding.may_decode(&context));
-        // Nothing waits now, so nobody may take the next one for one that does.
+        // Nothing waits at this point, so a left-over notice must not count as a waiting message.
         assert!(decoding.large_waits().now_or_never().is_none());
         assert!(!decoding.may_decode(&context));
         assert!(decoding.large_waits().now_or_never().is_some());

@@ -1,5 +1,6 @@
-//! The messages of a call, as they come in. The gRPC library reserves what a message's prefix announces as soon as that has come;
-//! here only what has come takes memory, and a message goes on when it is whole.
+//! The messages of a call, as they arrive. The gRPC library reserves memory for a whole message as soon as
+//! the prefix of the message has arrived. This module takes memory only for bytes that have arrived, and
+//! passes a message on when it is whole.
 
 use holdfast_api::limits::{MAX_MESSAGE_BYTES, MAX_MESSAGE_FIELDS};
 use std::collections::VecDeque;
@@ -20,13 +21,15 @@ use super::count::Count;
 use super::pace::TooFast;
 use super::shapes::{Method, Shapes};
 
-/// The bytes before each gRPC message: whether it is compressed, and its length.
+/// The number of bytes before each gRPC message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
-/// A byte that has come takes as many: a buffer grows by doubling, and the library copies a message before it decodes it.
+/// The bytes charged for each byte that has arrived. A buffer grows by doubling, and the library copies a
+/// message before it decodes it.
 pub(crate) const HELD_FACTOR: usize = 2;
-/// Bytes that a field takes, decoded and again as the ledger's own type.
+/// The bytes charged for each field: for its decoded value, and for its copy in the ledger's own type.
 pub(crate) const FIELD_BYTES: usize = 64;
-/// A message of more bytes or fields is decoded beside the threads that all share.
+/// The size in bytes above which a message is large; `LARGE_FIELDS` is the limit in fields. A large message
+/// is decoded apart from the threads that all calls share.
 pub(crate) const LARGE_BYTES: usize = 64 << 10;
 pub(crate) const LARGE_FIELDS: usize = 4_096;
 
@@ -36,25 +39,26 @@ pub(super) struct Messages {
     call: Arc<Call>,
     shapes: Arc<Shapes>,
     method: Method,
-    /// How long a message may take from its first byte to its last, and the whole of a call that has only one.
+    /// The time that a message may take from its first byte to its last. For a call with only one message,
+    /// the time of the whole request.
     patience: Duration,
     timer: Pin<Box<Sleep>>,
-    /// What has come last is looked at when this has passed. None: now.
+    /// The pause before the newest bytes are processed; None when there is no pause.
     pause: Option<Pin<Box<Sleep>>>,
-    /// The message that comes has waited for the pace of large ones.
+    /// Whether the message that is arriving has had to wait for the pace of large messages.
     was_paced: bool,
-    /// A message that has begun, with its prefix; it takes `charge`.
+    /// The bytes of a message that is not whole yet, with its prefix. They are charged to `charge`.
     begun: BytesMut,
     charge: Charge,
-    /// What has been counted of it; none before its length is known, and of one that is compressed.
+    /// The count of that message's fields. None while its length is unknown, and for a compressed message.
     count: Option<Count>,
-    /// The bytes that have come after it.
+    /// The bytes that have arrived after that message.
     rest: Bytes,
-    /// Goes to the library next.
+    /// The pieces that go to the library next.
     whole: VecDeque<Bytes>,
-    /// The message there is a large one.
+    /// Whether the message in `whole` is large.
     is_large: bool,
-    /// Nothing more is looked at: the library refuses what comes now.
+    /// Whether bytes are passed on unchecked, because the library refuses the message that they belong to.
     passes: bool,
     trailers: Option<Frame<Bytes>>,
     has_ended: bool,
@@ -89,7 +93,8 @@ impl Messages {
         })
     }
 
-    /// Waits until the first message is whole, or there is none. Says whether it is a large one.
+    /// Waits until the first message is whole, or the call has ended without one. Returns whether the message
+    /// is large.
     pub(super) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Status>> {
         while self.whole.is_empty() && !self.has_ended && self.trailers.is_none() {
             ready!(self.poll_more(cx))?;
@@ -97,7 +102,7 @@ impl Messages {
         Poll::Ready(Ok(self.is_large))
     }
 
-    /// Takes what has come until there is something to pass on, or the end.
+    /// Reads more bytes until there is a piece to pass on, or the end.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         loop {
             ready!(self.poll_pause(cx))?;
@@ -107,7 +112,7 @@ impl Messages {
             }
             match Pin::new(&mut self.inner).poll_frame(cx) {
                 Poll::Pending => {
-                    // Only who sends one message after the other may be silent between two of them.
+                    // Only a caller that streams messages may be silent between two of them.
                     if !self.method.streams || !self.begun.is_empty() {
                         ready!(self.timer.as_mut().poll(cx));
                         return Poll::Ready(Err(self.unfinished()));
@@ -115,14 +120,14 @@ impl Messages {
                     return Poll::Pending;
                 }
                 Poll::Ready(None) => {
-                    // Where a message is not whole the library says so.
+                    // The library reports a message that is not whole.
                     self.flush();
                     self.has_ended = true;
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Some(frame)) => match frame?.into_data() {
                     Ok(data) => {
-                        // What came before is sorted.
+                        // All earlier bytes are sorted.
                         self.rest = data;
                         self.pace()?;
                     }
@@ -136,7 +141,7 @@ impl Messages {
         }
     }
 
-    /// Makes what has just come wait where it is of a large message and there is much of them.
+    /// Makes the newest bytes wait if they belong to a large message and large messages arrive too fast.
     fn pace(&mut self) -> Result<(), Status> {
         if self.passes {
             return Ok(());
@@ -146,7 +151,7 @@ impl Messages {
             return Ok(());
         }
         if self.begun.is_empty() {
-            // A stream may have been silent for long; its message's time begins now.
+            // A stream may have been silent for long. The time of its next message begins here.
             self.begin();
         }
         let bytes = self.rest.len();
@@ -169,7 +174,7 @@ impl Messages {
         Poll::Ready(Ok(()))
     }
 
-    /// A message begins.
+    /// Starts the time of a message in a stream.
     fn begin(&mut self) {
         if self.method.streams {
             self.timer.as_mut().reset(Instant::now() + self.patience);
@@ -182,7 +187,7 @@ impl Messages {
         }
     }
 
-    /// Sorts what has come until a message is whole.
+    /// Sorts the bytes that have arrived, until a message is whole.
     fn sort(&mut self) -> Result<(), Status> {
         while self.whole.is_empty() && !self.rest.is_empty() {
             if self.passes {
@@ -203,7 +208,7 @@ impl Messages {
             let missing = match announced(&self.begun) {
                 None => PREFIX_BYTES - self.begun.len(),
                 Some(length) if length > MAX_MESSAGE_BYTES => {
-                    // The library refuses it by its prefix.
+                    // The library refuses the message because of its prefix.
                     self.passes = true;
                     self.flush();
                     return Ok(());
@@ -227,9 +232,9 @@ impl Messages {
         Ok(())
     }
 
-    /// Counts what has come of a message. Returns its fields so far.
+    /// Counts the fields of a message so far, and returns their number.
     fn count(&mut self, begun: &[u8]) -> Result<usize, Status> {
-        // A compressed one is refused by the library: nobody may send any.
+        // The library refuses every compressed message.
         let (Some(length), Some(0), Some(payload)) =
             (announced(begun), begun.first(), begun.get(PREFIX_BYTES..))
         else {
@@ -244,7 +249,7 @@ impl Messages {
         })
     }
 
-    /// A message is whole: judges and charges it.
+    /// Counts and charges a message that is whole, and passes it on.
     fn take(&mut self, mut message: Bytes) -> Result<(), Status> {
         let fields = self.count(&message)?;
         self.count = None;
@@ -254,7 +259,8 @@ impl Messages {
         self.call.pass(self.charge.split_off());
         self.is_large = message.len() > LARGE_BYTES || fields > LARGE_FIELDS;
         if message.len() > LARGE_BYTES {
-            // The library then reserves the room for the rest before it has the rest, and needs it once only.
+            // The prefix goes first. So the library reserves the room for the rest before it gets the rest,
+            // and only once.
             self.whole.push_back(message.split_to(PREFIX_BYTES));
         }
         self.whole.push_back(message);
@@ -283,7 +289,7 @@ impl Messages {
     }
 }
 
-/// The length that a prefix announces, when it has come.
+/// Returns the length that the prefix announces, or None when the prefix has not arrived.
 fn announced(bytes: &[u8]) -> Option<usize> {
     let mut length = bytes.get(1..PREFIX_BYTES)?;
     usize::try_from(length.get_u32()).ok()

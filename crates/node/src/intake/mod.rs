@@ -1,4 +1,4 @@
-//! Bounds on what callers send: how many bytes and fields the node keeps, and for how long.
+//! The intake: bounds how many bytes and fields of callers the node keeps, and for how long.
 //!
 //! ```text
 //! HTTP/2 ──> Messages: whole messages only, counted ──> gRPC library: decodes ──> services
@@ -6,14 +6,14 @@
 //! HTTP/2 <── Answers: small pieces, charged until they are sent <───────────────────┘
 //! ```
 //!
-//! - [`budget`] is the bytes that may be taken: of all callers, of each, of each connection.
-//! - [`session`] is one connection; it also judges whether the connection is of any use.
-//! - [`call`] is one call and what it takes; [`messages`] and [`answers`] are its two directions.
-//! - [`decoding`] keeps a large message back until there is a thread for it.
-//! - [`pace`] is how fast large messages are read.
-//! - [`shapes`] and [`count`] tell how much a message is before it is decoded.
+//! - [`budget`] has the limits of bytes: for all callers, for each caller, for each connection.
+//! - [`session`] is one connection; it also decides whether the connection is of any use.
+//! - [`call`] is one call with its charges; [`messages`] and [`answers`] are its two directions.
+//! - [`decoding`] holds a large message back until there is a thread for it.
+//! - [`pace`] limits how fast large messages are read.
+//! - [`shapes`] and [`count`] measure a message before it is decoded.
 //! - [`outgoing`] ends long streams that are not read.
-//! - [`places`] shares the long streams among callers.
+//! - [`places`] shares the places for long streams among callers.
 
 mod answers;
 mod budget;
@@ -55,7 +55,7 @@ use messages::Messages;
 use crate::api::Api;
 use crate::security::Caller;
 
-/// Bounds what the callers of one port send.
+/// The layer that bounds what the callers of one port send.
 #[derive(Clone)]
 pub(crate) struct Intake {
     pub(crate) api: Arc<Api>,
@@ -73,7 +73,7 @@ impl<S> Layer<S> for Intake {
     }
 }
 
-/// See [`Intake`].
+/// A service whose calls pass through an [`Intake`].
 #[derive(Clone)]
 pub(crate) struct Bounded<S> {
     inner: S,
@@ -99,7 +99,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The one that was asked whether it is ready.
+        // The clone may not be ready. The call goes to the service that `poll_ready` asked.
         let fresh = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, fresh);
         Box::pin(serve(self.intake.clone(), inner, request))
@@ -120,7 +120,7 @@ where
         Err(status) => return Ok(status.into_http()),
     };
     parts.extensions.insert(Arc::clone(&call));
-    // A stream may be answered before its first message.
+    // A stream may be answered before its first message, so it is not waited for.
     let is_large = match intake.shapes.method(parts.uri.path()).streams {
         true => false,
         false => match std::future::poll_fn(|context| messages.poll_first(context)).await {
@@ -135,7 +135,7 @@ where
         match done.await {
             Ok(answer) => answer?,
             Err(error) => {
-                // How far it came is not known.
+                // Nobody knows how far the request came.
                 let message = format!("a large request ended before its time: {error}");
                 let refusal = reasons::refusal(Reason::OutcomeUnknown, message);
                 return Ok(intake.api.refused(&call.path, refusal).into_http());
@@ -182,7 +182,7 @@ impl Intake {
     }
 }
 
-/// The call that a request came with.
+/// Returns the call that a request belongs to.
 pub(crate) fn call_of<T>(request: &tonic::Request<T>) -> Option<Arc<Call>> {
     request.extensions().get::<Arc<Call>>().cloned()
 }

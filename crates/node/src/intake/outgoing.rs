@@ -1,4 +1,5 @@
-//! Streams of answers. A caller that does not read ends its stream, and learns why when it reads again.
+//! Streams of answers. If a caller does not read, its stream ends, and the caller learns the reason when it
+//! reads again.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,18 +15,18 @@ use tonic::Status;
 
 use crate::api::Api;
 
-/// Why a message was not queued.
+/// The reason why a message was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Undelivered {
-    /// The caller has ended its call, or the stream is over.
+    /// The caller has ended its call, or the stream has ended.
     #[error("the caller has ended its call")]
     Gone,
-    /// The caller reads nothing.
+    /// The caller does not read.
     #[error("the caller reads nothing")]
     Unread,
 }
 
-/// The end of a stream that the service has. Cheap to clone.
+/// The sending end of a stream, for the service. Cheap to clone.
 pub(crate) struct Outgoing<T> {
     queue: mpsc::Sender<T>,
     last: Arc<Mutex<Option<Status>>>,
@@ -42,16 +43,16 @@ impl<T> Clone for Outgoing<T> {
     }
 }
 
-/// The end of a stream that the gRPC library has.
+/// The receiving end of a stream, for the gRPC library.
 pub(crate) struct Delivered<T> {
     queue: mpsc::Receiver<T>,
     last: Arc<Mutex<Option<Status>>>,
-    /// Kept until the caller has read the stream, or is gone.
+    /// A value that is kept until the caller has read the stream, or has gone away.
     _kept: Box<dyn Send>,
 }
 
-/// Makes a stream of which at most `messages` wait, each for no longer than `patience`. `kept` is dropped
-/// when its caller has read the stream, or is gone.
+/// Returns the two ends of a stream. At most `messages` messages wait in it, and a sender waits for room for
+/// at most `patience`. `kept` is dropped when the caller has read the stream, or has gone away.
 pub(crate) fn stream<T>(
     messages: usize,
     patience: Duration,
@@ -78,7 +79,7 @@ impl<T> Outgoing<T> {
     /// Queues a message when there is room.
     ///
     /// # Errors
-    /// [`Undelivered`] when there is none for too long, or nobody reads any more.
+    /// [`Undelivered`] when there is no room for too long, or when the caller has gone away.
     pub(crate) async fn send(&self, message: T) -> Result<(), Undelivered> {
         match tokio::time::timeout(self.patience, self.queue.send(message)).await {
             Ok(Ok(())) => Ok(()),
@@ -87,17 +88,18 @@ impl<T> Outgoing<T> {
         }
     }
 
-    /// Sets the status that follows the waiting messages, once all clones are dropped.
+    /// Sets the status that follows the queued messages, once all clones are dropped. The first status set
+    /// counts.
     pub(crate) fn end(&self, status: Status) {
         self.last.lock().get_or_insert(status);
     }
 
-    /// Waits until nobody reads any more.
+    /// Returns when the caller has gone away.
     pub(crate) async fn closed(&self) {
         self.queue.closed().await;
     }
 
-    /// Ends the stream of a caller that reads nothing. `reason` is `OUTCOME_UNKNOWN` where an unread answer
+    /// Ends the stream of a caller that does not read. `reason` is `OUTCOME_UNKNOWN` when an unread answer
     /// may belong to a request that took effect.
     pub(crate) fn end_unread(&self, api: &Api, method: &str, reason: Reason) {
         let message = format!(

@@ -1,28 +1,29 @@
-//! How fast large messages are read: so many bytes a second of all callers, and half of it of each.
+//! Limits how fast large messages are read: a number of bytes a second for all callers, and half of it for
+//! each caller.
 //!
-//! A message that comes faster waits. Its stream is read no further, so HTTP/2's window closes and the caller stops
-//! sending. Small messages, which is nearly all that checkouts send, never wait here.
+//! Bytes that arrive faster wait. Their stream is read no further, so HTTP/2's window closes and the caller
+//! stops sending. Small messages never wait here. Checkouts send almost only small ones.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// So much may come at once after a pause.
+/// The burst: after a pause, the bytes of so much time may arrive at once.
 const BURST: Duration = Duration::from_secs(1);
-/// Bytes that would have to wait for longer are refused.
+/// The longest wait. Bytes that would have to wait longer are refused.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// Too much waits already.
+/// The error that too many bytes wait already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooFast;
 
-/// A number of bytes a second, by the generic cell rate algorithm (ITU-T I.371, virtual scheduling). Each part has a
-/// moment of its own, so however many wait, each is woken once.
+/// A number of bytes a second, by the generic cell rate algorithm (ITU-T I.371, virtual scheduling). Each
+/// part has a moment of its own. So each waiting task is woken only once, however many wait.
 #[derive(Debug)]
 pub(super) struct Pace {
     bytes_per_second: u64,
-    /// When all bytes that came so far would have come at exactly this pace.
+    /// The moment when all bytes so far would have arrived at exactly this pace.
     due: Mutex<Instant>,
 }
 
@@ -34,7 +35,7 @@ impl Pace {
         }
     }
 
-    /// Takes these bytes. Returns when they may be looked at.
+    /// Takes these bytes, and returns the moment when they may be processed.
     pub(super) fn take(&self, bytes: usize, now: Instant) -> Result<Instant, TooFast> {
         let micros = (bytes as u64).saturating_mul(1_000_000) / self.bytes_per_second;
         let mut due = self.due.lock();
@@ -61,7 +62,7 @@ mod tests {
         assert_eq!(pace.take(500, start), Ok(start + Duration::from_millis(500)));
         assert_eq!(pace.take(1_500, start), Ok(start + Duration::from_secs(2)));
         assert_eq!(pace.take(1, start), Err(TooFast));
-        // What was refused does not count.
+        // The bytes that were refused do not count.
         let later = start + Duration::from_millis(500);
         assert_eq!(pace.take(500, later), Ok(later + Duration::from_secs(2)));
         let idle = start + Duration::from_secs(60);
@@ -69,7 +70,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and whenever, no more is looked at in any time than the pace allows, and one burst.
+        /// In any interval, the bytes processed are at most those that the pace allows plus one burst.
         #[test]
         fn no_more_is_looked_at_than_the_pace_and_one_burst(
             parts in prop::collection::vec((0_u64..3_000, 1_usize..5_000), 1..50),
@@ -90,7 +91,7 @@ mod tests {
                 for (moment, bytes) in looked_at.iter().filter(|(moment, _)| moment >= from) {
                     sum += bytes;
                     let micros = u64::try_from((*moment - *from).as_micros()).unwrap();
-                    // A moment is cut to microseconds for each part.
+                    // Each part's moment is rounded down to microseconds.
                     prop_assert!(sum <= 10_000 + micros / 100 + looked_at.len() as u64, "{sum} in {micros}");
                 }
             }

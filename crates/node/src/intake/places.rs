@@ -1,4 +1,5 @@
-//! Places for calls that may last: all callers together have so many, and each of them at most half.
+//! Places for calls that may last long. All callers together have a fixed number, and each caller at most
+//! half of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,13 +10,13 @@ use parking_lot::Mutex;
 
 use super::budget::Party;
 
-/// After so long a place may be free.
+/// The time in milliseconds after which a place may be free.
 const RETRY_AFTER_MS: u64 = 1_000;
 
-/// The places of a node. Cheap to clone; all clones are the same places.
+/// The places of a node. Cheap to clone; all clones share the same places.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
-    /// Their purpose, in the plural.
+    /// The plural name of the calls that need these places, for messages.
     what: &'static str,
     limit: usize,
     taken: Arc<Mutex<Taken>>,
@@ -28,7 +29,7 @@ struct Taken {
 }
 
 impl Places {
-    /// Makes `limit` places.
+    /// Returns `limit` free places for calls of this kind.
     pub(crate) fn new(what: &'static str, limit: usize) -> Self {
         Self {
             what,
@@ -37,15 +38,15 @@ impl Places {
         }
     }
 
-    /// Returns how many one caller may have.
+    /// Returns how many places one caller may have.
     fn of_one(&self) -> usize {
         self.limit.div_ceil(2)
     }
 
-    /// Takes a place, until it is dropped.
+    /// Takes a place until the returned value is dropped.
     ///
     /// # Errors
-    /// All are taken, or all that this caller may have.
+    /// All places are taken, or all that this caller may have.
     pub(crate) fn take(&self, party: Party) -> Result<Place, Refusal> {
         let mut taken = self.taken.lock();
         let own = taken.by_party.get(&party).copied().unwrap_or_default();
@@ -72,7 +73,7 @@ impl Places {
     }
 }
 
-/// A place that is taken.
+/// A place that is taken until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Places,

@@ -1,4 +1,4 @@
-//! One connection of a caller: what it may take, and whether it says and reads anything.
+//! One connection of a caller: its share of the budget, and whether it sends and reads anything.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,36 +10,36 @@ use tokio::time::Instant;
 use super::budget::{Budget, Charge, Exhausted, Party, Share};
 use super::pace::TooFast;
 
-/// Bytes of HTTP/2's first words, which every client sends as soon as it is connected.
+/// The length in bytes of HTTP/2's preface, which every client sends as soon as it is connected.
 const PREFACE_BYTES: u64 = 24;
 
-/// How long a connection may be of no use.
+/// The times after which a connection counts as useless.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// Until it begins to speak HTTP/2.
+    /// The time until the connection has sent the preface of HTTP/2.
     pub(crate) preface: Duration,
-    /// Until its first call; none: for ever.
+    /// The time until its first call; None for no limit.
     pub(crate) first_call: Option<Duration>,
-    /// With answers that it does not read.
+    /// The time for which it may leave its answers unread.
     pub(crate) unread: Duration,
 }
 
-/// Why a connection is closed.
+/// The reason why a connection is closed as useless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Useless {
-    /// It did not begin to speak HTTP/2.
+    /// The connection did not begin to speak HTTP/2.
     #[error("the connection did not begin to speak HTTP/2")]
     Mute,
-    /// It made no call.
+    /// The connection made no call.
     #[error("the connection made no call")]
     Silent,
-    /// It does not read its answers.
+    /// The connection does not read its answers.
     #[error("the connection does not read its answers")]
     Unread,
 }
 
 impl Useless {
-    /// The word for it in a label of a metric.
+    /// Returns the reason's word in the label of a metric.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Mute => "mute",
@@ -49,20 +49,20 @@ impl Useless {
     }
 }
 
-/// One connection. All its calls share it.
+/// One connection, shared by all its calls.
 #[derive(Debug)]
 pub(crate) struct Session {
     share: Share,
     began: Instant,
     has_called: AtomicBool,
-    /// Answers of which a part waits to be read.
+    /// The number of answers of which a part waits to be read.
     unread: AtomicUsize,
-    /// When a part of an answer was last taken.
+    /// The moment when a piece of an answer was last taken.
     read_at: Mutex<Instant>,
 }
 
 impl Session {
-    /// A connection that was just made.
+    /// Returns the session of a new connection.
     pub(crate) fn new(budget: &Budget, party: Party) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
@@ -77,12 +77,12 @@ impl Session {
     /// Takes bytes until the charge is dropped.
     ///
     /// # Errors
-    /// [`Exhausted`]: nothing is taken.
+    /// [`Exhausted`] names the limit; nothing is taken.
     pub(crate) fn charge(&self, bytes: usize) -> Result<Charge, Exhausted> {
         self.share.charge(bytes)
     }
 
-    /// Returns when so many bytes of a large message may be looked at.
+    /// Returns the moment when these bytes of a large message may be processed.
     pub(super) fn pace(&self, bytes: usize) -> Result<Instant, TooFast> {
         self.share.pace(bytes)
     }
@@ -91,12 +91,12 @@ impl Session {
         self.has_called.store(true, Ordering::Relaxed);
     }
 
-    /// A part of an answer was taken.
+    /// Notes that a piece of an answer was taken.
     pub(super) fn read(&self) {
         *self.read_at.lock() = Instant::now();
     }
 
-    /// An answer waits to be read, until what is returned is dropped.
+    /// Notes that an answer waits to be read, until the returned value is dropped.
     pub(super) fn waits(self: &Arc<Self>) -> Waiting {
         if self.unread.fetch_add(1, Ordering::Relaxed) == 0 {
             self.read();
@@ -104,10 +104,10 @@ impl Session {
         Waiting(Arc::clone(self))
     }
 
-    /// Judges the connection, of which so many bytes have come. Returns when to judge it again.
+    /// Decides whether a connection that has sent `received` bytes is of use. Returns when to decide again.
     ///
     /// # Errors
-    /// [`Useless`]: it is to be closed.
+    /// [`Useless`] says why the connection must be closed.
     pub(crate) fn judge(&self, patience: &Patience, received: u64) -> Result<Instant, Useless> {
         let now = Instant::now();
         if received < PREFACE_BYTES {
@@ -140,7 +140,7 @@ impl Session {
     }
 }
 
-/// An answer that waits to be read.
+/// An answer that waits to be read, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Waiting(Arc<Session>);
 
@@ -169,7 +169,7 @@ mod tests {
         )
     }
 
-    /// Judges the connection whenever that is due, for so many seconds.
+    /// Judges the connection whenever that is due, for the given number of seconds.
     async fn after(session: &Session, received: u64, seconds: u64) -> Result<(), Useless> {
         let end = Instant::now() + Duration::from_secs(seconds);
         loop {

@@ -1,4 +1,4 @@
-//! The shapes of the messages that methods take: which fields hold messages, and which lists of numbers.
+//! The shapes of the messages that methods take: which fields hold messages, and which hold lists of numbers.
 //! Built once from the compiled contract.
 
 use std::collections::BTreeMap;
@@ -7,34 +7,34 @@ use prost::Message as _;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
-/// The content of a field, as far as counting needs to know.
+/// The content of a field, in the detail that counting needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
-    /// A message, by its place in [`Shapes`].
+    /// A message, as its index in [`Shapes`].
     Message(usize),
-    /// Many numbers, which may come in one piece, each at least one byte.
+    /// A list of numbers, which may be packed into one piece. Each number has at least one byte.
     Numbers,
 }
 
-/// One method.
+/// A method of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Method {
-    /// The message that it takes, by its place in [`Shapes`].
+    /// The message that the method takes, as its index in [`Shapes`].
     pub(super) takes: Option<usize>,
-    /// Its caller may send one message after the other, and be silent between them.
+    /// Whether the caller may send several messages, and be silent between them.
     pub(super) streams: bool,
 }
 
-/// The messages of the contract and its methods.
+/// The messages and the methods of the contract.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
-    /// For each message the content of its fields, by their numbers.
+    /// The content of each message's fields, by their numbers.
     messages: Vec<Vec<Option<Holds>>>,
     methods: BTreeMap<String, Method>,
 }
 
 impl Shapes {
-    /// Those of the public contract.
+    /// Returns the shapes of the public contract.
     ///
     /// # Errors
     /// The compiled contract is not readable, which is a defect of the build.
@@ -71,8 +71,8 @@ impl Shapes {
         Self { messages, methods }
     }
 
-    /// Returns the method with this path. Of methods outside the contract (health, reflection) only the
-    /// way of calling is known.
+    /// Returns the method with this path. For a method outside the contract (health, reflection), only
+    /// whether it streams is known.
     pub(crate) fn method(&self, path: &str) -> Method {
         self.methods.get(path).copied().unwrap_or_else(|| Method {
             takes: None,
@@ -80,13 +80,13 @@ impl Shapes {
         })
     }
 
-    /// Returns the content of a field of a message; none: one value.
+    /// Returns the content of a field of a message, or None when the field is a single value.
     pub(super) fn field(&self, message: usize, number: u32) -> Option<Holds> {
         *self.messages.get(message)?.get(number as usize)?
     }
 }
 
-/// Notes a message and those inside it under their full names.
+/// Adds a message, and the messages defined inside it, under their full names.
 fn name<'a>(scope: &str, message: &'a DescriptorProto, named: &mut BTreeMap<String, &'a DescriptorProto>) {
     let full = format!("{scope}.{}", message.name());
     for inner in &message.nested_type {
@@ -105,7 +105,7 @@ fn fields(message: &DescriptorProto, places: &BTreeMap<&str, usize>) -> Vec<Opti
             _ => None,
         };
         if let (Some(holds), Ok(number)) = (holds, usize::try_from(field.number())) {
-            // The contract numbers its fields from 1 on, with few gaps.
+            // The contract numbers its fields from 1, with few gaps.
             fields.resize(fields.len().max(number + 1), None);
             if let Some(place) = fields.get_mut(number) {
                 *place = Some(holds);

@@ -1,4 +1,4 @@
-//! From what a client sent to commands of the ledger.
+//! Converts public requests to commands of the ledger.
 
 use holdfast_api::v1;
 use v1::batch_item::Request;
@@ -10,7 +10,7 @@ pub use super::stock::*;
 pub use super::taken::Taken;
 pub use super::transfers::*;
 
-/// Checks and takes one item of a batch.
+/// Checks and converts one item of a batch.
 ///
 /// # Errors
 /// [`Invalid`] names the field and the rule.

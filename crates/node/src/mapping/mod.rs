@@ -1,6 +1,6 @@
-//! Between the public types and the ledger's: [`inbound`] checks and takes what a client sent, [`outbound`] says what
-//! the ledger answered. A public message that passed inbound breaks no rule of the contract that can be seen
-//! without the ledger's state.
+//! Conversions between the public types and the ledger's. [`inbound`] checks and converts requests;
+//! [`outbound`] converts the ledger's answers. A request that passed inbound breaks no rule of the contract
+//! that can be checked without the ledger's state.
 
 pub mod inbound;
 pub mod outbound;

@@ -1,4 +1,4 @@
-//! From the ledger's answers to public messages.
+//! Converts the ledger's answers to public messages.
 
 use bytes::Bytes;
 use holdfast_api::reasons;
@@ -13,7 +13,7 @@ use v1::Reason;
 
 use crate::reasoned;
 
-/// A position in a shard.
+/// Converts a position in the log of a shard.
 pub fn position(shard: u32, position: Position) -> v1::Position {
     v1::Position {
         shard,
@@ -29,7 +29,7 @@ fn receipt(shard: u32, at: Position, replayed: bool) -> Option<v1::Receipt> {
     })
 }
 
-/// From where an answer was read.
+/// Returns the position at which a query was answered.
 pub fn read_position(shard: u32, answer: &Answer) -> v1::ReadPosition {
     v1::ReadPosition {
         position: Some(position(shard, answer.position)),
@@ -38,7 +38,7 @@ pub fn read_position(shard: u32, answer: &Answer) -> v1::ReadPosition {
     }
 }
 
-/// A success is of the kind that its command asks for; another kind is a defect.
+/// Returns the refusal for a success that does not fit its command, which is a defect.
 fn wrong_kind(success: &Success) -> v1::Refusal {
     reasons::refusal(
         Reason::Internal,
@@ -46,7 +46,7 @@ fn wrong_kind(success: &Success) -> v1::Refusal {
     )
 }
 
-/// The answer to a Reserve.
+/// Converts the answer to a Reserve.
 pub fn reserved(shard: u32, success: Success) -> Result<v1::ReserveResponse, v1::Refusal> {
     match success {
         Success::Reserved {
@@ -63,7 +63,7 @@ pub fn reserved(shard: u32, success: Success) -> Result<v1::ReserveResponse, v1:
     }
 }
 
-/// The answer to what moves a reservation on.
+/// Converts the answer to a command that changes the state of a reservation.
 pub fn transitioned(shard: u32, success: Success) -> Result<v1::TransitionResponse, v1::Refusal> {
     match success {
         Success::Transitioned {
@@ -82,7 +82,7 @@ pub fn transitioned(shard: u32, success: Success) -> Result<v1::TransitionRespon
     }
 }
 
-/// The answer to a command on stock.
+/// Converts the answer to a command on stock.
 pub fn stocked(shard: u32, success: Success) -> Result<v1::StockResponse, v1::Refusal> {
     match success {
         Success::Stocked {
@@ -97,7 +97,7 @@ pub fn stocked(shard: u32, success: Success) -> Result<v1::StockResponse, v1::Re
     }
 }
 
-/// The result of one item of a batch.
+/// Converts the result of one item of a batch.
 pub fn batch_result(tag: u64, shard: u32, result: Result<Success, v1::Refusal>) -> v1::BatchResult {
     use v1::batch_result::Result as Kind;
     let result = match result {
@@ -144,7 +144,7 @@ fn sourcing_reason(reason: SourcingReason) -> v1::SourcingReason {
     }
 }
 
-/// One SKU in one warehouse.
+/// Converts a cell.
 pub fn cell(cell: CellView) -> v1::Cell {
     v1::Cell {
         sku: cell.sku.into(),
@@ -170,7 +170,8 @@ pub fn cell(cell: CellView) -> v1::Cell {
     }
 }
 
-/// What could be sold of one SKU. The sum over warehouses saturates: it is information, nothing is decided from it.
+/// Converts the availability of one SKU. The sum over warehouses saturates, because it is only information:
+/// nothing is decided by it.
 pub fn availability(read: v1::ReadPosition, view: AvailabilityView) -> v1::SkuAvailability {
     let available = view
         .warehouses
@@ -192,7 +193,7 @@ pub fn availability(read: v1::ReadPosition, view: AvailabilityView) -> v1::SkuAv
     }
 }
 
-/// The state of a reservation.
+/// Converts the state of a reservation.
 pub fn reservation_state(state: ReservationState) -> v1::ReservationState {
     match state {
         ReservationState::Prepared => v1::ReservationState::Prepared,
@@ -206,7 +207,7 @@ pub fn reservation_state(state: ReservationState) -> v1::ReservationState {
     }
 }
 
-/// A reservation as it stands.
+/// Converts a reservation as it stands.
 pub fn reservation(shard: u32, view: ReservationView) -> v1::Reservation {
     v1::Reservation {
         reservation_id: Bytes::copy_from_slice(view.reservation_id.as_bytes()),
@@ -236,7 +237,7 @@ fn reservation_line(line: LineView) -> v1::ReservationLine {
     }
 }
 
-/// Why the ledger had no effect.
+/// Converts a refusal of the ledger.
 pub fn refusal(refusal: Refusal) -> v1::Refusal {
     let mut refused = v1::Refusal {
         settled: refusal.is_lasting(),
@@ -256,12 +257,12 @@ pub fn refusal(refusal: Refusal) -> v1::Refusal {
     refused
 }
 
-/// Why a command has no outcome.
+/// Converts the error of a command that has no outcome.
 pub fn submit_error(shard: u32, error: &SubmitError) -> v1::Refusal {
     reasoned::told_of_shard(shard, error)
 }
 
-/// Why an order over several shards was not moved.
+/// Converts the error of an operation on an order or a transfer over several shards.
 pub fn order_error(error: OrderError) -> v1::Refusal {
     match error {
         OrderError::Refused(refused) => refusal(refused),
@@ -282,7 +283,7 @@ pub fn order_error(error: OrderError) -> v1::Refusal {
     }
 }
 
-/// One id, and several shards that have something else under it.
+/// Returns the refusal for an id under which several shards have different things.
 pub fn ambiguous(id: &OperationId, shards: &[u32]) -> v1::Refusal {
     reasons::refusal(
         Reason::OperationIdReused,
@@ -290,7 +291,7 @@ pub fn ambiguous(id: &OperationId, shards: &[u32]) -> v1::Refusal {
     )
 }
 
-/// Why a query has no answer.
+/// Converts the error of a query that has no answer.
 pub fn query_error(shard: u32, error: QueryError) -> v1::Refusal {
     match error {
         QueryError::Refused(refused) => refusal(refused),
@@ -340,7 +341,7 @@ fn bucket(bucket: Bucket) -> v1::Bucket {
     }
 }
 
-/// One change of a shard.
+/// Converts one change of a shard.
 pub fn change(shard: u32, change: Change) -> v1::Change {
     v1::Change {
         shard,

@@ -1,4 +1,4 @@
-//! What is to come, and what is missing: transfers, supplies, promises by date and deficits as public messages.
+//! Converts plans and shortfalls to public messages: transfers, supplies, promises by date, and deficits.
 
 use bytes::Bytes;
 use holdfast_api::v1;
@@ -8,7 +8,7 @@ use holdfast_ledger::{
 
 use super::outbound;
 
-/// A transfer as it stands.
+/// Converts a transfer as it stands.
 pub fn transfer(shard: u32, view: TransferView) -> v1::Transfer {
     let progress = |line: TransferLineView| v1::TransferProgress {
         sku: line.sku.into(),
@@ -30,7 +30,7 @@ pub fn transfer(shard: u32, view: TransferView) -> v1::Transfer {
     }
 }
 
-/// A supply that is expected.
+/// Converts an expected supply.
 pub fn supply(view: SupplyView) -> v1::Supply {
     v1::Supply {
         warehouse: view.warehouse.into(),
@@ -40,7 +40,7 @@ pub fn supply(view: SupplyView) -> v1::Supply {
     }
 }
 
-/// What could be sold by when.
+/// Converts a promise: the units that could be sold by each date.
 pub fn promise(read: v1::ReadPosition, view: PromiseView) -> v1::PromiseResponse {
     let dates = view.dates.into_iter().map(|date| v1::PromiseDate {
         at_ms: date.at_ms,
@@ -56,7 +56,7 @@ pub fn promise(read: v1::ReadPosition, view: PromiseView) -> v1::PromiseResponse
     }
 }
 
-/// A cell with a deficit, and whose promises are affected.
+/// Converts a cell with a deficit, and the reservations that it affects.
 pub fn deficit(view: DeficitView) -> v1::Deficit {
     let reservations = view
         .reservations

@@ -1,4 +1,4 @@
-//! The checkout's commands.
+//! Checks and converts the requests of the checkout.
 
 use holdfast_api::limits::{MAX_LINES, MAX_PREFERENCES};
 use holdfast_api::v1;
@@ -9,10 +9,10 @@ use holdfast_ledger::{
 use super::taken::Taken;
 use crate::validation::{self as check, Invalid};
 
-/// Checks and takes a Reserve.
+/// Checks and converts a Reserve.
 ///
 /// # Errors
-/// [`Invalid`] names the field and the rule. So do all functions here.
+/// [`Invalid`] names the field and the rule. The same holds for all functions of this module.
 pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
     let mode = match v1::ReserveMode::try_from(request.mode) {
         Ok(v1::ReserveMode::Unspecified | v1::ReserveMode::AllOrNothing) => ReserveMode::AllOrNothing,
@@ -113,7 +113,7 @@ fn source(source: Option<v1::Source>) -> Result<Source, Invalid> {
     }
 }
 
-/// Checks and takes an Extend.
+/// Checks and converts an Extend.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
 pub fn extend(request: v1::ExtendRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -129,7 +129,7 @@ pub fn extend(request: v1::ExtendRequest) -> Result<Taken, Invalid> {
     .in_shard(shard))
 }
 
-/// Checks and takes a Commit.
+/// Checks and converts a Commit.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
 pub fn commit(request: v1::CommitRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -137,7 +137,7 @@ pub fn commit(request: v1::CommitRequest) -> Result<Taken, Invalid> {
     Ok(Taken::new(operation, Action::Commit { reservation_id }).in_shard(shard))
 }
 
-/// Checks and takes a Release.
+/// Checks and converts a Release.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
 pub fn release(request: v1::ReleaseRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -145,7 +145,7 @@ pub fn release(request: v1::ReleaseRequest) -> Result<Taken, Invalid> {
     Ok(Taken::new(operation, Action::Release { reservation_id }).in_shard(shard))
 }
 
-/// Checks and takes a Ship.
+/// Checks and converts a Ship.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
 pub fn ship(request: v1::ShipRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -161,7 +161,7 @@ pub fn ship(request: v1::ShipRequest) -> Result<Taken, Invalid> {
     .in_shard(shard))
 }
 
-/// Checks and takes a Cancel.
+/// Checks and converts a Cancel.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
 pub fn cancel(request: v1::CancelRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -177,7 +177,7 @@ pub fn cancel(request: v1::CancelRequest) -> Result<Taken, Invalid> {
     .in_shard(shard))
 }
 
-/// Checks and takes a Return.
+/// Checks and converts a Return.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `reserve`")]
 pub fn take_back(request: v1::ReturnRequest) -> Result<Taken, Invalid> {
     let disposition = check::disposition("disposition", request.disposition)?;

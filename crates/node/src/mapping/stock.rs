@@ -1,4 +1,4 @@
-//! The warehouse's commands.
+//! Checks and converts the requests of the warehouse.
 
 use holdfast_api::v1;
 use holdfast_ledger::{Action, Bucket};
@@ -6,10 +6,10 @@ use holdfast_ledger::{Action, Bucket};
 use super::taken::Taken;
 use crate::validation::{self as check, Invalid};
 
-/// Checks and takes a Receive.
+/// Checks and converts a Receive.
 ///
 /// # Errors
-/// [`Invalid`] names the field and the rule. So do all functions here.
+/// [`Invalid`] names the field and the rule. The same holds for all functions of this module.
 pub fn receive(request: v1::ReceiveRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     let sku = check::new_sku("sku", request.sku)?;
@@ -31,7 +31,7 @@ pub fn receive(request: v1::ReceiveRequest) -> Result<Taken, Invalid> {
     ))
 }
 
-/// Checks and takes an ExpectSupply.
+/// Checks and converts an ExpectSupply.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
 pub fn expect_supply(request: v1::ExpectSupplyRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -47,7 +47,7 @@ pub fn expect_supply(request: v1::ExpectSupplyRequest) -> Result<Taken, Invalid>
     ))
 }
 
-/// Checks and takes an Adjust.
+/// Checks and converts an Adjust.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
 pub fn adjust(request: v1::AdjustRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -78,7 +78,7 @@ pub fn adjust(request: v1::AdjustRequest) -> Result<Taken, Invalid> {
     ))
 }
 
-/// Checks and takes a Count.
+/// Checks and converts a Count.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
 pub fn count(request: v1::CountRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -96,7 +96,7 @@ pub fn count(request: v1::CountRequest) -> Result<Taken, Invalid> {
     ))
 }
 
-/// Checks and takes a MoveBucket.
+/// Checks and converts a MoveBucket.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
 pub fn move_bucket(request: v1::MoveBucketRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -137,7 +137,7 @@ fn movable_bucket(field: &str, value: i32) -> Result<Bucket, Invalid> {
     }
 }
 
-/// Checks and takes a SetPolicy.
+/// Checks and converts a SetPolicy.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
 pub fn set_policy(request: v1::SetPolicyRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -162,7 +162,7 @@ pub fn set_policy(request: v1::SetPolicyRequest) -> Result<Taken, Invalid> {
     ))
 }
 
-/// Checks and takes an AllocatePool.
+/// Checks and converts an AllocatePool.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `receive`")]
 pub fn allocate_pool(request: v1::AllocatePoolRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;

@@ -1,4 +1,4 @@
-//! A request that was checked and taken: a command of the ledger, and what the router needs beside it.
+//! A checked request: its command for the ledger, and the facts that the router needs in addition.
 
 use holdfast_api::v1;
 use holdfast_ledger::{Action, Command, Details};
@@ -6,18 +6,19 @@ use holdfast_orders::AsOf;
 
 use crate::validation::{self, CheckedOperation};
 
-/// A command, and the shard of its reservation if the caller named one.
+/// A checked request: the command, the shards that the caller named, and the positions of late goods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
-    /// What the ledger shall decide.
+    /// The command for the ledger.
     pub command: Command,
-    /// Which shard the caller thinks has the reservation. Only for what concerns an existing reservation.
+    /// The shard that has the reservation or transfer, as the caller believes. Set only for a request about
+    /// an existing one.
     pub shard_hint: Option<u32>,
-    /// An earlier attempt of the caller has no answer.
+    /// Whether an earlier attempt of the caller has no answer.
     pub repeats: bool,
-    /// After which change of each shard its goods moved.
+    /// The change of each shard right after which the operation's goods moved.
     pub as_of: AsOf,
-    /// Which shard the caller thinks has the hold that a Reserve replaces.
+    /// The shard that has the hold that a Reserve replaces, as the caller believes.
     pub replaced_shard_hint: Option<u32>,
 }
 
@@ -52,10 +53,10 @@ impl Taken {
         }
     }
 
-    /// The same for the shard that it is sent to.
+    /// Sets the as-of position for the shard that the command is sent to.
     ///
     /// # Errors
-    /// It is booked late, and names no change of that shard.
+    /// The operation's goods are booked late, but it names no change of that shard.
     pub(crate) fn positioned(mut self, shard: u32) -> Result<Self, v1::Refusal> {
         let as_of_seq = self.as_of.of_only(shard).map_err(super::outbound::refusal)?;
         self.command.details.as_of_seq = as_of_seq;

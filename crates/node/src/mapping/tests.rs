@@ -18,7 +18,7 @@ fn operation() -> Option<v1::Operation> {
     })
 }
 
-/// Decodes and takes; says whether the bytes were a message at all.
+/// Decodes and converts a request. Returns None when the bytes are not a message.
 fn taken<M: Message + Default>(
     bytes: &[u8],
     take: fn(M) -> Result<Taken, Invalid>,
@@ -26,7 +26,7 @@ fn taken<M: Message + Default>(
     M::decode(bytes).ok().map(take)
 }
 
-/// Every mutating request.
+/// Decodes and converts the bytes as each kind of mutating request.
 fn take_as_every_request(bytes: &[u8]) -> Vec<Result<Taken, Invalid>> {
     let mut results: Vec<_> = [
         taken(bytes, inbound::reserve),
@@ -415,8 +415,8 @@ fn transfers_and_supplies_keep_their_rules_and_name_the_field() {
     assert_eq!(policy(0, -1).unwrap_err().field, "preorder_limit");
 }
 
-/// Every mutating request that names a SKU, with this one and the field that has it: those that can make it known, and those
-/// that only take from what is there.
+/// Returns every mutating request that names a SKU, with the field that has the name. The first list has the
+/// requests that can make a SKU known, the second those that only take from existing units.
 fn naming(sku: &str) -> [Vec<(&'static str, Result<Taken, Invalid>)>; 2] {
     let sku = || sku.to_owned();
     let place = || "W".to_owned();
@@ -548,7 +548,7 @@ fn a_name_that_looks_like_another_is_refused_wherever_it_could_become_known() {
             "{invalid}"
         );
     }
-    // Stock that is there can be sold and moved, whatever its name looks like.
+    // Existing stock can be sold and moved, whatever its name looks like.
     for (field, result) in taking {
         assert!(result.is_ok(), "{field}: {result:?}");
     }

@@ -1,4 +1,4 @@
-//! The commands on transfers.
+//! Checks and converts the requests about transfers.
 
 use holdfast_api::limits::MAX_LINES;
 use holdfast_api::v1;
@@ -8,10 +8,10 @@ use super::reserve::inside;
 use super::taken::Taken;
 use crate::validation::{self as check, Invalid};
 
-/// Checks and takes a TransferOut.
+/// Checks and converts a TransferOut.
 ///
 /// # Errors
-/// [`Invalid`] names the field and the rule. So do all functions here.
+/// [`Invalid`] names the field and the rule. The same holds for all functions of this module.
 pub fn transfer_out(request: v1::TransferOutRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     check::count("lines", request.lines.len(), 1, MAX_LINES)?;
@@ -33,7 +33,7 @@ pub fn transfer_out(request: v1::TransferOutRequest) -> Result<Taken, Invalid> {
     ))
 }
 
-/// Checks and takes a TransferIn.
+/// Checks and converts a TransferIn.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `transfer_out`")]
 pub fn transfer_in(request: v1::TransferInRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
@@ -52,7 +52,7 @@ pub fn transfer_in(request: v1::TransferInRequest) -> Result<Taken, Invalid> {
     .in_shard(shard))
 }
 
-/// Checks and takes a CloseTransfer.
+/// Checks and converts a CloseTransfer.
 #[allow(clippy::missing_errors_doc, reason = "said once, at `transfer_out`")]
 pub fn close_transfer(request: v1::CloseTransferRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;

@@ -1,4 +1,4 @@
-//! Prometheus' text format, version 0.0.4, made from OpenMetrics: for scrapers and tools that ask for it.
+//! Converts OpenMetrics to Prometheus' text format, version 0.0.4, for scrapers and tools that ask for it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 /// The content type of the format.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Whether a caller that accepts this wants the format, rather than OpenMetrics.
+/// Returns whether a caller with this `Accept` header wants the format rather than OpenMetrics.
 pub(crate) fn is_wanted(accept: Option<&str>) -> bool {
     accept.is_some_and(|accept| accept.contains("text/plain") && !accept.contains("openmetrics-text"))
 }
 
-/// The same metrics in this format: a counter's family is named as its samples are, and there are no units and no end mark.
+/// Converts metrics to the format. A counter's family gets the name of its samples; units and the end mark
+/// are left out.
 pub(crate) fn classic(openmetrics: &str) -> String {
     let of_type = |line: &str| -> Option<(String, String)> {
         let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;

@@ -1,4 +1,4 @@
-//! The node's metrics for whoever sends them elsewhere.
+//! A reader of the node's metrics, for code that sends them elsewhere.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::Met
 
 use crate::api::Api;
 
-/// Reads a node's metrics, also after it has stopped; while there is one, what the node has in memory stays. Cheap to clone.
+/// Reads a node's metrics, even after the node has stopped. As long as a reader exists, the node's memory is
+/// not freed. Cheap to clone.
 #[derive(Clone)]
 pub struct MetricsReader(Arc<Api>);
 
@@ -22,10 +23,10 @@ impl MetricsReader {
         Self(Arc::clone(api))
     }
 
-    /// The same numbers as on `/metrics`.
+    /// Returns the same numbers as `/metrics`.
     ///
     /// # Errors
-    /// A label could not be written, which those of a node can.
+    /// A label could not be formatted, which does not happen with a node's labels.
     pub fn read(&self) -> Result<Vec<MetricFamily>, fmt::Error> {
         self.0.metrics.read(self.0.not_ready_because().is_none())
     }

@@ -1,4 +1,5 @@
-//! What `/metrics` shows of what the node lives on: its disk, its log's writer, its process, and its way to the peers.
+//! The metrics of a node's resources: its disk, its write-ahead log, its process, its callers' bytes and its
+//! connections to the peers.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,17 +19,17 @@ use crate::intake::Budget;
 use crate::peers::Peers;
 use crate::space::{DiskBytes, Space, SpaceState};
 
-/// Where the numbers come from.
+/// The sources of the numbers.
 pub(crate) struct Resources {
-    /// The bytes that callers may take.
+    /// The budget of the bytes that callers may take.
     pub(crate) budget: Arc<Budget>,
     /// The node's data folder.
     pub(crate) data_dir: PathBuf,
-    /// The space on its disk.
+    /// The space on the disk of that folder.
     pub(crate) space: Space,
-    /// Its write-ahead log.
+    /// The node's write-ahead log.
     pub(crate) log: Log,
-    /// Its way to the other nodes.
+    /// The node's connections to the other nodes.
     pub(crate) peers: Peers,
 }
 
@@ -51,7 +52,7 @@ fn gauge(
     value.encode(encoder.encode_descriptor(name, help, unit, value.metric_type())?)
 }
 
-/// How long syncs took, as the log counted them.
+/// A histogram of the duration of syncs, as the log counted them.
 struct Syncs(LogStats);
 
 impl EncodeMetric for Syncs {
@@ -79,7 +80,8 @@ impl Resources {
             None,
             crate::damage::count(&self.data_dir) as u64,
         )?;
-        // A disk that cannot be asked has no numbers: the alert on missing ones is the node's own end.
+        // If the file system does not answer, these metrics are left out. No alert is needed on missing ones,
+        // because a node whose disk fails ends.
         let Ok(disk) = DiskBytes::of(&self.data_dir) else {
             return Ok(());
         };
@@ -162,7 +164,7 @@ impl Resources {
     }
 }
 
-/// What the kernel says of this process; nothing where it does not.
+/// Encodes the kernel's numbers about this process. Skips each number that the kernel does not give.
 fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let Ok(process) = Process::myself() else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What `/metrics` shows of the change streams being served: how many, and how far the slowest is behind.
+//! The metrics of the change streams that are served: how many there are, and how far the slowest is behind.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::ShardLabels;
 
-/// The streams being served. Cheap to clone.
+/// The streams that are served. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Streams {
     last_number: Arc<AtomicU64>,
@@ -27,15 +27,17 @@ pub(super) struct Streams {
 struct Stream {
     shard: u32,
     began: Instant,
-    /// The last change that was sent, and its log time; 0 before the first.
+    /// The sequence number of the last change that was sent. `through_ms` is the log time of that change, and
+    /// 0 before the first.
     through_seq: u64,
     through_ms: u64,
-    /// When it last had everything there was.
+    /// The moment when the stream last had sent everything.
     caught_up: Option<Instant>,
 }
 
 impl Stream {
-    /// Changes that it has not sent, and the age of the oldest of them, in seconds: at most the time since it had everything.
+    /// Returns how many changes the stream has not sent, and the age of the oldest of them in seconds. The
+    /// age is at most the time since the stream last had sent everything.
     fn lag(&self, last_seq: u64, log_time_ms: u64) -> (u64, f64) {
         let changes = last_seq.saturating_sub(self.through_seq);
         if changes == 0 {
@@ -52,7 +54,7 @@ impl Stream {
     }
 }
 
-/// One stream, while it is served.
+/// A stream that counts as served until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Following {
     streams: Streams,
@@ -78,14 +80,14 @@ impl Streams {
 }
 
 impl Following {
-    /// Everything through this change was sent; it was made at this log time.
+    /// Notes that everything through this change was sent. The change was made at this log time.
     pub(crate) fn sent(&self, through_seq: u64, log_time_ms: u64) {
         if let Some(stream) = self.streams.live.lock().get_mut(&self.number) {
             (stream.through_seq, stream.through_ms) = (through_seq, log_time_ms);
         }
     }
 
-    /// There is nothing more to send now.
+    /// Notes that there is nothing more to send at this moment.
     pub(crate) fn caught_up(&self) {
         if let Some(stream) = self.streams.live.lock().get_mut(&self.number) {
             stream.caught_up = Some(Instant::now());
@@ -99,7 +101,7 @@ impl Drop for Following {
     }
 }
 
-/// Compares the streams with their shards when asked.
+/// Compares the streams with their shards whenever the metrics are read.
 pub(super) struct StreamsCollector {
     pub(super) streams: Streams,
     pub(super) shards: Arc<[ShardHandle]>,

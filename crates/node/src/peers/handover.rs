@@ -1,4 +1,5 @@
-//! Work of another node for an operator who asked this one: leadership handed over, an entry decided, a report.
+//! Requests to another node for an operator who asked this one: hand over leadership, decide an entry,
+//! report.
 
 use crate::reasoned;
 use holdfast_api::peer::{DecideEntryRequest, HandOverRequest, ReportRequest};
@@ -12,7 +13,8 @@ use tonic::{Request, Status};
 use super::{Peers, transport_error};
 
 impl Peers {
-    /// Has `leader` hand a shard over to `to_node_id`, or to whom it likes if that is 0. Says who leads then.
+    /// Asks `leader` to hand a shard over to `to_node_id`, or to a node of its choice if that is 0. Returns
+    /// the node that leads then.
     pub(crate) async fn hand_over(
         &self,
         leader: u64,
@@ -38,7 +40,7 @@ impl Peers {
         }
     }
 
-    /// Asks a node how its replicas stand.
+    /// Asks a node for the status of its replicas.
     pub(crate) async fn report(
         &self,
         node_id: u64,
@@ -57,7 +59,7 @@ impl Peers {
         }
     }
 
-    /// Has `leader` write a decision on an entry into the log of a shard.
+    /// Asks `leader` to write a decision on an entry into the log of a shard.
     pub(crate) async fn decide_entry(
         &self,
         leader: u64,

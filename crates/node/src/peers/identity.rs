@@ -1,4 +1,5 @@
-//! Who speaks to whom: every call between nodes says it, so that a wrong address is found at once.
+//! The greeting in every call between nodes. It says who calls whom, so that a wrong address is found at
+//! once.
 
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::{Request, Status};
@@ -8,16 +9,16 @@ const CLUSTER: &str = "holdfast-cluster";
 const FROM: &str = "holdfast-from";
 const TO: &str = "holdfast-to";
 
-/// Who this node is.
+/// The identity of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    /// Its cluster.
+    /// The id of its cluster.
     pub cluster_id: Uuid,
-    /// Its number in the cluster.
+    /// The number of the node in the cluster.
     pub node_id: u64,
 }
 
-/// Who this node is, and whom it believes to speak to.
+/// The identity of this node, and the node that it means to call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Greeting {
     identity: Identity,
@@ -32,7 +33,7 @@ impl Identity {
         }
     }
 
-    /// Checks a greeting, and says from which node it is.
+    /// Checks a greeting, and returns the node that sent it.
     pub(super) fn check(&self, metadata: &MetadataMap) -> Result<u64, Status> {
         let text = |key: &str| {
             metadata
@@ -69,7 +70,7 @@ impl Identity {
 }
 
 impl Greeting {
-    /// Writes the greeting on a request.
+    /// Writes the greeting into the metadata of a request.
     pub(super) fn stamp<T>(&self, mut request: Request<T>) -> Request<T> {
         let cluster = self.identity.cluster_id.to_string();
         if let Ok(cluster) = AsciiMetadataValue::try_from(cluster) {

@@ -1,5 +1,5 @@
-//! One long-lived Raft stream to one peer, shared by all shards: requests go out in the order of the calls, answers come
-//! back in any order and are paired by number.
+//! One long-lived Raft stream to one peer, shared by all shards. Requests go out in the order of the calls.
+//! Answers come back in any order, and are paired with the requests by number.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -25,13 +25,14 @@ use super::presence::Presence;
 use super::{CONNECT_TIMEOUT, MAX_PEER_MESSAGE_BYTES};
 use crate::tasks::Tasks;
 
-/// Most messages waiting to be written to one peer. A peer this far behind is told so, not buffered for.
+/// Most messages that wait to be written to one peer. Messages beyond that are refused, not buffered.
 const QUEUE_MESSAGES: usize = 4_096;
-/// The first and the longest wait before a connection is tried again.
+/// The first and the longest pause before a connection is tried again, in milliseconds.
 const BACKOFF_MS: (u64, u64) = (20, 500);
-/// The longest wait where nobody listens: to be refused costs next to nothing, and the node may be starting.
+/// The longest pause where nobody listens, in milliseconds. A refused connection costs next to nothing, and
+/// the node may be starting.
 const REFUSED_BACKOFF_MS: u64 = 80;
-/// A connection that lasted so long is tried again at once.
+/// A connection that lasted at least this long is tried again at once.
 const LASTED: Duration = Duration::from_secs(1);
 
 type Answer = oneshot::Sender<Result<Bytes, TransportError>>;
@@ -42,7 +43,7 @@ struct Call {
     answer: Answer,
 }
 
-/// The sending side, held by the transport.
+/// The sending side of a link. The transport holds it.
 pub(super) struct Link {
     calls: mpsc::Sender<Call>,
 }
@@ -69,7 +70,7 @@ impl Link {
         Self { calls }
     }
 
-    /// Queues the message at once, in the order of the calls; the future waits for the answer.
+    /// Queues the message at once, in the order of the calls. The future waits for the answer.
     pub(super) fn call(
         &self,
         shard: u32,
@@ -84,7 +85,7 @@ impl Link {
         async move {
             match queued {
                 Ok(()) => {
-                    // A link that ends drops what it had: whether that was sent is not known any more.
+                    // A link that ends drops its calls. Whether they were sent is not known any more.
                     answered
                         .await
                         .unwrap_or_else(|_| Err(TransportError::Unknown("the node is stopping".to_owned())))
@@ -155,7 +156,7 @@ async fn keep_up(
         } else {
             presence.is_perhaps_there();
         }
-        // Said once for each outage, not at each attempt.
+        // Logged once for each outage, not at each attempt.
         if reported {
             tracing::debug!(peer, why, "still no connection to peer");
         } else {
@@ -183,7 +184,7 @@ fn refuse(call: Call, why: &str) {
     let _ = call.answer.send(Err(TransportError::NotSent(why.to_owned())));
 }
 
-/// Why there is no stream.
+/// The reason why there is no stream.
 enum NoStream {
     /// The machine is there, and nobody listens at the address.
     Refused(String),
@@ -221,7 +222,8 @@ async fn connect(greeting: Greeting, endpoint: &Endpoint, dialer: &Dialer) -> Re
     }
 }
 
-/// Whether a connection was refused: a listener whose queue is full says nothing, and one without descriptors takes connections.
+/// Returns whether a connection was refused. A refusal means that nobody listens: a listener with a full
+/// queue does not answer, and one without descriptors still takes connections.
 fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut source = Some(error);
     while let Some(error) = source {
@@ -245,7 +247,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Serves one connection until it breaks (and says why) or the link ends (None).
+/// Serves one connection. Returns the reason when it breaks, and `None` when the link ends.
 async fn serve(mut stream: Stream, presence: &Presence, queue: &mut mpsc::Receiver<Call>) -> Option<String> {
     let mut waiting: HashMap<u64, Answer> = HashMap::new();
     let mut next_id: u64 = 0;

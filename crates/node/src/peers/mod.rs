@@ -1,10 +1,10 @@
 //! The other nodes: Raft messages, snapshots and forwarded requests, to them ([`Peers`]) and from them
 //! ([`PeerService`]).
 //!
-//! Each peer has one long-lived Raft stream that all shards share, on a connection of its own so that a snapshot or a
-//! forwarded batch never delays a heartbeat; a second connection carries forwarded requests and snapshots. A
-//! third, to the peer's client port, serves reads that only the peer can answer. A peer that is down is refused at
-//! once, without waiting, and tried again in the background.
+//! Each peer has one long-lived Raft stream that all shards share. The stream has a connection of its own, so
+//! that a snapshot or a forwarded batch never delays a heartbeat. A second connection carries forwarded
+//! requests and snapshots. A third one, to the peer's client port, serves reads that only the peer can
+//! answer. A call to a peer that is down fails at once, and the connection is tried again in the background.
 
 mod handover;
 mod identity;
@@ -49,31 +49,31 @@ use crate::tasks::Tasks;
 
 pub use holdfast_shard::limits::MAX_PEER_MESSAGE_BYTES;
 
-/// How long a connection may take to come up.
+/// Longest time that a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A connection on which a ping is not answered in this time is given up.
+/// Interval of the pings on a connection. A ping that is not answered in the same time ends the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// How long another node may take to answer an introduction.
+/// Longest time that another node may take to answer an introduction.
 const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest a snapshot's transfer may take.
+/// Longest time that the transfer of a snapshot may take.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Chunks of a snapshot read ahead of the connection.
+/// Chunks of a snapshot that are read ahead of the connection.
 const SNAPSHOT_CHUNKS: usize = 4;
 
-/// Why the connections to the peers could not be prepared.
+/// The reason why the connections to the peers could not be prepared.
 #[derive(Debug, thiserror::Error)]
 #[error("the address `{address}` of node {node_id} is not usable: {source}; write host:port")]
 pub struct PeerAddressError {
-    /// Of which node.
+    /// The node with this address.
     pub node_id: u64,
     /// The address.
     pub address: String,
-    /// What is wrong.
+    /// The reason why the address is not usable.
     pub source: tonic::transport::Error,
 }
 
-/// Everything needed to speak to one other node.
+/// The connections to one other node, and what they show of it.
 struct Peer {
     addresses: (String, String),
     link: link::Link,
@@ -90,7 +90,7 @@ pub struct Peers {
     space: Space,
     tasks: Tasks,
     stopping: CancellationToken,
-    /// Where connections to nodes are kept up.
+    /// The runtime on which the connections to nodes are kept up.
     runs_on: Handle,
     peers: Arc<RwLock<BTreeMap<u64, Arc<Peer>>>>,
     gone: watch::Sender<GoneNodes>,
@@ -113,7 +113,8 @@ fn endpoint(node_id: u64, address: &str) -> Result<Endpoint, PeerAddressError> {
 }
 
 impl Peers {
-    /// Knows nobody yet. What is started later runs on the current runtime, and ends when `stopping` is cancelled.
+    /// Returns a value that knows no nodes yet. Connections that are made later run on the current runtime,
+    /// and end when `stopping` is cancelled.
     pub(crate) fn new(
         identity: Identity,
         tls: Option<&Arc<Tls>>,
@@ -133,16 +134,16 @@ impl Peers {
         }
     }
 
-    /// The same, whose connections to nodes are kept up on another runtime than the current one.
+    /// Returns the same, but with connections that are kept up on `runs_on` instead of the current runtime.
     pub(crate) fn running_on(self, runs_on: Handle) -> Self {
         Self { runs_on, ..self }
     }
 
-    /// These are the nodes: keeps up a Raft stream to each of the others, and gives up those to nodes that are not among them or
-    /// are reached elsewhere now.
+    /// Sets the nodes of the cluster. Keeps up a Raft stream to each of the others, and closes the streams to
+    /// nodes that are missing from `nodes` or have new addresses.
     ///
     /// # Errors
-    /// [`PeerAddressError`] when an address cannot be one; nothing is changed then.
+    /// [`PeerAddressError`] when an address is not valid; nothing is changed then.
     pub(crate) fn set_nodes(&self, nodes: &[PeerSection]) -> Result<(), PeerAddressError> {
         let mut peers = BTreeMap::new();
         for node in nodes.iter().filter(|node| node.node_id != self.identity.node_id) {
@@ -190,10 +191,10 @@ impl Peers {
         self.peers.read().get(&node_id).cloned()
     }
 
-    /// Introduces this node to another one.
+    /// Introduces this node to another one, and returns the answer.
     ///
     /// # Errors
-    /// As for everything that is sent.
+    /// [`TransportError`] says whether the introduction may have arrived.
     pub(crate) async fn introduce(&self, to: u64, payload: Bytes) -> Result<Bytes, TransportError> {
         let Some(peer) = self.get(to) else {
             return Err(unknown_peer(to));
@@ -208,17 +209,17 @@ impl Peers {
         }
     }
 
-    /// Is the Raft stream to this node up? True for this node itself.
+    /// Returns whether the Raft stream to this node is up. True for this node itself.
     pub fn is_reachable(&self, node_id: u64) -> bool {
         node_id == self.identity.node_id || self.get(node_id).is_some_and(|peer| peer.presence.is_connected())
     }
 
-    /// The other nodes.
+    /// Returns the ids of the other nodes.
     pub fn ids(&self) -> Vec<u64> {
         self.peers.read().keys().copied().collect()
     }
 
-    /// A connection to another node's client port, made when it is first used.
+    /// Returns a connection to another node's client port. It is made when it is first used.
     pub fn client_channel(&self, node_id: u64) -> Option<Channel> {
         self.get(node_id).map(|peer| peer.clients.clone())
     }
@@ -232,11 +233,12 @@ fn not_sent<T: Send + 'static>(to: u64) -> BoxFuture<'static, Result<T, Transpor
     futures::future::ready(Err(unknown_peer(to))).boxed()
 }
 
-/// Whether a failed call may have had an effect. It had none when no connection came up, and when the peer's
-/// service refused before it handed the message over (these codes it uses for nothing else).
-/// How the error of a call begins that found nobody to talk to.
+/// The beginning of the error of a call that found no connection.
 pub(crate) const CANNOT_CONNECT: &str = "cannot connect";
 
+/// Returns the error of a failed call. It says whether the call may have had an effect. The call had none
+/// when no connection came up, or when the peer's service refused before it handed the message over. The
+/// service uses the codes of such a refusal for nothing else.
 fn transport_error(status: &Status) -> TransportError {
     let mut source = status.source();
     while let Some(error) = source {
@@ -253,8 +255,8 @@ fn transport_error(status: &Status) -> TransportError {
     }
 }
 
-/// Sends chunks as they are read. When the data breaks off the call is given up while its stream is still open, so the
-/// receiver can never take the part for the whole.
+/// Sends chunks as they are read. When reading fails, the call is given up while its stream is still open, so
+/// the receiver never takes the part for the whole.
 async fn send_snapshot(
     mut client: PeerClient<Channel>,
     greeting: identity::Greeting,

@@ -1,4 +1,4 @@
-//! What is known of another node from the connection to it.
+//! The state of another node, as the connection to it shows it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -7,9 +7,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
-/// A node says in this header of its answer to a Raft stream which messages it knows that earlier versions did not.
+/// Header of a node's answer to a Raft stream. It lists the messages that the node knows and earlier versions
+/// did not.
 const SPEAKS: &str = "holdfast-speaks";
-/// The word for messages that ask for consent before an election.
+/// The word in this header for messages that ask for consent before an election.
 const PRE_VOTE: &str = "pre-vote";
 
 /// The Raft stream to the node is down.
@@ -19,11 +20,11 @@ const UP: u8 = 1;
 /// The stream is up, to a node that does.
 const UP_WITH_PRE_VOTE: u8 = 2;
 
-/// Another node, as the connection to it shows it.
+/// The presence of one other node, as the connection to it shows it.
 pub(super) struct Presence {
     node_id: u64,
     state: AtomicU8,
-    /// Whether its newest answer said that its disk is low.
+    /// Whether the node's newest answer said that its disk is low.
     low_space: AtomicBool,
     gone: watch::Sender<GoneNodes>,
 }
@@ -38,7 +39,7 @@ impl Presence {
         }
     }
 
-    /// The Raft stream is up; the node answered with these headers.
+    /// Records that the Raft stream is up, and what the headers of the node's answer say.
     pub(super) fn is_up(&self, headers: &MetadataMap) {
         let words = headers.get(SPEAKS).and_then(|words| words.to_str().ok());
         let knows_pre_vote = words.is_some_and(|words| words.split(',').any(|word| word.trim() == PRE_VOTE));
@@ -47,12 +48,12 @@ impl Presence {
         self.is_perhaps_there();
     }
 
-    /// The Raft stream broke.
+    /// Records that the Raft stream broke.
     pub(super) fn is_down(&self) {
         self.state.store(DOWN, Ordering::Relaxed);
     }
 
-    /// The node's machine refused a connection: its process is gone.
+    /// Records that the node's machine refused a connection: the node's process is gone.
     pub(super) fn is_gone(&self) {
         self.gone.send_if_modified(|gone| {
             let is_new = !gone.contains_key(&self.node_id);
@@ -63,13 +64,13 @@ impl Presence {
         });
     }
 
-    /// Nothing says that the process is gone.
+    /// Records that nothing shows that the node's process is gone.
     pub(super) fn is_perhaps_there(&self) {
         self.gone
             .send_if_modified(|gone| gone.remove(&self.node_id).is_some());
     }
 
-    /// The node answered, with this said of its disk.
+    /// Records what the node's answer says about its disk.
     pub(super) fn says_low_space(&self, low: bool) {
         self.low_space.store(low, Ordering::Relaxed);
     }
@@ -97,7 +98,7 @@ impl Presence {
     }
 }
 
-/// Says which messages this node knows.
+/// Writes into the headers which messages this node knows.
 pub(super) fn say_what_we_speak(headers: &mut MetadataMap) {
     headers.insert(SPEAKS, AsciiMetadataValue::from_static(PRE_VOTE));
 }

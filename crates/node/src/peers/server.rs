@@ -1,4 +1,4 @@
-//! What other nodes ask of this one.
+//! The service that other nodes call.
 
 use std::io;
 use std::sync::Arc;
@@ -35,29 +35,29 @@ use crate::services::deciding;
 use crate::space::Space;
 use crate::tasks::Tasks;
 
-/// Most answers waiting to be written to one peer; its requests are read no further until it takes them.
+/// Most answers that wait to be written to one peer. Its requests are read no further until it takes some.
 const ANSWERS: usize = 1_024;
-/// How long a decision on an entry may take to be committed and applied.
+/// Longest time that a decision on an entry may take to be committed and applied.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(30);
-/// An operator's name is written into the log.
+/// Longest name of an operator that is written into the log, in characters.
 const MAX_OPERATOR_CHARS: usize = 128;
-/// Most Raft messages of one peer under way.
+/// Most Raft messages of one peer that are under way.
 const MESSAGES_IN_FLIGHT: usize = 4_096;
 
-/// The peers' side of this node's shards.
+/// The service that other nodes call, for this node's shards and its replica of the directory.
 #[derive(Clone)]
 pub struct PeerService {
     identity: Identity,
     membership: Arc<Membership>,
     space: Space,
-    /// Where large requests of clients are decoded and judged.
+    /// The thread that decodes and judges large requests of clients.
     large_calls: Arc<OwnThread>,
     tasks: Tasks,
     stopping: CancellationToken,
 }
 
 impl PeerService {
-    /// Serves these shards until `stopping` is cancelled.
+    /// Returns a service that works until `stopping` is cancelled.
     pub(crate) fn new(
         identity: Identity,
         membership: Arc<Membership>,
@@ -76,7 +76,8 @@ impl PeerService {
         }
     }
 
-    /// Checks a greeting, and that the certificate, where there is one, is of the node that it names.
+    /// Checks the greeting of a request, and returns the node that sent it. The caller's certificate, if it
+    /// has one, must belong to that node.
     fn greeted<T>(&self, request: &Request<T>) -> Result<u64, Status> {
         let from = self.identity.check(request.metadata())?;
         let proven = request
@@ -111,7 +112,7 @@ impl PeerService {
     }
 }
 
-/// What a message is for.
+/// The Raft group that a message is for.
 enum Group {
     Shard(ShardHandle),
     Directory(Box<DocumentHandle<Directory>>),
@@ -175,7 +176,7 @@ impl Peer for PeerService {
         let request = request.into_inner();
         let payload = match self.group(request.shard)? {
             Group::Shard(shard) if request.payload.len() > LARGE_BYTES => {
-                // What it takes to decode and to judge must not keep other nodes from being heard.
+                // Decoding and judging a large request must not delay the messages of other nodes.
                 let large = self
                     .large_calls
                     .run(async move { shard.handle_forward(request.payload).await });
@@ -249,7 +250,7 @@ impl Peer for PeerService {
 
 fn peer_message_status(error: PeerMessageError) -> Status {
     match error {
-        // These are said before anything is done; the sender may count on that.
+        // These are refusals before anything is done; the sender may count on that.
         PeerMessageError::Malformed(_) => Status::invalid_argument(error.to_string()),
         PeerMessageError::Stopped | PeerMessageError::NotHere | PeerMessageError::AnotherReplica { .. } => {
             Status::failed_precondition(error.to_string())
@@ -258,7 +259,7 @@ fn peer_message_status(error: PeerMessageError) -> Status {
     }
 }
 
-/// Hands messages over in the order in which they came, without waiting for answers.
+/// Hands messages over in the order in which they come, without waiting for answers.
 async fn serve_raft(
     service: &PeerService,
     from: u64,
@@ -280,12 +281,13 @@ async fn serve_raft(
                 let group = match service.group(shard) {
                     Ok(group) => group,
                     Err(status) => {
-                        // A cluster that disagrees about its shards cannot work: end the stream with the reason.
+                        // A cluster that disagrees about its shards cannot work, so the stream ends with the
+                        // reason.
                         let _ = answers.send(Err(status)).await;
                         return;
                     }
                 };
-                // Hands it over before the next message is read.
+                // The call hands the message over before the next one is read.
                 let answered = match group {
                     Group::Shard(shard) => Either::Left(shard.handle_raft(payload)),
                     Group::Directory(document) => Either::Right(document.handle_raft(payload)),
@@ -296,7 +298,8 @@ async fn serve_raft(
                         Ok(payload) => payload,
                         Err(error) => {
                             tracing::debug!(from, shard, %error, "raft message was not answered");
-                            // Empty: there is no answer. Every real one has a version byte.
+                            // An empty payload means that there is no answer. Every real answer has a version
+                            // byte.
                             Bytes::new()
                         }
                     };

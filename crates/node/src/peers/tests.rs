@@ -19,7 +19,7 @@ const TO: u64 = 2;
 #[derive(Clone)]
 struct Fake {
     identity: Identity,
-    /// Whether it is of this version.
+    /// Whether its answers say which messages this version knows.
     speaks: bool,
     snapshot_bytes: Arc<AtomicUsize>,
 }
@@ -126,7 +126,7 @@ fn identity(node_id: u64) -> Identity {
     }
 }
 
-/// Node 1, connected to a fake node 2 that believes to be `fake`.
+/// Returns node 1, connected to a fake node 2 that has the identity `fake`.
 async fn pair(fake: Identity) -> Pair {
     pair_with(fake, true).await
 }
@@ -158,7 +158,7 @@ fn space() -> Space {
     Space::new(std::path::Path::new("missing"), &StorageSection::default())
 }
 
-/// Node 1, which looks for node 2 there.
+/// Returns the connections of node 1, which looks for node 2 at this address.
 fn peers_with(address: &str, tasks: &Tasks, stopping: &CancellationToken) -> Peers {
     let nodes = [PeerSection {
         node_id: TO,
@@ -325,7 +325,7 @@ async fn a_node_whose_port_refuses_connections_is_gone_until_it_takes_one_again(
     let gone = PeerTransport::gone(&pair.peers);
     assert!(gone.borrow().is_empty());
     let address = pair.peers.get(TO).unwrap().addresses.0.clone();
-    // The server ends once its streams have, and takes no connection any more.
+    // The server ends once its streams have ended, and takes no new connection.
     pair.stopping.cancel();
     drop(pair.peers.raft(TO, 0, Bytes::from_static(b"break")));
     let (tasks, _) = Tasks::new();
@@ -336,7 +336,7 @@ async fn a_node_whose_port_refuses_connections_is_gone_until_it_takes_one_again(
     let listener = tokio::net::TcpListener::bind(&address).await.unwrap();
     let mut gone = PeerTransport::gone(&others);
     let (_taken, _) = listener.accept().await.unwrap();
-    // It says nothing, but it is there.
+    // The node says nothing, but it is there.
     let back = gone.wait_for(|gone| gone.is_empty());
     tokio::time::timeout(Duration::from_secs(30), back)
         .await
@@ -347,7 +347,7 @@ async fn a_node_whose_port_refuses_connections_is_gone_until_it_takes_one_again(
 
 #[tokio::test]
 async fn a_node_that_accepts_no_connections_for_want_of_descriptors_is_not_gone() {
-    // Its listener is there, its queue is full, and nobody takes from it.
+    // The listener is there, its queue is full, and nobody takes connections from it.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();

@@ -1,4 +1,4 @@
-//! Why a data folder was not restored, or a restored one cannot be used.
+//! The reasons why a data folder was not restored, or a restored one cannot be used.
 
 use std::path::PathBuf;
 
@@ -6,10 +6,10 @@ use holdfast_shard::SeedError;
 use holdfast_storage::DiskError;
 use uuid::Uuid;
 
-/// Why a restore does not work.
+/// The reason why a restore does not work.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// There is something in the data folder.
+    /// The data folder is not empty.
     #[error(
         "the data folder {} is not empty ({found} is in it): a backup is restored into a new cluster, before any of its nodes is started",
         data_dir.display()
@@ -17,10 +17,10 @@ pub enum RestoreError {
     NotEmpty {
         /// The data folder.
         data_dir: PathBuf,
-        /// Something that is there.
+        /// The name of something in the folder.
         found: String,
     },
-    /// The folder was restored already.
+    /// The data folder was restored already.
     #[error(
         "the data folder {} was restored already, from backup {backup}: start the node, or empty the folder",
         data_dir.display()
@@ -28,26 +28,26 @@ pub enum RestoreError {
     AlreadyRestored {
         /// The data folder.
         data_dir: PathBuf,
-        /// From what.
+        /// The backup that it was restored from.
         backup: String,
     },
-    /// Somebody works in the data folder, or it cannot be made.
+    /// Another process works in the data folder, or the folder cannot be made.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The shards do not fit.
+    /// The number of shards does not fit.
     #[error(
         "the backup has {backup} shards and the configuration {configured}: set shards.count to {backup}, the number of shards cannot be changed by a restore"
     )]
     ShardCount {
-        /// In the backup.
+        /// Number of shards in the backup.
         backup: usize,
-        /// In the configuration.
+        /// Number of shards in the configuration.
         configured: usize,
     },
-    /// A shard is not in it.
+    /// A shard is missing from the backup.
     #[error("shard {shard} is not in the backup")]
     MissingShard {
-        /// Which.
+        /// The number of the shard.
         shard: u32,
     },
     /// The new cluster has no id of its own.
@@ -55,10 +55,10 @@ pub enum RestoreError {
         "node.cluster_id must be an id of its own for the restored cluster, other than {cluster_id}, that of the backup: two clusters of one name would be taken for each other"
     )]
     ClusterId {
-        /// Of the cluster that the backup is of.
+        /// The id of the cluster that the backup is of.
         cluster_id: Uuid,
     },
-    /// A restore was broken off.
+    /// A restore was begun and not finished.
     #[error(
         "a restore into {} was begun and not finished: run `holdfast backup restore` again, or remove the folder `restore` in it to begin without",
         data_dir.display()
@@ -67,12 +67,12 @@ pub enum RestoreError {
         /// The data folder.
         data_dir: PathBuf,
     },
-    /// What the restore wrote is not there as it was written.
+    /// The record of the restore differs from what was written.
     #[error("{} is damaged: {what}; empty the data folder and restore again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault in the file.
         what: String,
     },
     /// A ledger cannot be taken over.
@@ -83,7 +83,7 @@ pub enum RestoreError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
 }

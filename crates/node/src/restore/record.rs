@@ -1,4 +1,4 @@
-//! What a data folder was restored from.
+//! The record of the backup that a data folder was restored from.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::RestoreError;
 
-/// The version of the record's form.
+/// The version of the record's format.
 const FORMAT_VERSION: u32 = 1;
 
-/// What the shards of a node begin with.
+/// The backup that the shards of a node begin with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// Of the backup; no two have the same.
+    /// The id of the backup; no two backups have the same.
     pub backup_id: Uuid,
     /// The name of the backup, for people.
     pub backup: String,
@@ -23,14 +23,14 @@ pub struct Restored {
     pub shards: Vec<RestoredShard>,
 }
 
-/// What a shard begins with.
+/// The ledger that a shard begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoredShard {
-    /// Which.
+    /// The number of the shard.
     pub shard: u32,
-    /// The log goes on behind this index.
+    /// Index of the last log entry in the ledger. The log goes on behind it.
     pub log_index: u64,
-    /// The changes go on behind this one.
+    /// Number of the last change in the ledger. The changes go on behind it.
     pub last_seq: u64,
     /// The BLAKE3 digest of the ledger.
     pub state_digest: [u8; 32],

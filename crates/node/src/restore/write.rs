@@ -1,4 +1,4 @@
-//! Writing the ledgers of a backup into an empty data folder.
+//! The writer of a backup's ledgers into an empty data folder.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -9,20 +9,20 @@ use holdfast_storage::{LOCK_FILE, RealDisk};
 use super::{FOLDER, RECORD, RestoreError, Restored, folder, ledger_file};
 use crate::NodeConfig;
 
-/// What a new file system has in it.
+/// The folder that a new file system has in it.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// A restore under way. Nothing counts before [`Restore::finish`]. Its calls wait for the disk.
+/// A restore under way. Nothing counts before [`Restore::finish`]. Its functions wait for the disk.
 pub struct Restore {
     data_dir: PathBuf,
     restored: Restored,
-    /// Nobody else works in the folder meanwhile.
+    /// Holds the lock of the data folder, so that nobody else works in it meanwhile.
     _disk: RealDisk,
 }
 
 impl Restore {
-    /// Checks that the configuration fits the backup and that the data folder is empty, and locks it. What an unfinished restore
-    /// left behind is thrown away.
+    /// Checks that the configuration fits the backup and that the data folder is empty, and locks the folder.
+    /// Removes what an unfinished restore left behind.
     ///
     /// # Errors
     /// [`RestoreError`] says what does not fit.
@@ -56,7 +56,7 @@ impl Restore {
         })
     }
 
-    /// Writes the ledger of one shard, which was checked against its digest.
+    /// Writes the ledger of one shard. The caller has checked the ledger against its digest.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -64,10 +64,10 @@ impl Restore {
         write_synced(&ledger_file(&self.data_dir, shard), ledger)
     }
 
-    /// From now on the folder is restored.
+    /// Completes the restore. From then on the folder counts as restored.
     ///
     /// # Errors
-    /// A shard's ledger was not written, or the record cannot be.
+    /// A shard's ledger was not written, or the record cannot be written.
     pub fn finish(self) -> Result<(), RestoreError> {
         let written = |shard: u32| ledger_file(&self.data_dir, shard).exists();
         if let Some(missing) = self.restored.shards.iter().find(|known| !written(known.shard)) {

@@ -1,4 +1,5 @@
-//! What is needed to judge a request: the policy, the limits, the certificates taken back, and whose reservations are.
+//! The state that is needed to check a request: the policy, the limits, the revoked certificates, and the
+//! storefronts of reservations.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -18,19 +19,19 @@ use parking_lot::Mutex;
 use super::Caller;
 use super::admins::Admins;
 
-/// Of how many reservations a node remembers the storefront. About 100 bytes each.
+/// The number of reservations whose storefront a node remembers. About 100 bytes each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 
-/// What is needed to judge a request.
+/// The state that is needed to check a request.
 pub(crate) struct Access {
     policy: Option<Arc<PolicyFile>>,
-    /// Who may administer where there is no policy.
+    /// The principals that may administer when there is no policy.
     pub(crate) admins: Admins,
     pub(crate) rates: Option<Rates>,
     pub(crate) audit: Audit,
-    /// Knows who is revoked.
+    /// The certificates in use, with the revocation lists.
     tls: Option<Arc<Tls>>,
-    /// Whose reservations are. That never changes, so this is never wrong.
+    /// The storefronts of reservations. A reservation's storefront never changes, so an entry is never wrong.
     pub(crate) storefronts: Mutex<LruCache<ReservationId, StorefrontId>>,
 }
 
@@ -52,7 +53,7 @@ impl Access {
         }
     }
 
-    /// The rules for this caller; None: it may do everything.
+    /// Returns the policy in use, or None when every caller may do everything.
     pub(crate) fn rules(&self) -> Option<Arc<Policy>> {
         self.policy.as_ref().map(|file| file.current())
     }

@@ -1,5 +1,5 @@
-//! Who may do what only operators do. Nobody is let by default: a certificate that is good for reserving must not be enough to
-//! take a cluster apart.
+//! The principals that may administer. By default there is none: a certificate that is good for reserving
+//! must not be enough to take a cluster apart.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,12 @@ use holdfast_api::names::Principal;
 
 use crate::NodeConfig;
 
-/// Who may administer where there is no policy.
+/// The principals that may administer when there is no policy.
 #[derive(Debug, Clone)]
 pub(crate) enum Admins {
-    /// Whoever reaches the port: without TLS nobody has a name.
+    /// Every caller that reaches the port, because without TLS no caller has a name.
     Anybody,
-    /// These principals.
+    /// The principals with these names.
     These(BTreeSet<String>),
 }
 

@@ -1,4 +1,4 @@
-//! Connections that come in: accepted, shaken hands with where there is TLS, and handed to the gRPC server.
+//! Accepts connections, does the handshake if there is TLS, and hands the connections to the gRPC server.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -27,39 +27,41 @@ use super::Caller;
 use crate::intake::{Budget, Party, Patience, Session, Useless};
 use crate::tasks::Tasks;
 
-/// How long a handshake may take.
+/// The time that a handshake may take.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a refused caller has to read why, and how many portions of what it still sends are read meanwhile.
+/// The time that a refused caller has to read the reason. Meanwhile, at most `PARTING_READS` portions of what
+/// it still sends are read.
 const PARTING_PATIENCE: Duration = Duration::from_secs(1);
 const PARTING_READS: usize = 64;
-/// How long to wait when the system cannot give a connection (it has no file descriptors left, say).
+/// The pause after the system fails to accept a connection, for example because it has no file descriptors
+/// left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections that are ready and wait for the server to take them.
+/// The number of ready connections that may wait for the server.
 const READY: usize = 64;
 
-/// What guards one port.
+/// The guard of one port: its certificates and limits.
 #[derive(Clone)]
 pub(crate) struct Gate {
     pub(crate) port: Port,
-    /// None: plaintext.
+    /// The certificates; None for plaintext.
     pub(crate) tls: Option<Arc<Tls>>,
-    /// Most connections at a time, handshakes among them.
+    /// The maximum number of connections at a time, with those in a handshake.
     pub(crate) connections: usize,
     pub(crate) audit: Audit,
-    /// The bytes that callers may take.
+    /// The budget of the bytes that callers may take.
     pub(crate) budget: Arc<Budget>,
-    /// How long a connection may be of no use.
+    /// The times after which a connection counts as useless.
     pub(crate) patience: Patience,
 }
 
-/// One connection, and who is at its other end.
+/// A connection, with the caller at its other end.
 pub(crate) struct Connection {
     stream: Stream,
     caller: Caller,
-    /// Bytes that have come.
+    /// The number of bytes that have arrived.
     received: u64,
     patience: Patience,
-    /// When it is judged next.
+    /// The timer of the next check whether the connection is of use.
     judged: Pin<Box<Sleep>>,
     gate: Gate,
     _place: OwnedSemaphorePermit,
@@ -71,7 +73,8 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Connections as the gRPC server wants them. Accepting ends when the stream is dropped.
+/// Returns the connections of a listener as a stream for the gRPC server. Accepting ends when the stream is
+/// dropped.
 ///
 /// # Errors
 /// The listener cannot be used in this runtime.
@@ -134,13 +137,14 @@ async fn accept(
                 _place: place,
                 _counted: gate.audit.metrics().connection(gate.port.as_str()),
             };
-            // The server takes no more when the node is stopping.
+            // The server takes no more connections when the node is stopping.
             let _ = ready.send(Ok(connection)).await;
         });
     }
 }
 
-/// Learns who is there. None: refused, which is written down.
+/// Does the handshake, and identifies the caller. Returns None, and writes an audit line, when the caller is
+/// refused.
 async fn greet(stream: TcpStream, address: SocketAddr, gate: &Gate) -> Option<(Stream, Caller)> {
     let Some(tls) = &gate.tls else {
         return Some((Stream::Plain(stream), Caller::anonymous(address, &gate.budget)));
@@ -171,7 +175,8 @@ async fn greet(stream: TcpStream, address: SocketAddr, gate: &Gate) -> Option<(S
     }
 }
 
-/// Lets a refused caller read why. Closing with bytes unread resets the connection, and the alert is lost with it.
+/// Lets a refused caller read the reason. If the connection were closed with bytes unread, it would be reset,
+/// and the alert would be lost with it.
 async fn part(mut stream: TcpStream) {
     let parting = async {
         stream.shutdown().await?;
@@ -183,14 +188,14 @@ async fn part(mut stream: TcpStream) {
         }
         io::Result::Ok(())
     };
-    // Whatever fails here, the caller is gone.
+    // An error here does not matter, because the caller is gone.
     let _ = tokio::time::timeout(PARTING_PATIENCE, parting).await;
 }
 
 fn caller(stream: &TlsStream<TcpStream>, address: SocketAddr, budget: &Budget) -> io::Result<Caller> {
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates().and_then(<[_]>::first);
-    // The verifier demands one and reads it, so neither fails.
+    // The verifier demands a certificate and reads it, so neither of these can fail.
     let certificate = certificate.ok_or_else(|| io::Error::other("the caller showed no certificate"))?;
     let holder = holder(certificate).map_err(io::Error::other)?;
     let party = Party::Principal(holder.principal.clone());
@@ -213,7 +218,7 @@ impl Connected for Connection {
 }
 
 impl Connection {
-    /// Judges the connection when that is due, and says when it is of no use.
+    /// Checks the connection when that is due, and returns an error when it is of no use.
     fn judge(&mut self, cx: &mut Context<'_>) -> Result<(), Useless> {
         while self.judged.as_mut().poll(cx).is_ready() {
             let next = self.caller.session.judge(&self.patience, self.received)?;
@@ -238,7 +243,7 @@ impl AsyncRead for Connection {
             self.received += (buf.filled().len() - before) as u64;
             return read;
         }
-        // Whoever serves a connection reads it whenever it is woken.
+        // The server reads a connection whenever it is woken, so the check also runs when the timer wakes it.
         if let Err(useless) = self.judge(cx) {
             audit::connection_closed(
                 &self.gate.audit,

@@ -1,10 +1,12 @@
-//! Who may come in to this node, and who is it: connections, requests, and what both are refused for. Certificates,
-//! policy and audit are the crate `holdfast-guard`; here they meet the node's ports, requests and limits.
+//! The security of this node: who a caller is, and for which reasons its connections and requests are
+//! refused. The crate `holdfast-guard` has certificates, policy and audit. This module connects them to the
+//! node's ports, requests and limits.
 //!
-//! - [`start`] puts it together for a node.
+//! - [`start`] builds the parts for a node.
 //! - [`incoming`] accepts connections and does the handshakes.
-//! - [`access`] is the one place where a request meets the policy; [`touched`] says what a command is about.
-//! - [`admins`] judges what only operators do.
+//! - [`access`] has the state for checking a request against the policy; [`touched`] says what a command is
+//!   about.
+//! - [`admins`] says which principals may administer.
 
 pub(crate) mod access;
 mod admins;
@@ -24,25 +26,25 @@ pub(crate) use start::Security;
 use crate::intake::{Budget, Party, Session};
 use crate::validation;
 
-/// Whoever is at the other end of a connection. Each request carries it in its extensions.
+/// The caller at the other end of a connection. Each request carries it in its extensions.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// From the certificate; `anonymous` without TLS.
+    /// The principal of the certificate; `anonymous` without TLS.
     pub(crate) principal: Principal,
-    /// The node, if it is one, proven by its certificate.
+    /// The id of the node, if the certificate proves that the caller is one.
     pub(crate) node_id: Option<u64>,
-    /// When the certificate ends, in seconds since the Unix epoch; none without TLS.
+    /// The moment when the certificate expires, in seconds since the Unix epoch; None without TLS.
     pub(crate) expires_s: Option<i64>,
-    /// Which certificate it showed; none without TLS.
+    /// The certificate's name in a revocation list; None without TLS.
     pub(crate) certificate: Option<Arc<CertificateId>>,
-    /// Where the connection comes from.
+    /// The address that the connection comes from.
     pub(crate) address: SocketAddr,
-    /// The connection itself.
+    /// The connection's share of the budget, and its activity.
     pub(crate) session: Arc<Session>,
 }
 
 impl Caller {
-    /// Somebody of whom only the address is known.
+    /// Returns a caller of whom only the address is known.
     pub(crate) fn anonymous(address: SocketAddr, budget: &Budget) -> Self {
         Self {
             principal: validation::anonymous(),
@@ -54,7 +56,7 @@ impl Caller {
         }
     }
 
-    /// Returns its name in audit lines.
+    /// Returns the caller as audit lines name it.
     pub(crate) fn asker(&self) -> Asker<'_> {
         Asker {
             principal: &self.principal,
@@ -62,7 +64,7 @@ impl Caller {
         }
     }
 
-    /// Whose limits it shares.
+    /// Returns the party whose limits the caller shares.
     pub(crate) fn party(&self) -> Party {
         match &self.certificate {
             Some(_) => Party::Principal(self.principal.clone()),

@@ -1,4 +1,4 @@
-//! What a node needs to know who comes in, read from its configuration and kept up to date.
+//! Reads the security part of a node's configuration, and keeps certificates and policy up to date.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,18 +23,18 @@ use crate::intake::{Budget, Patience};
 use crate::start_error::StartError;
 use crate::tasks::Tasks;
 
-/// How long a connection may take to begin to speak HTTP/2.
+/// The time that a connection may take to begin to speak HTTP/2.
 pub(crate) const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Certificates, policy and limits of one node.
+/// The certificates, policy and limits of one node.
 pub(crate) struct Security {
-    /// None: plaintext.
+    /// The certificates; None for plaintext.
     pub(crate) tls: Option<Arc<Tls>>,
     policy: Option<Arc<PolicyFile>>,
     admins: Admins,
     pub(crate) metrics: SecurityMetrics,
     audit: Audit,
-    /// Look at the files again now.
+    /// The request to read the files again at once.
     pub(crate) reload: Arc<Notify>,
     connections: Connections,
     budget: Arc<Budget>,
@@ -42,7 +42,7 @@ pub(crate) struct Security {
 }
 
 impl Security {
-    /// Reads the files, and keeps looking at them until `stopping` is cancelled.
+    /// Reads the files, and reads them again at intervals until `stopping` is cancelled.
     ///
     /// # Errors
     /// A file cannot be used.
@@ -86,7 +86,7 @@ impl Security {
         Ok(security)
     }
 
-    /// What guards a port.
+    /// Returns the guard of a port.
     pub(crate) fn gate(&self, port: Port) -> Gate {
         Gate {
             port,
@@ -100,19 +100,19 @@ impl Security {
             budget: Arc::clone(&self.budget),
             patience: Patience {
                 preface: PREFACE_PATIENCE,
-                // Nodes call each other all the time, and are not asked for more.
+                // Nodes call each other all the time, so they have no limit for the first call.
                 first_call: (port != Port::Peer).then(|| Duration::from_millis(self.limits.first_call_ms)),
                 unread: Duration::from_millis(self.limits.unread_ms),
             },
         }
     }
 
-    /// Returns the bytes that callers may take.
+    /// Returns the budget of the bytes that callers may take.
     pub(crate) fn budget(&self) -> Arc<Budget> {
         Arc::clone(&self.budget)
     }
 
-    /// What judges requests.
+    /// Returns the state for checking requests.
     pub(crate) fn access(&self) -> Access {
         Access::new(
             self.policy.clone(),

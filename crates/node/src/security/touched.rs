@@ -1,10 +1,10 @@
-//! What a command touches: its verb, its storefronts, its warehouses.
+//! Finds what a command touches: its verb, its storefronts, its warehouses.
 
 use holdfast_guard::policy::Touched;
 use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Action, LineQuantity, ReservationId, ReservationView, ReturnOf, Source};
 
-/// The verb of an action. Steps of orders are sent by nodes, never by callers: they count as admin.
+/// Returns the verb of an action. Only nodes send steps of orders, never callers, so those count as admin.
 pub(crate) fn verb_of(action: &Action) -> Verb {
     match action {
         Action::Reserve { .. } => Verb::Reserve,
@@ -30,7 +30,8 @@ pub(crate) fn verb_of(action: &Action) -> Verb {
     }
 }
 
-/// Storefronts and warehouses that an action names; None when it names a reservation or a transfer instead.
+/// Returns the storefronts and warehouses that an action names, or None when it names a reservation or a
+/// transfer instead.
 pub(crate) fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
     let nowhere = Touched::Nothing;
     match action {
@@ -84,7 +85,8 @@ pub(crate) fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
     }
 }
 
-/// The reservation that an action concerns, and which units of it; none named are all.
+/// Returns the reservation that an action is about, and the units of it that the action names. No units named
+/// means all.
 pub(crate) fn reservation_of(action: &Action) -> Option<(ReservationId, &[LineQuantity])> {
     match action {
         Action::Extend { reservation_id, .. }
@@ -109,7 +111,8 @@ pub(crate) fn reservation_of(action: &Action) -> Option<(ReservationId, &[LineQu
     }
 }
 
-/// The warehouses of a reservation, or of those of its lines.
+/// Returns the warehouses of the named units of a reservation, or of the whole reservation when no units are
+/// named.
 pub(crate) fn warehouses_of<'a>(reservation: &'a ReservationView, lines: &'a [LineQuantity]) -> Vec<&'a str> {
     let of_line = |number: Option<u32>| {
         let lines = reservation.lines.iter();

@@ -1,6 +1,6 @@
-//! What only operators do. Each method asks [`Api::allow_admin`](crate::api::Api) first and writes down who did what. What
-//! another node has to do goes to it over the peer port: that is there between all nodes already, it proves which node
-//! speaks, and the admin port then needs to be reached by operators only.
+//! The service for operators. Each method first checks [`Api::allow_admin`](crate::api::Api), and logs who
+//! did what. A task for another node is sent over the peer port. That port connects all nodes already, and it
+//! proves which node sends. So only operators need to reach the admin port.
 
 use std::future::Future;
 
@@ -111,7 +111,7 @@ impl Admin for Service {
 }
 
 impl Service {
-    /// As [`Service::administer`], for what the directory is asked.
+    /// Runs a change of the directory like [`Service::administer`], and logs it.
     async fn change_placement<Req: Send>(
         &self,
         method: &'static str,
@@ -130,7 +130,7 @@ impl Service {
         .await
     }
 
-    /// Does what an operator asks for, if that is one, until the deadline of the call.
+    /// Runs the work of a call, if its caller may administer. Passes the call's deadline to the work.
     async fn administer<Req, Res, Work>(
         &self,
         method: &'static str,
@@ -151,7 +151,7 @@ impl Service {
             .await
     }
 
-    /// Hands leadership over here or at the node that leads, and says who leads then.
+    /// Hands over leadership, here or at the node that leads. Returns the node that leads afterwards.
     async fn hand_over(
         &self,
         request: v1::TransferLeaderRequest,

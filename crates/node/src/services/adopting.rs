@@ -1,4 +1,5 @@
-//! Adopting newer rules of deciding, for an operator: once, after all nodes are upgraded.
+//! Lets every shard adopt newer rules, on the request of an operator. This is done once, after all nodes are
+//! upgraded.
 
 use futures::future::join_all;
 use holdfast_api::reasons;
@@ -9,10 +10,10 @@ use tokio::time::{Duration, Instant};
 use super::cluster::node_status;
 use crate::api::Api;
 
-/// How long a member may take to say what it knows.
+/// The time in which a member must report its state.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Looks whether every member knows the rules, and has every shard adopt them unless this is a dry run.
+/// Checks that every member knows the rules. Then lets every shard adopt them, unless this is a dry run.
 pub(super) async fn adopt(
     api: &Api,
     principal: &Principal,
@@ -65,7 +66,8 @@ fn wanted(number: u32) -> Result<Rules, v1::Refusal> {
     })
 }
 
-/// All members' reports, when each of them knows the rules.
+/// Returns the reports of all members, or a refusal when one of them does not know the rules or does not
+/// report.
 async fn ask_all(api: &Api, rules: Rules) -> Result<Vec<v1::GetNodeStatusResponse>, v1::Refusal> {
     let nodes: Vec<u64> = api.nodes().iter().map(|node| node.node_id).collect();
     let reports = join_all(nodes.into_iter().map(|node| async move {
@@ -101,7 +103,8 @@ async fn ask_all(api: &Api, rules: Rules) -> Result<Vec<v1::GetNodeStatusRespons
     ))
 }
 
-/// The shards before this one have adopted the rules; asking again goes on here.
+/// Returns the refusal for a shard that did not adopt the rules. The shards before it have adopted them, and
+/// a repeat of the call continues with this one.
 fn stopped_at(shard: u32, why: &str) -> v1::Refusal {
     reasons::refusal(
         v1::Reason::OutcomeUnknown,

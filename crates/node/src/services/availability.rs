@@ -1,4 +1,4 @@
-//! What a storefront could sell.
+//! The service that says what a storefront could sell.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -23,26 +23,26 @@ use crate::api::Api;
 use crate::reasoned;
 use crate::undecodable;
 
-/// A hold ends after this, whoever has asked for it: callers wait so long at most.
+/// The time after which the hold of a backup ends by itself. Callers of the shard wait at most so long.
 const HOLD_LEASE: Duration = Duration::from_millis(1_000);
-/// A caller of whom nothing is heard for so long between two steps is gone.
+/// The time that a caller may be silent between two steps. After it, the caller counts as gone.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Bytes of a copy in one message.
+/// The bytes of a copy in one message.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Most messages waiting to be written to the caller.
+/// The maximum number of messages that wait to be sent to the caller.
 const ANSWERS: usize = 4;
-/// What a caller is told to wait while this node gives another backup.
+/// The time in milliseconds that a caller should wait while this node gives another backup.
 const RETRY_AFTER_MS: u64 = 500;
 
 const METHOD: &str = "Take";
 
 type Answers = mpsc::Sender<Result<v1::TakeResponse, Status>>;
 
-/// Why a session ends before its time.
+/// The reason why a session ends early.
 enum End {
-    /// The caller is gone.
+    /// The caller has gone away.
     Gone,
-    /// The caller is told.
+    /// The caller gets this refusal.
     Told(Refusal),
 }
 
@@ -52,7 +52,7 @@ impl From<Refusal> for End {
     }
 }
 
-/// One caller's session.
+/// The session of one caller.
 struct Session {
     api: Arc<Api>,
     steps: Streaming<v1::TakeRequest>,
@@ -88,7 +88,7 @@ impl Session {
         let Some(Step::Cut(v1::CutShards {})) = self.step().await? else {
             return Err(reasons::invalid("the step after hold must be cut").into());
         };
-        // Each that is done goes on at once; all had come to a standstill before the first.
+        // A shard goes on as soon as its copy is made. All shards stood still before the first copy.
         let cuts = holds.into_iter().map(|(shard, hold)| async move {
             let cut = hold.cut().await;
             cut.map_err(|error| reasoned::told_of_shard(shard, &error))
@@ -111,7 +111,7 @@ impl Session {
         Ok(())
     }
 
-    /// The next step; none when the caller has ended its side.
+    /// Returns the next step, or None when the caller has closed its side.
     async fn step(&mut self) -> Result<Option<Step>, End> {
         match tokio::time::timeout(PATIENCE, self.steps.message()).await {
             Ok(Ok(Some(request))) => match request.step {
@@ -203,7 +203,7 @@ impl Backup for Service {
         self.api
             .unary(METHOD, async {
                 self.api.allow_admin(&caller)?;
-                // A ledger has everything of all storefronts and warehouses in it.
+                // A ledger contains everything of all storefronts and warehouses.
                 self.api
                     .allow(&caller, Verb::Admin, &Touched::Everything, &Touched::Everything)?;
                 let place = Arc::clone(&self.api.backups).try_acquire_owned();

@@ -1,4 +1,5 @@
-//! The batch stream: many items a message, one submission for each message and shard, results as they come.
+//! The batch stream: a message has many items. The items of a message go to each shard in one submission, and
+//! the results are sent as they come.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,18 +22,18 @@ use crate::security::Caller;
 use crate::undecodable;
 use crate::validation;
 
-/// Most answers waiting to be written to the client.
+/// The maximum number of answers that wait to be sent to the client.
 const ANSWERS: usize = 4;
 
-/// About how large an answer is at most.
+/// The approximate maximum size of an answer, in bytes.
 pub(crate) const ANSWER_BYTES: usize = 2 << 20;
 
 type Answers = Outgoing<v1::BatchResponse>;
 
-/// Places and bytes that the items of one message keep until all of them are answered.
+/// The places and bytes that the items of one message take until all of them are answered.
 struct Held {
     _places: OwnedSemaphorePermit,
-    /// The charge of their message.
+    /// The charge of the items' message.
     _charge: Option<Charge>,
 }
 
@@ -58,15 +59,16 @@ pub(super) fn start(
     Ok(delivered)
 }
 
-/// The messages of a client.
+/// The messages that a client sends.
 struct Incoming {
-    /// None: the client has sent everything, or the stream broke.
+    /// The stream, or None when the client has sent everything or the stream broke.
     messages: Option<Streaming<v1::BatchRequest>>,
     call: Option<Arc<Call>>,
 }
 
 impl Incoming {
-    /// Reads the next message: a large one where it keeps nobody else from being served.
+    /// Reads the next message. A large one is decoded on the thread for large calls, where it delays no small
+    /// call.
     async fn next(&mut self, api: &Api) -> Result<Option<v1::BatchRequest>, Status> {
         let Some(messages) = &mut self.messages else {
             return Ok(None);
@@ -81,7 +83,7 @@ impl Incoming {
         let Some(mut messages) = self.messages.take() else {
             return Ok(None);
         };
-        // Takes the stream along, and brings it back.
+        // The stream moves into the work and comes back with the message.
         let decoding = api.large_calls.run(async move {
             call.decoding.allow();
             let message = messages.message().await;
@@ -122,7 +124,7 @@ async fn serve(api: Arc<Api>, caller: Caller, mut messages: Incoming, answers: A
         };
         let items = match message {
             Ok(Some(message)) => message.items,
-            // The client has sent everything; the stream ends when the last task has dropped its sender.
+            // The client has sent everything. The stream ends when the last task drops its sender.
             Ok(None) => return,
             Err(status) => {
                 tracing::debug!(message = status.message(), "batch stream broke");
@@ -136,7 +138,7 @@ async fn serve(api: Arc<Api>, caller: Caller, mut messages: Incoming, answers: A
             finish(&places, &api, &answers, api.refused("Batch", invalid.into())).await;
             return;
         }
-        // One permit for each item: the client is read no further while too many are under way.
+        // Each item needs a permit. While too many items are in progress, no more are read from the client.
         let Ok(permit) = Arc::clone(&places).acquire_many_owned(items.len() as u32).await else {
             return;
         };
@@ -149,13 +151,13 @@ async fn serve(api: Arc<Api>, caller: Caller, mut messages: Incoming, answers: A
     }
 }
 
-/// Ends the stream with an error after everything under way is answered.
+/// Ends the stream with an error, after all items in progress are answered.
 async fn finish(places: &Semaphore, api: &Api, answers: &Answers, status: Status) {
     let _all = places.acquire_many(api.limits.batch_items_in_flight as u32).await;
     answers.end(status);
 }
 
-/// Sorts one message's items by shard and has each group decided at once.
+/// Groups the items of one message by shard, and sends each group to its shard at once.
 fn dispatch(
     api: &Arc<Api>,
     caller: &Caller,
@@ -172,7 +174,7 @@ fn dispatch(
             .check_rate(caller)
             .and_then(|()| inbound::batch_item(request).map_err(v1::Refusal::from))
             .and_then(|mut taken| {
-                // What has to be looked up first takes the way of what lives in an unknown shard.
+                // An item that needs a lookup takes the same path as one whose shard is unknown.
                 let shard = match api.admit_now(caller, &mut taken)? {
                     Admission::Granted => api.router.known_shard(&taken)?,
                     Admission::NeedsLookup => None,
@@ -242,14 +244,15 @@ async fn answer(api: &Api, answers: &Answers, results: Vec<v1::BatchResult>) {
     for message in messages(results) {
         match answers.send(message).await {
             Ok(()) => {}
-            // What it asked for is decided all the same.
+            // The items are decided anyway.
             Err(Undelivered::Gone) => return,
             Err(Undelivered::Unread) => return answers.end_unread(api, "Batch", Reason::OutcomeUnknown),
         }
     }
 }
 
-/// As few messages as go below a client's usual limit of 4 MiB: the receipt of one large order alone can take half a megabyte.
+/// Packs results into as few messages as possible, each below a client's usual limit of 4 MiB. The receipt of
+/// one large order alone can take half a megabyte.
 fn messages(results: Vec<v1::BatchResult>) -> Vec<v1::BatchResponse> {
     let mut messages = vec![v1::BatchResponse::default()];
     let mut bytes = 0;

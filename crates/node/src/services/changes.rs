@@ -1,4 +1,4 @@
-//! The change stream.
+//! The service of the change stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,21 +25,22 @@ use crate::reasoned;
 use crate::security::Caller;
 use crate::validation;
 
-/// Changes read from the change log at a time, in stored bytes; a message is about as large.
+/// The stored bytes of changes that are read from the change log at a time. A message has about the same
+/// size.
 const READ_BYTES: usize = 128 << 10;
-/// Bytes that a stream may have on the way: changes that were read, their message, and one that waits.
+/// The bytes that one stream may take: the changes read, their message, and one message that waits.
 pub(crate) const STREAM_BYTES: usize = 1 << 20;
-/// The largest message taken from another node: one of an older version sends an entry whole.
+/// The maximum size of a message from another node. An older version sends an entry whole.
 const MAX_PROXIED_BYTES: usize = 256 << 20;
-/// Most messages waiting to be written to the consumer.
+/// The maximum number of messages that wait to be sent to the consumer.
 const ANSWERS: usize = 1;
 
-/// How often it is looked at whether the consumer may still follow while nothing changes.
+/// The interval at which the permission of the consumer is checked while nothing changes.
 const JUDGED_EVERY: Duration = Duration::from_secs(1);
 
 type Answers = Outgoing<v1::TailChangesResponse>;
 
-/// Which changes a consumer wants.
+/// The filter of a consumer's changes.
 struct Filter {
     reservation_id: Option<ReservationId>,
     sku: Option<Sku>,
@@ -56,22 +57,22 @@ impl Filter {
     }
 }
 
-/// One consumer's stream.
+/// The stream of one consumer.
 struct Tail {
     api: Arc<Api>,
     caller: Caller,
     request: v1::TailChangesRequest,
     filter: Filter,
-    /// Another node asks for its client: answer from here or not at all.
+    /// Whether another node asks for its client. Then the answer comes from this node, or there is none.
     proxied: bool,
     answers: Answers,
 }
 
-/// Why a stream ends before its time.
+/// The reason why a stream ends early.
 enum End {
-    /// The consumer is gone.
+    /// The consumer has gone away.
     Gone,
-    /// The consumer is told.
+    /// The consumer gets this status.
     Told(Status),
     /// The consumer does not read.
     Unread,
@@ -101,10 +102,10 @@ impl Tail {
     async fn run(&self, following: &Following, mut from_seq: u64) -> Result<(), End> {
         let reader = self.api.changes_of(self.request.shard).await;
         let reader = reader.map_err(|refusal| End::Told(self.api.refused("TailChanges", refusal)))?;
-        // None until it is known where the first entry begins.
+        // None until the beginning of the first entry is known.
         let mut slices = None;
         loop {
-            // Again and again: a stream can outlive its rule and its certificate.
+            // Checked again in every round, because a stream can outlive its rule and its certificate.
             may_follow(&self.api, &self.caller)
                 .map_err(|refusal| End::Told(self.api.refused("TailChanges", refusal)))?;
             match read(&reader, from_seq).await {
@@ -121,7 +122,7 @@ impl Tail {
                 Ok(changes) => {
                     let offset = changes.first().map_or(0, |first| u64::from(first.entry_offset));
                     if slices.is_none() && offset > 0 {
-                        // In the middle of an entry that has several records.
+                        // The position is inside an entry that has several records.
                         let first_seq = changes.first().map_or(from_seq, |first| first.seq);
                         from_seq = first_seq.saturating_sub(offset).max(1);
                         continue;
@@ -141,7 +142,7 @@ impl Tail {
         }
     }
 
-    /// Sends what passes the filter, and returns the next sequence number to read.
+    /// Sends the changes that pass the filter, and returns the next sequence number to read.
     async fn pass_on(&self, slices: &mut Slices, changes: Vec<Change>, from_seq: u64) -> Result<u64, End> {
         let through_seq = changes.last().map_or(from_seq - 1, |change| change.seq);
         for change in changes {
@@ -166,7 +167,7 @@ impl Tail {
         })
     }
 
-    /// Passes on what another node has of the changes that are not here, and returns the next sequence number.
+    /// Sends changes that another node has and this one does not, and returns the next sequence number.
     async fn pass_on_from_peers(&self, from_seq: u64) -> Result<u64, End> {
         // Whether every other node has said that it does not have them either.
         let mut all_lack_them = true;
@@ -202,7 +203,7 @@ impl Tail {
                         self.send(message).await?;
                     }
                     Ok(None) => {
-                        // It is behind, or it has sent something.
+                        // The node is behind, or it has sent something.
                         all_lack_them = false;
                         break;
                     }
@@ -218,7 +219,8 @@ impl Tail {
                 }
             }
             if inside {
-                // The consumer has a part of an entry: from its start again, in a new stream.
+                // The consumer has only a part of the entry. It must read the entry from its start in a new
+                // stream.
                 let message = "the node that serves old changes broke off inside an entry; resume";
                 let refusal = reasons::refusal(Reason::NoLeader, message);
                 return Err(End::Told(self.api.refused("TailChanges", refusal)));
@@ -248,7 +250,7 @@ fn cluster_id(api: &Api) -> Bytes {
     Bytes::copy_from_slice(api.identity.cluster_id.as_bytes())
 }
 
-/// Sequence numbers mean nothing in another cluster.
+/// Refuses a consumer that has read another cluster, because its sequence numbers mean nothing here.
 fn check_cluster(api: &Api, asked: &[u8]) -> Result<(), Refusal> {
     let here = api.identity.cluster_id;
     if asked.is_empty() || asked == here.as_bytes() {
@@ -262,19 +264,19 @@ fn check_cluster(api: &Api, asked: &[u8]) -> Result<(), Refusal> {
     Err(reasons::refusal(Reason::OtherCluster, message))
 }
 
-/// Whether a peer said that it does not have such old changes.
+/// Returns whether a peer said that it does not have such old changes.
 pub(super) fn lacks_them(status: &Status) -> bool {
     reasons::refusal_in(status).is_some_and(|refusal| refusal.reason() == Reason::PositionTooOld)
 }
 
-/// A change stream shows all storefronts and all warehouses.
+/// Checks that the caller may follow a change stream, which shows all storefronts and all warehouses.
 fn may_follow(api: &Api, caller: &Caller) -> Result<(), Refusal> {
     api.still_allow(caller, Verb::Changes, &Touched::Everything, &Touched::Everything)
 }
 
 async fn read(reader: &ChangeReader, from_seq: u64) -> Result<Vec<Change>, ChangeReadError> {
     let reader = reader.clone();
-    // It reads from disk.
+    // The read blocks on the disk.
     match tokio::task::spawn_blocking(move || reader.read(from_seq, READ_BYTES)).await {
         Ok(result) => result,
         Err(error) => Err(ChangeReadError::Storage(error.to_string())),
@@ -339,12 +341,12 @@ impl Changes for Service {
         let caller = caller(&request)?;
         self.api
             .unary("GetPositions", async {
-                // They tell where streams begin and end, and nothing of what is in them.
+                // Positions say where streams begin and end, and nothing about their content.
                 self.api
                     .allow(&caller, Verb::Changes, &Touched::Nothing, &Touched::Nothing)?;
                 let positions = self.api.router.shards().iter().map(|handle| async move {
                     let shard = handle.shard();
-                    // The smallest question there is: what counts is the position it is answered at.
+                    // This is the smallest query. Only the position of its answer is needed.
                     let query = Query::ListCells {
                         after: None,
                         limit: 1,
@@ -356,7 +358,7 @@ impl Changes for Service {
                     let kept_from = self.api.changes_of(shard).await?.first_seq();
                     Ok::<_, Refusal>(v1::ShardPosition {
                         shard,
-                        // Without any change here, the next one is the first that can be served.
+                        // If this node has no change, the next change is the first that it can serve.
                         first_seq: if kept_from == 0 {
                             answer.last_seq + 1
                         } else {

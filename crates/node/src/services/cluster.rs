@@ -1,4 +1,4 @@
-//! Who is there and who leads.
+//! The service that says which nodes there are, and which node leads each shard.
 
 use bytes::Bytes;
 use holdfast_api::slots::slots_of_shard;
@@ -115,7 +115,7 @@ fn replica(status: ReplicaStatus) -> v1::ReplicaStatus {
     }
 }
 
-/// A halt as it is told to others.
+/// Converts a halt to its public message.
 pub(crate) fn halt(halt: &Halt) -> v1::Halt {
     let named = halt.named.iter().map(|command| v1::HaltedCommand {
         kind: command.kind.to_owned(),

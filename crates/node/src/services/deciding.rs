@@ -1,7 +1,9 @@
-//! Deciding an entry by a rule, for an operator: the way out of an entry that no replica can apply.
+//! Decides an entry by a rule, on the request of an operator. This is the way out when no replica can apply
+//! an entry.
 //!
-//! A replica that has applied the entry could not follow such a decision. So all members that have a replica of the shard are asked first,
-//! and one that is past the entry, or does not answer, stands in the way.
+//! A replica that has applied the entry could not follow such a decision. So all members that have a replica
+//! of the shard are asked first. A member that is past the entry prevents the decision. So does one that does
+//! not answer, unless the operator decides without it.
 
 use futures::future::join_all;
 use holdfast_api::reasons;
@@ -13,20 +15,20 @@ use tokio::time::{Duration, Instant};
 use super::cluster::node_status;
 use crate::api::Api;
 
-/// How long a member may take to say how it stands.
+/// The time in which a member must report its state.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long to wait before the next leader is asked: leadership moves while replicas are halted.
+/// The pause before the next leader is asked, because leadership moves while replicas are halted.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Collects the answers of all members.
+/// The state of the shard's replicas, from the reports of the members.
 struct Standing {
     halt: v1::Halt,
     halted: Vec<u64>,
     unreachable: Vec<u64>,
 }
 
-/// Looks whether the entry may be decided, and has it decided unless this is a dry run.
+/// Checks that the entry may be decided. Then lets the leader decide it, unless this is a dry run.
 pub(super) async fn decide(
     api: &Api,
     by: &str,
@@ -61,7 +63,8 @@ pub(super) async fn decide(
     })
 }
 
-/// The nodes that have a replica of the shard, or had one before it moved; all nodes while this one does not know.
+/// Returns the nodes that have a replica of the shard, or had one before it moved. Returns all nodes while
+/// this node does not know them.
 fn holders(api: &Api, shard: u32) -> Vec<u64> {
     let directory = api.membership.view();
     let placement = directory.placements.get(shard as usize);
@@ -77,7 +80,7 @@ fn holders(api: &Api, shard: u32) -> Vec<u64> {
     holders
 }
 
-/// Asks all members how their replica of the shard stands.
+/// Asks all these members for the state of their replica of the shard.
 async fn ask_all(api: &Api, request: &v1::DecideEntryRequest) -> Result<Standing, v1::Refusal> {
     let (own_id, shard, index) = (api.identity.node_id, request.shard, request.log_index);
     let nodes = holders(api, shard);
@@ -120,7 +123,7 @@ async fn ask_all(api: &Api, request: &v1::DecideEntryRequest) -> Result<Standing
             halts.push((node, halt));
         }
     }
-    // A replica that is behind the entry will be told with it what was decided.
+    // A replica that has not reached the entry receives the decision together with it.
     let halted: Vec<u64> = halts.iter().map(|(node, _)| *node).collect();
     let Some((_, halt)) = halts.into_iter().find(|(_, halt)| halt.log_index == index) else {
         return Err(reasons::refusal(
@@ -137,7 +140,7 @@ async fn ask_all(api: &Api, request: &v1::DecideEntryRequest) -> Result<Standing
     })
 }
 
-/// Has whoever leads write the decision.
+/// Asks the leader to write the decision.
 async fn write(
     api: &Api,
     by: &str,
@@ -175,7 +178,7 @@ async fn write(
     }
 }
 
-/// Translates the reason why an entry was not decided.
+/// Converts the reason why an entry was not decided.
 pub(crate) fn refusal(error: &DecideError) -> v1::Refusal {
     let reason = match error {
         DecideError::NotLeader { .. } | DecideError::Stopped => Reason::NoLeader,

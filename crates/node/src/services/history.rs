@@ -1,8 +1,9 @@
-//! As-of reads: cells and reservations as they stood.
+//! As-of reads: cells and reservations as they stood at a past moment.
 //!
-//! The changes of the shard are read from its first one to the moment asked for, from this node's change log, and from
-//! another node's where this one was caught up by a snapshot. A moment that this replica has not reached is first
-//! confirmed by a quorum, so that what was acknowledged before the call is never missed.
+//! An as-of read adds up the changes of the shard, from its first change to the given moment. The changes
+//! come from this node's change log. If this replica was caught up by a snapshot, its change log lacks
+//! earlier changes, and those come from another node. If this replica has not reached the moment, a quorum
+//! first confirms the log. So the read never misses a change that was acknowledged before the call.
 
 use futures::future::try_join_all;
 use holdfast_api::reasons;
@@ -26,19 +27,20 @@ use crate::reasoned;
 use crate::security::Caller;
 use crate::validation::{self, Invalid};
 
-/// Changes read from the change log at a time, in stored bytes.
+/// The stored bytes of changes that are read from the change log at a time.
 const READ_BYTES: usize = 512 << 10;
-/// The largest message taken from another node: one entry can have many changes.
+/// The maximum size of a message from another node: one entry can have many changes.
 const MAX_PROXIED_BYTES: usize = 256 << 20;
 
-/// Why a part of the change log was not added up.
+/// The reason why a part of the change log was not added up.
 enum Stop {
     Unread(ChangeReadError),
     Fault(Fault),
     Defect(String),
 }
 
-/// Adds up the next changes of this node's change log. False: there are no more now. Blocks on the disk.
+/// Adds up the next changes of this node's change log. Returns false when there are no more for the moment.
+/// Blocks on the disk.
 fn advance<S: Subject>(reader: &ChangeReader, reading: &mut Reading<S>) -> Result<bool, Stop> {
     let changes = reader
         .read(reading.next_seq(), READ_BYTES)
@@ -52,7 +54,7 @@ fn advance<S: Subject>(reader: &ChangeReader, reading: &mut Reading<S>) -> Resul
 }
 
 impl Service {
-    /// Adds up a shard's changes to the moment.
+    /// Adds up the changes of a shard to the given moment.
     async fn as_of<S: Subject + Send + 'static>(
         &self,
         shard: u32,
@@ -99,7 +101,7 @@ impl Service {
         Ok(reading.finish())
     }
 
-    /// As-of reads take the place of a change stream: they cost as much.
+    /// Takes a place among those of change streams, because an as-of read costs as much as a stream.
     fn place(&self, caller: &Caller) -> Result<Place, Refusal> {
         self.api.change_streams.take(caller.party())
     }
@@ -168,7 +170,7 @@ impl Service {
                     Ok(subject.reservation().map(part))
                 }
                 Err(error) if only_one => Err(refused(error)),
-                // A shard that began later had no line of it.
+                // A shard that began later had no line of the reservation.
                 Err(_) => Ok::<_, Refusal>(None),
             }
         });
@@ -224,7 +226,7 @@ fn position_of(shard: u32, position: v1::ChangePosition) -> Result<At, Invalid> 
     Ok(At::Seq(position.seq))
 }
 
-/// A time that has passed by this node's clock. What happens later cannot be told yet.
+/// Refuses a time that has not passed by this node's clock, because changes before it may still come.
 fn not_in_future(at_ms: u64) -> Result<At, Refusal> {
     let now_ms = wall_clock_ms();
     if at_ms > now_ms {
@@ -250,7 +252,7 @@ fn in_time<S: Subject>(api: &Api, reading: &Reading<S>, deadline: Instant) -> Re
     Err(reasons::refusal(Reason::Deadline, message))
 }
 
-/// Adds up what another node has of the changes before `first_seq`, which are not here.
+/// Adds up changes before `first_seq` from another node, because this node does not have them.
 async fn from_peers<S: Subject>(
     api: &Api,
     reading: &mut Reading<S>,

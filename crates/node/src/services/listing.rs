@@ -1,13 +1,13 @@
-//! All cells of a shard at one position, although they are read in pages while the shard goes on.
+//! Lists all cells of a shard at one position, although they are read in pages while the shard goes on.
 //!
 //! ```text
 //! page 1 at change 100 ── page 2 at change 140 ── digest at change 170
 //!        └── + changes 101..=170 of its cells ┐
 //!                              └── + 141..=170 ┴──> all cells at change 170
 //! ```
-//! Changes carry after-images of every bucket they moved, so rolling a page forward is only writing them over it.
-//! Everything is read from this node's replica; a linearizable listing first waits until the replica has applied what a
-//! quorum confirmed.
+//! A change carries the value of every bucket that it moved, as it is after the change. So a page is rolled
+//! forward by writing these values over its cells. Everything is read from this node's replica. A
+//! linearizable listing first waits until the replica has applied everything that a quorum confirmed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,11 +27,12 @@ use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::mapping::outbound;
 use crate::reasoned;
 
-/// Cells in one page from the shard.
+/// The number of cells in one page from the shard.
 const PAGE_CELLS: u32 = 10_000;
-/// Cells in one message to the client: well below 4 MiB, even with many pools.
+/// The number of cells in one message to the client. The message stays well below 4 MiB, even with many
+/// pools.
 const MESSAGE_CELLS: usize = 1_000;
-/// Bytes of changes read at a time.
+/// The bytes of changes that are read at a time.
 const CHANGE_BYTES: usize = 1 << 20;
 
 type Key = (Sku, WarehouseId);
@@ -144,8 +145,8 @@ async fn list(api: &Api, shard: u32, freshness: Freshness, deadline: Instant) ->
     })
 }
 
-/// Waits until this node's replica has applied everything that was acknowledged before the call. Returns the last change of
-/// that.
+/// Waits until this node's replica has applied everything that was acknowledged before the call. Returns the
+/// sequence number of the last of these changes.
 pub(super) async fn wait_until_confirmed(api: &Api, shard: u32, deadline: Instant) -> Result<u64, Refusal> {
     let query = Query::ListCells {
         after: None,
@@ -192,11 +193,12 @@ async fn roll_forward(api: &Api, shard: u32, pages: &mut Pages, through_seq: u64
     Ok(())
 }
 
-/// Cells read in pages, each page at a position of its own.
+/// The cells that were read in pages, each page at its own position.
 #[derive(Default)]
 struct Pages {
     cells: BTreeMap<Key, CellView>,
-    /// For each page: the last key it covers (None: to the end), and the last change it contains.
+    /// The coverage of each page: its last key (None for the last page, which goes to the end), and the last
+    /// change that it contains.
     covered: Vec<(Option<Key>, u64)>,
 }
 
@@ -218,7 +220,7 @@ impl Pages {
         self.covered.iter().map(|(_, seq)| *seq).min().unwrap_or(0)
     }
 
-    /// The last change contained in the page that covers this key.
+    /// Returns the sequence number of the last change in the page that covers this key.
     fn seq_at(&self, key: &Key) -> u64 {
         let page = self
             .covered
@@ -271,7 +273,7 @@ impl Pages {
     }
 }
 
-/// Pools stay in order of their storefront; an empty pool is not listed.
+/// Sets a pool's quantity. Keeps pools in the order of their storefronts, and lists no empty pool.
 fn set_pool(pools: &mut Vec<PoolView>, storefront: &StorefrontId, quantity: i64) {
     match pools.binary_search_by(|pool| pool.storefront.cmp(storefront)) {
         Ok(at) if quantity == 0 => {
@@ -347,14 +349,14 @@ mod tests {
         for change in [
             change(10, "A", Bucket::Free, 99, None),
             change(11, "A", Bucket::Free, 2, None),
-            // Made between the pages, in the part that the first page covers.
+            // Made between the two pages, in the range of the first page.
             change(12, "B", Bucket::OnHand, 7, None),
-            // The second page contains it already, and what came after it.
+            // The second page contains this change, but not the one after it.
             change(15, "D", Bucket::Free, 99, None),
             change(21, "D", Bucket::Free, 6, None),
-            // Beyond the last page's last cell.
+            // Beyond the last cell of the last page.
             change(22, "E", Bucket::Free, 8, None),
-            // After the moment that is listed.
+            // After the position that is listed.
             change(26, "A", Bucket::Free, 99, None),
         ] {
             pages.apply(&change, 25);

@@ -1,5 +1,6 @@
-//! The public API, one file for each service of `proto/holdfast/v1`. A method checks, asks a shard, and answers; what they
-//! share is in `api.rs`. All are served on the port for clients but [`admin`] and [`backup`], which have a port of their own.
+//! The public API, with one file for each service of `proto/holdfast/v1`. A method checks its request, asks a
+//! shard, and answers. The code that all methods share is in `api.rs`. [`admin`] and [`backup`] have a port
+//! of their own; all other services are on the port for clients.
 
 mod admin;
 mod adopting;
@@ -43,13 +44,13 @@ use tonic::{Request, Status};
 use crate::api::Api;
 use crate::security::Caller;
 
-/// All public services, each answering from the same [`Api`].
+/// All public services. Each answers from the same [`Api`].
 #[derive(Clone)]
 pub(crate) struct Service {
     api: Arc<Api>,
 }
 
-/// Whoever sent a request: the connection it came on says so.
+/// Returns the sender of a request, as its connection recorded it.
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| {
@@ -58,7 +59,7 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     })
 }
 
-/// The names under which the services for clients report their health.
+/// Returns the names under which the services for clients report their health.
 pub(crate) fn names() -> [&'static str; 7] {
     [
         ReservationsServer::<Service>::NAME,
@@ -71,7 +72,7 @@ pub(crate) fn names() -> [&'static str; 7] {
     ]
 }
 
-/// The services for clients, and `others`.
+/// Returns the routes of the services for clients, and of `others`.
 pub(crate) fn routes(api: Arc<Api>, mut others: RoutesBuilder) -> Routes {
     let service = Service { api };
     others
@@ -85,7 +86,8 @@ pub(crate) fn routes(api: Arc<Api>, mut others: RoutesBuilder) -> Routes {
     others.routes()
 }
 
-/// The service for operators, and the reflection of the whole public contract if that is wanted.
+/// Returns the routes of the services for operators. With `reflection`, also of a service that shows the
+/// whole public contract.
 ///
 /// # Errors
 /// The compiled contract is not readable, which is a defect of the build.
@@ -106,7 +108,7 @@ pub(crate) fn admin_routes(
     Ok(routes.routes())
 }
 
-/// The contract without what only nodes say to each other.
+/// Returns the contract without the messages between nodes.
 fn public_contract() -> Result<prost_types::FileDescriptorSet, prost::DecodeError> {
     let mut contract = prost_types::FileDescriptorSet::decode(holdfast_api::DESCRIPTORS)?;
     contract.file.retain(|file| file.package() != "holdfast.peer.v1");

@@ -1,4 +1,5 @@
-//! What operators may change about members and replicas: checked against a plan before the directory is asked.
+//! Changes of members and replicas that operators may make. Each is checked against a plan before the
+//! directory is asked.
 
 use std::collections::BTreeSet;
 
@@ -13,17 +14,18 @@ use crate::directory::{AskError, Membership};
 use crate::peers::Peers;
 use crate::reasoned;
 
-/// What an operator wants.
+/// The change that an operator wants.
 pub(super) struct Wanted {
     pub(super) dry_run: bool,
-    /// The nodes it is about.
+    /// The nodes that the change is about.
     pub(super) node_ids: Vec<u64>,
     commands: Vec<DirectoryCommand>,
-    /// What would be moved.
+    /// The moves of replicas that would follow.
     moves: Vec<Move>,
 }
 
-/// A node that waits to be a member knows nothing of the cluster; another one has to be asked.
+/// Refuses a request on a node that waits to become a member. Such a node knows nothing of the cluster, so
+/// another node has to be asked.
 pub(super) fn ensure_part(membership: &Membership) -> Result<(), Refusal> {
     match membership.document() {
         Some(_) => Ok(()),
@@ -31,7 +33,7 @@ pub(super) fn ensure_part(membership: &Membership) -> Result<(), Refusal> {
     }
 }
 
-/// Members, waiting nodes and replicas, as this node knows them.
+/// Describes the members, waiting nodes and replicas, as this node knows them.
 pub(super) fn describe(membership: &Membership, peers: &Peers) -> v1::GetPlacementResponse {
     let directory = membership.view();
     let replicas = |node: u64| {
@@ -75,7 +77,7 @@ pub(super) fn describe(membership: &Membership, peers: &Peers) -> v1::GetPlaceme
     }
 }
 
-/// Takes a waiting node in.
+/// Plans the admission of a waiting node.
 pub(super) fn add(membership: &Membership, request: v1::AddNodeRequest) -> Result<Wanted, Refusal> {
     let node_id = request.node_id;
     let mut commands = Vec::new();
@@ -105,7 +107,7 @@ pub(super) fn add(membership: &Membership, request: v1::AddNodeRequest) -> Resul
     })
 }
 
-/// Takes the replicas of nodes away.
+/// Plans the removal of all replicas from nodes.
 pub(super) fn drain(membership: &Membership, request: v1::DrainNodeRequest) -> Result<Wanted, Refusal> {
     if request.node_ids.is_empty() {
         return Err(reasons::invalid("node_ids: has 0 entries"));
@@ -121,7 +123,8 @@ pub(super) fn drain(membership: &Membership, request: v1::DrainNodeRequest) -> R
     let after = after(membership, &commands)?;
     let (moves, at_the_end) = plan::all_moves(&after, &membership.live());
     let stuck = plan::stuck(&at_the_end, &request.node_ids);
-    // What was decided goes on, and asking for it again is no new decision: a node may be away by now.
+    // A drain that was decided goes on. A repeat of its request is no new decision, so it is not refused when
+    // a node has gone down since.
     let decided = after.version == membership.view().version;
     if let Some((shard, node)) = stuck.filter(|_| !request.undo && !decided) {
         return Err(reasons::invalid(format!(
@@ -137,7 +140,7 @@ pub(super) fn drain(membership: &Membership, request: v1::DrainNodeRequest) -> R
     })
 }
 
-/// Forgets a node without replicas.
+/// Plans the removal of a node without replicas.
 pub(super) fn remove(membership: &Membership, request: v1::RemoveNodeRequest) -> Result<Wanted, Refusal> {
     let node_id = request.node_id;
     let commands = vec![DirectoryCommand::Remove { node_id }];
@@ -150,7 +153,7 @@ pub(super) fn remove(membership: &Membership, request: v1::RemoveNodeRequest) ->
     })
 }
 
-/// Spreads replicas evenly.
+/// Plans an even spread of the replicas.
 pub(super) fn rebalance(membership: &Membership, request: v1::RebalanceRequest) -> Result<Wanted, Refusal> {
     let commands = vec![DirectoryCommand::SetBalancing(true)];
     let after = after(membership, &commands)?;
@@ -163,7 +166,7 @@ pub(super) fn rebalance(membership: &Membership, request: v1::RebalanceRequest) 
     })
 }
 
-/// The directory as it would be after these commands.
+/// Returns the directory as it would be after these commands.
 fn after(membership: &Membership, commands: &[DirectoryCommand]) -> Result<Directory, Refusal> {
     let mut directory = Directory::clone(&membership.view());
     for command in commands {
@@ -172,7 +175,7 @@ fn after(membership: &Membership, commands: &[DirectoryCommand]) -> Result<Direc
     Ok(directory)
 }
 
-/// Asks the directory for what is wanted, unless it is only to be told.
+/// Sends the commands to the directory, unless this is a dry run. Returns the planned moves.
 pub(super) async fn carry_out(
     membership: &Membership,
     wanted: Wanted,
@@ -197,7 +200,8 @@ pub(super) async fn carry_out(
     })
 }
 
-/// Why the directory did not take a command. After another one that it took, the request is not without effect.
+/// Returns the refusal for a command that the directory did not take. If it took an earlier command of the
+/// request, the request has had an effect.
 fn refusal(error: AskError, some_done: bool) -> Refusal {
     match error {
         AskError::NoPart | AskError::Unanswered(_) if some_done => {

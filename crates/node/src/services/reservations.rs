@@ -1,4 +1,4 @@
-//! The checkout's side.
+//! The service for the checkout.
 
 use holdfast_api::reasons;
 use holdfast_api::v1::reservations_server::Reservations;

@@ -1,7 +1,8 @@
-//! Changes cut into messages that a consumer with gRPC's usual message limit of 4 MiB can take.
+//! Cuts changes into messages below gRPC's usual limit of 4 MiB.
 //!
-//! A message has whole entries. Only an entry that alone is larger than [`MESSAGE_BYTES`] is spread over several messages, which say
-//! that they go on; they all stand before the entry, so a consumer that resumes gets it from its first change again.
+//! A message has whole entries. Only an entry that alone is larger than [`MESSAGE_BYTES`] is spread over
+//! several messages, which are marked as continued. The position of all these messages is before the entry.
+//! So a consumer that resumes gets the entry from its first change again.
 
 use holdfast_api::v1;
 use holdfast_ledger::Change;
@@ -9,27 +10,27 @@ use prost::Message as _;
 
 use crate::mapping::outbound;
 
-/// About how large a message is at most: one change more may be in it.
+/// The approximate maximum size of a message, in bytes. One more change may be in it.
 pub(crate) const MESSAGE_BYTES: usize = 3 << 20;
 
-/// Tag and length of a change in a message.
+/// The bytes of a change's tag and length in a message.
 const FRAMING_BYTES: usize = 8;
 
-/// Messages in the making for one consumer.
+/// The messages that are being built for one consumer.
 pub(super) struct Slices {
     shard: u32,
     changes: Vec<v1::Change>,
     bytes: usize,
-    /// How many of the changes belong to entries that have ended, and their bytes.
+    /// The number of changes in entries that have ended, and the bytes of these changes.
     whole: (usize, usize),
-    /// The last change of the last entry that has ended.
+    /// The sequence number of the last change of the last entry that has ended.
     through_seq: u64,
-    /// The same for what was sent.
+    /// The sequence number through which whole entries were sent.
     sent_seq: u64,
 }
 
 impl Slices {
-    /// Begins with an entry's first change.
+    /// Begins with the first change of an entry.
     pub(super) fn new(shard: u32, from_seq: u64) -> Self {
         Self {
             shard,
@@ -41,12 +42,13 @@ impl Slices {
         }
     }
 
-    /// The last change of the last entry that has ended.
+    /// Returns the sequence number of the last change of the last entry that has ended.
     pub(super) fn through_seq(&self) -> u64 {
         self.through_seq
     }
 
-    /// Takes the next change, which is `wanted` or only counted. Returns a message when one is full.
+    /// Adds the next change. A change that is not `wanted` is only counted. Returns a message when one is
+    /// full.
     pub(super) fn push(&mut self, change: Change, wanted: bool) -> Option<v1::TailChangesResponse> {
         let seq = change.seq;
         let ends = change.entry_offset.saturating_add(1) >= change.entry_changes;
@@ -67,7 +69,7 @@ impl Slices {
                     changes: std::mem::take(&mut self.changes),
                     through_seq: self.through_seq,
                     continues: true,
-                    // Whoever sends it names the cluster.
+                    // The sender sets the cluster.
                     ..v1::TailChangesResponse::default()
                 })
             }
@@ -75,7 +77,8 @@ impl Slices {
         }
     }
 
-    /// A message of the entries that have ended since the last one, even when a filter left nothing of them.
+    /// Returns a message of the entries that have ended since the last message, even when a filter left none
+    /// of their changes. Returns None when no entry has ended.
     pub(super) fn whole_entries(&mut self) -> Option<v1::TailChangesResponse> {
         if self.through_seq == self.sent_seq {
             return None;
@@ -125,7 +128,7 @@ mod tests {
         }
     }
 
-    /// All messages of entries of these sizes.
+    /// Returns all messages for entries of these sizes.
     fn messages(entries: &[u32], wanted: bool) -> Vec<v1::TailChangesResponse> {
         let mut slices = Slices::new(0, 1);
         let (mut messages, mut seq) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! The warehouse's side.
+//! The service for the warehouse.
 
 use holdfast_api::v1;
 use holdfast_api::v1::stock_server::Stock;

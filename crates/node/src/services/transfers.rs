@@ -1,4 +1,4 @@
-//! Goods on their way between warehouses.
+//! The service for transfers, which are goods on their way between warehouses.
 
 use holdfast_api::reasons;
 use holdfast_api::v1;
@@ -57,7 +57,7 @@ impl Transfers for Service {
                 let read = Some(outbound::read_position(shard, &answer));
                 let whole = match answer.reply {
                     QueryReply::Transfer(Some(view)) if view.home.is_none() => Some((shard, view)),
-                    // Other shards have some of it, or may have.
+                    // Other shards have a part of the transfer, or may have one.
                     QueryReply::Transfer(_) => {
                         let orders = &self.api.orders;
                         let whole = orders.whole_transfer(transfer_id, freshness, deadline).await;

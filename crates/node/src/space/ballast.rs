@@ -1,4 +1,4 @@
-//! The ballast: a file without content that holds bytes back, to be given up when the disk is full.
+//! The ballast: a file without content that holds bytes back. The node gives it up when the disk is full.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,27 +8,28 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::posix_fallocate;
 
-/// The file, in the data folder.
+/// The name of the file in the data folder.
 pub(crate) const NAME: &str = "ballast";
-/// How much is written at a time where the file system cannot allocate.
+/// Bytes that are written at a time where the file system cannot allocate.
 const STEP_BYTES: usize = 1 << 20;
 
-/// Returns the bytes that the ballast of a data folder has; 0 without one.
+/// Returns the bytes of a data folder's ballast; 0 without one.
 pub(super) fn bytes(folder: &Path) -> u64 {
     fs::metadata(folder.join(NAME)).map_or(0, |file| file.len())
 }
 
-/// Makes the ballast so large; with 0 bytes there is none. Its blocks are allocated when this returns: the file has no holes.
+/// Gives the ballast this size; 0 removes it. When this returns, its blocks are allocated: the file has no
+/// holes.
 ///
 /// # Errors
-/// The operating system's error. Without room there is no ballast afterwards.
+/// The operating system's error. Without room for it, no ballast is left.
 pub(super) fn resize(folder: &Path, bytes: u64) -> io::Result<()> {
     if bytes == 0 {
         return remove(folder);
     }
     let made = allocate(folder, bytes);
     if made.is_err() {
-        // What was allocated of it is given back. The first error says more than a second one.
+        // Removes what was allocated of it. The first error says more than a second one.
         let _ = remove(folder);
     }
     made

@@ -14,7 +14,7 @@ fn storage(low_mib: u64, ballast_mib: u64) -> StorageSection {
     }
 }
 
-/// A disk that has some MiB left besides what the ballast in the folder takes.
+/// A disk that has some MiB left beside what the ballast in the folder takes.
 struct Disk {
     space: Space,
     folder: tempfile::TempDir,
@@ -31,7 +31,7 @@ impl Disk {
         }
     }
 
-    /// Looks at the disk when it has so much left. Returns the state, and the MiB of the ballast.
+    /// Looks at the disk when it has this much left. Returns the state, and the MiB of the ballast.
     fn with(&self, left_mib: u64) -> (SpaceState, u64) {
         self.left_mib.set(left_mib);
         let found = self.space.look_with(|| {
@@ -60,10 +60,11 @@ fn space_that_runs_out_is_low_before_it_is_full_and_the_ballast_goes_last() {
     assert_eq!(disk.with(108), (Enough, 8));
     assert_eq!(disk.with(107), (Low, 8));
     assert_eq!(disk.with(58), (Low, 8));
-    // Full is below half of low.
+    // The disk is full below half of the low bound.
     assert_eq!(disk.with(57), (Full, 2));
     assert_eq!(disk.ballast_on_disk(), 2 * MIB);
-    // What the ballast gave back does not end it, nor is it made again before there is enough.
+    // What the ballast gave back does not end the state, and the ballast is not made again before there is
+    // enough.
     assert_eq!(disk.with(57), (Full, 2));
     assert_eq!(disk.with(2), (Full, 2));
     assert_eq!(disk.with(111), (Full, 2));
@@ -88,7 +89,7 @@ fn a_node_that_starts_on_a_full_disk_gives_all_of_its_ballast_up_and_takes_a_par
     let disk = Disk::new(&storage(100, 8), 500);
     disk.with(500);
     disk.with(57);
-    // As at a start: the file system of the test is not full, the one of this look is.
+    // The state is that of a start: the test's file system is not full, but this look finds a full one.
     ballast::resize(disk.folder.path(), 0).unwrap();
     assert_eq!(disk.with(1), (SpaceState::Full, 0));
     assert_eq!(disk.with(2), (SpaceState::Full, 2));

@@ -1,4 +1,4 @@
-//! As-of reads over real gRPC: what stood, over several shards, and where changes are on other nodes only.
+//! As-of reads over real gRPC: over several shards, and where only other nodes have the changes.
 
 use holdfast_api::v1::{self, Reason};
 use tonic::Status;
@@ -85,7 +85,7 @@ async fn an_order_over_several_shards_is_told_with_the_part_of_each() {
         assert_eq!(reservation.shard, position.shard);
         lines.extend(reservation.lines.clone());
 
-        // The same part by its position, and half a life earlier.
+        // The same part, read by its position, and then as it was before the commit.
         let at = Some(At::Position(position));
         let again = reservation_as_of(&cluster, 0, key(&order), at).await.unwrap();
         assert_eq!((again.len(), &again[0].reservation), (1, &part.reservation));
@@ -157,7 +157,7 @@ async fn changes_that_are_on_other_nodes_only_are_read_there() {
         (snapshot().await >= 100).then_some(())
     })
     .await;
-    // Its changes are lost; what the snapshot has is not derived again.
+    // Its changes are lost, and those that the snapshot covers are not derived again.
     let changes = cluster.config(2).node.data_dir.join("changes");
     cluster.stop(2).await;
     std::fs::remove_dir_all(changes).unwrap();
@@ -169,7 +169,7 @@ async fn changes_that_are_on_other_nodes_only_are_read_there() {
         (status.into_inner().replicas[0].change_seq == RECEIPTS).then_some(())
     })
     .await;
-    // As another node asks: what node 3 has itself.
+    // Asks like another node, to get only what node 3 has itself.
     let mut positions = tonic::Request::new(v1::GetPositionsRequest {});
     positions
         .metadata_mut()
@@ -182,7 +182,7 @@ async fn changes_that_are_on_other_nodes_only_are_read_there() {
         let told = stock_as_of(&cluster, 2, "A", at).await.unwrap();
         assert_eq!(told.cells[0].on_hand, i64::try_from(seq).unwrap());
     }
-    // Alone it does not have the beginning, and says so.
+    // Alone it does not have the beginning, and reports that.
     cluster.stop(0).await;
     cluster.stop(1).await;
     let at = StockAt::Position(v1::ChangePosition {

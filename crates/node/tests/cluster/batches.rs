@@ -12,7 +12,7 @@ use v1::batch_result::Result as Kind;
 
 use crate::support::*;
 
-/// One stream to one node.
+/// One batch stream to one node.
 pub(crate) struct Batch {
     requests: mpsc::Sender<v1::BatchRequest>,
     answers: Streaming<v1::BatchResponse>,
@@ -47,7 +47,7 @@ impl Batch {
         results.into_values().collect()
     }
 
-    /// Says that there is no more, and sees the stream end without an error.
+    /// Ends the sending side, and checks that the stream ends without an error.
     async fn end(mut self) {
         drop(self.requests);
         let end = within_patience("the stream ends", self.answers.message()).await;
@@ -105,7 +105,7 @@ async fn receipts_in_a_batch_go_to_the_shards_of_their_skus_through_any_node() {
         shards_of_nodes.push(shards);
         batch.end().await;
     }
-    // A shard has one leader, so two of the three nodes did not decide themselves.
+    // A shard has one leader, so two of the three nodes did not decide for themselves.
     let distinct: BTreeSet<_> = shards_of_nodes.iter().collect();
     assert_eq!(distinct.len(), 1, "{shards_of_nodes:?}");
     let used: BTreeSet<_> = shards_of_nodes.iter().flatten().collect();

@@ -136,7 +136,7 @@ async fn a_filter_lets_through_only_what_was_asked_for_and_says_how_far_it_looke
             through_seq,
         )
     };
-    // Linearizable, so that node 0's replica has surely applied what it leads or follows.
+    // The read is linearizable, so node 0's replica has surely applied what it leads or follows.
     eventually("the replica has applied all", || async {
         (cluster.all_changes(0, shard).await.len() == 4).then_some(())
     })

@@ -1,4 +1,4 @@
-//! Many at once.
+//! Many callers at the same time.
 
 use std::collections::BTreeSet;
 
@@ -117,7 +117,7 @@ async fn listed_stock_is_one_moment_of_each_shard_while_it_goes_on() {
         while let Some(message) = stream.message().await.unwrap() {
             let read = message.read.unwrap();
             let shard = read.position.unwrap().shard;
-            // What was held at that change is the number of reservations among the changes up to it.
+            // The quantity held at that change is the number of reservations among the changes up to it.
             let held: i64 = message.cells.iter().map(|cell| cell.held).sum();
             let reserved = cluster
                 .all_changes(index, shard)

@@ -1,5 +1,6 @@
-//! A shard whose replicas all meet an entry that they cannot apply, and the operator's way out. The defect is planted, so this needs the
-//! feature `faults`: `cargo test -p holdfast-node --features faults --test cluster halting`.
+//! A shard whose replicas all meet an entry that they cannot apply, and the operator's way out. The defect is
+//! planted, so this needs the feature `faults`: `cargo test -p holdfast-node --features faults --test cluster
+//! halting`.
 
 use holdfast_api::v1;
 use holdfast_shard::defect::MARK;
@@ -7,7 +8,7 @@ use holdfast_shard::defect::MARK;
 use crate::support::{TestCluster, eventually, id, key, operation_with, reason, reserve, retried};
 use crate::surface::get;
 
-/// A SKU of each of two shards.
+/// Returns a SKU of each of two shards.
 fn skus() -> [String; 2] {
     let of = |shard: u16| {
         let names = (0..).map(|number| format!("sku-{number}"));
@@ -77,7 +78,7 @@ async fn a_shard_that_cannot_apply_an_entry_stops_alone_and_goes_on_when_an_oper
     assert_eq!(halt.named[0].kind, "Reserve");
     assert!(halt.what.contains(MARK), "{halt:?}");
 
-    // The other shard and its nodes go on.
+    // The other shard and all nodes go on.
     cluster.receive(2, &sound, 5).await;
     for index in 0..3 {
         assert!(
@@ -101,7 +102,7 @@ async fn a_shard_that_cannot_apply_an_entry_stops_alone_and_goes_on_when_an_oper
         "{metrics}"
     );
 
-    // While a member does not answer nothing is decided.
+    // Nothing is decided while a member does not answer.
     cluster.stop(2).await;
     let refused = cluster
         .admin(0)
@@ -158,7 +159,7 @@ async fn a_shard_that_cannot_apply_an_entry_stops_alone_and_goes_on_when_an_oper
     .await
     .unwrap();
 
-    // Every node decides alike when it starts again.
+    // Every node decides the entry in the same way when it starts again.
     for index in 0..3 {
         cluster.stop(index).await;
         cluster.start_again(index).await;

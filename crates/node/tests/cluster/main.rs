@@ -1,4 +1,4 @@
-//! Claims about three nodes, proved over real gRPC on loopback.
+//! Claims about clusters of three nodes, proved over real gRPC on loopback.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 

@@ -1,4 +1,4 @@
-//! Whatever a client sends, it gets the right code, and nothing happens.
+//! Messages that are malformed: whatever a client sends, it gets the right code, and nothing changes.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use holdfast_api::v1::{self, Reason};
@@ -7,7 +7,7 @@ use tonic::{Code, Request, Status};
 
 use crate::support::*;
 
-/// Sends and takes bytes as they are.
+/// A codec that sends and receives bytes unchanged.
 #[derive(Clone, Copy, Default)]
 struct Raw;
 
@@ -41,7 +41,7 @@ impl Decoder for Raw {
     }
 }
 
-/// Every method of the public API.
+/// The methods of the public API.
 const METHODS: [&str; 24] = [
     "Reservations/Reserve",
     "Reservations/Extend",
@@ -94,7 +94,7 @@ async fn send_raw(cluster: &TestCluster, method: &str, message: Bytes) -> Result
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_are_no_message_are_refused_by_every_method() {
     let cluster = TestCluster::start_with(1, |_| {}).await;
-    // A length that goes beyond the end; a field whose text is not UTF-8; a message over 4 MiB.
+    // The tests send a length beyond the end, text that is not UTF-8, and a message over 4 MiB.
     let truncated = Bytes::from_static(&[0x0a, 0x7f, 0x01]);
     for method in METHODS {
         let status = send_raw(&cluster, method, truncated.clone()).await.unwrap_err();
@@ -107,7 +107,7 @@ async fn bytes_that_are_no_message_are_refused_by_every_method() {
             "{method}: {status:?}"
         );
     }
-    // Field 2 of a Receive is its SKU, of a Reserve its storefront.
+    // Field 2 is the SKU of a Receive and the storefront of a Reserve.
     for method in ["Stock/Receive", "Stock/GetStock", "Reservations/Reserve"] {
         let field = if method == "Stock/GetStock" { 0x0a } else { 0x12 };
         let not_text = Bytes::copy_from_slice(&[field, 2, 0xff, 0xfe]);
@@ -136,7 +136,7 @@ async fn an_empty_message_is_refused_by_every_method_that_needs_something() {
         if needs_nothing.contains(&method) {
             assert!(answer.is_ok(), "{method}: {answer:?}");
         } else if method == "Admin/TransferLeader" {
-            // Well formed, but a single node has nobody to hand over to.
+            // The request is well formed, but a single node has no other node to hand over to.
             assert_eq!(reason(&answer.unwrap_err()), Reason::NoLeader);
         } else {
             let status = answer.unwrap_err();
@@ -265,7 +265,7 @@ async fn what_breaks_a_rule_is_refused_with_its_field_and_changes_nothing() {
         );
     }
 
-    // Well formed, and impossible: each of its own reason.
+    // These requests are well formed but impossible, each for a reason of its own.
     let mut too_much = with_line(line("A", i64::MAX));
     too_much.lines.push(line("A", i64::MAX));
     let status = cluster.reservations(0).reserve(too_much).await.unwrap_err();

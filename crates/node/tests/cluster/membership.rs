@@ -18,7 +18,7 @@ async fn placement(cluster: &TestCluster, index: usize) -> v1::GetPlacementRespo
     placement.unwrap().into_inner()
 }
 
-/// Waits until every shard has three replicas on some of these nodes, and nothing is on its way.
+/// Waits until every shard has three replicas on some of these nodes, and no replica is on its way.
 async fn settled_on(cluster: &TestCluster, nodes: &[u64]) -> v1::GetPlacementResponse {
     let nodes: BTreeSet<u64> = nodes.iter().copied().collect();
     eventually("replicas are where they belong", || async {
@@ -36,7 +36,8 @@ async fn settled_on(cluster: &TestCluster, nodes: &[u64]) -> v1::GetPlacementRes
 }
 
 async fn add(cluster: &TestCluster, node_id: u64) {
-    // To each member, whether its configuration lists it or not: any of them may lead the directory.
+    // The node introduces itself to each member, whether its configuration lists the member or not: any of
+    // them may lead the directory.
     for member in placement(cluster, 0).await.members {
         let index = member.node_id as usize - 1;
         if cluster.nodes[index].is_none() {
@@ -53,14 +54,14 @@ async fn add(cluster: &TestCluster, node_id: u64) {
         node_id,
         ..Default::default()
     };
-    // Its leader may not have heard of the founding yet.
+    // The directory's leader may not have heard of the founding yet.
     eventually("the node is added", || async {
         cluster.admin(0).add_node(request).await.ok()
     })
     .await;
 }
 
-/// Thirty reservations that a node has granted, or had granted.
+/// Makes thirty reservations through one node, and returns their ids.
 async fn thirty_grants(cluster: &TestCluster, index: usize) -> Vec<Bytes> {
     let mut acknowledged = Vec::new();
     let client = cluster.reservations(index);
@@ -87,7 +88,8 @@ async fn drain(cluster: &TestCluster, node_ids: &[u64]) -> Result<v1::PlacementC
     Ok(change.into_inner())
 }
 
-/// Asks for a drain until it is decided: the node that decides may hear another one later than the node that told of it.
+/// Repeats a drain until it is decided. The node that decides may hear from another node later than the node
+/// that reported it.
 async fn decided_drain(cluster: &TestCluster, node_ids: &[u64]) -> v1::PlacementChange {
     eventually("the drain is decided", || async {
         drain(cluster, node_ids).await.ok()
@@ -95,7 +97,8 @@ async fn decided_drain(cluster: &TestCluster, node_ids: &[u64]) -> v1::Placement
     .await
 }
 
-/// Reserves without a pause until it is told to stop, through all nodes of the first three, and says what was acknowledged.
+/// Reserves without a pause through the first three nodes until `stop` is set, and returns what was
+/// acknowledged.
 fn keep_reserving(cluster: &TestCluster, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<Bytes>> {
     let clients: Vec<_> = (0..3).map(|index| cluster.reservations(index)).collect();
     let stop = Arc::clone(stop);
@@ -116,7 +119,8 @@ fn keep_reserving(cluster: &TestCluster, stop: &Arc<AtomicBool>) -> tokio::task:
     })
 }
 
-/// Everything acknowledged is there once, through every node, and every node serves every change from the first on.
+/// Checks that each acknowledged reservation is there once, through every node, and that every node serves
+/// every change from the first on.
 async fn check(cluster: &TestCluster, acknowledged: &[Bytes], stocked: usize) {
     for index in 0..cluster.nodes.len() {
         if cluster.nodes[index].is_none() {
@@ -184,7 +188,7 @@ async fn three_nodes_become_five_and_three_again_while_orders_come_in() {
         );
     }
     cluster.ready().await;
-    // A node without a replica of a shard takes requests for it all the same.
+    // A node without a replica of a shard still takes requests for it.
     for index in 0..5 {
         for sku in 0..12 {
             assert_eq!(cluster.cell(index, &format!("SKU-{sku}")).await.warehouse, "W1");
@@ -241,7 +245,8 @@ async fn a_node_that_lost_its_disk_comes_back_as_somebody_who_learns_first() {
     cluster.ready().await;
     check(&cluster, &acknowledged, stocked).await;
 
-    // The two that were never wiped may now stop one after the other: the third has everything, and a vote.
+    // The two nodes that were never wiped may stop now, one after the other: the third has all data, and a
+    // vote.
     cluster.stop(0).await;
     let client = cluster.reservations(2);
     let reservation = id();
@@ -269,7 +274,8 @@ async fn a_node_that_is_there_is_not_ended_by_another_that_was_started_with_its_
     // Without node 2 a grant needs the real node 3.
     cluster.stop(1).await;
     let acknowledged = thirty_grants(&cluster, 2).await;
-    // Nor is one that is away replaced while the others are too few without it: the impostor of node 2 has to wait.
+    // A node that is away is not replaced either while the others are too few without it: the impostor of
+    // node 2 has to wait.
     let second = cluster.start_impostor_of(1).await;
     eventually("node 1 has heard of it", || async {
         let waiting = placement(&cluster, 0).await.waiting;
@@ -307,7 +313,7 @@ async fn a_lost_node_is_replaced_by_another() {
     cluster.stop(2).await;
     let refused = eventually("the others have noticed", || async {
         let refused = drain(&cluster, &[3]).await.err();
-        // The node that is asked may not have heard of the founding yet.
+        // The node that gets the request may not have heard of the founding yet.
         refused.filter(|status| !status.message().contains("not founded"))
     })
     .await;
@@ -338,7 +344,7 @@ async fn a_lost_node_is_replaced_by_another() {
     cluster.ready().await;
     check(&cluster, &[], stocked).await;
 
-    // What was removed does not come back as if nothing had been.
+    // A removed node does not come back as if nothing had happened.
     cluster.start_again(2).await;
     eventually("it knows that it is out", || async {
         (!cluster.node(2).is_ready()).then_some(())

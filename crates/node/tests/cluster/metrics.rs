@@ -1,4 +1,4 @@
-//! What `/metrics` tells of the node's resources, its peers, and the domain.
+//! The metrics on `/metrics` about the node's resources, its peers, and the domain.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use holdfast_api::v1;
 use crate::support::*;
 use crate::surface::get;
 
-/// Every sample of one node's page by its name with labels.
+/// Returns every sample of one node's page by its name with labels.
 async fn samples(cluster: &TestCluster, index: usize) -> BTreeMap<String, f64> {
     let (code, text) = get(cluster.node(index).http_address(), "/metrics").await;
     assert_eq!(code, 200);
@@ -34,7 +34,7 @@ async fn a_node_tells_of_its_disk_its_log_and_its_process() {
     let cluster = TestCluster::start().await;
     let before = samples(&cluster, 0).await;
     cluster.receive(0, "A", 5).await;
-    // Open as long as this is held.
+    // The connection is open as long as this client exists.
     let mut client = cluster.cluster(0);
     client.get_topology(v1::GetTopologyRequest {}).await.unwrap();
     let after = samples(&cluster, 0).await;

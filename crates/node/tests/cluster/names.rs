@@ -1,4 +1,4 @@
-//! SKUs as shops write them, through every node and every read.
+//! SKUs in the spelling of shops, through every node and every read.
 
 use holdfast_api::v1::{self, Reason};
 use tonic::Code;
@@ -15,7 +15,7 @@ const NAMES: [&str; 6] = [
     "öööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööö",
 ];
 
-/// All cells of the cluster by SKU.
+/// Returns the SKUs of all cells of the cluster.
 async fn listed(cluster: &TestCluster, index: usize) -> Vec<String> {
     let request = v1::ListStockRequest::default();
     let mut answers = cluster
@@ -41,7 +41,7 @@ async fn a_name_in_any_script_goes_through_an_order_and_comes_back_from_every_re
     }
     let mut expected = NAMES.map(str::to_owned);
     expected.sort_unstable();
-    // One order of all names is over several shards.
+    // One order of all names spans several shards.
     let order = id();
     let mut request = reserve(&order, "", 1);
     request.lines = NAMES
@@ -137,7 +137,7 @@ async fn a_name_that_looks_like_another_is_not_made_known_and_may_be_asked_for()
         let read = cluster.stock(0).get_stock(request).await.unwrap().into_inner();
         assert!(read.cells.is_empty(), "{read:?}");
     }
-    // What no ledger can have is refused when it is asked for, too.
+    // A name that no ledger can have is refused in a read too.
     let request = v1::GetStockRequest {
         sku: "a\u{200b}b".into(),
         ..Default::default()

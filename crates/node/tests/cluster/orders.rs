@@ -9,7 +9,7 @@ use v1::{ChangeKind, Reason, ReservationState};
 
 use crate::support::{TestCluster, eventually, id, key, operation, reason, reserve, retried};
 
-/// One unit of each, of the SKUs A, B, C, ...
+/// Returns an order for one unit of each SKU in `skus`: A, B, C, ...
 fn order(operation_id: &Bytes, skus: &str) -> v1::ReserveRequest {
     let mut request = reserve(operation_id, "A", 1);
     request.lines = skus
@@ -286,7 +286,7 @@ async fn an_id_that_two_shards_have_is_told_and_none_of_them_is_taken() {
     let mut shards = BTreeSet::new();
     for (place, sku) in LETTERS.chars().enumerate() {
         let request = reserve(&shared, &sku.to_string(), 1);
-        // The second one in a shard is refused.
+        // The second reservation in a shard is refused.
         if let Ok(held) = cluster.reservations(place % 2).reserve(request).await {
             let receipt = held.into_inner().receipt.unwrap();
             shards.insert(receipt.position.unwrap().shard);

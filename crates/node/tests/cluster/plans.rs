@@ -1,4 +1,4 @@
-//! Goods that are not there yet: transfers, supplies, backorders and what can be promised with them.
+//! Goods that are not there yet: transfers, supplies, backorders, and what can be promised from them.
 
 use holdfast_api::v1;
 use holdfast_api::v1::Reason;
@@ -45,7 +45,7 @@ async fn a_transfer_is_found_through_any_node_and_arrives_in_parts() {
         lines: vec![transfer_line("SHIRT", quantity)],
         disposition: v1::Disposition::Damaged.into(),
     };
-    // This node has not seen the transfer: it asks every shard.
+    // This node has not seen the transfer, so it asks every shard.
     let mut other = TransfersClient::new(cluster.channel(1));
     other.transfer_in(arrive(4)).await.unwrap();
     let status = other.transfer_in(arrive(3)).await.unwrap_err();

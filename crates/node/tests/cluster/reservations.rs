@@ -1,4 +1,4 @@
-//! A reservation's way, through every node.
+//! The life of a reservation, through every node.
 
 use holdfast_api::v1::{self, Reason};
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,7 +18,7 @@ async fn any_node_reserves_commits_and_releases() {
         assert!(!granted.receipt.unwrap().replayed);
         client.reserve(reserve(&given_back, "A", 2)).await.unwrap();
 
-        // Another node has not seen these reservations and has to find them.
+        // Another node has not seen these reservations, so it has to find them.
         let mut other = cluster.reservations((index + 1) % 3);
         let committed = v1::CommitRequest {
             operation: operation(),
@@ -182,7 +182,7 @@ async fn a_batch_answers_every_item_once_whatever_becomes_of_it() {
                 .map(|sku| Item::Reserve(reserve(&id(), sku, i64::from(round < 11)))),
         );
     }
-    // Seen by another node only: this one has to look for it.
+    // Only another node has seen this one, so this node has to look for it.
     items.push(Item::Commit(v1::CommitRequest {
         operation: operation(),
         reservation: key(&first),
@@ -235,7 +235,7 @@ async fn a_batch_answers_every_item_once_whatever_becomes_of_it() {
     assert_eq!(results.len(), sent);
     use v1::batch_result::Result as Kind;
     let count = |wanted: fn(&Kind) -> bool| results.values().filter(|result| wanted(result)).count();
-    // 10 of each SKU were there, one was taken before: of 11 tries for each, 199 succeed.
+    // There were 10 of each SKU and one was taken before: of 11 tries for each, 199 succeed in all.
     assert_eq!(count(|result| matches!(result, Kind::Reserved(_))), 199);
     assert_eq!(count(|result| matches!(result, Kind::Transitioned(_))), 1);
     let refused = |wanted: Reason| {

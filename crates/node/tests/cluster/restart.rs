@@ -1,4 +1,4 @@
-//! Nodes that stop and come back.
+//! Nodes that stop and start again.
 
 use holdfast_api::v1;
 use holdfast_node::{Node, StartError};
@@ -83,7 +83,7 @@ async fn a_whole_cluster_comes_back_from_its_disks() {
     cluster.ready().await;
     let cell = cluster.cell(2, "A").await;
     assert_eq!((cell.on_hand, cell.free, cell.held), (50, 45, 5));
-    // The same request again is answered with its first outcome.
+    // The same request gets its first outcome again.
     let again = cluster
         .reservations(2)
         .reserve(reserve(&reservation, "A", 5))

@@ -1,4 +1,5 @@
-//! Refusals of requests whose earlier attempt has no answer: certain once they are told, whatever copy comes later.
+//! Refusals of requests whose earlier attempt has no answer. Such a refusal is final (`settled`): a copy of
+//! the request that arrives later changes nothing.
 
 use std::future::Future;
 
@@ -10,7 +11,8 @@ use v1::Reason;
 
 use crate::support::*;
 
-/// The operation of a request, sent for the first time or again after an attempt without an answer.
+/// Returns the operation of a request that is sent for the first time, or again after an attempt without an
+/// answer.
 fn attempt(operation_id: &Bytes, repeats: bool) -> Option<v1::Operation> {
     Some(v1::Operation {
         repeats,
@@ -18,7 +20,7 @@ fn attempt(operation_id: &Bytes, repeats: bool) -> Option<v1::Operation> {
     })
 }
 
-/// Returns the reason of a refusal, once nothing stands in the way of an answer, and whether it is certain.
+/// Calls until there is an answer, which must be a refusal. Returns its reason, and whether it is final.
 async fn refused<T, F>(call: impl Fn() -> F) -> (Reason, bool)
 where
     F: Future<Output = Result<Response<T>, Status>>,
@@ -31,7 +33,8 @@ where
     (refusal.reason(), refusal.settled)
 }
 
-/// Is refused for this reason, or for the seal if that was there already when the answer was lost.
+/// Checks that the call is refused finally: for this reason, or because of the seal if an earlier answer was
+/// lost.
 async fn refused_for_good<T, F>(why: Reason, call: impl Fn() -> F)
 where
     F: Future<Output = Result<Response<T>, Status>>,
@@ -41,7 +44,8 @@ where
     assert!(settled);
 }
 
-/// Sends a request again that was refused, with its flag, then as a late copy of the first attempt, through every node.
+/// Sends a refused request again with its flag, and then late copies of the first attempt, through every
+/// node.
 async fn is_settled<T, F>(cluster: &TestCluster, why: Reason, call: impl Fn(usize, bool) -> F)
 where
     F: Future<Output = Result<Response<T>, Status>>,
@@ -102,7 +106,7 @@ async fn a_late_copy_of_a_refused_reserve_over_several_shards_does_nothing() {
     cluster.stop_all().await;
 }
 
-/// Where the hold is that it replaces would decide which shard a copy goes to, and that is not known.
+/// The hold that the request replaces would decide to which shard a copy goes, and its shard is not known.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_replacement_of_an_unknown_hold_is_closed_in_every_shard() {
     let cluster = TestCluster::start().await;

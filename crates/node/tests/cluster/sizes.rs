@@ -1,4 +1,4 @@
-//! Few bytes that ask for very many changes.
+//! Requests of few bytes that cause very many changes.
 
 use holdfast_api::v1;
 use v1::batch_item::Request as Item;
@@ -26,7 +26,7 @@ fn order() -> v1::ReserveRequest {
     }
 }
 
-/// All changes through one node, by a client with gRPC's usual limit for a message, from `from_seq` on.
+/// Reads all changes from `from_seq` on through one node, as a client with gRPC's usual limit for a message.
 async fn all_changes(cluster: &TestCluster, index: usize, from_seq: u64) -> Vec<v1::TailChangesResponse> {
     let request = v1::TailChangesRequest {
         from_seq,
@@ -73,7 +73,7 @@ async fn a_message_of_160_commits_of_1024_lines_is_done_and_every_client_can_rea
             .all(|result| matches!(result, Kind::Transitioned(_)))
     );
 
-    // A node that starts again applies it again.
+    // A node that starts again applies the entries again.
     cluster.stop(2).await;
     cluster.start_again(2).await;
     cluster.ready().await;

@@ -1,4 +1,4 @@
-//! Three nodes in one process, speaking real gRPC over loopback.
+//! A cluster of three nodes in one process. They speak real gRPC over loopback.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,19 +19,19 @@ use holdfast_node::{Node, NodeConfig};
 use tonic::Status;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
-/// How long a condition may take to come true before its test fails. Never waited for in full otherwise.
+/// How long a condition may take to come true before its test fails. A test that passes never waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct TestCluster {
     pub(crate) nodes: Vec<Option<Node>>,
     configs: Vec<NodeConfig>,
-    /// How the test speaks to the nodes; None: plaintext.
+    /// The TLS with which the test connects to the nodes; `None` for plaintext.
     pub(crate) client_tls: Option<ClientTlsConfig>,
     folder: tempfile::TempDir,
 }
 
 impl TestCluster {
-    /// Three nodes that are ready.
+    /// Starts three nodes, and waits until they are ready.
     pub(crate) async fn start() -> Self {
         Self::start_with(3, |_| {}).await
     }
@@ -60,7 +60,7 @@ impl TestCluster {
         cluster
     }
 
-    /// Starts one more node that knows the others, and waits to be added. Returns its index.
+    /// Starts one more node, which knows the others and waits to be added. Returns its index.
     pub(crate) async fn start_newcomer(&mut self) -> usize {
         let node_id = self.configs.len() as u64 + 1;
         let mut config = small_config(node_id, self.folder.path());
@@ -72,7 +72,7 @@ impl TestCluster {
         self.nodes.len() - 1
     }
 
-    /// Starts a node with the number of another, an empty data folder and addresses of its own.
+    /// Starts a node with the number of another node, an empty data folder and addresses of its own.
     pub(crate) async fn start_impostor_of(&self, index: usize) -> Node {
         let node_id = self.configs[index].node.node_id;
         let mut config = small_config(node_id, &self.folder.path().join(format!("impostor-{node_id}")));
@@ -82,7 +82,7 @@ impl TestCluster {
         Node::start(config).await.unwrap()
     }
 
-    /// What is on the disk of a node that does not run is lost.
+    /// Removes the data folder of a node that does not run.
     pub(crate) fn wipe(&self, index: usize) {
         assert!(self.nodes[index].is_none(), "the node runs");
         std::fs::remove_dir_all(&self.configs[index].node.data_dir).unwrap();
@@ -124,7 +124,7 @@ impl TestCluster {
         self.channel_to(self.node(index).client_address())
     }
 
-    /// The admin port of a node.
+    /// Returns the address of a node's admin port.
     pub(crate) fn admin(&self, index: usize) -> AdminClient<Channel> {
         AdminClient::new(self.channel_to(self.node(index).admin_address()))
     }
@@ -196,7 +196,7 @@ impl TestCluster {
             .into_inner()
     }
 
-    /// All changes of a shard, as this node serves them.
+    /// Returns all changes of a shard, as this node serves them.
     pub(crate) async fn all_changes(&self, index: usize, shard: u32) -> Vec<v1::Change> {
         let request = v1::TailChangesRequest {
             shard,
@@ -216,7 +216,7 @@ impl TestCluster {
     }
 }
 
-/// Where a node is reached on its bound ports.
+/// Returns the addresses of a node on its bound ports.
 fn section(config: &NodeConfig) -> PeerSection {
     PeerSection {
         node_id: config.node.node_id,
@@ -248,7 +248,8 @@ fn small_config(node_id: u64, folder: &std::path::Path) -> NodeConfig {
     for (address, port) in addresses.into_iter().zip(ports) {
         *address = format!("127.0.0.1:{port}");
     }
-    // Three nodes share this machine with other tests: no election because a thread waited for a core.
+    // Three nodes share this machine with other tests. A thread that waits for a core must not cause an
+    // election.
     config.raft.heartbeat_ms = 100;
     config.raft.election_timeout_min_ms = 600;
     config.raft.election_timeout_max_ms = 1_200;
@@ -271,7 +272,7 @@ pub(crate) async fn within_patience<T>(what: &str, condition: impl Future<Output
     }
 }
 
-/// Tries until it succeeds.
+/// Repeats an attempt until it succeeds.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl Fn() -> F) -> T {
     within_patience(what, async {
         loop {
@@ -325,7 +326,7 @@ pub(crate) fn reserve(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::Res
     }
 }
 
-/// The reason in a refused call.
+/// Returns the reason of a refused call.
 pub(crate) fn reason(status: &Status) -> v1::Reason {
     match reasons::refusal_in(status) {
         Some(refusal) => refusal.reason(),
@@ -333,7 +334,7 @@ pub(crate) fn reason(status: &Status) -> v1::Reason {
     }
 }
 
-/// Retries what certainly or possibly had no effect, with the same operation id, as a client does.
+/// Retries, with the same operation id, calls that had no effect or may have had none, as a client does.
 pub(crate) async fn retried<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
     call: impl Fn() -> F,
 ) -> Result<T, Status> {

@@ -1,4 +1,4 @@
-//! What operators see: health, readiness, metrics, topology.
+//! The surface that operators see: health, readiness, metrics, topology.
 
 use std::net::SocketAddr;
 
@@ -51,7 +51,7 @@ async fn a_node_without_a_quorum_is_alive_and_not_ready() {
     })
     .await;
     assert_eq!(get(http, "/livez").await.0, 200);
-    // Nothing can be decided: the caller learns that, and that a retry makes sense, before its own time is over.
+    // Nothing can be decided. The caller learns before its own deadline that it may retry.
     let mut request = tonic::Request::new(reserve(&id(), "A", 1));
     request.set_timeout(std::time::Duration::from_secs(2));
     let status = cluster.reservations(0).reserve(request).await.unwrap_err();

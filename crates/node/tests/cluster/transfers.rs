@@ -21,7 +21,7 @@ async fn stocked(quantity: i64) -> TestCluster {
     cluster
 }
 
-/// The shards with stock.
+/// Returns the shards that have stock.
 async fn cluster_shards(cluster: &TestCluster) -> BTreeSet<u32> {
     let mut with_stock = BTreeSet::new();
     for shard in 0..cluster.topology(0).await.shards.len() as u32 {
@@ -66,7 +66,7 @@ async fn read(cluster: &TestCluster, index: usize, transfer_id: &Bytes) -> v1::T
     answer.into_inner().transfer.unwrap()
 }
 
-/// On hand in W1, in transit to W2 and on hand there.
+/// Returns the quantities on hand in W1, in transit to W2, and on hand in W2.
 async fn places(cluster: &TestCluster, sku: char) -> (i64, i64, i64) {
     let request = v1::GetStockRequest {
         sku: sku.to_string(),

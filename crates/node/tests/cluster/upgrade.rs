@@ -1,7 +1,8 @@
 //! A data folder that the release before this one made.
 //!
-//! `first-release.bin` holds the files of one node with one shard, stopped in good order, as that release left them: for each file its path, its length,
-//! and its blocks that are not all zeros. It is not made again: a difference is a difference between two releases.
+//! `first-release.bin` holds the files of one node with one shard, stopped in good order, as that release
+//! left them. For each file it has the path, the length, and the blocks that are not all zeros. It is not
+//! made again: a difference is a difference between two releases.
 
 use std::path::Path;
 
@@ -86,7 +87,7 @@ async fn a_folder_of_the_release_before_opens_decides_as_before_and_adopts_the_n
     assert_eq!(kinds, wrote);
     let changes = cluster.all_changes(0, 0).await.len();
     cluster.receive(0, "tea", 3).await;
-    // The release before could not read such a name in its log.
+    // The earlier release could not read such a name in its log.
     let named = |sku: &str| v1::ReceiveRequest {
         operation: crate::support::operation(),
         sku: sku.into(),
@@ -131,7 +132,7 @@ async fn a_folder_of_the_release_before_opens_decides_as_before_and_adopts_the_n
     cluster.start_again(0).await;
     cluster.ready().await;
     assert_eq!(rules(&cluster).await, adopted.rules);
-    // The receipt went to a warehouse of its own, the first by name.
+    // The receipt went to a warehouse of its own, which is the first by name.
     assert_eq!(cluster.cell(0, "tea").await.on_hand, 3);
     assert_eq!(cluster.cell(0, "cup").await.on_hand, 7);
     assert_eq!(cluster.cell(0, "Größe-XL rot").await.on_hand, 4);

@@ -9,7 +9,7 @@ use holdfast_ledger::{
 
 use super::Replayed;
 use crate::history::Order;
-use crate::workload::shard_of;
+use crate::names::shard_of;
 
 /// Checks all orders against the ledgers of all shards in the end. Returns how many orders there were.
 ///

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use self::moment::Moment;
 use super::changes::streams;
-use super::reservation::get;
+use super::reservation::shown;
 use crate::arguments::ReservationArgs;
 use crate::context::Context;
 use crate::render;
@@ -121,7 +121,7 @@ pub(crate) async fn reservation(
         let part = |(as_of, reservation, home): &(&v1::AsOf, &v1::Reservation, Option<u32>)| {
             json!({
                 "as_of": render::as_of(as_of),
-                "reservation": get::json(reservation),
+                "reservation": shown::json(reservation),
                 "home": home,
             })
         };
@@ -132,7 +132,7 @@ pub(crate) async fn reservation(
         if at > 0 {
             context.output.line("")?;
         }
-        get::print(reservation, context)?;
+        shown::print(reservation, context)?;
         context.output.note(render::as_of_note(as_of));
         if let Some(home) = home {
             context.output.note(format!(

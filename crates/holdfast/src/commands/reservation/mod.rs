@@ -3,4 +3,5 @@
 pub(crate) mod get;
 pub(crate) mod reserve;
 pub(crate) mod returns;
+pub(crate) mod shown;
 pub(crate) mod transition;

@@ -1,4 +1,4 @@
-//! What the changes add up to is what the ledger itself answered at the time.
+//! Checks that the changes add up to the ledger's own answers at the time.
 
 use holdfast_api::v1;
 use holdfast_history::{AsOfError, At, Reading, Reservation, Stock, Subject};
@@ -16,7 +16,7 @@ const START_MS: u64 = 1_800_000_000_000;
 const SKUS: [&str; 2] = ["tea", "cup"];
 const WAREHOUSES: [&str; 2] = ["north", "east"];
 
-/// A command before it knows which reservations there are.
+/// A command before the reservations that it can name are known.
 #[derive(Debug, Clone)]
 struct Draft {
     what: u32,
@@ -55,7 +55,7 @@ fn web() -> StorefrontId {
 fn action(draft: &Draft, made: &[ReservationId]) -> Option<Action> {
     let (sku, warehouse, quantity) = (sku(draft.sku), warehouse(draft.warehouse), draft.quantity);
     let recent = made.len().checked_sub(1 + draft.reservation).map(|at| made[at]);
-    // Some units of the first line, or all that there are.
+    // Some units of the first line, or all units.
     let some = LineQuantity {
         line: 0,
         quantity,
@@ -136,7 +136,7 @@ fn action(draft: &Draft, made: &[ReservationId]) -> Option<Action> {
     })
 }
 
-/// An id like a UUIDv7.
+/// Returns an id in the form of a UUIDv7.
 fn operation_id(number: u64) -> OperationId {
     let mut bytes = [0; 16];
     bytes[..6].copy_from_slice(&START_MS.to_be_bytes()[2..]);
@@ -146,7 +146,7 @@ fn operation_id(number: u64) -> OperationId {
     OperationId::from_slice(&bytes).unwrap()
 }
 
-/// What the ledger answered after an entry.
+/// The ledger's answers after an entry.
 struct Answer {
     seq: u64,
     log_time_ms: u64,
@@ -157,7 +157,7 @@ struct Answer {
 #[derive(Default)]
 struct Told {
     changes: Vec<v1::Change>,
-    /// One for each entry that made changes.
+    /// The answers after each entry that made changes.
     answers: Vec<Answer>,
 }
 
@@ -226,7 +226,7 @@ fn reservation(ledger: &Ledger, reservation_id: ReservationId) -> Option<v1::Res
     match ledger.query(&Query::Reservation { reservation_id }).unwrap() {
         QueryReply::Reservation(view) => view.map(|view| {
             let mut told = outbound::reservation(SHARD, view);
-            // What got nothing left no change.
+            // A line that got no units left no change.
             told.lines.retain(|line| line.granted > 0);
             told
         }),
@@ -249,7 +249,7 @@ proptest! {
     fn as_of_each_entry_stands_what_the_ledger_answered_then(entries in drafts()) {
         let told = tell(&entries);
         for (nth, answer) in told.answers.iter().enumerate() {
-            // Entries may share a log time: the last one of them is what a time names.
+            // Several entries may share a log time. A time names the last of them.
             let next = told.answers.get(nth + 1);
             let is_last_of_its_time = next.is_none_or(|next| next.log_time_ms > answer.log_time_ms);
             let mut moments = vec![At::Seq(answer.seq)];

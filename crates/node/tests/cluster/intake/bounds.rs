@@ -1,4 +1,4 @@
-//! Bytes, fields, and the time of a message.
+//! Limits on bytes, on fields, and on the time of a message.
 
 use holdfast_api::v1::{self, Reason};
 use prost::Message as _;
@@ -40,7 +40,7 @@ async fn a_connection_that_sends_more_than_its_part_is_refused_and_told_to_wait(
     for _ in 0..8 {
         let mut call = rude.call(RESERVE).await;
         call.send(announced(4 << 20), false);
-        // A field of bytes that no message knows, all of it but the last byte.
+        // A field of bytes that no message knows, without its last byte.
         let mut field = vec![0xa2, 0x06, 0xfa, 0xff, 0xff, 0x01];
         field.resize((4 << 20) - 1, 0);
         call.send(field.into(), false);
@@ -61,7 +61,7 @@ async fn a_connection_that_sends_more_than_its_part_is_refused_and_told_to_wait(
     let refused = "holdfast_intake_refusals_total{limit=\"connection_bytes\"}";
     assert!(sample(&cluster, refused).await >= 1.0);
     assert!(sample(&cluster, "holdfast_caller_taken_bytes").await <= f64::from(32 << 20));
-    // Others have their own part.
+    // Other callers have a share of their own.
     cluster.receive(0, "A", 1).await;
     cluster.stop_all().await;
 }
@@ -74,7 +74,8 @@ async fn large_messages_that_come_faster_than_their_pace_wait_and_small_ones_do_
     })
     .await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
-    // One caller may send half a MiB a second, and as much at once: too little for this one in its time.
+    // A caller may send half a MiB a second, and as much again at once: too little for this message in its
+    // time.
     let mut large = rude.call(RESERVE).await;
     large.send(announced(4 << 20), false);
     let mut field = vec![0xa2, 0x06, 0xfa, 0xff, 0xff, 0x01];
@@ -89,7 +90,7 @@ async fn large_messages_that_come_faster_than_their_pace_wait_and_small_ones_do_
         (status.code(), refusal.reason()),
         (Code::ResourceExhausted, Reason::Overloaded)
     );
-    // Another attempt with its id may have come whole.
+    // Another attempt with the same id may have arrived whole.
     assert!(
         !refusal.settled && refusal.message.contains("large_message_bytes_per_second"),
         "{refusal:?}"
@@ -108,7 +109,7 @@ async fn a_stream_that_was_silent_for_long_may_wait_for_the_pace_of_large_messag
     .await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
     let mut batch = rude.call(BATCH).await;
-    // One that is ended for its silence says that the time of a message is over.
+    // A call that is ended for its silence says that the time of a message is over.
     let (_, refusal) = rude.call(RESERVE).await.refusal().await;
     assert!(refusal.message.contains("4000 ms"), "{refusal:?}");
     // A field of bytes that no message knows.
@@ -118,7 +119,7 @@ async fn a_stream_that_was_silent_for_long_may_wait_for_the_pace_of_large_messag
         message.resize(message.len() + bytes, 0);
         framed(&message)
     };
-    // More than may come at once: both wait, for a second and a half.
+    // These are more bytes than may come at once: both messages wait for a second and a half.
     let mut large = rude.call(RESERVE).await;
     large.send(padded(1_100 << 10), true);
     eventually("what may come at once is used up", || async {
@@ -146,13 +147,13 @@ async fn a_message_that_does_not_come_whole_in_time_ends_its_call() {
         }],
     };
     let batch = framed(&batch.encode_to_vec());
-    // A batch that says nothing may wait for ever.
+    // A batch that sends nothing may wait for ever.
     let idle = rude.call(BATCH).await;
     for (path, sent) in [
         (RESERVE, Bytes::new()),
         (RESERVE, order.slice(..3)),
         (RESERVE, order.slice(..order.len() - 1)),
-        // Whole, and the call goes on without an end.
+        // The message is whole, but the call does not end.
         (RESERVE, order.clone()),
         (BATCH, batch.slice(..batch.len() - 1)),
     ] {
@@ -160,7 +161,7 @@ async fn a_message_that_does_not_come_whole_in_time_ends_its_call() {
         call.send(sent, false);
         let (status, refusal) = call.refusal().await;
         assert_eq!(status.code(), Code::InvalidArgument, "{path}");
-        // Another attempt with this id may have come whole.
+        // Another attempt with this id may have arrived whole.
         assert!(
             !refusal.settled && refusal.message.contains("200 ms"),
             "{refusal:?}"
@@ -200,7 +201,7 @@ async fn a_message_with_too_many_fields_is_refused_while_it_comes() {
     for (path, element) in [(RESERVE, [0x1a, 0x00]), (BATCH, [0x0a, 0x00])] {
         let mut call = rude.call(path).await;
         call.send(announced(4 << 20), false);
-        // Little more than is legal; the rest never comes.
+        // The fields are a little more than the limit; the rest of the message never comes.
         call.send(element.repeat(262_145).into(), false);
         let (status, refusal) = call.refusal().await;
         assert_eq!(status.code(), Code::InvalidArgument, "{path}");

@@ -20,20 +20,20 @@ const RESERVE: &str = "/holdfast.v1.Reservations/Reserve";
 const BATCH: &str = "/holdfast.v1.Reservations/Batch";
 const TAIL: &str = "/holdfast.v1.Changes/TailChanges";
 
-/// A client that sends what it is told to.
+/// A client that sends exactly the bytes that a test gives it.
 struct Rude {
     send: SendRequest<Bytes>,
     ended: tokio::task::JoinHandle<Result<(), h2::Error>>,
 }
 
-/// One call of it.
+/// One call of this client.
 struct Call {
     stream: SendStream<Bytes>,
     answer: ResponseFuture,
 }
 
 impl Rude {
-    /// It takes `window` bytes of an answer before it reads any.
+    /// Connects a client that takes `window` bytes of an answer before it reads any.
     async fn connect(address: SocketAddr, window: u32) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         let (send, connection) = h2::client::Builder::new()
@@ -104,7 +104,7 @@ fn framed(message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// A sample of the node's metrics; 0 where it is not there yet.
+/// Returns a sample of the node's metrics; 0 while the sample is missing.
 async fn sample(cluster: &TestCluster, name: &str) -> f64 {
     let (_, text) = crate::surface::get(cluster.node(0).http_address(), "/metrics").await;
     let line = text

@@ -1,4 +1,5 @@
-//! Calls that their caller gives up. The frames are written by hand: a library leaves out what is given up before it is sent.
+//! Calls that their caller gives up. The frames are written by hand, because a library does not send a call
+//! that is given up before it is sent.
 
 use holdfast_api::v1;
 use prost::Message as _;
@@ -28,7 +29,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head, payload].concat()
 }
 
-/// The headers of a call, without a table (RFC 7541, section 6.2.2).
+/// Returns the headers of a call, encoded without a table (RFC 7541, section 6.2.2).
 fn headers(path: &str) -> Vec<u8> {
     let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     [
@@ -67,8 +68,8 @@ async fn thousands_of_calls_that_time_out_while_a_node_is_busy_do_not_end_their_
     let mut connection = TcpStream::connect(cluster.node(0).client_address())
         .await
         .unwrap();
-    // The node finds the calls and their ends at once, as it does after a pause. Their messages are small, so that all of them fit
-    // the connection's first window (RFC 9113, section 6.9.2).
+    // The node finds the calls and their ends at the same time, as it does after a pause. Their messages are
+    // small, so that all of them fit the connection's first window (RFC 9113, section 6.9.2).
     let question = v1::GetTopologyRequest {}.encode_to_vec();
     let mut sent = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     let mut stream = 1;
@@ -78,7 +79,7 @@ async fn thousands_of_calls_that_time_out_while_a_node_is_busy_do_not_end_their_
         stream += 2;
     }
     connection.write_all(&sent).await.unwrap();
-    // As long as the node is at the calls before, it may refuse one more, which a client repeats.
+    // While the node still works on the earlier calls, it may refuse one more, which a client repeats.
     while !is_answered(&mut connection, stream, &question).await {
         stream += 2;
     }
@@ -86,7 +87,8 @@ async fn thousands_of_calls_that_time_out_while_a_node_is_busy_do_not_end_their_
     cluster.stop_all().await;
 }
 
-/// Asks, and returns whether the node answers or refuses the call. Panics when it ends the connection.
+/// Sends a call, and returns true if the node answers it and false if it refuses it. Panics when the node
+/// ends the connection.
 async fn is_answered(connection: &mut TcpStream, stream: u32, question: &[u8]) -> bool {
     let asked = call(TOPOLOGY, stream, question);
     connection.write_all(&asked).await.unwrap();

@@ -1,4 +1,4 @@
-//! Connections that are of no use, and streams that nobody reads.
+//! Connections that make no calls, and streams that nobody reads.
 
 use holdfast_api::v1::{self, Reason};
 use prost::Message as _;
@@ -13,7 +13,7 @@ async fn a_connection_without_a_call_is_closed_and_one_that_called_stays() {
     let mut useful = Rude::connect(address, 65_535).await;
     let call = useful.call(BATCH).await;
     let silent = Rude::connect(address, 65_535).await;
-    // The library sees the connection end, whichever way.
+    // The library sees the connection end, in one way or another.
     let _ = within_patience("the silent connection is closed", silent.ended).await;
     let closed = "holdfast_connections_closed_total{port=\"client\",reason=\"silent\"}";
     assert_eq!(sample(&cluster, closed).await, 1.0);

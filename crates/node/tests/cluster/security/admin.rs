@@ -1,4 +1,4 @@
-//! Who may administer, and where.
+//! The callers that may administer, and the port where they may.
 
 use holdfast_api::v1;
 use holdfast_api::v1::Reason;
@@ -33,7 +33,7 @@ async fn administer_as(secured: &Secured, name: &str) -> Result<u64, Status> {
     administer(secured, secured.showing(&secured.clients_ca.certify(name))).await
 }
 
-/// A single node has nobody to hand over to: the caller came as far as the shard.
+/// Checks that the call reached the shard: a single node has no other node to hand over to.
 fn let_in(answer: Result<u64, Status>) {
     assert_eq!(reason(&answer.unwrap_err()), Reason::NoLeader);
 }
@@ -80,14 +80,14 @@ async fn without_a_policy_only_those_whom_the_configuration_lists_may_administer
         ("what", "transfer_leader"),
     ])
     .await;
-    // Good for everything else.
+    // The certificate is good for everything else.
     let name = "spiffe://shop/not-listed";
     let certificate = secured.clients_ca.certify(name);
     secured.ask(secured.showing(&certificate)).await.unwrap();
     let status = denied(&secured, name, administer_as(&secured, name).await).await;
     assert!(status.message().contains("security.admins"), "{status:?}");
 
-    // A node's certificate opens the port and does not make an operator.
+    // A node's certificate opens the port, but does not make an operator.
     let node = secured.nodes_ca.certify_node(2);
     let answer = administer(&secured, secured.showing(&node)).await;
     denied(&secured, "spiffe://holdfast/node/2", answer).await;

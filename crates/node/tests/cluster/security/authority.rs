@@ -1,4 +1,4 @@
-//! Certificate authorities of the tests' own.
+//! Certificate authorities that the tests make.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use rcgen::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-/// A CA.
+/// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, as PEM.
@@ -55,7 +55,7 @@ impl Authority {
         }
     }
 
-    /// The list of what it took back, as PEM.
+    /// Returns the list of the certificates that the CA revoked, as PEM.
     pub(crate) fn revoke(&self, revoked: &[&Credentials]) -> String {
         let entry = |credentials: &&Credentials| RevokedCertParams {
             serial_number: credentials.serial.clone(),
@@ -74,12 +74,12 @@ impl Authority {
         list.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
-    /// A certificate with this name.
+    /// Makes a certificate with this name.
     pub(crate) fn certify(&self, uri: &str) -> Credentials {
         self.issue(uri, |_| {})
     }
 
-    /// A certificate with this name whose time is over.
+    /// Makes a certificate with this name that has expired.
     pub(crate) fn certify_expired(&self, uri: &str) -> Credentials {
         self.issue(uri, |params| {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -87,7 +87,7 @@ impl Authority {
         })
     }
 
-    /// A certificate with this name that is good for so long.
+    /// Makes a certificate with this name that is valid for this long.
     pub(crate) fn certify_for(&self, uri: &str, time: Duration) -> Credentials {
         #[expect(clippy::disallowed_methods, reason = "rustls reads the wall clock too")]
         let ends = SystemTime::now() + time;
@@ -99,7 +99,7 @@ impl Authority {
     }
 }
 
-/// A client that believes servers of this CA, and shows a certificate if it has one.
+/// Returns the TLS of a client that trusts servers of this CA, and shows a certificate if it has one.
 pub(crate) fn client_tls(servers: &Authority, shown: Option<&Credentials>) -> ClientTlsConfig {
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(servers.pem()))

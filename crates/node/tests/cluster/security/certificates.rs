@@ -1,4 +1,4 @@
-//! Certificates: shown, refused, replaced.
+//! Certificates that nodes and clients show, that are refused, and that are replaced.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ async fn three_nodes_with_mutual_tls_serve_reservations() {
         .find_map(|line| line.strip_prefix("holdfast_tls_certificate_expires_timestamp_seconds "))
         .unwrap();
     assert!(expires.parse::<i64>().unwrap() > 1_700_000_000);
-    // Seen from outside, with the node's own certificate.
+    // The doctor looks from outside, with the node's own certificate.
     let findings = holdfast_node::doctor::examine(&cluster.config(0)).await;
     let about = |area| findings.iter().filter(move |finding| finding.area == area);
     assert!(
@@ -164,7 +164,7 @@ async fn the_peer_port_is_for_nodes_whom_the_ca_of_the_nodes_certified() {
             .await;
     }
     audited(&[("port", "peer"), ("claimed_principal", "spiffe://shop/nosy")]).await;
-    // Nor is it one on the client port.
+    // It is not accepted on the client port either.
     shut_out(secured.ask(secured.showing(&self_made_node)).await);
     let node = secured.nodes_ca.certify_node(2);
     let unimplemented = ask_at(peer_port, secured.showing(&node)).await.unwrap_err();
@@ -185,7 +185,7 @@ async fn certificates_are_replaced_without_a_restart_and_bad_ones_are_not_taken(
     let new = client_tls(&new_nodes, Some(&new_clients.certify("spiffe://shop/new")));
     shut_out(secured.ask(new.clone()).await);
 
-    // Half of a certificate: what was there stays.
+    // The file has half of a certificate, so the earlier one stays in use.
     let half = &secured.nodes_ca.certify_node(1).certificate[..300];
     std::fs::write(folder.join("node-1.pem"), half).unwrap();
     secured

@@ -1,4 +1,4 @@
-//! How much somebody may ask for, and what is not shown to everybody.
+//! Limits on how much a caller may ask for, and on who sees the contract of the services.
 
 use holdfast_api::v1::Reason;
 use tonic::transport::Channel;
@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use crate::support::*;
 
-/// Asks for the list of services, as gRPC reflection tells it.
+/// Asks for the list of services through gRPC reflection.
 async fn reflect(channel: Channel) -> Result<(), Status> {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};

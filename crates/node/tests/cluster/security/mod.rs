@@ -1,4 +1,4 @@
-//! Who is let in, on real sockets with certificates of the tests' own.
+//! Authentication and permissions, on real sockets with certificates that the tests make.
 
 mod admin;
 mod authority;

@@ -1,4 +1,4 @@
-//! What a policy allows and denies, over real connections.
+//! The calls that a policy allows and denies, over real connections.
 
 use std::path::Path;
 use std::time::Duration;
@@ -60,7 +60,7 @@ async fn with_policy(count: u64) -> Secured {
     .await
 }
 
-/// A connection to a node with a certificate of this name.
+/// Returns a connection to a node with a client certificate of this name.
 fn channel_as(secured: &Secured, index: usize, name: &str) -> Channel {
     connect(secured, index, &secured.clients_ca.certify(name))
 }
@@ -100,7 +100,7 @@ async fn anothers_storefront_is_denied_counted_and_audited_and_what_is_done_bear
     let secured = with_policy(3).await;
     let cluster = &secured.cluster;
     cluster.receive(0, "A", 10).await;
-    // Through each node, so that the leader of the shard gets it from others too.
+    // The calls go through each node, so that the shard's leader gets some from other nodes too.
     let mut granted = Vec::new();
     for index in 0..3 {
         let mut web = ReservationsClient::new(channel_as(&secured, index, "spiffe://shop/web"));
@@ -134,7 +134,7 @@ async fn anothers_storefront_is_denied_counted_and_audited_and_what_is_done_bear
         })
         .await,
     );
-    // Any warehouse may be one that is not allowed.
+    // The request may take from any warehouse, so from one that is not allowed.
     denied(app.reserve(for_storefront("app", &id())).await);
     let mut from_w1 = for_storefront("app", &id());
     from_w1.lines[0].source = Some(v1::Source {
@@ -142,7 +142,7 @@ async fn anothers_storefront_is_denied_counted_and_audited_and_what_is_done_bear
     });
     let own = from_w1.operation.clone().unwrap().operation_id;
     app.reserve(from_w1.clone()).await.unwrap();
-    // Whoever replaces a hold releases it.
+    // A caller that replaces a hold also releases it.
     let replacing = |of: &bytes::Bytes, request: v1::ReserveRequest| v1::ReserveRequest {
         operation: Some(v1::Operation {
             operation_id: id(),
@@ -188,7 +188,7 @@ async fn anothers_storefront_is_denied_counted_and_audited_and_what_is_done_bear
     secured.cluster.stop_all().await;
 }
 
-/// Goods that a count has seen are booked with a recount.
+/// Goods that a count has already seen are booked with a recount.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn late_goods_are_booked_by_those_who_may_count_there() {
     let secured = with_policy(1).await;
@@ -328,7 +328,7 @@ async fn reads_streams_and_history_are_judged_too() {
     };
     availability.check_availability(ask("web")).await.unwrap();
     denied(availability.check_availability(ask("app")).await);
-    // Whom a rule names may learn where the cluster is; a stranger with a good certificate may not.
+    // A caller that a rule names may learn where the cluster is. A stranger with a good certificate may not.
     let topology = |name: &str| {
         let mut client = ClusterClient::new(channel_as(&secured, 0, name));
         async move { client.get_topology(v1::GetTopologyRequest {}).await }
@@ -336,7 +336,7 @@ async fn reads_streams_and_history_are_judged_too() {
     topology("spiffe://shop/web").await.unwrap();
     denied(topology("spiffe://shop/stranger").await);
     audited(&[("principal", "spiffe://shop/stranger"), ("reason", "principal")]).await;
-    // The warehouse's system: its own warehouse, not another's.
+    // The warehouse's system may act for its own warehouse, not for another.
     let mut wms = v1::transfers_client::TransfersClient::new(channel_as(&secured, 0, "spiffe://shop/wms"));
     let out = v1::TransferOutRequest {
         operation: operation(),
@@ -390,7 +390,7 @@ async fn a_new_policy_is_in_force_without_a_restart_and_a_bad_one_is_not() {
         .counted("holdfast_security_reloads_total{what=\"policy\",result=\"taken\"} 1")
         .await;
     denied(web.reserve(for_storefront("web", &id())).await);
-    // A stream that was begun under the old rules ends, and says why.
+    // A stream that began under the old rules ends, and says why.
     let status = within_patience("the stream ends", async {
         loop {
             match stream.message().await {

@@ -1,4 +1,4 @@
-//! Certificates that their CA took back, and floods of refusals.
+//! Certificates that their CA revoked, and floods of refusals.
 
 use holdfast_api::v1;
 use holdfast_api::v1::Reason;
@@ -8,14 +8,14 @@ use super::authority::Authority;
 use super::secured::*;
 use crate::support::*;
 
-/// When the lists of the tests are out of date: 2099-01-02.
+/// The time when the lists of the tests expire: 2099-01-02.
 const NEXT_UPDATE_S: u64 = 4_070_995_200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_revoked_does_not_come_in_and_who_is_in_gets_no_more_answers() {
     let secured = Secured::start_with(1, |config, folder| {
         let path = folder.join("revoked.pem");
-        // The list of a CA that nobody here has.
+        // The list of a CA that nobody here uses.
         std::fs::write(&path, Authority::new("somebody").revoke(&[])).unwrap();
         config.tls.revocation_lists = vec![path];
     })
@@ -37,7 +37,7 @@ async fn who_is_revoked_does_not_come_in_and_who_is_in_gets_no_more_answers() {
     ask(&of_leaver).await.unwrap();
     ask(&of_stays).await.unwrap();
 
-    // One that its CA did not sign is not taken: it would shut everybody out.
+    // A list that the CA did not sign is not taken: it would shut everybody out.
     std::fs::write(&lists, Authority::new("clients").revoke(&[&leaver])).unwrap();
     secured
         .counted("holdfast_security_reloads_total{what=\"certificates\",result=\"bad\"} 1")
@@ -76,7 +76,7 @@ async fn a_revoked_node_is_no_node_any_more_for_itself_and_for_others() {
     .await;
     let peer_port = secured.cluster.node(0).peer_address();
     let two = secured.nodes_ca.certify_node(2);
-    // It comes in: the port only does not serve what is asked.
+    // The caller is let in; the port only does not serve this method.
     let status = ask_at(peer_port, secured.showing(&two)).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented, "{status:?}");
     let lists = secured.folder.path().join("revoked.pem");
@@ -89,7 +89,8 @@ async fn a_revoked_node_is_no_node_any_more_for_itself_and_for_others() {
         .counted("holdfast_handshakes_refused_total{port=\"peer\",reason=\"revoked\"} 1")
         .await;
 
-    // What other nodes would refuse is not taken for this node's own: the same check is made of whom it connects to.
+    // The node does not take a certificate of its own that other nodes would refuse. It makes the same check
+    // of the nodes that it connects to.
     let next = secured.nodes_ca.certify_node(1);
     std::fs::write(&lists, secured.nodes_ca.revoke(&[&two, &next])).unwrap();
     secured

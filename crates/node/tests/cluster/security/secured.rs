@@ -1,4 +1,4 @@
-//! Clusters with mutual TLS, and what they say about whom they refused.
+//! Clusters with mutual TLS, and their audit of refused callers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tonic::transport::ClientTlsConfig;
 use super::authority::{Authority, Credentials, client_tls};
 use crate::support::*;
 
-/// Nodes with certificates of one CA, clients with certificates of another.
+/// A cluster whose nodes have certificates of one CA, and its clients certificates of another.
 pub(crate) struct Secured {
     pub(crate) cluster: TestCluster,
     pub(crate) nodes_ca: Authority,
@@ -42,7 +42,7 @@ impl Secured {
             config.tls.key = path(format!("node-{}.key", config.node.node_id));
             config.tls.client_ca = path("clients.pem".to_owned());
             config.tls.peer_ca = path("nodes.pem".to_owned());
-            // The tests read the metrics without ceremony; loopback needs no flag for it.
+            // The tests read the metrics without TLS; loopback needs no flag for that.
             config.tls.http = false;
             config.security.reload_interval_ms = 100;
             change(config, folder.path());
@@ -58,7 +58,7 @@ impl Secured {
         }
     }
 
-    /// A client's way in, with this certificate.
+    /// Returns the TLS of a client that shows this certificate.
     pub(crate) fn showing(&self, shown: &Credentials) -> ClientTlsConfig {
         client_tls(&self.nodes_ca, Some(shown))
     }
@@ -83,7 +83,7 @@ impl Secured {
     }
 }
 
-/// Asks whoever is there for the topology.
+/// Asks the node at this address for the topology.
 pub(crate) async fn ask_at(address: SocketAddr, tls: ClientTlsConfig) -> Result<u64, Status> {
     let channel = endpoint(&format!("https://{address}"))
         .tls_config(tls)
@@ -95,10 +95,10 @@ pub(crate) async fn ask_at(address: SocketAddr, tls: ClientTlsConfig) -> Result<
     asked.map(|answer| answer.into_inner().node_id)
 }
 
-/// No service answered: the connection was refused before that.
+/// Checks that no service answered because the connection was refused earlier.
 pub(crate) fn shut_out(asked: Result<u64, Status>) {
     let status = asked.expect_err("must be shut out");
-    // Only what the transport of this side made has a source.
+    // Only an error that this side's transport made has a source.
     assert!(std::error::Error::source(&status).is_some(), "{status:?}");
 }
 

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use holdfast_api::names::{StorefrontId, WarehouseId};
 
-use super::plan::{InitialStock, PlanOptions};
+use super::initial_stock::InitialStock;
+use super::plan::PlanOptions;
 use super::state::Options;
 
 /// Most warehouses that orders can be dealt out to. Every line of an order names all of them.

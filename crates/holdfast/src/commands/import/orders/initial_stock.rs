@@ -5,8 +5,18 @@ use std::collections::BTreeMap;
 use holdfast_feeds::Row;
 
 use super::known::Known;
-use super::plan::InitialStock;
 use super::steps::{Sale, Step};
+
+/// The amount of stock that is received before the first order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum InitialStock {
+    /// The amount that the file needs at its peak, so that nothing is refused.
+    Enough,
+    /// A share (0 to 1) of what the file needs, rounded up: a real sell-out happens.
+    Share(f64),
+    /// Nothing. Only the stock that the ledger has is sold.
+    None,
+}
 
 /// Returns the receipts that stock the cells for these steps, sorted by SKU, then warehouse. A cell gets what
 /// the steps need at their peak in this order, or a share of it. Documents that other files brought need

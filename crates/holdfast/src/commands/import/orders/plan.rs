@@ -16,7 +16,7 @@ use holdfast_api::names::lookalikes;
 use holdfast_client::{shard_of, v1};
 use holdfast_feeds::{Kind, OrderRows, Reject, RejectReason, Row};
 
-use super::initial_stock::receipts;
+use super::initial_stock::{InitialStock, receipts};
 use super::known::Known;
 use super::matching::OpenSales;
 use super::steps::{Sale, SaleLine, Step};
@@ -28,17 +28,6 @@ pub(super) struct PlanOptions {
     pub(super) warehouses: usize,
     /// Stock that is received before the first order.
     pub(super) initial_stock: InitialStock,
-}
-
-/// The amount of stock that is received before the first order.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum InitialStock {
-    /// The amount that the file needs at its peak, so that nothing is refused.
-    Enough,
-    /// A share (0 to 1) of what the file needs, rounded up: a real sell-out happens.
-    Share(f64),
-    /// Nothing. Only the stock that the ledger has is sold.
-    None,
 }
 
 /// The plan of an import.

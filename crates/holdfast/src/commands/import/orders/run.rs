@@ -9,8 +9,6 @@ use super::applied::Applied;
 use super::book::Book;
 use super::plan::Plan;
 use super::requests::Requests;
-use super::target::Target;
-use super::waves::Waves;
 
 /// One run of an import.
 pub(super) struct Run<'a, T> {
@@ -30,16 +28,7 @@ pub(super) struct Run<'a, T> {
     pub(super) book: Mutex<Book>,
 }
 
-impl<T: Target> Run<'_, T> {
-    /// Runs the plan to its end, or until it is stopped or an operation has no outcome. When it returns,
-    /// nothing is in flight.
-    ///
-    /// # Errors
-    /// When an operation has no outcome, or is refused in a way that makes going on pointless.
-    pub(super) async fn run(&self) -> anyhow::Result<()> {
-        Waves::new(self).run().await
-    }
-
+impl<T> Run<'_, T> {
     /// Locks the account and calls `use_it` with it.
     pub(super) fn with_book<R>(&self, use_it: impl FnOnce(&mut Book) -> R) -> R {
         use_it(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner))

@@ -39,6 +39,17 @@ pub(super) enum Outcome {
     Refused(Box<v1::Refusal>),
 }
 
+impl<T: Target> Run<'_, T> {
+    /// Runs the plan to its end, or until it is stopped or an operation has no outcome. When it returns,
+    /// nothing is in flight.
+    ///
+    /// # Errors
+    /// When an operation has no outcome, or is refused in a way that makes going on pointless.
+    pub(super) async fn run(&self) -> anyhow::Result<()> {
+        Waves::new(self).run().await
+    }
+}
+
 /// The steps of a run, and their outcomes so far.
 pub(super) struct Waves<'a, T> {
     pub(super) run: &'a Run<'a, T>,
