@@ -2,20 +2,19 @@
 
 use bytes::Bytes;
 use holdfast_ledger::Ledger;
-use object_store::ObjectStoreExt as _;
 
-use crate::{BackupError, Manifest, Place, ShardManifest};
+use crate::{BackupError, Backups, Manifest, ShardManifest};
 
 /// A complete backup.
 #[derive(Debug, Clone)]
 pub struct Backup {
-    place: Place,
+    backups: Backups,
     manifest: Manifest,
 }
 
 impl Backup {
-    pub(crate) fn new(place: Place, manifest: Manifest) -> Self {
-        Self { place, manifest }
+    pub(crate) fn new(backups: Backups, manifest: Manifest) -> Self {
+        Self { backups, manifest }
     }
 
     /// Returns the description of the backup.
@@ -30,15 +29,14 @@ impl Backup {
     /// # Errors
     /// [`BackupError::Damaged`] when it is not what was written; [`BackupError::Store`] when the store fails.
     pub async fn ledger(&self, shard: &ShardManifest) -> Result<(Bytes, Ledger), BackupError> {
-        let path = self.place.path(&self.manifest.name, &shard.file);
+        let path = self.backups.path(&self.manifest.name, &shard.file);
         let damaged = {
             let file = path.to_string();
             move |what: String| BackupError::Damaged { file, what }
         };
-        let bytes = match self.place.store().get(&path).await {
-            Ok(object) => object.bytes().await?,
-            Err(object_store::Error::NotFound { .. }) => return Err(damaged("it is not there".into())),
-            Err(error) => return Err(error.into()),
+        let bytes = match self.backups.location().find(&path).await? {
+            Some(object) => object.bytes().await?,
+            None => return Err(damaged("it is not there".into())),
         };
         let (expected, rules) = (shard.clone(), self.manifest.ledger);
         let checked = tokio::task::spawn_blocking(move || {

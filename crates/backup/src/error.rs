@@ -1,14 +1,14 @@
 //! Errors of a backup.
 
-use holdfast_changes::archive::ArchiveError;
 use holdfast_client::ClientError;
+use holdfast_lake::LocationError;
 
 /// The reason why a backup was not taken, found or accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The place is not understood or not usable.
+    /// The location is not understood or not usable.
     #[error(transparent)]
-    Place(#[from] ArchiveError),
+    Location(#[from] LocationError),
     /// The object store failed.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),

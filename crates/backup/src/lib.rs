@@ -7,7 +7,7 @@
 //!
 //! - [`take`] makes one from a running cluster. All shards stand still together for some milliseconds, are
 //!   copied in memory, and go on. Then the copies are written.
-//! - [`Place`] is where backups are. It lists them and opens one.
+//! - [`Backups`] are the backups at one location. It lists them and opens one.
 //! - [`Backup`] is one of them, with its [`Manifest`] and its ledgers. Each ledger is checked against its
 //!   digest whenever it is read.
 //! - [`verify`] reads a whole backup and decides whether it can be restored.
@@ -18,9 +18,9 @@
 //! guarantees and the reasons for them. Start reading in `take.rs`.
 
 mod backup;
+mod backups;
 mod error;
 mod manifest;
-mod place;
 mod take;
 mod verify;
 
@@ -28,8 +28,8 @@ mod verify;
 mod tests;
 
 pub use backup::Backup;
+pub use backups::{Backups, Listed};
 pub use error::BackupError;
 pub use manifest::{Digest, LedgerRules, Manifest, ShardManifest};
-pub use place::{Listed, Place};
 pub use take::take;
 pub use verify::{VerifiedShard, verify};

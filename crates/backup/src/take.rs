@@ -10,6 +10,7 @@
 //! moment until after it, so the ledgers show this moment. The proof needs no assumption about clocks or
 //! durations.
 
+use std::sync::Arc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,9 +22,9 @@ use object_store::buffered::BufWriter;
 use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
+use crate::backups::check_name;
 use crate::manifest::FORMAT_VERSION;
-use crate::place::check_name;
-use crate::{BackupError, Digest, LedgerRules, Manifest, Place, ShardManifest};
+use crate::{BackupError, Backups, Digest, LedgerRules, Manifest, ShardManifest};
 
 /// The number of times that the shards are asked to stand still. Elections, other backups and starved
 /// machines can make an attempt fail.
@@ -48,12 +49,12 @@ struct Source {
 ///
 /// # Errors
 /// [`BackupError`]. The cluster goes on as before.
-pub async fn take(client: &Client, place: &Place, name: Option<&str>) -> Result<Manifest, BackupError> {
+pub async fn take(client: &Client, backups: &Backups, name: Option<&str>) -> Result<Manifest, BackupError> {
     let backup_id = Uuid::now_v7();
     let created_at = created_at(backup_id);
     let name = name.map_or_else(|| created_at.replace(['-', ':'], ""), str::to_owned);
     check_name(&name)?;
-    if place.has_files(&name).await? {
+    if backups.has_files(&name).await? {
         return Err(BackupError::Exists { name });
     }
     let (cluster_id, mut sources) = cut_all(client).await?;
@@ -65,8 +66,8 @@ pub async fn take(client: &Client, place: &Place, name: Option<&str>) -> Result<
 
     // The name is claimed before the first file, because another backup under this name would write the same
     // files.
-    place.claim(&name, backup_id).await?;
-    let written = sources.iter_mut().map(|source| write_all(source, place, &name));
+    backups.claim(&name, backup_id).await?;
+    let written = sources.iter_mut().map(|source| write_all(source, backups, &name));
     let mut shards: Vec<ShardManifest> = try_join_all(written).await?.into_iter().flatten().collect();
     shards.sort_by_key(|shard| shard.shard);
     let manifest = Manifest {
@@ -81,7 +82,7 @@ pub async fn take(client: &Client, place: &Place, name: Option<&str>) -> Result<
         held_us,
         shards,
     };
-    place.finish(&manifest).await?;
+    backups.finish(&manifest).await?;
     Ok(manifest)
 }
 
@@ -234,7 +235,7 @@ async fn step(session: &mut BackupSession, step: Step) -> Result<Answer, ClientE
 /// Writes the copies of a session, one shard after the other.
 async fn write_all(
     source: &mut Source,
-    place: &Place,
+    backups: &Backups,
     name: &str,
 ) -> Result<Vec<ShardManifest>, BackupError> {
     let mut written = Vec::new();
@@ -242,7 +243,7 @@ async fn write_all(
         let send = Step::Send(v1::SendShard { shard: cut.shard });
         source.session.step(send).await?;
         let file = Manifest::file_of(cut.shard);
-        let (bytes, state_digest) = write_one(&mut source.session, cut.shard, place, name, &file).await?;
+        let (bytes, state_digest) = write_one(&mut source.session, cut.shard, backups, name, &file).await?;
         written.push(ShardManifest {
             shard: cut.shard,
             file,
@@ -260,16 +261,16 @@ async fn write_all(
 async fn write_one(
     session: &mut BackupSession,
     shard: u32,
-    place: &Place,
+    backups: &Backups,
     name: &str,
     file: &str,
 ) -> Result<(u64, Digest), BackupError> {
-    let path = place.path(name, file);
+    let path = backups.path(name, file);
     let unwritten = |source| BackupError::Write {
         file: path.to_string(),
         source,
     };
-    let mut writer = BufWriter::new(place.store(), path.clone());
+    let mut writer = BufWriter::new(Arc::clone(backups.location().store()), path.clone());
     let mut hasher = blake3::Hasher::new();
     let sent = loop {
         let answer = tokio::time::timeout(PIECE_PATIENCE, session.answer()).await;

@@ -11,7 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use uuid::Uuid;
 
 use crate::manifest::FORMAT_VERSION;
-use crate::{BackupError, Digest, LedgerRules, Listed, Manifest, Place, ShardManifest, verify};
+use crate::{BackupError, Backups, Digest, LedgerRules, Listed, Manifest, ShardManifest, verify};
 
 const TIME_MS: u64 = 1_700_000_000_000;
 
@@ -157,12 +157,12 @@ fn manifest(name: &str, shards: &[&Shard]) -> Manifest {
 
 struct Written {
     store: Arc<InMemory>,
-    place: Place,
+    place: Backups,
 }
 
 async fn write(name: &str, shards: &[&Shard]) -> Written {
     let store = Arc::new(InMemory::new());
-    let place = Place::new(
+    let place = Backups::new(
         Arc::clone(&store) as Arc<dyn ObjectStore>,
         Path::from("some/prefix"),
     );
@@ -207,7 +207,7 @@ async fn a_backup_is_found_by_its_name_and_verified() {
 
 #[tokio::test]
 async fn of_backups_that_begin_under_one_name_one_goes_on() {
-    let place = Place::new(Arc::new(InMemory::new()), Path::from("lake"));
+    let place = Backups::new(Arc::new(InMemory::new()), Path::from("lake"));
     let claims = (0..3).map(|number| place.claim("nightly", Uuid::from_u128(number)));
     let claimed = futures::future::join_all(claims).await;
     assert_eq!(claimed.iter().filter(|claim| claim.is_ok()).count(), 1);

@@ -5,14 +5,14 @@ mod planning;
 mod reuse;
 
 use holdfast_ledger::{
-    Action, Bucket, Disposition, Query, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku, Source,
-    Sourcing, StorefrontId, Success, WarehouseId,
+    Action, Bucket, Disposition, Query, ReservationId, ReserveLine, ReserveMode, ReturnOf, Source,
+    Sourcing, Success,
 };
 use rand::RngExt;
 
 use crate::client::Client;
 use crate::history::Read;
-use crate::names::{busy_sku, is_simple, name, order_sku, shard_of, simple_sku, warehouse, web};
+use crate::names::{busy_sku, is_simple, name, order_sku, simple_sku, warehouse, web};
 use crate::requests::{Got, Wanted};
 
 /// Number of each shard's SKUs on which everything is done.

@@ -22,7 +22,7 @@ impl Archive {
     /// Claims that the file that begins with `first_seq` ends with `last_seq`. Returns the end in the first
     /// claim.
     pub(super) async fn claim(&self, shard: u32, first_seq: u64, last_seq: u64) -> Result<u64, ArchiveError> {
-        let path = name::claim(&self.prefix, shard, first_seq, self.format);
+        let path = name::claim(self.location.prefix(), shard, first_seq, self.format);
         if self.put_small(&path, &Claim { last_seq }).await? {
             return Ok(last_seq);
         }

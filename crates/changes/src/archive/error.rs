@@ -1,5 +1,6 @@
 //! Errors of an archive.
 
+use holdfast_lake::LocationError;
 use uuid::Uuid;
 
 use crate::cursor::SequenceError;
@@ -9,16 +10,9 @@ use crate::parquet::{DecodeError, EncodeError};
 /// The reason why something was not archived or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The place is not understood or not usable.
-    #[error(
-        "{place} cannot be used as an archive: {reason}; give a folder, file:///folder or s3://bucket/prefix"
-    )]
-    Location {
-        /// The place as it was given.
-        place: String,
-        /// The fault, in words.
-        reason: String,
-    },
+    /// The location is not understood or not usable.
+    #[error(transparent)]
+    Location(#[from] LocationError),
     /// The object store failed.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),

@@ -20,7 +20,6 @@
 mod claim;
 mod error;
 mod format;
-mod location;
 mod name;
 mod owner;
 mod writer;
@@ -33,12 +32,12 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use holdfast_api::v1::Change;
+use holdfast_lake::Location;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectStore, ObjectStoreExt as _};
 
 pub use error::ArchiveError;
 pub use format::Format;
-pub use location::{Folder, open as open_place};
 pub use name::ArchivedFile;
 pub use owner::{Belongs, Span, Spans};
 pub use writer::{Cut, Writer, Written};
@@ -46,8 +45,7 @@ pub use writer::{Cut, Writer, Written};
 /// The files of changes below one place of an object store.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    store: Arc<dyn ObjectStore>,
-    prefix: Path,
+    location: Location,
     format: Format,
 }
 
@@ -67,8 +65,7 @@ impl Archive {
     /// # Errors
     /// [`ArchiveError::Location`]: the place is not understood or not usable.
     pub fn open(place: &str, format: Format) -> Result<Self, ArchiveError> {
-        let (store, prefix) = location::open(place, location::Folder::Make)?;
-        Ok(Self::new(store, prefix, format))
+        Ok(Self::at(Location::open(place)?, format))
     }
 
     /// Opens an archive like [`Archive::open`], for reading. A missing folder is an error, and is not made.
@@ -76,17 +73,16 @@ impl Archive {
     /// # Errors
     /// The same as of [`Archive::open`].
     pub fn open_existing(place: &str, format: Format) -> Result<Self, ArchiveError> {
-        let (store, prefix) = location::open(place, location::Folder::MustExist)?;
-        Ok(Self::new(store, prefix, format))
+        Ok(Self::at(Location::open_existing(place)?, format))
     }
 
     /// Makes the archive below a prefix of a store.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: Path, format: Format) -> Self {
-        Self {
-            store,
-            prefix,
-            format,
-        }
+        Self::at(Location::new(store, prefix), format)
+    }
+
+    fn at(location: Location, format: Format) -> Self {
+        Self { location, format }
     }
 
     /// Returns the format of its files.
@@ -99,7 +95,7 @@ impl Archive {
     /// # Errors
     /// The store fails, or there are files that are not the archive's.
     pub async fn shards(&self) -> Result<Vec<u32>, ArchiveError> {
-        let files = self.list(&name::root(&self.prefix)).await?;
+        let files = self.list(&name::root(self.location.prefix())).await?;
         let shards: BTreeSet<u32> = files.iter().map(|file| file.shard).collect();
         Ok(shards.into_iter().collect())
     }
@@ -109,7 +105,7 @@ impl Archive {
     /// # Errors
     /// The store fails, the files do not follow each other, or one is not the archive's.
     pub async fn files(&self, shard: u32) -> Result<Vec<ArchivedFile>, ArchiveError> {
-        let mut files = self.list(&name::folder(&self.prefix, shard)).await?;
+        let mut files = self.list(&name::folder(self.location.prefix(), shard)).await?;
         files.sort_by_key(|file| (file.first_seq, file.last_seq));
         let mut expected = 1;
         for file in &files {
@@ -146,7 +142,7 @@ impl Archive {
     /// The store fails, the file cannot be decoded, or its changes do not match its name.
     pub async fn read(&self, file: &ArchivedFile) -> Result<Vec<Change>, ArchiveError> {
         let path = self.path(file);
-        let bytes = self.store.get(&path).await?.bytes().await?;
+        let bytes = self.location.store().get(&path).await?.bytes().await?;
         let changes = self.format.decode(&path, bytes)?;
         if file_of(&changes).as_ref() != Some(file) {
             return Err(ArchiveError::ForeignFile {
@@ -163,36 +159,26 @@ impl Archive {
         };
         let path = self.path(&file);
         let content = self.format.encode(changes)?;
-        match self
-            .store
-            .put_opts(&path, content.clone().into(), only_new())
-            .await
-        {
-            Ok(_) => Ok(Put::Written),
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                let there = self.store.get(&path).await?.bytes().await?;
-                // Another version of the writer may have compressed the same changes in another way.
-                let same = there == content || self.format.decode(&path, there)? == changes;
-                let conflict = ArchiveError::OtherContent {
-                    path: path.to_string(),
-                };
-                if same {
-                    Ok(Put::AlreadyThere)
-                } else {
-                    Err(conflict)
-                }
-            }
-            Err(error) => Err(error.into()),
+        if self.location.put_if_absent(&path, content.clone()).await? {
+            return Ok(Put::Written);
         }
+        let there = self.location.store().get(&path).await?.bytes().await?;
+        // Another version of the writer may have compressed the same changes in another way.
+        if there == content || self.format.decode(&path, there)? == changes {
+            return Ok(Put::AlreadyThere);
+        }
+        Err(ArchiveError::OtherContent {
+            path: path.to_string(),
+        })
     }
 
     fn path(&self, file: &ArchivedFile) -> Path {
-        file.path(&self.prefix, self.format)
+        file.path(self.location.prefix(), self.format)
     }
 
     async fn list(&self, folder: &Path) -> Result<Vec<ArchivedFile>, ArchiveError> {
         let mut files = Vec::new();
-        let mut objects = self.store.list(Some(folder));
+        let mut objects = self.location.store().list(Some(folder));
         while let Some(object) = objects.try_next().await? {
             let path = object.location;
             if path.extension() != Some(self.format.extension()) {
@@ -204,14 +190,6 @@ impl Archive {
             })?);
         }
         Ok(files)
-    }
-}
-
-/// Returns the options for files that are written once.
-fn only_new() -> PutOptions {
-    PutOptions {
-        mode: PutMode::Create,
-        ..PutOptions::default()
     }
 }
 

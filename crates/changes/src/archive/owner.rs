@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use object_store::path::Path;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -187,11 +186,11 @@ impl Archive {
     }
 
     fn owner_path(&self) -> Path {
-        name::root(&self.prefix).join("owner.json")
+        name::root(self.location.prefix()).join("owner.json")
     }
 
     fn cut_path(&self) -> Path {
-        name::root(&self.prefix).join("cut.json")
+        name::root(self.location.prefix()).join("cut.json")
     }
 
     /// Reads a small file of JSON; None when it does not exist.
@@ -200,16 +199,15 @@ impl Archive {
             path: path.to_string(),
             reason,
         };
-        let bytes = match self.store.get(path).await {
-            Ok(found) if found.meta.size > MAX_SMALL_BYTES => {
+        let bytes = match self.location.find(path).await? {
+            Some(found) if found.meta.size > MAX_SMALL_BYTES => {
                 let size = found.meta.size;
                 return Err(unreadable(format!(
                     "it has {size} bytes, at most {MAX_SMALL_BYTES} are read"
                 )));
             }
-            Ok(found) => found.bytes().await?,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Some(found) => found.bytes().await?,
+            None => return Ok(None),
         };
         let read = serde_json::from_slice(&bytes);
         read.map(Some).map_err(|error| unreadable(error.to_string()))
@@ -225,10 +223,6 @@ impl Archive {
             path: path.to_string(),
             reason: error.to_string(),
         })?;
-        match self.store.put_opts(path, bytes.into(), super::only_new()).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.location.put_if_absent(path, bytes.into()).await?)
     }
 }

@@ -1,4 +1,4 @@
-//! Handing leadership over.
+//! The handover of leadership to another replica.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::leadership::{closest, has_nearly_all};
 use crate::replica_id::node_of;
 
 impl Replica {
-    /// Hands leadership of the shard to a node, or to the follower that lacks least. Returns the node that leads
-    /// then.
+    /// Hands leadership of the shard to a node, or to the follower that lacks least. Returns the node that
+    /// leads then.
     pub(crate) async fn transfer_leader(&self, to: Option<u64>) -> Result<u64, TransferError> {
         if self.is_stopped() {
             return Err(TransferError::Stopped);

@@ -1,6 +1,6 @@
 //! `holdfast backup create`: copies the whole cluster to an object store.
 
-use holdfast_backup::{Place, ShardManifest, take};
+use holdfast_backup::{Backups, ShardManifest, take};
 use serde_json::json;
 
 use crate::context::Context;
@@ -26,8 +26,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let place = Place::open(&args.to)?;
-    let manifest = take(context.client()?, &place, args.name.as_deref()).await?;
+    let backups = Backups::open(&args.to)?;
+    let manifest = take(context.client()?, &backups, args.name.as_deref()).await?;
     if context.json {
         context.output.json(&json!({ "backup": manifest }))?;
         return Ok(());

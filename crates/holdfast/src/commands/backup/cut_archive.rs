@@ -1,7 +1,7 @@
 //! `holdfast backup cut-archive`: copies an archive of changes up to a backup.
 
 use futures::future::try_join_all;
-use holdfast_backup::{Place, ShardManifest};
+use holdfast_backup::{Backups, ShardManifest};
 use holdfast_changes::archive::{Archive, Cut, Format};
 use serde_json::json;
 
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let backup = Place::open_existing(&args.from)?.backup(&args.name).await?;
+    let backup = Backups::open_existing(&args.from)?.backup(&args.name).await?;
     let old = Archive::open_existing(&args.archive, Format::Parquet)?;
     let new = Archive::open(&args.to, Format::Parquet)?;
     let (cluster_id, shards) = (backup.manifest().cluster_id, &backup.manifest().shards);

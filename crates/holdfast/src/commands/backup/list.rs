@@ -1,6 +1,6 @@
 //! `holdfast backup list`: shows which backups there are.
 
-use holdfast_backup::{Listed, Place};
+use holdfast_backup::{Backups, Listed};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -17,7 +17,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let listed = Place::open_existing(&args.from)?.list().await?;
+    let listed = Backups::open_existing(&args.from)?.list().await?;
     if context.json {
         let backups: Vec<Value> = listed.iter().map(to_json).collect();
         context.output.json(&json!({ "backups": backups }))?;

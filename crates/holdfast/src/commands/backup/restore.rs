@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use holdfast_backup::{Backup, Manifest, Place};
+use holdfast_backup::{Backup, Backups, Manifest};
 use holdfast_node::NodeConfig;
 use holdfast_node::restore::{Restore, Restored, RestoredShard};
 use serde_json::json;
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let config = NodeConfig::load(&args.config)?;
-    let backup = Place::open_existing(&args.from)?.backup(&args.name).await?;
+    let backup = Backups::open_existing(&args.from)?.backup(&args.name).await?;
     write(&config, &backup).await?;
     let manifest = backup.manifest();
     if context.json {

@@ -1,6 +1,6 @@
 //! `holdfast backup verify`: reads all of a backup and checks it.
 
-use holdfast_backup::{Place, VerifiedShard};
+use holdfast_backup::{Backups, VerifiedShard};
 use serde_json::{Value, json};
 
 use super::create;
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let backup = Place::open_existing(&args.from)?.backup(&args.name).await?;
+    let backup = Backups::open_existing(&args.from)?.backup(&args.name).await?;
     let verified = holdfast_backup::verify(&backup).await?;
     let manifest = backup.manifest();
     if context.json {

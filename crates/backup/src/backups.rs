@@ -1,13 +1,13 @@
-//! The place where backups are.
+//! The backups at one location.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use holdfast_changes::archive::{Folder, open_place};
+use holdfast_lake::Location;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
 use uuid::Uuid;
 
 use crate::{Backup, BackupError, Manifest};
@@ -18,11 +18,10 @@ const MANIFEST: &str = "manifest.json";
 const WRITER: &str = "writer";
 const MAX_NAME_CHARS: usize = 64;
 
-/// The backups below one place of an object store.
+/// The backups at one location.
 #[derive(Debug, Clone)]
-pub struct Place {
-    store: Arc<dyn ObjectStore>,
-    prefix: Path,
+pub struct Backups {
+    location: Location,
 }
 
 /// The content under one name.
@@ -55,47 +54,49 @@ pub(crate) fn check_name(name: &str) -> Result<(), BackupError> {
     Ok(())
 }
 
-impl Place {
-    /// Opens a place: a folder's path, `file:///folder`, or `s3://bucket/prefix`. A missing folder is made.
+impl Backups {
+    /// Opens a location: a folder's path, `file:///folder`, or `s3://bucket/prefix`. A missing folder is made.
     /// Credentials, region and endpoint of S3 come from the usual `AWS_*` variables.
     ///
     /// # Errors
-    /// [`BackupError::Place`]: it is not understood or not usable.
+    /// [`BackupError::Location`]: it is not understood or not usable.
     pub fn open(place: &str) -> Result<Self, BackupError> {
-        let (store, prefix) = open_place(place, Folder::Make)?;
-        Ok(Self::new(store, prefix))
+        let location = Location::open(place)?;
+        Ok(Self { location })
     }
 
-    /// Opens a place like [`Place::open`], for reading. A missing folder is an error, and is not made.
+    /// Opens a location like [`Backups::open`], for reading. A missing folder is an error, and is not made.
     ///
     /// # Errors
-    /// The same as of [`Place::open`].
+    /// The same as of [`Backups::open`].
     pub fn open_existing(place: &str) -> Result<Self, BackupError> {
-        let (store, prefix) = open_place(place, Folder::MustExist)?;
-        Ok(Self::new(store, prefix))
+        let location = Location::open_existing(place)?;
+        Ok(Self { location })
     }
 
-    /// Makes the place below a prefix of a store.
+    /// Makes the backups below a prefix of a store.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
-        Self { store, prefix }
+        Self {
+            location: Location::new(store, prefix),
+        }
     }
 
-    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.store)
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
     }
 
     pub(crate) fn path(&self, name: &str, file: &str) -> Path {
-        self.prefix.clone().join(FOLDER).join(name).join(file)
+        self.location.prefix().clone().join(FOLDER).join(name).join(file)
     }
 
-    /// Lists everything at the place, by name.
+    /// Lists everything there, by name.
     ///
     /// # Errors
     /// The store cannot be listed.
     pub async fn list(&self) -> Result<Vec<Listed>, BackupError> {
         let mut is_whole: BTreeMap<String, bool> = BTreeMap::new();
-        let folder = self.prefix.clone().join(FOLDER);
-        let mut objects = self.store.list(Some(&folder));
+        let folder = self.location.prefix().clone().join(FOLDER);
+        let mut objects = self.location.store().list(Some(&folder));
         while let Some(object) = objects.try_next().await? {
             let Some(rest) = object.location.prefix_match(&folder) else {
                 continue;
@@ -126,16 +127,15 @@ impl Place {
     pub async fn backup(&self, name: &str) -> Result<Backup, BackupError> {
         check_name(name)?;
         let path = self.path(name, MANIFEST);
-        let bytes = match self.store.get(&path).await {
-            Ok(object) => object.bytes().await?,
-            Err(object_store::Error::NotFound { .. }) => {
+        let bytes = match self.location.find(&path).await? {
+            Some(object) => object.bytes().await?,
+            None => {
                 let name = name.to_owned();
                 return Err(match self.has_files(&name).await? {
                     true => BackupError::Unfinished { name },
                     false => BackupError::NotFound { name },
                 });
             }
-            Err(error) => return Err(error.into()),
         };
         let manifest = Manifest::decode(name, path.as_ref(), &bytes)?;
         Ok(Backup::new(self.clone(), manifest))
@@ -143,8 +143,14 @@ impl Place {
 
     /// Returns whether anything exists under this name.
     pub(crate) async fn has_files(&self, name: &str) -> Result<bool, BackupError> {
-        let folder = self.prefix.clone().join(FOLDER).join(name);
-        Ok(self.store.list(Some(&folder)).try_next().await?.is_some())
+        let folder = self.location.prefix().clone().join(FOLDER).join(name);
+        Ok(self
+            .location
+            .store()
+            .list(Some(&folder))
+            .try_next()
+            .await?
+            .is_some())
     }
 
     /// Claims a name for this backup. When several backups begin under one name at once, one of them goes on.
@@ -163,17 +169,15 @@ impl Place {
 
     /// Writes a file that does not exist yet.
     async fn create(&self, name: &str, file: &str, content: Bytes) -> Result<(), BackupError> {
-        let options = PutOptions {
-            mode: PutMode::Create,
-            ..PutOptions::default()
-        };
-        let path = self.path(name, file);
-        match self.store.put_opts(&path, content.into(), options).await {
-            Ok(_) => Ok(()),
-            Err(object_store::Error::AlreadyExists { .. }) => Err(BackupError::Exists {
+        match self
+            .location
+            .put_if_absent(&self.path(name, file), content)
+            .await?
+        {
+            true => Ok(()),
+            false => Err(BackupError::Exists {
                 name: name.to_owned(),
             }),
-            Err(error) => Err(error.into()),
         }
     }
 }
