@@ -4,11 +4,12 @@
   python3 .ci/proto.py                     lints, and compares with the last release
   python3 .ci/proto.py --against REVISION  lints, and compares with this commit or tag
 
-Installs buf from the npm registry into target/ when it is not there yet; that needs npm. Exit code 1 when a
+Installs buf from the npm registry into target/ when it is not there yet, and npm with apt. Exit code 1 when a
 check fails.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -24,12 +25,21 @@ def install():
     if BUF.exists():
         return
     if not shutil.which("npm"):
-        sys.exit("npm is missing: sudo apt-get install --yes nodejs npm")
+        install_npm()
     print(f"installing buf {VERSION} into {FOLDER.relative_to(ROOT)}", flush=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     # The package brings the binary as an optional dependency, so its install script has nothing to do.
     options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     subprocess.run(["npm", "install", "--prefix", FOLDER, *options, f"@bufbuild/buf@{VERSION}"], check=True)
+
+
+def install_npm():
+    apt = ["apt-get", "install", "--yes", "--no-install-recommends", "nodejs", "npm"]
+    if os.geteuid() != 0:
+        sys.exit(f"npm is missing: sudo {' '.join(apt)}")
+    print("installing nodejs and npm with apt", flush=True)
+    subprocess.run(["apt-get", "update", "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(apt, check=True, stdout=subprocess.DEVNULL)
 
 
 def git(*arguments):
@@ -41,7 +51,7 @@ def last_release():
     newest_first = ["tag", "--list", "v*", "--merged", "HEAD", "--sort=-version:refname"]
     tags = git("-c", "versionsort.suffix=-", *newest_first).decode().split()
     if not tags and git("rev-parse", "--is-shallow-repository").strip() == b"true":
-        sys.exit("a shallow clone may lack the tags of releases: git fetch --tags --unshallow")
+        print("buf breaking: a shallow clone may lack the tags of releases: git fetch --tags --unshallow")
     return tags[0] if tags else None
 
 
@@ -75,8 +85,8 @@ def main():
         is_clean = is_compatible_with(revision) and is_clean
     else:
         print(
-            "buf breaking: not run. There is no tag v*, so there is no release to compare with. The first commit is no\n"
-            "release: it made no promise to any client, and its messages have changed on purpose since.\n"
+            "buf breaking: not run. There is no tag v*, so there is no release to compare with. The first commit is\n"
+            "no release: it made no promise to any client, and its messages have changed on purpose since.\n"
             "`--against REVISION` compares with any commit."
         )
     if not is_clean:

@@ -296,7 +296,7 @@ async fn cut_with_an_order_waiting(client: &Client, skus: &[String]) -> Result<O
         if !shards.is_empty() {
             let address = client.admin_address_of(node).context("its admin port is told")?;
             let session = client.backup_session(&address).await?;
-            session.step(Step::Hold(v1::HoldShards { shards })).await?;
+            session.step(Step::Freeze(v1::FreezeShards { shards })).await?;
             sessions.push(session);
         }
     }

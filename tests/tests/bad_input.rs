@@ -356,8 +356,8 @@ async fn stock_cases(cluster: &Cluster) -> Result<Vec<Case>> {
         operation: operation(),
         sku: sku.clone(),
         warehouse: warehouse.clone(),
-        from: from.into(),
-        to: to.into(),
+        from_bucket: from.into(),
+        to_bucket: to.into(),
         quantity,
     };
     cases.push((

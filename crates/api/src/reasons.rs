@@ -13,6 +13,13 @@ use crate::v1::Reason;
 /// The type URL of a refusal inside the details of a gRPC status.
 pub const REFUSAL_TYPE_URL: &str = "type.googleapis.com/holdfast.v1.Refusal";
 
+/// The type URLs of the standard messages beside it.
+const ERROR_INFO_TYPE_URL: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+const RETRY_INFO_TYPE_URL: &str = "type.googleapis.com/google.rpc.RetryInfo";
+
+/// The domain of the reasons in a `google.rpc.ErrorInfo` (<https://google.aip.dev/193#errorinfo>).
+const ERROR_DOMAIN: &str = "holdfast.v1";
+
 /// The longest message of a gRPC error, and the largest refusal in its details, in bytes. Both travel in
 /// HTTP/2 headers; most clients accept 16 KiB of them in all.
 const MAX_MESSAGE_BYTES: usize = 1_500;
@@ -290,12 +297,39 @@ pub fn status(mut refusal: v1::Refusal) -> Status {
     let details = tonic_types::pb::Status {
         code: code as i32,
         message: message.clone(),
-        details: vec![prost_types::Any {
-            type_url: REFUSAL_TYPE_URL.to_owned(),
-            value: refusal.encode_to_vec(),
-        }],
+        details: details_of(&refusal),
     };
     Status::with_details(code, message, Bytes::from(details.encode_to_vec()))
+}
+
+/// Returns the details of a refusal's status: the refusal itself, and the two standard messages that middleware
+/// knows (<https://google.aip.dev/193>).
+fn details_of(refusal: &v1::Refusal) -> Vec<prost_types::Any> {
+    let any = |type_url: &str, value: Vec<u8>| prost_types::Any {
+        type_url: type_url.to_owned(),
+        value,
+    };
+    let reason = refusal.reason().as_str_name();
+    let info = tonic_types::pb::ErrorInfo {
+        reason: reason.strip_prefix("REASON_").unwrap_or(reason).to_owned(),
+        domain: ERROR_DOMAIN.to_owned(),
+        metadata: std::collections::HashMap::new(),
+    };
+    let mut details = vec![
+        any(REFUSAL_TYPE_URL, refusal.encode_to_vec()),
+        any(ERROR_INFO_TYPE_URL, info.encode_to_vec()),
+    ];
+    if rule_of(refusal.reason()).retryable {
+        let millis = refusal.retry_after_ms;
+        let retry = tonic_types::pb::RetryInfo {
+            retry_delay: Some(prost_types::Duration {
+                seconds: i64::try_from(millis / 1_000).unwrap_or(i64::MAX),
+                nanos: (millis % 1_000) as i32 * 1_000_000,
+            }),
+        };
+        details.push(any(RETRY_INFO_TYPE_URL, retry.encode_to_vec()));
+    }
+    details
 }
 
 /// Returns the refusal inside a gRPC error, if it has one.
@@ -336,7 +370,8 @@ pub fn reference() -> String {
     let mut text = String::from(
         "# Errors\n\n\
          Each refused request says why: in the gRPC code, in the message, and as a `holdfast.v1.Refusal` in the \
-         status details (`grpc-status-details-bin` holds a `google.rpc.Status`, whose details hold the refusal). Inside \
+         status details (`grpc-status-details-bin` holds a `google.rpc.Status`, whose details hold the refusal, a \
+         `google.rpc.ErrorInfo` with the reason, and a `google.rpc.RetryInfo` when a retry can help). Inside \
          a batch the refusal is the item's result. This page is printed from the table in \
          `crates/api/src/reasons.rs`; a test keeps them equal.\n\n\
          \"Retry\" says whether the same request with the same operation id can succeed later by itself. A retry is \
@@ -424,6 +459,31 @@ mod tests {
         );
         assert_eq!(refusal_in(&status), Some(sent));
         assert_eq!(refusal_in(&Status::internal("x")), None);
+    }
+
+    #[test]
+    fn standard_middleware_sees_the_reason_and_when_to_try_again() {
+        use tonic_types::StatusExt as _;
+
+        let mut busy = refusal(Reason::Overloaded, "busy");
+        busy.retry_after_ms = 1_020;
+        let sent = status(busy);
+        let info = sent.get_details_error_info().unwrap();
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("OVERLOADED", "holdfast.v1")
+        );
+        let retry = sent.get_details_retry_info().unwrap();
+        assert_eq!(retry.retry_delay, Some(std::time::Duration::from_millis(1_020)));
+        let last = status(refusal(Reason::InsufficientStock, "none"));
+        assert!(
+            last.get_details_retry_info().is_none(),
+            "trying again does not help"
+        );
+        assert_eq!(
+            last.get_details_error_info().unwrap().reason,
+            "INSUFFICIENT_STOCK"
+        );
     }
 
     #[test]

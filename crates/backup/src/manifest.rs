@@ -32,7 +32,8 @@ pub struct Manifest {
     /// The settings with which the ledgers were made. They are part of the ledgers' state.
     pub ledger: LedgerRules,
     /// The longest time for which a shard took nothing new into its log, in microseconds.
-    pub held_us: u64,
+    #[serde(alias = "held_us")]
+    pub frozen_us: u64,
     /// Every shard, in order.
     pub shards: Vec<ShardManifest>,
 }

@@ -1,17 +1,17 @@
 //! Takes a backup of a running cluster.
 //!
 //! ```text
-//!  find leaders ── a session with each ── all: hold ── all held ── all: cut ── all cut ── files ── manifest
+//!  find leaders ── a session with each ── all: freeze ── all frozen ── all: cut ── all cut ── files ── manifest
 //!       ^                                     │                        │
 //!       └─── once more, from the beginning ───┴──── one was refused ───┘
 //! ```
 //!
-//! Between the last `held` and the first `cut` there is a moment. Each shard stood still from before this
+//! Between the last `frozen` and the first `cut` there is a moment. Each shard stood still from before this
 //! moment until after it, so the ledgers show this moment. The proof needs no assumption about clocks or
 //! durations.
 
-use std::sync::Arc;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures::future::try_join_all;
@@ -31,7 +31,7 @@ use crate::{BackupError, Backups, Digest, LedgerRules, Manifest, ShardManifest};
 const ATTEMPTS: u32 = 20;
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How long the answer to a hold or a cut may take. It is longer than a hold lasts.
+/// How long the answer to a freeze or a cut may take. It is longer than a freeze lasts.
 const STEP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a node may take between two pieces of a copy. It writes a large copy to its disk first.
 const PIECE_PATIENCE: Duration = Duration::from_secs(600);
@@ -61,7 +61,7 @@ pub async fn take(client: &Client, backups: &Backups, name: Option<&str>) -> Res
     let versions: BTreeSet<String> = sources.iter().map(|source| source.version.clone()).collect();
     let cuts = || sources.iter().flat_map(|source| &source.shards);
     let shard_count = cuts().count() as u32;
-    let held_us = cuts().map(|cut| cut.held_us).max().unwrap_or(0);
+    let frozen_us = cuts().map(|cut| cut.frozen_us).max().unwrap_or(0);
     let ledger = common_rules(cuts())?;
 
     // The name is claimed before the first file, because another backup under this name would write the same
@@ -79,7 +79,7 @@ pub async fn take(client: &Client, backups: &Backups, name: Option<&str>) -> Res
         node_versions: versions.into_iter().collect(),
         shard_count,
         ledger,
-        held_us,
+        frozen_us,
         shards,
     };
     backups.finish(&manifest).await?;
@@ -155,21 +155,21 @@ async fn try_cut_all(client: &Client) -> Result<(Uuid, Vec<Source>), ClientError
         client.backup_session(&address).await
     });
     let sessions = try_join_all(sessions).await?;
-    let holding = sessions
+    let freezing = sessions
         .into_iter()
         .zip(leaders.values())
         .map(|(mut session, shards)| async {
-            let hold = Step::Hold(v1::HoldShards {
+            let freeze = Step::Freeze(v1::FreezeShards {
                 shards: shards.clone(),
             });
-            match step(&mut session, hold).await? {
-                Answer::Held(held) => Ok((session, held.version)),
-                other => Err(wrong_answer("hold", &other)),
+            match step(&mut session, freeze).await? {
+                Answer::Frozen(frozen) => Ok((session, frozen.version)),
+                other => Err(wrong_answer("freeze", &other)),
             }
         });
     // No shard is cut before all stand still: the backup shows a moment in between.
-    let held: Vec<(BackupSession, String)> = try_join_all(holding).await?;
-    let cutting = held
+    let frozen: Vec<(BackupSession, String)> = try_join_all(freezing).await?;
+    let cutting = frozen
         .into_iter()
         .zip(leaders.values())
         .map(|((mut session, version), shards)| async {
@@ -215,7 +215,7 @@ fn wrong_answer(to: &str, answer: &Answer) -> ClientError {
 
 fn name_of(answer: &Answer) -> &'static str {
     match answer {
-        Answer::Held(_) => "held",
+        Answer::Frozen(_) => "frozen",
         Answer::Cut(_) => "a cut of other shards",
         Answer::Chunk(_) => "a chunk",
         Answer::Sent(_) => "sent",

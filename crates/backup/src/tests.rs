@@ -150,7 +150,7 @@ fn manifest(name: &str, shards: &[&Shard]) -> Manifest {
         node_versions: vec!["0.1.0".to_owned()],
         shard_count: shards.len() as u32,
         ledger: LedgerRules::of(&LedgerOptions::default()),
-        held_us: 900,
+        frozen_us: 900,
         shards: (0..).zip(shards).map(shard).collect(),
     }
 }

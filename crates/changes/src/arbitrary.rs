@@ -111,8 +111,8 @@ fn transfer() -> impl Strategy<Value = v1::TransferEffect> {
         .prop_map(
             |(id, from, to, expected_at_ms, quantity, in_transit)| v1::TransferEffect {
                 transfer_id: id.to_vec().into(),
-                from,
-                to,
+                from_warehouse: from,
+                to_warehouse: to,
                 expected_at_ms,
                 quantity,
                 in_transit,

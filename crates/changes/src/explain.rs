@@ -172,7 +172,10 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
         ChangeKind::Expired => format!("{what} went back because the hold's time ran out"),
         ChangeKind::Shipped => format!("{what} left the warehouse"),
         ChangeKind::TransferredOut => {
-            let to = change.transfer.as_ref().map_or("", |effect| effect.to.as_str());
+            let to = change
+                .transfer
+                .as_ref()
+                .map_or("", |effect| effect.to_warehouse.as_str());
             format!("{what} left for {to}")
         }
         ChangeKind::Cancelled => format!("{what} were cancelled and went back"),

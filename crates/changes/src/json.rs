@@ -190,8 +190,8 @@ impl Line {
             None => None,
             Some(effect) => Some(Transfer {
                 transfer_id: uuid("transfer_id", &effect.transfer_id)?,
-                from: effect.from.clone(),
-                to: effect.to.clone(),
+                from: effect.from_warehouse.clone(),
+                to: effect.to_warehouse.clone(),
                 expected_at_ms: effect.expected_at_ms,
                 quantity: effect.quantity,
                 in_transit: effect.in_transit,
@@ -284,8 +284,8 @@ impl Line {
             None => None,
             Some(effect) => Some(v1::TransferEffect {
                 transfer_id: uuid("transfer_id", &effect.transfer_id)?,
-                from: effect.from,
-                to: effect.to,
+                from_warehouse: effect.from,
+                to_warehouse: effect.to,
                 expected_at_ms: effect.expected_at_ms,
                 quantity: effect.quantity,
                 in_transit: effect.in_transit,

@@ -58,7 +58,7 @@ impl<'a> Route<'a> {
             Some(Request::Release(request)) => Self::of_key(request.reservation.as_ref()),
             Some(Request::Ship(request)) => Self::of_key(request.reservation.as_ref()),
             Some(Request::Cancel(request)) => Self::of_key(request.reservation.as_ref()),
-            Some(Request::Return(request)) => Self::of_return(request.what.as_ref()),
+            Some(Request::ReturnGoods(request)) => Self::of_return(request.what.as_ref()),
             Some(Request::Receive(request)) => Self::Sku(&request.sku),
             None => Self::Any,
         }

@@ -22,7 +22,7 @@
 //!   [`Ledger::preview`] can refuse without a log write. Each family has one file: `reserve` (with
 //!   `sourcing`, which chooses warehouses and gives the reason), `transitions` (extend, commit, release,
 //!   expiry), `fulfilment` (ship, cancel, return), `stocking` (receive, adjust, move, pools), `count`,
-//!   `policies`, `transferring`, `dispatch`, `supplies`.
+//!   `policies`, `transfer_commands`, `dispatch`, `supplies`.
 //! - **Plans**: transfers under way (`ledger/transfers.rs`) and expected supplies (`ledger/supplies.rs`) move
 //!   no units by themselves. With them, `ledger/promise.rs` computes how much can be sold by which date, and
 //!   `ledger/deficits.rs` finds the reservations that are short.

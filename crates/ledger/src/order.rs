@@ -26,7 +26,7 @@
 //! `docs/orders.md` has the rules, and what happens when a process dies at each step.
 
 mod coordinator;
-mod transfer;
+mod transfer_order;
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ use crate::{
 };
 
 pub use coordinator::{Coordinator, End, Progress, StepFailure, Target};
-pub use transfer::{TRANSFER_STOREFRONT, TransferOrder};
+pub use transfer_order::{TRANSFER_STOREFRONT, TransferOrder};
 
 /// One step of the protocol of an order. The command's operation id is the order's reservation id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -29,7 +29,7 @@ pub(crate) use self::admission::Admission;
 use self::settle::{Attempted, Unmet};
 use crate::config::{LimitsSection, PeerSection};
 use crate::directory::Membership;
-use crate::intake::Places;
+use crate::intake::Permits;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 use crate::metrics::Metrics;
@@ -73,10 +73,10 @@ pub(crate) struct Api {
     pub(crate) started: Instant,
     /// The silence, in milliseconds, after which a replica is not ready.
     pub(crate) cut_off_after_ms: u64,
-    /// Places for change streams, listings and as-of reads.
-    pub(crate) change_streams: Places,
-    /// Places for batch streams.
-    pub(crate) batch_streams: Places,
+    /// Permits for change streams, listings and as-of reads.
+    pub(crate) change_streams: Permits,
+    /// Permits for batch streams.
+    pub(crate) batch_streams: Permits,
     /// The thread where large requests are decoded and checked.
     pub(crate) large_calls: Arc<OwnThread>,
     /// The places for backups.

@@ -134,7 +134,7 @@ impl Reasoned for CutError {
     fn reason(&self) -> Reason {
         match self {
             // All of these pass: the caller begins its backup again.
-            Self::NotLeader { .. } | Self::AlreadyHeld | Self::NotInTime | Self::Moved | Self::Stopped => {
+            Self::NotLeader { .. } | Self::AlreadyFrozen | Self::NotInTime | Self::Moved | Self::Stopped => {
                 Reason::NoLeader
             }
         }

@@ -35,11 +35,11 @@ pub(crate) fn system_clock_ms() -> u64 {
 pub(crate) struct LogClock {
     wall_clock: WallClock,
     own_id: u64,
-    heard: Arc<Mutex<Heard>>,
+    heard: Arc<Mutex<PeerReading>>,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct PeerReading {
     /// The replicas whose clocks count.
     voters: BTreeSet<u64>,
     last_stamped_ms: u64,
@@ -65,9 +65,9 @@ pub(crate) enum Certainty {
 impl LogClock {
     /// Makes the clock of the replica with this Raft id, in a group with these voters.
     pub(crate) fn new(wall_clock: WallClock, own_id: u64, voters: BTreeSet<u64>) -> Self {
-        let heard = Heard {
+        let heard = PeerReading {
             voters,
-            ..Heard::default()
+            ..PeerReading::default()
         };
         Self {
             wall_clock,

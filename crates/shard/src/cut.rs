@@ -1,16 +1,16 @@
 //! A copy of a shard's ledger, taken while the shard stands still.
 //!
 //! ```text
-//!  hold: nothing new is proposed ── all proposals applied ── read index R ── held
+//!  freeze: nothing new is proposed ── all proposals applied ── read index R ── frozen
 //!                                                                             │  whatever else has to happen
 //!  copy of the ledger: applied = R? <── cut ──────────────────────────────────┘
 //!  read index again = R? ── lift
 //! ```
 //!
-//! The hold only makes it likely that the shard stands still, so the cut checks it. A read index is the last
-//! committed entry, confirmed by a quorum. When it is the same entry before and after, nothing was committed
-//! in between. This is so however long the hold lasted and whoever led meanwhile, because a new leader first
-//! commits an entry of its own.
+//! The freeze only makes it likely that the shard stands still, so the cut checks it. A read index is the
+//! last committed entry, confirmed by a quorum. When it is the same entry before and after, nothing was
+//! committed in between. This is so however long the freeze lasted and whoever led meanwhile, because a new
+//! leader first commits an entry of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::Threads;
-use crate::proposer::{Hold, Lift};
+use crate::proposer::{Freeze, Thaw};
 use crate::raft_types::LogId;
 use crate::replica::Replica;
 use crate::replica_id::node_of;
 
-/// Reason why a shard was not held or cut.
+/// Reason why a shard was not frozen or cut.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CutError {
     /// This replica does not lead, and only the leader can do it.
@@ -37,13 +37,13 @@ pub enum CutError {
         /// The leading node, as far as this replica knows.
         leader: Option<u64>,
     },
-    /// Another hold is in place.
-    #[error("the shard is held already")]
-    AlreadyHeld,
+    /// Another freeze is in place.
+    #[error("the shard is frozen already")]
+    AlreadyFrozen,
     /// The lease ended, or a quorum was out of reach, before everything proposed was applied.
     #[error("the shard did not come to a standstill in time")]
     NotInTime,
-    /// Something was committed between hold and cut, because the lease ended or another replica leads.
+    /// Something was committed between freeze and cut, because the lease ended or another replica leads.
     #[error("the shard did not stand still until it was copied")]
     Moved,
     /// This replica is stopping or dead.
@@ -51,8 +51,8 @@ pub enum CutError {
     Stopped,
 }
 
-/// A hold on a shard, which stands still as long as this value lives and the lease lasts.
-pub struct ShardHold {
+/// A freeze of a shard, which stands still as long as this value lives and the lease lasts.
+pub struct ShardFreeze {
     replica: Arc<Replica>,
     number: u64,
     /// The last committed entry; `None` until the shard stands still.
@@ -71,13 +71,13 @@ pub struct ShardCut {
     /// The index of the last entry, which may be one of Raft's own after the ledger's last.
     pub log_index: u64,
     /// Time during which nothing new went to the log.
-    pub held: Duration,
+    pub frozen: Duration,
     /// Copy of the shard's ledger.
     pub ledger: Ledger,
     threads: Threads,
 }
 
-impl ShardHold {
+impl ShardFreeze {
     pub(crate) async fn take(replica: Arc<Replica>, lease: Duration) -> Result<Self, CutError> {
         if replica.is_silent() {
             return Err(CutError::Stopped);
@@ -90,12 +90,12 @@ impl ShardHold {
         let since = Instant::now();
         let number = replica
             .proposer
-            .send(Hold { lease, drained })
+            .send(Freeze { lease, drained })
             .await
             .map_err(|_| CutError::Stopped)?
-            .map_err(|_| CutError::AlreadyHeld)?;
-        // From here on, dropping this value lifts the hold.
-        let mut hold = Self {
+            .map_err(|_| CutError::AlreadyFrozen)?;
+        // From here on, dropping this value ends the freeze.
+        let mut freeze = Self {
             replica,
             number,
             at: None,
@@ -103,14 +103,14 @@ impl ShardHold {
             lease,
         };
         is_drained.await.map_err(|_| CutError::NotInTime)?;
-        hold.at = Some(hold.read_index().await?);
-        Ok(hold)
+        freeze.at = Some(freeze.read_index().await?);
+        Ok(freeze)
     }
 
     /// Copies the ledger and lets the shard go on.
     ///
     /// # Errors
-    /// [`CutError::Moved`] when the shard did not stand still. Then this hold cannot give a copy.
+    /// [`CutError::Moved`] when the shard did not stand still. Then this freeze cannot give a copy.
     pub async fn cut(self) -> Result<ShardCut, CutError> {
         let (applied, ledger) = {
             let state = self.replica.state.read().await;
@@ -128,7 +128,7 @@ impl ShardHold {
             shard: self.replica.options.shard,
             term: at.leader_id.term,
             log_index: at.index,
-            held: self.since.elapsed(),
+            frozen: self.since.elapsed(),
             ledger,
             threads: self.replica.host.threads,
         })
@@ -153,9 +153,9 @@ impl ShardHold {
     }
 }
 
-impl Drop for ShardHold {
+impl Drop for ShardFreeze {
     fn drop(&mut self) {
-        self.replica.proposer.do_send(Lift(self.number));
+        self.replica.proposer.do_send(Thaw(self.number));
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) struct LeaderWatch {
 struct Shared {
     /// The last sign of a leader. Before a leader speaks it is the time of the start, because a new replica
     /// has missed nobody yet.
-    heard: Mutex<Heard>,
+    heard: Mutex<LastContact>,
     /// The nodes whose processes are gone.
     gone: watch::Receiver<GoneNodes>,
     /// Notifies this replica when one with a shorter log would stand.
@@ -83,7 +83,7 @@ struct Shared {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Heard {
+struct LastContact {
     at: Instant,
     /// Whether a leader spoke since the start.
     spoke: bool,
@@ -91,7 +91,7 @@ struct Heard {
 
 impl LeaderWatch {
     pub(crate) fn new(options: ElectionOptions, gone: watch::Receiver<GoneNodes>) -> Self {
-        let heard = Heard {
+        let heard = LastContact {
             at: Instant::now(),
             spoke: false,
         };
@@ -109,14 +109,14 @@ impl LeaderWatch {
     /// earlier term does not count.
     pub(crate) fn heard(&self, vote: &Vote, own: &Vote) {
         if vote >= own {
-            *self.shared.heard.lock() = Heard {
+            *self.shared.heard.lock() = LastContact {
                 at: Instant::now(),
                 spoke: true,
             };
         }
     }
 
-    fn silence(&self) -> Heard {
+    fn silence(&self) -> LastContact {
         *self.shared.heard.lock()
     }
 

@@ -14,15 +14,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::decide;
+use crate::local_shard::{LocalShard, Seat};
 use crate::membership::{self, MembershipError, Step, Target};
-use crate::place::{Place, Seat};
 use crate::replica;
 use crate::replica_id::node_of;
-use crate::route::{self, Elsewhere};
+use crate::route::{self, RemoteReplicas};
 use crate::state_machine::View;
 use crate::{
     Answer, ChangeReadError, ChangeReader, CutError, DecideError, EntryRule, Freshness, Host,
-    PeerMessageError, PeerTransport, QueryError, ReplicaId, ReplicaStatus, ShardHold, ShardMetrics,
+    PeerMessageError, PeerTransport, QueryError, ReplicaId, ReplicaStatus, ShardFreeze, ShardMetrics,
     ShardOptions, ShardStores, StartError, SubmitError, TransferError,
 };
 
@@ -59,15 +59,15 @@ pub async fn start_on(
 /// with the last handle.
 #[derive(Clone)]
 pub struct ShardHandle {
-    place: Arc<Place>,
+    place: Arc<LocalShard>,
 }
 
 impl ShardHandle {
     /// Makes the handle of a shard of which this node has no replica.
     pub fn elsewhere(shard: u32, node_id: u64, transport: Arc<dyn PeerTransport>) -> Self {
-        let place = Place {
+        let place = LocalShard {
             node_id,
-            elsewhere: Elsewhere::new(shard, transport),
+            elsewhere: RemoteReplicas::new(shard, transport),
             seat: watch::Sender::new(None),
         };
         Self {
@@ -391,14 +391,14 @@ impl ShardHandle {
     }
 
     /// Makes a leading replica stand still: everything proposed is applied, and nothing new goes to the log
-    /// until the hold is [cut](ShardHold::cut) or dropped, or the lease is over. Until then, submitted
+    /// until the freeze is [cut](ShardFreeze::cut) or dropped, or the lease is over. Until then, submitted
     /// commands wait.
     ///
     /// # Errors
     /// See [`CutError`].
-    pub async fn hold(&self, lease: Duration) -> Result<ShardHold, CutError> {
+    pub async fn freeze(&self, lease: Duration) -> Result<ShardFreeze, CutError> {
         let seat = self.seat().ok_or(CutError::NotLeader { leader: None })?;
-        ShardHold::take(seat.replica, lease).await
+        ShardFreeze::take(seat.replica, lease).await
     }
 
     /// Stops the replica, after it hands over leadership if it leads. Idempotent.

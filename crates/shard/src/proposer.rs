@@ -1,7 +1,7 @@
 //! Actor of the shard: turns many submissions into few log entries.
 
 mod batch;
-mod hold;
+mod freeze;
 mod low_space;
 mod shed;
 mod unknown;
@@ -23,8 +23,8 @@ use tracing::Span;
 
 pub(crate) use batch::CommandReply;
 use batch::{Batch, Item};
-use hold::Held;
-pub(crate) use hold::{Hold, Lift};
+use freeze::Frozen;
+pub(crate) use freeze::{Freeze, Thaw};
 use low_space::Refused;
 
 use crate::PeerTransport;
@@ -88,8 +88,8 @@ struct Work {
     pump_scheduled: bool,
     /// The time when this replica was first seen to lead; `None` when it does not lead.
     leads_since: Option<Instant>,
-    held: Option<Held>,
-    last_hold: u64,
+    frozen: Option<Frozen>,
+    last_freeze: u64,
     stopping: bool,
     adoption: Option<Adoption>,
     /// Whether the rules were asked for since the last tick. A proposal that Raft does not take returns at
@@ -196,7 +196,7 @@ impl Proposer {
             self.give_up();
             return;
         }
-        if self.is_held() || !self.knows_the_time() {
+        if self.is_frozen() || !self.knows_the_time() {
             return;
         }
         self.adopt_rules(ctx);
@@ -502,7 +502,7 @@ impl Proposer {
         self.schedule_pump(ctx);
         let idle = self.work.queue.is_empty() && self.work.in_flight.is_empty() && !self.work.stopping;
         let idle = idle && !self.parts.health.is_halted();
-        if idle && !self.is_held() && self.leads() && self.knows_the_time() {
+        if idle && !self.is_frozen() && self.leads() && self.knows_the_time() {
             let view = *self.parts.view.borrow();
             let now_ms = self.parts.clock.peek(view.log_time_ms);
             if view.next_due_ms.is_some_and(|due_ms| due_ms <= now_ms) {

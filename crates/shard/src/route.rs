@@ -1,13 +1,13 @@
 //! Route of a request from a caller to the leader and back. The leader may be here or on another node. The
 //! request is repeated until there is an answer or no time is left.
 
-mod elsewhere;
 mod query;
+mod remote_replicas;
 mod serve;
 mod submit;
 
-pub(crate) use elsewhere::Elsewhere;
 pub(crate) use query::query;
+pub(crate) use remote_replicas::RemoteReplicas;
 pub(crate) use serve::{not_here, serve};
 pub(crate) use submit::submit;
 
@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::PeerTransport;
+use crate::local_shard::{LocalShard, Seat};
 use crate::metrics::Counters;
-use crate::place::{Place, Seat};
 use crate::replica::Replica;
 
 /// Pause before asking again when nothing is known to have changed.
@@ -27,15 +27,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Position of the asking node: it has a replica of the shard, or it has none.
 #[derive(Clone, Copy)]
-pub(crate) enum From<'a> {
+pub(crate) enum Origin<'a> {
     /// The node has this replica.
     Here(&'a Replica),
     /// The node has no replica.
-    There(&'a Elsewhere),
+    There(&'a RemoteReplicas),
 }
 
-impl<'a> From<'a> {
-    fn of(place: &'a Place, seat: Option<&'a Seat>) -> Self {
+impl<'a> Origin<'a> {
+    fn of(place: &'a LocalShard, seat: Option<&'a Seat>) -> Self {
         match seat {
             Some(seat) => Self::Here(&seat.replica),
             None => Self::There(&place.elsewhere),
@@ -79,24 +79,24 @@ impl<'a> From<'a> {
     fn attempt_until(self, deadline: Instant) -> Instant {
         match self {
             Self::Here(_) => deadline,
-            Self::There(_) => deadline.min(Instant::now() + elsewhere::ATTEMPT),
+            Self::There(_) => deadline.min(Instant::now() + remote_replicas::ATTEMPT),
         }
     }
 }
 
 /// Choice of the replica to ask, by Raft ids: from what this node knows, or from what the last answer said.
 struct Route<'a> {
-    from: From<'a>,
+    from: Origin<'a>,
     own_id: Option<u64>,
     leader: watch::Receiver<Option<u64>>,
     hint: Option<u64>,
 }
 
 impl<'a> Route<'a> {
-    fn new(from: From<'a>) -> Self {
+    fn new(from: Origin<'a>) -> Self {
         let (own_id, leader) = match from {
-            From::Here(replica) => (Some(replica.options.raft_id()), replica.leader.clone()),
-            From::There(elsewhere) => (None, elsewhere.leader()),
+            Origin::Here(replica) => (Some(replica.options.raft_id()), replica.leader.clone()),
+            Origin::There(elsewhere) => (None, elsewhere.leader()),
         };
         Self {
             from,
@@ -110,22 +110,22 @@ impl<'a> Route<'a> {
     fn next(&mut self) -> Option<u64> {
         let known = *self.leader.borrow_and_update();
         self.hint.take().or(known).or_else(|| match self.from {
-            From::Here(_) => None,
-            From::There(elsewhere) => elsewhere.anyone(),
+            Origin::Here(_) => None,
+            Origin::There(elsewhere) => elsewhere.anyone(),
         })
     }
 
     /// Records that `asked` does not lead. It may have said who does.
     fn not_leader(&mut self, asked: u64, says: Option<u64>) {
         self.hint = says.filter(|says| *says != asked && Some(*says) != self.own_id);
-        if let From::There(elsewhere) = self.from {
+        if let Origin::There(elsewhere) = self.from {
             elsewhere.learned(asked, self.hint);
         }
     }
 
     /// Records that `asked` did something that only a leader does.
     fn led(&self, asked: u64) {
-        if let From::There(elsewhere) = self.from {
+        if let Origin::There(elsewhere) = self.from {
             elsewhere.learned(asked, Some(asked));
         }
     }

@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 use self::core::{Core, Start};
 use self::group::Found;
 use self::preparer::Preparer;
-use self::record::{Header, Place};
+use self::record::{Header, RecordAddress};
 use self::run::{finish, write_batch, write_until_closed};
 use self::shared::{Request, Shared, Write};
 pub use error::LogError;
@@ -503,7 +503,7 @@ fn check_size(bytes: usize, limit_bytes: usize) -> Result<(), LogError> {
 }
 
 /// Reads one record from disk and checks it.
-fn read_payload(file: &dyn DiskFile, place: Place, payload_bytes: u32) -> Result<Bytes, LogError> {
+fn read_payload(file: &dyn DiskFile, place: RecordAddress, payload_bytes: u32) -> Result<Bytes, LogError> {
     let mut bytes = vec![0; record::record_bytes(payload_bytes as usize)];
     let path = || segment::path(place.segment);
     file.read_at(&mut bytes, u64::from(place.offset))

@@ -65,9 +65,9 @@ impl EffectBuilders {
         let id = transfer.map(|transfer| row.uuid("transfer_id", &transfer.transfer_id));
         self.transfer_id.append_option(id.transpose()?);
         self.transfer_from
-            .append_option(transfer.map(|transfer| &transfer.from));
+            .append_option(transfer.map(|transfer| &transfer.from_warehouse));
         self.transfer_to
-            .append_option(transfer.map(|transfer| &transfer.to));
+            .append_option(transfer.map(|transfer| &transfer.to_warehouse));
         let at = transfer.map(|transfer| row.int64("transfer_expected_at", transfer.expected_at_ms));
         self.transfer_expected_at.append_option(at.transpose()?);
         self.transfer_quantity
@@ -181,8 +181,8 @@ impl<'a> EffectColumns<'a> {
         let expected_at_ms = u64::try_from(self.transfer_expected_at.value(at));
         Ok(Some(TransferEffect {
             transfer_id: Bytes::copy_from_slice(id.as_bytes()),
-            from: text(self.transfer_from, at),
-            to: text(self.transfer_to, at),
+            from_warehouse: text(self.transfer_from, at),
+            to_warehouse: text(self.transfer_to, at),
             expected_at_ms: expected_at_ms.map_err(|_| bad("transfer_expected_at"))?,
             quantity: self.transfer_quantity.value(at),
             in_transit: self.transfer_in_transit.value(at),

@@ -33,7 +33,7 @@ impl Transfers {
     fn fault(&mut self, step: &Step<'_>, id: Id, effect: &TransferEffect, cell: CellKey) -> Option<String> {
         let quantity = effect.quantity;
         let here = &step.change.warehouse;
-        let (from, to) = (&effect.from, &effect.to);
+        let (from, to) = (&effect.from_warehouse, &effect.to_warehouse);
         if let Some(other) = step.reservation.filter(|reservation| reservation.id != id) {
             let other = uuid::Uuid::from_bytes(other.id);
             return Some(format!(

@@ -38,7 +38,7 @@ pub(super) struct Submitted {
 struct Pending {
     submitted: Submitted,
     effect: Effect,
-    place: Place,
+    place: ItemState,
     backoff: Backoff,
     trouble: String,
 }
@@ -49,7 +49,7 @@ impl Pending {
         Self {
             submitted,
             effect: if repeats { Effect::Unknown } else { Effect::None },
-            place: Place::Ready,
+            place: ItemState::Ready,
             backoff,
             trouble: String::from("it was not sent"),
         }
@@ -72,14 +72,14 @@ fn operation_of(request: &mut Request) -> Option<&mut Operation> {
         Request::Release(request) => request.operation.as_mut(),
         Request::Ship(request) => request.operation.as_mut(),
         Request::Cancel(request) => request.operation.as_mut(),
-        Request::Return(request) => request.operation.as_mut(),
+        Request::ReturnGoods(request) => request.operation.as_mut(),
         Request::Receive(request) => request.operation.as_mut(),
     }
 }
 
 /// The place of an unanswered item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ItemState {
     /// In the queue of items to send.
     Ready,
     /// At the server.
@@ -105,7 +105,7 @@ pub(super) struct Lane {
     /// Tags of the items to send at once, in order.
     ready: VecDeque<u64>,
     next_tag: u64,
-    /// The number of items in [`Place::Sent`].
+    /// The number of items in [`ItemState::Sent`].
     sent: usize,
 }
 
@@ -285,7 +285,7 @@ impl Lane {
             let Some(tag) = self.ready.pop_front() else { break };
             // The item is missing when its deadline passed meanwhile.
             if let Some(pending) = self.pending.get_mut(&tag) {
-                pending.place = Place::Sent;
+                pending.place = ItemState::Sent;
                 self.sent += 1;
                 items.push(BatchItem {
                     tag,
@@ -300,7 +300,7 @@ impl Lane {
         let Some(pending) = self.pending.get_mut(&result.tag) else {
             return;
         };
-        if pending.place == Place::Sent {
+        if pending.place == ItemState::Sent {
             self.sent -= 1;
         }
         let answer = match result.result {
@@ -321,7 +321,7 @@ impl Lane {
                     }
                     pending.trouble = message;
                     let pause = pending.backoff.next(Duration::from_millis(retry_after_ms));
-                    pending.place = Place::Waiting(Instant::now() + pause);
+                    pending.place = ItemState::Waiting(Instant::now() + pause);
                     return;
                 }
             },
@@ -340,8 +340,8 @@ impl Lane {
     fn wake(&mut self) {
         let now = Instant::now();
         for (tag, pending) in &mut self.pending {
-            if matches!(pending.place, Place::Waiting(until) if until <= now) {
-                pending.place = Place::Ready;
+            if matches!(pending.place, ItemState::Waiting(until) if until <= now) {
+                pending.place = ItemState::Ready;
                 self.ready.push_back(*tag);
             }
         }
@@ -358,11 +358,11 @@ impl Lane {
         self.ready.clear();
         self.sent = 0;
         for (tag, pending) in &mut self.pending {
-            if pending.place == Place::Sent && effect == Effect::Unknown {
+            if pending.place == ItemState::Sent && effect == Effect::Unknown {
                 pending.may_have_acted();
             }
             pending.trouble.clone_from(&message);
-            pending.place = Place::Ready;
+            pending.place = ItemState::Ready;
             self.ready.push_back(*tag);
         }
     }
@@ -386,7 +386,7 @@ impl Lane {
             .extract_if(.., |_, pending| pending.submitted.deadline <= now);
         for (_, pending) in late {
             // An item that is at the server may still take effect.
-            let effect = if pending.place == Place::Sent {
+            let effect = if pending.place == ItemState::Sent {
                 self.sent -= 1;
                 Effect::Unknown
             } else {

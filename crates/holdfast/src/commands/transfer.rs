@@ -155,8 +155,8 @@ async fn out(args: OutArgs, context: &Context) -> anyhow::Result<()> {
     let request = v1::TransferOutRequest {
         operation: operation.message(),
         lines: transfer_lines(args.lines),
-        from: args.from,
-        to: args.to,
+        from_warehouse: args.from,
+        to_warehouse: args.to,
         expected_at_ms: args.expected_at,
     };
     stock::report(context, &operation, context.client()?.transfer_out(request).await)?;
@@ -258,8 +258,8 @@ fn rows(transfer: &v1::Transfer) -> Vec<Vec<String>> {
     let row = |line: &v1::TransferProgress| {
         vec![
             render::id(&transfer.transfer_id),
-            transfer.from.clone(),
-            transfer.to.clone(),
+            transfer.from_warehouse.clone(),
+            transfer.to_warehouse.clone(),
             render::time(transfer.expected_at_ms),
             render::time(transfer.closed_at_ms),
             line.sku.clone(),
@@ -284,8 +284,8 @@ fn transfer_json(transfer: &v1::Transfer) -> Value {
     };
     json!({
         "transfer_id": render::id(&transfer.transfer_id),
-        "from": transfer.from,
-        "to": transfer.to,
+        "from": transfer.from_warehouse,
+        "to": transfer.to_warehouse,
         "created_at_ms": transfer.created_at_ms,
         "expected_at_ms": transfer.expected_at_ms,
         "closed_at_ms": transfer.closed_at_ms,

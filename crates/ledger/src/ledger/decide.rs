@@ -10,7 +10,7 @@ use super::{
     reserve::{Buying, ReservePlan},
     stocking::StockPlan,
     supply::Supply,
-    transferring::TransferPlan,
+    transfer_commands::TransferPlan,
     transitions::HoldPlan,
 };
 

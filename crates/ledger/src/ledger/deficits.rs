@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{AffectedReservation, DeficitView, Refusal, ReservationId, Sku, WarehouseId};
 
-use super::{Ledger, cell_key::CellKey, reservation::Reservation, transferring::check_page};
+use super::{Ledger, cell_key::CellKey, reservation::Reservation, transfer_commands::check_page};
 
 /// The most cells of a page.
 const MAX_PAGE: u32 = 20;

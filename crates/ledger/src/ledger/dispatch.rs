@@ -1,6 +1,6 @@
 //! The Dispatch command: the departure of a transfer whose SKUs live in several shards.
 //!
-//! An order has reserved the units (`order/transfer.rs`), so that all of them leave or none. Then each shard
+//! An order has reserved the units (`order/transfer_order.rs`), so that all of them leave or none. Then each shard
 //! sends its own units on their way. They go from committed to in transit, all at once, and count as shipped
 //! for their reservation.
 
@@ -19,7 +19,7 @@ use super::{
     reservations::vanished,
     stock::{Recording, Step},
     stocking::{cell_or_empty, check_time},
-    transferring::on_the_way,
+    transfer_commands::on_the_way,
     transfers::{Transfer, TransferredLine},
 };
 

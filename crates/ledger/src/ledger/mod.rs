@@ -46,7 +46,7 @@ mod supply;
 mod takes;
 #[cfg(test)]
 mod tests;
-mod transferring;
+mod transfer_commands;
 mod transfers;
 mod transitions;
 mod varint;

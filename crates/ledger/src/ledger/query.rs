@@ -8,7 +8,7 @@ use crate::{
 use super::{
     Ledger,
     reservation::{Line, Part},
-    transferring::check_page,
+    transfer_commands::check_page,
 };
 
 /// The most cells of a page.

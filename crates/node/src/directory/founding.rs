@@ -45,7 +45,7 @@ pub(super) struct Introduction {
 
 /// The answer to an introduction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Heard {
+pub(super) enum PeerReport {
     /// The node that answers has no part in a cluster either.
     NoClusterYet(Introduction),
     /// The node that asks is a member.
@@ -85,7 +85,7 @@ impl Membership {
 }
 
 /// Answers an introduction of node `from`. The error is the reason of a refusal.
-pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Result<Heard, String> {
+pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Result<PeerReport, String> {
     let introduction: Introduction = decode(payload)?;
     let newcomer = introduction.newcomer;
     if newcomer.node_id != from {
@@ -98,7 +98,7 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
         // This node belongs to a cluster that it has not heard from yet, and must not help to found another
         // one.
         None if membership.replaces_damaged_data() => return Err(NO_FOUNDER.to_owned()),
-        None => return Ok(Heard::NoClusterYet(membership.introduction(false))),
+        None => return Ok(PeerReport::NoClusterYet(membership.introduction(false))),
         Some(part) => part.genesis.clone(),
     };
     if introduction.shard_count != membership.config.shards.count {
@@ -117,12 +117,12 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
     }
     let member = view.members.get(&from);
     let heard = match member {
-        Some(member) if member.disk_id == newcomer.disk_id => Heard::Member {
+        Some(member) if member.disk_id == newcomer.disk_id => PeerReport::Member {
             generation: member.generation,
             genesis: genesis.filter(|_| member.generation == 0),
         },
         // A founder that was away while the others began, and that asks before the directory exists.
-        None if !view.is_founded() && genesis.as_ref().is_some_and(founded_with) => Heard::Member {
+        None if !view.is_founded() && genesis.as_ref().is_some_and(founded_with) => PeerReport::Member {
             generation: 0,
             genesis,
         },
@@ -131,7 +131,7 @@ pub(super) fn answer(membership: &Membership, from: u64, payload: &[u8]) -> Resu
                 let mut waiting = membership.waiting.lock();
                 waiting.insert(from, (newcomer, Instant::now()));
             }
-            Heard::Stranger {
+            PeerReport::Stranger {
                 known_with_another_disk: member.is_some(),
                 members: places(&view),
             }
@@ -177,13 +177,13 @@ pub(super) async fn is_out(membership: &Membership) -> bool {
         .filter(|node| *node != own_id);
     let asked = others.map(|node| membership.peers.introduce(node, payload.clone()));
     let answers = join_all(asked).await;
-    let heard: Vec<Heard> = answers
+    let heard: Vec<PeerReport> = answers
         .into_iter()
         .flatten()
         .flat_map(|answer| decode(&answer))
         .collect();
-    let says_member = |heard: &Heard| matches!(heard, Heard::Member { .. });
-    let says_stranger = |heard: &Heard| matches!(heard, Heard::Stranger { .. });
+    let says_member = |heard: &PeerReport| matches!(heard, PeerReport::Member { .. });
+    let says_stranger = |heard: &PeerReport| matches!(heard, PeerReport::Stranger { .. });
     heard.iter().any(says_stranger) && !heard.iter().any(says_member)
 }
 
@@ -200,11 +200,11 @@ pub(super) async fn other_disk_is_there(membership: &Membership, newcomer: &Newc
         .clone();
     let payload = encode(&membership.introduction(true));
     let is_there = match membership.peers.introduce(node_id, payload).await {
-        Ok(answer) => match decode::<Heard>(&answer) {
+        Ok(answer) => match decode::<PeerReport>(&answer) {
             // A node without a part has forgotten its data. If it has the newcomer's disk id, it is the
             // newcomer itself.
-            Ok(Heard::NoClusterYet(introduction)) => introduction.newcomer.disk_id != newcomer.disk_id,
-            Ok(Heard::Member { .. } | Heard::Stranger { .. }) | Err(_) => true,
+            Ok(PeerReport::NoClusterYet(introduction)) => introduction.newcomer.disk_id != newcomer.disk_id,
+            Ok(PeerReport::Member { .. } | PeerReport::Stranger { .. }) | Err(_) => true,
         },
         // A node that put its damaged data aside refuses in these words, and waits for new replicas. Any
         // other refusal comes from a node with a part.
@@ -244,8 +244,8 @@ pub(crate) async fn members_heard(
         .map(|node| peers.introduce(node, payload.clone()));
     let heard = join_all(asked).await.into_iter().flatten();
     let mut nodes = configured.to_vec();
-    for heard in heard.filter_map(|answer| decode::<Heard>(&answer).ok()) {
-        let Heard::Stranger { members, .. } = heard else {
+    for heard in heard.filter_map(|answer| decode::<PeerReport>(&answer).ok()) {
+        let PeerReport::Stranger { members, .. } = heard else {
             continue;
         };
         for (node, place) in members {
@@ -273,10 +273,10 @@ async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, NodeAddress
     let mut heard = Vec::new();
     for (node, answer) in join_all(asked).await {
         let answer = answer.map_err(|error| error.to_string());
-        heard.push((node, answer.and_then(|answer| decode::<Heard>(&answer))));
+        heard.push((node, answer.and_then(|answer| decode::<PeerReport>(&answer))));
     }
     let told = heard.iter().find_map(|(_, heard)| match heard {
-        Ok(Heard::Stranger { members, .. }) if !members.is_empty() => Some(members),
+        Ok(PeerReport::Stranger { members, .. }) if !members.is_empty() => Some(members),
         _ => None,
     });
     if let Some(members) = told.filter(|members| *members != learnt) {
@@ -302,13 +302,13 @@ fn beginning(introduction: &Introduction) -> String {
 }
 
 /// Returns the part that the answers give this node. The error is the obstacle to a part.
-fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result<Part, String> {
+fn judge(own: &Introduction, heard: Vec<(u64, Result<PeerReport, String>)>) -> Result<Part, String> {
     let mut founders = vec![own.newcomer.clone()];
     let mut silent = Vec::new();
     let mut stranger = None;
     for (node, heard) in heard {
         match heard {
-            Ok(Heard::Member { generation, genesis }) => {
+            Ok(PeerReport::Member { generation, genesis }) => {
                 return Ok(Part {
                     generation,
                     genesis,
@@ -316,13 +316,13 @@ fn judge(own: &Introduction, heard: Vec<(u64, Result<Heard, String>)>) -> Result
                     seats_version: 0,
                 });
             }
-            Ok(Heard::Stranger {
+            Ok(PeerReport::Stranger {
                 known_with_another_disk,
                 ..
             }) => {
                 stranger = Some(stranger.unwrap_or(false) || known_with_another_disk);
             }
-            Ok(Heard::NoClusterYet(other)) => {
+            Ok(PeerReport::NoClusterYet(other)) => {
                 if other.newcomer.node_id != node {
                     return Err(format!("node {node} calls itself {}", other.newcomer.node_id));
                 }

@@ -23,7 +23,7 @@ mod decoding;
 mod messages;
 pub(crate) mod outgoing;
 mod pace;
-mod places;
+mod permits;
 mod session;
 mod shapes;
 
@@ -44,7 +44,7 @@ use tower::{Layer, Service};
 pub(crate) use budget::{Budget, CALLER_PART, CONNECTION_PART, Charge, Party};
 pub(crate) use call::{CALL_BYTES, Call};
 pub(crate) use messages::{FIELD_BYTES, HELD_FACTOR, LARGE_BYTES, LARGE_FIELDS};
-pub(crate) use places::{Place, Places};
+pub(crate) use permits::{Permit, Permits};
 pub(crate) use session::{Patience, Session, Useless};
 pub(crate) use shapes::Shapes;
 

@@ -22,7 +22,7 @@ pub fn batch_item(request: Option<Request>) -> Result<Taken, Invalid> {
         Request::Release(request) => release(request),
         Request::Ship(request) => ship(request),
         Request::Cancel(request) => cancel(request),
-        Request::Return(request) => take_back(request),
+        Request::ReturnGoods(request) => take_back(request),
         Request::Receive(request) => receive(request),
     }
 }

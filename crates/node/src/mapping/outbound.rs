@@ -385,8 +385,8 @@ pub fn change(shard: u32, change: Change) -> v1::Change {
         }),
         transfer: change.transfer.map(|effect| v1::TransferEffect {
             transfer_id: Bytes::copy_from_slice(effect.transfer_id.as_bytes()),
-            from: effect.from.into(),
-            to: effect.to.into(),
+            from_warehouse: effect.from.into(),
+            to_warehouse: effect.to.into(),
             expected_at_ms: effect.expected_at_ms,
             quantity: effect.quantity,
             in_transit: effect.in_transit,

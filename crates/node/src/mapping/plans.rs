@@ -19,8 +19,8 @@ pub fn transfer(shard: u32, view: TransferView) -> v1::Transfer {
     };
     v1::Transfer {
         transfer_id: Bytes::copy_from_slice(view.transfer_id.as_bytes()),
-        from: view.from.into(),
-        to: view.to.into(),
+        from_warehouse: view.from.into(),
+        to_warehouse: view.to.into(),
         created_at_ms: view.created_at_ms,
         expected_at_ms: view.expected_at_ms,
         closed_at_ms: view.closed_at_ms,
@@ -68,7 +68,7 @@ pub fn deficit(view: DeficitView) -> v1::Deficit {
             reference: affected.reference.into(),
             committed: affected.state == ReservationState::Committed,
             quantity: affected.quantity,
-            short: affected.short,
+            missing: affected.short,
         });
     v1::Deficit {
         cell: Some(outbound::cell(view.cell)),

@@ -102,10 +102,10 @@ pub fn move_bucket(request: v1::MoveBucketRequest) -> Result<Taken, Invalid> {
     let operation = check::operation(request.operation)?;
     let sku = check::sku("sku", request.sku)?;
     let warehouse = check::warehouse("warehouse", request.warehouse)?;
-    let from = movable_bucket("from", request.from)?;
-    let to = movable_bucket("to", request.to)?;
+    let from = movable_bucket("from_bucket", request.from_bucket)?;
+    let to = movable_bucket("to_bucket", request.to_bucket)?;
     if from == to {
-        return Err(Invalid::new("to", "is the same bucket as from"));
+        return Err(Invalid::new("to_bucket", "is the same bucket as from_bucket"));
     }
     let quantity = check::quantity("quantity", request.quantity)?;
     Ok(Taken::new(

@@ -243,25 +243,25 @@ fn stock_rules_are_kept_at_their_edges() {
             operation: operation(),
             sku: "A".into(),
             warehouse: "W".into(),
-            from: from.into(),
-            to: to.into(),
+            from_bucket: from.into(),
+            to_bucket: to.into(),
             quantity: 1,
         })
     };
     assert!(move_bucket(v1::Bucket::Free, v1::Bucket::Damaged).is_ok());
     assert_eq!(
         move_bucket(v1::Bucket::Free, v1::Bucket::Free).unwrap_err().field,
-        "to"
+        "to_bucket"
     );
     assert_eq!(
         move_bucket(v1::Bucket::Held, v1::Bucket::Free).unwrap_err().field,
-        "from"
+        "from_bucket"
     );
     assert_eq!(
         move_bucket(v1::Bucket::Free, v1::Bucket::Unspecified)
             .unwrap_err()
             .field,
-        "to"
+        "to_bucket"
     );
 }
 
@@ -362,15 +362,15 @@ fn transfers_and_supplies_keep_their_rules_and_name_the_field() {
                 sku: "A".into(),
                 quantity,
             }],
-            from: "W".into(),
-            to: to.into(),
+            from_warehouse: "W".into(),
+            to_warehouse: to.into(),
             expected_at_ms,
         })
     };
     let last_ms = (1 << 48) - 1;
     assert!(send(1, "V", last_ms).is_ok());
     assert_eq!(send(0, "V", 1).unwrap_err().field, "lines[0].quantity");
-    assert_eq!(send(1, "W", 1).unwrap_err().field, "to");
+    assert_eq!(send(1, "W", 1).unwrap_err().field, "to_warehouse");
     assert_eq!(send(1, "V", last_ms + 1).unwrap_err().field, "expected_at_ms");
     let take = |transfer_id: &[u8], disposition| {
         inbound::transfer_in(v1::TransferInRequest {
@@ -492,15 +492,15 @@ fn naming(sku: &str) -> [Vec<(&'static str, Result<Taken, Invalid>)>; 2] {
         operation: operation(),
         sku: sku(),
         warehouse: place(),
-        from: v1::Bucket::Free.into(),
-        to: v1::Bucket::Damaged.into(),
+        from_bucket: v1::Bucket::Free.into(),
+        to_bucket: v1::Bucket::Damaged.into(),
         quantity: 1,
     });
     let transfer_out = inbound::transfer_out(v1::TransferOutRequest {
         operation: operation(),
         lines: lines(),
-        from: place(),
-        to: "V".into(),
+        from_warehouse: place(),
+        to_warehouse: "V".into(),
         expected_at_ms: 1,
     });
     let transfer_in = inbound::transfer_in(v1::TransferInRequest {

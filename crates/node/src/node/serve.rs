@@ -14,7 +14,7 @@ use super::join::Joined;
 use super::open::no_thread;
 use crate::api::{Api, CUT_OFF_TIMEOUTS};
 use crate::directory;
-use crate::intake::Places;
+use crate::intake::Permits;
 use crate::metrics::{Metrics, Resources};
 use crate::own_thread::OwnThread;
 use crate::peers::PeerService;
@@ -144,11 +144,11 @@ fn api_of(joined: &Joined, large_calls: Arc<OwnThread>, stopping: CancellationTo
         started: Instant::now(),
         cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
         backups: Arc::new(Semaphore::new(1)),
-        change_streams: Places::new(
+        change_streams: Permits::new(
             "change streams, listings and as-of reads",
             config.limits.change_streams,
         ),
-        batch_streams: Places::new("batch streams", config.limits.batch_streams),
+        batch_streams: Permits::new("batch streams", config.limits.batch_streams),
         large_calls,
         leaving: AtomicBool::new(false),
         stopping,

@@ -13,7 +13,7 @@ use holdfast_api::v1::{self, Reason, Refusal};
 use holdfast_guard::audit;
 use holdfast_guard::policy::Touched;
 use holdfast_guard::verb::Verb;
-use holdfast_shard::{ShardCut, ShardHold};
+use holdfast_shard::{ShardCut, ShardFreeze};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -23,8 +23,8 @@ use crate::api::Api;
 use crate::reasoned;
 use crate::undecodable;
 
-/// The time after which the hold of a backup ends by itself. Callers of the shard wait at most so long.
-const HOLD_LEASE: Duration = Duration::from_millis(1_000);
+/// The time after which the freeze of a backup ends by itself. Callers of the shard wait at most so long.
+const FREEZE_LEASE: Duration = Duration::from_millis(1_000);
 /// The time that a caller may be silent between two steps. After it, the caller counts as gone.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The bytes of a copy in one message.
@@ -75,22 +75,22 @@ impl Session {
     }
 
     async fn run(&mut self) -> Result<(), End> {
-        let Some(Step::Hold(v1::HoldShards { shards })) = self.step().await? else {
-            return Err(reasons::invalid("the first step must be hold").into());
+        let Some(Step::Freeze(v1::FreezeShards { shards })) = self.step().await? else {
+            return Err(reasons::invalid("the first step must be freeze").into());
         };
-        let holds = self.hold(shards).await?;
-        self.answer(Answer::Held(v1::Held {
+        let freezes = self.freeze(shards).await?;
+        self.answer(Answer::Frozen(v1::Frozen {
             node_id: self.api.identity.node_id,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
         .await?;
 
         let Some(Step::Cut(v1::CutShards {})) = self.step().await? else {
-            return Err(reasons::invalid("the step after hold must be cut").into());
+            return Err(reasons::invalid("the step after freeze must be cut").into());
         };
         // A shard goes on as soon as its copy is made. All shards stood still before the first copy.
-        let cuts = holds.into_iter().map(|(shard, hold)| async move {
-            let cut = hold.cut().await;
+        let cuts = freezes.into_iter().map(|(shard, freeze)| async move {
+            let cut = freeze.cut().await;
             cut.map_err(|error| reasoned::told_of_shard(shard, &error))
         });
         let mut cuts: Vec<ShardCut> = try_join_all(cuts).await?;
@@ -132,22 +132,22 @@ impl Session {
         self.answers.send(Ok(message)).await.map_err(|_| End::Gone)
     }
 
-    async fn hold(&self, mut shards: Vec<u32>) -> Result<Vec<(u32, ShardHold)>, Refusal> {
+    async fn freeze(&self, mut shards: Vec<u32>) -> Result<Vec<(u32, ShardFreeze)>, Refusal> {
         let asked = shards.len();
         shards.sort_unstable();
         shards.dedup();
         if shards.is_empty() || shards.len() != asked {
-            return Err(reasons::invalid("hold.shards: it must name shards, each once"));
+            return Err(reasons::invalid("freeze.shards: it must name shards, each once"));
         }
-        let holds = shards.into_iter().map(|shard| async move {
-            let handle = self.api.router.shard("hold.shards", shard)?;
-            let hold = handle.hold(HOLD_LEASE).await;
+        let freezes = shards.into_iter().map(|shard| async move {
+            let handle = self.api.router.shard("freeze.shards", shard)?;
+            let freeze = handle.freeze(FREEZE_LEASE).await;
             Ok((
                 shard,
-                hold.map_err(|error| reasoned::told_of_shard(shard, &error))?,
+                freeze.map_err(|error| reasoned::told_of_shard(shard, &error))?,
             ))
         });
-        try_join_all(holds).await
+        try_join_all(freezes).await
     }
 
     async fn send(&self, cut: ShardCut) -> Result<(), End> {
@@ -179,7 +179,7 @@ fn shard_cut(cut: &ShardCut) -> v1::ShardCut {
         log_index: cut.log_index,
         log_time_ms: cut.ledger.log_time_ms(),
         last_seq: cut.ledger.last_seq(),
-        held_us: u64::try_from(cut.held.as_micros()).unwrap_or(u64::MAX),
+        frozen_us: u64::try_from(cut.frozen.as_micros()).unwrap_or(u64::MAX),
         rules: Some(v1::LedgerRules {
             operation_window_ms: rules.operation_window_ms,
             operation_lead_ms: rules.operation_lead_ms,

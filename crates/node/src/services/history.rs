@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 use super::{Service, caller, changes, listing};
 use crate::api::{Api, PROXIED};
 use crate::clock::wall_clock_ms;
-use crate::intake::Place;
+use crate::intake::Permit;
 use crate::mapping::outbound;
 use crate::reasoned;
 use crate::security::Caller;
@@ -102,7 +102,7 @@ impl Service {
     }
 
     /// Takes a place among those of change streams, because an as-of read costs as much as a stream.
-    fn place(&self, caller: &Caller) -> Result<Place, Refusal> {
+    fn place(&self, caller: &Caller) -> Result<Permit, Refusal> {
         self.api.change_streams.take(caller.party())
     }
 

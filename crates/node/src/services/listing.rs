@@ -22,7 +22,7 @@ use holdfast_shard::{Answer, Freshness};
 use tokio::time::Instant;
 
 use crate::api::{Api, wrong_reply};
-use crate::intake::Place;
+use crate::intake::Permit;
 use crate::intake::outgoing::{self, Delivered, Outgoing, Undelivered};
 use crate::mapping::outbound;
 use crate::reasoned;
@@ -44,7 +44,7 @@ pub(super) fn start(
     shards: Vec<u32>,
     freshness: Freshness,
     deadline: Instant,
-    place: Place,
+    place: Permit,
 ) -> Delivered<v1::ListStockResponse> {
     let patience = Duration::from_millis(api.limits.unread_ms);
     let (answers, delivered) = outgoing::stream(1, patience, place);

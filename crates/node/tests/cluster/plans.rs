@@ -25,8 +25,8 @@ async fn a_transfer_is_found_through_any_node_and_arrives_in_parts() {
     let out = v1::TransferOutRequest {
         operation: operation_with(transfer_id.clone()),
         lines: vec![transfer_line("SHIRT", 6)],
-        from: "W1".into(),
-        to: "W2".into(),
+        from_warehouse: "W1".into(),
+        to_warehouse: "W2".into(),
         expected_at_ms: LATER_MS,
     };
     TransfersClient::new(cluster.channel(0))
@@ -199,7 +199,13 @@ async fn a_deficit_names_the_promises_that_are_short() {
     let short: Vec<_> = deficit
         .reservations
         .iter()
-        .map(|affected| (affected.reservation_id.clone(), affected.quantity, affected.short))
+        .map(|affected| {
+            (
+                affected.reservation_id.clone(),
+                affected.quantity,
+                affected.missing,
+            )
+        })
         .collect();
     assert_eq!(short, [(older, 2, 0), (newer, 2, 1)]);
     let none = v1::ListDeficitsRequest {

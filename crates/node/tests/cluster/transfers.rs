@@ -44,8 +44,8 @@ fn out(transfer_id: &Bytes, to: &str) -> v1::TransferOutRequest {
     v1::TransferOutRequest {
         operation: operation_with(transfer_id.clone()),
         lines: lines(SKUS, 2),
-        from: "W1".into(),
-        to: to.into(),
+        from_warehouse: "W1".into(),
+        to_warehouse: to.into(),
         expected_at_ms: 0,
     }
 }

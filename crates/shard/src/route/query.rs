@@ -3,10 +3,10 @@
 use holdfast_ledger::{Ledger, Position, Query};
 use tokio::time::Instant;
 
-use super::{From, Route, submit::millis};
+use super::{Origin, Route, submit::millis};
 use crate::forward::{ForwardReply, ForwardRequest};
+use crate::local_shard::LocalShard;
 use crate::metrics::add;
-use crate::place::Place;
 use crate::proposer::RETRY_AFTER_MS;
 use crate::raft_types::LogId;
 use crate::read_gate::NotConfirmed;
@@ -15,7 +15,7 @@ use crate::replica_id::node_of;
 use crate::{Answer, Freshness, QueryError, codec};
 
 pub(crate) async fn query(
-    place: &Place,
+    place: &LocalShard,
     query: Query,
     freshness: Freshness,
     deadline: Instant,
@@ -26,7 +26,7 @@ pub(crate) async fn query(
             (Freshness::Stale, Some(seat)) => stale(&seat.replica, query.clone()).await,
             // Without a replica, this node has no state that could answer stale.
             (Freshness::Linearizable, _) | (Freshness::Stale, None) => {
-                let from = From::of(place, seat.as_ref());
+                let from = Origin::of(place, seat.as_ref());
                 linearizable(from, || place.has_changed(seat.as_ref()), &query, deadline).await
             }
         };
@@ -48,7 +48,7 @@ async fn stale(replica: &Replica, query: Query) -> Result<Answer, QueryError> {
 }
 
 async fn linearizable(
-    from: From<'_>,
+    from: Origin<'_>,
     elsewhere: impl Fn() -> bool,
     query: &Query,
     deadline: Instant,
@@ -71,16 +71,16 @@ async fn linearizable(
             };
             let said = tokio::select! {
                 said = asked => said,
-                () = route.deposed(leader) => Said::Nothing,
+                () = route.deposed(leader) => ReadOutcome::Nothing,
                 () = tokio::time::sleep_until(deadline) => break,
             };
             match said {
-                Said::Answer(answer) => {
+                ReadOutcome::Answer(answer) => {
                     route.led(leader);
                     return answer;
                 }
-                Said::NotLeader(says) => route.not_leader(leader, says),
-                Said::Nothing => route.not_leader(leader, None),
+                ReadOutcome::NotLeader(says) => route.not_leader(leader, says),
+                ReadOutcome::Nothing => route.not_leader(leader, None),
             }
         }
         route.pause(deadline).await;
@@ -93,30 +93,30 @@ async fn linearizable(
 }
 
 /// Answer of the replica that was asked.
-pub(super) enum Said {
+pub(super) enum ReadOutcome {
     Answer(Result<Answer, QueryError>),
     NotLeader(Option<u64>),
     Nothing,
 }
 
 /// Answers here, once it is certain that everything acknowledged is in the ledger.
-pub(super) async fn confirmed(replica: &Replica, query: &Query, deadline: Instant) -> Said {
+pub(super) async fn confirmed(replica: &Replica, query: &Query, deadline: Instant) -> ReadOutcome {
     let confirmed = tokio::time::timeout_at(deadline, replica.gate.confirm()).await;
     match confirmed {
         Ok(Ok(())) => {
             add(&replica.counters.reads_confirmed, 1);
-            Said::Answer(answer(replica, query.clone(), 0).await)
+            ReadOutcome::Answer(answer(replica, query.clone(), 0).await)
         }
-        Ok(Err(NotConfirmed::NotLeader(leader))) => Said::NotLeader(leader),
-        Ok(Err(NotConfirmed::NoQuorum)) | Err(_) => Said::Nothing,
-        Ok(Err(NotConfirmed::Overloaded)) => Said::Answer(Err(QueryError::Overloaded {
+        Ok(Err(NotConfirmed::NotLeader(leader))) => ReadOutcome::NotLeader(leader),
+        Ok(Err(NotConfirmed::NoQuorum)) | Err(_) => ReadOutcome::Nothing,
+        Ok(Err(NotConfirmed::Overloaded)) => ReadOutcome::Answer(Err(QueryError::Overloaded {
             retry_after_ms: RETRY_AFTER_MS,
         })),
-        Ok(Err(NotConfirmed::Stopped)) => Said::Answer(Err(QueryError::Stopped)),
+        Ok(Err(NotConfirmed::Stopped)) => ReadOutcome::Answer(Err(QueryError::Stopped)),
     }
 }
 
-async fn ask_there(from: From<'_>, leader: u64, query: &Query, deadline: Instant) -> Said {
+async fn ask_there(from: Origin<'_>, leader: u64, query: &Query, deadline: Instant) -> ReadOutcome {
     let timeout = from
         .attempt_until(deadline)
         .saturating_duration_since(Instant::now());
@@ -125,7 +125,7 @@ async fn ask_there(from: From<'_>, leader: u64, query: &Query, deadline: Instant
         timeout_ms: millis(timeout),
     };
     let Ok(payload) = codec::encode(&request) else {
-        return Said::Nothing;
+        return ReadOutcome::Nothing;
     };
     add(&from.counters().forwards_sent, 1);
     let answer = from
@@ -134,10 +134,10 @@ async fn ask_there(from: From<'_>, leader: u64, query: &Query, deadline: Instant
         .await;
     match answer.map(|answer| codec::decode::<ForwardReply>(&answer)) {
         // That replica stops, and not this one: another replica will lead.
-        Ok(Ok(ForwardReply::Query(Err(QueryError::Stopped | QueryError::Deadline)))) => Said::Nothing,
-        Ok(Ok(ForwardReply::Query(answer))) => Said::Answer(answer),
-        Ok(Ok(ForwardReply::NotLeader { leader })) => Said::NotLeader(leader),
-        Ok(_) | Err(_) => Said::Nothing,
+        Ok(Ok(ForwardReply::Query(Err(QueryError::Stopped | QueryError::Deadline)))) => ReadOutcome::Nothing,
+        Ok(Ok(ForwardReply::Query(answer))) => ReadOutcome::Answer(answer),
+        Ok(Ok(ForwardReply::NotLeader { leader })) => ReadOutcome::NotLeader(leader),
+        Ok(_) | Err(_) => ReadOutcome::Nothing,
     }
 }
 

@@ -8,7 +8,7 @@ use holdfast_ledger::{Command, OrderReply, Outcome, Refusal, Success};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::query::{Said, confirmed};
+use super::query::{ReadOutcome, confirmed};
 use crate::forward::{ForwardReply, ForwardRequest};
 use crate::limits::FORWARD_ANSWER_BYTES;
 use crate::metrics::add;
@@ -55,9 +55,9 @@ async fn answer(replica: &Replica, request: ForwardRequest) -> ForwardReply {
         }
         ForwardRequest::Query { query, timeout_ms } => {
             match confirmed(replica, &query, deadline(timeout_ms)).await {
-                Said::Answer(answer) => ForwardReply::Query(answer),
-                Said::NotLeader(leader) => ForwardReply::NotLeader { leader },
-                Said::Nothing => ForwardReply::Query(Err(QueryError::Deadline)),
+                ReadOutcome::Answer(answer) => ForwardReply::Query(answer),
+                ReadOutcome::NotLeader(leader) => ForwardReply::NotLeader { leader },
+                ReadOutcome::Nothing => ForwardReply::Query(Err(QueryError::Deadline)),
             }
         }
         // These requests were answered above.

@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::{From, Route};
+use super::{Origin, Route};
 use crate::forward::{ForwardReply, ForwardRequest};
 use crate::limits::{FORWARD_BYTES, MAX_COMMAND_BYTES};
+use crate::local_shard::LocalShard;
 use crate::metrics::add;
-use crate::place::Place;
 use crate::proposer::{CommandReply, RETRY_AFTER_MS, Submit};
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
@@ -38,7 +38,7 @@ struct Pending {
 
 /// Submits commands, and asks again when this node's replica leaves or a new one comes meanwhile.
 pub(crate) async fn submit(
-    place: &Place,
+    place: &LocalShard,
     commands: Vec<Command>,
     deadline: Instant,
 ) -> Vec<Result<Outcome, SubmitError>> {
@@ -47,18 +47,18 @@ pub(crate) async fn submit(
 }
 
 async fn until_answered(
-    place: &Place,
+    place: &LocalShard,
     commands: Vec<Command>,
     deadline: Instant,
 ) -> Vec<Result<Outcome, SubmitError>> {
     let mut seat = place.seat();
     add(
-        &From::of(place, seat.as_ref()).counters().commands_submitted,
+        &Origin::of(place, seat.as_ref()).counters().commands_submitted,
         commands.len(),
     );
     let mut pending = Pending::new(commands);
     loop {
-        let from = From::of(place, seat.as_ref());
+        let from = Origin::of(place, seat.as_ref());
         pending
             .ask(from, || place.has_changed(seat.as_ref()), deadline)
             .await;
@@ -90,7 +90,7 @@ impl Pending {
 
     /// Asks until everything is answered, the time is up, the replica has stopped, or this node's place has
     /// changed.
-    async fn ask(&mut self, from: From<'_>, elsewhere: impl Fn() -> bool, deadline: Instant) {
+    async fn ask(&mut self, from: Origin<'_>, elsewhere: impl Fn() -> bool, deadline: Instant) {
         let mut route = Route::new(from);
         loop {
             let open = self.open();

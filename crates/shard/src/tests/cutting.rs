@@ -31,7 +31,7 @@ async fn a_held_shard_takes_nothing_into_its_log_until_it_is_copied() {
     let leader = cluster.leader().await;
     cluster.must(receive("tea", 7)).await;
     let before = cluster.node(leader).status();
-    let hold = cluster.node(leader).hold(LONG).await.unwrap();
+    let hold = cluster.node(leader).freeze(LONG).await.unwrap();
     let node = cluster.node(leader);
     let mut late = Box::pin(node.submit(vec![receive("tea", 5)], deadline()));
     assert!(futures::poll!(&mut late).is_pending());
@@ -58,7 +58,7 @@ async fn what_was_committed_after_the_lease_is_noticed() {
     cluster.must(receive("tea", 7)).await;
     // The lease may be over before the shard stands still. Then it is not held at all.
     let hold = loop {
-        match cluster.node(leader).hold(Duration::from_millis(50)).await {
+        match cluster.node(leader).freeze(Duration::from_millis(50)).await {
             Ok(hold) => break hold,
             Err(error) => assert_eq!(error, CutError::NotInTime),
         }
@@ -74,7 +74,7 @@ async fn a_leader_that_came_and_went_meanwhile_is_noticed() {
     let cluster = Cluster::start().await;
     let leader = cluster.leader().await;
     cluster.must(receive("tea", 7)).await;
-    let hold = cluster.node(leader).hold(LONG).await.unwrap();
+    let hold = cluster.node(leader).freeze(LONG).await.unwrap();
     let other = cluster.node(leader).transfer_leader(None).await.unwrap();
     cluster.must(receive("tea", 5)).await;
     let error = hold.cut().await.unwrap_err();
@@ -84,7 +84,7 @@ async fn a_leader_that_came_and_went_meanwhile_is_noticed() {
     );
     // The same holds when the old leader leads again, with the hold still in its memory.
     eventually("the others know the new leader", || cluster.node(other).leads()).await;
-    let hold = cluster.node(other).hold(LONG).await;
+    let hold = cluster.node(other).freeze(LONG).await;
     if let Ok(hold) = hold {
         cluster.node(other).transfer_leader(Some(leader)).await.unwrap();
         cluster.must(receive("tea", 1)).await;
@@ -104,12 +104,12 @@ async fn only_a_leader_is_held_once_at_a_time_and_goes_on_when_the_hold_is_dropp
     let cluster = Cluster::start_with_a_lasting_leader().await;
     let leader = cluster.leader().await;
     let follower = cluster.follower().await;
-    let refused = cluster.node(follower).hold(LONG).await.err();
+    let refused = cluster.node(follower).freeze(LONG).await.err();
     assert_eq!(refused, Some(CutError::NotLeader { leader: Some(leader) }));
-    let hold = cluster.node(leader).hold(LONG).await.unwrap();
+    let hold = cluster.node(leader).freeze(LONG).await.unwrap();
     assert_eq!(
-        cluster.node(leader).hold(LONG).await.err(),
-        Some(CutError::AlreadyHeld)
+        cluster.node(leader).freeze(LONG).await.err(),
+        Some(CutError::AlreadyFrozen)
     );
     drop(hold);
     cluster.must(receive("tea", 5)).await;
@@ -121,7 +121,11 @@ async fn a_hold_without_a_quorum_ends_with_its_lease() {
     let cluster = Cluster::start_with_a_lasting_leader().await;
     let leader = cluster.leader().await;
     cluster.net.isolate(leader);
-    let refused = cluster.node(leader).hold(Duration::from_millis(300)).await.err();
+    let refused = cluster
+        .node(leader)
+        .freeze(Duration::from_millis(300))
+        .await
+        .err();
     assert!(
         matches!(refused, Some(CutError::NotInTime | CutError::NotLeader { .. })),
         "{refused:?}"
@@ -141,7 +145,7 @@ async fn copy_of_a_shard() -> (Vec<u8>, [u8; 32], u64) {
     let leader = cluster.leader().await;
     let cut = cluster
         .node(leader)
-        .hold(LONG)
+        .freeze(LONG)
         .await
         .unwrap()
         .cut()

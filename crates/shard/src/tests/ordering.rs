@@ -9,7 +9,7 @@ use tracing::Span;
 
 use super::cluster::{Cluster, deadline, eventually};
 use super::commands::{receive, reserve};
-use crate::proposer::{CommandReply, Hold, Lift, Proposer, ProposerOptions, ProposerParts, Submit};
+use crate::proposer::{CommandReply, Freeze, Proposer, ProposerOptions, ProposerParts, Submit, Thaw};
 use crate::raft_types::EncodedCommand;
 use crate::replica::Replica;
 
@@ -66,7 +66,7 @@ fn the_commands_of_one_batch_keep_their_order_over_a_change_of_leader() {
         let proposed = || counters.snapshot().entries_proposed;
         eventually("the first command is proposed", || proposed() == 1).await;
         // Nothing more is proposed, until this node leads again.
-        let hold = Hold {
+        let hold = Freeze {
             lease: Duration::from_secs(600),
             drained: oneshot::channel().0,
         };
@@ -86,7 +86,7 @@ fn the_commands_of_one_batch_keep_their_order_over_a_change_of_leader() {
         let heir = cluster.leader().await;
         assert_ne!(heir, leader, "the first command was overwritten");
         assert_eq!(cluster.node(heir).transfer_leader(Some(leader)).await, Ok(leader));
-        proposer.send(Lift(number)).await.unwrap();
+        proposer.send(Thaw(number)).await.unwrap();
 
         let replies = replies.await.unwrap();
         assert_eq!(replies.len(), 2);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::mark::Marker;
 use super::preparer::Preparer;
-use super::record::{self, HEADER_BYTES, Kind, Place, record_bytes};
+use super::record::{self, HEADER_BYTES, Kind, RecordAddress, record_bytes};
 use super::segment::{self, RECORDS_START};
 use super::shared::{Request, Shared, Write};
 use super::{LogError, LogOptions};
@@ -153,7 +153,7 @@ impl Core {
         &mut self,
         requests: &[Request],
         committed: BTreeMap<GroupId, Bytes>,
-        places: &mut Vec<Place>,
+        places: &mut Vec<RecordAddress>,
     ) -> Result<(), LogError> {
         for request in requests {
             let group = request.group;
@@ -194,7 +194,7 @@ impl Core {
         group: GroupId,
         index: u64,
         payload: &[u8],
-    ) -> Result<Place, LogError> {
+    ) -> Result<RecordAddress, LogError> {
         let needed = record_bytes(payload.len()) + HEADER_BYTES;
         if self.end_offset() as usize + needed > self.options.segment_bytes as usize {
             self.next_segment()?;
@@ -202,8 +202,8 @@ impl Core {
         Ok(self.encode(kind, group, index, payload))
     }
 
-    fn encode(&mut self, kind: Kind, group: GroupId, index: u64, payload: &[u8]) -> Place {
-        let place = Place {
+    fn encode(&mut self, kind: Kind, group: GroupId, index: u64, payload: &[u8]) -> RecordAddress {
+        let place = RecordAddress {
             segment: self.active,
             offset: self.end_offset(),
         };
@@ -309,7 +309,7 @@ impl Core {
 
     /// Marks how far the log is synced, before any callback runs. From then on the end of the log is known.
     fn note_synced(&mut self) {
-        self.marker.note(Place {
+        self.marker.note(RecordAddress {
             segment: self.active,
             offset: self.synced_through,
         });

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::record::{Place, record_bytes};
+use super::record::{RecordAddress, record_bytes};
 use super::{GroupState, LogError, LogRecord};
 use crate::GroupId;
 
@@ -16,7 +16,7 @@ pub(super) struct Slot {
     pub(super) ticket: u64,
     pub(super) payload_bytes: u32,
     /// The place on disk; `None` while the entry waits in the queue.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<RecordAddress>,
     /// The payload in memory. It is always there while `place` is `None`.
     pub(super) payload: Option<Bytes>,
 }
@@ -49,7 +49,7 @@ pub(super) enum Found {
     OnDisk {
         index: u64,
         payload_bytes: u32,
-        place: Place,
+        place: RecordAddress,
     },
 }
 
@@ -155,14 +155,14 @@ impl Group {
         }
     }
 
-    fn enter(&mut self, place: Place, payload_bytes: u32) {
+    fn enter(&mut self, place: RecordAddress, payload_bytes: u32) {
         let live = self.live.entry(place.segment).or_default();
         live.records += 1;
         live.bytes += record_bytes(payload_bytes as usize) as u64;
     }
 
     /// Records that the entry which `ticket` appended is on disk.
-    pub(super) fn written(&mut self, index: u64, ticket: u64, place: Place) {
+    pub(super) fn written(&mut self, index: u64, ticket: u64, place: RecordAddress) {
         let Some(slot) = self.entries.get_mut(&index) else {
             return;
         };
@@ -174,7 +174,7 @@ impl Group {
     }
 
     /// Records the new place of an entry that was copied, unless the entry is gone.
-    pub(super) fn moved(&mut self, index: u64, from: Place, to: Place) {
+    pub(super) fn moved(&mut self, index: u64, from: RecordAddress, to: RecordAddress) {
         let Some(slot) = self.entries.get_mut(&index) else {
             return;
         };
@@ -190,10 +190,10 @@ impl Group {
     pub(super) fn recovered(
         &mut self,
         index: u64,
-        place: Place,
+        place: RecordAddress,
         payload: &[u8],
         cache_bytes: usize,
-    ) -> Option<Place> {
+    ) -> Option<RecordAddress> {
         let payload_bytes = payload.len() as u32;
         let payload = (payload.len() <= cache_bytes).then(|| Bytes::copy_from_slice(payload));
         self.cached_bytes += payload.as_ref().map_or(0, Bytes::len);
@@ -273,7 +273,7 @@ impl Group {
     }
 
     /// Returns up to `max_bytes` of the live entries in this segment, and at least one.
-    pub(super) fn entries_in(&self, segment: u32, max_bytes: usize) -> Vec<(u64, u32, Place)> {
+    pub(super) fn entries_in(&self, segment: u32, max_bytes: usize) -> Vec<(u64, u32, RecordAddress)> {
         let mut left = self.live_in(segment).records;
         let mut bytes = 0;
         let mut found = Vec::new();

@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::DIRECTORY;
-use super::record::Place;
+use super::record::RecordAddress;
 use crate::{Disk, DiskFile};
 
 const NAME: &str = "synced.mark";
@@ -34,7 +34,7 @@ pub(super) fn path() -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     number: u64,
-    pub(super) through: Place,
+    pub(super) through: RecordAddress,
 }
 
 impl Mark {
@@ -54,7 +54,7 @@ impl Mark {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let mark = Mark {
             number: u64::from(word(8)) | u64::from(word(12)) << 32,
-            through: Place {
+            through: RecordAddress {
                 segment: word(16),
                 offset: word(20),
             },
@@ -101,7 +101,7 @@ impl Marker {
         };
         let nothing = Mark {
             number: 0,
-            through: Place {
+            through: RecordAddress {
                 segment: 0,
                 offset: 0,
             },
@@ -134,7 +134,7 @@ impl Marker {
     }
 
     /// Records that everything before this place is synced. Does not sync the mark.
-    pub(super) fn note(&mut self, through: Place) {
+    pub(super) fn note(&mut self, through: RecordAddress) {
         let Some(file) = self.file.as_ref().filter(|_| self.last.through != through) else {
             return;
         };
@@ -195,11 +195,11 @@ fn open_file(disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Marker, Place, SLOT_BYTES, path, read};
+    use super::{Marker, RecordAddress, SLOT_BYTES, path, read};
     use crate::FaultDisk;
 
-    fn place(segment: u32, offset: u32) -> Place {
-        Place { segment, offset }
+    fn place(segment: u32, offset: u32) -> RecordAddress {
+        RecordAddress { segment, offset }
     }
 
     #[test]

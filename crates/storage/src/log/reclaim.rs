@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::core::Core;
 use super::group::Group;
-use super::record::{Kind, Place};
+use super::record::{Kind, RecordAddress};
 use super::{DIRECTORY, LogError, read_payload, segment};
 use crate::GroupId;
 
@@ -105,7 +105,7 @@ impl Core {
         let Some(file) = self.shared.files.read().get(&segment).cloned() else {
             return Ok(false);
         };
-        let mut moved: Vec<(&Mutex<Group>, u64, Place, Place)> = Vec::new();
+        let mut moved: Vec<(&Mutex<Group>, u64, RecordAddress, RecordAddress)> = Vec::new();
         let mut left = MOVE_BYTES;
         for (id, group) in groups {
             let entries = group.lock().entries_in(segment, left);

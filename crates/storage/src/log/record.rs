@@ -51,7 +51,7 @@ impl Kind {
 
 /// Place at which a record is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RecordAddress {
     pub(super) segment: u32,
     pub(super) offset: u32,
 }
@@ -69,7 +69,7 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads a header if it could be one at `place`. Cheap, because it does not check the checksum.
-    pub(super) fn plausible(bytes: &[u8], place: Place) -> Option<Header> {
+    pub(super) fn plausible(bytes: &[u8], place: RecordAddress) -> Option<Header> {
         let header = bytes.get(..HEADER_BYTES)?;
         let number =
             |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -93,7 +93,7 @@ impl Header {
 
     /// Returns whether `record`, a whole record starting with this header, equals the one that was written at
     /// `place`.
-    pub(super) fn matches(&self, record: &[u8], place: Place) -> bool {
+    pub(super) fn matches(&self, record: &[u8], place: RecordAddress) -> bool {
         record.len() == self.record_bytes() && checksum(&record[4..], place) == self.checksum
     }
 }
@@ -106,7 +106,7 @@ pub(super) fn record_bytes(payload_bytes: usize) -> usize {
 /// Appends a record to `buffer`; `payload_bytes` is taken from `payload`.
 pub(super) fn encode(
     buffer: &mut Vec<u8>,
-    place: Place,
+    place: RecordAddress,
     synced_through: u32,
     kind: Kind,
     group: GroupId,
@@ -127,7 +127,7 @@ pub(super) fn encode(
     buffer[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
 }
 
-fn checksum(after_checksum: &[u8], place: Place) -> u32 {
+fn checksum(after_checksum: &[u8], place: RecordAddress) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&place.offset.to_le_bytes());
     hasher.update(after_checksum);

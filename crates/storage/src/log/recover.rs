@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use super::group::Group;
 use super::mark::{self, Mark};
-use super::record::{Header, Kind, Place};
+use super::record::{Header, Kind, RecordAddress};
 use super::segment::{self, HeaderPage, RECORDS_START, Scanned, Scanner};
 use super::{DIRECTORY, LogError, LogReport, TornTail};
 use crate::{Disk, DiskFile, GroupId};
@@ -299,7 +299,7 @@ fn has_valid_record(disk: &dyn Disk, id: u32) -> Result<bool, LogError> {
 
 fn apply(
     header: Header,
-    place: Place,
+    place: RecordAddress,
     payload: &[u8],
     cache_bytes: usize,
     groups: &mut BTreeMap<GroupId, Group>,

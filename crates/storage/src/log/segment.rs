@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::record::{ALIGNMENT, HEADER_BYTES, Header, Place};
+use super::record::{ALIGNMENT, HEADER_BYTES, Header, RecordAddress};
 use super::{DIRECTORY, LogError};
 use crate::{Disk, DiskFile};
 
@@ -118,7 +118,7 @@ fn zero_filled(disk: &dyn Disk, path: &str, bytes: u32) -> io::Result<Arc<dyn Di
 /// A valid record in a segment.
 pub(super) struct Scanned<'a> {
     pub(super) header: Header,
-    pub(super) place: Place,
+    pub(super) place: RecordAddress,
     pub(super) payload: &'a [u8],
 }
 
@@ -154,8 +154,8 @@ impl<'a> Scanner<'a> {
         self.offset as u32
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place {
+    pub(super) fn place(&self) -> RecordAddress {
+        RecordAddress {
             segment: self.segment,
             offset: self.offset as u32,
         }

@@ -20,8 +20,8 @@ fn transfer(
     let change = world.write(kind, ("SHIRT", warehouse, ""), moves, Some(operation));
     change.transfer = Some(v1::TransferEffect {
         transfer_id: TRANSFER.to_vec().into(),
-        from: "EAST".into(),
-        to: "WEST".into(),
+        from_warehouse: "EAST".into(),
+        to_warehouse: "WEST".into(),
         expected_at_ms: 9,
         quantity,
         in_transit,
@@ -125,8 +125,8 @@ fn more_that_arrives_than_was_sent_is_found() {
     );
     change.transfer = Some(v1::TransferEffect {
         transfer_id: vec![8; 16].into(),
-        from: "NORTH".into(),
-        to: "WEST".into(),
+        from_warehouse: "NORTH".into(),
+        to_warehouse: "WEST".into(),
         expected_at_ms: 9,
         quantity: 3,
         in_transit: 3,

@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         "backup {} is written: {} shards, {bytes} bytes; writes waited for {:.1} ms at most",
         manifest.name,
         manifest.shard_count,
-        manifest.held_us as f64 / 1000.0
+        manifest.frozen_us as f64 / 1000.0
     ))?;
     context.output.line("")?;
     let rows: Vec<Vec<String>> = manifest.shards.iter().map(row).collect();

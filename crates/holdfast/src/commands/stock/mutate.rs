@@ -159,8 +159,8 @@ pub(super) async fn move_bucket(args: MoveArgs, context: &Context) -> anyhow::Re
         operation: operation.message(),
         sku: args.cell.sku,
         warehouse: args.cell.warehouse,
-        from: args.from.message(),
-        to: args.to.message(),
+        from_bucket: args.from.message(),
+        to_bucket: args.to.message(),
         quantity: args.quantity,
     };
     report(context, &operation, context.client()?.move_bucket(request).await)

@@ -172,7 +172,7 @@ fn deficit_rows(deficit: &v1::Deficit) -> Vec<Vec<String>> {
             render::time(affected.created_at_ms),
             affected.reference.clone(),
             affected.quantity.to_string(),
-            affected.short.to_string(),
+            affected.missing.to_string(),
         ]
     };
     deficit.reservations.iter().map(row).collect()
@@ -187,7 +187,7 @@ fn deficit_json(deficit: &v1::Deficit) -> Value {
             "reference": affected.reference,
             "committed": affected.committed,
             "quantity": affected.quantity,
-            "short": affected.short,
+            "short": affected.missing,
         })
     };
     json!({

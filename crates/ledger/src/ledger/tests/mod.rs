@@ -17,7 +17,7 @@ mod sealing;
 mod sizes;
 mod sourcing;
 mod time;
-mod transferring;
+mod transfer_commands;
 
 use crate::*;
 

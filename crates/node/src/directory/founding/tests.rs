@@ -16,10 +16,10 @@ fn introduction(node_id: u64, listed: &[u64]) -> Introduction {
     }
 }
 
-fn no_cluster(node_id: u64) -> (u64, Result<Heard, String>) {
+fn no_cluster(node_id: u64) -> (u64, Result<PeerReport, String>) {
     (
         node_id,
-        Ok(Heard::NoClusterYet(introduction(node_id, &[1, 2, 3]))),
+        Ok(PeerReport::NoClusterYet(introduction(node_id, &[1, 2, 3]))),
     )
 }
 
@@ -52,7 +52,7 @@ fn nobody_founds_while_one_is_missing() {
 #[test]
 fn who_hears_of_a_cluster_never_founds_another() {
     let stranger = |known_with_another_disk| {
-        Ok(Heard::Stranger {
+        Ok(PeerReport::Stranger {
             known_with_another_disk,
             members: Default::default(),
         })
@@ -67,7 +67,7 @@ fn who_hears_of_a_cluster_never_founds_another() {
 
 #[test]
 fn a_member_takes_the_part_that_it_is_told() {
-    let member = Heard::Member {
+    let member = PeerReport::Member {
         generation: 7,
         genesis: None,
     };
@@ -103,7 +103,7 @@ fn founders_whose_configurations_differ_say_where() {
         ),
     ];
     for (other, key) in differing {
-        let heard = vec![(2, Ok(Heard::NoClusterYet(other)))];
+        let heard = vec![(2, Ok(PeerReport::NoClusterYet(other)))];
         let why = judge(&introduction(1, &[1, 2]), heard).unwrap_err();
         assert!(why.contains(key), "{why}");
     }

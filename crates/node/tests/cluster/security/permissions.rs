@@ -344,8 +344,8 @@ async fn reads_streams_and_history_are_judged_too() {
             sku: "A".into(),
             quantity: 1,
         }],
-        from: "W1".into(),
-        to: "W2".into(),
+        from_warehouse: "W1".into(),
+        to_warehouse: "W2".into(),
         expected_at_ms: 1,
     };
     denied(wms.transfer_out(out).await);

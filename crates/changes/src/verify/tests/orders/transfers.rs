@@ -21,8 +21,8 @@ fn dispatch(shop: &mut Shop, shard: usize, id: [u8; 16], transfer: [u8; 16]) {
     let operation = world.next_operation();
     let transfer = TransferEffect {
         transfer_id: Bytes::copy_from_slice(&transfer),
-        from: "EAST".into(),
-        to: "WEST".into(),
+        from_warehouse: "EAST".into(),
+        to_warehouse: "WEST".into(),
         quantity: 3,
         in_transit: 3,
         ..TransferEffect::default()

@@ -191,7 +191,7 @@ impl Requests<'_> {
             reservation: key(sale, reservation_id),
             lines: line_quantity(line, quantity),
         };
-        Request::Batched(Item::Return(v1::ReturnRequest {
+        Request::Batched(Item::ReturnGoods(v1::ReturnRequest {
             operation: self.row_operation(row, BACK, ""),
             what: Some(v1::return_request::What::Reservation(part)),
             disposition: v1::Disposition::Restock.into(),
@@ -204,7 +204,7 @@ impl Requests<'_> {
             warehouse: self.warehouses[warehouse].clone(),
             quantity,
         };
-        Request::Batched(Item::Return(v1::ReturnRequest {
+        Request::Batched(Item::ReturnGoods(v1::ReturnRequest {
             operation: self.row_operation(row, BACK_UNREFERENCED, ""),
             what: Some(v1::return_request::What::Unreferenced(goods)),
             disposition: v1::Disposition::Restock.into(),

@@ -34,7 +34,7 @@ impl Request {
             Self::Batched(Item::Release(request)) => request.operation.as_ref(),
             Self::Batched(Item::Ship(request)) => request.operation.as_ref(),
             Self::Batched(Item::Cancel(request)) => request.operation.as_ref(),
-            Self::Batched(Item::Return(request)) => request.operation.as_ref(),
+            Self::Batched(Item::ReturnGoods(request)) => request.operation.as_ref(),
             Self::Batched(Item::Receive(request)) => request.operation.as_ref(),
         }
     }

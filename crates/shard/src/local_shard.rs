@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::replica::{Replica, Stopper};
-use crate::route::Elsewhere;
+use crate::route::RemoteReplicas;
 
 /// A node's place in a shard.
-pub(crate) struct Place {
+pub(crate) struct LocalShard {
     pub(crate) node_id: u64,
-    pub(crate) elsewhere: Elsewhere,
+    pub(crate) elsewhere: RemoteReplicas,
     /// This node's replica, while it has one.
     pub(crate) seat: watch::Sender<Option<Seat>>,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Seat {
     pub(crate) stopper: Arc<Stopper>,
 }
 
-impl Place {
+impl LocalShard {
     pub(crate) fn seat(&self) -> Option<Seat> {
         self.seat.borrow().clone()
     }

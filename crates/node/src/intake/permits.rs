@@ -1,4 +1,4 @@
-//! Places for calls that may last long. All callers together have a fixed number, and each caller at most
+//! Permits for calls that may last long. All callers together have a fixed number, and each caller at most
 //! half of it.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ const RETRY_AFTER_MS: u64 = 1_000;
 
 /// The places of a node. Cheap to clone; all clones share the same places.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct Permits {
     /// The plural name of the calls that need these places, for messages.
     what: &'static str,
     limit: usize,
@@ -28,7 +28,7 @@ struct Taken {
     by_party: BTreeMap<Party, usize>,
 }
 
-impl Places {
+impl Permits {
     /// Returns `limit` free places for calls of this kind.
     pub(crate) fn new(what: &'static str, limit: usize) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Places {
     ///
     /// # Errors
     /// All places are taken, or all that this caller may have.
-    pub(crate) fn take(&self, party: Party) -> Result<Place, Refusal> {
+    pub(crate) fn take(&self, party: Party) -> Result<Permit, Refusal> {
         let mut taken = self.taken.lock();
         let own = taken.by_party.get(&party).copied().unwrap_or_default();
         let message = if taken.all >= self.limit {
@@ -61,7 +61,7 @@ impl Places {
         } else {
             taken.all += 1;
             taken.by_party.insert(party.clone(), own + 1);
-            return Ok(Place {
+            return Ok(Permit {
                 places: self.clone(),
                 party,
             });
@@ -75,12 +75,12 @@ impl Places {
 
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Places,
+pub(crate) struct Permit {
+    places: Permits,
     party: Party,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.places.taken.lock();
         taken.all -= 1;
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn one_caller_has_at_most_half_of_the_places_and_a_dropped_one_is_free_again() {
-        let places = Places::new("streams", 4);
+        let places = Permits::new("streams", 4);
         let party = |name| Party::Principal(Principal::new(name).unwrap());
         let first = places.take(party("greedy")).unwrap();
         let _second = places.take(party("greedy")).unwrap();

@@ -17,7 +17,7 @@ use crate::{PeerTransport, ReplicaId, codec};
 pub(super) const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Knowledge about a shard that is elsewhere.
-pub(crate) struct Elsewhere {
+pub(crate) struct RemoteReplicas {
     pub(crate) shard: u32,
     pub(crate) transport: Arc<dyn PeerTransport>,
     pub(crate) counters: Counters,
@@ -26,7 +26,7 @@ pub(crate) struct Elsewhere {
     leader: watch::Sender<Option<u64>>,
 }
 
-impl Elsewhere {
+impl RemoteReplicas {
     pub(crate) fn new(shard: u32, transport: Arc<dyn PeerTransport>) -> Self {
         Self {
             shard,
