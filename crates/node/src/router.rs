@@ -9,7 +9,7 @@ use holdfast_api::reasons;
 use holdfast_api::slots::{SlotNumber, shard_of_slot, slot_of, slot_of_document};
 use holdfast_api::v1::{Reason, Refusal};
 use holdfast_ledger::{
-    Action, Command, OperationId, Query, QueryReply, Reference, ReservationId, ReturnOf, Rules, Sku,
+    About, Action, Command, OperationId, Query, QueryReply, Reference, ReservationId, Rules, Sender, Sku,
     StorefrontId, TransferId,
 };
 use holdfast_shard::{Freshness, ShardHandle};
@@ -75,13 +75,11 @@ impl Router {
         taken: &Taken,
         deadline: Instant,
     ) -> Result<Option<u32>, Refusal> {
-        let Action::Reserve { storefront, .. } = &taken.command.action else {
+        if !matches!(taken.command.action, Action::Reserve { .. }) {
             return Ok(None);
-        };
+        }
         let details = &taken.command.details;
-        let of_document = details
-            .unique_reference
-            .then(|| self.shard_of_document(storefront, &taken.command.reference));
+        let of_document = self.shard_of_unique_reference(&taken.command);
         let Some(replaces) = details.replaces else {
             return Ok(of_document);
         };
@@ -149,53 +147,35 @@ impl Router {
     /// # Errors
     /// The hint names no shard.
     pub(crate) fn known_shard(&self, taken: &Taken) -> Result<Option<u32>, Refusal> {
-        match &taken.command.action {
-            Action::Order(_)
-            | Action::OfPart(_)
-            | Action::Dispatch { .. }
-            | Action::AdoptRules { .. }
-            | Action::Seal => Err(reasons::refusal(
+        let command = &taken.command;
+        let concerns = command.action.concerns();
+        if concerns.sender == Sender::Node {
+            return Err(reasons::refusal(
                 Reason::Internal,
                 "a step of an order is sent by its coordinator, and a seal by the node that settles a refusal",
-            )),
+            ));
+        }
+        match concerns.about {
             // The shard of the hold to replace is not known.
-            Action::Reserve { .. } if taken.command.details.replaces.is_some() => {
-                Ok((self.shard_count() == 1).then_some(0))
-            }
-            Action::Reserve {
-                lines, storefront, ..
-            } => {
-                let of_lines = self.shard_of_lines(lines.iter().map(|line| &line.sku))?;
-                let home = taken
-                    .command
-                    .details
-                    .unique_reference
-                    .then(|| self.shard_of_document(storefront, &taken.command.reference));
+            About::Skus if command.details.replaces.is_some() => Ok((self.shard_count() == 1).then_some(0)),
+            About::Skus => {
+                let of_lines = self.shard_of_lines(concerns.skus.iter().copied())?;
+                let home = self.shard_of_unique_reference(command);
                 Ok(of_lines.filter(|shard| home.is_none_or(|home| home == *shard)))
             }
-            Action::TransferOut { lines, .. } => self.shard_of_lines(lines.iter().map(|line| &line.sku)),
-            Action::TransferIn { .. }
-            | Action::CloseTransfer { .. }
-            | Action::Extend { .. }
-            | Action::Commit { .. }
-            | Action::Release { .. }
-            | Action::Ship { .. }
-            | Action::Cancel { .. }
-            | Action::Return {
-                of: ReturnOf::Reservation { .. },
-                ..
-            } => self.located_shard(taken.shard_hint),
-            Action::Return {
-                of: ReturnOf::Unreferenced { sku, .. },
-                ..
+            About::Reservation(..) | About::Transfer(_) | About::Shard => {
+                self.located_shard(taken.shard_hint)
             }
-            | Action::Receive { sku, .. }
-            | Action::Adjust { sku, .. }
-            | Action::Count { sku, .. }
-            | Action::MoveBucket { sku, .. }
-            | Action::SetPolicy { sku, .. }
-            | Action::ExpectSupply { sku, .. }
-            | Action::AllocatePool { sku, .. } => Ok(Some(self.shard_of(sku))),
+        }
+    }
+
+    /// Returns the shard that decides about a reference which has to be unique.
+    fn shard_of_unique_reference(&self, command: &Command) -> Option<u32> {
+        match &command.action {
+            Action::Reserve { storefront, .. } if command.details.unique_reference => {
+                Some(self.shard_of_document(storefront, &command.reference))
+            }
+            _ => None,
         }
     }
 
@@ -209,20 +189,10 @@ impl Router {
         if let Some(shard) = self.known_shard(taken)? {
             return Ok(shard);
         }
-        match &taken.command.action {
-            Action::Extend { reservation_id, .. }
-            | Action::Commit { reservation_id }
-            | Action::Release { reservation_id }
-            | Action::Ship { reservation_id, .. }
-            | Action::Cancel { reservation_id, .. }
-            | Action::Return {
-                of: ReturnOf::Reservation { reservation_id, .. },
-                ..
-            } => self.find_reservation(*reservation_id, deadline).await,
-            Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
-                self.find_transfer(*transfer_id, deadline).await
-            }
-            _ => Err(reasons::refusal(
+        match taken.command.action.concerns().about {
+            About::Reservation(reservation_id, _) => self.find_reservation(reservation_id, deadline).await,
+            About::Transfer(transfer_id) => self.find_transfer(transfer_id, deadline).await,
+            About::Skus | About::Shard => Err(reasons::refusal(
                 Reason::Internal,
                 "the shard of a SKU is always known",
             )),

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 use holdfast_ledger::{
-    Action, Command, LineQuantity, Refusal, ReservationId, ReservationState, ReservationView, ReturnOf,
-    Success,
+    About, Action, Command, LineQuantity, Refusal, ReservationState, ReservationView, ReturnOf, Success,
 };
 use holdfast_shard::Freshness;
 use tokio::time::Instant;
@@ -27,7 +26,7 @@ impl Orders {
         home: u32,
         deadline: Instant,
     ) -> Result<(u32, Success), OrderError> {
-        let Some((id, lines)) = concerned(&command.action) else {
+        let About::Reservation(id, lines) = command.action.concerns().about else {
             return Err(OrderError::WrongAnswer { shard: home });
         };
         let parts = self.parts(id, home, Freshness::Linearizable, deadline).await?;
@@ -76,28 +75,6 @@ impl Orders {
                 Some(self.inquire(parts.home, *shard, part.reservation_id, asked, deadline))
             });
         join_all(told).await.into_iter().collect()
-    }
-}
-
-fn concerned(action: &Action) -> Option<(ReservationId, &[LineQuantity])> {
-    match action {
-        Action::Ship {
-            reservation_id,
-            lines,
-        }
-        | Action::Cancel {
-            reservation_id,
-            lines,
-        }
-        | Action::Return {
-            of: ReturnOf::Reservation {
-                reservation_id,
-                lines,
-            },
-            ..
-        } => Some((*reservation_id, lines)),
-        Action::Dispatch { reservation_id, .. } => Some((*reservation_id, &[])),
-        _ => None,
     }
 }
 

@@ -5,14 +5,14 @@ use holdfast_api::v1::{Reason, Refusal};
 use holdfast_guard::audit::{self, Denial};
 use holdfast_guard::policy::{Denied, Grants, Touched};
 use holdfast_guard::verb::Verb;
-use holdfast_ledger::Action;
+use holdfast_ledger::{About, Action};
 use tokio::time::Instant;
 
 use super::Api;
 use crate::clock::wall_clock_ms;
 use crate::mapping::inbound::Taken;
 use crate::security::Caller;
-use crate::security::touched::{reservation_of, touched, verb_of, warehouses_of};
+use crate::security::touched::{touched, verb_of, warehouses_of};
 
 /// The outcome of a check that looks only at the command itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,23 +211,24 @@ impl Api {
         };
         let (grants, action) = (policy.of_principal(&caller.principal), &taken.command.action);
         let verb = verb_of(action);
-        if let Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } = action {
-            let transfer = self.transfer(*transfer_id, taken.shard_hint, deadline).await?;
-            let warehouses = match action {
-                Action::TransferIn { .. } => vec![transfer.to.as_str()],
-                _ => vec![transfer.from.as_str(), transfer.to.as_str()],
-            };
-            return self.check(
-                caller,
-                grants,
-                verb,
-                &Touched::Nothing,
-                &Touched::These(warehouses),
-            );
-        }
-        let (id, lines) = reservation_of(action).ok_or_else(|| {
-            reasons::refusal(Reason::Internal, "only reservations and transfers are looked up")
-        })?;
+        let (id, lines) = match action.concerns().about {
+            About::Reservation(id, lines) => (id, lines),
+            About::Transfer(transfer_id) => {
+                let transfer = self.transfer(transfer_id, taken.shard_hint, deadline).await?;
+                let warehouses = match action {
+                    Action::TransferIn { .. } => vec![transfer.to.as_str()],
+                    _ => vec![transfer.from.as_str(), transfer.to.as_str()],
+                };
+                let warehouses = Touched::These(warehouses);
+                return self.check(caller, grants, verb, &Touched::Nothing, &warehouses);
+            }
+            About::Skus | About::Shard => {
+                return Err(reasons::refusal(
+                    Reason::Internal,
+                    "only reservations and transfers are looked up",
+                ));
+            }
+        };
         let known = self.access.storefronts.lock().get(&id).cloned();
         if let Some(storefront) = &known {
             let storefront = Touched::one(storefront.as_str());

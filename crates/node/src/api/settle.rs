@@ -12,7 +12,9 @@ use futures::future::join_all;
 use holdfast_api::reasons;
 use holdfast_api::slots::{SlotNumber, slot_of};
 use holdfast_api::v1::{Reason, Refusal};
-use holdfast_ledger::{Action, Command, OperationId, Outcome, Principal, Refusal as LedgerRefusal, ReturnOf};
+use holdfast_ledger::{
+    About, Action, Command, OperationId, Outcome, Principal, Refusal as LedgerRefusal, Sender,
+};
 use holdfast_orders::OrderError;
 use holdfast_shard::SubmitError;
 use tokio::time::Instant;
@@ -240,34 +242,8 @@ fn home_slot(action: &Action) -> Option<SlotNumber> {
 
 /// Returns whether every copy of a command is decided in the shard of its SKUs.
 fn stays(action: &Action) -> bool {
-    match action {
-        Action::Reserve { .. }
-        | Action::TransferOut { .. }
-        | Action::Receive { .. }
-        | Action::Adjust { .. }
-        | Action::Count { .. }
-        | Action::MoveBucket { .. }
-        | Action::SetPolicy { .. }
-        | Action::AllocatePool { .. }
-        | Action::ExpectSupply { .. }
-        | Action::Return {
-            of: ReturnOf::Unreferenced { .. },
-            ..
-        } => true,
-        Action::Extend { .. }
-        | Action::Commit { .. }
-        | Action::Release { .. }
-        | Action::Ship { .. }
-        | Action::Cancel { .. }
-        | Action::Return { .. }
-        | Action::TransferIn { .. }
-        | Action::CloseTransfer { .. }
-        | Action::Order(_)
-        | Action::OfPart(_)
-        | Action::Dispatch { .. }
-        | Action::AdoptRules { .. }
-        | Action::Seal => false,
-    }
+    let concerns = action.concerns();
+    concerns.about == About::Skus && concerns.sender == Sender::Caller
 }
 
 #[cfg(test)]

@@ -19,7 +19,10 @@ pub fn transfer_out(request: v1::TransferOutRequest) -> Result<Taken, Invalid> {
     let from = check::warehouse("from_warehouse", request.from_warehouse)?;
     let to = check::warehouse("to_warehouse", request.to_warehouse)?;
     if from == to {
-        return Err(Invalid::new("to_warehouse", "is the warehouse that the transfer leaves"));
+        return Err(Invalid::new(
+            "to_warehouse",
+            "is the warehouse that the transfer leaves",
+        ));
     }
     let expected_at_ms = check::time_ms("expected_at_ms", request.expected_at_ms)?;
     Ok(Taken::new(

@@ -2,7 +2,7 @@
 
 use holdfast_guard::policy::Touched;
 use holdfast_guard::verb::Verb;
-use holdfast_ledger::{Action, LineQuantity, ReservationId, ReservationView, ReturnOf, Source};
+use holdfast_ledger::{Action, LineQuantity, ReservationView, ReturnOf, Source};
 
 /// Returns the verb of an action. Only nodes send steps of orders, never callers, so those count as admin.
 pub(crate) fn verb_of(action: &Action) -> Verb {
@@ -82,32 +82,6 @@ pub(crate) fn touched(action: &Action) -> Option<(Touched<'_>, Touched<'_>)> {
         | Action::Return { .. }
         | Action::TransferIn { .. }
         | Action::CloseTransfer { .. } => None,
-    }
-}
-
-/// Returns the reservation that an action is about, and the units of it that the action names. No units named
-/// means all.
-pub(crate) fn reservation_of(action: &Action) -> Option<(ReservationId, &[LineQuantity])> {
-    match action {
-        Action::Extend { reservation_id, .. }
-        | Action::Commit { reservation_id }
-        | Action::Release { reservation_id } => Some((*reservation_id, &[])),
-        Action::Ship {
-            reservation_id,
-            lines,
-        }
-        | Action::Cancel {
-            reservation_id,
-            lines,
-        }
-        | Action::Return {
-            of: ReturnOf::Reservation {
-                reservation_id,
-                lines,
-            },
-            ..
-        } => Some((*reservation_id, lines)),
-        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use holdfast_ledger::{Action, OperationId, OrderStep};
+use holdfast_ledger::{About, Action, Concerns, OperationId, OrderStep, Sender};
 
 use super::batch::Item;
 
@@ -75,12 +75,12 @@ pub(super) fn shed(items: Vec<Item>, waiting: usize, queue_limit: usize) -> (Vec
 
 /// Returns the reservation that an action moves on.
 pub(super) fn concerned(action: &Action) -> Option<OperationId> {
-    match action {
-        Action::Commit { reservation_id }
-        | Action::Release { reservation_id }
-        | Action::Extend { reservation_id, .. }
-        | Action::Ship { reservation_id, .. }
-        | Action::Cancel { reservation_id, .. } => Some(*reservation_id),
+    match action.concerns() {
+        Concerns {
+            about: About::Reservation(reservation_id, _),
+            sender: Sender::Caller,
+            ..
+        } => Some(reservation_id),
         _ => None,
     }
 }
