@@ -36,9 +36,9 @@ fn folder() -> PathBuf {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     needs::python()?;
-    steps::say("building holdfast (release)");
-    steps::run(steps::cargo().args(["build", "--release", "--package", "holdfast"]))?;
-    let binary = steps::target().join("release/holdfast");
+    steps::say("building holdfast (some minutes the first time; then about 80 seconds of demo)");
+    steps::run(steps::cargo().args(["build", "--profile", "quick", "--package", "holdfast"]))?;
+    let binary = steps::target().join("quick/holdfast");
     let folder = folder();
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("could not empty {}", folder.display()))?;

@@ -181,12 +181,8 @@ pub async fn start_document<D: Document>(
         raft.shutdown().await.ok();
         return Err(failed(what));
     }
-    tokio::spawn(campaign(
-        raft.clone(),
-        leader_watch.clone(),
-        network,
-        Arc::clone(&counters),
-    ));
+    let campaigning = campaign(raft.clone(), leader_watch.clone(), network, Arc::clone(&counters));
+    tokio::spawn(health.fails_with("campaign", campaigning));
     let inbound = Inbound::new(
         raft.clone(),
         (|bytes| Ok(SnapshotData::Document(bytes)), None),

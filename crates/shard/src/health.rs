@@ -1,7 +1,10 @@
 //! Health of a replica: alive, halted (its ledger stands still, its Raft goes on), or dead.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use tokio::sync::watch;
 
 use crate::halt::Halt;
@@ -69,6 +72,21 @@ impl Health {
         });
     }
 
+    /// Runs a task of the replica. When it panics, the replica is dead: it would go on without the task and
+    /// nobody would notice.
+    pub(crate) fn fails_with<F: Future>(
+        &self,
+        name: &'static str,
+        task: F,
+    ) -> impl Future<Output = ()> + use<F> {
+        let health = self.clone();
+        async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                health.fail(format!("the task `{name}` panicked"));
+            }
+        }
+    }
+
     pub(crate) fn failure(&self) -> Option<String> {
         self.dead.borrow().clone()
     }
@@ -95,5 +113,19 @@ impl Health {
                 None => std::future::pending().await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_kills_its_replica_and_one_that_ends_does_not() {
+        let health = Health::new(3);
+        health.fails_with("calm", async {}).await;
+        assert!(!health.is_dead());
+        health.fails_with("nervous", async { panic!("planted") }).await;
+        assert_eq!(health.failure().as_deref(), Some("the task `nervous` panicked"));
     }
 }

@@ -231,28 +231,22 @@ async fn build(
     }
 
     let (leader_sender, leader) = watch::channel(None);
-    actix::spawn(watch_raft(
-        raft.clone(),
-        leader_sender,
-        clock.clone(),
-        health.clone(),
-    ));
-    actix::spawn(leave_while_halted(
+    let watching = watch_raft(raft.clone(), leader_sender, clock.clone(), health.clone());
+    actix::spawn(health.fails_with("watch of Raft", watching));
+    let leaving = leave_while_halted(
         raft.clone(),
         options.raft_id(),
         leader.clone(),
         health.watch_halted(),
         Duration::from_millis(options.election_timeout_max_ms),
-    ));
-    actix::spawn(quorum.run(raft.clone(), options.clone()));
-    actix::spawn(campaign(
-        raft.clone(),
-        leader_watch.clone(),
-        voters,
-        Arc::clone(&counters),
-    ));
+    );
+    actix::spawn(health.fails_with("handover while halted", leaving));
+    let counting = quorum.run(raft.clone(), options.clone());
+    actix::spawn(health.fails_with("watch of the quorum", counting));
+    let campaigning = campaign(raft.clone(), leader_watch.clone(), voters, Arc::clone(&counters));
+    actix::spawn(health.fails_with("campaign", campaigning));
     let (gate, confirming) = ReadGate::new(raft.clone(), Arc::clone(&counters), options.queue_limit_reads);
-    actix::spawn(confirming);
+    actix::spawn(health.fails_with("confirmation of reads", confirming));
     let waiting = Arc::default();
     let parts = ProposerParts {
         options: ProposerOptions {
@@ -295,7 +289,8 @@ async fn build(
         let nodes: BTreeSet<u64> = voters.map(node_of).collect();
         nodes.into_iter().filter(|node| *node != own_node).collect()
     };
-    actix::spawn(mend(history.clone(), others, stopped.clone()));
+    let mending = mend(history.clone(), others, stopped.clone());
+    actix::spawn(health.fails_with("mending of the history", mending));
     let inbound = Inbound::new(
         raft.clone(),
         (SnapshotData::received, Some(history)),
