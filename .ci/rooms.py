@@ -15,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "CONTRIBUTING.md"
 
-# Each crate and the crates that it may name in its `[dependencies]`, in the order of the house: from the ground up.
+# Each crate and the crates that it may name in its `[dependencies]`, in the order of the house: from the
+# ground up.
 ROOMS = {
     "api": [],
     "storage": [],

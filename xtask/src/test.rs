@@ -18,6 +18,8 @@ enum Part {
     Rust,
     /// The dbt project on generated histories, and its SQL in Snowflake's dialect.
     Warehouse,
+    /// The examples in Python, with a package that is generated from the contract, against three nodes.
+    Examples,
     /// The Helm chart, the alerts with their runbooks and the dashboard, against real nodes where that
     /// matters.
     Chart,
@@ -67,6 +69,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if wanted(Part::Warehouse) {
         steps::say("warehouse tests");
         steps::run(std::process::Command::new("python3").arg("warehouse/test.py"))?;
+    }
+    if wanted(Part::Examples) {
+        steps::say("building the holdfast binary that the examples call");
+        build()?;
+        steps::say("examples in Python");
+        steps::run(
+            std::process::Command::new("python3")
+                .arg("examples/test.py")
+                .env("HOLDFAST_BINARY", binary()),
+        )?;
     }
     if wanted(Part::Chart) {
         needs::promtool()?;

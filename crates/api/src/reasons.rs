@@ -302,8 +302,8 @@ pub fn status(mut refusal: v1::Refusal) -> Status {
     Status::with_details(code, message, Bytes::from(details.encode_to_vec()))
 }
 
-/// Returns the details of a refusal's status: the refusal itself, and the two standard messages that middleware
-/// knows (<https://google.aip.dev/193>).
+/// Returns the details of a refusal's status: the refusal itself, and the two standard messages that
+/// middleware knows (<https://google.aip.dev/193>).
 fn details_of(refusal: &v1::Refusal) -> Vec<prost_types::Any> {
     let any = |type_url: &str, value: Vec<u8>| prost_types::Any {
         type_url: type_url.to_owned(),

@@ -55,8 +55,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), BackupError> {
 }
 
 impl Backups {
-    /// Opens a location: a folder's path, `file:///folder`, or `s3://bucket/prefix`. A missing folder is made.
-    /// Credentials, region and endpoint of S3 come from the usual `AWS_*` variables.
+    /// Opens a location: a folder's path, `file:///folder`, or `s3://bucket/prefix`. A missing folder is
+    /// made. Credentials, region and endpoint of S3 come from the usual `AWS_*` variables.
     ///
     /// # Errors
     /// [`BackupError::Location`]: it is not understood or not usable.

@@ -1,7 +1,7 @@
 //! Takes a backup of a running cluster.
 //!
 //! ```text
-//!  find leaders ── a session with each ── all: freeze ── all frozen ── all: cut ── all cut ── files ── manifest
+//!  find leaders ─ a session with each ─ all: freeze ─ all frozen ─ all: cut ─ all cut ─ files ─ manifest
 //!       ^                                     │                        │
 //!       └─── once more, from the beginning ───┴──── one was refused ───┘
 //! ```

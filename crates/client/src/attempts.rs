@@ -1,5 +1,5 @@
-//! The attempts of one call: what an attempt may have changed, the pauses between attempts, and the error at the
-//! end.
+//! The attempts of one call: what an attempt may have changed, the pauses between attempts, and the error at
+//! the end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -70,7 +70,8 @@ impl Backoff {
 pub(crate) struct Untrusted(BTreeSet<String>);
 
 impl Untrusted {
-    /// Notes the outcome of an attempt. `known` lists the known nodes. Returns the error of the call once no known node is left.
+    /// Notes the outcome of an attempt. `known` lists the known nodes. Returns the error of the call once no
+    /// known node is left.
     pub(crate) fn note(
         &mut self,
         known: impl FnOnce() -> Vec<String>,

@@ -40,11 +40,12 @@
 //!            └─ on failure: doubt the routes, pause, try the next node, same operation id
 //! ```
 //!
-//! A refusal may not be the last word. When an attempt got no answer and the retry is refused, the first
-//! attempt may, in theory, still reach the shard late. A hold that is made in this way ends with its time to
-//! live.
+//! A refusal is the last word. When an attempt got no answer, the client sets `repeats` on the next one. A
+//! node that refuses such a request first closes its operation id, so no late copy takes effect, and marks
+//! the refusal as `settled`. A refusal that is not settled then counts as an unknown outcome.
 //!
-//! Start reading in `call.rs`, then `client.rs`. `batch/lane.rs` does the same for streams.
+//! `examples/` has a reservation with retries, a batch and a change consumer. Start reading in `call.rs`,
+//! then `client.rs`. `batch/lane.rs` does the same for streams.
 
 mod admin;
 mod attempts;

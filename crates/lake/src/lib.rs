@@ -1,8 +1,8 @@
 //! Files in an object store that are written once and never changed.
 //!
 //! A [`Location`] is a folder or a prefix of an S3 bucket. It writes a file only where none exists
-//! ([`Location::put_if_absent`]), so two writers never overwrite each other, and a reader sees a whole file or
-//! none. Archives of changes and backups are made of such files.
+//! ([`Location::put_if_absent`]), so two writers never overwrite each other, and a reader sees a whole file
+//! or none. Archives of changes and backups are made of such files.
 //!
 //! ```text
 //!  "lake", "file:///lake", "s3://bucket/lake" ──> Location ──> object_store: local files (synced), S3

@@ -34,8 +34,8 @@ enum Missing {
 }
 
 impl Location {
-    /// Opens a location: a folder's path, `file:///folder`, or `s3://bucket/prefix`. A missing folder is made.
-    /// Credentials, region and endpoint of S3 come from the usual `AWS_*` variables.
+    /// Opens a location: a folder's path, `file:///folder`, or `s3://bucket/prefix`. A missing folder is
+    /// made. Credentials, region and endpoint of S3 come from the usual `AWS_*` variables.
     ///
     /// # Errors
     /// [`LocationError`]: it is not understood or not usable.

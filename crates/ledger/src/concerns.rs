@@ -1,5 +1,5 @@
-//! The one answer to what an action is about. Routing, permissions, rules and shedding all ask it here, so a new
-//! action has to be placed once.
+//! The one answer to what an action is about. Routing, permissions, rules and shedding all ask it here, so a
+//! new action has to be placed once.
 
 use smallvec::{SmallVec, smallvec};
 

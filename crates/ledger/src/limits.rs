@@ -42,6 +42,6 @@ pub const fn swept_changes(commands: usize) -> usize {
     2 * (SWEEP_PER_ENTRY + 2 * commands + MAX_ORDER_CELLS)
 }
 
-/// The most movements, and the most counts, that a shard keeps. A count or late goods that name an older position
-/// are refused.
+/// The most movements, and the most counts, that a shard keeps. A count or late goods that name an older
+/// position are refused.
 pub(crate) const KEPT_MOVEMENTS: usize = 100_000;

@@ -26,6 +26,7 @@ use tonic::{Code, Response, Status};
 use tracing::Instrument as _;
 
 pub(crate) use self::admission::Admission;
+pub(crate) use self::lookup::Found;
 use self::settle::{Attempted, Unmet};
 use crate::config::{LimitsSection, PeerSection};
 use crate::directory::Membership;

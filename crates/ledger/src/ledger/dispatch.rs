@@ -1,8 +1,8 @@
 //! The Dispatch command: the departure of a transfer whose SKUs live in several shards.
 //!
-//! An order has reserved the units (`order/transfer_order.rs`), so that all of them leave or none. Then each shard
-//! sends its own units on their way. They go from committed to in transit, all at once, and count as shipped
-//! for their reservation.
+//! An order has reserved the units (`order/transfer_order.rs`), so that all of them leave or none. Then each
+//! shard sends its own units on their way. They go from committed to in transit, all at once, and count as
+//! shipped for their reservation.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Booking goods late: the movement, and the recount that cancels it when a count has seen it already.
+//! Late goods are booked with the movement, and the recount that cancels it when a count has seen it already.
 
 use smallvec::{SmallVec, smallvec};
 

@@ -1,4 +1,4 @@
-//! What the rules of a log do not take yet.
+//! Commands that the rules of a log do not take yet.
 
 use super::Rules;
 use crate::{Action, Command, Refusal};

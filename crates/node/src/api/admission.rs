@@ -6,6 +6,7 @@ use holdfast_guard::audit::{self, Denial};
 use holdfast_guard::policy::{Denied, Grants, Touched};
 use holdfast_guard::verb::Verb;
 use holdfast_ledger::{About, Action};
+use holdfast_shard::Freshness;
 use tokio::time::Instant;
 
 use super::Api;
@@ -214,7 +215,9 @@ impl Api {
         let (id, lines) = match action.concerns().about {
             About::Reservation(id, lines) => (id, lines),
             About::Transfer(transfer_id) => {
-                let transfer = self.transfer(transfer_id, taken.shard_hint, deadline).await?;
+                let key = (transfer_id, taken.shard_hint);
+                let found = self.transfer(key, Freshness::Linearizable, deadline).await?;
+                let transfer = found.view;
                 let warehouses = match action {
                     Action::TransferIn { .. } => vec![transfer.to.as_str()],
                     _ => vec![transfer.from.as_str(), transfer.to.as_str()],
@@ -236,7 +239,9 @@ impl Api {
                 return Ok(());
             }
         }
-        let reservation = self.reservation(id, taken.shard_hint, deadline).await?;
+        let key = (id, taken.shard_hint);
+        let found = self.reservation(key, Freshness::Linearizable, deadline).await?;
+        let reservation = found.view;
         self.access
             .storefronts
             .lock()

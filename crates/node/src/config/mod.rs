@@ -1,7 +1,7 @@
-//! What an operator writes about a node: a TOML file, and overrides from the environment.
+//! The configuration of a node: a TOML file that an operator writes, and overrides from the environment.
 //!
-//! Every key is described where it is defined, in [`sections`](self); [`reference`] is the same as a commented file.
-//! A key that is not known is an error, in the file and in the environment.
+//! Every key is described where it is defined, in [`sections`](self). [`reference`] returns the same as a
+//! commented file. A key that is not known is an error, in the file and in the environment.
 
 mod overrides;
 mod reference;
@@ -33,106 +33,107 @@ pub const ENV_PREFIX: &str = "HOLDFAST__";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
-    /// Who this node is, and where its data lives. Required.
+    /// The node itself: its id, its cluster, its data folder, its threads and its zone. Required.
     pub node: NodeSection,
-    /// Where it listens.
+    /// The addresses on which the node listens.
     #[serde(default)]
     pub listen: ListenSection,
-    /// All nodes of the cluster, this one among them. Without any, this node is a cluster of its own.
+    /// The nodes of the cluster, this one included. Without a list, this node is a cluster of its own.
     #[serde(default)]
     pub peers: Vec<PeerSection>,
-    /// How the cluster is made. Chosen once, when it is founded.
+    /// The replication in the cluster. It is fixed when the cluster is founded.
     #[serde(default)]
     pub cluster: ClusterSection,
-    /// How the stock is dealt out. Chosen once, when a cluster is made.
+    /// The division of the stock into shards. It is chosen once, when the cluster is founded.
     #[serde(default)]
     pub shards: ShardsSection,
-    /// How replicas agree.
+    /// The settings of Raft, the protocol by which replicas agree.
     #[serde(default)]
     pub raft: RaftSection,
-    /// How long the ledger remembers. The same on every node of a cluster.
+    /// The time limits of the ledger. They must be the same on every node of a cluster.
     #[serde(default)]
     pub ledger: LedgerSection,
-    /// How the log and the change log lie on the disk.
+    /// The files of the log and the change log, and the free space on their disk.
     #[serde(default)]
     pub storage: StorageSection,
-    /// The certificates.
+    /// The certificates, as PEM files. Without them, everything is plaintext.
     #[serde(default)]
     pub tls: TlsSection,
-    /// Who may come in.
+    /// The access to the node: which callers are let in, and what they may do.
     #[serde(default)]
     pub security: SecuritySection,
-    /// How much a client may ask for.
+    /// The limits on what clients may ask for.
     #[serde(default)]
     pub limits: LimitsSection,
-    /// What the node says about itself on standard error.
+    /// The log lines that the node writes to standard error.
     #[serde(default)]
     pub log: LogSection,
-    /// Where traces and metrics are sent.
+    /// The export of traces and metrics.
     #[serde(default)]
     pub telemetry: TelemetrySection,
 }
 
-/// Why a configuration was refused.
+/// The reason why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
     #[error("cannot read the configuration {}: {source}", path.display())]
     Read {
-        /// Which file.
+        /// The file that could not be read.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It is not TOML, has a key that is not known, or a value of another type.
+    /// The text is not TOML, has a key that is not known, or has a value of another type.
     #[error("the configuration {origin} is not valid: {message}")]
     Parse {
-        /// Which file, or `text`.
+        /// The name of the text, most often the path of the file.
         origin: String,
-        /// Where and what.
+        /// The place in the text, and what is wrong there.
         message: String,
     },
-    /// An environment variable with our prefix does not name a key.
+    /// An environment variable with the prefix [`ENV_PREFIX`] does not name a key.
     #[error("the environment variable {name} does not name a configuration key: {message}")]
     UnknownOverride {
-        /// The variable.
+        /// The name of the variable.
         name: String,
-        /// What is known there.
+        /// The keys or sections that are known there.
         message: String,
     },
     /// An environment variable has a value of another type.
     #[error("the environment variable {name} has a value that is not valid: {message}")]
     BadOverride {
-        /// The variable.
+        /// The name of the variable.
         name: String,
-        /// What is wrong.
+        /// The reason why the value is not valid.
         message: String,
     },
-    /// The values are of the right type, but do not make a node.
+    /// The values have the right types, but a node cannot work with them. Lists every problem.
     #[error("the configuration cannot work:{}", .0.iter().map(|p| format!("\n  - {p}")).collect::<String>())]
     Invalid(Vec<String>),
 }
 
 impl NodeConfig {
-    /// Reads a file, overrides it from the environment of this process, and checks the whole.
+    /// Reads a file, applies the overrides from the environment of this process, and checks the result.
     ///
     /// # Errors
-    /// [`ConfigError`] says which file or variable, and what is wrong with it.
+    /// [`ConfigError`] names the file or the variable, and says what is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        // Variables that are not UTF-8 cannot be ours: all our names and values are text.
+        // A variable that is not UTF-8 cannot be an override: all overrides have names and values of text.
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::parse(&text, &path.display().to_string(), environment)
     }
 
-    /// Takes TOML text and environment variables (those without [`ENV_PREFIX`] are passed over) and checks the whole.
+    /// Reads TOML text, applies the overrides from environment variables, and checks the result. Skips
+    /// variables without [`ENV_PREFIX`].
     ///
     /// # Errors
-    /// [`ConfigError`] says what is wrong; `origin` names the text in it.
+    /// [`ConfigError`] says what is wrong, and calls the text by the name `origin`.
     pub fn parse(
         text: &str,
         origin: &str,
@@ -142,7 +143,7 @@ impl NodeConfig {
             origin: origin.to_owned(),
             message: e.to_string(),
         };
-        // Once without overrides, so that a message can point at the line of the file.
+        // Without overrides, the text itself is decoded, so that an error can name the line of the file.
         let mut table: toml::Table = toml::from_str(text).map_err(parse_error)?;
         if overrides::apply(&mut table, environment)? == 0 {
             let config: Self = toml::from_str(text).map_err(parse_error)?;
@@ -154,13 +155,13 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// Does the node do everything on one thread? Without a number it is never taken for granted: [`Node::start`](crate::Node::start)
-    /// may then be called in any runtime.
+    /// Returns whether the node does everything on one thread. It does not if `node.threads` is missing,
+    /// because [`Node::start`](crate::Node::start) may then be called in any runtime.
     pub(crate) fn has_one_thread(&self) -> bool {
         self.node.threads == Some(1)
     }
 
-    /// The nodes of the cluster in order of their ids: [`NodeConfig::peers`], or this node alone.
+    /// Returns the nodes of the cluster in order of their ids: [`NodeConfig::peers`], or this node alone.
     pub fn cluster_nodes(&self) -> Vec<PeerSection> {
         if self.peers.is_empty() {
             return vec![PeerSection {

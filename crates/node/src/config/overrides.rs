@@ -4,7 +4,7 @@ use toml::{Table, Value};
 
 use super::{ConfigError, ENV_PREFIX, NodeConfig};
 
-/// Keys without a default, which are missing from the default table, and whether they hold text.
+/// Keys without a default: section, key, and whether the value is text. The table of defaults lacks them.
 const OPTIONAL_KEYS: [(&str, &str, bool); 11] = [
     ("node", "cluster_id", true),
     ("node", "threads", false),
@@ -19,7 +19,10 @@ const OPTIONAL_KEYS: [(&str, &str, bool); 11] = [
     ("telemetry", "otlp_endpoint", true),
 ];
 
-/// Writes the overrides into the table and says how many there were.
+/// Writes the overrides into the table, and returns how many there were.
+///
+/// # Errors
+/// A variable does not name a key, or its value is not valid.
 pub(super) fn apply(
     table: &mut Table,
     environment: impl IntoIterator<Item = (String, String)>,

@@ -1,6 +1,7 @@
-//! The commented example file.
+//! The commented example of a configuration file.
 
-/// Every key with its default, commented, as TOML. It parses to [`NodeConfig::default`](super::NodeConfig::default).
+/// Returns the reference: every key with its default and a comment, as TOML. It parses to
+/// [`NodeConfig::default`](super::NodeConfig::default).
 pub fn reference() -> &'static str {
     include_str!("reference.toml")
 }

@@ -1,4 +1,4 @@
-//! The sections about who may come in, and their checks.
+//! The sections about certificates and access, and their checks.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,25 +12,29 @@ use super::NodeConfig;
 /// Most names in `security.admins`.
 const MAX_ADMINS: usize = 1_000;
 
-/// Who may come in.
+/// The access to the node: which callers are let in, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SecuritySection {
-    /// May the node listen without TLS on addresses that other machines reach? Whoever reaches them then reads and writes
-    /// everything. Default: false.
+    /// Whether the node may listen without TLS on addresses that other machines reach. Whoever reaches them
+    /// can then read and write everything. Default: false.
     pub allow_plaintext: bool,
-    /// The file that says who may do what, as TOML; `docs/security.md` describes it. With one, what no rule allows is denied;
-    /// without one, whoever comes in may do everything but administer. It needs `[tls]`: without, nobody is known.
+    /// The file that says who may do what, as TOML. `docs/security.md` describes it. With a policy,
+    /// everything that no rule allows is denied. Without a policy, every caller that is let in may do
+    /// everything except administer. A policy needs `[tls]`, because callers have no names without it.
+    /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PathBuf>,
-    /// Who may use the admin port where there are certificates and no policy: the names in their certificates, up to 1000.
-    /// With a policy, write rules with the verb `admin` instead. Without either, nobody may; without TLS, whoever reaches the
-    /// port. Default: nobody.
+    /// The principals that may use the admin port if there are certificates and no policy, at most 1000. A
+    /// principal is the name in a certificate. If there is a policy, write rules with the verb `admin`
+    /// instead. With certificates but neither a policy nor this list, nobody may use the port. Without TLS,
+    /// everybody who reaches the port may use it. Default: nobody.
     pub admins: Vec<String>,
-    /// Does the admin port describe the API to whoever asks (gRPC reflection)? Good for trying things out. Default: false.
+    /// Whether the admin port describes the API to every caller that asks (gRPC reflection). Good for trying
+    /// things out. Default: false.
     pub reflection: bool,
-    /// How often the files of certificates and of the policy are looked at again, in milliseconds, 100 to 3600000. SIGHUP does it at
-    /// once. Default: 5000.
+    /// The interval at which the files of the certificates and of the policy are read again, in milliseconds,
+    /// 100 to 3600000. SIGHUP makes the node read them at once. Default: 5000.
     pub reload_interval_ms: u64,
 }
 
@@ -46,7 +50,7 @@ impl Default for SecuritySection {
     }
 }
 
-/// Can only this machine reach it?
+/// Returns whether only this machine can reach an address.
 fn is_loopback(address: &str) -> bool {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_matches(['[', ']']);
@@ -54,7 +58,7 @@ fn is_loopback(address: &str) -> bool {
 }
 
 impl NodeConfig {
-    /// The problems of these sections. The files are not opened here.
+    /// Adds the problems of the sections `[tls]` and `[security]`. Does not open the files that they name.
     pub(super) fn check_security(&self, problems: &mut Vec<String>) {
         let tls = &self.tls;
         if tls.is_set() {

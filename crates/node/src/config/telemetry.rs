@@ -1,25 +1,27 @@
-//! The section about where traces and metrics are sent.
+//! The section about the export of traces and metrics.
 
 use serde::{Deserialize, Serialize};
 
 use super::NodeConfig;
 use super::validate::check_range;
 
-/// Where traces and metrics are sent, besides what `/metrics` shows. Without an endpoint nothing is, and it costs nothing.
+/// The export of traces and metrics, besides what `/metrics` shows. Without an endpoint, nothing is sent and
+/// telemetry costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetrySection {
-    /// An OpenTelemetry collector that takes OTLP over gRPC, in plaintext: `http://host:port`, most often one on the same machine.
-    /// Default: none, nothing is sent.
+    /// The address of an OpenTelemetry collector that takes OTLP over gRPC, in plaintext, as
+    /// `http://host:port`. Most often the collector is on the same machine. Default: none, nothing is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp_endpoint: Option<String>,
-    /// Of a thousand calls that come without a trace, so many are traced, 0 to 1000. A caller that sends a `traceparent` is
-    /// followed if that says that it is sampled, and not otherwise. Default: 1.
+    /// The number of calls in a thousand that are traced, 0 to 1000. This applies to calls that come without
+    /// a `traceparent`. A call with a `traceparent` is traced if the `traceparent` says that it is sampled,
+    /// and not otherwise. Default: 1.
     pub trace_per_mille: u32,
-    /// How often metrics are sent, in milliseconds, 1000 to 3600000. Default: 30000.
+    /// The interval at which metrics are sent, in milliseconds, 1000 to 3600000. Default: 30000.
     pub metrics_interval_ms: u64,
-    /// How long the collector may take for one message, and for the last ones when the node stops, in milliseconds, 100 to 60000. What
-    /// it did not take by then is dropped. Default: 5000.
+    /// The time that the collector may take for one message, and for the last messages when the node stops,
+    /// in milliseconds, 100 to 60000. Messages that it has not taken by then are dropped. Default: 5000.
     pub timeout_ms: u64,
 }
 

@@ -18,7 +18,7 @@ fn the_reference_parses_to_the_defaults_and_names_every_key() {
     assert_eq!(parse(reference(), &[]).unwrap(), NodeConfig::default());
     let mut written: toml::Table = toml::from_str(reference()).unwrap();
     let mut defaults = toml::Table::try_from(NodeConfig::default()).unwrap();
-    // Shown in comments only: they have no default value.
+    // The reference shows these in comments only, because they have no default value.
     assert!(reference().contains("# [[peers]]") && reference().contains("# cluster_id ="));
     written.remove("peers");
     defaults.remove("peers");
@@ -70,7 +70,7 @@ fn the_environment_overrides_the_file_and_supplies_what_is_required() {
             "HOLDFAST__NODE__CLUSTER_ID",
             "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d",
         ),
-        // Some clouds number their zones: it is a text all the same.
+        // Some clouds number their zones. The value is text all the same.
         ("HOLDFAST__NODE__ZONE", "2"),
         ("HOLDFAST__CLUSTER__REPLICATION_FACTOR", "5"),
         ("HOLDFAST__RAFT__HEARTBEAT_MS", "20"),

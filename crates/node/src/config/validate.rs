@@ -1,4 +1,4 @@
-//! Checks that cannot be said with types. Every message says what to do, and all problems are told at once.
+//! The checks that types cannot express. Every message says what to do. All problems are reported at once.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -13,7 +13,7 @@ use crate::intake;
 const MAX_NODES: usize = 64;
 /// The highest id of a node.
 const MAX_NODE_ID: u64 = u32::MAX as u64;
-/// The least that callers may take: one connection's part of it has room for the largest message.
+/// The least value of `limits.caller_bytes`: one connection's part of it has room for the largest message.
 const MIN_CALLER_BYTES: usize = 128 << 20;
 const _: () = assert!(
     MIN_CALLER_BYTES / intake::CONNECTION_PART
@@ -21,10 +21,10 @@ const _: () = assert!(
             + intake::HELD_FACTOR * MAX_MESSAGE_BYTES
             + intake::FIELD_BYTES * MAX_MESSAGE_FIELDS
 );
-/// The longest name of a zone: that of a label's value in Kubernetes.
+/// The longest name of a zone, in bytes. It is the longest value of a label in Kubernetes.
 const MAX_ZONE_BYTES: usize = 63;
 
-/// A port below or at 65535, a host before it.
+/// Checks that an address is a host and a port from 1 to 65535, or port 0 where that is allowed.
 fn check_address(problems: &mut Vec<String>, key: &str, address: &str, port_zero_allowed: bool) {
     let port = address
         .rsplit_once(':')
@@ -107,7 +107,7 @@ impl NodeConfig {
                     peer.node_id
                 ));
             }
-            // This node's own entry may follow a port 0 in `listen`; it is filled in when the port is known.
+            // This node's own entry may have port 0, as `listen` may. The real port replaces it once known.
             let own = peer.node_id == node_id;
             check_address(
                 problems,
@@ -153,7 +153,8 @@ impl NodeConfig {
         }
     }
 
-    /// Two servers cannot listen at one address. An address of all interfaces takes its port on each of them.
+    /// Checks that no two servers listen on the same address. An address of all interfaces takes its port on
+    /// each of them.
     fn check_ports(&self, problems: &mut Vec<String>) {
         let listen = &self.listen;
         let addresses = [
@@ -352,15 +353,15 @@ impl NodeConfig {
     }
 }
 
-/// Checks what `log.level` may be.
+/// Checks a value of `log.level`.
 ///
 /// # Errors
-/// What is wrong with it, and what to write.
+/// The text is not a level or a list of them. The message says what is wrong, and what to write.
 pub fn check_log_level(text: &str) -> Result<(), String> {
     const HOW: &str =
         "write error, warn, info, debug or trace, or a list of target=level separated by commas";
     tracing_subscriber::EnvFilter::try_new(text).map_err(|error| format!("{error}; {HOW}"))?;
-    // A word that is no level would be taken for a target, and everything else would not be written down.
+    // The filter takes a word that is no level for a target, and then writes no lines of other targets.
     let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
     let unknown = text
         .split(',')

@@ -11,7 +11,7 @@ use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply, Sku};
 use tonic::{Request, Response, Status};
 
-use super::{Service, caller};
+use super::{ReadCall, Service};
 use crate::api::wrong_reply;
 use crate::mapping::{outbound, plans};
 use crate::validation::{self, Invalid};
@@ -37,12 +37,15 @@ impl Availability for Service {
         &self,
         request: Request<v1::CheckAvailabilityRequest>,
     ) -> Result<Response<v1::CheckAvailabilityResponse>, Status> {
-        let deadline = self.api.deadline(request.metadata());
-        let caller = caller(&request)?;
-        let request = request.into_inner();
+        let ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        } = self.read(request, |request| request.consistency)?;
         self.api
             .unary("CheckAvailability", async {
-                let freshness = validation::freshness("consistency", request.consistency)?;
+                let freshness = freshness?;
                 let storefront = validation::storefront("storefront", request.storefront)?;
                 let asked_for = Touched::one(storefront.as_str());
                 self.api
@@ -84,12 +87,15 @@ impl Availability for Service {
         &self,
         request: Request<v1::PromiseRequest>,
     ) -> Result<Response<v1::PromiseResponse>, Status> {
-        let deadline = self.api.deadline(request.metadata());
-        let caller = caller(&request)?;
-        let request = request.into_inner();
+        let ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        } = self.read(request, |request| request.consistency)?;
         self.api
             .unary("Promise", async {
-                let freshness = validation::freshness("consistency", request.consistency)?;
+                let freshness = freshness?;
                 let storefront = validation::storefront("storefront", request.storefront)?;
                 let asked_for = Touched::one(storefront.as_str());
                 self.api

@@ -36,13 +36,16 @@ use holdfast_api::v1::history_server::HistoryServer;
 use holdfast_api::v1::reservations_server::ReservationsServer;
 use holdfast_api::v1::stock_server::StockServer;
 use holdfast_api::v1::transfers_server::TransfersServer;
+use holdfast_shard::Freshness;
 use prost::Message as _;
+use tokio::time::Instant;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::{Request, Status};
 
 use crate::api::Api;
 use crate::security::Caller;
+use crate::validation::{self, Invalid};
 
 /// All public services. Each answers from the same [`Api`].
 #[derive(Clone)]
@@ -57,6 +60,31 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
         let message = "a connection does not say who is at its other end";
         reasons::status(reasons::refusal(Reason::Internal, message))
     })
+}
+
+/// A request that reads, as every read begins with it.
+struct ReadCall<T> {
+    caller: Caller,
+    deadline: Instant,
+    request: T,
+    /// How fresh the answer must be, or the refusal of a consistency that does not exist.
+    freshness: Result<Freshness, Invalid>,
+}
+
+impl Service {
+    /// Takes a request that reads. `consistency` finds the consistency that it asks for.
+    fn read<T>(&self, request: Request<T>, consistency: fn(&T) -> i32) -> Result<ReadCall<T>, Status> {
+        let deadline = self.api.deadline(request.metadata());
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let freshness = validation::freshness("consistency", consistency(&request));
+        Ok(ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        })
+    }
 }
 
 /// Returns the names under which the services for clients report their health.

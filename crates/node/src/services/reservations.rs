@@ -1,15 +1,13 @@
 //! The service for the checkout.
 
-use holdfast_api::reasons;
+use holdfast_api::v1;
 use holdfast_api::v1::reservations_server::Reservations;
-use holdfast_api::v1::{self, Reason};
 use holdfast_guard::policy::Touched;
 use holdfast_guard::verb::Verb;
-use holdfast_ledger::{Query, QueryReply};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Service, batch, caller};
-use crate::api::wrong_reply;
+use super::{ReadCall, Service, batch, caller};
+use crate::api::Found;
 use crate::intake::call_of;
 use crate::intake::outgoing::Delivered;
 use crate::mapping::inbound::{self, Taken};
@@ -101,39 +99,24 @@ impl Reservations for Service {
         &self,
         request: Request<v1::GetReservationRequest>,
     ) -> Result<Response<v1::GetReservationResponse>, Status> {
-        let deadline = self.api.deadline(request.metadata());
-        let caller = caller(&request)?;
-        let request = request.into_inner();
+        let ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        } = self.read(request, |request| request.consistency)?;
         self.api
             .unary("GetReservation", async {
-                let freshness = validation::freshness("consistency", request.consistency)?;
-                let (reservation_id, hint) = validation::reservation_key("reservation", request.reservation)?;
-                let shard = match self.api.router.located_shard(hint)? {
-                    Some(shard) => shard,
-                    None => self.api.router.find_reservation(reservation_id, deadline).await?,
-                };
-                let answer = self
-                    .api
-                    .query(shard, Query::Reservation { reservation_id }, freshness, deadline)
-                    .await?;
-                let read = Some(outbound::read_position(shard, &answer));
-                match answer.reply {
-                    QueryReply::Reservation(Some(part)) => {
-                        let whole = self.api.orders.whole(part, freshness, deadline).await;
-                        let (home, view) = whole.map_err(outbound::order_error)?;
-                        let storefront = Touched::one(view.storefront.as_str());
-                        let warehouses = Touched::These(warehouses_of(&view, &[]));
-                        self.api.allow(&caller, Verb::Read, &storefront, &warehouses)?;
-                        let shard = home.unwrap_or(shard);
-                        let reservation = Some(outbound::reservation(shard, view));
-                        Ok(v1::GetReservationResponse { read, reservation })
-                    }
-                    QueryReply::Reservation(None) => Err(reasons::refusal(
-                        Reason::UnknownReservation,
-                        format!("shard {shard} has no such reservation"),
-                    )),
-                    other => Err(wrong_reply(&other)),
-                }
+                let freshness = freshness?;
+                let key = validation::reservation_key("reservation", request.reservation)?;
+                let Found { read, shard, view } = self.api.reservation(key, freshness, deadline).await?;
+                let storefront = Touched::one(view.storefront.as_str());
+                let warehouses = Touched::These(warehouses_of(&view, &[]));
+                self.api.allow(&caller, Verb::Read, &storefront, &warehouses)?;
+                Ok(v1::GetReservationResponse {
+                    read: Some(read),
+                    reservation: Some(outbound::reservation(shard, view)),
+                })
             })
             .await
     }

@@ -7,7 +7,7 @@ use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply};
 use tonic::{Request, Response, Status};
 
-use super::{Service, caller, listing};
+use super::{ReadCall, Service, caller, listing};
 use crate::api::wrong_reply;
 use crate::intake::outgoing::Delivered;
 use crate::mapping::inbound::{self, Taken};
@@ -89,12 +89,15 @@ impl Stock for Service {
         &self,
         request: Request<v1::ListSuppliesRequest>,
     ) -> Result<Response<v1::ListSuppliesResponse>, Status> {
-        let deadline = self.api.deadline(request.metadata());
-        let caller = caller(&request)?;
-        let request = request.into_inner();
+        let ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        } = self.read(request, |request| request.consistency)?;
         self.api
             .unary("ListSupplies", async {
-                let freshness = validation::freshness("consistency", request.consistency)?;
+                let freshness = freshness?;
                 let sku = validation::sku("sku", request.sku)?;
                 let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
                 let warehouses = Touched::one_or_everything(warehouse.as_ref().map(|name| name.as_str()));
@@ -119,12 +122,15 @@ impl Stock for Service {
         &self,
         request: Request<v1::ListDeficitsRequest>,
     ) -> Result<Response<v1::ListDeficitsResponse>, Status> {
-        let deadline = self.api.deadline(request.metadata());
-        let caller = caller(&request)?;
-        let request = request.into_inner();
+        let ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        } = self.read(request, |request| request.consistency)?;
         self.api
             .unary("ListDeficits", async {
-                let freshness = validation::freshness("consistency", request.consistency)?;
+                let freshness = freshness?;
                 self.api.router.shard("shard", request.shard)?;
                 self.api
                     .allow(&caller, Verb::Read, &Touched::Nothing, &Touched::Everything)?;
@@ -157,12 +163,15 @@ impl Stock for Service {
         &self,
         request: Request<v1::GetStockRequest>,
     ) -> Result<Response<v1::GetStockResponse>, Status> {
-        let deadline = self.api.deadline(request.metadata());
-        let caller = caller(&request)?;
-        let request = request.into_inner();
+        let ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        } = self.read(request, |request| request.consistency)?;
         self.api
             .unary("GetStock", async {
-                let freshness = validation::freshness("consistency", request.consistency)?;
+                let freshness = freshness?;
                 let sku = validation::sku("sku", request.sku)?;
                 let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
                 // A cell shows the pools of all storefronts.
@@ -190,12 +199,15 @@ impl Stock for Service {
         &self,
         request: Request<v1::ListStockRequest>,
     ) -> Result<Response<Self::ListStockStream>, Status> {
-        let deadline = self.api.deadline(request.metadata());
-        let caller = caller(&request)?;
-        let request = request.into_inner();
+        let ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        } = self.read(request, |request| request.consistency)?;
         self.api
             .unary("ListStock", async {
-                let freshness = validation::freshness("consistency", request.consistency)?;
+                let freshness = freshness?;
                 let shards = match request.shard {
                     Some(shard) => {
                         self.api.router.shard("shard", shard)?;

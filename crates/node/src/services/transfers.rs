@@ -1,6 +1,5 @@
 //! The service for transfers, which are goods on their way between warehouses.
 
-use holdfast_api::reasons;
 use holdfast_api::v1;
 use holdfast_api::v1::transfers_server::Transfers;
 use holdfast_guard::policy::Touched;
@@ -8,8 +7,8 @@ use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply};
 use tonic::{Request, Response, Status};
 
-use super::{Service, caller};
-use crate::api::wrong_reply;
+use super::{ReadCall, Service};
+use crate::api::{Found, wrong_reply};
 use crate::mapping::{inbound, outbound, plans};
 use crate::validation;
 
@@ -41,41 +40,24 @@ impl Transfers for Service {
         &self,
         request: Request<v1::GetTransferRequest>,
     ) -> Result<Response<v1::GetTransferResponse>, Status> {
-        let deadline = self.api.deadline(request.metadata());
-        let caller = caller(&request)?;
-        let request = request.into_inner();
+        let ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        } = self.read(request, |request| request.consistency)?;
         self.api
             .unary("GetTransfer", async {
-                let freshness = validation::freshness("consistency", request.consistency)?;
-                let (transfer_id, hint) = validation::transfer_key("transfer", request.transfer)?;
-                let shard = match self.api.router.located_shard(hint)? {
-                    Some(shard) => shard,
-                    None => self.api.router.find_transfer(transfer_id, deadline).await?,
-                };
-                let query = Query::Transfer { transfer_id };
-                let answer = self.api.query(shard, query, freshness, deadline).await?;
-                let read = Some(outbound::read_position(shard, &answer));
-                let whole = match answer.reply {
-                    QueryReply::Transfer(Some(view)) if view.home.is_none() => Some((shard, view)),
-                    // Other shards have a part of the transfer, or may have one.
-                    QueryReply::Transfer(_) => {
-                        let orders = &self.api.orders;
-                        let whole = orders.whole_transfer(transfer_id, freshness, deadline).await;
-                        whole.map_err(outbound::order_error)?
-                    }
-                    other => return Err(wrong_reply(&other)),
-                };
-                let Some((shard, view)) = whole else {
-                    return Err(reasons::refusal(
-                        v1::Reason::UnknownTransfer,
-                        format!("shard {shard} has no such transfer"),
-                    ));
-                };
+                let freshness = freshness?;
+                let key = validation::transfer_key("transfer", request.transfer)?;
+                let Found { read, shard, view } = self.api.transfer(key, freshness, deadline).await?;
                 let warehouses = Touched::These(vec![view.from.as_str(), view.to.as_str()]);
                 self.api
                     .allow(&caller, Verb::Read, &Touched::Nothing, &warehouses)?;
-                let transfer = Some(plans::transfer(shard, view));
-                Ok(v1::GetTransferResponse { read, transfer })
+                Ok(v1::GetTransferResponse {
+                    read: Some(read),
+                    transfer: Some(plans::transfer(shard, view)),
+                })
             })
             .await
     }
@@ -84,12 +66,15 @@ impl Transfers for Service {
         &self,
         request: Request<v1::ListTransfersRequest>,
     ) -> Result<Response<v1::ListTransfersResponse>, Status> {
-        let deadline = self.api.deadline(request.metadata());
-        let caller = caller(&request)?;
-        let request = request.into_inner();
+        let ReadCall {
+            caller,
+            deadline,
+            request,
+            freshness,
+        } = self.read(request, |request| request.consistency)?;
         self.api
             .unary("ListTransfers", async {
-                let freshness = validation::freshness("consistency", request.consistency)?;
+                let freshness = freshness?;
                 let shard = request.shard;
                 self.api.router.shard("shard", shard)?;
                 self.api
