@@ -192,7 +192,7 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
                     REACHED,
                 ),
                 limit(
-                    "cells at which one order looks for units: all of a SKU if any warehouse will do, else a quarter of those listed",
+                    "cells that one order searches: all of a SKU if any warehouse will do, else a quarter of those listed",
                     count(api::MAX_SOURCED_CELLS),
                     REACHED,
                 ),
