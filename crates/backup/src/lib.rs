@@ -5,12 +5,12 @@
 //!                                                 manifest.json   describes all of it, written last
 //! ```
 //!
-//! - [`take`] makes one from a running cluster. All shards stand still together for some milliseconds, are
+//! - [`take()`] makes one from a running cluster. All shards stand still together for some milliseconds, are
 //!   copied in memory, and go on. Then the copies are written.
 //! - [`Backups`] are the backups at one location. It lists them and opens one.
 //! - [`Backup`] is one of them, with its [`Manifest`] and its ledgers. Each ledger is checked against its
 //!   digest whenever it is read.
-//! - [`verify`] reads a whole backup and decides whether it can be restored.
+//! - [`verify()`] reads a whole backup and decides whether it can be restored.
 //!
 //! A digest is the BLAKE3 of a file's bytes, which is also the state digest of its ledger
 //! ([`holdfast_ledger::Ledger::digest`]). So one number proves that the file is complete, and that a restored

@@ -254,7 +254,7 @@ pub enum Action {
     },
     /// Closes this command's operation id: a request with the id that has had no effect never has one. A node
     /// sends it when a request is refused and an earlier attempt of it has no answer. Needs
-    /// [`Rules::Second`](crate::Rules::Second).
+    /// [`Rules::Second`].
     Seal,
 }
 

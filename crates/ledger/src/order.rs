@@ -101,7 +101,7 @@ pub struct OrderTerms {
     pub mode: ReserveMode,
     /// How warehouses are chosen for the lines of one shard together.
     pub sourcing: Sourcing,
-    /// The fingerprint of the whole request ([`Command::fingerprint`]). A retry with another body is refused.
+    /// The fingerprint of the whole request ([`Command::fingerprint`](crate::Command::fingerprint)). A retry with another body is refused.
     pub fingerprint: u64,
 }
 

@@ -1,5 +1,5 @@
 //! Defects that tests plant, to test the way out of a halt (`halt.rs`). An entry breaks the ledger while it
-//! is applied when it has a command whose reference begins with [`MARK`]. Compiled in for tests of this crate
+//! is applied when it has a command whose reference begins with a mark. Compiled in for tests of this crate
 //! and with the feature `faults`, never in a binary that serves.
 
 use holdfast_ledger::Entry;

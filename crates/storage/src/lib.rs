@@ -22,7 +22,7 @@
 //! - [`ChangeLog`] holds every change of the group's ledger, for ever. It is derived from the log and only
 //!   synced before the log is purged.
 //! - [`NodeFacts`] holds the identity of the node, in sled. It is never on the path of a request.
-//! - [`inspect`] reads all files without changing any, and reports what is damaged.
+//! - [`inspect()`] reads all files without changing any, and reports what is damaged.
 //!
 //! # Rules
 //! - Nothing is acknowledged before the data sync that covers it. The only place that acknowledges is right

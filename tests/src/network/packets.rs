@@ -33,7 +33,7 @@ impl Network {
     /// Loses this percentage of the packets to or from the addresses of nodes, until the answer is dropped.
     ///
     /// # Errors
-    /// The same as for [`Self::can_lose_packets`].
+    /// The packet filter cannot be used.
     pub fn lose_packets(&self, percent: u32) -> Result<PacketLoss> {
         self.can_lose_packets()?;
         let ports: Vec<&str> = self

@@ -195,7 +195,7 @@ impl Ledger {
     /// Returns the first answer again.
     ///
     /// Refuses a Reserve as too old if its reservation is forgotten. Reservations are kept for as long as
-    /// [`Operations::look_up`] accepts their ids, so this is only a second line of defence. It keeps the
+    /// `Operations::look_up` accepts their ids, so this is only a second line of defence. It keeps the
     /// shard running even if things are forgotten in another order.
     pub(crate) fn replay(&self, command: &Command, record: Record) -> Result<Outcome, Violation> {
         let position = record.position();

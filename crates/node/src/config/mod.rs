@@ -1,6 +1,6 @@
 //! The configuration of a node: a TOML file that an operator writes, and overrides from the environment.
 //!
-//! Every key is described where it is defined, in [`sections`](self). [`reference`] returns the same as a
+//! Every key is described where it is defined, in [`sections`](self). [`reference()`] returns the same as a
 //! commented file. A key that is not known is an error, in the file and in the environment.
 
 mod overrides;

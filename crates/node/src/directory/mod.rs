@@ -12,7 +12,7 @@
 //!   that comes back with an empty disk is recognized by the disk's id. It gets replicas under new numbers,
 //!   which begin as learners: so it can never deny what it confirmed and forgot.
 //! - [`seats`] starts and ends this node's replicas as the directory says.
-//! - [`lead`] does the work of leaders.
+//! - [`mod@lead`] does the work of leaders.
 
 mod founding;
 mod lead;

@@ -13,7 +13,7 @@
 //! - [`pace`] limits how fast large messages are read.
 //! - [`shapes`] and [`count`] measure a message before it is decoded.
 //! - [`outgoing`] ends long streams that are not read.
-//! - [`places`] shares the places for long streams among callers.
+//! - [`permits`] shares the permits for long streams among callers.
 
 mod answers;
 mod budget;

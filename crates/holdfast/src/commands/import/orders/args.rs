@@ -63,7 +63,7 @@ pub(crate) struct Args {
     /// s3://bucket/prefix
     #[arg(long, value_name = "URL|FOLDER")]
     pub(super) archive: Option<String>,
-    /// Where to keep what a resumed import needs [default: ./data/imports/<file>-<hash>-<cluster>.json]
+    /// Where to keep what a resumed import needs [default: ./data/imports/FILE-HASH-CLUSTER.json]
     #[arg(long, value_name = "FILE")]
     pub(super) state: Option<PathBuf>,
     /// Where to write the rejected rows [default: beside the state file]
