@@ -89,7 +89,7 @@ class Crate:
         self.exports = {}
         for path in sorted(self.folder.rglob("*.rs")):
             parts = list(path.relative_to(self.folder).with_suffix("").parts)
-            if parts[0] == "bin" or "tests" in parts or parts[-1].endswith("_tests"):
+            if parts[0] == "bin" or "tests" in parts:
                 continue
             if path == root_file:
                 parts = []

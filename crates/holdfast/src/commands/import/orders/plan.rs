@@ -277,5 +277,4 @@ impl<'a> Planner<'a> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use super::*;
 
 const HEADER: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
 
-const MAPPING: &str = include_str!("../../../../../../docs/mappings/online-retail.toml");
+const MAPPING: &str = include_str!("../../../../../../../docs/mappings/online-retail.toml");
 
 fn shards(ranges: &[(u32, u32)]) -> v1::GetTopologyResponse {
     let shards = ranges
