@@ -5,8 +5,8 @@ mod planning;
 mod reuse;
 
 use holdfast_ledger::{
-    Action, Bucket, Disposition, Query, ReservationId, ReserveLine, ReserveMode, ReturnOf, Source,
-    Sourcing, Success,
+    Action, Bucket, Disposition, Query, ReservationId, ReserveLine, ReserveMode, ReturnOf, Source, Sourcing,
+    Success,
 };
 use rand::RngExt;
 
