@@ -40,7 +40,7 @@ fn folder() -> PathBuf {
 pub(crate) fn run(args: &Args) -> Result<()> {
     needs::python()?;
     let profile = if args.release { "release" } else { "quick" };
-    let minutes = if args.release { "about 12" } else { "about 4" };
+    let minutes = if args.release { "about 12" } else { "about 5" };
     steps::say(&format!(
         "building holdfast ({minutes} minutes the first time, on two cores); the demo itself takes about 2"
     ));
