@@ -24,7 +24,8 @@ pub(crate) struct Args {
     /// How long the sale lasts, in seconds; the leader is killed in the middle of it
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(6..=600))]
     sale_seconds: u64,
-    /// Build with full optimization: the sale is several times faster, the first build three times slower
+    /// Build with full optimization: the sale is several times faster, the first build more than twice as
+    /// long
     #[arg(long)]
     release: bool,
     /// Print the report as one JSON object on standard output

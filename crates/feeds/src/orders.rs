@@ -35,9 +35,9 @@ pub struct Row {
     /// Units, at most [`MAX_UNITS`]. Above 0 when goods are sold or found, below 0 when they come back or are
     /// gone.
     pub quantity: i64,
-    /// The row's place, from 0, among the rows of its document that do the same to the same article, fewer
-    /// units first. Document and rank together identify a row, in whichever file it is. 0 for a sale, because
-    /// rows of sales are added up.
+    /// The row's place, from 0, among its like: the rows of one document with the same effect on the same
+    /// article, in order of their units. Document and rank together identify a row, in whichever file it is.
+    /// 0 for a sale, because rows of sales are added up.
     pub rank: u32,
     /// The day of its date, as `2010-12-01`.
     pub day: String,
@@ -200,7 +200,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Checks a row over several lines, because it may be two rows of which one lost a quote. It is one row
+    /// Checks a row over several lines. It may really be two rows, when a quote is missing. It is one row
     /// when it has all fields, and line breaks only in fields that nobody needs.
     fn check_lines(&self, record: &Record) -> Result<(), FeedError> {
         if record.last_line == record.line {

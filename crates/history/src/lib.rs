@@ -11,10 +11,10 @@
 //! ([`At`]). It takes each change once, refuses a gap, and knows when the moment is passed. The node feeds it
 //! from its change log. The command line feeds it from an archive, and then from a stream.
 //!
-//! The arithmetic is its own. The units of a bucket before a change, plus its delta in the change, must be
-//! the after-image. If they are not, the history proves nothing and the answer is a [`Fault`]. The arithmetic
-//! looks only at the buckets that moved, never at the kind of a change. So a kind that is added later is
-//! added up like the others.
+//! This crate does its own arithmetic and shares none with the ledger. The units of a bucket before a change,
+//! plus its delta in the change, must be the after-image. If they are not, the history proves nothing and the
+//! answer is a [`Fault`]. The arithmetic looks only at the buckets that moved, never at the kind of a change.
+//! So a kind that is added later is added up like the others.
 //!
 //! Memory holds the cells of the one SKU, or the lines of the one reservation and the cells that they touch.
 //!

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::mapping::inbound::Taken;
 use crate::mapping::outbound;
 
-/// The time to wait for the other shards after one shard has the id that is looked for: several may have it.
+/// The time to wait for the answers of the other shards after one shard has the id. They may have it too.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// Finds shards. All services share one.
@@ -69,7 +69,7 @@ impl Router {
     /// shard may decide.
     ///
     /// # Errors
-    /// The hold is not found, or another shard decides about it than about the unique reference.
+    /// The hold is not found, or the hold and the unique reference are decided in different shards.
     pub(crate) async fn home_of_reserve(
         &self,
         taken: &Taken,

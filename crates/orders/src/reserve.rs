@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{OrderError, Orders};
 
-/// The pause before an order asks again where another undecided order is in the way.
+/// The pause before an order asks a shard again that another undecided order keeps busy.
 const PAUSE: Duration = Duration::from_millis(5);
 
 impl Orders {

@@ -28,9 +28,9 @@ pub(crate) fn system_clock_ms() -> u64 {
 /// clock is one of them.
 ///
 /// A clock that was not heard yet counts as infinitely late (behind), because late is safer than early. But
-/// where log time itself shows that it is later, log time goes on. A leader that is late for a moment and
-/// then right shortens the holds of that moment. That is why it also asks [`Self::certainty`] before it
-/// stamps.
+/// log time never goes back to such a clock: it goes on from the last stamp. A leader whose first stamps are
+/// late gives holds too early an end, and ends them too early once its stamps are right. So a leader also
+/// asks [`Self::certainty`] before it stamps.
 #[derive(Clone)]
 pub(crate) struct LogClock {
     wall_clock: WallClock,
@@ -142,7 +142,7 @@ impl LogClock {
             .lock()
             .log
             .map_or(0, |log| time_of(log, Instant::now()));
-        // Where the clocks leave a range open, log time decides: it goes on at its own pace.
+        // The clocks allow a range of times. Within it, log time goes on at its own pace.
         let agreed = continued.min(early).max(late);
         agreed.max(self.heard.lock().last_stamped_ms).max(applied_ms)
     }

@@ -230,7 +230,8 @@ impl Log {
     }
 
     /// Removes the entries through `index`, which may be past the last one. [`GroupState::purge_marker`]
-    /// returns `marker` (at most 1024 bytes). Does nothing when as much was purged before.
+    /// returns `marker` (at most 1024 bytes). Does nothing when the entries through `index` are purged
+    /// already.
     ///
     /// # Errors
     /// `RecordTooLarge`, `Closed`, or the log's failure. Then nothing was queued and `synced` is not called.
@@ -354,8 +355,8 @@ impl Log {
                 let payload = file.map(|file| read_payload(&*file, place, payload_bytes));
                 match payload {
                     Some(Ok(payload)) => records.push(LogRecord { index, payload }),
-                    // The record's segment may have been given up or used again since its place was looked
-                    // up.
+                    // Since the address of the record was looked up, its segment may have been given up, or
+                    // used again.
                     failed
                         if memory.lock().entries.get(&index).and_then(|slot| slot.place) == Some(place) =>
                     {

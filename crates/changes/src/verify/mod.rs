@@ -119,9 +119,9 @@ impl Verifier {
         }
     }
 
-    /// Tolerates orders on their way, for streams that were cut at different moments. An order with a
-    /// decision less than this before the end of a stream may still be on its way, and is no finding. Without
-    /// this call every order has to be settled.
+    /// Tolerates orders on their way, for streams that were cut at different moments. An order may still be
+    /// on its way when a stream ends less than this time after one of its decisions. It is no finding then.
+    /// Without this call every order has to be settled.
     pub fn allow_in_flight(&mut self, log_time_ms: u64) {
         self.orders.in_flight_ms = Some(log_time_ms);
     }
@@ -249,7 +249,7 @@ impl ShardReplay<'_> {
         self.sequence.last_seq
     }
 
-    /// Notes that changes up to this one should have come. Changes that are missing at the end are lost.
+    /// Sets the last change that the stream must have. A stream that ends before it has lost changes.
     pub fn expect_through(&mut self, last_seq: u64) {
         let replayed = self.sequence.last_seq;
         if replayed < last_seq {

@@ -2,7 +2,7 @@
 //!
 //! Callers choose ids, and may send several requests under one id: the same lines in another order, another
 //! order over some of the same shards, or another kind of command. By the second rules, the id belongs to the
-//! first request that a shard receives by its name. Every other request is refused with
+//! first request with it that a shard receives. Every other request is refused with
 //! [`Refusal::OperationIdReused`] and changes nothing. An order is named by its id, its home and its
 //! fingerprint together. A step that has only the id never counts for another order's units.
 //!
@@ -59,8 +59,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns whether an id belongs to an order, or to something that an order made. Asked for commands
-    /// whose operation is not remembered.
+    /// Returns whether an id belongs to an order, or to something that an order made. Needed only for a
+    /// command whose operation id is not remembered.
     pub(crate) fn is_claimed(&self, id: &OperationId) -> bool {
         self.has_second_rules()
             && (self.orders.get(id).is_some()

@@ -206,8 +206,8 @@ impl Ledger {
     }
 
     /// Returns whether a part may be prepared here. At its home, a part is prepared only for an attempt that
-    /// is begun and undecided. A tombstone is no obstacle: a home prepares nothing before it has begun, so
-    /// the part belongs to an order with another home.
+    /// is begun and undecided. A tombstone does not forbid it. A home prepares its own part only after it
+    /// has begun, so a part that meets a tombstone belongs to an order with another home.
     pub(crate) fn may_prepare_here(&self, id: &ReservationId, attempt: u32) -> bool {
         let may = |order: &Order| {
             let is_begun = order.state == OrderState::Undecided && order.attempt == attempt;

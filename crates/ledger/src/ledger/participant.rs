@@ -202,9 +202,9 @@ impl Ledger {
         open && meant
     }
 
-    /// Returns whether an abort is about the order that has these units. An abort that names neither an order
-    /// nor units may be about another order with the same id. So by the second rules it does nothing, and the
-    /// part asks its own home.
+    /// Returns whether an abort is about the order that has these units. An abort can lack both the
+    /// fingerprint of its order and the incarnation of its units. It may then be about another order with the
+    /// same id. By the second rules such an abort does nothing, and the part asks its own home.
     fn is_about(&self, link: &OrderLink, abort: &Settlement) -> bool {
         let names_it = match abort.order() {
             Some(fingerprint) => fingerprint == link.fingerprint,

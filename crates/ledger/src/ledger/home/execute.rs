@@ -233,8 +233,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Aborts orders that nobody decided in time, and ends orders whose hold is over. Stops after `budget`
-    /// changes, but the last order may make more. By the first rules it stops after `budget` orders.
+    /// Aborts orders that nobody decided in time, and ends orders whose hold is over. Begins no
+    /// further order once `budget` changes are made. By the first rules, `budget` counts orders.
     pub(crate) fn end_orders(&mut self, recording: &mut Recording, budget: usize) -> Result<(), Violation> {
         let mut spent = 0;
         while spent < budget {
