@@ -319,7 +319,8 @@ fn details_of(refusal: &v1::Refusal) -> Vec<prost_types::Any> {
         any(REFUSAL_TYPE_URL, refusal.encode_to_vec()),
         any(ERROR_INFO_TYPE_URL, info.encode_to_vec()),
     ];
-    if rule_of(refusal.reason()).retryable {
+    // Without a time the caller's own pauses are better than none.
+    if rule_of(refusal.reason()).retryable && refusal.retry_after_ms > 0 {
         let millis = refusal.retry_after_ms;
         let retry = tonic_types::pb::RetryInfo {
             retry_delay: Some(prost_types::Duration {
@@ -371,7 +372,7 @@ pub fn reference() -> String {
         "# Errors\n\n\
          Each refused request says why: in the gRPC code, in the message, and as a `holdfast.v1.Refusal` in the \
          status details (`grpc-status-details-bin` holds a `google.rpc.Status`, whose details hold the refusal, a \
-         `google.rpc.ErrorInfo` with the reason, and a `google.rpc.RetryInfo` when a retry can help). Inside \
+         `google.rpc.ErrorInfo` with the reason, and a `google.rpc.RetryInfo` when it is known how long to wait). Inside \
          a batch the refusal is the item's result. This page is printed from the table in \
          `crates/api/src/reasons.rs`; a test keeps them equal.\n\n\
          \"Retry\" says whether the same request with the same operation id can succeed later by itself. A retry is \
@@ -475,6 +476,8 @@ mod tests {
         );
         let retry = sent.get_details_retry_info().unwrap();
         assert_eq!(retry.retry_delay, Some(std::time::Duration::from_millis(1_020)));
+        let silent = status(refusal(Reason::NoLeader, "none"));
+        assert!(silent.get_details_retry_info().is_none(), "it is not known when");
         let last = status(refusal(Reason::InsufficientStock, "none"));
         assert!(
             last.get_details_retry_info().is_none(),

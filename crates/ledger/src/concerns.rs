@@ -122,7 +122,7 @@ impl Action {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{OperationId, WarehouseId};
+    use crate::{Disposition, OperationId, TransferLine, WarehouseId};
 
     fn id() -> OperationId {
         let mut bytes = [7; 16];
@@ -161,7 +161,16 @@ mod tests {
         let of_receive = receive.concerns();
         assert_eq!(of_receive.about, About::Skus);
         assert_eq!(of_receive.skus[0].as_str(), "tea");
-        let arrive = Action::CloseTransfer { transfer_id: id() };
-        assert_eq!(arrive.concerns().about, About::Transfer(id()));
+        let arrive = Action::TransferIn {
+            transfer_id: id(),
+            lines: vec![TransferLine {
+                sku: Sku::new("tea").unwrap(),
+                quantity: 1,
+            }],
+            disposition: Disposition::Restock,
+        };
+        let of_arrival = arrive.concerns();
+        assert_eq!(of_arrival.about, About::Transfer(id()));
+        assert_eq!(of_arrival.skus[0].as_str(), "tea");
     }
 }

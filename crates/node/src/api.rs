@@ -307,17 +307,20 @@ impl Api {
             };
             let answer = match (result, kept) {
                 (Ok(Ok(success)), _) => Ok((shard, success)),
-                // Other shards take part too. A transfer that this shard has forgotten, or never had, may be
-                // in others.
+                // Other shards take part too. What this shard has forgotten, or never had, may be in others.
                 (
                     Ok(Err(
                         refusal @ (LedgerRefusal::DecidedAtHome { .. }
                         | LedgerRefusal::OverSeveralShards { .. }
+                        | LedgerRefusal::UnknownReservation
                         | LedgerRefusal::UnknownTransfer),
                     )),
                     Some((command, as_of)),
                 ) => {
-                    let followed = self.orders.follow(command, &as_of, refusal, deadline).await;
+                    let followed = self
+                        .orders
+                        .follow(shard, (command, &as_of), refusal, deadline)
+                        .await;
                     followed.map_err(|error| attempted.order_failed(error))
                 }
                 (Ok(Err(refusal)), _) => Err(attempted.refused(refusal)),

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use holdfast_api::slots::{shard_of_slot, slot_of};
 use holdfast_ledger::{
     Action, Command, Details, OperationId, OrderStep, Principal, Query, QueryReply, Reason, Reference,
-    Refusal, ReservationId, ReservationView, Sku, Success,
+    Refusal, ReservationId, ReservationView, ReturnOf, Sku, Success,
 };
 use holdfast_shard::{Freshness, QueryError, ShardHandle, SubmitError};
 use tokio::time::Instant;
@@ -149,19 +149,23 @@ impl Orders {
         }
     }
 
-    /// Continues after a shard refused a command because the order or transfer is, or may be, over several
-    /// shards. Returns the shard that answers.
+    /// Continues after `shard` refused a command because the order or transfer is, or may be, over several
+    /// shards. A shard that does not know a reservation may be the home that has forgotten it, while units are
+    /// still on their way elsewhere. Returns the shard that answers.
     ///
     /// # Errors
     /// See [`OrderError`]. Any other refusal is returned as it is.
     pub async fn follow(
         &self,
-        command: Command,
-        as_of: &AsOf,
+        shard: u32,
+        (command, as_of): (Command, &AsOf),
         refusal: Refusal,
         deadline: Instant,
     ) -> Result<(u32, Success), OrderError> {
         match refusal {
+            Refusal::UnknownReservation if follows_commit(&command.action) => {
+                self.fulfil(command, as_of, shard, deadline).await
+            }
             Refusal::DecidedAtHome { home } => {
                 let success = self.submit(home, command, deadline).await?;
                 Ok((home, success))
@@ -176,6 +180,19 @@ impl Orders {
             other => Err(OrderError::Refused(other)),
         }
     }
+}
+
+/// Returns whether an action is done by each shard of an order after its commit.
+fn follows_commit(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Ship { .. }
+            | Action::Cancel { .. }
+            | Action::Return {
+                of: ReturnOf::Reservation { .. },
+                ..
+            }
+    )
 }
 
 /// Selects the answer that stands for the work of several shards: the home's if it has done its part, else

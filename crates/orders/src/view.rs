@@ -15,7 +15,8 @@ pub(super) struct Parts {
 
 impl Orders {
     /// Reads the parts of an order at its home and then at its participants, each at a moment of its own. A
-    /// home forgets a committed order `shipped_retention_ms` after its commit. Then every shard is asked,
+    /// home may have forgotten its own part: `closed_retention_ms` after it was cancelled, or
+    /// `shipped_retention_ms` after it was shipped or the order was committed. Then every shard is asked,
     /// because units may still be on their way. Returns None when the order is not known, or not known to be
     /// committed.
     pub(super) async fn parts(
@@ -63,7 +64,23 @@ impl Orders {
         Ok(Parts::of_forgotten(home, found?.into_iter().flatten()))
     }
 
-    /// Reads the whole order of which a shard has a part.
+    /// Reads the remaining parts of an order that `home` may have forgotten. Returns them as one, and a shard
+    /// that has one of them.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn forgotten(
+        &self,
+        id: ReservationId,
+        home: u32,
+        freshness: Freshness,
+        deadline: Instant,
+    ) -> Result<Option<(u32, ReservationView)>, OrderError> {
+        let parts = self.parts_without_home(id, home, freshness, deadline).await?;
+        Ok(parts.and_then(|parts| Some((parts.shard()?, parts.joined()?))))
+    }
+
+    /// Reads the whole order of which a shard has a part. Returns the home too, if it has a part.
     ///
     /// # Errors
     /// See [`OrderError`].
@@ -77,7 +94,7 @@ impl Orders {
             return Ok((None, part));
         };
         match self.parts(part.reservation_id, home, freshness, deadline).await? {
-            Some(parts) => Ok((Some(home), parts.joined().unwrap_or(part))),
+            Some(parts) => Ok((parts.shard(), parts.joined().unwrap_or(part))),
             None => Ok((None, part)),
         }
     }
@@ -93,6 +110,19 @@ impl Parts {
             .filter(|(_, part)| !is_before_commit(part.state))
             .collect();
         (!parts.is_empty()).then_some(Self { home, parts })
+    }
+
+    /// Returns the shard to ask about the order: its home, or the first one with a part when the home has
+    /// none.
+    fn shard(&self) -> Option<u32> {
+        let mut shards = self.parts.iter().map(|(shard, _)| *shard);
+        let first = shards.next()?;
+        Some(
+            match first == self.home || shards.any(|shard| shard == self.home) {
+                true => self.home,
+                false => first,
+            },
+        )
     }
 
     /// Returns the home's part, or the first part of an order that its home has forgotten.
@@ -192,6 +222,11 @@ pub(crate) mod tests {
                 .map(|(shard, state, home)| (*shard, part(*state, *home)));
             let parts = Parts::of_forgotten(2, found)?;
             let shards: Vec<u32> = parts.parts.iter().map(|(shard, _)| *shard).collect();
+            assert_eq!(
+                parts.shard(),
+                shards.first().copied(),
+                "the home knows nothing of it"
+            );
             Some((shards, parts.state().unwrap()))
         };
         assert_eq!(of(&[]), None);

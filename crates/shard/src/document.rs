@@ -177,7 +177,7 @@ pub async fn start_document<D: Document>(
     let raft = RaftOf::new(own_id, Arc::new(config), network.clone(), log_store, machine)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    if let Err(what) = crate::replica::found(&raft, &founders).await {
+    if let Err(what) = crate::replica::found(&raft, &founders, &health).await {
         raft.shutdown().await.ok();
         return Err(failed(what));
     }

@@ -175,6 +175,10 @@ fn look_of(character: char) -> String {
     }
     let look = |character: char| -> String { skeleton(character.encode_utf8(&mut [0; 4])).collect() };
     let looks = look(character);
+    // A part of what looks like a percent sign as a whole.
+    if !looks.is_ascii() {
+        return "%".to_owned();
+    }
     let single = (looks.len() > 1)
         .then(|| ('!'..='~').find(|ascii| look(*ascii) == looks))
         .flatten();
@@ -278,6 +282,7 @@ mod tests {
             ("Æbler", 0, "AE"),
             ("kırmızı", 1, "i"),
             ("СОК 50%", 0, "C"),
+            ("5°/₀", 1, "%"),
         ] {
             match checked(name) {
                 Err(Confusable::LooksAscii {

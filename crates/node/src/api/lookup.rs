@@ -41,10 +41,17 @@ impl Api {
                 let shard = home.unwrap_or(shard);
                 Ok(Found { read, shard, view })
             }
-            QueryReply::Reservation(None) => Err(reasons::refusal(
-                Reason::UnknownReservation,
-                format!("shard {shard} has no such reservation"),
-            )),
+            // The shard may be the home of an order, and have forgotten it before the others.
+            QueryReply::Reservation(None) => {
+                let forgotten = self.orders.forgotten(id, shard, freshness, deadline).await;
+                match forgotten.map_err(outbound::order_error)? {
+                    Some((shard, view)) => Ok(Found { read, shard, view }),
+                    None => Err(reasons::refusal(
+                        Reason::UnknownReservation,
+                        format!("shard {shard} has no such reservation"),
+                    )),
+                }
+            }
             other => Err(wrong_reply(&other)),
         }
     }

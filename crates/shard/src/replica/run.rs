@@ -225,7 +225,7 @@ async fn build(
     let initialized = raft.is_initialized().await;
     let initialized = initialized.map_err(|error| raft_error(error.to_string()))?;
     let founds = !initialized && !options.founders.is_empty();
-    if let Err(what) = found(&raft, &options.founder_ids()).await {
+    if let Err(what) = found(&raft, &options.founder_ids(), &health).await {
         raft.shutdown().await.ok();
         return Err(raft_error(what));
     }
@@ -329,7 +329,11 @@ const FOUNDING_PATIENCE: u32 = 10;
 /// founders does it. Two that begin at once would stand against each other, so the others wait to hear from
 /// the first, and begin themselves if that takes too long. The leader adds replicas that come later through
 /// the log.
-pub(crate) async fn found<SM>(raft: &RaftOf<SM>, founders: &BTreeSet<u64>) -> Result<(), String>
+pub(crate) async fn found<SM>(
+    raft: &RaftOf<SM>,
+    founders: &BTreeSet<u64>,
+    health: &Health,
+) -> Result<(), String>
 where
     SM: RaftStateMachine<Types>,
 {
@@ -342,14 +346,15 @@ where
     }
     let (raft, founders) = (raft.clone(), founders.clone());
     let patience = Duration::from_millis(raft.config().election_timeout_max) * FOUNDING_PATIENCE;
-    tokio::spawn(async move {
+    let founding = async move {
         tokio::time::sleep(patience).await;
         if matches!(raft.is_initialized().await, Ok(false))
             && let Err(error) = begin(&raft, &founders).await
         {
             tracing::warn!(error, "the group was not founded");
         }
-    });
+    };
+    tokio::spawn(health.fails_with("founding", founding));
     Ok(())
 }
 
