@@ -150,8 +150,8 @@ impl Orders {
     }
 
     /// Continues after `shard` refused a command because the order or transfer is, or may be, over several
-    /// shards. A shard that does not know a reservation may be the home that has forgotten it, while units are
-    /// still on their way elsewhere. Returns the shard that answers.
+    /// shards. A shard that does not know a reservation may be the home that has forgotten it, while units
+    /// are still on their way elsewhere. Returns the shard that answers.
     ///
     /// # Errors
     /// See [`OrderError`]. Any other refusal is returned as it is.

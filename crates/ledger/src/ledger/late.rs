@@ -75,8 +75,8 @@ impl Late {
         self.begun_seq.max(after_forgotten)
     }
 
-    /// Returns the earliest position that a count may name. If the cell was counted as of a later one since the
-    /// second rules were adopted, that count is known.
+    /// Returns the earliest position that a count may name. If the cell was counted as of a later one since
+    /// the second rules were adopted, that count is known.
     pub(crate) fn oldest_count_seq(&self) -> u64 {
         self.forgotten_seq.unwrap_or(0)
     }
