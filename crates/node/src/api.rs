@@ -317,10 +317,9 @@ impl Api {
                     )),
                     Some((command, as_of)),
                 ) => {
-                    let followed = self
-                        .orders
-                        .follow(shard, (command, &as_of), refusal, deadline)
-                        .await;
+                    // Large, and not the way of most calls.
+                    let followed = self.orders.follow(shard, (command, &as_of), refusal, deadline);
+                    let followed = Box::pin(followed).await;
                     followed.map_err(|error| attempted.order_failed(error))
                 }
                 (Ok(Err(refusal)), _) => Err(attempted.refused(refusal)),

@@ -27,7 +27,8 @@ impl Orders {
         deadline: Instant,
     ) -> Result<Option<Parts>, OrderError> {
         let Some(own) = self.part(home, id, freshness, deadline).await? else {
-            return self.parts_without_home(id, home, freshness, deadline).await;
+            // Rare and large: the future of each call has room for all its branches.
+            return Box::pin(self.parts_without_home(id, home, freshness, deadline)).await;
         };
         let others: Vec<u32> = own
             .order
@@ -76,7 +77,7 @@ impl Orders {
         freshness: Freshness,
         deadline: Instant,
     ) -> Result<Option<(u32, ReservationView)>, OrderError> {
-        let parts = self.parts_without_home(id, home, freshness, deadline).await?;
+        let parts = Box::pin(self.parts_without_home(id, home, freshness, deadline)).await?;
         Ok(parts.and_then(|parts| Some((parts.shard()?, parts.joined()?))))
     }
 
