@@ -58,7 +58,6 @@ def wrong_imports():
 def use_paths(tree):
     """Expands `a::{b, c::{self, D}}` into its paths."""
     tree = re.sub(r"\s+", "", tree.replace(" as _", ""))
-    tree = re.sub(r"\s", "", tree)
     depth, start, parts = 0, 0, []
     for at, character in enumerate(tree):
         depth += (character == "{") - (character == "}")

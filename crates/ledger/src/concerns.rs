@@ -1,19 +1,52 @@
 //! The one answer to what an action is about. Routing, permissions, rules and shedding all ask it here, so a
 //! new action has to be placed once.
 
-use smallvec::{SmallVec, smallvec};
-
-use crate::{Action, LineQuantity, OrderStep, ReservationId, ReturnOf, Sku, TransferId};
+use crate::{
+    Action, LineQuantity, OrderLine, OrderStep, ReservationId, ReserveLine, ReturnOf, Sku, TransferId,
+    TransferLine,
+};
 
 /// The subject of an action, the SKUs that it names, and who sends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concerns<'a> {
     /// The subject.
     pub about: About<'a>,
-    /// The SKUs that the action names, in the order of its lines. Empty when it names none.
-    pub skus: SmallVec<[&'a Sku; 1]>,
+    /// The SKUs that the action names.
+    pub skus: Skus<'a>,
     /// The sender.
     pub sender: Sender,
+}
+
+/// The SKUs that an action names. Nothing is collected before somebody iterates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skus<'a> {
+    /// The action names no SKU.
+    None,
+    /// It names this one.
+    One(&'a Sku),
+    /// It names those of the lines of a Reserve.
+    Reserve(&'a [ReserveLine]),
+    /// It names those of the lines of a transfer.
+    Transfer(&'a [TransferLine]),
+    /// It names those of a part of an order over several shards.
+    Part(&'a [OrderLine]),
+}
+
+impl<'a> Skus<'a> {
+    /// Iterates over the SKUs in the order of the lines.
+    pub fn iter(self) -> impl Iterator<Item = &'a Sku> {
+        let (one, reserve, transfer, part) = match self {
+            Self::None => (None, &[][..], &[][..], &[][..]),
+            Self::One(sku) => (Some(sku), &[][..], &[][..], &[][..]),
+            Self::Reserve(lines) => (None, lines, &[][..], &[][..]),
+            Self::Transfer(lines) => (None, &[][..], lines, &[][..]),
+            Self::Part(lines) => (None, &[][..], &[][..], lines),
+        };
+        let reserve = reserve.iter().map(|line| &line.sku);
+        let transfer = transfer.iter().map(|line| &line.sku);
+        let part = part.iter().map(|line| &line.line.sku);
+        one.into_iter().chain(reserve).chain(transfer).chain(part)
+    }
 }
 
 /// The subject of an action.
@@ -52,10 +85,8 @@ impl Action {
             sender: Sender::Node,
         };
         match self {
-            Self::Reserve { lines, .. } => caller(About::Skus, lines.iter().map(|line| &line.sku).collect()),
-            Self::TransferOut { lines, .. } => {
-                caller(About::Skus, lines.iter().map(|line| &line.sku).collect())
-            }
+            Self::Reserve { lines, .. } => caller(About::Skus, Skus::Reserve(lines)),
+            Self::TransferOut { lines, .. } => caller(About::Skus, Skus::Transfer(lines)),
             Self::Return {
                 of: ReturnOf::Unreferenced { sku, .. },
                 ..
@@ -66,11 +97,11 @@ impl Action {
             | Self::MoveBucket { sku, .. }
             | Self::SetPolicy { sku, .. }
             | Self::AllocatePool { sku, .. }
-            | Self::ExpectSupply { sku, .. } => caller(About::Skus, smallvec![sku]),
+            | Self::ExpectSupply { sku, .. } => caller(About::Skus, Skus::One(sku)),
             Self::Extend { reservation_id, .. }
             | Self::Commit { reservation_id }
             | Self::Release { reservation_id } => {
-                caller(About::Reservation(*reservation_id, &[]), SmallVec::new())
+                caller(About::Reservation(*reservation_id, &[]), Skus::None)
             }
             Self::Ship {
                 reservation_id,
@@ -87,25 +118,21 @@ impl Action {
                         lines,
                     },
                 ..
-            } => caller(About::Reservation(*reservation_id, lines), SmallVec::new()),
+            } => caller(About::Reservation(*reservation_id, lines), Skus::None),
             Self::TransferIn {
                 transfer_id, lines, ..
-            } => caller(
-                About::Transfer(*transfer_id),
-                lines.iter().map(|line| &line.sku).collect(),
-            ),
-            Self::CloseTransfer { transfer_id } => caller(About::Transfer(*transfer_id), SmallVec::new()),
+            } => caller(About::Transfer(*transfer_id), Skus::Transfer(lines)),
+            Self::CloseTransfer { transfer_id } => caller(About::Transfer(*transfer_id), Skus::None),
             Self::Dispatch { reservation_id, .. } => {
-                node(About::Reservation(*reservation_id, &[]), SmallVec::new())
+                node(About::Reservation(*reservation_id, &[]), Skus::None)
             }
             Self::OfPart(action) => Concerns {
                 sender: Sender::Node,
                 ..action.concerns()
             },
-            Self::Order(OrderStep::Begin { part: Some(part), .. } | OrderStep::Prepare { part, .. }) => node(
-                About::Shard,
-                part.lines.iter().map(|line| &line.line.sku).collect(),
-            ),
+            Self::Order(OrderStep::Begin { part: Some(part), .. } | OrderStep::Prepare { part, .. }) => {
+                node(About::Shard, Skus::Part(&part.lines))
+            }
             Self::Order(
                 OrderStep::Begin { part: None, .. }
                 | OrderStep::Decide { .. }
@@ -114,7 +141,7 @@ impl Action {
                 | OrderStep::Inquire { .. },
             )
             | Self::AdoptRules { .. }
-            | Self::Seal => node(About::Shard, SmallVec::new()),
+            | Self::Seal => node(About::Shard, Skus::None),
         }
     }
 }
@@ -144,7 +171,7 @@ mod tests {
         let lines = [line];
         let of_caller = ship.concerns();
         assert_eq!(of_caller.about, About::Reservation(id(), &lines));
-        assert_eq!((of_caller.skus.len(), of_caller.sender), (0, Sender::Caller));
+        assert_eq!((of_caller.skus, of_caller.sender), (Skus::None, Sender::Caller));
         let of_part = Action::OfPart(Box::new(ship.clone()));
         let of_node = of_part.concerns();
         assert_eq!((of_node.about, of_node.sender), (of_caller.about, Sender::Node));
@@ -160,7 +187,10 @@ mod tests {
         };
         let of_receive = receive.concerns();
         assert_eq!(of_receive.about, About::Skus);
-        assert_eq!(of_receive.skus[0].as_str(), "tea");
+        assert_eq!(
+            of_receive.skus.iter().map(Sku::as_str).collect::<Vec<_>>(),
+            ["tea"]
+        );
         let arrive = Action::TransferIn {
             transfer_id: id(),
             lines: vec![TransferLine {
@@ -171,6 +201,9 @@ mod tests {
         };
         let of_arrival = arrive.concerns();
         assert_eq!(of_arrival.about, About::Transfer(id()));
-        assert_eq!(of_arrival.skus[0].as_str(), "tea");
+        assert_eq!(
+            of_arrival.skus.iter().map(Sku::as_str).collect::<Vec<_>>(),
+            ["tea"]
+        );
     }
 }

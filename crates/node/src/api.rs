@@ -13,7 +13,7 @@ use std::time::Duration;
 use holdfast_api::reasons;
 use holdfast_api::v1::{Reason, Refusal};
 use holdfast_ledger::{
-    Action, Command, Coordinator, Query, QueryReply, Refusal as LedgerRefusal, ReturnOf, Sku, Success,
+    About, Action, Command, Coordinator, Query, QueryReply, Refusal as LedgerRefusal, Sender, Sku, Success,
     TransferOrder,
 };
 use holdfast_orders::{AsOf, OrderError, Orders};
@@ -445,20 +445,9 @@ fn needs_no_coordinator() -> Refusal {
 
 /// Returns whether an action changes the state of an existing reservation or transfer.
 fn moves_on(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Extend { .. }
-            | Action::Commit { .. }
-            | Action::Release { .. }
-            | Action::Ship { .. }
-            | Action::Cancel { .. }
-            | Action::Return {
-                of: ReturnOf::Reservation { .. },
-                ..
-            }
-            | Action::TransferIn { .. }
-            | Action::CloseTransfer { .. }
-    )
+    let concerns = action.concerns();
+    let exists = matches!(concerns.about, About::Reservation(..) | About::Transfer(_));
+    exists && concerns.sender == Sender::Caller
 }
 
 /// Counts and times a call, even when its caller goes away.

@@ -159,7 +159,7 @@ impl Router {
             // The shard of the hold to replace is not known.
             About::Skus if command.details.replaces.is_some() => Ok((self.shard_count() == 1).then_some(0)),
             About::Skus => {
-                let of_lines = self.shard_of_lines(concerns.skus.iter().copied())?;
+                let of_lines = self.shard_of_lines(concerns.skus.iter())?;
                 let home = self.shard_of_unique_reference(command);
                 Ok(of_lines.filter(|shard| home.is_none_or(|home| home == *shard)))
             }

@@ -1,9 +1,9 @@
 //! The resolver: one task for each shard that this node may lead.
 //!
-//! As a home's leader it tells participants what was decided, until each of them has followed. As a
-//! participant's leader it asks the homes about units that have been prepared for a while. Both are safe to
-//! repeat, so it only reads the local ledger. It handles each other shard separately, so a shard that does
-//! not answer delays no other one.
+//! When this node leads a home, the task tells participants what was decided, until each of them has
+//! followed. When it leads a participant, the task asks the homes about units that have been prepared for a
+//! while. Both are safe to repeat, so the task only reads the local ledger. It handles each other shard
+//! separately, so a shard that does not answer delays no other one.
 
 mod schedule;
 

@@ -12,7 +12,7 @@ impl Rules {
         if self >= Self::Second {
             return None;
         }
-        let sku = action.concerns().skus.into_iter().find(|sku| !sku.is_plain())?;
+        let sku = action.concerns().skus.iter().find(|sku| !sku.is_plain())?;
         Some(Refusal::InvalidRequest(format!(
             "the SKU `{sku}` is not taken before the second rules are adopted, which an operator does with `holdfast cluster \
              adopt-rules`: until then a SKU has at most {} bytes of letters, digits and {}",

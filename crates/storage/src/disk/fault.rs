@@ -115,8 +115,8 @@ impl FaultDisk {
     /// Cuts the power and starts again. This handle and its files are dead; the returned one sees what is
     /// left.
     ///
-    /// Of each file's unsynced writes, one of these is left: nothing, everything, a prefix torn at any byte,
-    /// or any sectors. Of each directory's unsynced names, a prefix is left. Planned faults are forgotten.
+    /// The unsynced writes of a file leave nothing, everything, a prefix torn at any byte, or any sectors.
+    /// The unsynced names of a directory leave a prefix. Planned faults are forgotten.
     pub fn crash(&self) -> FaultDisk {
         let mut platter = self.platter.lock();
         let Platter {
