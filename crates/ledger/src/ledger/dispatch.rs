@@ -7,14 +7,15 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Cause, ChangeKind, Position, Refusal, ReservationEffect, ReservationId, ReservationState, Shortage,
-    Success, TRANSFER_STOREFRONT, TransferEffect, Violation, WarehouseId,
+    Cause, ChangeKind, Position, Refusal, ReservationId, ReservationState, Shortage, Success,
+    TRANSFER_STOREFRONT, TransferEffect, Violation, WarehouseId,
 };
 
 use super::{
     Ledger,
     cell::{Cell, Deltas, Flow},
     cell_key::CellKey,
+    line_step::{LineMove, ReservationSteps},
     reservation::Reservation,
     reservations::vanished,
     stock::{Recording, Step},
@@ -148,29 +149,26 @@ impl Ledger {
             })
         };
         let before = self.reservations.get(&id).ok_or_else(|| vanished(&id))?;
-        let home = before.home();
+        let steps = ReservationSteps {
+            kind: ChangeKind::TransferredOut,
+            id,
+            storefront: before.storefront,
+            state: ReservationState::Shipped,
+            expires_at_ms: before.expires_at_ms,
+            home: before.home(),
+            cause,
+        };
         let mut sent = Vec::new();
         // The changes of a reservation are adjacent: first all units leave, then all are on their way.
         for (number, cell, quantity) in open(&before) {
             let requested = before.lines.iter().find(|line| line.number == number);
-            let reservation = ReservationEffect {
-                reservation_id: id,
-                line: number,
-                state: ReservationState::Shipped,
-                expires_at_ms: before.expires_at_ms,
-                requested: requested.map_or(0, |line| line.requested),
+            let moved = LineMove {
+                cell,
                 quantity,
-                home,
+                deltas: leaving(quantity),
                 sourcing: None,
             };
-            let step = Step {
-                kind: ChangeKind::TransferredOut,
-                cell,
-                storefront: Some(before.storefront),
-                deltas: leaving(quantity),
-                reservation: Some(reservation),
-                cause,
-            };
+            let step = steps.on_line((number, requested.map_or(0, |line| line.requested)), moved);
             self.stock.step_telling(recording, step, effect(quantity), None)?;
             sent.push(TransferredLine {
                 sku: cell.sku,
@@ -208,7 +206,7 @@ impl Ledger {
             expected_at_ms,
             closed_at_ms: 0,
             reference: cause.reference.clone(),
-            home,
+            home: before.home(),
             lines: sent,
         };
         self.transfers.insert(id, transfer, &self.options)?;

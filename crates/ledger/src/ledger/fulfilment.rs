@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Cause, ChangeKind, Disposition, LineQuantity, Position, Refusal, ReservationEffect, ReservationId,
-    ReservationState, Shortage, Success, Violation,
+    Cause, ChangeKind, Disposition, LineQuantity, Position, Refusal, ReservationId, ReservationState,
+    Shortage, Success, Violation,
     limits::{MAX_COMMAND_CHANGES, MAX_LINES},
 };
 
@@ -17,8 +17,9 @@ use super::{
     Ledger,
     cell::{Cell, Deltas, Flow, StepError, into_buckets},
     cell_key::CellKey,
+    line_step::{LineMove, ReservationSteps},
     reservation::{Part, Reservation},
-    stock::{Recording, Step, Stock},
+    stock::{Recording, Stock},
     transitions::give_back,
 };
 
@@ -278,7 +279,15 @@ fn move_pieces(
         reservation.closed_at_ms = recording.log_time_ms.max(1);
     }
     let storefront = reservation.storefront;
-    let home = reservation.home();
+    let steps = ReservationSteps {
+        kind: what.kind(),
+        id,
+        storefront,
+        state,
+        expires_at_ms: reservation.expires_at_ms,
+        home: reservation.home(),
+        cause,
+    };
     for ((line, part), quantity) in pieces {
         let line = &mut reservation.lines[line];
         let part = &mut line.parts[part];
@@ -304,26 +313,13 @@ fn move_pieces(
                 returned(&stock.cell(cell).ok_or_else(missing)?, quantity, disposition)
             }
         };
-        let effect = ReservationEffect {
-            reservation_id: id,
-            line: line.number,
-            state,
-            expires_at_ms: reservation.expires_at_ms,
-            requested: line.requested,
+        let moved = LineMove {
+            cell,
             quantity,
-            home,
+            deltas,
             sourcing: None,
         };
-        let kind = what.kind();
-        let step = Step {
-            kind,
-            cell,
-            storefront: Some(storefront),
-            deltas,
-            reservation: Some(effect),
-            cause,
-        };
-        stock.step(recording, step)?;
+        stock.step(recording, steps.on_line((line.number, line.requested), moved))?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod home;
 mod invariants;
 mod late;
 mod late_goods;
+mod line_step;
 mod merged;
 mod movements;
 mod names;

@@ -5,20 +5,20 @@
 
 use crate::{
     Action, Cause, ChangeKind, Command, OrderPart, OrderStep, OrderTerms, PreparedPart, Refusal,
-    ReservationEffect, ReservationId, ReservationState, ReserveMode, Settlement, ShardNumber, Shortage,
-    Verdict, Violation,
+    ReservationId, ReservationState, ReserveMode, Settlement, ShardNumber, Shortage, Verdict, Violation,
     fault::{Fault, is_seeded},
 };
 
 use super::{
     Ledger,
     cell_key::CellKey,
+    line_step::{LineMove, ReservationSteps},
     order_link::OrderLink,
     replacing::{Kept, Replacement, with_kept},
     reservation::{Line, Part, Reservation},
     reservations::vanished,
     reserve::{Buying, ReservePlan},
-    stock::{Recording, Step},
+    stock::Recording,
     takes::Takes,
 };
 
@@ -268,28 +268,19 @@ impl Ledger {
         // Without moved units (the part has none, or they stay where they are), the decision itself becomes a
         // change.
         if recording.changes.len() == changes_before {
-            let effect = ReservationEffect {
-                reservation_id: id,
-                line: 0,
+            let decided = ReservationSteps {
+                kind,
+                id,
+                storefront,
                 state: settlement.verdict.state(),
                 expires_at_ms: match settlement.verdict {
                     Verdict::Aborted => 0,
                     _ => settlement.expires_at_ms,
                 },
-                requested: 0,
-                quantity: 0,
                 home,
-                sourcing: None,
+                cause: &settlement.cause,
             };
-            let storefront = self.stock.storefronts.name(storefront).clone();
-            self.stock.note(
-                recording,
-                kind,
-                None,
-                storefront,
-                (Some(effect), None),
-                &settlement.cause,
-            );
+            decided.note(&mut self.stock, recording);
         }
         Ok(())
     }
@@ -307,31 +298,29 @@ impl Ledger {
         let stock = &mut self.stock;
         self.reservations.update(&id, &self.options, |reservation| {
             reservation.state = ReservationState::Held;
-            let (storefront, home) = (reservation.storefront, reservation.home());
+            let storefront = reservation.storefront;
+            let steps = ReservationSteps {
+                kind: ChangeKind::Prepared,
+                id,
+                storefront,
+                state: ReservationState::Prepared,
+                expires_at_ms: 0,
+                home: reservation.home(),
+                cause,
+            };
             for line in &mut reservation.lines {
                 for (take, deltas) in with_kept(line.number, kept, &Takes::new(), storefront) {
                     let cell = CellKey {
                         sku: line.sku,
                         warehouse: take.warehouse,
                     };
-                    let effect = ReservationEffect {
-                        reservation_id: id,
-                        line: line.number,
-                        state: ReservationState::Prepared,
-                        expires_at_ms: 0,
-                        requested: line.requested,
+                    let moved = LineMove {
+                        cell,
                         quantity: take.units(),
-                        home,
+                        deltas,
                         sourcing: Some(take.reason),
                     };
-                    let step = Step {
-                        kind: ChangeKind::Prepared,
-                        cell,
-                        storefront: Some(storefront),
-                        deltas,
-                        reservation: Some(effect),
-                        cause,
-                    };
+                    let step = steps.on_line((line.number, line.requested), moved);
                     stock.step_loosely(recording, step)?;
                 }
                 let beside: Takes = line.parts.iter().map(Part::taken).collect();

@@ -13,9 +13,9 @@ use indexmap::{IndexMap, map::Entry};
 use smallvec::{SmallVec, smallvec};
 
 use crate::{
-    Action, Allocation, Cause, ChangeKind, Command, GrantedLine, Position, Refusal, ReservationEffect,
-    ReservationId, ReservationState, ReserveLine, ReserveMode, Rules, Shortage, Sku, Source, Sourcing,
-    StorefrontId, Success, Violation, WarehouseId,
+    Action, Allocation, Cause, ChangeKind, Command, GrantedLine, Position, Refusal, ReservationId,
+    ReservationState, ReserveLine, ReserveMode, Rules, Shortage, Sku, Source, Sourcing, StorefrontId,
+    Success, Violation, WarehouseId,
     hash::FixedState,
     limits::{MAX_LINES, MAX_ORDER_CELLS, MAX_PREFERENCES, MAX_SOURCED_CELLS, MAX_TTL_MS},
 };
@@ -23,12 +23,13 @@ use crate::{
 use super::{
     Ledger,
     cell_key::CellKey,
+    line_step::{LineMove, ReservationSteps},
     merged::Merged,
     order_link::OrderLink,
     replacing::{Replacement, with_kept},
     reservation::{Line, Part, Reservation},
     sourcing::{Buyer, Taken, Wish},
-    stock::{Recording, Step},
+    stock::Recording,
     takes::Takes,
 };
 
@@ -378,6 +379,15 @@ impl Ledger {
         if let Some(replacement) = now {
             self.end_replaced(recording, replacement)?;
         }
+        let steps = ReservationSteps {
+            kind,
+            id: reservation_id,
+            storefront,
+            state,
+            expires_at_ms,
+            home: order.as_ref().map(|order| order.home),
+            cause,
+        };
         let kept_now = now.map_or(&[][..], |replacement| &replacement.kept);
         let mut kept = SmallVec::with_capacity(lines.len());
         let mut granted = Vec::with_capacity(lines.len());
@@ -395,29 +405,17 @@ impl Ledger {
             };
             let mut parts = SmallVec::with_capacity(line.takes.len());
             for (take, deltas) in with_kept(line.number, kept_now, &line.takes, storefront) {
-                let quantity = take.units();
-                let reservation = Some(ReservationEffect {
-                    reservation_id,
-                    line: line.number,
-                    state,
-                    expires_at_ms,
-                    requested: line.requested,
-                    quantity,
-                    home: order.as_ref().map(|order| order.home),
-                    sourcing: Some(take.reason),
-                });
                 let cell = CellKey {
                     sku,
                     warehouse: take.warehouse,
                 };
-                let step = Step {
-                    kind,
+                let moved = LineMove {
                     cell,
-                    storefront: Some(storefront),
+                    quantity: take.units(),
                     deltas,
-                    reservation,
-                    cause,
+                    sourcing: Some(take.reason),
                 };
+                let step = steps.on_line((line.number, line.requested), moved);
                 if kept_now.is_empty() {
                     self.stock.step(recording, step)?;
                 } else {

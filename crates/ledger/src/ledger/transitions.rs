@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Cause, ChangeKind, Position, Reason, Refusal, ReservationEffect, ReservationId, ReservationState,
-    Success, Verdict, Violation,
+    Cause, ChangeKind, Position, Reason, Refusal, ReservationId, ReservationState, Success, Verdict,
+    Violation,
     fault::{Fault, is_seeded},
 };
 
@@ -15,12 +15,13 @@ use super::{
     Ledger,
     cell::Deltas,
     cell_key::CellKey,
+    line_step::{LineMove, ReservationSteps},
     orders::OrderState,
     replacing::{Kept, kept_of},
     reservation::{Part, Reservation},
     reservations::vanished,
     reserve::ends_at,
-    stock::{Recording, Step, Stock},
+    stock::{Recording, Stock},
 };
 
 /// A decided transition of a whole hold.
@@ -195,25 +196,16 @@ impl Ledger {
                 reservation.expires_at_ms = expires_at_ms;
                 Ok(reservation.storefront)
             })?;
-        let effect = ReservationEffect {
-            reservation_id,
-            line: 0,
+        let extended = ReservationSteps {
+            kind: ChangeKind::Extended,
+            id: reservation_id,
+            storefront,
             state: ReservationState::Held,
             expires_at_ms,
-            requested: 0,
-            quantity: 0,
             home: None,
-            sourcing: None,
-        };
-        let storefront = self.stock.storefronts.name(storefront).clone();
-        self.stock.note(
-            recording,
-            ChangeKind::Extended,
-            None,
-            storefront,
-            (Some(effect), None),
             cause,
-        );
+        };
+        extended.note(&mut self.stock, recording);
         Ok(())
     }
 
@@ -295,7 +287,15 @@ fn end_parts(
     cause: &Cause,
 ) -> Result<(), Violation> {
     let storefront = reservation.storefront;
-    let home = reservation.home();
+    let steps = ReservationSteps {
+        kind,
+        id: reservation_id,
+        storefront,
+        state: reservation.state,
+        expires_at_ms: reservation.expires_at_ms,
+        home: reservation.home(),
+        cause,
+    };
     let mut loose: BTreeMap<CellKey, i64> = BTreeMap::new();
     for line in &mut reservation.lines {
         for part in &mut line.parts {
@@ -328,24 +328,13 @@ fn end_parts(
                     ..Deltas::default()
                 })
             };
-            let effect = ReservationEffect {
-                reservation_id,
-                line: line.number,
-                state: reservation.state,
-                expires_at_ms: reservation.expires_at_ms,
-                requested: line.requested,
+            let moved = LineMove {
+                cell,
                 quantity,
-                home,
+                deltas,
                 sourcing: None,
             };
-            let step = Step {
-                kind,
-                cell,
-                storefront: Some(storefront),
-                deltas,
-                reservation: Some(effect),
-                cause,
-            };
+            let step = steps.on_line((line.number, line.requested), moved);
             if kept > 0 {
                 *loose.entry(cell).or_default() += kept;
             }
