@@ -118,9 +118,9 @@ pub(crate) fn is_damage(error: &std::io::Error) -> bool {
     let snapshot = inner.and_then(|inner| inner.downcast_ref::<SnapshotError>());
     let log = inner.and_then(|inner| inner.downcast_ref::<LogError>());
     let changes = inner.and_then(|inner| inner.downcast_ref::<ChangeLogError>());
-    matches!(snapshot, Some(SnapshotError::Corrupt { .. }))
-        || matches!(log, Some(LogError::Corrupt { .. }))
-        || matches!(changes, Some(ChangeLogError::Corrupt { .. }))
+    snapshot.is_some_and(SnapshotError::is_damage)
+        || log.is_some_and(LogError::is_damage)
+        || changes.is_some_and(ChangeLogError::is_damage)
 }
 
 /// Reason why a peer's message was not answered.

@@ -26,7 +26,7 @@ pub(crate) use recover::inspect;
 use self::recover::Recovered;
 use self::segment::{HEADER_BYTES, Scanned, Scanner, SegmentHeader};
 use self::state::{Cursor, Index, Segment, State, open_file};
-use crate::{Disk, DiskFile, GroupId, TornTail};
+use crate::{Disk, DiskFile, FileError, GroupId, TornTail};
 
 /// Directory of all groups' change logs, below the data directory.
 pub(crate) const DIRECTORY: &str = "changes";
@@ -104,14 +104,14 @@ impl ChangeLog {
     ) -> Result<(ChangeLog, ChangeLogReport), ChangeLogError> {
         let directory = format!("{DIRECTORY}/{group}");
         disk.create_dir(&directory)
-            .map_err(ChangeLogError::io("create", &directory))?;
+            .map_err(FileError::io("create", &directory))?;
         let Recovered {
             state,
             useless,
             report,
         } = recover::recover(&*disk, &directory, options.index_every_bytes)?;
         for path in &useless {
-            disk.remove(path).map_err(ChangeLogError::io("remove", path))?;
+            disk.remove(path).map_err(FileError::io("remove", path))?;
         }
         let state = match state {
             Some(state) => state,
@@ -123,7 +123,7 @@ impl ChangeLog {
                 };
                 let mut segment = Segment::new(&directory, header, None);
                 let file = segment::create(&*disk, &segment.path, header);
-                segment.file = Some(file.map_err(ChangeLogError::io("create", &segment.path))?);
+                segment.file = Some(file.map_err(FileError::io("create", &segment.path))?);
                 segment.index = Some(Arc::default());
                 State {
                     segments: vec![segment],
@@ -144,8 +144,7 @@ impl ChangeLog {
                 "cut a torn change log tail"
             );
             if let Some(file) = &last.file {
-                file.resize(state.end)
-                    .map_err(ChangeLogError::io("cut", &last.path))?;
+                file.resize(state.end).map_err(FileError::io("cut", &last.path))?;
             }
         }
         let inner = Inner {
@@ -202,7 +201,7 @@ impl ChangeLog {
                         Ok(())
                     };
                 }
-                Err(why @ ChangeLogError::Corrupt { .. }) => {
+                Err(why @ ChangeLogError::File(FileError::Corrupt { .. })) => {
                     tracing::error!(%why, from_seq = record.first_seq, "the change log is written again from the log");
                     self.cut_from(&mut state, record.first_seq)?;
                 }
@@ -229,7 +228,7 @@ impl ChangeLog {
         let file = open_file(&*self.inner.disk, segment)?;
         let bytes = segment::encode(record, state.end, state.synced_seq);
         file.write_at(&bytes, state.end)
-            .map_err(ChangeLogError::io("write", &segment.path))?;
+            .map_err(FileError::io("write", &segment.path))?;
         let index = Arc::make_mut(segment.index.get_or_insert_default());
         index.note(record.first_seq, state.end, self.inner.options.index_every_bytes);
         state.end += bytes.len() as u64;
@@ -241,7 +240,7 @@ impl ChangeLog {
     fn begin_segment(&self, state: &mut State, header: SegmentHeader) -> Result<(), ChangeLogError> {
         let mut segment = Segment::new(&self.inner.directory, header, None);
         let file = segment::create(&*self.inner.disk, &segment.path, header);
-        segment.file = Some(file.map_err(ChangeLogError::io("create", &segment.path))?);
+        segment.file = Some(file.map_err(FileError::io("create", &segment.path))?);
         segment.index = Some(Arc::default());
         state.segments.push(segment);
         state.end = HEADER_BYTES as u64;
@@ -322,14 +321,13 @@ impl ChangeLog {
     }
 
     /// Returns where the records of a segment end.
-    fn limit(&self, state: &mut State, position: usize) -> Result<u64, ChangeLogError> {
+    fn limit(&self, state: &mut State, position: usize) -> Result<u64, FileError> {
         if position + 1 == state.segments.len() {
             return Ok(state.end);
         }
         let segment = &mut state.segments[position];
         let file = open_file(&*self.inner.disk, segment)?;
-        file.size_bytes()
-            .map_err(ChangeLogError::io("read", &segment.path))
+        file.size_bytes().map_err(FileError::io("read", &segment.path))
     }
 
     /// Returns the index of a segment, read from the segment if it is not in memory.
@@ -462,16 +460,17 @@ impl ChangeLog {
         };
         let synced = files
             .iter()
-            .try_for_each(|(path, file)| file.sync_data().map_err(ChangeLogError::io("sync", path)))
+            .try_for_each(|(path, file)| file.sync_data().map_err(FileError::io("sync", path)))
             .and_then(|()| {
                 let directory = &self.inner.directory;
                 self.inner
                     .disk
                     .sync_dir(directory)
-                    .map_err(ChangeLogError::io("sync", directory))
+                    .map_err(FileError::io("sync", directory))
             });
         let mut state = self.inner.state.lock();
         if let Err(error) = synced {
+            let error = ChangeLogError::from(error);
             state.failure = Some(error.clone());
             return Err(error);
         }

@@ -46,6 +46,7 @@
 mod change_log;
 mod disk;
 mod facts;
+mod file_error;
 mod inspect;
 mod log;
 mod report;
@@ -54,6 +55,7 @@ mod snapshot;
 pub use change_log::{ChangeLog, ChangeLogError, ChangeLogOptions, ChangeLogReport, ChangeRecord};
 pub use disk::{Disk, DiskError, DiskFile, FaultDisk, LOCK_FILE, RealDisk};
 pub use facts::{Facts, FactsError, NodeFacts};
+pub use file_error::FileError;
 pub use inspect::inspect;
 pub use log::{
     GroupState, Log, LogError, LogOptions, LogRecord, LogReport, LogStats, SYNC_BUCKETS_US, Synced, TornTail,

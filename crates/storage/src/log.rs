@@ -41,7 +41,7 @@ pub use error::LogError;
 pub use options::{LogOptions, LogReport, TornTail, Writer};
 pub use stats::{LogStats, SYNC_BUCKETS_US};
 
-use crate::{Disk, DiskFile, GroupContents, GroupId, LogContents, Report};
+use crate::{Disk, DiskFile, FileError, GroupContents, GroupId, LogContents, Report};
 
 /// Directory of the segments, below the data directory.
 const DIRECTORY: &str = "log";
@@ -362,11 +362,11 @@ impl Log {
                     {
                         let what = format!("entry {index} of group {group} is in no segment");
                         let file = segment::path(place.segment);
-                        let missing = LogError::Corrupt {
+                        let missing = LogError::File(FileError::Corrupt {
                             file,
                             offset: u64::from(place.offset),
                             what,
-                        };
+                        });
                         return Err(failed.and_then(Result::err).unwrap_or(missing));
                     }
                     _ => {
@@ -512,11 +512,11 @@ fn read_payload(file: &dyn DiskFile, place: RecordAddress, payload_bytes: u32) -
     let header = Header::plausible(&bytes, place);
     if !header.is_some_and(|header| header.payload_bytes == payload_bytes && header.matches(&bytes, place)) {
         let what = "the record's checksum does not match".to_string();
-        return Err(LogError::Corrupt {
+        return Err(LogError::File(FileError::Corrupt {
             file: path(),
             offset: u64::from(place.offset),
             what,
-        });
+        }));
     }
     let start = record::HEADER_BYTES;
     Ok(Bytes::from(bytes).slice(start..start + payload_bytes as usize))

@@ -18,7 +18,6 @@
 mod read;
 mod write;
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +26,7 @@ use parking_lot::Mutex;
 pub use read::SnapshotReader;
 pub use write::SnapshotWriter;
 
-use crate::{Disk, GroupId, Report, SnapshotContents};
+use crate::{Disk, FileError, GroupId, Report, SnapshotContents};
 
 /// Directory of all groups' snapshots, below the data directory.
 pub(crate) const DIRECTORY: &str = "snapshots";
@@ -49,38 +48,9 @@ const END: u32 = 3;
 /// Reason why a snapshot could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The operating system refused.
-    #[error("cannot {operation} {file}: {source}")]
-    Io {
-        /// The operation that failed.
-        operation: &'static str,
-        /// The file, relative to the data directory.
-        file: String,
-        /// Error of the operating system.
-        source: io::Error,
-    },
-    /// The file differs from the one that was written. None of it may be used.
-    #[error("{file} is damaged at byte {offset}: {what}")]
-    Corrupt {
-        /// The file, relative to the data directory.
-        file: String,
-        /// Offset in bytes.
-        offset: u64,
-        /// Description of the damage.
-        what: String,
-    },
-    /// The file was written by another version of this program.
-    #[error(
-        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
-    )]
-    UnknownVersion {
-        /// The file, relative to the data directory.
-        file: String,
-        /// The version in the file.
-        found: u32,
-        /// The version this program reads.
-        supported: u32,
-    },
+    /// A file could not be read or written. Nothing of a damaged one may be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The meta does not fit into its block.
     #[error("a snapshot's meta of {bytes} bytes is over the limit of {limit_bytes}")]
     MetaTooLarge {
@@ -92,13 +62,9 @@ pub enum SnapshotError {
 }
 
 impl SnapshotError {
-    fn io(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> SnapshotError {
-        let file = file.to_string();
-        move |source| SnapshotError::Io {
-            operation,
-            file,
-            source,
-        }
+    /// Returns whether bytes on disk differ from those that were written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, SnapshotError::File(error) if error.is_damage())
     }
 }
 
@@ -140,14 +106,11 @@ impl SnapshotStore {
     pub fn open(disk: Arc<dyn Disk>, group: GroupId) -> Result<SnapshotStore, SnapshotError> {
         let directory = format!("{DIRECTORY}/{group}");
         disk.create_dir(&directory)
-            .map_err(SnapshotError::io("create", &directory))?;
-        for name in disk
-            .list(&directory)
-            .map_err(SnapshotError::io("list", &directory))?
-        {
+            .map_err(FileError::io("create", &directory))?;
+        for name in disk.list(&directory).map_err(FileError::io("list", &directory))? {
             if name.ends_with(".tmp") {
                 let path = format!("{directory}/{name}");
-                disk.remove(&path).map_err(SnapshotError::io("remove", &path))?;
+                disk.remove(&path).map_err(FileError::io("remove", &path))?;
             }
         }
         let finished = finished(&*disk, &directory)?;
@@ -229,7 +192,7 @@ impl SnapshotStore {
         let path = path(directory, number);
         disk.remove(&path)
             .and_then(|()| disk.sync_dir(directory))
-            .map_err(SnapshotError::io("remove", &path))?;
+            .map_err(FileError::io("remove", &path))?;
         numbers.finished.pop();
         Ok(())
     }
@@ -254,14 +217,14 @@ impl SnapshotStore {
         let mut numbers = numbers.lock();
         let path = path(directory, number);
         disk.rename(temporary, &path)
-            .map_err(SnapshotError::io("rename", temporary))?;
+            .map_err(FileError::io("rename", temporary))?;
         disk.sync_dir(directory)
-            .map_err(SnapshotError::io("sync", directory))?;
+            .map_err(FileError::io("sync", directory))?;
         numbers.finished.push(number);
         numbers.finished.sort_unstable();
         while numbers.finished.len() > KEPT {
             let old = self::path(directory, numbers.finished[0]);
-            disk.remove(&old).map_err(SnapshotError::io("remove", &old))?;
+            disk.remove(&old).map_err(FileError::io("remove", &old))?;
             numbers.finished.remove(0);
         }
         Ok(())
@@ -297,9 +260,7 @@ fn path(directory: &str, number: u64) -> String {
 
 /// Returns the numbers of the finished snapshots in a directory, oldest first.
 fn finished(disk: &dyn Disk, directory: &str) -> Result<Vec<u64>, SnapshotError> {
-    let names = disk
-        .list(directory)
-        .map_err(SnapshotError::io("list", directory))?;
+    let names = disk.list(directory).map_err(FileError::io("list", directory))?;
     let mut numbers: Vec<u64> = names
         .iter()
         .filter_map(|name| name.strip_suffix(".snap")?.parse().ok())

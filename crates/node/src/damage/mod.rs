@@ -47,12 +47,11 @@ pub(crate) fn is_damage(error: &StartError) -> bool {
 }
 
 fn in_stores(error: &StoresError) -> bool {
-    use holdfast_storage::{ChangeLogError, LogError, SnapshotError};
     match error {
-        StoresError::Log(error) => matches!(error, LogError::Corrupt { .. }),
+        StoresError::Log(error) => error.is_damage(),
         StoresError::Facts(error) => error.is_damage(),
-        StoresError::Snapshots { source, .. } => matches!(source, SnapshotError::Corrupt { .. }),
-        StoresError::Changes { source, .. } => matches!(source, ChangeLogError::Corrupt { .. }),
+        StoresError::Snapshots { source, .. } => source.is_damage(),
+        StoresError::Changes { source, .. } => source.is_damage(),
         _ => false,
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_storage::{ChangeLog, ChangeLogError, ChangeRecord};
+use holdfast_storage::{ChangeLog, ChangeLogError, ChangeRecord, FileError};
 use serde::{Deserialize, Serialize};
 
 use crate::forward::{ForwardReply, ForwardRequest};
@@ -64,7 +64,7 @@ pub(crate) async fn read(changes: &ChangeLog, from_seq: u64, threads: Threads) -
         let records = match changes.read(from_seq, PORTION_BYTES) {
             Ok(records) => records,
             // The changes are damaged or missing here, but another replica may have them.
-            Err(ChangeLogError::Gap { .. } | ChangeLogError::Corrupt { .. }) => Vec::new(),
+            Err(ChangeLogError::Gap { .. } | ChangeLogError::File(FileError::Corrupt { .. })) => Vec::new(),
             Err(error) => return Err(io::Error::other(error)),
         };
         let records = records.into_iter().map(|record| Record {
@@ -151,7 +151,10 @@ impl History {
         let written = self.threads.blocking(move || Ok(work(&changes))).await;
         let written = written.map_err(|error| error.to_string())?;
         written.map_err(|error| {
-            if matches!(error, ChangeLogError::Io { .. } | ChangeLogError::Diverged { .. }) {
+            if matches!(
+                error,
+                ChangeLogError::File(FileError::Io { .. }) | ChangeLogError::Diverged { .. }
+            ) {
                 self.health
                     .fail(format!("writing the changes of a peer: {error}"));
             }

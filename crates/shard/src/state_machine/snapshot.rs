@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_ledger::{Ledger, Violation};
-use holdfast_storage::{ChangeLog, SnapshotError, SnapshotReader, SnapshotStore};
+use holdfast_storage::{ChangeLog, FileError, SnapshotError, SnapshotReader, SnapshotStore};
 use openraft::RaftSnapshotBuilder;
 use tokio::sync::watch;
 
@@ -98,11 +98,11 @@ pub(crate) fn read_newest<T>(
                 return Ok(newest);
             }
             let what = "the log does not go on from there: the newest snapshot is gone".to_owned();
-            return Err(io::Error::other(SnapshotError::Corrupt {
+            return Err(io::Error::other(SnapshotError::File(FileError::Corrupt {
                 file: "snapshots".to_owned(),
                 offset: 0,
                 what,
-            }));
+            })));
         }
     };
     let older = read(snapshots.open_previous(), &decode)?;

@@ -1,43 +1,13 @@
 //! Errors of a change log.
 
-use std::io;
-use std::sync::Arc;
+use crate::FileError;
 
 /// Reason why a call to the change log failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChangeLogError {
-    /// The operating system refused. After a failed write or sync the change log takes no more.
-    #[error("cannot {operation} {file}: {source}")]
-    Io {
-        /// The operation that failed.
-        operation: &'static str,
-        /// The file, relative to the data directory.
-        file: String,
-        /// Error of the operating system.
-        source: Arc<io::Error>,
-    },
-    /// Bytes differ from those that were written. They are never served.
-    #[error("{file} is damaged at byte {offset}: {what}")]
-    Corrupt {
-        /// The file, relative to the data directory.
-        file: String,
-        /// Offset in bytes.
-        offset: u64,
-        /// Description of the damage.
-        what: String,
-    },
-    /// The file was written by another version of this program.
-    #[error(
-        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
-    )]
-    UnknownVersion {
-        /// The file, relative to the data directory.
-        file: String,
-        /// The version in the file.
-        found: u32,
-        /// The version this program reads.
-        supported: u32,
-    },
+    /// A file could not be read or written. After a failed write or sync the change log takes no more.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A record does not continue the sequence.
     #[error("the next change has sequence number {expected}, not {first_seq}")]
     NotContiguous {
@@ -73,20 +43,16 @@ pub enum ChangeLogError {
 }
 
 impl ChangeLogError {
-    pub(super) fn io(operation: &'static str, file: &str) -> impl FnOnce(io::Error) -> ChangeLogError {
-        let file = file.to_string();
-        move |source| ChangeLogError::Io {
-            operation,
-            file,
-            source: Arc::new(source),
-        }
+    /// Returns whether bytes on disk differ from those that were written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, ChangeLogError::File(error) if error.is_damage())
     }
 
     pub(super) fn corrupt(file: &str, offset: u64, what: &str) -> ChangeLogError {
-        ChangeLogError::Corrupt {
+        ChangeLogError::File(FileError::Corrupt {
             file: file.to_string(),
             offset,
             what: what.to_string(),
-        }
+        })
     }
 }

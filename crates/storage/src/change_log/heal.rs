@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::segment::{self, HEADER_BYTES, Scanner, SegmentHeader};
 use super::state::{Index, Segment, State, open_file};
 use super::{ChangeLog, ChangeLogError, ChangeRecord};
+use crate::FileError;
 
 /// Records of a segment that follow each other without a gap.
 struct Run {
@@ -124,7 +125,7 @@ impl ChangeLog {
                 rewrite_header(disk, next)?;
             }
         }
-        let io = |operation| ChangeLogError::io(operation, &path);
+        let io = |operation| FileError::io(operation, &path);
         disk.sync_dir(&self.inner.directory).map_err(io("sync"))?;
         let header = SegmentHeader {
             first_seq,
@@ -174,11 +175,10 @@ impl ChangeLog {
             let Some(scanned) = scanner.next()? else { break };
             let bytes = segment::encode(&scanned.record, end, scanned.synced_seq);
             file.write_at(&bytes, end)
-                .map_err(ChangeLogError::io("write", &segment.path))?;
+                .map_err(FileError::io("write", &segment.path))?;
             end += bytes.len() as u64;
         }
-        file.sync_data()
-            .map_err(ChangeLogError::io("sync", &segment.path))?;
+        file.sync_data().map_err(FileError::io("sync", &segment.path))?;
         segment.file = Some(file);
         Ok((segment, end))
     }
@@ -189,14 +189,14 @@ impl ChangeLog {
         state: &State,
         path: &str,
         header: SegmentHeader,
-    ) -> Result<Arc<dyn crate::DiskFile>, ChangeLogError> {
+    ) -> Result<Arc<dyn crate::DiskFile>, FileError> {
         let disk = &*self.inner.disk;
         let in_use = state.segments.iter().any(|segment| segment.path == path);
         let left_over = !in_use && disk.open(path).is_ok();
         if left_over {
-            disk.remove(path).map_err(ChangeLogError::io("remove", path))?;
+            disk.remove(path).map_err(FileError::io("remove", path))?;
         }
-        segment::create(disk, path, header).map_err(ChangeLogError::io("create", path))
+        segment::create(disk, path, header).map_err(FileError::io("create", path))
     }
 
     /// Returns the missing changes, oldest first.
@@ -248,7 +248,7 @@ impl ChangeLog {
             }
             let bytes = segment::encode(record, end, header.synced_seq);
             file.write_at(&bytes, end)
-                .map_err(ChangeLogError::io("write", &temporary))?;
+                .map_err(FileError::io("write", &temporary))?;
             end += bytes.len() as u64;
             next = record.last_seq + 1;
         }
@@ -260,7 +260,7 @@ impl ChangeLog {
             .sync_data()
             .and_then(|()| disk.rename(&temporary, &segment.path))
             .and_then(|()| disk.sync_dir(&self.inner.directory));
-        durable.map_err(ChangeLogError::io("write", &segment.path))?;
+        durable.map_err(FileError::io("write", &segment.path))?;
         segment.index = None;
         let behind = &mut state.segments[position];
         behind.gap_from = if next == gap_to { 0 } else { next };
@@ -297,15 +297,13 @@ impl ChangeLog {
             };
             disk.remove(&segment.path)
                 .and_then(|()| disk.sync_dir(&self.inner.directory))
-                .map_err(ChangeLogError::io("remove", &segment.path))?;
+                .map_err(FileError::io("remove", &segment.path))?;
             state.end = 0;
         }
         let last = state.segments.len() - 1;
         let segment = &mut state.segments[last];
         let file = open_file(disk, segment)?;
-        let limit = file
-            .size_bytes()
-            .map_err(ChangeLogError::io("read", &segment.path))?;
+        let limit = file.size_bytes().map_err(FileError::io("read", &segment.path))?;
         let mut scanner = Scanner::new(&*file, &segment.path, HEADER_BYTES as u64, limit);
         let mut end = scanner.offset;
         while !scanner.at_end() {
@@ -316,7 +314,7 @@ impl ChangeLog {
         }
         file.resize(end)
             .and_then(|()| file.sync_data())
-            .map_err(ChangeLogError::io("cut", &segment.path))?;
+            .map_err(FileError::io("cut", &segment.path))?;
         segment.file = Some(file);
         segment.index = Some(Arc::new(Index::default()));
         state.end = end;
@@ -378,7 +376,7 @@ fn runs(scanner: &mut Scanner<'_>, first_seq: u64) -> Result<Vec<Run>, ChangeLog
     Ok(runs)
 }
 
-fn rewrite_header(disk: &dyn crate::Disk, segment: &mut Segment) -> Result<(), ChangeLogError> {
+fn rewrite_header(disk: &dyn crate::Disk, segment: &mut Segment) -> Result<(), FileError> {
     let header = SegmentHeader {
         first_seq: segment.first_seq,
         synced_seq: segment.first_seq - 1,
@@ -387,7 +385,7 @@ fn rewrite_header(disk: &dyn crate::Disk, segment: &mut Segment) -> Result<(), C
     let file = open_file(disk, segment)?;
     file.write_at(&header.encode(), 0)
         .and_then(|()| file.sync_data())
-        .map_err(ChangeLogError::io("mend", &segment.path))
+        .map_err(FileError::io("mend", &segment.path))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::segment::{HEADER_BYTES, Scanned, Scanner, SegmentHeader, first_seq_of};
 use super::state::{Index, Segment, State};
 use super::{ChangeLogError, ChangeLogReport, DIRECTORY};
-use crate::{ChangeLogContents, Disk, DiskFile, GroupId, Report, TornTail};
+use crate::{ChangeLogContents, Disk, DiskFile, FileError, GroupId, Report, TornTail};
 
 /// A segment file that was found.
 struct Candidate {
@@ -130,16 +130,13 @@ pub(super) fn recover(
 
 fn candidates(disk: &dyn Disk, directory: &str) -> Result<Vec<Candidate>, ChangeLogError> {
     let mut found = Vec::new();
-    for name in disk
-        .list(directory)
-        .map_err(ChangeLogError::io("list", directory))?
-    {
+    for name in disk.list(directory).map_err(FileError::io("list", directory))? {
         let Some(first_seq) = first_seq_of(&name) else {
             continue;
         };
         let path = format!("{directory}/{name}");
-        let file = disk.open(&path).map_err(ChangeLogError::io("open", &path))?;
-        let size = file.size_bytes().map_err(ChangeLogError::io("read", &path))?;
+        let file = disk.open(&path).map_err(FileError::io("open", &path))?;
+        let size = file.size_bytes().map_err(FileError::io("read", &path))?;
         let header = SegmentHeader::read(&*file, &path)?.filter(|header| header.first_seq == first_seq);
         found.push(Candidate {
             path,

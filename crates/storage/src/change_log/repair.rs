@@ -1,6 +1,7 @@
 //! Repair after a start: makes durable what was read.
 
 use super::{ChangeLog, ChangeLogError, open_file};
+use crate::FileError;
 use crate::disk::rewrite;
 
 impl ChangeLog {
@@ -22,7 +23,7 @@ impl ChangeLog {
             let segment = &mut state.segments[position];
             let start = if position == first { start } else { 0 };
             let file = open_file(&*self.inner.disk, segment)?;
-            rewrite(&*file, start..limit).map_err(ChangeLogError::io("repair", &segment.path))?;
+            rewrite(&*file, start..limit).map_err(FileError::io("repair", &segment.path))?;
         }
         Ok(())
     }

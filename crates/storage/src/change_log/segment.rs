@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{ChangeLogError, ChangeRecord};
-use crate::{Disk, DiskFile};
+use crate::{Disk, DiskFile, FileError};
 
 pub(super) const HEADER_BYTES: usize = 64;
 pub(super) const RECORD_HEADER_BYTES: usize = 40;
@@ -51,9 +51,7 @@ impl SegmentHeader {
     /// Reads a segment's header. Returns `None` when it differs from the one that was written.
     pub(super) fn read(file: &dyn DiskFile, path: &str) -> Result<Option<SegmentHeader>, ChangeLogError> {
         let mut bytes = [0; HEADER_BYTES];
-        let read = file
-            .read_at(&mut bytes, 0)
-            .map_err(ChangeLogError::io("read", path))?;
+        let read = file.read_at(&mut bytes, 0).map_err(FileError::io("read", path))?;
         // The end of a header is zeros. A header that was torn there would look whole, and records would
         // begin inside it.
         if read < HEADER_BYTES {
@@ -69,11 +67,11 @@ impl SegmentHeader {
         }
         let found = u32_at(&bytes, 8);
         if &bytes[..8] == MAGIC && crc32fast::hash(&bytes[..40]) == u32_at(&bytes, 40) && found != VERSION {
-            return Err(ChangeLogError::UnknownVersion {
+            return Err(ChangeLogError::File(FileError::UnknownVersion {
                 file: path.to_string(),
                 found,
                 supported: VERSION,
-            });
+            }));
         }
         Ok(None)
     }
@@ -236,7 +234,7 @@ impl<'a> Scanner<'a> {
         let read = self
             .file
             .read_at(&mut buffer, self.offset)
-            .map_err(ChangeLogError::io("read", self.path))?;
+            .map_err(FileError::io("read", self.path))?;
         buffer.truncate(read);
         self.buffer = Bytes::from(buffer);
         self.buffer_offset = self.offset;

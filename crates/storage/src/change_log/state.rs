@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ChangeLogError;
 use super::segment::{HEADER_BYTES, Scanned, SegmentHeader, file_name};
-use crate::{Disk, DiskFile};
+use crate::{Disk, DiskFile, FileError};
 
 /// One segment of the change log.
 pub(super) struct Segment {
@@ -32,12 +32,12 @@ impl Segment {
 }
 
 /// Returns the segment's file, and opens it if needed.
-pub(super) fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dyn DiskFile>, ChangeLogError> {
+pub(super) fn open_file(disk: &dyn Disk, segment: &mut Segment) -> Result<Arc<dyn DiskFile>, FileError> {
     match &segment.file {
         Some(file) => Ok(file.clone()),
         None => disk
             .open(&segment.path)
-            .map_err(ChangeLogError::io("open", &segment.path)),
+            .map_err(FileError::io("open", &segment.path)),
     }
 }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{ChangeLog, ChangeLogError, ChangeLogOptions, ChangeLogReport, ChangeRecord};
-use crate::FaultDisk;
 use crate::inspect::inspect_disk;
+use crate::{FaultDisk, FileError};
 
 fn options() -> ChangeLogOptions {
     ChangeLogOptions {
@@ -226,7 +226,7 @@ fn every_flipped_bit_is_found_or_in_the_unsynced_tail() {
                         && read.last().unwrap().last_seq >= synced
                         && report.torn.is_some()
                 ),
-                Err(ChangeLogError::Corrupt { file, .. }) => {
+                Err(ChangeLogError::File(FileError::Corrupt { file, .. })) => {
                     assert_eq!(file, path);
                     assert!(
                         damage.iter().any(|line| line.contains(&path)),

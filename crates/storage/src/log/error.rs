@@ -3,7 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::GroupId;
+use crate::{FileError, GroupId};
+
+fn advice(error: &FileError) -> &'static str {
+    match error {
+        FileError::Corrupt { .. } => {
+            "; its peers replace this node's data (by themselves where they do without it; otherwise see cluster/runbooks/damaged-data.md)"
+        }
+        FileError::Io { .. } | FileError::UnknownVersion { .. } => "",
+    }
+}
 
 /// Reason why a call to [`Log`](crate::Log) failed.
 ///
@@ -22,42 +31,9 @@ pub enum LogError {
         source: Arc<io::Error>,
     },
 
-    /// A file could not be read or prepared; nothing was changed by the call.
-    #[error("cannot {operation} {file}: {source}")]
-    Io {
-        /// The operation that failed.
-        operation: &'static str,
-        /// The file, relative to the data directory.
-        file: String,
-        /// Error of the operating system.
-        source: Arc<io::Error>,
-    },
-
-    /// Bytes that were once synced differ from those that were written. They are never served.
-    #[error(
-        "{file} is damaged at byte {offset}: {what}; its peers replace this node's data (by themselves where they do without it; otherwise see cluster/runbooks/damaged-data.md)"
-    )]
-    Corrupt {
-        /// The file, relative to the data directory.
-        file: String,
-        /// Offset of the damaged record, in bytes.
-        offset: u64,
-        /// Description of the damage.
-        what: String,
-    },
-
-    /// The file was written by another version of this program.
-    #[error(
-        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
-    )]
-    UnknownVersion {
-        /// The file, relative to the data directory.
-        file: String,
-        /// The version in the file.
-        found: u32,
-        /// The version this program reads.
-        supported: u32,
-    },
+    /// A file could not be read or prepared. The call changed nothing.
+    #[error("{error}{advice}", error = .0, advice = advice(.0))]
+    File(#[from] FileError),
 
     /// The appended records do not continue the group's log.
     #[error("group {group}: the next index is {expected}, not {index}; truncate first to overwrite")]
@@ -101,11 +77,16 @@ pub enum LogError {
 
 impl LogError {
     pub(super) fn io(operation: &'static str, file: String, source: io::Error) -> LogError {
-        LogError::Io {
+        LogError::File(FileError::Io {
             operation,
             file,
             source: Arc::new(source),
-        }
+        })
+    }
+
+    /// Returns whether bytes on disk differ from those that were written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, LogError::File(error) if error.is_damage())
     }
 
     pub(super) fn failed(operation: &'static str, file: String, source: io::Error) -> LogError {

@@ -25,7 +25,7 @@ use super::mark::{self, Mark};
 use super::record::{Header, Kind, RecordAddress};
 use super::segment::{self, HeaderPage, RECORDS_START, Scanned, Scanner};
 use super::{DIRECTORY, LogError, LogReport, TornTail};
-use crate::{Disk, DiskFile, GroupId};
+use crate::{Disk, DiskFile, FileError, GroupId};
 
 /// A log that was read.
 pub(super) struct Recovered {
@@ -68,11 +68,11 @@ pub(super) fn recover(
         let what =
             "the mark of how far the log was synced is gone: so may be entries that this node confirmed"
                 .to_string();
-        return Err(LogError::Corrupt {
+        return Err(LogError::File(FileError::Corrupt {
             file: mark::path(),
             offset: 0,
             what,
-        });
+        }));
     }
     let names = disk
         .list(DIRECTORY)
@@ -100,11 +100,11 @@ pub(super) fn recover(
         let later = &ids[position + 1..];
         if position > 0 && ids[position - 1] + 1 != id {
             let what = "the file does not exist, but later ones do".to_string();
-            return Err(LogError::Corrupt {
+            return Err(LogError::File(FileError::Corrupt {
                 file: segment::path(ids[position - 1] + 1),
                 offset: 0,
                 what,
-            });
+            }));
         }
         let path = segment::path(id);
         let file = disk
@@ -129,11 +129,11 @@ pub(super) fn recover(
         for later_id in later.iter().copied() {
             if has_valid_record(disk, later_id)? {
                 let what = "its records end here without a seal, but later segments have records".to_string();
-                return Err(LogError::Corrupt {
+                return Err(LogError::File(FileError::Corrupt {
                     file: path,
                     offset: u64::from(offset),
                     what,
-                });
+                }));
             }
         }
         if torn_bytes > 0 {
@@ -172,25 +172,25 @@ fn check_end(mark: Option<Mark>, found: &Recovered) -> Result<(), LogError> {
             None => return Ok(()),
         },
     };
-    Err(LogError::Corrupt {
+    Err(LogError::File(FileError::Corrupt {
         file,
         offset: u64::from(offset),
         what: format!(
             "the valid records end here, and the log was synced through byte {} before anything was acknowledged",
             through.offset
         ),
-    })
+    }))
 }
 
 fn check_groups(found: &Recovered) -> Result<(), LogError> {
     for (group, state) in &found.groups {
         if let Some(index) = state.first_missing() {
             let what = format!("entry {index} of group {group} is in no segment");
-            return Err(LogError::Corrupt {
+            return Err(LogError::File(FileError::Corrupt {
                 file: DIRECTORY.to_string(),
                 offset: 0,
                 what,
-            });
+            }));
         }
     }
     Ok(())
@@ -208,19 +208,19 @@ fn read_segment(
     let recycled = match page {
         HeaderPage::Good { recycled } => recycled,
         HeaderPage::OtherVersion(found) => {
-            return Err(LogError::UnknownVersion {
+            return Err(LogError::File(FileError::UnknownVersion {
                 file: path,
                 found,
                 supported: segment::VERSION,
-            });
+            }));
         }
         HeaderPage::Damaged => {
             if Scanner::new(file, id)?.skip_to_valid()?.is_some() {
-                return Err(LogError::Corrupt {
+                return Err(LogError::File(FileError::Corrupt {
                     file: path,
                     offset: 0,
                     what: "its header is not one".to_string(),
-                });
+                }));
             }
             return Ok(End::Open {
                 offset: RECORDS_START,
@@ -277,11 +277,11 @@ fn torn_bytes(mut scanner: Scanner<'_>, recycled: bool) -> Result<u64, LogError>
         if later.synced_through > end.offset {
             let what =
                 "the record's checksum does not match, and later records know it was synced".to_string();
-            return Err(LogError::Corrupt {
+            return Err(LogError::File(FileError::Corrupt {
                 file: segment::path(end.segment),
                 offset: u64::from(end.offset),
                 what,
-            });
+            }));
         }
         scanner.next()?;
         torn_through = torn_through.max(u64::from(scanner.offset()));
@@ -318,11 +318,11 @@ fn apply(
             {
                 let what = format!("entry {} of group {} is there twice", header.index, header.group);
                 let file = segment::path(place.segment);
-                return Err(LogError::Corrupt {
+                return Err(LogError::File(FileError::Corrupt {
                     file,
                     offset: u64::from(place.offset),
                     what,
-                });
+                }));
             }
         }
         Kind::Moved => {

@@ -8,7 +8,7 @@ use super::{
     BLOCK_BYTES, BLOCK_HEADER_BYTES, CONTENT, END, FILE_HEADER_BYTES, MAGIC, META, SnapshotError,
     SnapshotFile, VERSION, block_header, file_header, path,
 };
-use crate::{Disk, DiskFile};
+use crate::{Disk, DiskFile, FileError};
 
 /// Reader of a snapshot from its start. Every block is checked before any of it is returned.
 pub struct SnapshotReader {
@@ -31,7 +31,7 @@ impl SnapshotReader {
         number: u64,
     ) -> Result<SnapshotReader, SnapshotError> {
         let path = path(directory, number);
-        let file = disk.open(&path).map_err(SnapshotError::io("open", &path))?;
+        let file = disk.open(&path).map_err(FileError::io("open", &path))?;
         let offset = FILE_HEADER_BYTES as u64;
         let snapshot = SnapshotFile {
             number,
@@ -102,7 +102,7 @@ impl SnapshotReader {
         let mut header = [0; FILE_HEADER_BYTES];
         self.file
             .read_at(&mut header, 0)
-            .map_err(SnapshotError::io("read", &self.path))?;
+            .map_err(FileError::io("read", &self.path))?;
         if header == file_header() {
             return Ok(());
         }
@@ -111,11 +111,11 @@ impl SnapshotReader {
             && crc32fast::hash(&header[..12]).to_le_bytes() == header[12..]
             && found != VERSION
         {
-            return Err(SnapshotError::UnknownVersion {
+            return Err(SnapshotError::File(FileError::UnknownVersion {
                 file: self.path.clone(),
                 found,
                 supported: VERSION,
-            });
+            }));
         }
         Err(self.corrupt(0, "its header is not one"))
     }
@@ -126,7 +126,7 @@ impl SnapshotReader {
         let size = self
             .file
             .size_bytes()
-            .map_err(SnapshotError::io("read", &self.path))?;
+            .map_err(FileError::io("read", &self.path))?;
         let Some(start) = size
             .checked_sub(end_bytes)
             .filter(|start| *start >= FILE_HEADER_BYTES as u64)
@@ -136,7 +136,7 @@ impl SnapshotReader {
         let mut end = [0; BLOCK_HEADER_BYTES + 8];
         self.file
             .read_at(&mut end, start)
-            .map_err(SnapshotError::io("read", &self.path))?;
+            .map_err(FileError::io("read", &self.path))?;
         let mut number = [0; 8];
         number.copy_from_slice(&end[16..24]);
         let header = block_header(END, u64::from_le_bytes(number), &end[BLOCK_HEADER_BYTES..]);
@@ -153,7 +153,7 @@ impl SnapshotReader {
         let read = self
             .file
             .read_at(&mut header, self.offset)
-            .map_err(SnapshotError::io("read", &self.path))?;
+            .map_err(FileError::io("read", &self.path))?;
         let number =
             |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let (length, kind) = (number(4) as usize, number(8));
@@ -165,7 +165,7 @@ impl SnapshotReader {
         let read = self
             .file
             .read_at(&mut content, content_offset)
-            .map_err(SnapshotError::io("read", &self.path))?;
+            .map_err(FileError::io("read", &self.path))?;
         if read < length || block_header(kind, self.block, &content) != header {
             return Err(self.corrupt(self.offset, "the block's checksum does not match"));
         }
@@ -175,10 +175,10 @@ impl SnapshotReader {
     }
 
     fn corrupt(&self, offset: u64, what: &str) -> SnapshotError {
-        SnapshotError::Corrupt {
+        SnapshotError::File(FileError::Corrupt {
             file: self.path.clone(),
             offset,
             what: what.to_string(),
-        }
+        })
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{BLOCK_BYTES, SnapshotError, SnapshotFile, SnapshotStore};
-use crate::FaultDisk;
+use crate::{FaultDisk, FileError};
 
 fn open(disk: &FaultDisk) -> SnapshotStore {
     SnapshotStore::open(Arc::new(disk.clone()), 3).unwrap()
@@ -84,10 +84,10 @@ fn a_failed_sync_keeps_the_older_snapshot() {
     disk.fail_sync_after(0);
     assert!(matches!(
         writer.finish(),
-        Err(SnapshotError::Io {
+        Err(SnapshotError::File(FileError::Io {
             operation: "sync",
             ..
-        })
+        }))
     ));
     assert_eq!(store.latest().unwrap(), Some(written.clone()));
     assert_eq!(open(&disk.crash()).latest().unwrap(), Some(written));
@@ -113,7 +113,7 @@ fn every_flipped_bit_is_found_and_the_older_one_is_still_there() {
             disk.set_content(&path, original.clone());
             disk.flip_bit(&path, offset as u64, bit);
             match read(&store) {
-                Err(SnapshotError::Corrupt { file, .. }) => assert_eq!(file, path),
+                Err(SnapshotError::File(FileError::Corrupt { file, .. })) => assert_eq!(file, path),
                 other => panic!("byte {offset} bit {bit}: {other:?}"),
             }
             assert!(store.open_previous().unwrap().unwrap().read_to_end().unwrap() == content(90, 1));
@@ -131,7 +131,7 @@ fn a_snapshot_cut_anywhere_is_an_error() {
     for length in 0..original.len() {
         disk.set_content(&path, original[..length].to_vec());
         assert!(
-            matches!(read(&store), Err(SnapshotError::Corrupt { .. })),
+            matches!(read(&store), Err(SnapshotError::File(FileError::Corrupt { .. }))),
             "{length}"
         );
     }
@@ -149,7 +149,10 @@ fn blocks_in_another_order_are_an_error() {
     let (first, second) = bytes[start..start + 2 * block].split_at_mut(block);
     first.swap_with_slice(second);
     disk.set_content(&path, bytes);
-    assert!(matches!(read(&store), Err(SnapshotError::Corrupt { .. })));
+    assert!(matches!(
+        read(&store),
+        Err(SnapshotError::File(FileError::Corrupt { .. }))
+    ));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     BLOCK_BYTES, CONTENT, END, FILE_HEADER_BYTES, META, SnapshotError, SnapshotFile, SnapshotStore,
     block_header, file_header,
 };
-use crate::DiskFile;
+use crate::{DiskFile, FileError};
 
 /// Writer of a snapshot. Leaves nothing when it is dropped before [`SnapshotWriter::finish`].
 pub struct SnapshotWriter {
@@ -33,7 +33,7 @@ impl SnapshotWriter {
             .inner
             .disk
             .create(&temporary)
-            .map_err(SnapshotError::io("create", &temporary))?;
+            .map_err(FileError::io("create", &temporary))?;
         let snapshot = SnapshotFile {
             number,
             meta: meta.clone(),
@@ -52,7 +52,7 @@ impl SnapshotWriter {
             finished: false,
         };
         let header = writer.file.write_at(&file_header(), 0);
-        header.map_err(SnapshotError::io("write", &writer.temporary))?;
+        header.map_err(FileError::io("write", &writer.temporary))?;
         writer.put(META, &meta)?;
         Ok(writer)
     }
@@ -86,7 +86,7 @@ impl SnapshotWriter {
         self.put(END, &self.snapshot.bytes.to_le_bytes())?;
         self.file
             .sync_data()
-            .map_err(SnapshotError::io("sync", &self.temporary))?;
+            .map_err(FileError::io("sync", &self.temporary))?;
         self.store.publish(self.snapshot.number, &self.temporary)?;
         self.finished = true;
         Ok(self.snapshot.clone())
@@ -105,7 +105,7 @@ impl SnapshotWriter {
         let content_offset = self.offset + header.len() as u64;
         let written = self.file.write_at(&header, self.offset);
         let written = written.and_then(|()| self.file.write_at(content, content_offset));
-        written.map_err(SnapshotError::io("write", &self.temporary))?;
+        written.map_err(FileError::io("write", &self.temporary))?;
         self.blocks += 1;
         self.offset = content_offset + content.len() as u64;
         Ok(())

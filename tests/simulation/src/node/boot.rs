@@ -173,9 +173,9 @@ pub(super) fn replica(node: u64, generation: u32) -> ReplicaId {
 /// Returns whether a start failed because bytes on disk are not what was written.
 pub(super) fn is_damage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(LogError::Corrupt { .. }))
-            || matches!(cause.downcast_ref(), Some(SnapshotError::Corrupt { .. }))
-            || matches!(cause.downcast_ref(), Some(ChangeLogError::Corrupt { .. }))
+        cause.downcast_ref().is_some_and(LogError::is_damage)
+            || cause.downcast_ref().is_some_and(SnapshotError::is_damage)
+            || cause.downcast_ref().is_some_and(ChangeLogError::is_damage)
             || matches!(cause.downcast_ref(), Some(StartError::Damaged { .. }))
     })
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::{mark, segment};
 use super::{Log, LogError, ignore, open, options, read_all, records, told};
-use crate::FaultDisk;
+use crate::{FaultDisk, FileError};
 
 /// Makes a closed log of two groups in one segment.
 fn small_log() -> FaultDisk {
@@ -49,11 +49,11 @@ fn every_flipped_bit_of_a_closed_log_is_found() {
             disk.set_content(&path, original.clone());
             assert!(disk.flip_bit(&path, offset as u64, bit));
             match opened(&disk) {
-                Err(LogError::Corrupt { file, offset: at, .. }) => {
+                Err(LogError::File(FileError::Corrupt { file, offset: at, .. })) => {
                     assert_eq!(file, path);
                     assert!(at as usize <= offset);
                 }
-                Err(LogError::UnknownVersion { .. }) => panic!("a flipped bit is damage"),
+                Err(LogError::File(FileError::UnknownVersion { .. })) => panic!("a flipped bit is damage"),
                 Err(error) => panic!("byte {offset} bit {bit}: {error}"),
                 Ok(log) => {
                     assert!(offset >= mark, "byte {offset} bit {bit} went unseen");
@@ -124,7 +124,7 @@ fn a_flipped_bit_in_the_last_acknowledged_batch_is_damage_and_no_torn_tail() {
         let disk = disk.duplicate();
         assert!(disk.flip_bit(&path, offset as u64, 3));
         match opened(&disk) {
-            Err(LogError::Corrupt { file, offset: at, .. }) => {
+            Err(LogError::File(FileError::Corrupt { file, offset: at, .. })) => {
                 assert_eq!(file, path);
                 assert!(at as usize <= offset);
             }
@@ -140,9 +140,15 @@ fn an_acknowledged_tail_that_is_gone_is_damage() {
     let mut content = disk.content(&path).unwrap();
     content[4096..].fill(0);
     disk.set_content(&path, content);
-    assert!(matches!(opened(&disk), Err(LogError::Corrupt { .. })));
+    assert!(matches!(
+        opened(&disk),
+        Err(LogError::File(FileError::Corrupt { .. }))
+    ));
     crate::Disk::remove(&disk, &path).unwrap();
-    assert!(matches!(opened(&disk), Err(LogError::Corrupt { .. })));
+    assert!(matches!(
+        opened(&disk),
+        Err(LogError::File(FileError::Corrupt { .. }))
+    ));
 }
 
 #[test]
@@ -165,7 +171,7 @@ fn a_log_that_is_known_to_have_been_marked_is_damaged_without_its_mark_however_l
             crate::Disk::remove(&disk, &path).unwrap();
         }
         match Log::open(Arc::new(disk), known()).map(drop) {
-            Err(LogError::Corrupt { file, .. }) => assert_eq!(file, mark::path()),
+            Err(LogError::File(FileError::Corrupt { file, .. })) => assert_eq!(file, mark::path()),
             other => panic!("{other:?}"),
         }
     }
@@ -188,7 +194,7 @@ fn a_flipped_bit_in_an_older_segment_is_an_error_that_names_it() {
         disk.set_content(&path, content.clone());
         assert!(disk.flip_bit(&path, offset as u64, 3));
         match opened(&disk) {
-            Err(LogError::Corrupt { file, .. }) => assert_eq!(file, path),
+            Err(LogError::File(FileError::Corrupt { file, .. })) => assert_eq!(file, path),
             Err(error) => panic!("{error}"),
             // There is nothing after the seal.
             Ok(_) => assert!(content[offset..].iter().all(|byte| *byte == 0)),
@@ -204,7 +210,7 @@ fn a_flipped_bit_is_found_when_it_is_read_and_never_served() {
     log.drain();
     assert!(disk.flip_bit(&segment::path(1), 4096 + 500, 0));
     match log.read(1, 0..10, usize::MAX) {
-        Err(LogError::Corrupt { file, .. }) => assert_eq!(file, segment::path(1)),
+        Err(LogError::File(FileError::Corrupt { file, .. })) => assert_eq!(file, segment::path(1)),
         other => panic!("{other:?}"),
     }
     // Intact entries are still served.
@@ -216,7 +222,7 @@ fn a_missing_segment_is_an_error() {
     let (disk, _) = long_log();
     crate::Disk::remove(&disk, &segment::path(2)).unwrap();
     match opened(&disk) {
-        Err(LogError::Corrupt { file, .. }) => assert_eq!(file, segment::path(2)),
+        Err(LogError::File(FileError::Corrupt { file, .. })) => assert_eq!(file, segment::path(2)),
         other => panic!("{:?}", other.map(|_| ())),
     }
 }
@@ -232,11 +238,11 @@ fn another_version_is_refused_and_not_touched() {
     disk.set_content(&path, content.clone());
     assert!(matches!(
         opened(&disk),
-        Err(LogError::UnknownVersion {
+        Err(LogError::File(FileError::UnknownVersion {
             found: 2,
             supported: 1,
             ..
-        })
+        }))
     ));
     assert_eq!(disk.content(&path).unwrap(), content);
 }
