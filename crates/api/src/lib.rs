@@ -1,7 +1,8 @@
 //! The contract: everything that a caller of Holdfast may rely on. Does no I/O.
 //!
 //! - [`v1`] has the generated types of the public API, which clients, tools and the warehouse use. The
-//!   comments of `proto/holdfast/v1/*.proto` are their documentation, line by line.
+//!   comments of `proto/holdfast/v1/*.proto` are their documentation, line by line. A [`v1::Cell`] also takes
+//!   over what a change says about it.
 //! - [`peer`] has the generated types that the nodes of one cluster exchange. Clients never need it.
 //! - [`DESCRIPTORS`] is the compiled description of both, for gRPC reflection.
 //! - [`reasons`] is the one table of refusals: the gRPC code of each reason, whether a retry can help, and
@@ -17,6 +18,8 @@
 //!
 //! Start reading in `proto/holdfast/v1/reservations.proto`, then [`reasons::RULES`].
 
+#[cfg(feature = "grpc")]
+mod cells;
 pub mod limits;
 pub mod names;
 #[cfg(feature = "grpc")]

@@ -43,33 +43,16 @@ impl Image {
         Ok(())
     }
 
-    fn units(&self, bucket: Bucket) -> i64 {
-        self.buckets.get(&bucket).copied().unwrap_or(0)
-    }
-
     /// Returns the cell as the API shows it.
     pub(crate) fn cell(&self, sku: &str, warehouse: &str) -> v1::Cell {
-        let pools = self.pools.iter().filter(|(_, quantity)| **quantity != 0);
-        v1::Cell {
-            sku: sku.to_owned(),
-            warehouse: warehouse.to_owned(),
-            on_hand: self.units(Bucket::OnHand),
-            free: self.units(Bucket::Free),
-            pools: pools
-                .map(|(storefront, quantity)| v1::Pool {
-                    storefront: storefront.clone(),
-                    quantity: *quantity,
-                })
-                .collect(),
-            safety: self.units(Bucket::Safety),
-            held: self.units(Bucket::Held),
-            committed: self.units(Bucket::Committed),
-            damaged: self.units(Bucket::Damaged),
-            quality_hold: self.units(Bucket::QualityHold),
-            deficit: self.units(Bucket::Deficit),
-            backordered: self.units(Bucket::Backordered),
-            in_transit: self.units(Bucket::InTransit),
+        let mut cell = v1::Cell::empty(sku, warehouse);
+        for (bucket, units) in &self.buckets {
+            cell.set(*bucket, "", *units);
         }
+        for (storefront, units) in &self.pools {
+            cell.set(Bucket::Pool, storefront, *units);
+        }
+        cell
     }
 }
 

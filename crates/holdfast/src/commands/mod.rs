@@ -13,6 +13,7 @@ mod dev;
 mod doctor;
 mod explain;
 mod import;
+mod mutation;
 mod promise;
 mod reservation;
 mod serve;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::arguments::{AsOfArgs, Disposition, OperationArgs, OrderLine, consistency, order_line, time_ms};
-use crate::commands::stock;
+use crate::commands::mutation::carry_out;
 use crate::context::Context;
 use crate::render;
 
@@ -152,14 +152,17 @@ fn transfer_lines(lines: Vec<OrderLine>) -> Vec<v1::TransferLine> {
 
 async fn out(args: OutArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start_as_of(args.as_of);
-    let request = v1::TransferOutRequest {
-        operation: operation.message(),
-        lines: transfer_lines(args.lines),
-        from_warehouse: args.from,
-        to_warehouse: args.to,
-        expected_at_ms: args.expected_at,
-    };
-    stock::report(context, &operation, context.client()?.transfer_out(request).await)?;
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::TransferOutRequest {
+            operation,
+            lines: transfer_lines(args.lines),
+            from_warehouse: args.from,
+            to_warehouse: args.to,
+            expected_at_ms: args.expected_at,
+        };
+        client.transfer_out(request).await
+    })
+    .await?;
     context
         .output
         .note(format!("next: holdfast transfer in {}", operation.id));
@@ -168,26 +171,28 @@ async fn out(args: OutArgs, context: &Context) -> anyhow::Result<()> {
 
 async fn arrive(args: InArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start_as_of(args.as_of);
-    let request = v1::TransferInRequest {
-        operation: operation.message(),
-        transfer: args.transfer.key(),
-        lines: transfer_lines(args.lines),
-        disposition: args.disposition.message(),
-    };
-    stock::report(context, &operation, context.client()?.transfer_in(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::TransferInRequest {
+            operation,
+            transfer: args.transfer.key(),
+            lines: transfer_lines(args.lines),
+            disposition: args.disposition.message(),
+        };
+        client.transfer_in(request).await
+    })
+    .await
 }
 
 async fn close(args: CloseArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::CloseTransferRequest {
-        operation: operation.message(),
-        transfer: args.transfer.key(),
-    };
-    stock::report(
-        context,
-        &operation,
-        context.client()?.close_transfer(request).await,
-    )
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::CloseTransferRequest {
+            operation,
+            transfer: args.transfer.key(),
+        };
+        client.close_transfer(request).await
+    })
+    .await
 }
 
 async fn get(args: GetArgs, context: &Context) -> anyhow::Result<()> {

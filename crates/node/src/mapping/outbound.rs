@@ -325,7 +325,8 @@ fn change_kind(kind: ChangeKind) -> v1::ChangeKind {
     }
 }
 
-fn bucket(bucket: Bucket) -> v1::Bucket {
+/// Converts a bucket.
+pub fn bucket(bucket: Bucket) -> v1::Bucket {
     match bucket {
         Bucket::OnHand => v1::Bucket::OnHand,
         Bucket::Free => v1::Bucket::Free,

@@ -11,7 +11,7 @@ use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply, Sku};
 use tonic::{Request, Response, Status};
 
-use super::{ReadCall, Service};
+use super::Service;
 use crate::api::wrong_reply;
 use crate::mapping::{outbound, plans};
 use crate::validation::{self, Invalid};
@@ -37,20 +37,16 @@ impl Availability for Service {
         &self,
         request: Request<v1::CheckAvailabilityRequest>,
     ) -> Result<Response<v1::CheckAvailabilityResponse>, Status> {
-        let ReadCall {
-            caller,
-            deadline,
+        self.read(
+            "CheckAvailability",
             request,
-            freshness,
-        } = self.read(request, |request| request.consistency)?;
-        self.api
-            .unary("CheckAvailability", async {
-                let freshness = freshness?;
-                let storefront = validation::storefront("storefront", request.storefront)?;
+            |request| request.consistency,
+            |call| async move {
+                let storefront = validation::storefront("storefront", call.request.storefront)?;
                 let asked_for = Touched::one(storefront.as_str());
                 self.api
-                    .allow(&caller, Verb::Read, &asked_for, &Touched::Everything)?;
-                let skus = skus(request.skus)?;
+                    .allow(&call.caller, Verb::Read, &asked_for, &Touched::Everything)?;
+                let skus = skus(call.request.skus)?;
                 let mut by_shard: BTreeMap<u32, Vec<Sku>> = BTreeMap::new();
                 for sku in &skus {
                     by_shard
@@ -58,6 +54,7 @@ impl Availability for Service {
                         .or_default()
                         .push(sku.clone());
                 }
+                let (freshness, deadline) = (call.freshness, call.deadline);
                 let asked = by_shard.into_iter().map(|(shard, skus)| {
                     let storefront = storefront.clone();
                     async move {
@@ -79,29 +76,26 @@ impl Availability for Service {
                 }
                 let skus = skus.iter().filter_map(|sku| found.remove(sku.as_str())).collect();
                 Ok(v1::CheckAvailabilityResponse { skus })
-            })
-            .await
+            },
+        )
+        .await
     }
 
     async fn promise(
         &self,
         request: Request<v1::PromiseRequest>,
     ) -> Result<Response<v1::PromiseResponse>, Status> {
-        let ReadCall {
-            caller,
-            deadline,
+        self.read(
+            "Promise",
             request,
-            freshness,
-        } = self.read(request, |request| request.consistency)?;
-        self.api
-            .unary("Promise", async {
-                let freshness = freshness?;
-                let storefront = validation::storefront("storefront", request.storefront)?;
+            |request| request.consistency,
+            |call| async move {
+                let storefront = validation::storefront("storefront", call.request.storefront)?;
                 let asked_for = Touched::one(storefront.as_str());
                 self.api
-                    .allow(&caller, Verb::Read, &asked_for, &Touched::Everything)?;
-                let sku = validation::sku("sku", request.sku)?;
-                let until_ms = match request.until_ms {
+                    .allow(&call.caller, Verb::Read, &asked_for, &Touched::Everything)?;
+                let sku = validation::sku("sku", call.request.sku)?;
+                let until_ms = match call.request.until_ms {
                     0 => u64::MAX,
                     until_ms => until_ms,
                 };
@@ -111,13 +105,17 @@ impl Availability for Service {
                     sku,
                     until_ms,
                 };
-                let answer = self.api.query(shard, query, freshness, deadline).await?;
+                let answer = self
+                    .api
+                    .query(shard, query, call.freshness, call.deadline)
+                    .await?;
                 let read = outbound::read_position(shard, &answer);
                 match answer.reply {
                     QueryReply::Promise(view) => Ok(plans::promise(read, view)),
                     other => Err(wrong_reply(&other)),
                 }
-            })
-            .await
+            },
+        )
+        .await
     }
 }

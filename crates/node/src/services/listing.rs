@@ -15,9 +15,7 @@ use std::time::Duration;
 
 use holdfast_api::reasons;
 use holdfast_api::v1::{self, Reason, Refusal};
-use holdfast_ledger::{
-    Bucket, CellView, Change, PoolView, Query, QueryReply, Sku, StorefrontId, WarehouseId,
-};
+use holdfast_ledger::{CellView, Change, Query, QueryReply, Sku, WarehouseId};
 use holdfast_shard::{Answer, Freshness};
 use tokio::time::Instant;
 
@@ -77,13 +75,13 @@ pub(super) fn start(
 
 struct Listing {
     read: v1::ReadPosition,
-    cells: Vec<CellView>,
+    cells: Vec<v1::Cell>,
     digest: [u8; 32],
 }
 
 async fn send(answers: &Answers, listing: Listing) -> Result<(), Undelivered> {
     let Listing { read, cells, digest } = listing;
-    let mut cells = cells.into_iter().map(outbound::cell).peekable();
+    let mut cells = cells.into_iter().peekable();
     loop {
         let message: Vec<v1::Cell> = cells.by_ref().take(MESSAGE_CELLS).collect();
         let last = cells.peek().is_none();
@@ -196,7 +194,7 @@ async fn roll_forward(api: &Api, shard: u32, pages: &mut Pages, through_seq: u64
 /// The cells that were read in pages, each page at its own position.
 #[derive(Default)]
 struct Pages {
-    cells: BTreeMap<Key, CellView>,
+    cells: BTreeMap<Key, v1::Cell>,
     /// The coverage of each page: its last key (None for the last page, which goes to the end), and the last
     /// change that it contains.
     covered: Vec<(Option<Key>, u64)>,
@@ -209,8 +207,8 @@ impl Pages {
 
     fn add(&mut self, cells: Vec<CellView>, seq: u64, last: bool) {
         for cell in cells {
-            self.cells
-                .insert((cell.sku.clone(), cell.warehouse.clone()), cell);
+            let key = (cell.sku.clone(), cell.warehouse.clone());
+            self.cells.insert(key, outbound::cell(cell));
         }
         let upper = if last { None } else { self.last_key() };
         self.covered.push((upper, seq));
@@ -236,11 +234,36 @@ impl Pages {
         if change.seq > through_seq || change.seq <= self.seq_at(&key) {
             return;
         }
-        let cell = self.cells.entry(key).or_insert_with(|| CellView {
-            sku: sku.clone(),
-            warehouse: warehouse.clone(),
+        let cell = self
+            .cells
+            .entry(key)
+            .or_insert_with(|| v1::Cell::empty(sku.as_str(), warehouse.as_str()));
+        let storefront = change.storefront.as_ref().map_or("", |name| name.as_str());
+        for moved in &change.moves {
+            cell.set(outbound::bucket(moved.bucket), storefront, moved.after);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_ledger::{
+        Bucket, BucketMove, Cause, ChangeKind, Reason as CauseReason, Reference, StorefrontId,
+    };
+
+    use super::*;
+
+    fn key(sku: &str) -> Key {
+        (Sku::new(sku).unwrap(), WarehouseId::new("W").unwrap())
+    }
+
+    fn cell(sku: &str, free: i64) -> CellView {
+        let (sku, warehouse) = key(sku);
+        CellView {
+            sku,
+            warehouse,
             on_hand: 0,
-            free: 0,
+            free,
             pools: Vec::new(),
             safety: 0,
             held: 0,
@@ -250,62 +273,7 @@ impl Pages {
             deficit: 0,
             backordered: 0,
             in_transit: 0,
-        });
-        for moved in &change.moves {
-            match moved.bucket {
-                Bucket::OnHand => cell.on_hand = moved.after,
-                Bucket::Free => cell.free = moved.after,
-                Bucket::Safety => cell.safety = moved.after,
-                Bucket::Held => cell.held = moved.after,
-                Bucket::Committed => cell.committed = moved.after,
-                Bucket::Damaged => cell.damaged = moved.after,
-                Bucket::QualityHold => cell.quality_hold = moved.after,
-                Bucket::Deficit => cell.deficit = moved.after,
-                Bucket::Backordered => cell.backordered = moved.after,
-                Bucket::InTransit => cell.in_transit = moved.after,
-                Bucket::Pool => {
-                    if let Some(storefront) = &change.storefront {
-                        set_pool(&mut cell.pools, storefront, moved.after);
-                    }
-                }
-            }
         }
-    }
-}
-
-/// Sets a pool's quantity. Keeps pools in the order of their storefronts, and lists no empty pool.
-fn set_pool(pools: &mut Vec<PoolView>, storefront: &StorefrontId, quantity: i64) {
-    match pools.binary_search_by(|pool| pool.storefront.cmp(storefront)) {
-        Ok(at) if quantity == 0 => {
-            pools.remove(at);
-        }
-        Ok(at) => pools[at].quantity = quantity,
-        Err(_) if quantity == 0 => {}
-        Err(at) => pools.insert(
-            at,
-            PoolView {
-                storefront: storefront.clone(),
-                quantity,
-            },
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use holdfast_ledger::{BucketMove, Cause, ChangeKind, Reason as CauseReason, Reference};
-
-    use super::*;
-
-    fn key(sku: &str) -> Key {
-        (Sku::new(sku).unwrap(), WarehouseId::new("W").unwrap())
-    }
-
-    fn cell(sku: &str, free: i64) -> CellView {
-        let mut pages = Pages::default();
-        pages.add(Vec::new(), 0, true);
-        pages.apply(&change(1, sku, Bucket::Free, free, None), 1);
-        pages.cells.into_values().next().unwrap()
     }
 
     fn change(seq: u64, sku: &str, bucket: Bucket, after: i64, storefront: Option<&str>) -> Change {

@@ -26,7 +26,6 @@ use std::sync::Arc;
 
 use holdfast_api::limits::MAX_MESSAGE_BYTES;
 use holdfast_api::reasons;
-use holdfast_api::v1::Reason;
 use holdfast_api::v1::admin_server::AdminServer;
 use holdfast_api::v1::availability_server::AvailabilityServer;
 use holdfast_api::v1::backup_server::BackupServer;
@@ -36,16 +35,17 @@ use holdfast_api::v1::history_server::HistoryServer;
 use holdfast_api::v1::reservations_server::ReservationsServer;
 use holdfast_api::v1::stock_server::StockServer;
 use holdfast_api::v1::transfers_server::TransfersServer;
+use holdfast_api::v1::{Reason, Refusal};
 use holdfast_shard::Freshness;
 use prost::Message as _;
 use tokio::time::Instant;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 use crate::api::Api;
 use crate::security::Caller;
-use crate::validation::{self, Invalid};
+use crate::validation;
 
 /// All public services. Each answers from the same [`Api`].
 #[derive(Clone)]
@@ -67,23 +67,36 @@ struct ReadCall<T> {
     caller: Caller,
     deadline: Instant,
     request: T,
-    /// How fresh the answer must be, or the refusal of a consistency that does not exist.
-    freshness: Result<Freshness, Invalid>,
+    freshness: Freshness,
 }
 
 impl Service {
-    /// Takes a request that reads. `consistency` finds the consistency that it asks for.
-    fn read<T>(&self, request: Request<T>, consistency: fn(&T) -> i32) -> Result<ReadCall<T>, Status> {
+    /// Answers a request that reads. `consistency` finds the consistency that it asks for.
+    async fn read<T, R, A>(
+        &self,
+        method: &'static str,
+        request: Request<T>,
+        consistency: fn(&T) -> i32,
+        answer: impl FnOnce(ReadCall<T>) -> A,
+    ) -> Result<Response<R>, Status>
+    where
+        A: Future<Output = Result<R, Refusal>>,
+    {
         let deadline = self.api.deadline(request.metadata());
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let freshness = validation::freshness("consistency", consistency(&request));
-        Ok(ReadCall {
-            caller,
-            deadline,
-            request,
-            freshness,
-        })
+        self.api
+            .unary(method, async {
+                let freshness = validation::freshness("consistency", consistency(&request))?;
+                answer(ReadCall {
+                    caller,
+                    deadline,
+                    request,
+                    freshness,
+                })
+                .await
+            })
+            .await
     }
 }
 

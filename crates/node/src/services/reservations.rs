@@ -6,7 +6,7 @@ use holdfast_guard::policy::Touched;
 use holdfast_guard::verb::Verb;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{ReadCall, Service, batch, caller};
+use super::{Service, batch, caller};
 use crate::api::Found;
 use crate::intake::call_of;
 use crate::intake::outgoing::Delivered;
@@ -99,26 +99,25 @@ impl Reservations for Service {
         &self,
         request: Request<v1::GetReservationRequest>,
     ) -> Result<Response<v1::GetReservationResponse>, Status> {
-        let ReadCall {
-            caller,
-            deadline,
+        self.read(
+            "GetReservation",
             request,
-            freshness,
-        } = self.read(request, |request| request.consistency)?;
-        self.api
-            .unary("GetReservation", async {
-                let freshness = freshness?;
-                let key = validation::reservation_key("reservation", request.reservation)?;
-                let Found { read, shard, view } = self.api.reservation(key, freshness, deadline).await?;
+            |request| request.consistency,
+            |call| async move {
+                let key = validation::reservation_key("reservation", call.request.reservation)?;
+                let Found { read, shard, view } =
+                    self.api.reservation(key, call.freshness, call.deadline).await?;
                 let storefront = Touched::one(view.storefront.as_str());
                 let warehouses = Touched::These(warehouses_of(&view, &[]));
-                self.api.allow(&caller, Verb::Read, &storefront, &warehouses)?;
+                self.api
+                    .allow(&call.caller, Verb::Read, &storefront, &warehouses)?;
                 Ok(v1::GetReservationResponse {
                     read: Some(read),
                     reservation: Some(outbound::reservation(shard, view)),
                 })
-            })
-            .await
+            },
+        )
+        .await
     }
 
     async fn batch(

@@ -7,7 +7,7 @@ use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply};
 use tonic::{Request, Response, Status};
 
-use super::{ReadCall, Service, caller, listing};
+use super::{Service, caller, listing};
 use crate::api::wrong_reply;
 use crate::intake::outgoing::Delivered;
 use crate::mapping::inbound::{self, Taken};
@@ -89,23 +89,22 @@ impl Stock for Service {
         &self,
         request: Request<v1::ListSuppliesRequest>,
     ) -> Result<Response<v1::ListSuppliesResponse>, Status> {
-        let ReadCall {
-            caller,
-            deadline,
+        self.read(
+            "ListSupplies",
             request,
-            freshness,
-        } = self.read(request, |request| request.consistency)?;
-        self.api
-            .unary("ListSupplies", async {
-                let freshness = freshness?;
-                let sku = validation::sku("sku", request.sku)?;
-                let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
+            |request| request.consistency,
+            |call| async move {
+                let sku = validation::sku("sku", call.request.sku)?;
+                let warehouse = validation::optional_warehouse("warehouse", call.request.warehouse)?;
                 let warehouses = Touched::one_or_everything(warehouse.as_ref().map(|name| name.as_str()));
                 self.api
-                    .allow(&caller, Verb::Read, &Touched::Nothing, &warehouses)?;
+                    .allow(&call.caller, Verb::Read, &Touched::Nothing, &warehouses)?;
                 let shard = self.api.router.shard_of(&sku);
                 let query = Query::Supplies { sku, warehouse };
-                let answer = self.api.query(shard, query, freshness, deadline).await?;
+                let answer = self
+                    .api
+                    .query(shard, query, call.freshness, call.deadline)
+                    .await?;
                 let read = Some(outbound::read_position(shard, &answer));
                 match answer.reply {
                     QueryReply::Supplies(supplies) => {
@@ -114,39 +113,42 @@ impl Stock for Service {
                     }
                     other => Err(wrong_reply(&other)),
                 }
-            })
-            .await
+            },
+        )
+        .await
     }
 
     async fn list_deficits(
         &self,
         request: Request<v1::ListDeficitsRequest>,
     ) -> Result<Response<v1::ListDeficitsResponse>, Status> {
-        let ReadCall {
-            caller,
-            deadline,
+        self.read(
+            "ListDeficits",
             request,
-            freshness,
-        } = self.read(request, |request| request.consistency)?;
-        self.api
-            .unary("ListDeficits", async {
-                let freshness = freshness?;
-                self.api.router.shard("shard", request.shard)?;
+            |request| request.consistency,
+            |call| async move {
+                self.api.router.shard("shard", call.request.shard)?;
                 self.api
-                    .allow(&caller, Verb::Read, &Touched::Nothing, &Touched::Everything)?;
-                let after = match (request.after_sku.is_empty(), request.after_warehouse.is_empty()) {
+                    .allow(&call.caller, Verb::Read, &Touched::Nothing, &Touched::Everything)?;
+                let after = match (
+                    call.request.after_sku.is_empty(),
+                    call.request.after_warehouse.is_empty(),
+                ) {
                     (true, true) => None,
                     _ => Some((
-                        validation::sku("after_sku", request.after_sku)?,
-                        validation::warehouse("after_warehouse", request.after_warehouse)?,
+                        validation::sku("after_sku", call.request.after_sku)?,
+                        validation::warehouse("after_warehouse", call.request.after_warehouse)?,
                     )),
                 };
                 let query = Query::Deficits {
                     after,
-                    limit: request.limit,
+                    limit: call.request.limit,
                 };
-                let shard = request.shard;
-                let answer = self.api.query(shard, query, freshness, deadline).await?;
+                let shard = call.request.shard;
+                let answer = self
+                    .api
+                    .query(shard, query, call.freshness, call.deadline)
+                    .await?;
                 let read = Some(outbound::read_position(shard, &answer));
                 match answer.reply {
                     QueryReply::Deficits(deficits) => {
@@ -155,33 +157,35 @@ impl Stock for Service {
                     }
                     other => Err(wrong_reply(&other)),
                 }
-            })
-            .await
+            },
+        )
+        .await
     }
 
     async fn get_stock(
         &self,
         request: Request<v1::GetStockRequest>,
     ) -> Result<Response<v1::GetStockResponse>, Status> {
-        let ReadCall {
-            caller,
-            deadline,
+        self.read(
+            "GetStock",
             request,
-            freshness,
-        } = self.read(request, |request| request.consistency)?;
-        self.api
-            .unary("GetStock", async {
-                let freshness = freshness?;
-                let sku = validation::sku("sku", request.sku)?;
-                let warehouse = validation::optional_warehouse("warehouse", request.warehouse)?;
+            |request| request.consistency,
+            |call| async move {
+                let sku = validation::sku("sku", call.request.sku)?;
+                let warehouse = validation::optional_warehouse("warehouse", call.request.warehouse)?;
                 // A cell shows the pools of all storefronts.
                 let warehouses = Touched::one_or_everything(warehouse.as_ref().map(|name| name.as_str()));
                 self.api
-                    .allow(&caller, Verb::Read, &Touched::Everything, &warehouses)?;
+                    .allow(&call.caller, Verb::Read, &Touched::Everything, &warehouses)?;
                 let shard = self.api.router.shard_of(&sku);
                 let answer = self
                     .api
-                    .query(shard, Query::Cells { sku, warehouse }, freshness, deadline)
+                    .query(
+                        shard,
+                        Query::Cells { sku, warehouse },
+                        call.freshness,
+                        call.deadline,
+                    )
                     .await?;
                 let read = Some(outbound::read_position(shard, &answer));
                 match answer.reply {
@@ -191,35 +195,43 @@ impl Stock for Service {
                     }
                     other => Err(wrong_reply(&other)),
                 }
-            })
-            .await
+            },
+        )
+        .await
     }
 
     async fn list_stock(
         &self,
         request: Request<v1::ListStockRequest>,
     ) -> Result<Response<Self::ListStockStream>, Status> {
-        let ReadCall {
-            caller,
-            deadline,
+        self.read(
+            "ListStock",
             request,
-            freshness,
-        } = self.read(request, |request| request.consistency)?;
-        self.api
-            .unary("ListStock", async {
-                let freshness = freshness?;
-                let shards = match request.shard {
+            |request| request.consistency,
+            |call| async move {
+                let shards = match call.request.shard {
                     Some(shard) => {
                         self.api.router.shard("shard", shard)?;
                         vec![shard]
                     }
                     None => (0..self.api.router.shards().len() as u32).collect(),
                 };
-                self.api
-                    .allow(&caller, Verb::Read, &Touched::Everything, &Touched::Everything)?;
-                let place = self.api.change_streams.take(caller.party())?;
-                Ok(listing::start(&self.api, shards, freshness, deadline, place))
-            })
-            .await
+                self.api.allow(
+                    &call.caller,
+                    Verb::Read,
+                    &Touched::Everything,
+                    &Touched::Everything,
+                )?;
+                let place = self.api.change_streams.take(call.caller.party())?;
+                Ok(listing::start(
+                    &self.api,
+                    shards,
+                    call.freshness,
+                    call.deadline,
+                    place,
+                ))
+            },
+        )
+        .await
     }
 }

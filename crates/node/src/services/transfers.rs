@@ -7,7 +7,7 @@ use holdfast_guard::verb::Verb;
 use holdfast_ledger::{Query, QueryReply};
 use tonic::{Request, Response, Status};
 
-use super::{ReadCall, Service};
+use super::Service;
 use crate::api::{Found, wrong_reply};
 use crate::mapping::{inbound, outbound, plans};
 use crate::validation;
@@ -40,54 +40,51 @@ impl Transfers for Service {
         &self,
         request: Request<v1::GetTransferRequest>,
     ) -> Result<Response<v1::GetTransferResponse>, Status> {
-        let ReadCall {
-            caller,
-            deadline,
+        self.read(
+            "GetTransfer",
             request,
-            freshness,
-        } = self.read(request, |request| request.consistency)?;
-        self.api
-            .unary("GetTransfer", async {
-                let freshness = freshness?;
-                let key = validation::transfer_key("transfer", request.transfer)?;
-                let Found { read, shard, view } = self.api.transfer(key, freshness, deadline).await?;
+            |request| request.consistency,
+            |call| async move {
+                let key = validation::transfer_key("transfer", call.request.transfer)?;
+                let Found { read, shard, view } =
+                    self.api.transfer(key, call.freshness, call.deadline).await?;
                 let warehouses = Touched::These(vec![view.from.as_str(), view.to.as_str()]);
                 self.api
-                    .allow(&caller, Verb::Read, &Touched::Nothing, &warehouses)?;
+                    .allow(&call.caller, Verb::Read, &Touched::Nothing, &warehouses)?;
                 Ok(v1::GetTransferResponse {
                     read: Some(read),
                     transfer: Some(plans::transfer(shard, view)),
                 })
-            })
-            .await
+            },
+        )
+        .await
     }
 
     async fn list_transfers(
         &self,
         request: Request<v1::ListTransfersRequest>,
     ) -> Result<Response<v1::ListTransfersResponse>, Status> {
-        let ReadCall {
-            caller,
-            deadline,
+        self.read(
+            "ListTransfers",
             request,
-            freshness,
-        } = self.read(request, |request| request.consistency)?;
-        self.api
-            .unary("ListTransfers", async {
-                let freshness = freshness?;
-                let shard = request.shard;
+            |request| request.consistency,
+            |call| async move {
+                let shard = call.request.shard;
                 self.api.router.shard("shard", shard)?;
                 self.api
-                    .allow(&caller, Verb::Read, &Touched::Nothing, &Touched::Everything)?;
-                let after = match &request.after_transfer_id {
+                    .allow(&call.caller, Verb::Read, &Touched::Nothing, &Touched::Everything)?;
+                let after = match &call.request.after_transfer_id {
                     none if none.is_empty() => None,
                     id => Some(validation::reservation_id("after_transfer_id", id)?),
                 };
                 let query = Query::OpenTransfers {
                     after,
-                    limit: request.limit,
+                    limit: call.request.limit,
                 };
-                let answer = self.api.query(shard, query, freshness, deadline).await?;
+                let answer = self
+                    .api
+                    .query(shard, query, call.freshness, call.deadline)
+                    .await?;
                 let read = Some(outbound::read_position(shard, &answer));
                 match answer.reply {
                     QueryReply::Transfers(views) => {
@@ -97,7 +94,8 @@ impl Transfers for Service {
                     }
                     other => Err(wrong_reply(&other)),
                 }
-            })
-            .await
+            },
+        )
+        .await
     }
 }

@@ -4,9 +4,8 @@ use holdfast_client::{id_bytes, v1};
 use uuid::Uuid;
 
 use crate::arguments::{AsOfArgs, Disposition, OperationArgs, line_quantity, units};
+use crate::commands::mutation::carry_out;
 use crate::context::Context;
-
-use super::transition::report;
 
 /// Arguments of `holdfast return`.
 #[derive(Debug, clap::Args)]
@@ -57,10 +56,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         }),
     };
     let operation = args.operation.start_as_of(args.as_of);
-    let request = v1::ReturnRequest {
-        operation: operation.message(),
-        what: Some(what),
-        disposition: args.disposition.message(),
-    };
-    report(context, &operation, context.client()?.r#return(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::ReturnRequest {
+            operation,
+            what: Some(what),
+            disposition: args.disposition.message(),
+        };
+        client.r#return(request).await
+    })
+    .await
 }

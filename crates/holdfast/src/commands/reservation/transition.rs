@@ -1,11 +1,10 @@
 //! `holdfast commit`, `release`, `extend`, `ship` and `cancel`: the steps that follow a hold.
 
-use holdfast_client::{ClientError, v1};
-use serde_json::json;
+use holdfast_client::v1;
 
-use crate::arguments::{AsOfArgs, Operation, OperationArgs, ReservationArgs, duration_ms, line_quantity};
+use crate::arguments::{AsOfArgs, OperationArgs, ReservationArgs, duration_ms, line_quantity};
+use crate::commands::mutation::carry_out;
 use crate::context::Context;
-use crate::render;
 
 /// Arguments of `holdfast commit`.
 #[derive(Debug, clap::Args)]
@@ -19,11 +18,14 @@ pub(crate) struct CommitArgs {
 
 pub(crate) async fn commit(args: CommitArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::CommitRequest {
-        operation: operation.message(),
-        reservation: args.reservation.key(),
-    };
-    report(context, &operation, context.client()?.commit(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::CommitRequest {
+            operation,
+            reservation: args.reservation.key(),
+        };
+        client.commit(request).await
+    })
+    .await
 }
 
 /// Arguments of `holdfast release`.
@@ -40,11 +42,14 @@ pub(crate) struct ReleaseArgs {
 
 pub(crate) async fn release(args: ReleaseArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::ReleaseRequest {
-        operation: operation.message(),
-        reservation: args.reservation.key(),
-    };
-    report(context, &operation, context.client()?.release(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::ReleaseRequest {
+            operation,
+            reservation: args.reservation.key(),
+        };
+        client.release(request).await
+    })
+    .await
 }
 
 /// Arguments of `holdfast extend`.
@@ -62,12 +67,15 @@ pub(crate) struct ExtendArgs {
 
 pub(crate) async fn extend(args: ExtendArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::ExtendRequest {
-        operation: operation.message(),
-        reservation: args.reservation.key(),
-        ttl_ms: args.ttl,
-    };
-    report(context, &operation, context.client()?.extend(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::ExtendRequest {
+            operation,
+            reservation: args.reservation.key(),
+            ttl_ms: args.ttl,
+        };
+        client.extend(request).await
+    })
+    .await
 }
 
 /// Arguments of `holdfast ship`.
@@ -89,12 +97,15 @@ pub(crate) struct ShipArgs {
 
 pub(crate) async fn ship(args: ShipArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start_as_of(args.as_of);
-    let request = v1::ShipRequest {
-        operation: operation.message(),
-        reservation: args.reservation.key(),
-        lines: args.lines,
-    };
-    report(context, &operation, context.client()?.ship(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::ShipRequest {
+            operation,
+            reservation: args.reservation.key(),
+            lines: args.lines,
+        };
+        client.ship(request).await
+    })
+    .await
 }
 
 /// Arguments of `holdfast cancel`.
@@ -114,38 +125,13 @@ pub(crate) struct CancelArgs {
 
 pub(crate) async fn cancel(args: CancelArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::CancelRequest {
-        operation: operation.message(),
-        reservation: args.reservation.key(),
-        lines: args.lines,
-    };
-    report(context, &operation, context.client()?.cancel(request).await)
-}
-
-/// Prints the answer to a transition.
-pub(super) fn report(
-    context: &Context,
-    operation: &Operation,
-    answer: Result<v1::TransitionResponse, ClientError>,
-) -> anyhow::Result<()> {
-    let answer = answer.map_err(|error| operation.failed(error))?;
-    if context.json {
-        context.output.json(&json!({
-            "operation_id": operation.id.to_string(),
-            "receipt": render::receipt(answer.receipt.as_ref()),
-            "state": render::state(answer.state()),
-            "expires_at_ms": answer.expires_at_ms,
-        }))?;
-        return Ok(());
-    }
-    let state = match (answer.state(), answer.expires_at_ms) {
-        (v1::ReservationState::Unspecified, _) => "done".to_owned(),
-        (state, 0) => render::state(state).to_owned(),
-        (state, expires_at_ms) => format!("{} until {}", render::state(state), render::time(expires_at_ms)),
-    };
-    let note = render::receipt_note(answer.receipt.as_ref());
-    context
-        .output
-        .line(format!("{state}: {note}, operation {}", operation.id))?;
-    Ok(())
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::CancelRequest {
+            operation,
+            reservation: args.reservation.key(),
+            lines: args.lines,
+        };
+        client.cancel(request).await
+    })
+    .await
 }

@@ -9,8 +9,6 @@ use clap::Subcommand;
 
 use crate::context::Context;
 
-pub(super) use mutate::report;
-
 /// Arguments of `holdfast stock`.
 #[derive(Debug, clap::Args)]
 #[command(

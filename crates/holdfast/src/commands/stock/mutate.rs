@@ -1,13 +1,12 @@
 //! Movements of cells and their policies.
 
 use clap::ValueEnum;
-use holdfast_client::{ClientError, v1};
-use serde_json::json;
+use holdfast_client::v1;
 
-use crate::arguments::{AsOfArgs, Operation, OperationArgs, time_ms, units};
+use crate::arguments::{AsOfArgs, OperationArgs, time_ms, units};
+use crate::commands::mutation::carry_out;
 use crate::context::Context;
 use crate::failure::Usage;
-use crate::render;
 
 /// Arguments that name a cell.
 #[derive(Debug, clap::Args)]
@@ -40,14 +39,17 @@ pub(super) struct ReceiveArgs {
 
 pub(super) async fn receive(args: ReceiveArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start_as_of(args.as_of);
-    let request = v1::ReceiveRequest {
-        operation: operation.message(),
-        sku: args.cell.sku,
-        warehouse: args.cell.warehouse,
-        quantity: args.quantity,
-        supply_id: args.supply_id,
-    };
-    report(context, &operation, context.client()?.receive(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::ReceiveRequest {
+            operation,
+            sku: args.cell.sku,
+            warehouse: args.cell.warehouse,
+            quantity: args.quantity,
+            supply_id: args.supply_id,
+        };
+        client.receive(request).await
+    })
+    .await
 }
 
 #[derive(Debug, clap::Args)]
@@ -73,13 +75,16 @@ pub(super) async fn adjust(args: AdjustArgs, context: &Context) -> anyhow::Resul
         );
     }
     let operation = args.operation.start_as_of(args.as_of);
-    let request = v1::AdjustRequest {
-        operation: operation.message(),
-        sku: args.cell.sku,
-        warehouse: args.cell.warehouse,
-        delta: args.delta,
-    };
-    report(context, &operation, context.client()?.adjust(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::AdjustRequest {
+            operation,
+            sku: args.cell.sku,
+            warehouse: args.cell.warehouse,
+            delta: args.delta,
+        };
+        client.adjust(request).await
+    })
+    .await
 }
 
 #[derive(Debug, clap::Args)]
@@ -102,14 +107,17 @@ pub(super) struct CountArgs {
 
 pub(super) async fn count(args: CountArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::CountRequest {
-        operation: operation.message(),
-        sku: args.cell.sku,
-        warehouse: args.cell.warehouse,
-        counted: args.counted,
-        as_of_seq: args.as_of_seq,
-    };
-    report(context, &operation, context.client()?.count(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::CountRequest {
+            operation,
+            sku: args.cell.sku,
+            warehouse: args.cell.warehouse,
+            counted: args.counted,
+            as_of_seq: args.as_of_seq,
+        };
+        client.count(request).await
+    })
+    .await
 }
 
 /// A bucket of a cell that units can be moved from or to.
@@ -155,15 +163,18 @@ pub(super) struct MoveArgs {
 
 pub(super) async fn move_bucket(args: MoveArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::MoveBucketRequest {
-        operation: operation.message(),
-        sku: args.cell.sku,
-        warehouse: args.cell.warehouse,
-        from_bucket: args.from.message(),
-        to_bucket: args.to.message(),
-        quantity: args.quantity,
-    };
-    report(context, &operation, context.client()?.move_bucket(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::MoveBucketRequest {
+            operation,
+            sku: args.cell.sku,
+            warehouse: args.cell.warehouse,
+            from_bucket: args.from.message(),
+            to_bucket: args.to.message(),
+            quantity: args.quantity,
+        };
+        client.move_bucket(request).await
+    })
+    .await
 }
 
 #[derive(Debug, clap::Args)]
@@ -197,17 +208,20 @@ pub(super) struct PolicyArgs {
 
 pub(super) async fn set_policy(args: PolicyArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::SetPolicyRequest {
-        operation: operation.message(),
-        sku: args.sku,
-        storefront: args.storefront,
-        may_borrow: args.may_borrow,
-        max_per_reservation: args.max_per_reservation,
-        backorder_limit: args.backorder_limit,
-        preorder_limit: args.preorder_limit,
-        preorder_until_ms: args.preorder_until.unwrap_or(0),
-    };
-    report(context, &operation, context.client()?.set_policy(request).await)
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::SetPolicyRequest {
+            operation,
+            sku: args.sku,
+            storefront: args.storefront,
+            may_borrow: args.may_borrow,
+            max_per_reservation: args.max_per_reservation,
+            backorder_limit: args.backorder_limit,
+            preorder_limit: args.preorder_limit,
+            preorder_until_ms: args.preorder_until.unwrap_or(0),
+        };
+        client.set_policy(request).await
+    })
+    .await
 }
 
 #[derive(Debug, clap::Args)]
@@ -229,47 +243,15 @@ pub(super) struct PoolArgs {
 
 pub(super) async fn allocate_pool(args: PoolArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::AllocatePoolRequest {
-        operation: operation.message(),
-        sku: args.cell.sku,
-        warehouse: args.cell.warehouse,
-        storefront: args.storefront,
-        target: args.target,
-    };
-    report(
-        context,
-        &operation,
-        context.client()?.allocate_pool(request).await,
-    )
-}
-
-/// Prints the answer to a mutation of stock.
-///
-/// # Errors
-/// When the operation failed, or stdout is closed.
-pub(in crate::commands) fn report(
-    context: &Context,
-    operation: &Operation,
-    answer: Result<v1::StockResponse, ClientError>,
-) -> anyhow::Result<()> {
-    let answer = answer.map_err(|error| operation.failed(error))?;
-    if context.json {
-        context.output.json(&json!({
-            "operation_id": operation.id.to_string(),
-            "receipt": render::receipt(answer.receipt.as_ref()),
-            "cell": answer.cell.as_ref().map(render::cell),
-        }))?;
-        return Ok(());
-    }
-    context.output.line(format!(
-        "done: {}, operation {}",
-        render::receipt_note(answer.receipt.as_ref()),
-        operation.id
-    ))?;
-    if let Some(cell) = &answer.cell {
-        context
-            .output
-            .table(&render::CELL_HEADERS, &[render::cell_row(cell)])?;
-    }
-    Ok(())
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::AllocatePoolRequest {
+            operation,
+            sku: args.cell.sku,
+            warehouse: args.cell.warehouse,
+            storefront: args.storefront,
+            target: args.target,
+        };
+        client.allocate_pool(request).await
+    })
+    .await
 }

@@ -3,8 +3,9 @@
 use holdfast_client::v1;
 use serde_json::{Value, json};
 
-use super::mutate::{CellArgs, report};
+use super::mutate::CellArgs;
 use crate::arguments::{OperationArgs, consistency, time_ms};
+use crate::commands::mutation::carry_out;
 use crate::context::Context;
 use crate::render;
 
@@ -33,19 +34,18 @@ pub(super) struct ExpectArgs {
 
 pub(super) async fn expect(args: ExpectArgs, context: &Context) -> anyhow::Result<()> {
     let operation = args.operation.start();
-    let request = v1::ExpectSupplyRequest {
-        operation: operation.message(),
-        sku: args.cell.sku,
-        warehouse: args.cell.warehouse,
-        supply_id: args.supply_id,
-        quantity: args.quantity,
-        expected_at_ms: args.at,
-    };
-    report(
-        context,
-        &operation,
-        context.client()?.expect_supply(request).await,
-    )
+    carry_out(&operation, context, async |client, operation| {
+        let request = v1::ExpectSupplyRequest {
+            operation,
+            sku: args.cell.sku,
+            warehouse: args.cell.warehouse,
+            supply_id: args.supply_id,
+            quantity: args.quantity,
+            expected_at_ms: args.at,
+        };
+        client.expect_supply(request).await
+    })
+    .await
 }
 
 #[derive(Debug, clap::Args)]
