@@ -11,7 +11,7 @@ use super::{
     stock::{Recording, Step, Stock},
 };
 
-/// What all changes of one operation on a reservation say alike.
+/// The part that all changes of one operation on a reservation have in common.
 #[derive(Clone, Copy)]
 pub(crate) struct ReservationSteps<'a> {
     pub(crate) kind: ChangeKind,
