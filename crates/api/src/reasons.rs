@@ -210,8 +210,8 @@ pub const RULES: [Rule; 27] = [
         Reason::PermissionDenied,
         Code::PermissionDenied,
         false,
-        "The policy does not allow the caller this, or not for that storefront or warehouse. Nothing happened.",
-        "Ask the operators for a rule with what the message names; the operation id can be used again.",
+        "The access policy does not allow the caller to do this, or not for that storefront or warehouse. Nothing happened.",
+        "Ask the operators for a rule of the access policy that allows what the message names. The operation id can be used again.",
     ),
     rule(
         Reason::Unauthenticated,

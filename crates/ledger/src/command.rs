@@ -164,13 +164,13 @@ pub enum Action {
         /// At least 1.
         quantity: i64,
     },
-    /// Sets the policy of a storefront for a SKU.
+    /// Sets the stock policy of a storefront for a SKU.
     SetPolicy {
         /// The SKU of the policy.
         sku: Sku,
         /// The storefront of the policy.
         storefront: StorefrontId,
-        /// Whether it may take from free when its pool is empty. True where no policy was set.
+        /// Whether it may take from free when its pool is empty. True where no stock policy was set.
         may_borrow: bool,
         /// The most units in one reservation. 0: no limit.
         max_per_reservation: i64,

@@ -46,8 +46,8 @@
 //! `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit - backordered`.
 //!
 //! Reserving moves units from the storefront's pool and from free to held. Beyond the stock, it takes units
-//! as far as a policy allows (backordered). Committing moves them to committed, and shipping takes them out.
-//! Released, expired and cancelled units go back to where they were taken from.
+//! as far as a stock policy allows (backordered). Committing moves them to committed, and shipping takes them
+//! out. Released, expired and cancelled units go back to where they were taken from.
 //!
 //! Units that become sellable (receipts, arriving transfers, restocked returns, released and cancelled units)
 //! first fill a deficit, which is promised units that a recount did not find. Then they fill backordered

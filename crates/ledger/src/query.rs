@@ -142,7 +142,7 @@ pub struct AvailabilityView {
     pub sku: Sku,
     /// Units by warehouse, in order of its name. Only warehouses that have any.
     pub warehouses: Vec<(WarehouseId, i64)>,
-    /// Units that the policy would grant beyond these at log time.
+    /// Units that the stock policy would grant beyond these at log time.
     pub backorderable: i64,
 }
 

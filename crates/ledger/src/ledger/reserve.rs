@@ -1,7 +1,7 @@
 //! The Reserve command: the choice of the units that a buyer gets.
 //!
 //! Lines of one SKU and source are added up under the number of the first. Lines are decided in order, and
-//! each sees the stock that the lines before it left. `sourcing.rs` chooses the warehouses. A policy's
+//! each sees the stock that the lines before it left. `sourcing.rs` chooses the warehouses. A stock policy's
 //! `max_per_reservation` limits the sum of all lines of the SKU, as if there were no more stock.
 //!
 //! With any source, the first warehouse by name that fills the whole line is preferred. If there is no such

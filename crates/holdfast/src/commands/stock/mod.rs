@@ -31,7 +31,7 @@ enum StockCommand {
     Count(mutate::CountArgs),
     /// Move units between free, safety, damaged and quality hold
     Move(mutate::MoveArgs),
-    /// Set what a storefront may do with a SKU: the whole policy, so what is not named gets its default
+    /// Set what a storefront may do with a SKU: the whole stock policy, so what is not named gets its default
     Policy(mutate::PolicyArgs),
     /// Set the size of a storefront's pool
     Pool(mutate::PoolArgs),

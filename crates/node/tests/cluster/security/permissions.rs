@@ -1,4 +1,4 @@
-//! The calls that a policy allows and denies, over real connections.
+//! The calls that an access policy allows and denies, over real connections.
 
 use std::path::Path;
 use std::time::Duration;
