@@ -16,8 +16,8 @@ impl Api {
     pub(crate) fn allow_admin(&self, caller: &Caller) -> Result<(), Refusal> {
         self.check_rate(caller)?;
         self.check_caller(caller, Verb::Admin)?;
-        let rules = self.access.rules().filter(|_| caller.node_id.is_none());
-        if let Some(policy) = rules {
+        let policy = self.access.policy().filter(|_| caller.node_id.is_none());
+        if let Some(policy) = policy {
             let grants = policy.of_principal(&caller.principal);
             return self.check(caller, grants, Verb::Admin, &Touched::Nothing, &Touched::Nothing);
         }

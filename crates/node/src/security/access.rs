@@ -54,7 +54,7 @@ impl Access {
     }
 
     /// Returns the access policy in use, or None when every caller may do everything.
-    pub(crate) fn rules(&self) -> Option<Arc<AccessPolicy>> {
+    pub(crate) fn policy(&self) -> Option<Arc<AccessPolicy>> {
         self.policy.as_ref().map(|file| file.current())
     }
 
