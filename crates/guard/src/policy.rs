@@ -37,7 +37,9 @@ pub enum PolicyError {
         source: std::io::Error,
     },
     /// The file is too large.
-    #[error("the access policy has {found} {what}, at most {limit} are allowed: write `*` in place of long lists, or fewer rules")]
+    #[error(
+        "the access policy has {found} {what}, at most {limit} are allowed: write `*` in place of long lists, or fewer rules"
+    )]
     TooLarge {
         /// The unit that is counted: bytes or rules.
         what: &'static str,

@@ -15,8 +15,8 @@
 //! - **Cells** (`ledger/cell.rs`): one SKU in one warehouse, with its units by [`Bucket`]. Units move only by
 //!   a step that adds up: the units that enter the warehouse are the units that enter its buckets. Each step
 //!   is one [`Change`].
-//! - **Reservations** (`ledger/reservation.rs`): lines and their parts. Each granted unit is in exactly one
-//!   state.
+//! - **Reservations** (`ledger/reservation.rs`): lines and their allocations. Each granted unit is in exactly
+//!   one state.
 //! - **Commands** ([`Action`]): each is first *decided*, which changes nothing and may refuse it with a
 //!   [`Refusal`], and then *executed*, which cannot fail. So a refusal leaves nothing behind, and
 //!   [`Ledger::preview`] can refuse without a log write. Each family has one file: `reserve` (with

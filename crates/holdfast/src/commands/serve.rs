@@ -117,7 +117,9 @@ async fn change_level_when_told(config: PathBuf, mut told: Signal) {
 async fn reload_when_told(node: &Node, mut hang_up: Signal) -> Infallible {
     loop {
         hang_up.recv().await;
-        tracing::info!("SIGHUP: looking at the certificates and the access policy again, where there are any");
+        tracing::info!(
+            "SIGHUP: looking at the certificates and the access policy again, where there are any"
+        );
         node.reload();
     }
 }

@@ -15,7 +15,7 @@ use super::{
     cell_key::CellKey,
     order_link::OrderLink,
     replacing::{Kept, Replacement, with_kept},
-    reservation::{Line, Part, Reservation},
+    reservation::{Line, LineAllocation, Reservation},
     reservations::vanished,
     reserve::{Buying, ReservePlan},
     stock::{Recording, Step},
@@ -334,9 +334,9 @@ impl Ledger {
                     };
                     stock.step_loosely(recording, step)?;
                 }
-                let beside: Takes = line.parts.iter().map(Part::taken).collect();
+                let beside: Takes = line.allocations.iter().map(LineAllocation::taken).collect();
                 let all = with_kept(line.number, kept, &beside, storefront).into_iter();
-                line.parts = all.map(|(take, _)| Part::new(take)).collect();
+                line.allocations = all.map(|(take, _)| LineAllocation::new(take)).collect();
             }
             Ok(())
         })?;
@@ -356,11 +356,14 @@ impl Ledger {
             None => &[],
         };
         let whole = |line: &Line| {
-            let beside: Takes = line.parts.iter().map(Part::taken).collect();
+            let beside: Takes = line.allocations.iter().map(LineAllocation::taken).collect();
             let all = with_kept(line.number, kept, &beside, reservation.storefront);
-            let parts = all.into_iter().map(|(take, _)| Part::new(take)).collect();
+            let allocations = all
+                .into_iter()
+                .map(|(take, _)| LineAllocation::new(take))
+                .collect();
             Line {
-                parts,
+                allocations,
                 ..line.clone()
             }
         };

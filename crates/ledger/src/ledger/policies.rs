@@ -150,7 +150,9 @@ pub(crate) fn decide<'a>(stock: &Stock, action: &'a Action) -> Result<PolicyPlan
         preorder_until_ms,
     } = action
     else {
-        return Err(Refusal::InvalidRequest("the action sets no stock policy".to_owned()));
+        return Err(Refusal::InvalidRequest(
+            "the action sets no stock policy".to_owned(),
+        ));
     };
     at_least("max_per_reservation", *max_per_reservation, 0)?;
     at_least("backorder_limit", *backorder_limit, 0)?;

@@ -56,9 +56,9 @@ const PART: &str = "part in the cluster";
 /// How long a node counts as waiting after its last introduction.
 const WAITING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A node's part in its cluster, kept on its disk.
+/// The record of a node's part in its cluster, kept on its disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Part {
+struct MembershipRecord {
     /// Generation of this node's replica of the directory.
     generation: u32,
     /// The genesis of the cluster, if this node is a founder.
@@ -82,7 +82,13 @@ pub(crate) fn seats_on_disk(config: &NodeConfig) -> Option<BTreeSet<u32>> {
     match facts.kept(PART).ok()? {
         // This node never had a part in a cluster, so it never confirmed anything.
         None => Some(BTreeSet::new()),
-        Some(part) => Some(decode::<Part>(&part).ok()?.seats.into_keys().collect()),
+        Some(part) => Some(
+            decode::<MembershipRecord>(&part)
+                .ok()?
+                .seats
+                .into_keys()
+                .collect(),
+        ),
     }
 }
 
@@ -100,7 +106,7 @@ pub(crate) struct Membership {
     stopping: CancellationToken,
     transport: Arc<dyn PeerTransport>,
     shards: Arc<[ShardHandle]>,
-    part: Mutex<Option<Part>>,
+    part: Mutex<Option<MembershipRecord>>,
     document: RwLock<Option<DocumentHandle<Directory>>>,
     view: watch::Sender<Arc<Directory>>,
     nodes: RwLock<Arc<[PeerSection]>>,
@@ -112,7 +118,7 @@ pub(crate) struct Membership {
     fatal: watch::Sender<Option<String>>,
 }
 
-/// The parts that a [`Membership`] is made of.
+/// The pieces that a [`Membership`] is made of.
 pub(crate) struct MembershipParts {
     pub(crate) identity: Identity,
     pub(crate) config: NodeConfig,
@@ -161,7 +167,7 @@ impl Membership {
         } = parts;
         let disk_id = stores.facts.disk_id().map_err(StoresError::Facts)?;
         let part = stores.facts.kept(PART).map_err(StoresError::Facts)?;
-        let part: Option<Part> = part
+        let part: Option<MembershipRecord> = part
             .map(|bytes| decode(&bytes))
             .transpose()
             .map_err(MembershipStartError::Part)?;
@@ -292,7 +298,7 @@ impl Membership {
         self.fatal.send_replace(Some(why));
     }
 
-    fn remember(&self, change: impl FnOnce(&mut Part)) -> Result<(), StoresError> {
+    fn remember(&self, change: impl FnOnce(&mut MembershipRecord)) -> Result<(), StoresError> {
         let part = {
             let mut part = self.part.lock();
             if let Some(part) = part.as_mut() {

@@ -9,7 +9,7 @@ use holdfast_ledger::LedgerOptions;
 use holdfast_shard::{DocumentOptions, Host, ReplicaId, ShardHandle, ShardOptions, start_document};
 
 use super::members::{Directory, DirectoryCommand, Newcomer};
-use super::{DIRECTORY, Membership, MembershipStartError, Part, founding, peer_section, plan};
+use super::{DIRECTORY, Membership, MembershipRecord, MembershipStartError, founding, peer_section, plan};
 use crate::config::PeerSection;
 use crate::stores::StoresError;
 
@@ -153,7 +153,10 @@ fn nodes(membership: &Membership, directory: &Directory) -> Vec<PeerSection> {
         .collect()
 }
 
-async fn start_directory(membership: &Membership, part: &Part) -> Result<(), MembershipStartError> {
+async fn start_directory(
+    membership: &Membership,
+    part: &MembershipRecord,
+) -> Result<(), MembershipStartError> {
     let replica = ReplicaId {
         generation: part.generation,
         ..ReplicaId::founder(membership.identity.node_id)
@@ -204,7 +207,12 @@ enum Standing {
     Member { elsewhere: bool },
 }
 
-fn standing(directory: &Directory, own: &Newcomer, part: Option<&Part>, was_member: bool) -> Standing {
+fn standing(
+    directory: &Directory,
+    own: &Newcomer,
+    part: Option<&MembershipRecord>,
+    was_member: bool,
+) -> Standing {
     if part.is_some_and(|part| directory.version < part.seats_version) {
         return Standing::OfThePast;
     }

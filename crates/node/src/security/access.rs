@@ -92,7 +92,10 @@ impl Access {
         };
         reasons::refusal(
             Reason::PermissionDenied,
-            format!("no rule of the access policy allows `{}` {allows}", caller.principal),
+            format!(
+                "no rule of the access policy allows `{}` {allows}",
+                caller.principal
+            ),
         )
     }
 }
