@@ -178,7 +178,7 @@ pub struct PromiseDate {
 pub struct DeficitView {
     /// The cell with the deficit.
     pub cell: CellView,
-    /// Live reservations with units here, oldest first: the oldest promise is kept first. At most 1,000. If
+    /// Live reservations with units here, oldest first: the oldest gets its units first. At most 1,000. If
     /// there are more, these are the latest.
     pub reservations: Vec<AffectedReservation>,
     /// The number of earlier reservations that are not listed.

@@ -39,7 +39,7 @@ enum StockCommand {
     Expect(plans::ExpectArgs),
     /// Show what is expected of one SKU
     Supplies(plans::SuppliesArgs),
-    /// List the cells that have less than was promised, and the promises that are affected
+    /// List the cells that have less than was promised, and the reservations that are affected
     Deficits(plans::DeficitsArgs),
     /// Show the cells of one SKU
     Get(read::GetArgs),
