@@ -99,7 +99,7 @@ pub use details::Details;
 pub use fault::{FAULTS, Fault, seed_fault};
 pub use granted::{Allocation, GrantedLine, SourcingReason};
 pub use holdfast_api::names::{
-    IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, SupplyId,
+    CallerReason, IdError, OperationId, Principal, Reference, ReservationId, Sku, StorefrontId, SupplyId,
     TransferId, WarehouseId,
 };
 pub use holdfast_api::slots::SlotNumber;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Cause, ChangeKind, Position, Reason, Refusal, ReservationEffect, ReservationId, ReservationState,
+    CallerReason, Cause, ChangeKind, Position, Refusal, ReservationEffect, ReservationId, ReservationState,
     Success, Verdict, Violation,
     fault::{Fault, is_seeded},
 };
@@ -232,7 +232,7 @@ impl Ledger {
             let cause = Cause {
                 operation_id: None,
                 principal: None,
-                reason: Reason::default(),
+                reason: CallerReason::default(),
                 reference: reservation.reference.clone(),
                 occurred_at_ms: None,
             };

@@ -293,7 +293,7 @@ fn set_pool(pools: &mut Vec<PoolView>, storefront: &StorefrontId, quantity: i64)
 
 #[cfg(test)]
 mod tests {
-    use holdfast_ledger::{BucketMove, Cause, ChangeKind, Reason as CauseReason, Reference};
+    use holdfast_ledger::{BucketMove, CallerReason, Cause, ChangeKind, Reference};
 
     use super::*;
 
@@ -333,7 +333,7 @@ mod tests {
             cause: Cause {
                 operation_id: None,
                 principal: None,
-                reason: CauseReason::new("").unwrap(),
+                reason: CallerReason::new("").unwrap(),
                 reference: Reference::new("").unwrap(),
                 occurred_at_ms: None,
             },

@@ -85,7 +85,7 @@ impl Shards {
             operation_id: id_at(START_MS, self.next_id),
             principal: Principal::new("tester").unwrap(),
             reference: Reference::new("order-1").unwrap(),
-            reason: Reason::default(),
+            reason: CallerReason::default(),
             details: Details::default(),
             action: Action::Reserve {
                 storefront: storefront("web"),
@@ -179,7 +179,7 @@ impl Shards {
             operation_id: id,
             principal: Principal::new("resolver").unwrap(),
             reference: Reference::default(),
-            reason: Reason::default(),
+            reason: CallerReason::default(),
             details: Details::default(),
             action: Action::Order(step),
         };
@@ -220,7 +220,7 @@ impl Shards {
             operation_id: id_at(self.stories[shard].now_ms(), self.next_id),
             principal: Principal::new("tester").unwrap(),
             reference: Reference::default(),
-            reason: Reason::default(),
+            reason: CallerReason::default(),
             details: Details::default(),
             action,
         };
@@ -511,7 +511,7 @@ fn a_repeated_request_is_answered_with_the_first_grant() {
     }
     assert_eq!(first, second);
     let other = Command {
-        reason: Reason::new("other").unwrap(),
+        reason: CallerReason::new("other").unwrap(),
         ..order
     };
     assert_eq!(shards.run(&other), End::Outcome(Err(Refusal::OperationIdReused)));
