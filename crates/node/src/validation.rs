@@ -89,7 +89,7 @@ pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, I
 }
 
 /// Checks positions in the histories of shards. Each shard may be named only once.
-pub fn as_of(field: &str, positions: &[v1::AsOfChange]) -> Result<AsOf, Invalid> {
+pub fn as_of(field: &str, positions: &[v1::AsOfPosition]) -> Result<AsOf, Invalid> {
     count(field, positions.len(), 0, MAX_POSITIONS)?;
     let mut named: Vec<(Option<u32>, u64)> = positions.iter().map(|one| (one.shard, one.seq)).collect();
     named.sort_unstable();
