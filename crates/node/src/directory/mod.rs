@@ -31,7 +31,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_shard::{DocumentHandle, PeerTransport, ShardHandle, SubmitError, Threads};
+use holdfast_shard::{PeerTransport, RegisterHandle, ShardHandle, SubmitError, Threads};
 use holdfast_storage::NodeFacts;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ pub(crate) struct Membership {
     transport: Arc<dyn PeerTransport>,
     shards: Arc<[ShardHandle]>,
     part: Mutex<Option<MembershipRecord>>,
-    document: RwLock<Option<DocumentHandle<Directory>>>,
+    register: RwLock<Option<RegisterHandle<Directory>>>,
     view: watch::Sender<Arc<Directory>>,
     nodes: RwLock<Arc<[PeerSection]>>,
     waiting: Mutex<BTreeMap<u64, (Newcomer, Instant)>>,
@@ -203,7 +203,7 @@ impl Membership {
             transport,
             shards,
             part: Mutex::new(part),
-            document: RwLock::new(None),
+            register: RwLock::new(None),
             view: watch::Sender::new(Arc::default()),
             waiting: Mutex::default(),
             obstacle: Mutex::new(Some("the node has no part in a cluster yet".to_owned())),
@@ -230,8 +230,8 @@ impl Membership {
     }
 
     /// Returns the directory's group, once this node is in it.
-    pub(crate) fn document(&self) -> Option<DocumentHandle<Directory>> {
-        self.document.read().clone()
+    pub(crate) fn register(&self) -> Option<RegisterHandle<Directory>> {
+        self.register.read().clone()
     }
 
     /// Returns the obstacle to a part in the cluster, if there is one.
@@ -264,8 +264,8 @@ impl Membership {
     /// # Errors
     /// The directory's refusal, or the reason why it did not answer.
     pub(crate) async fn ask(&self, command: &DirectoryCommand, deadline: Instant) -> Result<bool, AskError> {
-        let document = self.document().ok_or(AskError::NoPart)?;
-        let answer = document.propose(encode(command), deadline).await?;
+        let register = self.register().ok_or(AskError::NoPart)?;
+        let answer = register.propose(encode(command), deadline).await?;
         let answer: DirectoryAnswer = decode(&answer).map_err(AskError::Refused)?;
         answer.map_err(AskError::Refused)
     }
@@ -319,16 +319,16 @@ impl Membership {
 
     /// Hands over the leadership of the directory, before this node stops.
     pub(crate) async fn hand_over(&self) {
-        if let Some(document) = self.document() {
-            document.hand_over().await;
+        if let Some(register) = self.register() {
+            register.hand_over().await;
         }
     }
 
     /// Ends this node's replica of the directory. The owners of the shards' handles end those of the shards.
     pub(crate) async fn stop(&self) {
-        let document = self.document.write().take();
-        if let Some(document) = document {
-            document.stop().await;
+        let register = self.register.write().take();
+        if let Some(register) = register {
+            register.stop().await;
         }
     }
 }
