@@ -1,7 +1,7 @@
 //! Input of the ledger: a [`Catalogue`] with stock, and a log made by [`reserve_and_commit`].
 
 use holdfast_ledger::{
-    Action, Command, Details, Entry, Ledger, LedgerOptions, OperationId, Principal, Reason, Reference,
+    Action, CallerReason, Command, Details, Entry, Ledger, LedgerOptions, OperationId, Principal, Reference,
     ReserveLine, ReserveMode, Sku, Source, Sourcing, StorefrontId, WarehouseId,
 };
 
@@ -157,7 +157,7 @@ fn command(time_ms: u64, number: u64, action: Action) -> Command {
         operation_id: OperationId::from_slice(&bytes).expect("a UUID of version 7"),
         principal: Principal::new("benchmark").expect("a well-formed name"),
         reference: Reference::new("order-1").expect("a well-formed name"),
-        reason: Reason::default(),
+        reason: CallerReason::default(),
         details: Details::default(),
         action,
     }

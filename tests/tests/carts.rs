@@ -225,7 +225,7 @@ async fn a_delivery_that_was_counted_before_it_was_booked_is_there_once() -> Res
     client.count(count).await?;
     let mut delivery = requests::receive("TEA", 36);
     if let Some(operation) = &mut delivery.operation {
-        operation.as_of = vec![v1::AsOfChange {
+        operation.as_of = vec![v1::AsOfPosition {
             shard: None,
             seq: before.change_seq,
         }];
@@ -281,7 +281,7 @@ async fn an_order_over_several_shards_that_left_before_a_count_is_booked_by_each
         lines: Vec::new(),
     };
     if let Some(operation) = &mut ship.operation {
-        let as_of = |position: &v1::ShardPosition| v1::AsOfChange {
+        let as_of = |position: &v1::ShardPosition| v1::AsOfPosition {
             shard: Some(position.shard),
             seq: position.last_seq,
         };

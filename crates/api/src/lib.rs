@@ -16,7 +16,7 @@
 //! Both are on by default. Without them only plain rules remain, so the ledger alone compiles in seconds. The
 //! protobuf compiler is a crate (`protox`), so the build needs no system package.
 //!
-//! Start reading in `proto/holdfast/v1/reservations.proto`, then [`reasons::RULES`].
+//! Start reading in `proto/holdfast/v1/reservations.proto`, then [`reasons::REASONS`].
 
 #[cfg(feature = "grpc")]
 mod cells;

@@ -188,7 +188,7 @@ text_id!(
 );
 text_id!(
     /// The caller's reason code. May be empty.
-    Reason, "reason", 32, "._:/-", empty: true
+    CallerReason, "reason", 32, "._:/-", empty: true
 );
 text_id!(
     /// The caller, as authenticated by the node.
@@ -234,7 +234,7 @@ impl Default for Reference {
     }
 }
 
-impl Default for Reason {
+impl Default for CallerReason {
     /// Returns the empty reason.
     fn default() -> Self {
         Self(SmolStr::default())

@@ -27,7 +27,7 @@ const MAX_REFUSAL_BYTES: usize = 4_096;
 
 /// The consequences of a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
+pub struct Consequences {
     /// The reason.
     pub reason: Reason,
     /// The gRPC code with which it is sent.
@@ -41,14 +41,14 @@ pub struct Rule {
     pub advice: &'static str,
 }
 
-const fn rule(
+const fn row(
     reason: Reason,
     code: Code,
     retryable: bool,
     meaning: &'static str,
     advice: &'static str,
-) -> Rule {
-    Rule {
+) -> Consequences {
+    Consequences {
         reason,
         code,
         retryable,
@@ -58,190 +58,190 @@ const fn rule(
 }
 
 /// All reasons, in the order of their numbers.
-pub const RULES: [Rule; 27] = [
-    rule(
+pub const REASONS: [Consequences; 27] = [
+    row(
         Reason::InvalidRequest,
         Code::InvalidArgument,
         false,
         "The request is malformed; the message names the field and the rule.",
         "Correct the request. Nothing happened; the operation id can be used again.",
     ),
-    rule(
+    row(
         Reason::InsufficientStock,
         Code::FailedPrecondition,
         false,
         "There is not enough stock; `shortages` says for which lines, and how much there was.",
         "Offer less, another warehouse, or nothing. Nothing was taken; the operation id can be used again.",
     ),
-    rule(
+    row(
         Reason::UnknownReservation,
         Code::NotFound,
         false,
         "There is no such reservation: it never was, or it was closed so long ago that it is forgotten.",
         "Check the id and the shard hint. After an unknown outcome of a Reserve, repeat the Reserve with its id.",
     ),
-    rule(
+    row(
         Reason::WrongState,
         Code::FailedPrecondition,
         false,
         "The reservation's state does not allow this, for example a commit after a release.",
         "Read the reservation with GetReservation and decide anew.",
     ),
-    rule(
+    row(
         Reason::Expired,
         Code::FailedPrecondition,
         false,
         "The hold's time had run out; its units are sellable again.",
         "Reserve again with a new operation id.",
     ),
-    rule(
+    row(
         Reason::ExceedsLine,
         Code::FailedPrecondition,
         false,
         "More units are named than the reservation's line has in the needed state.",
         "Read the reservation with GetReservation and name at most what it has.",
     ),
-    rule(
+    row(
         Reason::OperationIdReused,
         Code::AlreadyExists,
         false,
         "This operation id was used before, with another request. Or a call names no shard, and several shards have something under the id that is not one order; the message names them.",
         "Give each operation an id of its own; repeat an id only with the very same request. Name the shard.",
     ),
-    rule(
+    row(
         Reason::OperationIdTooOld,
         Code::FailedPrecondition,
         false,
         "The operation id is older than the ledger's memory, so it could not tell a repetition from a first time.",
         "Find out whether it took effect (GetReservation, or the change stream), then use a new id if it did not.",
     ),
-    rule(
+    row(
         Reason::OperationIdFromFuture,
         Code::InvalidArgument,
         false,
         "The operation id's time lies too far ahead of the shard's log time.",
         "Correct the clock of the caller, then use a new id.",
     ),
-    rule(
+    row(
         Reason::Overflow,
         Code::OutOfRange,
         false,
         "The result would not fit a 64-bit quantity.",
         "Check the quantity and its unit: quantities are whole base units.",
     ),
-    rule(
+    row(
         Reason::LimitReached,
         Code::ResourceExhausted,
         false,
         "A fixed limit of the shard is reached; the message says which.",
         "Check the names you send (a new warehouse or storefront for each request?), or ask the operators.",
     ),
-    rule(
+    row(
         Reason::PositionInFuture,
         Code::OutOfRange,
         false,
         "A count or an as-of read names a change that its shard has not made yet, or a time that has not come.",
         "Take the position from the shard that holds the SKU, at the time of the count; read a moment that has passed.",
     ),
-    rule(
+    row(
         Reason::NoLeader,
         Code::Unavailable,
         true,
         "No leader of the shard could be reached. Nothing was written.",
         "Retry with the same operation id, after a short wait, on any node.",
     ),
-    rule(
+    row(
         Reason::OutcomeUnknown,
         Code::Unavailable,
         true,
         "The request may or may not take effect: its answer was lost.",
         "Retry with the same operation id until there is an answer: it is applied at most once.",
     ),
-    rule(
+    row(
         Reason::Overloaded,
         Code::ResourceExhausted,
         true,
         "There is more work than can be queued. Nothing was written.",
         "Wait `retry_after_ms`, then retry with the same operation id.",
     ),
-    rule(
+    row(
         Reason::Deadline,
         Code::DeadlineExceeded,
         true,
         "The deadline passed before there was an answer. The outcome is unknown.",
         "Retry with the same operation id and a longer deadline: it is applied at most once.",
     ),
-    rule(
+    row(
         Reason::PositionTooOld,
         Code::FailedPrecondition,
         false,
         "A count names a change whose later movements are no longer kept, an as-of read a moment before the first change that there is, or a change stream begins with changes that no node has any more (after a restore, the ones before the backup).",
         "Count again, or send the count without a position while nothing moves. Read a later moment, follow from the first change that GetPositions names, or read older changes from an archive.",
     ),
-    rule(
+    row(
         Reason::Internal,
         Code::Internal,
         false,
         "A defect of the server; the message names it.",
         "Report it with the message. To learn the outcome, repeat the request with the same operation id.",
     ),
-    rule(
+    row(
         Reason::Contended,
         Code::Aborted,
         true,
         "Other orders over several shards hold what this one needs, and are not decided yet. Nothing was taken.",
         "Repeat the request with the same operation id after a moment.",
     ),
-    rule(
+    row(
         Reason::UnknownTransfer,
         Code::NotFound,
         false,
         "There is no such transfer: it never was, or it was closed so long ago that it is forgotten.",
         "Check the id and the shard hint. After an unknown outcome of a TransferOut, repeat it with its id.",
     ),
-    rule(
+    row(
         Reason::TransferClosed,
         Code::FailedPrecondition,
         false,
         "Nothing of the transfer is in transit any more: all of it arrived or was written off.",
         "Goods that turn up after all are a Receive or an Adjust.",
     ),
-    rule(
+    row(
         Reason::PermissionDenied,
         Code::PermissionDenied,
         false,
-        "The policy does not allow the caller this, or not for that storefront or warehouse. Nothing happened.",
-        "Ask the operators for a rule with what the message names; the operation id can be used again.",
+        "The access policy does not allow the caller to do this, or not for that storefront or warehouse. Nothing happened.",
+        "Ask the operators for a rule of the access policy that allows what the message names. The operation id can be used again.",
     ),
-    rule(
+    row(
         Reason::Unauthenticated,
         Code::Unauthenticated,
         false,
         "The caller's certificate expired while it was connected. Nothing happened.",
         "Connect again with a certificate that is in date; the operation id can be used again.",
     ),
-    rule(
+    row(
         Reason::OperationSealed,
         Code::FailedPrecondition,
         false,
         "The request with this operation id was repeated after an attempt without an answer, and refused; the id was closed so that no late copy takes effect.",
         "Nothing happened. Use a new operation id.",
     ),
-    rule(
+    row(
         Reason::LowSpace,
         Code::ResourceExhausted,
         false,
         "The disks of the shard's nodes are nearly full, and the request begins something new: a reservation, a receipt, a correction, a transfer. What ends or moves on something that is there goes on, and so do reads. Nothing was written.",
         "Tell the operators: it passes when they make room. The operation id can be used again.",
     ),
-    rule(
+    row(
         Reason::OtherCluster,
         Code::FailedPrecondition,
         false,
         "The request names the cluster whose history it goes on in, and this is another one: a cursor or an archive of another cluster, or of the one that this one was restored from.",
         "Check the addresses. After a restore, set the consumer back to the backup's last change (docs/backup.md).",
     ),
-    rule(
+    row(
         Reason::ReferenceTaken,
         Code::AlreadyExists,
         false,
@@ -250,12 +250,12 @@ pub const RULES: [Rule; 27] = [
     ),
 ];
 
-/// Returns the rule of a reason. A reason that is not in the table counts as internal.
-pub fn rule_of(reason: Reason) -> &'static Rule {
-    let find = |reason| RULES.iter().find(|rule| rule.reason == reason);
+/// Returns the consequences of a reason. A reason that is not in the table counts as internal.
+pub fn consequences_of(reason: Reason) -> &'static Consequences {
+    let find = |reason| REASONS.iter().find(|row| row.reason == reason);
     find(reason)
         .or_else(|| find(Reason::Internal))
-        .unwrap_or(&RULES[0])
+        .unwrap_or(&REASONS[0])
 }
 
 /// Makes a refusal without shortages.
@@ -277,7 +277,7 @@ pub fn invalid(message: impl Into<String>) -> v1::Refusal {
 /// Makes the gRPC error that carries a refusal in its code, its message and its details. A long list of
 /// shortages is cut, and the message says so. The results of a batch are not cut.
 pub fn status(mut refusal: v1::Refusal) -> Status {
-    let code = rule_of(refusal.reason()).code;
+    let code = consequences_of(refusal.reason()).code;
     if refusal.message.len() > MAX_MESSAGE_BYTES {
         refusal
             .message
@@ -320,7 +320,7 @@ fn details_of(refusal: &v1::Refusal) -> Vec<prost_types::Any> {
         any(ERROR_INFO_TYPE_URL, info.encode_to_vec()),
     ];
     // Without a time the caller's own pauses are better than none.
-    if rule_of(refusal.reason()).retryable && refusal.retry_after_ms > 0 {
+    if consequences_of(refusal.reason()).retryable && refusal.retry_after_ms > 0 {
         let millis = refusal.retry_after_ms;
         let retry = tonic_types::pb::RetryInfo {
             retry_delay: Some(prost_types::Duration {
@@ -380,16 +380,16 @@ pub fn reference() -> String {
          | reason | gRPC code | retry | what it means | what to do |\n\
          |---|---|---|---|---|\n",
     );
-    for rule in &RULES {
-        let retry = if rule.retryable { "yes" } else { "no" };
+    for row in &REASONS {
+        let retry = if row.retryable { "yes" } else { "no" };
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "| `{}` | {} | {retry} | {} | {} |",
-            rule.reason.as_str_name(),
-            code_name(rule.code),
-            rule.meaning,
-            rule.advice
+            row.reason.as_str_name(),
+            code_name(row.code),
+            row.meaning,
+            row.advice
         );
     }
     text.push_str(
@@ -411,13 +411,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_rule_counts_as_internal() {
-        assert_eq!(rule_of(Reason::Unspecified).reason, Reason::Internal);
+    fn what_has_no_row_counts_as_internal() {
+        assert_eq!(consequences_of(Reason::Unspecified).reason, Reason::Internal);
     }
 
     #[test]
-    fn every_reason_but_unspecified_has_exactly_one_rule_in_order() {
-        let reasons: Vec<i32> = RULES.iter().map(|rule| rule.reason as i32).collect();
+    fn every_reason_but_unspecified_has_exactly_one_row_in_order() {
+        let reasons: Vec<i32> = REASONS.iter().map(|row| row.reason as i32).collect();
         // 12 is reserved: the contract no longer has its reason.
         let expected: Vec<i32> = (1..64)
             .filter(|number| Reason::try_from(*number).is_ok())
@@ -428,14 +428,14 @@ mod tests {
     #[test]
     fn the_codes_are_those_that_the_contract_promises() {
         let contract = include_str!("../../../proto/holdfast/v1/common.proto");
-        for rule in &RULES {
-            let name = rule.reason.as_str_name();
+        for row in &REASONS {
+            let name = row.reason.as_str_name();
             let before = contract
                 .split(&format!("  {name} = "))
                 .next()
                 .expect("the reason is in the contract");
             let comment = before.lines().last().expect("a comment stands before it");
-            let promised = format!("{}.", code_name(rule.code));
+            let promised = format!("{}.", code_name(row.code));
             assert!(
                 comment.ends_with(&promised),
                 "{name}: the contract says `{comment}`, the table {promised}"

@@ -38,9 +38,9 @@ impl Backup {
             Some(object) => object.bytes().await?,
             None => return Err(damaged("it is not there".into())),
         };
-        let (expected, rules) = (shard.clone(), self.manifest.ledger);
+        let (expected, options) = (shard.clone(), self.manifest.ledger);
         let checked = tokio::task::spawn_blocking(move || {
-            let ledger = check(&expected, &rules, &bytes)?;
+            let ledger = check(&expected, &options, &bytes)?;
             Ok::<_, String>((bytes, ledger))
         });
         match checked.await {
@@ -51,7 +51,7 @@ impl Backup {
     }
 }
 
-fn check(expected: &ShardManifest, rules: &crate::LedgerRules, bytes: &Bytes) -> Result<Ledger, String> {
+fn check(expected: &ShardManifest, options: &crate::SavedOptions, bytes: &Bytes) -> Result<Ledger, String> {
     if bytes.len() as u64 != expected.bytes {
         return Err(format!(
             "it has {} bytes, {} were written",
@@ -78,7 +78,7 @@ fn check(expected: &ShardManifest, rules: &crate::LedgerRules, bytes: &Bytes) ->
             expected.log_index
         ));
     }
-    if crate::LedgerRules::of(ledger.options()) != *rules {
+    if crate::SavedOptions::of(ledger.options()) != *options {
         return Err("its ledger was made with other options than the manifest says".to_owned());
     }
     Ok(ledger)

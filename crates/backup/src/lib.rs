@@ -30,6 +30,6 @@ mod tests;
 pub use backup::Backup;
 pub use backups::{Backups, Listed};
 pub use error::BackupError;
-pub use manifest::{Digest, LedgerRules, Manifest, ShardManifest};
+pub use manifest::{Digest, Manifest, SavedOptions, ShardManifest};
 pub use take::take;
 pub use verify::{VerifiedShard, verify};

@@ -29,8 +29,8 @@ pub struct Manifest {
     pub node_versions: Vec<String>,
     /// The number of shards of the cluster.
     pub shard_count: u32,
-    /// The settings with which the ledgers were made. They are part of the ledgers' state.
-    pub ledger: LedgerRules,
+    /// The options with which the ledgers were made. They are part of the ledgers' state.
+    pub ledger: SavedOptions,
     /// The longest time for which a shard took nothing new into its log, in microseconds.
     #[serde(alias = "held_us")]
     pub frozen_us: u64,
@@ -38,11 +38,11 @@ pub struct Manifest {
     pub shards: Vec<ShardManifest>,
 }
 
-/// The settings that were fixed when the ledgers were made. See `[ledger]` in the configuration of a node.
+/// The options that were fixed when the ledgers were made. See `[ledger]` in the configuration of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the keys of the configuration")]
-pub struct LedgerRules {
+pub struct SavedOptions {
     pub operation_window_ms: u64,
     pub operation_lead_ms: u64,
     pub closed_retention_ms: u64,
@@ -50,7 +50,7 @@ pub struct LedgerRules {
     pub order_decision_ms: u64,
 }
 
-impl LedgerRules {
+impl SavedOptions {
     pub(crate) fn of(options: &LedgerOptions) -> Self {
         Self {
             operation_window_ms: options.operation_window_ms,

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::backups::check_name;
 use crate::manifest::FORMAT_VERSION;
-use crate::{BackupError, Backups, Digest, LedgerRules, Manifest, ShardManifest};
+use crate::{BackupError, Backups, Digest, Manifest, SavedOptions, ShardManifest};
 
 /// The number of times that the shards are asked to stand still. Elections, other backups and starved
 /// machines can make an attempt fail.
@@ -62,7 +62,7 @@ pub async fn take(client: &Client, backups: &Backups, name: Option<&str>) -> Res
     let cuts = || sources.iter().flat_map(|source| &source.shards);
     let shard_count = cuts().count() as u32;
     let frozen_us = cuts().map(|cut| cut.frozen_us).max().unwrap_or(0);
-    let ledger = common_rules(cuts())?;
+    let ledger = common_options(cuts())?;
 
     // The name is claimed before the first file, because another backup under this name would write the same
     // files.
@@ -99,18 +99,18 @@ fn unexpected(message: impl Into<String>) -> BackupError {
     })
 }
 
-fn common_rules<'a>(cuts: impl Iterator<Item = &'a v1::ShardCut>) -> Result<LedgerRules, BackupError> {
-    let rules: Vec<LedgerRules> = cuts
-        .filter_map(|cut| cut.rules.as_ref())
-        .map(|rules| LedgerRules {
-            operation_window_ms: rules.operation_window_ms,
-            operation_lead_ms: rules.operation_lead_ms,
-            closed_retention_ms: rules.closed_retention_ms,
-            shipped_retention_ms: rules.shipped_retention_ms,
-            order_decision_ms: rules.order_decision_ms,
+fn common_options<'a>(cuts: impl Iterator<Item = &'a v1::ShardCut>) -> Result<SavedOptions, BackupError> {
+    let options: Vec<SavedOptions> = cuts
+        .filter_map(|cut| cut.options.as_ref())
+        .map(|options| SavedOptions {
+            operation_window_ms: options.operation_window_ms,
+            operation_lead_ms: options.operation_lead_ms,
+            closed_retention_ms: options.closed_retention_ms,
+            shipped_retention_ms: options.shipped_retention_ms,
+            order_decision_ms: options.order_decision_ms,
         })
         .collect();
-    match rules.split_first() {
+    match options.split_first() {
         Some((first, rest)) if rest.iter().all(|other| other == first) => Ok(*first),
         _ => Err(unexpected("the shards were made with different ledger options")),
     }

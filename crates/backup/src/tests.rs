@@ -11,7 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _};
 use uuid::Uuid;
 
 use crate::manifest::FORMAT_VERSION;
-use crate::{BackupError, Backups, Digest, LedgerRules, Listed, Manifest, ShardManifest, verify};
+use crate::{BackupError, Backups, Digest, Listed, Manifest, SavedOptions, ShardManifest, verify};
 
 const TIME_MS: u64 = 1_700_000_000_000;
 
@@ -149,7 +149,7 @@ fn manifest(name: &str, shards: &[&Shard]) -> Manifest {
         cluster_id: Uuid::from_u128(1),
         node_versions: vec!["0.1.0".to_owned()],
         shard_count: shards.len() as u32,
-        ledger: LedgerRules::of(&LedgerOptions::default()),
+        ledger: SavedOptions::of(&LedgerOptions::default()),
         frozen_us: 900,
         shards: (0..).zip(shards).map(shard).collect(),
     }

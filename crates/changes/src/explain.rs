@@ -167,7 +167,7 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
                 names::kind(ended)
             )
         }
-        ChangeKind::Committed => format!("{what} were paid and promised"),
+        ChangeKind::Committed => format!("{what} were paid and committed"),
         ChangeKind::Released => format!("{what} were given back by their holder"),
         ChangeKind::Expired => format!("{what} went back because the hold's time ran out"),
         ChangeKind::Shipped => format!("{what} left the warehouse"),
@@ -376,7 +376,7 @@ mod tests {
         let committed = decision(&committed).unwrap().sentence;
         assert!(
             committed.starts_with(
-                "2 units of SHIRT in EAST were paid and promised, as shard 0 decided: held 2 -> 0"
+                "2 units of SHIRT in EAST were paid and committed, as shard 0 decided: held 2 -> 0"
             ),
             "{committed}"
         );

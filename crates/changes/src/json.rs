@@ -71,7 +71,7 @@ struct Line {
     storefront: Option<String>,
     moves: Vec<Move>,
     reservation: Option<Reservation>,
-    policy: Option<Policy>,
+    policy: Option<StockPolicy>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     transfer: Option<Transfer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,7 +105,7 @@ struct Reservation {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Policy {
+struct StockPolicy {
     may_borrow: bool,
     max_per_reservation: i64,
     backorder_limit: i64,
@@ -216,7 +216,7 @@ impl Line {
             storefront: filled(&change.storefront),
             moves,
             reservation,
-            policy: change.policy.map(|policy| Policy {
+            policy: change.policy.map(|policy| StockPolicy {
                 may_borrow: policy.may_borrow,
                 max_per_reservation: policy.max_per_reservation,
                 backorder_limit: policy.backorder_limit,

@@ -274,7 +274,7 @@ calls! {
     Mutation ReservationsClient.reserve(ReserveRequest) -> ReserveResponse by |r| Route::of_lines(&r.lines);
     /// Prolongs a hold.
     Mutation ReservationsClient.extend(ExtendRequest) -> TransitionResponse by |r| Route::of_key(r.reservation.as_ref());
-    /// Turns a hold into a promise: the buyer has paid.
+    /// Makes a hold final, because the buyer has paid.
     Mutation ReservationsClient.commit(CommitRequest) -> TransitionResponse by |r| Route::of_key(r.reservation.as_ref());
     /// Ends a hold and gives its stock back.
     Mutation ReservationsClient.release(ReleaseRequest) -> TransitionResponse by |r| Route::of_key(r.reservation.as_ref());

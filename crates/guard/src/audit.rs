@@ -162,7 +162,7 @@ pub struct Denial<'a> {
     pub reason: &'static str,
 }
 
-/// Records a request that the policy denied.
+/// Records a request that the access policy denied.
 pub fn denied(audit: &Audit, asker: Asker<'_>, denial: &Denial<'_>) {
     audit.metrics.denied(denial.verb, denial.reason);
     let Some(left_out) = audit.take(Source::Principal(asker.principal.clone())) else {

@@ -1,5 +1,5 @@
-//! The guard at the door of a server: certificates, handshakes, the identity of a caller, and the policy that
-//! says what the caller may do.
+//! The guard at the door of a server: certificates, handshakes, the identity of a caller, and the access
+//! policy that says what the caller may do.
 //!
 //! Any server of Holdfast can use it. It knows nothing of shards, stock or reservations. A server says which
 //! storefronts and warehouses a request touches ([`Touched`](policy::Touched)) and asks [`policy`].

@@ -78,7 +78,7 @@ impl SecurityMetrics {
         );
         registry.register(
             "security_reloads",
-            "New certificates or policies that were taken or, being bad, not taken",
+            "New certificates or access policies, by whether they were taken or refused as bad",
             self.reloads.clone(),
         );
         registry.register(
@@ -126,7 +126,7 @@ impl SecurityMetrics {
             .inc();
     }
 
-    /// Counts a request that the policy denied.
+    /// Counts a request that the access policy denied.
     pub fn denied(&self, verb: &'static str, reason: &'static str) {
         self.denials.get_or_create(&DenialLabels { verb, reason }).inc();
     }

@@ -18,18 +18,18 @@ use serde::Deserialize;
 
 use crate::verb::{Verb, Verbs};
 
-/// The maximum size of a policy file, in bytes.
+/// The maximum size of an access policy file, in bytes.
 const MAX_FILE_BYTES: usize = 4 << 20;
 /// The maximum number of rules in a file.
 const MAX_RULES: usize = 10_000;
 /// The word that stands for every name.
 const ALL: &str = "*";
 
-/// The reason why a policy cannot be used.
+/// The reason why an access policy cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The file cannot be read.
-    #[error("cannot read the policy {} (security.policy): {source}", path.display())]
+    #[error("cannot read the access policy {} (security.policy): {source}", path.display())]
     Read {
         /// The path of the file.
         path: PathBuf,
@@ -37,7 +37,9 @@ pub enum PolicyError {
         source: std::io::Error,
     },
     /// The file is too large.
-    #[error("the policy has {found} {what}, at most {limit} are taken: use `*` or fewer rules")]
+    #[error(
+        "the access policy has {found} {what}, at most {limit} are allowed: write `*` in place of long lists, or fewer rules"
+    )]
     TooLarge {
         /// The unit that is counted: bytes or rules.
         what: &'static str,
@@ -47,13 +49,13 @@ pub enum PolicyError {
         limit: usize,
     },
     /// The file is not TOML, has an unknown key, or lacks a key.
-    #[error("the policy is not valid: {0}")]
+    #[error("the access policy is not valid: {0}")]
     Parse(String),
     /// The file has no rule.
-    #[error("the policy has no rules, so nobody could do anything: write at least one [[rules]]")]
+    #[error("the access policy has no rules, so nobody could do anything: write at least one [[rules]]")]
     Empty,
     /// A list in a rule is wrong.
-    #[error("rule {rule} of the policy, {key}: {message}")]
+    #[error("rule {rule} of the access policy, {key}: {message}")]
     Rule {
         /// The number of the rule, counted from 1.
         rule: usize,
@@ -115,7 +117,7 @@ pub struct Grants {
 
 /// The rules of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct AccessPolicy {
     named: BTreeMap<String, Grants>,
     /// The permissions of every principal that no rule names.
     others: Grants,
@@ -237,8 +239,8 @@ impl Grants {
     }
 }
 
-impl Policy {
-    /// Reads a policy file.
+impl AccessPolicy {
+    /// Reads an access policy file.
     ///
     /// # Errors
     /// [`PolicyError`] says what is wrong with it.
@@ -250,7 +252,8 @@ impl Policy {
         Self::parse(&text)
     }
 
-    /// Parses the text of a policy file. An unknown key or a missing key is an error and is never ignored.
+    /// Parses the text of an access policy file. An unknown key or a missing key is an error and is never
+    /// ignored.
     ///
     /// # Errors
     /// [`PolicyError`] says what is wrong with it.

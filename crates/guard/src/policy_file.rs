@@ -1,42 +1,42 @@
-//! The policy in use, which follows its file.
+//! The access policy in use, which follows its file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{AccessPolicy, PolicyError};
 use crate::reloaded::Reloaded;
 
-/// The policy in use, reloaded when its file changes.
+/// The access policy in use, reloaded when its file changes.
 pub struct PolicyFile {
     path: PathBuf,
-    current: RwLock<Arc<Policy>>,
+    current: RwLock<Arc<AccessPolicy>>,
     /// The last failure, kept so that it is reported only once.
     told: Mutex<Option<String>>,
 }
 
 impl PolicyFile {
-    /// Reads the policy from its file.
+    /// Reads the access policy from its file.
     ///
     /// # Errors
     /// [`PolicyError`] says what is wrong with it.
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         Ok(Self {
             path: path.to_owned(),
-            current: RwLock::new(Arc::new(Policy::read(path)?)),
+            current: RwLock::new(Arc::new(AccessPolicy::read(path)?)),
             told: Mutex::new(None),
         })
     }
 
-    /// Returns the policy in use.
-    pub fn current(&self) -> Arc<Policy> {
+    /// Returns the access policy in use.
+    pub fn current(&self) -> Arc<AccessPolicy> {
         Arc::clone(&self.current.read())
     }
 
     /// Reads the file again, and uses its rules when they are new and valid.
     pub fn look_again(&self) -> Reloaded {
-        match Policy::read(&self.path) {
+        match AccessPolicy::read(&self.path) {
             Ok(policy) => {
                 *self.told.lock() = None;
                 if policy == *self.current() {

@@ -27,7 +27,7 @@ pub enum Verb {
     Move,
     /// Moves units between warehouses.
     Transfer,
-    /// Sets the rules of a storefront, and its pools.
+    /// Sets the stock policies of a storefront, and its pools.
     Policy,
     /// Reads stock, availability, reservations and transfers, as they are or as they were.
     Read,

@@ -1,4 +1,4 @@
-//! Reads the files of the certificates and of the policy again, every few seconds and on request.
+//! Reads the files of the certificates and of the access policy again, every few seconds and on request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::tls::Tls;
 pub struct Watched {
     /// The certificates; None without TLS.
     pub tls: Option<Arc<Tls>>,
-    /// The policy; None when every caller that connects may do everything.
+    /// The access policy; None when every caller that connects may do everything.
     pub policy: Option<Arc<PolicyFile>>,
     /// Counts the reloads that were good and in use, and those that were not.
     pub metrics: SecurityMetrics,

@@ -15,14 +15,14 @@ pub struct Reservation {
     /// The shard that decides on an order over several shards; None for other orders.
     home: Option<u32>,
     /// The units by line and warehouse.
-    parts: BTreeMap<(u32, String), Part>,
+    allocations: BTreeMap<(u32, String), AllocatedUnits>,
     /// The cells that it touched, by SKU and warehouse, followed from then on.
     cells: BTreeMap<(String, String), Image>,
 }
 
 /// The units of one line from one warehouse.
 #[derive(Debug, Clone, Copy, Default)]
-struct Part {
+struct AllocatedUnits {
     held: i64,
     committed: i64,
     shipped: i64,
@@ -47,7 +47,7 @@ impl Reservation {
             id: id.into(),
             told: None,
             home: None,
-            parts: BTreeMap::new(),
+            allocations: BTreeMap::new(),
             cells: BTreeMap::new(),
         }
     }
@@ -90,10 +90,18 @@ impl Reservation {
             }
         };
         let of_line = &mut told.lines[at];
-        let part = self.parts.entry((line, change.warehouse.clone())).or_default();
-        moved.apply(change, of_line, part);
-        let below_zero = [part.held, part.committed, part.shipped, part.returned];
-        if below_zero.iter().any(|units| *units < 0) || part.returned > part.shipped {
+        let allocation = self
+            .allocations
+            .entry((line, change.warehouse.clone()))
+            .or_default();
+        moved.apply(change, of_line, allocation);
+        let below_zero = [
+            allocation.held,
+            allocation.committed,
+            allocation.shipped,
+            allocation.returned,
+        ];
+        if below_zero.iter().any(|units| *units < 0) || allocation.returned > allocation.shipped {
             return Err(format!("line {line} does not have {units} units there to move"));
         }
         if of_line.sku != change.sku || of_line.requested != effect.requested {
@@ -135,7 +143,7 @@ impl Subject for Reservation {
         let before = self.told.as_ref().map(v1::Reservation::state);
         if state == ReservationState::Prepared && before != Some(state) {
             self.told = None;
-            self.parts.clear();
+            self.allocations.clear();
         }
         self.home = effect.home;
         let told = self.told.get_or_insert_with(|| v1::Reservation {
@@ -188,13 +196,13 @@ impl Moved {
     }
 
     /// Moves the units. Sums that do not fit are left for the checks to find.
-    fn apply(self, change: &Change, line: &mut v1::ReservationLine, part: &mut Part) {
+    fn apply(self, change: &Change, line: &mut v1::ReservationLine, allocation: &mut AllocatedUnits) {
         let add = |sum: &mut i64, units: i64| *sum = sum.saturating_add(units);
-        for (of_part, of_line, delta) in [
-            (&mut part.held, &mut line.held, self.held),
-            (&mut part.committed, &mut line.committed, self.committed),
+        for (of_warehouse, of_line, delta) in [
+            (&mut allocation.held, &mut line.held, self.held),
+            (&mut allocation.committed, &mut line.committed, self.committed),
         ] {
-            add(of_part, delta);
+            add(of_warehouse, delta);
             add(of_line, delta);
         }
         let units = self.units();
@@ -212,11 +220,11 @@ impl Moved {
             (-1, 0, _) => add(&mut line.released, units),
             (0, -1, 0) => add(&mut line.cancelled, units),
             (0, -1, _) => {
-                add(&mut part.shipped, units);
+                add(&mut allocation.shipped, units);
                 add(&mut line.shipped, units);
             }
             (0, 0, 1) => {
-                add(&mut part.returned, units);
+                add(&mut allocation.returned, units);
                 add(&mut line.returned, units);
             }
             // Held units became committed; the sums above are complete.

@@ -60,16 +60,16 @@ pub(crate) struct AsOfArgs {
     /// For goods that are booked only after a count has included them: the change after which they moved, as
     /// SEQ or SHARD:SEQ (see `holdfast changes positions`). Give it once for each shard
     #[arg(long, value_name = "[SHARD:]SEQ", value_parser = as_of)]
-    as_of: Vec<v1::AsOfChange>,
+    as_of: Vec<v1::AsOfPosition>,
 }
 
-fn as_of(text: &str) -> Result<v1::AsOfChange, String> {
+fn as_of(text: &str) -> Result<v1::AsOfPosition, String> {
     let (shard, seq) = match text.split_once(':') {
         Some((shard, seq)) => (Some(shard), seq),
         None => (None, text),
     };
     let bad = || format!("`{text}` is no change: write SEQ, or SHARD:SEQ where several shards are concerned");
-    Ok(v1::AsOfChange {
+    Ok(v1::AsOfPosition {
         shard: shard.map(|shard| shard.parse().map_err(|_| bad())).transpose()?,
         seq: seq.parse().map_err(|_| bad())?,
     })
@@ -110,7 +110,7 @@ pub(crate) struct Operation {
     reason: String,
     repeats: bool,
     occurred_at_ms: Option<u64>,
-    as_of: Vec<v1::AsOfChange>,
+    as_of: Vec<v1::AsOfPosition>,
 }
 
 impl Operation {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use holdfast_api::reasons::rule_of;
+use holdfast_api::reasons::consequences_of;
 use holdfast_client::{ClientError, v1};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -111,7 +111,7 @@ fn refused(refusal: &v1::Refusal) -> String {
         text.push('.');
     }
     text.push(' ');
-    text.push_str(rule_of(refusal.reason()).advice);
+    text.push_str(consequences_of(refusal.reason()).advice);
     text
 }
 
@@ -143,7 +143,7 @@ fn to_json(error: &anyhow::Error) -> Value {
                 "message": refusal.message,
                 "shortages": shortages,
                 "retry_after_ms": refusal.retry_after_ms,
-                "advice": rule_of(refusal.reason()).advice,
+                "advice": consequences_of(refusal.reason()).advice,
                 "operation_id": operation_id,
             })
         }
@@ -224,12 +224,12 @@ mod tests {
 
     #[test]
     fn the_client_retries_exactly_what_the_table_calls_retryable() {
-        for rule in &holdfast_api::reasons::RULES {
+        for row in &holdfast_api::reasons::REASONS {
             assert_eq!(
-                holdfast_client::is_retryable(rule.reason),
-                rule.retryable,
+                holdfast_client::is_retryable(row.reason),
+                row.retryable,
                 "{:?}",
-                rule.reason
+                row.reason
             );
         }
     }

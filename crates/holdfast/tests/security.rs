@@ -1,5 +1,5 @@
-//! One node with certificates and a policy, and the command line against it, as docs/security.md describes
-//! it.
+//! One node with certificates and an access policy, and the command line against it, as docs/security.md
+//! describes it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 

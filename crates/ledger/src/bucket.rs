@@ -11,7 +11,7 @@ pub enum Bucket {
     Free,
     /// Units that are ring-fenced for the change's storefront.
     Pool,
-    /// Units that a policy keeps back.
+    /// Units that are kept back and never sold.
     Safety,
     /// Units in live holds.
     Held,
@@ -23,7 +23,7 @@ pub enum Bucket {
     QualityHold,
     /// Units that are promised and missing.
     Deficit,
-    /// Units that are promised beyond stock, as a policy allows.
+    /// Units that are promised beyond stock, as a stock policy allows.
     Backordered,
     /// Units on the way here from another warehouse. They are not part of what is on hand.
     InTransit,

@@ -1,6 +1,6 @@
 //! The cause of a change.
 
-use crate::{OperationId, Principal, Reason, Reference};
+use crate::{CallerReason, OperationId, Principal, Reference};
 
 /// The cause of a change. Its bytes are in `wire.rs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Cause {
     /// The caller's identity. None for expiry.
     pub principal: Option<Principal>,
     /// The caller's reason.
-    pub reason: Reason,
+    pub reason: CallerReason,
     /// The caller's document. For expiry, that of the Reserve.
     pub reference: Reference,
     /// Business time as the command said it. None: only the log time is known.

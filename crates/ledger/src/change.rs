@@ -38,7 +38,7 @@ pub enum ChangeKind {
     SupplyExpected,
 }
 
-/// One effect on one cell and at most one pool, or on one reservation, policy or supply. An entry makes
+/// One effect on one cell and at most one pool, or on one reservation, stock policy or supply. An entry makes
 /// thousands of changes, so the parts that few changes have are boxed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
@@ -64,7 +64,7 @@ pub struct Change {
     pub moves: BucketMoves,
     /// The effect on a reservation.
     pub reservation: Option<ReservationEffect>,
-    /// The effect on a policy.
+    /// The effect on a stock policy.
     pub policy: Option<Box<PolicyEffect>>,
     /// The effect on a transfer, in TransferredOut, TransferredIn and TransferClosed. TransferredOut makes
     /// two changes: one of the cell that loses the units, and one of the cell that they are on the way to.
@@ -111,7 +111,7 @@ pub struct ReservationEffect {
     pub sourcing: Option<SourcingReason>,
 }
 
-/// The effect of a change on a policy: its values afterwards.
+/// The effect of a change on a stock policy: its values afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyEffect {
     /// Whether the storefront may take from free.

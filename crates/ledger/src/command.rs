@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bucket, Cause, Details, Disposition, LineQuantity, OperationId, OrderStep, Principal, Reason, Reference,
-    ReservationId, ReserveLine, ReserveMode, Rules, Sku, Sourcing, StorefrontId, SupplyId, TransferId,
-    TransferLine, WarehouseId,
+    Bucket, CallerReason, Cause, Details, Disposition, LineQuantity, OperationId, OrderStep, Principal,
+    Reference, ReservationId, ReserveLine, ReserveMode, Rules, Sku, Sourcing, StorefrontId, SupplyId,
+    TransferId, TransferLine, WarehouseId,
 };
 
 /// One Raft log entry: commands decided in this order at one log time.
@@ -28,7 +28,7 @@ pub struct Command {
     /// The caller's document.
     pub reference: Reference,
     /// The caller's reason.
-    pub reason: Reason,
+    pub reason: CallerReason,
     /// Time of the event, and other conditions.
     pub details: Details,
     /// The effect that is asked for.
@@ -42,7 +42,7 @@ impl Command {
             operation_id,
             principal,
             reference: Reference::default(),
-            reason: Reason::default(),
+            reason: CallerReason::default(),
             details: Details::default(),
             action: Action::Seal,
         }
@@ -164,13 +164,13 @@ pub enum Action {
         /// At least 1.
         quantity: i64,
     },
-    /// Sets the policy of a storefront for a SKU.
+    /// Sets the stock policy of a storefront for a SKU.
     SetPolicy {
         /// The SKU of the policy.
         sku: Sku,
         /// The storefront of the policy.
         storefront: StorefrontId,
-        /// Whether it may take from free when its pool is empty. True where no policy was set.
+        /// Whether it may take from free when its pool is empty. True where no stock policy was set.
         may_borrow: bool,
         /// The most units in one reservation. 0: no limit.
         max_per_reservation: i64,

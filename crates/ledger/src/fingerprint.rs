@@ -2,13 +2,18 @@
 
 use serde::Serialize;
 
-use crate::{Action, Command, Details, Reason, Reference, codec};
+use crate::{Action, CallerReason, Command, Details, Reference, codec};
 
 impl Command {
     /// Returns the fingerprint that a sealed id is remembered with.
     pub(crate) fn fingerprint_of_seal() -> u64 {
         let details = Details::default();
-        fingerprint(&Action::Seal, &Reference::default(), &Reason::default(), &details)
+        fingerprint(
+            &Action::Seal,
+            &Reference::default(),
+            &CallerReason::default(),
+            &details,
+        )
     }
 
     /// Returns a fingerprint of 60 bits over everything that a retry must repeat.
@@ -17,7 +22,7 @@ impl Command {
     }
 }
 
-fn fingerprint(action: &Action, reference: &Reference, reason: &Reason, details: &Details) -> u64 {
+fn fingerprint(action: &Action, reference: &Reference, reason: &CallerReason, details: &Details) -> u64 {
     if details.is_empty() {
         hashed(&(action, reference, reason))
     } else {

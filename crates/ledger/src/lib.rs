@@ -15,8 +15,8 @@
 //! - **Cells** (`ledger/cell.rs`): one SKU in one warehouse, with its units by [`Bucket`]. Units move only by
 //!   a step that adds up: the units that enter the warehouse are the units that enter its buckets. Each step
 //!   is one [`Change`].
-//! - **Reservations** (`ledger/reservation.rs`): lines and their parts. Each granted unit is in exactly one
-//!   state.
+//! - **Reservations** (`ledger/reservation.rs`): lines and their allocations. Each granted unit is in exactly
+//!   one state.
 //! - **Commands** ([`Action`]): each is first *decided*, which changes nothing and may refuse it with a
 //!   [`Refusal`], and then *executed*, which cannot fail. So a refusal leaves nothing behind, and
 //!   [`Ledger::preview`] can refuse without a log write. Each family has one file: `reserve` (with
@@ -46,8 +46,8 @@
 //! `on_hand = free + pools + safety + held + committed + damaged + quality_hold - deficit - backordered`.
 //!
 //! Reserving moves units from the storefront's pool and from free to held. Beyond the stock, it takes units
-//! as far as a policy allows (backordered). Committing moves them to committed, and shipping takes them out.
-//! Released, expired and cancelled units go back to where they were taken from.
+//! as far as a stock policy allows (backordered). Committing moves them to committed, and shipping takes them
+//! out. Released, expired and cancelled units go back to where they were taken from.
 //!
 //! Units that become sellable (receipts, arriving transfers, restocked returns, released and cancelled units)
 //! first fill a deficit, which is promised units that a recount did not find. Then they fill backordered
@@ -99,7 +99,7 @@ pub use details::Details;
 pub use fault::{FAULTS, Fault, seed_fault};
 pub use granted::{Allocation, GrantedLine, SourcingReason};
 pub use holdfast_api::names::{
-    IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId, SupplyId,
+    CallerReason, IdError, OperationId, Principal, Reference, ReservationId, Sku, StorefrontId, SupplyId,
     TransferId, WarehouseId,
 };
 pub use holdfast_api::slots::SlotNumber;

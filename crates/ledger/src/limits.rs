@@ -25,8 +25,8 @@ pub const MAX_COMMAND_CHANGES: usize = 2 * MAX_ORDER_CELLS;
 /// every bucket.
 pub const MAX_CHANGE_BYTES: usize = 1024;
 
-/// The budget of one entry for due work: the most parts of ended holds that it gives back, in addition to
-/// twice the number of its commands. Also the most closed reservations, closed transfers and operation ids
+/// The budget of one entry for due work: the most allocations of ended holds that it gives back, in addition
+/// to twice the number of its commands. Also the most closed reservations, closed transfers and operation ids
 /// that it forgets. So due work never grows faster than it is done.
 pub const SWEEP_PER_ENTRY: usize = 1024;
 

@@ -32,13 +32,13 @@ pub enum Success {
         /// The end of the hold. 0 unless held.
         expires_at_ms: u64,
     },
-    /// Stock or a policy changed.
+    /// Stock or a stock policy changed.
     Stocked {
         /// The position of the decision.
         position: Position,
         /// Whether the operation had been applied before.
         replayed: bool,
-        /// The cell after the command. None for a policy or a transfer, and for a replay.
+        /// The cell after the command. None for a stock policy or a transfer, and for a replay.
         cell: Option<CellView>,
     },
     /// A step of an order's protocol was applied.

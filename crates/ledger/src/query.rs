@@ -142,7 +142,7 @@ pub struct AvailabilityView {
     pub sku: Sku,
     /// Units by warehouse, in order of its name. Only warehouses that have any.
     pub warehouses: Vec<(WarehouseId, i64)>,
-    /// Units that the policy would grant beyond these at log time.
+    /// Units that the stock policy would grant beyond these at log time.
     pub backorderable: i64,
 }
 
@@ -178,7 +178,7 @@ pub struct PromiseDate {
 pub struct DeficitView {
     /// The cell with the deficit.
     pub cell: CellView,
-    /// Live reservations with units here, oldest first: the oldest promise is kept first. At most 1,000. If
+    /// Live reservations with units here, oldest first: the oldest gets its units first. At most 1,000. If
     /// there are more, these are the latest.
     pub reservations: Vec<AffectedReservation>,
     /// The number of earlier reservations that are not listed.

@@ -11,7 +11,7 @@ use serde::{
     ser::{SerializeStruct as _, SerializeStructVariant as _, SerializeTupleVariant as _},
 };
 
-use crate::{Action, Cause, Command, Details, OperationId, Principal, Reason, Reference};
+use crate::{Action, CallerReason, Cause, Command, Details, OperationId, Principal, Reference};
 
 /// The tag of a command with details. It stands in the place of the action's kind, and kinds count from 0.
 const DETAILED: u32 = 127;
@@ -39,7 +39,7 @@ impl<'de> Deserialize<'de> for Command {
             operation_id: OperationId,
             principal: Principal,
             reference: Reference,
-            reason: Reason,
+            reason: CallerReason,
             action: MaybeDetailed,
         }
         let Fields {
@@ -171,25 +171,25 @@ impl<'de> Deserialize<'de> for Cause {
         enum Form {
             Time {
                 principal: Option<Principal>,
-                reason: Reason,
+                reason: CallerReason,
                 reference: Reference,
             },
             Operation {
                 operation_id: OperationId,
                 principal: Option<Principal>,
-                reason: Reason,
+                reason: CallerReason,
                 reference: Reference,
             },
             TimePast {
                 principal: Option<Principal>,
-                reason: Reason,
+                reason: CallerReason,
                 reference: Reference,
                 occurred_at_ms: u64,
             },
             OperationPast {
                 operation_id: OperationId,
                 principal: Option<Principal>,
-                reason: Reason,
+                reason: CallerReason,
                 reference: Reference,
                 occurred_at_ms: u64,
             },
@@ -249,7 +249,7 @@ mod tests {
         operation_id: OperationId,
         principal: Principal,
         reference: Reference,
-        reason: Reason,
+        reason: CallerReason,
         action: &'a Action,
     }
 
@@ -258,7 +258,7 @@ mod tests {
     struct OldCause {
         operation_id: Option<OperationId>,
         principal: Option<Principal>,
-        reason: Reason,
+        reason: CallerReason,
         reference: Reference,
     }
 
@@ -276,7 +276,7 @@ mod tests {
         Cause {
             operation_id,
             principal: operation_id.map(|_| Principal::new("ann").unwrap()),
-            reason: Reason::new("recount").unwrap(),
+            reason: CallerReason::new("recount").unwrap(),
             reference: Reference::new("D-1").unwrap(),
             occurred_at_ms,
         }

@@ -22,7 +22,7 @@
 //! - `intake/` limits what callers send: bytes, fields, time, and the number of long streams.
 //! - `descriptors.rs` shares the system's file descriptors between the node's files and its connections.
 //! - `security/` is where ports and requests meet the crate `holdfast-guard`: handshakes, the identity of a
-//!   caller, and what the policy allows.
+//!   caller, and what the access policy allows.
 //! - `directory/` knows the members of the cluster and where replicas are: founding, joining, moving,
 //!   leaving.
 //! - `damage/` decides what a start does when bytes in the data folder differ from what was written.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use holdfast_api::limits as api;
 use holdfast_ledger::{
-    Principal, Reason, Reference, Sku, StorefrontId, SupplyId, WarehouseId, limits as ledger,
+    CallerReason, Principal, Reference, Sku, StorefrontId, SupplyId, WarehouseId, limits as ledger,
 };
 use holdfast_shard::limits as shard;
 
@@ -99,7 +99,7 @@ fn groups() -> Vec<(&'static str, Vec<Limit>)> {
                 limit("name of a storefront", bytes(StorefrontId::MAX_BYTES), INVALID),
                 limit("name of a supply", bytes(SupplyId::MAX_BYTES), INVALID),
                 limit("reference", bytes(Reference::MAX_BYTES), INVALID),
-                limit("reason", bytes(Reason::MAX_BYTES), INVALID),
+                limit("reason", bytes(CallerReason::MAX_BYTES), INVALID),
                 limit(
                     "name of a principal",
                     bytes(Principal::MAX_BYTES),

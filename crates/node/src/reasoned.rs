@@ -163,7 +163,7 @@ impl Reasoned for AskError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_api::reasons::rule_of;
+    use holdfast_api::reasons::consequences_of;
 
     #[test]
     fn a_damaged_file_is_told_to_operators_and_an_unreachable_peer_is_asked_again() {
@@ -177,11 +177,11 @@ mod tests {
             ChangeReadError::Unreachable("node 2 is down".to_owned()),
             ChangeReadError::Stopped,
         ] {
-            assert!(rule_of(told(&passing).reason()).retryable, "{passing}");
+            assert!(consequences_of(told(&passing).reason()).retryable, "{passing}");
         }
         let gone = told(&ChangeReadError::NotHere { first_seq: 9 });
         assert!(
-            !rule_of(gone.reason()).retryable,
+            !consequences_of(gone.reason()).retryable,
             "what no node has is not waited for"
         );
     }

@@ -27,7 +27,7 @@ pub enum StartError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Certificates(#[from] CertificateFileError),
-    /// The policy cannot be used.
+    /// The access policy cannot be used.
     #[error(transparent)]
     Policy(#[from] PolicyError),
     /// The data folder cannot be used.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_shard::{DocumentStores, ShardStores};
+use holdfast_shard::{RegisterStores, ShardStores};
 use holdfast_storage::{
     ChangeLog, ChangeLogError, ChangeLogOptions, Disk, DiskError, Facts, FactsError, GroupId, Log, LogError,
     LogOptions, NodeFacts, RealDisk, SnapshotError, SnapshotStore,
@@ -147,14 +147,14 @@ impl Stores {
     }
 
     /// Opens the stores of a replica of the directory. Blocks.
-    pub(crate) fn directory(&self, generation: u32) -> Result<DocumentStores, StoresError> {
+    pub(crate) fn directory(&self, generation: u32) -> Result<RegisterStores, StoresError> {
         let group = group(DIRECTORY_GROUP, generation);
         let snapshots =
             SnapshotStore::open(Arc::clone(&self.disk), group).map_err(|source| StoresError::Snapshots {
                 shard: DIRECTORY_GROUP,
                 source,
             })?;
-        Ok(DocumentStores {
+        Ok(RegisterStores {
             log: self.log.clone(),
             group,
             snapshots,

@@ -4,7 +4,7 @@
 use holdfast_api::limits::{MAX_POSITIONS, MAX_TTL_MS};
 use holdfast_api::v1;
 use holdfast_ledger::{
-    Disposition, IdError, OperationId, Principal, Reason, Reference, ReservationId, Sku, StorefrontId,
+    CallerReason, Disposition, IdError, OperationId, Principal, Reference, ReservationId, Sku, StorefrontId,
     SupplyId, TransferId, WarehouseId,
 };
 use holdfast_orders::AsOf;
@@ -52,7 +52,7 @@ pub struct CheckedOperation {
     /// The caller's document for the operation.
     pub reference: Reference,
     /// The caller's reason.
-    pub reason: Reason,
+    pub reason: CallerReason,
     /// Whether an earlier attempt with the id has no answer.
     pub repeats: bool,
     /// The business time, in milliseconds since the Unix epoch.
@@ -78,7 +78,7 @@ pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, I
         operation_id: OperationId::from_slice(&operation.operation_id)
             .map_err(named("operation.operation_id"))?,
         reference: Reference::new(operation.reference).map_err(named("operation.reference"))?,
-        reason: Reason::new(operation.reason).map_err(named("operation.reason"))?,
+        reason: CallerReason::new(operation.reason).map_err(named("operation.reason"))?,
         repeats: operation.repeats,
         occurred_at_ms: operation
             .occurred_at_ms
@@ -89,7 +89,7 @@ pub fn operation(operation: Option<v1::Operation>) -> Result<CheckedOperation, I
 }
 
 /// Checks positions in the histories of shards. Each shard may be named only once.
-pub fn as_of(field: &str, positions: &[v1::AsOfChange]) -> Result<AsOf, Invalid> {
+pub fn as_of(field: &str, positions: &[v1::AsOfPosition]) -> Result<AsOf, Invalid> {
     count(field, positions.len(), 0, MAX_POSITIONS)?;
     let mut named: Vec<(Option<u32>, u64)> = positions.iter().map(|one| (one.shard, one.seq)).collect();
     named.sort_unstable();

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use holdfast_api::slots::{shard_of_slot, slot_of};
 use holdfast_ledger::{
-    Action, Command, Details, OperationId, OrderStep, Principal, Query, QueryReply, Reason, Reference,
+    Action, CallerReason, Command, Details, OperationId, OrderStep, Principal, Query, QueryReply, Reference,
     Refusal, ReservationId, ReservationView, ReturnOf, Sku, Success,
 };
 use holdfast_shard::{Freshness, QueryError, ShardHandle, SubmitError};
@@ -233,7 +233,7 @@ fn own_step(about: OperationId, step: OrderStep) -> Result<Command, OrderError> 
         operation_id: about,
         principal,
         reference: Reference::default(),
-        reason: Reason::default(),
+        reason: CallerReason::default(),
         details: Details::default(),
         action: Action::Order(step),
     })

@@ -5,7 +5,9 @@
 //! first command asks for the rules. A shard that begins with a restored ledger keeps the rules of that
 //! ledger.
 
-use holdfast_ledger::{Action, Command, Details, Ledger, OperationId, Principal, Reason, Reference, Rules};
+use holdfast_ledger::{
+    Action, CallerReason, Command, Details, Ledger, OperationId, Principal, Reference, Rules,
+};
 
 /// Whether a leader still has to look after the rules of its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ fn adopt(rules: Rules, now_ms: u64) -> Option<Command> {
         operation_id: OperationId::from_slice(&id).ok()?,
         principal: Principal::new("holdfast").ok()?,
         reference: Reference::default(),
-        reason: Reason::default(),
+        reason: CallerReason::default(),
         details: Details::default(),
         action: Action::AdoptRules { rules },
     })

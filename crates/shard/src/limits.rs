@@ -14,7 +14,7 @@
 use holdfast_ledger::limits::{
     MAX_CHANGE_BYTES, MAX_COMMAND_CHANGES, MAX_LINES, MAX_PREFERENCES, swept_changes,
 };
-use holdfast_ledger::{Details, Principal, Reason, Reference, Sku, StorefrontId, WarehouseId};
+use holdfast_ledger::{CallerReason, Details, Principal, Reference, Sku, StorefrontId, WarehouseId};
 
 /// Size of the largest command in bytes, as it is stored. The largest order fits.
 pub const MAX_COMMAND_BYTES: usize = 3 << 20;
@@ -67,7 +67,7 @@ const LARGEST_ORDER_BYTES: usize = MAX_LINES * (LINE_BYTES + 5)
     + StorefrontId::MAX_BYTES
     + Principal::MAX_BYTES
     + Reference::MAX_BYTES
-    + Reason::MAX_BYTES
+    + CallerReason::MAX_BYTES
     + Details::MAX_BYTES
     + 1024;
 

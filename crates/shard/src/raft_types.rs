@@ -86,7 +86,7 @@ impl EntryBytes {
         Ok(Self { bytes, trace: None })
     }
 
-    /// Makes an entry of a [`Document`](crate::Document).
+    /// Makes an entry of a [`Register`](crate::Register).
     pub(crate) fn opaque(bytes: Bytes) -> Self {
         Self { bytes, trace: None }
     }
@@ -133,7 +133,7 @@ pub(crate) enum Response {
     Nothing,
     /// Outcomes of a shard's commands, in their order.
     Outcomes(Vec<Outcome>),
-    /// Answer of a [`Document`](crate::Document).
+    /// Answer of a [`Register`](crate::Register).
     Answer(Bytes),
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use holdfast_ledger::{
-    Action, Cause, DueInquiry, DueSettlement, OrderStep, Outcome, Reason, Reference, ReservationId,
+    Action, CallerReason, Cause, DueInquiry, DueSettlement, OrderStep, Outcome, Reference, ReservationId,
     Settlement, ShardNumber, Target, Verdict,
 };
 use serde::Serialize;
@@ -125,7 +125,7 @@ fn nobody() -> Cause {
     Cause {
         operation_id: None,
         principal: None,
-        reason: Reason::default(),
+        reason: CallerReason::default(),
         reference: Reference::default(),
         occurred_at_ms: None,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_ledger::{
-    Action, Command, Details, OperationId, OrderStep, Principal, Reason, Reference, ReservationId,
+    Action, CallerReason, Command, Details, OperationId, OrderStep, Principal, Reference, ReservationId,
     ReserveLine, ReserveMode, Rules, ShardNumber, Sku, Source, StorefrontId, WarehouseId,
 };
 
@@ -319,7 +319,7 @@ pub(crate) fn command(number: u64, action: Action) -> Command {
         operation_id: operation_id(number),
         principal: Principal::new("model").expect("a name of five letters"),
         reference: Reference::default(),
-        reason: Reason::default(),
+        reason: CallerReason::default(),
         details: Details::default(),
         action,
     }

@@ -1,5 +1,5 @@
-//! The columns of policies, transfers, supplies and business time, in the order in which they were added to
-//! the schema.
+//! The columns of stock policies, transfers, supplies and business time, in the order in which they were
+//! added to the schema.
 
 use std::sync::Arc;
 
@@ -153,7 +153,8 @@ impl<'a> EffectColumns<'a> {
         })
     }
 
-    /// Adds the newer fields to a policy. `bad` makes the error for a column whose value is not allowed.
+    /// Adds the newer fields to a stock policy. `bad` makes the error for a column whose value is not
+    /// allowed.
     pub(super) fn policy(
         &self,
         at: usize,

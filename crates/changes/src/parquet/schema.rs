@@ -13,7 +13,7 @@
 //! | `kind` | STRING | `reserved`, `extended`, `committed`, `released`, `expired`, `shipped`, `cancelled`, `returned`, `received`, `adjusted`, `counted`, `bucket_moved`, `policy_set`, `pool_allocated`, `prepared`, `confirmed`, `aborted`, `transferred_out`, `transferred_in`, `transfer_closed`, `supply_expected` |
 //! | `sku` | STRING, null | null for a note: `extended`, `confirmed`, and any decision on an order over several shards whose home has no units of it |
 //! | `warehouse` | STRING, null | null for a note and for `policy_set` |
-//! | `storefront` | STRING, null | the storefront of the reservation, pool or policy |
+//! | `storefront` | STRING, null | the storefront of the reservation, pool or stock policy |
 //! | `B_delta` | INT64 | for each bucket B of [`BUCKETS`]: how much it moved, 0 when it did not |
 //! | `B_after` | INT64, null | units in it afterwards, null when it did not move |
 //! | `reservation_id` | STRING, null | UUID text; this and the next five are null together, when no reservation is concerned |
@@ -129,7 +129,7 @@ fn build() -> Schema {
     Schema::new(fields)
 }
 
-/// Returns the fields of policies, transfers, supplies and business time.
+/// Returns the fields of stock policies, transfers, supplies and business time.
 fn effect_fields() -> Vec<Field> {
     let nullable = |name: &str, data_type| Field::new(name, data_type, true);
     vec![

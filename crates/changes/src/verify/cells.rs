@@ -367,7 +367,7 @@ impl Cell {
     }
 
     /// Returns the units promised beyond the stock, or sold below zero. A deficit that a count found is known
-    /// and recorded, and a policy allows a backorder; neither counts here.
+    /// and recorded, and a stock policy allows a backorder; neither counts here.
     fn promised_too_much(&self) -> i128 {
         let units = |bucket| i128::from(self.buckets[place(bucket)]);
         let promised = units(Bucket::Held) + units(Bucket::Committed);

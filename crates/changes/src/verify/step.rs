@@ -76,7 +76,7 @@ impl<'a> Step<'a> {
             return Err("a pool moves and no storefront is named".into());
         }
         if (kind == ChangeKind::PolicySet) != change.policy.is_some() {
-            return Err("its policy does not fit its kind".into());
+            return Err("its stock policy does not fit its kind".into());
         }
         let transfer = transfer(change, kind)?;
         let expects = match kind {

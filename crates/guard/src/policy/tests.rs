@@ -29,7 +29,7 @@ warehouses = ["*"]
 "#;
 
 fn check(
-    policy: &Policy,
+    policy: &AccessPolicy,
     principal: &str,
     verb: Verb,
     storefront: &str,
@@ -48,7 +48,7 @@ fn check(
 
 #[test]
 fn what_no_rule_allows_is_denied_and_the_denial_says_what_was_missing() {
-    let policy = Policy::parse(SHOP).unwrap();
+    let policy = AccessPolicy::parse(SHOP).unwrap();
     let (checkout, wms) = ("spiffe://shop/checkout", "spiffe://shop/wms");
     let (anywhere, nothing) = (Touched::Everything, Touched::Nothing);
     let these = |names: &[&'static str]| Touched::These(names.to_vec());
@@ -118,7 +118,7 @@ fn rules_for_everybody_add_to_those_for_one() {
     let text = format!(
         "{SHOP}\n[[rules]]\nprincipals = [\"*\"]\nverbs = [\"read\"]\nstorefronts = [\"*\"]\nwarehouses = [\"*\"]\n"
     );
-    let policy = Policy::parse(&text).unwrap();
+    let policy = AccessPolicy::parse(&text).unwrap();
     for principal in ["stranger", "erp", "sre"] {
         let read = check(&policy, principal, Verb::Read, "*", &Touched::Everything);
         assert_eq!(read, Ok(()), "{principal}");
@@ -135,7 +135,7 @@ fn a_mistake_is_told_with_its_rule_and_key_and_never_passed_over() {
         )
     };
     let good = rule("[\"a\"]", "[\"read\"]", "[\"*\"]", "[\"*\"]");
-    Policy::parse(&good).unwrap();
+    AccessPolicy::parse(&good).unwrap();
     for (text, says) in [
         (String::new(), "no rules"),
         ("rules = 3".to_owned(), "invalid type"),
@@ -165,7 +165,7 @@ fn a_mistake_is_told_with_its_rule_and_key_and_never_passed_over() {
         ),
         (
             rule("[\"Jane Doe\"]", "[\"read\"]", "[\"*\"]", "[\"*\"]"),
-            "rule 1 of the policy, principals",
+            "rule 1 of the access policy, principals",
         ),
         (
             rule("[\"a\", \"a\"]", "[\"read\"]", "[\"*\"]", "[\"*\"]"),
@@ -175,7 +175,7 @@ fn a_mistake_is_told_with_its_rule_and_key_and_never_passed_over() {
         (good.repeat(MAX_RULES + 1), "rules, at most"),
         ("#".repeat(MAX_FILE_BYTES + 1), "bytes, at most"),
     ] {
-        let error = Policy::parse(&text).expect_err(says).to_string();
+        let error = AccessPolicy::parse(&text).expect_err(says).to_string();
         assert!(error.contains(says), "{says}: {error}");
     }
 }
@@ -218,7 +218,7 @@ fn file(rules: &[Lists]) -> String {
 proptest! {
     #[test]
     fn any_text_is_taken_or_refused_and_nothing_panics(text in ".{0,400}") {
-        let _ = Policy::parse(&text);
+        let _ = AccessPolicy::parse(&text);
     }
 
     #[test]
@@ -229,7 +229,7 @@ proptest! {
             bytes.truncate(at);
         }
         if let Ok(text) = String::from_utf8(bytes) {
-            let _ = Policy::parse(&text);
+            let _ = AccessPolicy::parse(&text);
         }
     }
 
@@ -242,7 +242,7 @@ proptest! {
         storefront in "[a-c]",
         warehouse in "[a-c]",
     ) {
-        let Ok(policy) = Policy::parse(&file(&rules)) else {
+        let Ok(policy) = AccessPolicy::parse(&file(&rules)) else {
             return Ok(());
         };
         let has = |list: &[String], name: &str| list.iter().any(|entry| entry == "*" || entry == name);

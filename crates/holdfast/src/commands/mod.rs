@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Reserve(reserve::Args),
     /// Show one reservation as it stands
     Get(get::Args),
-    /// Turn a hold into a promise: the buyer has paid
+    /// Make a hold final, because the buyer has paid
     Commit(transition::CommitArgs),
     /// Give a hold back
     Release(transition::ReleaseArgs),

@@ -17,7 +17,7 @@ use crate::telemetry::Telemetry;
 /// Arguments of `holdfast serve`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\nSIGUSR1 has it read log.level again, and nothing else. SIGHUP has it look at the certificates and the policy, where there are any.\n`holdfast config reference` prints every key of the configuration."
+    after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\nSIGUSR1 has it read log.level again, and nothing else. SIGHUP has it look at the certificates and the access policy, where there are any.\n`holdfast config reference` prints every key of the configuration."
 )]
 pub(crate) struct Args {
     /// The node's configuration
@@ -117,7 +117,9 @@ async fn change_level_when_told(config: PathBuf, mut told: Signal) {
 async fn reload_when_told(node: &Node, mut hang_up: Signal) -> Infallible {
     loop {
         hang_up.recv().await;
-        tracing::info!("SIGHUP: looking at the certificates and the policy again, where there are any");
+        tracing::info!(
+            "SIGHUP: looking at the certificates and the access policy again, where there are any"
+        );
         node.reload();
     }
 }

@@ -63,23 +63,23 @@ impl Ledger {
         affected: &mut BTreeMap<CellKey, Vec<AffectedReservation>>,
     ) {
         for line in &reservation.lines {
-            for part in line.parts.iter().filter(|part| part.open > 0) {
+            for allocation in line.allocations.iter().filter(|allocation| allocation.open > 0) {
                 let key = CellKey {
                     sku: line.sku,
-                    warehouse: part.warehouse,
+                    warehouse: allocation.warehouse,
                 };
                 let Some(list) = affected.get_mut(&key) else {
                     continue;
                 };
                 match list.last_mut() {
-                    Some(last) if last.reservation_id == reservation_id => last.quantity += part.open,
+                    Some(last) if last.reservation_id == reservation_id => last.quantity += allocation.open,
                     _ => list.push(AffectedReservation {
                         reservation_id,
                         storefront: self.stock.storefronts.name(reservation.storefront).clone(),
                         state: reservation.state,
                         created_at_ms: reservation.created_at_ms,
                         reference: reservation.reference.clone(),
-                        quantity: part.open,
+                        quantity: allocation.open,
                         short: 0,
                     }),
                 }

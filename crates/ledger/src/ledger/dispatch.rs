@@ -44,14 +44,17 @@ fn leaving(quantity: i64) -> Deltas {
 /// Returns the open units of a reservation: the line's number, the cell, and the quantity.
 fn open(reservation: &Reservation) -> impl Iterator<Item = (u32, CellKey, i64)> {
     let lines = reservation.lines.iter();
-    let parts = lines.flat_map(|line| line.parts.iter().map(move |part| (line, part)));
-    parts.filter(|(_, part)| part.open > 0).map(|(line, part)| {
-        let cell = CellKey {
-            sku: line.sku,
-            warehouse: part.warehouse,
-        };
-        (line.number, cell, part.open)
-    })
+    let allocations =
+        lines.flat_map(|line| line.allocations.iter().map(move |allocation| (line, allocation)));
+    allocations
+        .filter(|(_, allocation)| allocation.open > 0)
+        .map(|(line, allocation)| {
+            let cell = CellKey {
+                sku: line.sku,
+                warehouse: allocation.warehouse,
+            };
+            (line.number, cell, allocation.open)
+        })
 }
 
 impl Ledger {
@@ -194,8 +197,12 @@ impl Ledger {
         self.reservations.update(&id, &self.options, |reservation| {
             reservation.state = ReservationState::Shipped;
             reservation.closed_at_ms = now_ms.max(1);
-            for part in reservation.lines.iter_mut().flat_map(|line| &mut line.parts) {
-                part.ship(part.open);
+            for allocation in reservation
+                .lines
+                .iter_mut()
+                .flat_map(|line| &mut line.allocations)
+            {
+                allocation.ship(allocation.open);
             }
             Ok(())
         })?;

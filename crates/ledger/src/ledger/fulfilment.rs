@@ -1,9 +1,9 @@
 //! The Ship, Cancel and Return commands for a reservation, in whole or in part.
 //!
-//! Parts are taken in the order in which lines and warehouses are named. A line without a warehouse takes
-//! them in the order of its allocations. Promised units that are missing (a deficit, or backordered) cannot
-//! ship. A warehouse ships at most the promised units that are there, and never units that are ring-fenced,
-//! kept back, damaged or under inspection.
+//! Allocations are taken in the order in which lines and warehouses are named. A line without a warehouse
+//! takes them in the order of its allocations. Promised units that are missing (a deficit, or backordered)
+//! cannot ship. A warehouse ships at most the promised units that are there, and never units that are
+//! ring-fenced, kept back, damaged or under inspection.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::{
     cell::{Cell, Deltas, Flow, StepError, into_buckets},
     cell_key::CellKey,
     line_step::{LineMove, ReservationSteps},
-    reservation::{Part, Reservation},
+    reservation::{LineAllocation, Reservation},
     stock::{Recording, Stock},
     transitions::give_back,
 };
@@ -27,7 +27,7 @@ use super::{
 pub(crate) struct FulfilmentPlan {
     id: ReservationId,
     what: Fulfilment,
-    /// Units by the place of a line in the reservation and the place of a part in the line.
+    /// Units by the place of a line in the reservation and the place of an allocation in the line.
     pieces: BTreeMap<(usize, usize), i64>,
     state: ReservationState,
 }
@@ -41,10 +41,10 @@ pub(crate) enum Fulfilment {
 }
 
 impl Fulfilment {
-    fn available(self, part: &Part) -> i64 {
+    fn available(self, allocation: &LineAllocation) -> i64 {
         match self {
-            Self::Ship | Self::Cancel => part.open,
-            Self::Return(_) => part.returnable(),
+            Self::Ship | Self::Cancel => allocation.open,
+            Self::Return(_) => allocation.returnable(),
         }
     }
 
@@ -87,7 +87,9 @@ impl Ledger {
         }
         let after_commit = match what {
             Fulfilment::Ship | Fulfilment::Cancel => reservation.state == ReservationState::Committed,
-            Fulfilment::Return(_) => reservation.parts().any(|part| part.returnable() > 0),
+            Fulfilment::Return(_) => reservation
+                .allocations()
+                .any(|allocation| allocation.returnable() > 0),
         };
         if !after_commit {
             return Err(Refusal::WrongState {
@@ -101,16 +103,16 @@ impl Ledger {
         };
         self.check_goods(reservation, what, &pieces, as_of_seq)?;
         let moved: i128 = pieces.values().copied().map(i128::from).sum();
-        let sum = |units: fn(&Part) -> i64| {
+        let sum = |units: fn(&LineAllocation) -> i64| {
             reservation
-                .parts()
-                .map(|part| i128::from(units(part)))
+                .allocations()
+                .map(|allocation| i128::from(units(allocation)))
                 .sum::<i128>()
         };
         let (open, shipped, returned) = (
-            sum(|part| part.open),
-            sum(|part| part.shipped),
-            sum(|part| part.returned),
+            sum(|allocation| allocation.open),
+            sum(|allocation| allocation.shipped),
+            sum(|allocation| allocation.returned),
         );
         let state = match what {
             Fulfilment::Ship => Reservation::state_after_commit(open - moved, shipped + moved, returned),
@@ -151,12 +153,12 @@ impl Ledger {
                 Some(name) => Some(self.stock.warehouses.find(name).ok_or_else(|| exceeds(0))?),
             };
             let mut missing = *quantity;
-            for (place, part) in reservation.lines[at].parts.iter().enumerate() {
-                if missing == 0 || only.is_some_and(|only| only != part.warehouse) {
+            for (place, allocation) in reservation.lines[at].allocations.iter().enumerate() {
+                if missing == 0 || only.is_some_and(|only| only != allocation.warehouse) {
                     continue;
                 }
                 let picked = pieces.get(&(at, place)).copied().unwrap_or(0);
-                let take = missing.min(what.available(part) - picked);
+                let take = missing.min(what.available(allocation) - picked);
                 if take > 0 {
                     pieces.insert((at, place), picked + take);
                     missing -= take;
@@ -180,11 +182,11 @@ impl Ledger {
         let mut totals: BTreeMap<CellKey, i64> = BTreeMap::new();
         let mut shortages = Vec::new();
         let mut changes = 0;
-        for ((line, part), quantity) in pieces {
+        for ((line, allocation), quantity) in pieces {
             let line = &reservation.lines[*line];
             let key = CellKey {
                 sku: line.sku,
-                warehouse: line.parts[*part].warehouse,
+                warehouse: line.allocations[*allocation].warehouse,
             };
             let total = totals.entry(key).or_default();
             let is_seen = self.stock.is_counted_since(key, as_of_seq);
@@ -288,27 +290,27 @@ fn move_pieces(
         home: reservation.home(),
         cause,
     };
-    for ((line, part), quantity) in pieces {
+    for ((line, allocation), quantity) in pieces {
         let line = &mut reservation.lines[line];
-        let part = &mut line.parts[part];
+        let allocation = &mut line.allocations[allocation];
         let cell = CellKey {
             sku: line.sku,
-            warehouse: part.warehouse,
+            warehouse: allocation.warehouse,
         };
         let deltas = match what {
             Fulfilment::Ship => {
-                part.ship(quantity);
+                allocation.ship(quantity);
                 shipped(quantity)
             }
             Fulfilment::Cancel => {
-                part.cancelled += quantity;
+                allocation.cancelled += quantity;
                 Deltas {
                     committed: -quantity,
-                    ..give_back(stock, cell, storefront, part, (quantity, 0))?
+                    ..give_back(stock, cell, storefront, allocation, (quantity, 0))?
                 }
             }
             Fulfilment::Return(disposition) => {
-                part.returned += quantity;
+                allocation.returned += quantity;
                 let missing = || Violation(format!("there is no cell {cell:?}"));
                 returned(&stock.cell(cell).ok_or_else(missing)?, quantity, disposition)
             }
@@ -327,8 +329,8 @@ fn move_pieces(
 fn everything(reservation: &Reservation, what: Fulfilment) -> BTreeMap<(usize, usize), i64> {
     let mut pieces = BTreeMap::new();
     for (at, line) in reservation.lines.iter().enumerate() {
-        for (place, part) in line.parts.iter().enumerate() {
-            let quantity = what.available(part);
+        for (place, allocation) in line.allocations.iter().enumerate() {
+            let quantity = what.available(allocation);
             if quantity > 0 {
                 pieces.insert((at, place), quantity);
             }

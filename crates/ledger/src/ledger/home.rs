@@ -11,7 +11,7 @@ mod report;
 use std::collections::BTreeSet;
 
 use crate::{
-    Acknowledgement, Cause, Command, Decision, OrderPart, OrderReply, OrderStep, OrderTerms, Reason,
+    Acknowledgement, CallerReason, Cause, Command, Decision, OrderPart, OrderReply, OrderStep, OrderTerms,
     Reference, Refusal, ReservationId, ReserveMode, Settlement, ShardNumber, Standing,
     fault::{Fault, is_seeded},
 };
@@ -358,7 +358,7 @@ fn of_time(reference: Reference) -> Cause {
     Cause {
         operation_id: None,
         principal: None,
-        reason: Reason::default(),
+        reason: CallerReason::default(),
         reference,
         occurred_at_ms: None,
     }

@@ -142,10 +142,10 @@ impl Ledger {
                 if line.sku as usize >= self.stock.skus.len() {
                     return Err(Violation(format!("reservation {id} has an unknown SKU")));
                 }
-                for part in &line.parts {
+                for allocation in &line.allocations {
                     let key = CellKey {
                         sku: line.sku,
-                        warehouse: part.warehouse,
+                        warehouse: allocation.warehouse,
                     };
                     if !self.has_cell(key) {
                         return Err(Violation(format!(
@@ -154,9 +154,9 @@ impl Ledger {
                     }
                     let units = promised.entry(key).or_default();
                     if reservation.is_held() {
-                        units.0 += i128::from(part.open);
+                        units.0 += i128::from(allocation.open);
                     } else {
-                        units.1 += i128::from(part.open);
+                        units.1 += i128::from(allocation.open);
                     }
                 }
             }

@@ -21,7 +21,7 @@ pub(crate) struct Record([u64; 3]);
 pub(crate) enum Answer {
     /// A reservation was made. It holds the rest of the answer.
     Reserved,
-    /// A cell or a policy changed.
+    /// A cell or a stock policy changed.
     Stocked,
     /// A reservation changed its state. None for a return without a reservation.
     Transitioned {

@@ -13,7 +13,7 @@ use crate::{Reference, SourcingReason};
 use super::{
     operations::STATES,
     order_link::OrderLink,
-    reservation::{Line, Part, Reservation},
+    reservation::{Line, LineAllocation, Reservation},
     varint::{Record, read, write},
 };
 
@@ -29,10 +29,10 @@ const STATE: u8 = 0x0f;
 const CLOSED: u8 = 0x10;
 const WITH_REFERENCE: u8 = 0x20;
 const WITH_ORDER: u8 = 0x40;
-/// The bit for one line with number 0 and one part.
+/// The bit for one line with number 0 and one allocation.
 const PLAIN: u8 = 0x80;
 
-/// The place of the reason in a part's mask, above the bits of its nine numbers.
+/// The place of the reason in an allocation's mask, above the bits of its nine numbers.
 const REASON_SHIFT: u32 = 9;
 const REASONS: [SourcingReason; 7] = [
     SourcingReason::OnlySource,
@@ -57,8 +57,8 @@ impl PackedReservation {
             lines,
         } = reservation;
         let plain = match lines.as_slice() {
-            [line] if line.number == 0 => match line.parts.as_slice() {
-                [part] => Some((line, part)),
+            [line] if line.number == 0 => match line.allocations.as_slice() {
+                [allocation] => Some((line, allocation)),
                 _ => None,
             },
             _ => None,
@@ -89,10 +89,10 @@ impl PackedReservation {
             record.extend_from_slice(&link.fingerprint.to_le_bytes());
         }
         match plain {
-            Some((line, part)) => {
+            Some((line, allocation)) => {
                 write(&mut record, u64::from(line.sku));
                 write(&mut record, line.requested as u64);
-                pack_part(&mut record, part);
+                pack_allocation(&mut record, allocation);
             }
             None => {
                 write(&mut record, lines.len() as u64);
@@ -101,19 +101,21 @@ impl PackedReservation {
                         write(&mut record, u64::from(number));
                     }
                     write(&mut record, line.requested as u64);
-                    write(&mut record, line.parts.len() as u64);
-                    line.parts.iter().for_each(|part| pack_part(&mut record, part));
+                    write(&mut record, line.allocations.len() as u64);
+                    line.allocations
+                        .iter()
+                        .for_each(|allocation| pack_allocation(&mut record, allocation));
                 }
             }
         }
         Self(SmallVec::from_slice(&record))
     }
 
-    /// Returns the number of parts of all its lines.
+    /// Returns the number of allocations of all its lines.
     pub(crate) fn cells(&self) -> usize {
         match self.0.first() {
             Some(head) if head & PLAIN != 0 => 1,
-            _ => self.unpack().parts().count(),
+            _ => self.unpack().allocations().count(),
         }
     }
 
@@ -148,9 +150,9 @@ impl PackedReservation {
                 number: read(&mut rest) as u32,
                 sku: read(&mut rest) as u32,
                 requested: read(&mut rest) as i64,
-                parts: {
+                allocations: {
                     let count = read(&mut rest);
-                    (0..count).map(|_| unpack_part(&mut rest)).collect()
+                    (0..count).map(|_| unpack_allocation(&mut rest)).collect()
                 },
             };
             (0..count).map(line).collect()
@@ -159,7 +161,7 @@ impl PackedReservation {
                 number: 0,
                 sku: read(&mut rest) as u32,
                 requested: read(&mut rest) as i64,
-                parts: smallvec![unpack_part(&mut rest)],
+                allocations: smallvec![unpack_allocation(&mut rest)],
             }]
         };
         Reservation {
@@ -175,24 +177,24 @@ impl PackedReservation {
     }
 }
 
-fn pack_part(record: &mut Record, part: &Part) {
+fn pack_allocation(record: &mut Record, allocation: &LineAllocation) {
     let numbers = [
-        part.from_pool,
-        part.from_free,
-        part.from_backorder,
-        part.open,
-        part.open_from_pool,
-        part.shipped,
-        part.released,
-        part.cancelled,
-        part.returned,
+        allocation.from_pool,
+        allocation.from_free,
+        allocation.from_backorder,
+        allocation.open,
+        allocation.open_from_pool,
+        allocation.shipped,
+        allocation.released,
+        allocation.cancelled,
+        allocation.returned,
     ];
-    let mut mask = (place_in(&REASONS, part.reason) as u16) << REASON_SHIFT;
+    let mut mask = (place_in(&REASONS, allocation.reason) as u16) << REASON_SHIFT;
     for (bit, number) in numbers.iter().enumerate() {
         mask |= u16::from(*number != 0) << bit;
     }
     record.extend_from_slice(&mask.to_le_bytes());
-    write(record, u64::from(part.warehouse));
+    write(record, u64::from(allocation.warehouse));
     for number in numbers {
         if number != 0 {
             write(record, number as u64);
@@ -200,7 +202,7 @@ fn pack_part(record: &mut Record, part: &Part) {
     }
 }
 
-fn unpack_part(rest: &mut &[u8]) -> Part {
+fn unpack_allocation(rest: &mut &[u8]) -> LineAllocation {
     let mask = u16::from_le_bytes([byte(rest), byte(rest)]);
     let warehouse = read(rest) as u16;
     let mut number = |bit: u32| {
@@ -210,7 +212,7 @@ fn unpack_part(rest: &mut &[u8]) -> Part {
             read(rest) as i64
         }
     };
-    Part {
+    LineAllocation {
         warehouse,
         from_pool: number(0),
         from_free: number(1),
@@ -277,13 +279,13 @@ mod tests {
     }
 
     prop_compose! {
-        fn part()(
+        fn allocation()(
             warehouse in any::<u16>(),
             units in proptest::array::uniform9(number()),
             reason in proptest::sample::select(REASONS.as_slice()),
-        ) -> Part {
+        ) -> LineAllocation {
             let [from_pool, from_free, from_backorder, open, open_from_pool, shipped, released, cancelled, returned] = units;
-            Part {
+            LineAllocation {
                 warehouse, from_pool, from_free, from_backorder, reason, open, open_from_pool, shipped, released, cancelled,
                 returned,
             }
@@ -295,9 +297,9 @@ mod tests {
             number in prop_oneof![Just(0), any::<u32>()],
             sku in any::<u32>(),
             requested in number(),
-            parts in proptest::collection::vec(part(), 0..3),
+            allocations in proptest::collection::vec(allocation(), 0..3),
         ) -> Line {
-            Line { number, sku, requested, parts: parts.into() }
+            Line { number, sku, requested, allocations: allocations.into() }
         }
     }
 
@@ -329,14 +331,14 @@ mod tests {
         #[test]
         fn what_is_packed_comes_back(reservation in reservation()) {
             let packed = PackedReservation::pack(&reservation);
-            prop_assert_eq!(packed.cells(), reservation.parts().count());
+            prop_assert_eq!(packed.cells(), reservation.allocations().count());
             prop_assert_eq!(packed.unpack(), reservation);
         }
     }
 
     #[test]
     fn a_usual_reservation_needs_no_memory_of_its_own() {
-        let part = Part {
+        let allocation = LineAllocation {
             warehouse: 3,
             from_pool: 0,
             from_free: 2,
@@ -353,7 +355,7 @@ mod tests {
             number: 0,
             sku: 1_500_000,
             requested: 2,
-            parts: smallvec![part],
+            allocations: smallvec![allocation],
         };
         let reservation = Reservation {
             storefront: 7,

@@ -15,7 +15,7 @@ use super::{
     line_step::{LineMove, ReservationSteps},
     order_link::OrderLink,
     replacing::{Kept, Replacement, with_kept},
-    reservation::{Line, Part, Reservation},
+    reservation::{Line, LineAllocation, Reservation},
     reservations::vanished,
     reserve::{Buying, ReservePlan},
     stock::Recording,
@@ -323,9 +323,9 @@ impl Ledger {
                     let step = steps.on_line((line.number, line.requested), moved);
                     stock.step_loosely(recording, step)?;
                 }
-                let beside: Takes = line.parts.iter().map(Part::taken).collect();
+                let beside: Takes = line.allocations.iter().map(LineAllocation::taken).collect();
                 let all = with_kept(line.number, kept, &beside, storefront).into_iter();
-                line.parts = all.map(|(take, _)| Part::new(take)).collect();
+                line.allocations = all.map(|(take, _)| LineAllocation::new(take)).collect();
             }
             Ok(())
         })?;
@@ -345,11 +345,14 @@ impl Ledger {
             None => &[],
         };
         let whole = |line: &Line| {
-            let beside: Takes = line.parts.iter().map(Part::taken).collect();
+            let beside: Takes = line.allocations.iter().map(LineAllocation::taken).collect();
             let all = with_kept(line.number, kept, &beside, reservation.storefront);
-            let parts = all.into_iter().map(|(take, _)| Part::new(take)).collect();
+            let allocations = all
+                .into_iter()
+                .map(|(take, _)| LineAllocation::new(take))
+                .collect();
             Line {
-                parts,
+                allocations,
                 ..line.clone()
             }
         };

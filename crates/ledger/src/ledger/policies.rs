@@ -14,11 +14,11 @@ use crate::limits::MAX_48_BITS;
 
 /// Policies that differ from the default, by SKU and storefront.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Policies(BTreeMap<(u32, u16), Policy>);
+pub(crate) struct Policies(BTreeMap<(u32, u16), StockPolicy>);
 
-/// The policy of one storefront for one SKU.
+/// The stock policy of one storefront for one SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Policy {
+pub(crate) struct StockPolicy {
     pub(crate) may_borrow: bool,
     /// The most units in one reservation. 0: no limit.
     pub(crate) max_per_reservation: i64,
@@ -27,7 +27,7 @@ pub(crate) struct Policy {
     pub(crate) preorder_until_ms: u64,
 }
 
-impl Default for Policy {
+impl Default for StockPolicy {
     fn default() -> Self {
         Self {
             may_borrow: true,
@@ -39,7 +39,7 @@ impl Default for Policy {
     }
 }
 
-impl Policy {
+impl StockPolicy {
     /// Returns the most units of the SKU that one reservation may have.
     pub(crate) fn most(self) -> i64 {
         if self.max_per_reservation == 0 {
@@ -73,12 +73,12 @@ impl Policy {
 }
 
 impl Policies {
-    pub(crate) fn get(&self, sku: u32, storefront: Option<u16>) -> Policy {
+    pub(crate) fn get(&self, sku: u32, storefront: Option<u16>) -> StockPolicy {
         let Some(storefront) = storefront else {
-            return Policy::default();
+            return StockPolicy::default();
         };
         if self.0.is_empty() {
-            return Policy::default();
+            return StockPolicy::default();
         }
         self.0.get(&(sku, storefront)).copied().unwrap_or_default()
     }
@@ -86,9 +86,9 @@ impl Policies {
     pub(crate) fn check(&self, skus: usize, storefronts: usize) -> Result<(), String> {
         for ((sku, storefront), policy) in &self.0 {
             let known = (*sku as usize) < skus && usize::from(*storefront) < storefronts;
-            if !known || !policy.is_possible() || *policy == Policy::default() {
+            if !known || !policy.is_possible() || *policy == StockPolicy::default() {
                 return Err(format!(
-                    "a policy that cannot be: {policy:?} for SKU {sku}, storefront {storefront}"
+                    "a stock policy that cannot be: {policy:?} for SKU {sku}, storefront {storefront}"
                 ));
             }
         }
@@ -108,7 +108,7 @@ impl Policies {
             policy,
         } = plan;
         let key = (stock.intern_sku(sku), stock.storefronts.intern(storefront));
-        if policy == Policy::default() {
+        if policy == StockPolicy::default() {
             self.0.remove(&key);
         } else {
             self.0.insert(key, policy);
@@ -135,7 +135,7 @@ impl Policies {
 pub(crate) struct PolicyPlan<'a> {
     sku: &'a Sku,
     storefront: &'a StorefrontId,
-    policy: Policy,
+    policy: StockPolicy,
 }
 
 /// Decides SetPolicy.
@@ -150,14 +150,16 @@ pub(crate) fn decide<'a>(stock: &Stock, action: &'a Action) -> Result<PolicyPlan
         preorder_until_ms,
     } = action
     else {
-        return Err(Refusal::InvalidRequest("not a policy".to_owned()));
+        return Err(Refusal::InvalidRequest(
+            "the action sets no stock policy".to_owned(),
+        ));
     };
     at_least("max_per_reservation", *max_per_reservation, 0)?;
     at_least("backorder_limit", *backorder_limit, 0)?;
     at_least("preorder_limit", *preorder_limit, 0)?;
     check_time("preorder_until_ms", *preorder_until_ms)?;
     stock.check_room(Some(sku), None, Some(storefront))?;
-    let policy = Policy {
+    let policy = StockPolicy {
         may_borrow: *may_borrow,
         max_per_reservation: *max_per_reservation,
         backorder_limit: *backorder_limit,

@@ -7,7 +7,7 @@ use crate::{
 
 use super::{
     Ledger,
-    reservation::{Line, Part},
+    reservation::{Line, LineAllocation},
     transfer_commands::check_page,
 };
 
@@ -145,19 +145,19 @@ impl Ledger {
     }
 
     fn line(&self, line: &Line, is_held: bool) -> LineView {
-        let sum = |units: fn(&Part) -> i64| line.parts.iter().map(units).sum::<i64>();
-        let open = sum(|part| part.open);
+        let sum = |units: fn(&LineAllocation) -> i64| line.allocations.iter().map(units).sum::<i64>();
+        let open = sum(|allocation| allocation.open);
         LineView {
             line: line.number,
             sku: self.stock.skus.name(line.sku).clone(),
             requested: line.requested,
-            granted: sum(Part::granted),
+            granted: sum(LineAllocation::granted),
             held: if is_held { open } else { 0 },
             committed: if is_held { 0 } else { open },
-            shipped: sum(|part| part.shipped),
-            released: sum(|part| part.released),
-            cancelled: sum(|part| part.cancelled),
-            returned: sum(|part| part.returned),
+            shipped: sum(|allocation| allocation.shipped),
+            released: sum(|allocation| allocation.released),
+            cancelled: sum(|allocation| allocation.cancelled),
+            returned: sum(|allocation| allocation.returned),
             allocations: self.allocations(line),
         }
     }

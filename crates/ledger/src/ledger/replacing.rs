@@ -33,7 +33,7 @@ use super::{
     cell::Deltas,
     cell_key::CellKey,
     merged::Merged,
-    reservation::{Line, Part, Reservation},
+    reservation::{Line, LineAllocation, Reservation},
     stock::Recording,
     takes::Take,
     takes::Takes,
@@ -75,12 +75,12 @@ impl Kept {
     }
 }
 
-/// Returns the number of kept units of a part.
+/// Returns the number of kept units of an allocation.
 pub(crate) fn kept_of(kept: &[Kept], line: u32, warehouse: u16) -> i64 {
-    let of_part = kept
+    let of_allocation = kept
         .iter()
         .filter(|kept| kept.of_line == line && kept.take.warehouse == warehouse);
-    of_part.map(|kept| kept.take.units()).sum()
+    of_allocation.map(|kept| kept.take.units()).sum()
 }
 
 /// Returns the units of a line, each with its step of the cell: kept units first, then units that are taken
@@ -159,19 +159,19 @@ impl Ledger {
         }
     }
 
-    /// Refuses a comparison of too many lines with too many old parts.
-    pub(crate) fn check_compared_parts(
+    /// Refuses a comparison of too many lines with too many old allocations.
+    pub(crate) fn check_compared_allocations(
         &self,
         old: &Reservation,
         lines: &[Merged<'_>],
     ) -> Result<(), Refusal> {
-        let mut parts: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut allocations: BTreeMap<u32, usize> = BTreeMap::new();
         for line in &old.lines {
-            *parts.entry(line.sku).or_default() += line.parts.len();
+            *allocations.entry(line.sku).or_default() += line.allocations.len();
         }
         let of_line = |merged: &Merged<'_>| {
             let sku = self.stock.skus.find(&merged.line.sku);
-            sku.and_then(|sku| parts.get(&sku)).copied().unwrap_or(0)
+            sku.and_then(|sku| allocations.get(&sku)).copied().unwrap_or(0)
         };
         if lines.iter().map(of_line).sum::<usize>() > MAX_SOURCED_CELLS {
             return Err(Refusal::LimitReached {
@@ -186,10 +186,14 @@ impl Ledger {
     /// Returns the units of an old hold that go over to the lines of a new one. Lines that name their
     /// warehouses choose first.
     pub(crate) fn keep(&self, old: &Reservation, lines: &[Merged<'_>]) -> Vec<Kept> {
-        let mut left: Vec<(&Line, &Part, i64)> = old
+        let mut left: Vec<(&Line, &LineAllocation, i64)> = old
             .lines
             .iter()
-            .flat_map(|line| line.parts.iter().map(move |part| (line, part, part.open)))
+            .flat_map(|line| {
+                line.allocations
+                    .iter()
+                    .map(move |allocation| (line, allocation, allocation.open))
+            })
             .collect();
         let mut by_line: Vec<&Merged<'_>> = lines.iter().collect();
         by_line.sort_by_key(|merged| match merged.line.source {
@@ -219,7 +223,7 @@ impl Ledger {
                 .iter()
                 .enumerate()
                 .filter(|(_, (line, _, units))| line.sku == sku && *units > 0)
-                .filter_map(|(place, (_, part, _))| Some((rank(part.warehouse)?, place)))
+                .filter_map(|(place, (_, allocation, _))| Some((rank(allocation.warehouse)?, place)))
                 .collect();
             places.sort_unstable();
             let mut wanted = merged.requested;
@@ -235,14 +239,14 @@ impl Ledger {
         }
         over.sort_by_key(|(line, place, _)| (*line, *place));
         let mut kept = Vec::with_capacity(over.len());
-        // The pool units and free units of each old part that are not dealt out yet.
+        // The pool units and free units of each old allocation that are not dealt out yet.
         let mut dealt: Vec<Option<(i64, i64)>> = vec![None; left.len()];
         for (line, place, units) in over {
-            let (old_line, part, dropped) = left[place];
+            let (old_line, allocation, dropped) = left[place];
             let (pool, free) = dealt[place].get_or_insert_with(|| {
                 // The units that are not kept are given back first, as always.
-                let (to_pool, _) = part.clone().take_back(dropped);
-                (part.open_from_pool - to_pool, part.from_free)
+                let (to_pool, _) = allocation.clone().take_back(dropped);
+                (allocation.open_from_pool - to_pool, allocation.from_free)
             });
             let from_pool = units.min(*pool);
             let from_free = (units - from_pool).min(*free);
@@ -252,11 +256,11 @@ impl Ledger {
                 line,
                 of_line: old_line.number,
                 take: Take {
-                    warehouse: part.warehouse,
+                    warehouse: allocation.warehouse,
                     from_pool,
                     from_free,
                     from_backorder: units - from_pool - from_free,
-                    reason: part.reason,
+                    reason: allocation.reason,
                 },
             });
         }

@@ -30,14 +30,14 @@ pub(crate) struct Line {
     pub(crate) number: u32,
     pub(crate) sku: u32,
     pub(crate) requested: i64,
-    /// Parts in order of allocation, no warehouse twice.
-    pub(crate) parts: SmallVec<[Part; 1]>,
+    /// Allocations in the order in which they were granted, no warehouse twice.
+    pub(crate) allocations: SmallVec<[LineAllocation; 1]>,
 }
 
 /// The units of a line from one warehouse. `from_pool + from_free + from_backorder = open + shipped +
 /// released + cancelled`, and `returned <= shipped`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Part {
+pub(crate) struct LineAllocation {
     pub(crate) warehouse: u16,
     /// Units that were granted from the storefront's pool.
     pub(crate) from_pool: i64,
@@ -59,8 +59,8 @@ pub(crate) struct Part {
     pub(crate) returned: i64,
 }
 
-impl Part {
-    /// Builds a part in which all taken units are open.
+impl LineAllocation {
+    /// Builds an allocation in which all taken units are open.
     pub(crate) fn new(take: Take) -> Self {
         Self {
             warehouse: take.warehouse,
@@ -130,8 +130,8 @@ impl Reservation {
         self.order.as_ref().map(|order| order.home)
     }
 
-    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.lines.iter().flat_map(|line| &line.parts)
+    pub(crate) fn allocations(&self) -> impl Iterator<Item = &LineAllocation> {
+        self.lines.iter().flat_map(|line| &line.allocations)
     }
 
     /// Returns the state of a committed reservation, computed from where its units are.
@@ -156,14 +156,14 @@ impl Reservation {
             (0i128, 0i128, 0i128, 0i128, 0i128);
         for line in &self.lines {
             let mut granted = 0i128;
-            for part in &line.parts {
-                part.check()?;
-                granted += part.granted_exactly();
-                open += i128::from(part.open);
-                shipped += i128::from(part.shipped);
-                released += i128::from(part.released);
-                cancelled += i128::from(part.cancelled);
-                returned += i128::from(part.returned);
+            for allocation in &line.allocations {
+                allocation.check()?;
+                granted += allocation.granted_exactly();
+                open += i128::from(allocation.open);
+                shipped += i128::from(allocation.shipped);
+                released += i128::from(allocation.released);
+                cancelled += i128::from(allocation.cancelled);
+                returned += i128::from(allocation.returned);
             }
             if line.requested < 1 || granted > i128::from(line.requested) {
                 return Err(format!("granted more than requested: {line:?}"));
@@ -171,7 +171,7 @@ impl Reservation {
         }
         let fits = match self.state {
             // This is the home's part of a best-effort order that got nothing there.
-            _ if self.order.is_some() && self.parts().next().is_none() => true,
+            _ if self.order.is_some() && self.allocations().next().is_none() => true,
             ReservationState::Prepared if self.order.is_none() => false,
             ReservationState::Prepared | ReservationState::Held => {
                 open > 0 && shipped + released + cancelled == 0
@@ -197,7 +197,7 @@ impl Reservation {
     }
 }
 
-impl Part {
+impl LineAllocation {
     fn granted_exactly(&self) -> i128 {
         let from = [self.from_pool, self.from_free, self.from_backorder];
         from.into_iter().map(i128::from).sum()

@@ -268,7 +268,7 @@ fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -
         // A home without units of its committed order must still know the order. A request to ship the units
         // of the other shards asks the home which shards these are.
         ReservationState::Cancelled
-            if reservation.order.is_some() && reservation.parts().next().is_none() =>
+            if reservation.order.is_some() && reservation.allocations().next().is_none() =>
         {
             options.shipped_retention_ms
         }
@@ -299,7 +299,11 @@ fn home_of(reservation: &Reservation) -> ShardNumber {
 
 fn units_by_sku(reservation: &Reservation) -> Vec<(u32, i128)> {
     let of_line = |line: &super::reservation::Line| {
-        let units: i128 = line.parts.iter().map(|part| i128::from(part.open)).sum();
+        let units: i128 = line
+            .allocations
+            .iter()
+            .map(|allocation| i128::from(allocation.open))
+            .sum();
         (units > 0).then_some((line.sku, units))
     };
     reservation.lines.iter().filter_map(of_line).collect()

@@ -1,7 +1,7 @@
 //! The Reserve command: the choice of the units that a buyer gets.
 //!
 //! Lines of one SKU and source are added up under the number of the first. Lines are decided in order, and
-//! each sees the stock that the lines before it left. `sourcing.rs` chooses the warehouses. A policy's
+//! each sees the stock that the lines before it left. `sourcing.rs` chooses the warehouses. A stock policy's
 //! `max_per_reservation` limits the sum of all lines of the SKU, as if there were no more stock.
 //!
 //! With any source, the first warehouse by name that fills the whole line is preferred. If there is no such
@@ -27,7 +27,7 @@ use super::{
     merged::Merged,
     order_link::OrderLink,
     replacing::{Replacement, with_kept},
-    reservation::{Line, Part, Reservation},
+    reservation::{Line, LineAllocation, Reservation},
     sourcing::{Buyer, Taken, Wish},
     stock::Recording,
     takes::Takes,
@@ -208,7 +208,7 @@ impl Ledger {
         }
         let replacement = match old {
             Some((of, own, cause)) => {
-                self.check_compared_parts(&own, &merged)?;
+                self.check_compared_allocations(&own, &merged)?;
                 let kept = self.keep(&own, &merged);
                 Some(Replacement { of, kept, cause })
             }
@@ -403,7 +403,7 @@ impl Ledger {
                     continue;
                 }
             };
-            let mut parts = SmallVec::with_capacity(line.takes.len());
+            let mut allocations = SmallVec::with_capacity(line.takes.len());
             for (take, deltas) in with_kept(line.number, kept_now, &line.takes, storefront) {
                 let cell = CellKey {
                     sku,
@@ -422,13 +422,13 @@ impl Ledger {
                     self.stock.step_loosely(recording, step)?;
                     touched.push(cell);
                 }
-                parts.push(Part::new(take));
+                allocations.push(LineAllocation::new(take));
             }
             let line = Line {
                 number: line.number,
                 sku,
                 requested: line.requested,
-                parts,
+                allocations,
             };
             granted.push(self.granted(&line));
             kept.push(line);
@@ -477,19 +477,19 @@ impl Ledger {
             line: line.number,
             sku: self.stock.skus.name(line.sku).clone(),
             requested: line.requested,
-            granted: line.parts.iter().map(Part::granted).sum(),
+            granted: line.allocations.iter().map(LineAllocation::granted).sum(),
             allocations: self.allocations(line),
         }
     }
 
     pub(crate) fn allocations(&self, line: &Line) -> Vec<Allocation> {
-        let allocation = |part: &Part| Allocation {
-            warehouse: self.stock.warehouses.name(part.warehouse).clone(),
-            from_pool: part.from_pool,
-            from_free: part.from_free,
-            from_backorder: part.from_backorder,
-            reason: part.reason,
+        let granted = |allocation: &LineAllocation| Allocation {
+            warehouse: self.stock.warehouses.name(allocation.warehouse).clone(),
+            from_pool: allocation.from_pool,
+            from_free: allocation.from_free,
+            from_backorder: allocation.from_backorder,
+            reason: allocation.reason,
         };
-        line.parts.iter().map(allocation).collect()
+        line.allocations.iter().map(granted).collect()
     }
 }

@@ -1,8 +1,9 @@
 //! The choice of warehouses for the lines of a Reserve, with its reasons.
 //!
-//! In one warehouse, the storefront's pool is taken first, and then free if the policy lets it borrow. If no
-//! warehouse that may be chosen has any left, the policy may let the rest be backordered. The backorder goes
-//! to the line's only or first warehouse, or, with any source, to the one where its next supply is expected.
+//! In one warehouse, the storefront's pool is taken first, and then free if the stock policy lets it borrow.
+//! If no warehouse that may be chosen has any left, the stock policy may let the rest be backordered. The
+//! backorder goes to the line's only or first warehouse, or, with any source, to the one where its next
+//! supply is expected.
 //!
 //! The choice of the fewest shipments is greedy, not optimal. It ranks warehouses by how much of the missing
 //! units each would complete, and every line then takes in that order. It treats each line as if it were
@@ -21,7 +22,7 @@ use super::{
     Ledger,
     cell::Cell,
     cell_key::CellKey,
-    policies::Policy,
+    policies::StockPolicy,
     takes::{Take, Takes},
 };
 
@@ -52,7 +53,7 @@ struct SkuTaken {
 /// The storefront that looks for stock, and the log time at which it does.
 pub(crate) struct Buyer {
     pub(crate) storefront: Option<u16>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: StockPolicy,
     pub(crate) now_ms: u64,
 }
 
@@ -109,7 +110,7 @@ impl Taken {
 impl Ledger {
     /// Returns the units that a line takes, and the number that it could have had (at most the largest i64).
     pub(crate) fn take(&self, buyer: &Buyer, wish: &Wish<'_>, order: &Order, taken: &Taken) -> (Takes, i64) {
-        // The units kept of a replaced hold may exceed what the policy allows by this time.
+        // The units kept of a replaced hold may exceed what the stock policy allows by this time.
         let left_by_policy = buyer
             .policy
             .most()
@@ -205,7 +206,7 @@ impl Ledger {
     }
 
     /// Returns the units of a cell that a storefront could have: from its pool, and from free.
-    pub(crate) fn available(&self, storefront: Option<u16>, policy: Policy, cell: &Cell) -> (i64, i64) {
+    pub(crate) fn available(&self, storefront: Option<u16>, policy: StockPolicy, cell: &Cell) -> (i64, i64) {
         let ranks = self.stock.storefronts.ranks();
         let from_pool = storefront.map_or(0, |storefront| cell.pool(storefront, ranks));
         (from_pool, if policy.may_borrow { cell.free } else { 0 })
@@ -267,8 +268,8 @@ impl Ledger {
         }
     }
 
-    /// Returns how many more units of a SKU a policy allows to be backordered at a log time.
-    pub(crate) fn backorder_room(&self, sku: u32, policy: Policy, now_ms: u64) -> i64 {
+    /// Returns how many more units of a SKU a stock policy allows to be backordered at a log time.
+    pub(crate) fn backorder_room(&self, sku: u32, policy: StockPolicy, now_ms: u64) -> i64 {
         if !policy.may_backorder(now_ms) {
             return 0;
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Cause, ChangeKind, Position, Reason, Refusal, ReservationId, ReservationState, Success, Verdict,
+    CallerReason, Cause, ChangeKind, Position, Refusal, ReservationId, ReservationState, Success, Verdict,
     Violation,
     fault::{Fault, is_seeded},
 };
@@ -18,7 +18,7 @@ use super::{
     line_step::{LineMove, ReservationSteps},
     orders::OrderState,
     replacing::{Kept, kept_of},
-    reservation::{Part, Reservation},
+    reservation::{LineAllocation, Reservation},
     reservations::vanished,
     reserve::ends_at,
     stock::{Recording, Stock},
@@ -132,7 +132,9 @@ impl Ledger {
                     Verdict::Held | Verdict::Expired => return Err(Refusal::Expired { expired_at_ms }),
                     // The progress after a commit is known only of the home's own units.
                     Verdict::Committed => match own {
-                        Some(own) if !(self.has_second_rules() && own.parts().next().is_none()) => own.state,
+                        Some(own) if !(self.has_second_rules() && own.allocations().next().is_none()) => {
+                            own.state
+                        }
                         _ => ReservationState::Committed,
                     },
                     verdict => verdict.state(),
@@ -209,11 +211,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Gives back the units of up to `budget` parts of ended holds. Gives back at least one hold if any has
-    /// ended.
+    /// Gives back the units of up to `budget` allocations of ended holds. Gives back at least one hold if any
+    /// has ended.
     pub(crate) fn expire(&mut self, recording: &mut Recording, budget: usize) -> Result<(), Violation> {
-        let mut parts = 0;
-        while parts < budget {
+        let mut allocations = 0;
+        while allocations < budget {
             let id = match self.reservations.first_hold() {
                 Some((at, id)) if at <= recording.log_time_ms => id,
                 _ => return Ok(()),
@@ -222,11 +224,11 @@ impl Ledger {
             let cause = Cause {
                 operation_id: None,
                 principal: None,
-                reason: Reason::default(),
+                reason: CallerReason::default(),
                 reference: reservation.reference.clone(),
                 occurred_at_ms: None,
             };
-            parts += reservation.parts().count();
+            allocations += reservation.allocations().count();
             self.end_hold(recording, id, ChangeKind::Expired, &[], &cause)?;
         }
         Ok(())
@@ -250,7 +252,7 @@ impl Ledger {
         self.reservations.update(&id, &self.options, |reservation| {
             // The home's part of a best-effort order may have got nothing. Nothing of it will ever be shipped
             // or cancelled.
-            let is_empty = closes_empty && reservation.parts().next().is_none();
+            let is_empty = closes_empty && reservation.allocations().next().is_none();
             reservation.state = match kind {
                 ChangeKind::Committed if is_empty => ReservationState::Cancelled,
                 ChangeKind::Committed => ReservationState::Committed,
@@ -260,7 +262,7 @@ impl Ledger {
             if reservation.state != ReservationState::Committed {
                 reservation.closed_at_ms = now_ms.max(1);
             }
-            end_parts(stock, recording, id, (reservation, kept), kind, cause)
+            end_allocations(stock, recording, id, (reservation, kept), kind, cause)
         })
     }
 }
@@ -278,7 +280,7 @@ fn hold(now_ms: u64, reservation: Option<&Reservation>) -> Result<u64, Refusal> 
     }
 }
 
-fn end_parts(
+fn end_allocations(
     stock: &mut Stock,
     recording: &mut Recording,
     reservation_id: ReservationId,
@@ -298,15 +300,15 @@ fn end_parts(
     };
     let mut loose: BTreeMap<CellKey, i64> = BTreeMap::new();
     for line in &mut reservation.lines {
-        for part in &mut line.parts {
+        for allocation in &mut line.allocations {
             let cell = CellKey {
                 sku: line.sku,
-                warehouse: part.warehouse,
+                warehouse: allocation.warehouse,
             };
-            let quantity = part.open;
+            let quantity = allocation.open;
             let kept = match kept {
                 [] => 0,
-                kept => kept_of(kept, line.number, part.warehouse),
+                kept => kept_of(kept, line.number, allocation.warehouse),
             };
             let deltas = if kind == ChangeKind::Committed {
                 Deltas {
@@ -315,13 +317,13 @@ fn end_parts(
                     ..Deltas::default()
                 }
             } else {
-                part.released = quantity;
+                allocation.released = quantity;
                 let loose = loose.get(&cell).copied().unwrap_or(0);
                 let given_back = Deltas {
                     held: -quantity,
-                    ..give_back(stock, cell, storefront, part, (quantity - kept, loose))?
+                    ..give_back(stock, cell, storefront, allocation, (quantity - kept, loose))?
                 };
-                let (from_pool, other) = part.take_back(kept);
+                let (from_pool, other) = allocation.take_back(kept);
                 given_back.and_of_pool(&Deltas {
                     free: other,
                     pool: (from_pool > 0).then_some((storefront, from_pool)),
@@ -348,16 +350,16 @@ fn end_parts(
     Ok(())
 }
 
-/// Gives back open units of a part, and returns the effect on the cell's buckets. Units that are loose in the
-/// cell stay promised.
+/// Gives back open units of an allocation, and returns the effect on the cell's buckets. Units that are loose
+/// in the cell stay promised.
 pub(crate) fn give_back(
     stock: &Stock,
     cell: CellKey,
     storefront: u16,
-    part: &mut Part,
+    allocation: &mut LineAllocation,
     (quantity, loose): (i64, i64),
 ) -> Result<Deltas, Violation> {
-    let (to_pool, to_sellable) = part.take_back(quantity);
+    let (to_pool, to_sellable) = allocation.take_back(quantity);
     let mut cell = stock
         .cell(cell)
         .ok_or_else(|| Violation(format!("there is no cell {cell:?}")))?;

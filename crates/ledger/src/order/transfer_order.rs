@@ -16,8 +16,8 @@ use crate::{
 
 use super::Coordinator;
 
-/// The storefront of the reservations that transfers ride on. It has no pools and no policies, so it takes
-/// free units.
+/// The storefront of the reservations that transfers ride on. It has no pools and no stock policies, so it
+/// takes free units.
 pub const TRANSFER_STOREFRONT: &str = "holdfast:transfer";
 
 /// The time to live of a transfer's hold, in milliseconds: its units must be committed within it.

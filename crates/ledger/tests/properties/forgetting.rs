@@ -117,7 +117,7 @@ impl Log {
             operation_id,
             principal: Principal::new("tester").unwrap(),
             reference: Reference::default(),
-            reason: Reason::new("test").unwrap(),
+            reason: CallerReason::new("test").unwrap(),
             details: Details::default(),
             action,
         }
@@ -335,7 +335,7 @@ fn settle_abort(incarnation: u64) -> OrderStep {
         cause: Cause {
             operation_id: None,
             principal: None,
-            reason: Reason::default(),
+            reason: CallerReason::default(),
             reference: Reference::default(),
             occurred_at_ms: None,
         },

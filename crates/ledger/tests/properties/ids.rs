@@ -111,7 +111,7 @@ fn command(operation_id: OperationId, action: Action) -> Command {
         operation_id,
         principal: Principal::new("tester").unwrap(),
         reference: Reference::default(),
-        reason: Reason::new("test").unwrap(),
+        reason: CallerReason::new("test").unwrap(),
         details: Details::default(),
         action,
     }

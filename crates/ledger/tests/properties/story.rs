@@ -23,7 +23,7 @@ impl Story {
             operation_id: id_at(START_MS, self.index),
             principal: Principal::new("tester").unwrap(),
             reference: Reference::new("doc-1").unwrap(),
-            reason: Reason::new("test").unwrap(),
+            reason: CallerReason::new("test").unwrap(),
             details,
             action,
         };

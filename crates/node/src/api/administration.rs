@@ -10,14 +10,14 @@ use super::Api;
 use crate::security::Caller;
 
 impl Api {
-    /// Checks that the caller may administer. With a policy, its rules decide; without one, `security.admins`
-    /// does. A node may not administer: an operator's request that another node forwards arrives at the peer
-    /// port.
+    /// Checks that the caller may administer. With an access policy, its rules decide; without one,
+    /// `security.admins` does. A node may not administer: an operator's request that another node forwards
+    /// arrives at the peer port.
     pub(crate) fn allow_admin(&self, caller: &Caller) -> Result<(), Refusal> {
         self.check_rate(caller)?;
         self.check_caller(caller, Verb::Admin)?;
-        let rules = self.access.rules().filter(|_| caller.node_id.is_none());
-        if let Some(policy) = rules {
+        let policy = self.access.policy().filter(|_| caller.node_id.is_none());
+        if let Some(policy) = policy {
             let grants = policy.of_principal(&caller.principal);
             return self.check(caller, grants, Verb::Admin, &Touched::Nothing, &Touched::Nothing);
         }
@@ -37,7 +37,7 @@ impl Api {
         let message = match caller.node_id {
             Some(node_id) => format!("node {node_id} is no operator: use a certificate of another name"),
             None => format!(
-                "`{}` may not administer: list it in security.admins, or write a policy with a rule for the verb `admin`",
+                "`{}` may not administer: list it in security.admins, or write an access policy with a rule for the verb `admin`",
                 caller.principal
             ),
         };

@@ -117,7 +117,7 @@ impl Api {
         if caller.node_id.is_some() {
             return Ok(());
         }
-        match self.access.rules() {
+        match self.access.policy() {
             None => Ok(()),
             Some(policy) => {
                 let grants = policy.of_principal(&caller.principal);
@@ -130,7 +130,7 @@ impl Api {
     pub(crate) fn allow_known(&self, caller: &Caller) -> Result<(), Refusal> {
         self.check_rate(caller)?;
         self.check_caller(caller, Verb::Read)?;
-        match self.access.rules() {
+        match self.access.policy() {
             Some(policy) if caller.node_id.is_none() && policy.of_principal(&caller.principal).is_empty() => {
                 let nothing = (&Touched::Nothing, &Touched::Nothing);
                 Err(self.access.denied(caller, Verb::Read, nothing, Denied::Principal))
@@ -150,7 +150,7 @@ impl Api {
             let nothing = (&Touched::Nothing, &Touched::Nothing);
             return Err(self.access.denied(caller, verb, nothing, Denied::Verb));
         }
-        let Some(policy) = self.access.rules() else {
+        let Some(policy) = self.access.policy() else {
             return Ok(Admission::Granted);
         };
         let grants = policy.of_principal(&caller.principal);
@@ -207,7 +207,7 @@ impl Api {
         taken: &Taken,
         deadline: Instant,
     ) -> Result<(), Refusal> {
-        let Some(policy) = self.access.rules() else {
+        let Some(policy) = self.access.policy() else {
             return Ok(());
         };
         let (grants, action) = (policy.of_principal(&caller.principal), &taken.command.action);

@@ -110,7 +110,7 @@ impl Attempted {
         if refusal.settled || is_forgotten || !(self.repeats || self.unanswered) {
             return Unmet::told(refusal);
         }
-        if reasons::rule_of(refusal.reason()).retryable {
+        if reasons::consequences_of(refusal.reason()).retryable {
             // The next try needs the id.
             return Unmet::told(if self.unanswered {
                 unknown(&refusal)

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::members::{Directory, Genesis, Newcomer, NodeAddress};
 use super::state::{decode, encode};
-use super::{Membership, Part, peer_section};
+use super::{Membership, MembershipRecord, peer_section};
 use crate::config::PeerSection;
 use crate::peers::{CANNOT_CONNECT, Peers};
 use crate::{NodeConfig, damage};
@@ -148,7 +148,7 @@ fn places(directory: &Directory) -> BTreeMap<u64, NodeAddress> {
 }
 
 /// Asks the other nodes until this node has a part in a cluster.
-pub(super) async fn find_part(membership: &Membership) -> Part {
+pub(super) async fn find_part(membership: &Membership) -> MembershipRecord {
     let mut learnt = BTreeMap::new();
     loop {
         match ask_all(membership, &mut learnt).await {
@@ -260,7 +260,10 @@ pub(crate) async fn members_heard(
 /// Introduces this node to the nodes that the configuration lists and to those learnt from earlier answers.
 /// The leader of the directory must hear of this node, whichever node leads. Returns the part that the
 /// answers give this node, or the obstacle to it as the error.
-async fn ask_all(membership: &Membership, learnt: &mut BTreeMap<u64, NodeAddress>) -> Result<Part, String> {
+async fn ask_all(
+    membership: &Membership,
+    learnt: &mut BTreeMap<u64, NodeAddress>,
+) -> Result<MembershipRecord, String> {
     let own = membership.introduction(false);
     let payload = encode(&own);
     let own_id = membership.own.node_id;
@@ -302,14 +305,17 @@ fn beginning(introduction: &Introduction) -> String {
 }
 
 /// Returns the part that the answers give this node. The error is the obstacle to a part.
-fn judge(own: &Introduction, heard: Vec<(u64, Result<PeerReport, String>)>) -> Result<Part, String> {
+fn judge(
+    own: &Introduction,
+    heard: Vec<(u64, Result<PeerReport, String>)>,
+) -> Result<MembershipRecord, String> {
     let mut founders = vec![own.newcomer.clone()];
     let mut silent = Vec::new();
     let mut stranger = None;
     for (node, heard) in heard {
         match heard {
             Ok(PeerReport::Member { generation, genesis }) => {
-                return Ok(Part {
+                return Ok(MembershipRecord {
                     generation,
                     genesis,
                     seats: Default::default(),
@@ -373,7 +379,7 @@ fn judge(own: &Introduction, heard: Vec<(u64, Result<PeerReport, String>)>) -> R
         ));
     }
     founders.sort_by_key(|founder| founder.node_id);
-    Ok(Part {
+    Ok(MembershipRecord {
         generation: 0,
         genesis: Some(Genesis {
             shard_count: own.shard_count,

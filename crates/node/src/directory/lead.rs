@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_shard::{DocumentHandle, MembershipError, ReplicaId, ShardHandle, Step, Target};
+use holdfast_shard::{MembershipError, RegisterHandle, ReplicaId, ShardHandle, Step, Target};
 use tokio::time::Instant;
 
 use super::members::{Directory, DirectoryCommand, Newcomer};
@@ -29,7 +29,7 @@ pub(crate) async fn lead(membership: Arc<Membership>) {
     let mut refused_disks = BTreeMap::new();
     loop {
         tokio::time::sleep(TICK).await;
-        let Some(document) = membership.document() else {
+        let Some(register) = membership.register() else {
             continue;
         };
         let shards = membership
@@ -37,9 +37,9 @@ pub(crate) async fn lead(membership: Arc<Membership>) {
             .iter()
             .map(|shard| lead_shard(&membership, shard));
         futures::future::join_all(shards).await;
-        if document.leads() {
-            replace_disks(&membership, &document, &mut refused_disks).await;
-            lead_directory(&membership, &document, &mut even_since).await;
+        if register.leads() {
+            replace_disks(&membership, &register, &mut refused_disks).await;
+            lead_directory(&membership, &register, &mut even_since).await;
         }
     }
 }
@@ -90,10 +90,10 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
 /// and why, so that each reason is logged once.
 async fn replace_disks(
     membership: &Membership,
-    document: &DocumentHandle<Directory>,
+    register: &RegisterHandle<Directory>,
     refused: &mut BTreeMap<u64, String>,
 ) {
-    let directory = Arc::clone(&document.view().borrow());
+    let directory = Arc::clone(&register.view().borrow());
     let waiting = membership.waiting();
     refused.retain(|node, _| waiting.iter().any(|newcomer| newcomer.node_id == *node));
     for newcomer in waiting {
@@ -162,11 +162,11 @@ fn can_do_without(directory: &Directory, node_id: u64, live: &BTreeSet<u64>) -> 
 /// nothing had to be moved.
 async fn lead_directory(
     membership: &Membership,
-    document: &DocumentHandle<Directory>,
+    register: &RegisterHandle<Directory>,
     even_since: &mut Option<Instant>,
 ) {
     let deadline = Instant::now() + PATIENCE;
-    let directory = Arc::clone(&document.view().borrow());
+    let directory = Arc::clone(&register.view().borrow());
     if !directory.is_founded() {
         let genesis = membership
             .part
@@ -179,7 +179,7 @@ async fn lead_directory(
         }
         return;
     }
-    match document.step_towards(&own_replicas(&directory, document)).await {
+    match register.step_towards(&own_replicas(&directory, register)).await {
         Ok(_) | Err(MembershipError::NotLeader) => {}
         Err(error) => tracing::warn!(%error, "the directory's replicas did not change"),
     }
@@ -216,8 +216,8 @@ async fn lead_directory(
 }
 
 /// Returns the replicas that the directory itself should have: some members vote, the others follow.
-fn own_replicas(directory: &Directory, document: &DocumentHandle<Directory>) -> Target {
-    let now: BTreeSet<u64> = document.voters().into_iter().collect();
+fn own_replicas(directory: &Directory, register: &RegisterHandle<Directory>) -> Target {
+    let now: BTreeSet<u64> = register.voters().into_iter().collect();
     let voters = plan::directory_voters(directory, &now);
     let replica = |node: &u64| {
         let generation = directory.members.get(node).map_or(0, |member| member.generation);

@@ -31,7 +31,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_shard::{DocumentHandle, PeerTransport, ShardHandle, SubmitError, Threads};
+use holdfast_shard::{PeerTransport, RegisterHandle, ShardHandle, SubmitError, Threads};
 use holdfast_storage::NodeFacts;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -56,9 +56,9 @@ const PART: &str = "part in the cluster";
 /// How long a node counts as waiting after its last introduction.
 const WAITING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A node's part in its cluster, kept on its disk.
+/// The record of a node's part in its cluster, kept on its disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Part {
+struct MembershipRecord {
     /// Generation of this node's replica of the directory.
     generation: u32,
     /// The genesis of the cluster, if this node is a founder.
@@ -82,7 +82,13 @@ pub(crate) fn seats_on_disk(config: &NodeConfig) -> Option<BTreeSet<u32>> {
     match facts.kept(PART).ok()? {
         // This node never had a part in a cluster, so it never confirmed anything.
         None => Some(BTreeSet::new()),
-        Some(part) => Some(decode::<Part>(&part).ok()?.seats.into_keys().collect()),
+        Some(part) => Some(
+            decode::<MembershipRecord>(&part)
+                .ok()?
+                .seats
+                .into_keys()
+                .collect(),
+        ),
     }
 }
 
@@ -100,8 +106,8 @@ pub(crate) struct Membership {
     stopping: CancellationToken,
     transport: Arc<dyn PeerTransport>,
     shards: Arc<[ShardHandle]>,
-    part: Mutex<Option<Part>>,
-    document: RwLock<Option<DocumentHandle<Directory>>>,
+    part: Mutex<Option<MembershipRecord>>,
+    register: RwLock<Option<RegisterHandle<Directory>>>,
     view: watch::Sender<Arc<Directory>>,
     nodes: RwLock<Arc<[PeerSection]>>,
     waiting: Mutex<BTreeMap<u64, (Newcomer, Instant)>>,
@@ -112,7 +118,7 @@ pub(crate) struct Membership {
     fatal: watch::Sender<Option<String>>,
 }
 
-/// The parts that a [`Membership`] is made of.
+/// The pieces that a [`Membership`] is made of.
 pub(crate) struct MembershipParts {
     pub(crate) identity: Identity,
     pub(crate) config: NodeConfig,
@@ -161,7 +167,7 @@ impl Membership {
         } = parts;
         let disk_id = stores.facts.disk_id().map_err(StoresError::Facts)?;
         let part = stores.facts.kept(PART).map_err(StoresError::Facts)?;
-        let part: Option<Part> = part
+        let part: Option<MembershipRecord> = part
             .map(|bytes| decode(&bytes))
             .transpose()
             .map_err(MembershipStartError::Part)?;
@@ -197,7 +203,7 @@ impl Membership {
             transport,
             shards,
             part: Mutex::new(part),
-            document: RwLock::new(None),
+            register: RwLock::new(None),
             view: watch::Sender::new(Arc::default()),
             waiting: Mutex::default(),
             obstacle: Mutex::new(Some("the node has no part in a cluster yet".to_owned())),
@@ -224,8 +230,8 @@ impl Membership {
     }
 
     /// Returns the directory's group, once this node is in it.
-    pub(crate) fn document(&self) -> Option<DocumentHandle<Directory>> {
-        self.document.read().clone()
+    pub(crate) fn register(&self) -> Option<RegisterHandle<Directory>> {
+        self.register.read().clone()
     }
 
     /// Returns the obstacle to a part in the cluster, if there is one.
@@ -258,8 +264,8 @@ impl Membership {
     /// # Errors
     /// The directory's refusal, or the reason why it did not answer.
     pub(crate) async fn ask(&self, command: &DirectoryCommand, deadline: Instant) -> Result<bool, AskError> {
-        let document = self.document().ok_or(AskError::NoPart)?;
-        let answer = document.propose(encode(command), deadline).await?;
+        let register = self.register().ok_or(AskError::NoPart)?;
+        let answer = register.propose(encode(command), deadline).await?;
         let answer: DirectoryAnswer = decode(&answer).map_err(AskError::Refused)?;
         answer.map_err(AskError::Refused)
     }
@@ -292,7 +298,7 @@ impl Membership {
         self.fatal.send_replace(Some(why));
     }
 
-    fn remember(&self, change: impl FnOnce(&mut Part)) -> Result<(), StoresError> {
+    fn remember(&self, change: impl FnOnce(&mut MembershipRecord)) -> Result<(), StoresError> {
         let part = {
             let mut part = self.part.lock();
             if let Some(part) = part.as_mut() {
@@ -313,16 +319,16 @@ impl Membership {
 
     /// Hands over the leadership of the directory, before this node stops.
     pub(crate) async fn hand_over(&self) {
-        if let Some(document) = self.document() {
-            document.hand_over().await;
+        if let Some(register) = self.register() {
+            register.hand_over().await;
         }
     }
 
     /// Ends this node's replica of the directory. The owners of the shards' handles end those of the shards.
     pub(crate) async fn stop(&self) {
-        let document = self.document.write().take();
-        if let Some(document) = document {
-            document.stop().await;
+        let register = self.register.write().take();
+        if let Some(register) = register {
+            register.stop().await;
         }
     }
 }

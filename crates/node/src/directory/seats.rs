@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use futures::future::join_all;
 use holdfast_ledger::LedgerOptions;
-use holdfast_shard::{DocumentOptions, Host, ReplicaId, ShardHandle, ShardOptions, start_document};
+use holdfast_shard::{Host, RegisterOptions, ReplicaId, ShardHandle, ShardOptions, start_register};
 
 use super::members::{Directory, DirectoryCommand, Newcomer};
-use super::{DIRECTORY, Membership, MembershipStartError, Part, founding, peer_section, plan};
+use super::{DIRECTORY, Membership, MembershipRecord, MembershipStartError, founding, peer_section, plan};
 use crate::config::PeerSection;
 use crate::stores::StoresError;
 
@@ -57,16 +57,16 @@ pub(crate) async fn keep_seats(membership: Arc<Membership>) {
 }
 
 async fn keep(membership: &Arc<Membership>) -> Result<(), MembershipStartError> {
-    if membership.document().is_none() {
+    if membership.register().is_none() {
         let part = founding::find_part(membership).await;
         *membership.part.lock() = Some(part.clone());
         membership.remember(|_| ())?;
         start_directory(membership, &part).await?;
     }
-    let Some(document) = membership.document() else {
+    let Some(register) = membership.register() else {
         return Ok(());
     };
-    let mut views = document.view();
+    let mut views = register.view();
     loop {
         views.mark_unchanged();
         follow(membership);
@@ -76,7 +76,7 @@ async fn keep(membership: &Arc<Membership>) -> Result<(), MembershipStartError> 
                 return Ok(());
             },
             () = watch_membership(membership) => {}
-            why = document.fatal() => {
+            why = register.fatal() => {
                 membership.must_stop(format!("the replica of the directory died: {why}"));
                 return Ok(());
             }
@@ -111,10 +111,10 @@ fn not_a_member(membership: &Membership) -> String {
 
 /// Takes over the current directory, and the addresses of the nodes.
 fn follow(membership: &Membership) {
-    let Some(document) = membership.document() else {
+    let Some(register) = membership.register() else {
         return;
     };
-    let directory = Arc::clone(&document.view().borrow());
+    let directory = Arc::clone(&register.view().borrow());
     let nodes = nodes(membership, &directory);
     if let Err(error) = membership.peers.set_nodes(&nodes) {
         tracing::error!(%error, "the nodes are reached where they were before");
@@ -153,7 +153,10 @@ fn nodes(membership: &Membership, directory: &Directory) -> Vec<PeerSection> {
         .collect()
 }
 
-async fn start_directory(membership: &Membership, part: &Part) -> Result<(), MembershipStartError> {
+async fn start_directory(
+    membership: &Membership,
+    part: &MembershipRecord,
+) -> Result<(), MembershipStartError> {
     let replica = ReplicaId {
         generation: part.generation,
         ..ReplicaId::founder(membership.identity.node_id)
@@ -165,7 +168,7 @@ async fn start_directory(membership: &Membership, part: &Part) -> Result<(), Mem
         _ => BTreeSet::new(),
     };
     let raft = &membership.config.raft;
-    let options = DocumentOptions {
+    let options = RegisterOptions {
         address: DIRECTORY,
         replica,
         // The voters let in a node that follows without a vote from the start.
@@ -183,8 +186,8 @@ async fn start_directory(membership: &Membership, part: &Part) -> Result<(), Mem
     };
     let stores = membership.stores.directory(part.generation)?;
     let transport = Arc::clone(&membership.transport);
-    let document = start_document(membership.threads, options, stores, transport).await?;
-    *membership.document.write() = Some(document);
+    let register = start_register(membership.threads, options, stores, transport).await?;
+    *membership.register.write() = Some(register);
     Ok(())
 }
 
@@ -204,7 +207,12 @@ enum Standing {
     Member { elsewhere: bool },
 }
 
-fn standing(directory: &Directory, own: &Newcomer, part: Option<&Part>, was_member: bool) -> Standing {
+fn standing(
+    directory: &Directory,
+    own: &Newcomer,
+    part: Option<&MembershipRecord>,
+    was_member: bool,
+) -> Standing {
     if part.is_some_and(|part| directory.version < part.seats_version) {
         return Standing::OfThePast;
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use holdfast_shard::{Document, ReplicaId};
+use holdfast_shard::{Register, ReplicaId};
 use serde::Serialize;
 
 use super::members::{Directory, DirectoryAnswer, DirectoryCommand, Genesis, Member, Newcomer, Placement};
@@ -248,7 +248,7 @@ pub(crate) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, 
     }
 }
 
-impl Document for Directory {
+impl Register for Directory {
     fn apply(&mut self, command: &[u8]) -> Bytes {
         let answer: DirectoryAnswer = decode(command).and_then(|command| {
             // A command that is refused half way changes nothing.

@@ -81,12 +81,12 @@ impl Account {
 
 /// The limits that all callers of a node share, or all connections of one caller.
 #[derive(Debug)]
-struct Part {
+struct SharedLimits {
     bytes: Arc<Account>,
     large: Pace,
 }
 
-impl Part {
+impl SharedLimits {
     fn new(bytes: usize, large_bytes_per_second: u64) -> Arc<Self> {
         Arc::new(Self {
             bytes: Account::new(bytes),
@@ -97,9 +97,9 @@ impl Part {
 
 /// The budget of all callers of a node.
 pub(crate) struct Budget {
-    node: Arc<Part>,
+    node: Arc<SharedLimits>,
     large_bytes_per_second: u64,
-    parties: Mutex<BTreeMap<Party, Weak<Part>>>,
+    parties: Mutex<BTreeMap<Party, Weak<SharedLimits>>>,
 }
 
 impl fmt::Debug for Budget {
@@ -114,7 +114,7 @@ impl Budget {
     /// Returns a budget of so many bytes in total, and so many bytes a second in large messages.
     pub(crate) fn new(bytes: usize, large_bytes_per_second: u64) -> Self {
         Self {
-            node: Part::new(bytes, large_bytes_per_second),
+            node: SharedLimits::new(bytes, large_bytes_per_second),
             large_bytes_per_second,
             parties: Mutex::default(),
         }
@@ -131,13 +131,13 @@ impl Budget {
         let known = parties.get(&party).and_then(Weak::upgrade);
         let caller = known.unwrap_or_else(|| {
             // Callers without a connection have taken nothing, so they are forgotten.
-            parties.retain(|_, part| part.strong_count() > 0);
-            let part = Part::new(
+            parties.retain(|_, limits| limits.strong_count() > 0);
+            let limits = SharedLimits::new(
                 self.node.bytes.limit / CALLER_PART,
                 self.large_bytes_per_second / CALLER_PART as u64,
             );
-            parties.insert(party, Arc::downgrade(&part));
-            part
+            parties.insert(party, Arc::downgrade(&limits));
+            limits
         });
         Share {
             connection: Account::new(self.node.bytes.limit / CONNECTION_PART),
@@ -151,8 +151,8 @@ impl Budget {
 #[derive(Debug, Clone)]
 pub(crate) struct Share {
     connection: Arc<Account>,
-    caller: Arc<Part>,
-    node: Arc<Part>,
+    caller: Arc<SharedLimits>,
+    node: Arc<SharedLimits>,
 }
 
 impl Share {

@@ -289,7 +289,7 @@ fn what_is_said_beside_an_action_keeps_its_rules_and_names_the_field() {
     assert_eq!(at(7).unwrap().command.details.occurred_at_ms, Some(7));
     assert_eq!(at(1 << 48).unwrap_err().field, "operation.occurred_at_ms");
     let as_of = |positions: &[(Option<u32>, u64)]| {
-        let named = positions.iter().map(|(shard, seq)| v1::AsOfChange {
+        let named = positions.iter().map(|(shard, seq)| v1::AsOfPosition {
             shard: *shard,
             seq: *seq,
         });

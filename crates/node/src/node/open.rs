@@ -42,7 +42,7 @@ impl Opened {
     }
 }
 
-/// Binds the ports, reads certificates and policy, and opens the data folder.
+/// Binds the ports, reads certificates and access policy, and opens the data folder.
 pub(super) async fn open(config: NodeConfig, begun: &mut Begun) -> Result<Opened, StartError> {
     let listeners = Listeners::bind(&config)?;
     let identity = Identity {

@@ -14,7 +14,7 @@ use holdfast_api::peer::{
     SnapshotChunk, SnapshotInstalled,
 };
 use holdfast_api::reasons;
-use holdfast_shard::{DocumentHandle, EntryRule, PeerMessageError, ShardHandle};
+use holdfast_shard::{EntryRule, PeerMessageError, RegisterHandle, ShardHandle};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
@@ -96,9 +96,9 @@ impl PeerService {
         if shard != DIRECTORY {
             return Ok(Group::Shard(self.shard(shard)?.clone()));
         }
-        let document = self.membership.document();
-        let document = document.map(|document| Group::Directory(Box::new(document)));
-        document.ok_or_else(|| Status::unavailable("this node has no part in a cluster yet"))
+        let register = self.membership.register();
+        let register = register.map(|register| Group::Directory(Box::new(register)));
+        register.ok_or_else(|| Status::unavailable("this node has no part in a cluster yet"))
     }
 
     fn shard(&self, shard: u32) -> Result<&ShardHandle, Status> {
@@ -115,7 +115,7 @@ impl PeerService {
 /// The Raft group that a message is for.
 enum Group {
     Shard(ShardHandle),
-    Directory(Box<DocumentHandle<Directory>>),
+    Directory(Box<RegisterHandle<Directory>>),
 }
 
 #[tonic::async_trait]
@@ -165,7 +165,7 @@ impl Peer for PeerService {
         });
         let payload = match group {
             Group::Shard(shard) => shard.handle_snapshot(first.header, data.boxed()).await,
-            Group::Directory(document) => document.handle_snapshot(first.header, data.boxed()).await,
+            Group::Directory(register) => register.handle_snapshot(first.header, data.boxed()).await,
         };
         let payload = payload.map_err(peer_message_status)?;
         Ok(Response::new(SnapshotInstalled { payload }))
@@ -185,7 +185,7 @@ impl Peer for PeerService {
                 })?
             }
             Group::Shard(shard) => shard.handle_forward(request.payload).await,
-            Group::Directory(document) => document.handle_forward(request.payload).await,
+            Group::Directory(register) => register.handle_forward(request.payload).await,
         };
         Ok(Response::new(ForwardResponse { payload }))
     }
@@ -290,7 +290,7 @@ async fn serve_raft(
                 // The call hands the message over before the next one is read.
                 let answered = match group {
                     Group::Shard(shard) => Either::Left(shard.handle_raft(payload)),
-                    Group::Directory(document) => Either::Right(document.handle_raft(payload)),
+                    Group::Directory(register) => Either::Right(register.handle_raft(payload)),
                 };
                 let space = service.space.clone();
                 under_way.push(async move {

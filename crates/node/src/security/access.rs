@@ -1,5 +1,5 @@
-//! The state that is needed to check a request: the policy, the limits, the revoked certificates, and the
-//! storefronts of reservations.
+//! The state that is needed to check a request: the access policy, the limits, the revoked certificates, and
+//! the storefronts of reservations.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use holdfast_api::reasons;
 use holdfast_api::v1::{Reason, Refusal};
 use holdfast_guard::audit::{self, Audit, Denial};
-use holdfast_guard::policy::{Denied, Policy, Touched};
+use holdfast_guard::policy::{AccessPolicy, Denied, Touched};
 use holdfast_guard::policy_file::PolicyFile;
 use holdfast_guard::rate::Rates;
 use holdfast_guard::tls::Tls;
@@ -53,8 +53,8 @@ impl Access {
         }
     }
 
-    /// Returns the policy in use, or None when every caller may do everything.
-    pub(crate) fn rules(&self) -> Option<Arc<Policy>> {
+    /// Returns the access policy in use, or None when every caller may do everything.
+    pub(crate) fn policy(&self) -> Option<Arc<AccessPolicy>> {
         self.policy.as_ref().map(|file| file.current())
     }
 
@@ -83,15 +83,19 @@ impl Access {
                 reason: why.as_str(),
             },
         );
-        let lacking = match why {
-            Denied::Principal => "in any rule".to_owned(),
-            Denied::Verb => format!("with the verb `{}`", verb.as_str()),
-            Denied::Storefront => format!("with `{}` for the storefront `{storefront}`", verb.as_str()),
-            Denied::Warehouse => format!("with `{}` in the warehouse `{warehouse}`", verb.as_str()),
+        let verb = verb.as_str();
+        let allows = match why {
+            Denied::Principal => "anything".to_owned(),
+            Denied::Verb => format!("the verb `{verb}`"),
+            Denied::Storefront => format!("the verb `{verb}` for the storefront `{storefront}`"),
+            Denied::Warehouse => format!("the verb `{verb}` in the warehouse `{warehouse}`"),
         };
         reasons::refusal(
             Reason::PermissionDenied,
-            format!("the policy does not have `{}` {lacking}", caller.principal),
+            format!(
+                "no rule of the access policy allows `{}` {allows}",
+                caller.principal
+            ),
         )
     }
 }

@@ -1,11 +1,11 @@
 //! The security of this node: who a caller is, and for which reasons its connections and requests are
-//! refused. The crate `holdfast-guard` has certificates, policy and audit. This module connects them to the
-//! node's ports, requests and limits.
+//! refused. The crate `holdfast-guard` has certificates, access policy and audit. This module connects them
+//! to the node's ports, requests and limits.
 //!
 //! - [`start`] builds the parts for a node.
 //! - [`incoming`] accepts connections and does the handshakes.
-//! - [`access`] has the state for checking a request against the policy; [`touched`] says what a command is
-//!   about.
+//! - [`access`] has the state for checking a request against the access policy; [`touched`] says what a
+//!   command is about.
 //! - [`admins`] says which principals may administer.
 
 pub(crate) mod access;

@@ -1,4 +1,4 @@
-//! Reads the security part of a node's configuration, and keeps certificates and policy up to date.
+//! Reads the security part of a node's configuration, and keeps certificates and access policy up to date.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::tasks::Tasks;
 /// The time that a connection may take to begin to speak HTTP/2.
 pub(crate) const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The certificates, policy and limits of one node.
+/// The certificates, access policy and limits of one node.
 pub(crate) struct Security {
     /// The certificates; None for plaintext.
     pub(crate) tls: Option<Arc<Tls>>,

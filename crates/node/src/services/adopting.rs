@@ -4,7 +4,9 @@
 use futures::future::join_all;
 use holdfast_api::reasons;
 use holdfast_api::v1;
-use holdfast_ledger::{Action, Command, Details, OperationId, Principal, Reason, Reference, Rules, Success};
+use holdfast_ledger::{
+    Action, CallerReason, Command, Details, OperationId, Principal, Reference, Rules, Success,
+};
 use tokio::time::{Duration, Instant};
 
 use super::cluster::node_status;
@@ -118,7 +120,7 @@ fn command(principal: &Principal, rules: Rules) -> Result<Command, v1::Refusal> 
         operation_id: id.map_err(|error| reasons::refusal(v1::Reason::Internal, error.to_string()))?,
         principal: principal.clone(),
         reference: Reference::default(),
-        reason: Reason::default(),
+        reason: CallerReason::default(),
         details: Details::default(),
         action: Action::AdoptRules { rules },
     })

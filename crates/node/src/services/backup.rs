@@ -172,7 +172,7 @@ impl Session {
 }
 
 fn shard_cut(cut: &ShardCut) -> v1::ShardCut {
-    let rules = cut.ledger.options();
+    let options = cut.ledger.options();
     v1::ShardCut {
         shard: cut.shard,
         term: cut.term,
@@ -180,12 +180,12 @@ fn shard_cut(cut: &ShardCut) -> v1::ShardCut {
         log_time_ms: cut.ledger.log_time_ms(),
         last_seq: cut.ledger.last_seq(),
         frozen_us: u64::try_from(cut.frozen.as_micros()).unwrap_or(u64::MAX),
-        rules: Some(v1::LedgerRules {
-            operation_window_ms: rules.operation_window_ms,
-            operation_lead_ms: rules.operation_lead_ms,
-            closed_retention_ms: rules.closed_retention_ms,
-            shipped_retention_ms: rules.shipped_retention_ms,
-            order_decision_ms: rules.order_decision_ms,
+        options: Some(v1::LedgerOptions {
+            operation_window_ms: options.operation_window_ms,
+            operation_lead_ms: options.operation_lead_ms,
+            closed_retention_ms: options.closed_retention_ms,
+            shipped_retention_ms: options.shipped_retention_ms,
+            order_decision_ms: options.order_decision_ms,
         }),
     }
 }

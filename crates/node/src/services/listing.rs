@@ -247,9 +247,7 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_ledger::{
-        Bucket, BucketMove, Cause, ChangeKind, Reason as CauseReason, Reference, StorefrontId,
-    };
+    use holdfast_ledger::{Bucket, BucketMove, CallerReason, Cause, ChangeKind, Reference, StorefrontId};
 
     use super::*;
 
@@ -301,7 +299,7 @@ mod tests {
             cause: Cause {
                 operation_id: None,
                 principal: None,
-                reason: CauseReason::new("").unwrap(),
+                reason: CallerReason::new("").unwrap(),
                 reference: Reference::new("").unwrap(),
                 occurred_at_ms: None,
             },

@@ -27,7 +27,7 @@ pub(super) struct Wanted {
 /// Refuses a request on a node that waits to become a member. Such a node knows nothing of the cluster, so
 /// another node has to be asked.
 pub(super) fn ensure_part(membership: &Membership) -> Result<(), Refusal> {
-    match membership.document() {
+    match membership.register() {
         Some(_) => Ok(()),
         None => Err(refusal(AskError::NoPart, false)),
     }
@@ -65,7 +65,7 @@ pub(super) fn describe(membership: &Membership, peers: &Peers) -> v1::GetPlaceme
             former_node_ids: former.into_iter().collect(),
         }
     });
-    let leader = membership.document().and_then(|document| document.leader());
+    let leader = membership.register().and_then(|register| register.leader());
     v1::GetPlacementResponse {
         replication_factor: directory.replication_factor,
         members: members.collect(),

@@ -98,7 +98,7 @@ impl Slices {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_ledger::{BucketMoves, Cause, ChangeKind, Reason, Reference, Sku};
+    use holdfast_ledger::{BucketMoves, CallerReason, Cause, ChangeKind, Reference, Sku};
 
     use super::*;
 
@@ -121,7 +121,7 @@ mod tests {
             cause: Cause {
                 operation_id: None,
                 principal: None,
-                reason: Reason::default(),
+                reason: CallerReason::default(),
                 reference: Reference::new("r".repeat(Reference::MAX_BYTES)).unwrap(),
                 occurred_at_ms: Some(u64::MAX),
             },

@@ -343,7 +343,9 @@ pub(crate) async fn retried<T, F: Future<Output = Result<tonic::Response<T>, Sta
             match call().await {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => match reasons::refusal_in(&status) {
-                    Some(refusal) if !reasons::rule_of(refusal.reason()).retryable => return Err(status),
+                    Some(refusal) if !reasons::consequences_of(refusal.reason()).retryable => {
+                        return Err(status);
+                    }
                     _ => tokio::time::sleep(Duration::from_millis(20)).await,
                 },
             }

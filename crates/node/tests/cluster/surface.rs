@@ -55,7 +55,7 @@ async fn a_node_without_a_quorum_is_alive_and_not_ready() {
     let mut request = tonic::Request::new(reserve(&id(), "A", 1));
     request.set_timeout(std::time::Duration::from_secs(2));
     let status = cluster.reservations(0).reserve(request).await.unwrap_err();
-    assert!(reasons::rule_of(reason(&status)).retryable, "{status:?}");
+    assert!(reasons::consequences_of(reason(&status)).retryable, "{status:?}");
     let health = HealthClient::new(cluster.channel(0));
     eventually("health says so", || async {
         let request = HealthCheckRequest {

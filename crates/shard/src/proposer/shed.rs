@@ -91,8 +91,8 @@ mod tests {
     use std::time::Duration;
 
     use holdfast_ledger::{
-        Command, Details, Principal, Reason, Reference, ReserveLine, ReserveMode, Sku, Source, Sourcing,
-        StorefrontId, WarehouseId,
+        CallerReason, Command, Details, Principal, Reference, ReserveLine, ReserveMode, Sku, Source,
+        Sourcing, StorefrontId, WarehouseId,
     };
     use tokio::sync::oneshot;
     use tokio::time::Instant;
@@ -107,7 +107,7 @@ mod tests {
             operation_id: OperationId::from_slice(uuid::Uuid::now_v7().as_bytes()).unwrap(),
             principal: Principal::new("test").unwrap(),
             reference: Reference::default(),
-            reason: Reason::new("").unwrap(),
+            reason: CallerReason::new("").unwrap(),
             details: Details::default(),
             action,
         }

@@ -32,8 +32,8 @@ pub(crate) enum SnapshotData {
         /// The bytes of the snapshot.
         bytes: Bytes,
     },
-    /// The snapshot was just received and is a whole [`Document`](crate::Document).
-    Document(Bytes),
+    /// The snapshot was just received and is a whole [`Register`](crate::Register).
+    Register(Bytes),
 }
 
 impl SnapshotData {
@@ -41,7 +41,7 @@ impl SnapshotData {
     pub(crate) fn last_seq(&self) -> Option<u64> {
         match self {
             Self::Received { ledger, .. } => Some(ledger.last_seq()),
-            Self::Stored(_) | Self::Document(_) => None,
+            Self::Stored(_) | Self::Register(_) => None,
         }
     }
 
@@ -148,7 +148,7 @@ pub(super) fn store_received(
             write(snapshots, meta, &bytes)?;
             Ok(*ledger)
         }
-        SnapshotData::Document(_) => Err(io::Error::other("a document is not a ledger")),
+        SnapshotData::Register(_) => Err(io::Error::other("a register is not a ledger")),
         SnapshotData::Stored(mut reader) => {
             let bytes = reader.read_to_end().map_err(io::Error::other)?;
             let ledger = decode_ledger(&bytes)?;

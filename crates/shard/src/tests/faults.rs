@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::join_all;
 use holdfast_ledger::{
-    Action, ChangeKind, Command, Entry, Principal, Query, QueryReply, Reason, Refusal, Rules,
+    Action, CallerReason, ChangeKind, Command, Entry, Principal, Query, QueryReply, Refusal, Rules,
 };
 use tokio::time::Instant;
 
@@ -97,7 +97,7 @@ fn adjust(name: &str, delta: i64) -> Command {
             delta,
         },
     );
-    command.reason = Reason::new("test").unwrap();
+    command.reason = CallerReason::new("test").unwrap();
     command
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use holdfast_ledger::limits::{MAX_CELL_POOLS, MAX_LINES, MAX_ORDER_CELLS, MAX_PREFERENCES, swept_changes};
 use holdfast_ledger::{
-    Action, Bucket, Command, Details, Disposition, OperationId, Principal, Reason, Reference, ReserveLine,
-    ReserveMode, ReturnOf, Sku, Source, Sourcing, StorefrontId, SupplyId, TransferLine, WarehouseId,
+    Action, Bucket, CallerReason, Command, Details, Disposition, OperationId, Principal, Reference,
+    ReserveLine, ReserveMode, ReturnOf, Sku, Source, Sourcing, StorefrontId, SupplyId, TransferLine,
+    WarehouseId,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -83,7 +84,7 @@ fn command(action: Action) -> Command {
         operation_id: new_id(),
         principal: Principal::new(long("p", 0, Principal::MAX_BYTES)).unwrap(),
         reference: Reference::new(long("r", 0, Reference::MAX_BYTES)).unwrap(),
-        reason: Reason::new(long("y", 0, Reason::MAX_BYTES)).unwrap(),
+        reason: CallerReason::new(long("y", 0, CallerReason::MAX_BYTES)).unwrap(),
         details: Details::default(),
         action,
     }

@@ -1,4 +1,4 @@
-//! Supplies, transfers between warehouses, and policies of storefronts.
+//! Supplies, transfers between warehouses, and stock policies of storefronts.
 
 use holdfast_ledger::{Action, Disposition, SupplyId, TransferLine};
 use rand::RngExt;

@@ -29,7 +29,7 @@ enum StockCommand {
     Count(mutate::CountArgs),
     /// Move units between free, safety, damaged and quality hold
     Move(mutate::MoveArgs),
-    /// Set what a storefront may do with a SKU: the whole policy, so what is not named gets its default
+    /// Set what a storefront may do with a SKU: the whole stock policy, so what is not named gets its default
     Policy(mutate::PolicyArgs),
     /// Set the size of a storefront's pool
     Pool(mutate::PoolArgs),
@@ -37,7 +37,7 @@ enum StockCommand {
     Expect(plans::ExpectArgs),
     /// Show what is expected of one SKU
     Supplies(plans::SuppliesArgs),
-    /// List the cells that have less than was promised, and the promises that are affected
+    /// List the cells that have less than was promised, and the reservations that are affected
     Deficits(plans::DeficitsArgs),
     /// Show the cells of one SKU
     Get(read::GetArgs),

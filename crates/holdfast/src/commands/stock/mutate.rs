@@ -182,9 +182,9 @@ pub(super) async fn move_bucket(args: MoveArgs, context: &Context) -> anyhow::Re
     after_help = "Examples:\n  holdfast stock policy SHIRT-1 --storefront outlet --may-borrow false\n  holdfast stock policy SHIRT-1 --storefront web --max-per-reservation 2\n  holdfast stock policy SHIRT-1 --storefront web --backorder-limit 50 --preorder-limit 500 --preorder-until 2026-12-01T00:00:00Z"
 )]
 pub(super) struct PolicyArgs {
-    /// SKU of the policy
+    /// SKU that the stock policy is for
     sku: String,
-    /// Storefront of the policy
+    /// Storefront that the stock policy is for
     #[arg(long)]
     storefront: String,
     /// Whether it may take free stock when its pool is empty

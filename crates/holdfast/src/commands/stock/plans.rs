@@ -154,7 +154,7 @@ pub(super) async fn deficits(args: DeficitsArgs, context: &Context) -> anyhow::R
         &rows,
     )?;
     context.output.note(format!(
-        "{} cells have less than was promised; the oldest promise is kept first",
+        "{} cells have less than was promised; the oldest reservations get their units first",
         deficits.len()
     ));
     Ok(())

@@ -290,7 +290,7 @@ impl Ledger {
     fn close_empty(&mut self, id: &ReservationId) -> Result<(), Violation> {
         let now_ms = self.log_time_ms;
         self.reservations.update(id, &self.options, |reservation| {
-            if reservation.is_live() && reservation.parts().next().is_none() {
+            if reservation.is_live() && reservation.allocations().next().is_none() {
                 reservation.state = ReservationState::Cancelled;
                 reservation.closed_at_ms = now_ms.max(1);
             }

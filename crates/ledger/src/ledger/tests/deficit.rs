@@ -201,7 +201,7 @@ fn an_adjustment_never_touches_what_is_promised() {
         (7, 0, 0, 0)
     );
     let mut without_reason = story.command(adjust(1));
-    without_reason.reason = Reason::default();
+    without_reason.reason = CallerReason::default();
     assert!(matches!(
         story.send(&without_reason),
         Err(Refusal::InvalidRequest(_))

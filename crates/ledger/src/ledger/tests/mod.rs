@@ -108,7 +108,7 @@ impl Story {
             operation_id: id_at(self.now_ms, self.next_id),
             principal: Principal::new("tester").unwrap(),
             reference: Reference::new("doc-1").unwrap(),
-            reason: Reason::new("test").unwrap(),
+            reason: CallerReason::new("test").unwrap(),
             details: Details::default(),
             action,
         }

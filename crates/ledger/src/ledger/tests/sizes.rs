@@ -364,7 +364,7 @@ fn a_change_with_every_name_as_long_as_it_may_be_is_within_the_bound() {
         cause: Cause {
             operation_id: Some(id),
             principal: Some(Principal::new(long(Principal::MAX_BYTES)).unwrap()),
-            reason: Reason::new(long(Reason::MAX_BYTES)).unwrap(),
+            reason: CallerReason::new(long(CallerReason::MAX_BYTES)).unwrap(),
             reference: Reference::new(long(Reference::MAX_BYTES)).unwrap(),
             occurred_at_ms: Some(u64::MAX),
         },

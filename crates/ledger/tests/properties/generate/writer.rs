@@ -234,7 +234,7 @@ impl Writer {
             operation_id: id_at((self.now_ms + id_offset_ms) as u64, self.number),
             principal: Principal::new("tester").unwrap(),
             reference: Reference::new(format!("doc-{}", self.number)).unwrap(),
-            reason: Reason::new(reason).unwrap(),
+            reason: CallerReason::new(reason).unwrap(),
             details: Details::default(),
             action,
         }

@@ -2,7 +2,7 @@
 
 use holdfast_ledger::*;
 
-use super::{Model, Place, Policy, invalid};
+use super::{Model, Place, StockPolicy, invalid};
 
 impl Model {
     pub(super) fn act(&mut self, command: &Command) -> Outcome {
@@ -120,7 +120,7 @@ impl Model {
                 {
                     return invalid();
                 }
-                let policy = Policy {
+                let policy = StockPolicy {
                     may_borrow: *may_borrow,
                     max_per_reservation: *max_per_reservation,
                     backorder_limit: *backorder_limit,

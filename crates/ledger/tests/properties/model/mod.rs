@@ -45,7 +45,7 @@ pub(crate) enum Origin {
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct Policy {
+pub(crate) struct StockPolicy {
     pub(crate) may_borrow: bool,
     pub(crate) max_per_reservation: i64,
     pub(crate) backorder_limit: i64,
@@ -90,7 +90,7 @@ pub(crate) struct Model {
     pub(crate) rules: Rules,
     pub(crate) now_ms: u64,
     pub(crate) cells: BTreeMap<Key, Cell>,
-    pub(crate) policies: BTreeMap<(Sku, StorefrontId), Policy>,
+    pub(crate) policies: BTreeMap<(Sku, StorefrontId), StockPolicy>,
     pub(crate) reservations: BTreeMap<ReservationId, Reservation>,
     pub(crate) transfers: BTreeMap<TransferId, transfer::Transfer>,
     /// The quantity and the date. With a quantity of 0, nothing is expected any more.
@@ -331,11 +331,11 @@ impl Model {
         }
     }
 
-    pub(crate) fn policy(&self, sku: &Sku, storefront: &StorefrontId) -> Policy {
+    pub(crate) fn policy(&self, sku: &Sku, storefront: &StorefrontId) -> StockPolicy {
         let found = self.policies.get(&(sku.clone(), storefront.clone())).cloned();
-        found.unwrap_or(Policy {
+        found.unwrap_or(StockPolicy {
             may_borrow: true,
-            ..Policy::default()
+            ..StockPolicy::default()
         })
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_ledger::*;
 
 use super::{
-    Cell, Key, Line, Model, Origin, Place, Policy, Reservation, Unit, invalid,
+    Cell, Key, Line, Model, Origin, Place, Reservation, StockPolicy, Unit, invalid,
     replace::{Over, in_order, kept_by},
 };
 
@@ -316,7 +316,7 @@ fn together(wanted: &[ReserveLine]) -> Vec<(usize, ReserveLine)> {
 /// Returns the units of a cell that a storefront could have.
 fn offered(
     cells: &BTreeMap<Key, Cell>,
-    policy: &Policy,
+    policy: &StockPolicy,
     sku: &Sku,
     storefront: &StorefrontId,
     warehouse: &WarehouseId,

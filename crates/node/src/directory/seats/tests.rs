@@ -5,8 +5,8 @@ use super::*;
 
 const HERE: Standing = Standing::Member { elsewhere: false };
 
-fn part(generation: u32, seats_version: u64) -> Part {
-    Part {
+fn part(generation: u32, seats_version: u64) -> MembershipRecord {
+    MembershipRecord {
         generation,
         genesis: None,
         seats: BTreeMap::new(),

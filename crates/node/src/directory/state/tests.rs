@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use holdfast_shard::{Document, ReplicaId};
+use holdfast_shard::{Register, ReplicaId};
 use proptest::prelude::*;
 
 use super::*;
@@ -255,7 +255,7 @@ proptest! {
                     placement.former.clear();
                 }
             }
-            let copy = Directory::decode(&Document::encode(&directory));
+            let copy = Directory::decode(&Register::encode(&directory));
             prop_assert_eq!(copy.as_ref(), Ok(&directory));
         }
     }
@@ -266,6 +266,6 @@ proptest! {
         let mut directory = three();
         let answer: Result<DirectoryAnswer, String> = decode(&directory.apply(&bytes));
         prop_assert!(answer.is_ok());
-        let _ = <Directory as Document>::decode(&bytes);
+        let _ = <Directory as Register>::decode(&bytes);
     }
 }

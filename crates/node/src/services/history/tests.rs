@@ -3,9 +3,9 @@
 use holdfast_api::v1;
 use holdfast_history::{AsOfError, At, Reading, Reservation, Stock, Subject};
 use holdfast_ledger::{
-    Action, Bucket, Command, Details, Disposition, Entry, Ledger, LedgerOptions, LineQuantity, OperationId,
-    Principal, Query, QueryReply, Reason, Reference, ReservationId, ReserveLine, ReserveMode, ReturnOf, Sku,
-    Source, Sourcing, StorefrontId, WarehouseId,
+    Action, Bucket, CallerReason, Command, Details, Disposition, Entry, Ledger, LedgerOptions, LineQuantity,
+    OperationId, Principal, Query, QueryReply, Reference, ReservationId, ReserveLine, ReserveMode, ReturnOf,
+    Sku, Source, Sourcing, StorefrontId, WarehouseId,
 };
 use proptest::prelude::*;
 
@@ -181,7 +181,7 @@ fn tell(entries: &[(u64, Vec<Draft>)]) -> Told {
                 operation_id,
                 principal: Principal::new("tester").unwrap(),
                 reference: Reference::new(format!("order-{operations}")).unwrap(),
-                reason: Reason::new("test").unwrap(),
+                reason: CallerReason::new("test").unwrap(),
                 details: Details::default(),
                 action,
             });

@@ -1,4 +1,4 @@
-//! The calls that a policy allows and denies, over real connections.
+//! The calls that an access policy allows and denies, over real connections.
 
 use std::path::Path;
 use std::time::Duration;
@@ -196,7 +196,7 @@ async fn late_goods_are_booked_by_those_who_may_count_there() {
     let receive = |name: &str, warehouse: &str, seq: Option<u64>| {
         let request = v1::ReceiveRequest {
             operation: Some(v1::Operation {
-                as_of: Vec::from_iter(seq.map(|seq| v1::AsOfChange { shard: None, seq })),
+                as_of: Vec::from_iter(seq.map(|seq| v1::AsOfPosition { shard: None, seq })),
                 ..operation().unwrap()
             }),
             sku: "A".into(),

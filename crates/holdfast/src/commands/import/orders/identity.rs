@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn the_reason_fits_the_ledger() {
         let reason = format!("{}.initial-stock", Source::of_content("shop", b"orders").reason());
-        assert!(holdfast_api::names::Reason::new(reason).is_ok());
+        assert!(holdfast_api::names::CallerReason::new(reason).is_ok());
     }
 
     #[test]

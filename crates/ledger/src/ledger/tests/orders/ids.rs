@@ -244,7 +244,7 @@ fn no_other_command_takes_effect_under_the_id_of_an_order() {
     let before = shards.stories[0].ledger.last_seq();
     for action in every_kind(order.operation_id) {
         let other = Command {
-            reason: Reason::new("other").unwrap(),
+            reason: CallerReason::new("other").unwrap(),
             action,
             ..order.clone()
         };
@@ -264,7 +264,7 @@ fn no_order_takes_effect_under_the_id_of_another_command() {
             let held = shards.stories[0].hold("0-a", 1);
             let order = shards.order(&names, 3, ALL);
             let other = Command {
-                reason: Reason::new("other").unwrap(),
+                reason: CallerReason::new("other").unwrap(),
                 action: every_kind(held).remove(place),
                 ..order.clone()
             };

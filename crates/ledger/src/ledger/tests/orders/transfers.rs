@@ -19,7 +19,7 @@ fn request(lines: &[(&str, i64)], to: &str) -> Command {
         operation_id: id_at(START_MS, 7_000_000),
         principal: Principal::new("tester").unwrap(),
         reference: Reference::new("move-1").unwrap(),
-        reason: Reason::default(),
+        reason: CallerReason::default(),
         details: Details::default(),
         action: Action::TransferOut {
             lines: lines.iter().map(line).collect(),

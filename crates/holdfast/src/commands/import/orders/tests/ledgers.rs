@@ -4,8 +4,8 @@ use bytes::Bytes;
 use holdfast_api::slots::slot_of;
 use holdfast_client::v1::batch_item::Request as Item;
 use holdfast_ledger::{
-    Acknowledgement, Action, Command, Coordinator, End, OperationId, OrderReply, OrderStep, Outcome,
-    Principal, Reason, Reference, Refusal, ReturnOf, Sku,
+    Acknowledgement, Action, CallerReason, Command, Coordinator, End, OperationId, OrderReply, OrderStep,
+    Outcome, Principal, Reference, Refusal, ReturnOf, Sku,
 };
 
 use super::*;
@@ -345,7 +345,7 @@ impl Inner {
             operation_id: id,
             principal: Principal::new("test").unwrap(),
             reference: Reference::default(),
-            reason: Reason::default(),
+            reason: CallerReason::default(),
             action: Action::Order(step),
             details: holdfast_ledger::Details::default(),
         };

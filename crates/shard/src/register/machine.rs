@@ -1,4 +1,4 @@
-//! A document as openraft's state machine.
+//! A register as openraft's state machine.
 
 use std::io;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
-use super::Document;
+use super::Register;
 use crate::health::Health;
 use crate::host::Threads;
 use crate::log_store::LogStore;
 use crate::raft_types::{LogId, RaftEntry, Response, SnapshotMeta, StoredMembership, Types};
 use crate::state_machine::{Snapshot, SnapshotData, open_latest, read_newest, store_snapshot};
 
-/// A document and the entries that it has applied.
+/// A register and the entries that it has applied.
 pub(crate) struct Machine<D> {
-    document: D,
+    register: D,
     applied: Option<LogId>,
     membership: StoredMembership,
     snapshots: SnapshotStore,
@@ -28,8 +28,8 @@ pub(crate) struct Machine<D> {
     threads: Threads,
 }
 
-impl<D: Document> Machine<D> {
-    /// Starts from the newest snapshot, or from an empty document, and applies the later entries that the log
+impl<D: Register> Machine<D> {
+    /// Starts from the newest snapshot, or from an empty register, and applies the later entries that the log
     /// is known to have committed. Reads from disk.
     pub(super) fn recover(
         snapshots: SnapshotStore,
@@ -38,7 +38,7 @@ impl<D: Document> Machine<D> {
         threads: Threads,
     ) -> io::Result<(Self, watch::Receiver<Arc<D>>)> {
         let mut machine = Self {
-            document: D::default(),
+            register: D::default(),
             applied: None,
             membership: StoredMembership::default(),
             snapshots,
@@ -60,7 +60,7 @@ impl<D: Document> Machine<D> {
     }
 
     fn load(&mut self, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
-        self.document = D::decode(bytes).map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))?;
+        self.register = D::decode(bytes).map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         Ok(())
@@ -70,7 +70,7 @@ impl<D: Document> Machine<D> {
         self.applied = Some(entry.log_id);
         match entry.payload {
             EntryPayload::Blank => Response::Nothing,
-            EntryPayload::Normal(command) => Response::Answer(self.document.apply(command.bytes())),
+            EntryPayload::Normal(command) => Response::Answer(self.register.apply(command.bytes())),
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(entry.log_id), membership);
                 Response::Nothing
@@ -79,7 +79,7 @@ impl<D: Document> Machine<D> {
     }
 
     fn publish(&self) {
-        self.view.send_replace(Arc::new(self.document.clone()));
+        self.view.send_replace(Arc::new(self.register.clone()));
     }
 
     fn died<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
@@ -91,9 +91,9 @@ impl<D: Document> Machine<D> {
 
     async fn install(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> io::Result<()> {
         let bytes = match data {
-            SnapshotData::Document(bytes) => bytes,
+            SnapshotData::Register(bytes) => bytes,
             SnapshotData::Stored(mut reader) => reader.read_to_end().map_err(io::Error::other)?.into(),
-            SnapshotData::Received { .. } => return Err(io::Error::other("a ledger is not a document")),
+            SnapshotData::Received { .. } => return Err(io::Error::other("a ledger is not a register")),
         };
         // Disk first, then memory: after a crash in between, recovery finds the snapshot.
         let (snapshots, stored_meta, stored) = (self.snapshots.clone(), meta.clone(), bytes.clone());
@@ -105,7 +105,7 @@ impl<D: Document> Machine<D> {
     }
 }
 
-impl<D: Document> RaftStateMachine<Types> for Machine<D> {
+impl<D: Register> RaftStateMachine<Types> for Machine<D> {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Builder;
 
@@ -134,7 +134,7 @@ impl<D: Document> RaftStateMachine<Types> for Machine<D> {
                 last_log_id: self.applied,
                 last_membership: self.membership.clone(),
             },
-            document: self.document.encode(),
+            register: self.register.encode(),
             snapshots: self.snapshots.clone(),
             health: self.health.clone(),
             threads: self.threads,
@@ -152,10 +152,10 @@ impl<D: Document> RaftStateMachine<Types> for Machine<D> {
     }
 }
 
-/// Writes a copy of the document to disk.
+/// Writes a copy of the register to disk.
 pub(crate) struct Builder {
     meta: SnapshotMeta,
-    document: Bytes,
+    register: Bytes,
     snapshots: SnapshotStore,
     health: Health,
     threads: Threads,
@@ -165,9 +165,9 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let (meta, document, snapshots) = (self.meta.clone(), self.document.clone(), self.snapshots.clone());
+        let (meta, register, snapshots) = (self.meta.clone(), self.register.clone(), self.snapshots.clone());
         let build = move || {
-            store_snapshot(&snapshots, &meta, &document)?;
+            store_snapshot(&snapshots, &meta, &register)?;
             open_latest(&snapshots)?.ok_or_else(|| io::Error::other("the snapshot just written is not there"))
         };
         let result = self.threads.blocking(build).await;

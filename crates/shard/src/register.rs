@@ -1,4 +1,4 @@
-//! A document that all nodes have: a small state machine with its own Raft group, held in memory as a whole.
+//! A register that all nodes have: a small state machine with its own Raft group, held in memory as a whole.
 //!
 //! It needs none of a ledger's machinery. It keeps what a cluster must agree on and rarely changes, such as
 //! the node's directory of members and replicas. Its log lies in the node's write-ahead log beside those of
@@ -38,29 +38,29 @@ use crate::{
     Host, PeerMessageError, PeerTransport, ReplicaId, StartError, SubmitError, Threads, TransportError, codec,
 };
 
-/// Largest snapshot of a document, in bytes. Documents are small, so none needs more.
+/// Largest snapshot of a register, in bytes. Registers are small, so none needs more.
 const MAX_SNAPSHOT_BYTES: u64 = 16 << 20;
 
 /// Pause before asking again when nothing is known to have changed.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A state machine that is small enough to be copied. It must be deterministic: the same commands in the same
-/// order give the same document and the same answers on every node.
-pub trait Document: Default + Clone + Send + Sync + 'static {
+/// order give the same register and the same answers on every node.
+pub trait Register: Default + Clone + Send + Sync + 'static {
     /// Applies a command and returns its answer. Must not panic on any bytes.
     fn apply(&mut self, command: &[u8]) -> Bytes;
-    /// Encodes the whole document.
+    /// Encodes the whole register.
     fn encode(&self) -> Bytes;
-    /// Decodes a whole document.
+    /// Decodes a whole register.
     ///
     /// # Errors
-    /// The reason why the bytes are not a document.
+    /// The reason why the bytes are not a register.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
-/// The replicas of a document, and the times and sizes of their Raft group.
+/// The replicas of a register, and the times and sizes of their Raft group.
 #[derive(Debug, Clone)]
-pub struct DocumentOptions {
+pub struct RegisterOptions {
     /// Number by which peers address the group. It is like a shard's number, and no shard has it.
     pub address: u32,
     /// Identifies this replica.
@@ -76,8 +76,8 @@ pub struct DocumentOptions {
     pub snapshot_every_entries: u64,
 }
 
-/// Stores of a document's replica, for what it must not forget.
-pub struct DocumentStores {
+/// Stores of a register's replica, for what it must not forget.
+pub struct RegisterStores {
     /// The node's write-ahead log.
     pub log: Log,
     /// This replica's part of that log.
@@ -88,17 +88,17 @@ pub struct DocumentStores {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum ForwardReply {
-    /// The command was applied; this is the document's answer.
+    /// The command was applied; this is the register's answer.
     Answer(Bytes),
     NotLeader(Option<u64>),
     /// The command may have been applied.
     Unknown,
 }
 
-/// One replica of a document. Cheap to clone.
+/// One replica of a register. Cheap to clone.
 #[derive(Clone)]
-pub struct DocumentHandle<D: Document> {
-    options: Arc<DocumentOptions>,
+pub struct RegisterHandle<D: Register> {
+    options: Arc<RegisterOptions>,
     raft: RaftOf<Machine<D>>,
     inbound: Inbound<Machine<D>>,
     view: watch::Receiver<Arc<D>>,
@@ -106,21 +106,21 @@ pub struct DocumentHandle<D: Document> {
     health: Health,
 }
 
-/// Recovers a replica of a document and starts it, on the caller's runtime.
+/// Recovers a replica of a register and starts it, on the caller's runtime.
 ///
 /// # Errors
-/// See [`StartError`]. The shard it names is the document's address.
-pub async fn start_document<D: Document>(
+/// See [`StartError`]. The shard it names is the register's address.
+pub async fn start_register<D: Register>(
     threads: Threads,
-    options: DocumentOptions,
-    stores: DocumentStores,
+    options: RegisterOptions,
+    stores: RegisterStores,
     transport: Arc<dyn PeerTransport>,
-) -> Result<DocumentHandle<D>, StartError> {
+) -> Result<RegisterHandle<D>, StartError> {
     let address = options.address;
     let failed = |what: String| StartError::Raft { shard: address, what };
     let (timeout_min_ms, timeout_max_ms) = fallback_timeouts_ms(options.election_timeout_ms.1);
     let config = Config {
-        cluster_name: format!("document-{address}"),
+        cluster_name: format!("register-{address}"),
         heartbeat_interval: options.heartbeat_ms,
         election_timeout_min: timeout_min_ms,
         election_timeout_max: timeout_max_ms,
@@ -143,7 +143,7 @@ pub async fn start_document<D: Document>(
         .iter()
         .map(|node| ReplicaId::founder(*node).raft())
         .collect();
-    // A document has no time. Its messages carry clocks like all others, and nobody reads them here.
+    // A register has no time. Its messages carry clocks like all others, and nobody reads them here.
     let clock = LogClock::new(Host::default().wall_clock, own_id, founders.clone());
     let log_store = LogStore::new(stores.log, stores.group);
     let recovered = {
@@ -185,14 +185,14 @@ pub async fn start_document<D: Document>(
     tokio::spawn(health.fails_with("campaign", campaigning));
     let inbound = Inbound::new(
         raft.clone(),
-        (|bytes| Ok(SnapshotData::Document(bytes)), None),
+        (|bytes| Ok(SnapshotData::Register(bytes)), None),
         Arc::default(),
         counters,
         (clock, leader_watch),
         threads,
         MAX_SNAPSHOT_BYTES,
     );
-    Ok(DocumentHandle {
+    Ok(RegisterHandle {
         options: Arc::new(options),
         raft,
         inbound,
@@ -202,8 +202,8 @@ pub async fn start_document<D: Document>(
     })
 }
 
-impl<D: Document> DocumentHandle<D> {
-    /// Returns the document as this replica has it, which may be behind.
+impl<D: Register> RegisterHandle<D> {
+    /// Returns the register as this replica has it, which may be behind.
     pub fn view(&self) -> watch::Receiver<Arc<D>> {
         self.view.clone()
     }
@@ -223,9 +223,9 @@ impl<D: Document> DocumentHandle<D> {
         self.raft.voter_ids().map(node_of).collect()
     }
 
-    /// Has a command applied, here or at the leader, and returns the document's answer. Repeats the command
+    /// Has a command applied, here or at the leader, and returns the register's answer. Repeats the command
     /// until the deadline, as long as it certainly had no effect. The caller may repeat a command whose
-    /// outcome is unknown, so the document must allow for the same command twice.
+    /// outcome is unknown, so the register must allow for the same command twice.
     ///
     /// # Errors
     /// [`SubmitError`]: there is no leader, or the outcome is unknown.
@@ -354,7 +354,7 @@ impl<D: Document> DocumentHandle<D> {
     /// Stops the replica. Idempotent.
     pub async fn stop(&self) {
         if let Err(error) = self.raft.shutdown().await {
-            tracing::warn!(%error, "the document's raft did not end cleanly");
+            tracing::warn!(%error, "the register's raft did not end cleanly");
         }
     }
 }
