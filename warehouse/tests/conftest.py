@@ -16,6 +16,9 @@ import history
 PROJECT = Path(__file__).resolve().parent.parent
 os.environ |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DO_NOT_TRACK": "1"}
 
+# The name of each model, with its schema. Both follow from the place of its file.
+MODELS = {path.stem: path.parent.name for path in sorted((PROJECT / "models").rglob("*.sql"))}
+
 
 class Warehouse:
     """A folder with an archive, ledger stock and a DuckDB file."""

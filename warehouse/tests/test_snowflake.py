@@ -8,8 +8,7 @@ import pytest
 import sqlfluff
 
 import archive
-from conftest import PROJECT, Warehouse, bad
-from test_marts import MARTS
+from conftest import MODELS, PROJECT, Warehouse, bad
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -19,7 +18,6 @@ with warnings.catch_warnings():
 
 LOAD = (PROJECT / "snowflake" / "load.sql").read_text()
 ZONE = "Europe/Berlin"
-SCHEMAS = {"stg_changes": "staging", "int_stock_days": "intermediate", "int_stock_business_days": "intermediate", **dict.fromkeys(MARTS, "marts")}
 
 
 def parse_errors(sql):
@@ -79,7 +77,7 @@ def snowflake_warehouse(folder, shards):
             assert bad(dbt("run")) == set()
         assert bad(dbt("test")) == set()
         rows = {}
-        for name, schema in SCHEMAS.items():
+        for name, schema in MODELS.items():
             cursor.execute(f"select * from HOLDFAST.ANALYTICS_{schema}.{name}")
             rows[name] = plain(cursor.fetchall())
     return warehouse, rows
@@ -89,7 +87,7 @@ def test_snowflake_builds_the_same_marts_as_duckdb(snowflake_warehouse, shards):
     warehouse, rows = snowflake_warehouse
     archive.write_history(warehouse.changes, shards)
     assert bad(warehouse.dbt("run", business_time_zone=ZONE)) == set()
-    for name, schema in SCHEMAS.items():
+    for name, schema in MODELS.items():
         assert rows[name] == plain(warehouse.table(f"{schema}.{name}")), name
 
 
