@@ -1,7 +1,8 @@
-{# The days on which each cell moved: what moved on a day, and the balances at its end, which hold until
-   next_date. Each movement is on the day `movement_date`, at the time `moved_at`. A movement may be booked
-   for a day long past. Then every later day of its cell, and the day before it, is made again. Earlier days
-   stay as they are, so the newest movements of a cell change only its newest row.
+{# The days on which each cell moved: what moved on a day, and the balances at its end. They hold until
+   next_date. The columns `movement_date` and `moved_at` of fct_stock_movements say on which day and when a
+   movement counts. A movement may be booked for a day long past. Then every later day of its cell, and the day
+   before it, is made again. Earlier days stay as they are, so the newest movements of a cell change only its
+   newest row.
 
    The other arguments name columns of the result: the key, the day, and the times of the day's first and last
    movement. #}

@@ -1,8 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='stock_business_day_id') }}
 
--- One row per cell and business day on which it moved, with the balances at the end of that day, which hold
--- until next_date. A movement may be booked for a day long past, and then all later days of its cell are made
--- again.
+-- One row per cell and business day on which the cell moved, with the balances at the end of that day. They
+-- hold until next_date. A movement may be booked for a day long past. Then all later days of its cell are
+-- made again.
 {{ stock_days(
     movement_date='business_date',
     moved_at='happened_at',

@@ -1,8 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='stock_day_id') }}
 
--- One row per cell and UTC day on which it moved, with the balances at the end of that day, which hold until
--- next_date. New movements extend a cell's newest row or come after it, because log time never goes back. So
--- only that row is read again.
+-- One row per cell and UTC day on which the cell moved, with the balances at the end of that day. They hold
+-- until next_date. New movements extend a cell's newest row or come after it, because log time never goes
+-- back. So only that row is read again.
 {{ stock_days(
     movement_date='log_date',
     moved_at='log_time',
