@@ -76,7 +76,7 @@ def run_dbt(args, changes, ledger_stock, database, work):
 
 
 def results(work, since):
-    """What each model and test came to, from dbt's own record of this run."""
+    """The result of each model and test, from dbt's own record of this run."""
     record = work / "run_results.json"
     if not record.exists() or record.stat().st_mtime < since:
         return []

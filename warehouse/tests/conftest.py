@@ -1,4 +1,4 @@
-"""Building a warehouse from a generated history, in this process and in one folder, so that dbt parses once."""
+"""Builds warehouses from a generated history, in this process and in one folder, so that dbt parses once."""
 
 import json
 import os
@@ -60,7 +60,7 @@ class Warehouse:
 
 
 def bad(statuses):
-    """The nodes that did not come out well, apart from those that were skipped because of them."""
+    """The nodes that failed, without those that were skipped because of them."""
     return {name for name, status in statuses.items() if status in ("fail", "error", "runtime error")}
 
 

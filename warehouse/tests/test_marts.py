@@ -28,7 +28,7 @@ def whole(shards):
 
 
 def state_of_whole(states):
-    """A paid order is as far as its part that is least far; before that its home is ahead, and the others follow it."""
+    """The state of an order. A paid order is as far as its slowest part. Before that, its home is ahead and the others follow."""
     paid = states & {"committed", "shipped", "returned", "cancelled"}
     if paid:
         behind = states & {"prepared", "held", "committed"}

@@ -1,5 +1,5 @@
-"""The same project for Snowflake, without Snowflake: the real dbt-snowflake adapter against fakesnow, which runs Snowflake's
-dialect on DuckDB, and a parser of that dialect for every statement, also those that fakesnow does not run."""
+"""The same project for Snowflake, without Snowflake. The real dbt-snowflake adapter talks to fakesnow, which runs Snowflake's
+dialect on DuckDB. A parser of that dialect reads every statement, also those that fakesnow does not run."""
 
 import re
 import warnings
@@ -25,7 +25,7 @@ def parse_errors(sql):
 
 
 def without_temporary_relations(patcher):
-    """fakesnow has no temporary tables and views with a qualified name; dbt drops them itself."""
+    """Makes temporary relations permanent. fakesnow has none with a qualified name, and dbt drops them itself."""
     execute = fakesnow.cursor.FakeSnowflakeCursor.execute
 
     def without_temporary(self, command, *args, **kwargs):
