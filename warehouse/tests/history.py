@@ -255,7 +255,7 @@ class Shard:
         return {"deficit": -found, "backordered": -arrived, "free": units - found - arrived}
 
     def receive_what_was_counted(self):
-        """A receipt that is booked after a count that had seen its goods: the count is put right in the same entry, and only
+        """An arrival that is booked after a count that had seen its goods: the count is put right in the same entry, and only
         both together keep the equation."""
         sku, warehouse = self.any_cell()
         units = self.random.randint(1, 40)

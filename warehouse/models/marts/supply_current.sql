@@ -1,6 +1,6 @@
 {{ config(materialized='table') }}
 
--- The units that each supply will still bring. An ExpectSupply sets them, and a receipt that names the supply
+-- The units that each supply will still bring. An ExpectSupply sets them, and an arrival that names the supply
 -- reduces them.
 with told as (
 
