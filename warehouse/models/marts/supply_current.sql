@@ -1,7 +1,7 @@
 {{ config(materialized='table') }}
 
--- The units that each supply will still bring. An ExpectSupply sets them, and an arrival that names the supply
--- reduces them.
+-- The units that each supply will still bring. An ExpectSupply sets them, and an arrival that names the
+-- supply reduces them.
 with told as (
 
     select
