@@ -1,5 +1,5 @@
--- The value of a bucket after a change is the sum of all deltas so far, and never negative. A change that
--- does not name a bucket did not move it. Pools are followed per storefront.
+-- The value of a bucket after a change is the sum of all deltas so far, and never negative. If a change has
+-- no value for a bucket, it did not move the bucket. Each storefront's pool is added up by itself.
 with sums as (
 
     select

@@ -1,6 +1,6 @@
--- A command gives one business time for all its changes in an entry, at most 40 years before log time and
--- hardly after it. Effects without a command, above all expiry, have none. The ledger allows less than a day
--- ahead, so a row here is a time in a wrong unit, not a clock that is a little fast.
+-- A command gives one business time for all its changes in an entry. It is at most 40 years before log time,
+-- and less than a day after it. Effects without a command, above all expiry, have none. So a row here is a
+-- time in a wrong unit, not a clock that is a little fast.
 with commands as (
 
     select

@@ -1,5 +1,5 @@
--- Every movement counts on the one business day on which it happened, and on no other. By cell and day, the
--- stored days have the same movements and deltas as the sum of the movements themselves.
+-- Every movement counts on the one business day on which it happened, and on no other. For each cell and day,
+-- the stored row equals the sum of the movements themselves.
 with movements as (
 
     select

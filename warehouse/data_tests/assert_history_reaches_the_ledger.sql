@@ -1,6 +1,5 @@
--- The history holds every change that the ledger's stock includes. A row here means: archive further, then
--- build again. Ledger stock without any cell would reconcile nothing, so it also counts as a failure while
--- there are movements.
+-- The history holds every change that the ledger's stock includes. If this fails, archive further and build
+-- again. Ledger stock without any cell would reconcile nothing, so it also fails if there are movements.
 with positions as (
 
     select

@@ -1,7 +1,7 @@
 -- The reconciliation: stock built from the change stream equals the stock that the ledger itself reports, to
--- the unit, in both directions. The ledger may be behind the history (it was asked before the last changes).
--- Those changes are subtracted first. A cell that is missing on one side counts as empty there, so it fails
--- exactly when the other side has units in it.
+-- the unit, in both directions. The history may go on after the changes that the ledger's report includes.
+-- Those later changes are subtracted first. A cell that is missing on one side counts as empty there, so it
+-- fails exactly when the other side has units in it.
 with positions as (
 
     select

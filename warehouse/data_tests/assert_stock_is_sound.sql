@@ -6,7 +6,7 @@ where
     {%- for bucket in buckets() %}
     or {{ bucket }} < 0
     {%- endfor %}
-    -- Every promised unit is there, unless a recount found it missing or a policy allowed it.
+    -- Every promised unit is there, unless a recount found it missing or a stock policy allowed it.
     or held + committed > on_hand + deficit + backordered
     -- Missing units were promised, so nothing of the cell is sellable or kept back.
     or (deficit > 0 and free + pool + safety > 0)

@@ -1,6 +1,7 @@
 -- Snowflake: the landing tables of the archive and of the ledger's stock, and how files get into them. An
 -- administrator runs this once, with the names of the storage integration and of the bucket filled in. dbt
--- reads these tables as its sources. Columns and types: crates/changes/src/parquet/schema.rs. Times are UTC.
+-- reads these tables as its sources. crates/changes/src/parquet/schema.rs describes their columns. Times are
+-- UTC.
 create database if not exists holdfast;
 create schema if not exists holdfast.raw;
 

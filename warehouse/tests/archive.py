@@ -22,7 +22,7 @@ SCHEMA_BEFORE_BUSINESS_TIME = SCHEMA.remove(SCHEMA.get_field_index("occurred_at"
 
 
 def write_changes(folder, rows, schema=SCHEMA):
-    """One archive file of one shard with these rows, named by their range. An older schema leaves out what it has no column for."""
+    """Writes these rows of one shard as one archive file, named by their range. An older schema leaves out values without a column."""
     first, last, shard = rows[0]["seq"], rows[-1]["seq"], rows[0]["shard"]
     path = folder / f"shard={shard:04}" / f"{shard:04}-{first:020}-{last:020}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def whole_entries(rows, about):
 
 
 def write_history(folder, shards, about=150, schema=SCHEMA):
-    """The whole history of all shards, several files each."""
+    """Writes the whole history of all shards, in several files for each shard."""
     for shard in shards:
         for piece in whole_entries(shard.changes, about):
             write_changes(folder, piece, schema)
@@ -61,7 +61,7 @@ def ledger_rows(shards):
 
 
 def write_ledger_stock(path, rows):
-    """The file that `holdfast stock list --format csv` writes."""
+    """Writes the file that `holdfast stock list --format csv` writes."""
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(LEDGER_COLUMNS)

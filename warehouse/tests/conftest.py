@@ -1,4 +1,4 @@
-"""Building a warehouse from a generated history, in this process and in one folder, so that dbt parses once."""
+"""Builds warehouses from a generated history, in this process and in one folder, so that dbt parses once."""
 
 import json
 import os
@@ -15,6 +15,9 @@ import history
 
 PROJECT = Path(__file__).resolve().parent.parent
 os.environ |= {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DO_NOT_TRACK": "1"}
+
+# The name of each model, with its schema. Both follow from the place of its file.
+MODELS = {path.stem: path.parent.name for path in sorted((PROJECT / "models").rglob("*.sql"))}
 
 
 class Warehouse:
@@ -57,7 +60,7 @@ class Warehouse:
 
 
 def bad(statuses):
-    """The nodes that did not come out well, apart from those that were skipped because of them."""
+    """The nodes that failed, without those that were skipped because of them."""
     return {name for name, status in statuses.items() if status in ("fail", "error", "runtime error")}
 
 

@@ -1,5 +1,4 @@
-"""What business days have to say, added up in Python from the changes themselves, without the marts' own
-words for it."""
+"""Business days, added up in Python from the changes themselves, without the SQL of the marts."""
 
 import datetime
 from collections import defaultdict
@@ -26,7 +25,7 @@ def movements(changes):
 
 
 def moved(changes, zone):
-    """Of each cell and business day: how many changes, and the delta of each bucket."""
+    """The number of changes and the delta of each bucket, for each cell and business day."""
     days = defaultdict(lambda: [0] * (1 + len(history.BUCKETS)))
     for change in movements(changes):
         day = days[change["sku"], change["warehouse"], business_day(happened_at(change), zone)]
@@ -36,8 +35,8 @@ def moved(changes, zone):
 
 
 def stock_business_daily(changes, zone):
-    """Rows of SKU, warehouse, day, movements, deltas and balances, from each cell's first day to the last of
-    all."""
+    """Rows of SKU, warehouse, day, movements, deltas and balances, from each cell's first day to the last day
+    of all cells."""
     days = moved(changes, zone)
     last = max(day for _, _, day in days)
     rows = []
@@ -54,4 +53,4 @@ def stock_business_daily(changes, zone):
 
 STOCK_BUSINESS_DAILY = "select sku, warehouse, business_date, movements, {}, {} from marts.stock_business_daily order by all".format(
     ", ".join(f"{bucket}_delta" for bucket in history.BUCKETS), ", ".join(history.BUCKETS))
-"""Asks the mart for the same rows."""
+"""The query that gets the same rows from the mart."""

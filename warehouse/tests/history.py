@@ -100,14 +100,14 @@ class Reservation:
     committed: datetime.datetime | None = None
     """Business time of its Commit."""
     home: int | None = None
-    """The shard that decides, of an order over several shards; this is then its part in one of them."""
+    """The shard that decides, if this is the part of an order over several shards."""
 
 
 class Shard:
     """One shard: cells, reservations and the changes they made."""
 
     def __init__(self, shard, random_source, skus, warehouses, times=None):
-        """`times` draws the business times that commands say; without it none says one."""
+        """`times` draws the business times that commands give. Without it no command gives one."""
         self.shard = shard
         self.random = random_source
         self.times = times
@@ -128,12 +128,12 @@ class Shard:
         self.occurred_at = None
 
     def command(self, *told):
-        """Begins a command: what it does has one operation, and one business time, the one told or one that is drawn."""
+        """Begins a command. Its changes have one operation and one business time, which is given here or drawn."""
         self.operation_id = self.uuid()
         self.occurred_at = told[0] if told else self.business_time()
 
     def business_time(self):
-        """Mostly none. Else earlier the same hour, days before, up to an hour ahead, or where a day ends."""
+        """A business time: mostly none, otherwise earlier in the hour, days before, up to an hour ahead, or where a day ends."""
         if not self.times:
             return None
         draw = self.times.random()
@@ -183,7 +183,7 @@ class Shard:
         self.entry.append((row, reservation))
 
     def commit_entry(self):
-        """Ends the entry: its changes get their numbers, and the marts' truth is brought up to date."""
+        """Ends the entry. Its changes get their numbers, and what the marts must say is brought up to date."""
         touched = []
         for offset, (row, reservation) in enumerate(self.entry):
             row.update(entry_changes=len(self.entry), entry_offset=offset)
@@ -248,14 +248,14 @@ class Shard:
         self.change("received", sku, warehouse, moves={"on_hand": units, **self.sold(sku, warehouse, units)}, **supply)
 
     def sold(self, sku, warehouse, units):
-        """Units that become sellable: first for what is missing, then for those who wait."""
+        """The moves of units that become sellable: first into the deficit, then to backorders, the rest to free."""
         cell = self.cell(sku, warehouse)
         found = min(units, cell.deficit)
         arrived = min(units - found, cell.backordered)
         return {"deficit": -found, "backordered": -arrived, "free": units - found - arrived}
 
     def receive_what_was_counted(self):
-        """A receipt that is booked after a count that had seen its goods: the count is put right in the same entry, and only
+        """An arrival that is booked after a count that had seen its goods: the count is put right in the same entry, and only
         both together keep the equation."""
         sku, warehouse = self.any_cell()
         units = self.random.randint(1, 40)
@@ -311,7 +311,7 @@ class Shard:
         self.take_away("adjusted", sku, warehouse, min(self.random.randint(1, 4), cell.sellable() + cell.safety))
 
     def take_away(self, kind, sku, warehouse, units, raises_deficit=0):
-        """Down: from free, then safety, then pools; a pool is a change of its own."""
+        """Corrects stock down: from free, then safety, then pools. Each pool is a change of its own."""
         cell = self.cell(sku, warehouse)
         free = min(units, cell.free)
         safety = min(units - free, cell.safety)
@@ -368,7 +368,7 @@ class Shard:
             self.reservations[reservation.id] = reservation
 
     def take(self, kind, reservation, line, sku, requested):
-        """As many units for a line as there are, from pool and free."""
+        """Takes as many units for a line as there are, from pool and free."""
         wanted = requested
         for warehouse in self.warehouses:
             cell = self.cell(sku, warehouse)
@@ -481,7 +481,7 @@ class Shard:
             self.sellable_again("cancelled", reservation, allocation, units, "committed", units_of_pool=0)
 
     def take_back(self):
-        """Shipped units come back, or foreign ones."""
+        """Brings shipped units back, or units that this ledger never sold."""
         reservation = self.any_reservation("shipped")
         if not reservation or self.random.random() < 0.2:
             sku, warehouse = self.any_cell()

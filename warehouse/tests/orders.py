@@ -15,13 +15,13 @@ class Order:
     home: int
     storefront: str
     lines: dict
-    """Of each shard: number, SKU and units of its lines. Of a home that has no units, none."""
+    """The number, SKU and units of each line, by shard. A home without units has no lines."""
     parts: dict = field(default_factory=dict)
     refused: set = field(default_factory=set)
     decisions: list = field(default_factory=list)
     """Kinds of the home's decisions, with the end of the hold and their business time."""
     heard: dict = field(default_factory=dict)
-    """How many of them each other shard has heard of."""
+    """The number of decisions that each other shard has heard of."""
     occurred_at: datetime.datetime | None = None
     """Business time of the present attempt, as its Reserve said it."""
 
@@ -71,12 +71,12 @@ class Orders:
         self.prepare(order, home)
 
     def business_time(self, home):
-        """One that is not ahead of the log time of any shard, since each has to take it."""
+        """A business time that is not ahead of the log time of any shard, because each shard must accept it."""
         told = home.business_time()
         return told and min(told, *(shard.now for shard in self.shards))
 
     def prepare(self, order, shard):
-        """All lines or none. An attempt that another shard refused already is not prepared any more."""
+        """Prepares all lines or none. An attempt that another shard refused already is not prepared any more."""
         lines = order.lines[shard.shard]
         sellable = lambda sku: sum(cell.free + cell.pools[order.storefront] for (of, _), cell in list(shard.cells.items()) if of == sku)
         if order.refused or any(sellable(sku) < units for _, sku, units in lines):
@@ -158,7 +158,7 @@ class Orders:
             del order.parts[shard.shard]
 
     def is_over(self, order):
-        """Nothing more will be decided, and all have heard."""
+        """True if nothing more will be decided, and all shards have heard everything."""
         settled = all(order.heard[shard] == len(order.decisions) for shard in order.parts if shard != order.home)
         if order.last() == "aborted":
             return settled and not order.parts and self.random.random() < 0.1

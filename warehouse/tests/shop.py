@@ -1,5 +1,4 @@
-"""A shop's own records of one month, and how they come into the ledger years later, in an order of the
-importer's choice."""
+"""A shop's own records of one month. They are booked into the ledger years later, in any order."""
 
 import datetime
 import random
@@ -63,8 +62,8 @@ def utc(wall_clock):
 
 
 def booked(sales, deliveries):
-    """One shard into which all was booked within an hour of today: the deliveries, then the sales as they are
-    listed. The last entry corrects the stock of one SKU and says no business time."""
+    """One shard into which everything was booked today, within an hour: the deliveries, then the sales in the order of the
+    list. The last entry corrects the stock of one SKU and gives no business time."""
     shard = history.Shard(0, random.Random(0), SKUS, ["LDN-1"])
     shard.now = NOW
 

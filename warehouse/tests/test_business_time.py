@@ -189,7 +189,7 @@ def test_late_movements_in_every_order_give_what_building_at_once_gives(warehous
 
 
 def test_an_order_that_is_tried_again_was_reserved_when_its_last_attempt_happened(warehouse):
-    """Also when the last attempt is said to have happened before the first one, and comes in a later run."""
+    """This holds even if the last attempt gives an earlier business time than the first, and comes in a later run."""
     shard = history.Shard(0, random.Random(0), ["A"], ["BER"])
     first, last = history.START - datetime.timedelta(days=1), history.START - datetime.timedelta(days=9)
     shard.command(first)
@@ -237,8 +237,8 @@ def clock_changes(zone):
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia"])
 def test_a_business_day_begins_and_ends_at_the_zones_own_midnight(warehouse, zone):
-    """Around every change of the zone's clock in forty years, also those at midnight, and the whole day that
-    Apia left out."""
+    """The movements are around every change of the zone's clock in forty years. Some changes are at midnight, and
+    Apia left out a whole day."""
     shard = history.Shard(0, random.Random(0), ["A"], ["BER"])
     moments = [changed + datetime.timedelta(hours=hours, milliseconds=ms)
                for changed in clock_changes(zone) for hours in range(-26, 27) for ms in (-1, 0)]

@@ -3,15 +3,14 @@
 import collections
 import datetime
 import json
+import re
 
 import archive
 import history
-from conftest import Warehouse, bad
+from conftest import MODELS, PROJECT, Warehouse, bad
 
 BALANCES = ", ".join(history.BUCKETS)
-MARTS = ["fct_stock_movements", "fct_reservations", "fct_transfers", "supply_current", "dim_sku", "dim_warehouse", "stock_current", "stock_daily",
-         "stock_business_daily", "fct_daily_movements", "stockouts"]
-TABLES = ["staging.stg_changes", "intermediate.int_stock_days", "intermediate.int_stock_business_days", "intermediate.int_sellable_levels", "intermediate.int_reservation_lines", *(f"marts.{mart}" for mart in MARTS)]
+TABLES = [f"{schema}.{model}" for model, schema in MODELS.items()]
 
 
 def naive(moment):
@@ -29,7 +28,7 @@ def whole(shards):
 
 
 def state_of_whole(states):
-    """A paid order is as far as its part that is least far; before that its home is ahead, and the others follow it."""
+    """The state of an order. A paid order is as far as its slowest part. Before that, its home is ahead and the others follow."""
     paid = states & {"committed", "shipped", "returned", "cancelled"}
     if paid:
         behind = states & {"prepared", "held", "committed"}
@@ -165,9 +164,6 @@ def test_skus_and_warehouses_are_listed_once(built, shards):
 
 
 def test_every_column_is_described_and_every_described_column_exists(built):
-
-
-
     manifest = json.loads((built.folder / "duckdb" / "manifest.json").read_text())
     for node in manifest["nodes"].values():
         if node["resource_type"] != "model":
@@ -176,6 +172,13 @@ def test_every_column_is_described_and_every_described_column_exists(built):
             f"select column_name from information_schema.columns where table_schema = '{node['schema']}' and table_name = '{node['name']}'")}
         described = {name for name, column in node["columns"].items() if column["description"].strip()}
         assert node["description"] and described == found, node["name"]
+
+
+def test_the_page_has_every_mart():
+    page = (PROJECT / "README.md").read_text()
+    table = page[page.index("| mart |"):].split("\n\n", 1)[0]
+    listed = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(listed) == sorted(model for model, schema in MODELS.items() if schema == "marts")
 
 
 def test_building_in_parts_gives_the_same_as_building_at_once(built, shards, tmp_path):

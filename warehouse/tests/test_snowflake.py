@@ -1,5 +1,5 @@
-"""The same project for Snowflake, without Snowflake: the real dbt-snowflake adapter against fakesnow, which runs Snowflake's
-dialect on DuckDB, and a parser of that dialect for every statement, also those that fakesnow does not run."""
+"""The same project for Snowflake, without Snowflake. The real dbt-snowflake adapter talks to fakesnow, which runs Snowflake's
+dialect on DuckDB. A parser of that dialect reads every statement, also those that fakesnow does not run."""
 
 import re
 import warnings
@@ -8,8 +8,7 @@ import pytest
 import sqlfluff
 
 import archive
-from conftest import PROJECT, Warehouse, bad
-from test_marts import MARTS
+from conftest import MODELS, PROJECT, Warehouse, bad
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -19,7 +18,6 @@ with warnings.catch_warnings():
 
 LOAD = (PROJECT / "snowflake" / "load.sql").read_text()
 ZONE = "Europe/Berlin"
-SCHEMAS = {"stg_changes": "staging", "int_stock_days": "intermediate", "int_stock_business_days": "intermediate", **dict.fromkeys(MARTS, "marts")}
 
 
 def parse_errors(sql):
@@ -27,7 +25,7 @@ def parse_errors(sql):
 
 
 def without_temporary_relations(patcher):
-    """fakesnow has no temporary tables and views with a qualified name; dbt drops them itself."""
+    """Makes temporary relations permanent. fakesnow has none with a qualified name, and dbt drops them itself."""
     execute = fakesnow.cursor.FakeSnowflakeCursor.execute
 
     def without_temporary(self, command, *args, **kwargs):
@@ -79,7 +77,7 @@ def snowflake_warehouse(folder, shards):
             assert bad(dbt("run")) == set()
         assert bad(dbt("test")) == set()
         rows = {}
-        for name, schema in SCHEMAS.items():
+        for name, schema in MODELS.items():
             cursor.execute(f"select * from HOLDFAST.ANALYTICS_{schema}.{name}")
             rows[name] = plain(cursor.fetchall())
     return warehouse, rows
@@ -89,7 +87,7 @@ def test_snowflake_builds_the_same_marts_as_duckdb(snowflake_warehouse, shards):
     warehouse, rows = snowflake_warehouse
     archive.write_history(warehouse.changes, shards)
     assert bad(warehouse.dbt("run", business_time_zone=ZONE)) == set()
-    for name, schema in SCHEMAS.items():
+    for name, schema in MODELS.items():
         assert rows[name] == plain(warehouse.table(f"{schema}.{name}")), name
 
 

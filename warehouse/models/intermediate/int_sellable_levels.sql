@@ -1,8 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='append') }}
 
 -- One row per cell and log entry that changed its sellable units (and one for its first entry), with the
--- level before and after. An entry is the grain because nobody ever sees the ledger between two changes of
--- one entry.
+-- level before and after. There is no row for each change, because nobody ever sees the ledger between two
+-- changes of one entry.
 with entries as (
 
     select

@@ -1,8 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='stockout_id') }}
 
 -- The intervals in which a cell had nothing sellable (free + pools = 0). An interval opens with the entry
--- that took the last unit (or with the cell's first entry, if that brought nothing sellable). It closes with
--- the entry that brought some again.
+-- that took the last unit, or with the cell's first entry if that brought nothing sellable. It closes with
+-- the entry that brought sellable units again.
 with new_turns as (
 
     select

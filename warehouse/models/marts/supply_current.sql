@@ -1,6 +1,7 @@
 {{ config(materialized='table') }}
 
--- The units that each supply still has to bring, as last stated or reduced by a receipt.
+-- The units that each supply will still bring. An ExpectSupply sets them, and an arrival that names the
+-- supply reduces them.
 with told as (
 
     select
