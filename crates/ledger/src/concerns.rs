@@ -6,7 +6,7 @@ use crate::{
     TransferLine,
 };
 
-/// The subject of an action, the SKUs that it names, and who sends it.
+/// The subject of an action, the SKUs that it names, who sends it, and where it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concerns<'a> {
     /// The subject.
@@ -15,6 +15,8 @@ pub struct Concerns<'a> {
     pub skus: Skus<'a>,
     /// The sender.
     pub sender: Sender,
+    /// The shards that carry it out.
+    pub done_by: DoneBy,
 }
 
 /// The SKUs that an action names. Nothing is collected before somebody iterates.
@@ -71,6 +73,15 @@ pub enum Sender {
     Node,
 }
 
+/// The shards that carry out an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoneBy {
+    /// One shard carries it out alone.
+    OneShard,
+    /// Each shard that has units of the order or transfer carries out its own part.
+    EachShard,
+}
+
 impl Action {
     /// Returns what the action is about.
     pub fn concerns(&self) -> Concerns<'_> {
@@ -78,11 +89,17 @@ impl Action {
             about,
             skus,
             sender: Sender::Caller,
+            done_by: DoneBy::OneShard,
         };
         let node = |about, skus| Concerns {
             about,
             skus,
             sender: Sender::Node,
+            done_by: DoneBy::OneShard,
+        };
+        let of_each_shard = |concerns| Concerns {
+            done_by: DoneBy::EachShard,
+            ..concerns
         };
         match self {
             Self::Reserve { lines, .. } => caller(About::Skus, Skus::Reserve(lines)),
@@ -118,16 +135,19 @@ impl Action {
                         lines,
                     },
                 ..
-            } => caller(About::Reservation(*reservation_id, lines), Skus::None),
+            } => of_each_shard(caller(About::Reservation(*reservation_id, lines), Skus::None)),
             Self::TransferIn {
                 transfer_id, lines, ..
-            } => caller(About::Transfer(*transfer_id), Skus::Transfer(lines)),
-            Self::CloseTransfer { transfer_id } => caller(About::Transfer(*transfer_id), Skus::None),
+            } => of_each_shard(caller(About::Transfer(*transfer_id), Skus::Transfer(lines))),
+            Self::CloseTransfer { transfer_id } => {
+                of_each_shard(caller(About::Transfer(*transfer_id), Skus::None))
+            }
             Self::Dispatch { reservation_id, .. } => {
-                node(About::Reservation(*reservation_id, &[]), Skus::None)
+                of_each_shard(node(About::Reservation(*reservation_id, &[]), Skus::None))
             }
             Self::OfPart(action) => Concerns {
                 sender: Sender::Node,
+                done_by: DoneBy::OneShard,
                 ..action.concerns()
             },
             Self::Order(OrderStep::Begin { part: Some(part), .. } | OrderStep::Prepare { part, .. }) => {
@@ -172,9 +192,11 @@ mod tests {
         let of_caller = ship.concerns();
         assert_eq!(of_caller.about, About::Reservation(id(), &lines));
         assert_eq!((of_caller.skus, of_caller.sender), (Skus::None, Sender::Caller));
+        assert_eq!(of_caller.done_by, DoneBy::EachShard);
         let of_part = Action::OfPart(Box::new(ship.clone()));
         let of_node = of_part.concerns();
         assert_eq!((of_node.about, of_node.sender), (of_caller.about, Sender::Node));
+        assert_eq!(of_node.done_by, DoneBy::OneShard);
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub use codec::{
     CodecError, decode_changes, decode_command, decode_entry, encode_changes, encode_command, encode_entry,
 };
 pub use command::{Action, Command, Entry, ReturnOf};
-pub use concerns::{About, Concerns, Sender, Skus};
+pub use concerns::{About, Concerns, DoneBy, Sender, Skus};
 pub use details::Details;
 #[cfg(feature = "faults")]
 pub use fault::{FAULTS, Fault, seed_fault};

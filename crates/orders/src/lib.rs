@@ -35,8 +35,8 @@ use std::sync::Arc;
 
 use holdfast_api::slots::{shard_of_slot, slot_of};
 use holdfast_ledger::{
-    Action, CallerReason, Command, Details, OperationId, OrderStep, Principal, Query, QueryReply, Reference,
-    Refusal, ReservationId, ReservationView, ReturnOf, Sku, Success,
+    About, Action, CallerReason, Command, Details, DoneBy, OperationId, OrderStep, Principal, Query,
+    QueryReply, Reference, Refusal, ReservationId, ReservationView, Sender, Sku, Success,
 };
 use holdfast_shard::{Freshness, QueryError, ShardHandle, SubmitError};
 use tokio::time::Instant;
@@ -184,15 +184,10 @@ impl Orders {
 
 /// Returns whether an action is done by each shard of an order after its commit.
 fn follows_commit(action: &Action) -> bool {
-    matches!(
-        action,
-        Action::Ship { .. }
-            | Action::Cancel { .. }
-            | Action::Return {
-                of: ReturnOf::Reservation { .. },
-                ..
-            }
-    )
+    let concerns = action.concerns();
+    matches!(concerns.about, About::Reservation(..))
+        && concerns.done_by == DoneBy::EachShard
+        && concerns.sender == Sender::Caller
 }
 
 /// Selects the answer that stands for the work of several shards: the home's if it has done its part, else

@@ -1,6 +1,6 @@
 //! The dispatch of commands to the modules that decide them.
 
-use crate::{Action, Bucket, Cause, Command, Refusal, ReturnOf};
+use crate::{About, Action, Bucket, Cause, Command, DoneBy, Refusal, ReturnOf};
 
 use super::{
     Ledger,
@@ -30,37 +30,21 @@ pub(crate) enum Plan<'a> {
 impl Ledger {
     /// Refuses an action that must run in every shard of an order when it arrives at only one.
     pub(crate) fn concerns_other_shards(&self, action: &Action) -> Option<Refusal> {
-        let id = match action {
-            Action::Ship { reservation_id, .. }
-            | Action::Cancel { reservation_id, .. }
-            | Action::Dispatch { reservation_id, .. }
-            | Action::Return {
-                of: ReturnOf::Reservation { reservation_id, .. },
-                ..
-            } => reservation_id,
-            Action::TransferIn { transfer_id, .. } | Action::CloseTransfer { transfer_id } => {
-                let home = self.transfers.get(transfer_id)?.home?;
-                return Some(Refusal::OverSeveralShards { home });
-            }
-            Action::OfPart(action) => {
-                let is_for_parts = matches!(
-                    action.as_ref(),
-                    Action::Ship { .. }
-                        | Action::Cancel { .. }
-                        | Action::Dispatch { .. }
-                        | Action::TransferIn { .. }
-                        | Action::CloseTransfer { .. }
-                        | Action::Return {
-                            of: ReturnOf::Reservation { .. },
-                            ..
-                        }
-                );
-                let what = "only what follows the commit of an order or the departure of a transfer is done for a part";
-                return (!is_for_parts).then(|| Refusal::InvalidRequest(what.to_owned()));
-            }
-            _ => return None,
+        if let Action::OfPart(action) = action {
+            let is_for_parts = action.concerns().done_by == DoneBy::EachShard;
+            let what =
+                "only what follows the commit of an order or the departure of a transfer is done for a part";
+            return (!is_for_parts).then(|| Refusal::InvalidRequest(what.to_owned()));
+        }
+        let concerns = action.concerns();
+        if concerns.done_by == DoneBy::OneShard {
+            return None;
+        }
+        let home = match concerns.about {
+            About::Reservation(id, _) => self.reservations.get(&id)?.home()?,
+            About::Transfer(id) => self.transfers.get(&id)?.home?,
+            About::Skus | About::Shard => return None,
         };
-        let home = self.reservations.get(id)?.home()?;
         Some(Refusal::OverSeveralShards { home })
     }
 
