@@ -30,8 +30,9 @@ for device in null zero random urandom; do
     touch "$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
 done
+# The change of user clears the signal of unshare's --kill-child, so it is asked for again.
 exec chroot "$root" setpriv --reuid "$user" --regid "$group" --clear-groups --no-new-privs \
-    --inh-caps=-all --bounding-set=-all -- "$@"
+    --inh-caps=-all --bounding-set=-all --pdeathsig KILL -- "$@"
 "#;
 
 /// The files of the image and the way to run them.

@@ -34,10 +34,7 @@ const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
 pub(crate) fn run(args: &Args) -> Result<()> {
     let began = Instant::now();
     if !needs::is_root() {
-        bail!(
-            "the image is built and run with mounts and with other users, which needs root: \
-             run this command as root, in a checkout of root's own or in a container"
-        );
+        bail!("the image is made with mounts and with other users: run this command as root");
     }
     needs::image_builders()?;
     let store = Store::open(steps::target().join("image"))?;
