@@ -2,8 +2,9 @@
 //!
 //! `cargo xtask demo` shows the whole system at work, and `cargo xtask test` tests all of it. `cargo xtask
 //! soak` and `cargo xtask chaos` look for faults that the tests do not find. `cargo xtask scale` adds and
-//! removes nodes under load, and `cargo xtask bench` measures the speed. Each command installs what it needs
-//! by package name, says what it is doing, and can be run again. Start reading in `demo.rs`.
+//! removes nodes under load, `cargo xtask bench` measures the speed, and `cargo xtask image` builds and runs
+//! the image. Each command installs what it needs by package name, says what it is doing, and can be run
+//! again. Start reading in `demo.rs`.
 
 mod acknowledged;
 mod bench;
@@ -12,6 +13,7 @@ mod cluster;
 mod demo;
 mod failover;
 mod hostile;
+mod image;
 mod mutants;
 mod needs;
 mod report;
@@ -68,6 +70,10 @@ enum Command {
         after_help = "Examples:\n  cargo xtask bench --quick\n  cargo xtask bench --seconds 20 --json\n  cargo xtask bench --scale --cells 1000000"
     )]
     Bench(bench::Args),
+    /// The image of cluster/Dockerfile, built without a Docker engine, and three nodes of it that hold a
+    /// reservation.
+    #[command(after_help = "Examples:\n  cargo xtask image\n  cargo xtask image --quick")]
+    Image(image::Args),
     /// Makes the code wrong in one known way after the other. The test or the model that is named for it has
     /// to notice each.
     #[command(
@@ -86,6 +92,7 @@ fn main() -> anyhow::Result<()> {
         Command::Hostile(args) => hostile::run(&args),
         Command::Scale(args) => scale::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Image(args) => image::run(&args),
         Command::Mutants(args) => mutants::run(&args),
     }
 }

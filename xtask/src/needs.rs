@@ -60,6 +60,21 @@ pub(crate) fn faults() -> bool {
     succeeds("unshare", &["--net", "ip", "link", "set", "lo", "up"])
 }
 
+/// Makes sure that the programs are there that make and build images.
+pub(crate) fn image_builders() -> Result<()> {
+    for program in ["buildah", "debootstrap"] {
+        if !succeeds(program, &["--version"]) {
+            install(&[program]).with_context(|| format!("the image needs {program}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether this process may do everything on this machine.
+pub(crate) fn is_root() -> bool {
+    succeeds("sh", &["-c", "test \"$(id -u)\" = 0"])
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     if !succeeds("apt-get", &["--version"]) {
         bail!(
@@ -67,8 +82,7 @@ fn install(packages: &[&str]) -> Result<()> {
             packages.join(", ")
         );
     }
-    let as_root = succeeds("sh", &["-c", "test \"$(id -u)\" = 0"]);
-    let prefix: &[&str] = if as_root { &[] } else { &["sudo"] };
+    let prefix: &[&str] = if is_root() { &[] } else { &["sudo"] };
     for arguments in [
         &["update"][..],
         &[&["install", "--yes", "--no-install-recommends"], packages].concat(),

@@ -31,7 +31,7 @@ const FEATURES: [&str; 2] = ["--features", "holdfast-model/faults,holdfast-node/
 
 /// Builds everything the same way, whichever part asks. With fewer targets some crates would be built again,
 /// with other features.
-fn build() -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     steps::run(
         steps::cargo()
             .args(["build", "--workspace", "--all-targets"])
@@ -45,7 +45,7 @@ fn threads() -> usize {
 }
 
 /// Returns the binary that the real-process tests start.
-fn binary() -> std::path::PathBuf {
+pub(crate) fn binary() -> std::path::PathBuf {
     steps::target().join("debug").join("holdfast")
 }
 
