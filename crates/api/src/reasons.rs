@@ -224,7 +224,7 @@ pub const REASONS: [Consequences; 27] = [
         Reason::OperationSealed,
         Code::FailedPrecondition,
         false,
-        "The request with this operation id was repeated after an attempt without an answer, and refused; the id was closed so that no late copy takes effect.",
+        "The request with this operation id was repeated after an attempt without an answer, and was refused. The id was sealed, so that no late copy takes effect.",
         "Nothing happened. Use a new operation id.",
     ),
     row(
@@ -398,10 +398,10 @@ pub fn reference() -> String {
          as `REASON_INVALID_REQUEST`.\n\n\
          ## After an attempt without an answer\n\n\
          A refusal leaves nothing behind, so a copy of the request that is still on its way would be decided anew. Send each \
-         further attempt with `Operation.repeats` set. A refusal then closes the operation id before it is told, and has \
+         further attempt with `Operation.repeats` set. A node then seals the operation id before it reports a refusal, and the refusal has \
          `settled` set: no copy takes effect any more, and the id cannot be used again (`REASON_OPERATION_SEALED`). A refusal \
          without `settled` after such an attempt says nothing about it: the outcome is unknown. The Rust client does all \
-         of this. The ids of a cluster that has not adopted the second rules (docs/membership.md) cannot be closed.\n",
+         of this. The ids of a cluster that has not adopted the second rules (docs/membership.md) cannot be sealed.\n",
     );
     text
 }

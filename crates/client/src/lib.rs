@@ -41,7 +41,7 @@
 //! ```
 //!
 //! A refusal is the last word. When an attempt got no answer, the client sets `repeats` on the next one. A
-//! node that refuses such a request first closes its operation id, so no late copy takes effect, and marks
+//! node that refuses such a request first seals its operation id, so no late copy takes effect, and marks
 //! the refusal as `settled`. A refusal that is not settled then counts as an unknown outcome.
 //!
 //! `examples/` has a reservation with retries, a batch and a change consumer. Start reading in `call.rs`,

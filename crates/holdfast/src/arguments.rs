@@ -38,7 +38,7 @@ pub(crate) struct OperationArgs {
     /// operation safely
     #[arg(long, value_name = "UUID")]
     operation_id: Option<Uuid>,
-    /// The outcome of an earlier command with this id is unknown. If this one is refused, the id is closed,
+    /// The outcome of an earlier command with this id is unknown. If this one is refused, the id is sealed,
     /// so that the earlier one cannot take effect later
     #[arg(long, requires = "operation_id")]
     repeats: bool,

@@ -161,8 +161,8 @@ pub enum Refusal {
     /// No units of the transfer are in transit any more.
     #[error("nothing of the transfer is in transit any more")]
     TransferClosed,
-    /// The id was closed ([`crate::Action::Seal`]) after a repeated request with it was refused.
-    #[error("this operation id was closed when a repeated request with it was refused")]
+    /// The id was sealed ([`crate::Action::Seal`]) after a repeated request with it was refused.
+    #[error("this operation id was sealed when a repeated request with it was refused: nothing happened, use a new id")]
     OperationSealed,
     /// Another hold or commit of the storefront has the reference, and both ask to be the only one with it.
     #[error("reservation {reservation_id} has this reference, and both were to be the only one")]
