@@ -231,7 +231,7 @@ pub const REASONS: [Consequences; 27] = [
         Reason::LowSpace,
         Code::ResourceExhausted,
         false,
-        "The disks of the shard's nodes are nearly full, and the request begins something new: a reservation, a receipt, a correction, a transfer. What ends or moves on something that is there goes on, and so do reads. Nothing was written.",
+        "The disks of the shard's nodes are nearly full, and the request begins something new: a reservation, an arrival, a correction or a transfer. Requests that end or continue something that exists are still taken, and so are reads. Nothing was written.",
         "Tell the operators: it passes when they make room. The operation id can be used again.",
     ),
     row(

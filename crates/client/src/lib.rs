@@ -30,7 +30,7 @@
 //!   as it should. Without a leader's address it uses the endpoints in turn.
 //! - [`AdminClient`] is for operators. It connects to the admin ports, which have no topology to learn from.
 //! - [`Client::batch`] returns a [`BatchStream`]: many mutations in few messages, for high rates. It takes
-//!   the mutations of reservations, and receipts, with which a catalogue is stocked.
+//!   the mutations of reservations, and arrivals, with which a catalogue is stocked.
 //! - [`Client::tail_changes`] is the change stream of a shard. After a failure it goes on at another node.
 //! - [`ClientTls`] in the options makes every connection mutual TLS. The endpoints are then `https://`.
 //! - [`ClientError`] says for each failure whether the request had no effect or may have had one.
