@@ -24,7 +24,7 @@
 //!   attempt cannot change, or until its deadline. Every attempt carries the same request and so the same
 //!   operation id, and the server applies an id once. That is why the **caller** makes the id
 //!   ([`new_operation_id`], [`feed_operation_id`]) and keeps it: when a call ends in
-//!   [`ClientError::Unknown`], a second call with the same id settles what happened.
+//!   [`ClientError::Unknown`], a second call with the same id learns what happened.
 //! - Any node takes any request, but the leader of the SKU's shard answers fastest. The client asks for the
 //!   topology when it first needs it, calls the leader directly, and asks again when a node does not answer
 //!   as it should. Without a leader's address it uses the endpoints in turn.

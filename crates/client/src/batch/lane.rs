@@ -219,7 +219,7 @@ impl Lane {
                     Ok(Some(answer)) => {
                         heard = Instant::now();
                         for result in answer.results {
-                            self.settle(result);
+                            self.finish(result);
                         }
                     }
                     Ok(None) => return Left::Broken(Attempt::Retry {
@@ -296,7 +296,7 @@ impl Lane {
         BatchRequest { items }
     }
 
-    fn settle(&mut self, result: BatchResult) {
+    fn finish(&mut self, result: BatchResult) {
         let Some(pending) = self.pending.get_mut(&result.tag) else {
             return;
         };

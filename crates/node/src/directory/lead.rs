@@ -61,7 +61,7 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
     if shard.replica_id().is_none() && shard.leader().is_none() {
         shard.look_for_leader().await;
     }
-    if placement.is_settled() || !shard.leads() {
+    if placement.is_complete() || !shard.leads() {
         return;
     }
     let target = Target {
@@ -69,14 +69,14 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
         learners: BTreeSet::new(),
     };
     match shard.step_towards(&target).await {
-        Ok(Step::Settled) => {
+        Ok(Step::Reached) => {
             tracing::info!(shard = shard.shard(), replicas = ?placement.replicas, "the shard has its replicas");
-            let command = DirectoryCommand::Settled {
+            let command = DirectoryCommand::Placed {
                 shard: shard.shard(),
                 replicas: placement.replicas.clone(),
             };
             report(
-                "settled",
+                "placed",
                 membership.ask(&command, Instant::now() + PATIENCE).await,
             );
         }
@@ -186,7 +186,7 @@ async fn lead_directory(
     let on_their_way = directory
         .placements
         .iter()
-        .filter(|placement| !placement.is_settled());
+        .filter(|placement| !placement.is_complete());
     if on_their_way.count() >= MOVES_AT_A_TIME {
         return;
     }
@@ -197,11 +197,11 @@ async fn lead_directory(
         report("place", membership.ask(&next.command(&directory), deadline).await);
         return;
     }
-    let settled = directory
+    let complete = directory
         .placements
         .iter()
-        .all(|placement| placement.is_settled());
-    if !directory.balancing || !settled {
+        .all(|placement| placement.is_complete());
+    if !directory.balancing || !complete {
         *even_since = None;
         return;
     }
