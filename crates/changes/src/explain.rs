@@ -133,7 +133,7 @@ fn chosen_because(name: &str, warehouse: &str) -> String {
         "most_available" => format!("{warehouse} had most"),
         "fewest_shipments" => format!("{warehouse} keeps the number of shipments small"),
         "spill_over" => format!("{warehouse} has what the warehouses before it did not have"),
-        "backordered" => format!("nothing was in stock, {warehouse} is where the line waits"),
+        "backordered" => format!("nothing was in stock, so the line waits for {warehouse}"),
         other => other.to_owned(),
     }
 }
@@ -155,10 +155,10 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
             format!("{what} were taken for {storefront}, of {asked} asked for, until shard {home} decides")
         }
         ChangeKind::Confirmed if home == change.shard => {
-            "all shards have their part, the order is held".to_owned()
+            "all shards have their part, so the order is held".to_owned()
         }
         ChangeKind::Confirmed => format!("the order is held, as shard {home} decided"),
-        ChangeKind::Extended => "the hold was prolonged, no units moved".to_owned(),
+        ChangeKind::Extended => "the hold was prolonged, and no units moved".to_owned(),
         ChangeKind::Aborted if change.sku.is_empty() => "the order came to nothing".to_owned(),
         ChangeKind::Aborted => format!("{what} went back because the order came to nothing"),
         ended if of_an_order && change.sku.is_empty() => {
@@ -296,7 +296,7 @@ mod tests {
             ),
             (
                 SourcingReason::Backordered,
-                "nothing was in stock, EAST is where the line waits",
+                "nothing was in stock, so the line waits for EAST",
             ),
         ] {
             let effect = reserved.reservation.as_mut().unwrap();
@@ -366,7 +366,7 @@ mod tests {
         confirmed.shard = 0;
         let decided = decision(&confirmed).unwrap().sentence;
         assert!(
-            decided.starts_with("all shards have their part, the order is held; asked"),
+            decided.starts_with("all shards have their part, so the order is held; asked"),
             "{decided}"
         );
 

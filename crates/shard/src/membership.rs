@@ -52,7 +52,7 @@ pub enum MembershipError {
     #[error("a group needs at least one voter")]
     NoVoters,
     /// Raft did not accept the change.
-    #[error("the change was not taken: {0}")]
+    #[error("the change was not accepted: {0}")]
     NotTaken(String),
     /// Raft accepted the change but cannot complete it: a quorum may be away.
     #[error("no quorum has agreed to the change yet")]

@@ -71,7 +71,7 @@ pub enum SnapshotError {
     },
     /// The file was written by another version of this program.
     #[error(
-        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
+        "{file} has format version {found}, and this program reads version {supported}; use the program that wrote the file"
     )]
     UnknownVersion {
         /// The file, relative to the data directory.
@@ -82,7 +82,7 @@ pub enum SnapshotError {
         supported: u32,
     },
     /// The meta does not fit into its block.
-    #[error("a snapshot's meta of {bytes} bytes is over the limit of {limit_bytes}")]
+    #[error("the metadata of a snapshot has {bytes} bytes, at most {limit_bytes} are allowed")]
     MetaTooLarge {
         /// Size of the meta in bytes.
         bytes: usize,

@@ -55,7 +55,7 @@ impl Ledger {
                             ..
                         }
                 );
-                let what = "only what follows the commit of an order or the departure of a transfer is done for a part";
+                let what = "only an action that follows the commit of an order or the departure of a transfer can be done for a part of it";
                 return (!is_for_parts).then(|| Refusal::InvalidRequest(what.to_owned()));
             }
             _ => return None,

@@ -178,7 +178,7 @@ impl Stock {
         };
         if from == to || !allowed(from) || !allowed(to) {
             return Err(Refusal::InvalidRequest(format!(
-                "units cannot move from {from:?} to {to:?}: both must be of free, safety, damaged, quality hold, and differ"
+                "units cannot move from {from:?} to {to:?}: they must be two different ones of free, safety, damaged and quality hold"
             )));
         }
         let cell = cell_or_empty(self, sku, warehouse);

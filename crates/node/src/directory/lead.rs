@@ -80,7 +80,11 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
                 membership.ask(&command, Instant::now() + PATIENCE).await,
             );
         }
-        Ok(step) => tracing::debug!(shard = shard.shard(), ?step, "on the way to other replicas"),
+        Ok(step) => tracing::debug!(
+            shard = shard.shard(),
+            ?step,
+            "the shard is on the way to its new replicas"
+        ),
         Err(MembershipError::NotLeader) => {}
         Err(error) => tracing::warn!(shard = shard.shard(), %error, "the shard's replicas did not change"),
     }
@@ -105,7 +109,7 @@ async fn replace_disks(
             Ok(()) => {
                 tracing::warn!(
                     node_id,
-                    "a node came back with another disk: it gets new replicas"
+                    "a node came back with another disk, so it gets new replicas"
                 );
                 let command = DirectoryCommand::ReplaceDisk {
                     node_id,
@@ -136,7 +140,7 @@ async fn may_replace_disk(
     can_do_without(directory, node_id, &membership.live())?;
     if let Some(address) = founding::other_disk_is_there(membership, newcomer).await {
         return Err(format!(
-            "node {node_id} is there with its own disk, at {address}: give the new node a number of its own"
+            "node {node_id} is running with its own disk at {address}: give the new node a number of its own"
         ));
     }
     Ok(())
@@ -151,7 +155,7 @@ fn can_do_without(directory: &Directory, node_id: u64, live: &BTreeSet<u64>) -> 
             .filter(|node| **node != node_id && live.contains(node));
         if nodes.contains(&node_id) && others.count() <= nodes.len() / 2 {
             return Err(format!(
-                "too few of the other replicas of shard {shard} are there to go on without node {node_id}: start those nodes first"
+                "too few of the other replicas of shard {shard} are running to go on without node {node_id}: start those nodes first"
             ));
         }
     }

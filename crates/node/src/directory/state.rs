@@ -121,7 +121,7 @@ impl Directory {
         });
         if let Some((other, _)) = taken {
             return Err(format!(
-                "node {node_id} says that it is reached where node {other} is: correct its addresses"
+                "node {node_id} has the same address as node {other}: correct the addresses in its configuration"
             ));
         }
         let generation = self.next_generation()?;
@@ -179,7 +179,9 @@ impl Directory {
             ));
         }
         if self.members.len() == 1 {
-            return Err(format!("node {node_id} is the only one"));
+            return Err(format!(
+                "node {node_id} is the only node, so it cannot be removed"
+            ));
         }
         self.members.remove(&node_id);
         Ok(true)

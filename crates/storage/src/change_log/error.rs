@@ -28,7 +28,7 @@ pub enum ChangeLogError {
     },
     /// The file was written by another version of this program.
     #[error(
-        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
+        "{file} has format version {found}, and this program reads version {supported}; use the program that wrote the file"
     )]
     UnknownVersion {
         /// The file, relative to the data directory.
@@ -63,7 +63,7 @@ pub enum ChangeLogError {
         next_seq: u64,
     },
     /// A record is over the limit.
-    #[error("a change record of {bytes} bytes is over the limit of {limit_bytes}")]
+    #[error("a record of changes has {bytes} bytes, at most {limit_bytes} are allowed")]
     RecordTooLarge {
         /// Payload size in bytes.
         bytes: usize,

@@ -35,7 +35,7 @@ pub enum LogError {
 
     /// Bytes that were once synced differ from those that were written. They are never served.
     #[error(
-        "{file} is damaged at byte {offset}: {what}; its peers replace this node's data (by themselves where they do without it; otherwise see cluster/runbooks/damaged-data.md)"
+        "{file} is damaged at byte {offset}: {what}; if the other nodes can do without this node's data, they replace it when the node starts; otherwise see cluster/runbooks/damaged-data.md"
     )]
     Corrupt {
         /// The file, relative to the data directory.
@@ -48,7 +48,7 @@ pub enum LogError {
 
     /// The file was written by another version of this program.
     #[error(
-        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
+        "{file} has format version {found}, and this program reads version {supported}; use the program that wrote the file"
     )]
     UnknownVersion {
         /// The file, relative to the data directory.
@@ -60,7 +60,9 @@ pub enum LogError {
     },
 
     /// The appended records do not continue the group's log.
-    #[error("group {group}: the next index is {expected}, not {index}; truncate first to overwrite")]
+    #[error(
+        "group {group}: the next index is {expected}, not {index}; to overwrite entries, truncate the log first"
+    )]
     NotContiguous {
         /// Number of the group.
         group: GroupId,
@@ -71,7 +73,7 @@ pub enum LogError {
     },
 
     /// The range was purged, or contains purged indexes.
-    #[error("group {group}: index {index} was purged, the log is purged through {purged_through}")]
+    #[error("group {group}: index {index} was purged, as were all up to {purged_through}")]
     Purged {
         /// Number of the group.
         group: GroupId,
@@ -82,7 +84,7 @@ pub enum LogError {
     },
 
     /// A record does not fit into a segment.
-    #[error("a record of {bytes} bytes is over the limit of {limit_bytes}")]
+    #[error("a record has {bytes} bytes, at most {limit_bytes} are allowed")]
     RecordTooLarge {
         /// Payload size in bytes.
         bytes: usize,
@@ -91,7 +93,7 @@ pub enum LogError {
     },
 
     /// The options are out of range, or do not fit together.
-    #[error("bad log options: {0}")]
+    #[error("the options of the log are wrong: {0}")]
     BadOptions(String),
 
     /// The log was closed.
