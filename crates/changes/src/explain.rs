@@ -159,8 +159,8 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
         }
         ChangeKind::Confirmed => format!("the order is held, as shard {home} decided"),
         ChangeKind::Extended => "the hold was prolonged, and no units moved".to_owned(),
-        ChangeKind::Aborted if change.sku.is_empty() => "the order came to nothing".to_owned(),
-        ChangeKind::Aborted => format!("{what} went back because the order came to nothing"),
+        ChangeKind::Aborted if change.sku.is_empty() => "the order failed".to_owned(),
+        ChangeKind::Aborted => format!("{what} went back because the order failed"),
         ended if of_an_order && change.sku.is_empty() => {
             format!(
                 "the order is {}, its units are in other shards",
@@ -209,7 +209,9 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
     let by = match (&decision.principal, &decision.operation_id) {
         (Some(principal), Some(operation)) => format!("; asked by {principal} in operation {operation}"),
         (None, Some(operation)) => format!("; asked in operation {operation}"),
-        _ if kind == ChangeKind::Aborted => format!("; nobody decided it in time, shard {home} gave it up"),
+        _ if kind == ChangeKind::Aborted => {
+            format!("; nobody decided it in time, so shard {home} aborted it")
+        }
         _ => "; nobody asked, it follows from log time".to_owned(),
     };
     sentence.push_str(&by);
@@ -384,8 +386,8 @@ mod tests {
         aborted.cause = None;
         assert_eq!(
             decision(&aborted).unwrap().sentence,
-            "2 units of SHIRT in EAST went back because the order came to nothing: free 8 -> 10, held 2 -> 0; \
-             nobody decided it in time, shard 0 gave it up"
+            "2 units of SHIRT in EAST went back because the order failed: free 8 -> 10, held 2 -> 0; \
+             nobody decided it in time, so shard 0 aborted it"
         );
     }
 
