@@ -47,8 +47,8 @@ impl Catalogue {
 
     /// Returns the first log index after stocking.
     pub fn next_index(&self) -> u64 {
-        let receipts = self.skus.len() * self.warehouses.len();
-        receipts.div_ceil(STOCKING_COMMANDS) as u64 + 1
+        let arrivals = self.skus.len() * self.warehouses.len();
+        arrivals.div_ceil(STOCKING_COMMANDS) as u64 + 1
     }
 }
 

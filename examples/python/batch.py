@@ -48,7 +48,7 @@ def is_final(item, result):
         if result.refused.reason in NO_ANSWER:
             operation_of(item).repeats = True
         return False
-    # After an attempt without an answer, only a refusal that has closed the operation id is certain.
+    # After an attempt without an answer, only a refusal that has sealed the operation id is certain.
     return result.refused.settled or not operation_of(item).repeats
 
 

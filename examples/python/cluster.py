@@ -3,7 +3,7 @@
 The rules are those of docs/errors.md:
 
 - A request keeps its operation id on every attempt. The ledger applies an id once, so a retry is safe.
-- After an attempt without an answer, the next attempts carry `repeats = true`. A refusal then closes the id.
+- After an attempt without an answer, the next attempts carry `repeats = true`. A refusal then seals the id.
 - Any node takes any request. When one node does not answer, the next one is asked.
 """
 
@@ -189,7 +189,7 @@ class Cluster:
             except grpc.RpcError as error:
                 failure = Failure(error)
             if failure.final:
-                # An earlier attempt may still act, unless this refusal has closed the operation id.
+                # An earlier attempt may still act, unless this refusal has sealed the operation id.
                 if operation is not None and operation.repeats and not failure.settles:
                     raise OutcomeUnknown(failure.why)
                 raise failure.final

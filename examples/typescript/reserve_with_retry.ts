@@ -153,7 +153,7 @@ async function call<Answer>(operation: Operation, send: Send<Answer>): Promise<A
       ? NOT_NOW.includes(refusal.reason) || NO_ANSWER.includes(refusal.reason)
       : MAY_PASS.includes(error.code);
     if (!mayPass) {
-      // An earlier attempt may still act, unless this refusal has closed the operation id.
+      // An earlier attempt may still act, unless this refusal has sealed the operation id.
       if (operation.repeats && !refusal?.settled) throw new OutcomeUnknown(why);
       throw refusal ? new Refused(refusal) : error;
     }

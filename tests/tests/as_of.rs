@@ -129,7 +129,7 @@ async fn each_moment_of_a_sale_is_told_afterwards_as_it_was_seen_live() -> Resul
         (format!("{}:{}", last.shard, last.change_seq + 1), "has no change"),
         (format!("{}:1", 1 - last.shard), "is in shard"),
         ("9:1".to_owned(), "shard"),
-        ("2020-01-01T00:00:00Z".to_owned(), "begins later"),
+        ("2020-01-01T00:00:00Z".to_owned(), "is later, at log time"),
         ("2999-01-01T00:00:00Z".to_owned(), "has not come yet"),
     ] {
         let refused = cluster.holdfast(&["stock", "get", SKU, "--as-of", &when])?;

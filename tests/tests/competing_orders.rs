@@ -45,10 +45,10 @@ fn won(answer: Result<v1::ReserveResponse, ClientError>) -> Result<bool> {
 /// Sends two orders for the last unit of each of five SKUs. The second one names them in the opposite order.
 async fn compete(round: usize, clients: Arc<[Client]>) -> Result<usize> {
     let skus = skus(round);
-    let receipts = skus
+    let arrivals = skus
         .iter()
         .map(|sku| clients[0].receive(requests::receive(sku, 1)));
-    try_join_all(receipts).await?;
+    try_join_all(arrivals).await?;
     let reversed: Vec<String> = skus.iter().rev().cloned().collect();
     let (first, second) = (order(&skus), order(&reversed));
     let ids = [&first, &second].map(|order| order.operation.clone().unwrap_or_default().operation_id);

@@ -36,7 +36,7 @@ impl Backup {
         };
         let bytes = match self.backups.location().find(&path).await? {
             Some(object) => object.bytes().await?,
-            None => return Err(damaged("it is not there".into())),
+            None => return Err(damaged("the file is missing".into())),
         };
         let (expected, options) = (shard.clone(), self.manifest.ledger);
         let checked = tokio::task::spawn_blocking(move || {
@@ -60,7 +60,7 @@ fn check(expected: &ShardManifest, options: &crate::SavedOptions, bytes: &Bytes)
         ));
     }
     if blake3::hash(bytes).as_bytes() != &expected.state_digest.0 {
-        return Err("its checksum is another one than was written down".to_owned());
+        return Err("its checksum is not the one that the manifest says".to_owned());
     }
     let ledger = Ledger::decode(bytes)?;
     let said = |what: &str, found: u64, said: u64| match found == said {
@@ -68,13 +68,13 @@ fn check(expected: &ShardManifest, options: &crate::SavedOptions, bytes: &Bytes)
         false => Err(format!("its {what} is {found}, the manifest says {said}")),
     };
     if ledger.digest() != expected.state_digest.0 {
-        return Err("its ledger has another digest than was written down".to_owned());
+        return Err("the digest of its ledger is not the one that the manifest says".to_owned());
     }
     said("last change", ledger.last_seq(), expected.last_seq)?;
     said("log time", ledger.log_time_ms(), expected.log_time_ms)?;
     if ledger.log_index().is_some_and(|last| last > expected.log_index) {
         return Err(format!(
-            "its ledger stands behind entry {} of the log",
+            "its ledger ends with entry {} of the log",
             expected.log_index
         ));
     }

@@ -14,27 +14,27 @@ pub enum BackupError {
     Store(#[from] object_store::Error),
     /// The name cannot be the name of a backup.
     #[error(
-        "the name {name:?} cannot be one: give 1 to 64 letters, digits, dots, hyphens or underscores, the first no dot"
+        "the name {name:?} is not allowed: write 1 to 64 letters, digits, dots, hyphens or underscores, and no dot at the beginning"
     )]
     Name {
         /// The name as it was given.
         name: String,
     },
     /// Something with this name exists.
-    #[error("there is a backup {name} already, whole or unfinished: give another name")]
+    #[error("a backup {name} exists already, whole or unfinished: choose another name")]
     Exists {
         /// The name.
         name: String,
     },
     /// Nothing with this name exists.
-    #[error("there is no backup {name} there; `holdfast backup list` shows which there are")]
+    #[error("there is no backup {name}: `holdfast backup list` shows those that exist")]
     NotFound {
         /// The name.
         name: String,
     },
     /// The backup has files, but no manifest.
     #[error(
-        "the backup {name} was begun and not finished: it cannot be used; take another, and remove its files"
+        "the backup {name} was begun and not finished, so it cannot be used: take another one, and remove the files of this one"
     )]
     Unfinished {
         /// The name.
@@ -42,7 +42,7 @@ pub enum BackupError {
     },
     /// The backup was written by a newer program.
     #[error(
-        "the backup {name} has format version {found}, this program reads version {supported}; use the program that wrote it"
+        "the backup {name} has format version {found}, and this program reads version {supported}; use the program that wrote the backup"
     )]
     UnknownVersion {
         /// The name.
@@ -61,7 +61,7 @@ pub enum BackupError {
         what: String,
     },
     /// The ledgers are not from one moment.
-    #[error("the backup {name} is torn: {what}; this backup must not be restored")]
+    #[error("the shards of the backup {name} do not fit together: {what}; this backup must not be restored")]
     Torn {
         /// The name.
         name: String,
@@ -69,7 +69,7 @@ pub enum BackupError {
         what: String,
     },
     /// The cluster did not deliver the backup.
-    #[error("the cluster gave no backup: {0}")]
+    #[error("the cluster did not give a backup: {0}")]
     Cluster(#[from] ClientError),
     /// The cluster delivered something else than it announced.
     #[error("shard {shard} did not arrive as it was sent: {what}; try again")]
@@ -88,6 +88,6 @@ pub enum BackupError {
         source: std::io::Error,
     },
     /// This program has a defect.
-    #[error("the backup failed inside: {0}")]
+    #[error("the backup failed because of a defect of this program: {0}")]
     Defect(String),
 }

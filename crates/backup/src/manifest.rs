@@ -164,7 +164,7 @@ impl Manifest {
         let manifest = stored.manifest;
         let checksum = manifest.checksum().map_err(|error| damaged(error.to_string()))?;
         if checksum != stored.checksum {
-            return Err(damaged("its checksum is another one".into()));
+            return Err(damaged("its checksum is wrong".into()));
         }
         manifest.check(name).map_err(damaged)?;
         Ok(manifest)

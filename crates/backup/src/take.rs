@@ -146,10 +146,11 @@ async fn try_cut_all(client: &Client) -> Result<(Uuid, Vec<Source>), ClientError
     let nodes = &topology.nodes;
     let sessions = leaders.keys().map(|node_id| async move {
         let known = nodes.iter().find(|node| node.node_id == *node_id);
-        let node = known.ok_or_else(|| passing(format!("nobody knows where node {node_id} is")))?;
+        let node = known
+            .ok_or_else(|| passing(format!("the cluster does not know the address of node {node_id}")))?;
         let address = client.admin_address_of(node).ok_or_else(|| {
             ClientError::Options(format!(
-                "the admin port of node {node_id} is not known: give it an admin_address in `peers`"
+                "the admin port of node {node_id} is not known: write its admin_address into `peers`"
             ))
         })?;
         client.backup_session(&address).await
@@ -274,7 +275,7 @@ async fn write_one(
     let mut hasher = blake3::Hasher::new();
     let sent = loop {
         let answer = tokio::time::timeout(PIECE_PATIENCE, session.answer()).await;
-        match answer.map_err(|_| passing("a node did not go on sending a copy".to_owned()))?? {
+        match answer.map_err(|_| passing("a node stopped sending a copy".to_owned()))?? {
             Answer::Chunk(chunk) => {
                 hasher.update(&chunk);
                 writer.write_all(&chunk).await.map_err(unwritten)?;
@@ -289,10 +290,10 @@ async fn write_one(
         what: what.to_owned(),
     };
     if sent.bytes != bytes {
-        return Err(differs("its size is another one"));
+        return Err(differs("its size is wrong"));
     }
     if sent.state_digest != digest.0.as_slice() {
-        return Err(differs("its bytes have another digest than its state"));
+        return Err(differs("the digest of its bytes is not that of the ledger"));
     }
     writer.shutdown().await.map_err(unwritten)?;
     Ok((bytes, digest))

@@ -60,8 +60,11 @@ pub async fn verify(backup: &Backup) -> Result<Vec<VerifiedShard>, BackupError> 
             name: backup.manifest().name.clone(),
             what,
         };
-        let known =
-            known.ok_or_else(|| torn(format!("there is no shard {shard}, but orders with units in it")))?;
+        let known = known.ok_or_else(|| {
+            torn(format!(
+                "the backup has no shard {shard}, but orders that have units in it"
+            ))
+        })?;
         let (_, ledger) = backup.ledger(known).await?;
         for units in promised {
             check(*shard, &ledger, units).map_err(torn)?;
@@ -84,7 +87,7 @@ fn collect(
         .query(&Query::OrderWork { limit: u32::MAX })
         .map_err(defect)?;
     let QueryReply::OrderWork(work) = reply else {
-        return Err(defect("a ledger answered another question"));
+        return Err(defect("a ledger sent an answer to another question"));
     };
     for due in work.settle {
         let holds = due.settlement.verdict != Verdict::Aborted;

@@ -60,7 +60,7 @@ pub enum CursorError {
         last_seq: u64,
     },
     /// The file is not a cursor file of this version.
-    #[error("cursor file {} is not readable as cursors: {reason}; delete it to start over", path.display())]
+    #[error("the cursor file {} cannot be read: {reason}; delete it to begin again from the first change", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -73,7 +73,7 @@ pub enum CursorError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SequenceError {
     /// Changes are missing.
-    #[error("shard {shard}: change {expected} is missing, the stream goes on with {found}")]
+    #[error("shard {shard}: change {expected} is missing, and the stream goes on with {found}")]
     Gap {
         /// The shard.
         shard: u32,

@@ -133,7 +133,7 @@ fn chosen_because(name: &str, warehouse: &str) -> String {
         "most_available" => format!("{warehouse} had most"),
         "fewest_shipments" => format!("{warehouse} keeps the number of shipments small"),
         "spill_over" => format!("{warehouse} has what the warehouses before it did not have"),
-        "backordered" => format!("nothing was in stock, {warehouse} is where the line waits"),
+        "backordered" => format!("nothing was in stock, so the line waits for {warehouse}"),
         other => other.to_owned(),
     }
 }
@@ -155,12 +155,12 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
             format!("{what} were taken for {storefront}, of {asked} asked for, until shard {home} decides")
         }
         ChangeKind::Confirmed if home == change.shard => {
-            "all shards have their part, the order is held".to_owned()
+            "all shards have their part, so the order is held".to_owned()
         }
         ChangeKind::Confirmed => format!("the order is held, as shard {home} decided"),
-        ChangeKind::Extended => "the hold was prolonged, no units moved".to_owned(),
-        ChangeKind::Aborted if change.sku.is_empty() => "the order came to nothing".to_owned(),
-        ChangeKind::Aborted => format!("{what} went back because the order came to nothing"),
+        ChangeKind::Extended => "the hold was prolonged, and no units moved".to_owned(),
+        ChangeKind::Aborted if change.sku.is_empty() => "the order failed".to_owned(),
+        ChangeKind::Aborted => format!("{what} went back because the order failed"),
         ended if of_an_order && change.sku.is_empty() => {
             format!(
                 "the order is {}, its units are in other shards",
@@ -209,7 +209,9 @@ fn sentence(kind: ChangeKind, change: &Change, decision: &Decision) -> String {
     let by = match (&decision.principal, &decision.operation_id) {
         (Some(principal), Some(operation)) => format!("; asked by {principal} in operation {operation}"),
         (None, Some(operation)) => format!("; asked in operation {operation}"),
-        _ if kind == ChangeKind::Aborted => format!("; nobody decided it in time, shard {home} gave it up"),
+        _ if kind == ChangeKind::Aborted => {
+            format!("; nobody decided it in time, so shard {home} aborted it")
+        }
         _ => "; nobody asked, it follows from log time".to_owned(),
     };
     sentence.push_str(&by);
@@ -296,7 +298,7 @@ mod tests {
             ),
             (
                 SourcingReason::Backordered,
-                "nothing was in stock, EAST is where the line waits",
+                "nothing was in stock, so the line waits for EAST",
             ),
         ] {
             let effect = reserved.reservation.as_mut().unwrap();
@@ -366,7 +368,7 @@ mod tests {
         confirmed.shard = 0;
         let decided = decision(&confirmed).unwrap().sentence;
         assert!(
-            decided.starts_with("all shards have their part, the order is held; asked"),
+            decided.starts_with("all shards have their part, so the order is held; asked"),
             "{decided}"
         );
 
@@ -384,8 +386,8 @@ mod tests {
         aborted.cause = None;
         assert_eq!(
             decision(&aborted).unwrap().sentence,
-            "2 units of SHIRT in EAST went back because the order came to nothing: free 8 -> 10, held 2 -> 0; \
-             nobody decided it in time, shard 0 gave it up"
+            "2 units of SHIRT in EAST went back because the order failed: free 8 -> 10, held 2 -> 0; \
+             nobody decided it in time, so shard 0 aborted it"
         );
     }
 

@@ -26,7 +26,7 @@ use crate::names;
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
     /// The line is not the JSON of a change.
-    #[error("not a change: {0}")]
+    #[error("the line is not a change: {0}")]
     Syntax(#[from] serde_json::Error),
     /// A value is not allowed in its field.
     #[error("change {seq}: {field} is not allowed to be {value:?}")]

@@ -49,7 +49,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         match answer {
             Ok(BatchAnswer::Reserved(granted)) => keys.push(key(hold, granted)),
             Ok(_) => {}
-            // The outcome of this one item. `Unknown` is settled by the same item again, with `repeats`.
+            // The outcome of this one item. The same item again, with `repeats`, tells what became of an
+            // `Unknown`.
             Err(error) => println!("  {}: {error}", hold.lines[0].sku),
         }
     }

@@ -104,7 +104,9 @@ pub(crate) fn after(effect: Effect, unanswered: &str, error: ClientError) -> Cli
     match (effect, error) {
         (Effect::Unknown, ClientError::Refused(refusal)) if refusal.settled => ClientError::Refused(refusal),
         (Effect::Unknown, error) => ClientError::Unknown {
-            message: format!("an earlier attempt has no answer ({unanswered}); the last one: {error}"),
+            message: format!(
+                "an earlier attempt has no answer ({unanswered}), and the last one failed: {error}"
+            ),
         },
         (Effect::None, error) => error,
     }

@@ -126,12 +126,12 @@ impl Channels {
             Ok(Some(new)) => match config(Some(&new)) {
                 Ok(_) => new,
                 Err(error) => {
-                    tracing::warn!(%error, "new certificates are not good, the ones before stay in use");
+                    tracing::warn!(%error, "the new certificates cannot be used, so the old ones stay in use");
                     return;
                 }
             },
             Err(error) => {
-                tracing::warn!(%error, "certificates cannot be read again, the ones before stay in use");
+                tracing::warn!(%error, "the files of the certificates cannot be read, so the old certificates stay in use");
                 return;
             }
         };
@@ -173,7 +173,7 @@ fn config(tls: Option<&ClientTls>) -> Result<Option<Arc<ClientConfig>>, ClientEr
 fn parse(endpoint: &str, scheme: Scheme) -> Result<Endpoint, ClientError> {
     let wrong = |why: &str| {
         ClientError::Options(format!(
-            "endpoint {endpoint:?} is no address ({why}): write {}://host:port",
+            "the endpoint {endpoint:?} is not an address ({why}): write {}://host:port",
             scheme.as_str()
         ))
     };
@@ -182,11 +182,11 @@ fn parse(endpoint: &str, scheme: Scheme) -> Result<Endpoint, ClientError> {
     match (uri.scheme_str(), scheme) {
         (Some("http"), Scheme::Http) | (Some("https"), Scheme::Https) => {}
         (Some("https"), Scheme::Http) => return Err(wrong("https needs a CA, a certificate and a key")),
-        (Some("http"), Scheme::Https) => return Err(wrong("with certificates it must be https")),
+        (Some("http"), Scheme::Https) => return Err(wrong("with certificates the scheme must be https")),
         _ => return Err(wrong("the scheme is missing")),
     }
     if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none() {
-        return Err(wrong("host or port is missing"));
+        return Err(wrong("the host or the port is missing"));
     }
     Ok(parsed)
 }

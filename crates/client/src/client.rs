@@ -175,7 +175,7 @@ impl Client {
     pub async fn shard_of(&self, sku: &str) -> Result<u32, ClientError> {
         shard_of(&self.topology().await?, sku).ok_or_else(|| ClientError::Unexpected {
             code: tonic::Code::Internal,
-            message: "the cluster's topology has no shard for a slot".to_owned(),
+            message: "the cluster's topology has no shard for a slot of the SKU".to_owned(),
         })
     }
 
@@ -202,7 +202,7 @@ impl Client {
             let address = self.channels().next(&self.routes().addresses(), None);
             if let Err(attempt) = self.ask_topology(&address, deadline).await {
                 let error = attempt.into_error();
-                tracing::debug!(%error, "could not ask for the topology");
+                tracing::debug!(%error, "no node gave the topology");
             }
         }
     }

@@ -17,7 +17,7 @@ pub enum ClientError {
     #[error("refused: {}", .0.message)]
     Refused(Box<Refusal>),
     /// Nobody took the request before the deadline. It had no effect.
-    #[error("no node took the request within the deadline, it had no effect ({message})")]
+    #[error("no node took the request before the deadline, so it had no effect ({message})")]
     Unavailable {
         /// The failure of the last attempt.
         message: String,
@@ -31,7 +31,9 @@ pub enum ClientError {
     },
     /// No node and this client accept each other's certificates. The request was never sent, and another
     /// attempt does not help.
-    #[error("the connection was refused for its certificates, the request had no effect ({message})")]
+    #[error(
+        "the connection was refused because of its certificates, so the request had no effect ({message})"
+    )]
     Untrusted {
         /// The failure of the last attempt.
         message: String,

@@ -24,13 +24,13 @@
 //!   attempt cannot change, or until its deadline. Every attempt carries the same request and so the same
 //!   operation id, and the server applies an id once. That is why the **caller** makes the id
 //!   ([`new_operation_id`], [`feed_operation_id`]) and keeps it: when a call ends in
-//!   [`ClientError::Unknown`], a second call with the same id settles what happened.
+//!   [`ClientError::Unknown`], a second call with the same id learns what happened.
 //! - Any node takes any request, but the leader of the SKU's shard answers fastest. The client asks for the
 //!   topology when it first needs it, calls the leader directly, and asks again when a node does not answer
 //!   as it should. Without a leader's address it uses the endpoints in turn.
 //! - [`AdminClient`] is for operators. It connects to the admin ports, which have no topology to learn from.
 //! - [`Client::batch`] returns a [`BatchStream`]: many mutations in few messages, for high rates. It takes
-//!   the mutations of reservations, and receipts, with which a catalogue is stocked.
+//!   the mutations of reservations, and arrivals, with which a catalogue is stocked.
 //! - [`Client::tail_changes`] is the change stream of a shard. After a failure it goes on at another node.
 //! - [`ClientTls`] in the options makes every connection mutual TLS. The endpoints are then `https://`.
 //! - [`ClientError`] says for each failure whether the request had no effect or may have had one.
@@ -41,7 +41,7 @@
 //! ```
 //!
 //! A refusal is the last word. When an attempt got no answer, the client sets `repeats` on the next one. A
-//! node that refuses such a request first closes its operation id, so no late copy takes effect, and marks
+//! node that refuses such a request first seals its operation id, so no late copy takes effect, and marks
 //! the refusal as `settled`. A refusal that is not settled then counts as an unknown outcome.
 //!
 //! `examples/` has a reservation with retries, a batch and a change consumer. Start reading in `call.rs`,

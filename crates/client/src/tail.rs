@@ -174,7 +174,7 @@ async fn next_entries(
             Err(status) => return Some(Err(status)),
         }
     }
-    (!begun.is_empty()).then(|| Err(Status::unavailable("the stream ended inside an entry")))
+    (!begun.is_empty()).then(|| Err(Status::unavailable("the stream ended in the middle of an entry")))
 }
 
 fn broken_off(attempt: Attempt) -> ClientError {
@@ -236,7 +236,7 @@ impl<'a> Patience<'a> {
         if self.failed.is_none() {
             self.until = Instant::now() + self.client.options().deadline;
         }
-        tracing::debug!(%address, %message, "a stream broke, going on elsewhere");
+        tracing::debug!(%address, %message, "a stream broke, so it goes on at another node");
         self.client.routes().doubt();
         self.failed = Some(address);
         let pause = self.backoff.next(Duration::from_millis(retry_after_ms));

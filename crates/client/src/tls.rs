@@ -125,7 +125,7 @@ impl ClientTls {
         for authority in certificates("CA", &self.pem.ca)? {
             roots
                 .add(authority)
-                .map_err(|error| format!("the CA is not good: {error}"))?;
+                .map_err(|error| format!("the CA cannot be used: {error}"))?;
         }
         let chain = certificates("certificate", &self.pem.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.pem.key)
@@ -135,7 +135,7 @@ impl ClientTls {
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
-            .map_err(|error| format!("the certificate and the key are not good: {error}"))?;
+            .map_err(|error| format!("the certificate and the key cannot be used: {error}"))?;
         config.alpn_protocols = vec![ALPN_HTTP_2.to_vec()];
         Ok(Arc::new(config))
     }

@@ -108,7 +108,7 @@ async fn an_item_that_is_refused_for_the_moment_goes_again_and_the_others_do_not
 }
 
 #[tokio::test]
-async fn receipts_go_to_the_leader_of_their_sku_and_again_with_their_own_ids() {
+async fn arrivals_go_to_the_leader_of_their_sku_and_again_with_their_own_ids() {
     let (follower, leader) = (FakeNode::start().await, FakeNode::start().await);
     lead(&[&follower, &leader], 2);
     leader.reply([
@@ -117,15 +117,15 @@ async fn receipts_go_to_the_leader_of_their_sku_and_again_with_their_own_ids() {
         Reply::Wait(1),
     ]);
     let batch = client([follower.endpoint(), leader.endpoint()], PATIENT).batch(BatchOptions::default());
-    let receipts: Vec<_> = (0..4).map(|_| receive()).collect();
-    let ids: Vec<_> = receipts
+    let arrivals: Vec<_> = (0..4).map(|_| receive()).collect();
+    let ids: Vec<_> = arrivals
         .iter()
-        .map(|receipt| receipt.operation.clone().unwrap().operation_id)
+        .map(|arrival| arrival.operation.clone().unwrap().operation_id)
         .collect();
     let answers = join_all(
-        receipts
+        arrivals
             .into_iter()
-            .map(|receipt| batch.submit(Request::Receive(receipt))),
+            .map(|arrival| batch.submit(Request::Receive(arrival))),
     )
     .await;
     for (number, answer) in answers.iter().enumerate() {
@@ -146,15 +146,15 @@ async fn receipts_go_to_the_leader_of_their_sku_and_again_with_their_own_ids() {
 }
 
 #[tokio::test]
-async fn a_receipt_without_an_answer_at_its_deadline_is_unknown() {
+async fn an_arrival_without_an_answer_at_its_deadline_is_unknown() {
     let node = FakeNode::start().await;
     lead(&[&node], 1);
     node.reply([Reply::Break]);
     node.reply(vec![Reply::Hang; 100]);
     let batch = client([node.endpoint()], Duration::from_millis(800)).batch(BatchOptions::default());
-    let receipt = receive();
-    let id = receipt.operation.clone().unwrap().operation_id;
-    let error = batch.submit(Request::Receive(receipt)).await.unwrap_err();
+    let arrival = receive();
+    let id = arrival.operation.clone().unwrap().operation_id;
+    let error = batch.submit(Request::Receive(arrival)).await.unwrap_err();
     assert!(error.is_unknown(), "{error}");
     let seen = node.seen();
     assert!(seen.len() > 1 && seen.iter().all(|sent| *sent == id), "{seen:?}");

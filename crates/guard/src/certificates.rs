@@ -56,10 +56,12 @@ pub enum HolderError {
     #[error("the certificate's name cannot be a principal: {0}; letters, digits and ._:/-# are allowed")]
     BadName(#[from] IdError),
     /// The name is one that a node gives to itself or to callers without a certificate.
-    #[error("the certificate is named `{0}`, which is kept for Holdfast's own use: choose another name")]
+    #[error("the certificate is named `{0}`, which is reserved for Holdfast: choose another name")]
     KeptName(String),
     /// The name begins with a node's prefix, but is a common name or does not go on with a node's id.
-    #[error("the certificate's name begins with {NODE_PREFIX} and does not go on with a node's id")]
+    #[error(
+        "the certificate's name begins with {NODE_PREFIX}, but no node's id follows: use {NODE_PREFIX} only for nodes, as in {NODE_PREFIX}1"
+    )]
     BadNode,
 }
 

@@ -63,17 +63,17 @@ impl SecurityMetrics {
         );
         registry.register(
             "denials",
-            "Calls, items of batches and streams that were denied, by verb and by what no rule had",
+            "Calls, batch items and streams that the access policy denied, by verb and by what no rule allowed",
             self.denials.clone(),
         );
         registry.register(
             "rate_limited",
-            "Calls and items of batches that went beyond the limit of their principal",
+            "Calls and batch items that were refused because their principal had reached its limit of requests a second",
             self.rate_limited.clone(),
         );
         registry.register(
             "audit_lines_left_out",
-            "Lines about refusals that were not written, because their caller or all callers had too many",
+            "Audit lines about refusals that were not written, because one caller or all callers had too many",
             self.audit_lines_left_out.clone(),
         );
         registry.register(
@@ -88,18 +88,18 @@ impl SecurityMetrics {
         );
         registry.register(
             "connections_closed",
-            "Connections that were closed because they said nothing or did not read their answers, by port and reason",
+            "Connections that were closed because they were silent or did not read their answers, by port and reason",
             self.connections_closed.clone(),
         );
         registry.register_with_unit(
             "tls_certificate_expires_timestamp",
-            "When this node's certificate ends, seconds since the Unix epoch; 0 without TLS",
+            "When this node's certificate expires, in seconds since the Unix epoch; 0 without TLS",
             Unit::Seconds,
             self.certificate_expires.clone(),
         );
         registry.register_with_unit(
             "tls_revocation_lists_expire_timestamp",
-            "When the first of the revocation lists is out of date, seconds since the Unix epoch; 0 without such lists",
+            "When the first of the revocation lists gets out of date, in seconds since the Unix epoch; 0 without such lists",
             Unit::Seconds,
             self.revocation_lists_expire.clone(),
         );

@@ -322,7 +322,9 @@ fn names(list: Vec<String>, check: impl Fn(&str) -> Result<(), IdError>) -> Resu
     if list.iter().any(|name| name == ALL) {
         return match list.len() {
             1 => Ok(Names::All),
-            _ => Err(format!("`{ALL}` stands alone, the other names say nothing")),
+            _ => Err(format!(
+                "`{ALL}` already means every name: write it alone, or leave it out"
+            )),
         };
     }
     let mut names = BTreeSet::new();
@@ -344,7 +346,10 @@ fn verbs(list: &[String]) -> Result<Verbs, String> {
             let mut verbs = Verbs::default();
             for name in list {
                 let verb = Verb::parse(name).ok_or_else(|| {
-                    format!("`{name}` is none of {}", Verb::ALL.map(Verb::as_str).join(", "))
+                    format!(
+                        "`{name}` is not one of {}",
+                        Verb::ALL.map(Verb::as_str).join(", ")
+                    )
                 })?;
                 if verbs.contains(verb) {
                     return Err(format!("`{name}` is listed twice"));

@@ -40,7 +40,7 @@ impl RevocationLists {
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|error| file.wrong(error.to_string()))?;
             if lists.is_empty() {
-                return Err(file.wrong("there is no X509 CRL in it"));
+                return Err(file.wrong("it has no block `X509 CRL`"));
             }
             for list in lists {
                 all.add(&list, authorities)

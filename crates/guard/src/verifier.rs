@@ -24,10 +24,10 @@ use crate::port::Port;
 pub(crate) enum PeerRejected {
     #[error(transparent)]
     Holder(#[from] HolderError),
-    #[error("`{0}` is no node: this port is for the nodes of the cluster")]
+    #[error("`{0}` is not a node, and this port is only for the nodes of the cluster: use the client port")]
     NotANode(String),
     #[error(
-        "the certificate is that of `{found}`, expected was `{expected}`: correct the addresses in peers or the certificate"
+        "the certificate belongs to `{found}` and not to `{expected}`: correct the addresses in peers or the certificate"
     )]
     AnotherNode { expected: String, found: String },
 }

@@ -31,7 +31,7 @@ impl Watched {
             }
             let watched = self.clone();
             if let Err(error) = tokio::task::spawn_blocking(move || watched.look_again()).await {
-                tracing::error!(%error, "looking at the files of certificates ended badly");
+                tracing::error!(%error, "the files of the certificates could not be read again");
             }
         }
     }
@@ -60,7 +60,7 @@ impl Watched {
                 tracing::error!(
                     what,
                     error,
-                    "what is new is not good, what was there before stays in use"
+                    "the new files cannot be used, so the old ones stay in use"
                 );
             }
         }

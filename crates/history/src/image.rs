@@ -60,7 +60,7 @@ impl Image {
 pub(crate) fn bucket(moved: &v1::BucketMove) -> Result<Bucket, String> {
     match Bucket::try_from(moved.bucket) {
         Ok(Bucket::Unspecified) | Err(_) => Err(format!(
-            "this version knows no bucket {}: a newer one wrote it",
+            "this version does not know bucket {}: a newer version wrote the change",
             moved.bucket
         )),
         Ok(bucket) => Ok(bucket),
@@ -80,7 +80,10 @@ fn check(change: &Change, moved: &v1::BucketMove, bucket: Bucket, before: Option
         && implied != Some(before)
     {
         let v1::BucketMove { delta, after, .. } = moved;
-        return Err(format!("{}: {before} {delta:+} is told to be {after}", told()));
+        return Err(format!(
+            "{}: the change says that {before} {delta:+} is {after}",
+            told()
+        ));
     }
     if moved.after < 0 || implied.is_none_or(|before| before < 0) {
         return Err(format!("{} is below zero", told()));

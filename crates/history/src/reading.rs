@@ -24,7 +24,7 @@ pub trait Subject {
 /// A change contradicts the ones before it, so nothing is known about earlier states.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "change {seq} of shard {shard} contradicts the history before it: {message}; `holdfast verify` tells all that is wrong"
+    "change {seq} of shard {shard} contradicts the history before it: {message}; run `holdfast verify` to learn everything that is wrong"
 )]
 pub struct Fault {
     /// The shard of the change.
@@ -45,7 +45,9 @@ pub enum AsOfError {
         shard: u32,
     },
     /// The moment is before the shard's first change.
-    #[error("shard {shard} begins later, with a change of log time {first_log_time_ms} ms")]
+    #[error(
+        "the first change of shard {shard} is later, at log time {first_log_time_ms} ms: ask for a later moment"
+    )]
     BeforeFirst {
         /// The shard.
         shard: u32,
@@ -53,7 +55,7 @@ pub enum AsOfError {
         first_log_time_ms: u64,
     },
     /// The changes end before the requested one.
-    #[error("shard {shard} has no change {seq} yet, its last one is {last_seq}")]
+    #[error("shard {shard} has no change {seq} yet, the last one is {last_seq}")]
     InFuture {
         /// The shard.
         shard: u32,

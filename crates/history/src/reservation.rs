@@ -71,7 +71,10 @@ impl Reservation {
             return Ok(());
         }
         if effect.quantity != units {
-            return Err(format!("{} units are told, {units} moved", effect.quantity));
+            return Err(format!(
+                "the change names {} units, and {units} moved",
+                effect.quantity
+            ));
         }
         let (Some(told), line) = (&mut self.told, effect.line) else {
             return Ok(());
@@ -134,7 +137,7 @@ impl Subject for Reservation {
         let state = match ReservationState::try_from(effect.state) {
             Ok(ReservationState::Unspecified) | Err(_) => {
                 return Err(format!(
-                    "this version knows no state {}: a newer one wrote it",
+                    "this version does not know state {}: a newer version wrote the change",
                     effect.state
                 ));
             }

@@ -151,10 +151,10 @@ fn an_after_image_that_does_not_add_up_is_a_fault() {
     for (wrong, says) in [
         (
             received(2, 5, 11),
-            "on_hand of tea in north: 5 +5 is told to be 11",
+            "on_hand of tea in north: the change says that 5 +5 is 11",
         ),
         (received(2, -6, -1), "below zero"),
-        (received(2, i64::MIN, i64::MAX), "told to be"),
+        (received(2, i64::MIN, i64::MAX), "the change says that"),
     ] {
         let fault = fault_of(tea(), &[received(1, 5, 5), wrong]);
         assert!(
@@ -163,7 +163,7 @@ fn an_after_image_that_does_not_add_up_is_a_fault() {
         );
     }
     // An empty cell begins at 0 units.
-    assert!(fault_of(tea(), &[received(1, 5, 6)]).contains("0 +5 is told to be 6"));
+    assert!(fault_of(tea(), &[received(1, 5, 6)]).contains("the change says that 0 +5 is 6"));
     let mut unknown = received(1, 5, 5);
     unknown.moves[0].bucket = 999;
     assert!(fault_of(tea(), &[unknown]).contains("bucket 999"));
@@ -359,7 +359,10 @@ fn a_reservation_that_moves_what_it_does_not_have_is_a_fault() {
     let returned = change(4, 8, &[(OnHand, 1, 11), (Free, 1, 7)]);
     for (wrong, says) in [
         (of(shipped(2), 0, committed, 2), "does not have 2 units"),
-        (of(shipped(2), 0, committed, 3), "3 units are told, 2 moved"),
+        (
+            of(shipped(2), 0, committed, 3),
+            "the change names 3 units, and 2 moved",
+        ),
         (of(more, 0, ReservationState::Held, 1), "asked for 4 and got 5"),
         (of(returned, 0, committed, 1), "does not have 1 units"),
         (
@@ -380,7 +383,7 @@ fn what_others_do_in_a_cell_of_the_reservation_has_to_add_up_too() {
     history.push(change(4, 10, &[(Bucket::Free, -1, 4)]));
     let fault = fault_of(Reservation::new(ID), &history);
     assert!(
-        fault.contains("free of tea in north: 6 -1 is told to be 4"),
+        fault.contains("free of tea in north: the change says that 6 -1 is 4"),
         "{fault}"
     );
 }

@@ -38,7 +38,7 @@ pub(crate) struct OperationArgs {
     /// operation safely
     #[arg(long, value_name = "UUID")]
     operation_id: Option<Uuid>,
-    /// The outcome of an earlier command with this id is unknown. If this one is refused, the id is closed,
+    /// The outcome of an earlier command with this id is unknown. If this one is refused, the id is sealed,
     /// so that the earlier one cannot take effect later
     #[arg(long, requires = "operation_id")]
     repeats: bool,
@@ -68,7 +68,7 @@ fn as_of(text: &str) -> Result<v1::AsOfPosition, String> {
         Some((shard, seq)) => (Some(shard), seq),
         None => (None, text),
     };
-    let bad = || format!("`{text}` is no change: write SEQ, or SHARD:SEQ where several shards are concerned");
+    let bad = || format!("`{text}` is not a change: write SEQ, or SHARD:SEQ if several shards are concerned");
     Ok(v1::AsOfPosition {
         shard: shard.map(|shard| shard.parse().map_err(|_| bad())).transpose()?,
         seq: seq.parse().map_err(|_| bad())?,

@@ -19,7 +19,7 @@ use crate::{failure, logs, output};
     name = "holdfast",
     version,
     propagate_version = true,
-    after_help = "Examples:\n  holdfast dev\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100\n  holdfast reserve SHIRT-1=2\n\nExit codes: 0 it worked, 1 it was refused or failed, 2 the arguments were wrong."
+    after_help = "Examples:\n  holdfast dev\n  holdfast stock receive SHIRT-1 --warehouse LONDON --quantity 100\n  holdfast reserve SHIRT-1=2\n\nExit codes: 0 if it worked, 1 if it was refused or failed, 2 if the arguments were wrong."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -10,8 +10,8 @@
 //!   it.
 //!
 //! Results go to stdout, everything else to stderr. With `--json`, results and errors are JSON: one object a
-//! line, with the field names of `proto/holdfast/v1`. Exit codes: 0 it worked, 1 it was refused or failed, 2
-//! the arguments were wrong.
+//! line, with the field names of `proto/holdfast/v1`. Exit codes: 0 if it worked, 1 if it was refused or
+//! failed, 2 if the arguments were wrong.
 //!
 //! Start reading in `cli.rs`. Then follow `commands/reservation/reserve.rs` to see one command from its
 //! arguments to its output.

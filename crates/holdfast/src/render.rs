@@ -80,7 +80,7 @@ pub(crate) fn as_of_note(as_of: &v1::AsOf) -> String {
         note.push_str(&format!("; last changed by change {}", as_of.last_change_seq));
     }
     if !as_of.entry_complete {
-        note.push_str("; its entry goes on, an operation may be half told");
+        note.push_str("; its entry goes on, so an operation may be only half done");
     }
     note
 }

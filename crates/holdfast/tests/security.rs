@@ -215,7 +215,7 @@ fn a_refused_certificate_is_told_at_once_and_had_no_effect() {
         let told = stderr(&refused);
         assert_eq!(refused.status.code(), Some(1), "{told}");
         assert!(
-            told.contains("refused for its certificates, the request had no effect"),
+            told.contains("refused because of its certificates, so the request had no effect"),
             "{told}"
         );
         assert!(told.contains("--tls-cert") && !told.contains("unknown"), "{told}");

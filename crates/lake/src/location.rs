@@ -11,7 +11,7 @@ use url::Url;
 
 /// A text that names no usable location.
 #[derive(Debug, thiserror::Error)]
-#[error("{location} cannot be used: {reason}; give a folder, file:///folder or s3://bucket/prefix")]
+#[error("{location} cannot be used: {reason}; write a folder, file:///folder or s3://bucket/prefix")]
 pub struct LocationError {
     /// The location as it was given.
     pub location: String,
@@ -161,7 +161,7 @@ mod tests {
         ] {
             let error = Location::open_existing(location).unwrap_err().to_string();
             assert!(
-                error.contains(reason) && error.contains("give a folder"),
+                error.contains(reason) && error.contains("write a folder"),
                 "{error}"
             );
         }

@@ -15,13 +15,13 @@ pub(crate) const VERSION: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// There are no bytes, not even a version byte.
-    #[error("{what}: no bytes")]
+    #[error("{what}: it has no bytes")]
     Empty {
         /// The expected content.
         what: &'static str,
     },
     /// A newer program wrote the bytes, or they are not ours.
-    #[error("{what}: version {version} is not known, this program reads version {VERSION}")]
+    #[error("{what}: it has version {version}, and this program reads version {VERSION}")]
     UnknownVersion {
         /// The expected content.
         what: &'static str,
@@ -29,7 +29,7 @@ pub enum CodecError {
         version: u8,
     },
     /// The body is cut short, or holds something that is not allowed.
-    #[error("{what}: malformed: {message}")]
+    #[error("{what}: it is malformed: {message}")]
     Malformed {
         /// The expected content.
         what: &'static str,
@@ -37,7 +37,7 @@ pub enum CodecError {
         message: String,
     },
     /// More bytes follow the body.
-    #[error("{what}: {bytes} bytes too many")]
+    #[error("{what}: it has {bytes} bytes too many")]
     TrailingBytes {
         /// The expected content.
         what: &'static str,

@@ -49,7 +49,7 @@
 //! as far as a stock policy allows (backordered). Committing moves them to committed, and shipping takes them
 //! out. Released, expired and cancelled units go back to where they were taken from.
 //!
-//! Units that become sellable (receipts, arriving transfers, restocked returns, released and cancelled units)
+//! Units that become sellable (arrivals, arriving transfers, restocked returns, released and cancelled units)
 //! first fill a deficit, which is promised units that a recount did not find. Then they fill backordered
 //! units, and the rest is free. Ring-fenced units fill no backorder. Units in transit to a cell are not part
 //! of its sum.

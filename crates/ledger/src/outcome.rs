@@ -58,10 +58,10 @@ pub enum Refusal {
     #[error("{0}")]
     InvalidRequest(String),
     /// There is not enough stock.
-    #[error("not enough stock for {} line(s)", .0.len())]
+    #[error("there is not enough stock for {} line(s)", .0.len())]
     InsufficientStock(Vec<Shortage>),
     /// The reservation never existed, or was closed long ago.
-    #[error("no such reservation")]
+    #[error("there is no such reservation")]
     UnknownReservation,
     /// The state of the reservation does not allow the command.
     #[error("the reservation is {state:?}, which does not allow this")]
@@ -70,13 +70,13 @@ pub enum Refusal {
         state: ReservationState,
     },
     /// The hold had ended.
-    #[error("the hold expired at {expired_at_ms}")]
+    #[error("the hold expired at log time {expired_at_ms} ms")]
     Expired {
         /// The end of the hold, as a log time.
         expired_at_ms: u64,
     },
     /// The command asks for more units than the line has in the needed state.
-    #[error("line {line} has {available} units for this, {requested} were asked for")]
+    #[error("line {line} has {available} units in the needed state, and {requested} were asked for")]
     ExceedsLine {
         /// The line's number.
         line: u32,
@@ -86,7 +86,7 @@ pub enum Refusal {
         available: i64,
     },
     /// The id was used with a different body.
-    #[error("this operation id was used with another request")]
+    #[error("this operation id was used before, with another request")]
     OperationIdReused,
     /// The operation id is older than the operation window.
     #[error(
@@ -110,7 +110,7 @@ pub enum Refusal {
     #[error("the result would not fit a 64-bit quantity")]
     Overflow,
     /// The shard has reached one of its limits.
-    #[error("the shard has its limit of {limit} {what}")]
+    #[error("the shard has reached its limit of {limit} {what}")]
     LimitReached {
         /// The limited thing, in words.
         what: String,
@@ -118,7 +118,7 @@ pub enum Refusal {
         limit: u64,
     },
     /// The command names a change that has not happened yet.
-    #[error("change {as_of_seq} is not reached, the last one is {last_seq}")]
+    #[error("the shard has not made change {as_of_seq} yet, the last one is {last_seq}")]
     PositionInFuture {
         /// The change that the command names.
         as_of_seq: u64,
@@ -126,7 +126,9 @@ pub enum Refusal {
         last_seq: u64,
     },
     /// The command names a change, and the movements since it are no longer kept.
-    #[error("movements since change {as_of_seq} are no longer kept, the oldest usable is {oldest_seq}")]
+    #[error(
+        "the movements since change {as_of_seq} are no longer kept, the oldest change that can be named is {oldest_seq}"
+    )]
     PositionTooOld {
         /// The change that the command names.
         as_of_seq: u64,
@@ -134,7 +136,7 @@ pub enum Refusal {
         oldest_seq: u64,
     },
     /// There would be enough stock without the undecided orders that hold it. Another try may succeed.
-    #[error("other orders that are not decided yet have what {} line(s) need", .0.len())]
+    #[error("other orders that are not decided yet have the units that {} line(s) need", .0.len())]
     Contended(Vec<Shortage>),
     /// The attempt was aborted before this step.
     #[error("attempt {attempt} of the order was aborted")]
@@ -144,7 +146,7 @@ pub enum Refusal {
     },
     /// The order is over several shards. Each of them must run the command on its own part
     /// ([`crate::Action::OfPart`]).
-    #[error("the order is over several shards, its home is shard {home}")]
+    #[error("the order is over several shards, and only its home, shard {home}, can do this for all of them")]
     OverSeveralShards {
         /// The shard that knows all of them.
         home: ShardNumber,
@@ -156,16 +158,20 @@ pub enum Refusal {
         home: ShardNumber,
     },
     /// The transfer never existed, or was closed long ago.
-    #[error("no such transfer")]
+    #[error("there is no such transfer")]
     UnknownTransfer,
     /// No units of the transfer are in transit any more.
     #[error("nothing of the transfer is in transit any more")]
     TransferClosed,
-    /// The id was closed ([`crate::Action::Seal`]) after a repeated request with it was refused.
-    #[error("this operation id was closed when a repeated request with it was refused")]
+    /// The id was sealed ([`crate::Action::Seal`]) after a repeated request with it was refused.
+    #[error(
+        "this operation id was sealed when a repeated request with it was refused: nothing happened, use a new id"
+    )]
     OperationSealed,
     /// Another hold or commit of the storefront has the reference, and both ask to be the only one with it.
-    #[error("reservation {reservation_id} has this reference, and both were to be the only one")]
+    #[error(
+        "reservation {reservation_id} has this reference already, and both asked to be the only one with it"
+    )]
     ReferenceTaken {
         /// The reservation that has the reference.
         reservation_id: ReservationId,

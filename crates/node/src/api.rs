@@ -296,7 +296,7 @@ impl Api {
         let commands: Vec<Command> = taken.into_iter().map(|taken| taken.command).collect();
         let results = self.router.handle(shard).submit(commands, deadline).await;
         if results.len() != kept.len() {
-            let refusal = reasons::refusal(Reason::Internal, "the shard gave another number of results");
+            let refusal = reasons::refusal(Reason::Internal, "the shard gave the wrong number of results");
             return vec![Err(refusal); kept.len()];
         }
         let mut answers = Vec::with_capacity(results.len());
@@ -422,7 +422,7 @@ pub(crate) fn wrong_reply(reply: &QueryReply) -> Refusal {
     };
     reasons::refusal(
         Reason::Internal,
-        format!("the shard answered another question, with {kind}"),
+        format!("the shard sent an answer to another question: {kind}"),
     )
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn prepare(config: &NodeConfig) {
         tracing::warn!(
             limit,
             missing,
-            "too few file descriptors: with all connections there, the node's own files lack some; raise the limit (ulimit -n) or lower limits.connections"
+            "this process may open too few files: if all connections are open, the node cannot open its own files; raise the limit (ulimit -n) or lower limits.connections"
         );
     }
 }

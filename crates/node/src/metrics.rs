@@ -134,7 +134,7 @@ impl Metrics {
         let refusals = Family::default();
         registry.register(
             "refusals",
-            "Requests and batch items without effect, by reason",
+            "Requests and batch items that were refused or whose outcome is unknown, by reason",
             refusals.clone(),
         );
         let intake_refusals = Family::default();
@@ -146,7 +146,7 @@ impl Metrics {
         let replays = Counter::default();
         registry.register(
             "replays",
-            "Operations answered with their first outcome",
+            "Operations that were answered with their first outcome, because they had taken effect before",
             replays.clone(),
         );
         let batch_items = Counter::default();
@@ -160,7 +160,7 @@ impl Metrics {
         let ready = Gauge::default();
         registry.register(
             "ready",
-            "1 where /readyz says that the node is ready",
+            "1 where /readyz reports the node as ready, else 0",
             ready.clone(),
         );
         security.register(&mut registry);
@@ -260,12 +260,14 @@ impl Metrics {
 struct GaugeOf<T>(&'static str, &'static str, fn(&T) -> u64);
 
 const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 20] = [
-    GaugeOf("replica_leads", "1 where this replica leads its shard", |s| {
-        u64::from(s.role == Role::Leader)
-    }),
+    GaugeOf(
+        "replica_leads",
+        "1 where this replica leads its shard, else 0",
+        |s| u64::from(s.role == Role::Leader),
+    ),
     GaugeOf(
         "replica_halted",
-        "1 where the replica's ledger stands still in front of an entry that it cannot apply",
+        "1 where the replica's ledger stands still before an entry that it cannot apply, else 0",
         |s| u64::from(s.halted.is_some()),
     ),
     GaugeOf(
@@ -275,32 +277,38 @@ const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 20] = [
     ),
     GaugeOf(
         "replica_leader_node",
-        "The node that leads, as far as known; 0 where unknown",
+        "The id of the node that leads the shard, as far as this node knows; 0 where unknown",
         |s| s.leader.unwrap_or(0),
     ),
-    GaugeOf("replica_voters", "The nodes that have a vote", |s| {
+    GaugeOf("replica_voters", "The number of replicas that have a vote", |s| {
         s.voters.len() as u64
     }),
-    GaugeOf("replica_term", "The Raft term", |s| s.term),
+    GaugeOf("replica_term", "The Raft term of the replica", |s| s.term),
     GaugeOf(
         "replica_last_log_index",
-        "The last entry in the replica's log",
+        "The index of the last entry in the replica's log",
         |s| s.last_log_index,
     ),
     GaugeOf(
         "replica_committed_index",
-        "The last entry known to be committed",
+        "The index of the last entry that is known to be committed",
         |s| s.committed_index,
     ),
-    GaugeOf("replica_applied_index", "The last entry applied", |s| {
-        s.applied_index
-    }),
+    GaugeOf(
+        "replica_applied_index",
+        "The index of the last entry that was applied",
+        |s| s.applied_index,
+    ),
     GaugeOf(
         "replica_snapshot_index",
-        "The last entry in the newest snapshot",
+        "The index of the last entry in the newest snapshot",
         |s| s.snapshot_index,
     ),
-    GaugeOf("replica_change_seq", "The last change", |s| s.last_seq),
+    GaugeOf(
+        "replica_change_seq",
+        "The sequence number of the last change",
+        |s| s.last_seq,
+    ),
     GaugeOf("replica_cells", "Cells", |s| s.cells),
     GaugeOf(
         "replica_live_reservations",
@@ -337,7 +345,7 @@ const REPLICA_GAUGES: [GaugeOf<ReplicaStatus>; 20] = [
     ),
     GaugeOf(
         "replica_log_time_ms",
-        "Log time, milliseconds since the Unix epoch",
+        "Log time of the replica, in milliseconds since the Unix epoch",
         |s| s.log_time_ms,
     ),
 ];
@@ -360,7 +368,7 @@ const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 20] = [
     ),
     GaugeOf(
         "shard_time_entries_proposed",
-        "Empty entries proposed so that time passes",
+        "Empty entries that were proposed so that log time goes on",
         |m| m.time_entries_proposed,
     ),
     GaugeOf("shard_commands_applied", "Commands applied", |m| {
@@ -369,12 +377,12 @@ const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 20] = [
     GaugeOf("shard_entries_applied", "Entries applied", |m| m.entries_applied),
     GaugeOf(
         "shard_refused_from_read",
-        "Commands answered from a confirmed read",
+        "Commands that were answered from a confirmed read",
         |m| m.refused_from_read,
     ),
     GaugeOf(
         "shard_commands_overloaded",
-        "Commands refused because the queue was full",
+        "Commands that were refused because the queue was full",
         |m| m.commands_overloaded,
     ),
     GaugeOf(
@@ -389,24 +397,28 @@ const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 20] = [
     ),
     GaugeOf(
         "shard_forwards_served",
-        "Requests of other nodes answered here",
+        "Requests of other nodes that were answered here",
         |m| m.forwards_served,
     ),
-    GaugeOf("shard_reads_confirmed", "Queries answered linearizably", |m| {
-        m.reads_confirmed
-    }),
-    GaugeOf("shard_read_rounds", "Rounds to a quorum for them", |m| {
-        m.read_rounds
-    }),
+    GaugeOf(
+        "shard_reads_confirmed",
+        "Linearizable queries that were answered",
+        |m| m.reads_confirmed,
+    ),
+    GaugeOf(
+        "shard_read_rounds",
+        "Rounds to a quorum that confirmed linearizable queries",
+        |m| m.read_rounds,
+    ),
     GaugeOf(
         "shard_reads_stale",
-        "Queries answered from the replica as it was",
+        "Stale queries, which were answered from the replica as it was",
         |m| m.reads_stale,
     ),
     GaugeOf("shard_snapshots_built", "Snapshots built", |m| m.snapshots_built),
     GaugeOf(
         "shard_snapshots_installed",
-        "Snapshots received and installed",
+        "Snapshots that were received and installed",
         |m| m.snapshots_installed,
     ),
     GaugeOf(
@@ -416,7 +428,7 @@ const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 20] = [
     ),
     GaugeOf(
         "shard_pre_votes_asked",
-        "Questions to other replicas whether they would vote for this one, which misses its leader",
+        "Questions of this replica, which missed its leader, to others whether they would vote for it",
         |m| m.pre_votes_asked,
     ),
     GaugeOf(
@@ -426,7 +438,7 @@ const SHARD_COUNTERS: [GaugeOf<ShardMetrics>; 20] = [
     ),
     GaugeOf(
         "shard_invariant_violations",
-        "Entries that broke an invariant, which ends the replica and its node",
+        "Entries that broke an invariant of the ledger",
         |m| m.invariant_violations,
     ),
 ];
@@ -437,7 +449,7 @@ struct AgeOf(&'static str, &'static str, fn(&ReplicaStatus, u64) -> u64);
 const REPLICA_AGES: [AgeOf; 2] = [
     AgeOf(
         "replica_oldest_prepared_age",
-        "For how long the oldest reservation has waited for the decision of an order over several shards; 0 when none does",
+        "How long the oldest reservation has waited for the decision of an order over several shards; 0 when none waits",
         |s, now_ms| match s.oldest_prepared_ms {
             0 => 0,
             since_ms => now_ms.saturating_sub(since_ms),
@@ -445,7 +457,7 @@ const REPLICA_AGES: [AgeOf; 2] = [
     ),
     AgeOf(
         "replica_log_time_ahead",
-        "By how much log time is ahead of this node's wall clock; 0 when it is not",
+        "How far log time is ahead of this node's wall clock; 0 when it is not ahead",
         |s, now_ms| s.log_time_ms.saturating_sub(now_ms),
     ),
 ];
@@ -454,11 +466,9 @@ struct NodeGauge(&'static str, &'static str, fn(&ReplicaStatus) -> bool);
 
 /// Counts of this node's replicas for which a condition holds.
 const NODE_GAUGES: [NodeGauge; 2] = [
-    NodeGauge(
-        "replicas",
-        "Replicas that this node has and that have not stopped",
-        |s| s.role != Role::Stopped,
-    ),
+    NodeGauge("replicas", "Replicas that run on this node", |s| {
+        s.role != Role::Stopped
+    }),
     NodeGauge("leaders", "Shards that this node leads", |s| {
         s.role == Role::Leader
     }),

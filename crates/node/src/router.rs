@@ -106,8 +106,8 @@ impl Router {
         };
         match of_document {
             Some(shard) if shard != home => Err(reasons::invalid(
-                "unique_reference: another shard decides about this reference than about the hold to replace. A hold that was reserved \
-                 with unique_reference can be replaced under its own reference; under another one, release it first",
+                "unique_reference: this reference belongs to another shard than the hold to replace. A hold that was reserved with \
+                 unique_reference can be replaced under its own reference. To use another reference, release the hold first",
             )),
             _ => Ok(Some(home)),
         }

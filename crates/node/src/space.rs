@@ -147,7 +147,7 @@ impl Found {
     pub(crate) fn warning(&self) -> Option<String> {
         let mib = |bytes: u64| bytes >> 20;
         let left = format!(
-            "the disk has {} MiB left, less than {} MiB: nothing new is taken",
+            "the disk has {} MiB left, less than {} MiB, so nothing new is accepted",
             mib(self.disk.available),
             mib(self.bounds.low_below)
         );
@@ -262,11 +262,11 @@ impl Space {
             Ok(()) if state == SpaceState::Full && wanted < held => {
                 tracing::error!(
                     gave_back = held - wanted,
-                    "the disk is full: the ballast was given up"
+                    "the disk is full, so the ballast was removed"
                 );
             }
             Ok(()) => tracing::info!(bytes = wanted, before = held, "ballast made"),
-            Err(error) => tracing::warn!(%error, "the ballast cannot be made or given up"),
+            Err(error) => tracing::warn!(%error, "the ballast could not be made or removed"),
         }
         ballast::bytes(&self.0.data_dir)
     }
@@ -301,7 +301,7 @@ fn tell(before: SpaceState, found: &Found) {
             state,
             available,
             low_below = found.bounds.low_below,
-            "little disk space is left: nothing new is taken, commits, releases, expiry and reads go on"
+            "little disk space is left: nothing new is accepted, but commits, releases, expiry and reads go on"
         ),
     }
 }

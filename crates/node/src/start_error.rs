@@ -14,7 +14,7 @@ pub enum StartError {
     Config(#[from] crate::ConfigError),
     /// A port cannot be listened on.
     #[error(
-        "cannot listen on {address} ({key}): {source}; is another process there, or is the address not of this machine?"
+        "cannot listen on {address} ({key}): {source}; stop the process that uses it, or write an address of this machine"
     )]
     Listen {
         /// The key of the configuration.

@@ -190,7 +190,7 @@ impl Stores {
                         shard,
                         generation,
                         error,
-                        "files of a replica that has left are kept"
+                        "the files of a replica that has left could not be removed"
                     );
                     left.insert((*shard, *generation));
                 }
@@ -201,7 +201,7 @@ impl Stores {
             Ok(())
         };
         if let Err(error) = finish() {
-            tracing::warn!(%error, "replicas that have left may still be on the disk");
+            tracing::warn!(%error, "files of replicas that have left may still be on the disk");
         }
     }
 

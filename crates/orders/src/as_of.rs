@@ -41,7 +41,7 @@ impl AsOf {
             Some((_, seq)) => Ok(Some(*seq)),
             None if self.0.is_empty() => Ok(None),
             None => Err(Refusal::InvalidRequest(format!(
-                "operation.as_of: names no change of shard {shard}, which this request concerns too: add one, as {shard}:SEQ"
+                "operation.as_of: names no change of shard {shard}, which this request also concerns: add one, as {shard}:SEQ"
             ))),
         }
     }

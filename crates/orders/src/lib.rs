@@ -78,13 +78,13 @@ pub enum OrderError {
     },
     /// The units of a transfer are committed, and none has left. The same request again goes on. A Cancel of
     /// the reservation with the transfer's id gives the units back.
-    #[error("the units are committed to the transfer, and no shard can send its own: {refusal}")]
+    #[error("the units are committed to the transfer, but no shard can send its units: {refusal}")]
     Undispatched {
         /// The reason why they did not leave.
         refusal: Refusal,
     },
     /// Several shards have something under one id, and it is not one order or transfer.
-    #[error("{id} is the id of several things, in the shards {shards:?}")]
+    #[error("shards {shards:?} have different things under the id {id}")]
     Ambiguous {
         /// The id.
         id: OperationId,
@@ -92,7 +92,7 @@ pub enum OrderError {
         shards: Vec<u32>,
     },
     /// A shard's answer does not match the request. This is a defect.
-    #[error("shard {shard} gave another answer than was asked for")]
+    #[error("shard {shard} sent an answer to another question")]
     WrongAnswer {
         /// The shard.
         shard: u32,

@@ -73,7 +73,7 @@ impl Orders {
                             }
                         }
                     }
-                    Err(error) => tracing::debug!(shard, %error, "orders under way are not known"),
+                    Err(error) => tracing::debug!(shard, %error, "the orders under way could not be read"),
                 }
             }
             let mut until = Instant::now() + pause;
@@ -82,7 +82,7 @@ impl Orders {
                     biased;
                     Some((other, result)) = under_way.next() => {
                         if let Err(error) = &result {
-                            tracing::debug!(shard, other, %error, "orders under way were not all settled");
+                            tracing::debug!(shard, other, %error, "some orders under way could not be settled");
                         }
                         let now = Instant::now();
                         schedule.end(other, result.is_ok(), now);

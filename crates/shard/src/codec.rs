@@ -14,19 +14,19 @@ const USUAL_BYTES: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CodecError {
     /// There are no bytes at all.
-    #[error("empty")]
+    #[error("it is empty")]
     Empty,
     /// The version byte is not [`VERSION`].
-    #[error("version {0} is not supported, this is version {VERSION}")]
+    #[error("it has version {0}, and this program reads version {VERSION}")]
     Version(u8),
     /// The bytes are not a value of the expected type.
-    #[error("not readable: {0}")]
+    #[error("it cannot be read: {0}")]
     Malformed(postcard::Error),
     /// Number of bytes that follow after the value.
-    #[error("{0} bytes too many")]
+    #[error("it has {0} bytes too many")]
     Trailing(usize),
     /// The value cannot be encoded.
-    #[error("not writable: {0}")]
+    #[error("it cannot be written: {0}")]
     NotWritable(postcard::Error),
 }
 

@@ -38,13 +38,13 @@ pub enum CutError {
         leader: Option<u64>,
     },
     /// Another freeze is in place.
-    #[error("the shard is frozen already")]
+    #[error("the shard is frozen already, for another backup")]
     AlreadyFrozen,
     /// The lease ended, or a quorum was out of reach, before everything proposed was applied.
-    #[error("the shard did not come to a standstill in time")]
+    #[error("the shard did not stand still in time: try again")]
     NotInTime,
     /// Something was committed between freeze and cut, because the lease ended or another replica leads.
-    #[error("the shard did not stand still until it was copied")]
+    #[error("the shard did not stand still until it was copied: try again")]
     Moved,
     /// This replica is stopping or dead.
     #[error("this replica of the shard has stopped")]

@@ -42,7 +42,7 @@ pub(crate) async fn decide_entry(
         index,
         rule = rule.as_str(),
         by = decision.by,
-        "an entry is to be decided by a rule"
+        "an operator decides an entry by a rule"
     );
     let (responder, result) = ProgressResponder::complete_only();
     let written = replica.raft.client_write_ff(entry, Some(responder)).await;

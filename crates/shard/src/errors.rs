@@ -13,13 +13,13 @@ pub enum SubmitError {
     #[error("the shard has no leader that this node can reach")]
     NoLeader,
     /// The queue is full. The command had no effect.
-    #[error("the shard is overloaded, try again in {retry_after_ms} ms")]
+    #[error("the shard is overloaded: try again in {retry_after_ms} ms")]
     Overloaded {
         /// When to try again, in milliseconds.
         retry_after_ms: u64,
     },
     /// The command may or may not take effect. To learn which, repeat it with the same operation id.
-    #[error("the outcome is unknown, repeat the request with the same operation id")]
+    #[error("the outcome is unknown: repeat the request with the same operation id")]
     OutcomeUnknown,
     /// The deadline passed before the command was proposed. It had no effect.
     #[error("the deadline passed before the command was proposed")]
@@ -29,12 +29,14 @@ pub enum SubmitError {
     Stopped,
     /// The command was refused, but an earlier attempt has no answer and may still take effect. It can no
     /// longer do so once the operation id is sealed ([`Command::seal`](holdfast_ledger::Command::seal)).
-    #[error("the outcome is unknown: an earlier attempt has no answer; now the request is refused: {0}")]
+    #[error(
+        "the outcome is unknown, because an earlier attempt has no answer; the last attempt was refused: {0}"
+    )]
     Unsettled(Refusal),
     /// The disks of the shard's nodes are nearly full, and the command begins something new. It had no
     /// effect.
     #[error(
-        "the disks of this shard's nodes are nearly full: commits, releases and reads go on, nothing new is taken until there is room"
+        "the disks of this shard's nodes are nearly full: nothing new is accepted until there is room, but commits, releases and reads go on"
     )]
     LowSpace,
 }
@@ -49,7 +51,7 @@ pub enum QueryError {
     #[error("the shard has no leader that this node can reach")]
     NoLeader,
     /// Too many reads are waiting.
-    #[error("the shard is overloaded, try again in {retry_after_ms} ms")]
+    #[error("the shard is overloaded: try again in {retry_after_ms} ms")]
     Overloaded {
         /// When to try again, in milliseconds.
         retry_after_ms: u64,
@@ -74,7 +76,7 @@ pub enum StartError {
         what: String,
     },
     /// The files on disk cannot be used.
-    #[error("shard {shard}: cannot recover from disk: {what}")]
+    #[error("shard {shard} cannot recover from its disk: {what}")]
     Recovery {
         /// Number of the shard.
         shard: u32,
@@ -83,7 +85,7 @@ pub enum StartError {
     },
     /// Bytes on disk are not the bytes that were written, and nothing here replaces them: the replica has
     /// forgotten what it knew.
-    #[error("shard {shard}: what is on disk is damaged: {what}")]
+    #[error("the data of shard {shard} on the disk is damaged: {what}")]
     Damaged {
         /// Number of the shard.
         shard: u32,
@@ -91,7 +93,7 @@ pub enum StartError {
         what: String,
     },
     /// Raft did not start.
-    #[error("shard {shard}: raft did not start: {what}")]
+    #[error("the Raft of shard {shard} did not start: {what}")]
     Raft {
         /// Number of the shard.
         shard: u32,
@@ -127,13 +129,13 @@ pub(crate) fn is_damage(error: &std::io::Error) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerMessageError {
     /// The bytes are not a message of a supported version.
-    #[error("malformed peer message: {0}")]
+    #[error("the message of the peer is malformed: {0}")]
     Malformed(String),
     /// This replica is stopping or dead.
     #[error("this replica of the shard has stopped")]
     Stopped,
     /// The message is for another replica of the shard than the one on this node.
-    #[error("the message is for replica {to}, this node has {here}")]
+    #[error("the message is for replica {to}, but this node has replica {here}")]
     AnotherReplica {
         /// The replica that the message is for.
         to: ReplicaId,
@@ -152,7 +154,7 @@ pub enum PeerMessageError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransferError {
     /// Only the leader can hand over.
-    #[error("this replica does not lead the shard, ask node {leader:?}")]
+    #[error("this replica does not lead the shard: {}", whom_to_ask(*leader))]
     NotLeader {
         /// The leading node, as far as known.
         leader: Option<u64>,
@@ -169,4 +171,11 @@ pub enum TransferError {
     /// This replica is stopping or dead.
     #[error("this replica of the shard has stopped")]
     Stopped,
+}
+
+fn whom_to_ask(leader: Option<u64>) -> String {
+    match leader {
+        Some(node) => format!("ask node {node}"),
+        None => "ask again when the shard has a leader".to_owned(),
+    }
 }

@@ -105,10 +105,10 @@ pub enum DecideError {
         halted_at: u64,
     },
     /// No rule removes this obstacle.
-    #[error("the leader's replica is halted for a reason that no rule for an entry removes: {0}")]
+    #[error("no rule for an entry can bring the leader's replica back, because of what halted it: {0}")]
     NoRuleHelps(HaltCause),
     /// The decision was written, but is not known to be committed.
-    #[error("whether the decision counts is unknown: the shard's status tells")]
+    #[error("it is unknown whether the decision counts: the shard's status shows it")]
     OutcomeUnknown,
     /// This replica is stopping or dead.
     #[error("this replica of the shard has stopped")]

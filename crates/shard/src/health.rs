@@ -34,7 +34,7 @@ impl Health {
             index = halt.index,
             cause = halt.cause.as_str(),
             %halt,
-            "the replica is halted: its ledger applies nothing more; see cluster/runbooks/replica-halted.md"
+            "the replica is halted, so its ledger applies nothing more; see cluster/runbooks/replica-halted.md"
         );
         self.halted.send_replace(Some(Arc::new(halt)));
     }

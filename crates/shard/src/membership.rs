@@ -35,7 +35,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// The group has the replicas that it should have, and a quorum knows it.
-    Settled,
+    Reached,
     /// One step was taken, and more remain.
     Taken,
     /// These replicas lack too much of the log to get their votes, or cannot be reached.
@@ -52,7 +52,7 @@ pub enum MembershipError {
     #[error("a group needs at least one voter")]
     NoVoters,
     /// Raft did not accept the change.
-    #[error("the change was not taken: {0}")]
+    #[error("the change was not accepted: {0}")]
     NotTaken(String),
     /// Raft accepted the change but cannot complete it: a quorum may be away.
     #[error("no quorum has agreed to the change yet")]
@@ -136,7 +136,7 @@ impl Situation {
         let extra: BTreeSet<u64> = self.present.difference(&should_be).copied().collect();
         if extra.is_empty() && !self.committed {
             // If this membership were lost with its leader, the one before would give votes to replicas that
-            // are erased once the group has settled.
+            // are erased once the group has its target.
             Next::Commit
         } else if extra.is_empty() {
             Next::Nothing
@@ -168,7 +168,7 @@ where
         Situation::of(&metrics, target).next(|id| has_nearly_all(&metrics, id, lately))
     };
     match next {
-        Next::Nothing => Ok(Step::Settled),
+        Next::Nothing => Ok(Step::Reached),
         // The step was taken already, and waits for its commit.
         Next::Commit => Ok(Step::Taken),
         Next::Wait(far) => Ok(Step::Waiting(far.into_iter().map(ReplicaId::from_raft).collect())),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_has_not_settled_before_its_membership_is_committed() {
+    fn a_group_has_not_reached_its_target_before_its_membership_is_committed() {
         let mut now = situation(1, &[1, 2, 4], &[], &[1, 2, 4]);
         now.committed = false;
         assert_eq!(now.next(ALL_NEAR), Next::Commit);

@@ -147,7 +147,7 @@ impl ShardOptions {
         let founds = !self.founders.is_empty();
         if founds && (!self.founders.contains(&self.node_id) || self.generation != 0) {
             return Err(format!(
-                "replica {}.{} is not among the founders {:?}",
+                "replica {}.{} is not one of the founders {:?}",
                 self.node_id, self.generation, self.founders
             ));
         }

@@ -84,7 +84,7 @@ impl QuorumWatch {
                 tracing::info!(
                     shard = options.shard,
                     silent,
-                    "no quorum answers this leader: it is silent by turns, so that another can be elected"
+                    "no quorum answers this leader, so it is silent at times and another one can be elected"
                 );
             }
         }

@@ -44,7 +44,7 @@ pub enum SeedError {
         what: String,
     },
     /// The ledger could not be written.
-    #[error("the ledger of shard {shard} could not be planted: {what}")]
+    #[error("the ledger of shard {shard} could not be written: {what}")]
     Write {
         /// Number of the shard.
         shard: u32,
@@ -78,7 +78,7 @@ pub fn plant(
     let failed = |what: String| SeedError::Write { shard, what };
     let ledger = Ledger::decode(seed.ledger).map_err(unusable)?;
     if ledger.digest() != seed.state_digest {
-        return Err(unusable("its digest is another one than was written down".into()));
+        return Err(unusable("its digest is not the one that the backup says".into()));
     }
     if ledger.log_index().is_some_and(|last| last > seed.log_index) {
         return Err(unusable(format!(

@@ -87,9 +87,9 @@ pub enum PreVoteSupport {
 pub enum TransportError {
     /// The message certainly had no effect: not connected, unknown peer, or refused before it was handed
     /// over.
-    #[error("not sent to the peer: {0}")]
+    #[error("the message was not sent to the peer: {0}")]
     NotSent(String),
     /// The message may have had its effect: no answer in time, or the connection was lost.
-    #[error("no answer from the peer: {0}")]
+    #[error("the peer did not answer: {0}")]
     Unknown(String),
 }

@@ -141,7 +141,7 @@ impl ChangeLog {
                 file = torn.file,
                 offset = torn.offset,
                 bytes = torn.bytes,
-                "cut a torn change log tail"
+                "the torn end of the change log was cut off"
             );
             if let Some(file) = &last.file {
                 file.resize(state.end).map_err(FileError::io("cut", &last.path))?;
@@ -202,7 +202,7 @@ impl ChangeLog {
                     };
                 }
                 Err(why @ ChangeLogError::File(FileError::Corrupt { .. })) => {
-                    tracing::error!(%why, from_seq = record.first_seq, "the change log is written again from the log");
+                    tracing::error!(%why, from_seq = record.first_seq, "the change log is written again from the Raft log");
                     self.cut_from(&mut state, record.first_seq)?;
                 }
                 compared => return compared,
@@ -514,7 +514,7 @@ impl ChangeLog {
 }
 
 fn damaged(path: &str, offset: u64) -> ChangeLogError {
-    ChangeLogError::corrupt(path, offset, "the record there is not what was written")
+    ChangeLogError::corrupt(path, offset, "the record there is not the one that was written")
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ const KEPT: &str = "kept/";
 pub enum FactsError {
     /// The configuration differs from the data directory.
     #[error(
-        "{directory} belongs to {fact} {stored}, the configuration says {configured}; use the right data directory or correct the configuration"
+        "{directory} belongs to {fact} {stored}, but the configuration says {configured}; use the right data folder, or correct the configuration"
     )]
     Mismatch {
         /// Path of the directory.

@@ -28,7 +28,7 @@ pub enum FileError {
     },
     /// The file was written by another version of this program.
     #[error(
-        "{file} has format version {found}, this program reads version {supported}; use the program that wrote it"
+        "{file} has format version {found}, and this program reads version {supported}; use the program that wrote the file"
     )]
     UnknownVersion {
         /// The file, relative to the data directory.

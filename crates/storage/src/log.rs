@@ -147,7 +147,7 @@ impl Log {
                 file = torn.file,
                 offset = torn.offset,
                 bytes = torn.bytes,
-                "cut a torn log tail"
+                "the torn end of the log was cut off"
             );
         }
         let threaded = options.writer == Writer::Thread;

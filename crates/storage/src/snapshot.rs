@@ -52,7 +52,7 @@ pub enum SnapshotError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The meta does not fit into its block.
-    #[error("a snapshot's meta of {bytes} bytes is over the limit of {limit_bytes}")]
+    #[error("the metadata of a snapshot has {bytes} bytes, at most {limit_bytes} are allowed")]
     MetaTooLarge {
         /// Size of the meta in bytes.
         bytes: usize,

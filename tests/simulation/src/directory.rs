@@ -33,7 +33,7 @@ pub struct Placement {
 
 impl Placement {
     /// Returns whether the shard has the replicas that it should have.
-    pub fn is_settled(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.former.is_empty()
     }
 
@@ -56,7 +56,7 @@ impl State {
 
     fn replace(&mut self, shard: usize, old: ReplicaId, new: ReplicaId) {
         let placement = &mut self.placements[shard];
-        if placement.is_settled() {
+        if placement.is_complete() {
             placement.former = placement.replicas.clone();
         }
         placement.former.insert(old);
@@ -93,12 +93,12 @@ impl Directory {
     }
 
     /// Returns whether every shard has the replicas that it should have.
-    pub fn is_settled(&self) -> bool {
-        self.0.lock().placements.iter().all(Placement::is_settled)
+    pub fn is_complete(&self) -> bool {
+        self.0.lock().placements.iter().all(Placement::is_complete)
     }
 
     /// Notes that a shard has these replicas.
-    pub fn settled(&self, shard: u32, replicas: &BTreeSet<ReplicaId>) {
+    pub fn placed(&self, shard: u32, replicas: &BTreeSet<ReplicaId>) {
         let placement = &mut self.0.lock().placements[shard as usize];
         if placement.replicas == *replicas {
             placement.former.clear();
@@ -110,7 +110,7 @@ impl Directory {
     pub fn move_replica(&self, shard: u32, from: u64, to: u64) -> bool {
         let mut state = self.0.lock();
         let placement = &state.placements[shard as usize];
-        let leaving = placement.on(from).filter(|_| placement.is_settled());
+        let leaving = placement.on(from).filter(|_| placement.is_complete());
         let (Some(leaving), None) = (leaving, placement.on(to)) else {
             return false;
         };

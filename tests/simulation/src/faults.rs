@@ -375,7 +375,7 @@ impl Faults {
 
     /// Returns the node whose disk may be harmed: this one, unless another node has not recovered yet.
     fn whose_disk(&mut self, index: usize, nodes: &[Node]) -> usize {
-        let got_over = |harmed: &usize| self.directory.is_settled() && !nodes[*harmed].disk_may_be_damaged;
+        let got_over = |harmed: &usize| self.directory.is_complete() && !nodes[*harmed].disk_may_be_damaged;
         self.harmed_disk = self.harmed_disk.filter(|harmed| !got_over(harmed));
         *self.harmed_disk.get_or_insert(index)
     }

@@ -268,7 +268,7 @@ impl World {
     /// Returns whether all replicas have applied the same and nothing is due.
     fn settled(&self) -> bool {
         let statuses = self.statuses();
-        let placed = self.directory.is_settled() && self.nodes.iter().all(Node::has_its_replicas);
+        let placed = self.directory.is_complete() && self.nodes.iter().all(Node::has_its_replicas);
         if !placed || statuses.len() != (self.plan.nodes * u64::from(self.plan.shards)) as usize {
             return false;
         }

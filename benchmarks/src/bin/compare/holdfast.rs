@@ -28,7 +28,7 @@ pub(crate) use targets::{Batched, Unary};
 
 /// Number of shards: as many as the orders of the design's goal have lines.
 pub(crate) const SHARDS: u32 = 5;
-/// Receipts that are under way while the catalogue is stocked: some full messages for each shard.
+/// Arrivals that are under way while the catalogue is stocked: some full messages for each shard.
 const STOCKING: usize = 16_384;
 
 /// Three running nodes with stock.
@@ -94,22 +94,22 @@ impl Cluster {
     }
 }
 
-/// Sends receipts, many to a message.
-pub(crate) async fn stock(client: &Client, receipts: impl Iterator<Item = v1::ReceiveRequest>) -> Result<()> {
+/// Sends arrivals, many to a message.
+pub(crate) async fn stock(client: &Client, arrivals: impl Iterator<Item = v1::ReceiveRequest>) -> Result<()> {
     let batch = client.batch(BatchOptions {
         max_items: MAX_BATCH_ITEMS,
         max_in_flight: STOCKING,
         ..BatchOptions::default()
     });
-    let answers = receipts.map(|receipt| {
+    let answers = arrivals.map(|arrival| {
         let batch = batch.clone();
-        async move { batch.submit(Request::Receive(receipt)).await }
+        async move { batch.submit(Request::Receive(arrival)).await }
     });
     let mut answers = stream::iter(answers).buffer_unordered(STOCKING);
     while let Some(answer) = answers.try_next().await? {
         ensure!(
             matches!(answer, BatchAnswer::Stocked(_)),
-            "a receipt was answered with {answer:?}"
+            "an arrival was answered with {answer:?}"
         );
     }
     Ok(())

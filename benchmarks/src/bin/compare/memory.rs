@@ -98,7 +98,7 @@ fn fill(cells: usize, entry_ms: u64) -> Result<Memory> {
         let applied = ledger.apply(index, &entry)?;
         ensure!(
             applied.outcomes.iter().all(Result::is_ok),
-            "a receipt was refused"
+            "an arrival was refused"
         );
     }
     let loaded_bytes = resident_bytes(me)?;

@@ -141,11 +141,11 @@ pub(crate) async fn run(
 
 /// Stocks the cells in this range.
 async fn load(client: &Client, from: usize, to: usize) -> Result<()> {
-    let receipts = (from..to).map(|cell| {
+    let arrivals = (from..to).map(|cell| {
         let warehouse = format!("W{}", cell % WAREHOUSES);
         receipt(name(cell / WAREHOUSES), &warehouse)
     });
-    stock(client, receipts).await
+    stock(client, arrivals).await
 }
 
 /// Reserves as one caller with one call at a time, from any of this many SKUs.

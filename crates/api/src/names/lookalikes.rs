@@ -21,7 +21,7 @@ use super::Sku;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Confusable {
     /// A code point that has no character, so nobody can see what it is.
-    #[error("the character U+{:04X} at byte {at} is not assigned in Unicode, write another one", u32::from(*character))]
+    #[error("the character U+{:04X} at byte {at} is not assigned in Unicode: write another one", u32::from(*character))]
     Unassigned {
         /// The code point.
         character: char,
@@ -41,7 +41,7 @@ pub enum Confusable {
     },
     /// Letters of scripts that are not written together.
     #[error(
-        "the character U+{:04X} at byte {at} is of the script {script}, and those before it are {before}: write the name in one script",
+        "the character U+{:04X} at byte {at} belongs to the script {script}, and the characters before it belong to {before}: write the name in one script",
         u32::from(*character)
     )]
     MixedScripts {
@@ -56,7 +56,7 @@ pub enum Confusable {
     },
     /// A name that passes for one of ASCII characters.
     #[error(
-        "it cannot be told by eye from a name of ASCII characters: U+{:04X} at byte {at} looks like `{like}`, write that",
+        "it looks like a name of ASCII characters: U+{:04X} at byte {at} looks like `{like}`, so write `{like}`",
         u32::from(*character)
     )]
     LooksAscii {
@@ -318,7 +318,7 @@ mod tests {
             ("СОК-1", "U+0421 at byte 0 looks like `C`, write that"),
             (
                 "a\u{378}",
-                "U+0378 at byte 1 is not assigned in Unicode, write another one",
+                "U+0378 at byte 1 is not assigned in Unicode: write another one",
             ),
         ] {
             let refusal = checked(name).unwrap_err().to_string();

@@ -11,15 +11,15 @@ use super::{IdError, Sku, check_length};
 
 const WHAT: &str = "sku";
 
-const CONTROL: &str = "control characters are not allowed, leave it out";
-const WHITE_SPACE: &str = "the only white space allowed is the plain space U+0020, write that";
-const OUTER_SPACE: &str = "a space may not be the first or the last character, leave it out";
-const SECOND_SPACE: &str = "two spaces may not follow each other, write one";
+const CONTROL: &str = "control characters are not allowed, so leave it out";
+const WHITE_SPACE: &str = "the only white space allowed is the plain space U+0020, so write that";
+const OUTER_SPACE: &str = "a space may not be the first or the last character, so leave it out";
+const SECOND_SPACE: &str = "two spaces may not follow each other, so write one";
 const INVISIBLE: &str =
-    "characters that are invisible or only change how others are shown are not allowed, leave it out";
-const REPLACEMENT: &str = "it stands where other text was lost or left out, write that text";
+    "characters that are invisible or only change how others are shown are not allowed, so leave it out";
+const REPLACEMENT: &str = "it stands where other text was lost, so write that text";
 const PRIVATE: &str = "characters for private use are not allowed, because nobody else knows what they mean";
-const NONCHARACTER: &str = "Unicode has no character with this number and never will, leave it out";
+const NONCHARACTER: &str = "Unicode has no character with this number and never will, so leave it out";
 
 /// White space other than U+0020 and the control characters.
 const WHITE_SPACES: [RangeInclusive<char>; 7] = [

@@ -18,7 +18,7 @@ pub enum ArchiveError {
     Store(#[from] object_store::Error),
     /// The files of a shard do not follow each other.
     #[error(
-        "shard {shard}: a file that begins with change {expected} was expected where {path} is; \
+        "shard {shard}: the file {path} is where a file that begins with change {expected} should be; \
          two archives are mixed, or a file was removed"
     )]
     NotContiguous {
@@ -30,14 +30,14 @@ pub enum ArchiveError {
         path: String,
     },
     /// A file was not written by the archive, or its content does not match its name.
-    #[error("{path} is not what this archive wrote: its name and content do not fit")]
+    #[error("{path} was not written by this archive, because its name does not fit its content")]
     ForeignFile {
         /// The file.
         path: String,
     },
     /// A file with this name exists and has other changes.
     #[error(
-        "{path} exists with other changes: it belongs to another cluster, or was changed; nothing was written"
+        "{path} exists and has other changes: it belongs to another cluster, or somebody changed it; nothing was written"
     )]
     OtherContent {
         /// The file.
@@ -79,7 +79,7 @@ pub enum ArchiveError {
         last_seq: u64,
     },
     /// The archive was cut at another backup.
-    #[error("the place holds an archive that was cut at another backup; give an empty one")]
+    #[error("this place has an archive that was cut at another backup: give an empty place")]
     OtherCut,
     /// The cluster's stream ends before the archive does.
     #[error(

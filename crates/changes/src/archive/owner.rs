@@ -41,7 +41,7 @@ fn check_version(path: &Path, version: u32) -> Result<(), ArchiveError> {
     }
     Err(ArchiveError::Unreadable {
         path: path.to_string(),
-        reason: format!("it has version {version}, this program reads {VERSION}"),
+        reason: format!("it has version {version}, and this program reads version {VERSION}"),
     })
 }
 
@@ -203,7 +203,7 @@ impl Archive {
             Some(found) if found.meta.size > MAX_SMALL_BYTES => {
                 let size = found.meta.size;
                 return Err(unreadable(format!(
-                    "it has {size} bytes, at most {MAX_SMALL_BYTES} are read"
+                    "it has {size} bytes, at most {MAX_SMALL_BYTES} are allowed"
                 )));
             }
             Some(found) => found.bytes().await?,

@@ -7,10 +7,10 @@ use parquet::errors::ParquetError;
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The file is not readable as Parquet.
-    #[error("reading Parquet: {0}")]
+    #[error("cannot read the Parquet file: {0}")]
     Parquet(#[from] ParquetError),
     /// A batch of rows cannot be read.
-    #[error("reading rows: {0}")]
+    #[error("cannot read the rows: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
     /// The columns are not those of an archived change.
     #[error("column {column} is missing or not of type {expected}")]
@@ -21,7 +21,7 @@ pub enum DecodeError {
         expected: String,
     },
     /// The file is damaged in a way that the Parquet library does not expect.
-    #[error("the file is damaged: its reader gave up on it")]
+    #[error("the file is damaged: the Parquet library cannot read it")]
     Damaged,
     /// A value is not allowed in its column.
     #[error("row {row}: {column} has a value that is not allowed there")]

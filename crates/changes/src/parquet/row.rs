@@ -44,10 +44,10 @@ pub enum EncodeError {
         bytes: usize,
     },
     /// The Parquet writer failed.
-    #[error("writing Parquet: {0}")]
+    #[error("cannot write the Parquet file: {0}")]
     Parquet(#[from] ParquetError),
     /// The Arrow arrays failed.
-    #[error("building rows: {0}")]
+    #[error("cannot build the rows: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
 }
 

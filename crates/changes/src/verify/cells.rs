@@ -108,7 +108,7 @@ impl Cells {
                         return format!("{name}: {bucket_name} {before} {:+} overflows", moved.delta);
                     };
                     let (delta, told) = (moved.delta, moved.after);
-                    format!("{name}: {bucket_name} {before} {delta:+} is {right}, told is {told}")
+                    format!("{name}: {bucket_name} {before} {delta:+} is {right}, but the change says {told}")
                 });
             }
             if moved.after < 0 {
@@ -151,7 +151,7 @@ impl Cells {
             if cell.flow != on_hand {
                 findings.add(Check::WrongFlow, shard, seq, || {
                     format!(
-                        "{}: on_hand is {on_hand}, what came in minus what left is {}",
+                        "{}: on_hand is {on_hand}, but what came in minus what left is {}",
                         name(),
                         cell.flow
                     )
@@ -160,7 +160,7 @@ impl Cells {
             let oversold = cell.promised_too_much();
             if oversold > cell.oversold {
                 findings.add(Check::Oversold, shard, seq, || {
-                    format!("{}: {oversold} units are promised that are not there", name())
+                    format!("{}: {oversold} units are promised and do not exist", name())
                 });
             }
             let sellable = [Bucket::Free, Bucket::Pool, Bucket::Safety].map(|b| cell.buckets[place(b)]);
@@ -168,7 +168,7 @@ impl Cells {
                 findings.add(Check::SellableInDeficit, shard, seq, || {
                     let [free, pool, safety] = sellable;
                     format!(
-                        "{}: a deficit is open with free {free}, pools {pool}, safety {safety}",
+                        "{}: there is a deficit beside stock that could fill it: free {free}, pools {pool}, safety {safety}",
                         name()
                     )
                 });
@@ -224,7 +224,7 @@ impl Cells {
                 let name = self.describe(key);
                 let (held, committed) = told;
                 format!(
-                    "{name}: held {held} and committed {committed}, open reservations have {} and {}",
+                    "{name}: held is {held} and committed is {committed}, but open reservations have {} and {}",
                     owned.0, owned.1
                 )
             });
@@ -249,7 +249,9 @@ impl Cells {
         for (key, told, sent) in differing {
             findings.add(Check::WrongTransfer, shard, 0, || {
                 let name = self.describe(key);
-                format!("{name}: {told} units are told to be in transit, open transfers have {sent}")
+                format!(
+                    "{name}: the changes say that {told} units are in transit, but open transfers have {sent}"
+                )
             });
         }
     }
@@ -270,7 +272,7 @@ impl Cells {
         };
         if std::mem::replace(&mut cell.compared, true) {
             findings.add(Check::LiveStockDiffers, shard, seq, || {
-                format!("{name}: listed twice")
+                format!("{name}: the live stock lists the cell twice")
             });
         }
         let pool_sum = pools

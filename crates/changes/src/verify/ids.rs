@@ -76,7 +76,7 @@ impl Ids {
                     });
                     findings.add(Check::AmbiguousId, shard, seq, || {
                         let id = uuid::Uuid::from_slice(&pair[1][..KEY]).unwrap_or_default();
-                        format!("{id} is the id of something in shard {shard}, and of something else in shard {first}")
+                        format!("shard {shard} and shard {first} have different things under the id {id}")
                     });
                 }
             }

@@ -72,7 +72,7 @@ impl Reservation {
 
     pub(super) fn units(&self) -> String {
         let [held, committed, shipped, returned] = self.sums();
-        format!("its units: {held} held, {committed} committed, {shipped} shipped, {returned} returned")
+        format!("it has {held} units held, {committed} committed, {shipped} shipped, {returned} returned")
     }
 }
 

@@ -59,7 +59,7 @@ pub use report::{Report, ShardReport};
 
 /// The temporary files failed, so nothing is known about the ledger.
 #[derive(Debug, thiserror::Error)]
-#[error("temporary file in {}: {source}", folder.display())]
+#[error("cannot use a temporary file in {}: {source}; set TMPDIR to a folder with space", folder.display())]
 pub struct SpillError {
     folder: std::path::PathBuf,
     source: std::io::Error,
@@ -255,7 +255,7 @@ impl ShardReplay<'_> {
         if replayed < last_seq {
             self.sequence.lost += last_seq - replayed;
             self.verifier.findings.add(Check::Lost, self.shard, last_seq, || {
-                format!("the stream ends at change {replayed}, the shard has {last_seq}")
+                format!("the stream ends at change {replayed}, but the shard has {last_seq}")
             });
         }
     }
@@ -267,7 +267,7 @@ impl ShardReplay<'_> {
         if at_seq != self.sequence.last_seq {
             let replayed = self.sequence.last_seq;
             findings.add(Check::LiveStockDiffers, self.shard, at_seq, || {
-                format!("the live stock stands at change {at_seq}, the changes end at {replayed}")
+                format!("the live stock is that of change {at_seq}, but the changes end at {replayed}")
             });
             return;
         }

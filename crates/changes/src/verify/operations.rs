@@ -102,7 +102,10 @@ impl Operations {
             };
             if !self.effects.insert(effect) {
                 findings.add(Check::OperationTwice, change.shard, change.seq, || {
-                    format!("operation {} did the same twice", uuid::Uuid::from_bytes(id))
+                    format!(
+                        "operation {} did the same thing twice",
+                        uuid::Uuid::from_bytes(id)
+                    )
                 });
             }
         }

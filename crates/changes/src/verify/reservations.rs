@@ -231,7 +231,7 @@ impl Reservations {
         if effect.home != reservation.home {
             findings.add(Check::Malformed, shard, seq, || {
                 let (id, told, known) = (text(&effect.id), effect.home, reservation.home);
-                format!("{kind}: the home of reservation {id} is {told:?}, it was {known:?}")
+                format!("{kind}: the change says that the home of reservation {id} is {told:?}, but it was {known:?}")
             });
         }
         // An order runs on the clock of its home. The other shards hear of its decisions sooner or later.
@@ -289,7 +289,7 @@ impl Reservations {
             findings.add(Check::WrongState, shard, seq, || {
                 let (kind, id, told) = (names::kind(run.kind), text(&run.id), names::state(effect.state));
                 format!(
-                    "{kind}: reservation {id} is told to be {told}, {}",
+                    "{kind}: the change says that reservation {id} is {told}, but {}",
                     reservation.units()
                 )
             });
@@ -331,7 +331,7 @@ fn check_time(reservation: &Reservation, step: &Step<'_>, effect: Effect, findin
         ChangeKind::Expired if now_ms < expires_at_ms => {
             findings.add(Check::ExpiredEarly, shard, seq, || {
                 let id = text(&effect.id);
-                format!("reservation {id} expired at {now_ms}, its hold lasts until {expires_at_ms}")
+                format!("reservation {id} expired at {now_ms}, but its hold lasts until {expires_at_ms}")
             });
         }
         ChangeKind::Committed | ChangeKind::Released | ChangeKind::Extended
@@ -339,7 +339,9 @@ fn check_time(reservation: &Reservation, step: &Step<'_>, effect: Effect, findin
         {
             findings.add(Check::UsedAfterExpiry, shard, seq, || {
                 let id = text(&effect.id);
-                format!("{kind}: reservation {id} was used at {now_ms}, its hold ended at {expires_at_ms}")
+                format!(
+                    "{kind}: reservation {id} was used at {now_ms}, but its hold ended at {expires_at_ms}"
+                )
             });
         }
         _ => {}
@@ -348,7 +350,7 @@ fn check_time(reservation: &Reservation, step: &Step<'_>, effect: Effect, findin
     if renews && effect.expires_at_ms <= now_ms {
         findings.add(Check::WrongState, shard, seq, || {
             let (id, until) = (text(&effect.id), effect.expires_at_ms);
-            format!("{kind}: the hold of reservation {id} ends at {until}, which is over at {now_ms}")
+            format!("{kind}: the hold of reservation {id} would end at {until}, which is before {now_ms}")
         });
     }
 }

@@ -113,7 +113,7 @@ fn check(moves: &[[u8; RECORD]], findings: &mut Findings) {
     if flag == Flag::ReturnedWhole && still_out != 0 {
         findings.add(Check::WrongState, shard, seq, || {
             format!(
-                "reservation {} is told to be returned, {still_out} units are still out",
+                "the changes say that reservation {} is returned, but {still_out} units are still out",
                 id()
             )
         });

@@ -37,28 +37,28 @@ impl Transfers {
         if let Some(other) = step.reservation.filter(|reservation| reservation.id != id) {
             let other = uuid::Uuid::from_bytes(other.id);
             return Some(format!(
-                "{quantity} units left for it that reservation {other} had"
+                "{quantity} units left for it, but they belonged to reservation {other}"
             ));
         }
         if step.kind == ChangeKind::TransferredOut && step.delta(Bucket::InTransit) == 0 {
             let twice = self.leaving.insert((id, cell.0), quantity).is_some();
-            let told = format!("{quantity} units left {here}, it is told to go from {from} to {to}");
+            let told = format!("{quantity} units left {here}, but the transfer goes from {from} to {to}");
             return (here != from || from == to || effect.in_transit != quantity || twice).then_some(told);
         }
         let told = format!(
-            "{quantity} units of what goes from {from} to {to} in {here}, {} are told to be in transit then",
+            "{quantity} units that go from {from} to {to} moved in {here}, and the change says that {} are in transit afterwards",
             effect.in_transit
         );
         let after = if step.kind == ChangeKind::TransferredOut {
             let left = self.leaving.remove(&(id, cell.0));
             if left != Some(quantity) || self.in_transit.contains_key(&(id, cell)) {
-                return Some(format!("{told}: {} left", left.unwrap_or(0)));
+                return Some(format!("{told}, but {} left", left.unwrap_or(0)));
             }
             quantity
         } else {
             let before = self.in_transit.get(&(id, cell)).copied().unwrap_or(0);
             if before < quantity {
-                return Some(format!("{told}: {before} were"));
+                return Some(format!("{told}, but {before} were in transit before"));
             }
             before - quantity
         };
@@ -75,7 +75,9 @@ impl Transfers {
         for ((id, _), quantity) in self.leaving.drain() {
             findings.add(Check::WrongTransfer, shard, seq, || {
                 let id = uuid::Uuid::from_bytes(id);
-                format!("transfer {id}: {quantity} units left and are nowhere")
+                format!(
+                    "transfer {id}: {quantity} units left one warehouse and are not in transit to the other"
+                )
             });
         }
     }

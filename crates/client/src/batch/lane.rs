@@ -51,7 +51,7 @@ impl Pending {
             effect: if repeats { Effect::Unknown } else { Effect::None },
             place: ItemState::Ready,
             backoff,
-            trouble: String::from("it was not sent"),
+            trouble: String::from("the item was not sent"),
         }
     }
 
@@ -219,7 +219,7 @@ impl Lane {
                     Ok(Some(answer)) => {
                         heard = Instant::now();
                         for result in answer.results {
-                            self.settle(result);
+                            self.finish(result);
                         }
                     }
                     Ok(None) => return Left::Broken(Attempt::Retry {
@@ -296,7 +296,7 @@ impl Lane {
         BatchRequest { items }
     }
 
-    fn settle(&mut self, result: BatchResult) {
+    fn finish(&mut self, result: BatchResult) {
         let Some(pending) = self.pending.get_mut(&result.tag) else {
             return;
         };
@@ -327,7 +327,7 @@ impl Lane {
             },
             // The result does not say what became of the item.
             None => Err(ClientError::Unknown {
-                message: "a batch result without content".to_owned(),
+                message: "the node sent a batch result without content".to_owned(),
             }),
         };
         if let Some(pending) = self.pending.remove(&result.tag) {
@@ -354,7 +354,7 @@ impl Lane {
             Attempt::Untrusted { message } => (Effect::None, message.clone()),
             Attempt::Retry { effect, message, .. } => (*effect, message.clone()),
         };
-        tracing::debug!(%message, unanswered = self.pending.len(), "a batch stream broke, sending again what has no answer");
+        tracing::debug!(%message, unanswered = self.pending.len(), "a batch stream broke: the items without an answer are sent again");
         self.ready.clear();
         self.sent = 0;
         for (tag, pending) in &mut self.pending {

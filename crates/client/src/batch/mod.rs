@@ -106,7 +106,9 @@ impl BatchStream {
         let permit = tokio::time::timeout_at(deadline, Arc::clone(&self.in_flight).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
             return Err(ClientError::Unavailable {
-                message: "too many items are waiting for their answers".to_owned(),
+                message:
+                    "too many items wait for their answers: wait for some answers before you submit more"
+                        .to_owned(),
             });
         };
         if self.client.routes().topology().is_none() {
@@ -125,7 +127,7 @@ impl BatchStream {
         );
         answered.await.unwrap_or_else(|_| {
             Err(ClientError::Unknown {
-                message: "the batch stream ended".to_owned(),
+                message: "the batch stream has ended: open another one".to_owned(),
             })
         })
     }

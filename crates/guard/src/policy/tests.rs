@@ -149,11 +149,11 @@ fn a_mistake_is_told_with_its_rule_and_key_and_never_passed_over() {
         (rule("[\"a\"]", "[]", "[\"*\"]", "[\"*\"]"), "verbs: is empty"),
         (
             rule("[\"a\"]", "[\"Read\"]", "[\"*\"]", "[\"*\"]"),
-            "`Read` is none of reserve, commit",
+            "`Read` is not one of reserve, commit",
         ),
         (
             rule("[\"a\"]", "[\"read\", \"*\"]", "[\"*\"]", "[\"*\"]"),
-            "`*` is none of",
+            "`*` is not one of",
         ),
         (
             rule("[\"a\"]", "[\"read\"]", "[\"web\", \"*\"]", "[\"*\"]"),

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// Storefront that wants to sell
     #[arg(long, default_value = "web")]
     storefront: String,
-    /// Take what the asked node knows, without asking a quorum
+    /// Read what the asked node knows, without asking a quorum; it may be old
     #[arg(long)]
     stale: bool,
 }

@@ -28,7 +28,7 @@ enum ConfigCommand {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The file alone is checked, on any machine. Certificates, ports, disk and the other nodes are looked at by `holdfast doctor`, on the node's own.\n\nExamples:\n  holdfast config check node-1.toml"
+    after_help = "This checks only the file, on any machine. `holdfast doctor`, on the node's own machine, checks certificates, ports, disk and the other nodes.\n\nExamples:\n  holdfast config check node-1.toml"
 )]
 struct CheckArgs {
     /// Configuration file to check
@@ -62,7 +62,7 @@ fn check(args: &CheckArgs, context: &Context) -> anyhow::Result<()> {
         return Ok(());
     }
     context.output.line(format!(
-        "{} is fine: node {} of {}, {} shards, clients at {}, data in {}",
+        "{} is valid: node {} of {}, {} shards, clients at {}, data in {}",
         args.file.display(),
         config.node.node_id,
         config.cluster_nodes().len(),

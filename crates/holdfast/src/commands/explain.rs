@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     for position in positions.iter().filter(|position| position.first_seq > 1) {
         context.output.note(format!(
-            "shard {}: the nodes begin with change {} (after a restore), what was decided before is not shown",
+            "shard {}: the nodes begin with change {} (after a restore), and earlier decisions are not shown",
             position.shard, position.first_seq
         ));
     }
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         let read: u64 = positions.iter().map(read).sum();
         anyhow::bail!(
             "there is no reservation {id} in {read} changes of {} shards: it was never granted \
-             (a refused request leaves no trace), or the id is another one",
+             (a refused request leaves no trace), or the id is wrong",
             positions.len()
         );
     }

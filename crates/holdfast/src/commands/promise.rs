@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// The last date that counts: a UTC time, or milliseconds since the Unix epoch; all dates when left out
     #[arg(long, value_name = "TIME", value_parser = time_ms)]
     until: Option<u64>,
-    /// Take what the asked node knows, without asking a quorum
+    /// Read what the asked node knows, without asking a quorum; it may be old
     #[arg(long)]
     stale: bool,
 }

@@ -17,7 +17,7 @@ use crate::telemetry::Telemetry;
 /// Arguments of `holdfast serve`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes what it has taken.\nSIGUSR1 has it read log.level again, and nothing else. SIGHUP has it look at the certificates and the access policy, where there are any.\n`holdfast config reference` prints every key of the configuration."
+    after_help = "Examples:\n  holdfast serve --config node-1.toml\n\nSIGTERM and SIGINT stop it gracefully: it hands leadership over and finishes the calls under way.\nSIGUSR1 makes it read log.level again, and nothing else. SIGHUP makes it look at the certificates and the access policy, where there are any.\n`holdfast config reference` prints every key of the configuration."
 )]
 pub(crate) struct Args {
     /// The node's configuration
@@ -82,10 +82,10 @@ async fn serve(
         _ = interrupt.recv() => "SIGINT",
         () = stdin_ended(stop_with_stdin) => "the end of standard input",
         reason = node.fatal() => {
-            tracing::error!(node_id, %reason, "the node must not go on");
+            tracing::error!(node_id, %reason, "the node must stop");
             // The log itself may have failed, so the shards cannot be closed in order. What was acknowledged
             // is on the disk.
-            anyhow::bail!("node {node_id} stopped, because it must not go on: {reason}");
+            anyhow::bail!("node {node_id} had to stop: {reason}");
         }
     };
     tracing::info!(node_id, why, "stopping");

@@ -116,7 +116,7 @@ struct CloseArgs {
 struct GetArgs {
     #[command(flatten)]
     transfer: TransferArgs,
-    /// Take what the asked node knows, without asking a quorum
+    /// Read what the asked node knows, without asking a quorum; it may be old
     #[arg(long)]
     stale: bool,
 }
@@ -127,7 +127,7 @@ struct ListArgs {
     /// Only this shard
     #[arg(long)]
     shard: Option<u32>,
-    /// Take what the asked node knows, without asking a quorum
+    /// Read what the asked node knows, without asking a quorum; it may be old
     #[arg(long)]
     stale: bool,
 }
@@ -203,7 +203,7 @@ async fn get(args: GetArgs, context: &Context) -> anyhow::Result<()> {
     let answer = context.client()?.get_transfer(request).await?;
     let transfer = answer
         .transfer
-        .ok_or_else(|| anyhow::anyhow!("the answer holds no transfer"))?;
+        .ok_or_else(|| anyhow::anyhow!("the answer has no transfer"))?;
     if context.json {
         context.output.json(&json!({
             "read": render::read(answer.read.as_ref()),

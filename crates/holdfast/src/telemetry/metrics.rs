@@ -130,8 +130,8 @@ impl Sender {
             Err(_) => Some(format!("no answer within {} ms", self.timeout.as_millis())),
         };
         match &why {
-            None if self.told => tracing::info!("the collector takes metrics again"),
-            Some(why) if !self.told => tracing::warn!(why, "the collector does not take metrics"),
+            None if self.told => tracing::info!("the collector accepts metrics again"),
+            Some(why) if !self.told => tracing::warn!(why, "the collector does not accept metrics"),
             _ => {}
         }
         self.told = why.is_some();

@@ -128,7 +128,7 @@ impl Telemetry {
             }
         };
         if tokio::time::timeout(timeout + SPAN_PATIENCE, both).await.is_err() {
-            tracing::warn!("the collector did not take the last spans and metrics in time");
+            tracing::warn!("the collector did not accept the last spans and metrics in time");
         }
     }
 }

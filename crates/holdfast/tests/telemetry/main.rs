@@ -205,7 +205,7 @@ async fn of_calls_without_a_trace_the_configured_share_is_traced() {
     let collector = Collector::start().await;
     let cluster = Cluster::start(1, &collector.endpoint(), 1_000).await;
     cluster.receive("A", 1).await;
-    eventually("the receipt is traced", async || {
+    eventually("the arrival is traced", async || {
         let spans = collector.spans();
         let call = spans
             .iter()

@@ -19,14 +19,14 @@ impl Details {
         let is_of_reserve = matches!(action, Action::Reserve { .. } | Action::Order(_));
         if self.as_of_seq.is_some() && !moves_goods(action) {
             return invalid(
-                "as_of is for what moves goods: Receive, Adjust, Ship, Return, TransferOut and TransferIn",
+                "as_of is only for requests that move goods: Receive, Adjust, Ship, Return, TransferOut and TransferIn",
             );
         }
         if self.unique_reference && !is_of_reserve {
-            return invalid("unique_reference is for Reserve");
+            return invalid("unique_reference is only for Reserve");
         }
         if self.replaces.is_some() && !is_of_reserve {
-            return invalid("replaces is for Reserve");
+            return invalid("replaces is only for Reserve");
         }
         Ok(())
     }

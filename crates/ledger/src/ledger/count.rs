@@ -43,7 +43,7 @@ impl Stock {
         let on_hand = i64::try_from(i128::from(counted) + moved_since).map_err(|_| Refusal::Overflow)?;
         if on_hand < 0 {
             return Err(Refusal::InvalidRequest(format!(
-                "counted is {counted}, but {} units left since then, which could not have been there: count again",
+                "counted is {counted}, but {} units have left since then, so more must have been there: count again",
                 -moved_since
             )));
         }

@@ -32,8 +32,7 @@ impl Ledger {
     pub(crate) fn concerns_other_shards(&self, action: &Action) -> Option<Refusal> {
         if let Action::OfPart(action) = action {
             let is_for_parts = action.concerns().done_by == DoneBy::EachShard;
-            let what =
-                "only what follows the commit of an order or the departure of a transfer is done for a part";
+            let what = "only an action that follows the commit of an order or the departure of a transfer can be done for a part of it";
             return (!is_for_parts).then(|| Refusal::InvalidRequest(what.to_owned()));
         }
         let concerns = action.concerns();

@@ -36,7 +36,7 @@ impl Ledger {
             Query::Availability { storefront, skus } => {
                 if skus.is_empty() || skus.len() > MAX_SKUS {
                     return Err(Refusal::InvalidRequest(format!(
-                        "{} SKUs were asked for, it must be 1 to {MAX_SKUS}",
+                        "{} SKUs were asked for, there must be 1 to {MAX_SKUS}",
                         skus.len()
                     )));
                 }

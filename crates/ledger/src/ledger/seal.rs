@@ -1,4 +1,4 @@
-//! The Seal command: closes an operation id that took no effect.
+//! The Seal command: seals an operation id that took no effect.
 //!
 //! A refusal leaves nothing behind, so a request that was refused may be decided anew. That is wrong if an
 //! earlier attempt of it had no answer. A copy of that attempt may still be on its way, and it would take

@@ -110,7 +110,7 @@ impl Stock {
         self.plan_goods(ChangeKind::Returned, sku, warehouse, deltas, as_of_seq)
     }
 
-    /// Decides Adjust. Up works like a receipt. Down takes from free, safety and pools, and never from units
+    /// Decides Adjust. Up works like an arrival. Down takes from free, safety and pools, and never from units
     /// that are promised, damaged or under inspection. A movement that a count has already seen is only
     /// recorded, because the count found as many more units, or removed as many.
     pub(crate) fn decide_adjust<'a>(
@@ -178,7 +178,7 @@ impl Stock {
         };
         if from == to || !allowed(from) || !allowed(to) {
             return Err(Refusal::InvalidRequest(format!(
-                "units cannot move from {from:?} to {to:?}: both must be of free, safety, damaged, quality hold, and differ"
+                "units cannot move from {from:?} to {to:?}: they must be two different ones of free, safety, damaged and quality hold"
             )));
         }
         let cell = cell_or_empty(self, sku, warehouse);

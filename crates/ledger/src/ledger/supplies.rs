@@ -1,7 +1,7 @@
 //! The supplies that are expected: units of a cell that should arrive from outside, with their supply and
 //! time.
 //!
-//! An expectation moves no units. A receipt that names its supply reduces it.
+//! An expectation moves no units. A Receive that names its supply reduces it.
 
 use std::collections::BTreeMap;
 

@@ -102,7 +102,7 @@ impl TransferOrder {
         let coordinator = Coordinator::new(self.reserve.clone(), None, shard_of)?;
         if coordinator.is_some() && self.request.details.as_of_seq.is_some() {
             return Err(Refusal::InvalidRequest(
-                "as_of is not taken for a TransferOut whose SKUs live in several shards: send one for each SKU".to_owned(),
+                "a TransferOut whose SKUs live in several shards cannot have as_of: send one TransferOut for each SKU".to_owned(),
             ));
         }
         // A retry with another destination counts as another request, so the fingerprint is that of the

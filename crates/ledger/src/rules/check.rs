@@ -17,7 +17,7 @@ impl Rules {
             return Err(refusal);
         }
         let what = if !command.details.is_empty() {
-            "occurred_at, as_of, unique_reference and replaces are not taken"
+            "occurred_at, as_of, unique_reference and replaces are not accepted"
         } else if matches!(command.action, Action::Seal) {
             "operation ids are not sealed"
         } else {

@@ -14,7 +14,7 @@ impl Rules {
         }
         let sku = action.concerns().skus.iter().find(|sku| !sku.is_plain())?;
         Some(Refusal::InvalidRequest(format!(
-            "the SKU `{sku}` is not taken before the second rules are adopted, which an operator does with `holdfast cluster \
+            "the SKU `{sku}` is not accepted before the second rules are adopted, which an operator does with `holdfast cluster \
              adopt-rules`: until then a SKU has at most {} bytes of letters, digits and {}",
             Sku::MAX_PLAIN_BYTES,
             Sku::PLAIN_PUNCTUATION

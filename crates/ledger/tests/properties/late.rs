@@ -18,7 +18,7 @@ enum Event {
     CameBack(i64, Disposition),
     Shipped(i64),
     Counted,
-    /// A receipt at the time when it is booked, later than everything else.
+    /// An arrival at the time when it is booked, later than everything else.
     ReceivedNow(i64),
 }
 

@@ -35,7 +35,9 @@ impl Api {
             },
         );
         let message = match caller.node_id {
-            Some(node_id) => format!("node {node_id} is no operator: use a certificate of another name"),
+            Some(node_id) => {
+                format!("node {node_id} is not an operator: use a certificate that is not a node's")
+            }
             None => format!(
                 "`{}` may not administer: list it in security.admins, or write an access policy with a rule for the verb `admin`",
                 caller.principal

@@ -35,7 +35,7 @@ impl Api {
             self.access.audit.metrics().rate_limited();
             let limit = self.limits.principal_requests_per_second;
             let message = format!(
-                "`{}` sends more than its limit of {limit} requests per second to this node",
+                "`{}` sends more than its limit of {limit} requests a second to this node: wait, and send fewer",
                 caller.principal
             );
             Refusal {

@@ -225,7 +225,7 @@ fn is_sealed(result: &Result<Outcome, SubmitError>) -> bool {
 /// Returns the refusal for a caller whose earlier attempt may still take effect.
 fn unknown(refusal: &Refusal) -> Refusal {
     let message = format!(
-        "an earlier attempt has no answer and may still take effect; this one was refused: {}",
+        "an earlier attempt has no answer and may still take effect: repeat the request with the same operation id. This attempt was refused: {}",
         refusal.message
     );
     reasons::refusal(Reason::OutcomeUnknown, message)

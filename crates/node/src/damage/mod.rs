@@ -62,7 +62,7 @@ fn in_stores(error: &StoresError) -> bool {
 /// [`StartError::Damaged`] says why the node must not start, and what to do. The files then stay where they
 /// were, unless moving them failed half way.
 pub(crate) async fn replace(config: &NodeConfig, damage: StartError) -> Result<(), StartError> {
-    tracing::error!(%damage, "the data folder is damaged: asking the other nodes whether they do without it");
+    tracing::error!(%damage, "the data folder is damaged, so this node asks the others whether they can do without it");
     let refused = |why: String| StartError::Damaged {
         damage: damage.to_string(),
         why,
@@ -92,7 +92,7 @@ pub(crate) async fn replace(config: &NodeConfig, damage: StartError) -> Result<(
     tracing::error!(
         %damage,
         aside = %aside.display(),
-        "the damaged data is put aside: this node starts empty and gets its replicas again from the others"
+        "the damaged data is put aside, and this node starts empty and gets its replicas from the others"
     );
     Ok(())
 }

@@ -156,7 +156,7 @@ pub(super) async fn find_part(membership: &Membership) -> MembershipRecord {
             Err(obstacle) => {
                 let news = membership.obstacle.lock().replace(obstacle.clone());
                 if news.as_ref() != Some(&obstacle) {
-                    tracing::info!(obstacle, "no part in a cluster yet");
+                    tracing::info!(obstacle, "this node has no part in a cluster yet");
                 }
             }
         }
@@ -361,8 +361,8 @@ fn judge(
     match stranger {
         Some(true) => {
             return Err(format!(
-                "the cluster knows node {own_id} with another disk: this one gets its replicas when that one is gone and enough others \
-                 are there. A new node needs a number of its own (node.node_id)"
+                "the cluster knows node {own_id} with another disk: this node gets replicas once the node with \
+                 that disk has stopped and enough other nodes run. A new node needs a number of its own (node.node_id)"
             ));
         }
         Some(false) => {
@@ -374,7 +374,7 @@ fn judge(
     }
     if !silent.is_empty() {
         return Err(format!(
-            "a cluster is founded when all its first nodes are there: waiting for {}",
+            "a cluster is founded when all its first nodes are running: waiting for {}",
             silent.join(", ")
         ));
     }

@@ -61,7 +61,7 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
     if shard.replica_id().is_none() && shard.leader().is_none() {
         shard.look_for_leader().await;
     }
-    if placement.is_settled() || !shard.leads() {
+    if placement.is_complete() || !shard.leads() {
         return;
     }
     let target = Target {
@@ -69,18 +69,22 @@ async fn lead_shard(membership: &Membership, shard: &ShardHandle) {
         learners: BTreeSet::new(),
     };
     match shard.step_towards(&target).await {
-        Ok(Step::Settled) => {
+        Ok(Step::Reached) => {
             tracing::info!(shard = shard.shard(), replicas = ?placement.replicas, "the shard has its replicas");
-            let command = DirectoryCommand::Settled {
+            let command = DirectoryCommand::Placed {
                 shard: shard.shard(),
                 replicas: placement.replicas.clone(),
             };
             report(
-                "settled",
+                "placed",
                 membership.ask(&command, Instant::now() + PATIENCE).await,
             );
         }
-        Ok(step) => tracing::debug!(shard = shard.shard(), ?step, "on the way to other replicas"),
+        Ok(step) => tracing::debug!(
+            shard = shard.shard(),
+            ?step,
+            "the shard is on the way to its new replicas"
+        ),
         Err(MembershipError::NotLeader) => {}
         Err(error) => tracing::warn!(shard = shard.shard(), %error, "the shard's replicas did not change"),
     }
@@ -105,7 +109,7 @@ async fn replace_disks(
             Ok(()) => {
                 tracing::warn!(
                     node_id,
-                    "a node came back with another disk: it gets new replicas"
+                    "a node came back with another disk, so it gets new replicas"
                 );
                 let command = DirectoryCommand::ReplaceDisk {
                     node_id,
@@ -136,7 +140,7 @@ async fn may_replace_disk(
     can_do_without(directory, node_id, &membership.live())?;
     if let Some(address) = founding::other_disk_is_there(membership, newcomer).await {
         return Err(format!(
-            "node {node_id} is there with its own disk, at {address}: give the new node a number of its own"
+            "node {node_id} is running with its own disk at {address}: give the new node a number of its own"
         ));
     }
     Ok(())
@@ -151,7 +155,7 @@ fn can_do_without(directory: &Directory, node_id: u64, live: &BTreeSet<u64>) -> 
             .filter(|node| **node != node_id && live.contains(node));
         if nodes.contains(&node_id) && others.count() <= nodes.len() / 2 {
             return Err(format!(
-                "too few of the other replicas of shard {shard} are there to go on without node {node_id}: start those nodes first"
+                "too few of the other replicas of shard {shard} are running to go on without node {node_id}: start those nodes first"
             ));
         }
     }
@@ -186,7 +190,7 @@ async fn lead_directory(
     let on_their_way = directory
         .placements
         .iter()
-        .filter(|placement| !placement.is_settled());
+        .filter(|placement| !placement.is_complete());
     if on_their_way.count() >= MOVES_AT_A_TIME {
         return;
     }
@@ -197,11 +201,11 @@ async fn lead_directory(
         report("place", membership.ask(&next.command(&directory), deadline).await);
         return;
     }
-    let settled = directory
+    let complete = directory
         .placements
         .iter()
-        .all(|placement| placement.is_settled());
-    if !directory.balancing || !settled {
+        .all(|placement| placement.is_complete());
+    if !directory.balancing || !complete {
         *even_since = None;
         return;
     }

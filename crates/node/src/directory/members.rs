@@ -57,7 +57,7 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.former.is_empty()
     }
 
@@ -108,7 +108,7 @@ pub(crate) enum DirectoryCommand {
     /// Puts a shard's replicas on these nodes.
     Place { shard: u32, nodes: BTreeSet<u64> },
     /// Records that a shard has the replicas that it should have.
-    Settled {
+    Placed {
         shard: u32,
         replicas: BTreeSet<ReplicaId>,
     },

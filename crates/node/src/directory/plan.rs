@@ -124,18 +124,18 @@ pub(crate) fn first_nodes(directory: &Directory) -> BTreeSet<u64> {
     nodes
 }
 
-/// Returns the next replica to move. Looks only at settled shards, and gives replicas only to nodes in
+/// Returns the next replica to move. Looks only at complete shards, and gives replicas only to nodes in
 /// `live`.
 pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<Move> {
-    let settled = || {
+    let complete = || {
         (0..)
             .zip(&directory.placements)
-            .filter(|(_, placement)| placement.is_settled())
+            .filter(|(_, placement)| placement.is_complete())
             .map(|(shard, placement): (u32, _)| (shard, placement.nodes()))
     };
     let goes = |node: &u64| directory.members.get(node).is_none_or(|member| member.draining);
     let wanted = directory.replication_factor as usize;
-    for (shard, nodes) in settled() {
+    for (shard, nodes) in complete() {
         if let Some(from) = nodes.iter().copied().find(goes) {
             let rest = without(&nodes, from);
             let to = best(directory, &rest, live).filter(|_| rest.len() < wanted);
@@ -150,7 +150,7 @@ pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<M
             }
         }
     }
-    for (shard, nodes) in settled() {
+    for (shard, nodes) in complete() {
         if nodes.len() < wanted
             && let Some(to) = best(directory, &nodes, live)
         {
@@ -182,7 +182,7 @@ pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<M
     }
     let loads = loads(directory);
     let mut spread: Option<Move> = None;
-    for (shard, nodes) in settled() {
+    for (shard, nodes) in complete() {
         let now = shared_zones(directory, &nodes);
         for from in &nodes {
             let rest = without(&nodes, *from);
@@ -216,7 +216,7 @@ pub(crate) fn next_move(directory: &Directory, live: &BTreeSet<u64>) -> Option<M
 pub(crate) fn all_moves(directory: &Directory, live: &BTreeSet<u64>) -> (Vec<Move>, Directory) {
     let mut directory = directory.clone();
     for shard in 0..directory.placements.len() {
-        settle(&mut directory, shard);
+        complete(&mut directory, shard);
     }
     let mut moves = Vec::new();
     // Each move improves the shards' zones or the loads, so the moves end. The limit guards against a rule
@@ -229,7 +229,7 @@ pub(crate) fn all_moves(directory: &Directory, live: &BTreeSet<u64>) -> (Vec<Mov
         if placed != Ok(true) {
             break;
         }
-        settle(&mut directory, next.shard as usize);
+        complete(&mut directory, next.shard as usize);
         moves.push(next);
     }
     (moves, directory)
@@ -245,7 +245,7 @@ pub(crate) fn stuck(at_the_end: &Directory, node_ids: &[u64]) -> Option<(u32, u6
     })
 }
 
-fn settle(directory: &mut Directory, shard: usize) {
+fn complete(directory: &mut Directory, shard: usize) {
     directory.placements[shard].former.clear();
 }
 

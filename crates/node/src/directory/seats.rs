@@ -93,7 +93,7 @@ async fn watch_membership(membership: &Membership) {
         let is_out = founding::is_out(membership).await;
         if is_out {
             let obstacle = not_a_member(membership);
-            tracing::warn!(obstacle, "the others do not know this node");
+            tracing::warn!(obstacle, "the other nodes do not know this node");
             *membership.obstacle.lock() = Some(obstacle);
         } else if was_out {
             *membership.obstacle.lock() = None;
@@ -117,7 +117,7 @@ fn follow(membership: &Membership) {
     let directory = Arc::clone(&register.view().borrow());
     let nodes = nodes(membership, &directory);
     if let Err(error) = membership.peers.set_nodes(&nodes) {
-        tracing::error!(%error, "the nodes are reached where they were before");
+        tracing::error!(%error, "the new addresses of the nodes could not be used, so the old ones stay in use");
     }
     *membership.nodes.write() = nodes.into();
     membership.view.send_replace(directory);
@@ -335,7 +335,7 @@ async fn leave_seat(
     version: u64,
 ) -> Result<(), StoresError> {
     let shard = handle.shard();
-    tracing::info!(shard, replica = %here, "this node's replica of the shard has moved on: erasing it");
+    tracing::info!(shard, replica = %here, "this node's replica of the shard was moved to another node and is erased here");
     handle.leave_seat().await;
     membership.stores.note_leaving(shard, here.generation)?;
     // The seat is forgotten first: a half-erased replica must not be started again.

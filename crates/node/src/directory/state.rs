@@ -68,13 +68,13 @@ impl Directory {
             }
             DirectoryCommand::Remove { node_id } => self.remove(node_id)?,
             DirectoryCommand::Place { shard, nodes } => self.place(shard, &nodes)?,
-            DirectoryCommand::Settled { shard, replicas } => {
+            DirectoryCommand::Placed { shard, replicas } => {
                 let placement = self.placement(shard)?;
-                let settled = placement.replicas == replicas && !placement.is_settled();
-                if settled {
+                let complete = placement.replicas == replicas && !placement.is_complete();
+                if complete {
                     placement.former.clear();
                 }
-                settled
+                complete
             }
             DirectoryCommand::SetBalancing(balancing) => {
                 std::mem::replace(&mut self.balancing, balancing) != balancing
@@ -121,7 +121,7 @@ impl Directory {
         });
         if let Some((other, _)) = taken {
             return Err(format!(
-                "node {node_id} says that it is reached where node {other} is: correct its addresses"
+                "node {node_id} has the same address as node {other}: correct the addresses in its configuration"
             ));
         }
         let generation = self.next_generation()?;
@@ -152,7 +152,7 @@ impl Directory {
             if let Some(lost) = lost {
                 let generation = self.next_generation()?;
                 let placement = &mut self.placements[shard];
-                if placement.is_settled() {
+                if placement.is_complete() {
                     placement.former = placement.replicas.clone();
                 }
                 placement.former.insert(lost);
@@ -179,7 +179,9 @@ impl Directory {
             ));
         }
         if self.members.len() == 1 {
-            return Err(format!("node {node_id} is the only one"));
+            return Err(format!(
+                "node {node_id} is the only node, so it cannot be removed"
+            ));
         }
         self.members.remove(&node_id);
         Ok(true)
@@ -196,7 +198,7 @@ impl Directory {
         if placement.nodes() == *nodes {
             return Ok(false);
         }
-        if !placement.is_settled() {
+        if !placement.is_complete() {
             return Err(format!("shard {shard} is still on its way to other nodes"));
         }
         let before = placement.replicas.clone();

@@ -69,7 +69,7 @@ fn put_aside(path: &Path) -> Option<Finding> {
                 "the node put damaged data aside {count} times: see {}",
                 path.join("damaged").display()
             ),
-            "judge the disk, then remove that folder; cluster/runbooks/damaged-data.md",
+            "check the disk, then remove that folder; cluster/runbooks/damaged-data.md",
         )
     })
 }
@@ -85,7 +85,7 @@ fn free_space(path: &Path, storage: &StorageSection) -> Finding {
         Err(error) => Finding::warning(
             Area::Disk,
             format!("the free space of {} is not known: {error}", path.display()),
-            "check the disk by other means",
+            "look at the disk with other tools",
         ),
     }
 }
@@ -126,7 +126,7 @@ fn contents(path: &str, report: &Report) -> Vec<Finding> {
             Finding::problem(
                 Area::Disk,
                 format!("damaged: {damage}"),
-                "start the node: it puts the folder aside and gets its replicas again if the others do without it; cluster/runbooks/damaged-data.md",
+                "start the node: if the others can do without its data, it puts the folder aside and gets its replicas from them; cluster/runbooks/damaged-data.md",
             )
         })
         .collect();
@@ -149,7 +149,7 @@ fn contents(path: &str, report: &Report) -> Vec<Finding> {
         findings.extend(report.torn.iter().map(|torn| {
             Finding::good(
                 Area::Disk,
-                format!("left by a crash, never acknowledged, cut at the next start: {torn}"),
+                format!("a crash left records that were never acknowledged, and the next start cuts them off: {torn}"),
             )
         }));
     }
@@ -170,7 +170,7 @@ fn facts(config: &NodeConfig) -> Option<Finding> {
         return Some(Finding::problem(
             Area::Disk,
             "the log is gone, or the mark of how far it was synced is: entries that this node confirmed may be missing",
-            "is the log on a disk of its own that is not mounted? Otherwise start the node: it takes this for damage, and replaces its data from the others; cluster/runbooks/damaged-data.md",
+            "is the log on a disk of its own that is not mounted? Otherwise start the node: it treats this as damage, and gets its data from the others; cluster/runbooks/damaged-data.md",
         ));
     }
     let stored = opened.and_then(|facts| facts.get());

@@ -11,7 +11,7 @@ pub(super) fn examine(config: &NodeConfig) -> Finding {
         None => Finding::warning(
             Area::Descriptors,
             "the system does not say how many files a process may open",
-            "see to it that a node may open some ten thousand",
+            "make sure that a node may open about ten thousand",
         ),
     }
 }
@@ -22,7 +22,7 @@ pub(super) fn judge(config: &NodeConfig, limit: u64) -> Finding {
         return Finding::problem(
             Area::Descriptors,
             format!(
-                "a process may open {limit} files here: with all connections there, {missing} of the node's own would be missing"
+                "a process may open {limit} files here: if all connections are open, the node cannot open {missing} of its own files"
             ),
             "raise the hard limit (ulimit -Hn, LimitNOFILE of systemd), or lower limits.connections",
         );

@@ -202,7 +202,7 @@ pub(super) fn clocks(ahead_ms: &[(u64, i64)]) -> Vec<Finding> {
     std::iter::once(own).chain(others).collect()
 }
 
-const CLOCK_ADVICE: &str = "keep the clocks of all nodes with NTP or PTP";
+const CLOCK_ADVICE: &str = "synchronize the clocks of all nodes with NTP or PTP";
 
 /// Judges the difference of one peer's clock.
 pub(super) fn clock(node_id: u64, skew_ms: i64) -> Finding {

@@ -102,7 +102,7 @@ impl http_body::Body for Answers {
             }
             Err(limit) => {
                 this.has_ended = true;
-                let message = format!("{limit}; read the answers that wait");
+                let message = format!("{limit}: read the answers that wait");
                 let status = refused(&this.call.api, &this.call.path, Why::Unanswered(limit), message);
                 let mut trailers = HeaderMap::new();
                 // The text is short and the details are base64, so they fit into headers.

@@ -31,13 +31,13 @@ pub(crate) enum Party {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Exhausted {
     /// The limit of the connection.
-    #[error("this connection has sent as much as the node keeps of one connection")]
+    #[error("this connection has as many bytes in the node as one connection may have")]
     Connection,
     /// The limit of the caller.
-    #[error("this caller has sent as much as the node keeps of one caller")]
+    #[error("this caller has as many bytes in the node as one caller may have")]
     Caller,
     /// The limit of all callers together.
-    #[error("callers have sent as much as the node keeps of all of them")]
+    #[error("the callers have as many bytes in the node as all of them may have")]
     Node,
 }
 

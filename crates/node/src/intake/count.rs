@@ -16,7 +16,7 @@ pub(super) enum Uncounted {
     #[error("it has more than {0} fields")]
     TooMany(usize),
     /// The message has too many levels of messages inside messages.
-    #[error("its messages lie more than {MAX_DEPTH} deep in each other")]
+    #[error("its messages are nested more than {MAX_DEPTH} deep")]
     TooDeep,
     /// The bytes are not a message of protobuf's third version.
     #[error("it is not a protobuf message: {0}")]
@@ -91,7 +91,7 @@ impl Count {
                         None => {}
                     }
                 }
-                _ => return Err(Uncounted::Malformed("a field is of a kind that is not in use")),
+                _ => return Err(Uncounted::Malformed("a field has a wire type that is not in use")),
             }
             self.at = reader.at;
             if let Some(inside) = inside {

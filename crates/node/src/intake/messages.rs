@@ -268,12 +268,12 @@ impl Messages {
     }
 
     fn exhausted(&self, limit: Exhausted) -> Status {
-        let message = format!("{limit}; wait until what it sent is answered");
+        let message = format!("{limit}: wait for the answers to earlier requests");
         refused(&self.call.api, &self.call.path, Why::Exhausted(limit), message)
     }
 
     fn too_fast(&self) -> Status {
-        let message = "large messages come faster than limits.large_message_bytes_per_second; wait, and send smaller ones";
+        let message = "large messages come faster than limits.large_message_bytes_per_second allows: wait, and send smaller ones";
         refused(&self.call.api, &self.call.path, Why::TooFast, message.to_owned())
     }
 
@@ -282,7 +282,7 @@ impl Messages {
             return self.too_fast();
         }
         let message = format!(
-            "the request did not come whole within {} ms",
+            "the request did not arrive completely within {} ms",
             self.patience.as_millis()
         );
         refused(&self.call.api, &self.call.path, Why::Unfinished, message)

@@ -136,7 +136,7 @@ where
             Ok(answer) => answer?,
             Err(error) => {
                 // Nobody knows how far the request came.
-                let message = format!("a large request ended before its time: {error}");
+                let message = format!("a large request ended before it was complete: {error}");
                 let refusal = reasons::refusal(Reason::OutcomeUnknown, message);
                 return Ok(intake.api.refused(&call.path, refusal).into_http());
             }
@@ -157,7 +157,7 @@ impl Intake {
     ) -> Result<(Arc<Call>, Messages), Status> {
         let session = extensions.get::<Caller>().map(|caller| &caller.session);
         let session = session.ok_or_else(|| {
-            let message = "a connection does not say who is at its other end";
+            let message = "the node does not know who is at the other end of a connection";
             reasons::status(reasons::refusal(Reason::Internal, message))
         })?;
         let sent: usize = headers
@@ -165,7 +165,7 @@ impl Intake {
             .map(|(name, value)| name.as_str().len() + value.len())
             .sum();
         let exhausted = |limit| {
-            let message = format!("{limit}; wait until what it sent is answered");
+            let message = format!("{limit}: wait for the answers to earlier requests");
             refused(&self.api, path, Why::Exhausted(limit), message)
         };
         let call = Call::new(Arc::clone(session), Arc::clone(&self.api), path, sent).map_err(exhausted)?;

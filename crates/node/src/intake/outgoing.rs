@@ -103,7 +103,7 @@ impl<T> Outgoing<T> {
     /// may belong to a request that took effect.
     pub(crate) fn end_unread(&self, api: &Api, method: &str, reason: Reason) {
         let message = format!(
-            "nothing of this stream was read for {} ms: begin again where you stopped, and read faster",
+            "nothing of this stream was read for {} ms: continue after the last message that you read, and read faster",
             self.patience.as_millis()
         );
         api.metrics.intake_refused("unread");

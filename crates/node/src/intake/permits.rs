@@ -51,10 +51,13 @@ impl Permits {
         let mut taken = self.taken.lock();
         let own = taken.by_party.get(&party).copied().unwrap_or_default();
         let message = if taken.all >= self.limit {
-            format!("this node serves its limit of {} {}", self.limit, self.what)
+            format!(
+                "this node already serves {} {}, which is its limit: try again later, or ask another node",
+                self.limit, self.what
+            )
         } else if own >= self.of_one() {
             format!(
-                "this node serves the limit of {} {} of one caller",
+                "this node already serves {} {} of this caller, which is its limit: end some first, or ask another node",
                 self.of_one(),
                 self.what
             )
@@ -107,7 +110,7 @@ mod tests {
         let _second = places.take(party("greedy")).unwrap();
         let refusal = places.take(party("greedy")).unwrap_err();
         assert_eq!(refusal.reason(), Reason::Overloaded);
-        assert!(refusal.message.contains("of one caller"), "{}", refusal.message);
+        assert!(refusal.message.contains("of this caller"), "{}", refusal.message);
         let _others = (
             places.take(party("one")).unwrap(),
             places.take(party("two")).unwrap(),

@@ -287,7 +287,7 @@ pub fn order_error(error: OrderError) -> v1::Refusal {
 pub fn ambiguous(id: &OperationId, shards: &[u32]) -> v1::Refusal {
     reasons::refusal(
         Reason::OperationIdReused,
-        format!("{id} is the id of several things, in the shards {shards:?}: name the shard"),
+        format!("shards {shards:?} have different things under the id {id}: name the shard"),
     )
 }
 

@@ -76,7 +76,7 @@ impl Resources {
         gauge(
             encoder,
             "data_put_aside",
-            "Damaged data folders that this node replaced from its peers and that are still on its disk",
+            "Damaged data folders whose data this node got again from its peers, and that are still on its disk",
             None,
             crate::damage::count(&self.data_dir) as u64,
         )?;
@@ -108,21 +108,21 @@ impl Resources {
         gauge(
             encoder,
             "data_disk_low_below",
-            "With fewer available bytes than this the node takes nothing new",
+            "The limit of available bytes below which the node accepts nothing new",
             Some(&Unit::Bytes),
             found.bounds.low_below,
         )?;
         gauge(
             encoder,
             "data_disk_low",
-            "1 where little space is left: nothing new is taken",
+            "1 where little disk space is left and nothing new is accepted, else 0",
             None,
             is(SpaceState::Low) | is(SpaceState::Full),
         )?;
         gauge(
             encoder,
             "data_disk_full",
-            "1 where the disk was full and the ballast was given up, until there is enough space again",
+            "1 from when the disk was full and the ballast was removed until there is enough space again, else 0",
             None,
             is(SpaceState::Full),
         )?;
@@ -154,7 +154,7 @@ impl Resources {
     }
 
     fn reachable(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "1 where the Raft stream to this node is up";
+        let help = "1 where the Raft stream to this peer is up, else 0";
         let mut family = encoder.encode_descriptor("peer_reachable", help, None, MetricType::Gauge)?;
         for peer in self.peers.ids() {
             let reachable = ConstGauge::new(i64::from(self.peers.is_reachable(peer)));
@@ -177,7 +177,7 @@ fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         gauge(
             encoder,
             "process_start_time",
-            "When this process started, seconds since the Unix epoch",
+            "When this process started, in seconds since the Unix epoch",
             Some(&Unit::Seconds),
             booted_s + stat.starttime / ticks,
         )?;
@@ -192,7 +192,7 @@ fn process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let cpu = ConstCounter::new((stat.utime + stat.stime) as f64 / ticks as f64);
     cpu.encode(encoder.encode_descriptor(
         "process_cpu",
-        "Processor time that this process took",
+        "Processor time that this process has used",
         Some(&Unit::Seconds),
         cpu.metric_type(),
     )?)?;
@@ -217,7 +217,7 @@ impl Collector for Resources {
         gauge(
             &mut encoder,
             "caller_taken",
-            "Bytes that the requests and unread answers of all callers take",
+            "Bytes of memory that the requests and unread answers of all callers take",
             Some(&Unit::Bytes),
             self.budget.taken() as u64,
         )?;

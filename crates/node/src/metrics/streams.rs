@@ -119,7 +119,7 @@ impl Collector for StreamsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let live: Vec<Stream> = self.streams.live.lock().values().copied().collect();
         let count = ConstGauge::new(i64::try_from(live.len()).unwrap_or(i64::MAX));
-        let help = "Change streams being served";
+        let help = "Change streams that this node serves at the moment";
         count.encode(encoder.encode_descriptor("change_streams", help, None, count.metric_type())?)?;
 
         let mut lags: BTreeMap<u32, (u64, f64)> = BTreeMap::new();

@@ -31,7 +31,8 @@ impl Peers {
         let request = self.identity.to(leader).stamp(request);
         let asked = tokio::time::timeout_at(deadline, client.hand_over(request));
         let Ok(answer) = asked.await else {
-            let message = format!("no answer from node {leader} in time: the topology tells who leads");
+            let message =
+                format!("node {leader} did not answer in time: the topology shows which node leads");
             return Err(reasons::refusal(Reason::Deadline, message));
         };
         match answer {
@@ -83,7 +84,9 @@ impl Peers {
             Ok(Err(status)) => Err(refusal_of(leader, &status)),
             Err(_) => Err(reasons::refusal(
                 Reason::OutcomeUnknown,
-                format!("no answer from node {leader} in time: the shard's status tells"),
+                format!(
+                    "node {leader} did not answer in time: the shard's status shows whether the entry is decided"
+                ),
             )),
         }
     }

@@ -181,7 +181,7 @@ impl Peer for PeerService {
                     .large_calls
                     .run(async move { shard.handle_forward(request.payload).await });
                 large.await.map_err(|error| {
-                    Status::unavailable(format!("a large request ended before its time: {error}"))
+                    Status::unavailable(format!("a large request ended before it was complete: {error}"))
                 })?
             }
             Group::Shard(shard) => shard.handle_forward(request.payload).await,
@@ -237,7 +237,7 @@ impl Peer for PeerService {
         } = request.into_inner();
         let rule = EntryRule::parse(&rule)
             .ok_or_else(|| Status::invalid_argument(format!("this version knows no rule `{rule}`")))?;
-        tracing::info!(shard, log_index, from, by, "an operator has an entry decided");
+        tracing::info!(shard, log_index, from, by, "an operator decides an entry");
         let by = by.chars().take(MAX_OPERATOR_CHARS).collect();
         let deadline = Instant::now() + DECISION_TIMEOUT;
         let decided = self.shard(shard)?.decide_entry(log_index, rule, by, deadline);

@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub enum RestoreError {
     /// The data folder is not empty.
     #[error(
-        "the data folder {} is not empty ({found} is in it): a backup is restored into a new cluster, before any of its nodes is started",
+        "the data folder {} is not empty, it contains {found}: restore a backup into a new cluster, before any of its nodes is started",
         data_dir.display()
     )]
     NotEmpty {
@@ -22,7 +22,7 @@ pub enum RestoreError {
     },
     /// The data folder was restored already.
     #[error(
-        "the data folder {} was restored already, from backup {backup}: start the node, or empty the folder",
+        "the data folder {} was restored before, from backup {backup}: start the node, or empty the folder",
         data_dir.display()
     )]
     AlreadyRestored {
@@ -36,7 +36,7 @@ pub enum RestoreError {
     Disk(#[from] DiskError),
     /// The number of shards does not fit.
     #[error(
-        "the backup has {backup} shards and the configuration {configured}: set shards.count to {backup}, the number of shards cannot be changed by a restore"
+        "the backup has {backup} shards, and the configuration says {configured}: set shards.count to {backup}, because a restore cannot change the number of shards"
     )]
     ShardCount {
         /// Number of shards in the backup.
@@ -52,7 +52,7 @@ pub enum RestoreError {
     },
     /// The new cluster has no id of its own.
     #[error(
-        "node.cluster_id must be an id of its own for the restored cluster, other than {cluster_id}, that of the backup: two clusters of one name would be taken for each other"
+        "node.cluster_id must be an id of its own, but it is {cluster_id}, the cluster that was backed up: choose a new id for the restored cluster, so that nobody confuses the two"
     )]
     ClusterId {
         /// The id of the cluster that the backup is of.
@@ -60,7 +60,7 @@ pub enum RestoreError {
     },
     /// A restore was begun and not finished.
     #[error(
-        "a restore into {} was begun and not finished: run `holdfast backup restore` again, or remove the folder `restore` in it to begin without",
+        "a restore into {} was begun and not finished: run `holdfast backup restore` again, or remove the folder `restore` in it to start without the backup",
         data_dir.display()
     )]
     Unfinished {

@@ -84,7 +84,7 @@ impl Restored {
         let stored: Stored = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if stored.format_version != FORMAT_VERSION {
             return Err(damaged(format!(
-                "it has format version {}, this program reads version {FORMAT_VERSION}",
+                "it has format version {}, and this program reads version {FORMAT_VERSION}",
                 stored.format_version
             )));
         }

@@ -167,7 +167,7 @@ impl Service {
         let Ok(handed_over) = tokio::time::timeout_at(deadline, shard.transfer_leader(to)).await else {
             return Err(reasons::refusal(
                 Reason::Deadline,
-                "the handover did not end before the deadline: the topology tells who leads",
+                "the handover did not end before the deadline: the topology shows which node leads",
             ));
         };
         match handed_over {

@@ -89,7 +89,7 @@ async fn ask_all(api: &Api, rules: Rules) -> Result<Vec<v1::GetNodeStatusRespons
                 "node {node} (version {}) does not know them",
                 report.version
             )),
-            Err(why) => obstacles.push(format!("node {node} does not say whether it does: {why}")),
+            Err(why) => obstacles.push(format!("node {node} did not say whether it knows them: {why}")),
         }
     }
     if obstacles.is_empty() {
@@ -110,7 +110,9 @@ async fn ask_all(api: &Api, rules: Rules) -> Result<Vec<v1::GetNodeStatusRespons
 fn stopped_at(shard: u32, why: &str) -> v1::Refusal {
     reasons::refusal(
         v1::Reason::OutcomeUnknown,
-        format!("shard {shard} did not answer ({why}); those before it have adopted the rules: ask again"),
+        format!(
+            "shard {shard} did not answer ({why}), and the shards before it have adopted the rules: repeat the request"
+        ),
     )
 }
 

@@ -66,7 +66,7 @@ impl Session {
             end = self.run() => end,
             () = answers.closed() => Err(End::Gone),
             () = api.stopping.cancelled() => {
-                Err(reasons::refusal(Reason::NoLeader, "the node is stopping: begin again").into())
+                Err(reasons::refusal(Reason::NoLeader, "the node is stopping: begin the backup again").into())
             }
         };
         if let Err(End::Told(refusal)) = end {
@@ -121,7 +121,7 @@ impl Session {
             Ok(Ok(None)) => Ok(None),
             Ok(Err(status)) => Err(undecodable::of_stream(&status).map_or(End::Gone, End::Told)),
             Err(_) => {
-                let message = "nothing was asked for too long: begin again";
+                let message = "the caller was silent for too long: begin the backup again";
                 Err(reasons::refusal(Reason::Deadline, message).into())
             }
         }
@@ -154,7 +154,7 @@ impl Session {
         let shard = cut.shard;
         let encoded = cut.encode().await;
         let (bytes, digest) = encoded.map_err(|error| {
-            let message = format!("the ledger of shard {shard} cannot be written down: {error}");
+            let message = format!("the ledger of shard {shard} could not be copied: {error}");
             reasons::refusal(Reason::Internal, message)
         })?;
         let size_bytes = bytes.len() as u64;
@@ -211,7 +211,7 @@ impl Backup for Service {
                     retry_after_ms: RETRY_AFTER_MS,
                     ..reasons::refusal(
                         Reason::Overloaded,
-                        "this node gives another backup: one is given at a time",
+                        "this node serves another backup, and it serves one at a time: try again later",
                     )
                 })?;
                 audit::administered(caller.asker(), "take_backup", &[], None);

@@ -94,7 +94,9 @@ impl Incoming {
                 self.messages = Some(messages);
                 message
             }
-            Err(error) => Err(Status::unavailable(format!("a message was not decoded: {error}"))),
+            Err(error) => Err(Status::unavailable(format!(
+                "a message could not be decoded: {error}"
+            ))),
         }
     }
 
@@ -116,7 +118,7 @@ async fn serve(api: Arc<Api>, caller: Caller, mut messages: Incoming, answers: A
             () = api.stopping.cancelled() => {
                 let refusal = reasons::refusal(
                     Reason::OutcomeUnknown,
-                    "the node is stopping: repeat the items without a result, on another node",
+                    "the node is stopping: repeat the items without a result on another node",
                 );
                 finish(&places, &api, &answers, api.refused("Batch", refusal)).await;
                 return;

@@ -189,7 +189,11 @@ impl Tail {
             let mut stream = match client.tail_changes(request).await {
                 Ok(response) => response.into_inner(),
                 Err(status) => {
-                    tracing::debug!(node_id, message = status.message(), "peer does not serve changes");
+                    tracing::debug!(
+                        node_id,
+                        message = status.message(),
+                        "a peer does not serve changes"
+                    );
                     all_lack_them &= lacks_them(&status);
                     continue;
                 }
@@ -211,7 +215,7 @@ impl Tail {
                         tracing::debug!(
                             node_id,
                             message = status.message(),
-                            "peer stopped serving changes"
+                            "a peer stopped serving changes"
                         );
                         all_lack_them &= lacks_them(&status);
                         break;
@@ -221,7 +225,7 @@ impl Tail {
             if inside {
                 // The consumer has only a part of the entry. It must read the entry from its start in a new
                 // stream.
-                let message = "the node that serves old changes broke off inside an entry; resume";
+                let message = "the node that sends old changes stopped in the middle of an entry: resume";
                 let refusal = reasons::refusal(Reason::NoLeader, message);
                 return Err(End::Told(self.api.refused("TailChanges", refusal)));
             }
@@ -231,10 +235,11 @@ impl Tail {
         }
         let refusal = if all_lack_them {
             let message =
-                format!("no node has changes from {from_seq} on any more; read them from an archive");
+                format!("no node has the changes from {from_seq} on any more: read them from an archive");
             reasons::refusal(Reason::PositionTooOld, message)
         } else {
-            let message = format!("changes from {from_seq} on are on no node that can be reached; try again");
+            let message =
+                format!("no node that can be reached has the changes from {from_seq} on: try again");
             reasons::refusal(Reason::NoLeader, message)
         };
         Err(End::Told(self.api.refused("TailChanges", refusal)))
@@ -259,7 +264,7 @@ fn check_cluster(api: &Api, asked: &[u8]) -> Result<(), Refusal> {
     let asked = uuid::Uuid::from_slice(asked)
         .map_err(|_| reasons::invalid("cluster_id must be empty or have 16 bytes"))?;
     let message = format!(
-        "the consumer has read cluster {asked}, this is cluster {here}: their changes are not the same"
+        "the consumer has read the changes of cluster {asked}, but this is cluster {here}, which has other changes"
     );
     Err(reasons::refusal(Reason::OtherCluster, message))
 }

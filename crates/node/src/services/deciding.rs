@@ -38,7 +38,7 @@ pub(super) async fn decide(
     api.router.shard("shard", request.shard)?;
     let rule = EntryRule::parse(&request.rule).ok_or_else(|| {
         reasons::invalid(format!(
-            "rule: `{}` is not one, the only one is `refuse`",
+            "rule: `{}` does not exist, the only rule is `refuse`",
             request.rule
         ))
     })?;
@@ -48,7 +48,7 @@ pub(super) async fn decide(
             return Err(reasons::refusal(
                 Reason::NoLeader,
                 format!(
-                    "nodes {:?} do not answer, and one that has applied the entry could not follow: start them, or decide without them",
+                    "nodes {:?} do not answer. A node that has applied the entry already could not follow the decision: start them, or decide without them",
                     standing.unreachable
                 ),
             ));
@@ -115,7 +115,7 @@ async fn ask_all(api: &Api, request: &v1::DecideEntryRequest) -> Result<Standing
             return Err(reasons::refusal(
                 Reason::WrongState,
                 format!(
-                    "node {node} has applied entry {index}: upgrade the others to its version, they go on by themselves"
+                    "node {node} has applied entry {index}: upgrade the other nodes to its version, and they go on by themselves"
                 ),
             ));
         }
@@ -129,7 +129,7 @@ async fn ask_all(api: &Api, request: &v1::DecideEntryRequest) -> Result<Standing
         return Err(reasons::refusal(
             Reason::WrongState,
             format!(
-                "no replica of shard {shard} is halted at entry {index}: `holdfast cluster status` tells which are halted, and where"
+                "no replica of shard {shard} is halted at entry {index}: `holdfast cluster status` shows which replicas are halted, and where"
             ),
         ));
     };

@@ -217,11 +217,17 @@ impl History for Service {
 
 fn position_of(shard: u32, position: v1::ChangePosition) -> Result<At, Invalid> {
     if position.shard != shard {
-        let message = format!("is {}, what was asked for is in shard {shard}", position.shard);
+        let message = format!(
+            "is {}, but what the request asks for is in shard {shard}",
+            position.shard
+        );
         return Err(Invalid::new("position.shard", message));
     }
     if position.seq == 0 {
-        return Err(Invalid::new("position.seq", "is 0, changes are counted from 1"));
+        return Err(Invalid::new(
+            "position.seq",
+            "is 0, but changes are counted from 1",
+        ));
     }
     Ok(At::Seq(position.seq))
 }
@@ -245,7 +251,7 @@ fn in_time<S: Subject>(api: &Api, reading: &Reading<S>, deadline: Instant) -> Re
         return Ok(());
     }
     let message = format!(
-        "shard {}: the deadline passed after change {}; give it more time, or read an archive",
+        "shard {}: the deadline passed after change {}: allow more time, or read an archive",
         reading.shard(),
         reading.next_seq() - 1
     );
@@ -316,12 +322,12 @@ async fn from_peers<S: Subject>(
     let (shard, last_seq) = (reading.shard(), first_seq - 1);
     Err(if all_lack_them {
         let message = format!(
-            "shard {shard}: no node has changes {from_seq} to {last_seq} any more; read them from an archive"
+            "shard {shard}: no node has the changes {from_seq} to {last_seq} any more: read them from an archive"
         );
         reasons::refusal(Reason::PositionTooOld, message)
     } else {
         let message = format!(
-            "shard {shard}: changes {from_seq} to {last_seq} are on no node that can be reached; try again"
+            "shard {shard}: no node that can be reached has the changes {from_seq} to {last_seq}: try again"
         );
         reasons::refusal(Reason::NoLeader, message)
     })

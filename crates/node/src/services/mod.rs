@@ -57,7 +57,7 @@ pub(crate) struct Service {
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| {
-        let message = "a connection does not say who is at its other end";
+        let message = "the node does not know who is at the other end of a connection";
         reasons::status(reasons::refusal(Reason::Internal, message))
     })
 }

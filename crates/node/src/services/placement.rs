@@ -205,7 +205,7 @@ pub(super) async fn carry_out(
 fn refusal(error: AskError, some_done: bool) -> Refusal {
     match error {
         AskError::NoPart | AskError::Unanswered(_) if some_done => {
-            let message = format!("a part of the request is done, then: {error}");
+            let message = format!("some of the request was done before this error: {error}");
             reasons::refusal(Reason::OutcomeUnknown, message)
         }
         error => reasoned::told(&error),

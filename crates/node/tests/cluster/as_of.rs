@@ -139,8 +139,8 @@ async fn changes_that_are_on_other_nodes_only_are_read_there() {
         config.raft.snapshot_every_entries = 100;
     })
     .await;
-    const RECEIPTS: u64 = 230;
-    for _ in 0..RECEIPTS {
+    const ARRIVALS: u64 = 230;
+    for _ in 0..ARRIVALS {
         cluster.receive(0, "A", 1).await;
     }
     let snapshot = || async {
@@ -166,7 +166,7 @@ async fn changes_that_are_on_other_nodes_only_are_read_there() {
     eventually("node 3 has caught up", || async {
         let request = v1::GetNodeStatusRequest {};
         let status = cluster.cluster(2).get_node_status(request).await.unwrap();
-        (status.into_inner().replicas[0].change_seq == RECEIPTS).then_some(())
+        (status.into_inner().replicas[0].change_seq == ARRIVALS).then_some(())
     })
     .await;
     // Asks like another node, to get only what node 3 has itself.
@@ -177,7 +177,7 @@ async fn changes_that_are_on_other_nodes_only_are_read_there() {
     let positions = cluster.changes(2).get_positions(positions).await.unwrap();
     let local = positions.into_inner().shards[0].first_seq;
     assert!(local > 1, "node 3 still has all changes");
-    for seq in [1, local - 1, local, RECEIPTS] {
+    for seq in [1, local - 1, local, ARRIVALS] {
         let at = StockAt::Position(v1::ChangePosition { shard: 0, seq });
         let told = stock_as_of(&cluster, 2, "A", at).await.unwrap();
         assert_eq!(told.cells[0].on_hand, i64::try_from(seq).unwrap());
@@ -187,7 +187,7 @@ async fn changes_that_are_on_other_nodes_only_are_read_there() {
     cluster.stop(1).await;
     let at = StockAt::Position(v1::ChangePosition {
         shard: 0,
-        seq: RECEIPTS,
+        seq: ARRIVALS,
     });
     let refused = stock_as_of(&cluster, 2, "A", at).await.unwrap_err();
     assert_eq!(reason(&refused), Reason::NoLeader, "{refused:?}");

@@ -55,7 +55,7 @@ impl Batch {
     }
 }
 
-pub(crate) fn receipt(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::ReceiveRequest {
+pub(crate) fn arrival(operation_id: &Bytes, sku: &str, quantity: i64) -> v1::ReceiveRequest {
     v1::ReceiveRequest {
         operation: operation_with(operation_id.clone()),
         sku: sku.into(),
@@ -80,14 +80,14 @@ fn refused(result: &Kind) -> Reason {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn receipts_in_a_batch_go_to_the_shards_of_their_skus_through_any_node() {
+async fn arrivals_in_a_batch_go_to_the_shards_of_their_skus_through_any_node() {
     let cluster = TestCluster::start().await;
     let skus: Vec<String> = (0..20).map(|n| format!("SKU-{n}")).collect();
     let mut shards_of_nodes = Vec::new();
     for index in 0..3 {
         let mut batch = Batch::open(&cluster, index).await;
-        let receipts = skus.iter().map(|sku| Item::Receive(receipt(&id(), sku, 10)));
-        let results = batch.send(receipts.collect()).await;
+        let arrivals = skus.iter().map(|sku| Item::Receive(arrival(&id(), sku, 10)));
+        let results = batch.send(arrivals.collect()).await;
         let mut shards = Vec::new();
         for (sku, result) in skus.iter().zip(results) {
             let answer = stocked(result);
@@ -114,10 +114,10 @@ async fn receipts_in_a_batch_go_to_the_shards_of_their_skus_through_any_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receipt_counts_once_whether_it_comes_in_a_batch_or_in_a_call() {
+async fn an_arrival_counts_once_whether_it_comes_in_a_batch_or_in_a_call() {
     let cluster = TestCluster::start().await;
-    let in_batch_first = receipt(&id(), "A", 10);
-    let in_call_first = receipt(&id(), "B", 10);
+    let in_batch_first = arrival(&id(), "A", 10);
+    let in_call_first = arrival(&id(), "B", 10);
     let mut batch = Batch::open(&cluster, 0).await;
     let first = batch.send(vec![Item::Receive(in_batch_first.clone())]).await;
     let first = stocked(first.into_iter().next().unwrap()).receipt.unwrap();
@@ -154,9 +154,9 @@ async fn a_receipt_counts_once_whether_it_comes_in_a_batch_or_in_a_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_receipt_is_refused_as_in_a_call_and_the_stream_goes_on() {
+async fn a_bad_arrival_is_refused_as_in_a_call_and_the_stream_goes_on() {
     let cluster = TestCluster::start().await;
-    let good = || receipt(&id(), "A", 5);
+    let good = || arrival(&id(), "A", 5);
     let bad = [
         v1::ReceiveRequest {
             quantity: 0,
@@ -200,7 +200,7 @@ async fn a_bad_receipt_is_refused_as_in_a_call_and_the_stream_goes_on() {
     let reservation = id();
     let mixed = vec![
         Item::Reserve(reserve(&reservation, "A", 2)),
-        Item::Receive(receipt(&id(), "B", 7)),
+        Item::Receive(arrival(&id(), "B", 7)),
         Item::Reserve(reserve(&id(), "C", 1)),
         Item::Receive(largest),
     ];

@@ -19,7 +19,7 @@ async fn placement(cluster: &TestCluster, index: usize) -> v1::GetPlacementRespo
 }
 
 /// Waits until every shard has three replicas on some of these nodes, and no replica is on its way.
-async fn settled_on(cluster: &TestCluster, nodes: &[u64]) -> v1::GetPlacementResponse {
+async fn placed_on(cluster: &TestCluster, nodes: &[u64]) -> v1::GetPlacementResponse {
     let nodes: BTreeSet<u64> = nodes.iter().copied().collect();
     eventually("replicas are where they belong", || async {
         let now = placement(cluster, 0).await;
@@ -180,7 +180,7 @@ async fn three_nodes_become_five_and_three_again_while_orders_come_in() {
         );
         add(&cluster, node_id).await;
     }
-    let now = settled_on(&cluster, &[1, 2, 3, 4, 5]).await;
+    let now = placed_on(&cluster, &[1, 2, 3, 4, 5]).await;
     for member in &now.members {
         assert!(
             (2..=3).contains(&member.replicas),
@@ -196,7 +196,7 @@ async fn three_nodes_become_five_and_three_again_while_orders_come_in() {
     }
 
     decided_drain(&cluster, &[4, 5]).await;
-    settled_on(&cluster, &[1, 2, 3]).await;
+    placed_on(&cluster, &[1, 2, 3]).await;
     for node_id in [4, 5] {
         let request = v1::RemoveNodeRequest {
             node_id,
@@ -239,7 +239,7 @@ async fn a_node_that_lost_its_disk_comes_back_as_somebody_who_learns_first() {
         (replicas.len() == SHARDS as usize && all_new).then_some(())
     })
     .await;
-    settled_on(&cluster, &[1, 2, 3]).await;
+    placed_on(&cluster, &[1, 2, 3]).await;
     stop.store(true, Ordering::Relaxed);
     acknowledged.extend(orders.await.unwrap());
     cluster.ready().await;
@@ -327,7 +327,7 @@ async fn a_lost_node_is_replaced_by_another() {
     cluster.start_newcomer().await;
     add(&cluster, 4).await;
     decided_drain(&cluster, &[3]).await;
-    settled_on(&cluster, &[1, 2, 4]).await;
+    placed_on(&cluster, &[1, 2, 4]).await;
     let request = v1::RemoveNodeRequest {
         node_id: 3,
         dry_run: false,
@@ -376,7 +376,7 @@ async fn a_drain_may_be_asked_for_again_while_the_node_it_needs_is_away() {
         "it is decided already"
     );
     cluster.start_again(3).await;
-    settled_on(&cluster, &[1, 3, 4]).await;
+    placed_on(&cluster, &[1, 3, 4]).await;
     cluster.stop_all().await;
 }
 

@@ -4,7 +4,7 @@ use holdfast_api::v1;
 use v1::batch_item::Request as Item;
 use v1::batch_result::Result as Kind;
 
-use crate::batches::{Batch, receipt};
+use crate::batches::{Batch, arrival};
 use crate::support::*;
 
 const LINES: usize = 1024;
@@ -49,7 +49,7 @@ async fn all_changes(cluster: &TestCluster, index: usize, from_seq: u64) -> Vec<
 async fn a_message_of_160_commits_of_1024_lines_is_done_and_every_client_can_read_its_changes() {
     let mut cluster = TestCluster::start_with(3, |config| config.shards.count = 1).await;
     let mut batch = Batch::open(&cluster, 0).await;
-    let stock = (0..LINES).map(|line| Item::Receive(receipt(&id(), &sku(line), 1_000)));
+    let stock = (0..LINES).map(|line| Item::Receive(arrival(&id(), &sku(line), 1_000)));
     let stocked = batch.send(stock.collect()).await;
     assert!(stocked.iter().all(|result| matches!(result, Kind::Stocked(_))));
     let orders: Vec<v1::ReserveRequest> = (0..ORDERS).map(|_| order()).collect();
@@ -102,7 +102,7 @@ async fn the_largest_order_within_the_limits_of_its_fields_is_granted_through_ev
     let stock = (0..LINES).map(|line| {
         Item::Receive(v1::ReceiveRequest {
             warehouse: warehouses[63].clone(),
-            ..receipt(&id(), &name(line), 3)
+            ..arrival(&id(), &name(line), 3)
         })
     });
     let stocked = batch.send(stock.collect()).await;

@@ -132,7 +132,7 @@ async fn a_folder_of_the_release_before_opens_decides_as_before_and_adopts_the_n
     cluster.start_again(0).await;
     cluster.ready().await;
     assert_eq!(rules(&cluster).await, adopted.rules);
-    // The receipt went to a warehouse of its own, which is the first by name.
+    // The goods went to a warehouse of its own, which is the first by name.
     assert_eq!(cluster.cell(0, "tea").await.on_hand, 3);
     assert_eq!(cluster.cell(0, "cup").await.on_hand, 7);
     assert_eq!(cluster.cell(0, "Größe-XL rot").await.on_hand, 4);

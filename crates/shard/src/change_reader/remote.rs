@@ -113,7 +113,7 @@ impl Asking {
                     why
                 }
                 Ok(Ok(ForwardReply::NotLeader { .. })) => "it has no replica of the shard".to_owned(),
-                Ok(Ok(_)) => "it answered another question".to_owned(),
+                Ok(Ok(_)) => "it sent an answer to another question".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
@@ -126,7 +126,7 @@ impl Asking {
             return Err(ChangeReadError::Storage(problems));
         }
         if problems.is_empty() {
-            problems = "none is known".to_owned();
+            problems = "no node with a replica is known".to_owned();
         }
         Err(ChangeReadError::Unreachable(problems))
     }

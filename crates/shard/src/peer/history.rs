@@ -172,7 +172,7 @@ impl History {
         let answer = answer.map_err(|error| error.to_string())?;
         match codec::decode(&answer) {
             Ok(ForwardReply::Changes(portion)) => portion,
-            Ok(_) => Err(format!("node {node} answered another question")),
+            Ok(_) => Err(format!("node {node} sent an answer to another question")),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -189,7 +189,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
         let header = header.body;
         if header.bytes > self.max_snapshot_bytes {
             return Err(PeerMessageError::Snapshot(format!(
-                "{} bytes are over the limit of {}",
+                "it has {} bytes, at most {} are allowed",
                 header.bytes, self.max_snapshot_bytes
             )));
         }
@@ -199,7 +199,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
             self.hear(&header.vote);
             if bytes.len() as u64 + chunk.len() as u64 > header.bytes {
                 return Err(PeerMessageError::Snapshot(format!(
-                    "longer than the {} bytes announced",
+                    "it is longer than the {} bytes that were announced",
                     header.bytes
                 )));
             }
@@ -207,7 +207,7 @@ impl<SM: RaftStateMachine<Types, SnapshotData = SnapshotData>> Inbound<SM> {
         }
         if bytes.len() as u64 != header.bytes {
             return Err(PeerMessageError::Snapshot(format!(
-                "ended after {} of {} bytes",
+                "it ended after {} of {} bytes",
                 bytes.len(),
                 header.bytes
             )));

@@ -78,7 +78,7 @@ async fn fill(history: &History, others: &[u64]) -> Outcome {
                         shard = history.shard,
                         node,
                         why,
-                        "no missing changes from this peer"
+                        "this peer sent none of the missing changes"
                     );
                     outcome = Outcome::AskAgain;
                 }

@@ -141,7 +141,7 @@ mod tests {
         command(Action::Commit { reservation_id })
     }
 
-    /// Returns how many reserves, receipts and commits are taken, of a submission with `counts` of each.
+    /// Returns how many reserves, arrivals and commits are taken, of a submission with `counts` of each.
     fn taken(counts: [usize; 3], waiting: usize, queue_limit: usize) -> [usize; 3] {
         let demand = (0..counts[0]).map(|_| reserve());
         let ordinary = (0..counts[1]).map(|_| receive());

@@ -295,7 +295,7 @@ fn refuse_size(bytes: usize) -> Option<Result<Outcome, SubmitError>> {
     let what = match bytes {
         0 => "the request cannot be stored".to_string(),
         1..=MAX_COMMAND_BYTES => return None,
-        _ => format!("the request takes {bytes} bytes, at most {MAX_COMMAND_BYTES} are allowed; split it"),
+        _ => format!("the request takes {bytes} bytes, at most {MAX_COMMAND_BYTES} are allowed: split it"),
     };
     Some(Ok(Err(Refusal::InvalidRequest(what))))
 }

@@ -59,7 +59,7 @@ pub(super) fn decode_ledger(bytes: &[u8]) -> io::Result<Ledger> {
     Ledger::decode(bytes).map_err(|what| {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("not a ledger snapshot: {what}"),
+            format!("it is not the snapshot of a ledger: {what}"),
         )
     })
 }
@@ -97,7 +97,7 @@ pub(crate) fn read_newest<T>(
             if log.goes_on_from(stands_at) {
                 return Ok(newest);
             }
-            let what = "the log does not go on from there: the newest snapshot is gone".to_owned();
+            let what = "the log does not continue this snapshot: the newest snapshot is missing".to_owned();
             return Err(io::Error::other(SnapshotError::File(FileError::Corrupt {
                 file: "snapshots".to_owned(),
                 offset: 0,
@@ -113,7 +113,7 @@ pub(crate) fn read_newest<T>(
     tracing::error!(
         %damage,
         goes_on_from = stands_at.map(|log_id| log_id.index),
-        "a damaged snapshot is given up: the replica begins with what was before it and repeats its log"
+        "a damaged snapshot is removed: the replica begins with the one before it and repeats its log"
     );
     snapshots.remove_latest().map_err(io::Error::other)?;
     Ok(older)

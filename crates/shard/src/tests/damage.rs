@@ -72,7 +72,7 @@ async fn snapshots_that_are_gone_and_that_the_log_cannot_replace_are_told_as_dam
         holdfast_storage::Disk::remove(&disk, &path).unwrap();
     }
     match cluster.try_start_node(1).await {
-        Err(StartError::Damaged { what, .. }) => assert!(what.contains("is gone"), "{what}"),
+        Err(StartError::Damaged { what, .. }) => assert!(what.contains("is missing"), "{what}"),
         other => panic!("{:?}", other.map(|node| node.status())),
     }
     cluster.stop().await;

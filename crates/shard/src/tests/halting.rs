@@ -182,7 +182,7 @@ async fn an_entry_that_no_replica_can_apply_is_refused_by_a_rule_and_nothing_ack
     let give_up = deadline();
     'moved: loop {
         for node in cluster.running() {
-            if node.step_towards(&target).await == Ok(Step::Settled) {
+            if node.step_towards(&target).await == Ok(Step::Reached) {
                 break 'moved;
             }
         }

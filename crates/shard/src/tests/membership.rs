@@ -28,7 +28,7 @@ async fn move_to(cluster: &Cluster, target: &Target) {
             let leading: Vec<ShardHandle> =
                 cluster.running().into_iter().filter(ShardHandle::leads).collect();
             for leader in leading {
-                if leader.step_towards(target).await == Ok(Step::Settled) {
+                if leader.step_towards(target).await == Ok(Step::Reached) {
                     return;
                 }
             }
@@ -131,7 +131,7 @@ async fn only_the_leader_moves_a_shard_and_never_to_nobody() {
         leader.step_towards(&Target::default()).await,
         Err(MembershipError::NoVoters)
     );
-    assert_eq!(leader.step_towards(&founders).await, Ok(Step::Settled));
+    assert_eq!(leader.step_towards(&founders).await, Ok(Step::Reached));
     cluster.stop().await;
 }
 

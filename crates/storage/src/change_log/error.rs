@@ -33,7 +33,7 @@ pub enum ChangeLogError {
         next_seq: u64,
     },
     /// A record is over the limit.
-    #[error("a change record of {bytes} bytes is over the limit of {limit_bytes}")]
+    #[error("a record of changes has {bytes} bytes, at most {limit_bytes} are allowed")]
     RecordTooLarge {
         /// Payload size in bytes.
         bytes: usize,

@@ -99,7 +99,7 @@ impl ChangeLog {
         runs.retain(|run| run.first_seq < after);
         tracing::error!(
             file = path,
-            "the change log is damaged: what is lost becomes a gap until a peer fills it"
+            "the change log is damaged: the lost changes are a gap until a peer sends them"
         );
         let first = match runs.first() {
             Some(run) if run.first_seq == first_seq => Some(runs.remove(0)),

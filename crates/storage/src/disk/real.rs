@@ -16,7 +16,7 @@ pub const LOCK_FILE: &str = "holdfast.lock";
 pub enum DiskError {
     /// Another process works in the directory. Two would destroy each other's log.
     #[error(
-        "data directory {directory} is in use by another process{holder}; stop it first, or choose another directory"
+        "the data folder {directory} is in use by another process{holder}; stop it first, or choose another folder"
     )]
     InUse {
         /// Path of the directory.
@@ -25,7 +25,7 @@ pub enum DiskError {
         holder: String,
     },
     /// The directory cannot be made or used.
-    #[error("cannot use data directory {directory}: {source}")]
+    #[error("cannot use the data folder {directory}: {source}")]
     Io {
         /// Path of the directory.
         directory: String,
@@ -77,7 +77,7 @@ impl RealDisk {
         }
         if let Err(error) = note_holder(&lock) {
             // The disk is full. The number is only for people who ask which process has the lock.
-            tracing::warn!(%error, "the number of this process is not in the lock file");
+            tracing::warn!(%error, "the number of this process could not be written into the lock file");
         }
         Ok(RealDisk {
             root: root.to_path_buf(),

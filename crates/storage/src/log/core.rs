@@ -257,7 +257,7 @@ impl Core {
         }
         if self.buffer.len() > self.options.segment_bytes as usize / 2 {
             return Err(LogError::BadOptions(format!(
-                "segment_bytes {} is too small for {} groups",
+                "segment_bytes is {}, which is too small for {} groups",
                 self.options.segment_bytes,
                 self.kept.len()
             )));

@@ -8,7 +8,7 @@ use crate::{FileError, GroupId};
 fn advice(error: &FileError) -> &'static str {
     match error {
         FileError::Corrupt { .. } => {
-            "; its peers replace this node's data (by themselves where they do without it; otherwise see cluster/runbooks/damaged-data.md)"
+            "; if the other nodes can do without this node's data, they replace it when the node starts; otherwise see cluster/runbooks/damaged-data.md"
         }
         FileError::Io { .. } | FileError::UnknownVersion { .. } => "",
     }
@@ -36,7 +36,9 @@ pub enum LogError {
     File(#[from] FileError),
 
     /// The appended records do not continue the group's log.
-    #[error("group {group}: the next index is {expected}, not {index}; truncate first to overwrite")]
+    #[error(
+        "group {group}: the next index is {expected}, not {index}; to overwrite entries, truncate the log first"
+    )]
     NotContiguous {
         /// Number of the group.
         group: GroupId,
@@ -47,7 +49,7 @@ pub enum LogError {
     },
 
     /// The range was purged, or contains purged indexes.
-    #[error("group {group}: index {index} was purged, the log is purged through {purged_through}")]
+    #[error("group {group}: index {index} was purged, as were all up to {purged_through}")]
     Purged {
         /// Number of the group.
         group: GroupId,
@@ -58,7 +60,7 @@ pub enum LogError {
     },
 
     /// A record does not fit into a segment.
-    #[error("a record of {bytes} bytes is over the limit of {limit_bytes}")]
+    #[error("a record has {bytes} bytes, at most {limit_bytes} are allowed")]
     RecordTooLarge {
         /// Payload size in bytes.
         bytes: usize,
@@ -67,7 +69,7 @@ pub enum LogError {
     },
 
     /// The options are out of range, or do not fit together.
-    #[error("bad log options: {0}")]
+    #[error("the options of the log are wrong: {0}")]
     BadOptions(String),
 
     /// The log was closed.

@@ -38,7 +38,7 @@ impl LogOptions {
     pub(super) fn check(&self) -> Result<(), LogError> {
         if !(64 << 10..=1 << 30).contains(&self.segment_bytes) {
             let message = format!(
-                "segment_bytes is {}, must be 65536 to 1073741824",
+                "segment_bytes is {}, it must be from 65536 to 1073741824",
                 self.segment_bytes
             );
             return Err(LogError::BadOptions(message));
@@ -46,7 +46,7 @@ impl LogOptions {
         let limit = self.segment_bytes as usize / 2 - RECORDS_START as usize;
         if record_bytes(self.max_record_bytes as usize) > limit {
             let message = format!(
-                "max_record_bytes {} is over half of segment_bytes",
+                "max_record_bytes is {}, it must be at most half of segment_bytes",
                 self.max_record_bytes
             );
             return Err(LogError::BadOptions(message));

@@ -114,7 +114,7 @@ impl Core {
                     Ok(payload) => payload,
                     Err(error) => {
                         self.reclaim_stopped_in = self.active;
-                        tracing::error!(%error, "an old log segment cannot be given up");
+                        tracing::error!(%error, "an old log segment cannot be removed");
                         return Ok(false);
                     }
                 };

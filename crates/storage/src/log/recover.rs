@@ -128,7 +128,9 @@ pub(super) fn recover(
         };
         for later_id in later.iter().copied() {
             if has_valid_record(disk, later_id)? {
-                let what = "its records end here without a seal, but later segments have records".to_string();
+                let what =
+                    "its records end here and the segment is not sealed, but later segments have records"
+                        .to_string();
                 return Err(LogError::File(FileError::Corrupt {
                     file: path,
                     offset: u64::from(offset),
@@ -316,7 +318,10 @@ fn apply(
                 .recovered(header.index, place, payload, cache_bytes)
                 .is_some()
             {
-                let what = format!("entry {} of group {} is there twice", header.index, header.group);
+                let what = format!(
+                    "the log has entry {} of group {} twice",
+                    header.index, header.group
+                );
                 let file = segment::path(place.segment);
                 return Err(LogError::File(FileError::Corrupt {
                     file,

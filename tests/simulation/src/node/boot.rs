@@ -101,13 +101,13 @@ impl Boot {
                         self.take_seat(handle, wanted.generation, log).await?;
                     }
                 }
-                if !placement.is_settled() && handle.leads() {
+                if !placement.is_complete() && handle.leads() {
                     let target = Target {
                         voters: placement.replicas.clone(),
                         learners: BTreeSet::new(),
                     };
-                    if let Ok(Step::Settled) = handle.step_towards(&target).await {
-                        self.directory.settled(handle.shard(), &placement.replicas);
+                    if let Ok(Step::Reached) = handle.step_towards(&target).await {
+                        self.directory.placed(handle.shard(), &placement.replicas);
                     }
                 }
             }

@@ -454,7 +454,7 @@ fn live_stock_that_differs_is_told_cell_by_cell() {
     );
     assert_eq!(
         differs(&[&live[..], &live[..1]].concat()),
-        "HAT in EAST: listed twice"
+        "HAT in EAST: the live stock lists the cell twice"
     );
 }
 

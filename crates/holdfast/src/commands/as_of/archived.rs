@@ -47,7 +47,7 @@ async fn go_on<S: Subject>(
     archive.check_owner(cluster_id).await?;
     let position = positions
         .first()
-        .context("the cluster does not say where its stream stands")?;
+        .context("the cluster did not say where its stream ends")?;
     let through_seq = match moment {
         // The reading itself reports a change that does not exist yet.
         Moment::Position(asked) if asked.seq > position.last_seq => return Ok(()),
@@ -63,7 +63,7 @@ async fn go_on<S: Subject>(
     };
     anyhow::ensure!(
         position.first_seq <= from_seq,
-        "the nodes begin with change {}: those from {from_seq} on until there are neither in the archive nor on a node",
+        "the nodes begin with change {}, and neither the archive nor a node has the changes from {from_seq} to that one",
         position.first_seq
     );
     let request = v1::TailChangesRequest {

@@ -86,7 +86,7 @@ pub(crate) async fn stock(
         let note = render::as_of_note(&as_of);
         return Ok(context
             .output
-            .line(format!("{sku} had had no stock there ({note})"))?);
+            .line(format!("{sku} had never had stock there ({note})"))?);
     }
     let rows: Vec<Vec<String>> = cells.iter().map(render::cell_row).collect();
     context.output.table(&render::CELL_HEADERS, &rows)?;
@@ -114,7 +114,7 @@ pub(crate) async fn reservation(
     for part in &parts {
         let as_of = part.as_of.as_ref().ok_or_else(without_moment)?;
         let reservation = part.reservation.as_ref();
-        let reservation = reservation.ok_or_else(|| anyhow::anyhow!("the answer holds no reservation"))?;
+        let reservation = reservation.ok_or_else(|| anyhow::anyhow!("the answer has no reservation"))?;
         told.push((as_of, reservation, part.home));
     }
     if context.json {
@@ -184,5 +184,5 @@ async fn archived_parts(
 }
 
 fn without_moment() -> anyhow::Error {
-    anyhow::anyhow!("the answer does not say which moment it is of")
+    anyhow::anyhow!("the answer does not say which moment it describes")
 }

@@ -8,8 +8,8 @@ use crate::context::Context;
 /// Arguments of `holdfast backup create`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "All shards take nothing new into their logs for some milliseconds, while their ledgers are copied in memory; requests
-wait so long. Then the copies are written. The backup counts once its manifest is there, which is written last.
+    after_help = "All shards take nothing new into their logs for some milliseconds, while their ledgers are copied in memory. Requests
+wait for that time. Then the copies are written, and last of all the manifest: without it a backup cannot be used.
 The caller needs the verb `admin`.
 
 Examples:
@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let rows: Vec<Vec<String>> = manifest.shards.iter().map(row).collect();
     context.output.table(&HEADERS, &rows)?;
     context.output.note(format!(
-        "prove it with `holdfast backup verify --from {} --name {}`",
+        "check it with `holdfast backup verify --from {} --name {}`",
         args.to, manifest.name
     ));
     Ok(())

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 enum BackupCommand {
     /// Copy all shards of a running cluster as they are at one moment
     Create(create::Args),
-    /// Show which backups there are
+    /// List the backups in a folder or an object store
     List(list::Args),
     /// Read all of a backup and say whether it can be restored
     Verify(verify::Args),

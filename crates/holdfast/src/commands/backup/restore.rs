@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     ))?;
     context
         .output
-        .note("restore the other nodes from the same backup too, then start them all");
+        .note("restore the other nodes from the same backup too, and then start them all");
     Ok(())
 }
 

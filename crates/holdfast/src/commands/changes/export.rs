@@ -231,8 +231,8 @@ fn report(writers: &[(u32, Writer)], args: &Args, context: &Context) -> anyhow::
     let waiting: usize = writers.iter().map(|(_, writer)| writer.waiting()).sum();
     if waiting > 0 {
         context.output.note(format!(
-            "{waiting} changes belong to files that another export has begun; they are there when it, or the next one, \
-             comes so far"
+            "{waiting} changes belong to files that another export has begun: that export, or the next one, \
+             will write them"
         ));
     }
     context.output.line(format!(

@@ -36,7 +36,7 @@ pub(crate) async fn positions_and_cluster(
         // A node of the previous version does not send the id.
         cluster_id = client.refresh_topology().await?.cluster_id.clone();
     }
-    let cluster_id = Uuid::from_slice(&cluster_id).context("the cluster does not say its id")?;
+    let cluster_id = Uuid::from_slice(&cluster_id).context("the cluster did not say its id")?;
     if let Some(shard) = shard {
         let count = shards.len();
         shards.retain(|position| position.shard == shard);
@@ -68,7 +68,7 @@ pub(crate) fn through(client: &Client, request: v1::TailChangesRequest, last_seq
         }
         let message = messages.try_next().await.with_context(|| {
             format!(
-                "the stream of shard {shard} does not reach change {last_seq}, it stands before {next_seq}"
+                "the stream of shard {shard} did not reach change {last_seq}, the next one would be {next_seq}"
             )
         })?;
         let Some(message) = message else { return Ok(None) };
@@ -98,7 +98,7 @@ where
     futures::stream::unfold(Box::pin(messages), move |mut messages| async move {
         let next = match tokio::time::timeout(patience, pin!(messages.next())).await {
             Ok(next) => next?,
-            Err(_) => Err(anyhow::anyhow!("nothing came for {} s", patience.as_secs())),
+            Err(_) => Err(anyhow::anyhow!("no changes came for {} s", patience.as_secs())),
         };
         Some((next, messages))
     })

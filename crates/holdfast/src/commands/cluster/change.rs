@@ -88,7 +88,7 @@ async fn known_placement(
 
 /// Message for a node that does not know yet who is a member.
 const UNKNOWN: &str =
-    "the node that was asked does not know its cluster yet: it is not founded, or has no leader";
+    "the node that was asked does not know its cluster yet: the cluster is not founded, or has no leader";
 
 fn is_known(placement: &v1::GetPlacementResponse) -> bool {
     placement.version > 0 && placement.directory_leader_node_id != 0
@@ -174,8 +174,10 @@ pub(super) async fn remove(
         let change = admin.remove_node(request).await?;
         let said = match (dry_run, change.changed) {
             (true, _) => "could be removed",
-            (false, true) => "is no member any more: stop it, and do not start it with its data folder again",
-            (false, false) => "was no member",
+            (false, true) => {
+                "is not a member any more: stop it, and do not start it with its data folder again"
+            }
+            (false, false) => "was not a member",
         };
         context.output.note(format!("node {node_id} {said}"));
     }
@@ -272,7 +274,9 @@ async fn wait_until_there(admin: &AdminClient, context: &Context, until: Instant
         }
         if Instant::now() >= until {
             let progress = progress.unwrap_or_default();
-            bail!("not everything has moved yet ({progress}); it goes on, see `holdfast cluster placement`");
+            bail!(
+                "not everything has moved yet ({progress}): the moves go on, and `holdfast cluster placement` shows them"
+            );
         }
         if let Some(progress) = progress
             && progress != told

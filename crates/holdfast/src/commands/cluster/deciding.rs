@@ -85,7 +85,7 @@ fn show(args: &Args, planned: &v1::DecideEntryResponse, context: &Context) -> an
     output.line(format!("halted nodes: {:?}", planned.halted_node_ids))?;
     if !planned.unreachable_node_ids.is_empty() {
         output.line(format!(
-            "nodes that do not answer: {:?}; each must not have applied the entry",
+            "nodes that do not answer: {:?}; none of them may have applied the entry",
             planned.unreachable_node_ids
         ))?;
     }

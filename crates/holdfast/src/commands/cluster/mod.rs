@@ -151,7 +151,7 @@ struct RebalanceArgs {
 struct TransferArgs {
     /// Shard whose leader changes
     shard: u32,
-    /// Node that shall lead; the cluster chooses when left out
+    /// Node that should lead; when left out, the cluster chooses
     #[arg(long, value_name = "NODE", default_value_t = 0, hide_default_value = true)]
     to: u64,
 }

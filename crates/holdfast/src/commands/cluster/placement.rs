@@ -17,7 +17,7 @@ pub(super) async fn show(admin: &AdminClient, context: &Context) -> anyhow::Resu
         .map(|member| {
             let state = match (member.draining, member.reachable) {
                 (true, true) => "draining",
-                (true, false) => "draining, not heard",
+                (true, false) => "draining, not reachable",
                 (false, true) => "member",
                 (false, false) => "not heard",
             };

@@ -60,7 +60,7 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<()> {
     }
     for (node_id, disk) in low_disks(&statuses) {
         context.output.note(format!(
-            "the disk of node {node_id} is {}: {} MiB left, less than {} MiB, so nothing new is taken (see cluster/runbooks/disk.md)",
+            "the disk of node {node_id} is {}: {} MiB left, less than {} MiB, so nothing new is accepted (see cluster/runbooks/disk.md)",
             disk.state,
             disk.available_bytes >> 20,
             disk.low_below_bytes >> 20
@@ -72,7 +72,7 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<()> {
         .filter(|shard| shard.leader_node_id == 0)
         .count();
     if leaderless > 0 {
-        context.output.note(format!("{leaderless} of {} shards have no leader: they refuse writes until a majority of their nodes is there", topology.shards.len()));
+        context.output.note(format!("{leaderless} of {} shards have no leader: they refuse writes until a majority of their nodes is running", topology.shards.len()));
     }
     Ok(())
 }

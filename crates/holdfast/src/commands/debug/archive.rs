@@ -27,7 +27,7 @@ impl Archive {
     /// Begins an archive whose files are in a folder of this name.
     pub(super) fn begin(output: &Path, folder: String) -> anyhow::Result<Self> {
         if output.exists() {
-            bail!("{} is there already: choose another name", output.display());
+            bail!("{} exists already: choose another name", output.display());
         }
         let mut unfinished = output.as_os_str().to_owned();
         unfinished.push(".unfinished");

@@ -14,7 +14,7 @@ use crate::context::Context;
 /// Arguments of `holdfast debug bundle`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast debug bundle --config /etc/holdfast/node.toml --output holdfast-1.tar.gz\n  holdfast debug bundle --config node-1.toml --output holdfast-1.tar.gz --log node-1.log\n\nIt works whether the node runs or not, and changes nothing. Keys, the content of the ledger and the names of admins are left out.\nA log is taken as it is: look through it before you pass it on."
+    after_help = "Examples:\n  holdfast debug bundle --config /etc/holdfast/node.toml --output holdfast-1.tar.gz\n  holdfast debug bundle --config node-1.toml --output holdfast-1.tar.gz --log node-1.log\n\nIt works whether the node runs or not, and changes nothing. Keys, the content of the ledger and the names of admins are left out.\nA log is copied as it is: look through it before you pass it on."
 )]
 pub(crate) struct Args {
     /// The node's configuration

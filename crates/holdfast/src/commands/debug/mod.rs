@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum DebugCommand {
-    /// Put what is known of a node into one file, for the people who look for a fault
+    /// Collect what is known about a node in one file, for people who look for a fault
     Bundle(bundle::Args),
 }
 

@@ -176,7 +176,7 @@ impl Children {
         if left.is_empty() {
             Ok(())
         } else {
-            anyhow::bail!("killed what did not stop: nodes {}", left.join(", "))
+            anyhow::bail!("killed the nodes that did not stop: {}", left.join(", "))
         }
     }
 }

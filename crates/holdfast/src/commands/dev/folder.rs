@@ -181,7 +181,7 @@ fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
         Some(marker) => {
             if (marker.nodes, marker.shards) != (layout.nodes, layout.shards) {
                 bail!(
-                    "{} was made with --nodes {} --shards {}: say so, or start anew with --fresh, which throws its data away",
+                    "{} was made with --nodes {} --shards {}: use these options, or start again with --fresh, which deletes its data",
                     folder.display(),
                     marker.nodes,
                     marker.shards
@@ -199,7 +199,9 @@ fn own(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Result<Marker> {
     let text = toml::to_string(&marker).context("cannot write the marker as TOML")?;
     write(
         &path,
-        &format!("# Made by `holdfast dev`, which empties this folder when it is told --fresh.\n{text}"),
+        &format!(
+            "# Made by `holdfast dev`, which empties this folder when it is started with --fresh.\n{text}"
+        ),
     )?;
     Ok(marker)
 }

@@ -17,7 +17,7 @@ use crate::render;
 pub(crate) struct Args {
     #[command(flatten)]
     reservation: ReservationArgs,
-    /// Take what the asked node knows, without asking a quorum
+    /// Read what the asked node knows, without asking a quorum; it may be old
     #[arg(long)]
     stale: bool,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let answer = context.client()?.get_reservation(request).await?;
     let reservation = answer
         .reservation
-        .ok_or_else(|| anyhow::anyhow!("the answer holds no reservation"))?;
+        .ok_or_else(|| anyhow::anyhow!("the answer has no reservation"))?;
     if context.json {
         context.output.json(&json!({
             "read": render::read(answer.read.as_ref()),

@@ -231,7 +231,7 @@ pub(super) async fn set_policy(args: PolicyArgs, context: &Context) -> anyhow::R
 pub(super) struct PoolArgs {
     #[command(flatten)]
     cell: CellArgs,
-    /// Units the pool shall have, at least 0
+    /// Units that the pool should have, at least 0
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     target: i64,
     /// Storefront of the pool

@@ -56,7 +56,7 @@ pub(super) struct SuppliesArgs {
     /// Only this warehouse
     #[arg(long, default_value = "", hide_default_value = true)]
     warehouse: String,
-    /// Take what the asked node knows, without asking a quorum
+    /// Read what the asked node knows, without asking a quorum; it may be old
     #[arg(long)]
     stale: bool,
 }
@@ -105,7 +105,7 @@ pub(super) struct DeficitsArgs {
     /// Only this shard
     #[arg(long)]
     shard: Option<u32>,
-    /// Take what the asked node knows, without asking a quorum
+    /// Read what the asked node knows, without asking a quorum; it may be old
     #[arg(long)]
     stale: bool,
 }

@@ -21,7 +21,7 @@ pub(super) struct GetArgs {
     /// Only this warehouse
     #[arg(long, default_value = "", hide_default_value = true)]
     warehouse: String,
-    /// Take what the asked node knows, without asking a quorum
+    /// Read what the asked node knows, without asking a quorum; it may be old
     #[arg(long)]
     stale: bool,
     #[command(flatten)]
@@ -72,13 +72,13 @@ enum Format {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "CSV holds each SKU as it is. A spreadsheet takes one that begins with = + - or @ for a formula: have it read the column as text.\n\nExamples:\n  holdfast stock list\n  holdfast stock list --shard 0 --json > cells.jsonl\n  holdfast stock list --format csv > ledger_stock.csv"
+    after_help = "CSV has each SKU as it is. A spreadsheet treats a SKU that begins with = + - or @ as a formula: let it read the column as text.\n\nExamples:\n  holdfast stock list\n  holdfast stock list --shard 0 --json > cells.jsonl\n  holdfast stock list --format csv > ledger_stock.csv"
 )]
 pub(super) struct ListArgs {
     /// Only this shard
     #[arg(long)]
     shard: Option<u32>,
-    /// Take what the asked node knows, without asking a quorum
+    /// Read what the asked node knows, without asking a quorum; it may be old
     #[arg(long)]
     stale: bool,
     /// The shape of the list; --json is the same as --format json

@@ -69,9 +69,6 @@ fn print(report: &Report, context: &Context) -> anyhow::Result<()> {
         context.output.line(report.to_string())?;
     }
     let found: u64 = report.counts.values().sum();
-    anyhow::ensure!(
-        report.ok,
-        "verification found {found} things that are not as they have to be"
-    );
+    anyhow::ensure!(report.ok, "verification found {found} things that are wrong");
     Ok(())
 }

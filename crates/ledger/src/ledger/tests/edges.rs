@@ -42,7 +42,7 @@ fn a_receipt_beyond_64_bits_is_refused_and_leaves_the_cell_alone() {
         })
         .unwrap();
     assert_eq!(story.cell("tea", "east").on_hand, 0);
-    // The sum of all receipts is also at its end.
+    // The sum of all arrivals is also at its end.
     assert_eq!(story.receive("tea", "east", 1), Err(Refusal::Overflow));
     story.act(returned(i64::MAX, Disposition::QualityHold)).unwrap();
 }

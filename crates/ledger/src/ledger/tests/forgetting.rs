@@ -64,14 +64,14 @@ fn a_reserve_whose_reservation_was_forgotten_first_is_refused_as_too_old() {
     let mut story = Story::new();
     story.receive("tea", "east", 2_000).unwrap();
     // The ids of these are forgotten first. They fill the budget of several entries.
-    let receipts = (0..3_000).map(|_| Action::Adjust {
+    let arrivals = (0..3_000).map(|_| Action::Adjust {
         sku: sku("tea"),
         warehouse: warehouse("east"),
         delta: 1,
     });
-    let receipts = receipts.collect::<Vec<_>>();
-    let receipts = receipts.into_iter().map(|action| story.command(action)).collect();
-    story.entry(receipts);
+    let arrivals = arrivals.collect::<Vec<_>>();
+    let arrivals = arrivals.into_iter().map(|action| story.command(action)).collect();
+    story.entry(arrivals);
     let holds = released_holds(&mut story, 500);
     story.wait(25 * HOUR_MS);
     let reserve = &holds[0];

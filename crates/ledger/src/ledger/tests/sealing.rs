@@ -1,4 +1,4 @@
-//! Tests of closed operation ids, which keep late copies of a refused request from taking effect.
+//! Tests of sealed operation ids, which keep late copies of a refused request from taking effect.
 
 use super::*;
 

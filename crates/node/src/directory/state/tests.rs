@@ -31,17 +31,17 @@ fn three() -> Directory {
     founded(&[(1, ""), (2, ""), (3, "")], 2, 3)
 }
 
-fn settle(directory: &mut Directory, shard: u32) {
+fn complete(directory: &mut Directory, shard: u32) {
     let replicas = directory.placements[shard as usize].replicas.clone();
-    let settled = directory.execute(DirectoryCommand::Settled { shard, replicas });
-    assert_eq!(settled, Ok(true));
+    let complete = directory.execute(DirectoryCommand::Placed { shard, replicas });
+    assert_eq!(complete, Ok(true));
 }
 
 #[test]
 fn the_founders_have_every_shard_under_their_first_numbers() {
     let directory = three();
     for placement in &directory.placements {
-        assert!(placement.is_settled());
+        assert!(placement.is_complete());
         assert_eq!(placement.replicas, (1..=3).map(ReplicaId::founder).collect());
     }
 }
@@ -72,7 +72,7 @@ fn a_replica_that_comes_gets_a_number_that_no_other_had_and_one_that_stays_keeps
         .execute(DirectoryCommand::Place { shard: 0, nodes })
         .unwrap();
     let placement = &directory.placements[0];
-    assert!(!placement.is_settled());
+    assert!(!placement.is_complete());
     assert_eq!(placement.on(1), Some(ReplicaId::founder(1)));
     assert_eq!(
         placement.on(3),
@@ -81,7 +81,7 @@ fn a_replica_that_comes_gets_a_number_that_no_other_had_and_one_that_stays_keeps
     );
     let first = placement.on(4).unwrap();
     assert!(first.generation > 0);
-    settle(&mut directory, 0);
+    complete(&mut directory, 0);
     assert_eq!(directory.placements[0].on(3), None);
 
     // The replica leaves and comes back: it gets another number.
@@ -90,13 +90,13 @@ fn a_replica_that_comes_gets_a_number_that_no_other_had_and_one_that_stays_keeps
         directory
             .execute(DirectoryCommand::Place { shard: 0, nodes })
             .unwrap();
-        settle(&mut directory, 0);
+        complete(&mut directory, 0);
     }
     assert!(directory.placements[0].on(4).unwrap().generation > first.generation);
 }
 
 #[test]
-fn a_shard_on_its_way_is_not_sent_elsewhere_and_only_what_it_should_have_settles_it() {
+fn a_shard_on_its_way_is_not_sent_elsewhere_and_only_what_it_should_have_completes_it() {
     let mut directory = three();
     directory
         .execute(DirectoryCommand::Admit(newcomer(4, "")))
@@ -116,12 +116,12 @@ fn a_shard_on_its_way_is_not_sent_elsewhere_and_only_what_it_should_have_settles
         "asked twice is asked once"
     );
     assert!(directory.execute(place([1, 2, 5])).is_err());
-    let early = DirectoryCommand::Settled {
+    let early = DirectoryCommand::Placed {
         shard: 0,
         replicas: before,
     };
     assert_eq!(directory.execute(early), Ok(false));
-    assert!(!directory.placements[0].is_settled());
+    assert!(!directory.placements[0].is_complete());
 }
 
 #[test]
@@ -236,7 +236,7 @@ proptest! {
     fn numbers_are_never_used_twice(commands in proptest::collection::vec((command(), any::<bool>()), 0..60)) {
         let mut directory = three();
         let mut seen: BTreeSet<ReplicaId> = directory.placements.iter().flat_map(|p| p.replicas.clone()).collect();
-        for (command, settles) in commands {
+        for (command, completes) in commands {
             let before = directory.clone();
             let bytes = encode(&command);
             let answer: DirectoryAnswer = decode(&directory.apply(&bytes)).unwrap();
@@ -250,7 +250,7 @@ proptest! {
                     prop_assert!(seen.insert(*replica), "{replica} again");
                 }
             }
-            if settles {
+            if completes {
                 for placement in &mut directory.placements {
                     placement.former.clear();
                 }

@@ -162,6 +162,6 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("is no share: write a number from 0 to 1, such as 0.5".to_owned()),
+        _ => Err("is not a share: write a number from 0 to 1, such as 0.5".to_owned()),
     }
 }
