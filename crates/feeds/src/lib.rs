@@ -19,18 +19,14 @@
 //! - **Nothing personal leaves.** Customers become numbers, which show only which rows have the same
 //!   customer. A reject repeats a field only if the content is what its column should have.
 //!
-//! Start reading in [`mapping`], then `orders.rs`. `table.rs` is the strict reader of lines and fields.
+//! Start reading in `read/mapping.rs`, then `read/orders.rs`. `read/table.rs` is the strict reader of lines and
+//! fields.
 
-mod dates;
-pub mod mapping;
-mod numbers;
-mod orders;
+mod read;
 mod reject;
-mod rules;
-mod table;
 
-pub use mapping::{Mapping, MappingError};
-pub use orders::{Customer, MAX_UNITS, OrderRows, Row, read_orders};
+pub use read::{
+    Customer, FeedError, Kind, MAX_MAPPING_BYTES, MAX_UNITS, Mapping, MappingError, OrderRows, Row,
+    read_orders,
+};
 pub use reject::{Reject, RejectReason};
-pub use rules::Kind;
-pub use table::FeedError;

@@ -4,7 +4,7 @@ use super::*;
 
 macro_rules! mapping {
     ($name:literal) => {
-        Mapping::parse(include_str!(concat!("../../../../../docs/mappings/", $name))).unwrap()
+        Mapping::parse(include_str!(concat!("../../../../../../docs/mappings/", $name))).unwrap()
     };
 }
 
@@ -31,7 +31,7 @@ fn rejected(file: &OrderRows) -> Vec<(u64, RejectReason)> {
 
 #[test]
 fn the_mapping_that_the_page_explains_is_one() {
-    let page = include_str!("../../../../../docs/import-orders.md");
+    let page = include_str!("../../../../../../docs/import-orders.md");
     let (_, rest) = page.split_once("```toml\n").unwrap();
     let (mapping, _) = rest.split_once("```").unwrap();
     Mapping::parse(mapping).unwrap();

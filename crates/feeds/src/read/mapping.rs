@@ -30,9 +30,9 @@ use std::collections::BTreeMap;
 use encoding_rs::Encoding;
 use serde::Deserialize;
 
-use crate::dates;
-use crate::numbers::NumberFormat;
-use crate::rules::{self, Rule};
+use super::dates;
+use super::numbers::NumberFormat;
+use super::rules::{self, Rule};
 
 /// The largest mapping file, in bytes.
 pub const MAX_MAPPING_BYTES: usize = 256 << 10;

@@ -6,7 +6,7 @@
 
 use std::io::{self, BufRead};
 
-use crate::mapping::FileFormat;
+use super::mapping::FileFormat;
 
 /// The most bytes of a line, and of all lines of one row.
 pub(crate) const MAX_ROW_BYTES: usize = 1 << 20;

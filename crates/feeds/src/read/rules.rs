@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::numbers::Sign;
+use super::numbers::Sign;
 use crate::reject::RejectReason;
 
 /// The effect of a row on stock.

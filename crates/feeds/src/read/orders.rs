@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
-use crate::dates;
-use crate::mapping::{Case, Mapping};
-use crate::numbers::Sign;
+use super::dates;
+use super::mapping::{Case, Mapping};
+use super::numbers::Sign;
+use super::rules::{Facts, Kind, Verdict, judge};
+use super::table::{FeedError, Record, Table};
 use crate::reject::{Reject, RejectReason};
-use crate::rules::{Facts, Kind, Verdict, judge};
-use crate::table::{FeedError, Record, Table};
 
 /// The most units of one row. A feed that sells more in one line is broken, and sums stay far from overflow.
 pub const MAX_UNITS: i64 = 1_000_000_000;
