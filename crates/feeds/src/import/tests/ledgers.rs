@@ -9,7 +9,7 @@ use holdfast_ledger::{
 };
 
 use super::*;
-use crate::commands::import::orders::steps::Sale;
+use crate::import::steps::Sale;
 
 /// One ledger for each shard.
 pub(super) struct Ledgers(Mutex<Inner>);
@@ -144,12 +144,19 @@ impl Target for Ledgers {
             .collect()
     }
 
-    async fn await_given_back(&self, reservation_id: Bytes, sale: &Sale) -> anyhow::Result<()> {
-        let reservation_id = OperationId::from_slice(&reservation_id)?;
+    async fn await_given_back(&self, reservation_id: Bytes, sale: &Sale) -> Result<(), RunError> {
+        let reservation_id = OperationId::from_slice(&reservation_id).unwrap();
         let inner = self.0.lock().unwrap();
         for shard in &sale.shards {
-            let reply = inner.shards[*shard as usize].query(&Query::Reservation { reservation_id })?;
-            anyhow::ensure!(matches!(reply, QueryReply::Reservation(None)), "{reply:?}");
+            let reply = inner.shards[*shard as usize]
+                .query(&Query::Reservation { reservation_id })
+                .unwrap();
+            if !matches!(reply, QueryReply::Reservation(None)) {
+                return Err(RunError::StillHeld {
+                    document: sale.document.clone(),
+                    shard: *shard,
+                });
+            }
         }
         Ok(())
     }

@@ -5,11 +5,11 @@ use bytes::Bytes;
 use holdfast_api::limits::MAX_OCCURRED_AGO_MS;
 use holdfast_client::v1;
 use holdfast_client::v1::batch_item::Request as Item;
-use holdfast_feeds::Row;
 
 use super::identity::Source;
 use super::steps::Sale;
 use super::target::Request;
+use crate::read::Row;
 
 /// Time to live of an import's holds until they are committed, in milliseconds. It is longer than an
 /// interruption after which an import is resumed.

@@ -2,13 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_feeds::Row;
 use tokio_util::sync::CancellationToken;
 
 use super::applied::Applied;
 use super::book::Book;
+use super::notice::Tell;
 use super::plan::Plan;
 use super::requests::Requests;
+use crate::read::Row;
 
 /// One run of an import.
 pub(super) struct Run<'a, T> {
@@ -24,6 +25,8 @@ pub(super) struct Run<'a, T> {
     pub(super) applied: &'a Applied,
     /// Token that stops the run after the wave in flight.
     pub(super) stop: CancellationToken,
+    /// The callback for the progress.
+    pub(super) tell: &'a Tell<'a>,
     /// The account of the rows.
     pub(super) book: Mutex<Book>,
 }

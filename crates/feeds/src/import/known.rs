@@ -7,11 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use holdfast_feeds::{Kind, Row};
-
 use super::applied::{Applied, AppliedOperation};
 use super::identity::{Source, Tail};
 use super::requests::{ADJUST, BACK, BACK_UNREFERENCED, row_document, sale_document};
+use crate::read::{Kind, Row};
 
 /// Most differences that are reported of one document.
 const MAX_TOLD: usize = 5;

@@ -2,16 +2,85 @@
 //! personal: neither customers nor descriptions, only row numbers.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::book::Refused;
 use super::files::write_atomically;
 
 const VERSION: u32 = 3;
+
+/// The reason why a state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file system does not return it.
+    #[error("cannot read the state file {}", path.display())]
+    Unreadable {
+        /// Path of the file.
+        path: PathBuf,
+        /// The fault of the file system.
+        source: io::Error,
+    },
+    /// The content is not a state.
+    #[error(
+        "{} is no state file of an import, or it is damaged; choose another with --state (an import finds its \
+         earlier operations in the change stream)",
+        path.display()
+    )]
+    Damaged {
+        /// Path of the file.
+        path: PathBuf,
+        /// The fault of the content.
+        source: serde_json::Error,
+    },
+    /// Another version of the program wrote it.
+    #[error("the state file {} has version {version}, this program knows {VERSION}", path.display())]
+    OtherVersion {
+        /// Path of the file.
+        path: PathBuf,
+        /// The version of its format.
+        version: u32,
+    },
+    /// The state is that of another file.
+    #[error(
+        "the state file {} is of another file (or this one was edited since); choose another with --state",
+        path.display()
+    )]
+    OtherFile {
+        /// Path of the state file.
+        path: PathBuf,
+    },
+    /// The state is that of an import into another cluster.
+    #[error(
+        "the state file {} is of an import into cluster {of}, this is cluster {here}; choose another with \
+         --state",
+        path.display()
+    )]
+    OtherCluster {
+        /// Path of the file.
+        path: PathBuf,
+        /// Id of the state's cluster.
+        of: String,
+        /// Id of the cluster that was asked.
+        here: String,
+    },
+    /// The import began with other options.
+    #[error("this import began with `{began_with}`; go on with the same options")]
+    OtherOptions {
+        /// The options of the state, as arguments of a command line.
+        began_with: String,
+    },
+    /// The file system does not take it.
+    #[error("cannot write the state file {}", path.display())]
+    Unwritable {
+        /// Path of the file.
+        path: PathBuf,
+        /// The fault of the file system.
+        source: io::Error,
+    },
+}
 
 /// The state that is kept between two runs of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +92,7 @@ pub(super) struct State {
     /// Id of the cluster that the file is imported into.
     pub(super) cluster: String,
     /// The options that shape the operations.
-    pub(super) options: Options,
+    pub(super) options: KeptOptions,
     /// The time in the operation ids, in milliseconds since the Unix epoch.
     pub(super) epoch_ms: u64,
     /// The first change of each shard that may belong to this import.
@@ -38,7 +107,7 @@ pub(super) struct State {
 /// line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Options {
+pub(super) struct KeptOptions {
     /// Value of `--initial-stock`.
     pub(super) initial_stock: String,
     /// Value of `--mode`.
@@ -60,7 +129,7 @@ impl State {
     pub(super) fn new(
         file: &str,
         cluster: &str,
-        options: Options,
+        options: KeptOptions,
         epoch_ms: u64,
         from_seq: BTreeMap<u32, u64>,
     ) -> Self {
@@ -85,44 +154,42 @@ impl State {
         path: &Path,
         file: &str,
         cluster: &str,
-        options: &Options,
-    ) -> anyhow::Result<Option<Self>> {
+        options: &KeptOptions,
+    ) -> Result<Option<Self>, StateError> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read the state file {}", path.display()));
+            Err(source) => {
+                return Err(StateError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                });
             }
         };
-        let state: Self = serde_json::from_slice(&bytes).with_context(|| {
-            format!(
-                "{} is no state file of an import, or it is damaged; choose another with --state (an import finds its \
-                 earlier operations in the change stream)",
-                path.display()
-            )
-        })?;
-        anyhow::ensure!(
-            state.version == VERSION,
-            "the state file {} has version {}, this program knows {VERSION}",
-            path.display(),
-            state.version
-        );
-        anyhow::ensure!(
-            state.file == file,
-            "the state file {} is of another file (or this one was edited since); choose another with --state",
-            path.display()
-        );
-        anyhow::ensure!(
-            state.cluster == cluster,
-            "the state file {} is of an import into cluster {}, this is cluster {cluster}; choose another with --state",
-            path.display(),
-            state.cluster
-        );
-        anyhow::ensure!(
-            state.options == *options,
-            "this import began with `{}`; go on with the same options",
-            state.options.as_arguments()
-        );
+        let path = path.to_owned();
+        let state: Self = match serde_json::from_slice(&bytes) {
+            Ok(state) => state,
+            Err(source) => return Err(StateError::Damaged { path, source }),
+        };
+        if state.version != VERSION {
+            let version = state.version;
+            return Err(StateError::OtherVersion { path, version });
+        }
+        if state.file != file {
+            return Err(StateError::OtherFile { path });
+        }
+        if state.cluster != cluster {
+            return Err(StateError::OtherCluster {
+                path,
+                of: state.cluster,
+                here: cluster.to_owned(),
+            });
+        }
+        if state.options != *options {
+            return Err(StateError::OtherOptions {
+                began_with: state.options.as_arguments(),
+            });
+        }
         Ok(Some(state))
     }
 
@@ -130,16 +197,19 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn save(&self, path: &Path) -> anyhow::Result<()> {
+    pub(super) fn save(&self, path: &Path) -> Result<(), StateError> {
         write_atomically(path, |file| {
             serde_json::to_writer_pretty(&mut *file, self)?;
-            Ok(file.write_all(b"\n")?)
+            file.write_all(b"\n")
         })
-        .with_context(|| format!("cannot write the state file {}", path.display()))
+        .map_err(|source| StateError::Unwritable {
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 
-impl Options {
+impl KeptOptions {
     /// Returns the options as arguments of a command line.
     pub(super) fn as_arguments(&self) -> String {
         let mut text = format!(
@@ -162,12 +232,11 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_feeds::RejectReason;
-
     use super::*;
+    use crate::reject::RejectReason;
 
-    fn options() -> Options {
-        Options {
+    fn options() -> KeptOptions {
+        KeptOptions {
             initial_stock: "enough".into(),
             mode: "all-or-nothing".into(),
             warehouses: vec!["UK-1".into()],
@@ -207,14 +276,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         state().save(&path).unwrap();
-        let refused = |file, cluster, options: &Options| {
+        let refused = |file, cluster, options: &KeptOptions| {
             State::load(&path, file, cluster, options)
                 .unwrap_err()
                 .to_string()
         };
         assert!(refused("other", "c1", &options()).contains("another file"));
         assert!(refused("abc", "c2", &options()).contains("into cluster c1, this is cluster c2"));
-        let other = Options {
+        let other = KeptOptions {
             initial_stock: "none".into(),
             ..options()
         };

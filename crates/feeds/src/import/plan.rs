@@ -14,12 +14,13 @@ use holdfast_api::limits::MAX_LINES;
 use holdfast_api::names::Sku;
 use holdfast_api::names::lookalikes;
 use holdfast_client::{shard_of, v1};
-use holdfast_feeds::{Kind, OrderRows, Reject, RejectReason, Row};
 
 use super::initial_stock::{InitialStock, receipts};
 use super::known::Known;
 use super::matching::OpenSales;
 use super::steps::{Sale, SaleLine, Step};
+use crate::read::{Kind, OrderRows, Row};
+use crate::reject::{Reject, RejectReason};
 
 /// Options that shape a plan, beside the file.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,18 +6,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use holdfast_client::{ClientError, v1};
-use holdfast_feeds::RejectReason;
 
 use super::applied::AppliedOperation;
+use super::error::RunError;
 use super::identity::tail_of;
+use super::notice::Notice;
 use super::requests::{ADJUST, BACK, BACK_UNREFERENCED, row_document, sale_document, stock_document};
 use super::run::Run;
 use super::steps::{Sale, Step, cut_into_waves};
 use super::target::{Answer, Request, Target};
+use crate::reject::RejectReason;
 
 /// The outcome of a sale.
 pub(super) enum Sold {
@@ -45,7 +46,7 @@ impl<T: Target> Run<'_, T> {
     ///
     /// # Errors
     /// When an operation has no outcome, or is refused in a way that makes going on pointless.
-    pub(super) async fn run(&self) -> anyhow::Result<()> {
+    pub(super) async fn run(&self) -> Result<(), RunError> {
         Waves::new(self).run().await
     }
 }
@@ -72,7 +73,7 @@ impl<'a, T: Target> Waves<'a, T> {
     ///
     /// # Errors
     /// When an operation has no outcome, or is refused in a way that makes going on pointless.
-    pub(super) async fn run(mut self) -> anyhow::Result<()> {
+    pub(super) async fn run(mut self) -> Result<(), RunError> {
         let steps = &self.run.plan.steps;
         let waves = cut_into_waves(
             steps,
@@ -84,6 +85,7 @@ impl<'a, T: Target> Waves<'a, T> {
             let mut traces = steps[wave.clone()].iter().filter_map(|step| self.trace(step));
             traces.any(|trace| trace.is_of_this_file)
         });
+        let mut steps_done = 0;
         for (number, wave) in waves.into_iter().enumerate() {
             if self.run.stop.is_cancelled() {
                 break;
@@ -102,7 +104,8 @@ impl<'a, T: Target> Waves<'a, T> {
                 }
                 Step::Adjust { .. } => self.adjust(steps, settled_before).await?,
             }
-            self.run.with_book(|book| book.steps_done += steps.len() as u64);
+            steps_done += steps.len() as u64;
+            (self.run.tell)(Notice::StepsDone(steps_done));
         }
         self.await_given_back(|_| true).await
     }
@@ -120,7 +123,7 @@ impl<'a, T: Target> Waves<'a, T> {
 
     /// Waits until the shards have given back what they had taken for these refused sales, so that a later
     /// sale can have it.
-    async fn await_given_back(&mut self, concerns: impl Fn(&Sale) -> bool) -> anyhow::Result<()> {
+    async fn await_given_back(&mut self, concerns: impl Fn(&Sale) -> bool) -> Result<(), RunError> {
         let sales = &self.run.plan.sales;
         let (awaited, rest) = std::mem::take(&mut self.going_back)
             .into_iter()
@@ -186,7 +189,7 @@ impl<'a, T: Target> Waves<'a, T> {
     ///
     /// # Errors
     /// The first operation that has no outcome, or is refused in a way that makes going on pointless.
-    pub(super) async fn perform(&self, requests: Vec<Request>) -> anyhow::Result<Vec<Outcome>> {
+    pub(super) async fn perform(&self, requests: Vec<Request>) -> Result<Vec<Outcome>, RunError> {
         let done_before = |request: &Request| {
             let before = self.run.applied.get(&tail_of(&request.operation_id())?)?;
             let granted = before
@@ -220,7 +223,7 @@ impl<'a, T: Target> Waves<'a, T> {
             outcomes.push(match before {
                 Some(done) => done,
                 None => {
-                    let (id, answer) = answers.next().context("an operation was not answered")?;
+                    let (id, answer) = answers.next().ok_or(RunError::Unanswered)?;
                     self.outcome(id, answer)?
                 }
             });
@@ -228,7 +231,7 @@ impl<'a, T: Target> Waves<'a, T> {
         Ok(outcomes)
     }
 
-    fn outcome(&self, operation_id: Bytes, answer: Result<Answer, ClientError>) -> anyhow::Result<Outcome> {
+    fn outcome(&self, operation_id: Bytes, answer: Result<Answer, ClientError>) -> Result<Outcome, RunError> {
         match answer {
             Ok(Answer { replayed, granted }) => {
                 self.run.with_book(|book| {
@@ -246,7 +249,8 @@ impl<'a, T: Target> Waves<'a, T> {
             }
             Err(ClientError::Refused(refusal)) => {
                 if let Some(advice) = ends_the_import(refusal.reason()) {
-                    return Err(ClientError::Refused(refusal)).context(advice);
+                    let source = ClientError::Refused(refusal);
+                    return Err(RunError::Pointless { advice, source });
                 }
                 self.run.with_book(|book| book.operations.refused += 1);
                 Ok(Outcome::Refused(refusal))

@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use holdfast_client::v1;
-use holdfast_feeds::RejectReason;
 
+use super::error::RunError;
 use super::steps::{Sale, SaleLine, Step};
 use super::target::{Request, Target};
 use super::waves::{Outcome, Sold, Waves};
+use crate::reject::RejectReason;
 
 impl<T: Target> Waves<'_, T> {
     /// Receives the initial stock.
-    pub(super) async fn receive(&mut self, steps: &[Step]) -> anyhow::Result<()> {
+    pub(super) async fn receive(&mut self, steps: &[Step]) -> Result<(), RunError> {
         let mut requests = Vec::new();
         let mut quantities = Vec::new();
         for step in steps {
@@ -27,14 +28,14 @@ impl<T: Target> Waves<'_, T> {
         for (outcome, quantity) in self.perform(requests).await?.into_iter().zip(quantities) {
             match outcome {
                 Outcome::Done { .. } => self.run.with_book(|book| book.units.received += quantity),
-                Outcome::Refused(refusal) => anyhow::bail!("cannot stock the cells: {}", refusal.message),
+                Outcome::Refused(refusal) => return Err(RunError::NotStocked(refusal.message)),
             }
         }
         Ok(())
     }
 
     /// Reserves the sales in file order, then commits the ones that got stock.
-    pub(super) async fn sell(&mut self, steps: &[Step], settled_before: bool) -> anyhow::Result<()> {
+    pub(super) async fn sell(&mut self, steps: &[Step], settled_before: bool) -> Result<(), RunError> {
         let mut wanted = Vec::new();
         for step in steps {
             let Step::Sell { sale: number } = step else {
@@ -96,7 +97,7 @@ impl<T: Target> Waves<'_, T> {
     }
 
     /// Ships what is still committed.
-    pub(super) async fn ship(&mut self, steps: &[Step]) -> anyhow::Result<()> {
+    pub(super) async fn ship(&mut self, steps: &[Step]) -> Result<(), RunError> {
         let mut requests = Vec::new();
         let mut shipped = Vec::new();
         for step in steps {
@@ -123,7 +124,7 @@ impl<T: Target> Waves<'_, T> {
     }
 
     /// Runs cancellations and returns.
-    pub(super) async fn take_back(&mut self, steps: &[Step], settled_before: bool) -> anyhow::Result<()> {
+    pub(super) async fn take_back(&mut self, steps: &[Step], settled_before: bool) -> Result<(), RunError> {
         let mut wanted = Vec::new();
         let mut requests = Vec::new();
         for step in steps {
@@ -173,7 +174,7 @@ impl<T: Target> Waves<'_, T> {
     }
 
     /// Runs write-offs and finds.
-    pub(super) async fn adjust(&mut self, steps: &[Step], settled_before: bool) -> anyhow::Result<()> {
+    pub(super) async fn adjust(&mut self, steps: &[Step], settled_before: bool) -> Result<(), RunError> {
         let mut wanted = Vec::new();
         let mut requests = Vec::new();
         for step in steps {

@@ -1,7 +1,7 @@
 //! Atomic writing of a file: a reader sees the old file or the new one, never half of one.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes a neighbour of `path`, syncs it and renames it to `path`. Makes the folder if needed.
@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 /// When the folder or the file cannot be written. The old file then stays.
 pub(super) fn write_atomically(
     path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    anyhow::ensure!(!path.is_dir(), "{} is a folder", path.display());
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::Error::other(format!("{} is a folder", path.display())));
+    }
     let folder = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -26,7 +28,7 @@ pub(super) fn write_atomically(
         file.get_ref().sync_all()?;
         fs::rename(&neighbour, path)?;
         File::open(folder)?.sync_all()?;
-        anyhow::Ok(())
+        Ok(())
     })();
     if written.is_err() {
         // The first error is the one to report. The next try overwrites a neighbour that could not be
@@ -50,10 +52,10 @@ mod tests {
     fn a_failed_write_leaves_the_old_file_and_no_neighbour() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/state.json");
-        write_atomically(&path, |file| Ok(file.write_all(b"old")?)).unwrap();
+        write_atomically(&path, |file| file.write_all(b"old")).unwrap();
         let failed = write_atomically(&path, |file| {
             file.write_all(b"ne")?;
-            anyhow::bail!("no more")
+            Err(io::Error::other("no more"))
         });
         assert!(failed.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");

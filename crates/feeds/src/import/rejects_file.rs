@@ -1,28 +1,46 @@
 //! The rejects file: the rows that were not imported, and the reasons.
 
 use std::borrow::Cow;
-use std::path::Path;
-
-use anyhow::Context as _;
-use holdfast_feeds::Reject;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::files::write_atomically;
+use crate::reject::Reject;
 
 const HEADER: [&str; 7] = ["row", "line", "reason", "detail", "document", "sku", "quantity"];
+
+/// The reason why the rejects file cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum RejectsFileError {
+    /// Another kind of file is there.
+    #[error("{} is there and is no rejects file; choose another with --rejects", path.display())]
+    OtherFile {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// The file system refuses it.
+    #[error("cannot write the rejects file {}", path.display())]
+    Unwritable {
+        /// Path of the file.
+        path: PathBuf,
+        /// The fault of the file system.
+        source: io::Error,
+    },
+}
 
 /// Writes the rejects as CSV, in the order given. Replaces an older rejects file in one step.
 ///
 /// # Errors
 /// When the file cannot be written, or when a file that is not a rejects file is there. The old file then
 /// stays.
-pub(super) fn write_rejects(path: &Path, rejects: &[Reject]) -> anyhow::Result<()> {
+pub(super) fn write_rejects(path: &Path, rejects: &[Reject]) -> Result<(), RejectsFileError> {
     if path.is_file() {
         let old = csv::Reader::from_path(path).and_then(|mut old| Ok(*old.headers()? == HEADER[..]));
-        anyhow::ensure!(
-            matches!(old, Ok(true)),
-            "{} is there and is no rejects file; choose another with --rejects",
-            path.display()
-        );
+        if !matches!(old, Ok(true)) {
+            return Err(RejectsFileError::OtherFile {
+                path: path.to_owned(),
+            });
+        }
     }
     write_atomically(path, |file| {
         let mut csv = csv::Writer::from_writer(file);
@@ -38,10 +56,12 @@ pub(super) fn write_rejects(path: &Path, rejects: &[Reject]) -> anyhow::Result<(
                 &reject.quantity,
             ])?;
         }
-        csv.flush()?;
-        Ok(())
+        csv.flush()
     })
-    .with_context(|| format!("cannot write the rejects file {}", path.display()))
+    .map_err(|source| RejectsFileError::Unwritable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Returns the code, with an apostrophe before it where a spreadsheet would take it for a formula.
@@ -73,7 +93,7 @@ mod tests {
         Reject {
             row: 7,
             line: 8,
-            reason: holdfast_feeds::RejectReason::NotStock,
+            reason: crate::reject::RejectReason::NotStock,
             detail: "a, \"b\"".to_owned(),
             document: "1".to_owned(),
             sku: sku.to_owned(),

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_feeds::{Reject, RejectReason, Row};
 use serde::{Deserialize, Serialize};
+
+use crate::read::Row;
+use crate::reject::{Reject, RejectReason};
 
 /// The ledger's refusal of a row, as the state file remembers it. It contains nothing personal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,32 +25,32 @@ enum RowState {
 
 /// Units that rows of the file moved, in this run or an earlier one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Units {
+pub struct Units {
     /// Units received before the first order.
-    pub(super) received: i64,
+    pub received: i64,
     /// Units reserved and committed.
-    pub(super) sold: i64,
+    pub sold: i64,
     /// Units cancelled before they shipped.
-    pub(super) cancelled: i64,
+    pub cancelled: i64,
     /// Units that came back after they shipped.
-    pub(super) returned: i64,
+    pub returned: i64,
     /// Units that were found.
-    pub(super) adjusted_up: i64,
+    pub adjusted_up: i64,
     /// Units that were written off.
-    pub(super) adjusted_down: i64,
+    pub adjusted_down: i64,
 }
 
 /// Counts of this run's operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Operations {
+pub struct Operations {
     /// Operations that took effect in this run.
-    pub(super) applied: u64,
+    pub applied: u64,
     /// Operations that were sent, and had taken effect before.
-    pub(super) replayed: u64,
+    pub replayed: u64,
     /// Operations that were not sent, because the change stream shows that they took effect before.
-    pub(super) skipped: u64,
+    pub skipped: u64,
     /// Operations that were refused in this run.
-    pub(super) refused: u64,
+    pub refused: u64,
 }
 
 /// The account of an import: every row is pending, imported or rejected.
@@ -65,8 +67,6 @@ pub(super) struct Book {
     pub(super) units: Units,
     /// Operations of this run.
     pub(super) operations: Operations,
-    /// Number of steps that are done.
-    pub(super) steps_done: u64,
 }
 
 impl Book {
@@ -78,7 +78,6 @@ impl Book {
             reservations_refused: 0,
             units: Units::default(),
             operations: Operations::default(),
-            steps_done: 0,
         }
     }
 

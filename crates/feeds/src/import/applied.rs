@@ -4,13 +4,58 @@
 //! reason (`import.` and the short hash of the file), and its id ends in a hash of source and document.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::error::Error;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use holdfast_changes::archive::Archive;
-use holdfast_client::{Client, v1};
+use futures::stream::BoxStream;
+use holdfast_client::{Client, ClientError, v1};
 
 use super::identity::{REASON, Source, Tail, tail_of, time_of};
+
+/// A failure of an archive of changes.
+pub type ArchiveFailure = Box<dyn Error + Send + Sync>;
+
+/// A reader of archived changes. It is called with a shard and the first change that is needed, and returns
+/// the archived changes from there on: file after file, each with all its changes. The first file may begin
+/// before the change that was asked for.
+pub type ArchivedChanges<'a> =
+    dyn Fn(u32, u64) -> BoxStream<'a, Result<Vec<v1::Change>, ArchiveFailure>> + Sync + 'a;
+
+/// The reason why the changes of earlier imports cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The cluster did not send its changes.
+    #[error("the change stream cannot be read")]
+    Client(#[from] ClientError),
+    /// The archive failed.
+    #[error(transparent)]
+    Archive(ArchiveFailure),
+    /// The stream ends before the import began.
+    #[error(
+        "the state file says that the import began with change {from_seq} of shard {shard}, the stream ends \
+         with {last_seq}: the cluster has lost changes; choose another state file with --state"
+    )]
+    LostChanges {
+        /// The shard.
+        shard: u32,
+        /// The first change that may belong to the import.
+        from_seq: u64,
+        /// The last change of the stream.
+        last_seq: u64,
+    },
+    /// The nodes have compacted changes away that are needed.
+    #[error(
+        "the nodes begin with change {first_seq} of shard {shard}: what earlier imports brought before is in \
+         the archive only, name it with --archive"
+    )]
+    NotInNodes {
+        /// The shard.
+        shard: u32,
+        /// The first change that the nodes have.
+        first_seq: u64,
+    },
+}
 
 /// An operation that took effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -188,8 +233,8 @@ pub(super) async fn scan(
     source: &Source,
     from: &BTreeMap<u32, u64>,
     positions: &v1::GetPositionsResponse,
-    archive: Option<&Archive>,
-) -> anyhow::Result<Applied> {
+    archived: Option<&ArchivedChanges<'_>>,
+) -> Result<Applied, ScanError> {
     let mut applied = Applied::default();
     let reason = source.reason();
     let held_until: BTreeMap<u32, u64> = positions
@@ -200,26 +245,23 @@ pub(super) async fn scan(
     let present = client.get_positions(v1::GetPositionsRequest {}).await?;
     for position in &present.shards {
         let mut from_seq = from.get(&position.shard).copied().unwrap_or(1);
-        anyhow::ensure!(
-            from_seq <= position.last_seq + 1,
-            "the state file says that the import began with change {from_seq} of shard {}, the stream ends with {}: the \
-             cluster has lost changes; choose another state file with --state",
-            position.shard,
-            position.last_seq
-        );
-        if let Some(archive) = archive {
-            from_seq = read_archive(archive, position.shard, from_seq, |change| {
-                applied.note(change, &reason);
-            })
-            .await?;
+        if from_seq > position.last_seq + 1 {
+            return Err(ScanError::LostChanges {
+                shard: position.shard,
+                from_seq,
+                last_seq: position.last_seq,
+            });
         }
-        anyhow::ensure!(
-            from_seq >= position.first_seq,
-            "the nodes begin with change {} of shard {}: what earlier imports brought before is in the archive only, \
-             name it with --archive",
-            position.first_seq,
-            position.shard
-        );
+        if let Some(archived) = archived {
+            let files = archived(position.shard, from_seq);
+            from_seq = read_archive(files, from_seq, |change| applied.note(change, &reason)).await?;
+        }
+        if from_seq < position.first_seq {
+            return Err(ScanError::NotInNodes {
+                shard: position.shard,
+                first_seq: position.first_seq,
+            });
+        }
         if from_seq > position.last_seq {
             continue;
         }
@@ -243,22 +285,17 @@ pub(super) async fn scan(
 
 /// Reads a shard's archived changes from `from_seq` on. Returns the number after the last one.
 async fn read_archive(
-    archive: &Archive,
-    shard: u32,
+    mut files: BoxStream<'_, Result<Vec<v1::Change>, ArchiveFailure>>,
     from_seq: u64,
     mut note: impl FnMut(&v1::Change),
-) -> anyhow::Result<u64> {
+) -> Result<u64, ScanError> {
     let mut next_seq = from_seq;
-    for file in archive.files(shard).await? {
-        if file.last_seq < from_seq {
-            continue;
+    while let Some(changes) = files.next().await {
+        let changes = changes.map_err(ScanError::Archive)?;
+        for change in changes.iter().filter(|change| change.seq >= from_seq) {
+            note(change);
+            next_seq = change.seq + 1;
         }
-        let changes = archive.read(&file).await?;
-        changes
-            .iter()
-            .filter(|change| change.seq >= from_seq)
-            .for_each(&mut note);
-        next_seq = file.last_seq + 1;
     }
     Ok(next_seq)
 }
@@ -362,5 +399,29 @@ mod tests {
         assert_eq!(operation.operation_id, id);
         assert!(operation.is_of_this_file);
         assert_eq!(operation.granted, BTreeMap::from([(0, 5), (1, 7)]));
+    }
+
+    #[tokio::test]
+    async fn an_archive_is_read_from_the_needed_change_on_and_its_failure_is_no_end() {
+        let file = |seqs: std::ops::RangeInclusive<u64>| {
+            let changes = seqs.map(|seq| v1::Change {
+                seq,
+                ..Default::default()
+            });
+            Ok(changes.collect::<Vec<_>>())
+        };
+        let read = async |files: Vec<Result<Vec<v1::Change>, ArchiveFailure>>, from_seq| {
+            let mut noted = Vec::new();
+            let files = futures::stream::iter(files).boxed();
+            let next_seq = read_archive(files, from_seq, |change| noted.push(change.seq)).await;
+            next_seq
+                .map(|next_seq| (next_seq, noted))
+                .map_err(|error| error.to_string())
+        };
+        let whole = read(vec![file(1..=4), file(5..=6)], 3).await;
+        assert_eq!(whole, Ok((7, vec![3, 4, 5, 6])));
+        assert_eq!(read(Vec::new(), 9).await, Ok((9, Vec::new())));
+        let torn = read(vec![file(1..=4), Err("a file is gone".into())], 3).await;
+        assert_eq!(torn, Err("a file is gone".to_owned()));
     }
 }

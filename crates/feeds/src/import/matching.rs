@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use holdfast_feeds::Customer;
+use crate::read::Customer;
 
 /// Sale lines of known customers, with the units that nobody has taken back yet.
 #[derive(Debug, Default)]

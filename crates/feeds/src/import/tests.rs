@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use holdfast_client::{ClientError, v1};
-use holdfast_feeds::{Mapping, OrderRows, Reject, read_orders};
 use holdfast_ledger::{CellView, Entry, Ledger, LedgerOptions, Query, QueryReply, Success};
 use holdfast_node::mapping::{inbound, outbound};
 use tokio_util::sync::CancellationToken;
 
 use super::applied::Applied;
 use super::book::{Book, Refused};
+use super::error::RunError;
 use super::identity::Source;
 use super::initial_stock::InitialStock;
 use super::known::Known;
@@ -19,13 +19,15 @@ use super::plan::{Plan, PlanOptions, plan};
 use super::requests::{Requests, first_day};
 use super::run::Run;
 use super::target::{Answer, Request, Target};
+use crate::read::{Mapping, OrderRows, read_orders};
+use crate::reject::Reject;
 
 mod files;
 mod ledgers;
 
 use ledgers::{CutOff, Ledgers};
 
-const MAPPING: &str = include_str!("../../../../../../docs/mappings/online-retail.toml");
+const MAPPING: &str = include_str!("../../../../docs/mappings/online-retail.toml");
 const BEGAN_MS: u64 = 1_900_000_000_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -83,7 +85,7 @@ impl Import {
 
     /// Runs the import as the command does: it scans the change stream first, and knows the refusals of
     /// earlier runs.
-    async fn run(&mut self) -> (anyhow::Result<()>, Book) {
+    async fn run(&mut self) -> (Result<(), RunError>, Book) {
         let mut applied = Applied::default();
         let reason = self.source.reason();
         self.ledgers
@@ -112,6 +114,7 @@ impl Import {
             },
             applied: &applied,
             stop: CancellationToken::new(),
+            tell: &|_| {},
             book: Mutex::new(book),
         };
         let done = run.run().await;

@@ -1,10 +1,9 @@
-use holdfast_feeds::{Mapping, read_orders};
-
 use super::*;
+use crate::read::{Mapping, read_orders};
 
 const HEADER: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
 
-const MAPPING: &str = include_str!("../../../../../../../docs/mappings/online-retail.toml");
+const MAPPING: &str = include_str!("../../../../../docs/mappings/online-retail.toml");
 
 fn shards(ranges: &[(u32, u32)]) -> v1::GetTopologyResponse {
     let shards = ranges

@@ -9,6 +9,7 @@ use holdfast_client::v1::batch_item::Request as Item;
 use holdfast_client::{BatchAnswer, BatchOptions, BatchStream, Client, ClientError, v1};
 use tokio::time::Instant;
 
+use super::error::RunError;
 use super::steps::Sale;
 
 /// Time between two looks at a part that is given back within milliseconds.
@@ -69,7 +70,7 @@ pub(super) trait Target {
         &self,
         reservation_id: Bytes,
         sale: &Sale,
-    ) -> impl Future<Output = anyhow::Result<()>>;
+    ) -> impl Future<Output = Result<(), RunError>>;
 }
 
 /// A running cluster.
@@ -85,7 +86,7 @@ impl Cluster {
         Self { client, batch }
     }
 
-    async fn has_part(&self, reservation_id: Bytes, shard: u32) -> anyhow::Result<bool> {
+    async fn has_part(&self, reservation_id: Bytes, shard: u32) -> Result<bool, ClientError> {
         let request = v1::GetReservationRequest {
             reservation: Some(v1::ReservationKey {
                 reservation_id,
@@ -98,7 +99,7 @@ impl Cluster {
             Err(ClientError::Refused(refusal)) if refusal.reason() == v1::Reason::UnknownReservation => {
                 Ok(false)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
@@ -123,15 +124,16 @@ impl Target for Cluster {
         join_all(requests.into_iter().map(|request| self.submit_one(request))).await
     }
 
-    async fn await_given_back(&self, reservation_id: Bytes, sale: &Sale) -> anyhow::Result<()> {
+    async fn await_given_back(&self, reservation_id: Bytes, sale: &Sale) -> Result<(), RunError> {
         let until = Instant::now() + self.client.options().deadline;
         for shard in sale.shards.iter().filter(|_| sale.shards.len() > 1) {
             while self.has_part(reservation_id.clone(), *shard).await? {
-                anyhow::ensure!(
-                    Instant::now() < until,
-                    "document {} was refused, and shard {shard} still holds units for it",
-                    sale.document
-                );
+                if Instant::now() >= until {
+                    return Err(RunError::StillHeld {
+                        document: sale.document.clone(),
+                        shard: *shard,
+                    });
+                }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
