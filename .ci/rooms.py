@@ -24,7 +24,7 @@ ROOMS = {
     "ledger": ["api"],
     "history": ["api"],
     "client": ["api"],
-    "feeds": ["api"],
+    "feeds": ["api", "client"],
     "guard": ["api"],
     "shard": ["ledger", "storage"],
     "orders": ["api", "ledger", "shard"],

@@ -1,36 +1,37 @@
-//! Readers of order files. A mapping describes what a file contains.
+//! Files of orders, and the way of their rows into the ledger.
 //!
-//! Shops write their orders in as many ways as there are shops. The differences are data, not code. A
-//! [`Mapping`] describes how a file is written (separator, quotes, encoding), which columns hold what, and
-//! how dates and numbers look. It also has the rules that make a row a sale, a return, a write-off, or
-//! nothing for the ledger.
+//! Shops write their orders in as many ways as there are shops. The differences are data, not code: a
+//! mapping file describes how a file is written and what its rows mean. Everything behind the reading is the
+//! same for all shops.
 //!
 //! ```text
-//! bytes ── table: lines, fields ── orders: columns, numbers, dates, rules ──> rows, and rejects that say why
-//! mapping file ── mapping ──────────────────┘
+//!             read                                    import
+//! bytes ────> rows, rejects ────> plan ────> waves of operations ────> cluster
+//! mapping file ─┘                  │                  │
+//!                    what other files brought         └──> state file, rejects file, summary
 //! ```
 //!
-//! Three things always hold:
-//! - **No row vanishes.** Each row is either in [`OrderRows::rows`] as the file has it, or in
-//!   [`OrderRows::rejected`] with its line. A file that does not allow this is refused whole ([`FeedError`]),
-//!   before anything is done with it.
+//! - [`read`] is the reader: bytes become [`Row`](read::Row)s, and [`Reject`]s that say why a row is none.
+//! - [`import`] is the engine: it plans the operations of a file and sends them. It can be interrupted
+//!   anywhere.
+//! - [`RejectReason`] is the one list of reasons, for rows that cannot be read and for rows that the ledger
+//!   refuses.
+//!
+//! Four things always hold:
+//! - **No row vanishes.** Each row is imported or rejected, and a reject names its line. A file that does not
+//!   allow this is refused whole ([`FeedError`](read::FeedError)), before anything is done with it.
 //! - **Nothing is guessed.** A row that no rule fits is rejected. So is a number or a date that can be read
 //!   in two ways.
 //! - **Nothing personal leaves.** Customers become numbers, which show only which rows have the same
 //!   customer. A reject repeats a field only if the content is what its column should have.
+//! - **Nothing happens twice.** The id of an operation follows from the source and the document, whichever
+//!   file the document is in.
 //!
-//! Start reading in [`mapping`], then `orders.rs`. `table.rs` is the strict reader of lines and fields.
+//! Start reading in `read/mapping.rs` and `read/orders.rs` for the files, and in `import/plan.rs` and
+//! `import/waves.rs` for the ledger. Each half has a map of its own. `holdfast import orders` is the caller.
 
-mod dates;
-pub mod mapping;
-mod numbers;
-mod orders;
+pub mod import;
+pub mod read;
 mod reject;
-mod rules;
-mod table;
 
-pub use mapping::{Mapping, MappingError};
-pub use orders::{Customer, MAX_UNITS, OrderRows, Row, read_orders};
 pub use reject::{Reject, RejectReason};
-pub use rules::Kind;
-pub use table::FeedError;

@@ -1,25 +1,9 @@
-//! Arguments of `holdfast import orders`, and the options that follow from them.
+//! Arguments of `holdfast import orders`, and the options of the engine that follow from them.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::ValueEnum;
-use holdfast_api::names::{StorefrontId, WarehouseId};
-
-use super::initial_stock::InitialStock;
-use super::plan::PlanOptions;
-use super::state::Options;
-
-/// Most warehouses that orders can be dealt out to. Every line of an order names all of them.
-const MAX_WAREHOUSES: usize = 16;
-
-/// Length of a source's name in bytes. The name is part of a file's name.
-const SOURCE_LENGTH: RangeInclusive<usize> = 1..=64;
-
-fn is_source_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b".-_".contains(&byte)
-}
+use holdfast_feeds::import::{ImportFiles, ImportOptions, InitialStock};
 
 /// Arguments of `holdfast import orders`.
 #[derive(Debug, clap::Args)]
@@ -81,108 +65,23 @@ pub(super) enum Mode {
 }
 
 impl Args {
-    /// Returns the options that an import keeps from its first run to its last. `mapping` is the mapping's
-    /// hash.
-    ///
-    /// # Errors
-    /// When a name is not valid.
-    pub(super) fn options(&self, mapping: &str) -> anyhow::Result<Options> {
-        let count = self.warehouses.len();
-        anyhow::ensure!(
-            count <= MAX_WAREHOUSES,
-            "{count} warehouses, at most {MAX_WAREHOUSES} are allowed"
-        );
-        for (index, name) in self.warehouses.iter().enumerate() {
-            WarehouseId::new(name.as_str())?;
-            anyhow::ensure!(
-                !self.warehouses[..index].contains(name),
-                "warehouse {name} is named twice"
-            );
-        }
-        StorefrontId::new(self.storefront.as_str())?;
-        anyhow::ensure!(
-            SOURCE_LENGTH.contains(&self.source.len()) && self.source.bytes().all(is_source_byte),
-            "--source is {:?}; it has 1 to {} letters, digits, dots, hyphens or underscores",
-            self.source,
-            SOURCE_LENGTH.end()
-        );
-        let mut not_stock: Vec<String> = self
-            .not_stock
-            .iter()
-            .map(|code| code.trim().to_ascii_uppercase())
-            .collect();
-        not_stock.sort();
-        not_stock.dedup();
-        let mode = match self.mode {
-            Mode::AllOrNothing => "all-or-nothing",
-            Mode::BestEffort => "best-effort",
-        };
-        Ok(Options {
-            initial_stock: self.initial_stock.to_string(),
-            mode: mode.to_owned(),
+    /// Returns the options of the import. The engine checks them.
+    pub(super) fn options(&self) -> ImportOptions {
+        ImportOptions {
+            source: self.source.clone(),
+            initial_stock: self.initial_stock,
+            best_effort: self.mode == Mode::BestEffort,
             warehouses: self.warehouses.clone(),
             storefront: self.storefront.clone(),
-            source: self.source.clone(),
-            not_stock,
-            mapping: mapping.to_owned(),
-        })
-    }
-
-    /// Returns the options that shape the plan.
-    pub(super) fn plan_options(&self, options: &Options) -> PlanOptions {
-        PlanOptions {
-            warehouses: options.warehouses.len(),
-            initial_stock: self.initial_stock,
+            not_stock: self.not_stock.clone(),
         }
     }
-}
 
-impl FromStr for InitialStock {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "enough" => Ok(Self::Enough),
-            None if text == "none" => Ok(Self::None),
-            Some(("share", share)) => match share.parse::<f64>() {
-                Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self::Share(share)),
-                _ => Err("the share must be a number from 0 to 1, as in share:0.8".to_owned()),
-            },
-            _ => Err("say enough, share:F (such as share:0.8) or none".to_owned()),
-        }
-    }
-}
-
-impl std::fmt::Display for InitialStock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Enough => f.write_str("enough"),
-            Self::Share(share) => write!(f, "share:{share}"),
-            Self::None => f.write_str("none"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn initial_stock_is_read_as_it_is_written() {
-        for text in ["enough", "none", "share:0.8", "share:0", "share:1"] {
-            assert_eq!(text.parse::<InitialStock>().unwrap().to_string(), text);
-        }
-        for text in [
-            "",
-            "lots",
-            "share",
-            "share:",
-            "share:1.01",
-            "share:-0.1",
-            "share:NaN",
-            "enough:1",
-        ] {
-            assert!(text.parse::<InitialStock>().is_err(), "{text}");
+    /// Returns the files that the import writes.
+    pub(super) fn files(&self) -> ImportFiles {
+        ImportFiles {
+            state: self.state.clone(),
+            rejects: self.rejects.clone(),
         }
     }
 }

@@ -1,190 +1,62 @@
-//! The result of an import, for people and for programs.
+//! The summary of an import, for people.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use holdfast_feeds::import::{Operations, Summary, Units};
 
-use holdfast_feeds::Reject;
-use serde::Serialize;
-
-use super::book::{Book, Operations, Units};
-use super::identity::Source;
-use super::known::Known;
-use super::plan::Plan;
-
-/// The account of an import. `rows_read = rows_imported + rows_rejected + rows_pending`, and nothing is
-/// pending at the end.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Summary {
-    /// Path of the file.
-    pub(super) file: String,
-    /// Hash of the file's content.
-    pub(super) file_hash: String,
-    /// Name of the source.
-    pub(super) source: String,
-    /// Whether every row was settled.
-    pub(super) finished: bool,
-    /// Rows of the file.
-    pub(super) rows_read: u64,
-    /// Rows that are in the ledger in full.
-    pub(super) rows_imported: u64,
-    /// Rows in the rejects file.
-    pub(super) rows_rejected: u64,
-    /// Rows that an interrupted import did not reach.
-    pub(super) rows_pending: u64,
-    /// Number of rejected rows for each reason.
-    pub(super) rejected: BTreeMap<&'static str, u64>,
-    /// Documents that sell something.
-    pub(super) orders: u64,
-    /// Documents, sales or not, that another file of the source brought before with the same rows.
-    pub(super) documents_brought_before: u64,
-    /// Orders with SKUs in more than one shard.
-    pub(super) orders_over_several_shards: u64,
-    /// Reservations granted: one for each document, or more when it has more lines than a reservation may
-    /// have.
-    pub(super) reservations: u64,
-    /// Reservations refused.
-    pub(super) reservations_refused: u64,
-    /// Units moved, in this run or an earlier one.
-    pub(super) units: Units,
-    /// Operations of this run.
-    pub(super) operations: Operations,
-    /// Path of the file with the rejected rows.
-    pub(super) rejects_file: String,
-    /// Path of the state file.
-    pub(super) state_file: String,
-    /// Duration of this run, in milliseconds.
-    pub(super) elapsed_ms: u64,
-}
-
-/// The parts that a summary is made of.
-pub(super) struct Account<'a> {
-    pub(super) file: &'a Path,
-    pub(super) source: &'a Source,
-    pub(super) known: &'a Known,
-    pub(super) rows_read: u64,
-    pub(super) finished: bool,
-    pub(super) plan: &'a Plan,
-    pub(super) book: &'a Book,
-    pub(super) rejects: &'a [Reject],
-    pub(super) rejects_file: &'a Path,
-    pub(super) state_file: &'a Path,
-    pub(super) elapsed_ms: u64,
-}
-
-impl Account<'_> {
-    fn orders_over_several_shards(&self) -> u64 {
-        let several = self.plan.sales.iter().filter(|sale| sale.shards.len() > 1);
-        let documents: BTreeSet<&str> = several.map(|sale| sale.document.as_str()).collect();
-        documents.len() as u64
+/// Returns the summary as lines for people.
+pub(super) fn lines(summary: &Summary) -> Vec<String> {
+    let Units {
+        received,
+        sold,
+        cancelled,
+        returned,
+        adjusted_up,
+        adjusted_down,
+    } = summary.units;
+    let Operations {
+        applied,
+        replayed,
+        skipped,
+        refused,
+    } = summary.operations;
+    let mut lines = vec![format!(
+        "rows          {} read: {} imported, {} rejected",
+        summary.rows_read, summary.rows_imported, summary.rows_rejected
+    )];
+    if summary.rows_pending > 0 {
+        lines[0].push_str(&format!(", {} not done yet", summary.rows_pending));
     }
-
-    /// Adds up the summary.
-    ///
-    /// # Panics
-    /// When the rows do not add up: an account that loses rows must not be printed.
-    pub(super) fn summary(&self) -> Summary {
-        let rows_imported = self.book.imported();
-        let rows_rejected = self.rejects.len() as u64;
-        let settled = rows_imported + rows_rejected;
-        assert!(
-            settled <= self.rows_read,
-            "{settled} rows were settled, {} were read",
-            self.rows_read
-        );
-        assert!(
-            !self.finished || settled == self.rows_read,
-            "{settled} of {} rows were settled",
-            self.rows_read
-        );
-        let mut rejected: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for reject in self.rejects {
-            *rejected.entry(reject.reason.code()).or_default() += 1;
-        }
-        Summary {
-            file: self.file.display().to_string(),
-            file_hash: self.source.file().to_owned(),
-            source: self.source.name().to_owned(),
-            finished: self.finished,
-            rows_read: self.rows_read,
-            rows_imported,
-            rows_rejected,
-            rows_pending: self.rows_read - settled,
-            rejected,
-            orders: self.plan.orders,
-            documents_brought_before: self.known.same(),
-            orders_over_several_shards: self.orders_over_several_shards(),
-            reservations: self.book.reservations,
-            reservations_refused: self.book.reservations_refused,
-            units: self.book.units,
-            operations: self.book.operations,
-            rejects_file: self.rejects_file.display().to_string(),
-            state_file: self.state_file.display().to_string(),
-            elapsed_ms: self.elapsed_ms,
-        }
+    for (reason, rows) in &summary.rejected {
+        lines.push(format!("  {rows:>10}  {reason}"));
     }
-}
-
-impl Summary {
-    /// Returns whether this run changed nothing because everything had been imported before.
-    pub(super) fn was_imported_before(&self) -> bool {
-        self.finished
-            && self.operations.applied == 0
-            && self.operations.skipped + self.operations.replayed > 0
+    lines.push(format!(
+        "orders        {}, {} of them over several shards: {} reservations granted, {} refused",
+        summary.orders,
+        summary.orders_over_several_shards,
+        summary.reservations,
+        summary.reservations_refused
+    ));
+    if summary.documents_brought_before > 0 {
+        lines.push(format!(
+            "              {} documents were brought by other files of {} before, and not done again",
+            summary.documents_brought_before, summary.source
+        ));
     }
-
-    /// Returns the summary as lines for people.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let Units {
-            received,
-            sold,
-            cancelled,
-            returned,
-            adjusted_up,
-            adjusted_down,
-        } = self.units;
-        let Operations {
-            applied,
-            replayed,
-            skipped,
-            refused,
-        } = self.operations;
-        let mut lines = vec![format!(
-            "rows          {} read: {} imported, {} rejected",
-            self.rows_read, self.rows_imported, self.rows_rejected
-        )];
-        if self.rows_pending > 0 {
-            lines[0].push_str(&format!(", {} not done yet", self.rows_pending));
-        }
-        for (reason, rows) in &self.rejected {
-            lines.push(format!("  {rows:>10}  {reason}"));
-        }
-        lines.push(format!(
-            "orders        {}, {} of them over several shards: {} reservations granted, {} refused",
-            self.orders, self.orders_over_several_shards, self.reservations, self.reservations_refused
-        ));
-        if self.documents_brought_before > 0 {
-            lines.push(format!(
-                "              {} documents were brought by other files of {} before, and not done again",
-                self.documents_brought_before, self.source
-            ));
-        }
-        lines.push(format!(
-            "units         {sold} sold, {cancelled} cancelled, {returned} returned, {adjusted_up} found, \
-             {adjusted_down} written off, {received} initial stock"
-        ));
-        lines.push(format!(
-            "operations    {applied} applied, {replayed} replayed, {skipped} skipped (applied by an earlier run), {refused} refused"
-        ));
-        lines.push(format!("rejected rows {}", self.rejects_file));
-        lines.push(format!("state         {}", self.state_file));
-        lines.push(format!(
-            "elapsed       {}.{:01} s",
-            self.elapsed_ms / 1000,
-            self.elapsed_ms % 1000 / 100
-        ));
-        if self.was_imported_before() {
-            lines.push("nothing changed: all of it had been imported before".to_owned());
-        }
-        lines
+    lines.push(format!(
+        "units         {sold} sold, {cancelled} cancelled, {returned} returned, {adjusted_up} found, \
+         {adjusted_down} written off, {received} initial stock"
+    ));
+    lines.push(format!(
+        "operations    {applied} applied, {replayed} replayed, {skipped} skipped (applied by an earlier run), {refused} refused"
+    ));
+    lines.push(format!("rejected rows {}", summary.rejects_file));
+    lines.push(format!("state         {}", summary.state_file));
+    lines.push(format!(
+        "elapsed       {}.{:01} s",
+        summary.elapsed_ms / 1000,
+        summary.elapsed_ms % 1000 / 100
+    ));
+    if summary.was_imported_before() {
+        lines.push("nothing changed: all of it had been imported before".to_owned());
     }
+    lines
 }
