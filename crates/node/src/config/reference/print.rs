@@ -13,7 +13,7 @@ const COLUMNS: usize = 110;
 
 const BEGINNING: &str = "\
 # The configuration of one Holdfast node. Every key is shown with its default. Only `node` is required.
-# A key that is not known is an error. A time is written with its unit: 50ms, 10s, 15m, 24h or 90d, and so is a
+# A key that is not known is an error. A time is written with its unit: 50ms, 10s, 15m, 24h or 90d. So is a
 # size: 512KiB, 64MiB or 2GiB. An environment variable HOLDFAST__SECTION__KEY overrides a key, for example
 # HOLDFAST__NODE__NODE_ID=2. HOLDFAST__PEERS takes the whole list as TOML.
 ";
