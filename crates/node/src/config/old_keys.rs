@@ -11,7 +11,7 @@ use super::schema::{self, Key};
 pub struct OldSpelling {
     /// The key as it was written, such as `raft.heartbeat_ms`.
     pub old: String,
-    /// The line that says the same today, such as `raft.heartbeat = "50ms"`.
+    /// The line to write in its place, such as `raft.heartbeat = "50ms"`.
     pub new: String,
 }
 
@@ -26,7 +26,7 @@ pub(super) fn find(section: &str, old: &str) -> Option<(&'static str, Key)> {
     schema::keys_of(section).find(|(_, key)| key.old_key() == Some(old))
 }
 
-/// Returns the value of an old spelling as it is written today.
+/// Returns the value of an old spelling in the new one.
 ///
 /// # Errors
 /// The value is not a whole number of milliseconds or bytes.
