@@ -130,7 +130,7 @@ impl FromStr for TimeSpan {
         let plain = text
             .strip_suffix("ms")
             .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-        if let Some(Ok(millis)) = plain.map(str::parse) {
+        if let Some(Ok(millis)) = plain.map(str::parse::<u64>) {
             return Ok(Self(millis));
         }
         let time = humantime::parse_duration(text).map_err(|_| Self::malformed(text))?;
