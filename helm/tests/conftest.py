@@ -36,9 +36,9 @@ EVERYTHING = {
     "config": {
         "node": {"cluster_id": "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d", "threads": 4},
         "cluster": {"replication_factor": 5},
-        "raft": {"heartbeat_ms": 60, "spread_leaders": True},
-        "ledger": {"shipped_retention_ms": 7776000000},
-        "storage": {"log_segment_bytes": 134217728},
+        "raft": {"heartbeat": "60ms", "spread_leaders": True},
+        "ledger": {"shipped_retention": "90d"},
+        "storage": {"log_segment": "128MiB"},
         "telemetry": {"otlp_endpoint": "http://collector.monitoring.svc.cluster.local:4317", "trace_per_mille": 5},
         "log": {"format": "json", "level": "info,openraft=error,holdfast_node=debug"},
     },

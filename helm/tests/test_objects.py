@@ -2,6 +2,7 @@
 
 import tomllib
 
+import config_schema
 import helm_python
 import kubernetes_validate
 import pytest
@@ -103,7 +104,8 @@ def test_readiness_asks_grpc_and_liveness_asks_nothing_that_needs_a_quorum(rende
 
 
 def test_a_node_may_take_as_long_to_stop_as_it_drains_and_longer(rendered):
-    drain_ms = tomllib.loads(rendered.node_toml)["limits"]["drain_ms"]
+    default = config_schema.node_schema()["limits"]["properties"]["drain"]["default"]
+    drain_ms = config_schema.number(tomllib.loads(rendered.node_toml).get("limits", {}).get("drain", default))
     sleep_ms = rendered.node_container["lifecycle"]["preStop"]["sleep"]["seconds"] * 1000
     # Whoever routes to the pod hears of its end within seconds, and the sleep counts.
     assert sleep_ms >= 5_000
@@ -178,6 +180,7 @@ def test_a_changed_configuration_restarts_the_nodes():
     [
         {"config": {"cluster": {"replication_factor": 5}}},
         {"config": {"shards": {"count": 8}}},
+        {"config": {"ledger": {"operation_window": "1h"}}},
         {"config": {"ledger": {"operation_window_ms": 3600000}}},
         {"config": {"node": {"cluster_id": "0197a3c0-7f1e-7c5a-9b1d-3f2c5a6b7c8d"}}},
     ],
@@ -190,8 +193,21 @@ def test_what_is_fixed_is_in_an_immutable_object_that_would_have_to_change(chang
     assert before["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
+def test_what_is_fixed_may_be_written_in_either_spelling():
+    """A release that was made with the old spelling may go over to the new one, though its object is immutable."""
+
+    def facts(ledger):
+        return Rendered({"config": {"ledger": ledger}}).one("ConfigMap", "-facts")["data"]
+
+    old = {"shipped_retention_ms": 2592000000, "operation_window_ms": 3600000}
+    assert facts(old) == facts({"shipped_retention": "30d", "operation_window": "60m"})
+    # The text is the one of the chart that knew only the old spelling.
+    assert facts(old)["ledger"] == '{"operation_window_ms":3600000,"shipped_retention_ms":2592000000}'
+    assert facts({})["ledger"] == "{}"
+
+
 def test_what_is_not_fixed_can_be_changed():
-    change = {"replicaCount": 5, "config": {"limits": {"drain_ms": 5000}, "raft": {"spread_leaders": True}, "log": {"format": "pretty"}}}
+    change = {"replicaCount": 5, "config": {"limits": {"drain": "5s"}, "raft": {"spread_leaders": True}, "log": {"format": "pretty"}}}
     facts = [Rendered(values).one("ConfigMap", "-facts")["data"] for values in ({}, change)]
     assert facts[0] == facts[1]
 

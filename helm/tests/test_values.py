@@ -4,6 +4,7 @@ import json
 import subprocess
 import tomllib
 
+import config_schema
 import helm_python
 import pytest
 import values_table
@@ -32,12 +33,19 @@ WRONG = [
     ({"config": {"node": {"cluster_id": "mine"}}}, ["/config/node/cluster_id"]),
     ({"config": {"shards": {"count": 65}}}, ["/config/shards/count", "64"]),
     ({"config": {"shards": {"count": None}}}, ["/config/shards", "count"]),
-    ({"config": {"raft": {"heartbeat": 50}}}, ["/config/raft", "heartbeat"]),
+    ({"config": {"raft": {"heartbeats": "50ms"}}}, ["/config/raft", "heartbeats"]),
+    ({"config": {"raft": {"heartbeat": 50}}}, ["/config/raft/heartbeat", "string"]),
+    ({"config": {"raft": {"heartbeat": "50"}}}, ["/config/raft/heartbeat", "ms|s|m|h|d"]),
+    ({"config": {"storage": {"log_segment": 67108864}}}, ["/config/storage/log_segment", "string"]),
+    ({"config": {"storage": {"log_segment": "64 firkins"}}}, ["/config/storage/log_segment"]),
+    ({"config": {"raft": {"heartbeat": "60ms", "heartbeat_ms": 60}}}, ["config.raft.heartbeat_ms is the old spelling", "keep config.raft.heartbeat"]),
+    ({"config": {"raft": {"heartbeat": "1ms"}}}, ["config.raft.heartbeat is 1ms: choose a value from 5ms to 10s"]),
     ({"config": {"raft": {"spread_leaders": "yes"}}}, ["/config/raft/spread_leaders", "boolean"]),
     ({"config": {"log": {"format": "xml"}}}, ["/config/log/format", "json"]),
     ({"config": {"log": {"level": 'info"\n[node]'}}}, ["/config/log/level"]),
     ({"config": {"telemetry": {"otlp_endpoint": "collector:4317"}}}, ["/config/telemetry/otlp_endpoint"]),
-    ({"config": {"limits": {"drain_ms": 20001}}}, ["terminationGracePeriodSeconds is 30", "36", "drain_ms", "preStopSleepSeconds (5)"]),
+    ({"config": {"limits": {"drain_ms": 20001}}}, ["terminationGracePeriodSeconds is 30", "36", "drain (20001ms)", "preStopSleepSeconds (5)"]),
+    ({"config": {"limits": {"drain": "20001ms"}}}, ["terminationGracePeriodSeconds is 30", "36", "drain (20001ms)", "preStopSleepSeconds (5)"]),
     ({"terminationGracePeriodSeconds": 24}, ["terminationGracePeriodSeconds is 24", "25"]),
     ({"preStopSleepSeconds": -1}, ["/preStopSleepSeconds", "0"]),
     ({"tls": {"enabled": False}}, ["allowPlaintext: true"]),
@@ -87,9 +95,9 @@ def test_a_wrong_value_is_refused_by_name(values, says):
 
 def test_several_values_that_do_not_fit_each_other_are_told_at_once():
     with pytest.raises(helm_python.HelmError) as refused:
-        Rendered({"terminationGracePeriodSeconds": 10, "config": {"raft": {"heartbeat_ms": 200}}})
+        Rendered({"terminationGracePeriodSeconds": 10, "config": {"raft": {"heartbeat": "200ms"}}})
     assert "terminationGracePeriodSeconds" in str(refused.value)
-    assert "config.raft.election_timeout_min_ms" in str(refused.value)
+    assert "config.raft.election_timeout_min is 200ms: choose at least 600ms" in str(refused.value)
 
 
 def objects_of(schema, path=""):
@@ -124,55 +132,141 @@ def test_every_key_of_a_node_can_be_set_except_what_is_the_charts_own(holdfast):
     known["telemetry"].add("otlp_endpoint")
     assert "# connections =" in reference
     known["limits"].add("connections")
-    assert "# low_space_bytes =" in reference and "# ballast_bytes =" in reference
-    known["storage"] |= {"low_space_bytes", "ballast_bytes"}
+    assert "# low_space =" in reference and "# ballast =" in reference
+    known["storage"] |= {"low_space", "ballast"}
     # Where it listens, and that it has no certificates, the chart says itself.
     for section in ("listen", "security", "tls"):
         del known[section]
-    ours = {section: set(each["properties"]) for section, each in CONFIG.items()}
+    ours = {
+        section: {name for name, said in each["properties"].items() if "deprecated" not in said} for section, each in CONFIG.items()
+    }
     assert ours == known
 
 
+def test_the_schema_says_of_a_nodes_keys_what_the_node_says():
+    assert (CHART / "values.schema.json").read_text() == config_schema.schema(), "run: python helm/tests/config_schema.py"
+
+
+def test_the_schema_of_the_chart_is_the_one_that_the_binary_prints(holdfast):
+    printed = subprocess.run([holdfast, "config", "schema"], capture_output=True, text=True, check=True).stdout
+    assert config_schema.NODE_SCHEMA.read_text() == printed
+
+
+NODE = config_schema.node_schema()
 NUMBERS = [
     (section, key, each["minimum"], each["maximum"])
     for section, keys in CONFIG.items()
     for key, each in keys["properties"].items()
-    if each["type"] == "integer" and "minimum" in each
+    if each["type"] == "integer" and "maximum" in each and "deprecated" not in each
 ]
-# A node has no such limit; beyond it JSON's numbers are not exact.
-NO_LIMIT_OF_THE_NODE = {("closed_retention_ms", 2**53 - 1), ("shipped_retention_ms", 2**53 - 1)}
+# Each key that is a time or a size, in both spellings: what a node allows, in milliseconds or bytes.
+MEASURES = [
+    (section, key, said["x-old-key"], config_schema.number(said["x-minimum"]), config_schema.number(said["x-maximum"]))
+    for section in CONFIG
+    for key, said in NODE[section]["properties"].items()
+    if "x-minimum" in said
+]
+OLD_KEYS = {
+    (section, key): said["x-old-key"] for section in CONFIG for key, said in NODE[section]["properties"].items() if "x-old-key" in said
+}
+SMALLEST = {"time": "ms", "size": "B"}
 
 
-def fitting(section, key, value):
+def written(section, key, value):
+    """A number of milliseconds or bytes as a value of a key."""
+    return f"{value}{SMALLEST[NODE[section]['properties'][key]['x-unit']]}"
+
+
+def spelled(section, values, old):
+    """A section of numbers, in the old spelling or in the new one."""
+    return {
+        OLD_KEYS[section, key] if old else key: value if old else written(section, key, value) for key, value in values.items()
+    }
+
+
+def fitting(section, key, value, old=False):
     """Values in which only this one is at its limit, because what depends on it follows."""
     others = {
-        "heartbeat_ms": {"election_timeout_min_ms": max(250, 3 * value), "election_timeout_max_ms": max(500, 6 * value)},
-        "election_timeout_min_ms": {"heartbeat_ms": 5, "election_timeout_max_ms": value + 1},
-        "election_timeout_max_ms": {"heartbeat_ms": 5, "election_timeout_min_ms": 15},
-        "operation_window_ms": {"closed_retention_ms": max(86400000, value)},
-        "closed_retention_ms": {"operation_window_ms": 60000},
-        "shipped_retention_ms": {"operation_window_ms": 60000},
-        "default_deadline_ms": {"max_deadline_ms": 600000},
-        "max_deadline_ms": {"default_deadline_ms": 10},
+        "heartbeat": {"election_timeout_min": max(250, 3 * value), "election_timeout_max": max(500, 6 * value)},
+        "election_timeout_min": {"heartbeat": 5, "election_timeout_max": value + 1},
+        "election_timeout_max": {"heartbeat": 5, "election_timeout_min": 15},
+        "operation_window": {"closed_retention": max(86400000, value)},
+        "closed_retention": {"operation_window": 60000},
+        "shipped_retention": {"operation_window": 60000},
+        "default_deadline": {"max_deadline": 600000},
+        "max_deadline": {"default_deadline": 10},
     }
-    return {"config": {section: {key: value, **others.get(key, {})}}, "terminationGracePeriodSeconds": 3600}
+    if (section, key) not in OLD_KEYS:
+        return {"config": {section: {key: value}}, "terminationGracePeriodSeconds": 3600}
+    values = spelled(section, {key: value, **others.get(key, {})}, old)
+    return {"config": {section: values}, "terminationGracePeriodSeconds": 3600}
+
+
+def refused_by_both(section, key, limit, beyond, says, tmp_path, check_config, old=False):
+    """A value beyond a limit is refused, by the chart with these words and by a node by its name."""
+    with pytest.raises(helm_python.HelmError, match=says):
+        Rendered(fitting(section, key, beyond, old))
+    rendered = Rendered(fitting(section, key, limit, old))
+    line, other = (f"\n{key} = {json.dumps(tomllib.loads(rendered.node_toml)[section][key])}\n", json.dumps(beyond))
+    if (section, key) in OLD_KEYS:
+        other = json.dumps(written(section, key, beyond))
+    assert rendered.node_toml.count(line) == 1
+    problem = check_config(tmp_path, rendered.node_toml.replace(line, f"\n{key} = {other}\n"), rendered.environment(1))
+    assert problem is not None and f"{section}.{key}" in problem
 
 
 @pytest.mark.parametrize("section, key, least, most", NUMBERS, ids=[f"{each[0]}.{each[1]}" for each in NUMBERS])
 def test_a_range_of_the_schema_is_the_nodes_own(section, key, least, most, tmp_path, check_config):
     for limit, beyond in [(least, least - 1), (most, most + 1)]:
         rendered = Rendered(fitting(section, key, limit))
-        environment = rendered.environment(1)
         assert tomllib.loads(rendered.node_toml)[section][key] == limit
-        assert check_config(tmp_path, rendered.node_toml, environment) is None
-        if (key, limit) in NO_LIMIT_OF_THE_NODE:
-            continue
-        with pytest.raises(helm_python.HelmError, match=f"/config/{section}/{key}"):
-            Rendered(fitting(section, key, beyond))
-        line = f"\n{key} = {limit}\n"
-        assert rendered.node_toml.count(line) == 1
-        problem = check_config(tmp_path, rendered.node_toml.replace(line, f"\n{key} = {beyond}\n"), environment)
-        assert problem is not None and key in problem
+        assert check_config(tmp_path, rendered.node_toml, rendered.environment(1)) is None
+        if beyond < 0:
+            with pytest.raises(helm_python.HelmError, match=f"/config/{section}/{key}"):
+                Rendered(fitting(section, key, beyond))
+        else:
+            refused_by_both(section, key, limit, beyond, f"/config/{section}/{key}", tmp_path, check_config)
+
+
+@pytest.mark.parametrize("section, key, old_key, least, most", MEASURES, ids=[f"{each[0]}.{each[1]}" for each in MEASURES])
+def test_a_range_of_a_time_or_a_size_is_the_nodes_own_in_both_spellings(section, key, old_key, least, most, tmp_path, check_config):
+    assert CONFIG[section]["properties"][old_key]["deprecated"] is True
+    for limit, beyond in [(least, least - 1), (most, most + 1)]:
+        texts = [Rendered(fitting(section, key, limit, old)) for old in (False, True)]
+        assert texts[0].node_toml == texts[1].node_toml, "the old spelling is not written"
+        assert config_schema.number(tomllib.loads(texts[0].node_toml)[section][key]) == limit
+        assert check_config(tmp_path, texts[0].node_toml, texts[0].environment(1)) is None
+        if beyond >= 0:
+            refused_by_both(section, key, limit, beyond, f"config.{section}.{key} is ", tmp_path, check_config)
+        with pytest.raises(helm_python.HelmError, match=f"/config/{section}/{old_key}"):
+            Rendered(fitting(section, key, beyond, old=True))
+
+
+@pytest.mark.parametrize("key, most", [("election_timeout_max", 60000), ("closed_retention", 2**53 - 1), ("shipped_retention", 2**53 - 1)])
+def test_the_longest_times_are_exact_in_both_spellings(key, most, tmp_path, check_config):
+    section = "raft" if key == "election_timeout_max" else "ledger"
+    for old in (False, True):
+        rendered = Rendered(fitting(section, key, most, old))
+        assert tomllib.loads(rendered.node_toml)[section][key] == f"{most}ms"
+        problem = check_config(tmp_path, rendered.node_toml, rendered.environment(1))
+        assert problem is None
+        with pytest.raises(helm_python.HelmError, match=key):
+            Rendered(fitting(section, key, most + 1, True))
+    with pytest.raises(helm_python.HelmError, match="at most 1m"):
+        Rendered(fitting("raft", "election_timeout_max", 60001))
+
+
+@pytest.mark.parametrize("text", ["24h", "30d", "1h 30m", "1m30s", "2d", "90s"])
+def test_a_time_is_the_same_number_to_the_chart_and_to_a_node(text, tmp_path, check_config):
+    millis = config_schema.number(text)
+    values = {"operation_window": f"{millis}ms", "closed_retention": text}
+    rendered = Rendered({"config": {"ledger": values}})
+    environment = rendered.environment(1)
+    assert check_config(tmp_path, rendered.node_toml, environment) is None
+    with pytest.raises(helm_python.HelmError, match="config.ledger.closed_retention is "):
+        Rendered({"config": {"ledger": values | {"operation_window": f"{millis + 1}ms"}}})
+    problem = check_config(tmp_path, rendered.node_toml.replace(f'"{millis}ms"', f'"{millis + 1}ms"'), environment)
+    assert "ledger.closed_retention is " in problem
 
 
 @pytest.mark.parametrize("factor", range(0, 8))
@@ -189,26 +283,31 @@ def test_a_shard_can_have_as_many_replicas_as_a_node_says(factor, tmp_path, chec
 
 def test_values_that_depend_on_a_default_know_the_nodes_default(holdfast):
     reference = subprocess.run([holdfast, "config", "reference"], capture_output=True, text=True, check=True).stdout
-    node = tomllib.loads(reference)
+    node = {
+        section: {key: config_schema.number(value) for key, value in keys.items() if (section, key) in OLD_KEYS}
+        for section, keys in tomllib.loads(reference).items()
+        if section in CONFIG
+    }
     raft, limits, ledger = node["raft"], node["limits"], node["ledger"]
     for section, key, last_good, first_bad in [
-        ("raft", "heartbeat_ms", raft["election_timeout_min_ms"] // 3, raft["election_timeout_min_ms"] // 3 + 1),
-        ("raft", "election_timeout_min_ms", raft["heartbeat_ms"] * 3, raft["heartbeat_ms"] * 3 - 1),
-        ("raft", "election_timeout_min_ms", raft["election_timeout_max_ms"] - 1, raft["election_timeout_max_ms"]),
-        ("raft", "election_timeout_max_ms", raft["election_timeout_min_ms"] + 1, raft["election_timeout_min_ms"]),
-        ("limits", "default_deadline_ms", limits["max_deadline_ms"], limits["max_deadline_ms"] + 1),
-        ("limits", "max_deadline_ms", limits["default_deadline_ms"], limits["default_deadline_ms"] - 1),
-        ("ledger", "operation_window_ms", ledger["closed_retention_ms"], ledger["closed_retention_ms"] + 1),
-        ("ledger", "closed_retention_ms", ledger["operation_window_ms"], ledger["operation_window_ms"] - 1),
-        ("ledger", "shipped_retention_ms", ledger["operation_window_ms"], ledger["operation_window_ms"] - 1),
+        ("raft", "heartbeat", raft["election_timeout_min"] // 3, raft["election_timeout_min"] // 3 + 1),
+        ("raft", "election_timeout_min", raft["heartbeat"] * 3, raft["heartbeat"] * 3 - 1),
+        ("raft", "election_timeout_min", raft["election_timeout_max"] - 1, raft["election_timeout_max"]),
+        ("raft", "election_timeout_max", raft["election_timeout_min"] + 1, raft["election_timeout_min"]),
+        ("limits", "default_deadline", limits["max_deadline"], limits["max_deadline"] + 1),
+        ("limits", "max_deadline", limits["default_deadline"], limits["default_deadline"] - 1),
+        ("ledger", "operation_window", ledger["closed_retention"], ledger["closed_retention"] + 1),
+        ("ledger", "closed_retention", ledger["operation_window"], ledger["operation_window"] - 1),
+        ("ledger", "shipped_retention", ledger["operation_window"], ledger["operation_window"] - 1),
     ]:
-        Rendered({"config": {section: {key: last_good}}})
-        with pytest.raises(helm_python.HelmError, match=f"config.{section}"):
-            Rendered({"config": {section: {key: first_bad}}})
+        for old in (False, True):
+            Rendered({"config": {section: spelled(section, {key: last_good}, old)}})
+            with pytest.raises(helm_python.HelmError, match=f"config.{section}"):
+                Rendered({"config": {section: spelled(section, {key: first_bad}, old)}})
     # The window's other neighbour: only a very long one reaches it.
-    values = {"operation_window_ms": 2592000000, "closed_retention_ms": 2592000000}
+    values = {"operation_window": "30d", "closed_retention": "30d"}
     Rendered({"config": {"ledger": values}})
-    assert ledger["shipped_retention_ms"] >= 2592000000
+    assert ledger["shipped_retention"] >= 2592000000
 
 
 def test_every_node_takes_its_configuration_and_is_one_of_its_peers(rendered, tmp_path, check_config):
@@ -242,8 +341,8 @@ def test_what_is_set_is_what_the_node_reads(tmp_path, holdfast):
         "config": {
             "node": {"zone": "eu-1"},
             "cluster": {"replication_factor": 5},
-            "ledger": {"shipped_retention_ms": 7776000001},
-            "raft": {"heartbeat_ms": 60, "spread_leaders": True},
+            "ledger": {"shipped_retention": "7776000001ms"},
+            "raft": {"heartbeat": "60ms", "spread_leaders": True},
             "log": {"level": "info,holdfast_node=debug"},
         }
     }

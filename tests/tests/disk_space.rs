@@ -32,7 +32,7 @@ fn configure(cluster: &Cluster, node: usize, storage: &str) -> Result<()> {
     let config = std::fs::read_to_string(&path)?;
     let (before, after) = config.split_once("[storage]\n").context("no storage")?;
     let (_, after) = after.split_once("\n\n").context("no end of storage")?;
-    let segments = "log_segment_bytes = 33554432\nchange_segment_bytes = 4194304\n";
+    let segments = "log_segment = \"32MiB\"\nchange_segment = \"4MiB\"\n";
     std::fs::write(path, format!("{before}[storage]\n{segments}{storage}\n\n{after}"))?;
     Ok(())
 }
@@ -42,7 +42,7 @@ async fn low_below(cluster: &mut Cluster, node: usize, bytes: u64) -> Result<()>
     configure(
         cluster,
         node,
-        &format!("ballast_bytes = 0\nlow_space_bytes = {bytes}"),
+        &format!("ballast = \"0B\"\nlow_space = \"{bytes}B\""),
     )?;
     if cluster.running().contains(&node) {
         cluster.end(node, Signal::SIGTERM)?;
@@ -264,7 +264,7 @@ async fn nodes_whose_disks_are_full_start_and_answer_reads_and_go_on_when_there_
         return Ok(());
     };
     for node in 0..cluster.len() {
-        let bounds = format!("ballast_bytes = {BALLAST}\nlow_space_bytes = {}", 64 * MIB);
+        let bounds = format!("ballast = \"{BALLAST}B\"\nlow_space = \"64MiB\"");
         configure(&cluster, node, &bounds)?;
     }
     cluster.launch().await?;

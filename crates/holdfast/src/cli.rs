@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use holdfast_client::{ClientOptions, ClientTls};
 
+use crate::arguments::duration;
 use crate::commands::Command;
 use crate::context::Context;
 use crate::failure::Usage;
@@ -47,15 +48,19 @@ pub(crate) struct GlobalArgs {
     /// Print results and errors as JSON
     #[arg(long, global = true)]
     json: bool,
-    /// How long one call may take with all its retries, in milliseconds
+    /// How long one call may take with all its retries, from 1ms to 1h
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = deadline)]
+    deadline: Duration,
+    /// The old spelling of --deadline, in milliseconds
     #[arg(
         long,
         global = true,
+        hide = true,
+        conflicts_with = "deadline",
         value_name = "MS",
-        default_value_t = 10_000,
         value_parser = clap::value_parser!(u64).range(1..=3_600_000)
     )]
-    deadline_ms: u64,
+    deadline_ms: Option<u64>,
     /// Log filter for stderr: error, warn, info, debug, trace, or a list such as warn,holdfast_client=debug.
     /// The default is warn; `serve` takes the default from its configuration
     #[arg(long, global = true, env = "HOLDFAST_LOG", value_name = "LEVEL")]
@@ -102,6 +107,16 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Parses a value of `--deadline`.
+fn deadline(text: &str) -> Result<Duration, String> {
+    let deadline = duration(text)?;
+    if (Duration::from_millis(1)..=Duration::from_secs(3_600)).contains(&deadline) {
+        Ok(deadline)
+    } else {
+        Err(format!("{text} is not allowed: choose a value from 1ms to 1h"))
+    }
+}
+
 fn run(cli: Cli) -> anyhow::Result<()> {
     if !cli.command.logs_by_configuration() {
         logs::start(
@@ -111,7 +126,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         )?;
     }
     let options = ClientOptions {
-        deadline: Duration::from_millis(cli.global.deadline_ms),
+        deadline: cli
+            .global
+            .deadline_ms
+            .map_or(cli.global.deadline, Duration::from_millis),
         // The environment may name certificates for operators that do not exist on this machine. A node must
         // start all the same.
         tls: match cli.command.is_client() {
@@ -273,6 +291,10 @@ mod tests {
             ("transfer out --from B --to C --expected-at 1", "SKU=QTY"),
             ("transfer in 7", "TRANSFER"),
             ("--deadline-ms 0 cluster status", "0"),
+            ("--deadline 0ms cluster status", "from 1ms to 1h"),
+            ("--deadline 2h cluster status", "from 1ms to 1h"),
+            ("--deadline 10 cluster status", "15m"),
+            ("--deadline 1s --deadline-ms 1000 cluster status", "--deadline-ms"),
             ("no-such-command", "no-such-command"),
         ] {
             let error =

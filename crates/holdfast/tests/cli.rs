@@ -109,6 +109,64 @@ fn the_reference_is_a_configuration_that_the_check_accepts() {
 }
 
 #[test]
+fn old_spellings_are_named_with_the_new_ones_by_the_check_and_at_the_start_of_a_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("node.toml");
+    // The data folder cannot be made, so a node ends at once.
+    let data_dir = file.join("data");
+    let text = format!(
+        "[node]\nnode_id = 1\ndata_dir = \"{}\"\n[raft]\nheartbeat_ms = 60\n[ledger]\nshipped_retention_ms = 7776000000\n",
+        data_dir.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let hints = [
+        "raft.heartbeat_ms is the old spelling: write raft.heartbeat = \"60ms\"",
+        "ledger.shipped_retention_ms is the old spelling: write ledger.shipped_retention = \"90d\"",
+    ];
+    let checked = holdfast(&["config", "check", file]);
+    assert!(checked.status.success());
+    for hint in hints {
+        assert!(stderr(&checked).contains(hint), "{}", stderr(&checked));
+    }
+
+    let checked = holdfast(&["--json", "config", "check", file]);
+    let checked: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(checked["config"]["raft"]["heartbeat"], "60ms");
+    let told: Vec<&str> = checked["hints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|hint| hint.as_str())
+        .collect();
+    assert!(
+        told.len() == 2 && hints.iter().all(|hint| told.contains(hint)),
+        "{told:?}"
+    );
+
+    let started = holdfast(&["serve", "--config", file]);
+    assert_eq!(started.status.code(), Some(1));
+    let warned = stderr(&started);
+    for hint in hints {
+        let warned = warned
+            .lines()
+            .any(|line| line.contains("WARN") && line.contains(&hint.replace('"', "\\\"")));
+        assert!(warned, "{}", stderr(&started));
+    }
+}
+
+#[test]
+fn the_schema_of_a_configuration_is_json_with_ranges_in_units() {
+    for arguments in [&["config", "schema"][..], &["--json", "config", "schema"]] {
+        let schema: serde_json::Value = serde_json::from_slice(&holdfast(arguments).stdout).unwrap();
+        let heartbeat = &schema["properties"]["raft"]["properties"]["heartbeat"];
+        assert_eq!(heartbeat["default"], "50ms");
+        assert_eq!(heartbeat["x-minimum"], "5ms");
+        assert_eq!(heartbeat["x-maximum"], "10s");
+    }
+}
+
+#[test]
 fn help_goes_to_stdout_and_is_no_failure() {
     let output = holdfast(&["reserve", "--help"]);
     assert!(output.status.success());

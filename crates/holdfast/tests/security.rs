@@ -69,7 +69,7 @@ impl Node {
             "[node]\nnode_id = 1\ndata_dir = \"data\"\n\
              [listen]\nclient = \"127.0.0.1:{}\"\npeer = \"127.0.0.1:{}\"\nhttp = \"127.0.0.1:{}\"\nadmin = \"127.0.0.1:{}\"\n\
              [tls]\ncertificate = \"node-1.pem\"\nkey = \"node-1.key\"\nclient_ca = \"clients-ca.pem\"\npeer_ca = \"nodes-ca.pem\"\n\
-             [security]\npolicy = \"policy.toml\"\nreload_interval_ms = 3600000\n\
+             [security]\npolicy = \"policy.toml\"\nreload_interval = \"1h\"\n\
              [log]\nlevel = \"error\"\n",
             ports[0], ports[1], ports[2], ports[3]
         );

@@ -134,8 +134,8 @@ impl Api {
     /// Returns the moment until which a call is worth working on: its own deadline, within limits, less the
     /// time for the answer.
     pub(crate) fn deadline(&self, metadata: &MetadataMap) -> Instant {
-        let limit = Duration::from_millis(self.limits.max_deadline_ms);
-        let default = Duration::from_millis(self.limits.default_deadline_ms);
+        let limit = self.limits.max_deadline.duration();
+        let default = self.limits.default_deadline.duration();
         let timeout = metadata
             .get("grpc-timeout")
             .and_then(|value| value.to_str().ok())

@@ -162,7 +162,7 @@ impl Node {
 
         tracing::info!("stopping: finishing calls under way");
         self.api.stopping.cancel();
-        let drained = Instant::now() + Duration::from_millis(self.api.limits.drain_ms);
+        let drained = Instant::now() + self.api.limits.drain.duration();
         for (name, mut server) in [("client", self.client_server), ("admin", self.admin_server)] {
             match tokio::time::timeout_at(drained, &mut server).await {
                 Ok(Ok(Ok(()))) => {}
@@ -172,7 +172,7 @@ impl Node {
                     // The callers do not know the outcome of these calls; they retry with the same ids.
                     tracing::warn!(
                         server = name,
-                        drain_ms = self.api.limits.drain_ms,
+                        drain_ms = self.api.limits.drain.as_millis(),
                         "calls under way were cut off"
                     );
                     server.abort();

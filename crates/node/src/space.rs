@@ -4,7 +4,7 @@
 //!  available │ enough                          │ low                         │ full
 //!            │ everything goes on              │ nothing new is taken        │ the ballast is given up
 //!            └─────────────────────────────────┴─────────────────────────────┴───────────────────────
-//!                          `storage.low_space_bytes`            a segment's worth
+//!                          `storage.low_space`                  a segment's worth
 //! ```
 //!
 //! A node with low space reports it to the others. The leader of a shard takes nothing new while no quorum
@@ -23,12 +23,12 @@ use nix::sys::statvfs::statvfs;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::StorageSection;
+use crate::config::{ByteSize, StorageSection};
 
-/// Default of `storage.low_space_bytes`: the first number, or the disk's size divided by the second if that
+/// Default of `storage.low_space`: the first number, or the disk's size divided by the second if that
 /// is less.
 const LOW_BELOW: (u64, u64) = (2 << 30, 20);
-/// Default of `storage.ballast_bytes`: the first number, or the disk's size divided by the second if that is
+/// Default of `storage.ballast`: the first number, or the disk's size divided by the second if that is
 /// less.
 const BALLAST_BYTES: (u64, u64) = (256 << 20, 100);
 /// Bytes of the ballast that stay on a full disk for the node's next start. Opening the facts writes some
@@ -118,11 +118,15 @@ pub(crate) struct Bounds {
 impl Bounds {
     pub(crate) fn new(storage: &StorageSection, disk_size: u64) -> Self {
         let default = |(most, part): (u64, u64)| most.min(disk_size / part);
-        let low_below = storage.low_space_bytes.unwrap_or_else(|| default(LOW_BELOW));
+        let low_below = storage
+            .low_space
+            .map_or_else(|| default(LOW_BELOW), ByteSize::bytes);
         Self {
             low_below,
             full_below: FULL_BELOW_BYTES.min(low_below / FULL_PART),
-            ballast: storage.ballast_bytes.unwrap_or_else(|| default(BALLAST_BYTES)),
+            ballast: storage
+                .ballast
+                .map_or_else(|| default(BALLAST_BYTES), ByteSize::bytes),
         }
     }
 

@@ -278,7 +278,7 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     let facts = NodeFacts::open(&facts_folder(path))?;
     facts.establish(&facts_of(config))?;
 
-    let segment_bytes = u32::try_from(config.storage.log_segment_bytes).unwrap_or(u32::MAX);
+    let segment_bytes = u32::try_from(config.storage.log_segment.bytes()).unwrap_or(u32::MAX);
     // A full entry and one more command fit, even in the smallest segments: `holdfast_shard::limits`.
     let max_record_bytes = LogOptions::default().max_record_bytes.min(segment_bytes / 4);
     let options = LogOptions {
@@ -296,7 +296,7 @@ fn open_blocking(config: &NodeConfig) -> Result<Stores, StoresError> {
     }
     space.look();
 
-    let change_segment_bytes = u32::try_from(config.storage.change_segment_bytes).unwrap_or(u32::MAX);
+    let change_segment_bytes = u32::try_from(config.storage.change_segment.bytes()).unwrap_or(u32::MAX);
     Ok(Stores {
         log,
         facts,

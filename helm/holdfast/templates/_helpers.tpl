@@ -50,14 +50,64 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The schema of the node's own configuration, as JSON. */}}
+{{- define "holdfast.configSchema" -}}
+{{- .Files.Get "files/config.schema.json" -}}
+{{- end -}}
+
+{{/* The configuration as JSON, in which every old spelling (drain_ms: 10000) is replaced by the new one. */}}
+{{- define "holdfast.config" -}}
+{{- $schema := include "holdfast.configSchema" . | fromJson -}}
+{{- $config := dict -}}
+{{- range $section, $keys := .Values.config -}}
+{{- $written := deepCopy $keys -}}
+{{- range $key, $about := (get $schema.properties $section).properties -}}
+{{- $old := get $about "x-old-key" -}}
+{{- if and $old (hasKey $written $old) -}}
+{{- $unit := ternary "ms" "B" (eq (get $about "x-unit") "time") -}}
+{{- $_ := set $written $key (printf "%d%s" (int64 (get $written $old)) $unit) -}}
+{{- $_ := unset $written $old -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $config $section $written -}}
+{{- end -}}
+{{- toJson $config -}}
+{{- end -}}
+
+{{/* The number of milliseconds of a time, or of bytes of a size. */}}
+{{- define "holdfast.number" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 "B" 1 "KiB" 1024 "MiB" 1048576 "GiB" 1073741824 "TiB" 1099511627776 "PiB" 1125899906842624 -}}
+{{- $sum := 0.0 -}}
+{{- range $part := regexFindAll "[0-9]+ ?[A-Za-z]+" . -1 -}}
+{{- $number := mulf (regexFind "[0-9]+" $part | float64) (get $units (regexFind "[A-Za-z]+" $part)) -}}
+{{- $sum = addf $sum $number -}}
+{{- end -}}
+{{- printf "%.0f" $sum -}}
+{{- end -}}
+
+{{/* The section `ledger` as JSON for the immutable object: the same text whichever spelling the values have, and the text that a release of the old spelling has. */}}
+{{- define "holdfast.ledgerFacts" -}}
+{{- $schema := include "holdfast.configSchema" . | fromJson -}}
+{{- $facts := dict -}}
+{{- range $key, $value := (include "holdfast.config" . | fromJson).ledger -}}
+{{- $old := get (get $schema.properties.ledger.properties $key) "x-old-key" -}}
+{{- if $old -}}
+{{- $_ := set $facts $old (include "holdfast.number" $value | int64) -}}
+{{- else -}}
+{{- $_ := set $facts $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $facts -}}
+{{- end -}}
+
 {{/* node.toml without node_id, which comes from the pod. JSON's numbers, strings and booleans are TOML's too. */}}
 {{- define "holdfast.nodeToml" -}}
-{{- $root := . -}}
+{{- $config := include "holdfast.config" . | fromJson -}}
 [node]
 cluster_id = {{ include "holdfast.clusterId" . | toJson }}
 # A folder of its own: a fresh volume may hold what its file system put there.
 data_dir = "/var/lib/holdfast/node"
-{{- range $key, $value := omit .Values.config.node "cluster_id" }}
+{{- range $key, $value := omit $config.node "cluster_id" }}
 {{ $key }} = {{ toJson $value }}
 {{- end }}
 
@@ -82,7 +132,7 @@ client_ca = "/etc/holdfast/clients/ca.crt"
 # values.yaml says so: allowPlaintext. Who reaches a port may do everything there.
 allow_plaintext = true
 {{- end }}
-{{ range $section, $keys := omit .Values.config "node" }}
+{{ range $section, $keys := omit $config "node" }}
 {{- if $keys }}
 [{{ $section }}]
 {{- range $key, $value := $keys }}
@@ -210,33 +260,51 @@ seccompProfile:
 {{/* What a schema cannot say, because it is about two values. All of it at once. */}}
 {{- define "holdfast.check" -}}
 {{- $problems := list -}}
-{{- $drain_ms := int64 .Values.config.limits.drain_ms -}}
-{{- $least := add 10 (div (add $drain_ms 999) 1000) (int64 .Values.preStopSleepSeconds) -}}
-{{- if lt (int64 .Values.terminationGracePeriodSeconds) $least -}}
-{{- $problems = append $problems (printf "terminationGracePeriodSeconds is %d: choose at least %d, ten seconds more than preStopSleepSeconds (%d) and config.limits.drain_ms (%d)" (int64 .Values.terminationGracePeriodSeconds) $least (int64 .Values.preStopSleepSeconds) $drain_ms) -}}
+{{- $schema := include "holdfast.configSchema" . | fromJson -}}
+{{- $config := include "holdfast.config" . | fromJson -}}
+{{- /* Each time in milliseconds and each size in bytes: what is set, or else the node's default. */ -}}
+{{- $is := dict -}}
+{{- range $section, $keys := .Values.config -}}
+{{- range $key, $about := (get $schema.properties $section).properties -}}
+{{- $old := get $about "x-old-key" -}}
+{{- if and $old (hasKey $keys $old) (hasKey $keys $key) -}}
+{{- $problems = append $problems (printf "config.%s.%s is the old spelling of config.%s.%s, and both are set: keep config.%s.%s" $section $old $section $key $section $key) -}}
 {{- end -}}
-{{- $raft := .Values.config.raft -}}
-{{- $heartbeat := int64 (get $raft "heartbeat_ms" | default 50) -}}
-{{- $min := int64 (get $raft "election_timeout_min_ms" | default 200) -}}
-{{- $max := int64 (get $raft "election_timeout_max_ms" | default 300) -}}
-{{- if lt $min (mul 3 $heartbeat) -}}
-{{- $problems = append $problems (printf "config.raft.election_timeout_min_ms is %d: choose at least %d, three times config.raft.heartbeat_ms" $min (mul 3 $heartbeat)) -}}
+{{- $value := get (get $config $section) $key | default (get $about "default") -}}
+{{- if and $value (get $about "x-unit") -}}
+{{- $number := include "holdfast.number" $value | float64 -}}
+{{- $_ := set $is (printf "%s.%s" $section $key) $number -}}
+{{- $least := get $about "x-minimum" -}}
+{{- $most := get $about "x-maximum" -}}
+{{- $isTooLow := and $least (lt $number (include "holdfast.number" $least | float64)) -}}
+{{- $isTooHigh := and $most (gt $number (include "holdfast.number" $most | float64)) -}}
+{{- if or $isTooLow $isTooHigh -}}
+{{- $range := ternary (printf "a value from %s to %s" $least $most) (printf "at most %s" $most) (ne $least "") -}}
+{{- $problems = append $problems (printf "config.%s.%s is %s: choose %s" $section $key $value $range) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $drain := get $is "limits.drain" -}}
+{{- $least := add 10 (ceil (divf $drain 1000) | int64) (int64 .Values.preStopSleepSeconds) -}}
+{{- if lt (int64 .Values.terminationGracePeriodSeconds) $least -}}
+{{- $problems = append $problems (printf "terminationGracePeriodSeconds is %d: choose at least %d, ten seconds more than preStopSleepSeconds (%d) and config.limits.drain (%.0fms)" (int64 .Values.terminationGracePeriodSeconds) $least (int64 .Values.preStopSleepSeconds) $drain) -}}
+{{- end -}}
+{{- $leastTimeout := mulf 3 (get $is "raft.heartbeat") -}}
+{{- $min := get $is "raft.election_timeout_min" -}}
+{{- $max := get $is "raft.election_timeout_max" -}}
+{{- if lt $min $leastTimeout -}}
+{{- $problems = append $problems (printf "config.raft.election_timeout_min is %.0fms: choose at least %.0fms, three times config.raft.heartbeat" $min $leastTimeout) -}}
 {{- end -}}
 {{- if le $max $min -}}
-{{- $problems = append $problems (printf "config.raft.election_timeout_max_ms is %d: choose more than config.raft.election_timeout_min_ms (%d)" $max $min) -}}
+{{- $problems = append $problems (printf "config.raft.election_timeout_max is %.0fms: choose more than config.raft.election_timeout_min (%.0fms)" $max $min) -}}
 {{- end -}}
-{{- $limits := .Values.config.limits -}}
-{{- $deadline := int64 (get $limits "default_deadline_ms" | default 5000) -}}
-{{- if lt (int64 (get $limits "max_deadline_ms" | default 60000)) $deadline -}}
-{{- $problems = append $problems (printf "config.limits.max_deadline_ms is less than config.limits.default_deadline_ms (%d)" $deadline) -}}
+{{- range $pair := list (list "limits.max_deadline" "limits.default_deadline") (list "ledger.closed_retention" "ledger.operation_window") (list "ledger.shipped_retention" "ledger.operation_window") -}}
+{{- $longer := get $is (first $pair) -}}
+{{- $shorter := get $is (last $pair) -}}
+{{- if lt $longer $shorter -}}
+{{- $problems = append $problems (printf "config.%s is %.0fms: choose at least config.%s (%.0fms)" (first $pair) $longer (last $pair) $shorter) -}}
 {{- end -}}
-{{- $ledger := .Values.config.ledger -}}
-{{- $window := int64 (get $ledger "operation_window_ms" | default 86400000) -}}
-{{- if lt (int64 (get $ledger "closed_retention_ms" | default 86400000)) $window -}}
-{{- $problems = append $problems (printf "config.ledger.closed_retention_ms is less than config.ledger.operation_window_ms (%d)" $window) -}}
-{{- end -}}
-{{- if lt (int64 (get $ledger "shipped_retention_ms" | default 7776000000)) $window -}}
-{{- $problems = append $problems (printf "config.ledger.shipped_retention_ms is less than config.ledger.operation_window_ms (%d)" $window) -}}
 {{- end -}}
 {{- if and (eq .Values.persistence.whenScaled "Delete") (not .Values.scaling.jobs) -}}
 {{- $problems = append $problems "persistence.whenScaled is Delete although scaling.jobs is false: nobody drains the nodes whose volumes would be deleted; set it to Retain" -}}

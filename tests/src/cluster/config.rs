@@ -53,7 +53,7 @@ pub(super) fn text(
     } = founding;
     let raft = match founding.timeouts {
         Timeouts::Patient => {
-            "[raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 500\nelection_timeout_max_ms = 1000\n\n"
+            "[raft]\nheartbeat = \"100ms\"\nelection_timeout_min = \"500ms\"\nelection_timeout_max = \"1s\"\n\n"
         }
         Timeouts::Usual => "",
     };
@@ -83,7 +83,7 @@ pub(super) fn text(
          [listen]\nclient = \"{client}\"\npeer = \"{peer}\"\nhttp = \"{http}\"\nadmin = \"{admin}\"\n\n\
          [shards]\ncount = {shards}\n\n\
          {raft}\
-         [storage]\nlog_segment_bytes = 33554432\nchange_segment_bytes = 4194304\nballast_bytes = 0\n\n\
+         [storage]\nlog_segment = \"32MiB\"\nchange_segment = \"4MiB\"\nballast = \"0B\"\n\n\
          [log]\nformat = \"pretty\"\nlevel = \"info\"\n\n{peers}",
         id = node + 1,
         data = folder.join(format!("node-{}", node + 1)).display(),

@@ -8,7 +8,7 @@ use super::Flood;
 use crate::meter::Service;
 
 /// Memory in bytes that a flood may take of a node with the default limits: three times
-/// `limits.caller_bytes`, with room for the allocator and for calls that wait in HTTP/2. The number is
+/// `limits.caller_budget`, with room for the allocator and for calls that wait in HTTP/2. The number is
 /// chosen, not derived.
 const CALLER_MEMORY_BYTES: u64 = 3 * (256 << 20);
 /// Greatest ratio of the time that honest callers wait during a flood to that in quiet times.

@@ -157,7 +157,7 @@ fn a_mistake_is_told_with_its_rule_and_key_and_never_passed_over() {
         ),
         (
             rule("[\"a\"]", "[\"read\"]", "[\"web\", \"*\"]", "[\"*\"]"),
-            "storefronts: `*` stands alone",
+            "storefronts: `*` already means every name",
         ),
         (
             rule("[\"a\"]", "[\"read\"]", "[\"*\"]", "[\"EU-*\"]"),

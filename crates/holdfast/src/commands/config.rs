@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use holdfast_node::{NodeConfig, config};
+use holdfast_node::config::{self, LoadedConfig};
 use serde_json::json;
 
 use crate::context::Context;
@@ -11,7 +11,7 @@ use crate::context::Context;
 /// Arguments of `holdfast config`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast config check node-1.toml\n  holdfast config reference > node-1.toml"
+    after_help = "Examples:\n  holdfast config check node-1.toml\n  holdfast config reference > node-1.toml\n  holdfast config schema > holdfast.schema.json"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,6 +24,8 @@ enum ConfigCommand {
     Check(CheckArgs),
     /// Print every key with its meaning and default, as a file to start from
     Reference(ReferenceArgs),
+    /// Print the JSON Schema of the file: keys, types, ranges, defaults, for editors and other programs
+    Schema(SchemaArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -39,6 +41,12 @@ struct CheckArgs {
 #[command(after_help = "Examples:\n  holdfast config reference > node-1.toml")]
 struct ReferenceArgs {}
 
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "JSON Schema knows no times and no sizes. A key that is one has x-unit, and x-minimum and x-maximum in place of minimum and maximum. x-old-key is the old spelling of a key.\n\nExamples:\n  holdfast config schema > holdfast.schema.json"
+)]
+struct SchemaArgs {}
+
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     match args.command {
         ConfigCommand::Check(args) => check(&args, context),
@@ -52,14 +60,33 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        ConfigCommand::Schema(SchemaArgs {}) => {
+            if context.json {
+                context.output.json(config::schema())?;
+            } else {
+                context
+                    .output
+                    .line(serde_json::to_string_pretty(config::schema())?)?;
+            }
+            Ok(())
+        }
     }
 }
 
 fn check(args: &CheckArgs, context: &Context) -> anyhow::Result<()> {
-    let config = NodeConfig::load(&args.file)?;
+    let LoadedConfig {
+        config,
+        old_spellings,
+    } = LoadedConfig::load(&args.file)?;
+    let hints: Vec<String> = old_spellings.iter().map(ToString::to_string).collect();
     if context.json {
-        context.output.json(&json!({ "ok": true, "config": config }))?;
+        context
+            .output
+            .json(&json!({ "ok": true, "config": config, "hints": hints }))?;
         return Ok(());
+    }
+    for hint in hints {
+        context.output.note(hint);
     }
     context.output.line(format!(
         "{} is valid: node {} of {}, {} shards, clients at {}, data in {}",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use holdfast_node::NodeConfig;
+use holdfast_node::config::LoadedConfig;
 use holdfast_node::doctor::{Severity, examine};
 use serde_json::json;
 
@@ -23,7 +23,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let config = NodeConfig::load(&args.config)?;
+    let LoadedConfig {
+        config,
+        old_spellings,
+    } = LoadedConfig::load(&args.config)?;
+    for old in old_spellings {
+        context.output.note(old.to_string());
+    }
     let mut findings = examine(&config).await;
     let problems = findings
         .iter()

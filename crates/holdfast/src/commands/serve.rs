@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use holdfast_node::config::LogFormat;
+use holdfast_node::config::{LoadedConfig, LogFormat};
 use holdfast_node::{MetricsReader, Node, NodeConfig, run_with_threads};
 use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,7 +29,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let config = NodeConfig::load(&args.config)?;
+    let LoadedConfig {
+        config,
+        old_spellings,
+    } = LoadedConfig::load(&args.config)?;
     let format = match config.log.format {
         LogFormat::Json => logs::Format::Json,
         LogFormat::Pretty => logs::Format::Pretty,
@@ -37,6 +40,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let level = context.log_level.as_deref().unwrap_or(&config.log.level);
     let telemetry = Telemetry::start(&config)?;
     logs::start(level, format, telemetry.as_ref())?;
+    for old in old_spellings {
+        tracing::warn!("{old}");
+    }
     let user_signal = signal(SignalKind::user_defined1()).context("cannot listen for SIGUSR1")?;
     let measured = telemetry.as_ref().map(Telemetry::node);
     let levels = tokio::spawn(change_level_when_told(args.config.clone(), user_signal));

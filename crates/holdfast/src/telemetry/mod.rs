@@ -47,17 +47,14 @@ impl Telemetry {
     pub(crate) fn start(config: &NodeConfig) -> anyhow::Result<Option<Self>> {
         let TelemetrySection {
             otlp_endpoint: Some(endpoint),
-            metrics_interval_ms,
-            timeout_ms,
+            metrics_interval,
+            timeout,
             ..
         } = &config.telemetry
         else {
             return Ok(None);
         };
-        let (timeout, interval) = (
-            Duration::from_millis(*timeout_ms),
-            Duration::from_millis(*metrics_interval_ms),
-        );
+        let (timeout, interval) = (timeout.duration(), metrics_interval.duration());
         let resource = resource(config);
         let cannot = || format!("telemetry.otlp_endpoint is `{endpoint}`, which cannot be used");
         let exporter = SpanExporter::builder()

@@ -51,10 +51,10 @@ impl Cluster {
             let config = format!(
                 "[node]\nnode_id = {node_id}\ndata_dir = \"data-{node_id}\"\n\
                  [listen]\nclient = \"127.0.0.1:{client}\"\npeer = \"127.0.0.1:{peer}\"\nhttp = \"127.0.0.1:{http}\"\nadmin = \"127.0.0.1:0\"\n\
-                 [raft]\nheartbeat_ms = 100\nelection_timeout_min_ms = 600\nelection_timeout_max_ms = 1200\n\
-                 [storage]\nlog_segment_bytes = 33554432\nballast_bytes = 0\n\
-                 [limits]\ndefault_deadline_ms = 30000\n\
-                 [telemetry]\notlp_endpoint = \"{endpoint}\"\ntrace_per_mille = {trace_per_mille}\ntimeout_ms = 2000\n\
+                 [raft]\nheartbeat = \"100ms\"\nelection_timeout_min = \"600ms\"\nelection_timeout_max = \"1200ms\"\n\
+                 [storage]\nlog_segment = \"32MiB\"\nballast = \"0B\"\n\
+                 [limits]\ndefault_deadline = \"30s\"\n\
+                 [telemetry]\notlp_endpoint = \"{endpoint}\"\ntrace_per_mille = {trace_per_mille}\ntimeout = \"2s\"\n\
                  {peers}"
             );
             let file = format!("node-{node_id}.toml");

@@ -1,13 +1,21 @@
 //! The configuration of a node: a TOML file that an operator writes, and overrides from the environment.
 //!
-//! Every key is described where it is defined, in [`sections`](self). [`reference()`] returns the same as a
-//! commented file. A key that is not known is an error, in the file and in the environment.
+//! Every key is described once, by its doc comment and attributes in [`sections`](self). [`schema()`] returns
+//! that as a JSON Schema, and [`reference()`] as a commented file. A key that is not known is an error, in
+//! the file and in the environment. Times and sizes are written with their [units](TimeSpan).
+//!
+//! A new key is a field with a doc comment, a default and, by an attribute, its range. Then
+//! `UPDATE_DOCS=1 cargo test -p holdfast-node --lib config` prints the reference and the chart's copy of the
+//! schema, and `helm/tests/config_schema.py` and `helm/tests/values_table.py` bring the chart up to date.
 
+mod old_keys;
 mod overrides;
 mod reference;
+mod schema;
 mod sections;
 mod security;
 mod telemetry;
+mod units;
 mod validate;
 
 #[cfg(test)]
@@ -15,22 +23,26 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use old_keys::OldSpelling;
 pub use reference::reference;
+pub use schema::schema;
 pub use sections::{
     ClusterSection, LedgerSection, LimitsSection, ListenSection, LogFormat, LogSection, NodeSection,
     PeerSection, RaftSection, ShardsSection, StorageSection,
 };
 pub use security::{SecuritySection, TlsSection};
 pub use telemetry::TelemetrySection;
+pub use units::{ByteSize, TimeSpan, UnitError};
 pub use validate::check_log_level;
 
 /// The prefix of the environment variables that override the file.
 pub const ENV_PREFIX: &str = "HOLDFAST__";
 
 /// The configuration of one node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
     /// The node itself: its id, its cluster, its data folder, its threads and its zone. Required.
@@ -113,7 +125,16 @@ pub enum ConfigError {
     Invalid(Vec<String>),
 }
 
-impl NodeConfig {
+/// A configuration as it was read, with the old spellings in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedConfig {
+    /// The configuration itself.
+    pub config: NodeConfig,
+    /// The old spellings in the file and in the environment. They are read, and somebody should be told.
+    pub old_spellings: Vec<OldSpelling>,
+}
+
+impl LoadedConfig {
     /// Reads a file, applies the overrides from the environment of this process, and checks the result.
     ///
     /// # Errors
@@ -139,20 +160,35 @@ impl NodeConfig {
         origin: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let parse_error = |e: toml::de::Error| ConfigError::Parse {
+        let refused = |message: String| ConfigError::Parse {
             origin: origin.to_owned(),
-            message: e.to_string(),
+            message,
         };
-        // Without overrides, the text itself is decoded, so that an error can name the line of the file.
+        let parse_error = |e: toml::de::Error| refused(e.to_string());
         let mut table: toml::Table = toml::from_str(text).map_err(parse_error)?;
-        if overrides::apply(&mut table, environment)? == 0 {
-            let config: Self = toml::from_str(text).map_err(parse_error)?;
-            config.validate()?;
-            return Ok(config);
-        }
-        let config: Self = table.try_into().map_err(parse_error)?;
+        let mut old_spellings = old_keys::replace(&mut table).map_err(refused)?;
+        let overrides = overrides::apply(&mut table, environment, &mut old_spellings)?;
+        // The text itself is decoded if nothing was changed, so that an error can name the line of the file.
+        let config: NodeConfig = if overrides == 0 && old_spellings.is_empty() {
+            toml::from_str(text).map_err(parse_error)?
+        } else {
+            table.try_into().map_err(parse_error)?
+        };
         config.validate()?;
-        Ok(config)
+        Ok(Self {
+            config,
+            old_spellings,
+        })
+    }
+}
+
+impl NodeConfig {
+    /// Reads a file as [`LoadedConfig::load`] does, for a caller that tells nobody about old spellings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file or the variable, and says what is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Ok(LoadedConfig::load(path)?.config)
     }
 
     /// Returns whether the node does everything on one thread. It does not if `node.threads` is missing,

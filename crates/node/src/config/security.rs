@@ -5,37 +5,41 @@ use std::path::PathBuf;
 
 use holdfast_api::names::Principal;
 pub use holdfast_guard::TlsSection;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::NodeConfig;
+use super::units::TimeSpan;
 
 /// Most names in `security.admins`.
 const MAX_ADMINS: usize = 1_000;
 
 /// The access to the node: which callers are let in, and what they may do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SecuritySection {
     /// Whether the node may listen without TLS on addresses that other machines reach. Whoever reaches them
-    /// can then read and write everything. Default: false.
+    /// can then read and write everything.
     pub allow_plaintext: bool,
     /// The file that says who may do what, as TOML. `docs/security.md` describes it. With a policy,
     /// everything that no rule allows is denied. Without a policy, every caller that is let in may do
     /// everything except administer. A policy needs `[tls]`, because callers have no names without it.
     /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/etc/holdfast/policy.toml")]
     pub policy: Option<PathBuf>,
     /// The principals that may use the admin port if there are certificates and no policy, at most 1000. A
     /// principal is the name in a certificate. If there is a policy, write rules with the verb `admin`
     /// instead. With certificates but neither a policy nor this list, nobody may use the port. Without TLS,
-    /// everybody who reaches the port may use it. Default: nobody.
+    /// everybody who reaches the port may use it.
     pub admins: Vec<String>,
     /// Whether the admin port describes the API to every caller that asks (gRPC reflection). Good for trying
-    /// things out. Default: false.
+    /// things out.
     pub reflection: bool,
-    /// The interval at which the files of the certificates and of the policy are read again, in milliseconds,
-    /// 100 to 3600000. SIGHUP makes the node read them at once. Default: 5000.
-    pub reload_interval_ms: u64,
+    /// The interval at which the files of the certificates and of the policy are read again. SIGHUP makes the
+    /// node read them at once.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1h", "x-old-key" = "reload_interval_ms"))]
+    pub reload_interval: TimeSpan,
 }
 
 impl Default for SecuritySection {
@@ -45,7 +49,7 @@ impl Default for SecuritySection {
             policy: None,
             admins: Vec::new(),
             reflection: false,
-            reload_interval_ms: 5_000,
+            reload_interval: TimeSpan::from_secs(5),
         }
     }
 }
@@ -93,12 +97,6 @@ impl NodeConfig {
             );
         }
         self.check_admins(problems);
-        let every_ms = self.security.reload_interval_ms;
-        if !(100..=3_600_000).contains(&every_ms) {
-            problems.push(format!(
-                "security.reload_interval_ms is {every_ms}: choose a value from 100 to 3600000"
-            ));
-        }
     }
 
     fn check_admins(&self, problems: &mut Vec<String>) {

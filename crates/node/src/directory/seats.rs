@@ -177,10 +177,10 @@ async fn start_directory(
         } else {
             BTreeSet::new()
         },
-        heartbeat_ms: raft.heartbeat_ms * DIRECTORY_PATIENCE,
+        heartbeat_ms: raft.heartbeat.as_millis() * DIRECTORY_PATIENCE,
         election_timeout_ms: (
-            raft.election_timeout_min_ms * DIRECTORY_PATIENCE,
-            raft.election_timeout_max_ms * DIRECTORY_PATIENCE,
+            raft.election_timeout_min.as_millis() * DIRECTORY_PATIENCE,
+            raft.election_timeout_max.as_millis() * DIRECTORY_PATIENCE,
         ),
         snapshot_every_entries: DIRECTORY_SNAPSHOT_ENTRIES,
     };
@@ -391,19 +391,19 @@ fn options(membership: &Membership, shard: u32, generation: u32, founders: BTree
     let config = &membership.config;
     let (raft, ledger) = (&config.raft, &config.ledger);
     let ledger = LedgerOptions {
-        operation_window_ms: ledger.operation_window_ms,
-        operation_lead_ms: ledger.operation_lead_ms,
-        closed_retention_ms: ledger.closed_retention_ms,
-        shipped_retention_ms: ledger.shipped_retention_ms,
-        order_decision_ms: ledger.order_decision_ms,
+        operation_window_ms: ledger.operation_window.as_millis(),
+        operation_lead_ms: ledger.operation_lead.as_millis(),
+        closed_retention_ms: ledger.closed_retention.as_millis(),
+        shipped_retention_ms: ledger.shipped_retention.as_millis(),
+        order_decision_ms: ledger.order_decision.as_millis(),
     };
     ShardOptions {
         generation,
-        heartbeat_ms: raft.heartbeat_ms,
-        election_timeout_min_ms: raft.election_timeout_min_ms,
-        election_timeout_max_ms: raft.election_timeout_max_ms,
+        heartbeat_ms: raft.heartbeat.as_millis(),
+        election_timeout_min_ms: raft.election_timeout_min.as_millis(),
+        election_timeout_max_ms: raft.election_timeout_max.as_millis(),
         max_entry_commands: raft.max_entry_commands,
-        max_entry_bytes: raft.max_entry_bytes,
+        max_entry_bytes: raft.max_entry_size.in_memory(),
         max_entries_in_flight: raft.max_entries_in_flight,
         snapshot_every_entries: raft.snapshot_every_entries,
         queue_limit_commands: config.limits.queue_limit_commands,

@@ -273,7 +273,7 @@ impl Messages {
     }
 
     fn too_fast(&self) -> Status {
-        let message = "large messages come faster than limits.large_message_bytes_per_second allows: wait, and send smaller ones";
+        let message = "large messages come faster than limits.large_messages_per_second allows: wait, and send smaller ones";
         refused(&self.call.api, &self.call.path, Why::TooFast, message.to_owned())
     }
 

@@ -31,7 +31,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_api::reasons;
@@ -170,7 +169,7 @@ impl Intake {
         };
         let call = Call::new(Arc::clone(session), Arc::clone(&self.api), path, sent).map_err(exhausted)?;
         let method = self.shapes.method(path);
-        let patience = Duration::from_millis(self.api.limits.receive_ms);
+        let patience = self.api.limits.receive.duration();
         let messages = Messages::new(
             body,
             Arc::clone(&call),

@@ -142,7 +142,7 @@ fn api_of(joined: &Joined, large_calls: Arc<OwnThread>, stopping: CancellationTo
         ),
         tasks: joined.tasks.clone(),
         started: Instant::now(),
-        cut_off_after_ms: config.raft.election_timeout_max_ms * CUT_OFF_TIMEOUTS,
+        cut_off_after_ms: config.raft.election_timeout_max.as_millis() * CUT_OFF_TIMEOUTS,
         backups: Arc::new(Semaphore::new(1)),
         change_streams: Permits::new(
             "change streams, listings and as-of reads",

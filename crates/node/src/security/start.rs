@@ -62,8 +62,8 @@ impl Security {
             reload: Arc::default(),
             connections: descriptors::share(config),
             budget: Arc::new(Budget::new(
-                config.limits.caller_bytes,
-                config.limits.large_message_bytes_per_second,
+                config.limits.caller_budget.in_memory(),
+                config.limits.large_messages_per_second.bytes(),
             )),
             limits: config.limits.clone(),
         };
@@ -79,7 +79,7 @@ impl Security {
                 policy: security.policy.clone(),
                 metrics: security.metrics.clone(),
             };
-            let every = Duration::from_millis(config.security.reload_interval_ms);
+            let every = config.security.reload_interval.duration();
             let looking = watched.keep_looking(every, Arc::clone(&security.reload));
             tasks.spawn_until(stopping, "certificates and policy", looking);
         }
@@ -101,8 +101,8 @@ impl Security {
             patience: Patience {
                 preface: PREFACE_PATIENCE,
                 // Nodes call each other all the time, so they have no limit for the first call.
-                first_call: (port != Port::Peer).then(|| Duration::from_millis(self.limits.first_call_ms)),
-                unread: Duration::from_millis(self.limits.unread_ms),
+                first_call: (port != Port::Peer).then(|| self.limits.first_call.duration()),
+                unread: self.limits.unread.duration(),
             },
         }
     }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use holdfast_api::limits::MAX_BATCH_ITEMS;
 use holdfast_api::reasons;
@@ -48,7 +47,7 @@ pub(super) fn start(
     messages: Streaming<v1::BatchRequest>,
 ) -> Result<Delivered<v1::BatchResponse>, Refusal> {
     let place = api.batch_streams.take(caller.party())?;
-    let patience = Duration::from_millis(api.limits.unread_ms);
+    let patience = api.limits.unread.duration();
     let (answers, delivered) = outgoing::stream(ANSWERS, patience, place);
     let messages = Incoming {
         messages: Some(messages),
@@ -144,7 +143,7 @@ async fn serve(api: Arc<Api>, caller: Caller, mut messages: Incoming, answers: A
         let Ok(permit) = Arc::clone(&places).acquire_many_owned(items.len() as u32).await else {
             return;
         };
-        let deadline = Instant::now() + Duration::from_millis(api.limits.default_deadline_ms);
+        let deadline = Instant::now() + api.limits.default_deadline.duration();
         let held = Held {
             _places: permit,
             _charge: messages.charge(),

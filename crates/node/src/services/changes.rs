@@ -318,7 +318,7 @@ impl Changes for Service {
                     retry_after_ms: 1_000,
                     ..reasons::refusal(Reason::Overloaded, limit.to_string())
                 })?;
-                let patience = Duration::from_millis(self.api.limits.unread_ms);
+                let patience = self.api.limits.unread.duration();
                 let (answers, outgoing) = outgoing::stream(ANSWERS, patience, (place, charge));
                 let filter = Filter { reservation_id, sku };
                 let tail = Tail {

@@ -11,7 +11,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use holdfast_api::reasons;
 use holdfast_api::v1::{self, Reason, Refusal};
@@ -44,7 +43,7 @@ pub(super) fn start(
     deadline: Instant,
     place: Permit,
 ) -> Delivered<v1::ListStockResponse> {
-    let patience = Duration::from_millis(api.limits.unread_ms);
+    let patience = api.limits.unread.duration();
     let (answers, delivered) = outgoing::stream(1, patience, place);
     let api = Arc::clone(api);
     api.tasks.clone().spawn("stock listing", async move {

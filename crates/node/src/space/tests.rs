@@ -8,8 +8,8 @@ const MIB: u64 = 1 << 20;
 
 fn storage(low_mib: u64, ballast_mib: u64) -> StorageSection {
     StorageSection {
-        low_space_bytes: Some(low_mib * MIB),
-        ballast_bytes: Some(ballast_mib * MIB),
+        low_space: Some(ByteSize::mib(low_mib)),
+        ballast: Some(ByteSize::mib(ballast_mib)),
         ..StorageSection::default()
     }
 }

@@ -14,7 +14,7 @@ use holdfast_api::v1::history_client::HistoryClient;
 use holdfast_api::v1::reservations_client::ReservationsClient;
 use holdfast_api::v1::stock_client::StockClient;
 use holdfast_api::v1::transfers_client::TransfersClient;
-use holdfast_node::config::{NodeSection, PeerSection};
+use holdfast_node::config::{ByteSize, NodeSection, PeerSection, TimeSpan};
 use holdfast_node::{Node, NodeConfig};
 use tonic::Status;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
@@ -250,12 +250,12 @@ fn small_config(node_id: u64, folder: &std::path::Path) -> NodeConfig {
     }
     // Three nodes share this machine with other tests. A thread that waits for a core must not cause an
     // election.
-    config.raft.heartbeat_ms = 100;
-    config.raft.election_timeout_min_ms = 600;
-    config.raft.election_timeout_max_ms = 1_200;
-    config.storage.log_segment_bytes = 32 << 20;
-    config.storage.ballast_bytes = Some(0);
-    config.limits.default_deadline_ms = 30_000;
+    config.raft.heartbeat = TimeSpan::from_millis(100);
+    config.raft.election_timeout_min = TimeSpan::from_millis(600);
+    config.raft.election_timeout_max = TimeSpan::from_millis(1_200);
+    config.storage.log_segment = ByteSize::mib(32);
+    config.storage.ballast = Some(ByteSize::new(0));
+    config.limits.default_deadline = TimeSpan::from_secs(30);
     config
 }
 

@@ -22,7 +22,7 @@ use crate::render;
 pub(crate) struct AsOfArgs {
     /// Show it as it stood at a time, such as 2026-11-21T09:30:00Z (or in milliseconds since the Unix epoch),
     /// or after a change, as SHARD:SEQ. All changes of the shard until then are read; allow time for a long
-    /// history with --deadline-ms
+    /// history with --deadline
     #[arg(long, value_name = "TIME|SHARD:SEQ", value_parser = moment::moment, conflicts_with = "stale")]
     as_of: Option<Moment>,
     /// With --as-of: read archived Parquet files (a folder, file:///folder or s3://bucket/prefix) as far as

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use holdfast_node::NodeConfig;
 use holdfast_node::config::{
-    ListenSection, LogFormat, LogSection, NodeSection, PeerSection, RaftSection, SecuritySection,
-    ShardsSection, StorageSection,
+    ByteSize, ListenSection, LogFormat, LogSection, NodeSection, PeerSection, RaftSection, SecuritySection,
+    ShardsSection, StorageSection, TimeSpan,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -100,7 +100,7 @@ pub(super) fn prepare(folder: &Path, layout: Layout, fresh: bool) -> anyhow::Res
             raft: patient(),
             // The nodes share one disk, so one ballast would be for all of them.
             storage: StorageSection {
-                ballast_bytes: Some(0),
+                ballast: Some(ByteSize::new(0)),
                 ..StorageSection::default()
             },
             // This cluster is for trying things out, and it listens on loopback only.
@@ -133,9 +133,9 @@ fn threads_of_each(nodes: u64) -> u32 {
 /// they consider each other dead.
 fn patient() -> RaftSection {
     RaftSection {
-        heartbeat_ms: 100,
-        election_timeout_min_ms: 400,
-        election_timeout_max_ms: 800,
+        heartbeat: TimeSpan::from_millis(100),
+        election_timeout_min: TimeSpan::from_millis(400),
+        election_timeout_max: TimeSpan::from_millis(800),
         ..RaftSection::default()
     }
 }

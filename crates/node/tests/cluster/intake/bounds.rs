@@ -1,6 +1,7 @@
 //! Limits on bytes, on fields, and on the time of a message.
 
 use holdfast_api::v1::{self, Reason};
+use holdfast_node::config::{ByteSize, TimeSpan};
 use prost::Message as _;
 use tonic::Code;
 
@@ -34,7 +35,7 @@ async fn a_message_that_is_only_announced_counts_for_its_call_and_not_for_its_le
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_sends_more_than_its_part_is_refused_and_told_to_wait() {
-    let cluster = TestCluster::start_with(1, |config| config.limits.caller_bytes = 128 << 20).await;
+    let cluster = TestCluster::start_with(1, |config| config.limits.caller_budget = ByteSize::mib(128)).await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
     let mut calls = Vec::new();
     for _ in 0..8 {
@@ -69,8 +70,8 @@ async fn a_connection_that_sends_more_than_its_part_is_refused_and_told_to_wait(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_messages_that_come_faster_than_their_pace_wait_and_small_ones_do_not() {
     let cluster = TestCluster::start_with(1, |config| {
-        config.limits.large_message_bytes_per_second = 1 << 20;
-        config.limits.receive_ms = 1_500;
+        config.limits.large_messages_per_second = ByteSize::mib(1);
+        config.limits.receive = TimeSpan::from_millis(1_500);
     })
     .await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
@@ -92,7 +93,7 @@ async fn large_messages_that_come_faster_than_their_pace_wait_and_small_ones_do_
     );
     // Another attempt with the same id may have arrived whole.
     assert!(
-        !refusal.settled && refusal.message.contains("large_message_bytes_per_second"),
+        !refusal.settled && refusal.message.contains("large_messages_per_second"),
         "{refusal:?}"
     );
     let refused = "holdfast_intake_refusals_total{limit=\"large_message_bytes\"}";
@@ -103,8 +104,8 @@ async fn large_messages_that_come_faster_than_their_pace_wait_and_small_ones_do_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_was_silent_for_long_may_wait_for_the_pace_of_large_messages() {
     let cluster = TestCluster::start_with(1, |config| {
-        config.limits.large_message_bytes_per_second = 1 << 20;
-        config.limits.receive_ms = 4_000;
+        config.limits.large_messages_per_second = ByteSize::mib(1);
+        config.limits.receive = TimeSpan::from_secs(4);
     })
     .await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
@@ -137,7 +138,8 @@ async fn a_stream_that_was_silent_for_long_may_wait_for_the_pace_of_large_messag
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_does_not_come_whole_in_time_ends_its_call() {
-    let cluster = TestCluster::start_with(1, |config| config.limits.receive_ms = 200).await;
+    let cluster =
+        TestCluster::start_with(1, |config| config.limits.receive = TimeSpan::from_millis(200)).await;
     let mut rude = Rude::connect(cluster.node(0).client_address(), 65_535).await;
     let order = framed(&reserve(&id(), "A", 1).encode_to_vec());
     let batch = v1::BatchRequest {

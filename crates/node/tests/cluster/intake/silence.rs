@@ -1,6 +1,7 @@
 //! Connections that make no calls, and streams that nobody reads.
 
 use holdfast_api::v1::{self, Reason};
+use holdfast_node::config::TimeSpan;
 use prost::Message as _;
 use tokio::io::AsyncReadExt as _;
 
@@ -8,7 +9,8 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_without_a_call_is_closed_and_one_that_called_stays() {
-    let cluster = TestCluster::start_with(1, |config| config.limits.first_call_ms = 1_000).await;
+    let cluster =
+        TestCluster::start_with(1, |config| config.limits.first_call = TimeSpan::from_secs(1)).await;
     let address = cluster.node(0).client_address();
     let mut useful = Rude::connect(address, 65_535).await;
     let call = useful.call(BATCH).await;
@@ -40,7 +42,7 @@ async fn a_change_stream_that_is_not_read_ends_and_its_place_comes_free() {
     let cluster = TestCluster::start_with(1, |config| {
         config.shards.count = 1;
         config.limits.change_streams = 1;
-        config.limits.unread_ms = 1_000;
+        config.limits.unread = TimeSpan::from_secs(1);
     })
     .await;
     for _ in 0..200 {

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use holdfast_api::v1;
 use holdfast_api::v1::cluster_client::ClusterClient;
 use holdfast_node::NodeConfig;
+use holdfast_node::config::TimeSpan;
 use tonic::Status;
 use tonic::transport::ClientTlsConfig;
 
@@ -44,7 +45,7 @@ impl Secured {
             config.tls.peer_ca = path("nodes.pem".to_owned());
             // The tests read the metrics without TLS; loopback needs no flag for that.
             config.tls.http = false;
-            config.security.reload_interval_ms = 100;
+            config.security.reload_interval = TimeSpan::from_millis(100);
             change(config, folder.path());
         })
         .await;
