@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The end of each run of the model, which is far behind the state in which the last fault shows. The same
 /// states are searched with a fault and without.
-const REACHED_STATES: usize = 300_000;
+const REACHED_STATES: usize = 400_000;
 
 /// The condition in the replaced text of every edit. In the copy, it is whether its fault is switched on.
 const SWITCH: &str = "is_seeded()";
