@@ -41,8 +41,8 @@ pub(super) fn read_all<T: DeserializeOwned>(folder: &Path) -> Result<Vec<(String
         .collect()
 }
 
-/// Returns the new content of each edited file. Each edit comes with a name for the error. It must fit exactly
-/// one place of the source, and no two edits may meet in one place.
+/// Returns the new content of each edited file. Each edit comes with a name for the error. It must fit
+/// exactly one place of the source, and no two edits may meet in one place.
 pub(super) fn edited<'a>(
     root: &Path,
     edits: impl IntoIterator<Item = (&'a str, &'a Edit)>,
@@ -62,8 +62,8 @@ pub(super) fn edited<'a>(
         .collect()
 }
 
-/// Makes all edits of one source. All places are those of the source as it is, so no edit is looked for in the
-/// text of another.
+/// Makes all edits of one source. All places are those of the source as it is, so no edit is looked for in
+/// the text of another.
 fn replaced(source: &str, edits: Vec<(&str, &Edit)>) -> Result<String> {
     let mut places: Vec<(Range<usize>, &str, &Edit)> = edits
         .into_iter()

@@ -147,7 +147,8 @@ pub(super) fn run(all: &[Fault], chosen: &[&Fault], threads: usize) -> Result<()
     Ok(())
 }
 
-/// Builds the model of the copy. Returns its program, which is moved away: nobody takes it for the tree's own.
+/// Builds the model of the copy. Returns its program, which is moved away, so that nobody takes it for the
+/// tree's own.
 fn build(root: &Path, folder: &Path) -> Result<PathBuf> {
     let mut build = steps::cargo();
     build
