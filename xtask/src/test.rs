@@ -25,9 +25,9 @@ enum Part {
     Chart,
 }
 
-/// Features that compile in the faults and defects. Tests can then switch one on; elsewhere they do nothing.
-/// Every build here uses the same features, because other features would build everything again.
-const FEATURES: [&str; 2] = ["--features", "holdfast-model/faults,holdfast-node/faults"];
+/// The feature that compiles in the defects. Tests can then switch one on; elsewhere they do nothing. Every
+/// build here uses the same features, because other features would build everything again.
+const FEATURES: [&str; 2] = ["--features", "holdfast-node/faults"];
 
 /// Builds everything the same way, whichever part asks. With fewer targets some crates would be built again,
 /// with other features.
@@ -55,9 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if wanted(Part::Rust) {
         steps::say("building the tests and the holdfast binary they start");
         build()?;
-        steps::say(
-            "unit, property and real-process tests, seeded faults, and the way out of a planted defect",
-        );
+        steps::say("unit, property and real-process tests, and the way out of a planted defect");
         let mut tests = steps::cargo();
         tests
             .args(["test", "--workspace", "--no-fail-fast"])

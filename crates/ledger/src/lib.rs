@@ -68,7 +68,6 @@ mod codec;
 mod command;
 mod concerns;
 mod details;
-mod fault;
 mod fingerprint;
 mod granted;
 mod hash;
@@ -95,8 +94,6 @@ pub use codec::{
 pub use command::{Action, Command, Entry, ReturnOf};
 pub use concerns::{About, Concerns, DoneBy, Sender, Skus};
 pub use details::Details;
-#[cfg(feature = "faults")]
-pub use fault::{FAULTS, Fault, seed_fault};
 pub use granted::{Allocation, GrantedLine, SourcingReason};
 pub use holdfast_api::names::{
     CallerReason, IdError, OperationId, Principal, Reference, ReservationId, Sku, StorefrontId, SupplyId,

@@ -26,8 +26,8 @@
 //!
 //! # Where to start reading
 //! `scope.rs` for the bounds and `scopes.rs` for the runs, then `model.rs` for the moves, `judge.rs` and
-//! `heal.rs` for the claims. With the feature `faults`, `mutants.rs` seeds known faults, each of which has to
-//! break a claim. `docs/orders.md` has the protocol.
+//! `heal.rs` for the claims. The folder `faults/` has known faults of the ledger. `cargo xtask mutants --only
+//! order_` puts them into a copy of it, and each has to break a claim. `docs/orders.md` has the protocol.
 
 mod finish;
 mod heal;
@@ -35,8 +35,6 @@ mod judge;
 mod judgement;
 mod model;
 mod moves;
-#[cfg(feature = "faults")]
-pub mod mutants;
 mod packet;
 mod run;
 mod scope;
@@ -45,6 +43,6 @@ mod seat;
 mod shard;
 mod world;
 
-pub use run::{Report, Violation, run};
+pub use run::{Limit, Report, Violation, run};
 pub use scope::{OrderScope, Scope, Wish};
 pub use world::Broken;

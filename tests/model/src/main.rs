@@ -1,10 +1,10 @@
-//! Runs the model by itself: as deep as the time allows, or with each seeded fault.
+//! Runs the model by itself: in every state, or as deep as the time allows.
 
 use std::{io::Write as _, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use holdfast_model::{Report, run, scopes};
+use holdfast_model::{Limit, Report, run, scopes};
 
 #[derive(Parser)]
 #[command(
@@ -26,6 +26,12 @@ enum Command {
         /// Only scopes with this in their name.
         #[arg(long, default_value = "")]
         only: String,
+        /// Only the scope with exactly this name.
+        #[arg(long, conflicts_with = "only")]
+        scope: Option<String>,
+        /// Stop when so many states are reached, each counted as often as it is reached.
+        #[arg(long)]
+        reached: Option<usize>,
     },
     /// Explores the other scopes as deep as the time allows.
     Deep {
@@ -33,39 +39,31 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
-    /// Gives the ledger one seeded fault after the other: each has to break a claim.
-    #[cfg(feature = "faults")]
-    Mutants {
-        /// Only faults with this in their name.
-        #[arg(long, default_value = "")]
-        only: String,
-    },
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.command {
-        Command::Complete { only } => {
-            let mut scopes = vec![scopes::competing(), scopes::one_coordinator()];
-            scopes.extend(scopes::two_coordinators());
-            scopes.push(scopes::best_effort());
-            scopes.extend(scopes::best_effort_troubled());
-            scopes.extend(scopes::replacing());
-            scopes.extend(scopes::replacing_troubled());
-            scopes.push(scopes::one_reference());
-            scopes.push(scopes::one_reference_replaced());
-            scopes.retain(|scope| scope.name.contains(&only));
+        Command::Complete { only, scope, reached } => {
+            let mut scopes = scopes::complete();
+            scopes.retain(|it| match &scope {
+                Some(name) => it.name == name,
+                None => it.name.contains(&only),
+            });
+            ensure!(!scopes.is_empty(), "no scope has this name");
             for scope in scopes.into_iter().rev() {
-                tell(&run(&scope, None, cli.threads))?;
+                tell(&run(&scope, reached.map(Limit::Reached), cli.threads))?;
             }
         }
         Command::Deep { seconds } => {
             for scope in scopes::deep() {
-                tell(&run(&scope, Some(Duration::from_secs(seconds)), cli.threads))?;
+                tell(&run(
+                    &scope,
+                    Some(Limit::Time(Duration::from_secs(seconds))),
+                    cli.threads,
+                ))?;
             }
         }
-        #[cfg(feature = "faults")]
-        Command::Mutants { only } => mutants(&only, cli.threads)?,
     }
     Ok(())
 }
@@ -73,27 +71,5 @@ fn main() -> Result<()> {
 fn tell(report: &Report) -> Result<()> {
     writeln!(std::io::stdout(), "{report}")?;
     ensure!(report.violation.is_none(), "a claim does not hold");
-    Ok(())
-}
-
-#[cfg(feature = "faults")]
-fn mutants(only: &str, threads: usize) -> Result<()> {
-    let mut out = std::io::stdout();
-    let mutants = holdfast_model::mutants::run_all(only, None, threads, |mutant| {
-        let claim = mutant
-            .report
-            .violation
-            .as_ref()
-            .map_or("NOT CAUGHT", |violation| violation.broken.claim());
-        let _ = writeln!(
-            out,
-            "{:<24} {:>7} states  broke: {claim}",
-            format!("{:?}", mutant.fault),
-            mutant.report.states
-        );
-    });
-    let caught = mutants.iter().filter(|mutant| mutant.is_caught()).count();
-    writeln!(out, "{caught} of {} caught", mutants.len())?;
-    ensure!(caught == mutants.len(), "the model does not notice every fault");
     Ok(())
 }

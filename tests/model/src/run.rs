@@ -42,18 +42,34 @@ pub struct Violation {
     pub moves: Vec<String>,
 }
 
-/// Explores every state of a scope, breadth first, until a claim is broken or the time is over.
-pub fn run(scope: &Scope, time: Option<Duration>, threads: usize) -> Report {
+/// The end of a run that does not explore every state.
+#[derive(Debug, Clone, Copy)]
+pub enum Limit {
+    /// The time after which the run explores nothing more.
+    Time(Duration),
+    /// The number of states that are reached, each counted as often as it is reached. A run may go a little
+    /// further.
+    Reached(usize),
+}
+
+/// Explores the states of a scope, breadth first, until a claim is broken or the limit is reached.
+pub fn run(scope: &Scope, limit: Option<Limit>, threads: usize) -> Report {
     let began = Instant::now();
     let was_cut = Arc::new(AtomicBool::new(false));
-    let deadline = time.map(|time| began + time);
+    let (deadline, most) = match limit {
+        None => (None, usize::MAX),
+        Some(Limit::Time(time)) => (Some(began + time), usize::MAX),
+        Some(Limit::Reached(states)) => (None, states),
+    };
     let model = OrderModel::new(scope.clone(), deadline, Arc::clone(&was_cut));
     let checker = model
         .checker()
         .threads(threads)
         .finish_when(HasDiscoveries::AnyFailures)
+        .target_state_count(most)
         .spawn_bfs()
         .join();
+    let was_cut = was_cut.load(Ordering::Relaxed) || checker.state_count() >= most;
     let violation = checker.discoveries().into_values().next().map(|path| {
         let world = path.last_state();
         Violation {
@@ -72,7 +88,7 @@ pub fn run(scope: &Scope, time: Option<Duration>, threads: usize) -> Report {
         states: checker.unique_state_count(),
         reached: checker.state_count(),
         depth: checker.max_depth(),
-        is_complete: !was_cut.load(Ordering::Relaxed) && violation.is_none(),
+        is_complete: !was_cut && violation.is_none(),
         took: began.elapsed(),
         violation,
     }

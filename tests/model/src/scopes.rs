@@ -5,7 +5,7 @@ use holdfast_ledger::Rules;
 use crate::scope::{OrderScope, Scope, Wish};
 
 /// Returns everything that may happen to one order over two shards with one coordinator, all of it together.
-/// It is the scope in which each seeded fault shows.
+/// Most seeded faults show in it.
 pub fn one_coordinator() -> Scope {
     Scope {
         name: "one order, one coordinator, 2 shards, everything at once",
@@ -388,6 +388,21 @@ fn with(orders: &[OrderScope], another: OrderScope) -> Vec<OrderScope> {
     let mut orders = orders.to_vec();
     orders.push(another);
     orders
+}
+
+/// Returns every scope that has an end.
+pub fn complete() -> Vec<Scope> {
+    let mut scopes = vec![competing(), one_coordinator()];
+    scopes.extend(two_coordinators());
+    scopes.push(best_effort());
+    scopes.extend(best_effort_troubled());
+    scopes.extend(one_id());
+    scopes.push(replaced());
+    scopes.extend(replacing());
+    scopes.extend(replacing_troubled());
+    scopes.push(one_reference());
+    scopes.push(one_reference_replaced());
+    scopes
 }
 
 /// Returns the scopes that never end within any time; a run goes as deep as it gets.

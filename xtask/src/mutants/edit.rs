@@ -1,176 +1,137 @@
-//! One fault: an edit of the source, and the test that has to notice it.
+//! Edits of the source: a text that is there exactly once, and the text that takes its place.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::steps;
-
-/// One file of `tests/mutants/`.
+/// An edit of one file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Mutant {
-    /// Name of the file, without its ending.
-    #[serde(skip)]
-    pub(super) name: String,
-    /// The fault, in a sentence.
-    pub(super) breaks: String,
-    /// Workspace of the test, as a folder below the root; the root itself when missing.
-    #[serde(default)]
-    workspace: String,
-    /// The package of the test.
-    package: String,
-    /// Integration test that contains it; missing for a unit test.
-    #[serde(default)]
-    target: Option<String>,
-    /// Whether the package is a program, with the unit test in it.
-    #[serde(default)]
-    is_binary: bool,
-    /// Full name of the test that has to fail.
-    pub(super) test: String,
-    #[serde(rename = "edit")]
-    edits: Vec<Edit>,
+pub(super) struct Edit {
+    pub(super) file: PathBuf,
+    pub(super) search: String,
+    pub(super) replace: String,
 }
 
-/// An edit of one file: the lines to replace, which must be there exactly once.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Edit {
-    file: PathBuf,
-    search: String,
-    replace: String,
-}
-
-/// Reads all mutants of a folder, sorted by name.
-pub(super) fn read_all(folder: &Path) -> Result<Vec<Mutant>> {
+/// Reads the `.toml` files of a folder, sorted by name. The name has no ending.
+pub(super) fn read_all<T: DeserializeOwned>(folder: &Path) -> Result<Vec<(String, T)>> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .with_context(|| folder.display().to_string())?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<_>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();
-    paths.iter().map(|path| read(path)).collect()
-}
-
-fn read(path: &Path) -> Result<Mutant> {
-    let parse = || -> Result<Mutant> {
-        let mut mutant: Mutant = toml::from_str(&fs::read_to_string(path)?)?;
-        mutant.name = path
+    let read = |path: &PathBuf| -> Result<(String, T)> {
+        let name = path
             .file_stem()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        ensure!(!mutant.edits.is_empty(), "it edits nothing");
-        Ok(mutant)
+        let parsed = toml::from_str(&fs::read_to_string(path)?)?;
+        Ok((name, parsed))
     };
-    parse().with_context(|| path.display().to_string())
+    paths
+        .iter()
+        .map(|path| read(path).with_context(|| path.display().to_string()))
+        .collect()
 }
 
-impl Mutant {
-    /// Fails unless every edit fits exactly one place, and the test is in the source.
-    pub(super) fn check(&self, root: &Path) -> Result<()> {
-        let fits = || -> Result<()> {
-            self.edited(root)?;
-            let word = self.test.rsplit("::").next().unwrap_or_default();
-            let sources = root.join(&self.workspace);
-            ensure!(
-                has_function(&sources, word)?,
-                "no source below {} has a test {word}",
-                sources.display()
-            );
-            Ok(())
-        };
-        fits().with_context(|| format!("tests/mutants/{}.toml", self.name))
+/// Returns the new content of each edited file. Each edit comes with a name for the error. It must fit
+/// exactly one place of the source, and no two edits may meet in one place.
+pub(super) fn edited<'a>(
+    root: &Path,
+    edits: impl IntoIterator<Item = (&'a str, &'a Edit)>,
+) -> Result<BTreeMap<PathBuf, String>> {
+    let mut by_file: BTreeMap<&Path, Vec<(&str, &Edit)>> = BTreeMap::new();
+    for (name, edit) in edits {
+        by_file.entry(&edit.file).or_default().push((name, edit));
     }
+    by_file
+        .into_iter()
+        .map(|(file, edits)| {
+            let path = root.join(file);
+            let source = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let content = replaced(&source, edits).with_context(|| file.display().to_string())?;
+            Ok((path, content))
+        })
+        .collect()
+}
 
-    /// Returns the new content of each file.
-    fn edited(&self, root: &Path) -> Result<BTreeMap<PathBuf, String>> {
-        let mut files = BTreeMap::new();
-        for edit in &self.edits {
-            let path = root.join(&edit.file);
-            let before = match files.remove(&path) {
-                Some(content) => content,
-                None => fs::read_to_string(&path).with_context(|| path.display().to_string())?,
-            };
-            let places = before.matches(&edit.search).count();
+/// Makes all edits of one source. All places are those of the source as it is, so no edit is looked for in
+/// the text of another.
+fn replaced(source: &str, edits: Vec<(&str, &Edit)>) -> Result<String> {
+    let mut places: Vec<(Range<usize>, &str, &Edit)> = edits
+        .into_iter()
+        .map(|(name, edit)| {
+            let starts: Vec<usize> = source.match_indices(&edit.search).map(|(at, _)| at).collect();
             ensure!(
-                places == 1 && edit.search != edit.replace,
-                "{places} places of {} are\n{}",
-                edit.file.display(),
+                starts.len() == 1 && edit.search != edit.replace,
+                "an edit of {name} must fit one place, and {} places are\n{}",
+                starts.len(),
                 edit.search
             );
-            files.insert(path, before.replacen(&edit.search, &edit.replace, 1));
-        }
-        Ok(files)
+            Ok((starts[0]..starts[0] + edit.search.len(), name, edit))
+        })
+        .collect::<Result<_>>()?;
+    places.sort_by_key(|(place, ..)| place.start);
+    let mut content = String::with_capacity(source.len());
+    let mut done = 0;
+    let mut before = "";
+    for (place, name, edit) in places {
+        ensure!(
+            done <= place.start,
+            "{before} and {name} edit the same text. The later one is\n{}",
+            edit.search
+        );
+        content.push_str(&source[done..place.start]);
+        content.push_str(&edit.replace);
+        done = place.end;
+        before = name;
     }
-
-    /// Applies the edits to the files.
-    pub(super) fn apply(&self, root: &Path) -> Result<Edited> {
-        let mut before = BTreeMap::new();
-        for (path, content) in self.edited(root)? {
-            before.insert(path.clone(), fs::read_to_string(&path)?);
-            fs::write(&path, content)?;
-        }
-        Ok(Edited(before))
-    }
-
-    /// Returns `cargo test` for the package and target, without the name of the test.
-    pub(super) fn command(&self, root: &Path) -> Command {
-        let mut command = steps::cargo();
-        let folder = root.join(&self.workspace);
-        // Dependencies that are built already can be used. Only the copy's own packages are built again.
-        let target = match folder.file_name() {
-            Some(workspace) if !self.workspace.is_empty() => steps::target().join(workspace),
-            _ => steps::target(),
-        };
-        command.current_dir(folder).env("CARGO_TARGET_DIR", target).args([
-            "test",
-            "--package",
-            &self.package,
-        ]);
-        match &self.target {
-            Some(target) => command.args(["--test", target]),
-            None if self.is_binary => command.arg("--bins"),
-            None => command.arg("--lib"),
-        };
-        command
-    }
+    content.push_str(&source[done..]);
+    Ok(content)
 }
 
-/// The files before the edit, which [`Edited::undo`] restores.
-#[must_use]
-pub(super) struct Edited(BTreeMap<PathBuf, String>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Edited {
-    pub(super) fn undo(self) -> Result<()> {
-        for (path, content) in self.0 {
-            fs::write(path, content)?;
-        }
-        Ok(())
-    }
-}
-
-fn has_function(folder: &Path, name: &str) -> Result<bool> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if hidden || entry.file_name() == "target" {
-            continue;
-        }
-        let found = if entry.file_type()?.is_dir() {
-            has_function(&path, name)?
-        } else {
-            path.extension().is_some_and(|it| it == "rs")
-                && fs::read_to_string(&path)?.contains(&format!("fn {name}("))
-        };
-        if found {
-            return Ok(true);
+    fn edit(search: &str, replace: &str) -> Edit {
+        Edit {
+            file: PathBuf::new(),
+            search: search.to_owned(),
+            replace: replace.to_owned(),
         }
     }
-    Ok(false)
+
+    #[test]
+    fn edits_side_by_side_are_all_made_and_none_is_looked_for_in_the_text_of_another() {
+        let (first, second) = (edit("if a ", "if b && a "), edit("&& b", "|| a"));
+        let edits = vec![("second", &second), ("first", &first)];
+        assert_eq!(replaced("if a && b {}", edits).unwrap(), "if b && a || a {}");
+    }
+
+    #[test]
+    fn edits_that_meet_in_one_place_are_refused_by_name() {
+        let (first, second) = (edit("a && b", "a"), edit("b {", "c {"));
+        let edits = vec![("second", &second), ("first", &first)];
+        let error = replaced("if a && b {}", edits).unwrap_err().to_string();
+        assert!(error.contains("first and second edit the same text"), "{error}");
+    }
+
+    #[test]
+    fn an_edit_that_fits_no_place_or_two_is_refused_by_name() {
+        for search in ["c", "if"] {
+            let it = edit(search, "d");
+            let error = replaced("if a {} if b {}", vec![("it", &it)])
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("an edit of it must fit one place"), "{error}");
+        }
+    }
 }

@@ -1,22 +1,26 @@
 //! `cargo xtask mutants`: checks that the tests notice wrong code.
 //!
-//! There are two kinds of faults. The faults of the order protocol are compiled into the ledger and switched
-//! on one by one; the model has to find each (`crates/ledger/src/fault.rs`). All others are edits of the
-//! source, one file each in `tests/mutants/`. The test that the file names has to fail on a copy of the tree
-//! with the edit, and to pass without it.
+//! A mutant is an edit of the source, which is made in a copy of the tree. There are two kinds. Those of
+//! `tests/mutants/` name a test each. The test has to fail with the edit, and to pass without it
+//! (`mutant.rs`). Those of the order protocol (`tests/model/faults/`) are all put into one ledger and
+//! switched on one by one. The model has to find each (`fault.rs`).
 
 mod copy;
 mod edit;
+mod fault;
+mod mutant;
+mod timed;
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use self::copy::Copy;
-use self::edit::Mutant;
+use self::fault::Fault;
+use self::mutant::Mutant;
 use crate::steps;
 
 /// Longest time of a test. A test that takes longer has not noticed the fault.
@@ -29,16 +33,16 @@ pub(crate) struct Args {
     /// How many states of the model are explored in parallel.
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Every edit and every fault of the order protocol; the same as no choice at all
+    /// Every mutant; the same as no choice at all
     #[arg(long, conflicts_with_all = ["few", "only"])]
     all: bool,
-    /// This many of the edits, other ones each day; no faults of the order protocol. With --only: of those
+    /// This many of those that name a test, other ones each day. With --only: of those
     #[arg(long)]
     few: Option<usize>,
     /// With --few: which ones, as an earlier run printed it [default: the number of the day]
     #[arg(long, requires = "few")]
     turn: Option<u64>,
-    /// The edits whose names contain this; no faults of the order protocol
+    /// The mutants whose names contain this; `order_` stands for the order protocol
     #[arg(long)]
     only: Option<String>,
     /// Print the names and what each breaks, and run nothing
@@ -47,46 +51,45 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mutants = edit::read_all(&steps::root().join("tests/mutants"))?;
-    let chosen = choose(&mutants, args)?;
+    let mutants = mutant::read_all(&steps::root())?;
+    let faults = fault::read_all(&steps::root())?;
+    let (mutants, chosen) = choose(&mutants, &faults, args)?;
     if args.list {
-        for mutant in &chosen {
-            writeln!(std::io::stdout(), "{:<44} {}", mutant.name, mutant.breaks)?;
+        let of_orders = chosen.iter().map(|fault| (&fault.name, &fault.breaks));
+        let others = mutants.iter().map(|mutant| (&mutant.name, &mutant.breaks));
+        for (name, breaks) in of_orders.chain(others) {
+            writeln!(std::io::stdout(), "{name:<44} {breaks}")?;
         }
         return Ok(());
     }
-    if args.few.is_none() && args.only.is_none() {
-        order_protocol(args.threads)?;
+    if !chosen.is_empty() {
+        fault::run(&faults, &chosen, args.threads)?;
     }
-    edits(&chosen)
+    if !mutants.is_empty() {
+        edits(&mutants)?;
+    }
+    Ok(())
 }
 
-/// Runs the model with each of the faults that are compiled into the ledger.
-fn order_protocol(threads: usize) -> Result<()> {
-    let threads = threads.to_string();
-    steps::say("building the model with a ledger that can be wrong");
-    let run = [
-        "run",
-        "--quiet",
-        "--package",
-        "holdfast-model",
-        "--features",
-        "faults",
-        "--",
-    ];
-    steps::run(steps::cargo().args(run).args(["--threads", &threads, "mutants"]))
-}
-
-fn choose<'a>(mutants: &'a [Mutant], args: &Args) -> Result<Vec<&'a Mutant>> {
+fn choose<'a>(
+    mutants: &'a [Mutant],
+    faults: &'a [Fault],
+    args: &Args,
+) -> Result<(Vec<&'a Mutant>, Vec<&'a Fault>)> {
     let part = args.only.as_deref().unwrap_or_default();
-    let chosen: Vec<&Mutant> = mutants.iter().filter(|it| it.name.contains(part)).collect();
-    ensure!(
-        !chosen.is_empty(),
-        "no edit in tests/mutants has {part} in its name"
-    );
+    let mutants: Vec<&Mutant> = mutants.iter().filter(|it| it.name.contains(part)).collect();
+    let faults: Vec<&Fault> = faults.iter().filter(|it| it.name.contains(part)).collect();
     let Some(few) = args.few else {
-        return Ok(chosen);
+        ensure!(
+            !(mutants.is_empty() && faults.is_empty()),
+            "no mutant has {part} in its name"
+        );
+        return Ok((mutants, faults));
     };
+    ensure!(
+        !mutants.is_empty(),
+        "no mutant in tests/mutants has {part} in its name"
+    );
     #[expect(clippy::disallowed_methods, reason = "the day says whose turn it is")]
     let turn = match args.turn {
         Some(turn) => turn,
@@ -95,7 +98,7 @@ fn choose<'a>(mutants: &'a [Mutant], args: &Args) -> Result<Vec<&'a Mutant>> {
     steps::say(&format!(
         "these mutants again: the same command with --turn {turn}"
     ));
-    Ok(of_turn(&chosen, few, turn))
+    Ok((of_turn(&mutants, few, turn), Vec::new()))
 }
 
 /// Chooses the mutants of a turn. They follow one after the other, so that every mutant has its turn.
@@ -170,23 +173,7 @@ fn test(mutant: &Mutant, root: &Path) -> Result<Tested> {
     let mut command = mutant.command(root);
     command.args(["--", "--exact", &mutant.test]);
     let log = root.with_file_name("test.log");
-    let file = std::fs::File::create(&log)?;
-    command.stdout(file.try_clone()?).stderr(file);
-    let mut running = command.spawn().context("cargo does not start")?;
-    let until = Instant::now() + TEST_TIMEOUT;
-    let status = loop {
-        if let Some(status) = running.try_wait()? {
-            break status;
-        }
-        if Instant::now() >= until {
-            running.kill()?;
-            running.wait()?;
-            bail!("its test does not end within {} s", TEST_TIMEOUT.as_secs());
-        }
-        #[expect(clippy::disallowed_methods, reason = "a process that ends tells nobody")]
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    let output = std::fs::read_to_string(&log).context("the output of the test")?;
+    let (status, output) = timed::run(command, &log, TEST_TIMEOUT).context("its test")?;
     let verdict = |word: &str| {
         let line = format!("test {} ... {word}", mutant.test);
         output.lines().any(|it| it.trim_end() == line)
@@ -209,7 +196,7 @@ mod tests {
     #[test]
     fn every_mutant_fits_the_source_and_names_a_test_that_is_there() {
         let root = steps::root();
-        let mutants = edit::read_all(&root.join("tests/mutants")).unwrap();
+        let mutants = mutant::read_all(&root).unwrap();
         assert!(
             mutants.len() >= 16,
             "with the 24 of the order protocol there are at least 40"
@@ -220,8 +207,20 @@ mod tests {
     }
 
     #[test]
+    fn every_mutant_of_the_order_protocol_fits_the_source_beside_the_others() {
+        let root = steps::root();
+        let faults = fault::read_all(&root).unwrap();
+        assert!(faults.len() >= 35);
+        let source: String = fault::seeded(&root, &faults).unwrap().into_values().collect();
+        for fault in &faults {
+            let switch = format!("crate::fault::is_seeded({:?})", fault.name);
+            assert!(source.contains(&switch), "no switch of {}", fault.name);
+        }
+    }
+
+    #[test]
     fn in_turn_every_mutant_is_run() {
-        let mutants = edit::read_all(&steps::root().join("tests/mutants")).unwrap();
+        let mutants = mutant::read_all(&steps::root()).unwrap();
         let mut met = std::collections::BTreeSet::new();
         for turn in 0..mutants.len() as u64 {
             let chosen = of_turn(&mutants.iter().collect::<Vec<_>>(), 3, turn);

@@ -9,10 +9,7 @@
 //! By the first rules, an order's step could take the place of another order's units. Ledgers still decide so
 //! until their log adopts the second rules.
 
-use crate::{
-    OperationId, PreparedPart, Refusal, ReservationId, Rules, ShardNumber,
-    fault::{Fault, is_seeded},
-};
+use crate::{OperationId, PreparedPart, Refusal, ReservationId, Rules, ShardNumber};
 
 use super::{Ledger, order_link::OrderLink, orders::Order, reservation::Reservation};
 
@@ -73,7 +70,7 @@ impl Ledger {
         let Some(order) = self.orders.get(id) else {
             return false;
         };
-        if !self.has_second_rules() || is_seeded(Fault::SettlesById) {
+        if !self.has_second_rules() {
             return true;
         }
         let reservation = self.reservations.get(id);

@@ -13,7 +13,6 @@ use std::collections::BTreeSet;
 use crate::{
     Acknowledgement, CallerReason, Cause, Command, Decision, OrderPart, OrderReply, OrderStep, OrderTerms,
     Reference, Refusal, ReservationId, ReserveMode, Settlement, ShardNumber, Standing,
-    fault::{Fault, is_seeded},
 };
 
 use super::{
@@ -144,8 +143,7 @@ impl Ledger {
             return invalid("participants must be two or more, in order, the home among them");
         }
         self.operations.check_time(id, now_ms, &self.options)?;
-        let claims = self.has_second_rules() && !is_seeded(Fault::ClaimsNothing);
-        if claims {
+        if self.has_second_rules() {
             self.check_claim(id, home, terms.fingerprint)?;
         }
         let alone = self
@@ -159,9 +157,7 @@ impl Ledger {
             if order.fingerprint != 0 && order.fingerprint != terms.fingerprint {
                 return Err(Refusal::OperationIdReused);
             }
-            let is_over = order.state == OrderState::Aborted && attempt > order.attempt;
-            let may_begin =
-                is_over || (is_seeded(Fault::BegunAgain) && matches!(order.state, OrderState::Decided(_)));
+            let may_begin = order.state == OrderState::Aborted && attempt > order.attempt;
             if !may_begin {
                 return Ok(OrderPlan::Answer(OrderReply::Begun {
                     standing: order.standing(),
@@ -178,7 +174,7 @@ impl Ledger {
             self.check_replaceable(now_ms, of, &terms.storefront)?;
         }
         // If units of an earlier attempt were prepared late, they must be given back first.
-        if claims && self.reservations.contains(id) && !is_seeded(Fault::BegunAgain) {
+        if self.has_second_rules() && self.reservations.contains(id) {
             return Err(Refusal::Contended(Vec::new()));
         }
         let own = match part {
@@ -213,7 +209,7 @@ impl Ledger {
             let is_begun = order.state == OrderState::Undecided && order.attempt == attempt;
             is_begun || (self.has_second_rules() && order.is_tombstone())
         };
-        self.orders.get(id).is_none_or(may) || is_seeded(Fault::PreparesAtClosedHome)
+        self.orders.get(id).is_none_or(may)
     }
 
     fn decide_decision<'a>(
@@ -229,25 +225,16 @@ impl Ledger {
                 Decision::Abort => Ok(self.bury(now_ms, id, attempt, false)),
             };
         };
-        let overrules = is_seeded(Fault::LastDecisionWins) && order.attempt == attempt;
         match (decision, &order.state) {
-            (Decision::Hold { incarnations }, OrderState::Undecided)
-                if order.attempt == attempt || is_seeded(Fault::HoldsOtherUnits) =>
-            {
+            (Decision::Hold { incarnations }, OrderState::Undecided) if order.attempt == attempt => {
                 self.check_incarnations(id, order, incarnations)?;
                 ends_at(now_ms, order.ttl_ms)?;
-                if let Some(Replacement { of, .. }) = self.replacements.get(id)
-                    && !is_seeded(Fault::ReplacesEnded)
-                {
+                if let Some(Replacement { of, .. }) = self.replacements.get(id) {
                     self.hold_end(now_ms, of, self.reservations.get(of).as_ref())?;
                 }
                 Ok(OrderPlan::Hold(incarnations))
             }
-            (Decision::Hold { incarnations }, OrderState::Aborted) if overrules => {
-                Ok(OrderPlan::Hold(incarnations))
-            }
             (Decision::Abort, OrderState::Undecided) if order.attempt == attempt => Ok(OrderPlan::Abort),
-            (Decision::Abort, OrderState::Decided(_)) if overrules => Ok(OrderPlan::Abort),
             (Decision::Abort, OrderState::Aborted) if order.attempt < attempt => {
                 Ok(self.bury(now_ms, id, attempt, false))
             }
@@ -273,11 +260,11 @@ impl Ledger {
         let named: BTreeSet<ShardNumber> = incarnations.keys().copied().collect();
         let own = self.own_part(id).filter(|part| part.attempt == order.attempt);
         let complete = match order.mode {
-            ReserveMode::AllOrNothing => named == order.participants || is_seeded(Fault::HoldsWithoutAll),
+            ReserveMode::AllOrNothing => named == order.participants,
             ReserveMode::BestEffort => named.is_subset(&order.participants),
         };
         let own_is_right = own.is_some_and(|own| incarnations.get(&order.home) == Some(&own.incarnation));
-        if complete && (own_is_right || is_seeded(Fault::HoldsOtherUnits)) {
+        if complete && own_is_right {
             Ok(())
         } else {
             Err(Refusal::InvalidRequest(
@@ -304,17 +291,14 @@ impl Ledger {
             OrderState::Undecided if attempt < order.attempt => {
                 Some(Settlement::abort(order.attempt - 1, order.cause.clone()))
             }
-            OrderState::Undecided if is_seeded(Fault::AnswersUndecided) => {
-                Some(Settlement::abort(attempt, order.cause.clone()))
-            }
             OrderState::Undecided => None,
             OrderState::Aborted if attempt > order.attempt => return self.bury(now_ms, id, attempt, true),
             OrderState::Aborted => Some(Settlement::abort(order.attempt, order.cause.clone())),
             OrderState::Decided(_) => {
-                let of_it = order.settlement(shard).filter(|known| {
-                    known.incarnation == Some(incarnation) || is_seeded(Fault::NoIncarnationCheck)
-                });
-                of_it.or_else(|| (!is_seeded(Fault::NoStaleAnswer)).then(|| stale(order)))
+                let of_it = order
+                    .settlement(shard)
+                    .filter(|known| known.incarnation == Some(incarnation));
+                Some(of_it.unwrap_or_else(|| stale(order)))
             }
         };
         OrderPlan::Answer(OrderReply::Answered(settlement))
@@ -323,10 +307,9 @@ impl Ledger {
     /// Records that an attempt is aborted before it is known, unless it could not begin any more anyway.
     fn bury(&self, now_ms: u64, id: &ReservationId, attempt: u32, home_is_asked: bool) -> OrderPlan<'static> {
         let too_old = self.operations.is_too_old(id, now_ms, &self.options);
-        let forgetful = home_is_asked && is_seeded(Fault::NoTombstone);
         // No order begins under an id while an operation with this id is remembered.
         let is_taken = self.has_second_rules() && self.operations.knows(id);
-        if too_old || is_taken || forgetful {
+        if too_old || is_taken {
             OrderPlan::Answer(buried(attempt, home_is_asked))
         } else {
             OrderPlan::Tombstone {
@@ -339,7 +322,7 @@ impl Ledger {
     fn is_new(&self, one: &Acknowledgement) -> bool {
         self.orders.get(&one.reservation_id).is_some_and(|order| {
             order.attempt == one.attempt
-                && (order.version() == one.version || is_seeded(Fault::TakesOldAcknowledgement))
+                && order.version() == one.version
                 && order.unacknowledged.contains(&one.shard)
         })
     }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Cause, LedgerOptions, Position, Reference, ReservationId, ReserveMode, Settlement, ShardNumber, Standing,
     Verdict, Violation,
-    fault::{Fault, is_seeded},
 };
 
 use super::sorted_map::SortedMap;
@@ -111,8 +110,7 @@ impl Order {
                     && decided.version >= 1
             }
         };
-        let seeded = is_seeded(Fault::HoldsWithoutAll) || is_seeded(Fault::LastDecisionWins);
-        if self.attempt == 0 || self.unacknowledged.contains(&self.home) || !(fits || seeded) {
+        if self.attempt == 0 || self.unacknowledged.contains(&self.home) || !fits {
             return Err(format!("it does not fit together: {self:?}"));
         }
         Ok(())
@@ -263,7 +261,6 @@ enum Due {
 
 fn due(id: &ReservationId, order: &Order, options: &LedgerOptions) -> Due {
     let retention_ms = match &order.state {
-        OrderState::Undecided if is_seeded(Fault::NeverDecides) => return Due::End(u64::MAX),
         OrderState::Undecided => return Due::End(order.since_ms.saturating_add(options.order_decision_ms)),
         OrderState::Decided(decided) if decided.verdict == Verdict::Held => {
             return Due::End(decided.expires_at_ms);
@@ -273,9 +270,6 @@ fn due(id: &ReservationId, order: &Order, options: &LedgerOptions) -> Due {
     };
     if !order.unacknowledged.is_empty() {
         return Due::Acknowledgement;
-    }
-    if is_seeded(Fault::ForgetsTooEarly) {
-        return Due::Forgetting(order.since_ms);
     }
     let retained_until = order
         .since_ms

@@ -6,7 +6,6 @@
 use crate::{
     Action, Cause, ChangeKind, Command, OrderPart, OrderStep, OrderTerms, PreparedPart, Refusal,
     ReservationId, ReservationState, ReserveMode, Settlement, ShardNumber, Shortage, Verdict, Violation,
-    fault::{Fault, is_seeded},
 };
 
 use super::{
@@ -59,17 +58,12 @@ impl Ledger {
             if link.fingerprint != terms.fingerprint || link.home != home {
                 return Err(Refusal::OperationIdReused);
             }
-            if link.attempt == attempt && !is_seeded(Fault::PrepareNotIdempotent) {
+            if link.attempt == attempt {
                 return Ok(None);
             }
             match reservation.state {
                 _ if link.attempt > attempt => return Err(Refusal::OrderAborted { attempt }),
-                ReservationState::Prepared
-                    if link.attempt < attempt && !is_seeded(Fault::OverwritesEarlierAttempt) =>
-                {
-                    return Err(Refusal::Contended(Vec::new()));
-                }
-                ReservationState::Prepared => {}
+                ReservationState::Prepared => return Err(Refusal::Contended(Vec::new())),
                 state => return Err(Refusal::WrongState { state }),
             }
         }
@@ -186,18 +180,14 @@ impl Ledger {
         let open = match reservation.state {
             ReservationState::Prepared => true,
             ReservationState::Held => settlement.verdict != Verdict::Aborted,
-            _ => is_seeded(Fault::IgnoresVersion) && reservation.state == ReservationState::Committed,
+            _ => false,
         };
         let meant = match settlement.verdict {
             Verdict::Aborted => {
-                let whole_attempt = settlement.incarnation.is_none()
-                    && (link.attempt <= settlement.attempt || is_seeded(Fault::AbortIgnoresAttempt));
+                let whole_attempt = settlement.incarnation.is_none() && link.attempt <= settlement.attempt;
                 (same || whole_attempt) && self.is_about(link, settlement)
             }
-            _ => {
-                let newer = settlement.version > link.version || is_seeded(Fault::IgnoresVersion);
-                (same || is_seeded(Fault::NoIncarnationCheck)) && newer
-            }
+            _ => same && settlement.version > link.version,
         };
         open && meant
     }
@@ -210,7 +200,7 @@ impl Ledger {
             Some(fingerprint) => fingerprint == link.fingerprint,
             None => abort.incarnation.is_some(),
         };
-        names_it || !self.has_second_rules() || is_seeded(Fault::AbortsAnyOrder)
+        names_it || !self.has_second_rules()
     }
 
     /// Makes a part follow a settlement that applies to it.
@@ -221,15 +211,10 @@ impl Ledger {
         settlement: &Settlement,
         kept: &[Kept],
     ) -> Result<(), Violation> {
-        let replacement = self.replacements.remove(&id);
-        let replacement = replacement
-            .filter(|_| settlement.verdict != Verdict::Aborted || is_seeded(Fault::AbortEndsReplaced));
-        let replacement = replacement.map(|mut replacement| {
-            if is_seeded(Fault::DropsKeptUnits) {
-                replacement.kept.clear();
-            }
-            replacement
-        });
+        let replacement = self
+            .replacements
+            .remove(&id)
+            .filter(|_| settlement.verdict != Verdict::Aborted);
         if let Some(replacement) = &replacement {
             self.end_replaced(recording, replacement)?;
             self.take_over(recording, id, replacement)?;
@@ -258,8 +243,7 @@ impl Ledger {
             Verdict::Aborted => ChangeKind::Aborted,
         };
         let changes_before = recording.changes.len();
-        let lost = settlement.verdict == Verdict::Aborted && is_seeded(Fault::AbortLosesUnits);
-        if settlement.verdict != Verdict::Held && !lost {
+        if settlement.verdict != Verdict::Held {
             self.end_hold(recording, id, kind, kept, &settlement.cause)?;
         }
         if settlement.verdict == Verdict::Aborted {

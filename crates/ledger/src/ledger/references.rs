@@ -8,10 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    Reference, Refusal, ReservationId, StorefrontId,
-    fault::{Fault, is_seeded},
-};
+use crate::{Reference, Refusal, ReservationId, StorefrontId};
 
 use super::{Ledger, orders::OrderState};
 
@@ -91,7 +88,7 @@ impl Ledger {
         let Some(other) = self.references.of(storefront, reference) else {
             return Ok(());
         };
-        if other == *id || Some(other) == replaces || is_seeded(Fault::SharesReference) {
+        if other == *id || Some(other) == replaces {
             return Ok(());
         }
         let order = self.orders.get(&other);

@@ -23,9 +23,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Cause, ChangeKind, Refusal, ReservationId, ReservationState, Settlement, ShardNumber, Source,
-    StorefrontId, Verdict, Violation, WarehouseId,
-    fault::{Fault, is_seeded},
-    limits::MAX_SOURCED_CELLS,
+    StorefrontId, Verdict, Violation, WarehouseId, limits::MAX_SOURCED_CELLS,
 };
 
 use super::{
@@ -151,9 +149,6 @@ impl Ledger {
         match old.state {
             ReservationState::Held if of_this_home => Ok(Some(old)),
             // The part has not heard yet that it is held.
-            ReservationState::Prepared if of_this_home && is_seeded(Fault::KeepsUnheardUnits) => {
-                Ok(Some(old))
-            }
             ReservationState::Prepared if of_this_home => Err(Refusal::Contended(Vec::new())),
             _ => Ok(None),
         }
@@ -276,9 +271,6 @@ impl Ledger {
     ) -> Result<(), Violation> {
         let Replacement { of, kept, cause } = replacement;
         if self.decides_its_part(of) {
-            if kept.is_empty() && is_seeded(Fault::LeavesReplaced) {
-                return Ok(());
-            }
             let expires_at_ms = self.reservations.get(of).map_or(0, |own| own.expires_at_ms);
             return self.advance_order(recording, *of, (Verdict::Released, expires_at_ms), kept, cause);
         }
@@ -305,8 +297,7 @@ impl Ledger {
             .operation_id
             .filter(|_| settlement.verdict == Verdict::Released);
         let waiting = by.and_then(|by| self.replacements.get(&by));
-        let waits = waiting.is_some_and(|replacement| replacement.of == *id) && !self.decides_its_part(id);
-        waits && !is_seeded(Fault::ReleasesReplacedAtOnce)
+        waiting.is_some_and(|replacement| replacement.of == *id) && !self.decides_its_part(id)
     }
 
     /// Checks the cells whose units went over.

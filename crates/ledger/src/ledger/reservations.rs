@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    LedgerOptions, OperationId, ReservationId, ReservationState, ShardNumber, Violation,
-    fault::{Fault, is_seeded},
-};
+use crate::{LedgerOptions, OperationId, ReservationId, ReservationState, ShardNumber, Violation};
 
 use super::{packed_reservation::PackedReservation, reservation::Reservation, sorted_map::SortedMap};
 
@@ -259,9 +256,7 @@ enum Due {
 fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -> Due {
     let retention_ms = match reservation.state {
         // The home ends the hold of an order (R2), not this shard.
-        ReservationState::Held if reservation.order.is_some() && !is_seeded(Fault::ParticipantExpires) => {
-            return Due::Never;
-        }
+        ReservationState::Held if reservation.order.is_some() => return Due::Never,
         ReservationState::Held => return Due::Expiry(reservation.expires_at_ms),
         ReservationState::Prepared | ReservationState::Committed => return Due::Never,
         ReservationState::Shipped | ReservationState::Returned => options.shipped_retention_ms,

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use crate::{
     CallerReason, Cause, ChangeKind, Position, Refusal, ReservationId, ReservationState, Success, Verdict,
     Violation,
-    fault::{Fault, is_seeded},
 };
 
 use super::{
@@ -112,10 +111,8 @@ impl Ledger {
         let Some(order) = self.order_of(id, own) else {
             let link = own.and_then(|reservation| reservation.order.as_ref());
             return match link {
-                Some(link) if !is_seeded(Fault::ParticipantDecides) => {
-                    Err(Refusal::DecidedAtHome { home: link.home })
-                }
-                _ => Ok(None),
+                Some(link) => Err(Refusal::DecidedAtHome { home: link.home }),
+                None => Ok(None),
             };
         };
         let state = match &order.state {
@@ -125,10 +122,6 @@ impl Ledger {
                 let expired_at_ms = decided.expires_at_ms;
                 match decided.verdict {
                     Verdict::Held if expired_at_ms > now_ms => return Ok(Some(expired_at_ms)),
-                    Verdict::Expired if is_seeded(Fault::CommitsExpired) => return Ok(Some(expired_at_ms)),
-                    Verdict::Committed if is_seeded(Fault::ReleasesCommitted) => {
-                        return Ok(Some(expired_at_ms));
-                    }
                     Verdict::Held | Verdict::Expired => return Err(Refusal::Expired { expired_at_ms }),
                     // The progress after a commit is known only of the home's own units.
                     Verdict::Committed => match own {

@@ -22,9 +22,7 @@ use super::{
 };
 use crate::ShardNumber;
 use crate::{
-    Action, Command, OperationId, Outcome, Position, Refusal, ReserveMode, Sku, Success,
-    fault::{Fault, is_seeded},
-    ledger::merged_lines,
+    Action, Command, OperationId, Outcome, Position, Refusal, ReserveMode, Sku, Success, ledger::merged_lines,
 };
 
 /// The most attempts that one coordinator begins.
@@ -410,7 +408,7 @@ impl Coordinator {
             .map(|line| i128::from(line.granted))
             .sum();
         let holds = match self.terms.mode {
-            ReserveMode::AllOrNothing => self.refused.is_empty() || is_seeded(Fault::HoldsWithoutAll),
+            ReserveMode::AllOrNothing => self.refused.is_empty(),
             ReserveMode::BestEffort => {
                 let home_is_in = self.prepared.contains_key(&self.home);
                 home_is_in && granted > 0 && self.refused.values().all(only_short)

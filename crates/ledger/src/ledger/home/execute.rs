@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::{
     Cause, Command, OrderReply, Position, Reference, ReservationId, ReservationState, ReserveMode, Rules,
     Settlement, ShardNumber, Success, Verdict, Violation,
-    fault::{Fault, is_seeded},
 };
 
 use super::{
@@ -180,13 +179,11 @@ impl Ledger {
             decided.version += 1;
             decided.verdict = verdict;
             decided.expires_at_ms = expires_at_ms;
-            let silent = is_seeded(Fault::NeverSettles)
-                || (is_seeded(Fault::CommitStaysHome) && verdict == Verdict::Committed);
             order.unacknowledged = decided
                 .incarnations
                 .keys()
                 .copied()
-                .filter(|shard| *shard != order.home && !silent)
+                .filter(|shard| *shard != order.home)
                 .collect();
             order.since_ms = now_ms;
             order.cause = cause.clone();
@@ -206,16 +203,14 @@ impl Ledger {
         cause: &Cause,
     ) -> Result<(), Violation> {
         let now_ms = recording.log_time_ms;
-        if !is_seeded(Fault::NeverGivesUpReference) {
-            self.references.give_up(&id);
-        }
+        self.references.give_up(&id);
         let abort = |order: &mut Order| {
             order.state = OrderState::Aborted;
             order.unacknowledged = order
                 .participants
                 .iter()
                 .copied()
-                .filter(|shard| *shard != order.home && !is_seeded(Fault::NeverSettles))
+                .filter(|shard| *shard != order.home)
                 .collect();
             order.since_ms = now_ms;
             order.cause = cause.clone();
@@ -274,7 +269,7 @@ impl Ledger {
             if has_units && self.has_second_rules() {
                 self.close_empty(&id)?;
             }
-            if has_units && !is_seeded(Fault::ForgetsTooEarly) {
+            if has_units {
                 let now_ms = self.log_time_ms;
                 self.orders
                     .update(&id, &self.options, |order| order.since_ms = now_ms);

@@ -3,7 +3,6 @@
 use super::{Coordinator, Decision, MAX_ROUNDS, Phase, Progress, Refused, Sent, Verdict};
 use crate::{
     Cause, Refusal, ReserveMode, ShardNumber,
-    fault::{Fault, is_seeded},
     order::{OrderStep, Settlement},
 };
 
@@ -132,9 +131,7 @@ impl Coordinator {
     pub(super) fn next_attempt(&mut self, after: u32) -> Progress {
         self.attempt = after.saturating_add(1);
         self.rounds += 1;
-        if !is_seeded(Fault::KeepsOldUnits) {
-            self.prepared.clear();
-        }
+        self.prepared.clear();
         self.refused.clear();
         self.pending.clear();
         // Best effort waits for no other order, so it needs no order among the shards.
