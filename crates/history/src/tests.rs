@@ -367,7 +367,7 @@ fn a_reservation_that_moves_what_it_does_not_have_is_a_fault() {
         (of(returned, 0, committed, 1), "does not have 1 units"),
         (
             of(change(4, 2, &[]), 0, ReservationState::Unspecified, 0),
-            "no state 0",
+            "does not know state 0",
         ),
     ] {
         let mut history = life()[..3].to_vec();

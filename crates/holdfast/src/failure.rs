@@ -193,7 +193,7 @@ mod tests {
             "insufficient_stock",
             "not enough stock",
             "HAT: 5 requested, 2 available",
-            "Offer less",
+            "Offer the buyer fewer units",
         ] {
             assert!(text.contains(part), "{text}");
         }

@@ -313,9 +313,9 @@ mod tests {
             ("Gro\u{308}ße", "U+00F6 at byte 2: send the composed form"),
             (
                 "SHIRТ-1",
-                "U+0422 at byte 4 is of the script Cyrillic, and those before it are Latin: write the name in one script",
+                "U+0422 at byte 4 belongs to the script Cyrillic, and the characters before it belong to Latin: write the name in one script",
             ),
-            ("СОК-1", "U+0421 at byte 0 looks like `C`, write that"),
+            ("СОК-1", "U+0421 at byte 0 looks like `C`, so write `C`"),
             (
                 "a\u{378}",
                 "U+0378 at byte 1 is not assigned in Unicode: write another one",
