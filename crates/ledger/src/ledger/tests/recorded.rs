@@ -31,7 +31,7 @@ const MAX_BYTES: usize = 4_096;
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct History {
     entries: Vec<Vec<u8>>,
-    /// BLAKE3 of all outcomes and changes.
+    /// BLAKE3 of all outcomes, without the words of refusals, and of all changes.
     decided: [u8; 32],
     /// The digest of the final state.
     digest: [u8; 32],
@@ -51,7 +51,8 @@ impl History {
             let applied = ledger
                 .apply(index, &entry)
                 .map_err(|violation| violation.to_string())?;
-            decided.update(&codec::encode(&applied.outcomes));
+            let outcomes: Vec<Outcome> = applied.outcomes.into_iter().map(without_words).collect();
+            decided.update(&codec::encode(&outcomes));
             decided.update(&encode_changes(&applied.changes));
         }
         Ok(Self {
@@ -60,6 +61,15 @@ impl History {
             digest: ledger.digest(),
             snapshot: ledger.encode(),
         })
+    }
+}
+
+/// Takes the words out of an outcome. They are for people and leave nothing behind, so they may differ
+/// between versions.
+fn without_words(outcome: Outcome) -> Outcome {
+    match outcome {
+        Err(Refusal::InvalidRequest(_)) => Err(Refusal::InvalidRequest(String::new())),
+        other => other,
     }
 }
 
