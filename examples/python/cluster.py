@@ -32,7 +32,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.5
 
 # With these refusals nothing happened, and the same request may be granted a moment later.
 NOT_NOW = {common.REASON_NO_LEADER, common.REASON_OVERLOADED, common.REASON_CONTENDED}
-# With these refusals the request may have taken effect. The same request again settles it.
+# With these refusals the request may have taken effect. The same request again settles it. docs/errors.md
+# says that an internal error does not pass by itself. It is here because only the same request with the same
+# id tells its outcome, and another node may answer.
 NO_ANSWER = {common.REASON_OUTCOME_UNKNOWN, common.REASON_DEADLINE, common.REASON_INTERNAL}
 # Codes without a refusal come from gRPC itself. With one of these, another attempt may be answered.
 MAY_PASS = {

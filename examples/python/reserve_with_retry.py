@@ -7,6 +7,7 @@ It shows three things: a retry with the same operation id, an unknown outcome, a
 """
 
 import argparse
+import time
 import uuid
 
 from cluster import Cluster, OutcomeUnknown, Refused, new_operation_id, reason_of, tell
@@ -19,12 +20,18 @@ from holdfast.v1.stock_pb2_grpc import StockStub
 SKU, WAREHOUSE, STOREFRONT = "EXAMPLE-MUG", "LDN-1", "web"
 
 
-def until_known(cluster, stub, method, request):
-    """Calls until the outcome is known. Each call has its own deadline, and all of them send one id."""
+def until_known(cluster, stub, method, request, deadline=60.0):
+    """Calls until the outcome is known. Each call has its own deadline, and all of them send one id.
+
+    Raises OutcomeUnknown if the outcome is still unknown after `deadline` seconds.
+    """
+    until = time.monotonic() + deadline
     while True:
         try:
             return cluster.call(stub, method, request)
         except OutcomeUnknown as unknown:
+            if time.monotonic() >= until:
+                raise
             # Do not make a new id here: the units would be taken twice if the first attempt took effect. A
             # shop with no more time tells its buyer to wait, keeps the request, and settles it later.
             tell(f"the outcome is unknown ({unknown}), asking again with the same id")

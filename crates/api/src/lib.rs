@@ -1,8 +1,8 @@
 //! The contract: everything that a caller of Holdfast may rely on. Does no I/O.
 //!
 //! - [`v1`] has the generated types of the public API, which clients, tools and the warehouse use. The
-//!   comments of `proto/holdfast/v1/*.proto` are their documentation, line by line. A [`v1::Cell`] also takes
-//!   over what a change says about it.
+//!   comments of `proto/holdfast/v1/*.proto` are their documentation, line by line. A [`v1::Cell`] can also
+//!   be updated from a change.
 //! - [`peer`] has the generated types that the nodes of one cluster exchange. Clients never need it.
 //! - [`DESCRIPTORS`] is the compiled description of both, for gRPC reflection.
 //! - [`reasons`] is the one table of refusals: the gRPC code of each reason, whether a retry can help, and

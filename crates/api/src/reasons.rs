@@ -217,7 +217,7 @@ pub const REASONS: [Consequences; 27] = [
         Reason::Unauthenticated,
         Code::Unauthenticated,
         false,
-        "The caller's certificate expired while it was connected. Nothing happened.",
+        "The caller's certificate expired or was revoked while the caller was connected. Nothing happened.",
         "Connect again with a valid certificate. The operation id can be used again.",
     ),
     row(

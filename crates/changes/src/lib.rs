@@ -1,6 +1,6 @@
 //! Readers of the change stream. Everything behind the ledger uses this crate.
 //!
-//! Every mutation of a shard leaves it as changes, numbered 1, 2, 3, ... without a gap
+//! A shard publishes every mutation as changes, numbered 1, 2, 3, ... without a gap
 //! (`proto/holdfast/v1/changes.proto`). The changes of one log entry come together or not at all. Delivery is
 //! at least once, and `(shard, seq)` makes it exactly once:
 //!
@@ -21,7 +21,8 @@
 //! - [`names`] has the words for kinds, buckets and states in all of these.
 //! - [`verify`] replays streams by its own arithmetic. It shares only the contract with the ledger, so a
 //!   fault in the ledger cannot hide in it.
-//! - [`as_of`] reads an archive up to a moment, so that a stream can continue; `holdfast-history` adds up.
+//! - [`as_of`] reads an archive up to a moment. `holdfast-history` adds up what it read, and a stream can
+//!   continue from there.
 //! - [`explain`] tells the story of a reservation in sentences.
 //!
 //! Nothing here opens a connection. The callers (`holdfast changes`, `verify`, `explain`) pass in the

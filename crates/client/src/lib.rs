@@ -26,8 +26,8 @@
 //!   ([`new_operation_id`], [`feed_operation_id`]) and keeps it: when a call ends in
 //!   [`ClientError::Unknown`], a second call with the same id learns what happened.
 //! - Any node takes any request, but the leader of the SKU's shard answers fastest. The client asks for the
-//!   topology when it first needs it, calls the leader directly, and asks again when a node does not answer
-//!   as it should. Without a leader's address it uses the endpoints in turn.
+//!   topology when it first needs it, and then calls the leader directly. After a failed attempt it asks for
+//!   the topology again. While it knows no leader, it uses the endpoints in turn.
 //! - [`AdminClient`] is for operators. It connects to the admin ports, which have no topology to learn from.
 //! - [`Client::batch`] returns a [`BatchStream`]: many mutations in few messages, for high rates. It takes
 //!   the mutations of reservations, and arrivals, with which a catalogue is stocked.
@@ -40,9 +40,10 @@
 //!            └─ on failure: doubt the routes, pause, try the next node, same operation id
 //! ```
 //!
-//! A refusal is the last word. When an attempt got no answer, the client sets `repeats` on the next one. A
-//! node that refuses such a request first seals its operation id, so no late copy takes effect, and marks
-//! the refusal as `settled`. A refusal that is not settled then counts as an unknown outcome.
+//! A refusal is final if no earlier attempt is unanswered. After an attempt without an answer, the client
+//! sets `repeats` on the next one. A node that refuses such a request first seals its operation id, so that
+//! no late copy takes effect. It then marks the refusal as `settled`. A refusal that is not settled then
+//! counts as an unknown outcome.
 //!
 //! `examples/` has a reservation with retries, a batch and a change consumer. Start reading in `call.rs`,
 //! then `client.rs`. `batch/lane.rs` does the same for streams.

@@ -8,7 +8,8 @@
 //!  "lake", "file:///lake", "s3://bucket/lake" ──> Location ──> object_store: local files (synced), S3
 //! ```
 //!
-//! - `location.rs` finds the store that a person's text means, and has what all users of it share.
+//! - `location.rs` turns the text that a person wrote into a store, and has what all users of the store
+//!   share.
 //!
 //! Start reading there.
 

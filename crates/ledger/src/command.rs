@@ -153,7 +153,7 @@ pub enum Action {
     },
     /// Moves units between free, safety, damaged and quality hold.
     MoveBucket {
-        /// The SKU to move.
+        /// The SKU whose units move to another bucket.
         sku: Sku,
         /// The warehouse of the units.
         warehouse: WarehouseId,

@@ -1,5 +1,5 @@
-//! The one answer to what an action is about. Routing, permissions, rules and shedding all ask it here, so a
-//! new action has to be placed once.
+//! Says what an action is about, who sends it, and which shards carry it out. This is the only place that
+//! says it: routing, permissions, rules and shedding ask here. So a new action has to be placed once.
 
 use crate::{
     Action, LineQuantity, OrderLine, OrderStep, ReservationId, ReserveLine, ReturnOf, Sku, TransferId,

@@ -1,9 +1,9 @@
 //! The protocol of orders over several shards.
 //!
-//! An order whose SKUs live in several shards is held by all of them or by none. The reserve is the prepare.
-//! One shard, the order's *home*, decides. Each shard that holds lines is a *participant*, and so is the
-//! home. The steps are ordinary log commands, so a quorum commits each of them. Each step can be repeated, be
-//! lost, or come late:
+//! An order whose SKUs live in several shards is held by all of them or by none. Preparing an order means
+//! reserving its units. One shard, the order's *home*, decides. Each shard that holds lines is a
+//! *participant*, and so is the home. The steps are ordinary log commands, so a quorum commits each of them.
+//! Each step can be repeated, be lost, or come late:
 //!
 //! ```text
 //! coordinator            home                          participant
@@ -49,7 +49,8 @@ pub enum OrderStep {
         attempt: u32,
         /// The home's own number, which is this shard's.
         home: ShardNumber,
-        /// All shards with lines, in ascending order, the home among them. At least 2.
+        /// All shards that take part, in ascending order: those with lines, and the home even without one.
+        /// At least 2.
         participants: Vec<ShardNumber>,
         /// The home's lines. None: a Prepare of their own takes them.
         part: Option<OrderPart>,

@@ -97,9 +97,7 @@ impl<'de> Visitor<'de> for MaybeDetailedVisitor {
         let MaybeDetailed(details, action) = variant.tuple_variant(2, BothVisitor)?;
         // One command has only one encoding.
         if details.is_empty() {
-            return Err(serde::de::Error::custom(
-                "details that say nothing are never written",
-            ));
+            return Err(serde::de::Error::custom("empty details are never written"));
         }
         Ok(MaybeDetailed(details, action))
     }

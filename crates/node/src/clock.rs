@@ -1,5 +1,6 @@
-//! The only place where the node reads the wall clock. It is reported to those who compare clocks; no
-//! decision rests on it.
+//! The only place where the node reads the wall clock. It is used to compare clocks, to show ages, to refuse
+//! expired certificates, and to refuse as-of reads of a future time. The ledger never decides by it: log time
+//! has a clock of its own in `holdfast-shard`.
 
 /// Returns the milliseconds since the Unix epoch; 0 for a clock before it.
 #[allow(clippy::disallowed_methods, reason = "this is the crate's clock module")]

@@ -2,9 +2,10 @@
 //!
 //! A node holds replicas of some or all shards; the cluster's directory (`directory/`) decides which. Any
 //! node takes any request. The services check the request ([`validation`]) and turn it into the ledger's
-//! types ([`mapping`]). The router finds the shard. The shard's handle decides the request here, or forwards
-//! it through [`peers`] to the node that leads the shard. [`mapping`] turns the result or the error into the
-//! public types, and `reasoned.rs` gives each error the reason that the caller sees.
+//! types ([`mapping`]). The router finds the shard. If this node leads the shard, the shard's handle decides
+//! the request here. Otherwise it forwards the request through [`peers`] to the node that leads. [`mapping`]
+//! turns the result or the error into the public types, and `reasoned.rs` gives each error the reason that
+//! the caller sees.
 //!
 //! ```text
 //! client ── gRPC ──> services ──> validation, mapping ──> router ──> ShardHandle ──> (this node's replica)
@@ -22,7 +23,9 @@
 //! - `intake/` limits what callers send: bytes, fields, time, and the number of long streams.
 //! - `descriptors.rs` shares the system's file descriptors between the node's files and its connections.
 //! - `security/` is where ports and requests meet the crate `holdfast-guard`: handshakes, the identity of a
-//!   caller, and what the access policy allows.
+//!   caller, and which verb a request needs and what it touches.
+//! - `api/` takes a checked request through its steps. `api/admission.rs` is the one place that checks the
+//!   caller's rate, certificate and access policy.
 //! - `directory/` knows the members of the cluster and where replicas are: founding, joining, moving,
 //!   leaving.
 //! - `damage/` decides what a start does when bytes in the data folder differ from what was written.

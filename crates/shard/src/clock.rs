@@ -27,10 +27,10 @@ pub(crate) fn system_clock_ms() -> u64 {
 /// clocks, its own among them. So a minority of wrong clocks cannot move log time, even when the leader's
 /// clock is one of them.
 ///
-/// A clock that was not heard yet counts as infinitely late (behind), because late is safer than early. But
-/// log time never goes back to such a clock: it goes on from the last stamp. A leader whose first stamps are
-/// late gives holds too early an end, and ends them too early once its stamps are right. So a leader also
-/// asks [`Self::certainty`] before it stamps.
+/// A clock that was not heard yet counts as infinitely far behind, because a late stamp is safer than an
+/// early one. Log time never goes back even then: it goes on from the last stamp. A leader whose first stamps
+/// are behind gives new holds an end that is too early. They end too early once its stamps are right. So a
+/// leader also asks [`Self::certainty`] before it stamps.
 #[derive(Clone)]
 pub(crate) struct LogClock {
     wall_clock: WallClock,

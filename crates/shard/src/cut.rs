@@ -51,7 +51,7 @@ pub enum CutError {
     Stopped,
 }
 
-/// A freeze of a shard, which stands still as long as this value lives and the lease lasts.
+/// A freeze of a shard. The shard stands still while this value lives, but no longer than the lease.
 pub struct ShardFreeze {
     replica: Arc<Replica>,
     number: u64,
@@ -68,7 +68,7 @@ pub struct ShardCut {
     pub shard: u32,
     /// The term of the last entry.
     pub term: u64,
-    /// The index of the last entry, which may be one of Raft's own after the ledger's last.
+    /// The index of the last entry. That may be an entry of Raft itself, after the last entry of the ledger.
     pub log_index: u64,
     /// Time during which nothing new went to the log.
     pub frozen: Duration,

@@ -72,8 +72,8 @@ impl Health {
         });
     }
 
-    /// Runs a task of the replica. When it panics, the replica is dead: it would go on without the task and
-    /// nobody would notice.
+    /// Runs a task of the replica. If the task panics, the replica is marked as dead. Otherwise it would go
+    /// on without the task, and nobody would notice.
     pub(crate) fn fails_with<F: Future>(
         &self,
         name: &'static str,

@@ -2,6 +2,7 @@
 //!
 //! A shard owns a part of the SKUs. Some nodes of a cluster, or all, have a replica of the shard, and one
 //! replica leads.
+//!
 //! This crate makes a replica from three things: a ledger ([`holdfast_ledger`]), the files on a node's disk
 //! ([`holdfast_storage`]) and Raft (openraft). The node gets a [`ShardHandle`], which works the same whether
 //! its replica leads or not.

@@ -38,7 +38,8 @@ pub struct ShardOptions {
     /// Most entries that are proposed and not yet applied.
     pub max_entries_in_flight: usize,
     /// Most commands that wait for an entry; more are refused as overloaded. Reserves are refused when half
-    /// of the queue is full, and everything except commits and releases when three quarters are full.
+    /// of the queue is full, and everything except commits, releases, seals and the later steps of orders
+    /// when three quarters are full.
     pub queue_limit_commands: usize,
     /// Most reads that wait for a confirmation; more are refused as overloaded.
     pub queue_limit_reads: usize,

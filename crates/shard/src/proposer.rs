@@ -42,7 +42,8 @@ use crate::trace::EntryTrace;
 /// Interval at which the leader checks whether something is due.
 const TICK: Duration = Duration::from_millis(25);
 
-/// Number of entries in flight from which on the next one waits until it is worth its wake-ups.
+/// Limit of eager proposals. With this many entries in flight, the next entry waits until it has enough
+/// commands.
 const EAGER_ENTRIES: usize = 2;
 
 /// Number of commands that are worth one more entry in flight.
@@ -92,8 +93,8 @@ struct Work {
     last_freeze: u64,
     stopping: bool,
     adoption: Option<Adoption>,
-    /// Whether the rules were asked for since the last tick. A proposal that Raft does not take returns at
-    /// once.
+    /// Whether the adoption was proposed since the last tick. Raft may refuse a proposal at once, so without
+    /// this limit the proposer would repeat it without a pause.
     adoption_asked: bool,
     /// Whether the disks of the voters are nearly full. Checked once in each tick.
     low_space: bool,
@@ -235,8 +236,8 @@ impl Proposer {
     /// Returns whether an entry can be stamped. A stamp ahead of the true time ends holds too early. A stamp
     /// behind it gives holds that end as soon as the time is right again. So the leader waits for clocks that
     /// could settle a disagreement. Without a known majority it waits without end, but a majority was usually
-    /// heard with the votes. Clocks that are down and clocks that disagree are two faults at once, one too
-    /// many: after the patience the leader stamps anyway, rather behind than ahead, which is safer.
+    /// heard with the votes. If some clocks are down while others disagree, that is two faults at once. After
+    /// the patience the leader then stamps anyway. It stamps rather behind than ahead, because that is safer.
     fn knows_the_time(&mut self) -> bool {
         let leads_since = *self.work.leads_since.get_or_insert_with(Instant::now);
         match self.parts.clock.certainty() {

@@ -37,8 +37,8 @@ impl ReadGate {
         (Self { waiting }, confirm_all(raft, counters, arrivals))
     }
 
-    /// Waits until this replica is known to have led at some moment after the call, with everything in its
-    /// ledger that was acknowledged before the call.
+    /// Waits until it is certain that this replica led at some moment after the call. Its ledger then has
+    /// everything that was acknowledged before the call.
     pub(crate) async fn confirm(&self) -> Confirmed {
         let (sender, receiver) = oneshot::channel();
         match self.waiting.try_send(sender) {

@@ -108,7 +108,8 @@ impl EntryTrace {
     fn apply(&self, log_index: u64) -> Vec<Span> {
         let waiting = std::mem::take(&mut *self.waiting.lock());
         let apply = |each: Waiting| {
-            // A span ends when it was last left, even if a span below it, a slow `sync`, keeps it open.
+            // A span ends at the moment when it is last left. This leaves it now, although a slow `sync`
+            // below it may keep it open.
             each.quorum.in_scope(|| ());
             info_span!(target: TRACE_TARGET, parent: &each.caller, "apply", "holdfast.log_index" = log_index)
         };

@@ -19,16 +19,18 @@
 //!   `log.rs`, then `log/core.rs` (the writer) and `log/recover.rs` (the difference between a torn tail and
 //!   damage).
 //! - [`SnapshotStore`] holds a group's state at one log position, so that the log before it can be purged.
-//! - [`ChangeLog`] holds every change of the group's ledger, for ever. It is derived from the log and only
-//!   synced before the log is purged.
+//! - [`ChangeLog`] holds every change of the group's ledger, for ever. It follows from the log, so it is
+//!   synced only when the log is about to be purged.
 //! - [`NodeFacts`] holds the identity of the node, in sled. It is never on the path of a request.
 //! - [`inspect()`] reads all files without changing any, and reports what is damaged.
 //!
 //! # Rules
-//! - Nothing is acknowledged before the data sync that covers it. The only place that acknowledges is right
-//!   after that sync.
+//! - Nothing is acknowledged before it is synced. Only one place in the code acknowledges, right after the
+//!   data sync.
 //! - A failed write or sync is final: nobody knows what is on disk, and a second sync may succeed without the
-//!   data. From then on the log refuses everything, and the node must stop.
+//!   data. From then on the log refuses everything, and the node must stop. The mark beside the log is the
+//!   one exception. If it cannot be written or synced, the log warns and goes on without new marks, because
+//!   the last mark stays true.
 //! - Bytes are checked on every read, before they are used. Each record's CRC-32 also covers the place where
 //!   it was written, so neither a misplaced nor a left-over record passes.
 //! - A torn tail (unsynced, so never acknowledged) is cut and reported. All other bytes that differ from
@@ -64,5 +66,6 @@ pub use log::{
 pub use report::{ChangeLogContents, GroupContents, LogContents, Report, SnapshotContents};
 pub use snapshot::{SnapshotError, SnapshotFile, SnapshotReader, SnapshotStore, SnapshotWriter};
 
-/// Number of a Raft group on its node: the number of its shard.
+/// Number of a Raft group on its node. The node gives each replica that it ever has, of a shard or of the
+/// directory, a number of its own.
 pub type GroupId = u32;

@@ -13,7 +13,7 @@ use crate::read::Row;
 pub enum InitialStock {
     /// The amount that the file needs at its peak, so that nothing is refused.
     Enough,
-    /// A share (0 to 1) of what the file needs, rounded up: a real sell-out happens.
+    /// A share (0 to 1) of `Enough`, rounded up. With less than 1, some orders are refused.
     Share(f64),
     /// Nothing. Only the stock that the ledger has is sold.
     None,

@@ -11,7 +11,7 @@ use crate::context::Context;
 /// Arguments of `holdfast doctor`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  holdfast doctor --config node-1.toml\n\nIt works whether the node runs or not, and changes nothing. The exit code is 1 when there is a problem. Warnings alone do not count."
+    after_help = "Examples:\n  holdfast doctor --config node-1.toml\n\nIt works whether the node runs or not, and changes nothing. The exit code is 1 if there is a problem. Warnings alone do not count."
 )]
 pub(crate) struct Args {
     /// The node's configuration

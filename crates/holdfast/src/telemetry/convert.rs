@@ -90,8 +90,8 @@ fn number(value: f64, attributes: Vec<KeyValue>, times: Times) -> NumberDataPoin
     }
 }
 
-/// Converts a histogram. A Prometheus bucket counts also what is in the buckets before it. An OTLP bucket
-/// does not, and the last one has no bound.
+/// Converts a histogram. A Prometheus bucket also counts the values of all buckets before it, and an OTLP
+/// bucket does not. The last OTLP bucket has no upper bound.
 fn histogram_point(
     histogram: &model::Histogram,
     attributes: Vec<KeyValue>,

@@ -36,7 +36,8 @@ impl Cells {
         self.records().map(|(_, record)| unpack(record))
     }
 
-    /// Returns the cells of the warehouses for which `value` returns something, each with that value.
+    /// Calls `value` for the warehouse of each cell. Returns the cells for which it returned something, each
+    /// with that value.
     pub(crate) fn select<T>(&self, value: impl Fn(u16) -> Option<T>) -> impl Iterator<Item = (T, Cell)> {
         let records = self.records();
         records.filter_map(move |(_, record)| Some((value(warehouse_of(record))?, unpack(record))))

@@ -171,7 +171,7 @@ impl Ledger {
         Ok(pieces)
     }
 
-    /// Refuses if the cells cannot do all pieces together.
+    /// Refuses if the cells do not have enough units for all pieces together.
     fn check_goods(
         &self,
         reservation: &Reservation,
@@ -193,7 +193,7 @@ impl Ledger {
             changes += 1 + if is_seen { self.recounts(key, what) } else { 0 };
             let there = self.stock.cell(key).as_ref().map_or(0, Cell::shippable);
             let available = there.saturating_sub(*total).max(0);
-            // If a count has already seen the units leave, they were there.
+            // A count that saw the units leave proves that they were there.
             if what == Fulfilment::Ship && *quantity > available && !is_seen {
                 let sku = self.stock.skus.name(line.sku).clone();
                 shortages.push(Shortage {
@@ -228,7 +228,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Returns the most recounts that go with one movement of goods that a count has seen.
+    /// Returns the most recounts that one late movement can need.
     fn recounts(&self, key: CellKey, what: Fulfilment) -> usize {
         match what {
             Fulfilment::Return(Disposition::Damaged | Disposition::QualityHold) => {

@@ -304,7 +304,8 @@ impl Ledger {
         OrderPlan::Answer(OrderReply::Answered(settlement))
     }
 
-    /// Records that an attempt is aborted before it is known, unless it could not begin any more anyway.
+    /// Records the abort of an attempt that is not known here. Records nothing if the attempt can no longer
+    /// begin.
     fn bury(&self, now_ms: u64, id: &ReservationId, attempt: u32, home_is_asked: bool) -> OrderPlan<'static> {
         let too_old = self.operations.is_too_old(id, now_ms, &self.options);
         // No order begins under an id while an operation with this id is remembered.

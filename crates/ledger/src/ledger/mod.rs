@@ -111,7 +111,7 @@ pub struct Applied {
     pub changes: Vec<Change>,
 }
 
-/// A violated invariant: the shard must stop, and this state must not be used any more.
+/// A violated invariant: the replica must halt, and this state must not be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invariant violated: {0}")]
 pub struct Violation(pub String);
@@ -192,8 +192,9 @@ impl Ledger {
     }
 
     /// Returns the log time at which the leader should propose an entry, even an empty one. It is the end of
-    /// the next hold, or some time after the next operation, closed reservation or closed transfer may be
-    /// forgotten. None: nothing is waiting.
+    /// the next hold, or the next end of an order (of its time for a decision, or of its hold). Or it is some
+    /// time after the next operation, closed reservation, closed order or closed transfer may be forgotten.
+    /// None if nothing is waiting.
     pub fn next_due_ms(&self) -> Option<u64> {
         let hold = self.reservations.first_hold().map(|(at, _)| at);
         let later = |at: u64| at.saturating_add(FORGETTING_MAY_WAIT_MS);

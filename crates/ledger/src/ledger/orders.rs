@@ -111,7 +111,7 @@ impl Order {
             }
         };
         if self.attempt == 0 || self.unacknowledged.contains(&self.home) || !fits {
-            return Err(format!("it does not fit together: {self:?}"));
+            return Err(format!("it contradicts itself: {self:?}"));
         }
         Ok(())
     }

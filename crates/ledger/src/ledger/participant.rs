@@ -121,7 +121,7 @@ impl Ledger {
             })
     }
 
-    /// Returns whether there would be enough if no undecided order were held.
+    /// Returns whether there would be enough if the units of undecided orders were free.
     fn is_contended(&self, mode: ReserveMode, shortages: &[Shortage]) -> bool {
         mode == ReserveMode::AllOrNothing
             && shortages.iter().all(|shortage| {
@@ -168,7 +168,8 @@ impl Ledger {
         })
     }
 
-    /// Returns whether a settlement has anything to do here. At the home, the order itself decides this.
+    /// Returns whether a settlement changes anything in this shard. At the home, the order itself decides
+    /// this.
     pub(crate) fn applies(&self, id: &ReservationId, settlement: &Settlement) -> bool {
         let Some(reservation) = self.reservations.get(id) else {
             return false;

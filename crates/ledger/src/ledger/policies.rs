@@ -88,7 +88,7 @@ impl Policies {
             let known = (*sku as usize) < skus && usize::from(*storefront) < storefronts;
             if !known || !policy.is_possible() || *policy == StockPolicy::default() {
                 return Err(format!(
-                    "a stock policy that cannot be: {policy:?} for SKU {sku}, storefront {storefront}"
+                    "an impossible stock policy: {policy:?} for SKU {sku}, storefront {storefront}"
                 ));
             }
         }

@@ -27,7 +27,7 @@ impl References {
         self.by_document.get(&document).copied()
     }
 
-    /// Returns the document that a hold has to itself.
+    /// Returns the unique reference of a hold or commit, with its storefront. None if it asked for none.
     pub(crate) fn document_of(&self, id: &ReservationId) -> Option<&(StorefrontId, Reference)> {
         self.by_id.get(id)
     }

@@ -15,7 +15,7 @@ pub(crate) struct Reservation {
     pub(crate) state: ReservationState,
     pub(crate) created_at_ms: u64,
     pub(crate) expires_at_ms: u64,
-    /// Log time at which it was closed, or last changed while closed. 0 while it is open.
+    /// Log time of its closing, or of its last change since then. 0 while it is open.
     pub(crate) closed_at_ms: u64,
     pub(crate) reference: Reference,
     /// The link to its order. None unless other shards have units of the same order.
@@ -49,8 +49,8 @@ pub(crate) struct LineAllocation {
     pub(crate) reason: SourcingReason,
     /// Units that are held while the reservation is held, and committed while it is committed.
     pub(crate) open: i64,
-    /// The open units that came from the pool. They ship first and go back last, because the units taken last
-    /// are given back first.
+    /// The open units that came from the pool. They ship first. They are given back last, because the units
+    /// that were taken last are given back first.
     pub(crate) open_from_pool: i64,
     pub(crate) shipped: i64,
     /// Units that were released or expired.

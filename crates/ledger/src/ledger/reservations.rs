@@ -274,8 +274,7 @@ fn due(id: &ReservationId, reservation: &Reservation, options: &LedgerOptions) -
     Due::Forgetting(kept_until_ms(id, reservation.closed_at_ms, retention_ms, options).saturating_add(1))
 }
 
-/// Returns the time until which something is kept. The operation with its id made it, and it was closed at
-/// the given time.
+/// Returns the time until which a closed thing is kept. `id` is the operation that made it.
 pub(crate) fn kept_until_ms(
     id: &OperationId,
     closed_at_ms: u64,

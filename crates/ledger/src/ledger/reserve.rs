@@ -54,7 +54,7 @@ struct PlannedLine<'a> {
 /// The request for units.
 pub(crate) struct Buying<'a> {
     pub(crate) storefront: &'a StorefrontId,
-    /// Lines with their numbers, in order of them.
+    /// The lines with their numbers, sorted by number.
     pub(crate) lines: SmallVec<[(u32, &'a ReserveLine); 1]>,
     pub(crate) ttl_ms: u64,
     pub(crate) mode: ReserveMode,
@@ -374,7 +374,7 @@ impl Ledger {
         let is_unique = order.is_none() && command.details.unique_reference;
         let document = is_unique.then(|| (storefront.clone(), command.reference.clone()));
         let storefront = self.stock.storefronts.intern(storefront);
-        // Units that a part of an order keeps go over only when the order is held.
+        // In a part of an order, kept units move to the new hold only when the order is held.
         let now = replacement.as_ref().filter(|_| order.is_none());
         if let Some(replacement) = now {
             self.end_replaced(recording, replacement)?;

@@ -35,7 +35,7 @@ pub(crate) struct SortedMap<K, V> {
 
 #[derive(Clone)]
 struct Chunk<K, V> {
-    /// The lower bound of the chunk: its keys are not less, and the keys of all chunks before are.
+    /// The lower bound of the chunk. All its keys are at least this. All keys of earlier chunks are less.
     from: K,
     entries: Arc<Entries<K, V>>,
 }

@@ -206,7 +206,8 @@ impl Coordinator {
         self.home
     }
 
-    /// Returns the shards with lines, in ascending order.
+    /// Returns the shards that take part, in ascending order: those with lines, and the home even without
+    /// one.
     pub fn shards(&self) -> impl Iterator<Item = ShardNumber> {
         self.parts.keys().copied()
     }

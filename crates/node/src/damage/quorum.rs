@@ -1,4 +1,4 @@
-//! The check whether the other nodes do without this one's data.
+//! Checks whether the other nodes have a quorum of every shard without this node's data.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

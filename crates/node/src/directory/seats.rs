@@ -13,8 +13,8 @@ use super::{DIRECTORY, Membership, MembershipRecord, MembershipStartError, found
 use crate::config::PeerSection;
 use crate::stores::StoresError;
 
-/// Factor by which the directory's heartbeat interval and election timeouts are longer than a shard's. Its
-/// leader is replaced later, but no checkout waits for it.
+/// The directory's heartbeat interval and election timeouts are those of a shard times this factor. So a dead
+/// leader of the directory is replaced later, but no checkout waits for it.
 const DIRECTORY_PATIENCE: u64 = 3;
 
 /// Number of entries after which a snapshot of the directory is built.
@@ -171,7 +171,7 @@ async fn start_directory(
     let options = RegisterOptions {
         address: DIRECTORY,
         replica,
-        // The voters let in a node that follows without a vote from the start.
+        // A founder without a vote founds nothing: the voters add it to the group.
         founders: if founders.contains(&membership.identity.node_id) {
             founders
         } else {

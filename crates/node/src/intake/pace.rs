@@ -14,7 +14,7 @@ const BURST: Duration = Duration::from_secs(1);
 /// The longest wait. Bytes that would have to wait longer are refused.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// The error that too many bytes wait already.
+/// The error of bytes that would have to wait too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooFast;
 

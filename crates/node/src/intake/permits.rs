@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::budget::Party;
 
-/// The time in milliseconds after which a place may be free.
+/// The pause that a refused caller is asked to make, in milliseconds. A place may be free after it.
 const RETRY_AFTER_MS: u64 = 1_000;
 
 /// The places of a node. Cheap to clone; all clones share the same places.

@@ -44,7 +44,7 @@ pub fn reserve(request: v1::ReserveRequest) -> Result<Taken, Invalid> {
     if !operation.as_of.0.is_empty() {
         return Err(Invalid::new(
             "operation.as_of",
-            "is for goods that move, which a hold does not",
+            "is not taken by a Reserve: it is for goods that move, and a hold moves none",
         ));
     }
     let replaces = match request.replaces {

@@ -27,7 +27,7 @@ use crate::raft_types::{LogId, RaftOf, Types, Vote};
 const ASK_AGAIN: Duration = Duration::from_millis(4);
 const ASK_AGAIN_MAX: Duration = Duration::from_millis(128);
 
-/// View of a replica on its group.
+/// A replica's view of its group.
 #[derive(Debug, Clone)]
 struct Sight {
     vote: Vote,
@@ -135,7 +135,7 @@ impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
         })
     }
 
-    /// Returns when this replica has to ask next, as things are, and why.
+    /// Returns when this replica has to ask the voters next, and why: its leader is gone, or it is silent.
     fn due(&mut self) -> Option<(Instant, Missing)> {
         let sight = self.sight()?;
         let now = Instant::now();
@@ -190,7 +190,7 @@ impl<SM: RaftStateMachine<Types>> Campaigner<SM> {
             ?missing,
             "a quorum misses the leader: standing for election"
         );
-        // If no new vote comes of this, another replica must have the time to stand.
+        // If this leads to no new vote, another replica needs time to stand.
         self.rests_until = Instant::now() + self.watch.options.timeout_min;
         if self.watch.silence().spoke {
             let own_id = self.watch.options.own_id;
@@ -273,8 +273,8 @@ fn is_quorum(voters: &[BTreeSet<u64>], consenting: &BTreeSet<u64>) -> bool {
     voters.iter().all(majority)
 }
 
-/// Returns how long after the first replica it is this one's turn. The others stand only if the first does
-/// not succeed.
+/// Returns how long this replica waits after the first one in turn. It stands only if those before it did not
+/// succeed.
 fn turn(options: &ElectionOptions, sight: &Sight) -> Duration {
     let mut heirs: Vec<u64> = sight.voters.iter().flatten().copied().collect();
     heirs.sort_unstable();

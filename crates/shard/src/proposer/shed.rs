@@ -43,9 +43,9 @@ impl Class {
     }
 }
 
-/// Separates the items of one submission that have room, behind `waiting` others, from those that do not. A
-/// class is taken as a whole or not at all. A command that moves on a reservation is refused as well when its
-/// Reserve is refused here, instead of the answer that no such reservation exists.
+/// Splits the items of one submission into those that have room in the queue and those that do not. The queue
+/// already has `waiting` commands. A class is taken as a whole or not at all. If a Reserve is refused here,
+/// so are the commands about its reservation: otherwise they would be answered that it does not exist.
 pub(super) fn shed(items: Vec<Item>, waiting: usize, queue_limit: usize) -> (Vec<Item>, Vec<Item>) {
     if waiting + items.len() <= Class::Demand.limit(queue_limit) {
         return (items, Vec::new());

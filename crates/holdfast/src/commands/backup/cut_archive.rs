@@ -10,9 +10,9 @@ use crate::context::Context;
 /// Arguments of `holdfast backup cut-archive`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A restored cluster numbers its changes on from the backup's. What the old cluster archived after the backup never happened
-for it. This copies the archived changes up to the backup to another place; exports of the restored cluster go on there.
-The old archive is not changed. Running it again goes on where it was broken off.
+    after_help = "A restored cluster continues the change numbers of its backup. It does not have the changes that the old cluster archived
+after the backup. This command copies the archived changes up to the backup to another place, and exports of the restored
+cluster go on there. The old archive is not changed. If the command was interrupted, run it again: it continues.
 
 Examples:
   holdfast backup cut-archive --from s3://bucket/holdfast --name 20261121T093000Z --archive s3://bucket/lake --to s3://bucket/lake-2"
