@@ -424,7 +424,7 @@ impl ShardHandle {
 
     /// Stops the replica without handing over, as a crash would.
     #[cfg(test)]
-    pub(crate) async fn halt(&self) {
+    pub(crate) async fn crash(&self) {
         if let Some(running) = self.running() {
             running.stopper.stop().await;
         }
