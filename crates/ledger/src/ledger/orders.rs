@@ -212,7 +212,10 @@ impl Orders {
         self.unsettled_count
     }
 
-    pub(crate) fn restore(by_id: SortedMap<ReservationId, Arc<Order>>, options: &LedgerOptions) -> Self {
+    pub(crate) fn from_snapshot(
+        by_id: SortedMap<ReservationId, Arc<Order>>,
+        options: &LedgerOptions,
+    ) -> Self {
         let mut all = Self::default();
         for (id, order) in by_id.iter() {
             all.enqueue(*id, order, options);

@@ -179,7 +179,7 @@ impl Log {
         }
     }
 
-    /// Applies an entry, and checks that the whole state is right and can be restored from its bytes.
+    /// Applies an entry, and checks that the whole state is right and can be decoded from its bytes.
     fn entry(&mut self, commands: Vec<Command>) {
         self.index += 1;
         let entry = Entry {
