@@ -22,7 +22,7 @@ const ERROR_DOMAIN: &str = "holdfast.v1";
 
 /// The longest message of a gRPC error, and the largest refusal in its details, in bytes. Both travel in
 /// HTTP/2 headers; most clients accept 16 KiB of them in all.
-const MAX_MESSAGE_BYTES: usize = 1_500;
+const MAX_STATUS_MESSAGE_BYTES: usize = 1_500;
 const MAX_REFUSAL_BYTES: usize = 4_096;
 
 /// The consequences of a reason.
@@ -278,10 +278,10 @@ pub fn invalid(message: impl Into<String>) -> v1::Refusal {
 /// shortages is cut, and the message says so. The results of a batch are not cut.
 pub fn status(mut refusal: v1::Refusal) -> Status {
     let code = consequences_of(refusal.reason()).code;
-    if refusal.message.len() > MAX_MESSAGE_BYTES {
+    if refusal.message.len() > MAX_STATUS_MESSAGE_BYTES {
         refusal
             .message
-            .truncate(refusal.message.floor_char_boundary(MAX_MESSAGE_BYTES));
+            .truncate(refusal.message.floor_char_boundary(MAX_STATUS_MESSAGE_BYTES));
         refusal.message.push_str(" ...");
     }
     let shortages = refusal.shortages.len();

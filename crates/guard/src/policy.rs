@@ -90,7 +90,7 @@ enum Names {
 }
 
 impl Names {
-    fn hold(&self, name: &str) -> bool {
+    fn contain(&self, name: &str) -> bool {
         match self {
             Self::All => true,
             Self::These(names) => names.contains(name),
@@ -205,7 +205,7 @@ impl Grants {
             let with_storefront = || {
                 with_verb().filter(|grant| match (storefronts, storefront) {
                     (Touched::Nothing, _) => true,
-                    (_, Some(name)) => grant.storefronts.hold(name),
+                    (_, Some(name)) => grant.storefronts.contain(name),
                     (_, None) => grant.storefronts == Names::All,
                 })
             };
@@ -217,7 +217,7 @@ impl Grants {
                 Touched::Everything => with_storefront().any(|grant| grant.warehouses == Names::All),
                 Touched::These(names) => names
                     .iter()
-                    .all(|name| with_storefront().any(|grant| grant.warehouses.hold(name))),
+                    .all(|name| with_storefront().any(|grant| grant.warehouses.contain(name))),
             };
             if !allowed {
                 return Err(Denied::Warehouse);

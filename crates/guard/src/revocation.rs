@@ -93,7 +93,7 @@ impl RevocationLists {
         Ok(())
     }
 
-    pub(crate) fn hold(&self, certificate: &CertificateId) -> bool {
+    pub(crate) fn contain(&self, certificate: &CertificateId) -> bool {
         !self.revoked.is_empty() && self.revoked.contains(certificate)
     }
 }

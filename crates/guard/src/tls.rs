@@ -105,7 +105,7 @@ impl Tls {
 
     /// Returns whether the CA of this certificate has revoked it.
     pub fn has_revoked(&self, certificate: &CertificateId) -> bool {
-        self.current.read().revoked.hold(certificate)
+        self.current.read().revoked.contain(certificate)
     }
 
     /// Returns the configuration for connections that arrive at a port.

@@ -126,7 +126,7 @@ pub enum Action {
         /// At least 1.
         quantity: i64,
         /// The supply that announced the goods. It expects this much less afterwards, but never less than
-        /// zero. A supply that is not expected (any more) does not prevent the receipt, because the goods are
+        /// zero. A supply that is not expected (any more) does not prevent the arrival, because the goods are
         /// there.
         supply_id: Option<SupplyId>,
     },

@@ -161,9 +161,8 @@ pub struct Settlement {
     pub incarnation: Option<u64>,
     /// From 1, counting the decisions on a held order; 0 for an abort.
     pub version: u32,
-    /// The end of the hold, as a log time. An abort has a fingerprint here instead: see
-    /// [`Settlement::order`].
-    pub expires_at_ms: u64,
+    /// The end of the hold, as a log time. An abort has the fingerprint of its order here instead, or 0.
+    end_or_fingerprint: u64,
     /// The operation that caused the decision.
     pub cause: Cause,
 }
@@ -311,13 +310,30 @@ impl Verdict {
 
 impl Settlement {
     /// Builds the settlement for an attempt, and all before it, that were not held.
-    pub(crate) fn abort(attempt: u32, cause: Cause) -> Self {
+    pub fn abort(attempt: u32, cause: Cause) -> Self {
         Self {
             verdict: Verdict::Aborted,
             attempt,
             incarnation: None,
             version: 0,
-            expires_at_ms: 0,
+            end_or_fingerprint: 0,
+            cause,
+        }
+    }
+
+    /// Builds the settlement for a part of an order that was held. The hold ends at `expires_at_ms`.
+    pub(crate) fn decided(
+        (attempt, incarnation): (u32, u64),
+        (version, verdict): (u32, Verdict),
+        expires_at_ms: u64,
+        cause: Cause,
+    ) -> Self {
+        Self {
+            verdict,
+            attempt,
+            incarnation: Some(incarnation),
+            version,
+            end_or_fingerprint: expires_at_ms,
             cause,
         }
     }
@@ -326,7 +342,7 @@ impl Settlement {
     #[must_use]
     pub(crate) fn of_order(mut self, fingerprint: u64) -> Self {
         if self.verdict == Verdict::Aborted {
-            self.expires_at_ms = fingerprint;
+            self.end_or_fingerprint = fingerprint;
         }
         self
     }
@@ -334,9 +350,14 @@ impl Settlement {
     /// Returns the fingerprint of the order that an abort is about. None when the settlement names no order.
     /// Two orders may have been sent under one id. By the second rules, the abort of one does nothing to the
     /// units of the other.
-    pub fn order(&self) -> Option<u64> {
-        let names_one = self.verdict == Verdict::Aborted && self.expires_at_ms != 0;
-        names_one.then_some(self.expires_at_ms)
+    pub fn fingerprint(&self) -> Option<u64> {
+        let names_one = self.verdict == Verdict::Aborted && self.end_or_fingerprint != 0;
+        names_one.then_some(self.end_or_fingerprint)
+    }
+
+    /// Returns the end of the hold, as a log time. None for an abort.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        (self.verdict != Verdict::Aborted).then_some(self.end_or_fingerprint)
     }
 
     /// Limits the answer to an inquiry to the units that the inquiry was about.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::decide;
-use crate::local_shard::{LocalShard, Seat};
+use crate::local_shard::{LocalShard, RunningReplica};
 use crate::membership::{self, MembershipError, Step, Target};
 use crate::replica;
 use crate::replica_id::node_of;
@@ -68,7 +68,7 @@ impl ShardHandle {
         let place = LocalShard {
             node_id,
             elsewhere: RemoteReplicas::new(shard, transport),
-            seat: watch::Sender::new(None),
+            running: watch::Sender::new(None),
         };
         Self {
             place: Arc::new(place),
@@ -87,24 +87,24 @@ impl ShardHandle {
     ) -> Result<(), StartError> {
         let transport = Arc::clone(&self.place.elsewhere.transport);
         let (replica, stopper) = replica::start(host, options, stores, transport).await?;
-        let seat = Seat {
+        let running = RunningReplica {
             replica: Arc::new(replica),
             stopper: Arc::new(stopper),
         };
-        self.place.seat.send_replace(Some(seat));
+        self.place.running.send_replace(Some(running));
         Ok(())
     }
 
     /// Ends this node's replica, if it has one. The replica's files stay on disk.
     pub async fn leave_seat(&self) {
-        if let Some(seat) = self.place.seat.send_replace(None) {
-            seat.stopper.stop().await;
+        if let Some(running) = self.place.running.send_replace(None) {
+            running.stopper.stop().await;
         }
     }
 
     /// Returns the id of this node's replica, if it has one.
     pub fn replica_id(&self) -> Option<ReplicaId> {
-        self.seat().map(|seat| seat.replica.options.replica_id())
+        self.running().map(|running| running.replica.options.replica_id())
     }
 
     /// Sets the replicas of this shard, to be asked while this node has none.
@@ -118,8 +118,8 @@ impl ShardHandle {
         self.place.elsewhere.look_for_leader().await;
     }
 
-    fn seat(&self) -> Option<Seat> {
-        self.place.seat()
+    fn running(&self) -> Option<RunningReplica> {
+        self.place.running()
     }
 
     /// Number of the shard.
@@ -155,8 +155,8 @@ impl ShardHandle {
     /// Returns the state of this node's replica. Without a replica, returns who has replicas and who leads,
     /// as far as known.
     pub fn status(&self) -> ReplicaStatus {
-        match self.seat() {
-            Some(seat) => seat.replica.status(),
+        match self.running() {
+            Some(running) => running.replica.status(),
             None => self.absent(),
         }
     }
@@ -174,19 +174,19 @@ impl ShardHandle {
     /// not followed, or units that wait for a decision. Never resolves while it has none.
     pub async fn orders_under_way(&self) {
         let busy = |view: &View| view.unsettled_orders + view.prepared_reservations > 0;
-        let mut seats = self.place.seat.subscribe();
+        let mut watched = self.place.running.subscribe();
         loop {
-            let seat = seats.borrow_and_update().clone();
+            let running = watched.borrow_and_update().clone();
             let is_busy = async {
-                match seat {
-                    Some(seat) if seat.replica.view.clone().wait_for(busy).await.is_ok() => {}
+                match running {
+                    Some(running) if running.replica.view.clone().wait_for(busy).await.is_ok() => {}
                     _ => std::future::pending::<()>().await,
                 }
             };
             tokio::select! {
                 biased;
                 () = is_busy => return,
-                changed = seats.changed() => if changed.is_err() {
+                changed = watched.changed() => if changed.is_err() {
                     std::future::pending::<()>().await;
                 },
             }
@@ -195,21 +195,21 @@ impl ShardHandle {
 
     /// Returns whether this node's replica leads, as far as it knows.
     pub fn leads(&self) -> bool {
-        self.seat().is_some_and(|seat| seat.replica.leads())
+        self.running().is_some_and(|running| running.replica.leads())
     }
 
     /// Returns the leading node, as far as this node knows.
     pub fn leader(&self) -> Option<u64> {
-        match self.seat() {
-            Some(seat) => seat.replica.leader.borrow().map(node_of),
+        match self.running() {
+            Some(running) => running.replica.leader.borrow().map(node_of),
             None => self.place.elsewhere.known_leader().map(node_of),
         }
     }
 
     /// Returns the counters of this node's replica, or those kept without one.
     pub fn metrics(&self) -> ShardMetrics {
-        match self.seat() {
-            Some(seat) => seat.replica.counters.snapshot(),
+        match self.running() {
+            Some(running) => running.replica.counters.snapshot(),
             None => self.place.elsewhere.counters.snapshot(),
         }
     }
@@ -218,7 +218,7 @@ impl ShardHandle {
     /// send their clocks to the leader with every answer, and to candidates with their votes. The map is
     /// empty for a replica that never stood for election.
     pub fn clock_skew_ms(&self) -> BTreeMap<u64, i64> {
-        let ahead_ms = self.seat().map(|seat| seat.replica.clock.ahead_ms());
+        let ahead_ms = self.running().map(|running| running.replica.clock.ahead_ms());
         ahead_ms
             .into_iter()
             .flatten()
@@ -228,7 +228,7 @@ impl ShardHandle {
 
     /// Returns a reader of the changes from this node's replica, or `None` without a replica.
     pub fn changes(&self) -> Option<ChangeReader> {
-        let replica = self.seat()?.replica;
+        let replica = self.running()?.replica;
         Some(ChangeReader::here(
             replica.changes.clone(),
             replica.last_seq.clone(),
@@ -257,8 +257,8 @@ impl ShardHandle {
         &self,
         payload: Bytes,
     ) -> impl Future<Output = Result<Bytes, PeerMessageError>> + Send + use<> {
-        match self.seat() {
-            Some(seat) => Either::Left(seat.replica.inbound.raft(&payload)),
+        match self.running() {
+            Some(running) => Either::Left(running.replica.inbound.raft(&payload)),
             None => Either::Right(std::future::ready(Err(PeerMessageError::NotHere))),
         }
     }
@@ -272,16 +272,16 @@ impl ShardHandle {
         header: Bytes,
         data: BoxStream<'static, Result<Bytes, io::Error>>,
     ) -> Result<Bytes, PeerMessageError> {
-        match self.seat() {
-            Some(seat) => seat.replica.inbound.snapshot(&header, data).await,
+        match self.running() {
+            Some(running) => running.replica.inbound.snapshot(&header, data).await,
             None => Err(PeerMessageError::NotHere),
         }
     }
 
     /// Takes a request that a peer sent with [`PeerTransport::forward`]. Errors travel inside the answer.
     pub async fn handle_forward(&self, payload: Bytes) -> Bytes {
-        match self.seat() {
-            Some(seat) => route::serve(&seat.replica, &payload).await,
+        match self.running() {
+            Some(running) => route::serve(&running.replica, &payload).await,
             None => route::not_here(),
         }
     }
@@ -289,7 +289,8 @@ impl ShardHandle {
     /// Returns whether another node's replica could take over leadership soon: it was heard lately and lacks
     /// little of the log. Only the leader knows this.
     pub fn is_near(&self, node: u64) -> bool {
-        self.seat().is_some_and(|seat| seat.replica.is_near(node))
+        self.running()
+            .is_some_and(|running| running.replica.is_near(node))
     }
 
     /// Hands leadership to `to`, or to the replica that is closest. Returns the new leader.
@@ -297,8 +298,8 @@ impl ShardHandle {
     /// # Errors
     /// See [`TransferError`].
     pub async fn transfer_leader(&self, to: Option<u64>) -> Result<u64, TransferError> {
-        match self.seat() {
-            Some(seat) => seat.replica.transfer_leader(to).await,
+        match self.running() {
+            Some(running) => running.replica.transfer_leader(to).await,
             None => Err(TransferError::NotLeader {
                 leader: self.leader(),
             }),
@@ -318,8 +319,8 @@ impl ShardHandle {
         by: String,
         deadline: Instant,
     ) -> Result<(), DecideError> {
-        match self.seat() {
-            Some(seat) => decide::decide_entry(&seat.replica, index, rule, by, deadline).await,
+        match self.running() {
+            Some(running) => decide::decide_entry(&running.replica, index, rule, by, deadline).await,
             None => Err(DecideError::NotLeader {
                 leader: self.leader(),
             }),
@@ -331,29 +332,29 @@ impl ShardHandle {
     /// # Errors
     /// See [`MembershipError`].
     pub async fn step_towards(&self, target: &Target) -> Result<Step, MembershipError> {
-        let seat = self.seat().ok_or(MembershipError::NotLeader)?;
-        let lately = Duration::from_millis(seat.replica.options.election_timeout_max_ms);
-        membership::step_towards(&seat.replica.raft, target, lately).await
+        let running = self.running().ok_or(MembershipError::NotLeader)?;
+        let lately = Duration::from_millis(running.replica.options.election_timeout_max_ms);
+        membership::step_towards(&running.replica.raft, target, lately).await
     }
 
     /// Resolves with the reason when a replica of this node is dead (failed disk, panic): the node must stop.
     /// A halted replica is not dead; its status reports it. Never resolves after an ordinary [`Self::stop`].
     pub fn fatal(&self) -> impl Future<Output = String> + Send + use<> {
-        let mut seats = self.place.seat.subscribe();
+        let mut watched = self.place.running.subscribe();
         async move {
             loop {
-                let seat = seats.borrow_and_update().clone();
+                let running = watched.borrow_and_update().clone();
                 // A replica that has left may still report that it is dead.
                 let died = async {
-                    match seat {
-                        Some(seat) => seat.replica.health.wait().await,
+                    match running {
+                        Some(running) => running.replica.health.wait().await,
                         None => std::future::pending().await,
                     }
                 };
                 tokio::select! {
                     biased;
                     why = died => return why,
-                    changed = seats.changed() => if changed.is_err() {
+                    changed = watched.changed() => if changed.is_err() {
                         return std::future::pending().await;
                     },
                 }
@@ -364,13 +365,13 @@ impl ShardHandle {
     /// Resolves with a description when a replica of this node is halted. The node goes on: see
     /// [`ReplicaStatus::halted`].
     pub fn halted(&self) -> impl Future<Output = String> + Send + use<> {
-        let mut seats = self.place.seat.subscribe();
+        let mut watched = self.place.running.subscribe();
         async move {
             loop {
-                let seat = seats.borrow_and_update().clone();
+                let running = watched.borrow_and_update().clone();
                 let halted = async {
-                    let mut halts = match seat {
-                        Some(seat) => seat.replica.health.watch_halted(),
+                    let mut halts = match running {
+                        Some(running) => running.replica.health.watch_halted(),
                         None => std::future::pending().await,
                     };
                     let halt = halts.wait_for(Option::is_some).await;
@@ -382,7 +383,7 @@ impl ShardHandle {
                 tokio::select! {
                     biased;
                     halt = halted => return halt,
-                    changed = seats.changed() => if changed.is_err() {
+                    changed = watched.changed() => if changed.is_err() {
                         return std::future::pending().await;
                     },
                 }
@@ -397,13 +398,13 @@ impl ShardHandle {
     /// # Errors
     /// See [`CutError`].
     pub async fn freeze(&self, lease: Duration) -> Result<ShardFreeze, CutError> {
-        let seat = self.seat().ok_or(CutError::NotLeader { leader: None })?;
-        ShardFreeze::take(seat.replica, lease).await
+        let running = self.running().ok_or(CutError::NotLeader { leader: None })?;
+        ShardFreeze::take(running.replica, lease).await
     }
 
     /// Stops the replica, after it hands over leadership if it leads. Idempotent.
     pub async fn stop(&self) {
-        let Some(Seat { replica, stopper }) = self.seat() else {
+        let Some(RunningReplica { replica, stopper }) = self.running() else {
             return;
         };
         if replica.leads()
@@ -418,21 +419,21 @@ impl ShardHandle {
     /// Returns this node's replica.
     #[cfg(test)]
     pub(crate) fn replica_for_tests(&self) -> Arc<replica::Replica> {
-        self.seat().unwrap().replica
+        self.running().unwrap().replica
     }
 
     /// Stops the replica without handing over, as a crash would.
     #[cfg(test)]
-    pub(crate) async fn halt(&self) {
-        if let Some(seat) = self.seat() {
-            seat.stopper.stop().await;
+    pub(crate) async fn crash(&self) {
+        if let Some(running) = self.running() {
+            running.stopper.stop().await;
         }
     }
 
     /// Makes the ledger apply an entry that is not in the log.
     #[cfg(test)]
     pub(crate) async fn break_ledger(&self, entry: &holdfast_ledger::Entry) {
-        let replica = self.seat().unwrap().replica;
+        let replica = self.running().unwrap().replica;
         let mut state = replica.state.write().await;
         state.ledger.apply(1 << 40, entry).unwrap();
     }

@@ -13,24 +13,24 @@ pub(crate) struct LocalShard {
     pub(crate) node_id: u64,
     pub(crate) elsewhere: RemoteReplicas,
     /// This node's replica, while it has one.
-    pub(crate) seat: watch::Sender<Option<Seat>>,
+    pub(crate) running: watch::Sender<Option<RunningReplica>>,
 }
 
 /// A running replica.
 #[derive(Clone)]
-pub(crate) struct Seat {
+pub(crate) struct RunningReplica {
     pub(crate) replica: Arc<Replica>,
     pub(crate) stopper: Arc<Stopper>,
 }
 
 impl LocalShard {
-    pub(crate) fn seat(&self) -> Option<Seat> {
-        self.seat.borrow().clone()
+    pub(crate) fn running(&self) -> Option<RunningReplica> {
+        self.running.borrow().clone()
     }
 
     /// Returns whether the replica here has ended, or another one has come.
-    pub(crate) fn has_changed(&self, seat: Option<&Seat>) -> bool {
-        match (self.seat.borrow().as_ref(), seat) {
+    pub(crate) fn has_changed(&self, running: Option<&RunningReplica>) -> bool {
+        match (self.running.borrow().as_ref(), running) {
             (None, None) => false,
             (Some(now), Some(then)) => !Arc::ptr_eq(&now.replica, &then.replica),
             _ => true,

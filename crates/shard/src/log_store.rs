@@ -18,7 +18,7 @@ use crate::halt::EntryDecision;
 use crate::raft_types::{LogId, RaftEntry, Types, Vote};
 use crate::trace::Traces;
 
-use decisions::{Decisions, MAX_ENTRY_BYTES};
+use decisions::{Decisions, MAX_DECISION_BYTES};
 
 /// Approximate limit for the bytes of entries that are read, and sent to a peer, at once.
 const READ_BYTES: usize = 1 << 20;
@@ -71,7 +71,7 @@ impl LogStore {
             };
             for record in records
                 .iter()
-                .filter(|record| record.payload.len() <= MAX_ENTRY_BYTES)
+                .filter(|record| record.payload.len() <= MAX_DECISION_BYTES)
             {
                 self.decisions.note(&codec::decode(&record.payload)?);
             }

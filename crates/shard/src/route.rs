@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::PeerTransport;
-use crate::local_shard::{LocalShard, Seat};
+use crate::local_shard::{LocalShard, RunningReplica};
 use crate::metrics::Counters;
 use crate::replica::Replica;
 
@@ -35,9 +35,9 @@ pub(crate) enum Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    fn of(place: &'a LocalShard, seat: Option<&'a Seat>) -> Self {
-        match seat {
-            Some(seat) => Self::Here(&seat.replica),
+    fn of(place: &'a LocalShard, running: Option<&'a RunningReplica>) -> Self {
+        match running {
+            Some(running) => Self::Here(&running.replica),
             None => Self::There(&place.elsewhere),
         }
     }

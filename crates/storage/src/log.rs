@@ -358,7 +358,7 @@ impl Log {
                     // Since the address of the record was looked up, its segment may have been given up, or
                     // used again.
                     failed
-                        if memory.lock().entries.get(&index).and_then(|slot| slot.place) == Some(place) =>
+                        if memory.lock().entries.get(&index).and_then(|entry| entry.place) == Some(place) =>
                     {
                         let what = format!("entry {index} of group {group} is in no segment");
                         let file = segment::path(place.segment);

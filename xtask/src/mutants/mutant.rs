@@ -28,9 +28,6 @@ pub(super) struct Mutant {
     /// Integration test that contains it; missing for a unit test.
     #[serde(default)]
     target: Option<String>,
-    /// Whether the package is a program, with the unit test in it.
-    #[serde(default)]
-    is_binary: bool,
     /// Full name of the test that has to fail.
     pub(super) test: String,
     #[serde(rename = "edit")]
@@ -100,7 +97,6 @@ impl Mutant {
         ]);
         match &self.target {
             Some(target) => command.args(["--test", target]),
-            None if self.is_binary => command.arg("--bins"),
             None => command.arg("--lib"),
         };
         command

@@ -56,10 +56,10 @@ impl fmt::Display for InitialStock {
     }
 }
 
-/// Returns the receipts that stock the cells for these steps, sorted by SKU, then warehouse. A cell gets what
+/// Returns the arrivals that stock the cells for these steps, sorted by SKU, then warehouse. A cell gets what
 /// the steps need at their peak in this order, or a share of it. Documents that other files brought need
 /// nothing more.
-pub(super) fn receipts(
+pub(super) fn arrivals(
     steps: &[Step],
     sales: &[Sale],
     rows: &[Row],
@@ -121,7 +121,7 @@ pub(super) fn receipts(
         .collect()
 }
 
-/// Returns the document that a step belongs to; a receipt belongs to none.
+/// Returns the document that a step belongs to; an arrival belongs to none.
 fn document_of<'a>(step: &Step, sales: &'a [Sale], rows: &'a [Row]) -> &'a str {
     match step {
         Step::Receive { .. } => "",

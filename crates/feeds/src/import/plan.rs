@@ -15,7 +15,7 @@ use holdfast_api::names::Sku;
 use holdfast_api::names::lookalikes;
 use holdfast_client::{shard_of, v1};
 
-use super::initial_stock::{InitialStock, receipts};
+use super::initial_stock::{InitialStock, arrivals};
 use super::known::Known;
 use super::matching::OpenSales;
 use super::steps::{Sale, SaleLine, Step};
@@ -105,7 +105,7 @@ pub(super) fn plan(
         ..
     } = planner;
     rejects.sort_by_key(|reject| reject.row);
-    let received = receipts(&steps, &sales, &file.rows, options.initial_stock, known);
+    let received = arrivals(&steps, &sales, &file.rows, options.initial_stock, known);
     steps.splice(0..0, received);
     Plan {
         steps,

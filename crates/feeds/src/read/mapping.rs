@@ -37,7 +37,7 @@ use super::rules::{self, Rule};
 /// The largest mapping file, in bytes.
 pub const MAX_MAPPING_BYTES: usize = 256 << 10;
 /// The most rules of a mapping: a 64-bit number has one bit for each.
-pub(crate) const MAX_RULES: usize = 64;
+pub(crate) const MAX_MAPPING_RULES: usize = 64;
 /// The most date formats of a mapping.
 const MAX_DATE_FORMATS: usize = 64;
 
@@ -252,8 +252,8 @@ impl Mapping {
                 "[dates] formats has {format:?}, which does not name a day as strftime does"
             ));
         }
-        if self.rules.is_empty() || self.rules.len() > MAX_RULES {
-            return wrong(format!("[[rules]] has none, or more than {MAX_RULES}"));
+        if self.rules.is_empty() || self.rules.len() > MAX_MAPPING_RULES {
+            return wrong(format!("[[rules]] has none, or more than {MAX_MAPPING_RULES}"));
         }
         for (number, rule) in self.rules.iter().enumerate() {
             rule.check()
@@ -379,8 +379,8 @@ mod tests {
             assert!(error.contains(names), "{text}: {error}");
         }
         let rules = |count: usize| format!("{COLUMNS}{}", "[[rules]]\nthen = \"sale\"\n".repeat(count));
-        assert!(Mapping::parse(&rules(MAX_RULES + 1)).is_err());
-        Mapping::parse(&rules(MAX_RULES)).unwrap();
+        assert!(Mapping::parse(&rules(MAX_MAPPING_RULES + 1)).is_err());
+        Mapping::parse(&rules(MAX_MAPPING_RULES)).unwrap();
         let formats =
             |count: usize| format!("{COLUMNS}[dates]\nformats = [{}]", "\"%Y-%m-%d\",".repeat(count));
         assert!(Mapping::parse(&formats(MAX_DATE_FORMATS + 1)).is_err());

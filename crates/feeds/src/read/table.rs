@@ -11,7 +11,7 @@ use super::mapping::FileFormat;
 /// The most bytes of a line, and of all lines of one row.
 pub(crate) const MAX_ROW_BYTES: usize = 1 << 20;
 /// The most places that an error names.
-const MAX_PLACES: usize = 10;
+const MAX_NAMED_PLACES: usize = 10;
 
 /// The reason why a whole file of orders is refused. Nothing was done with it.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +171,7 @@ impl<'a, R: BufRead> Table<'a, R> {
                 Err(place) => {
                     self.places.push(place);
                     // When a field may extend over lines, nobody can tell where the next row begins.
-                    if self.format.has_line_breaks || self.places.len() == MAX_PLACES {
+                    if self.format.has_line_breaks || self.places.len() == MAX_NAMED_PLACES {
                         return Err(self.quotes(true));
                     }
                 }
@@ -397,7 +397,7 @@ mod tests {
         let FeedError::Quotes { places, more } = rows(&many).unwrap_err() else {
             panic!("not its quotes")
         };
-        assert!(places.len() == MAX_PLACES && more && places[9].contains("line 11"));
+        assert!(places.len() == MAX_NAMED_PLACES && more && places[9].contains("line 11"));
     }
 
     #[test]

@@ -280,10 +280,7 @@ impl Ledger {
         shard: ShardNumber,
         (attempt, incarnation): (u32, u64),
     ) -> OrderPlan<'static> {
-        let stale = |order: &Order| Settlement {
-            incarnation: Some(incarnation),
-            ..Settlement::abort(order.attempt, order.cause.clone())
-        };
+        let stale = |order: &Order| Settlement::abort(order.attempt, order.cause.clone()).about(incarnation);
         let Some(order) = self.orders.get(id) else {
             return self.bury(now_ms, id, attempt, true);
         };

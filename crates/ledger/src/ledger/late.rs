@@ -59,7 +59,7 @@ fn last_counts(counts: &VecDeque<CountedAt>) -> Option<BTreeMap<CellKey, (u64, u
 
 impl Late {
     /// Computes the fields that follow from the others. None when counts are out of order.
-    pub(crate) fn restore(self) -> Option<Self> {
+    pub(crate) fn with_last_counts(self) -> Option<Self> {
         let last_counts = last_counts(&self.counts)?;
         Some(Self { last_counts, ..self })
     }

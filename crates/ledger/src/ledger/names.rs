@@ -85,9 +85,9 @@ impl<T: Ord + Hash + Clone> SmallNames<T> {
         self.names.iter()
     }
 
-    /// Restores names from a list in order of their numbers. None when a name is repeated, or there are too
+    /// Reads names from a snapshot, in order of their numbers. None when a name is repeated, or there are too
     /// many.
-    pub(crate) fn restore(list: Vec<T>) -> Option<Self> {
+    pub(crate) fn from_snapshot(list: Vec<T>) -> Option<Self> {
         let count = list.len();
         let names: IndexSet<T, FixedState> = list.into_iter().collect();
         if names.len() != count || count > MAX_SMALL_NAMES {
@@ -190,9 +190,9 @@ impl SkuNames {
             .copied()
     }
 
-    /// Restores SKUs from a list in order of their numbers. None when a SKU is repeated, or there are too
+    /// Reads SKUs from a snapshot, in order of their numbers. None when a SKU is repeated, or there are too
     /// many.
-    pub(crate) fn restore(list: Vec<Sku>) -> Option<Self> {
+    pub(crate) fn from_snapshot(list: Vec<Sku>) -> Option<Self> {
         let count = list.len();
         let names: IndexSet<Sku, FixedState> = list.into_iter().collect();
         if names.len() != count || count > u32::MAX as usize {
@@ -222,11 +222,11 @@ mod tests {
             .collect();
         assert_eq!(listed.len(), 5000);
         assert!(listed.is_sorted());
-        let restored = SkuNames::restore(names.iter().cloned().collect()).unwrap();
+        let read_back = SkuNames::from_snapshot(names.iter().cloned().collect()).unwrap();
         for from in ["sku-000000", "sku-002499", "sku-004999", "a", "z"] {
             let from = Sku::new(from).unwrap();
             let expected: Vec<&Sku> = listed.iter().copied().filter(|sku| **sku >= from).collect();
-            for names in [&names, &restored] {
+            for names in [&names, &read_back] {
                 let found: Vec<&Sku> = names.ordered_from(Some(&from)).map(|n| names.name(n)).collect();
                 assert_eq!(found, expected, "from {from}");
             }
@@ -234,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn ranks_follow_the_names_and_survive_a_restore() {
+    fn ranks_follow_the_names_and_survive_a_snapshot() {
         let mut names = SmallNames::new();
         for name in ["m", "c", "z", "a", "n"] {
             names.intern(&name);
         }
         assert_eq!(names.ranks(), [2, 1, 4, 0, 3]);
-        let restored = SmallNames::restore(names.iter().copied().collect()).unwrap();
-        assert_eq!(restored.ranks(), names.ranks());
-        assert!(SmallNames::restore(vec!["a", "b", "a"]).is_none());
+        let read_back = SmallNames::from_snapshot(names.iter().copied().collect()).unwrap();
+        assert_eq!(read_back.ranks(), names.ranks());
+        assert!(SmallNames::from_snapshot(vec!["a", "b", "a"]).is_none());
     }
 }

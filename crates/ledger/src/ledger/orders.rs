@@ -75,14 +75,12 @@ impl Order {
                 let abort = Settlement::abort(self.attempt, self.cause.clone());
                 Some(abort.of_order(self.fingerprint))
             }
-            OrderState::Decided(decided) => Some(Settlement {
-                verdict: decided.verdict,
-                attempt: self.attempt,
-                incarnation: Some(decided.incarnations.get(&shard).copied()?),
-                version: decided.version,
-                expires_at_ms: decided.expires_at_ms,
-                cause: self.cause.clone(),
-            }),
+            OrderState::Decided(decided) => Some(Settlement::decided(
+                (self.attempt, decided.incarnations.get(&shard).copied()?),
+                (decided.version, decided.verdict),
+                decided.expires_at_ms,
+                self.cause.clone(),
+            )),
         }
     }
 
@@ -212,7 +210,10 @@ impl Orders {
         self.unsettled_count
     }
 
-    pub(crate) fn restore(by_id: SortedMap<ReservationId, Arc<Order>>, options: &LedgerOptions) -> Self {
+    pub(crate) fn from_snapshot(
+        by_id: SortedMap<ReservationId, Arc<Order>>,
+        options: &LedgerOptions,
+    ) -> Self {
         let mut all = Self::default();
         for (id, order) in by_id.iter() {
             all.enqueue(*id, order, options);

@@ -197,7 +197,7 @@ impl Ledger {
     /// fingerprint of its order and the incarnation of its units. It may then be about another order with the
     /// same id. By the second rules such an abort does nothing, and the part asks its own home.
     fn is_about(&self, link: &OrderLink, abort: &Settlement) -> bool {
-        let names_it = match abort.order() {
+        let names_it = match abort.fingerprint() {
             Some(fingerprint) => fingerprint == link.fingerprint,
             None => abort.incarnation.is_some(),
         };
@@ -225,8 +225,8 @@ impl Ledger {
             if let Some(link) = &mut reservation.order {
                 link.version = settlement.version;
             }
-            if settlement.verdict != Verdict::Aborted {
-                reservation.expires_at_ms = settlement.expires_at_ms;
+            if let Some(expires_at_ms) = settlement.expires_at_ms() {
+                reservation.expires_at_ms = expires_at_ms;
             }
             if settlement.verdict == Verdict::Held {
                 reservation.state = ReservationState::Held;
@@ -258,10 +258,7 @@ impl Ledger {
                 id,
                 storefront,
                 state: settlement.verdict.state(),
-                expires_at_ms: match settlement.verdict {
-                    Verdict::Aborted => 0,
-                    _ => settlement.expires_at_ms,
-                },
+                expires_at_ms: settlement.expires_at_ms().unwrap_or(0),
                 home,
                 cause: &settlement.cause,
             };

@@ -14,7 +14,7 @@ use super::{
 /// The most cells of a page.
 const MAX_PAGE: u32 = 10_000;
 /// The most SKUs of one availability query.
-const MAX_SKUS: usize = 1024;
+const MAX_QUERIED_SKUS: usize = 1024;
 
 impl Ledger {
     /// Answers a query. An unknown SKU has no cells and nothing available. An unknown reservation is None.
@@ -34,9 +34,9 @@ impl Ledger {
                 Ok(QueryReply::Reservation(self.reservation(reservation_id)))
             }
             Query::Availability { storefront, skus } => {
-                if skus.is_empty() || skus.len() > MAX_SKUS {
+                if skus.is_empty() || skus.len() > MAX_QUERIED_SKUS {
                     return Err(Refusal::InvalidRequest(format!(
-                        "{} SKUs were asked for, there must be 1 to {MAX_SKUS}",
+                        "{} SKUs were asked for, there must be 1 to {MAX_QUERIED_SKUS}",
                         skus.len()
                     )));
                 }

@@ -50,8 +50,10 @@ impl References {
         &self.by_document
     }
 
-    /// Restores the references of a snapshot. None when one id has two documents.
-    pub(crate) fn restore(by_document: BTreeMap<(StorefrontId, Reference), ReservationId>) -> Option<Self> {
+    /// Reads the references of a snapshot. None when one id has two documents.
+    pub(crate) fn from_snapshot(
+        by_document: BTreeMap<(StorefrontId, Reference), ReservationId>,
+    ) -> Option<Self> {
         let by_id: BTreeMap<_, _> = by_document
             .iter()
             .map(|(document, id)| (*id, document.clone()))
@@ -61,7 +63,7 @@ impl References {
     }
 
     pub(crate) fn check(&self, known: impl Fn(&ReservationId) -> bool) -> Result<(), String> {
-        let follows = Self::restore(self.by_document.clone()).as_ref() == Some(self);
+        let follows = Self::from_snapshot(self.by_document.clone()).as_ref() == Some(self);
         match self.by_id.keys().find(|id| !known(id)) {
             _ if !follows => Err("the references by id do not follow from those by document".to_owned()),
             Some(id) => Err(format!("a reference belongs to {id}, which is not there")),

@@ -184,7 +184,7 @@ impl Reservations {
         Some(id)
     }
 
-    pub(crate) fn restore(
+    pub(crate) fn from_snapshot(
         by_id: SortedMap<ReservationId, PackedReservation>,
         options: &LedgerOptions,
     ) -> Self {

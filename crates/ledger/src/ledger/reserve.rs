@@ -225,7 +225,7 @@ impl Ledger {
         let mut shortages = Vec::new();
         let mut planned = Vec::with_capacity(merged.len());
         let mut granted_any = false;
-        let order = self.order(sourcing, || {
+        let ranking = self.ranking(sourcing, || {
             let known = merged
                 .iter()
                 .filter_map(|merged| self.wish(now_ms, number_of_storefront, (merged, kept(merged.number))));
@@ -246,7 +246,7 @@ impl Ledger {
             let wish = self.wish(now_ms, number_of_storefront, (merged, kept));
             let (takes, beside) = match &wish {
                 Some(_) if kept == requested => (Takes::new(), 0),
-                Some((buyer, wish)) => self.take(buyer, wish, &order, &taken),
+                Some((buyer, wish)) => self.take(buyer, wish, &ranking, &taken),
                 None => (Takes::new(), 0),
             };
             let available = kept.saturating_add(beside);

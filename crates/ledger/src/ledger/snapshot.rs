@@ -168,24 +168,25 @@ impl Ledger {
         let twice = |what: &str| format!("snapshot: {what} too many, or one of them twice");
         let stock = Stock {
             cell_count: snapshot.cells.iter().map(|cells| cells.len() as u64).sum(),
-            skus: Arc::new(SkuNames::restore(snapshot.skus).ok_or_else(|| twice("SKUs"))?),
-            warehouses: SmallNames::restore(snapshot.warehouses).ok_or_else(|| twice("warehouses"))?,
-            storefronts: SmallNames::restore(snapshot.storefronts).ok_or_else(|| twice("storefronts"))?,
+            skus: Arc::new(SkuNames::from_snapshot(snapshot.skus).ok_or_else(|| twice("SKUs"))?),
+            warehouses: SmallNames::from_snapshot(snapshot.warehouses).ok_or_else(|| twice("warehouses"))?,
+            storefronts: SmallNames::from_snapshot(snapshot.storefronts)
+                .ok_or_else(|| twice("storefronts"))?,
             deficits: deficits(&snapshot.cells),
             deficit_units: deficit_units(&snapshot.cells),
             cells: snapshot.cells,
             movements: snapshot.movements,
             late: since_second
                 .late
-                .restore()
+                .with_last_counts()
                 .ok_or("snapshot: a count was booked after a later one")?,
             last_seq: snapshot.last_seq,
             ..Stock::new(rules)
         };
         let ledger = Self {
-            reservations: Reservations::restore(snapshot.reservations, &snapshot.options),
-            orders: Orders::restore(snapshot.orders, &snapshot.options),
-            transfers: Transfers::restore(snapshot.transfers, &snapshot.options),
+            reservations: Reservations::from_snapshot(snapshot.reservations, &snapshot.options),
+            orders: Orders::from_snapshot(snapshot.orders, &snapshot.options),
+            transfers: Transfers::from_snapshot(snapshot.transfers, &snapshot.options),
             options: snapshot.options,
             rules,
             log_index: snapshot.log_index,
@@ -194,7 +195,7 @@ impl Ledger {
             policies: Arc::new(snapshot.policies),
             operations: snapshot.operations,
             supplies: snapshot.supplies,
-            references: References::restore(since_second.references)
+            references: References::from_snapshot(since_second.references)
                 .ok_or("snapshot: one hold has two references to itself")?,
             replacements: since_second.replacements,
         };

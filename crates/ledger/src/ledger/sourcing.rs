@@ -64,8 +64,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) requested: i64,
 }
 
-/// The order in which each line tries its warehouses.
-pub(crate) enum Order {
+/// The ranking of warehouses, by which each line tries them.
+pub(crate) enum Ranking {
     AsGiven,
     MostFirst,
     /// Tries these warehouses first.
@@ -109,7 +109,13 @@ impl Taken {
 
 impl Ledger {
     /// Returns the units that a line takes, and the number that it could have had (at most the largest i64).
-    pub(crate) fn take(&self, buyer: &Buyer, wish: &Wish<'_>, order: &Order, taken: &Taken) -> (Takes, i64) {
+    pub(crate) fn take(
+        &self,
+        buyer: &Buyer,
+        wish: &Wish<'_>,
+        ranking: &Ranking,
+        taken: &Taken,
+    ) -> (Takes, i64) {
         // The units kept of a replaced hold may exceed what the stock policy allows by this time.
         let left_by_policy = buyer
             .policy
@@ -121,7 +127,7 @@ impl Ledger {
         let stocked = offers
             .iter()
             .fold(0_i64, |sum, offer| sum.saturating_add(offer.units()));
-        arrange(&mut offers, wish.source, order, wanted);
+        arrange(&mut offers, wish.source, ranking, wanted);
         let mut missing = wanted;
         let mut takes = Takes::new();
         for offer in offers {
@@ -281,16 +287,16 @@ impl Ledger {
             .max(0)
     }
 
-    /// Returns the order in which the lines of a request try their warehouses.
-    pub(crate) fn order<'a>(
+    /// Returns the ranking by which the lines of a request try their warehouses.
+    pub(crate) fn ranking<'a>(
         &self,
         sourcing: Sourcing,
         wishes: impl FnOnce() -> Vec<(Buyer, Wish<'a>)>,
-    ) -> Order {
+    ) -> Ranking {
         match sourcing {
-            Sourcing::AsGiven => Order::AsGiven,
-            Sourcing::Balance => Order::MostFirst,
-            Sourcing::FewestShipments => Order::Ranked(self.rank(&wishes())),
+            Sourcing::AsGiven => Ranking::AsGiven,
+            Sourcing::Balance => Ranking::MostFirst,
+            Sourcing::FewestShipments => Ranking::Ranked(self.rank(&wishes())),
         }
     }
 
@@ -338,19 +344,19 @@ impl Ledger {
 }
 
 /// Sorts offers into the order in which they are taken, and sets the reason of the first.
-fn arrange(offers: &mut [Take], source: &Source, order: &Order, wanted: i64) {
-    let reason = match (source, order) {
+fn arrange(offers: &mut [Take], source: &Source, ranking: &Ranking, wanted: i64) {
+    let reason = match (source, ranking) {
         (Source::Warehouse(_), _) => SourcingReason::OnlySource,
-        (Source::Preference(_), Order::AsGiven) => SourcingReason::Preferred,
-        (Source::Any, Order::AsGiven) => match offers.iter().position(|offer| offer.units() >= wanted) {
+        (Source::Preference(_), Ranking::AsGiven) => SourcingReason::Preferred,
+        (Source::Any, Ranking::AsGiven) => match offers.iter().position(|offer| offer.units() >= wanted) {
             Some(first) => {
                 offers.swap(0, first);
                 SourcingReason::FirstFillingAll
             }
             None => most_first(offers),
         },
-        (_, Order::MostFirst) => most_first(offers),
-        (_, Order::Ranked(ranked)) => {
+        (_, Ranking::MostFirst) => most_first(offers),
+        (_, Ranking::Ranked(ranked)) => {
             let place = |offer: &Take| ranked.iter().position(|warehouse| *warehouse == offer.warehouse);
             offers.sort_by_cached_key(|offer| (place(offer).unwrap_or(usize::MAX), Reverse(offer.units())));
             for offer in offers.iter_mut().filter(|offer| place(offer).is_some()) {

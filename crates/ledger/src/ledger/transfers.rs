@@ -160,7 +160,7 @@ impl Transfers {
         }
     }
 
-    pub(crate) fn restore(by_id: BTreeMap<TransferId, Transfer>, options: &LedgerOptions) -> Self {
+    pub(crate) fn from_snapshot(by_id: BTreeMap<TransferId, Transfer>, options: &LedgerOptions) -> Self {
         let mut all = Self::default();
         for (id, transfer) in &by_id {
             all.enqueue(*id, transfer, options);

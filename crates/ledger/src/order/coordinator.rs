@@ -25,8 +25,8 @@ use crate::{
     Action, Command, OperationId, Outcome, Position, Refusal, ReserveMode, Sku, Success, ledger::merged_lines,
 };
 
-/// The most attempts that one coordinator begins.
-const MAX_ROUNDS: u32 = 4;
+/// The most attempts in which one coordinator takes part.
+const MAX_ATTEMPTS: u32 = 4;
 
 /// Drives one order. The text of the module describes how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +36,10 @@ pub struct Coordinator {
     home: ShardNumber,
     parts: BTreeMap<ShardNumber, OrderPart>,
     terms: OrderTerms,
+    /// The number of the present attempt.
     attempt: u32,
-    rounds: u32,
+    /// The number of attempts in which this coordinator has taken part.
+    attempts: u32,
     phase: Phase,
     /// Steps that have no answer yet, by number.
     pending: BTreeMap<u64, (ShardNumber, Sent)>,
@@ -186,7 +188,7 @@ impl Coordinator {
             parts,
             terms,
             attempt: 1,
-            rounds: 1,
+            attempts: 1,
             phase: Phase::Together,
             pending: BTreeMap::new(),
             last_number: 0,

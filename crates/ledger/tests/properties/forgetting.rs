@@ -179,7 +179,7 @@ impl Log {
         }
     }
 
-    /// Applies an entry, and checks that the whole state is right and can be restored from its bytes.
+    /// Applies an entry, and checks that the whole state is right and can be decoded from its bytes.
     fn entry(&mut self, commands: Vec<Command>) {
         self.index += 1;
         let entry = Entry {
@@ -326,20 +326,14 @@ fn abort() -> OrderStep {
 }
 
 fn settle_abort(incarnation: u64) -> OrderStep {
-    OrderStep::Settle(Settlement {
-        verdict: Verdict::Aborted,
-        attempt: 1,
-        incarnation: Some(incarnation),
-        version: 0,
-        expires_at_ms: 0,
-        cause: Cause {
-            operation_id: None,
-            principal: None,
-            reason: CallerReason::default(),
-            reference: Reference::default(),
-            occurred_at_ms: None,
-        },
-    })
+    let cause = Cause {
+        operation_id: None,
+        principal: None,
+        reason: CallerReason::default(),
+        reference: Reference::default(),
+        occurred_at_ms: None,
+    };
+    OrderStep::Settle(Settlement::abort(1, cause).about(incarnation))
 }
 
 fn acknowledgement(reservation_id: OperationId, version: u32) -> Acknowledgement {

@@ -27,18 +27,18 @@ proptest! {
     fn a_snapshot_taken_anywhere_changes_nothing(drafts in log(30)) {
         let entries = entries(&drafts);
         let mut steady = Ledger::with_rules(options(), Rules::NEWEST);
-        let mut restored = Ledger::with_rules(options(), Rules::NEWEST);
+        let mut decoded = Ledger::with_rules(options(), Rules::NEWEST);
         for (index, entry) in (1..).zip(&entries) {
-            let bytes = restored.encode();
-            restored = Ledger::decode(&bytes).unwrap();
-            prop_assert_eq!(restored.encode(), bytes);
+            let bytes = decoded.encode();
+            decoded = Ledger::decode(&bytes).unwrap();
+            prop_assert_eq!(decoded.encode(), bytes);
             let once = steady.apply(index, entry).unwrap();
-            let again = restored.apply(index, entry).unwrap();
+            let again = decoded.apply(index, entry).unwrap();
             prop_assert_eq!(once, again);
-            prop_assert_eq!(steady.digest(), restored.digest());
-            prop_assert_eq!(steady.next_due_ms(), restored.next_due_ms());
-            prop_assert_eq!(steady.cell_count(), restored.cell_count());
-            prop_assert_eq!(steady.live_reservation_count(), restored.live_reservation_count());
+            prop_assert_eq!(steady.digest(), decoded.digest());
+            prop_assert_eq!(steady.next_due_ms(), decoded.next_due_ms());
+            prop_assert_eq!(steady.cell_count(), decoded.cell_count());
+            prop_assert_eq!(steady.live_reservation_count(), decoded.live_reservation_count());
         }
         prop_assert_eq!(<[u8; 32]>::from(blake3::hash(&steady.encode())), steady.digest());
     }

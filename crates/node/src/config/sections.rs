@@ -249,7 +249,7 @@ pub struct StorageSection {
     #[schemars(extend("x-minimum" = "1MiB", "x-maximum" = "1GiB", "x-old-key" = "change_segment_bytes"))]
     pub change_segment: ByteSize,
     /// The least space that should be available on the disk of `node.data_dir`. With less, nothing new is
-    /// taken: no reserves, receipts and the like. Commits, releases, expiry and reads go on. Default: 2GiB,
+    /// taken: no reserves, arrivals and the like. Commits, releases, expiry and reads go on. Default: 2GiB,
     /// or a twentieth of the disk if that is less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(

@@ -25,7 +25,7 @@ impl Admins {
         }
     }
 
-    pub(crate) fn hold(&self, principal: &Principal) -> bool {
+    pub(crate) fn contain(&self, principal: &Principal) -> bool {
         match self {
             Self::Anybody => true,
             Self::These(names) => names.contains(principal.as_str()),

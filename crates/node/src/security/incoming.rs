@@ -168,7 +168,7 @@ async fn greet(stream: TcpStream, address: SocketAddr, gate: &Gate) -> Option<(S
         Err(error) => {
             audit::handshake_refused(&gate.audit, gate.port, address, claimed.as_ref(), &error);
             if let Some(stream) = refused {
-                part(stream).await;
+                say_goodbye(stream).await;
             }
             None
         }
@@ -177,7 +177,7 @@ async fn greet(stream: TcpStream, address: SocketAddr, gate: &Gate) -> Option<(S
 
 /// Lets a refused caller read the reason. If the connection were closed with bytes unread, it would be reset,
 /// and the alert would be lost with it.
-async fn part(mut stream: TcpStream) {
+async fn say_goodbye(mut stream: TcpStream) {
     let parting = async {
         stream.shutdown().await?;
         let mut unread = [0; 1024];

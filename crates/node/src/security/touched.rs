@@ -91,7 +91,11 @@ pub(crate) fn warehouses_of<'a>(reservation: &'a ReservationView, lines: &'a [Li
     let of_line = |number: Option<u32>| {
         let lines = reservation.lines.iter();
         let lines = lines.filter(move |line| number.is_none_or(|number| line.line == number));
-        lines.flat_map(|line| line.allocations.iter().map(|part| part.warehouse.as_str()))
+        lines.flat_map(|line| {
+            line.allocations
+                .iter()
+                .map(|allocation| allocation.warehouse.as_str())
+        })
     };
     let mut warehouses: Vec<&str> = if lines.is_empty() {
         of_line(None).collect()

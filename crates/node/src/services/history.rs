@@ -183,7 +183,9 @@ impl Service {
         for reservation in parts.iter().filter_map(|part| part.reservation.as_ref()) {
             let lines = reservation.lines.iter();
             let allocations = lines.flat_map(|line| line.allocations.iter());
-            let warehouses = allocations.map(|part| part.warehouse.as_str()).collect();
+            let warehouses = allocations
+                .map(|allocation| allocation.warehouse.as_str())
+                .collect();
             let storefront = Touched::one(&reservation.storefront);
             self.api
                 .allow(caller, Verb::Read, &storefront, &Touched::These(warehouses))?;

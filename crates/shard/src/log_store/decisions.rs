@@ -14,7 +14,7 @@ use crate::raft_types::RaftEntry;
 
 /// Largest size in the log of an entry with a decision, in bytes. Longer entries need not be read to look for
 /// one.
-pub(super) const MAX_ENTRY_BYTES: usize = 1 << 10;
+pub(super) const MAX_DECISION_BYTES: usize = 1 << 10;
 
 /// Decisions by their own index in the log. Clones share them.
 #[derive(Clone, Default)]

@@ -21,18 +21,18 @@ pub(crate) async fn query(
     deadline: Instant,
 ) -> Result<Answer, QueryError> {
     loop {
-        let seat = place.seat();
-        let answer = match (freshness, &seat) {
-            (Freshness::Stale, Some(seat)) => stale(&seat.replica, query.clone()).await,
+        let running = place.running();
+        let answer = match (freshness, &running) {
+            (Freshness::Stale, Some(running)) => stale(&running.replica, query.clone()).await,
             // Without a replica, this node has no state that could answer stale.
             (Freshness::Linearizable, _) | (Freshness::Stale, None) => {
-                let from = Origin::of(place, seat.as_ref());
-                linearizable(from, || place.has_changed(seat.as_ref()), &query, deadline).await
+                let from = Origin::of(place, running.as_ref());
+                linearizable(from, || place.has_changed(running.as_ref()), &query, deadline).await
             }
         };
         match answer {
             // This node has lost its replica or got another one.
-            Err(QueryError::Stopped) if place.has_changed(seat.as_ref()) && Instant::now() < deadline => {}
+            Err(QueryError::Stopped) if place.has_changed(running.as_ref()) && Instant::now() < deadline => {}
             answer => return answer,
         }
     }

@@ -51,24 +51,24 @@ async fn until_answered(
     commands: Vec<Command>,
     deadline: Instant,
 ) -> Vec<Result<Outcome, SubmitError>> {
-    let mut seat = place.seat();
+    let mut running = place.running();
     add(
-        &Origin::of(place, seat.as_ref()).counters().commands_submitted,
+        &Origin::of(place, running.as_ref()).counters().commands_submitted,
         commands.len(),
     );
     let mut pending = Pending::new(commands);
     loop {
-        let from = Origin::of(place, seat.as_ref());
+        let from = Origin::of(place, running.as_ref());
         pending
-            .ask(from, || place.has_changed(seat.as_ref()), deadline)
+            .ask(from, || place.has_changed(running.as_ref()), deadline)
             .await;
         let over = pending.open().is_empty() || Instant::now() >= deadline;
-        if over || !place.has_changed(seat.as_ref()) {
+        if over || !place.has_changed(running.as_ref()) {
             let (results, unknown) = pending.finish(from.is_stopped());
             add(&from.counters().outcomes_unknown, unknown);
             return results;
         }
-        seat = place.seat();
+        running = place.running();
     }
 }
 

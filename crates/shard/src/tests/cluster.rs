@@ -467,7 +467,7 @@ impl Cluster {
         if let Some(TestDisk::Memory(disk)) = self.disks.get_mut(&node) {
             *disk = disk.crash();
         }
-        handle.halt().await;
+        handle.crash().await;
         self.logs.remove(&node).unwrap().close().ok();
     }
 

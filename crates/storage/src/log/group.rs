@@ -11,7 +11,7 @@ use crate::GroupId;
 
 /// One entry: in memory, on disk, or both.
 #[derive(Debug, Clone)]
-pub(super) struct Slot {
+pub(super) struct IndexedEntry {
     /// Number of the append that brought the entry. It tells the entry from an older one with the same index.
     pub(super) ticket: u64,
     pub(super) payload_bytes: u32,
@@ -31,7 +31,7 @@ pub(super) struct Live {
 /// One group: all its live entries and their places. Memory is ahead of the disk by the length of the queue.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    pub(super) entries: BTreeMap<u64, Slot>,
+    pub(super) entries: BTreeMap<u64, IndexedEntry>,
     pub(super) purged_through: Option<u64>,
     pub(super) purge_marker: Option<Bytes>,
     pub(super) vote: Option<Bytes>,
@@ -107,13 +107,13 @@ impl Group {
             self.cached_bytes += record.payload.len();
             self.cached_from = self.cached_from.min(record.index);
             let payload_bytes = record.payload.len() as u32;
-            let slot = Slot {
+            let entry = IndexedEntry {
                 ticket,
                 payload_bytes,
                 place: None,
                 payload: Some(record.payload.clone()),
             };
-            self.entries.insert(record.index, slot);
+            self.entries.insert(record.index, entry);
         }
     }
 
@@ -136,20 +136,20 @@ impl Group {
         self.purge_marker = Some(marker);
     }
 
-    fn forget(&mut self, gone: BTreeMap<u64, Slot>) {
-        for slot in gone.into_values() {
-            self.cached_bytes -= slot.payload.as_ref().map_or(0, Bytes::len);
-            self.leave(&slot);
+    fn forget(&mut self, gone: BTreeMap<u64, IndexedEntry>) {
+        for entry in gone.into_values() {
+            self.cached_bytes -= entry.payload.as_ref().map_or(0, Bytes::len);
+            self.leave(&entry);
         }
     }
 
-    fn leave(&mut self, slot: &Slot) {
-        let Some(place) = slot.place else { return };
+    fn leave(&mut self, entry: &IndexedEntry) {
+        let Some(place) = entry.place else { return };
         let Some(live) = self.live.get_mut(&place.segment) else {
             return;
         };
         live.records -= 1;
-        live.bytes -= record_bytes(slot.payload_bytes as usize) as u64;
+        live.bytes -= record_bytes(entry.payload_bytes as usize) as u64;
         if live.records == 0 {
             self.live.remove(&place.segment);
         }
@@ -163,24 +163,24 @@ impl Group {
 
     /// Records that the entry which `ticket` appended is on disk.
     pub(super) fn written(&mut self, index: u64, ticket: u64, place: RecordAddress) {
-        let Some(slot) = self.entries.get_mut(&index) else {
+        let Some(entry) = self.entries.get_mut(&index) else {
             return;
         };
-        if slot.ticket == ticket && slot.place.is_none() {
-            slot.place = Some(place);
-            let payload_bytes = slot.payload_bytes;
+        if entry.ticket == ticket && entry.place.is_none() {
+            entry.place = Some(place);
+            let payload_bytes = entry.payload_bytes;
             self.enter(place, payload_bytes);
         }
     }
 
     /// Records the new place of an entry that was copied, unless the entry is gone.
     pub(super) fn moved(&mut self, index: u64, from: RecordAddress, to: RecordAddress) {
-        let Some(slot) = self.entries.get_mut(&index) else {
+        let Some(entry) = self.entries.get_mut(&index) else {
             return;
         };
-        if slot.place == Some(from) {
-            let old = slot.clone();
-            slot.place = Some(to);
+        if entry.place == Some(from) {
+            let old = entry.clone();
+            entry.place = Some(to);
             self.leave(&old);
             self.enter(to, old.payload_bytes);
         }
@@ -200,7 +200,7 @@ impl Group {
         self.cached_from = self.cached_from.min(index);
         let old = self.entries.insert(
             index,
-            Slot {
+            IndexedEntry {
                 ticket: 0,
                 payload_bytes,
                 place: Some(place),
@@ -213,7 +213,7 @@ impl Group {
         }
         self.enter(place, payload_bytes);
         self.shrink_cache(cache_bytes);
-        old.and_then(|slot| slot.place)
+        old.and_then(|entry| entry.place)
     }
 
     /// Drops the oldest payloads that are on disk until the rest fits into `cache_bytes`.
@@ -221,11 +221,11 @@ impl Group {
         if self.cached_bytes <= cache_bytes {
             return;
         }
-        for (index, slot) in self.entries.range_mut(self.cached_from..) {
-            if self.cached_bytes <= cache_bytes || slot.place.is_none() {
+        for (index, entry) in self.entries.range_mut(self.cached_from..) {
+            if self.cached_bytes <= cache_bytes || entry.place.is_none() {
                 break;
             }
-            self.cached_bytes -= slot.payload.take().map_or(0, |payload| payload.len());
+            self.cached_bytes -= entry.payload.take().map_or(0, |payload| payload.len());
             self.cached_from = index + 1;
         }
     }
@@ -237,12 +237,12 @@ impl Group {
         if range.start >= range.end {
             return found;
         }
-        for (index, slot) in self.entries.range(range) {
-            bytes += slot.payload_bytes as usize;
+        for (index, entry) in self.entries.range(range) {
+            bytes += entry.payload_bytes as usize;
             if bytes > max_bytes && !found.is_empty() {
                 break;
             }
-            match (&slot.payload, slot.place) {
+            match (&entry.payload, entry.place) {
                 (Some(payload), _) => {
                     found.push(Found::InMemory(LogRecord {
                         index: *index,
@@ -252,7 +252,7 @@ impl Group {
                 (None, Some(place)) => {
                     found.push(Found::OnDisk {
                         index: *index,
-                        payload_bytes: slot.payload_bytes,
+                        payload_bytes: entry.payload_bytes,
                         place,
                     });
                 }
@@ -277,13 +277,13 @@ impl Group {
         let mut left = self.live_in(segment).records;
         let mut bytes = 0;
         let mut found = Vec::new();
-        for (index, slot) in &self.entries {
+        for (index, entry) in &self.entries {
             if left == 0 || (bytes >= max_bytes && !found.is_empty()) {
                 break;
             }
-            if let Some(place) = slot.place.filter(|place| place.segment == segment) {
-                found.push((*index, slot.payload_bytes, place));
-                bytes += slot.payload_bytes as usize;
+            if let Some(place) = entry.place.filter(|place| place.segment == segment) {
+                found.push((*index, entry.payload_bytes, place));
+                bytes += entry.payload_bytes as usize;
                 left -= 1;
             }
         }

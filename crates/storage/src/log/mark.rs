@@ -1,8 +1,8 @@
 //! Mark of how far the log was synced, in its own file beside the segments.
 //!
 //! ```text
-//!  log/synced.mark:   slot 0 (4096 bytes)   slot 1 (4096 bytes)
-//!  slot:  | "HFSYNCED" | number | segment | synced through | zeros | CRC-32 |
+//!  log/synced.mark:   half 0 (4096 bytes)   half 1 (4096 bytes)
+//!  half:  | "HFSYNCED" | number | segment | synced through | zeros | CRC-32 |
 //! ```
 //!
 //! A record carries how far its segment was synced when it was written, so it proves every batch except the
@@ -10,7 +10,7 @@
 //! is itself synced when the log is idle. So a killed process always leaves the mark, and a power cut leaves
 //! at least the mark of the last idle moment.
 //!
-//! The slots are written in turn, so a torn mark leaves the one before it. A program that does not know the
+//! The halves are written in turn, so a torn mark leaves the one before it. A program that does not know the
 //! file leaves it unchanged. The mark stays true even then, because synced bytes are given up only with their
 //! whole segment.
 
@@ -23,7 +23,7 @@ use crate::{Disk, DiskFile};
 
 const NAME: &str = "synced.mark";
 const MAGIC: &[u8; 8] = b"HFSYNCED";
-const SLOT_BYTES: usize = 4096;
+const HALF_BYTES: usize = 4096;
 const MARK_BYTES: usize = 32;
 
 pub(super) fn path() -> String {
@@ -64,16 +64,16 @@ impl Mark {
 }
 
 /// Reads the newest intact mark. Returns `None` when there is no mark: an earlier version wrote the log, both
-/// slots are damaged, or the file is gone. A caller that knows that there was a mark treats this as damage.
+/// halves are damaged, or the file is gone. A caller that knows that there was a mark treats this as damage.
 pub(super) fn read(disk: &dyn Disk) -> io::Result<Option<Mark>> {
     let file = match disk.open(&path()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     let mut newest: Option<Mark> = None;
-    for slot in 0..2 {
+    for half in 0..2 {
         let mut bytes = [0; MARK_BYTES];
-        let read = file.read_at(&mut bytes, slot * SLOT_BYTES as u64)?;
+        let read = file.read_at(&mut bytes, half * HALF_BYTES as u64)?;
         let found = Mark::decode(&bytes[..read]);
         newest = newest.into_iter().chain(found).max_by_key(|mark| mark.number);
     }
@@ -120,7 +120,7 @@ impl Marker {
                 number: 1,
                 ..self.last
             };
-            match file.write_at(&first.encode(), SLOT_BYTES as u64) {
+            match file.write_at(&first.encode(), HALF_BYTES as u64) {
                 Ok(()) => self.last = first,
                 Err(error) => self.stop(&error),
             }
@@ -142,8 +142,8 @@ impl Marker {
             number: self.last.number + 1,
             through,
         };
-        let slot = next.number % 2 * SLOT_BYTES as u64;
-        match file.write_at(&next.encode(), slot) {
+        let half_at = next.number % 2 * HALF_BYTES as u64;
+        match file.write_at(&next.encode(), half_at) {
             Ok(()) => {
                 self.last = next;
                 self.synced = false;
@@ -184,9 +184,9 @@ fn open_file(disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&path)?,
         file => file?,
     };
-    if file.size_bytes()? < 2 * SLOT_BYTES as u64 {
+    if file.size_bytes()? < 2 * HALF_BYTES as u64 {
         // Zeros are written, so later marks need no space. A larger size alone would not do that.
-        file.write_at(&[0; 2 * SLOT_BYTES], 0)?;
+        file.write_at(&[0; 2 * HALF_BYTES], 0)?;
         file.sync_data()?;
         disk.sync_dir(DIRECTORY)?;
     }
@@ -195,7 +195,7 @@ fn open_file(disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Marker, RecordAddress, SLOT_BYTES, path, read};
+    use super::{HALF_BYTES, Marker, RecordAddress, path, read};
     use crate::FaultDisk;
 
     fn place(segment: u32, offset: u32) -> RecordAddress {
@@ -212,7 +212,7 @@ mod tests {
             marker.note(place(segment, offset));
         }
         assert_eq!(read(&disk).unwrap().unwrap().through, place(2, 4200));
-        // After the file is opened again, the marks go on in the other slot.
+        // After the file is opened again, the marks go on in the other half.
         let mut marker = Marker::open(&disk);
         marker.note(place(2, 4300));
         assert_eq!(read(&disk).unwrap().unwrap().through, place(2, 4300));
@@ -223,7 +223,7 @@ mod tests {
             disk.set_content(&path(), damaged);
         }
         assert!(disk.flip_bit(&path(), 10, 0));
-        assert!(disk.flip_bit(&path(), SLOT_BYTES as u64 + 10, 0));
+        assert!(disk.flip_bit(&path(), HALF_BYTES as u64 + 10, 0));
         assert_eq!(read(&disk).unwrap(), None);
     }
 

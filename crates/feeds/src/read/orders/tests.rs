@@ -240,7 +240,7 @@ fn bytes_in_another_encoding_reject_the_row_and_the_rest_goes_on() {
 #[test]
 fn the_last_of_as_many_rules_as_there_may_be_is_heard_behind_articles_that_are_no_goods() {
     let never = "[[rules]]\ndocument_is = [\"never\"]\nthen = \"left-out\"\nbecause = \"x\"\n";
-    let rules = never.repeat(crate::read::mapping::MAX_RULES - 1) + "[[rules]]\nthen = \"sale\"\n";
+    let rules = never.repeat(crate::read::mapping::MAX_MAPPING_RULES - 1) + "[[rules]]\nthen = \"sale\"\n";
     let mapping = Mapping::parse(&format!("{}\n{rules}", include_str!("../plain.toml"))).unwrap();
     let mapping = mapping.without_stock(&["PADS".to_owned()]);
     let text = format!("{HEADER}1,PADS,,1,2010-12-01,1,,X\n1,A,,1,2010-12-01,1,,X\n");

@@ -194,7 +194,7 @@ fn one_warehouse_or_storefront_too_many_is_refused() {
     let mut story = Story::new();
     let names = || (0..MAX_SMALL_NAMES).map(|number| format!("n{number}"));
     story.ledger.stock.warehouses =
-        SmallNames::restore(names().map(|name| warehouse(&name)).collect()).unwrap();
+        SmallNames::from_snapshot(names().map(|name| warehouse(&name)).collect()).unwrap();
     story.receive("tea", "n7", 9).unwrap();
     let limit = |what: &str| {
         Err(Refusal::LimitReached {
@@ -204,7 +204,7 @@ fn one_warehouse_or_storefront_too_many_is_refused() {
     };
     assert_eq!(story.receive("tea", "east", 1), limit("warehouses"));
     story.ledger.stock.storefronts =
-        SmallNames::restore(names().map(|name| storefront(&name)).collect()).unwrap();
+        SmallNames::from_snapshot(names().map(|name| storefront(&name)).collect()).unwrap();
     let command = story.reserve_command(vec![line("tea", 1, Source::Any)], ReserveMode::AllOrNothing);
     assert_eq!(story.send(&command), limit("storefronts"));
     assert_eq!(story.pool("tea", "n7", "web", 1), limit("storefronts"));

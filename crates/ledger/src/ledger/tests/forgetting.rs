@@ -5,7 +5,7 @@ use super::*;
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// Applies empty entries until nothing is due any more. After each, checks the ledger and restores it from
+/// Applies empty entries until nothing is due any more. After each, checks the ledger and decodes it from
 /// its bytes.
 fn forget_all(story: &mut Story) -> usize {
     let mut entries = 0;

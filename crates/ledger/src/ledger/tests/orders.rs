@@ -494,7 +494,7 @@ fn replicas_with_orders_are_alike_and_survive_a_snapshot() {
     granted(&shards.run(&order));
     for story in &shards.stories {
         let bytes = story.ledger.encode();
-        let restored = Ledger::decode(&bytes).unwrap();
-        assert_eq!(restored.digest(), story.ledger.digest());
+        let decoded = Ledger::decode(&bytes).unwrap();
+        assert_eq!(decoded.digest(), story.ledger.digest());
     }
 }

@@ -177,10 +177,10 @@ fn what_an_earlier_version_wrote_is_read_and_decided_as_it_was() {
     for (number, earlier) in recorded().into_iter().enumerate() {
         let now =
             History::of(earlier.entries.clone()).unwrap_or_else(|why| panic!("history {number}: {why}"));
-        let restored = Ledger::decode(&earlier.snapshot)
+        let decoded = Ledger::decode(&earlier.snapshot)
             .unwrap_or_else(|why| panic!("the snapshot of history {number}: {why}"));
         assert_eq!(
-            restored.digest(),
+            decoded.digest(),
             earlier.digest,
             "the snapshot of history {number}"
         );

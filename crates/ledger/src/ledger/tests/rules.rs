@@ -34,10 +34,10 @@ fn a_snapshot_keeps_the_rules_and_that_of_the_first_rules_is_as_the_first_releas
     story.act(Action::AdoptRules { rules: Rules::Second }).unwrap();
     let second = story.ledger.encode();
     assert_eq!(second[0], 3);
-    let restored = Ledger::decode(&second).unwrap();
-    assert_eq!(restored.rules(), Rules::Second);
-    assert_eq!(restored.digest(), story.ledger.digest());
-    assert_eq!(restored.digest(), *blake3::hash(&second).as_bytes());
+    let decoded = Ledger::decode(&second).unwrap();
+    assert_eq!(decoded.rules(), Rules::Second);
+    assert_eq!(decoded.digest(), story.ledger.digest());
+    assert_eq!(decoded.digest(), *blake3::hash(&second).as_bytes());
 }
 
 #[test]

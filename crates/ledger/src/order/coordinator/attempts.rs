@@ -1,6 +1,6 @@
 //! The step from one attempt to the next.
 
-use super::{Coordinator, Decision, MAX_ROUNDS, Phase, Progress, Refused, Sent, Verdict};
+use super::{Coordinator, Decision, MAX_ATTEMPTS, Phase, Progress, Refused, Sent, Verdict};
 use crate::{
     Cause, Refusal, ReserveMode, ShardNumber,
     order::{OrderStep, Settlement},
@@ -23,7 +23,7 @@ impl Coordinator {
                         .all(|refused| contended(refused) || short(refused))
             }
         };
-        if worth_it && self.rounds < MAX_ROUNDS {
+        if worth_it && self.attempts < MAX_ATTEMPTS {
             let attempt = self.attempt;
             if aborted {
                 self.clear(attempt)
@@ -98,7 +98,7 @@ impl Coordinator {
 
     /// Has participants give back the units of an aborted attempt, so that the next attempt finds them.
     pub(super) fn clear(&mut self, attempt: u32) -> Progress {
-        if self.rounds >= MAX_ROUNDS {
+        if self.attempts >= MAX_ATTEMPTS {
             return self.refuse();
         }
         self.pending.clear();
@@ -130,7 +130,7 @@ impl Coordinator {
 
     pub(super) fn next_attempt(&mut self, after: u32) -> Progress {
         self.attempt = after.saturating_add(1);
-        self.rounds += 1;
+        self.attempts += 1;
         self.prepared.clear();
         self.refused.clear();
         self.pending.clear();
@@ -146,10 +146,10 @@ impl Coordinator {
 
     /// Takes part in an attempt that another coordinator began.
     pub(super) fn ascend(&mut self, attempt: u32) -> Progress {
-        if self.rounds >= MAX_ROUNDS {
+        if self.attempts >= MAX_ATTEMPTS {
             return self.refuse();
         }
-        self.rounds += 1;
+        self.attempts += 1;
         self.attempt = attempt;
         self.prepared.clear();
         self.refused.clear();
