@@ -421,7 +421,7 @@ async fn what_is_damaged_unfinished_or_meant_for_another_cluster_is_not_restored
     create(&cluster, "good")?;
     let from = place(&cluster);
     let again = refused(&cluster, &["backup", "create", "--to", &from, "--name", "good"])?;
-    ensure!(again.contains("there is a backup good already"), "{again}");
+    ensure!(again.contains("a backup good exists already"), "{again}");
 
     let file = Path::new(&from).join("backups/good/0001.ledger");
     let good = std::fs::read(&file)?;

@@ -121,7 +121,7 @@ async fn a_name_that_looks_like_another_is_not_made_known_and_may_be_asked_for()
     for (name, told) in [
         (
             "SHIRТ-1",
-            "sku: the character U+0422 at byte 4 is of the script Cyrillic",
+            "sku: the character U+0422 at byte 4 belongs to the script Cyrillic",
         ),
         ("Gro\u{308}ße", "which has U+00F6 at byte 2"),
         ("СОК", "U+0421 at byte 0 looks like `C`"),
